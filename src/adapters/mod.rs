@@ -1,0 +1,209 @@
+//! What each vendor says: one folder per vendor, `mod` for the conversation and `dialect` for URLs, bodies and replies.
+//!
+//! Adapters hold no client: they are lent a [`Transport`]. What a vendor lacks is data in its [`Profile`]; the gateway
+//! completes it once for all of them.
+
+pub mod bluedolphin;
+pub mod matrix42;
+pub mod pretectum;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+
+use crate::record::{Action, Fault, Invalid, RecordId, Stored, Version};
+use crate::transport::{Call, Reply, Transport, Vendor};
+
+/// How a vendor tells states apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versioning {
+    /// It has versions and compares them on update: compare-and-swap.
+    Native,
+    /// It has none: the gateway hashes the record and compares under a lease.
+    None,
+}
+
+/// What an update does to members that it does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateStyle {
+    /// Leaves them alone, at the top level of the record; nested values are replaced.
+    Partial,
+    /// Removes them.
+    Replace,
+}
+
+/// When the effect of a write can be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// When the vendor has answered.
+    Now,
+    /// Some time after the vendor has answered; only reading shows it.
+    Queued,
+}
+
+/// Something a vendor is documented to destroy although the caller did not touch it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Loss {
+    /// Its name in `Accept-Loss`, problems, warnings, ledger and metrics.
+    pub name: &'static str,
+    /// What is destroyed, in a sentence.
+    pub detail: &'static str,
+    /// Whether only the caller may accept it, whatever `on_lossy_write` says.
+    pub caller_must_accept: bool,
+}
+
+/// What a vendor can and cannot do: data, shown by `GET /systems/{system}`.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The word in `vendor = "…"`.
+    pub vendor: &'static str,
+    /// The form of an id, for people: `{collection}:{key}` with what each part is.
+    pub id_form: &'static str,
+    /// An id of that form.
+    pub id_example: &'static str,
+    /// How states are told apart.
+    pub versioning: Versioning,
+    /// What an update does to what it does not name.
+    pub update_style: UpdateStyle,
+    /// What the vendor can do at all.
+    pub actions: &'static [Action],
+    /// Everything a write of this vendor may destroy besides what it is asked to.
+    pub losses: &'static [Loss],
+    /// Whether a new version can be foretold: a counter grows by one with each change.
+    pub version_counts_up: bool,
+    /// Whether items of a list are whole records with the tag that GET gives.
+    pub list_is_whole: bool,
+}
+
+/// What an update is to do, in the form the vendor's [`UpdateStyle`] needs.
+#[derive(Clone, Debug)]
+pub enum Change<'c> {
+    /// For [`UpdateStyle::Partial`]: the members of `fields` to set, `null` = reset.
+    Members(&'c Map<String, Value>),
+    /// For [`UpdateStyle::Replace`]: the whole record as read and as wanted.
+    Whole {
+        /// As read.
+        before: &'c Map<String, Value>,
+        /// As wanted.
+        after: &'c Map<String, Value>,
+    },
+}
+
+/// A write worked out to the byte and not sent yet.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The one vendor call that does it.
+    pub call: Call,
+    /// What it destroys besides.
+    pub losses: Vec<Loss>,
+    /// When its effect can be seen.
+    pub completion: Completion,
+    /// Whether sending it twice is harmless by construction: bound to a version, or a delete of an id never used again.
+    pub repeatable: bool,
+}
+
+/// What a create made.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// The new record's id.
+    pub id: RecordId,
+    /// The new record, where the vendor's answer holds all of it (version included).
+    pub stored: Option<Stored>,
+}
+
+/// A list item.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Its id.
+    pub id: RecordId,
+    /// What the list tells of it.
+    pub stored: Stored,
+    /// Whether the list cannot carry the whole record.
+    pub partial: bool,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// At most as many as asked for; perhaps none although there is a next page.
+    pub items: Vec<Item>,
+    /// Where the next page begins, in the adapter's own words; `None` = this was the last.
+    pub next: Option<String>,
+}
+
+/// One vendor.
+///
+/// There are no default bodies: what a vendor lacks is `Err(Fault::unsupported(…))`, and its profile says the same.
+#[async_trait(?Send)]
+pub trait Adapter: Vendor {
+    /// What the vendor can do.
+    fn profile(&self) -> &Profile;
+
+    /// Takes a collection's name if it has the vendor's form; gives its canonical spelling.
+    fn collection(&self, raw: &str) -> Option<String>;
+
+    /// Takes a record's key if it has the vendor's form; gives its canonical spelling.
+    fn key(&self, raw: &str) -> Option<String>;
+
+    /// Whether this member of `fields` is set by the vendor or by the gateway and cannot be patched or created.
+    /// Vendors that read member names in any case must answer for any case.
+    fn read_only(&self, member: &str) -> bool;
+
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// `NotFound` however the vendor hides it (200 `null`, 400, 500, the end of a list).
+    async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<Stored, Fault>;
+
+    /// Reads a page of at most `limit` records; `cursor` is a former page's `next`, unchanged.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown collection, `Rejected` for a cursor that is not the adapter's.
+    async fn list(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page, Fault>;
+
+    /// Works an update out. `expected` is the version to bind it to; a native vendor must never be called without one.
+    ///
+    /// # Errors
+    /// The values that cannot be sent, and why.
+    fn plan_update(
+        &self,
+        id: &RecordId,
+        change: &Change<'_>,
+        expected: Option<&Version>,
+    ) -> Result<Planned, Vec<Invalid>>;
+
+    /// Works a delete out; `before` is the record as read.
+    ///
+    /// # Errors
+    /// Why the record cannot be deleted as it is.
+    fn plan_delete(&self, id: &RecordId, before: &Stored) -> Result<Planned, Vec<Invalid>>;
+
+    /// Works a create out.
+    ///
+    /// # Errors
+    /// The values that cannot be sent, and why.
+    fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<Planned, Vec<Invalid>>;
+
+    /// Reads the answer to a create.
+    ///
+    /// # Errors
+    /// `Protocol` (with `Effect::Unknown`) when the answer names no record.
+    fn created(&self, collection: &str, reply: &Reply) -> Result<Created, Fault>;
+
+    /// Looks for a record that a create without an answer may have made: one that holds all of `fields`.
+    /// `Ok(None)` proves nothing; two that fit are `None` as well.
+    ///
+    /// # Errors
+    /// Any fault of the calls it makes.
+    async fn find_created(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        fields: &Map<String, Value>,
+    ) -> Result<Option<RecordId>, Fault>;
+}

@@ -1,0 +1,144 @@
+//! Versions of a record and the entity tags that stand for them (RFC 9110 §8.8.3).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use sha2::{Digest as _, Sha256};
+
+use super::{RecordId, SystemName};
+
+/// What tells one state of a record from another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// A number that grows with each change (Pretectum's `_version`).
+    Counter(u64),
+    /// Eight opaque bytes (Matrix42's `TimeStamp`, a SQL Server row version).
+    Row([u8; 8]),
+    /// The first half of a SHA-256 over the canonical record, for vendors that have no version.
+    Digest([u8; 16]),
+}
+
+/// Domain separation of the binding hash; changes whenever the form of the tag changes.
+const BINDING: &[u8] = b"records-gateway tag 1";
+const BINDING_BYTES: usize = 9;
+
+impl Version {
+    fn encode(&self) -> String {
+        match self {
+            Self::Counter(number) => format!("c{number}"),
+            Self::Row(bytes) => format!("r{}", BASE64.encode(bytes)),
+            Self::Digest(bytes) => format!("d{}", BASE64.encode(bytes)),
+        }
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_at_checked(1)?;
+        let version = match kind {
+            "c" => Self::Counter(rest.parse().ok()?),
+            "r" => Self::Row(BASE64.decode(rest).ok()?.try_into().ok()?),
+            "d" => Self::Digest(BASE64.decode(rest).ok()?.try_into().ok()?),
+            _ => return None,
+        };
+        (version.encode() == text).then_some(version)
+    }
+}
+
+/// One member of an `If-Match` or `If-None-Match` list, or a tag the gateway gives out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EntityTag {
+    weak: bool,
+    opaque: Box<str>,
+}
+
+impl EntityTag {
+    /// The strong tag of one state of one record.
+    ///
+    /// The tag carries the version itself, so that a conditional write needs no read, and a hash that binds it to the
+    /// record, so that a tag of another record never matches. It depends on nothing else: every replica gives the same
+    /// tag, before and after a restart.
+    #[must_use]
+    pub fn of(system: &SystemName, id: &RecordId, version: &Version) -> Self {
+        let encoded = version.encode();
+        let binding = binding(system, id, &encoded);
+        Self { weak: false, opaque: format!("{encoded}.{binding}").into() }
+    }
+
+    /// A tag as a caller sent it; `opaque` is the text between the quotes.
+    #[must_use]
+    pub fn received(weak: bool, opaque: &str) -> Self {
+        Self { weak, opaque: opaque.into() }
+    }
+
+    /// The version this tag stands for, if the gateway gave it out for this very record and it is strong.
+    #[must_use]
+    pub fn version_for(&self, system: &SystemName, id: &RecordId) -> Option<Version> {
+        if self.weak {
+            return None;
+        }
+        let (encoded, bound) = self.opaque.rsplit_once('.')?;
+        let version = Version::decode(encoded)?;
+        (binding(system, id, encoded) == bound).then_some(version)
+    }
+
+    /// Strong comparison (RFC 9110 §8.8.3.2), the one of `If-Match`.
+    #[must_use]
+    pub fn matches_strongly(&self, other: &Self) -> bool {
+        !self.weak && !other.weak && self.opaque == other.opaque
+    }
+
+    /// Weak comparison (RFC 9110 §8.8.3.2), the one of `If-None-Match`.
+    #[must_use]
+    pub fn matches_weakly(&self, other: &Self) -> bool {
+        self.opaque == other.opaque
+    }
+}
+
+impl std::fmt::Display for EntityTag {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}\"{}\"", if self.weak { "W/" } else { "" }, self.opaque)
+    }
+}
+
+fn binding(system: &SystemName, id: &RecordId, encoded: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [BINDING, system.as_str().as_bytes(), id.as_str().as_bytes(), encoded.as_bytes()] {
+        hash.update(part);
+        hash.update([0]);
+    }
+    let digest = hash.finalize();
+    BASE64.encode(digest.get(..BINDING_BYTES).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> (SystemName, RecordId) {
+        (SystemName::parse("crm").expect("a name"), RecordId::new("a:b:c", "d"))
+    }
+
+    #[test]
+    fn a_tag_gives_back_its_version_for_its_own_record_only() {
+        let (system, id) = names();
+        for version in
+            [Version::Counter(7), Version::Row([0, 0, 0, 0, 0x46, 0xbb, 0x99, 0x4e]), Version::Digest([9; 16])]
+        {
+            let tag = EntityTag::of(&system, &id, &version);
+            assert_eq!(tag.version_for(&system, &id), Some(version.clone()));
+            assert_eq!(tag.version_for(&system, &RecordId::new("a:b:c", "e")), None);
+            let elsewhere = SystemName::parse("crm2").expect("a name");
+            assert_eq!(tag.version_for(&elsewhere, &id), None);
+        }
+    }
+
+    #[test]
+    fn a_weakened_or_foreign_tag_stands_for_no_version() {
+        let (system, id) = names();
+        for opaque in ["", "7", "c7", "c7.", "c07.AAAAAAAAAAAA", "x.y", "ä"] {
+            assert_eq!(EntityTag::received(false, opaque).version_for(&system, &id), None, "{opaque}");
+        }
+        let strong = EntityTag::of(&system, &id, &Version::Counter(7));
+        let weak = EntityTag::received(true, &strong.opaque);
+        assert_eq!(weak.version_for(&system, &id), None);
+        assert!(weak.matches_weakly(&strong) && !weak.matches_strongly(&strong));
+    }
+}

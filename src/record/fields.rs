@@ -1,0 +1,137 @@
+//! The vendor's own names and values of one record.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+use super::json::{self, JsonError};
+use super::{Version, check_strict};
+
+/// A JSON object kept as text, so that what the vendor sent reaches the caller digit for digit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fields(String);
+
+impl Fields {
+    /// Puts members together that were taken from a checked text (see [`raw_members`]).
+    pub fn from_members<'m>(members: impl IntoIterator<Item = (&'m str, &'m RawValue)>) -> Self {
+        let mut text = String::with_capacity(1024);
+        text.push('{');
+        for (name, value) in members {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            push_json_string(&mut text, name);
+            text.push(':');
+            text.push_str(value.get());
+        }
+        text.push('}');
+        Self(text)
+    }
+
+    /// From a parsed object.
+    #[must_use]
+    pub fn from_map(map: &Map<String, Value>) -> Self {
+        // `Display` of a `Value` writes JSON; writing into a String cannot fail.
+        Self(Value::Object(map.clone()).to_string())
+    }
+
+    /// The object's text.
+    #[must_use]
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+
+    /// The object, parsed. Numbers keep their form.
+    #[must_use]
+    pub fn to_map(&self) -> Map<String, Value> {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+
+    /// The version of a record that has none: a digest of the canonical form.
+    #[must_use]
+    pub fn digest(&self) -> Version {
+        Version::Digest(canonical_digest(&Value::Object(self.to_map())))
+    }
+}
+
+/// The members of a vendor's object, in order, values as text.
+///
+/// # Errors
+/// Not an object, not UTF-8, a name twice at any depth, too deep: a vendor's answer like that cannot be shown truthfully.
+pub fn raw_members(bytes: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, JsonError> {
+    json::members(check_strict(bytes)?)
+}
+
+/// The first half of SHA-256 over the canonical form: members sorted by name, no white space, numbers as written.
+#[must_use]
+pub fn canonical_digest(value: &Value) -> [u8; 16] {
+    let mut text = String::with_capacity(1024);
+    push_canonical(&mut text, value);
+    let digest = Sha256::digest(text.as_bytes());
+    let mut half = [0; 16];
+    half.iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);
+    half
+}
+
+fn push_canonical(text: &mut String, value: &Value) {
+    match value {
+        Value::Object(map) => {
+            let mut members: Vec<_> = map.iter().collect();
+            members.sort_unstable_by_key(|(name, _)| name.as_str());
+            text.push('{');
+            for (name, member) in members {
+                push_json_string(text, name);
+                text.push(':');
+                push_canonical(text, member);
+                text.push(',');
+            }
+            text.push('}');
+        }
+        Value::Array(elements) => {
+            text.push('[');
+            for element in elements {
+                push_canonical(text, element);
+                text.push(',');
+            }
+            text.push(']');
+        }
+        Value::String(string) => push_json_string(text, string),
+        Value::Number(number) => text.push_str(number.as_str()),
+        Value::Bool(_) | Value::Null => text.push_str(&value.to_string()),
+    }
+}
+
+fn push_json_string(text: &mut String, string: &str) {
+    let plain = string.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+    if plain {
+        text.push('"');
+        text.push_str(string);
+        text.push('"');
+    } else {
+        text.push_str(&Value::from(string).to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_ignores_order_and_white_space_and_sees_everything_else() {
+        let digest = |text: &str| canonical_digest(&serde_json::from_str(text).expect("JSON"));
+        assert_eq!(digest(r#"{"a":1,"b":{"c":2,"d":3}}"#), digest(r#"{ "b": {"d":3,"c":2}, "a":1}"#));
+        for other in [r#"{"a":1.0,"b":{"c":2,"d":3}}"#, r#"{"a":1,"b":{"c":2}}"#, r#"{"a":"1","b":{"c":2,"d":3}}"#] {
+            assert_ne!(digest(r#"{"a":1,"b":{"c":2,"d":3}}"#), digest(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn members_go_in_and_out_as_they_were() {
+        let text = r#"{"First Name":"A\u00e9","n":1.10,"q\"":[1, 2]}"#;
+        let members = raw_members(text.as_bytes()).expect("members");
+        let fields = Fields::from_members(members.iter().map(|(name, value)| (name.as_ref(), *value)));
+        assert_eq!(fields.as_json(), text);
+    }
+}

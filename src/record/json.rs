@@ -1,0 +1,264 @@
+//! JSON as this product needs it: nothing ambiguous is let in, and no number changes its form.
+//!
+//! Values are kept as the text they came in ([`RawValue`]) wherever they are only handed on. Parsing into
+//! [`Value`] (with arbitrary precision) happens only where a patch has to be applied or two values compared.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// How deep objects and arrays may nest. Records are a few levels deep; more is an attack on the parser.
+const MAX_DEPTH: usize = 64;
+
+/// `serde_json` marks numbers and raw values by member names that begin so; a document using one would change its meaning.
+const RESERVED_PREFIX: &str = "$serde_json::private::";
+
+/// Up to this many members are compared pairwise for duplicates; more go through a set.
+const FEW_MEMBERS: usize = 16;
+
+/// Why a text is not acceptable JSON.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct JsonError(pub String);
+
+impl From<serde_json::Error> for JsonError {
+    fn from(error: serde_json::Error) -> Self {
+        Self(format!("not JSON: {error}"))
+    }
+}
+
+/// One level of an object, its values left as text, in the order they came.
+pub(super) struct Members<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+/// One level of an array.
+struct Elements<'a>(Vec<&'a RawValue>);
+
+/// A member name, borrowed from the text unless it holds an escape.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = Name<'de>;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a member name")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members<'de>;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::with_capacity(FEW_MEMBERS);
+                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ElementsVisitor;
+        impl<'de> Visitor<'de> for ElementsVisitor {
+            type Value = Elements<'de>;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an array")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(element) = seq.next_element::<&'de RawValue>()? {
+                    elements.push(element);
+                }
+                Ok(Elements(elements))
+            }
+        }
+        deserializer.deserialize_seq(ElementsVisitor)
+    }
+}
+
+/// The members of one object, checked: no name twice, none that `serde_json` reserves.
+pub(super) fn members(text: &str) -> Result<Vec<(Cow<'_, str>, &RawValue)>, JsonError> {
+    let Members(members) = serde_json::from_str(text)?;
+    if let Some((name, _)) = members.iter().find(|(name, _)| name.starts_with(RESERVED_PREFIX)) {
+        return Err(JsonError(format!("the member name {name:?} is reserved")));
+    }
+    if let Some(name) = first_duplicate(&members) {
+        return Err(JsonError(format!("the member name {name:?} stands twice in one object")));
+    }
+    Ok(members)
+}
+
+fn first_duplicate<'m>(members: &'m [(Cow<'_, str>, &RawValue)]) -> Option<&'m str> {
+    if members.len() <= FEW_MEMBERS {
+        return members.iter().enumerate().find_map(|(index, (name, _))| {
+            members.iter().take(index).any(|(earlier, _)| earlier == name).then_some(name.as_ref())
+        });
+    }
+    let mut seen = HashSet::with_capacity(members.len());
+    members.iter().map(|(name, _)| name.as_ref()).find(|name| !seen.insert(*name))
+}
+
+/// Checks a whole text: UTF-8, JSON, no duplicate member name at any depth (RFC 8259 §4), at most 64 levels.
+///
+/// # Errors
+/// What is wrong, for the caller to read.
+pub fn check_strict(bytes: &[u8]) -> Result<&str, JsonError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| JsonError(format!("not UTF-8: {error}")))?;
+    check_level(text, 1)?;
+    Ok(text)
+}
+
+fn check_level(text: &str, depth: usize) -> Result<(), JsonError> {
+    if depth > MAX_DEPTH {
+        return Err(JsonError(format!("nested deeper than {MAX_DEPTH} levels")));
+    }
+    match text.trim_ascii_start().as_bytes().first() {
+        Some(b'{') => members(text)?.iter().try_for_each(|(_, value)| check_inner(value, depth)),
+        Some(b'[') => {
+            let Elements(elements) = serde_json::from_str(text)?;
+            elements.iter().try_for_each(|value| check_inner(value, depth))
+        }
+        _ => serde_json::from_str::<&RawValue>(text).map(|_| ()).map_err(JsonError::from),
+    }
+}
+
+fn check_inner(value: &RawValue, depth: usize) -> Result<(), JsonError> {
+    match value.get().as_bytes().first() {
+        Some(b'{' | b'[') => check_level(value.get(), depth + 1),
+        // A raw string may still hold a lone surrogate, which no other parser would take.
+        Some(b'"') if value.get().contains("\\u") => {
+            serde_json::from_str::<String>(value.get()).map(|_| ()).map_err(JsonError::from)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks a whole text as [`check_strict`] does and parses it, keeping the form of every number.
+///
+/// # Errors
+/// What is wrong, for the caller to read.
+pub fn parse_strict(bytes: &[u8]) -> Result<Value, JsonError> {
+    Ok(serde_json::from_str(check_strict(bytes)?)?)
+}
+
+/// Whether two JSON values are equal, numbers by value (`1`, `1.0` and `10e-1` are), objects without order (RFC 6902 §4.6).
+#[must_use]
+pub fn values_equal(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => numbers_equal(left.as_str(), right.as_str()),
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| values_equal(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left.iter().all(|(name, left)| right.get(name).is_some_and(|right| values_equal(left, right)))
+        }
+        _ => left == right,
+    }
+}
+
+/// Whether two JSON number texts stand for the same value, at any precision and without ever expanding an exponent.
+#[must_use]
+pub fn numbers_equal(left: &str, right: &str) -> bool {
+    match (Decimal::of(left), Decimal::of(right)) {
+        (Some(left), Some(right)) => left == right,
+        _ => left == right,
+    }
+}
+
+/// A number as sign, significant digits without zeros at either end, and the exponent of the last digit.
+#[derive(PartialEq, Eq)]
+struct Decimal {
+    negative: bool,
+    digits: String,
+    exponent: i128,
+}
+
+impl Decimal {
+    fn of(text: &str) -> Option<Self> {
+        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
+            None => (text, 0),
+        };
+        let (negative, mantissa) = match mantissa.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, mantissa),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all = format!("{whole}{fraction}");
+        let significant = all.trim_start_matches('0');
+        let digits = significant.trim_end_matches('0');
+        if digits.is_empty() {
+            return Some(Self { negative: false, digits: String::new(), exponent: 0 });
+        }
+        let dropped = i128::try_from(significant.len() - digits.len()).ok()?;
+        let scale = i128::try_from(fraction.len()).ok()?;
+        Some(Self { negative, digits: digits.to_owned(), exponent: i128::from(exponent) - scale + dropped })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_compared_by_value() {
+        for (left, right) in [("1", "1.0"), ("10e-1", "1"), ("-0", "0.000"), ("1.10", "1.1"), ("1e400", "10E+399")] {
+            assert!(numbers_equal(left, right), "{left} {right}");
+        }
+        for (left, right) in [("1", "-1"), ("12345678901234567890", "12345678901234567891"), ("1e5", "1e6")] {
+            assert!(!numbers_equal(left, right), "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn ambiguous_json_is_refused() {
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        for text in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":[{"b":{"c":1,"\u0063":2}}]}"#,
+            r#"{"$serde_json::private::Number":"1"}"#,
+            r#"{"\u0024serde_json::private::Number":"1"}"#,
+            r#"{"a":"\ud800"}"#,
+            "{} {}",
+            "",
+            "{",
+            "NaN",
+            "[1,]",
+            &deep,
+        ] {
+            assert!(check_strict(text.as_bytes()).is_err(), "{text:.60}");
+        }
+        assert!(check_strict(b"{\"a\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn numbers_keep_their_form() {
+        let text = r#"{"a":12345678901234567890,"b":1.10,"c":1e+400,"d":[-0.0]}"#;
+        let value = parse_strict(text.as_bytes()).expect("strict JSON");
+        assert_eq!(value.to_string(), text);
+    }
+}

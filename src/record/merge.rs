@@ -1,0 +1,142 @@
+//! What differs between two states of a record's fields, and whether a state holds what was wanted.
+
+use serde_json::{Map, Value};
+
+use super::json::values_equal;
+
+/// One place where the wanted state differs from the old one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// JSON Pointer into the record (RFC 6901), such as `/fields/properties/Supplier/value`.
+    pub pointer: String,
+    /// The member of `fields` it lies in.
+    pub member: String,
+    /// The names below `fields` that lead there.
+    pub path: Vec<String>,
+    /// The old value; `None` = absent (or null, which vendors do not tell apart).
+    pub before: Option<Value>,
+    /// The wanted value; `None` = absent or null.
+    pub wanted: Option<Value>,
+}
+
+/// Every place where `after` differs from `before`, objects entered, arrays as a whole; `1.10` and `1.1` differ.
+#[must_use]
+pub fn differences(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<Difference> {
+    let mut found = Vec::new();
+    collect(before, after, &mut Vec::new(), &mut found);
+    found
+}
+
+fn collect(
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+    path: &mut Vec<String>,
+    found: &mut Vec<Difference>,
+) {
+    let removed = before.keys().filter(|name| !after.contains_key(*name));
+    for name in after.keys().chain(removed) {
+        let old = before.get(name).filter(|value| !value.is_null());
+        let new = after.get(name).filter(|value| !value.is_null());
+        if old == new {
+            continue;
+        }
+        path.push(name.clone());
+        if let (Some(Value::Object(old)), Some(Value::Object(new))) = (old, new) {
+            collect(old, new, path, found);
+        } else {
+            found.push(Difference {
+                pointer: pointer(path),
+                member: path.first().cloned().unwrap_or_default(),
+                path: path.clone(),
+                before: old.cloned(),
+                wanted: new.cloned(),
+            });
+        }
+        path.pop();
+    }
+}
+
+/// The JSON Pointer of a path below `fields`.
+fn pointer(path: &[String]) -> String {
+    path.iter().fold("/fields".to_owned(), |pointer, name| pointer + "/" + &name.replace('~', "~0").replace('/', "~1"))
+}
+
+impl Difference {
+    /// A change of one whole member of `fields` whose old value is not known.
+    #[must_use]
+    pub fn of_member(name: &str, wanted: Option<Value>) -> Self {
+        let path = vec![name.to_owned()];
+        Self {
+            pointer: pointer(&path),
+            member: name.to_owned(),
+            path,
+            before: None,
+            wanted: wanted.filter(|value| !value.is_null()),
+        }
+    }
+
+    /// Whether `observed` (the members of `fields`) shows the wanted value here, numbers compared by value.
+    #[must_use]
+    pub fn holds_in(&self, observed: &Map<String, Value>) -> bool {
+        match (self.value_in(observed), &self.wanted) {
+            (Some(seen), Some(wanted)) => values_equal(seen, wanted),
+            // A reset value reads back as absent, null or the empty string.
+            (Some(Value::String(seen)), None) => seen.is_empty(),
+            (seen, wanted) => seen.is_none() && wanted.is_none(),
+        }
+    }
+
+    /// Whether `observed` still shows the old value here.
+    #[must_use]
+    pub fn unchanged_in(&self, observed: &Map<String, Value>) -> bool {
+        match (self.value_in(observed), &self.before) {
+            (Some(seen), Some(before)) => values_equal(seen, before),
+            (seen, before) => seen.is_none() && before.is_none(),
+        }
+    }
+
+    fn value_in<'v>(&self, observed: &'v Map<String, Value>) -> Option<&'v Value> {
+        let (first, rest) = self.path.split_first()?;
+        let found = rest.iter().try_fold(observed.get(first)?, |value, name| value.get(name))?;
+        (!found.is_null()).then_some(found)
+    }
+}
+
+/// Whether `observed` shows every wanted value.
+#[must_use]
+pub fn holds(wanted: &[Difference], observed: &Map<String, Value>) -> bool {
+    wanted.iter().all(|difference| difference.holds_in(observed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(text: &str) -> Map<String, Value> {
+        serde_json::from_str(text).expect("an object")
+    }
+
+    #[test]
+    fn differences_name_the_deepest_changed_place() {
+        let before = map(r#"{"a":1,"p":{"x/y":{"v":1,"w":2},"gone":1},"n":null}"#);
+        let after = map(r#"{"a":1,"p":{"x/y":{"v":3,"w":2}},"new":[1]}"#);
+        let found: Vec<_> = differences(&before, &after).into_iter().map(|one| one.pointer).collect();
+        assert_eq!(found, ["/fields/p/x~1y/v", "/fields/p/gone", "/fields/new"]);
+    }
+
+    #[test]
+    fn a_changed_form_of_a_number_is_a_change_and_reads_back_by_value() {
+        let wanted = differences(&map(r#"{"a":1.10}"#), &map(r#"{"a":1.1}"#));
+        assert_eq!(wanted.len(), 1);
+        assert!(holds(&wanted, &map(r#"{"a":1.100}"#)));
+        assert!(!holds(&wanted, &map(r#"{"a":1.2}"#)));
+    }
+
+    #[test]
+    fn a_removed_value_holds_where_it_reads_back_empty() {
+        let wanted = differences(&map(r#"{"a":"x","b":{"c":1}}"#), &map(r#"{"b":{}}"#));
+        assert!(holds(&wanted, &map(r#"{"a":null,"b":{}}"#)));
+        assert!(holds(&wanted, &map(r#"{"a":""}"#)));
+        assert!(!holds(&wanted, &map(r#"{"a":"x"}"#)));
+    }
+}

@@ -1,0 +1,28 @@
+//! The small vocabulary that every room shares: what a record is, how it is named, how one state of it is told from
+//! another, how a change to it is written down, and what can go wrong at a vendor.
+//!
+//! Nothing here does I/O and nothing here knows a vendor.
+
+mod caller;
+mod etag;
+mod fault;
+mod fields;
+mod id;
+mod json;
+mod merge;
+mod operation;
+mod patch;
+mod precondition;
+mod stored;
+
+pub use caller::{Action, CallerName, RequestId};
+pub use etag::{EntityTag, Version};
+pub use fault::{Effect, Fault, FaultKind, Invalid, Retry};
+pub use fields::{Fields, canonical_digest, raw_members};
+pub use id::{Key, RecordId, SystemName};
+pub use json::{JsonError, check_strict, numbers_equal, parse_strict, values_equal};
+pub use merge::{Difference, differences, holds};
+pub use operation::{CallMade, Observed, Operation, OperationId, OperationState};
+pub use patch::{Applied, Identity, Patch, PatchError};
+pub use precondition::Precondition;
+pub use stored::{Stored, Warning, WarningCode};

@@ -1,0 +1,150 @@
+//! The memory of one write: from the intent to its outcome (contract 4.4).
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::{Action, Warning};
+
+/// The id of an operation: a UUID version 7, so that ids sort by time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[schema(value_type = String, example = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11")]
+pub struct OperationId(String);
+
+impl OperationId {
+    /// A new id.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(uuid::Uuid::now_v7().to_string())
+    }
+
+    /// Takes the text of an id; anything that is not a UUID is `None`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        uuid::Uuid::try_parse(text).ok().map(|id| Self(id.to_string()))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Where callers find the operation: `/operations/{id}`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/operations/{}", self.0)
+    }
+}
+
+impl Default for OperationId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// How far an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperationState {
+    /// Begun and not settled.
+    Running,
+    /// The vendor said so at once, or a read shows the wanted state.
+    Applied,
+    /// The vendor refused, or certainly did nothing.
+    NotApplied,
+    /// Nobody can tell; see `observed`.
+    Unknown,
+}
+
+impl OperationState {
+    /// The word used in documents, in the store and in queries.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Applied => "applied",
+            Self::NotApplied => "not-applied",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The other way round.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Running, Self::Applied, Self::NotApplied, Self::Unknown].into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+/// What the last read showed when the watching ended without the wanted state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Observed {
+    /// Still the old state.
+    Unchanged,
+    /// A third state: somebody else's.
+    Other,
+}
+
+impl Observed {
+    /// The word used in documents and in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// One vendor call that was made for an operation, as the ledger tells it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+pub struct CallMade {
+    /// The name of the call: `sign_in read list create update delete schema`.
+    pub call: String,
+    /// The vendor's HTTP status, or null when it did not answer.
+    pub status: Option<u16>,
+    /// How long it took, in milliseconds.
+    pub ms: u64,
+}
+
+/// An operation as callers see it (contract 4.4).
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
+pub struct Operation {
+    /// Its id.
+    pub id: OperationId,
+    /// How far it is.
+    pub state: OperationState,
+    /// What it does.
+    pub action: Action,
+    /// In which system.
+    #[schema(example = "architecture")]
+    pub system: String,
+    /// To which record; null while a create has not been answered.
+    #[schema(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
+    pub record: Option<String>,
+    /// For whom.
+    #[schema(example = "billing")]
+    pub caller: String,
+    /// Since when (RFC 3339, UTC).
+    #[schema(example = "2026-11-21T10:15:30.123Z")]
+    pub started_at: String,
+    /// Until when; null while it runs.
+    pub finished_at: Option<String>,
+    /// The record's tag after the write, when it is proven to be the state this write made.
+    pub etag: Option<String>,
+    /// What the caller would otherwise not learn.
+    pub warnings: Vec<Warning>,
+    /// For `not-applied` and `unknown`: the problem document a direct write would have answered.
+    #[schema(value_type = Option<Object>)]
+    pub problem: Option<Value>,
+    /// For `unknown`: what the last read showed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Observed>,
+}

@@ -1,0 +1,344 @@
+//! The two patch formats, applied to the record as callers see it (contract 4.1).
+//!
+//! RFC 7396 and RFC 6902 are done by the `json-patch` crate, one operation at a time; what is added here is which members
+//! may change at all, `test` by numeric value (RFC 6902 §4.6), and a bound on what `copy` can blow up.
+
+use json_patch::PatchOperation;
+use serde_json::{Map, Value};
+
+use super::json::{parse_strict, values_equal};
+use super::{Invalid, JsonError};
+
+/// How many bytes a JSON Patch may copy in all: `copy` can double a document with each operation.
+const MAX_COPIED: usize = 4 * 1024 * 1024;
+
+/// Members of a record that a patch body may carry along, to be ignored.
+const IGNORED: [&str; 3] = ["warnings", "read_only", "pending_operation"];
+/// Members that may be present with their present value only.
+const IDENTITY: [&str; 3] = ["system", "id", "etag"];
+
+/// A change to a record as the caller wrote it, syntax checked.
+#[derive(Clone, Debug)]
+pub enum Patch {
+    /// `application/merge-patch+json` (RFC 7396): the whole patch document.
+    Merge(Map<String, Value>),
+    /// `application/json-patch+json` (RFC 6902).
+    Json(Vec<PatchOperation>),
+}
+
+/// Why a patch cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PatchError {
+    /// Not a patch document: 400.
+    Malformed(String),
+    /// It would change what is not the caller's to change: 422 `read-only-member`.
+    ReadOnly(Vec<Invalid>),
+    /// A `test` operation failed: 409 `patch-test-failed`.
+    TestFailed(Invalid),
+    /// A path of a JSON Patch is not there: 422 `patch-failed`.
+    Failed(Invalid),
+}
+
+impl From<JsonError> for PatchError {
+    fn from(error: JsonError) -> Self {
+        Self::Malformed(error.0)
+    }
+}
+
+/// The state that a patch makes of a record's fields.
+pub type Applied = Map<String, Value>;
+
+impl Patch {
+    /// Reads a merge patch.
+    ///
+    /// # Errors
+    /// Bad JSON; or a document whose result could not be a record.
+    pub fn merge(body: &[u8]) -> Result<Self, PatchError> {
+        let Value::Object(members) = parse_strict(body)? else {
+            let detail = "a merge patch of a record is an object such as {\"fields\":{\"Name\":\"new\"}}; \
+                          any other value would replace the record as a whole";
+            return Err(PatchError::ReadOnly(vec![Invalid::at("", detail)]));
+        };
+        Ok(Self::Merge(members))
+    }
+
+    /// Reads a JSON Patch.
+    ///
+    /// # Errors
+    /// Bad JSON, or JSON that is not an array of operations.
+    pub fn json(body: &[u8]) -> Result<Self, PatchError> {
+        let Value::Array(operations) = parse_strict(body)? else {
+            return Err(PatchError::Malformed("a JSON Patch is an array of operations (RFC 6902 §3)".to_owned()));
+        };
+        let operations = operations.into_iter().enumerate().map(|(index, operation)| {
+            serde_json::from_value(operation)
+                .map_err(|error| PatchError::Malformed(format!("operation {index} is not one of RFC 6902: {error}")))
+        });
+        Ok(Self::Json(operations.collect::<Result<_, _>>()?))
+    }
+
+    /// The changed members of `fields` if they are known without reading the record: a merge patch whose changes are
+    /// scalars, arrays or null, and which names nothing else than `identity` (the record's present `system` and `id`, and
+    /// the tag the caller sent in `If-Match`).
+    ///
+    /// # Errors
+    /// The members that would change although they must not.
+    pub fn flat(
+        &self,
+        identity: &Identity<'_>,
+        read_only: &dyn Fn(&str) -> bool,
+    ) -> Result<Option<Map<String, Value>>, PatchError> {
+        let Self::Merge(document) = self else { return Ok(None) };
+        let fields = merged_fields(document, identity, read_only)?;
+        let flat = fields.values().all(|value| !value.is_object());
+        Ok((flat && !fields.is_empty()).then_some(fields))
+    }
+
+    /// Applies the patch to a record (`document` = the record as shown, with its `fields`) and gives back the new fields.
+    ///
+    /// # Errors
+    /// See [`PatchError`].
+    pub fn apply(
+        &self,
+        document: &Map<String, Value>,
+        read_only: &dyn Fn(&str) -> bool,
+    ) -> Result<Applied, PatchError> {
+        let text = |name| document.get(name).and_then(Value::as_str).unwrap_or_default();
+        let identity = Identity { system: text("system"), id: text("id"), etag: text("etag") };
+        let mut fields = Value::Object(document.get("fields").and_then(Value::as_object).cloned().unwrap_or_default());
+        match self {
+            Self::Merge(patch) => {
+                json_patch::merge(&mut fields, &Value::Object(merged_fields(patch, &identity, read_only)?));
+            }
+            Self::Json(operations) => {
+                let mut whole = Value::Object(document.clone());
+                apply_operations(&mut whole, operations, read_only)?;
+                fields = whole.get_mut("fields").map(Value::take).unwrap_or_default();
+            }
+        }
+        match fields {
+            Value::Object(fields) => Ok(fields),
+            _ => Err(PatchError::ReadOnly(vec![Invalid::at("/fields", "fields cannot be replaced as a whole")])),
+        }
+    }
+}
+
+/// What a record is called and which state of it is meant: the members a patch may repeat but not change.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'i> {
+    /// The system's name.
+    pub system: &'i str,
+    /// The full canonical id.
+    pub id: &'i str,
+    /// The tag with its quotes.
+    pub etag: &'i str,
+}
+
+/// The `fields` of a merge patch, after checking that nothing else would change.
+fn merged_fields(
+    document: &Map<String, Value>,
+    identity: &Identity<'_>,
+    read_only: &dyn Fn(&str) -> bool,
+) -> Result<Map<String, Value>, PatchError> {
+    let present = [("system", identity.system), ("id", identity.id), ("etag", identity.etag)];
+    let mut wrong = Vec::new();
+    let mut fields = Map::new();
+    for (name, value) in document {
+        let pointer = format!("/{}", escape(name));
+        match name.as_str() {
+            "fields" => match value {
+                Value::Object(members) => fields.clone_from(members),
+                _ => wrong
+                    .push(Invalid::at(pointer, "fields cannot be removed or replaced as a whole; name its members")),
+            },
+            identity if IDENTITY.contains(&identity) => {
+                let (_, now) = present.iter().find(|(name, _)| *name == identity).copied().unwrap_or_default();
+                if value.as_str() != Some(now) {
+                    wrong.push(Invalid::at(pointer, format!("cannot change; it is {now:?}")));
+                }
+            }
+            ignored if IGNORED.contains(&ignored) => {}
+            _ => wrong.push(Invalid::at(pointer, "not a member that can change; only members of /fields can")),
+        }
+    }
+    wrong.extend(fields.keys().filter(|name| read_only(name)).map(|name| read_only_field(name)));
+    if wrong.is_empty() { Ok(fields) } else { Err(PatchError::ReadOnly(wrong)) }
+}
+
+fn read_only_field(name: &str) -> Invalid {
+    Invalid::at(format!("/fields/{}", escape(name)), "read-only: the vendor or the gateway sets it")
+}
+
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+fn apply_operations(
+    document: &mut Value,
+    operations: &[PatchOperation],
+    read_only: &dyn Fn(&str) -> bool,
+) -> Result<(), PatchError> {
+    let mut copied = 0_usize;
+    for (index, operation) in operations.iter().enumerate() {
+        let path = operation.path().as_str();
+        match operation {
+            PatchOperation::Test(test) => {
+                let Some(seen) = document.pointer(path) else {
+                    return Err(failed(index, path, "there is no value at this path to test"));
+                };
+                if !values_equal(seen, &test.value) {
+                    return Err(PatchError::TestFailed(Invalid::at(
+                        path,
+                        format!("operation {index}: the value is another"),
+                    )));
+                }
+                continue;
+            }
+            PatchOperation::Move(moved) => changeable(moved.from.as_str(), read_only)?,
+            PatchOperation::Copy(copy) => {
+                copied = copied
+                    .saturating_add(document.pointer(copy.from.as_str()).map_or(0, |value| value.to_string().len()));
+                if copied > MAX_COPIED {
+                    return Err(failed(index, path, "the patch copies more than 4 MiB in all"));
+                }
+            }
+            PatchOperation::Add(_) | PatchOperation::Remove(_) | PatchOperation::Replace(_) => {}
+        }
+        changeable(path, read_only)?;
+        json_patch::patch_unsafe(document, std::slice::from_ref(operation))
+            .map_err(|error| failed(index, path, &error.kind.to_string()))?;
+    }
+    Ok(())
+}
+
+fn failed(index: usize, path: &str, why: &str) -> PatchError {
+    PatchError::Failed(Invalid::at(path, format!("operation {index}: {why}")))
+}
+
+/// Only what lies below a member of `/fields` that is not read-only may be written.
+fn changeable(path: &str, read_only: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
+    let member = path.strip_prefix("/fields/").and_then(|rest| rest.split('/').next());
+    match member.map(|name| name.replace("~1", "/").replace("~0", "~")) {
+        Some(name) if read_only(&name) => Err(PatchError::ReadOnly(vec![read_only_field(&name)])),
+        Some(_) => Ok(()),
+        None => Err(PatchError::ReadOnly(vec![Invalid::at(path, "only members of /fields can change")])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(fields: &str) -> Map<String, Value> {
+        let text =
+            format!(r#"{{"system":"itsm","id":"A:1","etag":"\"t\"","fields":{fields},"read_only":["/fields/type"]}}"#);
+        serde_json::from_str(&text).expect("a record")
+    }
+
+    fn applied(patch: Result<Patch, PatchError>, fields: &str) -> Result<String, PatchError> {
+        let read_only = |name: &str| name == "type";
+        patch?.apply(&record(fields), &read_only).map(|fields| Value::Object(fields).to_string())
+    }
+
+    fn merge(body: &str, fields: &str) -> Result<String, PatchError> {
+        applied(Patch::merge(body.as_bytes()), fields)
+    }
+
+    fn json(body: &str, fields: &str) -> Result<String, PatchError> {
+        applied(Patch::json(body.as_bytes()), fields)
+    }
+
+    #[test]
+    fn numbers_keep_their_form_through_both_formats() {
+        let fields = r#"{"a":12345678901234567890,"b":1.10}"#;
+        assert_eq!(
+            merge(r#"{"fields":{"c":2.50}}"#, fields).expect("merged"),
+            r#"{"a":12345678901234567890,"b":1.10,"c":2.50}"#
+        );
+        let patch = r#"[{"op":"add","path":"/fields/c","value":2.50},{"op":"test","path":"/fields/b","value":1.1}]"#;
+        assert_eq!(json(patch, fields).expect("patched"), r#"{"a":12345678901234567890,"b":1.10,"c":2.50}"#);
+    }
+
+    #[test]
+    fn identity_may_be_repeated_and_not_changed() {
+        let same = r#"{"id":"A:1","system":"itsm","etag":"\"t\"","warnings":[],"read_only":[],"pending_operation":"x","fields":{"a":2}}"#;
+        assert_eq!(merge(same, r#"{"a":1}"#).expect("merged"), r#"{"a":2}"#);
+        for wrong in [
+            r#"{"id":"A:2"}"#,
+            r#"{"etag":null}"#,
+            r#"{"system":"crm"}"#,
+            r#"{"fields":null}"#,
+            r#"{"fields":[1]}"#,
+            r#"{"other":1}"#,
+            r#"{"fields":{"type":1}}"#,
+            "[1]",
+            "null",
+        ] {
+            assert!(matches!(merge(wrong, r#"{"a":1}"#), Err(PatchError::ReadOnly(_))), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn json_patch_writes_only_below_fields_and_tests_anywhere() {
+        for wrong in [
+            r#"[{"op":"replace","path":"","value":{}}]"#,
+            r#"[{"op":"replace","path":"/fields","value":{}}]"#,
+            r#"[{"op":"remove","path":"/id"}]"#,
+            r#"[{"op":"add","path":"/fields/type/x","value":1}]"#,
+            r#"[{"op":"move","from":"/etag","path":"/fields/a"}]"#,
+            r#"[{"op":"move","from":"/fields/type","path":"/fields/a"}]"#,
+        ] {
+            assert!(matches!(json(wrong, r#"{"a":1,"type":{}}"#), Err(PatchError::ReadOnly(_))), "{wrong}");
+        }
+        let tested = r#"[{"op":"test","path":"/system","value":"itsm"},{"op":"copy","from":"/id","path":"/fields/a"}]"#;
+        assert_eq!(json(tested, r#"{"a":1}"#).expect("patched"), r#"{"a":"A:1"}"#);
+    }
+
+    #[test]
+    fn a_failed_test_and_a_missing_path_are_told_apart_from_a_bad_document() {
+        let test = r#"[{"op":"test","path":"/fields/a","value":"1"}]"#;
+        assert!(matches!(json(test, r#"{"a":1}"#), Err(PatchError::TestFailed(_))));
+        for missing in [
+            r#"[{"op":"remove","path":"/fields/zzz"}]"#,
+            r#"[{"op":"replace","path":"/fields/l/01","value":1}]"#,
+            r#"[{"op":"add","path":"/fields/l/9","value":1}]"#,
+            r#"[{"op":"test","path":"/fields/zzz","value":1}]"#,
+            r#"[{"op":"move","from":"/fields/a","path":"/fields/a/b"}]"#,
+        ] {
+            assert!(matches!(json(missing, r#"{"a":{},"l":[1,2]}"#), Err(PatchError::Failed(_))), "{missing}");
+        }
+        for malformed in [
+            "{}",
+            r#""x""#,
+            "",
+            r#"[{"op":"spread","path":"/fields/a"}]"#,
+            r#"[{"op":"add","path":"/fields/a"}]"#,
+            r#"[{"op":"add","path":"fields/a","value":1}]"#,
+            r#"[{"op":"add","path":"/fields/~2","value":1}]"#,
+            r#"[{"op":"add","op":"remove","path":"/fields/a","value":1}]"#,
+            r#"[{"path":"/fields/a","value":1}]"#,
+            r#"[{"op":"move","path":"/fields/a"}]"#,
+        ] {
+            assert!(matches!(json(malformed, "{}"), Err(PatchError::Malformed(_))), "{malformed}");
+        }
+    }
+
+    #[test]
+    fn copies_cannot_blow_up_memory() {
+        let doubling: Vec<String> =
+            (0..64).map(|step| format!(r#"{{"op":"copy","from":"/fields/a","path":"/fields/a/{step}"}}"#)).collect();
+        let patch = format!("[{}]", doubling.join(","));
+        assert!(matches!(json(&patch, r#"{"a":{"seed":"0123456789"}}"#), Err(PatchError::Failed(_))));
+    }
+
+    #[test]
+    fn a_merge_patch_is_flat_only_without_nested_objects() {
+        let identity = Identity { system: "itsm", id: "A:1", etag: "\"t\"" };
+        let flat =
+            |body: &str| Patch::merge(body.as_bytes()).expect("a patch").flat(&identity, &|_| false).expect("allowed");
+        assert!(flat(r#"{"fields":{"a":1,"b":null,"c":[{}]}}"#).is_some());
+        assert!(flat(r#"{"fields":{"a":{"b":1}}}"#).is_none());
+        assert!(flat(r#"{"fields":{}}"#).is_none());
+        assert!(flat("{}").is_none());
+    }
+}

@@ -1,0 +1,50 @@
+//! The evaluated form of `If-Match` on a write.
+
+use super::{EntityTag, RecordId, SystemName, Version};
+
+/// What must hold of the record for a write to happen (RFC 9110 §13.1.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// `If-Match: *`: the record exists.
+    Exists,
+    /// `If-Match: "a", "b"`: the record's tag is one of these, compared strongly. Never empty.
+    AnyOf(Vec<EntityTag>),
+}
+
+impl Precondition {
+    /// Whether a record whose tag is `current` fulfils this.
+    #[must_use]
+    pub fn holds_for(&self, current: &EntityTag) -> bool {
+        match self {
+            Self::Exists => true,
+            Self::AnyOf(tags) => tags.iter().any(|tag| tag.matches_strongly(current)),
+        }
+    }
+
+    /// The version to write against without reading, if the caller named exactly one and it belongs to this record.
+    #[must_use]
+    pub fn single_version(&self, system: &SystemName, id: &RecordId) -> Option<Version> {
+        match self {
+            Self::AnyOf(tags) => match tags.as_slice() {
+                [only] => only.version_for(system, id),
+                _ => None,
+            },
+            Self::Exists => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Precondition {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exists => formatter.write_str("*"),
+            Self::AnyOf(tags) => {
+                for (index, tag) in tags.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { ", " };
+                    write!(formatter, "{comma}{tag}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! How one vendor call is carried safely.
+//!
+//! A call goes through the layers of [`stack`] and comes back as a reply that is a success, or as a [`Fault`] that was judged
+//! once, where the reply was read. Nothing here knows a record or a caller.
+
+use std::time::Duration;
+
+use actix_web::http::Method;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::record::Fault;
+
+/// The closed set of vendor calls: the `call` label of the vendor metrics and the `call` of a ledger entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallName {
+    /// Getting a token.
+    SignIn,
+    /// Reading one record.
+    Read,
+    /// Reading a page of records.
+    List,
+    /// Creating a record.
+    Create,
+    /// Changing a record, enabling and disabling included.
+    Update,
+    /// Deleting a record.
+    Delete,
+    /// Reading what columns or fields there are.
+    Schema,
+}
+
+impl CallName {
+    /// The word in metrics and ledger.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign_in",
+            Self::Read => "read",
+            Self::List => "list",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Schema => "schema",
+        }
+    }
+
+    /// Every name, for metric tables.
+    pub const ALL: [Self; 7] =
+        [Self::SignIn, Self::Read, Self::List, Self::Create, Self::Update, Self::Delete, Self::Schema];
+
+    /// Whether the call changes nothing at the vendor: all that retry needs to know of it.
+    #[must_use]
+    pub fn is_safe(self) -> bool {
+        matches!(self, Self::SignIn | Self::Read | Self::List | Self::Schema)
+    }
+}
+
+/// One call to a vendor, as an adapter writes it; signing, deadline and tracing are added on the way.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Which call: label, and whether it may be repeated blindly.
+    pub name: CallName,
+    /// HTTP method.
+    pub method: Method,
+    /// Path and query after the configured `base_url`, beginning with `/`, percent-encoded.
+    pub path: String,
+    /// Headers of the vendor's protocol (never the caller's). Secrets are added by [`Vendor::sign`] only.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body, already in the vendor's form. `None` = no body and no Content-Type.
+    pub body: Option<Bytes>,
+    /// When the caller's patience ends. The call's own timeout applies as well. Set by the gateway.
+    pub deadline: Option<Instant>,
+    /// `traceparent` and `tracestate` of this very call. Set by the gateway.
+    pub trace: Vec<(HeaderName, HeaderValue)>,
+    /// Sign-in calls are not signed.
+    pub signed: bool,
+}
+
+impl Call {
+    /// A call with no headers and no body.
+    #[must_use]
+    pub fn new(name: CallName, method: Method, path: impl Into<String>) -> Self {
+        Self {
+            name,
+            method,
+            path: path.into(),
+            headers: Vec::new(),
+            body: None,
+            deadline: None,
+            trace: Vec::new(),
+            signed: name != CallName::SignIn,
+        }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.push((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    /// Adds a body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+}
+
+/// What a vendor answered, read to its end.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Type`, as sent; empty if absent.
+    pub content_type: String,
+    /// `Retry-After`, seconds or date, translated to a duration from now.
+    pub retry_after: Option<Duration>,
+    /// The body, at most `max_vendor_body` bytes.
+    pub body: Bytes,
+}
+
+/// Carries one vendor call. One method, so that a layer is 50 to 100 lines.
+#[async_trait(?Send)]
+pub trait Transport {
+    /// Sends the call and gives back a reply that the vendor's own rules call a success.
+    ///
+    /// # Errors
+    /// Everything else is a [`Fault`], judged by [`Vendor::fault`] or by the layer that met it.
+    async fn send(&self, call: Call) -> Result<Reply, Fault>;
+}
+
+/// A vendor's token or key, ready for a header. Cannot be printed.
+#[derive(Clone)]
+pub struct Token {
+    /// The header's value (or the part that is secret of it).
+    pub secret: HeaderValue,
+    /// When the vendor will stop to accept it; `None` = a static key.
+    pub expires: Option<Instant>,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Token").field("secret", &"…").field("expires", &self.expires).finish()
+    }
+}
+
+/// What the layers must know of a vendor's protocol. Every adapter is one.
+#[async_trait(?Send)]
+pub trait Vendor: Send + Sync {
+    /// Judges a reply: `None` = a success as the vendor documents it for this call.
+    fn fault(&self, call: &Call, reply: &Reply) -> Option<Fault>;
+
+    /// Puts the token (and static key headers) onto a call.
+    fn sign(&self, call: &mut Call, token: &Token);
+
+    /// Gets a token, over a transport that does not sign.
+    ///
+    /// # Errors
+    /// [`FaultKind::CredentialsRejected`](crate::record::FaultKind::CredentialsRejected) when the vendor refuses them.
+    async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, Fault>;
+}
+
+/// A vendor's text made fit for a caller: one line, at most 300 characters, no markup, no control characters.
+#[must_use]
+pub fn clean_text(text: &str) -> Option<String> {
+    const LONGEST: usize = 300;
+    let looks_like_markup = text.trim_start().starts_with('<') || text.to_ascii_lowercase().contains("<html");
+    if looks_like_markup {
+        return None;
+    }
+    let one_line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut words = one_line.split_whitespace();
+    let mut cleaned = String::new();
+    for word in words.by_ref() {
+        // A stack trace begins with "at Namespace.Method(": nothing after it is for callers.
+        if word == "at" && cleaned.len() > 20 && one_line.contains("   at ") {
+            break;
+        }
+        if !cleaned.is_empty() {
+            cleaned.push(' ');
+        }
+        cleaned.push_str(word);
+    }
+    let short: String = cleaned.chars().take(LONGEST).collect();
+    (!short.is_empty()).then_some(short)
+}
