@@ -3,6 +3,8 @@
 //! A call goes through the layers of [`stack`] and comes back as a reply that is a success, or as a [`Fault`] that was judged
 //! once, where the reply was read. Nothing here knows a record or a caller.
 
+pub mod trace;
+
 use std::time::Duration;
 
 use actix_web::http::Method;
