@@ -1,0 +1,3 @@
+//! What is tested where.
+
+mod architecture;
