@@ -1,6 +1,6 @@
 //! The end of a write: its outcome in the store and the ledger, and the verdict its caller (and its key) gets.
 
-use super::pending::Pending;
+use super::pending::{CallerTold, Pending};
 use super::settle::{Seen, Settled};
 use super::{Done, Gateway, Record, System, Verdict, Written};
 use crate::problem::{Problem, ProblemName};
@@ -20,7 +20,7 @@ impl Gateway {
         shown: Option<Record>,
     ) -> Verdict {
         let (state, etag, warnings, observed, mut verdict) = match settled {
-            Settled::Applied(seen) => self.applied(system, pending, seen, shown),
+            Settled::Applied(seen) => applied(system, pending, seen, shown),
             Settled::NotApplied(problem) => {
                 (OperationState::NotApplied, None, Vec::new(), None, Verdict::Problem(problem))
             }
@@ -36,48 +36,6 @@ impl Gateway {
         verdict
     }
 
-    /// A write that was done, as its caller is told.
-    fn applied(
-        &self,
-        system: &System,
-        pending: &mut Pending,
-        seen: Seen,
-        shown: Option<Record>,
-    ) -> (OperationState, Option<String>, Vec<Warning>, Option<Observed>, Verdict) {
-        if let Some(made) = &seen.made {
-            pending.record = Some((made.collection().to_owned(), made.key().to_owned()));
-        }
-        let mut warnings = pending.loss_warnings();
-        warnings.extend(seen.warnings);
-        let etag = seen.stored.as_ref().and_then(|stored| proven_tag(system, pending, stored));
-        let shown = shown.or_else(|| {
-            let worth_showing = !warnings.is_empty();
-            let stored = seen.stored.as_ref().filter(|_| worth_showing)?;
-            Some(system.show(&pending.id()?, stored, None))
-        });
-        let done = match shown {
-            Some(mut record) => {
-                record.warnings.extend(warnings.iter().cloned());
-                warnings.clone_from(&record.warnings);
-                let created = pending.action == crate::record::Action::Create;
-                if created { Done::Created(Box::new(record)) } else { Done::Shown(Box::new(record)) }
-            }
-            None => Done::Silent,
-        };
-        let etag = match &done {
-            Done::Created(record) => record.etag.clone(),
-            _ => etag,
-        };
-        let written = Written {
-            done,
-            operation: Some(pending.operation.clone()),
-            guarantee: (pending.action != crate::record::Action::Create).then_some(pending.guarantee),
-            etag: etag.clone(),
-            preference_applied: None,
-        };
-        (OperationState::Applied, etag, warnings, None, Verdict::Written(written))
-    }
-
     #[expect(clippy::too_many_arguments, reason = "the parts of one outcome, each used once")]
     async fn record_outcome(
         &self,
@@ -90,7 +48,7 @@ impl Gateway {
         verdict: &Verdict,
     ) {
         self.meter.operations_running(system.index, -1);
-        if std::mem::take(&mut pending.counted_unknown) {
+        if pending.told == CallerTold::Unknown {
             self.meter.writes_unknown(system.index, -1);
         }
         let problem = match verdict {
@@ -124,6 +82,47 @@ impl Gateway {
     }
 }
 
+/// A write that was done, as its caller is told.
+fn applied(
+    system: &System,
+    pending: &mut Pending,
+    seen: Seen,
+    shown: Option<Record>,
+) -> (OperationState, Option<String>, Vec<Warning>, Option<Observed>, Verdict) {
+    if let Some(made) = &seen.made {
+        pending.record = Some((made.collection().to_owned(), made.key().to_owned()));
+    }
+    let mut warnings = pending.loss_warnings();
+    warnings.extend(seen.warnings);
+    let etag = seen.stored.as_ref().and_then(|stored| proven_tag(system, pending, stored));
+    let shown = shown.or_else(|| {
+        let worth_showing = !warnings.is_empty();
+        let stored = seen.stored.as_ref().filter(|_| worth_showing)?;
+        Some(system.show(&pending.id()?, stored, None))
+    });
+    let done = match shown {
+        Some(mut record) => {
+            record.warnings.extend(warnings.iter().cloned());
+            warnings.clone_from(&record.warnings);
+            let created = pending.action == crate::record::Action::Create;
+            if created { Done::Created(Box::new(record)) } else { Done::Shown(Box::new(record)) }
+        }
+        None => Done::Silent,
+    };
+    let etag = match &done {
+        Done::Created(record) => record.etag.clone(),
+        _ => etag,
+    };
+    let written = Written {
+        done,
+        operation: Some(pending.operation.clone()),
+        guarantee: (pending.action != crate::record::Action::Create).then_some(pending.guarantee),
+        etag: etag.clone(),
+        preference_applied: None,
+    };
+    (OperationState::Applied, etag, warnings, None, Verdict::Written(written))
+}
+
 /// The tag of the state this write made, only where that is proven (http-rules 74, 75): the state's content is foretold, or
 /// its number is and nobody else can have made it.
 fn proven_tag(system: &System, pending: &Pending, stored: &Stored) -> Option<String> {
@@ -134,12 +133,14 @@ fn proven_tag(system: &System, pending: &Pending, stored: &Stored) -> Option<Str
 /// What an `Idempotency-Key` replays; `None` = the key is forgotten, so that a repeat runs (contract 4.5).
 fn kept_for_the_key(pending: &Pending, verdict: &Verdict) -> Option<String> {
     let kept = match verdict {
-        _ if pending.told_accepted => &Verdict::Written(accepted(pending)),
+        _ if pending.told == CallerTold::Accepted => &Verdict::Written(accepted(pending)),
         Verdict::Written(_) => verdict,
         Verdict::Problem(problem) => {
             let status = problem.name.row().status;
-            let final_one = matches!(status, 404 | 412 | 422) || problem.name == ProblemName::OutcomeUnknown;
-            final_one.then_some(verdict)?
+            let settled = matches!(status, 404 | 412 | 422) || problem.name == ProblemName::OutcomeUnknown;
+            // A conflict of `If-Match: *` is tried again under the same key.
+            let to_be_tried_again = pending.any_state && problem.name == ProblemName::PreconditionFailed;
+            (settled && !to_be_tried_again).then_some(verdict)?
         }
     };
     serde_json::to_string(kept).ok()

@@ -68,18 +68,13 @@ impl Gateway {
 
     /// 409 while a queued write of the record runs (contract 4.4).
     pub(super) async fn refuse_while_running(&self, system: &System, id: &RecordId) -> Result<(), Problem> {
-        let pending = self.store.pending(system.name.as_str(), id.as_str()).await.map_err(|error| store_away(&error))?;
+        let pending =
+            self.store.pending(system.name.as_str(), id.as_str()).await.map_err(|error| store_away(&error))?;
         pending.map_or(Ok(()), |operation| Err(in_progress(system, Some(&operation))))
     }
 
     /// Stores the intent. When this returns `Ok` the write must be sent and concluded.
-    pub(super) async fn begin(
-        &self,
-        system: &System,
-        write: &Write,
-        ask: &Ask,
-        pending: &Pending,
-    ) -> Result<(), Stop> {
+    pub(super) async fn begin(&self, system: &System, write: &Write, ask: &Ask, pending: &Pending) -> Result<(), Stop> {
         let mut pause = FIRST_PAUSE;
         loop {
             let intent = Intent {

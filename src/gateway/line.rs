@@ -10,19 +10,22 @@ use tokio::time::Instant;
 
 use super::conclude::{accepted, outcome_unknown};
 use super::intent::Stop;
-use super::pending::{Pending, Wanted};
+use super::pending::{CallerTold, Pending, Wanted};
 use super::session::Session;
 use super::settle::{Seen, Settled, unchanged};
 use super::{Ask, Gateway, Guarantee, Record, System, Told, Verdict, Write, WriteKind};
 use crate::adapters::{Completion, Loss, Planned};
 use crate::metrics::DetectedBy;
 use crate::problem::{Problem, ProblemName};
-use crate::record::{Action, Effect, Fault, FaultKind, Invalid, OperationId, RecordId};
+use crate::record::{Action, Effect, Fault, FaultKind, Invalid, OperationId, Precondition, RecordId};
 use crate::store::Lease;
 use crate::transport::{Reply, Transport as _};
 
 /// What a caller is told to wait when the vendor is busy with the record.
 pub(super) const BUSY_AFTER: Duration = Duration::from_secs(1);
+
+/// A last look in the caller's time may take this long beyond its patience.
+const LEAST_LOOK: Duration = Duration::from_millis(300);
 
 /// How a write ended for its caller.
 pub(super) enum Ended {
@@ -133,8 +136,8 @@ impl Context<'_> {
             begun_ms: jiff::Timestamp::now().as_millisecond(),
             calls: Vec::new(),
             lease: None,
-            counted_unknown: false,
-            told_accepted: false,
+            any_state: matches!(self.write.precondition, Some(Precondition::Exists) | None),
+            told: CallerTold::Nothing,
         }
     }
 
@@ -189,11 +192,9 @@ impl Context<'_> {
     async fn answered(&mut self, pending: &mut Pending, reply: &Reply, queued: bool) -> Option<Settled> {
         if let Wanted::Made { collection, .. } = &pending.wanted {
             return match self.system.adapter.created(collection, reply) {
-                Ok(created) => Some(Settled::Applied(Seen {
-                    stored: created.stored,
-                    made: Some(created.id),
-                    ..Seen::default()
-                })),
+                Ok(created) => {
+                    Some(Settled::Applied(Seen { stored: created.stored, made: Some(created.id), ..Seen::default() }))
+                }
                 Err(_) => self.follow(pending, self.ask.deadline).await,
             };
         }
@@ -225,7 +226,7 @@ impl Context<'_> {
     }
 
     async fn follow(&self, pending: &Pending, until: Instant) -> Option<Settled> {
-        self.gateway.follow(self.system, &self.session, pending, until).await
+        self.gateway.follow(self.system, &self.session, pending, until, LEAST_LOOK).await
     }
 
     /// The end, in the caller's time: with the record where the caller asked for it or the vendor warns.
@@ -261,7 +262,7 @@ impl Context<'_> {
             seen.stored = super::read::look(self.system, &self.session, &id, self.ask.deadline).await.ok().flatten();
         }
         let Some(stored) = &seen.stored else {
-            let blank = created.then(|| self.as_sent(&id, pending));
+            let blank = created.then(|| self.system.as_sent(&id, pending));
             return (Settled::Applied(seen), blank);
         };
         let wanted = pending.differences();
@@ -278,29 +279,12 @@ impl Context<'_> {
         (Settled::Applied(seen), Some(record))
     }
 
-    /// A created record that could not be read back: as it was sent, without a tag.
-    fn as_sent(&self, id: &RecordId, pending: &Pending) -> Record {
-        let fields = match &pending.wanted {
-            Wanted::Made { fields, .. } => crate::record::Fields::from_map(fields).as_json().to_owned(),
-            _ => "{}".to_owned(),
-        };
-        Record {
-            system: self.system.name.as_str().to_owned(),
-            id: id.as_str().to_owned(),
-            etag: None,
-            fields,
-            read_only: Vec::new(),
-            warnings: Vec::new(),
-            pending_operation: None,
-            partial: false,
-        }
-    }
-
     /// The outcome is not known in the caller's time: the settler goes on, and the caller is told what is true now.
     async fn hand_over(&mut self, mut pending: Pending, queued: bool) -> Verdict {
         let verdict = if queued || self.write.prefer.respond_async {
-            pending.told_accepted = true;
-            Verdict::Written(accepted(&pending))
+            pending.told = CallerTold::Accepted;
+            let asked = self.write.prefer.respond_async.then(|| "respond-async".to_owned());
+            Verdict::Written(super::Written { preference_applied: asked, ..accepted(&pending) })
         } else {
             let problem = outcome_unknown(self.system, &pending, None);
             Verdict::Problem(Box::new(problem))
@@ -318,18 +302,16 @@ impl Context<'_> {
         pending: &mut Pending,
     ) -> Result<Reply, Fault> {
         tokio::pin!(sending);
-        match tokio::time::timeout(wait, &mut sending).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.tell_accepted(pending).await;
-                sending.await
-            }
+        if let Ok(answer) = tokio::time::timeout(wait, &mut sending).await {
+            return answer;
         }
+        self.tell_accepted(pending).await;
+        sending.await
     }
 
     /// 202 before the vendor has answered, because the caller asked for it.
     async fn tell_accepted(&self, pending: &mut Pending) {
-        pending.told_accepted = true;
+        pending.told = CallerTold::Accepted;
         let verdict = Verdict::Written(super::Written {
             preference_applied: Some("respond-async".to_owned()),
             ..accepted(pending)

@@ -36,7 +36,7 @@ pub use settler::Unsettled;
 pub use system::{Policy, System};
 pub use update::patch_problem;
 
-use self::pending::Pending;
+use self::pending::{CallerTold, Pending};
 use self::settler::Settler;
 use self::tracker::Tracker;
 use crate::metrics::Metrics;
@@ -100,11 +100,11 @@ impl Gateway {
         });
         match tokio::time::timeout_at(patience, told).await {
             Ok(Ok(told)) => told,
-            Ok(Err(_)) => {
-                Err(ProblemName::InternalError.with("the gateway failed while writing; look at the record before you repeat"))
-            }
-            Err(_) => Err(ProblemName::OutcomeUnknown
-                .with("the gateway could not come to an end in time; the write may still be done: look at /operations")),
+            Ok(Err(_)) => Err(ProblemName::InternalError
+                .with("the gateway failed while writing; look at the record before you repeat")),
+            Err(_) => Err(ProblemName::OutcomeUnknown.with(
+                "the gateway could not come to an end in time; the write may still be done: look at /operations",
+            )),
         }
     }
 
@@ -126,8 +126,8 @@ impl Gateway {
 
     /// Hands a write over, counted as unknown unless its caller knows that it is queued.
     fn hand_to_settler(&self, mut pending: Pending) {
-        if !pending.told_accepted {
-            pending.counted_unknown = true;
+        if pending.told != CallerTold::Accepted {
+            pending.told = CallerTold::Unknown;
             if let Some(system) = self.system(&pending.system) {
                 self.meter.writes_unknown(system.index, 1);
             }

@@ -39,6 +39,8 @@ pub(super) struct Pending {
     pub losses: Vec<String>,
     /// Whether callers see it as running: reads name it, other writes are 409.
     pub queued: bool,
+    /// Whether the caller asked for any state (`If-Match: *`): a conflict is then no verdict on the request.
+    pub any_state: bool,
     /// When it was begun, in milliseconds since 1970: the start of `completion_timeout`.
     pub begun_ms: i64,
     /// The calls made for it by this process.
@@ -47,12 +49,21 @@ pub(super) struct Pending {
     /// The lease it holds in this process.
     #[serde(skip)]
     pub lease: Option<Lease>,
-    /// Whether it is counted as a write whose outcome nobody knows yet.
+    /// What its caller knows.
     #[serde(skip)]
-    pub counted_unknown: bool,
-    /// Whether the caller has been told 202: that answer is then what its key replays.
-    #[serde(skip)]
-    pub told_accepted: bool,
+    pub told: CallerTold,
+}
+
+/// What the caller of a write that goes on has been told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum CallerTold {
+    /// Nothing yet.
+    #[default]
+    Nothing,
+    /// 202: that answer is what its key replays.
+    Accepted,
+    /// `outcome-unknown`; counted in `writes_unknown` until it is settled.
+    Unknown,
 }
 
 /// What the record looks like if the write was done.
@@ -115,12 +126,18 @@ pub(super) struct SavedCall {
 impl SavedCall {
     /// Keeps a call that is text throughout; others cannot be sent again.
     pub(super) fn of(call: &Call) -> Option<Self> {
-        let headers = call.headers.iter().map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+        let headers =
+            call.headers.iter().map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
         let body = match &call.body {
             Some(bytes) => Some(std::str::from_utf8(bytes).ok()?.to_owned()),
             None => None,
         };
-        Some(Self { method: call.method.to_string(), path: call.path.clone(), headers: headers.collect::<Option<_>>()?, body })
+        Some(Self {
+            method: call.method.to_string(),
+            path: call.path.clone(),
+            headers: headers.collect::<Option<_>>()?,
+            body,
+        })
     }
 
     /// The call again.

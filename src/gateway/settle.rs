@@ -56,13 +56,15 @@ pub(super) struct Seen {
 }
 
 impl Gateway {
-    /// Looks again and again, with growing pauses, until the outcome is known or `until` has come.
+    /// Looks again and again, with growing pauses, until the outcome is known or `until` has come. There is at least one
+    /// look, which may take `least` even if `until` is over.
     pub(super) async fn follow(
         &self,
         system: &System,
         session: &Session<'_>,
         pending: &Pending,
         until: Instant,
+        least: Duration,
     ) -> Option<Settled> {
         let mut pause = system.policy.completion_poll;
         let mut partly_before = None;
@@ -71,7 +73,7 @@ impl Gateway {
             tokio::time::sleep_until((Instant::now() + pause).min(until)).await;
         }
         loop {
-            let patience = (Instant::now() + system.policy.timeout).min(until.max(Instant::now() + pause));
+            let patience = (Instant::now() + system.policy.timeout).min(until.max(Instant::now() + least));
             let settled = match &pending.resend {
                 Some(saved) => self.send_again(system, session, pending, saved.restore(), patience).await,
                 None => self.look_for(system, session, pending, patience, &mut partly_before).await,
@@ -138,10 +140,7 @@ impl Gateway {
         patience: Instant,
     ) -> Option<Settled> {
         session.patience(patience);
-        let fault = match session.send(call?).await {
-            Ok(_) => return Some(Settled::Applied(Seen::default())),
-            Err(fault) => fault,
-        };
+        let Err(fault) = session.send(call?).await else { return Some(Settled::Applied(Seen::default())) };
         match fault.kind {
             FaultKind::Conflict | FaultKind::Ambiguous | FaultKind::NotFound | FaultKind::Rejected => {
                 let stored = look(system, session, &pending.id()?, patience).await.ok()?;
@@ -167,7 +166,9 @@ impl Gateway {
             let next = Some(&now) == pending.after.as_ref();
             return Some(match (next, shown) {
                 (true, true) => Settled::Applied(Seen { stored: Some(stored), ..Seen::default() }),
-                (true, false) => Settled::NotApplied(Box::new(self.stale(system, pending, &stored, DetectedBy::Vendor))),
+                (true, false) => {
+                    Settled::NotApplied(Box::new(self.stale(system, pending, &stored, DetectedBy::Vendor)))
+                }
                 (false, _) => Settled::Unknown(Some(Observed::Other)),
             });
         }
@@ -179,13 +180,7 @@ impl Gateway {
     }
 
     /// `precondition-failed` with what is known of the record now.
-    pub(super) fn stale(
-        &self,
-        system: &System,
-        pending: &Pending,
-        now: &Stored,
-        detected_by: DetectedBy,
-    ) -> Problem {
+    pub(super) fn stale(&self, system: &System, pending: &Pending, now: &Stored, detected_by: DetectedBy) -> Problem {
         let tag = pending.id().map(|id| system.tag(&id, &now.version()));
         self.failed_precondition(system, tag.as_ref(), detected_by)
     }
@@ -219,7 +214,11 @@ impl Gateway {
         let Some(stored) = look(system, session, &id, patience).await.ok()? else {
             return Some(match pending.wanted {
                 Wanted::Gone => Settled::Applied(Seen::default()),
-                _ => Settled::NotApplied(Box::new(super::read::missing_or(system, &id, &Fault::new(FaultKind::NotFound)))),
+                _ => Settled::NotApplied(Box::new(super::read::missing_or(
+                    system,
+                    &id,
+                    &Fault::new(FaultKind::NotFound),
+                ))),
             });
         };
         let now = system.tag(&id, &stored.version()).to_string();

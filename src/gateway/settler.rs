@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::pending::Pending;
+use super::pending::{CallerTold, Pending};
 use super::read::look;
 use super::session::Session;
-use super::settle::Settled;
-use super::{Gateway, System};
+use super::settle::{Seen, Settled};
+use super::{Gateway, Record, System};
 use crate::record::Observed;
 use crate::transport::trace::TraceContext;
 
@@ -76,7 +76,8 @@ impl Gateway {
             }
         };
         for one in left {
-            let Some(pending) = one.material.as_deref().and_then(|text| serde_json::from_str::<Pending>(text).ok()) else {
+            let Some(pending) = one.material.as_deref().and_then(|text| serde_json::from_str::<Pending>(text).ok())
+            else {
                 tracing::error!(operation = %one.operation, "an operation without the means to settle it ends unknown");
                 self.give_up(&one.operation).await;
                 continue;
@@ -85,8 +86,8 @@ impl Gateway {
             if let Some(system) = self.system(&pending.system) {
                 self.meter.operations_running(system.index, 1);
             }
-            let told_accepted = pending.queued;
-            self.hand_to_settler(Pending { told_accepted, ..pending });
+            let told = if pending.queued { CallerTold::Accepted } else { CallerTold::Unknown };
+            self.hand_to_settler(Pending { told, ..pending });
         }
     }
 }
@@ -99,7 +100,8 @@ async fn settle_one(gateway: Arc<Gateway>, mut pending: Pending) {
     };
     let settled = settle(&gateway, &system, &mut pending).await;
     tracing::info!(operation = %pending.operation, system = %system.name, state = settled.word(), "settled");
-    gateway.conclude(&system, &mut pending, settled, None).await;
+    let shown = show_created(&system, &pending, &settled).await;
+    gateway.conclude(&system, &mut pending, settled, shown).await;
 }
 
 /// Follows a write until its `completion_timeout`, and then looks once more to say what is there.
@@ -107,12 +109,21 @@ async fn settle(gateway: &Gateway, system: &System, pending: &mut Pending) -> Se
     let trace = TraceContext::continue_from(&[], &[]);
     let until = Instant::now() + system.policy.completion_timeout.saturating_sub(pending.age());
     let session = Session::new(&*system.stack, &trace, until);
-    let settled = match gateway.follow(system, &session, pending, until).await {
+    let settled = match gateway.follow(system, &session, pending, until, LAST_LOOK).await {
         Some(settled) => settled,
         None => Settled::Unknown(last_look(system, &session, pending).await),
     };
     pending.calls.extend(session.take_calls());
     settled
+}
+
+/// The record that a create was found to have made: what its key replays.
+async fn show_created(system: &System, pending: &Pending, settled: &Settled) -> Option<Record> {
+    let Settled::Applied(Seen { made: Some(id), .. }) = settled else { return None };
+    let trace = TraceContext::continue_from(&[], &[]);
+    let session = Session::new(&*system.stack, &trace, Instant::now());
+    let stored = look(system, &session, id, Instant::now() + LAST_LOOK).await.ok().flatten();
+    Some(stored.map_or_else(|| system.as_sent(id, pending), |stored| system.show(id, &stored, None)))
 }
 
 async fn last_look(system: &System, session: &Session<'_>, pending: &Pending) -> Option<Observed> {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Record;
+use super::pending::{Pending, Wanted};
 use crate::adapters::{Adapter, Loss};
 use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemName};
 use crate::record::{
-    EntityTag, Fault, Invalid, OperationId, Precondition, RecordId, Stored, SystemName, Version, raw_members,
+    EntityTag, Fault, Fields, Invalid, OperationId, Precondition, RecordId, Stored, SystemName, Version, raw_members,
 };
 use crate::transport::Stack;
 
@@ -63,8 +64,10 @@ impl System {
 
     fn unknown_form(&self) -> Problem {
         let profile = self.adapter.profile();
-        let short = if self.policy.collection.is_some() { " (the part after the last colon is enough here)" } else { "" };
-        let detail = format!("an id of {} has the form {}{short}, such as {}", self.name, profile.id_form, profile.id_example);
+        let short =
+            if self.policy.collection.is_some() { " (the part after the last colon is enough here)" } else { "" };
+        let detail =
+            format!("an id of {} has the form {}{short}, such as {}", self.name, profile.id_form, profile.id_example);
         ProblemName::RecordNotFound.with(detail).system(self.name.as_str())
     }
 
@@ -75,7 +78,8 @@ impl System {
     pub fn collection(&self, raw: Option<&str>) -> Result<String, Problem> {
         let wanted = raw.or(self.policy.collection.as_deref());
         wanted.and_then(|raw| self.adapter.collection(raw)).ok_or_else(|| {
-            let what = if wanted.is_some() { "does not have the vendor's form" } else { "is missing and none is configured" };
+            let what =
+                if wanted.is_some() { "does not have the vendor's form" } else { "is missing and none is configured" };
             let detail = format!("the collection {what}; ids are {}", self.adapter.profile().id_form);
             let problem = ProblemName::Rejected.with(detail.clone()).system(self.name.as_str());
             problem.errors(vec![Invalid::at("/collection", detail)])
@@ -112,11 +116,23 @@ impl System {
             id: id.as_str().to_owned(),
             etag: Some(self.tag(id, &stored.version()).to_string()),
             fields: stored.fields.as_json().to_owned(),
-            read_only: read_only.map(|(name, _)| format!("/fields/{}", name.replace('~', "~0").replace('/', "~1"))).collect(),
+            read_only: read_only
+                .map(|(name, _)| format!("/fields/{}", name.replace('~', "~0").replace('/', "~1")))
+                .collect(),
             warnings: stored.warnings.clone(),
             pending_operation: pending.map(OperationId::path),
             partial: false,
         }
+    }
+
+    /// A created record that could not be read back: as it was sent, without a tag.
+    pub(super) fn as_sent(&self, id: &RecordId, pending: &Pending) -> Record {
+        let fields = match &pending.wanted {
+            Wanted::Made { fields, .. } => Fields::from_map(fields),
+            Wanted::Values(_) | Wanted::Gone => Fields::from_map(&serde_json::Map::new()),
+        };
+        let stored = Stored { fields, version: None, warnings: Vec::new() };
+        Record { etag: None, ..self.show(id, &stored, None) }
     }
 
     /// What a vendor's fault is to a caller of this system.

@@ -55,7 +55,11 @@ impl Context<'_> {
             }
         }
         let detail = "other writers changed the record each time the gateway had read it";
-        Err(ProblemName::VendorBusy.with(detail).system(self.system.name.as_str()).retry_after(super::line::BUSY_AFTER).into())
+        Err(ProblemName::VendorBusy
+            .with(detail)
+            .system(self.system.name.as_str())
+            .retry_after(super::line::BUSY_AFTER)
+            .into())
     }
 
     async fn update_once(&mut self, id: &RecordId, patch: &Patch, lease: Option<Lease>) -> Result<Ended, Stop> {

@@ -22,8 +22,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "record", "problem", "metrics", "transport", "adapters", "store", "gateway", "access", "config", "api",
-            "sandbox", "telemetry", "cli",
+            "record",
+            "problem",
+            "metrics",
+            "transport",
+            "adapters",
+            "store",
+            "gateway",
+            "access",
+            "config",
+            "api",
+            "sandbox",
+            "telemetry",
+            "cli",
         ],
     ),
 ];

@@ -7,4 +7,4 @@
     reason = "a test that meets the unexpected must stop"
 )]
 
-mod it;
+mod architecture;

@@ -1,3 +1,0 @@
-//! What is tested where.
-
-mod architecture;
