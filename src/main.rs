@@ -1,1 +1,3 @@
+//! records-gateway.
+
 fn main() {}
