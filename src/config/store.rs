@@ -43,8 +43,16 @@ pub enum Durability {
 impl Store {
     pub(super) fn read(mut section: Section<'_, '_>) -> Self {
         let default = || StoreUrl::Sqlite("records-gateway.db".into());
-        let ttl = section.duration("idempotency_ttl", hours(24), Duration::from_secs(1)..=hours(365 * 24));
-        let retention = section.duration("retention", hours(90 * 24), Duration::from_secs(1)..=hours(3650 * 24));
+        let ttl = section.duration(
+            "idempotency_ttl",
+            Duration::from_hours(24),
+            Duration::from_secs(1)..=Duration::from_hours(365 * 24),
+        );
+        let retention = section.duration(
+            "retention",
+            Duration::from_hours(90 * 24),
+            Duration::from_secs(1)..=Duration::from_hours(3650 * 24),
+        );
         let store = Self {
             url: section.text("url", VALID).and_then(|text| store_url(&section, text)).unwrap_or_else(default),
             durability: section
@@ -84,8 +92,4 @@ fn store_url(section: &Section<'_, '_>, text: Text) -> Option<StoreUrl> {
     };
     section.reader.fault(&text.place, wrong, VALID);
     None
-}
-
-fn hours(hours: u64) -> Duration {
-    Duration::from_secs(hours * 3600)
 }
