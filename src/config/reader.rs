@@ -65,7 +65,7 @@ impl<'d> Reader<'d> {
         let reader = Self { text, environment, faults: RefCell::default(), is_broken: !syntax.is_empty() };
         for error in syntax {
             let place = Place { path: String::new(), offset: error.span().map_or(0, |span| span.start) };
-            reader.fault(&place, error.message().escape_debug().to_string(), "TOML 1.0 (https://toml.io)");
+            reader.fault(&place, error.message().escape_debug().to_string(), "TOML (https://toml.io)");
         }
         reader
     }

@@ -25,7 +25,8 @@ fn environment(name: &str) -> Result<String, VarError> {
         "NOT_UTF8" => Err(VarError::NotUnicode("x".into())),
         "é" => Ok("plain".to_owned()),
         "EMPTY" => Ok(String::new()),
-        "BILLING_KEY_SHA256" => Ok(DIGEST.to_owned()),
+        "M42_BASE_URL" => Ok("https://server.example".to_owned()),
+        "CALLER_KEY_SHA256" | "BILLING_KEY_SHA256" => Ok(DIGEST.to_owned()),
         "AUDITOR_KEY_SHA256" => Ok(DIGEST.replace('2', "3")),
         other => Ok(format!("value-of-{other}")),
     }
@@ -157,6 +158,12 @@ fn the_example_shows_every_key_there_is() {
             assert!(shown || key == "callers", "{key} of {}", fault.path);
         }
     }
+}
+
+#[test]
+fn the_container_s_configuration_is_taken() {
+    let config = taken(include_str!("../../deploy/compose.toml"));
+    assert_eq!(config.server.ops_bind.map(|address| address.port()), Some(9090));
 }
 
 #[test]
