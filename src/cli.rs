@@ -250,4 +250,29 @@ mod tests {
         assert!(err.ends_with("/nowhere/at/all.toml: 1 fault\n"), "{err}");
         assert!(out.is_empty());
     }
+
+    #[test]
+    fn check_says_ok_on_one_stream_and_faults_on_the_other() {
+        let path = std::env::temp_dir().join(format!("records-gateway-{}.toml", uuid::Uuid::now_v7()));
+        let good = "access.mode = 'open'\n[systems.a]\nvendor = 'matrix42'\nbase_url = 'https://a'\napi_token = 't'\n";
+        let checked = |text: &str| {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            std::fs::write(&path, text).unwrap();
+            let exit = check(&path, &mut out, &mut err);
+            std::fs::remove_file(&path).unwrap();
+            (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+        };
+        let name = path.display();
+        assert_eq!(checked(good), (Exit::Done, format!("{name}: ok (1 system)\n"), String::new()));
+        let (exit, out, err) = checked(&format!("{good}retries = 99\ntimout = '1s'\n"));
+        assert_eq!((exit, out), (Exit::Refused, String::new()));
+        let lines: Vec<_> = err.lines().collect();
+        assert_eq!(lines.len(), 3, "{err}");
+        let first = format!("{name}:6:11: systems.a.retries: is out of range; valid: a whole number from 0 to 10");
+        assert_eq!(lines[0], first);
+        assert!(
+            lines[1].starts_with(&format!("{name}:7:1: systems.a.timout: is not a key of this table; did you mean"))
+        );
+        assert_eq!(lines[2], format!("{name}: 2 faults"));
+    }
 }

@@ -1,6 +1,6 @@
 //! The configuration: read whole or refused whole, with every fault at once.
 //!
-//! Each table has a file and a struct of its own; [`reader`] and [`section`] know TOML, and nobody else does.
+//! Each table has a file and a struct of its own; `reader` and `section` know TOML, and nobody else does.
 
 mod access;
 mod base_url;
@@ -128,12 +128,15 @@ fn may_listen(access: &Access, bind: SocketAddr) -> Result<(), String> {
     }
 }
 
+/// The `system` label of metrics for requests that name no system.
+const UNROUTED: &str = "none";
+
 fn read_systems(section: &Section<'_, '_>, bind: SocketAddr) -> Vec<System> {
     let mut systems = Vec::new();
     for (raw, entry) in section.entries() {
-        let name = SystemName::parse(raw);
+        let name = SystemName::parse(raw).filter(|name| name.as_str() != UNROUTED);
         if name.is_none() {
-            section.reader.fault(&entry.place, "is not a system's name", "[a-z][a-z0-9-]*, such as [systems.crm]");
+            section.reader.fault(&entry.place, "is not a system's name", "[a-z][a-z0-9-]*, but not \"none\"");
         }
         let Some(table) = Section::of(section.reader, entry, "a table") else { continue };
         systems.extend(System::read(table, name, bind));

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::base_url::{base_url, leads_to};
-use super::reader::Entry;
 use super::section::Section;
+use super::text::text;
 use super::vendor::{VENDORS, Vendor, VendorConfig};
 use crate::record::SystemName;
 
@@ -148,12 +148,10 @@ fn read_base_url(
 }
 
 fn read_collection(section: &mut Section<'_, '_>, vendor: Option<Vendor>) -> Option<String> {
-    let entry: Entry<'_> = section.entry("collection")?;
-    if entry.value.as_str() == Some("") {
-        return None;
-    }
     let form = vendor.map_or("a string", Vendor::collection_form);
-    let text = section.text("collection", form)?;
+    let entry = section.entry("collection")?;
+    // Empty means none, wherever the emptiness comes from.
+    let text = text(section.reader, &entry, form).filter(|text| !text.value.is_empty())?;
     let vendor = vendor?;
     if !vendor.has_collection_form(&text.value) {
         section.reader.fault(&text.place, format!("{} is not a collection of this vendor", text.shown()), form);

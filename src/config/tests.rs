@@ -161,6 +161,26 @@ fn the_example_shows_every_key_there_is() {
 }
 
 #[test]
+fn whole_numbers_may_be_written_in_every_way_of_toml() {
+    let config = taken(&format!("server.max_body = 2_097_152\nserver.workers = 0x10\n{SMALL}max_queue = +0\n"));
+    assert_eq!((config.server.max_body, config.server.workers), (2_097_152, 16));
+    assert_eq!(config.systems[0].limits.max_queue, 0);
+}
+
+#[test]
+fn a_system_s_name_has_its_form_and_is_no_word_of_the_metrics() {
+    for wrong in ["Crm", "1crm", "c_rm", "none", "\"c rm\"", "\"\"", "\"c.rm\""] {
+        one_fault(
+            &SMALL.replace("systems.itsm", &format!("systems.{wrong}")),
+            &format!("3:1 systems.{wrong}: is not a system's"),
+        );
+    }
+    for good in ["c", "crm-2", "c--", "nonesuch"] {
+        assert_eq!(taken(&SMALL.replace("itsm]", &format!("{good}]"))).systems[0].name.as_str(), good);
+    }
+}
+
+#[test]
 fn the_container_s_configuration_is_taken() {
     let config = taken(include_str!("../../deploy/compose.toml"));
     assert_eq!(config.server.ops_bind.map(|address| address.port()), Some(9090));
@@ -402,7 +422,13 @@ fn a_collection_has_its_vendor_s_form() {
     let pretectum = |collection: &str| with("pretectum", "client_id='i'\nclient_secret='s'", collection);
     let dolphin = |collection: &str| with("bluedolphin", "tenant='t'\napi_key='k'", collection);
     let matrix = |collection: &str| with("matrix42", "api_token='t'", collection);
-    let good = [pretectum(&format!("{id}:{id}:{id}")), dolphin("object-definitions"), matrix("Ud_Own"), matrix("")];
+    let good = [
+        pretectum(&format!("{id}:{id}:{id}")),
+        dolphin("object-definitions"),
+        matrix("Ud_Own"),
+        matrix(""),
+        matrix("").replace("''", "{ env = 'EMPTY' }"),
+    ];
     for text in good {
         taken(&text);
     }
