@@ -5,8 +5,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod adapters;
+pub mod cli;
+pub mod config;
 pub mod gateway;
 pub mod problem;
 pub mod record;
+pub mod telemetry;
 pub mod transport;
