@@ -7,6 +7,7 @@
 
 pub mod adapters;
 pub mod gateway;
+pub mod metrics;
 pub mod problem;
 pub mod record;
 pub mod transport;
