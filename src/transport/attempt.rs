@@ -30,6 +30,13 @@ impl<T> Attempt<T> {
         Self { inner, vendor, timeout, metrics, system }
     }
 
+    /// `Retry::Never` marks a timeout that tells nothing of the vendor: its caller left it less than half the usual time.
+    /// Else callers in a hurry could open the circuit for all the others.
+    fn late(&self, given: Duration) -> Fault {
+        let fault = Fault::new(FaultKind::Timeout).message("the vendor did not answer in time");
+        if given < self.timeout / 2 { fault.retry(Retry::Never) } else { fault }
+    }
+
     /// The vendor's own judgement first; a redirect it has no word on is nothing to follow.
     fn judge(&self, call: &Call, reply: Reply) -> Result<Reply, Fault> {
         match self.vendor.fault(call, &reply) {
@@ -55,21 +62,18 @@ impl<T: Layer> Layer for Attempt<T> {
         let own_end = started + self.timeout;
         let end = call.deadline.map_or(own_end, |deadline| deadline.min(own_end));
         if end <= started {
-            return Err(late().without_effect());
+            let why = "the deadline passed before the call could be sent";
+            return Err(Fault::new(FaultKind::Overloaded).message(why));
         }
         let (outcome, result) = match timeout_at(end, self.inner.carry(call)).await {
             Ok(Ok(reply)) => (outcome_of_status(reply.status), self.judge(call, reply)),
             Ok(Err(fault)) => (outcome_of_fault(&fault), Err(fault)),
-            Err(_) => (CallOutcome::Timeout, Err(late())),
+            Err(_) => (CallOutcome::Timeout, Err(self.late(end - started))),
         };
         self.metrics.vendor_request(self.system, call.name, outcome, started.elapsed().as_secs_f64());
         // A call that changes nothing has changed nothing, whatever became of it.
         result.map_err(|fault| if call.name.is_safe() { fault.without_effect() } else { fault })
     }
-}
-
-fn late() -> Fault {
-    Fault::new(FaultKind::Timeout).message("the vendor did not answer in time")
 }
 
 fn outcome_of_status(status: u16) -> CallOutcome {
@@ -128,7 +132,8 @@ mod tests {
         let mut call = call(CallName::Read);
         let started = Instant::now();
         call.deadline = Some(started + Duration::from_secs(3));
-        assert_eq!(attempt.carry(&mut call).await.expect_err("a timeout").kind, FaultKind::Timeout);
+        let fault = attempt.carry(&mut call).await.expect_err("a timeout");
+        assert_eq!((fault.kind, fault.retry), (FaultKind::Timeout, Retry::Never));
         assert_eq!(started.elapsed().as_secs(), 3);
     }
 
@@ -137,8 +142,8 @@ mod tests {
         let (attempt, _) = attempt(Scripted::new([ok()]));
         let mut call = call(CallName::Update);
         call.deadline = Some(Instant::now());
-        let fault = attempt.carry(&mut call).await.expect_err("a timeout");
-        assert_eq!((fault.kind, fault.effect), (FaultKind::Timeout, Effect::None));
+        let fault = attempt.carry(&mut call).await.expect_err("too late");
+        assert_eq!((fault.kind, fault.effect), (FaultKind::Overloaded, Effect::None));
         assert_eq!(attempt.inner.times(), 0);
     }
 

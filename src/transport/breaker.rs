@@ -181,6 +181,8 @@ impl Drop for Passage<'_> {
 
 fn lesson_of(fault: &Fault) -> Lesson {
     match fault.kind {
+        // The caller's haste, not the vendor's slowness (see the attempt layer).
+        FaultKind::Timeout if fault.retry == Retry::Never => Lesson::Nothing,
         FaultKind::Unavailable
         | FaultKind::Timeout
         | FaultKind::Broken
@@ -281,6 +283,16 @@ mod tests {
             let _ = read(&breaker).await;
         }
         assert_eq!(state(&breaker), CircuitState::Open);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_in_a_hurry_do_not_open_the_circuit_for_the_others() {
+        let (breaker, _) =
+            breaker(Scripted::new((0..9).map(|_| Err(Fault::new(FaultKind::Timeout).retry(Retry::Never)))));
+        for _ in 0..9 {
+            let _ = read(&breaker).await;
+        }
+        assert_eq!(state(&breaker), CircuitState::Closed);
     }
 
     #[tokio::test(start_paused = true)]

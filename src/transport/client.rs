@@ -10,8 +10,9 @@
 //! - It reports such a death as `Connect(Disconnected)`, which is NOT a failure to connect.
 //! - It takes a body that ends before its `Content-Length` for a whole one: the length is compared here. A cut in a chunked
 //!   body cannot be seen at all, so an answer without a length that claims to be JSON is checked for a missing end.
-//! - It takes an interim answer (1xx) for the final one and would hand the connection, with the real answer still to come,
-//!   to the next call: the whole pool is dropped then.
+//! - It takes an interim answer (1xx) for the final one, and an HTTP/1.1 answer without a length (which ends with the
+//!   connection, RFC 9112 §6.3) for an empty one, and would hand the connection, with more still to come, to the next call:
+//!   the worker's pool is dropped then.
 //! - A dropped future drops its connection.
 
 use std::cell::RefCell;
@@ -22,9 +23,11 @@ use std::time::{Duration, SystemTime};
 
 use actix_web::body::None as NoBody;
 use actix_web::error::PayloadError;
-use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT, VIA};
+use actix_web::http::header::{
+    ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, USER_AGENT, VIA,
+};
 use actix_web::http::uri::{Authority, PathAndQuery, Scheme};
-use actix_web::http::{Method, Uri};
+use actix_web::http::{Method, StatusCode, Uri};
 use async_trait::async_trait;
 use awc::error::{ConnectError, SendRequestError};
 use awc::{ClientResponse, Connector};
@@ -137,6 +140,9 @@ impl Client {
             self.forget_connections();
             return Err(Fault::protocol(format!("the vendor sent an interim answer ({status}) that nobody asked for")));
         }
+        if ends_with_the_connection(&response) {
+            self.forget_connections();
+        }
         let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let content_type = text(CONTENT_TYPE).unwrap_or_default().to_owned();
         let retry_after = text(RETRY_AFTER).and_then(|value| retry_after::parse(value, SystemTime::now()));
@@ -190,6 +196,15 @@ impl Layer for Client {
             Err(error) => Err(fault_of(&error)),
         }
     }
+}
+
+fn ends_with_the_connection(response: &ClientResponse) -> bool {
+    let has_no_body = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let says_its_length = || {
+        let headers = response.headers();
+        headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
+    };
+    !has_no_body && !says_its_length()
 }
 
 /// The body, or `None` if it is longer than `longest`; then the connection is dropped with the response.

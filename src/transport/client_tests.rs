@@ -91,6 +91,8 @@ async fn a_call_is_put_on_the_wire_with_our_headers_and_nothing_else() {
             let requests = requests.await.expect("requests");
             let lines = |request: &str| {
                 let mut lines: Vec<String> = request.lines().map(str::to_owned).collect();
+                // actix's encoder adds the date, as RFC 9110 §6.6.1 lets a user agent do.
+                lines.retain(|line| !line.starts_with("date: "));
                 lines.sort_unstable();
                 lines
             };
@@ -142,7 +144,7 @@ async fn an_answer_that_is_cut_short_is_not_taken_for_a_whole_one() {
     let in_chunks: &[&[&str]] = &[&[
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n6\r\n{\"a\":1\r\n",
     ]];
-    let until_close: &[&[&str]] = &[&["HTTP/1.1 200 OK\r\ncontent-type: text/json\r\n\r\n[1,"]];
+    let until_close: &[&[&str]] = &[&["HTTP/1.0 200 OK\r\ncontent-type: text/json\r\n\r\n[1,"]];
     for answer in [by_length, in_chunks, until_close] {
         assert_eq!(answered(answer).await.expect_err("cut").kind, FaultKind::Broken, "{answer:?}");
     }
@@ -180,18 +182,23 @@ async fn nonsense_and_interim_answers_are_protocol_faults() {
 }
 
 #[tokio::test]
-async fn after_an_interim_answer_the_late_real_one_is_not_given_to_the_next_call() {
-    LocalSet::new()
-        .run_until(async {
-            let real = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes";
-            let connections: &[&[&str]] =
-                Box::leak(Box::new([&["HTTP/1.1 102 Processing\r\n\r\n"] as &[&str], Box::leak(Box::new([real]))]));
-            let (base_url, _) = vendor(connections).await;
-            let client = client(&base_url);
-            assert!(read(&client).await.is_err());
-            assert_eq!(&read(&client).await.expect("on a connection of its own").body[..], b"yes");
-        })
-        .await;
+async fn what_comes_late_on_a_connection_is_not_given_to_the_next_call() {
+    const INTERIM: &[&[&str]] =
+        &[&["HTTP/1.1 102 Processing\r\n\r\n"], &["HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes"]];
+    const WITHOUT_LENGTH: &[&[&str]] = &[
+        &["HTTP/1.1 500 No\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno"],
+        &["HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes"],
+    ];
+    for (connections, first) in [(INTERIM, None), (WITHOUT_LENGTH, Some(500))] {
+        LocalSet::new()
+            .run_until(async {
+                let (base_url, _) = vendor(connections).await;
+                let client = client(&base_url);
+                assert_eq!(read(&client).await.ok().map(|reply| reply.status), first);
+                assert_eq!(&read(&client).await.expect("on a connection of its own").body[..], b"yes");
+            })
+            .await;
+    }
 }
 
 #[tokio::test]
@@ -258,4 +265,32 @@ fn a_private_ca_that_cannot_be_read_is_refused() {
     assert!(matches!(Client::new(&settings), Err(StackError::Certificate { .. })));
     settings.ca_certificate = Some("no/such/file.pem".into());
     assert!(matches!(Client::new(&settings), Err(StackError::Certificate { .. })));
+}
+
+#[tokio::test]
+async fn the_whole_stack_signs_in_carries_the_call_and_knows_how_the_vendor_fares() {
+    use crate::transport::testing::{StatusVendor, metrics, series};
+    use crate::transport::{CircuitState, Stack, Transport as _};
+
+    LocalSet::new()
+        .run_until(async {
+            let (base_url, requests) = vendor(&[&["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nT1", EMPTY]]).await;
+            let (metrics, _) = metrics();
+            let name = crate::record::SystemName::parse("crm").expect("a name");
+            let settings = StackSettings::for_base_url(base_url);
+            let stack = Stack::new(&name, Arc::new(StatusVendor), &settings, &metrics).expect("a stack");
+            let reply = stack.send(Call::new(CallName::Read, Method::GET, "/v1/x")).await.expect("a reply");
+            assert_eq!(reply.status, 200);
+            let requests = requests.await.expect("requests");
+            assert!(requests[0].starts_with("POST /prefix/token ") && !requests[0].contains("authorization"));
+            assert!(requests[1].contains("authorization: T1\r\n"));
+            let health = stack.health();
+            assert_eq!(health.circuit, CircuitState::Closed);
+            assert!(health.last_success.is_some() && health.last_failure.is_none() && health.token_expires.is_some());
+            for call in ["sign_in", "read"] {
+                let counted = format!(r#"vendor_requests_total{{call="{call}",outcome="2xx",system="crm"}}"#);
+                assert_eq!(series(&metrics, &counted), 1);
+            }
+        })
+        .await;
 }

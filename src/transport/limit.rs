@@ -159,7 +159,7 @@ mod tests {
         };
         let ((results, took), depth) = tokio::join!(four, look);
         assert_eq!(kinds(&results), [None, None, None, Some(FaultKind::Overloaded)]);
-        assert_eq!((took, depth, series(&metrics, queue)), (3, 2.0, 0));
+        assert_eq!((took, depth, series(&metrics, queue)), (3, 2, 0));
     }
 
     #[tokio::test(start_paused = true)]

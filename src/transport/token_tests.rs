@@ -49,14 +49,15 @@ async fn many_callers_share_one_sign_in() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_token_is_replaced_once_and_the_call_repeated_once() {
-    let (layer, inner, _) = signed([reply(200, "T1"), status(401), reply(200, "T2"), ok()]);
+    let (layer, inner, _) = signed([reply(200, "T1"), fails(FaultKind::TokenRefused), reply(200, "T2"), ok()]);
     assert!(read(&layer).await.is_ok());
     assert_eq!(story(&inner), ["sign_in", "read T1", "sign_in", "read T2"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_second_refusal_is_about_the_credentials() {
-    let (layer, inner, _) = signed([reply(200, "T1"), status(401), reply(200, "T2"), status(401)]);
+    let (layer, inner, _) =
+        signed([reply(200, "T1"), fails(FaultKind::TokenRefused), reply(200, "T2"), fails(FaultKind::TokenRefused)]);
     let fault = layer.carry(&mut call(CallName::Update)).await.expect_err("refused");
     assert_eq!((fault.kind, fault.effect), (FaultKind::CredentialsRejected, Effect::None));
     assert_eq!(inner.times(), 4);
@@ -64,7 +65,7 @@ async fn a_second_refusal_is_about_the_credentials() {
 
 #[tokio::test(start_paused = true)]
 async fn a_burst_of_refusals_causes_one_sign_in() {
-    let burst = std::iter::once(reply(200, "T1")).chain([ok()]).chain((0..20).map(|_| status(401)));
+    let burst = std::iter::once(reply(200, "T1")).chain([ok()]).chain((0..20).map(|_| fails(FaultKind::TokenRefused)));
     let (layer, inner, _) = signed(burst.chain([reply(200, "T2")]));
     assert!(read(&layer).await.is_ok());
     assert!(join_all((0..20).map(|_| read(&layer))).await.iter().all(Result::is_ok));
@@ -73,7 +74,8 @@ async fn a_burst_of_refusals_causes_one_sign_in() {
 
 #[tokio::test(start_paused = true)]
 async fn a_late_refusal_of_an_old_token_does_not_cost_the_new_one() {
-    let (layer, inner, _) = signed([reply(200, "T1"), status(401), status(401), reply(200, "T2")]);
+    let (layer, inner, _) =
+        signed([reply(200, "T1"), fails(FaultKind::TokenRefused), fails(FaultKind::TokenRefused), reply(200, "T2")]);
     let late = async {
         sleep(Duration::from_millis(500)).await;
         read(&layer).await
@@ -157,10 +159,9 @@ async fn a_sign_ins_verdict_is_not_a_verdict_on_the_record() {
         (status(422), FaultKind::CredentialsRejected),
         (fails(FaultKind::Conflict), FaultKind::Protocol),
     ] {
-        let script = script.map(|reply| Scripted::new([Ok(reply)])).unwrap_or_else(|fault| Scripted::new([Err(fault)]));
         let (metrics, system) = metrics();
         let judged = Arc::new(super::super::attempt::Attempt::new(
-            script,
+            Scripted::new([script]),
             Arc::new(StatusVendor),
             Duration::from_secs(10),
             Arc::clone(&metrics),
