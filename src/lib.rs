@@ -10,6 +10,7 @@ pub mod adapters;
 pub mod cli;
 pub mod config;
 pub mod gateway;
+pub mod metrics;
 pub mod problem;
 pub mod record;
 pub mod telemetry;

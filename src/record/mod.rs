@@ -3,6 +3,7 @@
 //!
 //! Nothing here does I/O and nothing here knows a vendor.
 
+mod call;
 mod caller;
 mod etag;
 mod fault;
@@ -16,6 +17,7 @@ mod precondition;
 mod secret;
 mod stored;
 
+pub use call::CallName;
 pub use caller::{Action, CallerName, RequestId};
 pub use etag::{EntityTag, Version};
 pub use fault::{Effect, Fault, FaultKind, Invalid, Retry};
