@@ -13,6 +13,7 @@ mod merge;
 mod operation;
 mod patch;
 mod precondition;
+mod secret;
 mod stored;
 
 pub use caller::{Action, CallerName, RequestId};
@@ -25,4 +26,5 @@ pub use merge::{Difference, differences, holds};
 pub use operation::{CallMade, Observed, Operation, OperationId, OperationState};
 pub use patch::{Applied, Identity, Patch, PatchError};
 pub use precondition::Precondition;
+pub use secret::Secret;
 pub use stored::{Stored, Warning, WarningCode};
