@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adapters;
+pub mod api;
 pub mod gateway;
 pub mod problem;
 pub mod record;
