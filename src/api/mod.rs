@@ -29,6 +29,8 @@ mod target;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_tests;
 mod writes;
 mod written;
 

@@ -72,7 +72,8 @@ impl Conditions {
             answer.insert_header((ETAG, etag));
         }
         if known {
-            return Ok(answer.finish());
+            // No body at all, rather than one of length 0, which HTTP/2 would announce (RFC 9110 §8.6).
+            return Ok(answer.finish().set_body(actix_web::body::None::new()).map_into_boxed_body());
         }
         if let Some(link) = link {
             answer.insert_header(("Link", link));

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_web::body::MessageBody as _;
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, test};
@@ -286,8 +285,6 @@ pub(super) struct Answered {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: String,
-    /// Whether the answer has no body at all, not even an empty one of length 0.
-    pub(super) bodiless: bool,
 }
 
 impl Answered {
@@ -318,9 +315,8 @@ impl Bench {
         let app = init_service(App::new().configure(configure(&self.api))).await;
         let response = call_service(&app, request.to_request()).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let bodiless = matches!(response.response().body().size(), actix_web::body::BodySize::None);
         let body = String::from_utf8(test::read_body(response).await.to_vec()).expect("UTF-8");
-        Answered { status, headers, body, bodiless }
+        Answered { status, headers, body }
     }
 
     /// How many writes reached the gateway.
