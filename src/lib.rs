@@ -9,6 +9,7 @@ pub mod access;
 pub mod adapters;
 pub mod cli;
 pub mod config;
+pub mod api;
 pub mod gateway;
 pub mod metrics;
 pub mod problem;
