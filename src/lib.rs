@@ -15,4 +15,7 @@ pub mod metrics;
 pub mod problem;
 pub mod record;
 pub mod telemetry;
+pub mod store;
+pub mod app;
+pub mod sandbox;
 pub mod transport;
