@@ -22,7 +22,7 @@ fn build_one(configured: &Configured, metrics: &Arc<Metrics>) -> Result<System, 
     let name = configured.name.clone();
     let index = metrics.index(&name).ok_or_else(|| StartError::System(name.to_string(), "has no metrics".to_owned()))?;
     let adapter = adapter(&configured.vendor);
-    let stack = Stack::new(index, Arc::clone(&adapter) as _, settings(configured), Arc::clone(metrics))
+    let stack = Stack::new(&name, Arc::clone(&adapter) as _, &settings(configured), metrics)
         .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;
     Ok(System { name, index, adapter, stack: Arc::new(stack), policy: policy(configured) })
 }
