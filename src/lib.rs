@@ -9,4 +9,5 @@ pub mod adapters;
 pub mod gateway;
 pub mod problem;
 pub mod record;
+pub mod sandbox;
 pub mod transport;
