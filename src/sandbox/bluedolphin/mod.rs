@@ -321,12 +321,13 @@ fn edit(definition: &mut Definition, members: &Map<String, Value>) {
     }
     for (name, value) in members.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let value = value.as_str().map(str::to_owned);
-        match definition.properties.iter().position(|property| property.name == *name) {
-            Some(at) if value.is_none() => drop(definition.properties.remove(at)),
-            Some(at) => {
-                definition.properties.iter_mut().skip(at).take(1).for_each(|found| found.value.clone_from(&value))
-            }
-            None => definition.properties.push(Property { name: name.clone(), value, locked: false }),
+        let Some(value) = value else {
+            definition.properties.retain(|property| property.name != *name);
+            continue;
+        };
+        match definition.properties.iter_mut().find(|property| property.name == *name) {
+            Some(property) => property.value = Some(value),
+            None => definition.properties.push(Property { name: name.clone(), value: Some(value), locked: false }),
         }
     }
 }

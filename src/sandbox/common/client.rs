@@ -1,5 +1,6 @@
 //! The plainest of HTTP clients, for the stand-ins' own tests: what it shows is what was on the wire.
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
@@ -32,10 +33,10 @@ pub(in crate::sandbox) fn send(
     let mut stream = TcpStream::connect(address).unwrap();
     let mut text = format!("{call} HTTP/1.1\r\nHost: vendor\r\nConnection: close\r\n");
     for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
+        write!(text, "{name}: {value}\r\n").unwrap();
     }
     if let Some(body) = body {
-        text += &format!("Content-Length: {}\r\n", body.len());
+        write!(text, "Content-Length: {}\r\n", body.len()).unwrap();
     }
     text += "\r\n";
     text += body.unwrap_or_default();

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::rt::net::{TcpSocket, TcpStream as TokioStream};
@@ -15,6 +16,9 @@ use super::{Faults, Model, ReceivedLog, lock, serve};
 
 /// Longest request body taken, in bytes.
 const MAX_BODY: usize = 64 << 20;
+
+/// How long idle connections are kept: longer than clients keep theirs, so that it is the client who closes first.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// What the server's thread and the stand-in's owner share.
 #[derive(Debug)]
@@ -150,6 +154,7 @@ impl<M: Model> Standin<M> {
                         .default_service(web::to(serve::handle::<M>))
                 })
                 .on_connect(move |io, data| keep_socket(io, data, &sockets))
+                .keep_alive(KEEP_ALIVE)
                 .workers(1)
                 .disable_signals()
                 .listen(listener);
