@@ -71,7 +71,8 @@ fn away(error: &StoreError) -> Problem {
 }
 
 fn foreign_cursor() -> Problem {
-    ProblemName::MalformedRequest.with("the cursor is none that this query gave; take `next` of the page before, unchanged")
+    ProblemName::MalformedRequest
+        .with("the cursor is none that this query gave; take `next` of the page before, unchanged")
 }
 
 #[async_trait(?Send)]
