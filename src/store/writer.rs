@@ -29,6 +29,9 @@ const COMPANY: Duration = Duration::from_millis(5);
 /// The first and the longest pause between two tries to reach a failing store.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
+/// After so many rounds in which the store took writes, but not those that are owed, these alone must not stop all others.
+const STUBBORN_ROUNDS: usize = 6;
+
 /// See the module.
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -73,14 +76,18 @@ impl Writer {
         seen.tick().await;
         loop {
             let mut batch = Vec::new();
+            let mut due = false;
             tokio::select! {
                 taken = self.commands.recv_many(&mut batch, BATCH) => if taken == 0 { break },
-                _ = seen.tick() => batch.push(Command::new(Task::Seen, None)),
+                _ = seen.tick() => {
+                    batch.push(Command::new(Task::Seen, None));
+                    due = true;
+                }
             }
             self.took(batch.len());
             if !self.attempt(&mut batch).await {
                 self.recover(batch).await;
-            } else if !self.owed.is_empty() {
+            } else if due && !self.owed.is_empty() {
                 self.replay().await;
             }
         }
@@ -123,7 +130,9 @@ impl Writer {
         };
         tracing::warn!(failure, "the store failed");
         self.connection = None;
-        batch.iter_mut().for_each(|command| command.again = true);
+        for command in batch.iter_mut() {
+            command.again = true;
+        }
         false
     }
 
@@ -273,10 +282,10 @@ impl Writer {
                 return Ok(());
             }
             self.took(batch.len() - decided);
-            let new = batch.split_off(decided);
-            let decisions = self.decide(connection, &new, changes).await;
-            batch.extend(new);
-            answers.extend(decisions?);
+            // The batch stays whole: were this cut off by the clock, nothing taken from the queue may be lost.
+            let new = batch.get(decided..).unwrap_or_default();
+            let decisions = self.decide(connection, new, changes).await?;
+            answers.extend(decisions);
         }
     }
 
@@ -316,7 +325,9 @@ impl Writer {
             }
             let mut alone = vec![command];
             if !self.attempt(&mut alone).await {
-                alone.into_iter().for_each(|command| self.keep_or_refuse(command));
+                for command in alone {
+                    self.keep_or_refuse(command);
+                }
             }
         }
         if self.connection.is_none() || !self.owed.is_empty() {
@@ -342,10 +353,17 @@ impl Writer {
     async fn mend(&mut self) {
         let (first, longest) = PAUSES;
         let pauses = ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest).without_max_times();
-        for pause in pauses.build() {
+        for (round, pause) in pauses.build().enumerate() {
             if self.connection.is_some() || matches!(timeout(PATIENCE, self.connect()).await, Ok(Ok(()))) {
                 self.replay().await;
-                if self.connection.is_some() {
+                let stuck = self.owed.len();
+                if self.connection.is_some() && (stuck == 0 || round >= STUBBORN_ROUNDS) {
+                    if stuck > 0 {
+                        tracing::error!(
+                            stuck,
+                            "the store takes writes, but not some that are owed; they are tried again"
+                        );
+                    }
                     self.set_healthy(true);
                     return;
                 }

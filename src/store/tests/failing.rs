@@ -37,7 +37,7 @@ async fn a_store_that_cannot_be_written_refuses_writes_keeps_outcomes_and_heals_
             }
             assert_eq!(store.begin(intent("A:3")).await, Ok(Begun::Started));
             assert!(store.verify(None).await.expect("verified").is_sound());
-            assert!(store.close(Duration::from_secs(60)).await);
+            assert!(store.close(Duration::from_mins(1)).await);
         }
     }
 }
@@ -126,6 +126,6 @@ async fn one_file_has_one_process_and_a_throw_away_leaves_nothing() {
     let Engine::Sqlite { path, .. } = scratch.handle.shared.engine.clone() else { panic!("SQLite") };
     assert_eq!(scratch.begin(intent("A:1")).await, Ok(Begun::Started));
     assert!(path.exists());
-    assert!(scratch.close(Duration::from_secs(60)).await);
+    assert!(scratch.close(Duration::from_mins(1)).await);
     assert!(!path.exists());
 }
