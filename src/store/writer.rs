@@ -157,12 +157,17 @@ impl Writer {
         }
         for (command, answer) in batch.iter_mut().zip(answers) {
             self.publish(command, &answer);
+            command.promised |= matches!(answer, Answer::Begun(Begun::Started, _));
             command.tell(Ok(answer));
         }
         if sweeps {
             let now = self.board.now;
             self.board.leases.retain(|_, lease| lease.expires > now);
-            sweep::bite(&mut connection, now, shared.retention_ms).await?;
+            if let Err(error) = sweep::bite(&mut connection, now, shared.retention_ms).await {
+                // The batch is written all the same; the next one finds no connection and makes one.
+                tracing::warn!(failure = plain(&error), "sweeping the store failed");
+                return Ok(());
+            }
         }
         self.connection = Some(connection);
         Ok(())
@@ -219,7 +224,9 @@ impl Writer {
             }
             Task::Begin(intent) => {
                 let begun = board.begin(intent, command.promised, changes);
-                let started = (begun == Begun::Started).then(|| self.sender.upgrade()).flatten();
+                // A repeat has nobody to tell: its caller knows already.
+                let told = begun == Begun::Started && command.reply.is_some();
+                let started = told.then(|| self.sender.upgrade()).flatten();
                 let guard = started.map(|sender| AbandonGuard::new(intent.operation.clone(), sender));
                 Answer::Begun(begun, guard)
             }
@@ -316,6 +323,9 @@ impl Writer {
     async fn recover(&mut self, batch: Vec<Command>) {
         let mut batch = batch.into_iter();
         while let Some(command) = batch.next() {
+            if command.is_over() {
+                continue;
+            }
             if self.connection.is_none() && !matches!(timeout(PATIENCE, self.connect()).await, Ok(Ok(()))) {
                 self.connection = None;
                 self.set_healthy(false);
@@ -336,6 +346,9 @@ impl Writer {
     }
 
     fn keep_or_refuse(&mut self, mut command: Command) {
+        if command.is_over() {
+            return;
+        }
         if let Task::Begin(intent) = &command.task
             && !command.promised
             && command.again
