@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa_swagger_ui::Config;
 
 use super::door::Answer;
+use super::openapi::ProblemPath;
 use crate::problem::ProblemName;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}\
@@ -34,6 +35,9 @@ static SWAGGER_CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
 });
 
 /// `GET /`.
+#[utoipa::path(get, path = "/", tag = "Gateway", operation_id = "getHome", security(()),
+    summary = "The front page", description = "Links to everything there is.",
+    responses((status = 200, description = "The page", content_type = "text/html", body = String)))]
 pub(super) fn home() -> HttpResponse {
     page(
         "records-gateway",
@@ -46,6 +50,10 @@ pub(super) fn home() -> HttpResponse {
 }
 
 /// `GET /problems/{name}`.
+#[utoipa::path(get, path = "/problems/{name}", tag = "Gateway", operation_id = "getProblem", security(()),
+    summary = "Explain a problem", description = "What a problem means and what to do about it.",
+    params(ProblemPath),
+    responses((status = 200, description = "The page", content_type = "text/html", body = String)))]
 pub(super) fn problem(name: ProblemName) -> HttpResponse {
     let row = name.row();
     let again =
