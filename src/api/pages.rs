@@ -31,7 +31,8 @@ const SWAGGER: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img
 
 static SWAGGER_CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     let config = Config::from("/openapi.json").try_it_out_enabled(true).display_request_duration(true);
-    Arc::new(config.display_operation_id(true).persist_authorization(true))
+    // No badge of a validator elsewhere, and no key left behind in the browser.
+    Arc::new(config.display_operation_id(true).validator_url("none"))
 });
 
 /// `GET /`.

@@ -37,7 +37,7 @@ static TEXT: LazyLock<String> = LazyLock::new(openapi_json);
             never overwritten (412). Send an `Idempotency-Key` with a write, and repeating it is safe. Every error is a problem \
             document (RFC 9457) whose `type` leads to a page that says what to do.\n\n\
             Wherever GET works, HEAD does too; OPTIONS answers `Allow`.",
-        contact(name = "records-gateway", url = "/"),
+        contact(name = "The operator of this gateway"),
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/", description = "This gateway")),
@@ -88,7 +88,7 @@ pub fn openapi_json() -> String {
 }
 
 /// This document.
-#[utoipa::path(get, path = "/openapi.json", tag = "Gateway", operation_id = "getOpenApi", summary = "This document",
+#[utoipa::path(get, path = "/openapi.json", tag = "Gateway", operation_id = "getOpenApi", summary = "This document", description = "What you are reading.",
     security(()), responses((status = 200, description = "The OpenAPI 3.1 document", content_type = "application/json",
         body = Object)))]
 pub(super) fn served() -> HttpResponse {

@@ -11,6 +11,10 @@ use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 
 use super::fields::reference;
+#[expect(
+    clippy::enum_glob_use,
+    reason = "the lists below are the table; the type's name in each cell would hide it"
+)]
 use crate::problem::ProblemName::{self, *};
 
 /// HTTP itself: any request.
