@@ -103,7 +103,7 @@ pub(crate) struct LedgerFilter {
 #[into_params(parameter_in = Header)]
 pub(crate) struct ReadFields {
     /// Tags the caller has; 304 if one is the present one.
-    #[param(rename = "If-None-Match")]
+    #[param(rename = "If-None-Match", nullable = false)]
     if_none_match: Option<String>,
 }
 
@@ -119,15 +119,15 @@ pub(crate) struct IfMatch {
 #[into_params(parameter_in = Header)]
 pub(crate) struct WriteFields {
     /// Makes repeating this request safe: the same key with the same request gets the stored answer.
-    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 257)]
+    #[param(rename = "Idempotency-Key", nullable = false, min_length = 1, max_length = 257)]
     idempotency_key: Option<String>,
     /// `return=representation`, `respond-async`, `wait=N` (RFC 7240).
-    #[param(rename = "Prefer")]
+    #[param(rename = "Prefer", nullable = false)]
     prefer: Option<String>,
     /// The names of losses that are acceptable, such as `linked-questions, source-connections`.
-    #[param(rename = "Accept-Loss")]
+    #[param(rename = "Accept-Loss", nullable = false)]
     accept_loss: Option<String>,
     /// `native`: refuse the write rather than guard it in the gateway.
-    #[param(rename = "Require-Guarantee", pattern = "^native$")]
+    #[param(rename = "Require-Guarantee", nullable = false, pattern = "^native$")]
     require_guarantee: Option<String>,
 }
