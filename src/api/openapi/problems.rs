@@ -11,11 +11,14 @@ use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 
 use super::fields::reference;
-#[expect(
-    clippy::enum_glob_use,
-    reason = "the lists below are the table; the type's name in each cell would hide it"
-)]
-use crate::problem::ProblemName::{self, *};
+use crate::problem::ProblemName::{
+    self, BodyTooLarge, Forbidden, GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused, InternalError,
+    LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound, NotImplemented, OperationInProgress,
+    OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed, PreconditionFailed,
+    PreconditionRequired, RateLimited, ReadOnlyMember, RecordNotFound, Rejected, RequestTimeout, SystemNotFound,
+    Unauthenticated, UnsupportedMediaType, UriTooLong, VendorBusy, VendorCredentialsRejected, VendorError,
+    VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
+};
 
 /// HTTP itself: any request.
 const ANY: &[ProblemName] =
