@@ -18,7 +18,7 @@ impl Context<'_> {
         let planned = adapter.plan_create(collection, fields).map_err(|errors: Vec<Invalid>| self.rejected(errors))?;
         self.system.consent(&planned.losses, &self.write.accept_loss)?;
         let pending = Pending {
-            wanted: Wanted::Made { collection: collection.to_owned(), fields: fields.clone() },
+            wanted: Wanted::Made { collection: collection.to_owned(), fields: fields.clone() }.into(),
             ..self.new_pending(Action::Create, None, Guarantee::Guarded, &planned.losses)
         };
         self.gateway.begin(self.system, self.write, self.ask, &pending).await?;

@@ -127,10 +127,10 @@ impl Context<'_> {
             record: id.map(|id| (id.collection().to_owned(), id.key().to_owned())),
             action,
             guarantee,
-            wanted: Wanted::Gone,
+            wanted: Wanted::Gone.into(),
             before: None,
             after: None,
-            resend: None,
+            resend: None.into(),
             losses: losses.iter().map(|loss| loss.name.to_owned()).collect(),
             queued: self.write.prefer.respond_async,
             begun_ms: jiff::Timestamp::now().as_millisecond(),
@@ -190,7 +190,7 @@ impl Context<'_> {
 
     /// The vendor said yes.
     async fn answered(&mut self, pending: &mut Pending, reply: &Reply, queued: bool) -> Option<Settled> {
-        if let Wanted::Made { collection, .. } = &pending.wanted {
+        if let Wanted::Made { collection, .. } = &*pending.wanted {
             return match self.system.adapter.created(collection, reply) {
                 Ok(created) => {
                     Some(Settled::Applied(Seen { stored: created.stored, made: Some(created.id), ..Seen::default() }))
@@ -207,7 +207,7 @@ impl Context<'_> {
 
     /// The vendor said no, or nothing.
     async fn failed(&mut self, pending: &Pending, fault: &Fault) -> Option<Settled> {
-        let creates = matches!(pending.wanted, Wanted::Made { .. });
+        let creates = matches!(*pending.wanted, Wanted::Made { .. });
         match (fault.kind, fault.effect) {
             (FaultKind::Conflict | FaultKind::Ambiguous, _) if !creates => {
                 let told = self.gateway.tell_apart(self.system, &self.session, pending, fault, self.ask.deadline).await;
@@ -255,7 +255,7 @@ impl Context<'_> {
         let id = seen.made.clone().or_else(|| pending.id());
         let created = seen.made.is_some();
         let needed = created || self.write.prefer.representation || !pending.losses.is_empty();
-        let Some(id) = id.filter(|_| needed && !matches!(pending.wanted, Wanted::Gone)) else {
+        let Some(id) = id.filter(|_| needed && !matches!(*pending.wanted, Wanted::Gone)) else {
             return (Settled::Applied(seen), None);
         };
         if seen.stored.is_none() {

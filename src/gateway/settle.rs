@@ -74,7 +74,7 @@ impl Gateway {
         }
         loop {
             let patience = (Instant::now() + system.policy.timeout).min(until.max(Instant::now() + least));
-            let settled = match &pending.resend {
+            let settled = match &*pending.resend {
                 Some(saved) => self.send_again(system, session, pending, saved.restore(), patience).await,
                 None => self.look_for(system, session, pending, patience, &mut partly_before).await,
             };
@@ -102,13 +102,13 @@ impl Gateway {
         patience: Instant,
         partly_before: &mut Option<Version>,
     ) -> Option<Settled> {
-        if let Wanted::Made { collection, fields } = &pending.wanted {
+        if let Wanted::Made { collection, fields } = &*pending.wanted {
             session.patience(patience);
             let found = system.adapter.find_created(session, collection, fields).await.ok().flatten()?;
             return Some(Settled::Applied(Seen { made: Some(found), ..Seen::default() }));
         }
         let seen = look(system, session, &pending.id()?, patience).await.ok()?;
-        match (&pending.wanted, seen) {
+        match (&*pending.wanted, seen) {
             (Wanted::Gone, None) => Some(Settled::Applied(Seen::default())),
             (Wanted::Values(_), Some(stored)) => {
                 let wanted = pending.differences();
@@ -212,7 +212,7 @@ impl Gateway {
     ) -> Option<Settled> {
         let id = pending.id()?;
         let Some(stored) = look(system, session, &id, patience).await.ok()? else {
-            return Some(match pending.wanted {
+            return Some(match *pending.wanted {
                 Wanted::Gone => Settled::Applied(Seen::default()),
                 _ => Settled::NotApplied(Box::new(super::read::missing_or(
                     system,
@@ -222,7 +222,7 @@ impl Gateway {
             });
         };
         let now = system.tag(&id, &stored.version()).to_string();
-        if matches!(pending.wanted, Wanted::Gone) || Some(&now) == pending.before.as_ref() {
+        if matches!(*pending.wanted, Wanted::Gone) || Some(&now) == pending.before.as_ref() {
             return Some(Settled::NotApplied(Box::new(refused_as_it_is(system, fault))));
         }
         let wanted = pending.differences();
