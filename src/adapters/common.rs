@@ -7,7 +7,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_e
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::record::{Difference, Effect, Fault, FaultKind, Invalid, Retry, Version, holds};
+use crate::record::{
+    Difference, Effect, Fault, FaultKind, Invalid, Retry, Version, holds, push_json, push_json_string,
+};
 use crate::transport::{Call, Reply, clean_text};
 
 /// Everything but RFC 3986's unreserved characters.
@@ -42,42 +44,45 @@ pub(super) fn secret_header(text: &str) -> Option<HeaderValue> {
 }
 
 /// A JSON object being written. Numbers keep their form.
-pub(super) struct ObjectText(Vec<u8>);
+pub(super) struct ObjectText(String);
 
 impl ObjectText {
     /// An empty object.
     pub(super) fn new() -> Self {
-        let mut text = Vec::with_capacity(1024);
-        text.push(b'{');
+        let mut text = String::with_capacity(1024);
+        text.push('{');
         Self(text)
     }
 
     /// Adds a member.
     pub(super) fn member<T: Serialize + ?Sized>(mut self, name: &str, value: &T) -> Self {
-        if self.0.len() > 1 {
-            self.0.push(b',');
-        }
-        self.push(name);
-        self.0.push(b':');
-        self.push(value);
+        self.name(name);
+        // Strings and numbers can always be written.
+        self.0.push_str(&serde_json::to_string(value).unwrap_or_default());
         self
     }
 
     /// Adds members.
     pub(super) fn members(self, members: &Map<String, Value>) -> Self {
-        members.iter().fold(self, |object, (name, value)| object.member(name, value))
+        members.iter().fold(self, |mut object, (name, value)| {
+            object.name(name);
+            push_json(&mut object.0, value);
+            object
+        })
     }
 
     /// The text.
     pub(super) fn done(mut self) -> Bytes {
-        self.0.push(b'}');
+        self.0.push('}');
         self.0.into()
     }
 
-    fn push<T: Serialize + ?Sized>(&mut self, value: &T) {
-        // Strings and JSON values can always be written to memory.
-        let written = serde_json::to_writer(&mut self.0, value);
-        debug_assert!(written.is_ok());
+    fn name(&mut self, name: &str) {
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        push_json_string(&mut self.0, name);
+        self.0.push(':');
     }
 }
 

@@ -19,13 +19,21 @@ pub enum Version {
 /// Domain separation of the binding hash; changes whenever the form of the tag changes.
 const BINDING: &[u8] = b"records-gateway tag 1";
 const BINDING_BYTES: usize = 9;
+/// Room for the longest encoded version.
+const ENCODED: usize = 24;
 
 impl Version {
     fn encode(&self) -> String {
+        let coded = |kind: &str, bytes: &[u8]| {
+            let mut text = String::with_capacity(ENCODED);
+            text.push_str(kind);
+            BASE64.encode_string(bytes, &mut text);
+            text
+        };
         match self {
             Self::Counter(number) => format!("c{number}"),
-            Self::Row(bytes) => format!("r{}", BASE64.encode(bytes)),
-            Self::Digest(bytes) => format!("d{}", BASE64.encode(bytes)),
+            Self::Row(bytes) => coded("r", bytes),
+            Self::Digest(bytes) => coded("d", bytes),
         }
     }
 
@@ -58,7 +66,7 @@ impl EntityTag {
     pub fn of(system: &SystemName, id: &RecordId, version: &Version) -> Self {
         let encoded = version.encode();
         let binding = binding(system, id, &encoded);
-        Self { weak: false, opaque: format!("{encoded}.{binding}").into() }
+        Self { weak: false, opaque: [encoded.as_str(), ".", &binding].concat().into() }
     }
 
     /// A tag as a caller sent it; `opaque` is the text between the quotes.

@@ -6,16 +6,19 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::json::{self, JsonError};
-use super::{Version, sha256};
+use super::{Version, push_json_string, sha256};
 
 /// A JSON object kept as text, so that what the vendor sent reaches the caller digit for digit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fields(String);
+pub struct Fields {
+    text: String,
+    names: Vec<String>,
+}
 
 impl Fields {
     /// Puts members together that were taken from a checked text (see [`raw_members`]).
     pub fn from_members<'m>(members: impl IntoIterator<Item = (&'m str, &'m RawValue)>) -> Self {
-        let mut text = String::with_capacity(1024);
+        let (mut text, mut names) = (String::with_capacity(1024), Vec::new());
         text.push('{');
         for (name, value) in members {
             if text.len() > 1 {
@@ -24,35 +27,35 @@ impl Fields {
             push_json_string(&mut text, name);
             text.push(':');
             text.push_str(value.get());
+            names.push(name.to_owned());
         }
         text.push('}');
-        Self(text)
+        Self { text, names }
     }
 
     /// From a parsed object.
     #[must_use]
     pub fn from_map(map: &Map<String, Value>) -> Self {
         // `Display` of a `Value` writes JSON; writing into a String cannot fail.
-        Self(Value::Object(map.clone()).to_string())
+        Self { text: Value::Object(map.clone()).to_string(), names: map.keys().cloned().collect() }
     }
 
     /// The object's text.
     #[must_use]
     pub fn as_json(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The members' names, in order.
     #[must_use]
-    pub fn names(&self) -> Vec<Cow<'_, str>> {
-        // The text was checked when it was taken in, or written from a map.
-        json::members(&self.0).unwrap_or_default().into_iter().map(|(name, _)| name).collect()
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// The object, parsed. Numbers keep their form.
     #[must_use]
     pub fn to_map(&self) -> Map<String, Value> {
-        serde_json::from_str(&self.0).unwrap_or_default()
+        serde_json::from_str(&self.text).unwrap_or_default()
     }
 
     /// The version of a record that has none: a digest of the canonical form.
@@ -106,17 +109,6 @@ fn push_canonical(text: &mut String, value: &Value) {
         Value::String(string) => push_json_string(text, string),
         Value::Number(number) => text.push_str(number.as_str()),
         Value::Bool(_) | Value::Null => text.push_str(&value.to_string()),
-    }
-}
-
-fn push_json_string(text: &mut String, string: &str) {
-    let plain = string.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
-    if plain {
-        text.push('"');
-        text.push_str(string);
-        text.push('"');
-    } else {
-        text.push_str(&Value::from(string).to_string());
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::json::values_equal;
+use super::push_pointer;
 
 /// One place where the wanted state differs from the old one.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +59,10 @@ fn collect(
 
 /// The JSON Pointer of a path below `fields`.
 fn pointer(path: &[String]) -> String {
-    path.iter().fold("/fields".to_owned(), |pointer, name| pointer + "/" + &name.replace('~', "~0").replace('/', "~1"))
+    let mut pointer = String::with_capacity(64);
+    pointer.push_str("/fields");
+    path.iter().for_each(|name| push_pointer(&mut pointer, name));
+    pointer
 }
 
 impl Difference {

@@ -17,6 +17,7 @@ mod precondition;
 mod secret;
 mod sha256;
 mod stored;
+mod text;
 
 pub use call::CallName;
 pub use caller::{Action, CallerName, RequestId};
@@ -32,3 +33,4 @@ pub use precondition::Precondition;
 pub use secret::Secret;
 pub use sha256::sha256;
 pub use stored::{Stored, Warning, WarningCode};
+pub use text::{push_json, push_json_string, push_pointer};

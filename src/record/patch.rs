@@ -144,21 +144,21 @@ fn merged_fields(
     let mut wrong = Vec::new();
     let mut fields = Map::new();
     for (name, value) in document {
-        let pointer = format!("/{}", escape(name));
+        let pointer = || format!("/{}", escape(name));
         match name.as_str() {
             "fields" => match value {
                 Value::Object(members) => fields.clone_from(members),
                 _ => wrong
-                    .push(Invalid::at(pointer, "fields cannot be removed or replaced as a whole; name its members")),
+                    .push(Invalid::at(pointer(), "fields cannot be removed or replaced as a whole; name its members")),
             },
             identity if IDENTITY.contains(&identity) => {
                 let (_, now) = present.iter().find(|(name, _)| *name == identity).copied().unwrap_or_default();
                 if value.as_str() != Some(now) {
-                    wrong.push(Invalid::at(pointer, format!("cannot change; it is {now:?}")));
+                    wrong.push(Invalid::at(pointer(), format!("cannot change; it is {now:?}")));
                 }
             }
             ignored if IGNORED.contains(&ignored) => {}
-            _ => wrong.push(Invalid::at(pointer, "not a member that can change; only members of /fields can")),
+            _ => wrong.push(Invalid::at(pointer(), "not a member that can change; only members of /fields can")),
         }
     }
     wrong.extend(fields.keys().filter(|name| read_only(name)).map(|name| read_only_field(name)));

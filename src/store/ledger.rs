@@ -3,9 +3,11 @@
 //! `hash` = SHA-256, in lower-case hex, over the text of `prev` followed by the canonical JSON (RFC 8785: members sorted by
 //! name, no white space) of the entry without `hash`. The first entry's `prev` is 64 zeros.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Action, CallMade, OperationId, sha256};
+use crate::record::{Action, CallMade, OperationId, push_json_string, sha256};
 
 /// The `prev` of the first entry.
 pub(super) const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -18,6 +20,16 @@ pub enum LedgerEvent {
     Intent,
     /// After.
     Outcome,
+}
+
+impl LedgerEvent {
+    /// The word in an entry.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Intent => "intent",
+            Self::Outcome => "outcome",
+        }
+    }
 }
 
 /// One entry. It never holds a field's value.
@@ -63,64 +75,71 @@ pub struct LedgerEntry {
     pub hash: String,
 }
 
-/// The form that is hashed and stored: the same members, sorted by name.
-#[derive(Serialize)]
-struct Canonical<'e> {
-    action: Action,
-    at: &'e str,
-    calls: Vec<CanonicalCall<'e>>,
-    caller: &'e str,
-    etag_after: Option<&'e str>,
-    event: LedgerEvent,
-    losses: &'e [String],
-    operation: &'e str,
-    paths: &'e [String],
-    precondition: Option<&'e str>,
-    prev: &'e str,
-    problem: Option<&'e str>,
-    record: Option<&'e str>,
-    request_id: &'e str,
-    seq: i64,
-    state: &'e str,
-    system: &'e str,
+/// The form that is hashed and stored, being written: its members must come sorted by name.
+struct Canonical(String);
+
+impl Canonical {
+    fn name(&mut self, name: &str) -> &mut String {
+        self.0.push(if self.0.is_empty() { '{' } else { ',' });
+        push_json_string(&mut self.0, name);
+        self.0.push(':');
+        &mut self.0
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        push_json_string(self.name(name), value);
+    }
+
+    fn maybe(&mut self, name: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.text(name, value),
+            None => self.name(name).push_str("null"),
+        }
+    }
+
+    fn list<T>(&mut self, name: &str, values: &[T], push: impl Fn(&mut String, &T)) {
+        let json = self.name(name);
+        json.push('[');
+        for (index, value) in values.iter().enumerate() {
+            json.push_str(if index > 0 { "," } else { "" });
+            push(json, value);
+        }
+        json.push(']');
+    }
 }
 
-#[derive(Serialize)]
-struct CanonicalCall<'e> {
-    call: &'e str,
-    ms: u64,
-    status: Option<u16>,
+fn push_call(json: &mut String, made: &CallMade) {
+    json.push_str("{\"call\":");
+    push_json_string(json, &made.call);
+    let status = made.status.map_or_else(|| "null".to_owned(), |status| status.to_string());
+    // Writing to a String cannot fail.
+    let _ = write!(json, ",\"ms\":{},\"status\":{status}}}", made.ms);
 }
 
 impl LedgerEntry {
     /// The canonical text, without `hash`.
     pub(super) fn canonical(&self) -> String {
-        let calls = self
-            .calls
-            .iter()
-            .map(|made| CanonicalCall { call: &made.call, ms: made.ms, status: made.status })
-            .collect();
-        let canonical = Canonical {
-            action: self.action,
-            at: &self.at,
-            calls,
-            caller: &self.caller,
-            etag_after: self.etag_after.as_deref(),
-            event: self.event,
-            losses: &self.losses,
-            operation: self.operation.as_str(),
-            paths: &self.paths,
-            precondition: self.precondition.as_deref(),
-            prev: &self.prev,
-            problem: self.problem.as_deref(),
-            record: self.record.as_deref(),
-            request_id: &self.request_id,
-            seq: self.seq,
-            state: &self.state,
-            system: &self.system,
-        };
-        // Strings, numbers and lists only: serializing cannot fail.
-        serde_json::to_string(&canonical).unwrap_or_default()
+        let texts = |json: &mut String, text: &String| push_json_string(json, text);
+        let mut json = Canonical(String::with_capacity(1024));
+        json.text("action", self.action.as_str());
+        json.text("at", &self.at);
+        json.list("calls", &self.calls, push_call);
+        json.text("caller", &self.caller);
+        json.maybe("etag_after", self.etag_after.as_deref());
+        json.text("event", self.event.as_str());
+        json.list("losses", &self.losses, texts);
+        json.text("operation", self.operation.as_str());
+        json.list("paths", &self.paths, texts);
+        json.maybe("precondition", self.precondition.as_deref());
+        json.text("prev", &self.prev);
+        json.maybe("problem", self.problem.as_deref());
+        json.maybe("record", self.record.as_deref());
+        json.text("request_id", &self.request_id);
+        json.name("seq").push_str(&self.seq.to_string());
+        json.text("state", &self.state);
+        json.text("system", &self.system);
+        json.0.push('}');
+        json.0
     }
 
     /// Puts a stored text and its hash together again.

@@ -1,0 +1,105 @@
+//! JSON and JSON Pointers written as text, for what every write hands on: serde looks at each character of a string by
+//! itself, and most strings hold nothing to be escaped.
+
+use serde_json::Value;
+
+/// Appends a string, in quotes.
+pub fn push_json_string(text: &mut String, string: &str) {
+    // No early end: so the compiler looks at many bytes at once.
+    let special = |byte: u8| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\');
+    if string.bytes().fold(0, |found, byte| found | special(byte)) != 0 {
+        text.push_str(&Value::from(string).to_string());
+    } else {
+        text.push('"');
+        text.push_str(string);
+        text.push('"');
+    }
+}
+
+/// Appends a value without white space; numbers keep their form.
+pub fn push_json(text: &mut String, value: &Value) {
+    match value {
+        Value::Null => text.push_str("null"),
+        Value::Bool(flag) => text.push_str(if *flag { "true" } else { "false" }),
+        Value::Number(number) => text.push_str(number.as_str()),
+        Value::String(string) => push_json_string(text, string),
+        Value::Array(elements) => {
+            text.push('[');
+            for (index, element) in elements.iter().enumerate() {
+                push_comma(text, index);
+                push_json(text, element);
+            }
+            text.push(']');
+        }
+        Value::Object(members) => {
+            text.push('{');
+            for (index, (name, member)) in members.iter().enumerate() {
+                push_comma(text, index);
+                push_json_string(text, name);
+                text.push(':');
+                push_json(text, member);
+            }
+            text.push('}');
+        }
+    }
+}
+
+fn push_comma(text: &mut String, index: usize) {
+    if index > 0 {
+        text.push(',');
+    }
+}
+
+/// Appends one name to a JSON Pointer (RFC 6901 §3).
+pub fn push_pointer(pointer: &mut String, name: &str) {
+    pointer.push('/');
+    if name.contains(['~', '/']) {
+        pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+    } else {
+        pointer.push_str(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+            "[ -~\u{0}-\u{1f}\u{7f}-\u{ff}\u{2028}]{0,40}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 20, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::vec((any::<String>(), inner), 0..5)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_text_is_the_one_serde_writes(value in any_json()) {
+            let mut text = String::new();
+            push_json(&mut text, &value);
+            prop_assert_eq!(text, value.to_string());
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_form_and_pointers_are_escaped() {
+        let mut text = String::new();
+        push_json(&mut text, &serde_json::from_str("[1.10,12345678901234567890,1e5]").expect("JSON"));
+        assert_eq!(text, "[1.10,12345678901234567890,1e5]");
+        let mut pointer = String::new();
+        push_pointer(&mut pointer, "a/b~c");
+        push_pointer(&mut pointer, "d");
+        assert_eq!(pointer, "/a~1b~0c/d");
+    }
+}
