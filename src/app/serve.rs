@@ -162,6 +162,7 @@ where
     let failed = |error| StartError::Bind(bind, error);
     let server = HttpServer::new(move || App::new().configure(wiring.clone()))
         .workers(configured.workers)
+        .on_connect(api::opened)
         .disable_signals()
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
