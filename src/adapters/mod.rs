@@ -7,8 +7,15 @@ pub mod bluedolphin;
 pub mod matrix42;
 pub mod pretectum;
 
+mod common;
+mod registry;
+#[cfg(test)]
+mod testing;
+
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+
+pub use registry::{SettingKey, Settings, VENDORS, VendorEntry, WrongSetting, vendor};
 
 use crate::record::{Action, Fault, Invalid, RecordId, Stored, Version};
 use crate::transport::{Call, Reply, Transport, Vendor};

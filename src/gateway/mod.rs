@@ -1,163 +1,69 @@
 //! The straight line of a request, from what a caller asked to what the vendor did.
 //!
-//! What a vendor lacks is completed here, once, from its [`Profile`](crate::adapters::Profile).
+//! What a vendor lacks is completed here, once, from its [`Profile`](crate::adapters::Profile): tags for the unversioned,
+//! merging over replace-only updates, guarded writes, telling a conflict from another error by reading again, following a
+//! queued write, settling an unknown outcome.
+//!
+//! Follow a PATCH: [`Gateway::write`] → `line` (key, verdict, who is told what) → `update` (precondition, patch, plan) →
+//! `intent` (lease, journal) → the one vendor call in `line` → `settle` (what became of it) → `conclude` (outcome, ledger,
+//! verdict). What outlives its caller goes to the `settler`.
 
 mod answer;
+mod ask;
+mod conclude;
+mod create;
+mod cursor;
+mod delete;
+mod intent;
+mod line;
+mod pending;
+mod read;
+mod session;
+mod settle;
+mod settler;
+mod system;
+mod tracker;
+mod update;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-use tokio::time::Instant;
+use tokio::sync::oneshot;
 
 pub use answer::{Done, Guarantee, Record, Verdict, Written};
+pub use ask::{Ask, IdempotencyKey, Prefer, RecordPage, Told, Write, WriteKind};
+pub use settler::Unsettled;
+pub use system::{Policy, System};
+pub use update::patch_problem;
 
-use crate::adapters::Adapter;
-use crate::problem::Problem;
-use crate::record::{CallerName, EntityTag, Operation, Patch, Precondition, RecordId, RequestId, SystemName};
-use crate::transport::trace::TraceContext;
+use self::pending::{CallerTold, Pending};
+use self::settler::Settler;
+use self::tracker::Tracker;
+use crate::metrics::Metrics;
+use crate::problem::{Problem, ProblemName};
+use crate::record::{OperationId, OperationState};
+use crate::store::{Outcome, Store};
 
-/// Who asks, and how long they will wait.
-#[derive(Clone, Debug)]
-pub struct Ask {
-    /// The caller's name.
-    pub caller: CallerName,
-    /// `X-Request-Id`.
-    pub request_id: RequestId,
-    /// The trace this request belongs to.
-    pub trace: TraceContext,
-    /// When the caller's patience ends (`deadline` in `[server]`).
-    pub deadline: Instant,
-}
-
-/// RFC 7240, as far as the gateway knows it.
-#[derive(Clone, Debug, Default)]
-pub struct Prefer {
-    /// `return=representation` (and not also `return=minimal`).
-    pub representation: bool,
-    /// `respond-async`.
-    pub respond_async: bool,
-    /// `wait=N`.
-    pub wait: Option<Duration>,
-}
-
-/// `Idempotency-Key` with what it is bound to.
-#[derive(Clone, Debug)]
-pub struct IdempotencyKey {
-    /// The key, unquoted: 1..255 visible ASCII characters.
-    pub key: String,
-    /// SHA-256 over method, path, `If-Match` and body.
-    pub fingerprint: [u8; 32],
-}
-
-/// What is to be written.
-#[derive(Clone, Debug)]
-pub enum WriteKind {
-    /// PATCH.
-    Update {
-        /// The record.
-        id: RecordId,
-        /// The change.
-        patch: Patch,
-    },
-    /// DELETE.
-    Delete {
-        /// The record.
-        id: RecordId,
-    },
-    /// POST.
-    Create {
-        /// The canonical collection.
-        collection: String,
-        /// The new record's fields.
-        fields: Map<String, Value>,
-    },
-}
-
-/// A write with everything the caller said about it.
-#[derive(Clone, Debug)]
-pub struct Write {
-    /// What.
-    pub kind: WriteKind,
-    /// `If-Match`; `None` only where the system does not require one (it then counts as `*`) and on POST.
-    pub precondition: Option<Precondition>,
-    /// `If-None-Match` on a write: the write fails if this holds (`Exists` = `*`).
-    pub none_match: Option<Precondition>,
-    /// `Prefer`.
-    pub prefer: Prefer,
-    /// The names in `Accept-Loss`.
-    pub accept_loss: Vec<String>,
-    /// `Require-Guarantee: native`.
-    pub require_native: bool,
-    /// `Idempotency-Key`.
-    pub idempotency: Option<IdempotencyKey>,
-}
-
-/// What a write came to.
-#[derive(Clone, Debug)]
-pub struct Told {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// Whether it is the stored verdict of an earlier request (`Idempotency-Replayed: true`).
-    pub replayed: bool,
-    /// The operation's document, where the verdict is [`Done::Accepted`].
-    pub operation: Option<Operation>,
-}
-
-/// A page of records.
-#[derive(Clone, Debug)]
-pub struct RecordPage {
-    /// The records.
-    pub items: Vec<Record>,
-    /// The cursor of the next page, URL-safe.
-    pub next: Option<String>,
-}
-
-/// A configured system.
-pub struct System {
-    /// Its name.
-    pub name: SystemName,
-    /// What its vendor says.
-    pub adapter: Arc<dyn Adapter>,
-    /// `collection`: lets callers leave it out of ids.
-    pub collection: Option<String>,
-    /// `require_if_match`.
-    pub require_if_match: bool,
-}
-
-impl System {
-    /// Takes an id as it stood in the path (percent-decoded once): `collection:key`, or the key alone where a collection is
-    /// configured.
-    ///
-    /// # Errors
-    /// `record-not-found` naming the expected form.
-    pub fn record_id(&self, raw: &str) -> Result<RecordId, Problem> {
-        let _ = raw;
-        Err(Problem::default())
-    }
-
-    /// Takes the collection a list or a create names, or the configured one.
-    ///
-    /// # Errors
-    /// `rejected` (pointer `/collection`) when there is none or it does not have the vendor's form.
-    pub fn collection(&self, raw: Option<&str>) -> Result<String, Problem> {
-        let _ = raw;
-        Err(Problem::default())
-    }
-
-    /// The tag of a version of one of this system's records.
-    #[must_use]
-    pub fn tag(&self, id: &RecordId, version: &crate::record::Version) -> EntityTag {
-        EntityTag::of(&self.name, id, version)
-    }
-}
+/// How long beyond its deadline a write may keep its caller waiting before the caller is told that nobody knows.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// The gateway: every configured system, and the store.
 pub struct Gateway {
     systems: Vec<Arc<System>>,
+    store: Store,
+    meter: Arc<Metrics>,
+    settler: Settler,
+    tracker: Tracker,
 }
 
 impl Gateway {
+    /// A gateway in front of these systems. [`Gateway::settle`] must be awaited with the second part.
+    #[must_use]
+    pub fn new(systems: Vec<Arc<System>>, store: Store, meter: Arc<Metrics>) -> (Arc<Self>, Unsettled) {
+        let (settler, unsettled) = Settler::new();
+        (Arc::new(Self { systems, store, meter, settler, tracker: Tracker::default() }), unsettled)
+    }
+
     /// The configured systems, in the order of the configuration.
     #[must_use]
     pub fn systems(&self) -> &[Arc<System>] {
@@ -170,37 +76,86 @@ impl Gateway {
         self.systems.iter().find(|system| system.name.as_str() == name)
     }
 
-    /// GET of one record.
-    ///
-    /// # Errors
-    /// The problem to answer.
-    pub async fn read(&self, system: &Arc<System>, id: &RecordId, ask: &Ask) -> Result<Record, Problem> {
-        let _ = (system, id, ask);
-        Err(Problem::default())
-    }
-
-    /// GET of a page. `limit` is 1..1000.
-    ///
-    /// # Errors
-    /// The problem to answer.
-    pub async fn list(
-        &self,
-        system: &Arc<System>,
-        collection: &str,
-        limit: usize,
-        cursor: Option<&str>,
-        ask: &Ask,
-    ) -> Result<RecordPage, Problem> {
-        let _ = (system, collection, limit, cursor, ask);
-        Err(Problem::default())
+    /// What remembers operations, keys and the ledger.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// POST, PATCH, DELETE. The write runs to its end even if the returned future is dropped.
     ///
     /// # Errors
     /// Problems that came before the write's intent are errors as well as those after.
-    pub async fn write(&self, system: &Arc<System>, write: Write, ask: &Ask) -> Result<Told, Problem> {
-        let _ = (system, write, ask);
-        Err(Problem::default())
+    pub async fn write(self: &Arc<Self>, system: &Arc<System>, write: Write, ask: &Ask) -> Result<Told, Problem> {
+        let Some(running) = self.tracker.begin() else {
+            let detail = "the gateway is shutting down; nothing was sent";
+            return Err(ProblemName::Overloaded.with(detail).retry_after(Duration::from_secs(1)));
+        };
+        let (teller, told) = oneshot::channel();
+        let (gateway, system, ask) = (Arc::clone(self), Arc::clone(system), ask.clone());
+        let patience = ask.deadline + GRACE;
+        actix_web::rt::spawn(async move {
+            line::run(&gateway, &system, &write, &ask, teller).await;
+            drop(running);
+        });
+        match tokio::time::timeout_at(patience, told).await {
+            Ok(Ok(told)) => told,
+            Ok(Err(_)) => Err(ProblemName::InternalError
+                .with("the gateway failed while writing; look at the record before you repeat")),
+            Err(_) => Err(ProblemName::OutcomeUnknown.with(
+                "the gateway could not come to an end in time; the write may still be done: look at /operations",
+            )),
+        }
+    }
+
+    /// Refuses new writes and waits for those that run, at most so long. Whether none is left.
+    pub async fn drain(&self, within: Duration) -> bool {
+        self.tracker.drain(within).await
+    }
+
+    /// The verdict, with the operation's document where it is the body.
+    async fn tell(&self, verdict: Verdict, replayed: bool) -> Told {
+        let operation = match &verdict {
+            Verdict::Written(Written { done: Done::Accepted, operation: Some(id), .. }) => {
+                self.store.operation(id).await.ok().flatten()
+            }
+            _ => None,
+        };
+        Told { verdict, replayed, operation }
+    }
+
+    /// Hands a write over, counted as unknown unless its caller knows that it is queued.
+    fn hand_to_settler(&self, mut pending: Pending) {
+        if pending.told != CallerTold::Accepted {
+            pending.told = CallerTold::Unknown;
+            if let Some(system) = self.system(&pending.system) {
+                self.meter.writes_unknown(system.index, 1);
+            }
+        }
+        self.settler.take(pending);
+    }
+
+    /// Ends an operation that nothing can settle any more.
+    async fn give_up(&self, operation: &OperationId) {
+        let problem = ProblemName::OutcomeUnknown
+            .with("the gateway restarted without the means to settle this write")
+            .operation(operation);
+        let outcome = Outcome {
+            operation: operation.clone(),
+            state: OperationState::Unknown,
+            record: None,
+            etag: None,
+            warnings: Vec::new(),
+            problem_name: Some(problem.name.as_str().to_owned()),
+            problem: Some(problem.document(None, None)),
+            observed: None,
+            calls: Vec::new(),
+            losses: Vec::new(),
+            verdict: serde_json::to_string(&Verdict::Problem(Box::new(problem))).ok(),
+            lease: None,
+        };
+        if let Err(error) = self.store.finish(outcome).await {
+            tracing::error!(%operation, %error, "an operation could not be ended");
+        }
     }
 }

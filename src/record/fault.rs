@@ -112,8 +112,9 @@ impl Fault {
             | FaultKind::TokenRefused
             | FaultKind::CredentialsRejected
             | FaultKind::Unsupported => (Effect::None, Retry::Never),
-            FaultKind::Busy | FaultKind::RateLimited | FaultKind::Overloaded => (Effect::None, Retry::Soon),
-            FaultKind::Unavailable => (Effect::None, Retry::Soon),
+            FaultKind::Busy | FaultKind::RateLimited | FaultKind::Overloaded | FaultKind::Unavailable => {
+                (Effect::None, Retry::Soon)
+            }
             FaultKind::Ambiguous | FaultKind::Protocol => (Effect::Unknown, Retry::Never),
             FaultKind::Timeout | FaultKind::Broken | FaultKind::VendorError => (Effect::Unknown, Retry::Soon),
         };

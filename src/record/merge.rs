@@ -79,9 +79,11 @@ impl Difference {
     #[must_use]
     pub fn holds_in(&self, observed: &Map<String, Value>) -> bool {
         match (self.value_in(observed), &self.wanted) {
-            (Some(seen), Some(wanted)) => values_equal(seen, wanted),
-            // A reset value reads back as absent, null or the empty string.
-            (Some(Value::String(seen)), None) => seen.is_empty(),
+            (Some(seen), Some(wanted)) => includes(seen, wanted),
+            // A reset value reads back as absent, null, the empty string or the flag that is off, and the empty string as
+            // nothing.
+            (Some(Value::String(text)), None) | (None, Some(Value::String(text))) => text.is_empty(),
+            (Some(Value::Bool(flag)), None) => !flag,
             (seen, wanted) => seen.is_none() && wanted.is_none(),
         }
     }
@@ -99,6 +101,16 @@ impl Difference {
         let (first, rest) = self.path.split_first()?;
         let found = rest.iter().try_fold(observed.get(first)?, |value, name| value.get(name))?;
         (!found.is_null()).then_some(found)
+    }
+}
+
+/// Whether `seen` has everything that `wanted` has. An object that was added may read back with members the vendor fills in.
+fn includes(seen: &Value, wanted: &Value) -> bool {
+    match (seen, wanted) {
+        (Value::Object(seen), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(name, wanted)| wanted.is_null() || seen.get(name).is_some_and(|seen| includes(seen, wanted))),
+        _ => values_equal(seen, wanted),
     }
 }
 
@@ -130,6 +142,20 @@ mod tests {
         assert_eq!(wanted.len(), 1);
         assert!(holds(&wanted, &map(r#"{"a":1.100}"#)));
         assert!(!holds(&wanted, &map(r#"{"a":1.2}"#)));
+    }
+
+    #[test]
+    fn an_added_object_holds_with_members_that_the_vendor_fills_in() {
+        let wanted = differences(&map(r#"{"p":{}}"#), &map(r#"{"p":{"new":{"value":"x"}}}"#));
+        assert!(holds(&wanted, &map(r#"{"p":{"new":{"value":"x","locked":false}}}"#)));
+        assert!(!holds(&wanted, &map(r#"{"p":{"new":{"value":"y","locked":false}}}"#)));
+    }
+
+    #[test]
+    fn a_flag_left_out_holds_where_it_reads_back_off() {
+        let wanted = differences(&map(r#"{"p":{"value":"x","locked":false}}"#), &map(r#"{"p":{"value":"y"}}"#));
+        assert!(holds(&wanted, &map(r#"{"p":{"value":"y","locked":false}}"#)));
+        assert!(!holds(&wanted, &map(r#"{"p":{"value":"y","locked":true}}"#)));
     }
 
     #[test]

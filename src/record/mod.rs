@@ -3,6 +3,7 @@
 //!
 //! Nothing here does I/O and nothing here knows a vendor.
 
+mod call;
 mod caller;
 mod etag;
 mod fault;
@@ -13,8 +14,10 @@ mod merge;
 mod operation;
 mod patch;
 mod precondition;
+mod secret;
 mod stored;
 
+pub use call::CallName;
 pub use caller::{Action, CallerName, RequestId};
 pub use etag::{EntityTag, Version};
 pub use fault::{Effect, Fault, FaultKind, Invalid, Retry};
@@ -25,4 +28,5 @@ pub use merge::{Difference, differences, holds};
 pub use operation::{CallMade, Observed, Operation, OperationId, OperationState};
 pub use patch::{Applied, Identity, Patch, PatchError};
 pub use precondition::Precondition;
+pub use secret::Secret;
 pub use stored::{Stored, Warning, WarningCode};

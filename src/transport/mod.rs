@@ -3,6 +3,18 @@
 //! A call goes through the layers of [`stack`] and comes back as a reply that is a success, or as a [`Fault`] that was judged
 //! once, where the reply was read. Nothing here knows a record or a caller.
 
+mod attempt;
+mod breaker;
+mod client;
+mod limit;
+mod pace;
+mod retry;
+mod retry_after;
+pub mod stack;
+#[cfg(test)]
+mod testing;
+mod tls;
+mod token;
 pub mod trace;
 
 use std::time::Duration;
@@ -13,55 +25,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+pub use crate::record::CallName;
 use crate::record::Fault;
-
-/// The closed set of vendor calls: the `call` label of the vendor metrics and the `call` of a ledger entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CallName {
-    /// Getting a token.
-    SignIn,
-    /// Reading one record.
-    Read,
-    /// Reading a page of records.
-    List,
-    /// Creating a record.
-    Create,
-    /// Changing a record, enabling and disabling included.
-    Update,
-    /// Deleting a record.
-    Delete,
-    /// Reading what columns or fields there are.
-    Schema,
-}
-
-impl CallName {
-    /// The word in metrics and ledger.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SignIn => "sign_in",
-            Self::Read => "read",
-            Self::List => "list",
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Delete => "delete",
-            Self::Schema => "schema",
-        }
-    }
-
-    /// Every name, for metric tables.
-    pub const ALL: [Self; 7] =
-        [Self::SignIn, Self::Read, Self::List, Self::Create, Self::Update, Self::Delete, Self::Schema];
-
-    /// Whether the call changes nothing at the vendor: all that retry needs to know of it.
-    #[must_use]
-    pub fn is_safe(self) -> bool {
-        matches!(self, Self::SignIn | Self::Read | Self::List | Self::Schema)
-    }
-}
+pub use breaker::{CircuitState, LastFailure};
+pub use stack::Health;
+pub use stack::{Stack, StackError, StackSettings};
 
 /// One call to a vendor, as an adapter writes it; signing, deadline and tracing are added on the way.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call {
     /// Which call: label, and whether it may be repeated blindly.
     pub name: CallName,
@@ -112,6 +83,20 @@ impl Call {
     }
 }
 
+/// The body is left out: it holds field values and, on signing in, the secret. Header values that are secret print as such.
+impl std::fmt::Debug for Call {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Call")
+            .field("name", &self.name)
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("headers", &self.headers)
+            .field("body_bytes", &self.body.as_ref().map(Bytes::len))
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a vendor answered, read to its end.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -133,6 +118,13 @@ pub trait Transport {
     /// # Errors
     /// Everything else is a [`Fault`], judged by [`Vendor::fault`] or by the layer that met it.
     async fn send(&self, call: Call) -> Result<Reply, Fault>;
+}
+
+/// What stands between the stack's entrance and the wire. A layer may send the same call several times, so it borrows it:
+/// nothing of a call is copied on the way but what is put on the wire.
+#[async_trait(?Send)]
+trait Layer {
+    async fn carry(&self, call: &mut Call) -> Result<Reply, Fault>;
 }
 
 /// A vendor's token or key, ready for a header. Cannot be printed.

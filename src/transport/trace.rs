@@ -1,21 +1,214 @@
 //! W3C Trace Context: the caller's trace is continued towards the vendor (http-rules 181 to 184).
 
+use actix_web::http::header::{HeaderName, HeaderValue};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Trace Context §3.3.1.1: more list members than this need not be passed on.
+const MOST_MEMBERS: usize = 32;
+/// Longer lists are dropped whole: §3.3.1.5 asks for 512 at least.
+const LONGEST_STATE: usize = 4096;
+
 /// The trace a request belongs to.
 #[derive(Clone, Debug)]
-pub struct TraceContext {}
+pub struct TraceContext {
+    /// 32 lower-case hexadecimal digits, not all zero.
+    trace_id: String,
+    /// Bit 0 sampled, bit 1 random trace id (level 2); all others 0.
+    flags: u8,
+    /// The caller's list, unchanged but for empty members; empty if there is none.
+    state: String,
+}
 
 impl TraceContext {
     /// Continues the caller's trace, or begins one if `traceparent` is absent, repeated or invalid.
     /// `traceparent` and `tracestate` are the field lines as they came.
     #[must_use]
     pub fn continue_from(traceparent: &[&str], tracestate: &[&str]) -> Self {
-        let _ = (traceparent, tracestate);
-        Self {}
+        let parent = match traceparent {
+            [only] => parse_parent(only),
+            _ => None,
+        };
+        match parent {
+            Some((trace_id, flags)) => {
+                Self { trace_id: trace_id.to_owned(), flags, state: joined_state(tracestate).unwrap_or_default() }
+            }
+            // Not sampled: whether to record is the operator's decision at the vendor's end, not an accident of the caller's.
+            None => Self { trace_id: hex::encode(random_bytes::<16>()), flags: 0b10, state: String::new() },
+        }
     }
 
     /// `traceparent` (with a new parent id) and `tracestate` for one vendor call.
     #[must_use]
-    pub fn headers_for_call(&self) -> Vec<(actix_web::http::header::HeaderName, actix_web::http::header::HeaderValue)> {
-        Vec::new()
+    pub fn headers_for_call(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let parent = format!("00-{}-{}-{:02x}", self.trace_id, new_parent_id(), self.flags);
+        let mut headers = Vec::with_capacity(2);
+        if let Ok(value) = HeaderValue::try_from(parent) {
+            headers.push((TRACEPARENT, value));
+        }
+        if !self.state.is_empty()
+            && let Ok(value) = HeaderValue::from_str(&self.state)
+        {
+            headers.push((TRACESTATE, value));
+        }
+        headers
+    }
+
+    /// The trace id, for logs: 32 hexadecimal digits.
+    #[must_use]
+    pub fn trace_id(&self) -> &str {
+        &self.trace_id
+    }
+}
+
+/// Gives a call that is sent once more a parent id of its own (http-rules 182).
+pub(super) fn renew(headers: &mut [(HeaderName, HeaderValue)]) {
+    for (name, value) in headers {
+        if *name == TRACEPARENT
+            && let Some((trace_id, flags)) = value.to_str().ok().and_then(parse_parent)
+            && let Ok(renewed) = HeaderValue::try_from(format!("00-{trace_id}-{}-{flags:02x}", new_parent_id()))
+        {
+            *value = renewed;
+        }
+    }
+}
+
+/// The trace id and the flags that are passed on (§3.2). A version above 00 may have more fields after these four.
+fn parse_parent(line: &str) -> Option<(&str, u8)> {
+    let line = line.trim_matches([' ', '\t']);
+    let mut fields = line.splitn(5, '-');
+    let (version, trace_id, parent, flags, rest) =
+        (fields.next()?, fields.next()?, fields.next()?, fields.next()?, fields.next());
+    let hex =
+        |text: &str, length| text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let something = |text: &str| text.bytes().any(|byte| byte != b'0');
+    let well_formed = hex(version, 2) && hex(trace_id, 32) && hex(parent, 16) && hex(flags, 2);
+    let of_a_known_shape = version != "ff" && (version != "00" || rest.is_none());
+    if !(well_formed && of_a_known_shape && something(trace_id) && something(parent)) {
+        return None;
+    }
+    let flags = u8::from_str_radix(flags, 16).ok()?;
+    Some((trace_id, flags & 0b11))
+}
+
+/// All lines as one list, or nothing if it is not a list that may be passed on (§3.3).
+fn joined_state(lines: &[&str]) -> Option<String> {
+    let members: Vec<&str> = lines
+        .iter()
+        .flat_map(|line| line.split(','))
+        .map(|member| member.trim_matches([' ', '\t']))
+        .filter(|member| !member.is_empty())
+        .collect();
+    let sound = members.len() <= MOST_MEMBERS
+        && members.iter().all(|member| {
+            member.split_once('=').is_some_and(|(key, value)| is_state_key(key) && is_state_value(value))
+        });
+    let joined = members.join(",");
+    (sound && joined.len() <= LONGEST_STATE).then_some(joined)
+}
+
+fn is_state_key(key: &str) -> bool {
+    let starts_well = key.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit());
+    let allowed = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@');
+    starts_well && key.len() <= 256 && key.bytes().all(allowed)
+}
+
+fn is_state_value(value: &str) -> bool {
+    !value.is_empty() && value.len() <= 256 && value.bytes().all(|byte| matches!(byte, 0x20..=0x7e) && byte != b'=')
+}
+
+fn new_parent_id() -> String {
+    hex::encode(random_bytes::<8>())
+}
+
+/// Trace ids are names, not secrets: a fast generator will do (§7.1 asks for randomness, not for secrecy).
+fn random_bytes<const N: usize>() -> [u8; N] {
+    loop {
+        let mut bytes = [0; N];
+        fastrand::fill(&mut bytes);
+        if bytes != [0; N] {
+            return bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+    fn sent(traceparent: &[&str], tracestate: &[&str]) -> (String, Option<String>) {
+        let headers = TraceContext::continue_from(traceparent, tracestate).headers_for_call();
+        let value = |wanted: HeaderName| {
+            headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.to_str().expect("text").to_owned())
+        };
+        (value(TRACEPARENT).expect("a parent"), value(TRACESTATE))
+    }
+
+    #[test]
+    fn a_valid_trace_goes_on_with_a_new_parent() {
+        let (parent, state) = sent(&[PARENT], &["rojo=00f067aa0ba902b7, congo=t61", "", "x=1"]);
+        assert!(parent.starts_with(&format!("00-{ID}-")) && parent.ends_with("-01"), "{parent}");
+        assert_ne!(parent, PARENT);
+        assert_eq!(parent.len(), 55);
+        assert_eq!(state.as_deref(), Some("rojo=00f067aa0ba902b7,congo=t61,x=1"));
+    }
+
+    #[test]
+    fn only_the_two_known_flags_are_passed_on() {
+        assert!(sent(&[&format!("00-{ID}-00f067aa0ba902b7-ff")], &[]).0.ends_with("-03"));
+    }
+
+    #[test]
+    fn a_later_version_is_continued_as_version_00() {
+        for line in [format!("01-{ID}-00f067aa0ba902b7-01-what-the-future"), format!("cc-{ID}-00f067aa0ba902b7-01")] {
+            assert!(sent(&[&line], &[]).0.starts_with(&format!("00-{ID}-")), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_or_repeated_parent_begins_a_new_trace_without_state() {
+        let zeros = "0".repeat(32);
+        let bad: Vec<Vec<String>> = vec![
+            vec![],
+            vec![PARENT.into(), PARENT.into()],
+            vec![PARENT.to_uppercase()],
+            vec![format!("{PARENT}-more")],
+            vec![format!("ff-{ID}-00f067aa0ba902b7-01")],
+            vec![format!("00-{zeros}-00f067aa0ba902b7-01")],
+            vec![format!("00-{ID}-0000000000000000-01")],
+            vec![format!("00-{ID}-00f067aa0ba902b7")],
+            vec![String::new()],
+        ];
+        for lines in bad {
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            let (parent, state) = sent(&lines, &["a=1"]);
+            assert!(parse_parent(&parent).is_some() && !parent.contains(ID), "{lines:?} gave {parent}");
+            assert_eq!(state, None);
+        }
+    }
+
+    #[test]
+    fn a_bad_state_is_dropped_and_the_trace_goes_on() {
+        let many = vec!["a=1"; 33].join(",");
+        for state in ["novalue", "UPPER=1", "a=b=c", "=1", many.as_str()] {
+            let (parent, kept) = sent(&[PARENT], &[state]);
+            assert!(parent.contains(ID));
+            assert_eq!(kept, None, "{state}");
+        }
+        assert!(sent(&[PARENT], &[vec!["a=1"; 32].join(",").as_str()]).1.is_some());
+    }
+
+    #[test]
+    fn a_repeated_call_has_a_parent_of_its_own() {
+        let mut headers = TraceContext::continue_from(&[PARENT], &["a=1"]).headers_for_call();
+        let before = headers.clone();
+        renew(&mut headers);
+        assert_ne!(headers[0].1, before[0].1);
+        assert!(headers[0].1.to_str().expect("text").starts_with(&format!("00-{ID}-")));
+        assert_eq!(headers[1], before[1]);
     }
 }

@@ -1,0 +1,94 @@
+//! The access token and how long it lives: documented as «short-time» and no more. Pure functions.
+
+use std::time::Duration;
+
+use actix_web::http::header::HeaderValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
+
+use crate::adapters::common::{secret_header, unreadable};
+use crate::record::Fault;
+
+/// What public clients assume when no answer tells.
+const ASSUMED_LIFE: Duration = Duration::from_mins(5);
+/// No token is trusted longer: the far-future date that stands for «none» included.
+const LONGEST_LIFE: Duration = Duration::from_hours(24);
+
+/// Reads the answer of the exchange: `Bearer RawToken`, and how long it lives after `now`.
+///
+/// The life is `LifeTime` (met on real servers), else `ValidTo` (met in a mock), else the token's own `exp`, else five
+/// minutes. A time that is past cannot be meant: it was written in a local time without saying so.
+pub(super) fn read(body: &[u8], now: Timestamp) -> Result<(HeaderValue, Duration), Fault> {
+    let members: Map<String, Value> = serde_json::from_slice(body).map_err(unreadable)?;
+    let text = |name: &str| {
+        let named = members.iter().find(|(member, _)| member.eq_ignore_ascii_case(name));
+        named.and_then(|(_, value)| value.as_str()).filter(|text| !text.is_empty())
+    };
+    let token = text("RawToken").ok_or_else(|| unreadable("no RawToken in it"))?;
+    let header =
+        secret_header(&format!("Bearer {token}")).ok_or_else(|| unreadable("a RawToken that no header can carry"))?;
+    let ends = [text("LifeTime").and_then(moment), text("ValidTo").and_then(moment), expiry_inside(token)];
+    let life = ends
+        .into_iter()
+        .flatten()
+        .find_map(|end| Duration::try_from(end.duration_since(now)).ok().filter(|life| !life.is_zero()));
+    Ok((header, life.unwrap_or(ASSUMED_LIFE).min(LONGEST_LIFE)))
+}
+
+/// An ISO 8601 date and time; UTC where it names no offset.
+fn moment(text: &str) -> Option<Timestamp> {
+    let with_offset = || text.parse::<Timestamp>().ok();
+    let without = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+    with_offset().or_else(without)
+}
+
+/// `exp` of a JWT, unverified: it only tells when to ask again.
+fn expiry_inside(token: &str) -> Option<Timestamp> {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let claims: Map<String, Value> = serde_json::from_slice(&payload).ok()?;
+    Timestamp::from_second(claims.get("exp")?.as_i64()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life(body: &str) -> u64 {
+        let now = "2026-07-30T10:00:00Z".parse().expect("a time");
+        read(body.as_bytes(), now).expect("a token").1.as_secs()
+    }
+
+    /// `{"exp":1785406200}` is 2026-07-30T10:10:00Z.
+    fn jwt() -> String {
+        format!("h.{}.s", URL_SAFE_NO_PAD.encode(r#"{"exp":1785406200}"#))
+    }
+
+    #[test]
+    fn the_life_is_told_by_the_first_field_that_makes_sense() {
+        let cases = [
+            (r#"{"RawToken":"a","LifeTime":"2026-07-30T10:04:00Z","ValidTo":"2026-07-30T11:00:00Z"}"#, 240),
+            (r#"{"rawToken":"a","lifeTime":"2026-07-30T12:04:00.1234567+02:00"}"#, 240),
+            (r#"{"RawToken":"a","LifeTime":"2026-07-30T10:04:00"}"#, 240),
+            (r#"{"RawToken":"a","LifeTime":"soon","ValidTo":"2026-07-30T10:03:00Z"}"#, 180),
+            (r#"{"RawToken":"a","LifeTime":"2026-07-30T05:04:00"}"#, 300),
+            (r#"{"RawToken":"a","LifeTime":300}"#, 300),
+            (r#"{"RawToken":"a"}"#, 300),
+            (r#"{"RawToken":"a","LifeTime":"9999-12-31T23:59:59.997Z"}"#, 86400),
+        ];
+        for (body, seconds) in cases {
+            assert_eq!(life(body), seconds, "{body}");
+        }
+        assert_eq!(life(&format!(r#"{{"RawToken":"{}"}}"#, jwt())), 600);
+    }
+
+    #[test]
+    fn an_answer_without_a_usable_token_is_a_protocol_fault() {
+        for body in ["{}", r#"{"RawToken":""}"#, r#"{"RawToken":1}"#, r#"{"RawToken":"a\nb"}"#, "[]", "<html>"] {
+            assert!(read(body.as_bytes(), Timestamp::now()).is_err(), "{body}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Which vendors there are: one line each. A new vendor is a folder, a line here, a stand-in and golden pairs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Adapter, bluedolphin, matrix42, pretectum};
+use crate::record::Secret;
+
+/// A key of `[systems.NAME]` that one vendor needs besides those that every system takes.
+#[derive(Clone, Copy, Debug)]
+pub struct SettingKey {
+    /// The key.
+    pub key: &'static str,
+    /// What it is, in a few words, for the message that it is missing.
+    pub meaning: &'static str,
+    /// What it is when left out; `None` = it is required.
+    pub default: Option<&'static str>,
+}
+
+/// The values of a vendor's keys, defaults filled in. All are kept as secrets: nothing of them is ever worth printing.
+pub type Settings = BTreeMap<&'static str, Secret>;
+
+/// A setting that cannot be used. Does not repeat the value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {detail}")]
+pub struct WrongSetting {
+    /// Which key.
+    pub key: &'static str,
+    /// What is wrong and what would be right.
+    pub detail: &'static str,
+}
+
+impl WrongSetting {
+    /// A finding about a key.
+    #[must_use]
+    pub fn new(key: &'static str, detail: &'static str) -> Self {
+        Self { key, detail }
+    }
+}
+
+/// One vendor, as configuration sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct VendorEntry {
+    /// The word in `vendor = "…"`.
+    pub vendor: &'static str,
+    /// Its own keys.
+    pub settings: &'static [SettingKey],
+    /// Makes the adapter of one system.
+    pub build: fn(&Settings) -> Result<Arc<dyn Adapter>, WrongSetting>,
+}
+
+/// Every vendor.
+pub const VENDORS: &[VendorEntry] = &[pretectum::ENTRY, bluedolphin::ENTRY, matrix42::ENTRY];
+
+/// The vendor of a word.
+#[must_use]
+pub fn vendor(word: &str) -> Option<&'static VendorEntry> {
+    VENDORS.iter().find(|entry| entry.vendor == word)
+}
+
+/// The value of a key that must be there and not be empty.
+pub(super) fn required(settings: &Settings, key: &'static str) -> Result<Secret, WrongSetting> {
+    let present = settings.get(key).filter(|value| !value.expose().is_empty());
+    present.cloned().ok_or(WrongSetting::new(key, "is required and must not be empty"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete(entry: &VendorEntry) -> Settings {
+        entry.settings.iter().map(|key| (key.key, Secret::new(key.default.unwrap_or("value")))).collect()
+    }
+
+    #[test]
+    fn every_vendor_is_found_by_its_word_and_built_from_its_own_keys() {
+        for entry in VENDORS {
+            let found = vendor(entry.vendor).expect("an entry");
+            let adapter = (found.build)(&complete(entry)).expect("an adapter");
+            assert_eq!(adapter.profile().vendor, entry.vendor);
+            let profile = adapter.profile();
+            let (collection, key) = profile.id_example.rsplit_once(':').expect("collection:key");
+            assert!(adapter.collection(collection).is_some() && adapter.key(key).is_some(), "{}", profile.id_example);
+        }
+        assert!(vendor("Pretectum").is_none());
+    }
+
+    #[test]
+    fn a_missing_key_is_named() {
+        for entry in VENDORS {
+            for key in entry.settings {
+                let mut settings = complete(entry);
+                settings.remove(key.key);
+                assert_eq!((entry.build)(&settings).err().map(|wrong| wrong.key), Some(key.key), "{}", entry.vendor);
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_that_no_header_can_carry_is_refused_and_not_repeated() {
+        for (word, key) in [("bluedolphin", "api_key"), ("matrix42", "api_token")] {
+            let entry = vendor(word).expect("an entry");
+            let mut settings = complete(entry);
+            settings.insert(key, Secret::new("a\nb"));
+            let wrong = (entry.build)(&settings).err().expect("refused");
+            assert_eq!(wrong.key, key);
+            assert!(!wrong.to_string().contains("a\nb"));
+        }
+    }
+}

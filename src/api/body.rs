@@ -1,0 +1,85 @@
+//! Reading a request's body: at most `max_body` bytes, in the time allowed, of a type the route takes (http-rules 93 to 98,
+//! 118, 119).
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::error::PayloadError;
+use actix_web::http::header::TRANSFER_ENCODING;
+use actix_web::web::Payload;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+
+use super::door::Inbound;
+use super::headers::{self, BodyType};
+use crate::problem::{Problem, ProblemName};
+
+/// What is read of a body nobody wants before the connection is given up.
+const DRAIN_BYTES: usize = 64 * 1024;
+const DRAIN_TIME: Duration = Duration::from_millis(500);
+
+/// The body and its type.
+///
+/// # Errors
+/// 413 by announced length, 415, then 413 and 408 while reading, 400 when it ends too early.
+pub(super) async fn read(
+    inbound: &Inbound<'_>,
+    payload: &mut Payload,
+    takes: &[BodyType],
+) -> Result<(BodyType, Bytes), Problem> {
+    let limits = inbound.api.limits;
+    if headers::announced_length(inbound.headers).is_some_and(|length| length > limits.max_body) {
+        return Err(too_large(limits.max_body));
+    }
+    if headers::is_encoded(inbound.headers) {
+        return Err(ProblemName::UnsupportedMediaType.with("the body has a Content-Encoding; send it without"));
+    }
+    let body_type = headers::body_type(inbound.headers, takes)?;
+    let body = tokio::time::timeout(limits.body_timeout, collect(payload, limits.max_body)).await;
+    let late = |_| {
+        let detail = format!("the body did not arrive within {} ms", limits.body_timeout.as_millis());
+        ProblemName::RequestTimeout.with(detail)
+    };
+    Ok((body_type, body.map_err(late)??))
+}
+
+async fn collect(payload: &mut Payload, max_body: u64) -> Result<Bytes, Problem> {
+    let fits = |length: usize| u64::try_from(length).is_ok_and(|length| length <= max_body);
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| broken(&error))?;
+        if !fits(body.len().saturating_add(chunk.len())) {
+            return Err(too_large(max_body));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+fn too_large(max_body: u64) -> Problem {
+    ProblemName::BodyTooLarge.with(format!("the body has more than {max_body} bytes"))
+}
+
+fn broken(error: &PayloadError) -> Problem {
+    ProblemName::MalformedRequest.with(format!("the body could not be read to its end: {error}"))
+}
+
+/// Whether the connection can be used again after a refusal. A server reads a body to its end or closes (RFC 9112 §9.3):
+/// `actix-http` closes by itself, lingering, when a body of known length was not read; of a chunked one a little is read
+/// here, and if that was not all, the connection is closed.
+pub(super) async fn drained(request: &HttpRequest, payload: &mut Payload) -> bool {
+    if !request.headers().contains_key(TRANSFER_ENCODING) {
+        return true;
+    }
+    let mut left = DRAIN_BYTES;
+    let drain = async {
+        while let Some(Ok(chunk)) = payload.next().await {
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => return false,
+            }
+        }
+        true
+    };
+    tokio::time::timeout(DRAIN_TIME, drain).await.unwrap_or(false)
+}

@@ -1,0 +1,114 @@
+//! HTTP itself, before anything is known of route or caller: method, header section, singletons (http-rules 89, 94, 100, 116).
+
+use actix_web::HttpRequest;
+use actix_web::http::Method;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap};
+
+use crate::problem::{Problem, ProblemName};
+
+/// All field lines together, in bytes, with 4 more per line for `: ` and the line's end.
+const LARGEST_SECTION: usize = 32 * 1024;
+/// One field line, in bytes.
+const LARGEST_FIELD: usize = 8 * 1024;
+
+/// The methods of RFC 9110 §9.3 and RFC 5789. Any other, `patch` included, is one that HTTP does not know here.
+const KNOWN: [Method; 9] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+    Method::TRACE,
+    Method::CONNECT,
+];
+
+/// Checks method and header section.
+///
+/// # Errors
+/// 501, 431, 400.
+pub(super) fn check(request: &HttpRequest) -> Result<(), Problem> {
+    if !KNOWN.contains(request.method()) {
+        let detail = "HTTP knows no such method; methods are case-sensitive (RFC 9110 §9.1)";
+        return Err(ProblemName::NotImplemented.with(detail));
+    }
+    sizes(request.headers())?;
+    for name in [HOST, CONTENT_TYPE, AUTHORIZATION] {
+        if request.headers().get_all(&name).nth(1).is_some() {
+            return Err(ProblemName::MalformedRequest.with(format!("{name} stands there twice; it takes one value")));
+        }
+    }
+    match request.headers().get(HOST) {
+        Some(host) if !is_host(host.as_bytes()) => {
+            Err(ProblemName::MalformedRequest.with("Host is not a host with an optional port (RFC 9112 §3.2)"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn sizes(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut section = 0_usize;
+    for (name, value) in headers {
+        let field = name.as_str().len() + value.len();
+        if field > LARGEST_FIELD {
+            let detail = format!("the field {name} has {field} bytes; at most {LARGEST_FIELD} are taken");
+            return Err(ProblemName::HeadersTooLarge.with(detail));
+        }
+        section += field + 4;
+    }
+    if section > LARGEST_SECTION {
+        let detail = format!("the header section has {section} bytes; at most {LARGEST_SECTION} are taken");
+        return Err(ProblemName::HeadersTooLarge.with(detail));
+    }
+    Ok(())
+}
+
+/// The characters of `uri-host [":" port]` (RFC 3986 §3.2.2), which may be empty.
+fn is_host(host: &[u8]) -> bool {
+    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn name_of(request: TestRequest) -> Option<&'static str> {
+        check(&request.to_http_request()).err().map(|problem| problem.name.as_str())
+    }
+
+    #[test]
+    fn a_method_http_does_not_know_is_501_whatever_its_case() {
+        for method in ["FOO", "get", "patch", "Patch", "PROPFIND"] {
+            let method = Method::from_bytes(method.as_bytes()).expect("a token");
+            assert_eq!(name_of(TestRequest::default().method(method)), Some("not-implemented"));
+        }
+        for method in KNOWN {
+            assert_eq!(name_of(TestRequest::default().method(method)), None);
+        }
+    }
+
+    #[test]
+    fn large_fields_are_named_and_many_are_counted() {
+        let large = TestRequest::default().insert_header(("x-large", "v".repeat(LARGEST_FIELD)));
+        let problem = check(&large.to_http_request()).expect_err("too large");
+        assert!(problem.name == ProblemName::HeadersTooLarge && problem.detail.contains("x-large"));
+        let mut many = TestRequest::default();
+        for _ in 0..5 {
+            many = many.append_header(("x-many", "v".repeat(7000)));
+        }
+        assert_eq!(name_of(many), Some("headers-too-large"));
+    }
+
+    #[test]
+    fn singletons_stand_there_once() {
+        for name in ["host", "content-type", "authorization"] {
+            let twice = TestRequest::default().append_header((name, "a")).append_header((name, "a"));
+            assert_eq!(name_of(twice), Some("malformed-request"), "{name}");
+        }
+        assert_eq!(name_of(TestRequest::default().insert_header(("host", "a b"))), Some("malformed-request"));
+        assert_eq!(name_of(TestRequest::default().insert_header(("host", "[::1]:80"))), None);
+    }
+}

@@ -1,0 +1,95 @@
+//! `Accept` (RFC 9110 §12.5.1; http-rules 96). Everything but the pages is `application/json`; problems are
+//! `application/problem+json` whatever was asked for (RFC 9457 §3).
+
+use actix_web::http::header::{ACCEPT, HeaderMap};
+
+use super::list;
+use crate::problem::{Problem, ProblemName};
+
+/// Lets a request pass whose `Accept` takes `application/json`. An absent or empty field takes everything, and so does one
+/// of which no member can be understood.
+///
+/// # Errors
+/// 406.
+pub(crate) fn json(headers: &HeaderMap) -> Result<(), Problem> {
+    let lines: Vec<&str> = list::lines(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    let ranges = lines.iter().flat_map(|line| list::members(line, ',')).filter_map(media_range);
+    // The most specific range that fits decides; of two equally specific ones the more generous.
+    let best = ranges.fold(None, |best: Option<(Option<u8>, bool)>, (fits, wanted)| match best {
+        Some((seen, takes)) if seen == fits => Some((seen, takes || wanted)),
+        Some((seen, _)) if seen > fits => best,
+        _ => Some((fits, wanted)),
+    });
+    match best {
+        None | Some((Some(_), true)) => Ok(()),
+        Some(_) => Err(ProblemName::NotAcceptable.with("Accept rules out application/json, the only form there is")),
+    }
+}
+
+/// How specifically a range covers `application/json` (`None`: not at all), and whether its weight is above 0.
+fn media_range(member: &str) -> Option<(Option<u8>, bool)> {
+    let mut parts = list::members(member, ';');
+    let (kind, subtype) = parts.next()?.split_once('/')?;
+    if !list::is_token(kind) || !list::is_token(subtype) {
+        return None;
+    }
+    let fits = match (kind.to_ascii_lowercase().as_str(), subtype.to_ascii_lowercase().as_str()) {
+        ("application", "json") => Some(2),
+        ("application", "*") => Some(1),
+        ("*", "*") => Some(0),
+        _ => None,
+    };
+    let weight = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    let wanted = match weight {
+        Some((_, digits)) => weight_above_zero(digits.trim())?,
+        None => true,
+    };
+    Some((fits, wanted))
+}
+
+fn weight_above_zero(text: &str) -> Option<bool> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = fraction.len() <= 3 && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    match whole {
+        "1" if digits && fraction.bytes().all(|byte| byte == b'0') => Some(true),
+        "0" if digits => Some(fraction.bytes().any(|byte| byte != b'0')),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_most_specific_range_decides() {
+        let cases: &[(&[&str], bool)] = &[
+            (&[], true),
+            (&[""], true),
+            (&["*/*"], true),
+            (&["application/*"], true),
+            (&["Application/JSON; charset=utf-8"], true),
+            (&["text/html, application/json;q=0.001"], true),
+            (&["text/html", "*/*;q=0.1"], true),
+            (&["text/html"], false),
+            (&["application/problem+json"], false),
+            (&["application/json;q=0"], false),
+            (&["*/*, application/json;q=0"], false),
+            (&["application/json;q=0.000, application/*"], false),
+            (&["*/*;q=0"], false),
+            (&["*/*;q=0, application/json"], true),
+            (&["application/json;q=2"], true),
+            (&["nonsense"], true),
+            (&["a/b/c, ;;;, \"", "text/plain"], false),
+        ];
+        for (lines, wanted) in cases {
+            let mut headers = HeaderMap::new();
+            for line in *lines {
+                headers.append(ACCEPT, HeaderValue::from_static(line));
+            }
+            assert_eq!(json(&headers).is_ok(), *wanted, "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! `Content-Type`, `Content-Encoding` and `Content-Length` of a request (RFC 9110 §8.3, §8.4, §8.6; http-rules 93 to 98).
+
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+
+use super::list;
+use crate::problem::{Problem, ProblemName};
+
+/// The forms of a body that the gateway reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyType {
+    /// `application/json`.
+    Json,
+    /// `application/merge-patch+json`.
+    MergePatch,
+    /// `application/json-patch+json`.
+    JsonPatch,
+}
+
+impl BodyType {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::MergePatch => "application/merge-patch+json",
+            Self::JsonPatch => "application/json-patch+json",
+        }
+    }
+}
+
+/// The type of the body, one of `takes`. Compared case-insensitively, parameters tolerated, `charset` only as UTF-8.
+///
+/// # Errors
+/// 415; 400 when the field stands there twice.
+pub(crate) fn body_type(headers: &HeaderMap, takes: &[BodyType]) -> Result<BodyType, Problem> {
+    let refused = |why: &str| {
+        let names: Vec<_> = takes.iter().map(|one| one.name()).collect();
+        ProblemName::UnsupportedMediaType.with(format!("{why}; this takes {}", names.join(", ")))
+    };
+    let Some(line) = list::only_line(headers, &CONTENT_TYPE)? else {
+        return Err(refused("the body has no Content-Type"));
+    };
+    let text = std::str::from_utf8(line).map_err(|_| refused("the Content-Type is not readable"))?;
+    let mut parts = list::members(text, ';');
+    let essence = parts.next().unwrap_or_default();
+    let Some(found) = takes.iter().find(|one| one.name().eq_ignore_ascii_case(essence)) else {
+        return Err(refused("the body's Content-Type is another"));
+    };
+    for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+        let utf8 = list::unquoted(value).is_some_and(|value| value.eq_ignore_ascii_case("utf-8"));
+        if name.eq_ignore_ascii_case("charset") && !utf8 {
+            return Err(refused("JSON is UTF-8 and nothing else (RFC 8259 §8.1)"));
+        }
+    }
+    Ok(*found)
+}
+
+/// Whether the body has a content coding, which the gateway never takes off.
+pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut codings =
+        list::lines(headers, CONTENT_ENCODING).flat_map(|line| line.split(|byte| *byte == b',')).map(list::trim);
+    codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// The length the sender announces; `None` for a chunked body.
+pub(crate) fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    fn read(lines: &[&'static str]) -> Result<BodyType, &'static str> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(CONTENT_TYPE, HeaderValue::from_static(line));
+        }
+        body_type(&headers, &[BodyType::Json, BodyType::MergePatch]).map_err(|problem| problem.name.as_str())
+    }
+
+    #[test]
+    fn types_are_compared_without_case_and_with_parameters() {
+        for (line, wanted) in [
+            ("application/json", Ok(BodyType::Json)),
+            ("Application/Merge-Patch+JSON; charset=utf-8", Ok(BodyType::MergePatch)),
+            ("application/json;CHARSET=\"UTF-8\" ; x=y", Ok(BodyType::Json)),
+            ("application/json;charset=iso-8859-1", Err("unsupported-media-type")),
+            ("application/json;charset=\"", Err("unsupported-media-type")),
+            ("application/json-patch+json", Err("unsupported-media-type")),
+            ("text/json", Err("unsupported-media-type")),
+            ("application/json2", Err("unsupported-media-type")),
+            ("application/json, application/json", Err("unsupported-media-type")),
+            ("", Err("unsupported-media-type")),
+        ] {
+            assert_eq!(read(&[line]), wanted, "{line}");
+        }
+        assert_eq!(read(&[]), Err("unsupported-media-type"));
+        assert_eq!(read(&["application/json", "application/json"]), Err("malformed-request"));
+    }
+
+    #[test]
+    fn only_identity_is_no_coding() {
+        for (line, wanted) in
+            [("identity", false), ("Identity", false), ("", false), ("gzip", true), ("identity, br", true), ("i", true)]
+        {
+            let mut headers = HeaderMap::new();
+            headers.append(CONTENT_ENCODING, HeaderValue::from_static(line));
+            assert_eq!(is_encoded(&headers), wanted, "{line}");
+        }
+    }
+}

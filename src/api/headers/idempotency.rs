@@ -1,0 +1,106 @@
+//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header §2.1; http-rules 158, 159) and what it is bound to.
+
+use actix_web::http::header::{HeaderMap, HeaderName};
+use sha2::{Digest as _, Sha256};
+
+use super::list;
+use crate::problem::Problem;
+
+const LONGEST_KEY: usize = 255;
+
+/// Reads the key: a Structured Field string (RFC 9651), or the same bare; `None` if it is absent.
+///
+/// # Errors
+/// 400 for anything else: ignoring the field would silently drop the protection it asks for.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(line) = list::only_line(headers, &HeaderName::from_static("idempotency-key"))? else { return Ok(None) };
+    let key = if line.starts_with(b"\"") { quoted(line) } else { bare(line) };
+    let fits = |key: &String| (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    match key.filter(fits) {
+        Some(key) => Ok(Some(key)),
+        None => Err(list::malformed(
+            "Idempotency-Key takes one string of 1 to 255 visible ASCII characters, such as \
+             \"8e03978e-40d5-43dd-bc93-6894a57f9324\"",
+        )),
+    }
+}
+
+fn quoted(line: &[u8]) -> Option<String> {
+    match sfv::Parser::new(line).parse::<sfv::Item>().ok()?.bare_item {
+        sfv::BareItem::String(text) => Some(text.as_str().to_owned()),
+        _ => None,
+    }
+}
+
+/// A bare key holds nothing that would mean something in a structured field.
+fn bare(line: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(line).ok()?;
+    (!text.contains(['"', '\\', ',', ';'])).then(|| text.to_owned())
+}
+
+/// What a key is bound to: SHA-256 over the parts, each led by its length so that no two requests read alike.
+pub(crate) fn fingerprint(method: &str, path: &str, if_match: &str, body: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in [method.as_bytes(), path.as_bytes(), if_match.as_bytes(), body] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    fn read(lines: &[&[u8]]) -> Result<Option<String>, Problem> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let value = HeaderValue::from_bytes(line).expect("a field value");
+            headers.append(HeaderName::from_static("idempotency-key"), value);
+        }
+        idempotency_key(&headers)
+    }
+
+    #[test]
+    fn a_string_and_the_same_bare_are_one_key() {
+        for line in [&br#""8e03978e-40d5""#[..], b"8e03978e-40d5", b" \"8e03978e-40d5\" ", br#""8e03978e-40d5";a=1"#] {
+            assert_eq!(read(&[line]).expect("a key").as_deref(), Some("8e03978e-40d5"));
+        }
+        assert_eq!(read(&[br#""a\"b\\""#]).expect("a key").as_deref(), Some(r#"a"b\"#));
+        assert_eq!(read(&[]).expect("absent"), None);
+    }
+
+    #[test]
+    fn everything_else_is_an_error() {
+        let long = "k".repeat(256);
+        let cases: &[&[&[u8]]] = &[
+            &[b""],
+            &[br#""""#],
+            &[br#""a"#],
+            &[br#""a\x""#],
+            &[br#""a b""#],
+            &[b"a b"],
+            &[b"a, b"],
+            &[br#""a", "b""#],
+            &[br#""a""#, br#""b""#],
+            &[b"\"\xe4\""],
+            &[b"\xc3\xa4"],
+            &[long.as_bytes()],
+        ];
+        for lines in cases {
+            assert!(read(lines).is_err(), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_requests_share_a_fingerprint_by_moving_bytes_between_parts() {
+        let one = fingerprint("PATCH", "/records/a/b", "\"c\"", b"{}");
+        assert_eq!(one, fingerprint("PATCH", "/records/a/b", "\"c\"", b"{}"));
+        assert_ne!(one, fingerprint("PATCH", "/records/a/b\"c\"", "", b"{}"));
+        assert_ne!(one, fingerprint("PATCH", "/records/a/", "b\"c\"", b"{}"));
+        assert_ne!(one, fingerprint("DELETE", "/records/a/b", "\"c\"", b"{}"));
+        assert_ne!(one, fingerprint("PATCH", "/records/a/b", "\"c\"", b"{} "));
+    }
+}

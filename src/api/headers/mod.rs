@@ -1,0 +1,144 @@
+//! Header fields to types: pure parsers, each with its table of cases.
+
+pub(crate) mod accept;
+mod content;
+mod idempotency;
+mod list;
+mod prefer;
+mod tags;
+
+pub(crate) use content::{BodyType, announced_length, body_type, is_encoded};
+pub(crate) use idempotency::fingerprint;
+pub(crate) use tags::{one as own_tag, precondition};
+
+use actix_web::http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
+
+use crate::gateway::Prefer;
+use crate::problem::Problem;
+use crate::record::{Precondition, RequestId};
+use crate::transport::trace::TraceContext;
+
+/// Everything a caller says about a write in header fields.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub(crate) if_match: Option<Precondition>,
+    pub(crate) if_none_match: Option<Precondition>,
+    pub(crate) prefer: Prefer,
+    pub(crate) accept_loss: Vec<String>,
+    pub(crate) require_native: bool,
+    pub(crate) idempotency_key: Option<String>,
+}
+
+impl Terms {
+    /// # Errors
+    /// 400 for a field that is there and wrong.
+    pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Problem> {
+        Ok(Self {
+            if_match: precondition(headers, &IF_MATCH)?,
+            if_none_match: precondition(headers, &IF_NONE_MATCH)?,
+            prefer: prefer::prefer(headers),
+            accept_loss: accept_loss(headers),
+            require_native: require_native(headers)?,
+            idempotency_key: idempotency::idempotency_key(headers)?,
+        })
+    }
+}
+
+/// `Accept-Loss: name, name`. Unknown names are ignored where losses are compared.
+fn accept_loss(headers: &HeaderMap) -> Vec<String> {
+    let lines = list::lines(headers, HeaderName::from_static("accept-loss"));
+    let texts: Vec<&str> = lines.filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    texts.iter().flat_map(|line| list::members(line, ',')).map(str::to_owned).collect()
+}
+
+/// `Require-Guarantee: native`, the only value there is.
+fn require_native(headers: &HeaderMap) -> Result<bool, Problem> {
+    match list::only_line(headers, &HeaderName::from_static("require-guarantee"))? {
+        None => Ok(false),
+        Some(b"native") => Ok(true),
+        Some(_) => Err(list::malformed("Require-Guarantee takes the one value `native`")),
+    }
+}
+
+/// `X-Request-Id` if it is 1 to 128 visible ASCII characters in one line, else a new one.
+pub(crate) fn request_id(headers: &HeaderMap) -> RequestId {
+    let sent = list::only_line(headers, &HeaderName::from_static("x-request-id")).ok().flatten();
+    let usable = sent.filter(|id| (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic));
+    match usable.and_then(|id| std::str::from_utf8(id).ok()) {
+        Some(id) => RequestId(id.into()),
+        None => RequestId(uuid::Uuid::now_v7().to_string().into()),
+    }
+}
+
+/// `traceparent` and `tracestate`, whatever they hold (http-rules 184).
+pub(crate) fn trace(headers: &HeaderMap) -> TraceContext {
+    let texts = |name| -> Vec<&str> {
+        list::lines(headers, HeaderName::from_static(name))
+            .map(|line| std::str::from_utf8(line).unwrap_or(""))
+            .collect()
+    };
+    TraceContext::continue_from(&texts("traceparent"), &texts("tracestate"))
+}
+
+/// The key in `Authorization: Bearer KEY` (RFC 6750 §2.1); the scheme's name in any case.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(actix_web::http::header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = value.trim().split_once(' ')?;
+    let key = key.trim_start_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{AUTHORIZATION, HeaderValue};
+
+    use super::*;
+
+    fn with(name: &'static str, lines: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(line));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_usable_request_id_is_kept_and_any_other_replaced() {
+        assert_eq!(&*request_id(&with("x-request-id", &["abc-1"])).0, "abc-1");
+        for lines in [&[][..], &[""], &["a b"], &["a", "b"], &["a\tb"]] {
+            let made = request_id(&with("x-request-id", lines));
+            assert!(uuid::Uuid::try_parse(&made.0).is_ok(), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn losses_are_accepted_by_name_over_several_lines() {
+        let headers = with("accept-loss", &["linked-questions, ,source-connections", "x"]);
+        assert_eq!(accept_loss(&headers), ["linked-questions", "source-connections", "x"]);
+    }
+
+    #[test]
+    fn native_is_the_only_guarantee_to_require() {
+        assert_eq!(require_native(&with("require-guarantee", &[])), Ok(false));
+        assert_eq!(require_native(&with("require-guarantee", &[" native "])), Ok(true));
+        for lines in [&["Native"][..], &["guarded"], &[""], &["native", "native"]] {
+            assert!(require_native(&with("require-guarantee", lines)).is_err(), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_bearer_key_is_found_whatever_the_case_of_the_scheme() {
+        for (line, wanted) in [
+            ("Bearer k", Some("k")),
+            ("bearer  k", Some("k")),
+            ("Basic k", None),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("k", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(AUTHORIZATION, HeaderValue::from_static(line));
+            assert_eq!(bearer(&headers), wanted, "{line}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! `Prefer` (RFC 7240; http-rules 149 to 157). Nothing in it is ever an error.
+
+use std::time::Duration;
+
+use actix_web::http::header::{HeaderMap, HeaderName};
+
+use super::list;
+use crate::gateway::Prefer;
+
+/// Nobody waits longer; the server's own deadline cuts it further.
+const LONGEST_WAIT_SECONDS: u64 = 24 * 60 * 60;
+
+/// Reads the preferences the gateway knows; others, and malformed ones, are as if they were not there.
+pub(crate) fn prefer(headers: &HeaderMap) -> Prefer {
+    let mut prefer = Prefer::default();
+    let (mut minimal, mut wait_seen, mut async_seen) = (false, false, false);
+    let lines = list::lines(headers, HeaderName::from_static("prefer"));
+    let texts: Vec<&str> = lines.filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    for (name, value) in texts.iter().flat_map(|line| list::members(line, ',')).filter_map(preference) {
+        match name.as_str() {
+            "return" => {
+                minimal |= value == "minimal";
+                prefer.representation |= value == "representation";
+            }
+            // The first of a name counts (RFC 7240 §2).
+            "respond-async" if !async_seen => {
+                async_seen = true;
+                prefer.respond_async = value.is_empty();
+            }
+            "wait" if !wait_seen => {
+                wait_seen = true;
+                prefer.wait = seconds(&value);
+            }
+            _ => {}
+        }
+    }
+    // Both together count as neither (RFC 7240 §4.2).
+    prefer.representation &= !minimal;
+    prefer
+}
+
+fn preference(member: &str) -> Option<(String, String)> {
+    let first = list::members(member, ';').next()?;
+    let (name, value) = match first.split_once('=') {
+        Some((name, value)) => (name.trim_end_matches([' ', '\t']), value.trim_start_matches([' ', '\t'])),
+        None => (first, "\"\""),
+    };
+    list::is_token(name).then_some(())?;
+    Some((name.to_ascii_lowercase(), list::unquoted(value)?))
+}
+
+fn seconds(digits: &str) -> Option<Duration> {
+    let all_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = if all_digits { digits.parse().unwrap_or(u64::MAX) } else { 0 };
+    (seconds > 0).then(|| Duration::from_secs(seconds.min(LONGEST_WAIT_SECONDS)))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    fn read(lines: &[&'static str]) -> (bool, bool, Option<u64>) {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(HeaderName::from_static("prefer"), HeaderValue::from_static(line));
+        }
+        let prefer = prefer(&headers);
+        (prefer.representation, prefer.respond_async, prefer.wait.map(|wait| wait.as_secs()))
+    }
+
+    #[test]
+    fn known_preferences_are_read_and_everything_else_is_ignored() {
+        type Read = (bool, bool, Option<u64>);
+        let cases: &[(&[&str], Read)] = &[
+            (&[], (false, false, None)),
+            (&["return=representation"], (true, false, None)),
+            (&["Return=\"representation\"; foo=bar"], (true, false, None)),
+            (&["return=Representation"], (false, false, None)),
+            (&["return=minimal"], (false, false, None)),
+            (&["return=minimal, return=representation"], (false, false, None)),
+            (&["return=representation", "return=minimal"], (false, false, None)),
+            (&["respond-async, wait=10"], (false, true, Some(10))),
+            (&["RESPOND-ASYNC=\"\"", "wait = 5"], (false, true, Some(5))),
+            (&["wait=5, wait=9"], (false, false, Some(5))),
+            (&["wait=0"], (false, false, None)),
+            (&["wait=-1"], (false, false, None)),
+            (&["wait=abc"], (false, false, None)),
+            (&["wait=1.5"], (false, false, None)),
+            (&["wait=99999999999999999999999"], (false, false, Some(86400))),
+            (&["x=\"a, return=representation\""], (false, false, None)),
+            (&["===, \"\", ;;, return=representation"], (true, false, None)),
+            (&["return=\"representation"], (false, false, None)),
+        ];
+        for (lines, wanted) in cases {
+            assert_eq!(&read(lines), wanted, "{lines:?}");
+        }
+    }
+}

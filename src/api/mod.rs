@@ -1,0 +1,104 @@
+//! The HTTP side: what a request must look like, who may send it, which handler answers it, and how its answer is written.
+//!
+//! Every request takes one straight line, [`door::serve`]: HTTP itself (`guard`), route and method (`routes`), caller
+//! (`caller`), then one handler. The line never panics through and never answers an error but as a problem document
+//! (contract 4.7). What `actix-http` refuses before it has a request to hand on (a broken request line or header block,
+//! a head of more than 128 KiB or 96 fields, two `Host` lines, `Content-Length` with `Transfer-Encoding`, a head that
+//! does not arrive in time) gets its 400, 431 or 408 without a body: no well-formed request is among them.
+
+mod body;
+mod caller;
+mod door;
+mod guard;
+mod headers;
+mod health;
+mod ledger;
+mod openapi;
+mod operations;
+mod pages;
+mod problem;
+mod query;
+mod record_json;
+mod records;
+mod reply;
+mod routes;
+mod seams;
+mod systems;
+mod target;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod wire_tests;
+mod writes;
+mod written;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::{self, ServiceConfig};
+
+pub use openapi::{openapi, openapi_json};
+pub use seams::{
+    Authenticator, Health, LedgerQuery, Listed, OperationsQuery, OperationsView, Records, RequestMetrics, Right, Rights,
+};
+
+/// What a request may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// `max_body`, in bytes.
+    pub max_body: u64,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// `deadline`: the longest a caller waits for one request.
+    pub deadline: Duration,
+}
+
+/// Everything the HTTP side is lent.
+pub struct Api {
+    /// The gateway.
+    pub records: Arc<dyn Records>,
+    /// `[access]`.
+    pub access: Arc<dyn Authenticator>,
+    /// The store, as far as it is shown.
+    pub operations: Arc<dyn OperationsView>,
+    /// Readiness and the vendors' health.
+    pub health: Arc<dyn Health>,
+    /// Request metrics.
+    pub metrics: Arc<dyn RequestMetrics>,
+    /// What a request may cost.
+    pub limits: Limits,
+    /// Whether `/healthz`, `/readyz` and `/metrics` are on a bind of their own (`ops_bind`) and therefore not here.
+    pub separate_ops: bool,
+}
+
+/// Which of the two listeners a request came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listener {
+    /// `bind`.
+    Main,
+    /// `ops_bind`.
+    Ops,
+}
+
+/// Wires the API (and, unless they have a bind of their own, health and metrics) into an `App`:
+/// `HttpServer::new(move || App::new().configure(api::configure(&api)))`.
+pub fn configure(api: &Arc<Api>) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
+    wire(api, Listener::Main)
+}
+
+/// Wires `/healthz`, `/readyz` and `/metrics` alone, for `ops_bind`.
+pub fn configure_ops(api: &Arc<Api>) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
+    wire(api, Listener::Ops)
+}
+
+fn wire(api: &Arc<Api>, listener: Listener) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
+    let api = Arc::clone(api);
+    move |config| {
+        let api = Arc::clone(&api);
+        config.default_service(web::to(move |request, payload| {
+            door::serve(Arc::clone(&api), listener, request, payload)
+        }));
+    }
+}

@@ -1,0 +1,114 @@
+//! What people read in a browser: the front page, one page per problem, Swagger UI. Nothing comes from elsewhere.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, LazyLock};
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+use utoipa_swagger_ui::Config;
+
+use super::door::Answer;
+use crate::problem::ProblemName;
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}\
+    code{background:#f2f2f2;padding:.1em .3em}dt{font-weight:600}dd{margin:0 0 1rem}";
+
+/// Nothing but the one style sheet, by its hash.
+static STRICT: LazyLock<String> = LazyLock::new(|| {
+    let hash = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+});
+
+/// Swagger UI writes inline styles and draws icons from `data:`; it calls this gateway only.
+const SWAGGER: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+static SWAGGER_CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
+    let config = Config::from("/openapi.json").try_it_out_enabled(true).display_request_duration(true);
+    Arc::new(config.display_operation_id(true).persist_authorization(true))
+});
+
+/// `GET /`.
+pub(super) fn home() -> HttpResponse {
+    page(
+        "records-gateway",
+        "<p>One way to read and change a record, whatever system holds it.</p><ul>\
+         <li><a href=\"/docs/\">API, to read and to try out</a> (<a href=\"/openapi.json\">OpenAPI document</a>)</li>\
+         <li><a href=\"/systems\">The systems behind this gateway</a> (needs credentials)</li>\
+         <li><a href=\"/problems/not-found\">What problems look like</a>: every error links to its page</li>\
+         <li><a href=\"/healthz\">Is the process up?</a> <a href=\"/readyz\">Is it ready?</a></li></ul>",
+    )
+}
+
+/// `GET /problems/{name}`.
+pub(super) fn problem(name: ProblemName) -> HttpResponse {
+    let row = name.row();
+    let again =
+        if row.retryable { "The same request may succeed later." } else { "Repeating the request does not help." };
+    let mut body = String::new();
+    // Writing into a String cannot fail.
+    let _ = write!(
+        body,
+        "<p><code>{}</code>, status {}</p><dl><dt>What it means</dt><dd>{}</dd><dt>What to do</dt><dd>{}</dd>\
+         <dt>Again?</dt><dd>{again}</dd></dl><p>All problems: ",
+        row.name,
+        row.status,
+        marked_up(row.meaning),
+        marked_up(row.remedy),
+    );
+    for other in ProblemName::ALL {
+        let _ = write!(body, "<a href=\"/problems/{0}\">{0}</a> ", other.as_str());
+    }
+    body.push_str("</p>");
+    page(row.title, &body)
+}
+
+/// `GET /docs`.
+pub(super) fn docs_redirect() -> HttpResponse {
+    HttpResponse::PermanentRedirect().insert_header((LOCATION, "/docs/")).finish()
+}
+
+/// `GET /docs/{file}`: Swagger UI.
+pub(super) fn docs(file: &str) -> Answer {
+    let missing = || ProblemName::NotFound.with("Swagger UI has no such file");
+    let found = utoipa_swagger_ui::serve(file, Arc::clone(&SWAGGER_CONFIG)).ok().flatten().ok_or_else(missing)?;
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header((CONTENT_SECURITY_POLICY, SWAGGER)).insert_header((CACHE_CONTROL, "no-cache"));
+    Ok(answer.content_type(found.content_type).body(found.bytes.into_owned()))
+}
+
+fn page(title: &str, body: &str) -> HttpResponse {
+    let title = escaped(title);
+    let html = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
+         <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\
+         <body><h1>{title}</h1>{body}<p><a href=\"/\">records-gateway</a></p></body></html>"
+    );
+    HttpResponse::Ok()
+        .insert_header((CONTENT_SECURITY_POLICY, STRICT.as_str()))
+        .insert_header((CACHE_CONTROL, "no-cache"))
+        .content_type("text/html; charset=utf-8")
+        .body(html)
+}
+
+/// The texts of the problem table: escaped, and `code` between backticks marked up.
+fn marked_up(text: &str) -> String {
+    let mut html = String::with_capacity(text.len() + 32);
+    for (index, part) in escaped(text).split('`').enumerate() {
+        if index % 2 == 1 {
+            let _ = write!(html, "<code>{part}</code>");
+        } else {
+            html.push_str(part);
+        }
+    }
+    html
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,115 @@
+//! The query of a request: known parameters, each at most once (http-rules 178, contract 4).
+
+use std::str::FromStr;
+
+use super::reply::encoded;
+use super::target::decoded;
+use crate::problem::{Problem, ProblemName};
+
+const DEFAULT_LIMIT: usize = 100;
+const LARGEST_LIMIT: usize = 1000;
+
+/// The parameters that were sent, decoded, in the order they came.
+#[derive(Debug)]
+pub(super) struct Query(Vec<(&'static str, String)>);
+
+impl Query {
+    /// Takes a query apart; `known` are the names it may hold.
+    ///
+    /// # Errors
+    /// 400 for an unknown name, a name twice, or what cannot be decoded.
+    pub(super) fn read(raw: &str, known: &'static [&'static str]) -> Result<Self, Problem> {
+        let mut sent: Vec<(&'static str, String)> = Vec::new();
+        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decoded(&name.replace('+', " "), "query")?;
+            let value = decoded(&value.replace('+', " "), "query")?;
+            let Some(name) = known.iter().find(|known| **known == name) else {
+                let takes = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(malformed(&format!("the query parameter {name:?} is unknown here; known: {takes}")));
+            };
+            if sent.iter().any(|(earlier, _)| earlier == name) {
+                return Err(malformed(&format!("the query parameter {name} stands there twice")));
+            }
+            sent.push((name, value));
+        }
+        Ok(Self(sent))
+    }
+
+    /// A parameter's value; an empty one counts as absent.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(sent, _)| *sent == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// A parameter of another type than text.
+    ///
+    /// # Errors
+    /// 400, saying what would be right.
+    pub(super) fn parsed<T: FromStr>(&self, name: &str, form: &str) -> Result<Option<T>, Problem> {
+        let wrong = |_| malformed(&format!("the query parameter {name} takes {form}"));
+        self.get(name).map(|text| text.parse().map_err(wrong)).transpose()
+    }
+
+    /// `limit`: 1..1000, 100 if it is absent.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn limit(&self) -> Result<usize, Problem> {
+        let sent = self.0.iter().find(|(name, _)| *name == "limit").map(|(_, value)| value.as_str());
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        match sent.map(|text| text.parse().ok().filter(|_| digits(text))) {
+            None => Ok(DEFAULT_LIMIT),
+            Some(Some(limit)) if (1..=LARGEST_LIMIT).contains(&limit) => Ok(limit),
+            Some(_) => Err(malformed("the query parameter limit takes a whole number from 1 to 1000")),
+        }
+    }
+
+    /// `Link` to the next page: the same query with another cursor (RFC 8288).
+    pub(super) fn next_link(&self, path: &str, cursor: Option<&str>) -> Option<String> {
+        let cursor = cursor?;
+        let kept = self.0.iter().filter(|(name, value)| *name != "cursor" && !value.is_empty());
+        let mut pairs: Vec<String> = kept.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        pairs.push(format!("cursor={}", encoded(cursor)));
+        Some(format!("<{path}?{}>; rel=\"next\"", pairs.join("&")))
+    }
+}
+
+fn malformed(detail: &str) -> Problem {
+    ProblemName::MalformedRequest.with(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: &[&str] = &["collection", "limit", "cursor"];
+
+    #[test]
+    fn known_parameters_are_decoded_and_anything_else_refused() {
+        let query = Query::read("collection=a%3Ab+c&&limit=5", KNOWN).expect("a query");
+        assert_eq!(query.get("collection"), Some("a:b c"));
+        assert_eq!(query.limit(), Ok(5));
+        for wrong in ["x=1", "limit=1&limit=1", "collection=%zz", "collection=%00", "Limit=1", "%6Cimit=1&limit=2"] {
+            assert!(Query::read(wrong, KNOWN).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_a_whole_number_in_bounds() {
+        for (raw, wanted) in [("", Some(100)), ("limit=1", Some(1)), ("limit=1000", Some(1000))] {
+            assert_eq!(Query::read(raw, KNOWN).expect("a query").limit().ok(), wanted);
+        }
+        for wrong in ["0", "1001", "-1", "%2B5", "1.0", "NaN", "", "99999999999999999999999"] {
+            assert!(Query::read(&format!("limit={wrong}"), KNOWN).expect("a query").limit().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_next_link_keeps_the_query_and_cannot_be_split() {
+        let query =
+            Query::read("collection=a%3Ab%0&limit=5&cursor=old".replace("%0", "%3E").as_str(), KNOWN).expect("a query");
+        let link = query.next_link("/records/crm", Some("n\r\n>x")).expect("a link");
+        assert_eq!(link, "</records/crm?collection=a:b%3E&limit=5&cursor=n%0D%0A%3Ex>; rel=\"next\"");
+        assert_eq!(query.next_link("/records/crm", None), None);
+    }
+}

@@ -1,0 +1,34 @@
+//! Reading records.
+
+use super::door::{Answer, Inbound};
+use super::headers::accept;
+use super::query::Query;
+use super::record_json;
+use super::reply::{Conditions, encoded};
+use crate::record::Action;
+
+/// `GET` and `HEAD /records/{system}/{id}`.
+pub(super) async fn show(inbound: &Inbound<'_>, system: &str, raw_id: &str) -> Answer {
+    let system = inbound.system_for(system, Action::Read)?;
+    let id = inbound.api.records.record_id(system, raw_id)?;
+    accept::json(inbound.headers)?;
+    Query::read(inbound.query, &[])?;
+    let conditions = Conditions::read(inbound.headers)?;
+    let record = inbound.api.records.read(system, &id, &inbound.ask()?).await?;
+    conditions.answer(record_json::record(&record), record.etag.as_deref(), None)
+}
+
+/// `GET` and `HEAD /records/{system}?collection=&limit=&cursor=`.
+pub(super) async fn list(inbound: &Inbound<'_>, system: &str) -> Answer {
+    let system = inbound.system_for(system, Action::Read)?;
+    accept::json(inbound.headers)?;
+    let query = Query::read(inbound.query, &["collection", "limit", "cursor"])?;
+    let limit = query.limit()?;
+    let conditions = Conditions::read(inbound.headers)?;
+    let collection = inbound.api.records.collection(system, query.get("collection"))?;
+    let ask = inbound.ask()?;
+    let page = inbound.api.records.list(system, &collection, limit, query.get("cursor"), &ask).await?;
+    let path = format!("/records/{}", encoded(system.name.as_str()));
+    let link = query.next_link(&path, page.next.as_deref());
+    conditions.answer(record_json::page(&page.items, page.next.as_deref()), None, link)
+}

@@ -1,0 +1,234 @@
+//! The route table (contract 4): which paths there are, what they take, and who answers.
+
+use actix_web::HttpResponse;
+use actix_web::http::Method;
+use actix_web::web::Payload;
+
+use super::door::{Answer, Inbound};
+use super::{Api, Listener, health, ledger, openapi, operations, pages, records, reply, systems, writes};
+use crate::gateway::System;
+use crate::problem::ProblemName;
+use crate::record::Action;
+
+/// A path that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `OPTIONS *` (RFC 9110 §9.3.7).
+    Server,
+    Home,
+    Healthz,
+    Readyz,
+    Metrics,
+    OpenApi,
+    DocsWithoutSlash,
+    Docs(String),
+    ProblemPage(ProblemName),
+    Systems,
+    System(String),
+    Operations,
+    Operation(String),
+    Ledger,
+    Collection(String),
+    Record {
+        system: String,
+        id: String,
+    },
+}
+
+const READ: &str = "GET, HEAD, OPTIONS";
+
+impl Route {
+    /// The route of a path, given as its decoded segments; a trailing slash is an empty last segment.
+    pub(super) fn find(segments: &[String]) -> Option<Self> {
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        Some(match segments.as_slice() {
+            [""] => Self::Home,
+            ["healthz"] => Self::Healthz,
+            ["readyz"] => Self::Readyz,
+            ["metrics"] => Self::Metrics,
+            ["openapi.json"] => Self::OpenApi,
+            ["docs"] => Self::DocsWithoutSlash,
+            ["docs", file] => Self::Docs((*file).to_owned()),
+            ["problems", name] => Self::ProblemPage(ProblemName::parse(name)?),
+            ["systems"] => Self::Systems,
+            ["systems", system] if !system.is_empty() => Self::System((*system).to_owned()),
+            ["operations"] => Self::Operations,
+            ["operations", id] if !id.is_empty() => Self::Operation((*id).to_owned()),
+            ["ledger"] => Self::Ledger,
+            ["records", system] if !system.is_empty() => Self::Collection((*system).to_owned()),
+            ["records", system, id] if !system.is_empty() && !id.is_empty() => {
+                Self::Record { system: (*system).to_owned(), id: (*id).to_owned() }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Whether it is served by this listener.
+    pub(super) fn is_served(&self, api: &Api, listener: Listener) -> bool {
+        let ops = matches!(self, Self::Healthz | Self::Readyz | Self::Metrics);
+        match listener {
+            Listener::Ops => ops,
+            Listener::Main => !ops || !api.separate_ops,
+        }
+    }
+
+    /// The open routes. Everything else, whatever is added later, needs a caller.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(
+            self,
+            Self::Server
+                | Self::Home
+                | Self::Healthz
+                | Self::Readyz
+                | Self::Metrics
+                | Self::OpenApi
+                | Self::DocsWithoutSlash
+                | Self::Docs(_)
+                | Self::ProblemPage(_)
+        )
+    }
+
+    /// `Allow` of the path as such: all that any vendor can do.
+    pub(super) fn methods(&self) -> &'static str {
+        match self {
+            Self::Collection(_) => "GET, HEAD, POST, OPTIONS",
+            Self::Record { .. } => "GET, HEAD, PATCH, DELETE, OPTIONS",
+            Self::Server => "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
+            _ => READ,
+        }
+    }
+
+    /// `Allow` for this very system (RFC 9110 §15.5.5: what the target takes now).
+    pub(super) fn methods_of(&self, system: &System) -> String {
+        let actions = system.adapter.profile().actions;
+        let can = |method: &&str| match *method {
+            "GET" | "HEAD" => actions.contains(&Action::Read),
+            "POST" => actions.contains(&Action::Create),
+            "PATCH" => actions.contains(&Action::Update),
+            "DELETE" => actions.contains(&Action::Delete),
+            _ => true,
+        };
+        self.methods().split(", ").filter(can).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The system it names.
+    pub(super) fn system(&self) -> Option<&str> {
+        match self {
+            Self::System(system) | Self::Collection(system) | Self::Record { system, .. } => Some(system),
+            _ => None,
+        }
+    }
+
+    /// The `action` label of the metrics.
+    pub(super) fn action(&self, method: &Method) -> &'static str {
+        match (self, method.as_str()) {
+            (Self::Record { .. }, "GET" | "HEAD") => "read",
+            (Self::Record { .. }, "PATCH") => "update",
+            (Self::Record { .. }, "DELETE") => "delete",
+            (Self::Collection(_), "GET" | "HEAD") => "list",
+            (Self::Collection(_), "POST") => "create",
+            (Self::Operations | Self::Operation(_), _) => "operation",
+            (Self::Ledger, _) => "ledger",
+            _ => "other",
+        }
+    }
+
+    /// Hands the request to its handler. The method is one of [`methods`](Self::methods).
+    pub(super) async fn answer(&self, inbound: &Inbound<'_>, payload: &mut Payload) -> Answer {
+        match (self, inbound.method.as_str()) {
+            (_, "OPTIONS") => options(self, inbound),
+            // Only OPTIONS comes with the target `*`; other methods have no meaning there.
+            (Self::Server, _) => Err(ProblemName::NotFound.with("only OPTIONS takes the target `*`").into()),
+            (Self::Home, _) => Ok(pages::home()),
+            (Self::Healthz, _) => Ok(health::alive()),
+            (Self::Readyz, _) => health::ready(inbound).await,
+            (Self::Metrics, _) => Ok(health::metrics(inbound)),
+            (Self::OpenApi, _) => Ok(openapi::served()),
+            (Self::DocsWithoutSlash, _) => Ok(pages::docs_redirect()),
+            (Self::Docs(file), _) => pages::docs(file),
+            (Self::ProblemPage(name), _) => Ok(pages::problem(*name)),
+            (Self::Systems, _) => systems::list(inbound),
+            (Self::System(name), _) => systems::show(inbound, name),
+            (Self::Operations, _) => operations::list(inbound).await,
+            (Self::Operation(id), _) => operations::show(inbound, id).await,
+            (Self::Ledger, _) => ledger::list(inbound).await,
+            (Self::Collection(system), "POST") => writes::create(inbound, system, payload).await,
+            (Self::Collection(system), _) => records::list(inbound, system).await,
+            (Self::Record { system, id }, "PATCH") => writes::update(inbound, system, id, payload).await,
+            (Self::Record { system, id }, "DELETE") => writes::delete(inbound, system, id).await,
+            (Self::Record { system, id }, _) => records::show(inbound, system, id).await,
+        }
+    }
+}
+
+fn options(route: &Route, inbound: &Inbound<'_>) -> Answer {
+    let allow = match route.system() {
+        Some(name) => route.methods_of(inbound.system(name)?),
+        None => route.methods().to_owned(),
+    };
+    let patchable = allow.contains("PATCH");
+    let mut answer = HttpResponse::NoContent();
+    answer.insert_header(("Allow", allow)).insert_header(reply::NO_STORE);
+    if patchable {
+        answer.insert_header(("Accept-Patch", reply::ACCEPT_PATCH));
+    }
+    Ok(answer.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(path: &str) -> Option<Route> {
+        let segments: Vec<String> = path[1..].split('/').map(str::to_owned).collect();
+        Route::find(&segments)
+    }
+
+    #[test]
+    fn only_the_paths_of_the_contract_exist() {
+        for path in [
+            "/records",
+            "/records/",
+            "/records/crm/",
+            "/records/crm/a/",
+            "/records/crm/a/preview",
+            "/records//a",
+            "/systems/",
+            "/operations/",
+            "/ledger/",
+            "/healthz/",
+            "/problems",
+            "/problems/unheard-of",
+            "/docs/a/b",
+            "/Records/crm",
+            "//",
+        ] {
+            assert_eq!(find(path), None, "{path}");
+        }
+        assert_eq!(find("/"), Some(Route::Home));
+        assert_eq!(find("/docs/"), Some(Route::Docs(String::new())));
+        assert_eq!(find("/records/crm/a:b"), Some(Route::Record { system: "crm".into(), id: "a:b".into() }));
+    }
+
+    #[test]
+    fn everything_but_the_named_routes_needs_a_caller() {
+        for (path, open) in [
+            ("/", true),
+            ("/healthz", true),
+            ("/readyz", true),
+            ("/metrics", true),
+            ("/openapi.json", true),
+            ("/docs/", true),
+            ("/problems/rejected", true),
+            ("/systems", false),
+            ("/systems/crm", false),
+            ("/operations", false),
+            ("/operations/1", false),
+            ("/ledger", false),
+            ("/records/crm", false),
+            ("/records/crm/a", false),
+        ] {
+            assert_eq!(find(path).expect("a route").is_open(), open, "{path}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What is configured, and what each system can and cannot do.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::door::{Answer, Inbound};
+use super::headers::accept;
+use super::query::Query;
+use super::reply::{self, Conditions};
+use crate::adapters::{UpdateStyle, Versioning};
+use crate::gateway::{Guarantee, System};
+use crate::record::Action;
+
+/// A system (contract 4). A caller sees all of them, whatever its rights: names and abilities are no records.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = System)]
+pub(super) struct View<'s> {
+    /// Its configured name: the first segment after `/records/`.
+    #[schema(example = "architecture")]
+    name: &'s str,
+    /// `pretectum`, `bluedolphin` or `matrix42`.
+    #[schema(example = "bluedolphin")]
+    vendor: &'s str,
+    /// What can be done with its records.
+    capabilities: &'s [Action],
+    /// The form of its ids.
+    id: IdForm<'s>,
+    /// The configured collection, which ids may leave out; null if there is none.
+    collection: Option<&'s str>,
+    /// Whether PATCH and DELETE need `If-Match`.
+    require_if_match: bool,
+    /// Whether the vendor keeps (`partial`) or removes (`replace`) what a change does not name; the gateway completes either.
+    #[schema(example = "replace")]
+    update: &'static str,
+    /// How a write excludes others, per verb.
+    guarantee: Guarantees,
+    /// Whether list items are whole records with their tags.
+    list_is_whole: bool,
+    /// What its writes are documented to destroy besides what they are asked to.
+    losses: Vec<LossView>,
+    /// How it is doing, as the gateway sees it.
+    #[schema(value_type = Object)]
+    health: Value,
+}
+
+/// The form of a system's ids.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct IdForm<'s> {
+    /// For people.
+    #[schema(example = "object-definitions:{24 hexadecimal digits}")]
+    form: &'s str,
+    /// An id of this form.
+    #[schema(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
+    example: &'s str,
+}
+
+/// Per verb; null where the system has no such action.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Guarantees {
+    /// PATCH.
+    update: Option<Guarantee>,
+    /// DELETE.
+    delete: Option<Guarantee>,
+}
+
+/// Something a write may destroy besides.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct LossView {
+    /// Its name in `Accept-Loss`.
+    #[schema(example = "linked-questions")]
+    name: &'static str,
+    /// What is destroyed.
+    detail: &'static str,
+    /// Whether only the caller can accept it, whatever is configured.
+    caller_must_accept: bool,
+}
+
+/// `GET` and `HEAD /systems`.
+pub(super) fn list(inbound: &Inbound<'_>) -> Answer {
+    #[derive(Serialize)]
+    struct Items<'s> {
+        items: Vec<View<'s>>,
+    }
+    accept::json(inbound.headers)?;
+    Query::read(inbound.query, &[])?;
+    let conditions = Conditions::read(inbound.headers)?;
+    let items = inbound.api.records.systems().iter().map(|system| view(inbound, system)).collect();
+    conditions.answer(reply::json(&Items { items }), None, None)
+}
+
+/// `GET` and `HEAD /systems/{system}`.
+pub(super) fn show(inbound: &Inbound<'_>, name: &str) -> Answer {
+    let system = inbound.system(name)?;
+    accept::json(inbound.headers)?;
+    Query::read(inbound.query, &[])?;
+    let conditions = Conditions::read(inbound.headers)?;
+    conditions.answer(reply::json(&view(inbound, system)), None, None)
+}
+
+fn view<'s>(inbound: &Inbound<'s>, system: &'s System) -> View<'s> {
+    let profile = system.adapter.profile();
+    let can = |action: Action| profile.actions.contains(&action);
+    let native = match profile.versioning {
+        Versioning::Native => Guarantee::Native,
+        Versioning::None => Guarantee::Guarded,
+    };
+    let losses = profile.losses.iter();
+    View {
+        name: system.name.as_str(),
+        vendor: profile.vendor,
+        capabilities: profile.actions,
+        id: IdForm { form: profile.id_form, example: profile.id_example },
+        collection: system.collection.as_deref(),
+        require_if_match: system.require_if_match,
+        update: match profile.update_style {
+            UpdateStyle::Partial => "partial",
+            UpdateStyle::Replace => "replace",
+        },
+        guarantee: Guarantees {
+            update: can(Action::Update).then_some(native),
+            // No vendor compares versions on delete.
+            delete: can(Action::Delete).then_some(Guarantee::Guarded),
+        },
+        list_is_whole: profile.list_is_whole,
+        losses: losses
+            .map(|loss| LossView { name: loss.name, detail: loss.detail, caller_must_accept: loss.caller_must_accept })
+            .collect(),
+        health: inbound.api.health.system(system.name.as_str()),
+    }
+}

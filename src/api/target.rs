@@ -1,0 +1,80 @@
+//! The request target (RFC 9112 §3.2): its length, and its path taken apart and decoded exactly once (http-rules 99, 115).
+//!
+//! One rule for each oddity: a percent sign that begins no octet, an octet below 0x20 or 0x7F, and octets that are not
+//! UTF-8 are 400. `%2F` is a slash within its segment and never parts one; `.` and `..` are ordinary segments; empty
+//! segments and a trailing slash are kept, so that they match no route.
+
+use actix_web::http::Uri;
+use percent_encoding::percent_decode_str;
+
+use crate::problem::{Problem, ProblemName};
+
+/// In bytes; RFC 9112 §3 recommends to support at least this.
+const LONGEST_TARGET: usize = 8000;
+
+/// The decoded segments of the path, without the empty one before the first slash.
+///
+/// # Errors
+/// 414 and 400.
+pub(super) fn segments(uri: &Uri) -> Result<Vec<String>, Problem> {
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len() + "https://".len());
+    let length = uri.path_and_query().map_or(0, |target| target.as_str().len()) + authority;
+    if length > LONGEST_TARGET {
+        let detail = format!("the request's target has {length} bytes; at most {LONGEST_TARGET} are taken");
+        return Err(ProblemName::UriTooLong.with(detail));
+    }
+    let path = uri.path();
+    path.strip_prefix('/').unwrap_or(path).split('/').map(|segment| decoded(segment, "path")).collect()
+}
+
+/// Percent-decodes once. `place` is for the message.
+///
+/// # Errors
+/// 400.
+pub(super) fn decoded(raw: &str, place: &str) -> Result<String, Problem> {
+    let refused = |why: &str| ProblemName::MalformedRequest.with(format!("the {place} {why}"));
+    let mut escapes = raw.split('%').skip(1);
+    let hex = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !escapes.all(|escape| escape.get(..2).is_some_and(hex)) {
+        return Err(refused("has a percent sign that two hexadecimal digits do not follow"));
+    }
+    let text = percent_decode_str(raw).decode_utf8().map_err(|_| refused("is not UTF-8"))?;
+    if text.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err(refused("holds a control character"));
+    }
+    Ok(text.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(target: &str) -> Result<Vec<String>, &'static str> {
+        let uri: Uri = target.parse().expect("a target");
+        segments(&uri).map_err(|problem| problem.name.as_str())
+    }
+
+    #[test]
+    fn a_path_is_decoded_once_and_segment_by_segment() {
+        assert_eq!(cut("/records/crm/a%2Fb").expect("segments"), ["records", "crm", "a/b"]);
+        assert_eq!(cut("/records/crm/a%252Fb").expect("segments"), ["records", "crm", "a%2Fb"]);
+        assert_eq!(cut("/records/crm/a+b%20c").expect("segments"), ["records", "crm", "a+b c"]);
+        assert_eq!(cut("/%C3%A4?x=%zz").expect("segments"), ["ä"]);
+        assert_eq!(cut("http://host/a//").expect("segments"), ["a", "", ""]);
+        assert_eq!(cut("/").expect("segments"), [""]);
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_malformed() {
+        for target in ["/a%", "/a%4", "/a%zz", "/%ff", "/%c3", "/a%00b", "/a%0d%0ab", "/%7f", "/%e0%80%af", "/a%+1"] {
+            assert_eq!(cut(target), Err("malformed-request"), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_target_of_more_than_8000_bytes_is_too_long() {
+        assert!(cut(&format!("/{}", "a".repeat(7999))).is_ok());
+        assert_eq!(cut(&format!("/{}", "a".repeat(8000))), Err("uri-too-long"));
+        assert_eq!(cut(&format!("/?{}", "a".repeat(8000))), Err("uri-too-long"));
+    }
+}

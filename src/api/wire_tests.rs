@@ -1,0 +1,106 @@
+//! What only shows on the wire: framing of answers without content, and what becomes of connections after a refusal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::{App, HttpServer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::testing::bench;
+use super::{Api, Limits, configure};
+
+/// Sends `text` over one connection and reads until the server closes it or `answers` status lines have come.
+async fn talk(text: &str, answers: usize) -> String {
+    talk_to(bench().api.limits, text, answers).await
+}
+
+async fn talk_to(limits: Limits, text: &str, answers: usize) -> String {
+    let doubles = bench();
+    let Api { records, access, operations, health, metrics, .. } = &*doubles.api;
+    let api = Arc::new(Api {
+        records: Arc::clone(records),
+        access: Arc::clone(access),
+        operations: Arc::clone(operations),
+        health: Arc::clone(health),
+        metrics: Arc::clone(metrics),
+        limits,
+        separate_ops: false,
+    });
+    let server = HttpServer::new(move || App::new().configure(configure(&api))).workers(1).bind(("127.0.0.1", 0));
+    let server = server.expect("a port");
+    let address = server.addrs()[0];
+    let running = server.disable_signals().run();
+    let handle = running.handle();
+    actix_web::rt::spawn(running);
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(text.as_bytes()).await.expect("sent");
+    let mut seen = Vec::new();
+    let reading = async {
+        let mut chunk = [0; 4096];
+        while String::from_utf8_lossy(&seen).matches("HTTP/1.1 ").count() < answers || !seen.ends_with(b"\n") {
+            match stream.read(&mut chunk).await {
+                Ok(0) | Err(_) => break,
+                Ok(length) => seen.extend_from_slice(&chunk[..length]),
+            }
+            // A document ends without a line end; its last byte is the brace.
+            if String::from_utf8_lossy(&seen).matches("HTTP/1.1 ").count() >= answers && seen.ends_with(b"}") {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), reading).await.expect("an answer in time");
+    handle.stop(false).await;
+    String::from_utf8(seen).expect("UTF-8").to_lowercase()
+}
+
+fn request(line: &str, fields: &str) -> String {
+    format!("{line} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer admin\r\n{fields}\r\n")
+}
+
+const PATCH: &str = "If-Match: *\r\nContent-Type: application/merge-patch+json\r\n";
+
+#[actix_web::test]
+async fn answers_without_content_have_no_length() {
+    let known = talk(&request("GET /records/crm/a:b", "If-None-Match: *\r\n"), 1).await;
+    assert!(known.starts_with("http/1.1 304") && !known.contains("content-length"), "{known}");
+    let deleted = talk(&request("DELETE /records/crm/a:b", "If-Match: *\r\n"), 1).await;
+    assert!(deleted.starts_with("http/1.1 204") && !deleted.contains("content-length"), "{deleted}");
+    let head = talk(&request("HEAD /records/crm/a:b", ""), 1).await;
+    assert!(head.contains("content-length: "), "{head}");
+    assert!(head.starts_with("http/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
+    let missing = talk(&request("HEAD /records/crm/a:missing", ""), 1).await;
+    assert!(missing.starts_with("http/1.1 404") && missing.ends_with("\r\n\r\n"), "{missing}");
+}
+
+#[actix_web::test]
+async fn a_body_that_is_too_long_is_refused_before_it_comes_and_the_connection_closed() {
+    let length = format!("{PATCH}Content-Length: 101\r\n");
+    let answer = talk(&request("PATCH /records/crm/a:b", &length), 1).await;
+    assert!(answer.starts_with("http/1.1 413") && answer.contains("connection: close"), "{answer}");
+    assert!(answer.contains("application/problem+json"));
+}
+
+#[actix_web::test]
+async fn a_body_that_does_not_come_is_408() {
+    let length = format!("{PATCH}Content-Length: 10\r\n");
+    let limits = Limits { body_timeout: Duration::ZERO, ..bench().api.limits };
+    let answer = talk_to(limits, &(request("PATCH /records/crm/a:b", &length) + "{"), 1).await;
+    assert!(answer.starts_with("http/1.1 408") && answer.contains("connection: close"), "{answer}");
+}
+
+#[actix_web::test]
+async fn a_refused_chunked_body_is_read_over_and_the_connection_goes_on() {
+    let chunked = "Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n";
+    let first = request("PATCH /records/crm/a:b", chunked) + "3\r\nabc\r\n0\r\n\r\n";
+    let both = talk(&(first + &request("GET /records/crm/a:missing", "")), 2).await;
+    assert!(both.starts_with("http/1.1 415") && both.contains("http/1.1 404"), "{both}");
+}
+
+#[actix_web::test]
+async fn a_refused_body_is_never_read_as_the_next_request() {
+    let smuggled = request("GET /records/crm/a:b", "");
+    let length = format!("Content-Type: text/plain\r\nContent-Length: {}\r\n", smuggled.len());
+    let answer = talk(&(request("PATCH /records/crm/a:b", &length) + &smuggled), 2).await;
+    assert!(answer.starts_with("http/1.1 415") && !answer.contains("http/1.1 200"), "{answer}");
+}

@@ -1,0 +1,179 @@
+//! Changing records: from a request to a [`Write`], and from what it came to back to HTTP.
+//!
+//! The order of checks is the contract's: system, rights, id, `Accept`, body size and type, syntax of body and fields (400),
+//! `If-Match` present (428), what the body asks for (422). Everything after that is the gateway's.
+
+use actix_web::web::Payload;
+use serde_json::{Map, Value};
+
+use super::door::{Answer, Inbound};
+use super::headers::{BodyType, Terms, accept, fingerprint};
+use super::query::Query;
+use super::{body, reply, written};
+use crate::gateway::{IdempotencyKey, System, Write, WriteKind};
+use crate::problem::{Problem, ProblemName};
+use crate::record::{Action, Invalid, JsonError, Patch, PatchError, Precondition, parse_strict};
+
+const PATCHES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPatch, BodyType::Json];
+
+/// `PATCH /records/{system}/{id}`.
+pub(super) async fn update(inbound: &Inbound<'_>, system: &str, raw_id: &str, payload: &mut Payload) -> Answer {
+    let system = inbound.system_for(system, Action::Update)?;
+    let id = inbound.api.records.record_id(system, raw_id)?;
+    accept::json(inbound.headers)?;
+    let (body_type, body) = body::read(inbound, payload, PATCHES).await?;
+    let patch = match body_type {
+        BodyType::JsonPatch => Patch::json(&body),
+        BodyType::MergePatch | BodyType::Json => Patch::merge(&body),
+    };
+    if let Err(PatchError::Malformed(detail)) = patch {
+        return Err(ProblemName::MalformedRequest.with(detail).into());
+    }
+    let terms = read_terms(inbound)?;
+    require_if_match(&terms, system)?;
+    let patch = patch.map_err(of_patch)?;
+    let target = reply::record_path(system.name.as_str(), id.as_str());
+    let write = write(inbound, terms, WriteKind::Update { id, patch }, &target, &body);
+    written::answer(inbound, inbound.api.records.write(system, write, &inbound.ask()?).await?).await
+}
+
+/// `DELETE /records/{system}/{id}`. A body has no meaning and is not read (RFC 9110 §9.3.5).
+pub(super) async fn delete(inbound: &Inbound<'_>, system: &str, raw_id: &str) -> Answer {
+    let system = inbound.system_for(system, Action::Delete)?;
+    let id = inbound.api.records.record_id(system, raw_id)?;
+    accept::json(inbound.headers)?;
+    let terms = read_terms(inbound)?;
+    require_if_match(&terms, system)?;
+    let target = reply::record_path(system.name.as_str(), id.as_str());
+    let write = write(inbound, terms, WriteKind::Delete { id }, &target, b"");
+    written::answer(inbound, inbound.api.records.write(system, write, &inbound.ask()?).await?).await
+}
+
+/// `POST /records/{system}`.
+pub(super) async fn create(inbound: &Inbound<'_>, system: &str, payload: &mut Payload) -> Answer {
+    let system = inbound.system_for(system, Action::Create)?;
+    accept::json(inbound.headers)?;
+    let (_, body) = body::read(inbound, payload, &[BodyType::Json]).await?;
+    let value = parse_strict(&body).map_err(|JsonError(detail)| ProblemName::MalformedRequest.with(detail))?;
+    let terms = read_terms(inbound)?;
+    let (collection, fields) = new_record(value, system.name.as_str())?;
+    let collection = inbound.api.records.collection(system, collection.as_deref())?;
+    collection_condition(&terms)?;
+    let path = format!("/records/{}", reply::encoded(system.name.as_str()));
+    let write = write(inbound, terms, WriteKind::Create { collection, fields }, &path, &body);
+    written::answer(inbound, inbound.api.records.write(system, write, &inbound.ask()?).await?).await
+}
+
+fn read_terms(inbound: &Inbound<'_>) -> Result<Terms, Problem> {
+    Query::read(inbound.query, &[])?;
+    Terms::read(inbound.headers)
+}
+
+fn write(inbound: &Inbound<'_>, terms: Terms, kind: WriteKind, path: &str, body: &[u8]) -> Write {
+    let creates = matches!(kind, WriteKind::Create { .. });
+    let if_match = terms.if_match.as_ref().map(ToString::to_string).unwrap_or_default();
+    let idempotency = terms
+        .idempotency_key
+        .map(|key| IdempotencyKey { key, fingerprint: fingerprint(inbound.method.as_str(), path, &if_match, body) });
+    Write {
+        kind,
+        precondition: terms.if_match.filter(|_| !creates),
+        none_match: terms.if_none_match.filter(|_| !creates),
+        prefer: terms.prefer,
+        accept_loss: terms.accept_loss,
+        require_native: terms.require_native,
+        idempotency,
+    }
+}
+
+fn require_if_match(terms: &Terms, system: &System) -> Result<(), Problem> {
+    if system.require_if_match && terms.if_match.is_none() {
+        let detail = "send If-Match with the ETag of a GET of this record, or If-Match: * if any state will do";
+        return Err(ProblemName::PreconditionRequired.with(detail));
+    }
+    Ok(())
+}
+
+/// The conditions of a POST are about its target, the collection: it exists and has no tag (http-rules 43).
+fn collection_condition(terms: &Terms) -> Result<(), Problem> {
+    let fails = match (&terms.if_match, &terms.if_none_match) {
+        (Some(Precondition::AnyOf(_)), _) => Some("If-Match names a tag, and the collection has none"),
+        (_, Some(Precondition::Exists)) => {
+            Some("If-None-Match: * is about the collection, which exists; use Idempotency-Key to create only once")
+        }
+        _ => None,
+    };
+    fails.map_or(Ok(()), |detail| Err(ProblemName::PreconditionFailed.with(detail)))
+}
+
+fn of_patch(error: PatchError) -> Problem {
+    match error {
+        PatchError::Malformed(detail) => ProblemName::MalformedRequest.with(detail),
+        PatchError::ReadOnly(errors) => {
+            ProblemName::ReadOnlyMember.with("only members of /fields can change").errors(errors)
+        }
+        PatchError::TestFailed(found) => ProblemName::PatchTestFailed.with(found.detail.clone()).errors(vec![found]),
+        PatchError::Failed(found) => ProblemName::PatchFailed.with(found.detail.clone()).errors(vec![found]),
+    }
+}
+
+/// `{"collection": "…", "fields": {…}}`; `system` may be there with its name. The members that answers add are ignored, so
+/// that a record that was read can be sent again as a new one, but for those that would claim an identity.
+fn new_record(value: Value, system: &str) -> Result<(Option<String>, Map<String, Value>), Problem> {
+    let Value::Object(members) = value else {
+        return Err(rejected(vec![Invalid::at(
+            "",
+            "a new record is an object such as {\"collection\":\"…\",\"fields\":{}}",
+        )]));
+    };
+    let (mut collection, mut fields, mut wrong) = (None, None, Vec::new());
+    for (name, value) in members {
+        match (name.as_str(), value) {
+            ("collection", Value::String(text)) => collection = Some(text),
+            ("collection", _) => wrong.push(Invalid::at("/collection", "collection is a string")),
+            ("fields", Value::Object(map)) => fields = Some(map),
+            ("fields", _) => wrong.push(Invalid::at("/fields", "fields is an object")),
+            ("system", Value::String(text)) if text == system => {}
+            ("warnings" | "read_only" | "pending_operation", _) => {}
+            (name, _) => {
+                let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+                wrong.push(Invalid::at(pointer, "not a member of a new record; it has collection and fields"));
+            }
+        }
+    }
+    match fields {
+        Some(fields) if wrong.is_empty() => Ok((collection, fields)),
+        None if wrong.is_empty() => Err(rejected(vec![Invalid::at("/fields", "fields is missing")])),
+        _ => Err(rejected(wrong)),
+    }
+}
+
+fn rejected(errors: Vec<Invalid>) -> Problem {
+    ProblemName::Rejected.with("the body does not describe a new record").errors(errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_record_has_fields_and_perhaps_a_collection() {
+        let read = |text: &str| new_record(serde_json::from_str(text).expect("JSON"), "crm");
+        let (collection, fields) =
+            read(r#"{"collection":"a:b","fields":{"n":1.10},"system":"crm"}"#).expect("a record");
+        assert_eq!((collection.as_deref(), fields["n"].to_string().as_str()), (Some("a:b"), "1.10"));
+        assert!(read(r#"{"fields":{}}"#).is_ok());
+        for (wrong, pointer) in [
+            ("[]", ""),
+            ("{}", "/fields"),
+            (r#"{"fields":[]}"#, "/fields"),
+            (r#"{"fields":{},"collection":1}"#, "/collection"),
+            (r#"{"fields":{},"id":"a:b"}"#, "/id"),
+            (r#"{"fields":{},"system":"itsm"}"#, "/system"),
+            (r#"{"fields":{},"a/b":1}"#, "/a~1b"),
+        ] {
+            let problem = read(wrong).expect_err("rejected");
+            assert_eq!(problem.errors[0].0, pointer, "{wrong}");
+        }
+    }
+}

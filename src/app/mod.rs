@@ -1,0 +1,51 @@
+//! The program: put together, run, drained.
+
+mod ledger;
+mod plugs;
+mod sandbox;
+mod serve;
+mod systems;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::cli::{self, Cli, Command, Exit, LedgerCommand};
+use crate::{api, telemetry};
+
+pub use serve::{Application, StartError};
+
+/// The whole program, from its arguments to its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    match cli::parse(std::env::args_os(), &mut out, &mut err) {
+        Ok(cli) => run(cli).into(),
+        Err(exit) => exit.into(),
+    }
+}
+
+fn run(cli: Cli) -> Exit {
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    if let Command::Serve { .. } | Command::Sandbox { .. } | Command::Ledger(_) = cli.command
+        && let Err(error) = telemetry::start(cli.log_format)
+    {
+        let _ = writeln!(err, "{error}");
+        return Exit::Refused;
+    }
+    match cli.command {
+        Command::Serve { config, bind } => serve::command(&config, bind),
+        Command::Sandbox { bind } => sandbox::command(bind),
+        Command::Check { config } => cli::check(&config, &mut out, &mut err),
+        Command::Openapi => match writeln!(out, "{}", api::openapi_json()) {
+            Ok(()) => Exit::Done,
+            Err(_) => Exit::Failed,
+        },
+        Command::HashKey => cli::hash_key(&mut std::io::stdin(), &mut out, &mut err),
+        Command::Ledger(LedgerCommand::Verify { config, head }) => ledger::verify(&config, head.as_deref()),
+    }
+}
+
+/// A fault of the start, told to the operator on standard error.
+fn complain(what: &dyn std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{what}");
+}

@@ -1,0 +1,147 @@
+//! What the rooms behind the API look like through its seams.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use crate::access::{Access, CallerRights};
+use crate::api::{Authenticator, Health, LedgerQuery, Listed, OperationsQuery, OperationsView, Right, Rights};
+use crate::gateway::Gateway;
+use crate::metrics::Metrics;
+use crate::problem::{Problem, ProblemName};
+use crate::record::{CallerName, Operation, OperationId, SystemName};
+use crate::store::{self, StoreError, StoreMetrics};
+
+struct LedgerMetrics(Arc<Metrics>);
+
+impl StoreMetrics for LedgerMetrics {
+    fn ledger_entry(&self) {
+        self.0.ledger_entries(1);
+    }
+    fn commit(&self, seconds: f64) {
+        self.0.ledger_commit(Duration::from_secs_f64(seconds.max(0.0)));
+    }
+}
+
+pub(super) fn store_metrics(metrics: &Arc<Metrics>) -> Arc<dyn StoreMetrics> {
+    Arc::new(LedgerMetrics(Arc::clone(metrics)))
+}
+
+struct Callers(Access);
+
+impl Rights for CallerRights {
+    fn name(&self) -> &CallerName {
+        CallerRights::name(self)
+    }
+    fn may(&self, system: &str, right: Right) -> bool {
+        let right = match right {
+            Right::Records(action) => action.into(),
+            Right::Ledger => crate::config::Right::Ledger,
+        };
+        SystemName::parse(system).is_some_and(|system| CallerRights::may(self, &system, right))
+    }
+}
+
+#[async_trait(?Send)]
+impl Authenticator for Callers {
+    async fn authenticate(&self, bearer: Option<&str>) -> Result<Arc<dyn Rights>, Problem> {
+        let known = self.0.anonymous().or_else(|| bearer.and_then(|key| self.0.authenticate(key)));
+        known.map(|rights| rights as Arc<dyn Rights>).ok_or_else(|| {
+            ProblemName::Unauthenticated.with(match bearer {
+                Some(_) => "the key in Authorization is none that this gateway knows",
+                None => "send Authorization: Bearer KEY",
+            })
+        })
+    }
+}
+
+pub(super) fn authenticator(access: Access) -> Arc<dyn Authenticator> {
+    Arc::new(Callers(access))
+}
+
+struct Shown(Arc<Gateway>);
+
+fn away(error: &StoreError) -> Problem {
+    tracing::warn!(%error, "the store cannot be read");
+    ProblemName::Overloaded.with("the gateway's store cannot be read just now").retry_after(Duration::from_secs(2))
+}
+
+fn foreign_cursor() -> Problem {
+    ProblemName::MalformedRequest.with("the cursor is none that this query gave; take `next` of the page before, unchanged")
+}
+
+#[async_trait(?Send)]
+impl OperationsView for Shown {
+    async fn operation(&self, id: &OperationId) -> Result<Option<Operation>, Problem> {
+        self.0.store().operation(id).await.map_err(|error| away(&error))
+    }
+
+    async fn operations(&self, query: &OperationsQuery) -> Result<Listed<Operation>, Problem> {
+        let after = match &query.cursor {
+            Some(cursor) => Some(OperationId::parse(cursor).ok_or_else(foreign_cursor)?),
+            None => None,
+        };
+        let page = self.0.store().operations(store::OperationQuery {
+            systems: query.systems.clone(),
+            record: query.record.clone(),
+            state: query.state,
+            limit: query.limit,
+            after,
+        });
+        let page = page.await.map_err(|error| away(&error))?;
+        Ok(Listed { items: page.items, next: page.next.map(|id| id.to_string()) })
+    }
+
+    async fn ledger(&self, query: &LedgerQuery) -> Result<Listed<Value>, Problem> {
+        let after_seq = match &query.cursor {
+            Some(cursor) => Some(cursor.parse().map_err(|_| foreign_cursor())?),
+            None => None,
+        };
+        let page = self.0.store().ledger(store::LedgerQuery {
+            systems: query.systems.clone(),
+            record: query.record.clone(),
+            caller: query.caller.clone(),
+            since: query.since,
+            until: query.until,
+            limit: query.limit,
+            after_seq,
+        });
+        let page = page.await.map_err(|error| away(&error))?;
+        let items = page.items.iter().map(serde_json::to_value).collect::<Result<_, _>>();
+        let items = items.map_err(|error| ProblemName::InternalError.with(error.to_string()))?;
+        Ok(Listed { items, next: page.next.map(|seq| seq.to_string()) })
+    }
+}
+
+pub(super) fn operations(gateway: &Arc<Gateway>) -> Arc<dyn OperationsView> {
+    Arc::new(Shown(Arc::clone(gateway)))
+}
+
+fn time(at: SystemTime) -> Value {
+    jiff::Timestamp::try_from(at).map_or(Value::Null, |at| Value::from(format!("{at:.3}")))
+}
+
+#[async_trait(?Send)]
+impl Health for Shown {
+    async fn ready(&self) -> Result<(), String> {
+        self.0.store().ping().await.map_err(|error| format!("the store: {error}"))
+    }
+
+    fn system(&self, name: &str) -> Value {
+        let Some(system) = self.0.system(name) else { return Value::Null };
+        let health = system.stack.health();
+        let failure = health.last_failure.map(|failure| json!({ "at": time(failure.at), "reason": failure.reason }));
+        json!({
+            "circuit": health.circuit.as_str(),
+            "last_success": health.last_success.map(time),
+            "last_failure": failure,
+            "token_expires": health.token_expires.map(time),
+        })
+    }
+}
+
+pub(super) fn health(gateway: &Arc<Gateway>) -> Arc<dyn Health> {
+    Arc::new(Shown(Arc::clone(gateway)))
+}

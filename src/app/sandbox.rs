@@ -1,0 +1,137 @@
+//! `sandbox`: the gateway in front of three embedded stand-in vendors with sample records, for people who explore.
+
+use std::net::SocketAddr;
+
+use super::serve::run_until_signal;
+use super::{Application, complain};
+use crate::cli::Exit;
+use crate::config::Config;
+use crate::record::{EntityTag, RecordId, SystemName, Version};
+use crate::sandbox::{Sandbox, bluedolphin, matrix42, pretectum};
+
+/// The sample record's row version: the bytes of [`matrix42::FACILITY_TIMESTAMP`], `AAAAAEa7mU4=`.
+const FACILITY_VERSION: [u8; 8] = [0, 0, 0, 0, 0x46, 0xbb, 0x99, 0x4e];
+
+/// Runs until SIGTERM or SIGINT; the store's folder is removed then.
+pub(super) fn command(bind: SocketAddr) -> Exit {
+    let folder = match tempfile::tempdir() {
+        Ok(folder) => folder,
+        Err(error) => {
+            complain(&format_args!("a temporary folder cannot be made: {error}"));
+            return Exit::Failed;
+        }
+    };
+    actix_web::rt::System::new().block_on(async {
+        let vendors = match Sandbox::start() {
+            Ok(vendors) => vendors,
+            Err(error) => {
+                complain(&format_args!("the stand-in vendors cannot start: {error}"));
+                return Exit::Failed;
+            }
+        };
+        let text = configuration(&vendors, bind, &folder.path().join("store.db").display().to_string());
+        let config = match Config::parse(&text, "sandbox") {
+            Ok(config) => config,
+            Err(faults) => {
+                complain(&faults);
+                return Exit::Refused;
+            }
+        };
+        let exit = match Application::build(&config).await {
+            Ok(application) => {
+                let welcome = welcome(&vendors, application.address());
+                run_until_signal(application, &welcome).await
+            }
+            Err(error) => {
+                complain(&error);
+                Exit::Failed
+            }
+        };
+        vendors.stop().await;
+        exit
+    })
+}
+
+/// The configuration of a gateway in front of these stand-ins (TOML).
+#[must_use]
+pub fn configuration(vendors: &Sandbox, bind: SocketAddr, store: &str) -> String {
+    let collection =
+        format!("{}:{}:{}", pretectum::BUSINESS_AREA_ID, pretectum::SCHEMA_ID, pretectum::DATASET_ID);
+    format!(
+        r#"
+        [server]
+        bind = "{bind}"
+        [store]
+        url = {store}
+        [access]
+        mode = "open"
+        allow_open = true
+        [systems.crm]
+        vendor = "pretectum"
+        base_url = "{}"
+        client_id = "{}"
+        client_secret = "{}"
+        collection = "{collection}"
+        [systems.architecture]
+        vendor = "bluedolphin"
+        base_url = "{}"
+        tenant = "{}"
+        api_key = "{}"
+        collection = "object-definitions"
+        [systems.itsm]
+        vendor = "matrix42"
+        base_url = "{}"
+        api_token = "{}"
+        "#,
+        vendors.pretectum.base_url(),
+        pretectum::CLIENT_ID,
+        pretectum::CLIENT_SECRET,
+        vendors.bluedolphin.base_url(),
+        bluedolphin::TENANT,
+        bluedolphin::API_KEY,
+        vendors.matrix42.base_url(),
+        matrix42::API_TOKEN,
+        store = serde_json::Value::from(format!("sqlite:{store}")),
+    )
+}
+
+/// Three `curl` lines to try, and where to look further.
+fn welcome(vendors: &Sandbox, address: SocketAddr) -> Vec<String> {
+    let record = format!(
+        "http://{address}/records/itsm/{}:{}",
+        matrix42::CATEGORY_CLASS,
+        matrix42::FACILITY_ID
+    );
+    let tag = SystemName::parse("itsm").map(|itsm| {
+        let id = RecordId::new(matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID);
+        EntityTag::of(&itsm, &id, &Version::Row(FACILITY_VERSION)).to_string()
+    });
+    let patch = format!(
+        "curl -i -X PATCH -H 'If-Match: {}' -H 'Content-Type: application/merge-patch+json' \
+         -d '{{\"fields\":{{\"Description\":\"Facilities\"}}}}' {record}",
+        tag.unwrap_or_default()
+    );
+    vec![
+        String::new(),
+        "Read a record:".to_owned(),
+        format!("  curl -i {record}"),
+        "Change it, if it is still the one you read (204); once more, and the tag is stale (412):".to_owned(),
+        format!("  {patch}"),
+        "Change one property of a record that its vendor replaces as a whole, through a queue:".to_owned(),
+        format!(
+            "  curl -i -X PATCH -H 'If-Match: *' -H 'Prefer: wait=5, return=representation' \
+             -H 'Accept-Loss: linked-questions, source-connections' -H 'Content-Type: application/merge-patch+json' \
+             -d '{{\"fields\":{{\"properties\":{{\"Supplier\":{{\"value\":\"Contoso\"}}}}}}}}' \
+             http://{address}/records/architecture/object-definitions:{}",
+            bluedolphin::NEW_APPLICATION_ID
+        ),
+        String::new(),
+        format!("Swagger UI: http://{address}/docs/"),
+        format!(
+            "The vendors' side (what they received, faults to switch on): {0}/_sandbox/log {1}/_sandbox/log {2}/_sandbox/log",
+            vendors.pretectum.base_url(),
+            vendors.bluedolphin.base_url(),
+            vendors.matrix42.base_url()
+        ),
+    ]
+}

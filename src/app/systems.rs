@@ -1,0 +1,81 @@
+//! From a configured system to one that works.
+
+use std::sync::Arc;
+
+use crate::adapters::{self, Adapter};
+use crate::config::{OnLossyWrite, System as Configured, VendorConfig};
+use crate::gateway::{Policy, System};
+use crate::metrics::Metrics;
+use crate::transport::{Stack, StackSettings};
+
+use super::StartError;
+
+/// The gateway's name in `Via` (RFC 9110 §7.6.3).
+const VIA: &str = "records-gateway";
+
+/// Builds every configured system, in the order of the configuration.
+pub(super) fn build(configured: &[Configured], metrics: &Arc<Metrics>) -> Result<Vec<Arc<System>>, StartError> {
+    configured.iter().map(|system| build_one(system, metrics).map(Arc::new)).collect()
+}
+
+fn build_one(configured: &Configured, metrics: &Arc<Metrics>) -> Result<System, StartError> {
+    let name = configured.name.clone();
+    let index = metrics.index(&name).ok_or_else(|| StartError::System(name.to_string(), "has no metrics".to_owned()))?;
+    let adapter = adapter(&configured.vendor);
+    let stack = Stack::new(index, Arc::clone(&adapter) as _, settings(configured), Arc::clone(metrics))
+        .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;
+    Ok(System { name, index, adapter, stack: Arc::new(stack), policy: policy(configured) })
+}
+
+fn adapter(vendor: &VendorConfig) -> Arc<dyn Adapter> {
+    match vendor {
+        VendorConfig::Pretectum { token_path, client_id, client_secret } => {
+            Arc::new(adapters::pretectum::Pretectum::new(adapters::pretectum::Settings {
+                token_path: token_path.clone(),
+                client_id: client_id.clone(),
+                client_secret: client_secret.clone(),
+            }))
+        }
+        VendorConfig::BlueDolphin { tenant, api_key } => {
+            Arc::new(adapters::bluedolphin::BlueDolphin::new(adapters::bluedolphin::Settings {
+                tenant: tenant.clone(),
+                api_key: api_key.clone(),
+            }))
+        }
+        VendorConfig::Matrix42 { api_token } => {
+            Arc::new(adapters::matrix42::Matrix42::new(adapters::matrix42::Settings { api_token: api_token.clone() }))
+        }
+    }
+}
+
+fn settings(configured: &Configured) -> StackSettings {
+    let limits = &configured.limits;
+    StackSettings {
+        base_url: configured.base_url.clone(),
+        timeout: limits.timeout,
+        connect_timeout: limits.connect_timeout,
+        keep_alive: StackSettings::KEEP_ALIVE,
+        max_in_flight: limits.max_in_flight,
+        max_queue: limits.max_queue,
+        rate_limit: limits.rate_limit.unwrap_or(0),
+        retries: limits.retries,
+        retry_backoff: limits.retry_backoff,
+        circuit_failures: limits.circuit_failures,
+        circuit_open_for: limits.circuit_open_for,
+        token_refresh_ahead: limits.token_refresh_ahead,
+        max_vendor_body: limits.max_vendor_body,
+        ca_certificate: configured.ca_certificate.clone(),
+        via: VIA.to_owned(),
+    }
+}
+
+fn policy(configured: &Configured) -> Policy {
+    Policy {
+        collection: configured.collection.clone(),
+        require_if_match: configured.require_if_match,
+        warn_on_loss: configured.on_lossy_write == OnLossyWrite::Warn,
+        timeout: configured.limits.timeout,
+        completion_timeout: configured.limits.completion_timeout,
+        completion_poll: configured.limits.completion_poll,
+    }
+}

@@ -1,0 +1,278 @@
+//! The command line.
+//!
+//! [`parse`] makes a [`Command`] of it. Commands that need no running gateway are functions here; they write where they are
+//! told to and give an [`Exit`].
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use sha2::{Digest, Sha256};
+
+use crate::config;
+use crate::telemetry::LogFormat;
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done.
+    Done,
+    /// 1: failed at run time.
+    Failed,
+    /// 2: bad arguments or configuration.
+    Refused,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// One way to read and change a record, whatever system holds it.
+#[derive(Debug, Parser)]
+#[command(name = "records-gateway", version)]
+pub struct Cli {
+    /// The form of log lines on standard error
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway
+    Serve {
+        /// The configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Listen here instead of where the configuration says
+        #[arg(long, value_name = "IP:PORT")]
+        bind: Option<SocketAddr>,
+    },
+    /// Run the gateway in front of three embedded stand-in vendors with sample records
+    Sandbox {
+        /// Listen here
+        #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+        bind: SocketAddr,
+    },
+    /// Validate a configuration and print everything that is wrong with it
+    Check {
+        /// The configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print the OpenAPI document
+    Openapi,
+    /// Read a caller's key on standard input and print its key_sha256
+    HashKey,
+    /// Look after the ledger
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+}
+
+/// What to do with the ledger.
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Compute the hash chain again and print its head
+    Verify {
+        /// The configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The hash of an entry that must be there: a head printed before
+        #[arg(long, value_name = "HASH", value_parser = hash)]
+        head: Option<String>,
+    },
+}
+
+/// 64 hexadecimal digits, given in lower case.
+fn hash(text: &str) -> Result<String, String> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| "64 hexadecimal digits are needed".to_owned())?;
+    Ok(hex::encode(bytes))
+}
+
+/// Reads the command line, the program's name first. Help, version and faults are written out.
+///
+/// # Errors
+/// How to end: [`Exit::Done`] after help and version, [`Exit::Refused`] after a fault.
+pub fn parse(
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<Cli, Exit> {
+    Cli::try_parse_from(arguments).map_err(|error| {
+        let (to, exit): (&mut dyn Write, Exit) =
+            if error.use_stderr() { (&mut *err, Exit::Refused) } else { (&mut *out, Exit::Done) };
+        match write!(to, "{error}").and_then(|()| to.flush()) {
+            Ok(()) => exit,
+            Err(_) => Exit::Failed,
+        }
+    })
+}
+
+/// `check`: faults go to `err`, one a line as `FILE:LINE:COLUMN: key.path: what is wrong; valid: what would be`.
+pub fn check(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
+    let (exit, written) = match config::load(path) {
+        Ok(config) => {
+            let systems = config.systems.len();
+            (Exit::Done, writeln!(out, "{}: ok ({systems} system{})", path.display(), plural(systems)))
+        }
+        Err(faults) => {
+            let count = faults.faults.len();
+            (Exit::Refused, writeln!(err, "{faults}\n{}: {count} fault{}", path.display(), plural(count)))
+        }
+    };
+    written.map_or(Exit::Failed, |()| exit)
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// Longer than any server takes a header.
+const LONGEST_KEY: u64 = 4096;
+
+/// `hash-key`: reads a key to its end, without the newline that `echo` adds, and prints its `key_sha256`.
+pub fn hash_key(input: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
+    let mut bytes = Vec::new();
+    if let Err(error) = input.take(LONGEST_KEY + 2).read_to_end(&mut bytes) {
+        let _ = writeln!(err, "the key cannot be read: {error}");
+        return Exit::Failed;
+    }
+    let line = bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n")).unwrap_or(&bytes);
+    let refusal = if line.is_empty() {
+        "the key is empty"
+    } else if line.len() as u64 > LONGEST_KEY {
+        "the key is longer than 4096 bytes"
+    } else if !line.iter().all(u8::is_ascii_graphic) {
+        "the key holds a character that cannot be sent after `Bearer `: use visible ASCII without spaces"
+    } else {
+        let written = writeln!(out, "{}", hex::encode(Sha256::digest(line)));
+        return written.map_or(Exit::Failed, |()| Exit::Done);
+    };
+    let _ = writeln!(err, "{refusal}");
+    Exit::Refused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> (Result<Cli, Exit>, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let cli = parse(std::iter::once("records-gateway").chain(arguments.iter().copied()), &mut out, &mut err);
+        (cli, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    fn hashed(input: &[u8]) -> (Exit, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let exit = hash_key(&mut &*input, &mut out, &mut err);
+        (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn every_command_of_the_contract_is_understood() {
+        let command = |arguments: &[&str]| parsed(arguments).0.unwrap().command;
+        assert!(matches!(command(&["serve", "--config", "a.toml"]), Command::Serve { bind: None, .. }));
+        assert!(matches!(
+            command(&["serve", "--config", "a.toml", "--bind", "0.0.0.0:0"]),
+            Command::Serve { bind: Some(_), .. }
+        ));
+        let Command::Sandbox { bind } = command(&["sandbox"]) else { panic!("not the sandbox") };
+        assert_eq!(bind.to_string(), "127.0.0.1:8080");
+        assert!(matches!(command(&["check", "--config", "a.toml"]), Command::Check { .. }));
+        assert!(matches!(command(&["openapi"]), Command::Openapi));
+        assert!(matches!(command(&["hash-key"]), Command::HashKey));
+        let Command::Ledger(LedgerCommand::Verify { head, .. }) =
+            command(&["ledger", "verify", "--config", "a.toml", "--head", &"AB".repeat(32)])
+        else {
+            panic!("not the ledger")
+        };
+        assert_eq!(head, Some("ab".repeat(32)));
+    }
+
+    #[test]
+    fn the_log_format_may_stand_before_and_after_the_command() {
+        assert_eq!(parsed(&["openapi"]).0.unwrap().log_format, LogFormat::Text);
+        assert_eq!(parsed(&["--log-format", "json", "openapi"]).0.unwrap().log_format, LogFormat::Json);
+        assert_eq!(parsed(&["openapi", "--log-format", "json"]).0.unwrap().log_format, LogFormat::Json);
+    }
+
+    #[test]
+    fn bad_arguments_end_with_2_and_help_with_0() {
+        for wrong in [
+            &[][..],
+            &["serve"],
+            &["frobnicate"],
+            &["sandbox", "--bind", "nowhere"],
+            &["openapi", "--log-format", "xml"],
+            &["ledger", "verify", "--config", "a.toml", "--head", "abc"],
+        ] {
+            let (cli, out, err) = parsed(wrong);
+            assert_eq!(cli.err(), Some(Exit::Refused), "{wrong:?}");
+            assert!(out.is_empty() && !err.is_empty(), "{wrong:?}");
+        }
+        let (cli, out, err) = parsed(&["--help"]);
+        assert_eq!(cli.err(), Some(Exit::Done));
+        assert!(out.contains("hash-key") && err.is_empty());
+    }
+
+    #[test]
+    fn a_key_is_hashed_without_its_one_newline() {
+        let expected = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\n";
+        for input in [&b"key"[..], b"key\n", b"key\r\n"] {
+            assert_eq!(hashed(input), (Exit::Done, expected.to_owned(), String::new()));
+        }
+    }
+
+    #[test]
+    fn a_key_that_no_caller_could_send_is_refused() {
+        for input in [&b""[..], b"\n", b"two words", b"key\n\n", b"\xff", &[b'k'; 4097], &[b'k'; 9000]] {
+            let (exit, out, err) = hashed(input);
+            assert_eq!((exit, out.as_str()), (Exit::Refused, ""));
+            assert!(!err.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_a_fault_of_the_configuration() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        assert_eq!(check(Path::new("/nowhere/at/all.toml"), &mut out, &mut err), Exit::Refused);
+        let err = String::from_utf8(err).unwrap();
+        assert!(err.starts_with("/nowhere/at/all.toml: cannot be read: "), "{err}");
+        assert!(err.ends_with("/nowhere/at/all.toml: 1 fault\n"), "{err}");
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn check_says_ok_on_one_stream_and_faults_on_the_other() {
+        let path = std::env::temp_dir().join(format!("records-gateway-{}.toml", uuid::Uuid::now_v7()));
+        let good = "access.mode = 'open'\n[systems.a]\nvendor = 'matrix42'\nbase_url = 'https://a'\napi_token = 't'\n";
+        let checked = |text: &str| {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            std::fs::write(&path, text).unwrap();
+            let exit = check(&path, &mut out, &mut err);
+            std::fs::remove_file(&path).unwrap();
+            (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+        };
+        let name = path.display();
+        assert_eq!(checked(good), (Exit::Done, format!("{name}: ok (1 system)\n"), String::new()));
+        let (exit, out, err) = checked(&format!("{good}retries = 99\ntimout = '1s'\n"));
+        assert_eq!((exit, out), (Exit::Refused, String::new()));
+        let lines: Vec<_> = err.lines().collect();
+        assert_eq!(lines.len(), 3, "{err}");
+        let first = format!("{name}:6:11: systems.a.retries: is out of range; valid: a whole number from 0 to 10");
+        assert_eq!(lines[0], first);
+        assert!(
+            lines[1].starts_with(&format!("{name}:7:1: systems.a.timout: is not a key of this table; did you mean"))
+        );
+        assert_eq!(lines[2], format!("{name}: 2 faults"));
+    }
+}

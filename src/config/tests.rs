@@ -1,0 +1,576 @@
+//! Whole configurations: what is taken, and what is said of everything that is wrong.
+
+use std::env::VarError;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::*;
+
+const DIGEST: &str = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683";
+const EXAMPLE: &str = include_str!("../../deploy/example.toml");
+
+/// The smallest configuration that is taken.
+const SMALL: &str = r#"
+access.mode = "open"
+[systems.itsm]
+vendor = "matrix42"
+base_url = "https://server.example"
+api_token = "token-of-itsm"
+"#;
+
+fn environment(name: &str) -> Result<String, VarError> {
+    match name {
+        "NOT_SET" => Err(VarError::NotPresent),
+        "NOT_UTF8" => Err(VarError::NotUnicode("x".into())),
+        "é" => Ok("plain".to_owned()),
+        "EMPTY" => Ok(String::new()),
+        "M42_BASE_URL" => Ok("https://server.example".to_owned()),
+        "CALLER_KEY_SHA256" | "BILLING_KEY_SHA256" => Ok(DIGEST.to_owned()),
+        "AUDITOR_KEY_SHA256" => Ok(DIGEST.replace('2', "3")),
+        other => Ok(format!("value-of-{other}")),
+    }
+}
+
+fn parsed(text: &str) -> Result<Config, ConfigFaults> {
+    Config::parse_in(text, "test.toml", &environment)
+}
+
+fn taken(text: &str) -> Config {
+    parsed(text).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+/// Each fault as `LINE:COLUMN path: wrong; valid`.
+fn faults(text: &str) -> Vec<String> {
+    let line = |fault: &ConfigFault| {
+        let Position { line, column } = fault.position.unwrap();
+        format!("{line}:{column} {}: {}; {}", fault.path, fault.wrong, fault.valid)
+    };
+    parsed(text).err().map(|faults| faults.faults.iter().map(line).collect()).unwrap_or_default()
+}
+
+/// Asserts that there is exactly one fault, and what it begins with.
+fn one_fault(text: &str, expected: &str) {
+    let found = faults(text);
+    assert_eq!(found.len(), 1, "{found:#?}\n{text}");
+    assert!(found[0].starts_with(expected), "found    {}\nexpected {expected}", found[0]);
+}
+
+/// A file of its own for a test, removed at the end.
+struct TestFile(PathBuf);
+
+impl TestFile {
+    fn new(content: impl AsRef<[u8]>) -> Self {
+        let path = std::env::temp_dir().join(format!("records-gateway-{}", uuid::Uuid::now_v7()));
+        std::fs::write(&path, content).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for TestFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn what_is_not_said_has_its_default() {
+    let config = taken(SMALL);
+    assert_eq!(config.server.bind, "127.0.0.1:8080".parse::<SocketAddr>().unwrap());
+    assert_eq!(config.server.ops_bind, None);
+    assert!(config.server.workers >= 1);
+    assert_eq!((config.server.max_body, config.server.deadline), (1_048_576, Duration::from_secs(30)));
+    assert_eq!(config.server.shutdown_timeout, Duration::from_secs(30));
+    assert_eq!(config.store.url, StoreUrl::Sqlite("records-gateway.db".into()));
+    assert_eq!(config.store.durability, Durability::Commit);
+    assert_eq!(config.store.idempotency_ttl, Duration::from_hours(24));
+    assert_eq!(config.store.retention, Duration::from_hours(90 * 24));
+    let [system] = &config.systems[..] else { panic!("one system") };
+    assert_eq!(system.name.as_str(), "itsm");
+    assert_eq!((system.collection.as_ref(), system.ca_certificate.as_ref()), (None, None));
+    assert_eq!((system.require_if_match, system.allow_http), (true, false));
+    assert_eq!(system.on_lossy_write, OnLossyWrite::Refuse);
+    let expected = Limits {
+        timeout: Duration::from_secs(10),
+        connect_timeout: Duration::from_secs(2),
+        max_in_flight: 64,
+        max_queue: 256,
+        rate_limit: None,
+        retries: 2,
+        retry_backoff: Duration::from_millis(100),
+        circuit_failures: 5,
+        circuit_open_for: Duration::from_secs(10),
+        token_refresh_ahead: Duration::from_mins(1),
+        completion_timeout: Duration::from_mins(10),
+        completion_poll: Duration::from_millis(500),
+        max_vendor_body: 16_777_216,
+    };
+    assert_eq!(system.limits, expected);
+}
+
+#[test]
+fn the_example_says_the_defaults() {
+    let (example, small) = (taken(EXAMPLE), taken(SMALL));
+    assert_eq!(example.systems[0].limits, small.systems[0].limits);
+    assert_eq!(example.store.url, small.store.url);
+    assert_eq!(example.store.retention, small.store.retention);
+    assert_eq!(example.server.bind, small.server.bind);
+    assert_eq!(example.server.max_body, small.server.max_body);
+    let VendorConfig::Pretectum { token_path, client_secret, .. } = &example.systems[0].vendor else { panic!("crm") };
+    assert_eq!(token_path, "/v1/oauth2/token");
+    assert_eq!(client_secret.expose(), "value-of-CRM_SECRET");
+    let names: Vec<_> = example.systems.iter().map(|system| system.name.as_str()).collect();
+    assert_eq!(names, ["crm", "architecture", "itsm"], "the order of the text");
+}
+
+#[test]
+fn the_example_is_taken_with_what_it_has_commented_out() {
+    let certificate = TestFile::new("-----BEGIN CERTIFICATE-----\n");
+    let whole: String = EXAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => format!("{key}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let whole = whole.replace("/etc/records-gateway/vendor-ca.pem", certificate.path());
+    let config = taken(&whole);
+    assert!(config.server.ops_bind.is_some());
+    assert!(config.systems[0].ca_certificate.is_some());
+}
+
+#[test]
+fn the_example_shows_every_key_there_is() {
+    let mut probed = EXAMPLE.to_owned();
+    for table in ["[server]", "[store]", "[access]", "[systems.crm]", "[systems.architecture]", "[systems.itsm]"] {
+        probed = probed.replace(&format!("\n{table}"), &format!("\n{table}\nzzz = 1\n"));
+    }
+    probed = probed.replace("[[access.callers]]", "[[access.callers]]\nzzz = 1");
+    let faults = parsed(&probed).unwrap_err();
+    assert_eq!(faults.faults.len(), 8, "{faults}");
+    for fault in &faults.faults {
+        for key in fault.valid.split(", ") {
+            let shown = EXAMPLE.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} =")));
+            assert!(shown || key == "callers", "{key} of {}", fault.path);
+        }
+    }
+}
+
+#[test]
+fn whole_numbers_may_be_written_in_every_way_of_toml() {
+    let config = taken(&format!("server.max_body = 2_097_152\nserver.workers = 0x10\n{SMALL}max_queue = +0\n"));
+    assert_eq!((config.server.max_body, config.server.workers), (2_097_152, 16));
+    assert_eq!(config.systems[0].limits.max_queue, 0);
+}
+
+#[test]
+fn a_system_s_name_has_its_form_and_is_no_word_of_the_metrics() {
+    for wrong in ["Crm", "1crm", "c_rm", "none", "\"c rm\"", "\"\"", "\"c.rm\""] {
+        one_fault(
+            &SMALL.replace("systems.itsm", &format!("systems.{wrong}")),
+            &format!("3:1 systems.{wrong}: is not a system's"),
+        );
+    }
+    for good in ["c", "crm-2", "c--", "nonesuch"] {
+        assert_eq!(taken(&SMALL.replace("itsm]", &format!("{good}]"))).systems[0].name.as_str(), good);
+    }
+}
+
+#[test]
+fn the_container_s_configuration_is_taken() {
+    let config = taken(include_str!("../../deploy/compose.toml"));
+    assert_eq!(config.server.ops_bind.map(|address| address.port()), Some(9090));
+}
+
+#[test]
+fn every_fault_is_told_at_once_in_the_order_of_the_text() {
+    let text = r#"
+[server]
+bind = "localhost"
+wokers = 4
+max_body = 0
+deadline = 30
+
+[store]
+url = "mysql://host/db"
+durability = "perhaps"
+
+[access]
+mode = "keys"
+[[access.callers]]
+name = "billing"
+key_sha256 = "secret-key-by-mistake"
+allow = ["crm:read", "erp:read", "crm:fly", "crm"]
+
+[systems.crm]
+vendor = "pretectum"
+base_url = "http://api.pretectum.io"
+client_id = "id"
+client_secret = { env = "NOT_SET" }
+api_key = "x"
+
+[systems.Big_One]
+vendor = "sap"
+"#;
+    let expected = [
+        "3:8 server.bind: \"localhost\" is not an address; IP:PORT",
+        "4:1 server.wokers: is not a key of this table; did you mean \"workers\"?; bind, deadline, max_body,",
+        "5:12 server.max_body: is out of range; a whole number from 1 to 67108864",
+        "6:12 server.deadline: is an integer; a duration from \"100ms\" to \"1h\", such as \"30s\"",
+        "9:7 store.url: is not the URL of a store; \"sqlite:PATH\" or \"postgres://",
+        "10:14 store.durability: \"perhaps\" is not known; \"commit\" or \"relaxed\"",
+        "16:14 access.callers[0].key_sha256: is not a SHA-256; 64 lower-case hexadecimal digits",
+        "17:22 access.callers[0].allow[1]: \"erp:read\" names a system that is not configured; crm, Big_One or *",
+        "17:34 access.callers[0].allow[2]: \"crm:fly\" names no known action; read, create, update, delete, ledger",
+        "17:45 access.callers[0].allow[3]: \"crm\" is not a system and an action; a list of \"SYSTEM:ACTION\"",
+        "21:12 systems.crm.base_url: sends secrets in clear text over http; https, or a loopback host, or allow_http",
+        "23:17 systems.crm.client_secret: the environment variable \"NOT_SET\" is not set; a variable that is set",
+        "24:1 systems.crm.api_key: is a key of vendor \"bluedolphin\", not of this one; allow_http, base_url,",
+        "26:1 systems.Big_One: is not a system's name; [a-z][a-z0-9-]*",
+        "26:1 systems.Big_One.base_url: is missing; the vendor's address",
+        "27:10 systems.Big_One.vendor: \"sap\" is not known; \"pretectum\" or \"bluedolphin\" or \"matrix42\"",
+    ];
+    let found = faults(text);
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "found    {found}\nexpected {expected}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
+fn an_empty_file_lacks_what_is_required() {
+    let found = faults("");
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].starts_with("1:1 systems.NAME: is missing; one table [systems.NAME] or more"));
+    assert!(found[1].starts_with("1:1 access: is missing"));
+    assert_eq!(faults("access = 1\nsystems = []\nserver = 'x'").len(), 5);
+}
+
+#[test]
+fn each_vendor_lacks_its_own_keys() {
+    for (vendor, keys) in [
+        ("pretectum", &["base_url", "client_id", "client_secret"][..]),
+        ("bluedolphin", &["base_url", "tenant", "api_key"]),
+        ("matrix42", &["base_url", "api_token"]),
+    ] {
+        let found = faults(&format!("access.mode = 'open'\n[systems.a]\nvendor = '{vendor}'\n"));
+        let expected: Vec<_> = keys.iter().map(|key| format!("2:1 systems.a.{key}: is missing; ")).collect();
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        assert!(found.iter().zip(&expected).all(|(found, expected)| found.starts_with(expected)), "{found:#?}");
+    }
+    one_fault("access.mode = 'open'\n[systems.a]\nbase_url = 'https://a'\n", "2:1 systems.a.vendor: is missing");
+}
+
+#[test]
+fn broken_toml_is_told_everywhere_and_nothing_is_called_missing() {
+    let found = faults("[server]\nbind = \nworkers = 900\n[store]\nurl = \"sqlite:x\nretention = 5\n");
+    assert!(found.iter().any(|fault| fault.starts_with("2:")), "{found:#?}");
+    assert!(found.iter().any(|fault| fault.starts_with("3:11 server.workers: is out of range")), "{found:#?}");
+    assert!(found.iter().any(|fault| fault.starts_with("5:")), "{found:#?}");
+    assert!(!found.iter().any(|fault| fault.contains("is missing")), "{found:#?}");
+    let twice = faults(&format!("{SMALL}api_token = 'other'\n"));
+    assert!(twice[0].starts_with("7:1 : duplicate key"), "{twice:#?}");
+}
+
+#[test]
+fn no_text_makes_the_reader_panic() {
+    for end in 0..EXAMPLE.len() {
+        if let Some(cut) = EXAMPLE.get(..end).filter(|_| end % 7 == 0) {
+            let _ = faults(cut);
+        }
+    }
+    for odd in
+        ["\u{feff}", "\0", "a.b.c", "[[systems]]", "[systems]\nx = 1", "é = 'é\u{1F600}'\n\u{1F600}", "= = =", "[a\r\n"]
+    {
+        assert!(!faults(odd).is_empty(), "{odd:?}");
+    }
+    assert!(!faults(&"[".repeat(100_000)).is_empty());
+    assert!(!faults(&format!("a = {}", "[".repeat(100_000))).is_empty());
+}
+
+#[test]
+fn columns_count_characters_and_a_byte_order_mark_is_none() {
+    one_fault(
+        &SMALL.replace("\"token-of-itsm\"", "1").replacen("api_token", "  api_token", 1),
+        "6:15 systems.itsm.api_token",
+    );
+    one_fault(&format!("\u{feff}zzz = 1\n{SMALL}"), "1:1 zzz: is not a key of this table; access, server,");
+    one_fault(&SMALL.replace("\"token-of-itsm\"", "{ env = 'é', \"ö\" = 1 }"), "6:26 ");
+}
+
+#[test]
+fn bad_values_of_the_server_and_the_store_are_refused() {
+    for (table, line, expected) in [
+        ("server", "bind = '127.0.0.1'", "2:8 server.bind: \"127.0.0.1\" is not an address"),
+        ("server", "bind = ''", "2:8 server.bind: is empty"),
+        ("server", "bind = '127.0.0.1:99999'", "2:8 server.bind: "),
+        ("server", "ops_bind = '127.0.0.1:8080'", "2:12 server.ops_bind: is the same address as bind"),
+        ("server", "workers = 513", "2:11 server.workers: is out of range; a whole number from 1 to 512"),
+        ("server", "workers = -1", "2:11 server.workers: is out of range"),
+        ("server", "workers = 99999999999999999999", "2:11 server.workers: is out of range"),
+        ("server", "workers = 2.0", "2:11 server.workers: is a float"),
+        ("server", "workers = '2'", "2:11 server.workers: is a string"),
+        ("server", "workers = 2026-11-21", "2:11 server.workers: is a datetime"),
+        ("server", "deadline = '0s'", "2:12 server.deadline: \"0s\" is out of range"),
+        ("server", "deadline = '5 s'", "2:12 server.deadline: \"5 s\" is not a duration"),
+        ("server", "deadline = '1.5s'", "2:12 server.deadline: \"1.5s\" is not a duration"),
+        ("server", "deadline = '-5s'", "2:12 server.deadline: \"-5s\" is not a duration"),
+        ("server", "deadline = '10'", "2:12 server.deadline: \"10\" is not a duration"),
+        ("server", "deadline = '1w'", "2:12 server.deadline: \"1w\" is not a duration"),
+        ("server", "deadline = '18446744073709551615h'", "2:12 server.deadline: "),
+        ("server", "tls = { certificate = 'a' }", "2:1 server.tls: is not a key of this table; bind, deadline,"),
+        ("store", "url = 'sqlite:'", "2:7 store.url: names no file"),
+        ("store", "url = 'sqlite::memory:'", "2:7 store.url: would be forgotten at exit"),
+        ("store", "url = 'sqlite:a.db?mode=rwc'", "2:7 store.url: has parameters"),
+        ("store", "url = 'postgres:secret'", "2:7 store.url: is not the URL of a store"),
+        ("store", "url = 'gateway.db'", "2:7 store.url: is not the URL of a store"),
+        ("store", "retention = '1h'", "2:13 store.retention: retention is shorter than idempotency_ttl"),
+        ("store", "idempotency_ttl = '100d'", "2:19 store.idempotency_ttl: retention is shorter"),
+    ] {
+        one_fault(
+            &format!("[{table}]\n{line}\n[access]\nmode = 'open'\n{}", SMALL.replace("access.mode = \"open\"\n", "")),
+            expected,
+        );
+    }
+}
+
+#[test]
+fn bad_values_of_a_system_are_refused() {
+    for (line, expected) in [
+        ("timeout = '0s'", "timeout: \"0s\" is out of range"),
+        ("connect_timeout = '11s'", "connect_timeout: is longer than timeout"),
+        ("max_in_flight = 0", "max_in_flight: is out of range; a whole number from 1 to 65536"),
+        ("rate_limit = -1", "rate_limit: is out of range"),
+        ("rate_limit = 0.5", "rate_limit: is a float; a whole number"),
+        ("retries = 11", "retries: is out of range"),
+        ("circuit_failures = 0", "circuit_failures: is out of range"),
+        ("completion_poll = '11s'", "completion_poll: \"11s\" is out of range"),
+        ("max_vendor_body = 0", "max_vendor_body: is out of range"),
+        ("require_if_match = 'yes'", "require_if_match: is a string; true or false"),
+        ("on_lossy_write = 'ignore'", "on_lossy_write: \"ignore\" is not known; \"refuse\" or \"warn\""),
+        ("collection = '1abc'", "collection: \"1abc\" is not a collection of this vendor; a Data Definition's"),
+        ("collection = 1", "collection: is an integer"),
+        ("ca_certificate = '/nowhere/ca.pem'", "ca_certificate: the file \"/nowhere/ca.pem\" cannot be read"),
+        ("timout = '1s'", "timout: is not a key of this table; did you mean \"timeout\"?"),
+        ("client_id = 'x'", "client_id: is a key of vendor \"pretectum\", not of this one"),
+    ] {
+        let found = faults(&format!("{SMALL}{line}\n"));
+        assert_eq!(found.len(), 1, "{found:#?}");
+        let (place, rest) = found[0].split_once(' ').unwrap();
+        assert!(place.starts_with("7:"), "{place}");
+        assert!(rest.starts_with(&format!("systems.itsm.{expected}")), "{rest}");
+    }
+    taken(&SMALL.replace("[systems.itsm]", "[systems.itsm]\ntimeout = '1s'"));
+}
+
+#[test]
+fn a_vendor_s_address_is_checked_and_has_one_spelling() {
+    let with = |url: &str| SMALL.replace("https://server.example", url);
+    for (given, kept) in [
+        ("https://server.example/", "https://server.example"),
+        ("https://SERVER.example:443/prefix//", "https://server.example/prefix"),
+        ("https://server.example:8443/a/b/", "https://server.example:8443/a/b"),
+        ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("http://localhost:9000/x", "http://localhost:9000/x"),
+        ("http://[::1]:9000", "http://[::1]:9000"),
+        ("https://server.example/api/../other", "https://server.example/other"),
+    ] {
+        assert_eq!(taken(&with(given)).systems[0].base_url, kept);
+    }
+    for (wrong, expected) in [
+        ("server.example", "is not a URL"),
+        ("ftp://server.example", "is not an http or https URL"),
+        ("https:server.example", "does not have two slashes"),
+        ("https://user:hunter2@server.example", "holds credentials"),
+        ("https://server.example?x=1", "has a query or a fragment"),
+        ("https://server.example/#", "has a query or a fragment"),
+        ("https://server.example:0", "has the port 0"),
+        ("https://server.example/a//b", "has an empty path segment"),
+        ("https://server.example/m42services/api/", "ends in \\\"/m42Services/api\\\", which the gateway adds"),
+        ("https://server.example/M42Services", "ends in \\\"/m42Services\\\", which the gateway adds"),
+        ("https://server .example", "holds a space"),
+        ("http://server.example", "sends secrets in clear text over http"),
+        ("http://127.0.0.1.example", "sends secrets in clear text over http"),
+        ("http://localhost.example", "sends secrets in clear text over http"),
+        ("http://127.0.0.1:8080", "is the address of the gateway itself"),
+        ("http://localhost:8080/", "is the address of the gateway itself"),
+    ] {
+        let expected = expected.replace('\\', "");
+        one_fault(&with(wrong), &format!("5:12 systems.itsm.base_url: {expected}"));
+        assert!(!parsed(&with(wrong)).unwrap_err().to_string().contains("hunter2"));
+    }
+    taken(&format!("{}allow_http = true\n", with("http://server.example")));
+    let dolphin = "access.mode='open'\n[systems.a]\nvendor='bluedolphin'\ntenant='t'\napi_key='k'\nbase_url=";
+    one_fault(
+        &format!("{dolphin}'https://public-api.eu.bluedolphin.app/v1'"),
+        "6:10 systems.a.base_url: ends in \"/v1\"",
+    );
+}
+
+#[test]
+fn a_collection_has_its_vendor_s_form() {
+    let id = "20240115103000000abcdefghij0123456789abcdefghij";
+    let with = |vendor: &str, keys: &str, collection: &str| {
+        format!(
+            "access.mode='open'\n[systems.a]\nvendor='{vendor}'\nbase_url='https://a'\n{keys}\ncollection='{collection}'\n"
+        )
+    };
+    let pretectum = |collection: &str| with("pretectum", "client_id='i'\nclient_secret='s'", collection);
+    let dolphin = |collection: &str| with("bluedolphin", "tenant='t'\napi_key='k'", collection);
+    let matrix = |collection: &str| with("matrix42", "api_token='t'", collection);
+    let good = [
+        pretectum(&format!("{id}:{id}:{id}")),
+        dolphin("object-definitions"),
+        matrix("Ud_Own"),
+        matrix(""),
+        matrix("").replace("''", "{ env = 'EMPTY' }"),
+    ];
+    for text in good {
+        taken(&text);
+    }
+    let bad =
+        [pretectum(id), pretectum(&format!("{id}:{id}:{id}:{id}")), dolphin("objects"), matrix("A-B"), matrix("a:b")];
+    for text in bad {
+        let found = faults(&text);
+        assert!(found.len() == 1 && found[0].contains(".collection: "), "{found:#?}");
+    }
+}
+
+#[test]
+fn any_string_can_come_from_the_environment_or_a_file() {
+    let file = TestFile::new("sqlite:other.db\r\n");
+    let text =
+        format!("store.url = {{ file = '{}' }}\n{}", file.path(), SMALL.replace("\"token-of-itsm\"", "{ env = 'T' }"));
+    let config = taken(&text);
+    assert_eq!(config.store.url, StoreUrl::Sqlite("other.db".into()));
+    let VendorConfig::Matrix42 { api_token } = &config.systems[0].vendor else { panic!("matrix42") };
+    assert_eq!(api_token.expose(), "value-of-T");
+
+    let (long, binary, two) = (TestFile::new("a".repeat(70_000)), TestFile::new([0xff]), TestFile::new("a\n\n"));
+    for (given, expected) in [
+        ("{ env = 'NOT_SET' }".to_owned(), "the environment variable \"NOT_SET\" is not set"),
+        ("{ env = 'NOT_UTF8' }".to_owned(), "the environment variable \"NOT_UTF8\" is not UTF-8"),
+        ("{ env = 'EMPTY' }".to_owned(), "is empty"),
+        ("{ file = '/nowhere/secret' }".to_owned(), "the file \"/nowhere/secret\" cannot be read: No such file"),
+        (format!("{{ file = '{}' }}", std::env::temp_dir().display()), "the file \""),
+        (format!("{{ file = '{}' }}", long.path()), "the file \""),
+        (format!("{{ file = '{}' }}", binary.path()), "the file \""),
+        (format!("{{ file = '{}' }}", two.path()), "holds a character that cannot be sent in a header"),
+        ("{ env = 'A', file = 'B' }".to_owned(), "has both env and file"),
+        ("{}".to_owned(), "has neither env nor file"),
+        ("[\"a\"]".to_owned(), "is an array"),
+    ] {
+        one_fault(&SMALL.replace("\"token-of-itsm\"", &given), &format!("6:13 systems.itsm.api_token: {expected}"));
+    }
+    one_fault(&SMALL.replace("\"token-of-itsm\"", "{ env = 7 }"), "6:21 systems.itsm.api_token.env: is not a name");
+}
+
+#[test]
+fn access_is_checked() {
+    let with = |access: &str| format!("{access}\n{}", SMALL.replace("access.mode = \"open\"\n", ""));
+    let caller = |name: &str, digest: &str, allow: &str| {
+        format!("[[access.callers]]\nname = '{name}'\nkey_sha256 = '{digest}'\nallow = {allow}\n")
+    };
+    let keys = |callers: &str| with(&format!("[access]\nmode = 'keys'\n{callers}"));
+    let good = caller("a", DIGEST, "['itsm:*', '*:read', '*:*', 'itsm:ledger']");
+    let Access::Keys(callers) = taken(&keys(&good)).access else { panic!("keys") };
+    assert_eq!(callers[0].key_sha256.0[..2], [0x2c, 0x70]);
+    assert_eq!(callers[0].allow[0], Allow { system: SystemName::parse("itsm"), right: None });
+    assert_eq!(callers[0].allow[1], Allow { system: None, right: Some(Right::Read) });
+    assert_eq!(callers[0].allow[2], Allow { system: None, right: None });
+
+    let other = DIGEST.replace('2', "3");
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    for (text, expected) in [
+        (with("[access]"), "1:1 access.mode: is missing"),
+        (with("access.mode = 'jwt'"), "1:15 access.mode: \"jwt\" is not known; \"keys\" or \"open\""),
+        (with("[access]\nmode = 'open'\n[access.jwt]\nissuer = 'x'"), "3:9 access.jwt: is not a key of this table"),
+        (keys(""), "1:1 access.callers: is missing; one [[access.callers]] or more"),
+        (keys("callers = []"), "3:11 access.callers: is empty"),
+        (keys("callers = 1"), "3:11 access.callers: is an integer"),
+        (with(&format!("[access]\nmode = 'open'\n{good}")), "3:"),
+        (
+            keys(&format!("{good}{}", caller("a", &other, "['*:*']"))),
+            "8:8 access.callers[1].name: is the name of access.callers[0]",
+        ),
+        (
+            keys(&format!("{good}{}", caller("b", DIGEST, "['*:*']"))),
+            "9:14 access.callers[1].key_sha256: is the key of access.callers[0]",
+        ),
+        (keys(&caller("a", &DIGEST.to_uppercase(), "['*:*']")), "5:14 access.callers[0].key_sha256: is not a SHA-256"),
+        (keys(&caller("a", &DIGEST[1..], "['*:*']")), "5:14 access.callers[0].key_sha256: is not a SHA-256"),
+        (keys(&caller("a", empty, "['*:*']")), "5:14 access.callers[0].key_sha256: is the SHA-256 of an empty key"),
+        (keys(&caller("a b", DIGEST, "['*:*']")), "4:8 access.callers[0].name: is not a name"),
+        (keys(&caller("anonymous", DIGEST, "['*:*']")), "4:8 access.callers[0].name: is the name of everybody"),
+        (keys(&caller("a", DIGEST, "[]")), "6:9 access.callers[0].allow: is empty"),
+        (keys(&caller("a", DIGEST, "'*:*'")), "6:9 access.callers[0].allow: is a string"),
+        (keys(&caller("a", DIGEST, "[1]")), "6:10 access.callers[0].allow[0]: is an integer"),
+        (keys(&caller("a", DIGEST, "['itsm:']")), "6:10 access.callers[0].allow[0]: \"itsm:\" names no known action"),
+        (
+            keys(&caller("a", DIGEST, "['itsm:read ']")),
+            "6:10 access.callers[0].allow[0]: \"itsm:read \" names no known",
+        ),
+        (keys(&caller("a", DIGEST, "[':read']")), "6:10 access.callers[0].allow[0]: \":read\" names a system"),
+        (keys("[[access.callers]]\nkey = 1"), "3:"),
+    ] {
+        let found = faults(&text);
+        assert!(found.iter().any(|fault| fault.starts_with(expected)), "{found:#?}\nexpected {expected}");
+        assert!(found.len() == 1 || text.contains("key = 1"), "{found:#?}");
+    }
+}
+
+#[test]
+fn open_access_is_for_loopback_unless_it_is_meant() {
+    let at = |bind: &str| format!("server.bind = '{bind}'\n{SMALL}");
+    one_fault(&at("0.0.0.0:8080"), "3:1 access: access is open to everybody who can reach 0.0.0.0:8080; a loopback");
+    one_fault(&at("[::]:8080"), "3:1 access: access is open to everybody");
+    taken(&at("[::1]:8080"));
+    taken(&at("127.8.8.8:0"));
+    taken(&at("0.0.0.0:8080").replace("access.mode", "access.allow_open = true\naccess.mode"));
+}
+
+#[test]
+fn listening_elsewhere_is_checked_like_the_configuration() {
+    let mut config = taken(&format!(
+        "server.ops_bind = '127.0.0.1:9090'\n{}",
+        SMALL.replace("https://server.example", "http://127.0.0.1:7000")
+    ));
+    let bind = |text: &str| text.parse::<SocketAddr>().unwrap();
+    assert!(config.rebind(bind("0.0.0.0:8080")).unwrap_err().contains("access is open"));
+    assert!(config.rebind(bind("127.0.0.1:7000")).unwrap_err().contains("base_url of the system itsm"));
+    assert!(config.rebind(bind("127.0.0.1:9090")).unwrap_err().contains("ops_bind"));
+    assert_eq!(config.server.bind, bind("127.0.0.1:8080"), "a refusal changes nothing");
+    config.rebind(bind("127.0.0.1:0")).unwrap();
+    assert_eq!(config.server.bind, bind("127.0.0.1:0"));
+}
+
+#[test]
+fn secrets_are_in_no_debug_output_and_in_no_fault() {
+    let text = EXAMPLE.replace("sqlite:records-gateway.db", "postgres://gateway:hunter2@db/records");
+    let shown = format!("{:?}", taken(&text));
+    let secrets = [
+        "hunter2",
+        "value-of-CRM_SECRET",
+        "value-of-ARCHITECTURE_API_KEY",
+        "value-of-M42_API_TOKEN",
+        DIGEST,
+        "44, 112",
+    ];
+    for secret in secrets {
+        assert!(!shown.contains(secret), "{secret} in {shown}");
+    }
+    assert!(shown.contains("value-of-CRM_CLIENT_ID"), "what is no secret is shown");
+
+    let wrong = SMALL.replace("\"token-of-itsm\"", "'tok en'").replace(
+        "[systems.itsm]",
+        "[systems.itsm]\non_lossy_write = { env = 'S' }\ntimeout = { env = 'S' }\ncollection = { env = 'S-' }",
+    );
+    let told = parsed(&wrong).unwrap_err().to_string();
+    assert!(!told.contains("tok en") && !told.contains("value-of-"), "{told}");
+    assert_eq!(told.lines().count(), 4, "{told}");
+    assert!(told.lines().all(|line| line.starts_with("test.toml:") && line.contains("; valid: ")), "{told}");
+}

@@ -1,0 +1,168 @@
+//! The end of a write: its outcome in the store and the ledger, and the verdict its caller (and its key) gets.
+
+use super::pending::{CallerTold, Pending};
+use super::settle::{Seen, Settled};
+use super::{Done, Gateway, Record, System, Verdict, Written};
+use crate::problem::{Problem, ProblemName};
+use crate::record::{Observed, OperationState, Stored, Warning};
+use crate::store::Outcome;
+
+impl Gateway {
+    /// Settles the operation: one store call, after which nothing is left of the write but its outcome.
+    ///
+    /// A store that is away keeps the outcome in memory and writes it as soon as it can; the caller's answer is true either
+    /// way, so it is not held back by that.
+    pub(super) async fn conclude(
+        &self,
+        system: &System,
+        pending: &mut Pending,
+        settled: Settled,
+        shown: Option<Record>,
+    ) -> Verdict {
+        let (state, etag, warnings, observed, mut verdict) = match settled {
+            Settled::Applied(seen) => applied(system, pending, seen, shown),
+            Settled::NotApplied(problem) => {
+                (OperationState::NotApplied, None, Vec::new(), None, Verdict::Problem(problem))
+            }
+            Settled::Unknown(observed) => {
+                let problem = outcome_unknown(system, pending, None);
+                (OperationState::Unknown, None, Vec::new(), observed, Verdict::Problem(Box::new(problem)))
+            }
+        };
+        if let Verdict::Problem(problem) = &mut verdict {
+            problem.operation = Some(pending.operation.clone());
+        }
+        self.record_outcome(system, pending, state, etag, warnings, observed, &verdict).await;
+        verdict
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one outcome, each used once")]
+    async fn record_outcome(
+        &self,
+        system: &System,
+        pending: &mut Pending,
+        state: OperationState,
+        etag: Option<String>,
+        warnings: Vec<Warning>,
+        observed: Option<Observed>,
+        verdict: &Verdict,
+    ) {
+        self.meter.operations_running(system.index, -1);
+        if pending.told == CallerTold::Unknown {
+            self.meter.writes_unknown(system.index, -1);
+        }
+        let problem = match verdict {
+            Verdict::Problem(problem) => Some(problem),
+            Verdict::Written(_) => None,
+        };
+        let outcome = Outcome {
+            operation: pending.operation.clone(),
+            state,
+            record: pending.id().map(|id| id.as_str().to_owned()),
+            etag,
+            warnings,
+            problem: problem.map(|problem| problem.document(None, None)),
+            problem_name: problem.map(|problem| problem.name.as_str().to_owned()),
+            observed,
+            calls: std::mem::take(&mut pending.calls),
+            losses: pending.losses.clone(),
+            verdict: kept_for_the_key(pending, verdict),
+            lease: pending.lease.take(),
+        };
+        if state == OperationState::Applied {
+            for loss in system.adapter.profile().losses {
+                if pending.losses.iter().any(|name| name == loss.name) {
+                    self.meter.loss_accepted(system.index, loss.name);
+                }
+            }
+        }
+        if let Err(error) = self.store.finish(outcome).await {
+            tracing::error!(operation = %pending.operation, system = %system.name, %error, "an outcome could not be stored yet");
+        }
+    }
+}
+
+/// A write that was done, as its caller is told.
+fn applied(
+    system: &System,
+    pending: &mut Pending,
+    seen: Seen,
+    shown: Option<Record>,
+) -> (OperationState, Option<String>, Vec<Warning>, Option<Observed>, Verdict) {
+    if let Some(made) = &seen.made {
+        pending.record = Some((made.collection().to_owned(), made.key().to_owned()));
+    }
+    let mut warnings = pending.loss_warnings();
+    warnings.extend(seen.warnings);
+    let etag = seen.stored.as_ref().and_then(|stored| proven_tag(system, pending, stored));
+    let shown = shown.or_else(|| {
+        let worth_showing = !warnings.is_empty();
+        let stored = seen.stored.as_ref().filter(|_| worth_showing)?;
+        Some(system.show(&pending.id()?, stored, None))
+    });
+    let done = match shown {
+        Some(mut record) => {
+            record.warnings.extend(warnings.iter().cloned());
+            warnings.clone_from(&record.warnings);
+            let created = pending.action == crate::record::Action::Create;
+            if created { Done::Created(Box::new(record)) } else { Done::Shown(Box::new(record)) }
+        }
+        None => Done::Silent,
+    };
+    let etag = match &done {
+        Done::Created(record) => record.etag.clone(),
+        _ => etag,
+    };
+    let written = Written {
+        done,
+        operation: Some(pending.operation.clone()),
+        guarantee: (pending.action != crate::record::Action::Create).then_some(pending.guarantee),
+        etag: etag.clone(),
+        preference_applied: None,
+    };
+    (OperationState::Applied, etag, warnings, None, Verdict::Written(written))
+}
+
+/// The tag of the state this write made, only where that is proven (http-rules 74, 75): the state's content is foretold, or
+/// its number is and nobody else can have made it.
+fn proven_tag(system: &System, pending: &Pending, stored: &Stored) -> Option<String> {
+    let now = system.tag(&pending.id()?, &stored.version()).to_string();
+    (Some(&now) == pending.after.as_ref()).then_some(now)
+}
+
+/// What an `Idempotency-Key` replays; `None` = the key is forgotten, so that a repeat runs (contract 4.5).
+fn kept_for_the_key(pending: &Pending, verdict: &Verdict) -> Option<String> {
+    let kept = match verdict {
+        _ if pending.told == CallerTold::Accepted => &Verdict::Written(accepted(pending)),
+        Verdict::Written(_) => verdict,
+        Verdict::Problem(problem) => {
+            let status = problem.name.row().status;
+            let settled = matches!(status, 404 | 412 | 422) || problem.name == ProblemName::OutcomeUnknown;
+            // A conflict of `If-Match: *` is tried again under the same key.
+            let to_be_tried_again = pending.any_state && problem.name == ProblemName::PreconditionFailed;
+            (settled && !to_be_tried_again).then_some(verdict)?
+        }
+    };
+    serde_json::to_string(kept).ok()
+}
+
+/// The 202 of a write that goes on.
+pub(super) fn accepted(pending: &Pending) -> Written {
+    Written {
+        done: Done::Accepted,
+        operation: Some(pending.operation.clone()),
+        guarantee: (pending.action != crate::record::Action::Create).then_some(pending.guarantee),
+        etag: None,
+        preference_applied: None,
+    }
+}
+
+/// `outcome-unknown`, linking the operation that settles it.
+pub(super) fn outcome_unknown(system: &System, pending: &Pending, said: Option<&Problem>) -> Problem {
+    let detail = "the write was sent, and whether the vendor did it is not known; the operation tells when it is. \
+                  Do not send it again before";
+    let mut problem =
+        ProblemName::OutcomeUnknown.with(detail).system(system.name.as_str()).operation(&pending.operation);
+    problem.vendor = said.and_then(|problem| problem.vendor.clone());
+    problem
+}

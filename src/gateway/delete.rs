@@ -1,0 +1,49 @@
+//! DELETE: no vendor compares versions here, so the gateway reads and compares under a lease.
+
+use super::Guarantee;
+use super::intent::Stop;
+use super::line::{Context, Ended};
+use super::pending::{Pending, Wanted};
+use crate::adapters::Completion;
+use crate::problem::ProblemName;
+use crate::record::{Action, RecordId};
+use crate::store::Lease;
+
+/// How often the lease may be lost before the gateway gives up.
+const ATTEMPTS: usize = 3;
+
+impl Context<'_> {
+    /// The whole of a DELETE.
+    pub(super) async fn delete(&mut self, id: &RecordId) -> Result<Ended, Stop> {
+        self.refuse_if_native_is_required()?;
+        for _ in 0..ATTEMPTS {
+            self.gateway.refuse_while_running(self.system, id).await?;
+            let lease = self.gateway.lease(self.system, id, self.ask).await?;
+            let ended = self.delete_once(id, lease.clone()).await;
+            if ended.is_err() {
+                self.release(lease).await;
+            }
+            match ended {
+                Err(Stop::Again) => {}
+                other => return other,
+            }
+        }
+        let detail = "the gateway lost its turn to write this record again and again; nothing was sent";
+        Err(ProblemName::Overloaded.with(detail).retry_after(super::line::BUSY_AFTER).into())
+    }
+
+    async fn delete_once(&mut self, id: &RecordId, lease: Lease) -> Result<Ended, Stop> {
+        let (stored, tag) = self.read_and_check(id).await?;
+        let planned = self.system.adapter.plan_delete(id, &stored).map_err(|errors| self.rejected(errors))?;
+        self.system.consent(&planned.losses, &self.write.accept_loss)?;
+        let pending = Pending {
+            wanted: Wanted::Gone,
+            before: Some(tag.to_string()),
+            lease: Some(lease),
+            queued: planned.completion == Completion::Queued || self.write.prefer.respond_async,
+            ..self.new_pending(Action::Delete, Some(id), Guarantee::Guarded, &planned.losses)
+        };
+        self.gateway.begin(self.system, self.write, self.ask, &pending).await?;
+        Ok(Ended::Verdict(self.carry(planned, pending).await))
+    }
+}

@@ -1,0 +1,160 @@
+//! The beginning of a write: leases, and the intent that is stored before the vendor is called.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::pending::Pending;
+use super::settle::lease_time;
+use super::{Ask, Gateway, System, Verdict, Write};
+use crate::problem::{Problem, ProblemName};
+use crate::record::{OperationId, RecordId};
+use crate::store::{Acquired, Begun, Claim, Intent, KeyState, Lease, StoreError};
+
+/// First and longest pause while another writer of the same record is being sent.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// What a caller is told to wait for a write that is running.
+const RUNNING_RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// Why a write stops before its vendor call.
+pub(super) enum Stop {
+    /// Refused.
+    Refused(Box<Problem>),
+    /// The lease was lost or the world has moved: begin again.
+    Again,
+    /// An earlier request with this key has a verdict.
+    Replay(Box<Verdict>),
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(Box::new(problem))
+    }
+}
+
+impl Gateway {
+    /// Waits for the lease of a record and takes it (contract 4.3).
+    pub(super) async fn lease(&self, system: &System, id: &RecordId, ask: &Ask) -> Result<Lease, Stop> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let acquired = self.store.acquire(system.name.as_str(), id.as_str(), lease_time(system)).await;
+            let running = match acquired.map_err(|error| store_away(&error))? {
+                Acquired::Lease(lease) => return Ok(lease),
+                Acquired::Held => None,
+                Acquired::Running(operation) => Some(operation),
+            };
+            self.wait_turn(system, id, ask, &mut pause, running.as_ref()).await?;
+        }
+    }
+
+    /// A queued write is refused at once; one that is just being sent is waited for, deadline permitting.
+    async fn wait_turn(
+        &self,
+        system: &System,
+        id: &RecordId,
+        ask: &Ask,
+        pause: &mut Duration,
+        running: Option<&OperationId>,
+    ) -> Result<(), Problem> {
+        self.refuse_while_running(system, id).await?;
+        if Instant::now() + *pause >= ask.deadline {
+            return Err(in_progress(system, running));
+        }
+        tokio::time::sleep(*pause).await;
+        *pause = (*pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+
+    /// 409 while a queued write of the record runs (contract 4.4).
+    pub(super) async fn refuse_while_running(&self, system: &System, id: &RecordId) -> Result<(), Problem> {
+        let pending =
+            self.store.pending(system.name.as_str(), id.as_str()).await.map_err(|error| store_away(&error))?;
+        pending.map_or(Ok(()), |operation| Err(in_progress(system, Some(&operation))))
+    }
+
+    /// Stores the intent. When this returns `Ok` the write must be sent and concluded.
+    pub(super) async fn begin(&self, system: &System, write: &Write, ask: &Ask, pending: &Pending) -> Result<(), Stop> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let intent = Intent {
+                operation: pending.operation.clone(),
+                request_id: ask.request_id.to_string(),
+                caller: ask.caller.to_string(),
+                system: system.name.as_str().to_owned(),
+                record: pending.id().map(|id| id.as_str().to_owned()),
+                action: pending.action,
+                precondition: write.precondition.as_ref().map(ToString::to_string),
+                paths: pending.paths(),
+                losses: pending.losses.clone(),
+                queued: pending.queued,
+                lease: pending.lease.clone(),
+                claim: claim(write, ask),
+                material: serde_json::to_string(pending).ok(),
+            };
+            match self.store.begin(intent).await.map_err(|error| store_away(&error))? {
+                Begun::Started => {
+                    self.meter.operations_running(system.index, 1);
+                    return Ok(());
+                }
+                Begun::LeaseLost => return Err(Stop::Again),
+                Begun::Running(operation) => return Err(in_progress(system, Some(&operation)).into()),
+                Begun::Key(state) => return Err(self.told_by_key(system, state)),
+                Begun::Held => match pending.id() {
+                    Some(id) => self.wait_turn(system, &id, ask, &mut pause, None).await?,
+                    None => return Err(in_progress(system, None).into()),
+                },
+            }
+        }
+    }
+
+    /// Looks an `Idempotency-Key` up: after authentication, before preconditions (http-rules 165).
+    pub(super) async fn replayed(&self, system: &System, write: &Write, ask: &Ask) -> Result<(), Stop> {
+        let Some(claim) = claim(write, ask) else { return Ok(()) };
+        let state = self.store.lookup(&claim).await.map_err(|error| store_away(&error))?;
+        state.map_or(Ok(()), |state| Err(self.told_by_key(system, state)))
+    }
+
+    fn told_by_key(&self, system: &System, state: KeyState) -> Stop {
+        match state {
+            KeyState::Running(operation) => in_progress(system, Some(&operation)).into(),
+            KeyState::Reused => {
+                let detail = "this Idempotency-Key came earlier with another method, path, If-Match or body";
+                ProblemName::IdempotencyKeyReused.with(detail).into()
+            }
+            KeyState::Verdict(text) | KeyState::Interim(text) => match serde_json::from_str(&text) {
+                Ok(verdict) => {
+                    self.meter.idempotent_replay();
+                    Stop::Replay(Box::new(verdict))
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a stored verdict cannot be read");
+                    ProblemName::InternalError.with("the stored answer to this Idempotency-Key cannot be read").into()
+                }
+            },
+        }
+    }
+}
+
+fn claim(write: &Write, ask: &Ask) -> Option<Claim> {
+    let key = write.idempotency.as_ref()?;
+    Some(Claim { caller: ask.caller.to_string(), key: key.key.clone(), fingerprint: key.fingerprint })
+}
+
+/// `operation-in-progress`.
+fn in_progress(system: &System, operation: Option<&OperationId>) -> Problem {
+    let detail = match operation {
+        Some(operation) => format!("operation {operation} is still running; repeat when it is settled"),
+        None => "another write of this record is being sent; repeat when it is done".to_owned(),
+    };
+    let mut problem = ProblemName::OperationInProgress.with(detail).system(system.name.as_str());
+    problem.operation = operation.cloned();
+    problem.retry_after(RUNNING_RETRY_AFTER)
+}
+
+/// No journal, no write: refused before the vendor is called.
+fn store_away(error: &StoreError) -> Problem {
+    tracing::warn!(%error, "the store does not answer; writes are refused");
+    let detail = "the gateway's store cannot be written just now, so no write is begun; nothing was sent to the vendor";
+    ProblemName::Overloaded.with(detail).retry_after(RUNNING_RETRY_AFTER)
+}

@@ -1,0 +1,335 @@
+//! The straight line every write goes: key, preconditions, intent, one vendor call, outcome; and what its caller is told
+//! when patience ends before the outcome is known.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::conclude::{accepted, outcome_unknown};
+use super::intent::Stop;
+use super::pending::{CallerTold, Pending, Wanted};
+use super::session::Session;
+use super::settle::{Seen, Settled, unchanged};
+use super::{Ask, Gateway, Guarantee, Record, System, Told, Verdict, Write, WriteKind};
+use crate::adapters::{Completion, Loss, Planned};
+use crate::metrics::DetectedBy;
+use crate::problem::{Problem, ProblemName};
+use crate::record::{Action, Effect, Fault, FaultKind, Invalid, OperationId, Precondition, RecordId};
+use crate::store::Lease;
+use crate::transport::{Reply, Transport as _};
+
+/// What a caller is told to wait when the vendor is busy with the record.
+pub(super) const BUSY_AFTER: Duration = Duration::from_secs(1);
+
+/// A last look in the caller's time may take this long beyond its patience.
+const LEAST_LOOK: Duration = Duration::from_millis(300);
+
+/// How a write ended for its caller.
+pub(super) enum Ended {
+    /// Nothing had to be sent.
+    Nothing(Verdict),
+    /// The vendor was called.
+    Verdict(Verdict),
+}
+
+/// One write on its way.
+pub(super) struct Context<'c> {
+    pub(super) gateway: &'c Arc<Gateway>,
+    pub(super) system: &'c Arc<System>,
+    pub(super) write: &'c Write,
+    pub(super) ask: &'c Ask,
+    pub(super) session: Session<'c>,
+    /// Tells the caller 202 before the vendor has answered (`Prefer: respond-async`).
+    teller: Cell<Option<oneshot::Sender<Result<Told, Problem>>>>,
+}
+
+/// Runs a write to its end and tells its caller, who may have gone.
+pub(super) async fn run(
+    gateway: &Arc<Gateway>,
+    system: &Arc<System>,
+    write: &Write,
+    ask: &Ask,
+    teller: oneshot::Sender<Result<Told, Problem>>,
+) {
+    let session = Session::new(&*system.stack, &ask.trace, ask.deadline);
+    let mut context = Context { gateway, system, write, ask, session, teller: Cell::new(Some(teller)) };
+    let told = context.told().await;
+    if let Some(teller) = context.teller.take() {
+        // A caller that hung up does not change what was done.
+        let _ = teller.send(told);
+    }
+}
+
+impl Context<'_> {
+    async fn told(&mut self) -> Result<Told, Problem> {
+        let ended = match self.gateway.replayed(self.system, self.write, self.ask).await {
+            Ok(()) => self.dispatch().await,
+            Err(stop) => Err(stop),
+        };
+        let (verdict, replayed) = match ended {
+            Ok(Ended::Nothing(verdict) | Ended::Verdict(verdict)) => (verdict, false),
+            Err(Stop::Replay(verdict)) => (*verdict, true),
+            Err(Stop::Refused(problem)) => match self.gateway.replayed(self.system, self.write, self.ask).await {
+                // While this request was being refused, the first one with its key came to a verdict.
+                Err(Stop::Replay(verdict)) => (*verdict, true),
+                _ => return Err(*problem),
+            },
+            Err(Stop::Again) => {
+                let detail = "the gateway was too slow and lost its turn to write the record; nothing was sent";
+                return Err(ProblemName::Overloaded.with(detail).retry_after(BUSY_AFTER));
+            }
+        };
+        Ok(self.gateway.tell(verdict, replayed).await)
+    }
+
+    async fn dispatch(&mut self) -> Result<Ended, Stop> {
+        match &self.write.kind {
+            WriteKind::Update { id, patch } => self.update(id, patch).await,
+            WriteKind::Delete { id } => self.delete(id).await,
+            WriteKind::Create { collection, fields } => self.create(collection, fields).await,
+        }
+    }
+
+    /// `guarantee-unavailable` where the vendor does not compare versions for this action.
+    pub(super) fn refuse_if_native_is_required(&self) -> Result<(), Problem> {
+        if !self.write.require_native {
+            return Ok(());
+        }
+        let detail = format!(
+            "{} does not compare versions on {}: the gateway compares under a lease (guarded), and a change made elsewhere \
+             within that window is not excluded",
+            self.system.name,
+            self.write.kind.action().as_str()
+        );
+        Err(ProblemName::GuaranteeUnavailable.with(detail).system(self.system.name.as_str()))
+    }
+
+    /// Values that cannot be sent.
+    pub(super) fn rejected(&self, errors: Vec<Invalid>) -> Problem {
+        let all: Vec<String> = errors.iter().map(|one| format!("{}: {}", one.pointer, one.detail)).collect();
+        ProblemName::Rejected.with(all.join("; ")).errors(errors).system(self.system.name.as_str())
+    }
+
+    /// The parts of a pending write that are the same for every kind.
+    pub(super) fn new_pending(
+        &self,
+        action: Action,
+        id: Option<&RecordId>,
+        guarantee: Guarantee,
+        losses: &[Loss],
+    ) -> Pending {
+        Pending {
+            operation: OperationId::new(),
+            system: self.system.name.as_str().to_owned(),
+            record: id.map(|id| (id.collection().to_owned(), id.key().to_owned())),
+            action,
+            guarantee,
+            wanted: Wanted::Gone,
+            before: None,
+            after: None,
+            resend: None,
+            losses: losses.iter().map(|loss| loss.name.to_owned()).collect(),
+            queued: self.write.prefer.respond_async,
+            begun_ms: jiff::Timestamp::now().as_millisecond(),
+            calls: Vec::new(),
+            lease: None,
+            any_state: matches!(self.write.precondition, Some(Precondition::Exists) | None),
+            told: CallerTold::Nothing,
+        }
+    }
+
+    /// Gives a lease back that was not used.
+    pub(super) async fn release(&self, lease: Lease) {
+        // An expired lease frees the record as well.
+        let _ = self.gateway.store.release(lease).await;
+    }
+
+    /// Sends the one vendor call of a stored intent, settles its outcome if that can be done in the caller's time, and
+    /// hands it to the settler if not.
+    pub(super) async fn carry(&mut self, planned: Planned, mut pending: Pending) -> Verdict {
+        if self.write.prefer.respond_async && self.write.prefer.wait.is_none() {
+            self.tell_accepted(&mut pending).await;
+        }
+        self.session.patience(self.sending_deadline());
+        let queued = planned.completion == Completion::Queued;
+        let answer = {
+            let sending = self.session.send(planned.call);
+            match self.write.prefer.wait.filter(|_| self.write.prefer.respond_async) {
+                Some(wait) => self.tell_after(wait, sending, &mut pending).await,
+                None => sending.await,
+            }
+        };
+        let settled = match answer {
+            Ok(reply) => self.answered(&mut pending, &reply, queued).await,
+            Err(fault) => self.failed(&pending, &fault).await,
+        };
+        pending.calls.extend(self.session.take_calls());
+        match settled {
+            Some(settled) => self.conclude(pending, settled).await,
+            None => self.hand_over(pending, queued).await,
+        }
+    }
+
+    /// Part of the deadline is kept for finding out what became of a write: a quarter of what is left, at most 5 s.
+    fn sending_deadline(&self) -> Instant {
+        let left = self.ask.deadline.saturating_duration_since(Instant::now());
+        self.ask.deadline - (left / 4).min(Duration::from_secs(5))
+    }
+
+    /// How long the caller wants to wait for a write that goes on.
+    fn patience(&self, queued: bool) -> Instant {
+        match self.write.prefer.wait {
+            Some(wait) => (Instant::now() + wait).min(self.ask.deadline),
+            None if queued || self.write.prefer.respond_async => Instant::now(),
+            None => self.ask.deadline,
+        }
+    }
+
+    /// The vendor said yes.
+    async fn answered(&mut self, pending: &mut Pending, reply: &Reply, queued: bool) -> Option<Settled> {
+        if let Wanted::Made { collection, .. } = &pending.wanted {
+            return match self.system.adapter.created(collection, reply) {
+                Ok(created) => {
+                    Some(Settled::Applied(Seen { stored: created.stored, made: Some(created.id), ..Seen::default() }))
+                }
+                Err(_) => self.follow(pending, self.ask.deadline).await,
+            };
+        }
+        if !queued {
+            return Some(Settled::Applied(Seen::default()));
+        }
+        let until = self.patience(queued);
+        if until <= Instant::now() { None } else { self.follow(pending, until).await }
+    }
+
+    /// The vendor said no, or nothing.
+    async fn failed(&mut self, pending: &Pending, fault: &Fault) -> Option<Settled> {
+        let creates = matches!(pending.wanted, Wanted::Made { .. });
+        match (fault.kind, fault.effect) {
+            (FaultKind::Conflict | FaultKind::Ambiguous, _) if !creates => {
+                let told = self.gateway.tell_apart(self.system, &self.session, pending, fault, self.ask.deadline).await;
+                if told.is_none() && fault.kind == FaultKind::Conflict {
+                    let stale = self.gateway.failed_precondition(self.system, None, DetectedBy::Vendor);
+                    return Some(Settled::NotApplied(Box::new(stale)));
+                }
+                told
+            }
+            (_, Effect::None) => Some(Settled::NotApplied(Box::new(match pending.id() {
+                Some(id) => super::read::missing_or(self.system, &id, fault),
+                None => self.system.problem(fault),
+            }))),
+            (_, Effect::Unknown) => self.follow(pending, self.ask.deadline).await,
+        }
+    }
+
+    async fn follow(&self, pending: &Pending, until: Instant) -> Option<Settled> {
+        self.gateway.follow(self.system, &self.session, pending, until, LEAST_LOOK).await
+    }
+
+    /// The end, in the caller's time: with the record where the caller asked for it or the vendor warns.
+    async fn conclude(&mut self, mut pending: Pending, settled: Settled) -> Verdict {
+        let (settled, shown) = match settled {
+            Settled::Applied(seen) => self.read_back(&pending, seen).await,
+            other => (other, None),
+        };
+        pending.calls.extend(self.session.take_calls());
+        let mut verdict = self.gateway.conclude(self.system, &mut pending, settled, shown).await;
+        if let Verdict::Written(written) = &mut verdict {
+            let mut applied = Vec::new();
+            if self.write.prefer.representation && matches!(written.done, super::Done::Shown(_)) {
+                applied.push("return=representation".to_owned());
+            }
+            if let Some(wait) = self.write.prefer.wait.filter(|_| pending.queued) {
+                applied.push(format!("wait={}", wait.as_secs()));
+            }
+            written.preference_applied = (!applied.is_empty()).then(|| applied.join(", "));
+        }
+        verdict
+    }
+
+    /// Reads the record again where an answer needs it: `return=representation`, a create, a loss to be named.
+    async fn read_back(&mut self, pending: &Pending, mut seen: Seen) -> (Settled, Option<Record>) {
+        let id = seen.made.clone().or_else(|| pending.id());
+        let created = seen.made.is_some();
+        let needed = created || self.write.prefer.representation || !pending.losses.is_empty();
+        let Some(id) = id.filter(|_| needed && !matches!(pending.wanted, Wanted::Gone)) else {
+            return (Settled::Applied(seen), None);
+        };
+        if seen.stored.is_none() {
+            seen.stored = super::read::look(self.system, &self.session, &id, self.ask.deadline).await.ok().flatten();
+        }
+        let Some(stored) = &seen.stored else {
+            let blank = created.then(|| self.system.as_sent(&id, pending));
+            return (Settled::Applied(seen), blank);
+        };
+        let wanted = pending.differences();
+        let still_old = unchanged(&wanted, &stored.fields.to_map());
+        let version_stands = Some(self.system.tag(&id, &stored.version()).to_string()) == pending.before;
+        if !wanted.is_empty() && still_old.len() == wanted.len() && version_stands {
+            let errors = still_old.into_iter().map(|one| Invalid::at(one.pointer, one.detail)).collect();
+            return (Settled::NotApplied(Box::new(self.rejected(errors))), None);
+        }
+        let record = self.system.show(&id, stored, None);
+        if pending.before.is_some() && seen.warnings.is_empty() && wanted.iter().any(|one| one.before.is_some()) {
+            seen.warnings = still_old;
+        }
+        (Settled::Applied(seen), Some(record))
+    }
+
+    /// The outcome is not known in the caller's time: the settler goes on, and the caller is told what is true now.
+    async fn hand_over(&mut self, mut pending: Pending, queued: bool) -> Verdict {
+        let verdict = if queued || self.write.prefer.respond_async {
+            pending.told = CallerTold::Accepted;
+            let asked = self.write.prefer.respond_async.then(|| "respond-async".to_owned());
+            Verdict::Written(super::Written { preference_applied: asked, ..accepted(&pending) })
+        } else {
+            let problem = outcome_unknown(self.system, &pending, None);
+            Verdict::Problem(Box::new(problem))
+        };
+        self.remember_for_the_key(&pending, &verdict).await;
+        self.gateway.hand_to_settler(pending);
+        verdict
+    }
+
+    /// Waits for the vendor's answer, and tells the caller 202 on the way when `wait` is over.
+    async fn tell_after(
+        &self,
+        wait: Duration,
+        sending: impl Future<Output = Result<Reply, Fault>>,
+        pending: &mut Pending,
+    ) -> Result<Reply, Fault> {
+        tokio::pin!(sending);
+        if let Ok(answer) = tokio::time::timeout(wait, &mut sending).await {
+            return answer;
+        }
+        self.tell_accepted(pending).await;
+        sending.await
+    }
+
+    /// 202 before the vendor has answered, because the caller asked for it.
+    async fn tell_accepted(&self, pending: &mut Pending) {
+        pending.told = CallerTold::Accepted;
+        let verdict = Verdict::Written(super::Written {
+            preference_applied: Some("respond-async".to_owned()),
+            ..accepted(pending)
+        });
+        self.remember_for_the_key(pending, &verdict).await;
+        let told = self.gateway.tell(verdict, false).await;
+        if let Some(teller) = self.teller.take() {
+            let _ = teller.send(Ok(told));
+        }
+    }
+
+    async fn remember_for_the_key(&self, pending: &Pending, verdict: &Verdict) {
+        if self.write.idempotency.is_none() {
+            return;
+        }
+        let text = serde_json::to_string(verdict).unwrap_or_default();
+        if let Err(error) = self.gateway.store.interim(&pending.operation, text).await {
+            tracing::warn!(%error, operation = %pending.operation, "an interim answer could not be stored");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! A write whose outcome is not known yet, as data: what a crash leaves behind is exactly what the settler needs.
+
+use std::time::Duration;
+
+use actix_web::http::Method;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Guarantee;
+use crate::adapters::{Completion, Planned};
+use crate::record::{Action, CallMade, Difference, OperationId, RecordId, Warning, WarningCode};
+use crate::store::Lease;
+use crate::transport::{Call, CallName};
+
+/// A write that was begun, with all that is needed to find out what became of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Pending {
+    /// The operation that remembers it.
+    pub operation: OperationId,
+    /// The configured system.
+    pub system: String,
+    /// Collection and key of the record; a create has none yet.
+    pub record: Option<(String, String)>,
+    /// What it does.
+    pub action: Action,
+    /// How others are excluded.
+    pub guarantee: Guarantee,
+    /// What the record looks like if it was done.
+    pub wanted: Wanted,
+    /// The tag before.
+    pub before: Option<String>,
+    /// The tag afterwards, where it can be foretold.
+    pub after: Option<String>,
+    /// The very call, if sending it again is harmless because it is bound to `before`.
+    pub resend: Option<SavedCall>,
+    /// The losses that were accepted.
+    pub losses: Vec<String>,
+    /// Whether callers see it as running: reads name it, other writes are 409.
+    pub queued: bool,
+    /// Whether the caller asked for any state (`If-Match: *`): a conflict is then no verdict on the request.
+    pub any_state: bool,
+    /// When it was begun, in milliseconds since 1970: the start of `completion_timeout`.
+    pub begun_ms: i64,
+    /// The calls made for it by this process.
+    #[serde(skip)]
+    pub calls: Vec<CallMade>,
+    /// The lease it holds in this process.
+    #[serde(skip)]
+    pub lease: Option<Lease>,
+    /// What its caller knows.
+    #[serde(skip)]
+    pub told: CallerTold,
+}
+
+/// What the caller of a write that goes on has been told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum CallerTold {
+    /// Nothing yet.
+    #[default]
+    Nothing,
+    /// 202: that answer is what its key replays.
+    Accepted,
+    /// `outcome-unknown`; counted in `writes_unknown` until it is settled.
+    Unknown,
+}
+
+/// What the record looks like if the write was done.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Wanted {
+    /// It shows these values.
+    Values(Vec<SavedDifference>),
+    /// It is gone.
+    Gone,
+    /// A record with all these values is in the collection.
+    Made {
+        /// The canonical collection.
+        collection: String,
+        /// The values.
+        fields: Map<String, Value>,
+    },
+}
+
+/// A [`Difference`] in a form that can be stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SavedDifference {
+    path: Vec<String>,
+    pointer: String,
+    before: Option<Value>,
+    wanted: Option<Value>,
+}
+
+impl From<&Difference> for SavedDifference {
+    fn from(difference: &Difference) -> Self {
+        Self {
+            path: difference.path.clone(),
+            pointer: difference.pointer.clone(),
+            before: difference.before.clone(),
+            wanted: difference.wanted.clone(),
+        }
+    }
+}
+
+impl SavedDifference {
+    fn restore(&self) -> Difference {
+        Difference {
+            pointer: self.pointer.clone(),
+            member: self.path.first().cloned().unwrap_or_default(),
+            path: self.path.clone(),
+            before: self.before.clone(),
+            wanted: self.wanted.clone(),
+        }
+    }
+}
+
+/// A [`Call`] in a form that can be stored. It holds no secret: signing comes later.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SavedCall {
+    method: String,
+    path: String,
+    headers: Vec<(String, String)>,
+    body: Option<String>,
+}
+
+impl SavedCall {
+    /// Keeps a call that is text throughout; others cannot be sent again.
+    pub(super) fn of(call: &Call) -> Option<Self> {
+        let headers =
+            call.headers.iter().map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+        let body = match &call.body {
+            Some(bytes) => Some(std::str::from_utf8(bytes).ok()?.to_owned()),
+            None => None,
+        };
+        Some(Self {
+            method: call.method.to_string(),
+            path: call.path.clone(),
+            headers: headers.collect::<Option<_>>()?,
+            body,
+        })
+    }
+
+    /// The call again.
+    pub(super) fn restore(&self) -> Option<Call> {
+        let mut call = Call::new(CallName::Update, Method::from_bytes(self.method.as_bytes()).ok()?, self.path.clone());
+        for (name, value) in &self.headers {
+            call.headers.push((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?));
+        }
+        call.body = self.body.clone().map(Bytes::from);
+        Some(call)
+    }
+}
+
+impl Pending {
+    /// The record's id, where it is known.
+    pub(super) fn id(&self) -> Option<RecordId> {
+        self.record.as_ref().map(|(collection, key)| RecordId::new(collection, key))
+    }
+
+    /// The wanted values, for an update.
+    pub(super) fn differences(&self) -> Vec<Difference> {
+        match &self.wanted {
+            Wanted::Values(saved) => saved.iter().map(SavedDifference::restore).collect(),
+            Wanted::Gone | Wanted::Made { .. } => Vec::new(),
+        }
+    }
+
+    /// The paths that change, for the ledger: never a value.
+    pub(super) fn paths(&self) -> Vec<String> {
+        match &self.wanted {
+            Wanted::Values(saved) => saved.iter().map(|one| one.pointer.clone()).collect(),
+            Wanted::Gone => Vec::new(),
+            Wanted::Made { fields, .. } => {
+                fields.keys().map(|name| Difference::of_member(name, None).pointer).collect()
+            }
+        }
+    }
+
+    /// A warning for each accepted loss.
+    pub(super) fn loss_warnings(&self) -> Vec<Warning> {
+        let warning = |name: &String| Warning {
+            code: WarningCode::Loss,
+            pointer: String::new(),
+            detail: format!("{name}: the vendor is documented to destroy these with such a write"),
+        };
+        self.losses.iter().map(warning).collect()
+    }
+
+    /// How long it has been going on.
+    pub(super) fn age(&self) -> Duration {
+        let now = jiff::Timestamp::now().as_millisecond();
+        Duration::from_millis(now.saturating_sub(self.begun_ms).try_into().unwrap_or(0))
+    }
+
+    /// Keeps the planned call where sending it again is harmless by its binding to a version.
+    pub(super) fn resendable(planned: &Planned, guarantee: Guarantee) -> Option<SavedCall> {
+        let bound = planned.repeatable && guarantee == Guarantee::Native && planned.completion == Completion::Now;
+        bound.then(|| SavedCall::of(&planned.call)).flatten()
+    }
+}

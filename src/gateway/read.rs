@@ -1,0 +1,91 @@
+//! Reading one record, and a page of them.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::session::Session;
+use super::{Ask, Gateway, Record, RecordPage, System, cursor};
+use crate::adapters::Item;
+use crate::problem::{Problem, ProblemName};
+use crate::record::{Fault, FaultKind, RecordId, Stored};
+
+impl Gateway {
+    /// GET of one record.
+    ///
+    /// # Errors
+    /// The problem to answer.
+    pub async fn read(&self, system: &Arc<System>, id: &RecordId, ask: &Ask) -> Result<Record, Problem> {
+        let session = Session::new(&*system.stack, &ask.trace, ask.deadline);
+        let stored = system.adapter.read(&session, id).await.map_err(|fault| missing_or(system, id, &fault))?;
+        // A store that is away must not stop reads; the pointer to a running write is then left out.
+        let pending = self.store.pending(system.name.as_str(), id.as_str()).await.unwrap_or_default();
+        Ok(system.show(id, &stored, pending.as_ref()))
+    }
+
+    /// GET of a page. `limit` is 1..1000.
+    ///
+    /// # Errors
+    /// The problem to answer.
+    pub async fn list(
+        &self,
+        system: &Arc<System>,
+        collection: &str,
+        limit: usize,
+        cursor: Option<&str>,
+        ask: &Ask,
+    ) -> Result<RecordPage, Problem> {
+        let name = system.name.as_str();
+        let from = match cursor {
+            None => None,
+            Some(text) => Some(cursor::open(name, collection, limit, text).ok_or_else(foreign_cursor)?),
+        };
+        let session = Session::new(&*system.stack, &ask.trace, ask.deadline);
+        let page = system.adapter.list(&session, collection, limit, from.as_deref()).await.map_err(|fault| {
+            if fault.kind == FaultKind::Rejected && from.is_some() { foreign_cursor() } else { system.problem(&fault) }
+        })?;
+        Ok(RecordPage {
+            items: page.items.iter().map(|item| show_item(system, item)).collect(),
+            next: page.next.map(|vendor| cursor::seal(name, collection, limit, vendor)),
+        })
+    }
+}
+
+fn show_item(system: &System, item: &Item) -> Record {
+    let mut record = system.show(&item.id, &item.stored, None);
+    record.partial = item.partial;
+    if item.partial {
+        record.etag = None;
+    }
+    record
+}
+
+fn foreign_cursor() -> Problem {
+    let detail = "the cursor is not one that this very query (system, collection and limit) gave; \
+                  take `next` of the page before, unchanged, or begin again without a cursor";
+    ProblemName::MalformedRequest.with(detail)
+}
+
+/// A fault of a read, naming the record where it is not there.
+pub(super) fn missing_or(system: &System, id: &RecordId, fault: &Fault) -> Problem {
+    let mut problem = system.problem(fault);
+    if fault.kind == FaultKind::NotFound {
+        problem.detail = format!("{} has no record {id}, or the gateway's account may not see it", system.name);
+    }
+    problem
+}
+
+/// Reads a record for the gateway's own use, within a time of its own.
+pub(super) async fn look(
+    system: &System,
+    session: &Session<'_>,
+    id: &RecordId,
+    until: Instant,
+) -> Result<Option<Stored>, Fault> {
+    session.patience(until);
+    match system.adapter.read(session, id).await {
+        Ok(stored) => Ok(Some(stored)),
+        Err(fault) if fault.kind == FaultKind::NotFound => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}

@@ -1,0 +1,54 @@
+//! The transport that one piece of work lends to an adapter: it knows the caller's patience and trace, and remembers what
+//! was called for the ledger.
+
+use std::cell::{Cell, RefCell};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::record::{CallMade, Fault};
+use crate::transport::trace::TraceContext;
+use crate::transport::{Call, Reply, Transport};
+
+/// A lent transport for one request or one look of the settler.
+pub(super) struct Session<'s> {
+    inner: &'s dyn Transport,
+    trace: &'s TraceContext,
+    deadline: Cell<Instant>,
+    calls: RefCell<Vec<CallMade>>,
+}
+
+impl<'s> Session<'s> {
+    /// Lends `inner` until `deadline`.
+    pub(super) fn new(inner: &'s dyn Transport, trace: &'s TraceContext, deadline: Instant) -> Self {
+        Self { inner, trace, deadline: Cell::new(deadline), calls: RefCell::new(Vec::new()) }
+    }
+
+    /// Until when the calls that follow may take.
+    pub(super) fn patience(&self, deadline: Instant) {
+        self.deadline.set(deadline);
+    }
+
+    /// The calls made so far, taken out.
+    pub(super) fn take_calls(&self) -> Vec<CallMade> {
+        self.calls.take()
+    }
+}
+
+#[async_trait(?Send)]
+impl Transport for Session<'_> {
+    async fn send(&self, mut call: Call) -> Result<Reply, Fault> {
+        call.deadline = Some(self.deadline.get());
+        call.trace = self.trace.headers_for_call();
+        let name = call.name.as_str().to_owned();
+        let begun = Instant::now();
+        let result = self.inner.send(call).await;
+        let status = match &result {
+            Ok(reply) => Some(reply.status),
+            Err(fault) => fault.status,
+        };
+        let ms = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
+        self.calls.borrow_mut().push(CallMade { call: name, status, ms });
+        result
+    }
+}

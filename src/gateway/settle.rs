@@ -1,0 +1,265 @@
+//! Finding out what became of a write (contract 5.3): the same steps while the caller waits, later in the background, and
+//! after a crash.
+//!
+//! A read that shows the old state does not prove that a write whose answer was lost will not still land. So a write bound
+//! to a version is sent again (at most one of the two can win), and every other write is only looked for.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::pending::{Pending, Wanted};
+use super::read::look;
+use super::session::Session;
+use super::{Gateway, System};
+use crate::metrics::DetectedBy;
+use crate::problem::{Problem, ProblemName};
+use crate::record::{
+    Difference, Effect, EntityTag, Fault, FaultKind, Observed, RecordId, Stored, Version, Warning, WarningCode, holds,
+};
+use crate::transport::Transport as _;
+
+/// The longest pause between two looks.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What is known for good about a write.
+#[derive(Debug)]
+pub(super) enum Settled {
+    /// It was done.
+    Applied(Seen),
+    /// It was certainly not done, and will not be.
+    NotApplied(Box<Problem>),
+    /// Nobody will ever know: the watching is over, or somebody wrote after it.
+    Unknown(Option<Observed>),
+}
+
+impl Settled {
+    /// The word for a log line.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Applied(_) => "applied",
+            Self::NotApplied(_) => "not-applied",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
+/// The record as it was seen when the write was found done.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// As read; `None` when the vendor's answer was enough, or the record is gone.
+    pub stored: Option<Stored>,
+    /// The record a create made.
+    pub made: Option<RecordId>,
+    /// What did not take effect.
+    pub warnings: Vec<Warning>,
+}
+
+impl Gateway {
+    /// Looks again and again, with growing pauses, until the outcome is known or `until` has come. There is at least one
+    /// look, which may take `least` even if `until` is over.
+    pub(super) async fn follow(
+        &self,
+        system: &System,
+        session: &Session<'_>,
+        pending: &Pending,
+        until: Instant,
+        least: Duration,
+    ) -> Option<Settled> {
+        let mut pause = system.policy.completion_poll;
+        let mut partly_before = None;
+        if pending.resend.is_none() && pending.queued {
+            // The vendor has only just taken it on.
+            tokio::time::sleep_until((Instant::now() + pause).min(until)).await;
+        }
+        loop {
+            let patience = (Instant::now() + system.policy.timeout).min(until.max(Instant::now() + least));
+            let settled = match &pending.resend {
+                Some(saved) => self.send_again(system, session, pending, saved.restore(), patience).await,
+                None => self.look_for(system, session, pending, patience, &mut partly_before).await,
+            };
+            if settled.is_some() {
+                return settled;
+            }
+            if Instant::now() + pause >= until {
+                return None;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            if let Some(lease) = &pending.lease {
+                // Losing the lease changes nothing about what was sent; it only lets others write.
+                let _ = self.store.renew(lease, lease_time(system)).await;
+            }
+        }
+    }
+
+    /// One look for the effect of a write that must not be sent again.
+    async fn look_for(
+        &self,
+        system: &System,
+        session: &Session<'_>,
+        pending: &Pending,
+        patience: Instant,
+        partly_before: &mut Option<Version>,
+    ) -> Option<Settled> {
+        if let Wanted::Made { collection, fields } = &pending.wanted {
+            session.patience(patience);
+            let found = system.adapter.find_created(session, collection, fields).await.ok().flatten()?;
+            return Some(Settled::Applied(Seen { made: Some(found), ..Seen::default() }));
+        }
+        let seen = look(system, session, &pending.id()?, patience).await.ok()?;
+        match (&pending.wanted, seen) {
+            (Wanted::Gone, None) => Some(Settled::Applied(Seen::default())),
+            (Wanted::Values(_), Some(stored)) => {
+                let wanted = pending.differences();
+                let observed = stored.fields.to_map();
+                if holds(&wanted, &observed) {
+                    return Some(Settled::Applied(Seen { stored: Some(stored), ..Seen::default() }));
+                }
+                // Part of it took effect. When two looks in a row show the same, the rest will not come.
+                let version = stored.version();
+                let warnings = unchanged(&wanted, &observed);
+                let partly = warnings.len() < wanted.len() && warnings.len() == missing(&wanted, &observed);
+                if partly && partly_before.as_ref() == Some(&version) {
+                    return Some(Settled::Applied(Seen { stored: Some(stored), warnings, ..Seen::default() }));
+                }
+                *partly_before = partly.then_some(version);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Sends a version-bound write again and reads what the vendor makes of it.
+    async fn send_again(
+        &self,
+        system: &System,
+        session: &Session<'_>,
+        pending: &Pending,
+        call: Option<crate::transport::Call>,
+        patience: Instant,
+    ) -> Option<Settled> {
+        session.patience(patience);
+        let Err(fault) = session.send(call?).await else { return Some(Settled::Applied(Seen::default())) };
+        match fault.kind {
+            FaultKind::Conflict | FaultKind::Ambiguous | FaultKind::NotFound | FaultKind::Rejected => {
+                let stored = look(system, session, &pending.id()?, patience).await.ok()?;
+                self.compare(system, pending, stored)
+            }
+            // Still no verdict.
+            _ => None,
+        }
+    }
+
+    /// What a refused repeat means, given what the record shows now.
+    fn compare(&self, system: &System, pending: &Pending, stored: Option<Stored>) -> Option<Settled> {
+        // Whether it was changed first and then deleted, nobody can tell.
+        let Some(stored) = stored else { return Some(Settled::Unknown(Some(Observed::Other))) };
+        let now = system.tag(&pending.id()?, &stored.version()).to_string();
+        if Some(&now) == pending.before.as_ref() {
+            // Refused although nothing changed: the first one may still be under way.
+            return None;
+        }
+        let shown = holds(&pending.differences(), &stored.fields.to_map());
+        if system.adapter.profile().version_counts_up {
+            // Exactly one write makes the version after `before`: ours if its values are there, else somebody else's.
+            let next = Some(&now) == pending.after.as_ref();
+            return Some(match (next, shown) {
+                (true, true) => Settled::Applied(Seen { stored: Some(stored), ..Seen::default() }),
+                (true, false) => {
+                    Settled::NotApplied(Box::new(self.stale(system, pending, &stored, DetectedBy::Vendor)))
+                }
+                (false, _) => Settled::Unknown(Some(Observed::Other)),
+            });
+        }
+        Some(if shown {
+            Settled::Applied(Seen { stored: Some(stored), ..Seen::default() })
+        } else {
+            Settled::Unknown(Some(Observed::Other))
+        })
+    }
+
+    /// `precondition-failed` with what is known of the record now.
+    pub(super) fn stale(&self, system: &System, pending: &Pending, now: &Stored, detected_by: DetectedBy) -> Problem {
+        let tag = pending.id().map(|id| system.tag(&id, &now.version()));
+        self.failed_precondition(system, tag.as_ref(), detected_by)
+    }
+
+    /// `precondition-failed`, counted.
+    pub(super) fn failed_precondition(
+        &self,
+        system: &System,
+        current: Option<&EntityTag>,
+        detected_by: DetectedBy,
+    ) -> Problem {
+        self.meter.precondition_failure(system.index, detected_by);
+        let detail = "the record's tag is another one than the request asks for: it was changed meanwhile; \
+                      read it again and decide anew";
+        let mut problem = ProblemName::PreconditionFailed.with(detail).system(system.name.as_str());
+        problem.current_etag = current.map(ToString::to_string);
+        problem
+    }
+
+    /// What a vendor's finished but ambiguous refusal of a write means (Pretectum's 400, Matrix42's 500): only reading again
+    /// tells. `None` = the reading failed.
+    pub(super) async fn tell_apart(
+        &self,
+        system: &System,
+        session: &Session<'_>,
+        pending: &Pending,
+        fault: &Fault,
+        patience: Instant,
+    ) -> Option<Settled> {
+        let id = pending.id()?;
+        let Some(stored) = look(system, session, &id, patience).await.ok()? else {
+            return Some(match pending.wanted {
+                Wanted::Gone => Settled::Applied(Seen::default()),
+                _ => Settled::NotApplied(Box::new(super::read::missing_or(
+                    system,
+                    &id,
+                    &Fault::new(FaultKind::NotFound),
+                ))),
+            });
+        };
+        let now = system.tag(&id, &stored.version()).to_string();
+        if matches!(pending.wanted, Wanted::Gone) || Some(&now) == pending.before.as_ref() {
+            return Some(Settled::NotApplied(Box::new(refused_as_it_is(system, fault))));
+        }
+        let wanted = pending.differences();
+        let observed = stored.fields.to_map();
+        let none_shown = wanted.iter().all(|one| !one.holds_in(&observed));
+        if fault.effect == Effect::None || fault.kind == FaultKind::Conflict || none_shown {
+            return Some(Settled::NotApplied(Box::new(self.stale(system, pending, &stored, DetectedBy::Vendor))));
+        }
+        // The vendor may have committed and failed afterwards, or another writer wanted the same.
+        Some(Settled::Unknown(Some(Observed::Other)))
+    }
+}
+
+/// The vendor refused a write although the record is as the caller knows it: its values were wrong, or the vendor failed.
+fn refused_as_it_is(system: &System, fault: &Fault) -> Problem {
+    let client_error = fault.status.is_some_and(|status| (400..500).contains(&status));
+    let kind = if client_error { FaultKind::Rejected } else { FaultKind::VendorError };
+    system.problem(&Fault { kind, ..fault.clone() })
+}
+
+/// A warning for each wanted value that still shows the old one.
+pub(super) fn unchanged(wanted: &[Difference], observed: &serde_json::Map<String, serde_json::Value>) -> Vec<Warning> {
+    let still = wanted.iter().filter(|one| !one.holds_in(observed) && one.unchanged_in(observed));
+    still
+        .map(|one| Warning {
+            code: WarningCode::NotApplied,
+            pointer: one.pointer.clone(),
+            detail: "the vendor answered success and still shows the old value".to_owned(),
+        })
+        .collect()
+}
+
+fn missing(wanted: &[Difference], observed: &serde_json::Map<String, serde_json::Value>) -> usize {
+    wanted.iter().filter(|one| !one.holds_in(observed)).count()
+}
+
+/// How long a lease lasts without being renewed: longer than one vendor call and its verification.
+pub(super) fn lease_time(system: &System) -> Duration {
+    (system.policy.timeout * 2 + Duration::from_secs(5)).max(Duration::from_secs(30))
+}

@@ -1,0 +1,134 @@
+//! The settler goes on with writes whose callers have been answered, and with those that a crash left behind.
+//!
+//! It runs on a thread of its own choosing (the one that [`Settler::run`] is awaited on), so that a worker that stops takes
+//! no write with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::pending::{CallerTold, Pending};
+use super::read::look;
+use super::session::Session;
+use super::settle::{Seen, Settled};
+use super::{Gateway, Record, System};
+use crate::record::Observed;
+use crate::transport::trace::TraceContext;
+
+/// How often the store is asked for operations whose owner has died.
+const ADOPT_EVERY: Duration = Duration::from_secs(5);
+/// A look made because time is up still gets this long.
+const LAST_LOOK: Duration = Duration::from_secs(10);
+
+/// Where a write is handed over.
+#[derive(Clone)]
+pub(super) struct Settler {
+    sender: mpsc::UnboundedSender<Pending>,
+}
+
+/// The other end: what is to be settled.
+pub struct Unsettled {
+    receiver: mpsc::UnboundedReceiver<Pending>,
+}
+
+impl Settler {
+    pub(super) fn new() -> (Self, Unsettled) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self { sender }, Unsettled { receiver })
+    }
+
+    /// Takes a write over. If nobody settles any more (the process ends), the store still has it.
+    pub(super) fn take(&self, pending: Pending) {
+        let _ = self.sender.send(pending);
+    }
+}
+
+impl Gateway {
+    /// Settles what is handed over and adopts what dead owners have left, until the gateway is dropped. Await this on the
+    /// main thread, inside a `LocalSet` or an actix system.
+    pub async fn settle(self: &Arc<Self>, unsettled: Unsettled) {
+        let weak = Arc::downgrade(self);
+        let mut receiver = unsettled.receiver;
+        let mut adopt = tokio::time::interval(ADOPT_EVERY);
+        loop {
+            tokio::select! {
+                taken = receiver.recv() => match (taken, weak.upgrade()) {
+                    (Some(pending), Some(gateway)) => { actix_web::rt::spawn(settle_one(gateway, pending)); }
+                    _ => return,
+                },
+                _ = adopt.tick() => match weak.upgrade() {
+                    Some(gateway) => gateway.adopt().await,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Takes over the operations of dead owners.
+    async fn adopt(self: &Arc<Self>) {
+        let left = match self.store.adopt().await {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::warn!(%error, "operations of dead owners cannot be taken over yet");
+                return;
+            }
+        };
+        for one in left {
+            let Some(pending) = one.material.as_deref().and_then(|text| serde_json::from_str::<Pending>(text).ok())
+            else {
+                tracing::error!(operation = %one.operation, "an operation without the means to settle it ends unknown");
+                self.give_up(&one.operation).await;
+                continue;
+            };
+            tracing::info!(operation = %one.operation, system = %pending.system, "settling an operation of a former process");
+            if let Some(system) = self.system(&pending.system) {
+                self.meter.operations_running(system.index, 1);
+            }
+            let told = if pending.queued { CallerTold::Accepted } else { CallerTold::Unknown };
+            self.hand_to_settler(Pending { told, ..pending });
+        }
+    }
+}
+
+async fn settle_one(gateway: Arc<Gateway>, mut pending: Pending) {
+    let Some(system) = gateway.system(&pending.system).cloned() else {
+        tracing::warn!(operation = %pending.operation, system = %pending.system, "the system is not configured any more");
+        gateway.give_up(&pending.operation).await;
+        return;
+    };
+    let settled = settle(&gateway, &system, &mut pending).await;
+    tracing::info!(operation = %pending.operation, system = %system.name, state = settled.word(), "settled");
+    let shown = show_created(&system, &pending, &settled).await;
+    gateway.conclude(&system, &mut pending, settled, shown).await;
+}
+
+/// Follows a write until its `completion_timeout`, and then looks once more to say what is there.
+async fn settle(gateway: &Gateway, system: &System, pending: &mut Pending) -> Settled {
+    let trace = TraceContext::continue_from(&[], &[]);
+    let until = Instant::now() + system.policy.completion_timeout.saturating_sub(pending.age());
+    let session = Session::new(&*system.stack, &trace, until);
+    let settled = match gateway.follow(system, &session, pending, until, LAST_LOOK).await {
+        Some(settled) => settled,
+        None => Settled::Unknown(last_look(system, &session, pending).await),
+    };
+    pending.calls.extend(session.take_calls());
+    settled
+}
+
+/// The record that a create was found to have made: what its key replays.
+async fn show_created(system: &System, pending: &Pending, settled: &Settled) -> Option<Record> {
+    let Settled::Applied(Seen { made: Some(id), .. }) = settled else { return None };
+    let trace = TraceContext::continue_from(&[], &[]);
+    let session = Session::new(&*system.stack, &trace, Instant::now());
+    let stored = look(system, &session, id, Instant::now() + LAST_LOOK).await.ok().flatten();
+    Some(stored.map_or_else(|| system.as_sent(id, pending), |stored| system.show(id, &stored, None)))
+}
+
+async fn last_look(system: &System, session: &Session<'_>, pending: &Pending) -> Option<Observed> {
+    let id = pending.id()?;
+    let stored = look(system, session, &id, Instant::now() + LAST_LOOK).await.ok()?;
+    let now = stored.map(|stored| system.tag(&id, &stored.version()).to_string());
+    Some(if now == pending.before { Observed::Unchanged } else { Observed::Other })
+}

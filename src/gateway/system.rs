@@ -1,0 +1,163 @@
+//! One configured system: what its vendor says, how it is reached, and how this installation wants it used.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Record;
+use super::pending::{Pending, Wanted};
+use crate::adapters::{Adapter, Loss};
+use crate::metrics::SystemIndex;
+use crate::problem::{Problem, ProblemName};
+use crate::record::{
+    EntityTag, Fault, Fields, Invalid, OperationId, Precondition, RecordId, Stored, SystemName, Version, raw_members,
+};
+use crate::transport::Stack;
+
+/// How this installation wants a system used: the keys of `[systems.…]` that concern the gateway itself.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// `collection`: lets callers leave it out of ids.
+    pub collection: Option<String>,
+    /// `require_if_match`.
+    pub require_if_match: bool,
+    /// `on_lossy_write = "warn"`: losses that need no consent by name are done and named.
+    pub warn_on_loss: bool,
+    /// `timeout` of one vendor call.
+    pub timeout: Duration,
+    /// `completion_timeout`: how long an outcome is looked for.
+    pub completion_timeout: Duration,
+    /// `completion_poll`: the first pause between looks.
+    pub completion_poll: Duration,
+}
+
+/// A configured system.
+pub struct System {
+    /// Its name.
+    pub name: SystemName,
+    /// Its place in the configuration: the index of its metric labels.
+    pub index: SystemIndex,
+    /// What its vendor says.
+    pub adapter: Arc<dyn Adapter>,
+    /// How its vendor is reached.
+    pub stack: Arc<Stack>,
+    /// How it is to be used.
+    pub policy: Policy,
+}
+
+impl System {
+    /// Takes an id as it stood in the path (percent-decoded once): `collection:key`, or the key alone where a collection is
+    /// configured.
+    ///
+    /// # Errors
+    /// `record-not-found` naming the expected form.
+    pub fn record_id(&self, raw: &str) -> Result<RecordId, Problem> {
+        let (collection, key) = match (raw.rsplit_once(':'), &self.policy.collection) {
+            (Some((collection, key)), _) => (collection, key),
+            (None, Some(configured)) => (configured.as_str(), raw),
+            (None, None) => ("", raw),
+        };
+        match (self.adapter.collection(collection), self.adapter.key(key)) {
+            (Some(collection), Some(key)) => Ok(RecordId::new(&collection, &key)),
+            _ => Err(self.unknown_form()),
+        }
+    }
+
+    fn unknown_form(&self) -> Problem {
+        let profile = self.adapter.profile();
+        let short =
+            if self.policy.collection.is_some() { " (the part after the last colon is enough here)" } else { "" };
+        let detail =
+            format!("an id of {} has the form {}{short}, such as {}", self.name, profile.id_form, profile.id_example);
+        ProblemName::RecordNotFound.with(detail).system(self.name.as_str())
+    }
+
+    /// Takes the collection a list or a create names, or the configured one.
+    ///
+    /// # Errors
+    /// `rejected` (pointer `/collection`) when there is none or it does not have the vendor's form.
+    pub fn collection(&self, raw: Option<&str>) -> Result<String, Problem> {
+        let wanted = raw.or(self.policy.collection.as_deref());
+        wanted.and_then(|raw| self.adapter.collection(raw)).ok_or_else(|| {
+            let what =
+                if wanted.is_some() { "does not have the vendor's form" } else { "is missing and none is configured" };
+            let detail = format!("the collection {what}; ids are {}", self.adapter.profile().id_form);
+            let problem = ProblemName::Rejected.with(detail.clone()).system(self.name.as_str());
+            problem.errors(vec![Invalid::at("/collection", detail)])
+        })
+    }
+
+    /// What must hold for a write without `If-Match`.
+    ///
+    /// # Errors
+    /// `precondition-required`, unless `require_if_match` is off: then any state will do.
+    pub fn precondition(&self, given: Option<Precondition>) -> Result<Precondition, Problem> {
+        match given {
+            Some(given) => Ok(given),
+            None if self.policy.require_if_match => {
+                let detail = "read the record and send its ETag as If-Match, or If-Match: * if any state will do";
+                Err(ProblemName::PreconditionRequired.with(detail).system(self.name.as_str()))
+            }
+            None => Ok(Precondition::Exists),
+        }
+    }
+
+    /// The tag of a version of one of this system's records.
+    #[must_use]
+    pub fn tag(&self, id: &RecordId, version: &Version) -> EntityTag {
+        EntityTag::of(&self.name, id, version)
+    }
+
+    /// The record as callers see it.
+    pub(super) fn show(&self, id: &RecordId, stored: &Stored, pending: Option<&OperationId>) -> Record {
+        let members = raw_members(stored.fields.as_json().as_bytes()).unwrap_or_default();
+        let read_only = members.iter().filter(|(name, _)| self.adapter.read_only(name));
+        Record {
+            system: self.name.as_str().to_owned(),
+            id: id.as_str().to_owned(),
+            etag: Some(self.tag(id, &stored.version()).to_string()),
+            fields: stored.fields.as_json().to_owned(),
+            read_only: read_only
+                .map(|(name, _)| format!("/fields/{}", name.replace('~', "~0").replace('/', "~1")))
+                .collect(),
+            warnings: stored.warnings.clone(),
+            pending_operation: pending.map(OperationId::path),
+            partial: false,
+        }
+    }
+
+    /// A created record that could not be read back: as it was sent, without a tag.
+    pub(super) fn as_sent(&self, id: &RecordId, pending: &Pending) -> Record {
+        let fields = match &pending.wanted {
+            Wanted::Made { fields, .. } => Fields::from_map(fields),
+            Wanted::Values(_) | Wanted::Gone => Fields::from_map(&serde_json::Map::new()),
+        };
+        let stored = Stored { fields, version: None, warnings: Vec::new() };
+        Record { etag: None, ..self.show(id, &stored, None) }
+    }
+
+    /// What a vendor's fault is to a caller of this system.
+    pub(super) fn problem(&self, fault: &Fault) -> Problem {
+        Problem::of_fault(fault).system(self.name.as_str())
+    }
+
+    /// Checks that the caller (or the configuration) accepts what a write destroys besides.
+    ///
+    /// # Errors
+    /// `lossy-write`, listing what is not accepted.
+    pub(super) fn consent(&self, losses: &[Loss], accepted: &[String]) -> Result<(), Problem> {
+        let refused: Vec<&Loss> = losses
+            .iter()
+            .filter(|loss| !accepted.iter().any(|name| name == loss.name))
+            .filter(|loss| loss.caller_must_accept || !self.policy.warn_on_loss)
+            .collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = refused.iter().map(|loss| loss.name.to_owned()).collect();
+        let what: Vec<&str> = refused.iter().map(|loss| loss.detail).collect();
+        let detail = format!("{}. To accept this, send Accept-Loss: {}", what.join("; "), names.join(", "));
+        let mut problem = ProblemName::LossyWrite.with(detail).system(self.name.as_str());
+        problem.losses = names;
+        Err(problem)
+    }
+}

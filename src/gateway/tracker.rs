@@ -1,0 +1,70 @@
+//! How many writes run, so that a shutdown can wait for them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+/// Counts running writes.
+#[derive(Default)]
+pub(super) struct Tracker {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    running: AtomicUsize,
+    draining: AtomicBool,
+    changed: Notify,
+}
+
+/// One running write.
+pub(super) struct Running(Arc<Shared>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl Tracker {
+    /// A write begins; `None` when no more may.
+    pub(super) fn begin(&self) -> Option<Running> {
+        // Counted first: a drain that begins now sees either this write or the refusal.
+        self.shared.running.fetch_add(1, Ordering::SeqCst);
+        let running = Running(Arc::clone(&self.shared));
+        (!self.shared.draining.load(Ordering::SeqCst)).then_some(running)
+    }
+
+    /// Lets no more begin and waits until none runs.
+    pub(super) async fn drain(&self, within: Duration) -> bool {
+        self.shared.draining.store(true, Ordering::SeqCst);
+        let none_left = async {
+            loop {
+                let changed = self.shared.changed.notified();
+                if self.shared.running.load(Ordering::SeqCst) == 0 {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(within, none_left).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_waits_for_what_runs_and_refuses_what_comes() {
+        let tracker = Tracker::default();
+        let running = tracker.begin().expect("begun");
+        assert!(!tracker.drain(Duration::from_secs(5)).await);
+        assert!(tracker.begin().is_none());
+        drop(running);
+        assert!(tracker.drain(Duration::from_secs(5)).await);
+    }
+}

@@ -1,0 +1,637 @@
+//! Every metric of the gateway (contract 6), in one table.
+//!
+//! Labels are closed sets: the configured systems, `none` for requests that reached no system, and the words of enums. A
+//! record's id, a path or a caller's text cannot become a label because no function here takes one.
+//!
+//! Each gateway has its own registry, so several can live in one process. The children of the hot path are kept at hand:
+//! looking one up by its labels costs more than counting.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use prometheus::{
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::problem::ProblemName;
+use crate::record::{CallName, SystemName};
+
+/// The media type of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// One metric family.
+struct Family {
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+}
+
+macro_rules! families {
+    ($($constant:ident $name:literal $labels:expr, $help:literal;)*) => {
+        $(const $constant: Family = Family { name: $name, labels: &$labels, help: $help };)*
+        #[cfg(test)]
+        const FAMILIES: &[&Family] = &[$(&$constant,)*];
+    };
+}
+
+families! {
+    REQUESTS "gateway_requests_total" ["system", "action", "outcome"],
+        "Requests answered, by outcome: ok or the name of the problem.";
+    REQUEST_SECONDS "gateway_request_duration_seconds" ["system", "action"],
+        "Time from a request's head to its answer, in seconds.";
+    IN_FLIGHT "gateway_in_flight" ["system"],
+        "Requests being worked on now.";
+    VENDOR_REQUESTS "vendor_requests_total" ["system", "call", "outcome"],
+        "Calls sent to the vendor, by the class of its answer or by what went wrong instead.";
+    VENDOR_SECONDS "vendor_request_duration_seconds" ["system", "call"],
+        "Time from sending a call to the last byte of the vendor's answer, in seconds.";
+    RETRIES "vendor_retries_total" ["system", "reason"],
+        "Vendor calls sent again, by why the one before failed.";
+    CIRCUIT "vendor_circuit_state" ["system"],
+        "State of the circuit to the vendor: 0 closed, 1 half-open, 2 open.";
+    QUEUE "vendor_queue_depth" ["system"],
+        "Vendor calls that wait for their turn now.";
+    REFRESHES "token_refreshes_total" ["system", "outcome"],
+        "Sign-ins at the vendor: ok, refused (the credentials) or failed (anything else).";
+    TOKEN_EXPIRES "token_expires_timestamp_seconds" ["system"],
+        "When the vendor's present token expires, in seconds since 1970; absent for keys that do not expire.";
+    PRECONDITIONS "precondition_failures_total" ["system", "detected_by"],
+        "Writes refused because the record had changed, by who saw it: the gateway or the vendor.";
+    WRITES_UNKNOWN "writes_unknown" ["system"],
+        "Writes whose outcome is not known now.";
+    OPERATIONS "operations_running" ["system"],
+        "Operations that are running now.";
+    REPLAYS "idempotent_replays_total" [],
+        "Stored answers given again for an Idempotency-Key.";
+    LOSSES "losses_accepted_total" ["system", "loss"],
+        "Writes made although they destroy something else, by what.";
+    LEDGER_ENTRIES "ledger_entries_total" [],
+        "Entries written to the ledger since the start.";
+    LEDGER_SECONDS "ledger_commit_duration_seconds" [],
+        "Time to commit to the ledger, in seconds.";
+    BUILD "build_info" ["version", "revision"],
+        "Always 1; the labels tell what is running.";
+}
+
+/// 1 ms to the longest deadline: a vendor's call and a request alike.
+const CALL_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+/// A write-ahead log on a fast disk takes tenths of a millisecond, a busy one a second.
+const COMMIT_BUCKETS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0];
+
+macro_rules! words {
+    ($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $each:literal])* $variant:ident = $word:literal,)* }) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[doc = $each])* $variant,)* }
+
+        impl $name {
+            /// Every word.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The label's value.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+    };
+}
+
+words! {
+    /// What a request is about: the `action` label.
+    RequestAction {
+        /// GET or HEAD of one record.
+        Read = "read",
+        /// GET of a list.
+        List = "list",
+        /// POST.
+        Create = "create",
+        /// PATCH.
+        Update = "update",
+        /// DELETE.
+        Delete = "delete",
+        /// POST of a preview.
+        Preview = "preview",
+        /// GET of operations.
+        Operation = "operation",
+        /// GET of the ledger.
+        Ledger = "ledger",
+        /// Everything else.
+        Other = "other",
+    }
+}
+
+words! {
+    /// How a vendor call ended: the `outcome` label.
+    CallOutcome {
+        /// A success.
+        Ok2xx = "2xx",
+        /// A redirect.
+        Redirect3xx = "3xx",
+        /// The vendor blames the gateway.
+        Refused4xx = "4xx",
+        /// The vendor blames itself.
+        Failed5xx = "5xx",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// No connection.
+        Connect = "connect",
+        /// The answer was cut short or could not be read.
+        Broken = "broken",
+    }
+}
+
+words! {
+    /// Why a vendor call was sent again: the `reason` label.
+    RetryReason {
+        /// No connection, or the vendor was out of service.
+        Unavailable = "unavailable",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// The answer was cut short.
+        Broken = "broken",
+        /// The vendor failed.
+        VendorError = "vendor_error",
+        /// The vendor had too many calls.
+        RateLimited = "rate_limited",
+        /// The vendor did not know the token.
+        TokenRefused = "token_refused",
+        /// Anything else that was safe to repeat.
+        Other = "other",
+    }
+}
+
+words! {
+    /// How a sign-in ended: the `outcome` label.
+    RefreshOutcome {
+        /// There is a new token.
+        Ok = "ok",
+        /// The vendor does not accept the credentials.
+        Refused = "refused",
+        /// Anything else.
+        Failed = "failed",
+    }
+}
+
+words! {
+    /// Who saw that a record had changed: the `detected_by` label.
+    DetectedBy {
+        /// The gateway compared tags.
+        Gateway = "gateway",
+        /// The vendor compared versions.
+        Vendor = "vendor",
+    }
+}
+
+/// How a request ended: the `outcome` label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// 2xx and 304.
+    Ok,
+    /// The problem that was told.
+    Problem(ProblemName),
+}
+
+impl Outcome {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Problem(name) => name.as_str(),
+        }
+    }
+
+    fn position(self) -> usize {
+        match self {
+            Self::Ok => 0,
+            Self::Problem(name) => 1 + name as usize,
+        }
+    }
+}
+
+/// Which configured system; only [`Metrics::index`] makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemIndex(usize);
+
+/// Children found once and kept. Those that are rare are made when first counted, so that a scrape is not a thousand zeros.
+struct Kept<C>(Vec<OnceLock<C>>);
+
+impl<C> Kept<C> {
+    fn new(length: usize) -> Self {
+        Self((0..length).map(|_| OnceLock::new()).collect())
+    }
+
+    fn with(&self, position: usize, make: impl FnOnce() -> C, act: impl FnOnce(&C)) {
+        if let Some(cell) = self.0.get(position) {
+            act(cell.get_or_init(make));
+        }
+    }
+}
+
+/// Counts a request as being worked on until it is dropped.
+#[must_use = "the request counts as in flight only while this lives"]
+pub struct InFlight(IntGauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The families with the children that are kept.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    vendor_requests: IntCounterVec,
+    vendor_seconds: HistogramVec,
+    token_expires: IntGaugeVec,
+    losses: IntCounterVec,
+    replays: IntCounter,
+    ledger_entries: IntCounter,
+    ledger_seconds: Histogram,
+    systems: Vec<(RequestSide, VendorSide)>,
+    unrouted: RequestSide,
+}
+
+/// What is kept of one system (or of `none`) towards callers.
+struct RequestSide {
+    system: String,
+    requests: Kept<IntCounter>,
+    seconds: Kept<Histogram>,
+    in_flight: IntGauge,
+}
+
+/// What is kept of one system towards its vendor.
+struct VendorSide {
+    requests: Kept<IntCounter>,
+    seconds: Kept<Histogram>,
+    retries: Vec<IntCounter>,
+    refreshes: Vec<IntCounter>,
+    preconditions: Vec<IntCounter>,
+    circuit: IntGauge,
+    queue: IntGauge,
+    writes_unknown: IntGauge,
+    operations: IntGauge,
+}
+
+const OUTCOMES: usize = 1 + ProblemName::ALL.len();
+
+impl Metrics {
+    /// Registers every family and gives the configured systems their rows.
+    ///
+    /// # Errors
+    /// A family that the registry refuses: a fault of the table above.
+    pub fn new(systems: &[SystemName]) -> Result<Arc<Self>, prometheus::Error> {
+        let registry = Registry::new();
+        let maker = Maker(&registry);
+        let in_flight = maker.gauges(&IN_FLIGHT)?;
+        let per_vendor = VendorFamilies {
+            retries: maker.counters(&RETRIES)?,
+            refreshes: maker.counters(&REFRESHES)?,
+            preconditions: maker.counters(&PRECONDITIONS)?,
+            circuit: maker.gauges(&CIRCUIT)?,
+            queue: maker.gauges(&QUEUE)?,
+            writes_unknown: maker.gauges(&WRITES_UNKNOWN)?,
+            operations: maker.gauges(&OPERATIONS)?,
+        };
+        let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
+        maker.gauges(&BUILD)?.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+
+        let metrics = Self {
+            requests: maker.counters(&REQUESTS)?,
+            request_seconds: maker.histograms(&REQUEST_SECONDS, &CALL_BUCKETS)?,
+            vendor_requests: maker.counters(&VENDOR_REQUESTS)?,
+            vendor_seconds: maker.histograms(&VENDOR_SECONDS, &CALL_BUCKETS)?,
+            token_expires: maker.gauges(&TOKEN_EXPIRES)?,
+            losses: maker.counters(&LOSSES)?,
+            replays: maker.counters(&REPLAYS)?.with_label_values(&[] as &[&str]),
+            ledger_entries: maker.counters(&LEDGER_ENTRIES)?.with_label_values(&[] as &[&str]),
+            ledger_seconds: maker.histograms(&LEDGER_SECONDS, &COMMIT_BUCKETS)?.with_label_values(&[] as &[&str]),
+            systems: systems
+                .iter()
+                .map(|name| (RequestSide::new(name.as_str(), &in_flight), per_vendor.of(name.as_str())))
+                .collect(),
+            unrouted: RequestSide::new("none", &in_flight),
+            registry,
+        };
+        metrics.begin_at_zero();
+        Ok(Arc::new(metrics))
+    }
+
+    /// The series that a dashboard asks for before the first request; the rest begin when they are first counted.
+    fn begin_at_zero(&self) {
+        use RequestAction::{Create, Delete, List, Read, Update};
+        for (request, _) in &self.systems {
+            for action in [Read, List, Create, Update, Delete] {
+                self.requests.with_label_values(&[request.system.as_str(), action.as_str(), "ok"]);
+                self.request_seconds.with_label_values(&[request.system.as_str(), action.as_str()]);
+            }
+            for call in CallName::ALL {
+                self.vendor_requests.with_label_values(&[request.system.as_str(), call.as_str(), "2xx"]);
+            }
+        }
+        self.requests.with_label_values(&["none", RequestAction::Other.as_str(), "ok"]);
+    }
+
+    /// The row of a configured system.
+    #[must_use]
+    pub fn index(&self, system: &SystemName) -> Option<SystemIndex> {
+        self.systems.iter().position(|(request, _)| request.system == system.as_str()).map(SystemIndex)
+    }
+
+    fn request_side(&self, system: Option<SystemIndex>) -> &RequestSide {
+        system.and_then(|index| self.systems.get(index.0)).map_or(&self.unrouted, |(request, _)| request)
+    }
+
+    fn vendor(&self, system: SystemIndex, act: impl FnOnce(&VendorSide)) {
+        // Only a SystemIndex of another gateway's metrics could miss.
+        if let Some((_, vendor)) = self.systems.get(system.0) {
+            act(vendor);
+        }
+    }
+
+    /// Counts a request that was answered, and how long that took in seconds.
+    pub fn request(&self, system: Option<SystemIndex>, action: RequestAction, outcome: Outcome, seconds: f64) {
+        let side = self.request_side(system);
+        let name = side.system.as_str();
+        side.requests.with(
+            action as usize * OUTCOMES + outcome.position(),
+            || self.requests.with_label_values(&[name, action.as_str(), outcome.word()]),
+            IntCounter::inc,
+        );
+        side.seconds.with(
+            action as usize,
+            || self.request_seconds.with_label_values(&[name, action.as_str()]),
+            |histogram| histogram.observe(seconds),
+        );
+    }
+
+    /// Counts a request as being worked on until the guard is dropped.
+    pub fn in_flight(&self, system: Option<SystemIndex>) -> InFlight {
+        let gauge = self.request_side(system).in_flight.clone();
+        gauge.inc();
+        InFlight(gauge)
+    }
+
+    /// Counts one call to the vendor and how long it took in seconds.
+    pub fn vendor_request(&self, system: SystemIndex, call: CallName, outcome: CallOutcome, seconds: f64) {
+        let name = self.request_side(Some(system)).system.as_str();
+        self.vendor(system, |vendor| {
+            vendor.requests.with(
+                call as usize * CallOutcome::ALL.len() + outcome as usize,
+                || self.vendor_requests.with_label_values(&[name, call.as_str(), outcome.as_str()]),
+                IntCounter::inc,
+            );
+            vendor.seconds.with(
+                call as usize,
+                || self.vendor_seconds.with_label_values(&[name, call.as_str()]),
+                |histogram| histogram.observe(seconds),
+            );
+        });
+    }
+
+    /// Counts a vendor call that is about to be sent again.
+    pub fn vendor_retry(&self, system: SystemIndex, reason: RetryReason) {
+        self.vendor(system, |vendor| increase(&vendor.retries, reason as usize));
+    }
+
+    /// Shows the circuit's state: 0 closed, 1 half-open, 2 open.
+    pub fn circuit_state(&self, system: SystemIndex, state: u8) {
+        self.vendor(system, |vendor| vendor.circuit.set(state.into()));
+    }
+
+    /// Adds to (or takes from) the number of calls that wait for their turn.
+    pub fn queue_depth(&self, system: SystemIndex, by: i64) {
+        self.vendor(system, |vendor| vendor.queue.add(by));
+    }
+
+    /// Counts a sign-in.
+    pub fn token_refresh(&self, system: SystemIndex, outcome: RefreshOutcome) {
+        self.vendor(system, |vendor| increase(&vendor.refreshes, outcome as usize));
+    }
+
+    /// Shows when the present token expires, in seconds since 1970.
+    pub fn token_expires(&self, system: SystemIndex, timestamp: i64) {
+        let name = self.request_side(Some(system)).system.as_str();
+        self.token_expires.with_label_values(&[name]).set(timestamp);
+    }
+
+    /// Counts a write that was refused because the record had changed.
+    pub fn precondition_failure(&self, system: SystemIndex, detected_by: DetectedBy) {
+        self.vendor(system, |vendor| increase(&vendor.preconditions, detected_by as usize));
+    }
+
+    /// Shows how many writes have no known outcome: what the store found at the start.
+    pub fn set_writes_unknown(&self, system: SystemIndex, number: i64) {
+        self.vendor(system, |vendor| vendor.writes_unknown.set(number));
+    }
+
+    /// Adds to (or takes from) the writes that have no known outcome.
+    pub fn writes_unknown(&self, system: SystemIndex, by: i64) {
+        self.vendor(system, |vendor| vendor.writes_unknown.add(by));
+    }
+
+    /// Shows how many operations are running: what the store found at the start.
+    pub fn set_operations_running(&self, system: SystemIndex, number: i64) {
+        self.vendor(system, |vendor| vendor.operations.set(number));
+    }
+
+    /// Adds to (or takes from) the operations that are running.
+    pub fn operations_running(&self, system: SystemIndex, by: i64) {
+        self.vendor(system, |vendor| vendor.operations.add(by));
+    }
+
+    /// Counts a stored answer that was given again.
+    pub fn idempotent_replay(&self) {
+        self.replays.inc();
+    }
+
+    /// Counts a write made although it destroys something else; `loss` is the adapter's name for it.
+    pub fn loss_accepted(&self, system: SystemIndex, loss: &'static str) {
+        let name = self.request_side(Some(system)).system.as_str();
+        self.losses.with_label_values(&[name, loss]).inc();
+    }
+
+    /// Counts entries written to the ledger.
+    pub fn ledger_entries(&self, number: u64) {
+        self.ledger_entries.inc_by(number);
+    }
+
+    /// Measures a commit to the ledger.
+    pub fn ledger_commit(&self, took: Duration) {
+        self.ledger_seconds.observe(took.as_secs_f64());
+    }
+
+    /// All of it in Prometheus' text format, version 0.0.4.
+    ///
+    /// # Errors
+    /// A family that cannot be written down: a fault of the table above.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::with_capacity(32 * 1024);
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+fn increase(counters: &[IntCounter], position: usize) {
+    if let Some(counter) = counters.get(position) {
+        counter.inc();
+    }
+}
+
+impl RequestSide {
+    fn new(system: &str, in_flight: &IntGaugeVec) -> Self {
+        Self {
+            system: system.to_owned(),
+            requests: Kept::new(RequestAction::ALL.len() * OUTCOMES),
+            seconds: Kept::new(RequestAction::ALL.len()),
+            in_flight: in_flight.with_label_values(&[system]),
+        }
+    }
+}
+
+struct VendorFamilies {
+    retries: IntCounterVec,
+    refreshes: IntCounterVec,
+    preconditions: IntCounterVec,
+    circuit: IntGaugeVec,
+    queue: IntGaugeVec,
+    writes_unknown: IntGaugeVec,
+    operations: IntGaugeVec,
+}
+
+impl VendorFamilies {
+    fn of(&self, system: &str) -> VendorSide {
+        let each = |family: &IntCounterVec, words: Vec<&'static str>| {
+            words.into_iter().map(|word| family.with_label_values(&[system, word])).collect()
+        };
+        VendorSide {
+            requests: Kept::new(CallName::ALL.len() * CallOutcome::ALL.len()),
+            seconds: Kept::new(CallName::ALL.len()),
+            retries: each(&self.retries, RetryReason::ALL.iter().map(|word| word.as_str()).collect()),
+            refreshes: each(&self.refreshes, RefreshOutcome::ALL.iter().map(|word| word.as_str()).collect()),
+            preconditions: each(&self.preconditions, DetectedBy::ALL.iter().map(|word| word.as_str()).collect()),
+            circuit: self.circuit.with_label_values(&[system]),
+            queue: self.queue.with_label_values(&[system]),
+            writes_unknown: self.writes_unknown.with_label_values(&[system]),
+            operations: self.operations.with_label_values(&[system]),
+        }
+    }
+}
+
+/// Makes families from rows of the table and registers them.
+struct Maker<'r>(&'r Registry);
+
+impl Maker<'_> {
+    fn counters(&self, family: &Family) -> Result<IntCounterVec, prometheus::Error> {
+        let made = IntCounterVec::new(Opts::new(family.name, family.help), family.labels)?;
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn gauges(&self, family: &Family) -> Result<IntGaugeVec, prometheus::Error> {
+        let made = IntGaugeVec::new(Opts::new(family.name, family.help), family.labels)?;
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn histograms(&self, family: &Family, buckets: &[f64]) -> Result<HistogramVec, prometheus::Error> {
+        let options = HistogramOpts::new(family.name, family.help).buckets(buckets.to_vec());
+        let made = HistogramVec::new(options, family.labels)?;
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics() -> (Arc<Metrics>, SystemIndex) {
+        let name = SystemName::parse("crm").expect("a name");
+        let metrics = Metrics::new(std::slice::from_ref(&name)).expect("metrics");
+        let index = metrics.index(&name).expect("configured");
+        (metrics, index)
+    }
+
+    fn text(metrics: &Metrics) -> String {
+        String::from_utf8(metrics.render().expect("text")).expect("UTF-8")
+    }
+
+    /// Every family with at least one series.
+    fn all_counted() -> Arc<Metrics> {
+        let (metrics, crm) = metrics();
+        metrics.request(Some(crm), RequestAction::Read, Outcome::Ok, 0.01);
+        metrics.vendor_request(crm, CallName::Read, CallOutcome::Ok2xx, 0.01);
+        metrics.token_expires(crm, 1_800_000_000);
+        metrics.loss_accepted(crm, "linked-questions");
+        metrics
+    }
+
+    #[test]
+    fn every_family_of_the_table_is_shown_with_its_help() {
+        let text = text(&all_counted());
+        for family in FAMILIES {
+            assert!(text.contains(&format!("# HELP {} {}\n", family.name, family.help)), "{}", family.name);
+            let series = text.lines().any(|line| !line.starts_with('#') && line.starts_with(family.name));
+            assert!(series, "{} has no series", family.name);
+        }
+        assert!(text.contains("process_cpu_seconds_total"));
+    }
+
+    #[test]
+    fn what_is_counted_is_shown_under_its_labels() {
+        let (metrics, crm) = metrics();
+        metrics.request(Some(crm), RequestAction::Update, Outcome::Problem(ProblemName::PreconditionFailed), 0.2);
+        metrics.request(None, RequestAction::Other, Outcome::Problem(ProblemName::OutcomeUnknown), 0.2);
+        metrics.vendor_request(crm, CallName::Schema, CallOutcome::Broken, 0.2);
+        metrics.vendor_retry(crm, RetryReason::RateLimited);
+        metrics.precondition_failure(crm, DetectedBy::Vendor);
+        metrics.ledger_entries(2);
+        let guard = metrics.in_flight(Some(crm));
+        let while_running = text(&metrics);
+        drop(guard);
+        for line in [
+            r#"gateway_requests_total{action="update",outcome="precondition-failed",system="crm"} 1"#,
+            r#"gateway_requests_total{action="other",outcome="outcome-unknown",system="none"} 1"#,
+            r#"gateway_requests_total{action="delete",outcome="ok",system="crm"} 0"#,
+            r#"vendor_requests_total{call="schema",outcome="broken",system="crm"} 1"#,
+            r#"vendor_retries_total{reason="rate_limited",system="crm"} 1"#,
+            r#"precondition_failures_total{detected_by="vendor",system="crm"} 1"#,
+            r#"gateway_in_flight{system="crm"} 1"#,
+            "ledger_entries_total 2",
+        ] {
+            assert!(while_running.lines().any(|shown| shown == line), "{line} not in\n{while_running}");
+        }
+        assert!(text(&metrics).contains("gateway_in_flight{system=\"crm\"} 0\n"));
+    }
+
+    #[test]
+    fn two_gateways_in_one_process_do_not_meet() {
+        let ((first, crm), (second, _)) = (metrics(), metrics());
+        first.token_refresh(crm, RefreshOutcome::Ok);
+        assert!(text(&first).contains(r#"token_refreshes_total{outcome="ok",system="crm"} 1"#));
+        assert!(text(&second).contains(r#"token_refreshes_total{outcome="ok",system="crm"} 0"#));
+    }
+
+    #[test]
+    fn promtool_finds_nothing_to_complain_about() {
+        use std::io::Write as _;
+        use std::process::{Command, Stdio};
+        let started = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let Ok(mut promtool) = started else { return };
+        promtool.stdin.take().expect("stdin").write_all(text(&all_counted()).as_bytes()).expect("written");
+        let said = promtool.wait_with_output().expect("finished");
+        let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+        assert!(said.status.success() && out.is_empty() && err.is_empty(), "{out}{err}");
+    }
+}

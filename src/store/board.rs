@@ -1,0 +1,346 @@
+//! What runs just now, and the decisions about it. Pure: the writer loads what is needed before and writes the changes after.
+//!
+//! Where this process is the only writer the board is always complete. Where replicas share the database, what concerns a
+//! batch is loaded while the head row is locked, so that nothing can change between looking and writing.
+
+use std::collections::{HashMap, HashSet};
+
+use super::changes::Changes;
+use super::ledger::{LedgerEntry, LedgerEvent, rfc3339};
+use super::{Acquired, Begun, Claim, Intent, KeyState, Lease, Outcome, Unsettled};
+use crate::record::{OperationId, OperationState};
+
+/// A record of a system.
+pub(super) type Target = (String, String);
+/// A caller and its key.
+pub(super) type KeyName = (String, String);
+
+/// An idempotency key of a request that still runs does not expire.
+const NEVER: i64 = i64::MAX;
+
+/// Where the chain ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) seq: i64,
+    pub(super) hash: String,
+    pub(super) fence: i64,
+}
+
+/// A running operation that this instance may settle.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    /// The intent's entry: what the outcome's entry repeats.
+    pub(super) intent: LedgerEntry,
+    pub(super) queued: bool,
+    pub(super) key: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct LeaseRow {
+    pub(super) fence: i64,
+    pub(super) expires: i64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct KeyRow {
+    pub(super) fingerprint: Vec<u8>,
+    pub(super) operation: OperationId,
+    pub(super) verdict: Option<String>,
+    pub(super) interim: Option<String>,
+    pub(super) expires: i64,
+}
+
+impl KeyRow {
+    /// What a repeat is told; `None` = the key is free (again).
+    pub(super) fn state(&self, claim: &Claim, now: i64) -> Option<KeyState> {
+        if self.expires <= now {
+            return None;
+        }
+        Some(if self.fingerprint != claim.fingerprint {
+            KeyState::Reused
+        } else if let Some(verdict) = &self.verdict {
+            KeyState::Verdict(verdict.clone())
+        } else if let Some(interim) = &self.interim {
+            KeyState::Interim(interim.clone())
+        } else {
+            KeyState::Running(self.operation.clone())
+        })
+    }
+}
+
+/// See the module.
+pub(super) struct Board {
+    /// This instance.
+    pub(super) instance: String,
+    pub(super) head: Head,
+    /// Milliseconds since 1970; never goes back.
+    pub(super) now: i64,
+    /// `now` as text.
+    pub(super) at: String,
+    pub(super) running: HashMap<OperationId, Running>,
+    /// The running operations of a record, and whether they are queued.
+    pub(super) records: HashMap<Target, Vec<(OperationId, bool)>>,
+    pub(super) leases: HashMap<Target, LeaseRow>,
+    /// Of this batch only.
+    pub(super) keys: HashMap<KeyName, KeyRow>,
+    /// Of this batch only: repeated commands whose operation is in the database already.
+    pub(super) known: HashSet<OperationId>,
+}
+
+impl Board {
+    pub(super) fn new(instance: String) -> Self {
+        Self {
+            instance,
+            head: Head { seq: 0, hash: super::ledger::NOTHING_BEFORE.into(), fence: 0 },
+            now: 0,
+            at: rfc3339(0),
+            running: HashMap::new(),
+            records: HashMap::new(),
+            leases: HashMap::new(),
+            keys: HashMap::new(),
+            known: HashSet::new(),
+        }
+    }
+
+    /// Sets the clock. Leases and the ledger must not see it go back.
+    pub(super) fn tick(&mut self, now: i64) {
+        if now > self.now {
+            self.now = now;
+            self.at = rfc3339(now);
+        }
+    }
+
+    fn live_lease(&self, target: &Target) -> Option<&LeaseRow> {
+        self.leases.get(target).filter(|lease| lease.expires > self.now)
+    }
+
+    fn holds(&self, lease: &Lease) -> bool {
+        let target = (lease.system.clone(), lease.record.clone());
+        self.live_lease(&target).is_some_and(|row| row.fence == lease.fence)
+    }
+
+    fn queued(&self, target: &Target) -> Option<&OperationId> {
+        self.records.get(target)?.iter().find(|(_, queued)| *queued).map(|(id, _)| id)
+    }
+
+    /// A queued write is named even under its own lease: waiting for it would be waiting for minutes.
+    pub(super) fn acquire(&mut self, system: &str, record: &str, ttl: i64, changes: &mut Changes) -> Acquired {
+        let target = (system.to_owned(), record.to_owned());
+        if let Some(id) = self.queued(&target) {
+            return Acquired::Running(id.clone());
+        }
+        if self.live_lease(&target).is_some() {
+            return Acquired::Held;
+        }
+        if let Some((id, _)) = self.records.get(&target).and_then(|running| running.first()) {
+            return Acquired::Running(id.clone());
+        }
+        self.head.fence += 1;
+        let fence = self.head.fence;
+        self.set_lease(target, Some(LeaseRow { fence, expires: self.now.saturating_add(ttl) }), changes);
+        Acquired::Lease(Lease { system: system.to_owned(), record: record.to_owned(), fence })
+    }
+
+    pub(super) fn renew(&mut self, lease: &Lease, ttl: i64, changes: &mut Changes) -> bool {
+        let held = self.holds(lease);
+        if held {
+            let row = LeaseRow { fence: lease.fence, expires: self.now.saturating_add(ttl) };
+            self.set_lease((lease.system.clone(), lease.record.clone()), Some(row), changes);
+        }
+        held
+    }
+
+    pub(super) fn release(&mut self, lease: &Lease, changes: &mut Changes) {
+        let target = (lease.system.clone(), lease.record.clone());
+        if self.leases.get(&target).is_some_and(|row| row.fence == lease.fence) {
+            self.set_lease(target, None, changes);
+        }
+    }
+
+    fn set_lease(&mut self, target: Target, row: Option<LeaseRow>, changes: &mut Changes) {
+        match &row {
+            Some(row) => self.leases.insert(target.clone(), row.clone()),
+            None => self.leases.remove(&target),
+        };
+        changes.leases.insert(target, row);
+    }
+
+    /// `promised`: the caller was told `Started` before, and only the writing has to be made good.
+    pub(super) fn begin(&mut self, intent: &Intent, promised: bool, changes: &mut Changes) -> Begun {
+        if self.running.contains_key(&intent.operation) || self.known.contains(&intent.operation) {
+            return Begun::Started;
+        }
+        if !promised && let Some(refused) = self.refuses(intent) {
+            return refused;
+        }
+        let mut entry = intent_entry(intent);
+        self.append(&mut entry, changes);
+        if let Some(claim) = &intent.claim {
+            let row = KeyRow {
+                fingerprint: claim.fingerprint.to_vec(),
+                operation: intent.operation.clone(),
+                verdict: None,
+                interim: None,
+                expires: NEVER,
+            };
+            self.set_key((intent.caller.clone(), claim.key.clone()), Some(row), changes);
+        }
+        changes.begin(intent, &self.instance, self.now, self.head.seq);
+        self.run(Running { intent: entry, queued: intent.queued, key: intent.claim.as_ref().map(|c| c.key.clone()) });
+        Begun::Started
+    }
+
+    fn refuses(&self, intent: &Intent) -> Option<Begun> {
+        if let Some(claim) = &intent.claim
+            && let Some(row) = self.keys.get(&(intent.caller.clone(), claim.key.clone()))
+            && let Some(state) = row.state(claim, self.now)
+        {
+            return Some(Begun::Key(state));
+        }
+        let target = intent.record.as_ref().map(|record| (intent.system.clone(), record.clone()));
+        if let Some(id) = target.as_ref().and_then(|target| self.queued(target)) {
+            return Some(Begun::Running(id.clone()));
+        }
+        match (&intent.lease, target) {
+            (Some(lease), _) => (!self.holds(lease)).then_some(Begun::LeaseLost),
+            (None, Some(target)) => self.live_lease(&target).map(|_| Begun::Held),
+            (None, None) => None,
+        }
+    }
+
+    /// Notes that an operation runs, and may be settled here.
+    pub(super) fn run(&mut self, running: Running) {
+        let id = running.intent.operation.clone();
+        if let Some(record) = &running.intent.record {
+            self.note(&running.intent.system, record, &id, running.queued);
+        }
+        self.running.insert(id, running);
+    }
+
+    /// Notes that an operation runs on a record.
+    pub(super) fn note(&mut self, system: &str, record: &str, id: &OperationId, queued: bool) {
+        let on_record = self.records.entry((system.to_owned(), record.to_owned())).or_default();
+        if !on_record.iter().any(|(other, _)| other == id) {
+            on_record.push((id.clone(), queued));
+        }
+    }
+
+    fn append(&mut self, entry: &mut LedgerEntry, changes: &mut Changes) {
+        self.head.seq += 1;
+        entry.seq = self.head.seq;
+        entry.at.clone_from(&self.at);
+        entry.prev = std::mem::take(&mut self.head.hash);
+        self.head.hash = changes.append(entry, self.now);
+    }
+
+    pub(super) fn interim(&mut self, operation: &OperationId, verdict: &str, changes: &mut Changes) {
+        let Some(running) = self.running.get(operation) else { return };
+        changes.told(operation);
+        let Some(key) = &running.key else { return };
+        let name = (running.intent.caller.clone(), key.clone());
+        if let Some(row) = self.keys.get(&name).filter(|row| row.operation == *operation) {
+            let row = KeyRow { interim: Some(verdict.to_owned()), ..row.clone() };
+            self.set_key(name, Some(row), changes);
+        }
+    }
+
+    pub(super) fn bind(&mut self, operation: &OperationId, record: &str, changes: &mut Changes) {
+        let Some(running) = self.running.get_mut(operation) else { return };
+        if running.intent.record.as_deref() == Some(record) {
+            return;
+        }
+        running.intent.record = Some(record.to_owned());
+        let (system, queued) = (running.intent.system.clone(), running.queued);
+        self.note(&system, record, operation, queued);
+        changes.bind(operation, record);
+    }
+
+    /// Does nothing if the operation is settled already: the first outcome stands.
+    pub(super) fn finish(&mut self, outcome: &Outcome, ttl: i64, changes: &mut Changes) {
+        if let Some(lease) = &outcome.lease {
+            self.release(lease, changes);
+        }
+        let Some(running) = self.running.remove(&outcome.operation) else { return };
+        let mut entry = running.intent;
+        if let Some(record) = &entry.record {
+            let target = (entry.system.clone(), record.clone());
+            if let Some(on_record) = self.records.get_mut(&target) {
+                on_record.retain(|(id, _)| *id != outcome.operation);
+                if on_record.is_empty() {
+                    self.records.remove(&target);
+                }
+            }
+        }
+        if let Some(key) = running.key {
+            self.settle_key((entry.caller.clone(), key), outcome, ttl, changes);
+        }
+        let state = match outcome.state {
+            OperationState::Running => OperationState::Unknown,
+            settled => settled,
+        };
+        entry.event = LedgerEvent::Outcome;
+        entry.state = state.as_str().to_owned();
+        entry.losses.clone_from(&outcome.losses);
+        entry.calls.clone_from(&outcome.calls);
+        entry.problem.clone_from(&outcome.problem_name);
+        entry.etag_after.clone_from(&outcome.etag);
+        if outcome.record.is_some() {
+            entry.record.clone_from(&outcome.record);
+        }
+        self.append(&mut entry, changes);
+        changes.settle(outcome, state, entry.record.as_deref(), self.now);
+    }
+
+    fn settle_key(&mut self, name: KeyName, outcome: &Outcome, ttl: i64, changes: &mut Changes) {
+        let Some(row) = self.keys.get(&name).filter(|row| row.operation == outcome.operation) else { return };
+        let settled = outcome.verdict.as_ref().map(|verdict| KeyRow {
+            verdict: Some(verdict.clone()),
+            interim: None,
+            expires: self.now.saturating_add(ttl),
+            ..row.clone()
+        });
+        self.set_key(name, settled, changes);
+    }
+
+    fn set_key(&mut self, name: KeyName, row: Option<KeyRow>, changes: &mut Changes) {
+        match &row {
+            Some(row) => self.keys.insert(name.clone(), row.clone()),
+            None => self.keys.remove(&name),
+        };
+        changes.keys.insert(name, row);
+    }
+
+    /// Makes the operations of dead instances this one's.
+    pub(super) fn adopt(&mut self, found: &[(Unsettled, Running)], changes: &mut Changes) -> Vec<Unsettled> {
+        for (unsettled, running) in found {
+            changes.adopt(&unsettled.operation);
+            if !self.running.contains_key(&unsettled.operation) {
+                self.run(running.clone());
+            }
+        }
+        found.iter().map(|(unsettled, _)| unsettled.clone()).collect()
+    }
+}
+
+fn intent_entry(intent: &Intent) -> LedgerEntry {
+    LedgerEntry {
+        seq: 0,
+        at: String::new(),
+        event: LedgerEvent::Intent,
+        operation: intent.operation.clone(),
+        request_id: intent.request_id.clone(),
+        caller: intent.caller.clone(),
+        system: intent.system.clone(),
+        record: intent.record.clone(),
+        action: intent.action,
+        precondition: intent.precondition.clone(),
+        paths: intent.paths.clone(),
+        losses: intent.losses.clone(),
+        calls: Vec::new(),
+        state: OperationState::Running.as_str().to_owned(),
+        problem: None,
+        etag_after: None,
+        prev: String::new(),
+        hash: String::new(),
+    }
+}

@@ -1,0 +1,216 @@
+//! What a batch writes, collected while it is decided and written with few statements.
+
+use std::collections::HashMap;
+
+use sqlx::AnyConnection;
+
+use super::board::{Head, KeyName, KeyRow, LeaseRow, Target};
+use super::ledger::{LedgerEntry, chain_hash};
+use super::sql::{Bulk, Cell, Statements, arguments};
+use super::{Intent, Outcome};
+use crate::record::{OperationId, OperationState};
+
+const BEGIN: Bulk = Bulk {
+    before: "INSERT INTO operation
+             (id, owner, state, action, system, record, caller, queued, told, started, intent_seq, key, material) VALUES",
+    after: "",
+};
+const ADOPT: Bulk = Bulk {
+    before: "UPDATE operation SET owner = v.column2 FROM (VALUES",
+    after: ") AS v WHERE operation.id = v.column1",
+};
+const BIND: Bulk = Bulk {
+    before: "UPDATE operation SET record = v.column2 FROM (VALUES",
+    after: ") AS v WHERE operation.id = v.column1",
+};
+const TOLD: Bulk = Bulk { before: "UPDATE operation SET told = 1 WHERE (id) IN (VALUES", after: ")" };
+const SETTLE: Bulk = Bulk {
+    before: "UPDATE operation SET material = NULL, state = v.column2, record = v.column3, finished = v.column4,
+             etag = v.column5, warnings = v.column6, problem = v.column7, observed = v.column8 FROM (VALUES",
+    after: ") AS v WHERE operation.id = v.column1",
+};
+const APPEND: Bulk =
+    Bulk { before: "INSERT INTO ledger (seq, at, operation, caller, system, record, body, hash) VALUES", after: "" };
+const SET_KEYS: Bulk = Bulk {
+    before: "INSERT INTO idempotency (caller, key, fingerprint, operation, verdict, interim, expires) VALUES",
+    after:
+        " ON CONFLICT (caller, key) DO UPDATE SET fingerprint = excluded.fingerprint, operation = excluded.operation,
+             verdict = excluded.verdict, interim = excluded.interim, expires = excluded.expires",
+};
+const FORGET_KEYS: Bulk = Bulk { before: "DELETE FROM idempotency WHERE (caller, key) IN (VALUES", after: ")" };
+const SET_LEASES: Bulk = Bulk {
+    before: "INSERT INTO lease (system, record, owner, fence, expires) VALUES",
+    after: " ON CONFLICT (system, record)
+             DO UPDATE SET owner = excluded.owner, fence = excluded.fence, expires = excluded.expires",
+};
+const FREE_LEASES: Bulk = Bulk { before: "DELETE FROM lease WHERE (system, record) IN (VALUES", after: ")" };
+const SEEN: &str =
+    "INSERT INTO instance (id, seen) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen";
+const HEAD: &str = "UPDATE head SET seq = $1, hash = $2, fence = $3, at = $4 WHERE id = 1";
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Changes {
+    begun: Vec<Vec<Cell>>,
+    adopted: Vec<OperationId>,
+    bound: Vec<Vec<Cell>>,
+    told: Vec<Vec<Cell>>,
+    settled: Vec<Vec<Cell>>,
+    ledger: Vec<Vec<Cell>>,
+    /// The final state of each lease that changed.
+    pub(super) leases: HashMap<Target, Option<LeaseRow>>,
+    /// The final state of each key that changed.
+    pub(super) keys: HashMap<KeyName, Option<KeyRow>>,
+    /// Whether this instance says that it lives.
+    pub(super) seen: bool,
+}
+
+impl Changes {
+    pub(super) fn is_empty(&self) -> bool {
+        !self.seen
+            && self.leases.is_empty()
+            && self.keys.is_empty()
+            && [&self.begun, &self.bound, &self.told, &self.settled, &self.ledger].iter().all(|rows| rows.is_empty())
+            && self.adopted.is_empty()
+    }
+
+    /// How many entries the ledger gets.
+    pub(super) fn entries(&self) -> usize {
+        self.ledger.len()
+    }
+
+    pub(super) fn begin(&mut self, intent: &Intent, owner: &str, now: i64, intent_seq: i64) {
+        self.begun.push(vec![
+            Cell::text(intent.operation.as_str()),
+            Cell::text(owner),
+            Cell::text(OperationState::Running.as_str()),
+            Cell::text(intent.action.as_str()),
+            Cell::text(&intent.system),
+            Cell::maybe(intent.record.as_ref()),
+            Cell::text(&intent.caller),
+            Cell::Number(intent.queued.into()),
+            Cell::Number(0),
+            Cell::Number(now),
+            Cell::Number(intent_seq),
+            Cell::maybe(intent.claim.as_ref().map(|claim| &claim.key)),
+            Cell::maybe(intent.material.as_ref()),
+        ]);
+    }
+
+    pub(super) fn adopt(&mut self, operation: &OperationId) {
+        self.adopted.push(operation.clone());
+    }
+
+    pub(super) fn bind(&mut self, operation: &OperationId, record: &str) {
+        self.bound.push(vec![Cell::text(operation.as_str()), Cell::text(record)]);
+    }
+
+    pub(super) fn told(&mut self, operation: &OperationId) {
+        self.told.push(vec![Cell::text(operation.as_str())]);
+    }
+
+    pub(super) fn settle(&mut self, outcome: &Outcome, state: OperationState, record: Option<&str>, now: i64) {
+        let warnings =
+            (!outcome.warnings.is_empty()).then(|| serde_json::to_string(&outcome.warnings).unwrap_or_default());
+        self.settled.push(vec![
+            Cell::text(outcome.operation.as_str()),
+            Cell::text(state.as_str()),
+            Cell::maybe(record),
+            Cell::Number(now),
+            Cell::maybe(outcome.etag.as_ref()),
+            Cell::maybe(warnings),
+            Cell::maybe(outcome.problem.as_ref().map(ToString::to_string)),
+            Cell::maybe(outcome.observed.map(super::Observed::as_str)),
+        ]);
+    }
+
+    /// Gives back the entry's hash.
+    pub(super) fn append(&mut self, entry: &LedgerEntry, at: i64) -> String {
+        let body = entry.canonical();
+        let hash = chain_hash(&entry.prev, &body);
+        self.ledger.push(vec![
+            Cell::Number(entry.seq),
+            Cell::Number(at),
+            Cell::text(entry.operation.as_str()),
+            Cell::text(&entry.caller),
+            Cell::text(&entry.system),
+            Cell::maybe(entry.record.as_ref()),
+            Cell::text(body),
+            Cell::text(&hash),
+        ]);
+        hash
+    }
+
+    /// Writes everything, in an order that holds within one batch: an operation may begin and end in it.
+    pub(super) async fn write(
+        self,
+        connection: &mut AnyConnection,
+        statements: &mut Statements,
+        instance: &str,
+        head: &Head,
+        now: i64,
+    ) -> Result<(), sqlx::Error> {
+        let owner = |id: &OperationId| vec![Cell::text(id.as_str()), Cell::text(instance)];
+        let (set_leases, free_leases) = leases(self.leases, instance);
+        let (set_keys, forget_keys) = keys(self.keys);
+        for (bulk, rows) in [
+            (BEGIN, self.begun),
+            (ADOPT, self.adopted.iter().map(owner).collect()),
+            (BIND, self.bound),
+            (TOLD, self.told),
+            (SETTLE, self.settled),
+            (APPEND, self.ledger),
+            (SET_KEYS, set_keys),
+            (FORGET_KEYS, forget_keys),
+            (SET_LEASES, set_leases),
+            (FREE_LEASES, free_leases),
+        ] {
+            statements.run(connection, bulk, rows).await?;
+        }
+        if self.seen {
+            let cells = arguments([Cell::text(instance), Cell::Number(now)])?;
+            sqlx::query_with(SEEN, cells).execute(&mut *connection).await?;
+        }
+        let cells =
+            arguments([Cell::Number(head.seq), Cell::text(&head.hash), Cell::Number(head.fence), Cell::Number(now)])?;
+        sqlx::query_with(HEAD, cells).execute(&mut *connection).await.map(|_| ())
+    }
+}
+
+type Rows = Vec<Vec<Cell>>;
+
+fn leases(changed: HashMap<Target, Option<LeaseRow>>, owner: &str) -> (Rows, Rows) {
+    let (mut set, mut free) = (Vec::new(), Vec::new());
+    for ((system, record), row) in changed {
+        let mut cells = vec![Cell::text(system), Cell::text(record)];
+        match row {
+            Some(row) => {
+                cells.extend([Cell::text(owner), Cell::Number(row.fence), Cell::Number(row.expires)]);
+                set.push(cells);
+            }
+            None => free.push(cells),
+        }
+    }
+    (set, free)
+}
+
+fn keys(changed: HashMap<KeyName, Option<KeyRow>>) -> (Rows, Rows) {
+    let (mut set, mut forget) = (Vec::new(), Vec::new());
+    for ((caller, key), row) in changed {
+        let mut cells = vec![Cell::text(caller), Cell::text(key)];
+        match row {
+            Some(row) => {
+                cells.extend([
+                    Cell::Bytes(row.fingerprint),
+                    Cell::text(row.operation.as_str()),
+                    Cell::maybe(row.verdict),
+                    Cell::maybe(row.interim),
+                    Cell::Number(row.expires),
+                ]);
+                set.push(cells);
+            }
+            None => forget.push(cells),
+        }
+    }
+    (set, forget)
+}

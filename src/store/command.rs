@@ -1,0 +1,115 @@
+//! What is asked of the writer.
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Acquired, Begun, Intent, Lease, Outcome, StoreError, Unsettled};
+use crate::record::OperationId;
+
+/// What to do.
+#[derive(Debug)]
+pub(super) enum Task {
+    Acquire {
+        system: String,
+        record: String,
+        ttl: i64,
+    },
+    Renew {
+        lease: Lease,
+        ttl: i64,
+    },
+    Release {
+        lease: Lease,
+    },
+    Begin(Box<Intent>),
+    Interim {
+        operation: OperationId,
+        verdict: String,
+    },
+    Bind {
+        operation: OperationId,
+        record: String,
+    },
+    Finish(Box<Outcome>),
+    /// The intent may be on disk, and nobody was told that it is: the vendor was not called.
+    Abandon(OperationId),
+    Adopt {
+        limit: i64,
+    },
+    /// This instance lives.
+    Seen,
+    /// Everything before this is written.
+    Flush,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Acquired(Acquired),
+    Renewed(bool),
+    Begun(Begun, Option<AbandonGuard>),
+    Adopted(Vec<Unsettled>),
+    Done,
+}
+
+pub(super) type Reply = oneshot::Sender<Result<Answer, StoreError>>;
+
+/// One thing to do, and whom to tell.
+#[derive(Debug)]
+pub(super) struct Command {
+    pub(super) task: Task,
+    pub(super) reply: Option<Reply>,
+    /// The caller was told that it is done: it has to be done, whatever is found.
+    pub(super) promised: bool,
+    /// It was tried before and may be in the database.
+    pub(super) again: bool,
+}
+
+impl Command {
+    pub(super) fn new(task: Task, reply: Option<Reply>) -> Self {
+        Self { task, reply, promised: false, again: false }
+    }
+
+    /// Whether it has to be kept and done later when the store fails.
+    pub(super) fn is_owed(&self) -> bool {
+        self.promised
+            || matches!(self.task, Task::Interim { .. } | Task::Bind { .. } | Task::Finish(_) | Task::Abandon(_))
+    }
+
+    /// Whether its caller may be answered before the commit when durability is relaxed.
+    pub(super) fn may_be_early(&self) -> bool {
+        matches!(self.task, Task::Begin(_) | Task::Interim { .. } | Task::Bind { .. } | Task::Finish(_))
+    }
+
+    pub(super) fn tell(&mut self, answer: Result<Answer, StoreError>) {
+        if let Some(reply) = self.reply.take() {
+            // Nobody waits any more: a `Started` among the answers gives itself up (`AbandonGuard`).
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+/// Goes with every `Started`. If nobody takes the answer, the operation is given up: else it would run for ever.
+#[derive(Debug)]
+pub(super) struct AbandonGuard {
+    begun: Option<(OperationId, mpsc::UnboundedSender<Command>)>,
+}
+
+impl AbandonGuard {
+    pub(super) fn new(operation: OperationId, commands: mpsc::UnboundedSender<Command>) -> Self {
+        Self { begun: Some((operation, commands)) }
+    }
+
+    /// The answer has been taken.
+    pub(super) fn disarm(mut self) {
+        self.begun = None;
+    }
+}
+
+impl Drop for AbandonGuard {
+    fn drop(&mut self) {
+        if let Some((operation, commands)) = self.begun.take() {
+            // The writer has ended: the next start settles the operation.
+            let _ = commands.send(Command::new(Task::Abandon(operation), None));
+        }
+    }
+}

@@ -1,0 +1,73 @@
+-- The one row that all writers take in turn: where the ledger's chain ends and how far the fencing numbers are.
+CREATE TABLE head (
+    id    BIGINT PRIMARY KEY,
+    seq   BIGINT NOT NULL,
+    hash  TEXT COLLATE "C" NOT NULL,
+    fence BIGINT NOT NULL,
+    at    BIGINT NOT NULL
+);
+INSERT INTO head (id, seq, hash, fence, at)
+VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000', 0, 0);
+
+-- Append-only. `body` is the canonical text that `hash` covers; the other columns repeat members of it, for searching.
+CREATE TABLE ledger (
+    seq       BIGINT PRIMARY KEY,
+    at        BIGINT NOT NULL,
+    operation TEXT COLLATE "C" NOT NULL,
+    caller TEXT COLLATE "C" NOT NULL,
+    system TEXT COLLATE "C" NOT NULL,
+    record    TEXT COLLATE "C",
+    body   TEXT COLLATE "C" NOT NULL,
+    hash   TEXT COLLATE "C" NOT NULL
+);
+CREATE INDEX ledger_record ON ledger (system, record, seq);
+
+CREATE TABLE operation (
+    id      TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    owner   TEXT COLLATE "C" NOT NULL,
+    state   TEXT COLLATE "C" NOT NULL,
+    action  TEXT COLLATE "C" NOT NULL,
+    system  TEXT COLLATE "C" NOT NULL,
+    record     TEXT COLLATE "C",
+    caller  TEXT COLLATE "C" NOT NULL,
+    queued     BIGINT NOT NULL,
+    told       BIGINT NOT NULL,
+    started    BIGINT NOT NULL,
+    finished   BIGINT,
+    intent_seq BIGINT NOT NULL,
+    key        TEXT COLLATE "C",
+    material   TEXT COLLATE "C",
+    etag       TEXT COLLATE "C",
+    warnings   TEXT COLLATE "C",
+    problem    TEXT COLLATE "C",
+    observed   TEXT COLLATE "C"
+);
+CREATE INDEX operation_record ON operation (system, record, id);
+CREATE INDEX operation_running ON operation (system, record) WHERE state = 'running';
+CREATE INDEX operation_unknown ON operation (system) WHERE state = 'unknown';
+
+CREATE TABLE idempotency (
+    caller   TEXT COLLATE "C" NOT NULL,
+    key      TEXT COLLATE "C" NOT NULL,
+    fingerprint BYTEA  NOT NULL,
+    operation   TEXT COLLATE "C" NOT NULL,
+    verdict     TEXT COLLATE "C",
+    interim     TEXT COLLATE "C",
+    expires     BIGINT NOT NULL,
+    PRIMARY KEY (caller, key)
+);
+CREATE INDEX idempotency_expires ON idempotency (expires);
+
+CREATE TABLE lease (
+    system  TEXT COLLATE "C" NOT NULL,
+    record  TEXT COLLATE "C" NOT NULL,
+    owner   TEXT COLLATE "C" NOT NULL,
+    fence   BIGINT NOT NULL,
+    expires BIGINT NOT NULL,
+    PRIMARY KEY (system, record)
+);
+
+CREATE TABLE instance (
+    id   TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    seen BIGINT NOT NULL
+);

@@ -1,0 +1,73 @@
+-- The one row that all writers take in turn: where the ledger's chain ends and how far the fencing numbers are.
+CREATE TABLE head (
+    id    INTEGER PRIMARY KEY,
+    seq   BIGINT NOT NULL,
+    hash  TEXT   NOT NULL,
+    fence BIGINT NOT NULL,
+    at    BIGINT NOT NULL
+);
+INSERT INTO head (id, seq, hash, fence, at)
+VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000', 0, 0);
+
+-- Append-only. `body` is the canonical text that `hash` covers; the other columns repeat members of it, for searching.
+CREATE TABLE ledger (
+    seq       INTEGER PRIMARY KEY,
+    at        BIGINT NOT NULL,
+    operation TEXT   NOT NULL,
+    caller    TEXT   NOT NULL,
+    system    TEXT   NOT NULL,
+    record    TEXT,
+    body      TEXT   NOT NULL,
+    hash      TEXT   NOT NULL
+);
+CREATE INDEX ledger_record ON ledger (system, record);
+
+CREATE TABLE operation (
+    id         TEXT   NOT NULL PRIMARY KEY,
+    owner      TEXT   NOT NULL,
+    state      TEXT   NOT NULL,
+    action     TEXT   NOT NULL,
+    system     TEXT   NOT NULL,
+    record     TEXT,
+    caller     TEXT   NOT NULL,
+    queued     BIGINT NOT NULL,
+    told       BIGINT NOT NULL,
+    started    BIGINT NOT NULL,
+    finished   BIGINT,
+    intent_seq BIGINT NOT NULL,
+    key        TEXT,
+    material   TEXT,
+    etag       TEXT,
+    warnings   TEXT,
+    problem    TEXT,
+    observed   TEXT
+) WITHOUT ROWID;
+CREATE INDEX operation_record ON operation (system, record, id);
+CREATE INDEX operation_running ON operation (system, record) WHERE state = 'running';
+CREATE INDEX operation_unknown ON operation (system) WHERE state = 'unknown';
+
+CREATE TABLE idempotency (
+    caller      TEXT   NOT NULL,
+    key         TEXT   NOT NULL,
+    fingerprint BLOB   NOT NULL,
+    operation   TEXT   NOT NULL,
+    verdict     TEXT,
+    interim     TEXT,
+    expires     BIGINT NOT NULL,
+    PRIMARY KEY (caller, key)
+) WITHOUT ROWID;
+CREATE INDEX idempotency_expires ON idempotency (expires);
+
+CREATE TABLE lease (
+    system  TEXT   NOT NULL,
+    record  TEXT   NOT NULL,
+    owner   TEXT   NOT NULL,
+    fence   BIGINT NOT NULL,
+    expires BIGINT NOT NULL,
+    PRIMARY KEY (system, record)
+) WITHOUT ROWID;
+
+CREATE TABLE instance (
+    id   TEXT   NOT NULL PRIMARY KEY,
+    seen BIGINT NOT NULL
+) WITHOUT ROWID;

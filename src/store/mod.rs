@@ -1,0 +1,459 @@
+//! What must not be forgotten: operations, idempotency keys, leases and the ledger (contract 4.3 to 4.5, 4.9, 5).
+//!
+//! One [`Store`], two engines: SQLite, embedded, one file, nothing to install; and PostgreSQL, shared by several replicas.
+//! Both go through sqlx's `Any` driver, so there is one code path and one dialect (`$1`, TEXT, BIGINT, bytes); what differs
+//! stands in `engine.rs`. sqlx because it speaks to both from one crate, asynchronously, with prepared statements that it
+//! keeps, and numbers the steps of the schema; a crate per engine would mean two of everything here.
+//!
+//! The store lives on a thread with a runtime of its own: database connections belong to one reactor, and callers come from
+//! many. One writer takes all commands that wait, decides them against the [board](board) of what runs, writes them in one
+//! transaction, commits once and answers all (group commit). Reads run beside it. On PostgreSQL the writers of all replicas
+//! take turns on the `head` row, which is also what keeps the ledger one chain.
+//!
+//! When the database fails, writes are refused at once and nothing that was promised is lost: it is kept in memory and
+//! written when the database is back.
+
+mod board;
+mod changes;
+mod command;
+mod engine;
+mod error;
+mod ledger;
+mod load;
+mod model;
+mod pending;
+mod queries;
+mod schema;
+mod sql;
+mod sweep;
+mod verify;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sqlx::AnyPool;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+
+pub use error::StoreError;
+pub use ledger::{LedgerEntry, LedgerEvent};
+pub use model::{
+    Acquired, Begun, Claim, Counts, Durability, Intent, KeyState, Lease, LedgerQuery, OperationQuery, Outcome, Page,
+    StoreMetrics, StoreSettings, Unsettled,
+};
+pub use verify::{Broken, Verified, verify_ledger};
+
+use crate::record::{Observed, Operation, OperationId};
+use command::{Answer, Command, Task};
+use engine::Engine;
+use pending::Pending;
+use writer::Writer;
+
+/// The most commands that wait for the writer.
+const MOST_WAITING: usize = 4096;
+/// The most reads at once, most of them waiting for a connection.
+const MOST_READING: usize = 512;
+/// The longest a read may take.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the handle and the writer share.
+struct Shared {
+    engine: Engine,
+    durability: Durability,
+    instance: String,
+    idempotency_ttl_ms: i64,
+    retention_ms: i64,
+    metrics: Arc<dyn StoreMetrics>,
+    /// Commands in the queue.
+    waiting: AtomicUsize,
+    /// Commands that were promised and are not written.
+    owed: AtomicUsize,
+    healthy: AtomicBool,
+    pending: Pending,
+    /// Added to the clock, in milliseconds: tests do not wait.
+    skew: AtomicI64,
+    stop: Notify,
+}
+
+impl Shared {
+    /// Whether `begin` and `finish` are answered before the commit. Only where no other process could decide differently
+    /// meanwhile; PostgreSQL is relaxed by not waiting for its disk instead.
+    fn is_early(&self) -> bool {
+        self.durability == Durability::Relaxed && !self.engine.is_shared()
+    }
+
+    /// The process's own time in milliseconds.
+    fn clock(&self) -> i64 {
+        jiff::Timestamp::now().as_millisecond().saturating_add(self.skew.load(Ordering::Relaxed))
+    }
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedSender<Command>,
+    runtime: tokio::runtime::Handle,
+    readers: AnyPool,
+    reading: Arc<Semaphore>,
+    ended: watch::Receiver<bool>,
+}
+
+/// The store. Cheap to clone; usable from any thread. When the last clone is dropped, what waits is still written.
+#[derive(Clone)]
+pub struct Store {
+    handle: Arc<Handle>,
+}
+
+impl Store {
+    /// Opens the store, brings its schema up to date and starts its thread.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`], with what is wrong in a sentence.
+    pub async fn open(settings: StoreSettings, metrics: Arc<dyn StoreMetrics>) -> Result<Self, StoreError> {
+        let engine = Engine::parse(&settings.url)?;
+        let shared = Arc::new(Shared {
+            engine,
+            durability: settings.durability,
+            instance: uuid::Uuid::now_v7().to_string(),
+            idempotency_ttl_ms: ms(settings.idempotency_ttl),
+            retention_ms: ms(settings.retention),
+            metrics,
+            waiting: AtomicUsize::new(0),
+            owed: AtomicUsize::new(0),
+            healthy: AtomicBool::new(true),
+            pending: Pending::default(),
+            skew: AtomicI64::new(0),
+            stop: Notify::new(),
+        });
+        let (commands, received) = mpsc::unbounded_channel();
+        let (ready, opened) = oneshot::channel();
+        let (end, ended) = watch::channel(false);
+        let (sender, of_thread) = (commands.downgrade(), Arc::clone(&shared));
+        std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || {
+                live(&of_thread, received, sender, ready);
+                of_thread.engine.remove_scratch();
+                // Nobody may be interested.
+                let _ = end.send(true);
+            })
+            .map_err(|error| StoreError::Open(error.to_string()))?;
+        let (runtime, readers) = opened.await.map_err(|_| StoreError::Open("its thread ended".into()))??;
+        let reading = Arc::new(Semaphore::new(MOST_READING));
+        Ok(Self { handle: Arc::new(Handle { shared, commands, runtime, readers, reading, ended }) })
+    }
+
+    /// This process's owner id: a UUID, new at each start.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.handle.shared.instance
+    }
+
+    /// Asks for the lease of a record, for a guarded write.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn acquire(&self, system: &str, record: &str, ttl: Duration) -> Result<Acquired, StoreError> {
+        match self.ask(Task::Acquire { system: clean(system), record: clean(record), ttl: ms(ttl) }).await? {
+            Answer::Acquired(acquired) => Ok(acquired),
+            _ => Err(StoreError::Unavailable),
+        }
+    }
+
+    /// Extends a lease from now. `false` = it has expired or was taken over.
+    ///
+    /// # Errors
+    /// `Unavailable`: the lease may expire.
+    pub async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<bool, StoreError> {
+        let answer = self.ask(Task::Renew { lease: lease.clone(), ttl: ms(ttl) }).await?;
+        Ok(matches!(answer, Answer::Renewed(true)))
+    }
+
+    /// Gives a lease back. One that is somebody else's by now is left alone.
+    ///
+    /// # Errors
+    /// `Unavailable`: it will expire by itself.
+    pub async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.ask(Task::Release { lease: lease.clone() }).await.map(|_| ())
+    }
+
+    /// One call before a write is sent: looks at the idempotency key, the queued writes and the lease of the record, claims
+    /// the key, remembers the operation and appends the intent to the ledger: all of it or, unless `Started`, nothing.
+    ///
+    /// The key is looked at first: a repeat is answered truthfully whatever else goes on.
+    ///
+    /// # Errors
+    /// `Unavailable`: nothing may be sent.
+    pub async fn begin(&self, mut intent: Intent) -> Result<Begun, StoreError> {
+        intent.caller = cleaned(intent.caller);
+        intent.record = intent.record.map(cleaned);
+        if let Some(claim) = &mut intent.claim {
+            claim.key = clean(&claim.key);
+        }
+        match self.ask(Task::Begin(Box::new(intent))).await? {
+            Answer::Begun(begun, guard) => {
+                if let Some(guard) = guard {
+                    guard.disarm();
+                }
+                Ok(begun)
+            }
+            _ => Err(StoreError::Unavailable),
+        }
+    }
+
+    /// The caller was told `outcome-unknown` meanwhile: its key replays this (JSON) until the operation is finished.
+    ///
+    /// # Errors
+    /// `Unavailable`: it is kept and written later.
+    pub async fn interim(&self, operation: &OperationId, verdict: String) -> Result<(), StoreError> {
+        self.owe(Task::Interim { operation: operation.clone(), verdict }).await
+    }
+
+    /// The id of a record that a create makes has become known before the create is settled.
+    ///
+    /// # Errors
+    /// `Unavailable`: it is kept and written later.
+    pub async fn bind_record(&self, operation: &OperationId, record: &str) -> Result<(), StoreError> {
+        self.owe(Task::Bind { operation: operation.clone(), record: clean(record) }).await
+    }
+
+    /// One call after a write: settles the operation, appends the outcome to the ledger, stores the key's verdict (or
+    /// forgets the key), gives the lease back and drops the settling material. The first outcome of an operation stands.
+    ///
+    /// # Errors
+    /// `Unavailable`: it is not written yet; it is kept in memory and will be.
+    pub async fn finish(&self, outcome: Outcome) -> Result<(), StoreError> {
+        self.owe(Task::Finish(Box::new(outcome))).await
+    }
+
+    /// Takes over running operations whose instance is dead, oldest first, at most `limit`; of several replicas one wins.
+    /// Each has to be settled and finished. Ask again until none is left; on PostgreSQL ask now and then.
+    ///
+    /// # Errors
+    /// `Unavailable`: none was taken over.
+    pub async fn adopt(&self, limit: usize) -> Result<Vec<Unsettled>, StoreError> {
+        match self.ask(Task::Adopt { limit: limit.try_into().unwrap_or(i64::MAX) }).await? {
+            Answer::Adopted(unsettled) => Ok(unsettled),
+            _ => Err(StoreError::Unavailable),
+        }
+    }
+
+    /// What is known of an idempotency key, without claiming it; `None` = free.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Damaged`.
+    pub async fn lookup(&self, claim: &Claim) -> Result<Option<KeyState>, StoreError> {
+        let (claim, now) = (claim.clone(), self.handle.shared.clock());
+        let claim = Claim { caller: cleaned(claim.caller), key: cleaned(claim.key), ..claim };
+        self.read(move |pool| async move { queries::lookup(&pool, &claim, now).await }).await
+    }
+
+    /// One operation.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Damaged`.
+    pub async fn operation(&self, id: &OperationId) -> Result<Option<Operation>, StoreError> {
+        let id = id.clone();
+        self.read(move |pool| async move { queries::operation(&pool, &id).await }).await
+    }
+
+    /// A page of operations, oldest first.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Damaged`.
+    pub async fn operations(&self, query: OperationQuery) -> Result<Page<Operation, OperationId>, StoreError> {
+        self.read(move |pool| async move { queries::operations(&pool, &query).await }).await
+    }
+
+    /// The queued write that runs on a record. Asked on every read: from memory where this process is the only writer.
+    ///
+    /// # Errors
+    /// `Unavailable` (PostgreSQL only).
+    pub async fn pending(&self, system: &str, record: &str) -> Result<Option<OperationId>, StoreError> {
+        if !self.handle.shared.engine.is_shared() {
+            return Ok(self.handle.shared.pending.on(system, record));
+        }
+        let (system, record) = (clean(system), clean(record));
+        self.read(move |pool| async move { queries::pending(&pool, system, record).await }).await
+    }
+
+    /// A page of the ledger, oldest first.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Damaged`.
+    pub async fn ledger(&self, query: LedgerQuery) -> Result<Page<LedgerEntry, i64>, StoreError> {
+        self.read(move |pool| async move { queries::ledger(&pool, &query).await }).await
+    }
+
+    /// Computes the whole chain again. `head` = a hash that was printed earlier and must still be in the chain.
+    ///
+    /// # Errors
+    /// `Unavailable`. A broken chain is not an error but a finding.
+    pub async fn verify(&self, head: Option<&str>) -> Result<Verified, StoreError> {
+        self.flush().await;
+        let (pool, head) = (self.handle.readers.clone(), head.map(str::to_owned));
+        let task = self.handle.runtime.spawn(async move { verify::run(&pool, head.as_deref()).await });
+        Ok(task.await.map_err(|_| StoreError::Unavailable)??)
+    }
+
+    /// How many operations of each system are open, for gauges.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn counts(&self) -> Result<Vec<Counts>, StoreError> {
+        self.read(|pool| async move { queries::counts(&pool).await }).await
+    }
+
+    /// Whether the last try to write succeeded. A look, at least every 5 seconds, is taken without being asked.
+    #[must_use]
+    pub fn healthy(&self) -> bool {
+        self.handle.shared.healthy.load(Ordering::Acquire) && !*self.handle.ended.borrow()
+    }
+
+    /// Whether the store can be read and written just now.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read(|pool| async move { queries::ping(&pool).await }).await?;
+        self.ask(Task::Flush).await.map(|_| ())
+    }
+
+    /// Writes what waits, for at most `within`, and ends the store's thread; later calls are `Unavailable`.
+    /// `false` = something is left unwritten.
+    pub async fn close(&self, within: Duration) -> bool {
+        let store = self.clone();
+        // On the store's own clock: it works whatever the caller's runtime does with time.
+        let task = self.handle.runtime.spawn(async move {
+            let emptied = async {
+                loop {
+                    let flushed = store.ask(Task::Flush).await.is_ok();
+                    if flushed && store.handle.shared.owed.load(Ordering::Acquire) == 0 {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            };
+            tokio::time::timeout(within, emptied).await.is_ok()
+        });
+        let written = task.await.unwrap_or(false);
+        self.stop().await;
+        written
+    }
+
+    /// Ends the thread where it stands.
+    async fn stop(&self) {
+        self.handle.shared.stop.notify_one();
+        let mut ended = self.handle.ended.clone();
+        // An error means that the thread is gone.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    async fn ask(&self, task: Task) -> Result<Answer, StoreError> {
+        let waiting = &self.handle.shared.waiting;
+        if waiting.fetch_add(1, Ordering::AcqRel) >= MOST_WAITING {
+            waiting.fetch_sub(1, Ordering::AcqRel);
+            return Err(StoreError::Unavailable);
+        }
+        self.send(task).await
+    }
+
+    /// Like `ask`, and never refused because the queue is full: what is finished must not be lost.
+    async fn owe(&self, task: Task) -> Result<(), StoreError> {
+        self.handle.shared.waiting.fetch_add(1, Ordering::AcqRel);
+        self.send(task).await.map(|_| ())
+    }
+
+    async fn send(&self, task: Task) -> Result<Answer, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.handle.commands.send(Command::new(task, Some(reply)));
+        sent.map_err(|_| StoreError::Unavailable)?;
+        answer.await.map_err(|_| StoreError::Unavailable)?
+    }
+
+    /// What was answered early must be seen by the reads that follow.
+    async fn flush(&self) {
+        if self.handle.shared.is_early() {
+            // Reads go on without the writer.
+            let _ = self.ask(Task::Flush).await;
+        }
+    }
+
+    async fn read<T, Q, F>(&self, query: Q) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        Q: FnOnce(AnyPool) -> F + Send + 'static,
+        F: Future<Output = Result<T, sqlx::Error>> + Send + 'static,
+    {
+        self.flush().await;
+        let Ok(permit) = Arc::clone(&self.handle.reading).try_acquire_owned() else {
+            return Err(StoreError::Unavailable);
+        };
+        let pool = self.handle.readers.clone();
+        let task = self.handle.runtime.spawn(async move {
+            let _permit = permit;
+            tokio::time::timeout(READ_PATIENCE, query(pool)).await
+        });
+        Ok(task.await.map_err(|_| StoreError::Unavailable)?.map_err(|_| StoreError::Unavailable)??)
+    }
+}
+
+type Opened = Result<(tokio::runtime::Handle, AnyPool), StoreError>;
+
+/// The life of the store's thread.
+fn live(
+    shared: &Arc<Shared>,
+    received: mpsc::UnboundedReceiver<Command>,
+    sender: mpsc::WeakUnboundedSender<Command>,
+    ready: oneshot::Sender<Opened>,
+) {
+    let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match made {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = ready.send(Err(StoreError::Open(error.to_string())));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let opened = async {
+            let lock = shared.engine.lock()?;
+            let writer = Writer::open(Arc::clone(shared), received, sender).await?;
+            let readers = shared.engine.readers()?;
+            Ok((lock, writer, readers))
+        };
+        match opened.await {
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+            Ok((_lock, writer, readers)) => {
+                if ready.send(Ok((runtime.handle().clone(), readers.clone()))).is_err() {
+                    return;
+                }
+                tokio::select! {
+                    () = writer.work() => {}
+                    () = shared.stop.notified() => {}
+                }
+                // Not waited for: a read that hangs must not keep the process.
+                drop(readers.close());
+            }
+        }
+    });
+    runtime.shutdown_background();
+}
+
+fn ms(duration: Duration) -> i64 {
+    duration.as_millis().try_into().unwrap_or(i64::MAX)
+}
+
+/// Names are compared with what the database gives back, and PostgreSQL takes no NUL.
+fn clean(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+fn cleaned(text: String) -> String {
+    if text.as_bytes().contains(&0) { clean(&text) } else { text }
+}

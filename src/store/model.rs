@@ -1,0 +1,262 @@
+//! What the gateway tells the store and hears from it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::record::{Action, CallMade, Observed, OperationId, OperationState, Warning};
+
+/// When a write counts as remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// When it is on disk.
+    Commit,
+    /// When it is in memory (SQLite; on disk some milliseconds later) or in the server (PostgreSQL, `synchronous_commit` off).
+    Relaxed,
+}
+
+/// The `[store]` section.
+#[derive(Clone)]
+pub struct StoreSettings {
+    /// `sqlite:PATH` (relative to the working directory), `sqlite::memory:` (a throw-away) or `postgres://…`.
+    pub url: String,
+    /// When a write counts as remembered.
+    pub durability: Durability,
+    /// How long a verdict is kept for its idempotency key, from the moment it was reached.
+    pub idempotency_ttl: Duration,
+    /// How long settled operations are kept.
+    pub retention: Duration,
+}
+
+impl std::fmt::Debug for StoreSettings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The address may hold a password.
+        formatter
+            .debug_struct("StoreSettings")
+            .field("durability", &self.durability)
+            .field("idempotency_ttl", &self.idempotency_ttl)
+            .field("retention", &self.retention)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the store counts. Called on the store's thread; must not block.
+pub trait StoreMetrics: Send + Sync {
+    /// One more entry is in the ledger (`ledger_entries_total`).
+    fn ledger_entry(&self);
+    /// A commit took this many seconds (`ledger_commit_duration_seconds`).
+    fn commit(&self, seconds: f64);
+}
+
+impl StoreMetrics for () {
+    fn ledger_entry(&self) {}
+    fn commit(&self, _seconds: f64) {}
+}
+
+/// The right to make a guarded write of one record, for a while (contract 4.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The record's system.
+    pub system: String,
+    /// The record's full id.
+    pub record: String,
+    /// The fencing number: greater than that of every earlier lease.
+    pub fence: i64,
+}
+
+/// The answer to [`Store::acquire`](super::Store::acquire).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acquired {
+    /// It is yours until it expires, is released, or the operation is finished.
+    Lease(Lease),
+    /// Somebody else has a live one: ask again soon.
+    Held,
+    /// An operation runs on the record.
+    Running(OperationId),
+}
+
+/// An `Idempotency-Key` with what it is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose key; in an [`Intent`] the intent's caller.
+    pub caller: String,
+    /// The key, unquoted.
+    pub key: String,
+    /// SHA-256 over method, path, `If-Match` and body.
+    pub fingerprint: [u8; 32],
+}
+
+/// What is known of an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// The first request runs.
+    Running(OperationId),
+    /// The first request ended with this (JSON as given to [`Outcome::verdict`]).
+    Verdict(String),
+    /// The first request was told this (JSON as given to [`Store::interim`](super::Store::interim)); it is not settled yet.
+    Interim(String),
+    /// The key came with another request.
+    Reused,
+}
+
+/// A write that is about to be sent to a vendor.
+#[derive(Clone, Debug)]
+pub struct Intent {
+    /// A new id.
+    pub operation: OperationId,
+    /// `X-Request-Id`.
+    pub request_id: String,
+    /// For whom.
+    pub caller: String,
+    /// The configured system's name.
+    pub system: String,
+    /// The full canonical id; `None` for a create.
+    pub record: Option<String>,
+    /// What.
+    pub action: Action,
+    /// `If-Match` as sent.
+    pub precondition: Option<String>,
+    /// JSON Pointers of what changes; never values.
+    pub paths: Vec<String>,
+    /// The names of the losses accepted.
+    pub losses: Vec<String>,
+    /// Whether other writes of the record must be refused and reads name the operation.
+    pub queued: bool,
+    /// The lease of a guarded write; checked. `None` for a native write: it must meet no lease.
+    pub lease: Option<Lease>,
+    /// The idempotency key, if the caller sent one.
+    pub claim: Option<Claim>,
+    /// Whatever settling needs after a crash (JSON); dropped when the operation is finished.
+    pub material: Option<String>,
+}
+
+/// The answer to [`Store::begin`](super::Store::begin). Only `Started` allows the write to be sent, and obliges to `finish`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// The intent is remembered.
+    Started,
+    /// Another writer has a live lease on the record: ask again soon.
+    Held,
+    /// The lease given has expired or was taken over.
+    LeaseLost,
+    /// A queued write runs on the record.
+    Running(OperationId),
+    /// The idempotency key is not free.
+    Key(KeyState),
+}
+
+/// How a write ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Which.
+    pub operation: OperationId,
+    /// How; `Running` counts as `Unknown`.
+    pub state: OperationState,
+    /// The record's id if it has become known; `None` leaves what is known.
+    pub record: Option<String>,
+    /// The record's tag after the write, when it is proven.
+    pub etag: Option<String>,
+    /// What the caller would otherwise not learn.
+    pub warnings: Vec<Warning>,
+    /// The problem document.
+    pub problem: Option<Value>,
+    /// The problem's name, for the ledger.
+    pub problem_name: Option<String>,
+    /// For `Unknown`: what the last read showed.
+    pub observed: Option<Observed>,
+    /// The vendor calls made.
+    pub calls: Vec<CallMade>,
+    /// The names of the losses that were done.
+    pub losses: Vec<String>,
+    /// JSON to replay for the idempotency key; `None` forgets the key, so that a repeat runs.
+    pub verdict: Option<String>,
+    /// The lease to give back.
+    pub lease: Option<Lease>,
+}
+
+/// An operation whose instance is dead, taken over by this one: settle it and `finish` it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    /// Which.
+    pub operation: OperationId,
+    /// The request that began it.
+    pub request_id: String,
+    /// For whom.
+    pub caller: String,
+    /// The configured system's name.
+    pub system: String,
+    /// The record's full id, if it is known.
+    pub record: Option<String>,
+    /// What.
+    pub action: Action,
+    /// `If-Match` as sent.
+    pub precondition: Option<String>,
+    /// JSON Pointers of what was to change.
+    pub paths: Vec<String>,
+    /// The names of the losses accepted.
+    pub losses: Vec<String>,
+    /// Whether it is a queued write.
+    pub queued: bool,
+    /// Whether an idempotency key waits for its verdict.
+    pub keyed: bool,
+    /// What `begin` was given for this moment.
+    pub material: Option<String>,
+    /// When it was begun (RFC 3339, UTC, milliseconds).
+    pub started_at: String,
+}
+
+/// Which operations to list.
+#[derive(Clone, Debug, Default)]
+pub struct OperationQuery {
+    /// The systems the caller may see; of no others anything is told.
+    pub systems: Vec<String>,
+    /// Only of this record.
+    pub record: Option<String>,
+    /// Only in this state.
+    pub state: Option<OperationState>,
+    /// At most so many.
+    pub limit: usize,
+    /// Only after this one: a former page's `next`.
+    pub after: Option<OperationId>,
+}
+
+/// Which ledger entries to list.
+#[derive(Clone, Debug, Default)]
+pub struct LedgerQuery {
+    /// The systems the caller may see; of no others anything is told.
+    pub systems: Vec<String>,
+    /// Only of this record.
+    pub record: Option<String>,
+    /// Only of this caller.
+    pub caller: Option<String>,
+    /// Only at or after.
+    pub since: Option<jiff::Timestamp>,
+    /// Only before.
+    pub until: Option<jiff::Timestamp>,
+    /// At most so many.
+    pub limit: usize,
+    /// Only after this one: a former page's `next`.
+    pub after_seq: Option<i64>,
+}
+
+/// A part of a list, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T, C> {
+    /// At most `limit`; perhaps none although there is a next page, because one call looks at a bounded number of rows.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None` = this was the last.
+    pub next: Option<C>,
+}
+
+/// How many operations of a system are open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// The system's name.
+    pub system: String,
+    /// Running now.
+    pub running: i64,
+    /// Those of them whose caller was told `outcome-unknown` meanwhile.
+    pub unsettled: i64,
+    /// Ended `unknown`, within the retention.
+    pub unknown: i64,
+}

@@ -1,0 +1,54 @@
+//! Which records a queued write runs on, for the reads of a process that is the only writer.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use crate::record::OperationId;
+
+#[derive(Default)]
+struct Index {
+    records: HashMap<String, HashMap<String, OperationId>>,
+    operations: HashMap<OperationId, (String, String)>,
+}
+
+/// See the module. Asked on every read, so the usual answer (nothing runs anywhere) costs one load.
+#[derive(Default)]
+pub(super) struct Pending {
+    count: AtomicUsize,
+    index: RwLock<Index>,
+}
+
+impl Pending {
+    /// The queued write that runs on a record.
+    pub(super) fn on(&self, system: &str, record: &str) -> Option<OperationId> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.records.get(system)?.get(record).cloned()
+    }
+
+    /// A queued write runs.
+    pub(super) fn begun(&self, operation: &OperationId, system: &str, record: &str) {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        index.records.entry(system.to_owned()).or_default().insert(record.to_owned(), operation.clone());
+        index.operations.insert(operation.clone(), (system.to_owned(), record.to_owned()));
+        self.count.store(index.operations.len(), Ordering::Release);
+    }
+
+    /// An operation, queued or not, has ended.
+    pub(super) fn ended(&self, operation: &OperationId) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some((system, record)) = index.operations.remove(operation)
+            && let Some(records) = index.records.get_mut(&system)
+            && records.get(&record) == Some(operation)
+        {
+            records.remove(&record);
+        }
+        self.count.store(index.operations.len(), Ordering::Release);
+    }
+}

@@ -1,0 +1,239 @@
+//! The reads.
+
+use sqlx::AnyPool;
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::board::{KeyRow, Target};
+use super::ledger::{LedgerEntry, rfc3339};
+use super::load::{action, key_row, operation_id};
+use super::sql::{Cell, arguments};
+use super::{Claim, Counts, KeyState, LedgerQuery, Observed, Operation, OperationId, OperationQuery, Page};
+use crate::record::OperationState;
+
+/// The most rows that one call looks at when no index narrows the search: a page may be short, but never slow.
+const LOOK: i64 = 20_000;
+
+const COLUMNS: &str = "id, state, action, system, record, caller, started, finished, etag, warnings, problem, observed";
+
+pub(super) async fn ping(pool: &AnyPool) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT seq FROM head WHERE id = 1").fetch_one(pool).await.map(|_| ())
+}
+
+pub(super) async fn lookup(pool: &AnyPool, claim: &Claim, now: i64) -> Result<Option<KeyState>, sqlx::Error> {
+    let cells = arguments([Cell::text(&claim.caller), Cell::text(&claim.key)])?;
+    let statement = "SELECT caller, key, fingerprint, operation, verdict, interim, expires FROM idempotency
+                     WHERE caller = $1 AND key = $2";
+    let Some(row) = sqlx::query_with(statement, cells).fetch_optional(pool).await? else { return Ok(None) };
+    let (_, key): (Target, KeyRow) = key_row(&row)?;
+    Ok(key.state(claim, now))
+}
+
+pub(super) async fn pending(
+    pool: &AnyPool,
+    system: String,
+    record: String,
+) -> Result<Option<OperationId>, sqlx::Error> {
+    let statement = "SELECT id FROM operation
+                     WHERE state = 'running' AND queued = 1 AND system = $1 AND record = $2 ORDER BY id LIMIT 1";
+    let row = sqlx::query_with(statement, arguments([Cell::text(system), Cell::text(record)])?).fetch_optional(pool);
+    row.await?.map(|row| operation_id(row.try_get(0)?)).transpose()
+}
+
+pub(super) async fn operation(pool: &AnyPool, id: &OperationId) -> Result<Option<Operation>, sqlx::Error> {
+    let statement = format!("SELECT {COLUMNS} FROM operation WHERE id = $1");
+    let cells = arguments([Cell::text(id.as_str())])?;
+    let row = sqlx::query_with(AssertSqlSafe(statement), cells).fetch_optional(pool).await?;
+    row.map(|row| document(&row)).transpose()
+}
+
+/// Conditions with their values; texts in it are this file's own, values are bound.
+struct Filter {
+    text: String,
+    cells: Vec<Cell>,
+}
+
+impl Filter {
+    fn new() -> Self {
+        Self { text: "1 = 1".into(), cells: Vec::new() }
+    }
+
+    fn bind(&mut self, cell: Cell) -> String {
+        self.cells.push(cell);
+        format!("${}", self.cells.len())
+    }
+
+    fn and(&mut self, condition: &str, cell: Cell) {
+        let place = self.bind(cell);
+        self.text.push_str(&format!(" AND {condition} {place}"));
+    }
+
+    fn and_in(&mut self, column: &str, values: &[String]) {
+        let places: Vec<_> = values.iter().map(|value| self.bind(Cell::text(value))).collect();
+        self.text.push_str(&format!(" AND {column} IN ({})", places.join(", ")));
+    }
+}
+
+pub(super) async fn operations(
+    pool: &AnyPool,
+    query: &OperationQuery,
+) -> Result<Page<Operation, OperationId>, sqlx::Error> {
+    if query.systems.is_empty() || query.limit == 0 {
+        return Ok(Page { items: Vec::new(), next: None });
+    }
+    let after = query.after.as_ref().map_or("", OperationId::as_str);
+    let indexed = query.record.is_some() || query.state == Some(OperationState::Running);
+    let bound = if indexed { None } else { nth_operation(pool, after).await? };
+    let mut filter = Filter::new();
+    filter.and("id >", Cell::text(after));
+    if let Some(bound) = &bound {
+        filter.and("id <=", Cell::text(bound));
+    }
+    filter.and_in("system", &query.systems);
+    if let Some(record) = &query.record {
+        filter.and("record =", Cell::text(record));
+    }
+    match query.state {
+        // As a literal: the index of the running ones has this very condition.
+        Some(OperationState::Running) => filter.text.push_str(" AND state = 'running'"),
+        Some(state) => filter.and("state =", Cell::text(state.as_str())),
+        None => {}
+    }
+    let limit = filter.bind(Cell::Number(one_more(query.limit)));
+    let statement = format!("SELECT {COLUMNS} FROM operation WHERE {} ORDER BY id LIMIT {limit}", filter.text);
+    let rows = sqlx::query_with(AssertSqlSafe(statement), arguments(filter.cells)?).fetch_all(pool).await?;
+    let mut items = rows.iter().map(document).collect::<Result<Vec<_>, _>>()?;
+    let next = if items.len() > query.limit {
+        items.truncate(query.limit);
+        items.last().map(|last| last.id.clone())
+    } else {
+        bound.map(|bound| operation_id(&bound)).transpose()?
+    };
+    Ok(Page { items, next })
+}
+
+/// Where a look over the operations has to end; `None` = there are fewer.
+async fn nth_operation(pool: &AnyPool, after: &str) -> Result<Option<String>, sqlx::Error> {
+    let cells = arguments([Cell::text(after), Cell::Number(LOOK)])?;
+    let statement = "SELECT id FROM operation WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2";
+    let row = sqlx::query_with(statement, cells).fetch_optional(pool).await?;
+    row.map(|row| row.try_get(0)).transpose()
+}
+
+pub(super) async fn ledger(pool: &AnyPool, query: &LedgerQuery) -> Result<Page<LedgerEntry, i64>, sqlx::Error> {
+    let nothing = Page { items: Vec::new(), next: None };
+    if query.systems.is_empty() || query.limit == 0 {
+        return Ok(nothing);
+    }
+    let row = sqlx::query("SELECT seq FROM head WHERE id = 1").fetch_one(pool).await?;
+    let mut last: i64 = row.try_get(0)?;
+    let mut after = query.after_seq.unwrap_or(0).max(0);
+    if let Some(since) = query.since {
+        after = after.max(first_at(pool, since.as_millisecond(), last).await?.saturating_sub(1));
+    }
+    if let Some(until) = query.until {
+        last = last.min(first_at(pool, until.as_millisecond(), last).await?.saturating_sub(1));
+    }
+    // With a record the index finds its entries; everything else is looked through, a bounded piece at a time.
+    let bound = if query.record.is_some() { last } else { last.min(after.saturating_add(LOOK)) };
+    if after >= bound {
+        return Ok(nothing);
+    }
+    let mut filter = Filter::new();
+    filter.and("seq >", Cell::Number(after));
+    filter.and("seq <=", Cell::Number(bound));
+    filter.and_in("system", &query.systems);
+    if let Some(record) = &query.record {
+        filter.and("record =", Cell::text(record));
+    }
+    if let Some(caller) = &query.caller {
+        filter.and("caller =", Cell::text(caller));
+    }
+    let limit = filter.bind(Cell::Number(one_more(query.limit)));
+    let statement = format!("SELECT body, hash FROM ledger WHERE {} ORDER BY seq LIMIT {limit}", filter.text);
+    let rows = sqlx::query_with(AssertSqlSafe(statement), arguments(filter.cells)?).fetch_all(pool).await?;
+    let mut items = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let entry = LedgerEntry::restore(row.try_get(0)?, row.try_get(1)?);
+        items.push(entry.ok_or_else(|| sqlx::Error::Decode("a ledger entry cannot be read".into()))?);
+    }
+    let next = if items.len() > query.limit {
+        items.truncate(query.limit);
+        items.last().map(|last| last.seq)
+    } else {
+        (bound < last).then_some(bound)
+    };
+    Ok(Page { items, next })
+}
+
+/// The first entry at or after a time (`last` + 1 if there is none): numbers and times grow together, so halving finds it.
+async fn first_at(pool: &AnyPool, at: i64, last: i64) -> Result<i64, sqlx::Error> {
+    let (mut low, mut high) = (1, last.saturating_add(1));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let cells = arguments([Cell::Number(middle)])?;
+        let row = sqlx::query_with("SELECT at FROM ledger WHERE seq = $1", cells).fetch_optional(pool).await?;
+        let seen: i64 = row.map(|row| row.try_get(0)).transpose()?.unwrap_or(i64::MIN);
+        if seen < at { low = middle + 1 } else { high = middle }
+    }
+    Ok(low)
+}
+
+pub(super) async fn counts(pool: &AnyPool) -> Result<Vec<Counts>, sqlx::Error> {
+    let mut counts: Vec<Counts> = Vec::new();
+    let statements = [
+        "SELECT system, count(*), CAST(coalesce(sum(told), 0) AS BIGINT) FROM operation WHERE state = 'running' GROUP BY system",
+        "SELECT system, count(*), CAST(0 AS BIGINT) FROM operation WHERE state = 'unknown' GROUP BY system",
+    ];
+    for (index, statement) in statements.into_iter().enumerate() {
+        for row in sqlx::query(statement).fetch_all(pool).await? {
+            let system: String = row.try_get(0)?;
+            let number: i64 = row.try_get(1)?;
+            let told: i64 = row.try_get(2)?;
+            let place = counts.iter().position(|one| one.system == system).unwrap_or_else(|| {
+                counts.push(Counts { system, running: 0, unsettled: 0, unknown: 0 });
+                counts.len() - 1
+            });
+            let Some(one) = counts.get_mut(place) else { continue };
+            if index == 0 {
+                (one.running, one.unsettled) = (number, told);
+            } else {
+                one.unknown = number;
+            }
+        }
+    }
+    Ok(counts)
+}
+
+fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+fn document(row: &AnyRow) -> Result<Operation, sqlx::Error> {
+    let damaged = |what: &str| sqlx::Error::Decode(format!("an operation's {what} cannot be read").into());
+    let (started, finished): (i64, Option<i64>) = (row.try_get(6)?, row.try_get(7)?);
+    let (warnings, problem): (Option<String>, Option<String>) = (row.try_get(9)?, row.try_get(10)?);
+    let observed: Option<String> = row.try_get(11)?;
+    Ok(Operation {
+        id: operation_id(row.try_get(0)?)?,
+        state: OperationState::parse(row.try_get(1)?).ok_or_else(|| damaged("state"))?,
+        action: action(row.try_get(2)?)?,
+        system: row.try_get(3)?,
+        record: row.try_get(4)?,
+        caller: row.try_get(5)?,
+        started_at: rfc3339(started),
+        finished_at: finished.map(rfc3339),
+        etag: row.try_get(8)?,
+        warnings: match warnings {
+            Some(text) => serde_json::from_str(&text).map_err(|_| damaged("warnings"))?,
+            None => Vec::new(),
+        },
+        problem: problem.map(|text| serde_json::from_str(&text)).transpose().map_err(|_| damaged("problem"))?,
+        observed: match observed.as_deref() {
+            None => None,
+            Some("unchanged") => Some(Observed::Unchanged),
+            Some("other") => Some(Observed::Other),
+            Some(_) => return Err(damaged("observation")),
+        },
+    })
+}

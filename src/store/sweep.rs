@@ -1,0 +1,34 @@
+//! Removes what is no longer promised, in small bites. The ledger is never cut.
+
+use sqlx::AnyConnection;
+
+use super::sql::{Cell, arguments};
+
+/// How many rows of a kind at once.
+const BITE: i64 = 1000;
+/// Leases and instances are kept a while after they mean nothing, for people who look.
+const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
+
+const OPERATIONS: &str = "DELETE FROM operation WHERE id IN
+    (SELECT id FROM operation WHERE id < $1 AND state <> 'running' AND finished < $2 ORDER BY id LIMIT $3)";
+const KEYS: &str = "DELETE FROM idempotency WHERE expires <= $1 AND (caller, key) IN
+    (SELECT caller, key FROM idempotency WHERE expires <= $2 LIMIT $3)";
+const LEASES: &str = "DELETE FROM lease WHERE expires <= $1";
+const INSTANCES: &str = "DELETE FROM instance WHERE seen <= $1";
+
+/// One bite of each kind.
+pub(super) async fn bite(connection: &mut AnyConnection, now: i64, retention_ms: i64) -> Result<(), sqlx::Error> {
+    let settled_before = now.saturating_sub(retention_ms).max(0);
+    // Ids begin with their time (RFC 9562 §5.7), so the primary key finds the old ones.
+    let time = format!("{settled_before:012x}");
+    let (high, low) = time.split_at_checked(8).unwrap_or((&time, ""));
+    let cells = [Cell::text(format!("{high}-{low}")), Cell::Number(settled_before), Cell::Number(BITE)];
+    sqlx::query_with(OPERATIONS, arguments(cells)?).execute(&mut *connection).await?;
+    let cells = [Cell::Number(now), Cell::Number(now), Cell::Number(BITE)];
+    sqlx::query_with(KEYS, arguments(cells)?).execute(&mut *connection).await?;
+    for statement in [LEASES, INSTANCES] {
+        let cells = arguments([Cell::Number(now.saturating_sub(KEPT_MS))])?;
+        sqlx::query_with(statement, cells).execute(&mut *connection).await?;
+    }
+    Ok(())
+}

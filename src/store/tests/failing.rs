@@ -1,0 +1,129 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::super::*;
+use super::place::{applied, everything, file, intent, places};
+use crate::record::OperationState;
+
+const BREAK: &str = "ALTER TABLE ledger RENAME TO gone";
+const REPAIR: &str = "ALTER TABLE gone RENAME TO ledger";
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_refuses_writes_keeps_outcomes_and_heals_by_itself() {
+    for place in places().await {
+        for durability in [Durability::Commit, Durability::Relaxed] {
+            let store = Store::open(place.settings(durability), Arc::new(())).await.expect("a store");
+            let write = Intent { queued: true, ..intent("A:1") };
+            let id = write.operation.clone();
+            assert_eq!(store.begin(write).await, Ok(Begun::Started));
+            store.ping().await.expect("written");
+            place.execute(BREAK).await;
+            // Relaxed, the first may be promised before the failure is seen.
+            let first = intent("A:2");
+            let promised = (first.operation.clone(), store.begin(first).await);
+            let _ = store.finish(applied(&id)).await;
+            while store.healthy() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(store.begin(intent("A:3")).await, Err(StoreError::Unavailable));
+            assert!(store.operation(&id).await.expect("reads go on").is_some());
+            place.execute(REPAIR).await;
+            store.healed().await;
+            assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
+            assert_eq!(store.pending("crm", "A:1").await, Ok(None));
+            if promised.1 == Ok(Begun::Started) {
+                assert!(store.operation(&promised.0).await.expect("read").is_some(), "a promise is kept");
+            }
+            assert_eq!(store.begin(intent("A:3")).await, Ok(Begun::Started));
+            assert!(store.verify(None).await.expect("verified").is_sound());
+            assert!(store.close(Duration::from_secs(60)).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn close_says_that_something_is_left_unwritten() {
+    for place in places().await {
+        let store = place.open().await;
+        let write = intent("A:1");
+        let id = write.operation.clone();
+        store.begin(write).await.expect("begun");
+        place.execute(BREAK).await;
+        assert_eq!(store.finish(applied(&id)).await, Err(StoreError::Unavailable));
+        assert!(!store.close(Duration::ZERO).await);
+        place.execute(REPAIR).await;
+        let store = place.open().await;
+        assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Running);
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_nobody_waits_for_is_given_up_and_does_not_run_for_ever() {
+    for place in places().await {
+        let store = place.open().await;
+        let write = intent("A:1");
+        let id = write.operation.clone();
+        {
+            let mut begun = std::pin::pin!(store.begin(write));
+            assert!(futures_util::poll!(begun.as_mut()).is_pending());
+        }
+        store.ping().await.expect("written");
+        store.ping().await.expect("given up");
+        let operation = store.operation(&id).await.expect("read").expect("there");
+        assert_eq!(operation.state, OperationState::NotApplied);
+        let entries = store.ledger(everything()).await.expect("read").items;
+        assert_eq!(entries.last().and_then(|entry| entry.problem.as_deref()), Some("overloaded"));
+    }
+}
+
+#[tokio::test]
+async fn beyond_the_queue_a_command_is_refused_at_once_and_an_outcome_is_not() {
+    let place = file();
+    let store = place.open().await;
+    let write = intent("A:1");
+    let id = write.operation.clone();
+    store.begin(write).await.expect("begun");
+    store.handle.shared.waiting.store(MOST_WAITING, Ordering::SeqCst);
+    assert_eq!(store.begin(intent("A:2")).await, Err(StoreError::Unavailable));
+    store.finish(applied(&id)).await.expect("finished");
+}
+
+#[tokio::test]
+async fn a_schema_of_a_newer_version_and_a_wrong_address_are_refused_in_words() {
+    for place in places().await {
+        place.open().await.kill().await;
+        let newer = if place.shared { "'\\x00'" } else { "x'00'" };
+        place
+            .execute(&format!(
+                "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (9999, 'later', TRUE, {newer}, 0)"
+            ))
+            .await;
+        let refused = Store::open(place.settings(Durability::Commit), Arc::new(())).await.err();
+        let Some(StoreError::Open(why)) = refused else { panic!("{refused:?}") };
+        assert!(why.contains("9999") && why.contains("newer"), "{why}");
+    }
+    for url in ["mysql://x", "sqlite:", "sqlite:a?mode=ro", "sqlite:/no/such/folder/a.db", "postgres://u:secret@127.0.0.1:1/x"] {
+        let settings = StoreSettings { url: url.into(), ..file().settings(Durability::Commit) };
+        assert!(!format!("{settings:?}").contains("secret"));
+        let refused = Store::open(settings, Arc::new(())).await.err();
+        assert!(matches!(&refused, Some(StoreError::Open(why)) if !why.contains("secret")), "{url}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_file_has_one_process_and_a_throw_away_leaves_nothing() {
+    let place = file();
+    let store = place.open().await;
+    let second = Store::open(place.settings(Durability::Commit), Arc::new(())).await.err();
+    assert!(matches!(second, Some(StoreError::Open(why)) if why.contains("in use")));
+    drop(store);
+    let settings = StoreSettings { url: "sqlite::memory:".into(), ..place.settings(Durability::Commit) };
+    let scratch = Store::open(settings, Arc::new(())).await.expect("a store");
+    let Engine::Sqlite { path, .. } = scratch.handle.shared.engine.clone() else { panic!("SQLite") };
+    assert_eq!(scratch.begin(intent("A:1")).await, Ok(Begun::Started));
+    assert!(path.exists());
+    assert!(scratch.close(Duration::from_secs(60)).await);
+    assert!(!path.exists());
+}

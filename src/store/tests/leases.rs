@@ -1,0 +1,82 @@
+use std::time::Duration;
+
+use super::super::*;
+use super::place::{applied, intent, places};
+
+const TTL: Duration = Duration::from_secs(30);
+
+async fn lease(store: &Store, record: &str) -> Lease {
+    match store.acquire("crm", record, TTL).await.expect("an answer") {
+        Acquired::Lease(lease) => lease,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_lease_excludes_others_until_it_is_released_or_expires_and_its_number_grows() {
+    for place in places().await {
+        let store = place.open().await;
+        let first = lease(&store, "A:1").await;
+        assert_eq!(store.acquire("crm", "A:1", TTL).await, Ok(Acquired::Held));
+        assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Held), "a native write waits too");
+        assert_eq!(store.begin(intent("A:2")).await, Ok(Begun::Started), "other records are free");
+        store.release(&first).await.expect("released");
+        let second = lease(&store, "A:1").await;
+        assert!(second.fence > first.fence);
+        store.release(&first).await.expect("nothing of ours");
+        assert_eq!(store.acquire("crm", "A:1", TTL).await, Ok(Acquired::Held), "a stale release frees nothing");
+        store.passes(TTL / 2);
+        assert_eq!(store.renew(&second, TTL).await, Ok(true));
+        store.passes(TTL - Duration::from_secs(5));
+        assert_eq!(store.acquire("crm", "A:1", TTL).await, Ok(Acquired::Held));
+        store.passes(Duration::from_secs(5));
+        let third = lease(&store, "A:1").await;
+        assert!(third.fence > second.fence);
+        assert_eq!(store.renew(&second, TTL).await, Ok(false));
+    }
+}
+
+#[tokio::test]
+async fn a_guarded_write_begins_only_under_its_own_live_lease_and_gives_it_back_at_its_end() {
+    for place in places().await {
+        let store = place.open().await;
+        let old = lease(&store, "A:1").await;
+        store.passes(TTL);
+        let guarded = |lease: &Lease| Intent { lease: Some(lease.clone()), ..intent("A:1") };
+        assert_eq!(store.begin(guarded(&old)).await, Ok(Begun::LeaseLost), "expired");
+        let new = lease(&store, "A:1").await;
+        assert_eq!(store.begin(guarded(&old)).await, Ok(Begun::LeaseLost), "taken over");
+        let write = guarded(&new);
+        let operation = write.operation.clone();
+        assert_eq!(store.begin(write).await, Ok(Begun::Started));
+        store.passes(TTL);
+        let running = store.acquire("crm", "A:1", TTL).await;
+        assert_eq!(running, Ok(Acquired::Running(operation.clone())), "the lease is over, the write is not");
+        store.finish(Outcome { lease: Some(new), ..applied(&operation) }).await.expect("finished");
+        lease(&store, "A:1").await;
+    }
+}
+
+#[tokio::test]
+async fn a_restart_frees_the_leases_of_the_only_process_and_keeps_the_numbers_growing() {
+    let place = super::place::file();
+    let store = place.open().await;
+    let before = lease(&store, "A:1").await;
+    store.kill().await;
+    let after = lease(&place.open().await, "A:1").await;
+    assert!(after.fence > before.fence);
+}
+
+#[tokio::test]
+async fn of_two_replicas_one_gets_the_lease() {
+    for place in places().await.into_iter().filter(|place| place.shared) {
+        let (one, two) = (place.open().await, place.open().await);
+        let asked = futures_util::future::join_all((0..20).map(|index| {
+            let store = if index % 2 == 0 { &one } else { &two };
+            store.acquire("crm", "A:1", TTL)
+        }));
+        let got = asked.await.into_iter().filter(|answer| matches!(answer, Ok(Acquired::Lease(_)))).count();
+        assert_eq!(got, 1);
+        assert_eq!(two.begin(intent("A:1")).await, Ok(Begun::Held));
+    }
+}

@@ -1,0 +1,8 @@
+//! Behaviours of the store, the same for both engines. PostgreSQL takes part where `TEST_POSTGRES_URL` names a server.
+
+mod chain;
+mod failing;
+mod keys;
+mod leases;
+mod operations;
+mod place;

@@ -1,0 +1,176 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::super::*;
+use super::place::{Tally, applied, intent, places};
+use crate::record::{OperationState, Warning, WarningCode};
+
+#[tokio::test]
+async fn an_operation_is_told_as_the_contract_says_from_begin_to_finish() {
+    for place in places().await {
+        let store = place.open().await;
+        let write = Intent { record: None, ..intent("") };
+        let id = write.operation.clone();
+        assert_eq!(store.begin(write).await, Ok(Begun::Started));
+        let running = store.operation(&id).await.expect("read").expect("there");
+        assert_eq!((running.state, running.record, running.finished_at), (OperationState::Running, None, None));
+        assert!(running.started_at.ends_with('Z') && running.started_at.len() == 24, "{}", running.started_at);
+        store.bind_record(&id, "A:1").await.expect("bound");
+        assert_eq!(store.operation(&id).await.expect("read").expect("there").record.as_deref(), Some("A:1"));
+        let warning = Warning { code: WarningCode::Loss, pointer: "/fields/x".into(), detail: "\0".into() };
+        let problem = serde_json::json!({ "status": 504, "n": 1 });
+        let outcome = Outcome {
+            state: OperationState::Unknown,
+            warnings: vec![warning.clone()],
+            problem: Some(problem.clone()),
+            problem_name: Some("outcome-unknown".into()),
+            observed: Some(Observed::Other),
+            ..applied(&id)
+        };
+        store.finish(outcome).await.expect("finished");
+        store.finish(applied(&id)).await.expect("the first outcome stands");
+        let settled = store.operation(&id).await.expect("read").expect("there");
+        assert_eq!(settled.state, OperationState::Unknown);
+        assert_eq!((settled.warnings, settled.problem, settled.observed), (vec![warning], Some(problem), Some(Observed::Other)));
+        assert!(settled.finished_at.is_some() && settled.etag.as_deref() == Some("\"c2\""));
+        let unknown = Counts { system: "crm".into(), running: 0, unsettled: 0, unknown: 1 };
+        assert_eq!(store.counts().await, Ok(vec![unknown]));
+        assert_eq!(store.operation(&OperationId::new()).await.expect("read").map(|one| one.id), None);
+    }
+}
+
+#[tokio::test]
+async fn a_queued_write_refuses_others_and_is_named_to_reads_until_it_ends() {
+    for place in places().await {
+        let store = place.open().await;
+        let write = Intent { queued: true, ..intent("A:1") };
+        let id = write.operation.clone();
+        assert_eq!(store.pending("crm", "A:1").await, Ok(None));
+        store.begin(write).await.expect("begun");
+        assert_eq!(store.pending("crm", "A:1").await, Ok(Some(id.clone())));
+        assert_eq!(store.pending("itsm", "A:1").await, Ok(None));
+        assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Running(id.clone())));
+        assert_eq!(store.acquire("crm", "A:1", Duration::from_secs(1)).await, Ok(Acquired::Running(id.clone())));
+        store.finish(applied(&id)).await.expect("finished");
+        assert_eq!(store.pending("crm", "A:1").await, Ok(None));
+        assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Started));
+    }
+}
+
+#[tokio::test]
+async fn what_a_crash_left_running_is_adopted_once_with_its_material_and_stays_named() {
+    for place in places().await {
+        let store = place.open().await;
+        let write = Intent { queued: true, claim: Some(super::place::claim("k")), ..intent("A:1") };
+        let id = write.operation.clone();
+        store.begin(write).await.expect("begun");
+        assert_eq!(store.adopt(10).await, Ok(vec![]), "its own are not orphans");
+        store.kill().await;
+        let (one, two) = (place.open().await, if place.shared { Some(place.open().await) } else { None });
+        assert_eq!(one.pending("crm", "A:1").await, Ok(Some(id.clone())));
+        if let Some(two) = &two {
+            assert_eq!(one.adopt(10).await, Ok(vec![]), "it may still live");
+            for store in [&one, two] {
+                store.passes(Duration::from_secs(30));
+                store.turn().await;
+            }
+        }
+        let mut adopted = one.adopt(10).await.expect("adopted");
+        let other = two.as_ref().unwrap_or(&one);
+        assert_eq!(other.adopt(10).await, Ok(vec![]), "one replica wins");
+        let adopted = adopted.pop().expect("one");
+        assert_eq!((adopted.operation, adopted.material.as_deref()), (id.clone(), Some("{\"wanted\":1}")));
+        assert_eq!((adopted.paths, adopted.keyed, adopted.queued), (vec!["/fields/Email".to_owned()], true, true));
+        one.finish(applied(&id)).await.expect("finished");
+        let state = one.lookup(&super::place::claim("k")).await;
+        assert_eq!(state, Ok(Some(KeyState::Verdict("{\"done\":true}".into()))));
+        assert_eq!(one.ledger(super::place::everything()).await.expect("read").items.len(), 2);
+        assert_eq!(place.execute("UPDATE operation SET told = told WHERE material IS NOT NULL").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn lists_come_in_pages_oldest_first_and_only_of_the_systems_allowed() {
+    for place in places().await {
+        let store = place.open().await;
+        let mut ids = Vec::new();
+        for index in 0..7 {
+            let system = if index == 3 { "itsm" } else { "crm" };
+            let write = Intent { system: system.into(), ..intent(if index < 5 { "A:1" } else { "A:2" }) };
+            ids.push(write.operation.clone());
+            store.begin(write).await.expect("begun");
+        }
+        store.finish(applied(&ids[0])).await.expect("finished");
+        let query = OperationQuery { systems: vec!["crm".into()], limit: 4, ..OperationQuery::default() };
+        let list = async |query: OperationQuery| {
+            let page = store.operations(query).await.expect("a page");
+            (page.items.into_iter().map(|one| one.id).collect::<Vec<_>>(), page.next)
+        };
+        let of = |places: &[usize]| places.iter().map(|place| ids[*place].clone()).collect::<Vec<_>>();
+        assert_eq!(list(query.clone()).await, (of(&[0, 1, 2, 4]), Some(ids[4].clone())));
+        assert_eq!(list(OperationQuery { after: Some(ids[4].clone()), ..query.clone() }).await, (of(&[5, 6]), None));
+        assert_eq!(list(OperationQuery { record: Some("A:2".into()), ..query.clone() }).await, (of(&[5, 6]), None));
+        let state = |state| OperationQuery { state: Some(state), limit: 2, ..query.clone() };
+        assert_eq!(list(state(OperationState::Applied)).await, (of(&[0]), None));
+        assert_eq!(list(state(OperationState::Running)).await, (of(&[1, 2]), Some(ids[2].clone())));
+        assert_eq!(list(OperationQuery { systems: vec![], ..query }).await, (vec![], None));
+    }
+}
+
+#[tokio::test]
+async fn settled_operations_are_swept_after_the_retention_and_the_ledger_is_not() {
+    for place in places().await {
+        let store = place.open().await;
+        let (settled, running) = (intent("A:1"), intent("A:2"));
+        let (old, open) = (settled.operation.clone(), running.operation.clone());
+        store.begin(settled).await.expect("begun");
+        store.begin(running).await.expect("begun");
+        store.finish(applied(&old)).await.expect("finished");
+        store.passes(Duration::from_hours(24 * 89));
+        store.turn().await;
+        store.ping().await.expect("swept");
+        assert!(store.operation(&old).await.expect("read").is_some());
+        store.passes(Duration::from_hours(25));
+        store.turn().await;
+        store.ping().await.expect("swept");
+        assert!(store.operation(&old).await.expect("read").is_none());
+        assert!(store.operation(&open).await.expect("read").is_some());
+        assert_eq!(store.verify(None).await.expect("verified").entries, 3);
+    }
+}
+
+#[tokio::test]
+async fn writes_that_wait_together_share_a_commit() {
+    for place in places().await {
+        for durability in [Durability::Commit, Durability::Relaxed] {
+            let tally = Arc::new(Tally::default());
+            let metrics = Arc::clone(&tally) as Arc<dyn StoreMetrics>;
+            let store = Store::open(place.settings(durability), metrics).await.expect("a store");
+            let begun = futures_util::future::join_all((0..100).map(|index| store.begin(intent(&format!("A:{index}")))));
+            assert!(begun.await.iter().all(|begun| *begun == Ok(Begun::Started)));
+            store.ping().await.expect("written");
+            assert_eq!(tally.entries.load(Ordering::SeqCst), 100);
+            let commits = tally.commits.load(Ordering::SeqCst);
+            assert!(commits <= 50, "{commits} commits");
+            assert!(store.close(Duration::from_secs(60)).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_answered_is_seen_by_the_next_read_and_survives_an_orderly_end() {
+    for place in places().await {
+        let store = Store::open(place.settings(Durability::Relaxed), Arc::new(())).await.expect("a store");
+        let write = intent("A:1");
+        let id = write.operation.clone();
+        store.begin(write).await.expect("begun");
+        assert!(store.operation(&id).await.expect("read").is_some());
+        store.finish(applied(&id)).await.expect("finished");
+        assert!(store.close(Duration::from_secs(60)).await);
+        assert_eq!(store.begin(intent("A:1")).await, Err(StoreError::Unavailable), "closed");
+        assert!(!store.healthy());
+        let state = place.open().await.operation(&id).await.expect("read").expect("there").state;
+        assert_eq!(state, OperationState::Applied);
+    }
+}

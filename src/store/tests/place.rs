@@ -1,0 +1,158 @@
+//! Where a test's store is, and what tests say to it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
+
+use super::super::*;
+use crate::record::{Action, CallMade, OperationState};
+
+/// Counts what the store does.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) entries: AtomicUsize,
+    pub(super) commits: AtomicUsize,
+}
+
+impl StoreMetrics for Tally {
+    fn ledger_entry(&self) {
+        self.entries.fetch_add(1, Ordering::SeqCst);
+    }
+    fn commit(&self, _seconds: f64) {
+        self.commits.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// An empty database of one engine, removed at the end.
+pub(super) struct Place {
+    pub(super) url: String,
+    pub(super) shared: bool,
+    folder: Option<PathBuf>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+pub(super) fn file() -> Place {
+    let folder = std::env::temp_dir().join(format!("store-test {}", uuid::Uuid::now_v7()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    Place { url: format!("sqlite:{}", folder.join("s t.db").display()), shared: false, folder: Some(folder) }
+}
+
+/// One place per engine there is.
+pub(super) async fn places() -> Vec<Place> {
+    let mut places = vec![file()];
+    if let Ok(server) = std::env::var("TEST_POSTGRES_URL") {
+        let name = format!("t{}", uuid::Uuid::now_v7().simple());
+        sqlx::any::install_default_drivers();
+        let mut connection = AnyConnection::connect(&server).await.expect("a server");
+        let create = format!("CREATE DATABASE {name}");
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.expect("a database");
+        let (base, _) = server.rsplit_once('/').expect("a database in the address");
+        places.push(Place { url: format!("{base}/{name}"), shared: true, folder: None });
+    }
+    places
+}
+
+impl Place {
+    pub(super) fn settings(&self, durability: Durability) -> StoreSettings {
+        StoreSettings {
+            url: self.url.clone(),
+            durability,
+            idempotency_ttl: Duration::from_hours(24),
+            retention: Duration::from_hours(24 * 90),
+        }
+    }
+
+    pub(super) async fn open(&self) -> Store {
+        Store::open(self.settings(Durability::Commit), Arc::new(())).await.expect("a store")
+    }
+
+    /// Something that happens behind the store's back.
+    pub(super) async fn execute(&self, statement: &str) -> u64 {
+        sqlx::any::install_default_drivers();
+        let url = self.url.replace(' ', "%20");
+        let mut connection = AnyConnection::connect(&url).await.expect("a connection");
+        let done = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await;
+        done.expect("a statement").rows_affected()
+    }
+}
+
+impl Store {
+    /// What a crash does: nothing that waits is written.
+    pub(super) async fn kill(&self) {
+        self.stop().await;
+    }
+
+    /// Time passes.
+    pub(super) fn passes(&self, time: Duration) {
+        self.handle.shared.skew.fetch_add(ms(time), Ordering::SeqCst);
+    }
+
+    /// A turn of the writer's clock: this instance is seen, old things are swept.
+    pub(super) async fn turn(&self) {
+        self.ask(Task::Seen).await.expect("a turn");
+    }
+
+    /// The store takes writes again.
+    pub(super) async fn healed(&self) {
+        while self.ping().await.is_err() || self.handle.shared.owed.load(Ordering::SeqCst) > 0 || !self.healthy() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+pub(super) fn intent(record: &str) -> Intent {
+    Intent {
+        operation: OperationId::new(),
+        request_id: "request-1".into(),
+        caller: "billing".into(),
+        system: "crm".into(),
+        record: Some(record.into()),
+        action: Action::Update,
+        precondition: Some("\"c1\"".into()),
+        paths: vec!["/fields/Email".into()],
+        losses: vec![],
+        queued: false,
+        lease: None,
+        claim: None,
+        material: Some("{\"wanted\":1}".into()),
+    }
+}
+
+pub(super) fn keyed(record: &str, key: &str) -> Intent {
+    Intent { claim: Some(claim(key)), ..intent(record) }
+}
+
+pub(super) fn claim(key: &str) -> Claim {
+    Claim { caller: "billing".into(), key: key.into(), fingerprint: [7; 32] }
+}
+
+pub(super) fn applied(operation: &OperationId) -> Outcome {
+    Outcome {
+        operation: operation.clone(),
+        state: OperationState::Applied,
+        record: None,
+        etag: Some("\"c2\"".into()),
+        warnings: vec![],
+        problem: None,
+        problem_name: None,
+        observed: None,
+        calls: vec![CallMade { call: "update".into(), status: Some(204), ms: 41 }],
+        losses: vec![],
+        verdict: Some("{\"done\":true}".into()),
+        lease: None,
+    }
+}
+
+pub(super) fn everything() -> LedgerQuery {
+    LedgerQuery { systems: vec!["crm".into(), "itsm".into()], limit: 1000, ..LedgerQuery::default() }
+}

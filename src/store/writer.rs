@@ -1,0 +1,424 @@
+//! The one writer: takes everything that waits, decides it, writes it in one transaction, commits once, answers all.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use sqlx::AnyConnection;
+use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::board::{Board, Running};
+use super::changes::Changes;
+use super::command::{AbandonGuard, Answer, Command, Task};
+use super::sql::Statements;
+use super::{Begun, Outcome, Shared, StoreError, Unsettled, load, schema, sweep};
+use crate::problem::ProblemName;
+use crate::record::{OperationId, OperationState};
+
+/// The most commands in one transaction.
+const BATCH: usize = 256;
+/// How long one transaction, or one connecting, may take; a store that is slower than this counts as gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often this instance says that it lives, and old things are swept.
+const SEEN_EVERY: Duration = Duration::from_secs(5);
+/// How long answered commands wait for company before they are written, when durability is relaxed.
+const COMPANY: Duration = Duration::from_millis(5);
+/// The first and the longest pause between two tries to reach a failing store.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// See the module.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    commands: UnboundedReceiver<Command>,
+    sender: WeakUnboundedSender<Command>,
+    connection: Option<AnyConnection>,
+    board: Board,
+    statements: Statements,
+    /// What has to be written although the store failed, in order.
+    owed: VecDeque<Command>,
+}
+
+impl Writer {
+    /// Connects and brings the schema up to date.
+    pub(super) async fn open(
+        shared: Arc<Shared>,
+        commands: UnboundedReceiver<Command>,
+        sender: WeakUnboundedSender<Command>,
+    ) -> Result<Self, StoreError> {
+        let board = Board::new(shared.instance.clone());
+        let statements = Statements::default();
+        let mut writer = Self { shared, commands, sender, connection: None, board, statements, owed: VecDeque::new() };
+        let (engine, durability) = (&writer.shared.engine, writer.shared.durability);
+        let failed = |error: sqlx::Error| StoreError::Open(plain(&error));
+        let mut connection = engine.writer(durability, true).await.map_err(failed)?;
+        schema::migrate(engine, &mut connection).await?;
+        if !engine.is_shared() {
+            // Nobody else is alive who could hold a lease.
+            for statement in ["DELETE FROM lease", "DELETE FROM instance"] {
+                sqlx::query(statement).execute(&mut connection).await.map_err(failed)?;
+            }
+        }
+        drop(connection);
+        writer.connect().await.map_err(failed)?;
+        Ok(writer)
+    }
+
+    /// Works until every [`Store`](super::Store) is gone.
+    pub(super) async fn work(mut self) {
+        let mut seen = interval(SEEN_EVERY);
+        seen.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        seen.tick().await;
+        loop {
+            let mut batch = Vec::new();
+            tokio::select! {
+                taken = self.commands.recv_many(&mut batch, BATCH) => if taken == 0 { break },
+                _ = seen.tick() => batch.push(Command::new(Task::Seen, None)),
+            }
+            self.took(batch.len());
+            if !self.attempt(&mut batch).await {
+                self.recover(batch).await;
+            } else if !self.owed.is_empty() {
+                self.replay().await;
+            }
+        }
+        self.replay().await;
+    }
+
+    fn took(&self, commands: usize) {
+        // The writer's own commands were not counted; the count only bounds the queue.
+        let _ = self
+            .shared
+            .waiting
+            .try_update(Ordering::AcqRel, Ordering::Acquire, |waiting| Some(waiting.saturating_sub(commands)));
+    }
+
+    async fn connect(&mut self) -> Result<(), sqlx::Error> {
+        self.connection = None;
+        let engine = &self.shared.engine;
+        let mut connection = engine.writer(self.shared.durability, false).await?;
+        let mut board = Board::new(self.shared.instance.clone());
+        board.tick(self.board.now);
+        load::everything(&mut connection, engine, &mut board).await?;
+        for running in board.running.values().filter(|running| running.queued) {
+            if let Some(record) = &running.intent.record {
+                self.shared.pending.begun(&running.intent.operation, &running.intent.system, record);
+            }
+        }
+        self.board = board;
+        self.connection = Some(connection);
+        // Only a write shows that one can write.
+        self.run(&mut vec![Command::new(Task::Seen, None)]).await?;
+        Ok(())
+    }
+
+    /// Runs a batch; `false` = nothing of it is certain, and the connection is gone.
+    async fn attempt(&mut self, batch: &mut Vec<Command>) -> bool {
+        let failure = match timeout(PATIENCE, self.run(batch)).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => plain(&error),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        tracing::warn!(failure, "the store failed");
+        self.connection = None;
+        batch.iter_mut().for_each(|command| command.again = true);
+        false
+    }
+
+    async fn run(&mut self, batch: &mut Vec<Command>) -> Result<(), sqlx::Error> {
+        let shared = Arc::clone(&self.shared);
+        let mut connection = self.connection.take().ok_or(sqlx::Error::PoolClosed)?;
+        let mut changes = Changes::default();
+        self.board.keys.clear();
+        if shared.engine.is_shared() {
+            self.begin(&mut connection).await?;
+        }
+        let mut answers = self.decide(&mut connection, batch, &mut changes).await?;
+        if shared.is_early() {
+            self.answer_early(&mut connection, batch, &mut answers, &mut changes).await?;
+        }
+        let sweeps = changes.seen;
+        if !changes.is_empty() && !shared.engine.is_shared() {
+            self.begin(&mut connection).await?;
+        }
+        if !changes.is_empty() || shared.engine.is_shared() {
+            self.commit(&mut connection, changes).await?;
+        }
+        for (command, answer) in batch.iter_mut().zip(answers) {
+            self.publish(command, &answer);
+            command.tell(Ok(answer));
+        }
+        if sweeps {
+            let now = self.board.now;
+            self.board.leases.retain(|_, lease| lease.expires > now);
+            sweep::bite(&mut connection, now, shared.retention_ms).await?;
+        }
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// Begins a transaction. Where the database is shared, only one replica at a time gets past this.
+    async fn begin(&mut self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+        let engine = &self.shared.engine;
+        sqlx::raw_sql(engine.begin_statement()).execute(&mut *connection).await?;
+        if engine.is_shared() {
+            let now = load::head(connection, engine, &mut self.board).await?;
+            self.board.tick(now.saturating_add(self.shared.skew.load(Ordering::Relaxed)));
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, connection: &mut AnyConnection, changes: Changes) -> Result<(), sqlx::Error> {
+        let entries = changes.entries();
+        if !changes.is_empty() {
+            let (board, statements) = (&self.board, &mut self.statements);
+            changes.write(connection, statements, &board.instance, &board.head, board.now).await?;
+        }
+        let since = Instant::now();
+        sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
+        if entries > 0 {
+            self.shared.metrics.commit(since.elapsed().as_secs_f64());
+            (0..entries).for_each(|_| self.shared.metrics.ledger_entry());
+        }
+        Ok(())
+    }
+
+    /// Decides commands in their order.
+    async fn decide(
+        &mut self,
+        connection: &mut AnyConnection,
+        batch: &[Command],
+        changes: &mut Changes,
+    ) -> Result<Vec<Answer>, sqlx::Error> {
+        if !self.shared.engine.is_shared() {
+            self.board.tick(self.shared.clock());
+        }
+        let orphans = load::prepare(connection, &self.shared.engine, &mut self.board, batch).await?;
+        Ok(batch.iter().map(|command| self.decide_one(command, &orphans, changes)).collect())
+    }
+
+    fn decide_one(&mut self, command: &Command, orphans: &[(Unsettled, Running)], changes: &mut Changes) -> Answer {
+        let (board, ttl) = (&mut self.board, self.shared.idempotency_ttl_ms);
+        match &command.task {
+            Task::Acquire { system, record, ttl } => Answer::Acquired(board.acquire(system, record, *ttl, changes)),
+            Task::Renew { lease, ttl } => Answer::Renewed(board.renew(lease, *ttl, changes)),
+            Task::Release { lease } => {
+                board.release(lease, changes);
+                Answer::Done
+            }
+            Task::Begin(intent) => {
+                let begun = board.begin(intent, command.promised, changes);
+                let started = (begun == Begun::Started).then(|| self.sender.upgrade()).flatten();
+                let guard = started.map(|sender| AbandonGuard::new(intent.operation.clone(), sender));
+                Answer::Begun(begun, guard)
+            }
+            Task::Interim { operation, verdict } => {
+                board.interim(operation, verdict, changes);
+                Answer::Done
+            }
+            Task::Bind { operation, record } => {
+                board.bind(operation, record, changes);
+                Answer::Done
+            }
+            Task::Finish(outcome) => {
+                board.finish(outcome, ttl, changes);
+                Answer::Done
+            }
+            Task::Abandon(operation) => {
+                board.finish(&never_sent(operation), ttl, changes);
+                Answer::Done
+            }
+            Task::Adopt { .. } => Answer::Adopted(board.adopt(orphans, changes)),
+            Task::Seen => {
+                changes.seen = true;
+                Answer::Done
+            }
+            Task::Flush => Answer::Done,
+        }
+    }
+
+    /// Relaxed durability, only writer: what is decided is answered at once and waits a moment for company, so that many
+    /// writes share one transaction. Anything that has to be answered after the commit ends the waiting.
+    async fn answer_early(
+        &mut self,
+        connection: &mut AnyConnection,
+        batch: &mut Vec<Command>,
+        answers: &mut Vec<Answer>,
+        changes: &mut Changes,
+    ) -> Result<(), sqlx::Error> {
+        let company_until = tokio::time::Instant::now() + COMPANY;
+        let mut decided = 0;
+        loop {
+            for (command, answer) in batch.iter_mut().zip(answers.iter_mut()).skip(decided) {
+                if !command.may_be_early() || command.reply.is_none() {
+                    continue;
+                }
+                let refused = matches!(answer, Answer::Begun(begun, _) if *begun != Begun::Started);
+                command.promised = !refused;
+                let told = std::mem::replace(answer, Answer::Done);
+                self.publish(command, &told);
+                command.tell(Ok(told));
+            }
+            decided = batch.len();
+            let wait = !changes.is_empty()
+                && decided < BATCH
+                && batch.iter().all(|command| command.may_be_early() && !command.again);
+            if !wait {
+                return Ok(());
+            }
+            let more = self.commands.recv_many(batch, BATCH);
+            if !matches!(tokio::time::timeout_at(company_until, more).await, Ok(taken) if taken > 0) {
+                return Ok(());
+            }
+            self.took(batch.len() - decided);
+            let new = batch.split_off(decided);
+            let decisions = self.decide(connection, &new, changes).await;
+            batch.extend(new);
+            answers.extend(decisions?);
+        }
+    }
+
+    /// Tells the reads of this process what they answer from memory.
+    fn publish(&self, command: &Command, answer: &Answer) {
+        if self.shared.engine.is_shared() {
+            return;
+        }
+        let pending = &self.shared.pending;
+        match (&command.task, answer) {
+            (Task::Begin(intent), Answer::Begun(Begun::Started, _)) if intent.queued => {
+                if let Some(record) = &intent.record {
+                    pending.begun(&intent.operation, &intent.system, record);
+                }
+            }
+            (Task::Bind { operation, record }, _) => {
+                if let Some(running) = self.board.running.get(operation).filter(|running| running.queued) {
+                    pending.begun(operation, &running.intent.system, record);
+                }
+            }
+            (Task::Finish(outcome), _) => pending.ended(&outcome.operation),
+            (Task::Abandon(operation), _) => pending.ended(operation),
+            _ => {}
+        }
+    }
+
+    /// After a failure: one command that the database cannot take must not fail the others, so each is tried alone.
+    async fn recover(&mut self, batch: Vec<Command>) {
+        let mut batch = batch.into_iter();
+        while let Some(command) = batch.next() {
+            if self.connection.is_none() && !matches!(timeout(PATIENCE, self.connect()).await, Ok(Ok(()))) {
+                self.connection = None;
+                self.set_healthy(false);
+                self.keep_or_refuse(command);
+                batch.for_each(|command| self.keep_or_refuse(command));
+                break;
+            }
+            let mut alone = vec![command];
+            if !self.attempt(&mut alone).await {
+                alone.into_iter().for_each(|command| self.keep_or_refuse(command));
+            }
+        }
+        if self.connection.is_none() || !self.owed.is_empty() {
+            self.mend().await;
+        }
+    }
+
+    fn keep_or_refuse(&mut self, mut command: Command) {
+        if let Task::Begin(intent) = &command.task
+            && !command.promised
+            && command.again
+        {
+            self.owed.push_back(Command::new(Task::Abandon(intent.operation.clone()), None));
+        }
+        command.tell(Err(StoreError::Unavailable));
+        if command.is_owed() {
+            command.again = true;
+            self.owed.push_back(command);
+        }
+    }
+
+    /// Tries until the store is back; meanwhile every command is answered at once.
+    async fn mend(&mut self) {
+        let (first, longest) = PAUSES;
+        let pauses = ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest).without_max_times();
+        for pause in pauses.build() {
+            if self.connection.is_some() || matches!(timeout(PATIENCE, self.connect()).await, Ok(Ok(()))) {
+                self.replay().await;
+                if self.connection.is_some() {
+                    self.set_healthy(true);
+                    return;
+                }
+            }
+            self.set_healthy(false);
+            let mut over = std::pin::pin!(sleep(pause));
+            loop {
+                tokio::select! {
+                    () = &mut over => break,
+                    command = self.commands.recv() => match command {
+                        Some(command) => {
+                            self.took(1);
+                            self.keep_or_refuse(command);
+                        }
+                        None => return,
+                    },
+                }
+            }
+        }
+    }
+
+    /// Writes what is owed, one by one. What the database does not take stays owed and is tried again later.
+    async fn replay(&mut self) {
+        for _ in 0..self.owed.len() {
+            let Some(command) = self.owed.pop_front() else { break };
+            let mut alone = vec![command];
+            let written = self.connection.is_some() && self.attempt(&mut alone).await;
+            if !written {
+                self.owed.extend(alone);
+                if self.connection.is_none() {
+                    // A value that is refused breaks the transaction, not the database.
+                    let _ = timeout(PATIENCE, self.connect()).await;
+                }
+            }
+        }
+        self.shared.owed.store(self.owed.len(), Ordering::Release);
+    }
+
+    fn set_healthy(&self, healthy: bool) {
+        self.shared.owed.store(self.owed.len(), Ordering::Release);
+        if self.shared.healthy.swap(healthy, Ordering::AcqRel) != healthy {
+            if healthy {
+                tracing::info!("the store is back");
+            } else {
+                tracing::error!("the store cannot be written; writes are refused until it can");
+            }
+        }
+    }
+}
+
+/// The outcome of an operation whose `Started` nobody took.
+fn never_sent(operation: &OperationId) -> Outcome {
+    Outcome {
+        operation: operation.clone(),
+        state: OperationState::NotApplied,
+        record: None,
+        etag: None,
+        warnings: Vec::new(),
+        problem: None,
+        problem_name: Some(ProblemName::Overloaded.as_str().to_owned()),
+        observed: None,
+        calls: Vec::new(),
+        losses: Vec::new(),
+        verdict: None,
+        lease: None,
+    }
+}
+
+/// The error's own words, without statements or addresses.
+fn plain(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(database) => database.message().to_owned(),
+        sqlx::Error::Configuration(_) => "its address cannot be understood".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,296 @@
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, LocalSet};
+
+use super::*;
+use crate::record::{CallName, Effect, Retry};
+
+const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+/// Answers on one connection after another, closing each after its last answer; gives the requests as they came.
+async fn vendor(connections: &'static [&'static [&'static str]]) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let base_url = format!("http://{}/prefix/", listener.local_addr().expect("an address"));
+    let requests = tokio::task::spawn_local(async move {
+        let mut requests = Vec::new();
+        for answers in connections {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            for answer in *answers {
+                requests.push(read_request(&mut stream).await);
+                stream.write_all(answer.as_bytes()).await.expect("sent");
+            }
+        }
+        requests
+    });
+    (base_url, requests)
+}
+
+async fn read_request(stream: &mut TcpStream) -> String {
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&request).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+            if body.len() >= length.unwrap_or(0) {
+                return text;
+            }
+        }
+        let read = stream.read(&mut buffer).await.expect("readable");
+        assert_ne!(read, 0, "the client went away: {text}");
+        request.extend_from_slice(&buffer[..read]);
+    }
+}
+
+/// Something else travels over a socket, so that the reactor has seen what happened to the other sockets before.
+async fn let_the_reactor_look() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    for _ in 0..2 {
+        let address = listener.local_addr().expect("an address");
+        let (there, here) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (mut there, (mut here, _)) = (there.expect("connected"), here.expect("accepted"));
+        there.write_all(b"x").await.expect("sent");
+        here.read_exact(&mut [0]).await.expect("received");
+    }
+}
+
+fn client(base_url: &str) -> Client {
+    let mut settings = StackSettings::for_base_url(base_url);
+    settings.max_vendor_body = 100;
+    Client::new(&settings).expect("a client")
+}
+
+async fn read(client: &Client) -> Result<Reply, Fault> {
+    client.carry(&mut Call::new(CallName::Read, Method::GET, "/v1/x?a=b")).await
+}
+
+async fn answered(connections: &'static [&'static [&'static str]]) -> Result<Reply, Fault> {
+    LocalSet::new()
+        .run_until(async {
+            let (base_url, _) = vendor(connections).await;
+            read(&client(&base_url)).await
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_call_is_put_on_the_wire_with_our_headers_and_nothing_else() {
+    LocalSet::new()
+        .run_until(async {
+            let answer = "HTTP/1.1 503 No\r\nretry-after: 7\r\ncontent-type: text/x\r\ncontent-length: 2\r\n\r\nhi";
+            let connections: &[&[&str]] = Box::leak(Box::new([Box::leak(Box::new([answer, EMPTY, EMPTY])) as &[&str]]));
+            let (base_url, requests) = vendor(connections).await;
+            let client = client(&base_url);
+            let mut call = Call::new(CallName::Update, Method::PUT, "/v1/x?a=b").body("{}");
+            call.headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+            let reply = client.carry(&mut call).await.expect("a reply");
+            assert_eq!((reply.status, reply.content_type.as_str(), &reply.body[..]), (503, "text/x", &b"hi"[..]));
+            assert_eq!(reply.retry_after, Some(Duration::from_secs(7)));
+            client.carry(&mut Call::new(CallName::SignIn, Method::POST, "/t")).await.expect("a reply");
+            client.carry(&mut Call::new(CallName::Delete, Method::DELETE, "/t")).await.expect("a reply");
+            let requests = requests.await.expect("requests");
+            let lines = |request: &str| {
+                let mut lines: Vec<String> = request.lines().map(str::to_owned).collect();
+                // actix's encoder adds the date, as RFC 9110 §6.6.1 lets a user agent do.
+                lines.retain(|line| !line.starts_with("date: "));
+                lines.sort_unstable();
+                lines
+            };
+            let host = format!("host: {}", client.authority);
+            let agent = format!("user-agent: {USER_AGENT_VALUE}");
+            let (via, accept) = ("via: 1.1 records-gateway", "accept: application/json");
+            let mut expected = vec![
+                "",
+                "{}",
+                "PUT /prefix/v1/x?a=b HTTP/1.1",
+                accept,
+                "content-length: 2",
+                "content-type: application/json",
+                &host,
+                &agent,
+                via,
+            ];
+            expected.sort_unstable();
+            assert_eq!(lines(&requests[0]), expected);
+            assert!(requests[1].contains("content-length: 0"));
+            assert!(!requests[2].contains("content-length"));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_refused_connection_proves_that_nothing_was_sent() {
+    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+    LocalSet::new()
+        .run_until(async {
+            let mut call = Call::new(CallName::Update, Method::PUT, "/x").body("{}");
+            let fault = client(&format!("http://{free}")).carry(&mut call).await.expect_err("refused");
+            assert_eq!((fault.kind, fault.effect, fault.retry), (FaultKind::Unavailable, Effect::None, Retry::Soon));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_dies_without_an_answer_leaves_the_effect_open() {
+    for answer in [&[&[""] as &[&str]] as &[&[&str]], &[&["HTTP/1.1 200 O"]]] {
+        let fault = answered(answer).await.expect_err("broken");
+        assert_eq!((fault.kind, fault.effect), (FaultKind::Broken, Effect::Unknown));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_short_is_not_taken_for_a_whole_one() {
+    let by_length: &[&[&str]] = &[&["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"a\":1}"]];
+    let in_chunks: &[&[&str]] = &[&[
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n6\r\n{\"a\":1\r\n",
+    ]];
+    let until_close: &[&[&str]] = &[&["HTTP/1.0 200 OK\r\ncontent-type: text/json\r\n\r\n[1,"]];
+    for answer in [by_length, in_chunks, until_close] {
+        assert_eq!(answered(answer).await.expect_err("cut").kind, FaultKind::Broken, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn chunks_are_put_together() {
+    let reply =
+        answered(&[&["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"]]).await;
+    assert_eq!(&reply.expect("a reply").body[..], b"abcde");
+}
+
+#[tokio::test]
+async fn an_answer_longer_than_allowed_is_a_protocol_fault() {
+    let announced: &[&[&str]] = &[&["HTTP/1.1 200 OK\r\ncontent-length: 101\r\n\r\n"]];
+    let streamed: &[&[&str]] = &[&[concat!(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n32\r\n",
+        "12345678901234567890123456789012345678901234567890",
+        "\r\n33\r\n",
+        "123456789012345678901234567890123456789012345678901",
+        "\r\n0\r\n\r\n"
+    )]];
+    for answer in [announced, streamed] {
+        assert_eq!(answered(answer).await.expect_err("too long").kind, FaultKind::Protocol, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn nonsense_and_interim_answers_are_protocol_faults() {
+    for answer in
+        [&[&["SSH-2.0-OpenSSH_9.6\r\n\r\n"] as &[&str]] as &[&[&str]], &[&["HTTP/1.1 102 Processing\r\n\r\n"]]]
+    {
+        assert_eq!(answered(answer).await.expect_err("nonsense").kind, FaultKind::Protocol, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_late_on_a_connection_is_not_given_to_the_next_call() {
+    const INTERIM: &[&[&str]] =
+        &[&["HTTP/1.1 102 Processing\r\n\r\n"], &["HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes"]];
+    const WITHOUT_LENGTH: &[&[&str]] = &[
+        &["HTTP/1.1 500 No\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno"],
+        &["HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes"],
+    ];
+    for (connections, first) in [(INTERIM, None), (WITHOUT_LENGTH, Some(500))] {
+        LocalSet::new()
+            .run_until(async {
+                let (base_url, _) = vendor(connections).await;
+                let client = client(&base_url);
+                assert_eq!(read(&client).await.ok().map(|reply| reply.status), first);
+                assert_eq!(&read(&client).await.expect("on a connection of its own").body[..], b"yes");
+            })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_handed_on_and_not_followed() {
+    let reply = answered(&[&["HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"]]).await;
+    assert_eq!(reply.expect("a reply").status, 302);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_used_again_unless_the_vendor_has_closed_it() {
+    LocalSet::new()
+        .run_until(async {
+            let (base_url, requests) = vendor(&[&[EMPTY, EMPTY], &[EMPTY]]).await;
+            let client = client(&base_url);
+            for _ in 0..3 {
+                read(&client).await.expect("an answer");
+                let_the_reactor_look().await;
+            }
+            assert_eq!(requests.await.expect("all served").len(), 3);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_tls_handshake_that_fails_proves_that_nothing_was_sent() {
+    LocalSet::new()
+        .run_until(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("an address");
+            tokio::task::spawn_local(async move {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let _ = stream.write_all(b"HTTP/1.1 400 Plain\r\n\r\n").await;
+            });
+            let mut plain = client(&format!("http://{address}"));
+            plain.scheme = Scheme::HTTPS;
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let config = rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
+            plain.tls = Some(Arc::new(config));
+            let mut call = Call::new(CallName::Update, Method::PUT, "/x").body("{}");
+            let fault = plain.carry(&mut call).await.expect_err("no TLS there");
+            assert_eq!((fault.kind, fault.effect), (FaultKind::Unavailable, Effect::None));
+        })
+        .await;
+}
+
+#[test]
+fn base_urls_that_cannot_be_meant_are_refused() {
+    for url in
+        ["", "vendor.example", "/v1", "ftp://vendor.example", "http://a:b@vendor.example", "http://v.example/?q=1"]
+    {
+        let settings = StackSettings::for_base_url(url);
+        assert!(matches!(Client::new(&settings), Err(StackError::BaseUrl { .. })), "{url}");
+    }
+}
+
+#[test]
+fn a_private_ca_that_cannot_be_read_is_refused() {
+    let mut settings = StackSettings::for_base_url("https://vendor.example");
+    settings.ca_certificate = Some("Cargo.toml".into());
+    assert!(matches!(Client::new(&settings), Err(StackError::Certificate { .. })));
+    settings.ca_certificate = Some("no/such/file.pem".into());
+    assert!(matches!(Client::new(&settings), Err(StackError::Certificate { .. })));
+}
+
+#[tokio::test]
+async fn the_whole_stack_signs_in_carries_the_call_and_knows_how_the_vendor_fares() {
+    use crate::transport::testing::{StatusVendor, metrics, series};
+    use crate::transport::{CircuitState, Stack, Transport as _};
+
+    LocalSet::new()
+        .run_until(async {
+            let (base_url, requests) = vendor(&[&["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nT1", EMPTY]]).await;
+            let (metrics, _) = metrics();
+            let name = crate::record::SystemName::parse("crm").expect("a name");
+            let settings = StackSettings::for_base_url(base_url);
+            let stack = Stack::new(&name, Arc::new(StatusVendor), &settings, &metrics).expect("a stack");
+            let reply = stack.send(Call::new(CallName::Read, Method::GET, "/v1/x")).await.expect("a reply");
+            assert_eq!(reply.status, 200);
+            let requests = requests.await.expect("requests");
+            assert!(requests[0].starts_with("POST /prefix/token ") && !requests[0].contains("authorization"));
+            assert!(requests[1].contains("authorization: T1\r\n"));
+            let health = stack.health();
+            assert_eq!(health.circuit, CircuitState::Closed);
+            assert!(health.last_success.is_some() && health.last_failure.is_none() && health.token_expires.is_some());
+            for call in ["sign_in", "read"] {
+                let counted = format!(r#"vendor_requests_total{{call="{call}",outcome="2xx",system="crm"}}"#);
+                assert_eq!(series(&metrics, &counted), 1);
+            }
+        })
+        .await;
+}

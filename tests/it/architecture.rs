@@ -1,0 +1,106 @@
+//! The house as drawn in `src/lib.rs`: arrows go one way, `awc` and SQL stay in their rooms.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which rooms a room may import. A room that is not listed here is a fault of this test.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("record", &[]),
+    ("problem", &["record"]),
+    ("metrics", &["record", "problem"]),
+    ("transport", &["record", "metrics"]),
+    ("adapters", &["record", "transport"]),
+    ("store", &["record", "problem"]),
+    ("gateway", &["record", "problem", "metrics", "transport", "adapters", "store"]),
+    ("access", &["record", "config"]),
+    ("config", &["record", "adapters", "store", "transport"]),
+    ("api", &["record", "problem", "metrics", "transport", "adapters", "store", "gateway", "access"]),
+    ("sandbox", &[]),
+    ("telemetry", &[]),
+    ("cli", &["config"]),
+    (
+        "app",
+        &[
+            "record",
+            "problem",
+            "metrics",
+            "transport",
+            "adapters",
+            "store",
+            "gateway",
+            "access",
+            "config",
+            "api",
+            "sandbox",
+            "telemetry",
+            "cli",
+        ],
+    ),
+];
+
+struct Source {
+    path: PathBuf,
+    room: String,
+    text: String,
+}
+
+fn sources() -> Vec<Source> {
+    fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    collect(&root, &mut paths);
+    let room_of = |path: &Path| {
+        let inside = path.strip_prefix(&root).expect("below src");
+        let first = inside.components().next().expect("a name").as_os_str().to_string_lossy().into_owned();
+        first.trim_end_matches(".rs").to_owned()
+    };
+    let read = |path: PathBuf| Source { room: room_of(&path), text: fs::read_to_string(&path).expect("text"), path };
+    paths.into_iter().map(read).collect()
+}
+
+/// The rooms a text names as `crate::room`, comments left out.
+fn imports(text: &str) -> Vec<String> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let rest_of_each = code.flat_map(|line| line.split("crate::").skip(1));
+    rest_of_each
+        .map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect::<String>())
+        .filter(|room| !room.is_empty())
+        .collect()
+}
+
+#[test]
+fn no_room_imports_a_later_one() {
+    let allowed: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.room != "lib" && source.room != "main") {
+        let may = allowed.get(source.room.as_str()).unwrap_or_else(|| panic!("{} is no known room", source.room));
+        for import in imports(&source.text) {
+            if import != source.room && !may.contains(&import.as_str()) {
+                wrong.push(format!("{} imports {import}", source.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_http_client_stays_in_one_file_and_sql_in_one_room() {
+    let sql = ["SELECT ", "INSERT INTO ", "DELETE FROM ", "CREATE TABLE ", "sqlx"];
+    for source in sources() {
+        let test_code = source.text.find("#[cfg(test)]").unwrap_or(source.text.len());
+        let code = &source.text[..test_code];
+        let path = source.path.display();
+        assert!(!code.contains("awc::") || source.path.ends_with("transport/client.rs"), "{path} uses awc");
+        assert!(source.room == "store" || !sql.iter().any(|word| code.contains(word)), "{path} holds SQL");
+    }
+}
