@@ -70,7 +70,8 @@ try {
   const again = await executed(get);
   assert.equal(again.status, '200');
   assert.match(again.text, /Facilities and rooms/);
-  await page.screenshot({ path: screenshot, fullPage: true });
+  await get.evaluate((block) => block.scrollIntoView());
+  await page.screenshot({ path: screenshot });
 
   // The stale tag, last: the browser itself writes a line to the console for every 4xx.
   assert.deepEqual(complaints, []);
