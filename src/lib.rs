@@ -7,15 +7,15 @@
 
 pub mod access;
 pub mod adapters;
+pub mod api;
+pub mod app;
 pub mod cli;
 pub mod config;
-pub mod api;
 pub mod gateway;
 pub mod metrics;
 pub mod problem;
 pub mod record;
-pub mod telemetry;
-pub mod store;
-pub mod app;
 pub mod sandbox;
+pub mod store;
+pub mod telemetry;
 pub mod transport;

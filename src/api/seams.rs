@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::gateway::{Ask, Gateway, Record, RecordPage, System, Told, Write};
+use crate::gateway::{Ask, Record, RecordPage, System, Told, Write};
 use crate::problem::Problem;
 use crate::record::{Action, CallerName, Operation, OperationId, OperationState, RecordId};
 
@@ -186,30 +186,4 @@ pub trait Records: Send + Sync {
     /// # Errors
     /// The problem to answer.
     async fn write(&self, system: &Arc<System>, write: Write, ask: &Ask) -> Result<Told, Problem>;
-}
-
-#[async_trait(?Send)]
-impl Records for Gateway {
-    fn systems(&self) -> &[Arc<System>] {
-        Gateway::systems(self)
-    }
-
-    async fn read(&self, system: &Arc<System>, id: &RecordId, ask: &Ask) -> Result<Record, Problem> {
-        Gateway::read(self, system, id, ask).await
-    }
-
-    async fn list(
-        &self,
-        system: &Arc<System>,
-        collection: &str,
-        limit: usize,
-        cursor: Option<&str>,
-        ask: &Ask,
-    ) -> Result<RecordPage, Problem> {
-        Gateway::list(self, system, collection, limit, cursor, ask).await
-    }
-
-    async fn write(&self, system: &Arc<System>, write: Write, ask: &Ask) -> Result<Told, Problem> {
-        Gateway::write(self, system, write, ask).await
-    }
 }

@@ -110,8 +110,8 @@ fn view<'s>(inbound: &Inbound<'s>, system: &'s System) -> View<'s> {
         vendor: profile.vendor,
         capabilities: profile.actions,
         id: IdForm { form: profile.id_form, example: profile.id_example },
-        collection: system.collection.as_deref(),
-        require_if_match: system.require_if_match,
+        collection: system.policy.collection.as_deref(),
+        require_if_match: system.policy.require_if_match,
         update: match profile.update_style {
             UpdateStyle::Partial => "partial",
             UpdateStyle::Replace => "replace",

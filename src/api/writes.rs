@@ -87,7 +87,7 @@ fn write(inbound: &Inbound<'_>, terms: Terms, kind: WriteKind, path: &str, body:
 }
 
 fn require_if_match(terms: &Terms, system: &System) -> Result<(), Problem> {
-    if system.require_if_match && terms.if_match.is_none() {
+    if system.policy.require_if_match && terms.if_match.is_none() {
         let detail = "send If-Match with the ETag of a GET of this record, or If-Match: * if any state will do";
         return Err(ProblemName::PreconditionRequired.with(detail));
     }

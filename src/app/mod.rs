@@ -2,7 +2,7 @@
 
 mod ledger;
 mod plugs;
-mod sandbox;
+pub mod sandbox;
 mod serve;
 mod systems;
 

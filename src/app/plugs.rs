@@ -7,11 +7,13 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::access::{Access, CallerRights};
-use crate::api::{Authenticator, Health, LedgerQuery, Listed, OperationsQuery, OperationsView, Right, Rights};
-use crate::gateway::Gateway;
+use crate::api::{
+    Authenticator, Health, LedgerQuery, Listed, OperationsQuery, OperationsView, Records, RequestMetrics, Right, Rights,
+};
+use crate::gateway::{Ask, Gateway, Record, RecordPage, System, Told, Write};
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemName};
-use crate::record::{CallerName, Operation, OperationId, SystemName};
+use crate::record::{CallerName, Operation, OperationId, RecordId, SystemName};
 use crate::store::{self, StoreError, StoreMetrics};
 
 struct LedgerMetrics(Arc<Metrics>);
@@ -69,7 +71,8 @@ fn away(error: &StoreError) -> Problem {
 }
 
 fn foreign_cursor() -> Problem {
-    ProblemName::MalformedRequest.with("the cursor is none that this query gave; take `next` of the page before, unchanged")
+    ProblemName::MalformedRequest
+        .with("the cursor is none that this query gave; take `next` of the page before, unchanged")
 }
 
 #[async_trait(?Send)]
@@ -144,4 +147,49 @@ impl Health for Shown {
 
 pub(super) fn health(gateway: &Arc<Gateway>) -> Arc<dyn Health> {
     Arc::new(Shown(Arc::clone(gateway)))
+}
+
+struct Requests {
+    metrics: Arc<Metrics>,
+}
+
+impl RequestMetrics for Requests {
+    fn began(&self, _system: Option<&str>) {}
+    fn ended(&self, _system: Option<&str>, _action: &'static str, _outcome: Option<&'static str>, _took: Duration) {}
+    fn render(&self) -> String {
+        self.metrics.render().map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+    }
+}
+
+pub(super) fn request_metrics(metrics: &Arc<Metrics>) -> Arc<dyn RequestMetrics> {
+    Arc::new(Requests { metrics: Arc::clone(metrics) })
+}
+
+struct Line(Arc<Gateway>);
+
+#[async_trait(?Send)]
+impl Records for Line {
+    fn systems(&self) -> &[Arc<System>] {
+        self.0.systems()
+    }
+    async fn read(&self, system: &Arc<System>, id: &RecordId, ask: &Ask) -> Result<Record, Problem> {
+        self.0.read(system, id, ask).await
+    }
+    async fn list(
+        &self,
+        system: &Arc<System>,
+        collection: &str,
+        limit: usize,
+        cursor: Option<&str>,
+        ask: &Ask,
+    ) -> Result<RecordPage, Problem> {
+        self.0.list(system, collection, limit, cursor, ask).await
+    }
+    async fn write(&self, system: &Arc<System>, write: Write, ask: &Ask) -> Result<Told, Problem> {
+        self.0.write(system, write, ask).await
+    }
+}
+
+pub(super) fn records(gateway: &Arc<Gateway>) -> Arc<dyn Records> {
+    Arc::new(Line(Arc::clone(gateway)))
 }

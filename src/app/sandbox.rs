@@ -55,8 +55,7 @@ pub(super) fn command(bind: SocketAddr) -> Exit {
 /// The configuration of a gateway in front of these stand-ins (TOML).
 #[must_use]
 pub fn configuration(vendors: &Sandbox, bind: SocketAddr, store: &str) -> String {
-    let collection =
-        format!("{}:{}:{}", pretectum::BUSINESS_AREA_ID, pretectum::SCHEMA_ID, pretectum::DATASET_ID);
+    let collection = format!("{}:{}:{}", pretectum::BUSINESS_AREA_ID, pretectum::SCHEMA_ID, pretectum::DATASET_ID);
     format!(
         r#"
         [server]
@@ -97,11 +96,7 @@ pub fn configuration(vendors: &Sandbox, bind: SocketAddr, store: &str) -> String
 
 /// Three `curl` lines to try, and where to look further.
 fn welcome(vendors: &Sandbox, address: SocketAddr) -> Vec<String> {
-    let record = format!(
-        "http://{address}/records/itsm/{}:{}",
-        matrix42::CATEGORY_CLASS,
-        matrix42::FACILITY_ID
-    );
+    let record = format!("http://{address}/records/itsm/{}:{}", matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID);
     let tag = SystemName::parse("itsm").map(|itsm| {
         let id = RecordId::new(matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID);
         EntityTag::of(&itsm, &id, &Version::Row(FACILITY_VERSION)).to_string()

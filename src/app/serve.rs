@@ -108,7 +108,8 @@ impl Application {
 
     /// Answers until `stop` is over; then finishes what is in flight. Whether no write was left unfinished.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
-        let handles: Vec<_> = [Some(self.server.handle()), self.ops.as_ref().map(Server::handle)].into_iter().flatten().collect();
+        let handles: Vec<_> =
+            [Some(self.server.handle()), self.ops.as_ref().map(Server::handle)].into_iter().flatten().collect();
         actix_web::rt::spawn(self.server);
         if let Some(ops) = self.ops {
             actix_web::rt::spawn(ops);
@@ -197,7 +198,8 @@ pub(super) fn command(path: &Path, bind: Option<SocketAddr>) -> Exit {
 
 /// Prints where the gateway listens (and `more` below it) and runs it until SIGTERM or SIGINT.
 pub(super) async fn run_until_signal(application: Application, more: &[String]) -> Exit {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         complain(&"signals cannot be received");
         return Exit::Failed;
     };

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::adapters::{self, Adapter};
+use crate::adapters::{self, Adapter, Settings};
 use crate::config::{OnLossyWrite, System as Configured, VendorConfig};
 use crate::gateway::{Policy, System};
 use crate::metrics::Metrics;
+use crate::record::Secret;
 use crate::transport::{Stack, StackSettings};
 
 use super::StartError;
@@ -20,32 +21,33 @@ pub(super) fn build(configured: &[Configured], metrics: &Arc<Metrics>) -> Result
 
 fn build_one(configured: &Configured, metrics: &Arc<Metrics>) -> Result<System, StartError> {
     let name = configured.name.clone();
-    let index = metrics.index(&name).ok_or_else(|| StartError::System(name.to_string(), "has no metrics".to_owned()))?;
-    let adapter = adapter(&configured.vendor);
-    let stack = Stack::new(index, Arc::clone(&adapter) as _, settings(configured), Arc::clone(metrics))
+    let index =
+        metrics.index(&name).ok_or_else(|| StartError::System(name.to_string(), "has no metrics".to_owned()))?;
+    let adapter = adapter(&configured.vendor).map_err(|why| StartError::System(name.to_string(), why))?;
+    let stack = Stack::new(&name, Arc::clone(&adapter) as _, &settings(configured), metrics)
         .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;
     Ok(System { name, index, adapter, stack: Arc::new(stack), policy: policy(configured) })
 }
 
-fn adapter(vendor: &VendorConfig) -> Arc<dyn Adapter> {
-    match vendor {
-        VendorConfig::Pretectum { token_path, client_id, client_secret } => {
-            Arc::new(adapters::pretectum::Pretectum::new(adapters::pretectum::Settings {
-                token_path: token_path.clone(),
-                client_id: client_id.clone(),
-                client_secret: client_secret.clone(),
-            }))
-        }
+/// Finds the vendor in the registry and hands it the keys that only it has.
+fn adapter(vendor: &VendorConfig) -> Result<Arc<dyn Adapter>, String> {
+    let (word, settings) = match vendor {
+        VendorConfig::Pretectum { token_path, client_id, client_secret } => (
+            "pretectum",
+            Settings::from([
+                ("token_path", Secret::new(token_path.as_str())),
+                ("client_id", Secret::new(client_id.as_str())),
+                ("client_secret", client_secret.clone()),
+            ]),
+        ),
         VendorConfig::BlueDolphin { tenant, api_key } => {
-            Arc::new(adapters::bluedolphin::BlueDolphin::new(adapters::bluedolphin::Settings {
-                tenant: tenant.clone(),
-                api_key: api_key.clone(),
-            }))
+            let settings = [("tenant", Secret::new(tenant.as_str())), ("api_key", api_key.clone())];
+            ("bluedolphin", Settings::from(settings))
         }
-        VendorConfig::Matrix42 { api_token } => {
-            Arc::new(adapters::matrix42::Matrix42::new(adapters::matrix42::Settings { api_token: api_token.clone() }))
-        }
-    }
+        VendorConfig::Matrix42 { api_token } => ("matrix42", Settings::from([("api_token", api_token.clone())])),
+    };
+    let entry = adapters::vendor(word).ok_or_else(|| format!("no adapter is registered for {word}"))?;
+    (entry.build)(&settings).map_err(|wrong| wrong.to_string())
 }
 
 fn settings(configured: &Configured) -> StackSettings {

@@ -144,7 +144,7 @@ impl Context<'_> {
     /// Gives a lease back that was not used.
     pub(super) async fn release(&self, lease: Lease) {
         // An expired lease frees the record as well.
-        let _ = self.gateway.store.release(lease).await;
+        let _ = self.gateway.store.release(&lease).await;
     }
 
     /// Sends the one vendor call of a stored intent, settles its outcome if that can be done in the caller's time, and

@@ -19,6 +19,8 @@ use crate::transport::trace::TraceContext;
 
 /// How often the store is asked for operations whose owner has died.
 const ADOPT_EVERY: Duration = Duration::from_secs(5);
+/// How many operations are taken over at a time; the rest follows with the next time.
+const ADOPT_AT_ONCE: usize = 256;
 /// A look made because time is up still gets this long.
 const LAST_LOOK: Duration = Duration::from_secs(10);
 
@@ -68,7 +70,7 @@ impl Gateway {
 
     /// Takes over the operations of dead owners.
     async fn adopt(self: &Arc<Self>) {
-        let left = match self.store.adopt().await {
+        let left = match self.store.adopt(ADOPT_AT_ONCE).await {
             Ok(left) => left,
             Err(error) => {
                 tracing::warn!(%error, "operations of dead owners cannot be taken over yet");

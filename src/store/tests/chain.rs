@@ -102,7 +102,8 @@ async fn every_change_is_found(place: &Place) {
             let set = format!("UPDATE ledger SET {change} WHERE seq = {seq}");
             let column = change.split(' ').next().expect("a column");
             let keep = format!("CREATE TABLE kept AS SELECT {column} AS value FROM ledger WHERE seq = {seq}");
-            let back = format!("UPDATE ledger SET {column} = (SELECT value FROM kept) WHERE seq = {seq}; DROP TABLE kept");
+            let back =
+                format!("UPDATE ledger SET {column} = (SELECT value FROM kept) WHERE seq = {seq}; DROP TABLE kept");
             place.execute(&keep).await;
             place.execute(&set).await;
             let found = verify_ledger(&place.url, None).await.expect("verified").broken;

@@ -104,7 +104,9 @@ async fn a_schema_of_a_newer_version_and_a_wrong_address_are_refused_in_words() 
         let Some(StoreError::Open(why)) = refused else { panic!("{refused:?}") };
         assert!(why.contains("9999") && why.contains("newer"), "{why}");
     }
-    for url in ["mysql://x", "sqlite:", "sqlite:a?mode=ro", "sqlite:/no/such/folder/a.db", "postgres://u:secret@127.0.0.1:1/x"] {
+    for url in
+        ["mysql://x", "sqlite:", "sqlite:a?mode=ro", "sqlite:/no/such/folder/a.db", "postgres://u:secret@127.0.0.1:1/x"]
+    {
         let settings = StoreSettings { url: url.into(), ..file().settings(Durability::Commit) };
         assert!(!format!("{settings:?}").contains("secret"));
         let refused = Store::open(settings, Arc::new(())).await.err();

@@ -32,7 +32,10 @@ async fn an_operation_is_told_as_the_contract_says_from_begin_to_finish() {
         store.finish(applied(&id)).await.expect("the first outcome stands");
         let settled = store.operation(&id).await.expect("read").expect("there");
         assert_eq!(settled.state, OperationState::Unknown);
-        assert_eq!((settled.warnings, settled.problem, settled.observed), (vec![warning], Some(problem), Some(Observed::Other)));
+        assert_eq!(
+            (settled.warnings, settled.problem, settled.observed),
+            (vec![warning], Some(problem), Some(Observed::Other))
+        );
         assert!(settled.finished_at.is_some() && settled.etag.as_deref() == Some("\"c2\""));
         let unknown = Counts { system: "crm".into(), running: 0, unsettled: 0, unknown: 1 };
         assert_eq!(store.counts().await, Ok(vec![unknown]));
@@ -147,7 +150,8 @@ async fn writes_that_wait_together_share_a_commit() {
             let tally = Arc::new(Tally::default());
             let metrics = Arc::clone(&tally) as Arc<dyn StoreMetrics>;
             let store = Store::open(place.settings(durability), metrics).await.expect("a store");
-            let begun = futures_util::future::join_all((0..100).map(|index| store.begin(intent(&format!("A:{index}")))));
+            let begun =
+                futures_util::future::join_all((0..100).map(|index| store.begin(intent(&format!("A:{index}")))));
             assert!(begun.await.iter().all(|begun| *begun == Ok(Begun::Started)));
             store.ping().await.expect("written");
             assert_eq!(tally.entries.load(Ordering::SeqCst), 100);

@@ -1,0 +1,202 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::sandbox::common::client::Reply;
+
+const DEFINITIONS: &str = "/v1/object-definitions";
+
+fn ask(vendor: &Vendor, call: &str, body: Option<&Value>) -> Reply {
+    let headers = [("x-api-key", API_KEY), ("TENANT", TENANT), ("content-type", "application/json")];
+    vendor.call(call, &headers, body.map(Value::to_string).as_deref())
+}
+
+fn put(vendor: &Vendor, id: &str, body: &Value) -> Reply {
+    ask(vendor, &format!("PUT {DEFINITIONS}/{id}"), Some(body))
+}
+
+fn get(vendor: &Vendor, id: &str) -> Value {
+    ask(vendor, &format!("GET {DEFINITIONS}/{id}"), None).json()
+}
+
+fn by_hand() -> Vendor {
+    let vendor = Vendor::start().unwrap();
+    vendor.state.queue_by_hand();
+    vendor
+}
+
+fn texts(reply: &Reply) -> String {
+    reply.json()["errors"].to_string()
+}
+
+#[test]
+fn a_wrong_tenant_or_key_is_401_in_the_documented_words() {
+    let vendor = Vendor::start().unwrap();
+    let with = |headers: &[(&str, &str)]| vendor.call("GET /v1/object-definitions", headers, None);
+    let missing = with(&[("x-api-key", API_KEY)]);
+    let body = missing.json();
+    assert_eq!((missing.status, &body["status"]), (401, &json!(401)));
+    assert_eq!(body["type"], "https://tools.ietf.org/html/rfc7235#section-3.1");
+    assert_eq!(body["title"], "One or more validation errors occurred");
+    assert_eq!(body["errors"], json!({ "tenant": ["Tenant header missing or empty"] }));
+    assert_eq!(with(&[("tenant", "x")]).json()["errors"], json!({ "tenant": ["Unknown tenant specified"] }));
+    assert!(texts(&with(&[("tenant", TENANT), ("x-api-key", "x")])).contains("Invalid apikey"));
+}
+
+#[test]
+fn a_put_is_queued_and_get_shows_the_old_until_then() {
+    let vendor = by_hand();
+    let reply = put(
+        &vendor,
+        NEW_APPLICATION_ID,
+        &json!({ "name": "Newer", "object_properties": [{ "name": "Supplier", "value": "IBM" }] }),
+    );
+    assert_eq!((reply.status, reply.json()), (202, json!({ "result": "OK" })));
+    assert_eq!(get(&vendor, NEW_APPLICATION_ID)["name"], "New Application");
+    let second = put(&vendor, NEW_APPLICATION_ID, &json!({ "name": "Newest" }));
+    assert_eq!(second.status, 400);
+    assert!(texts(&second).contains("There might be an ongoing update in progress. Please try again later."));
+    assert_eq!(put(&vendor, EMPTY_DEFINITION_ID, &json!({ "name": "Other" })).status, 202, "busy is per definition");
+    assert_eq!(vendor.state.apply_queued(), 2);
+    assert_eq!(get(&vendor, NEW_APPLICATION_ID)["name"], "Newer");
+}
+
+#[test]
+fn with_no_delay_an_update_is_seen_at_once() {
+    let vendor = Vendor::start().unwrap();
+    vendor.state.configure(|settings| settings.queue_delay = Some(Duration::ZERO));
+    put(&vendor, EMPTY_DEFINITION_ID, &json!({ "name": "Other" }));
+    assert_eq!((get(&vendor, EMPTY_DEFINITION_ID)["name"].as_str(), vendor.state.queued()), (Some("Other"), 0));
+}
+
+#[test]
+fn what_is_left_out_vanishes_but_for_locked_properties() {
+    let vendor = by_hand();
+    put(
+        &vendor,
+        NEW_APPLICATION_ID,
+        &json!({ "name": "New Application", "object_properties": [{ "name": "Cost", "value": "1" }] }),
+    );
+    vendor.state.apply_queued();
+    let shown = get(&vendor, NEW_APPLICATION_ID);
+    assert_eq!(
+        shown["object_properties"],
+        json!([
+            { "name": "Lifecycle", "value": "Production", "is_mandatory": true },
+            { "name": "Cost", "value": "1", "is_mandatory": false }
+        ])
+    );
+    assert_eq!(shown["related_boem"], json!([]));
+    let hidden = vendor.state.definition(NEW_APPLICATION_ID).unwrap();
+    assert!(hidden.source_connections.is_empty());
+    assert_eq!(hidden.linked_questions.iter().map(|linked| linked.on.as_str()).collect::<Vec<_>>(), ["Lifecycle"]);
+}
+
+#[test]
+fn a_locked_value_changes_only_when_sent_as_mandatory_and_then_its_questions_go() {
+    let vendor = by_hand();
+    let body = |mandatory: bool| {
+        json!({ "name": "New Application", "id": NEW_APPLICATION_ID,
+        "object_properties": [{ "name": "Lifecycle", "value": "Retired", "is_mandatory": mandatory }],
+        "related_boem": [{ "id": OTHER_QUESTIONNAIRE_ID }, { "id": OTHER_QUESTIONNAIRE_ID }] })
+    };
+    for (mandatory, value) in [(false, "Production"), (true, "Retired")] {
+        put(&vendor, NEW_APPLICATION_ID, &body(mandatory));
+        vendor.state.apply_queued();
+        let now = vendor.state.definition(NEW_APPLICATION_ID).unwrap();
+        assert_eq!((now.property("Lifecycle"), now.properties[0].locked), (Some(value), true));
+        assert_eq!((now.questionnaires.len(), now.linked_questions.len()), (1, 0));
+    }
+}
+
+#[test]
+fn bad_bodies_and_ids_are_400_before_anything_is_queued() {
+    let vendor = by_hand();
+    let long = "x".repeat(256);
+    let property = |name: &str, value: &str| json!({ "name": name, "value": value });
+    let named = |properties: Value| json!({ "name": "New Application", "object_properties": properties });
+    for bad in [
+        json!([]),
+        json!({ "object_properties": [] }),
+        json!({ "name": "" }),
+        json!({ "name": long }),
+        json!({ "name": "Retired Server" }),
+        json!({ "name": "New Application", "id": EMPTY_DEFINITION_ID }),
+        named(json!([property("", "x")])),
+        named(json!([property("x", "")])),
+        named(json!([property("x", &long)])),
+        named(json!([property("x", "1"), property("x", "2")])),
+        json!({ "name": "New Application", "related_boem": [{ "id": "short" }] }),
+    ] {
+        assert_eq!(put(&vendor, NEW_APPLICATION_ID, &bad).status, 400, "{bad}");
+    }
+    let unknown = "000000000000000000000000";
+    let reply = put(&vendor, unknown, &json!({ "name": "x" }));
+    assert_eq!(reply.status, 400);
+    assert!(
+        texts(&reply).contains(&format!(
+            "The requested object definition with ID '{unknown}' could not be found in the database"
+        ))
+    );
+    assert_eq!(put(&vendor, "nonsense", &json!({ "name": "x" })).status, 400);
+    assert_eq!(vendor.state.queued(), 0);
+    let reply = ask(&vendor, &format!("GET {DEFINITIONS}/{unknown}"), None);
+    assert!(reply.status == 400 && texts(&reply).contains("Unable to load BlueDolphin Object configuration."));
+}
+
+#[test]
+fn a_queued_update_can_fail_in_silence_or_leave_one_property() {
+    let vendor = by_hand();
+    let body = json!({ "name": "New Application", "object_properties": [
+        { "name": "Supplier", "value": "IBM" }, { "name": "Owner", "value": "IT" }] });
+    vendor.state.configure(|settings| settings.silent_failure = true);
+    assert_eq!(put(&vendor, NEW_APPLICATION_ID, &body).status, 202);
+    vendor.state.apply_queued();
+    assert_eq!(vendor.state.definition(NEW_APPLICATION_ID).unwrap().property("Supplier"), Some("Microsoft"));
+    vendor.state.configure(|settings| {
+        settings.silent_failure = false;
+        settings.ignored_property = Some("Supplier".to_owned());
+    });
+    put(&vendor, NEW_APPLICATION_ID, &body);
+    vendor.state.apply_queued();
+    let now = vendor.state.definition(NEW_APPLICATION_ID).unwrap();
+    assert_eq!((now.property("Supplier"), now.property("Owner")), (Some("Microsoft"), Some("IT")));
+}
+
+#[test]
+fn the_list_is_not_whole_and_hides_the_disabled() {
+    let vendor = Vendor::start().unwrap();
+    let shown = ask(&vendor, "GET /v1/object-definitions?start=1&take=1", None).json();
+    assert_eq!((shown["total_items"].as_u64(), shown["items"][0]["id"].as_str()), (Some(3), Some(BUSINESS_OBJECT_ID)));
+    let members: Vec<_> = shown["items"][0].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(members, ["id", "name", "type"]);
+    assert_eq!(ask(&vendor, "GET /v1/object-definitions?include_disabled=true", None).json()["total_items"], 4);
+    let reply = ask(&vendor, "GET /v1/object-definitions?take=-1", None);
+    assert!(reply.status == 400 && texts(&reply).contains("'take' must be greater than or equal to '0'"));
+}
+
+#[test]
+fn only_the_disabled_can_be_deleted_and_their_objects_go_too() {
+    let vendor = Vendor::start().unwrap();
+    let delete = |id: &str| ask(&vendor, &format!("DELETE {DEFINITIONS}/{id}"), None).status;
+    let switch = |id: &str, word: &str| ask(&vendor, &format!("POST {DEFINITIONS}/{id}/{word}"), None).status;
+    assert_eq!(delete(NEW_APPLICATION_ID), 400);
+    assert_eq!(switch(NEW_APPLICATION_ID, "disable"), 200);
+    assert_eq!(switch(NEW_APPLICATION_ID, "disable"), 200, "already so is no error");
+    assert_eq!(get(&vendor, NEW_APPLICATION_ID)["status"], 1);
+    assert_eq!((delete(NEW_APPLICATION_ID), delete(NEW_APPLICATION_ID)), (200, 400));
+    assert_eq!(vendor.state.deleted_objects(), 12);
+    assert_eq!(switch(BUSINESS_OBJECT_ID, "disable"), 400);
+    assert_eq!((switch(RETIRED_SERVER_ID, "enable"), delete(RETIRED_SERVER_ID)), (200, 400));
+}
+
+#[test]
+fn a_definition_is_made_of_a_template_under_a_free_name() {
+    let vendor = Vendor::start().unwrap();
+    let post = |body: &Value| ask(&vendor, "POST /v1/object-definitions", Some(body));
+    let body = json!({ "name": "Fresh", "object_template_id": TEMPLATE_ID, "roles": [ROLE_ID] });
+    let made = post(&body);
+    assert_eq!(made.status, 201);
+    assert_eq!(get(&vendor, made.json()["id"].as_str().unwrap())["status"], 0);
+    assert_eq!(post(&body).status, 400, "the name is taken");
+    assert_eq!(post(&json!({ "name": "Other", "object_template_id": "x" })).status, 400);
+}

@@ -1,0 +1,62 @@
+//! The plainest of HTTP clients, for the stand-ins' own tests: what it shows is what was on the wire.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+
+use super::{Model, Standin};
+
+/// What came back before the connection was closed.
+pub(in crate::sandbox) struct Reply {
+    /// 0 when there was not a single byte.
+    pub(in crate::sandbox) status: u16,
+    /// Status line and headers.
+    pub(in crate::sandbox) head: String,
+    pub(in crate::sandbox) body: String,
+}
+
+impl Reply {
+    pub(in crate::sandbox) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// Sends a request whose answer is not waited for.
+pub(in crate::sandbox) fn send(
+    address: SocketAddr,
+    call: &str,
+    headers: &[(&str, &str)],
+    body: Option<&str>,
+) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut text = format!("{call} HTTP/1.1\r\nHost: vendor\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        write!(text, "{name}: {value}\r\n").unwrap();
+    }
+    if let Some(body) = body {
+        write!(text, "Content-Length: {}\r\n", body.len()).unwrap();
+    }
+    text += "\r\n";
+    text += body.unwrap_or_default();
+    stream.write_all(text.as_bytes()).unwrap();
+    stream
+}
+
+pub(in crate::sandbox) fn receive(mut stream: TcpStream) -> Reply {
+    let mut bytes = Vec::new();
+    // A connection that is reset has shown all it will.
+    stream.read_to_end(&mut bytes).ok();
+    let text = String::from_utf8(bytes).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+    let status = head.split(' ').nth(1).map_or(0, |status| status.parse().unwrap());
+    Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+}
+
+impl<M: Model> Standin<M> {
+    /// One request, `"METHOD /path"`, and its answer.
+    pub(in crate::sandbox) fn call(&self, call: &str, headers: &[(&str, &str)], body: Option<&str>) -> Reply {
+        receive(send(self.address(), call, headers, body))
+    }
+}

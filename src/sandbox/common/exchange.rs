@@ -1,0 +1,144 @@
+//! One request and one answer, as the vendors' models see them.
+
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+/// A request, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// HTTP method.
+    pub method: &'a Method,
+    /// Path as sent, still percent-encoded.
+    pub path: &'a str,
+    /// Query as sent, without the `?`; empty if there is none.
+    pub query: &'a str,
+    /// Headers.
+    pub headers: &'a HeaderMap,
+    /// Body; empty if there is none.
+    pub body: &'a Bytes,
+}
+
+impl<'a> Incoming<'a> {
+    pub(super) fn new(request: &'a HttpRequest, body: &'a Bytes) -> Self {
+        Self {
+            method: request.method(),
+            path: request.uri().path(),
+            query: request.uri().query().unwrap_or_default(),
+            headers: request.headers(),
+            body,
+        }
+    }
+
+    /// A header's value, if it is there once or more and is text.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The path's segments, percent-decoded; a trailing slash makes none.
+    pub fn segments(&self) -> Vec<String> {
+        self.path.split('/').filter(|segment| !segment.is_empty()).map(decode).collect()
+    }
+
+    /// A query parameter by its exact name.
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        self.parameters().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// A query parameter whatever the case of its name, as ASP.NET reads them.
+    pub fn parameter_any_case(&self, name: &str) -> Option<String> {
+        self.parameters().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    fn parameters(&self) -> impl Iterator<Item = (String, String)> + 'a {
+        self.query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(&key.replace('+', " ")), decode(&value.replace('+', " ")))
+        })
+    }
+
+    /// Whether the body is said to be JSON.
+    pub fn is_json(&self) -> bool {
+        let media_type = self.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        media_type.eq_ignore_ascii_case("application/json") || media_type.eq_ignore_ascii_case("text/json")
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Option<Value> {
+        serde_json::from_slice(self.body).ok()
+    }
+
+    /// The secret of `Authorization: Bearer …`; the scheme's case does not matter.
+    pub fn bearer(&self) -> Option<&'a str> {
+        let (scheme, secret) = self.header("authorization")?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
+    }
+}
+
+fn decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// `Content-Type`; empty = none.
+    pub content_type: &'static str,
+    /// Other headers.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// An answer without a body.
+    pub fn empty(status: u16) -> Self {
+        Self { status: status_code(status), content_type: "", headers: Vec::new(), body: Bytes::new() }
+    }
+
+    /// A JSON answer.
+    pub fn json(status: u16, body: &Value) -> Self {
+        Self::raw(status, "application/json; charset=utf-8", body.to_string())
+    }
+
+    /// An answer of any media type.
+    pub fn raw(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { status: status_code(status), content_type, headers: Vec::new(), body: body.into() }
+    }
+
+    /// Adds a header; one that cannot be sent is left out.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    /// Adds `Retry-After` as given: seconds, a date, or nonsense.
+    #[must_use]
+    pub fn retry_after(self, value: &str) -> Self {
+        self.with(RETRY_AFTER.as_str(), value)
+    }
+
+    pub(super) fn into_response(self) -> HttpResponse {
+        let mut response = HttpResponse::new(self.status).set_body(self.body);
+        let headers = response.headers_mut();
+        if !self.content_type.is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        }
+        for (name, value) in self.headers {
+            headers.append(name, value);
+        }
+        response.map_into_boxed_body()
+    }
+}
+
+fn status_code(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}

@@ -1,0 +1,212 @@
+//! What happens on the wire, tried with the vendor whose answers are the shortest.
+
+use std::io::Read as _;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::client::{receive, send};
+use super::{CallKind, Fault};
+use crate::sandbox::Sandbox;
+use crate::sandbox::bluedolphin::{API_KEY, NEW_APPLICATION_ID, RETIRED_SERVER_ID, TENANT, Vendor};
+
+const KEYS: &[(&str, &str)] = &[("x-api-key", API_KEY), ("tenant", TENANT), ("content-type", "application/json")];
+
+fn enable() -> String {
+    format!("POST /v1/object-definitions/{RETIRED_SERVER_ID}/enable")
+}
+
+fn read() -> String {
+    format!("GET /v1/object-definitions/{NEW_APPLICATION_ID}")
+}
+
+fn is_enabled(vendor: &Vendor) -> bool {
+    !vendor.state.definition(RETIRED_SERVER_ID).unwrap().disabled
+}
+
+#[test]
+fn a_reset_before_leaves_no_byte_and_no_effect() {
+    let vendor = Vendor::start().unwrap();
+    vendor.faults.once(CallKind::Update, Fault::ResetBefore);
+    assert_eq!(vendor.call(&enable(), KEYS, None).status, 0);
+    assert!(!is_enabled(&vendor));
+    assert_eq!(vendor.call(&enable(), KEYS, None).status, 200, "the fault was for one call");
+}
+
+#[test]
+fn a_reset_after_leaves_no_byte_but_the_effect() {
+    let vendor = Vendor::start().unwrap();
+    vendor.faults.once(CallKind::Update, Fault::ResetAfter);
+    assert_eq!(vendor.call(&enable(), KEYS, None).status, 0);
+    assert!(is_enabled(&vendor));
+}
+
+#[test]
+fn an_effect_can_be_followed_by_a_500() {
+    let vendor = Vendor::start().unwrap();
+    vendor.faults.once(None, Fault::ApplyThen500);
+    assert_eq!(vendor.call(&enable(), KEYS, None).status, 500);
+    assert!(is_enabled(&vendor));
+}
+
+#[test]
+fn half_a_body_is_less_than_its_length_promises() {
+    let vendor = Vendor::start().unwrap();
+    vendor.faults.once(CallKind::Read, Fault::HalfBody);
+    let reply = vendor.call(&read(), KEYS, None);
+    let (_, length) = reply.head.split_once("content-length: ").unwrap();
+    let length: usize = length.lines().next().unwrap().parse().unwrap();
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.body.len(), length / 2);
+}
+
+#[test]
+fn a_huge_body_has_the_size_asked_for() {
+    let vendor = Vendor::start().unwrap();
+    vendor.faults.once(CallKind::Read, Fault::HugeBody { bytes: 300_000 });
+    let reply = vendor.call(&read(), KEYS, None);
+    assert!(reply.body.matches(' ').count() >= 300_000);
+}
+
+#[test]
+fn a_drip_brings_the_whole_body_in_the_end() {
+    let vendor = Vendor::start().unwrap();
+    vendor.faults.once(None, Fault::SlowDrip { pause: Duration::ZERO });
+    assert_eq!(vendor.call(&enable(), KEYS, None).body, r#"{"result":"OK"}"#);
+}
+
+#[test]
+fn answers_pages_and_redirects_take_the_place_of_the_vendor() {
+    let vendor = Vendor::start().unwrap();
+    vendor.faults.once(None, Fault::retry_after(429, "7"));
+    vendor.faults.once(None, Fault::HtmlPage);
+    vendor.faults.once(None, Fault::WrongJson);
+    vendor.faults.once(None, Fault::Redirect { location: "http://127.0.0.1:1/".to_owned() });
+    let reply = vendor.call(&enable(), KEYS, None);
+    assert!(reply.status == 429 && reply.head.contains("retry-after: 7"));
+    assert!(vendor.call(&enable(), KEYS, None).body.contains("<html>"));
+    assert_eq!(vendor.call(&enable(), KEYS, None).json(), json!({ "unexpected": [true] }));
+    let reply = vendor.call(&enable(), KEYS, None);
+    assert!(reply.status == 302 && reply.head.contains("location: http://127.0.0.1:1/"));
+    assert!(!is_enabled(&vendor));
+}
+
+#[test]
+fn a_fault_can_leave_the_first_calls_alone_and_other_kinds_always() {
+    let vendor = Vendor::start().unwrap();
+    vendor.faults.add(CallKind::Read, Fault::status(503), 1, Some(1));
+    let statuses: Vec<u16> =
+        [read(), enable(), read(), read()].iter().map(|c| vendor.call(c, KEYS, None).status).collect();
+    assert_eq!(statuses, [200, 200, 503, 200]);
+}
+
+#[actix_web::test]
+async fn a_held_write_lands_after_its_caller_has_gone() {
+    let vendor = Vendor::start().unwrap();
+    vendor.faults.once(CallKind::Update, Fault::Hold);
+    let gone = send(vendor.address(), &enable(), KEYS, None);
+    vendor.log.wait_for(CallKind::Update, 1).await;
+    drop(gone);
+    assert!(!is_enabled(&vendor));
+    vendor.faults.release();
+    while !is_enabled(&vendor) {
+        std::thread::yield_now();
+    }
+}
+
+#[actix_web::test]
+async fn a_call_that_hangs_is_received_and_never_answered() {
+    let vendor = Vendor::start().unwrap();
+    vendor.faults.once(CallKind::Update, Fault::Hang);
+    let mut waiting = send(vendor.address(), &enable(), KEYS, None);
+    vendor.log.wait_for(CallKind::Update, 1).await;
+    waiting.set_nonblocking(true).unwrap();
+    assert_eq!(waiting.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    vendor.stop().await;
+    waiting.set_nonblocking(false).unwrap();
+    assert_eq!(receive(waiting).status, 0, "the vendor's end closes the connection");
+}
+
+#[actix_web::test]
+async fn a_vendor_goes_down_and_comes_back_on_its_port_with_its_state() {
+    let vendor = Vendor::start().unwrap();
+    let idle = TcpStream::connect(vendor.address()).unwrap();
+    vendor.call(&enable(), KEYS, None);
+    vendor.pause().await;
+    assert!(TcpStream::connect(vendor.address()).is_err(), "refused");
+    assert_eq!(receive(idle).status, 0, "open connections are cut");
+    vendor.resume().unwrap();
+    vendor.resume().unwrap();
+    assert_eq!(vendor.call(&read(), KEYS, None).status, 200);
+    assert!(is_enabled(&vendor));
+}
+
+#[actix_web::test]
+async fn the_three_run_side_by_side_and_several_times() {
+    let (one, other) = (Sandbox::start().unwrap(), Sandbox::start().unwrap());
+    assert_ne!(one.pretectum.base_url(), other.pretectum.base_url());
+    assert_ne!(one.matrix42.base_url(), one.bluedolphin.base_url());
+    assert_eq!(one.bluedolphin.call("GET /liveness", &[], None).body, "Healthy");
+    one.stop().await;
+    assert!(TcpStream::connect(one.matrix42.address()).is_err());
+    assert_eq!(other.bluedolphin.call("GET /liveness", &[], None).body, "Healthy");
+}
+
+#[test]
+fn a_dropped_vendor_leaves_its_port() {
+    let vendor = Vendor::start().unwrap();
+    let address = vendor.address();
+    drop(vendor);
+    while TcpStream::connect(address).is_ok() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_log_holds_what_came_in_order_and_can_be_switched_off() {
+    let vendor = Vendor::start().unwrap();
+    vendor.call("GET /v1/object-definitions?take=1&start=0", KEYS, None);
+    vendor.call(&format!("PUT /v1/object-definitions/{NEW_APPLICATION_ID}"), KEYS, Some(r#"{"name":"x"}"#));
+    vendor.log.set_enabled(false);
+    vendor.call(&read(), KEYS, None);
+    let put = format!("PUT /v1/object-definitions/{NEW_APPLICATION_ID}");
+    assert_eq!(vendor.log.lines(), ["GET /v1/object-definitions?take=1&start=0", put.as_str()]);
+    let put = vendor.log.last(CallKind::Update).unwrap();
+    assert_eq!((put.json(), put.header("tenant")), (json!({ "name": "x" }), Some(TENANT)));
+    vendor.log.clear();
+    assert!(vendor.log.all().is_empty());
+}
+
+#[test]
+fn people_switch_faults_and_look_inside_over_http() {
+    let vendor = Vendor::start().unwrap();
+    let order = r#"{"call":"update","fault":"answer","status":429,"retry_after":"2","times":1}"#;
+    assert_eq!(vendor.call("POST /_sandbox/faults", &[], Some(order)).status, 204);
+    assert_eq!(vendor.call(&enable(), KEYS, None).status, 429);
+    assert_eq!(vendor.call(&enable(), KEYS, None).status, 200);
+    let always = r#"{"fault":"delay","ms":0}"#;
+    assert_eq!(vendor.call("POST /_sandbox/faults", &[], Some(always)).status, 204);
+    assert_eq!(vendor.call("DELETE /_sandbox/faults", &[], None).status, 204);
+    for wrong in [r#"{"fault":"explode"}"#, r#"{"fault":"delay"}"#, r#"{"call":"x","fault":"hang"}"#, "nonsense"] {
+        assert_eq!(vendor.call("POST /_sandbox/faults", &[], Some(wrong)).status, 400, "{wrong}");
+    }
+    let path = format!("PUT /_sandbox/records/{NEW_APPLICATION_ID}");
+    let edit = r#"{"properties":{"Supplier":"IBM","Owner":null}}"#;
+    assert_eq!(vendor.call(&path, &[], Some(edit)).status, 204);
+    assert_eq!(vendor.call("PUT /_sandbox/records/nobody", &[], Some("{}")).status, 404);
+    assert_eq!(vendor.state.definition(NEW_APPLICATION_ID).unwrap().property("Supplier"), Some("IBM"));
+    assert_eq!(vendor.call("PUT /_sandbox/settings", &[], Some(r#"{"queue_delay_ms":null}"#)).status, 204);
+    assert_eq!(vendor.call("PUT /_sandbox/settings", &[], Some(r#"{"no_such":1}"#)).status, 400);
+    assert_eq!(
+        vendor.call("GET /_sandbox/records", &[], None).json()["definitions"][0]["source_connections"][0],
+        "cmdb"
+    );
+    assert_eq!(
+        vendor.call("GET /_sandbox/log", &[], None).json().as_array().unwrap().len(),
+        2,
+        "control calls are not logged"
+    );
+    assert_eq!(vendor.call("DELETE /_sandbox/log", &[], None).status, 204);
+    assert!(vendor.log.all().is_empty());
+}

@@ -1,0 +1,95 @@
+//! What goes wrong, in the vendor's words and in one of its two languages. Almost all of it is a 500.
+
+use serde_json::json;
+
+use super::Answer;
+
+/// A request that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The class is unknown.
+    NoClass,
+    /// The body names no `ID`.
+    NoId,
+    /// No fragment has the `ID`.
+    NoFragment,
+    /// The `TimeStamp` is not the present one.
+    Concurrency,
+    /// The class, and the attribute that it lacks.
+    Attribute(&'static str, String),
+    /// A mandatory attribute is missing or reset.
+    Mandatory(&'static str),
+    /// A value that cannot be converted.
+    BadValue(&'static str),
+    /// The chosen id is taken.
+    Duplicate,
+    /// The body could not be read: not reported usefully.
+    BadBody,
+    /// A-SQL that cannot be parsed.
+    Syntax,
+    /// `ID` is not among the columns, and the default sort is by ID.
+    SortColumn(String),
+    /// `DisplayString` was asked for.
+    DisplayString,
+}
+
+impl Failure {
+    fn english(&self) -> String {
+        match self {
+            Self::NoClass => "Data definition not found.".to_owned(),
+            Self::NoId => "The attribute ID is required.".to_owned(),
+            Self::NoFragment => "Fragment with specified ID not found or not defined.".to_owned(),
+            Self::Concurrency => {
+                "Concurrency. The object you want to update has been updated by another process.".to_owned()
+            }
+            Self::Attribute(class, name) => format!("Class {class} does not contain attribute {name}"),
+            Self::Mandatory(name) => format!("The mandatory attribute {name} is missing."),
+            Self::BadValue(name) => format!("The value of the attribute {name} cannot be converted."),
+            Self::Duplicate => "Violation of PRIMARY KEY constraint. Cannot insert duplicate key.".to_owned(),
+            Self::BadBody => "Object reference not set to an instance of an object.".to_owned(),
+            Self::Syntax => "ExpressionParser syntax error".to_owned(),
+            Self::SortColumn(name) => format!("The sort column {name} is not among the selected columns."),
+            Self::DisplayString => "Column DisplayString is already defined.".to_owned(),
+        }
+    }
+
+    fn german(&self) -> String {
+        match self {
+            Self::NoClass => "Die Datendefinition wurde nicht gefunden.".to_owned(),
+            Self::NoId => "Das Attribut ID ist erforderlich.".to_owned(),
+            Self::NoFragment => "Das Fragment mit der angegebenen ID wurde nicht gefunden.".to_owned(),
+            Self::Concurrency => {
+                "Parallelitätskonflikt. Das Objekt, das Sie aktualisieren möchten, wurde von einem anderen Prozess geändert."
+                    .to_owned()
+            }
+            Self::Attribute(class, name) => format!("Die Klasse {class} enthält das Attribut {name} nicht"),
+            Self::Mandatory(name) => format!("Das Pflichtattribut {name} fehlt."),
+            Self::BadValue(name) => format!("Der Wert des Attributs {name} kann nicht konvertiert werden."),
+            Self::Duplicate => "Verletzung der PRIMARY KEY-Einschränkung.".to_owned(),
+            Self::BadBody => "Der Objektverweis wurde nicht auf eine Objektinstanz festgelegt.".to_owned(),
+            Self::Syntax => "ExpressionParser: Syntaxfehler".to_owned(),
+            Self::SortColumn(name) => format!("Die Sortierspalte {name} ist nicht ausgewählt."),
+            Self::DisplayString => "Die Spalte DisplayString ist bereits definiert.".to_owned(),
+        }
+    }
+
+    /// The 500. Only `Explicit-Language` chooses the language, `Accept-Language` does not.
+    pub(super) fn answer(&self, explicit_language: Option<&str>) -> Answer {
+        let english = explicit_language.is_some_and(|language| language.to_ascii_lowercase().starts_with("en"));
+        let (message, text) = if english {
+            ("An error has occurred.", self.english())
+        } else {
+            ("Ein Fehler ist aufgetreten.", self.german())
+        };
+        let kind = match self {
+            Self::Concurrency => "Matrix42.Pandora.Contracts.DataService.ConcurrencyException",
+            Self::BadBody => "System.NullReferenceException",
+            _ => "Matrix42.Pandora.Contracts.PandoraException",
+        };
+        Answer::json(
+            500,
+            &json!({ "Message": message, "ExceptionMessage": text, "ExceptionType": kind,
+                     "StackTrace": "   at Matrix42.Services.Data.FragmentsController.Handle(String ddName)\r\n   at lambda_method(Closure , Object , Object[] )" }),
+        )
+    }
+}

@@ -1,0 +1,194 @@
+//! The fragments list: columns, a little A-SQL, sorting and zero-based pages.
+
+use std::cmp::Ordering;
+
+use serde_json::{Map, Value, json};
+
+use super::Incoming;
+use super::failure::Failure;
+use super::state::{Class, Fragment};
+
+/// Words of A-SQL that need brackets as identifiers.
+const RESERVED: &[&str] =
+    &["END", "CASE", "WHEN", "THEN", "ELSE", "AND", "OR", "NOT", "IN", "LIKE", "IS", "NULL", "AS", "SELECT", "WHERE"];
+
+/// The items of one page.
+pub(super) fn page(class: &Class, request: &Incoming<'_>) -> Result<Vec<Value>, Failure> {
+    let text = |name: &str| request.parameter_any_case(name).filter(|text| !text.trim().is_empty());
+    let columns = match text("columns") {
+        None => vec!["ID".to_owned()],
+        Some(list) => columns(class, &list)?,
+    };
+    let (sort, descending) = sort(class, &columns, text("sort").as_deref())?;
+    let conditions = text("where").map_or(Ok(Vec::new()), |filter| conditions(class, &filter))?;
+    let mut rows: Vec<&Fragment> =
+        class.rows.values().filter(|row| conditions.iter().all(|condition| condition.holds(row))).collect();
+    rows.sort_by(|a, b| {
+        let order = compare(&value(a, &sort), &value(b, &sort)).then_with(|| a.id.cmp(&b.id));
+        if descending { order.reverse() } else { order }
+    });
+    let number = |name: &str| text(name).and_then(|text| text.parse::<usize>().ok());
+    let size = number("pageSize").filter(|size| *size > 0).unwrap_or(usize::MAX);
+    let skipped = number("pageNumber").unwrap_or(0).saturating_mul(size);
+    let only_ids = text("columns").is_none();
+    let show = |row: &&Fragment| {
+        let mut item: Map<String, Value> = columns.iter().map(|name| (name.clone(), value(row, name))).collect();
+        if !only_ids {
+            // It comes by itself, and must not be asked for.
+            item.insert("DisplayString".to_owned(), value(row, "Name"));
+        }
+        Value::Object(item)
+    };
+    Ok(rows.iter().skip(skipped).take(size).map(show).collect())
+}
+
+fn value(row: &Fragment, name: &str) -> Value {
+    match name {
+        "ID" => json!(row.id),
+        "TimeStamp" => json!(row.time_stamp()),
+        name => row.attributes.get(name).cloned().unwrap_or(Value::Null),
+    }
+}
+
+fn compare(a: &Value, b: &Value) -> Ordering {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => a.total_cmp(&b),
+        _ => text(a).cmp(&text(b)),
+    }
+}
+
+/// SQL Server's usual collation does not tell cases apart.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned).to_lowercase()
+}
+
+fn columns(class: &Class, list: &str) -> Result<Vec<String>, Failure> {
+    let columns: Vec<String> =
+        list.split(',').map(|column| identifier(class, column.trim())).collect::<Result<_, _>>()?;
+    if columns.iter().any(|column| column == "ID") { Ok(columns) } else { Err(Failure::SortColumn("ID".to_owned())) }
+}
+
+/// An attribute's own name from how it was written: bracketed, or bare if it is no reserved word.
+fn identifier(class: &Class, written: &str) -> Result<String, Failure> {
+    let bracketed = written.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let name = bracketed.unwrap_or(written);
+    let is_word = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    let is_reserved = RESERVED.iter().any(|word| word.eq_ignore_ascii_case(name));
+    if !is_word || (bracketed.is_none() && is_reserved) {
+        return Err(Failure::Syntax);
+    }
+    if name.eq_ignore_ascii_case("DisplayString") {
+        return Err(Failure::DisplayString);
+    }
+    let fixed = ["ID", "TimeStamp"].into_iter().find(|fixed| fixed.eq_ignore_ascii_case(name));
+    let own = fixed.or_else(|| class.column(name).map(|column| column.name));
+    own.map(str::to_owned).ok_or_else(|| class.no_such_attribute(name))
+}
+
+/// `Name`, `Name ASC` or `Name DESC`, without brackets; by ID if absent.
+fn sort(class: &Class, columns: &[String], written: Option<&str>) -> Result<(String, bool), Failure> {
+    let Some(written) = written else { return Ok(("ID".to_owned(), false)) };
+    let mut words = written.split_whitespace();
+    let name = words.next().unwrap_or_default();
+    let descending = match words.next() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case("asc") => false,
+        Some(word) if word.eq_ignore_ascii_case("desc") => true,
+        Some(_) => return Err(Failure::Syntax),
+    };
+    if name.contains(['[', ']']) || words.next().is_some() {
+        return Err(Failure::Syntax);
+    }
+    let own = identifier(class, &format!("[{name}]"))?;
+    if columns.contains(&own) { Ok((own, descending)) } else { Err(Failure::SortColumn(own)) }
+}
+
+/// `column operator literal`.
+struct Condition {
+    column: String,
+    operator: &'static str,
+    literal: Value,
+}
+
+impl Condition {
+    fn holds(&self, row: &Fragment) -> bool {
+        let value = value(row, &self.column);
+        if value.is_null() || self.literal.is_null() {
+            // As in SQL, null equals nothing; `IS NULL` is written as an operator of its own.
+            return self.operator == "IS" && value.is_null();
+        }
+        let order = compare(&value, &self.literal);
+        match self.operator {
+            "=" => order.is_eq(),
+            "<>" => order.is_ne(),
+            "<=" => order.is_le(),
+            ">=" => order.is_ge(),
+            "<" => order.is_lt(),
+            ">" => order.is_gt(),
+            _ => false,
+        }
+    }
+}
+
+/// Conditions joined by `AND`; that is all of A-SQL that is understood here.
+fn conditions(class: &Class, filter: &str) -> Result<Vec<Condition>, Failure> {
+    let mut rest = filter.trim();
+    let mut conditions = Vec::new();
+    loop {
+        let (condition, left) = condition(class, rest)?;
+        conditions.push(condition);
+        rest = left.trim_start();
+        if rest.is_empty() {
+            return Ok(conditions);
+        }
+        rest = strip_word(rest, "AND").ok_or(Failure::Syntax)?;
+    }
+}
+
+fn condition<'f>(class: &Class, filter: &'f str) -> Result<(Condition, &'f str), Failure> {
+    let end = if filter.starts_with('[') {
+        filter.find(']').map(|at| at.saturating_add(1))
+    } else {
+        filter.find(|c: char| c.is_whitespace() || "<>=".contains(c))
+    };
+    let (column, rest) = filter.split_at_checked(end.ok_or(Failure::Syntax)?).ok_or(Failure::Syntax)?;
+    let column = identifier(class, column)?;
+    let rest = rest.trim_start();
+    if let Some(rest) = strip_word(rest, "IS").and_then(|rest| strip_word(rest, "NULL")) {
+        return Ok((Condition { column, operator: "IS", literal: Value::Null }, rest));
+    }
+    let operators = ["<>", "<=", ">=", "=", "<", ">"];
+    let operator = operators.into_iter().find(|operator| rest.starts_with(operator)).ok_or(Failure::Syntax)?;
+    let rest = rest.get(operator.len()..).unwrap_or_default().trim_start();
+    let (literal, rest) = literal(rest)?;
+    Ok((Condition { column, operator, literal }, rest))
+}
+
+fn strip_word<'f>(text: &'f str, word: &str) -> Option<&'f str> {
+    let (head, rest) = text.split_at_checked(word.len())?;
+    let ends = rest.is_empty() || rest.starts_with(char::is_whitespace);
+    (head.eq_ignore_ascii_case(word) && ends).then(|| rest.trim_start())
+}
+
+/// A text in single quotes (a quote in it doubled) or a number.
+fn literal(written: &str) -> Result<(Value, &str), Failure> {
+    let Some(quoted) = written.strip_prefix('\'') else {
+        let end = written.find(char::is_whitespace).unwrap_or(written.len());
+        let (number, rest) = written.split_at_checked(end).ok_or(Failure::Syntax)?;
+        let number = serde_json::from_str::<Value>(number).ok().filter(Value::is_number);
+        return number.map(|number| (number, rest)).ok_or(Failure::Syntax);
+    };
+    let mut text = String::new();
+    let mut characters = quoted.char_indices().peekable();
+    while let Some((at, c)) = characters.next() {
+        if c != '\'' {
+            text.push(c);
+        } else if characters.next_if(|(_, next)| *next == '\'').is_some() {
+            text.push('\'');
+        } else {
+            return Ok((Value::String(text), quoted.get(at.saturating_add(1)..).unwrap_or_default()));
+        }
+    }
+    Err(Failure::Syntax)
+}

@@ -1,0 +1,65 @@
+//! The part of the vendor's search language that the stand-in understands: words (AND), `AND`, `OR`, `NOT`, `"quoted phrases"`,
+//! `*`, and `field:value`.
+
+use serde_json::{Map, Value};
+
+/// Whether a record's fields fit a query.
+pub(super) fn matches(query: &str, fields: &Map<String, Value>) -> bool {
+    let mut any = false;
+    let mut all = true;
+    let mut negated = false;
+    for term in terms(query) {
+        match term.as_str() {
+            "AND" => {}
+            "NOT" => negated = true,
+            "OR" => {
+                any |= all;
+                all = true;
+            }
+            term => {
+                all &= fits(term, fields) != negated;
+                negated = false;
+            }
+        }
+    }
+    any || all
+}
+
+/// Splits at blanks outside quotes; the quotes go.
+fn terms(query: &str) -> Vec<String> {
+    let mut terms = Vec::new();
+    let mut term = String::new();
+    let mut quoted = false;
+    for c in query.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => terms.push(std::mem::take(&mut term)),
+            _ => term.push(c),
+        }
+    }
+    terms.push(term);
+    terms.retain(|term| !term.is_empty());
+    terms
+}
+
+fn fits(term: &str, fields: &Map<String, Value>) -> bool {
+    if let Some((name, pattern)) = term.split_once(':') {
+        return fields
+            .iter()
+            .any(|(field, value)| field.eq_ignore_ascii_case(name) && like(&text(value), &pattern.to_lowercase()));
+    }
+    let pattern = format!("*{}*", term.to_lowercase());
+    fields.values().any(|value| like(&text(value), &pattern))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned).to_lowercase()
+}
+
+/// `*` stands for any run of characters.
+fn like(text: &str, pattern: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else { return text == pattern };
+    let Some(rest) = text.strip_prefix(head) else { return false };
+    let mut ends = rest.char_indices().map(|(at, _)| at).chain([rest.len()]);
+    ends.any(|at| rest.get(at..).is_some_and(|rest| like(rest, tail)))
+}

@@ -1,0 +1,182 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::sandbox::common::client::Reply;
+
+const OBJECTS: &str = "/v1/businessareas/202401151030001234a5b6c7d8e9f0a1b2c3d4e5f6g7h8i/schemas/20240115104500456g2b3c4d5e6f7a8b9c0d1e2f3a4b5c6/datasets/20240925110000789h3c4d5e6f7a8b9c0d1e2f3g8a5b6c7/dataobjects";
+
+fn sign_in(vendor: &Vendor) -> String {
+    let body = json!({ "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET }).to_string();
+    let reply = vendor.call("POST /v1/oauth2/token", &[("content-type", "application/json")], Some(&body));
+    reply.json()["access_token"].as_str().unwrap().to_owned()
+}
+
+/// One signed call.
+fn ask(vendor: &Vendor, token: &str, call: &str, body: Option<&Value>) -> Reply {
+    let body = body.map(Value::to_string);
+    let headers = [("authorization", token), ("content-type", "application/json")];
+    vendor.call(call, &headers, body.as_deref())
+}
+
+fn put(vendor: &Vendor, id: &str, body: &Value) -> Reply {
+    ask(vendor, &sign_in(vendor), &format!("PUT {OBJECTS}/{id}"), Some(body))
+}
+
+#[test]
+fn sample_ids_have_the_vendors_form() {
+    for id in [BUSINESS_AREA_ID, SCHEMA_ID, DATASET_ID, ADA_ID, GRACE_ID, ALAN_ID, MARY_ID, EMMY_ID] {
+        let (digits, rest) = id.split_at(17);
+        assert!(id.len() == 47 && digits.bytes().all(|b| b.is_ascii_digit()), "{id}");
+        assert!(rest.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()), "{id}");
+    }
+}
+
+#[test]
+fn the_token_goes_bare_and_expires() {
+    let vendor = Vendor::start().unwrap();
+    let token = sign_in(&vendor);
+    let list = format!("GET {OBJECTS}");
+    assert_eq!(ask(&vendor, &token, &list, None).status, 200);
+    assert_eq!(ask(&vendor, &format!("Bearer {token}"), &list, None).status, 401);
+    vendor.state.expire_all_tokens();
+    assert_eq!(ask(&vendor, &token, &list, None).status, 401);
+}
+
+#[test]
+fn both_token_paths_refuse_wrong_credentials_and_want_json() {
+    let vendor = Vendor::start().unwrap();
+    for path in ["POST /v1/oauth2/token", "POST /oauth2/token"] {
+        let wrong = r#"{"client_id":"a","client_secret":"b"}"#;
+        let reply = vendor.call(path, &[("content-type", "application/json")], Some(wrong));
+        assert_eq!((reply.status, reply.json()["message"].is_string()), (401, true));
+        assert_eq!(vendor.call(path, &[], Some(wrong)).status, 415);
+    }
+}
+
+#[test]
+fn put_is_partial_wants_the_version_and_answers_nothing() {
+    let vendor = Vendor::start().unwrap();
+    let reply = put(&vendor, ADA_ID, &json!({ "_version": 7, "Status": "Premium", "Phone": null }));
+    assert_eq!((reply.status, reply.body.as_str()), (204, ""));
+    let ada = vendor.state.object(ADA_ID).unwrap();
+    assert_eq!((ada.version, &ada.fields["Status"]), (8, &json!("Premium")));
+    assert!(!ada.fields.contains_key("Phone") && ada.fields.contains_key("Email"));
+}
+
+#[test]
+fn stale_missing_and_malformed_are_400_with_different_texts() {
+    let vendor = Vendor::start().unwrap();
+    let stale = put(&vendor, ADA_ID, &json!({ "_version": 6, "Status": "Premium" }));
+    let missing = put(&vendor, ADA_ID, &json!({ "Status": "Premium" }));
+    let token = sign_in(&vendor);
+    let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
+    let malformed = vendor.call(&format!("PUT {OBJECTS}/{ADA_ID}"), &headers, Some("{"));
+    assert_eq!([stale.status, missing.status, malformed.status], [400; 3]);
+    assert!(stale.body.contains("version") && missing.body.contains("version") && !malformed.body.contains("version"));
+    assert_eq!(vendor.state.object(ADA_ID).unwrap().version, 7);
+    assert_eq!(put(&vendor, &ADA_ID.replace('1', "2"), &json!({ "_version": 1 })).status, 404);
+}
+
+#[test]
+fn invalid_values_are_stored_and_flagged() {
+    let vendor = Vendor::start().unwrap();
+    assert_eq!(put(&vendor, ADA_ID, &json!({ "_version": 7, "Email": "nonsense" })).status, 204);
+    assert_eq!(vendor.state.object(ADA_ID).unwrap().errors[0]["name"], "Email");
+    let sent = json!({ "First Name": "Karl", "Status": "Gold" });
+    let reply = ask(&vendor, &sign_in(&vendor), &format!("POST {OBJECTS}"), Some(&sent));
+    let made = reply.json();
+    let flagged: Vec<_> = made["_errors"].as_array().unwrap().iter().map(|error| error["name"].clone()).collect();
+    assert_eq!((reply.status, flagged), (201, vec![json!("Last Name"), json!("Email"), json!("Status")]));
+    assert_eq!((made["_version"].as_u64(), made["_dataObjectId"].as_str().unwrap().len()), (Some(1), 47));
+    vendor.state.configure(|settings| settings.refuse_invalid = true);
+    assert_eq!(put(&vendor, GRACE_ID, &json!({ "_version": 1, "Status": "Gold" })).status, 400);
+}
+
+#[test]
+fn the_list_comes_in_pages_one_of_them_empty_with_a_key() {
+    let vendor = Vendor::start().unwrap();
+    let token = sign_in(&vendor);
+    let (mut pages, mut ids, mut key) = (Vec::new(), Vec::new(), String::new());
+    loop {
+        let page = ask(&vendor, &token, &format!("GET {OBJECTS}?pageKey={key}"), None).json();
+        let items = page["items"].as_array().unwrap().clone();
+        pages.push(items.len());
+        ids.extend(items.iter().map(|item| item["_dataObjectId"].as_str().unwrap().to_owned()));
+        match page["nextPageKey"].as_str() {
+            Some(next) => next.clone_into(&mut key),
+            None => break,
+        }
+    }
+    assert_eq!((pages, ids), (vec![2, 0, 1, 1], [ADA_ID, GRACE_ID, ALAN_ID, EMMY_ID].map(str::to_owned).to_vec()));
+    assert_eq!(ask(&vendor, &token, &format!("GET {OBJECTS}?pageKey=nonsense"), None).status, 400);
+}
+
+#[test]
+fn numbers_leave_as_they_came() {
+    let vendor = Vendor::start().unwrap();
+    let page = ask(&vendor, &sign_in(&vendor), &format!("GET {OBJECTS}"), None).body;
+    assert!(page.contains(r#""Credit Limit":1.10,"#) && page.contains(r#""Loyalty Points":12345678901234567890"#));
+}
+
+#[test]
+fn there_is_no_route_for_one_record() {
+    let vendor = Vendor::start().unwrap();
+    let reply = ask(&vendor, &sign_in(&vendor), &format!("GET {OBJECTS}/{ADA_ID}"), None);
+    assert_eq!((reply.status, reply.json()), (403, json!({ "message": "Missing Authentication Token" })));
+}
+
+#[test]
+fn a_delete_hides_and_a_second_one_finds_nothing() {
+    let vendor = Vendor::start().unwrap();
+    let token = sign_in(&vendor);
+    let call = format!("DELETE {OBJECTS}/{ADA_ID}");
+    assert_eq!(ask(&vendor, &token, &call, None).status, 204);
+    assert_eq!(ask(&vendor, &token, &call, None).status, 404);
+    assert!(vendor.state.object(ADA_ID).unwrap().deleted);
+    assert!(!ask(&vendor, &token, &format!("GET {OBJECTS}"), None).body.contains(ADA_ID));
+}
+
+#[test]
+fn writes_want_a_content_type_and_areas_must_exist() {
+    let vendor = Vendor::start().unwrap();
+    let token = sign_in(&vendor);
+    assert_eq!(vendor.call(&format!("POST {OBJECTS}"), &[("authorization", &token)], Some("{}")).status, 415);
+    assert_eq!(ask(&vendor, &token, &format!("GET {}", OBJECTS.replace("2024011510", "2024011511")), None).status, 404);
+}
+
+#[test]
+fn search_hits_carry_no_version() {
+    let vendor = Vendor::start().unwrap();
+    let token = sign_in(&vendor);
+    let hits = |query: &str| {
+        let found = ask(&vendor, &token, &format!("GET /dataobjects/search?query={query}"), None).json();
+        assert!(!found.to_string().contains("_version"));
+        found["total"].as_u64().unwrap()
+    };
+    assert_eq!(hits("email:*@example.com"), 3);
+    assert_eq!(hits("ada%20OR%20grace"), 2);
+    assert_eq!(hits("example%20NOT%20ada"), 3);
+    assert_eq!(hits("mary"), 0, "deleted");
+}
+
+#[test]
+fn the_schema_tells_of_fields() {
+    let vendor = Vendor::start().unwrap();
+    let token = sign_in(&vendor);
+    let path = format!("GET /v1/businessareas/{BUSINESS_AREA_ID}/schemas");
+    let schema = ask(&vendor, &token, &format!("{path}/{SCHEMA_ID}"), None).json();
+    assert_eq!(schema["fields"][3]["staticPicklist"][1]["code"], "Premium");
+    assert_eq!(ask(&vendor, &token, &path, None).json()["items"][0]["schemaId"], SCHEMA_ID);
+    assert_eq!(
+        ask(&vendor, &token, &format!("{path}/{SCHEMA_ID}/datasets"), None).json()["items"][0]["recordCount"],
+        4
+    );
+    assert_eq!(ask(&vendor, &token, "GET /v1/my/businessareas", None).json()[0]["businessAreaId"], BUSINESS_AREA_ID);
+}
+
+#[test]
+fn a_second_writer_moves_the_version() {
+    let vendor = Vendor::start().unwrap();
+    assert!(vendor.state.write(ADA_ID, |fields| drop(fields.insert("Status".to_owned(), json!("Premium")))));
+    assert_eq!(vendor.state.object(ADA_ID).unwrap().version, 8);
+}
