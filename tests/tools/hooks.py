@@ -96,7 +96,7 @@ def present_tag(base, case):
 
 def delete_a_new_record(base, case):
     """Makes a record and points the request to it."""
-    body = {"collection": CATEGORY, "fields": {"Description": "to be deleted"}}
+    body = {"collection": CATEGORY, "fields": {"Name": "To be deleted"}}
     created = asked("POST", f"{base}/records/itsm", json=body)
     case.path_parameters.update(system="itsm", id=created.json()["id"])
     if is_right(case, ParameterLocation.HEADER) and "If-Match" in case.headers:
