@@ -131,7 +131,7 @@ async fn done(adapter: &dyn Adapter, transport: &Scripted<'_>, given: &Value) ->
         "sign_in" => {
             let token = adapter.sign_in(transport).await;
             told(token.map(|token| {
-                let seconds = token.expires.map(|at| (at - Instant::now()).as_secs_f64().round() as u64);
+                let seconds = token.expires.map(|at| (at - Instant::now()).as_secs());
                 json!({"token": token.secret.to_str().expect("text"), "seconds": seconds})
             }))
         }

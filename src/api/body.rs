@@ -44,16 +44,27 @@ pub(super) async fn read(
 }
 
 async fn collect(payload: &mut Payload, max_body: u64) -> Result<Bytes, Problem> {
-    let fits = |length: usize| u64::try_from(length).is_ok_and(|length| length <= max_body);
-    let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| broken(&error))?;
-        if !fits(body.len().saturating_add(chunk.len())) {
-            return Err(too_large(max_body));
+    // Most bodies come in one piece, which need not be copied.
+    let first = match payload.next().await {
+        None => return Ok(Bytes::new()),
+        Some(piece) => fitting(0, piece, max_body)?,
+    };
+    let Some(second) = payload.next().await else { return Ok(first) };
+    let mut body = BytesMut::from(&*first);
+    let mut piece = second;
+    loop {
+        body.extend_from_slice(&fitting(body.len(), piece, max_body)?);
+        match payload.next().await {
+            Some(next) => piece = next,
+            None => return Ok(body.freeze()),
         }
-        body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+}
+
+fn fitting(so_far: usize, piece: Result<Bytes, PayloadError>, max_body: u64) -> Result<Bytes, Problem> {
+    let piece = piece.map_err(|error| broken(&error))?;
+    let fits = u64::try_from(so_far.saturating_add(piece.len())).is_ok_and(|length| length <= max_body);
+    if fits { Ok(piece) } else { Err(too_large(max_body)) }
 }
 
 fn too_large(max_body: u64) -> Problem {

@@ -144,7 +144,12 @@ pub(super) async fn serve(
     measured.outcome = Some(answered.as_ref().map_or_else(|refused| refused.problem.name.as_str(), |_| "ok"));
     let response = match answered {
         Ok(response) => response,
-        Err(refused) => {
+        Err(mut refused) => {
+            if let (ProblemName::MethodNotAllowed, None, Ok(route)) =
+                (refused.problem.name, &refused.problem.allow, &found)
+            {
+                refused.problem.allow = Some(route.methods().to_owned());
+            }
             log(&refused.problem, &request_id, system);
             let close = !body::drained(&request, &mut payload).await;
             problem::response(&refused, &request, &request_id, close)

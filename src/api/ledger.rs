@@ -2,12 +2,17 @@
 
 use super::door::{Answer, Inbound};
 use super::headers::accept;
+use super::openapi::{self, LedgerFilter};
 use super::operations::{Page, record_filter, systems_for};
 use super::query::Query;
 use super::reply::{self, Conditions};
 use super::seams::{LedgerQuery, Right};
 
 /// `GET` and `HEAD /ledger?system=&record=&caller=&since=&until=&limit=&cursor=`.
+#[utoipa::path(get, path = "/ledger", tag = "Operations", operation_id = "listLedger",
+    summary = "Read the ledger", description = "Who changed what, when and with what outcome; oldest first, never a field's value.",
+    params(LedgerFilter),
+    responses((status = 200, description = "A page", body = openapi::LedgerPage)))]
 pub(super) async fn list(inbound: &Inbound<'_>) -> Answer {
     const TIME: &str = "an RFC 3339 time such as 2026-11-21T10:15:30Z (a + is written %2B)";
     inbound.caller()?;

@@ -4,7 +4,9 @@
 //! (`caller`), then one handler. The line never panics through and never answers an error but as a problem document
 //! (contract 4.7). What `actix-http` refuses before it has a request to hand on (a broken request line or header block,
 //! a head of more than 128 KiB or 96 fields, two `Host` lines, `Content-Length` with `Transfer-Encoding`, a head that
-//! does not arrive in time) gets its 400, 431 or 408 without a body: no well-formed request is among them.
+//! does not arrive in time) gets its 400, 431 or 408 without a body. Of well-formed requests only those with a target of
+//! more than 65,534 bytes or more than 96 field lines are among them. It also answers `100 Continue` to every
+//! `Expect: 100-continue` at once, even where the head alone decides the final status: allowed (RFC 9110 §10.1.1), not ideal.
 
 mod body;
 mod caller;

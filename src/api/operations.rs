@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::door::{Answer, Inbound};
 use super::headers::accept;
+use super::openapi::{self, OperationPath, OperationsFilter};
 use super::query::Query;
 use super::reply::{self, Conditions};
 use super::seams::{OperationsQuery, Right};
@@ -13,6 +14,10 @@ use crate::problem::{Problem, ProblemName};
 use crate::record::{Action, Operation, OperationId, OperationState};
 
 /// `GET` and `HEAD /operations/{id}`. Whoever may not read the system is told the same as for an id that does not exist.
+#[utoipa::path(get, path = "/operations/{id}", tag = "Operations", operation_id = "getOperation",
+    summary = "Follow an operation", description = "How far a write is. A failed operation is 200 too: `state` and `problem` tell.",
+    params(OperationPath),
+    responses((status = 200, description = "The operation", body = Operation)))]
 pub(super) async fn show(inbound: &Inbound<'_>, raw_id: &str) -> Answer {
     let unknown = || ProblemName::OperationNotFound.with("there is no operation of this id that you may see");
     let caller = inbound.caller()?;
@@ -31,6 +36,10 @@ pub(super) async fn show(inbound: &Inbound<'_>, raw_id: &str) -> Answer {
 }
 
 /// `GET` and `HEAD /operations?system=&record=&state=&limit=&cursor=`.
+#[utoipa::path(get, path = "/operations", tag = "Operations", operation_id = "listOperations",
+    summary = "List operations", description = "Operations of the systems that the caller may read.",
+    params(OperationsFilter),
+    responses((status = 200, description = "A page", body = openapi::OperationPage)))]
 pub(super) async fn list(inbound: &Inbound<'_>) -> Answer {
     inbound.caller()?;
     let query = Query::read(inbound.query, &["system", "record", "state", "limit", "cursor"])?;

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa_swagger_ui::Config;
 
 use super::door::Answer;
+use super::openapi::ProblemPath;
 use crate::problem::ProblemName;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}\
@@ -30,10 +31,14 @@ const SWAGGER: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img
 
 static SWAGGER_CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     let config = Config::from("/openapi.json").try_it_out_enabled(true).display_request_duration(true);
-    Arc::new(config.display_operation_id(true).persist_authorization(true))
+    // No badge of a validator elsewhere, and no key left behind in the browser.
+    Arc::new(config.display_operation_id(true).validator_url("none"))
 });
 
 /// `GET /`.
+#[utoipa::path(get, path = "/", tag = "Gateway", operation_id = "getHome", security(()),
+    summary = "The front page", description = "Links to everything there is.",
+    responses((status = 200, description = "The page", content_type = "text/html", body = String)))]
 pub(super) fn home() -> HttpResponse {
     page(
         "records-gateway",
@@ -46,6 +51,10 @@ pub(super) fn home() -> HttpResponse {
 }
 
 /// `GET /problems/{name}`.
+#[utoipa::path(get, path = "/problems/{name}", tag = "Gateway", operation_id = "getProblem", security(()),
+    summary = "Explain a problem", description = "What a problem means and what to do about it.",
+    params(ProblemPath),
+    responses((status = 200, description = "The page", content_type = "text/html", body = String)))]
 pub(super) fn problem(name: ProblemName) -> HttpResponse {
     let row = name.row();
     let again =

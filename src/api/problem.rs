@@ -98,7 +98,7 @@ pub(super) fn response(refused: &Refused, request: &HttpRequest, request_id: &Re
     let status = StatusCode::from_u16(problem.name.row().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut answer = HttpResponse::build(status);
     answer.insert_header((CONTENT_TYPE, "application/problem+json")).insert_header(reply::NO_STORE);
-    if let Some(seconds) = problem.retry_after_seconds() {
+    if let Some(seconds) = problem.retry_after_seconds().or_else(|| promised(problem.name)) {
         answer.insert_header((RETRY_AFTER, seconds));
     }
     if let Some(operation) = &problem.operation {
@@ -113,6 +113,13 @@ pub(super) fn response(refused: &Refused, request: &HttpRequest, request_id: &Re
     }
     let document = Document::of(problem, request.uri().path(), request_id);
     answer.body(serde_json::to_vec(&document).unwrap_or_default())
+}
+
+/// Problems that always say when to come back (contract 4.7), even if nobody knew better: in a second.
+fn promised(name: ProblemName) -> Option<u64> {
+    use ProblemName::{OperationInProgress, Overloaded, RateLimited, VendorBusy, VendorUnavailable};
+    let promises = [OperationInProgress, VendorBusy, RateLimited, Overloaded, VendorUnavailable];
+    promises.contains(&name).then_some(1)
 }
 
 /// What particular problems must carry (RFC 9110 §15.5.2, §15.5.6, §15.5.16, §12.5.3; RFC 5789 §2.2).

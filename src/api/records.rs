@@ -2,12 +2,18 @@
 
 use super::door::{Answer, Inbound};
 use super::headers::accept;
+use super::openapi::{self, CollectionPath, ListFilter, ReadFields, RecordPath};
 use super::query::Query;
 use super::record_json;
 use super::reply::{Conditions, encoded};
 use crate::record::Action;
 
 /// `GET` and `HEAD /records/{system}/{id}`.
+#[utoipa::path(get, path = "/records/{system}/{id}", tag = "Records", operation_id = "getRecord",
+    summary = "Read a record", description = "The record with its tag.",
+    params(RecordPath, ReadFields),
+    responses((status = 200, description = "The record", body = openapi::Record),
+        (status = 304, description = "The caller has the present state")))]
 pub(super) async fn show(inbound: &Inbound<'_>, system: &str, raw_id: &str) -> Answer {
     let system = inbound.system_for(system, Action::Read)?;
     let id = inbound.api.records.record_id(system, raw_id)?;
@@ -19,6 +25,10 @@ pub(super) async fn show(inbound: &Inbound<'_>, system: &str, raw_id: &str) -> A
 }
 
 /// `GET` and `HEAD /records/{system}?collection=&limit=&cursor=`.
+#[utoipa::path(get, path = "/records/{system}", tag = "Records", operation_id = "listRecords",
+    summary = "List records", description = "A page of a collection's records, in the vendor's order.",
+    params(CollectionPath, ListFilter),
+    responses((status = 200, description = "A page", body = openapi::RecordPage)))]
 pub(super) async fn list(inbound: &Inbound<'_>, system: &str) -> Answer {
     let system = inbound.system_for(system, Action::Read)?;
     accept::json(inbound.headers)?;

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::door::{Answer, Inbound};
 use super::headers::accept;
+use super::openapi::{self, SystemPath};
 use super::query::Query;
 use super::reply::{self, Conditions};
 use crate::adapters::{UpdateStyle, Versioning};
@@ -76,6 +77,9 @@ pub(super) struct LossView {
 }
 
 /// `GET` and `HEAD /systems`.
+#[utoipa::path(get, path = "/systems", tag = "Systems", operation_id = "listSystems",
+    summary = "List systems", description = "Every configured system.",
+    responses((status = 200, description = "The systems", body = openapi::SystemList)))]
 pub(super) fn list(inbound: &Inbound<'_>) -> Answer {
     #[derive(Serialize)]
     struct Items<'s> {
@@ -89,6 +93,10 @@ pub(super) fn list(inbound: &Inbound<'_>) -> Answer {
 }
 
 /// `GET` and `HEAD /systems/{system}`.
+#[utoipa::path(get, path = "/systems/{system}", tag = "Systems", operation_id = "getSystem",
+    summary = "Show a system", description = "What a system can do, the form of its ids, and how it is doing.",
+    params(SystemPath),
+    responses((status = 200, description = "The system", body = View)))]
 pub(super) fn show(inbound: &Inbound<'_>, name: &str) -> Answer {
     let system = inbound.system(name)?;
     accept::json(inbound.headers)?;

@@ -1,7 +1,9 @@
 //! The API from outside, over doubles.
 
-use actix_web::test::TestRequest;
+use actix_web::App;
+use actix_web::test::{TestRequest, call_service, init_service};
 
+use super::configure_ops;
 use super::testing::{Answered, Bench, admin, bench, operation, record, told};
 use crate::gateway::{Done, Guarantee, Verdict, WriteKind};
 use crate::problem::ProblemName;
@@ -319,4 +321,29 @@ async fn systems_show_what_they_can_and_cannot() {
     assert!(shown["guarantee"]["update"].is_null());
     assert_eq!(shown["health"]["circuit"], "closed");
     assert_eq!(bench().send(admin("GET", "/systems")).await.json()["items"].as_array().map(Vec::len), Some(3));
+}
+
+#[actix_web::test]
+async fn health_and_metrics_move_to_their_own_listener() {
+    let mut bench = bench();
+    std::sync::Arc::get_mut(&mut bench.api).expect("unshared").separate_ops = true;
+    for target in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(bench.send(TestRequest::get().uri(target)).await.problem(), "not-found", "{target}");
+    }
+    let ops = init_service(App::new().configure(configure_ops(&bench.api))).await;
+    for (target, status) in
+        [("/healthz", 200), ("/metrics", 200), ("/", 404), ("/records/crm/a:b", 404), ("/systems", 404)]
+    {
+        let answer = call_service(&ops, admin("GET", target).to_request()).await;
+        assert_eq!(answer.status().as_u16(), status, "{target}");
+    }
+}
+
+#[actix_web::test]
+async fn problems_that_promise_a_time_always_say_one() {
+    let bench = bench();
+    for name in [ProblemName::OperationInProgress, ProblemName::VendorBusy, ProblemName::RateLimited] {
+        verdict(&bench, Done::Silent, |told| told.verdict = Verdict::Problem(Box::new(name.with("busy"))));
+        assert_eq!(bench.send(patch()).await.field("retry-after"), Some("1"), "{name:?}");
+    }
 }

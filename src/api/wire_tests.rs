@@ -104,3 +104,21 @@ async fn a_refused_body_is_never_read_as_the_next_request() {
     let answer = talk(&(request("PATCH /records/crm/a:b", &length) + &smuggled), 2).await;
     assert!(answer.starts_with("http/1.1 415") && !answer.contains("http/1.1 200"), "{answer}");
 }
+
+#[actix_web::test]
+async fn a_body_in_pieces_is_joined_and_counted_over_all_of_them() {
+    let chunked = format!("{PATCH}Transfer-Encoding: chunked\r\n");
+    let pieces = "b\r\n{\"fields\":{\r\n5\r\n\"n\":1\r\n2\r\n}}\r\n0\r\n\r\n";
+    let joined = talk(&(request("PATCH /records/crm/a:b", &chunked) + pieces), 1).await;
+    assert!(joined.starts_with("http/1.1 204"), "{joined}");
+    let piece = format!("33\r\n{}\r\n", " ".repeat(51));
+    let long = talk(&(request("PATCH /records/crm/a:b", &chunked) + &piece + &piece + "0\r\n\r\n"), 1).await;
+    assert!(long.starts_with("http/1.1 413"), "{long}");
+}
+
+#[actix_web::test]
+async fn the_last_header_line_counts_as_much_as_the_first() {
+    let fields = "If-Match: \"no\"\r\nX-Between: 1\r\nIf-Match: \"c7.x\"\r\n";
+    let read = talk(&request("GET /records/crm/a:b", fields), 1).await;
+    assert!(read.starts_with("http/1.1 200"), "{read}");
+}

@@ -8,15 +8,31 @@ use serde_json::{Map, Value};
 
 use super::door::{Answer, Inbound};
 use super::headers::{BodyType, Terms, accept, fingerprint};
+use super::openapi::{self, CollectionPath, IfMatch, RecordPath, WriteFields};
 use super::query::Query;
 use super::{body, reply, written};
 use crate::gateway::{IdempotencyKey, System, Write, WriteKind};
 use crate::problem::{Problem, ProblemName};
-use crate::record::{Action, Invalid, JsonError, Patch, PatchError, Precondition, parse_strict};
+use crate::record::{Action, Invalid, JsonError, Operation, Patch, PatchError, Precondition, parse_strict};
 
 const PATCHES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPatch, BodyType::Json];
 
 /// `PATCH /records/{system}/{id}`.
+#[utoipa::path(patch, path = "/records/{system}/{id}", tag = "Records", operation_id = "updateRecord",
+    summary = "Change a record", description = "Changes members of `fields`, if the record is still in the state that `If-Match` names.",
+    params(RecordPath, IfMatch, WriteFields),
+    request_body(description = "What changes, as a merge patch or a JSON Patch", content(
+        (openapi::MergePatch = "application/merge-patch+json", examples(
+            ("BlueDolphin" = (summary = "One property of an object definition", value = json!(openapi::bluedolphin()))),
+            ("Matrix42" = (summary = "Two attributes of a fragment, one reset", value = json!(openapi::matrix42()))),
+            ("Pretectum" = (summary = "Two fields of a data object", value = json!(openapi::pretectum()))))),
+        (openapi::JsonPatch = "application/json-patch+json", examples(
+            ("Test and replace" = (summary = "Replaces a value only if it is as expected", value = json!(openapi::json_patch()))))),
+        (openapi::MergePatch = "application/json", examples(
+            ("Pretectum" = (summary = "Read as a merge patch", value = json!(openapi::pretectum()))))))),
+    responses((status = 204, description = "Done"),
+        (status = 200, description = "Done, and this is the record now", body = openapi::Record),
+        (status = 202, description = "Taken on; the operation tells what becomes of it", body = Operation)))]
 pub(super) async fn update(inbound: &Inbound<'_>, system: &str, raw_id: &str, payload: &mut Payload) -> Answer {
     let system = inbound.system_for(system, Action::Update)?;
     let id = inbound.api.records.record_id(system, raw_id)?;
@@ -38,6 +54,11 @@ pub(super) async fn update(inbound: &Inbound<'_>, system: &str, raw_id: &str, pa
 }
 
 /// `DELETE /records/{system}/{id}`. A body has no meaning and is not read (RFC 9110 §9.3.5).
+#[utoipa::path(delete, path = "/records/{system}/{id}", tag = "Records", operation_id = "deleteRecord",
+    summary = "Delete a record", description = "Deletes the record, if it is still in the state that `If-Match` names.",
+    params(RecordPath, IfMatch, WriteFields),
+    responses((status = 204, description = "Done"),
+        (status = 202, description = "Taken on; the operation tells what becomes of it", body = Operation)))]
 pub(super) async fn delete(inbound: &Inbound<'_>, system: &str, raw_id: &str) -> Answer {
     let system = inbound.system_for(system, Action::Delete)?;
     let id = inbound.api.records.record_id(system, raw_id)?;
@@ -50,6 +71,16 @@ pub(super) async fn delete(inbound: &Inbound<'_>, system: &str, raw_id: &str) ->
 }
 
 /// `POST /records/{system}`.
+#[utoipa::path(post, path = "/records/{system}", tag = "Records", operation_id = "createRecord",
+    summary = "Create a record", description = "Creates a record in a collection. Send an `Idempotency-Key` to make repeating safe.",
+    params(CollectionPath, WriteFields),
+    request_body(description = "The new record", content(
+        (openapi::NewRecord = "application/json", examples(
+            ("BlueDolphin" = (summary = "An object definition", value = json!(openapi::new_bluedolphin()))),
+            ("Matrix42" = (summary = "A fragment", value = json!(openapi::new_matrix42()))),
+            ("Pretectum" = (summary = "A data object", value = json!(openapi::new_pretectum()))))))),
+    responses((status = 201, description = "Created", body = openapi::Record),
+        (status = 202, description = "Taken on; the operation tells what becomes of it", body = Operation)))]
 pub(super) async fn create(inbound: &Inbound<'_>, system: &str, payload: &mut Payload) -> Answer {
     let system = inbound.system_for(system, Action::Create)?;
     accept::json(inbound.headers)?;

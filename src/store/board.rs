@@ -279,7 +279,7 @@ impl Board {
             settled => settled,
         };
         entry.event = LedgerEvent::Outcome;
-        entry.state = state.as_str().to_owned();
+        state.as_str().clone_into(&mut entry.state);
         entry.losses.clone_from(&outcome.losses);
         entry.calls.clone_from(&outcome.calls);
         entry.problem.clone_from(&outcome.problem_name);

@@ -75,6 +75,11 @@ impl Command {
             || matches!(self.task, Task::Interim { .. } | Task::Bind { .. } | Task::Finish(_) | Task::Abandon(_))
     }
 
+    /// Whether its caller has been answered and nothing is left to do: a refusal must not be decided again for nobody.
+    pub(super) fn is_over(&self) -> bool {
+        self.reply.is_none() && !self.is_owed()
+    }
+
     /// Whether its caller may be answered before the commit when durability is relaxed.
     pub(super) fn may_be_early(&self) -> bool {
         matches!(self.task, Task::Begin(_) | Task::Interim { .. } | Task::Bind { .. } | Task::Finish(_))

@@ -6,7 +6,7 @@
 //! keeps, and numbers the steps of the schema; a crate per engine would mean two of everything here.
 //!
 //! The store lives on a thread with a runtime of its own: database connections belong to one reactor, and callers come from
-//! many. One writer takes all commands that wait, decides them against the [board](board) of what runs, writes them in one
+//! many. One writer takes all commands that wait, decides them against the board of what runs, writes them in one
 //! transaction, commits once and answers all (group commit). Reads run beside it. On PostgreSQL the writers of all replicas
 //! take turns on the `head` row, which is also what keeps the ledger one chain.
 //!
@@ -26,6 +26,7 @@ mod queries;
 mod schema;
 mod sql;
 mod sweep;
+mod thread;
 mod verify;
 mod writer;
 
@@ -51,7 +52,7 @@ use crate::record::{Observed, Operation, OperationId};
 use command::{Answer, Command, Task};
 use engine::Engine;
 use pending::Pending;
-use writer::Writer;
+use thread::{Shared, live};
 
 /// The most commands that wait for the writer.
 const MOST_WAITING: usize = 4096;
@@ -59,38 +60,6 @@ const MOST_WAITING: usize = 4096;
 const MOST_READING: usize = 512;
 /// The longest a read may take.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
-
-/// What the handle and the writer share.
-struct Shared {
-    engine: Engine,
-    durability: Durability,
-    instance: String,
-    idempotency_ttl_ms: i64,
-    retention_ms: i64,
-    metrics: Arc<dyn StoreMetrics>,
-    /// Commands in the queue.
-    waiting: AtomicUsize,
-    /// Commands that were promised and are not written.
-    owed: AtomicUsize,
-    healthy: AtomicBool,
-    pending: Pending,
-    /// Added to the clock, in milliseconds: tests do not wait.
-    skew: AtomicI64,
-    stop: Notify,
-}
-
-impl Shared {
-    /// Whether `begin` and `finish` are answered before the commit. Only where no other process could decide differently
-    /// meanwhile; PostgreSQL is relaxed by not waiting for its disk instead.
-    fn is_early(&self) -> bool {
-        self.durability == Durability::Relaxed && !self.engine.is_shared()
-    }
-
-    /// The process's own time in milliseconds.
-    fn clock(&self) -> i64 {
-        jiff::Timestamp::now().as_millisecond().saturating_add(self.skew.load(Ordering::Relaxed))
-    }
-}
 
 struct Handle {
     shared: Arc<Shared>,
@@ -399,50 +368,6 @@ impl Store {
         });
         Ok(task.await.map_err(|_| StoreError::Unavailable)?.map_err(|_| StoreError::Unavailable)??)
     }
-}
-
-type Opened = Result<(tokio::runtime::Handle, AnyPool), StoreError>;
-
-/// The life of the store's thread.
-fn live(
-    shared: &Arc<Shared>,
-    received: mpsc::UnboundedReceiver<Command>,
-    sender: mpsc::WeakUnboundedSender<Command>,
-    ready: oneshot::Sender<Opened>,
-) {
-    let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = match made {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            let _ = ready.send(Err(StoreError::Open(error.to_string())));
-            return;
-        }
-    };
-    runtime.block_on(async {
-        let opened = async {
-            let lock = shared.engine.lock()?;
-            let writer = Writer::open(Arc::clone(shared), received, sender).await?;
-            let readers = shared.engine.readers()?;
-            Ok((lock, writer, readers))
-        };
-        match opened.await {
-            Err(error) => {
-                let _ = ready.send(Err(error));
-            }
-            Ok((_lock, writer, readers)) => {
-                if ready.send(Ok((runtime.handle().clone(), readers.clone()))).is_err() {
-                    return;
-                }
-                tokio::select! {
-                    () = writer.work() => {}
-                    () = shared.stop.notified() => {}
-                }
-                // Not waited for: a read that hangs must not keep the process.
-                drop(readers.close());
-            }
-        }
-    });
-    runtime.shutdown_background();
 }
 
 fn ms(duration: Duration) -> i64 {

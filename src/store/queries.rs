@@ -65,12 +65,12 @@ impl Filter {
 
     fn and(&mut self, condition: &str, cell: Cell) {
         let place = self.bind(cell);
-        self.text.push_str(&format!(" AND {condition} {place}"));
+        self.text.extend([" AND ", condition, " ", &place]);
     }
 
     fn and_in(&mut self, column: &str, values: &[String]) {
         let places: Vec<_> = values.iter().map(|value| self.bind(Cell::text(value))).collect();
-        self.text.push_str(&format!(" AND {column} IN ({})", places.join(", ")));
+        self.text.extend([" AND ", column, " IN (", &places.join(", "), ")"]);
     }
 }
 

@@ -59,11 +59,7 @@ pub async fn verify_ledger(url: &str, head: Option<&str>) -> Result<Verified, St
 
 pub(super) async fn run(pool: &AnyPool, wanted: Option<&str>) -> Result<Verified, sqlx::Error> {
     // Taken first: entries that come meanwhile are checked too, and those up to here must be there.
-    let row = sqlx::query("SELECT seq, hash FROM head WHERE id = 1").fetch_optional(pool).await?;
-    let (last, last_hash): (i64, String) = match row {
-        Some(row) => (row.try_get(0)?, row.try_get(1)?),
-        None => (0, NOTHING_BEFORE.into()),
-    };
+    let (last, last_hash) = noted_head(pool).await?;
     let mut verified = Verified {
         entries: 0,
         head: NOTHING_BEFORE.into(),
@@ -101,7 +97,20 @@ pub(super) async fn run(pool: &AnyPool, wanted: Option<&str>) -> Result<Verified
     if verified.entries < last {
         return Ok(broken(verified, format!("it is gone; the ledger had {last} entries")));
     }
+    if verified.entries > noted_head(pool).await?.0 {
+        verified.entries = last;
+        return Ok(broken(verified, "nobody wrote it: the ledger ends before it".into()));
+    }
     Ok(verified)
+}
+
+/// Where the writers say that the chain ends.
+async fn noted_head(pool: &AnyPool) -> Result<(i64, String), sqlx::Error> {
+    let row = sqlx::query("SELECT seq, hash FROM head WHERE id = 1").fetch_optional(pool).await?;
+    Ok(match row {
+        Some(row) => (row.try_get(0)?, row.try_get(1)?),
+        None => (0, NOTHING_BEFORE.into()),
+    })
 }
 
 fn broken(mut verified: Verified, why: String) -> Verified {

@@ -29,6 +29,9 @@ const COMPANY: Duration = Duration::from_millis(5);
 /// The first and the longest pause between two tries to reach a failing store.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
+/// After so many rounds in which the store took writes, but not those that are owed, these alone must not stop all others.
+const STUBBORN_ROUNDS: usize = 6;
+
 /// See the module.
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -73,14 +76,18 @@ impl Writer {
         seen.tick().await;
         loop {
             let mut batch = Vec::new();
+            let mut due = false;
             tokio::select! {
                 taken = self.commands.recv_many(&mut batch, BATCH) => if taken == 0 { break },
-                _ = seen.tick() => batch.push(Command::new(Task::Seen, None)),
+                _ = seen.tick() => {
+                    batch.push(Command::new(Task::Seen, None));
+                    due = true;
+                }
             }
             self.took(batch.len());
             if !self.attempt(&mut batch).await {
                 self.recover(batch).await;
-            } else if !self.owed.is_empty() {
+            } else if due && !self.owed.is_empty() {
                 self.replay().await;
             }
         }
@@ -123,7 +130,9 @@ impl Writer {
         };
         tracing::warn!(failure, "the store failed");
         self.connection = None;
-        batch.iter_mut().for_each(|command| command.again = true);
+        for command in batch.iter_mut() {
+            command.again = true;
+        }
         false
     }
 
@@ -148,12 +157,17 @@ impl Writer {
         }
         for (command, answer) in batch.iter_mut().zip(answers) {
             self.publish(command, &answer);
+            command.promised |= matches!(answer, Answer::Begun(Begun::Started, _));
             command.tell(Ok(answer));
         }
         if sweeps {
             let now = self.board.now;
             self.board.leases.retain(|_, lease| lease.expires > now);
-            sweep::bite(&mut connection, now, shared.retention_ms).await?;
+            if let Err(error) = sweep::bite(&mut connection, now, shared.retention_ms).await {
+                // The batch is written all the same; the next one finds no connection and makes one.
+                tracing::warn!(failure = plain(&error), "sweeping the store failed");
+                return Ok(());
+            }
         }
         self.connection = Some(connection);
         Ok(())
@@ -210,7 +224,9 @@ impl Writer {
             }
             Task::Begin(intent) => {
                 let begun = board.begin(intent, command.promised, changes);
-                let started = (begun == Begun::Started).then(|| self.sender.upgrade()).flatten();
+                // A repeat has nobody to tell: its caller knows already.
+                let told = begun == Begun::Started && command.reply.is_some();
+                let started = told.then(|| self.sender.upgrade()).flatten();
                 let guard = started.map(|sender| AbandonGuard::new(intent.operation.clone(), sender));
                 Answer::Begun(begun, guard)
             }
@@ -273,10 +289,10 @@ impl Writer {
                 return Ok(());
             }
             self.took(batch.len() - decided);
-            let new = batch.split_off(decided);
-            let decisions = self.decide(connection, &new, changes).await;
-            batch.extend(new);
-            answers.extend(decisions?);
+            // The batch stays whole: were this cut off by the clock, nothing taken from the queue may be lost.
+            let new = batch.get(decided..).unwrap_or_default();
+            let decisions = self.decide(connection, new, changes).await?;
+            answers.extend(decisions);
         }
     }
 
@@ -307,6 +323,9 @@ impl Writer {
     async fn recover(&mut self, batch: Vec<Command>) {
         let mut batch = batch.into_iter();
         while let Some(command) = batch.next() {
+            if command.is_over() {
+                continue;
+            }
             if self.connection.is_none() && !matches!(timeout(PATIENCE, self.connect()).await, Ok(Ok(()))) {
                 self.connection = None;
                 self.set_healthy(false);
@@ -316,7 +335,9 @@ impl Writer {
             }
             let mut alone = vec![command];
             if !self.attempt(&mut alone).await {
-                alone.into_iter().for_each(|command| self.keep_or_refuse(command));
+                for command in alone {
+                    self.keep_or_refuse(command);
+                }
             }
         }
         if self.connection.is_none() || !self.owed.is_empty() {
@@ -325,6 +346,9 @@ impl Writer {
     }
 
     fn keep_or_refuse(&mut self, mut command: Command) {
+        if command.is_over() {
+            return;
+        }
         if let Task::Begin(intent) = &command.task
             && !command.promised
             && command.again
@@ -342,10 +366,17 @@ impl Writer {
     async fn mend(&mut self) {
         let (first, longest) = PAUSES;
         let pauses = ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest).without_max_times();
-        for pause in pauses.build() {
+        for (round, pause) in pauses.build().enumerate() {
             if self.connection.is_some() || matches!(timeout(PATIENCE, self.connect()).await, Ok(Ok(()))) {
                 self.replay().await;
-                if self.connection.is_some() {
+                let stuck = self.owed.len();
+                if self.connection.is_some() && (stuck == 0 || round >= STUBBORN_ROUNDS) {
+                    if stuck > 0 {
+                        tracing::error!(
+                            stuck,
+                            "the store takes writes, but not some that are owed; they are tried again"
+                        );
+                    }
                     self.set_healthy(true);
                     return;
                 }

@@ -5,6 +5,7 @@
 
 mod definition;
 mod dialect;
+mod replacement;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use self::definition::Wanted;
+use self::replacement::Wanted;
 use super::common::{OneThatFits, all_of, bad_cursor, secret_header, unreadable, wrong};
 use super::registry::required;
 use super::{
@@ -135,7 +136,7 @@ impl Adapter for BlueDolphin {
 
     /// What only a create takes is not read-only, or no create could pass; an update refuses it.
     fn read_only(&self, member: &str) -> bool {
-        !definition::CHANGEABLE.contains(&member) && !definition::CREATABLE.contains(&member)
+        !replacement::CHANGEABLE.contains(&member) && !replacement::CREATABLE.contains(&member)
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<Stored, Fault> {
@@ -180,7 +181,7 @@ impl Adapter for BlueDolphin {
         let Change::Whole { before, after } = change else {
             return Err(vec![Invalid::at("", "this vendor takes whole records, not the members that change")]);
         };
-        Ok(match definition::wanted(before, after)? {
+        Ok(match replacement::wanted(before, after)? {
             Wanted::Status { active } => planned(dialect::status_call(id, active), &[], Completion::Now),
             Wanted::Replace(body) => {
                 planned(dialect::replace_call(id, &body), &[LINKED_QUESTIONS, SOURCE_CONNECTIONS], Completion::Queued)
@@ -198,7 +199,7 @@ impl Adapter for BlueDolphin {
     }
 
     fn plan_create(&self, _collection: &str, fields: &Map<String, Value>) -> Result<Planned, Vec<Invalid>> {
-        definition::check_create(fields)?;
+        replacement::check_create(fields)?;
         Ok(planned(dialect::create_call(fields), &[], Completion::Now))
     }
 

@@ -41,6 +41,10 @@ pub(super) fn read(body: &[u8], now: Timestamp) -> Result<(HeaderValue, Duration
 
 /// An ISO 8601 date and time; UTC where it names no offset.
 fn moment(text: &str) -> Option<Timestamp> {
+    // The vendor's «never» is a few hours beyond the last moment that jiff can hold.
+    if text.starts_with("9999-12-31") {
+        return Some(Timestamp::MAX);
+    }
     let with_offset = || text.parse::<Timestamp>().ok();
     let without = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
     with_offset().or_else(without)

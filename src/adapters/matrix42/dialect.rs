@@ -28,7 +28,7 @@ const CONFLICT: &[&str] = &["updated by another process", "concurrency"];
 const DEFINITIONS: &[&str] = &["definition", "class ", "entity", "fragment"];
 const MISSING: &[&str] =
     &["not found", "not exist", "doesn't exist", "not defined", "cannot be found", "could not be found", "unknown"];
-const BAD_COLUMN: &[&str] = &["does not contain attribute", "expressionparser", "attribute"];
+const BAD_COLUMN: &[&str] = &["attribute", "expressionparser"];
 
 /// A Data Definition's technical name.
 pub(super) fn is_definition(text: &str) -> bool {

@@ -18,7 +18,7 @@ async fn the_ledger_is_filtered_by_system_record_caller_and_time_in_pages() {
                 ..intent(if index < 3 { "A:1" } else { "A:2" })
             };
             store.begin(write).await.expect("begun");
-            store.passes(Duration::from_secs(60));
+            store.passes(Duration::from_mins(1));
         }
         let list = async |query: LedgerQuery| {
             let page = store.ledger(query).await.expect("a page");
@@ -112,6 +112,26 @@ async fn every_change_is_found(place: &Place) {
         }
     }
     assert!(verify_ledger(&place.url, None).await.expect("verified").is_sound());
+}
+
+#[tokio::test]
+async fn an_entry_that_the_store_did_not_write_is_found_even_if_it_fits() {
+    for place in places().await {
+        let store = place.open().await;
+        store.begin(intent("A:1")).await.expect("begun");
+        let mut forged = store.ledger(everything()).await.expect("read").items.pop().expect("an entry");
+        (forged.seq, forged.prev) = (2, forged.hash.clone());
+        let body = forged.canonical();
+        let hash = ledger::chain_hash(&forged.prev, &body);
+        place
+            .execute(&format!(
+                "INSERT INTO ledger (seq, at, operation, caller, system, record, body, hash)
+                 SELECT 2, at, operation, caller, system, record, '{body}', '{hash}' FROM ledger WHERE seq = 1"
+            ))
+            .await;
+        let found = store.verify(None).await.expect("verified").broken;
+        assert_eq!(found.map(|broken| broken.seq), Some(2));
+    }
 }
 
 #[tokio::test]

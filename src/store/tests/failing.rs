@@ -33,11 +33,12 @@ async fn a_store_that_cannot_be_written_refuses_writes_keeps_outcomes_and_heals_
             assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
             assert_eq!(store.pending("crm", "A:1").await, Ok(None));
             if promised.1 == Ok(Begun::Started) {
-                assert!(store.operation(&promised.0).await.expect("read").is_some(), "a promise is kept");
+                let kept = store.operation(&promised.0).await.expect("read").expect("a promise is kept");
+                assert_eq!(kept.state, OperationState::Running, "and is its caller's to finish");
             }
             assert_eq!(store.begin(intent("A:3")).await, Ok(Begun::Started));
             assert!(store.verify(None).await.expect("verified").is_sound());
-            assert!(store.close(Duration::from_secs(60)).await);
+            assert!(store.close(Duration::from_mins(1)).await);
         }
     }
 }
@@ -126,6 +127,24 @@ async fn one_file_has_one_process_and_a_throw_away_leaves_nothing() {
     let Engine::Sqlite { path, .. } = scratch.handle.shared.engine.clone() else { panic!("SQLite") };
     assert_eq!(scratch.begin(intent("A:1")).await, Ok(Begun::Started));
     assert!(path.exists());
-    assert!(scratch.close(Duration::from_secs(60)).await);
+    assert!(scratch.close(Duration::from_mins(1)).await);
     assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_server_that_drops_every_connection_costs_no_write_and_no_outcome() {
+    for place in places().await.into_iter().filter(|place| place.shared) {
+        let store = place.open().await;
+        let write = intent("A:1");
+        let id = write.operation.clone();
+        store.begin(write).await.expect("begun");
+        let drop_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        place.execute(drop_all).await;
+        assert_eq!(store.finish(applied(&id)).await, Ok(()));
+        place.execute(drop_all).await;
+        assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Started));
+        let verified = store.verify(None).await.expect("verified");
+        assert_eq!((verified.entries, verified.is_sound()), (3, true));
+    }
 }

@@ -22,7 +22,7 @@ async fn fifty_repeats_at_once_start_one_write() {
                 49,
                 "{begun:?}"
             );
-            assert!(one.close(Duration::from_secs(60)).await);
+            assert!(one.close(Duration::from_mins(1)).await);
         }
     }
 }

@@ -157,7 +157,7 @@ async fn writes_that_wait_together_share_a_commit() {
             assert_eq!(tally.entries.load(Ordering::SeqCst), 100);
             let commits = tally.commits.load(Ordering::SeqCst);
             assert!(commits <= 50, "{commits} commits");
-            assert!(store.close(Duration::from_secs(60)).await);
+            assert!(store.close(Duration::from_mins(1)).await);
         }
     }
 }
@@ -171,7 +171,7 @@ async fn what_was_answered_is_seen_by_the_next_read_and_survives_an_orderly_end(
         store.begin(write).await.expect("begun");
         assert!(store.operation(&id).await.expect("read").is_some());
         store.finish(applied(&id)).await.expect("finished");
-        assert!(store.close(Duration::from_secs(60)).await);
+        assert!(store.close(Duration::from_mins(1)).await);
         assert_eq!(store.begin(intent("A:1")).await, Err(StoreError::Unavailable), "closed");
         assert!(!store.healthy());
         let state = place.open().await.operation(&id).await.expect("read").expect("there").state;

@@ -1,0 +1,229 @@
+//! What makes one state of an object definition of another, in the vendor's terms: the other way round from `definition`.
+//! Pure functions.
+//!
+//! The vendor's update replaces. A locked property is never removed or unlocked by it, and its value changes only if it is
+//! sent as mandatory.
+
+use serde_json::{Map, Value, json};
+
+use super::dialect::is_id;
+use crate::adapters::common::wrong;
+use crate::record::Invalid;
+
+/// Names and values: 1 to 255 characters (the create page says 256 for names; the narrower holds).
+const LONGEST: usize = 255;
+
+/// Members that a definition's update can change.
+pub(super) const CHANGEABLE: [&str; 4] = ["name", "properties", "questionnaires", "status"];
+
+/// What changes between two states of a definition, in the vendor's terms.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    /// Only the status: the vendor's enable or disable call.
+    Status {
+        /// Whether the definition is to be active.
+        active: bool,
+    },
+    /// The body of the PUT, without its `id`.
+    Replace(Map<String, Value>),
+}
+
+/// Works out what makes `after` of `before`.
+///
+/// The vendor removes what a PUT leaves out, except locked properties, which it never removes: those that do not change
+/// stay out, because that alone keeps the questions linked to them.
+pub(super) fn wanted(before: &Map<String, Value>, after: &Map<String, Value>) -> Result<Wanted, Vec<Invalid>> {
+    let changed: Vec<&str> = after
+        .keys()
+        .chain(before.keys().filter(|name| !after.contains_key(*name)))
+        .map(String::as_str)
+        .filter(|name| value_of(before, name) != value_of(after, name))
+        .collect();
+    let mut invalid = Vec::new();
+    for name in changed.iter().filter(|name| !CHANGEABLE.contains(name)) {
+        invalid.push(wrong(name, "read-only: the vendor's update does not take it"));
+    }
+    let status = changed.contains(&"status").then(|| wanted_status(after, changed.len() > 1)).transpose();
+    let status = status.unwrap_or_else(|finding| {
+        invalid.push(finding);
+        None
+    });
+    let body = json!({
+        "name": name_of(before, after, &mut invalid),
+        "object_properties": properties(before, after, &mut invalid),
+        "related_boem": questionnaires(before, after, &mut invalid),
+    });
+    if changed.is_empty() {
+        invalid.push(Invalid::at("", "nothing would change, and this vendor's update destroys what it cannot show"));
+    }
+    match (status, body) {
+        _ if !invalid.is_empty() => Err(invalid),
+        (Some(active), _) => Ok(Wanted::Status { active }),
+        (None, Value::Object(body)) => Ok(Wanted::Replace(body)),
+        (None, _) => Err(vec![Invalid::at("", "the update cannot be written down")]),
+    }
+}
+
+/// Null and absent are not told apart.
+fn value_of<'m>(members: &'m Map<String, Value>, name: &str) -> Option<&'m Value> {
+    members.get(name).filter(|value| !value.is_null())
+}
+
+fn wanted_status(after: &Map<String, Value>, with_others: bool) -> Result<bool, Invalid> {
+    match after.get("status").and_then(Value::as_str) {
+        Some("active" | "disabled") if with_others => {
+            Err(wrong("status", "enabling and disabling are calls of their own at the vendor: patch status alone"))
+        }
+        Some("active") => Ok(true),
+        Some("disabled") => Ok(false),
+        _ => Err(wrong("status", "must be \"active\" or \"disabled\"")),
+    }
+}
+
+fn fits(text: &str) -> bool {
+    (1..=LONGEST).contains(&text.chars().count())
+}
+
+fn name_of(before: &Map<String, Value>, after: &Map<String, Value>, invalid: &mut Vec<Invalid>) -> Value {
+    let (old, new) = (value_of(before, "name"), value_of(after, "name"));
+    if old != new && !new.and_then(Value::as_str).is_some_and(fits) {
+        invalid.push(wrong("name", "must be a string of 1 to 255 characters"));
+    }
+    new.cloned().unwrap_or_default()
+}
+
+/// The entries of a map member; findings if it is none.
+fn entries(fields: &Map<String, Value>, member: &str, invalid: &mut Vec<Invalid>) -> Map<String, Value> {
+    match value_of(fields, member) {
+        None => Map::new(),
+        Some(Value::Object(entries)) => entries.clone(),
+        Some(_) => {
+            invalid.push(wrong(member, "must be an object whose members are named by what they describe"));
+            Map::new()
+        }
+    }
+}
+
+/// The names of `after`, those of `before` first and in its order.
+fn in_order<'m>(before: &'m Map<String, Value>, after: &'m Map<String, Value>) -> impl Iterator<Item = &'m String> {
+    let kept = before.keys().filter(|name| after.contains_key(*name));
+    kept.chain(after.keys().filter(|name| !before.contains_key(*name)))
+}
+
+fn pointer(member: &str, name: &str) -> String {
+    format!("/fields/{member}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+/// One property, as wanted or as it was.
+#[derive(PartialEq)]
+struct Property<'p> {
+    value: Option<&'p Value>,
+    locked: bool,
+}
+
+impl<'p> Property<'p> {
+    /// As read: whatever the vendor gave.
+    fn read(entry: &'p Value) -> Self {
+        // The vendor's update refuses an empty value, and its GET may give one: no value at all is what both mean.
+        let value = entry.get("value").filter(|value| !value.is_null() && value.as_str() != Some(""));
+        Self { value, locked: entry.get("locked").and_then(Value::as_bool).unwrap_or(false) }
+    }
+
+    /// As a caller wants it.
+    fn take(name: &str, entry: &'p Value, invalid: &mut Vec<Invalid>) -> Option<Self> {
+        let at = pointer("properties", name);
+        let Value::Object(members) = entry else {
+            invalid.push(Invalid::at(at, "must be an object {\"value\": \"…\", \"locked\": false}"));
+            return None;
+        };
+        let faults = invalid.len();
+        for (member, value) in members {
+            match (member.as_str(), value) {
+                ("value", Value::Null) | ("locked", Value::Bool(_) | Value::Null) => {}
+                ("value", Value::String(text)) if text.is_empty() || fits(text) => {}
+                ("value", _) => {
+                    invalid.push(Invalid::at(format!("{at}/value"), "must be a string of at most 255 characters"));
+                }
+                ("locked", _) => invalid.push(Invalid::at(format!("{at}/locked"), "must be true or false")),
+                (other, _) => {
+                    let detail = format!("{other:?} is none of a property's members: value, locked");
+                    invalid.push(Invalid::at(at.clone(), detail));
+                }
+            }
+        }
+        (invalid.len() == faults).then(|| Self::read(entry))
+    }
+
+    fn to_put(&self, name: &str) -> Value {
+        let mut entry = Map::new();
+        entry.insert("name".to_owned(), name.into());
+        if let Some(value) = self.value {
+            entry.insert("value".to_owned(), value.clone());
+        }
+        entry.insert("is_mandatory".to_owned(), self.locked.into());
+        Value::Object(entry)
+    }
+}
+
+fn properties(before: &Map<String, Value>, after: &Map<String, Value>, invalid: &mut Vec<Invalid>) -> Vec<Value> {
+    let (old, new) = (entries(before, "properties", &mut Vec::new()), entries(after, "properties", invalid));
+    let lost =
+        |name: &&String| !new.contains_key(*name) && old.get(*name).is_some_and(|entry| Property::read(entry).locked);
+    for name in old.keys().filter(lost) {
+        invalid.push(Invalid::at(pointer("properties", name), "a locked property cannot be removed"));
+    }
+    let mut put = Vec::new();
+    for (name, entry) in in_order(&old, &new).filter_map(|name| Some((name, new.get(name)?))) {
+        let was = old.get(name).map(Property::read);
+        if old.get(name) == Some(entry) {
+            put.extend(was.filter(|was| !was.locked).map(|was| was.to_put(name)));
+            continue;
+        }
+        let Some(wanted) = Property::take(name, entry, invalid) else { continue };
+        match was {
+            Some(was) if was.locked && !wanted.locked => {
+                invalid.push(Invalid::at(
+                    pointer("properties", name),
+                    "a locked property stays locked: its `locked` must be given and true",
+                ));
+            }
+            Some(was) if was == wanted && was.locked => {}
+            None if !fits(name) => {
+                invalid.push(Invalid::at(pointer("properties", name), "a property's name has 1 to 255 characters"));
+            }
+            _ => put.push(wanted.to_put(name)),
+        }
+    }
+    put
+}
+
+fn questionnaires(before: &Map<String, Value>, after: &Map<String, Value>, invalid: &mut Vec<Invalid>) -> Vec<Value> {
+    let (old, new) = (entries(before, "questionnaires", &mut Vec::new()), entries(after, "questionnaires", invalid));
+    for (id, entry) in &new {
+        let detail = match (old.get(id), entry) {
+            (Some(was), now) if was == now => continue,
+            (None, Value::Object(members)) if members.is_empty() && is_id(id) => continue,
+            (None, Value::Object(members)) if members.is_empty() => {
+                "a questionnaire's id has 24 digits and lower-case letters"
+            }
+            (None, _) => "a questionnaire is added as an empty object, {}",
+            (Some(_), _) => "a definition's questionnaire can be added and removed, not changed",
+        };
+        invalid.push(Invalid::at(pointer("questionnaires", id), detail));
+    }
+    in_order(&old, &new).map(|id| json!({"id": id})).collect()
+}
+
+/// What a create takes: a name, and what the vendor calls for besides.
+pub(super) const CREATABLE: [&str; 3] = ["name", "object_template_id", "roles"];
+
+/// Findings about the fields of a create.
+pub(super) fn check_create(fields: &Map<String, Value>) -> Result<(), Vec<Invalid>> {
+    let unknown = fields.keys().filter(|name| !CREATABLE.contains(&name.as_str()));
+    let mut invalid: Vec<_> =
+        unknown.map(|name| wrong(name, "the vendor's create takes name, object_template_id and roles")).collect();
+    if !fields.get("name").and_then(Value::as_str).is_some_and(fits) {
+        invalid.push(wrong("name", "is required: a string of 1 to 255 characters"));
+    }
+    if invalid.is_empty() { Ok(()) } else { Err(invalid) }
+}

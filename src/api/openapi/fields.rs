@@ -1,0 +1,117 @@
+//! Header fields of answers, and the links between operations.
+
+use std::collections::BTreeMap;
+
+use utoipa::Modify;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::link::Link;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
+
+use super::problems::operations_mut;
+
+/// Every field of an answer that means something to a caller.
+const FIELDS: &[(&str, &str)] = &[
+    ("X-Request-Id", "The request's id: the caller's, or made here"),
+    ("ETag", "The record's strong tag, to be sent back as `If-Match`"),
+    ("Location", "Where the new record, or the operation, is"),
+    ("Content-Location", "The record that the body shows"),
+    ("Operation", "`/operations/{id}`: what becomes of this write"),
+    (
+        "Concurrency-Guarantee",
+        "`native`: the vendor compared and swapped; `guarded`: the gateway compared under a lease",
+    ),
+    ("Preference-Applied", "The preference that was honoured (RFC 7240)"),
+    ("Idempotency-Replayed", "`true`: the stored answer to an earlier request with this `Idempotency-Key`"),
+    ("Retry-After", "When to ask again, in seconds"),
+    ("Cache-Control", "Records are revalidated each time; answers to writes and problems are not stored"),
+    ("Vary", "What the answer depends on"),
+    ("Link", "`rel=\"next\"`: the next page"),
+    ("Allow", "The methods the path takes"),
+    ("Accept-Patch", "The forms of a patch that are taken (RFC 5789)"),
+    ("WWW-Authenticate", "The challenge (RFC 6750)"),
+];
+
+const READ: &[&str] = &["ETag", "Cache-Control", "Vary"];
+const WRITTEN: &[&str] = &["Operation", "Concurrency-Guarantee", "Idempotency-Replayed", "Cache-Control", "Vary"];
+
+/// Puts them where they are sent.
+pub(super) struct Fields;
+
+impl Modify for Fields {
+    fn modify(&self, document: &mut OpenApi) {
+        for operation in operations_mut(document) {
+            let id = operation.operation_id.clone().unwrap_or_default();
+            for (status, response) in &mut operation.responses.responses {
+                if let RefOr::T(response) = response {
+                    let names = fields_of(&id, status);
+                    response.headers.extend(names.map(|name| (name.to_owned(), reference(name))));
+                }
+            }
+            link(operation, &id);
+        }
+        let components = document.components.get_or_insert_default();
+        for (name, description) in FIELDS {
+            let text = ObjectBuilder::new().schema_type(Type::String).build();
+            let header = HeaderBuilder::new().schema(Some(text)).description(Some(*description)).build();
+            components.headers.insert((*name).to_owned(), RefOr::T(header));
+        }
+    }
+}
+
+/// A reference to a field of [`FIELDS`].
+pub(super) fn reference<T>(name: &str) -> RefOr<T> {
+    RefOr::Ref(Ref::new(format!("#/components/headers/{name}")))
+}
+
+fn fields_of(id: &str, status: &str) -> impl Iterator<Item = &'static str> {
+    let (first, more): (&[_], &[_]) = match (id, status) {
+        ("getRecord", _) => (READ, &[]),
+        ("listRecords" | "listOperations" | "listLedger", "200") => (&["Link"], &["Cache-Control", "Vary"]),
+        ("getOperation", "200") => (&["Retry-After"], &["Cache-Control", "Vary"]),
+        ("createRecord", "201") => (WRITTEN, &["Location", "ETag"]),
+        (_, "202") => (WRITTEN, &["Location", "Retry-After"]),
+        ("updateRecord", "200") => (WRITTEN, &["ETag", "Content-Location", "Preference-Applied"]),
+        ("updateRecord" | "deleteRecord", "204") => (WRITTEN, &["Preference-Applied"]),
+        _ => (&[], &[]),
+    };
+    std::iter::once("X-Request-Id").chain(first.iter().copied()).chain(more.iter().copied())
+}
+
+/// What can be done next: a new record can be read, changed and deleted; an operation can be followed.
+fn link(operation: &mut Operation, id: &str) {
+    let record = BTreeMap::from([
+        ("system".to_owned(), "$response.body#/system".into()),
+        ("id".to_owned(), "$response.body#/id".into()),
+    ]);
+    let mut tagged = record.clone();
+    tagged.insert("header.If-Match".to_owned(), "$response.header.ETag".into());
+    let follow = BTreeMap::from([("id".to_owned(), "$response.body#/id".into())]);
+    let next: &[(&str, &str, &BTreeMap<_, _>)] = match id {
+        "createRecord" => {
+            &[("read", "getRecord", &record), ("change", "updateRecord", &tagged), ("delete", "deleteRecord", &tagged)]
+        }
+        "getRecord" => &[("change", "updateRecord", &tagged), ("delete", "deleteRecord", &tagged)],
+        _ => &[],
+    };
+    let done = if id == "createRecord" { "201" } else { "200" };
+    for (name, target, parameters) in next {
+        add(operation, done, name, target, parameters);
+    }
+    add(operation, "202", "follow", "getOperation", &follow);
+}
+
+fn add(
+    operation: &mut Operation,
+    status: &str,
+    name: &str,
+    target: &str,
+    parameters: &BTreeMap<String, serde_json::Value>,
+) {
+    if let Some(RefOr::T(Response { links, .. })) = operation.responses.responses.get_mut(status) {
+        let mut link = Link::builder().operation_id(target).build();
+        link.parameters.clone_from(parameters);
+        links.insert(name.to_owned(), RefOr::T(link));
+    }
+}

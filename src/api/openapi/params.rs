@@ -1,0 +1,133 @@
+//! Parameters, as the document shows them; the parsers are in `headers` and `query`.
+#![expect(dead_code, reason = "described, never constructed")]
+
+use utoipa::IntoParams;
+
+use crate::record::OperationState;
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct RecordPath {
+    /// The configured name of the system.
+    #[param(example = "architecture", pattern = "^[a-z][a-z0-9-]*$")]
+    system: String,
+    /// The record's id, `collection:key`, as one percent-encoded path segment. Where the system has a configured collection,
+    /// the key alone is enough. `GET /systems/{system}` tells the form.
+    #[param(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
+    id: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct CollectionPath {
+    /// The configured name of the system.
+    #[param(example = "itsm", pattern = "^[a-z][a-z0-9-]*$")]
+    system: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct SystemPath {
+    /// The configured name of the system.
+    #[param(example = "crm", pattern = "^[a-z][a-z0-9-]*$")]
+    system: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OperationPath {
+    /// The operation's id: the last segment of `Operation` or `Location`.
+    #[param(example = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11")]
+    id: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct ProblemPath {
+    /// The last segment of a problem's `type`.
+    #[param(example = "precondition-failed")]
+    name: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListFilter {
+    /// Which collection; the configured one if it is left out.
+    collection: Option<String>,
+    /// At most so many; a page may be short, even empty, with `next` set.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// `next` of a former page of the same query.
+    cursor: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct OperationsFilter {
+    /// Only of this system.
+    system: Option<String>,
+    /// Only of this record.
+    record: Option<String>,
+    /// Only in this state.
+    state: Option<OperationState>,
+    /// At most so many.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// `next` of a former page of the same query.
+    cursor: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LedgerFilter {
+    /// Only of this system.
+    system: Option<String>,
+    /// Only of this record.
+    record: Option<String>,
+    /// Only of this caller.
+    caller: Option<String>,
+    /// Not earlier than this (RFC 3339).
+    #[param(format = DateTime)]
+    since: Option<String>,
+    /// Earlier than this (RFC 3339).
+    #[param(format = DateTime)]
+    until: Option<String>,
+    /// At most so many.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// `next` of a former page of the same query.
+    cursor: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct ReadFields {
+    /// Tags the caller has; 304 if one is the present one.
+    #[param(rename = "If-None-Match", nullable = false)]
+    if_none_match: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct IfMatch {
+    /// The record's `ETag` with its quotes, a list of them, or `*` if any state will do. Weak tags never match.
+    #[param(rename = "If-Match", example = "*")]
+    if_match: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct WriteFields {
+    /// Makes repeating this request safe: the same key with the same request gets the stored answer.
+    #[param(rename = "Idempotency-Key", nullable = false, min_length = 1, max_length = 257)]
+    idempotency_key: Option<String>,
+    /// `return=representation`, `respond-async`, `wait=N` (RFC 7240).
+    #[param(rename = "Prefer", nullable = false)]
+    prefer: Option<String>,
+    /// The names of losses that are acceptable, such as `linked-questions, source-connections`.
+    #[param(rename = "Accept-Loss", nullable = false)]
+    accept_loss: Option<String>,
+    /// `native`: refuse the write rather than guard it in the gateway.
+    #[param(rename = "Require-Guarantee", nullable = false, pattern = "^native$")]
+    require_guarantee: Option<String>,
+}

@@ -1,0 +1,89 @@
+//! The store's own thread, and what it shares with the handle.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+
+use sqlx::AnyPool;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::command::Command;
+use super::engine::Engine;
+use super::pending::Pending;
+use super::writer::Writer;
+use super::{Durability, StoreError, StoreMetrics};
+
+/// What the handle and the writer share.
+pub(super) struct Shared {
+    pub(super) engine: Engine,
+    pub(super) durability: Durability,
+    pub(super) instance: String,
+    pub(super) idempotency_ttl_ms: i64,
+    pub(super) retention_ms: i64,
+    pub(super) metrics: Arc<dyn StoreMetrics>,
+    /// Commands in the queue.
+    pub(super) waiting: AtomicUsize,
+    /// Commands that were promised and are not written.
+    pub(super) owed: AtomicUsize,
+    pub(super) healthy: AtomicBool,
+    pub(super) pending: Pending,
+    /// Added to the clock, in milliseconds: tests do not wait.
+    pub(super) skew: AtomicI64,
+    pub(super) stop: Notify,
+}
+
+impl Shared {
+    /// Whether `begin` and `finish` are answered before the commit. Only where no other process could decide differently
+    /// meanwhile; PostgreSQL is relaxed by not waiting for its disk instead.
+    pub(super) fn is_early(&self) -> bool {
+        self.durability == Durability::Relaxed && !self.engine.is_shared()
+    }
+
+    /// The process's own time in milliseconds.
+    pub(super) fn clock(&self) -> i64 {
+        jiff::Timestamp::now().as_millisecond().saturating_add(self.skew.load(Ordering::Relaxed))
+    }
+}
+
+pub(super) type Opened = Result<(tokio::runtime::Handle, AnyPool), StoreError>;
+
+/// The life of the store's thread.
+pub(super) fn live(
+    shared: &Arc<Shared>,
+    received: mpsc::UnboundedReceiver<Command>,
+    sender: mpsc::WeakUnboundedSender<Command>,
+    ready: oneshot::Sender<Opened>,
+) {
+    let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match made {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = ready.send(Err(StoreError::Open(error.to_string())));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let opened = async {
+            let lock = shared.engine.lock()?;
+            let writer = Writer::open(Arc::clone(shared), received, sender).await?;
+            let readers = shared.engine.readers()?;
+            Ok((lock, writer, readers))
+        };
+        match opened.await {
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+            Ok((_lock, writer, readers)) => {
+                if ready.send(Ok((runtime.handle().clone(), readers.clone()))).is_err() {
+                    return;
+                }
+                tokio::select! {
+                    () = writer.work() => {}
+                    () = shared.stop.notified() => {}
+                }
+                // Not waited for: a read that hangs must not keep the process.
+                drop(readers.close());
+            }
+        }
+    });
+    runtime.shutdown_background();
+}
