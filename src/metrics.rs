@@ -229,16 +229,6 @@ impl<C> Kept<C> {
     }
 }
 
-/// Counts a request as being worked on until it is dropped.
-#[must_use = "the request counts as in flight only while this lives"]
-pub struct InFlight(IntGauge);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
 /// The families with the children that are kept.
 pub struct Metrics {
     registry: Registry,
@@ -370,11 +360,9 @@ impl Metrics {
         );
     }
 
-    /// Counts a request as being worked on until the guard is dropped.
-    pub fn in_flight(&self, system: Option<SystemIndex>) -> InFlight {
-        let gauge = self.request_side(system).in_flight.clone();
-        gauge.inc();
-        InFlight(gauge)
+    /// Adds to (or takes from) the requests that are being worked on.
+    pub fn in_flight(&self, system: Option<SystemIndex>, by: i64) {
+        self.request_side(system).in_flight.add(by);
     }
 
     /// Counts one call to the vendor and how long it took in seconds.
@@ -592,9 +580,9 @@ mod tests {
         metrics.vendor_retry(crm, RetryReason::RateLimited);
         metrics.precondition_failure(crm, DetectedBy::Vendor);
         metrics.ledger_entries(2);
-        let guard = metrics.in_flight(Some(crm));
+        metrics.in_flight(Some(crm), 1);
         let while_running = text(&metrics);
-        drop(guard);
+        metrics.in_flight(Some(crm), -1);
         for line in [
             r#"gateway_requests_total{action="update",outcome="precondition-failed",system="crm"} 1"#,
             r#"gateway_requests_total{action="other",outcome="outcome-unknown",system="none"} 1"#,

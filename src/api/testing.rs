@@ -90,11 +90,26 @@ fn system(name: &str, actions: &'static [Action]) -> Arc<System> {
         version_counts_up: true,
         list_is_whole: true,
     };
-    Arc::new(System {
-        name: SystemName::parse(name).expect("a name"),
-        adapter: Arc::new(Described(profile)),
+    let name = SystemName::parse(name).expect("a name");
+    let metrics = crate::metrics::Metrics::new(std::slice::from_ref(&name)).expect("metrics");
+    let adapter = Arc::new(Described(profile));
+    let settings = crate::transport::StackSettings::for_base_url("http://127.0.0.1:9");
+    let policy = crate::gateway::Policy {
         collection: None,
         require_if_match: true,
+        warn_on_loss: false,
+        timeout: Duration::from_secs(10),
+        completion_timeout: Duration::from_secs(600),
+        completion_poll: Duration::from_millis(500),
+    };
+    Arc::new(System {
+        index: metrics.index(&name).expect("a row"),
+        stack: Arc::new(
+            crate::transport::Stack::new(&name, Arc::clone(&adapter) as _, &settings, &metrics).expect("a stack"),
+        ),
+        name,
+        adapter,
+        policy,
     })
 }
 

@@ -11,7 +11,7 @@ use crate::api::{
     Authenticator, Health, LedgerQuery, Listed, OperationsQuery, OperationsView, Records, RequestMetrics, Right, Rights,
 };
 use crate::gateway::{Ask, Gateway, Record, RecordPage, System, Told, Write};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Outcome, RequestAction, SystemIndex};
 use crate::problem::{Problem, ProblemName};
 use crate::record::{CallerName, Operation, OperationId, RecordId, SystemName};
 use crate::store::{self, StoreError, StoreMetrics};
@@ -151,18 +151,50 @@ pub(super) fn health(gateway: &Arc<Gateway>) -> Arc<dyn Health> {
 
 struct Requests {
     metrics: Arc<Metrics>,
+    systems: Vec<(String, SystemIndex)>,
 }
 
-impl RequestMetrics for Requests {
-    fn began(&self, _system: Option<&str>) {}
-    fn ended(&self, _system: Option<&str>, _action: &'static str, _outcome: Option<&'static str>, _took: Duration) {}
-    fn render(&self) -> String {
-        self.metrics.render().map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+impl Requests {
+    fn index(&self, system: Option<&str>) -> Option<SystemIndex> {
+        let name = system?;
+        self.systems.iter().find(|(known, _)| known == name).map(|(_, index)| *index)
     }
 }
 
-pub(super) fn request_metrics(metrics: &Arc<Metrics>) -> Arc<dyn RequestMetrics> {
-    Arc::new(Requests { metrics: Arc::clone(metrics) })
+impl RequestMetrics for Requests {
+    fn began(&self, system: Option<&str>) {
+        self.metrics.in_flight(self.index(system), 1);
+    }
+
+    fn ended(&self, system: Option<&str>, action: &'static str, outcome: Option<&'static str>, took: Duration) {
+        let index = self.index(system);
+        self.metrics.in_flight(index, -1);
+        let action = RequestAction::ALL.iter().copied().find(|one| one.as_str() == action);
+        let outcome = match outcome {
+            Some("ok") => Some(Outcome::Ok),
+            Some(name) => ProblemName::parse(name).map(Outcome::Problem),
+            // The caller left before there was an answer.
+            None => None,
+        };
+        if let (Some(action), Some(outcome)) = (action, outcome) {
+            self.metrics.request(index, action, outcome, took.as_secs_f64());
+        }
+    }
+
+    fn render(&self) -> String {
+        match self.metrics.render().map(String::from_utf8) {
+            Ok(Ok(text)) => text,
+            failed => {
+                tracing::error!(?failed, "the metrics cannot be written down");
+                String::new()
+            }
+        }
+    }
+}
+
+pub(super) fn request_metrics(metrics: &Arc<Metrics>, names: &[SystemName]) -> Arc<dyn RequestMetrics> {
+    let systems = names.iter().filter_map(|name| Some((name.to_string(), metrics.index(name)?))).collect();
+    Arc::new(Requests { metrics: Arc::clone(metrics), systems })
 }
 
 struct Line(Arc<Gateway>);

@@ -73,7 +73,7 @@ impl Application {
             access: plugs::authenticator(Access::new(&config.access)),
             operations: plugs::operations(&gateway),
             health: plugs::health(&gateway),
-            metrics: plugs::request_metrics(&metrics),
+            metrics: plugs::request_metrics(&metrics, &names),
             limits: api::Limits {
                 max_body: config.server.max_body as u64,
                 body_timeout: BODY_TIMEOUT.min(config.server.deadline),

@@ -61,7 +61,7 @@ impl Gateway {
             record: pending.id().map(|id| id.as_str().to_owned()),
             etag,
             warnings,
-            problem: problem.map(|problem| problem.document(None, None)),
+            problem: problem.map(|problem| problem.remembered()),
             problem_name: problem.map(|problem| problem.name.as_str().to_owned()),
             observed,
             calls: std::mem::take(&mut pending.calls),

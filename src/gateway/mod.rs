@@ -147,7 +147,7 @@ impl Gateway {
             etag: None,
             warnings: Vec::new(),
             problem_name: Some(problem.name.as_str().to_owned()),
-            problem: Some(problem.document(None, None)),
+            problem: Some(problem.remembered()),
             observed: None,
             calls: Vec::new(),
             losses: Vec::new(),

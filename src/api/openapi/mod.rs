@@ -56,7 +56,7 @@ static TEXT: LazyLock<String> = LazyLock::new(openapi_json);
         super::health::alive, super::health::ready, super::health::metrics,
         super::pages::home, super::pages::problem, served,
     ),
-    components(schemas(super::problem::Document)),
+    components(schemas(crate::problem::Document)),
     modifiers(&Key, &Fields, &Problems),
 )]
 struct Described;

@@ -3,10 +3,14 @@
 //! Everything that shows problems is made from this table: the answers, their pages at `/problems/{name}`, the OpenAPI
 //! document, the README's table (tested) and the `outcome` label of the metrics.
 
+mod document;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
+
+pub use document::{Document, Finding};
 
 use crate::record::{Fault, FaultKind, Invalid, OperationId};
 
@@ -275,35 +279,10 @@ impl Problem {
         self.retry_after.map(|after| after.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1))
     }
 
-    /// The problem document (RFC 9457 §3). `instance` and `request_id` are of the request that is answered; an operation
-    /// that remembers its problem has neither.
+    /// The document that an operation remembers.
     #[must_use]
-    pub fn document(&self, instance: Option<&str>, request_id: Option<&str>) -> Value {
-        let row = self.name.row();
-        let mut document = json!({
-            "type": format!("/problems/{}", row.name),
-            "title": row.title,
-            "status": row.status,
-            "detail": self.detail,
-            "retryable": row.retryable,
-        });
-        let errors: Vec<Value> =
-            self.errors.iter().map(|(pointer, detail)| json!({ "pointer": pointer, "detail": detail })).collect();
-        let extras = [
-            ("instance", instance.map(Value::from)),
-            ("request_id", request_id.map(Value::from)),
-            ("system", self.system.as_deref().map(Value::from)),
-            ("vendor", self.vendor.as_ref().and_then(|vendor| serde_json::to_value(vendor).ok())),
-            ("errors", (!errors.is_empty()).then_some(Value::Array(errors))),
-            ("current_etag", self.current_etag.as_deref().map(Value::from)),
-            ("changed", (!self.changed.is_empty()).then(|| Value::from(self.changed.clone()))),
-            ("operation", self.operation.as_ref().map(|operation| Value::from(operation.path()))),
-            ("losses", (!self.losses.is_empty()).then(|| Value::from(self.losses.clone()))),
-        ];
-        if let Value::Object(members) = &mut document {
-            members.extend(extras.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-        }
-        document
+    pub fn remembered(&self) -> Value {
+        serde_json::to_value(Document::of(self, None, None)).unwrap_or_default()
     }
 
     /// What a vendor's fault is to a caller: the one table from kind to problem.
