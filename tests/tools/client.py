@@ -8,7 +8,7 @@ import sys
 from http import HTTPStatus
 
 from records_gateway_client import Client
-from records_gateway_client.api.records import read_record, update_record
+from records_gateway_client.api.records import get_record, update_record
 from records_gateway_client.models import MergePatch, Problem, Record
 
 SYSTEM = "itsm"
@@ -19,7 +19,7 @@ def main(base_url):
     """Read, change, change again with the tag of before."""
     client = Client(base_url=base_url, raise_on_unexpected_status=True)
 
-    read = read_record.sync_detailed(SYSTEM, ID, client=client)
+    read = get_record.sync_detailed(SYSTEM, ID, client=client)
     assert read.status_code == HTTPStatus.OK, read
     assert isinstance(read.parsed, Record), read
     assert read.parsed.fields["Description"] == "Facility Management", read.parsed.fields
@@ -36,10 +36,10 @@ def main(base_url):
     assert stale.parsed.type_.endswith("/problems/precondition-failed"), stale.parsed
     assert stale.parsed.status == HTTPStatus.PRECONDITION_FAILED, stale.parsed
 
-    again = read_record.sync_detailed(SYSTEM, ID, client=client)
+    again = get_record.sync_detailed(SYSTEM, ID, client=client)
     assert isinstance(again.parsed, Record), again
     assert again.parsed.fields["Description"] == "Facilities, by a generated client", again.parsed.fields
-    assert stale.parsed["current_etag"] == again.headers["ETag"], stale.parsed
+    assert stale.parsed.current_etag == again.headers["ETag"], stale.parsed
 
     print(f"the generated client read (200, ETag {tag}), changed (204) and met its stale tag (412, {stale.parsed.title!r})")
 
