@@ -7,7 +7,7 @@ is decided by the request itself, so that the same request is always treated the
 
 import zlib
 from functools import cache
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import requests
 import schemathesis
@@ -22,7 +22,7 @@ CATEGORY = "SPSScCategoryClassBase"
 def before_call(context, case, kwargs):
     """Exchanges made-up values for real ones, just before a request is sent."""
     # The gateway serves a cursor it has given out itself, and no other.
-    if case.meta is not None and "cursor" in case.query and is_right(case, ParameterLocation.QUERY):
+    if case.meta is not None and "cursor" in (case.query or {}) and is_right(case, ParameterLocation.QUERY):
         del case.query["cursor"]
     if case.meta is None or not case.path.startswith("/records/{system}"):
         return
@@ -41,18 +41,32 @@ def before_call(context, case, kwargs):
             case.headers["If-Match"] = "*" if dice.one_in(4) else present_tag(base, case) or case.headers["If-Match"]
         if is_right(case, ParameterLocation.BODY) and case.media_type == "application/merge-patch+json" and dice.one_in(2):
             case.body = {"fields": {"Description": f"Made up, {dice.number}"}}
+        if is_right(case, ParameterLocation.BODY) and case.media_type == "application/json-patch+json":
+            complete(case.body)
+
+
+@schemathesis.hook
+def filter_path_parameters(context, path_parameters):
+    """Leaves out control characters: they are refused wherever they stand, which no schema of the document says."""
+    return has_no_control_character(path_parameters)
 
 
 @schemathesis.hook
 def filter_query(context, query):
-    """Leaves out control characters: they are refused wherever they stand, which no schema of the document says."""
-    return not any(isinstance(value, str) and any(ord(c) < 0x20 or ord(c) == 0x7F for c in value) for value in query.values())
+    """As in paths."""
+    return has_no_control_character(query)
+
+
+def has_no_control_character(parameters):
+    """Looks at the texts among some parameters."""
+    texts = [unquote(value) for value in (parameters or {}).values() if isinstance(value, str)]
+    return not any(character < " " or character == "\x7f" for text in texts for character in text)
 
 
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
     """Accepts that `until=` is no malformed date-time: an empty query parameter counts as absent."""
-    return not (isinstance(failure, AcceptedNegativeData) and "" in case.query.values())
+    return not (isinstance(failure, AcceptedNegativeData) and "" in (case.query or {}).values())
 
 
 class Dice:
@@ -86,6 +100,15 @@ def use_a_sample(base, case, dice):
     case.path_parameters["system"] = system
     if case.path == RECORD:
         case.path_parameters["id"] = record
+
+
+def complete(json_patch):
+    """Adds the members that an operation needs besides `op` and `path`: which ones is said in the document's words alone."""
+    for operation in json_patch:
+        if operation["op"] in ("move", "copy"):
+            operation.setdefault("from", "/fields/Description")
+        elif operation["op"] != "remove":
+            operation.setdefault("value", None)
 
 
 @cache
