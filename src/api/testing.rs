@@ -67,13 +67,16 @@ impl Adapter for Described {
     fn created(&self, _: &str, _: &Reply) -> Result<Created, Fault> {
         Err(Fault::unsupported("a double"))
     }
-    async fn find_created(
+    async fn matching(
         &self,
         _: &dyn Transport,
         _: &str,
         _: &Map<String, Value>,
-    ) -> Result<Option<RecordId>, Fault> {
+    ) -> Result<Option<Vec<RecordId>>, Fault> {
         Ok(None)
+    }
+    fn made_at(&self, _: &RecordId) -> Option<jiff::Timestamp> {
+        None
     }
 }
 
@@ -88,6 +91,7 @@ fn system(name: &str, actions: &'static [Action]) -> Arc<System> {
         actions,
         losses: LOSSES,
         version_counts_up: true,
+        ids_tell_time: false,
         list_is_whole: true,
     };
     let name = SystemName::parse(name).expect("a name");

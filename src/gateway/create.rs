@@ -1,6 +1,7 @@
 //! POST: a create that may have arrived is looked for, never sent again.
 
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use super::Guarantee;
 use super::intent::Stop;
@@ -17,11 +18,25 @@ impl Context<'_> {
         }
         let planned = adapter.plan_create(collection, fields).map_err(|errors: Vec<Invalid>| self.rejected(errors))?;
         self.system.consent(&planned.losses, &self.write.accept_loss)?;
+        let known = self.known_before(collection, fields).await;
         let pending = Pending {
-            wanted: Wanted::Made { collection: collection.to_owned(), fields: fields.clone() },
+            wanted: Wanted::Made { collection: collection.to_owned(), fields: fields.clone(), known },
             ..self.new_pending(Action::Create, None, Guarantee::Guarded, &planned.losses)
         };
         self.gateway.begin(self.system, self.write, self.ask, &pending).await?;
         Ok(Ended::Verdict(self.carry(planned, pending).await))
+    }
+
+    /// The records that hold these values already, so that one of them is never taken for the one a lost answer was about.
+    /// Where ids tell when a record was made nobody needs to look; where the look fails a lost answer stays unknown.
+    async fn known_before(&self, collection: &str, fields: &Map<String, Value>) -> Option<Vec<String>> {
+        let adapter = &self.system.adapter;
+        if adapter.profile().ids_tell_time {
+            return None;
+        }
+        let left = self.ask.deadline.saturating_duration_since(Instant::now());
+        self.session.patience(Instant::now() + (left / 4).min(self.system.policy.timeout));
+        let matching = adapter.matching(&self.session, collection, fields).await.ok().flatten()?;
+        Some(matching.iter().map(|id| id.as_str().to_owned()).collect())
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::carried::Carried;
 use super::conclude::{accepted, outcome_unknown};
 use super::intent::Stop;
 use super::pending::{CallerTold, Pending, Wanted};
@@ -149,27 +150,29 @@ impl Context<'_> {
 
     /// Sends the one vendor call of a stored intent, settles its outcome if that can be done in the caller's time, and
     /// hands it to the settler if not.
-    pub(super) async fn carry(&mut self, planned: Planned, mut pending: Pending) -> Verdict {
+    pub(super) async fn carry(&mut self, planned: Planned, pending: Pending) -> Verdict {
+        let mut carried = Carried::new(self.gateway, pending);
+        let pending = &mut carried.pending;
         if self.write.prefer.respond_async && self.write.prefer.wait.is_none() {
-            self.tell_accepted(&mut pending).await;
+            self.tell_accepted(pending).await;
         }
         self.session.patience(self.sending_deadline());
         let queued = planned.completion == Completion::Queued;
         let answer = {
             let sending = self.session.send(planned.call);
             match self.write.prefer.wait.filter(|_| self.write.prefer.respond_async) {
-                Some(wait) => self.tell_after(wait, sending, &mut pending).await,
+                Some(wait) => self.tell_after(wait, sending, pending).await,
                 None => sending.await,
             }
         };
         let settled = match answer {
-            Ok(reply) => self.answered(&mut pending, &reply, queued).await,
-            Err(fault) => self.failed(&pending, &fault).await,
+            Ok(reply) => self.answered(pending, &reply, queued).await,
+            Err(fault) => self.failed(pending, &fault).await,
         };
         pending.calls.extend(self.session.take_calls());
         match settled {
-            Some(settled) => self.conclude(pending, settled).await,
-            None => self.hand_over(pending, queued).await,
+            Some(settled) => self.conclude(carried, settled).await,
+            None => self.hand_over(carried, queued).await,
         }
     }
 
@@ -230,13 +233,14 @@ impl Context<'_> {
     }
 
     /// The end, in the caller's time: with the record where the caller asked for it or the vendor warns.
-    async fn conclude(&mut self, mut pending: Pending, settled: Settled) -> Verdict {
+    async fn conclude(&mut self, mut carried: Carried<'_>, settled: Settled) -> Verdict {
+        let pending = &mut carried.pending;
         let (settled, shown) = match settled {
-            Settled::Applied(seen) => self.read_back(&pending, seen).await,
+            Settled::Applied(seen) => self.read_back(pending, seen).await,
             other => (other, None),
         };
         pending.calls.extend(self.session.take_calls());
-        let mut verdict = self.gateway.conclude(self.system, &mut pending, settled, shown).await;
+        let mut verdict = self.gateway.conclude(self.system, pending, settled, shown).await;
         if let Verdict::Written(written) = &mut verdict {
             let mut applied = Vec::new();
             if self.write.prefer.representation && matches!(written.done, super::Done::Shown(_)) {
@@ -247,6 +251,7 @@ impl Context<'_> {
             }
             written.preference_applied = (!applied.is_empty()).then(|| applied.join(", "));
         }
+        carried.concluded();
         verdict
     }
 
@@ -280,17 +285,18 @@ impl Context<'_> {
     }
 
     /// The outcome is not known in the caller's time: the settler goes on, and the caller is told what is true now.
-    async fn hand_over(&mut self, mut pending: Pending, queued: bool) -> Verdict {
+    async fn hand_over(&mut self, mut carried: Carried<'_>, queued: bool) -> Verdict {
+        let pending = &mut carried.pending;
         let verdict = if queued || self.write.prefer.respond_async {
             pending.told = CallerTold::Accepted;
             let asked = self.write.prefer.respond_async.then(|| "respond-async".to_owned());
-            Verdict::Written(super::Written { preference_applied: asked, ..accepted(&pending) })
+            Verdict::Written(super::Written { preference_applied: asked, ..accepted(pending) })
         } else {
-            let problem = outcome_unknown(self.system, &pending, None);
+            let problem = outcome_unknown(self.system, pending, None);
             Verdict::Problem(Box::new(problem))
         };
-        self.remember_for_the_key(&pending, &verdict).await;
-        self.gateway.hand_to_settler(pending);
+        self.remember_for_the_key(pending, &verdict).await;
+        drop(carried);
         verdict
     }
 

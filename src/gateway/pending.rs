@@ -79,6 +79,8 @@ pub(super) enum Wanted {
         collection: String,
         /// The values.
         fields: Map<String, Value>,
+        /// The records that held them before, where that was looked up; `None` = nobody looked.
+        known: Option<Vec<String>>,
     },
 }
 

@@ -102,10 +102,9 @@ impl Gateway {
         patience: Instant,
         partly_before: &mut Option<Version>,
     ) -> Option<Settled> {
-        if let Wanted::Made { collection, fields } = &pending.wanted {
-            session.patience(patience);
-            let found = system.adapter.find_created(session, collection, fields).await.ok().flatten()?;
-            return Some(Settled::Applied(Seen { made: Some(found), ..Seen::default() }));
+        if let Wanted::Made { .. } = &pending.wanted {
+            let made = made(system, session, pending, patience).await?;
+            return Some(Settled::Applied(Seen { made: Some(made), ..Seen::default() }));
         }
         let seen = look(system, session, &pending.id()?, patience).await.ok()?;
         match (&pending.wanted, seen) {
@@ -234,6 +233,21 @@ impl Gateway {
         // The vendor may have committed and failed afterwards, or another writer wanted the same.
         Some(Settled::Unknown(Some(Observed::Other)))
     }
+}
+
+/// The one record that a create must have made: it holds all the values, and it was not there before. Two such, or one that
+/// may be older, prove nothing.
+async fn made(system: &System, session: &Session<'_>, pending: &Pending, patience: Instant) -> Option<RecordId> {
+    let Wanted::Made { collection, fields, known } = &pending.wanted else { return None };
+    session.patience(patience);
+    let matching = system.adapter.matching(session, collection, fields).await.ok().flatten()?;
+    let is_new = |id: &RecordId| match known {
+        Some(known) => !known.iter().any(|old| old == id.as_str()),
+        None => system.adapter.made_at(id).is_some_and(|made| made.as_millisecond() >= pending.begun_ms),
+    };
+    let mut new = matching.into_iter().filter(is_new);
+    let first = new.next()?;
+    new.next().is_none().then_some(first)
 }
 
 /// The vendor refused a write although the record is as the caller knows it: its values were wrong, or the vendor failed.

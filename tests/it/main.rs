@@ -9,6 +9,7 @@
 
 mod architecture;
 mod patches;
+mod readme;
 mod wire_answer;
 mod wire_connections;
 mod wire_framing;

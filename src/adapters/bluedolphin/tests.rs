@@ -296,10 +296,10 @@ async fn a_lost_create_is_found_by_its_unique_name() {
         reply(200, &format!(r#"{{"total_items":2,"items":[{}]}}"#, items.join(",")))
     };
     let fields = map(r#"{"name":"N","roles":["r"]}"#);
-    for (names, found) in [(["N", "M"], true), (["N", "N"], false), (["n", "M"], false)] {
+    for (names, found) in [(["N", "M"], 1), (["N", "N"], 2), (["n", "M"], 0)] {
         let transport = Scripted::new(&adapter, [items(names)]);
-        let created = adapter.find_created(&transport, "object-definitions", &fields).await.expect("a search");
-        assert_eq!(created.is_some(), found, "{names:?}");
+        let matching = adapter.matching(&transport, "object-definitions", &fields).await.expect("a search");
+        assert_eq!(matching.map(|all| all.len()), Some(found), "{names:?}");
     }
 }
 

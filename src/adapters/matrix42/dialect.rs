@@ -91,6 +91,29 @@ pub(super) fn list_call(definition: &str, columns: &[String], page: u64, size: u
     call(CallName::List, Method::GET, path)
 }
 
+/// A page of the fragments that have these texts: the same list, narrowed as far as A-SQL can do it safely. What it lets
+/// through is compared again.
+pub(super) fn search_call(
+    definition: &str,
+    columns: &[String],
+    fields: &Map<String, Value>,
+    page: u64,
+    size: usize,
+) -> Call {
+    const LONGEST: usize = 200;
+    let mut call = list_call(definition, columns, page, size);
+    let texts = fields.iter().filter_map(|(name, value)| Some((name, value.as_str()?)));
+    let plain = texts.filter(|(_, text)| !text.is_empty() && text.len() <= LONGEST && !text.contains(char::is_control));
+    // In single quotes, the quote doubled; names were checked to be identifiers and are bracketed.
+    let conditions: Vec<String> =
+        plain.map(|(name, text)| format!("[{name}] = '{}'", text.replace('\'', "''"))).collect();
+    if !conditions.is_empty() {
+        call.path.push_str("&where=");
+        call.path.push_str(&encoded(&conditions.join(" AND ")).to_string());
+    }
+    call
+}
+
 /// Changes the attributes it names; the id stands in the body. Without `TimeStamp` the vendor would overwrite blindly, so
 /// there is no such call.
 pub(super) fn update_call(
