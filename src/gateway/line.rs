@@ -210,9 +210,8 @@ impl Context<'_> {
 
     /// The vendor said no, or nothing.
     async fn failed(&mut self, pending: &Pending, fault: &Fault) -> Option<Settled> {
-        let creates = matches!(pending.wanted, Wanted::Made { .. });
         match (fault.kind, fault.effect) {
-            (FaultKind::Conflict | FaultKind::Ambiguous, _) if !creates => {
+            (FaultKind::Conflict | FaultKind::Ambiguous, _) => {
                 let told = self.gateway.tell_apart(self.system, &self.session, pending, fault, self.ask.deadline).await;
                 if told.is_none() && fault.kind == FaultKind::Conflict {
                     let stale = self.gateway.failed_precondition(self.system, None, DetectedBy::Vendor);
