@@ -165,6 +165,8 @@ impl Context<'_> {
                 None => sending.await,
             }
         };
+        // Only what the vendor has taken on is told as accepted.
+        let taken_on = queued && answer.is_ok();
         let settled = match answer {
             Ok(reply) => self.answered(pending, &reply, queued).await,
             Err(fault) => self.failed(pending, &fault).await,
@@ -172,7 +174,7 @@ impl Context<'_> {
         pending.calls.extend(self.session.take_calls());
         match settled {
             Some(settled) => self.conclude(carried, settled).await,
-            None => self.hand_over(carried, queued).await,
+            None => self.hand_over(carried, taken_on).await,
         }
     }
 
@@ -284,9 +286,9 @@ impl Context<'_> {
     }
 
     /// The outcome is not known in the caller's time: the settler goes on, and the caller is told what is true now.
-    async fn hand_over(&mut self, mut carried: Carried<'_>, queued: bool) -> Verdict {
+    async fn hand_over(&mut self, mut carried: Carried<'_>, taken_on: bool) -> Verdict {
         let pending = &mut carried.pending;
-        let verdict = if queued || self.write.prefer.respond_async {
+        let verdict = if taken_on || self.write.prefer.respond_async {
             pending.told = CallerTold::Accepted;
             let asked = self.write.prefer.respond_async.then(|| "respond-async".to_owned());
             Verdict::Written(super::Written { preference_applied: asked, ..accepted(pending) })
@@ -297,6 +299,14 @@ impl Context<'_> {
         self.remember_for_the_key(pending, &verdict).await;
         drop(carried);
         verdict
+    }
+
+    /// Whether the caller has its 202: it watches that one operation, and another try would be another operation.
+    pub(super) fn caller_was_told(&self) -> bool {
+        let teller = self.teller.take();
+        let was_told = teller.is_none();
+        self.teller.set(teller);
+        was_told
     }
 
     /// Waits for the vendor's answer, and tells the caller 202 on the way when `wait` is over.

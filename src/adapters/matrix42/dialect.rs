@@ -158,7 +158,7 @@ pub(super) fn judge(call: &Call, reply: &Reply) -> Option<Fault> {
         (CallName::Create, 200 | 201) => new_guid(reply).is_some(),
         // The codes of delete are documented nowhere; a login page comes with 200 as well.
         (CallName::Update | CallName::Delete, 200 | 204) => {
-            first_byte(reply).is_none() || serde_json::from_slice::<&RawValue>(&reply.body).is_ok()
+            matches!(reply.body.trim_ascii(), b"" | b"null" | b"true")
         }
         _ => return Some(failure(call, reply)),
     };
