@@ -138,6 +138,7 @@ impl Context<'_> {
             calls: Vec::new(),
             lease: None,
             any_state: matches!(self.write.precondition, Some(Precondition::Exists) | None),
+            prefer: self.write.prefer.clone(),
             told: CallerTold::Nothing,
         }
     }
@@ -241,17 +242,7 @@ impl Context<'_> {
             other => (other, None),
         };
         pending.calls.extend(self.session.take_calls());
-        let mut verdict = self.gateway.conclude(self.system, pending, settled, shown).await;
-        if let Verdict::Written(written) = &mut verdict {
-            let mut applied = Vec::new();
-            if self.write.prefer.representation && matches!(written.done, super::Done::Shown(_)) {
-                applied.push("return=representation".to_owned());
-            }
-            if let Some(wait) = self.write.prefer.wait.filter(|_| pending.queued) {
-                applied.push(format!("wait={}", wait.as_secs()));
-            }
-            written.preference_applied = (!applied.is_empty()).then(|| applied.join(", "));
-        }
+        let verdict = self.gateway.conclude(self.system, pending, settled, shown).await;
         carried.concluded();
         verdict
     }
@@ -273,8 +264,10 @@ impl Context<'_> {
         };
         let wanted = pending.differences();
         let still_old = unchanged(&wanted, &stored.fields.to_map());
-        let version_stands = Some(self.system.tag(&id, &stored.version()).to_string()) == pending.before;
-        if !wanted.is_empty() && still_old.len() == wanted.len() && version_stands {
+        // A version that stands, or the very one this write made, proves that nobody else has put the old values back.
+        let now = Some(self.system.tag(&id, &stored.version()).to_string());
+        let nobody_else = now == pending.before || now == pending.after;
+        if !wanted.is_empty() && still_old.len() == wanted.len() && nobody_else {
             let errors = still_old.into_iter().map(|one| Invalid::at(one.pointer, one.detail)).collect();
             return (Settled::NotApplied(Box::new(self.rejected(errors))), None);
         }
@@ -285,13 +278,13 @@ impl Context<'_> {
         (Settled::Applied(seen), Some(record))
     }
 
-    /// The outcome is not known in the caller's time: the settler goes on, and the caller is told what is true now.
+    /// The outcome is not known in the caller's time: the settler goes on, and the caller is told what is true now. A 202
+    /// needs the vendor's word that it has taken the write on, or a caller who asked not to wait for it.
     async fn hand_over(&mut self, mut carried: Carried<'_>, taken_on: bool) -> Verdict {
         let pending = &mut carried.pending;
         let verdict = if taken_on || self.write.prefer.respond_async {
             pending.told = CallerTold::Accepted;
-            let asked = self.write.prefer.respond_async.then(|| "respond-async".to_owned());
-            Verdict::Written(super::Written { preference_applied: asked, ..accepted(pending) })
+            Verdict::Written(accepted(pending))
         } else {
             let problem = outcome_unknown(self.system, pending, None);
             Verdict::Problem(Box::new(problem))
@@ -327,10 +320,7 @@ impl Context<'_> {
     /// 202 before the vendor has answered, because the caller asked for it.
     async fn tell_accepted(&self, pending: &mut Pending) {
         pending.told = CallerTold::Accepted;
-        let verdict = Verdict::Written(super::Written {
-            preference_applied: Some("respond-async".to_owned()),
-            ..accepted(pending)
-        });
+        let verdict = Verdict::Written(accepted(pending));
         self.remember_for_the_key(pending, &verdict).await;
         let told = self.gateway.tell(verdict, false).await;
         if let Some(teller) = self.teller.take() {

@@ -221,7 +221,7 @@ impl Gateway {
         let id = pending.id()?;
         let Some(stored) = look(system, session, &id, patience).await.ok()? else {
             return Some(match pending.wanted {
-                Wanted::Gone => Settled::Applied(Seen::default()),
+                Wanted::Gone if fault.effect == Effect::Unknown => Settled::Applied(Seen::default()),
                 _ => Settled::NotApplied(Box::new(super::read::missing_or(
                     system,
                     &id,

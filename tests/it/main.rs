@@ -8,8 +8,10 @@
 )]
 
 mod architecture;
+mod behaviours;
 mod patches;
 mod readme;
+mod support;
 mod wire_answer;
 mod wire_connections;
 mod wire_framing;

@@ -162,9 +162,8 @@ fn each_call_knows_its_successes() {
     }
     for (call, status, text) in [
         (&put, 200, "<html>login</html>"),
-        // A success that is none of the documented ones says nothing of the write.
-        (&put, 200, r#"{"unexpected":true}"#),
-        (&delete, 200, r#"{"Message":"queued"}"#),
+        (&put, 200, r#"{"unexpected":[true]}"#),
+        (&delete, 200, r#"{"Message":"An error has occurred."}"#),
         (&put, 202, ""),
         (&delete, 200, "<!DOCTYPE html>"),
         (&post, 200, "null"),
