@@ -1,7 +1,7 @@
 //! The straight line every write goes: key, preconditions, intent, one vendor call, outcome; and what its caller is told
 //! when patience ends before the outcome is known.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub(super) struct Context<'c> {
     pub(super) write: &'c Write,
     pub(super) ask: &'c Ask,
     pub(super) session: Session<'c>,
+    /// The operation whose call may be under way.
+    sending: &'c RefCell<Option<OperationId>>,
     /// Tells the caller 202 before the vendor has answered (`Prefer: respond-async`).
     teller: Cell<Option<oneshot::Sender<Result<Told, Problem>>>>,
 }
@@ -54,9 +56,10 @@ pub(super) async fn run(
     write: &Write,
     ask: &Ask,
     teller: oneshot::Sender<Result<Told, Problem>>,
+    sending: &RefCell<Option<OperationId>>,
 ) {
     let session = Session::new(&*system.stack, &ask.trace, ask.deadline);
-    let mut context = Context { gateway, system, write, ask, session, teller: Cell::new(Some(teller)) };
+    let mut context = Context { gateway, system, write, ask, session, sending, teller: Cell::new(Some(teller)) };
     let told = context.told().await;
     if let Some(teller) = context.teller.take() {
         // A caller that hung up does not change what was done.
@@ -151,6 +154,9 @@ impl Context<'_> {
     /// Sends the one vendor call of a stored intent, settles its outcome if that can be done in the caller's time, and
     /// hands it to the settler if not.
     pub(super) async fn carry(&mut self, planned: Planned, pending: Pending) -> Verdict {
+        if Instant::now() < self.ask.deadline {
+            self.sending.replace(Some(pending.operation.clone()));
+        }
         let mut carried = Carried::new(self.gateway, pending);
         let pending = &mut carried.pending;
         if self.write.prefer.respond_async && self.write.prefer.wait.is_none() {

@@ -10,6 +10,7 @@
 mod architecture;
 mod patches;
 mod readme;
+mod told_truthfully;
 mod wire_answer;
 mod wire_connections;
 mod wire_framing;
