@@ -29,6 +29,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the store and the connections get at a stop, however short `shutdown_timeout` is.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
 
+/// How often a stop looks whether the last writes are settled.
+const SETTLING_PAUSE: Duration = Duration::from_millis(50);
+
 /// Why the gateway could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -129,6 +132,10 @@ impl Application {
         for handle in handles {
             // The connections that are still busy get what is left of the time, and no more.
             let _ = tokio::time::timeout(left, handle.stop(true)).await;
+        }
+        // What goes on in the background gets the rest of the time too.
+        while Instant::now() < until && self.gateway.store().unfinished().await.is_ok_and(|running| running > 0) {
+            tokio::time::sleep(SETTLING_PAUSE).await;
         }
         settling.abort();
         let unfinished = self.gateway.store().unfinished().await.map_or(true, |running| running > 0);

@@ -1,7 +1,7 @@
 //! The straight line every write goes: key, preconditions, intent, one vendor call, outcome; and what its caller is told
 //! when patience ends before the outcome is known.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,10 @@ pub(super) struct Context<'c> {
     pub(super) write: &'c Write,
     pub(super) ask: &'c Ask,
     pub(super) session: Session<'c>,
+    /// The operation whose call may be under way.
+    sending: &'c RefCell<Option<OperationId>>,
+    /// When the write was asked for: `Prefer: wait` counts from here.
+    begun: Instant,
     /// Tells the caller 202 before the vendor has answered (`Prefer: respond-async`).
     teller: Cell<Option<oneshot::Sender<Result<Told, Problem>>>>,
 }
@@ -54,9 +58,11 @@ pub(super) async fn run(
     write: &Write,
     ask: &Ask,
     teller: oneshot::Sender<Result<Told, Problem>>,
+    sending: &RefCell<Option<OperationId>>,
 ) {
     let session = Session::new(&*system.stack, &ask.trace, ask.deadline);
-    let mut context = Context { gateway, system, write, ask, session, teller: Cell::new(Some(teller)) };
+    let begun = Instant::now();
+    let mut context = Context { gateway, system, write, ask, session, begun, sending, teller: Cell::new(Some(teller)) };
     let told = context.told().await;
     if let Some(teller) = context.teller.take() {
         // A caller that hung up does not change what was done.
@@ -132,6 +138,7 @@ impl Context<'_> {
             before: None,
             after: None,
             resend: None,
+            refused: None,
             losses: losses.iter().map(|loss| loss.name.to_owned()).collect(),
             queued: self.write.prefer.respond_async,
             begun_ms: jiff::Timestamp::now().as_millisecond(),
@@ -152,6 +159,9 @@ impl Context<'_> {
     /// Sends the one vendor call of a stored intent, settles its outcome if that can be done in the caller's time, and
     /// hands it to the settler if not.
     pub(super) async fn carry(&mut self, planned: Planned, pending: Pending) -> Verdict {
+        if Instant::now() < self.ask.deadline {
+            self.sending.replace(Some(pending.operation.clone()));
+        }
         let mut carried = Carried::new(self.gateway, pending);
         let pending = &mut carried.pending;
         if self.write.prefer.respond_async && self.write.prefer.wait.is_none() {
@@ -162,7 +172,7 @@ impl Context<'_> {
         let answer = {
             let sending = self.session.send(planned.call);
             match self.write.prefer.wait.filter(|_| self.write.prefer.respond_async) {
-                Some(wait) => self.tell_after(wait, sending, pending).await,
+                Some(wait) => self.tell_at(self.begun + wait, sending, pending).await,
                 None => sending.await,
             }
         };
@@ -170,7 +180,7 @@ impl Context<'_> {
         let taken_on = queued && answer.is_ok();
         let settled = match answer {
             Ok(reply) => self.answered(pending, &reply, queued).await,
-            Err(fault) => self.failed(pending, &fault).await,
+            Err(fault) => self.failed(pending, fault).await,
         };
         pending.calls.extend(self.session.take_calls());
         match settled {
@@ -188,7 +198,7 @@ impl Context<'_> {
     /// How long the caller wants to wait for a write that goes on.
     fn patience(&self, queued: bool) -> Instant {
         match self.write.prefer.wait {
-            Some(wait) => (Instant::now() + wait).min(self.ask.deadline),
+            Some(wait) => (self.begun + wait).min(self.ask.deadline),
             None if queued || self.write.prefer.respond_async => Instant::now(),
             None => self.ask.deadline,
         }
@@ -212,19 +222,23 @@ impl Context<'_> {
     }
 
     /// The vendor said no, or nothing.
-    async fn failed(&mut self, pending: &Pending, fault: &Fault) -> Option<Settled> {
+    async fn failed(&mut self, pending: &mut Pending, fault: Fault) -> Option<Settled> {
         match (fault.kind, fault.effect) {
             (FaultKind::Conflict | FaultKind::Ambiguous, _) => {
-                let told = self.gateway.tell_apart(self.system, &self.session, pending, fault, self.ask.deadline).await;
+                let told =
+                    self.gateway.tell_apart(self.system, &self.session, pending, &fault, self.ask.deadline).await;
                 if told.is_none() && fault.kind == FaultKind::Conflict {
                     let stale = self.gateway.failed_precondition(self.system, None, DetectedBy::Vendor);
                     return Some(Settled::NotApplied(Box::new(stale)));
                 }
+                if told.is_none() {
+                    pending.refused = Some(fault);
+                }
                 told
             }
             (_, Effect::None) => Some(Settled::NotApplied(Box::new(match pending.id() {
-                Some(id) => super::read::missing_or(self.system, &id, fault),
-                None => self.system.problem(fault),
+                Some(id) => super::read::missing_or(self.system, &id, &fault),
+                None => self.system.problem(&fault),
             }))),
             (_, Effect::Unknown) => self.follow(pending, self.ask.deadline).await,
         }
@@ -303,14 +317,14 @@ impl Context<'_> {
     }
 
     /// Waits for the vendor's answer, and tells the caller 202 on the way when `wait` is over.
-    async fn tell_after(
+    async fn tell_at(
         &self,
-        wait: Duration,
+        until: Instant,
         sending: impl Future<Output = Result<Reply, Fault>>,
         pending: &mut Pending,
     ) -> Result<Reply, Fault> {
         tokio::pin!(sending);
-        if let Ok(answer) = tokio::time::timeout(wait, &mut sending).await {
+        if let Ok(answer) = tokio::time::timeout_at(until, &mut sending).await {
             return answer;
         }
         self.tell_accepted(pending).await;

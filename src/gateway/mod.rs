@@ -26,6 +26,8 @@ mod system;
 mod tracker;
 mod update;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,17 +97,25 @@ impl Gateway {
         let (teller, told) = oneshot::channel();
         let (gateway, system, ask) = (Arc::clone(self), Arc::clone(system), ask.clone());
         let patience = ask.deadline + GRACE;
+        let sending = Rc::new(RefCell::new(None));
+        let seen = Rc::clone(&sending);
         actix_web::rt::spawn(async move {
-            line::run(&gateway, &system, &write, &ask, teller).await;
+            line::run(&gateway, &system, &write, &ask, teller, &seen).await;
             drop(running);
         });
         match tokio::time::timeout_at(patience, told).await {
             Ok(Ok(told)) => told,
             Ok(Err(_)) => Err(ProblemName::InternalError
                 .with("the gateway failed while writing; look at the record before you repeat")),
-            Err(_) => Err(ProblemName::OutcomeUnknown.with(
-                "the gateway could not come to an end in time; the write may still be done: look at /operations",
-            )),
+            Err(_) => Err(match sending.take() {
+                Some(operation) => ProblemName::OutcomeUnknown
+                    .with("the gateway could not come to an end in time; the operation tells what became of the write")
+                    .operation(&operation),
+                // A call that has not been sent by its deadline never is.
+                None => ProblemName::Overloaded
+                    .with("the gateway could not begin in time; nothing was sent")
+                    .retry_after(Duration::from_secs(1)),
+            }),
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{Done, Guarantee, Prefer};
 use crate::adapters::{Completion, Planned};
-use crate::record::{Action, CallMade, Difference, OperationId, RecordId, Warning, WarningCode};
+use crate::record::{Action, CallMade, Difference, Fault, OperationId, RecordId, Warning, WarningCode};
 use crate::store::Lease;
 use crate::transport::{Call, CallName};
 
@@ -35,6 +35,8 @@ pub(super) struct Pending {
     pub after: Option<String>,
     /// The very call, if sending it again is harmless because it is bound to `before`.
     pub resend: Option<SavedCall>,
+    /// The vendor's finished but ambiguous refusal, where reading has not told yet what it means. Nothing is sent again then.
+    pub refused: Option<Fault>,
     /// The losses that were accepted.
     pub losses: Vec<String>,
     /// Whether callers see it as running: reads name it, other writes are 409.

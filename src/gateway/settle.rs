@@ -74,9 +74,10 @@ impl Gateway {
         }
         loop {
             let patience = (Instant::now() + system.policy.timeout).min(until.max(Instant::now() + least));
-            let settled = match &pending.resend {
-                Some(saved) => self.send_again(system, session, pending, saved.restore(), patience).await,
-                None => self.look_for(system, session, pending, patience, &mut partly_before).await,
+            let settled = match (&pending.refused, &pending.resend) {
+                (Some(refused), _) => self.tell_apart(system, session, pending, refused, patience).await,
+                (None, Some(saved)) => self.send_again(system, session, pending, saved.restore(), patience).await,
+                (None, None) => self.look_for(system, session, pending, patience, &mut partly_before).await,
             };
             if settled.is_some() {
                 return settled;
@@ -163,14 +164,17 @@ impl Gateway {
         }
         let shown = holds(&pending.differences(), &stored.fields.to_map());
         if system.adapter.profile().version_counts_up {
-            // Exactly one write makes the version after `before`: ours if its values are there, else somebody else's.
+            // Exactly one write makes the version after `before`: ours if its values are there, somebody else's if one of
+            // the places still shows the old value. Anything else may be ours in the vendor's own form.
             let next = Some(&now) == pending.after.as_ref();
+            let observed = stored.fields.to_map();
+            let untouched = pending.differences().iter().any(|one| one.before.is_some() && one.unchanged_in(&observed));
             return Some(match (next, shown) {
                 (true, true) => Settled::Applied(Seen { stored: Some(stored), ..Seen::default() }),
-                (true, false) => {
+                (true, false) if untouched => {
                     Settled::NotApplied(Box::new(self.stale(system, pending, &stored, DetectedBy::Vendor)))
                 }
-                (false, _) => Settled::Unknown(Some(Observed::Other)),
+                _ => Settled::Unknown(Some(Observed::Other)),
             });
         }
         Some(if shown {

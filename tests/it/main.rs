@@ -12,6 +12,7 @@ mod behaviours;
 mod patches;
 mod readme;
 mod support;
+mod told_truthfully;
 mod wire_answer;
 mod wire_connections;
 mod wire_framing;
