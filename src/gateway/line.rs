@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::carried::Carried;
 use super::conclude::{accepted, outcome_unknown};
 use super::intent::Stop;
 use super::pending::{CallerTold, Pending, Wanted};
@@ -150,28 +151,31 @@ impl Context<'_> {
 
     /// Sends the one vendor call of a stored intent, settles its outcome if that can be done in the caller's time, and
     /// hands it to the settler if not.
-    pub(super) async fn carry(&mut self, planned: Planned, mut pending: Pending) -> Verdict {
+    pub(super) async fn carry(&mut self, planned: Planned, pending: Pending) -> Verdict {
+        let mut carried = Carried::new(self.gateway, pending);
+        let pending = &mut carried.pending;
         if self.write.prefer.respond_async && self.write.prefer.wait.is_none() {
-            self.tell_accepted(&mut pending).await;
+            self.tell_accepted(pending).await;
         }
         self.session.patience(self.sending_deadline());
         let queued = planned.completion == Completion::Queued;
         let answer = {
             let sending = self.session.send(planned.call);
             match self.write.prefer.wait.filter(|_| self.write.prefer.respond_async) {
-                Some(wait) => self.tell_after(wait, sending, &mut pending).await,
+                Some(wait) => self.tell_after(wait, sending, pending).await,
                 None => sending.await,
             }
         };
+        // Only what the vendor has taken on is told as accepted.
         let taken_on = queued && answer.is_ok();
         let settled = match answer {
-            Ok(reply) => self.answered(&mut pending, &reply, queued).await,
-            Err(fault) => self.failed(&pending, &fault).await,
+            Ok(reply) => self.answered(pending, &reply, queued).await,
+            Err(fault) => self.failed(pending, &fault).await,
         };
         pending.calls.extend(self.session.take_calls());
         match settled {
-            Some(settled) => self.conclude(pending, settled).await,
-            None => self.hand_over(pending, taken_on).await,
+            Some(settled) => self.conclude(carried, settled).await,
+            None => self.hand_over(carried, taken_on).await,
         }
     }
 
@@ -209,9 +213,8 @@ impl Context<'_> {
 
     /// The vendor said no, or nothing.
     async fn failed(&mut self, pending: &Pending, fault: &Fault) -> Option<Settled> {
-        let creates = matches!(pending.wanted, Wanted::Made { .. });
         match (fault.kind, fault.effect) {
-            (FaultKind::Conflict | FaultKind::Ambiguous, _) if !creates => {
+            (FaultKind::Conflict | FaultKind::Ambiguous, _) => {
                 let told = self.gateway.tell_apart(self.system, &self.session, pending, fault, self.ask.deadline).await;
                 if told.is_none() && fault.kind == FaultKind::Conflict {
                     let stale = self.gateway.failed_precondition(self.system, None, DetectedBy::Vendor);
@@ -232,13 +235,16 @@ impl Context<'_> {
     }
 
     /// The end, in the caller's time: with the record where the caller asked for it or the vendor warns.
-    async fn conclude(&mut self, mut pending: Pending, settled: Settled) -> Verdict {
+    async fn conclude(&mut self, mut carried: Carried<'_>, settled: Settled) -> Verdict {
+        let pending = &mut carried.pending;
         let (settled, shown) = match settled {
-            Settled::Applied(seen) => self.read_back(&pending, seen).await,
+            Settled::Applied(seen) => self.read_back(pending, seen).await,
             other => (other, None),
         };
         pending.calls.extend(self.session.take_calls());
-        self.gateway.conclude(self.system, &mut pending, settled, shown).await
+        let verdict = self.gateway.conclude(self.system, pending, settled, shown).await;
+        carried.concluded();
+        verdict
     }
 
     /// Reads the record again where an answer needs it: `return=representation`, a create, a loss to be named.
@@ -274,17 +280,26 @@ impl Context<'_> {
 
     /// The outcome is not known in the caller's time: the settler goes on, and the caller is told what is true now. A 202
     /// needs the vendor's word that it has taken the write on, or a caller who asked not to wait for it.
-    async fn hand_over(&mut self, mut pending: Pending, taken_on: bool) -> Verdict {
+    async fn hand_over(&mut self, mut carried: Carried<'_>, taken_on: bool) -> Verdict {
+        let pending = &mut carried.pending;
         let verdict = if taken_on || self.write.prefer.respond_async {
             pending.told = CallerTold::Accepted;
-            Verdict::Written(accepted(&pending))
+            Verdict::Written(accepted(pending))
         } else {
-            let problem = outcome_unknown(self.system, &pending, None);
+            let problem = outcome_unknown(self.system, pending, None);
             Verdict::Problem(Box::new(problem))
         };
-        self.remember_for_the_key(&pending, &verdict).await;
-        self.gateway.hand_to_settler(pending);
+        self.remember_for_the_key(pending, &verdict).await;
+        drop(carried);
         verdict
+    }
+
+    /// Whether the caller has its 202: it watches that one operation, and another try would be another operation.
+    pub(super) fn caller_was_told(&self) -> bool {
+        let teller = self.teller.take();
+        let was_told = teller.is_none();
+        self.teller.set(teller);
+        was_told
     }
 
     /// Waits for the vendor's answer, and tells the caller 202 on the way when `wait` is over.

@@ -10,6 +10,7 @@
 
 mod answer;
 mod ask;
+mod carried;
 mod conclude;
 mod create;
 mod cursor;

@@ -184,7 +184,7 @@ fn failure(call: &Call, reply: &Reply) -> Fault {
         (CallName::Update, 409 | 412) => of(FaultKind::Conflict),
         (CallName::Update, 500) if said.speaks_of(CONFLICT) => of(FaultKind::Conflict),
         // Not found, bad values, a fault of the server, or one that came after the commit: only reading tells.
-        (CallName::Update | CallName::Delete, 500) => of(FaultKind::Ambiguous),
+        (CallName::Create | CallName::Update | CallName::Delete, 500) => of(FaultKind::Ambiguous),
         (CallName::List, 414) => of(FaultKind::Rejected),
         (CallName::List, 500) if said.speaks_of(BAD_COLUMN) => of(FaultKind::Rejected),
         (CallName::Read | CallName::List | CallName::Schema, 500)
