@@ -163,15 +163,11 @@ async fn a_full_queue_is_503_at_once(bench: &'static Bench) {
     let first = house.read(bench.key);
     let others = async {
         house.received(bench.reading, 1).await;
-        let (one, other) = (house.read(bench.key).send(), house.read(bench.key).send());
-        tokio::pin!(one, other);
-        let refused = match futures_util::future::select(one, other).await {
-            futures_util::future::Either::Left((answer, waiting)) => (answer, waiting),
-            futures_util::future::Either::Right((answer, waiting)) => (answer, waiting),
-        };
-        refused.0.is(503, "overloaded");
+        let (one, other) = (Box::pin(house.read(bench.key).send()), Box::pin(house.read(bench.key).send()));
+        let (refused, waiting) = futures_util::future::select(one, other).await.factor_first();
+        refused.is(503, "overloaded");
         house.faults().release();
-        refused.1.await.is_done(200);
+        waiting.await.is_done(200);
     };
     let (answer, ()) = futures_util::future::join(first.send(), others).await;
     answer.is_done(200);

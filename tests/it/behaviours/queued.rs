@@ -169,3 +169,20 @@ async fn a_busy_vendor_is_409_and_not_asked_again_blindly() {
         assert_eq!((house.calls(CallKind::Update), house.held(KEY).unwrap().as_str()), (1, "New Application"));
     }
 }
+
+#[actix_web::test]
+async fn a_queued_update_is_followed_to_its_end_by_the_next_gateway() {
+    let mut house = House::start(&BLUEDOLPHIN).await;
+    house.vendors.bluedolphin.state.queue_by_hand();
+    let answer = house.set_text(KEY, "*", "over a restart").without_prefer().key("k").send().await;
+    let place = answer.is_done(202).header("location").unwrap().to_owned();
+    house.restart().await;
+    assert_eq!(house.get(&place).send().await.json()["state"], "running");
+    assert_eq!(house.read(KEY).send().await.json()["pending_operation"], json!(place));
+    house.set_text(KEY, "*", "meanwhile").send().await.is(409, "operation-in-progress");
+    house.vendors.bluedolphin.state.apply_queued();
+    assert_eq!(house.settled_at(&place).await["state"], "applied");
+    assert_eq!((house.held(KEY).unwrap().as_str(), house.calls(CallKind::Update)), ("over a restart", 1));
+    let repeat = house.set_text(KEY, "*", "over a restart").without_prefer().key("k").send().await;
+    assert_eq!((repeat.status, repeat.header("idempotency-replayed")), (202, Some("true")), "{repeat:?}");
+}

@@ -113,8 +113,8 @@ async fn an_id_without_the_vendors_form_is_404_and_nothing_is_sent(bench: &'stat
         let answer = house.get(&path).send().await;
         answer.is(404, "record-not-found");
         assert!(answer.json()["detail"].as_str().unwrap().contains(" has the form "), "{answer:?}");
-        let patch = house.request(Method::PATCH, &path).if_match("*").fields(&bench.text_is("new"));
-        patch.send().await.is(404, "record-not-found");
+        let change = house.request(Method::PATCH, &path).if_match("*").fields(&bench.text_is("new"));
+        change.send().await.is(404, "record-not-found");
         house.request(Method::DELETE, &path).if_match("*").send().await.is(404, "record-not-found");
     }
     house.nothing_was_sent();

@@ -260,21 +260,21 @@ fn configuration(vendors: &Sandbox, folder: &Path, store: &str, changes: &[(Stri
     for line in base.lines().map(str::trim) {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             name.clone_into(&mut section);
-            text += &format!("{line}\n");
+            text.extend([line, "\n"]);
             let mut last: Vec<(&str, &str)> = Vec::new();
             for (_, key, value) in changes.iter().filter(|(wanted, ..)| concerned(&section, wanted)) {
                 last.retain(|(known, _)| known != key);
                 last.push((key, value));
             }
             for (key, value) in last {
-                text += &format!("{key} = {value}\n");
+                text.extend([key, " = ", value, "\n"]);
             }
             continue;
         }
         let key = line.split('=').next().unwrap_or_default().trim();
         let replaced = changes.iter().any(|(wanted, known, _)| concerned(&section, wanted) && known == key);
         if !replaced {
-            text += &format!("{line}\n");
+            text.extend([line, "\n"]);
         }
     }
     text
