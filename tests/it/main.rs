@@ -8,4 +8,6 @@
 )]
 
 mod architecture;
+mod fault_proxy;
+mod history;
 mod readme;
