@@ -33,8 +33,16 @@ fn play(plan: Plan) {
     Truth::of(&run, &books).check();
 }
 
-const CALM_WEATHER: Plan =
-    Plan { name: "", disturbed_percent: 0, writes: 200, kills: 0, second_writer: false, replicas: 1, store: None };
+const CALM_WEATHER: Plan = Plan {
+    name: "",
+    disturbed_percent: 0,
+    writes: 200,
+    kills: 0,
+    patient: false,
+    second_writer: false,
+    replicas: 1,
+    store: None,
+};
 
 #[test]
 fn concurrent_writers_see_one_order_at_every_vendor() {
@@ -58,18 +66,14 @@ fn a_killed_gateway_settles_every_write_when_it_is_back() {
 
 #[test]
 fn two_replicas_act_as_one_and_the_living_settles_what_the_dead_began() {
-    let Ok(server) = std::env::var("TEST_POSTGRES_URL") else {
-        eprintln!("TEST_POSTGRES_URL is not set: two replicas are not tried");
-        return;
-    };
-    let store = Some(new_database(&server));
+    let Some(store) = postgres() else { return };
     play(Plan {
         name: "two replicas",
         disturbed_percent: 40,
         writes: 100,
         kills: 2,
         replicas: 2,
-        store,
+        store: Some(store),
         ..CALM_WEATHER
     });
 }

@@ -18,7 +18,7 @@ use crate::fault_proxy::FaultProxy;
 
 /// How long everything may take to settle once nothing is disturbed any more; a dead replica's writes are taken over only
 /// after it has not been seen for a while.
-const SETTLED_WITHIN: Duration = Duration::from_secs(180);
+const SETTLED_WITHIN: Duration = Duration::from_mins(3);
 /// How often a write is asked about until it has a verdict.
 const ROUNDS: usize = 5;
 
@@ -167,7 +167,7 @@ impl Run {
     /// Whether there has not been enough of it yet.
     pub(crate) fn goes_on(&self) -> bool {
         // However little of it meets a fault, there is an end.
-        self.progress() < self.plan.writes && self.next.load(Ordering::SeqCst) < 40 * self.plan.writes as u32
+        self.progress() < self.plan.writes && (self.next.load(Ordering::SeqCst) as usize) < 40 * self.plan.writes
     }
 
     /// The storm.
