@@ -36,7 +36,7 @@ fn run(cli: Cli) -> Exit {
         Command::Serve { config, bind } => serve::command(&config, bind),
         Command::Sandbox { bind } => sandbox::command(bind),
         Command::Check { config } => cli::check(&config, &mut out, &mut err),
-        Command::Openapi => match writeln!(out, "{}", api::openapi_json()) {
+        Command::Openapi => match write!(out, "{}", api::openapi_json()) {
             Ok(()) => Exit::Done,
             Err(_) => Exit::Failed,
         },

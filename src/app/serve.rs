@@ -131,7 +131,7 @@ impl Application {
             let _ = tokio::time::timeout(left, handle.stop(true)).await;
         }
         settling.abort();
-        let unfinished = self.gateway.store().counts().await.map_or(true, |all| all.iter().any(|one| one.running > 0));
+        let unfinished = self.gateway.store().unfinished().await.map_or(true, |running| running > 0);
         let stored = self.gateway.store().close(left).await;
         if !drained || unfinished || !stored {
             tracing::warn!("writes were left unfinished; the next start settles them");
@@ -162,6 +162,7 @@ where
     let failed = |error| StartError::Bind(bind, error);
     let server = HttpServer::new(move || App::new().configure(wiring.clone()))
         .workers(configured.workers)
+        .on_connect(api::opened)
         .disable_signals()
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
