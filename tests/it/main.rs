@@ -9,6 +9,8 @@
 
 mod architecture;
 mod behaviours;
+mod fault_proxy;
+mod history;
 mod patches;
 mod readme;
 mod support;
