@@ -209,7 +209,7 @@ pub trait Adapter: Vendor {
     /// `None` = there are too many records to look at all of them.
     ///
     /// # Errors
-    /// Any fault of the calls it makes.
+    /// `NotFound` when the vendor has no such collection, `Rejected` when it has no such field; any other fault of the calls.
     async fn matching(
         &self,
         transport: &dyn Transport,

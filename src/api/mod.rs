@@ -2,14 +2,22 @@
 //!
 //! Every request takes one straight line, [`door::serve`]: HTTP itself (`guard`), route and method (`routes`), caller
 //! (`caller`), then one handler. The line never panics through and never answers an error but as a problem document
-//! (contract 4.7). What `actix-http` refuses before it has a request to hand on (a broken request line or header block,
-//! a head of more than 128 KiB or 96 fields, two `Host` lines, `Content-Length` with `Transfer-Encoding`, a head that
-//! does not arrive in time) gets its 400, 431 or 408 without a body. Of well-formed requests only those with a target of
-//! more than 65,534 bytes or more than 96 field lines are among them. It also answers `100 Continue` to every
-//! `Expect: 100-continue` at once, even where the head alone decides the final status: allowed (RFC 9110 §10.1.1), not ideal.
+//! (contract 4.7).
+//!
+//! What `actix-http` does before or after that line, and nothing here can change:
+//! - What it refuses before it has a request to hand on (a broken request line or header block, a head of more than 128 KiB
+//!   or 96 fields, two `Host` lines, `Content-Length` with `Transfer-Encoding`, a head that does not arrive in time) gets
+//!   its 400, 431 or 408 without a body. Of well-formed requests only those with a target of more than 65,534 bytes or more
+//!   than 96 field lines are among them.
+//! - It closes the connection, mostly without an answer, on a chunked body whose frames are broken.
+//! - It answers `100 Continue` to every `Expect: 100-continue` at once, even where the head alone decides the final status:
+//!   allowed (RFC 9110 §10.1.1), not ideal.
+//! - It remembers one method per connection. Where a caller sends a HEAD before it has the answer to the request before,
+//!   that answer may lose its content although its length is told. What `connection` can put right of this it does.
 
 mod body;
 mod caller;
+mod connection;
 mod door;
 mod guard;
 mod headers;
@@ -42,6 +50,7 @@ use std::time::Duration;
 use actix_web::web::{self, ServiceConfig};
 use arc_swap::ArcSwap;
 
+pub use connection::opened;
 pub use openapi::{openapi, openapi_json};
 pub use seams::{
     Authenticator, Health, LedgerQuery, Listed, OperationsQuery, OperationsView, Records, RequestMetrics, Right, Rights,

@@ -103,7 +103,7 @@ fn system(name: &str, actions: &'static [Action]) -> Arc<System> {
         require_if_match: true,
         warn_on_loss: false,
         timeout: Duration::from_secs(10),
-        completion_timeout: Duration::from_secs(600),
+        completion_timeout: Duration::from_mins(10),
         completion_poll: Duration::from_millis(500),
     };
     Arc::new(System {

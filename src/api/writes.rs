@@ -48,6 +48,8 @@ pub(super) async fn update(inbound: &Inbound<'_>, system: &str, raw_id: &str, pa
     let terms = read_terms(inbound)?;
     require_if_match(&terms, system)?;
     let patch = patch.map_err(of_patch)?;
+    let read_only = |name: &str| system.adapter.read_only(name);
+    patch.check(system.name.as_str(), id.as_str(), &read_only).map_err(of_patch)?;
     let target = reply::record_path(system.name.as_str(), id.as_str());
     let write = write(inbound, terms, WriteKind::Update { id, patch }, &target, &body);
     written::answer(inbound, inbound.api.records.write(system, write, &inbound.ask()?).await?).await

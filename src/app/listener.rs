@@ -9,7 +9,7 @@ use actix_web::{App, HttpServer};
 
 use super::StartError;
 use super::tls::LiveTls;
-use crate::config;
+use crate::{api, config};
 
 /// How long an idle caller's connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -31,6 +31,7 @@ where
     let failed = |error| StartError::Bind(bind, error);
     let server = HttpServer::new(move || App::new().configure(wiring.clone()))
         .workers(configured.workers)
+        .on_connect(api::opened)
         .disable_signals()
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)

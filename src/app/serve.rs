@@ -143,7 +143,7 @@ impl Application {
             let _ = tokio::time::timeout(left, handle.stop(true)).await;
         }
         settling.abort();
-        let unfinished = gateway.store().counts().await.map_or(true, |all| all.iter().any(|one| one.running > 0));
+        let unfinished = gateway.store().unfinished().await.map_or(true, |running| running > 0);
         let stored = gateway.store().close(left).await;
         if !drained || unfinished || !stored {
             tracing::warn!("writes were left unfinished; the next start settles them");

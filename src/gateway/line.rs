@@ -138,6 +138,7 @@ impl Context<'_> {
             calls: Vec::new(),
             lease: None,
             any_state: matches!(self.write.precondition, Some(Precondition::Exists) | None),
+            prefer: self.write.prefer.clone(),
             told: CallerTold::Nothing,
         }
     }
@@ -165,6 +166,8 @@ impl Context<'_> {
                 None => sending.await,
             }
         };
+        // Only what the vendor has taken on is told as accepted.
+        let taken_on = queued && answer.is_ok();
         let settled = match answer {
             Ok(reply) => self.answered(pending, &reply, queued).await,
             Err(fault) => self.failed(pending, &fault).await,
@@ -172,7 +175,7 @@ impl Context<'_> {
         pending.calls.extend(self.session.take_calls());
         match settled {
             Some(settled) => self.conclude(carried, settled).await,
-            None => self.hand_over(carried, queued).await,
+            None => self.hand_over(carried, taken_on).await,
         }
     }
 
@@ -210,9 +213,8 @@ impl Context<'_> {
 
     /// The vendor said no, or nothing.
     async fn failed(&mut self, pending: &Pending, fault: &Fault) -> Option<Settled> {
-        let creates = matches!(pending.wanted, Wanted::Made { .. });
         match (fault.kind, fault.effect) {
-            (FaultKind::Conflict | FaultKind::Ambiguous, _) if !creates => {
+            (FaultKind::Conflict | FaultKind::Ambiguous, _) => {
                 let told = self.gateway.tell_apart(self.system, &self.session, pending, fault, self.ask.deadline).await;
                 if told.is_none() && fault.kind == FaultKind::Conflict {
                     let stale = self.gateway.failed_precondition(self.system, None, DetectedBy::Vendor);
@@ -240,17 +242,7 @@ impl Context<'_> {
             other => (other, None),
         };
         pending.calls.extend(self.session.take_calls());
-        let mut verdict = self.gateway.conclude(self.system, pending, settled, shown).await;
-        if let Verdict::Written(written) = &mut verdict {
-            let mut applied = Vec::new();
-            if self.write.prefer.representation && matches!(written.done, super::Done::Shown(_)) {
-                applied.push("return=representation".to_owned());
-            }
-            if let Some(wait) = self.write.prefer.wait.filter(|_| pending.queued) {
-                applied.push(format!("wait={}", wait.as_secs()));
-            }
-            written.preference_applied = (!applied.is_empty()).then(|| applied.join(", "));
-        }
+        let verdict = self.gateway.conclude(self.system, pending, settled, shown).await;
         carried.concluded();
         verdict
     }
@@ -272,8 +264,10 @@ impl Context<'_> {
         };
         let wanted = pending.differences();
         let still_old = unchanged(&wanted, &stored.fields.to_map());
-        let version_stands = Some(self.system.tag(&id, &stored.version()).to_string()) == pending.before;
-        if !wanted.is_empty() && still_old.len() == wanted.len() && version_stands {
+        // A version that stands, or the very one this write made, proves that nobody else has put the old values back.
+        let now = Some(self.system.tag(&id, &stored.version()).to_string());
+        let nobody_else = now == pending.before || now == pending.after;
+        if !wanted.is_empty() && still_old.len() == wanted.len() && nobody_else {
             let errors = still_old.into_iter().map(|one| Invalid::at(one.pointer, one.detail)).collect();
             return (Settled::NotApplied(Box::new(self.rejected(errors))), None);
         }
@@ -284,13 +278,13 @@ impl Context<'_> {
         (Settled::Applied(seen), Some(record))
     }
 
-    /// The outcome is not known in the caller's time: the settler goes on, and the caller is told what is true now.
-    async fn hand_over(&mut self, mut carried: Carried<'_>, queued: bool) -> Verdict {
+    /// The outcome is not known in the caller's time: the settler goes on, and the caller is told what is true now. A 202
+    /// needs the vendor's word that it has taken the write on, or a caller who asked not to wait for it.
+    async fn hand_over(&mut self, mut carried: Carried<'_>, taken_on: bool) -> Verdict {
         let pending = &mut carried.pending;
-        let verdict = if queued || self.write.prefer.respond_async {
+        let verdict = if taken_on || self.write.prefer.respond_async {
             pending.told = CallerTold::Accepted;
-            let asked = self.write.prefer.respond_async.then(|| "respond-async".to_owned());
-            Verdict::Written(super::Written { preference_applied: asked, ..accepted(pending) })
+            Verdict::Written(accepted(pending))
         } else {
             let problem = outcome_unknown(self.system, pending, None);
             Verdict::Problem(Box::new(problem))
@@ -298,6 +292,14 @@ impl Context<'_> {
         self.remember_for_the_key(pending, &verdict).await;
         drop(carried);
         verdict
+    }
+
+    /// Whether the caller has its 202: it watches that one operation, and another try would be another operation.
+    pub(super) fn caller_was_told(&self) -> bool {
+        let teller = self.teller.take();
+        let was_told = teller.is_none();
+        self.teller.set(teller);
+        was_told
     }
 
     /// Waits for the vendor's answer, and tells the caller 202 on the way when `wait` is over.
@@ -318,10 +320,7 @@ impl Context<'_> {
     /// 202 before the vendor has answered, because the caller asked for it.
     async fn tell_accepted(&self, pending: &mut Pending) {
         pending.told = CallerTold::Accepted;
-        let verdict = Verdict::Written(super::Written {
-            preference_applied: Some("respond-async".to_owned()),
-            ..accepted(pending)
-        });
+        let verdict = Verdict::Written(accepted(pending));
         self.remember_for_the_key(pending, &verdict).await;
         let told = self.gateway.tell(verdict, false).await;
         if let Some(teller) = self.teller.take() {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Guarantee;
+use super::{Done, Guarantee, Prefer};
 use crate::adapters::{Completion, Planned};
 use crate::record::{Action, CallMade, Difference, OperationId, RecordId, Warning, WarningCode};
 use crate::store::Lease;
@@ -41,6 +41,8 @@ pub(super) struct Pending {
     pub queued: bool,
     /// Whether the caller asked for any state (`If-Match: *`): a conflict is then no verdict on the request.
     pub any_state: bool,
+    /// What its caller preferred: part of the answer that a key replays.
+    pub prefer: Prefer,
     /// When it was begun, in milliseconds since 1970: the start of `completion_timeout`.
     pub begun_ms: i64,
     /// The calls made for it by this process.
@@ -186,6 +188,20 @@ impl Pending {
             detail: format!("{name}: the vendor is documented to destroy these with such a write"),
         };
         self.losses.iter().map(warning).collect()
+    }
+
+    /// The value of `Preference-Applied` of an answer with this body.
+    pub(super) fn preference_applied(&self, done: &Done) -> Option<String> {
+        if *done == Done::Accepted {
+            return self.prefer.respond_async.then(|| "respond-async".to_owned());
+        }
+        let representation = self.prefer.representation && matches!(done, Done::Shown(_));
+        let shown = representation.then(|| "return=representation".to_owned());
+        // A write that went on was answered before it ended: nobody has waited for its end.
+        let in_time = self.queued && self.told == CallerTold::Nothing;
+        let waited = self.prefer.wait.filter(|_| in_time).map(|wait| format!("wait={}", wait.as_secs()));
+        let applied: Vec<String> = shown.into_iter().chain(waited).collect();
+        (!applied.is_empty()).then(|| applied.join(", "))
     }
 
     /// How long it has been going on.

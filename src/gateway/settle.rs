@@ -103,8 +103,10 @@ impl Gateway {
         partly_before: &mut Option<Version>,
     ) -> Option<Settled> {
         if let Wanted::Made { .. } = &pending.wanted {
-            let made = made(system, session, pending, patience).await?;
-            return Some(Settled::Applied(Seen { made: Some(made), ..Seen::default() }));
+            return match new_records(system, session, pending, patience).await?.as_slice() {
+                [made] => Some(Settled::Applied(Seen { made: Some(made.clone()), ..Seen::default() })),
+                _ => None,
+            };
         }
         let seen = look(system, session, &pending.id()?, patience).await.ok()?;
         match (&pending.wanted, seen) {
@@ -209,10 +211,17 @@ impl Gateway {
         fault: &Fault,
         patience: Instant,
     ) -> Option<Settled> {
+        if let Wanted::Made { .. } = pending.wanted {
+            return match new_records(system, session, pending, patience).await?.as_slice() {
+                [] => Some(Settled::NotApplied(Box::new(refused_as_it_is(system, fault)))),
+                [made] => Some(Settled::Applied(Seen { made: Some(made.clone()), ..Seen::default() })),
+                _ => None,
+            };
+        }
         let id = pending.id()?;
         let Some(stored) = look(system, session, &id, patience).await.ok()? else {
             return Some(match pending.wanted {
-                Wanted::Gone => Settled::Applied(Seen::default()),
+                Wanted::Gone if fault.effect == Effect::Unknown => Settled::Applied(Seen::default()),
                 _ => Settled::NotApplied(Box::new(super::read::missing_or(
                     system,
                     &id,
@@ -235,9 +244,14 @@ impl Gateway {
     }
 }
 
-/// The one record that a create must have made: it holds all the values, and it was not there before. Two such, or one that
-/// may be older, prove nothing.
-async fn made(system: &System, session: &Session<'_>, pending: &Pending, patience: Instant) -> Option<RecordId> {
+/// The records that hold all the values of a create and were not there before: exactly one must be the one it made. `None` =
+/// the look failed, or which are new cannot be told.
+async fn new_records(
+    system: &System,
+    session: &Session<'_>,
+    pending: &Pending,
+    patience: Instant,
+) -> Option<Vec<RecordId>> {
     let Wanted::Made { collection, fields, known } = &pending.wanted else { return None };
     session.patience(patience);
     let matching = system.adapter.matching(session, collection, fields).await.ok().flatten()?;
@@ -245,9 +259,8 @@ async fn made(system: &System, session: &Session<'_>, pending: &Pending, patienc
         Some(known) => !known.iter().any(|old| old == id.as_str()),
         None => system.adapter.made_at(id).is_some_and(|made| made.as_millisecond() >= pending.begun_ms),
     };
-    let mut new = matching.into_iter().filter(is_new);
-    let first = new.next()?;
-    new.next().is_none().then_some(first)
+    let can_be_told = known.is_some() || system.adapter.profile().ids_tell_time;
+    can_be_told.then(|| matching.into_iter().filter(is_new).collect())
 }
 
 /// The vendor refused a write although the record is as the caller knows it: its values were wrong, or the vendor failed.

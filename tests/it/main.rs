@@ -8,4 +8,18 @@
 )]
 
 mod architecture;
+mod behaviours;
+mod patches;
 mod readme;
+mod support;
+mod wire_answer;
+mod wire_connections;
+mod wire_framing;
+mod wire_fuzz;
+mod wire_limits;
+mod wire_malformed;
+mod wire_order;
+mod wire_pages;
+mod wire_scanner;
+mod wire_support;
+mod wire_targets;

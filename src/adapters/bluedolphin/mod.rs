@@ -144,10 +144,11 @@ impl Adapter for BlueDolphin {
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<Stored, Fault> {
         let reply = transport.send(dialect::read_call(id)).await?;
         match definition::shown(&reply.body, true)? {
+            (None, _) => Err(unreadable("a definition without an id")),
             (Some(other), _) if !other.eq_ignore_ascii_case(id.key()) => {
                 Err(unreadable("another record than asked for"))
             }
-            (_, fields) => Ok(Stored { fields, version: None, warnings: Vec::new() }),
+            (Some(_), fields) => Ok(Stored { fields, version: None, warnings: Vec::new() }),
         }
     }
 

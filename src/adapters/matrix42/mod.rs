@@ -258,7 +258,7 @@ impl Adapter for Matrix42 {
         let mut next = Some(Cursor { size: SEARCH_SIZE, ..Cursor::default() });
         while let Some(cursor) = next.filter(|cursor| cursor.page < SEARCH_PAGES) {
             let call = dialect::search_call(collection, &columns, fields, cursor.page, cursor.size);
-            let reply = transport.send(call).await.map_err(as_read)?;
+            let reply = transport.send(call).await?;
             let fragments;
             (fragments, next) = cursor.turn(dialect::read_page(&reply.body, None)?)?;
             for fragment in fragments {

@@ -162,6 +162,8 @@ fn each_call_knows_its_successes() {
     }
     for (call, status, text) in [
         (&put, 200, "<html>login</html>"),
+        (&put, 200, r#"{"unexpected":[true]}"#),
+        (&delete, 200, r#"{"Message":"An error has occurred."}"#),
         (&put, 202, ""),
         (&delete, 200, "<!DOCTYPE html>"),
         (&post, 200, "null"),
