@@ -7,11 +7,16 @@
     reason = "a test that meets the unexpected must stop"
 )]
 
+mod access_jwt;
+mod access_program;
 mod architecture;
 mod behaviours;
+mod canary;
 mod patches;
 mod readme;
+mod reload;
 mod support;
+mod tls;
 mod wire_answer;
 mod wire_connections;
 mod wire_framing;
