@@ -48,6 +48,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
+use arc_swap::ArcSwap;
 
 pub use connection::opened;
 pub use openapi::{openapi, openapi_json};
@@ -93,23 +94,39 @@ enum Listener {
     Ops,
 }
 
+/// The API as it is now. A changed configuration puts another in its place; a request goes on with what it began with.
+pub struct Present(ArcSwap<Api>);
+
+impl Present {
+    /// Begins with this one.
+    #[must_use]
+    pub fn new(api: impl Into<Arc<Api>>) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::new(api.into())))
+    }
+
+    /// From now on requests begin with this one.
+    pub fn replace(&self, api: Api) {
+        self.0.store(Arc::new(api));
+    }
+}
+
 /// Wires the API (and, unless they have a bind of their own, health and metrics) into an `App`:
 /// `HttpServer::new(move || App::new().configure(api::configure(&api)))`.
-pub fn configure(api: &Arc<Api>) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
+pub fn configure(api: &Arc<Present>) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
     wire(api, Listener::Main)
 }
 
 /// Wires `/healthz`, `/readyz` and `/metrics` alone, for `ops_bind`.
-pub fn configure_ops(api: &Arc<Api>) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
+pub fn configure_ops(api: &Arc<Present>) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
     wire(api, Listener::Ops)
 }
 
-fn wire(api: &Arc<Api>, listener: Listener) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
+fn wire(api: &Arc<Present>, listener: Listener) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
     let api = Arc::clone(api);
     move |config| {
         let api = Arc::clone(&api);
         config.default_service(web::to(move |request, payload| {
-            door::serve(Arc::clone(&api), listener, request, payload)
+            door::serve(api.0.load_full(), listener, request, payload)
         }));
     }
 }

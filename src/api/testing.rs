@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Api, Authenticator, Health, LedgerQuery, Limits, Listed, OperationsQuery, OperationsView, Records, RequestMetrics,
+    Api, Authenticator, Health, LedgerQuery, Limits, Listed, OperationsQuery, OperationsView, Present, Records, RequestMetrics,
     Right, Rights, configure,
 };
 use crate::adapters::{Adapter, Change, Created, Loss, Page, Planned, Profile, UpdateStyle, Versioning};
@@ -331,7 +331,7 @@ impl Answered {
 impl Bench {
     /// Sends a request.
     pub(super) async fn send(&self, request: TestRequest) -> Answered {
-        let app = init_service(App::new().configure(configure(&self.api))).await;
+        let app = init_service(App::new().configure(configure(&Present::new(Arc::clone(&self.api))))).await;
         let response = call_service(&app, request.to_request()).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = String::from_utf8(test::read_body(response).await.to_vec()).expect("UTF-8");

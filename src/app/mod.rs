@@ -1,10 +1,16 @@
 //! The program: put together, run, drained.
 
+mod callers;
 mod ledger;
+mod listener;
 mod plugs;
+mod reload;
 pub mod sandbox;
 mod serve;
 mod systems;
+mod tls;
+mod upkeep;
+mod watched;
 
 use std::io::Write as _;
 use std::process::ExitCode;

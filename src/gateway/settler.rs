@@ -95,7 +95,7 @@ impl Gateway {
 }
 
 async fn settle_one(gateway: Arc<Gateway>, mut pending: Pending) {
-    let Some(system) = gateway.system(&pending.system).cloned() else {
+    let Some(system) = gateway.system(&pending.system) else {
         tracing::warn!(operation = %pending.operation, system = %pending.system, "the system is not configured any more");
         gateway.give_up(&pending.operation).await;
         return;

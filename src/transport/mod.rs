@@ -28,6 +28,7 @@ use tokio::time::Instant;
 pub use crate::record::CallName;
 use crate::record::Fault;
 pub use breaker::{CircuitState, LastFailure};
+pub use client::fetch;
 pub use stack::Health;
 pub use stack::{Stack, StackError, StackSettings};
 

@@ -7,13 +7,18 @@
     reason = "a test that meets the unexpected must stop"
 )]
 
+mod access_jwt;
+mod access_program;
 mod architecture;
 mod behaviours;
+mod canary;
 mod fault_proxy;
 mod history;
 mod patches;
 mod readme;
+mod reload;
 mod support;
+mod tls;
 mod told_truthfully;
 mod wire_answer;
 mod wire_connections;
