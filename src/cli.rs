@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sha2::{Digest, Sha256};
 
 use crate::config;
+use crate::record::sha256;
 use crate::telemetry::LogFormat;
 
 /// How the program ends.
@@ -154,7 +154,7 @@ pub fn hash_key(input: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) 
     } else if !line.iter().all(u8::is_ascii_graphic) {
         "the key holds a character that cannot be sent after `Bearer `: use visible ASCII without spaces"
     } else {
-        let written = writeln!(out, "{}", hex::encode(Sha256::digest(line)));
+        let written = writeln!(out, "{}", hex::encode(sha256([line])));
         return written.map_or(Exit::Failed, |()| Exit::Done);
     };
     let _ = writeln!(err, "{refusal}");

@@ -7,19 +7,19 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest as _, Sha256};
 use utoipa_swagger_ui::Config;
 
 use super::door::Answer;
 use super::openapi::ProblemPath;
 use crate::problem::ProblemName;
+use crate::record::sha256;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}\
     code{background:#f2f2f2;padding:.1em .3em}dt{font-weight:600}dd{margin:0 0 1rem}";
 
 /// Nothing but the one style sheet, by its hash.
 static STRICT: LazyLock<String> = LazyLock::new(|| {
-    let hash = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
+    let hash = STANDARD.encode(sha256([STYLE.as_bytes()]));
     format!(
         "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )

@@ -529,9 +529,8 @@ fn whose_tokens_are_taken_is_checked() {
     let (keys, other) = (folder.path().join("keys.json"), folder.path().join("other.json"));
     std::fs::write(&keys, r#"{"keys":[]}"#).unwrap();
     std::fs::write(&other, r#"["keys"]"#).unwrap();
-    let with = |table: &str| {
-        format!("[access]\nmode = 'jwt'\n{table}\n{}", SMALL.replace("access.mode = \"open\"\n", ""))
-    };
+    let with =
+        |table: &str| format!("[access]\nmode = 'jwt'\n{table}\n{}", SMALL.replace("access.mode = \"open\"\n", ""));
     let jwks = |jwks: &str| with(&format!("[access.jwt]\nissuer = 'i'\naudience = 'a'\njwks = '{jwks}'"));
     for (given, expected) in [
         ("https://issuer.example/keys?x=1", Jwks::Url("https://issuer.example/keys?x=1".into())),
@@ -556,7 +555,10 @@ fn whose_tokens_are_taken_is_checked() {
     ] {
         one_fault(&text, expected);
     }
-    let both = format!("[[access.callers]]\nname = 'a'\n{}", "[access.jwt]\nissuer = 'i'\naudience = 'a'\njwks = 'https://a/'");
+    let both = format!(
+        "[[access.callers]]\nname = 'a'\n{}",
+        "[access.jwt]\nissuer = 'i'\naudience = 'a'\njwks = 'https://a/'"
+    );
     one_fault(&with(&both), "3:1 access.callers: has no meaning in this mode");
 }
 
@@ -589,9 +591,18 @@ fn the_files_of_tls_must_be_there_and_fit_each_other() {
         (tls(&certificate, "/nowhere", ""), "server.tls.private_key: the file \"/nowhere\" cannot be read"),
         (tls(&certificate, &certificate, ""), "server.tls.private_key: the file holds no PEM private key"),
         (tls(&certificate, &foreign, ""), "server.tls.private_key: is not the key of the certificate"),
-        (tls(&certificate, &key, &format!(", client_ca = '{key}'")), "server.tls.client_ca: the file holds no PEM cert"),
+        (
+            tls(&certificate, &key, &format!(", client_ca = '{key}'")),
+            "server.tls.client_ca: the file holds no PEM cert",
+        ),
         (tls(&certificate, &key, &format!(", client_ca = '{broken}'")), "server.tls.client_ca: cannot be used"),
-        (format!("[server]\ntls = {{ certificate = '{certificate}' }}\n[access]\nmode = \"open\"\n{}", SMALL.replace("access.mode = \"open\"\n", "")), "server.tls.private_key: is missing"),
+        (
+            format!(
+                "[server]\ntls = {{ certificate = '{certificate}' }}\n[access]\nmode = \"open\"\n{}",
+                SMALL.replace("access.mode = \"open\"\n", "")
+            ),
+            "server.tls.private_key: is missing",
+        ),
     ] {
         let found = faults(&text);
         assert!(found.len() == 1 && found[0].contains(expected), "{found:#?}\nexpected {expected}");

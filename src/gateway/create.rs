@@ -21,7 +21,7 @@ impl Context<'_> {
         self.system.consent(&planned.losses, &self.write.accept_loss)?;
         let known = self.known_before(collection, fields).await?;
         let pending = Pending {
-            wanted: Wanted::Made { collection: collection.to_owned(), fields: fields.clone(), known },
+            wanted: Wanted::Made { collection: collection.to_owned(), fields: fields.clone(), known }.into(),
             ..self.new_pending(Action::Create, None, Guarantee::Guarded, &planned.losses)
         };
         self.gateway.begin(self.system, self.write, self.ask, &pending).await?;

@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+
+use crate::record::sha256;
 
 /// What a cursor holds.
 #[derive(Serialize, Deserialize)]
@@ -40,7 +41,7 @@ pub(super) fn open(system: &str, collection: &str, limit: usize, cursor: &str) -
 /// Not a secret: it catches what was cut, edited or made up by accident. A forged cursor shows nothing its caller may not
 /// list anyway.
 fn check(text: &[u8]) -> Vec<u8> {
-    Sha256::digest(text).iter().take(CHECK_BYTES).copied().collect()
+    sha256([text]).iter().take(CHECK_BYTES).copied().collect()
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ impl Context<'_> {
         let planned = self.system.adapter.plan_delete(id, &stored).map_err(|errors| self.rejected(errors))?;
         self.system.consent(&planned.losses, &self.write.accept_loss)?;
         let pending = Pending {
-            wanted: Wanted::Gone,
+            wanted: Wanted::Gone.into(),
             before: Some(tag.to_string()),
             lease: Some(lease),
             queued: planned.completion == Completion::Queued || self.write.prefer.respond_async,

@@ -1,5 +1,6 @@
 //! The beginning of a write: leases, and the intent that is stored before the vendor is called.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -93,7 +94,7 @@ impl Gateway {
                 queued: pending.queued,
                 lease: pending.lease.clone(),
                 claim: claim(write, ask),
-                material: serde_json::to_string(pending).ok(),
+                material: Some(Arc::new(pending.clone())),
             };
             match self.store.begin(intent).await.map_err(|error| store_away(&error))? {
                 Begun::Started => {

@@ -134,10 +134,10 @@ impl Context<'_> {
             record: id.map(|id| (id.collection().to_owned(), id.key().to_owned())),
             action,
             guarantee,
-            wanted: Wanted::Gone,
+            wanted: Wanted::Gone.into(),
             before: None,
             after: None,
-            resend: None,
+            resend: None.into(),
             refused: None,
             losses: losses.iter().map(|loss| loss.name.to_owned()).collect(),
             queued: self.write.prefer.respond_async,
@@ -206,7 +206,7 @@ impl Context<'_> {
 
     /// The vendor said yes.
     async fn answered(&mut self, pending: &mut Pending, reply: &Reply, queued: bool) -> Option<Settled> {
-        if let Wanted::Made { collection, .. } = &pending.wanted {
+        if let Wanted::Made { collection, .. } = &*pending.wanted {
             return match self.system.adapter.created(collection, reply) {
                 Ok(created) => {
                     Some(Settled::Applied(Seen { stored: created.stored, made: Some(created.id), ..Seen::default() }))
@@ -266,7 +266,7 @@ impl Context<'_> {
         let id = seen.made.clone().or_else(|| pending.id());
         let created = seen.made.is_some();
         let needed = created || self.write.prefer.representation || !pending.losses.is_empty();
-        let Some(id) = id.filter(|_| needed && !matches!(pending.wanted, Wanted::Gone)) else {
+        let Some(id) = id.filter(|_| needed && !matches!(*pending.wanted, Wanted::Gone)) else {
             return (Settled::Applied(seen), None);
         };
         if seen.stored.is_none() {

@@ -1,5 +1,6 @@
 //! A write whose outcome is not known yet, as data: what a crash leaves behind is exactly what the settler needs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 use super::{Done, Guarantee, Prefer};
 use crate::adapters::{Completion, Planned};
 use crate::record::{Action, CallMade, Difference, Fault, OperationId, RecordId, Warning, WarningCode};
-use crate::store::Lease;
+use crate::store::{Lease, Material};
 use crate::transport::{Call, CallName};
 
 /// A write that was begun, with all that is needed to find out what became of it.
@@ -28,13 +29,15 @@ pub(super) struct Pending {
     /// How others are excluded.
     pub guarantee: Guarantee,
     /// What the record looks like if it was done.
-    pub wanted: Wanted,
+    #[serde(with = "shared")]
+    pub wanted: Arc<Wanted>,
     /// The tag before.
     pub before: Option<String>,
     /// The tag afterwards, where it can be foretold.
     pub after: Option<String>,
     /// The very call, if sending it again is harmless because it is bound to `before`.
-    pub resend: Option<SavedCall>,
+    #[serde(with = "shared")]
+    pub resend: Arc<Option<SavedCall>>,
     /// The vendor's finished but ambiguous refusal, where reading has not told yet what it means. Nothing is sent again then.
     pub refused: Option<Fault>,
     /// The losses that were accepted.
@@ -97,14 +100,10 @@ pub(super) struct SavedDifference {
     wanted: Option<Value>,
 }
 
-impl From<&Difference> for SavedDifference {
-    fn from(difference: &Difference) -> Self {
-        Self {
-            path: difference.path.clone(),
-            pointer: difference.pointer.clone(),
-            before: difference.before.clone(),
-            wanted: difference.wanted.clone(),
-        }
+impl From<Difference> for SavedDifference {
+    fn from(difference: Difference) -> Self {
+        let Difference { path, pointer, before, wanted, .. } = difference;
+        Self { path, pointer, before, wanted }
     }
 }
 
@@ -157,6 +156,29 @@ impl SavedCall {
     }
 }
 
+/// What is large in a pending write is shared with the store, which writes it down only if it has to.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<T>, D::Error> {
+        T::deserialize(deserializer).map(Arc::new)
+    }
+}
+
+impl Material for Pending {
+    fn text(&self) -> Option<String> {
+        serde_json::to_string(self).ok()
+    }
+}
+
 impl Pending {
     /// The record's id, where it is known.
     pub(super) fn id(&self) -> Option<RecordId> {
@@ -165,7 +187,7 @@ impl Pending {
 
     /// The wanted values, for an update.
     pub(super) fn differences(&self) -> Vec<Difference> {
-        match &self.wanted {
+        match &*self.wanted {
             Wanted::Values(saved) => saved.iter().map(SavedDifference::restore).collect(),
             Wanted::Gone | Wanted::Made { .. } => Vec::new(),
         }
@@ -173,7 +195,7 @@ impl Pending {
 
     /// The paths that change, for the ledger: never a value.
     pub(super) fn paths(&self) -> Vec<String> {
-        match &self.wanted {
+        match &*self.wanted {
             Wanted::Values(saved) => saved.iter().map(|one| one.pointer.clone()).collect(),
             Wanted::Gone => Vec::new(),
             Wanted::Made { fields, .. } => {

@@ -74,7 +74,7 @@ impl Gateway {
         }
         loop {
             let patience = (Instant::now() + system.policy.timeout).min(until.max(Instant::now() + least));
-            let settled = match (&pending.refused, &pending.resend) {
+            let settled = match (&pending.refused, &*pending.resend) {
                 (Some(refused), _) => self.tell_apart(system, session, pending, refused, patience).await,
                 (None, Some(saved)) => self.send_again(system, session, pending, saved.restore(), patience).await,
                 (None, None) => self.look_for(system, session, pending, patience, &mut partly_before).await,
@@ -103,14 +103,14 @@ impl Gateway {
         patience: Instant,
         partly_before: &mut Option<Version>,
     ) -> Option<Settled> {
-        if let Wanted::Made { .. } = &pending.wanted {
+        if let Wanted::Made { .. } = &*pending.wanted {
             return match new_records(system, session, pending, patience).await?.as_slice() {
                 [made] => Some(Settled::Applied(Seen { made: Some(made.clone()), ..Seen::default() })),
                 _ => None,
             };
         }
         let seen = look(system, session, &pending.id()?, patience).await.ok()?;
-        match (&pending.wanted, seen) {
+        match (&*pending.wanted, seen) {
             (Wanted::Gone, None) => Some(Settled::Applied(Seen::default())),
             (Wanted::Values(_), Some(stored)) => {
                 let wanted = pending.differences();
@@ -215,7 +215,7 @@ impl Gateway {
         fault: &Fault,
         patience: Instant,
     ) -> Option<Settled> {
-        if let Wanted::Made { .. } = pending.wanted {
+        if let Wanted::Made { .. } = *pending.wanted {
             return match new_records(system, session, pending, patience).await?.as_slice() {
                 [] => Some(Settled::NotApplied(Box::new(refused_as_it_is(system, fault)))),
                 [made] => Some(Settled::Applied(Seen { made: Some(made.clone()), ..Seen::default() })),
@@ -224,7 +224,7 @@ impl Gateway {
         }
         let id = pending.id()?;
         let Some(stored) = look(system, session, &id, patience).await.ok()? else {
-            return Some(match pending.wanted {
+            return Some(match *pending.wanted {
                 Wanted::Gone if fault.effect == Effect::Unknown => Settled::Applied(Seen::default()),
                 _ => Settled::NotApplied(Box::new(super::read::missing_or(
                     system,
@@ -234,7 +234,7 @@ impl Gateway {
             });
         };
         let now = system.tag(&id, &stored.version()).to_string();
-        if matches!(pending.wanted, Wanted::Gone) || Some(&now) == pending.before.as_ref() {
+        if matches!(*pending.wanted, Wanted::Gone) || Some(&now) == pending.before.as_ref() {
             return Some(Settled::NotApplied(Box::new(refused_as_it_is(system, fault))));
         }
         let wanted = pending.differences();
@@ -256,7 +256,7 @@ async fn new_records(
     pending: &Pending,
     patience: Instant,
 ) -> Option<Vec<RecordId>> {
-    let Wanted::Made { collection, fields, known } = &pending.wanted else { return None };
+    let Wanted::Made { collection, fields, known } = &*pending.wanted else { return None };
     session.patience(patience);
     let matching = system.adapter.matching(session, collection, fields).await.ok().flatten()?;
     let is_new = |id: &RecordId| match known {

@@ -9,7 +9,7 @@ use crate::adapters::{Adapter, Loss};
 use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemName};
 use crate::record::{
-    EntityTag, Fault, Fields, Invalid, OperationId, Precondition, RecordId, Stored, SystemName, Version, raw_members,
+    EntityTag, Fault, Fields, Invalid, OperationId, Precondition, RecordId, Stored, SystemName, Version,
 };
 use crate::transport::Stack;
 
@@ -106,15 +106,15 @@ impl System {
 
     /// The record as callers see it.
     pub(super) fn show(&self, id: &RecordId, stored: &Stored, pending: Option<&OperationId>) -> Record {
-        let members = raw_members(stored.fields.as_json().as_bytes()).unwrap_or_default();
-        let read_only = members.iter().filter(|(name, _)| self.adapter.read_only(name));
+        let names = stored.fields.names();
+        let read_only = names.iter().filter(|name| self.adapter.read_only(name));
         Record {
             system: self.name.as_str().to_owned(),
             id: id.as_str().to_owned(),
             etag: Some(self.tag(id, &stored.version()).to_string()),
             fields: stored.fields.as_json().to_owned(),
             read_only: read_only
-                .map(|(name, _)| format!("/fields/{}", name.replace('~', "~0").replace('/', "~1")))
+                .map(|name| format!("/fields/{}", name.replace('~', "~0").replace('/', "~1")))
                 .collect(),
             warnings: stored.warnings.clone(),
             pending_operation: pending.map(OperationId::path),
@@ -124,7 +124,7 @@ impl System {
 
     /// A created record that could not be read back: as it was sent, without a tag.
     pub(super) fn as_sent(&self, id: &RecordId, pending: &Pending) -> Record {
-        let fields = match &pending.wanted {
+        let fields = match &*pending.wanted {
             Wanted::Made { fields, .. } => Fields::from_map(fields),
             Wanted::Values(_) | Wanted::Gone => Fields::from_map(&serde_json::Map::new()),
         };

@@ -29,6 +29,8 @@ struct Prepared {
     whole: Option<(Map<String, Value>, Map<String, Value>)>,
     /// The version it is worked out against.
     version: Version,
+    /// That version's tag.
+    etag: String,
 }
 
 impl Context<'_> {
@@ -72,7 +74,7 @@ impl Context<'_> {
         };
         let planned = self.plan(id, &prepared)?;
         self.system.consent(&planned.losses, &self.write.accept_loss)?;
-        let mut pending = self.pending_update(id, &prepared, &planned);
+        let mut pending = self.pending_update(id, prepared, &planned);
         pending.lease = lease;
         self.gateway.begin(self.system, self.write, self.ask, &pending).await?;
         Ok(Ended::Verdict(self.carry(planned, pending).await))
@@ -86,16 +88,16 @@ impl Context<'_> {
             && profile.update_style == UpdateStyle::Partial
             && self.write.none_match.is_none();
         let precondition = self.write.precondition.as_ref().filter(|_| possible);
-        let Some(version) = precondition.and_then(|given| given.single_version(&self.system.name, id)) else {
+        let Some((tag, version)) = precondition.and_then(|given| given.single(&self.system.name, id)) else {
             return Ok(None);
         };
-        let etag = self.system.tag(id, &version).to_string();
+        let etag = tag.to_string();
         let identity = Identity { system: self.system.name.as_str(), id: id.as_str(), etag: &etag };
         let read_only = |name: &str| self.system.adapter.read_only(name);
         let flat = patch.flat(&identity, &read_only).map_err(|error| self.patch_problem(error))?;
         Ok(flat.map(|members| {
             let wanted = members.iter().map(|(name, value)| Difference::of_member(name, Some(value.clone()))).collect();
-            Prepared { wanted, members, whole: None, version }
+            Prepared { wanted, members, whole: None, version, etag }
         }))
     }
 
@@ -107,7 +109,8 @@ impl Context<'_> {
         let mut document = Map::new();
         document.insert("system".to_owned(), Value::from(self.system.name.as_str()));
         document.insert("id".to_owned(), Value::from(id.as_str()));
-        document.insert("etag".to_owned(), Value::from(tag.to_string()));
+        let etag = tag.to_string();
+        document.insert("etag".to_owned(), Value::from(etag.as_str()));
         document.insert("fields".to_owned(), Value::Object(before.clone()));
         let read_only = |name: &str| self.system.adapter.read_only(name);
         let after = patch.apply(&document, &read_only).map_err(|error| self.patch_problem(error))?;
@@ -117,7 +120,7 @@ impl Context<'_> {
         }
         let changed = wanted.iter().map(|one| one.member.clone());
         let members = changed.map(|name| (name.clone(), after.get(&name).cloned().unwrap_or(Value::Null))).collect();
-        Ok(Ok(Prepared { wanted, members, version: stored.version(), whole: Some((before, after)) }))
+        Ok(Ok(Prepared { wanted, members, version: stored.version(), etag, whole: Some((before, after)) }))
     }
 
     /// Reads the record and evaluates `If-Match` and `If-None-Match` (RFC 9110 §13.2.2).
@@ -147,7 +150,7 @@ impl Context<'_> {
         adapter.plan_update(id, &change, expected).map_err(|errors| self.rejected(errors))
     }
 
-    fn pending_update(&self, id: &RecordId, prepared: &Prepared, planned: &Planned) -> Pending {
+    fn pending_update(&self, id: &RecordId, prepared: Prepared, planned: &Planned) -> Pending {
         let profile = self.system.adapter.profile();
         let tag = |version: &Version| self.system.tag(id, version).to_string();
         let guarantee = if profile.versioning == Versioning::Native { Guarantee::Native } else { Guarantee::Guarded };
@@ -159,10 +162,10 @@ impl Context<'_> {
             _ => None,
         };
         Pending {
-            wanted: Wanted::Values(prepared.wanted.iter().map(Into::into).collect()),
-            before: Some(tag(&prepared.version)),
+            wanted: Wanted::Values(prepared.wanted.into_iter().map(Into::into).collect()).into(),
+            before: Some(prepared.etag),
             after,
-            resend: Pending::resendable(planned, guarantee),
+            resend: Pending::resendable(planned, guarantee).into(),
             queued: planned.completion == Completion::Queued || self.write.prefer.respond_async,
             ..self.new_pending(Action::Update, Some(id), guarantee, &planned.losses)
         }

@@ -2,9 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use sha2::{Digest as _, Sha256};
 
-use super::{RecordId, SystemName};
+use super::{RecordId, SystemName, sha256};
 
 /// What tells one state of a record from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -99,12 +98,8 @@ impl std::fmt::Display for EntityTag {
 }
 
 fn binding(system: &SystemName, id: &RecordId, encoded: &str) -> String {
-    let mut hash = Sha256::new();
-    for part in [BINDING, system.as_str().as_bytes(), id.as_str().as_bytes(), encoded.as_bytes()] {
-        hash.update(part);
-        hash.update([0]);
-    }
-    let digest = hash.finalize();
+    let parts = [BINDING, system.as_str().as_bytes(), id.as_str().as_bytes(), encoded.as_bytes()];
+    let digest = sha256(parts.into_iter().flat_map(|part| [part, &[0]]));
     BASE64.encode(digest.get(..BINDING_BYTES).unwrap_or_default())
 }
 

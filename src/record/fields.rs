@@ -4,10 +4,9 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
 use super::json::{self, JsonError};
-use super::{Version, check_strict};
+use super::{Version, sha256};
 
 /// A JSON object kept as text, so that what the vendor sent reaches the caller digit for digit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +42,13 @@ impl Fields {
         &self.0
     }
 
+    /// The members' names, in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<Cow<'_, str>> {
+        // The text was checked when it was taken in, or written from a map.
+        json::members(&self.0).unwrap_or_default().into_iter().map(|(name, _)| name).collect()
+    }
+
     /// The object, parsed. Numbers keep their form.
     #[must_use]
     pub fn to_map(&self) -> Map<String, Value> {
@@ -61,7 +67,7 @@ impl Fields {
 /// # Errors
 /// Not an object, not UTF-8, a name twice at any depth, too deep: a vendor's answer like that cannot be shown truthfully.
 pub fn raw_members(bytes: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, JsonError> {
-    json::members(check_strict(bytes)?)
+    json::strict_members(bytes)
 }
 
 /// The first half of SHA-256 over the canonical form: members sorted by name, no white space, numbers as written.
@@ -69,7 +75,7 @@ pub fn raw_members(bytes: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, JsonE
 pub fn canonical_digest(value: &Value) -> [u8; 16] {
     let mut text = String::with_capacity(1024);
     push_canonical(&mut text, value);
-    let digest = Sha256::digest(text.as_bytes());
+    let digest = sha256([text.as_bytes()]);
     let mut half = [0; 16];
     half.iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);
     half

@@ -121,12 +121,23 @@ fn first_duplicate<'m>(members: &'m [(Cow<'_, str>, &RawValue)]) -> Option<&'m s
     members.iter().map(|(name, _)| name.as_ref()).find(|name| !seen.insert(*name))
 }
 
+/// The members of a whole text that must be an object, checked as [`check_strict`] does.
+pub(super) fn strict_members(bytes: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, JsonError> {
+    let members = members(utf8(bytes)?)?;
+    members.iter().try_for_each(|(_, value)| check_inner(value, 1))?;
+    Ok(members)
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, JsonError> {
+    std::str::from_utf8(bytes).map_err(|error| JsonError(format!("not UTF-8: {error}")))
+}
+
 /// Checks a whole text: UTF-8, JSON, no duplicate member name at any depth (RFC 8259 §4), at most 64 levels.
 ///
 /// # Errors
 /// What is wrong, for the caller to read.
 pub fn check_strict(bytes: &[u8]) -> Result<&str, JsonError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| JsonError(format!("not UTF-8: {error}")))?;
+    let text = utf8(bytes)?;
     check_level(text, 1)?;
     Ok(text)
 }

@@ -15,6 +15,7 @@ mod operation;
 mod patch;
 mod precondition;
 mod secret;
+mod sha256;
 mod stored;
 
 pub use call::CallName;
@@ -29,4 +30,5 @@ pub use operation::{CallMade, Observed, Operation, OperationId, OperationState};
 pub use patch::{Applied, Identity, Patch, PatchError};
 pub use precondition::Precondition;
 pub use secret::Secret;
+pub use sha256::sha256;
 pub use stored::{Stored, Warning, WarningCode};

@@ -21,12 +21,13 @@ impl Precondition {
         }
     }
 
-    /// The version to write against without reading, if the caller named exactly one and it belongs to this record.
+    /// The tag to write against without reading, with its version, if the caller named exactly one and it belongs to this
+    /// record.
     #[must_use]
-    pub fn single_version(&self, system: &SystemName, id: &RecordId) -> Option<Version> {
+    pub fn single(&self, system: &SystemName, id: &RecordId) -> Option<(&EntityTag, Version)> {
         match self {
             Self::AnyOf(tags) => match tags.as_slice() {
-                [only] => only.version_for(system, id),
+                [only] => only.version_for(system, id).map(|version| (only, version)),
                 _ => None,
             },
             Self::Exists => None,

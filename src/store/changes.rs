@@ -12,9 +12,12 @@ use crate::record::{OperationId, OperationState};
 
 const BEGIN: Bulk = Bulk {
     before: "INSERT INTO operation
-             (id, owner, state, action, system, record, caller, queued, told, started, intent_seq, key, material) VALUES",
+             (id, owner, action, system, caller, queued, told, started, intent_seq, key,
+              material, state, record, finished, etag, warnings, problem, observed) VALUES",
     after: "",
 };
+/// How many columns of `BEGIN` come before the material; after it stands what the end of an operation changes.
+const BEFORE_MATERIAL: usize = 10;
 const ADOPT: Bulk = Bulk {
     before: "UPDATE operation SET owner = v.column2 FROM (VALUES",
     after: ") AS v WHERE operation.id = v.column1",
@@ -83,18 +86,33 @@ impl Changes {
         self.begun.push(vec![
             Cell::text(intent.operation.as_str()),
             Cell::text(owner),
-            Cell::text(OperationState::Running.as_str()),
             Cell::text(intent.action.as_str()),
             Cell::text(&intent.system),
-            Cell::maybe(intent.record.as_ref()),
             Cell::text(&intent.caller),
             Cell::Number(intent.queued.into()),
             Cell::Number(0),
             Cell::Number(now),
             Cell::Number(intent_seq),
             Cell::maybe(intent.claim.as_ref().map(|claim| &claim.key)),
-            Cell::maybe(intent.material.as_ref()),
+            Cell::Material(intent.material.clone()),
+            Cell::text(OperationState::Running.as_str()),
+            Cell::maybe(intent.record.as_ref()),
+            Cell::NoNumber,
+            Cell::NoText,
+            Cell::NoText,
+            Cell::NoText,
+            Cell::NoText,
         ]);
+    }
+
+    /// The row of an operation that began in this very batch: it may as well be written as it ended.
+    fn begun_here(&mut self, operation: &OperationId) -> Option<&mut Vec<Cell>> {
+        let is_of = |row: &[Cell]| matches!(row.first(), Some(Cell::Text(id)) if id == operation.as_str());
+        if self.bound.iter().any(|row| is_of(row)) {
+            // Binding is written after beginning and before ending, and would have the last word.
+            return None;
+        }
+        self.begun.iter_mut().rev().find(|row| is_of(row))
     }
 
     pub(super) fn adopt(&mut self, operation: &OperationId) {
@@ -112,8 +130,7 @@ impl Changes {
     pub(super) fn settle(&mut self, outcome: &Outcome, state: OperationState, record: Option<&str>, now: i64) {
         let warnings =
             (!outcome.warnings.is_empty()).then(|| serde_json::to_string(&outcome.warnings).unwrap_or_default());
-        self.settled.push(vec![
-            Cell::text(outcome.operation.as_str()),
+        let end = [
             Cell::text(state.as_str()),
             Cell::maybe(record),
             Cell::Number(now),
@@ -121,7 +138,14 @@ impl Changes {
             Cell::maybe(warnings),
             Cell::maybe(outcome.problem.as_ref().map(ToString::to_string)),
             Cell::maybe(outcome.observed.map(super::Observed::as_str)),
-        ]);
+        ];
+        if let Some(row) = self.begun_here(&outcome.operation) {
+            row.truncate(BEFORE_MATERIAL);
+            row.push(Cell::NoText);
+            row.extend(end);
+        } else {
+            self.settled.push([Cell::text(outcome.operation.as_str())].into_iter().chain(end).collect());
+        }
     }
 
     /// Gives back the entry's hash.

@@ -10,6 +10,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
 
+use super::sql::Parameters;
 use super::{Durability, StoreError};
 
 /// Connections that answer reads, beside the writer's one.
@@ -58,6 +59,14 @@ impl Engine {
     /// Whether other processes may write too. If not, memory is as good as the database for what runs just now.
     pub(super) fn is_shared(&self) -> bool {
         matches!(self, Self::Postgres { .. })
+    }
+
+    /// How its statements name their parameters.
+    pub(super) fn parameters(&self) -> Parameters {
+        match self {
+            Self::Sqlite { .. } => Parameters::Bare,
+            Self::Postgres { .. } => Parameters::Numbered,
+        }
     }
 
     /// What begins a writer's transaction.

@@ -4,9 +4,8 @@
 //! name, no white space) of the entry without `hash`. The first entry's `prev` is 64 zeros.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use crate::record::{Action, CallMade, OperationId};
+use crate::record::{Action, CallMade, OperationId, sha256};
 
 /// The `prev` of the first entry.
 pub(super) const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -134,10 +133,7 @@ impl LedgerEntry {
 
 /// The hash of an entry.
 pub(super) fn chain_hash(prev: &str, canonical: &str) -> String {
-    let mut hasher = Sha256::new();
-    hasher.update(prev.as_bytes());
-    hasher.update(canonical.as_bytes());
-    hex::encode(hasher.finalize())
+    hex::encode(sha256([prev.as_bytes(), canonical.as_bytes()]))
 }
 
 /// Milliseconds since 1970 as RFC 3339, UTC, with milliseconds.
@@ -176,7 +172,7 @@ mod tests {
         );
         assert_eq!(entry.canonical(), canonical);
         let hash = chain_hash(&entry.prev, &canonical);
-        assert_eq!(hash, hex::encode(Sha256::digest(format!("{NOTHING_BEFORE}{canonical}"))));
+        assert_eq!(hash, hex::encode(sha256([format!("{NOTHING_BEFORE}{canonical}").as_bytes()])));
         let restored = LedgerEntry::restore(&canonical, &hash).expect("an entry");
         assert_eq!(LedgerEntry { hash: String::new(), ..restored }, entry);
     }

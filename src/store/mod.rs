@@ -43,8 +43,8 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 pub use error::StoreError;
 pub use ledger::{LedgerEntry, LedgerEvent};
 pub use model::{
-    Acquired, Begun, Claim, Counts, Durability, Intent, KeyState, Lease, LedgerQuery, OperationQuery, Outcome, Page,
-    StoreMetrics, StoreSettings, Unsettled,
+    Acquired, Begun, Claim, Counts, Durability, Intent, KeyState, Lease, LedgerQuery, Material, OperationQuery,
+    Outcome, Page, StoreMetrics, StoreSettings, Unsettled,
 };
 pub use verify::{Broken, Verified, verify_ledger};
 

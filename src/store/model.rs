@@ -1,5 +1,6 @@
 //! What the gateway tells the store and hears from it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -99,6 +100,12 @@ pub enum KeyState {
     Reused,
 }
 
+/// What settling needs after a crash. It is asked for its text only if its operation outlives the batch it began in.
+pub trait Material: std::fmt::Debug + Send + Sync {
+    /// As JSON; `None` if it cannot be written down.
+    fn text(&self) -> Option<String>;
+}
+
 /// A write that is about to be sent to a vendor.
 #[derive(Clone, Debug)]
 pub struct Intent {
@@ -126,8 +133,8 @@ pub struct Intent {
     pub lease: Option<Lease>,
     /// The idempotency key, if the caller sent one.
     pub claim: Option<Claim>,
-    /// Whatever settling needs after a crash (JSON); dropped when the operation is finished.
-    pub material: Option<String>,
+    /// Whatever settling needs after a crash; dropped when the operation is finished.
+    pub material: Option<Arc<dyn Material>>,
 }
 
 /// The answer to [`Store::begin`](super::Store::begin). Only `Started` allows the write to be sent, and obliges to `finish`.

@@ -8,6 +8,8 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyArguments;
 use sqlx::{Arguments as _, AssertSqlSafe};
 
+use super::Material;
+
 /// The most rows in one statement. Fewer are sent in powers of two, so that few statements have to be prepared.
 const MOST_ROWS: usize = 32;
 
@@ -17,7 +19,9 @@ pub(super) enum Cell {
     Text(String),
     NoText,
     Number(i64),
+    NoNumber,
     Bytes(Vec<u8>),
+    Material(Option<Arc<dyn Material>>),
 }
 
 impl Cell {
@@ -36,7 +40,10 @@ impl Cell {
             Self::Text(text) => arguments.add(text),
             Self::NoText => arguments.add(None::<String>),
             Self::Number(number) => arguments.add(number),
+            Self::NoNumber => arguments.add(None::<i64>),
             Self::Bytes(bytes) => arguments.add(bytes),
+            // JSON text holds no NUL.
+            Self::Material(material) => arguments.add(material.and_then(|material| material.text())),
         }
         .map_err(sqlx::Error::Encode)
     }
@@ -51,6 +58,15 @@ pub(super) fn arguments(cells: impl IntoIterator<Item = Cell>) -> Result<AnyArgu
     Ok(arguments)
 }
 
+/// How a statement names its parameters, which come in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parameters {
+    /// `$1`, `$2`.
+    Numbered,
+    /// `?`. To SQLite `$1` is a name, which sqlx looks up for each parameter, among all of them.
+    Bare,
+}
+
 /// A statement over any number of rows: `before (…), (…) after`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Bulk {
@@ -59,19 +75,31 @@ pub(super) struct Bulk {
 }
 
 /// The texts of the bulk statements made so far.
-#[derive(Default)]
-pub(super) struct Statements(HashMap<(Bulk, usize, usize), Arc<str>>);
+pub(super) struct Statements {
+    parameters: Parameters,
+    texts: HashMap<(Bulk, usize, usize), Arc<str>>,
+}
 
 impl Statements {
+    pub(super) fn new(parameters: Parameters) -> Self {
+        Self { parameters, texts: HashMap::new() }
+    }
+
     fn of(&mut self, bulk: Bulk, rows: usize, width: usize) -> Arc<str> {
-        let text = self.0.entry((bulk, rows, width)).or_insert_with(|| {
+        let parameters = self.parameters;
+        let text = self.texts.entry((bulk, rows, width)).or_insert_with(|| {
             let mut text = format!("{} ", bulk.before);
             for row in 0..rows {
                 text.push_str(if row == 0 { "(" } else { ", (" });
                 for column in 0..width {
-                    let comma = if column == 0 { "" } else { ", " };
-                    // Writing to a String cannot fail.
-                    let _ = write!(text, "{comma}${}", row * width + column + 1);
+                    text.push_str(if column == 0 { "" } else { ", " });
+                    match parameters {
+                        Parameters::Bare => text.push('?'),
+                        Parameters::Numbered => {
+                            // Writing to a String cannot fail.
+                            let _ = write!(text, "${}", row * width + column + 1);
+                        }
+                    }
                 }
                 text.push(')');
             }

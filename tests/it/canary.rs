@@ -120,9 +120,8 @@ fn impatient(text: &str) -> String {
 async fn no_secret_is_seen_where_callers_have_keys() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
     let digest = hex::encode(Sha256::digest(KEY));
-    let access = format!(
-        "mode = \"keys\"\n[[access.callers]]\nname = \"ada\"\nkey_sha256 = \"{digest}\"\nallow = [\"*:*\"]\n"
-    );
+    let access =
+        format!("mode = \"keys\"\n[[access.callers]]\nname = \"ada\"\nkey_sha256 = \"{digest}\"\nallow = [\"*:*\"]\n");
     let text = impatient(&configuration(&vendors, folder.path(), "deadline = \"4s\"", &access));
     let program = Program::serve(folder.path(), &text, "debug");
     let mut answers = Vec::new();

@@ -1,10 +1,10 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header §2.1; http-rules 158, 159) and what it is bound to.
 
 use actix_web::http::header::{HeaderMap, HeaderName};
-use sha2::{Digest as _, Sha256};
 
 use super::list;
 use crate::problem::Problem;
+use crate::record::sha256;
 
 const LONGEST_KEY: usize = 255;
 
@@ -40,12 +40,9 @@ fn bare(line: &[u8]) -> Option<String> {
 
 /// What a key is bound to: SHA-256 over the parts, each led by its length so that no two requests read alike.
 pub(crate) fn fingerprint(method: &str, path: &str, if_match: &str, body: &[u8]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for part in [method.as_bytes(), path.as_bytes(), if_match.as_bytes(), body] {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into()
+    let parts = [method.as_bytes(), path.as_bytes(), if_match.as_bytes(), body];
+    let lengths = parts.map(|part| (part.len() as u64).to_be_bytes());
+    sha256(lengths.iter().zip(parts).flat_map(|(length, part)| [length.as_slice(), part]))
 }
 
 #[cfg(test)]

@@ -178,3 +178,26 @@ async fn what_was_answered_is_seen_by_the_next_read_and_survives_an_orderly_end(
         assert_eq!(state, OperationState::Applied);
     }
 }
+
+#[tokio::test]
+async fn an_operation_that_ends_in_the_batch_it_began_in_is_stored_as_it_ended() {
+    for place in places().await {
+        let store = Store::open(place.settings(Durability::Relaxed), Arc::new(())).await.expect("a store");
+        for bound in [false, true] {
+            let write = Intent { queued: true, record: (!bound).then(|| "A:1".to_owned()), ..intent("") };
+            let id = write.operation.clone();
+            store.begin(write).await.expect("begun");
+            if bound {
+                store.bind_record(&id, "A:1").await.expect("bound");
+            }
+            store.finish(Outcome { record: bound.then(|| "A:2".to_owned()), ..applied(&id) }).await.expect("finished");
+            let told = store.operation(&id).await.expect("read").expect("there");
+            assert_eq!(told.state, OperationState::Applied);
+            assert_eq!(told.record.as_deref(), Some(if bound { "A:2" } else { "A:1" }));
+            assert!(told.etag.as_deref() == Some("\"c2\"") && told.finished_at.is_some());
+        }
+        let unsettled = "UPDATE operation SET told = told WHERE material IS NOT NULL OR state = 'running'";
+        assert_eq!(place.execute(unsettled).await, 0);
+        assert_eq!(store.verify(None).await.expect("verified").entries, 4);
+    }
+}

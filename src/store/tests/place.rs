@@ -10,6 +10,12 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 use super::super::*;
 use crate::record::{Action, CallMade, OperationState};
 
+impl Material for &'static str {
+    fn text(&self) -> Option<String> {
+        Some((*self).to_owned())
+    }
+}
+
 /// Counts what the store does.
 #[derive(Default)]
 pub(super) struct Tally {
@@ -124,7 +130,7 @@ pub(super) fn intent(record: &str) -> Intent {
         queued: false,
         lease: None,
         claim: None,
-        material: Some("{\"wanted\":1}".into()),
+        material: Some(Arc::new("{\"wanted\":1}")),
     }
 }
 
