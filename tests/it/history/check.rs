@@ -223,7 +223,7 @@ fn contradiction(write: &Write) -> Option<String> {
     for told in &write.told {
         let said = told.said;
         let Some(before) = verdict else {
-            verdict = matches!(said, Said::Done | Said::Stale | Said::Accepted).then_some(told);
+            verdict = said.is_verdict().then_some(told);
             continue;
         };
         let remembered = before.operation.is_some();
@@ -232,6 +232,9 @@ fn contradiction(write: &Write) -> Option<String> {
             Said::InProgress | Said::Refused(_) => !remembered,
             _ => said == before.said && told.replayed == remembered,
         };
+        if said.is_verdict() && told.operation.is_some() {
+            verdict = Some(told);
+        }
         if !fits {
             return Some(format!("{before:?} first, then {told:?}"));
         }
