@@ -82,6 +82,9 @@ impl Context<'_> {
             Err(Stop::Refused(problem)) => match self.gateway.replayed(self.system, self.write, self.ask).await {
                 // While this request was being refused, the first one with its key came to a verdict.
                 Err(Stop::Replay(verdict)) => (*verdict, true),
+                // The first one runs and may be what this one stumbled over: its tag is stale because the write is being
+                // done.
+                Err(Stop::Refused(of_the_key)) => return Err(*of_the_key),
                 _ => return Err(*problem),
             },
             Err(Stop::Again) => {

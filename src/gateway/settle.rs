@@ -56,8 +56,8 @@ pub(super) struct Seen {
 }
 
 impl Gateway {
-    /// Looks again and again, with growing pauses, until the outcome is known or `until` has come. There is at least one
-    /// look, which may take `least` even if `until` is over.
+    /// Looks again and again, with growing pauses, until the outcome is known or `until` has come. The last look is made
+    /// then and not before, and may take `least` longer.
     pub(super) async fn follow(
         &self,
         system: &System,
@@ -82,10 +82,10 @@ impl Gateway {
             if settled.is_some() {
                 return settled;
             }
-            if Instant::now() + pause >= until {
+            if Instant::now() >= until {
                 return None;
             }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep_until((Instant::now() + pause).min(until)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             if let Some(lease) = &pending.lease {
                 // Losing the lease changes nothing about what was sent; it only lets others write.
@@ -154,7 +154,7 @@ impl Gateway {
     }
 
     /// What a refused repeat means, given what the record shows now.
-    fn compare(&self, system: &System, pending: &Pending, stored: Option<Stored>) -> Option<Settled> {
+    pub(super) fn compare(&self, system: &System, pending: &Pending, stored: Option<Stored>) -> Option<Settled> {
         // Whether it was changed first and then deleted, nobody can tell.
         let Some(stored) = stored else { return Some(Settled::Unknown(Some(Observed::Other))) };
         let now = system.tag(&pending.id()?, &stored.version()).to_string();
@@ -245,6 +245,18 @@ impl Gateway {
         }
         // The vendor may have committed and failed afterwards, or another writer wanted the same.
         Some(Settled::Unknown(Some(Observed::Other)))
+    }
+}
+
+/// Whether the record as read is what a write that must not be sent again wanted.
+pub(super) fn shows_it_done(pending: &Pending, stored: Option<Stored>) -> Option<Settled> {
+    match (&pending.wanted, stored) {
+        (Wanted::Gone, None) => Some(Settled::Applied(Seen::default())),
+        (Wanted::Values(_), Some(stored)) => {
+            let done = holds(&pending.differences(), &stored.fields.to_map());
+            done.then(|| Settled::Applied(Seen { stored: Some(stored), ..Seen::default() }))
+        }
+        _ => None,
     }
 }
 

@@ -54,8 +54,9 @@ struct Chaos {
     random: Rng,
     /// Of a hundred writes, so many are disturbed; of a hundred reads, a twentieth of that.
     percent: u32,
-    /// The writes that were disturbed.
+    /// The writes that were disturbed, and those whose answer became a 500.
     disturbed: BTreeSet<u32>,
+    spoiled: BTreeSet<u32>,
     counts: BTreeMap<Mishap, usize>,
 }
 
@@ -72,7 +73,8 @@ impl FaultProxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let random = Rng::with_seed(seed);
-        let chaos = Chaos { random, percent, disturbed: BTreeSet::new(), counts: BTreeMap::new() };
+        let chaos =
+            Chaos { random, percent, disturbed: BTreeSet::new(), spoiled: BTreeSet::new(), counts: BTreeMap::new() };
         let chaos = Arc::new(Mutex::new(chaos));
         let shared = Arc::downgrade(&chaos);
         std::thread::spawn(move || {
@@ -99,6 +101,11 @@ impl FaultProxy {
     /// How many writes have been disturbed so far.
     pub(crate) fn disturbed_count(&self) -> usize {
         self.chaos.lock().unwrap().disturbed.len()
+    }
+
+    /// Whether an answer to this write became a 500.
+    pub(crate) fn has_spoiled(&self, write: u32) -> bool {
+        self.chaos.lock().unwrap().spoiled.contains(&write)
     }
 
     /// How often each thing happened to any request.
@@ -129,6 +136,9 @@ impl Chaos {
         *self.counts.entry(mishap).or_default() += 1;
         if write {
             self.disturbed.extend(write_in(request));
+            if mishap == Mishap::AnswerSpoiled {
+                self.spoiled.extend(write_in(request));
+            }
         }
         Some(mishap)
     }

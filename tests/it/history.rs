@@ -12,10 +12,13 @@ mod process;
 mod run;
 mod vendors;
 
-use caller::Caller;
+use std::time::Duration;
+
+use caller::{Caller, Said};
 use check::Truth;
 use client::Client;
 use run::{Plan, Run};
+use vendors::GUARDED;
 
 const CALLERS: usize = 6;
 
@@ -24,7 +27,7 @@ fn number_of(variable: &str) -> Option<u64> {
 }
 
 fn play(plan: Plan) {
-    let writes = number_of("HISTORY_WRITES").map_or(plan.writes, |writes| writes as usize);
+    let writes = number_of("HISTORY_WRITES").map_or(plan.writes, |writes| usize::try_from(writes).expect("a count"));
     let kills = if plan.kills > 0 { plan.kills.max(writes / 250) } else { 0 };
     let seed = number_of("HISTORY_SEED").unwrap_or_else(|| fastrand::u64(0..1_000_000));
     let run = Run::start(Plan { writes, kills, ..plan }, seed);
@@ -39,6 +42,7 @@ const CALM_WEATHER: Plan = Plan {
     writes: 200,
     kills: 0,
     patient: false,
+    completion: "1m",
     second_writer: false,
     replicas: 1,
     store: None,
@@ -127,6 +131,68 @@ fn all_are_found_applied(run: &Run) {
     let states: Vec<_> = books.operations.iter().map(|one| one["state"].as_str().unwrap_or_default()).collect();
     assert_eq!(states, ["applied"; 3]);
     Truth::of(run, &books).check();
+}
+
+#[test]
+fn a_queued_write_is_waited_for_and_watched_to_the_end_of_the_time_and_not_to_the_last_pause_before_it() {
+    let run = Run::start(Plan { name: "patience", writes: 0, patient: true, ..CALM_WEATHER }, 1);
+    let mut caller = Caller { run: &run, random: fastrand::Rng::with_seed(1), client: Client::default() };
+    // The pauses double from 20 ms: there is a look 1.3 s after the write, and the next one would come after 2.5 s.
+    run.vendors.queue_for(Duration::from_millis(1600));
+    assert_eq!(caller.write_once(GUARDED, 0, "wait=2"), 200);
+    // Another 2.6 s later; completion_timeout is 4 s.
+    run.vendors.queue_for(Duration::from_millis(3300));
+    assert_eq!(caller.write_once(GUARDED, 1, "respond-async"), 202);
+    let books = run.calm();
+    assert!(books.operations.iter().all(|one| one["state"] == "applied"), "{:?}", books.operations);
+    Truth::of(&run, &books).check();
+}
+
+#[test]
+fn a_write_none_of_whose_answers_arrives_is_found_applied_by_the_last_look() {
+    let run = Run::start(Plan { name: "no answers", writes: 0, completion: "3s", ..CALM_WEATHER }, 1);
+    let mut caller = Caller { run: &run, random: fastrand::Rng::with_seed(1), client: Client::default() };
+    for system in 0..3 {
+        run.vendors.lose_every_answer_to_an_update(system);
+        assert_eq!(caller.write_once(system, 0, "respond-async"), 202);
+    }
+    let books = run.calm();
+    assert!(books.operations.iter().all(|one| one["state"] == "applied"), "{:?}", books.operations);
+    Truth::of(&run, &books).check();
+}
+
+#[test]
+fn a_repeat_that_meets_its_own_first_sending_is_told_that_it_runs_and_not_that_its_tag_is_stale() {
+    let run = Run::start(Plan { name: "own first", writes: 0, patient: true, ..CALM_WEATHER }, 1);
+    let caller = || Caller { run: &run, random: fastrand::Rng::with_seed(1), client: Client::default() };
+    let mut write = caller().prepare(0, 0);
+    let (tag, value) = caller().read(0, 0).expect("a read");
+    write.expected = Some(value);
+    write.headers.retain(|(name, _)| name != "Prefer" && name != "If-Match");
+    // A list is compared by the gateway, which has to read for it.
+    write.headers.push(("If-Match".to_owned(), format!("\"elsewhere\", {tag}")));
+    let (mut first, mut second) = (write.clone(), write);
+    std::thread::scope(|scope| {
+        let reads = run.vendors.reads_of_crm();
+        run.vendors.hold_the_next_read_of_crm();
+        let repeat = scope.spawn(|| caller().send(&mut second));
+        run.vendors.wait_for_reads_of_crm(reads + 1);
+        run.vendors.answer_nothing_to_the_next_update(0);
+        let sent = scope.spawn(|| caller().send(&mut first));
+        while run.vendors.history().is_empty() {
+            std::thread::yield_now();
+        }
+        // The write is done and the gateway does not know it; now the other one sees the record.
+        run.vendors.release(0);
+        assert_eq!(repeat.join().expect("told"), 409);
+        assert_eq!(sent.join().expect("told"), 204);
+    });
+    assert_eq!(second.last(), Said::InProgress);
+    assert_eq!(caller().send(&mut second), 204);
+    assert!(second.told[1].replayed);
+    run.writes.lock().unwrap().push(second);
+    let books = run.calm();
+    Truth::of(&run, &books).check();
 }
 
 /// An empty database of the run's own, where there is a server.

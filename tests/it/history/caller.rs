@@ -32,6 +32,13 @@ pub(crate) enum Said {
     Cut,
 }
 
+impl Said {
+    /// Whether it says what became of the write.
+    pub(crate) fn is_verdict(self) -> bool {
+        matches!(self, Self::Done | Self::Stale | Self::Accepted)
+    }
+}
+
 /// One answer to one sending of a write.
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
@@ -52,7 +59,7 @@ pub(crate) struct Write {
     pub(crate) expected: Option<u32>,
     pub(crate) call: i64,
     pub(crate) told: Vec<Told>,
-    headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 impl Write {
@@ -95,7 +102,11 @@ impl Caller<'_> {
                 continue;
             };
             let mut write = self.begin(system, record, &tag, value);
-            self.send(&mut write);
+            if self.random.u32(0..10) == 0 {
+                self.send_twice_at_once(&mut write);
+            } else {
+                self.send(&mut write);
+            }
             // Who was told nothing good asks again, and so do some who were.
             if write.last() != Said::Done || self.random.u32(0..10) == 0 {
                 self.send(&mut write);
@@ -127,6 +138,34 @@ impl Caller<'_> {
         self.begin(system, record, &tag, value)
     }
 
+    /// Two sendings of one write, neither waiting for the other.
+    fn send_twice_at_once(&mut self, write: &mut Write) {
+        let mut other = Caller { run: self.run, random: self.random.fork(), client: Client::default() };
+        let mut same = write.clone();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(move || {
+                other.send(&mut same);
+                same.told
+            });
+            self.send(write);
+            write.told.extend(second.join().expect("told"));
+        });
+        // Which came first nobody can tell; what has no verdict of its own cannot contradict one.
+        write.told.sort_by_key(|told| (told.said.is_verdict(), told.operation.is_some(), told.replayed));
+    }
+
+    /// PATCH with one `Prefer`, once; gives the status.
+    pub(crate) fn write_once(&mut self, system: usize, record: usize, prefer: &str) -> u16 {
+        let mut write = self.prepare(system, record);
+        write.headers.retain(|(name, _)| name != "Prefer" && name != "If-Match");
+        write.headers.push(("Prefer".to_owned(), prefer.to_owned()));
+        write.headers.push(("If-Match".to_owned(), "*".to_owned()));
+        write.expected = None;
+        let status = self.send(&mut write);
+        self.run.writes.lock().unwrap().push(write);
+        status
+    }
+
     fn begin(&mut self, system: usize, record: usize, tag: &str, value: u32) -> Write {
         let value_wanted = self.run.next.fetch_add(1, Ordering::SeqCst);
         let (if_match, expected) = match self.random.u32(0..20) {
@@ -156,8 +195,8 @@ impl Caller<'_> {
         Write { system, record, value: value_wanted, expected, call, told: Vec::new(), headers }
     }
 
-    /// Sends a write, once more perhaps, and keeps what it was told.
-    pub(crate) fn send(&mut self, write: &mut Write) {
+    /// Sends a write, once more perhaps, and keeps what it was told. The status; 0 = no answer.
+    pub(crate) fn send(&mut self, write: &mut Write) -> u16 {
         let address = self.run.address(&mut self.random);
         let path = self.path(write.system, write.record);
         let body = patch(write.system, write.value);
@@ -178,6 +217,7 @@ impl Caller<'_> {
         let operation = answer.as_ref().and_then(Answer::operation);
         let replayed = answer.as_ref().is_some_and(|answer| answer.header("idempotency-replayed").is_some());
         write.told.push(Told { said, operation, replayed, at });
+        answer.map_or(0, |answer| answer.status)
     }
 
     fn path(&self, system: usize, record: usize) -> String {

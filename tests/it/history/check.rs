@@ -24,6 +24,8 @@ pub(crate) struct Truth<'r> {
     /// The state of each operation.
     states: HashMap<String, String>,
     wrong: Vec<String>,
+    /// How many writes the contract lets be misreported.
+    excused: usize,
 }
 
 impl<'r> Truth<'r> {
@@ -36,7 +38,7 @@ impl<'r> Truth<'r> {
         }
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let states = books.operations.iter().map(|one| (text(&one["id"]), text(&one["state"]))).collect();
-        let mut truth = Self { run, history, effects, states, wrong: Vec::new() };
+        let mut truth = Self { run, history, effects, states, wrong: Vec::new(), excused: 0 };
         truth.check_books(books);
         truth
     }
@@ -75,6 +77,7 @@ impl<'r> Truth<'r> {
 
     fn check_write(&mut self, write: &Write) {
         let effects = self.effects(write);
+        let excusable = self.may_be_taken_for_a_conflict(write);
         let mut complain = |what: String| {
             let system = SYSTEMS[write.system];
             let about = format!("{system}/{} hw-{} on {:?}", write.record, write.value, write.expected);
@@ -109,6 +112,7 @@ impl<'r> Truth<'r> {
         match (applied, unknown, effects) {
             (true, _, 1) | (false, true, _) | (false, false, 0) => {}
             (true, ..) => complain("said to be done".to_owned()),
+            (false, false, 1) if excusable => self.excused += 1,
             (false, false, _) => complain("said not to be done".to_owned()),
         }
         if let Some(contradiction) = contradiction(write) {
@@ -117,6 +121,17 @@ impl<'r> Truth<'r> {
         if unknown && !applied && !self.may_stay_unknown(write) {
             self.wrong.push(format!("{}: hw-{} stays unknown: {:?}", SYSTEMS[write.system], write.value, write.told));
         }
+    }
+
+    /// Contract 4.2: after a 500 that says nothing, a moved tag without the wanted values is 412. Where the vendor had
+    /// committed before it failed, and somebody else wrote before the gateway could look, that is not the truth, and a vendor
+    /// whose versions cannot be foretold leaves no way to know.
+    fn may_be_taken_for_a_conflict(&self, write: &Write) -> bool {
+        let history = self.history.get(&(write.system, write.record)).map(Vec::as_slice).unwrap_or_default();
+        write.system == UNFORETOLD
+            && write.heard(Said::Stale).is_some()
+            && self.run.proxies[UNFORETOLD].has_spoiled(write.value)
+            && history.last() != Some(&write.value)
     }
 
     fn effects(&self, write: &Write) -> usize {
@@ -204,13 +219,14 @@ impl<'r> Truth<'r> {
         }
         let disturbed: usize = self.run.proxies.iter().map(FaultProxy::disturbed_count).sum();
         eprintln!(
-            "{}: seed {}, {} writes, {disturbed} faulted, {} more cut from the gateway, {} kills, {} wrong\n  \
+            "{}: seed {}, {} writes, {disturbed} faulted, {} more cut from the gateway, {} kills, {} excused, {} wrong\n  \
              told {ends:?}\n  operations {settled:?}\n  mishaps {mishaps:?}",
             self.run.plan.name,
             self.run.seed,
             writes.len(),
             self.run.cut.load(std::sync::atomic::Ordering::SeqCst),
             self.run.plan.kills,
+            self.excused,
             self.wrong.len(),
         );
     }
@@ -223,7 +239,7 @@ fn contradiction(write: &Write) -> Option<String> {
     for told in &write.told {
         let said = told.said;
         let Some(before) = verdict else {
-            verdict = matches!(said, Said::Done | Said::Stale | Said::Accepted).then_some(told);
+            verdict = said.is_verdict().then_some(told);
             continue;
         };
         let remembered = before.operation.is_some();
@@ -232,6 +248,9 @@ fn contradiction(write: &Write) -> Option<String> {
             Said::InProgress | Said::Refused(_) => !remembered,
             _ => said == before.said && told.replayed == remembered,
         };
+        if said.is_verdict() && told.operation.is_some() {
+            verdict = Some(told);
+        }
         if !fits {
             return Some(format!("{before:?} first, then {told:?}"));
         }

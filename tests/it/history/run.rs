@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) kills: usize,
     /// Whether vendors are waited for as long as by default, so that nothing is given up.
     pub(crate) patient: bool,
+    /// `completion_timeout` of the native systems; the guarded one has 4 s.
+    pub(crate) completion: &'static str,
     /// Whether somebody writes past the gateway.
     pub(crate) second_writer: bool,
     /// Replicas.
@@ -113,7 +115,7 @@ impl Run {
         };
         let proxies: Vec<_> = (0..3).map(proxy).collect();
         let own = format!("sqlite:{}", folder.path().join("store.db").display());
-        let text = configuration(&proxies, plan.store.as_deref().unwrap_or(&own), plan.patient);
+        let text = configuration(&proxies, plan.store.as_deref().unwrap_or(&own), &plan);
         let replica = |number| Process::start(folder.path(), &format!("gateway-{number}"), &text);
         let replicas: Vec<_> = (0..plan.replicas).map(replica).collect();
         Self {

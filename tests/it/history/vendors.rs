@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use records_gateway::sandbox::{CallKind, Fault, Faults, Sandbox, bluedolphin, matrix42, pretectum};
 use serde_json::{Map, Value, json};
 
+use super::run::Plan;
 use crate::fault_proxy::{FaultProxy, write_in};
 
 /// The configured names, in the order of the indices used everywhere here.
@@ -34,7 +36,7 @@ impl Vendors {
         crm.keep_changes();
 
         let architecture = &sandbox.bluedolphin.state;
-        architecture.configure(|settings| settings.queue_delay = Some(std::time::Duration::from_millis(20)));
+        architecture.configure(|settings| settings.queue_delay = Some(Duration::from_millis(20)));
         let define = |number| {
             let id = architecture.insert(&format!("Definition {number}"));
             let supplier = bluedolphin::Property { name: "Supplier".into(), value: Some("hw-0".into()), locked: false };
@@ -66,6 +68,32 @@ impl Vendors {
         self.faults(system).once(CallKind::Update, Fault::Hold);
     }
 
+    /// The next read of a CRM record is answered when it is [`Vendors::release`]d, with what is there then.
+    pub(crate) fn hold_the_next_read_of_crm(&self) {
+        self.faults(0).once(CallKind::List, Fault::Hold);
+    }
+
+    /// How many reads the CRM has received.
+    pub(crate) fn reads_of_crm(&self) -> usize {
+        self.sandbox.pretectum.log.count(CallKind::List)
+    }
+
+    /// Waits until the CRM has received so many reads.
+    pub(crate) fn wait_for_reads_of_crm(&self, count: usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(self.sandbox.pretectum.log.wait_for(CallKind::List, count));
+    }
+
+    /// The next update takes effect and is never answered.
+    pub(crate) fn answer_nothing_to_the_next_update(&self, system: usize) {
+        self.faults(system).once(CallKind::Update, Fault::HangAfter);
+    }
+
+    /// Every update takes effect, and its answer is lost.
+    pub(crate) fn lose_every_answer_to_an_update(&self, system: usize) {
+        self.faults(system).always(CallKind::Update, Fault::ResetAfter);
+    }
+
     /// Lets what is held go on.
     pub(crate) fn release(&self, system: usize) {
         self.faults(system).release();
@@ -88,6 +116,11 @@ impl Vendors {
             1 => &self.sandbox.bluedolphin.faults,
             _ => &self.sandbox.matrix42.faults,
         }
+    }
+
+    /// From now on queued updates take effect after this time.
+    pub(crate) fn queue_for(&self, time: Duration) {
+        self.sandbox.bluedolphin.state.configure(|settings| settings.queue_delay = Some(time));
     }
 
     /// A second writer, past the gateway.
@@ -152,9 +185,9 @@ pub(crate) fn patch(system: usize, value: u32) -> String {
 }
 
 /// The configuration of a gateway that reaches the vendors through these proxies.
-pub(crate) fn configuration(proxies: &[FaultProxy], store: &str, patient: bool) -> String {
+pub(crate) fn configuration(proxies: &[FaultProxy], store: &str, plan: &Plan) -> String {
     let collection = format!("{}:{}:{}", pretectum::BUSINESS_AREA_ID, pretectum::SCHEMA_ID, pretectum::DATASET_ID);
-    let (timeout, deadline) = if patient { ("10s", "30s") } else { ("400ms", "2s") };
+    let (timeout, deadline) = if plan.patient { ("3s", "30s") } else { ("400ms", "2s") };
     let patience = format!(
         "timeout = \"{timeout}\"\nconnect_timeout = \"300ms\"\nretry_backoff = \"5ms\"\n\
          circuit_failures = 10000\ncircuit_open_for = \"10ms\"\ncompletion_poll = \"20ms\""
@@ -175,6 +208,7 @@ pub(crate) fn configuration(proxies: &[FaultProxy], store: &str, patient: bool) 
         client_id = "{}"
         client_secret = "{}"
         collection = "{collection}"
+        completion_timeout = "{completion}"
         {patience}
         [systems.architecture]
         vendor = "bluedolphin"
@@ -188,6 +222,7 @@ pub(crate) fn configuration(proxies: &[FaultProxy], store: &str, patient: bool) 
         vendor = "matrix42"
         base_url = "{}"
         api_token = "{}"
+        completion_timeout = "{completion}"
         collection = "{}"
         {patience}
         "#,
@@ -201,5 +236,6 @@ pub(crate) fn configuration(proxies: &[FaultProxy], store: &str, patient: bool) 
         matrix42::API_TOKEN,
         matrix42::CATEGORY_CLASS,
         store = Value::from(store),
+        completion = plan.completion,
     )
 }
