@@ -93,7 +93,10 @@ impl KeyStore {
             Ok(keys) => {
                 let number = self.fetched.fetch_add(1, Ordering::AcqRel) + 1;
                 if keys.len() == 0 {
-                    tracing::warn!(ignored = keys.ignored, "the JWKS holds no key that can be used: no token is accepted");
+                    tracing::warn!(
+                        ignored = keys.ignored,
+                        "the JWKS holds no key that can be used: no token is accepted"
+                    );
                 } else {
                     tracing::debug!(keys = keys.len(), ignored = keys.ignored, "the JWKS was read");
                 }

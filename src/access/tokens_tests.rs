@@ -3,7 +3,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::ring::rand::SystemRandom;
 use ::ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
+    RsaPublicKeyComponents,
 };
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -104,7 +105,11 @@ fn claims() -> Value {
 fn with(name: &str, value: Value) -> Value {
     let mut claims = claims();
     let members = claims.as_object_mut().unwrap();
-    if value.is_null() { members.remove(name) } else { members.insert(name.to_owned(), value) };
+    if value.is_null() {
+        members.remove(name)
+    } else {
+        members.insert(name.to_owned(), value)
+    };
     claims
 }
 
@@ -192,7 +197,11 @@ async fn a_token_is_checked_with_the_algorithm_of_its_key_and_no_other() {
         .run_until(async {
             let (rsa, ec) = (Signer::rsa(), Signer::ec());
             let tokens = tokens(&Issuer::with(&[rsa.jwk("rsa"), ec.jwk("ec")]));
-            let unsigned = format!("{}.{}.", encode(json!({ "alg": "none", "kid": "ec" }).to_string()), encode(claims().to_string()));
+            let unsigned = format!(
+                "{}.{}.",
+                encode(json!({ "alg": "none", "kid": "ec" }).to_string()),
+                encode(claims().to_string())
+            );
             assert_eq!(refusal(&tokens, &unsigned).await, "it is not a JWT signed with RS256, ES256 or EdDSA");
             for stranger in ["", "a", "a.b", "a.b.c", "a.b.c.d", "..", "\u{fc}.\u{fc}.\u{fc}"] {
                 assert!(refusal(&tokens, stranger).await.starts_with("it is not a JWT"), "{stranger}");
@@ -200,7 +209,11 @@ async fn a_token_is_checked_with_the_algorithm_of_its_key_and_no_other() {
 
             // The public key's own octets as the secret of an HMAC.
             let Signer::Ec(pair) = &ec else { unreachable!() };
-            let message = format!("{}.{}", encode(json!({ "alg": "HS256", "kid": "ec" }).to_string()), encode(claims().to_string()));
+            let message = format!(
+                "{}.{}",
+                encode(json!({ "alg": "HS256", "kid": "ec" }).to_string()),
+                encode(claims().to_string())
+            );
             let secret = ::ring::hmac::Key::new(::ring::hmac::HMAC_SHA256, pair.public_key().as_ref());
             let forged = format!("{message}.{}", encode(::ring::hmac::sign(&secret, message.as_bytes())));
             assert_eq!(refusal(&tokens, &forged).await, "its algorithm is not RS256, ES256 or EdDSA");
@@ -231,7 +244,8 @@ async fn what_was_changed_after_signing_is_refused_and_so_is_what_is_critical_an
             assert_eq!(refusal(&tokens, &format!("{}.{other}.{}", parts[0], parts[2])).await, "its signature is wrong");
             assert_ne!(refusal(&tokens, &format!("{}.{}.", parts[0], parts[1])).await, "ok");
             assert_ne!(refusal(&tokens, &format!("{good}A")).await, "ok");
-            let critical = ec.token_with(&json!({ "alg": "ES256", "kid": "ec", "crit": ["b64"], "b64": false }), &claims());
+            let critical =
+                ec.token_with(&json!({ "alg": "ES256", "kid": "ec", "crit": ["b64"], "b64": false }), &claims());
             assert!(refusal(&tokens, &critical).await.contains("crit"));
             assert_eq!(refusal(&tokens, &good).await, "ok");
         })
@@ -343,7 +357,10 @@ async fn a_key_needs_no_name_if_it_is_the_only_one() {
             assert_eq!(refusal(&alone, &one.token("any", &claims())).await, "ok");
             let named = tokens(&Issuer::with(&[one.jwk("one")]));
             assert_eq!(refusal(&named, &anonymous).await, "ok");
-            assert_eq!(refusal(&named, &one.token("other", &claims())).await, "its key (`kid`) is not in the issuer's JWKS");
+            assert_eq!(
+                refusal(&named, &one.token("other", &claims())).await,
+                "its key (`kid`) is not in the issuer's JWKS"
+            );
             let two = tokens(&Issuer::with(&[unnamed(&one), other.jwk("other")]));
             assert_eq!(refusal(&two, &anonymous).await, "its key (`kid`) is not in the issuer's JWKS");
         })

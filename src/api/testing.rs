@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Api, Authenticator, Health, LedgerQuery, Limits, Listed, OperationsQuery, OperationsView, Present, Records, RequestMetrics,
-    Right, Rights, configure,
+    Api, Authenticator, Health, LedgerQuery, Limits, Listed, OperationsQuery, OperationsView, Present, Records,
+    RequestMetrics, Right, Rights, configure,
 };
 use crate::adapters::{Adapter, Change, Created, Loss, Page, Planned, Profile, UpdateStyle, Versioning};
 use crate::gateway::{Ask, Done, Record, RecordPage, System, Told, Verdict, Write, WriteKind, Written};

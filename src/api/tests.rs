@@ -5,8 +5,8 @@ use std::sync::Arc;
 use actix_web::App;
 use actix_web::test::{TestRequest, call_service, init_service};
 
-use super::{Present, configure_ops};
 use super::testing::{Answered, Bench, admin, bench, operation, record, told};
+use super::{Present, configure_ops};
 use crate::gateway::{Done, Guarantee, Verdict, WriteKind};
 use crate::problem::ProblemName;
 use crate::record::Precondition;

@@ -38,7 +38,9 @@ where
         .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
         .shutdown_timeout(configured.shutdown_timeout.as_secs().max(1));
     let server = match tls {
-        Some(tls) => server.bind_rustls_0_23(bind, tls.server_config().map_err(|error| StartError::Tls(error.to_string()))?),
+        Some(tls) => {
+            server.bind_rustls_0_23(bind, tls.server_config().map_err(|error| StartError::Tls(error.to_string()))?)
+        }
         None => server.bind(bind),
     };
     let server = server.map_err(failed)?;

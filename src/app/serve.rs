@@ -206,7 +206,9 @@ pub(super) async fn run_until_signal(application: Application, more: &[String]) 
         return Exit::Failed;
     };
     let mut out = std::io::stdout();
-    let lines = [format!("listening on {}://{}", application.scheme(), application.address())].into_iter().chain(more.iter().cloned());
+    let lines = [format!("listening on {}://{}", application.scheme(), application.address())]
+        .into_iter()
+        .chain(more.iter().cloned());
     for line in lines {
         // A closed standard output is no reason not to serve.
         let _ = writeln!(out, "{line}");

@@ -27,7 +27,8 @@ struct Present(ArcSwap<Identity>);
 impl LiveTls {
     /// Reads the files.
     pub(super) fn new(files: &Tls) -> Result<Self, TlsFault> {
-        let watched = Watched::new([&*files.certificate, &*files.private_key].into_iter().chain(files.client_ca.as_deref()));
+        let watched =
+            Watched::new([&*files.certificate, &*files.private_key].into_iter().chain(files.client_ca.as_deref()));
         let identity = files.load()?;
         Ok(Self { files: files.clone(), watched, present: Arc::new(Present(ArcSwap::from_pointee(identity))) })
     }

@@ -63,7 +63,10 @@ impl Gateway {
     #[must_use]
     pub fn new(systems: Vec<Arc<System>>, store: Store, meter: Arc<Metrics>) -> (Arc<Self>, Unsettled) {
         let (settler, unsettled) = Settler::new();
-        (Arc::new(Self { systems: RwLock::new(systems), store, meter, settler, tracker: Tracker::default() }), unsettled)
+        (
+            Arc::new(Self { systems: RwLock::new(systems), store, meter, settler, tracker: Tracker::default() }),
+            unsettled,
+        )
     }
 
     /// The system of a name, as it was last configured.

@@ -66,7 +66,8 @@ async fn a_bad_file_changes_nothing_and_is_told_with_every_fault() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
     let good = configuration(&vendors, folder.path(), "", &keys(&[("ada", "*:*")]));
     let program = Program::serve(folder.path(), &good, "info");
-    program.write(&good.replace("mode = \"keys\"", "mode = \"kees\"").replace("[systems.crm]", "[systems.crm]\nzzz = 1"));
+    program
+        .write(&good.replace("mode = \"keys\"", "mode = \"kees\"").replace("[systems.crm]", "[systems.crm]\nzzz = 1"));
     program.says(REFUSED, 1).await;
     let log = program.log();
     assert!(log.contains("access.mode") && log.contains("systems.crm.zzz"), "{log}");
