@@ -129,7 +129,6 @@ fn the_example_says_the_defaults() {
 
 #[test]
 fn the_example_is_taken_with_what_it_has_commented_out() {
-    let certificate = TestFile::new("-----BEGIN CERTIFICATE-----\n");
     let whole: String = EXAMPLE
         .lines()
         .map(|line| match line.strip_prefix('#') {
@@ -137,10 +136,32 @@ fn the_example_is_taken_with_what_it_has_commented_out() {
             _ => format!("{line}\n"),
         })
         .collect();
-    let whole = whole.replace("/etc/records-gateway/vendor-ca.pem", certificate.path());
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (TestFile::new(made.cert.pem()), TestFile::new(made.signing_key.serialize_pem()));
+    let whole = whole.replace("/etc/records-gateway/tls.key", key.path());
+    let whole = ["vendor-ca", "tls", "callers-ca"]
+        .iter()
+        .fold(whole, |text, name| text.replace(&format!("/etc/records-gateway/{name}.pem"), certificate.path()));
     let config = taken(&whole);
+    assert!(config.server.tls.is_some_and(|tls| tls.client_ca.is_some()));
     assert!(config.server.ops_bind.is_some());
     assert!(config.systems[0].ca_certificate.is_some());
+}
+
+#[test]
+fn the_example_s_tokens_are_taken_where_that_is_the_mode() {
+    let mut uncommented = String::new();
+    let mut inside = false;
+    for line in EXAMPLE.lines() {
+        inside = (inside && line.starts_with('#')) || line == "# [access.jwt]";
+        uncommented += if inside { line.trim_start_matches(['#', ' ']) } else { line };
+        uncommented.push('\n');
+    }
+    let (before, rest) = uncommented.split_once("[[access.callers]]").unwrap();
+    let after = &rest[rest.find("[access.jwt]").unwrap()..];
+    let after = after.replace("changes. Fetched", "# changes. Fetched");
+    let Access::Jwt(jwt) = taken(&format!("{}{after}", before.replace("\"keys\"", "\"jwt\""))).access else { panic!() };
+    assert_eq!(jwt.jwks, Jwks::Url("https://issuer.example/keys".into()));
 }
 
 #[test]
@@ -155,7 +176,7 @@ fn the_example_shows_every_key_there_is() {
     for fault in &faults.faults {
         for key in fault.valid.split(", ") {
             let shown = EXAMPLE.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} =")));
-            assert!(shown || key == "callers", "{key} of {}", fault.path);
+            assert!(shown || ["callers", "jwt"].contains(&key), "{key} of {}", fault.path);
         }
     }
 }
@@ -322,7 +343,7 @@ fn bad_values_of_the_server_and_the_store_are_refused() {
         ("server", "deadline = '10'", "2:12 server.deadline: \"10\" is not a duration"),
         ("server", "deadline = '1w'", "2:12 server.deadline: \"1w\" is not a duration"),
         ("server", "deadline = '18446744073709551615h'", "2:12 server.deadline: "),
-        ("server", "tls = { certificate = 'a' }", "2:1 server.tls: is not a key of this table; bind, deadline,"),
+        ("server", "tls = { certificate = 'a' }", "2:7 server.tls.private_key: is missing; the path of a PEM"),
         ("store", "url = 'sqlite:'", "2:7 store.url: names no file"),
         ("store", "url = 'sqlite::memory:'", "2:7 store.url: would be forgotten at exit"),
         ("store", "url = 'sqlite:a.db?mode=rwc'", "2:7 store.url: has parameters"),

@@ -10,6 +10,7 @@ mod limit;
 mod pace;
 mod retry;
 mod retry_after;
+mod scrub;
 pub mod stack;
 #[cfg(test)]
 mod testing;

@@ -58,7 +58,6 @@ async fn traffic(program: &Program, vendors: &Sandbox, bench: &'static Bench, ke
     vendors.matrix42.state.expire_all_tokens();
     answers.push(read().send().await);
     for fault in [
-        Fault::status(401),
         Fault::status(500),
         Fault::HtmlPage,
         Fault::WrongJson,
@@ -67,6 +66,8 @@ async fn traffic(program: &Program, vendors: &Sandbox, bench: &'static Bench, ke
         Fault::ResetAfter,
         Fault::Redirect { location: "http://127.0.0.1:1/elsewhere".to_owned() },
         Fault::json(400, r#"{"message":"no","errors":["no"]}"#),
+        // Last: a refused sign-in is remembered for a while.
+        Fault::status(401),
     ] {
         (bench.faults)(vendors).next(None, 3, fault.clone());
         answers.push(read().send().await);
@@ -77,10 +78,36 @@ async fn traffic(program: &Program, vendors: &Sandbox, bench: &'static Bench, ke
         answers.push(patch("second").send().await);
         (bench.faults)(vendors).clear();
     }
+    // A vendor that repeats the secret it was sent.
+    for told in echoes(vendors, bench) {
+        for status in [400, 403, 422, 500] {
+            (bench.faults)(vendors).always(None, Fault::json(status, told.clone()));
+            answers.push(patch("third").send().await);
+            (bench.faults)(vendors).clear();
+        }
+    }
     for path in ["/systems", "/operations", "/ledger", "/metrics", "/openapi.json", "/readyz", "/"] {
         answers.push(caller.get(path).header("Authorization", &bearer).send().await);
     }
     answers
+}
+
+/// Error texts, in the vendors' forms, with each secret that this vendor has seen lately.
+fn echoes(vendors: &Sandbox, bench: &Bench) -> Vec<String> {
+    let calls = (bench.log)(vendors).all();
+    let last = calls.iter().rev().find_map(|call| signature(call));
+    let configured = match bench.system {
+        "crm" => pretectum::CLIENT_SECRET,
+        "architecture" => bluedolphin::API_KEY,
+        _ => matrix42::API_TOKEN,
+    };
+    let told = |secret: &str| {
+        let text = format!("the secret {secret} is no good");
+        let named = json!({ "message": text, "Message": text, "error": text, "error_description": text, "title": text,
+            "detail": text, "ExceptionName": text, "errors": [text], "_errors": { "Email": text } });
+        named.to_string()
+    };
+    last.as_deref().into_iter().chain([configured]).map(told).collect()
 }
 
 fn look(what: &str, text: &[u8], secrets: &BTreeSet<String>) {
@@ -92,7 +119,7 @@ fn look(what: &str, text: &[u8], secrets: &BTreeSet<String>) {
 
 fn look_everywhere(program: &Program, folder: &Path, answers: &[Answer], secrets: &BTreeSet<String>) {
     let log = program.log();
-    assert!(log.contains("DEBUG") && log.contains("request failed"), "the log was on: {log}");
+    assert!(log.contains("TRACE") && log.contains("request failed"), "the log was on: {log}");
     look("the log", log.as_bytes(), secrets);
     for answer in answers {
         look("an answer", format!("{:?}{}", answer.headers, answer.text).as_bytes(), secrets);
@@ -123,7 +150,7 @@ async fn no_secret_is_seen_where_callers_have_keys() {
     let access =
         format!("mode = \"keys\"\n[[access.callers]]\nname = \"ada\"\nkey_sha256 = \"{digest}\"\nallow = [\"*:*\"]\n");
     let text = impatient(&configuration(&vendors, folder.path(), "deadline = \"4s\"", &access));
-    let program = Program::serve(folder.path(), &text, "debug");
+    let program = Program::serve(folder.path(), &text, "trace");
     let mut answers = Vec::new();
     for bench in [&PRETECTUM, &BLUEDOLPHIN, &MATRIX42] {
         answers.extend(traffic(&program, &vendors, bench, KEY).await);
@@ -144,7 +171,7 @@ async fn no_secret_is_seen_where_callers_have_tokens() {
     std::fs::write(&keys, issuer.jwks("one")).unwrap();
     let access = jwt_access(keys.to_str().unwrap());
     let text = impatient(&configuration(&vendors, folder.path(), "deadline = \"4s\"", &access));
-    let program = Program::serve(folder.path(), &text, "debug");
+    let program = Program::serve(folder.path(), &text, "trace");
     let good = issuer.token("one", "ada", "*:*");
     let bad = [issuer.token("unknown", "ada", "*:*"), Issuer::new().token("one", "ada", "*:*"), format!("{good}x")];
     let mut answers = traffic(&program, &vendors, &MATRIX42, &good).await;
