@@ -21,11 +21,13 @@ pub(super) fn lend() {
     let _ = RING.install_default();
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that `CryptoProvider` wants")]
 fn no_signer(_: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
     Err(ErrorKind::UnsupportedAlgorithm.into())
 }
 
 /// The key's family must be the algorithm's own: a public key is never taken for a shared secret.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that `CryptoProvider` wants")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     let fits = matches!(
         (algorithm, key.family()),

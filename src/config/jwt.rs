@@ -48,13 +48,13 @@ impl Jwt {
         let mut section = Section::of(access.reader, entry, TABLE)?;
         let issuer = section.required("issuer", ISSUER);
         let audience = section.required("audience", AUDIENCE);
-        let jwks = section.required("jwks", JWKS).and_then(|text| jwks(&section, text));
+        let jwks = section.required("jwks", JWKS).and_then(|text| jwks(&section, &text));
         section.finish(|_| None);
         Some(Self { issuer: issuer?.value, audience: audience?.value, jwks: jwks? })
     }
 }
 
-fn jwks(section: &Section<'_, '_>, text: Text) -> Option<Jwks> {
+fn jwks(section: &Section<'_, '_>, text: &Text) -> Option<Jwks> {
     let found = if text.value.contains("://") { url(&text.value) } else { file(&text.value) };
     match found {
         Ok(found) => Some(found),

@@ -79,35 +79,45 @@ async fn traffic(program: &Program, vendors: &Sandbox, bench: &'static Bench, ke
         (bench.faults)(vendors).clear();
     }
     // A vendor that repeats the secret it was sent.
-    for told in echoes(vendors, bench) {
+    for (call, told) in echoes(vendors, bench) {
         for status in [400, 403, 422, 500] {
-            (bench.faults)(vendors).always(None, Fault::json(status, told.clone()));
+            (bench.faults)(vendors).always(call, Fault::json(status, told.clone()));
+            if call == Some(CallKind::SignIn) {
+                vendors.pretectum.state.expire_all_tokens();
+                vendors.matrix42.state.expire_all_tokens();
+            }
             answers.push(patch("third").send().await);
             (bench.faults)(vendors).clear();
         }
     }
-    for path in ["/systems", "/operations", "/ledger", "/metrics", "/openapi.json", "/readyz", "/"] {
-        answers.push(caller.get(path).header("Authorization", &bearer).send().await);
-    }
+    answers.extend(looks(program, &bearer).await);
     answers
 }
 
-/// Error texts, in the vendors' forms, with each secret that this vendor has seen lately.
-fn echoes(vendors: &Sandbox, bench: &Bench) -> Vec<String> {
+/// Everything that can be looked at.
+async fn looks(program: &Program, bearer: &str) -> Vec<Answer> {
+    let paths = ["/systems", "/operations", "/ledger", "/metrics", "/openapi.json", "/readyz", "/"];
+    let requests = paths.map(|path| program.caller().get(path).header("Authorization", bearer).send());
+    futures_util::future::join_all(requests).await
+}
+
+/// Error texts, in the vendors' forms, with the secret that a call of this kind (`None` = any) brings to this vendor.
+fn echoes(vendors: &Sandbox, bench: &Bench) -> Vec<(Option<CallKind>, String)> {
     let calls = (bench.log)(vendors).all();
     let last = calls.iter().rev().find_map(|call| signature(call));
-    let configured = match bench.system {
-        "crm" => pretectum::CLIENT_SECRET,
-        "architecture" => bluedolphin::API_KEY,
-        _ => matrix42::API_TOKEN,
+    let (call, configured) = match bench.system {
+        "crm" => (Some(CallKind::SignIn), pretectum::CLIENT_SECRET),
+        "architecture" => (None, bluedolphin::API_KEY),
+        _ => (Some(CallKind::SignIn), matrix42::API_TOKEN),
     };
+    let token = last.as_deref().map(|token| (None, token));
     let told = |secret: &str| {
         let text = format!("the secret {secret} is no good");
         let named = json!({ "message": text, "Message": text, "error": text, "error_description": text, "title": text,
             "detail": text, "ExceptionName": text, "errors": [text], "_errors": { "Email": text } });
         named.to_string()
     };
-    last.as_deref().into_iter().chain([configured]).map(told).collect()
+    token.into_iter().chain([(call, configured)]).map(|(call, secret)| (call, told(secret))).collect()
 }
 
 fn look(what: &str, text: &[u8], secrets: &BTreeSet<String>) {
