@@ -6,7 +6,7 @@
 //! Each gateway has its own registry, so several can live in one process. The children of the hot path are kept at hand:
 //! looking one up by its labels costs more than counting.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
@@ -70,6 +70,8 @@ families! {
         "Entries written to the ledger since the start.";
     LEDGER_SECONDS "ledger_commit_duration_seconds" [],
         "Time to commit to the ledger, in seconds.";
+    RELOADS "config_reloads_total" ["what", "outcome"],
+        "Changed files taken over while running, by what they hold and by outcome: ok or refused (the former ones stay).";
     BUILD "build_info" ["version", "revision"],
         "Always 1; the labels tell what is running.";
 }
@@ -185,6 +187,16 @@ words! {
     }
 }
 
+words! {
+    /// What was read again: the `what` label.
+    Reloaded {
+        /// The configuration.
+        Configuration = "configuration",
+        /// The files of `server.tls`.
+        Certificate = "certificate",
+    }
+}
+
 /// How a request ended: the `outcome` label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -210,7 +222,10 @@ impl Outcome {
     }
 }
 
-/// Which configured system; only [`Metrics::index`] makes one.
+/// As many systems as one process can have had, those that a changed configuration removed included.
+const MOST_SYSTEMS: usize = 1024;
+
+/// Which configured system; only [`Metrics::index`] and [`Metrics::add`] make one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SystemIndex(usize);
 
@@ -241,8 +256,19 @@ pub struct Metrics {
     replays: IntCounter,
     ledger_entries: IntCounter,
     ledger_seconds: Histogram,
-    systems: Vec<(RequestSide, VendorSide)>,
+    reloads: IntCounterVec,
+    /// Rows are filled from the front and never emptied: what holds an index reads without a lock.
+    systems: Vec<OnceLock<Box<Row>>>,
+    adding: Mutex<()>,
     unrouted: RequestSide,
+    in_flight: IntGaugeVec,
+    per_vendor: VendorFamilies,
+}
+
+/// What is kept of one system.
+struct Row {
+    request: RequestSide,
+    vendor: VendorSide,
 }
 
 /// What is kept of one system (or of `none`) towards callers.
@@ -301,47 +327,78 @@ impl Metrics {
             replays: maker.counters(&REPLAYS)?.with_label_values(&[] as &[&str]),
             ledger_entries: maker.counters(&LEDGER_ENTRIES)?.with_label_values(&[] as &[&str]),
             ledger_seconds: maker.histograms(&LEDGER_SECONDS, &COMMIT_BUCKETS)?.with_label_values(&[] as &[&str]),
-            systems: systems
-                .iter()
-                .map(|name| (RequestSide::new(name.as_str(), &in_flight), per_vendor.of(name.as_str())))
-                .collect(),
+            reloads: maker.counters(&RELOADS)?,
+            systems: (0..MOST_SYSTEMS).map(|_| OnceLock::new()).collect(),
+            adding: Mutex::new(()),
             unrouted: RequestSide::new("none", &in_flight),
+            in_flight,
+            per_vendor,
             registry,
         };
-        metrics.begin_at_zero();
+        for name in systems {
+            metrics.add(name).ok_or_else(|| prometheus::Error::Msg(format!("no room for the system {name}")))?;
+        }
+        metrics.requests.with_label_values(&["none", RequestAction::Other.as_str(), "ok"]);
+        for what in Reloaded::ALL {
+            for outcome in ["ok", "refused"] {
+                metrics.reloads.with_label_values(&[what.as_str(), outcome]);
+            }
+        }
         Ok(Arc::new(metrics))
     }
 
-    /// The series that a dashboard asks for before the first request; the rest begin when they are first counted.
-    fn begin_at_zero(&self) {
-        use RequestAction::{Create, Delete, List, Read, Update};
-        for (request, _) in &self.systems {
-            for action in [Read, List, Create, Update, Delete] {
-                self.requests.with_label_values(&[request.system.as_str(), action.as_str(), "ok"]);
-                self.request_seconds.with_label_values(&[request.system.as_str(), action.as_str()]);
-            }
-            for call in CallName::ALL {
-                self.vendor_requests.with_label_values(&[request.system.as_str(), call.as_str(), "2xx"]);
-            }
+    /// The row of a system, which is given one if it has none yet; `None` if there are too many.
+    #[must_use]
+    pub fn add(&self, system: &SystemName) -> Option<SystemIndex> {
+        let _turn = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = self.index(system) {
+            return Some(index);
         }
-        self.requests.with_label_values(&["none", RequestAction::Other.as_str(), "ok"]);
+        let free = self.systems.iter().position(|row| row.get().is_none())?;
+        let name = system.as_str();
+        let row = Row { request: RequestSide::new(name, &self.in_flight), vendor: self.per_vendor.of(name) };
+        self.begin_at_zero(name);
+        let _ = self.systems.get(free)?.set(Box::new(row));
+        Some(SystemIndex(free))
     }
 
-    /// The row of a configured system.
+    /// The series that a dashboard asks for before the first request; the rest begin when they are first counted.
+    fn begin_at_zero(&self, system: &str) {
+        use RequestAction::{Create, Delete, List, Read, Update};
+        for action in [Read, List, Create, Update, Delete] {
+            self.requests.with_label_values(&[system, action.as_str(), "ok"]);
+            self.request_seconds.with_label_values(&[system, action.as_str()]);
+        }
+        for call in CallName::ALL {
+            self.vendor_requests.with_label_values(&[system, call.as_str(), "2xx"]);
+        }
+    }
+
+    /// The row of a system.
     #[must_use]
     pub fn index(&self, system: &SystemName) -> Option<SystemIndex> {
-        self.systems.iter().position(|(request, _)| request.system == system.as_str()).map(SystemIndex)
+        let rows = self.systems.iter().map_while(OnceLock::get);
+        rows.enumerate().find(|(_, row)| row.request.system == system.as_str()).map(|(index, _)| SystemIndex(index))
+    }
+
+    fn row(&self, system: SystemIndex) -> Option<&Row> {
+        // Only a SystemIndex of another gateway's metrics could miss.
+        self.systems.get(system.0).and_then(OnceLock::get).map(|row| &**row)
     }
 
     fn request_side(&self, system: Option<SystemIndex>) -> &RequestSide {
-        system.and_then(|index| self.systems.get(index.0)).map_or(&self.unrouted, |(request, _)| request)
+        system.and_then(|index| self.row(index)).map_or(&self.unrouted, |row| &row.request)
     }
 
     fn vendor(&self, system: SystemIndex, act: impl FnOnce(&VendorSide)) {
-        // Only a SystemIndex of another gateway's metrics could miss.
-        if let Some((_, vendor)) = self.systems.get(system.0) {
-            act(vendor);
+        if let Some(row) = self.row(system) {
+            act(&row.vendor);
         }
+    }
+
+    /// Counts files that were read again while running, and whether they were good.
+    pub fn reload(&self, what: Reloaded, is_good: bool) {
+        self.reloads.with_label_values(&[what.as_str(), if is_good { "ok" } else { "refused" }]).inc();
     }
 
     /// Counts a request that was answered, and how long that took in seconds.

@@ -225,30 +225,28 @@ pub(super) fn all_of(fields: &Map<String, Value>) -> Vec<Difference> {
     fields.iter().map(|(name, value)| Difference::of_member(name, Some(value.clone()))).collect()
 }
 
-/// Looks for the one record that shows everything wanted.
-pub(super) struct OneThatFits<'w, K> {
+/// Looks for the records that show everything wanted.
+pub(super) struct AllThatFit<'w, K> {
     wanted: &'w [Difference],
-    found: Option<K>,
-    several: bool,
+    found: Vec<K>,
 }
 
-impl<'w, K> OneThatFits<'w, K> {
+impl<'w, K> AllThatFit<'w, K> {
     /// Nothing seen yet.
     pub(super) fn new(wanted: &'w [Difference]) -> Self {
-        Self { wanted, found: None, several: false }
+        Self { wanted, found: Vec::new() }
     }
 
     /// Looks at one record. A wish for nothing fits every record and so finds none.
     pub(super) fn look_at(&mut self, key: K, fields: &Map<String, Value>) {
         if !self.wanted.is_empty() && holds(self.wanted, fields) {
-            self.several |= self.found.is_some();
-            self.found = Some(key);
+            self.found.push(key);
         }
     }
 
-    /// The only one that fits.
-    pub(super) fn only(self) -> Option<K> {
-        self.found.filter(|_| !self.several)
+    /// Those that fit.
+    pub(super) fn found(self) -> Vec<K> {
+        self.found
     }
 }
 

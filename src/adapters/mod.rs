@@ -13,6 +13,7 @@ mod registry;
 mod testing;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 pub use registry::{SettingKey, Settings, VENDORS, VendorEntry, WrongSetting, vendor};
@@ -77,6 +78,8 @@ pub struct Profile {
     pub losses: &'static [Loss],
     /// Whether a new version can be foretold: a counter grows by one with each change.
     pub version_counts_up: bool,
+    /// Whether ids tell when their record was made ([`Adapter::made_at`]).
+    pub ids_tell_time: bool,
     /// Whether items of a list are whole records with the tag that GET gives.
     pub list_is_whole: bool,
 }
@@ -202,15 +205,18 @@ pub trait Adapter: Vendor {
     /// `Protocol` (with `Effect::Unknown`) when the answer names no record.
     fn created(&self, collection: &str, reply: &Reply) -> Result<Created, Fault>;
 
-    /// Looks for a record that a create without an answer may have made: one that holds all of `fields`.
-    /// `Ok(None)` proves nothing; two that fit are `None` as well.
+    /// The records of a collection that hold all of `fields`: before a create is sent, and after one whose answer was lost.
+    /// `None` = there are too many records to look at all of them.
     ///
     /// # Errors
-    /// Any fault of the calls it makes.
-    async fn find_created(
+    /// `NotFound` when the vendor has no such collection, `Rejected` when it has no such field; any other fault of the calls.
+    async fn matching(
         &self,
         transport: &dyn Transport,
         collection: &str,
         fields: &Map<String, Value>,
-    ) -> Result<Option<RecordId>, Fault>;
+    ) -> Result<Option<Vec<RecordId>>, Fault>;
+
+    /// When a record was made, where its id tells (Pretectum's begin with the time); `None` where it does not.
+    fn made_at(&self, id: &RecordId) -> Option<Timestamp>;
 }

@@ -1,14 +1,15 @@
 //! Reading a request's body: at most `max_body` bytes, in the time allowed, of a type the route takes (http-rules 93 to 98,
 //! 118, 119).
 
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
-use actix_web::http::header::TRANSFER_ENCODING;
+use actix_web::http::header::{TRANSFER_ENCODING, UPGRADE};
 use actix_web::web::Payload;
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _, stream};
 
 use super::door::Inbound;
 use super::headers::{self, BodyType};
@@ -35,7 +36,8 @@ pub(super) async fn read(
         return Err(ProblemName::UnsupportedMediaType.with("the body has a Content-Encoding; send it without"));
     }
     let body_type = headers::body_type(inbound.headers, takes)?;
-    let body = tokio::time::timeout(limits.body_timeout, collect(payload, limits.max_body)).await;
+    let mut counted = ends_before_the_connection(inbound, payload);
+    let body = tokio::time::timeout(limits.body_timeout, collect(&mut counted, limits.max_body)).await;
     let late = |_| {
         let detail = format!("the body did not arrive within {} ms", limits.body_timeout.as_millis());
         ProblemName::RequestTimeout.with(detail)
@@ -43,7 +45,29 @@ pub(super) async fn read(
     Ok((body_type, body.map_err(late)??))
 }
 
-async fn collect(payload: &mut Payload, max_body: u64) -> Result<Bytes, Problem> {
+/// The body without what comes behind it: where the caller offers an upgrade, `actix-http` takes everything to the end of
+/// the connection for the body.
+fn ends_before_the_connection<'p>(inbound: &Inbound<'_>, payload: &'p mut Payload) -> impl Pieces + use<'p> {
+    let endless = inbound.headers.contains_key(UPGRADE) && !inbound.headers.contains_key(TRANSFER_ENCODING);
+    let mut left = if endless { headers::announced_length(inbound.headers).unwrap_or(0) } else { u64::MAX };
+    stream::poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        payload.poll_next_unpin(context).map_ok(|mut piece| {
+            piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            left = left.saturating_sub(piece.len() as u64);
+            piece
+        })
+    })
+}
+
+/// A body as it arrives.
+trait Pieces: Stream<Item = Result<Bytes, PayloadError>> + Unpin {}
+
+impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Pieces for S {}
+
+async fn collect(payload: &mut impl Pieces, max_body: u64) -> Result<Bytes, Problem> {
     // Most bodies come in one piece, which need not be copied.
     let first = match payload.next().await {
         None => return Ok(Bytes::new()),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::routes::Route;
 use super::seams::{RequestMetrics, Right, Rights};
-use super::{Api, Listener, body, caller, guard, headers, problem, target};
+use super::{Api, Listener, body, caller, connection, guard, headers, problem, target};
 use crate::gateway::{Ask, System};
 use crate::problem::{Problem, ProblemName};
 use crate::record::{Action, RequestId};
@@ -127,7 +127,9 @@ pub(super) async fn serve(
     mut payload: Payload,
 ) -> HttpResponse {
     let request_id = headers::request_id(request.headers());
-    let found = guard::check(&request).and_then(|()| find(&api, listener, request.uri()));
+    let found = connection::take(&request)
+        .and_then(|()| guard::check(&request))
+        .and_then(|()| find(&api, listener, request.uri()));
     let system = found.as_ref().ok().and_then(Route::system).and_then(|name| {
         api.records.systems().iter().map(|system| system.name.as_str()).find(|configured| *configured == name)
     });
@@ -155,7 +157,7 @@ pub(super) async fn serve(
             problem::response(&refused, &request, &request_id, close)
         }
     };
-    finish(response, &request_id)
+    finish(response, &request, &request_id)
 }
 
 /// Method, caller, handler.
@@ -216,7 +218,8 @@ fn log(problem: &Problem, request_id: &RequestId, system: Option<&str>) {
     }
 }
 
-fn finish(mut response: HttpResponse, request_id: &RequestId) -> HttpResponse {
+fn finish(response: HttpResponse, request: &HttpRequest, request_id: &RequestId) -> HttpResponse {
+    let mut response = connection::framed(response, request);
     let fields = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&request_id.0) {
         fields.insert(HeaderName::from_static("x-request-id"), value);

@@ -64,9 +64,21 @@ fn sizes(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The characters of `uri-host [":" port]` (RFC 3986 §3.2.2), which may be empty.
-fn is_host(host: &[u8]) -> bool {
-    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
+/// `uri-host [":" port]` (RFC 9110 §7.2, RFC 3986 §3.2.2), which may be empty: a name, or an address in brackets.
+fn is_host(field: &[u8]) -> bool {
+    let colon = match field.first() {
+        Some(b'[') => field.iter().position(|byte| *byte == b']').map(|end| end + 1),
+        _ => Some(field.iter().position(|byte| *byte == b':').unwrap_or(field.len())),
+    };
+    let Some((host, port)) = colon.and_then(|at| field.split_at_checked(at)) else { return false };
+    let more: &[u8] = if host.first() == Some(&b'[') { b"[]:." } else { b"-._~%!$&'()*+,;=" };
+    let named = host.iter().all(|byte| byte.is_ascii_alphanumeric() || more.contains(byte));
+    let digits = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    named && digits
 }
 
 #[cfg(test)]
@@ -108,7 +120,21 @@ mod tests {
             let twice = TestRequest::default().append_header((name, "a")).append_header((name, "a"));
             assert_eq!(name_of(twice), Some("malformed-request"), "{name}");
         }
-        assert_eq!(name_of(TestRequest::default().insert_header(("host", "a b"))), Some("malformed-request"));
-        assert_eq!(name_of(TestRequest::default().insert_header(("host", "[::1]:80"))), None);
+        for (host, wanted) in [
+            ("", None),
+            ("a.b:80", None),
+            ("a:", None),
+            ("[::1]", None),
+            ("[::1]:80", None),
+            ("a b", Some("malformed-request")),
+            ("a:b", Some("malformed-request")),
+            ("a:80:80", Some("malformed-request")),
+            ("::1", Some("malformed-request")),
+            ("[::1", Some("malformed-request")),
+            ("[::1]x", Some("malformed-request")),
+            ("u@a", Some("malformed-request")),
+        ] {
+            assert_eq!(name_of(TestRequest::default().insert_header(("host", host))), wanted, "{host}");
+        }
     }
 }

@@ -2,14 +2,22 @@
 //!
 //! Every request takes one straight line, [`door::serve`]: HTTP itself (`guard`), route and method (`routes`), caller
 //! (`caller`), then one handler. The line never panics through and never answers an error but as a problem document
-//! (contract 4.7). What `actix-http` refuses before it has a request to hand on (a broken request line or header block,
-//! a head of more than 128 KiB or 96 fields, two `Host` lines, `Content-Length` with `Transfer-Encoding`, a head that
-//! does not arrive in time) gets its 400, 431 or 408 without a body. Of well-formed requests only those with a target of
-//! more than 65,534 bytes or more than 96 field lines are among them. It also answers `100 Continue` to every
-//! `Expect: 100-continue` at once, even where the head alone decides the final status: allowed (RFC 9110 §10.1.1), not ideal.
+//! (contract 4.7).
+//!
+//! What `actix-http` does before or after that line, and nothing here can change:
+//! - What it refuses before it has a request to hand on (a broken request line or header block, a head of more than 128 KiB
+//!   or 96 fields, two `Host` lines, `Content-Length` with `Transfer-Encoding`, a head that does not arrive in time) gets
+//!   its 400, 431 or 408 without a body. Of well-formed requests only those with a target of more than 65,534 bytes or more
+//!   than 96 field lines are among them.
+//! - It closes the connection, mostly without an answer, on a chunked body whose frames are broken.
+//! - It answers `100 Continue` to every `Expect: 100-continue` at once, even where the head alone decides the final status:
+//!   allowed (RFC 9110 §10.1.1), not ideal.
+//! - It remembers one method per connection. Where a caller sends a HEAD before it has the answer to the request before,
+//!   that answer may lose its content although its length is told. What `connection` can put right of this it does.
 
 mod body;
 mod caller;
+mod connection;
 mod door;
 mod guard;
 mod headers;
@@ -40,7 +48,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
+use arc_swap::ArcSwap;
 
+pub use connection::opened;
 pub use openapi::{openapi, openapi_json};
 pub use seams::{
     Authenticator, Health, LedgerQuery, Listed, OperationsQuery, OperationsView, Records, RequestMetrics, Right, Rights,
@@ -84,23 +94,39 @@ enum Listener {
     Ops,
 }
 
+/// The API as it is now. A changed configuration puts another in its place; a request goes on with what it began with.
+pub struct Present(ArcSwap<Api>);
+
+impl Present {
+    /// Begins with this one.
+    #[must_use]
+    pub fn new(api: impl Into<Arc<Api>>) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::new(api.into())))
+    }
+
+    /// From now on requests begin with this one.
+    pub fn replace(&self, api: Api) {
+        self.0.store(Arc::new(api));
+    }
+}
+
 /// Wires the API (and, unless they have a bind of their own, health and metrics) into an `App`:
 /// `HttpServer::new(move || App::new().configure(api::configure(&api)))`.
-pub fn configure(api: &Arc<Api>) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
+pub fn configure(api: &Arc<Present>) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
     wire(api, Listener::Main)
 }
 
 /// Wires `/healthz`, `/readyz` and `/metrics` alone, for `ops_bind`.
-pub fn configure_ops(api: &Arc<Api>) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
+pub fn configure_ops(api: &Arc<Present>) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
     wire(api, Listener::Ops)
 }
 
-fn wire(api: &Arc<Api>, listener: Listener) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
+fn wire(api: &Arc<Present>, listener: Listener) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
     let api = Arc::clone(api);
     move |config| {
         let api = Arc::clone(&api);
         config.default_service(web::to(move |request, payload| {
-            door::serve(Arc::clone(&api), listener, request, payload)
+            door::serve(api.0.load_full(), listener, request, payload)
         }));
     }
 }

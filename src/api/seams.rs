@@ -143,7 +143,7 @@ pub trait Health: Send + Sync {
 /// The gateway, as far as HTTP calls it.
 #[async_trait(?Send)]
 pub trait Records: Send + Sync {
-    /// See [`Gateway::systems`].
+    /// The configured systems, in the order of the configuration.
     fn systems(&self) -> &[Arc<System>];
 
     /// See [`System::record_id`].

@@ -2,7 +2,8 @@
 //!
 //! One rule for each oddity: a percent sign that begins no octet, an octet below 0x20 or 0x7F, and octets that are not
 //! UTF-8 are 400. `%2F` is a slash within its segment and never parts one; `.` and `..` are ordinary segments; empty
-//! segments and a trailing slash are kept, so that they match no route.
+//! segments and a trailing slash are kept, so that they match no route. The target is a path or a URL: `host:port` alone is
+//! for CONNECT, which nothing here takes, and would otherwise be read as a URL without a path, the front page.
 
 use actix_web::http::Uri;
 use percent_encoding::percent_decode_str;
@@ -22,6 +23,10 @@ pub(super) fn segments(uri: &Uri) -> Result<Vec<String>, Problem> {
     if length > LONGEST_TARGET {
         let detail = format!("the request's target has {length} bytes; at most {LONGEST_TARGET} are taken");
         return Err(ProblemName::UriTooLong.with(detail));
+    }
+    if uri.authority().is_some() && uri.scheme().is_none() {
+        let detail = "the request's target is neither a path nor a URL (RFC 9112 §3.2)";
+        return Err(ProblemName::MalformedRequest.with(detail));
     }
     let path = uri.path();
     path.strip_prefix('/').unwrap_or(path).split('/').map(|segment| decoded(segment, "path")).collect()
@@ -66,7 +71,20 @@ mod tests {
 
     #[test]
     fn what_cannot_be_decoded_is_malformed() {
-        for target in ["/a%", "/a%4", "/a%zz", "/%ff", "/%c3", "/a%00b", "/a%0d%0ab", "/%7f", "/%e0%80%af", "/a%+1"] {
+        for target in [
+            "host",
+            "host:80",
+            "/a%",
+            "/a%4",
+            "/a%zz",
+            "/%ff",
+            "/%c3",
+            "/a%00b",
+            "/a%0d%0ab",
+            "/%7f",
+            "/%e0%80%af",
+            "/a%+1",
+        ] {
             assert_eq!(cut(target), Err("malformed-request"), "{target}");
         }
     }

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Api, Authenticator, Health, LedgerQuery, Limits, Listed, OperationsQuery, OperationsView, Records, RequestMetrics,
-    Right, Rights, configure,
+    Api, Authenticator, Health, LedgerQuery, Limits, Listed, OperationsQuery, OperationsView, Present, Records,
+    RequestMetrics, Right, Rights, configure,
 };
 use crate::adapters::{Adapter, Change, Created, Loss, Page, Planned, Profile, UpdateStyle, Versioning};
 use crate::gateway::{Ask, Done, Record, RecordPage, System, Told, Verdict, Write, WriteKind, Written};
@@ -67,13 +67,16 @@ impl Adapter for Described {
     fn created(&self, _: &str, _: &Reply) -> Result<Created, Fault> {
         Err(Fault::unsupported("a double"))
     }
-    async fn find_created(
+    async fn matching(
         &self,
         _: &dyn Transport,
         _: &str,
         _: &Map<String, Value>,
-    ) -> Result<Option<RecordId>, Fault> {
+    ) -> Result<Option<Vec<RecordId>>, Fault> {
         Ok(None)
+    }
+    fn made_at(&self, _: &RecordId) -> Option<jiff::Timestamp> {
+        None
     }
 }
 
@@ -88,6 +91,7 @@ fn system(name: &str, actions: &'static [Action]) -> Arc<System> {
         actions,
         losses: LOSSES,
         version_counts_up: true,
+        ids_tell_time: false,
         list_is_whole: true,
     };
     let name = SystemName::parse(name).expect("a name");
@@ -99,7 +103,7 @@ fn system(name: &str, actions: &'static [Action]) -> Arc<System> {
         require_if_match: true,
         warn_on_loss: false,
         timeout: Duration::from_secs(10),
-        completion_timeout: Duration::from_secs(600),
+        completion_timeout: Duration::from_mins(10),
         completion_poll: Duration::from_millis(500),
     };
     Arc::new(System {
@@ -327,7 +331,7 @@ impl Answered {
 impl Bench {
     /// Sends a request.
     pub(super) async fn send(&self, request: TestRequest) -> Answered {
-        let app = init_service(App::new().configure(configure(&self.api))).await;
+        let app = init_service(App::new().configure(configure(&Present::new(Arc::clone(&self.api))))).await;
         let response = call_service(&app, request.to_request()).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = String::from_utf8(test::read_body(response).await.to_vec()).expect("UTF-8");

@@ -1,10 +1,12 @@
 //! The API from outside, over doubles.
 
+use std::sync::Arc;
+
 use actix_web::App;
 use actix_web::test::{TestRequest, call_service, init_service};
 
-use super::configure_ops;
 use super::testing::{Answered, Bench, admin, bench, operation, record, told};
+use super::{Present, configure_ops};
 use crate::gateway::{Done, Guarantee, Verdict, WriteKind};
 use crate::problem::ProblemName;
 use crate::record::Precondition;
@@ -330,7 +332,7 @@ async fn health_and_metrics_move_to_their_own_listener() {
     for target in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(bench.send(TestRequest::get().uri(target)).await.problem(), "not-found", "{target}");
     }
-    let ops = init_service(App::new().configure(configure_ops(&bench.api))).await;
+    let ops = init_service(App::new().configure(configure_ops(&Present::new(Arc::clone(&bench.api))))).await;
     for (target, status) in
         [("/healthz", 200), ("/metrics", 200), ("/", 404), ("/records/crm/a:b", 404), ("/systems", 404)]
     {

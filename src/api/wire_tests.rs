@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::testing::bench;
-use super::{Api, Limits, configure};
+use super::{Api, Limits, Present, configure};
 
 /// Sends `text` over one connection and reads until the server closes it or `answers` status lines have come.
 async fn talk(text: &str, answers: usize) -> String {
@@ -18,7 +18,7 @@ async fn talk(text: &str, answers: usize) -> String {
 async fn talk_to(limits: Limits, text: &str, answers: usize) -> String {
     let doubles = bench();
     let Api { records, access, operations, health, metrics, .. } = &*doubles.api;
-    let api = Arc::new(Api {
+    let api = Present::new(Api {
         records: Arc::clone(records),
         access: Arc::clone(access),
         operations: Arc::clone(operations),

@@ -11,7 +11,7 @@ use super::headers::{BodyType, Terms, accept, fingerprint};
 use super::openapi::{self, CollectionPath, IfMatch, RecordPath, WriteFields};
 use super::query::Query;
 use super::{body, reply, written};
-use crate::gateway::{IdempotencyKey, System, Write, WriteKind};
+use crate::gateway::{IdempotencyKey, Write, WriteKind, patch_problem};
 use crate::problem::{Problem, ProblemName};
 use crate::record::{Action, Invalid, JsonError, Operation, Patch, PatchError, Precondition, parse_strict};
 
@@ -46,8 +46,10 @@ pub(super) async fn update(inbound: &Inbound<'_>, system: &str, raw_id: &str, pa
         return Err(ProblemName::MalformedRequest.with(detail).into());
     }
     let terms = read_terms(inbound)?;
-    require_if_match(&terms, system)?;
-    let patch = patch.map_err(of_patch)?;
+    system.require(terms.if_match.as_ref())?;
+    let patch = patch.map_err(patch_problem)?;
+    let read_only = |name: &str| system.adapter.read_only(name);
+    patch.check(system.name.as_str(), id.as_str(), &read_only).map_err(patch_problem)?;
     let target = reply::record_path(system.name.as_str(), id.as_str());
     let write = write(inbound, terms, WriteKind::Update { id, patch }, &target, &body);
     written::answer(inbound, inbound.api.records.write(system, write, &inbound.ask()?).await?).await
@@ -64,7 +66,7 @@ pub(super) async fn delete(inbound: &Inbound<'_>, system: &str, raw_id: &str) ->
     let id = inbound.api.records.record_id(system, raw_id)?;
     accept::json(inbound.headers)?;
     let terms = read_terms(inbound)?;
-    require_if_match(&terms, system)?;
+    system.require(terms.if_match.as_ref())?;
     let target = reply::record_path(system.name.as_str(), id.as_str());
     let write = write(inbound, terms, WriteKind::Delete { id }, &target, b"");
     written::answer(inbound, inbound.api.records.write(system, write, &inbound.ask()?).await?).await
@@ -117,14 +119,6 @@ fn write(inbound: &Inbound<'_>, terms: Terms, kind: WriteKind, path: &str, body:
     }
 }
 
-fn require_if_match(terms: &Terms, system: &System) -> Result<(), Problem> {
-    if system.policy.require_if_match && terms.if_match.is_none() {
-        let detail = "send If-Match with the ETag of a GET of this record, or If-Match: * if any state will do";
-        return Err(ProblemName::PreconditionRequired.with(detail));
-    }
-    Ok(())
-}
-
 /// The conditions of a POST are about its target, the collection: it exists and has no tag (http-rules 43).
 fn collection_condition(terms: &Terms) -> Result<(), Problem> {
     let fails = match (&terms.if_match, &terms.if_none_match) {
@@ -135,17 +129,6 @@ fn collection_condition(terms: &Terms) -> Result<(), Problem> {
         _ => None,
     };
     fails.map_or(Ok(()), |detail| Err(ProblemName::PreconditionFailed.with(detail)))
-}
-
-fn of_patch(error: PatchError) -> Problem {
-    match error {
-        PatchError::Malformed(detail) => ProblemName::MalformedRequest.with(detail),
-        PatchError::ReadOnly(errors) => {
-            ProblemName::ReadOnlyMember.with("only members of /fields can change").errors(errors)
-        }
-        PatchError::TestFailed(found) => ProblemName::PatchTestFailed.with(found.detail.clone()).errors(vec![found]),
-        PatchError::Failed(found) => ProblemName::PatchFailed.with(found.detail.clone()).errors(vec![found]),
-    }
 }
 
 /// `{"collection": "…", "fields": {…}}`; `system` may be there with its name. The members that answers add are ignored, so

@@ -1,10 +1,16 @@
 //! The program: put together, run, drained.
 
+mod callers;
 mod ledger;
+mod listener;
 mod plugs;
+mod reload;
 pub mod sandbox;
 mod serve;
 mod systems;
+mod tls;
+mod upkeep;
+mod watched;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -36,7 +42,7 @@ fn run(cli: Cli) -> Exit {
         Command::Serve { config, bind } => serve::command(&config, bind),
         Command::Sandbox { bind } => sandbox::command(bind),
         Command::Check { config } => cli::check(&config, &mut out, &mut err),
-        Command::Openapi => match writeln!(out, "{}", api::openapi_json()) {
+        Command::Openapi => match write!(out, "{}", api::openapi_json()) {
             Ok(()) => Exit::Done,
             Err(_) => Exit::Failed,
         },

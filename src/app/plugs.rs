@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use crate::access::{Access, CallerRights};
+use crate::access::{Access, CallerRights, Refusal, Tokens};
 use crate::api::{
     Authenticator, Health, LedgerQuery, Listed, OperationsQuery, OperationsView, Records, RequestMetrics, Right, Rights,
 };
@@ -30,6 +30,9 @@ impl StoreMetrics for LedgerMetrics {
 pub(super) fn store_metrics(metrics: &Arc<Metrics>) -> Arc<dyn StoreMetrics> {
     Arc::new(LedgerMetrics(Arc::clone(metrics)))
 }
+
+/// Keys are fetched again about then.
+const KEYS_MAY_BE_BACK: Duration = Duration::from_secs(30);
 
 struct Callers(Access);
 
@@ -61,6 +64,30 @@ impl Authenticator for Callers {
 
 pub(super) fn authenticator(access: Access) -> Arc<dyn Authenticator> {
     Arc::new(Callers(access))
+}
+
+struct Bearers(Arc<Tokens>);
+
+#[async_trait(?Send)]
+impl Authenticator for Bearers {
+    async fn authenticate(&self, bearer: Option<&str>) -> Result<Arc<dyn Rights>, Problem> {
+        let Some(token) = bearer else {
+            return Err(ProblemName::Unauthenticated.with("send Authorization: Bearer TOKEN"));
+        };
+        match self.0.authenticate(token).await {
+            Ok(rights) => Ok(rights),
+            Err(Refusal::Token(why)) => {
+                Err(ProblemName::Unauthenticated.with(format!("the token in Authorization is not accepted: {why}")))
+            }
+            Err(Refusal::KeysAway) => Err(ProblemName::Overloaded
+                .with("the keys that tokens are checked with cannot be had just now")
+                .retry_after(KEYS_MAY_BE_BACK)),
+        }
+    }
+}
+
+pub(super) fn bearers(tokens: &Arc<Tokens>) -> Arc<dyn Authenticator> {
+    Arc::new(Bearers(Arc::clone(tokens)))
 }
 
 struct Shown(Arc<Gateway>);
@@ -192,20 +219,23 @@ impl RequestMetrics for Requests {
     }
 }
 
-pub(super) fn request_metrics(metrics: &Arc<Metrics>, names: &[SystemName]) -> Arc<dyn RequestMetrics> {
-    let systems = names.iter().filter_map(|name| Some((name.to_string(), metrics.index(name)?))).collect();
+pub(super) fn request_metrics(metrics: &Arc<Metrics>, systems: &[Arc<System>]) -> Arc<dyn RequestMetrics> {
+    let systems = systems.iter().map(|system| (system.name.to_string(), system.index)).collect();
     Arc::new(Requests { metrics: Arc::clone(metrics), systems })
 }
 
-struct Line(Arc<Gateway>);
+struct Line {
+    gateway: Arc<Gateway>,
+    systems: Vec<Arc<System>>,
+}
 
 #[async_trait(?Send)]
 impl Records for Line {
     fn systems(&self) -> &[Arc<System>] {
-        self.0.systems()
+        &self.systems
     }
     async fn read(&self, system: &Arc<System>, id: &RecordId, ask: &Ask) -> Result<Record, Problem> {
-        self.0.read(system, id, ask).await
+        self.gateway.read(system, id, ask).await
     }
     async fn list(
         &self,
@@ -215,13 +245,13 @@ impl Records for Line {
         cursor: Option<&str>,
         ask: &Ask,
     ) -> Result<RecordPage, Problem> {
-        self.0.list(system, collection, limit, cursor, ask).await
+        self.gateway.list(system, collection, limit, cursor, ask).await
     }
     async fn write(&self, system: &Arc<System>, write: Write, ask: &Ask) -> Result<Told, Problem> {
-        self.0.write(system, write, ask).await
+        self.gateway.write(system, write, ask).await
     }
 }
 
-pub(super) fn records(gateway: &Arc<Gateway>) -> Arc<dyn Records> {
-    Arc::new(Line(Arc::clone(gateway)))
+pub(super) fn records(gateway: &Arc<Gateway>, systems: &[Arc<System>]) -> Arc<dyn Records> {
+    Arc::new(Line { gateway: Arc::clone(gateway), systems: systems.to_vec() })
 }

@@ -7,27 +7,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
-use actix_web::{App, HttpServer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use super::{complain, plugs, systems};
-use crate::access::Access;
-use crate::api::{self, Api};
+use super::callers::Callers;
+use super::listener::listen;
+use super::reload::{self, Running};
+use super::tls::LiveTls;
+use super::upkeep::{self, ConfigFile};
+use super::{complain, plugs};
+use crate::api::{self, Present};
 use crate::cli::Exit;
 use crate::config::{self, Config, Durability, StoreUrl};
 use crate::gateway::{Gateway, Unsettled};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreSettings};
 
-/// How long an idle caller's connection is kept.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How long the head of a request may take to arrive.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the body of a request may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the store and the connections get at a stop, however short `shutdown_timeout` is.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
+
+/// How often a stop looks whether the last writes are settled.
+const SETTLING_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why the gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,9 @@ pub enum StartError {
     /// The metrics contradict each other.
     #[error("the metrics: {0}")]
     Metrics(String),
+    /// `server.tls` cannot be used.
+    #[error("server.tls.{0}")]
+    Tls(String),
     /// An address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Bind(SocketAddr, std::io::Error),
@@ -52,9 +55,10 @@ pub struct Application {
     ops_address: Option<SocketAddr>,
     server: Server,
     ops: Option<Server>,
-    gateway: Arc<Gateway>,
+    running: Running,
+    tls: Option<LiveTls>,
+    file: Option<ConfigFile>,
     unsettled: Unsettled,
-    shutdown_timeout: Duration,
 }
 
 impl Application {
@@ -65,33 +69,40 @@ impl Application {
     pub async fn build(config: &Config) -> Result<Self, StartError> {
         let names: Vec<_> = config.systems.iter().map(|system| system.name.clone()).collect();
         let metrics = Metrics::new(&names).map_err(|error| StartError::Metrics(error.to_string()))?;
-        let systems = systems::build(&config.systems, &metrics)?;
+        let built = reload::build(config, &[], &metrics)?;
         let store = Store::open(store_settings(&config.store), plugs::store_metrics(&metrics)).await?;
+        let systems = built.iter().map(|(_, system)| Arc::clone(system)).collect();
         let (gateway, unsettled) = Gateway::new(systems, store, Arc::clone(&metrics));
-        let api = Arc::new(Api {
-            records: plugs::records(&gateway),
-            access: plugs::authenticator(Access::new(&config.access)),
-            operations: plugs::operations(&gateway),
-            health: plugs::health(&gateway),
-            metrics: plugs::request_metrics(&metrics, &names),
-            limits: api::Limits {
-                max_body: config.server.max_body as u64,
-                body_timeout: BODY_TIMEOUT.min(config.server.deadline),
-                deadline: config.server.deadline,
-            },
-            separate_ops: config.server.ops_bind.is_some(),
-        });
-        let (server, address) = listen(&config.server, config.server.bind, api::configure(&api))?;
+        let callers = Callers::new(&config.access);
+        let present = Present::new(reload::api(config, &built, &callers, &gateway, &metrics));
+        let tls = config.server.tls.as_ref().map(LiveTls::new).transpose();
+        let tls = tls.map_err(|fault| StartError::Tls(fault.to_string()))?;
+        let (server, address) = listen(&config.server, config.server.bind, tls.as_ref(), api::configure(&present))?;
         let (ops, ops_address) = match config.server.ops_bind {
             Some(bind) => {
                 let ops = config::Server { workers: 1, ..config.server.clone() };
-                let (server, address) = listen(&ops, bind, api::configure_ops(&api))?;
+                let (server, address) = listen(&ops, bind, None, api::configure_ops(&present))?;
                 (Some(server), Some(address))
             }
             None => (None, None),
         };
-        let shutdown_timeout = config.server.shutdown_timeout;
-        Ok(Self { address, ops_address, server, ops, gateway, unsettled, shutdown_timeout })
+        let running = Running { config: config.clone(), systems: built, callers, gateway, metrics, present };
+        Ok(Self { address, ops_address, server, ops, running, tls, file: None, unsettled })
+    }
+
+    /// Reads this file again whenever it changes and at SIGHUP; `bind` stands in for its `server.bind`.
+    ///
+    /// # Errors
+    /// Signals cannot be received.
+    pub fn follow(mut self, file: &Path, bind: Option<SocketAddr>) -> std::io::Result<Self> {
+        self.file = Some(ConfigFile::watch(file, bind)?);
+        Ok(self)
+    }
+
+    /// `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// Where the API is.
@@ -114,25 +125,33 @@ impl Application {
         if let Some(ops) = self.ops {
             actix_web::rt::spawn(ops);
         }
+        let gateway = Arc::clone(&self.running.gateway);
+        let shutdown_timeout = self.running.config.server.shutdown_timeout;
         let settling = {
-            let gateway = Arc::clone(&self.gateway);
+            let gateway = Arc::clone(&gateway);
             actix_web::rt::spawn(async move { gateway.settle(self.unsettled).await })
         };
+        let upkeep = actix_web::rt::spawn(upkeep::run(self.running, self.tls, self.file));
         stop.await;
+        upkeep.abort();
         tracing::info!("stopping: no new requests; what is in flight is finished");
-        let until = Instant::now() + self.shutdown_timeout;
+        let until = Instant::now() + shutdown_timeout;
         for handle in &handles {
             handle.pause().await;
         }
-        let drained = self.gateway.drain(self.shutdown_timeout).await;
+        let drained = gateway.drain(shutdown_timeout).await;
         let left = until.saturating_duration_since(Instant::now()).max(LAST_MOMENTS);
         for handle in handles {
             // The connections that are still busy get what is left of the time, and no more.
             let _ = tokio::time::timeout(left, handle.stop(true)).await;
         }
+        // What goes on in the background gets the rest of the time too.
+        while Instant::now() < until && gateway.store().unfinished().await.is_ok_and(|running| running > 0) {
+            tokio::time::sleep(SETTLING_PAUSE).await;
+        }
         settling.abort();
-        let unfinished = self.gateway.store().counts().await.map_or(true, |all| all.iter().any(|one| one.running > 0));
-        let stored = self.gateway.store().close(left).await;
+        let unfinished = gateway.store().unfinished().await.map_or(true, |running| running > 0);
+        let stored = gateway.store().close(left).await;
         if !drained || unfinished || !stored {
             tracing::warn!("writes were left unfinished; the next start settles them");
         }
@@ -155,23 +174,6 @@ fn store_settings(configured: &config::Store) -> StoreSettings {
     }
 }
 
-fn listen<F>(configured: &config::Server, bind: SocketAddr, wiring: F) -> Result<(Server, SocketAddr), StartError>
-where
-    F: Fn(&mut actix_web::web::ServiceConfig) + Clone + Send + 'static,
-{
-    let failed = |error| StartError::Bind(bind, error);
-    let server = HttpServer::new(move || App::new().configure(wiring.clone()))
-        .workers(configured.workers)
-        .disable_signals()
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_TIMEOUT)
-        .shutdown_timeout(configured.shutdown_timeout.as_secs().max(1))
-        .bind(bind)
-        .map_err(failed)?;
-    let address = server.addrs().first().copied().unwrap_or(bind);
-    Ok((server.run(), address))
-}
-
 /// `serve`.
 pub(super) fn command(path: &Path, bind: Option<SocketAddr>) -> Exit {
     let mut config = match config::load(path) {
@@ -186,10 +188,17 @@ pub(super) fn command(path: &Path, bind: Option<SocketAddr>) -> Exit {
         return Exit::Refused;
     }
     actix_web::rt::System::new().block_on(async move {
-        match Application::build(&config).await {
-            Ok(application) => run_until_signal(application, &[]).await,
+        let application = match Application::build(&config).await {
+            Ok(application) => application.follow(path, bind),
             Err(error) => {
                 complain(&error);
+                return Exit::Failed;
+            }
+        };
+        match application {
+            Ok(application) => run_until_signal(application, &[]).await,
+            Err(error) => {
+                complain(&format_args!("signals cannot be received: {error}"));
                 Exit::Failed
             }
         }
@@ -204,7 +213,9 @@ pub(super) async fn run_until_signal(application: Application, more: &[String]) 
         return Exit::Failed;
     };
     let mut out = std::io::stdout();
-    let lines = [format!("listening on http://{}", application.address())].into_iter().chain(more.iter().cloned());
+    let lines = [format!("listening on {}://{}", application.scheme(), application.address())]
+        .into_iter()
+        .chain(more.iter().cloned());
     for line in lines {
         // A closed standard output is no reason not to serve.
         let _ = writeln!(out, "{line}");

@@ -14,15 +14,31 @@ use super::StartError;
 /// The gateway's name in `Via` (RFC 9110 §7.6.3).
 const VIA: &str = "records-gateway";
 
-/// Builds every configured system, in the order of the configuration.
-pub(super) fn build(configured: &[Configured], metrics: &Arc<Metrics>) -> Result<Vec<Arc<System>>, StartError> {
-    configured.iter().map(|system| build_one(system, metrics).map(Arc::new)).collect()
+/// A system with the configuration it was built from.
+pub(super) type Built = (Configured, Arc<System>);
+
+/// Builds every configured system, in the order of the configuration. One that is among `running`, unchanged, goes on as it is,
+/// with its connections, its token and its circuit.
+pub(super) fn build(
+    configured: &[Configured],
+    running: &[Built],
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<Arc<System>>, StartError> {
+    let build = |wanted: &Configured| {
+        // What is in the file of a private CA may have changed though its path has not.
+        let goes_on = running.iter().find(|(built, _)| built == wanted && wanted.ca_certificate.is_none());
+        match goes_on {
+            Some((_, system)) => Ok(Arc::clone(system)),
+            None => build_one(wanted, metrics).map(Arc::new),
+        }
+    };
+    configured.iter().map(build).collect()
 }
 
 fn build_one(configured: &Configured, metrics: &Arc<Metrics>) -> Result<System, StartError> {
     let name = configured.name.clone();
     let index =
-        metrics.index(&name).ok_or_else(|| StartError::System(name.to_string(), "has no metrics".to_owned()))?;
+        metrics.add(&name).ok_or_else(|| StartError::System(name.to_string(), "there are too many".to_owned()))?;
     let adapter = adapter(&configured.vendor).map_err(|why| StartError::System(name.to_string(), why))?;
     let stack = Stack::new(&name, Arc::clone(&adapter) as _, &settings(configured), metrics)
         .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;

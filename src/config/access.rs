@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::jwt::Jwt;
 use super::reader::Entry;
 use super::section::{Section, wrong_type};
 use super::text::{Text, text};
@@ -15,7 +16,7 @@ const LONGEST_NAME: usize = 128;
 const DIGEST_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// `[access]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Everybody may do everything.
     Open {
@@ -24,10 +25,12 @@ pub enum Access {
     },
     /// Callers have keys.
     Keys(Vec<Caller>),
+    /// Callers have tokens of an issuer.
+    Jwt(Jwt),
 }
 
 /// A caller with a key: `[[access.callers]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// 1 to 128 visible ASCII characters; in ledger, operations and logs.
     pub name: CallerName,
@@ -56,6 +59,23 @@ pub struct Allow {
     pub right: Option<Right>,
 }
 
+impl Allow {
+    /// Reads a word, whether or not its system is configured.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        let (system, action) = word.split_once(':')?;
+        let right = match action {
+            "*" => None,
+            action => Some(Right::of_word(action)?),
+        };
+        let system = match system {
+            "*" => None,
+            system => Some(SystemName::parse(system)?),
+        };
+        Some(Self { system, right })
+    }
+}
+
 /// Something that a caller may be allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
@@ -80,6 +100,10 @@ impl Right {
         ("delete", Self::Delete),
         ("ledger", Self::Ledger),
     ];
+
+    fn of_word(action: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(word, _)| *word == action).map(|(_, right)| *right)
+    }
 }
 
 impl From<Action> for Right {
@@ -96,29 +120,32 @@ impl From<Action> for Right {
 #[derive(Clone, Copy)]
 enum Mode {
     Keys,
+    Jwt,
     Open,
 }
 
 impl Access {
     /// `systems` are the names under `[systems]`, well-formed or not: a word about a system with a fault is no second fault.
     pub(super) fn read(mut section: Section<'_, '_>, systems: &[&str]) -> Self {
-        let modes = [("keys", Mode::Keys), ("open", Mode::Open)];
+        let modes = [("keys", Mode::Keys), ("jwt", Mode::Jwt), ("open", Mode::Open)];
         let mode = section.word("mode", &modes);
         if !section.has("mode") {
-            section.reader.missing(&section.place, "mode", "\"keys\" or \"open\"");
+            section.reader.missing(&section.place, "mode", "\"keys\", \"jwt\" or \"open\"");
         }
         let allow_open = section.boolean("allow_open", false);
-        let callers = section.entry("callers");
+        let (callers, jwt) = (section.entry("callers"), section.entry("jwt"));
+        let unwanted = match mode {
+            Some(Mode::Open) => [callers.as_ref(), jwt.as_ref()],
+            Some(Mode::Jwt) => [callers.as_ref(), None],
+            Some(Mode::Keys) => [None, jwt.as_ref()],
+            None => [None, None],
+        };
+        for entry in unwanted.into_iter().flatten() {
+            section.reader.fault(&entry.place, "has no meaning in this mode", "another mode, or nothing here");
+        }
         let access = match (mode, callers) {
-            (Some(Mode::Open), None) => Self::Open { allow_open },
-            (Some(Mode::Open), Some(entry)) => {
-                section.reader.fault(
-                    &entry.place,
-                    "has no meaning where access is open",
-                    "no callers, or mode = \"keys\"",
-                );
-                Self::Open { allow_open }
-            }
+            (Some(Mode::Open), _) => Self::Open { allow_open },
+            (Some(Mode::Jwt), _) => Jwt::read(&section, jwt).map_or_else(|| Self::Keys(Vec::new()), Self::Jwt),
             (_, Some(entry)) => Self::Keys(callers_of(&section, &entry, systems)),
             (Some(Mode::Keys), None) => {
                 section.reader.missing(&section.place, "callers", CALLERS);
@@ -223,7 +250,7 @@ fn allow_word(section: &Section<'_, '_>, text: &Text, systems: &[&str]) -> Optio
         section.reader.fault(&text.place, format!("{} is not a system and an action", text.shown()), ALLOW);
         return None;
     };
-    let right = Right::WORDS.iter().find(|(word, _)| *word == action).map(|(_, right)| *right);
+    let right = Right::of_word(action);
     if right.is_none() && action != "*" {
         let wrong = format!("{} names no known action", text.shown());
         section.reader.fault(&text.place, wrong, "read, create, update, delete, ledger or * after the colon");

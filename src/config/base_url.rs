@@ -68,7 +68,7 @@ pub(super) fn leads_to(base_url: &str, bind: SocketAddr) -> bool {
     is_same_host && url.port_or_known_default() == Some(bind.port())
 }
 
-fn is_loopback(host: &Host<&str>) -> bool {
+pub(super) fn is_loopback(host: &Host<&str>) -> bool {
     match host {
         Host::Ipv4(ip) => ip.is_loopback(),
         Host::Ipv6(ip) => ip.to_canonical().is_loopback(),

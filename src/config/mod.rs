@@ -6,6 +6,7 @@ mod access;
 mod base_url;
 mod duration;
 mod fault;
+mod jwt;
 mod reader;
 mod section;
 mod server;
@@ -14,6 +15,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tls;
 mod vendor;
 
 use std::net::SocketAddr;
@@ -23,9 +25,12 @@ use toml::de::DeTable;
 
 pub use access::{ANONYMOUS, Access, Allow, Caller, KeyDigest, Right};
 pub use fault::{ConfigFault, ConfigFaults, Position};
+pub(crate) use jwt::LONGEST_JWKS;
+pub use jwt::{Jwks, Jwt};
 pub use server::Server;
 pub use store::{Durability, Store, StoreUrl};
 pub use system::{Limits, OnLossyWrite, System};
+pub use tls::{Identity, Tls, TlsFault};
 pub use vendor::VendorConfig;
 
 use crate::record::SystemName;
@@ -33,7 +38,7 @@ use reader::{Environment, Reader};
 use section::Section;
 
 /// A configuration without a fault.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `[server]`.
     pub server: Server,
@@ -89,7 +94,7 @@ impl Config {
         let access = if root.has("access") {
             Access::read(root.table("access"), &names)
         } else {
-            reader.missing(&root.place, "access", "a table [access] with mode = \"keys\" or \"open\"");
+            reader.missing(&root.place, "access", "a table [access] with mode = \"keys\", \"jwt\" or \"open\"");
             Access::Keys(Vec::new())
         };
         if let (Err(wrong), Some(entry)) = (may_listen(&access, server.bind), root.entry("access")) {

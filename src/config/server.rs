@@ -5,13 +5,15 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::section::Section;
+use super::tls::Tls;
 
 const MOST_WORKERS: u32 = 512;
 const MOST_BODY: u32 = 64 * 1024 * 1024;
+const TLS: &str = "{ certificate = \"PATH\", private_key = \"PATH\" }, and client_ca for mutual TLS";
 const ADDRESS: &str = "IP:PORT, such as \"127.0.0.1:8080\" or \"[::1]:8080\"";
 
 /// `[server]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Where the API and the Swagger UI are; port 0 = any free one. Default `127.0.0.1:8080`.
     pub bind: SocketAddr,
@@ -25,6 +27,8 @@ pub struct Server {
     pub deadline: Duration,
     /// How long a stop waits for what is in flight, 0 s to 1 h. Default 30 s.
     pub shutdown_timeout: Duration,
+    /// TLS on `bind`. Default none.
+    pub tls: Option<Tls>,
 }
 
 impl Server {
@@ -38,6 +42,7 @@ impl Server {
             max_body: section.integer("max_body", 1024 * 1024, 1..=MOST_BODY) as usize,
             deadline: section.duration("deadline", secs(30), Duration::from_millis(100)..=secs(3600)),
             shutdown_timeout: section.duration("shutdown_timeout", secs(30), Duration::ZERO..=secs(3600)),
+            tls: section.entry("tls").and_then(|entry| Tls::read(Section::of(section.reader, entry, TLS)?)),
         };
         if let Some(entry) = section.entry("ops_bind").filter(|_| server.is_bound_twice()) {
             section.reader.fault(&entry.place, "is the same address as bind", "another port, or no ops_bind at all");

@@ -10,7 +10,7 @@ use super::text::Text;
 use crate::record::Secret;
 
 /// `[store]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     /// Where it is. Default `sqlite:records-gateway.db`.
     pub url: StoreUrl,

@@ -11,7 +11,7 @@ use super::vendor::{VENDORS, Vendor, VendorConfig};
 use crate::record::SystemName;
 
 /// `[systems.NAME]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct System {
     /// The name, `[a-z][a-z0-9-]*`.
     pub name: SystemName,

@@ -129,7 +129,6 @@ fn the_example_says_the_defaults() {
 
 #[test]
 fn the_example_is_taken_with_what_it_has_commented_out() {
-    let certificate = TestFile::new("-----BEGIN CERTIFICATE-----\n");
     let whole: String = EXAMPLE
         .lines()
         .map(|line| match line.strip_prefix('#') {
@@ -137,10 +136,32 @@ fn the_example_is_taken_with_what_it_has_commented_out() {
             _ => format!("{line}\n"),
         })
         .collect();
-    let whole = whole.replace("/etc/records-gateway/vendor-ca.pem", certificate.path());
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (TestFile::new(made.cert.pem()), TestFile::new(made.signing_key.serialize_pem()));
+    let whole = whole.replace("/etc/records-gateway/tls.key", key.path());
+    let whole = ["vendor-ca", "tls", "callers-ca"]
+        .iter()
+        .fold(whole, |text, name| text.replace(&format!("/etc/records-gateway/{name}.pem"), certificate.path()));
     let config = taken(&whole);
+    assert!(config.server.tls.is_some_and(|tls| tls.client_ca.is_some()));
     assert!(config.server.ops_bind.is_some());
     assert!(config.systems[0].ca_certificate.is_some());
+}
+
+#[test]
+fn the_example_s_tokens_are_taken_where_that_is_the_mode() {
+    let mut uncommented = String::new();
+    let mut inside = false;
+    for line in EXAMPLE.lines() {
+        inside = (inside && line.starts_with('#')) || line == "# [access.jwt]";
+        uncommented += if inside { line.trim_start_matches(['#', ' ']) } else { line };
+        uncommented.push('\n');
+    }
+    let (before, rest) = uncommented.split_once("[[access.callers]]").unwrap();
+    let after = &rest[rest.find("[access.jwt]").unwrap()..];
+    let after = after.replace("changes. Fetched", "# changes. Fetched");
+    let Access::Jwt(jwt) = taken(&format!("{}{after}", before.replace("\"keys\"", "\"jwt\""))).access else { panic!() };
+    assert_eq!(jwt.jwks, Jwks::Url("https://issuer.example/keys".into()));
 }
 
 #[test]
@@ -155,7 +176,7 @@ fn the_example_shows_every_key_there_is() {
     for fault in &faults.faults {
         for key in fault.valid.split(", ") {
             let shown = EXAMPLE.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} =")));
-            assert!(shown || key == "callers", "{key} of {}", fault.path);
+            assert!(shown || ["callers", "jwt"].contains(&key), "{key} of {}", fault.path);
         }
     }
 }
@@ -322,7 +343,7 @@ fn bad_values_of_the_server_and_the_store_are_refused() {
         ("server", "deadline = '10'", "2:12 server.deadline: \"10\" is not a duration"),
         ("server", "deadline = '1w'", "2:12 server.deadline: \"1w\" is not a duration"),
         ("server", "deadline = '18446744073709551615h'", "2:12 server.deadline: "),
-        ("server", "tls = { certificate = 'a' }", "2:1 server.tls: is not a key of this table; bind, deadline,"),
+        ("server", "tls = { certificate = 'a' }", "2:7 server.tls.private_key: is missing; the path of a PEM"),
         ("store", "url = 'sqlite:'", "2:7 store.url: names no file"),
         ("store", "url = 'sqlite::memory:'", "2:7 store.url: would be forgotten at exit"),
         ("store", "url = 'sqlite:a.db?mode=rwc'", "2:7 store.url: has parameters"),
@@ -487,8 +508,8 @@ fn access_is_checked() {
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     for (text, expected) in [
         (with("[access]"), "1:1 access.mode: is missing"),
-        (with("access.mode = 'jwt'"), "1:15 access.mode: \"jwt\" is not known; \"keys\" or \"open\""),
-        (with("[access]\nmode = 'open'\n[access.jwt]\nissuer = 'x'"), "3:9 access.jwt: is not a key of this table"),
+        (with("access.mode = 'magic'"), "1:15 access.mode: \"magic\" is not known; \"keys\" or \"jwt\" or \"open\""),
+        (with("[access]\nmode = 'open'\n[access.jwt]\nissuer = 'x'"), "3:1 access.jwt: has no meaning in this mode"),
         (keys(""), "1:1 access.callers: is missing; one [[access.callers]] or more"),
         (keys("callers = []"), "3:11 access.callers: is empty"),
         (keys("callers = 1"), "3:11 access.callers: is an integer"),
@@ -520,6 +541,93 @@ fn access_is_checked() {
         let found = faults(&text);
         assert!(found.iter().any(|fault| fault.starts_with(expected)), "{found:#?}\nexpected {expected}");
         assert!(found.len() == 1 || text.contains("key = 1"), "{found:#?}");
+    }
+}
+
+#[test]
+fn whose_tokens_are_taken_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (keys, other) = (folder.path().join("keys.json"), folder.path().join("other.json"));
+    std::fs::write(&keys, r#"{"keys":[]}"#).unwrap();
+    std::fs::write(&other, r#"["keys"]"#).unwrap();
+    let with =
+        |table: &str| format!("[access]\nmode = 'jwt'\n{table}\n{}", SMALL.replace("access.mode = \"open\"\n", ""));
+    let jwks = |jwks: &str| with(&format!("[access.jwt]\nissuer = 'i'\naudience = 'a'\njwks = '{jwks}'"));
+    for (given, expected) in [
+        ("https://issuer.example/keys?x=1", Jwks::Url("https://issuer.example/keys?x=1".into())),
+        ("http://127.0.0.1:9/keys", Jwks::Url("http://127.0.0.1:9/keys".into())),
+        (keys.to_str().unwrap(), Jwks::File(keys.clone())),
+    ] {
+        let Access::Jwt(jwt) = taken(&jwks(given)).access else { panic!("jwt") };
+        assert_eq!((jwt.issuer.as_str(), jwt.audience.as_str(), jwt.jwks), ("i", "a", expected));
+    }
+    for (text, expected) in [
+        (with(""), "1:1 access.jwt: is missing; a table [access.jwt] with issuer, audience and jwks"),
+        (with("jwt = 1"), "3:7 access.jwt: is an integer"),
+        (with("[access.jwt]\naudience = 'a'\njwks = 'https://a/'"), "3:1 access.jwt.issuer: is missing"),
+        (with("[access.jwt]\nissuer = 'i'\njwks = 'https://a/'"), "3:1 access.jwt.audience: is missing"),
+        (with("[access.jwt]\nissuer = 'i'\naudience = 'a'"), "3:1 access.jwt.jwks: is missing"),
+        (jwks("http://issuer.example/keys"), "6:8 access.jwt.jwks: would be fetched over http"),
+        (jwks("ftp://127.0.0.1/keys"), "6:8 access.jwt.jwks: is not an https URL"),
+        (jwks("https://me:secret@issuer.example/"), "6:8 access.jwt.jwks: holds credentials"),
+        (jwks("https://"), "6:8 access.jwt.jwks: is not a URL"),
+        (jwks("/nowhere/keys.json"), "6:8 access.jwt.jwks: the file \"/nowhere/keys.json\" cannot be read"),
+        (jwks(other.to_str().unwrap()), "6:8 access.jwt.jwks: the file"),
+    ] {
+        one_fault(&text, expected);
+    }
+    let both = format!(
+        "[[access.callers]]\nname = 'a'\n{}",
+        "[access.jwt]\nissuer = 'i'\naudience = 'a'\njwks = 'https://a/'"
+    );
+    one_fault(&with(&both), "3:1 access.callers: has no meaning in this mode");
+}
+
+#[test]
+fn the_files_of_tls_must_be_there_and_fit_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let made = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (one, other) = (made(), made());
+    let certificate = write("certificate.pem", &one.cert.pem());
+    let key = write("key.pem", &one.signing_key.serialize_pem());
+    let foreign = write("foreign.pem", &other.signing_key.serialize_pem());
+    let empty = write("empty.pem", "");
+    let broken = write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let tls = |certificate: &str, key: &str, more: &str| {
+        format!("[server]\ntls = {{ certificate = '{certificate}', private_key = '{key}'{more} }}\n{SMALL}")
+            .replace("access.mode = \"open\"\n", "[access]\nmode = \"open\"\n")
+    };
+    let read = taken(&tls(&certificate, &key, &format!(", client_ca = '{certificate}'"))).server.tls.unwrap();
+    assert!(read.load().unwrap().callers.is_some());
+    assert!(taken(&tls(&certificate, &key, "")).server.tls.unwrap().load().unwrap().callers.is_none());
+    for (text, expected) in [
+        (tls("/nowhere", &key, ""), "server.tls.certificate: the file \"/nowhere\" cannot be read"),
+        (tls(&empty, &key, ""), "server.tls.certificate: the file holds no PEM certificate"),
+        (tls(&broken, &key, ""), "server.tls.certificate: cannot be used"),
+        (tls(&certificate, "/nowhere", ""), "server.tls.private_key: the file \"/nowhere\" cannot be read"),
+        (tls(&certificate, &certificate, ""), "server.tls.private_key: the file holds no PEM private key"),
+        (tls(&certificate, &foreign, ""), "server.tls.private_key: is not the key of the certificate"),
+        (
+            tls(&certificate, &key, &format!(", client_ca = '{key}'")),
+            "server.tls.client_ca: the file holds no PEM cert",
+        ),
+        (tls(&certificate, &key, &format!(", client_ca = '{broken}'")), "server.tls.client_ca: cannot be used"),
+        (
+            format!(
+                "[server]\ntls = {{ certificate = '{certificate}' }}\n[access]\nmode = \"open\"\n{}",
+                SMALL.replace("access.mode = \"open\"\n", "")
+            ),
+            "server.tls.private_key: is missing",
+        ),
+    ] {
+        let found = faults(&text);
+        assert!(found.len() == 1 && found[0].contains(expected), "{found:#?}\nexpected {expected}");
+        assert!(!found[0].contains("BEGIN"), "{found:#?}");
     }
 }
 

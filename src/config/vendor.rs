@@ -4,7 +4,7 @@ use super::section::Section;
 use crate::record::Secret;
 
 /// The keys of one vendor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VendorConfig {
     /// `vendor = "pretectum"`.
     Pretectum {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -23,7 +24,7 @@ pub struct Ask {
 }
 
 /// RFC 7240, as far as the gateway knows it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Prefer {
     /// `return=representation` (and not also `return=minimal`).
     pub representation: bool,

@@ -114,11 +114,11 @@ fn applied(
         _ => etag,
     };
     let written = Written {
+        preference_applied: pending.preference_applied(&done),
         done,
         operation: Some(pending.operation.clone()),
         guarantee: (pending.action != crate::record::Action::Create).then_some(pending.guarantee),
         etag: etag.clone(),
-        preference_applied: None,
     };
     (OperationState::Applied, etag, warnings, None, Verdict::Written(written))
 }
@@ -153,7 +153,7 @@ pub(super) fn accepted(pending: &Pending) -> Written {
         operation: Some(pending.operation.clone()),
         guarantee: (pending.action != crate::record::Action::Create).then_some(pending.guarantee),
         etag: None,
-        preference_applied: None,
+        preference_applied: pending.preference_applied(&Done::Accepted),
     }
 }
 

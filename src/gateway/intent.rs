@@ -39,7 +39,10 @@ impl Gateway {
     pub(super) async fn lease(&self, system: &System, id: &RecordId, ask: &Ask) -> Result<Lease, Stop> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let acquired = self.store.acquire(system.name.as_str(), id.as_str(), lease_time(system)).await;
+            // However long the call waits for its turn at the vendor, the record stays this writer's until it is sent.
+            let sent_by = ask.deadline.saturating_duration_since(Instant::now()) + system.policy.timeout;
+            let lasting = lease_time(system).max(sent_by);
+            let acquired = self.store.acquire(system.name.as_str(), id.as_str(), lasting).await;
             let running = match acquired.map_err(|error| store_away(&error))? {
                 Acquired::Lease(lease) => return Ok(lease),
                 Acquired::Held => None,

@@ -1,13 +1,14 @@
 //! The straight line every write goes: key, preconditions, intent, one vendor call, outcome; and what its caller is told
 //! when patience ends before the outcome is known.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::carried::Carried;
 use super::conclude::{accepted, outcome_unknown};
 use super::intent::Stop;
 use super::pending::{CallerTold, Pending, Wanted};
@@ -42,6 +43,10 @@ pub(super) struct Context<'c> {
     pub(super) write: &'c Write,
     pub(super) ask: &'c Ask,
     pub(super) session: Session<'c>,
+    /// The operation whose call may be under way.
+    sending: &'c RefCell<Option<OperationId>>,
+    /// When the write was asked for: `Prefer: wait` counts from here.
+    begun: Instant,
     /// Tells the caller 202 before the vendor has answered (`Prefer: respond-async`).
     teller: Cell<Option<oneshot::Sender<Result<Told, Problem>>>>,
 }
@@ -53,9 +58,11 @@ pub(super) async fn run(
     write: &Write,
     ask: &Ask,
     teller: oneshot::Sender<Result<Told, Problem>>,
+    sending: &RefCell<Option<OperationId>>,
 ) {
     let session = Session::new(&*system.stack, &ask.trace, ask.deadline);
-    let mut context = Context { gateway, system, write, ask, session, teller: Cell::new(Some(teller)) };
+    let begun = Instant::now();
+    let mut context = Context { gateway, system, write, ask, session, begun, sending, teller: Cell::new(Some(teller)) };
     let told = context.told().await;
     if let Some(teller) = context.teller.take() {
         // A caller that hung up does not change what was done.
@@ -75,6 +82,9 @@ impl Context<'_> {
             Err(Stop::Refused(problem)) => match self.gateway.replayed(self.system, self.write, self.ask).await {
                 // While this request was being refused, the first one with its key came to a verdict.
                 Err(Stop::Replay(verdict)) => (*verdict, true),
+                // The first one runs and may be what this one stumbled over: its tag is stale because the write is being
+                // done.
+                Err(Stop::Refused(of_the_key)) => return Err(*of_the_key),
                 _ => return Err(*problem),
             },
             Err(Stop::Again) => {
@@ -131,12 +141,14 @@ impl Context<'_> {
             before: None,
             after: None,
             resend: None.into(),
+            refused: None,
             losses: losses.iter().map(|loss| loss.name.to_owned()).collect(),
             queued: self.write.prefer.respond_async,
             begun_ms: jiff::Timestamp::now().as_millisecond(),
             calls: Vec::new(),
             lease: None,
             any_state: matches!(self.write.precondition, Some(Precondition::Exists) | None),
+            prefer: self.write.prefer.clone(),
             told: CallerTold::Nothing,
         }
     }
@@ -149,27 +161,34 @@ impl Context<'_> {
 
     /// Sends the one vendor call of a stored intent, settles its outcome if that can be done in the caller's time, and
     /// hands it to the settler if not.
-    pub(super) async fn carry(&mut self, planned: Planned, mut pending: Pending) -> Verdict {
+    pub(super) async fn carry(&mut self, planned: Planned, pending: Pending) -> Verdict {
+        if Instant::now() < self.ask.deadline {
+            self.sending.replace(Some(pending.operation.clone()));
+        }
+        let mut carried = Carried::new(self.gateway, pending);
+        let pending = &mut carried.pending;
         if self.write.prefer.respond_async && self.write.prefer.wait.is_none() {
-            self.tell_accepted(&mut pending).await;
+            self.tell_accepted(pending).await;
         }
         self.session.patience(self.sending_deadline());
         let queued = planned.completion == Completion::Queued;
         let answer = {
             let sending = self.session.send(planned.call);
             match self.write.prefer.wait.filter(|_| self.write.prefer.respond_async) {
-                Some(wait) => self.tell_after(wait, sending, &mut pending).await,
+                Some(wait) => self.tell_at(self.begun + wait, sending, pending).await,
                 None => sending.await,
             }
         };
+        // Only what the vendor has taken on is told as accepted.
+        let taken_on = queued && answer.is_ok();
         let settled = match answer {
-            Ok(reply) => self.answered(&mut pending, &reply, queued).await,
-            Err(fault) => self.failed(&pending, &fault).await,
+            Ok(reply) => self.answered(pending, &reply, queued).await,
+            Err(fault) => self.failed(pending, fault).await,
         };
         pending.calls.extend(self.session.take_calls());
         match settled {
-            Some(settled) => self.conclude(pending, settled).await,
-            None => self.hand_over(pending, queued).await,
+            Some(settled) => self.conclude(carried, settled).await,
+            None => self.hand_over(carried, taken_on).await,
         }
     }
 
@@ -182,7 +201,7 @@ impl Context<'_> {
     /// How long the caller wants to wait for a write that goes on.
     fn patience(&self, queued: bool) -> Instant {
         match self.write.prefer.wait {
-            Some(wait) => (Instant::now() + wait).min(self.ask.deadline),
+            Some(wait) => (self.begun + wait).min(self.ask.deadline),
             None if queued || self.write.prefer.respond_async => Instant::now(),
             None => self.ask.deadline,
         }
@@ -206,20 +225,23 @@ impl Context<'_> {
     }
 
     /// The vendor said no, or nothing.
-    async fn failed(&mut self, pending: &Pending, fault: &Fault) -> Option<Settled> {
-        let creates = matches!(*pending.wanted, Wanted::Made { .. });
+    async fn failed(&mut self, pending: &mut Pending, fault: Fault) -> Option<Settled> {
         match (fault.kind, fault.effect) {
-            (FaultKind::Conflict | FaultKind::Ambiguous, _) if !creates => {
-                let told = self.gateway.tell_apart(self.system, &self.session, pending, fault, self.ask.deadline).await;
+            (FaultKind::Conflict | FaultKind::Ambiguous, _) => {
+                let told =
+                    self.gateway.tell_apart(self.system, &self.session, pending, &fault, self.ask.deadline).await;
                 if told.is_none() && fault.kind == FaultKind::Conflict {
                     let stale = self.gateway.failed_precondition(self.system, None, DetectedBy::Vendor);
                     return Some(Settled::NotApplied(Box::new(stale)));
                 }
+                if told.is_none() {
+                    pending.refused = Some(fault);
+                }
                 told
             }
             (_, Effect::None) => Some(Settled::NotApplied(Box::new(match pending.id() {
-                Some(id) => super::read::missing_or(self.system, &id, fault),
-                None => self.system.problem(fault),
+                Some(id) => super::read::missing_or(self.system, &id, &fault),
+                None => self.system.problem(&fault),
             }))),
             (_, Effect::Unknown) => self.follow(pending, self.ask.deadline).await,
         }
@@ -230,23 +252,15 @@ impl Context<'_> {
     }
 
     /// The end, in the caller's time: with the record where the caller asked for it or the vendor warns.
-    async fn conclude(&mut self, mut pending: Pending, settled: Settled) -> Verdict {
+    async fn conclude(&mut self, mut carried: Carried<'_>, settled: Settled) -> Verdict {
+        let pending = &mut carried.pending;
         let (settled, shown) = match settled {
-            Settled::Applied(seen) => self.read_back(&pending, seen).await,
+            Settled::Applied(seen) => self.read_back(pending, seen).await,
             other => (other, None),
         };
         pending.calls.extend(self.session.take_calls());
-        let mut verdict = self.gateway.conclude(self.system, &mut pending, settled, shown).await;
-        if let Verdict::Written(written) = &mut verdict {
-            let mut applied = Vec::new();
-            if self.write.prefer.representation && matches!(written.done, super::Done::Shown(_)) {
-                applied.push("return=representation".to_owned());
-            }
-            if let Some(wait) = self.write.prefer.wait.filter(|_| pending.queued) {
-                applied.push(format!("wait={}", wait.as_secs()));
-            }
-            written.preference_applied = (!applied.is_empty()).then(|| applied.join(", "));
-        }
+        let verdict = self.gateway.conclude(self.system, pending, settled, shown).await;
+        carried.concluded();
         verdict
     }
 
@@ -267,8 +281,10 @@ impl Context<'_> {
         };
         let wanted = pending.differences();
         let still_old = unchanged(&wanted, &stored.fields.to_map());
-        let version_stands = Some(self.system.tag(&id, &stored.version()).to_string()) == pending.before;
-        if !wanted.is_empty() && still_old.len() == wanted.len() && version_stands {
+        // A version that stands, or the very one this write made, proves that nobody else has put the old values back.
+        let now = Some(self.system.tag(&id, &stored.version()).to_string());
+        let nobody_else = now == pending.before || now == pending.after;
+        if !wanted.is_empty() && still_old.len() == wanted.len() && nobody_else {
             let errors = still_old.into_iter().map(|one| Invalid::at(one.pointer, one.detail)).collect();
             return (Settled::NotApplied(Box::new(self.rejected(errors))), None);
         }
@@ -279,30 +295,39 @@ impl Context<'_> {
         (Settled::Applied(seen), Some(record))
     }
 
-    /// The outcome is not known in the caller's time: the settler goes on, and the caller is told what is true now.
-    async fn hand_over(&mut self, mut pending: Pending, queued: bool) -> Verdict {
-        let verdict = if queued || self.write.prefer.respond_async {
+    /// The outcome is not known in the caller's time: the settler goes on, and the caller is told what is true now. A 202
+    /// needs the vendor's word that it has taken the write on, or a caller who asked not to wait for it.
+    async fn hand_over(&mut self, mut carried: Carried<'_>, taken_on: bool) -> Verdict {
+        let pending = &mut carried.pending;
+        let verdict = if taken_on || self.write.prefer.respond_async {
             pending.told = CallerTold::Accepted;
-            let asked = self.write.prefer.respond_async.then(|| "respond-async".to_owned());
-            Verdict::Written(super::Written { preference_applied: asked, ..accepted(&pending) })
+            Verdict::Written(accepted(pending))
         } else {
-            let problem = outcome_unknown(self.system, &pending, None);
+            let problem = outcome_unknown(self.system, pending, None);
             Verdict::Problem(Box::new(problem))
         };
-        self.remember_for_the_key(&pending, &verdict).await;
-        self.gateway.hand_to_settler(pending);
+        self.remember_for_the_key(pending, &verdict).await;
+        drop(carried);
         verdict
     }
 
+    /// Whether the caller has its 202: it watches that one operation, and another try would be another operation.
+    pub(super) fn caller_was_told(&self) -> bool {
+        let teller = self.teller.take();
+        let was_told = teller.is_none();
+        self.teller.set(teller);
+        was_told
+    }
+
     /// Waits for the vendor's answer, and tells the caller 202 on the way when `wait` is over.
-    async fn tell_after(
+    async fn tell_at(
         &self,
-        wait: Duration,
+        until: Instant,
         sending: impl Future<Output = Result<Reply, Fault>>,
         pending: &mut Pending,
     ) -> Result<Reply, Fault> {
         tokio::pin!(sending);
-        if let Ok(answer) = tokio::time::timeout(wait, &mut sending).await {
+        if let Ok(answer) = tokio::time::timeout_at(until, &mut sending).await {
             return answer;
         }
         self.tell_accepted(pending).await;
@@ -312,10 +337,7 @@ impl Context<'_> {
     /// 202 before the vendor has answered, because the caller asked for it.
     async fn tell_accepted(&self, pending: &mut Pending) {
         pending.told = CallerTold::Accepted;
-        let verdict = Verdict::Written(super::Written {
-            preference_applied: Some("respond-async".to_owned()),
-            ..accepted(pending)
-        });
+        let verdict = Verdict::Written(accepted(pending));
         self.remember_for_the_key(pending, &verdict).await;
         let told = self.gateway.tell(verdict, false).await;
         if let Some(teller) = self.teller.take() {

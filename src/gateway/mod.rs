@@ -10,6 +10,7 @@
 
 mod answer;
 mod ask;
+mod carried;
 mod conclude;
 mod create;
 mod cursor;
@@ -25,7 +26,9 @@ mod system;
 mod tracker;
 mod update;
 
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -49,7 +52,8 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// The gateway: every configured system, and the store.
 pub struct Gateway {
-    systems: Vec<Arc<System>>,
+    /// Every system that is configured, or was since the start: what is unsettled finds its own here.
+    systems: RwLock<Vec<Arc<System>>>,
     store: Store,
     meter: Arc<Metrics>,
     settler: Settler,
@@ -61,19 +65,24 @@ impl Gateway {
     #[must_use]
     pub fn new(systems: Vec<Arc<System>>, store: Store, meter: Arc<Metrics>) -> (Arc<Self>, Unsettled) {
         let (settler, unsettled) = Settler::new();
-        (Arc::new(Self { systems, store, meter, settler, tracker: Tracker::default() }), unsettled)
+        (
+            Arc::new(Self { systems: RwLock::new(systems), store, meter, settler, tracker: Tracker::default() }),
+            unsettled,
+        )
     }
 
-    /// The configured systems, in the order of the configuration.
+    /// The system of a name, as it was last configured.
     #[must_use]
-    pub fn systems(&self) -> &[Arc<System>] {
-        &self.systems
+    pub fn system(&self, name: &str) -> Option<Arc<System>> {
+        let systems = self.systems.read().unwrap_or_else(PoisonError::into_inner);
+        systems.iter().find(|system| system.name.as_str() == name).cloned()
     }
 
-    /// The system of a name.
-    #[must_use]
-    pub fn system(&self, name: &str) -> Option<&Arc<System>> {
-        self.systems.iter().find(|system| system.name.as_str() == name)
+    /// Takes over systems that are configured anew. One that is not among them keeps its place, so that its writes end.
+    pub fn adopt_systems(&self, configured: &[Arc<System>]) {
+        let mut systems = self.systems.write().unwrap_or_else(PoisonError::into_inner);
+        systems.retain(|system| configured.iter().all(|one| one.name != system.name));
+        systems.extend_from_slice(configured);
     }
 
     /// What remembers operations, keys and the ledger.
@@ -94,17 +103,25 @@ impl Gateway {
         let (teller, told) = oneshot::channel();
         let (gateway, system, ask) = (Arc::clone(self), Arc::clone(system), ask.clone());
         let patience = ask.deadline + GRACE;
+        let sending = Rc::new(RefCell::new(None));
+        let seen = Rc::clone(&sending);
         actix_web::rt::spawn(async move {
-            line::run(&gateway, &system, &write, &ask, teller).await;
+            line::run(&gateway, &system, &write, &ask, teller, &seen).await;
             drop(running);
         });
         match tokio::time::timeout_at(patience, told).await {
             Ok(Ok(told)) => told,
             Ok(Err(_)) => Err(ProblemName::InternalError
                 .with("the gateway failed while writing; look at the record before you repeat")),
-            Err(_) => Err(ProblemName::OutcomeUnknown.with(
-                "the gateway could not come to an end in time; the write may still be done: look at /operations",
-            )),
+            Err(_) => Err(match sending.take() {
+                Some(operation) => ProblemName::OutcomeUnknown
+                    .with("the gateway could not come to an end in time; the operation tells what became of the write")
+                    .operation(&operation),
+                // A call that has not been sent by its deadline never is.
+                None => ProblemName::Overloaded
+                    .with("the gateway could not begin in time; nothing was sent")
+                    .retry_after(Duration::from_secs(1)),
+            }),
         }
     }
 

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Guarantee;
+use super::{Done, Guarantee, Prefer};
 use crate::adapters::{Completion, Planned};
-use crate::record::{Action, CallMade, Difference, OperationId, RecordId, Warning, WarningCode};
+use crate::record::{Action, CallMade, Difference, Fault, OperationId, RecordId, Warning, WarningCode};
 use crate::store::{Lease, Material};
 use crate::transport::{Call, CallName};
 
@@ -38,12 +38,16 @@ pub(super) struct Pending {
     /// The very call, if sending it again is harmless because it is bound to `before`.
     #[serde(with = "shared")]
     pub resend: Arc<Option<SavedCall>>,
+    /// The vendor's finished but ambiguous refusal, where reading has not told yet what it means. Nothing is sent again then.
+    pub refused: Option<Fault>,
     /// The losses that were accepted.
     pub losses: Vec<String>,
     /// Whether callers see it as running: reads name it, other writes are 409.
     pub queued: bool,
     /// Whether the caller asked for any state (`If-Match: *`): a conflict is then no verdict on the request.
     pub any_state: bool,
+    /// What its caller preferred: part of the answer that a key replays.
+    pub prefer: Prefer,
     /// When it was begun, in milliseconds since 1970: the start of `completion_timeout`.
     pub begun_ms: i64,
     /// The calls made for it by this process.
@@ -82,6 +86,8 @@ pub(super) enum Wanted {
         collection: String,
         /// The values.
         fields: Map<String, Value>,
+        /// The records that held them before, where that was looked up; `None` = nobody looked.
+        known: Option<Vec<String>>,
     },
 }
 
@@ -206,6 +212,20 @@ impl Pending {
             detail: format!("{name}: the vendor is documented to destroy these with such a write"),
         };
         self.losses.iter().map(warning).collect()
+    }
+
+    /// The value of `Preference-Applied` of an answer with this body.
+    pub(super) fn preference_applied(&self, done: &Done) -> Option<String> {
+        if *done == Done::Accepted {
+            return self.prefer.respond_async.then(|| "respond-async".to_owned());
+        }
+        let representation = self.prefer.representation && matches!(done, Done::Shown(_));
+        let shown = representation.then(|| "return=representation".to_owned());
+        // A write that went on was answered before it ended: nobody has waited for its end.
+        let in_time = self.queued && self.told == CallerTold::Nothing;
+        let waited = self.prefer.wait.filter(|_| in_time).map(|wait| format!("wait={}", wait.as_secs()));
+        let applied: Vec<String> = shown.into_iter().chain(waited).collect();
+        (!applied.is_empty()).then(|| applied.join(", "))
     }
 
     /// How long it has been going on.

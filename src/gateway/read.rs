@@ -1,6 +1,7 @@
 //! Reading one record, and a page of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -9,6 +10,9 @@ use super::{Ask, Gateway, Record, RecordPage, System, cursor};
 use crate::adapters::Item;
 use crate::problem::{Problem, ProblemName};
 use crate::record::{Fault, FaultKind, RecordId, Stored};
+
+/// How long a read waits for a store that does not answer.
+const STORE_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Gateway {
     /// GET of one record.
@@ -19,7 +23,8 @@ impl Gateway {
         let session = Session::new(&*system.stack, &ask.trace, ask.deadline);
         let stored = system.adapter.read(&session, id).await.map_err(|fault| missing_or(system, id, &fault))?;
         // A store that is away must not stop reads; the pointer to a running write is then left out.
-        let pending = self.store.pending(system.name.as_str(), id.as_str()).await.unwrap_or_default();
+        let asked = self.store.pending(system.name.as_str(), id.as_str());
+        let pending = tokio::time::timeout(STORE_PATIENCE, asked).await.ok().and_then(Result::ok).flatten();
         Ok(system.show(id, &stored, pending.as_ref()))
     }
 

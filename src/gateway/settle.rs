@@ -56,8 +56,8 @@ pub(super) struct Seen {
 }
 
 impl Gateway {
-    /// Looks again and again, with growing pauses, until the outcome is known or `until` has come. There is at least one
-    /// look, which may take `least` even if `until` is over.
+    /// Looks again and again, with growing pauses, until the outcome is known or `until` has come. The last look is made
+    /// then and not before, and may take `least` longer.
     pub(super) async fn follow(
         &self,
         system: &System,
@@ -74,17 +74,18 @@ impl Gateway {
         }
         loop {
             let patience = (Instant::now() + system.policy.timeout).min(until.max(Instant::now() + least));
-            let settled = match &*pending.resend {
-                Some(saved) => self.send_again(system, session, pending, saved.restore(), patience).await,
-                None => self.look_for(system, session, pending, patience, &mut partly_before).await,
+            let settled = match (&pending.refused, &*pending.resend) {
+                (Some(refused), _) => self.tell_apart(system, session, pending, refused, patience).await,
+                (None, Some(saved)) => self.send_again(system, session, pending, saved.restore(), patience).await,
+                (None, None) => self.look_for(system, session, pending, patience, &mut partly_before).await,
             };
             if settled.is_some() {
                 return settled;
             }
-            if Instant::now() + pause >= until {
+            if Instant::now() >= until {
                 return None;
             }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep_until((Instant::now() + pause).min(until)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             if let Some(lease) = &pending.lease {
                 // Losing the lease changes nothing about what was sent; it only lets others write.
@@ -102,10 +103,11 @@ impl Gateway {
         patience: Instant,
         partly_before: &mut Option<Version>,
     ) -> Option<Settled> {
-        if let Wanted::Made { collection, fields } = &*pending.wanted {
-            session.patience(patience);
-            let found = system.adapter.find_created(session, collection, fields).await.ok().flatten()?;
-            return Some(Settled::Applied(Seen { made: Some(found), ..Seen::default() }));
+        if let Wanted::Made { .. } = &*pending.wanted {
+            return match new_records(system, session, pending, patience).await?.as_slice() {
+                [made] => Some(Settled::Applied(Seen { made: Some(made.clone()), ..Seen::default() })),
+                _ => None,
+            };
         }
         let seen = look(system, session, &pending.id()?, patience).await.ok()?;
         match (&*pending.wanted, seen) {
@@ -152,7 +154,7 @@ impl Gateway {
     }
 
     /// What a refused repeat means, given what the record shows now.
-    fn compare(&self, system: &System, pending: &Pending, stored: Option<Stored>) -> Option<Settled> {
+    pub(super) fn compare(&self, system: &System, pending: &Pending, stored: Option<Stored>) -> Option<Settled> {
         // Whether it was changed first and then deleted, nobody can tell.
         let Some(stored) = stored else { return Some(Settled::Unknown(Some(Observed::Other))) };
         let now = system.tag(&pending.id()?, &stored.version()).to_string();
@@ -162,14 +164,17 @@ impl Gateway {
         }
         let shown = holds(&pending.differences(), &stored.fields.to_map());
         if system.adapter.profile().version_counts_up {
-            // Exactly one write makes the version after `before`: ours if its values are there, else somebody else's.
+            // Exactly one write makes the version after `before`: ours if its values are there, somebody else's if one of
+            // the places still shows the old value. Anything else may be ours in the vendor's own form.
             let next = Some(&now) == pending.after.as_ref();
+            let observed = stored.fields.to_map();
+            let untouched = pending.differences().iter().any(|one| one.before.is_some() && one.unchanged_in(&observed));
             return Some(match (next, shown) {
                 (true, true) => Settled::Applied(Seen { stored: Some(stored), ..Seen::default() }),
-                (true, false) => {
+                (true, false) if untouched => {
                     Settled::NotApplied(Box::new(self.stale(system, pending, &stored, DetectedBy::Vendor)))
                 }
-                (false, _) => Settled::Unknown(Some(Observed::Other)),
+                _ => Settled::Unknown(Some(Observed::Other)),
             });
         }
         Some(if shown {
@@ -210,10 +215,17 @@ impl Gateway {
         fault: &Fault,
         patience: Instant,
     ) -> Option<Settled> {
+        if let Wanted::Made { .. } = *pending.wanted {
+            return match new_records(system, session, pending, patience).await?.as_slice() {
+                [] => Some(Settled::NotApplied(Box::new(refused_as_it_is(system, fault)))),
+                [made] => Some(Settled::Applied(Seen { made: Some(made.clone()), ..Seen::default() })),
+                _ => None,
+            };
+        }
         let id = pending.id()?;
         let Some(stored) = look(system, session, &id, patience).await.ok()? else {
             return Some(match *pending.wanted {
-                Wanted::Gone => Settled::Applied(Seen::default()),
+                Wanted::Gone if fault.effect == Effect::Unknown => Settled::Applied(Seen::default()),
                 _ => Settled::NotApplied(Box::new(super::read::missing_or(
                     system,
                     &id,
@@ -234,6 +246,37 @@ impl Gateway {
         // The vendor may have committed and failed afterwards, or another writer wanted the same.
         Some(Settled::Unknown(Some(Observed::Other)))
     }
+}
+
+/// Whether the record as read is what a write that must not be sent again wanted.
+pub(super) fn shows_it_done(pending: &Pending, stored: Option<Stored>) -> Option<Settled> {
+    match (&pending.wanted, stored) {
+        (Wanted::Gone, None) => Some(Settled::Applied(Seen::default())),
+        (Wanted::Values(_), Some(stored)) => {
+            let done = holds(&pending.differences(), &stored.fields.to_map());
+            done.then(|| Settled::Applied(Seen { stored: Some(stored), ..Seen::default() }))
+        }
+        _ => None,
+    }
+}
+
+/// The records that hold all the values of a create and were not there before: exactly one must be the one it made. `None` =
+/// the look failed, or which are new cannot be told.
+async fn new_records(
+    system: &System,
+    session: &Session<'_>,
+    pending: &Pending,
+    patience: Instant,
+) -> Option<Vec<RecordId>> {
+    let Wanted::Made { collection, fields, known } = &*pending.wanted else { return None };
+    session.patience(patience);
+    let matching = system.adapter.matching(session, collection, fields).await.ok().flatten()?;
+    let is_new = |id: &RecordId| match known {
+        Some(known) => !known.iter().any(|old| old == id.as_str()),
+        None => system.adapter.made_at(id).is_some_and(|made| made.as_millisecond() >= pending.begun_ms),
+    };
+    let can_be_told = known.is_some() || system.adapter.profile().ids_tell_time;
+    can_be_told.then(|| matching.into_iter().filter(is_new).collect())
 }
 
 /// The vendor refused a write although the record is as the caller knows it: its values were wrong, or the vendor failed.

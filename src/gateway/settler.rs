@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::pending::{CallerTold, Pending};
 use super::read::look;
 use super::session::Session;
-use super::settle::{Seen, Settled};
+use super::settle::{Seen, Settled, shows_it_done};
 use super::{Gateway, Record, System};
 use crate::record::Observed;
 use crate::transport::trace::TraceContext;
@@ -95,7 +95,7 @@ impl Gateway {
 }
 
 async fn settle_one(gateway: Arc<Gateway>, mut pending: Pending) {
-    let Some(system) = gateway.system(&pending.system).cloned() else {
+    let Some(system) = gateway.system(&pending.system) else {
         tracing::warn!(operation = %pending.operation, system = %pending.system, "the system is not configured any more");
         gateway.give_up(&pending.operation).await;
         return;
@@ -113,7 +113,7 @@ async fn settle(gateway: &Gateway, system: &System, pending: &mut Pending) -> Se
     let session = Session::new(&*system.stack, &trace, until);
     let settled = match gateway.follow(system, &session, pending, until, LAST_LOOK).await {
         Some(settled) => settled,
-        None => Settled::Unknown(last_look(system, &session, pending).await),
+        None => last_look(gateway, system, &session, pending).await,
     };
     pending.calls.extend(session.take_calls());
     settled
@@ -128,9 +128,17 @@ async fn show_created(system: &System, pending: &Pending, settled: &Settled) -> 
     Some(stored.map_or_else(|| system.as_sent(id, pending), |stored| system.show(id, &stored, None)))
 }
 
-async fn last_look(system: &System, session: &Session<'_>, pending: &Pending) -> Option<Observed> {
-    let id = pending.id()?;
-    let stored = look(system, session, &id, Instant::now() + LAST_LOOK).await.ok()?;
-    let now = stored.map(|stored| system.tag(&id, &stored.version()).to_string());
-    Some(if now == pending.before { Observed::Unchanged } else { Observed::Other })
+/// What is there when the time is up: the last read may show what no look before it could, that the write was done.
+async fn last_look(gateway: &Gateway, system: &System, session: &Session<'_>, pending: &Pending) -> Settled {
+    let Some(id) = pending.id() else { return Settled::Unknown(None) };
+    let Ok(stored) = look(system, session, &id, Instant::now() + LAST_LOOK).await else {
+        return Settled::Unknown(None);
+    };
+    let now = stored.as_ref().map(|stored| system.tag(&id, &stored.version()).to_string());
+    let observed = if now == pending.before { Observed::Unchanged } else { Observed::Other };
+    let found = match &pending.resend {
+        Some(_) => gateway.compare(system, pending, stored),
+        None => shows_it_done(pending, stored),
+    };
+    found.unwrap_or(Settled::Unknown(Some(observed)))
 }

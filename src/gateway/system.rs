@@ -86,19 +86,16 @@ impl System {
         })
     }
 
-    /// What must hold for a write without `If-Match`.
+    /// Refuses a write without `If-Match`, unless `require_if_match` is off: any state will do then.
     ///
     /// # Errors
-    /// `precondition-required`, unless `require_if_match` is off: then any state will do.
-    pub fn precondition(&self, given: Option<Precondition>) -> Result<Precondition, Problem> {
-        match given {
-            Some(given) => Ok(given),
-            None if self.policy.require_if_match => {
-                let detail = "read the record and send its ETag as If-Match, or If-Match: * if any state will do";
-                Err(ProblemName::PreconditionRequired.with(detail).system(self.name.as_str()))
-            }
-            None => Ok(Precondition::Exists),
+    /// `precondition-required`.
+    pub fn require(&self, given: Option<&Precondition>) -> Result<(), Problem> {
+        if given.is_some() || !self.policy.require_if_match {
+            return Ok(());
         }
+        let detail = "send If-Match with the ETag of a GET of this record, or If-Match: * if any state will do";
+        Err(ProblemName::PreconditionRequired.with(detail).system(self.name.as_str()))
     }
 
     /// The tag of a version of one of this system's records.

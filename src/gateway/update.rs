@@ -51,7 +51,7 @@ impl Context<'_> {
             }
             match ended {
                 Ok(Ended::Verdict(Verdict::Problem(problem)))
-                    if any_state && problem.name == ProblemName::PreconditionFailed => {}
+                    if any_state && problem.name == ProblemName::PreconditionFailed && !self.caller_was_told() => {}
                 Err(Stop::Again) => {}
                 other => return other,
             }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// What kind of failure a vendor call had. The caller's problem document follows from this and the verb, in one table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FaultKind {
     /// The record (or the collection) is not there.
     NotFound,
@@ -41,7 +43,7 @@ pub enum FaultKind {
 }
 
 /// Whether the call may have changed something at the vendor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Effect {
     /// Certainly not: nothing was sent, or the vendor said that it did nothing.
     None,
@@ -50,7 +52,7 @@ pub enum Effect {
 }
 
 /// When the same call may be worth sending again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Retry {
     /// Sending it again gives the same answer.
     Never,
@@ -61,7 +63,7 @@ pub enum Retry {
 }
 
 /// One value that was found wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invalid {
     /// JSON Pointer into the request body (RFC 6901), such as `/fields/Email`; empty for the whole body.
     pub pointer: String,
@@ -78,7 +80,7 @@ impl Invalid {
 }
 
 /// The failure of one vendor call.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
 #[error("{kind:?} (effect {effect:?}, status {status:?}): {}", message.as_deref().unwrap_or("-"))]
 pub struct Fault {
     /// What kind of failure.

@@ -94,6 +94,21 @@ impl Patch {
         Ok((flat && !fields.is_empty()).then_some(fields))
     }
 
+    /// What the patch alone shows to be impossible, whatever the record holds: told before the record is looked at
+    /// (contract 4). Whether an `etag` it repeats is the present one only the record shows.
+    ///
+    /// # Errors
+    /// The members that would change although they must not.
+    pub fn check(&self, system: &str, id: &str, read_only: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
+        match self {
+            Self::Merge(document) => {
+                let etag = document.get("etag").and_then(Value::as_str).unwrap_or_default();
+                merged_fields(document, &Identity { system, id, etag }, read_only).map(drop)
+            }
+            Self::Json(operations) => operations.iter().try_for_each(|operation| writable(operation, read_only)),
+        }
+    }
+
     /// Applies the patch to a record (`document` = the record as shown, with its `fields`) and gives back the new fields.
     ///
     /// # Errors
@@ -194,7 +209,6 @@ fn apply_operations(
                 }
                 continue;
             }
-            PatchOperation::Move(moved) => changeable(moved.from.as_str(), read_only)?,
             PatchOperation::Copy(copy) => {
                 copied = copied
                     .saturating_add(document.pointer(copy.from.as_str()).map_or(0, |value| value.to_string().len()));
@@ -202,9 +216,12 @@ fn apply_operations(
                     return Err(failed(index, path, "the patch copies more than 4 MiB in all"));
                 }
             }
-            PatchOperation::Add(_) | PatchOperation::Remove(_) | PatchOperation::Replace(_) => {}
+            PatchOperation::Add(_)
+            | PatchOperation::Remove(_)
+            | PatchOperation::Replace(_)
+            | PatchOperation::Move(_) => {}
         }
-        changeable(path, read_only)?;
+        writable(operation, read_only)?;
         json_patch::patch_unsafe(document, std::slice::from_ref(operation))
             .map_err(|error| failed(index, path, &error.kind.to_string()))?;
     }
@@ -213,6 +230,16 @@ fn apply_operations(
 
 fn failed(index: usize, path: &str, why: &str) -> PatchError {
     PatchError::Failed(Invalid::at(path, format!("operation {index}: {why}")))
+}
+
+/// What an operation writes; `test` writes nothing, and `move` writes where it takes from, too.
+fn writable(operation: &PatchOperation, read_only: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
+    match operation {
+        PatchOperation::Test(_) => return Ok(()),
+        PatchOperation::Move(moved) => changeable(moved.from.as_str(), read_only)?,
+        _ => {}
+    }
+    changeable(operation.path().as_str(), read_only)
 }
 
 /// Only what lies below a member of `/fields` that is not read-only may be written.
@@ -276,6 +303,26 @@ mod tests {
         ] {
             assert!(matches!(merge(wrong, r#"{"a":1}"#), Err(PatchError::ReadOnly(_))), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_no_record_could_make_possible_is_refused_without_one() {
+        let read_only = |name: &str| name == "type";
+        let check = |patch: Result<Patch, PatchError>| patch?.check("itsm", "A:1", &read_only);
+        for fine in [
+            r#"{"fields":{"a":{"b":null}},"etag":"any","id":"A:1","system":"itsm","warnings":1}"#,
+            r#"{"fields":{}}"#,
+            "{}",
+        ] {
+            assert_eq!(check(Patch::merge(fine.as_bytes())), Ok(()), "{fine}");
+        }
+        for wrong in [r#"{"etag":null}"#, r#"{"id":"A:2"}"#, r#"{"fields":{"type":1}}"#, r#"{"fields":null}"#] {
+            assert!(matches!(check(Patch::merge(wrong.as_bytes())), Err(PatchError::ReadOnly(_))), "{wrong}");
+        }
+        let fine = r#"[{"op":"test","path":"/id","value":1},{"op":"copy","from":"/id","path":"/fields/zzz/y"}]"#;
+        assert_eq!(check(Patch::json(fine.as_bytes())), Ok(()));
+        let wrong = r#"[{"op":"move","from":"/id","path":"/fields/a"}]"#;
+        assert!(matches!(check(Patch::json(wrong.as_bytes())), Err(PatchError::ReadOnly(_))));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub mod pretectum;
 use std::io;
 use std::sync::Arc;
 
-pub use common::{Answer, CallKind, Fault, Faults, Incoming, Model, Received, ReceivedLog, Standin};
+pub use common::{Answer, CallKind, Change, Fault, Faults, Incoming, Model, Received, ReceivedLog, Standin};
 
 /// All three stand-ins, each on a port of its own.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use super::changes::Changes;
 use super::ledger::{LedgerEntry, LedgerEvent, rfc3339};
 use super::{Acquired, Begun, Claim, Intent, KeyState, Lease, Outcome, Unsettled};
-use crate::record::{OperationId, OperationState};
+use crate::record::{Action, OperationId, OperationState};
 
 /// A record of a system.
 pub(super) type Target = (String, String);
@@ -203,9 +203,17 @@ impl Board {
         }
         match (&intent.lease, target) {
             (Some(lease), _) => (!self.holds(lease)).then_some(Begun::LeaseLost),
-            (None, Some(target)) => self.live_lease(&target).map(|_| Begun::Held),
+            (None, Some(target)) => {
+                (self.live_lease(&target).is_some() || self.is_being_deleted(&target)).then_some(Begun::Held)
+            }
             (None, None) => None,
         }
+    }
+
+    /// Whether a delete of the record runs that may have outlived its lease (a crash ends leases, not vendor calls).
+    fn is_being_deleted(&self, target: &Target) -> bool {
+        let mut on_record = self.records.get(target).into_iter().flatten();
+        on_record.any(|(id, _)| self.running.get(id).is_some_and(|one| one.intent.action == Action::Delete))
     }
 
     /// Notes that an operation runs, and may be settled here.

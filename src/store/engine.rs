@@ -1,5 +1,6 @@
 //! Everything in which the two engines differ. The rest of the room is one code path.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,6 +142,16 @@ impl Engine {
             Self::Postgres { url } => url.parse()?,
         };
         Ok(options.disable_statement_logging())
+    }
+
+    /// Which file is at the path just now (device and number), where the database is a file.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn file(&self) -> Result<Option<(u64, u64)>, sqlx::Error> {
+        let Self::Sqlite { path, .. } = self else { return Ok(None) };
+        let file = std::fs::metadata(path)?;
+        Ok(Some((file.dev(), file.ino())))
     }
 
     /// Keeps a second process off the file: two writers with their own memory would each miss what the other does.

@@ -276,6 +276,16 @@ impl Store {
         self.read(|pool| async move { queries::counts(&pool).await }).await
     }
 
+    /// How many running operations end with this process unsettled: all where it is the only writer, else its own.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn unfinished(&self) -> Result<i64, StoreError> {
+        let shared = &self.handle.shared;
+        let owner = if shared.engine.is_shared() { shared.instance.clone() } else { String::new() };
+        self.read(|pool| async move { queries::unfinished(&pool, owner).await }).await
+    }
+
     /// Whether the last try to write succeeded. A look, at least every 5 seconds, is taken without being asked.
     #[must_use]
     pub fn healthy(&self) -> bool {

@@ -205,6 +205,13 @@ pub(super) async fn counts(pool: &AnyPool) -> Result<Vec<Counts>, sqlx::Error> {
     Ok(counts)
 }
 
+/// How many operations run; of an owner only, if one is named.
+pub(super) async fn unfinished(pool: &AnyPool, owner: String) -> Result<i64, sqlx::Error> {
+    let statement = "SELECT count(*) FROM operation WHERE state = 'running' AND ($1 = '' OR owner = $2)";
+    let cells = arguments([Cell::text(&owner), Cell::text(&owner)])?;
+    sqlx::query_with(statement, cells).fetch_one(pool).await?.try_get(0)
+}
+
 fn one_more(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
 }

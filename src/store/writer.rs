@@ -38,6 +38,8 @@ pub(super) struct Writer {
     commands: UnboundedReceiver<Command>,
     sender: WeakUnboundedSender<Command>,
     connection: Option<AnyConnection>,
+    /// The file that the connection writes.
+    file: Option<(u64, u64)>,
     board: Board,
     statements: Statements,
     /// What has to be written although the store failed, in order.
@@ -53,7 +55,8 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let board = Board::new(shared.instance.clone());
         let statements = Statements::new(shared.engine.parameters());
-        let mut writer = Self { shared, commands, sender, connection: None, board, statements, owed: VecDeque::new() };
+        let mut writer =
+            Self { shared, commands, sender, connection: None, file: None, board, statements, owed: VecDeque::new() };
         let (engine, durability) = (&writer.shared.engine, writer.shared.durability);
         let failed = |error: sqlx::Error| StoreError::Open(plain(&error));
         let mut connection = engine.writer(durability, true).await.map_err(failed)?;
@@ -115,6 +118,7 @@ impl Writer {
             }
         }
         self.board = board;
+        self.file = engine.file()?;
         self.connection = Some(connection);
         // Only a write shows that one can write.
         self.run(&mut vec![Command::new(Task::Seen, None)]).await?;
@@ -139,6 +143,10 @@ impl Writer {
     async fn run(&mut self, batch: &mut Vec<Command>) -> Result<(), sqlx::Error> {
         let shared = Arc::clone(&self.shared);
         let mut connection = self.connection.take().ok_or(sqlx::Error::PoolClosed)?;
+        // A file that was removed or replaced would take every write, and no restart would find one of them.
+        if shared.engine.file()? != self.file {
+            return Err(sqlx::Error::Io(std::io::Error::other("another file is in its place")));
+        }
         let mut changes = Changes::default();
         self.board.keys.clear();
         if shared.engine.is_shared() {

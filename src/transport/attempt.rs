@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, timeout_at};
 
+use super::scrub::scrubbed;
 use super::{Call, Layer, Reply, Vendor};
 use crate::metrics::{CallOutcome, Metrics, SystemIndex};
 use crate::record::{Fault, FaultKind, Retry};
@@ -44,7 +45,7 @@ impl<T> Attempt<T> {
                 if let (Retry::Soon, Some(wait)) = (fault.retry, reply.retry_after) {
                     fault.retry = Retry::After(wait);
                 }
-                Err(fault)
+                Err(scrubbed(call, fault))
             }
             None if (300..400).contains(&reply.status) => {
                 let what = format!("the vendor answered with a redirect ({}), which is never followed", reply.status);

@@ -273,6 +273,34 @@ fn fault_of(error: &SendRequestError) -> Fault {
     }
 }
 
+/// Gets a small document that belongs to no vendor, such as an issuer's public keys: one request over a connection of its own,
+/// no redirect followed, the system's roots trusted.
+///
+/// # Errors
+/// Why there is no document, for the log.
+pub async fn fetch(url: &str, within: Duration, longest: usize) -> Result<Bytes, String> {
+    let uri: Uri = url.parse().map_err(|_| "its address is none".to_owned())?;
+    let mut connector = Connector::new().timeout(within).handshake_timeout(within);
+    if uri.scheme() == Some(&Scheme::HTTPS) {
+        connector = connector.rustls_0_23(tls::client_config(None).map_err(|error| error.to_string())?);
+    }
+    let client =
+        awc::Client::builder().disable_redirects().no_default_headers().disable_timeout().connector(connector).finish();
+    let request = client.get(uri).no_decompress();
+    let request = request.insert_header((USER_AGENT, USER_AGENT_VALUE)).insert_header((ACCEPT, "application/json"));
+    let exchange = async {
+        let mut response = request.send().await.map_err(|error| fault_of(&error).to_string())?;
+        if response.status() != StatusCode::OK {
+            return Err(format!("the answer is {}", response.status()));
+        }
+        let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = read_body(&mut response, longest).await.map_err(|fault| fault.to_string())?;
+        let body = body.ok_or_else(|| format!("the answer is longer than {longest} bytes"))?;
+        if is_cut_short(&body, length, "json") { Err(cut_short().to_string()) } else { Ok(body) }
+    };
+    tokio::time::timeout(within, exchange).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+}
+
 #[cfg(test)]
 #[path = "client_tests.rs"]
 mod tests;

@@ -10,6 +10,7 @@ mod limit;
 mod pace;
 mod retry;
 mod retry_after;
+mod scrub;
 pub mod stack;
 #[cfg(test)]
 mod testing;
@@ -28,6 +29,7 @@ use tokio::time::Instant;
 pub use crate::record::CallName;
 use crate::record::Fault;
 pub use breaker::{CircuitState, LastFailure};
+pub use client::fetch;
 pub use stack::Health;
 pub use stack::{Stack, StackError, StackSettings};
 

@@ -7,4 +7,27 @@
     reason = "a test that meets the unexpected must stop"
 )]
 
+mod access_jwt;
+mod access_program;
 mod architecture;
+mod behaviours;
+mod canary;
+mod fault_proxy;
+mod history;
+mod patches;
+mod readme;
+mod reload;
+mod support;
+mod tls;
+mod told_truthfully;
+mod wire_answer;
+mod wire_connections;
+mod wire_framing;
+mod wire_fuzz;
+mod wire_limits;
+mod wire_malformed;
+mod wire_order;
+mod wire_pages;
+mod wire_scanner;
+mod wire_support;
+mod wire_targets;

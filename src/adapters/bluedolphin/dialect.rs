@@ -25,6 +25,8 @@ const MISSING: &[&str] = &[
     // MongoDB's own words for an id that is 24 characters and not hexadecimal: no record can have it.
     "24 digit hex",
 ];
+/// One text for a definition that may not be changed and for one that is not there: only reading tells.
+const BUILT_IN_OR_MISSING: &[&str] = &["non-existing"];
 /// Things whose absence is a wrong value in the request and not a missing record.
 const REFERRED_TO: &[&str] = &["questionnaire", "boem", "property", "role", "template"];
 
@@ -93,16 +95,13 @@ pub(super) fn judge(call: &Call, reply: &Reply) -> Option<Fault> {
     (!documented).then(|| not_documented(call, reply, "the vendor's answer is not the one it documents for this call"))
 }
 
-/// `{"result":"OK"}`. The status has said it already: only an answer that says otherwise is refused.
+/// `{"result":"OK"}`, and nothing less: what another answer means is found out by reading.
 fn says_ok(reply: &Reply) -> bool {
     #[derive(Deserialize)]
     struct Said {
-        result: Option<String>,
+        result: String,
     }
-    match serde_json::from_slice::<Said>(&reply.body) {
-        Ok(said) => said.result.is_none_or(|result| result.eq_ignore_ascii_case("ok")),
-        Err(_) => first_byte(reply).is_none(),
-    }
+    serde_json::from_slice::<Said>(&reply.body).is_ok_and(|said| said.result.eq_ignore_ascii_case("ok"))
 }
 
 fn failure(call: &Call, reply: &Reply) -> Fault {
@@ -113,6 +112,9 @@ fn failure(call: &Call, reply: &Reply) -> Fault {
         401 => Some(FaultKind::CredentialsRejected),
         400 if said.speaks_of(BUSY) => Some(FaultKind::Busy),
         400 if said.speaks_of(MISSING) && !refers_to_something_else(call, &said) => Some(FaultKind::NotFound),
+        400 if is_write && call.name != CallName::Create && said.speaks_of(BUILT_IN_OR_MISSING) => {
+            return Fault { code: trace_id(reply), ..fault(FaultKind::Ambiguous, call, reply, &said).without_effect() };
+        }
         400 if is_write => Some(FaultKind::Rejected),
         _ => None,
     };

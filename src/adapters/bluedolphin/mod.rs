@@ -13,10 +13,11 @@ use std::sync::Arc;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use self::replacement::Wanted;
-use super::common::{OneThatFits, all_of, bad_cursor, secret_header, unreadable, wrong};
+use super::common::{AllThatFit, all_of, bad_cursor, secret_header, unreadable, wrong};
 use super::registry::required;
 use super::{
     Adapter, Change, Completion, Created, Item, Loss, Page, Planned, Profile, SettingKey, Settings, UpdateStyle,
@@ -66,6 +67,7 @@ static PROFILE: Profile = Profile {
     actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
     losses: &[LINKED_QUESTIONS, SOURCE_CONNECTIONS, DEPENDENT_OBJECTS],
     version_counts_up: false,
+    ids_tell_time: false,
     list_is_whole: false,
 };
 
@@ -142,10 +144,11 @@ impl Adapter for BlueDolphin {
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<Stored, Fault> {
         let reply = transport.send(dialect::read_call(id)).await?;
         match definition::shown(&reply.body, true)? {
+            (None, _) => Err(unreadable("a definition without an id")),
             (Some(other), _) if !other.eq_ignore_ascii_case(id.key()) => {
                 Err(unreadable("another record than asked for"))
             }
-            (_, fields) => Ok(Stored { fields, version: None, warnings: Vec::new() }),
+            (Some(_), fields) => Ok(Stored { fields, version: None, warnings: Vec::new() }),
         }
     }
 
@@ -210,15 +213,19 @@ impl Adapter for BlueDolphin {
     }
 
     /// Names are unique in a tenant, and the list shows nothing else that a create gives.
-    async fn find_created(
+    fn made_at(&self, _id: &RecordId) -> Option<Timestamp> {
+        None
+    }
+
+    async fn matching(
         &self,
         transport: &dyn Transport,
         _collection: &str,
         fields: &Map<String, Value>,
-    ) -> Result<Option<RecordId>, Fault> {
+    ) -> Result<Option<Vec<RecordId>>, Fault> {
         let Some(name) = definition::name_in(fields) else { return Ok(None) };
         let wanted = all_of(&Map::from_iter([("name".to_owned(), name.into())]));
-        let mut search = OneThatFits::new(&wanted);
+        let mut search = AllThatFit::new(&wanted);
         let mut cursor = None;
         for _ in 0..SEARCH_PAGES {
             let page = self.list(transport, dialect::DEFINITIONS, SEARCH_TAKE, cursor.as_deref()).await?;
@@ -227,7 +234,7 @@ impl Adapter for BlueDolphin {
             }
             cursor = page.next;
             if cursor.is_none() {
-                return Ok(search.only());
+                return Ok(Some(search.found()));
             }
         }
         Ok(None)

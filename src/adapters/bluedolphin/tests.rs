@@ -226,7 +226,9 @@ fn prose_in_a_400_is_understood_wherever_it_stands() {
     assert_eq!(judge(&get, r#"{"title":"'take' must be greater"}"#), Some(FaultKind::VendorError));
     assert_eq!(judge(&put, r#"{"detail":"questionnaire could not be found"}"#), Some(FaultKind::Rejected));
     assert_eq!(judge(&post, r#"{"detail":"Template could not be found"}"#), Some(FaultKind::Rejected));
-    assert_eq!(judge(&put, r#"{"detail":"Object definition is built-in or non-existing"}"#), Some(FaultKind::Rejected));
+    let either = r#"{"detail":"Object definition is built-in or non-existing"}"#;
+    assert_eq!(judge(&put, either), Some(FaultKind::Ambiguous));
+    assert_eq!(judge(&post, either), Some(FaultKind::Rejected));
     assert_eq!(judge(&put, ""), Some(FaultKind::Rejected));
 }
 
@@ -241,6 +243,8 @@ fn each_call_has_one_success() {
         (&put, 200, r#"{"result":"OK"}"#),
         (&put, 202, "<html>"),
         (&put, 202, r#"{"result":"FAILED"}"#),
+        (&put, 202, ""),
+        (&disable, 200, r#"{"unexpected":[true]}"#),
         (&put, 204, ""),
         (&put, 302, ""),
         (&disable, 202, r#"{"result":"OK"}"#),
@@ -296,10 +300,10 @@ async fn a_lost_create_is_found_by_its_unique_name() {
         reply(200, &format!(r#"{{"total_items":2,"items":[{}]}}"#, items.join(",")))
     };
     let fields = map(r#"{"name":"N","roles":["r"]}"#);
-    for (names, found) in [(["N", "M"], true), (["N", "N"], false), (["n", "M"], false)] {
+    for (names, found) in [(["N", "M"], 1), (["N", "N"], 2), (["n", "M"], 0)] {
         let transport = Scripted::new(&adapter, [items(names)]);
-        let created = adapter.find_created(&transport, "object-definitions", &fields).await.expect("a search");
-        assert_eq!(created.is_some(), found, "{names:?}");
+        let matching = adapter.matching(&transport, "object-definitions", &fields).await.expect("a search");
+        assert_eq!(matching.map(|all| all.len()), Some(found), "{names:?}");
     }
 }
 

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use self::dialect::{Cursor, Fragment};
-use super::common::{OneThatFits, all_of, bad_cursor, secret_header, unreadable};
+use super::common::{AllThatFit, all_of, bad_cursor, secret_header, unreadable};
 use super::registry::required;
 use super::{
     Adapter, Change, Completion, Created, Item, Page, Planned, Profile, SettingKey, UpdateStyle, VendorEntry,
@@ -57,6 +57,7 @@ static PROFILE: Profile = Profile {
     actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
     losses: &[],
     version_counts_up: false,
+    ids_tell_time: false,
     list_is_whole: true,
 };
 
@@ -238,29 +239,34 @@ impl Adapter for Matrix42 {
         Ok(Created { id: RecordId::new(collection, &key), stored: None })
     }
 
-    async fn find_created(
+    fn made_at(&self, _id: &RecordId) -> Option<Timestamp> {
+        None
+    }
+
+    async fn matching(
         &self,
         transport: &dyn Transport,
         collection: &str,
         fields: &Map<String, Value>,
-    ) -> Result<Option<RecordId>, Fault> {
+    ) -> Result<Option<Vec<RecordId>>, Fault> {
         if !fields.keys().all(|name| dialect::is_column(name)) {
             return Ok(None);
         }
         let columns: Vec<String> = fields.keys().cloned().collect();
         let wanted = all_of(fields);
-        let mut search = OneThatFits::new(&wanted);
+        let mut search = AllThatFit::new(&wanted);
         let mut next = Some(Cursor { size: SEARCH_SIZE, ..Cursor::default() });
         while let Some(cursor) = next.filter(|cursor| cursor.page < SEARCH_PAGES) {
-            let call = dialect::list_call(collection, &columns, cursor.page, cursor.size);
-            let reply = transport.send(call).await.map_err(as_read)?;
+            let call = dialect::search_call(collection, &columns, fields, cursor.page, cursor.size);
+            let reply = transport.send(call).await?;
             let fragments;
             (fragments, next) = cursor.turn(dialect::read_page(&reply.body, None)?)?;
             for fragment in fragments {
                 search.look_at(fragment.id, &fragment.stored.fields.to_map());
             }
             if next.is_none() {
-                return Ok(search.only().flatten().map(|key| RecordId::new(collection, &key)));
+                let keys = search.found().into_iter().flatten();
+                return Ok(Some(keys.map(|key| RecordId::new(collection, &key)).collect()));
             }
         }
         Ok(None)

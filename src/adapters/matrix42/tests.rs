@@ -162,6 +162,8 @@ fn each_call_knows_its_successes() {
     }
     for (call, status, text) in [
         (&put, 200, "<html>login</html>"),
+        (&put, 200, r#"{"unexpected":[true]}"#),
+        (&delete, 200, r#"{"Message":"An error has occurred."}"#),
         (&put, 202, ""),
         (&delete, 200, "<!DOCTYPE html>"),
         (&post, 200, "null"),
@@ -289,13 +291,15 @@ async fn a_lost_create_is_found_by_its_values_and_no_name_is_put_into_a_query_un
     let adapter = adapter();
     let fields = map(r#"{"Name":"n2","End":1.1}"#);
     let transport = Scripted::new(&adapter, [rows([1, 2, 3])]);
-    let found = adapter.find_created(&transport, DD, &fields).await.expect("a search");
-    assert_eq!(found, Some(RecordId::new(DD, &guid(2))));
+    let found = adapter.matching(&transport, DD, &fields).await.expect("a search");
+    assert_eq!(found, Some(vec![RecordId::new(DD, &guid(2))]));
+    assert!(transport.sent()[0].ends_with("&where=%5BName%5D%20%3D%20%27n2%27"), "{}", transport.sent()[0]);
     let same = map(r#"{"End":1.1}"#);
     let transport = Scripted::new(&adapter, [rows([1, 2])]);
-    assert_eq!(adapter.find_created(&transport, DD, &same).await.expect("a search"), None);
+    let both = adapter.matching(&transport, DD, &same).await.expect("a search").expect("all looked at");
+    assert_eq!(both.len(), 2);
     let hostile = map(r#"{"Name],[Secret":"x"}"#);
-    assert_eq!(adapter.find_created(&Scripted::new(&adapter, []), DD, &hostile).await.expect("no search"), None);
+    assert_eq!(adapter.matching(&Scripted::new(&adapter, []), DD, &hostile).await.expect("no search"), None);
 }
 
 #[tokio::test]

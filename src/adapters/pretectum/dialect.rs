@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -257,4 +258,21 @@ fn texts_in(value: &Value, texts: &mut Vec<String>) {
         Value::Object(members) => members.values().for_each(|value| texts_in(value, texts)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// The time an id begins with, `yyyyMMddHHmmssSSS` in UTC (every sample on the vendor's pages; INFERRED).
+pub(super) fn made_at(key: &str) -> Option<Timestamp> {
+    let digits = key.get(..17).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let part = |range: std::ops::Range<usize>| digits.get(range).unwrap_or_default();
+    let text = format!(
+        "{}-{}-{}T{}:{}:{}.{}Z",
+        part(0..4),
+        part(4..6),
+        part(6..8),
+        part(8..10),
+        part(10..12),
+        part(12..14),
+        part(14..17)
+    );
+    text.parse().ok()
 }

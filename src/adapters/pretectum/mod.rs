@@ -14,11 +14,12 @@ use std::sync::Arc;
 
 use actix_web::http::header::AUTHORIZATION;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use moka::future::Cache;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::common::{OneThatFits, all_of, bad_cursor, unreadable};
+use super::common::{AllThatFit, all_of, bad_cursor, unreadable};
 use super::registry::required;
 use super::{
     Adapter, Change, Completion, Created, Item, Page, Planned, Profile, SettingKey, Settings, UpdateStyle, VendorEntry,
@@ -57,6 +58,7 @@ static PROFILE: Profile = Profile {
     actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
     losses: &[],
     version_counts_up: true,
+    ids_tell_time: true,
     list_is_whole: true,
 };
 
@@ -289,14 +291,18 @@ impl Adapter for Pretectum {
         Ok(Created { id: RecordId::new(collection, &key), stored })
     }
 
-    async fn find_created(
+    fn made_at(&self, id: &RecordId) -> Option<Timestamp> {
+        dialect::made_at(id.key())
+    }
+
+    async fn matching(
         &self,
         transport: &dyn Transport,
         collection: &str,
         fields: &Map<String, Value>,
-    ) -> Result<Option<RecordId>, Fault> {
+    ) -> Result<Option<Vec<RecordId>>, Fault> {
         let wanted = all_of(fields);
-        let mut search = OneThatFits::new(&wanted);
+        let mut search = AllThatFit::new(&wanted);
         let mut scan = Scan::new(transport, CallName::List, collection);
         while let Some((_, reply)) = scan.next().await? {
             for item in dialect::Listing::read(&reply.body)?.items {
@@ -304,7 +310,8 @@ impl Adapter for Pretectum {
                 search.look_at(key, &stored.fields.to_map());
             }
         }
-        Ok(search.only().and_then(|key| self.key(&key)).map(|key| RecordId::new(collection, &key)))
+        let keys = search.found().into_iter().filter_map(|key| self.key(&key));
+        Ok(Some(keys.map(|key| RecordId::new(collection, &key)).collect()))
     }
 }
 

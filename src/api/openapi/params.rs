@@ -103,7 +103,7 @@ pub(crate) struct LedgerFilter {
 #[into_params(parameter_in = Header)]
 pub(crate) struct ReadFields {
     /// Tags the caller has; 304 if one is the present one.
-    #[param(rename = "If-None-Match", nullable = false)]
+    #[param(rename = "If-None-Match", nullable = false, pattern = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#)]
     if_none_match: Option<String>,
 }
 
@@ -111,7 +111,7 @@ pub(crate) struct ReadFields {
 #[into_params(parameter_in = Header)]
 pub(crate) struct IfMatch {
     /// The record's `ETag` with its quotes, a list of them, or `*` if any state will do. Weak tags never match.
-    #[param(rename = "If-Match", example = "*")]
+    #[param(rename = "If-Match", example = "*", pattern = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#)]
     if_match: String,
 }
 
@@ -119,7 +119,11 @@ pub(crate) struct IfMatch {
 #[into_params(parameter_in = Header)]
 pub(crate) struct WriteFields {
     /// Makes repeating this request safe: the same key with the same request gets the stored answer.
-    #[param(rename = "Idempotency-Key", nullable = false, min_length = 1, max_length = 257)]
+    #[param(
+        rename = "Idempotency-Key",
+        nullable = false,
+        pattern = r#"^("[!#-\[\]-~]{1,255}"|[!#-+\--:<-\[\]-~]{1,255})$"#
+    )]
     idempotency_key: Option<String>,
     /// `return=representation`, `respond-async`, `wait=N` (RFC 7240).
     #[param(rename = "Prefer", nullable = false)]

@@ -75,9 +75,10 @@ pub(crate) struct PatchOperation {
     #[schema(pattern = "^(add|remove|replace|move|copy|test)$")]
     op: String,
     /// JSON Pointer.
+    #[schema(pattern = "^(/([^/~]|~[01])*)*$")]
     path: String,
     /// JSON Pointer, for `move` and `copy`.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, pattern = "^(/([^/~]|~[01])*)*$")]
     from: Option<String>,
     /// For `add`, `replace` and `test`.
     #[schema(required = false)]

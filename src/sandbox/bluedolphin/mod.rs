@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::common::{flag, lock, number, optional_text};
-use super::{Answer, CallKind, Incoming, Model, Standin};
+use super::{Answer, CallKind, Change, Incoming, Model, Standin};
 pub use sample::{
     API_KEY, BUSINESS_OBJECT_ID, EMPTY_DEFINITION_ID, NEW_APPLICATION_ID, OTHER_QUESTIONNAIRE_ID, QUESTIONNAIRE_ID,
     RETIRED_SERVER_ID, ROLE_ID, TEMPLATE_ID, TENANT,
@@ -73,7 +73,10 @@ impl BlueDolphin {
 
     /// A second writer straight at the vendor. `false` if there is no such definition.
     pub fn write(&self, id: &str, change: impl FnOnce(&mut Definition)) -> bool {
-        self.settled().find_mut(id).map(change).is_some()
+        let mut state = self.settled();
+        let known = state.find_mut(id).map(change).is_some();
+        state.note(id);
+        known
     }
 
     /// Adds a definition without properties; gives its id.
@@ -84,6 +87,16 @@ impl BlueDolphin {
     /// A second writer deletes a definition, enabled or not.
     pub fn remove(&self, id: &str) {
         self.settled().delete(id);
+    }
+
+    /// From now on changes of records are kept.
+    pub fn keep_changes(&self) {
+        self.settled().changes.keep();
+    }
+
+    /// Every change of a record that took effect since then, whoever made it, in order.
+    pub fn changes(&self) -> Vec<Change> {
+        self.settled().changes.all()
     }
 
     fn settled(&self) -> MutexGuard<'_, State> {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::super::common::Changes;
 use super::sample;
 
 /// A property of a definition.
@@ -202,6 +203,7 @@ pub(super) struct State {
     pub(super) questionnaires: Vec<Questionnaire>,
     /// Objects that went with their definitions.
     pub(super) deleted_objects: u32,
+    pub(super) changes: Changes,
     queue: Vec<Queued>,
     made: u64,
 }
@@ -213,6 +215,7 @@ impl Default for State {
             definitions: sample::definitions(),
             questionnaires: sample::questionnaires(),
             deleted_objects: 0,
+            changes: Changes::default(),
             queue: Vec::new(),
             made: 0,
         }
@@ -240,8 +243,16 @@ impl State {
             if let Some(definition) = self.definitions.iter_mut().find(|definition| definition.id == queued.id) {
                 definition.replace(&queued.wanted, &self.questionnaires, self.settings.ignored_property.as_ref());
             }
+            self.note(&queued.id);
         }
         due.len()
+    }
+
+    /// Keeps a definition as it is now, if changes are kept.
+    pub(super) fn note(&mut self, id: &str) {
+        if let Some(definition) = self.definitions.iter().find(|definition| definition.id == id) {
+            self.changes.note(id, || definition.show(true));
+        }
     }
 
     pub(super) fn queue(&mut self, id: &str, wanted: Wanted) {

@@ -2,6 +2,7 @@
 //! endpoint under `/_sandbox/`.
 
 mod call;
+mod changes;
 #[cfg(test)]
 pub(super) mod client;
 mod control;
@@ -18,6 +19,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::{Map, Value};
 
 pub use call::CallKind;
+pub use changes::Change;
+pub(super) use changes::Changes;
 pub use exchange::{Answer, Incoming};
 pub use faults::{Fault, Faults};
 pub use log::{Received, ReceivedLog};

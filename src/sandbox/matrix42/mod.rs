@@ -20,7 +20,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::common::{flag, lock, number, optional_text};
-use super::{Answer, CallKind, Incoming, Model, Standin};
+use super::{Answer, CallKind, Change, Incoming, Model, Standin};
 use failure::Failure;
 pub use sample::{
     ACTIVITY_CLASS, API_TOKEN, CATEGORY_CLASS, FACILITY_ID, FACILITY_TIMESTAMP, HARDWARE_ID, PRINTER_ID, SOFTWARE_ID,
@@ -70,6 +70,16 @@ impl Matrix42 {
     /// A second writer deletes a fragment. `false` if there is no such fragment.
     pub fn remove(&self, class: &str, id: &str) -> bool {
         lock(&self.0).delete(class, id).is_ok()
+    }
+
+    /// From now on changes of records are kept.
+    pub fn keep_changes(&self) {
+        lock(&self.0).changes.keep();
+    }
+
+    /// Every change of a record that took effect since then, whoever made it, in order.
+    pub fn changes(&self) -> Vec<Change> {
+        lock(&self.0).changes.all()
     }
 }
 

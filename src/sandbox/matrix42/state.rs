@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::super::common::Changes;
 use super::failure::Failure;
 use super::sample;
 
@@ -144,6 +145,7 @@ impl Default for Settings {
 pub(super) struct State {
     pub(super) settings: Settings,
     pub(super) classes: Vec<Class>,
+    pub(super) changes: Changes,
     counter: u64,
     tokens: HashMap<String, Instant>,
 }
@@ -154,6 +156,7 @@ impl Default for State {
         let mut state = Self {
             settings: Settings::default(),
             classes: vec![class(sample::CATEGORY_CLASS), class(sample::ACTIVITY_CLASS)],
+            changes: Changes::default(),
             counter: sample::FIRST_COUNTER,
             tokens: HashMap::new(),
         };
@@ -203,6 +206,14 @@ impl State {
         self.classes.iter_mut().find(|class| class.name == name)
     }
 
+    /// Keeps a fragment as it is now, if changes are kept.
+    fn note(&mut self, class: &str, id: &str) {
+        let class = self.classes.iter().find(|known| known.name == class);
+        if let Some(row) = class.and_then(|class| class.rows.get(id)) {
+            self.changes.note(id, || Value::Object(row.show()));
+        }
+    }
+
     fn tick(&mut self) -> u64 {
         self.counter = self.counter.saturating_add(1);
         self.counter
@@ -212,6 +223,7 @@ impl State {
     pub(super) fn update(&mut self, class: &str, sent: &Map<String, Value>) -> Result<(), Failure> {
         let ignored = self.settings.ignored_attribute.clone();
         let next = self.counter.saturating_add(1);
+        let class_name = class;
         let class = self.class_mut(class).ok_or(Failure::NoClass)?;
         let id = member(sent, "ID").and_then(Value::as_str).and_then(guid).ok_or(Failure::NoId)?;
         let mut attributes = class.checked(sent)?;
@@ -234,6 +246,7 @@ impl State {
         row.attributes.extend(attributes);
         row.counter = next;
         self.counter = next;
+        self.note(class_name, &id);
         Ok(())
     }
 
@@ -270,6 +283,7 @@ impl State {
         change(&mut row.attributes);
         row.counter = next;
         self.counter = next;
+        self.note(class, id);
         true
     }
 }

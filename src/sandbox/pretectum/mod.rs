@@ -23,7 +23,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use super::common::{flag, lock, merge_members, number, optional_text};
-use super::{Answer, CallKind, Incoming, Model, Standin};
+use super::{Answer, CallKind, Change, Incoming, Model, Standin};
 pub use sample::{
     ADA_ID, ALAN_ID, BUSINESS_AREA_ID, BUSINESS_AREA_NAME, CLIENT_ID, CLIENT_SECRET, DATASET_ID, DATASET_NAME, EMMY_ID,
     GRACE_ID, MARY_ID, SCHEMA_ID, SCHEMA_NAME,
@@ -72,6 +72,16 @@ impl Pretectum {
     /// A second writer deletes a record. `false` if there is no such record.
     pub fn remove(&self, id: &str) -> bool {
         lock(&self.0).delete(id)
+    }
+
+    /// From now on changes of records are kept.
+    pub fn keep_changes(&self) {
+        lock(&self.0).changes.keep();
+    }
+
+    /// Every change of a record that took effect since then, whoever made it, in order.
+    pub fn changes(&self) -> Vec<Change> {
+        lock(&self.0).changes.all()
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
+use super::super::common::Changes;
 use super::{rules, sample};
 
 /// A data object with its hidden state.
@@ -102,6 +103,7 @@ pub(super) enum Refused {
 pub(super) struct State {
     pub(super) settings: Settings,
     pub(super) objects: Vec<Object>,
+    pub(super) changes: Changes,
     tokens: HashMap<String, Instant>,
     issued: u64,
 }
@@ -118,6 +120,7 @@ impl Default for State {
         Self {
             settings: Settings::default(),
             objects: sample::objects().into_iter().map(object).collect(),
+            changes: Changes::default(),
             tokens: HashMap::new(),
             issued: 0,
         }
@@ -184,6 +187,7 @@ impl State {
         }
         object.fields = fields;
         object.touch();
+        self.note(id);
         Ok(())
     }
 
@@ -192,7 +196,15 @@ impl State {
         let Some(object) = self.live_mut(id) else { return false };
         change(&mut object.fields);
         object.touch();
+        self.note(id);
         true
+    }
+
+    /// Keeps an object as it is now, if changes are kept.
+    fn note(&mut self, id: &str) {
+        if let Some(object) = self.objects.iter().find(|object| object.id == id) {
+            self.changes.note(id, || Value::Object(object.show()));
+        }
     }
 
     pub(super) fn delete(&mut self, id: &str) -> bool {

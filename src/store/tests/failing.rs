@@ -148,3 +148,23 @@ async fn a_server_that_drops_every_connection_costs_no_write_and_no_outcome() {
         assert_eq!((verified.entries, verified.is_sound()), (3, true));
     }
 }
+
+#[tokio::test]
+async fn a_file_that_vanished_or_was_replaced_takes_no_write_until_it_is_back() {
+    let place = file();
+    let path = std::path::PathBuf::from(place.url.trim_start_matches("sqlite:"));
+    let store = place.open().await;
+    let write = intent("A:1");
+    let id = write.operation.clone();
+    assert_eq!(store.begin(write).await, Ok(Begun::Started));
+    let aside = path.with_extension("aside");
+    std::fs::rename(&path, &aside).expect("moved");
+    assert_eq!(store.begin(intent("A:2")).await, Err(StoreError::Unavailable), "no restart would find it");
+    assert_eq!(store.ping().await, Err(StoreError::Unavailable), "not ready");
+    assert_eq!(store.finish(applied(&id)).await, Err(StoreError::Unavailable), "kept in memory");
+    std::fs::rename(&aside, &path).expect("moved back");
+    store.healed().await;
+    assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
+    assert!(store.verify(None).await.expect("verified").is_sound());
+    assert!(store.close(Duration::from_mins(1)).await);
+}

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::place::{applied, intent, places};
+use crate::record::Action;
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -78,5 +79,34 @@ async fn of_two_replicas_one_gets_the_lease() {
         let got = asked.await.into_iter().filter(|answer| matches!(answer, Ok(Acquired::Lease(_)))).count();
         assert_eq!(got, 1);
         assert_eq!(two.begin(intent("A:1")).await, Ok(Begun::Held));
+    }
+}
+
+#[tokio::test]
+async fn a_native_write_waits_for_a_delete_that_outlived_its_lease() {
+    for place in places().await {
+        let store = place.open().await;
+        let lease = lease(&store, "A:1").await;
+        let delete = Intent { lease: Some(lease), action: Action::Delete, ..intent("A:1") };
+        let operation = delete.operation.clone();
+        assert_eq!(store.begin(delete).await, Ok(Begun::Started));
+        store.passes(TTL * 2);
+        assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Held), "the vendor may still do it");
+        store.finish(applied(&operation)).await.expect("finished");
+        assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Started));
+    }
+}
+
+#[tokio::test]
+async fn only_what_ends_unsettled_with_this_process_counts_as_unfinished() {
+    for place in places().await {
+        let store = place.open().await;
+        assert_eq!(store.unfinished().await, Ok(0));
+        let write = intent("A:1");
+        let operation = write.operation.clone();
+        assert_eq!(store.begin(write).await, Ok(Begun::Started));
+        assert_eq!(store.unfinished().await, Ok(1));
+        store.finish(applied(&operation)).await.expect("finished");
+        assert_eq!(store.unfinished().await, Ok(0));
     }
 }

@@ -1,4 +1,9 @@
-//! Who a caller is, by the key they send, and what they may do.
+//! Who a caller is, by the key or the token they send, and what they may do.
+
+mod jwks;
+mod key_store;
+mod ring;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -8,7 +13,10 @@ use subtle::ConstantTimeEq;
 use crate::config::{self, Allow, KeyDigest, Right};
 use crate::record::{CallerName, SystemName};
 
-/// The callers of a configuration, ready to be asked for.
+pub use key_store::KeySource;
+pub use tokens::{Refusal, Tokens};
+
+/// The callers of a configuration who have keys, ready to be asked for.
 #[derive(Debug)]
 pub struct Access {
     open: Option<Arc<CallerRights>>,
@@ -24,20 +32,19 @@ pub struct CallerRights {
 }
 
 impl Access {
-    /// Takes the callers of a configuration.
+    /// Everybody, with every right.
     #[must_use]
-    pub fn new(access: &config::Access) -> Self {
-        match access {
-            config::Access::Open { .. } => {
-                let everything = [Allow { system: None, right: None }];
-                let anonymous = CallerRights::new(CallerName(config::ANONYMOUS.into()), &everything);
-                Self { open: Some(Arc::new(anonymous)), callers: Vec::new() }
-            }
-            config::Access::Keys(callers) => {
-                let rights = |caller: &config::Caller| Arc::new(CallerRights::new(caller.name.clone(), &caller.allow));
-                Self { open: None, callers: callers.iter().map(|caller| (caller.key_sha256, rights(caller))).collect() }
-            }
-        }
+    pub fn open() -> Self {
+        let everything = [Allow { system: None, right: None }];
+        let anonymous = CallerRights::new(CallerName(config::ANONYMOUS.into()), &everything);
+        Self { open: Some(Arc::new(anonymous)), callers: Vec::new() }
+    }
+
+    /// Those who have one of these keys.
+    #[must_use]
+    pub fn keys(callers: &[config::Caller]) -> Self {
+        let rights = |caller: &config::Caller| Arc::new(CallerRights::new(caller.name.clone(), &caller.allow));
+        Self { open: None, callers: callers.iter().map(|caller| (caller.key_sha256, rights(caller))).collect() }
     }
 
     /// Everybody's rights, where access is open: then no key is looked at.
@@ -143,10 +150,10 @@ mod tests {
     }
 
     fn access() -> Access {
-        Access::new(&config::Access::Keys(vec![
+        Access::keys(&[
             caller("billing", "key-one", &[(Some("crm"), Some(Right::Read)), (Some("crm"), Some(Right::Update))]),
             caller("auditor", "key-two", &[(None, Some(Right::Ledger)), (Some("itsm"), None)]),
-        ]))
+        ])
     }
 
     #[test]
@@ -180,7 +187,7 @@ mod tests {
 
     #[test]
     fn open_access_knows_everybody_as_anonymous_with_every_right() {
-        let open = Access::new(&config::Access::Open { allow_open: false });
+        let open = Access::open();
         let anyone = open.authenticate("whatever").unwrap();
         assert_eq!(anyone.name().0.as_ref(), "anonymous");
         assert!(anyone.may(&name("crm"), Right::Ledger));

@@ -1,0 +1,127 @@
+//! What a configuration decides, and how another one takes its place while requests run.
+//!
+//! A request begins with one [`Api`] and ends with it, so a change is seen as a whole or not at all. What a change cannot
+//! reach are addresses, threads and the store: they need a restart, and the log says so.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::callers::Callers;
+use super::{StartError, plugs, systems};
+use crate::api::{self, Api, Present};
+use crate::config::{self, Config, Server};
+use crate::gateway::Gateway;
+use crate::metrics::{Metrics, Reloaded};
+
+/// How long the body of a request may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The configuration that runs, and what was built from it.
+pub(super) struct Running {
+    pub(super) config: Config,
+    pub(super) systems: Vec<systems::Built>,
+    pub(super) callers: Callers,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) present: Arc<Present>,
+}
+
+/// The API of a configuration.
+pub(super) fn api(
+    config: &Config,
+    built: &[systems::Built],
+    callers: &Callers,
+    gateway: &Arc<Gateway>,
+    metrics: &Arc<Metrics>,
+) -> Api {
+    let systems: Vec<_> = built.iter().map(|(_, system)| Arc::clone(system)).collect();
+    Api {
+        records: plugs::records(gateway, &systems),
+        access: Arc::clone(&callers.authenticator),
+        operations: plugs::operations(gateway),
+        health: plugs::health(gateway),
+        metrics: plugs::request_metrics(metrics, &systems),
+        limits: api::Limits {
+            max_body: config.server.max_body as u64,
+            body_timeout: BODY_TIMEOUT.min(config.server.deadline),
+            deadline: config.server.deadline,
+        },
+        separate_ops: config.server.ops_bind.is_some(),
+    }
+}
+
+/// Systems with the configuration that each was built from.
+pub(super) fn build(
+    config: &Config,
+    running: &[systems::Built],
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<systems::Built>, StartError> {
+    let built = systems::build(&config.systems, running, metrics)?;
+    Ok(config.systems.iter().cloned().zip(built).collect())
+}
+
+impl Running {
+    /// Reads the configuration again; a bad one changes nothing. `bind` is what stands in for its `server.bind` (`--bind`).
+    pub(super) async fn reload(&mut self, path: &Path, bind: Option<SocketAddr>) {
+        let taken = match config::load(path) {
+            Ok(config) => self.take(config, bind).await,
+            Err(faults) => Err(faults.to_string()),
+        };
+        self.metrics.reload(Reloaded::Configuration, taken.is_ok());
+        match taken {
+            Ok(()) => tracing::info!(file = %path.display(), "the configuration was read again and is in force"),
+            Err(faults) => {
+                tracing::error!(file = %path.display(), faults, "the changed configuration is refused; the former one stays");
+            }
+        }
+    }
+
+    async fn take(&mut self, mut config: Config, bind: Option<SocketAddr>) -> Result<(), String> {
+        config.server.bind = bind.unwrap_or(config.server.bind);
+        let stays = needs_restart(&self.config, &config);
+        // What listens goes on listening where it does: that is where open access would be open.
+        config.rebind(self.config.server.bind)?;
+        let Server { max_body, deadline, .. } = config.server;
+        config.server = Server { max_body, deadline, ..self.config.server.clone() };
+        config.store = self.config.store.clone();
+        for (before, now) in pairs(&self.config, &config) {
+            if std::mem::discriminant(&before.vendor) != std::mem::discriminant(&now.vendor) {
+                return Err(format!("systems.{}: another vendor under the same name needs a restart", now.name));
+            }
+        }
+        let systems = build(&config, &self.systems, &self.metrics).map_err(|error| error.to_string())?;
+        if config.access != self.config.access {
+            let mut callers = Callers::new(&config.access);
+            callers.look_after(true).await;
+            self.callers = callers;
+        }
+        let alone: Vec<_> = systems.iter().map(|(_, system)| Arc::clone(system)).collect();
+        self.gateway.adopt_systems(&alone);
+        self.present.replace(api(&config, &systems, &self.callers, &self.gateway, &self.metrics));
+        (self.systems, self.config) = (systems, config);
+        if !stays.is_empty() {
+            tracing::warn!(keys = stays.join(", "), "changed keys that are in force only after a restart");
+        }
+        Ok(())
+    }
+}
+
+fn pairs<'c>(before: &'c Config, now: &'c Config) -> impl Iterator<Item = (&'c config::System, &'c config::System)> {
+    now.systems.iter().filter_map(|now| Some((before.systems.iter().find(|before| before.name == now.name)?, now)))
+}
+
+/// The changed keys that a running process cannot take over.
+fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
+    let (old, new) = (&before.server, &now.server);
+    let changed = [
+        ("server.bind", old.bind != new.bind),
+        ("server.ops_bind", old.ops_bind != new.ops_bind),
+        ("server.workers", old.workers != new.workers),
+        ("server.shutdown_timeout", old.shutdown_timeout != new.shutdown_timeout),
+        ("server.tls", old.tls != new.tls),
+        ("store", before.store != now.store),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+}

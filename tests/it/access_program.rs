@@ -1,0 +1,149 @@
+//! The real program with a configuration file, and somebody who issues tokens.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use records_gateway::app::sandbox;
+use records_gateway::sandbox::Sandbox;
+use ring::rand::SystemRandom;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use serde_json::{Value, json};
+
+use super::support::Caller;
+
+/// Longest time that something which must come is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The configuration of a gateway in front of these vendors, with other tables `[server]` (more lines) and `[access]`.
+pub(crate) fn configuration(vendors: &Sandbox, folder: &Path, server: &str, access: &str) -> String {
+    let store = folder.join("store.db").display().to_string();
+    let text = sandbox::configuration(vendors, SocketAddr::from(([127, 0, 0, 1], 0)), &store);
+    let open = "        mode = \"open\"\n        allow_open = true\n";
+    assert!(text.contains(open));
+    text.replace(open, access).replace("        [store]\n", &format!("{server}\n[store]\n"))
+}
+
+/// The program, running. It is killed when this is dropped.
+pub(crate) struct Program {
+    process: Child,
+    /// What the first line says behind `listening on `.
+    pub(crate) base: String,
+    log: Arc<Mutex<String>>,
+    file: PathBuf,
+}
+
+impl Program {
+    pub(crate) fn serve(folder: &Path, configuration: &str, log_level: &str) -> Self {
+        let file = folder.join("gateway.toml");
+        std::fs::write(&file, configuration).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_records-gateway"))
+            .args(["serve", "--config"])
+            .arg(&file)
+            .env("RUST_LOG", log_level)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        collect(process.stderr.take().unwrap(), Arc::clone(&log));
+        let mut first = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let base = first.trim_end().strip_prefix("listening on ").map(str::to_owned);
+        let base = base.unwrap_or_else(|| panic!("{first:?}; {}", log.lock().unwrap()));
+        Self { process, base, log, file }
+    }
+
+    pub(crate) fn caller(&self) -> Caller {
+        Caller::new(self.base.clone())
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Another configuration takes the place of the file, at once and whole.
+    pub(crate) fn write(&self, configuration: &str) {
+        let next = self.file.with_extension("next");
+        std::fs::write(&next, configuration).unwrap();
+        std::fs::rename(next, &self.file).unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for the log to hold this text so many times.
+    pub(crate) async fn says(&self, text: &str, times: usize) {
+        let until = Instant::now() + PATIENCE;
+        while self.log().matches(text).count() < times {
+            assert!(Instant::now() < until, "never said {text:?}: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// SIGTERM, and its exit code.
+    pub(crate) fn stop(mut self) -> Option<i32> {
+        self.signal("-TERM");
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn collect(from: impl Read + Send + 'static, to: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            let mut log = to.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+}
+
+/// Issues tokens (EdDSA).
+pub(crate) struct Issuer(Ed25519KeyPair);
+
+pub(crate) const ISSUER: &str = "https://issuer.example/";
+pub(crate) const AUDIENCE: &str = "records-gateway";
+
+impl Issuer {
+    pub(crate) fn new() -> Self {
+        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        Self(Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap())
+    }
+
+    /// The public key as the one of a set.
+    pub(crate) fn jwks(&self, id: &str) -> String {
+        let x = URL_SAFE_NO_PAD.encode(self.0.public_key());
+        json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": id, "x": x }] }).to_string()
+    }
+
+    pub(crate) fn token(&self, id: &str, subject: &str, scope: &str) -> String {
+        let exp = jiff::Timestamp::now().as_second() + 600;
+        let claims = json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": subject, "exp": exp, "scope": scope });
+        self.sign(&json!({ "alg": "EdDSA", "kid": id }), &claims)
+    }
+
+    fn sign(&self, header: &Value, claims: &Value) -> String {
+        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let message = format!("{}.{}", encode(header), encode(claims));
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(self.0.sign(message.as_bytes())))
+    }
+}
+
+/// `[access]` for tokens of this issuer.
+pub(crate) fn jwt_access(jwks: &str) -> String {
+    format!("mode = \"jwt\"\n[access.jwt]\nissuer = \"{ISSUER}\"\naudience = \"{AUDIENCE}\"\njwks = \"{jwks}\"\n")
+}

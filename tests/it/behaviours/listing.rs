@@ -1,0 +1,106 @@
+//! Lists and their cursors (contract 4).
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::support::{Bench, House, for_each_vendor};
+
+for_each_vendor!(
+    an_item_equals_what_get_shows_or_says_that_it_is_partial,
+    paging_to_the_end_finds_every_record_once,
+    the_next_page_is_linked,
+    a_cursor_serves_only_the_query_it_came_from,
+    bad_queries_are_400_and_nothing_is_sent,
+);
+
+fn list(bench: &Bench, query: &str) -> String {
+    format!("/records/{}?collection={}{query}", bench.system, bench.collection())
+}
+
+async fn pages(house: &House, limit: usize) -> Vec<Value> {
+    let (mut items, mut cursor) = (Vec::new(), String::new());
+    for _ in 0..100 {
+        let page = house.get(&list(house.bench, &format!("&limit={limit}{cursor}"))).send().await.is_done(200).json();
+        let found = page["items"].as_array().unwrap();
+        assert!(found.len() <= limit, "{page}");
+        items.extend(found.iter().cloned());
+        let Some(next) = page["next"].as_str() else { return items };
+        cursor = format!("&cursor={next}");
+    }
+    panic!("a list without an end");
+}
+
+async fn an_item_equals_what_get_shows_or_says_that_it_is_partial(bench: &'static Bench) {
+    let house = House::start(bench).await;
+    for item in pages(&house, 100).await {
+        let id = item["id"].as_str().unwrap();
+        let record = house.get(&format!("/records/{}/{id}", bench.system)).send().await.is_done(200).json();
+        if item.get("partial") == Some(&Value::Bool(true)) {
+            assert!(item["etag"].is_null(), "{item}");
+            for (name, value) in item["fields"].as_object().unwrap() {
+                assert_eq!(record["fields"].get(name), Some(value), "{name} of {id}");
+            }
+        } else {
+            assert_eq!(item, record);
+        }
+        assert_eq!(item.get("partial").is_some(), bench.system == "architecture", "{item}");
+    }
+}
+
+async fn paging_to_the_end_finds_every_record_once(bench: &'static Bench) {
+    for limit in [1, 2, 3, 1000] {
+        let house = House::start(bench).await;
+        let items = pages(&house, limit).await;
+        let ids: BTreeSet<&str> = items.iter().map(|item| item["id"].as_str().unwrap()).collect();
+        assert_eq!((items.len(), ids.len()), (house.count(), house.count()), "limit {limit}");
+        assert!(ids.contains(bench.id(bench.doomed).as_str()), "disabled ones are listed too");
+    }
+}
+
+async fn the_next_page_is_linked(bench: &'static Bench) {
+    let house = House::start(bench).await;
+    let answer = house.get(&list(bench, "&limit=1")).send().await;
+    let link = answer.header("link").unwrap();
+    let target = link.strip_prefix('<').unwrap().split_once('>').unwrap();
+    assert!(target.1.contains("rel=\"next\""), "{link}");
+    let second = house.get(target.0).send().await;
+    second.is_done(200);
+    assert_ne!(second.json()["items"], answer.json()["items"]);
+}
+
+async fn a_cursor_serves_only_the_query_it_came_from(bench: &'static Bench) {
+    let house = House::start(bench).await;
+    let page = house.get(&list(bench, "&limit=1")).send().await.json();
+    let cursor = page["next"].as_str().unwrap();
+    house.forget_calls();
+    let mut tampered = cursor.to_owned();
+    let changed = if tampered.ends_with('A') { 'B' } else { 'A' };
+    tampered.pop();
+    tampered.push(changed);
+    for query in [
+        "&limit=1&cursor=nonsense".to_owned(),
+        format!("&limit=1&cursor={tampered}"),
+        format!("&limit=1&cursor={}", &cursor[..cursor.len() / 2]),
+        format!("&limit=2&cursor={cursor}"),
+    ] {
+        house.get(&list(bench, &query)).send().await.is(400, "malformed-request");
+    }
+    let others = ["crm", "architecture", "itsm"].into_iter().filter(|system| *system != bench.system);
+    for system in others {
+        let answer = house
+            .get(&format!("/records/{system}?collection={}&limit=1&cursor={cursor}", bench.collection()))
+            .send()
+            .await;
+        assert!(matches!(answer.status, 400 | 422), "{answer:?}");
+    }
+    house.nothing_was_sent();
+}
+
+async fn bad_queries_are_400_and_nothing_is_sent(bench: &'static Bench) {
+    let house = House::start(bench).await;
+    for query in ["&limit=0", "&limit=1001", "&limit=x", "&limit=-1", "&limit=1&limit=2", "&unknown=1"] {
+        house.get(&list(bench, query)).send().await.is(400, "malformed-request");
+    }
+    house.nothing_was_sent();
+}

@@ -1,0 +1,84 @@
+//! Operations: what became of every write that reached a vendor (contract 4.4).
+
+use records_gateway::sandbox::{CallKind, Fault};
+use serde_json::{Value, json};
+
+use crate::support::{Bench, House, for_each_vendor};
+
+for_each_vendor!(
+    every_write_that_reaches_the_vendor_is_an_operation,
+    a_refused_write_is_an_operation_with_the_problem_its_caller_got,
+    what_was_refused_before_the_vendor_is_no_operation,
+    operations_are_listed_by_record_and_state,
+    an_operation_that_nobody_knows_is_404,
+);
+
+async fn every_write_that_reaches_the_vendor_is_an_operation(bench: &'static Bench) {
+    let house = House::start(bench).await;
+    let tag = house.tag(bench.key).await;
+    let doomed = house.tag(bench.doomed).await;
+    for (action, answer) in [
+        ("update", house.set_text(bench.key, &tag, "new").send().await),
+        ("delete", house.delete(bench.doomed, &doomed).send().await),
+        ("create", house.create("new one").send().await),
+    ] {
+        assert!(answer.status < 300, "{answer:?}");
+        let operation = house.get(answer.header("operation").unwrap()).send().await.is_done(200).json();
+        assert_eq!((&operation["state"], &operation["action"]), (&json!("applied"), &json!(action)), "{operation}");
+        assert_eq!((&operation["system"], &operation["caller"]), (&json!(bench.system), &json!("anonymous")));
+        assert_eq!(operation["problem"], Value::Null);
+        for time in ["started_at", "finished_at"] {
+            assert!(operation[time].as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{operation}");
+        }
+        assert!(operation["record"].as_str().unwrap().starts_with(&bench.collection()), "{operation}");
+    }
+}
+
+async fn a_refused_write_is_an_operation_with_the_problem_its_caller_got(bench: &'static Bench) {
+    let house = House::start(bench).await;
+    let tag = house.tag(bench.key).await;
+    house.once(CallKind::Update, Fault::json(403, r#"{"message":"no"}"#));
+    let answer = house.set_text(bench.key, &tag, "mine").send().await;
+    answer.is(403, "vendor-forbidden");
+    let operation = house.settled(&answer).await;
+    assert_eq!(operation["state"], "not-applied");
+    for member in ["type", "title", "status", "detail", "system", "vendor"] {
+        assert_eq!(operation["problem"][member], answer.json()[member], "{member}");
+    }
+}
+
+async fn what_was_refused_before_the_vendor_is_no_operation(bench: &'static Bench) {
+    let house = House::start(bench).await;
+    house.set_text(bench.key, "abc", "mine").send().await.is(400, "malformed-request");
+    house.set_text(bench.key, "\"stale\"", "mine").send().await.is(412, "precondition-failed");
+    house.set_text(bench.missing, "*", "mine").send().await.is(404, "record-not-found");
+    house.patch(bench.key).if_match("*").merge("{}").send().await.is_done(204);
+    assert_eq!(house.operations().await, Vec::<Value>::new());
+    assert_eq!(house.ledger().await.json()["items"], json!([]));
+}
+
+async fn operations_are_listed_by_record_and_state(bench: &'static Bench) {
+    let house = House::start(bench).await;
+    house.set_text(bench.key, "*", "one").send().await.is_done(bench.patched);
+    house.set_text(bench.other, "*", "two").send().await.is_done(bench.patched);
+    let count = |page: &Value| page["items"].as_array().unwrap().len();
+    let list = async |query: &str| {
+        house.get(&format!("/operations?system={}{query}", bench.system)).send().await.is_done(200).json()
+    };
+    assert_eq!(count(&list("").await), 2);
+    let of_one = list(&format!("&record={}", bench.id(bench.key))).await;
+    assert_eq!((count(&of_one), &of_one["items"][0]["record"]), (1, &json!(bench.id(bench.key))));
+    assert_eq!(count(&list("&state=applied").await), 2);
+    assert_eq!(count(&list("&state=running").await), 0);
+    let first = list("&limit=1").await;
+    let second = list(&format!("&limit=1&cursor={}", first["next"].as_str().unwrap())).await;
+    assert_eq!((count(&first), count(&second)), (1, 1));
+    assert_ne!(first["items"][0]["id"], second["items"][0]["id"]);
+}
+
+async fn an_operation_that_nobody_knows_is_404(bench: &'static Bench) {
+    let house = House::start(bench).await;
+    for id in ["nonsense", "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11"] {
+        house.get(&format!("/operations/{id}")).send().await.is(404, "operation-not-found");
+    }
+}

@@ -1,0 +1,243 @@
+//! Callers: they read, write on top of what they read, and write down what they were told.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::client::{Answer, Client};
+use super::run::Run;
+use super::vendors::{GUARDED, SYSTEMS, patch, value_of};
+
+/// The pause before a gateway that does not answer is asked again.
+const KNOCK_EVERY: Duration = Duration::from_millis(5);
+
+/// What a caller was told of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// 200 or 204.
+    Done,
+    /// 202.
+    Accepted,
+    /// 412.
+    Stale,
+    /// An earlier one with this key, or one of this record, still runs.
+    InProgress,
+    /// Refused with this status; 0 = there was nobody to send it to.
+    Refused(u16),
+    /// 504 `outcome-unknown`.
+    Unknown,
+    /// The connection broke.
+    Cut,
+}
+
+impl Said {
+    /// Whether it says what became of the write.
+    pub(crate) fn is_verdict(self) -> bool {
+        matches!(self, Self::Done | Self::Stale | Self::Accepted)
+    }
+}
+
+/// One answer to one sending of a write.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) said: Said,
+    pub(crate) operation: Option<String>,
+    pub(crate) replayed: bool,
+    pub(crate) at: i64,
+}
+
+/// One write, however often it was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Write {
+    pub(crate) system: usize,
+    pub(crate) record: usize,
+    /// What it sets; no other write sets it.
+    pub(crate) value: u32,
+    /// The state that its `If-Match` stands for; `None` = `*`.
+    pub(crate) expected: Option<u32>,
+    pub(crate) call: i64,
+    pub(crate) told: Vec<Told>,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Write {
+    /// The last word.
+    pub(crate) fn last(&self) -> Said {
+        self.told.last().expect("sent once").said
+    }
+
+    /// When its caller first heard this.
+    pub(crate) fn heard(&self, said: Said) -> Option<i64> {
+        self.told.iter().find(|told| told.said == said).map(|told| told.at)
+    }
+}
+
+/// What a read saw.
+#[derive(Clone, Debug)]
+pub(crate) struct Sight {
+    pub(crate) system: usize,
+    pub(crate) record: usize,
+    pub(crate) value: u32,
+    pub(crate) call: i64,
+    pub(crate) back: i64,
+}
+
+/// A caller.
+pub(crate) struct Caller<'r> {
+    pub(crate) run: &'r Run,
+    pub(crate) random: Rng,
+    pub(crate) client: Client,
+}
+
+impl Caller<'_> {
+    /// Reads and writes until there has been enough of it.
+    pub(crate) fn work(mut self) {
+        while self.run.goes_on() {
+            let (system, record) = (self.random.usize(0..3), self.random.usize(0..self.run.records()));
+            let Some((tag, value)) = self.read(system, record) else {
+                // A killed gateway is not there for a moment: no need to knock a thousand times.
+                std::thread::sleep(KNOCK_EVERY);
+                continue;
+            };
+            let mut write = self.begin(system, record, &tag, value);
+            if self.random.u32(0..10) == 0 {
+                self.send_twice_at_once(&mut write);
+            } else {
+                self.send(&mut write);
+            }
+            // Who was told nothing good asks again, and so do some who were.
+            if write.last() != Said::Done || self.random.u32(0..10) == 0 {
+                self.send(&mut write);
+            }
+            self.run.writes.lock().unwrap().push(write);
+        }
+    }
+
+    /// A read; gives tag and value, and keeps what was seen.
+    pub(crate) fn read(&mut self, system: usize, record: usize) -> Option<(String, u32)> {
+        let address = self.run.address(&mut self.random);
+        let call = self.run.now();
+        let answer = self.client.get(&address, &self.path(system, record)).ok()?;
+        let back = self.run.now();
+        if answer.status != 200 {
+            assert!(matches!(answer.status, 502..=504), "a read: {} {}", answer.status, answer.body);
+            return None;
+        }
+        let value = value_of(system, &answer.body).expect("a value");
+        let tag = answer.header("etag").expect("a tag").to_owned();
+        self.run.tags.note(system, record, &tag, value);
+        self.run.sights.lock().unwrap().push(Sight { system, record, value, call, back });
+        Some((tag, value))
+    }
+
+    /// A write on top of what is there, begun and not sent.
+    pub(crate) fn prepare(&mut self, system: usize, record: usize) -> Write {
+        let (tag, value) = self.read(system, record).expect("a read");
+        self.begin(system, record, &tag, value)
+    }
+
+    /// Two sendings of one write, neither waiting for the other.
+    fn send_twice_at_once(&mut self, write: &mut Write) {
+        let mut other = Caller { run: self.run, random: self.random.fork(), client: Client::default() };
+        let mut same = write.clone();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(move || {
+                other.send(&mut same);
+                same.told
+            });
+            self.send(write);
+            write.told.extend(second.join().expect("told"));
+        });
+        // Which came first nobody can tell; what has no verdict of its own cannot contradict one.
+        write.told.sort_by_key(|told| (told.said.is_verdict(), told.operation.is_some(), told.replayed));
+    }
+
+    /// PATCH with one `Prefer`, once; gives the status.
+    pub(crate) fn write_once(&mut self, system: usize, record: usize, prefer: &str) -> u16 {
+        let mut write = self.prepare(system, record);
+        write.headers.retain(|(name, _)| name != "Prefer" && name != "If-Match");
+        write.headers.push(("Prefer".to_owned(), prefer.to_owned()));
+        write.headers.push(("If-Match".to_owned(), "*".to_owned()));
+        write.expected = None;
+        let status = self.send(&mut write);
+        self.run.writes.lock().unwrap().push(write);
+        status
+    }
+
+    fn begin(&mut self, system: usize, record: usize, tag: &str, value: u32) -> Write {
+        let value_wanted = self.run.next.fetch_add(1, Ordering::SeqCst);
+        let (if_match, expected) = match self.random.u32(0..20) {
+            0 => ("*".to_owned(), None),
+            1 => (format!("\"elsewhere\", {tag}"), Some(value)),
+            2..=3 => match self.run.tags.any_older(system, record, value) {
+                Some((tag, value)) => (tag, Some(value)),
+                None => (tag.to_owned(), Some(value)),
+            },
+            _ => (tag.to_owned(), Some(value)),
+        };
+        let mut headers = vec![
+            ("If-Match".to_owned(), if_match),
+            ("Content-Type".to_owned(), "application/merge-patch+json".to_owned()),
+            ("Accept-Loss".to_owned(), "linked-questions, source-connections".to_owned()),
+            ("Idempotency-Key".to_owned(), format!("\"key-{value_wanted}\"")),
+        ];
+        let prefer = match self.random.u32(0..10) {
+            0..=6 if system == GUARDED => Some("wait=1"),
+            0 => Some("return=representation"),
+            1 => Some("respond-async"),
+            2 => Some("respond-async, wait=1"),
+            _ => None,
+        };
+        headers.extend(prefer.map(|prefer| ("Prefer".to_owned(), prefer.to_owned())));
+        let call = self.run.now();
+        Write { system, record, value: value_wanted, expected, call, told: Vec::new(), headers }
+    }
+
+    /// Sends a write, once more perhaps, and keeps what it was told. The status; 0 = no answer.
+    pub(crate) fn send(&mut self, write: &mut Write) -> u16 {
+        let address = self.run.address(&mut self.random);
+        let path = self.path(write.system, write.record);
+        let body = patch(write.system, write.value);
+        let answer = self.client.send(&address, "PATCH", &path, &write.headers, &body);
+        let at = self.run.now();
+        let said = said(&answer);
+        if said == Said::Cut && write.heard(Said::Cut).is_none() {
+            self.run.cut.fetch_add(1, Ordering::SeqCst);
+        }
+        let answer = answer.ok();
+        if let Some(answer) = answer.as_ref().filter(|answer| answer.status == 200) {
+            let shown = value_of(write.system, &answer.body).expect("a value");
+            self.run.tags.note(write.system, write.record, answer.header("etag").expect("a tag"), shown);
+        }
+        if let Some(tag) = answer.as_ref().filter(|answer| answer.status == 204).and_then(|it| it.header("etag")) {
+            self.run.tags.note(write.system, write.record, tag, write.value);
+        }
+        let operation = answer.as_ref().and_then(Answer::operation);
+        let replayed = answer.as_ref().is_some_and(|answer| answer.header("idempotency-replayed").is_some());
+        write.told.push(Told { said, operation, replayed, at });
+        answer.map_or(0, |answer| answer.status)
+    }
+
+    fn path(&self, system: usize, record: usize) -> String {
+        format!("/records/{}/{}", SYSTEMS[system], self.run.vendors.records[system][record])
+    }
+}
+
+fn said(answer: &io::Result<Answer>) -> Said {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Said::Refused(0),
+        Err(_) => return Said::Cut,
+    };
+    match (answer.status, answer.problem()) {
+        (200 | 204, _) => Said::Done,
+        (202, _) => Said::Accepted,
+        (412, "precondition-failed") => Said::Stale,
+        (409, "operation-in-progress") => Said::InProgress,
+        (504, "outcome-unknown") => Said::Unknown,
+        (409, "vendor-busy") | (429 | 502 | 503 | 504, _) => Said::Refused(answer.status),
+        _ => panic!("a write: {} {}", answer.status, answer.body),
+    }
+}

@@ -1,0 +1,104 @@
+//! A caller's HTTP client that never repeats anything by itself.
+
+use std::io::{self, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::fault_proxy::read_message;
+
+/// Longer than any deadline of the gateway.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One connection, kept while it is good.
+#[derive(Default)]
+pub(crate) struct Client {
+    kept: Option<(String, TcpStream)>,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// HTTP status.
+    pub(crate) status: u16,
+    head: String,
+    /// The body as JSON; `null` if it is none.
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    fn read(bytes: &[u8]) -> Self {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
+        let head = String::from_utf8(bytes[..end].to_vec()).expect("text");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        Self { status, head, body: serde_json::from_slice(&bytes[end + 4..]).unwrap_or_default() }
+    }
+
+    /// A header's value.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// The problem's name.
+    pub(crate) fn problem(&self) -> &str {
+        self.body["type"].as_str().and_then(|name| name.rsplit('/').next()).unwrap_or_default()
+    }
+
+    /// The operation that the answer names.
+    pub(crate) fn operation(&self) -> Option<String> {
+        let path = self.header("operation").or_else(|| self.body["operation"].as_str())?;
+        Some(path.trim_start_matches("/operations/").to_owned())
+    }
+}
+
+impl Client {
+    /// Sends one request and reads its answer.
+    pub(crate) fn send(
+        &mut self,
+        address: &str,
+        method: &str,
+        path: &str,
+        headers: &[(String, String)],
+        body: &str,
+    ) -> io::Result<Answer> {
+        let kept = self.kept.take().filter(|(kept, _)| kept == address);
+        let mut stream = match kept {
+            Some((_, stream)) => stream,
+            None => TcpStream::connect(address)?,
+        };
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: gateway\r\nContent-Length: {}\r\n", body.len());
+        for (name, value) in headers {
+            text.extend([name, ": ", value, "\r\n"]);
+        }
+        stream.write_all(format!("{text}\r\n{body}").as_bytes())?;
+        let answer = Answer::read(&read_message(&stream, &mut Vec::new())?);
+        self.kept = Some((address.to_owned(), stream));
+        Ok(answer)
+    }
+
+    /// GET.
+    pub(crate) fn get(&mut self, address: &str, path: &str) -> io::Result<Answer> {
+        self.send(address, "GET", path, &[], "")
+    }
+
+    /// Every item of all pages.
+    pub(crate) fn all(&mut self, address: &str, path: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let answer = self.get(address, &format!("{path}?limit=1000{cursor}")).expect("a page");
+            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+            items.extend(answer.body["items"].as_array().expect("items").iter().cloned());
+            match answer.body["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return items,
+            }
+        }
+    }
+}

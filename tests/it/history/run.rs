@@ -1,0 +1,317 @@
+//! One run: vendors, proxies, gateways, callers; then the calm in which everything must come to its end.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::caller::{Caller, Said, Sight, Write};
+use super::client::Client;
+use super::model::FOREIGN;
+use super::process::Process;
+use super::vendors::{Vendors, configuration};
+use crate::fault_proxy::FaultProxy;
+
+/// How long everything may take to settle once nothing is disturbed any more; a dead replica's writes are taken over only
+/// after it has not been seen for a while.
+const SETTLED_WITHIN: Duration = Duration::from_mins(3);
+/// How often a write is asked about until it has a verdict.
+const ROUNDS: usize = 5;
+
+/// What is to happen.
+pub(crate) struct Plan {
+    /// For the report.
+    pub(crate) name: &'static str,
+    /// Of a hundred writes at a vendor, so many are disturbed; 0 = none, and `writes` counts all.
+    pub(crate) disturbed_percent: u32,
+    /// The run goes on until so many writes have been disturbed.
+    pub(crate) writes: usize,
+    /// How often a gateway is killed.
+    pub(crate) kills: usize,
+    /// Whether vendors are waited for as long as by default, so that nothing is given up.
+    pub(crate) patient: bool,
+    /// `completion_timeout` of the native systems; the guarded one has 4 s.
+    pub(crate) completion: &'static str,
+    /// Whether somebody writes past the gateway.
+    pub(crate) second_writer: bool,
+    /// Replicas.
+    pub(crate) replicas: usize,
+    /// `url` of `[store]`; `None` = SQLite in a folder of the run's own.
+    pub(crate) store: Option<String>,
+}
+
+/// A write past the gateway.
+pub(crate) struct Forced {
+    pub(crate) system: usize,
+    pub(crate) record: usize,
+    pub(crate) value: u32,
+    pub(crate) call: i64,
+    pub(crate) back: i64,
+}
+
+/// Which state a tag stands for.
+#[derive(Default)]
+pub(crate) struct Tags(Mutex<HashMap<(usize, usize), HashMap<String, u32>>>);
+
+impl Tags {
+    /// Keeps one; a tag stands for one state, and a state has one tag.
+    pub(crate) fn note(&self, system: usize, record: usize, tag: &str, value: u32) {
+        let mut all = self.0.lock().unwrap();
+        let tags = all.entry((system, record)).or_default();
+        let before = tags.insert(tag.to_owned(), value);
+        assert!(before.is_none_or(|before| before == value), "{tag} stands for {before:?} and {value}");
+        if before.is_none() {
+            let with_it = tags.values().filter(|other| **other == value).count();
+            assert_eq!(with_it, 1, "the state {value} of {system}/{record} has more than one tag");
+        }
+    }
+
+    /// A tag of another state than this.
+    pub(crate) fn any_older(&self, system: usize, record: usize, value: u32) -> Option<(String, u32)> {
+        let all = self.0.lock().unwrap();
+        let mut others = all.get(&(system, record))?.iter().filter(|(_, other)| **other < value);
+        others.next().map(|(tag, value)| (tag.clone(), *value))
+    }
+}
+
+/// A run and what was written down in it.
+pub(crate) struct Run {
+    pub(crate) plan: Plan,
+    pub(crate) seed: u64,
+    pub(crate) vendors: Vendors,
+    pub(crate) proxies: Vec<FaultProxy>,
+    pub(crate) replicas: Vec<Process>,
+    up: Vec<AtomicBool>,
+    callers: AtomicUsize,
+    clock: Instant,
+    pub(crate) next: AtomicU32,
+    /// Writes that lost their connection to the gateway.
+    pub(crate) cut: AtomicUsize,
+    pub(crate) tags: Tags,
+    pub(crate) sights: Mutex<Vec<Sight>>,
+    pub(crate) writes: Mutex<Vec<Write>>,
+    pub(crate) forced: Mutex<Vec<Forced>>,
+    folder: TempDir,
+}
+
+/// What the gateway itself says at the end.
+pub(crate) struct Books {
+    pub(crate) operations: Vec<Value>,
+    pub(crate) ledger: Vec<Value>,
+}
+
+impl Run {
+    /// Starts everything.
+    pub(crate) fn start(plan: Plan, seed: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let vendors = Vendors::start(if plan.writes > 1000 { 48 } else { 8 });
+        let proxy = |system| {
+            let seed = seed.wrapping_add(system as u64);
+            FaultProxy::start(vendors.address(system), seed, plan.disturbed_percent)
+        };
+        let proxies: Vec<_> = (0..3).map(proxy).collect();
+        let own = format!("sqlite:{}", folder.path().join("store.db").display());
+        let text = configuration(&proxies, plan.store.as_deref().unwrap_or(&own), &plan);
+        let replica = |number| Process::start(folder.path(), &format!("gateway-{number}"), &text);
+        let replicas: Vec<_> = (0..plan.replicas).map(replica).collect();
+        Self {
+            up: replicas.iter().map(|_| AtomicBool::new(true)).collect(),
+            plan,
+            seed,
+            vendors,
+            proxies,
+            replicas,
+            callers: AtomicUsize::new(0),
+            clock: Instant::now(),
+            next: AtomicU32::new(1),
+            cut: AtomicUsize::new(0),
+            tags: Tags::default(),
+            sights: Mutex::default(),
+            writes: Mutex::default(),
+            forced: Mutex::default(),
+            folder,
+        }
+    }
+
+    /// Nanoseconds of the run's clock.
+    pub(crate) fn now(&self) -> i64 {
+        i64::try_from(self.clock.elapsed().as_nanos()).expect("a short run")
+    }
+
+    /// Records per system.
+    pub(crate) fn records(&self) -> usize {
+        self.vendors.records[0].len()
+    }
+
+    /// A replica that is up.
+    pub(crate) fn address(&self, random: &mut Rng) -> String {
+        let up: Vec<usize> = (0..self.up.len()).filter(|at| self.up[*at].load(Ordering::SeqCst)).collect();
+        let chosen = if up.is_empty() { 0 } else { up[random.usize(0..up.len())] };
+        self.replicas[chosen].address()
+    }
+
+    /// Says whether callers may use a replica.
+    pub(crate) fn is_up(&self, replica: usize, up: bool) {
+        self.up[replica].store(up, Ordering::SeqCst);
+    }
+
+    fn progress(&self) -> usize {
+        match self.plan.disturbed_percent {
+            0 => self.writes.lock().unwrap().len(),
+            _ => self.proxies.iter().map(FaultProxy::disturbed_count).sum(),
+        }
+    }
+
+    /// Whether there has not been enough of it yet.
+    pub(crate) fn goes_on(&self) -> bool {
+        // However little of it meets a fault, there is an end.
+        self.progress() < self.plan.writes && (self.next.load(Ordering::SeqCst) as usize) < 40 * self.plan.writes
+    }
+
+    /// The storm.
+    pub(crate) fn storm(&self, callers: usize) {
+        self.callers.store(callers, Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            for number in 0..callers {
+                let random = Rng::with_seed(self.seed.wrapping_mul(31).wrapping_add(number as u64));
+                scope.spawn(move || {
+                    let _done = CallerDone(&self.callers);
+                    Caller { run: self, random, client: Client::default() }.work();
+                });
+            }
+            if self.plan.second_writer {
+                scope.spawn(|| self.write_past_the_gateway());
+            }
+            self.kill_now_and_then();
+        });
+        self.proxies.iter().for_each(|proxy| proxy.disturb(0));
+    }
+
+    fn busy(&self) -> bool {
+        self.callers.load(Ordering::SeqCst) > 0
+    }
+
+    fn write_past_the_gateway(&self) {
+        let mut random = Rng::with_seed(self.seed.wrapping_add(77));
+        let mut value = FOREIGN;
+        while self.busy() {
+            let (system, record) = (random.usize(0..3), random.usize(0..self.records()));
+            let call = self.now();
+            self.vendors.write(system, record, value);
+            let back = self.now();
+            self.forced.lock().unwrap().push(Forced { system, record, value, call, back });
+            value += 1;
+            std::thread::sleep(Duration::from_millis(random.u64(2..25)));
+        }
+    }
+
+    /// Kills are spread over the run; the last replica of several stays dead until the others have taken over.
+    fn kill_now_and_then(&self) {
+        let mut random = Rng::with_seed(self.seed.wrapping_add(99));
+        for number in 1..=self.plan.kills {
+            let from = number * self.plan.writes / (self.plan.kills + 1);
+            while self.progress() < from && self.busy() {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            let victim = random.usize(0..self.replicas.len());
+            self.replicas[victim].kill();
+            self.is_up(victim, false);
+            if number < self.plan.kills || self.replicas.len() == 1 {
+                self.replicas[victim].restart();
+                self.is_up(victim, true);
+            }
+        }
+    }
+
+    /// The calm: nothing stays running, every write has its verdict, every record is read once more, every process stops
+    /// cleanly and the ledger verifies.
+    pub(crate) fn calm(&self) -> Books {
+        let mut caller = Caller { run: self, random: Rng::with_seed(self.seed), client: Client::default() };
+        self.wait_until_nothing_runs(&mut caller);
+        for (at, process) in self.replicas.iter().enumerate() {
+            if !self.up[at].swap(true, Ordering::SeqCst) {
+                process.restart();
+            }
+        }
+        let mut writes = std::mem::take(&mut *self.writes.lock().unwrap());
+        for _ in 0..ROUNDS {
+            self.wait_until_nothing_runs(&mut caller);
+            let mut again = 0;
+            for write in writes.iter_mut().filter(|write| !has_its_verdict(write)) {
+                caller.send(write);
+                again += 1;
+            }
+            if again == 0 {
+                break;
+            }
+        }
+        for system in 0..3 {
+            for record in 0..self.records() {
+                caller.read(system, record).expect("a read in the calm");
+            }
+        }
+        *self.writes.lock().unwrap() = writes;
+        let address = self.replicas[0].address();
+        let operations = caller.client.all(&address, "/operations");
+        let ledger = caller.client.all(&address, "/ledger");
+        for process in &self.replicas {
+            assert_eq!(process.terminate(), Some(0), "a stop with nothing left to do");
+        }
+        assert_eq!(self.replicas[0].verify_ledger(), Some(0), "the ledger verifies");
+        Books { operations, ledger }
+    }
+
+    pub(crate) fn wait_until_nothing_runs(&self, caller: &mut Caller<'_>) {
+        let until = Instant::now() + SETTLED_WITHIN;
+        loop {
+            let address = self.address(&mut caller.random);
+            let running = caller.client.get(&address, "/operations?state=running&limit=5").expect("operations");
+            assert_eq!(running.status, 200, "{}", running.body);
+            // A page may be empty and have a successor.
+            let items = running.body["items"].as_array().expect("items");
+            if items.is_empty() && running.body["next"].is_null() {
+                return;
+            }
+            assert!(Instant::now() < until, "still running: {}", running.body);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// Whether a caller has heard the last of it, and heard it again where that was no verdict.
+pub(crate) fn has_its_verdict(write: &Write) -> bool {
+    let ever = |said| write.heard(said).is_some();
+    let open = ever(Said::Cut) || ever(Said::Unknown) || ever(Said::Accepted);
+    let last = write.told.last().expect("sent once");
+    match last.said {
+        Said::Done | Said::Stale => true,
+        Said::Refused(status) => status != 0 || !open,
+        Said::InProgress => !open,
+        Said::Unknown | Said::Accepted => {
+            write.told.iter().rev().take(2).all(|told| told.said == last.said) && last.replayed
+        }
+        Said::Cut => false,
+    }
+}
+
+/// Counts a caller off, however it ends.
+struct CallerDone<'c>(&'c AtomicUsize);
+
+impl Drop for CallerDone<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+            eprintln!("{}: HISTORY_SEED={}, logs in {}", self.plan.name, self.seed, self.folder.path().display());
+        }
+    }
+}

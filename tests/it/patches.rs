@@ -1,0 +1,142 @@
+//! The two patch formats against what others wrote down: RFC 7396 Appendix A and the public JSON Patch suite.
+//!
+//! The suite's files lie in `tests/json-patch-test-suite` as published (npm `json-patch-test-suite` 1.1.0, Apache-2.0);
+//! `JSON_PATCH_SUITE` names another folder to take them from. Each case's document becomes the member `doc` of a record's
+//! `fields`, its pointers are led by `/fields/doc`: so the whole document of a case is one member of the record.
+
+use std::path::{Path, PathBuf};
+
+use records_gateway::record::{Patch, PatchError, values_equal};
+use serde_json::{Map, Value, json};
+
+const READ_ONLY: fn(&str) -> bool = |_| false;
+
+fn record(doc: &Value) -> Map<String, Value> {
+    let Value::Object(record) = json!({ "system": "crm", "id": "a:b", "etag": "\"t\"", "fields": { "doc": doc } })
+    else {
+        unreachable!("an object")
+    };
+    record
+}
+
+fn apply(patch: Result<Patch, PatchError>, doc: &Value) -> Result<Option<Value>, PatchError> {
+    Ok(patch?.apply(&record(doc), &READ_ONLY)?.get("doc").cloned())
+}
+
+#[test]
+fn every_case_of_rfc_7396_appendix_a() {
+    let cases = [
+        (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+        (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
+        (r#"{"a":"b"}"#, r#"{"a":null}"#, "{}"),
+        (r#"{"a":"b","b":"c"}"#, r#"{"a":null}"#, r#"{"b":"c"}"#),
+        (r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+        (r#"{"a":"c"}"#, r#"{"a":["b"]}"#, r#"{"a":["b"]}"#),
+        (r#"{"a":{"b":"c"}}"#, r#"{"a":{"b":"d","c":null}}"#, r#"{"a":{"b":"d"}}"#),
+        (r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1]}"#, r#"{"a":[1]}"#),
+        (r#"["a","b"]"#, r#"["c","d"]"#, r#"["c","d"]"#),
+        (r#"{"a":"b"}"#, r#"["c"]"#, r#"["c"]"#),
+        // A member that is merged with null is removed (§2); as a whole document the result would be null.
+        (r#"{"a":"foo"}"#, "null", ""),
+        (r#"{"a":"foo"}"#, r#""bar""#, r#""bar""#),
+        (r#"{"e":null}"#, r#"{"a":1}"#, r#"{"e":null,"a":1}"#),
+        ("[1,2]", r#"{"a":"b","c":null}"#, r#"{"a":"b"}"#),
+        ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
+    ];
+    for (original, patch, result) in cases {
+        let original: Value = serde_json::from_str(original).expect("JSON");
+        let body = format!(r#"{{"fields":{{"doc":{patch}}}}}"#);
+        let seen = apply(Patch::merge(body.as_bytes()), &original).expect("a merge patch");
+        let wanted = (!result.is_empty()).then(|| serde_json::from_str(result).expect("JSON"));
+        assert_eq!(seen, wanted, "{original} merged with {patch}");
+    }
+}
+
+/// Cases 9 to 12 replace a whole document, and a record is never replaced as a whole (contract 4.1).
+#[test]
+fn a_merge_patch_that_would_replace_the_record_is_refused() {
+    for patch in [r#"["c","d"]"#, "null", r#""bar""#, "1", r#"{"fields":null}"#, r#"{"fields":[1]}"#, r#"{"id":null}"#]
+    {
+        let refused = apply(Patch::merge(patch.as_bytes()), &json!({}));
+        assert!(matches!(refused, Err(PatchError::ReadOnly(_))), "{patch}: {refused:?}");
+    }
+}
+
+fn suite() -> PathBuf {
+    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/json-patch-test-suite");
+    std::env::var_os("JSON_PATCH_SUITE").map_or_else(own, PathBuf::from)
+}
+
+fn cases(file: &str) -> Vec<Value> {
+    let path = suite().join(file);
+    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).expect("an array of cases")
+}
+
+/// The operations with `/fields/doc` before each pointer.
+fn moved_below_fields(patch: &Value) -> Vec<u8> {
+    let mut operations = patch.as_array().expect("operations").clone();
+    for operation in &mut operations {
+        for name in ["path", "from"] {
+            if let Some(Value::String(pointer)) = operation.get_mut(name) {
+                pointer.insert_str(0, "/fields/doc");
+            }
+        }
+    }
+    serde_json::to_vec(&operations).expect("JSON")
+}
+
+/// How many cases a file holds that are to be passed; those that it disables are passed too, but for the two whose
+/// fault, a member name twice, is lost when the file is read.
+fn passes(file: &str) -> usize {
+    let cases = cases(file);
+    let twice = |case: &Value| case["error"].as_str().is_some_and(|error| error.contains("two 'op' members"));
+    let mut passed = 0;
+    for case in cases.iter().filter(|case| !twice(case)) {
+        let seen = apply(Patch::json(&moved_below_fields(&case["patch"])), &case["doc"]);
+        match (case.get("error"), seen) {
+            (Some(_), Err(_)) => {}
+            (None, Ok(Some(seen))) => {
+                // A case that only tests leaves the document as it is.
+                let wanted = case.get("expected").unwrap_or(&case["doc"]);
+                assert!(values_equal(&seen, wanted), "{case}: {seen}");
+            }
+            (_, seen) => panic!("{case}: {seen:?}"),
+        }
+        passed += 1;
+    }
+    passed
+}
+
+#[test]
+fn the_public_json_patch_suite_passes_whole() {
+    assert!(passes("tests.json") >= 77, "tests.json is not whole");
+    assert!(passes("spec_tests.json") >= 16, "spec_tests.json is not whole");
+}
+
+#[test]
+fn an_operation_with_two_op_members_is_malformed() {
+    for twice in [
+        r#"[{"op":"add","path":"/fields/doc/baz","value":"qux","op":"remove"}]"#,
+        r#"[{"op":"move","path":"/fields/doc/baz","from":"/fields/doc/foo","op":"move"}]"#,
+    ] {
+        let refused = apply(Patch::json(twice.as_bytes()), &json!({ "foo": "bar" }));
+        assert!(matches!(refused, Err(PatchError::Malformed(_))), "{twice}: {refused:?}");
+    }
+}
+
+/// The suite's whole-document cases as they are, without a member around them: a record is not replaced as a whole.
+#[test]
+fn a_json_patch_writes_nothing_outside_a_member_of_fields() {
+    for file in ["tests.json", "spec_tests.json"] {
+        for case in cases(file).iter().filter(|case| case["doc"].is_object()) {
+            let written = |operation: &Value| operation["op"] != "test";
+            let writes = case["patch"].as_array().expect("operations").iter().any(written);
+            let body = serde_json::to_vec(&case["patch"]).expect("JSON");
+            if writes && case.get("disabled").is_none() {
+                let refused = apply(Patch::json(&body), &case["doc"]);
+                assert!(refused.is_err(), "{case}: {refused:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A caller of the gateway: short words for requests, and answers that are read once.
+
+use std::time::Duration;
+
+use actix_web::http::Method;
+use actix_web::http::header::HeaderMap;
+use serde_json::{Value, json};
+
+const MERGE_PATCH: &str = "application/merge-patch+json";
+const JSON_PATCH: &str = "application/json-patch+json";
+/// Longer than any answer may take: a gateway that hangs fails its test.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Somebody with an HTTP client.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    client: awc::Client,
+    base: String,
+}
+
+impl Caller {
+    pub(crate) fn new(base: String) -> Self {
+        let connector = awc::Connector::new().limit(0);
+        let client = awc::Client::builder().timeout(PATIENCE).disable_redirects().connector(connector).finish();
+        Self { client, base }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> Request {
+        Request {
+            caller: self.clone(),
+            method,
+            path: path.to_owned(),
+            headers: Vec::new(),
+            prefer: Vec::new(),
+            body: None,
+        }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Request {
+        self.request(Method::GET, path)
+    }
+}
+
+/// A request being made.
+#[derive(Clone)]
+pub(crate) struct Request {
+    caller: Caller,
+    method: Method,
+    path: String,
+    headers: Vec<(String, String)>,
+    prefer: Vec<String>,
+    body: Option<String>,
+}
+
+impl Request {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self
+    }
+
+    pub(crate) fn if_match(self, tags: &str) -> Self {
+        self.header("If-Match", tags)
+    }
+
+    pub(crate) fn key(self, key: &str) -> Self {
+        self.header("Idempotency-Key", &format!("\"{key}\""))
+    }
+
+    pub(crate) fn prefer(mut self, preference: &str) -> Self {
+        self.prefer.push(preference.to_owned());
+        self
+    }
+
+    /// Takes back every preference the house has set.
+    pub(crate) fn without_prefer(mut self) -> Self {
+        self.prefer.clear();
+        self
+    }
+
+    /// A merge patch of these fields.
+    pub(crate) fn fields(self, fields: &Value) -> Self {
+        self.merge(&json!({ "fields": fields }).to_string())
+    }
+
+    pub(crate) fn merge(self, body: &str) -> Self {
+        self.header("Content-Type", MERGE_PATCH).body(body)
+    }
+
+    pub(crate) fn json_patch(self, operations: &Value) -> Self {
+        self.header("Content-Type", JSON_PATCH).body(&operations.to_string())
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.header("Content-Type", "application/json").body(&body.to_string())
+    }
+
+    pub(crate) fn body(mut self, body: &str) -> Self {
+        self.body = Some(body.to_owned());
+        self
+    }
+
+    pub(crate) async fn send(self) -> Answer {
+        self.try_send().await.unwrap_or_else(|error| panic!("no answer: {error}"))
+    }
+
+    /// For callers who may be cut off.
+    pub(crate) async fn try_send(self) -> Result<Answer, String> {
+        let url = format!("{}{}", self.caller.base, self.path);
+        let mut request = self.caller.client.request(self.method, url).no_decompress();
+        for (name, value) in &self.headers {
+            request = request.append_header((name.as_str(), value.as_str()));
+        }
+        if !self.prefer.is_empty() {
+            request = request.append_header(("Prefer", self.prefer.join(", ")));
+        }
+        let sending = match self.body {
+            Some(body) => request.send_body(body),
+            None => request.send(),
+        };
+        let mut response = sending.await.map_err(|error| error.to_string())?;
+        let body = response.body().limit(64 << 20).await.map_err(|error| error.to_string())?;
+        let text = String::from_utf8_lossy(&body).into_owned();
+        Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), text })
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    pub(crate) fn etag(&self) -> &str {
+        self.header("etag").unwrap_or_else(|| panic!("no ETag in {self:?}"))
+    }
+
+    /// The last segment of a problem's type; empty if the answer is none.
+    pub(crate) fn problem(&self) -> String {
+        if self.header("content-type") != Some("application/problem+json") {
+            return String::new();
+        }
+        let document = self.json();
+        assert_eq!(document["status"], self.status, "{document}");
+        document["type"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
+    }
+
+    /// Fails unless this is that problem with that status.
+    #[track_caller]
+    pub(crate) fn is(&self, status: u16, problem: &str) -> &Self {
+        assert_eq!((self.status, self.problem().as_str()), (status, problem), "{self:?}");
+        self
+    }
+
+    /// Fails unless this is that success.
+    #[track_caller]
+    pub(crate) fn is_done(&self, status: u16) -> &Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+}

@@ -1,0 +1,45 @@
+//! What the integration tests share: a house (stand-in vendors and a gateway in front of them), a caller, and a bench for
+//! each vendor on which the same behaviour is tried.
+
+mod bench;
+mod caller;
+mod house;
+
+pub(crate) use bench::{BLUEDOLPHIN, Bench, MATRIX42, PRETECTUM};
+pub(crate) use caller::{Answer, Caller, Request};
+pub(crate) use house::House;
+
+/// Makes one test per vendor of each behaviour, so that a failure names the behaviour and the vendor.
+macro_rules! for_each_vendor {
+    ($($behaviour:ident),+ $(,)?) => {
+        crate::support::tests_of!(pretectum, crate::support::PRETECTUM, $($behaviour),+);
+        crate::support::tests_of!(bluedolphin, crate::support::BLUEDOLPHIN, $($behaviour),+);
+        crate::support::tests_of!(matrix42, crate::support::MATRIX42, $($behaviour),+);
+    };
+}
+
+/// The same for the vendors that compare versions themselves.
+macro_rules! for_each_native_vendor {
+    ($($behaviour:ident),+ $(,)?) => {
+        mod native {
+            use super::*;
+            crate::support::tests_of!(pretectum, crate::support::PRETECTUM, $($behaviour),+);
+            crate::support::tests_of!(matrix42, crate::support::MATRIX42, $($behaviour),+);
+        }
+    };
+}
+
+macro_rules! tests_of {
+    ($vendor:ident, $bench:expr, $($behaviour:ident),+) => {
+        mod $vendor {
+            $(
+                #[actix_web::test]
+                async fn $behaviour() {
+                    super::$behaviour(&$bench).await;
+                }
+            )+
+        }
+    };
+}
+
+pub(crate) use {for_each_native_vendor, for_each_vendor, tests_of};

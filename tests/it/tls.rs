@@ -1,0 +1,155 @@
+//! TLS towards callers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::{Method, Version};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use records_gateway::sandbox::{Sandbox, matrix42};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::access_program::{Program, configuration};
+
+const OPEN: &str = "mode = \"open\"\n";
+
+/// An authority.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate with its key, as PEM for servers and as DER for clients.
+struct Issued {
+    certificate: rcgen::Certificate,
+    key: KeyPair,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    fn issue(&self) -> Issued {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+        Issued { certificate: params.signed_by(&key, &self.0).unwrap(), key }
+    }
+}
+
+/// A client that believes this authority, and may have a certificate of its own.
+fn client(trusted: &Authority, own: Option<&Issued>, protocols: &[&str]) -> awc::Client {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.0.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let builder = builder.with_root_certificates(roots);
+    let mut config = match own {
+        Some(own) => {
+            let key = PrivateKeyDer::try_from(own.key.serialize_der()).unwrap();
+            builder.with_client_auth_cert(vec![own.certificate.der().clone()], key).unwrap()
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    let connector = awc::Connector::new().rustls_0_23(Arc::new(config));
+    awc::Client::builder().timeout(Duration::from_secs(20)).connector(connector).finish()
+}
+
+fn write(folder: &Path, served: &Issued) {
+    std::fs::write(folder.join("certificate.pem"), served.certificate.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), served.key.serialize_pem()).unwrap();
+}
+
+fn serve(vendors: &Sandbox, folder: &Path, client_ca: Option<&Authority>) -> Program {
+    let place = folder.display();
+    let ca = client_ca.map(|authority| {
+        std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+        format!(", client_ca = \"{place}/ca.pem\"")
+    });
+    let tls = format!(
+        "tls = {{ certificate = \"{place}/certificate.pem\", private_key = \"{place}/key.pem\"{} }}\nops_bind = \"127.0.0.1:0\"",
+        ca.unwrap_or_default()
+    );
+    Program::serve(folder, &configuration(vendors, folder, &tls, OPEN), "info")
+}
+
+#[actix_web::test]
+async fn both_versions_of_http_are_spoken_over_tls() {
+    let (vendors, folder, authority) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap(), Authority::new());
+    write(folder.path(), &authority.issue());
+    let program = serve(&vendors, folder.path(), None);
+    assert!(program.base.starts_with("https://127.0.0.1:"), "{}", program.base);
+    let url = format!("{}/records/itsm/{}:{}", program.base, matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID);
+    for (protocol, version) in [("h2", Version::HTTP_2), ("http/1.1", Version::HTTP_11)] {
+        let client = client(&authority, None, &[protocol]);
+        let mut read = client.get(&url).send().await.unwrap();
+        assert_eq!((read.version(), read.status().as_u16()), (version, 200));
+        let tag = read.headers().get("etag").unwrap().clone();
+        assert!(read.body().await.unwrap().starts_with(b"{\"system\":\"itsm\""));
+
+        let mut head = client.head(&url).send().await.unwrap();
+        assert_eq!((head.status().as_u16(), head.headers().get("etag")), (200, Some(&tag)), "{protocol}");
+        assert!(head.body().await.unwrap().is_empty());
+        let same = client.get(&url).insert_header(("If-None-Match", tag.clone())).send().await.unwrap();
+        assert_eq!(same.status().as_u16(), 304);
+
+        let patch = |tag| {
+            let request = client.request(Method::PATCH, &url).insert_header(("If-Match", tag));
+            request.insert_header(("Content-Type", "application/merge-patch+json"))
+        };
+        let body = format!("{{\"fields\":{{\"Description\":\"over {protocol}\"}}}}");
+        assert_eq!(patch(tag.clone()).send_body(body.clone()).await.unwrap().status().as_u16(), 204);
+        let mut stale = patch(tag).send_body(body).await.unwrap();
+        assert_eq!(stale.status().as_u16(), 412);
+        assert!(stale.body().await.unwrap().starts_with(b"{\"type\":\"/problems/precondition-failed\""));
+        let long = client.post(format!("{}/records/itsm", program.base)).send_body("x".repeat(2 << 20)).await.unwrap();
+        assert_eq!(long.status().as_u16(), 413, "{protocol}");
+    }
+    assert_eq!(program.stop(), Some(0));
+}
+
+#[actix_web::test]
+async fn with_a_client_ca_only_its_callers_get_in() {
+    let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
+    let (authority, of_callers, stranger) = (Authority::new(), Authority::new(), Authority::new());
+    write(folder.path(), &authority.issue());
+    let program = serve(&vendors, folder.path(), Some(&of_callers));
+    let url = format!("{}/systems", program.base);
+    for protocols in [&["h2", "http/1.1"][..], &["http/1.1"]] {
+        let own = of_callers.issue();
+        let known = client(&authority, Some(&own), protocols).get(&url).send().await.unwrap();
+        assert_eq!(known.status().as_u16(), 200);
+        assert!(client(&authority, None, protocols).get(&url).send().await.is_err());
+        assert!(client(&authority, Some(&stranger.issue()), protocols).get(&url).send().await.is_err());
+    }
+    // The authority is exchanged: who was known is a stranger now.
+    std::fs::write(folder.path().join("ca.pem"), stranger.pem()).unwrap();
+    program.says("server.tls were read again", 1).await;
+    assert!(client(&authority, Some(&of_callers.issue()), &["h2"]).get(&url).send().await.is_err());
+    assert!(client(&authority, Some(&stranger.issue()), &["h2"]).get(&url).send().await.is_ok());
+}
+
+#[actix_web::test]
+async fn a_new_certificate_is_served_without_a_restart_and_one_that_does_not_fit_is_not() {
+    let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
+    let (old, new) = (Authority::new(), Authority::new());
+    write(folder.path(), &old.issue());
+    let program = serve(&vendors, folder.path(), None);
+    let url = format!("{}/systems", program.base);
+    let reaches = async |authority: &Authority| client(authority, None, &["h2"]).get(&url).send().await.is_ok();
+    assert!(reaches(&old).await && !reaches(&new).await);
+
+    std::fs::write(folder.path().join("certificate.pem"), new.issue().certificate.pem()).unwrap();
+    program.says("the changed files of server.tls are refused", 1).await;
+    assert!(program.log().contains("private_key: is not the key of the certificate"), "{}", program.log());
+    assert!(reaches(&old).await);
+
+    write(folder.path(), &new.issue());
+    program.says("server.tls were read again", 1).await;
+    assert!(reaches(&new).await && !reaches(&old).await);
+}

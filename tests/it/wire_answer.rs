@@ -1,0 +1,91 @@
+//! An answer read from a socket, and what every answer must be.
+
+use records_gateway::problem::ProblemName;
+use serde_json::Value;
+
+/// An answer as it came.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    fields: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Reads a head without the empty line at its end.
+    pub(crate) fn of_head(text: &str) -> Self {
+        let mut lines = text.split("\r\n");
+        let line = lines.next().expect("a status line");
+        let status = line
+            .strip_prefix("HTTP/1.")
+            .and_then(|rest| rest.get(2..5))
+            .unwrap_or_else(|| panic!("no status line: {text}"));
+        let field = |line: &str| {
+            let (name, value) = line.split_once(':').expect("a field line");
+            assert!(!value.contains(['\r', '\n', '\0']), "{line:?}");
+            (name.to_ascii_lowercase(), value.trim().to_owned())
+        };
+        let answer =
+            Self { status: status.parse().expect("a status"), fields: lines.map(field).collect(), body: Vec::new() };
+        for single in ["content-length", "content-type", "date", "etag", "x-request-id", "connection", "location"] {
+            assert!(answer.fields.iter().filter(|(name, _)| name == single).count() < 2, "{single} twice: {text}");
+        }
+        assert!(answer.field("server").is_none() && answer.field("x-powered-by").is_none(), "{text}");
+        answer
+    }
+
+    /// A header field (lower-case name).
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The names of the header fields, in lower case, sorted.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.fields.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("UTF-8")
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+
+    /// Whether it says that the connection ends.
+    pub(crate) fn closes(&self) -> bool {
+        self.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    }
+
+    /// A problem document by this name and nothing that a stranger should not see.
+    pub(crate) fn assert_problem(&self, name: &str, to: &str) {
+        let to: String = to.chars().take(300).collect();
+        let wanted = ProblemName::parse(name).expect("a problem's name").row().status;
+        let shown = format!("{to:?} got {} {}", self.status, String::from_utf8_lossy(&self.body));
+        assert_eq!(self.status, wanted, "{shown}");
+        assert_eq!(self.field("content-type"), Some("application/problem+json"), "{shown}");
+        assert_eq!(self.field("cache-control"), Some("no-store"), "{shown}");
+        assert_eq!(self.field("x-content-type-options"), Some("nosniff"), "{shown}");
+        assert!(self.field("date").is_some() && self.field("etag").is_none(), "{shown}");
+        if to.starts_with("HEAD ") {
+            return;
+        }
+        let document = self.json();
+        assert_eq!(document["status"], wanted, "{shown}");
+        assert_eq!(document["type"], format!("/problems/{name}"), "{shown}");
+        assert_eq!(document["request_id"].as_str(), self.field("x-request-id"), "{shown}");
+        for secret in ["panicked", ".rs:", "sqlite", "127.0.0.1", "stack backtrace", "actix"] {
+            assert!(!self.text().contains(secret), "{secret} is told: {shown}");
+        }
+    }
+
+    /// What actix answers before there is a request to hand on: a status, no body, and the end of the connection.
+    pub(crate) fn assert_bare(&self, status: u16, to: &str) {
+        assert_eq!((self.status, self.text()), (status, ""), "{to:?}");
+        assert!(self.field("content-type").is_none(), "{to:?}");
+    }
+}

@@ -1,0 +1,201 @@
+//! Any octets in the fields that the gateway reads: each request gets an answer, and never one of the 500s.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::wire_support::{Gateway, Wire};
+
+/// A record that is not there, so that nothing changes whatever a request comes to.
+const RECORD: &str = "/records/itsm/7777780d-71a0-df11-708c-0000000000ff";
+
+/// What these fields are made of, so that chance comes near to what is well-formed.
+const PIECES: &[&[u8]] = &[
+    b"\"",
+    b"\"a\"",
+    b"W/",
+    b"*",
+    b",",
+    b";",
+    b"=",
+    b" ",
+    b"\t",
+    b"\\",
+    b"\\\"",
+    b"q=0",
+    b"q=1.001",
+    b"wait=",
+    b"wait=1",
+    b"return=minimal",
+    b"return=representation",
+    b"respond-async",
+    b"application/json",
+    b"application/*",
+    b"*/*",
+    b"application/merge-patch+json",
+    b"application/json-patch+json",
+    b"charset=",
+    b"utf-8",
+    b"00-",
+    b"-01",
+    b"0af7651916cd43dd8448eb211c80319c",
+    b"b7ad6b7169203331",
+    b"00000000000000000000000000000000",
+    b"ff",
+    b"?1",
+    b":",
+    b"99999999999999999999",
+    b"-1",
+    b"\xff",
+    b"\xc3\xa4",
+    b"\x80",
+    b"c7.x",
+    b"r7.",
+    b"linked-questions",
+    b"native",
+];
+
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    let octet = prop_oneof![any::<u8>().prop_filter("a line end ends the field", |octet| !b"\r\n".contains(octet))];
+    let piece = prop_oneof![
+        4 => select(PIECES).prop_map(<[u8]>::to_vec),
+        1 => octet.prop_map(|octet| vec![octet]),
+    ];
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+const TARGET_PIECES: &[&str] = &[
+    "/",
+    "//",
+    ".",
+    "..",
+    "%2e",
+    "%2f",
+    "%00",
+    "%zz",
+    "%",
+    "%ff",
+    "%c3%a4",
+    "records",
+    "crm",
+    "itsm",
+    "architecture",
+    "systems",
+    "operations",
+    "ledger",
+    "docs",
+    "problems",
+    "healthz",
+    "?",
+    "&",
+    "=",
+    "limit=",
+    "cursor=",
+    "collection=",
+    "1",
+    "1000",
+    "99999999999999999999",
+    "record=",
+    "state=",
+    "since=",
+    "until=",
+    "2026-01-01T00:00:00Z",
+    "*",
+    ":",
+    ";",
+    "a",
+    "+",
+    "@",
+    "[",
+    "]",
+    "{",
+    "\"",
+    "|",
+    "~",
+    "#",
+    "object-definitions:",
+    "000000000000000000000000",
+];
+
+const NAMES: &[&str] = &[
+    "If-Match",
+    "If-None-Match",
+    "Prefer",
+    "Idempotency-Key",
+    "Accept",
+    "Content-Type",
+    "Content-Encoding",
+    "traceparent",
+    "tracestate",
+    "X-Request-Id",
+    "Accept-Loss",
+    "Require-Guarantee",
+    "Authorization",
+    "Expect",
+    "Connection",
+    "Cookie",
+];
+
+fn request(method: &str, fields: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = format!("{method} {RECORD} HTTP/1.1\r\nHost: gateway\r\n").into_bytes();
+    let has = |name: &str| fields.iter().any(|(other, _)| *other == name);
+    for (name, value) in [
+        ("Authorization", "Bearer admin"),
+        ("If-Match", "\"stale\""),
+        ("Content-Type", "application/merge-patch+json"),
+        ("Prefer", "wait=1"),
+    ] {
+        if !has(name) {
+            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+    }
+    for (name, value) in fields {
+        bytes.extend_from_slice(format!("{name}: ").as_bytes());
+        bytes.extend_from_slice(value);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"Content-Length: 25\r\n\r\n{\"fields\":{\"Field\":\"new\"}}");
+    bytes
+}
+
+fn status(gateway: &Gateway, request: &[u8]) -> u16 {
+    let mut wire: Wire = gateway.connect();
+    wire.send(request);
+    loop {
+        let answer = wire.answer_to(request).expect("an answer");
+        if answer.status >= 200 {
+            return answer.status;
+        }
+    }
+}
+
+#[test]
+fn no_value_of_a_field_is_a_5xx_or_goes_unanswered() {
+    let gateway = Gateway::start();
+    let fields = prop::collection::vec((select(NAMES), value()), 1..4);
+    let all = (select(&["GET", "PATCH", "DELETE"][..]), fields);
+    let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
+    let ran = runner.run(&all, |(method, fields)| {
+        let request = request(method, &fields);
+        let status = status(&gateway, &request);
+        prop_assert!(status < 500, "{} for {}", status, String::from_utf8_lossy(&request));
+        Ok(())
+    });
+    ran.unwrap_or_else(|failure| panic!("{failure}"));
+    let written = |call: &String| call.starts_with("PUT") || call.starts_with("DELETE");
+    assert!(!gateway.vendor_calls().iter().any(written), "a stale tag or a missing record, and yet a write");
+}
+
+#[test]
+fn no_target_is_a_5xx_or_goes_unanswered() {
+    let gateway = Gateway::start();
+    let target = prop::collection::vec(select(TARGET_PIECES), 0..10).prop_map(|pieces| format!("/{}", pieces.concat()));
+    let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
+    let ran = runner.run(&target, |target| {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer admin\r\n\r\n");
+        let status = status(&gateway, request.as_bytes());
+        prop_assert!(status < 500, "{} for {}", status, target);
+        Ok(())
+    });
+    ran.unwrap_or_else(|failure| panic!("{failure}"));
+}

@@ -1,0 +1,121 @@
+//! What scanners send costs no metric series, however long they go on: labels are closed sets.
+
+use std::collections::BTreeSet;
+
+use super::wire_support::{ADA, Gateway, Wire, head};
+
+const SYSTEMS: [&str; 4] = ["crm", "architecture", "itsm", "none"];
+
+/// Sent once before the first look: from then on no request of their kinds is new.
+const KINDS: [&str; 13] = [
+    "GET /nowhere",
+    "FOO /nowhere",
+    "GET /%zz",
+    "PUT /healthz",
+    "GET /healthz",
+    "GET /records/nope/x",
+    "GET /records/nope",
+    "POST /records/nope",
+    "PATCH /records/nope/x",
+    "DELETE /records/nope/x",
+    "PUT /records/nope/x",
+    "OPTIONS /records/nope",
+    "GET /operations/nope",
+];
+
+fn series(gateway: &Gateway) -> Vec<(String, f64)> {
+    let text = gateway.ask(head("GET /metrics", "")).text().to_owned();
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines
+        .map(|line| line.rsplit_once(' ').expect("a sample"))
+        .map(|(name, value)| (name.to_owned(), value.parse().expect("a number")))
+        .collect()
+}
+
+fn names(series: &[(String, f64)]) -> BTreeSet<String> {
+    series.iter().map(|(name, _)| name.clone()).collect()
+}
+
+fn unrouted(series: &[(String, f64)]) -> f64 {
+    let of_none =
+        |name: &&(String, f64)| name.0.starts_with("gateway_requests_total{") && name.0.contains("system=\"none\"");
+    series.iter().filter(of_none).map(|(_, value)| value).sum()
+}
+
+fn send(wire: &mut Wire, request: &str) {
+    wire.send(request);
+    let answer = wire.answer_to(request.as_bytes()).unwrap_or_else(|| panic!("no answer to {request}"));
+    assert!(answer.status < 500 || answer.status == 501, "{request}: {answer:?}");
+}
+
+#[test]
+fn scanner_traffic_adds_no_series_and_is_counted_under_none() {
+    let gateway = Gateway::start();
+    for kind in KINDS {
+        gateway.ask(head(kind, ""));
+    }
+    series(&gateway);
+    let before = series(&gateway);
+    let mut random = fastrand::Rng::with_seed(7);
+    let words = [
+        "wp-login.php",
+        ".env",
+        ".git/config",
+        "admin",
+        "..%2f..%2fetc%2fpasswd",
+        "cgi-bin/",
+        "api/v1/users",
+        "%00",
+        "%zz",
+        "records",
+        "records/x/y/z",
+        "actuator/health",
+        "phpmyadmin/",
+        "none",
+        "records/none",
+        "records/Crm",
+        "healthz/x",
+    ];
+    let methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "DEBUG", "get"];
+    let mut wire = gateway.connect();
+    let mut sent = 0;
+    for _ in 0..300 {
+        let noise: String = (0..random.usize(0..12)).map(|_| random.alphanumeric()).collect();
+        let word = words[random.usize(..words.len())];
+        let method = methods[random.usize(..methods.len())];
+        let path = if random.bool() { format!("/{word}{noise}") } else { format!("/{noise}-/{word}") };
+        let agent = format!("User-Agent: {noise}\r\nX-{noise}-: {noise}\r\nX-Request-Id: {noise}\r\n");
+        send(&mut wire, &head(&format!("{method} {path}?{noise}={noise}"), &agent));
+        sent += 1;
+    }
+    let after = series(&gateway);
+    let grown: Vec<_> = names(&after).difference(&names(&before)).cloned().collect();
+    assert!(grown.is_empty(), "{grown:#?}");
+    // The look itself is one more.
+    assert!((unrouted(&after) - unrouted(&before) - f64::from(sent + 1)).abs() < 0.5, "all are counted under none");
+    gateway.assert_vendors_heard_nothing("a scan");
+}
+
+#[test]
+fn no_label_holds_a_callers_text() {
+    let gateway = Gateway::start();
+    for request in [
+        head("GET /records/marker7/marker7", "X-Request-Id: marker7\r\n"),
+        head("GET /records/crm/marker7", "Authorization: Bearer marker7\r\n"),
+        head("MARKER7 /marker7", ""),
+        head(&format!("GET /records/crm/{ADA}?marker7=1"), "Prefer: marker7\r\n"),
+        head(
+            &format!("DELETE /records/crm/{ADA}"),
+            "If-Match: \"marker7\"\r\nAccept-Loss: marker7\r\nIdempotency-Key: marker7\r\n",
+        ),
+    ] {
+        gateway.ask(&request);
+    }
+    for (name, _) in series(&gateway) {
+        assert!(!name.to_ascii_lowercase().contains("marker7"), "{name}");
+        if let Some((_, rest)) = name.split_once("system=\"") {
+            let system = rest.split('"').next().expect("a label");
+            assert!(SYSTEMS.contains(&system), "{name}");
+        }
+    }
+}

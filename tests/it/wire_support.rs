@@ -1,0 +1,262 @@
+//! A gateway in front of the stand-ins, and raw sockets to it: what is sent is exactly the bytes a test writes, and what
+//! comes back is read by its framing and nothing else.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use records_gateway::app::Application;
+use records_gateway::config::Config;
+use records_gateway::sandbox::{Sandbox, bluedolphin, matrix42, pretectum};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::oneshot;
+
+use super::wire_answer::Answer;
+
+/// Longer than anything the gateway may take to answer or to close; met only by a gateway that hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A record of `crm` that exists.
+pub(crate) const ADA: &str = pretectum::ADA_ID;
+/// A record of `itsm` that exists.
+pub(crate) const FACILITY: &str = matrix42::FACILITY_ID;
+
+/// A gateway that listens, and the vendors behind it.
+pub(crate) struct Gateway {
+    pub(crate) vendors: Sandbox,
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Gateway {
+    /// With the defaults.
+    pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// With more lines in `[server]`.
+    pub(crate) fn start_with(server: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let vendors = Sandbox::start().expect("the stand-ins");
+        let text = configuration(&vendors, server, &folder.path().join("store.db").display().to_string());
+        let config = Config::parse(&text, "wire").expect("a configuration");
+        let (stop, stopped) = oneshot::channel();
+        let (listening, heard) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let application = Application::build(&config).await.expect("a gateway");
+                listening.send(application.address()).expect("somebody waits");
+                application
+                    .run(async {
+                        let _ = stopped.await;
+                    })
+                    .await;
+            });
+        });
+        let address = heard.recv().expect("it listens");
+        Self { vendors, address, stop: Some(stop), thread: Some(thread), _folder: folder }
+    }
+
+    /// A connection of its own.
+    pub(crate) fn connect(&self) -> Wire {
+        let stream = TcpStream::connect(self.address).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_nodelay(true).expect("no delay");
+        Wire { stream, unread: Vec::new() }
+    }
+
+    /// One request over a connection of its own, and its answer.
+    pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+        let request = request.as_ref();
+        let mut wire = self.connect();
+        wire.send(request);
+        wire.answer_to(request).expect("an answer")
+    }
+
+    /// One request over a connection of its own, which the server may close without an answer.
+    pub(crate) fn try_ask(&self, request: impl AsRef<[u8]>) -> Option<Answer> {
+        let mut wire = self.connect();
+        wire.send(request.as_ref());
+        wire.answer_to(request.as_ref())
+    }
+
+    /// Every call that the vendors received, sign-ins included.
+    pub(crate) fn vendor_calls(&self) -> Vec<String> {
+        let Sandbox { pretectum, bluedolphin, matrix42 } = &self.vendors;
+        [pretectum.log.lines(), bluedolphin.log.lines(), matrix42.log.lines()].concat()
+    }
+
+    /// Nothing at all has reached a vendor.
+    pub(crate) fn assert_vendors_heard_nothing(&self, after: &str) {
+        assert_eq!(self.vendor_calls(), Vec::<String>::new(), "after {after}");
+    }
+
+    /// A refusal by this name, of which no vendor heard.
+    pub(crate) fn refuses(&self, request: &str, name: &str) -> Answer {
+        let answer = self.ask(request);
+        answer.assert_problem(name, request);
+        self.assert_vendors_heard_nothing(request);
+        answer
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            // A panic in it has been printed, and the test has failed by it.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn configuration(vendors: &Sandbox, server: &str, store: &str) -> String {
+    let key = |key: &str| hex::encode(Sha256::digest(key.as_bytes()));
+    let collection = format!("{}:{}:{}", pretectum::BUSINESS_AREA_ID, pretectum::SCHEMA_ID, pretectum::DATASET_ID);
+    format!(
+        r#"
+        [server]
+        bind = "127.0.0.1:0"
+        workers = 1
+        shutdown_timeout = "1s"
+        {server}
+        [store]
+        url = "sqlite:{store}"
+        [access]
+        mode = "keys"
+        [[access.callers]]
+        name = "admin"
+        key_sha256 = "{}"
+        allow = ["*:*"]
+        [[access.callers]]
+        name = "reader"
+        key_sha256 = "{}"
+        allow = ["crm:read"]
+        [systems.crm]
+        vendor = "pretectum"
+        base_url = "{}"
+        client_id = "{}"
+        client_secret = "{}"
+        collection = "{collection}"
+        [systems.architecture]
+        vendor = "bluedolphin"
+        base_url = "{}"
+        tenant = "{}"
+        api_key = "{}"
+        collection = "object-definitions"
+        [systems.itsm]
+        vendor = "matrix42"
+        base_url = "{}"
+        api_token = "{}"
+        collection = "{}"
+        "#,
+        key("admin"),
+        key("reader"),
+        vendors.pretectum.base_url(),
+        pretectum::CLIENT_ID,
+        pretectum::CLIENT_SECRET,
+        vendors.bluedolphin.base_url(),
+        bluedolphin::TENANT,
+        bluedolphin::API_KEY,
+        vendors.matrix42.base_url(),
+        matrix42::API_TOKEN,
+        matrix42::CATEGORY_CLASS,
+    )
+}
+
+/// A request's head: `line` without the version, `fields` each with its line end; `Host` and the key of `admin` are added.
+pub(crate) fn head(line: &str, fields: &str) -> String {
+    format!("{line} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer admin\r\n{fields}\r\n")
+}
+
+/// A whole request with a body of known length.
+pub(crate) fn with_body(line: &str, fields: &str, body: &str) -> String {
+    head(line, &format!("{fields}Content-Length: {}\r\n", body.len())) + body
+}
+
+/// The path of [`ADA`].
+pub(crate) fn ada() -> String {
+    format!("/records/crm/{ADA}")
+}
+
+/// The fields of a PATCH that lacks nothing.
+pub(crate) const PATCH: &str = "If-Match: *\r\nContent-Type: application/merge-patch+json\r\n";
+
+/// One connection.
+pub(crate) struct Wire {
+    stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Wire {
+    /// Sends bytes. A server that has closed already is no failure here: what it answered can still be read.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        if let Err(error) = self.stream.write_all(bytes.as_ref()) {
+            let closed = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+            assert!(closed.contains(&error.kind()), "cannot send: {error}");
+        }
+    }
+
+    /// Says that nothing more will come, and goes on listening.
+    pub(crate) fn finish_sending(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// The answer to a request, which says whether there is a body; `None` if the connection ends before it.
+    pub(crate) fn answer_to(&mut self, request: &[u8]) -> Option<Answer> {
+        self.answer(request.starts_with(b"HEAD "))
+    }
+
+    /// The next answer, read by its framing.
+    pub(crate) fn answer(&mut self, to_head: bool) -> Option<Answer> {
+        let end = loop {
+            if let Some(at) = self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at;
+            }
+            if !self.more() {
+                assert!(self.unread.is_empty(), "half an answer: {}", String::from_utf8_lossy(&self.unread));
+                return None;
+            }
+        };
+        let text = std::str::from_utf8(&self.unread[..end]).expect("a head in UTF-8").to_owned();
+        self.unread.drain(..end + 4);
+        let mut answer = Answer::of_head(&text);
+        let bodiless = to_head || answer.status < 200 || [204, 304].contains(&answer.status);
+        if !bodiless {
+            let length = answer.field("content-length").unwrap_or_else(|| panic!("no length: {text}"));
+            let length: usize = length.parse().expect("a length");
+            while self.unread.len() < length {
+                assert!(self.more(), "the body ends too early: {text}");
+            }
+            answer.body = self.unread.drain(..length).collect();
+        }
+        Some(answer)
+    }
+
+    /// Everything until the server closes, which it must do.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        while self.more() {}
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Reads something; `false` at the end, orderly or not.
+    fn more(&mut self) -> bool {
+        let mut piece = [0; 16 * 1024];
+        match self.stream.read(&mut piece) {
+            Ok(0) => false,
+            Ok(length) => {
+                self.unread.extend_from_slice(&piece[..length]);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("the gateway neither answers nor closes: {error}"),
+        }
+    }
+}
