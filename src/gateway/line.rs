@@ -76,17 +76,18 @@ impl Context<'_> {
             Ok(()) => self.dispatch().await,
             Err(stop) => Err(stop),
         };
+        let ended = match ended {
+            // While this request looked around, the first one with its key may have been begun, and may be what this one
+            // stumbled over: its tag is stale, or there is nothing left to change, because the write is being done.
+            Ok(Ended::Nothing(_)) | Err(Stop::Refused(_)) => {
+                self.gateway.replayed(self.system, self.write, self.ask).await.and(ended)
+            }
+            other => other,
+        };
         let (verdict, replayed) = match ended {
             Ok(Ended::Nothing(verdict) | Ended::Verdict(verdict)) => (verdict, false),
             Err(Stop::Replay(verdict)) => (*verdict, true),
-            Err(Stop::Refused(problem)) => match self.gateway.replayed(self.system, self.write, self.ask).await {
-                // While this request was being refused, the first one with its key came to a verdict.
-                Err(Stop::Replay(verdict)) => (*verdict, true),
-                // The first one runs and may be what this one stumbled over: its tag is stale because the write is being
-                // done.
-                Err(Stop::Refused(of_the_key)) => return Err(*of_the_key),
-                _ => return Err(*problem),
-            },
+            Err(Stop::Refused(problem)) => return Err(*problem),
             Err(Stop::Again) => {
                 let detail = "the gateway was too slow and lost its turn to write the record; nothing was sent";
                 return Err(ProblemName::Overloaded.with(detail).retry_after(BUSY_AFTER));

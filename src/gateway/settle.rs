@@ -250,7 +250,7 @@ impl Gateway {
 
 /// Whether the record as read is what a write that must not be sent again wanted.
 pub(super) fn shows_it_done(pending: &Pending, stored: Option<Stored>) -> Option<Settled> {
-    match (&pending.wanted, stored) {
+    match (&*pending.wanted, stored) {
         (Wanted::Gone, None) => Some(Settled::Applied(Seen::default())),
         (Wanted::Values(_), Some(stored)) => {
             let done = holds(&pending.differences(), &stored.fields.to_map());

@@ -136,7 +136,7 @@ async fn last_look(gateway: &Gateway, system: &System, session: &Session<'_>, pe
     };
     let now = stored.as_ref().map(|stored| system.tag(&id, &stored.version()).to_string());
     let observed = if now == pending.before { Observed::Unchanged } else { Observed::Other };
-    let found = match &pending.resend {
+    let found = match &*pending.resend {
         Some(_) => gateway.compare(system, pending, stored),
         None => shows_it_done(pending, stored),
     };

@@ -163,14 +163,23 @@ fn a_write_none_of_whose_answers_arrives_is_found_applied_by_the_last_look() {
 
 #[test]
 fn a_repeat_that_meets_its_own_first_sending_is_told_that_it_runs_and_not_that_its_tag_is_stale() {
+    // A list is compared by the gateway, which has to read for it.
+    meet_the_own_first_sending(|tag| format!("\"elsewhere\", {tag}"));
+}
+
+#[test]
+fn a_repeat_that_meets_its_own_first_sending_is_told_that_it_runs_and_not_that_there_is_nothing_to_do() {
+    meet_the_own_first_sending(|_| "*".to_owned());
+}
+
+fn meet_the_own_first_sending(if_match: impl Fn(&str) -> String) {
     let run = Run::start(Plan { name: "own first", writes: 0, patient: true, ..CALM_WEATHER }, 1);
     let caller = || Caller { run: &run, random: fastrand::Rng::with_seed(1), client: Client::default() };
     let mut write = caller().prepare(0, 0);
     let (tag, value) = caller().read(0, 0).expect("a read");
     write.expected = Some(value);
     write.headers.retain(|(name, _)| name != "Prefer" && name != "If-Match");
-    // A list is compared by the gateway, which has to read for it.
-    write.headers.push(("If-Match".to_owned(), format!("\"elsewhere\", {tag}")));
+    write.headers.push(("If-Match".to_owned(), if_match(&tag)));
     let (mut first, mut second) = (write.clone(), write);
     std::thread::scope(|scope| {
         let reads = run.vendors.reads_of_crm();
