@@ -46,7 +46,7 @@ impl RecordId {
     /// Joins a collection and a key that are both in canonical form. The key holds no colon.
     #[must_use]
     pub fn new(collection: &str, key: &str) -> Self {
-        Self { text: format!("{collection}:{key}").into(), collection_length: collection.len() }
+        Self { text: [collection, ":", key].concat().into(), collection_length: collection.len() }
     }
 
     /// The full id, `collection:key`.

@@ -144,7 +144,7 @@ pub fn check_strict(bytes: &[u8]) -> Result<&str, JsonError> {
 
 fn check_level(text: &str, depth: usize) -> Result<(), JsonError> {
     if depth > MAX_DEPTH {
-        return Err(JsonError(format!("nested deeper than {MAX_DEPTH} levels")));
+        return Err(too_deep());
     }
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => members(text)?.iter().try_for_each(|(_, value)| check_inner(value, depth)),
@@ -172,7 +172,40 @@ fn check_inner(value: &RawValue, depth: usize) -> Result<(), JsonError> {
 /// # Errors
 /// What is wrong, for the caller to read.
 pub fn parse_strict(bytes: &[u8]) -> Result<Value, JsonError> {
-    Ok(serde_json::from_str(check_strict(bytes)?)?)
+    strict_value(utf8(bytes)?, 1)
+}
+
+/// A value, each level of which is checked as it is made: to check the text first would be to scan it once more.
+fn strict_value(text: &str, depth: usize) -> Result<Value, JsonError> {
+    if depth > MAX_DEPTH {
+        return Err(too_deep());
+    }
+    match text.trim_ascii_start().as_bytes().first() {
+        Some(b'{') => {
+            let members = members(text)?.into_iter();
+            let member = |(name, value): (Cow<'_, str>, _)| Ok((name.into_owned(), strict_inner(value, depth)?));
+            members.map(member).collect::<Result<_, _>>().map(Value::Object)
+        }
+        Some(b'[') => {
+            let Elements(elements) = serde_json::from_str(text)?;
+            elements.iter().map(|value| strict_inner(value, depth)).collect::<Result<_, _>>().map(Value::Array)
+        }
+        _ => Ok(serde_json::from_str(text)?),
+    }
+}
+
+fn strict_inner(value: &RawValue, depth: usize) -> Result<Value, JsonError> {
+    let text = value.get();
+    match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        // The text of a string that was found sound is the string, if nothing in it is escaped.
+        Some(string) if !string.contains('\\') => Ok(Value::from(string)),
+        None if text.starts_with(['{', '[']) => strict_value(text, depth + 1),
+        _ => Ok(serde_json::from_str(text)?),
+    }
+}
+
+fn too_deep() -> JsonError {
+    JsonError(format!("nested deeper than {MAX_DEPTH} levels"))
 }
 
 /// Whether two JSON values are equal, numbers by value (`1`, `1.0` and `10e-1` are), objects without order (RFC 6902 §4.6).
@@ -262,6 +295,7 @@ mod tests {
             &deep,
         ] {
             assert!(check_strict(text.as_bytes()).is_err(), "{text:.60}");
+            assert!(parse_strict(text.as_bytes()).is_err(), "{text:.60}");
         }
         assert!(check_strict(b"{\"a\":\"\xff\"}").is_err());
     }

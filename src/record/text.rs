@@ -88,7 +88,8 @@ mod tests {
         fn the_text_is_the_one_serde_writes(value in any_json()) {
             let mut text = String::new();
             push_json(&mut text, &value);
-            prop_assert_eq!(text, value.to_string());
+            prop_assert_eq!(&text, &value.to_string());
+            prop_assert_eq!(crate::record::parse_strict(text.as_bytes()), Ok(value));
         }
     }
 

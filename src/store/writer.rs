@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often this instance says that it lives, and old things are swept.
 const SEEN_EVERY: Duration = Duration::from_secs(5);
 /// How long answered commands wait for company before they are written, when durability is relaxed.
-const COMPANY: Duration = Duration::from_millis(50);
+const COMPANY: Duration = Duration::from_millis(200);
 /// The first and the longest pause between two tries to reach a failing store.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
