@@ -61,7 +61,9 @@ fn collect(
 fn pointer(path: &[String]) -> String {
     let mut pointer = String::with_capacity(64);
     pointer.push_str("/fields");
-    path.iter().for_each(|name| push_pointer(&mut pointer, name));
+    for name in path {
+        push_pointer(&mut pointer, name);
+    }
     pointer
 }
 
