@@ -1,6 +1,6 @@
 //! The HTTP side: what a request must look like, who may send it, which handler answers it, and how its answer is written.
 //!
-//! Every request takes one straight line, [`door::serve`]: HTTP itself (`guard`), route and method (`routes`), caller
+//! Every request takes one straight line, `door::serve`: HTTP itself (`guard`), route and method (`routes`), caller
 //! (`caller`), then one handler. The line never panics through and never answers an error but as a problem document
 //! (contract 4.7).
 //!

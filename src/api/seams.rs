@@ -162,13 +162,13 @@ pub trait Records: Send + Sync {
         system.collection(raw)
     }
 
-    /// See [`Gateway::read`].
+    /// See [`Gateway::read`](crate::gateway::Gateway::read).
     ///
     /// # Errors
     /// The problem to answer.
     async fn read(&self, system: &Arc<System>, id: &RecordId, ask: &Ask) -> Result<Record, Problem>;
 
-    /// See [`Gateway::list`].
+    /// See [`Gateway::list`](crate::gateway::Gateway::list).
     ///
     /// # Errors
     /// The problem to answer.
@@ -181,7 +181,7 @@ pub trait Records: Send + Sync {
         ask: &Ask,
     ) -> Result<RecordPage, Problem>;
 
-    /// See [`Gateway::write`].
+    /// See [`Gateway::write`](crate::gateway::Gateway::write).
     ///
     /// # Errors
     /// The problem to answer.

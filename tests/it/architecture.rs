@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("api", &["record", "problem", "metrics", "transport", "adapters", "store", "gateway", "access"]),
     ("sandbox", &[]),
     ("telemetry", &[]),
-    ("cli", &["config", "telemetry"]),
+    ("cli", &["record", "config", "telemetry"]),
     (
         "app",
         &[
