@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use sqlx::AnyConnection;
 
 use super::board::{Head, KeyName, KeyRow, LeaseRow, Target};
-use super::ledger::{LedgerEntry, chain_hash};
+use super::ledger::LedgerEntry;
+use super::page::Page;
 use super::sql::{Bulk, Cell, Statements, arguments};
 use super::{Intent, Outcome};
 use crate::record::{OperationId, OperationState};
@@ -32,8 +33,8 @@ const SETTLE: Bulk = Bulk {
              etag = v.column5, warnings = v.column6, problem = v.column7, observed = v.column8 FROM (VALUES",
     after: ") AS v WHERE operation.id = v.column1",
 };
-const APPEND: Bulk =
-    Bulk { before: "INSERT INTO ledger (seq, at, operation, caller, system, record, body, hash) VALUES", after: "" };
+const APPEND: Bulk = Bulk { before: "INSERT INTO ledger (first_seq, at, prev, lines) VALUES", after: "" };
+const TRACE: Bulk = Bulk { before: "INSERT INTO ledger_record (system, record, first_seq) VALUES", after: "" };
 const SET_KEYS: Bulk = Bulk {
     before: "INSERT INTO idempotency (caller, key, fingerprint, operation, verdict, interim, expires) VALUES",
     after:
@@ -59,7 +60,7 @@ pub(super) struct Changes {
     bound: Vec<Vec<Cell>>,
     told: Vec<Vec<Cell>>,
     settled: Vec<Vec<Cell>>,
-    ledger: Vec<Vec<Cell>>,
+    ledger: Option<Page>,
     /// The final state of each lease that changed.
     pub(super) leases: HashMap<Target, Option<LeaseRow>>,
     /// The final state of each key that changed.
@@ -73,13 +74,14 @@ impl Changes {
         !self.seen
             && self.leases.is_empty()
             && self.keys.is_empty()
-            && [&self.begun, &self.bound, &self.told, &self.settled, &self.ledger].iter().all(|rows| rows.is_empty())
+            && [&self.begun, &self.bound, &self.told, &self.settled].iter().all(|rows| rows.is_empty())
             && self.adopted.is_empty()
+            && self.ledger.is_none()
     }
 
     /// How many entries the ledger gets.
     pub(super) fn entries(&self) -> usize {
-        self.ledger.len()
+        self.ledger.as_ref().map_or(0, |page| page.entries)
     }
 
     pub(super) fn begin(&mut self, intent: &Intent, owner: &str, now: i64, intent_seq: i64) {
@@ -148,21 +150,9 @@ impl Changes {
         }
     }
 
-    /// Gives back the entry's hash.
-    pub(super) fn append(&mut self, entry: &LedgerEntry, at: i64) -> String {
-        let body = entry.canonical();
-        let hash = chain_hash(&entry.prev, &body);
-        self.ledger.push(vec![
-            Cell::Number(entry.seq),
-            Cell::Number(at),
-            Cell::text(entry.operation.as_str()),
-            Cell::text(&entry.caller),
-            Cell::text(&entry.system),
-            Cell::maybe(entry.record.as_ref()),
-            Cell::text(body),
-            Cell::text(&hash),
-        ]);
-        hash
+    /// Gives back the entry's hash. `intent` = the number of the intent that the entry is the outcome of.
+    pub(super) fn append(&mut self, entry: &LedgerEntry, intent: Option<i64>, prev: &str, at: i64) -> String {
+        self.ledger.get_or_insert_with(|| Page::begin(entry.seq, at, prev)).append(entry, intent, prev)
     }
 
     /// Writes everything, in an order that holds within one batch: an operation may begin and end in it.
@@ -177,13 +167,15 @@ impl Changes {
         let owner = |id: &OperationId| vec![Cell::text(id.as_str()), Cell::text(instance)];
         let (set_leases, free_leases) = leases(self.leases, instance);
         let (set_keys, forget_keys) = keys(self.keys);
+        let (page, traces) = self.ledger.map(page).unwrap_or_default();
         for (bulk, rows) in [
             (BEGIN, self.begun),
             (ADOPT, self.adopted.iter().map(owner).collect()),
             (BIND, self.bound),
             (TOLD, self.told),
             (SETTLE, self.settled),
-            (APPEND, self.ledger),
+            (APPEND, page),
+            (TRACE, traces),
             (SET_KEYS, set_keys),
             (FORGET_KEYS, forget_keys),
             (SET_LEASES, set_leases),
@@ -202,6 +194,12 @@ impl Changes {
 }
 
 type Rows = Vec<Vec<Cell>>;
+
+fn page(page: Page) -> (Rows, Rows) {
+    let trace = |(system, record)| vec![Cell::text(system), Cell::text(record), Cell::Number(page.first)];
+    let traces = page.records().map(trace).collect();
+    (vec![vec![Cell::Number(page.first), Cell::Number(page.at), Cell::text(page.prev), Cell::text(page.lines)]], traces)
+}
 
 fn leases(changed: HashMap<Target, Option<LeaseRow>>, owner: &str) -> (Rows, Rows) {
     let (mut set, mut free) = (Vec::new(), Vec::new());
