@@ -185,7 +185,7 @@ impl Board {
             };
             self.set_key((intent.caller.clone(), claim.key.clone()), Some(row), changes);
         }
-        changes.begin(intent, &self.instance, self.now, self.head.seq);
+        changes.begin(intent, self.now, self.head.seq);
         self.run(Running { intent: entry, queued: intent.queued, key: intent.claim.as_ref().map(|c| c.key.clone()) });
         Begun::Started
     }

@@ -24,22 +24,23 @@ CREATE TABLE ledger_record (
     system    TEXT COLLATE "C" NOT NULL,
     record    TEXT COLLATE "C" NOT NULL,
     first_seq BIGINT NOT NULL,
-    PRIMARY KEY (system, record, first_seq)
+    PRIMARY KEY (record, system, first_seq)
 );
 
+-- `owner`, `queued`, `told`, `intent_seq`, `key` and `material` mean something while it runs.
 CREATE TABLE operation (
     id      TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    owner   TEXT COLLATE "C" NOT NULL,
+    owner   TEXT COLLATE "C",
     state   TEXT COLLATE "C" NOT NULL,
     action  TEXT COLLATE "C" NOT NULL,
     system  TEXT COLLATE "C" NOT NULL,
     record     TEXT COLLATE "C",
     caller  TEXT COLLATE "C" NOT NULL,
-    queued     BIGINT NOT NULL,
-    told       BIGINT NOT NULL,
+    queued     BIGINT NOT NULL DEFAULT 0,
+    told       BIGINT NOT NULL DEFAULT 0,
     started    BIGINT NOT NULL,
     finished   BIGINT,
-    intent_seq BIGINT NOT NULL,
+    intent_seq BIGINT NOT NULL DEFAULT 0,
     key        TEXT COLLATE "C",
     material   TEXT COLLATE "C",
     etag       TEXT COLLATE "C",
@@ -47,7 +48,7 @@ CREATE TABLE operation (
     problem    TEXT COLLATE "C",
     observed   TEXT COLLATE "C"
 );
-CREATE INDEX operation_record ON operation (system, record, id);
+CREATE INDEX operation_record ON operation (record, system, id);
 CREATE INDEX operation_running ON operation (system, record) WHERE state = 'running';
 CREATE INDEX operation_unknown ON operation (system) WHERE state = 'unknown';
 

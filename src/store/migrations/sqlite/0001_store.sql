@@ -24,22 +24,23 @@ CREATE TABLE ledger_record (
     system    TEXT   NOT NULL,
     record    TEXT   NOT NULL,
     first_seq BIGINT NOT NULL,
-    PRIMARY KEY (system, record, first_seq)
+    PRIMARY KEY (record, system, first_seq)
 ) WITHOUT ROWID;
 
+-- `owner`, `queued`, `told`, `intent_seq`, `key` and `material` mean something while it runs.
 CREATE TABLE operation (
     id         TEXT   NOT NULL PRIMARY KEY,
-    owner      TEXT   NOT NULL,
+    owner      TEXT,
     state      TEXT   NOT NULL,
     action     TEXT   NOT NULL,
     system     TEXT   NOT NULL,
     record     TEXT,
     caller     TEXT   NOT NULL,
-    queued     BIGINT NOT NULL,
-    told       BIGINT NOT NULL,
+    queued     BIGINT NOT NULL DEFAULT 0,
+    told       BIGINT NOT NULL DEFAULT 0,
     started    BIGINT NOT NULL,
     finished   BIGINT,
-    intent_seq BIGINT NOT NULL,
+    intent_seq BIGINT NOT NULL DEFAULT 0,
     key        TEXT,
     material   TEXT,
     etag       TEXT,
@@ -47,7 +48,7 @@ CREATE TABLE operation (
     problem    TEXT,
     observed   TEXT
 ) WITHOUT ROWID;
-CREATE INDEX operation_record ON operation (system, record, id);
+CREATE INDEX operation_record ON operation (record, system, id);
 CREATE INDEX operation_running ON operation (system, record) WHERE state = 'running';
 CREATE INDEX operation_unknown ON operation (system) WHERE state = 'unknown';
 
