@@ -121,7 +121,7 @@ impl Wanted {
                     }
                 }
                 Task::Adopt { limit } => wanted.orphans = Some(*limit),
-                Task::Seen | Task::Flush => {}
+                Task::Seen | Task::Probe | Task::Flush => {}
             }
         }
         wanted
