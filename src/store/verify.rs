@@ -66,14 +66,19 @@ pub(super) async fn run(pool: &AnyPool, wanted: Option<&str>) -> Result<Verified
         broken: None,
         head_known: wanted.map(|wanted| wanted == NOTHING_BEFORE),
     };
+    let mut piece = PIECE;
     loop {
-        let cells = arguments([Cell::Number(verified.entries), Cell::Number(PIECE)])?;
-        let rows = sqlx::query_with(
-            "SELECT seq, at, operation, caller, system, record, body, hash FROM ledger WHERE seq > $1 ORDER BY seq LIMIT $2",
-            cells,
-        )
-        .fetch_all(pool)
-        .await?;
+        let rows = match entries_after(pool, verified.entries, piece).await {
+            // One that is no text any more: which it is shows when they are read one by one.
+            Err(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) if piece > 1 => {
+                piece = 1;
+                continue;
+            }
+            Err(sqlx::Error::Decode(why) | sqlx::Error::ColumnDecode { source: why, .. }) => {
+                return Ok(broken(verified, format!("it cannot be read: {why}")));
+            }
+            read => read?,
+        };
         for row in &rows {
             match check(row, &verified) {
                 Ok(hash) => {
@@ -102,6 +107,12 @@ pub(super) async fn run(pool: &AnyPool, wanted: Option<&str>) -> Result<Verified
         return Ok(broken(verified, "nobody wrote it: the ledger ends before it".into()));
     }
     Ok(verified)
+}
+
+async fn entries_after(pool: &AnyPool, seq: i64, limit: i64) -> Result<Vec<AnyRow>, sqlx::Error> {
+    let statement = "SELECT seq, at, operation, caller, system, record, body, hash FROM ledger WHERE seq > $1 ORDER BY seq LIMIT $2";
+    let cells = arguments([Cell::Number(seq), Cell::Number(limit)])?;
+    sqlx::query_with(statement, cells).fetch_all(pool).await
 }
 
 /// Where the writers say that the chain ends.
