@@ -48,7 +48,7 @@ impl Verified {
 /// # Errors
 /// `Open`, `Unavailable`. A broken chain is not an error but a finding.
 pub async fn verify_ledger(url: &str, head: Option<&str>) -> Result<Verified, StoreError> {
-    let pool = Engine::parse(url)?.readers()?;
+    let pool = Engine::parse(url)?.readers(|| true)?;
     let verified = run(&pool, head).await;
     pool.close().await;
     verified.map_err(|error| match error {
