@@ -98,21 +98,16 @@ impl Adapter for Buggy {
     }
 }
 
-/// A DELETE that the vendor does without answering, settled by a gateway some of whose reads panic; how it ended, and how
-/// many reads that took.
-async fn settled_in_spite_of(fails: fn(usize) -> bool, completion_timeout: Duration) -> (OperationState, usize) {
-    let vendors = Sandbox::start().unwrap();
-    vendors.matrix42.faults.once(CallKind::Delete, sandbox::Fault::ResetAfter);
+/// The system of the stand-in, with that adapter.
+fn system(vendors: &Sandbox, adapter: &Arc<Buggy>, completion_timeout: Duration) -> (Arc<System>, Arc<Metrics>) {
     let name = SystemName::parse("itsm").unwrap();
     let metrics = Metrics::new(std::slice::from_ref(&name)).unwrap();
-    let inner = (vendor("matrix42").unwrap().build)(&Settings::from([("api_token", Secret::new(matrix42::API_TOKEN))]));
-    let adapter = Arc::new(Buggy { inner: inner.unwrap(), reads: AtomicUsize::new(0), fails });
     let settings = StackSettings { retries: 0, ..StackSettings::for_base_url(vendors.matrix42.base_url()) };
-    let system = Arc::new(System {
+    let system = System {
         index: metrics.index(&name).unwrap(),
-        stack: Arc::new(Stack::new(&name, Arc::clone(&adapter) as _, &settings, &metrics).unwrap()),
+        stack: Arc::new(Stack::new(&name, Arc::clone(adapter) as _, &settings, &metrics).unwrap()),
         name,
-        adapter: Arc::clone(&adapter) as _,
+        adapter: Arc::clone(adapter) as _,
         policy: Policy {
             collection: None,
             require_if_match: true,
@@ -121,19 +116,21 @@ async fn settled_in_spite_of(fails: fn(usize) -> bool, completion_timeout: Durat
             completion_timeout,
             completion_poll: Duration::from_millis(10),
         },
-    });
-    let store = StoreSettings {
+    };
+    (Arc::new(system), metrics)
+}
+
+async fn store() -> Store {
+    let settings = StoreSettings {
         url: "sqlite::memory:".into(),
         durability: Durability::Commit,
         idempotency_ttl: Duration::from_hours(1),
         retention: Duration::from_hours(1),
     };
-    let store = Store::open(store, Arc::new(())).await.unwrap();
-    let (gateway, unsettled) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
-    let settling = actix_web::rt::spawn({
-        let gateway = Arc::clone(&gateway);
-        async move { gateway.settle(unsettled).await }
-    });
+    Store::open(settings, Arc::new(())).await.unwrap()
+}
+
+fn delete() -> (Write, Ask) {
     let write = Write {
         kind: WriteKind::Delete { id: RecordId::new(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID) },
         precondition: Some(Precondition::Exists),
@@ -149,23 +146,46 @@ async fn settled_in_spite_of(fails: fn(usize) -> bool, completion_timeout: Durat
         trace: TraceContext::continue_from(&[], &[]),
         deadline: Instant::now() + Duration::from_secs(5),
     };
+    (write, ask)
+}
+
+/// A DELETE that the vendor does without answering, settled by a gateway some of whose reads panic; how it ended, and how
+/// many reads that took.
+async fn settled_in_spite_of(fails: fn(usize) -> bool, completion_timeout: Duration) -> (OperationState, usize) {
+    let vendors = Sandbox::start().unwrap();
+    vendors.matrix42.faults.once(CallKind::Delete, sandbox::Fault::ResetAfter);
+    let inner = (vendor("matrix42").unwrap().build)(&Settings::from([("api_token", Secret::new(matrix42::API_TOKEN))]));
+    let adapter = Arc::new(Buggy { inner: inner.unwrap(), reads: AtomicUsize::new(0), fails });
+    let (system, metrics) = system(&vendors, &adapter, completion_timeout);
+    let store = store().await;
+    let (gateway, unsettled) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
+    let settling = actix_web::rt::spawn({
+        let gateway = Arc::clone(&gateway);
+        async move { gateway.settle(unsettled).await }
+    });
+    let (write, ask) = delete();
     let told = gateway.write(&system, write, &ask).await;
     assert_eq!(told.err().map(|problem| problem.name), Some(ProblemName::InternalError));
     assert!(vendors.matrix42.state.fragment(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID).is_none(), "it was done");
-    let query = OperationQuery { systems: vec!["itsm".into()], limit: 10, ..OperationQuery::default() };
-    let until = Instant::now() + Duration::from_secs(20);
-    let state = loop {
-        let operations = store.operations(query.clone()).await.unwrap().items;
-        assert_eq!(operations.len(), 1);
-        if operations[0].state != OperationState::Running {
-            break operations[0].state;
-        }
-        assert!(Instant::now() < until, "it runs for ever");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let state = settled(&store).await;
     settling.abort();
     assert_eq!(vendors.matrix42.log.count(CallKind::Delete), 1);
     (state, adapter.reads.load(Ordering::SeqCst))
+}
+
+/// How the only operation ended.
+async fn settled(store: &Store) -> OperationState {
+    let query = OperationQuery { systems: vec!["itsm".into()], limit: 10, ..OperationQuery::default() };
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let operations = store.operations(query.clone()).await.unwrap().items;
+        assert_eq!(operations.len(), 1);
+        if operations[0].state != OperationState::Running {
+            return operations[0].state;
+        }
+        assert!(Instant::now() < until, "it runs for ever");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[actix_web::test]

@@ -37,8 +37,9 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Clone, Debug, Default)]
 struct Heard {
     begun: Option<Result<Begun, StoreError>>,
-    /// Asked to, and what was answered.
-    finished: Option<Option<Result<(), StoreError>>>,
+    /// Whether anybody asked to finish it, and whether that was answered.
+    ended: bool,
+    finished: bool,
     key: Option<String>,
     interim: bool,
 }
@@ -100,14 +101,9 @@ async fn take(store: Store, notes: Notes, step: Step) {
         }
         Step::Finish(number) => {
             let Some(id) = notes.choose(number) else { return };
-            // Only the first outcome counts.
-            notes.of(&id, |heard| heard.finished = heard.finished.take().or(Some(None)));
+            notes.of(&id, |heard| heard.ended = true);
             let finished = store.finish(applied(&id)).await;
-            notes.of(&id, |heard| {
-                if finished.is_ok() || heard.finished == Some(None) {
-                    heard.finished = Some(Some(finished));
-                }
-            });
+            notes.of(&id, |heard| heard.finished |= finished.is_ok());
         }
         Step::Interim(number) => {
             let Some(id) = notes.choose(number) else { return };
@@ -161,18 +157,15 @@ async fn holds(store: &Store, notes: &Notes, durability: Durability) {
     let entries = entries(store).await;
     for (id, heard) in notes.all() {
         let state = store.operation(&id).await.expect("read").map(|operation| operation.state);
-        let fits = match (&heard.begun, &heard.finished, state) {
-            // Relaxed, the last moments may be lost, all of them or from a point on.
-            (Some(Ok(Begun::Started)), _, None)
-            | (Some(Ok(Begun::Started)), Some(Some(Ok(()))), Some(OperationState::Running)) => {
-                durability == Durability::Relaxed
-            }
-            (Some(Ok(Begun::Started)), Some(_), Some(OperationState::Applied))
-            | (Some(Ok(Begun::Started)), _, Some(OperationState::Running)) => true,
-            (Some(Ok(_)), _, found) => found.is_none(),
+        let relaxed = durability == Durability::Relaxed;
+        let fits = match (&heard.begun, state) {
+            // Relaxed, the last moments may be lost.
+            (Some(Ok(Begun::Started)), None) => relaxed,
+            (Some(Ok(Begun::Started)), Some(OperationState::Running)) => !heard.finished || relaxed,
+            (Some(Ok(Begun::Started)), Some(OperationState::Applied)) => heard.ended,
+            (Some(Ok(_)), found) => found.is_none(),
             // Nobody was told that it had begun: it has not, or is given up, or will be.
-            (Some(Err(_)) | None, None, Some(state)) => state != OperationState::Applied,
-            (Some(Err(_)) | None, ..) => true,
+            (Some(Err(_)) | None, found) => heard.ended || found != Some(OperationState::Applied),
         };
         assert!(fits, "{state:?} after {heard:?}");
         let words: Vec<_> =
@@ -214,11 +207,11 @@ fn tried(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-fn on_each_engine(steps: &[Step], waited: usize, lived: usize, relaxed: bool, wanted: impl Fn(&Place) -> bool) {
+fn on_each_engine(steps: &[Step], waited: usize, lived: usize, relaxed: bool, concerned: impl Fn(&Place) -> bool) {
     let durability = if relaxed { Durability::Relaxed } else { Durability::Commit };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        for place in places().await.into_iter().filter(wanted) {
+        for place in places().await.into_iter().filter(concerned) {
             crash(&place, steps, waited, lived, durability).await;
         }
     });

@@ -43,7 +43,7 @@ async fn is_found(place: &Place, entries: &[LedgerEntry], change: &Change) {
     let (statement, broken) = match change {
         Change::Byte { entry, column, at, byte } => {
             let seq = seq(entry);
-            let statement = change_a_byte(place, &entries[entry.index(entries.len())], column, at, *byte);
+            let statement = change_a_byte(place, &entries[entry.index(entries.len())], *column, *at, *byte);
             let Some(statement) = statement else { return };
             (statement, Some(seq))
         }
@@ -83,7 +83,7 @@ async fn is_found(place: &Place, entries: &[LedgerEntry], change: &Change) {
 }
 
 /// The statement that changes one byte; `None` where the byte is the same, or the database takes no such text.
-fn change_a_byte(place: &Place, entry: &LedgerEntry, column: &Index, at: &Index, byte: u8) -> Option<String> {
+fn change_a_byte(place: &Place, entry: &LedgerEntry, column: Index, at: Index, byte: u8) -> Option<String> {
     let columns = [
         ("body", entry.canonical()),
         ("hash", entry.hash.clone()),
