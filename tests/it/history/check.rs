@@ -1,6 +1,6 @@
 //! Holding what callers were told, and what the gateway's books say, against what really happened at the vendors.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::caller::{Kind, Said, Told, Write};
 use super::model::{FOREIGN, Op, is_linearizable};
@@ -23,6 +23,8 @@ pub(crate) struct Truth<'r> {
     effects: HashMap<u32, usize>,
     /// The state of each operation.
     states: HashMap<String, String>,
+    /// The operations for which a look at the vendor failed.
+    unseen: HashSet<String>,
     pub(super) wrong: Vec<String>,
     /// How many writes the contract lets be misreported.
     excused: usize,
@@ -38,7 +40,12 @@ impl<'r> Truth<'r> {
         }
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let states = books.operations.iter().map(|one| (text(&one["id"]), text(&one["state"]))).collect();
-        let mut truth = Self { run, history, effects, states, wrong: Vec::new(), excused: 0 };
+        let failed =
+            |call: &serde_json::Value| call["status"] != 200 && (call["call"] == "list" || call["call"] == "read");
+        let is_unseen =
+            |entry: &&serde_json::Value| entry["calls"].as_array().is_some_and(|calls| calls.iter().any(failed));
+        let unseen = books.ledger.iter().filter(is_unseen).map(|entry| text(&entry["operation"])).collect();
+        let mut truth = Self { run, history, effects, states, unseen, wrong: Vec::new(), excused: 0 };
         truth.check_books(books);
         truth
     }
@@ -105,6 +112,13 @@ impl<'r> Truth<'r> {
         }
         complaints.extend(contradiction(write));
         (complaints, applied, unknown)
+    }
+
+    /// Whether a create or a delete that was done may end unknown: a look failed, perhaps one
+    /// of a process that was killed and has told nobody.
+    pub(super) fn may_be_unseen(&self, write: &Write) -> bool {
+        let mut operations = write.told.iter().filter_map(|told| told.operation.as_ref());
+        self.run.plan.kills > 0 || operations.any(|operation| self.unseen.contains(operation))
     }
 
     fn check_write(&mut self, write: &Write) {

@@ -145,11 +145,12 @@ impl Truth<'_> {
     }
 
     fn check_create(&mut self, write: &Write) {
-        let (applied, _) = self.checked(write);
+        let (applied, unknown) = self.checked(write);
         let there = self.run.vendors.holding(write.system, write.value);
-        // The values are nobody else's, so that a record which was made is always found.
+        // The values are nobody else's, so that a record which was made is found if anybody can look.
         match (applied, there.len()) {
             (true, 1) | (false, 0) => {}
+            (false, 1) if unknown && self.may_be_unseen(write) => {}
             (_, count) => self.complain(write, &format!("there are {count} of it")),
         }
         let is_it = |place: &str| there.iter().any(|key| place.ends_with(key.as_str()));
@@ -161,13 +162,14 @@ impl Truth<'_> {
     fn check_doomed(&mut self, system: usize, key: &str, rivals: &[&Write]) {
         let gone = !self.run.vendors.has(system, key);
         let changes = self.run.vendors.changes_of(system, key);
-        let mut deleted = 0;
+        let (mut deleted, mut perhaps) = (0, false);
         let is_changed = rivals.iter().any(|write| changes.contains(&write.value));
         for write in rivals {
             let (applied, unknown) = self.checked(write);
             let effects = changes.iter().filter(|value| **value == write.value).count();
             if matches!(write.kind, Kind::Delete(_)) {
                 deleted += usize::from(applied);
+                perhaps |= unknown && self.may_be_unseen(write);
                 if write.heard(Said::Stale).is_some() && !is_changed {
                     self.complain(write, "nobody had changed the record");
                 }
@@ -186,6 +188,7 @@ impl Truth<'_> {
         }
         match (gone, deleted) {
             (true, 1) | (false, 0) => {}
+            (true, 0) if perhaps => {}
             _ => self.complain(rivals[0], &format!("gone: {gone}, and {deleted} deletes are said to be done")),
         }
     }
