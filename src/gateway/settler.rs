@@ -21,6 +21,8 @@ use crate::transport::trace::TraceContext;
 const ADOPT_EVERY: Duration = Duration::from_secs(5);
 /// How many operations are taken over at a time; the rest follows with the next time.
 const ADOPT_AT_ONCE: usize = 256;
+/// The pause before a write whose settling failed by a fault of the gateway is settled anew.
+const ANEW_AFTER: Duration = Duration::from_secs(1);
 /// A look made because time is up still gets this long.
 const LAST_LOOK: Duration = Duration::from_secs(10);
 
@@ -57,7 +59,7 @@ impl Gateway {
         loop {
             tokio::select! {
                 taken = receiver.recv() => match (taken, weak.upgrade()) {
-                    (Some(pending), Some(gateway)) => { actix_web::rt::spawn(settle_one(gateway, pending)); }
+                    (Some(pending), Some(gateway)) => { actix_web::rt::spawn(settle_or_hand_back(gateway, pending)); }
                     _ => return,
                 },
                 _ = adopt.tick() => match weak.upgrade() {
@@ -90,6 +92,25 @@ impl Gateway {
             }
             let told = if pending.queued { CallerTold::Accepted } else { CallerTold::Unknown };
             self.hand_to_settler(Pending { told, ..pending });
+        }
+    }
+}
+
+/// Settles a write. One whose settling panics is settled anew, and ends `unknown` when its time is over: nothing runs for ever.
+async fn settle_or_hand_back(gateway: Arc<Gateway>, mut pending: Pending) {
+    let settling = actix_web::rt::spawn(settle_one(Arc::clone(&gateway), pending.clone()));
+    // One that was cancelled ends with the process, and the next start settles it.
+    if !settling.await.is_err_and(|failure| failure.is_panic()) {
+        return;
+    }
+    tracing::error!(operation = %pending.operation, system = %pending.system, "settling failed by a fault of the gateway");
+    match gateway.system(&pending.system) {
+        Some(system) if pending.age() >= system.policy.completion_timeout => {
+            gateway.conclude(&system, &mut pending, Settled::Unknown(None), None).await;
+        }
+        _ => {
+            tokio::time::sleep(ANEW_AFTER).await;
+            gateway.settler.take(pending);
         }
     }
 }

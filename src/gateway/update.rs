@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::conclude::others_were_faster;
 use super::intent::Stop;
 use super::line::{Context, Ended};
 use super::pending::{Pending, SavedDifference, Wanted};
@@ -42,6 +43,7 @@ impl Context<'_> {
         }
         let any_state = matches!(self.write.precondition, Some(Precondition::Exists) | None);
         let attempts = if any_state { STAR_ATTEMPTS } else { 1 };
+        let mut tried = None;
         for _ in 0..attempts {
             self.gateway.refuse_while_running(self.system, id).await?;
             let lease = if native { None } else { Some(self.gateway.lease(self.system, id, self.ask).await?) };
@@ -51,17 +53,15 @@ impl Context<'_> {
             }
             match ended {
                 Ok(Ended::Verdict(Verdict::Problem(problem)))
-                    if any_state && problem.name == ProblemName::PreconditionFailed && !self.caller_was_told() => {}
+                    if any_state && problem.name == ProblemName::PreconditionFailed && !self.caller_was_told() =>
+                {
+                    tried = problem.operation;
+                }
                 Err(Stop::Again) => {}
                 other => return other,
             }
         }
-        let detail = "other writers changed the record each time the gateway had read it";
-        Err(ProblemName::VendorBusy
-            .with(detail)
-            .system(self.system.name.as_str())
-            .retry_after(super::line::BUSY_AFTER)
-            .into())
+        Err(Problem { operation: tried, ..others_were_faster(self.system) }.into())
     }
 
     async fn update_once(&mut self, id: &RecordId, patch: &Patch, lease: Option<Lease>) -> Result<Ended, Stop> {

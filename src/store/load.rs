@@ -5,7 +5,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::Unsettled;
-use super::board::{Board, Head, KeyName, KeyRow, LeaseRow, Running, Target};
+use super::board::{Board, Head, KeyName, KeyRow, LeaseRow, OnRecord, Running, Target};
 use super::command::{Command, Task};
 use super::engine::Engine;
 use super::ledger::{LedgerEntry, LedgerEvent, rfc3339};
@@ -31,7 +31,7 @@ const LEASES_OF: &str = "SELECT system, record, fence, expires FROM lease WHERE 
     ($1,$2),($3,$4),($5,$6),($7,$8),($9,$10),($11,$12),($13,$14),($15,$16),
     ($17,$18),($19,$20),($21,$22),($23,$24),($25,$26),($27,$28),($29,$30),($31,$32))";
 const RUNNING_ON: &str =
-    "SELECT system, record, id, queued FROM operation WHERE state = 'running' AND (system, record) IN (VALUES
+    "SELECT system, record, id, queued, action FROM operation WHERE state = 'running' AND (system, record) IN (VALUES
     ($1,$2),($3,$4),($5,$6),($7,$8),($9,$10),($11,$12),($13,$14),($15,$16),
     ($17,$18),($19,$20),($21,$22),($23,$24),($25,$26),($27,$28),($29,$30),($31,$32)) ORDER BY id";
 const STATES_OF: &str = "SELECT id, state FROM operation
@@ -124,7 +124,7 @@ impl Wanted {
                     }
                 }
                 Task::Adopt { limit } => wanted.orphans = Some(*limit),
-                Task::Seen | Task::Flush => {}
+                Task::Seen | Task::Probe | Task::Flush => {}
             }
         }
         wanted
@@ -179,7 +179,9 @@ async fn concerned(connection: &mut AnyConnection, board: &mut Board, wanted: &W
         }
         for row in sqlx::query_with(RUNNING_ON, arguments(names)?).fetch_all(&mut *connection).await? {
             let queued: i64 = row.try_get(3)?;
-            board.note(row.try_get(0)?, row.try_get(1)?, &operation_id(row.try_get(2)?)?, queued != 0);
+            let deletes = action(row.try_get(4)?)? == Action::Delete;
+            let running = OnRecord { id: operation_id(row.try_get(2)?)?, queued: queued != 0, deletes };
+            board.note(row.try_get(0)?, row.try_get(1)?, running);
         }
     }
     // One that another replica took over and settled is nobody's any more.

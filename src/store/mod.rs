@@ -295,13 +295,13 @@ impl Store {
         self.handle.shared.healthy.load(Ordering::Acquire) && !*self.handle.ended.borrow()
     }
 
-    /// Whether the store can be read and written just now.
+    /// Whether the store can be read and written just now: both are tried.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.read(|pool| async move { queries::ping(&pool).await }).await?;
-        self.ask(Task::Flush).await.map(|_| ())
+        self.ask(Task::Probe).await.map(|_| ())
     }
 
     /// Writes what waits, for at most `within`, and ends the store's thread; later calls are `Unavailable`.

@@ -157,7 +157,7 @@ impl Writer {
         if shared.is_early() {
             self.answer_early(&mut connection, batch, &mut answers, &mut changes).await?;
         }
-        let sweeps = changes.seen;
+        let sweeps = batch.iter().any(|command| matches!(command.task, Task::Seen));
         if !changes.is_empty() && !shared.engine.is_shared() {
             self.begin(&mut connection).await?;
         }
@@ -256,7 +256,7 @@ impl Writer {
                 Answer::Done
             }
             Task::Adopt { .. } => Answer::Adopted(board.adopt(orphans, changes)),
-            Task::Seen => {
+            Task::Seen | Task::Probe => {
                 changes.seen = true;
                 Answer::Done
             }

@@ -40,10 +40,16 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn serve(folder: &Path, configuration: &str, log_level: &str) -> Self {
+        Self::serve_under(&["env"], folder, configuration, log_level)
+    }
+
+    /// Started by another program, whose last arguments are this one's command line.
+    pub(crate) fn serve_under(under: &[&str], folder: &Path, configuration: &str, log_level: &str) -> Self {
         let file = folder.join("gateway.toml");
         std::fs::write(&file, configuration).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_records-gateway"))
-            .args(["serve", "--config"])
+        let mut process = Command::new(under[0])
+            .args(&under[1..])
+            .args([env!("CARGO_BIN_EXE_records-gateway"), "serve", "--config"])
             .arg(&file)
             .env("RUST_LOG", log_level)
             .stdout(Stdio::piped())
@@ -72,6 +78,10 @@ impl Program {
         let next = self.file.with_extension("next");
         std::fs::write(&next, configuration).unwrap();
         std::fs::rename(next, &self.file).unwrap();
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     pub(crate) fn signal(&self, signal: &str) {

@@ -17,6 +17,8 @@ mod history;
 mod patches;
 mod readme;
 mod reload;
+mod settling;
+mod store_trouble;
 mod support;
 mod tls;
 mod told_truthfully;

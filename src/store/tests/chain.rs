@@ -1,11 +1,9 @@
 use std::time::Duration;
 
-use proptest::prelude::*;
 use sqlx::{AnyConnection, Connection as _, Row as _};
 
 use super::super::*;
-use super::place::{Place, applied, everything, file, intent, keyed, places};
-use crate::record::OperationState;
+use super::place::{Place, applied, everything, intent, places};
 
 #[tokio::test]
 async fn the_ledger_is_filtered_by_system_record_caller_and_time_in_pages() {
@@ -163,62 +161,5 @@ async fn a_changed_entry_is_found_and_named() {
         store.begin(write).await.expect("begun");
         store.finish(applied(&id)).await.expect("finished");
         every_change_is_found(&place).await;
-    }
-}
-
-/// Sends commands without waiting for their answers, crashes, opens again.
-async fn crash_in(commands: &[u8], waited: usize, durability: Durability) {
-    let place = file();
-    let store = Store::open(place.settings(durability), std::sync::Arc::new(())).await.expect("a store");
-    let mut open: Vec<OperationId> = Vec::new();
-    let mut started = Vec::new();
-    for (index, command) in commands.iter().enumerate() {
-        let record = format!("A:{}", command % 3);
-        let task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = if command % 2 == 0 || open.is_empty() {
-            let write = if command % 5 == 0 { keyed(&record, &record) } else { intent(&record) };
-            let id = write.operation.clone();
-            open.push(id.clone());
-            let store = store.clone();
-            Box::pin(async move { drop(store.begin(write).await) })
-        } else {
-            let outcome = applied(&open.remove(0));
-            let store = store.clone();
-            Box::pin(async move { drop(store.finish(outcome).await) })
-        };
-        if index < waited {
-            task.await;
-        } else {
-            started.push(tokio::spawn(task));
-            tokio::task::yield_now().await;
-        }
-    }
-    store.kill().await;
-    for task in started {
-        task.await.expect("answered");
-    }
-    drop(store);
-    let store = place.open().await;
-    assert!(store.verify(None).await.expect("verified").is_sound());
-    for unsettled in store.adopt(1000).await.expect("adopted") {
-        let outcome = Outcome { state: OperationState::Unknown, ..applied(&unsettled.operation) };
-        store.finish(outcome).await.expect("finished");
-    }
-    let verified = store.verify(None).await.expect("verified");
-    assert!(verified.is_sound() && verified.entries % 2 == 0, "an outcome for every intent: {verified:?}");
-    assert!(store.counts().await.expect("counts").iter().all(|one| one.running == 0));
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn after_a_crash_at_any_point_the_ledger_verifies_and_every_intent_can_be_settled(
-        commands in prop::collection::vec(any::<u8>(), 1..40),
-        waited in 0_usize..40,
-        relaxed in any::<bool>(),
-    ) {
-        let durability = if relaxed { Durability::Relaxed } else { Durability::Commit };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(crash_in(&commands, waited, durability));
     }
 }
