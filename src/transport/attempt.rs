@@ -71,7 +71,9 @@ impl<T: Layer> Layer for Attempt<T> {
             Ok(Err(fault)) => (outcome_of_fault(&fault), Err(fault)),
             Err(_) => (CallOutcome::Timeout, Err(self.late(end - started))),
         };
-        self.metrics.vendor_request(self.system, call.name, outcome, started.elapsed().as_secs_f64());
+        let took = started.elapsed();
+        self.metrics.vendor_request(self.system, call.name, outcome, took.as_secs_f64());
+        call.trace.took(took);
         // A call that changes nothing has changed nothing, whatever became of it.
         result.map_err(|fault| if call.name.is_safe() { fault.without_effect() } else { fault })
     }

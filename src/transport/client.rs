@@ -182,7 +182,7 @@ impl Layer for Client {
         headers.insert(VIA, self.via.clone());
         headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        for (name, value) in call.headers.iter().chain(&call.trace) {
+        for (name, value) in call.headers.iter().chain(call.trace.headers()) {
             headers.insert(name.clone(), value.clone());
         }
         let sending = match &call.body {

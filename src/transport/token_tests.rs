@@ -83,7 +83,7 @@ async fn a_late_refusal_of_an_old_token_does_not_cost_the_new_one() {
     // The second call is sent with T1 half a second after the first, and refused when T2 is being fetched or already there.
     let (first, second) = tokio::join!(read(&layer), late);
     assert!(first.is_ok() && second.is_ok());
-    assert_eq!(layer.0.newer_than(1, None).await.expect("T2").number, 2);
+    assert_eq!(layer.0.newer_than(1, &call(CallName::Read)).await.expect("T2").number, 2);
     assert_eq!(story(&inner).iter().filter(|one| *one == "sign_in").count(), 2);
 }
 

@@ -1,5 +1,9 @@
 //! W3C Trace Context: the caller's trace is continued towards the vendor (http-rules 181 to 184).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use actix_web::http::header::{HeaderName, HeaderValue};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -10,8 +14,8 @@ const MOST_MEMBERS: usize = 32;
 /// Longer lists are dropped whole: §3.3.1.5 asks for 512 at least.
 const LONGEST_STATE: usize = 4096;
 
-/// The trace a request belongs to.
-#[derive(Clone, Debug)]
+/// The trace a request belongs to, and the time that its vendor calls have taken.
+#[derive(Debug)]
 pub struct TraceContext {
     /// 32 lower-case hexadecimal digits, not all zero.
     trace_id: String,
@@ -19,6 +23,8 @@ pub struct TraceContext {
     flags: u8,
     /// The caller's list, unchanged but for empty members; empty if there is none.
     state: String,
+    /// In microseconds.
+    on_the_wire: AtomicU64,
 }
 
 impl TraceContext {
@@ -30,18 +36,22 @@ impl TraceContext {
             [only] => parse_parent(only),
             _ => None,
         };
-        match parent {
-            Some((trace_id, flags)) => {
-                Self { trace_id: trace_id.to_owned(), flags, state: joined_state(tracestate).unwrap_or_default() }
-            }
+        let (trace_id, flags, state) = match parent {
+            Some((trace_id, flags)) => (trace_id.to_owned(), flags, joined_state(tracestate).unwrap_or_default()),
             // Not sampled: whether to record is the operator's decision at the vendor's end, not an accident of the caller's.
-            None => Self { trace_id: hex::encode(random_bytes::<16>()), flags: 0b10, state: String::new() },
-        }
+            None => (hex::encode(random_bytes::<16>()), 0b10, String::new()),
+        };
+        Self { trace_id, flags, state, on_the_wire: AtomicU64::new(0) }
+    }
+
+    /// A trace that nobody has begun: for what the gateway does on its own account.
+    #[must_use]
+    pub fn alone() -> Arc<Self> {
+        Arc::new(Self::continue_from(&[], &[]))
     }
 
     /// `traceparent` (with a new parent id) and `tracestate` for one vendor call.
-    #[must_use]
-    pub fn headers_for_call(&self) -> Vec<(HeaderName, HeaderValue)> {
+    fn headers_for_call(&self) -> Vec<(HeaderName, HeaderValue)> {
         let parent = format!("00-{}-{}-{:02x}", self.trace_id, new_parent_id(), self.flags);
         let mut headers = Vec::with_capacity(2);
         if let Ok(value) = HeaderValue::try_from(parent) {
@@ -60,16 +70,50 @@ impl TraceContext {
     pub fn trace_id(&self) -> &str {
         &self.trace_id
     }
+
+    /// How long the calls of this request have been on the wire so far, all together: neither queues nor pauses.
+    #[must_use]
+    pub fn vendor_time(&self) -> Duration {
+        Duration::from_micros(self.on_the_wire.load(Ordering::Relaxed))
+    }
 }
 
-/// Gives a call that is sent once more a parent id of its own (http-rules 182).
-pub(super) fn renew(headers: &mut [(HeaderName, HeaderValue)]) {
-    for (name, value) in headers {
-        if *name == TRACEPARENT
-            && let Some((trace_id, flags)) = value.to_str().ok().and_then(parse_parent)
-            && let Ok(renewed) = HeaderValue::try_from(format!("00-{trace_id}-{}-{flags:02x}", new_parent_id()))
-        {
-            *value = renewed;
+/// The place of one vendor call in the trace of its request. The default belongs to none, and nothing is sent for it.
+#[derive(Clone, Debug, Default)]
+pub struct CallTrace {
+    context: Option<Arc<TraceContext>>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl CallTrace {
+    /// A new call of this request.
+    #[must_use]
+    pub fn of(context: &Arc<TraceContext>) -> Self {
+        Self { context: Some(Arc::clone(context)), headers: context.headers_for_call() }
+    }
+
+    /// Gives a call that is sent once more a parent id of its own (http-rules 182).
+    pub(super) fn renew(&mut self) {
+        if let Some(context) = &self.context {
+            self.headers = context.headers_for_call();
+        }
+    }
+
+    /// The request that the call is made for.
+    pub(super) fn context(&self) -> Option<&Arc<TraceContext>> {
+        self.context.as_ref()
+    }
+
+    /// What is sent with the call.
+    pub(super) fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
+    /// Adds to the request's [`vendor_time`](TraceContext::vendor_time).
+    pub(super) fn took(&self, time: Duration) {
+        if let Some(context) = &self.context {
+            let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+            context.on_the_wire.fetch_add(micros, Ordering::Relaxed);
         }
     }
 }
@@ -204,11 +248,20 @@ mod tests {
 
     #[test]
     fn a_repeated_call_has_a_parent_of_its_own() {
-        let mut headers = TraceContext::continue_from(&[PARENT], &["a=1"]).headers_for_call();
-        let before = headers.clone();
-        renew(&mut headers);
+        let mut call = CallTrace::of(&Arc::new(TraceContext::continue_from(&[PARENT], &["a=1"])));
+        let before = call.headers().to_vec();
+        call.renew();
+        let headers = call.headers();
         assert_ne!(headers[0].1, before[0].1);
         assert!(headers[0].1.to_str().expect("text").starts_with(&format!("00-{ID}-")));
         assert_eq!(headers[1], before[1]);
+    }
+
+    #[test]
+    fn the_vendor_time_of_a_request_is_that_of_all_its_calls() {
+        let context = TraceContext::alone();
+        CallTrace::of(&context).took(Duration::from_millis(20));
+        CallTrace::of(&context).took(Duration::from_micros(22_001));
+        assert_eq!(context.vendor_time(), Duration::from_micros(42_001));
     }
 }

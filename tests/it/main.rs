@@ -12,6 +12,7 @@ mod access_program;
 mod architecture;
 mod behaviours;
 mod canary;
+mod failure_log;
 mod fault_proxy;
 mod history;
 mod patches;
