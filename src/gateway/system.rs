@@ -134,7 +134,7 @@ impl System {
 
     /// What a vendor's fault is to a caller of this system.
     pub(super) fn problem(&self, fault: &Fault) -> Problem {
-        Problem::of_fault(fault).system(self.name.as_str())
+        Problem::of_fault(&self.stack.scrubbed(fault.clone())).system(self.name.as_str())
     }
 
     /// Checks that the caller (or the configuration) accepts what a write destroys besides.

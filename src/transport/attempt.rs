@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, timeout_at};
 
-use super::scrub::scrubbed;
+use super::scrub::Secrets;
 use super::{Call, Layer, Reply, Vendor};
 use crate::metrics::{CallOutcome, Metrics, SystemIndex};
 use crate::record::{Fault, FaultKind, Retry};
@@ -15,6 +15,7 @@ use crate::record::{Fault, FaultKind, Retry};
 pub(super) struct Attempt<T> {
     inner: T,
     vendor: Arc<dyn Vendor>,
+    secrets: Arc<Secrets>,
     timeout: Duration,
     metrics: Arc<Metrics>,
     system: SystemIndex,
@@ -24,11 +25,12 @@ impl<T> Attempt<T> {
     pub(super) fn new(
         inner: T,
         vendor: Arc<dyn Vendor>,
+        secrets: Arc<Secrets>,
         timeout: Duration,
         metrics: Arc<Metrics>,
         system: SystemIndex,
     ) -> Self {
-        Self { inner, vendor, timeout, metrics, system }
+        Self { inner, vendor, secrets, timeout, metrics, system }
     }
 
     /// `Retry::Never` marks a timeout that tells nothing of the vendor: its caller left it less than half the usual time.
@@ -45,7 +47,7 @@ impl<T> Attempt<T> {
                 if let (Retry::Soon, Some(wait)) = (fault.retry, reply.retry_after) {
                     fault.retry = Retry::After(wait);
                 }
-                Err(scrubbed(call, fault))
+                Err(self.secrets.scrubbed_for(call, fault))
             }
             None if (300..400).contains(&reply.status) => {
                 let what = format!("the vendor answered with a redirect ({}), which is never followed", reply.status);
@@ -105,7 +107,10 @@ mod tests {
     fn attempt(script: Scripted) -> (Attempt<Scripted>, Arc<Metrics>) {
         let (metrics, system) = metrics();
         let timeout = Duration::from_secs(10);
-        (Attempt::new(script, Arc::new(StatusVendor), timeout, Arc::clone(&metrics), system), metrics)
+        (
+            Attempt::new(script, Arc::new(StatusVendor), Secrets::new(&[]), timeout, Arc::clone(&metrics), system),
+            metrics,
+        )
     }
 
     #[tokio::test(start_paused = true)]

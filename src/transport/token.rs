@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use moka::future::Cache;
 use tokio::time::{Instant, timeout_at};
 
+use super::scrub::Secrets;
 use super::trace::{CallTrace, TraceContext};
 use super::{Call, Layer, Reply, Token, Transport, Vendor};
 use crate::metrics::{Metrics, RefreshOutcome, RetryReason, SystemIndex};
@@ -47,6 +48,7 @@ impl Held {
 pub(super) struct Tokens<T> {
     inner: T,
     vendor: Arc<dyn Vendor>,
+    secrets: Arc<Secrets>,
     ahead: Duration,
     current: RwLock<Option<Arc<Held>>>,
     /// Sign-ins under way, by the number of the token they replace.
@@ -62,6 +64,7 @@ impl<T: Layer + 'static> Tokens<T> {
     pub(super) fn new(
         inner: T,
         vendor: Arc<dyn Vendor>,
+        secrets: Arc<Secrets>,
         ahead: Duration,
         metrics: Arc<Metrics>,
         system: SystemIndex,
@@ -69,6 +72,7 @@ impl<T: Layer + 'static> Tokens<T> {
         Arc::new(Self {
             inner,
             vendor,
+            secrets,
             ahead,
             current: RwLock::default(),
             signing_in: Cache::new(16),
@@ -134,6 +138,7 @@ impl<T: Layer + 'static> Tokens<T> {
         let unsigned = Unsigned { inner: &self.inner, cause };
         let token = self.vendor.sign_in(&unsigned).await.map_err(|fault| self.not_signed_in(fault))?;
         self.metrics.token_refresh(self.system, RefreshOutcome::Ok);
+        self.secrets.add(&token.secret);
         let now = Instant::now();
         let life = token.expires.map(|end| end.saturating_duration_since(now));
         let expires_at = life.and_then(|life| SystemTime::now().checked_add(life));

@@ -15,7 +15,8 @@ fn signed(
     let (metrics, system) = metrics();
     let inner = Arc::new(Scripted::new(script).taking(Duration::from_secs(1)));
     let ahead = Duration::from_mins(1);
-    let tokens = Tokens::new(Arc::clone(&inner), Arc::new(StatusVendor), ahead, Arc::clone(&metrics), system);
+    let tokens =
+        Tokens::new(Arc::clone(&inner), Arc::new(StatusVendor), Secrets::new(&[]), ahead, Arc::clone(&metrics), system);
     (Signed(tokens), inner, metrics)
 }
 
@@ -163,11 +164,13 @@ async fn a_sign_ins_verdict_is_not_a_verdict_on_the_record() {
         let judged = Arc::new(super::super::attempt::Attempt::new(
             Scripted::new([script]),
             Arc::new(StatusVendor),
+            Secrets::new(&[]),
             Duration::from_secs(10),
             Arc::clone(&metrics),
             system,
         ));
-        let layer = Signed(Tokens::new(judged, Arc::new(StatusVendor), Duration::ZERO, metrics, system));
+        let layer =
+            Signed(Tokens::new(judged, Arc::new(StatusVendor), Secrets::new(&[]), Duration::ZERO, metrics, system));
         assert_eq!(layer.carry(&mut call(CallName::Read)).await.expect_err("no token").kind, told);
     }
 }

@@ -80,16 +80,20 @@ async fn traffic(program: &Program, vendors: &Sandbox, bench: &'static Bench, ke
     }
     // A vendor that repeats the secret it was sent.
     for (call, told) in echoes(vendors, bench) {
-        for status in [400, 403, 422, 500] {
+        for status in [200, 400, 403, 422, 500] {
             (bench.faults)(vendors).always(call, Fault::json(status, told.clone()));
             if call == Some(CallKind::SignIn) {
                 vendors.pretectum.state.expire_all_tokens();
                 vendors.matrix42.state.expire_all_tokens();
             }
             answers.push(patch("third").send().await);
+            answers.push(read().send().await);
             (bench.faults)(vendors).clear();
         }
     }
+    // What repeats a secret is shown with the rest of it: the texts have come through.
+    let told = |answer: &Answer| answer.status >= 400 && answer.text.contains("the secret … is no good");
+    assert!(answers.iter().any(told), "no vendor's text was shown");
     answers.extend(looks(program, &bearer).await);
     answers
 }
@@ -101,23 +105,32 @@ async fn looks(program: &Program, bearer: &str) -> Vec<Answer> {
     futures_util::future::join_all(requests).await
 }
 
-/// Error texts, in the vendors' forms, with the secret that a call of this kind (`None` = any) brings to this vendor.
+/// Error texts, in the vendors' forms, with each secret of this vendor on each kind of call (`None` = any): with the one that
+/// brings it, and with the others.
 fn echoes(vendors: &Sandbox, bench: &Bench) -> Vec<(Option<CallKind>, String)> {
     let calls = (bench.log)(vendors).all();
     let last = calls.iter().rev().find_map(|call| signature(call));
-    let (call, configured) = match bench.system {
-        "crm" => (Some(CallKind::SignIn), pretectum::CLIENT_SECRET),
-        "architecture" => (None, bluedolphin::API_KEY),
-        _ => (Some(CallKind::SignIn), matrix42::API_TOKEN),
+    let configured = match bench.system {
+        "crm" => pretectum::CLIENT_SECRET,
+        "architecture" => bluedolphin::API_KEY,
+        _ => matrix42::API_TOKEN,
     };
-    let token = last.as_deref().map(|token| (None, token));
+    let signs_in = bench.system != "architecture";
     let told = |secret: &str| {
         let text = format!("the secret {secret} is no good");
         let named = json!({ "message": text, "Message": text, "error": text, "error_description": text, "title": text,
             "detail": text, "ExceptionName": text, "errors": [text], "_errors": { "Email": text } });
         named.to_string()
     };
-    token.into_iter().chain([(call, configured)]).map(|(call, secret)| (call, told(secret))).collect()
+    let of = |secret: &str| {
+        // A text where an object should be.
+        let bare = json!(format!("the secret {secret} is no good")).to_string();
+        [None, Some(CallKind::SignIn).filter(|_| signs_in)]
+            .into_iter()
+            .flat_map(|call| [(call, told(secret)), (call, bare.clone())])
+            .collect::<Vec<_>>()
+    };
+    last.as_deref().into_iter().chain([configured]).flat_map(of).collect()
 }
 
 fn look(what: &str, text: &[u8], secrets: &BTreeSet<String>) {
