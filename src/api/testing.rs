@@ -81,7 +81,8 @@ impl Adapter for Described {
 }
 
 fn system(name: &str, actions: &'static [Action]) -> Arc<System> {
-    const LOSSES: &[Loss] = &[Loss { name: "linked-questions", detail: "lost", caller_must_accept: false }];
+    const LOSSES: &[Loss] =
+        &[Loss { name: "linked-questions", detail: "lost", actions: &[Action::Update], caller_must_accept: false }];
     let profile = Profile {
         vendor: "pretectum",
         id_form: "collection:key",

@@ -11,8 +11,8 @@ use super::support::{MATRIX42, Request};
 
 const OPEN: &str = "mode = \"open\"\n";
 /// Every call is tried once and given up soon; nothing opens the circuit.
-const IMPATIENT: &str = "[systems.itsm]\nretries = 0\ntimeout = \"400ms\"\ncircuit_failures = 10000\n\
-                         completion_timeout = \"600ms\"\ncompletion_poll = \"20ms\"\n";
+const IMPATIENT: &str =
+    "[systems.itsm]\nretries = 0\ntimeout = \"400ms\"\ncircuit_failures = 10000\ncompletion_poll = \"20ms\"\n";
 
 struct Bench {
     vendors: Sandbox,
@@ -22,9 +22,15 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
+        Self::following("600ms")
+    }
+
+    /// With a time for which the fate of a write is looked for.
+    fn following(completion_timeout: &str) -> Self {
         let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
         let text = configuration(&vendors, folder.path(), "deadline = \"2s\"", OPEN);
-        let text = text.replace("[systems.itsm]\n", IMPATIENT);
+        let text =
+            text.replace("[systems.itsm]\n", &format!("{IMPATIENT}completion_timeout = \"{completion_timeout}\"\n"));
         let program = Program::serve_with(folder.path(), &text, "info", &["--log-format", "json"], &[]);
         Self { vendors, program, _folder: folder }
     }
@@ -104,11 +110,11 @@ async fn what_goes_well_and_what_callers_did_wrong_leave_no_line() {
     let bench = Bench::start();
     bench.read("well").send().await.is_done(200);
     bench.patch("written", "*").send().await.is_done(204);
-    bench.patch("later", "*").prefer("respond-async").send().await.is_done(202);
     bench.request("missing", Method::GET, MATRIX42.missing).send().await.is(404, "record-not-found");
     bench.patch("stale", "\"stale\"").send().await.is(412, "precondition-failed");
     bench.patch("nonsense", "*").merge("{").send().await.is(400, "malformed-request");
     bench.request("unknown", Method::from_bytes(b"FOO").unwrap(), MATRIX42.key).send().await.is(501, "not-implemented");
+    bench.patch("later", "*").prefer("respond-async").send().await.is_done(202);
     assert_eq!(bench.failures(), Vec::<Value>::new());
 }
 
@@ -143,7 +149,7 @@ async fn a_write_that_fails_behind_its_callers_back_leaves_one_line_of_its_own()
 
 #[actix_web::test]
 async fn a_write_whose_fate_was_unknown_is_told_when_it_is_known() {
-    let bench = Bench::start();
+    let bench = Bench::following("30s");
     bench.read("well").send().await.is_done(200);
     let faults = &bench.vendors.matrix42.faults;
     faults.always(CallKind::Update, Fault::Hang);
