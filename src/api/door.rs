@@ -19,7 +19,7 @@ use super::{Api, Listener, body, caller, connection, guard, headers, problem, ta
 use crate::gateway::{Ask, System};
 use crate::problem::{Failure, Problem, ProblemName};
 use crate::record::{Action, RequestId};
-use crate::transport::trace::TraceContext;
+use crate::transport::trace::{Asked, RequestSpan, Spans, TraceContext};
 
 /// What a handler gives back.
 pub(super) type Answer = Result<HttpResponse, Refused>;
@@ -96,7 +96,7 @@ impl Inbound<'_> {
         Ok(Ask {
             caller: self.caller()?.name().clone(),
             request_id: self.request_id.clone(),
-            trace: Arc::clone(self.trace.get_or_init(|| Arc::new(headers::trace(self.headers)))),
+            trace: Arc::clone(self.trace.get_or_init(|| headers::trace(self.headers, None))),
             deadline: self.deadline,
         })
     }
@@ -156,6 +156,7 @@ pub(super) async fn serve(
     });
     let action = found.as_ref().map_or("other", |route| route.action(request.method()));
     let trace = OnceCell::new();
+    let mut span = api.spans.as_ref().and_then(|spans| begin_span(spans, &request, &found, system, action, &trace));
     let mut measured = Measured::begin(&*api.metrics, system, action);
     let answered = match &found {
         Ok(route) => {
@@ -166,9 +167,11 @@ pub(super) async fn serve(
         Err(problem) => Err(problem.clone().into()),
     };
     measured.outcome = Some(answered.as_ref().map_or_else(|refused| refused.problem.name.as_str(), |_| "ok"));
+    let mut problem = None;
     let response = match answered {
         Ok(response) => response,
         Err(mut refused) => {
+            problem = Some(refused.problem.name.as_str());
             if let (ProblemName::MethodNotAllowed, None, Ok(route)) =
                 (refused.problem.name, &refused.problem.allow, &found)
             {
@@ -182,7 +185,28 @@ pub(super) async fn serve(
             problem::response(&refused, &request, &request_id, close)
         }
     };
+    if let Some(span) = &mut span {
+        span.answered(response.status().as_u16(), problem);
+    }
     finish(response, &request, &request_id)
+}
+
+/// The span of a request, if its trace is recorded. Who looks whether the gateway is well, every few seconds, is no request.
+fn begin_span(
+    spans: &Arc<Spans>,
+    request: &HttpRequest,
+    found: &Result<Route, Problem>,
+    system: Option<&str>,
+    action: &'static str,
+    trace: &OnceCell<Arc<TraceContext>>,
+) -> Option<RequestSpan> {
+    if matches!(found, Ok(Route::Healthz | Route::Readyz | Route::Metrics)) {
+        return None;
+    }
+    let context = trace.get_or_init(|| headers::trace(request.headers(), Some(spans)));
+    let scheme = if request.app_config().secure() { "https" } else { "http" };
+    let route = found.as_ref().ok().map(Route::template);
+    RequestSpan::begin(context, Asked { method: request.method(), route, scheme, system, action })
 }
 
 /// Method, caller, handler.

@@ -294,6 +294,7 @@ pub(super) fn bench() -> Bench {
         health: Arc::new(Healthy),
         metrics: Arc::<Counted>::clone(&metrics),
         limits: Limits { max_body: 100, body_timeout: Duration::from_secs(5), deadline: Duration::from_secs(30) },
+        spans: None,
         separate_ops: false,
     });
     Bench { api, backend, metrics }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::time::{Instant, timeout_at};
 
 use super::scrub::Secrets;
+use super::trace::{Called, Callee};
 use super::{Call, Layer, Reply, Vendor};
 use crate::metrics::{CallOutcome, Metrics, SystemIndex};
 use crate::record::{Fault, FaultKind, Retry};
@@ -15,6 +16,7 @@ use crate::record::{Fault, FaultKind, Retry};
 pub(super) struct Attempt<T> {
     inner: T,
     vendor: Arc<dyn Vendor>,
+    callee: Callee,
     secrets: Arc<Secrets>,
     timeout: Duration,
     metrics: Arc<Metrics>,
@@ -25,12 +27,13 @@ impl<T> Attempt<T> {
     pub(super) fn new(
         inner: T,
         vendor: Arc<dyn Vendor>,
+        callee: Callee,
         secrets: Arc<Secrets>,
         timeout: Duration,
         metrics: Arc<Metrics>,
         system: SystemIndex,
     ) -> Self {
-        Self { inner, vendor, secrets, timeout, metrics, system }
+        Self { inner, vendor, callee, secrets, timeout, metrics, system }
     }
 
     /// `Retry::Never` marks a timeout that tells nothing of the vendor: its caller left it less than half the usual time.
@@ -38,6 +41,15 @@ impl<T> Attempt<T> {
     fn late(&self, given: Duration) -> Fault {
         let fault = Fault::new(FaultKind::Timeout).message("the vendor did not answer in time");
         if given < self.timeout / 2 { fault.retry(Retry::Never) } else { fault }
+    }
+
+    /// What a span tells of the call.
+    fn called<'c>(&'c self, call: &'c Call, outcome: CallOutcome, result: &Result<Reply, Fault>) -> Called<'c> {
+        let (status, error) = match result {
+            Ok(reply) => (Some(reply.status), None),
+            Err(fault) => (fault.status, Some(error_word(fault, outcome))),
+        };
+        Called { callee: &self.callee, call: call.name.as_str(), method: &call.method, status, error }
     }
 
     /// The vendor's own judgement first; a redirect it has no word on is nothing to follow.
@@ -75,9 +87,19 @@ impl<T: Layer> Layer for Attempt<T> {
         };
         let took = started.elapsed();
         self.metrics.vendor_request(self.system, call.name, outcome, took.as_secs_f64());
-        call.trace.took(took);
+        call.trace.ended(took, || self.called(call, outcome, &result));
         // A call that changes nothing has changed nothing, whatever became of it.
         result.map_err(|fault| if call.name.is_safe() { fault.without_effect() } else { fault })
+    }
+}
+
+/// `error.type` of a call: the status where it is one of an error, else what went wrong instead.
+fn error_word(fault: &Fault, outcome: CallOutcome) -> String {
+    match (fault.status, outcome) {
+        (Some(status @ 400..), _) => status.to_string(),
+        (_, CallOutcome::Timeout | CallOutcome::Connect | CallOutcome::Broken) => outcome.as_str().to_owned(),
+        _ if fault.kind == FaultKind::NotFound => "not_found".to_owned(),
+        _ => "unexpected_answer".to_owned(),
     }
 }
 
@@ -108,7 +130,15 @@ mod tests {
         let (metrics, system) = metrics();
         let timeout = Duration::from_secs(10);
         (
-            Attempt::new(script, Arc::new(StatusVendor), Secrets::new(&[]), timeout, Arc::clone(&metrics), system),
+            Attempt::new(
+                script,
+                Arc::new(StatusVendor),
+                Callee::default(),
+                Secrets::new(&[]),
+                timeout,
+                Arc::clone(&metrics),
+                system,
+            ),
             metrics,
         )
     }

@@ -13,6 +13,7 @@ use super::limit::{Bounds, Limit};
 use super::retry::Retries;
 use super::scrub::Secrets;
 use super::token::{Signed, Tokens};
+use super::trace::Callee;
 use super::{Call, Layer, Reply, Transport, Vendor};
 use crate::metrics::Metrics;
 use crate::record::{Fault, Secret, SystemName};
@@ -163,9 +164,18 @@ impl Stack {
         // From the wire outwards.
         // The wire itself: knows whether anything was sent.
         let client = Client::new(settings)?;
+        let (host, port) = client.address();
+        let callee = Callee { system: system.to_string(), host, port };
         // Times what is on the wire and nothing else; judges each answer once, so that all above speak of faults.
-        let attempt =
-            Attempt::new(client, Arc::clone(&vendor), Arc::clone(&secrets), settings.timeout, measured(), index);
+        let attempt = Attempt::new(
+            client,
+            Arc::clone(&vendor),
+            callee,
+            Arc::clone(&secrets),
+            settings.timeout,
+            measured(),
+            index,
+        );
         // Counts every single attempt, a repeat and a sign-in included; waiting is not part of the call's timeout.
         let limit = Limit::new(attempt, &bounds, measured(), index);
         // Before the queue, so that an open circuit answers at once; sees every attempt, so that repeats count.

@@ -7,6 +7,7 @@ use tokio::time::{advance, sleep, timeout};
 use super::*;
 use crate::record::CallName;
 use crate::transport::testing::{Scripted, StatusVendor, call, fails, metrics, ok, reply, series, status};
+use crate::transport::trace;
 
 /// A vendor whose sign-in takes a second, with a script for everything that comes.
 fn signed(
@@ -164,6 +165,7 @@ async fn a_sign_ins_verdict_is_not_a_verdict_on_the_record() {
         let judged = Arc::new(super::super::attempt::Attempt::new(
             Scripted::new([script]),
             Arc::new(StatusVendor),
+            trace::Callee::default(),
             Secrets::new(&[]),
             Duration::from_secs(10),
             Arc::clone(&metrics),

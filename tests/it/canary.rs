@@ -11,8 +11,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::access_program::{Issuer, Program, configuration, jwt_access};
 use super::support::{Answer, BLUEDOLPHIN, Bench, MATRIX42, PRETECTUM};
+use super::traces::Collector;
 
 const KEY: &str = "canary-caller-key-5e7d";
+const COLLECTORS_KEY: &str = "canary-collector-key-7c21";
 const UNKNOWN: &str = "canary-unknown-key-9a1b";
 
 /// Everything that must not be seen: what is configured, what callers send, and the tokens that the vendors gave.
@@ -173,7 +175,11 @@ async fn no_secret_is_seen_where_callers_have_keys() {
     let access =
         format!("mode = \"keys\"\n[[access.callers]]\nname = \"ada\"\nkey_sha256 = \"{digest}\"\nallow = [\"*:*\"]\n");
     let text = impatient(&configuration(&vendors, folder.path(), "deadline = \"4s\"", &access));
-    let program = Program::serve(folder.path(), &text, "trace");
+    let collector = Collector::start();
+    let mut environment = collector.environment();
+    let header = format!("authorization=Bearer%20{COLLECTORS_KEY}");
+    environment.push(("OTEL_EXPORTER_OTLP_HEADERS", &header));
+    let program = Program::serve_with(folder.path(), &text, "trace", &[], &environment);
     let mut answers = Vec::new();
     for bench in [&PRETECTUM, &BLUEDOLPHIN, &MATRIX42] {
         answers.extend(traffic(&program, &vendors, bench, KEY).await);
@@ -184,6 +190,15 @@ async fn no_secret_is_seen_where_callers_have_keys() {
     assert!(answers.iter().any(|answer| answer.status == 200) && answers.iter().any(|answer| answer.status >= 500));
     let mut secrets = secrets(&vendors, &[KEY, UNKNOWN]);
     secrets.insert(digest);
+    // The collector's own key goes to the collector and nowhere else; no other secret is told to it.
+    let exports = collector.all();
+    assert!(exports.len() > 10);
+    for (head, body) in exports {
+        assert_eq!(head.get("authorization").unwrap().to_str().unwrap(), format!("Bearer {COLLECTORS_KEY}"));
+        look("an export", &body, &secrets);
+        look("an export", &body, &BTreeSet::from([MATRIX42.key.to_owned(), PRETECTUM.key.to_owned()]));
+    }
+    secrets.insert(COLLECTORS_KEY.to_owned());
     look_everywhere(&program, folder.path(), &answers, &secrets);
 }
 

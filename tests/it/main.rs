@@ -24,6 +24,7 @@ mod system_health;
 mod tls;
 mod tls_to_vendors;
 mod told_truthfully;
+mod traces;
 mod wire_answer;
 mod wire_connections;
 mod wire_framing;

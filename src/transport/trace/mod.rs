@@ -1,10 +1,20 @@
 //! W3C Trace Context: the caller's trace is continued towards the vendor (http-rules 181 to 184).
 
+mod otlp;
+mod sampling;
+mod spans;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
+use opentelemetry::trace::SpanId;
+
+pub use otlp::WrongVariable;
+use spans::Recording;
+pub use spans::{Asked, RequestSpan, Spans};
+pub(super) use spans::{Called, Callee};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -23,8 +33,12 @@ pub struct TraceContext {
     flags: u8,
     /// The caller's list, unchanged but for empty members; empty if there is none.
     state: String,
+    /// The caller's own id in the trace.
+    caller: Option<u64>,
     /// In microseconds.
     on_the_wire: AtomicU64,
+    /// Where its spans go, if it is recorded.
+    recording: Option<Recording>,
 }
 
 impl TraceContext {
@@ -36,12 +50,14 @@ impl TraceContext {
             [only] => parse_parent(only),
             _ => None,
         };
-        let (trace_id, flags, state) = match parent {
-            Some((trace_id, flags)) => (trace_id.to_owned(), flags, joined_state(tracestate).unwrap_or_default()),
+        let (trace_id, caller, flags, state) = match parent {
+            Some(Parent { trace_id, caller, flags }) => {
+                (trace_id.to_owned(), Some(caller), flags, joined_state(tracestate).unwrap_or_default())
+            }
             // Not sampled: whether to record is the operator's decision at the vendor's end, not an accident of the caller's.
-            None => (hex::encode(random_bytes::<16>()), 0b10, String::new()),
+            None => (hex::encode(random_bytes::<16>()), None, 0b10, String::new()),
         };
-        Self { trace_id, flags, state, on_the_wire: AtomicU64::new(0) }
+        Self { trace_id, flags, state, caller, on_the_wire: AtomicU64::new(0), recording: None }
     }
 
     /// A trace that nobody has begun: for what the gateway does on its own account.
@@ -109,17 +125,35 @@ impl CallTrace {
         &self.headers
     }
 
-    /// Adds to the request's [`vendor_time`](TraceContext::vendor_time).
-    pub(super) fn took(&self, time: Duration) {
-        if let Some(context) = &self.context {
-            let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-            context.on_the_wire.fetch_add(micros, Ordering::Relaxed);
+    /// The call has ended: counts as the request's [`vendor_time`](TraceContext::vendor_time), and is a span if the trace is
+    /// recorded.
+    pub(super) fn ended<'c>(&self, took: Duration, called: impl FnOnce() -> Called<'c>) {
+        let Some(context) = &self.context else { return };
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        context.on_the_wire.fetch_add(micros, Ordering::Relaxed);
+        if context.recording.is_some() {
+            spans::record_call(context, self.span(), took, called());
         }
+    }
+
+    /// The id that the vendor was sent.
+    fn span(&self) -> SpanId {
+        let sent = self.headers.first().and_then(|(_, parent)| parent.to_str().ok()).and_then(parse_parent);
+        sent.map_or(SpanId::INVALID, |sent| SpanId::from(sent.caller))
     }
 }
 
-/// The trace id and the flags that are passed on (§3.2). A version above 00 may have more fields after these four.
-fn parse_parent(line: &str) -> Option<(&str, u8)> {
+/// What a `traceparent` holds.
+struct Parent<'l> {
+    trace_id: &'l str,
+    /// The id of the span that the sender is in.
+    caller: u64,
+    /// Those that are passed on.
+    flags: u8,
+}
+
+/// Reads a `traceparent` (§3.2). A version above 00 may have more fields after the first four.
+fn parse_parent(line: &str) -> Option<Parent<'_>> {
     let line = line.trim_matches([' ', '\t']);
     let mut fields = line.splitn(5, '-');
     let (version, trace_id, parent, flags, rest) =
@@ -133,7 +167,7 @@ fn parse_parent(line: &str) -> Option<(&str, u8)> {
         return None;
     }
     let flags = u8::from_str_radix(flags, 16).ok()?;
-    Some((trace_id, flags & 0b11))
+    Some(Parent { trace_id, caller: u64::from_str_radix(parent, 16).ok()?, flags: flags & 0b11 })
 }
 
 /// All lines as one list, or nothing if it is not a list that may be passed on (§3.3).
@@ -260,8 +294,8 @@ mod tests {
     #[test]
     fn the_vendor_time_of_a_request_is_that_of_all_its_calls() {
         let context = TraceContext::alone();
-        CallTrace::of(&context).took(Duration::from_millis(20));
-        CallTrace::of(&context).took(Duration::from_micros(22_001));
+        CallTrace::of(&context).ended(Duration::from_millis(20), || unreachable!("not recorded"));
+        CallTrace::of(&context).ended(Duration::from_micros(22_001), || unreachable!("not recorded"));
         assert_eq!(context.vendor_time(), Duration::from_micros(42_001));
     }
 }
