@@ -80,7 +80,21 @@ async fn traffic(program: &Program, vendors: &Sandbox, bench: &'static Bench, ke
         answers.push(patch("second").send().await);
         (bench.faults)(vendors).clear();
     }
-    // A vendor that repeats the secret it was sent.
+    answers.extend(echoed(program, vendors, bench, &bearer).await);
+    // What repeats a secret is shown with the rest of it: the texts have come through.
+    let told = |answer: &Answer| answer.status >= 400 && answer.text.contains("the secret … is no good");
+    assert!(answers.iter().any(told), "no vendor's text was shown");
+    answers.extend(looks(program, &bearer).await);
+    answers
+}
+
+/// A vendor that repeats the secrets it was sent.
+async fn echoed(program: &Program, vendors: &Sandbox, bench: &Bench, bearer: &str) -> Vec<Answer> {
+    let caller = program.caller();
+    let read = caller.get(&bench.path(bench.key)).header("Authorization", bearer);
+    let patch = caller.request(Method::PATCH, &bench.path(bench.key)).header("Authorization", bearer).if_match("*");
+    let patch = patch.header("Accept-Loss", &bench.losses.join(", ")).fields(&bench.text_is("third"));
+    let mut answers = Vec::new();
     for (call, told) in echoes(vendors, bench) {
         for status in [200, 400, 403, 422, 500] {
             (bench.faults)(vendors).always(call, Fault::json(status, told.clone()));
@@ -88,15 +102,11 @@ async fn traffic(program: &Program, vendors: &Sandbox, bench: &'static Bench, ke
                 vendors.pretectum.state.expire_all_tokens();
                 vendors.matrix42.state.expire_all_tokens();
             }
-            answers.push(patch("third").send().await);
-            answers.push(read().send().await);
+            answers.push(patch.clone().send().await);
+            answers.push(read.clone().send().await);
             (bench.faults)(vendors).clear();
         }
     }
-    // What repeats a secret is shown with the rest of it: the texts have come through.
-    let told = |answer: &Answer| answer.status >= 400 && answer.text.contains("the secret … is no good");
-    assert!(answers.iter().any(told), "no vendor's text was shown");
-    answers.extend(looks(program, &bearer).await);
     answers
 }
 

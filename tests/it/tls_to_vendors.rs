@@ -25,11 +25,12 @@ struct BehindTls {
 }
 
 impl BehindTls {
-    fn start(vendor: String, served: &Issued) -> Self {
+    fn start(vendor: String, identity: &Issued) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let key = PrivateKeyDer::try_from(served.key.serialize_der()).unwrap();
-        let tls = builder.with_no_client_auth().with_single_cert(vec![served.certificate.der().clone()], key).unwrap();
+        let key = PrivateKeyDer::try_from(identity.key.serialize_der()).unwrap();
+        let tls =
+            builder.with_no_client_auth().with_single_cert(vec![identity.certificate.der().clone()], key).unwrap();
         let app = move || App::new().app_data(Data::new(vendor.clone())).default_service(web::to(forward));
         let server = HttpServer::new(app).workers(1).disable_signals();
         let server = server.bind_rustls_0_23(("127.0.0.1", 0), tls).unwrap();

@@ -46,8 +46,8 @@ impl Sampling {
             (_, Root::Always) => true,
             (_, Root::Never) => false,
             (_, Root::Below(bound)) => {
-                let [.., a, b, c, d, e, f, g, h] = trace_id.to_bytes();
-                u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1 < bound
+                let lower = u128::from_be_bytes(trace_id.to_bytes()) & u128::from(u64::MAX);
+                lower >> 1 < u128::from(bound)
             }
         }
     }
