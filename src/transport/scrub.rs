@@ -51,18 +51,27 @@ impl Secrets {
         self.without(Vec::new(), fault)
     }
 
+    /// Takes every secret of the system out of texts.
+    pub(super) fn scrub<'t>(&self, texts: impl Iterator<Item = &'t mut String>) {
+        self.hide(Vec::new(), texts);
+    }
+
     fn without(&self, own: Vec<&[u8]>, mut fault: Fault) -> Fault {
+        let texts = fault.message.iter_mut().chain(fault.code.iter_mut());
+        self.hide(own, texts.chain(fault.invalid.iter_mut().map(|invalid| &mut invalid.detail)));
+        fault
+    }
+
+    fn hide<'t>(&self, own: Vec<&[u8]>, texts: impl Iterator<Item = &'t mut String>) {
         let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let mut secrets = own;
         secrets.extend(self.configured.iter().map(|secret| secret.expose().as_bytes()));
         secrets.extend(tokens.iter().map(HeaderValue::as_bytes));
-        let texts = fault.message.iter_mut().chain(fault.code.iter_mut());
-        for text in texts.chain(fault.invalid.iter_mut().map(|invalid| &mut invalid.detail)) {
+        for text in texts {
             if let Some(clean) = without(text, &secrets) {
                 *text = clean;
             }
         }
-        fault
     }
 }
 

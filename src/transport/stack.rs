@@ -201,6 +201,11 @@ impl Stack {
         self.secrets.scrubbed(fault)
     }
 
+    /// Takes the vendor's secrets out of words that it added to a success.
+    pub fn scrub<'t>(&self, texts: impl Iterator<Item = &'t mut String>) {
+        self.secrets.scrub(texts);
+    }
+
     /// How the vendor fares.
     #[must_use]
     pub fn health(&self) -> Health {

@@ -95,6 +95,16 @@ async fn echoed(program: &Program, vendors: &Sandbox, bench: &Bench, bearer: &st
     let patch = caller.request(Method::PATCH, &bench.path(bench.key)).header("Authorization", bearer).if_match("*");
     let patch = patch.header("Accept-Loss", &bench.losses.join(", ")).fields(&bench.text_is("third"));
     let mut answers = Vec::new();
+    if bench.system == PRETECTUM.system {
+        let words = format!("the secret {} is no good", pretectum::CLIENT_SECRET);
+        let warned = json!({ "_dataObjectId": bench.key, "_version": 1, "Email": "x",
+            "_errors": [{ "name": "Email", "errors": [words] }] });
+        let page = Fault::json(200, json!({ "items": [warned], "nextPageKey": null }).to_string());
+        (bench.faults)(vendors).once(CallKind::List, page);
+        let answer = read.clone().send().await;
+        assert_eq!(answer.json()["warnings"][0]["detail"], "the secret … is no good", "{answer:?}");
+        answers.push(answer);
+    }
     for (call, told) in echoes(vendors, bench) {
         for status in [200, 400, 403, 422, 500] {
             (bench.faults)(vendors).always(call, Fault::json(status, told.clone()));

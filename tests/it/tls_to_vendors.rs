@@ -8,9 +8,6 @@ use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use records_gateway::sandbox::{CallKind, Sandbox};
-use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
-use std::sync::Arc;
 
 use super::access_program::{Program, configuration};
 use super::support::MATRIX42;
@@ -26,14 +23,9 @@ struct BehindTls {
 
 impl BehindTls {
     fn start(vendor: String, identity: &Issued) -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let key = PrivateKeyDer::try_from(identity.key.serialize_der()).unwrap();
-        let tls =
-            builder.with_no_client_auth().with_single_cert(vec![identity.certificate.der().clone()], key).unwrap();
         let app = move || App::new().app_data(Data::new(vendor.clone())).default_service(web::to(forward));
         let server = HttpServer::new(app).workers(1).disable_signals();
-        let server = server.bind_rustls_0_23(("127.0.0.1", 0), tls).unwrap();
+        let server = server.bind_rustls_0_23(("127.0.0.1", 0), identity.serving()).unwrap();
         let base_url = format!("https://{}", server.addrs()[0]);
         let server = server.run();
         let handle = server.handle();

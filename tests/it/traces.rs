@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use super::access_program::{Program, configuration};
 use super::support::{Bench, MATRIX42, PRETECTUM, Request};
+use super::tls::{Authority, Issued};
 
 const OPEN: &str = "mode = \"open\"\n";
 /// Longest time that something which must come is waited for.
@@ -37,6 +38,11 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) fn start() -> Self {
+        Self::start_behind(None)
+    }
+
+    /// Behind TLS, where there is a certificate.
+    fn start_behind(certificate: Option<&Issued>) -> Self {
         let received: Arc<Mutex<Vec<(HeaderMap, Bytes)>>> = Arc::default();
         let taken = Arc::clone(&received);
         let take = move |request: HttpRequest, body: Bytes| {
@@ -45,8 +51,12 @@ impl Collector {
             std::future::ready(HttpResponse::Ok().content_type("application/json").body("{}"))
         };
         let server = HttpServer::new(move || App::new().default_service(web::to(take.clone())));
-        let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
-        let url = format!("http://{}", server.addrs()[0]);
+        let server = server.workers(1).disable_signals();
+        let (server, scheme) = match certificate {
+            Some(certificate) => (server.bind_rustls_0_23(("127.0.0.1", 0), certificate.serving()).unwrap(), "https"),
+            None => (server.bind(("127.0.0.1", 0)).unwrap(), "http"),
+        };
+        let url = format!("{scheme}://{}", server.addrs()[0]);
         actix_web::rt::spawn(server.run());
         Self { url, received }
     }
@@ -196,9 +206,11 @@ async fn failures_and_repeats_are_seen_in_the_trace() {
     for call in &calls {
         assert_eq!((&attributes(call)["error.type"], &call["status"]["code"]), (&json!("503"), &json!(2)));
     }
+    let resent = calls.iter().map(|call| attributes(call)["http.request.resend_count"].as_i64());
+    assert_eq!(resent.collect::<BTreeSet<_>>(), BTreeSet::from([None, Some(1), Some(2)]));
 
-    let (trace, parent) = super::traces::parent(4, "01");
-    let missing = house.program.caller().get("/records/itsm/nonsense").header("traceparent", &parent);
+    let (trace, header) = self::parent(4, "01");
+    let missing = house.program.caller().get("/records/itsm/nonsense").header("traceparent", &header);
     missing.send().await.is(404, "record-not-found");
     let (server, calls) = collector.trace(&trace).await;
     assert_eq!((attributes(&server)["error.type"].as_str(), calls.len()), (Some("record-not-found"), 0));
@@ -229,6 +241,30 @@ async fn the_callers_decision_is_heeded_and_a_trace_without_one_is_the_samplers(
     house.read(&MATRIX42).send().await.is_done(200);
     let calls = house.vendors.matrix42.log.all();
     assert!(calls.iter().all(|call| call.header("traceparent").unwrap().ends_with("-02")));
+}
+
+#[actix_web::test]
+async fn exports_are_protobuf_unless_asked_otherwise_and_go_over_tls_to_a_private_authority() {
+    let authority = Authority::new();
+    let collector = Collector::start_behind(Some(&authority.issue()));
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = folder.path().join("authority.pem").display().to_string();
+    std::fs::write(&certificate, authority.pem()).unwrap();
+    let house = House::start(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", &certificate),
+        ("OTEL_SERVICE_NAME", "records-of-the-house"),
+    ]);
+    let (trace, parent) = parent(7, "01");
+    house.read(&MATRIX42).header("traceparent", &parent).send().await.is_done(200);
+    // What is left is sent when the program stops.
+    let log = house.program.stopped_log();
+    let exports = collector.all();
+    assert!(!exports.is_empty(), "{log}");
+    assert!(exports.iter().all(|(head, _)| head.get("content-type").unwrap() == "application/x-protobuf"));
+    let body: Vec<u8> = exports.iter().flat_map(|(_, body)| body.to_vec()).collect();
+    let holds = |part: &[u8]| body.windows(part.len()).any(|window| window == part);
+    assert!(holds(&hex::decode(trace).unwrap()) && holds(b"records-of-the-house") && holds(b"/records/{system}/{id}"));
 }
 
 #[actix_web::test]
@@ -266,7 +302,7 @@ async fn a_collector_that_is_down_or_hangs_costs_callers_nothing_and_is_told_of_
         let house = House::start(&all);
         for _ in 0..20 {
             house.read(&MATRIX42).send().await.is_done(200);
-            house.patch(&MATRIX42).send().await;
+            house.patch(&MATRIX42).send().await.is_done(204);
         }
         house.program.says("traces cannot be exported", 1).await;
         for _ in 0..20 {

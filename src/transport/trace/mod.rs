@@ -98,6 +98,8 @@ impl TraceContext {
 #[derive(Clone, Debug, Default)]
 pub struct CallTrace {
     context: Option<Arc<TraceContext>>,
+    /// How often the call has been sent before.
+    resent: u32,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -105,13 +107,14 @@ impl CallTrace {
     /// A new call of this request.
     #[must_use]
     pub fn of(context: &Arc<TraceContext>) -> Self {
-        Self { context: Some(Arc::clone(context)), headers: context.headers_for_call() }
+        Self { context: Some(Arc::clone(context)), resent: 0, headers: context.headers_for_call() }
     }
 
     /// Gives a call that is sent once more a parent id of its own (http-rules 182).
     pub(super) fn renew(&mut self) {
         if let Some(context) = &self.context {
             self.headers = context.headers_for_call();
+            self.resent += 1;
         }
     }
 
@@ -132,7 +135,7 @@ impl CallTrace {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         context.on_the_wire.fetch_add(micros, Ordering::Relaxed);
         if context.recording.is_some() {
-            spans::record_call(context, self.span(), took, called());
+            spans::record_call(context, self.span(), self.resent, took, called());
         }
     }
 

@@ -201,8 +201,8 @@ pub(in crate::transport) struct Called<'c> {
     pub(in crate::transport) error: Option<String>,
 }
 
-/// Records the span of a call whose id is `span`.
-pub(super) fn record_call(context: &TraceContext, span: SpanId, took: Duration, called: Called<'_>) {
+/// Records the span of a call whose id is `span`, and which was sent so often before.
+pub(super) fn record_call(context: &TraceContext, span: SpanId, resent: u32, took: Duration, called: Called<'_>) {
     let Some(recording) = &context.recording else { return };
     let method = known(called.method);
     let failed = called.error.is_some();
@@ -214,6 +214,9 @@ pub(super) fn record_call(context: &TraceContext, span: SpanId, took: Duration, 
         KeyValue::new("records_gateway.call", called.call),
     ];
     attributes.extend(called.status.map(|status| KeyValue::new("http.response.status_code", i64::from(status))));
+    if resent > 0 {
+        attributes.push(KeyValue::new("http.request.resend_count", i64::from(resent)));
+    }
     attributes.extend(called.error.map(|error| KeyValue::new("error.type", error)));
     let now = SystemTime::now();
     let ended = Ended {
