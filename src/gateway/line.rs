@@ -177,6 +177,7 @@ impl Context<'_> {
             calls: Vec::new(),
             lease: None,
             any_state: matches!(self.write.precondition, Some(Precondition::Exists) | None),
+            keyed: self.write.idempotency.is_some(),
             prefer: self.write.prefer.clone(),
             told: CallerTold::Nothing,
         }
