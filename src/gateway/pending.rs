@@ -25,6 +25,9 @@ use crate::transport::{Call, CallName};
 pub(super) struct Pending {
     /// The operation that remembers it.
     pub operation: OperationId,
+    /// The `X-Request-Id` of the request that began it; empty if an earlier version did.
+    #[serde(default)]
+    pub request_id: String,
     /// The configured system.
     pub system: String,
     /// Collection and key of the record; a create has none yet.
