@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::routes::Route;
 use super::seams::{RequestMetrics, Right, Rights};
-use super::{Api, Listener, body, caller, connection, guard, headers, problem, target};
+use super::{Api, Listener, body, caller, connection, guard, headers, pieces, problem, target};
 use crate::gateway::{Ask, System};
 use crate::problem::{Problem, ProblemName};
 use crate::record::{Action, RequestId};
@@ -219,7 +219,7 @@ fn log(problem: &Problem, request_id: &RequestId, system: Option<&str>) {
 }
 
 fn finish(response: HttpResponse, request: &HttpRequest, request_id: &RequestId) -> HttpResponse {
-    let mut response = connection::framed(response, request);
+    let mut response = connection::framed(pieces::in_pieces(response), request);
     let fields = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&request_id.0) {
         fields.insert(HeaderName::from_static("x-request-id"), value);

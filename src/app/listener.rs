@@ -1,11 +1,12 @@
 //! What listens.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpServer};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::StartError;
 use super::tls::LiveTls;
@@ -17,6 +18,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a caller may leave an answer untaken; then the kernel ends the connection, and what it held is free again.
+const TAKING_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many connections wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// Binds an address and builds the server that listens there.
 pub(super) fn listen<F>(
@@ -37,13 +43,42 @@ where
         .client_request_timeout(HEAD_TIMEOUT)
         .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
         .shutdown_timeout(configured.shutdown_timeout.as_secs().max(1));
+    let listener = listener(bind).map_err(failed)?;
     let server = match tls {
         Some(tls) => {
-            server.bind_rustls_0_23(bind, tls.server_config().map_err(|error| StartError::Tls(error.to_string()))?)
+            let tls = tls.server_config().map_err(|error| StartError::Tls(error.to_string()))?;
+            server.listen_rustls_0_23(listener, tls)
         }
-        None => server.bind(bind),
+        None => server.listen(listener),
     };
     let server = server.map_err(failed)?;
     let address = server.addrs().first().copied().unwrap_or(bind);
     Ok((server.run(), address))
+}
+
+/// Its connections inherit what is set here.
+fn listener(bind: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(bind), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_user_timeout(Some(TAKING_TIMEOUT))?;
+    socket.bind(&bind.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn every_connection_has_the_timeout_of_its_listener() {
+        let listener = listener(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a listener");
+        let _caller = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let (connection, _) = listener.accept().expect("a caller");
+        assert_eq!(SockRef::from(&connection).tcp_user_timeout().expect("a timeout"), Some(TAKING_TIMEOUT));
+    }
 }

@@ -13,6 +13,7 @@ mod architecture;
 mod behaviours;
 mod canary;
 mod fault_proxy;
+mod fuzz_inputs;
 mod history;
 mod patches;
 mod readme;
