@@ -1,6 +1,6 @@
 //! Ids as callers write them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use records_gateway::adapters::{Adapter, VENDORS};
 use records_gateway::record::{EntityTag, RecordId, Secret, SystemName, Version};
@@ -9,7 +9,12 @@ use records_gateway::record::{EntityTag, RecordId, Secret, SystemName, Version};
 pub const CREDENTIAL: &str = "0123456789abcdef";
 
 /// An adapter of every vendor.
-pub fn adapters() -> Vec<Arc<dyn Adapter>> {
+pub fn adapters() -> &'static [Arc<dyn Adapter>] {
+    static ADAPTERS: LazyLock<Vec<Arc<dyn Adapter>>> = LazyLock::new(built);
+    &ADAPTERS
+}
+
+fn built() -> Vec<Arc<dyn Adapter>> {
     let built = VENDORS.iter().map(|entry| {
         let value = |default: Option<&str>| Secret::new(default.unwrap_or(CREDENTIAL));
         let settings = entry.settings.iter().map(|key| (key.key, value(key.default))).collect();

@@ -6,7 +6,6 @@
 
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::sync::{Arc, LazyLock};
 
 use actix_web::http::header::HeaderValue;
 use async_trait::async_trait;
@@ -14,6 +13,7 @@ use records_gateway::adapters::{Adapter, Change, UpdateStyle, Versioning};
 use records_gateway::record::{Fault, Fields, Invalid, Patch, RecordId, Stored, Version, parse_strict};
 use records_gateway::transport::{Call, CallName, Reply, Token, Transport, clean_text};
 use serde_json::{Map, Value};
+use tokio::runtime::{Builder, Runtime};
 
 use super::ids::adapters;
 
@@ -28,24 +28,17 @@ const MOST_CALLS: usize = 60;
 
 /// Answers of a customer master data system.
 pub fn pretectum(data: &[u8]) {
-    static ADAPTER: LazyLock<Arc<dyn Adapter>> = LazyLock::new(|| of("pretectum"));
-    conversation(&*ADAPTER, data);
+    conversation("pretectum", data);
 }
 
 /// Answers of an enterprise architecture system.
 pub fn bluedolphin(data: &[u8]) {
-    static ADAPTER: LazyLock<Arc<dyn Adapter>> = LazyLock::new(|| of("bluedolphin"));
-    conversation(&*ADAPTER, data);
+    conversation("bluedolphin", data);
 }
 
 /// Answers of a service management system.
 pub fn matrix42(data: &[u8]) {
-    static ADAPTER: LazyLock<Arc<dyn Adapter>> = LazyLock::new(|| of("matrix42"));
-    conversation(&*ADAPTER, data);
-}
-
-fn of(vendor: &str) -> Arc<dyn Adapter> {
-    adapters().into_iter().find(|adapter| adapter.profile().vendor == vendor).expect("a vendor")
+    conversation("matrix42", data);
 }
 
 struct Script<'s> {
@@ -107,15 +100,19 @@ fn tellable(fault: &Fault) {
     }
 }
 
-fn conversation(adapter: &Arc<dyn Adapter>, data: &[u8]) {
+thread_local! {
+    static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+}
+
+fn conversation(vendor: &str, data: &[u8]) {
     let [action, status, rest @ ..] = data else { return };
+    let adapter = adapters().iter().find(|adapter| adapter.profile().vendor == vendor).expect("a vendor");
     let status = STATUSES[usize::from(*status) % STATUSES.len()];
     let bodies: Vec<&[u8]> = rest.split(|byte| *byte == 0x1e).collect();
     let script = Script { adapter: &**adapter, status, bodies, calls: Cell::new(0) };
     let (collection, key) = adapter.profile().id_example.rsplit_once(':').expect("an id");
     let id = RecordId::new(collection, key);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(async {
+    let conversation = async {
         match action % 6 {
             0 => read(&script, &id).await,
             1 => list(&script, collection, usize::from(action / 6 % 4) + 1).await,
@@ -124,7 +121,8 @@ fn conversation(adapter: &Arc<dyn Adapter>, data: &[u8]) {
             4 => update(&script, &id).await,
             _ => looked_for(&script, collection).await,
         }
-    });
+    };
+    RUNTIME.with(|runtime| runtime.block_on(conversation));
 }
 
 async fn read(script: &Script<'_>, id: &RecordId) {
