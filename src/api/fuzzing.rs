@@ -79,7 +79,8 @@ pub fn fields(data: &[u8]) {
     let key = lines(&AUTHORIZATION, data);
     assert!(headers::bearer(&key).is_none_or(|key| !key.is_empty()), "an empty key");
     let _ = headers::accept::json(&lines(&ACCEPT, data));
-    let _ = headers::body_type(&lines(&CONTENT_TYPE, data), &[BodyType::Json, BodyType::MergePatch, BodyType::JsonPatch]);
+    let _ =
+        headers::body_type(&lines(&CONTENT_TYPE, data), &[BodyType::Json, BodyType::MergePatch, BodyType::JsonPatch]);
     let _ = headers::is_encoded(&lines(&CONTENT_ENCODING, data));
     let _ = headers::announced_length(&lines(&CONTENT_LENGTH, data));
     let none_match = headers::precondition(&lines(&IF_NONE_MATCH, data), &IF_NONE_MATCH);

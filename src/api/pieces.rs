@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 /// An answer up to this length goes out in one piece, and a longer one in pieces of it.
-const PIECE: usize = 32 * 1024;
+const PIECE: usize = 16 * 1024;
 /// How long a caller may take for the first pieces, and how many bytes a second it must take after that.
 const GRACE: Duration = Duration::from_secs(30);
 const SLOWEST: u32 = 8 * 1024;
@@ -108,13 +108,13 @@ mod tests {
         next(&mut body).await.expect("a piece").expect("in time");
         tokio::time::advance(GRACE).await;
         next(&mut body).await.expect("a piece").expect("the first pieces have time");
-        tokio::time::advance(Duration::from_secs(9)).await;
+        tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(next(&mut body).await.expect("an end"), Err(NotTaken.to_string()));
         // At twice the slowest pace it comes to its end.
         let mut body = answer(100 * PIECE);
         while let Some(piece) = next(&mut body).await {
             piece.expect("in time");
-            tokio::time::advance(Duration::from_secs(2)).await;
+            tokio::time::advance(Duration::from_secs(1)).await;
         }
     }
 }

@@ -20,6 +20,8 @@ use super::support::Caller;
 /// Longest time that something which must come is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_records-gateway");
+
 /// The configuration of a gateway in front of these vendors, with other tables `[server]` (more lines) and `[access]`.
 pub(crate) fn configuration(vendors: &Sandbox, folder: &Path, server: &str, access: &str) -> String {
     let store = folder.join("store.db").display().to_string();
@@ -40,9 +42,20 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn serve(folder: &Path, configuration: &str, log_level: &str) -> Self {
+        Self::started(Command::new(PROGRAM), folder, configuration, log_level)
+    }
+
+    /// The same with no more than so many open files.
+    pub(crate) fn serve_with_files(files: usize, folder: &Path, configuration: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &files.to_string(), PROGRAM]);
+        Self::started(shell, folder, configuration, "info")
+    }
+
+    fn started(mut command: Command, folder: &Path, configuration: &str, log_level: &str) -> Self {
         let file = folder.join("gateway.toml");
         std::fs::write(&file, configuration).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_records-gateway"))
+        let mut process = command
             .args(["serve", "--config"])
             .arg(&file)
             .env("RUST_LOG", log_level)

@@ -26,7 +26,7 @@ BUNDLE = "/docs/swagger-ui-bundle.js"
 CALLERS = 500
 SECONDS = 9
 # An honest caller's patience. Unloaded, an answer takes some milliseconds.
-PATIENCE = 2.0
+PATIENCE = 5.0
 # What the process may need on top of what it needed before; 500 connections at rest take some 10 MB.
 MORE_MEMORY = 96 * 1024 * 1024
 
@@ -89,7 +89,7 @@ def attack(name, arguments):
     honest = Honest()
     honest.start()
     with tempfile.TemporaryDirectory() as folder:
-        command = ["slowhttptest", *arguments, "-c", str(CALLERS), "-r", "250", "-l", str(SECONDS), "-p", "3",
+        command = ["slowhttptest", *arguments, "-c", str(CALLERS), "-r", "250", "-l", str(SECONDS), "-p", "5",
                    "-g", "-o", f"{folder}/out"]
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         with open(f"{folder}/out.csv", encoding="utf-8") as file:

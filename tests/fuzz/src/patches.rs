@@ -18,7 +18,8 @@ fn record_and_patch(data: &[u8]) -> Option<(Map<String, Value>, &[u8])> {
 
 fn document(fields: &Map<String, Value>) -> Map<String, Value> {
     let identity = [("system", "itsm"), ("id", "A:1"), ("etag", "\"t\"")];
-    let mut document: Map<_, _> = identity.map(|(name, value)| (name.to_owned(), Value::from(value))).into_iter().collect();
+    let mut document: Map<_, _> =
+        identity.map(|(name, value)| (name.to_owned(), Value::from(value))).into_iter().collect();
     document.insert("fields".to_owned(), Value::Object(fields.clone()));
     document
 }

@@ -265,7 +265,9 @@ async fn update(script: &Script<'_>, id: &RecordId) {
                 tellable(&fault);
             }
         }
-        Err(findings) => assert!(findings.iter().all(|Invalid { detail, .. }| !detail.is_empty()) && !findings.is_empty()),
+        Err(findings) => {
+            assert!(findings.iter().all(|Invalid { detail, .. }| !detail.is_empty()) && !findings.is_empty())
+        }
     }
 }
 
