@@ -2,6 +2,8 @@
 //! of this room. It is there for the fuzz targets (`cfg(fuzzing)`, see `tests/fuzz`) and for this crate's own tests, which run
 //! it over the inputs that are kept; the program has none of it.
 
+#![expect(clippy::missing_panics_doc, reason = "a panic is what a fuzzer looks for")]
+
 use actix_web::http::Uri;
 use actix_web::http::header::{
     ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,

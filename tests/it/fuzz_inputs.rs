@@ -32,7 +32,7 @@ fn run(name: &str, target: fn(&[u8])) {
     inputs.sort();
     assert!(!inputs.is_empty(), "no inputs for {name}");
     for input in inputs {
-        println!("{}", input.display());
+        eprintln!("{}", input.display());
         target(&std::fs::read(&input).unwrap());
     }
 }

@@ -266,7 +266,7 @@ async fn update(script: &Script<'_>, id: &RecordId) {
             }
         }
         Err(findings) => {
-            assert!(findings.iter().all(|Invalid { detail, .. }| !detail.is_empty()) && !findings.is_empty())
+            assert!(findings.iter().all(|Invalid { detail, .. }| !detail.is_empty()) && !findings.is_empty());
         }
     }
 }
