@@ -105,10 +105,11 @@ impl Gateway {
         let patience = ask.deadline + GRACE;
         let sending = Rc::new(RefCell::new(None));
         let seen = Rc::clone(&sending);
-        actix_web::rt::spawn(async move {
+        // Boxed before it is spawned: the runtime moves what it is given several times.
+        actix_web::rt::spawn(Box::pin(async move {
             line::run(&gateway, &system, &write, &ask, teller, &seen).await;
             drop(running);
-        });
+        }));
         match tokio::time::timeout_at(patience, told).await {
             Ok(Ok(told)) => told,
             Ok(Err(_)) => Err(ProblemName::InternalError

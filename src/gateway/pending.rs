@@ -11,7 +11,10 @@ use serde_json::{Map, Value};
 
 use super::{Done, Guarantee, Prefer};
 use crate::adapters::{Completion, Planned};
-use crate::record::{Action, CallMade, Difference, Fault, OperationId, RecordId, Warning, WarningCode};
+use crate::record::{
+    Action, CallMade, Difference, Fault, JsonText, OperationId, RecordId, Warning, WarningCode,
+    fields_pointer as pointer,
+};
 use crate::store::{Lease, Material};
 use crate::transport::{Call, CallName};
 
@@ -96,25 +99,32 @@ pub(super) enum Wanted {
 pub(super) struct SavedDifference {
     path: Vec<String>,
     pointer: String,
-    before: Option<Value>,
-    wanted: Option<Value>,
+    before: Option<JsonText>,
+    wanted: JsonText,
 }
 
 impl From<Difference> for SavedDifference {
     fn from(difference: Difference) -> Self {
         let Difference { path, pointer, before, wanted, .. } = difference;
-        Self { path, pointer, before, wanted }
+        let wanted = JsonText::from(&wanted.unwrap_or_default());
+        Self { path, pointer, before: before.as_ref().map(JsonText::from), wanted }
     }
 }
 
 impl SavedDifference {
+    /// A change of one whole member of `fields` whose old value is not known.
+    pub(super) fn of_member(name: &str, wanted: &JsonText) -> Self {
+        let path = vec![name.to_owned()];
+        Self { pointer: pointer(&path), path, before: None, wanted: wanted.clone() }
+    }
+
     fn restore(&self) -> Difference {
         Difference {
             pointer: self.pointer.clone(),
             member: self.path.first().cloned().unwrap_or_default(),
             path: self.path.clone(),
-            before: self.before.clone(),
-            wanted: self.wanted.clone(),
+            before: self.before.as_ref().and_then(JsonText::value),
+            wanted: self.wanted.value(),
         }
     }
 }
@@ -198,9 +208,7 @@ impl Pending {
         match &*self.wanted {
             Wanted::Values(saved) => saved.iter().map(|one| one.pointer.clone()).collect(),
             Wanted::Gone => Vec::new(),
-            Wanted::Made { fields, .. } => {
-                fields.keys().map(|name| Difference::of_member(name, None).pointer).collect()
-            }
+            Wanted::Made { fields, .. } => fields.keys().map(|name| pointer(std::slice::from_ref(name))).collect(),
         }
     }
 

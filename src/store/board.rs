@@ -183,7 +183,7 @@ impl Board {
             return refused;
         }
         let mut entry = intent_entry(intent);
-        self.append(&mut entry, changes);
+        self.append(&mut entry, None, changes);
         if let Some(claim) = &intent.claim {
             let row = KeyRow {
                 fingerprint: claim.fingerprint.to_vec(),
@@ -194,7 +194,7 @@ impl Board {
             };
             self.set_key((intent.caller.clone(), claim.key.clone()), Some(row), changes);
         }
-        changes.begin(intent, &self.instance, self.now, self.head.seq);
+        changes.begin(intent, self.now, self.head.seq);
         self.run(Running { intent: entry, queued: intent.queued, key: intent.claim.as_ref().map(|c| c.key.clone()) });
         Begun::Started
     }
@@ -243,12 +243,11 @@ impl Board {
         }
     }
 
-    fn append(&mut self, entry: &mut LedgerEntry, changes: &mut Changes) {
+    fn append(&mut self, entry: &mut LedgerEntry, intent: Option<i64>, changes: &mut Changes) {
         self.head.seq += 1;
         entry.seq = self.head.seq;
         entry.at.clone_from(&self.at);
-        entry.prev = std::mem::take(&mut self.head.hash);
-        self.head.hash = changes.append(entry, self.now);
+        self.head.hash = changes.append(entry, intent, &self.head.hash, self.now);
     }
 
     pub(super) fn interim(&mut self, operation: &OperationId, verdict: &str, changes: &mut Changes) {
@@ -307,7 +306,8 @@ impl Board {
         if outcome.record.is_some() {
             entry.record.clone_from(&outcome.record);
         }
-        self.append(&mut entry, changes);
+        let intent = entry.seq;
+        self.append(&mut entry, Some(intent), changes);
         changes.settle(outcome, state, entry.record.as_deref(), self.now);
     }
 

@@ -9,17 +9,20 @@ use super::board::{Board, Head, KeyName, KeyRow, LeaseRow, OnRecord, Running, Ta
 use super::command::{Command, Task};
 use super::engine::Engine;
 use super::ledger::{LedgerEntry, LedgerEvent, rfc3339};
+use super::page::Lines;
 use super::sql::{Cell, arguments};
 use crate::record::{Action, OperationId, OperationState};
 
 /// How many names one look-up takes; fewer are filled up with the last, so that one statement serves all.
 const AT_ONCE: usize = 16;
 
-const RUNNING: &str = "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.started, l.body
-    FROM operation o LEFT JOIN ledger l ON l.seq = o.intent_seq WHERE o.state = 'running' AND ($1 = '' OR o.owner = $2)";
-const ORPHANS: &str =
-    "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.started, l.body
-    FROM operation o LEFT JOIN ledger l ON l.seq = o.intent_seq
+const RUNNING: &str = "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.started,
+    o.intent_seq, l.first_seq, l.lines
+    FROM operation o LEFT JOIN ledger l ON l.first_seq = (SELECT max(first_seq) FROM ledger WHERE first_seq <= o.intent_seq)
+    WHERE o.state = 'running' AND ($1 = '' OR o.owner = $2)";
+const ORPHANS: &str = "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.started,
+    o.intent_seq, l.first_seq, l.lines
+    FROM operation o LEFT JOIN ledger l ON l.first_seq = (SELECT max(first_seq) FROM ledger WHERE first_seq <= o.intent_seq)
     WHERE o.state = 'running' AND o.owner <> $1
     AND NOT EXISTS (SELECT 1 FROM instance i WHERE i.id = o.owner AND i.seen > $2)
     ORDER BY o.id LIMIT $3";
@@ -248,10 +251,13 @@ fn unsettled(row: &AnyRow) -> Result<(Unsettled, Running), sqlx::Error> {
     let operation = operation_id(row.try_get(0)?)?;
     let (queued, started): (i64, i64) = (row.try_get(5)?, row.try_get(8)?);
     let key: Option<String> = row.try_get(6)?;
-    let body: Option<String> = row.try_get(9)?;
+    let (intent_seq, first, lines): (i64, Option<i64>, Option<String>) =
+        (row.try_get(9)?, row.try_get(10)?, row.try_get(11)?);
+    let page = first.zip(lines.as_deref());
+    let entry = page.and_then(|(first, lines)| Lines::of(first, String::new(), lines).find(intent_seq));
     // Where the ledger has been tampered with the operation still has to be settled.
-    let mut intent = body.and_then(|body| LedgerEntry::restore(&body, "")).unwrap_or(LedgerEntry {
-        seq: 0,
+    let mut intent = entry.filter(|entry| entry.operation == operation).unwrap_or(LedgerEntry {
+        seq: intent_seq,
         at: String::new(),
         event: LedgerEvent::Intent,
         operation: operation.clone(),

@@ -17,10 +17,13 @@ mod board;
 mod changes;
 mod command;
 mod engine;
+mod entries;
 mod error;
+
 mod ledger;
 mod load;
 mod model;
+mod page;
 mod pending;
 mod queries;
 mod schema;
@@ -254,7 +257,7 @@ impl Store {
     /// # Errors
     /// `Unavailable`, `Damaged`.
     pub async fn ledger(&self, query: LedgerQuery) -> Result<Page<LedgerEntry, i64>, StoreError> {
-        self.read(move |pool| async move { queries::ledger(&pool, &query).await }).await
+        self.read(move |pool| async move { entries::list(&pool, &query).await }).await
     }
 
     /// Computes the whole chain again. `head` = a hash that was printed earlier and must still be in the chain.
