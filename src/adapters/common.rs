@@ -72,7 +72,7 @@ impl ObjectText {
     }
 
     /// Adds members as they came.
-    pub(super) fn as_they_came(self, members: &Members) -> Self {
+    pub(super) fn unchanged(self, members: &Members) -> Self {
         members.iter().fold(self, |mut object, (name, value)| {
             object.name(name);
             object.0.push_str(value.as_str());

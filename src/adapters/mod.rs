@@ -55,6 +55,8 @@ pub struct Loss {
     pub name: &'static str,
     /// What is destroyed, in a sentence.
     pub detail: &'static str,
+    /// The actions whose writes may destroy it.
+    pub actions: &'static [Action],
     /// Whether only the caller may accept it, whatever `on_lossy_write` says.
     pub caller_must_accept: bool,
 }

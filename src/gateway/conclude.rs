@@ -136,6 +136,9 @@ fn proven_tag(system: &System, pending: &Pending, stored: &Stored) -> Option<Str
 
 /// What an `Idempotency-Key` replays; `None` = the key is forgotten, so that a repeat runs (contract 4.5).
 fn kept_for_the_key(pending: &Pending, verdict: &Verdict) -> Option<String> {
+    if !pending.keyed {
+        return None;
+    }
     let kept = match verdict {
         _ if pending.told == CallerTold::Accepted => &Verdict::Written(accepted(pending)),
         Verdict::Written(_) => verdict,

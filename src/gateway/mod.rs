@@ -153,11 +153,13 @@ impl Gateway {
         self.settler.take(pending);
     }
 
-    /// Ends an operation that nothing can settle any more.
-    async fn give_up(&self, operation: &OperationId) {
+    /// Ends an operation that nothing can settle any more. `pending` is what is left of it.
+    async fn give_up(&self, operation: &OperationId, pending: Option<&Pending>, why: &str) {
         let problem = ProblemName::OutcomeUnknown
             .with("the gateway restarted without the means to settle this write")
+            .because(why)
             .operation(operation);
+        settler::log_failure(&problem, operation, pending, &[]);
         let outcome = Outcome {
             operation: operation.clone(),
             state: OperationState::Unknown,

@@ -105,7 +105,7 @@ impl Wanted<'_> {
             }
             let entry = entry?;
             self.seen = self.seen.max(entry.seq);
-            if self.query.until.is_some() && self.at(&entry)? >= self.query.until {
+            if self.query.until.is_some() && time_of(&entry)? >= self.query.until {
                 self.over = true;
             } else if self.is_wanted(&entry)? {
                 self.items.push(entry);
@@ -122,11 +122,11 @@ impl Wanted<'_> {
             && query.systems.contains(&entry.system)
             && is_one(&query.record, entry.record.as_ref())
             && is_one(&query.caller, Some(&entry.caller))
-            && (query.since.is_none() || self.at(entry)? >= query.since))
+            && (query.since.is_none() || time_of(entry)? >= query.since))
     }
+}
 
-    fn at(&self, entry: &LedgerEntry) -> Result<Option<jiff::Timestamp>, sqlx::Error> {
-        let at = entry.at.parse().map_err(|_| sqlx::Error::Decode("a ledger entry's time cannot be read".into()))?;
-        Ok(Some(at))
-    }
+fn time_of(entry: &LedgerEntry) -> Result<Option<jiff::Timestamp>, sqlx::Error> {
+    let at = entry.at.parse().map_err(|_| sqlx::Error::Decode("a ledger entry's time cannot be read".into()))?;
+    Ok(Some(at))
 }

@@ -69,9 +69,12 @@ pub struct LedgerEntry {
     pub hash: String,
 }
 
-/// The hash of an entry: SHA-256, in lower-case hex, over the hash of the entry before and the entry's own line.
-pub(super) fn chain_hash(prev: &str, line: &str) -> String {
-    hex::encode(sha256([prev.as_bytes(), line.as_bytes()]))
+/// The hash of an entry: SHA-256, in lower-case hex, over the 32 bytes of the entry before's hash and the entry's own JSON.
+pub(super) fn chain_hash(prev: &str, json: &str) -> String {
+    let mut before = [0; 32];
+    // What is no hash has none that follows it: its text is hashed instead, and fits nothing.
+    let before = hex::decode_to_slice(prev, &mut before).map_or(prev.as_bytes(), |()| before.as_slice());
+    hex::encode(sha256([before, json.as_bytes()]))
 }
 
 /// Milliseconds since 1970 as RFC 3339, UTC, with milliseconds.

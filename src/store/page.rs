@@ -7,8 +7,8 @@
 //! - an outcome on the page of its intent names the intent's `seq` as `intent` instead of repeating `action`, `caller`,
 //!   `operation`, `paths`, `precondition`, `request_id`, `system` and, unless it is a create that has learned it, `record`.
 //!
-//! An entry's hash covers the hash of the entry before (its text) and the entry's JSON. With any tool:
-//! `printf '%s%s' "$prev" "$json" | sha256sum`.
+//! An entry's hash covers the hash of the entry before (its 32 bytes) and the entry's JSON. With any tool:
+//! `(printf %s "$prev" | xxd -r -p; printf %s "$json") | sha256sum`.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -343,7 +343,8 @@ mod tests {
                 r#"{"at":"2026-11-21T10:05:30.170Z","calls":[{"call":"update","ms":41,"status":204}],"event":"outcome","intent":1,"state":"applied"}"#,
             ]
         );
-        let second = crate::record::sha256([shown[0].hash.as_bytes(), lines[1].1.as_bytes()]);
+        let first = hex::decode(&shown[0].hash).expect("hex");
+        let second = crate::record::sha256([first.as_slice(), lines[1].1.as_bytes()]);
         assert_eq!((shown[1].hash.as_str(), lines[1].0), (hex::encode(second).as_str(), shown[1].hash.as_str()));
         assert_eq!(page.records().collect::<Vec<_>>(), [("crm", "A:1")]);
     }

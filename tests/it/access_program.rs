@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -35,34 +36,60 @@ pub(crate) struct Program {
     /// What the first line says behind `listening on `.
     pub(crate) base: String,
     log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
     file: PathBuf,
 }
 
 impl Program {
     pub(crate) fn serve(folder: &Path, configuration: &str, log_level: &str) -> Self {
-        Self::serve_under(&["env"], folder, configuration, log_level)
+        Self::start(&["env"], folder, configuration, log_level, &[], &[])
     }
 
     /// Started by another program, whose last arguments are this one's command line.
     pub(crate) fn serve_under(under: &[&str], folder: &Path, configuration: &str, log_level: &str) -> Self {
+        Self::start(under, folder, configuration, log_level, &[], &[])
+    }
+
+    /// With more arguments before the command, and more variables of the environment.
+    pub(crate) fn serve_with(
+        folder: &Path,
+        configuration: &str,
+        log_level: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        Self::start(&["env"], folder, configuration, log_level, arguments, environment)
+    }
+
+    fn start(
+        under: &[&str],
+        folder: &Path,
+        configuration: &str,
+        log_level: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let file = folder.join("gateway.toml");
         std::fs::write(&file, configuration).unwrap();
         let mut process = Command::new(under[0])
             .args(&under[1..])
-            .args([env!("CARGO_BIN_EXE_records-gateway"), "serve", "--config"])
+            .arg(env!("CARGO_BIN_EXE_records-gateway"))
+            .args(arguments)
+            .args(["serve", "--config"])
             .arg(&file)
             .env("RUST_LOG", log_level)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        collect(process.stderr.take().unwrap(), Arc::clone(&log));
+        let reader = collect(process.stderr.take().unwrap(), Arc::clone(&log));
         let mut first = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let base = first.trim_end().strip_prefix("listening on ").map(str::to_owned);
         let base = base.unwrap_or_else(|| panic!("{first:?}; {}", log.lock().unwrap()));
-        Self { process, base, log, file }
+        Self { process, base, log, reader: Some(reader), file }
     }
 
     pub(crate) fn caller(&self) -> Caller {
@@ -103,6 +130,14 @@ impl Program {
         self.signal("-TERM");
         self.process.wait().unwrap().code()
     }
+
+    /// SIGTERM, and all that was logged until the end.
+    pub(crate) fn stopped_log(mut self) -> String {
+        self.signal("-TERM");
+        self.process.wait().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        self.log()
+    }
 }
 
 impl Drop for Program {
@@ -112,14 +147,14 @@ impl Drop for Program {
     }
 }
 
-fn collect(from: impl Read + Send + 'static, to: Arc<Mutex<String>>) {
+fn collect(from: impl Read + Send + 'static, to: Arc<Mutex<String>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
             let mut log = to.lock().unwrap();
             log.push_str(&line);
             log.push('\n');
         }
-    });
+    })
 }
 
 /// Issues tokens (EdDSA).

@@ -79,7 +79,7 @@ pub(super) fn list_call(name: CallName, collection: &str, page_key: Option<&str>
 pub(super) fn update_call(id: &RecordId, members: &Members, expected: Option<&Version>) -> Result<Call, Vec<Invalid>> {
     let Some(Version::Counter(version)) = expected else { return Err(unbound(expected)) };
     not_reserved(members.names())?;
-    let body = ObjectText::new().member("_version", version).as_they_came(members);
+    let body = ObjectText::new().member("_version", version).unchanged(members);
     Ok(json_call(CallName::Update, Method::PUT, record_path(id), body))
 }
 

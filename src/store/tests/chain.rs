@@ -92,7 +92,7 @@ async fn every_change_is_found(place: &Place) {
                 let update = || sqlx::query(sqlx::AssertSqlSafe(set.clone()));
                 update().bind(changed).bind(first).execute(&mut connection).await.expect("changed");
                 let found = verify_ledger(&place.url, None).await.expect("verified").broken;
-                let line = text[..at].matches('\n').count() as i64;
+                let line = i64::try_from(text[..at].matches('\n').count()).expect("few lines");
                 assert_eq!(found.map(|broken| broken.seq), Some(first + line), "{column} {at}");
                 update().bind(text.as_str()).bind(first).execute(&mut connection).await.expect("restored");
             }
