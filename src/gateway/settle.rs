@@ -73,7 +73,8 @@ impl Gateway {
             tokio::time::sleep_until((Instant::now() + pause).min(until)).await;
         }
         loop {
-            let patience = (Instant::now() + system.policy.timeout).min(until.max(Instant::now() + least));
+            // One look may be many calls, each of which has its own time: a vendor's list is read page by page.
+            let patience = until.max(Instant::now() + least);
             let settled = match (&pending.refused, &*pending.resend) {
                 (Some(refused), _) => self.tell_apart(system, session, pending, refused, patience).await,
                 (None, Some(saved)) => self.send_again(system, session, pending, saved.restore(), patience).await,

@@ -20,6 +20,11 @@ const AT_ONCE: usize = 8;
 const TRACED: &str = "SELECT system, record FROM ledger_record WHERE (system, record, first_seq) IN (VALUES
     ($1,$2,$3),($4,$5,$6),($7,$8,$9),($10,$11,$12),($13,$14,$15),($16,$17,$18),($19,$20,$21),($22,$23,$24))";
 
+const PAGES: &str = "SELECT first_seq, at, prev, lines FROM ledger WHERE first_seq > $1 ORDER BY first_seq LIMIT $2";
+/// For SQLite, which keeps texts that are none; PostgreSQL does not.
+const PAGES_AS_BYTES: &str = "SELECT first_seq, at, CAST(prev AS BLOB), CAST(lines AS BLOB) FROM ledger
+    WHERE first_seq > $1 ORDER BY first_seq LIMIT $2";
+
 /// The first thing found wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
@@ -76,14 +81,14 @@ pub(super) async fn run(pool: &AnyPool, wanted: Option<&str>) -> Result<Verified
     };
     let (mut after, mut piece) = (0, PIECE);
     loop {
-        let pages = match pages_after(pool, after, piece).await {
-            // One that is no text any more: which it is shows when they are read one by one.
+        let pages = match pages_after(pool, PAGES, after, piece).await {
+            // One that is no text any more: which it is, and which of its lines, shows when pages are read one by one as bytes.
             Err(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) if piece > 1 => {
                 piece = 1;
                 continue;
             }
-            Err(sqlx::Error::Decode(why) | sqlx::Error::ColumnDecode { source: why, .. }) => {
-                return Ok(broken(verified, format!("it cannot be read: {why}")));
+            Err(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) => {
+                pages_after(pool, PAGES_AS_BYTES, after, piece).await?
             }
             read => read?,
         };
@@ -105,10 +110,22 @@ pub(super) async fn run(pool: &AnyPool, wanted: Option<&str>) -> Result<Verified
     Ok(verified)
 }
 
-async fn pages_after(pool: &AnyPool, first_seq: i64, limit: i64) -> Result<Vec<AnyRow>, sqlx::Error> {
-    let statement = "SELECT first_seq, at, prev, lines FROM ledger WHERE first_seq > $1 ORDER BY first_seq LIMIT $2";
-    let cells = arguments([Cell::Number(first_seq), Cell::Number(limit)])?;
+async fn pages_after(
+    pool: &AnyPool,
+    statement: &'static str,
+    seq: i64,
+    limit: i64,
+) -> Result<Vec<AnyRow>, sqlx::Error> {
+    let cells = arguments([Cell::Number(seq), Cell::Number(limit)])?;
     sqlx::query_with(statement, cells).fetch_all(pool).await
+}
+
+/// A column's text; whatever is none in it shows as such.
+fn text(page: &AnyRow, column: usize) -> Result<String, sqlx::Error> {
+    page.try_get(column).or_else(|_| {
+        let bytes: Vec<u8> = page.try_get(column)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    })
 }
 
 /// Where the writers say that the chain ends.
@@ -133,8 +150,8 @@ async fn check(
     wanted: Option<&str>,
     (last, last_hash): (i64, &str),
 ) -> Result<Result<(), String>, sqlx::Error> {
-    let columns = || Ok((page.try_get(0)?, page.try_get(1)?, page.try_get(2)?, page.try_get(3)?));
-    let (first, at, prev, text): (i64, i64, String, String) = match columns() {
+    let columns = || Ok((page.try_get(0)?, page.try_get(1)?, text(page, 2)?, text(page, 3)?));
+    let (first, at, prev, lines): (i64, i64, String, String) = match columns() {
         Ok(columns) => columns,
         Err::<_, sqlx::Error>(error) => return Ok(Err(format!("it cannot be read: {error}"))),
     };
@@ -144,9 +161,9 @@ async fn check(
     if prev != verified.head {
         return Ok(Err("its hash does not fit its content and the entry before".into()));
     }
-    let untraced = untraced(pool, first, &text).await?;
-    let mut lines = Lines::of(first, prev, &text);
-    while let Some(entry) = lines.checked() {
+    let untraced = untraced(pool, first, &lines).await?;
+    let mut left = Lines::of(first, prev, &lines);
+    while let Some(entry) = left.checked() {
         let entry = match entry {
             Ok(entry) => entry,
             Err(why) => return Ok(Err(why)),

@@ -1,98 +1,96 @@
 //! Whoever changes the ledger behind the store's back is found, and the first entry that is not as it was written is named.
 
+use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use sqlx::{AnyConnection, Connection as _, Row as _};
 
 use super::super::*;
 use super::place::{Place, applied, everything, intent, places};
 
-// Each entry was committed by itself here, and has a page of its own.
 const KEEP: &str = "CREATE TABLE kept AS SELECT * FROM ledger; CREATE TABLE kept_head AS SELECT * FROM head";
 const RESTORE: &str = "DELETE FROM ledger; INSERT INTO ledger SELECT * FROM kept;
                        DELETE FROM head; INSERT INTO head SELECT * FROM kept_head";
 
-/// One change behind the store's back; indices choose among the entries there are.
+/// One change behind the store's back; indices choose among the pages there are.
 #[derive(Clone, Debug)]
 enum Change {
-    /// One byte of one column becomes this.
+    /// One byte of a page's entries, or of what they follow, becomes this.
     Byte {
-        entry: Index,
-        column: Index,
+        page: Index,
+        prev: bool,
         at: Index,
         byte: u8,
     },
     Deleted(Index),
     Swapped(Index, Index),
-    /// The last entries go, and the note of where the chain ends is made to fit.
+    /// The last pages go, and the note of where the chain ends is made to fit.
     Cut(Index),
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let byte = (any::<Index>(), any::<Index>(), any::<Index>(), any::<u8>());
+    let byte = (any::<Index>(), prop::bool::weighted(0.1), any::<Index>(), any::<u8>());
     prop_oneof![
-        4 => byte.prop_map(|(entry, column, at, byte)| Change::Byte { entry, column, at, byte }),
+        4 => byte.prop_map(|(page, prev, at, byte)| Change::Byte { page, prev, at, byte }),
         1 => any::<Index>().prop_map(Change::Deleted),
         1 => any::<(Index, Index)>().prop_map(|(one, other)| Change::Swapped(one, other)),
         1 => any::<Index>().prop_map(Change::Cut),
     ]
 }
 
-/// Makes a change and holds what `verify` says against it.
-async fn is_found(place: &Place, entries: &[LedgerEntry], change: &Change) {
-    let count = i64::try_from(entries.len()).expect("few entries");
-    let seq = |index: &Index| i64::try_from(index.index(entries.len())).expect("few entries") + 1;
-    let (statement, broken) = match change {
-        Change::Byte { entry, column, at, byte } => {
-            let seq = seq(entry);
-            let statement = change_a_byte(place, &entries[entry.index(entries.len())], *column, *at, *byte);
-            let Some(statement) = statement else { return };
-            (statement, Some(seq))
+/// A page as it is stored.
+struct Page {
+    first: i64,
+    prev: String,
+    lines: String,
+}
+
+async fn pages(place: &Place) -> Vec<Page> {
+    sqlx::any::install_default_drivers();
+    let mut connection = AnyConnection::connect(&place.url.replace(' ', "%20")).await.expect("a connection");
+    let rows = sqlx::query("SELECT first_seq, prev, lines FROM ledger ORDER BY first_seq").fetch_all(&mut connection);
+    let page = |row: sqlx::any::AnyRow| Page { first: row.get(0), prev: row.get(1), lines: row.get(2) };
+    rows.await.expect("rows").into_iter().map(page).collect()
+}
+
+/// The statement that makes a change, and the entry that must be named for it (none for a careful cut); `None` where nothing
+/// would change, or the database takes no such text.
+fn worked_out(place: &Place, pages: &[Page], change: &Change) -> Option<(String, Option<i64>)> {
+    let chosen = |index: &Index| index.get(pages);
+    match change {
+        Change::Byte { page, prev, at, byte } => change_a_byte(place, chosen(page), *prev, *at, *byte),
+        Change::Deleted(page) => {
+            let first = chosen(page).first;
+            Some((format!("DELETE FROM ledger WHERE first_seq = {first}"), Some(first)))
         }
-        Change::Deleted(entry) => (format!("DELETE FROM ledger WHERE first_seq = {}", seq(entry)), Some(seq(entry))),
         Change::Swapped(one, other) => {
-            let (one, other) = (seq(one).min(seq(other)), seq(one).max(seq(other)));
-            if one == other {
-                return;
-            }
+            let (one, other) = (chosen(one).first, chosen(other).first);
+            let (one, other) = (one.min(other), one.max(other));
             let swap = format!(
                 "UPDATE ledger SET first_seq = -1 WHERE first_seq = {one};
                  UPDATE ledger SET first_seq = {one} WHERE first_seq = {other};
                  UPDATE ledger SET first_seq = {other} WHERE first_seq = -1"
             );
-            (swap, Some(one))
+            (one != other).then_some((swap, Some(one)))
         }
-        Change::Cut(last) => {
-            let (hash, last) = (&entries[last.index(entries.len())].hash, seq(last));
-            if last == count {
-                return;
-            }
-            let cut =
-                format!("DELETE FROM ledger WHERE first_seq > {last}; UPDATE head SET seq = {last}, hash = '{hash}'");
-            (cut, None)
+        Change::Cut(page) => {
+            let Page { first, prev, .. } = chosen(page);
+            let cut = format!(
+                "DELETE FROM ledger WHERE first_seq >= {first}; UPDATE head SET seq = {first} - 1, hash = '{prev}'"
+            );
+            Some((cut, None))
         }
-    };
-    place.execute(&statement).await;
-    let noted = &entries[entries.len() - 1].hash;
-    let found = verify_ledger(&place.url, Some(noted)).await.expect("verified");
-    assert!(!found.is_sound(), "{change:?} is not found: {found:?}");
-    assert_eq!(found.broken.as_ref().map(|broken| broken.seq), broken, "{change:?}: {found:?}");
-    if broken.is_none() {
-        assert_eq!(found.head_known, Some(false), "only the head that was noted shows a careful cut");
     }
-    place.execute(RESTORE).await;
 }
 
-/// The statement that changes one byte; `None` where the byte is the same, or the database takes no such text.
-fn change_a_byte(place: &Place, entry: &LedgerEntry, column: Index, at: Index, byte: u8) -> Option<String> {
-    let mut page = page::Page::begin(entry.seq, 0, &entry.prev);
-    page.append(entry, None, &entry.prev);
-    let columns = [("lines", page.lines), ("prev", entry.prev.clone())];
-    let (column, text) = &columns[column.index(columns.len())];
+fn change_a_byte(place: &Place, page: &Page, prev: bool, at: Index, byte: u8) -> Option<(String, Option<i64>)> {
+    let (column, text) = if prev { ("prev", &page.prev) } else { ("lines", &page.lines) };
     let mut bytes = text.clone().into_bytes();
     let at = at.index(bytes.len());
     if bytes[at] == byte {
         return None;
     }
+    let line = if prev { 0 } else { bytes[..at].iter().filter(|byte| **byte == b'\n').count() };
     bytes[at] = byte;
     let hex = hex::encode(&bytes);
     let value = if place.shared {
@@ -102,24 +100,38 @@ fn change_a_byte(place: &Place, entry: &LedgerEntry, column: Index, at: Index, b
     } else {
         format!("CAST(x'{hex}' AS TEXT)")
     };
-    Some(format!("UPDATE ledger SET {column} = {value} WHERE first_seq = {}", entry.seq))
+    let set = format!("UPDATE ledger SET {column} = {value} WHERE first_seq = {}", page.first);
+    Some((set, Some(page.first + i64::try_from(line).expect("few lines"))))
 }
 
-async fn every_change_is_found(place: &Place, writes: u8, changes: &[Change]) {
+/// Makes a change and holds what `verify` says against it.
+async fn is_found(place: &Place, pages: &[Page], noted: &str, change: &Change) {
+    let Some((statement, broken)) = worked_out(place, pages, change) else { return };
+    place.execute(&statement).await;
+    let found = verify_ledger(&place.url, Some(noted)).await.expect("verified");
+    assert!(!found.is_sound(), "{change:?} is not found: {found:?}");
+    assert_eq!(found.broken.as_ref().map(|broken| broken.seq), broken, "{change:?}: {found:?}");
+    if broken.is_none() {
+        assert_eq!(found.head_known, Some(false), "only the head that was noted shows a careful cut");
+    }
+    place.execute(RESTORE).await;
+}
+
+async fn every_change_is_found(place: &Place, writes: &[u8], changes: &[Change]) {
     let store = place.open().await;
-    for number in 0..writes {
-        let write = intent(&format!("A:{}", number % 3));
-        let id = write.operation.clone();
-        store.begin(write).await.expect("begun");
-        if number % 4 != 3 {
-            store.finish(applied(&id)).await.expect("finished");
-        }
+    for together in writes {
+        // Those that are begun and finished together share pages.
+        let begun: Vec<_> = (0..*together).map(|number| intent(&format!("A:{}", number % 3))).collect();
+        let ids: Vec<_> = begun.iter().map(|write| write.operation.clone()).collect();
+        join_all(begun.into_iter().map(|write| store.begin(write))).await;
+        join_all(ids.iter().skip(1).map(|id| store.finish(applied(id)))).await;
     }
     let entries = store.ledger(everything()).await.expect("read").items;
     assert!(store.close(std::time::Duration::from_mins(1)).await);
+    let pages = pages(place).await;
     place.execute(KEEP).await;
     for change in changes {
-        is_found(place, &entries, change).await;
+        is_found(place, &pages, &entries[entries.len() - 1].hash, change).await;
     }
     assert!(verify_ledger(&place.url, None).await.expect("verified").is_sound());
 }
@@ -129,13 +141,13 @@ proptest! {
 
     #[test]
     fn any_change_is_found_and_the_first_entry_that_is_not_as_it_was_written_is_named(
-        writes in 2_u8..12,
+        writes in prop::collection::vec(1_u8..5, 1..6),
         changes in prop::collection::vec(change(), 20),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             for place in places().await {
-                every_change_is_found(&place, writes, &changes).await;
+                every_change_is_found(&place, &writes, &changes).await;
             }
         });
     }

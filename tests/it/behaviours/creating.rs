@@ -1,6 +1,8 @@
 //! POST: a new record, its tag and its place.
 
-use records_gateway::sandbox::CallKind;
+use std::time::Duration;
+
+use records_gateway::sandbox::{CallKind, Fault};
 use serde_json::json;
 
 use crate::support::{Bench, House, PRETECTUM, for_each_vendor};
@@ -72,7 +74,6 @@ async fn conditions_on_a_create_are_about_the_collection(bench: &'static Bench) 
 }
 
 async fn a_create_that_the_vendor_refuses_makes_nothing(bench: &'static Bench) {
-    use records_gateway::sandbox::Fault;
     let house = House::start(bench).await;
     let before = house.count();
     house.once(CallKind::Create, Fault::json(400, r#"{"message":"no","Message":"no","errors":{"x":["no"]}}"#));
@@ -93,4 +94,18 @@ async fn pretectum_keeps_invalid_values_and_the_caller_is_warned() {
     assert_eq!((&warning["code"], &warning["pointer"]), (&json!("invalid-field"), &json!("/fields/Email")));
     assert_eq!(house.get(answer.header("location").unwrap()).send().await.json()["warnings"][0], warning);
     assert_eq!(house.settled(&answer).await["warnings"][0], warning);
+}
+
+#[actix_web::test]
+async fn a_create_whose_answer_is_lost_is_found_in_a_list_that_takes_longer_than_one_call_may() {
+    let house = House::with(&PRETECTUM, &[("vendor", "timeout", "\"1s\""), ("server", "deadline", "\"20s\"")]).await;
+    let before = house.count();
+    house.vendors.pretectum.state.configure(|settings| settings.page_size = 1);
+    let pause = Duration::from_millis(1200) / u32::try_from(before).unwrap();
+    house.faults().always(CallKind::List, Fault::Delay { pause });
+    house.once(CallKind::Create, Fault::ResetAfter);
+    let answer = house.create("lost and found").send().await;
+    answer.is_done(201);
+    assert_eq!((house.count(), house.calls(CallKind::Create)), (before + 1, 1));
+    assert_eq!(house.settled(&answer).await["state"], "applied");
 }
