@@ -54,6 +54,9 @@ fn open_files() -> usize {
     soft.and_then(|soft| soft.parse().ok()).unwrap_or(usize::MAX)
 }
 
+/// How much of an answer is written ahead of a caller who is slow to take it.
+const WRITTEN_AHEAD: usize = 8 * 1024;
+
 /// Binds an address and builds the server that listens there.
 pub(super) fn listen<F>(
     configured: &config::Server,
@@ -73,6 +76,7 @@ where
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
         .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+        .h1_write_buffer_size(WRITTEN_AHEAD)
         .shutdown_timeout(configured.shutdown_timeout.as_secs().max(1));
     let listener = listener(bind).map_err(failed)?;
     let server = match tls {
