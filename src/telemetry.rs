@@ -1,7 +1,12 @@
 //! Logs: to standard error, as text or JSON, filtered by `RUST_LOG`.
+//!
+//! What there is to read at the usual level: one line per failure (`problem/failure.rs`), changes of state (a configuration
+//! taken over, the store away and back, stopping), and nothing for what goes well.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::env::VarError;
 use std::io::stderr;
+use std::panic::{PanicHookInfo, set_hook};
 
 use tracing_subscriber::EnvFilter;
 
@@ -37,7 +42,16 @@ pub fn start(format: LogFormat) -> Result<(), TelemetryError> {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text => builder.try_init(),
     }
-    .map_err(|_| TelemetryError::Twice)
+    .map_err(|_| TelemetryError::Twice)?;
+    set_hook(Box::new(panicked));
+    Ok(())
+}
+
+/// A panic is a line like any other. What it cost whom is told where it was caught.
+fn panicked(panic: &PanicHookInfo<'_>) {
+    let trace = Backtrace::capture();
+    let trace = (trace.status() == BacktraceStatus::Captured).then_some(trace);
+    tracing::error!(backtrace = trace.map(tracing::field::display), "{}", panic.to_string().replace('\n', " "));
 }
 
 /// `RUST_LOG`, where unset and empty mean `info`.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::record::{
-    Difference, Effect, Fault, FaultKind, Invalid, Retry, Version, holds, push_json, push_json_string,
+    Difference, Effect, Fault, FaultKind, Invalid, Members, Retry, Version, holds, push_json, push_json_string,
 };
 use crate::transport::{Call, Reply, clean_text};
 
@@ -67,6 +67,15 @@ impl ObjectText {
         members.iter().fold(self, |mut object, (name, value)| {
             object.name(name);
             push_json(&mut object.0, value);
+            object
+        })
+    }
+
+    /// Adds members as they came.
+    pub(super) fn unchanged(self, members: &Members) -> Self {
+        members.iter().fold(self, |mut object, (name, value)| {
+            object.name(name);
+            object.0.push_str(value.as_str());
             object
         })
     }

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 pub use registry::{SettingKey, Settings, VENDORS, VendorEntry, WrongSetting, vendor};
 
-use crate::record::{Action, Fault, Invalid, RecordId, Stored, Version};
+use crate::record::{Action, Fault, Invalid, Members, RecordId, Stored, Version};
 use crate::transport::{Call, Reply, Transport, Vendor};
 
 /// How a vendor tells states apart.
@@ -55,6 +55,8 @@ pub struct Loss {
     pub name: &'static str,
     /// What is destroyed, in a sentence.
     pub detail: &'static str,
+    /// The actions whose writes may destroy it.
+    pub actions: &'static [Action],
     /// Whether only the caller may accept it, whatever `on_lossy_write` says.
     pub caller_must_accept: bool,
 }
@@ -88,7 +90,7 @@ pub struct Profile {
 #[derive(Clone, Debug)]
 pub enum Change<'c> {
     /// For [`UpdateStyle::Partial`]: the members of `fields` to set, `null` = reset.
-    Members(&'c Map<String, Value>),
+    Members(&'c Members),
     /// For [`UpdateStyle::Replace`]: the whole record as read and as wanted.
     Whole {
         /// As read.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{Adapter, Change, Completion, Item, Planned};
-use crate::record::{Effect, Fault, FaultKind, Fields, RecordId, Stored, Version};
+use crate::record::{Effect, Fault, FaultKind, Fields, Members, RecordId, Stored, Version};
 use crate::transport::{Call, Reply, Token, Transport};
 
 /// Answers calls from a script and keeps them; judges replies as the real transport does.
@@ -155,7 +155,7 @@ async fn done(adapter: &dyn Adapter, transport: &Scripted<'_>, given: &Value) ->
         "update" => {
             let (fields, before, after) = (object("fields"), object("before"), object("after"));
             let change = if given.get("fields").is_some() {
-                Change::Members(&fields)
+                Change::Members(&Members::from(&fields))
             } else {
                 Change::Whole { before: &before, after: &after }
             };

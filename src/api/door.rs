@@ -1,5 +1,7 @@
 //! The one way in: every request is checked, routed, attributed, answered, measured and given its headers here.
 
+use std::any::Any;
+use std::cell::OnceCell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant as WallInstant;
@@ -15,8 +17,9 @@ use super::routes::Route;
 use super::seams::{RequestMetrics, Right, Rights};
 use super::{Api, Listener, body, caller, connection, guard, headers, pieces, problem, target};
 use crate::gateway::{Ask, System};
-use crate::problem::{Problem, ProblemName};
+use crate::problem::{Failure, Problem, ProblemName};
 use crate::record::{Action, RequestId};
+use crate::transport::trace::{Asked, RequestSpan, Spans, TraceContext};
 
 /// What a handler gives back.
 pub(super) type Answer = Result<HttpResponse, Refused>;
@@ -43,6 +46,8 @@ pub(super) struct Inbound<'r> {
     pub(super) query: &'r str,
     pub(super) route: &'r Route,
     request_id: &'r RequestId,
+    /// Read when it is needed first.
+    trace: &'r OnceCell<Arc<TraceContext>>,
     caller: Option<Arc<dyn Rights>>,
     deadline: Instant,
 }
@@ -91,7 +96,7 @@ impl Inbound<'_> {
         Ok(Ask {
             caller: self.caller()?.name().clone(),
             request_id: self.request_id.clone(),
-            trace: headers::trace(self.headers),
+            trace: Arc::clone(self.trace.get_or_init(|| headers::trace(self.headers, None))),
             deadline: self.deadline,
         })
     }
@@ -110,6 +115,22 @@ impl<'a> Measured<'a> {
     fn begin(metrics: &'a dyn RequestMetrics, system: Option<&'a str>, action: &'static str) -> Self {
         metrics.began(system);
         Self { metrics, system, action, outcome: None, since: WallInstant::now() }
+    }
+
+    /// Failures are logged once, here.
+    fn failed(&self, problem: &Problem, request_id: &RequestId, trace: Option<&Arc<TraceContext>>) {
+        let failure = Failure {
+            what: "request failed",
+            request_id: &request_id.0,
+            system: self.system,
+            action: self.action,
+            problem,
+            operation: None,
+            trace_id: trace.map(|trace| trace.trace_id()),
+            took: self.since.elapsed(),
+            vendor: trace.map(|trace| trace.vendor_time()).unwrap_or_default(),
+        };
+        failure.log();
     }
 }
 
@@ -134,30 +155,58 @@ pub(super) async fn serve(
         api.records.systems().iter().map(|system| system.name.as_str()).find(|configured| *configured == name)
     });
     let action = found.as_ref().map_or("other", |route| route.action(request.method()));
+    let trace = OnceCell::new();
+    let mut span = api.spans.as_ref().and_then(|spans| begin_span(spans, &request, &found, system, action, &trace));
     let mut measured = Measured::begin(&*api.metrics, system, action);
     let answered = match &found {
         Ok(route) => {
-            let handled = pass(&api, &request, &request_id, route, &mut payload);
+            let handled = pass(&api, &request, &request_id, &trace, route, &mut payload);
             // A panic costs its request a 500 and nothing more: state that is shared sits behind locks and stores.
-            AssertUnwindSafe(handled).catch_unwind().await.unwrap_or_else(|_| Err(panicked().into()))
+            AssertUnwindSafe(handled).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic).into()))
         }
         Err(problem) => Err(problem.clone().into()),
     };
     measured.outcome = Some(answered.as_ref().map_or_else(|refused| refused.problem.name.as_str(), |_| "ok"));
+    let mut problem = None;
     let response = match answered {
         Ok(response) => response,
         Err(mut refused) => {
+            problem = Some(refused.problem.name.as_str());
             if let (ProblemName::MethodNotAllowed, None, Ok(route)) =
                 (refused.problem.name, &refused.problem.allow, &found)
             {
                 refused.problem.allow = Some(route.methods().to_owned());
             }
-            log(&refused.problem, &request_id, system);
+            // Who asks whether the gateway is ready is answered, again and again; why it is not is told where it is found.
+            if !matches!(found, Ok(Route::Readyz)) {
+                measured.failed(&refused.problem, &request_id, trace.get());
+            }
             let close = !body::drained(&request, &mut payload).await;
             problem::response(&refused, &request, &request_id, close)
         }
     };
+    if let Some(span) = &mut span {
+        span.answered(response.status().as_u16(), problem);
+    }
     finish(response, &request, &request_id)
+}
+
+/// The span of a request, if its trace is recorded. Who looks whether the gateway is well, every few seconds, is no request.
+fn begin_span(
+    spans: &Arc<Spans>,
+    request: &HttpRequest,
+    found: &Result<Route, Problem>,
+    system: Option<&str>,
+    action: &'static str,
+    trace: &OnceCell<Arc<TraceContext>>,
+) -> Option<RequestSpan> {
+    if matches!(found, Ok(Route::Healthz | Route::Readyz | Route::Metrics)) {
+        return None;
+    }
+    let context = trace.get_or_init(|| headers::trace(request.headers(), Some(spans)));
+    let scheme = if request.app_config().secure() { "https" } else { "http" };
+    let route = found.as_ref().ok().map(Route::template);
+    RequestSpan::begin(context, Asked { method: request.method(), route, scheme, system, action })
 }
 
 /// Method, caller, handler.
@@ -165,6 +214,7 @@ async fn pass(
     api: &Api,
     request: &HttpRequest,
     request_id: &RequestId,
+    trace: &OnceCell<Arc<TraceContext>>,
     route: &Route,
     payload: &mut Payload,
 ) -> Answer {
@@ -176,6 +226,7 @@ async fn pass(
         query: request.uri().query().unwrap_or_default(),
         route,
         request_id,
+        trace,
         caller: None,
         deadline,
     };
@@ -199,23 +250,10 @@ fn find(api: &Api, listener: Listener, uri: &Uri) -> Result<Route, Problem> {
     found.ok_or_else(|| ProblemName::NotFound.with("there is nothing at this path; /docs/ lists the paths there are"))
 }
 
-fn panicked() -> Problem {
-    ProblemName::InternalError.with("the gateway failed while it answered this request")
-}
-
-/// Failures are logged, once, here; what a caller did wrong is the caller's to know.
-fn log(problem: &Problem, request_id: &RequestId, system: Option<&str>) {
-    let row = problem.name.row();
-    if row.status >= 500 {
-        tracing::warn!(
-            problem = row.name,
-            request_id = %request_id,
-            system,
-            vendor_status = problem.vendor.as_ref().and_then(|vendor| vendor.status),
-            detail = problem.detail,
-            "request failed"
-        );
-    }
+fn panicked(panic: &(dyn Any + Send)) -> Problem {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let problem = ProblemName::InternalError.with("the gateway failed while it answered this request");
+    problem.because(format_args!("a panic: {}", text.unwrap_or("without a word")))
 }
 
 fn finish(response: HttpResponse, request: &HttpRequest, request_id: &RequestId) -> HttpResponse {

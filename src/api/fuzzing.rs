@@ -95,7 +95,7 @@ pub fn fields(data: &[u8]) {
     for (_, value) in &text("tracestate") {
         trace.append(HeaderName::from_static("tracestate"), value.clone());
     }
-    let _ = headers::trace(&trace);
+    let _ = headers::trace(&trace, None);
 }
 
 const KNOWN: &[&str] = &["collection", "limit", "cursor"];

@@ -53,6 +53,8 @@ use std::time::Duration;
 use actix_web::web::{self, ServiceConfig};
 use arc_swap::ArcSwap;
 
+use crate::transport::trace::Spans;
+
 pub use connection::opened;
 pub use openapi::{openapi, openapi_json};
 pub use seams::{
@@ -82,6 +84,8 @@ pub struct Api {
     pub health: Arc<dyn Health>,
     /// Request metrics.
     pub metrics: Arc<dyn RequestMetrics>,
+    /// Where spans go; `None` = nowhere.
+    pub spans: Option<Arc<Spans>>,
     /// What a request may cost.
     pub limits: Limits,
     /// Whether `/healthz`, `/readyz` and `/metrics` are on a bind of their own (`ops_bind`) and therefore not here.

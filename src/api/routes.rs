@@ -63,6 +63,28 @@ impl Route {
         })
     }
 
+    /// The path with its parameters' names (`http.route`).
+    pub(super) fn template(&self) -> &'static str {
+        match self {
+            Self::Server => "*",
+            Self::Home => "/",
+            Self::Healthz => "/healthz",
+            Self::Readyz => "/readyz",
+            Self::Metrics => "/metrics",
+            Self::OpenApi => "/openapi.json",
+            Self::DocsWithoutSlash => "/docs",
+            Self::Docs(_) => "/docs/{file}",
+            Self::ProblemPage(_) => "/problems/{name}",
+            Self::Systems => "/systems",
+            Self::System(_) => "/systems/{system}",
+            Self::Operations => "/operations",
+            Self::Operation(_) => "/operations/{id}",
+            Self::Ledger => "/ledger",
+            Self::Collection(_) => "/records/{system}",
+            Self::Record { .. } => "/records/{system}/{id}",
+        }
+    }
+
     /// Whether it is served by this listener.
     pub(super) fn is_served(&self, api: &Api, listener: Listener) -> bool {
         let ops = matches!(self, Self::Healthz | Self::Readyz | Self::Metrics);

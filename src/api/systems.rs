@@ -39,8 +39,12 @@ pub(super) struct View<'s> {
     list_is_whole: bool,
     /// What its writes are documented to destroy besides what they are asked to.
     losses: Vec<LossView>,
-    /// How it is doing, as the gateway sees it.
-    #[schema(value_type = Object)]
+    /// What happens to a write that would destroy something its request does not accept by name: `refuse` (409) or `warn` (it
+    /// is done and named, unless only the caller can accept it).
+    #[schema(example = "refuse")]
+    on_lossy_write: &'static str,
+    /// How it is doing, as this replica sees it.
+    #[schema(value_type = SystemHealth)]
     health: Value,
 }
 
@@ -72,8 +76,38 @@ pub(super) struct LossView {
     name: &'static str,
     /// What is destroyed.
     detail: &'static str,
+    /// The actions whose writes may destroy it.
+    actions: &'static [Action],
     /// Whether only the caller can accept it, whatever is configured.
     caller_must_accept: bool,
+}
+
+/// How a system's vendor fares. All times are RFC 3339.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct SystemHealth {
+    /// `closed`: calls go through; `open`: the vendor has failed several times in a row, and calls are answered 503 without being
+    /// sent; `half-open`: one call is trying whether it works again.
+    #[schema(example = "closed")]
+    circuit: String,
+    /// When a call last showed that the vendor works; null if none has yet.
+    #[schema(format = "date-time")]
+    last_success: Option<String>,
+    /// The last call that showed that it does not; null if none has yet.
+    last_failure: Option<SystemFailure>,
+    /// When the present token expires; null without one, and for keys that do not expire.
+    #[schema(format = "date-time")]
+    token_expires: Option<String>,
+}
+
+/// A call that showed that a vendor does not work.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct SystemFailure {
+    /// When.
+    #[schema(format = "date-time")]
+    at: String,
+    /// Why, in a sentence.
+    #[schema(example = "the vendor did not answer in time")]
+    reason: String,
 }
 
 /// `GET` and `HEAD /systems`.
@@ -131,8 +165,14 @@ fn view<'s>(inbound: &Inbound<'s>, system: &'s System) -> View<'s> {
         },
         list_is_whole: profile.list_is_whole,
         losses: losses
-            .map(|loss| LossView { name: loss.name, detail: loss.detail, caller_must_accept: loss.caller_must_accept })
+            .map(|loss| LossView {
+                name: loss.name,
+                detail: loss.detail,
+                actions: loss.actions,
+                caller_must_accept: loss.caller_must_accept,
+            })
             .collect(),
+        on_lossy_write: if system.policy.warn_on_loss { "warn" } else { "refuse" },
         health: inbound.api.health.system(system.name.as_str()),
     }
 }

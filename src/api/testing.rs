@@ -81,7 +81,8 @@ impl Adapter for Described {
 }
 
 fn system(name: &str, actions: &'static [Action]) -> Arc<System> {
-    const LOSSES: &[Loss] = &[Loss { name: "linked-questions", detail: "lost", caller_must_accept: false }];
+    const LOSSES: &[Loss] =
+        &[Loss { name: "linked-questions", detail: "lost", actions: &[Action::Update], caller_must_accept: false }];
     let profile = Profile {
         vendor: "pretectum",
         id_form: "collection:key",
@@ -293,6 +294,7 @@ pub(super) fn bench() -> Bench {
         health: Arc::new(Healthy),
         metrics: Arc::<Counted>::clone(&metrics),
         limits: Limits { max_body: 100, body_timeout: Duration::from_secs(5), deadline: Duration::from_secs(30) },
+        spans: None,
         separate_ops: false,
     });
     Bench { api, backend, metrics }

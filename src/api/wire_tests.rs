@@ -25,6 +25,7 @@ async fn talk_to(limits: Limits, text: &str, answers: usize) -> String {
         health: Arc::clone(health),
         metrics: Arc::clone(metrics),
         limits,
+        spans: None,
         separate_ops: false,
     });
     let server = HttpServer::new(move || App::new().configure(configure(&api))).workers(1).bind(("127.0.0.1", 0));

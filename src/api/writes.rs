@@ -11,7 +11,7 @@ use super::headers::{BodyType, Terms, accept, fingerprint};
 use super::openapi::{self, CollectionPath, IfMatch, RecordPath, WriteFields};
 use super::query::Query;
 use super::{body, reply, written};
-use crate::gateway::{IdempotencyKey, Write, WriteKind, patch_problem};
+use crate::gateway::{IdempotencyKey, System, Write, WriteKind, patch_problem};
 use crate::problem::{Problem, ProblemName};
 use crate::record::{Action, Invalid, JsonError, Operation, Patch, PatchError, Precondition, parse_strict};
 
@@ -50,8 +50,7 @@ pub(super) async fn update(inbound: &Inbound<'_>, system: &str, raw_id: &str, pa
     let patch = patch.map_err(patch_problem)?;
     let read_only = |name: &str| system.adapter.read_only(name);
     patch.check(system.name.as_str(), id.as_str(), &read_only).map_err(patch_problem)?;
-    let target = reply::record_path(system.name.as_str(), id.as_str());
-    let write = write(inbound, terms, WriteKind::Update { id, patch }, &target, &body);
+    let write = write(inbound, system, terms, WriteKind::Update { id, patch }, &body);
     written::answer(inbound, inbound.api.records.write(system, write, &inbound.ask()?).await?).await
 }
 
@@ -67,8 +66,7 @@ pub(super) async fn delete(inbound: &Inbound<'_>, system: &str, raw_id: &str) ->
     accept::json(inbound.headers)?;
     let terms = read_terms(inbound)?;
     system.require(terms.if_match.as_ref())?;
-    let target = reply::record_path(system.name.as_str(), id.as_str());
-    let write = write(inbound, terms, WriteKind::Delete { id }, &target, b"");
+    let write = write(inbound, system, terms, WriteKind::Delete { id }, b"");
     written::answer(inbound, inbound.api.records.write(system, write, &inbound.ask()?).await?).await
 }
 
@@ -92,8 +90,7 @@ pub(super) async fn create(inbound: &Inbound<'_>, system: &str, payload: &mut Pa
     let (collection, fields) = new_record(value, system.name.as_str())?;
     let collection = inbound.api.records.collection(system, collection.as_deref())?;
     collection_condition(&terms)?;
-    let path = format!("/records/{}", reply::encoded(system.name.as_str()));
-    let write = write(inbound, terms, WriteKind::Create { collection, fields }, &path, &body);
+    let write = write(inbound, system, terms, WriteKind::Create { collection, fields }, &body);
     written::answer(inbound, inbound.api.records.write(system, write, &inbound.ask()?).await?).await
 }
 
@@ -102,12 +99,18 @@ fn read_terms(inbound: &Inbound<'_>) -> Result<Terms, Problem> {
     Terms::read(inbound.headers)
 }
 
-fn write(inbound: &Inbound<'_>, terms: Terms, kind: WriteKind, path: &str, body: &[u8]) -> Write {
+fn write(inbound: &Inbound<'_>, system: &System, terms: Terms, kind: WriteKind, body: &[u8]) -> Write {
     let creates = matches!(kind, WriteKind::Create { .. });
-    let if_match = terms.if_match.as_ref().map(ToString::to_string).unwrap_or_default();
-    let idempotency = terms
-        .idempotency_key
-        .map(|key| IdempotencyKey { key, fingerprint: fingerprint(inbound.method.as_str(), path, &if_match, body) });
+    let idempotency = terms.idempotency_key.map(|key| {
+        let system = system.name.as_str();
+        // However the target was spelled, it is the same request.
+        let path = match &kind {
+            WriteKind::Update { id, .. } | WriteKind::Delete { id } => reply::record_path(system, id.as_str()),
+            WriteKind::Create { .. } => format!("/records/{}", reply::encoded(system)),
+        };
+        let if_match = terms.if_match.as_ref().map(ToString::to_string).unwrap_or_default();
+        IdempotencyKey { key, fingerprint: fingerprint(inbound.method.as_str(), &path, &if_match, body) }
+    });
     Write {
         kind,
         precondition: terms.if_match.filter(|_| !creates),

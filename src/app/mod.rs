@@ -14,8 +14,10 @@ mod watched;
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::cli::{self, Cli, Command, Exit, LedgerCommand};
+use crate::transport::trace::Spans;
 use crate::{api, telemetry};
 
 pub use serve::{Application, StartError};
@@ -39,8 +41,8 @@ fn run(cli: Cli) -> Exit {
         return Exit::Refused;
     }
     match cli.command {
-        Command::Serve { config, bind } => serve::command(&config, bind),
-        Command::Sandbox { bind } => sandbox::command(bind),
+        Command::Serve { config, bind } => with_spans(|spans| serve::command(&config, bind, spans)),
+        Command::Sandbox { bind } => with_spans(|spans| sandbox::command(bind, spans)),
         Command::Check { config } => cli::check(&config, &mut out, &mut err),
         Command::Openapi => match write!(out, "{}", api::openapi_json()) {
             Ok(()) => Exit::Done,
@@ -48,6 +50,17 @@ fn run(cli: Cli) -> Exit {
         },
         Command::HashKey => cli::hash_key(&mut std::io::stdin(), &mut out, &mut err),
         Command::Ledger(LedgerCommand::Verify { config, head }) => ledger::verify(&config, head.as_deref()),
+    }
+}
+
+/// Runs what serves, with spans if the environment asks for them.
+fn with_spans(serve: impl FnOnce(Option<Arc<Spans>>) -> Exit) -> Exit {
+    match Spans::from_environment() {
+        Ok(spans) => serve(spans),
+        Err(wrong) => {
+            complain(&wrong);
+            Exit::Refused
+        }
     }
 }
 

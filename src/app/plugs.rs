@@ -93,8 +93,8 @@ pub(super) fn bearers(tokens: &Arc<Tokens>) -> Arc<dyn Authenticator> {
 struct Shown(Arc<Gateway>);
 
 fn away(error: &StoreError) -> Problem {
-    tracing::warn!(%error, "the store cannot be read");
-    ProblemName::Overloaded.with("the gateway's store cannot be read just now").retry_after(Duration::from_secs(2))
+    let problem = ProblemName::Overloaded.with("the gateway's store cannot be read just now");
+    problem.retry_after(Duration::from_secs(2)).because(error)
 }
 
 fn foreign_cursor() -> Problem {

@@ -14,6 +14,7 @@ use crate::api::{self, Api, Present};
 use crate::config::{self, Config, Server};
 use crate::gateway::Gateway;
 use crate::metrics::{Metrics, Reloaded};
+use crate::transport::trace::Spans;
 
 /// How long the body of a request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,6 +27,7 @@ pub(super) struct Running {
     pub(super) gateway: Arc<Gateway>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) present: Arc<Present>,
+    pub(super) spans: Option<Arc<Spans>>,
 }
 
 /// The API of a configuration.
@@ -35,6 +37,7 @@ pub(super) fn api(
     callers: &Callers,
     gateway: &Arc<Gateway>,
     metrics: &Arc<Metrics>,
+    spans: Option<&Arc<Spans>>,
 ) -> Api {
     let systems: Vec<_> = built.iter().map(|(_, system)| Arc::clone(system)).collect();
     Api {
@@ -43,6 +46,7 @@ pub(super) fn api(
         operations: plugs::operations(gateway),
         health: plugs::health(gateway),
         metrics: plugs::request_metrics(metrics, &systems),
+        spans: spans.cloned(),
         limits: api::Limits {
             max_body: config.server.max_body as u64,
             body_timeout: BODY_TIMEOUT.min(config.server.deadline),
@@ -99,7 +103,8 @@ impl Running {
         }
         let alone: Vec<_> = systems.iter().map(|(_, system)| Arc::clone(system)).collect();
         self.gateway.adopt_systems(&alone);
-        self.present.replace(api(&config, &systems, &self.callers, &self.gateway, &self.metrics));
+        let spans = self.spans.as_ref();
+        self.present.replace(api(&config, &systems, &self.callers, &self.gateway, &self.metrics, spans));
         (self.systems, self.config) = (systems, config);
         if !stays.is_empty() {
             tracing::warn!(keys = stays.join(", "), "changed keys that are in force only after a restart");

@@ -1,6 +1,7 @@
 //! `sandbox`: the gateway in front of three embedded stand-in vendors with sample records, for people who explore.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::serve::run_until_signal;
 use super::{Application, complain};
@@ -8,12 +9,13 @@ use crate::cli::Exit;
 use crate::config::Config;
 use crate::record::{EntityTag, RecordId, SystemName, Version};
 use crate::sandbox::{Sandbox, bluedolphin, matrix42, pretectum};
+use crate::transport::trace::Spans;
 
 /// The sample record's row version: the bytes of [`matrix42::FACILITY_TIMESTAMP`], `AAAAAEa7mU4=`.
 const FACILITY_VERSION: [u8; 8] = [0, 0, 0, 0, 0x46, 0xbb, 0x99, 0x4e];
 
 /// Runs until SIGTERM or SIGINT; the store's folder is removed then.
-pub(super) fn command(bind: SocketAddr) -> Exit {
+pub(super) fn command(bind: SocketAddr, spans: Option<Arc<Spans>>) -> Exit {
     let folder = match tempfile::tempdir() {
         Ok(folder) => folder,
         Err(error) => {
@@ -37,7 +39,7 @@ pub(super) fn command(bind: SocketAddr) -> Exit {
                 return Exit::Refused;
             }
         };
-        let exit = match Application::build(&config).await {
+        let exit = match Application::build_with(&config, spans).await {
             Ok(application) => {
                 let welcome = welcome(&vendors, application.address());
                 run_until_signal(application, &welcome).await

@@ -22,6 +22,7 @@ use crate::config::{self, Config, Durability, StoreUrl};
 use crate::gateway::{Gateway, Unsettled};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreSettings};
+use crate::transport::trace::Spans;
 
 /// What the store and the connections get at a stop, however short `shutdown_timeout` is.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
@@ -67,6 +68,14 @@ impl Application {
     /// # Errors
     /// The first thing that does not work.
     pub async fn build(config: &Config) -> Result<Self, StartError> {
+        Self::build_with(config, None).await
+    }
+
+    /// The same, and tells a collector of it.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub async fn build_with(config: &Config, spans: Option<Arc<Spans>>) -> Result<Self, StartError> {
         let names: Vec<_> = config.systems.iter().map(|system| system.name.clone()).collect();
         let metrics = Metrics::new(&names).map_err(|error| StartError::Metrics(error.to_string()))?;
         let built = reload::build(config, &[], &metrics)?;
@@ -74,7 +83,7 @@ impl Application {
         let systems = built.iter().map(|(_, system)| Arc::clone(system)).collect();
         let (gateway, unsettled) = Gateway::new(systems, store, Arc::clone(&metrics));
         let callers = Callers::new(&config.access);
-        let present = Present::new(reload::api(config, &built, &callers, &gateway, &metrics));
+        let present = Present::new(reload::api(config, &built, &callers, &gateway, &metrics, spans.as_ref()));
         let tls = config.server.tls.as_ref().map(LiveTls::new).transpose();
         let tls = tls.map_err(|fault| StartError::Tls(fault.to_string()))?;
         let (server, address) =
@@ -87,7 +96,7 @@ impl Application {
             }
             None => (None, None),
         };
-        let running = Running { config: config.clone(), systems: built, callers, gateway, metrics, present };
+        let running = Running { config: config.clone(), systems: built, callers, gateway, metrics, present, spans };
         Ok(Self { address, ops_address, server, ops, running, tls, file: None, unsettled })
     }
 
@@ -127,6 +136,7 @@ impl Application {
             actix_web::rt::spawn(ops);
         }
         let gateway = Arc::clone(&self.running.gateway);
+        let spans = self.running.spans.clone();
         let shutdown_timeout = self.running.config.server.shutdown_timeout;
         let settling = {
             let gateway = Arc::clone(&gateway);
@@ -156,6 +166,10 @@ impl Application {
         if !drained || unfinished || !stored {
             tracing::warn!("writes were left unfinished; the next start settles them");
         }
+        if let Some(spans) = spans {
+            // Nothing else runs on this thread any more.
+            spans.close(LAST_MOMENTS);
+        }
         drained && !unfinished && stored
     }
 }
@@ -176,7 +190,7 @@ fn store_settings(configured: &config::Store) -> StoreSettings {
 }
 
 /// `serve`.
-pub(super) fn command(path: &Path, bind: Option<SocketAddr>) -> Exit {
+pub(super) fn command(path: &Path, bind: Option<SocketAddr>, spans: Option<Arc<Spans>>) -> Exit {
     let mut config = match config::load(path) {
         Ok(config) => config,
         Err(faults) => {
@@ -189,7 +203,7 @@ pub(super) fn command(path: &Path, bind: Option<SocketAddr>) -> Exit {
         return Exit::Refused;
     }
     actix_web::rt::System::new().block_on(async move {
-        let application = match Application::build(&config).await {
+        let application = match Application::build_with(&config, spans).await {
             Ok(application) => application.follow(path, bind),
             Err(error) => {
                 complain(&error);

@@ -66,6 +66,15 @@ fn adapter(vendor: &VendorConfig) -> Result<Arc<dyn Adapter>, String> {
     (entry.build)(&settings).map_err(|wrong| wrong.to_string())
 }
 
+/// What only the gateway and the vendor may know.
+fn secret_of(vendor: &VendorConfig) -> Secret {
+    match vendor {
+        VendorConfig::Pretectum { client_secret, .. } => client_secret.clone(),
+        VendorConfig::BlueDolphin { api_key, .. } => api_key.clone(),
+        VendorConfig::Matrix42 { api_token } => api_token.clone(),
+    }
+}
+
 fn settings(configured: &Configured) -> StackSettings {
     let limits = &configured.limits;
     StackSettings {
@@ -84,6 +93,7 @@ fn settings(configured: &Configured) -> StackSettings {
         max_vendor_body: limits.max_vendor_body,
         ca_certificate: configured.ca_certificate.clone(),
         via: VIA.to_owned(),
+        secrets: vec![secret_of(&configured.vendor)],
     }
 }
 

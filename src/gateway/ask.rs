@@ -1,5 +1,6 @@
 //! What a caller asks for, after HTTP has been read and before anything is done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ pub struct Ask {
     /// `X-Request-Id`.
     pub request_id: RequestId,
     /// The trace this request belongs to.
-    pub trace: TraceContext,
+    pub trace: Arc<TraceContext>,
     /// When the caller's patience ends (`deadline` in `[server]`).
     pub deadline: Instant,
 }

@@ -1,5 +1,6 @@
 //! The end of a write: its outcome in the store and the ledger, and the verdict its caller (and its key) gets.
 
+use super::line::BUSY_AFTER;
 use super::pending::{CallerTold, Pending};
 use super::settle::{Seen, Settled};
 use super::{Done, Gateway, Record, System, Verdict, Written};
@@ -52,7 +53,10 @@ impl Gateway {
             self.meter.writes_unknown(system.index, -1);
         }
         let problem = match verdict {
-            Verdict::Problem(problem) => Some(problem),
+            Verdict::Problem(problem) if lost_a_race(pending, problem) => {
+                Some(Box::new(others_were_faster(system).operation(&pending.operation)))
+            }
+            Verdict::Problem(problem) => Some(problem.clone()),
             Verdict::Written(_) => None,
         };
         let outcome = Outcome {
@@ -61,7 +65,7 @@ impl Gateway {
             record: pending.id().map(|id| id.as_str().to_owned()),
             etag,
             warnings,
-            problem: problem.map(|problem| problem.remembered()),
+            problem: problem.as_ref().map(|problem| problem.remembered()),
             problem_name: problem.map(|problem| problem.name.as_str().to_owned()),
             observed,
             calls: std::mem::take(&mut pending.calls),
@@ -132,18 +136,31 @@ fn proven_tag(system: &System, pending: &Pending, stored: &Stored) -> Option<Str
 
 /// What an `Idempotency-Key` replays; `None` = the key is forgotten, so that a repeat runs (contract 4.5).
 fn kept_for_the_key(pending: &Pending, verdict: &Verdict) -> Option<String> {
+    if !pending.keyed {
+        return None;
+    }
     let kept = match verdict {
         _ if pending.told == CallerTold::Accepted => &Verdict::Written(accepted(pending)),
         Verdict::Written(_) => verdict,
         Verdict::Problem(problem) => {
             let status = problem.name.row().status;
             let settled = matches!(status, 404 | 412 | 422) || problem.name == ProblemName::OutcomeUnknown;
-            // A conflict of `If-Match: *` is tried again under the same key.
-            let to_be_tried_again = pending.any_state && problem.name == ProblemName::PreconditionFailed;
-            (settled && !to_be_tried_again).then_some(verdict)?
+            // It is tried again under the same key.
+            (settled && !lost_a_race(pending, problem)).then_some(verdict)?
         }
     };
     serde_json::to_string(kept).ok()
+}
+
+/// Whether others changed the record between the gateway's look and its write, for somebody who asked for any state.
+fn lost_a_race(pending: &Pending, problem: &Problem) -> bool {
+    pending.any_state && problem.name == ProblemName::PreconditionFailed
+}
+
+/// What a lost race is to somebody who asked for any state: no precondition has failed, and nothing was done.
+pub(super) fn others_were_faster(system: &System) -> Problem {
+    let detail = "other writers changed the record each time the gateway had read it";
+    ProblemName::VendorBusy.with(detail).system(system.name.as_str()).retry_after(BUSY_AFTER)
 }
 
 /// The 202 of a write that goes on.

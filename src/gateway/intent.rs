@@ -131,10 +131,10 @@ impl Gateway {
                     self.meter.idempotent_replay();
                     Stop::Replay(Box::new(verdict))
                 }
-                Err(error) => {
-                    tracing::error!(%error, "a stored verdict cannot be read");
-                    ProblemName::InternalError.with("the stored answer to this Idempotency-Key cannot be read").into()
-                }
+                Err(error) => ProblemName::InternalError
+                    .with("the stored answer to this Idempotency-Key cannot be read")
+                    .because(error)
+                    .into(),
             },
         }
     }
@@ -158,7 +158,6 @@ fn in_progress(system: &System, operation: Option<&OperationId>) -> Problem {
 
 /// No journal, no write: refused before the vendor is called.
 fn store_away(error: &StoreError) -> Problem {
-    tracing::warn!(%error, "the store does not answer; writes are refused");
     let detail = "the gateway's store cannot be written just now, so no write is begun; nothing was sent to the vendor";
-    ProblemName::Overloaded.with(detail).retry_after(RUNNING_RETRY_AFTER)
+    ProblemName::Overloaded.with(detail).retry_after(RUNNING_RETRY_AFTER).because(error)
 }

@@ -17,7 +17,7 @@ use super::settle::{Seen, Settled, unchanged};
 use super::{Ask, Gateway, Guarantee, Record, System, Told, Verdict, Write, WriteKind};
 use crate::adapters::{Completion, Loss, Planned};
 use crate::metrics::DetectedBy;
-use crate::problem::{Problem, ProblemName};
+use crate::problem::{Failure, Problem, ProblemName};
 use crate::record::{Action, Effect, Fault, FaultKind, Invalid, OperationId, Precondition, RecordId};
 use crate::store::Lease;
 use crate::transport::{Reply, Transport as _};
@@ -49,6 +49,8 @@ pub(super) struct Context<'c> {
     begun: Instant,
     /// Tells the caller 202 before the vendor has answered (`Prefer: respond-async`).
     teller: Cell<Option<oneshot::Sender<Result<Told, Problem>>>>,
+    /// Whether the settler goes on with it, and will say how it ends.
+    handed_over: bool,
 }
 
 /// Runs a write to its end and tells its caller, who may have gone.
@@ -62,11 +64,16 @@ pub(super) async fn run(
 ) {
     let session = Session::new(&*system.stack, &ask.trace, ask.deadline);
     let begun = Instant::now();
-    let mut context = Context { gateway, system, write, ask, session, begun, sending, teller: Cell::new(Some(teller)) };
+    let teller = Cell::new(Some(teller));
+    let mut context = Context { gateway, system, write, ask, session, begun, sending, teller, handed_over: false };
     let told = context.told().await;
-    if let Some(teller) = context.teller.take() {
-        // A caller that hung up does not change what was done.
-        let _ = teller.send(told);
+    let untold = match context.teller.take() {
+        Some(teller) => teller.send(told).err(),
+        None => Some(told),
+    };
+    // A caller that hung up, or has its 202, does not change what was done; but then nobody is answered with a failure.
+    if let Some(untold) = untold.filter(|_| !context.handed_over) {
+        context.log_failure(&untold);
     }
 }
 
@@ -94,6 +101,26 @@ impl Context<'_> {
             }
         };
         Ok(self.gateway.tell(verdict, replayed).await)
+    }
+
+    fn log_failure(&self, untold: &Result<Told, Problem>) {
+        let problem = match untold {
+            Ok(Told { verdict: Verdict::Problem(problem), .. }) => problem,
+            Err(problem) => problem,
+            Ok(_) => return,
+        };
+        let failure = Failure {
+            what: "operation failed",
+            request_id: &self.ask.request_id.0,
+            system: Some(self.system.name.as_str()),
+            action: self.write.kind.action().as_str(),
+            problem,
+            operation: None,
+            trace_id: Some(self.ask.trace.trace_id()),
+            took: self.begun.elapsed(),
+            vendor: self.ask.trace.vendor_time(),
+        };
+        failure.log();
     }
 
     async fn dispatch(&mut self) -> Result<Ended, Stop> {
@@ -134,6 +161,7 @@ impl Context<'_> {
     ) -> Pending {
         Pending {
             operation: OperationId::new(),
+            request_id: self.ask.request_id.to_string(),
             system: self.system.name.as_str().to_owned(),
             record: id.map(|id| (id.collection().to_owned(), id.key().to_owned())),
             action,
@@ -149,6 +177,7 @@ impl Context<'_> {
             calls: Vec::new(),
             lease: None,
             any_state: matches!(self.write.precondition, Some(Precondition::Exists) | None),
+            keyed: self.write.idempotency.is_some(),
             prefer: self.write.prefer.clone(),
             told: CallerTold::Nothing,
         }
@@ -308,6 +337,7 @@ impl Context<'_> {
             Verdict::Problem(Box::new(problem))
         };
         self.remember_for_the_key(pending, &verdict).await;
+        self.handed_over = true;
         drop(carried);
         verdict
     }

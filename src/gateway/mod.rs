@@ -105,10 +105,11 @@ impl Gateway {
         let patience = ask.deadline + GRACE;
         let sending = Rc::new(RefCell::new(None));
         let seen = Rc::clone(&sending);
-        actix_web::rt::spawn(async move {
+        // Boxed before it is spawned: the runtime moves what it is given several times.
+        actix_web::rt::spawn(Box::pin(async move {
             line::run(&gateway, &system, &write, &ask, teller, &seen).await;
             drop(running);
-        });
+        }));
         match tokio::time::timeout_at(patience, told).await {
             Ok(Ok(told)) => told,
             Ok(Err(_)) => Err(ProblemName::InternalError
@@ -152,11 +153,13 @@ impl Gateway {
         self.settler.take(pending);
     }
 
-    /// Ends an operation that nothing can settle any more.
-    async fn give_up(&self, operation: &OperationId) {
+    /// Ends an operation that nothing can settle any more. `pending` is what is left of it.
+    async fn give_up(&self, operation: &OperationId, pending: Option<&Pending>, why: &str) {
         let problem = ProblemName::OutcomeUnknown
             .with("the gateway restarted without the means to settle this write")
+            .because(why)
             .operation(operation);
+        settler::log_failure(&problem, operation, pending, &[]);
         let outcome = Outcome {
             operation: operation.clone(),
             state: OperationState::Unknown,

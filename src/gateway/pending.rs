@@ -6,12 +6,17 @@ use std::time::Duration;
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{Done, Guarantee, Prefer};
 use crate::adapters::{Completion, Planned};
-use crate::record::{Action, CallMade, Difference, Fault, OperationId, RecordId, Warning, WarningCode};
+use crate::record::{
+    Action, CallMade, Difference, Fault, JsonText, OperationId, RecordId, Warning, WarningCode,
+    fields_pointer as pointer,
+};
 use crate::store::{Lease, Material};
 use crate::transport::{Call, CallName};
 
@@ -20,6 +25,9 @@ use crate::transport::{Call, CallName};
 pub(super) struct Pending {
     /// The operation that remembers it.
     pub operation: OperationId,
+    /// The `X-Request-Id` of the request that began it; empty if an earlier version did.
+    #[serde(default)]
+    pub request_id: String,
     /// The configured system.
     pub system: String,
     /// Collection and key of the record; a create has none yet.
@@ -46,6 +54,8 @@ pub(super) struct Pending {
     pub queued: bool,
     /// Whether the caller asked for any state (`If-Match: *`): a conflict is then no verdict on the request.
     pub any_state: bool,
+    /// Whether an `Idempotency-Key` waits for its verdict.
+    pub keyed: bool,
     /// What its caller preferred: part of the answer that a key replays.
     pub prefer: Prefer,
     /// When it was begun, in milliseconds since 1970: the start of `completion_timeout`.
@@ -95,33 +105,42 @@ pub(super) enum Wanted {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct SavedDifference {
     path: Vec<String>,
-    pointer: String,
-    before: Option<Value>,
-    wanted: Option<Value>,
+    before: Option<JsonText>,
+    wanted: JsonText,
 }
 
 impl From<Difference> for SavedDifference {
     fn from(difference: Difference) -> Self {
-        let Difference { path, pointer, before, wanted, .. } = difference;
-        Self { path, pointer, before, wanted }
+        let Difference { path, before, wanted, .. } = difference;
+        let wanted = JsonText::from(&wanted.unwrap_or_default());
+        Self { path, before: before.as_ref().map(JsonText::from), wanted }
     }
 }
 
 impl SavedDifference {
+    /// A change of one whole member of `fields` whose old value is not known.
+    pub(super) fn of_member(name: &str, wanted: &JsonText) -> Self {
+        Self { path: vec![name.to_owned()], before: None, wanted: wanted.clone() }
+    }
+
     fn restore(&self) -> Difference {
         Difference {
-            pointer: self.pointer.clone(),
+            pointer: pointer(&self.path),
             member: self.path.first().cloned().unwrap_or_default(),
             path: self.path.clone(),
-            before: self.before.clone(),
-            wanted: self.wanted.clone(),
+            before: self.before.as_ref().and_then(JsonText::value),
+            wanted: self.wanted.value(),
         }
     }
 }
 
-/// A [`Call`] in a form that can be stored. It holds no secret: signing comes later.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct SavedCall {
+/// A call to be sent again. It holds no secret: signing comes later.
+#[derive(Clone, Debug)]
+pub(super) struct SavedCall(Call);
+
+/// A [`SavedCall`] as it is stored: text throughout.
+#[derive(Serialize, Deserialize)]
+struct CallText {
     method: String,
     path: String,
     headers: Vec<(String, String)>,
@@ -129,30 +148,45 @@ pub(super) struct SavedCall {
 }
 
 impl SavedCall {
-    /// Keeps a call that is text throughout; others cannot be sent again.
-    pub(super) fn of(call: &Call) -> Option<Self> {
-        let headers =
-            call.headers.iter().map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
-        let body = match &call.body {
+    /// The call again.
+    pub(super) fn restore(&self) -> Call {
+        self.0.clone()
+    }
+
+    fn to_text(&self) -> Option<CallText> {
+        let Call { method, path, headers, body, .. } = &self.0;
+        let headers = headers.iter().map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+        let body = match body {
             Some(bytes) => Some(std::str::from_utf8(bytes).ok()?.to_owned()),
             None => None,
         };
-        Some(Self {
-            method: call.method.to_string(),
-            path: call.path.clone(),
+        Some(CallText {
+            method: method.to_string(),
+            path: path.clone(),
             headers: headers.collect::<Option<_>>()?,
             body,
         })
     }
 
-    /// The call again.
-    pub(super) fn restore(&self) -> Option<Call> {
-        let mut call = Call::new(CallName::Update, Method::from_bytes(self.method.as_bytes()).ok()?, self.path.clone());
-        for (name, value) in &self.headers {
+    fn of_text(text: CallText) -> Option<Self> {
+        let mut call = Call::new(CallName::Update, Method::from_bytes(text.method.as_bytes()).ok()?, text.path);
+        for (name, value) in &text.headers {
             call.headers.push((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?));
         }
-        call.body = self.body.clone().map(Bytes::from);
-        Some(call)
+        call.body = text.body.map(Bytes::from);
+        Some(Self(call))
+    }
+}
+
+impl Serialize for SavedCall {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_text().ok_or_else(|| S::Error::custom("a call that is not text"))?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SavedCall {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::of_text(CallText::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("not a call"))
     }
 }
 
@@ -196,11 +230,9 @@ impl Pending {
     /// The paths that change, for the ledger: never a value.
     pub(super) fn paths(&self) -> Vec<String> {
         match &*self.wanted {
-            Wanted::Values(saved) => saved.iter().map(|one| one.pointer.clone()).collect(),
+            Wanted::Values(saved) => saved.iter().map(|one| pointer(&one.path)).collect(),
             Wanted::Gone => Vec::new(),
-            Wanted::Made { fields, .. } => {
-                fields.keys().map(|name| Difference::of_member(name, None).pointer).collect()
-            }
+            Wanted::Made { fields, .. } => fields.keys().map(|name| pointer(std::slice::from_ref(name))).collect(),
         }
     }
 
@@ -237,6 +269,6 @@ impl Pending {
     /// Keeps the planned call where sending it again is harmless by its binding to a version.
     pub(super) fn resendable(planned: &Planned, guarantee: Guarantee) -> Option<SavedCall> {
         let bound = planned.repeatable && guarantee == Guarantee::Native && planned.completion == Completion::Now;
-        bound.then(|| SavedCall::of(&planned.call)).flatten()
+        bound.then(|| SavedCall(planned.call.clone()))
     }
 }

@@ -2,25 +2,26 @@
 //! was called for the ledger.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::record::{CallMade, Fault};
-use crate::transport::trace::TraceContext;
+use crate::transport::trace::{CallTrace, TraceContext};
 use crate::transport::{Call, Reply, Transport};
 
 /// A lent transport for one request or one look of the settler.
 pub(super) struct Session<'s> {
     inner: &'s dyn Transport,
-    trace: &'s TraceContext,
+    trace: &'s Arc<TraceContext>,
     deadline: Cell<Instant>,
     calls: RefCell<Vec<CallMade>>,
 }
 
 impl<'s> Session<'s> {
     /// Lends `inner` until `deadline`.
-    pub(super) fn new(inner: &'s dyn Transport, trace: &'s TraceContext, deadline: Instant) -> Self {
+    pub(super) fn new(inner: &'s dyn Transport, trace: &'s Arc<TraceContext>, deadline: Instant) -> Self {
         Self { inner, trace, deadline: Cell::new(deadline), calls: RefCell::new(Vec::new()) }
     }
 
@@ -39,7 +40,7 @@ impl<'s> Session<'s> {
 impl Transport for Session<'_> {
     async fn send(&self, mut call: Call) -> Result<Reply, Fault> {
         call.deadline = Some(self.deadline.get());
-        call.trace = self.trace.headers_for_call();
+        call.trace = CallTrace::of(self.trace);
         let name = call.name.as_str().to_owned();
         let begun = Instant::now();
         let result = self.inner.send(call).await;

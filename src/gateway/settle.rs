@@ -138,11 +138,11 @@ impl Gateway {
         system: &System,
         session: &Session<'_>,
         pending: &Pending,
-        call: Option<crate::transport::Call>,
+        call: crate::transport::Call,
         patience: Instant,
     ) -> Option<Settled> {
         session.patience(patience);
-        let Err(fault) = session.send(call?).await else { return Some(Settled::Applied(Seen::default())) };
+        let Err(fault) = session.send(call).await else { return Some(Settled::Applied(Seen::default())) };
         match fault.kind {
             FaultKind::Conflict | FaultKind::Ambiguous | FaultKind::NotFound | FaultKind::Rejected => {
                 let stored = look(system, session, &pending.id()?, patience).await.ok()?;

@@ -2,6 +2,9 @@
 //!
 //! It runs on a thread of its own choosing (the one that [`Settler::run`] is awaited on), so that a worker that stops takes
 //! no write with it.
+//!
+//! What ends badly here was told to nobody as what it is (its caller had 202 or `outcome-unknown`), so it is logged here, once;
+//! the operation tells the caller. A write whose caller was told that nobody knows gets a line when it is known after all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +16,17 @@ use super::pending::{CallerTold, Pending};
 use super::read::look;
 use super::session::Session;
 use super::settle::{Seen, Settled, shows_it_done};
-use super::{Gateway, Record, System};
-use crate::record::Observed;
+use super::{Gateway, Record, System, Verdict};
+use crate::problem::{Failure, Problem};
+use crate::record::{CallMade, Observed, OperationId};
 use crate::transport::trace::TraceContext;
 
 /// How often the store is asked for operations whose owner has died.
 const ADOPT_EVERY: Duration = Duration::from_secs(5);
 /// How many operations are taken over at a time; the rest follows with the next time.
 const ADOPT_AT_ONCE: usize = 256;
+/// The pause before a write whose settling failed by a fault of the gateway is settled anew.
+const ANEW_AFTER: Duration = Duration::from_secs(1);
 /// A look made because time is up still gets this long.
 const LAST_LOOK: Duration = Duration::from_secs(10);
 
@@ -54,34 +60,37 @@ impl Gateway {
         let weak = Arc::downgrade(self);
         let mut receiver = unsettled.receiver;
         let mut adopt = tokio::time::interval(ADOPT_EVERY);
+        let mut away = false;
         loop {
             tokio::select! {
                 taken = receiver.recv() => match (taken, weak.upgrade()) {
-                    (Some(pending), Some(gateway)) => { actix_web::rt::spawn(settle_one(gateway, pending)); }
+                    (Some(pending), Some(gateway)) => { actix_web::rt::spawn(settle_or_hand_back(gateway, pending)); }
                     _ => return,
                 },
                 _ = adopt.tick() => match weak.upgrade() {
-                    Some(gateway) => gateway.adopt().await,
+                    Some(gateway) => gateway.adopt(&mut away).await,
                     None => return,
                 },
             }
         }
     }
 
-    /// Takes over the operations of dead owners.
-    async fn adopt(self: &Arc<Self>) {
+    /// Takes over the operations of dead owners. That it cannot be done is logged when it begins (`away`), not each time.
+    async fn adopt(self: &Arc<Self>, away: &mut bool) {
         let left = match self.store.adopt(ADOPT_AT_ONCE).await {
             Ok(left) => left,
             Err(error) => {
-                tracing::warn!(%error, "operations of dead owners cannot be taken over yet");
+                if !std::mem::replace(away, true) {
+                    tracing::warn!(%error, "operations of dead owners cannot be taken over yet");
+                }
                 return;
             }
         };
+        *away = false;
         for one in left {
             let Some(pending) = one.material.as_deref().and_then(|text| serde_json::from_str::<Pending>(text).ok())
             else {
-                tracing::error!(operation = %one.operation, "an operation without the means to settle it ends unknown");
-                self.give_up(&one.operation).await;
+                self.give_up(&one.operation, None, "what it needs to be settled cannot be read").await;
                 continue;
             };
             tracing::info!(operation = %one.operation, system = %pending.system, "settling an operation of a former process");
@@ -94,21 +103,65 @@ impl Gateway {
     }
 }
 
+/// Settles a write. One whose settling panics is settled anew, and ends `unknown` when its time is over: nothing runs for ever.
+async fn settle_or_hand_back(gateway: Arc<Gateway>, mut pending: Pending) {
+    let settling = actix_web::rt::spawn(settle_one(Arc::clone(&gateway), pending.clone()));
+    // One that was cancelled ends with the process, and the next start settles it.
+    if !settling.await.is_err_and(|failure| failure.is_panic()) {
+        return;
+    }
+    tracing::error!(operation = %pending.operation, system = %pending.system, "settling failed by a fault of the gateway");
+    match gateway.system(&pending.system) {
+        Some(system) if pending.age() >= system.policy.completion_timeout => {
+            gateway.conclude(&system, &mut pending, Settled::Unknown(None), None).await;
+        }
+        _ => {
+            tokio::time::sleep(ANEW_AFTER).await;
+            gateway.settler.take(pending);
+        }
+    }
+}
+
 async fn settle_one(gateway: Arc<Gateway>, mut pending: Pending) {
     let Some(system) = gateway.system(&pending.system) else {
-        tracing::warn!(operation = %pending.operation, system = %pending.system, "the system is not configured any more");
-        gateway.give_up(&pending.operation).await;
+        gateway.give_up(&pending.operation, Some(&pending), "the system is not configured any more").await;
         return;
     };
     let settled = settle(&gateway, &system, &mut pending).await;
-    tracing::info!(operation = %pending.operation, system = %system.name, state = settled.word(), "settled");
+    let state = settled.word();
     let shown = show_created(&system, &pending, &settled).await;
-    gateway.conclude(&system, &mut pending, settled, shown).await;
+    let calls = pending.calls.clone();
+    match gateway.conclude(&system, &mut pending, settled, shown).await {
+        Verdict::Problem(problem) if problem.name.concerns_the_operator() => {
+            log_failure(&problem, &pending.operation, Some(&pending), &calls);
+        }
+        _ if pending.told == CallerTold::Unknown => {
+            tracing::info!(operation = %pending.operation, system = %system.name, state, "settled");
+        }
+        _ => {}
+    }
+}
+
+/// The one line of a write that ended badly without its caller.
+pub(super) fn log_failure(problem: &Problem, operation: &OperationId, pending: Option<&Pending>, calls: &[CallMade]) {
+    let request_id = pending.map(|pending| pending.request_id.as_str()).filter(|id| !id.is_empty());
+    let failure = Failure {
+        what: "operation failed",
+        request_id: request_id.unwrap_or("-"),
+        system: pending.map(|pending| pending.system.as_str()),
+        action: pending.map_or("other", |pending| pending.action.as_str()),
+        problem,
+        operation: Some(operation),
+        trace_id: None,
+        took: pending.map(Pending::age).unwrap_or_default(),
+        vendor: Duration::from_millis(calls.iter().map(|call| call.ms).sum()),
+    };
+    failure.log();
 }
 
 /// Follows a write until its `completion_timeout`, and then looks once more to say what is there.
 async fn settle(gateway: &Gateway, system: &System, pending: &mut Pending) -> Settled {
-    let trace = TraceContext::continue_from(&[], &[]);
+    let trace = TraceContext::alone();
     let until = Instant::now() + system.policy.completion_timeout.saturating_sub(pending.age());
     let session = Session::new(&*system.stack, &trace, until);
     let settled = match gateway.follow(system, &session, pending, until, LAST_LOOK).await {
@@ -122,7 +175,7 @@ async fn settle(gateway: &Gateway, system: &System, pending: &mut Pending) -> Se
 /// The record that a create was found to have made: what its key replays.
 async fn show_created(system: &System, pending: &Pending, settled: &Settled) -> Option<Record> {
     let Settled::Applied(Seen { made: Some(id), .. }) = settled else { return None };
-    let trace = TraceContext::continue_from(&[], &[]);
+    let trace = TraceContext::alone();
     let session = Session::new(&*system.stack, &trace, Instant::now());
     let stored = look(system, &session, id, Instant::now() + LAST_LOOK).await.ok().flatten();
     Some(stored.map_or_else(|| system.as_sent(id, pending), |stored| system.show(id, &stored, None)))

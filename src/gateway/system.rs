@@ -108,6 +108,10 @@ impl System {
     pub(super) fn show(&self, id: &RecordId, stored: &Stored, pending: Option<&OperationId>) -> Record {
         let names = stored.fields.names();
         let read_only = names.iter().filter(|name| self.adapter.read_only(name));
+        let mut warnings = stored.warnings.clone();
+        if !warnings.is_empty() {
+            self.stack.scrub(warnings.iter_mut().map(|warning| &mut warning.detail));
+        }
         Record {
             system: self.name.as_str().to_owned(),
             id: id.as_str().to_owned(),
@@ -116,7 +120,7 @@ impl System {
             read_only: read_only
                 .map(|name| format!("/fields/{}", name.replace('~', "~0").replace('/', "~1")))
                 .collect(),
-            warnings: stored.warnings.clone(),
+            warnings,
             pending_operation: pending.map(OperationId::path),
             partial: false,
         }
@@ -134,7 +138,7 @@ impl System {
 
     /// What a vendor's fault is to a caller of this system.
     pub(super) fn problem(&self, fault: &Fault) -> Problem {
-        Problem::of_fault(fault).system(self.name.as_str())
+        Problem::of_fault(&self.stack.scrubbed(fault.clone())).system(self.name.as_str())
     }
 
     /// Checks that the caller (or the configuration) accepts what a write destroys besides.

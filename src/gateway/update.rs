@@ -2,16 +2,17 @@
 
 use serde_json::{Map, Value};
 
+use super::conclude::others_were_faster;
 use super::intent::Stop;
 use super::line::{Context, Ended};
-use super::pending::{Pending, Wanted};
+use super::pending::{Pending, SavedDifference, Wanted};
 use super::read::missing_or;
 use super::{Done, Guarantee, Verdict, Written};
 use crate::adapters::{Change, Completion, Planned, UpdateStyle, Versioning};
 use crate::metrics::DetectedBy;
 use crate::problem::{Problem, ProblemName};
 use crate::record::{
-    Action, Difference, EntityTag, Fields, Identity, Patch, PatchError, Precondition, RecordId, Stored, Version,
+    Action, EntityTag, Fields, Identity, Members, Patch, PatchError, Precondition, RecordId, Stored, Version,
     differences,
 };
 use crate::store::Lease;
@@ -22,9 +23,9 @@ const STAR_ATTEMPTS: usize = 3;
 /// A change worked out against one version of the record.
 struct Prepared {
     /// Every place that changes.
-    wanted: Vec<Difference>,
+    wanted: Vec<SavedDifference>,
     /// The changed members of `fields`, for a vendor with partial update.
-    members: Map<String, Value>,
+    members: Members,
     /// The fields as read and as wanted, where the record was read.
     whole: Option<(Map<String, Value>, Map<String, Value>)>,
     /// The version it is worked out against.
@@ -42,6 +43,7 @@ impl Context<'_> {
         }
         let any_state = matches!(self.write.precondition, Some(Precondition::Exists) | None);
         let attempts = if any_state { STAR_ATTEMPTS } else { 1 };
+        let mut tried = None;
         for _ in 0..attempts {
             self.gateway.refuse_while_running(self.system, id).await?;
             let lease = if native { None } else { Some(self.gateway.lease(self.system, id, self.ask).await?) };
@@ -51,17 +53,15 @@ impl Context<'_> {
             }
             match ended {
                 Ok(Ended::Verdict(Verdict::Problem(problem)))
-                    if any_state && problem.name == ProblemName::PreconditionFailed && !self.caller_was_told() => {}
+                    if any_state && problem.name == ProblemName::PreconditionFailed && !self.caller_was_told() =>
+                {
+                    tried = problem.operation;
+                }
                 Err(Stop::Again) => {}
                 other => return other,
             }
         }
-        let detail = "other writers changed the record each time the gateway had read it";
-        Err(ProblemName::VendorBusy
-            .with(detail)
-            .system(self.system.name.as_str())
-            .retry_after(super::line::BUSY_AFTER)
-            .into())
+        Err(Problem { operation: tried, ..others_were_faster(self.system) }.into())
     }
 
     async fn update_once(&mut self, id: &RecordId, patch: &Patch, lease: Option<Lease>) -> Result<Ended, Stop> {
@@ -96,8 +96,8 @@ impl Context<'_> {
         let read_only = |name: &str| self.system.adapter.read_only(name);
         let flat = patch.flat(&identity, &read_only).map_err(|error| self.patch_problem(error))?;
         Ok(flat.map(|members| {
-            let wanted = members.iter().map(|(name, value)| Difference::of_member(name, Some(value.clone()))).collect();
-            Prepared { wanted, members, whole: None, version, etag }
+            let wanted = members.iter().map(|(name, value)| SavedDifference::of_member(name, value)).collect();
+            Prepared { wanted, members: members.clone(), whole: None, version, etag }
         }))
     }
 
@@ -118,8 +118,11 @@ impl Context<'_> {
         if wanted.is_empty() {
             return Ok(Err(self.nothing_to_change(id, &stored)));
         }
-        let changed = wanted.iter().map(|one| one.member.clone());
-        let members = changed.map(|name| (name.clone(), after.get(&name).cloned().unwrap_or(Value::Null))).collect();
+        let mut members = Map::new();
+        for one in &wanted {
+            members.insert(one.member.clone(), after.get(&one.member).cloned().unwrap_or_default());
+        }
+        let (members, wanted) = (Members::from(&members), wanted.into_iter().map(Into::into).collect());
         Ok(Ok(Prepared { wanted, members, version: stored.version(), etag, whole: Some((before, after)) }))
     }
 
@@ -162,7 +165,7 @@ impl Context<'_> {
             _ => None,
         };
         Pending {
-            wanted: Wanted::Values(prepared.wanted.into_iter().map(Into::into).collect()).into(),
+            wanted: Wanted::Values(prepared.wanted).into(),
             before: Some(prepared.etag),
             after,
             resend: Pending::resendable(planned, guarantee).into(),

@@ -4,6 +4,7 @@
 //! document, the README's table (tested) and the `outcome` label of the metrics.
 
 mod document;
+pub mod failure;
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use document::{Document, Finding};
+pub use failure::Failure;
 
 use crate::record::{Fault, FaultKind, Invalid, OperationId};
 
@@ -224,6 +226,9 @@ pub struct Problem {
     pub losses: Vec<String>,
     /// 405: the methods the path takes (`Allow`).
     pub allow: Option<String>,
+    /// Why, for the log alone: no caller is told, no operation remembers it.
+    #[serde(skip)]
+    pub cause: Option<String>,
 }
 
 impl Default for Problem {
@@ -240,6 +245,7 @@ impl Default for Problem {
             operation: None,
             losses: Vec::new(),
             allow: None,
+            cause: None,
         }
     }
 }
@@ -256,6 +262,13 @@ impl Problem {
     #[must_use]
     pub fn errors(mut self, errors: Vec<Invalid>) -> Self {
         self.errors = errors.into_iter().map(|one| (one.pointer, one.detail)).collect();
+        self
+    }
+
+    /// Adds why, for the log alone.
+    #[must_use]
+    pub fn because(mut self, cause: impl std::fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
         self
     }
 

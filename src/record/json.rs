@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -32,7 +32,7 @@ impl From<serde_json::Error> for JsonError {
 }
 
 /// One level of an object, its values left as text, in the order they came.
-pub(super) struct Members<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(super) struct RawMembers<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 /// One level of an array.
 struct Elements<'a>(Vec<&'a RawValue>);
@@ -59,11 +59,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for RawMembers<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members<'de>;
+        struct RawMembersVisitor;
+        impl<'de> Visitor<'de> for RawMembersVisitor {
+            type Value = RawMembers<'de>;
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
             }
@@ -72,10 +72,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
                 while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
                     members.push((name, value));
                 }
-                Ok(Members(members))
+                Ok(RawMembers(members))
             }
         }
-        deserializer.deserialize_map(MembersVisitor)
+        deserializer.deserialize_map(RawMembersVisitor)
     }
 }
 
@@ -99,16 +99,74 @@ impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
     }
 }
 
+/// An object's members, of which one that is an object itself is opened as well: so its values are scanned once.
+pub(super) struct Opened<'a> {
+    /// All but the one that is opened.
+    pub(super) others: Vec<(Cow<'a, str>, &'a RawValue)>,
+    /// The members of the one that is opened.
+    pub(super) inner: Option<Vec<(Cow<'a, str>, &'a RawValue)>>,
+}
+
+impl<'a> Opened<'a> {
+    /// Opens a member of an object, and checks everything as [`check_strict`] does. `None` = the text is no object, or the
+    /// member is there and is none, or something is wrong that `check_strict` has the words for.
+    pub(super) fn read(text: &'a str, opened: &'static str) -> Option<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let read = OpenedVisitor(opened).deserialize(&mut deserializer).ok()?;
+        deserializer.end().ok()?;
+        check_members(&read.others, 1).ok()?;
+        check_members(read.inner.as_deref().unwrap_or_default(), 2).ok()?;
+        Some(read)
+    }
+}
+
+struct OpenedVisitor(&'static str);
+
+impl<'de> DeserializeSeed<'de> for OpenedVisitor {
+    type Value = Opened<'de>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OpenedVisitor {
+    type Value = Opened<'de>;
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Opened<'de>, A::Error> {
+        let mut read = Opened { others: Vec::new(), inner: None };
+        while let Some(Name(name)) = map.next_key()? {
+            if name != self.0 {
+                read.others.push((name, map.next_value()?));
+            } else if read.inner.replace(map.next_value::<RawMembers<'de>>()?.0).is_some() {
+                return Err(A::Error::custom("twice"));
+            }
+        }
+        Ok(read)
+    }
+}
+
 /// The members of one object, checked: no name twice, none that `serde_json` reserves.
 pub(super) fn members(text: &str) -> Result<Vec<(Cow<'_, str>, &RawValue)>, JsonError> {
-    let Members(members) = serde_json::from_str(text)?;
+    let RawMembers(members) = serde_json::from_str(text)?;
+    check_names(&members)?;
+    Ok(members)
+}
+
+fn check_names(members: &[(Cow<'_, str>, &RawValue)]) -> Result<(), JsonError> {
     if let Some((name, _)) = members.iter().find(|(name, _)| name.starts_with(RESERVED_PREFIX)) {
         return Err(JsonError(format!("the member name {name:?} is reserved")));
     }
-    if let Some(name) = first_duplicate(&members) {
+    if let Some(name) = first_duplicate(members) {
         return Err(JsonError(format!("the member name {name:?} stands twice in one object")));
     }
-    Ok(members)
+    Ok(())
+}
+
+fn check_members(members: &[(Cow<'_, str>, &RawValue)], depth: usize) -> Result<(), JsonError> {
+    check_names(members)?;
+    members.iter().try_for_each(|(_, value)| check_inner(value, depth))
 }
 
 fn first_duplicate<'m>(members: &'m [(Cow<'_, str>, &RawValue)]) -> Option<&'m str> {

@@ -46,7 +46,7 @@ fn collect(
             collect(old, new, path, found);
         } else {
             found.push(Difference {
-                pointer: pointer(path),
+                pointer: fields_pointer(path),
                 member: path.first().cloned().unwrap_or_default(),
                 path: path.clone(),
                 before: old.cloned(),
@@ -57,8 +57,9 @@ fn collect(
     }
 }
 
-/// The JSON Pointer of a path below `fields`.
-fn pointer(path: &[String]) -> String {
+/// The JSON Pointer (RFC 6901) of a path below `fields`.
+#[must_use]
+pub fn fields_pointer(path: &[String]) -> String {
     let mut pointer = String::with_capacity(64);
     pointer.push_str("/fields");
     for name in path {
@@ -73,7 +74,7 @@ impl Difference {
     pub fn of_member(name: &str, wanted: Option<Value>) -> Self {
         let path = vec![name.to_owned()];
         Self {
-            pointer: pointer(&path),
+            pointer: fields_pointer(&path),
             member: name.to_owned(),
             path,
             before: None,

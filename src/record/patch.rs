@@ -3,27 +3,39 @@
 //! RFC 7396 and RFC 6902 are done by the `json-patch` crate, one operation at a time; what is added here is which members
 //! may change at all, `test` by numeric value (RFC 6902 §4.6), and a bound on what `copy` can blow up.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use bytestring::ByteString;
 use json_patch::PatchOperation;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::json::{parse_strict, values_equal};
-use super::{Invalid, JsonError};
+use super::json::{Opened, parse_strict, values_equal};
+use super::{Invalid, JsonError, JsonText, Members};
 
 /// How many bytes a JSON Patch may copy in all: `copy` can double a document with each operation.
 const MAX_COPIED: usize = 4 * 1024 * 1024;
 
 /// Members of a record that a patch body may carry along, to be ignored.
 const IGNORED: [&str; 3] = ["warnings", "read_only", "pending_operation"];
-/// Members that may be present with their present value only.
-const IDENTITY: [&str; 3] = ["system", "id", "etag"];
 
 /// A change to a record as the caller wrote it, syntax checked.
 #[derive(Clone, Debug)]
 pub enum Patch {
-    /// `application/merge-patch+json` (RFC 7396): the whole patch document.
-    Merge(Map<String, Value>),
+    /// `application/merge-patch+json` (RFC 7396).
+    Merge(MergePatch),
     /// `application/json-patch+json` (RFC 6902).
     Json(Vec<PatchOperation>),
+}
+
+/// A merge patch, its values as text: most of them are only handed on.
+#[derive(Clone, Debug)]
+pub struct MergePatch {
+    /// The members beside `fields`; none of them can change.
+    others: Members,
+    /// The members of `fields`.
+    fields: Members,
 }
 
 /// Why a patch cannot be taken.
@@ -53,13 +65,29 @@ impl Patch {
     ///
     /// # Errors
     /// Bad JSON; or a document whose result could not be a record.
-    pub fn merge(body: &[u8]) -> Result<Self, PatchError> {
-        let Value::Object(members) = parse_strict(body)? else {
-            let detail = "a merge patch of a record is an object such as {\"fields\":{\"Name\":\"new\"}}; \
-                          any other value would replace the record as a whole";
-            return Err(PatchError::ReadOnly(vec![Invalid::at("", detail)]));
-        };
-        Ok(Self::Merge(members))
+    pub fn merge(body: &Bytes) -> Result<Self, PatchError> {
+        let no_record = |pointer, detail: &str| Err(PatchError::ReadOnly(vec![Invalid::at(pointer, detail)]));
+        let text = ByteString::try_from(body.clone()).unwrap_or_default();
+        if let Some(read) = Opened::read(&text, "fields") {
+            let kept = |members: Vec<(Cow<'_, str>, &RawValue)>| {
+                let member = |(name, value): (Cow<'_, str>, _)| (name.into_owned(), JsonText::within(&text, value));
+                members.into_iter().map(member).collect()
+            };
+            return Ok(Self::Merge(MergePatch {
+                others: kept(read.others),
+                fields: kept(read.inner.unwrap_or_default()),
+            }));
+        }
+        match parse_strict(body)? {
+            Value::Object(_) => {
+                no_record("/fields", "fields cannot be removed or replaced as a whole; name its members")
+            }
+            _ => no_record(
+                "",
+                "a merge patch of a record is an object such as {\"fields\":{\"Name\":\"new\"}}; \
+                 any other value would replace the record as a whole",
+            ),
+        }
     }
 
     /// Reads a JSON Patch.
@@ -87,10 +115,10 @@ impl Patch {
         &self,
         identity: &Identity<'_>,
         read_only: &dyn Fn(&str) -> bool,
-    ) -> Result<Option<Map<String, Value>>, PatchError> {
-        let Self::Merge(document) = self else { return Ok(None) };
-        let fields = merged_fields(document, identity, read_only)?;
-        let flat = fields.values().all(|value| !value.is_object());
+    ) -> Result<Option<&Members>, PatchError> {
+        let Self::Merge(patch) = self else { return Ok(None) };
+        let fields = merged_fields(patch, identity, read_only)?;
+        let flat = fields.iter().all(|(_, value)| !value.is_object());
         Ok((flat && !fields.is_empty()).then_some(fields))
     }
 
@@ -101,9 +129,10 @@ impl Patch {
     /// The members that would change although they must not.
     pub fn check(&self, system: &str, id: &str, read_only: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
         match self {
-            Self::Merge(document) => {
-                let etag = document.get("etag").and_then(Value::as_str).unwrap_or_default();
-                merged_fields(document, &Identity { system, id, etag }, read_only).map(drop)
+            Self::Merge(patch) => {
+                let etag = patch.others.iter().find(|(name, _)| *name == "etag").and_then(|(_, value)| value.value());
+                let etag = etag.as_ref().and_then(Value::as_str).unwrap_or_default();
+                merged_fields(patch, &Identity { system, id, etag }, read_only).map(drop)
             }
             Self::Json(operations) => operations.iter().try_for_each(|operation| writable(operation, read_only)),
         }
@@ -123,7 +152,7 @@ impl Patch {
         let mut fields = Value::Object(document.get("fields").and_then(Value::as_object).cloned().unwrap_or_default());
         match self {
             Self::Merge(patch) => {
-                json_patch::merge(&mut fields, &Value::Object(merged_fields(patch, &identity, read_only)?));
+                json_patch::merge(&mut fields, &Value::Object(merged_fields(patch, &identity, read_only)?.to_map()));
             }
             Self::Json(operations) => {
                 let mut whole = Value::Object(document.clone());
@@ -150,34 +179,25 @@ pub struct Identity<'i> {
 }
 
 /// The `fields` of a merge patch, after checking that nothing else would change.
-fn merged_fields(
-    document: &Map<String, Value>,
+fn merged_fields<'p>(
+    patch: &'p MergePatch,
     identity: &Identity<'_>,
     read_only: &dyn Fn(&str) -> bool,
-) -> Result<Map<String, Value>, PatchError> {
+) -> Result<&'p Members, PatchError> {
     let present = [("system", identity.system), ("id", identity.id), ("etag", identity.etag)];
     let mut wrong = Vec::new();
-    let mut fields = Map::new();
-    for (name, value) in document {
+    for (name, value) in patch.others.iter() {
         let pointer = || format!("/{}", escape(name));
-        match name.as_str() {
-            "fields" => match value {
-                Value::Object(members) => fields.clone_from(members),
-                _ => wrong
-                    .push(Invalid::at(pointer(), "fields cannot be removed or replaced as a whole; name its members")),
-            },
-            identity if IDENTITY.contains(&identity) => {
-                let (_, now) = present.iter().find(|(name, _)| *name == identity).copied().unwrap_or_default();
-                if value.as_str() != Some(now) {
-                    wrong.push(Invalid::at(pointer(), format!("cannot change; it is {now:?}")));
-                }
+        if let Some((_, now)) = present.iter().find(|(identity, _)| *identity == name) {
+            if value.value().as_ref().and_then(Value::as_str) != Some(now) {
+                wrong.push(Invalid::at(pointer(), format!("cannot change; it is {now:?}")));
             }
-            ignored if IGNORED.contains(&ignored) => {}
-            _ => wrong.push(Invalid::at(pointer(), "not a member that can change; only members of /fields can")),
+        } else if !IGNORED.contains(&name) {
+            wrong.push(Invalid::at(pointer(), "not a member that can change; only members of /fields can"));
         }
     }
-    wrong.extend(fields.keys().filter(|name| read_only(name)).map(|name| read_only_field(name)));
-    if wrong.is_empty() { Ok(fields) } else { Err(PatchError::ReadOnly(wrong)) }
+    wrong.extend(patch.fields.names().filter(|name| read_only(name)).map(read_only_field));
+    if wrong.is_empty() { Ok(&patch.fields) } else { Err(PatchError::ReadOnly(wrong)) }
 }
 
 fn read_only_field(name: &str) -> Invalid {
@@ -268,7 +288,7 @@ mod tests {
     }
 
     fn merge(body: &str, fields: &str) -> Result<String, PatchError> {
-        applied(Patch::merge(body.as_bytes()), fields)
+        applied(Patch::merge(&Bytes::copy_from_slice(body.as_bytes())), fields)
     }
 
     fn json(body: &str, fields: &str) -> Result<String, PatchError> {
@@ -314,10 +334,13 @@ mod tests {
             r#"{"fields":{}}"#,
             "{}",
         ] {
-            assert_eq!(check(Patch::merge(fine.as_bytes())), Ok(()), "{fine}");
+            assert_eq!(check(Patch::merge(&Bytes::from_static(fine.as_bytes()))), Ok(()), "{fine}");
         }
         for wrong in [r#"{"etag":null}"#, r#"{"id":"A:2"}"#, r#"{"fields":{"type":1}}"#, r#"{"fields":null}"#] {
-            assert!(matches!(check(Patch::merge(wrong.as_bytes())), Err(PatchError::ReadOnly(_))), "{wrong}");
+            assert!(
+                matches!(check(Patch::merge(&Bytes::from_static(wrong.as_bytes()))), Err(PatchError::ReadOnly(_))),
+                "{wrong}"
+            );
         }
         let fine = r#"[{"op":"test","path":"/id","value":1},{"op":"copy","from":"/id","path":"/fields/zzz/y"}]"#;
         assert_eq!(check(Patch::json(fine.as_bytes())), Ok(()));
@@ -381,11 +404,13 @@ mod tests {
     #[test]
     fn a_merge_patch_is_flat_only_without_nested_objects() {
         let identity = Identity { system: "itsm", id: "A:1", etag: "\"t\"" };
-        let flat =
-            |body: &str| Patch::merge(body.as_bytes()).expect("a patch").flat(&identity, &|_| false).expect("allowed");
-        assert!(flat(r#"{"fields":{"a":1,"b":null,"c":[{}]}}"#).is_some());
-        assert!(flat(r#"{"fields":{"a":{"b":1}}}"#).is_none());
-        assert!(flat(r#"{"fields":{}}"#).is_none());
-        assert!(flat("{}").is_none());
+        let is_flat = |body: &'static str| {
+            let patch = Patch::merge(&Bytes::from_static(body.as_bytes())).expect("a patch");
+            patch.flat(&identity, &|_| false).expect("allowed").is_some()
+        };
+        assert!(is_flat(r#"{"fields":{"a":1,"b":null,"c":[{}]}}"#));
+        assert!(!is_flat(r#"{"fields":{"a":{"b":1}}}"#));
+        assert!(!is_flat(r#"{"fields":{}}"#));
+        assert!(!is_flat("{}"));
     }
 }

@@ -35,6 +35,15 @@ pub(super) struct Running {
     pub(super) key: Option<String>,
 }
 
+/// An operation that runs on a record, whoever settles it.
+#[derive(Clone, Debug)]
+pub(super) struct OnRecord {
+    pub(super) id: OperationId,
+    pub(super) queued: bool,
+    /// Whether it deletes the record.
+    pub(super) deletes: bool,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct LeaseRow {
     pub(super) fence: i64,
@@ -78,8 +87,8 @@ pub(super) struct Board {
     /// `now` as text.
     pub(super) at: String,
     pub(super) running: HashMap<OperationId, Running>,
-    /// The running operations of a record, and whether they are queued.
-    pub(super) records: HashMap<Target, Vec<(OperationId, bool)>>,
+    /// The running operations of a record.
+    pub(super) records: HashMap<Target, Vec<OnRecord>>,
     pub(super) leases: HashMap<Target, LeaseRow>,
     /// Of this batch only.
     pub(super) keys: HashMap<KeyName, KeyRow>,
@@ -120,7 +129,7 @@ impl Board {
     }
 
     fn queued(&self, target: &Target) -> Option<&OperationId> {
-        self.records.get(target)?.iter().find(|(_, queued)| *queued).map(|(id, _)| id)
+        self.records.get(target)?.iter().find(|one| one.queued).map(|one| &one.id)
     }
 
     /// A queued write is named even under its own lease: waiting for it would be waiting for minutes.
@@ -132,8 +141,8 @@ impl Board {
         if self.live_lease(&target).is_some() {
             return Acquired::Held;
         }
-        if let Some((id, _)) = self.records.get(&target).and_then(|running| running.first()) {
-            return Acquired::Running(id.clone());
+        if let Some(first) = self.records.get(&target).and_then(|running| running.first()) {
+            return Acquired::Running(first.id.clone());
         }
         self.head.fence += 1;
         let fence = self.head.fence;
@@ -174,7 +183,7 @@ impl Board {
             return refused;
         }
         let mut entry = intent_entry(intent);
-        self.append(&mut entry, changes);
+        self.append(&mut entry, None, changes);
         if let Some(claim) = &intent.claim {
             let row = KeyRow {
                 fingerprint: claim.fingerprint.to_vec(),
@@ -185,7 +194,7 @@ impl Board {
             };
             self.set_key((intent.caller.clone(), claim.key.clone()), Some(row), changes);
         }
-        changes.begin(intent, &self.instance, self.now, self.head.seq);
+        changes.begin(intent, self.now, self.head.seq);
         self.run(Running { intent: entry, queued: intent.queued, key: intent.claim.as_ref().map(|c| c.key.clone()) });
         Begun::Started
     }
@@ -212,33 +221,33 @@ impl Board {
 
     /// Whether a delete of the record runs that may have outlived its lease (a crash ends leases, not vendor calls).
     fn is_being_deleted(&self, target: &Target) -> bool {
-        let mut on_record = self.records.get(target).into_iter().flatten();
-        on_record.any(|(id, _)| self.running.get(id).is_some_and(|one| one.intent.action == Action::Delete))
+        self.records.get(target).into_iter().flatten().any(|one| one.deletes)
     }
 
     /// Notes that an operation runs, and may be settled here.
     pub(super) fn run(&mut self, running: Running) {
         let id = running.intent.operation.clone();
         if let Some(record) = &running.intent.record {
-            self.note(&running.intent.system, record, &id, running.queued);
+            let deletes = running.intent.action == Action::Delete;
+            let on_record = OnRecord { id: id.clone(), queued: running.queued, deletes };
+            self.note(&running.intent.system, record, on_record);
         }
         self.running.insert(id, running);
     }
 
     /// Notes that an operation runs on a record.
-    pub(super) fn note(&mut self, system: &str, record: &str, id: &OperationId, queued: bool) {
+    pub(super) fn note(&mut self, system: &str, record: &str, running: OnRecord) {
         let on_record = self.records.entry((system.to_owned(), record.to_owned())).or_default();
-        if !on_record.iter().any(|(other, _)| other == id) {
-            on_record.push((id.clone(), queued));
+        if on_record.iter().all(|other| other.id != running.id) {
+            on_record.push(running);
         }
     }
 
-    fn append(&mut self, entry: &mut LedgerEntry, changes: &mut Changes) {
+    fn append(&mut self, entry: &mut LedgerEntry, intent: Option<i64>, changes: &mut Changes) {
         self.head.seq += 1;
         entry.seq = self.head.seq;
         entry.at.clone_from(&self.at);
-        entry.prev = std::mem::take(&mut self.head.hash);
-        self.head.hash = changes.append(entry, self.now);
+        self.head.hash = changes.append(entry, intent, &self.head.hash, self.now);
     }
 
     pub(super) fn interim(&mut self, operation: &OperationId, verdict: &str, changes: &mut Changes) {
@@ -258,8 +267,10 @@ impl Board {
             return;
         }
         running.intent.record = Some(record.to_owned());
-        let (system, queued) = (running.intent.system.clone(), running.queued);
-        self.note(&system, record, operation, queued);
+        let system = running.intent.system.clone();
+        // What has no record at first is a create.
+        let on_record = OnRecord { id: operation.clone(), queued: running.queued, deletes: false };
+        self.note(&system, record, on_record);
         changes.bind(operation, record);
     }
 
@@ -273,7 +284,7 @@ impl Board {
         if let Some(record) = &entry.record {
             let target = (entry.system.clone(), record.clone());
             if let Some(on_record) = self.records.get_mut(&target) {
-                on_record.retain(|(id, _)| *id != outcome.operation);
+                on_record.retain(|one| one.id != outcome.operation);
                 if on_record.is_empty() {
                     self.records.remove(&target);
                 }
@@ -295,7 +306,8 @@ impl Board {
         if outcome.record.is_some() {
             entry.record.clone_from(&outcome.record);
         }
-        self.append(&mut entry, changes);
+        let intent = entry.seq;
+        self.append(&mut entry, Some(intent), changes);
         changes.settle(outcome, state, entry.record.as_deref(), self.now);
     }
 

@@ -1,23 +1,28 @@
 //! What a batch writes, collected while it is decided and written with few statements.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sqlx::AnyConnection;
 
 use super::board::{Head, KeyName, KeyRow, LeaseRow, Target};
-use super::ledger::{LedgerEntry, chain_hash};
+use super::ledger::LedgerEntry;
+use super::page::Page;
 use super::sql::{Bulk, Cell, Statements, arguments};
-use super::{Intent, Outcome};
-use crate::record::{OperationId, OperationState};
+use super::{Intent, Material, Outcome};
+use crate::record::{Action, OperationId, OperationState};
 
 const BEGIN: Bulk = Bulk {
     before: "INSERT INTO operation
-             (id, owner, action, system, caller, queued, told, started, intent_seq, key,
-              material, state, record, finished, etag, warnings, problem, observed) VALUES",
+             (id, owner, state, action, system, record, caller, queued, started, intent_seq, key, material) VALUES",
     after: "",
 };
-/// How many columns of `BEGIN` come before the material; after it stands what the end of an operation changes.
-const BEFORE_MATERIAL: usize = 10;
+/// Of an operation that begins and ends in one batch only the end is written.
+const END: Bulk = Bulk {
+    before: "INSERT INTO operation
+             (id, action, system, caller, started, state, record, finished, etag, warnings, problem, observed) VALUES",
+    after: "",
+};
 const ADOPT: Bulk = Bulk {
     before: "UPDATE operation SET owner = v.column2 FROM (VALUES",
     after: ") AS v WHERE operation.id = v.column1",
@@ -32,8 +37,8 @@ const SETTLE: Bulk = Bulk {
              etag = v.column5, warnings = v.column6, problem = v.column7, observed = v.column8 FROM (VALUES",
     after: ") AS v WHERE operation.id = v.column1",
 };
-const APPEND: Bulk =
-    Bulk { before: "INSERT INTO ledger (seq, at, operation, caller, system, record, body, hash) VALUES", after: "" };
+const APPEND: Bulk = Bulk { before: "INSERT INTO ledger (first_seq, at, prev, lines) VALUES", after: "" };
+const TRACE: Bulk = Bulk { before: "INSERT INTO ledger_record (system, record, first_seq) VALUES", after: "" };
 const SET_KEYS: Bulk = Bulk {
     before: "INSERT INTO idempotency (caller, key, fingerprint, operation, verdict, interim, expires) VALUES",
     after:
@@ -51,15 +56,61 @@ const SEEN: &str =
     "INSERT INTO instance (id, seen) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen";
 const HEAD: &str = "UPDATE head SET seq = $1, hash = $2, fence = $3, at = $4 WHERE id = 1";
 
+/// An operation that has begun and not ended.
+struct Begun {
+    operation: OperationId,
+    action: Action,
+    system: String,
+    record: Option<String>,
+    caller: String,
+    queued: bool,
+    started: i64,
+    intent_seq: i64,
+    key: Option<String>,
+    material: Option<Arc<dyn Material>>,
+}
+
+impl Begun {
+    /// The row of `BEGIN`.
+    fn row(self, owner: &str) -> Vec<Cell> {
+        vec![
+            Cell::text(self.operation.as_str()),
+            Cell::text(owner),
+            Cell::text(OperationState::Running.as_str()),
+            Cell::text(self.action.as_str()),
+            Cell::text(self.system),
+            Cell::maybe(self.record),
+            Cell::text(self.caller),
+            Cell::Number(self.queued.into()),
+            Cell::Number(self.started),
+            Cell::Number(self.intent_seq),
+            Cell::maybe(self.key),
+            Cell::Material(self.material),
+        ]
+    }
+
+    /// The columns of `END` that its end does not change.
+    fn what_it_is(self) -> [Cell; 5] {
+        [
+            Cell::text(self.operation.as_str()),
+            Cell::text(self.action.as_str()),
+            Cell::text(self.system),
+            Cell::text(self.caller),
+            Cell::Number(self.started),
+        ]
+    }
+}
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Changes {
-    begun: Vec<Vec<Cell>>,
+    begun: Vec<Begun>,
+    ended: Vec<Vec<Cell>>,
     adopted: Vec<OperationId>,
     bound: Vec<Vec<Cell>>,
     told: Vec<Vec<Cell>>,
     settled: Vec<Vec<Cell>>,
-    ledger: Vec<Vec<Cell>>,
+    ledger: Option<Page>,
     /// The final state of each lease that changed.
     pub(super) leases: HashMap<Target, Option<LeaseRow>>,
     /// The final state of each key that changed.
@@ -73,46 +124,40 @@ impl Changes {
         !self.seen
             && self.leases.is_empty()
             && self.keys.is_empty()
-            && [&self.begun, &self.bound, &self.told, &self.settled, &self.ledger].iter().all(|rows| rows.is_empty())
+            && [&self.ended, &self.bound, &self.told, &self.settled].iter().all(|rows| rows.is_empty())
+            && self.begun.is_empty()
             && self.adopted.is_empty()
+            && self.ledger.is_none()
     }
 
     /// How many entries the ledger gets.
     pub(super) fn entries(&self) -> usize {
-        self.ledger.len()
+        self.ledger.as_ref().map_or(0, |page| page.entries)
     }
 
-    pub(super) fn begin(&mut self, intent: &Intent, owner: &str, now: i64, intent_seq: i64) {
-        self.begun.push(vec![
-            Cell::text(intent.operation.as_str()),
-            Cell::text(owner),
-            Cell::text(intent.action.as_str()),
-            Cell::text(&intent.system),
-            Cell::text(&intent.caller),
-            Cell::Number(intent.queued.into()),
-            Cell::Number(0),
-            Cell::Number(now),
-            Cell::Number(intent_seq),
-            Cell::maybe(intent.claim.as_ref().map(|claim| &claim.key)),
-            Cell::Material(intent.material.clone()),
-            Cell::text(OperationState::Running.as_str()),
-            Cell::maybe(intent.record.as_ref()),
-            Cell::NoNumber,
-            Cell::NoText,
-            Cell::NoText,
-            Cell::NoText,
-            Cell::NoText,
-        ]);
+    pub(super) fn begin(&mut self, intent: &Intent, now: i64, intent_seq: i64) {
+        self.begun.push(Begun {
+            operation: intent.operation.clone(),
+            action: intent.action,
+            system: intent.system.clone(),
+            record: intent.record.clone(),
+            caller: intent.caller.clone(),
+            queued: intent.queued,
+            started: now,
+            intent_seq,
+            key: intent.claim.as_ref().map(|claim| claim.key.clone()),
+            material: intent.material.clone(),
+        });
     }
 
-    /// The row of an operation that began in this very batch: it may as well be written as it ended.
-    fn begun_here(&mut self, operation: &OperationId) -> Option<&mut Vec<Cell>> {
-        let is_of = |row: &[Cell]| matches!(row.first(), Some(Cell::Text(id)) if id == operation.as_str());
-        if self.bound.iter().any(|row| is_of(row)) {
-            // Binding is written after beginning and before ending, and would have the last word.
-            return None;
-        }
-        self.begun.iter_mut().rev().find(|row| is_of(row))
+    /// An operation that began in this very batch: it may as well be written as it ends.
+    fn begun_here(&mut self, operation: &OperationId) -> Option<Begun> {
+        let place = self.begun.iter().rposition(|one| one.operation == *operation)?;
+        // Nothing of it is in the database yet that could be bound to a record or told about.
+        let is_other = |row: &Vec<Cell>| !matches!(row.first(), Some(Cell::Text(id)) if id == operation.as_str());
+        self.bound.retain(is_other);
+        self.told.retain(is_other);
+        Some(self.begun.swap_remove(place))
     }
 
     pub(super) fn adopt(&mut self, operation: &OperationId) {
@@ -139,30 +184,16 @@ impl Changes {
             Cell::maybe(outcome.problem.as_ref().map(ToString::to_string)),
             Cell::maybe(outcome.observed.map(super::Observed::as_str)),
         ];
-        if let Some(row) = self.begun_here(&outcome.operation) {
-            row.truncate(BEFORE_MATERIAL);
-            row.push(Cell::NoText);
-            row.extend(end);
+        if let Some(begun) = self.begun_here(&outcome.operation) {
+            self.ended.push(begun.what_it_is().into_iter().chain(end).collect());
         } else {
             self.settled.push([Cell::text(outcome.operation.as_str())].into_iter().chain(end).collect());
         }
     }
 
-    /// Gives back the entry's hash.
-    pub(super) fn append(&mut self, entry: &LedgerEntry, at: i64) -> String {
-        let body = entry.canonical();
-        let hash = chain_hash(&entry.prev, &body);
-        self.ledger.push(vec![
-            Cell::Number(entry.seq),
-            Cell::Number(at),
-            Cell::text(entry.operation.as_str()),
-            Cell::text(&entry.caller),
-            Cell::text(&entry.system),
-            Cell::maybe(entry.record.as_ref()),
-            Cell::text(body),
-            Cell::text(&hash),
-        ]);
-        hash
+    /// Gives back the entry's hash. `intent` = the number of the intent that the entry is the outcome of.
+    pub(super) fn append(&mut self, entry: &LedgerEntry, intent: Option<i64>, prev: &str, at: i64) -> String {
+        self.ledger.get_or_insert_with(|| Page::begin(entry.seq, at, prev)).append(entry, intent, prev)
     }
 
     /// Writes everything, in an order that holds within one batch: an operation may begin and end in it.
@@ -177,13 +208,16 @@ impl Changes {
         let owner = |id: &OperationId| vec![Cell::text(id.as_str()), Cell::text(instance)];
         let (set_leases, free_leases) = leases(self.leases, instance);
         let (set_keys, forget_keys) = keys(self.keys);
+        let (page, traces) = self.ledger.map(page).unwrap_or_default();
         for (bulk, rows) in [
-            (BEGIN, self.begun),
+            (BEGIN, self.begun.into_iter().map(|begun| begun.row(instance)).collect()),
+            (END, self.ended),
             (ADOPT, self.adopted.iter().map(owner).collect()),
             (BIND, self.bound),
             (TOLD, self.told),
             (SETTLE, self.settled),
-            (APPEND, self.ledger),
+            (APPEND, page),
+            (TRACE, traces),
             (SET_KEYS, set_keys),
             (FORGET_KEYS, forget_keys),
             (SET_LEASES, set_leases),
@@ -202,6 +236,12 @@ impl Changes {
 }
 
 type Rows = Vec<Vec<Cell>>;
+
+fn page(page: Page) -> (Rows, Rows) {
+    let trace = |(system, record)| vec![Cell::text(system), Cell::text(record), Cell::Number(page.first)];
+    let traces = page.records().map(trace).collect();
+    (vec![vec![Cell::Number(page.first), Cell::Number(page.at), Cell::text(page.prev), Cell::text(page.lines)]], traces)
+}
 
 fn leases(changed: HashMap<Target, Option<LeaseRow>>, owner: &str) -> (Rows, Rows) {
     let (mut set, mut free) = (Vec::new(), Vec::new());

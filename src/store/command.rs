@@ -37,6 +37,8 @@ pub(super) enum Task {
     },
     /// This instance lives.
     Seen,
+    /// Whether one can write: only a write shows it.
+    Probe,
     /// Everything before this is written.
     Flush,
 }

@@ -117,18 +117,21 @@ impl Engine {
         Ok(connection)
     }
 
-    /// The connections that only read. They are made when they are needed.
-    pub(super) fn readers(&self) -> Result<AnyPool, sqlx::Error> {
+    /// The connections that only read. They are made when they are needed, and kept while `keep` says so: SQLite writes no file
+    /// as long as a connection is open that found it read-only.
+    pub(super) fn readers(&self, keep: impl Fn() -> bool + Send + Sync + 'static) -> Result<AnyPool, sqlx::Error> {
         let only_read = match self {
             Self::Sqlite { .. } => "PRAGMA query_only = ON",
             Self::Postgres { .. } => "SET default_transaction_read_only = on; SET statement_timeout = '60s'",
         };
         let options = self.options("rw")?;
-        let pool = AnyPoolOptions::new().max_connections(READERS).acquire_timeout(READER_PATIENCE).after_connect(
-            move |connection, _| {
+        let pool = AnyPoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(READER_PATIENCE)
+            .after_connect(move |connection, _| {
                 Box::pin(async move { connection.execute(sqlx::raw_sql(only_read)).await.map(|_| ()) })
-            },
-        );
+            })
+            .after_release(move |_, _| Box::pin(std::future::ready(Ok(keep()))));
         Ok(pool.connect_lazy_with(options))
     }
 

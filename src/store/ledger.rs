@@ -1,15 +1,10 @@
-//! The ledger's entries and their chain (contract 4.9).
-//!
-//! `hash` = SHA-256, in lower-case hex, over the text of `prev` followed by the canonical JSON (RFC 8785: members sorted by
-//! name, no white space) of the entry without `hash`. The first entry's `prev` is 64 zeros.
-
-use std::fmt::Write as _;
+//! The ledger's entries, as they are shown (contract 4.9). How they are stored and hashed: `page`.
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Action, CallMade, OperationId, push_json_string, sha256};
+use crate::record::{Action, CallMade, OperationId, sha256};
 
-/// The `prev` of the first entry.
+/// The `prev` of the first entry: 64 zeros.
 pub(super) const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Before the vendor is called, or after.
@@ -24,7 +19,7 @@ pub enum LedgerEvent {
 
 impl LedgerEvent {
     /// The word in an entry.
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Intent => "intent",
             Self::Outcome => "outcome",
@@ -33,7 +28,7 @@ impl LedgerEvent {
 }
 
 /// One entry. It never holds a field's value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct LedgerEntry {
     /// Counts from 1, without gaps.
     pub seq: i64,
@@ -71,88 +66,15 @@ pub struct LedgerEntry {
     /// The hash of the entry before.
     pub prev: String,
     /// This entry's hash.
-    #[serde(default)]
     pub hash: String,
 }
 
-/// The form that is hashed and stored, being written: its members must come sorted by name.
-struct Canonical(String);
-
-impl Canonical {
-    fn name(&mut self, name: &str) -> &mut String {
-        self.0.push(if self.0.is_empty() { '{' } else { ',' });
-        push_json_string(&mut self.0, name);
-        self.0.push(':');
-        &mut self.0
-    }
-
-    fn text(&mut self, name: &str, value: &str) {
-        push_json_string(self.name(name), value);
-    }
-
-    fn maybe(&mut self, name: &str, value: Option<&str>) {
-        match value {
-            Some(value) => self.text(name, value),
-            None => self.name(name).push_str("null"),
-        }
-    }
-
-    fn list<T>(&mut self, name: &str, values: &[T], push: impl Fn(&mut String, &T)) {
-        let json = self.name(name);
-        json.push('[');
-        for (index, value) in values.iter().enumerate() {
-            json.push_str(if index > 0 { "," } else { "" });
-            push(json, value);
-        }
-        json.push(']');
-    }
-}
-
-fn push_call(json: &mut String, made: &CallMade) {
-    json.push_str("{\"call\":");
-    push_json_string(json, &made.call);
-    let status = made.status.map_or_else(|| "null".to_owned(), |status| status.to_string());
-    // Writing to a String cannot fail.
-    let _ = write!(json, ",\"ms\":{},\"status\":{status}}}", made.ms);
-}
-
-impl LedgerEntry {
-    /// The canonical text, without `hash`.
-    pub(super) fn canonical(&self) -> String {
-        let texts = |json: &mut String, text: &String| push_json_string(json, text);
-        let mut json = Canonical(String::with_capacity(1024));
-        json.text("action", self.action.as_str());
-        json.text("at", &self.at);
-        json.list("calls", &self.calls, push_call);
-        json.text("caller", &self.caller);
-        json.maybe("etag_after", self.etag_after.as_deref());
-        json.text("event", self.event.as_str());
-        json.list("losses", &self.losses, texts);
-        json.text("operation", self.operation.as_str());
-        json.list("paths", &self.paths, texts);
-        json.maybe("precondition", self.precondition.as_deref());
-        json.text("prev", &self.prev);
-        json.maybe("problem", self.problem.as_deref());
-        json.maybe("record", self.record.as_deref());
-        json.text("request_id", &self.request_id);
-        json.name("seq").push_str(&self.seq.to_string());
-        json.text("state", &self.state);
-        json.text("system", &self.system);
-        json.0.push('}');
-        json.0
-    }
-
-    /// Puts a stored text and its hash together again.
-    pub(super) fn restore(body: &str, hash: &str) -> Option<Self> {
-        let mut entry: Self = serde_json::from_str(body).ok()?;
-        hash.clone_into(&mut entry.hash);
-        Some(entry)
-    }
-}
-
-/// The hash of an entry.
-pub(super) fn chain_hash(prev: &str, canonical: &str) -> String {
-    hex::encode(sha256([prev.as_bytes(), canonical.as_bytes()]))
+/// The hash of an entry: SHA-256, in lower-case hex, over the 32 bytes of the entry before's hash and the entry's own JSON.
+pub(super) fn chain_hash(prev: &str, json: &str) -> String {
+    let mut before = [0; 32];
+    // What is no hash has none that follows it: its text is hashed instead, and fits nothing.
+    let before = hex::decode_to_slice(prev, &mut before).map_or(prev.as_bytes(), |()| before.as_slice());
+    hex::encode(sha256([before, json.as_bytes()]))
 }
 
 /// Milliseconds since 1970 as RFC 3339, UTC, with milliseconds.
@@ -165,49 +87,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_can_be_computed_from_the_document_with_any_tool() {
+    fn the_document_has_exactly_the_members_of_the_contract_in_its_order() {
         let entry = LedgerEntry {
             seq: 1,
             at: rfc3339(1_795_255_530_120),
-            event: LedgerEvent::Outcome,
-            operation: OperationId::parse("01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11").expect("an id"),
-            request_id: "r".into(),
-            caller: "billing \"é\"".into(),
-            system: "crm".into(),
+            event: LedgerEvent::Intent,
+            operation: OperationId::new(),
+            request_id: String::new(),
+            caller: String::new(),
+            system: String::new(),
             record: None,
             action: Action::Update,
-            precondition: Some("\"c1\"".into()),
-            paths: vec!["/fields/Email".into()],
-            losses: vec![],
-            calls: vec![CallMade { call: "update".into(), status: Some(204), ms: 41 }],
-            state: "applied".into(),
+            precondition: None,
+            paths: Vec::new(),
+            losses: Vec::new(),
+            calls: Vec::new(),
+            state: String::new(),
             problem: None,
             etag_after: None,
             prev: NOTHING_BEFORE.into(),
             hash: String::new(),
         };
-        let canonical = format!(
-            r#"{{"action":"update","at":"2026-11-21T10:05:30.120Z","calls":[{{"call":"update","ms":41,"status":204}}],"caller":"billing \"é\"","etag_after":null,"event":"outcome","losses":[],"operation":"01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11","paths":["/fields/Email"],"precondition":"\"c1\"","prev":"{NOTHING_BEFORE}","problem":null,"record":null,"request_id":"r","seq":1,"state":"applied","system":"crm"}}"#
-        );
-        assert_eq!(entry.canonical(), canonical);
-        let hash = chain_hash(&entry.prev, &canonical);
-        assert_eq!(hash, hex::encode(sha256([format!("{NOTHING_BEFORE}{canonical}").as_bytes()])));
-        let restored = LedgerEntry::restore(&canonical, &hash).expect("an entry");
-        assert_eq!(LedgerEntry { hash: String::new(), ..restored }, entry);
-    }
-
-    #[test]
-    fn the_document_has_exactly_the_members_of_the_contract_in_its_order() {
-        let entry = LedgerEntry::restore(
-            &format!(r#"{{"action":"read","at":"","calls":[],"caller":"","etag_after":null,"event":"intent","losses":[],"operation":"01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11","paths":[],"precondition":null,"prev":"{NOTHING_BEFORE}","problem":null,"record":null,"request_id":"","seq":1,"state":"","system":""}}"#),
-            "h",
-        )
-        .expect("an entry");
         let document = serde_json::to_value(&entry).expect("JSON");
         let members: Vec<_> = document.as_object().expect("an object").keys().map(String::as_str).collect();
         assert_eq!(
             members.join(" "),
             "seq at event operation request_id caller system record action precondition paths losses calls state problem etag_after prev hash"
         );
+        assert_eq!(document["at"], "2026-11-21T10:05:30.120Z");
     }
 }

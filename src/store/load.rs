@@ -5,21 +5,24 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::Unsettled;
-use super::board::{Board, Head, KeyName, KeyRow, LeaseRow, Running, Target};
+use super::board::{Board, Head, KeyName, KeyRow, LeaseRow, OnRecord, Running, Target};
 use super::command::{Command, Task};
 use super::engine::Engine;
 use super::ledger::{LedgerEntry, LedgerEvent, rfc3339};
+use super::page::Lines;
 use super::sql::{Cell, arguments};
 use crate::record::{Action, OperationId, OperationState};
 
 /// How many names one look-up takes; fewer are filled up with the last, so that one statement serves all.
 const AT_ONCE: usize = 16;
 
-const RUNNING: &str = "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.started, l.body
-    FROM operation o LEFT JOIN ledger l ON l.seq = o.intent_seq WHERE o.state = 'running' AND ($1 = '' OR o.owner = $2)";
-const ORPHANS: &str =
-    "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.started, l.body
-    FROM operation o LEFT JOIN ledger l ON l.seq = o.intent_seq
+const RUNNING: &str = "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.started,
+    o.intent_seq, l.first_seq, l.lines
+    FROM operation o LEFT JOIN ledger l ON l.first_seq = (SELECT max(first_seq) FROM ledger WHERE first_seq <= o.intent_seq)
+    WHERE o.state = 'running' AND ($1 = '' OR o.owner = $2)";
+const ORPHANS: &str = "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.started,
+    o.intent_seq, l.first_seq, l.lines
+    FROM operation o LEFT JOIN ledger l ON l.first_seq = (SELECT max(first_seq) FROM ledger WHERE first_seq <= o.intent_seq)
     WHERE o.state = 'running' AND o.owner <> $1
     AND NOT EXISTS (SELECT 1 FROM instance i WHERE i.id = o.owner AND i.seen > $2)
     ORDER BY o.id LIMIT $3";
@@ -28,7 +31,7 @@ const LEASES_OF: &str = "SELECT system, record, fence, expires FROM lease WHERE 
     ($1,$2),($3,$4),($5,$6),($7,$8),($9,$10),($11,$12),($13,$14),($15,$16),
     ($17,$18),($19,$20),($21,$22),($23,$24),($25,$26),($27,$28),($29,$30),($31,$32))";
 const RUNNING_ON: &str =
-    "SELECT system, record, id, queued FROM operation WHERE state = 'running' AND (system, record) IN (VALUES
+    "SELECT system, record, id, queued, action FROM operation WHERE state = 'running' AND (system, record) IN (VALUES
     ($1,$2),($3,$4),($5,$6),($7,$8),($9,$10),($11,$12),($13,$14),($15,$16),
     ($17,$18),($19,$20),($21,$22),($23,$24),($25,$26),($27,$28),($29,$30),($31,$32)) ORDER BY id";
 const STATES_OF: &str = "SELECT id, state FROM operation
@@ -121,7 +124,7 @@ impl Wanted {
                     }
                 }
                 Task::Adopt { limit } => wanted.orphans = Some(*limit),
-                Task::Seen | Task::Flush => {}
+                Task::Seen | Task::Probe | Task::Flush => {}
             }
         }
         wanted
@@ -176,7 +179,9 @@ async fn concerned(connection: &mut AnyConnection, board: &mut Board, wanted: &W
         }
         for row in sqlx::query_with(RUNNING_ON, arguments(names)?).fetch_all(&mut *connection).await? {
             let queued: i64 = row.try_get(3)?;
-            board.note(row.try_get(0)?, row.try_get(1)?, &operation_id(row.try_get(2)?)?, queued != 0);
+            let deletes = action(row.try_get(4)?)? == Action::Delete;
+            let running = OnRecord { id: operation_id(row.try_get(2)?)?, queued: queued != 0, deletes };
+            board.note(row.try_get(0)?, row.try_get(1)?, running);
         }
     }
     // One that another replica took over and settled is nobody's any more.
@@ -246,10 +251,13 @@ fn unsettled(row: &AnyRow) -> Result<(Unsettled, Running), sqlx::Error> {
     let operation = operation_id(row.try_get(0)?)?;
     let (queued, started): (i64, i64) = (row.try_get(5)?, row.try_get(8)?);
     let key: Option<String> = row.try_get(6)?;
-    let body: Option<String> = row.try_get(9)?;
+    let (intent_seq, first, lines): (i64, Option<i64>, Option<String>) =
+        (row.try_get(9)?, row.try_get(10)?, row.try_get(11)?);
+    let page = first.zip(lines.as_deref());
+    let entry = page.and_then(|(first, lines)| Lines::of(first, String::new(), lines).find(intent_seq));
     // Where the ledger has been tampered with the operation still has to be settled.
-    let mut intent = body.and_then(|body| LedgerEntry::restore(&body, "")).unwrap_or(LedgerEntry {
-        seq: 0,
+    let mut intent = entry.filter(|entry| entry.operation == operation).unwrap_or(LedgerEntry {
+        seq: intent_seq,
         at: String::new(),
         event: LedgerEvent::Intent,
         operation: operation.clone(),

@@ -17,10 +17,13 @@ mod board;
 mod changes;
 mod command;
 mod engine;
+mod entries;
 mod error;
+
 mod ledger;
 mod load;
 mod model;
+mod page;
 mod pending;
 mod queries;
 mod schema;
@@ -254,7 +257,7 @@ impl Store {
     /// # Errors
     /// `Unavailable`, `Damaged`.
     pub async fn ledger(&self, query: LedgerQuery) -> Result<Page<LedgerEntry, i64>, StoreError> {
-        self.read(move |pool| async move { queries::ledger(&pool, &query).await }).await
+        self.read(move |pool| async move { entries::list(&pool, &query).await }).await
     }
 
     /// Computes the whole chain again. `head` = a hash that was printed earlier and must still be in the chain.
@@ -292,13 +295,13 @@ impl Store {
         self.handle.shared.healthy.load(Ordering::Acquire) && !*self.handle.ended.borrow()
     }
 
-    /// Whether the store can be read and written just now.
+    /// Whether the store can be read and written just now: both are tried.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.read(|pool| async move { queries::ping(&pool).await }).await?;
-        self.ask(Task::Flush).await.map(|_| ())
+        self.ask(Task::Probe).await.map(|_| ())
     }
 
     /// Writes what waits, for at most `within`, and ends the store's thread; later calls are `Unavailable`.

@@ -5,14 +5,14 @@ use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::board::{KeyRow, Target};
-use super::ledger::{LedgerEntry, rfc3339};
+use super::ledger::rfc3339;
 use super::load::{action, key_row, operation_id};
 use super::sql::{Cell, arguments};
-use super::{Claim, Counts, KeyState, LedgerQuery, Observed, Operation, OperationId, OperationQuery, Page};
+use super::{Claim, Counts, KeyState, Observed, Operation, OperationId, OperationQuery, Page};
 use crate::record::OperationState;
 
 /// The most rows that one call looks at when no index narrows the search: a page may be short, but never slow.
-const LOOK: i64 = 20_000;
+pub(super) const LOOK: i64 = 20_000;
 
 const COLUMNS: &str = "id, state, action, system, record, caller, started, finished, etag, warnings, problem, observed";
 
@@ -47,28 +47,28 @@ pub(super) async fn operation(pool: &AnyPool, id: &OperationId) -> Result<Option
     row.map(|row| document(&row)).transpose()
 }
 
-/// Conditions with their values; texts in it are this file's own, values are bound.
-struct Filter {
-    text: String,
-    cells: Vec<Cell>,
+/// Conditions with their values; texts in it are this room's own, values are bound.
+pub(super) struct Filter {
+    pub(super) text: String,
+    pub(super) cells: Vec<Cell>,
 }
 
 impl Filter {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { text: "1 = 1".into(), cells: Vec::new() }
     }
 
-    fn bind(&mut self, cell: Cell) -> String {
+    pub(super) fn bind(&mut self, cell: Cell) -> String {
         self.cells.push(cell);
         format!("${}", self.cells.len())
     }
 
-    fn and(&mut self, condition: &str, cell: Cell) {
+    pub(super) fn and(&mut self, condition: &str, cell: Cell) {
         let place = self.bind(cell);
         self.text.extend([" AND ", condition, " ", &place]);
     }
 
-    fn and_in(&mut self, column: &str, values: &[String]) {
+    pub(super) fn and_in(&mut self, column: &str, values: &[String]) {
         let places: Vec<_> = values.iter().map(|value| self.bind(Cell::text(value))).collect();
         self.text.extend([" AND ", column, " IN (", &places.join(", "), ")"]);
     }
@@ -118,65 +118,6 @@ async fn nth_operation(pool: &AnyPool, after: &str) -> Result<Option<String>, sq
     let statement = "SELECT id FROM operation WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2";
     let row = sqlx::query_with(statement, cells).fetch_optional(pool).await?;
     row.map(|row| row.try_get(0)).transpose()
-}
-
-pub(super) async fn ledger(pool: &AnyPool, query: &LedgerQuery) -> Result<Page<LedgerEntry, i64>, sqlx::Error> {
-    let nothing = Page { items: Vec::new(), next: None };
-    if query.systems.is_empty() || query.limit == 0 {
-        return Ok(nothing);
-    }
-    let row = sqlx::query("SELECT seq FROM head WHERE id = 1").fetch_one(pool).await?;
-    let mut last: i64 = row.try_get(0)?;
-    let mut after = query.after_seq.unwrap_or(0).max(0);
-    if let Some(since) = query.since {
-        after = after.max(first_at(pool, since.as_millisecond(), last).await?.saturating_sub(1));
-    }
-    if let Some(until) = query.until {
-        last = last.min(first_at(pool, until.as_millisecond(), last).await?.saturating_sub(1));
-    }
-    // With a record the index finds its entries; everything else is looked through, a bounded piece at a time.
-    let bound = if query.record.is_some() { last } else { last.min(after.saturating_add(LOOK)) };
-    if after >= bound {
-        return Ok(nothing);
-    }
-    let mut filter = Filter::new();
-    filter.and("seq >", Cell::Number(after));
-    filter.and("seq <=", Cell::Number(bound));
-    filter.and_in("system", &query.systems);
-    if let Some(record) = &query.record {
-        filter.and("record =", Cell::text(record));
-    }
-    if let Some(caller) = &query.caller {
-        filter.and("caller =", Cell::text(caller));
-    }
-    let limit = filter.bind(Cell::Number(one_more(query.limit)));
-    let statement = format!("SELECT body, hash FROM ledger WHERE {} ORDER BY seq LIMIT {limit}", filter.text);
-    let rows = sqlx::query_with(AssertSqlSafe(statement), arguments(filter.cells)?).fetch_all(pool).await?;
-    let mut items = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let entry = LedgerEntry::restore(row.try_get(0)?, row.try_get(1)?);
-        items.push(entry.ok_or_else(|| sqlx::Error::Decode("a ledger entry cannot be read".into()))?);
-    }
-    let next = if items.len() > query.limit {
-        items.truncate(query.limit);
-        items.last().map(|last| last.seq)
-    } else {
-        (bound < last).then_some(bound)
-    };
-    Ok(Page { items, next })
-}
-
-/// The first entry at or after a time (`last` + 1 if there is none): numbers and times grow together, so halving finds it.
-async fn first_at(pool: &AnyPool, at: i64, last: i64) -> Result<i64, sqlx::Error> {
-    let (mut low, mut high) = (1, last.saturating_add(1));
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let cells = arguments([Cell::Number(middle)])?;
-        let row = sqlx::query_with("SELECT at FROM ledger WHERE seq = $1", cells).fetch_optional(pool).await?;
-        let seen: i64 = row.map(|row| row.try_get(0)).transpose()?.unwrap_or(i64::MIN);
-        if seen < at { low = middle + 1 } else { high = middle }
-    }
-    Ok(low)
 }
 
 pub(super) async fn counts(pool: &AnyPool) -> Result<Vec<Counts>, sqlx::Error> {

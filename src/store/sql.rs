@@ -19,7 +19,6 @@ pub(super) enum Cell {
     Text(String),
     NoText,
     Number(i64),
-    NoNumber,
     Bytes(Vec<u8>),
     Material(Option<Arc<dyn Material>>),
 }
@@ -40,7 +39,6 @@ impl Cell {
             Self::Text(text) => arguments.add(text),
             Self::NoText => arguments.add(None::<String>),
             Self::Number(number) => arguments.add(number),
-            Self::NoNumber => arguments.add(None::<i64>),
             Self::Bytes(bytes) => arguments.add(bytes),
             // JSON text holds no NUL.
             Self::Material(material) => arguments.add(material.and_then(|material| material.text())),

@@ -65,7 +65,8 @@ pub(super) fn live(
         let opened = async {
             let lock = shared.engine.lock()?;
             let writer = Writer::open(Arc::clone(shared), received, sender).await?;
-            let readers = shared.engine.readers()?;
+            let writable = Arc::clone(shared);
+            let readers = shared.engine.readers(move || writable.healthy.load(Ordering::Acquire))?;
             Ok((lock, writer, readers))
         };
         match opened.await {

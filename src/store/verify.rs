@@ -1,16 +1,24 @@
 //! Whether the ledger is what was written.
 
+use std::collections::HashSet;
+
 use sqlx::AnyPool;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::StoreError;
 use super::engine::Engine;
-use super::ledger::{LedgerEntry, NOTHING_BEFORE, chain_hash, rfc3339};
+use super::ledger::{LedgerEntry, NOTHING_BEFORE, rfc3339};
+use super::page::Lines;
 use super::sql::{Cell, arguments};
 
-/// How many entries are held in memory at once.
-const PIECE: i64 = 500;
+/// How many pages are held in memory at once.
+const PIECE: i64 = 64;
+/// How many records of a page one look-up takes; fewer are filled up with the last.
+const AT_ONCE: usize = 8;
+
+const TRACED: &str = "SELECT system, record FROM ledger_record WHERE (system, record, first_seq) IN (VALUES
+    ($1,$2,$3),($4,$5,$6),($7,$8,$9),($10,$11,$12),($13,$14,$15),($16,$17,$18),($19,$20,$21),($22,$23,$24))";
 
 /// The first thing found wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +56,7 @@ impl Verified {
 /// # Errors
 /// `Open`, `Unavailable`. A broken chain is not an error but a finding.
 pub async fn verify_ledger(url: &str, head: Option<&str>) -> Result<Verified, StoreError> {
-    let pool = Engine::parse(url)?.readers()?;
+    let pool = Engine::parse(url)?.readers(|| true)?;
     let verified = run(&pool, head).await;
     pool.close().await;
     verified.map_err(|error| match error {
@@ -66,33 +74,26 @@ pub(super) async fn run(pool: &AnyPool, wanted: Option<&str>) -> Result<Verified
         broken: None,
         head_known: wanted.map(|wanted| wanted == NOTHING_BEFORE),
     };
+    let (mut after, mut piece) = (0, PIECE);
     loop {
-        let cells = arguments([Cell::Number(verified.entries), Cell::Number(PIECE)])?;
-        let rows = sqlx::query_with(
-            "SELECT seq, at, operation, caller, system, record, body, hash FROM ledger WHERE seq > $1 ORDER BY seq LIMIT $2",
-            cells,
-        )
-        .fetch_all(pool)
-        .await?;
-        for row in &rows {
-            match check(row, &verified) {
-                Ok(hash) => {
-                    verified.entries += 1;
-                    if wanted == Some(hash.as_str()) {
-                        verified.head_known = Some(true);
-                    }
-                    verified.head = hash;
-                }
-                Err(why) => return Ok(broken(verified, why)),
+        let pages = match pages_after(pool, after, piece).await {
+            // One that is no text any more: which it is shows when they are read one by one.
+            Err(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) if piece > 1 => {
+                piece = 1;
+                continue;
             }
-            if verified.entries == last && verified.head != last_hash {
-                verified.entries -= 1;
-                return Ok(broken(verified, "it is not the entry that was written last".into()));
+            Err(sqlx::Error::Decode(why) | sqlx::Error::ColumnDecode { source: why, .. }) => {
+                return Ok(broken(verified, format!("it cannot be read: {why}")));
+            }
+            read => read?,
+        };
+        for page in &pages {
+            if let Err(why) = check(pool, page, &mut verified, wanted, (last, &last_hash)).await? {
+                return Ok(broken(verified, why));
             }
         }
-        if rows.is_empty() {
-            break;
-        }
+        let Some(page) = pages.last() else { break };
+        after = page.try_get(0)?;
     }
     if verified.entries < last {
         return Ok(broken(verified, format!("it is gone; the ledger had {last} entries")));
@@ -102,6 +103,12 @@ pub(super) async fn run(pool: &AnyPool, wanted: Option<&str>) -> Result<Verified
         return Ok(broken(verified, "nobody wrote it: the ledger ends before it".into()));
     }
     Ok(verified)
+}
+
+async fn pages_after(pool: &AnyPool, first_seq: i64, limit: i64) -> Result<Vec<AnyRow>, sqlx::Error> {
+    let statement = "SELECT first_seq, at, prev, lines FROM ledger WHERE first_seq > $1 ORDER BY first_seq LIMIT $2";
+    let cells = arguments([Cell::Number(first_seq), Cell::Number(limit)])?;
+    sqlx::query_with(statement, cells).fetch_all(pool).await
 }
 
 /// Where the writers say that the chain ends.
@@ -118,27 +125,65 @@ fn broken(mut verified: Verified, why: String) -> Verified {
     verified
 }
 
-/// The entry's hash, if it is the one that follows.
-fn check(row: &AnyRow, so_far: &Verified) -> Result<String, String> {
-    let unreadable = |error: sqlx::Error| format!("it cannot be read: {error}");
-    let text = |column: usize| row.try_get::<String, _>(column).map_err(unreadable);
-    let seq: i64 = row.try_get(0).map_err(unreadable)?;
-    let at: i64 = row.try_get(1).map_err(unreadable)?;
-    let record: Option<String> = row.try_get(5).map_err(unreadable)?;
-    let (body, hash) = (text(6)?, text(7)?);
-    if seq != so_far.entries + 1 {
-        return Err(format!("it is gone; the next is {seq}"));
+/// Goes through a page, entry by entry; the inner `Err` = what is wrong with the next one.
+async fn check(
+    pool: &AnyPool,
+    page: &AnyRow,
+    verified: &mut Verified,
+    wanted: Option<&str>,
+    (last, last_hash): (i64, &str),
+) -> Result<Result<(), String>, sqlx::Error> {
+    let columns = || Ok((page.try_get(0)?, page.try_get(1)?, page.try_get(2)?, page.try_get(3)?));
+    let (first, at, prev, text): (i64, i64, String, String) = match columns() {
+        Ok(columns) => columns,
+        Err::<_, sqlx::Error>(error) => return Ok(Err(format!("it cannot be read: {error}"))),
+    };
+    if first != verified.entries + 1 {
+        return Ok(Err(format!("it is gone; the next is {first}")));
     }
-    if chain_hash(&so_far.head, &body) != hash {
-        return Err("its hash does not fit its content and the entry before".into());
+    if prev != verified.head {
+        return Ok(Err("its hash does not fit its content and the entry before".into()));
     }
-    let entry = LedgerEntry::restore(&body, &hash).ok_or("its content is not an entry")?;
-    let same = entry.seq == seq
-        && entry.prev == so_far.head
-        && entry.at == rfc3339(at)
-        && entry.operation.as_str() == text(2)?
-        && entry.caller == text(3)?
-        && entry.system == text(4)?
-        && entry.record == record;
-    if same { Ok(hash) } else { Err("the columns for searching tell another story than its content".into()) }
+    let untraced = untraced(pool, first, &text).await?;
+    let mut lines = Lines::of(first, prev, &text);
+    while let Some(entry) = lines.checked() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(why) => return Ok(Err(why)),
+        };
+        let at_another_time = entry.seq == first && entry.at != rfc3339(at);
+        if at_another_time || untraced.iter().any(|record| is_about(&entry, record)) {
+            return Ok(Err("the columns for searching tell another story than its content".into()));
+        }
+        verified.entries += 1;
+        if wanted == Some(entry.hash.as_str()) {
+            verified.head_known = Some(true);
+        }
+        verified.head = entry.hash;
+        if verified.entries == last && verified.head != last_hash {
+            verified.entries -= 1;
+            return Ok(Err("it is not the entry that was written last".into()));
+        }
+    }
+    Ok(if verified.entries < first { Err("its page is empty".into()) } else { Ok(()) })
+}
+
+fn is_about(entry: &LedgerEntry, (system, record): &(String, String)) -> bool {
+    entry.system == *system && entry.record.as_ref() == Some(record)
+}
+
+/// The records on a page for which a search would not find it.
+async fn untraced(pool: &AnyPool, first: i64, text: &str) -> Result<HashSet<(String, String)>, sqlx::Error> {
+    let mut lines = Lines::of(first, String::new(), text);
+    let entries = std::iter::from_fn(|| lines.entry()).filter_map(Result::ok);
+    let mut about: HashSet<_> = entries.filter_map(|entry| Some((entry.system, entry.record?))).collect();
+    let all: Vec<_> = about.iter().cloned().collect();
+    for some in all.chunks(AT_ONCE) {
+        let filled = some.iter().chain(std::iter::repeat(some.last()).flatten()).take(AT_ONCE);
+        let cells = filled.flat_map(|(system, record)| [Cell::text(system), Cell::text(record), Cell::Number(first)]);
+        for row in sqlx::query_with(TRACED, arguments(cells)?).fetch_all(pool).await? {
+            about.remove(&(row.try_get(0)?, row.try_get(1)?));
+        }
+    }
+    Ok(about)
 }

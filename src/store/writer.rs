@@ -19,13 +19,14 @@ use crate::problem::ProblemName;
 use crate::record::{OperationId, OperationState};
 
 /// The most commands in one transaction.
-const BATCH: usize = 256;
+const BATCH: usize = 512;
 /// How long one transaction, or one connecting, may take; a store that is slower than this counts as gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often this instance says that it lives, and old things are swept.
 const SEEN_EVERY: Duration = Duration::from_secs(5);
-/// How long answered commands wait for company before they are written, when durability is relaxed.
-const COMPANY: Duration = Duration::from_millis(200);
+/// How long answered commands wait for company before they are written, when durability is relaxed: what a crash may lose.
+/// One disk write a second is what other stores mean by it, too.
+const COMPANY: Duration = Duration::from_secs(1);
 /// The first and the longest pause between two tries to reach a failing store.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -156,7 +157,7 @@ impl Writer {
         if shared.is_early() {
             self.answer_early(&mut connection, batch, &mut answers, &mut changes).await?;
         }
-        let sweeps = changes.seen;
+        let sweeps = batch.iter().any(|command| matches!(command.task, Task::Seen));
         if !changes.is_empty() && !shared.engine.is_shared() {
             self.begin(&mut connection).await?;
         }
@@ -255,7 +256,7 @@ impl Writer {
                 Answer::Done
             }
             Task::Adopt { .. } => Answer::Adopted(board.adopt(orphans, changes)),
-            Task::Seen => {
+            Task::Seen | Task::Probe => {
                 changes.seen = true;
                 Answer::Done
             }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, timeout_at};
 
-use super::scrub::scrubbed;
+use super::scrub::Secrets;
+use super::trace::{Called, Callee};
 use super::{Call, Layer, Reply, Vendor};
 use crate::metrics::{CallOutcome, Metrics, SystemIndex};
 use crate::record::{Fault, FaultKind, Retry};
@@ -15,6 +16,8 @@ use crate::record::{Fault, FaultKind, Retry};
 pub(super) struct Attempt<T> {
     inner: T,
     vendor: Arc<dyn Vendor>,
+    callee: Callee,
+    secrets: Arc<Secrets>,
     timeout: Duration,
     metrics: Arc<Metrics>,
     system: SystemIndex,
@@ -24,11 +27,13 @@ impl<T> Attempt<T> {
     pub(super) fn new(
         inner: T,
         vendor: Arc<dyn Vendor>,
+        callee: Callee,
+        secrets: Arc<Secrets>,
         timeout: Duration,
         metrics: Arc<Metrics>,
         system: SystemIndex,
     ) -> Self {
-        Self { inner, vendor, timeout, metrics, system }
+        Self { inner, vendor, callee, secrets, timeout, metrics, system }
     }
 
     /// `Retry::Never` marks a timeout that tells nothing of the vendor: its caller left it less than half the usual time.
@@ -38,6 +43,15 @@ impl<T> Attempt<T> {
         if given < self.timeout / 2 { fault.retry(Retry::Never) } else { fault }
     }
 
+    /// What a span tells of the call.
+    fn called<'c>(&'c self, call: &'c Call, outcome: CallOutcome, result: &Result<Reply, Fault>) -> Called<'c> {
+        let (status, error) = match result {
+            Ok(reply) => (Some(reply.status), None),
+            Err(fault) => (fault.status, Some(error_word(fault, outcome))),
+        };
+        Called { callee: &self.callee, call: call.name.as_str(), method: &call.method, status, error }
+    }
+
     /// The vendor's own judgement first; a redirect it has no word on is nothing to follow.
     fn judge(&self, call: &Call, reply: Reply) -> Result<Reply, Fault> {
         match self.vendor.fault(call, &reply) {
@@ -45,7 +59,7 @@ impl<T> Attempt<T> {
                 if let (Retry::Soon, Some(wait)) = (fault.retry, reply.retry_after) {
                     fault.retry = Retry::After(wait);
                 }
-                Err(scrubbed(call, fault))
+                Err(self.secrets.scrubbed_for(call, fault))
             }
             None if (300..400).contains(&reply.status) => {
                 let what = format!("the vendor answered with a redirect ({}), which is never followed", reply.status);
@@ -71,9 +85,21 @@ impl<T: Layer> Layer for Attempt<T> {
             Ok(Err(fault)) => (outcome_of_fault(&fault), Err(fault)),
             Err(_) => (CallOutcome::Timeout, Err(self.late(end - started))),
         };
-        self.metrics.vendor_request(self.system, call.name, outcome, started.elapsed().as_secs_f64());
+        let took = started.elapsed();
+        self.metrics.vendor_request(self.system, call.name, outcome, took.as_secs_f64());
+        call.trace.ended(took, || self.called(call, outcome, &result));
         // A call that changes nothing has changed nothing, whatever became of it.
         result.map_err(|fault| if call.name.is_safe() { fault.without_effect() } else { fault })
+    }
+}
+
+/// `error.type` of a call: the status where it is one of an error, else what went wrong instead.
+fn error_word(fault: &Fault, outcome: CallOutcome) -> String {
+    match (fault.status, outcome) {
+        (Some(status @ 400..), _) => status.to_string(),
+        (_, CallOutcome::Timeout | CallOutcome::Connect | CallOutcome::Broken) => outcome.as_str().to_owned(),
+        _ if fault.kind == FaultKind::NotFound => "not_found".to_owned(),
+        _ => "unexpected_answer".to_owned(),
     }
 }
 
@@ -103,7 +129,18 @@ mod tests {
     fn attempt(script: Scripted) -> (Attempt<Scripted>, Arc<Metrics>) {
         let (metrics, system) = metrics();
         let timeout = Duration::from_secs(10);
-        (Attempt::new(script, Arc::new(StatusVendor), timeout, Arc::clone(&metrics), system), metrics)
+        (
+            Attempt::new(
+                script,
+                Arc::new(StatusVendor),
+                Callee::default(),
+                Secrets::new(&[]),
+                timeout,
+                Arc::clone(&metrics),
+                system,
+            ),
+            metrics,
+        )
     }
 
     #[tokio::test(start_paused = true)]

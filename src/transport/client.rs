@@ -101,6 +101,12 @@ impl Client {
         })
     }
 
+    /// Host and port of the vendor.
+    pub(super) fn address(&self) -> (String, u16) {
+        let usual = if self.scheme == Scheme::HTTPS { 443 } else { 80 };
+        (self.authority.host().to_owned(), self.authority.port_u16().unwrap_or(usual))
+    }
+
     fn of_this_thread(&self) -> awc::Client {
         CLIENTS.with_borrow_mut(|clients| {
             if let Some((_, client)) = clients.iter().find(|(id, _)| *id == self.id) {
@@ -182,7 +188,7 @@ impl Layer for Client {
         headers.insert(VIA, self.via.clone());
         headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        for (name, value) in call.headers.iter().chain(&call.trace) {
+        for (name, value) in call.headers.iter().chain(call.trace.headers()) {
             headers.insert(name.clone(), value.clone());
         }
         let sending = match &call.body {
@@ -299,6 +305,49 @@ pub async fn fetch(url: &str, within: Duration, longest: usize) -> Result<Bytes,
         if is_cut_short(&body, length, "json") { Err(cut_short().to_string()) } else { Ok(body) }
     };
     tokio::time::timeout(within, exchange).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+}
+
+/// What came back from [`post`].
+pub(super) struct Posted {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<String>,
+    pub(super) body: Bytes,
+}
+
+/// Sends a document to somebody who is no vendor, over a connection of its own, and waits for the answer: for a thread that has
+/// nothing else to do.
+///
+/// # Errors
+/// Why there is no answer, for the log.
+pub(super) fn post<'h>(
+    url: &str,
+    tls: Option<&Arc<rustls::ClientConfig>>,
+    headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+    document: Bytes,
+    within: Duration,
+) -> Result<Posted, String> {
+    const LONGEST: usize = 64 * 1024;
+    let runtime = actix_web::rt::Runtime::new().map_err(|error| error.to_string())?;
+    runtime.block_on(async {
+        let mut connector = Connector::new().timeout(within).handshake_timeout(within);
+        if let Some(tls) = tls {
+            connector = connector.rustls_0_23(Arc::clone(tls));
+        }
+        let client = awc::Client::builder().disable_redirects().no_default_headers().disable_timeout();
+        let mut request = client.connector(connector).finish().post(url).no_decompress();
+        request = request.insert_header((USER_AGENT, USER_AGENT_VALUE));
+        for (name, value) in headers {
+            request = request.insert_header((name, value));
+        }
+        let exchange = async {
+            let mut response = request.send_body(document).await.map_err(|error| format!("{error}"))?;
+            let body = read_body(&mut response, LONGEST).await.map_err(|fault| fault.to_string())?;
+            let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let retry_after = retry_after.map(str::to_owned);
+            Ok(Posted { status: response.status().as_u16(), retry_after, body: body.unwrap_or_default() })
+        };
+        tokio::time::timeout(within, exchange).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+    })
 }
 
 #[cfg(test)]

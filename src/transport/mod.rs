@@ -26,6 +26,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use self::trace::CallTrace;
 pub use crate::record::CallName;
 use crate::record::Fault;
 pub use breaker::{CircuitState, LastFailure};
@@ -48,8 +49,8 @@ pub struct Call {
     pub body: Option<Bytes>,
     /// When the caller's patience ends. The call's own timeout applies as well. Set by the gateway.
     pub deadline: Option<Instant>,
-    /// `traceparent` and `tracestate` of this very call. Set by the gateway.
-    pub trace: Vec<(HeaderName, HeaderValue)>,
+    /// The place of this very call in the trace of its request. Set by the gateway.
+    pub trace: CallTrace,
     /// Sign-in calls are not signed.
     pub signed: bool,
 }
@@ -65,7 +66,7 @@ impl Call {
             headers: Vec::new(),
             body: None,
             deadline: None,
-            trace: Vec::new(),
+            trace: CallTrace::default(),
             signed: name != CallName::SignIn,
         }
     }

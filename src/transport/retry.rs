@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::{Instant, sleep};
 
-use super::{Call, Layer, Reply, trace};
+use super::{Call, Layer, Reply};
 use crate::metrics::{Metrics, RetryReason, SystemIndex};
 use crate::record::{Effect, Fault, FaultKind, Retry};
 
@@ -103,7 +103,7 @@ impl<T: Layer> Layer for Retries<T> {
             sleep(pause).await;
             repeated += 1;
             self.metrics.vendor_retry(self.system, reason(fault.kind));
-            trace::renew(&mut call.trace);
+            call.trace.renew();
         }
     }
 }
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use crate::record::CallName;
     use crate::transport::testing::{Scripted, call, fails, metrics, series};
-    use crate::transport::trace::TraceContext;
+    use crate::transport::trace::{CallTrace, TraceContext};
 
     fn retries(script: impl IntoIterator<Item = Result<Reply, Fault>>) -> (Retries<Scripted>, Arc<Metrics>) {
         let (metrics, system) = metrics();
@@ -229,10 +229,10 @@ mod tests {
     async fn each_repeat_has_a_parent_id_of_its_own_in_the_same_trace() {
         let (retries, _) = retries([fails(FaultKind::Unavailable)]);
         let mut call = call(CallName::Read);
-        call.trace = TraceContext::continue_from(&[], &[]).headers_for_call();
+        call.trace = CallTrace::of(&TraceContext::alone());
         retries.carry(&mut call).await.expect("the second time");
-        let sent: Vec<String> =
-            retries.inner.seen().iter().map(|(_, call)| call.trace[0].1.to_str().expect("text").to_owned()).collect();
+        let parent = |call: &Call| call.trace.headers()[0].1.to_str().expect("text").to_owned();
+        let sent: Vec<String> = retries.inner.seen().iter().map(|(_, call)| parent(call)).collect();
         assert_eq!(sent[0][..36], sent[1][..36]);
         assert_ne!(sent[0][36..52], sent[1][36..52]);
     }

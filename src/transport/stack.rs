@@ -11,10 +11,12 @@ use super::breaker::{Breaker, Circuit, CircuitState, LastFailure};
 use super::client::Client;
 use super::limit::{Bounds, Limit};
 use super::retry::Retries;
+use super::scrub::Secrets;
 use super::token::{Signed, Tokens};
+use super::trace::Callee;
 use super::{Call, Layer, Reply, Transport, Vendor};
 use crate::metrics::Metrics;
-use crate::record::{Fault, SystemName};
+use crate::record::{Fault, Secret, SystemName};
 
 /// How one vendor is reached and how much is asked of it (contract 2, `[systems.*]`).
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub struct StackSettings {
     pub ca_certificate: Option<PathBuf>,
     /// The gateway's name in `Via`.
     pub via: String,
+    /// What must not be seen, whatever the vendor repeats of it and where.
+    pub secrets: Vec<Secret>,
 }
 
 impl StackSettings {
@@ -75,6 +79,7 @@ impl StackSettings {
             max_vendor_body: 16 * 1024 * 1024,
             ca_certificate: None,
             via: "records-gateway".to_owned(),
+            secrets: Vec::new(),
         }
     }
 }
@@ -131,6 +136,7 @@ pub struct Stack {
     layers: Retries<Signed<BelowToken>>,
     circuit: Arc<Circuit>,
     tokens: Arc<Tokens<BelowToken>>,
+    secrets: Arc<Secrets>,
 }
 
 impl Stack {
@@ -152,19 +158,31 @@ impl Stack {
             rate_limit: settings.rate_limit,
             patience: settings.timeout,
         };
+        let secrets = Secrets::new(&settings.secrets);
         let circuit = Circuit::new(settings.circuit_failures, settings.circuit_open_for, measured(), index);
 
         // From the wire outwards.
         // The wire itself: knows whether anything was sent.
         let client = Client::new(settings)?;
+        let (host, port) = client.address();
+        let callee = Callee { system: system.to_string(), host, port };
         // Times what is on the wire and nothing else; judges each answer once, so that all above speak of faults.
-        let attempt = Attempt::new(client, Arc::clone(&vendor), settings.timeout, measured(), index);
+        let attempt = Attempt::new(
+            client,
+            Arc::clone(&vendor),
+            callee,
+            Arc::clone(&secrets),
+            settings.timeout,
+            measured(),
+            index,
+        );
         // Counts every single attempt, a repeat and a sign-in included; waiting is not part of the call's timeout.
         let limit = Limit::new(attempt, &bounds, measured(), index);
         // Before the queue, so that an open circuit answers at once; sees every attempt, so that repeats count.
         let breaker = Breaker::new(limit, Arc::clone(&circuit));
         // Above the breaker, so that a sign-in is guarded too and a refused token is no failure of the vendor.
-        let tokens = Tokens::new(breaker, vendor, settings.token_refresh_ahead, measured(), index);
+        let tokens =
+            Tokens::new(breaker, vendor, Arc::clone(&secrets), settings.token_refresh_ahead, measured(), index);
         // Outermost: a repeat takes a fresh token, asks the circuit and waits its turn like any other call.
         let layers = Retries::new(
             Signed(Arc::clone(&tokens)),
@@ -174,7 +192,18 @@ impl Stack {
             measured(),
             index,
         );
-        Ok(Self { layers, circuit, tokens })
+        Ok(Self { layers, circuit, tokens, secrets })
+    }
+
+    /// A fault as it may be told: an adapter that could not read an answer may have quoted it.
+    #[must_use]
+    pub fn scrubbed(&self, fault: Fault) -> Fault {
+        self.secrets.scrubbed(fault)
+    }
+
+    /// Takes the vendor's secrets out of words that it added to a success.
+    pub fn scrub<'t>(&self, texts: impl Iterator<Item = &'t mut String>) {
+        self.secrets.scrub(texts);
     }
 
     /// How the vendor fares.

@@ -18,7 +18,9 @@ use async_trait::async_trait;
 use moka::future::Cache;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Call, Layer, Reply, Token, Transport, Vendor, trace};
+use super::scrub::Secrets;
+use super::trace::{CallTrace, TraceContext};
+use super::{Call, Layer, Reply, Token, Transport, Vendor};
 use crate::metrics::{Metrics, RefreshOutcome, RetryReason, SystemIndex};
 use crate::record::{Effect, Fault, FaultKind, Retry};
 
@@ -46,6 +48,7 @@ impl Held {
 pub(super) struct Tokens<T> {
     inner: T,
     vendor: Arc<dyn Vendor>,
+    secrets: Arc<Secrets>,
     ahead: Duration,
     current: RwLock<Option<Arc<Held>>>,
     /// Sign-ins under way, by the number of the token they replace.
@@ -61,6 +64,7 @@ impl<T: Layer + 'static> Tokens<T> {
     pub(super) fn new(
         inner: T,
         vendor: Arc<dyn Vendor>,
+        secrets: Arc<Secrets>,
         ahead: Duration,
         metrics: Arc<Metrics>,
         system: SystemIndex,
@@ -68,6 +72,7 @@ impl<T: Layer + 'static> Tokens<T> {
         Arc::new(Self {
             inner,
             vendor,
+            secrets,
             ahead,
             current: RwLock::default(),
             signing_in: Cache::new(16),
@@ -89,7 +94,7 @@ impl<T: Layer + 'static> Tokens<T> {
     }
 
     /// A token that is good, the present one if possible.
-    async fn token(self: &Arc<Self>, deadline: Option<Instant>) -> Result<Arc<Held>, Fault> {
+    async fn token(self: &Arc<Self>, call: &Call) -> Result<Arc<Held>, Fault> {
         let now = Instant::now();
         match self.current() {
             Some(held) if held.is_good(now) => {
@@ -98,15 +103,15 @@ impl<T: Layer + 'static> Tokens<T> {
                 }
                 Ok(held)
             }
-            Some(held) => self.newer_than(held.number, deadline).await,
-            None => self.newer_than(0, deadline).await,
+            Some(held) => self.newer_than(held.number, call).await,
+            None => self.newer_than(0, call).await,
         }
     }
 
-    /// A token with a higher number, waiting no longer than the caller does.
-    async fn newer_than(&self, number: u64, deadline: Option<Instant>) -> Result<Arc<Held>, Fault> {
-        let replaced = self.replace(number);
-        match deadline {
+    /// A token with a higher number, waiting no longer than the call may. A sign-in that it causes is part of its trace.
+    async fn newer_than(&self, number: u64, call: &Call) -> Result<Arc<Held>, Fault> {
+        let replaced = self.replace(number, call.trace.context());
+        match call.deadline {
             None => replaced.await,
             Some(end) => timeout_at(end, replaced).await.unwrap_or_else(|_| {
                 Err(Fault::new(FaultKind::Timeout).message("signing in at the vendor took too long").without_effect())
@@ -114,24 +119,26 @@ impl<T: Layer + 'static> Tokens<T> {
         }
     }
 
-    async fn replace(&self, number: u64) -> Result<Arc<Held>, Fault> {
+    async fn replace(&self, number: u64, cause: Option<&Arc<TraceContext>>) -> Result<Arc<Held>, Fault> {
         if let Some(held) = self.current().filter(|held| held.number > number) {
             return Ok(held);
         }
         if let Some(fault) = self.just_refused() {
             return Err(fault);
         }
-        let sign_in = self.sign_in(number);
+        let sign_in = self.sign_in(number, cause);
         self.signing_in.try_get_with(number, sign_in).await.map_err(|fault| fault.as_ref().clone())
     }
 
-    async fn sign_in(&self, replaces: u64) -> Result<Arc<Held>, Fault> {
+    async fn sign_in(&self, replaces: u64, cause: Option<&Arc<TraceContext>>) -> Result<Arc<Held>, Fault> {
         // A sign-in that ended between the look in `replace` and here has made the token already.
         if let Some(held) = self.current().filter(|held| held.number > replaces) {
             return Ok(held);
         }
-        let token = self.vendor.sign_in(&Unsigned(&self.inner)).await.map_err(|fault| self.not_signed_in(fault))?;
+        let unsigned = Unsigned { inner: &self.inner, cause };
+        let token = self.vendor.sign_in(&unsigned).await.map_err(|fault| self.not_signed_in(fault))?;
         self.metrics.token_refresh(self.system, RefreshOutcome::Ok);
+        self.secrets.add(&token.secret);
         let now = Instant::now();
         let life = token.expires.map(|end| end.saturating_duration_since(now));
         let expires_at = life.and_then(|life| SystemTime::now().checked_add(life));
@@ -180,7 +187,7 @@ impl<T: Layer + 'static> Tokens<T> {
         }
         let running = Refreshing(Arc::clone(self));
         actix_web::rt::spawn(async move {
-            if running.0.replace(number).await.is_err() {
+            if running.0.replace(number, None).await.is_err() {
                 let then = Instant::now() + AFTER_FAILED_AHEAD;
                 *running.0.not_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(then);
             }
@@ -206,12 +213,17 @@ impl<T: Layer + 'static> Drop for Refreshing<T> {
 }
 
 /// What a sign-in is lent: the layers below, without a signature.
-struct Unsigned<'t, T>(&'t T);
+struct Unsigned<'t, T> {
+    inner: &'t T,
+    /// The request that needs the token.
+    cause: Option<&'t Arc<TraceContext>>,
+}
 
 #[async_trait(?Send)]
 impl<T: Layer> Transport for Unsigned<'_, T> {
     async fn send(&self, mut call: Call) -> Result<Reply, Fault> {
-        self.0.carry(&mut call).await
+        call.trace = self.cause.map(CallTrace::of).unwrap_or_default();
+        self.inner.carry(&mut call).await
     }
 }
 
@@ -225,7 +237,7 @@ impl<T: Layer + 'static> Layer for Signed<T> {
         if !call.signed {
             return tokens.inner.carry(call).await;
         }
-        let held = tokens.token(call.deadline).await?;
+        let held = tokens.token(call).await?;
         let refusal = match tokens.signed(call, &held).await {
             Err(fault) if fault.kind == FaultKind::TokenRefused => fault,
             result => return result,
@@ -234,9 +246,9 @@ impl<T: Layer + 'static> Layer for Signed<T> {
         if held.token.expires.is_none() {
             return Err(Fault { kind: FaultKind::CredentialsRejected, retry: Retry::Never, ..refusal });
         }
-        let renewed = tokens.newer_than(held.number, call.deadline).await?;
+        let renewed = tokens.newer_than(held.number, call).await?;
         tokens.metrics.vendor_retry(tokens.system, RetryReason::TokenRefused);
-        trace::renew(&mut call.trace);
+        call.trace.renew();
         tokens.signed(call, &renewed).await.map_err(|fault| match fault.kind {
             FaultKind::TokenRefused => {
                 Fault { kind: FaultKind::CredentialsRejected, effect: Effect::None, retry: Retry::Never, ..fault }

@@ -7,6 +7,7 @@ use tokio::time::{advance, sleep, timeout};
 use super::*;
 use crate::record::CallName;
 use crate::transport::testing::{Scripted, StatusVendor, call, fails, metrics, ok, reply, series, status};
+use crate::transport::trace;
 
 /// A vendor whose sign-in takes a second, with a script for everything that comes.
 fn signed(
@@ -15,7 +16,8 @@ fn signed(
     let (metrics, system) = metrics();
     let inner = Arc::new(Scripted::new(script).taking(Duration::from_secs(1)));
     let ahead = Duration::from_mins(1);
-    let tokens = Tokens::new(Arc::clone(&inner), Arc::new(StatusVendor), ahead, Arc::clone(&metrics), system);
+    let tokens =
+        Tokens::new(Arc::clone(&inner), Arc::new(StatusVendor), Secrets::new(&[]), ahead, Arc::clone(&metrics), system);
     (Signed(tokens), inner, metrics)
 }
 
@@ -83,7 +85,7 @@ async fn a_late_refusal_of_an_old_token_does_not_cost_the_new_one() {
     // The second call is sent with T1 half a second after the first, and refused when T2 is being fetched or already there.
     let (first, second) = tokio::join!(read(&layer), late);
     assert!(first.is_ok() && second.is_ok());
-    assert_eq!(layer.0.newer_than(1, None).await.expect("T2").number, 2);
+    assert_eq!(layer.0.newer_than(1, &call(CallName::Read)).await.expect("T2").number, 2);
     assert_eq!(story(&inner).iter().filter(|one| *one == "sign_in").count(), 2);
 }
 
@@ -163,11 +165,14 @@ async fn a_sign_ins_verdict_is_not_a_verdict_on_the_record() {
         let judged = Arc::new(super::super::attempt::Attempt::new(
             Scripted::new([script]),
             Arc::new(StatusVendor),
+            trace::Callee::default(),
+            Secrets::new(&[]),
             Duration::from_secs(10),
             Arc::clone(&metrics),
             system,
         ));
-        let layer = Signed(Tokens::new(judged, Arc::new(StatusVendor), Duration::ZERO, metrics, system));
+        let layer =
+            Signed(Tokens::new(judged, Arc::new(StatusVendor), Secrets::new(&[]), Duration::ZERO, metrics, system));
         assert_eq!(layer.carry(&mut call(CallName::Read)).await.expect_err("no token").kind, told);
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -37,6 +38,7 @@ pub(crate) struct Program {
     /// What the first line says behind `listening on `.
     pub(crate) base: String,
     log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
     file: PathBuf,
 }
 
@@ -45,7 +47,27 @@ impl Program {
         Self::started(Command::new(PROGRAM), folder, configuration, log_level)
     }
 
-    /// The same with no more than so many open files.
+    /// Started by another program, whose last arguments are this one's command line.
+    pub(crate) fn serve_under(under: &[&str], folder: &Path, configuration: &str, log_level: &str) -> Self {
+        let mut command = Command::new(under[0]);
+        command.args(&under[1..]).arg(PROGRAM);
+        Self::started(command, folder, configuration, log_level)
+    }
+
+    /// With more arguments before the command, and more variables of the environment.
+    pub(crate) fn serve_with(
+        folder: &Path,
+        configuration: &str,
+        log_level: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).envs(environment.iter().copied());
+        Self::started(command, folder, configuration, log_level)
+    }
+
+    /// With no more than so many open files.
     pub(crate) fn serve_with_files(files: usize, folder: &Path, configuration: &str) -> Self {
         let mut shell = Command::new("sh");
         shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &files.to_string(), PROGRAM]);
@@ -64,12 +86,12 @@ impl Program {
             .spawn()
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        collect(process.stderr.take().unwrap(), Arc::clone(&log));
+        let reader = collect(process.stderr.take().unwrap(), Arc::clone(&log));
         let mut first = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let base = first.trim_end().strip_prefix("listening on ").map(str::to_owned);
         let base = base.unwrap_or_else(|| panic!("{first:?}; {}", log.lock().unwrap()));
-        Self { process, base, log, file }
+        Self { process, base, log, reader: Some(reader), file }
     }
 
     pub(crate) fn caller(&self) -> Caller {
@@ -85,6 +107,10 @@ impl Program {
         let next = self.file.with_extension("next");
         std::fs::write(&next, configuration).unwrap();
         std::fs::rename(next, &self.file).unwrap();
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     pub(crate) fn signal(&self, signal: &str) {
@@ -106,6 +132,14 @@ impl Program {
         self.signal("-TERM");
         self.process.wait().unwrap().code()
     }
+
+    /// SIGTERM, and all that was logged until the end.
+    pub(crate) fn stopped_log(mut self) -> String {
+        self.signal("-TERM");
+        self.process.wait().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        self.log()
+    }
 }
 
 impl Drop for Program {
@@ -115,14 +149,14 @@ impl Drop for Program {
     }
 }
 
-fn collect(from: impl Read + Send + 'static, to: Arc<Mutex<String>>) {
+fn collect(from: impl Read + Send + 'static, to: Arc<Mutex<String>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
             let mut log = to.lock().unwrap();
             log.push_str(&line);
             log.push('\n');
         }
-    });
+    })
 }
 
 /// Issues tokens (EdDSA).

@@ -11,8 +11,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::access_program::{Issuer, Program, configuration, jwt_access};
 use super::support::{Answer, BLUEDOLPHIN, Bench, MATRIX42, PRETECTUM};
+use super::traces::Collector;
 
 const KEY: &str = "canary-caller-key-5e7d";
+const COLLECTORS_KEY: &str = "canary-collector-key-7c21";
 const UNKNOWN: &str = "canary-unknown-key-9a1b";
 
 /// Everything that must not be seen: what is configured, what callers send, and the tokens that the vendors gave.
@@ -78,19 +80,43 @@ async fn traffic(program: &Program, vendors: &Sandbox, bench: &'static Bench, ke
         answers.push(patch("second").send().await);
         (bench.faults)(vendors).clear();
     }
-    // A vendor that repeats the secret it was sent.
+    answers.extend(echoed(program, vendors, bench, &bearer).await);
+    // What repeats a secret is shown with the rest of it: the texts have come through.
+    let told = |answer: &Answer| answer.status >= 400 && answer.text.contains("the secret … is no good");
+    assert!(answers.iter().any(told), "no vendor's text was shown");
+    answers.extend(looks(program, &bearer).await);
+    answers
+}
+
+/// A vendor that repeats the secrets it was sent.
+async fn echoed(program: &Program, vendors: &Sandbox, bench: &Bench, bearer: &str) -> Vec<Answer> {
+    let caller = program.caller();
+    let read = caller.get(&bench.path(bench.key)).header("Authorization", bearer);
+    let patch = caller.request(Method::PATCH, &bench.path(bench.key)).header("Authorization", bearer).if_match("*");
+    let patch = patch.header("Accept-Loss", &bench.losses.join(", ")).fields(&bench.text_is("third"));
+    let mut answers = Vec::new();
+    if bench.system == PRETECTUM.system {
+        let words = format!("the secret {} is no good", pretectum::CLIENT_SECRET);
+        let warned = json!({ "_dataObjectId": bench.key, "_version": 1, "Email": "x",
+            "_errors": [{ "name": "Email", "errors": [words] }] });
+        let page = Fault::json(200, json!({ "items": [warned], "nextPageKey": null }).to_string());
+        (bench.faults)(vendors).once(CallKind::List, page);
+        let answer = read.clone().send().await;
+        assert_eq!(answer.json()["warnings"][0]["detail"], "the secret … is no good", "{answer:?}");
+        answers.push(answer);
+    }
     for (call, told) in echoes(vendors, bench) {
-        for status in [400, 403, 422, 500] {
+        for status in [200, 400, 403, 422, 500] {
             (bench.faults)(vendors).always(call, Fault::json(status, told.clone()));
             if call == Some(CallKind::SignIn) {
                 vendors.pretectum.state.expire_all_tokens();
                 vendors.matrix42.state.expire_all_tokens();
             }
-            answers.push(patch("third").send().await);
+            answers.push(patch.clone().send().await);
+            answers.push(read.clone().send().await);
             (bench.faults)(vendors).clear();
         }
     }
-    answers.extend(looks(program, &bearer).await);
     answers
 }
 
@@ -101,23 +127,32 @@ async fn looks(program: &Program, bearer: &str) -> Vec<Answer> {
     futures_util::future::join_all(requests).await
 }
 
-/// Error texts, in the vendors' forms, with the secret that a call of this kind (`None` = any) brings to this vendor.
+/// Error texts, in the vendors' forms, with each secret of this vendor on each kind of call (`None` = any): with the one that
+/// brings it, and with the others.
 fn echoes(vendors: &Sandbox, bench: &Bench) -> Vec<(Option<CallKind>, String)> {
     let calls = (bench.log)(vendors).all();
     let last = calls.iter().rev().find_map(|call| signature(call));
-    let (call, configured) = match bench.system {
-        "crm" => (Some(CallKind::SignIn), pretectum::CLIENT_SECRET),
-        "architecture" => (None, bluedolphin::API_KEY),
-        _ => (Some(CallKind::SignIn), matrix42::API_TOKEN),
+    let configured = match bench.system {
+        "crm" => pretectum::CLIENT_SECRET,
+        "architecture" => bluedolphin::API_KEY,
+        _ => matrix42::API_TOKEN,
     };
-    let token = last.as_deref().map(|token| (None, token));
+    let signs_in = bench.system != "architecture";
     let told = |secret: &str| {
         let text = format!("the secret {secret} is no good");
         let named = json!({ "message": text, "Message": text, "error": text, "error_description": text, "title": text,
             "detail": text, "ExceptionName": text, "errors": [text], "_errors": { "Email": text } });
         named.to_string()
     };
-    token.into_iter().chain([(call, configured)]).map(|(call, secret)| (call, told(secret))).collect()
+    let of = |secret: &str| {
+        // A text where an object should be.
+        let bare = json!(format!("the secret {secret} is no good")).to_string();
+        [None, Some(CallKind::SignIn).filter(|_| signs_in)]
+            .into_iter()
+            .flat_map(|call| [(call, told(secret)), (call, bare.clone())])
+            .collect::<Vec<_>>()
+    };
+    last.as_deref().into_iter().chain([configured]).flat_map(of).collect()
 }
 
 fn look(what: &str, text: &[u8], secrets: &BTreeSet<String>) {
@@ -160,7 +195,11 @@ async fn no_secret_is_seen_where_callers_have_keys() {
     let access =
         format!("mode = \"keys\"\n[[access.callers]]\nname = \"ada\"\nkey_sha256 = \"{digest}\"\nallow = [\"*:*\"]\n");
     let text = impatient(&configuration(&vendors, folder.path(), "deadline = \"4s\"", &access));
-    let program = Program::serve(folder.path(), &text, "trace");
+    let collector = Collector::start();
+    let mut environment = collector.environment();
+    let header = format!("authorization=Bearer%20{COLLECTORS_KEY}");
+    environment.push(("OTEL_EXPORTER_OTLP_HEADERS", &header));
+    let program = Program::serve_with(folder.path(), &text, "trace", &[], &environment);
     let mut answers = Vec::new();
     for bench in [&PRETECTUM, &BLUEDOLPHIN, &MATRIX42] {
         answers.extend(traffic(&program, &vendors, bench, KEY).await);
@@ -171,6 +210,15 @@ async fn no_secret_is_seen_where_callers_have_keys() {
     assert!(answers.iter().any(|answer| answer.status == 200) && answers.iter().any(|answer| answer.status >= 500));
     let mut secrets = secrets(&vendors, &[KEY, UNKNOWN]);
     secrets.insert(digest);
+    // The collector's own key goes to the collector and nowhere else; no other secret is told to it.
+    let exports = collector.all();
+    assert!(exports.len() > 10);
+    for (head, body) in exports {
+        assert_eq!(head.get("authorization").unwrap().to_str().unwrap(), format!("Bearer {COLLECTORS_KEY}"));
+        look("an export", &body, &secrets);
+        look("an export", &body, &BTreeSet::from([MATRIX42.key.to_owned(), PRETECTUM.key.to_owned()]));
+    }
+    secrets.insert(COLLECTORS_KEY.to_owned());
     look_everywhere(&program, folder.path(), &answers, &secrets);
 }
 

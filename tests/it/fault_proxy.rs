@@ -57,6 +57,8 @@ struct Chaos {
     /// The writes that were disturbed, and those whose answer became a 500.
     disturbed: BTreeSet<u32>,
     spoiled: BTreeSet<u32>,
+    /// Calls, because deletes carry no value.
+    disturbed_deletes: usize,
     counts: BTreeMap<Mishap, usize>,
 }
 
@@ -73,8 +75,14 @@ impl FaultProxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let random = Rng::with_seed(seed);
-        let chaos =
-            Chaos { random, percent, disturbed: BTreeSet::new(), spoiled: BTreeSet::new(), counts: BTreeMap::new() };
+        let chaos = Chaos {
+            random,
+            percent,
+            disturbed: BTreeSet::new(),
+            spoiled: BTreeSet::new(),
+            disturbed_deletes: 0,
+            counts: BTreeMap::new(),
+        };
         let chaos = Arc::new(Mutex::new(chaos));
         let shared = Arc::downgrade(&chaos);
         std::thread::spawn(move || {
@@ -100,7 +108,8 @@ impl FaultProxy {
 
     /// How many writes have been disturbed so far.
     pub(crate) fn disturbed_count(&self) -> usize {
-        self.chaos.lock().unwrap().disturbed.len()
+        let chaos = self.chaos.lock().unwrap();
+        chaos.disturbed.len() + chaos.disturbed_deletes
     }
 
     /// Whether an answer to this write became a 500.
@@ -125,7 +134,10 @@ impl Drop for FaultProxy {
 
 impl Chaos {
     fn draw(&mut self, request: &[u8]) -> Option<Mishap> {
-        let write = request.starts_with(b"PUT ");
+        let carried = write_in(request);
+        let delete = request.starts_with(b"DELETE ");
+        // A POST without a value is a sign-in.
+        let write = request.starts_with(b"PUT ") || delete || (request.starts_with(b"POST ") && carried.is_some());
         let read = request.starts_with(b"GET ");
         let percent = if write { self.percent * 100 } else { self.percent * 5 };
         if !(write || read) || self.random.u32(0..10_000) >= percent {
@@ -135,9 +147,10 @@ impl Chaos {
         let mishap = choice[self.random.usize(0..choice.len())];
         *self.counts.entry(mishap).or_default() += 1;
         if write {
-            self.disturbed.extend(write_in(request));
+            self.disturbed.extend(carried);
+            self.disturbed_deletes += usize::from(delete);
             if mishap == Mishap::AnswerSpoiled {
-                self.spoiled.extend(write_in(request));
+                self.spoiled.extend(carried);
             }
         }
         Some(mishap)

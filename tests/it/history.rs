@@ -7,6 +7,7 @@
 mod caller;
 mod check;
 mod client;
+mod lives;
 mod model;
 mod process;
 mod run;
@@ -27,7 +28,9 @@ fn number_of(variable: &str) -> Option<u64> {
 }
 
 fn play(plan: Plan) {
-    let writes = number_of("HISTORY_WRITES").map_or(plan.writes, |writes| usize::try_from(writes).expect("a count"));
+    let asked = number_of("HISTORY_WRITES").map(|writes| usize::try_from(writes).expect("a count"));
+    // What is only looked for takes its time.
+    let writes = asked.map_or(plan.writes, |writes| if plan.lives { writes / 5 } else { writes });
     let kills = if plan.kills > 0 { plan.kills.max(writes / 250) } else { 0 };
     let seed = number_of("HISTORY_SEED").unwrap_or_else(|| fastrand::u64(0..1_000_000));
     let run = Run::start(Plan { writes, kills, ..plan }, seed);
@@ -44,9 +47,13 @@ const CALM_WEATHER: Plan = Plan {
     patient: false,
     completion: "1m",
     second_writer: false,
+    lives: false,
     replicas: 1,
     store: None,
 };
+
+/// Records are made and deleted. What is lost on the way is only looked for, so the time for that is short.
+const LIVES: Plan = Plan { lives: true, writes: 60, completion: "4s", ..CALM_WEATHER };
 
 #[test]
 fn concurrent_writers_see_one_order_at_every_vendor() {
@@ -80,6 +87,28 @@ fn two_replicas_act_as_one_and_the_living_settles_what_the_dead_began() {
         store: Some(store),
         ..CALM_WEATHER
     });
+}
+
+#[test]
+fn records_are_made_once_and_deleted_once_however_many_want_it() {
+    play(Plan { name: "lives", writes: 120, ..LIVES });
+}
+
+#[test]
+fn creates_and_deletes_whose_answers_are_cut_are_not_misreported() {
+    play(Plan { name: "lives, cut answers", disturbed_percent: 50, ..LIVES });
+}
+
+#[test]
+fn a_killed_gateway_settles_creates_and_deletes_when_it_is_back() {
+    play(Plan { name: "lives, kill -9", disturbed_percent: 30, kills: 3, ..LIVES });
+}
+
+#[test]
+fn two_replicas_make_and_delete_as_one() {
+    let Some(store) = postgres() else { return };
+    let plan = Plan { name: "lives, two replicas", disturbed_percent: 30, kills: 2, replicas: 2, ..LIVES };
+    play(Plan { store: Some(store), ..plan });
 }
 
 #[test]

@@ -8,36 +8,46 @@ use actix_web::http::{Method, Version};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use records_gateway::sandbox::{Sandbox, matrix42};
 use rustls::pki_types::PrivateKeyDer;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::access_program::{Program, configuration};
 
 const OPEN: &str = "mode = \"open\"\n";
 
 /// An authority.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate with its key, as PEM for servers and as DER for clients.
-struct Issued {
+pub(crate) struct Issued {
     certificate: rcgen::Certificate,
     key: KeyPair,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 
-    fn issue(&self) -> Issued {
+    pub(crate) fn issue(&self) -> Issued {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
         Issued { certificate: params.signed_by(&key, &self.0).unwrap(), key }
+    }
+}
+
+impl Issued {
+    /// For a server that shows this certificate.
+    pub(crate) fn serving(&self) -> ServerConfig {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
+        builder.with_no_client_auth().with_single_cert(vec![self.certificate.der().clone()], key).unwrap()
     }
 }
 

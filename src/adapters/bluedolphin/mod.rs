@@ -45,16 +45,19 @@ const SEARCH_PAGES: u64 = 50;
 const LINKED_QUESTIONS: Loss = Loss {
     name: "linked-questions",
     detail: "questions linked to the definition's properties and questionnaires, which the vendor's API neither shows nor keeps",
+    actions: &[Action::Update],
     caller_must_accept: false,
 };
 const SOURCE_CONNECTIONS: Loss = Loss {
     name: "source-connections",
     detail: "connections of the definition to data sources, which the vendor's API neither shows nor keeps",
+    actions: &[Action::Update],
     caller_must_accept: false,
 };
 const DEPENDENT_OBJECTS: Loss = Loss {
     name: "dependent-objects",
     detail: "every object based on the definition, for good",
+    actions: &[Action::Delete],
     caller_must_accept: true,
 };
 

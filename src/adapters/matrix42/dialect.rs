@@ -12,7 +12,9 @@ use serde_json::{Map, Value};
 use crate::adapters::common::{
     ObjectText, Said, by_status, encoded, fault, first_byte, is_null, not_documented, unbound, unreadable, wrong,
 };
-use crate::record::{Fault, FaultKind, Fields, Invalid, RecordId, Retry, Stored, Version, check_strict, raw_members};
+use crate::record::{
+    Fault, FaultKind, Fields, Invalid, Members, RecordId, Retry, Stored, Version, check_strict, raw_members,
+};
 use crate::transport::{Call, CallName, Reply};
 
 const FRAGMENTS: &str = "/m42Services/api/data/fragments";
@@ -116,14 +118,10 @@ pub(super) fn search_call(
 
 /// Changes the attributes it names; the id stands in the body. Without `TimeStamp` the vendor would overwrite blindly, so
 /// there is no such call.
-pub(super) fn update_call(
-    id: &RecordId,
-    members: &Map<String, Value>,
-    expected: Option<&Version>,
-) -> Result<Call, Vec<Invalid>> {
+pub(super) fn update_call(id: &RecordId, members: &Members, expected: Option<&Version>) -> Result<Call, Vec<Invalid>> {
     let Some(Version::Row(row)) = expected else { return Err(unbound(expected)) };
-    not_reserved(members)?;
-    let body = ObjectText::new().member("ID", id.key()).member("TimeStamp", &BASE64.encode(row)).members(members);
+    not_reserved(members.names())?;
+    let body = ObjectText::new().member("ID", id.key()).member("TimeStamp", &BASE64.encode(row)).unchanged(members);
     let path = format!("{FRAGMENTS}/{}", encoded(id.collection()));
     Ok(call(CallName::Update, Method::PUT, path).header(CONTENT_TYPE, JSON_UTF8).body(body.done()))
 }
@@ -135,14 +133,14 @@ pub(super) fn delete_call(id: &RecordId) -> Call {
 
 /// Makes a fragment.
 pub(super) fn create_call(definition: &str, fields: &Map<String, Value>) -> Result<Call, Vec<Invalid>> {
-    not_reserved(fields)?;
+    not_reserved(fields.keys().map(String::as_str))?;
     let path = format!("{FRAGMENTS}/{}", encoded(definition));
     let body = ObjectText::new().members(fields).done();
     Ok(call(CallName::Create, Method::POST, path).header(CONTENT_TYPE, JSON_UTF8).body(body))
 }
 
-fn not_reserved(members: &Map<String, Value>) -> Result<(), Vec<Invalid>> {
-    let reserved = members.keys().filter(|name| is_reserved(name));
+fn not_reserved<'n>(names: impl Iterator<Item = &'n str>) -> Result<(), Vec<Invalid>> {
+    let reserved = names.filter(|name| is_reserved(name));
     let found: Vec<_> = reserved.map(|name| wrong(name, "ID and TimeStamp, in any case, cannot be set")).collect();
     if found.is_empty() { Ok(()) } else { Err(found) }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::adapters::testing::{Scripted, body, judged, map, reply, run_golden};
-use crate::record::Effect;
+use crate::record::{Effect, Members};
 
 const DD: &str = "SPSScCategoryClassBase";
 const KEY: &str = "7777780d-71a0-df11-708c-000c2968299e";
@@ -98,13 +98,19 @@ async fn a_fragment_that_cannot_be_told_from_another_state_is_a_protocol_fault()
 fn an_update_always_carries_its_time_stamp_and_never_the_callers() {
     let adapter = adapter();
     let members = map(r#"{"A":1.10}"#);
-    let planned = adapter.plan_update(&id(), &Change::Members(&members), Some(&version())).expect("a plan");
+    let planned =
+        adapter.plan_update(&id(), &Change::Members(&Members::from(&members)), Some(&version())).expect("a plan");
     assert_eq!(body(&planned.call), format!(r#"{{"ID":"{KEY}","TimeStamp":"AAAAAEa7mU4=","A":1.10}}"#));
-    assert!(adapter.plan_update(&id(), &Change::Members(&members), None).is_err());
-    assert!(adapter.plan_update(&id(), &Change::Members(&members), Some(&Version::Counter(1))).is_err());
+    assert!(adapter.plan_update(&id(), &Change::Members(&Members::from(&members)), None).is_err());
+    assert!(
+        adapter.plan_update(&id(), &Change::Members(&Members::from(&members)), Some(&Version::Counter(1))).is_err()
+    );
     for own in ["ID", "id", "Id", "TimeStamp", "timestamp", "TIMESTAMP"] {
         let members = map(&format!(r#"{{"{own}":null}}"#));
-        assert!(adapter.plan_update(&id(), &Change::Members(&members), Some(&version())).is_err(), "{own}");
+        assert!(
+            adapter.plan_update(&id(), &Change::Members(&Members::from(&members)), Some(&version())).is_err(),
+            "{own}"
+        );
         assert!(adapter.plan_create(DD, &members).is_err() && adapter.read_only(own), "{own}");
     }
 }
@@ -113,7 +119,8 @@ fn an_update_always_carries_its_time_stamp_and_never_the_callers() {
 fn a_conflict_is_told_from_other_failures_by_its_text_and_not_by_a_stack_trace() {
     let adapter = adapter();
     let members = map(r#"{"A":1}"#);
-    let put = adapter.plan_update(&id(), &Change::Members(&members), Some(&version())).expect("a plan").call;
+    let put =
+        adapter.plan_update(&id(), &Change::Members(&Members::from(&members)), Some(&version())).expect("a plan").call;
     let text = "Concurrency. The object you want to update has been updated by another process.";
     for conflict in [
         text.to_owned(),
@@ -147,7 +154,8 @@ fn a_conflict_is_told_from_other_failures_by_its_text_and_not_by_a_stack_trace()
 fn each_call_knows_its_successes() {
     let adapter = adapter();
     let members = map(r#"{"A":1}"#);
-    let put = adapter.plan_update(&id(), &Change::Members(&members), Some(&version())).expect("a plan").call;
+    let put =
+        adapter.plan_update(&id(), &Change::Members(&Members::from(&members)), Some(&version())).expect("a plan").call;
     let post = adapter.plan_create(DD, &members).expect("a plan").call;
     let delete = dialect::delete_call(&id());
     for (call, status, text) in [

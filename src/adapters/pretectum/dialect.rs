@@ -15,7 +15,9 @@ use crate::adapters::common::{
     ObjectText, Said, by_status, encoded, fault, first_byte, not_documented, pointer_to, secret_header, unbound,
     unreadable, wrong,
 };
-use crate::record::{Fault, FaultKind, Fields, Invalid, RecordId, Stored, Version, Warning, WarningCode, raw_members};
+use crate::record::{
+    Fault, FaultKind, Fields, Invalid, Members, RecordId, Stored, Version, Warning, WarningCode, raw_members,
+};
 use crate::transport::{Call, CallName, Reply, clean_text};
 
 /// The two token paths that the vendor's own pages name, in contradiction.
@@ -74,14 +76,10 @@ pub(super) fn list_call(name: CallName, collection: &str, page_key: Option<&str>
 }
 
 /// `PUT` changes the members it names and leaves the others alone; `_version` is compared by the vendor.
-pub(super) fn update_call(
-    id: &RecordId,
-    members: &Map<String, Value>,
-    expected: Option<&Version>,
-) -> Result<Call, Vec<Invalid>> {
+pub(super) fn update_call(id: &RecordId, members: &Members, expected: Option<&Version>) -> Result<Call, Vec<Invalid>> {
     let Some(Version::Counter(version)) = expected else { return Err(unbound(expected)) };
-    not_reserved(members)?;
-    let body = ObjectText::new().member("_version", version).members(members);
+    not_reserved(members.names())?;
+    let body = ObjectText::new().member("_version", version).unchanged(members);
     Ok(json_call(CallName::Update, Method::PUT, record_path(id), body))
 }
 
@@ -92,13 +90,13 @@ pub(super) fn delete_call(id: &RecordId) -> Call {
 
 /// `POST` makes a record even of values that break the rules.
 pub(super) fn create_call(collection: &str, fields: &Map<String, Value>) -> Result<Call, Vec<Invalid>> {
-    not_reserved(fields)?;
+    not_reserved(fields.keys().map(String::as_str))?;
     let body = ObjectText::new().members(fields);
     Ok(json_call(CallName::Create, Method::POST, records_path(collection), body))
 }
 
-fn not_reserved(members: &Map<String, Value>) -> Result<(), Vec<Invalid>> {
-    let reserved = members.keys().filter(|name| is_reserved(name));
+fn not_reserved<'n>(names: impl Iterator<Item = &'n str>) -> Result<(), Vec<Invalid>> {
+    let reserved = names.filter(|name| is_reserved(name));
     let found: Vec<_> =
         reserved.map(|name| wrong(name, "names that begin with _ are the vendor's own and cannot be set")).collect();
     if found.is_empty() { Ok(()) } else { Err(found) }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::adapters::testing::{Scripted, body, judged, map, reply, reply_later, run_golden};
-use crate::record::{Effect, Retry, WarningCode};
+use crate::record::{Effect, Members, Retry, WarningCode};
 
 const BA: &str = "20240115103000123a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5";
 const KEY: &str = "20240601120000321d1e2f3g4h5i6j7k8l9m0n1o2p3q4r5";
@@ -190,13 +190,15 @@ fn errors_of_any_shape_become_warnings() {
 fn an_update_is_never_written_without_its_version_or_with_the_vendors_own_members() {
     let adapter = adapter();
     let members = map(r#"{"A":1}"#);
+    let members = Members::from(&members);
     let change = Change::Members(&members);
     assert!(adapter.plan_update(&id(), &change, None).is_err());
     assert!(adapter.plan_update(&id(), &change, Some(&Version::Row([0; 8]))).is_err());
     for reserved in ["_version", "_dataObjectId", "_errors", "_new"] {
         let members = map(&format!(r#"{{"{reserved}":null}}"#));
-        let found =
-            adapter.plan_update(&id(), &Change::Members(&members), Some(&Version::Counter(1))).expect_err(reserved);
+        let found = adapter
+            .plan_update(&id(), &Change::Members(&Members::from(&members)), Some(&Version::Counter(1)))
+            .expect_err(reserved);
         assert_eq!(found[0].pointer, format!("/fields/{reserved}"));
         assert!(adapter.plan_create(&collection(), &members).is_err() && adapter.read_only(reserved));
     }
@@ -205,8 +207,9 @@ fn an_update_is_never_written_without_its_version_or_with_the_vendors_own_member
 #[test]
 fn the_body_of_an_update_keeps_the_form_of_numbers() {
     let members = map(r#"{"A":1.10,"B":12345678901234567890,"C \"":[1e+3]}"#);
-    let planned =
-        adapter().plan_update(&id(), &Change::Members(&members), Some(&Version::Counter(u64::MAX))).expect("a plan");
+    let planned = adapter()
+        .plan_update(&id(), &Change::Members(&Members::from(&members)), Some(&Version::Counter(u64::MAX)))
+        .expect("a plan");
     let expected = r#"{"_version":18446744073709551615,"A":1.10,"B":12345678901234567890,"C \"":[1e+3]}"#;
     assert_eq!(body(&planned.call), expected);
 }
@@ -215,7 +218,10 @@ fn the_body_of_an_update_keeps_the_form_of_numbers() {
 fn only_the_documented_success_is_one() {
     let adapter = adapter();
     let members = map(r#"{"A":1}"#);
-    let put = adapter.plan_update(&id(), &Change::Members(&members), Some(&Version::Counter(1))).expect("a plan").call;
+    let put = adapter
+        .plan_update(&id(), &Change::Members(&Members::from(&members)), Some(&Version::Counter(1)))
+        .expect("a plan")
+        .call;
     let post = adapter.plan_create(&collection(), &members).expect("a plan").call;
     let get = dialect::list_call(CallName::Read, &collection(), None);
     assert_eq!(judged(&adapter, &put, 204, ""), None);

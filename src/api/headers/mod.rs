@@ -11,12 +11,14 @@ pub(crate) use content::{BodyType, announced_length, body_type, is_encoded};
 pub(crate) use idempotency::fingerprint;
 pub(crate) use tags::{one as own_tag, precondition};
 
+use std::sync::Arc;
+
 use actix_web::http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 
 use crate::gateway::Prefer;
 use crate::problem::Problem;
 use crate::record::{Precondition, RequestId};
-use crate::transport::trace::TraceContext;
+use crate::transport::trace::{Spans, TraceContext};
 
 /// Everything a caller says about a write in header fields.
 #[derive(Debug)]
@@ -71,13 +73,17 @@ pub(crate) fn request_id(headers: &HeaderMap) -> RequestId {
 }
 
 /// `traceparent` and `tracestate`, whatever they hold (http-rules 184).
-pub(crate) fn trace(headers: &HeaderMap) -> TraceContext {
+pub(crate) fn trace(headers: &HeaderMap, spans: Option<&Arc<Spans>>) -> Arc<TraceContext> {
     let texts = |name| -> Vec<&str> {
         list::lines(headers, HeaderName::from_static(name))
             .map(|line| std::str::from_utf8(line).unwrap_or(""))
             .collect()
     };
-    TraceContext::continue_from(&texts("traceparent"), &texts("tracestate"))
+    let (parent, state) = (texts("traceparent"), texts("tracestate"));
+    Arc::new(match spans {
+        Some(spans) => spans.continue_from(&parent, &state),
+        None => TraceContext::continue_from(&parent, &state),
+    })
 }
 
 /// The key in `Authorization: Bearer KEY` (RFC 6750 §2.1); the scheme's name in any case.

@@ -2,8 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use sqlx::{AnyConnection, Connection as _};
+
 use super::super::*;
-use super::place::{applied, everything, file, intent, places};
+use super::place::{Place, applied, everything, file, intent, places};
 use crate::record::OperationState;
 
 const BREAK: &str = "ALTER TABLE ledger RENAME TO gone";
@@ -167,4 +169,75 @@ async fn a_file_that_vanished_or_was_replaced_takes_no_write_until_it_is_back() 
     assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
     assert!(store.verify(None).await.expect("verified").is_sound());
     assert!(store.close(Duration::from_mins(1)).await);
+}
+
+/// Refuses every write of whoever connects, as a full or read-only disk, or a server that became a stand-by, does.
+fn read_only(place: &Place, on: bool) -> &'static str {
+    match (place.shared, on) {
+        (false, true) => {
+            "CREATE TRIGGER read_only BEFORE UPDATE ON head
+             BEGIN SELECT RAISE(ABORT, 'attempt to write a readonly database'); END"
+        }
+        (false, false) => "DROP TRIGGER read_only",
+        (true, true) => {
+            "DO $$ BEGIN
+               EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database());
+             END $$;
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        }
+        (true, false) => {
+            "BEGIN READ WRITE;
+             DO $$ BEGIN
+               EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database());
+             END $$;
+             COMMIT"
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_can_only_be_read_is_not_ready_at_the_next_look_and_heals_by_itself() {
+    for place in places().await {
+        let store = place.open().await;
+        let write = intent("A:1");
+        let id = write.operation.clone();
+        assert_eq!(store.begin(write).await, Ok(Begun::Started));
+        place.execute(read_only(&place, true)).await;
+        assert_eq!(store.ping().await, Err(StoreError::Unavailable), "nobody has tried to write yet");
+        assert_eq!(store.begin(intent("A:2")).await, Err(StoreError::Unavailable));
+        assert_eq!(store.finish(applied(&id)).await, Err(StoreError::Unavailable), "kept in memory");
+        let read = store.operation(&id).await.expect("reads go on").expect("there");
+        assert_eq!(read.state, OperationState::Running);
+        place.execute(read_only(&place, false)).await;
+        store.healed().await;
+        assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
+        assert_eq!(store.begin(intent("A:2")).await, Ok(Begun::Started));
+        assert!(store.verify(None).await.expect("verified").is_sound());
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_in_time_refuses_writes_and_heals_by_itself() {
+    let places = places().await;
+    futures_util::future::join_all(places.iter().map(somebody_holds_the_head)).await;
+}
+
+async fn somebody_holds_the_head(place: &Place) {
+    let store = place.open().await;
+    let write = intent("A:1");
+    let id = write.operation.clone();
+    assert_eq!(store.begin(write).await, Ok(Begun::Started));
+    let mut other = AnyConnection::connect(&place.url.replace(' ', "%20")).await.expect("a connection");
+    let hold = "BEGIN; UPDATE head SET at = at";
+    sqlx::raw_sql(hold).execute(&mut other).await.expect("held");
+    assert_eq!(store.begin(intent("A:2")).await, Err(StoreError::Unavailable));
+    assert_eq!(store.finish(applied(&id)).await, Err(StoreError::Unavailable), "kept in memory");
+    assert!(store.operation(&id).await.expect("reads go on").is_some());
+    assert!(!store.healthy());
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("given free");
+    store.healed().await;
+    assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
+    assert_eq!(store.begin(intent("A:2")).await, Ok(Begun::Started));
+    assert!(store.verify(None).await.expect("verified").is_sound());
 }

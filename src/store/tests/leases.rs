@@ -98,6 +98,27 @@ async fn a_native_write_waits_for_a_delete_that_outlived_its_lease() {
 }
 
 #[tokio::test]
+async fn a_native_write_waits_for_the_delete_of_another_replica_until_somebody_has_settled_it() {
+    for place in places().await.into_iter().filter(|place| place.shared) {
+        let (one, two) = (place.open().await, place.open().await);
+        let lease = lease(&one, "A:1").await;
+        let delete = Intent { lease: Some(lease.clone()), action: Action::Delete, ..intent("A:1") };
+        let operation = delete.operation.clone();
+        assert_eq!(one.begin(delete).await, Ok(Begun::Started));
+        one.release(&lease).await.expect("released");
+        assert_eq!(two.begin(intent("A:1")).await, Ok(Begun::Held), "whatever became of its lease");
+        assert_eq!(two.begin(intent("A:2")).await, Ok(Begun::Started), "other records are free");
+        one.kill().await;
+        two.passes(TTL * 2);
+        assert_eq!(two.begin(intent("A:1")).await, Ok(Begun::Held), "the dead one's call may still arrive");
+        let adopted = two.adopt(10).await.expect("adopted");
+        assert_eq!(adopted.iter().map(|one| &one.operation).collect::<Vec<_>>(), [&operation]);
+        two.finish(applied(&operation)).await.expect("finished");
+        assert_eq!(two.begin(intent("A:1")).await, Ok(Begun::Started));
+    }
+}
+
+#[tokio::test]
 async fn only_what_ends_unsettled_with_this_process_counts_as_unfinished() {
     for place in places().await {
         let store = place.open().await;

@@ -1,8 +1,10 @@
 //! Behaviours of the store, the same for both engines. PostgreSQL takes part where `TEST_POSTGRES_URL` names a server.
 
 mod chain;
+mod crash;
 mod failing;
 mod keys;
 mod leases;
 mod operations;
 mod place;
+mod tampering;

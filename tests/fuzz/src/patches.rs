@@ -1,5 +1,6 @@
 //! Patches, held against implementations that do nothing but what the RFCs say.
 
+use bytes::Bytes;
 use records_gateway::record::{Patch, PatchError, check_strict, differences, holds, parse_strict, values_equal};
 use serde_json::{Map, Value};
 
@@ -27,7 +28,7 @@ fn document(fields: &Map<String, Value>) -> Map<String, Value> {
 /// A merge patch does what RFC 7396 says, to the members it names and no others.
 pub fn merge_patch(data: &[u8]) {
     let Some((before, body)) = record_and_patch(data) else { return };
-    let patch = match Patch::merge(body) {
+    let patch = match Patch::merge(&Bytes::copy_from_slice(body)) {
         Ok(patch) => patch,
         Err(PatchError::Malformed(_)) => return assert!(check_strict(body).is_err(), "JSON called malformed"),
         Err(_) => return assert!(check_strict(body).is_ok(), "what is not JSON called a patch"),
@@ -50,7 +51,7 @@ pub fn merge_patch(data: &[u8]) {
     }
     let identity = records_gateway::record::Identity { system: "itsm", id: "A:1", etag: "\"t\"" };
     if let Ok(Some(members)) = patch.flat(&identity, &read_only) {
-        assert_eq!(members, changes);
+        assert_eq!(members.to_map(), changes);
     }
     assert!(holds(&differences(&before, &after), &after), "what was wanted is not what came of it");
 }

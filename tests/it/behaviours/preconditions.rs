@@ -228,6 +228,11 @@ async fn star_gives_up_after_three_conflicts(bench: &'static Bench) {
     answer.is(409, "vendor-busy");
     assert!(answer.header("retry-after").is_some());
     assert_eq!((house.held(bench.key), house.calls(CallKind::Update)), (before, 3));
+    // Each try is an operation, and none says that a precondition had failed: any state was asked for.
+    assert_eq!(house.settled(&answer).await["state"], "not-applied");
+    let ledger = house.ledger().await.json();
+    let outcomes = ledger["items"].as_array().unwrap().iter().filter(|entry| entry["event"] == "outcome");
+    assert_eq!(outcomes.map(|entry| entry["problem"].clone()).collect::<Vec<_>>(), ["vendor-busy"; 3]);
 }
 
 async fn one_of_many_with_the_same_tag_wins(bench: &'static Bench) {

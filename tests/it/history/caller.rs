@@ -8,7 +8,7 @@ use fastrand::Rng;
 
 use super::client::{Answer, Client};
 use super::run::Run;
-use super::vendors::{GUARDED, SYSTEMS, patch, value_of};
+use super::vendors::{GUARDED, SYSTEMS, creation, patch, value_of};
 
 /// The pause before a gateway that does not answer is asked again.
 const KNOCK_EVERY: Duration = Duration::from_millis(5);
@@ -16,12 +16,14 @@ const KNOCK_EVERY: Duration = Duration::from_millis(5);
 /// What a caller was told of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
-    /// 200 or 204.
+    /// 200, 201 or 204.
     Done,
     /// 202.
     Accepted,
     /// 412.
     Stale,
+    /// 404.
+    Gone,
     /// An earlier one with this key, or one of this record, still runs.
     InProgress,
     /// Refused with this status; 0 = there was nobody to send it to.
@@ -35,7 +37,7 @@ pub(crate) enum Said {
 impl Said {
     /// Whether it says what became of the write.
     pub(crate) fn is_verdict(self) -> bool {
-        matches!(self, Self::Done | Self::Stale | Self::Accepted)
+        matches!(self, Self::Done | Self::Stale | Self::Gone | Self::Accepted)
     }
 }
 
@@ -45,12 +47,28 @@ pub(crate) struct Told {
     pub(crate) said: Said,
     pub(crate) operation: Option<String>,
     pub(crate) replayed: bool,
+    /// The record that it is told to have made.
+    pub(crate) place: Option<String>,
     pub(crate) at: i64,
+}
+
+/// What kind of write it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// PATCH of one of the run's records, whose whole history is judged.
+    Patch,
+    /// POST.
+    Create,
+    /// DELETE of the record with this key.
+    Delete(String),
+    /// PATCH of a record that others delete meanwhile.
+    PatchOfDoomed(String),
 }
 
 /// One write, however often it was sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
+    pub(crate) kind: Kind,
     pub(crate) system: usize,
     pub(crate) record: usize,
     /// What it sets; no other write sets it.
@@ -95,6 +113,10 @@ impl Caller<'_> {
     /// Reads and writes until there has been enough of it.
     pub(crate) fn work(mut self) {
         while self.run.goes_on() {
+            if self.run.plan.lives {
+                self.live();
+                continue;
+            }
             let (system, record) = (self.random.usize(0..3), self.random.usize(0..self.run.records()));
             let Some((tag, value)) = self.read(system, record) else {
                 // A killed gateway is not there for a moment: no need to knock a thousand times.
@@ -139,7 +161,7 @@ impl Caller<'_> {
     }
 
     /// Two sendings of one write, neither waiting for the other.
-    fn send_twice_at_once(&mut self, write: &mut Write) {
+    pub(super) fn send_twice_at_once(&mut self, write: &mut Write) {
         let mut other = Caller { run: self.run, random: self.random.fork(), client: Client::default() };
         let mut same = write.clone();
         std::thread::scope(|scope| {
@@ -192,37 +214,50 @@ impl Caller<'_> {
         };
         headers.extend(prefer.map(|prefer| ("Prefer".to_owned(), prefer.to_owned())));
         let call = self.run.now();
-        Write { system, record, value: value_wanted, expected, call, told: Vec::new(), headers }
+        Write { kind: Kind::Patch, system, record, value: value_wanted, expected, call, told: Vec::new(), headers }
     }
 
     /// Sends a write, once more perhaps, and keeps what it was told. The status; 0 = no answer.
     pub(crate) fn send(&mut self, write: &mut Write) -> u16 {
         let address = self.run.address(&mut self.random);
-        let path = self.path(write.system, write.record);
-        let body = patch(write.system, write.value);
-        let answer = self.client.send(&address, "PATCH", &path, &write.headers, &body);
+        let (method, path, body) = match &write.kind {
+            Kind::Patch => ("PATCH", self.path(write.system, write.record), patch(write.system, write.value)),
+            Kind::Create => {
+                ("POST", format!("/records/{}", SYSTEMS[write.system]), creation(write.system, write.value))
+            }
+            Kind::Delete(key) => ("DELETE", path_of(write.system, key), String::new()),
+            Kind::PatchOfDoomed(key) => ("PATCH", path_of(write.system, key), patch(write.system, write.value)),
+        };
+        let answer = self.client.send(&address, method, &path, &write.headers, &body);
         let at = self.run.now();
         let said = said(&answer);
         if said == Said::Cut && write.heard(Said::Cut).is_none() {
             self.run.cut.fetch_add(1, Ordering::SeqCst);
         }
         let answer = answer.ok();
-        if let Some(answer) = answer.as_ref().filter(|answer| answer.status == 200) {
+        let tagged = answer.as_ref().filter(|_| write.kind == Kind::Patch);
+        if let Some(answer) = tagged.filter(|answer| answer.status == 200) {
             let shown = value_of(write.system, &answer.body).expect("a value");
             self.run.tags.note(write.system, write.record, answer.header("etag").expect("a tag"), shown);
         }
-        if let Some(tag) = answer.as_ref().filter(|answer| answer.status == 204).and_then(|it| it.header("etag")) {
+        if let Some(tag) = tagged.filter(|answer| answer.status == 204).and_then(|it| it.header("etag")) {
             self.run.tags.note(write.system, write.record, tag, write.value);
         }
         let operation = answer.as_ref().and_then(Answer::operation);
         let replayed = answer.as_ref().is_some_and(|answer| answer.header("idempotency-replayed").is_some());
-        write.told.push(Told { said, operation, replayed, at });
+        let place = answer.as_ref().filter(|answer| answer.status == 201).and_then(|answer| answer.header("location"));
+        write.told.push(Told { said, operation, replayed, place: place.map(str::to_owned), at });
         answer.map_or(0, |answer| answer.status)
     }
 
     fn path(&self, system: usize, record: usize) -> String {
-        format!("/records/{}/{}", SYSTEMS[system], self.run.vendors.records[system][record])
+        path_of(system, &self.run.vendors.records[system][record])
     }
+}
+
+/// Where the record with a key is.
+pub(super) fn path_of(system: usize, key: &str) -> String {
+    format!("/records/{}/{key}", SYSTEMS[system])
 }
 
 fn said(answer: &io::Result<Answer>) -> Said {
@@ -232,8 +267,9 @@ fn said(answer: &io::Result<Answer>) -> Said {
         Err(_) => return Said::Cut,
     };
     match (answer.status, answer.problem()) {
-        (200 | 204, _) => Said::Done,
+        (200 | 201 | 204, _) => Said::Done,
         (202, _) => Said::Accepted,
+        (404, "record-not-found") => Said::Gone,
         (412, "precondition-failed") => Said::Stale,
         (409, "operation-in-progress") => Said::InProgress,
         (504, "outcome-unknown") => Said::Unknown,

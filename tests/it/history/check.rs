@@ -1,8 +1,8 @@
 //! Holding what callers were told, and what the gateway's books say, against what really happened at the vendors.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::caller::{Said, Told, Write};
+use super::caller::{Kind, Said, Told, Write};
 use super::model::{FOREIGN, Op, is_linearizable};
 use super::run::{Books, Run, has_its_verdict};
 use super::vendors::{GUARDED, SYSTEMS, UNFORETOLD};
@@ -16,14 +16,16 @@ const NEVER: i64 = i64::MAX / 2;
 
 /// The truth about a run.
 pub(crate) struct Truth<'r> {
-    run: &'r Run,
+    pub(super) run: &'r Run,
     /// The values each record has had.
     history: HashMap<(usize, usize), Vec<u32>>,
     /// How often each value took effect.
     effects: HashMap<u32, usize>,
     /// The state of each operation.
     states: HashMap<String, String>,
-    wrong: Vec<String>,
+    /// The operations for which a look at the vendor failed.
+    unseen: HashSet<String>,
+    pub(super) wrong: Vec<String>,
     /// How many writes the contract lets be misreported.
     excused: usize,
 }
@@ -38,20 +40,27 @@ impl<'r> Truth<'r> {
         }
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let states = books.operations.iter().map(|one| (text(&one["id"]), text(&one["state"]))).collect();
-        let mut truth = Self { run, history, effects, states, wrong: Vec::new(), excused: 0 };
+        let failed =
+            |call: &serde_json::Value| call["status"] != 200 && (call["call"] == "list" || call["call"] == "read");
+        let is_unseen =
+            |entry: &&serde_json::Value| entry["calls"].as_array().is_some_and(|calls| calls.iter().any(failed));
+        let unseen = books.ledger.iter().filter(is_unseen).map(|entry| text(&entry["operation"])).collect();
+        let mut truth = Self { run, history, effects, states, unseen, wrong: Vec::new(), excused: 0 };
         truth.check_books(books);
         truth
     }
 
     /// Checks everything; panics with all that is wrong.
     pub(crate) fn check(mut self) {
-        let writes = self.run.writes.lock().unwrap().clone();
+        let all = self.run.writes.lock().unwrap().clone();
+        let (writes, lives): (Vec<_>, Vec<_>) = all.iter().cloned().partition(|write| write.kind == Kind::Patch);
+        self.check_lives(&lives);
         for write in &writes {
             self.check_write(write);
         }
         self.check_that_nothing_was_overwritten(&writes);
         self.check_order(&writes);
-        self.report(&writes);
+        self.report(&all);
         let shown: Vec<_> = self.wrong.iter().take(20).cloned().collect();
         assert!(self.wrong.is_empty(), "{} wrong, seed {}:\n{}", self.wrong.len(), self.run.seed, shown.join("\n"));
     }
@@ -75,9 +84,47 @@ impl<'r> Truth<'r> {
         }
     }
 
+    /// Whether what was told fits the books: all that does not, and whether the write was said to be done, or to be unknown.
+    pub(super) fn books_of(&self, write: &Write) -> (Vec<String>, bool, bool) {
+        let mut complaints = Vec::new();
+        if !has_its_verdict(write) {
+            complaints.push("never came to a verdict".to_owned());
+        }
+        let (mut applied, mut unknown) = (false, false);
+        for told in &write.told {
+            let state = told.operation.as_ref().map(|id| self.states.get(id).map_or("missing", String::as_str));
+            let fits = match (told.said, state) {
+                // Who is told of another one in progress is told its operation.
+                (Said::Done, Some("applied"))
+                | (Said::Stale | Said::Gone | Said::Refused(_), None | Some("not-applied"))
+                | (Said::InProgress | Said::Cut, _)
+                | (Said::Unknown, None) => true,
+                (Said::Unknown | Said::Accepted, Some(state)) => matches!(state, "applied" | "not-applied" | "unknown"),
+                _ => false,
+            };
+            if !fits {
+                complaints.push(format!("{:?}, and its operation is {state:?}", told.said));
+            }
+            if !matches!(told.said, Said::InProgress) {
+                applied |= told.said == Said::Done || state == Some("applied");
+                unknown |= state == Some("unknown");
+            }
+        }
+        complaints.extend(contradiction(write));
+        (complaints, applied, unknown)
+    }
+
+    /// Whether a create or a delete that was done may end unknown: a look failed, perhaps one
+    /// of a process that was killed and has told nobody.
+    pub(super) fn may_be_unseen(&self, write: &Write) -> bool {
+        let mut operations = write.told.iter().filter_map(|told| told.operation.as_ref());
+        self.run.plan.kills > 0 || operations.any(|operation| self.unseen.contains(operation))
+    }
+
     fn check_write(&mut self, write: &Write) {
         let effects = self.effects(write);
         let excusable = self.may_be_taken_for_a_conflict(write);
+        let (complaints, applied, unknown) = self.books_of(write);
         let mut complain = |what: String| {
             let system = SYSTEMS[write.system];
             let about = format!("{system}/{} hw-{} on {:?}", write.record, write.value, write.expected);
@@ -86,37 +133,12 @@ impl<'r> Truth<'r> {
         if effects > 1 {
             complain("done more than once".to_owned());
         }
-        if !has_its_verdict(write) {
-            complain("never came to a verdict".to_owned());
-        }
-        let (mut applied, mut unknown) = (false, false);
-        for told in &write.told {
-            let state = told.operation.as_ref().map(|id| self.states.get(id).map_or("missing", String::as_str));
-            let fits = match (told.said, state) {
-                // Who is told of another one in progress is told its operation.
-                (Said::Done, Some("applied"))
-                | (Said::Stale | Said::Refused(_), None | Some("not-applied"))
-                | (Said::InProgress | Said::Cut, _)
-                | (Said::Unknown, None) => true,
-                (Said::Unknown | Said::Accepted, Some(state)) => matches!(state, "applied" | "not-applied" | "unknown"),
-                _ => false,
-            };
-            if !fits {
-                complain(format!("{:?}, and its operation is {state:?}", told.said));
-            }
-            if !matches!(told.said, Said::InProgress) {
-                applied |= told.said == Said::Done || state == Some("applied");
-                unknown |= state == Some("unknown");
-            }
-        }
+        complaints.into_iter().for_each(&mut complain);
         match (applied, unknown, effects) {
             (true, _, 1) | (false, true, _) | (false, false, 0) => {}
             (true, ..) => complain("said to be done".to_owned()),
             (false, false, 1) if excusable => self.excused += 1,
             (false, false, _) => complain("said not to be done".to_owned()),
-        }
-        if let Some(contradiction) = contradiction(write) {
-            complain(contradiction);
         }
         if unknown && !applied && !self.may_stay_unknown(write) {
             self.wrong.push(format!("{}: hw-{} stays unknown: {:?}", SYSTEMS[write.system], write.value, write.told));
@@ -208,7 +230,13 @@ impl<'r> Truth<'r> {
     fn report(&self, writes: &[Write]) {
         let mut ends: BTreeMap<String, usize> = BTreeMap::new();
         for write in writes {
-            *ends.entry(format!("{} {:?}", SYSTEMS[write.system], write.last())).or_default() += 1;
+            let kind = match write.kind {
+                Kind::Patch => "",
+                Kind::Create => " create",
+                Kind::Delete(_) => " delete",
+                Kind::PatchOfDoomed(_) => " patch of doomed",
+            };
+            *ends.entry(format!("{}{kind} {:?}", SYSTEMS[write.system], write.last())).or_default() += 1;
         }
         let mut settled: BTreeMap<&str, usize> = BTreeMap::new();
         for state in self.states.values() {
@@ -247,6 +275,8 @@ fn contradiction(write: &Write) -> Option<String> {
         let fits = match said {
             Said::Cut | Said::Refused(0) => true,
             Said::InProgress | Said::Refused(_) => !remembered,
+            // Somebody deletes the record after the refusal.
+            Said::Gone if before.said == Said::Stale => !remembered,
             _ => said == before.said && told.replayed == remembered,
         };
         if said.is_verdict() && told.operation.is_some() {

@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) completion: &'static str,
     /// Whether somebody writes past the gateway.
     pub(crate) second_writer: bool,
+    /// Whether records are made and deleted, and not the run's own ones changed.
+    pub(crate) lives: bool,
     /// Replicas.
     pub(crate) replicas: usize,
     /// `url` of `[store]`; `None` = SQLite in a folder of the run's own.
@@ -288,7 +290,7 @@ pub(crate) fn has_its_verdict(write: &Write) -> bool {
     let open = ever(Said::Cut) || ever(Said::Unknown) || ever(Said::Accepted);
     let last = write.told.last().expect("sent once");
     match last.said {
-        Said::Done | Said::Stale => true,
+        Said::Done | Said::Stale | Said::Gone => true,
         Said::Refused(status) => status != 0 || !open,
         Said::InProgress => !open,
         Said::Unknown | Said::Accepted => {

@@ -1,4 +1,5 @@
-//! The three stand-ins with records to fight over, seen from the outside: one value per record, `hw-NUMBER`.
+//! The three stand-ins with records to fight over, to make and to end, seen from the outside: one value per record,
+//! `hw-NUMBER`.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -142,6 +143,64 @@ impl Vendors {
         assert!(done, "the record is there");
     }
 
+    /// Puts a record there that can be deleted at once; gives its key.
+    pub(crate) fn doom(&self, system: usize, number: u32) -> String {
+        let map = |value: Value| value.as_object().cloned().expect("an object");
+        match system {
+            0 => self.sandbox.pretectum.state.insert(&map(json!({ "First Name": "hw-0", "Last Name": "Doomed" }))),
+            1 => {
+                let id = self.sandbox.bluedolphin.state.insert(&format!("Doomed {number}"));
+                assert!(self.sandbox.bluedolphin.state.write(&id, |definition| definition.disabled = true));
+                id
+            }
+            _ => {
+                let doomed = map(json!({ "Name": "Doomed", "Description": "hw-0" }));
+                self.sandbox.matrix42.state.insert(matrix42::CATEGORY_CLASS, &doomed).expect("a category")
+            }
+        }
+    }
+
+    /// The keys of the records that hold this value, deleted ones not included.
+    pub(crate) fn holding(&self, system: usize, value: u32) -> Vec<String> {
+        let all = self.everything(system);
+        all.into_iter().filter(|(_, held)| *held == Some(value)).map(|(key, _)| key).collect()
+    }
+
+    /// Whether a record is there.
+    pub(crate) fn has(&self, system: usize, key: &str) -> bool {
+        self.everything(system).iter().any(|(known, _)| known == key)
+    }
+
+    /// The values that a record was given, whether it is there or not.
+    pub(crate) fn changes_of(&self, system: usize, key: &str) -> Vec<u32> {
+        let changes = match system {
+            0 => self.sandbox.pretectum.state.changes(),
+            1 => self.sandbox.bluedolphin.state.changes(),
+            _ => self.sandbox.matrix42.state.changes(),
+        };
+        let own = changes.iter().filter(|change| change.id == key);
+        own.filter_map(|change| write_in(change.record.to_string().as_bytes())).collect()
+    }
+
+    /// Every record that is there, with the value in it.
+    fn everything(&self, system: usize) -> Vec<(String, Option<u32>)> {
+        let value = |text: Option<&Value>| write_in(text?.as_str()?.as_bytes());
+        match system {
+            0 => {
+                let objects = self.sandbox.pretectum.state.objects().into_iter().filter(|object| !object.deleted);
+                objects.map(|object| (object.id, value(object.fields.get("First Name")))).collect()
+            }
+            1 => {
+                let definitions = self.sandbox.bluedolphin.state.definitions().into_iter();
+                definitions.map(|definition| (definition.id, write_in(definition.name.as_bytes()))).collect()
+            }
+            _ => {
+                let fragments = self.sandbox.matrix42.state.fragments(matrix42::CATEGORY_CLASS).into_iter();
+                fragments.map(|fragment| (fragment.id, value(fragment.attributes.get("Description")))).collect()
+            }
+        }
+    }
+
     /// The values that each record has had, in the order in which they took effect.
     pub(crate) fn history(&self) -> HashMap<(usize, usize), Vec<u32>> {
         let all = [
@@ -154,8 +213,11 @@ impl Vendors {
             let index: HashMap<&str, usize> =
                 self.records[system].iter().enumerate().map(|(at, id)| (id.as_str(), at)).collect();
             for change in changes {
-                let value = write_in(change.record.to_string().as_bytes()).expect("a value");
-                history.entry((system, index[change.id.as_str()])).or_default().push(value);
+                // Others than the run's own are made and deleted.
+                if let Some(record) = index.get(change.id.as_str()) {
+                    let value = write_in(change.record.to_string().as_bytes()).expect("a value");
+                    history.entry((system, *record)).or_default().push(value);
+                }
             }
         }
         history
@@ -180,6 +242,17 @@ pub(crate) fn patch(system: usize, value: u32) -> String {
         0 => json!({ "First Name": text }),
         1 => json!({ "properties": { "Supplier": { "value": text } } }),
         _ => json!({ "Description": text }),
+    };
+    json!({ "fields": fields }).to_string()
+}
+
+/// The body of a create whose record holds the value.
+pub(crate) fn creation(system: usize, value: u32) -> String {
+    let text = format!("hw-{value}");
+    let fields = match system {
+        0 => json!({ "First Name": text, "Last Name": "Made", "Email": "made@example.com" }),
+        1 => json!({ "name": text, "object_template_id": bluedolphin::TEMPLATE_ID, "roles": [bluedolphin::ROLE_ID] }),
+        _ => json!({ "Name": "Made", "Description": text }),
     };
     json!({ "fields": fields }).to_string()
 }

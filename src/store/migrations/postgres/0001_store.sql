@@ -9,32 +9,38 @@ CREATE TABLE head (
 INSERT INTO head (id, seq, hash, fence, at)
 VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000', 0, 0);
 
--- Append-only. `body` is the canonical text that `hash` covers; the other columns repeat members of it, for searching.
+-- Append-only; one row, a page of entries, for each commit. `lines` is what hashes cover (see `page.rs`); `at` repeats its
+-- first entry's time, for searching.
 CREATE TABLE ledger (
-    seq       BIGINT PRIMARY KEY,
+    first_seq BIGINT PRIMARY KEY,
     at        BIGINT NOT NULL,
-    operation TEXT COLLATE "C" NOT NULL,
-    caller TEXT COLLATE "C" NOT NULL,
-    system TEXT COLLATE "C" NOT NULL,
-    record    TEXT COLLATE "C",
-    body   TEXT COLLATE "C" NOT NULL,
-    hash   TEXT COLLATE "C" NOT NULL
+    prev      TEXT COLLATE "C" NOT NULL,
+    lines     TEXT COLLATE "C" NOT NULL
 );
-CREATE INDEX ledger_record ON ledger (system, record, seq);
+CREATE INDEX ledger_at ON ledger (at);
 
+-- The pages that hold entries about a record.
+CREATE TABLE ledger_record (
+    system    TEXT COLLATE "C" NOT NULL,
+    record    TEXT COLLATE "C" NOT NULL,
+    first_seq BIGINT NOT NULL,
+    PRIMARY KEY (record, system, first_seq)
+);
+
+-- `owner`, `queued`, `told`, `intent_seq`, `key` and `material` mean something while it runs.
 CREATE TABLE operation (
     id      TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    owner   TEXT COLLATE "C" NOT NULL,
+    owner   TEXT COLLATE "C",
     state   TEXT COLLATE "C" NOT NULL,
     action  TEXT COLLATE "C" NOT NULL,
     system  TEXT COLLATE "C" NOT NULL,
     record     TEXT COLLATE "C",
     caller  TEXT COLLATE "C" NOT NULL,
-    queued     BIGINT NOT NULL,
-    told       BIGINT NOT NULL,
+    queued     BIGINT NOT NULL DEFAULT 0,
+    told       BIGINT NOT NULL DEFAULT 0,
     started    BIGINT NOT NULL,
     finished   BIGINT,
-    intent_seq BIGINT NOT NULL,
+    intent_seq BIGINT NOT NULL DEFAULT 0,
     key        TEXT COLLATE "C",
     material   TEXT COLLATE "C",
     etag       TEXT COLLATE "C",
@@ -42,7 +48,7 @@ CREATE TABLE operation (
     problem    TEXT COLLATE "C",
     observed   TEXT COLLATE "C"
 );
-CREATE INDEX operation_record ON operation (system, record, id);
+CREATE INDEX operation_record ON operation (record, system, id);
 CREATE INDEX operation_running ON operation (system, record) WHERE state = 'running';
 CREATE INDEX operation_unknown ON operation (system) WHERE state = 'unknown';
 

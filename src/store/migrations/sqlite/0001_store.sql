@@ -9,32 +9,38 @@ CREATE TABLE head (
 INSERT INTO head (id, seq, hash, fence, at)
 VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000', 0, 0);
 
--- Append-only. `body` is the canonical text that `hash` covers; the other columns repeat members of it, for searching.
+-- Append-only; one row, a page of entries, for each commit. `lines` is what hashes cover (see `page.rs`); `at` repeats its
+-- first entry's time, for searching.
 CREATE TABLE ledger (
-    seq       INTEGER PRIMARY KEY,
+    first_seq INTEGER PRIMARY KEY,
     at        BIGINT NOT NULL,
-    operation TEXT   NOT NULL,
-    caller    TEXT   NOT NULL,
-    system    TEXT   NOT NULL,
-    record    TEXT,
-    body      TEXT   NOT NULL,
-    hash      TEXT   NOT NULL
+    prev      TEXT   NOT NULL,
+    lines     TEXT   NOT NULL
 );
-CREATE INDEX ledger_record ON ledger (system, record);
+CREATE INDEX ledger_at ON ledger (at);
 
+-- The pages that hold entries about a record.
+CREATE TABLE ledger_record (
+    system    TEXT   NOT NULL,
+    record    TEXT   NOT NULL,
+    first_seq BIGINT NOT NULL,
+    PRIMARY KEY (record, system, first_seq)
+) WITHOUT ROWID;
+
+-- `owner`, `queued`, `told`, `intent_seq`, `key` and `material` mean something while it runs.
 CREATE TABLE operation (
     id         TEXT   NOT NULL PRIMARY KEY,
-    owner      TEXT   NOT NULL,
+    owner      TEXT,
     state      TEXT   NOT NULL,
     action     TEXT   NOT NULL,
     system     TEXT   NOT NULL,
     record     TEXT,
     caller     TEXT   NOT NULL,
-    queued     BIGINT NOT NULL,
-    told       BIGINT NOT NULL,
+    queued     BIGINT NOT NULL DEFAULT 0,
+    told       BIGINT NOT NULL DEFAULT 0,
     started    BIGINT NOT NULL,
     finished   BIGINT,
-    intent_seq BIGINT NOT NULL,
+    intent_seq BIGINT NOT NULL DEFAULT 0,
     key        TEXT,
     material   TEXT,
     etag       TEXT,
@@ -42,7 +48,7 @@ CREATE TABLE operation (
     problem    TEXT,
     observed   TEXT
 ) WITHOUT ROWID;
-CREATE INDEX operation_record ON operation (system, record, id);
+CREATE INDEX operation_record ON operation (record, system, id);
 CREATE INDEX operation_running ON operation (system, record) WHERE state = 'running';
 CREATE INDEX operation_unknown ON operation (system) WHERE state = 'unknown';
 

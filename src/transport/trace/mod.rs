@@ -1,6 +1,20 @@
 //! W3C Trace Context: the caller's trace is continued towards the vendor (http-rules 181 to 184).
 
+mod otlp;
+mod sampling;
+mod spans;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use actix_web::http::header::{HeaderName, HeaderValue};
+use opentelemetry::trace::SpanId;
+
+pub use otlp::WrongVariable;
+use spans::Recording;
+pub use spans::{Asked, RequestSpan, Spans};
+pub(super) use spans::{Called, Callee};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -10,8 +24,8 @@ const MOST_MEMBERS: usize = 32;
 /// Longer lists are dropped whole: §3.3.1.5 asks for 512 at least.
 const LONGEST_STATE: usize = 4096;
 
-/// The trace a request belongs to.
-#[derive(Clone, Debug)]
+/// The trace a request belongs to, and the time that its vendor calls have taken.
+#[derive(Debug)]
 pub struct TraceContext {
     /// 32 lower-case hexadecimal digits, not all zero.
     trace_id: String,
@@ -19,6 +33,12 @@ pub struct TraceContext {
     flags: u8,
     /// The caller's list, unchanged but for empty members; empty if there is none.
     state: String,
+    /// The caller's own id in the trace.
+    caller: Option<u64>,
+    /// In microseconds.
+    on_the_wire: AtomicU64,
+    /// Where its spans go, if it is recorded.
+    recording: Option<Recording>,
 }
 
 impl TraceContext {
@@ -30,18 +50,24 @@ impl TraceContext {
             [only] => parse_parent(only),
             _ => None,
         };
-        match parent {
-            Some((trace_id, flags)) => {
-                Self { trace_id: trace_id.to_owned(), flags, state: joined_state(tracestate).unwrap_or_default() }
+        let (trace_id, caller, flags, state) = match parent {
+            Some(Parent { trace_id, caller, flags }) => {
+                (trace_id.to_owned(), Some(caller), flags, joined_state(tracestate).unwrap_or_default())
             }
             // Not sampled: whether to record is the operator's decision at the vendor's end, not an accident of the caller's.
-            None => Self { trace_id: hex::encode(random_bytes::<16>()), flags: 0b10, state: String::new() },
-        }
+            None => (hex::encode(random_bytes::<16>()), None, 0b10, String::new()),
+        };
+        Self { trace_id, flags, state, caller, on_the_wire: AtomicU64::new(0), recording: None }
+    }
+
+    /// A trace that nobody has begun: for what the gateway does on its own account.
+    #[must_use]
+    pub fn alone() -> Arc<Self> {
+        Arc::new(Self::continue_from(&[], &[]))
     }
 
     /// `traceparent` (with a new parent id) and `tracestate` for one vendor call.
-    #[must_use]
-    pub fn headers_for_call(&self) -> Vec<(HeaderName, HeaderValue)> {
+    fn headers_for_call(&self) -> Vec<(HeaderName, HeaderValue)> {
         let parent = format!("00-{}-{}-{:02x}", self.trace_id, new_parent_id(), self.flags);
         let mut headers = Vec::with_capacity(2);
         if let Ok(value) = HeaderValue::try_from(parent) {
@@ -60,22 +86,77 @@ impl TraceContext {
     pub fn trace_id(&self) -> &str {
         &self.trace_id
     }
-}
 
-/// Gives a call that is sent once more a parent id of its own (http-rules 182).
-pub(super) fn renew(headers: &mut [(HeaderName, HeaderValue)]) {
-    for (name, value) in headers {
-        if *name == TRACEPARENT
-            && let Some((trace_id, flags)) = value.to_str().ok().and_then(parse_parent)
-            && let Ok(renewed) = HeaderValue::try_from(format!("00-{trace_id}-{}-{flags:02x}", new_parent_id()))
-        {
-            *value = renewed;
-        }
+    /// How long the calls of this request have been on the wire so far, all together: neither queues nor pauses.
+    #[must_use]
+    pub fn vendor_time(&self) -> Duration {
+        Duration::from_micros(self.on_the_wire.load(Ordering::Relaxed))
     }
 }
 
-/// The trace id and the flags that are passed on (§3.2). A version above 00 may have more fields after these four.
-fn parse_parent(line: &str) -> Option<(&str, u8)> {
+/// The place of one vendor call in the trace of its request. The default belongs to none, and nothing is sent for it.
+#[derive(Clone, Debug, Default)]
+pub struct CallTrace {
+    context: Option<Arc<TraceContext>>,
+    /// How often the call has been sent before.
+    resent: u32,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl CallTrace {
+    /// A new call of this request.
+    #[must_use]
+    pub fn of(context: &Arc<TraceContext>) -> Self {
+        Self { context: Some(Arc::clone(context)), resent: 0, headers: context.headers_for_call() }
+    }
+
+    /// Gives a call that is sent once more a parent id of its own (http-rules 182).
+    pub(super) fn renew(&mut self) {
+        if let Some(context) = &self.context {
+            self.headers = context.headers_for_call();
+            self.resent += 1;
+        }
+    }
+
+    /// The request that the call is made for.
+    pub(super) fn context(&self) -> Option<&Arc<TraceContext>> {
+        self.context.as_ref()
+    }
+
+    /// What is sent with the call.
+    pub(super) fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
+    /// The call has ended: counts as the request's [`vendor_time`](TraceContext::vendor_time), and is a span if the trace is
+    /// recorded.
+    pub(super) fn ended<'c>(&self, took: Duration, called: impl FnOnce() -> Called<'c>) {
+        let Some(context) = &self.context else { return };
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        context.on_the_wire.fetch_add(micros, Ordering::Relaxed);
+        if context.recording.is_some() {
+            spans::record_call(context, self.span(), self.resent, took, called());
+        }
+    }
+
+    /// The id that the vendor was sent.
+    fn span(&self) -> SpanId {
+        let sent = self.headers.first().and_then(|(_, parent)| parent.to_str().ok()).and_then(parse_parent);
+        sent.map_or(SpanId::INVALID, |sent| SpanId::from(sent.caller))
+    }
+}
+
+/// What a `traceparent` holds.
+struct Parent<'l> {
+    trace_id: &'l str,
+    /// The id of the span that the sender is in.
+    caller: u64,
+    /// Those that are passed on.
+    flags: u8,
+}
+
+/// Reads a `traceparent` (§3.2). A version above 00 may have more fields after the first four.
+fn parse_parent(line: &str) -> Option<Parent<'_>> {
     let line = line.trim_matches([' ', '\t']);
     let mut fields = line.splitn(5, '-');
     let (version, trace_id, parent, flags, rest) =
@@ -89,7 +170,7 @@ fn parse_parent(line: &str) -> Option<(&str, u8)> {
         return None;
     }
     let flags = u8::from_str_radix(flags, 16).ok()?;
-    Some((trace_id, flags & 0b11))
+    Some(Parent { trace_id, caller: u64::from_str_radix(parent, 16).ok()?, flags: flags & 0b11 })
 }
 
 /// All lines as one list, or nothing if it is not a list that may be passed on (§3.3).
@@ -204,11 +285,20 @@ mod tests {
 
     #[test]
     fn a_repeated_call_has_a_parent_of_its_own() {
-        let mut headers = TraceContext::continue_from(&[PARENT], &["a=1"]).headers_for_call();
-        let before = headers.clone();
-        renew(&mut headers);
+        let mut call = CallTrace::of(&Arc::new(TraceContext::continue_from(&[PARENT], &["a=1"])));
+        let before = call.headers().to_vec();
+        call.renew();
+        let headers = call.headers();
         assert_ne!(headers[0].1, before[0].1);
         assert!(headers[0].1.to_str().expect("text").starts_with(&format!("00-{ID}-")));
         assert_eq!(headers[1], before[1]);
+    }
+
+    #[test]
+    fn the_vendor_time_of_a_request_is_that_of_all_its_calls() {
+        let context = TraceContext::alone();
+        CallTrace::of(&context).ended(Duration::from_millis(20), || unreachable!("not recorded"));
+        CallTrace::of(&context).ended(Duration::from_micros(22_001), || unreachable!("not recorded"));
+        assert_eq!(context.vendor_time(), Duration::from_micros(42_001));
     }
 }

@@ -1,0 +1,98 @@
+//! Members of `fields` whose values are only handed on: kept as the JSON text they came in.
+
+use bytestring::ByteString;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::push_json;
+
+/// A sound JSON value as text, its numbers in the form they came in. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonText(ByteString);
+
+impl JsonText {
+    /// A part of a body, which is kept for it.
+    pub(super) fn within(body: &ByteString, value: &RawValue) -> Self {
+        Self(body.slice_ref(value.get()))
+    }
+
+    /// The text, without white space around it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is an object.
+    #[must_use]
+    pub fn is_object(&self) -> bool {
+        self.0.starts_with('{')
+    }
+
+    /// The value; `None` for `null`.
+    #[must_use]
+    pub fn value(&self) -> Option<Value> {
+        serde_json::from_str(&self.0).ok().filter(|value: &Value| !value.is_null())
+    }
+}
+
+impl From<&Value> for JsonText {
+    fn from(value: &Value) -> Self {
+        let mut text = String::new();
+        push_json(&mut text, value);
+        Self(text.into())
+    }
+}
+
+/// As a string that holds the text.
+impl Serialize for JsonText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(text.into()))
+    }
+}
+
+/// Named values, in the order they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members(Vec<(String, JsonText)>);
+
+impl Members {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each name with its value.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &JsonText)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// The names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The values, parsed.
+    #[must_use]
+    pub fn to_map(&self) -> Map<String, Value> {
+        self.iter().map(|(name, value)| (name.to_owned(), value.value().unwrap_or_default())).collect()
+    }
+}
+
+impl FromIterator<(String, JsonText)> for Members {
+    fn from_iter<I: IntoIterator<Item = (String, JsonText)>>(members: I) -> Self {
+        Self(members.into_iter().collect())
+    }
+}
+
+impl From<&Map<String, Value>> for Members {
+    fn from(map: &Map<String, Value>) -> Self {
+        map.iter().map(|(name, value)| (name.clone(), value.into())).collect()
+    }
+}

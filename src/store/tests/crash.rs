@@ -1,0 +1,245 @@
+//! Whatever was going on when the store died: what it had answered holds, and the ledger verifies.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::super::*;
+use super::place::{Place, applied, claim, everything, intent, places};
+use crate::record::{Action, OperationState};
+
+/// One thing that is asked of the store; numbers choose among the records, keys and operations there are.
+#[derive(Clone, Debug)]
+enum Step {
+    Begin { record: u8, key: Option<u8>, queued: bool, action: u8 },
+    GuardedDelete(u8),
+    Finish(u8),
+    Interim(u8),
+    Bind(u8),
+    Turn,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let begin = (any::<u8>(), prop::option::of(0..4_u8), prop::bool::weighted(0.2), any::<u8>());
+    prop_oneof![
+        6 => begin.prop_map(|(record, key, queued, action)| Step::Begin { record, key, queued, action }),
+        1 => any::<u8>().prop_map(Step::GuardedDelete),
+        5 => any::<u8>().prop_map(Step::Finish),
+        1 => any::<u8>().prop_map(Step::Interim),
+        1 => any::<u8>().prop_map(Step::Bind),
+        1 => Just(Step::Turn),
+    ]
+}
+
+/// What was heard of one operation; `None` = nothing.
+#[derive(Clone, Debug, Default)]
+struct Heard {
+    begun: Option<Result<Begun, StoreError>>,
+    /// Whether anybody asked to finish it, and whether that was answered.
+    ended: bool,
+    finished: bool,
+    key: Option<String>,
+    interim: bool,
+}
+
+/// Everything asked so far, in the order in which it was asked.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<Vec<(OperationId, Heard)>>>);
+
+impl Notes {
+    fn add(&self, id: &OperationId, key: Option<String>) {
+        self.0.lock().expect("a lock").push((id.clone(), Heard { key, ..Heard::default() }));
+    }
+
+    fn of(&self, id: &OperationId, note: impl FnOnce(&mut Heard)) {
+        let mut all = self.0.lock().expect("a lock");
+        note(&mut all.iter_mut().find(|(other, _)| other == id).expect("asked").1);
+    }
+
+    fn choose(&self, number: u8) -> Option<OperationId> {
+        let all = self.0.lock().expect("a lock");
+        (!all.is_empty()).then(|| all[usize::from(number) % all.len()].0.clone())
+    }
+
+    fn all(&self) -> Vec<(OperationId, Heard)> {
+        self.0.lock().expect("a lock").clone()
+    }
+}
+
+async fn begin(store: Store, notes: Notes, write: Intent) {
+    let id = write.operation.clone();
+    let begun = store.begin(write).await;
+    notes.of(&id, |heard| heard.begun = Some(begun));
+}
+
+/// Asks for one step; what is answered goes to the notes.
+async fn take(store: Store, notes: Notes, step: Step) {
+    match step {
+        Step::Begin { record, key, queued, action } => {
+            let create = action % 4 == 0;
+            let key = key.map(|number| format!("k{number}"));
+            let write = Intent {
+                record: (!create).then(|| format!("A:{}", record % 5)),
+                action: if create { Action::Create } else { Action::Update },
+                queued,
+                claim: key.as_deref().map(claim),
+                ..intent("")
+            };
+            notes.add(&write.operation, key);
+            begin(store, notes, write).await;
+        }
+        Step::GuardedDelete(record) => {
+            let record = format!("A:{}", record % 5);
+            let asked = store.acquire("crm", &record, Duration::from_secs(30)).await;
+            if let Ok(Acquired::Lease(lease)) = asked {
+                let write = Intent { action: Action::Delete, lease: Some(lease), ..intent(&record) };
+                notes.add(&write.operation, None);
+                begin(store, notes, write).await;
+            }
+        }
+        Step::Finish(number) => {
+            let Some(id) = notes.choose(number) else { return };
+            notes.of(&id, |heard| heard.ended = true);
+            let finished = store.finish(applied(&id)).await;
+            notes.of(&id, |heard| heard.finished |= finished.is_ok());
+        }
+        Step::Interim(number) => {
+            let Some(id) = notes.choose(number) else { return };
+            let told = store.interim(&id, "{\"interim\":true}".into()).await;
+            notes.of(&id, |heard| heard.interim |= told.is_ok());
+        }
+        Step::Bind(number) => {
+            let Some(id) = notes.choose(number) else { return };
+            drop(store.bind_record(&id, "A:made").await);
+        }
+        Step::Turn => drop(store.ask(Task::Seen).await),
+    }
+}
+
+/// Takes the first steps one after the other and the rest without waiting, and dies in the middle of these.
+async fn until_the_crash(place: &Place, steps: &[Step], waited: usize, lived: usize, durability: Durability) -> Notes {
+    let store = Store::open(place.settings(durability), Arc::new(())).await.expect("a store");
+    let notes = Notes::default();
+    let mut under_way = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        let task = take(store.clone(), notes.clone(), step.clone());
+        if index < waited {
+            task.await;
+        } else {
+            under_way.push(tokio::spawn(task));
+            // It is asked before the next one is.
+            tokio::task::yield_now().await;
+        }
+    }
+    for _ in 0..lived {
+        tokio::task::yield_now().await;
+    }
+    store.kill().await;
+    for task in under_way {
+        task.await.expect("answered");
+    }
+    notes
+}
+
+/// What each operation's entries say, in their order.
+async fn entries(store: &Store) -> HashMap<OperationId, Vec<(LedgerEvent, String)>> {
+    let mut entries: HashMap<_, Vec<_>> = HashMap::new();
+    for entry in store.ledger(everything()).await.expect("read").items {
+        entries.entry(entry.operation).or_default().push((entry.event, entry.state));
+    }
+    entries
+}
+
+/// What was answered holds, what was refused is not there, and everything has its entries.
+async fn holds(store: &Store, notes: &Notes, durability: Durability) {
+    let entries = entries(store).await;
+    for (id, heard) in notes.all() {
+        let state = store.operation(&id).await.expect("read").map(|operation| operation.state);
+        let relaxed = durability == Durability::Relaxed;
+        let fits = match (&heard.begun, state) {
+            // Relaxed, the last moments may be lost.
+            (Some(Ok(Begun::Started)), None) => relaxed,
+            (Some(Ok(Begun::Started)), Some(OperationState::Running)) => !heard.finished || relaxed,
+            (Some(Ok(Begun::Started)), Some(OperationState::Applied)) => heard.ended,
+            (Some(Ok(_)), found) => found.is_none(),
+            // Nobody was told that it had begun: it has not, or is given up, or will be.
+            (Some(Err(_)) | None, found) => heard.ended || found != Some(OperationState::Applied),
+        };
+        assert!(fits, "{state:?} after {heard:?}");
+        let words: Vec<_> =
+            entries.get(&id).into_iter().flatten().map(|(event, state)| (*event, state.as_str())).collect();
+        match state {
+            None => assert_eq!(words, []),
+            Some(OperationState::Running) => assert_eq!(words, [(LedgerEvent::Intent, "running")]),
+            Some(settled) => {
+                assert_eq!(words, [(LedgerEvent::Intent, "running"), (LedgerEvent::Outcome, settled.as_str())]);
+            }
+        }
+        let told = heard.interim && state == Some(OperationState::Running) && durability == Durability::Commit;
+        if let Some(key) = heard.key.filter(|_| told) {
+            let known = store.lookup(&claim(&key)).await.expect("read");
+            assert_eq!(known, Some(KeyState::Interim("{\"interim\":true}".into())), "what its caller was told");
+        }
+    }
+}
+
+async fn crash(place: &Place, steps: &[Step], waited: usize, lived: usize, durability: Durability) {
+    let notes = until_the_crash(place, steps, waited, lived, durability).await;
+    let store = place.open().await;
+    assert!(store.verify(None).await.expect("verified").is_sound());
+    holds(&store, &notes, durability).await;
+    // The dead instance has not been seen for a while.
+    store.passes(Duration::from_mins(1));
+    let left = store.adopt(1000).await.expect("adopted");
+    for unsettled in &left {
+        let outcome = Outcome { state: OperationState::Unknown, ..applied(&unsettled.operation) };
+        store.finish(outcome).await.expect("finished");
+    }
+    assert!(store.counts().await.expect("counts").iter().all(|one| one.running == 0), "nothing runs for ever");
+    let verified = store.verify(None).await.expect("verified");
+    assert!(verified.is_sound() && verified.entries % 2 == 0, "an outcome for every intent: {verified:?}");
+    assert!(store.close(Duration::from_mins(1)).await);
+}
+
+fn tried(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn on_each_engine(steps: &[Step], waited: usize, lived: usize, relaxed: bool, concerned: impl Fn(&Place) -> bool) {
+    let durability = if relaxed { Durability::Relaxed } else { Durability::Commit };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        for place in places().await.into_iter().filter(concerned) {
+            crash(&place, steps, waited, lived, durability).await;
+        }
+    });
+}
+
+proptest! {
+    #![proptest_config(tried(40))]
+
+    #[test]
+    fn after_a_crash_at_any_point_the_ledger_verifies_and_what_was_answered_holds(
+        steps in prop::collection::vec(step(), 1..50),
+        waited in 0_usize..40,
+        lived in 0_usize..60,
+        relaxed in prop::bool::weighted(0.3),
+    ) {
+        on_each_engine(&steps, waited, lived, relaxed, |place| !place.shared);
+    }
+}
+
+proptest! {
+    #![proptest_config(tried(8))]
+
+    #[test]
+    fn the_same_holds_where_replicas_share_the_store(
+        steps in prop::collection::vec(step(), 1..40),
+        waited in 0_usize..30,
+        lived in 0_usize..200,
+    ) {
+        on_each_engine(&steps, waited, lived, false, |place| place.shared);
+    }
+}

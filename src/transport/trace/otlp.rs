@@ -1,0 +1,301 @@
+//! Traces to a collector, over OTLP/HTTP. Off unless the environment names one: by the variables of the OpenTelemetry
+//! specification, which this reads, and no key of the configuration.
+//!
+//! `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT` switches it on (without either it is off: no collector
+//! is assumed on this machine), `OTEL_SDK_DISABLED=true` and `OTEL_TRACES_EXPORTER=none` off again. Heeded besides:
+//! `OTEL_EXPORTER_OTLP_[TRACES_]{PROTOCOL,HEADERS,TIMEOUT,CERTIFICATE}`, `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
+//! `OTEL_TRACES_SAMPLER[_ARG]`, `OTEL_BSP_*`. Exports are not compressed.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_web::http::Uri;
+use async_trait::async_trait;
+use opentelemetry::KeyValue;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanProcessor as _};
+
+use super::sampling::Sampling;
+use super::spans::Spans;
+use crate::transport::client::{Posted, post};
+use crate::transport::tls;
+
+/// What the specification says.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const SAMPLER: &str = "parentbased_always_on";
+
+/// A variable that cannot be used: a fault of the environment (exit code 2). Values are not repeated: an endpoint may hold a
+/// password, headers do.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{variable} cannot be used: {why}")]
+pub struct WrongVariable {
+    variable: String,
+    why: String,
+}
+
+/// What the environment asks for.
+#[derive(Debug)]
+struct Plan {
+    endpoint: String,
+    protocol: Protocol,
+    timeout: Duration,
+    certificate: Option<String>,
+    sampling: Sampling,
+    /// Whether the environment names the service.
+    is_named: bool,
+}
+
+impl Spans {
+    /// Spans for the collector that the environment names, if it names one.
+    ///
+    /// # Errors
+    /// See [`WrongVariable`].
+    pub fn from_environment() -> Result<Option<Arc<Self>>, WrongVariable> {
+        match Plan::read(&|name| std::env::var(name).ok())? {
+            Some(plan) => plan.carry_out().map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Plan {
+    /// An empty variable is one that is not set.
+    fn read(environment: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, WrongVariable> {
+        let get = |name: &str| environment(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        // The variable for traces alone goes first.
+        let either = |what: &str| {
+            let names = [format!("OTEL_EXPORTER_OTLP_TRACES_{what}"), format!("OTEL_EXPORTER_OTLP_{what}")];
+            names.into_iter().find_map(|name| get(&name).map(|value| (name, value)))
+        };
+        if get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            return Ok(None);
+        }
+        match get("OTEL_TRACES_EXPORTER").as_deref() {
+            None | Some("otlp") => {}
+            Some("none") => return Ok(None),
+            Some(_) => return Err(wrong("OTEL_TRACES_EXPORTER", "valid: otlp or none")),
+        }
+        let Some((variable, endpoint)) = either("ENDPOINT") else { return Ok(None) };
+        check_endpoint(&variable, &endpoint)?;
+        let for_traces_alone = variable.contains("_TRACES_");
+        let endpoint =
+            if for_traces_alone { endpoint } else { format!("{}/v1/traces", endpoint.trim_end_matches('/')) };
+        let protocol = match either("PROTOCOL") {
+            None => Protocol::HttpBinary,
+            Some((variable, value)) => match value.as_str() {
+                "http/protobuf" => Protocol::HttpBinary,
+                "http/json" => Protocol::HttpJson,
+                _ => {
+                    return Err(wrong(
+                        &variable,
+                        "valid: http/protobuf (the default) or http/json; gRPC is not spoken",
+                    ));
+                }
+            },
+        };
+        let timeout = match either("TIMEOUT") {
+            None => TIMEOUT,
+            Some((variable, value)) => value
+                .parse()
+                .map(Duration::from_millis)
+                .map_err(|_| wrong(&variable, "it is not a number of milliseconds"))?,
+        };
+        if let Some((variable, value)) = either("HEADERS")
+            && !value.split(',').all(|pair| pair.trim().is_empty() || pair.contains('='))
+        {
+            return Err(wrong(&variable, "valid: NAME=VALUE, more of them after commas"));
+        }
+        let name = get("OTEL_TRACES_SAMPLER");
+        let argument = get("OTEL_TRACES_SAMPLER_ARG");
+        let sampling = Sampling::named(name.as_deref().unwrap_or(SAMPLER), argument.as_deref()).ok_or_else(|| {
+            let why = format!("valid: {}; a ratio in OTEL_TRACES_SAMPLER_ARG is a number from 0 to 1", Sampling::NAMES);
+            wrong("OTEL_TRACES_SAMPLER", &why)
+        })?;
+        let is_named = get("OTEL_SERVICE_NAME").is_some()
+            || get("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|all| all.contains("service.name="));
+        let certificate = either("CERTIFICATE").map(|(_, path)| path);
+        Ok(Some(Self { endpoint, protocol, timeout, certificate, sampling, is_named }))
+    }
+
+    fn carry_out(self) -> Result<Arc<Spans>, WrongVariable> {
+        let unusable = |why: &dyn std::fmt::Display| wrong("OTEL_EXPORTER_OTLP_*", &why.to_string());
+        let tls = if self.endpoint.starts_with("https:") {
+            let certificate = self.certificate.as_deref().map(Path::new);
+            Some(tls::client_config(certificate).map_err(|error| unusable(&error))?)
+        } else {
+            None
+        };
+        let failure = Arc::new(Mutex::new(None));
+        let collector = Collector { tls, timeout: self.timeout, failure: Arc::clone(&failure) };
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_http_client(collector)
+            .with_endpoint(self.endpoint)
+            .with_protocol(self.protocol)
+            .with_timeout(self.timeout)
+            .build()
+            .map_err(|error| unusable(&error))?;
+        let exporter = Told { exporter, failure, failing: AtomicBool::new(false) };
+        let mut processor = BatchSpanProcessor::builder(exporter).build();
+        let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+        let resource = Resource::builder().with_attribute(version);
+        let resource = if self.is_named { resource } else { resource.with_service_name("records-gateway") };
+        processor.set_resource(&resource.build());
+        Ok(Spans::new(processor, self.sampling))
+    }
+}
+
+fn wrong(variable: &str, why: &str) -> WrongVariable {
+    WrongVariable { variable: variable.to_owned(), why: why.to_owned() }
+}
+
+fn check_endpoint(variable: &str, endpoint: &str) -> Result<(), WrongVariable> {
+    let uri: Option<Uri> = endpoint.parse().ok();
+    let has_host = uri.as_ref().and_then(Uri::host).is_some_and(|host| !host.is_empty());
+    let is_http = uri.as_ref().and_then(Uri::scheme_str).is_some_and(|scheme| scheme == "http" || scheme == "https");
+    let names_somebody =
+        uri.as_ref().and_then(Uri::authority).is_some_and(|authority| authority.as_str().contains('@'));
+    if !(has_host && is_http) {
+        return Err(wrong(variable, "it is not a URL such as http://127.0.0.1:4318"));
+    }
+    if names_somebody {
+        return Err(wrong(variable, "it holds user information; send it in OTEL_EXPORTER_OTLP_HEADERS"));
+    }
+    Ok(())
+}
+
+/// The HTTP client that the exporter is lent. It is called on the batch processor's thread alone, and holds that up.
+#[derive(Debug)]
+struct Collector {
+    tls: Option<Arc<rustls::ClientConfig>>,
+    timeout: Duration,
+    /// Why the last export failed.
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+#[async_trait]
+impl HttpClient for Collector {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (head, body) = request.into_parts();
+        let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        match post(&head.uri.to_string(), self.tls.as_ref(), headers, body, self.timeout) {
+            Ok(Posted { status, retry_after, body }) => {
+                let refused = (status >= 300).then(|| format!("the collector answers {status}"));
+                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+                let mut response = Response::builder().status(status);
+                if let Some(retry_after) = retry_after {
+                    response = response.header("retry-after", retry_after);
+                }
+                Ok(response.body(body)?)
+            }
+            Err(why) => {
+                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+                Err(why.into())
+            }
+        }
+    }
+}
+
+/// The exporter, whose failures are logged when they begin and when they end.
+#[derive(Debug)]
+struct Told {
+    exporter: SpanExporter,
+    failure: Arc<Mutex<Option<String>>>,
+    failing: AtomicBool,
+}
+
+impl opentelemetry_sdk::trace::SpanExporter for Told {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        let exported = self.exporter.export(batch).await;
+        if self.failing.swap(exported.is_err(), Ordering::Relaxed) == exported.is_err() {
+            return Ok(());
+        }
+        match exported {
+            Ok(()) => tracing::info!("traces are exported again"),
+            Err(error) => {
+                let cause = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                tracing::warn!(%error, cause, spans, "traces cannot be exported; they are dropped until they can");
+            }
+        }
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Option<Plan>, String> {
+        let find =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Plan::read(&find).map_err(|wrong| wrong.to_string())
+    }
+
+    const ON: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+
+    #[test]
+    fn it_is_off_unless_an_endpoint_is_named_and_nothing_switches_it_off() {
+        for off in [
+            &[][..],
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")],
+            &[ON, ("OTEL_SDK_DISABLED", "TRUE")],
+            &[ON, ("OTEL_TRACES_EXPORTER", "none")],
+            &[("OTEL_SERVICE_NAME", "x")],
+        ] {
+            assert!(read(off).expect("nothing wrong").is_none(), "{off:?}");
+        }
+    }
+
+    #[test]
+    fn the_variables_for_traces_alone_go_first_and_their_endpoint_is_taken_as_it_is() {
+        let plan = read(&[ON, ("OTEL_EXPORTER_OTLP_TIMEOUT", "300")]).expect("well").expect("on");
+        assert_eq!(plan.endpoint, "http://127.0.0.1:4318/v1/traces");
+        assert_eq!(
+            (plan.protocol, plan.timeout, plan.is_named),
+            (Protocol::HttpBinary, Duration::from_millis(300), false)
+        );
+        let more = [
+            ON,
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://collector.example/own"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=mine"),
+        ];
+        let plan = read(&more).expect("well").expect("on");
+        assert_eq!(plan.endpoint, "https://collector.example/own");
+        assert_eq!((plan.protocol, plan.is_named), (Protocol::HttpJson, true));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_without_its_value() {
+        for (name, value) in [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://collector"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://me:secret@collector"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "no-value"),
+            ("OTEL_TRACES_SAMPLER", "sometimes"),
+            ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ] {
+            let others = [ON].into_iter().filter(|(on, _)| *on != name);
+            let all: Vec<_> = others.chain([(name, value)]).collect();
+            let told = read(&all).expect_err(value);
+            assert!(told.starts_with(&format!("{name} cannot be used: ")) && !told.contains(value), "{told}");
+        }
+    }
+}

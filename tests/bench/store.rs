@@ -1,0 +1,135 @@
+//! How many durable writes a second the store takes from 1, 32 and 256 writers at once: one line each, columns apart by tabs.
+//!
+//!     cargo bench --bench store -- sqlite:/some/folder/store.db [SECONDS]
+//!
+//! A write is what it is to the gateway: an intent that is on disk before its answer, then an outcome that is on disk before
+//! its answer. `tests/bench/durable` runs this on both engines and on a disk that takes its time, and prints the table.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a measurement that meets the unexpected must stop, and say what it found"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use records_gateway::record::{Action, CallMade, OperationId, OperationState};
+use records_gateway::store::{Begun, Durability, Intent, Material, Outcome, Store, StoreMetrics, StoreSettings};
+
+const WRITERS: [usize; 3] = [1, 32, 256];
+/// The numbers of writers take turns, so that what else the machine does meets them all alike.
+const ROUNDS: u32 = 3;
+
+/// What a PATCH of 1 KB leaves behind for a crash.
+#[derive(Debug)]
+struct Settling;
+
+impl Material for Settling {
+    fn text(&self) -> Option<String> {
+        Some(format!("{{\"wanted\":\"{}\"}}", "x".repeat(2500)))
+    }
+}
+
+#[derive(Default)]
+struct Commits(AtomicU64);
+
+impl StoreMetrics for Commits {
+    fn ledger_entry(&self) {}
+    fn commit(&self, _seconds: f64) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    writes: u64,
+    commits: u64,
+    seconds: f64,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let mut asked = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let url = asked.next().expect("the store's address");
+    let seconds: f64 = asked.next().map_or(3.0, |text| text.parse().expect("seconds"));
+    let settings = StoreSettings {
+        url,
+        durability: Durability::Commit,
+        idempotency_ttl: Duration::from_hours(24),
+        retention: Duration::from_hours(24 * 90),
+    };
+    let commits = Arc::new(Commits::default());
+    let store = Store::open(settings, Arc::clone(&commits) as Arc<dyn StoreMetrics>).await.expect("a store");
+    let turn = Duration::from_secs_f64(seconds) / ROUNDS;
+    let mut tallies = [Tally::default(); WRITERS.len()];
+    for _ in 0..ROUNDS {
+        for (writers, tally) in WRITERS.into_iter().zip(&mut tallies) {
+            // Statements are prepared and connections warm before anything counts.
+            measure(&store, &commits, writers, turn / 10).await;
+            let measured = measure(&store, &commits, writers, turn).await;
+            tally.writes += measured.writes;
+            tally.commits += measured.commits;
+            tally.seconds += measured.seconds;
+        }
+    }
+    println!("writers\twrites/s\tcommits/s");
+    for (writers, tally) in WRITERS.into_iter().zip(tallies) {
+        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+        let (writes, commits) = (tally.writes as f64 / tally.seconds, tally.commits as f64 / tally.seconds);
+        println!("{writers}\t{writes:.1}\t{commits:.1}");
+    }
+    assert!(store.verify(None).await.expect("verified").is_sound(), "and the ledger is one chain");
+    assert!(store.close(Duration::from_mins(1)).await, "everything is written");
+}
+
+async fn measure(store: &Store, commits: &Commits, writers: usize, time: Duration) -> Tally {
+    let (since, before) = (Instant::now(), commits.0.load(Ordering::Relaxed));
+    let writing = (0..writers).map(async |number| {
+        let record = format!("20240115:20240116:20240117:{number:030}");
+        let mut done = 0;
+        while since.elapsed() < time {
+            write(store, &record).await;
+            done += 1;
+        }
+        done
+    });
+    let done = futures_util::future::join_all(writing).await.iter().sum();
+    let seconds = since.elapsed().as_secs_f64();
+    Tally { writes: done, commits: commits.0.load(Ordering::Relaxed) - before, seconds }
+}
+
+async fn write(store: &Store, record: &str) {
+    let operation = OperationId::new();
+    let intent = Intent {
+        operation: operation.clone(),
+        request_id: operation.to_string(),
+        caller: "benchmark".into(),
+        system: "crm".into(),
+        record: Some(record.into()),
+        action: Action::Update,
+        precondition: Some("\"c1\"".into()),
+        paths: vec!["/fields/First Name".into(), "/fields/Email".into()],
+        losses: vec![],
+        queued: false,
+        lease: None,
+        claim: None,
+        material: Some(Arc::new(Settling)),
+    };
+    assert_eq!(store.begin(intent).await, Ok(Begun::Started));
+    let outcome = Outcome {
+        operation,
+        state: OperationState::Applied,
+        record: None,
+        etag: Some("\"c2\"".into()),
+        warnings: vec![],
+        problem: None,
+        problem_name: None,
+        observed: None,
+        calls: vec![CallMade { call: "update".into(), status: Some(204), ms: 41 }],
+        losses: vec![],
+        verdict: None,
+        lease: None,
+    };
+    store.finish(outcome).await.expect("finished");
+}

@@ -1,0 +1,202 @@
+//! Whatever fails while a write is settled, somebody settles it: also when it is the gateway's own code that fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use records_gateway::adapters::{Adapter, Change, Created, Page, Planned, Profile, Settings, vendor};
+use records_gateway::gateway::{Ask, Gateway, Policy, Prefer, System, Write, WriteKind};
+use records_gateway::metrics::Metrics;
+use records_gateway::problem::ProblemName;
+use records_gateway::record::{
+    CallerName, Fault, Invalid, OperationState, Precondition, RecordId, RequestId, Secret, Stored, SystemName, Version,
+};
+use records_gateway::sandbox::{self, CallKind, Sandbox, matrix42};
+use records_gateway::store::{Durability, OperationQuery, Store, StoreSettings};
+use records_gateway::transport::trace::TraceContext;
+use records_gateway::transport::{Call, Reply, Stack, StackSettings, Token, Transport, Vendor};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+/// An adapter with a bug: some of its reads panic.
+struct Buggy {
+    inner: Arc<dyn Adapter>,
+    reads: AtomicUsize,
+    fails: fn(usize) -> bool,
+}
+
+#[async_trait(?Send)]
+impl Vendor for Buggy {
+    fn fault(&self, call: &Call, reply: &Reply) -> Option<Fault> {
+        self.inner.fault(call, reply)
+    }
+    fn sign(&self, call: &mut Call, token: &Token) {
+        self.inner.sign(call, token);
+    }
+    async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, Fault> {
+        self.inner.sign_in(transport).await
+    }
+}
+
+#[async_trait(?Send)]
+impl Adapter for Buggy {
+    fn profile(&self) -> &Profile {
+        self.inner.profile()
+    }
+    fn collection(&self, raw: &str) -> Option<String> {
+        self.inner.collection(raw)
+    }
+    fn key(&self, raw: &str) -> Option<String> {
+        self.inner.key(raw)
+    }
+    fn read_only(&self, member: &str) -> bool {
+        self.inner.read_only(member)
+    }
+    async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<Stored, Fault> {
+        let number = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
+        assert!(!(self.fails)(number), "read {number}: a bug");
+        self.inner.read(transport, id).await
+    }
+    async fn list(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page, Fault> {
+        self.inner.list(transport, collection, limit, cursor).await
+    }
+    fn plan_update(
+        &self,
+        id: &RecordId,
+        change: &Change<'_>,
+        expected: Option<&Version>,
+    ) -> Result<Planned, Vec<Invalid>> {
+        self.inner.plan_update(id, change, expected)
+    }
+    fn plan_delete(&self, id: &RecordId, before: &Stored) -> Result<Planned, Vec<Invalid>> {
+        self.inner.plan_delete(id, before)
+    }
+    fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<Planned, Vec<Invalid>> {
+        self.inner.plan_create(collection, fields)
+    }
+    fn created(&self, collection: &str, reply: &Reply) -> Result<Created, Fault> {
+        self.inner.created(collection, reply)
+    }
+    async fn matching(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        fields: &Map<String, Value>,
+    ) -> Result<Option<Vec<RecordId>>, Fault> {
+        self.inner.matching(transport, collection, fields).await
+    }
+    fn made_at(&self, id: &RecordId) -> Option<Timestamp> {
+        self.inner.made_at(id)
+    }
+}
+
+/// The system of the stand-in, with that adapter.
+fn system(vendors: &Sandbox, adapter: &Arc<Buggy>, completion_timeout: Duration) -> (Arc<System>, Arc<Metrics>) {
+    let name = SystemName::parse("itsm").unwrap();
+    let metrics = Metrics::new(std::slice::from_ref(&name)).unwrap();
+    let settings = StackSettings { retries: 0, ..StackSettings::for_base_url(vendors.matrix42.base_url()) };
+    let system = System {
+        index: metrics.index(&name).unwrap(),
+        stack: Arc::new(Stack::new(&name, Arc::clone(adapter) as _, &settings, &metrics).unwrap()),
+        name,
+        adapter: Arc::clone(adapter) as _,
+        policy: Policy {
+            collection: None,
+            require_if_match: true,
+            warn_on_loss: false,
+            timeout: Duration::from_secs(2),
+            completion_timeout,
+            completion_poll: Duration::from_millis(10),
+        },
+    };
+    (Arc::new(system), metrics)
+}
+
+async fn store() -> Store {
+    let settings = StoreSettings {
+        url: "sqlite::memory:".into(),
+        durability: Durability::Commit,
+        idempotency_ttl: Duration::from_hours(1),
+        retention: Duration::from_hours(1),
+    };
+    Store::open(settings, Arc::new(())).await.unwrap()
+}
+
+fn delete() -> (Write, Ask) {
+    let write = Write {
+        kind: WriteKind::Delete { id: RecordId::new(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID) },
+        precondition: Some(Precondition::Exists),
+        none_match: None,
+        prefer: Prefer::default(),
+        accept_loss: Vec::new(),
+        require_native: false,
+        idempotency: None,
+    };
+    let ask = Ask {
+        caller: CallerName("caller".into()),
+        request_id: RequestId("request".into()),
+        trace: TraceContext::continue_from(&[], &[]).into(),
+        deadline: Instant::now() + Duration::from_secs(5),
+    };
+    (write, ask)
+}
+
+/// A DELETE that the vendor does without answering, settled by a gateway some of whose reads panic; how it ended, and how
+/// many reads that took.
+async fn settled_in_spite_of(fails: fn(usize) -> bool, completion_timeout: Duration) -> (OperationState, usize) {
+    let vendors = Sandbox::start().unwrap();
+    vendors.matrix42.faults.once(CallKind::Delete, sandbox::Fault::ResetAfter);
+    let inner = (vendor("matrix42").unwrap().build)(&Settings::from([("api_token", Secret::new(matrix42::API_TOKEN))]));
+    let adapter = Arc::new(Buggy { inner: inner.unwrap(), reads: AtomicUsize::new(0), fails });
+    let (system, metrics) = system(&vendors, &adapter, completion_timeout);
+    let store = store().await;
+    let (gateway, unsettled) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
+    let settling = actix_web::rt::spawn({
+        let gateway = Arc::clone(&gateway);
+        async move { gateway.settle(unsettled).await }
+    });
+    let (write, ask) = delete();
+    let told = gateway.write(&system, write, &ask).await;
+    assert_eq!(told.err().map(|problem| problem.name), Some(ProblemName::InternalError));
+    assert!(vendors.matrix42.state.fragment(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID).is_none(), "it was done");
+    let state = settled(&store).await;
+    settling.abort();
+    assert_eq!(vendors.matrix42.log.count(CallKind::Delete), 1);
+    (state, adapter.reads.load(Ordering::SeqCst))
+}
+
+/// How the only operation ended.
+async fn settled(store: &Store) -> OperationState {
+    let query = OperationQuery { systems: vec!["itsm".into()], limit: 10, ..OperationQuery::default() };
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let operations = store.operations(query.clone()).await.unwrap().items;
+        assert_eq!(operations.len(), 1);
+        if operations[0].state != OperationState::Running {
+            return operations[0].state;
+        }
+        assert!(Instant::now() < until, "it runs for ever");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[actix_web::test]
+async fn a_write_whose_settling_panics_is_settled_anew() {
+    // The first read is for the precondition; the second is the caller's, the third the settler's.
+    let settled = settled_in_spite_of(|read| read == 2 || read == 3, Duration::from_mins(1)).await;
+    assert_eq!(settled, (OperationState::Applied, 4));
+}
+
+#[actix_web::test]
+async fn a_write_whose_settling_always_panics_ends_unknown_when_its_time_is_over() {
+    let (state, _) = settled_in_spite_of(|read| read > 1, Duration::from_secs(1)).await;
+    assert_eq!(state, OperationState::Unknown);
+}

@@ -1,0 +1,115 @@
+//! TLS towards vendors: whom the gateway believes to be the vendor.
+
+use std::path::Path;
+
+use actix_web::dev::ServerHandle;
+use actix_web::http::Method;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use actix_web::web::{self, Bytes, Data};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use records_gateway::sandbox::{CallKind, Sandbox};
+
+use super::access_program::{Program, configuration};
+use super::support::MATRIX42;
+use super::tls::{Authority, Issued};
+
+const OPEN: &str = "mode = \"open\"\n";
+
+/// A stand-in behind TLS.
+struct BehindTls {
+    base_url: String,
+    server: ServerHandle,
+}
+
+impl BehindTls {
+    fn start(vendor: String, identity: &Issued) -> Self {
+        let app = move || App::new().app_data(Data::new(vendor.clone())).default_service(web::to(forward));
+        let server = HttpServer::new(app).workers(1).disable_signals();
+        let server = server.bind_rustls_0_23(("127.0.0.1", 0), identity.serving()).unwrap();
+        let base_url = format!("https://{}", server.addrs()[0]);
+        let server = server.run();
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+        Self { base_url, server: handle }
+    }
+}
+
+async fn forward(request: HttpRequest, body: Bytes, vendor: Data<String>) -> HttpResponse {
+    let client = awc::Client::builder().disable_redirects().finish();
+    let mut call = client.request(request.method().clone(), format!("{}{}", **vendor, request.uri())).no_decompress();
+    for name in [AUTHORIZATION, CONTENT_TYPE] {
+        if let Some(value) = request.headers().get(&name) {
+            call = call.insert_header((name, value.clone()));
+        }
+    }
+    call = call.insert_header(("Explicit-Language", "en"));
+    let mut answer = call.send_body(body).await.unwrap();
+    let body = answer.body().await.unwrap();
+    HttpResponse::build(answer.status()).content_type("application/json").body(body)
+}
+
+/// A gateway whose Matrix42 is there; the system's roots are those of `system`.
+fn gateway(
+    vendors: &Sandbox,
+    folder: &Path,
+    vendor: &BehindTls,
+    private: Option<&Authority>,
+    system: &Authority,
+) -> Program {
+    let place = |name: &str, authority: &Authority| {
+        let path = folder.join(name).display().to_string();
+        std::fs::write(&path, authority.pem()).unwrap();
+        path
+    };
+    let roots = place("roots.pem", system);
+    let key = private.map(|private| format!("ca_certificate = \"{}\"\n", place("private.pem", private)));
+    let text = configuration(vendors, folder, "deadline = \"3s\"", OPEN);
+    let text = text.replace(&vendors.matrix42.base_url(), &vendor.base_url);
+    let text = text.replace("[systems.itsm]\n", &format!("[systems.itsm]\nretries = 0\n{}", key.unwrap_or_default()));
+    let environment = [("SSL_CERT_FILE", roots.as_str())];
+    Program::serve_with(folder, &text, "info", &["--log-format", "json"], &environment)
+}
+
+#[actix_web::test]
+async fn a_vendor_whose_certificate_the_configured_authority_has_signed_is_believed() {
+    let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
+    let (private, public) = (Authority::new(), Authority::new());
+    let vendor = BehindTls::start(vendors.matrix42.base_url(), &private.issue());
+    let program = gateway(&vendors, folder.path(), &vendor, Some(&private), &public);
+    let path = MATRIX42.path(MATRIX42.key);
+    program.caller().get(&path).send().await.is_done(200);
+    let patch = program.caller().request(Method::PATCH, &path).if_match("*").fields(&MATRIX42.text_is("over TLS"));
+    patch.send().await.is_done(204);
+    assert_eq!((MATRIX42.held)(&vendors, MATRIX42.key).as_deref(), Some("over TLS"));
+    vendor.server.stop(false).await;
+}
+
+#[actix_web::test]
+async fn a_vendor_of_the_systems_roots_is_believed_and_a_private_authority_takes_their_place() {
+    let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
+    let (private, public) = (Authority::new(), Authority::new());
+    let vendor = BehindTls::start(vendors.matrix42.base_url(), &public.issue());
+    let path = MATRIX42.path(MATRIX42.key);
+    let program = gateway(&vendors, folder.path(), &vendor, None, &public);
+    program.caller().get(&path).send().await.is_done(200);
+    drop(program);
+    let program = gateway(&vendors, folder.path(), &vendor, Some(&private), &public);
+    program.caller().get(&path).send().await.is(503, "vendor-unavailable");
+    vendor.server.stop(false).await;
+}
+
+#[actix_web::test]
+async fn a_vendor_that_nobody_known_has_signed_is_unavailable_and_the_reason_is_told() {
+    let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
+    let (private, public) = (Authority::new(), Authority::new());
+    let vendor = BehindTls::start(vendors.matrix42.base_url(), &private.issue());
+    let program = gateway(&vendors, folder.path(), &vendor, None, &public);
+    let answer = program.caller().get(&MATRIX42.path(MATRIX42.key)).send().await;
+    answer.is(503, "vendor-unavailable");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("invalid peer certificate"), "{answer:?}");
+    assert_eq!(vendors.matrix42.log.count(CallKind::SignIn), 0, "no secret was sent");
+    let log = program.stopped_log();
+    let told = log.lines().filter(|line| line.contains("request failed") && line.contains("invalid peer certificate"));
+    assert_eq!(told.count(), 1, "{log}");
+    vendor.server.stop(false).await;
+}
