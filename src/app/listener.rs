@@ -21,6 +21,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a caller may leave an answer untaken; then the kernel ends the connection, and what it held is free again.
 const TAKING_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of an answer the kernel holds for a caller: by itself it would grow this to megabytes, and what all connections of
+/// the machine may hold together is bounded.
+const SEND_BUFFER: usize = 128 * 1024;
 /// How many connections wait to be accepted.
 const BACKLOG: i32 = 1024;
 
@@ -54,6 +57,9 @@ fn open_files() -> usize {
     soft.and_then(|soft| soft.parse().ok()).unwrap_or(usize::MAX)
 }
 
+/// How much of an answer is written ahead of a caller who is slow to take it.
+const WRITTEN_AHEAD: usize = 8 * 1024;
+
 /// Binds an address and builds the server that listens there.
 pub(super) fn listen<F>(
     configured: &config::Server,
@@ -73,6 +79,7 @@ where
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
         .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+        .h1_write_buffer_size(WRITTEN_AHEAD)
         .shutdown_timeout(configured.shutdown_timeout.as_secs().max(1));
     let listener = listener(bind).map_err(failed)?;
     let server = match tls {
@@ -92,6 +99,7 @@ fn listener(bind: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(bind), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_tcp_user_timeout(Some(TAKING_TIMEOUT))?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(&bind.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -121,10 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn every_connection_has_the_timeout_of_its_listener() {
+    fn every_connection_has_the_bounds_of_its_listener() {
         let listener = listener(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a listener");
         let _caller = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
         let (connection, _) = listener.accept().expect("a caller");
-        assert_eq!(SockRef::from(&connection).tcp_user_timeout().expect("a timeout"), Some(TAKING_TIMEOUT));
+        let connection = SockRef::from(&connection);
+        assert_eq!(connection.tcp_user_timeout().expect("a timeout"), Some(TAKING_TIMEOUT));
+        // The kernel doubles it for its own use.
+        assert!(connection.send_buffer_size().expect("a size") <= 2 * SEND_BUFFER);
     }
 }

@@ -17,6 +17,9 @@ mod patches;
 #[expect(unreachable_pub, reason = "this file belongs to the fuzz targets' crate as well")]
 #[path = "../fuzz/src/replies.rs"]
 mod replies;
+#[expect(unreachable_pub, reason = "this file belongs to the fuzz targets' crate as well")]
+#[path = "../fuzz/src/tokens.rs"]
+mod tokens;
 
 use std::path::Path;
 
@@ -59,4 +62,10 @@ fn kept_replies_of_vendors_hold() {
 #[test]
 fn kept_configurations_hold() {
     run("config", config::config);
+}
+
+#[test]
+fn kept_tokens_and_keys_hold() {
+    run("token", tokens::token);
+    run("keys", tokens::keys);
 }

@@ -8,11 +8,12 @@ pub mod ids;
 pub mod json;
 pub mod patches;
 pub mod replies;
+pub mod tokens;
 
 pub use records_gateway::api::fuzzing as headers;
 
 /// Every target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 13] = [
+pub const TARGETS: [(&str, fn(&[u8])); 15] = [
     ("bluedolphin", replies::bluedolphin),
     ("config", config::config),
     ("fields", headers::fields),
@@ -21,9 +22,11 @@ pub const TARGETS: [(&str, fn(&[u8])); 13] = [
     ("if_match", headers::if_match),
     ("json", json::json),
     ("json_patch", patches::json_patch),
+    ("keys", tokens::keys),
     ("matrix42", replies::matrix42),
     ("merge_patch", patches::merge_patch),
     ("prefer", headers::prefer),
     ("pretectum", replies::pretectum),
     ("request_target", headers::request_target),
+    ("token", tokens::token),
 ];
