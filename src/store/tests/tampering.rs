@@ -90,7 +90,7 @@ fn change_a_byte(place: &Place, page: &Page, prev: bool, at: Index, byte: u8) ->
     if bytes[at] == byte {
         return None;
     }
-    let line = if prev { 0 } else { bytes[..at].iter().filter(|byte| **byte == b'\n').count() };
+    let line = if prev { 0 } else { bytes[..at].split(|byte| *byte == b'\n').count() - 1 };
     bytes[at] = byte;
     let hex = hex::encode(&bytes);
     let value = if place.shared {
