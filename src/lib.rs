@@ -19,6 +19,7 @@
 #![doc = include_str!("docs/decisions/0003-one-way-to-settle.md")]
 #![doc = include_str!("docs/decisions/0004-creates-are-looked-for.md")]
 #![doc = include_str!("docs/decisions/0005-spans-by-hand.md")]
+#![doc = include_str!("docs/decisions/0006-the-ledger-in-pages.md")]
 #![doc = include_str!("docs/adding-a-system.md")]
 #![forbid(unsafe_code)]
 

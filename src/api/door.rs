@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::routes::Route;
 use super::seams::{RequestMetrics, Right, Rights};
-use super::{Api, Listener, body, caller, connection, guard, headers, problem, target};
+use super::{Api, Listener, body, caller, connection, guard, headers, pieces, problem, target};
 use crate::gateway::{Ask, System};
 use crate::problem::{Failure, Problem, ProblemName};
 use crate::record::{Action, RequestId};
@@ -257,7 +257,7 @@ fn panicked(panic: &(dyn Any + Send)) -> Problem {
 }
 
 fn finish(response: HttpResponse, request: &HttpRequest, request_id: &RequestId) -> HttpResponse {
-    let mut response = connection::framed(response, request);
+    let mut response = connection::framed(pieces::in_pieces(response), request);
     let fields = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&request_id.0) {
         fields.insert(HeaderName::from_static("x-request-id"), value);

@@ -19,6 +19,8 @@ mod body;
 mod caller;
 mod connection;
 mod door;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guard;
 mod headers;
 mod health;
@@ -26,6 +28,7 @@ mod ledger;
 mod openapi;
 mod operations;
 mod pages;
+mod pieces;
 mod problem;
 mod query;
 mod record_json;

@@ -1,5 +1,6 @@
 //! What people read in a browser: the front page, one page per problem, Swagger UI. Nothing comes from elsewhere.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
@@ -7,6 +8,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use utoipa_swagger_ui::Config;
 
 use super::door::Answer;
@@ -88,7 +90,12 @@ pub(super) fn docs(file: &str) -> Answer {
     let found = utoipa_swagger_ui::serve(file, Arc::clone(&SWAGGER_CONFIG)).ok().flatten().ok_or_else(missing)?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header((CONTENT_SECURITY_POLICY, SWAGGER)).insert_header((CACHE_CONTROL, "no-cache"));
-    Ok(answer.content_type(found.content_type).body(found.bytes.into_owned()))
+    // What is part of the program is not copied for each caller.
+    let bytes = match found.bytes {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => bytes.into(),
+    };
+    Ok(answer.content_type(found.content_type).body(bytes))
 }
 
 fn page(title: &str, body: &str) -> HttpResponse {

@@ -1,11 +1,12 @@
 //! What listens.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpServer};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::StartError;
 use super::tls::LiveTls;
@@ -18,10 +19,51 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a caller may leave an answer untaken; then the kernel ends the connection, and what it held is free again.
+const TAKING_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of an answer the kernel holds for a caller: by itself it would grow this to megabytes, and what all connections of
+/// the machine may hold together is bounded.
+const SEND_BUFFER: usize = 128 * 1024;
+/// How many connections wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// The most connections of one worker, however many files there may be: what `actix-web` itself takes.
+const MOST_CONNECTIONS: usize = 25_600;
+
+/// How many of the files that the process may open callers get at the most: without such a bound, callers who just keep
+/// their connections would leave none for the vendors and the store.
+#[derive(Clone, Copy)]
+pub(super) enum Share {
+    /// The API: three quarters.
+    Callers,
+    /// Metrics and health: an eighth.
+    Operators,
+}
+
+impl Share {
+    fn connections(self, files: usize, workers: usize) -> usize {
+        let all = match self {
+            Self::Callers => files / 4 * 3,
+            Self::Operators => files / 8,
+        };
+        (all / workers.max(1)).clamp(1, MOST_CONNECTIONS)
+    }
+}
+
+/// How many files the process may open (`ulimit -n`).
+fn open_files() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
+    soft.and_then(|soft| soft.parse().ok()).unwrap_or(usize::MAX)
+}
+
+/// How much of an answer is written ahead of a caller who is slow to take it.
+const WRITTEN_AHEAD: usize = 8 * 1024;
+
 /// Binds an address and builds the server that listens there.
 pub(super) fn listen<F>(
     configured: &config::Server,
-    bind: SocketAddr,
+    (bind, share): (SocketAddr, Share),
     tls: Option<&LiveTls>,
     wiring: F,
 ) -> Result<(Server, SocketAddr), StartError>
@@ -31,19 +73,69 @@ where
     let failed = |error| StartError::Bind(bind, error);
     let server = HttpServer::new(move || App::new().configure(wiring.clone()))
         .workers(configured.workers)
+        .max_connections(share.connections(open_files(), configured.workers))
         .on_connect(api::opened)
         .disable_signals()
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
         .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+        .h1_write_buffer_size(WRITTEN_AHEAD)
         .shutdown_timeout(configured.shutdown_timeout.as_secs().max(1));
+    let listener = listener(bind).map_err(failed)?;
     let server = match tls {
         Some(tls) => {
-            server.bind_rustls_0_23(bind, tls.server_config().map_err(|error| StartError::Tls(error.to_string()))?)
+            let tls = tls.server_config().map_err(|error| StartError::Tls(error.to_string()))?;
+            server.listen_rustls_0_23(listener, tls)
         }
-        None => server.bind(bind),
+        None => server.listen(listener),
     };
     let server = server.map_err(failed)?;
     let address = server.addrs().first().copied().unwrap_or(bind);
     Ok((server.run(), address))
+}
+
+/// Its connections inherit what is set here.
+fn listener(bind: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(bind), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_user_timeout(Some(TAKING_TIMEOUT))?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(&bind.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn callers_leave_files_for_the_vendors_and_the_store() {
+        assert!(open_files() > 0);
+        for (files, workers, callers, operators) in [
+            (1024, 2, 384, 128),
+            (200, 1, 150, 25),
+            (65_536, 2, 24_576, 8192),
+            (8, 4, 1, 1),
+            (usize::MAX, 1, 25_600, 25_600),
+        ] {
+            assert_eq!(Share::Callers.connections(files, workers), callers, "{files} {workers}");
+            assert_eq!(Share::Operators.connections(files, 1), operators, "{files}");
+        }
+    }
+
+    #[test]
+    fn every_connection_has_the_bounds_of_its_listener() {
+        let listener = listener(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a listener");
+        let _caller = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let (connection, _) = listener.accept().expect("a caller");
+        let connection = SockRef::from(&connection);
+        assert_eq!(connection.tcp_user_timeout().expect("a timeout"), Some(TAKING_TIMEOUT));
+        // The kernel doubles it for its own use.
+        assert!(connection.send_buffer_size().expect("a size") <= 2 * SEND_BUFFER);
+    }
 }

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::callers::Callers;
-use super::listener::listen;
+use super::listener::{Share, listen};
 use super::reload::{self, Running};
 use super::tls::LiveTls;
 use super::upkeep::{self, ConfigFile};
@@ -86,11 +86,12 @@ impl Application {
         let present = Present::new(reload::api(config, &built, &callers, &gateway, &metrics, spans.as_ref()));
         let tls = config.server.tls.as_ref().map(LiveTls::new).transpose();
         let tls = tls.map_err(|fault| StartError::Tls(fault.to_string()))?;
-        let (server, address) = listen(&config.server, config.server.bind, tls.as_ref(), api::configure(&present))?;
+        let (server, address) =
+            listen(&config.server, (config.server.bind, Share::Callers), tls.as_ref(), api::configure(&present))?;
         let (ops, ops_address) = match config.server.ops_bind {
             Some(bind) => {
                 let ops = config::Server { workers: 1, ..config.server.clone() };
-                let (server, address) = listen(&ops, bind, None, api::configure_ops(&present))?;
+                let (server, address) = listen(&ops, (bind, Share::Operators), None, api::configure_ops(&present))?;
                 (Some(server), Some(address))
             }
             None => (None, None),

@@ -199,7 +199,11 @@ pub(super) fn wrong_type(reader: &Reader<'_>, entry: &Entry<'_>, valid: &str) {
 
 /// The known key that was probably meant: at most two letters away, and fewer than its half.
 fn nearest<'k>(typed: &str, known: &[&'k str]) -> Option<&'k str> {
+    let length = typed.chars().count();
     let near = |candidate: &&'k str| {
+        if length.abs_diff(candidate.len()) > 2 {
+            return None;
+        }
         let distance = distance(typed, candidate);
         (distance <= 2 && distance * 2 < candidate.len()).then_some((distance, *candidate))
     };

@@ -210,7 +210,7 @@ fn check_level(text: &str, depth: usize) -> Result<(), JsonError> {
             let Elements(elements) = serde_json::from_str(text)?;
             elements.iter().try_for_each(|value| check_inner(value, depth))
         }
-        _ => serde_json::from_str::<&RawValue>(text).map(|_| ()).map_err(JsonError::from),
+        _ => check_inner(serde_json::from_str(text)?, depth),
     }
 }
 
@@ -345,6 +345,7 @@ mod tests {
             r#"{"$serde_json::private::Number":"1"}"#,
             r#"{"\u0024serde_json::private::Number":"1"}"#,
             r#"{"a":"\ud800"}"#,
+            r#" "\ud800" "#,
             "{} {}",
             "",
             "{",

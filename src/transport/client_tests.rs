@@ -172,6 +172,28 @@ async fn an_answer_longer_than_allowed_is_a_protocol_fault() {
     }
 }
 
+/// The vendor goes on with its head until nobody listens any more.
+#[tokio::test]
+async fn an_answer_whose_head_has_no_end_is_a_protocol_fault() {
+    LocalSet::new()
+        .run_until(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let base_url = format!("http://{}/", listener.local_addr().expect("an address"));
+            let endless = tokio::task::spawn_local(async move {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                read_request(&mut stream).await;
+                let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
+                while sent.is_ok() {
+                    sent = stream.write_all(b"x-more: and more\r\n").await;
+                }
+            });
+            let fault = read(&client(&base_url)).await.expect_err("an endless head");
+            assert_eq!(fault.kind, FaultKind::Protocol, "{fault}");
+            endless.await.expect("hung up on");
+        })
+        .await;
+}
+
 #[tokio::test]
 async fn nonsense_and_interim_answers_are_protocol_faults() {
     for answer in

@@ -21,6 +21,8 @@ use super::support::Caller;
 /// Longest time that something which must come is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_records-gateway");
+
 /// The configuration of a gateway in front of these vendors, with other tables `[server]` (more lines) and `[access]`.
 pub(crate) fn configuration(vendors: &Sandbox, folder: &Path, server: &str, access: &str) -> String {
     let store = folder.join("store.db").display().to_string();
@@ -42,12 +44,14 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn serve(folder: &Path, configuration: &str, log_level: &str) -> Self {
-        Self::start(&["env"], folder, configuration, log_level, &[], &[])
+        Self::started(Command::new(PROGRAM), folder, configuration, log_level)
     }
 
     /// Started by another program, whose last arguments are this one's command line.
     pub(crate) fn serve_under(under: &[&str], folder: &Path, configuration: &str, log_level: &str) -> Self {
-        Self::start(under, folder, configuration, log_level, &[], &[])
+        let mut command = Command::new(under[0]);
+        command.args(&under[1..]).arg(PROGRAM);
+        Self::started(command, folder, configuration, log_level)
     }
 
     /// With more arguments before the command, and more variables of the environment.
@@ -58,27 +62,25 @@ impl Program {
         arguments: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
-        Self::start(&["env"], folder, configuration, log_level, arguments, environment)
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).envs(environment.iter().copied());
+        Self::started(command, folder, configuration, log_level)
     }
 
-    fn start(
-        under: &[&str],
-        folder: &Path,
-        configuration: &str,
-        log_level: &str,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-    ) -> Self {
+    /// With no more than so many open files.
+    pub(crate) fn serve_with_files(files: usize, folder: &Path, configuration: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &files.to_string(), PROGRAM]);
+        Self::started(shell, folder, configuration, "info")
+    }
+
+    fn started(mut command: Command, folder: &Path, configuration: &str, log_level: &str) -> Self {
         let file = folder.join("gateway.toml");
         std::fs::write(&file, configuration).unwrap();
-        let mut process = Command::new(under[0])
-            .args(&under[1..])
-            .arg(env!("CARGO_BIN_EXE_records-gateway"))
-            .args(arguments)
+        let mut process = command
             .args(["serve", "--config"])
             .arg(&file)
             .env("RUST_LOG", log_level)
-            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -143,7 +143,7 @@ fn delete() -> (Write, Ask) {
     let ask = Ask {
         caller: CallerName("caller".into()),
         request_id: RequestId("request".into()),
-        trace: TraceContext::continue_from(&[], &[]),
+        trace: TraceContext::continue_from(&[], &[]).into(),
         deadline: Instant::now() + Duration::from_secs(5),
     };
     (write, ask)

@@ -124,6 +124,11 @@ impl<M: Model> Standin<M> {
         self.run(TcpListener::bind(self.address)?)
     }
 
+    /// Ends every open connection, as servers do with those at rest, and goes on listening.
+    pub fn hang_up(&self) {
+        cut_all(&self.sockets);
+    }
+
     /// Ends the server.
     pub async fn stop(&self) {
         self.pause().await;

@@ -1,0 +1,33 @@
+//! JSON texts of callers and vendors.
+
+use records_gateway::record::{
+    Fields, canonical_digest, check_strict, differences, holds, parse_strict, push_json, raw_members, values_equal,
+};
+use serde_json::Value;
+
+/// The strict reader takes nothing that `serde_json` does not take, and gives the same value; checking and parsing agree; and
+/// what is written is what was read.
+pub fn json(data: &[u8]) {
+    let (checked, parsed) = (check_strict(data), parse_strict(data));
+    assert_eq!(checked.is_ok(), parsed.is_ok(), "{checked:?} {parsed:?}");
+    let Ok(value) = parsed else { return };
+    assert_eq!(serde_json::from_slice::<Value>(data).ok().as_ref(), Some(&value), "another value than serde's");
+    let mut text = String::new();
+    push_json(&mut text, &value);
+    assert_eq!(parse_strict(text.as_bytes()).ok().as_ref(), Some(&value), "{text}");
+    assert!(values_equal(&value, &value), "equal to itself");
+    assert_eq!(raw_members(data).is_ok(), value.is_object());
+    let Value::Object(map) = &value else { return };
+    let members = raw_members(data).expect("checked");
+    let fields = Fields::from_members(members.iter().map(|(name, value)| (name.as_ref(), *value)));
+    assert_eq!(&fields.to_map(), map);
+    assert!(fields.names().iter().eq(map.keys()), "names in their order");
+    let mut backwards = serde_json::Map::new();
+    for (name, value) in map.iter().rev() {
+        backwards.insert(name.clone(), value.clone());
+    }
+    assert_eq!(canonical_digest(&value), canonical_digest(&Value::Object(backwards)), "order does not count");
+    assert!(differences(map, map).is_empty());
+    let from_nothing = differences(&serde_json::Map::new(), map);
+    assert!(holds(&from_nothing, map), "what is wanted holds where it is");
+}

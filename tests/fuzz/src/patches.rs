@@ -1,0 +1,184 @@
+//! Patches, held against implementations that do nothing but what the RFCs say.
+
+use bytes::Bytes;
+use records_gateway::record::{Patch, PatchError, check_strict, differences, holds, parse_strict, values_equal};
+use serde_json::{Map, Value};
+
+const READ_ONLY: &str = "type";
+
+fn read_only(name: &str) -> bool {
+    name == READ_ONLY
+}
+
+/// A record's fields and a patch, with a zero byte between them.
+fn record_and_patch(data: &[u8]) -> Option<(Map<String, Value>, &[u8])> {
+    let cut = data.iter().position(|byte| *byte == 0)?;
+    let Ok(Value::Object(fields)) = parse_strict(&data[..cut]) else { return None };
+    Some((fields, &data[cut + 1..]))
+}
+
+fn document(fields: &Map<String, Value>) -> Map<String, Value> {
+    let identity = [("system", "itsm"), ("id", "A:1"), ("etag", "\"t\"")];
+    let mut document: Map<_, _> =
+        identity.map(|(name, value)| (name.to_owned(), Value::from(value))).into_iter().collect();
+    document.insert("fields".to_owned(), Value::Object(fields.clone()));
+    document
+}
+
+/// A merge patch does what RFC 7396 says, to the members it names and no others.
+pub fn merge_patch(data: &[u8]) {
+    let Some((before, body)) = record_and_patch(data) else { return };
+    let patch = match Patch::merge(&Bytes::copy_from_slice(body)) {
+        Ok(patch) => patch,
+        Err(PatchError::Malformed(_)) => return assert!(check_strict(body).is_err(), "JSON called malformed"),
+        Err(_) => return assert!(check_strict(body).is_ok(), "what is not JSON called a patch"),
+    };
+    let Ok(Value::Object(sent)) = parse_strict(body) else { panic!("a merge patch that is no object") };
+    let whole = document(&before);
+    let applied = patch.apply(&whole, &read_only);
+    let checked = patch.check("itsm", "A:1", &read_only);
+    if applied.is_ok() {
+        assert_eq!(checked, Ok(()), "refused although it can be applied");
+    }
+    let Ok(after) = applied else { return };
+    let changes = sent.get("fields").and_then(Value::as_object).cloned().unwrap_or_default();
+    assert!(!changes.contains_key(READ_ONLY), "a read-only member changed");
+    let mut expected = Value::Object(before.clone());
+    merged(&mut expected, &Value::Object(changes.clone()));
+    assert_eq!(Value::Object(after.clone()), expected);
+    for (name, value) in before.iter().filter(|(name, _)| !changes.contains_key(*name)) {
+        assert_eq!(after.get(name), Some(value), "a member that nobody named");
+    }
+    let identity = records_gateway::record::Identity { system: "itsm", id: "A:1", etag: "\"t\"" };
+    if let Ok(Some(members)) = patch.flat(&identity, &read_only) {
+        assert_eq!(members.to_map(), changes);
+    }
+    assert!(holds(&differences(&before, &after), &after), "what was wanted is not what came of it");
+}
+
+/// RFC 7396 §2, word for word.
+fn merged(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(members) = target else { return };
+    for (name, value) in patch {
+        if value.is_null() {
+            members.shift_remove(name);
+        } else {
+            merged(members.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// A JSON Patch does what RFC 6902 says, below `/fields` and nowhere else.
+pub fn json_patch(data: &[u8]) {
+    let Some((before, body)) = record_and_patch(data) else { return };
+    let Ok(patch) = Patch::json(body) else { return };
+    let Ok(Value::Array(operations)) = parse_strict(body) else { panic!("a JSON Patch that is no array") };
+    let whole = document(&before);
+    let expected = patched(&Value::Object(whole.clone()), &operations);
+    match (patch.apply(&whole, &read_only), expected) {
+        (Ok(after), Some(expected)) => {
+            assert_eq!(after.get(READ_ONLY), before.get(READ_ONLY), "a read-only member changed");
+            let Value::Object(mut expected) = expected else { panic!("the record as a whole was replaced") };
+            assert_eq!(Some(Value::Object(after.clone())), expected.insert("fields".to_owned(), Value::Null));
+            let mut unchanged = whole;
+            unchanged.insert("fields".to_owned(), Value::Null);
+            assert_eq!(expected, unchanged, "something besides fields changed");
+            assert!(holds(&differences(&before, &after), &after), "what was wanted is not what came of it");
+        }
+        (Ok(after), None) => panic!("RFC 6902 does not let this be applied: {after:?}"),
+        // What is read-only is the gateway's own rule, and so is how much may be copied.
+        (Err(PatchError::ReadOnly(_)), _) | (Err(_), None) => {}
+        (Err(PatchError::Failed(why)), Some(_)) => assert!(why.detail.contains("copies more"), "{why:?}"),
+        (Err(error), Some(_)) => panic!("RFC 6902 lets this be applied: {error:?}"),
+    }
+}
+
+/// RFC 6902 §4 and §5, one operation after the other.
+fn patched(document: &Value, operations: &[Value]) -> Option<Value> {
+    let mut document = document.clone();
+    let mut copied = 0;
+    for operation in operations {
+        let text = |name: &str| operation.get(name).and_then(Value::as_str);
+        let path = pointer(text("path")?)?;
+        match text("op")? {
+            "add" => add(&mut document, &path, operation.get("value")?.clone())?,
+            "remove" => drop(remove(&mut document, &path)?),
+            "replace" => *found(&mut document, &path)? = operation.get("value")?.clone(),
+            "move" => {
+                let from = pointer(text("from")?)?;
+                if path.len() > from.len() && path.starts_with(&from) {
+                    return None;
+                }
+                let value = remove(&mut document, &from)?;
+                add(&mut document, &path, value)?;
+            }
+            "copy" => {
+                let value = found(&mut document, &pointer(text("from")?)?)?.clone();
+                copied += value.to_string().len();
+                if copied > 4 * 1024 * 1024 {
+                    return None;
+                }
+                add(&mut document, &path, value)?;
+            }
+            "test" => {
+                if !values_equal(found(&mut document, &path)?, operation.get("value")?) {
+                    return None;
+                }
+            }
+            _ => return None,
+        }
+    }
+    Some(document)
+}
+
+/// RFC 6901 §3 and §4.
+fn pointer(text: &str) -> Option<Vec<String>> {
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    let names = text.strip_prefix('/')?.split('/');
+    Some(names.map(|name| name.replace("~1", "/").replace("~0", "~")).collect())
+}
+
+fn index(name: &str, length: usize) -> Option<usize> {
+    let is_index = name == "0" || (name.bytes().all(|byte| byte.is_ascii_digit()) && !name.starts_with('0'));
+    name.parse().ok().filter(|index| is_index && *index < length)
+}
+
+fn found<'d>(document: &'d mut Value, path: &[String]) -> Option<&'d mut Value> {
+    path.iter().try_fold(document, |value, name| match value {
+        Value::Object(members) => members.get_mut(name),
+        Value::Array(elements) => index(name, elements.len()).and_then(|index| elements.get_mut(index)),
+        _ => None,
+    })
+}
+
+fn add(document: &mut Value, path: &[String], value: Value) -> Option<()> {
+    let Some((last, parents)) = path.split_last() else {
+        *document = value;
+        return Some(());
+    };
+    match found(document, parents)? {
+        Value::Object(members) => drop(members.insert(last.clone(), value)),
+        Value::Array(elements) if last == "-" => elements.push(value),
+        Value::Array(elements) => elements.insert(index(last, elements.len() + 1)?, value),
+        _ => return None,
+    }
+    Some(())
+}
+
+fn remove(document: &mut Value, path: &[String]) -> Option<Value> {
+    let (last, parents) = path.split_last()?;
+    match found(document, parents)? {
+        Value::Object(members) => members.shift_remove(last),
+        Value::Array(elements) => index(last, elements.len()).map(|index| elements.remove(index)),
+        _ => None,
+    }
+}

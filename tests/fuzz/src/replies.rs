@@ -1,0 +1,306 @@
+//! What vendors answer: a conversation of made-up replies with the real adapter, over a transport that judges them as the real
+//! one does.
+//!
+//! The first byte chooses what is done, the second the status of the replies; the rest is their bodies, with an ASCII record
+//! separator (0x1e) between them. The last one is repeated for ever.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+
+use actix_web::http::header::HeaderValue;
+use async_trait::async_trait;
+use bytes::Bytes;
+use records_gateway::adapters::{Adapter, Change, UpdateStyle, Versioning};
+use records_gateway::record::{Fault, Fields, Invalid, Members, Patch, RecordId, Stored, Version, parse_strict};
+use records_gateway::transport::{Call, CallName, Reply, Token, Transport, clean_text};
+use serde_json::{Map, Value};
+use tokio::runtime::{Builder, Runtime};
+
+use super::ids::adapters;
+
+const STATUSES: [u16; 20] =
+    [200, 201, 202, 204, 400, 401, 403, 404, 406, 408, 409, 410, 412, 414, 429, 500, 502, 503, 302, 299];
+/// What must be in no text that anybody reads.
+const TOKEN: &str = "Token-0123456789";
+/// The same of a sign-in.
+const CREDENTIAL: &str = super::ids::CREDENTIAL;
+/// A list without an end is cut off by the adapters after many pages; nothing new is learned after a few.
+const MOST_CALLS: usize = 60;
+
+/// Answers of a customer master data system.
+pub fn pretectum(data: &[u8]) {
+    conversation("pretectum", data);
+}
+
+/// Answers of an enterprise architecture system.
+pub fn bluedolphin(data: &[u8]) {
+    conversation("bluedolphin", data);
+}
+
+/// Answers of a service management system.
+pub fn matrix42(data: &[u8]) {
+    conversation("matrix42", data);
+}
+
+struct Script<'s> {
+    adapter: &'s dyn Adapter,
+    status: u16,
+    bodies: Vec<&'s [u8]>,
+    calls: Cell<usize>,
+}
+
+impl Script<'_> {
+    fn reply(&self, place: usize) -> Reply {
+        let body = self.bodies.get(place).or(self.bodies.last()).copied().unwrap_or_default();
+        let content_type = "application/json".to_owned();
+        Reply { status: self.status, content_type, retry_after: None, body: body.to_vec().into() }
+    }
+}
+
+#[async_trait(?Send)]
+impl Transport for Script<'_> {
+    async fn send(&self, mut call: Call) -> Result<Reply, Fault> {
+        assert!(call.path.starts_with('/') && call.path.bytes().all(|byte| byte.is_ascii_graphic()), "{}", call.path);
+        if let Some(body) = &call.body {
+            parse_strict(body).expect("a body of the gateway's is sound");
+        }
+        if call.signed {
+            sign(self.adapter, &mut call);
+        }
+        let place = self.calls.replace(self.calls.get() + 1);
+        if place >= MOST_CALLS {
+            return Err(Fault::protocol("that is enough"));
+        }
+        let reply = self.reply(place);
+        match self.adapter.fault(&call, &reply) {
+            None => Ok(reply),
+            Some(fault) => {
+                let secret = if call.signed { TOKEN } else { CREDENTIAL };
+                assert!(!said(&fault).contains(secret), "a secret in {:?}", said(&fault));
+                tellable(&fault);
+                Err(fault)
+            }
+        }
+    }
+}
+
+fn sign(adapter: &dyn Adapter, call: &mut Call) {
+    let mut secret = HeaderValue::from_static(TOKEN);
+    secret.set_sensitive(true);
+    adapter.sign(call, &Token { secret, expires: None });
+}
+
+fn said(fault: &Fault) -> String {
+    format!("{:?}", fault.message)
+}
+
+/// A fault says nothing that could hurt whoever reads it.
+fn tellable(fault: &Fault) {
+    for text in fault.message.iter().chain(&fault.code) {
+        assert!(!text.chars().any(char::is_control) && text.chars().count() <= 400, "{text:?}");
+    }
+}
+
+thread_local! {
+    static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+}
+
+fn conversation(vendor: &str, data: &[u8]) {
+    let [action, status, rest @ ..] = data else { return };
+    let adapter = adapters().iter().find(|adapter| adapter.profile().vendor == vendor).expect("a vendor");
+    let status = STATUSES[usize::from(*status) % STATUSES.len()];
+    let bodies: Vec<&[u8]> = rest.split(|byte| *byte == 0x1e).collect();
+    let script = Script { adapter: &**adapter, status, bodies, calls: Cell::new(0) };
+    let (collection, key) = adapter.profile().id_example.rsplit_once(':').expect("an id");
+    let id = RecordId::new(collection, key);
+    let conversation = async {
+        match action % 6 {
+            0 => read(&script, &id).await,
+            1 => list(&script, collection, usize::from(action / 6 % 4) + 1).await,
+            2 => sign_in(&script).await,
+            3 => verdicts(&script, &id),
+            4 => update(&script, &id).await,
+            _ => looked_for(&script, collection).await,
+        }
+    };
+    RUNTIME.with(|runtime| runtime.block_on(conversation));
+}
+
+async fn read(script: &Script<'_>, id: &RecordId) {
+    match script.adapter.read(script, id).await {
+        Ok(stored) => sound(script.adapter, &stored),
+        Err(fault) => tellable(&fault),
+    }
+}
+
+/// What callers see: JSON without a name twice, nothing of the gateway's own business, and a version.
+fn sound(adapter: &dyn Adapter, stored: &Stored) {
+    let text = stored.fields.as_json();
+    let Ok(Value::Object(members)) = parse_strict(text.as_bytes()) else { panic!("no record: {text}") };
+    assert!(stored.fields.names().iter().eq(members.keys()), "{text}");
+    assert_eq!(stored.version.is_some(), adapter.profile().versioning == Versioning::Native, "a version");
+    assert_eq!(stored.version(), Stored { fields: Fields::from_map(&members), ..stored.clone() }.version());
+    let hidden = ["_version", "_dataObjectId", "_errors", "ID", "TimeStamp", "object_properties", "related_boem"];
+    assert!(!members.keys().any(|name| hidden.contains(&name.as_str()) && !shows_all(adapter, name)), "{text}");
+    for warning in &stored.warnings {
+        assert!(warning.pointer.starts_with("/fields"), "{warning:?}");
+        assert!(!warning.detail.is_empty() && clean_text(&warning.detail).is_some_and(|clean| clean == warning.detail));
+    }
+}
+
+/// A name that is one vendor's own is any other's to give.
+fn shows_all(adapter: &dyn Adapter, name: &str) -> bool {
+    let own: &[&str] = match adapter.profile().vendor {
+        "pretectum" => &["_version", "_dataObjectId", "_errors"],
+        "bluedolphin" => &["object_properties", "related_boem"],
+        _ => &["ID", "TimeStamp"],
+    };
+    !own.contains(&name)
+}
+
+async fn list(script: &Script<'_>, collection: &str, limit: usize) {
+    let mut cursor: Option<String> = None;
+    for _ in 0..4 {
+        let page = match script.adapter.list(script, collection, limit, cursor.as_deref()).await {
+            Ok(page) => page,
+            Err(fault) => return tellable(&fault),
+        };
+        assert!(page.items.len() <= limit, "more than asked for");
+        for item in &page.items {
+            assert_eq!(item.id.collection(), collection);
+            assert_eq!(script.adapter.key(item.id.key()).as_deref(), Some(item.id.key()), "an id of the vendor's form");
+            if item.partial {
+                parse_strict(item.stored.fields.as_json().as_bytes()).expect("a sound item");
+            } else {
+                sound(script.adapter, &item.stored);
+            }
+        }
+        let Some(next) = page.next else { return };
+        assert_ne!(cursor.as_ref(), Some(&next), "a list that stands still");
+        cursor = Some(next);
+    }
+}
+
+async fn sign_in(script: &Script<'_>) {
+    match script.adapter.sign_in(script).await {
+        Ok(token) => {
+            assert!(token.secret.is_sensitive() && !token.secret.is_empty(), "a token that can be printed");
+            let day = tokio::time::Instant::now() + std::time::Duration::from_hours(24);
+            assert!(token.expires.is_none_or(|end| end <= day), "a token for ever");
+        }
+        Err(fault) => tellable(&fault),
+    }
+}
+
+/// The first body is a set of fields: what is planned of it is sound, and the second is judged as the answer.
+fn verdicts(script: &Script<'_>, id: &RecordId) {
+    let (adapter, reply) = (script.adapter, script.reply(1));
+    let Ok(Value::Object(fields)) = parse_strict(script.bodies[0]) else { return };
+    let versions = [Version::Counter(7), Version::Row([7; 8]), Version::Digest([7; 16])];
+    let mut calls = Vec::new();
+    if adapter.profile().update_style == UpdateStyle::Partial {
+        for version in &versions {
+            if let Ok(planned) = adapter.plan_update(id, &Change::Members(&Members::from(&fields)), Some(version)) {
+                assert!(!fields.keys().any(|name| adapter.read_only(name)), "a read-only member is sent");
+                bound(&planned.call, &fields);
+                calls.push(planned.call);
+            }
+        }
+        assert!(
+            adapter.plan_update(id, &Change::Members(&Members::from(&fields)), None).is_err(),
+            "an update bound to nothing"
+        );
+    }
+    let before = Stored { fields: Fields::from_map(&fields), version: None, warnings: Vec::new() };
+    calls.extend(adapter.plan_delete(id, &before).map(|planned| planned.call));
+    calls.extend(adapter.plan_create(id.collection(), &fields).map(|planned| planned.call));
+    for mut call in calls {
+        sign(adapter, &mut call);
+        match adapter.fault(&call, &reply) {
+            Some(fault) => {
+                assert!(!said(&fault).contains(TOKEN), "a secret in {:?}", said(&fault));
+                tellable(&fault);
+            }
+            None if call.name == CallName::Create => match adapter.created(id.collection(), &reply) {
+                Ok(created) => {
+                    let key = created.id.key();
+                    assert_eq!(adapter.key(key).as_deref(), Some(key), "an id of the vendor's form");
+                    if let Some(stored) = created.stored {
+                        sound(adapter, &stored);
+                    }
+                }
+                Err(fault) => tellable(&fault),
+            },
+            None => {}
+        }
+    }
+}
+
+/// The body holds what is to change, as it was written, and what binds it to a version besides.
+fn bound(call: &Call, fields: &Map<String, Value>) {
+    let body = call.body.as_deref().expect("a body");
+    let Ok(Value::Object(sent)) = parse_strict(body) else { panic!("a body with a name twice, or none at all") };
+    assert!(sent.contains_key("_version") || sent.contains_key("TimeStamp"), "a write that is bound to nothing");
+    assert!(fields.iter().all(|(name, value)| sent.get(name) == Some(value)), "another value than the caller's");
+}
+
+/// Where whole records are replaced: the first body is a record, the second a merge patch of its fields. Nothing that the patch
+/// does not name may be lost, and nothing may stand there twice.
+async fn update(script: &Script<'_>, id: &RecordId) {
+    let adapter = script.adapter;
+    if adapter.profile().update_style != UpdateStyle::Replace {
+        return;
+    }
+    let one = Script { adapter, status: 200, bodies: script.bodies[..1].to_vec(), calls: Cell::new(0) };
+    let Ok(stored) = adapter.read(&one, id).await else { return };
+    let before = stored.fields.to_map();
+    let Some(patch) = script.bodies.get(1).and_then(|body| Patch::merge(&Bytes::copy_from_slice(body)).ok()) else {
+        return;
+    };
+    let document = Map::from_iter([("fields".to_owned(), Value::Object(before.clone()))]);
+    let Ok(after) = patch.apply(&document, &|name| adapter.read_only(name)) else { return };
+    let change = Change::Whole { before: &before, after: &after };
+    match adapter.plan_update(id, &change, None) {
+        Ok(mut planned) => {
+            if let Some(body) = &planned.call.body {
+                let body = parse_strict(body).expect("a sound body");
+                replaced(&before, &after, &body);
+            }
+            sign(adapter, &mut planned.call);
+            if let Some(fault) = adapter.fault(&planned.call, &script.reply(2)) {
+                tellable(&fault);
+            }
+        }
+        Err(findings) => {
+            assert!(findings.iter().all(|Invalid { detail, .. }| !detail.is_empty()) && !findings.is_empty());
+        }
+    }
+}
+
+fn replaced(before: &Map<String, Value>, after: &Map<String, Value>, body: &Value) {
+    for (list, key, map) in [("object_properties", "name", "properties"), ("related_boem", "id", "questionnaires")] {
+        let sent = body[list].as_array().expect("a list");
+        let names: HashSet<&str> = sent.iter().filter_map(|entry| entry[key].as_str()).collect();
+        assert_eq!(names.len(), sent.len(), "an entry twice, or without a name: {body}");
+        let wanted = after.get(map).and_then(Value::as_object).cloned().unwrap_or_default();
+        let was = before.get(map).and_then(Value::as_object).cloned().unwrap_or_default();
+        assert!(names.iter().all(|name| wanted.contains_key(*name)), "what is to go is sent: {body}");
+        for (name, entry) in &wanted {
+            // An unchanged locked entry may stay out: the vendor keeps it.
+            let keeps = entry["locked"] == true && was.get(name).is_some_and(|was| was["locked"] == true);
+            assert!(keeps || names.contains(name.as_str()), "{name:?} would be lost: {body}");
+        }
+    }
+}
+
+/// The first body is a set of fields to look for.
+async fn looked_for(script: &Script<'_>, collection: &str) {
+    let Ok(Value::Object(fields)) = parse_strict(script.bodies[0]) else { return };
+    let others = script.bodies[1..].to_vec();
+    let script = Script { adapter: script.adapter, status: script.status, bodies: others, calls: Cell::new(0) };
+    match script.adapter.matching(&script, collection, &fields).await {
+        Ok(Some(found)) => assert!(found.iter().all(|id| id.collection() == collection)),
+        Ok(None) => {}
+        Err(fault) => tellable(&fault),
+    }
+}

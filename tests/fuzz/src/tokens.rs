@@ -1,0 +1,69 @@
+//! Tokens of callers, and the documents of keys they are checked with: the one thing that anybody may send unasked.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use records_gateway::access::{KeySource, Tokens};
+use records_gateway::config::{Jwks, Jwt};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::LocalSet;
+
+/// The one token whose signature is right. It is good for a few decades; its private key was thrown away.
+const TOKEN: &str = "\
+    eyJhbGciOiJFZERTQSIsImtpZCI6Im9uZSIsInR5cCI6IkpXVCJ9.\
+    eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlLyIsImF1ZCI6InJlY29yZHMtZ2F0ZXdheSIsInN1YiI6ImJpbGxpbmciLCJleHAiOjQxMDI0NDQ4MDAsInNjb3BlIjoiY3JtOnJlYWQgaXRzbToqIn0.\
+    c6iCXph8DJf5TX8DjShuxuzOfh24l1b3A9OewouCNpIXLYLfMxlVHXxWTr_SJv3TEjBVcsk0oiqW2gPiBQ4TCg";
+/// The public key.
+const KEY: &str = "wEbM6OatbZgUT3nIYcHQrJEYyLXBP50GnnCN2SuxAlo";
+
+struct Document(Bytes);
+
+#[async_trait(?Send)]
+impl KeySource for Document {
+    async fn fetch(&self) -> Result<Bytes, String> {
+        Ok(self.0.clone())
+    }
+}
+
+thread_local! {
+    static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+    static ISSUED: Rc<Tokens> = Rc::new(tokens(document().into()));
+}
+
+fn document() -> String {
+    format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"one","x":"{KEY}"}}]}}"#)
+}
+
+/// A gateway that trusts the issuer of this document.
+fn tokens(keys: Bytes) -> Tokens {
+    let jwt = Jwt {
+        issuer: "https://issuer.example/".to_owned(),
+        audience: "records-gateway".to_owned(),
+        jwks: Jwks::Url("https://issuer.example/keys".to_owned()),
+    };
+    let tokens = Tokens::new(&jwt, Arc::new(Document(keys)));
+    run(tokens.refresh());
+    tokens
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    RUNTIME.with(|runtime| LocalSet::new().block_on(runtime, future))
+}
+
+/// Nothing but the token that was issued is taken, to the last letter.
+pub fn token(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let issued = ISSUED.with(Rc::clone);
+    let taken = run(issued.authenticate(text));
+    assert_eq!(taken.is_ok(), text == TOKEN, "{text}");
+}
+
+/// A document of keys lets in the token that was issued only if its key is in it.
+pub fn keys(data: &[u8]) {
+    let issued = tokens(data.to_vec().into());
+    if run(issued.authenticate(TOKEN)).is_ok() {
+        assert!(String::from_utf8_lossy(data).contains(KEY), "a token that no key of these has signed");
+    }
+}
