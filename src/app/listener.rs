@@ -50,11 +50,11 @@ impl Share {
     }
 }
 
-/// How many files the process may open (`ulimit -n`).
+/// How many files the process may open. The soft limit (`ulimit -n`, often 1024) is raised to the hard one first: a thousand
+/// callers who wait for one vendor must not keep out those of the others.
 fn open_files() -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
-    soft.and_then(|soft| soft.parse().ok()).unwrap_or(usize::MAX)
+    let limit = rlimit::increase_nofile_limit(u64::MAX).or_else(|_| rlimit::Resource::NOFILE.get_soft());
+    limit.ok().and_then(|limit| limit.try_into().ok()).unwrap_or(usize::MAX)
 }
 
 /// How much of an answer is written ahead of a caller who is slow to take it.

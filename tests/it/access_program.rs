@@ -67,10 +67,10 @@ impl Program {
         Self::started(command, folder, configuration, log_level)
     }
 
-    /// With no more than so many open files.
-    pub(crate) fn serve_with_files(files: usize, folder: &Path, configuration: &str) -> Self {
+    /// With another limit of open files: the arguments of `ulimit`.
+    pub(crate) fn serve_with_files(limit: &str, folder: &Path, configuration: &str) -> Self {
         let mut shell = Command::new("sh");
-        shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &files.to_string(), PROGRAM]);
+        shell.args(["-c", "ulimit $0 && exec \"$@\"", limit, PROGRAM]);
         Self::started(shell, folder, configuration, "info")
     }
 

@@ -22,7 +22,7 @@ async fn callers_who_say_nothing_leave_files_for_the_vendors() {
     let vendors = Sandbox::start().unwrap();
     let access = "mode = \"open\"\n";
     let text = configuration(&vendors, folder.path(), "workers = 1", access);
-    let program = Program::serve_with_files(160, folder.path(), &text);
+    let program = Program::serve_with_files("-n 160", folder.path(), &text);
     let address = program.base.strip_prefix("http://").unwrap().to_owned();
     let asked = tokio::task::spawn_blocking(move || {
         let mut first = TcpStream::connect(&address).unwrap();
@@ -34,6 +34,23 @@ async fn callers_who_say_nothing_leave_files_for_the_vendors() {
         statuses.extend([&BLUEDOLPHIN, &MATRIX42].map(|bench| status(&mut first, bench)));
         drop(silent);
         statuses
+    });
+    let statuses = asked.await.unwrap();
+    assert!(statuses.iter().all(|status| status == "200"), "{statuses:?}: {}", program.log());
+    drop(program);
+    vendors.stop().await;
+}
+
+#[actix_web::test]
+async fn more_callers_than_the_soft_limit_of_files_are_served_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let vendors = Sandbox::start().unwrap();
+    let text = configuration(&vendors, folder.path(), "workers = 1", "mode = \"open\"\n");
+    let program = Program::serve_with_files("-S -n 96", folder.path(), &text);
+    let address = program.base.strip_prefix("http://").unwrap().to_owned();
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut callers: Vec<_> = (0..200).map(|_| TcpStream::connect(&address).unwrap()).collect();
+        callers.iter_mut().map(|caller| status(caller, &MATRIX42)).collect::<Vec<_>>()
     });
     let statuses = asked.await.unwrap();
     assert!(statuses.iter().all(|status| status == "200"), "{statuses:?}: {}", program.log());
