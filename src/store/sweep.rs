@@ -2,6 +2,7 @@
 
 use sqlx::AnyConnection;
 
+use super::load::DEAD_AFTER_MS;
 use super::sql::{Cell, arguments};
 
 /// How many rows of a kind at once.
@@ -14,6 +15,9 @@ const OPERATIONS: &str = "DELETE FROM operation WHERE id IN
 const KEYS: &str = "DELETE FROM idempotency WHERE expires <= $1 AND (caller, key) IN
     (SELECT caller, key FROM idempotency WHERE expires <= $2 LIMIT $3)";
 const LEASES: &str = "DELETE FROM lease WHERE expires <= $1";
+/// Whoever holds a lease and has not sent anything yet has stored no intent either: what was sent is held by its operation.
+const LEASES_OF_THE_DEAD: &str = "DELETE FROM lease WHERE owner <> $1
+    AND NOT EXISTS (SELECT 1 FROM instance i WHERE i.id = lease.owner AND i.seen > $2)";
 const INSTANCES: &str = "DELETE FROM instance WHERE seen <= $1";
 
 /// One bite of each kind.
@@ -31,4 +35,10 @@ pub(super) async fn bite(connection: &mut AnyConnection, now: i64, retention_ms:
         sqlx::query_with(statement, cells).execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+/// Frees what replicas hold that have not been seen for a while. One that was only slow finds its number gone and begins anew.
+pub(super) async fn free_leases(connection: &mut AnyConnection, now: i64, instance: &str) -> Result<(), sqlx::Error> {
+    let cells = arguments([Cell::text(instance), Cell::Number(now.saturating_sub(DEAD_AFTER_MS))])?;
+    sqlx::query_with(LEASES_OF_THE_DEAD, cells).execute(connection).await.map(|_| ())
 }

@@ -172,7 +172,13 @@ impl Writer {
         if sweeps {
             let now = self.board.now;
             self.board.leases.retain(|_, lease| lease.expires > now);
-            if let Err(error) = sweep::bite(&mut connection, now, shared.retention_ms).await {
+            let swept = async {
+                if shared.engine.is_shared() {
+                    sweep::free_leases(&mut connection, now, &shared.instance).await?;
+                }
+                sweep::bite(&mut connection, now, shared.retention_ms).await
+            };
+            if let Err(error) = swept.await {
                 // The batch is written all the same; the next one finds no connection and makes one.
                 tracing::warn!(failure = plain(&error), "sweeping the store failed");
                 return Ok(());

@@ -83,6 +83,24 @@ async fn of_two_replicas_one_gets_the_lease() {
 }
 
 #[tokio::test]
+async fn the_lease_of_a_dead_replica_is_free_before_it_expires_and_that_of_a_living_one_is_not() {
+    for place in places().await.into_iter().filter(|place| place.shared) {
+        let (dead, living, other) = (place.open().await, place.open().await, place.open().await);
+        let long = Duration::from_mins(10);
+        assert!(matches!(dead.acquire("crm", "A:1", long).await, Ok(Acquired::Lease(_))));
+        assert!(matches!(living.acquire("crm", "A:2", long).await, Ok(Acquired::Lease(_))));
+        dead.kill().await;
+        for store in [&living, &other] {
+            store.passes(Duration::from_secs(25));
+        }
+        living.turn().await;
+        other.turn().await;
+        assert!(matches!(other.acquire("crm", "A:1", long).await, Ok(Acquired::Lease(_))));
+        assert_eq!(other.acquire("crm", "A:2", long).await, Ok(Acquired::Held));
+    }
+}
+
+#[tokio::test]
 async fn a_native_write_waits_for_a_delete_that_outlived_its_lease() {
     for place in places().await {
         let store = place.open().await;

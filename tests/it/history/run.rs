@@ -240,14 +240,16 @@ impl Run {
             }
         }
         let mut writes = std::mem::take(&mut *self.writes.lock().unwrap());
-        for _ in 0..ROUNDS {
+        let until = Instant::now() + SETTLED_WITHIN;
+        for round in 0.. {
             self.wait_until_nothing_runs(&mut caller);
             let mut again = 0;
             for write in writes.iter_mut().filter(|write| !has_its_verdict(write)) {
                 caller.send(write);
                 again += 1;
             }
-            if again == 0 {
+            // The lease of a process that was killed keeps writers waiting until the others know that it is dead.
+            if again == 0 || (round >= ROUNDS && Instant::now() > until) {
                 break;
             }
         }
