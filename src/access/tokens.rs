@@ -8,14 +8,13 @@ use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use moka::future::Cache;
 use serde::Deserialize;
 use serde_json::{Number, Value};
-use sha2::{Digest as _, Sha256};
 
 use super::CallerRights;
 use super::jwks::Key;
 use super::key_store::{KeySource, KeyStore, Numbered};
 use super::ring;
 use crate::config::{Allow, Jwt};
-use crate::record::CallerName;
+use crate::record::{CallerName, sha256};
 
 /// How far the issuer's clock may be off, in seconds.
 const LEEWAY: f64 = 30.0;
@@ -90,7 +89,7 @@ impl Tokens {
     /// # Errors
     /// Why the token is not taken.
     pub async fn authenticate(&self, token: &str) -> Result<Arc<CallerRights>, Refusal> {
-        let digest: [u8; 32] = Sha256::digest(token).into();
+        let digest = sha256([token.as_bytes()]);
         let now = seconds_since_epoch();
         let number = self.keys.current().map(|keys| keys.number);
         if let Some(known) = self.verified.get(&digest).await

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use actix_web::http::Method;
+use records_gateway::record::sha256;
 use records_gateway::sandbox::{CallKind, Fault, Received, Sandbox, bluedolphin, matrix42, pretectum};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 use super::access_program::{Issuer, Program, configuration, jwt_access};
 use super::support::{Answer, BLUEDOLPHIN, Bench, MATRIX42, PRETECTUM};
@@ -191,7 +191,7 @@ fn impatient(text: &str) -> String {
 #[actix_web::test]
 async fn no_secret_is_seen_where_callers_have_keys() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
-    let digest = hex::encode(Sha256::digest(KEY));
+    let digest = hex::encode(sha256([KEY.as_bytes()]));
     let access =
         format!("mode = \"keys\"\n[[access.callers]]\nname = \"ada\"\nkey_sha256 = \"{digest}\"\nallow = [\"*:*\"]\n");
     let text = impatient(&configuration(&vendors, folder.path(), "deadline = \"4s\"", &access));

@@ -1,7 +1,7 @@
 //! A configuration that changes while the gateway runs.
 
+use records_gateway::record::sha256;
 use records_gateway::sandbox::{CallKind, Fault, Sandbox, matrix42};
-use sha2::{Digest as _, Sha256};
 
 use super::access_program::{Program, configuration};
 
@@ -10,7 +10,7 @@ const REFUSED: &str = "the changed configuration is refused";
 
 fn keys(callers: &[(&str, &str)]) -> String {
     let caller = |(name, allow): &(&str, &str)| {
-        let digest = hex::encode(Sha256::digest(format!("key-of-{name}")));
+        let digest = hex::encode(sha256([format!("key-of-{name}").as_bytes()]));
         format!("[[access.callers]]\nname = \"{name}\"\nkey_sha256 = \"{digest}\"\nallow = [\"{allow}\"]\n")
     };
     format!("mode = \"keys\"\n{}", callers.iter().map(caller).collect::<String>())

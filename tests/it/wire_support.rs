@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use records_gateway::app::Application;
 use records_gateway::config::Config;
+use records_gateway::record::sha256;
 use records_gateway::sandbox::{Sandbox, bluedolphin, matrix42, pretectum};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
 use super::wire_answer::Answer;
@@ -118,7 +118,7 @@ impl Drop for Gateway {
 }
 
 fn configuration(vendors: &Sandbox, server: &str, store: &str) -> String {
-    let key = |key: &str| hex::encode(Sha256::digest(key.as_bytes()));
+    let key = |key: &str| hex::encode(sha256([key.as_bytes()]));
     let collection = format!("{}:{}:{}", pretectum::BUSINESS_AREA_ID, pretectum::SCHEMA_ID, pretectum::DATASET_ID);
     format!(
         r#"
