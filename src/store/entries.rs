@@ -4,7 +4,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyPool, AssertSqlSafe, Row as _};
 
 use super::ledger::LedgerEntry;
-use super::page::Lines;
+use super::lines::Lines;
 use super::queries::{Filter, LOOK};
 use super::sql::{Cell, arguments};
 use super::{LedgerQuery, Page};

@@ -9,7 +9,7 @@ use super::board::{Board, Head, KeyName, KeyRow, LeaseRow, OnRecord, Running, Ta
 use super::command::{Command, Task};
 use super::engine::Engine;
 use super::ledger::{LedgerEntry, LedgerEvent, rfc3339};
-use super::page::Lines;
+use super::lines::Lines;
 use super::sql::{Cell, arguments};
 use crate::record::{Action, OperationId, OperationState};
 

@@ -21,6 +21,7 @@ mod entries;
 mod error;
 
 mod ledger;
+mod lines;
 mod load;
 mod model;
 mod page;

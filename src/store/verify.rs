@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 use super::StoreError;
 use super::engine::Engine;
 use super::ledger::{LedgerEntry, NOTHING_BEFORE, rfc3339};
-use super::page::Lines;
+use super::lines::Lines;
 use super::sql::{Cell, arguments};
 
 /// How many pages are held in memory at once.
