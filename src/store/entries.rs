@@ -22,18 +22,16 @@ pub(super) async fn list(pool: &AnyPool, query: &LedgerQuery) -> Result<Page<Led
     }
     let last: i64 = sqlx::query("SELECT seq FROM head WHERE id = 1").fetch_one(pool).await?.try_get(0)?;
     let after = query.after_seq.unwrap_or(0).max(0);
-    let mut wanted = Wanted { query, after, items: Vec::new(), seen: after, over: false };
+    let mut wanted = Wanted { query, after, items: Vec::new(), looked_at: 0, seen: after, over: false };
     let mut from = first_page(pool, query, after).await?;
-    // Everything without a record is looked through, a bounded piece at a time: a page may be short, but never slow.
-    let bound = if query.record.is_some() { last } else { last.min(from.saturating_add(LOOK)) };
-    while from <= bound && !wanted.over {
+    while from <= last && !wanted.over && wanted.looked_at < LOOK {
         let rows = pages(pool, query, from).await?;
         for row in &rows {
             wanted.take_from(row)?;
         }
         from = match (rows.last(), &query.record) {
             (Some(row), Some(_)) => row.try_get::<i64, _>(0)?.saturating_add(1),
-            (None, Some(_)) => break,
+            (None, Some(_)) => i64::MAX,
             (_, None) => from.saturating_add(PIECE),
         };
     }
@@ -42,7 +40,7 @@ pub(super) async fn list(pool: &AnyPool, query: &LedgerQuery) -> Result<Page<Led
         items.truncate(query.limit);
         items.last().map(|last| last.seq)
     } else {
-        (!over && seen < last && bound < last).then_some(seen)
+        (!over && from <= last).then_some(seen)
     };
     Ok(Page { items, next })
 }
@@ -89,6 +87,7 @@ struct Wanted<'q> {
     query: &'q LedgerQuery,
     after: i64,
     items: Vec<LedgerEntry>,
+    looked_at: i64,
     /// The last entry that was looked at.
     seen: i64,
     /// Whether nothing further can be among what was asked for.
@@ -104,6 +103,7 @@ impl Wanted<'_> {
                 break;
             }
             let entry = entry?;
+            self.looked_at += 1;
             self.seen = self.seen.max(entry.seq);
             if self.query.until.is_some() && time_of(&entry)? >= self.query.until {
                 self.over = true;

@@ -36,6 +36,26 @@ async fn the_ledger_is_filtered_by_system_record_caller_and_time_in_pages() {
 }
 
 #[tokio::test]
+async fn a_search_that_finds_nothing_in_a_long_ledger_gives_short_pages_until_its_end() {
+    for place in places().await {
+        let store = place.open().await;
+        for _ in 0..130 {
+            store.begin(intent("A:1")).await.expect("begun");
+        }
+        let mut query = LedgerQuery { record: Some("A:1".into()), caller: Some("nobody".into()), ..everything() };
+        let short = store.ledger(query.clone()).await.expect("a page");
+        assert!(short.items.is_empty() && short.next.is_some_and(|next| (100..130).contains(&next)), "{short:?}");
+        query.after_seq = short.next;
+        assert_eq!(store.ledger(query).await.expect("a page"), Page { items: vec![], next: None });
+        let query = LedgerQuery { record: Some("A:1".into()), limit: 1000, ..everything() };
+        let first = store.ledger(query.clone()).await.expect("a page");
+        let rest = store.ledger(LedgerQuery { after_seq: first.next, ..query }).await.expect("a page");
+        let all: Vec<_> = first.items.iter().chain(&rest.items).map(|entry| entry.seq).collect();
+        assert_eq!((all, rest.next), ((1..=130).collect(), None), "each once");
+    }
+}
+
+#[tokio::test]
 async fn replicas_that_write_at_once_make_one_chain() {
     for place in places().await.into_iter().filter(|place| place.shared) {
         let (one, two) = (place.open().await, place.open().await);
