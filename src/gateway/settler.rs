@@ -19,6 +19,7 @@ use super::settle::{Seen, Settled, shows_it_done};
 use super::{Gateway, Record, System, Verdict};
 use crate::problem::{Failure, Problem};
 use crate::record::{CallMade, Observed, OperationId};
+use crate::store::StoreError;
 use crate::transport::trace::TraceContext;
 
 /// How often the store is asked for operations whose owner has died.
@@ -68,26 +69,16 @@ impl Gateway {
                     _ => return,
                 },
                 _ = adopt.tick() => match weak.upgrade() {
-                    Some(gateway) => gateway.adopt(&mut away).await,
+                    Some(gateway) => adopt_guarded(gateway, &mut away).await,
                     None => return,
                 },
             }
         }
     }
 
-    /// Takes over the operations of dead owners. That it cannot be done is logged when it begins (`away`), not each time.
-    async fn adopt(self: &Arc<Self>, away: &mut bool) {
-        let left = match self.store.adopt(ADOPT_AT_ONCE).await {
-            Ok(left) => left,
-            Err(error) => {
-                if !std::mem::replace(away, true) {
-                    tracing::warn!(%error, "operations of dead owners cannot be taken over yet");
-                }
-                return;
-            }
-        };
-        *away = false;
-        for one in left {
+    /// Takes over the operations of dead owners.
+    async fn adopt(&self) -> Result<(), StoreError> {
+        for one in self.store.adopt(ADOPT_AT_ONCE).await? {
             let Some(pending) = one.material.as_deref().and_then(|text| serde_json::from_str::<Pending>(text).ok())
             else {
                 self.give_up(&one.operation, None, "what it needs to be settled cannot be read").await;
@@ -100,6 +91,26 @@ impl Gateway {
             let told = if pending.queued { CallerTold::Accepted } else { CallerTold::Unknown };
             self.hand_to_settler(Pending { told, ..pending });
         }
+        Ok(())
+    }
+}
+
+/// Takes over, in a task of its own: a fault of the gateway must not end the settling of everything else. That the store is
+/// away is logged when it begins (`away`), not each time.
+async fn adopt_guarded(gateway: Arc<Gateway>, away: &mut bool) {
+    let adopting = actix_web::rt::spawn(async move { gateway.adopt().await });
+    match adopting.await {
+        Ok(Ok(())) => *away = false,
+        Ok(Err(error)) => {
+            if !std::mem::replace(away, true) {
+                tracing::warn!(%error, "operations of dead owners cannot be taken over yet");
+            }
+        }
+        Err(failure) if failure.is_panic() => {
+            tracing::error!("taking over operations of dead owners failed by a fault of the gateway");
+        }
+        // It ends with the process.
+        Err(_) => {}
     }
 }
 
@@ -184,10 +195,10 @@ async fn show_created(system: &System, pending: &Pending, settled: &Settled) -> 
 /// What is there when the time is up: the last read may show what no look before it could, that the write was done.
 async fn last_look(gateway: &Gateway, system: &System, session: &Session<'_>, pending: &Pending) -> Settled {
     let Some(id) = pending.id() else { return Settled::Unknown(None) };
-    let Ok(stored) = look(system, session, &id, Instant::now() + LAST_LOOK).await else {
+    let Ok(stored) = look(system, session, id, Instant::now() + LAST_LOOK).await else {
         return Settled::Unknown(None);
     };
-    let now = stored.as_ref().map(|stored| system.tag(&id, &stored.version()).to_string());
+    let now = stored.as_ref().map(|stored| system.tag(id, &stored.version()).text());
     let observed = if now == pending.before { Observed::Unchanged } else { Observed::Other };
     let found = match &*pending.resend {
         Some(_) => gateway.compare(system, pending, stored),

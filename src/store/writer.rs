@@ -23,6 +23,8 @@ use crate::record::{OperationId, OperationState};
 const BATCH: usize = 512;
 /// How long one transaction, or one connecting, may take; a store that is slower than this counts as gone.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A failure without words of its own.
+const NO_ANSWER: &str = "no answer in time";
 /// How often this instance says that it lives, and old things are swept.
 const SEEN_EVERY: Duration = Duration::from_secs(5);
 /// How long answered commands wait for company before they are written, when durability is relaxed: what a crash may lose.
@@ -41,6 +43,8 @@ pub(super) struct Writer {
     statements: Statements,
     /// What has to be written although the store failed, in order.
     owed: VecDeque<Command>,
+    /// Why the store could not be reached the last time; empty when it could.
+    away_because: String,
 }
 
 impl Writer {
@@ -52,8 +56,17 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let board = Board::new(shared.instance.clone());
         let statements = Statements::new(shared.engine.parameters());
-        let mut writer =
-            Self { shared, commands, sender, connection: None, file: None, board, statements, owed: VecDeque::new() };
+        let mut writer = Self {
+            shared,
+            commands,
+            sender,
+            connection: None,
+            file: None,
+            board,
+            statements,
+            owed: VecDeque::new(),
+            away_because: String::new(),
+        };
         let (engine, durability) = (&writer.shared.engine, writer.shared.durability);
         let failed = |error: sqlx::Error| StoreError::Open(plain(&error));
         let mut connection = engine.writer(durability, true).await.map_err(failed)?;
@@ -127,7 +140,7 @@ impl Writer {
         let failure = match timeout(PATIENCE, self.run(batch)).await {
             Ok(Ok(())) => return true,
             Ok(Err(error)) => plain(&error),
-            Err(_) => "no answer in time".to_owned(),
+            Err(_) => NO_ANSWER.to_owned(),
         };
         tracing::warn!(failure, "the store failed");
         self.connection = None;

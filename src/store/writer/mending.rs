@@ -6,7 +6,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::time::{sleep, timeout};
 
-use super::{PATIENCE, Writer};
+use super::{NO_ANSWER, PATIENCE, Writer, plain};
 use crate::store::StoreError;
 use crate::store::command::{Command, Task};
 
@@ -23,8 +23,7 @@ impl Writer {
             if command.is_over() {
                 continue;
             }
-            if self.connection.is_none() && !matches!(timeout(PATIENCE, self.connect()).await, Ok(Ok(()))) {
-                self.connection = None;
+            if self.connection.is_none() && !self.reconnect().await {
                 self.set_healthy(false);
                 self.keep_or_refuse(command);
                 batch.for_each(|command| self.keep_or_refuse(command));
@@ -40,6 +39,24 @@ impl Writer {
         if self.connection.is_none() || !self.owed.is_empty() {
             self.mend().await;
         }
+    }
+
+    /// Whether there is a connection again. Why not is logged when it is another reason than the last time.
+    async fn reconnect(&mut self) -> bool {
+        let failure = match timeout(PATIENCE, self.connect()).await {
+            Ok(Ok(())) => {
+                self.away_because.clear();
+                return true;
+            }
+            Ok(Err(error)) => plain(&error),
+            Err(_) => NO_ANSWER.to_owned(),
+        };
+        self.connection = None;
+        if failure != self.away_because {
+            tracing::warn!(failure, "the store cannot be reached");
+            self.away_because = failure;
+        }
+        false
     }
 
     fn keep_or_refuse(&mut self, mut command: Command) {
@@ -64,7 +81,7 @@ impl Writer {
         let (first, longest) = PAUSES;
         let pauses = ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest).without_max_times();
         for (round, pause) in pauses.build().enumerate() {
-            if self.connection.is_some() || matches!(timeout(PATIENCE, self.connect()).await, Ok(Ok(()))) {
+            if self.connection.is_some() || self.reconnect().await {
                 self.replay().await;
                 let stuck = self.owed.len();
                 if self.connection.is_some() && (stuck == 0 || round >= STUBBORN_ROUNDS) {
@@ -105,7 +122,7 @@ impl Writer {
                 self.owed.extend(alone);
                 if self.connection.is_none() {
                     // A value that is refused breaks the transaction, not the database.
-                    let _ = timeout(PATIENCE, self.connect()).await;
+                    self.reconnect().await;
                 }
             }
         }
