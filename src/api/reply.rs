@@ -1,7 +1,7 @@
 //! Successful answers: the header fields they share, and conditional reads (RFC 9110 §13.2.2).
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH, VARY};
+use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, VARY};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
@@ -11,13 +11,14 @@ use crate::problem::{Problem, ProblemName};
 use crate::record::{EntityTag, Precondition};
 
 /// Nothing that answers a write or tells a problem is stored by a cache.
-pub(super) const NO_STORE: (&str, &str) = ("Cache-Control", "no-store");
+pub(super) const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
 /// Records are revalidated each time, and never transformed: a weakened tag could not be sent back (http-rules 13, 112).
-const REVALIDATE: &str = "private, no-cache, no-transform";
-const VARIES: &str = "Authorization, Prefer";
+const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache, no-transform");
+const VARIES: HeaderValue = HeaderValue::from_static("Authorization, Prefer");
 pub(super) const ACCEPT_PATCH: &str = "application/merge-patch+json, application/json-patch+json";
-pub(super) const OPERATION: &str = "Operation";
-pub(super) const REPLAYED: &str = "Idempotency-Replayed";
+pub(super) const OPERATION: HeaderName = HeaderName::from_static("operation");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub(super) const GUARANTEE: HeaderName = HeaderName::from_static("concurrency-guarantee");
 /// When to look again at what is still running, in seconds.
 pub(super) const LOOK_AGAIN: u64 = 1;
 

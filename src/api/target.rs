@@ -37,6 +37,9 @@ pub(super) fn segments(uri: &Uri) -> Result<Vec<String>, Problem> {
 /// # Errors
 /// 400.
 pub(super) fn decoded(raw: &str, place: &str) -> Result<String, Problem> {
+    if raw.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%') {
+        return Ok(raw.to_owned());
+    }
     let refused = |why: &str| ProblemName::MalformedRequest.with(format!("the {place} {why}"));
     let mut escapes = raw.split('%').skip(1);
     let hex = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());

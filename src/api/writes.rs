@@ -108,7 +108,7 @@ fn write(inbound: &Inbound<'_>, system: &System, terms: Terms, kind: WriteKind, 
             WriteKind::Update { id, .. } | WriteKind::Delete { id } => reply::record_path(system, id.as_str()),
             WriteKind::Create { .. } => format!("/records/{}", reply::encoded(system)),
         };
-        let if_match = terms.if_match.as_ref().map(ToString::to_string).unwrap_or_default();
+        let if_match = terms.if_match.as_ref().map(Precondition::text).unwrap_or_default();
         IdempotencyKey { key, fingerprint: fingerprint(inbound.method.as_str(), &path, &if_match, body) }
     });
     Write {

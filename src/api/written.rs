@@ -1,6 +1,6 @@
 //! What a write came to, as an HTTP answer (contract 4, 4.3 to 4.5).
 
-use actix_web::http::header::{CONTENT_LOCATION, ETAG, LOCATION, RETRY_AFTER, VARY};
+use actix_web::http::header::{CONTENT_LOCATION, ETAG, HeaderValue, LOCATION, RETRY_AFTER, VARY};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use super::door::{Answer, Inbound, Refused};
@@ -42,12 +42,12 @@ pub(super) async fn answer(inbound: &Inbound<'_>, told: Told) -> Answer {
 }
 
 fn shared_fields(answer: &mut HttpResponseBuilder, written: &Written, replayed: bool) {
-    answer.insert_header(reply::NO_STORE).insert_header((VARY, "Prefer"));
+    answer.insert_header(reply::NO_STORE).insert_header((VARY, HeaderValue::from_static("Prefer")));
     if let Some(operation) = &written.operation {
         answer.insert_header((reply::OPERATION, operation.path()));
     }
     if let Some(guarantee) = written.guarantee {
-        answer.insert_header(("Concurrency-Guarantee", guarantee.as_str()));
+        answer.insert_header((reply::GUARANTEE, HeaderValue::from_static(guarantee.as_str())));
     }
     if let Some(applied) = &written.preference_applied {
         answer.insert_header(("Preference-Applied", applied.as_str()));

@@ -13,7 +13,7 @@ use crate::api::{
 use crate::gateway::{Ask, Gateway, Record, RecordPage, System, Told, Write};
 use crate::metrics::{Metrics, Outcome, RequestAction, SystemIndex};
 use crate::problem::{Problem, ProblemName};
-use crate::record::{CallerName, Operation, OperationId, RecordId, SystemName};
+use crate::record::{CallerName, Operation, OperationId, RecordId};
 use crate::store::{self, StoreError, StoreMetrics};
 
 struct LedgerMetrics(Arc<Metrics>);
@@ -45,7 +45,7 @@ impl Rights for CallerRights {
             Right::Records(action) => action.into(),
             Right::Ledger => crate::config::Right::Ledger,
         };
-        SystemName::parse(system).is_some_and(|system| CallerRights::may(self, &system, right))
+        CallerRights::may(self, system, right)
     }
 }
 

@@ -94,7 +94,7 @@ fn applied(
     shown: Option<Record>,
 ) -> (OperationState, Option<String>, Vec<Warning>, Option<Observed>, Verdict) {
     if let Some(made) = &seen.made {
-        pending.record = Some((made.collection().to_owned(), made.key().to_owned()));
+        pending.record = Some(made.clone());
     }
     let mut warnings = pending.loss_warnings();
     warnings.extend(seen.warnings);
@@ -102,7 +102,7 @@ fn applied(
     let shown = shown.or_else(|| {
         let worth_showing = !warnings.is_empty();
         let stored = seen.stored.as_ref().filter(|_| worth_showing)?;
-        Some(system.show(&pending.id()?, stored, None))
+        Some(system.show(pending.id()?, stored, None))
     });
     let done = match shown {
         Some(mut record) => {
@@ -130,7 +130,7 @@ fn applied(
 /// The tag of the state this write made, only where that is proven (http-rules 74, 75): the state's content is foretold, or
 /// its number is and nobody else can have made it.
 fn proven_tag(system: &System, pending: &Pending, stored: &Stored) -> Option<String> {
-    let now = system.tag(&pending.id()?, &stored.version()).to_string();
+    let now = system.tag(pending.id()?, &stored.version()).text();
     (Some(&now) == pending.after.as_ref()).then_some(now)
 }
 

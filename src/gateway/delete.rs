@@ -38,7 +38,7 @@ impl Context<'_> {
         self.system.consent(&planned.losses, &self.write.accept_loss)?;
         let pending = Pending {
             wanted: Wanted::Gone.into(),
-            before: Some(tag.to_string()),
+            before: Some(tag.text()),
             lease: Some(lease),
             queued: planned.completion == Completion::Queued || self.write.prefer.respond_async,
             ..self.new_pending(Action::Delete, Some(id), Guarantee::Guarded, &planned.losses)

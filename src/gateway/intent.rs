@@ -9,7 +9,7 @@ use super::pending::Pending;
 use super::settle::lease_time;
 use super::{Ask, Gateway, System, Verdict, Write};
 use crate::problem::{Problem, ProblemName};
-use crate::record::{OperationId, RecordId};
+use crate::record::{OperationId, Precondition, RecordId};
 use crate::store::{Acquired, Begun, Claim, Intent, KeyState, Lease, StoreError};
 
 /// First and longest pause while another writer of the same record is being sent.
@@ -83,12 +83,12 @@ impl Gateway {
         loop {
             let intent = Intent {
                 operation: pending.operation.clone(),
-                request_id: ask.request_id.to_string(),
-                caller: ask.caller.to_string(),
+                request_id: ask.request_id.0.to_string(),
+                caller: ask.caller.0.to_string(),
                 system: system.name.as_str().to_owned(),
                 record: pending.id().map(|id| id.as_str().to_owned()),
                 action: pending.action,
-                precondition: write.precondition.as_ref().map(ToString::to_string),
+                precondition: write.precondition.as_ref().map(Precondition::text),
                 paths: pending.paths(),
                 losses: pending.losses.clone(),
                 queued: pending.queued,
@@ -105,7 +105,7 @@ impl Gateway {
                 Begun::Running(operation) => return Err(in_progress(system, Some(&operation)).into()),
                 Begun::Key(state) => return Err(self.told_by_key(system, state)),
                 Begun::Held => match pending.id() {
-                    Some(id) => self.wait_turn(system, &id, ask, &mut pause, None).await?,
+                    Some(id) => self.wait_turn(system, id, ask, &mut pause, None).await?,
                     None => return Err(in_progress(system, None).into()),
                 },
             }

@@ -161,9 +161,9 @@ impl Context<'_> {
     ) -> Pending {
         Pending {
             operation: OperationId::new(),
-            request_id: self.ask.request_id.to_string(),
+            request_id: self.ask.request_id.0.to_string(),
             system: self.system.name.as_str().to_owned(),
-            record: id.map(|id| (id.collection().to_owned(), id.key().to_owned())),
+            record: id.cloned(),
             action,
             guarantee,
             wanted: Wanted::Gone.into(),
@@ -270,7 +270,7 @@ impl Context<'_> {
                 told
             }
             (_, Effect::None) => Some(Settled::NotApplied(Box::new(match pending.id() {
-                Some(id) => super::read::missing_or(self.system, &id, &fault),
+                Some(id) => super::read::missing_or(self.system, id, &fault),
                 None => self.system.problem(&fault),
             }))),
             (_, Effect::Unknown) => self.follow(pending, self.ask.deadline).await,
@@ -296,7 +296,7 @@ impl Context<'_> {
 
     /// Reads the record again where an answer needs it: `return=representation`, a create, a loss to be named.
     async fn read_back(&mut self, pending: &Pending, mut seen: Seen) -> (Settled, Option<Record>) {
-        let id = seen.made.clone().or_else(|| pending.id());
+        let id = seen.made.clone().or_else(|| pending.id().cloned());
         let created = seen.made.is_some();
         let needed = created || self.write.prefer.representation || !pending.losses.is_empty();
         let Some(id) = id.filter(|_| needed && !matches!(*pending.wanted, Wanted::Gone)) else {
@@ -312,7 +312,7 @@ impl Context<'_> {
         let wanted = pending.differences();
         let still_old = unchanged(&wanted, &stored.fields.to_map());
         // A version that stands, or the very one this write made, proves that nobody else has put the old values back.
-        let now = Some(self.system.tag(&id, &stored.version()).to_string());
+        let now = Some(self.system.tag(&id, &stored.version()).text());
         let nobody_else = now == pending.before || now == pending.after;
         if !wanted.is_empty() && still_old.len() == wanted.len() && nobody_else {
             let errors = still_old.into_iter().map(|one| Invalid::at(one.pointer, one.detail)).collect();

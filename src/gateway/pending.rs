@@ -30,8 +30,8 @@ pub(super) struct Pending {
     pub request_id: String,
     /// The configured system.
     pub system: String,
-    /// Collection and key of the record; a create has none yet.
-    pub record: Option<(String, String)>,
+    /// The record; a create has none yet.
+    pub record: Option<RecordId>,
     /// What it does.
     pub action: Action,
     /// How others are excluded.
@@ -215,8 +215,8 @@ impl Material for Pending {
 
 impl Pending {
     /// The record's id, where it is known.
-    pub(super) fn id(&self) -> Option<RecordId> {
-        self.record.as_ref().map(|(collection, key)| RecordId::new(collection, key))
+    pub(super) fn id(&self) -> Option<&RecordId> {
+        self.record.as_ref()
     }
 
     /// The wanted values, for an update.

@@ -110,7 +110,7 @@ impl Gateway {
                 _ => None,
             };
         }
-        let seen = look(system, session, &pending.id()?, patience).await.ok()?;
+        let seen = look(system, session, pending.id()?, patience).await.ok()?;
         match (&*pending.wanted, seen) {
             (Wanted::Gone, None) => Some(Settled::Applied(Seen::default())),
             (Wanted::Values(_), Some(stored)) => {
@@ -146,7 +146,7 @@ impl Gateway {
         let Err(fault) = session.send(call).await else { return Some(Settled::Applied(Seen::default())) };
         match fault.kind {
             FaultKind::Conflict | FaultKind::Ambiguous | FaultKind::NotFound | FaultKind::Rejected => {
-                let stored = look(system, session, &pending.id()?, patience).await.ok()?;
+                let stored = look(system, session, pending.id()?, patience).await.ok()?;
                 self.compare(system, pending, stored)
             }
             // Still no verdict.
@@ -158,7 +158,7 @@ impl Gateway {
     pub(super) fn compare(&self, system: &System, pending: &Pending, stored: Option<Stored>) -> Option<Settled> {
         // Whether it was changed first and then deleted, nobody can tell.
         let Some(stored) = stored else { return Some(Settled::Unknown(Some(Observed::Other))) };
-        let now = system.tag(&pending.id()?, &stored.version()).to_string();
+        let now = system.tag(pending.id()?, &stored.version()).text();
         if Some(&now) == pending.before.as_ref() {
             // Refused although nothing changed: the first one may still be under way.
             return None;
@@ -187,7 +187,7 @@ impl Gateway {
 
     /// `precondition-failed` with what is known of the record now.
     pub(super) fn stale(&self, system: &System, pending: &Pending, now: &Stored, detected_by: DetectedBy) -> Problem {
-        let tag = pending.id().map(|id| system.tag(&id, &now.version()));
+        let tag = pending.id().map(|id| system.tag(id, &now.version()));
         self.failed_precondition(system, tag.as_ref(), detected_by)
     }
 
@@ -224,17 +224,15 @@ impl Gateway {
             };
         }
         let id = pending.id()?;
-        let Some(stored) = look(system, session, &id, patience).await.ok()? else {
+        let Some(stored) = look(system, session, id, patience).await.ok()? else {
             return Some(match *pending.wanted {
                 Wanted::Gone if fault.effect == Effect::Unknown => Settled::Applied(Seen::default()),
-                _ => Settled::NotApplied(Box::new(super::read::missing_or(
-                    system,
-                    &id,
-                    &Fault::new(FaultKind::NotFound),
-                ))),
+                _ => {
+                    Settled::NotApplied(Box::new(super::read::missing_or(system, id, &Fault::new(FaultKind::NotFound))))
+                }
             });
         };
-        let now = system.tag(&id, &stored.version()).to_string();
+        let now = system.tag(id, &stored.version()).text();
         if matches!(*pending.wanted, Wanted::Gone) || Some(&now) == pending.before.as_ref() {
             return Some(Settled::NotApplied(Box::new(refused_as_it_is(system, fault))));
         }

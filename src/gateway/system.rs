@@ -115,7 +115,7 @@ impl System {
         Record {
             system: self.name.as_str().to_owned(),
             id: id.as_str().to_owned(),
-            etag: Some(self.tag(id, &stored.version()).to_string()),
+            etag: Some(self.tag(id, &stored.version()).text()),
             fields: stored.fields.as_json().to_owned(),
             read_only: read_only
                 .map(|name| format!("/fields/{}", name.replace('~', "~0").replace('/', "~1")))

@@ -91,7 +91,7 @@ impl Context<'_> {
         let Some((tag, version)) = precondition.and_then(|given| given.single(&self.system.name, id)) else {
             return Ok(None);
         };
-        let etag = tag.to_string();
+        let etag = tag.text();
         let identity = Identity { system: self.system.name.as_str(), id: id.as_str(), etag: &etag };
         let read_only = |name: &str| self.system.adapter.read_only(name);
         let flat = patch.flat(&identity, &read_only).map_err(|error| self.patch_problem(error))?;
@@ -109,7 +109,7 @@ impl Context<'_> {
         let mut document = Map::new();
         document.insert("system".to_owned(), Value::from(self.system.name.as_str()));
         document.insert("id".to_owned(), Value::from(id.as_str()));
-        let etag = tag.to_string();
+        let etag = tag.text();
         document.insert("etag".to_owned(), Value::from(etag.as_str()));
         document.insert("fields".to_owned(), Value::Object(before.clone()));
         let read_only = |name: &str| self.system.adapter.read_only(name);
@@ -155,7 +155,7 @@ impl Context<'_> {
 
     fn pending_update(&self, id: &RecordId, prepared: Prepared, planned: &Planned) -> Pending {
         let profile = self.system.adapter.profile();
-        let tag = |version: &Version| self.system.tag(id, version).to_string();
+        let tag = |version: &Version| self.system.tag(id, version).text();
         let guarantee = if profile.versioning == Versioning::Native { Guarantee::Native } else { Guarantee::Guarded };
         let after = match (&prepared.version, &prepared.whole) {
             (Version::Counter(number), _) if profile.version_counts_up => {

@@ -46,6 +46,14 @@ impl fmt::Display for CallerName {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub Arc<str>);
 
+impl RequestId {
+    /// One for a request that came without.
+    #[must_use]
+    pub fn made() -> Self {
+        Self(super::text::new_uuid())
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)

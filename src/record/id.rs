@@ -36,7 +36,10 @@ pub type Key = str;
 ///
 /// Only an adapter makes one (after checking the vendor's form), so two spellings of one id are one value here: the same
 /// tag, the same lease, the same operation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+///
+/// As JSON it is its two parts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(from = "(String, String)", into = "(String, String)")]
 pub struct RecordId {
     text: Arc<str>,
     collection_length: usize,
@@ -65,6 +68,18 @@ impl RecordId {
     #[must_use]
     pub fn key(&self) -> &Key {
         self.text.get(self.collection_length + 1..).unwrap_or_default()
+    }
+}
+
+impl From<(String, String)> for RecordId {
+    fn from((collection, key): (String, String)) -> Self {
+        Self::new(&collection, &key)
+    }
+}
+
+impl From<RecordId> for (String, String) {
+    fn from(id: RecordId) -> Self {
+        (id.collection().to_owned(), id.key().to_owned())
     }
 }
 

@@ -1,27 +1,30 @@
 //! The memory of one write: from the intent to its outcome (contract 4.4).
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::text::{new_uuid, uuid_text};
 use super::{Action, Warning};
 
 /// The id of an operation: a UUID version 7, so that ids sort by time.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Deserialize, utoipa::ToSchema)]
 #[schema(value_type = String, example = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11")]
-pub struct OperationId(String);
+#[serde(from = "String")]
+pub struct OperationId(Arc<str>);
 
 impl OperationId {
     /// A new id.
     #[must_use]
     pub fn new() -> Self {
-        Self(uuid::Uuid::now_v7().to_string())
+        Self(new_uuid())
     }
 
     /// Takes the text of an id; anything that is not a UUID is `None`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        uuid::Uuid::try_parse(text).ok().map(|id| Self(id.to_string()))
+        uuid::Uuid::try_parse(text).ok().map(|id| Self(uuid_text(id)))
     }
 
     /// The id as text.
@@ -33,7 +36,19 @@ impl OperationId {
     /// Where callers find the operation: `/operations/{id}`.
     #[must_use]
     pub fn path(&self) -> String {
-        format!("/operations/{}", self.0)
+        ["/operations/", &self.0].concat()
+    }
+}
+
+impl From<String> for OperationId {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl serde::Serialize for OperationId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -21,6 +21,15 @@ impl Precondition {
         }
     }
 
+    /// As it stands in the field, in one line.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Exists => "*".to_owned(),
+            Self::AnyOf(tags) => tags.iter().map(EntityTag::text).collect::<Vec<_>>().join(", "),
+        }
+    }
+
     /// The tag to write against without reading, with its version, if the caller named exactly one and it belongs to this
     /// record.
     #[must_use]
@@ -37,15 +46,6 @@ impl Precondition {
 
 impl std::fmt::Display for Precondition {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Exists => formatter.write_str("*"),
-            Self::AnyOf(tags) => {
-                for (index, tag) in tags.iter().enumerate() {
-                    let comma = if index == 0 { "" } else { ", " };
-                    write!(formatter, "{comma}{tag}")?;
-                }
-                Ok(())
-            }
-        }
+        formatter.write_str(&self.text())
     }
 }

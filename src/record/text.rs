@@ -1,6 +1,8 @@
 //! JSON and JSON Pointers written as text, for what every write hands on: serde looks at each character of a string by
 //! itself, and most strings hold nothing to be escaped.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 /// Appends a string, in quotes.
@@ -50,10 +52,29 @@ fn push_comma(text: &mut String, index: usize) {
     }
 }
 
+/// Lower-case hexadecimal digits. `hex::encode` goes character by character, and every write does this a few times.
+#[must_use]
+pub fn hex_text(bytes: &[u8]) -> String {
+    let mut digits = vec![0; bytes.len() * 2];
+    // The length is right, and digits are UTF-8: neither can fail.
+    let _ = hex::encode_to_slice(bytes, &mut digits);
+    String::from_utf8(digits).unwrap_or_default()
+}
+
+/// A new UUID version 7: ids that sort by time.
+pub(super) fn new_uuid() -> Arc<str> {
+    uuid_text(uuid::Uuid::now_v7())
+}
+
+/// The usual text of a UUID.
+pub(super) fn uuid_text(id: uuid::Uuid) -> Arc<str> {
+    Arc::from(&*id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()))
+}
+
 /// Appends one name to a JSON Pointer (RFC 6901 §3).
 pub fn push_pointer(pointer: &mut String, name: &str) {
     pointer.push('/');
-    if name.contains(['~', '/']) {
+    if name.bytes().any(|byte| matches!(byte, b'~' | b'/')) {
         pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
     } else {
         pointer.push_str(name);
@@ -91,6 +112,12 @@ mod tests {
             prop_assert_eq!(&text, &value.to_string());
             prop_assert_eq!(crate::record::parse_strict(text.as_bytes()), Ok(value));
         }
+    }
+
+    #[test]
+    fn bytes_are_two_digits_each() {
+        assert_eq!(hex_text(&[0, 0x0a, 0xff]), "000aff");
+        assert_eq!(hex_text(&[]), "");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Action, CallMade, OperationId, sha256};
+use crate::record::{Action, CallMade, OperationId, hex_text, sha256};
 
 /// The `prev` of the first entry: 64 zeros.
 pub(super) const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -74,7 +74,7 @@ pub(super) fn chain_hash(prev: &str, json: &str) -> String {
     let mut before = [0; 32];
     // What is no hash has none that follows it: its text is hashed instead, and fits nothing.
     let before = hex::decode_to_slice(prev, &mut before).map_or(prev.as_bytes(), |()| before.as_slice());
-    hex::encode(sha256([before, json.as_bytes()]))
+    hex_text(&sha256([before, json.as_bytes()]))
 }
 
 /// Milliseconds since 1970 as RFC 3339, UTC, with milliseconds.

@@ -136,7 +136,7 @@ impl Client {
     }
 
     fn uri(&self, call: &Call) -> Option<Uri> {
-        let path = PathAndQuery::try_from(format!("{}{}", self.prefix, call.path)).ok()?;
+        let path = PathAndQuery::try_from([self.prefix.as_str(), &call.path].concat()).ok()?;
         Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path).build().ok()
     }
 

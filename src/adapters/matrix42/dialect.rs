@@ -41,8 +41,11 @@ pub(super) fn is_definition(text: &str) -> bool {
 
 /// A GUID in any case, in lower case.
 pub(super) fn guid(text: &str) -> Option<String> {
-    let groups = text.split('-').map(str::len);
-    let is_guid = groups.eq([8, 4, 4, 4, 12]) && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    let is_right = |(place, byte): (usize, u8)| match place {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    let is_guid = text.len() == 36 && text.bytes().enumerate().all(is_right);
     is_guid.then(|| text.to_ascii_lowercase())
 }
 
@@ -55,8 +58,12 @@ fn call(name: CallName, method: Method, path: impl Into<String>) -> Call {
     Call::new(name, method, path).header(LANGUAGE, "en")
 }
 
+fn fragments_path(definition: &str) -> String {
+    [FRAGMENTS, "/"].into_iter().chain(encoded(definition)).collect()
+}
+
 fn fragment_path(id: &RecordId) -> String {
-    format!("{FRAGMENTS}/{}/{}", encoded(id.collection()), encoded(id.key()))
+    fragments_path(id.collection()) + "/" + &encoded(id.key()).to_string()
 }
 
 /// Exchanges the API token for a token that the data services take.
@@ -85,11 +92,8 @@ pub(super) fn list_call(definition: &str, columns: &[String], page: u64, size: u
         asked.push_str(column);
         asked.push(']');
     }
-    let path = format!(
-        "{FRAGMENTS}/{}?columns={}&sort=ID&pagesize={size}&pagenumber={page}",
-        encoded(definition),
-        encoded(&asked)
-    );
+    let path =
+        format!("{}?columns={}&sort=ID&pagesize={size}&pagenumber={page}", fragments_path(definition), encoded(&asked));
     call(CallName::List, Method::GET, path)
 }
 
@@ -122,8 +126,9 @@ pub(super) fn update_call(id: &RecordId, members: &Members, expected: Option<&Ve
     let Some(Version::Row(row)) = expected else { return Err(unbound(expected)) };
     not_reserved(members.names())?;
     let body = ObjectText::new().member("ID", id.key()).member("TimeStamp", &BASE64.encode(row)).unchanged(members);
-    let path = format!("{FRAGMENTS}/{}", encoded(id.collection()));
-    Ok(call(CallName::Update, Method::PUT, path).header(CONTENT_TYPE, JSON_UTF8).body(body.done()))
+    Ok(call(CallName::Update, Method::PUT, fragments_path(id.collection()))
+        .header(CONTENT_TYPE, JSON_UTF8)
+        .body(body.done()))
 }
 
 /// Deletes a fragment for good. It carries no version.
@@ -134,7 +139,7 @@ pub(super) fn delete_call(id: &RecordId) -> Call {
 /// Makes a fragment.
 pub(super) fn create_call(definition: &str, fields: &Map<String, Value>) -> Result<Call, Vec<Invalid>> {
     not_reserved(fields.keys().map(String::as_str))?;
-    let path = format!("{FRAGMENTS}/{}", encoded(definition));
+    let path = fragments_path(definition);
     let body = ObjectText::new().members(fields).done();
     Ok(call(CallName::Create, Method::POST, path).header(CONTENT_TYPE, JSON_UTF8).body(body))
 }

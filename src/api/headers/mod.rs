@@ -68,7 +68,7 @@ pub(crate) fn request_id(headers: &HeaderMap) -> RequestId {
     let usable = sent.filter(|id| (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic));
     match usable.and_then(|id| std::str::from_utf8(id).ok()) {
         Some(id) => RequestId(id.into()),
-        None => RequestId(uuid::Uuid::now_v7().to_string().into()),
+        None => RequestId::made(),
     }
 }
 

@@ -16,6 +16,8 @@ use spans::Recording;
 pub use spans::{Asked, RequestSpan, Spans};
 pub(super) use spans::{Called, Callee};
 
+use crate::record::hex_text;
+
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -55,7 +57,7 @@ impl TraceContext {
                 (trace_id.to_owned(), Some(caller), flags, joined_state(tracestate).unwrap_or_default())
             }
             // Not sampled: whether to record is the operator's decision at the vendor's end, not an accident of the caller's.
-            None => (hex::encode(random_bytes::<16>()), None, 0b10, String::new()),
+            None => (hex_text(&random_bytes::<16>()), None, 0b10, String::new()),
         };
         Self { trace_id, flags, state, caller, on_the_wire: AtomicU64::new(0), recording: None }
     }
@@ -68,7 +70,14 @@ impl TraceContext {
 
     /// `traceparent` (with a new parent id) and `tracestate` for one vendor call.
     fn headers_for_call(&self) -> Vec<(HeaderName, HeaderValue)> {
-        let parent = format!("00-{}-{}-{:02x}", self.trace_id, new_parent_id(), self.flags);
+        // Of the flags only the lowest two are ever set.
+        let flags = match self.flags {
+            0b00 => "-00",
+            0b01 => "-01",
+            0b10 => "-02",
+            _ => "-03",
+        };
+        let parent = ["00-", &self.trace_id, "-", &new_parent_id(), flags].concat();
         let mut headers = Vec::with_capacity(2);
         if let Ok(value) = HeaderValue::try_from(parent) {
             headers.push((TRACEPARENT, value));
@@ -200,7 +209,7 @@ fn is_state_value(value: &str) -> bool {
 }
 
 fn new_parent_id() -> String {
-    hex::encode(random_bytes::<8>())
+    hex_text(&random_bytes::<8>())
 }
 
 /// Trace ids are names, not secrets: a fast generator will do (§7.1 asks for randomness, not for secrecy).
