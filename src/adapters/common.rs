@@ -43,6 +43,11 @@ pub(super) fn secret_header(text: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// A create was answered, and nobody can tell what it made.
+pub(super) fn nameless(reply: &Reply) -> Fault {
+    Fault::protocol("the vendor's answer to the create names no record").status(reply.status)
+}
+
 /// A JSON object being written. Numbers keep their form.
 pub(super) struct ObjectText(String);
 

@@ -100,6 +100,21 @@ pub enum Change<'c> {
     },
 }
 
+impl<'c> Change<'c> {
+    /// What a vendor with partial update is to set.
+    ///
+    /// # Errors
+    /// It is a whole record.
+    fn members(&self) -> Result<&'c Members, Vec<Invalid>> {
+        match self {
+            Self::Members(members) => Ok(members),
+            Self::Whole { .. } => {
+                Err(vec![Invalid::at("", "this vendor takes the members that change, not whole records")])
+            }
+        }
+    }
+}
+
 /// A write worked out to the byte and not sent yet.
 #[derive(Clone, Debug)]
 pub struct Planned {
@@ -111,6 +126,13 @@ pub struct Planned {
     pub completion: Completion,
     /// Whether sending it twice is harmless by construction: bound to a version, or a delete of an id never used again.
     pub repeatable: bool,
+}
+
+impl Planned {
+    /// A write that destroys nothing besides and is done when the vendor says so.
+    fn now(call: Call, repeatable: bool) -> Self {
+        Self { call, losses: Vec::new(), completion: Completion::Now, repeatable }
+    }
 }
 
 /// What a create made.

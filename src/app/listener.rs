@@ -100,6 +100,8 @@ fn listener(bind: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_tcp_user_timeout(Some(TAKING_TIMEOUT))?;
     socket.set_send_buffer_size(SEND_BUFFER)?;
+    // Small packets do not wait for the acknowledgement of earlier ones, such as those that end a TLS handshake.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&bind.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -135,6 +137,7 @@ mod tests {
         let (connection, _) = listener.accept().expect("a caller");
         let connection = SockRef::from(&connection);
         assert_eq!(connection.tcp_user_timeout().expect("a timeout"), Some(TAKING_TIMEOUT));
+        assert!(connection.tcp_nodelay().expect("told"));
         // The kernel doubles it for its own use.
         assert!(connection.send_buffer_size().expect("a size") <= 2 * SEND_BUFFER);
     }

@@ -36,7 +36,7 @@ use futures_util::StreamExt as _;
 use serde::de::IgnoredAny;
 
 use super::stack::{StackError, StackSettings};
-use super::{Call, Layer, Reply, clean_text, retry_after, tls};
+use super::{Call, Layer, Reply, clean_text, retry_after, tcp, tls};
 use crate::record::{Fault, FaultKind};
 
 const USER_AGENT_VALUE: &str = concat!("records-gateway/", env!("CARGO_PKG_VERSION"));
@@ -125,6 +125,7 @@ impl Client {
     fn build(&self) -> awc::Client {
         // How many calls run at once is the limit layer's business, so the pool has no limit of its own.
         let mut connector = Connector::new()
+            .connector(tcp::prompt())
             .timeout(self.connect_timeout)
             .handshake_timeout(self.connect_timeout)
             .conn_keep_alive(self.keep_alive)
@@ -286,7 +287,7 @@ fn fault_of(error: &SendRequestError) -> Fault {
 /// Why there is no document, for the log.
 pub async fn fetch(url: &str, within: Duration, longest: usize) -> Result<Bytes, String> {
     let uri: Uri = url.parse().map_err(|_| "its address is none".to_owned())?;
-    let mut connector = Connector::new().timeout(within).handshake_timeout(within);
+    let mut connector = Connector::new().connector(tcp::prompt()).timeout(within).handshake_timeout(within);
     if uri.scheme() == Some(&Scheme::HTTPS) {
         connector = connector.rustls_0_23(tls::client_config(None).map_err(|error| error.to_string())?);
     }
@@ -329,7 +330,7 @@ pub(super) fn post<'h>(
     const LONGEST: usize = 64 * 1024;
     let runtime = actix_web::rt::Runtime::new().map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let mut connector = Connector::new().timeout(within).handshake_timeout(within);
+        let mut connector = Connector::new().connector(tcp::prompt()).timeout(within).handshake_timeout(within);
         if let Some(tls) = tls {
             connector = connector.rustls_0_23(Arc::clone(tls));
         }

@@ -12,6 +12,7 @@ mod retry;
 mod retry_after;
 mod scrub;
 pub mod stack;
+mod tcp;
 #[cfg(test)]
 mod testing;
 mod tls;

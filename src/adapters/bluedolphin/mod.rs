@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use self::replacement::Wanted;
-use super::common::{AllThatFit, all_of, bad_cursor, secret_header, unreadable, wrong};
+use super::common::{AllThatFit, all_of, bad_cursor, nameless, secret_header, unreadable, wrong};
 use super::registry::required;
 use super::{
     Adapter, Change, Completion, Created, Item, Loss, Page, Planned, Profile, SettingKey, Settings, UpdateStyle,
@@ -210,8 +210,7 @@ impl Adapter for BlueDolphin {
     }
 
     fn created(&self, collection: &str, reply: &Reply) -> Result<Created, Fault> {
-        let nameless = || Fault::protocol("the vendor's answer to the create names no record").status(reply.status);
-        let key = dialect::created_id(reply).ok_or_else(nameless)?;
+        let key = dialect::created_id(reply).ok_or_else(|| nameless(reply))?;
         Ok(Created { id: RecordId::new(collection, &key), stored: None })
     }
 

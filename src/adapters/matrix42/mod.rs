@@ -19,11 +19,11 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use self::dialect::{Cursor, Fragment};
-use super::common::{AllThatFit, all_of, bad_cursor, secret_header, unreadable};
+use super::common::{AllThatFit, all_of, bad_cursor, nameless, secret_header, unreadable};
 use super::registry::required;
 use super::{
-    Adapter, Change, Completion, Created, Item, Page, Planned, Profile, SettingKey, UpdateStyle, VendorEntry,
-    Versioning, WrongSetting,
+    Adapter, Change, Created, Item, Page, Planned, Profile, SettingKey, UpdateStyle, VendorEntry, Versioning,
+    WrongSetting,
 };
 use crate::record::{Action, Fault, FaultKind, Invalid, RecordId, Secret, Stored, Version};
 use crate::transport::{Call, CallName, Reply, Token, Transport, Vendor};
@@ -219,23 +219,19 @@ impl Adapter for Matrix42 {
         change: &Change<'_>,
         expected: Option<&Version>,
     ) -> Result<Planned, Vec<Invalid>> {
-        let Change::Members(members) = change else {
-            return Err(vec![Invalid::at("", "this vendor takes the members that change, not whole records")]);
-        };
-        Ok(planned(dialect::update_call(id, members, expected)?, true))
+        Ok(Planned::now(dialect::update_call(id, change.members()?, expected)?, true))
     }
 
     fn plan_delete(&self, id: &RecordId, _before: &Stored) -> Result<Planned, Vec<Invalid>> {
-        Ok(planned(dialect::delete_call(id), true))
+        Ok(Planned::now(dialect::delete_call(id), true))
     }
 
     fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<Planned, Vec<Invalid>> {
-        Ok(planned(dialect::create_call(collection, fields)?, false))
+        Ok(Planned::now(dialect::create_call(collection, fields)?, false))
     }
 
     fn created(&self, collection: &str, reply: &Reply) -> Result<Created, Fault> {
-        let nameless = || Fault::protocol("the vendor's answer to the create names no record").status(reply.status);
-        let key = dialect::new_guid(reply).ok_or_else(nameless)?;
+        let key = dialect::new_guid(reply).ok_or_else(|| nameless(reply))?;
         Ok(Created { id: RecordId::new(collection, &key), stored: None })
     }
 
@@ -279,8 +275,4 @@ fn item(collection: &str, fragment: Fragment, columns: Option<&[String]>) -> Res
     let has_all = columns.is_some_and(|columns| columns.len() == fragment.members);
     let partial = !has_all || fragment.stored.version.is_none();
     Ok(Item { id: RecordId::new(collection, &key), stored: fragment.stored, partial })
-}
-
-fn planned(call: Call, repeatable: bool) -> Planned {
-    Planned { call, losses: Vec::new(), completion: Completion::Now, repeatable }
 }

@@ -19,11 +19,11 @@ use moka::future::Cache;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::common::{AllThatFit, all_of, bad_cursor, unreadable};
+use super::common::{AllThatFit, all_of, bad_cursor, nameless, unreadable};
 use super::registry::required;
 use super::{
-    Adapter, Change, Completion, Created, Item, Page, Planned, Profile, SettingKey, Settings, UpdateStyle, VendorEntry,
-    Versioning, WrongSetting,
+    Adapter, Change, Created, Item, Page, Planned, Profile, SettingKey, Settings, UpdateStyle, VendorEntry, Versioning,
+    WrongSetting,
 };
 use crate::record::{Action, Fault, FaultKind, Invalid, RecordId, Secret, Stored, Version};
 use crate::transport::{Call, CallName, Reply, Token, Transport, Vendor};
@@ -268,24 +268,23 @@ impl Adapter for Pretectum {
         change: &Change<'_>,
         expected: Option<&Version>,
     ) -> Result<Planned, Vec<Invalid>> {
-        let Change::Members(members) = change else {
-            return Err(vec![Invalid::at("", "this vendor takes the members that change, not whole records")]);
-        };
-        Ok(planned(dialect::update_call(id, members, expected)?, true))
+        Ok(Planned::now(dialect::update_call(id, change.members()?, expected)?, true))
     }
 
     fn plan_delete(&self, id: &RecordId, _before: &Stored) -> Result<Planned, Vec<Invalid>> {
-        Ok(planned(dialect::delete_call(id), true))
+        Ok(Planned::now(dialect::delete_call(id), true))
     }
 
     fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<Planned, Vec<Invalid>> {
-        Ok(planned(dialect::create_call(collection, fields)?, false))
+        Ok(Planned::now(dialect::create_call(collection, fields)?, false))
     }
 
     fn created(&self, collection: &str, reply: &Reply) -> Result<Created, Fault> {
-        let nameless = || Fault::protocol("the vendor's answer to the create names no record").status(reply.status);
         let text = std::str::from_utf8(&reply.body).ok().and_then(|text| serde_json::from_str(text).ok());
-        let key = text.and_then(|raw| dialect::key_of(raw).ok()).and_then(|key| self.key(&key)).ok_or_else(nameless)?;
+        let key = text
+            .and_then(|raw| dialect::key_of(raw).ok())
+            .and_then(|key| self.key(&key))
+            .ok_or_else(|| nameless(reply))?;
         // A record that is there but cannot be shown from this answer is read by the gateway.
         let stored = dialect::read_record(&reply.body).ok().map(|(_, stored)| stored);
         Ok(Created { id: RecordId::new(collection, &key), stored })
@@ -313,10 +312,6 @@ impl Adapter for Pretectum {
         let keys = search.found().into_iter().filter_map(|key| self.key(&key));
         Ok(Some(keys.map(|key| RecordId::new(collection, &key)).collect()))
     }
-}
-
-fn planned(call: Call, repeatable: bool) -> Planned {
-    Planned { call, losses: Vec::new(), completion: Completion::Now, repeatable }
 }
 
 /// Where a list goes on: within a vendor's page, or at the beginning of another.
