@@ -55,7 +55,11 @@ impl Fields {
     /// The object, parsed. Numbers keep their form.
     #[must_use]
     pub fn to_map(&self) -> Map<String, Value> {
-        serde_json::from_str(&self.text).unwrap_or_default()
+        match json::exact_value(&self.text) {
+            Ok(Value::Object(map)) => map,
+            // The text is an object from the beginning.
+            _ => Map::new(),
+        }
     }
 
     /// The version of a record that has none: a digest of the canonical form.

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Number, Value};
 
 /// How deep objects and arrays may nest. Records are a few levels deep; more is an attack on the parser.
 const MAX_DEPTH: usize = 64;
@@ -248,7 +248,7 @@ fn strict_value(text: &str, depth: usize) -> Result<Value, JsonError> {
             let Elements(elements) = serde_json::from_str(text)?;
             elements.iter().map(|value| strict_inner(value, depth)).collect::<Result<_, _>>().map(Value::Array)
         }
-        _ => Ok(serde_json::from_str(text)?),
+        _ => Ok(scalar(serde_json::from_str(text)?)?),
     }
 }
 
@@ -258,7 +258,33 @@ fn strict_inner(value: &RawValue, depth: usize) -> Result<Value, JsonError> {
         // The text of a string that was found sound is the string, if nothing in it is escaped.
         Some(string) if !string.contains('\\') => Ok(Value::from(string)),
         None if text.starts_with(['{', '[']) => strict_value(text, depth + 1),
-        _ => Ok(serde_json::from_str(text)?),
+        _ => Ok(scalar(value)?),
+    }
+}
+
+/// A value that is neither object nor array. A number keeps its form: `serde_json` writes an exponent as it likes when it reads a
+/// [`Value`], and this constructor, which it has for its tests, is the only one that takes a text as it is.
+fn scalar(value: &RawValue) -> serde_json::Result<Value> {
+    let text = value.get();
+    if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+        return Ok(Value::Number(Number::from_string_unchecked(text.to_owned())));
+    }
+    serde_json::from_str(text)
+}
+
+/// A text that was checked before, parsed; numbers keep their form.
+pub(super) fn exact_value(text: &str) -> serde_json::Result<Value> {
+    match text.trim_ascii_start().as_bytes().first() {
+        Some(b'{') => {
+            let RawMembers(members) = serde_json::from_str(text)?;
+            let member = |(name, value): (Cow<'_, str>, &RawValue)| Ok((name.into_owned(), exact_value(value.get())?));
+            members.into_iter().map(member).collect::<Result<_, _>>().map(Value::Object)
+        }
+        Some(b'[') => {
+            let Elements(elements) = serde_json::from_str(text)?;
+            elements.iter().map(|value| exact_value(value.get())).collect::<Result<_, _>>().map(Value::Array)
+        }
+        _ => scalar(serde_json::from_str(text)?),
     }
 }
 
@@ -361,8 +387,16 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_form() {
-        let text = r#"{"a":12345678901234567890,"b":1.10,"c":1e+400,"d":[-0.0]}"#;
+        let text =
+            r#"{"a":12345678901234567890,"b":1.10,"c":1e+400,"d":[-0.0,-0,1E5,1e5,1e-05,{"e":99999999999999999999}]}"#;
         let value = parse_strict(text.as_bytes()).expect("strict JSON");
         assert_eq!(value.to_string(), text);
+        assert_eq!(exact_value(text).expect("JSON").to_string(), text);
+        for text in ["-0", " 1E5 ", "12345678901234567890"] {
+            assert_eq!(parse_strict(text.as_bytes()).expect("strict JSON").to_string(), text.trim());
+        }
+        for text in ["1e", "01", "-", "1.", "0x1"] {
+            assert!(parse_strict(text.as_bytes()).is_err() && exact_value(text).is_err(), "{text}");
+        }
     }
 }

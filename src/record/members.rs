@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::json::exact_value;
 use super::push_json;
 
 /// A sound JSON value as text, its numbers in the form they came in. Cheap to clone.
@@ -32,7 +33,7 @@ impl JsonText {
     /// The value; `None` for `null`.
     #[must_use]
     pub fn value(&self) -> Option<Value> {
-        serde_json::from_str(&self.0).ok().filter(|value: &Value| !value.is_null())
+        exact_value(&self.0).ok().filter(|value| !value.is_null())
     }
 }
 

@@ -86,12 +86,9 @@ impl Difference {
     #[must_use]
     pub fn holds_in(&self, observed: &Map<String, Value>) -> bool {
         match (self.value_in(observed), &self.wanted) {
-            (Some(seen), Some(wanted)) => includes(seen, wanted),
-            // A reset value reads back as absent, null, the empty string or the flag that is off, and the empty string as
-            // nothing.
-            (Some(Value::String(text)), None) | (None, Some(Value::String(text))) => text.is_empty(),
-            (Some(Value::Bool(flag)), None) => !flag,
-            (seen, wanted) => seen.is_none() && wanted.is_none(),
+            (seen, Some(wanted)) => includes(seen, wanted),
+            (Some(seen), None) => is_blank(seen) || *seen == Value::Bool(false),
+            (None, None) => true,
         }
     }
 
@@ -112,12 +109,25 @@ impl Difference {
 }
 
 /// Whether `seen` has everything that `wanted` has. An object that was added may read back with members the vendor fills in.
-fn includes(seen: &Value, wanted: &Value) -> bool {
+fn includes(seen: Option<&Value>, wanted: &Value) -> bool {
     match (seen, wanted) {
-        (Value::Object(seen), Value::Object(wanted)) => wanted
-            .iter()
-            .all(|(name, wanted)| wanted.is_null() || seen.get(name).is_some_and(|seen| includes(seen, wanted))),
-        _ => values_equal(seen, wanted),
+        (Some(Value::Object(seen)), Value::Object(wanted)) => {
+            wanted.iter().all(|(name, wanted)| wanted.is_null() || includes(seen.get(name), wanted))
+        }
+        (None | Some(Value::Null), wanted) => is_blank(wanted),
+        (Some(seen), wanted) => values_equal(seen, wanted),
+    }
+}
+
+/// What vendors do not tell from nothing: a reset value reads back as absent, as null or as one of these (or as the flag that is
+/// off), and one of these as nothing.
+fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(elements) => elements.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -159,6 +169,14 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_value_holds_where_it_reads_back_as_nothing() {
+        let wanted = differences(&map(r#"{"p":{}}"#), &map(r#"{"p":{"new":{"value":"","list":[]}},"q":{}}"#));
+        assert!(holds(&wanted, &map(r#"{"p":{"new":{"value":null,"locked":false}}}"#)));
+        assert!(!holds(&wanted, &map(r#"{"p":{"new":{"value":"x"}}}"#)));
+        assert!(!holds(&wanted, &map(r#"{"p":{"new":{"value":null}},"q":1}"#)));
+    }
+
+    #[test]
     fn a_flag_left_out_holds_where_it_reads_back_off() {
         let wanted = differences(&map(r#"{"p":{"value":"x","locked":false}}"#), &map(r#"{"p":{"value":"y"}}"#));
         assert!(holds(&wanted, &map(r#"{"p":{"value":"y","locked":false}}"#)));
@@ -170,6 +188,9 @@ mod tests {
         let wanted = differences(&map(r#"{"a":"x","b":{"c":1}}"#), &map(r#"{"b":{}}"#));
         assert!(holds(&wanted, &map(r#"{"a":null,"b":{}}"#)));
         assert!(holds(&wanted, &map(r#"{"a":""}"#)));
+        assert!(holds(&wanted, &map(r#"{"a":{},"b":{}}"#)));
+        assert!(holds(&wanted, &map(r#"{"a":[],"b":{}}"#)));
+        assert!(!holds(&wanted, &map(r#"{"a":{"left":1},"b":{}}"#)));
         assert!(!holds(&wanted, &map(r#"{"a":"x"}"#)));
     }
 }

@@ -5,6 +5,7 @@
 
 mod call;
 mod caller;
+mod cursor;
 mod etag;
 mod fault;
 mod fields;
@@ -22,6 +23,7 @@ mod text;
 
 pub use call::CallName;
 pub use caller::{Action, CallerName, RequestId};
+pub use cursor::{open_cursor, seal_cursor};
 pub use etag::{EntityTag, Version};
 pub use fault::{Effect, Fault, FaultKind, Invalid, Retry};
 pub use fields::{Fields, canonical_digest, raw_members};

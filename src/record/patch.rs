@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use json_patch::PatchOperation;
+use json_patch::{AddOperation, PatchOperation, ReplaceOperation, TestOperation};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -16,6 +16,9 @@ use super::{Invalid, JsonError, JsonText, Members};
 
 /// How many bytes a JSON Patch may copy in all: `copy` can double a document with each operation.
 const MAX_COPIED: usize = 4 * 1024 * 1024;
+/// How many elements and members a JSON Patch may make move up or down in all: adding and removing at the front of a long array
+/// moves all of it. About a tenth of a second.
+const MAX_MOVED: usize = 1_000_000;
 
 /// Members of a record that a patch body may carry along, to be ignored.
 const IGNORED: [&str; 3] = ["warnings", "read_only", "pending_operation"];
@@ -98,8 +101,8 @@ impl Patch {
         let Value::Array(operations) = parse_strict(body)? else {
             return Err(PatchError::Malformed("a JSON Patch is an array of operations (RFC 6902 §3)".to_owned()));
         };
-        let operations = operations.into_iter().enumerate().map(|(index, operation)| {
-            serde_json::from_value(operation)
+        let operations = operations.into_iter().enumerate().map(|(index, value)| {
+            operation(value)
                 .map_err(|error| PatchError::Malformed(format!("operation {index} is not one of RFC 6902: {error}")))
         });
         Ok(Self::Json(operations.collect::<Result<_, _>>()?))
@@ -138,6 +141,15 @@ impl Patch {
         }
     }
 
+    /// The members of `fields` that a merge patch names.
+    #[must_use]
+    pub fn merged(&self) -> Option<&Members> {
+        match self {
+            Self::Merge(patch) => Some(&patch.fields),
+            Self::Json(_) => None,
+        }
+    }
+
     /// Applies the patch to a record (`document` = the record as shown, with its `fields`) and gives back the new fields.
     ///
     /// # Errors
@@ -165,6 +177,27 @@ impl Patch {
             _ => Err(PatchError::ReadOnly(vec![Invalid::at("/fields", "fields cannot be replaced as a whole")])),
         }
     }
+}
+
+/// One operation. What serde reads of it goes through a buffer that holds no number of more than 64 bits, nor its form: so the
+/// value goes past it, and members that mean nothing (RFC 6902 §4) are left out.
+fn operation(mut operation: Value) -> serde_json::Result<PatchOperation> {
+    let mut value = None;
+    if let Some(members) = operation.as_object_mut() {
+        members.retain(|name, _| matches!(name.as_str(), "op" | "path" | "from" | "value"));
+        value = members.get_mut("value").map(Value::take);
+    }
+    let mut operation = serde_json::from_value(operation)?;
+    if let (
+        PatchOperation::Add(AddOperation { value: place, .. })
+        | PatchOperation::Replace(ReplaceOperation { value: place, .. })
+        | PatchOperation::Test(TestOperation { value: place, .. }),
+        Some(value),
+    ) = (&mut operation, value)
+    {
+        *place = value;
+    }
+    Ok(operation)
 }
 
 /// What a record is called and which state of it is meant: the members a patch may repeat but not change.
@@ -213,7 +246,7 @@ fn apply_operations(
     operations: &[PatchOperation],
     read_only: &dyn Fn(&str) -> bool,
 ) -> Result<(), PatchError> {
-    let mut copied = 0_usize;
+    let (mut copied, mut moved) = (0_usize, 0_usize);
     for (index, operation) in operations.iter().enumerate() {
         let path = operation.path().as_str();
         match operation {
@@ -242,10 +275,25 @@ fn apply_operations(
             | PatchOperation::Move(_) => {}
         }
         writable(operation, read_only)?;
+        let from = if let PatchOperation::Move(operation) = operation { Some(operation.from.as_str()) } else { None };
+        moved = [Some(path), from].into_iter().flatten().fold(moved, |moved, path| moved + siblings(document, path));
+        if moved > MAX_MOVED {
+            return Err(failed(index, path, "the patch moves more than a million elements in all"));
+        }
         json_patch::patch_unsafe(document, std::slice::from_ref(operation))
             .map_err(|error| failed(index, path, &error.kind.to_string()))?;
     }
     Ok(())
+}
+
+/// How many values stand in the array or object that a path leads into.
+fn siblings(document: &Value, path: &str) -> usize {
+    let parent = path.rsplit_once('/').and_then(|(parent, _)| document.pointer(parent));
+    match parent {
+        Some(Value::Array(elements)) => elements.len(),
+        Some(Value::Object(members)) => members.len(),
+        _ => 0,
+    }
 }
 
 fn failed(index: usize, path: &str, why: &str) -> PatchError {
@@ -304,6 +352,22 @@ mod tests {
         );
         let patch = r#"[{"op":"add","path":"/fields/c","value":2.50},{"op":"test","path":"/fields/b","value":1.1}]"#;
         assert_eq!(json(patch, fields).expect("patched"), r#"{"a":12345678901234567890,"b":1.10,"c":2.50}"#);
+        for number in [
+            "99999999999999999999",
+            "-99999999999999999999",
+            "340282366920938463463374607431768211457",
+            "1e400",
+            "1E5",
+            "-0",
+        ] {
+            let patched = format!(r#"{{"a":[{{"b":{number}}}]}}"#);
+            let add = format!(
+                r#"[{{"op":"add","path":"/fields/a","value":[{{"b":{number}}}],"x":{number}}},
+                                  {{"op":"test","path":"/fields/a/0/b","value":{number}}}]"#
+            );
+            assert_eq!(json(&add, "{}").expect("patched"), patched);
+            assert_eq!(merge(&format!(r#"{{"fields":{patched}}}"#), "{}").expect("merged"), patched);
+        }
     }
 
     #[test]
@@ -399,6 +463,18 @@ mod tests {
             (0..64).map(|step| format!(r#"{{"op":"copy","from":"/fields/a","path":"/fields/a/{step}"}}"#)).collect();
         let patch = format!("[{}]", doubling.join(","));
         assert!(matches!(json(&patch, r#"{"a":{"seed":"0123456789"}}"#), Err(PatchError::Failed(_))));
+    }
+
+    #[test]
+    fn a_patch_cannot_keep_the_processor_busy() {
+        let steps: Vec<_> = (0..1500)
+            .map(|_| r#"{"op":"add","path":"/fields/l/0","value":1},{"op":"remove","path":"/fields/l/0"}"#)
+            .collect();
+        let patch = format!("[{}]", steps.join(","));
+        let long = format!(r#"{{"l":[{}]}}"#, vec!["0"; 1000].join(","));
+        assert!(matches!(json(&patch, &long), Err(PatchError::Failed(_))));
+        let short = format!(r#"{{"l":[{}]}}"#, vec!["0"; 300].join(","));
+        assert!(json(&patch, &short).is_ok());
     }
 
     #[test]

@@ -11,7 +11,9 @@ pub fn json(data: &[u8]) {
     let (checked, parsed) = (check_strict(data), parse_strict(data));
     assert_eq!(checked.is_ok(), parsed.is_ok(), "{checked:?} {parsed:?}");
     let Ok(value) = parsed else { return };
-    assert_eq!(serde_json::from_slice::<Value>(data).ok().as_ref(), Some(&value), "another value than serde's");
+    // serde_json writes exponents in a form of its own.
+    let same = serde_json::from_slice::<Value>(data).is_ok_and(|serdes| values_equal(&serdes, &value));
+    assert!(same, "another value than serde's: {value}");
     let mut text = String::new();
     push_json(&mut text, &value);
     assert_eq!(parse_strict(text.as_bytes()).ok().as_ref(), Some(&value), "{text}");

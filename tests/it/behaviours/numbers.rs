@@ -34,6 +34,14 @@ async fn numbers_are_shown_and_sent_as_they_came(bench: &'static Bench, decimal:
     let sent = house.last(CallKind::Update).text();
     assert!(sent.contains(":1.10"), "{sent}");
 
+    for number in ["99999999999999999999", "-99999999999999999999", "1E5", "-0"] {
+        let patch = format!(r#"[{{"op":"replace","path":"/fields/{integer}","value":{number}}}]"#);
+        let request = house.patch(bench.other).if_match("*").header("Content-Type", "application/json-patch+json");
+        request.body(&patch).send().await.is_done(204);
+        let sent = house.last(CallKind::Update).text();
+        assert!(sent.contains(&format!(":{number}")), "{sent}");
+    }
+
     // Another form of the same value is a change.
     let form = format!(r#"[{{"op":"replace","path":"/fields/{decimal}","value":1.1}}]"#);
     let request =
