@@ -65,7 +65,7 @@ impl Gateway {
             record: pending.id().map(|id| id.as_str().to_owned()),
             etag,
             warnings,
-            problem: problem.as_ref().map(|problem| problem.remembered()),
+            problem: problem.as_ref().map(|problem| problem.remembered(Some(&pending.path()), pending.asked_by())),
             problem_name: problem.map(|problem| problem.name.as_str().to_owned()),
             observed,
             calls: std::mem::take(&mut pending.calls),
@@ -83,6 +83,8 @@ impl Gateway {
         if let Err(error) = self.store.finish(outcome).await {
             tracing::error!(operation = %pending.operation, system = %system.name, %error, "an outcome could not be stored yet");
         }
+        // Not before the store knows which record it made.
+        self.creates.ended(&pending.operation);
     }
 }
 

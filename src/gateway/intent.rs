@@ -99,6 +99,7 @@ impl Gateway {
             match self.store.begin(intent).await.map_err(|error| store_away(&error))? {
                 Begun::Started => {
                     self.meter.operations_running(system.index, 1);
+                    self.creates.begun(pending);
                     return Ok(());
                 }
                 Begun::LeaseLost => return Err(Stop::Again),

@@ -13,7 +13,7 @@ use super::conclude::{accepted, outcome_unknown};
 use super::intent::Stop;
 use super::pending::{CallerTold, Pending, Wanted};
 use super::session::Session;
-use super::settle::{Seen, Settled, unchanged};
+use super::settle::{Seen, Settled, unchanged, unfulfilled};
 use super::{Ask, Gateway, Guarantee, Record, System, Told, Verdict, Write, WriteKind};
 use crate::adapters::{Completion, Loss, Planned};
 use crate::metrics::DetectedBy;
@@ -145,12 +145,6 @@ impl Context<'_> {
         Err(ProblemName::GuaranteeUnavailable.with(detail).system(self.system.name.as_str()))
     }
 
-    /// Values that cannot be sent.
-    pub(super) fn rejected(&self, errors: Vec<Invalid>) -> Problem {
-        let all: Vec<String> = errors.iter().map(|one| format!("{}: {}", one.pointer, one.detail)).collect();
-        ProblemName::Rejected.with(all.join("; ")).errors(errors).system(self.system.name.as_str())
-    }
-
     /// The parts of a pending write that are the same for every kind.
     pub(super) fn new_pending(
         &self,
@@ -261,7 +255,8 @@ impl Context<'_> {
                 let told =
                     self.gateway.tell_apart(self.system, &self.session, pending, &fault, self.ask.deadline).await;
                 if told.is_none() && fault.kind == FaultKind::Conflict {
-                    let stale = self.gateway.failed_precondition(self.system, None, DetectedBy::Vendor);
+                    let mut stale = self.gateway.failed_precondition(self.system, None, DetectedBy::Vendor);
+                    stale.vendor = self.system.problem(&fault).vendor;
                     return Some(Settled::NotApplied(Box::new(stale)));
                 }
                 if told.is_none() {
@@ -310,13 +305,16 @@ impl Context<'_> {
             return (Settled::Applied(seen), blank);
         };
         let wanted = pending.differences();
-        let still_old = unchanged(&wanted, &stored.fields.to_map());
-        // A version that stands, or the very one this write made, proves that nobody else has put the old values back.
+        let observed = stored.fields.to_map();
         let now = Some(self.system.tag(&id, &stored.version()).text());
-        let nobody_else = now == pending.before || now == pending.after;
-        if !wanted.is_empty() && still_old.len() == wanted.len() && nobody_else {
+        // Where the version stands, whatever is not as wanted is as it was, even if nobody has looked what that was.
+        let untouched = now == pending.before && now.is_some();
+        let still_old = if untouched { unfulfilled(&wanted, &observed) } else { unchanged(&wanted, &observed) };
+        // The very version that this write made proves that nobody else has put the old values back.
+        let nothing_done = untouched || (still_old.len() == wanted.len() && now == pending.after);
+        if !still_old.is_empty() && nothing_done {
             let errors = still_old.into_iter().map(|one| Invalid::at(one.pointer, one.detail)).collect();
-            return (Settled::NotApplied(Box::new(self.rejected(errors))), None);
+            return (Settled::NotApplied(Box::new(self.system.rejected(errors))), None);
         }
         let record = self.system.show(&id, stored, None);
         if pending.before.is_some() && seen.warnings.is_empty() && wanted.iter().any(|one| one.before.is_some()) {

@@ -13,12 +13,12 @@ mod ask;
 mod carried;
 mod conclude;
 mod create;
-mod cursor;
 mod delete;
 mod intent;
 mod line;
 mod pending;
 mod read;
+mod rivals;
 mod session;
 mod settle;
 mod settler;
@@ -40,6 +40,7 @@ pub use system::{Policy, System};
 pub use update::patch_problem;
 
 use self::pending::{CallerTold, Pending};
+use self::rivals::Creates;
 use self::settler::Settler;
 use self::tracker::Tracker;
 use crate::metrics::Metrics;
@@ -58,6 +59,7 @@ pub struct Gateway {
     meter: Arc<Metrics>,
     settler: Settler,
     tracker: Tracker,
+    creates: Creates,
 }
 
 impl Gateway {
@@ -66,7 +68,14 @@ impl Gateway {
     pub fn new(systems: Vec<Arc<System>>, store: Store, meter: Arc<Metrics>) -> (Arc<Self>, Unsettled) {
         let (settler, unsettled) = Settler::new();
         (
-            Arc::new(Self { systems: RwLock::new(systems), store, meter, settler, tracker: Tracker::default() }),
+            Arc::new(Self {
+                systems: RwLock::new(systems),
+                store,
+                meter,
+                settler,
+                tracker: Tracker::default(),
+                creates: Creates::default(),
+            }),
             unsettled,
         )
     }
@@ -150,6 +159,7 @@ impl Gateway {
                 self.meter.writes_unknown(system.index, 1);
             }
         }
+        self.creates.begun(&pending);
         self.settler.take(pending);
     }
 
@@ -160,6 +170,7 @@ impl Gateway {
             .because(why)
             .operation(operation);
         settler::log_failure(&problem, operation, pending, &[]);
+        self.creates.ended(operation);
         let outcome = Outcome {
             operation: operation.clone(),
             state: OperationState::Unknown,
@@ -167,7 +178,9 @@ impl Gateway {
             etag: None,
             warnings: Vec::new(),
             problem_name: Some(problem.name.as_str().to_owned()),
-            problem: Some(problem.remembered()),
+            problem: Some(
+                problem.remembered(pending.map(Pending::path).as_deref(), pending.and_then(Pending::asked_by)),
+            ),
             observed: None,
             calls: Vec::new(),
             losses: Vec::new(),

@@ -219,6 +219,19 @@ impl Pending {
         self.record.as_ref()
     }
 
+    /// The path that the write was sent to.
+    pub(super) fn path(&self) -> String {
+        match &self.record {
+            Some(id) if self.action != Action::Create => ["/records/", &self.system, "/", id.as_str()].concat(),
+            _ => ["/records/", &self.system].concat(),
+        }
+    }
+
+    /// The `X-Request-Id` of the request that began it, if it is known.
+    pub(super) fn asked_by(&self) -> Option<&str> {
+        Some(self.request_id.as_str()).filter(|id| !id.is_empty())
+    }
+
     /// The wanted values, for an update.
     pub(super) fn differences(&self) -> Vec<Difference> {
         match &*self.wanted {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::pending::{Pending, Wanted};
 use super::read::look;
+use super::rivals::Rival;
 use super::session::Session;
 use super::{Gateway, System};
 use crate::metrics::DetectedBy;
@@ -21,6 +22,9 @@ use crate::transport::Transport as _;
 
 /// The longest pause between two looks.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long a record must stay as it is before a part of what was wanted counts as all that will come.
+const STILL: Duration = Duration::from_secs(15);
 
 /// What is known for good about a write.
 #[derive(Debug)]
@@ -102,10 +106,10 @@ impl Gateway {
         session: &Session<'_>,
         pending: &Pending,
         patience: Instant,
-        partly_before: &mut Option<Version>,
+        partly_before: &mut Option<(Version, Instant)>,
     ) -> Option<Settled> {
         if let Wanted::Made { .. } = &*pending.wanted {
-            return match new_records(system, session, pending, patience).await?.as_slice() {
+            return match self.new_records(system, session, pending, patience).await?.as_slice() {
                 [made] => Some(Settled::Applied(Seen { made: Some(made.clone()), ..Seen::default() })),
                 _ => None,
             };
@@ -119,18 +123,45 @@ impl Gateway {
                 if holds(&wanted, &observed) {
                     return Some(Settled::Applied(Seen { stored: Some(stored), ..Seen::default() }));
                 }
-                // Part of it took effect. When two looks in a row show the same, the rest will not come.
+                // Part of it is there: perhaps somebody else's work, while this write still waits for its turn at the vendor.
+                // Where nothing moves for long enough, the rest will not come.
                 let version = stored.version();
                 let warnings = unchanged(&wanted, &observed);
                 let partly = warnings.len() < wanted.len() && warnings.len() == missing(&wanted, &observed);
-                if partly && partly_before.as_ref() == Some(&version) {
+                let since = partly_before
+                    .as_ref()
+                    .filter(|(then, _)| *then == version)
+                    .map_or_else(Instant::now, |(_, at)| *at);
+                if partly && since.elapsed() >= STILL.min(system.policy.completion_timeout / 4) {
                     return Some(Settled::Applied(Seen { stored: Some(stored), warnings, ..Seen::default() }));
                 }
-                *partly_before = partly.then_some(version);
+                *partly_before = partly.then_some((version, since));
                 None
             }
             _ => None,
         }
+    }
+
+    /// The records that hold all the values of a create and were not there before: exactly one must be the one it made. `None` =
+    /// the look failed, or which are new cannot be told.
+    async fn new_records(
+        &self,
+        system: &System,
+        session: &Session<'_>,
+        pending: &Pending,
+        patience: Instant,
+    ) -> Option<Vec<RecordId>> {
+        let Wanted::Made { collection, fields, known } = &*pending.wanted else { return None };
+        session.patience(patience);
+        let matching = system.adapter.matching(session, collection, fields).await.ok().flatten()?;
+        let is_new = |id: &RecordId| match known {
+            Some(known) => !known.iter().any(|old| old == id.as_str()),
+            None => system.adapter.made_at(id).is_some_and(|made| made.as_millisecond() >= pending.begun_ms),
+        };
+        if known.is_none() && !system.adapter.profile().ids_tell_time {
+            return None;
+        }
+        self.not_made_by_others(system, pending, matching.into_iter().filter(is_new).collect()).await
     }
 
     /// Sends a version-bound write again and reads what the vendor makes of it.
@@ -147,7 +178,7 @@ impl Gateway {
         match fault.kind {
             FaultKind::Conflict | FaultKind::Ambiguous | FaultKind::NotFound | FaultKind::Rejected => {
                 let stored = look(system, session, pending.id()?, patience).await.ok()?;
-                self.compare(system, pending, stored)
+                self.compare(system, pending, stored).await
             }
             // Still no verdict.
             _ => None,
@@ -155,7 +186,7 @@ impl Gateway {
     }
 
     /// What a refused repeat means, given what the record shows now.
-    pub(super) fn compare(&self, system: &System, pending: &Pending, stored: Option<Stored>) -> Option<Settled> {
+    pub(super) async fn compare(&self, system: &System, pending: &Pending, stored: Option<Stored>) -> Option<Settled> {
         // Whether it was changed first and then deleted, nobody can tell.
         let Some(stored) = stored else { return Some(Settled::Unknown(Some(Observed::Other))) };
         let now = system.tag(pending.id()?, &stored.version()).text();
@@ -164,12 +195,22 @@ impl Gateway {
             return None;
         }
         let shown = holds(&pending.differences(), &stored.fields.to_map());
+        match self.rival(system, pending).await {
+            Rival::Won => {
+                return Some(Settled::NotApplied(Box::new(self.stale(system, pending, &stored, DetectedBy::Vendor))));
+            }
+            // The values may be its work.
+            Rival::Running if shown => return None,
+            Rival::Running | Rival::Nobody => {}
+        }
         if system.adapter.profile().version_counts_up {
-            // Exactly one write makes the version after `before`: ours if its values are there, somebody else's if one of
-            // the places still shows the old value. Anything else may be ours in the vendor's own form.
+            // Exactly one write makes the version after `before`: ours if its values are there, somebody else's if all of the
+            // places still show the old values. Anything else may be ours, in part or in the vendor's own form.
             let next = Some(&now) == pending.after.as_ref();
             let observed = stored.fields.to_map();
-            let untouched = pending.differences().iter().any(|one| one.before.is_some() && one.unchanged_in(&observed));
+            let differences = pending.differences();
+            let mut looked_at = differences.iter().filter(|one| one.before.is_some()).peekable();
+            let untouched = looked_at.peek().is_some() && looked_at.all(|one| one.unchanged_in(&observed));
             return Some(match (next, shown) {
                 (true, true) => Settled::Applied(Seen { stored: Some(stored), ..Seen::default() }),
                 (true, false) if untouched => {
@@ -217,7 +258,7 @@ impl Gateway {
         patience: Instant,
     ) -> Option<Settled> {
         if let Wanted::Made { .. } = *pending.wanted {
-            return match new_records(system, session, pending, patience).await?.as_slice() {
+            return match self.new_records(system, session, pending, patience).await?.as_slice() {
                 [] => Some(Settled::NotApplied(Box::new(refused_as_it_is(system, fault)))),
                 [made] => Some(Settled::Applied(Seen { made: Some(made.clone()), ..Seen::default() })),
                 _ => None,
@@ -240,7 +281,9 @@ impl Gateway {
         let observed = stored.fields.to_map();
         let none_shown = wanted.iter().all(|one| !one.holds_in(&observed));
         if fault.effect == Effect::None || fault.kind == FaultKind::Conflict || none_shown {
-            return Some(Settled::NotApplied(Box::new(self.stale(system, pending, &stored, DetectedBy::Vendor))));
+            let mut stale = self.stale(system, pending, &stored, DetectedBy::Vendor);
+            stale.vendor = system.problem(fault).vendor;
+            return Some(Settled::NotApplied(Box::new(stale)));
         }
         // The vendor may have committed and failed afterwards, or another writer wanted the same.
         Some(Settled::Unknown(Some(Observed::Other)))
@@ -259,25 +302,6 @@ pub(super) fn shows_it_done(pending: &Pending, stored: Option<Stored>) -> Option
     }
 }
 
-/// The records that hold all the values of a create and were not there before: exactly one must be the one it made. `None` =
-/// the look failed, or which are new cannot be told.
-async fn new_records(
-    system: &System,
-    session: &Session<'_>,
-    pending: &Pending,
-    patience: Instant,
-) -> Option<Vec<RecordId>> {
-    let Wanted::Made { collection, fields, known } = &*pending.wanted else { return None };
-    session.patience(patience);
-    let matching = system.adapter.matching(session, collection, fields).await.ok().flatten()?;
-    let is_new = |id: &RecordId| match known {
-        Some(known) => !known.iter().any(|old| old == id.as_str()),
-        None => system.adapter.made_at(id).is_some_and(|made| made.as_millisecond() >= pending.begun_ms),
-    };
-    let can_be_told = known.is_some() || system.adapter.profile().ids_tell_time;
-    can_be_told.then(|| matching.into_iter().filter(is_new).collect())
-}
-
 /// The vendor refused a write although the record is as the caller knows it: its values were wrong, or the vendor failed.
 fn refused_as_it_is(system: &System, fault: &Fault) -> Problem {
     let client_error = fault.status.is_some_and(|status| (400..500).contains(&status));
@@ -287,14 +311,23 @@ fn refused_as_it_is(system: &System, fault: &Fault) -> Problem {
 
 /// A warning for each wanted value that still shows the old one.
 pub(super) fn unchanged(wanted: &[Difference], observed: &serde_json::Map<String, serde_json::Value>) -> Vec<Warning> {
-    let still = wanted.iter().filter(|one| !one.holds_in(observed) && one.unchanged_in(observed));
-    still
-        .map(|one| Warning {
-            code: WarningCode::NotApplied,
-            pointer: one.pointer.clone(),
-            detail: "the vendor answered success and still shows the old value".to_owned(),
-        })
-        .collect()
+    wanted.iter().filter(|one| !one.holds_in(observed) && one.unchanged_in(observed)).map(not_applied).collect()
+}
+
+/// A warning for each wanted value that is not shown.
+pub(super) fn unfulfilled(
+    wanted: &[Difference],
+    observed: &serde_json::Map<String, serde_json::Value>,
+) -> Vec<Warning> {
+    wanted.iter().filter(|one| !one.holds_in(observed)).map(not_applied).collect()
+}
+
+fn not_applied(one: &Difference) -> Warning {
+    Warning {
+        code: WarningCode::NotApplied,
+        pointer: one.pointer.clone(),
+        detail: "the vendor answered success and still shows the old value".to_owned(),
+    }
 }
 
 fn missing(wanted: &[Difference], observed: &serde_json::Map<String, serde_json::Value>) -> usize {

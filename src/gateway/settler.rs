@@ -155,7 +155,7 @@ async fn settle_one(gateway: Arc<Gateway>, mut pending: Pending) {
 
 /// The one line of a write that ended badly without its caller.
 pub(super) fn log_failure(problem: &Problem, operation: &OperationId, pending: Option<&Pending>, calls: &[CallMade]) {
-    let request_id = pending.map(|pending| pending.request_id.as_str()).filter(|id| !id.is_empty());
+    let request_id = pending.and_then(Pending::asked_by);
     let failure = Failure {
         what: "operation failed",
         request_id: request_id.unwrap_or("-"),
@@ -201,7 +201,7 @@ async fn last_look(gateway: &Gateway, system: &System, session: &Session<'_>, pe
     let now = stored.as_ref().map(|stored| system.tag(id, &stored.version()).text());
     let observed = if now == pending.before { Observed::Unchanged } else { Observed::Other };
     let found = match &*pending.resend {
-        Some(_) => gateway.compare(system, pending, stored),
+        Some(_) => gateway.compare(system, pending, stored).await,
         None => shows_it_done(pending, stored),
     };
     found.unwrap_or(Settled::Unknown(Some(observed)))

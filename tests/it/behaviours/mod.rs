@@ -17,4 +17,5 @@ mod patching;
 mod preconditions;
 mod queued;
 mod reading;
+mod rivals;
 mod vendor_nonsense;

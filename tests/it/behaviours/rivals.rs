@@ -1,0 +1,73 @@
+//! A write whose answer is lost, beside another one that does the same: what the record shows may be the other's work.
+
+use futures_util::future::join;
+use records_gateway::sandbox::{CallKind, Fault};
+use serde_json::json;
+
+use crate::support::{Bench, House, PRETECTUM, for_each_native_vendor, for_each_vendor};
+
+const IMPATIENT: &[(&str, &str, &str)] = &[
+    ("server", "deadline", "\"2s\""),
+    ("vendor", "timeout", "\"500ms\""),
+    ("vendor", "connect_timeout", "\"500ms\""),
+    ("vendor", "completion_timeout", "\"3s\""),
+];
+
+for_each_vendor!(a_lost_create_does_not_claim_what_another_create_has_made, a_stale_tag_is_412_and_not_202,);
+for_each_native_vendor!(of_two_writes_with_one_tag_and_one_value_only_one_is_told_as_done);
+
+async fn a_lost_create_does_not_claim_what_another_create_has_made(bench: &'static Bench) {
+    let house = House::with(bench, IMPATIENT).await;
+    let before = house.count();
+    house.once(CallKind::Create, Fault::Hang);
+    let other = async {
+        house.received(CallKind::Create, 1).await;
+        house.create("made once").send().await
+    };
+    let (lost, made) = join(house.create("made once").send(), other).await;
+    made.is_done(201);
+    lost.is(504, "outcome-unknown");
+    let operation = house.settled(&lost).await;
+    assert_eq!((&operation["state"], &operation["record"]), (&json!("unknown"), &json!(null)), "{operation}");
+    assert_eq!(house.count(), before + 1);
+}
+
+async fn of_two_writes_with_one_tag_and_one_value_only_one_is_told_as_done(bench: &'static Bench) {
+    let house = House::with(bench, IMPATIENT).await;
+    let tag = house.tag(bench.key).await;
+    house.once(CallKind::Update, Fault::Hang);
+    let other = async {
+        house.received(CallKind::Update, 1).await;
+        house.set_text(bench.key, &tag, "wanted by both").send().await
+    };
+    let (lost, done) = join(house.set_text(bench.key, &tag, "wanted by both").send(), other).await;
+    done.is_done(204);
+    lost.is(412, "precondition-failed");
+    assert_eq!(house.settled(&lost).await["state"], "not-applied");
+    assert_eq!(house.held(bench.key).unwrap(), "wanted by both");
+}
+
+async fn a_stale_tag_is_412_and_not_202(bench: &'static Bench) {
+    let house = House::start(bench).await;
+    let tag = house.tag(bench.key).await;
+    (bench.write)(&house.vendors, bench.key, "somebody else's");
+    let late = house.set_text(bench.key, &tag, "too late").without_prefer().prefer("respond-async").send().await;
+    late.is(412, "precondition-failed");
+    assert_eq!((house.writes(), house.held(bench.key).unwrap().as_str()), (0, "somebody else's"));
+}
+
+#[actix_web::test]
+async fn a_lost_write_of_which_the_vendor_ignored_a_part_is_not_told_as_refused() {
+    let house = House::with(&PRETECTUM, IMPATIENT).await;
+    (PRETECTUM.ignore_text)(&house.vendors);
+    let tag = house.tag(PRETECTUM.key).await;
+    house.once(CallKind::Update, Fault::ResetAfter);
+    let patch = json!([
+        { "op": "replace", "path": "/fields/Phone", "value": "+1 555 0100" },
+        { "op": "replace", "path": "/fields/Last Name", "value": "Ignored" },
+    ]);
+    let answer = house.patch(PRETECTUM.key).if_match(&tag).json_patch(&patch).send().await;
+    answer.is(504, "outcome-unknown");
+    let object = house.vendors.pretectum.state.object(PRETECTUM.key).unwrap();
+    assert_eq!(object.fields["Phone"], "+1 555 0100");
+}
