@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
+use actix_web::http::Version;
 use actix_web::http::header::{TRANSFER_ENCODING, UPGRADE};
 use actix_web::web::Payload;
 use bytes::{Bytes, BytesMut};
@@ -99,12 +100,16 @@ fn broken(error: &PayloadError) -> Problem {
     ProblemName::MalformedRequest.with(format!("the body could not be read to its end: {error}"))
 }
 
-/// Whether the connection can be used again after a refusal. A server reads a body to its end or closes (RFC 9112 §9.3):
-/// `actix-http` closes by itself, lingering, when a body of known length was not read; of a chunked one a little is read
-/// here, and if that was not all, the connection is closed.
+/// Whether the connection can be used again after a refusal. A server reads a body to its end or closes (RFC 9112 §9.3): a
+/// little is read here, and if that was not all, the connection is closed.
 pub(super) async fn drained(request: &HttpRequest, payload: &mut Payload) -> bool {
-    if !request.headers().contains_key(TRANSFER_ENCODING) {
+    let headers = request.headers();
+    let announced = headers::announced_length(headers).unwrap_or(0);
+    if request.version() > Version::HTTP_11 || (announced == 0 && !headers.contains_key(TRANSFER_ENCODING)) {
         return true;
+    }
+    if announced > DRAIN_BYTES as u64 || headers.contains_key(UPGRADE) {
+        return false;
     }
     let mut left = DRAIN_BYTES;
     let drain = async {

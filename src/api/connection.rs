@@ -1,13 +1,17 @@
-//! Several requests on one connection, where the caller sends the next before it has the answer to the last (RFC 9112
-//! §9.3.2): what `actix-http` remembers of one request is by then what the next one said.
+//! Several requests on one connection. On HTTP/1.1, where the caller may send the next before it has the answer to the last
+//! (RFC 9112 §9.3.2), what `actix-http` remembers of one request is by then what the next one said. On HTTP/2 `actix-http` takes
+//! as many at once as are sent, and keeps each until its answer was taken.
 
 use std::any::Any;
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
-use actix_web::body::{BodySize, BodyStream, MessageBody as _};
+use actix_web::body::{BodySize, BodyStream, BoxBody, MessageBody};
 use actix_web::dev::Extensions;
-use actix_web::http::header::{CONTENT_LENGTH, HeaderValue, UPGRADE};
+use actix_web::http::header::{CONTENT_LENGTH, HeaderValue, RETRY_AFTER, UPGRADE};
 use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
@@ -15,11 +19,86 @@ use futures_util::stream;
 
 use crate::problem::{Problem, ProblemName};
 
+/// The most requests of one HTTP/2 connection at once, those included whose answers its caller has not taken: more than all
+/// the vendor calls that may run and wait for three systems, as they are configured by default.
+const MOST_AT_ONCE: usize = 1024;
+
 /// What is known of a connection beyond one request.
 #[derive(Debug, Default)]
 struct Connection {
-    /// A request said that it is the last one.
+    /// A request said that it is the last one, or an answer did.
     ending: Cell<bool>,
+    /// HTTP/2: the requests whose answers have not been taken.
+    at_once: Rc<Cell<usize>>,
+}
+
+/// A request's place among those of its connection, until its answer has been taken.
+#[derive(Debug)]
+pub(super) struct Place(Option<Rc<Cell<usize>>>);
+
+impl Place {
+    fn among(at_once: &Rc<Cell<usize>>) -> Option<Self> {
+        let taken = at_once.get();
+        (taken < MOST_AT_ONCE).then(|| {
+            at_once.set(taken + 1);
+            Self(Some(Rc::clone(at_once)))
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(at_once) = &self.0 {
+            at_once.set(at_once.get().saturating_sub(1));
+        }
+    }
+}
+
+/// Finds a request its place; `None` = there are too many.
+pub(super) fn place(request: &HttpRequest) -> Option<Place> {
+    match request.conn_data::<Connection>().filter(|_| request.version() > Version::HTTP_11) {
+        Some(connection) => Place::among(&connection.at_once),
+        None => Some(Place(None)),
+    }
+}
+
+/// The answer to one too many. It has no body: a caller that takes no answers would not take that either, and what is kept
+/// for it must not grow.
+pub(super) fn refused() -> HttpResponse {
+    HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, "1")).finish()
+}
+
+/// An answer's body with the place of its request.
+struct Held {
+    body: BoxBody,
+    _place: Place,
+}
+
+impl MessageBody for Held {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
+    }
+}
+
+/// The same answer, which keeps the place until it has been taken.
+pub(super) fn held(response: HttpResponse, place: Place) -> HttpResponse {
+    if place.0.is_none() {
+        return response;
+    }
+    response.map_body(|_, body| BoxBody::new(Held { body, _place: place }))
+}
+
+/// Nothing that comes after this request is to be processed.
+pub(super) fn end(request: &HttpRequest) {
+    if let Some(connection) = request.conn_data::<Connection>() {
+        connection.ending.set(true);
+    }
 }
 
 /// For `HttpServer::on_connect`.
@@ -38,7 +117,7 @@ pub(super) fn take(request: &HttpRequest) -> Result<(), Problem> {
     };
     if connection.ending.replace(ends(request)) {
         connection.ending.set(true);
-        let detail = "an earlier request on this connection said that it was the last one";
+        let detail = "an earlier request on this connection, or the answer to it, said that it was the last one";
         return Err(ProblemName::MalformedRequest.with(detail));
     }
     Ok(())
@@ -64,5 +143,25 @@ pub(super) fn framed(mut response: HttpResponse, request: &HttpRequest) -> HttpR
             response.set_body(BodyStream::new(stream::empty::<Result<Bytes, Infallible>>())).map_into_boxed_body()
         }
         _ => response,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_has_so_many_places_and_gets_them_back() {
+        let connection = Connection::default();
+        let mut places: Vec<_> = (0..MOST_AT_ONCE).filter_map(|_| Place::among(&connection.at_once)).collect();
+        assert_eq!(places.len(), MOST_AT_ONCE);
+        assert!(Place::among(&connection.at_once).is_none());
+        let answer = held(HttpResponse::Ok().body("taken"), places.pop().expect("a place"));
+        assert!(Place::among(&connection.at_once).is_none());
+        assert_eq!(answer.body().size(), BodySize::Sized(5));
+        drop(answer);
+        assert!(Place::among(&connection.at_once).is_some());
+        drop(places);
+        assert_eq!(connection.at_once.get(), 0);
     }
 }

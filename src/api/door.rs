@@ -147,6 +147,7 @@ pub(super) async fn serve(
     request: HttpRequest,
     mut payload: Payload,
 ) -> HttpResponse {
+    let Some(place) = connection::place(&request) else { return connection::refused() };
     let request_id = headers::request_id(request.headers());
     let found = connection::take(&request)
         .and_then(|()| guard::check(&request))
@@ -181,14 +182,18 @@ pub(super) async fn serve(
             if !matches!(found, Ok(Route::Readyz)) {
                 measured.failed(&refused.problem, &request_id, trace.get());
             }
-            let close = !body::drained(&request, &mut payload).await;
+            let unread = matches!(refused.problem.name, ProblemName::BodyTooLarge | ProblemName::RequestTimeout);
+            let close = unread || !body::drained(&request, &mut payload).await;
+            if close {
+                connection::end(&request);
+            }
             problem::response(&refused, &request, &request_id, close)
         }
     };
     if let Some(span) = &mut span {
         span.answered(response.status().as_u16(), problem);
     }
-    finish(response, &request, &request_id)
+    connection::held(finish(response, &request, &request_id), place)
 }
 
 /// The span of a request, if its trace is recorded. Who looks whether the gateway is well, every few seconds, is no request.

@@ -25,10 +25,10 @@ pub(super) fn response(refused: &Refused, request: &HttpRequest, request_id: &Re
         answer.insert_header((reply::REPLAYED, "true"));
     }
     fields_of(problem, request, &mut answer);
-    if close || matches!(problem.name, ProblemName::BodyTooLarge | ProblemName::RequestTimeout) {
+    if close {
         answer.force_close();
     }
-    let document = Document::of(problem, Some(request.uri().path()), Some(request_id));
+    let document = Document::of(problem, Some(request.uri().path()), Some(&request_id.0));
     answer.body(serde_json::to_vec(&document).unwrap_or_default())
 }
 

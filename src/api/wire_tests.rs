@@ -102,8 +102,10 @@ async fn a_refused_chunked_body_is_read_over_and_the_connection_goes_on() {
 async fn a_refused_body_is_never_read_as_the_next_request() {
     let smuggled = request("GET /records/crm/a:b", "");
     let length = format!("Content-Type: text/plain\r\nContent-Length: {}\r\n", smuggled.len());
-    let answer = talk(&(request("PATCH /records/crm/a:b", &length) + &smuggled), 2).await;
-    assert!(answer.starts_with("http/1.1 415") && !answer.contains("http/1.1 200"), "{answer}");
+    let next = request("GET /records/crm/a:missing", "");
+    let answers = talk(&(request("PATCH /records/crm/a:b", &length) + &smuggled + &next), 2).await;
+    assert!(answers.starts_with("http/1.1 415") && answers.contains("http/1.1 404"), "{answers}");
+    assert!(!answers.contains("http/1.1 200"), "{answers}");
 }
 
 #[actix_web::test]

@@ -209,6 +209,18 @@ fn nothing_is_executed_after_a_request_that_said_it_was_the_last() {
 
 /// `actix-http` reads the body of a request that offers this upgrade to the end of the connection. Its length counts.
 #[test]
+fn nothing_is_executed_after_an_answer_that_said_it_was_the_last() {
+    let gateway = Gateway::start_with("max_body = 40");
+    let mut wire = gateway.connect();
+    let too_long = with_body(&format!("PATCH {}", ada()), PATCH, &" ".repeat(100));
+    wire.send(too_long + &write());
+    let refused = wire.answer(false).expect("an answer");
+    assert!(refused.status == 413 && refused.closes(), "{}", refused.status);
+    wire.rest();
+    assert_nothing_written(&gateway, "an answer that closes");
+}
+
+#[test]
 fn an_offered_upgrade_changes_nothing_about_a_body() {
     let gateway = Gateway::start();
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
