@@ -5,8 +5,9 @@
 //! are still refused. The probe's success closes the circuit, its failure opens it again. A probe that is given up, or that
 //! never reached the vendor, tells nothing: the next call is the probe then.
 //!
-//! What fails is the vendor, not the request: no connection, no answer, a broken or senseless answer, a 5xx that is no
-//! verdict. "No such record", "somebody changed it", "wrong value", "too many calls" are answers of a vendor that works.
+//! What fails is the vendor, not the request: no connection, no answer, a broken one, a 5xx that is no verdict. "No such
+//! record", "somebody changed it", "wrong value", "too many calls" are answers of a vendor that works. An answer that makes no
+//! sense (markup, a redirect, more bytes than allowed) tells neither: it may be about that one record.
 //! Calls that began before the circuit opened have no say in what happens after.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -77,6 +78,8 @@ pub(super) struct Circuit {
 enum Lesson {
     Works,
     Fails(String),
+    /// An answer came, and it makes no sense: it may be one record that cannot be told, which must not take the others away.
+    Senseless(String),
     Nothing,
 }
 
@@ -132,7 +135,7 @@ impl Circuit {
         let mut known = self.known();
         match &lesson {
             Lesson::Works => known.last_success = Some(SystemTime::now()),
-            Lesson::Fails(reason) => {
+            Lesson::Fails(reason) | Lesson::Senseless(reason) => {
                 known.last_failure = Some(LastFailure { at: SystemTime::now(), reason: reason.clone() });
             }
             Lesson::Nothing => {}
@@ -143,7 +146,9 @@ impl Circuit {
             (Lesson::Fails(_), State::HalfOpen) if probe => {
                 self.change(&mut known, State::Open { until: now + self.open_for });
             }
-            (Lesson::Nothing, State::HalfOpen) if probe => self.change(&mut known, State::Open { until: now }),
+            (Lesson::Nothing | Lesson::Senseless(_), State::HalfOpen) if probe => {
+                self.change(&mut known, State::Open { until: now });
+            }
             (Lesson::Works, State::Closed { .. }) => known.state = State::Closed { failures: 0 },
             (Lesson::Fails(_), State::Closed { failures }) if failures + 1 >= self.failures => {
                 self.change(&mut known, State::Open { until: now + self.open_for });
@@ -179,17 +184,17 @@ impl Drop for Passage<'_> {
     }
 }
 
+fn reason(fault: &Fault) -> String {
+    fault.message.clone().unwrap_or_else(|| format!("{:?}", fault.kind).to_lowercase())
+}
+
 fn lesson_of(fault: &Fault) -> Lesson {
     match fault.kind {
         // The caller's haste, not the vendor's slowness (see the attempt layer).
         FaultKind::Timeout if fault.retry == Retry::Never => Lesson::Nothing,
-        FaultKind::Unavailable
-        | FaultKind::Timeout
-        | FaultKind::Broken
-        | FaultKind::Protocol
-        | FaultKind::VendorError => {
-            Lesson::Fails(fault.message.clone().unwrap_or_else(|| format!("{:?}", fault.kind).to_lowercase()))
-        }
+        FaultKind::Unavailable | FaultKind::Timeout | FaultKind::Broken => Lesson::Fails(reason(fault)),
+        FaultKind::VendorError if fault.status.is_none_or(|status| status >= 500) => Lesson::Fails(reason(fault)),
+        FaultKind::VendorError | FaultKind::Protocol => Lesson::Senseless(reason(fault)),
         // The gateway's own limits: the vendor was not asked.
         FaultKind::Overloaded | FaultKind::RateLimited if fault.status.is_none() => Lesson::Nothing,
         _ => Lesson::Works,
@@ -263,15 +268,34 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn verdicts_of_a_vendor_that_works_interrupt_the_row() {
-        use FaultKind::{Ambiguous, Broken, Conflict, NotFound, Protocol, Rejected};
+        use FaultKind::{Ambiguous, Broken, Conflict, NotFound, Rejected, Unavailable};
         for verdict in [Ambiguous, Conflict, NotFound, Rejected] {
-            let script = [Broken, Protocol, verdict, Broken, Protocol];
+            let script = [Broken, Unavailable, verdict, Broken, Unavailable];
             let (breaker, _) = breaker(Scripted::new(script.map(fails)));
             for _ in script {
                 let _ = read(&breaker).await;
             }
             assert_eq!(state(&breaker), CircuitState::Closed, "{verdict:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_without_sense_are_told_and_open_nothing() {
+        let refused = |status| Err(Fault::new(FaultKind::VendorError).status(status).message("refused"));
+        let script = [fails(FaultKind::Protocol), refused(409), fails(FaultKind::Protocol), refused(400)];
+        let (of_one_record, _) = breaker(Scripted::new(script));
+        for _ in 0..4 {
+            let _ = read(&of_one_record).await;
+        }
+        assert_eq!(state(&of_one_record), CircuitState::Closed);
+        assert_eq!(of_one_record.circuit.health().2.map(|last| last.reason).as_deref(), Some("refused"));
+        // Nor do they make up for failures.
+        let script = [fails(FaultKind::Broken), refused(500), fails(FaultKind::Protocol), fails(FaultKind::Broken)];
+        let (failing, _) = breaker(Scripted::new(script));
+        for _ in 0..4 {
+            let _ = read(&failing).await;
+        }
+        assert_eq!(state(&failing), CircuitState::Open);
     }
 
     #[tokio::test(start_paused = true)]
