@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::record::{
     Difference, Effect, Fault, FaultKind, Invalid, Members, Retry, Version, holds, push_json, push_json_string,
 };
-use crate::transport::{Call, Reply, clean_text};
+use crate::transport::{Call, Reply, before_stack, clean_text};
 
 /// Everything but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -166,11 +166,6 @@ fn collect(value: &Value, rank: usize, into: &mut Vec<(usize, String)>) {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
-}
-
-/// Class names in a .NET stack trace (`System.Collections.Concurrent…`) must not be taken for the vendor's words.
-fn before_stack(text: &str) -> &str {
-    text.split("   at ").next().unwrap_or_default()
 }
 
 fn without_secrets(call: &Call, text: &str) -> String {

@@ -200,6 +200,9 @@ pub trait Adapter: Vendor {
         cursor: Option<&str>,
     ) -> Result<Page, Fault>;
 
+    /// What is wrong with a merge patch of `fields`, whatever the record holds: told before the record is looked at.
+    fn impossible(&self, patch: &Members) -> Vec<Invalid>;
+
     /// Works an update out. `expected` is the version to bind it to; a native vendor must never be called without one.
     ///
     /// # Errors

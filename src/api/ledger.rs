@@ -27,10 +27,11 @@ pub(super) async fn list(inbound: &Inbound<'_>) -> Answer {
         since: query.parsed("since", TIME)?,
         until: query.parsed("until", TIME)?,
         limit: query.limit()?,
-        cursor: query.get("cursor").map(str::to_owned),
+        place: query.place()?,
     };
     let conditions = Conditions::read(inbound.headers)?;
     let page = inbound.api.operations.ledger(&wanted).await?;
-    let link = query.next_link("/ledger", page.next.as_deref());
-    conditions.answer(reply::json(&Page { items: &page.items, next: page.next.as_deref() }), None, link)
+    let next = query.cursor(page.next.as_deref());
+    let link = query.next_link("/ledger", next.as_deref());
+    conditions.answer(reply::json(&Page { items: &page.items, next: next.as_deref() }), None, link)
 }

@@ -56,12 +56,13 @@ pub(super) async fn list(inbound: &Inbound<'_>) -> Answer {
         systems,
         state,
         limit: query.limit()?,
-        cursor: query.get("cursor").map(str::to_owned),
+        place: query.place()?,
     };
     let conditions = Conditions::read(inbound.headers)?;
     let page = inbound.api.operations.operations(&wanted).await?;
-    let link = query.next_link("/operations", page.next.as_deref());
-    conditions.answer(reply::json(&Page { items: &page.items, next: page.next.as_deref() }), None, link)
+    let next = query.cursor(page.next.as_deref());
+    let link = query.next_link("/operations", next.as_deref());
+    conditions.answer(reply::json(&Page { items: &page.items, next: next.as_deref() }), None, link)
 }
 
 /// A page of anything.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::reply::encoded;
 use super::target::decoded;
 use crate::problem::{Problem, ProblemName};
+use crate::record::{open_cursor, seal_cursor};
 
 const DEFAULT_LIMIT: usize = 100;
 const LARGEST_LIMIT: usize = 1000;
@@ -62,6 +63,29 @@ impl Query {
             Some(Some(limit)) if (1..=LARGEST_LIMIT).contains(&limit) => Ok(limit),
             Some(_) => Err(malformed("the query parameter limit takes a whole number from 1 to 1000")),
         }
+    }
+
+    /// `cursor`, if it came from this very query: the place where its page begins.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn place(&self) -> Result<Option<String>, Problem> {
+        let Some(cursor) = self.get("cursor") else { return Ok(None) };
+        let foreign =
+            || malformed("the cursor is none that this query gave; take `next` of the page before, unchanged");
+        open_cursor(&self.parts(), cursor).ok_or_else(foreign).map(Some)
+    }
+
+    /// The cursor of this query's page that begins at a place.
+    pub(super) fn cursor(&self, place: Option<&str>) -> Option<String> {
+        place.map(|place| seal_cursor(&self.parts(), place))
+    }
+
+    /// All parameters but the cursor, sorted.
+    fn parts(&self) -> Vec<&str> {
+        let mut kept: Vec<_> = self.0.iter().filter(|(name, value)| *name != "cursor" && !value.is_empty()).collect();
+        kept.sort_unstable();
+        kept.into_iter().flat_map(|(name, value)| [*name, value.as_str()]).collect()
     }
 
     /// `Link` to the next page: the same query with another cursor (RFC 8288).

@@ -73,8 +73,8 @@ pub struct OperationsQuery {
     pub state: Option<OperationState>,
     /// At most so many, 1..1000.
     pub limit: usize,
-    /// Where a former page ended, in the store's own words, as the caller sent it: not to be trusted.
-    pub cursor: Option<String>,
+    /// Where a former page of the same query ended, in the store's own words.
+    pub place: Option<String>,
 }
 
 /// Which ledger entries to show, oldest first.
@@ -92,8 +92,8 @@ pub struct LedgerQuery {
     pub until: Option<jiff::Timestamp>,
     /// At most so many, 1..1000.
     pub limit: usize,
-    /// Where a former page ended, as the caller sent it: not to be trusted.
-    pub cursor: Option<String>,
+    /// Where a former page of the same query ended, in the store's own words.
+    pub place: Option<String>,
 }
 
 /// A page of a listing.

@@ -7,8 +7,8 @@ use actix_web::test::{TestRequest, call_service, init_service};
 
 use super::testing::{Answered, Bench, admin, bench, operation, record, told};
 use super::{Present, configure_ops};
-use crate::gateway::{Done, Guarantee, Verdict, WriteKind};
-use crate::problem::ProblemName;
+use crate::gateway::{Done, Guarantee, Told, Verdict, WriteKind};
+use crate::problem::{Problem, ProblemName};
 use crate::record::Precondition;
 
 const PATCH: &str = r#"{"fields":{"n":2}}"#;
@@ -183,6 +183,21 @@ async fn a_write_reaches_the_gateway_with_all_its_terms() {
     assert!(write.require_native && write.prefer.representation && write.prefer.wait.is_some());
     assert_eq!(write.accept_loss, ["linked-questions"]);
     assert_eq!(write.idempotency.as_ref().map(|key| key.key.as_str()), Some("k"));
+}
+
+#[actix_web::test]
+async fn who_may_not_read_learns_nothing_of_a_record_by_writing() {
+    let bench = bench();
+    let stale = Problem { current_etag: Some("\"c8.x\"".to_owned()), ..ProblemName::PreconditionFailed.with("stale") };
+    let stale = Told { verdict: Verdict::Problem(Box::new(stale)), replayed: false, operation: None };
+    *bench.backend.verdict.lock().expect("a lock") = stale;
+    for (caller, tag) in [("admin", Some("\"c8.x\"")), ("writer", None)] {
+        let request = patch().insert_header(("authorization", format!("Bearer {caller}")));
+        let answer = bench.send(request.insert_header(("prefer", "return=representation"))).await;
+        assert_eq!((answer.status, answer.json()["current_etag"].as_str()), (412, tag), "{caller}");
+    }
+    let writes = bench.backend.writes.lock().expect("a lock");
+    assert_eq!(writes.iter().map(|write| write.prefer.representation).collect::<Vec<_>>(), [true, false]);
 }
 
 #[actix_web::test]

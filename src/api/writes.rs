@@ -3,6 +3,8 @@
 //! The order of checks is the contract's: system, rights, id, `Accept`, body size and type, syntax of body and fields (400),
 //! `If-Match` present (428), what the body asks for (422). Everything after that is the gateway's.
 
+use std::sync::Arc;
+
 use actix_web::web::Payload;
 use serde_json::{Map, Value};
 
@@ -10,6 +12,7 @@ use super::door::{Answer, Inbound};
 use super::headers::{BodyType, Terms, accept, fingerprint};
 use super::openapi::{self, CollectionPath, IfMatch, RecordPath, WriteFields};
 use super::query::Query;
+use super::seams::Right;
 use super::{body, reply, written};
 use crate::gateway::{IdempotencyKey, System, Write, WriteKind, patch_problem};
 use crate::problem::{Problem, ProblemName};
@@ -50,8 +53,8 @@ pub(super) async fn update(inbound: &Inbound<'_>, system: &str, raw_id: &str, pa
     let patch = patch.map_err(patch_problem)?;
     let read_only = |name: &str| system.adapter.read_only(name);
     patch.check(system.name.as_str(), id.as_str(), &read_only).map_err(patch_problem)?;
-    let write = write(inbound, system, terms, WriteKind::Update { id, patch }, &body);
-    written::answer(inbound, inbound.api.records.write(system, write, &inbound.ask()?).await?).await
+    system.possible(&patch)?;
+    carry_out(inbound, system, write(inbound, system, terms, WriteKind::Update { id, patch }, &body)).await
 }
 
 /// `DELETE /records/{system}/{id}`. A body has no meaning and is not read (RFC 9110 §9.3.5).
@@ -66,8 +69,7 @@ pub(super) async fn delete(inbound: &Inbound<'_>, system: &str, raw_id: &str) ->
     accept::json(inbound.headers)?;
     let terms = read_terms(inbound)?;
     system.require(terms.if_match.as_ref())?;
-    let write = write(inbound, system, terms, WriteKind::Delete { id }, b"");
-    written::answer(inbound, inbound.api.records.write(system, write, &inbound.ask()?).await?).await
+    carry_out(inbound, system, write(inbound, system, terms, WriteKind::Delete { id }, b"")).await
 }
 
 /// `POST /records/{system}`.
@@ -90,8 +92,24 @@ pub(super) async fn create(inbound: &Inbound<'_>, system: &str, payload: &mut Pa
     let (collection, fields) = new_record(value, system.name.as_str())?;
     let collection = inbound.api.records.collection(system, collection.as_deref())?;
     collection_condition(&terms)?;
-    let write = write(inbound, system, terms, WriteKind::Create { collection, fields }, &body);
-    written::answer(inbound, inbound.api.records.write(system, write, &inbound.ask()?).await?).await
+    carry_out(inbound, system, write(inbound, system, terms, WriteKind::Create { collection, fields }, &body)).await
+}
+
+/// Who may not read the system's records learns nothing of them by writing: neither the present one nor its tag.
+async fn carry_out(inbound: &Inbound<'_>, system: &Arc<System>, mut write: Write) -> Answer {
+    let may_read = inbound.caller()?.may(system.name.as_str(), Right::Records(Action::Read));
+    write.prefer.representation &= may_read;
+    let told = inbound.api.records.write(system, write, &inbound.ask()?).await;
+    let answer = match told {
+        Ok(told) => written::answer(inbound, told).await,
+        Err(problem) => Err(problem.into()),
+    };
+    answer.map_err(|mut refused| {
+        if !may_read {
+            refused.problem.current_etag = None;
+        }
+        refused
+    })
 }
 
 fn read_terms(inbound: &Inbound<'_>) -> Result<Terms, Problem> {

@@ -109,8 +109,8 @@ impl OperationsView for Shown {
     }
 
     async fn operations(&self, query: &OperationsQuery) -> Result<Listed<Operation>, Problem> {
-        let after = match &query.cursor {
-            Some(cursor) => Some(OperationId::parse(cursor).ok_or_else(foreign_cursor)?),
+        let after = match &query.place {
+            Some(place) => Some(OperationId::parse(place).ok_or_else(foreign_cursor)?),
             None => None,
         };
         let page = self.0.store().operations(store::OperationQuery {
@@ -125,8 +125,8 @@ impl OperationsView for Shown {
     }
 
     async fn ledger(&self, query: &LedgerQuery) -> Result<Listed<Value>, Problem> {
-        let after_seq = match &query.cursor {
-            Some(cursor) => Some(cursor.parse().map_err(|_| foreign_cursor())?),
+        let after_seq = match &query.place {
+            Some(place) => Some(place.parse().map_err(|_| foreign_cursor())?),
             None => None,
         };
         let page = self.0.store().ledger(store::LedgerQuery {

@@ -17,7 +17,8 @@ impl Context<'_> {
         if self.write.require_native {
             self.refuse_if_native_is_required()?;
         }
-        let planned = adapter.plan_create(collection, fields).map_err(|errors: Vec<Invalid>| self.rejected(errors))?;
+        let planned =
+            adapter.plan_create(collection, fields).map_err(|errors: Vec<Invalid>| self.system.rejected(errors))?;
         self.system.consent(&planned.losses, &self.write.accept_loss)?;
         let known = self.known_before(collection, fields).await?;
         let pending = Pending {

@@ -34,7 +34,7 @@ impl Context<'_> {
 
     async fn delete_once(&mut self, id: &RecordId, lease: Lease) -> Result<Ended, Stop> {
         let (stored, tag) = self.read_and_check(id).await?;
-        let planned = self.system.adapter.plan_delete(id, &stored).map_err(|errors| self.rejected(errors))?;
+        let planned = self.system.adapter.plan_delete(id, &stored).map_err(|errors| self.system.rejected(errors))?;
         self.system.consent(&planned.losses, &self.write.accept_loss)?;
         let pending = Pending {
             wanted: Wanted::Gone.into(),

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::session::Session;
-use super::{Ask, Gateway, Record, RecordPage, System, cursor};
+use super::{Ask, Gateway, Record, RecordPage, System};
 use crate::adapters::Item;
 use crate::problem::{Problem, ProblemName};
-use crate::record::{Fault, FaultKind, RecordId, Stored};
+use crate::record::{Fault, FaultKind, OperationId, RecordId, Stored, open_cursor, seal_cursor};
 
 /// How long a read waits for a store that does not answer.
 const STORE_PATIENCE: Duration = Duration::from_millis(500);
@@ -41,23 +41,28 @@ impl Gateway {
         ask: &Ask,
     ) -> Result<RecordPage, Problem> {
         let name = system.name.as_str();
+        let digits = limit.to_string();
+        let query = [name, collection, &digits];
         let from = match cursor {
             None => None,
-            Some(text) => Some(cursor::open(name, collection, limit, text).ok_or_else(foreign_cursor)?),
+            Some(text) => Some(open_cursor(&query, text).ok_or_else(foreign_cursor)?),
         };
         let session = Session::new(&*system.stack, &ask.trace, ask.deadline);
         let page = system.adapter.list(&session, collection, limit, from.as_deref()).await.map_err(|fault| {
             if fault.kind == FaultKind::Rejected && from.is_some() { foreign_cursor() } else { system.problem(&fault) }
         })?;
+        let records: Vec<String> = page.items.iter().map(|item| item.id.as_str().to_owned()).collect();
+        let asked = self.store.pending_among(name, records);
+        let running = tokio::time::timeout(STORE_PATIENCE, asked).await.ok().and_then(Result::ok).unwrap_or_default();
         Ok(RecordPage {
-            items: page.items.iter().map(|item| show_item(system, item)).collect(),
-            next: page.next.map(|vendor| cursor::seal(name, collection, limit, vendor)),
+            items: page.items.iter().map(|item| show_item(system, item, running.get(item.id.as_str()))).collect(),
+            next: page.next.map(|vendor| seal_cursor(&query, &vendor)),
         })
     }
 }
 
-fn show_item(system: &System, item: &Item) -> Record {
-    let mut record = system.show(&item.id, &item.stored, None);
+fn show_item(system: &System, item: &Item, running: Option<&OperationId>) -> Record {
+    let mut record = system.show(&item.id, &item.stored, running);
     record.partial = item.partial;
     if item.partial {
         record.etag = None;

@@ -9,7 +9,7 @@ use crate::adapters::{Adapter, Loss};
 use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemName};
 use crate::record::{
-    EntityTag, Fault, Fields, Invalid, OperationId, Precondition, RecordId, Stored, SystemName, Version,
+    EntityTag, Fault, Fields, Invalid, OperationId, Patch, Precondition, RecordId, Stored, SystemName, Version,
 };
 use crate::transport::Stack;
 
@@ -96,6 +96,21 @@ impl System {
         }
         let detail = "send If-Match with the ETag of a GET of this record, or If-Match: * if any state will do";
         Err(ProblemName::PreconditionRequired.with(detail).system(self.name.as_str()))
+    }
+
+    /// Refuses a patch that the vendor cannot take, whatever the record holds.
+    ///
+    /// # Errors
+    /// `rejected`.
+    pub fn possible(&self, patch: &Patch) -> Result<(), Problem> {
+        let errors = patch.merged().map(|members| self.adapter.impossible(members)).unwrap_or_default();
+        if errors.is_empty() { Ok(()) } else { Err(self.rejected(errors)) }
+    }
+
+    /// Values that cannot be sent.
+    pub(super) fn rejected(&self, errors: Vec<Invalid>) -> Problem {
+        let all: Vec<String> = errors.iter().map(|one| format!("{}: {}", one.pointer, one.detail)).collect();
+        ProblemName::Rejected.with(all.join("; ")).errors(errors).system(self.name.as_str())
     }
 
     /// The tag of a version of one of this system's records.

@@ -86,7 +86,9 @@ impl Context<'_> {
         let profile = self.system.adapter.profile();
         let possible = profile.versioning == Versioning::Native
             && profile.update_style == UpdateStyle::Partial
-            && self.write.none_match.is_none();
+            && self.write.none_match.is_none()
+            // A 202 is about a write whose precondition held (http-rules 189).
+            && !self.write.prefer.respond_async;
         let precondition = self.write.precondition.as_ref().filter(|_| possible);
         let Some((tag, version)) = precondition.and_then(|given| given.single(&self.system.name, id)) else {
             return Ok(None);
@@ -112,6 +114,12 @@ impl Context<'_> {
         let etag = tag.text();
         document.insert("etag".to_owned(), Value::from(etag.as_str()));
         document.insert("fields".to_owned(), Value::Object(before.clone()));
+        // `test` may look at whatever GET shows.
+        let shown = self.system.show(id, &stored, None);
+        document.insert("read_only".to_owned(), shown.read_only.into());
+        if let Some(warnings) = serde_json::to_value(&shown.warnings).ok().filter(|_| !shown.warnings.is_empty()) {
+            document.insert("warnings".to_owned(), warnings);
+        }
         let read_only = |name: &str| self.system.adapter.read_only(name);
         let after = patch.apply(&document, &read_only).map_err(|error| self.patch_problem(error))?;
         let wanted = differences(&before, &after);
@@ -150,7 +158,7 @@ impl Context<'_> {
             (UpdateStyle::Replace, Some((before, after))) => Change::Whole { before, after },
             _ => Change::Members(&prepared.members),
         };
-        adapter.plan_update(id, &change, expected).map_err(|errors| self.rejected(errors))
+        adapter.plan_update(id, &change, expected).map_err(|errors| self.system.rejected(errors))
     }
 
     fn pending_update(&self, id: &RecordId, prepared: Prepared, planned: &Planned) -> Pending {

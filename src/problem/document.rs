@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Problem, VendorSaid};
-use crate::record::{OperationId, RequestId};
+use crate::record::OperationId;
 
 /// A problem document. Members that do not apply are absent.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -68,10 +68,9 @@ pub struct Finding<'p> {
 }
 
 impl<'p> Document<'p> {
-    /// The document of a problem. `instance` and `request_id` are those of the request that is answered; an operation that
-    /// remembers its problem has neither.
+    /// The document of a problem. `instance` and `request_id` are those of the request that is answered.
     #[must_use]
-    pub fn of(problem: &'p Problem, instance: Option<&'p str>, request_id: Option<&'p RequestId>) -> Self {
+    pub fn of(problem: &'p Problem, instance: Option<&'p str>, request_id: Option<&'p str>) -> Self {
         let row = problem.name.row();
         Self {
             kind: format!("/problems/{}", row.name),
@@ -79,7 +78,7 @@ impl<'p> Document<'p> {
             status: row.status,
             detail: &problem.detail,
             instance,
-            request_id: request_id.map(|id| &*id.0),
+            request_id,
             retryable: row.retryable,
             system: problem.system.as_deref(),
             vendor: problem.vendor.as_ref(),

@@ -292,10 +292,10 @@ impl Problem {
         self.retry_after.map(|after| after.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1))
     }
 
-    /// The document that an operation remembers.
+    /// The document that an operation remembers, where it is known of which path and request.
     #[must_use]
-    pub fn remembered(&self) -> Value {
-        serde_json::to_value(Document::of(self, None, None)).unwrap_or_default()
+    pub fn remembered(&self, instance: Option<&str>, request_id: Option<&str>) -> Value {
+        serde_json::to_value(Document::of(self, instance, request_id)).unwrap_or_default()
     }
 
     /// What a vendor's fault is to a caller: the one table from kind to problem.

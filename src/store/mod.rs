@@ -37,6 +37,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -251,6 +252,25 @@ impl Store {
         }
         let (system, record) = (clean(system), clean(record));
         self.read(move |pool| async move { queries::pending(&pool, system, record).await }).await
+    }
+
+    /// Those of these records on which a queued write runs, each with it.
+    ///
+    /// # Errors
+    /// `Unavailable` (PostgreSQL only).
+    pub async fn pending_among(
+        &self,
+        system: &str,
+        records: Vec<String>,
+    ) -> Result<HashMap<String, OperationId>, StoreError> {
+        if !self.handle.shared.engine.is_shared() {
+            let pending = &self.handle.shared.pending;
+            let running = |record: String| pending.on(system, &record).map(|operation| (record, operation));
+            return Ok(records.into_iter().filter_map(running).collect());
+        }
+        let system = clean(system);
+        let running = self.read(move |pool| async move { queries::all_pending(&pool, system).await }).await?;
+        Ok(running.into_iter().filter(|(record, _)| records.contains(record)).collect())
     }
 
     /// A page of the ledger, oldest first.

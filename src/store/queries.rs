@@ -40,6 +40,14 @@ pub(super) async fn pending(
     row.await?.map(|row| operation_id(row.try_get(0)?)).transpose()
 }
 
+/// The queued writes that run in a system, by their records.
+pub(super) async fn all_pending(pool: &AnyPool, system: String) -> Result<Vec<(String, OperationId)>, sqlx::Error> {
+    let statement = "SELECT record, id FROM operation
+                     WHERE state = 'running' AND queued = 1 AND system = $1 AND record IS NOT NULL";
+    let rows = sqlx::query_with(statement, arguments([Cell::text(system)])?).fetch_all(pool).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, operation_id(row.try_get(1)?)?))).collect()
+}
+
 pub(super) async fn operation(pool: &AnyPool, id: &OperationId) -> Result<Option<Operation>, sqlx::Error> {
     let statement = format!("SELECT {COLUMNS} FROM operation WHERE id = $1");
     let cells = arguments([Cell::text(id.as_str())])?;

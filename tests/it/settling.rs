@@ -11,7 +11,8 @@ use records_gateway::gateway::{Ask, Gateway, Policy, Prefer, System, Write, Writ
 use records_gateway::metrics::Metrics;
 use records_gateway::problem::ProblemName;
 use records_gateway::record::{
-    CallerName, Fault, Invalid, OperationState, Precondition, RecordId, RequestId, Secret, Stored, SystemName, Version,
+    CallerName, Fault, Invalid, Members, OperationState, Precondition, RecordId, RequestId, Secret, Stored, SystemName,
+    Version,
 };
 use records_gateway::sandbox::{self, CallKind, Sandbox, matrix42};
 use records_gateway::store::{Durability, OperationQuery, Store, StoreSettings};
@@ -67,6 +68,9 @@ impl Adapter for Buggy {
         cursor: Option<&str>,
     ) -> Result<Page, Fault> {
         self.inner.list(transport, collection, limit, cursor).await
+    }
+    fn impossible(&self, patch: &Members) -> Vec<Invalid> {
+        self.inner.impossible(patch)
     }
     fn plan_update(
         &self,

@@ -23,7 +23,7 @@ use super::{
     Adapter, Change, Completion, Created, Item, Loss, Page, Planned, Profile, SettingKey, Settings, UpdateStyle,
     VendorEntry, Versioning, WrongSetting,
 };
-use crate::record::{Action, Fault, Invalid, RecordId, Secret, Stored, Version};
+use crate::record::{Action, Fault, Invalid, Members, RecordId, Secret, Stored, Version};
 use crate::transport::{Call, Reply, Token, Transport, Vendor};
 
 /// The registry's line.
@@ -176,6 +176,10 @@ impl Adapter for BlueDolphin {
             None => items.len() >= limit,
         };
         Ok(Page { items, next: goes_on.then(|| end.to_string()) })
+    }
+
+    fn impossible(&self, patch: &Members) -> Vec<Invalid> {
+        replacement::impossible(&patch.to_map())
     }
 
     fn plan_update(

@@ -13,6 +13,9 @@ use crate::record::Invalid;
 /// Names and values: 1 to 255 characters (the create page says 256 for names; the narrower holds).
 const LONGEST: usize = 255;
 
+const PROPERTIES: &str = "must be an object {\"value\": \"…\", \"locked\": false}";
+const NAMES: &str = "must be a string of 1 to 255 characters";
+
 /// Members that a definition's update can change.
 pub(super) const CHANGEABLE: [&str; 4] = ["name", "properties", "questionnaires", "status"];
 
@@ -64,6 +67,24 @@ pub(super) fn wanted(before: &Map<String, Value>, after: &Map<String, Value>) ->
     }
 }
 
+/// What no definition can be patched to, whatever it holds. Values that may be there already are left to [`wanted`].
+pub(super) fn impossible(patch: &Map<String, Value>) -> Vec<Invalid> {
+    let mut invalid = Vec::new();
+    if patch.contains_key("status") {
+        invalid.extend(wanted_status(patch, false).err());
+    }
+    if patch.get("name").is_some_and(|name| name.as_str().is_none_or(str::is_empty)) {
+        invalid.push(wrong("name", NAMES));
+    }
+    for (name, entry) in entries(patch, "properties", &mut invalid) {
+        if !entry.is_null() && !entry.is_object() {
+            invalid.push(Invalid::at(pointer("properties", &name), PROPERTIES));
+        }
+    }
+    entries(patch, "questionnaires", &mut invalid);
+    invalid
+}
+
 /// Null and absent are not told apart.
 fn value_of<'m>(members: &'m Map<String, Value>, name: &str) -> Option<&'m Value> {
     members.get(name).filter(|value| !value.is_null())
@@ -87,7 +108,7 @@ fn fits(text: &str) -> bool {
 fn name_of(before: &Map<String, Value>, after: &Map<String, Value>, invalid: &mut Vec<Invalid>) -> Value {
     let (old, new) = (value_of(before, "name"), value_of(after, "name"));
     if old != new && !new.and_then(Value::as_str).is_some_and(fits) {
-        invalid.push(wrong("name", "must be a string of 1 to 255 characters"));
+        invalid.push(wrong("name", NAMES));
     }
     new.cloned().unwrap_or_default()
 }
@@ -133,7 +154,7 @@ impl<'p> Property<'p> {
     fn take(name: &str, entry: &'p Value, invalid: &mut Vec<Invalid>) -> Option<Self> {
         let at = pointer("properties", name);
         let Value::Object(members) = entry else {
-            invalid.push(Invalid::at(at, "must be an object {\"value\": \"…\", \"locked\": false}"));
+            invalid.push(Invalid::at(at, PROPERTIES));
             return None;
         };
         let faults = invalid.len();

@@ -25,7 +25,7 @@ use super::{
     Adapter, Change, Created, Item, Page, Planned, Profile, SettingKey, UpdateStyle, VendorEntry, Versioning,
     WrongSetting,
 };
-use crate::record::{Action, Fault, FaultKind, Invalid, RecordId, Secret, Stored, Version};
+use crate::record::{Action, Fault, FaultKind, Invalid, Members, RecordId, Secret, Stored, Version};
 use crate::transport::{Call, CallName, Reply, Token, Transport, Vendor};
 
 /// The registry's line.
@@ -211,6 +211,11 @@ impl Adapter for Matrix42 {
         let (fragments, next) = cursor.turn(dialect::read_page(&reply.body, columns.as_deref())?)?;
         let items = fragments.into_iter().map(|fragment| item(collection, fragment, columns.as_deref()));
         Ok(Page { items: items.collect::<Result<_, _>>()?, next: next.map(|cursor| cursor.to_string()) })
+    }
+
+    /// Which values an attribute takes only the vendor knows.
+    fn impossible(&self, _patch: &Members) -> Vec<Invalid> {
+        Vec::new()
     }
 
     fn plan_update(

@@ -25,7 +25,7 @@ use super::{
     Adapter, Change, Created, Item, Page, Planned, Profile, SettingKey, Settings, UpdateStyle, VendorEntry, Versioning,
     WrongSetting,
 };
-use crate::record::{Action, Fault, FaultKind, Invalid, RecordId, Secret, Stored, Version};
+use crate::record::{Action, Fault, FaultKind, Invalid, Members, RecordId, Secret, Stored, Version};
 use crate::transport::{Call, CallName, Reply, Token, Transport, Vendor};
 
 /// The registry's line.
@@ -260,6 +260,11 @@ impl Adapter for Pretectum {
             listing.next().map(|key| Cursor { page_key: Some(key.to_owned()), ..Cursor::default() }.to_string())
         };
         Ok(Page { items, next })
+    }
+
+    /// Which values an attribute takes only the vendor knows.
+    fn impossible(&self, _patch: &Members) -> Vec<Invalid> {
+        Vec::new()
     }
 
     fn plan_update(

@@ -11,6 +11,7 @@ for_each_vendor!(
     what_was_refused_before_the_vendor_is_no_operation,
     operations_are_listed_by_record_and_state,
     an_operation_that_nobody_knows_is_404,
+    a_cursor_serves_only_the_query_it_came_from,
 );
 
 async fn every_write_that_reaches_the_vendor_is_an_operation(bench: &'static Bench) {
@@ -42,7 +43,7 @@ async fn a_refused_write_is_an_operation_with_the_problem_its_caller_got(bench: 
     answer.is(403, "vendor-forbidden");
     let operation = house.settled(&answer).await;
     assert_eq!(operation["state"], "not-applied");
-    for member in ["type", "title", "status", "detail", "system", "vendor"] {
+    for member in ["type", "title", "status", "detail", "instance", "request_id", "system", "vendor"] {
         assert_eq!(operation["problem"][member], answer.json()[member], "{member}");
     }
 }
@@ -74,6 +75,30 @@ async fn operations_are_listed_by_record_and_state(bench: &'static Bench) {
     let second = list(&format!("&limit=1&cursor={}", first["next"].as_str().unwrap())).await;
     assert_eq!((count(&first), count(&second)), (1, 1));
     assert_ne!(first["items"][0]["id"], second["items"][0]["id"]);
+}
+
+async fn a_cursor_serves_only_the_query_it_came_from(bench: &'static Bench) {
+    let house = House::start(bench).await;
+    for text in ["one", "two"] {
+        house.set_text(bench.key, "*", text).send().await;
+    }
+    let system = bench.system;
+    for path in ["/operations", "/ledger"] {
+        let page = house.get(&format!("{path}?system={system}&limit=1")).send().await.json();
+        let cursor = page["next"].as_str().expect("a next page").to_owned();
+        let next = house.get(&format!("{path}?limit=1&system={system}&cursor={cursor}")).send().await;
+        assert_ne!(next.is_done(200).json()["items"], page["items"]);
+        let id = bench.id(bench.key);
+        for other in [
+            format!("{path}?limit=1&cursor={cursor}"),
+            format!("{path}?limit=2&system={system}&cursor={cursor}"),
+            format!("{path}?limit=1&system={system}&record={id}&cursor={cursor}"),
+            format!("{path}?limit=1&system={system}&cursor=1"),
+            format!("{path}?limit=1&system={system}&cursor=ffffffff-ffff-7fff-8fff-ffffffffffff"),
+        ] {
+            house.get(&other).send().await.is(400, "malformed-request");
+        }
+    }
 }
 
 async fn an_operation_that_nobody_knows_is_404(bench: &'static Bench) {

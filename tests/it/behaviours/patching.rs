@@ -1,16 +1,17 @@
 //! What a PATCH does to a record (contract 4.1; the formats themselves are tried in their own file).
 
-use records_gateway::sandbox::CallKind;
 use records_gateway::sandbox::bluedolphin::OTHER_QUESTIONNAIRE_ID;
+use records_gateway::sandbox::{CallKind, Fault};
 use serde_json::{Value, json};
 
-use crate::support::{BLUEDOLPHIN, Bench, House, for_each_native_vendor, for_each_vendor};
+use crate::support::{BLUEDOLPHIN, Bench, House, MATRIX42, for_each_native_vendor, for_each_vendor};
 
 for_each_vendor!(
     an_empty_patch_checks_the_tag_and_sends_no_write,
     a_patch_that_a_look_shows_to_change_nothing_sends_no_write,
     null_removes_or_resets,
     a_json_patch_changes_what_it_names,
+    a_test_may_look_at_whatever_get_shows,
     a_failing_test_is_409_and_nothing_is_written,
     a_path_that_is_not_there_is_422_and_nothing_is_written,
     what_is_not_the_callers_cannot_change,
@@ -222,6 +223,30 @@ async fn a_field_that_stays_as_it_was_is_warned_of(bench: &'static Bench) {
     assert!((bench.is_reset)(&house.vendors));
     let operation = house.settled(&answer).await;
     assert_eq!((&operation["state"], &operation["warnings"][0]["code"]), (&json!("applied"), &json!("not-applied")));
+}
+
+async fn a_test_may_look_at_whatever_get_shows(bench: &'static Bench) {
+    let house = House::start(bench).await;
+    let shown = house.read(bench.key).send().await;
+    let tests = json!([
+        { "op": "test", "path": "", "value": shown.json() },
+        { "op": "test", "path": "/read_only", "value": shown.json()["read_only"] },
+        { "op": "replace", "path": at(bench), "value": "tested" },
+    ]);
+    house.patch(bench.key).if_match(shown.etag()).json_patch(&tests).send().await.is_done(bench.patched);
+    assert_eq!(house.held(bench.key).unwrap(), "tested");
+    house.patch(bench.key).if_match("*").json_patch(&tests).send().await.is(409, "patch-test-failed");
+}
+
+#[actix_web::test]
+async fn a_success_after_which_the_tag_stands_is_no_success() {
+    let house = House::start(&MATRIX42).await;
+    let tag = house.tag(MATRIX42.key).await;
+    house.once(CallKind::Update, Fault::json(204, ""));
+    let answer = house.set_text(MATRIX42.key, &tag, "said only").prefer("return=representation").send().await;
+    answer.is(422, "rejected");
+    assert_eq!(house.settled(&answer).await["state"], "not-applied");
+    assert_eq!((house.writes(), house.tag(MATRIX42.key).await), (1, tag));
 }
 
 async fn a_patch_that_takes_no_effect_is_rejected(bench: &'static Bench) {

@@ -4,7 +4,7 @@ use futures_util::future::{join, join_all};
 use records_gateway::sandbox::{CallKind, Fault};
 use serde_json::json;
 
-use crate::support::{Bench, House, MATRIX42, PRETECTUM, for_each_native_vendor, for_each_vendor};
+use crate::support::{BLUEDOLPHIN, Bench, House, MATRIX42, PRETECTUM, for_each_native_vendor, for_each_vendor};
 
 for_each_vendor!(
     the_current_tag_lets_a_patch_through_exactly_once,
@@ -320,4 +320,26 @@ async fn matrix42_is_always_asked_to_speak_english() {
     for call in house.vendors.matrix42.log.all() {
         assert_eq!(call.header("explicit-language"), Some("en"), "{} {}", call.method, call.path);
     }
+}
+
+/// Contract 4, order of checks: 422 comes before an operation that runs, a record that is not there and a stale tag.
+#[actix_web::test]
+async fn what_bluedolphin_can_never_take_is_told_before_the_record_is_looked_at() {
+    let house = House::start(&BLUEDOLPHIN).await;
+    for fields in [
+        json!({ "status": "foo" }),
+        json!({ "status": null }),
+        json!({ "name": "" }),
+        json!({ "name": null }),
+        json!({ "properties": 5 }),
+        json!({ "properties": { "Supplier": "Contoso" } }),
+        json!({ "questionnaires": [] }),
+    ] {
+        for key in [BLUEDOLPHIN.key, BLUEDOLPHIN.missing] {
+            let answer = house.patch(key).if_match("\"stale\"").fields(&fields).send().await;
+            answer.is(422, "rejected");
+            assert!(!answer.json()["errors"].as_array().unwrap().is_empty(), "{answer:?}");
+        }
+    }
+    house.nothing_was_sent();
 }

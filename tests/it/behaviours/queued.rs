@@ -27,6 +27,11 @@ async fn respond_async_is_answered_before_the_vendor_has_answered(bench: &'stati
     assert_eq!(answer.json()["state"], "running");
     house.received(CallKind::Update, 1).await;
     assert_eq!(house.read(bench.key).send().await.json()["pending_operation"], json!(place));
+    let path = format!("/records/{}?collection={}&limit=1000", bench.system, bench.collection());
+    for item in house.get(&path).send().await.json()["items"].as_array().unwrap() {
+        let named = (item["id"] == bench.id(bench.key)).then(|| json!(place));
+        assert_eq!(item.get("pending_operation"), named.as_ref(), "{item}");
+    }
     house.set_text(bench.key, &tag, "meanwhile").send().await.is(409, "operation-in-progress");
     house.faults().release();
     assert_eq!(house.settled_at(&place).await["state"], "applied");
@@ -185,4 +190,16 @@ async fn a_queued_update_is_followed_to_its_end_by_the_next_gateway() {
     assert_eq!((house.held(KEY).unwrap().as_str(), house.calls(CallKind::Update)), ("over a restart", 1));
     let repeat = house.set_text(KEY, "*", "over a restart").without_prefer().key("k").send().await;
     assert_eq!((repeat.status, repeat.header("idempotency-replayed")), (202, Some("true")), "{repeat:?}");
+}
+
+#[actix_web::test]
+async fn a_map_that_is_emptied_and_a_value_that_is_blank_are_applied_as_the_vendor_shows_them() {
+    let house = House::start(&BLUEDOLPHIN).await;
+    for fields in [json!({ "questionnaires": null }), json!({ "properties": { "Blank": { "value": "" } } })] {
+        let answer = house.patch(KEY).if_match("*").fields(&fields).send().await;
+        answer.is_done(200);
+        assert_eq!(house.settled(&answer).await["state"], "applied", "{fields}");
+    }
+    let shown = house.read(KEY).send().await.json();
+    assert_eq!(shown["fields"]["questionnaires"], json!({}), "{shown}");
 }
