@@ -89,13 +89,19 @@ pub(super) fn systems_for(inbound: &Inbound<'_>, asked: Option<&str>, right: Rig
     if readable.is_empty() { Err(forbidden("*")) } else { Ok(readable) }
 }
 
-/// `record`: in its canonical spelling where the system is named too, else as it was sent.
+/// `record` in its canonical spelling: of the system that is named or, where none is, of those that know such a form, if they
+/// agree.
 ///
 /// # Errors
 /// 404 when the id does not have the vendor's form.
 pub(super) fn record_filter(inbound: &Inbound<'_>, query: &Query) -> Result<Option<String>, Problem> {
     let Some(raw) = query.get("record") else { return Ok(None) };
-    let Some(name) = query.get("system") else { return Ok(Some(raw.to_owned())) };
+    let Some(name) = query.get("system") else {
+        let records = &inbound.api.records;
+        let mut known = records.systems().iter().filter_map(|system| records.record_id(system, raw).ok());
+        let first = known.next().filter(|first| known.all(|other| other == *first));
+        return Ok(Some(first.map_or_else(|| raw.to_owned(), |id| id.as_str().to_owned())));
+    };
     let id = inbound.api.records.record_id(inbound.system(name)?, raw)?;
     Ok(Some(id.as_str().to_owned()))
 }

@@ -50,7 +50,8 @@ pub(super) async fn update(inbound: &Inbound<'_>, system: &str, raw_id: &str, pa
     }
     let terms = read_terms(inbound)?;
     system.require(terms.if_match.as_ref())?;
-    let patch = patch.map_err(patch_problem)?;
+    let canonical = |raw: &str| inbound.api.records.record_id(system, raw).ok().map(|id| id.as_str().to_owned());
+    let patch = patch.map_err(patch_problem)?.with_canonical_id(canonical);
     let read_only = |name: &str| system.adapter.read_only(name);
     patch.check(system.name.as_str(), id.as_str(), &read_only).map_err(patch_problem)?;
     system.possible(&patch)?;

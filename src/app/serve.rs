@@ -152,9 +152,11 @@ impl Application {
         }
         let drained = gateway.drain(shutdown_timeout).await;
         let left = until.saturating_duration_since(Instant::now()).max(LAST_MOMENTS);
+        // The connections that are still busy get what is left of the time, and no more. Whoever waits for a write that did not end
+        // in all that time would wait in vain.
+        let answering = if drained { left } else { SETTLING_PAUSE };
         for handle in handles {
-            // The connections that are still busy get what is left of the time, and no more.
-            let _ = tokio::time::timeout(left, handle.stop(true)).await;
+            let _ = tokio::time::timeout(answering, handle.stop(true)).await;
         }
         // What goes on in the background gets the rest of the time too.
         while Instant::now() < until && gateway.store().unfinished().await.is_ok_and(|running| running > 0) {

@@ -141,6 +141,18 @@ impl Patch {
         }
     }
 
+    /// The same patch with the `id` that a merge patch may repeat in its canonical spelling, where it has one.
+    #[must_use]
+    pub fn with_canonical_id(self, canonical: impl Fn(&str) -> Option<String>) -> Self {
+        let Self::Merge(MergePatch { others, fields }) = self else { return self };
+        let respelled = |(name, value): (&str, &JsonText)| {
+            let id = if name == "id" { value.value() } else { None };
+            let id = id.as_ref().and_then(Value::as_str).and_then(&canonical);
+            (name.to_owned(), id.map_or_else(|| value.clone(), |id| JsonText::from(&Value::from(id))))
+        };
+        Self::Merge(MergePatch { others: others.iter().map(respelled).collect(), fields })
+    }
+
     /// The members of `fields` that a merge patch names.
     #[must_use]
     pub fn merged(&self) -> Option<&Members> {

@@ -152,6 +152,28 @@ async fn a_record_may_be_sent_back_with_its_identity(bench: &'static Bench) {
     assert_eq!((house.held(bench.key).unwrap().as_str(), house.writes()), ("sent back", 1));
 }
 
+/// Two spellings of one id are one record (contract 3), in a body and in a query too.
+#[actix_web::test]
+async fn the_other_spelling_of_an_id_is_the_same_record() {
+    let house = House::start(&MATRIX42).await;
+    let tag = house.tag(MATRIX42.key).await;
+    let id = format!("{}:{}", MATRIX42.collection(), MATRIX42.key.to_uppercase());
+    for merge in [
+        json!({ "id": id, "fields": { "Description": "flat" } }),
+        json!({ "id": id, "fields": { "Description": "read first" }, "etag": tag }),
+    ] {
+        let answer = house.patch(MATRIX42.key).if_match("*").merge(&merge.to_string()).send().await;
+        assert!(matches!(answer.status, 204 | 422), "{answer:?}");
+        assert_eq!(answer.status == 422, merge.get("etag").is_some(), "only the tag is another by then: {answer:?}");
+    }
+    let other = json!({ "id": format!("{}:{}", MATRIX42.collection(), MATRIX42.other), "fields": {} });
+    house.patch(MATRIX42.key).if_match("*").merge(&other.to_string()).send().await.is(422, "read-only-member");
+    for path in ["/ledger", "/operations"] {
+        let found = house.get(&format!("{path}?record={id}")).send().await.is_done(200).json();
+        assert!(!found["items"].as_array().unwrap().is_empty(), "{path}");
+    }
+}
+
 async fn the_new_state_is_shown_on_request(bench: &'static Bench) {
     let house = House::start(bench).await;
     let tag = house.tag(bench.key).await;
