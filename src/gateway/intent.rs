@@ -146,6 +146,12 @@ fn claim(write: &Write, ask: &Ask) -> Option<Claim> {
     Some(Claim { caller: ask.caller.to_string(), key: key.key.clone(), fingerprint: key.fingerprint })
 }
 
+/// `operation-in-progress`, for a request whose first sending has not come as far as its intent.
+pub(super) fn repeat_of_a_running(system: &System) -> Problem {
+    let detail = "a request with this Idempotency-Key is still running; repeat when it is settled";
+    ProblemName::OperationInProgress.with(detail).system(system.name.as_str()).retry_after(RUNNING_RETRY_AFTER)
+}
+
 /// `operation-in-progress`.
 fn in_progress(system: &System, operation: Option<&OperationId>) -> Problem {
     let detail = match operation {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::carried::Carried;
 use super::conclude::{accepted, outcome_unknown};
-use super::intent::Stop;
+use super::intent::{Stop, repeat_of_a_running};
 use super::pending::{CallerTold, Pending, Wanted};
 use super::session::Session;
 use super::settle::{Seen, Settled, unchanged, unfulfilled};
@@ -79,7 +79,11 @@ pub(super) async fn run(
 
 impl Context<'_> {
     async fn told(&mut self) -> Result<Told, Problem> {
+        let key = self.write.idempotency.as_ref().map(|claimed| claimed.key.as_str());
+        // Held to the end of the line, whatever becomes of the caller.
+        let under_way = key.map(|key| self.gateway.keyed.enter(&self.ask.caller.0, key));
         let ended = match self.gateway.replayed(self.system, self.write, self.ask).await {
+            Ok(()) if matches!(under_way, Some(None)) => Err(repeat_of_a_running(self.system).into()),
             Ok(()) => self.dispatch().await,
             Err(stop) => Err(stop),
         };

@@ -15,6 +15,7 @@ mod conclude;
 mod create;
 mod delete;
 mod intent;
+mod keyed;
 mod line;
 mod pending;
 mod read;
@@ -39,6 +40,7 @@ pub use settler::Unsettled;
 pub use system::{Policy, System};
 pub use update::patch_problem;
 
+use self::keyed::Keyed;
 use self::pending::{CallerTold, Pending};
 use self::rivals::Creates;
 use self::settler::Settler;
@@ -60,6 +62,7 @@ pub struct Gateway {
     settler: Settler,
     tracker: Tracker,
     creates: Creates,
+    keyed: Keyed,
 }
 
 impl Gateway {
@@ -75,6 +78,7 @@ impl Gateway {
                 settler,
                 tracker: Tracker::default(),
                 creates: Creates::default(),
+                keyed: Keyed::default(),
             }),
             unsettled,
         )

@@ -1,6 +1,9 @@
-//! The README's tables say what the code says.
+//! The README's tables say what the code says, and its commands do what it says.
 
+use actix_web::http::Method;
 use records_gateway::problem::ProblemName;
+
+use crate::support::{House, MATRIX42};
 
 fn readme() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md")
@@ -34,4 +37,71 @@ fn every_dependency_has_its_reason() {
     let table = readme.split("| crate | why it is there |").nth(1).expect("the table of crates");
     let missing: Vec<_> = names.iter().filter(|name| !table.contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// What stands in the blocks of this language, in their order.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let begin = format!("```{language}\n");
+    text.split(&begin).skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())).collect()
+}
+
+/// A command taken apart as a shell does it, as far as the README goes: blanks, single quotes, lines that go on.
+fn words(command: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for (place, part) in command.replace("\\\n", " ").split('\'').enumerate() {
+        if place % 2 == 1 {
+            words.last_mut().unwrap().push_str(part);
+            continue;
+        }
+        let mut pieces = part.split_whitespace();
+        if part.starts_with(char::is_whitespace) {
+            words.push(String::new());
+        }
+        words.last_mut().unwrap().push_str(pieces.next().unwrap_or_default());
+        words.extend(pieces.map(str::to_owned));
+        if part.ends_with(char::is_whitespace) {
+            words.push(String::new());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[actix_web::test]
+async fn the_three_curl_lines_are_answered_as_it_says() {
+    let readme = readme();
+    let commands: Vec<_> = blocks(&readme, "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
+    let [read, change, replace] = commands.as_slice() else { panic!("three lines: {commands:?}") };
+    let house = House::start(&MATRIX42).await;
+    for (command, status) in [(read, 200), (change, 204), (change, 412), (replace, 200)] {
+        let words = words(command);
+        let after = |option: &str| {
+            words
+                .iter()
+                .zip(words.iter().skip(1))
+                .filter(|(word, _)| *word == option)
+                .map(|(_, value)| value.as_str())
+                .collect::<Vec<_>>()
+        };
+        let method = after("-X").first().map_or(Method::GET, |method| method.parse().unwrap());
+        let path = words.last().and_then(|url| url.strip_prefix("http://127.0.0.1:8080")).unwrap();
+        let mut request = house.request(method, path);
+        for header in after("-H") {
+            let (name, value) = header.split_once(": ").unwrap();
+            request = request.header(name, value);
+        }
+        if let Some(body) = after("-d").first() {
+            request = request.body(body);
+        }
+        let answer = request.send().await;
+        answer.is_done(status);
+        for name in ["etag", "concurrency-guarantee", "preference-applied"] {
+            let Some(value) = answer.header(name) else { continue };
+            assert!(readme.contains(&format!("{name}: {value}")), "{name}: {value}");
+        }
+        if status == 412 {
+            let tag = answer.json()["current_etag"].to_string();
+            assert!(readme.contains(&format!("\"current_etag\":{tag}")), "{tag}");
+        }
+    }
 }

@@ -1,11 +1,12 @@
 //! `Idempotency-Key` (contract 4.5).
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use records_gateway::sandbox::{CallKind, Fault};
 
 use crate::support::{Answer, Bench, House, Request, for_each_vendor};
 
 for_each_vendor!(
+    a_repeat_is_409_while_the_first_still_looks_at_the_record,
     a_repeat_of_any_write_replays_its_answer,
     the_key_of_another_request_is_422,
     twenty_at_once_are_one_vendor_write,
@@ -160,4 +161,23 @@ async fn an_unknown_outcome_is_replaced_by_the_verdict(bench: &'static Bench) {
     second.is_done(201);
     assert_eq!(second.header("idempotency-replayed"), Some("true"));
     assert_eq!((house.calls(CallKind::Create), house.count()), (1, before + 1));
+}
+
+async fn a_repeat_is_409_while_the_first_still_looks_at_the_record(bench: &'static Bench) {
+    let house = House::start(bench).await;
+    house.tag(bench.key).await;
+    house.once(bench.reading, Fault::Hold);
+    let write = || house.set_text(bench.key, "*", "once").key("k");
+    let repeat = async {
+        house.received(bench.reading, 1).await;
+        let repeat = write().send().await;
+        house.faults().release();
+        repeat
+    };
+    let (first, repeat) = join(write().send(), repeat).await;
+    repeat.is(409, "operation-in-progress");
+    assert!(repeat.header("retry-after").is_some());
+    first.is_done(bench.patched);
+    write().send().await.is_done(bench.patched);
+    assert_eq!((house.calls(CallKind::Update), house.held(bench.key).unwrap().as_str()), (1, "once"));
 }
