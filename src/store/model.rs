@@ -12,7 +12,7 @@ use crate::record::{Action, CallMade, Observed, OperationId, OperationState, War
 pub enum Durability {
     /// When it is on disk.
     Commit,
-    /// When it is in memory (SQLite; on disk some milliseconds later) or in the server (PostgreSQL, `synchronous_commit` off).
+    /// When it is in memory (SQLite; on disk within a second) or in the server (PostgreSQL, `synchronous_commit` off).
     Relaxed,
 }
 
