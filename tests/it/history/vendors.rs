@@ -85,11 +85,6 @@ impl Vendors {
         runtime.block_on(self.sandbox.pretectum.log.wait_for(CallKind::List, count));
     }
 
-    /// The next update takes effect and is never answered.
-    pub(crate) fn answer_nothing_to_the_next_update(&self, system: usize) {
-        self.faults(system).once(CallKind::Update, Fault::HangAfter);
-    }
-
     /// Every update takes effect, and its answer is lost.
     pub(crate) fn lose_every_answer_to_an_update(&self, system: usize) {
         self.faults(system).always(CallKind::Update, Fault::ResetAfter);
