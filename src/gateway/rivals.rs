@@ -2,18 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::pending::{Pending, Wanted};
 use super::{Gateway, System};
-use crate::record::{Action, OperationId, OperationState, RecordId, values_equal};
+use crate::record::{Action, Observed, OperationId, OperationState, RecordId, values_equal};
 use crate::store::{LedgerEvent, LedgerQuery, OperationQuery};
 
-/// How much earlier than this write a rival may have begun.
-const EARLIER_MS: i64 = 15 * 60 * 1000;
-/// So many operations or entries are looked at.
-const MOST: usize = 1000;
+/// How much earlier than this write a rival may have begun, beside the time that its settling may take.
+const EARLIER: Duration = Duration::from_mins(15);
+/// How many operations or entries are asked for at once, and how often: what is still left then leaves the question open.
+const PAGE: usize = 1000;
+const PAGES: usize = 32;
 
 /// The creates that run in this process, and what they want.
 #[derive(Default)]
@@ -61,43 +63,52 @@ fn fit_one_record(one: &Wanted, other: &Wanted) -> bool {
 /// What is known of other writes that were bound to the same version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rival {
-    /// There is none.
+    /// There is none that can have been done.
     Nobody,
-    /// One is still running.
-    Running,
+    /// One is still running, or ended without anybody knowing whose the values are that the record showed.
+    Undecided,
     /// One was done: of writes bound to one version only one can be.
     Won,
 }
 
 impl Gateway {
-    /// Looks in the ledger for other writes with the very tag that this one is bound to. A store that is away tells nothing.
-    pub(super) async fn rival(&self, system: &System, pending: &Pending) -> Rival {
-        let (Some(id), Some(before)) = (pending.id(), &pending.before) else { return Rival::Nobody };
-        let entries = self.store.ledger(LedgerQuery {
+    /// Looks in the ledger for other writes with the very tag that this one is bound to. `None` = the store is away.
+    pub(super) async fn rival(&self, system: &System, pending: &Pending) -> Option<Rival> {
+        let (Some(id), Some(before)) = (pending.id(), &pending.before) else { return Some(Rival::Nobody) };
+        let earlier = i64::try_from((EARLIER + system.policy.completion_timeout).as_millis()).unwrap_or(i64::MAX);
+        let mut query = LedgerQuery {
             systems: vec![system.name.as_str().to_owned()],
             record: Some(id.as_str().to_owned()),
-            since: Timestamp::from_millisecond(pending.begun_ms.saturating_sub(EARLIER_MS)).ok(),
-            limit: MOST,
+            since: Timestamp::from_millisecond(pending.begun_ms.saturating_sub(earlier)).ok(),
+            limit: PAGE,
             ..LedgerQuery::default()
-        });
-        let Ok(page) = entries.await else { return Rival::Nobody };
-        let bound_alike = page
-            .items
-            .iter()
-            .filter(|entry| entry.operation != pending.operation && entry.precondition.as_ref() == Some(before));
-        let mut running = HashSet::new();
-        for entry in bound_alike {
-            match entry.event {
-                LedgerEvent::Intent => {
-                    running.insert(&entry.operation);
-                }
-                LedgerEvent::Outcome if entry.state == OperationState::Applied.as_str() => return Rival::Won,
-                LedgerEvent::Outcome => {
-                    running.remove(&entry.operation);
+        };
+        let mut undecided = HashSet::new();
+        for _ in 0..PAGES {
+            let page = self.store.ledger(query.clone()).await.ok()?;
+            let others = page.items.into_iter().filter(|entry| entry.operation != pending.operation);
+            for entry in others.filter(|entry| entry.precondition.as_ref() == Some(before)) {
+                if entry.event == LedgerEvent::Intent {
+                    undecided.insert(entry.operation);
+                } else if entry.state == OperationState::Applied.as_str() {
+                    return Some(Rival::Won);
+                } else if entry.state != OperationState::Unknown.as_str() || self.saw_others(&entry.operation).await? {
+                    undecided.remove(&entry.operation);
                 }
             }
+            query.after_seq = page.next;
+            if page.next.is_none() {
+                return Some(if undecided.is_empty() { Rival::Nobody } else { Rival::Undecided });
+            }
         }
-        if running.is_empty() { Rival::Nobody } else { Rival::Running }
+        Some(Rival::Undecided)
+    }
+
+    /// Whether the last look of a write that ended `unknown` showed what it had not wanted: then it was not done, or somebody has
+    /// written after it. `None` = the store is away.
+    async fn saw_others(&self, operation: &OperationId) -> Option<bool> {
+        let ended = self.store.operation(operation).await.ok()?;
+        Some(ended.is_none_or(|ended| matches!(ended.observed, Some(Observed::Unchanged | Observed::Other))))
     }
 
     /// Those of the records that a lost create may have made which no other create has made; `None` = another one is running
@@ -112,13 +123,13 @@ impl Gateway {
             return Some(found);
         }
         let (rivals, known) = self.creates.beside(pending);
-        let running = self.operations_of(system, None, Some(OperationState::Running)).await?;
+        let running = self.creates_of(system, None, Some(OperationState::Running)).await?;
         if rivals || running.iter().any(|id| *id != pending.operation && !known.contains(id)) {
             return None;
         }
         let mut left = Vec::new();
         for id in found {
-            let creates = self.operations_of(system, Some(&id), None).await?;
+            let creates = self.creates_of(system, Some(&id), None).await?;
             if creates.iter().all(|create| *create == pending.operation) {
                 left.push(id);
             }
@@ -126,22 +137,30 @@ impl Gateway {
         Some(left)
     }
 
-    /// The creates of a system, perhaps of one record, perhaps in one state; `None` = the store is away.
-    async fn operations_of(
+    /// The creates of a system, perhaps of one record, perhaps in one state; `None` = the store is away, or they are too many.
+    async fn creates_of(
         &self,
         system: &System,
         record: Option<&RecordId>,
         state: Option<OperationState>,
     ) -> Option<Vec<OperationId>> {
-        let page = self.store.operations(OperationQuery {
+        let mut query = OperationQuery {
             systems: vec![system.name.as_str().to_owned()],
             record: record.map(|id| id.as_str().to_owned()),
             state,
-            limit: MOST,
+            limit: PAGE,
             after: None,
-        });
-        let page = page.await.ok()?;
-        let creates = page.items.into_iter().filter(|operation| operation.action == Action::Create);
-        Some(creates.map(|operation| operation.id).collect())
+        };
+        let mut found = Vec::new();
+        for _ in 0..PAGES {
+            let page = self.store.operations(query.clone()).await.ok()?;
+            let creates = page.items.into_iter().filter(|operation| operation.action == Action::Create);
+            found.extend(creates.map(|operation| operation.id));
+            query.after = page.next;
+            if query.after.is_none() {
+                return Some(found);
+            }
+        }
+        None
     }
 }

@@ -195,13 +195,13 @@ impl Gateway {
             return None;
         }
         let shown = holds(&pending.differences(), &stored.fields.to_map());
-        match self.rival(system, pending).await {
+        match self.rival(system, pending).await? {
             Rival::Won => {
                 return Some(Settled::NotApplied(Box::new(self.stale(system, pending, &stored, DetectedBy::Vendor))));
             }
             // The values may be its work.
-            Rival::Running if shown => return None,
-            Rival::Running | Rival::Nobody => {}
+            Rival::Undecided if shown => return None,
+            Rival::Undecided | Rival::Nobody => {}
         }
         if system.adapter.profile().version_counts_up {
             // Exactly one write makes the version after `before`: ours if its values are there, somebody else's if all of the
@@ -286,7 +286,8 @@ impl Gateway {
             return Some(Settled::NotApplied(Box::new(stale)));
         }
         // The vendor may have committed and failed afterwards, or another writer wanted the same.
-        Some(Settled::Unknown(Some(Observed::Other)))
+        let shown = holds(&wanted, &observed);
+        Some(Settled::Unknown(Some(if shown { Observed::Wanted } else { Observed::Other })))
     }
 }
 

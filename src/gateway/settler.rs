@@ -12,13 +12,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::pending::{CallerTold, Pending};
+use super::pending::{CallerTold, Pending, Wanted};
 use super::read::look;
 use super::session::Session;
 use super::settle::{Seen, Settled, shows_it_done};
 use super::{Gateway, Record, System, Verdict};
 use crate::problem::{Failure, Problem};
-use crate::record::{CallMade, Observed, OperationId};
+use crate::record::{CallMade, Observed, OperationId, holds};
 use crate::store::StoreError;
 use crate::transport::trace::TraceContext;
 
@@ -199,7 +199,14 @@ async fn last_look(gateway: &Gateway, system: &System, session: &Session<'_>, pe
         return Settled::Unknown(None);
     };
     let now = stored.as_ref().map(|stored| system.tag(id, &stored.version()).text());
-    let observed = if now == pending.before { Observed::Unchanged } else { Observed::Other };
+    let shown = stored.as_ref().is_some_and(|stored| holds(&pending.differences(), &stored.fields.to_map()));
+    let observed = if now == pending.before {
+        Observed::Unchanged
+    } else if shown && matches!(*pending.wanted, Wanted::Values(_)) {
+        Observed::Wanted
+    } else {
+        Observed::Other
+    };
     let found = match &*pending.resend {
         Some(_) => gateway.compare(system, pending, stored).await,
         None => shows_it_done(pending, stored),

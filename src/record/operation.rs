@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
 use super::text::{new_uuid, uuid_text};
 use super::{Action, Warning};
@@ -97,26 +99,60 @@ impl OperationState {
     }
 }
 
-/// What the last read showed when the watching ended without the wanted state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
+/// What the last read showed when the watching ended without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observed {
     /// Still the old state.
     Unchanged,
     /// A third state: somebody else's.
     Other,
+    /// What was wanted, and it may be another's work. The gateway tells them apart, documents do not.
+    Wanted,
 }
 
 impl Observed {
-    /// The word used in documents and in the store.
+    /// The word used in the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unchanged => "unchanged",
             Self::Other => "other",
+            Self::Wanted => "wanted",
+        }
+    }
+
+    /// The value of the store's word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Unchanged, Self::Other, Self::Wanted].into_iter().find(|observed| observed.as_str() == word)
+    }
+
+    /// The word used in documents.
+    fn shown(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Other | Self::Wanted => "other",
         }
     }
 }
+
+impl serde::Serialize for Observed {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.shown())
+    }
+}
+
+impl utoipa::PartialSchema for Observed {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("What the last read showed: the state from before the write (`unchanged`), or another, which may be the write's own (`other`)."))
+            .enum_values(Some([Self::Unchanged.shown(), Self::Other.shown()]))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for Observed {}
 
 /// One vendor call that was made for an operation, as the ledger tells it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]

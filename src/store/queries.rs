@@ -185,11 +185,6 @@ fn document(row: &AnyRow) -> Result<Operation, sqlx::Error> {
             None => Vec::new(),
         },
         problem: problem.map(|text| serde_json::from_str(&text)).transpose().map_err(|_| damaged("problem"))?,
-        observed: match observed.as_deref() {
-            None => None,
-            Some("unchanged") => Some(Observed::Unchanged),
-            Some("other") => Some(Observed::Other),
-            Some(_) => return Err(damaged("observation")),
-        },
+        observed: observed.map(|word| Observed::parse(&word).ok_or_else(|| damaged("observation"))).transpose()?,
     })
 }

@@ -14,7 +14,10 @@ const IMPATIENT: &[(&str, &str, &str)] = &[
 ];
 
 for_each_vendor!(a_lost_create_does_not_claim_what_another_create_has_made, a_stale_tag_is_412_and_not_202,);
-for_each_native_vendor!(of_two_writes_with_one_tag_and_one_value_only_one_is_told_as_done);
+for_each_native_vendor!(
+    of_two_writes_with_one_tag_and_one_value_only_one_is_told_as_done,
+    of_two_lost_writes_with_one_tag_and_one_value_neither_is_told_as_done,
+);
 
 async fn a_lost_create_does_not_claim_what_another_create_has_made(bench: &'static Bench) {
     let house = House::with(bench, IMPATIENT).await;
@@ -44,6 +47,25 @@ async fn of_two_writes_with_one_tag_and_one_value_only_one_is_told_as_done(bench
     done.is_done(204);
     lost.is(412, "precondition-failed");
     assert_eq!(house.settled(&lost).await["state"], "not-applied");
+    assert_eq!(house.held(bench.key).unwrap(), "wanted by both");
+}
+
+/// One of them was done, and nobody can tell which.
+async fn of_two_lost_writes_with_one_tag_and_one_value_neither_is_told_as_done(bench: &'static Bench) {
+    let house = House::with(bench, IMPATIENT).await;
+    let tag = house.tag(bench.key).await;
+    house.once(CallKind::Update, Fault::HangAfter);
+    let other = async {
+        house.received(CallKind::Update, 1).await;
+        house.once(CallKind::Update, Fault::Hang);
+        house.set_text(bench.key, &tag, "wanted by both").send().await
+    };
+    let (first, second) = join(house.set_text(bench.key, &tag, "wanted by both").send(), other).await;
+    for answer in [first, second] {
+        answer.is(504, "outcome-unknown");
+        let operation = house.settled(&answer).await;
+        assert_eq!((&operation["state"], &operation["observed"]), (&json!("unknown"), &json!("other")), "{operation}");
+    }
     assert_eq!(house.held(bench.key).unwrap(), "wanted by both");
 }
 
