@@ -5,6 +5,7 @@
 
 mod attempt;
 mod breaker;
+mod clean;
 mod client;
 mod limit;
 mod pace;
@@ -31,6 +32,7 @@ use self::trace::CallTrace;
 pub use crate::record::CallName;
 use crate::record::Fault;
 pub use breaker::{CircuitState, LastFailure};
+pub use clean::{before_stack, clean_text};
 pub use client::fetch;
 pub use stack::Health;
 pub use stack::{Stack, StackError, StackSettings};
@@ -160,83 +162,4 @@ pub trait Vendor: Send + Sync {
     /// # Errors
     /// [`FaultKind::CredentialsRejected`](crate::record::FaultKind::CredentialsRejected) when the vendor refuses them.
     async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, Fault>;
-}
-
-/// A vendor's text made fit for a caller: one line, at most 300 characters, no markup, no control characters, no stack trace.
-#[must_use]
-pub fn clean_text(text: &str) -> Option<String> {
-    const LONGEST: usize = 300;
-    let is_a_page = text.trim_start().starts_with('<') || text.to_ascii_lowercase().contains("<html");
-    if is_a_page {
-        return None;
-    }
-    let text = without_markup(before_stack(text));
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let short: String = words.collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect();
-    (!short.is_empty()).then_some(short)
-}
-
-/// What stands before a stack trace, of which nothing is for callers: `at Namespace.Method(` after a line's beginning or three
-/// blanks, as .NET, Java and JavaScript write it. The class names in it must not be taken for the vendor's words either.
-#[must_use]
-pub fn before_stack(text: &str) -> &str {
-    let begins = |(place, _): &(usize, &str)| {
-        let before = text.get(..*place).unwrap_or_default();
-        let blanks = before.trim_end_matches([' ', '\t']);
-        let of_a_line = blanks.ends_with(['\n', '\r']) || before.ends_with('\t');
-        !blanks.is_empty() && (of_a_line || before.len() - blanks.len() >= 3)
-    };
-    let end = text.match_indices("at ").find(begins).map_or(text.len(), |(place, _)| place);
-    text.get(..end).unwrap_or_default()
-}
-
-/// Tags and comments left out; what follows the beginning of a script or a style, too.
-fn without_markup(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, tag)) = rest.split_once('<') {
-        plain.push_str(before);
-        let is_tag = tag.starts_with(|first: char| first.is_ascii_alphabetic() || matches!(first, '/' | '!' | '?'));
-        let name = tag.get(..6).unwrap_or(tag).to_ascii_lowercase();
-        match tag.split_once('>') {
-            _ if name.starts_with("script") || name.starts_with("style") => return plain,
-            Some((_, after)) if is_tag => {
-                plain.push(' ');
-                rest = after;
-            }
-            _ => {
-                plain.push('<');
-                rest = tag;
-            }
-        }
-    }
-    plain.push_str(rest);
-    plain
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_vendors_text_is_cleaned() {
-        for (said, told) in [
-            ("the  value\r\nis wrong", Some("the value is wrong")),
-            ("look at the value", Some("look at the value")),
-            ("1 < 2 and 3 > 2", Some("1 < 2 and 3 > 2")),
-            ("Value is <b>wrong</b><script>alert(1)</script>", Some("Value is wrong")),
-            ("Oops <p>no</p><!-- x --><table><tr>", Some("Oops no")),
-            ("<html><body>Sign in</body></html>", None),
-            ("Sign in: <HTML>", None),
-            ("boom: java.lang.X\n\tat com.foo.Bar(Bar.java:12)", Some("boom: java.lang.X")),
-            ("Error: x\r\n at System.Web.Foo() in D:\\a\\b.cs:line 3", Some("Error: x")),
-            ("Error: x\n  at f (/var/task/i.js:1:2)", Some("Error: x")),
-            ("Conflict.   at Namespace.Class.Method()", Some("Conflict.")),
-            ("at last", Some("at last")),
-            ("\u{0}\u{1b}", None),
-        ] {
-            assert_eq!(clean_text(said).as_deref(), told, "{said}");
-        }
-        assert_eq!(clean_text(&"x".repeat(1000)).map(|text| text.len()), Some(300));
-    }
 }
