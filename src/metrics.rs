@@ -6,6 +6,10 @@
 //! Each gateway has its own registry, so several can live in one process. The children of the hot path are kept at hand:
 //! looking one up by its labels costs more than counting.
 
+#[cfg(test)]
+mod tests;
+mod words;
+
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +18,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+pub use self::words::{CallOutcome, DetectedBy, Outcome, RefreshOutcome, Reloaded, RequestAction, RetryReason};
 use crate::problem::ProblemName;
 use crate::record::{CallName, SystemName};
 
@@ -81,146 +86,6 @@ const CALL_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 
 /// A write-ahead log on a fast disk takes tenths of a millisecond, a busy one a second.
 const COMMIT_BUCKETS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0];
-
-macro_rules! words {
-    ($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $each:literal])* $variant:ident = $word:literal,)* }) => {
-        $(#[doc = $doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[doc = $each])* $variant,)* }
-
-        impl $name {
-            /// Every word.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The label's value.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)* }
-            }
-        }
-    };
-}
-
-words! {
-    /// What a request is about: the `action` label.
-    RequestAction {
-        /// GET or HEAD of one record.
-        Read = "read",
-        /// GET of a list.
-        List = "list",
-        /// POST.
-        Create = "create",
-        /// PATCH.
-        Update = "update",
-        /// DELETE.
-        Delete = "delete",
-        /// POST of a preview.
-        Preview = "preview",
-        /// GET of operations.
-        Operation = "operation",
-        /// GET of the ledger.
-        Ledger = "ledger",
-        /// Everything else.
-        Other = "other",
-    }
-}
-
-words! {
-    /// How a vendor call ended: the `outcome` label.
-    CallOutcome {
-        /// A success.
-        Ok2xx = "2xx",
-        /// A redirect.
-        Redirect3xx = "3xx",
-        /// The vendor blames the gateway.
-        Refused4xx = "4xx",
-        /// The vendor blames itself.
-        Failed5xx = "5xx",
-        /// No answer in time.
-        Timeout = "timeout",
-        /// No connection.
-        Connect = "connect",
-        /// The answer was cut short or could not be read.
-        Broken = "broken",
-    }
-}
-
-words! {
-    /// Why a vendor call was sent again: the `reason` label.
-    RetryReason {
-        /// No connection, or the vendor was out of service.
-        Unavailable = "unavailable",
-        /// No answer in time.
-        Timeout = "timeout",
-        /// The answer was cut short.
-        Broken = "broken",
-        /// The vendor failed.
-        VendorError = "vendor_error",
-        /// The vendor had too many calls.
-        RateLimited = "rate_limited",
-        /// The vendor did not know the token.
-        TokenRefused = "token_refused",
-        /// Anything else that was safe to repeat.
-        Other = "other",
-    }
-}
-
-words! {
-    /// How a sign-in ended: the `outcome` label.
-    RefreshOutcome {
-        /// There is a new token.
-        Ok = "ok",
-        /// The vendor does not accept the credentials.
-        Refused = "refused",
-        /// Anything else.
-        Failed = "failed",
-    }
-}
-
-words! {
-    /// Who saw that a record had changed: the `detected_by` label.
-    DetectedBy {
-        /// The gateway compared tags.
-        Gateway = "gateway",
-        /// The vendor compared versions.
-        Vendor = "vendor",
-    }
-}
-
-words! {
-    /// What was read again: the `what` label.
-    Reloaded {
-        /// The configuration.
-        Configuration = "configuration",
-        /// The files of `server.tls`.
-        Certificate = "certificate",
-    }
-}
-
-/// How a request ended: the `outcome` label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// 2xx and 304.
-    Ok,
-    /// The problem that was told.
-    Problem(ProblemName),
-}
-
-impl Outcome {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Problem(name) => name.as_str(),
-        }
-    }
-
-    fn position(self) -> usize {
-        match self {
-            Self::Ok => 0,
-            Self::Problem(name) => 1 + name as usize,
-        }
-    }
-}
 
 /// As many systems as one process can have had, those that a changed configuration removed included.
 const MOST_SYSTEMS: usize = 1024;
@@ -589,94 +454,5 @@ impl Maker<'_> {
         let made = HistogramVec::new(options, family.labels)?;
         self.0.register(Box::new(made.clone()))?;
         Ok(made)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn metrics() -> (Arc<Metrics>, SystemIndex) {
-        let name = SystemName::parse("crm").expect("a name");
-        let metrics = Metrics::new(std::slice::from_ref(&name)).expect("metrics");
-        let index = metrics.index(&name).expect("configured");
-        (metrics, index)
-    }
-
-    fn text(metrics: &Metrics) -> String {
-        String::from_utf8(metrics.render().expect("text")).expect("UTF-8")
-    }
-
-    /// Every family with at least one series.
-    fn all_counted() -> Arc<Metrics> {
-        let (metrics, crm) = metrics();
-        metrics.request(Some(crm), RequestAction::Read, Outcome::Ok, 0.01);
-        metrics.vendor_request(crm, CallName::Read, CallOutcome::Ok2xx, 0.01);
-        metrics.token_expires(crm, 1_800_000_000);
-        metrics.loss_accepted(crm, "linked-questions");
-        metrics
-    }
-
-    #[test]
-    fn every_family_of_the_table_is_shown_with_its_help() {
-        let text = text(&all_counted());
-        for family in FAMILIES {
-            assert!(text.contains(&format!("# HELP {} {}\n", family.name, family.help)), "{}", family.name);
-            let series = text.lines().any(|line| !line.starts_with('#') && line.starts_with(family.name));
-            assert!(series, "{} has no series", family.name);
-        }
-        assert!(text.contains("process_cpu_seconds_total"));
-    }
-
-    #[test]
-    fn what_is_counted_is_shown_under_its_labels() {
-        let (metrics, crm) = metrics();
-        metrics.request(Some(crm), RequestAction::Update, Outcome::Problem(ProblemName::PreconditionFailed), 0.2);
-        metrics.request(None, RequestAction::Other, Outcome::Problem(ProblemName::OutcomeUnknown), 0.2);
-        metrics.vendor_request(crm, CallName::Schema, CallOutcome::Broken, 0.2);
-        metrics.vendor_retry(crm, RetryReason::RateLimited);
-        metrics.precondition_failure(crm, DetectedBy::Vendor);
-        metrics.ledger_entries(2);
-        metrics.in_flight(Some(crm), 1);
-        let while_running = text(&metrics);
-        metrics.in_flight(Some(crm), -1);
-        for line in [
-            r#"gateway_requests_total{action="update",outcome="precondition-failed",system="crm"} 1"#,
-            r#"gateway_requests_total{action="other",outcome="outcome-unknown",system="none"} 1"#,
-            r#"gateway_requests_total{action="delete",outcome="ok",system="crm"} 0"#,
-            r#"vendor_requests_total{call="schema",outcome="broken",system="crm"} 1"#,
-            r#"vendor_retries_total{reason="rate_limited",system="crm"} 1"#,
-            r#"precondition_failures_total{detected_by="vendor",system="crm"} 1"#,
-            r#"gateway_in_flight{system="crm"} 1"#,
-            "ledger_entries_total 2",
-        ] {
-            assert!(while_running.lines().any(|shown| shown == line), "{line} not in\n{while_running}");
-        }
-        assert!(text(&metrics).contains("gateway_in_flight{system=\"crm\"} 0\n"));
-    }
-
-    #[test]
-    fn two_gateways_in_one_process_do_not_meet() {
-        let ((first, crm), (second, _)) = (metrics(), metrics());
-        first.token_refresh(crm, RefreshOutcome::Ok);
-        assert!(text(&first).contains(r#"token_refreshes_total{outcome="ok",system="crm"} 1"#));
-        assert!(text(&second).contains(r#"token_refreshes_total{outcome="ok",system="crm"} 0"#));
-    }
-
-    #[test]
-    fn promtool_finds_nothing_to_complain_about() {
-        use std::io::Write as _;
-        use std::process::{Command, Stdio};
-        let started = Command::new("promtool")
-            .args(["check", "metrics"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        let Ok(mut promtool) = started else { return };
-        promtool.stdin.take().expect("stdin").write_all(text(&all_counted()).as_bytes()).expect("written");
-        let said = promtool.wait_with_output().expect("finished");
-        let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
-        assert!(said.status.success() && out.is_empty() && err.is_empty(), "{out}{err}");
     }
 }

@@ -1,0 +1,87 @@
+//! What a scrape shows.
+
+use super::*;
+
+fn metrics() -> (Arc<Metrics>, SystemIndex) {
+    let name = SystemName::parse("crm").expect("a name");
+    let metrics = Metrics::new(std::slice::from_ref(&name)).expect("metrics");
+    let index = metrics.index(&name).expect("configured");
+    (metrics, index)
+}
+
+fn text(metrics: &Metrics) -> String {
+    String::from_utf8(metrics.render().expect("text")).expect("UTF-8")
+}
+
+/// Every family with at least one series.
+fn all_counted() -> Arc<Metrics> {
+    let (metrics, crm) = metrics();
+    metrics.request(Some(crm), RequestAction::Read, Outcome::Ok, 0.01);
+    metrics.vendor_request(crm, CallName::Read, CallOutcome::Ok2xx, 0.01);
+    metrics.token_expires(crm, 1_800_000_000);
+    metrics.loss_accepted(crm, "linked-questions");
+    metrics
+}
+
+#[test]
+fn every_family_of_the_table_is_shown_with_its_help() {
+    let text = text(&all_counted());
+    for family in FAMILIES {
+        assert!(text.contains(&format!("# HELP {} {}\n", family.name, family.help)), "{}", family.name);
+        let series = text.lines().any(|line| !line.starts_with('#') && line.starts_with(family.name));
+        assert!(series, "{} has no series", family.name);
+    }
+    assert!(text.contains("process_cpu_seconds_total"));
+}
+
+#[test]
+fn what_is_counted_is_shown_under_its_labels() {
+    let (metrics, crm) = metrics();
+    metrics.request(Some(crm), RequestAction::Update, Outcome::Problem(ProblemName::PreconditionFailed), 0.2);
+    metrics.request(None, RequestAction::Other, Outcome::Problem(ProblemName::OutcomeUnknown), 0.2);
+    metrics.vendor_request(crm, CallName::Schema, CallOutcome::Broken, 0.2);
+    metrics.vendor_retry(crm, RetryReason::RateLimited);
+    metrics.precondition_failure(crm, DetectedBy::Vendor);
+    metrics.ledger_entries(2);
+    metrics.in_flight(Some(crm), 1);
+    let while_running = text(&metrics);
+    metrics.in_flight(Some(crm), -1);
+    for line in [
+        r#"gateway_requests_total{action="update",outcome="precondition-failed",system="crm"} 1"#,
+        r#"gateway_requests_total{action="other",outcome="outcome-unknown",system="none"} 1"#,
+        r#"gateway_requests_total{action="delete",outcome="ok",system="crm"} 0"#,
+        r#"vendor_requests_total{call="schema",outcome="broken",system="crm"} 1"#,
+        r#"vendor_retries_total{reason="rate_limited",system="crm"} 1"#,
+        r#"precondition_failures_total{detected_by="vendor",system="crm"} 1"#,
+        r#"gateway_in_flight{system="crm"} 1"#,
+        "ledger_entries_total 2",
+    ] {
+        assert!(while_running.lines().any(|shown| shown == line), "{line} not in\n{while_running}");
+    }
+    assert!(text(&metrics).contains("gateway_in_flight{system=\"crm\"} 0\n"));
+}
+
+#[test]
+fn two_gateways_in_one_process_do_not_meet() {
+    let ((first, crm), (second, _)) = (metrics(), metrics());
+    first.token_refresh(crm, RefreshOutcome::Ok);
+    assert!(text(&first).contains(r#"token_refreshes_total{outcome="ok",system="crm"} 1"#));
+    assert!(text(&second).contains(r#"token_refreshes_total{outcome="ok",system="crm"} 0"#));
+}
+
+#[test]
+fn promtool_finds_nothing_to_complain_about() {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let started = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut promtool) = started else { return };
+    promtool.stdin.take().expect("stdin").write_all(text(&all_counted()).as_bytes()).expect("written");
+    let said = promtool.wait_with_output().expect("finished");
+    let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(said.status.success() && out.is_empty() && err.is_empty(), "{out}{err}");
+}
