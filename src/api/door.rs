@@ -147,7 +147,10 @@ pub(super) async fn serve(
     request: HttpRequest,
     mut payload: Payload,
 ) -> HttpResponse {
-    let Some(place) = connection::place(&request) else { return connection::refused() };
+    let Some(place) = connection::place(&request) else {
+        Measured::begin(&*api.metrics, None, "other").outcome = Some(ProblemName::Overloaded.as_str());
+        return connection::refused();
+    };
     let request_id = headers::request_id(request.headers());
     let found = connection::take(&request)
         .and_then(|()| guard::check(&request))

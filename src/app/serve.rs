@@ -27,6 +27,9 @@ use crate::transport::trace::Spans;
 /// What the store and the connections get at a stop, however short `shutdown_timeout` is.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
 
+/// What the connections get when the time is over: they are cut off.
+const CUT_OFF: Duration = Duration::from_millis(50);
+
 /// How often a stop looks whether the last writes are settled.
 const SETTLING_PAUSE: Duration = Duration::from_millis(50);
 
@@ -154,7 +157,7 @@ impl Application {
         let left = until.saturating_duration_since(Instant::now()).max(LAST_MOMENTS);
         // The connections that are still busy get what is left of the time, and no more. Whoever waits for a write that did not end
         // in all that time would wait in vain.
-        let answering = if drained { left } else { SETTLING_PAUSE };
+        let answering = if drained { left } else { CUT_OFF };
         for handle in handles {
             let _ = tokio::time::timeout(answering, handle.stop(true)).await;
         }

@@ -1,5 +1,5 @@
-//! JSON and JSON Pointers written as text, for what every write hands on: serde looks at each character of a string by
-//! itself, and most strings hold nothing to be escaped.
+//! The texts that every write makes: JSON, JSON Pointers, hexadecimal digits, new ids. The usual ways look at each character by
+//! itself; most strings hold nothing to be escaped.
 
 use std::sync::Arc;
 
