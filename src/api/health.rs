@@ -19,7 +19,7 @@ pub(super) fn alive() -> HttpResponse {
 
 /// `GET /readyz`: requests can be served.
 #[utoipa::path(get, path = "/readyz", tag = "Gateway", operation_id = "getReadiness", security(()),
-    summary = "Can requests be served?", description = "Whether the store can be reached and the configuration is loaded.",
+    summary = "Can requests be served?", description = "Whether the store can be reached, the configuration is loaded and the gateway is not stopping.",
     responses((status = 200, description = "They can", body = Status)))]
 pub(super) async fn ready(inbound: &Inbound<'_>) -> Answer {
     match inbound.api.health.ready().await {

@@ -130,7 +130,7 @@ pub trait OperationsView: Send + Sync {
 /// How the process and its vendors are.
 #[async_trait(?Send)]
 pub trait Health: Send + Sync {
-    /// Whether requests can be served: the store can be reached and the configuration is loaded.
+    /// Whether requests can be served: the store can be reached, the configuration is loaded and the gateway is not stopping.
     ///
     /// # Errors
     /// What is missing, for the operator to read.

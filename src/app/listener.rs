@@ -1,6 +1,6 @@
 //! What listens.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_web::dev::Server;
@@ -60,13 +60,30 @@ fn open_files() -> usize {
 /// How much of an answer is written ahead of a caller who is slow to take it.
 const WRITTEN_AHEAD: usize = 8 * 1024;
 
+/// A server that listens.
+pub(super) struct Listening {
+    /// To be run.
+    pub(super) server: Server,
+    /// Where.
+    pub(super) address: SocketAddr,
+    /// The same socket that the server accepts from.
+    pub(super) socket: Socket,
+}
+
+/// Refuses whoever comes from now on. A server that was only told to pause leaves them waiting until the process ends.
+pub(super) fn refuse(socket: &Socket) {
+    if let Err(error) = socket.shutdown(Shutdown::Read) {
+        tracing::warn!(%error, "new connections wait instead of being refused");
+    }
+}
+
 /// Binds an address and builds the server that listens there.
 pub(super) fn listen<F>(
     configured: &config::Server,
     (bind, share): (SocketAddr, Share),
     tls: Option<&LiveTls>,
     wiring: F,
-) -> Result<(Server, SocketAddr), StartError>
+) -> Result<Listening, StartError>
 where
     F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
@@ -82,6 +99,7 @@ where
         .h1_write_buffer_size(WRITTEN_AHEAD)
         .shutdown_timeout(configured.shutdown_timeout.as_secs().max(1));
     let listener = listener(bind).map_err(failed)?;
+    let socket = listener.try_clone().map_err(failed)?.into();
     let server = match tls {
         Some(tls) => {
             let tls = tls.server_config().map_err(|error| StartError::Tls(error.to_string()))?;
@@ -91,7 +109,7 @@ where
     };
     let server = server.map_err(failed)?;
     let address = server.addrs().first().copied().unwrap_or(bind);
-    Ok((server.run(), address))
+    Ok(Listening { server: server.run(), address, socket })
 }
 
 /// Its connections inherit what is set here.

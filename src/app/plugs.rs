@@ -156,6 +156,9 @@ fn time(at: SystemTime) -> Value {
 #[async_trait(?Send)]
 impl Health for Shown {
     async fn ready(&self) -> Result<(), String> {
+        if self.0.is_draining() {
+            return Err("the gateway is stopping".to_owned());
+        }
         self.0.store().ping().await.map_err(|error| format!("the store: {error}"))
     }
 

@@ -6,12 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::callers::Callers;
-use super::listener::{Share, listen};
+use super::listener::{Listening, Share, listen, refuse};
 use super::reload::{self, Running};
 use super::tls::LiveTls;
 use super::upkeep::{self, ConfigFile};
@@ -55,10 +54,8 @@ pub enum StartError {
 
 /// A gateway that listens and does not answer yet.
 pub struct Application {
-    address: SocketAddr,
-    ops_address: Option<SocketAddr>,
-    server: Server,
-    ops: Option<Server>,
+    callers: Listening,
+    operators: Option<Listening>,
     running: Running,
     tls: Option<LiveTls>,
     file: Option<ConfigFile>,
@@ -89,18 +86,15 @@ impl Application {
         let present = Present::new(reload::api(config, &built, &callers, &gateway, &metrics, spans.as_ref()));
         let tls = config.server.tls.as_ref().map(LiveTls::new).transpose();
         let tls = tls.map_err(|fault| StartError::Tls(fault.to_string()))?;
-        let (server, address) =
-            listen(&config.server, (config.server.bind, Share::Callers), tls.as_ref(), api::configure(&present))?;
-        let (ops, ops_address) = match config.server.ops_bind {
-            Some(bind) => {
-                let ops = config::Server { workers: 1, ..config.server.clone() };
-                let (server, address) = listen(&ops, (bind, Share::Operators), None, api::configure_ops(&present))?;
-                (Some(server), Some(address))
-            }
-            None => (None, None),
-        };
+        let bind = (config.server.bind, Share::Callers);
+        let for_callers = listen(&config.server, bind, tls.as_ref(), api::configure(&present))?;
+        let for_operators = config.server.ops_bind.map(|bind| {
+            let ops = config::Server { workers: 1, ..config.server.clone() };
+            listen(&ops, (bind, Share::Operators), None, api::configure_ops(&present))
+        });
+        let operators = for_operators.transpose()?;
         let running = Running { config: config.clone(), systems: built, callers, gateway, metrics, present, spans };
-        Ok(Self { address, ops_address, server, ops, running, tls, file: None, unsettled })
+        Ok(Self { callers: for_callers, operators, running, tls, file: None, unsettled })
     }
 
     /// Reads this file again whenever it changes and at SIGHUP; `bind` stands in for its `server.bind`.
@@ -121,22 +115,21 @@ impl Application {
     /// Where the API is.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.callers.address
     }
 
     /// Where metrics and health are, if not there.
     #[must_use]
     pub fn ops_address(&self) -> Option<SocketAddr> {
-        self.ops_address
+        self.operators.as_ref().map(|listening| listening.address)
     }
 
     /// Answers until `stop` is over; then finishes what is in flight. Whether no write was left unfinished.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
-        let handles: Vec<_> =
-            [Some(self.server.handle()), self.ops.as_ref().map(Server::handle)].into_iter().flatten().collect();
-        actix_web::rt::spawn(self.server);
-        if let Some(ops) = self.ops {
-            actix_web::rt::spawn(ops);
+        let mut doors = Vec::new();
+        for Listening { server, socket, .. } in [Some(self.callers), self.operators].into_iter().flatten() {
+            doors.push((server.handle(), socket));
+            actix_web::rt::spawn(server);
         }
         let gateway = Arc::clone(&self.running.gateway);
         let spans = self.running.spans.clone();
@@ -150,15 +143,16 @@ impl Application {
         upkeep.abort();
         tracing::info!("stopping: no new requests; what is in flight is finished");
         let until = Instant::now() + shutdown_timeout;
-        for handle in &handles {
+        for (handle, socket) in &doors {
             handle.pause().await;
+            refuse(socket);
         }
         let drained = gateway.drain(shutdown_timeout).await;
         let left = until.saturating_duration_since(Instant::now()).max(LAST_MOMENTS);
         // The connections that are still busy get what is left of the time, and no more. Whoever waits for a write that did not end
         // in all that time would wait in vain.
         let answering = if drained { left } else { CUT_OFF };
-        for handle in handles {
+        for (handle, _) in doors {
             let _ = tokio::time::timeout(answering, handle.stop(true)).await;
         }
         // What goes on in the background gets the rest of the time too.

@@ -144,6 +144,12 @@ impl Gateway {
         self.tracker.drain(within).await
     }
 
+    /// Whether new writes are refused because the process stops.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.tracker.is_draining()
+    }
+
     /// The verdict, with the operation's document where it is the body.
     async fn tell(&self, verdict: Verdict, replayed: bool) -> Told {
         let operation = match &verdict {

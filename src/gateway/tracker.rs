@@ -35,7 +35,12 @@ impl Tracker {
         // Counted first: a drain that begins now sees either this write or the refusal.
         self.shared.running.fetch_add(1, Ordering::SeqCst);
         let running = Running(Arc::clone(&self.shared));
-        (!self.shared.draining.load(Ordering::SeqCst)).then_some(running)
+        (!self.is_draining()).then_some(running)
+    }
+
+    /// Whether no more may begin.
+    pub(super) fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::SeqCst)
     }
 
     /// Lets no more begin and waits until none runs.

@@ -67,7 +67,10 @@ impl<T: Layer> Layer for Arc<T> {
     }
 }
 
-/// Judges by status alone; the token is the body of the answer to the sign-in, and lives 100 seconds.
+/// The token that does not expire.
+pub(super) const STATIC_KEY: &str = "static";
+
+/// Judges by status alone; the token is the body of the answer to the sign-in, and lives 100 seconds unless it is static.
 pub(super) struct StatusVendor;
 
 #[async_trait(?Send)]
@@ -92,7 +95,8 @@ impl Vendor for StatusVendor {
     async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, Fault> {
         let reply = transport.send(Call::new(CallName::SignIn, Method::POST, "/token")).await?;
         let secret = HeaderValue::from_bytes(&reply.body).map_err(|_| Fault::protocol("no token"))?;
-        Ok(Token { secret, expires: Some(Instant::now() + Duration::from_secs(100)) })
+        let expires = (secret != STATIC_KEY).then(|| Instant::now() + Duration::from_secs(100));
+        Ok(Token { secret, expires })
     }
 }
 

@@ -137,7 +137,10 @@ impl<T: Layer + 'static> Tokens<T> {
         }
         let unsigned = Unsigned { inner: &self.inner, cause };
         let token = self.vendor.sign_in(&unsigned).await.map_err(|fault| self.not_signed_in(fault))?;
-        self.metrics.token_refresh(self.system, RefreshOutcome::Ok);
+        if token.expires.is_some() {
+            // A static key is not refreshed, only looked up.
+            self.metrics.token_refresh(self.system, RefreshOutcome::Ok);
+        }
         self.secrets.add(&token.secret);
         let now = Instant::now();
         let life = token.expires.map(|end| end.saturating_duration_since(now));

@@ -6,7 +6,7 @@ use tokio::time::{advance, sleep, timeout};
 
 use super::*;
 use crate::record::CallName;
-use crate::transport::testing::{Scripted, StatusVendor, call, fails, metrics, ok, reply, series, status};
+use crate::transport::testing::{STATIC_KEY, Scripted, StatusVendor, call, fails, metrics, ok, reply, series, status};
 use crate::transport::trace;
 
 /// A vendor whose sign-in takes a second, with a script for everything that comes.
@@ -47,6 +47,17 @@ async fn many_callers_share_one_sign_in() {
     assert_eq!(story.iter().filter(|one| *one == "read T1").count(), 40);
     assert_eq!(series(&metrics, r#"token_refreshes_total{outcome="ok",system="crm"}"#), 1);
     assert!(layer.0.expires_at().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_static_key_is_never_refreshed_and_not_counted_as_refreshed() {
+    let (layer, inner, metrics) = signed([reply(200, STATIC_KEY), ok(), fails(FaultKind::TokenRefused)]);
+    assert!(read(&layer).await.is_ok());
+    let refused = read(&layer).await.expect_err("refused");
+    assert_eq!(refused.kind, FaultKind::CredentialsRejected);
+    assert_eq!(story(&inner), ["sign_in", "read static", "read static"]);
+    assert_eq!(series(&metrics, r#"token_refreshes_total{outcome="ok",system="crm"}"#), 0);
+    assert_eq!(layer.0.expires_at(), None);
 }
 
 #[tokio::test(start_paused = true)]

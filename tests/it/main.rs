@@ -22,6 +22,7 @@ mod pressure;
 mod readme;
 mod reload;
 mod settling;
+mod stopping;
 mod store_trouble;
 mod support;
 mod system_health;

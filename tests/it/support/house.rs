@@ -58,6 +58,10 @@ impl Gateway {
         Caller::new(format!("http://{}", self.address))
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Stops it and waits for its end; whether no write was left unfinished.
     pub(crate) async fn stop(mut self) -> bool {
         drop(self.stop.take());
