@@ -188,13 +188,19 @@ async fn a_write_reaches_the_gateway_with_all_its_terms() {
 #[actix_web::test]
 async fn who_may_not_read_learns_nothing_of_a_record_by_writing() {
     let bench = bench();
-    let stale = Problem { current_etag: Some("\"c8.x\"".to_owned()), ..ProblemName::PreconditionFailed.with("stale") };
+    let stale = Problem {
+        current_etag: Some("\"c8.x\"".to_owned()),
+        changed: vec!["/fields/Email".to_owned()],
+        ..ProblemName::PreconditionFailed.with("stale")
+    };
     let stale = Told { verdict: Verdict::Problem(Box::new(stale)), replayed: false, operation: None };
     *bench.backend.verdict.lock().expect("a lock") = stale;
-    for (caller, tag) in [("admin", Some("\"c8.x\"")), ("writer", None)] {
+    let changed = serde_json::json!(["/fields/Email"]);
+    for (caller, tag, changed) in [("admin", Some("\"c8.x\""), Some(&changed)), ("writer", None, None)] {
         let request = patch().insert_header(("authorization", format!("Bearer {caller}")));
         let answer = bench.send(request.insert_header(("prefer", "return=representation"))).await;
         assert_eq!((answer.status, answer.json()["current_etag"].as_str()), (412, tag), "{caller}");
+        assert_eq!(answer.json().get("changed"), changed, "{caller}");
     }
     let writes = bench.backend.writes.lock().expect("a lock");
     assert_eq!(writes.iter().map(|write| write.prefer.representation).collect::<Vec<_>>(), [true, false]);

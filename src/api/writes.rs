@@ -108,6 +108,7 @@ async fn carry_out(inbound: &Inbound<'_>, system: &Arc<System>, mut write: Write
     answer.map_err(|mut refused| {
         if !may_read {
             refused.problem.current_etag = None;
+            refused.problem.changed.clear();
         }
         refused
     })

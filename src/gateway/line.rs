@@ -259,7 +259,7 @@ impl Context<'_> {
                 let told =
                     self.gateway.tell_apart(self.system, &self.session, pending, &fault, self.ask.deadline).await;
                 if told.is_none() && fault.kind == FaultKind::Conflict {
-                    let mut stale = self.gateway.failed_precondition(self.system, None, DetectedBy::Vendor);
+                    let mut stale = self.gateway.failed_precondition(self.system, DetectedBy::Vendor);
                     stale.vendor = self.system.problem(&fault).vendor;
                     return Some(Settled::NotApplied(Box::new(stale)));
                 }

@@ -23,6 +23,7 @@ mod rivals;
 mod session;
 mod settle;
 mod settler;
+mod shown;
 mod system;
 mod tracker;
 mod update;
@@ -44,6 +45,7 @@ use self::keyed::Keyed;
 use self::pending::{CallerTold, Pending};
 use self::rivals::Creates;
 use self::settler::Settler;
+use self::shown::Shown;
 use self::tracker::Tracker;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemName};
@@ -63,6 +65,7 @@ pub struct Gateway {
     tracker: Tracker,
     creates: Creates,
     keyed: Keyed,
+    shown: Shown,
 }
 
 impl Gateway {
@@ -79,6 +82,7 @@ impl Gateway {
                 tracker: Tracker::default(),
                 creates: Creates::default(),
                 keyed: Keyed::default(),
+                shown: Shown::default(),
             }),
             unsettled,
         )
@@ -152,12 +156,16 @@ impl Gateway {
 
     /// The verdict, with the operation's document where it is the body.
     async fn tell(&self, verdict: Verdict, replayed: bool) -> Told {
-        let operation = match &verdict {
+        let mut operation = None;
+        match &verdict {
             Verdict::Written(Written { done: Done::Accepted, operation: Some(id), .. }) => {
-                self.store.operation(id).await.ok().flatten()
+                operation = self.store.operation(id).await.ok().flatten();
             }
-            _ => None,
-        };
+            Verdict::Written(Written { done: Done::Shown(record) | Done::Created(record), .. }) => {
+                self.shown.note(record).await;
+            }
+            _ => {}
+        }
         Told { verdict, replayed, operation }
     }
 

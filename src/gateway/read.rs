@@ -25,7 +25,9 @@ impl Gateway {
         // A store that is away must not stop reads; the pointer to a running write is then left out.
         let asked = self.store.pending(system.name.as_str(), id.as_str());
         let pending = tokio::time::timeout(STORE_PATIENCE, asked).await.ok().and_then(Result::ok).flatten();
-        Ok(system.show(id, &stored, pending.as_ref()))
+        let record = system.show(id, &stored, pending.as_ref());
+        self.shown.note(&record).await;
+        Ok(record)
     }
 
     /// GET of a page. `limit` is 1..1000.
@@ -54,10 +56,12 @@ impl Gateway {
         let records: Vec<String> = page.items.iter().map(|item| item.id.as_str().to_owned()).collect();
         let asked = self.store.pending_among(name, records);
         let running = tokio::time::timeout(STORE_PATIENCE, asked).await.ok().and_then(Result::ok).unwrap_or_default();
-        Ok(RecordPage {
-            items: page.items.iter().map(|item| show_item(system, item, running.get(item.id.as_str()))).collect(),
-            next: page.next.map(|vendor| seal_cursor(&query, &vendor)),
-        })
+        let shown = |item: &Item| show_item(system, item, running.get(item.id.as_str()));
+        let items: Vec<Record> = page.items.iter().map(shown).collect();
+        for record in &items {
+            self.shown.note(record).await;
+        }
+        Ok(RecordPage { items, next: page.next.map(|vendor| seal_cursor(&query, &vendor)) })
     }
 }
 

@@ -16,7 +16,7 @@ use super::{Gateway, System};
 use crate::metrics::DetectedBy;
 use crate::problem::{Problem, ProblemName};
 use crate::record::{
-    Difference, Effect, EntityTag, Fault, FaultKind, Observed, RecordId, Stored, Version, Warning, WarningCode, holds,
+    Difference, Effect, Fault, FaultKind, Observed, RecordId, Stored, Version, Warning, WarningCode, holds,
 };
 use crate::transport::Transport as _;
 
@@ -197,7 +197,7 @@ impl Gateway {
         let shown = holds(&pending.differences(), &stored.fields.to_map());
         match self.rival(system, pending).await? {
             Rival::Won => {
-                return Some(Settled::NotApplied(Box::new(self.stale(system, pending, &stored, DetectedBy::Vendor))));
+                return Some(Settled::NotApplied(Box::new(self.stale(system, pending, &stored).await)));
             }
             // The values may be its work.
             Rival::Undecided if shown => return None,
@@ -213,9 +213,7 @@ impl Gateway {
             let untouched = looked_at.peek().is_some() && looked_at.all(|one| one.unchanged_in(&observed));
             return Some(match (next, shown) {
                 (true, true) => Settled::Applied(Seen { stored: Some(stored), ..Seen::default() }),
-                (true, false) if untouched => {
-                    Settled::NotApplied(Box::new(self.stale(system, pending, &stored, DetectedBy::Vendor)))
-                }
+                (true, false) if untouched => Settled::NotApplied(Box::new(self.stale(system, pending, &stored).await)),
                 _ => Settled::Unknown(Some(Observed::Other)),
             });
         }
@@ -226,25 +224,24 @@ impl Gateway {
         })
     }
 
-    /// `precondition-failed` with what is known of the record now.
-    pub(super) fn stale(&self, system: &System, pending: &Pending, now: &Stored, detected_by: DetectedBy) -> Problem {
-        let tag = pending.id().map(|id| system.tag(id, &now.version()));
-        self.failed_precondition(system, tag.as_ref(), detected_by)
+    /// `precondition-failed` that the vendor has detected, with what is known of the record now.
+    async fn stale(&self, system: &System, pending: &Pending, now: &Stored) -> Problem {
+        let mut problem = self.failed_precondition(system, DetectedBy::Vendor);
+        if let Some(id) = pending.id() {
+            problem.current_etag = Some(system.tag(id, &now.version()).text());
+        }
+        if let Some(before) = &pending.before {
+            problem.changed = self.shown.changed_since(before, &now.fields.to_map()).await;
+        }
+        problem
     }
 
     /// `precondition-failed`, counted.
-    pub(super) fn failed_precondition(
-        &self,
-        system: &System,
-        current: Option<&EntityTag>,
-        detected_by: DetectedBy,
-    ) -> Problem {
+    pub(super) fn failed_precondition(&self, system: &System, detected_by: DetectedBy) -> Problem {
         self.meter.precondition_failure(system.index, detected_by);
         let detail = "the record's tag is another one than the request asks for: it was changed meanwhile; \
                       read it again and decide anew";
-        let mut problem = ProblemName::PreconditionFailed.with(detail).system(system.name.as_str());
-        problem.current_etag = current.map(ToString::to_string);
-        problem
+        ProblemName::PreconditionFailed.with(detail).system(system.name.as_str())
     }
 
     /// What a vendor's finished but ambiguous refusal of a write means (Pretectum's 400, Matrix42's 500): only reading again
@@ -281,7 +278,7 @@ impl Gateway {
         let observed = stored.fields.to_map();
         let none_shown = wanted.iter().all(|one| !one.holds_in(&observed));
         if fault.effect == Effect::None || fault.kind == FaultKind::Conflict || none_shown {
-            let mut stale = self.stale(system, pending, &stored, DetectedBy::Vendor);
+            let mut stale = self.stale(system, pending, &stored).await;
             stale.vendor = system.problem(fault).vendor;
             return Some(Settled::NotApplied(Box::new(stale)));
         }

@@ -146,7 +146,13 @@ impl Context<'_> {
             Precondition::AnyOf(tags) => tags.iter().any(|one| one.matches_weakly(&tag)),
         });
         if !holds || excluded {
-            return Err(self.gateway.failed_precondition(self.system, Some(&tag), DetectedBy::Gateway));
+            let mut stale = self.gateway.failed_precondition(self.system, DetectedBy::Gateway);
+            stale.current_etag = Some(tag.text());
+            let known = self.write.precondition.as_ref().and_then(|given| given.single(&self.system.name, id));
+            if let Some((known, _)) = known.filter(|_| !holds) {
+                stale.changed = self.gateway.shown.changed_since(&known.text(), &stored.fields.to_map()).await;
+            }
+            return Err(stale);
         }
         Ok((stored, tag))
     }

@@ -273,7 +273,10 @@ fn scalar(value: &RawValue) -> serde_json::Result<Value> {
 }
 
 /// A text that was checked before, parsed; numbers keep their form.
-pub(super) fn exact_value(text: &str) -> serde_json::Result<Value> {
+///
+/// # Errors
+/// It is no JSON.
+pub fn exact_value(text: &str) -> serde_json::Result<Value> {
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => {
             let RawMembers(members) = serde_json::from_str(text)?;

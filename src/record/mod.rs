@@ -28,7 +28,7 @@ pub use etag::{EntityTag, Version};
 pub use fault::{Effect, Fault, FaultKind, Invalid, Retry};
 pub use fields::{Fields, canonical_digest, raw_members};
 pub use id::{Key, RecordId, SystemName};
-pub use json::{JsonError, check_strict, numbers_equal, parse_strict, values_equal};
+pub use json::{JsonError, check_strict, exact_value, numbers_equal, parse_strict, values_equal};
 pub use members::{JsonText, Members};
 pub use merge::{Difference, differences, fields_pointer, holds};
 pub use operation::{CallMade, Observed, Operation, OperationId, OperationState};

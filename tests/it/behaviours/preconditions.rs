@@ -1,5 +1,6 @@
 //! `If-Match` and `If-None-Match` on writes (contract 4.2 and 4.3; http-rules A2 to A5).
 
+use actix_web::http::Method;
 use futures_util::future::{join, join_all};
 use records_gateway::sandbox::{CallKind, Fault};
 use serde_json::json;
@@ -9,6 +10,7 @@ use crate::support::{BLUEDOLPHIN, Bench, House, MATRIX42, PRETECTUM, for_each_na
 for_each_vendor!(
     the_current_tag_lets_a_patch_through_exactly_once,
     a_stale_tag_is_412_and_the_vendor_keeps_what_it_has,
+    a_stale_tag_is_told_what_has_changed_since_it_was_shown,
     a_tag_of_another_record_never_matches,
     a_weak_tag_never_matches,
     any_member_of_a_list_may_match,
@@ -24,6 +26,7 @@ for_each_vendor!(
     require_guarantee_is_refused_where_the_vendor_does_not_compare,
 );
 for_each_native_vendor!(
+    a_tag_from_a_list_is_told_what_has_changed_as_well,
     a_flat_patch_with_one_tag_is_one_vendor_call,
     a_conflict_that_only_the_vendor_sees_is_412_and_never_tried_again,
     star_reads_and_tries_again_after_a_conflict,
@@ -62,6 +65,39 @@ async fn a_stale_tag_is_412_and_the_vendor_keeps_what_it_has(bench: &'static Ben
     assert!(house.writes() <= usize::from(bench.native), "{:?}", house.lines());
     assert_eq!(answer.header("etag"), None);
     assert_eq!(answer.json()["current_etag"], house.tag(bench.key).await);
+}
+
+async fn a_stale_tag_is_told_what_has_changed_since_it_was_shown(bench: &'static Bench) {
+    let house = House::start(bench).await;
+    let elsewhere = house.second_gateway();
+    let shown_here = house.tag(bench.key).await;
+    (bench.write)(&house.vendors, bench.key, "somebody else's");
+    let changed = json!([format!("/fields/{}", bench.text)]);
+    for refused in [house.set_text(bench.key, &shown_here, "mine"), house.delete(bench.key, &shown_here)] {
+        assert_eq!(refused.send().await.is(412, "precondition-failed").json()["changed"], changed);
+    }
+    // Which of two states the caller has decided by, nobody knows.
+    let either = format!("{shown_here}, \"other\"");
+    assert_eq!(house.set_text(bench.key, &either, "mine").send().await.json().get("changed"), None);
+    // Another gateway cannot know what was seen here.
+    let patch = elsewhere.caller().request(Method::PATCH, &bench.path(bench.key)).if_match(&shown_here);
+    let refused = patch.fields(&bench.text_is("mine")).send().await;
+    assert_eq!(refused.is(412, "precondition-failed").json().get("changed"), None);
+    elsewhere.stop().await;
+}
+
+async fn a_tag_from_a_list_is_told_what_has_changed_as_well(bench: &'static Bench) {
+    let house = House::start(bench).await;
+    let list = format!("/records/{}?collection={}", bench.system, bench.collection());
+    let listed = house.get(&list).send().await.json();
+    let items = listed["items"].as_array().unwrap();
+    let item = items.iter().find(|item| item["id"] == bench.id(bench.key)).unwrap();
+    let shown_in_list = item["etag"].as_str().unwrap();
+    (bench.touch)(&house.vendors, bench.key);
+    let refused = house.set_text(bench.key, shown_in_list, "mine").send().await;
+    let told = refused.is(412, "precondition-failed").json()["changed"].clone();
+    assert_eq!(told.as_array().map(Vec::len), Some(1), "{told}");
+    assert_ne!(told[0], format!("/fields/{}", bench.text));
 }
 
 async fn a_tag_of_another_record_never_matches(bench: &'static Bench) {

@@ -1,0 +1,50 @@
+//! What callers were shown lately: who comes with a stale tag is told what differs from the state it knows (contract 4.2,
+//! `changed`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use moka::policy::EvictionPolicy;
+use serde_json::{Map, Value};
+
+use super::Record;
+use crate::record::{differences, exact_value};
+
+/// How much text is kept, in bytes.
+const MOST: u64 = 16 << 20;
+/// How long. Who decides about a change has read the record a while ago, not yesterday.
+const KEPT: Duration = Duration::from_mins(15);
+/// What an entry takes besides its text.
+const BESIDES: usize = 256;
+
+/// The members of records by their tags: a tag belongs to one state of one record.
+pub(super) struct Shown(Cache<String, Arc<str>>);
+
+impl Default for Shown {
+    fn default() -> Self {
+        let weigh =
+            |tag: &String, fields: &Arc<str>| u32::try_from(tag.len() + fields.len() + BESIDES).unwrap_or(u32::MAX);
+        let cache = Cache::builder().weigher(weigh).max_capacity(MOST).time_to_live(KEPT);
+        Self(cache.eviction_policy(EvictionPolicy::lru()).build())
+    }
+}
+
+impl Shown {
+    /// A caller sees this record.
+    pub(super) async fn note(&self, record: &Record) {
+        if let Some(tag) = record.etag.as_ref().filter(|tag| !self.0.contains_key(tag.as_str())) {
+            self.0.insert(tag.clone(), record.fields.as_str().into()).await;
+        }
+    }
+
+    /// JSON Pointers of what differs between the state of this tag and the present one; none if that state is not known.
+    pub(super) async fn changed_since(&self, tag: &str, now: &Map<String, Value>) -> Vec<String> {
+        let Some(shown) = self.0.get(tag).await else { return Vec::new() };
+        match exact_value(&shown) {
+            Ok(Value::Object(then)) => differences(&then, now).into_iter().map(|one| one.pointer).collect(),
+            // It was written by this gateway.
+            _ => Vec::new(),
+        }
+    }
+}
