@@ -54,7 +54,8 @@ const SET_LEASES: Bulk = Bulk {
 const FREE_LEASES: Bulk = Bulk { before: "DELETE FROM lease WHERE (system, record) IN (VALUES", after: ")" };
 const SEEN: &str =
     "INSERT INTO instance (id, seen) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen";
-const HEAD: &str = "UPDATE head SET seq = $1, hash = $2, fence = $3, at = $4 WHERE id = 1";
+/// Only from where the chain ended when this batch was decided: nothing that is written is written over.
+const HEAD: &str = "UPDATE head SET seq = $1, hash = $2, fence = $3, at = $4 WHERE id = 1 AND seq = $5";
 
 /// An operation that has begun and not ended.
 struct Begun {
@@ -205,6 +206,7 @@ impl Changes {
         head: &Head,
         now: i64,
     ) -> Result<(), sqlx::Error> {
+        let before = head.seq.saturating_sub(self.entries().try_into().unwrap_or(i64::MAX));
         let owner = |id: &OperationId| vec![Cell::text(id.as_str()), Cell::text(instance)];
         let (set_leases, free_leases) = leases(self.leases, instance);
         let (set_keys, forget_keys) = keys(self.keys);
@@ -229,9 +231,10 @@ impl Changes {
             let cells = arguments([Cell::text(instance), Cell::Number(now)])?;
             sqlx::query_with(SEEN, cells).execute(&mut *connection).await?;
         }
-        let cells =
-            arguments([Cell::Number(head.seq), Cell::text(&head.hash), Cell::Number(head.fence), Cell::Number(now)])?;
-        sqlx::query_with(HEAD, cells).execute(&mut *connection).await.map(|_| ())
+        let (seq, hash, fence) = (Cell::Number(head.seq), Cell::text(&head.hash), Cell::Number(head.fence));
+        let cells = arguments([seq, hash, fence, Cell::Number(now), Cell::Number(before)])?;
+        let moved = sqlx::query_with(HEAD, cells).execute(&mut *connection).await?.rows_affected();
+        if moved == 1 { Ok(()) } else { Err(sqlx::Error::Protocol("the ledger does not end where it ended".into())) }
     }
 }
 

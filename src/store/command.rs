@@ -87,7 +87,7 @@ impl Command {
         matches!(self.task, Task::Begin(_) | Task::Interim { .. } | Task::Bind { .. } | Task::Finish(_))
     }
 
-    pub(super) fn tell(&mut self, answer: Result<Answer, StoreError>) {
+    pub(super) fn answer(&mut self, answer: Result<Answer, StoreError>) {
         if let Some(reply) = self.reply.take() {
             // Nobody waits any more: a `Started` among the answers gives itself up (`AbandonGuard`).
             let _ = reply.send(answer);
@@ -95,7 +95,7 @@ impl Command {
     }
 }
 
-/// Goes with every `Started`. If nobody takes the answer, the operation is given up: else it would run for ever.
+/// Goes with every `Started` that is told. If nobody takes the answer, the operation is given up: else it would run for ever.
 #[derive(Debug)]
 pub(super) struct AbandonGuard {
     begun: Option<(OperationId, mpsc::UnboundedSender<Command>)>,

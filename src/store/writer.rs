@@ -117,21 +117,25 @@ impl Writer {
 
     async fn connect(&mut self) -> Result<(), sqlx::Error> {
         self.connection = None;
-        let engine = &self.shared.engine;
-        let mut connection = engine.writer(self.shared.durability, false).await?;
-        let mut board = Board::new(self.shared.instance.clone());
-        board.tick(self.board.now);
-        load::everything(&mut connection, engine, &mut board).await?;
-        for running in board.running.values().filter(|running| running.queued) {
+        let shared = Arc::clone(&self.shared);
+        let mut connection = shared.engine.writer(shared.durability, false).await?;
+        self.file = shared.engine.file()?;
+        let then = std::mem::replace(&mut self.board, Board::new(shared.instance.clone())).now;
+        self.board.tick(then);
+        // What an earlier connection was doing when it was given up may still be done. It is over once this one has the lock, and
+        // what is read before that may be of yesterday.
+        self.begin(&mut connection).await?;
+        load::everything(&mut connection, &shared.engine, &mut self.board).await?;
+        for running in self.board.running.values().filter(|running| running.queued) {
             if let Some(record) = &running.intent.record {
-                self.shared.pending.begun(&running.intent.operation, &running.intent.system, record);
+                shared.pending.begun(&running.intent.operation, &running.intent.system, record);
             }
         }
-        self.board = board;
-        self.file = engine.file()?;
-        self.connection = Some(connection);
         // Only a write shows that one can write.
-        self.run(&mut vec![Command::new(Task::Seen, None)]).await?;
+        let mut changes = Changes::default();
+        changes.seen = true;
+        self.commit(&mut connection, changes).await?;
+        self.connection = Some(connection);
         Ok(())
     }
 
@@ -174,9 +178,8 @@ impl Writer {
             self.commit(&mut connection, changes).await?;
         }
         for (command, answer) in batch.iter_mut().zip(answers) {
-            self.publish(command, &answer);
             command.promised |= matches!(answer, Answer::Begun(Begun::Started, _));
-            command.tell(Ok(answer));
+            self.tell(command, answer);
         }
         if sweeps {
             let now = self.board.now;
@@ -204,6 +207,8 @@ impl Writer {
         if engine.is_shared() {
             let now = load::head(connection, engine, &mut self.board).await?;
             self.board.tick(now.saturating_add(self.shared.skew.load(Ordering::Relaxed)));
+        } else {
+            self.board.tick(self.shared.clock());
         }
         Ok(())
     }
@@ -246,14 +251,7 @@ impl Writer {
                 board.release(lease, changes);
                 Answer::Done
             }
-            Task::Begin(intent) => {
-                let begun = board.begin(intent, command.promised, changes);
-                // A repeat has nobody to tell: its caller knows already.
-                let told = begun == Begun::Started && command.reply.is_some();
-                let started = told.then(|| self.sender.upgrade()).flatten();
-                let guard = started.map(|sender| AbandonGuard::new(intent.operation.clone(), sender));
-                Answer::Begun(begun, guard)
-            }
+            Task::Begin(intent) => Answer::Begun(board.begin(intent, command.promised, changes), None),
             Task::Interim { operation, verdict } => {
                 board.interim(operation, verdict, changes);
                 Answer::Done
@@ -297,9 +295,7 @@ impl Writer {
                 }
                 let refused = matches!(answer, Answer::Begun(begun, _) if *begun != Begun::Started);
                 command.promised = !refused;
-                let told = std::mem::replace(answer, Answer::Done);
-                self.publish(command, &told);
-                command.tell(Ok(told));
+                self.tell(command, std::mem::replace(answer, Answer::Done));
             }
             decided = batch.len();
             let wait = !changes.is_empty()
@@ -318,6 +314,18 @@ impl Writer {
             let decisions = self.decide(connection, new, changes).await?;
             answers.extend(decisions);
         }
+    }
+
+    /// Tells whoever asked. Only a `Started` that is told can be left lying there: the answers of a try that failed are nobody's.
+    fn tell(&self, command: &mut Command, mut answer: Answer) {
+        self.publish(command, &answer);
+        if let (Task::Begin(intent), Answer::Begun(Begun::Started, guard), Some(_)) =
+            (&command.task, &mut answer, &command.reply)
+        {
+            let sender = self.sender.upgrade();
+            *guard = sender.map(|sender| AbandonGuard::new(intent.operation.clone(), sender));
+        }
+        command.answer(Ok(answer));
     }
 
     /// Tells the reads of this process what they answer from memory.

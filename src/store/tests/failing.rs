@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{AnyConnection, Connection as _};
 
 use super::super::*;
-use super::place::{Place, applied, everything, file, intent, places};
+use super::place::{Place, applied, claim, everything, file, intent, keyed, places};
 use crate::record::OperationState;
 
 const BREAK: &str = "ALTER TABLE ledger RENAME TO gone";
@@ -240,4 +240,69 @@ async fn somebody_holds_the_head(place: &Place) {
     assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
     assert_eq!(store.begin(intent("A:2")).await, Ok(Begun::Started));
     assert!(store.verify(None).await.expect("verified").is_sound());
+}
+
+#[tokio::test]
+async fn a_write_that_only_a_second_try_could_store_is_begun_and_its_outcome_stands() {
+    let places = places().await;
+    futures_util::future::join_all(places.iter().map(somebody_holds_the_head_a_little_too_long)).await;
+}
+
+async fn somebody_holds_the_head_a_little_too_long(place: &Place) {
+    for durability in [Durability::Commit, Durability::Relaxed] {
+        let store = Store::open(place.settings(durability), Arc::new(())).await.expect("a store");
+        let mut other = AnyConnection::connect(&place.url.replace(' ', "%20")).await.expect("a connection");
+        sqlx::raw_sql("BEGIN; UPDATE head SET at = at").execute(&mut other).await.expect("held");
+        let (first, second) = (keyed("A:1", "k"), intent("A:2"));
+        let (one, two) = (first.operation.clone(), second.operation.clone());
+        let give_free = async {
+            // Longer than a try may take, shorter than two.
+            tokio::time::sleep(Duration::from_millis(6500)).await;
+            sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("given free");
+        };
+        let (begun, (), ()) =
+            futures_util::future::join3(store.begin(first), give_free, begun_and_dropped(&store, second)).await;
+        assert_eq!(begun, Ok(Begun::Started));
+        store.healed().await;
+        store.ping().await.expect("written");
+        let state = async |id: &OperationId| store.operation(id).await.expect("read").map(|found| found.state);
+        assert_eq!(state(&one).await, Some(OperationState::Running), "its caller was told that it runs");
+        assert_ne!(state(&two).await, Some(OperationState::Running), "nobody was told of this one");
+        assert_eq!(store.finish(applied(&one)).await, Ok(()));
+        assert_eq!(state(&one).await, Some(OperationState::Applied));
+        let verdict = store.lookup(&claim("k")).await.expect("read");
+        assert!(matches!(verdict, Some(KeyState::Verdict(_))), "{verdict:?}");
+        assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Started));
+        assert!(store.verify(None).await.expect("verified").is_sound());
+        assert!(store.close(Duration::from_mins(1)).await);
+        place.execute("DELETE FROM idempotency").await;
+    }
+}
+
+/// A caller who is not there any more when its answer comes.
+async fn begun_and_dropped(store: &Store, intent: Intent) {
+    let mut begun = std::pin::pin!(store.begin(intent));
+    let _ = futures_util::poll!(begun.as_mut());
+}
+
+/// As a commit does that was given up and ends well all the same.
+#[tokio::test]
+async fn what_was_written_behind_the_writers_back_is_never_written_over() {
+    let place = file();
+    let store = place.open().await;
+    assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Started));
+    let path = std::path::PathBuf::from(place.url.trim_start_matches("sqlite:"));
+    // Another name, and so another lock, for the same database.
+    let alias = path.with_extension("alias");
+    std::os::unix::fs::symlink(&path, &alias).expect("an alias");
+    let settings = StoreSettings { url: format!("sqlite:{}", alias.display()), ..place.settings(Durability::Commit) };
+    let other = Store::open(settings, Arc::new(())).await.expect("a store");
+    assert_eq!(other.begin(intent("A:2")).await, Ok(Begun::Started));
+    // Each look writes that this instance lives, and the chain's end with it.
+    while store.ping().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.begin(intent("A:3")).await, Ok(Begun::Started));
+    let verified = store.verify(None).await.expect("verified");
+    assert_eq!((verified.entries, verified.is_sound()), (3, true));
 }

@@ -69,7 +69,7 @@ impl Writer {
         {
             self.owed.push_back(Command::new(Task::Abandon(intent.operation.clone()), None));
         }
-        command.tell(Err(StoreError::Unavailable));
+        command.answer(Err(StoreError::Unavailable));
         if command.is_owed() {
             command.again = true;
             self.owed.push_back(command);
