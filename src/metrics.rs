@@ -335,11 +335,6 @@ impl Metrics {
         self.vendor(system, |vendor| increase(&vendor.preconditions, detected_by as usize));
     }
 
-    /// Shows how many writes have no known outcome: what the store found at the start.
-    pub fn set_writes_unknown(&self, system: SystemIndex, number: i64) {
-        self.vendor(system, |vendor| vendor.writes_unknown.set(number));
-    }
-
     /// Adds to (or takes from) the writes that have no known outcome.
     pub fn writes_unknown(&self, system: SystemIndex, by: i64) {
         self.vendor(system, |vendor| vendor.writes_unknown.add(by));

@@ -202,8 +202,23 @@ async fn who_may_not_read_learns_nothing_of_a_record_by_writing() {
         assert_eq!((answer.status, answer.json()["current_etag"].as_str()), (412, tag), "{caller}");
         assert_eq!(answer.json().get("changed"), changed, "{caller}");
     }
-    let writes = bench.backend.writes.lock().expect("a lock");
-    assert_eq!(writes.iter().map(|write| write.prefer.representation).collect::<Vec<_>>(), [true, false]);
+    let representations = || {
+        let writes = bench.backend.writes.lock().expect("a lock");
+        writes.iter().map(|write| write.prefer.representation).collect::<Vec<_>>()
+    };
+    assert_eq!(representations(), [true, false]);
+
+    // What warns a caller comes with a record, and here without what that record holds.
+    verdict(&bench, Done::Shown(Box::new(record())), |_| {});
+    let warned = bench.send(patch().insert_header(("authorization", "Bearer writer"))).await;
+    assert_eq!((warned.status, warned.field("etag")), (200, None));
+    assert_eq!(warned.body, r#"{"system":"crm","id":"a:b c","etag":null,"fields":{},"read_only":[]}"#);
+
+    let asking = r#"[{"op":"test","path":"/fields/n","value":1}]"#;
+    let asked = patch().insert_header(("authorization", "Bearer writer"));
+    let asked = asked.insert_header(("content-type", "application/json-patch+json")).set_payload(asking);
+    assert_eq!(bench.send(asked).await.problem(), "forbidden");
+    assert_eq!(representations().len(), 3, "it did not get that far");
 }
 
 #[actix_web::test]

@@ -14,7 +14,7 @@ use super::openapi::{self, CollectionPath, IfMatch, RecordPath, WriteFields};
 use super::query::Query;
 use super::seams::Right;
 use super::{body, reply, written};
-use crate::gateway::{IdempotencyKey, System, Write, WriteKind, patch_problem};
+use crate::gateway::{Done, IdempotencyKey, System, Told, Verdict, Write, WriteKind, Written, patch_problem};
 use crate::problem::{Problem, ProblemName};
 use crate::record::{Action, Invalid, JsonError, Operation, Patch, PatchError, Precondition, parse_strict};
 
@@ -54,6 +54,10 @@ pub(super) async fn update(inbound: &Inbound<'_>, system: &str, raw_id: &str, pa
     let patch = patch.map_err(patch_problem)?.with_canonical_id(canonical);
     let read_only = |name: &str| system.adapter.read_only(name);
     patch.check(system.name.as_str(), id.as_str(), &read_only).map_err(patch_problem)?;
+    if patch.asks() && !may_read(inbound, system)? {
+        let detail = format!("a test asks what the record holds: you lack the right {}:read", system.name);
+        return Err(ProblemName::Forbidden.with(detail).into());
+    }
     system.possible(&patch)?;
     carry_out(inbound, system, write(inbound, system, terms, WriteKind::Update { id, patch }, &body)).await
 }
@@ -96,22 +100,44 @@ pub(super) async fn create(inbound: &Inbound<'_>, system: &str, payload: &mut Pa
     carry_out(inbound, system, write(inbound, system, terms, WriteKind::Create { collection, fields }, &body)).await
 }
 
-/// Who may not read the system's records learns nothing of them by writing: neither the present one nor its tag.
+fn may_read(inbound: &Inbound<'_>, system: &System) -> Result<bool, Problem> {
+    Ok(inbound.caller()?.may(system.name.as_str(), Right::Records(Action::Read)))
+}
+
+/// Who may not read the system's records learns nothing of them by writing.
 async fn carry_out(inbound: &Inbound<'_>, system: &Arc<System>, mut write: Write) -> Answer {
-    let may_read = inbound.caller()?.may(system.name.as_str(), Right::Records(Action::Read));
+    let may_read = may_read(inbound, system)?;
     write.prefer.representation &= may_read;
-    let told = inbound.api.records.write(system, write, &inbound.ask()?).await;
-    let answer = match told {
+    let mut told = inbound.api.records.write(system, write, &inbound.ask()?).await;
+    if !may_read {
+        match &mut told {
+            Ok(Told { verdict: Verdict::Written(written), .. }) => hide_record(written),
+            Ok(Told { verdict: Verdict::Problem(problem), .. }) => hide_state(problem),
+            Err(problem) => hide_state(problem),
+        }
+    }
+    match told {
         Ok(told) => written::answer(inbound, told).await,
         Err(problem) => Err(problem.into()),
-    };
-    answer.map_err(|mut refused| {
-        if !may_read {
-            refused.problem.current_etag = None;
-            refused.problem.changed.clear();
-        }
-        refused
-    })
+    }
+}
+
+/// What a 200 has to tell are its warnings: the record that carries them is left without its state.
+fn hide_record(written: &mut Written) {
+    if let Done::Shown(record) = &mut written.done {
+        record.etag = None;
+        record.read_only.clear();
+        "{}".clone_into(&mut record.fields);
+    }
+    // A create's tag is that of what its caller has just sent.
+    if !matches!(written.done, Done::Created(_)) {
+        written.etag = None;
+    }
+}
+
+fn hide_state(problem: &mut Problem) {
+    problem.current_etag = None;
+    problem.changed.clear();
 }
 
 fn read_terms(inbound: &Inbound<'_>) -> Result<Terms, Problem> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::adapters::{self, Adapter, Settings};
 use crate::config::{OnLossyWrite, System as Configured, VendorConfig};
-use crate::gateway::{Policy, System};
+use crate::gateway::{self, Policy, System};
 use crate::metrics::Metrics;
 use crate::record::Secret;
 use crate::transport::{Stack, StackSettings};
@@ -42,7 +42,8 @@ fn build_one(configured: &Configured, metrics: &Arc<Metrics>) -> Result<System, 
     let adapter = adapter(&configured.vendor).map_err(|why| StartError::System(name.to_string(), why))?;
     let stack = Stack::new(&name, Arc::clone(&adapter) as _, &settings(configured), metrics)
         .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;
-    Ok(System { name, index, adapter, stack: Arc::new(stack), policy: policy(configured) })
+    let installation = installation(configured);
+    Ok(System { name, index, installation, adapter, stack: Arc::new(stack), policy: policy(configured) })
 }
 
 /// Finds the vendor in the registry and hands it the keys that only it has.
@@ -64,6 +65,16 @@ fn adapter(vendor: &VendorConfig) -> Result<Arc<dyn Adapter>, String> {
     };
     let entry = adapters::vendor(word).ok_or_else(|| format!("no adapter is registered for {word}"))?;
     (entry.build)(&settings).map_err(|wrong| wrong.to_string())
+}
+
+/// Where the data are. A key that was renewed does not change that; another tenant does.
+fn installation(configured: &Configured) -> String {
+    let (word, tenant) = match &configured.vendor {
+        VendorConfig::Pretectum { .. } => ("pretectum", ""),
+        VendorConfig::BlueDolphin { tenant, .. } => ("bluedolphin", tenant.as_str()),
+        VendorConfig::Matrix42 { .. } => ("matrix42", ""),
+    };
+    gateway::installation(word, &configured.base_url, tenant)
 }
 
 /// What only the gateway and the vendor may know.

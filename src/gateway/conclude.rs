@@ -33,10 +33,14 @@ impl Gateway {
         if let Verdict::Problem(problem) = &mut verdict {
             problem.operation = Some(pending.operation.clone());
         }
-        self.record_outcome(system, pending, state, etag, warnings, observed, &verdict).await;
-        verdict
+        if self.record_outcome(system, pending, state, etag, warnings, observed, &verdict).await {
+            return verdict;
+        }
+        // This process was away for so long that another one has taken the write over, and may know more.
+        Verdict::Problem(Box::new(outcome_unknown(system, pending, None)))
     }
 
+    /// Whether this outcome is the one that stands.
     #[expect(clippy::too_many_arguments, reason = "the parts of one outcome, each used once")]
     async fn record_outcome(
         &self,
@@ -47,7 +51,7 @@ impl Gateway {
         warnings: Vec<Warning>,
         observed: Option<Observed>,
         verdict: &Verdict,
-    ) {
+    ) -> bool {
         self.meter.operations_running(system.index, -1);
         if pending.told == CallerTold::Unknown {
             self.meter.writes_unknown(system.index, -1);
@@ -80,11 +84,13 @@ impl Gateway {
                 }
             }
         }
-        if let Err(error) = self.store.finish(outcome).await {
+        let stands = self.store.finish(outcome).await.unwrap_or_else(|error| {
             tracing::error!(operation = %pending.operation, system = %system.name, %error, "an outcome could not be stored yet");
-        }
+            true
+        });
         // Not before the store knows which record it made.
         self.creates.ended(&pending.operation);
+        stands
     }
 }
 

@@ -19,7 +19,7 @@ use crate::adapters::{Completion, Loss, Planned};
 use crate::metrics::DetectedBy;
 use crate::problem::{Failure, Problem, ProblemName};
 use crate::record::{Action, Effect, Fault, FaultKind, Invalid, OperationId, Precondition, RecordId};
-use crate::store::Lease;
+use crate::store::{self, Lease};
 use crate::transport::{Reply, Transport as _};
 
 /// What a caller is told to wait when the vendor is busy with the record.
@@ -161,6 +161,7 @@ impl Context<'_> {
             operation: OperationId::new(),
             request_id: self.ask.request_id.0.to_string(),
             system: self.system.name.as_str().to_owned(),
+            installation: self.system.installation.clone(),
             record: id.cloned(),
             action,
             guarantee,
@@ -383,7 +384,8 @@ impl Context<'_> {
             return;
         }
         let text = serde_json::to_string(verdict).unwrap_or_default();
-        if let Err(error) = self.gateway.store.interim(&pending.operation, text).await {
+        let told = if pending.told == CallerTold::Accepted { store::Told::Accepted } else { store::Told::Unknown };
+        if let Err(error) = self.gateway.store.interim(&pending.operation, told, text).await {
             tracing::warn!(%error, operation = %pending.operation, "an interim answer could not be stored");
         }
     }

@@ -38,7 +38,7 @@ use tokio::sync::oneshot;
 pub use answer::{Done, Guarantee, Record, Verdict, Written};
 pub use ask::{Ask, IdempotencyKey, Prefer, RecordPage, Told, Write, WriteKind};
 pub use settler::Unsettled;
-pub use system::{Policy, System};
+pub use system::{Policy, System, installation};
 pub use update::patch_problem;
 
 use self::keyed::Keyed;
@@ -129,8 +129,12 @@ impl Gateway {
         }));
         match tokio::time::timeout_at(patience, told).await {
             Ok(Ok(told)) => told,
-            Ok(Err(_)) => Err(ProblemName::InternalError
-                .with("the gateway failed while writing; look at the record before you repeat")),
+            Ok(Err(_)) => Err(match sending.take() {
+                Some(operation) => ProblemName::OutcomeUnknown
+                    .with("the gateway failed while writing; the operation tells what became of the write")
+                    .operation(&operation),
+                None => ProblemName::InternalError.with("the gateway failed before it wrote; nothing was sent"),
+            }),
             Err(_) => Err(match sending.take() {
                 Some(operation) => ProblemName::OutcomeUnknown
                     .with("the gateway could not come to an end in time; the operation tells what became of the write")

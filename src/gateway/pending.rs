@@ -30,6 +30,9 @@ pub(super) struct Pending {
     pub request_id: String,
     /// The configured system.
     pub system: String,
+    /// The system's [`installation`](super::system::installation); empty if an earlier version began it.
+    #[serde(default)]
+    pub installation: String,
     /// The record; a create has none yet.
     pub record: Option<RecordId>,
     /// What it does.

@@ -7,9 +7,11 @@
 //! the operation tells the caller. A write whose caller was told that nobody knows gets a line when it is known after all.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::pending::{CallerTold, Pending, Wanted};
@@ -19,7 +21,7 @@ use super::settle::{Seen, Settled, shows_it_done};
 use super::{Gateway, Record, System, Verdict};
 use crate::problem::{Failure, Problem};
 use crate::record::{CallMade, Observed, OperationId, holds};
-use crate::store::StoreError;
+use crate::store::{self, Told};
 use crate::transport::trace::TraceContext;
 
 /// How often the store is asked for operations whose owner has died.
@@ -35,6 +37,8 @@ const LAST_LOOK: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Settler {
     sender: mpsc::UnboundedSender<Pending>,
+    /// Whether the store was away when it was last asked for operations of dead owners.
+    away: Arc<AtomicBool>,
 }
 
 /// The other end: what is to be settled.
@@ -45,7 +49,7 @@ pub struct Unsettled {
 impl Settler {
     pub(super) fn new() -> (Self, Unsettled) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender }, Unsettled { receiver })
+        (Self { sender, away: Arc::default() }, Unsettled { receiver })
     }
 
     /// Takes a write over. If nobody settles any more (the process ends), the store still has it.
@@ -61,7 +65,7 @@ impl Gateway {
         let weak = Arc::downgrade(self);
         let mut receiver = unsettled.receiver;
         let mut adopt = tokio::time::interval(ADOPT_EVERY);
-        let mut away = false;
+        let mut adopting: Option<JoinHandle<()>> = None;
         loop {
             tokio::select! {
                 taken = receiver.recv() => match (taken, weak.upgrade()) {
@@ -69,48 +73,56 @@ impl Gateway {
                     _ => return,
                 },
                 _ = adopt.tick() => match weak.upgrade() {
-                    Some(gateway) => adopt_guarded(gateway, &mut away).await,
+                    // Not waited for: a slow store must not keep what is handed over waiting.
+                    Some(gateway) if adopting.as_ref().is_none_or(JoinHandle::is_finished) => {
+                        adopting = Some(actix_web::rt::spawn(async move { gateway.adopt().await }));
+                    }
+                    Some(_) => {}
                     None => return,
                 },
             }
         }
     }
 
-    /// Takes over the operations of dead owners.
-    async fn adopt(&self) -> Result<(), StoreError> {
-        for one in self.store.adopt(ADOPT_AT_ONCE).await? {
-            let Some(pending) = one.material.as_deref().and_then(|text| serde_json::from_str::<Pending>(text).ok())
-            else {
-                self.give_up(&one.operation, None, "what it needs to be settled cannot be read").await;
-                continue;
-            };
-            tracing::info!(operation = %one.operation, system = %pending.system, "settling an operation of a former process");
-            if let Some(system) = self.system(&pending.system) {
-                self.meter.operations_running(system.index, 1);
+    /// Takes over the operations of dead owners. That the store is away is logged when it begins, not each time.
+    async fn adopt(self: Arc<Self>) {
+        let found = match self.store.adopt(ADOPT_AT_ONCE).await {
+            Ok(found) => found,
+            Err(error) => {
+                if !self.settler.away.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "operations of dead owners cannot be taken over yet");
+                }
+                return;
             }
-            let told = if pending.queued { CallerTold::Accepted } else { CallerTold::Unknown };
-            self.hand_to_settler(Pending { told, ..pending });
+        };
+        self.settler.away.store(false, Ordering::Relaxed);
+        for one in found {
+            let (gateway, operation) = (Arc::clone(&self), one.operation.clone());
+            // In a task of its own: a fault of the gateway must not keep the others from being settled.
+            let taken = actix_web::rt::spawn(async move { gateway.take_over(one).await }).await;
+            if taken.is_err_and(|failure| failure.is_panic()) {
+                tracing::error!(%operation, "taking over an operation failed by a fault of the gateway");
+            }
         }
-        Ok(())
     }
-}
 
-/// Takes over, in a task of its own: a fault of the gateway must not end the settling of everything else. That the store is
-/// away is logged when it begins (`away`), not each time.
-async fn adopt_guarded(gateway: Arc<Gateway>, away: &mut bool) {
-    let adopting = actix_web::rt::spawn(async move { gateway.adopt().await });
-    match adopting.await {
-        Ok(Ok(())) => *away = false,
-        Ok(Err(error)) => {
-            if !std::mem::replace(away, true) {
-                tracing::warn!(%error, "operations of dead owners cannot be taken over yet");
-            }
+    async fn take_over(&self, one: store::Unsettled) {
+        let saved = one.material.as_deref().and_then(|text| serde_json::from_str::<Pending>(text).ok());
+        let Some(pending) = saved else {
+            self.give_up(&one.operation, None, "what it needs to be settled cannot be read").await;
+            return;
+        };
+        tracing::info!(operation = %one.operation, system = %pending.system, "settling an operation of a former process");
+        if let Some(system) = self.system(&pending.system) {
+            self.meter.operations_running(system.index, 1);
         }
-        Err(failure) if failure.is_panic() => {
-            tracing::error!("taking over operations of dead owners failed by a fault of the gateway");
-        }
-        // It ends with the process.
-        Err(_) => {}
+        let told = match one.told {
+            Some(Told::Accepted) => CallerTold::Accepted,
+            // Whoever waited for a write that runs on by itself has most likely been told that it does.
+            None if pending.queued => CallerTold::Accepted,
+            Some(Told::Unknown) | None => CallerTold::Unknown,
+        };
+        self.hand_to_settler(Pending { told, ..pending });
     }
 }
 
@@ -138,7 +150,14 @@ async fn settle_one(gateway: Arc<Gateway>, mut pending: Pending) {
         gateway.give_up(&pending.operation, Some(&pending), "the system is not configured any more").await;
         return;
     };
-    let settled = settle(&gateway, &system, &mut pending).await;
+    let settled = if pending.installation.is_empty() || pending.installation == system.installation {
+        settle(&gateway, &system, &mut pending).await
+    } else {
+        // What was sent to one server is not looked for, and never sent again, at another.
+        tracing::warn!(operation = %pending.operation, system = %system.name,
+            "the system is another installation now than the one that the write was sent to");
+        Settled::Unknown(None)
+    };
     let state = settled.word();
     let shown = show_created(&system, &pending, &settled).await;
     let calls = pending.calls.clone();

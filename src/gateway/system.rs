@@ -10,6 +10,7 @@ use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemName};
 use crate::record::{
     EntityTag, Fault, Fields, Invalid, OperationId, Patch, Precondition, RecordId, Stored, SystemName, Version,
+    hex_text, sha256,
 };
 use crate::transport::Stack;
 
@@ -30,12 +31,20 @@ pub struct Policy {
     pub completion_poll: Duration,
 }
 
+/// The mark of one vendor's installation: of its word, its address and whatever else tells whose data it holds.
+#[must_use]
+pub fn installation(vendor: &str, base_url: &str, tenant: &str) -> String {
+    hex_text(&sha256([vendor, "\n", base_url, "\n", tenant].map(str::as_bytes)))
+}
+
 /// A configured system.
 pub struct System {
     /// Its name.
     pub name: SystemName,
     /// Its place in the configuration: the index of its metric labels.
     pub index: SystemIndex,
+    /// Which installation of the vendor it is (see [`installation`]): a write that outlives the process must end where it began.
+    pub installation: String,
     /// What its vendor says.
     pub adapter: Arc<dyn Adapter>,
     /// How its vendor is reached.

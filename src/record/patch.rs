@@ -123,6 +123,15 @@ impl Patch {
         Ok((flat && !fields.is_empty()).then_some(fields))
     }
 
+    /// Whether its answer tells something about the values that the record has: a JSON Patch with a `test`.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        match self {
+            Self::Json(operations) => operations.iter().any(|one| matches!(one, PatchOperation::Test(_))),
+            Self::Merge(_) => false,
+        }
+    }
+
     /// What the patch alone shows to be impossible, whatever the record holds: told before the record is looked at
     /// (contract 4). Whether an `etag` it repeats is the present one only the record shows.
     ///
@@ -214,7 +223,7 @@ fn merged_fields<'p>(
         let pointer = || format!("/{}", escape(name));
         if let Some((_, now)) = present.iter().find(|(identity, _)| *identity == name) {
             if value.value().as_ref().and_then(Value::as_str) != Some(now) {
-                wrong.push(Invalid::at(pointer(), format!("cannot change; it is {now:?}")));
+                wrong.push(Invalid::at(pointer(), "cannot change; leave it out, or repeat its present value"));
             }
         } else if !IGNORED.contains(&name) {
             wrong.push(Invalid::at(pointer(), "not a member that can change; only members of /fields can"));

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::changes::Changes;
 use super::ledger::{LedgerEntry, LedgerEvent, rfc3339};
-use super::{Acquired, Begun, Claim, Intent, KeyState, Lease, Outcome, Unsettled};
+use super::{Acquired, Begun, Claim, Intent, KeyState, Lease, Outcome, Told, Unsettled};
 use crate::record::{Action, OperationId, OperationState};
 
 /// A record of a system.
@@ -250,9 +250,9 @@ impl Board {
         self.head.hash = changes.append(entry, intent, &self.head.hash, self.now);
     }
 
-    pub(super) fn interim(&mut self, operation: &OperationId, verdict: &str, changes: &mut Changes) {
+    pub(super) fn interim(&mut self, operation: &OperationId, told: Told, verdict: &str, changes: &mut Changes) {
         let Some(running) = self.running.get(operation) else { return };
-        changes.told(operation);
+        changes.told(operation, told);
         let Some(key) = &running.key else { return };
         let name = (running.intent.caller.clone(), key.clone());
         if let Some(row) = self.keys.get(&name).filter(|row| row.operation == *operation) {
@@ -261,25 +261,12 @@ impl Board {
         }
     }
 
-    pub(super) fn bind(&mut self, operation: &OperationId, record: &str, changes: &mut Changes) {
-        let Some(running) = self.running.get_mut(operation) else { return };
-        if running.intent.record.as_deref() == Some(record) {
-            return;
-        }
-        running.intent.record = Some(record.to_owned());
-        let system = running.intent.system.clone();
-        // What has no record at first is a create.
-        let on_record = OnRecord { id: operation.clone(), queued: running.queued, deletes: false };
-        self.note(&system, record, on_record);
-        changes.bind(operation, record);
-    }
-
-    /// Does nothing if the operation is settled already: the first outcome stands.
-    pub(super) fn finish(&mut self, outcome: &Outcome, ttl: i64, changes: &mut Changes) {
+    /// Does nothing, and says so, if the operation is not this instance's any more: the first outcome stands.
+    pub(super) fn finish(&mut self, outcome: &Outcome, ttl: i64, changes: &mut Changes) -> bool {
         if let Some(lease) = &outcome.lease {
             self.release(lease, changes);
         }
-        let Some(running) = self.running.remove(&outcome.operation) else { return };
+        let Some(running) = self.running.remove(&outcome.operation) else { return false };
         let mut entry = running.intent;
         if let Some(record) = &entry.record {
             let target = (entry.system.clone(), record.clone());
@@ -309,6 +296,7 @@ impl Board {
         let intent = entry.seq;
         self.append(&mut entry, Some(intent), changes);
         changes.settle(outcome, state, entry.record.as_deref(), self.now);
+        true
     }
 
     fn settle_key(&mut self, name: KeyName, outcome: &Outcome, ttl: i64, changes: &mut Changes) {

@@ -9,7 +9,7 @@ use super::board::{Head, KeyName, KeyRow, LeaseRow, Target};
 use super::ledger::LedgerEntry;
 use super::page::Page;
 use super::sql::{Bulk, Cell, Statements, arguments};
-use super::{Intent, Material, Outcome};
+use super::{Intent, Material, Outcome, Told};
 use crate::record::{Action, OperationId, OperationState};
 
 const BEGIN: Bulk = Bulk {
@@ -27,11 +27,10 @@ const ADOPT: Bulk = Bulk {
     before: "UPDATE operation SET owner = v.column2 FROM (VALUES",
     after: ") AS v WHERE operation.id = v.column1",
 };
-const BIND: Bulk = Bulk {
-    before: "UPDATE operation SET record = v.column2 FROM (VALUES",
+const TOLD: Bulk = Bulk {
+    before: "UPDATE operation SET told = v.column2 FROM (VALUES",
     after: ") AS v WHERE operation.id = v.column1",
 };
-const TOLD: Bulk = Bulk { before: "UPDATE operation SET told = 1 WHERE (id) IN (VALUES", after: ")" };
 const SETTLE: Bulk = Bulk {
     before: "UPDATE operation SET material = NULL, state = v.column2, record = v.column3, finished = v.column4,
              etag = v.column5, warnings = v.column6, problem = v.column7, observed = v.column8 FROM (VALUES",
@@ -108,7 +107,6 @@ pub(super) struct Changes {
     begun: Vec<Begun>,
     ended: Vec<Vec<Cell>>,
     adopted: Vec<OperationId>,
-    bound: Vec<Vec<Cell>>,
     told: Vec<Vec<Cell>>,
     settled: Vec<Vec<Cell>>,
     ledger: Option<Page>,
@@ -125,7 +123,7 @@ impl Changes {
         !self.seen
             && self.leases.is_empty()
             && self.keys.is_empty()
-            && [&self.ended, &self.bound, &self.told, &self.settled].iter().all(|rows| rows.is_empty())
+            && [&self.ended, &self.told, &self.settled].iter().all(|rows| rows.is_empty())
             && self.begun.is_empty()
             && self.adopted.is_empty()
             && self.ledger.is_none()
@@ -154,9 +152,8 @@ impl Changes {
     /// An operation that began in this very batch: it may as well be written as it ends.
     fn begun_here(&mut self, operation: &OperationId) -> Option<Begun> {
         let place = self.begun.iter().rposition(|one| one.operation == *operation)?;
-        // Nothing of it is in the database yet that could be bound to a record or told about.
+        // Nothing of it is in the database yet that could be told about.
         let is_other = |row: &Vec<Cell>| !matches!(row.first(), Some(Cell::Text(id)) if id == operation.as_str());
-        self.bound.retain(is_other);
         self.told.retain(is_other);
         Some(self.begun.swap_remove(place))
     }
@@ -165,12 +162,8 @@ impl Changes {
         self.adopted.push(operation.clone());
     }
 
-    pub(super) fn bind(&mut self, operation: &OperationId, record: &str) {
-        self.bound.push(vec![Cell::text(operation.as_str()), Cell::text(record)]);
-    }
-
-    pub(super) fn told(&mut self, operation: &OperationId) {
-        self.told.push(vec![Cell::text(operation.as_str())]);
+    pub(super) fn told(&mut self, operation: &OperationId, told: Told) {
+        self.told.push(vec![Cell::text(operation.as_str()), Cell::Number(told.number())]);
     }
 
     pub(super) fn settle(&mut self, outcome: &Outcome, state: OperationState, record: Option<&str>, now: i64) {
@@ -215,7 +208,6 @@ impl Changes {
             (BEGIN, self.begun.into_iter().map(|begun| begun.row(instance)).collect()),
             (END, self.ended),
             (ADOPT, self.adopted.iter().map(owner).collect()),
-            (BIND, self.bound),
             (TOLD, self.told),
             (SETTLE, self.settled),
             (APPEND, page),

@@ -2,7 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Acquired, Begun, Intent, Lease, Outcome, StoreError, Unsettled};
+use super::{Acquired, Begun, Intent, Lease, Outcome, StoreError, Told, Unsettled};
 use crate::record::OperationId;
 
 /// What to do.
@@ -23,11 +23,8 @@ pub(super) enum Task {
     Begin(Box<Intent>),
     Interim {
         operation: OperationId,
+        told: Told,
         verdict: String,
-    },
-    Bind {
-        operation: OperationId,
-        record: String,
     },
     Finish(Box<Outcome>),
     /// The intent may be on disk, and nobody was told that it is: the vendor was not called.
@@ -50,6 +47,8 @@ pub(super) enum Answer {
     Renewed(bool),
     Begun(Begun, Option<AbandonGuard>),
     Adopted(Vec<Unsettled>),
+    /// Whether this outcome is the one that stands.
+    Finished(bool),
     Done,
 }
 
@@ -73,8 +72,7 @@ impl Command {
 
     /// Whether it has to be kept and done later when the store fails.
     pub(super) fn is_owed(&self) -> bool {
-        self.promised
-            || matches!(self.task, Task::Interim { .. } | Task::Bind { .. } | Task::Finish(_) | Task::Abandon(_))
+        self.promised || matches!(self.task, Task::Interim { .. } | Task::Finish(_) | Task::Abandon(_))
     }
 
     /// Whether its caller has been answered and nothing is left to do: a refusal must not be decided again for nobody.
@@ -84,14 +82,12 @@ impl Command {
 
     /// Whether its caller may be answered before the commit when durability is relaxed.
     pub(super) fn may_be_early(&self) -> bool {
-        matches!(self.task, Task::Begin(_) | Task::Interim { .. } | Task::Bind { .. } | Task::Finish(_))
+        matches!(self.task, Task::Begin(_) | Task::Interim { .. } | Task::Finish(_))
     }
 
-    pub(super) fn answer(&mut self, answer: Result<Answer, StoreError>) {
-        if let Some(reply) = self.reply.take() {
-            // Nobody waits any more: a `Started` among the answers gives itself up (`AbandonGuard`).
-            let _ = reply.send(answer);
-        }
+    /// Whether somebody has heard it. A `Started` that nobody hears gives itself up (`AbandonGuard`).
+    pub(super) fn answer(&mut self, answer: Result<Answer, StoreError>) -> bool {
+        self.reply.take().is_some_and(|reply| reply.send(answer).is_ok())
     }
 }
 

@@ -4,28 +4,32 @@ use sqlx::AnyConnection;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::Unsettled;
 use super::board::{Board, Head, KeyName, KeyRow, LeaseRow, OnRecord, Running, Target};
 use super::command::{Command, Task};
 use super::engine::Engine;
-use super::ledger::{LedgerEntry, LedgerEvent, rfc3339};
+use super::ledger::{LedgerEntry, LedgerEvent};
 use super::lines::Lines;
 use super::sql::{Cell, arguments};
+use super::{Told, Unsettled};
 use crate::record::{Action, OperationId, OperationState};
 
 /// How many names one look-up takes; fewer are filled up with the last, so that one statement serves all.
 const AT_ONCE: usize = 16;
 
-const RUNNING: &str = "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.started,
+const RUNNING: &str = "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.told,
     o.intent_seq, l.first_seq, l.lines
     FROM operation o LEFT JOIN ledger l ON l.first_seq = (SELECT max(first_seq) FROM ledger WHERE first_seq <= o.intent_seq)
     WHERE o.state = 'running' AND ($1 = '' OR o.owner = $2)";
-const ORPHANS: &str = "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.started,
+const ORPHANS: &str = "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.told,
     o.intent_seq, l.first_seq, l.lines
     FROM operation o LEFT JOIN ledger l ON l.first_seq = (SELECT max(first_seq) FROM ledger WHERE first_seq <= o.intent_seq)
     WHERE o.state = 'running' AND o.owner <> $1
     AND NOT EXISTS (SELECT 1 FROM instance i WHERE i.id = o.owner AND i.seen > $2)
     ORDER BY o.id LIMIT $3";
+const STILL_RUNNING: &str = "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.told,
+    o.intent_seq, l.first_seq, l.lines
+    FROM operation o LEFT JOIN ledger l ON l.first_seq = (SELECT max(first_seq) FROM ledger WHERE first_seq <= o.intent_seq)
+    WHERE o.state = 'running' AND o.owner = $1 AND o.id = $2";
 const LEASES: &str = "SELECT system, record, fence, expires FROM lease";
 const LEASES_OF: &str = "SELECT system, record, fence, expires FROM lease WHERE (system, record) IN (VALUES
     ($1,$2),($3,$4),($5,$6),($7,$8),($9,$10),($11,$12),($13,$14),($15,$16),
@@ -34,7 +38,7 @@ const RUNNING_ON: &str =
     "SELECT system, record, id, queued, action FROM operation WHERE state = 'running' AND (system, record) IN (VALUES
     ($1,$2),($3,$4),($5,$6),($7,$8),($9,$10),($11,$12),($13,$14),($15,$16),
     ($17,$18),($19,$20),($21,$22),($23,$24),($25,$26),($27,$28),($29,$30),($31,$32)) ORDER BY id";
-const STATES_OF: &str = "SELECT id, state FROM operation
+const STATES_OF: &str = "SELECT id, state, owner FROM operation
     WHERE id IN ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)";
 const KEYS: &str = "SELECT caller, key, fingerprint, operation, verdict, interim, expires FROM idempotency
     WHERE (caller, key) IN (VALUES
@@ -114,7 +118,7 @@ impl Wanted {
                         wanted.again.push(intent.operation.clone());
                     }
                 }
-                Task::Interim { operation, .. } | Task::Bind { operation, .. } | Task::Abandon(operation) => {
+                Task::Interim { operation, .. } | Task::Abandon(operation) => {
                     wanted.ours(operation, board);
                 }
                 Task::Finish(outcome) => {
@@ -140,12 +144,14 @@ impl Wanted {
     }
 }
 
-/// Loads what deciding a batch needs; gives back the operations of dead instances, if the batch asks for them.
+/// Loads what deciding a batch needs; gives back the operations of dead instances, if the batch asks for them, and those that
+/// were this one's before without anybody having heard of it.
 pub(super) async fn prepare(
     connection: &mut AnyConnection,
     engine: &Engine,
     board: &mut Board,
     batch: &[Command],
+    unheard: &[OperationId],
 ) -> Result<Vec<(Unsettled, Running)>, sqlx::Error> {
     let wanted = Wanted::of(batch, board);
     board.known.clear();
@@ -159,13 +165,17 @@ pub(super) async fn prepare(
             board.keys.entry(name).or_insert(key);
         }
     }
-    for (id, _) in states(connection, &wanted.again).await? {
+    for (id, ..) in states(connection, &wanted.again).await? {
         board.known.insert(id);
     }
     let Some(limit) = wanted.orphans else { return Ok(Vec::new()) };
     let seen_since = Cell::Number(board.now.saturating_sub(DEAD_AFTER_MS));
     let cells = arguments([Cell::text(&board.instance), seen_since, Cell::Number(limit)])?;
-    let rows = sqlx::query_with(ORPHANS, cells).fetch_all(&mut *connection).await?;
+    let mut rows = sqlx::query_with(ORPHANS, cells).fetch_all(&mut *connection).await?;
+    for id in unheard {
+        let cells = arguments([Cell::text(&board.instance), Cell::text(id.as_str())])?;
+        rows.extend(sqlx::query_with(STILL_RUNNING, cells).fetch_optional(&mut *connection).await?);
+    }
     rows.iter().map(unsettled).collect()
 }
 
@@ -184,25 +194,30 @@ async fn concerned(connection: &mut AnyConnection, board: &mut Board, wanted: &W
             board.note(row.try_get(0)?, row.try_get(1)?, running);
         }
     }
-    // One that another replica took over and settled is nobody's any more.
-    let still: Vec<_> = states(connection, &wanted.ours).await?;
+    // One that another replica has taken over is that one's to settle: it may have found out more.
+    let still = states(connection, &wanted.ours).await?;
     for id in &wanted.ours {
-        if !still.iter().any(|(other, state)| other == id && state == OperationState::Running.as_str()) {
+        let is_ours = |(other, state, owner): &Stood| {
+            other == id
+                && state == OperationState::Running.as_str()
+                && owner.as_deref() == Some(board.instance.as_str())
+        };
+        if !still.iter().any(is_ours) {
             board.running.remove(id);
         }
     }
     Ok(())
 }
 
-async fn states(
-    connection: &mut AnyConnection,
-    ids: &[OperationId],
-) -> Result<Vec<(OperationId, String)>, sqlx::Error> {
+/// An operation with its state and its owner.
+type Stood = (OperationId, String, Option<String>);
+
+async fn states(connection: &mut AnyConnection, ids: &[OperationId]) -> Result<Vec<Stood>, sqlx::Error> {
     let mut found = Vec::new();
     for chunk in ids.chunks(AT_ONCE) {
         let cells = filled(chunk).map(|id| Cell::text(id.as_str()));
         for row in sqlx::query_with(STATES_OF, arguments(cells)?).fetch_all(&mut *connection).await? {
-            found.push((operation_id(row.try_get(0)?)?, row.try_get(1)?));
+            found.push((operation_id(row.try_get(0)?)?, row.try_get(1)?, row.try_get(2)?));
         }
     }
     Ok(found)
@@ -249,7 +264,7 @@ pub(super) fn action(word: &str) -> Result<Action, sqlx::Error> {
 
 fn unsettled(row: &AnyRow) -> Result<(Unsettled, Running), sqlx::Error> {
     let operation = operation_id(row.try_get(0)?)?;
-    let (queued, started): (i64, i64) = (row.try_get(5)?, row.try_get(8)?);
+    let (queued, told): (i64, i64) = (row.try_get(5)?, row.try_get(8)?);
     let key: Option<String> = row.try_get(6)?;
     let (intent_seq, first, lines): (i64, Option<i64>, Option<String>) =
         (row.try_get(9)?, row.try_get(10)?, row.try_get(11)?);
@@ -277,20 +292,6 @@ fn unsettled(row: &AnyRow) -> Result<(Unsettled, Running), sqlx::Error> {
         hash: String::new(),
     });
     intent.record = row.try_get(3)?;
-    let unsettled = Unsettled {
-        operation,
-        request_id: intent.request_id.clone(),
-        caller: intent.caller.clone(),
-        system: intent.system.clone(),
-        record: intent.record.clone(),
-        action: intent.action,
-        precondition: intent.precondition.clone(),
-        paths: intent.paths.clone(),
-        losses: intent.losses.clone(),
-        queued: queued != 0,
-        keyed: key.is_some(),
-        material: row.try_get(7)?,
-        started_at: rfc3339(started),
-    };
+    let unsettled = Unsettled { operation, told: Told::of(told), material: row.try_get(7)? };
     Ok((unsettled, Running { intent, queued: queued != 0, key }))
 }

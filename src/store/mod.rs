@@ -48,8 +48,8 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 pub use error::StoreError;
 pub use ledger::{LedgerEntry, LedgerEvent};
 pub use model::{
-    Acquired, Begun, Claim, Counts, Durability, Intent, KeyState, Lease, LedgerQuery, Material, OperationQuery,
-    Outcome, Page, StoreMetrics, StoreSettings, Unsettled,
+    Acquired, Begun, Claim, Durability, Intent, KeyState, Lease, LedgerQuery, Material, OperationQuery, Outcome, Page,
+    StoreMetrics, StoreSettings, Told, Unsettled,
 };
 pub use verify::{Broken, Verified, verify_ledger};
 
@@ -120,12 +120,6 @@ impl Store {
         Ok(Self { handle: Arc::new(Handle { shared, commands, runtime, readers, reading, ended }) })
     }
 
-    /// This process's owner id: a UUID, new at each start.
-    #[must_use]
-    pub fn instance(&self) -> &str {
-        &self.handle.shared.instance
-    }
-
     /// Asks for the lease of a record, for a guarded write.
     ///
     /// # Errors
@@ -178,29 +172,23 @@ impl Store {
         }
     }
 
-    /// The caller was told `outcome-unknown` meanwhile: its key replays this (JSON) until the operation is finished.
+    /// The caller was told something while the write goes on: its key replays this (JSON) until the operation is finished.
     ///
     /// # Errors
     /// `Unavailable`: it is kept and written later.
-    pub async fn interim(&self, operation: &OperationId, verdict: String) -> Result<(), StoreError> {
-        self.owe(Task::Interim { operation: operation.clone(), verdict }).await
-    }
-
-    /// The id of a record that a create makes has become known before the create is settled.
-    ///
-    /// # Errors
-    /// `Unavailable`: it is kept and written later.
-    pub async fn bind_record(&self, operation: &OperationId, record: &str) -> Result<(), StoreError> {
-        self.owe(Task::Bind { operation: operation.clone(), record: clean(record) }).await
+    pub async fn interim(&self, operation: &OperationId, told: Told, verdict: String) -> Result<(), StoreError> {
+        self.owe(Task::Interim { operation: operation.clone(), told, verdict }).await.map(|_| ())
     }
 
     /// One call after a write: settles the operation, appends the outcome to the ledger, stores the key's verdict (or
-    /// forgets the key), gives the lease back and drops the settling material. The first outcome of an operation stands.
+    /// forgets the key), gives the lease back and drops the settling material. The first outcome of an operation stands:
+    /// `false` = this one does not, because somebody else has settled the operation or has taken it over to do so.
     ///
     /// # Errors
     /// `Unavailable`: it is not written yet; it is kept in memory and will be.
-    pub async fn finish(&self, outcome: Outcome) -> Result<(), StoreError> {
-        self.owe(Task::Finish(Box::new(outcome))).await
+    pub async fn finish(&self, outcome: Outcome) -> Result<bool, StoreError> {
+        let answer = self.owe(Task::Finish(Box::new(outcome))).await?;
+        Ok(!matches!(answer, Answer::Finished(false)))
     }
 
     /// Takes over running operations whose instance is dead, oldest first, at most `limit`; of several replicas one wins.
@@ -292,14 +280,6 @@ impl Store {
         Ok(task.await.map_err(|_| StoreError::Unavailable)??)
     }
 
-    /// How many operations of each system are open, for gauges.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn counts(&self) -> Result<Vec<Counts>, StoreError> {
-        self.read(|pool| async move { queries::counts(&pool).await }).await
-    }
-
     /// How many running operations end with this process unsettled: all where it is the only writer, else its own.
     ///
     /// # Errors
@@ -365,9 +345,9 @@ impl Store {
     }
 
     /// Like `ask`, and never refused because the queue is full: what is finished must not be lost.
-    async fn owe(&self, task: Task) -> Result<(), StoreError> {
+    async fn owe(&self, task: Task) -> Result<Answer, StoreError> {
         self.handle.shared.waiting.fetch_add(1, Ordering::AcqRel);
-        self.send(task).await.map(|_| ())
+        self.send(task).await
     }
 
     async fn send(&self, task: Task) -> Result<Answer, StoreError> {

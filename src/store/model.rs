@@ -181,35 +181,39 @@ pub struct Outcome {
     pub lease: Option<Lease>,
 }
 
+/// What the caller of a write that goes on was told meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// 202.
+    Accepted,
+    /// `outcome-unknown`.
+    Unknown,
+}
+
+impl Told {
+    /// The number in the store; 0 = nothing.
+    pub(super) fn number(self) -> i64 {
+        match self {
+            Self::Accepted => 1,
+            Self::Unknown => 2,
+        }
+    }
+
+    /// What a number in the store means.
+    pub(super) fn of(number: i64) -> Option<Self> {
+        [Self::Accepted, Self::Unknown].into_iter().find(|told| told.number() == number)
+    }
+}
+
 /// An operation whose instance is dead, taken over by this one: settle it and `finish` it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsettled {
     /// Which.
     pub operation: OperationId,
-    /// The request that began it.
-    pub request_id: String,
-    /// For whom.
-    pub caller: String,
-    /// The configured system's name.
-    pub system: String,
-    /// The record's full id, if it is known.
-    pub record: Option<String>,
-    /// What.
-    pub action: Action,
-    /// `If-Match` as sent.
-    pub precondition: Option<String>,
-    /// JSON Pointers of what was to change.
-    pub paths: Vec<String>,
-    /// The names of the losses accepted.
-    pub losses: Vec<String>,
-    /// Whether it is a queued write.
-    pub queued: bool,
-    /// Whether an idempotency key waits for its verdict.
-    pub keyed: bool,
+    /// What its caller was told, where [`Store::interim`](super::Store::interim) was told of it.
+    pub told: Option<Told>,
     /// What `begin` was given for this moment.
     pub material: Option<String>,
-    /// When it was begun (RFC 3339, UTC, milliseconds).
-    pub started_at: String,
 }
 
 /// Which operations to list.
@@ -253,17 +257,4 @@ pub struct Page<T, C> {
     pub items: Vec<T>,
     /// Where the next page begins; `None` = this was the last.
     pub next: Option<C>,
-}
-
-/// How many operations of a system are open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counts {
-    /// The system's name.
-    pub system: String,
-    /// Running now.
-    pub running: i64,
-    /// Those of them whose caller was told `outcome-unknown` meanwhile.
-    pub unsettled: i64,
-    /// Ended `unknown`, within the retention.
-    pub unknown: i64,
 }

@@ -8,7 +8,7 @@ use super::board::{KeyRow, Target};
 use super::ledger::rfc3339;
 use super::load::{action, key_row, operation_id};
 use super::sql::{Cell, arguments};
-use super::{Claim, Counts, KeyState, Observed, Operation, OperationId, OperationQuery, Page};
+use super::{Claim, KeyState, Observed, Operation, OperationId, OperationQuery, Page};
 use crate::record::OperationState;
 
 /// The most rows, about, that one call looks at: a page may be short, but never slow. Tests have no time for so many.
@@ -126,32 +126,6 @@ async fn nth_operation(pool: &AnyPool, after: &str) -> Result<Option<String>, sq
     let statement = "SELECT id FROM operation WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2";
     let row = sqlx::query_with(statement, cells).fetch_optional(pool).await?;
     row.map(|row| row.try_get(0)).transpose()
-}
-
-pub(super) async fn counts(pool: &AnyPool) -> Result<Vec<Counts>, sqlx::Error> {
-    let mut counts: Vec<Counts> = Vec::new();
-    let statements = [
-        "SELECT system, count(*), CAST(coalesce(sum(told), 0) AS BIGINT) FROM operation WHERE state = 'running' GROUP BY system",
-        "SELECT system, count(*), CAST(0 AS BIGINT) FROM operation WHERE state = 'unknown' GROUP BY system",
-    ];
-    for (index, statement) in statements.into_iter().enumerate() {
-        for row in sqlx::query(statement).fetch_all(pool).await? {
-            let system: String = row.try_get(0)?;
-            let number: i64 = row.try_get(1)?;
-            let told: i64 = row.try_get(2)?;
-            let place = counts.iter().position(|one| one.system == system).unwrap_or_else(|| {
-                counts.push(Counts { system, running: 0, unsettled: 0, unknown: 0 });
-                counts.len() - 1
-            });
-            let Some(one) = counts.get_mut(place) else { continue };
-            if index == 0 {
-                (one.running, one.unsettled) = (number, told);
-            } else {
-                one.unknown = number;
-            }
-        }
-    }
-    Ok(counts)
 }
 
 /// How many operations run; of an owner only, if one is named.

@@ -43,6 +43,8 @@ pub(super) struct Writer {
     statements: Statements,
     /// What has to be written although the store failed, in order.
     owed: VecDeque<Command>,
+    /// Operations that were made this instance's, of which nobody has heard yet.
+    unheard: Vec<OperationId>,
     /// Why the store could not be reached the last time; empty when it could.
     away_because: String,
 }
@@ -65,6 +67,7 @@ impl Writer {
             board,
             statements,
             owed: VecDeque::new(),
+            unheard: Vec::new(),
             away_because: String::new(),
         };
         let (engine, durability) = (&writer.shared.engine, writer.shared.durability);
@@ -238,7 +241,7 @@ impl Writer {
         if !self.shared.engine.is_shared() {
             self.board.tick(self.shared.clock());
         }
-        let orphans = load::prepare(connection, &self.shared.engine, &mut self.board, batch).await?;
+        let orphans = load::prepare(connection, &self.shared.engine, &mut self.board, batch, &self.unheard).await?;
         Ok(batch.iter().map(|command| self.decide_one(command, &orphans, changes)).collect())
     }
 
@@ -252,23 +255,21 @@ impl Writer {
                 Answer::Done
             }
             Task::Begin(intent) => Answer::Begun(board.begin(intent, command.promised, changes), None),
-            Task::Interim { operation, verdict } => {
-                board.interim(operation, verdict, changes);
+            Task::Interim { operation, told, verdict } => {
+                board.interim(operation, *told, verdict, changes);
                 Answer::Done
             }
-            Task::Bind { operation, record } => {
-                board.bind(operation, record, changes);
-                Answer::Done
-            }
-            Task::Finish(outcome) => {
-                board.finish(outcome, ttl, changes);
-                Answer::Done
-            }
+            // What is tried again may be in the database already.
+            Task::Finish(outcome) => Answer::Finished(board.finish(outcome, ttl, changes) || command.again),
             Task::Abandon(operation) => {
                 board.finish(&never_sent(operation), ttl, changes);
                 Answer::Done
             }
-            Task::Adopt { .. } => Answer::Adopted(board.adopt(orphans, changes)),
+            Task::Adopt { .. } => {
+                let adopted = board.adopt(orphans, changes);
+                self.unheard = adopted.iter().map(|unsettled| unsettled.operation.clone()).collect();
+                Answer::Adopted(adopted)
+            }
             Task::Seen | Task::Probe => {
                 changes.seen = true;
                 Answer::Done
@@ -317,7 +318,7 @@ impl Writer {
     }
 
     /// Tells whoever asked. Only a `Started` that is told can be left lying there: the answers of a try that failed are nobody's.
-    fn tell(&self, command: &mut Command, mut answer: Answer) {
+    fn tell(&mut self, command: &mut Command, mut answer: Answer) {
         self.publish(command, &answer);
         if let (Task::Begin(intent), Answer::Begun(Begun::Started, guard), Some(_)) =
             (&command.task, &mut answer, &command.reply)
@@ -325,7 +326,10 @@ impl Writer {
             let sender = self.sender.upgrade();
             *guard = sender.map(|sender| AbandonGuard::new(intent.operation.clone(), sender));
         }
-        command.answer(Ok(answer));
+        let adopted = matches!(answer, Answer::Adopted(_));
+        if command.answer(Ok(answer)) && adopted {
+            self.unheard.clear();
+        }
     }
 
     /// Tells the reads of this process what they answer from memory.
@@ -338,11 +342,6 @@ impl Writer {
             (Task::Begin(intent), Answer::Begun(Begun::Started, _)) if intent.queued => {
                 if let Some(record) = &intent.record {
                     pending.begun(&intent.operation, &intent.system, record);
-                }
-            }
-            (Task::Bind { operation, record }, _) => {
-                if let Some(running) = self.board.running.get(operation).filter(|running| running.queued) {
-                    pending.begun(operation, &running.intent.system, record);
                 }
             }
             (Task::Finish(outcome), _) => pending.ended(&outcome.operation),

@@ -111,6 +111,7 @@ fn system(vendors: &Sandbox, adapter: &Arc<Buggy>, completion_timeout: Duration)
         index: metrics.index(&name).unwrap(),
         stack: Arc::new(Stack::new(&name, Arc::clone(adapter) as _, &settings, &metrics).unwrap()),
         name,
+        installation: String::new(),
         adapter: Arc::clone(adapter) as _,
         policy: Policy {
             collection: None,

@@ -143,7 +143,7 @@ async fn a_server_that_drops_every_connection_costs_no_write_and_no_outcome() {
         let drop_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                         WHERE datname = current_database() AND pid <> pg_backend_pid()";
         place.execute(drop_all).await;
-        assert_eq!(store.finish(applied(&id)).await, Ok(()));
+        assert_eq!(store.finish(applied(&id)).await, Ok(true));
         place.execute(drop_all).await;
         assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Started));
         let verified = store.verify(None).await.expect("verified");
@@ -268,7 +268,7 @@ async fn somebody_holds_the_head_a_little_too_long(place: &Place) {
         let state = async |id: &OperationId| store.operation(id).await.expect("read").map(|found| found.state);
         assert_eq!(state(&one).await, Some(OperationState::Running), "its caller was told that it runs");
         assert_ne!(state(&two).await, Some(OperationState::Running), "nobody was told of this one");
-        assert_eq!(store.finish(applied(&one)).await, Ok(()));
+        assert_eq!(store.finish(applied(&one)).await, Ok(true));
         assert_eq!(state(&one).await, Some(OperationState::Applied));
         let verdict = store.lookup(&claim("k")).await.expect("read");
         assert!(matches!(verdict, Some(KeyState::Verdict(_))), "{verdict:?}");

@@ -37,7 +37,7 @@ async fn a_key_tells_running_then_interim_then_the_verdict_also_after_a_crash() 
         assert_eq!(store.begin(write).await, Ok(Begun::Started));
         let again = || store.begin(keyed("A:1", "k"));
         assert_eq!(again().await, Ok(Begun::Key(KeyState::Running(operation.clone()))));
-        store.interim(&operation, "{\"unknown\":1}".into()).await.expect("noted");
+        store.interim(&operation, Told::Unknown, "{\"unknown\":1}".into()).await.expect("noted");
         assert_eq!(again().await, Ok(Begun::Key(KeyState::Interim("{\"unknown\":1}".into()))));
         store.finish(applied(&operation)).await.expect("finished");
         let verdict = KeyState::Verdict("{\"done\":true}".into());

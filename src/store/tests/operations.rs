@@ -16,8 +16,6 @@ async fn an_operation_is_told_as_the_contract_says_from_begin_to_finish() {
         let running = store.operation(&id).await.expect("read").expect("there");
         assert_eq!((running.state, running.record, running.finished_at), (OperationState::Running, None, None));
         assert!(running.started_at.ends_with('Z') && running.started_at.len() == 24, "{}", running.started_at);
-        store.bind_record(&id, "A:1").await.expect("bound");
-        assert_eq!(store.operation(&id).await.expect("read").expect("there").record.as_deref(), Some("A:1"));
         let warning = Warning { code: WarningCode::Loss, pointer: "/fields/x".into(), detail: "\0".into() };
         let problem = serde_json::json!({ "status": 504, "n": 1 });
         let outcome = Outcome {
@@ -26,10 +24,11 @@ async fn an_operation_is_told_as_the_contract_says_from_begin_to_finish() {
             problem: Some(problem.clone()),
             problem_name: Some("outcome-unknown".into()),
             observed: Some(Observed::Other),
+            record: Some("A:1".into()),
             ..applied(&id)
         };
-        store.finish(outcome).await.expect("finished");
-        store.finish(applied(&id)).await.expect("the first outcome stands");
+        assert_eq!(store.finish(outcome).await, Ok(true));
+        assert_eq!(store.finish(applied(&id)).await, Ok(false), "the first outcome stands");
         let settled = store.operation(&id).await.expect("read").expect("there");
         assert_eq!(settled.state, OperationState::Unknown);
         assert_eq!(
@@ -37,8 +36,7 @@ async fn an_operation_is_told_as_the_contract_says_from_begin_to_finish() {
             (vec![warning], Some(problem), Some(Observed::Other))
         );
         assert!(settled.finished_at.is_some() && settled.etag.as_deref() == Some("\"c2\""));
-        let unknown = Counts { system: "crm".into(), running: 0, unsettled: 0, unknown: 1 };
-        assert_eq!(store.counts().await, Ok(vec![unknown]));
+        assert_eq!((settled.record.as_deref(), store.unfinished().await), (Some("A:1"), Ok(0)));
         assert_eq!(store.operation(&OperationId::new()).await.expect("read").map(|one| one.id), None);
     }
 }
@@ -68,6 +66,7 @@ async fn what_a_crash_left_running_is_adopted_once_with_its_material_and_stays_n
         let write = Intent { queued: true, claim: Some(super::place::claim("k")), ..intent("A:1") };
         let id = write.operation.clone();
         store.begin(write).await.expect("begun");
+        store.interim(&id, Told::Unknown, "{}".into()).await.expect("told");
         assert_eq!(store.adopt(10).await, Ok(vec![]), "its own are not orphans");
         store.kill().await;
         let (one, two) = (place.open().await, if place.shared { Some(place.open().await) } else { None });
@@ -84,7 +83,7 @@ async fn what_a_crash_left_running_is_adopted_once_with_its_material_and_stays_n
         assert_eq!(other.adopt(10).await, Ok(vec![]), "one replica wins");
         let adopted = adopted.pop().expect("one");
         assert_eq!((adopted.operation, adopted.material.as_deref()), (id.clone(), Some("{\"wanted\":1}")));
-        assert_eq!((adopted.paths, adopted.keyed, adopted.queued), (vec!["/fields/Email".to_owned()], true, true));
+        assert_eq!(adopted.told, Some(Told::Unknown));
         one.finish(applied(&id)).await.expect("finished");
         let state = one.lookup(&super::place::claim("k")).await;
         assert_eq!(state, Ok(Some(KeyState::Verdict("{\"done\":true}".into()))));
@@ -183,21 +182,61 @@ async fn what_was_answered_is_seen_by_the_next_read_and_survives_an_orderly_end(
 async fn an_operation_that_ends_in_the_batch_it_began_in_is_stored_as_it_ended() {
     for place in places().await {
         let store = Store::open(place.settings(Durability::Relaxed), Arc::new(())).await.expect("a store");
-        for bound in [false, true] {
-            let write = Intent { queued: true, record: (!bound).then(|| "A:1".to_owned()), ..intent("") };
+        for created in [false, true] {
+            let write = Intent { queued: true, record: (!created).then(|| "A:1".to_owned()), ..intent("") };
             let id = write.operation.clone();
             store.begin(write).await.expect("begun");
-            if bound {
-                store.bind_record(&id, "A:1").await.expect("bound");
-            }
-            store.finish(Outcome { record: bound.then(|| "A:2".to_owned()), ..applied(&id) }).await.expect("finished");
+            store.interim(&id, Told::Accepted, String::new()).await.expect("told");
+            store
+                .finish(Outcome { record: created.then(|| "A:2".to_owned()), ..applied(&id) })
+                .await
+                .expect("finished");
             let told = store.operation(&id).await.expect("read").expect("there");
             assert_eq!(told.state, OperationState::Applied);
-            assert_eq!(told.record.as_deref(), Some(if bound { "A:2" } else { "A:1" }));
+            assert_eq!(told.record.as_deref(), Some(if created { "A:2" } else { "A:1" }));
             assert!(told.etag.as_deref() == Some("\"c2\"") && told.finished_at.is_some());
         }
         let unsettled = "UPDATE operation SET told = told WHERE material IS NOT NULL OR state = 'running'";
         assert_eq!(place.execute(unsettled).await, 0);
         assert_eq!(store.verify(None).await.expect("verified").entries, 4);
+    }
+}
+
+#[tokio::test]
+async fn what_was_adopted_without_anybody_having_heard_of_it_is_adopted_again() {
+    for place in places().await {
+        let store = place.open().await;
+        let write = intent("A:1");
+        let id = write.operation.clone();
+        store.begin(write).await.expect("begun");
+        store.kill().await;
+        let store = place.open().await;
+        store.passes(Duration::from_secs(30));
+        store.turn().await;
+        {
+            let mut adopted = std::pin::pin!(store.adopt(10));
+            assert!(futures_util::poll!(adopted.as_mut()).is_pending());
+        }
+        store.ping().await.expect("written");
+        let again = store.adopt(10).await.expect("adopted");
+        assert_eq!(again.into_iter().map(|one| one.operation).collect::<Vec<_>>(), [id]);
+        assert_eq!(store.adopt(10).await, Ok(vec![]), "once is enough");
+    }
+}
+
+#[tokio::test]
+async fn the_outcome_of_a_write_that_another_replica_has_taken_over_does_not_stand() {
+    for place in places().await.into_iter().filter(|place| place.shared) {
+        let (paused, other) = (place.open().await, place.open().await);
+        let write = intent("A:1");
+        let id = write.operation.clone();
+        paused.begin(write).await.expect("begun");
+        other.passes(Duration::from_secs(30));
+        other.turn().await;
+        assert_eq!(other.adopt(10).await.expect("adopted").len(), 1);
+        let refused = Outcome { state: OperationState::NotApplied, ..applied(&id) };
+        assert_eq!(paused.finish(refused).await, Ok(false));
+        assert_eq!(other.finish(applied(&id)).await, Ok(true));
+        assert_eq!(other.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
     }
 }
