@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::record::{
-    Difference, Effect, Fault, FaultKind, Invalid, Members, Retry, Version, holds, push_json, push_json_string,
+    Difference, Effect, Fault, FaultKind, Invalid, Members, Retry, Version, holds, pointer_below, push_json,
+    push_json_string,
 };
 use crate::transport::{Call, Reply, before_stack, clean_text};
 
@@ -28,7 +29,7 @@ pub(super) fn encoded(text: &str) -> PercentEncode<'_> {
 
 /// A JSON Pointer to a member of `fields`.
 pub(super) fn pointer_to(member: &str) -> String {
-    format!("/fields/{}", member.replace('~', "~0").replace('/', "~1"))
+    pointer_below("/fields", &[member])
 }
 
 /// A finding about a member of `fields`.

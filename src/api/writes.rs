@@ -16,7 +16,9 @@ use super::seams::Right;
 use super::{body, reply, written};
 use crate::gateway::{Done, IdempotencyKey, System, Told, Verdict, Write, WriteKind, Written, patch_problem};
 use crate::problem::{Problem, ProblemName};
-use crate::record::{Action, Invalid, JsonError, Operation, Patch, PatchError, Precondition, parse_strict};
+use crate::record::{
+    Action, Invalid, JsonError, Operation, Patch, PatchError, Precondition, parse_strict, pointer_below,
+};
 
 const PATCHES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPatch, BodyType::Json];
 
@@ -199,7 +201,7 @@ fn new_record(value: Value, system: &str) -> Result<(Option<String>, Map<String,
             ("system", Value::String(text)) if text == system => {}
             ("warnings" | "read_only" | "pending_operation", _) => {}
             (name, _) => {
-                let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+                let pointer = pointer_below("", &[name]);
                 wrong.push(Invalid::at(pointer, "not a member of a new record; it has collection and fields"));
             }
         }

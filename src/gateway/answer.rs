@@ -67,7 +67,7 @@ pub struct Written {
     pub done: Done,
     /// The operation; `None` when nothing had to be sent.
     pub operation: Option<OperationId>,
-    /// How others were excluded; `None` for a create, and for a queued write that goes on.
+    /// How others were excluded; `None` for a create.
     pub guarantee: Option<Guarantee>,
     /// The tag of the state this very write made, when that is proven (http-rules 74, 75).
     pub etag: Option<String>,

@@ -2,21 +2,18 @@
 
 use super::Guarantee;
 use super::intent::Stop;
-use super::line::{Context, Ended};
+use super::line::{Context, Ended, LOST_TURNS};
 use super::pending::{Pending, Wanted};
 use crate::adapters::Completion;
-use crate::problem::ProblemName;
 use crate::record::{Action, RecordId};
 use crate::store::Lease;
-
-/// How often the lease may be lost before the gateway gives up.
-const ATTEMPTS: usize = 3;
 
 impl Context<'_> {
     /// The whole of a DELETE.
     pub(super) async fn delete(&mut self, id: &RecordId) -> Result<Ended, Stop> {
         self.refuse_if_native_is_required()?;
-        for _ in 0..ATTEMPTS {
+        let mut lost_turns = 0;
+        loop {
             self.gateway.refuse_while_running(self.system, id).await?;
             let lease = self.gateway.lease(self.system, id, self.ask).await?;
             let ended = self.delete_once(id, lease.clone()).await;
@@ -24,12 +21,10 @@ impl Context<'_> {
                 self.release(lease).await;
             }
             match ended {
-                Err(Stop::Again) => {}
+                Err(Stop::Again) if lost_turns < LOST_TURNS => lost_turns += 1,
                 other => return other,
             }
         }
-        let detail = "the gateway lost its turn to write this record again and again; nothing was sent";
-        Err(ProblemName::Overloaded.with(detail).retry_after(super::line::BUSY_AFTER).into())
     }
 
     async fn delete_once(&mut self, id: &RecordId, lease: Lease) -> Result<Ended, Stop> {

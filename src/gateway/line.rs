@@ -22,6 +22,8 @@ use crate::record::{Action, Effect, Fault, FaultKind, Invalid, OperationId, Prec
 use crate::store::{self, Lease};
 use crate::transport::{Reply, Transport as _};
 
+/// How often a write begins anew because its lease was lost before it was sent.
+pub(super) const LOST_TURNS: usize = 2;
 /// What a caller is told to wait when the vendor is busy with the record.
 pub(super) const BUSY_AFTER: Duration = Duration::from_secs(1);
 
@@ -100,7 +102,7 @@ impl Context<'_> {
             Err(Stop::Replay(verdict)) => (*verdict, true),
             Err(Stop::Refused(problem)) => return Err(*problem),
             Err(Stop::Again) => {
-                let detail = "the gateway was too slow and lost its turn to write the record; nothing was sent";
+                let detail = "the gateway lost its turn to write this record again and again; nothing was sent";
                 return Err(ProblemName::Overloaded.with(detail).retry_after(BUSY_AFTER));
             }
         };

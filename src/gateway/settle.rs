@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::pending::{Pending, Wanted};
-use super::read::look;
+use super::read::{look, look_for_effect};
 use super::rivals::Rival;
 use super::session::Session;
 use super::{Gateway, System};
@@ -114,7 +114,7 @@ impl Gateway {
                 _ => None,
             };
         }
-        let seen = look(system, session, pending.id()?, patience).await.ok()?;
+        let seen = look_for_effect(system, session, pending, pending.id()?, patience).await.ok()?;
         match (&*pending.wanted, seen) {
             (Wanted::Gone, None) => Some(Settled::Applied(Seen::default())),
             (Wanted::Values(_), Some(stored)) => {
@@ -262,7 +262,7 @@ impl Gateway {
             };
         }
         let id = pending.id()?;
-        let Some(stored) = look(system, session, id, patience).await.ok()? else {
+        let Some(stored) = look_for_effect(system, session, pending, id, patience).await.ok()? else {
             return Some(match *pending.wanted {
                 Wanted::Gone if fault.effect == Effect::Unknown => Settled::Applied(Seen::default()),
                 _ => {

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::pending::{CallerTold, Pending, Wanted};
-use super::read::look;
+use super::read::{look, look_for_effect};
 use super::session::Session;
 use super::settle::{Seen, Settled, shows_it_done};
 use super::{Gateway, Record, System, Verdict};
@@ -214,7 +214,7 @@ async fn show_created(system: &System, pending: &Pending, settled: &Settled) -> 
 /// What is there when the time is up: the last read may show what no look before it could, that the write was done.
 async fn last_look(gateway: &Gateway, system: &System, session: &Session<'_>, pending: &Pending) -> Settled {
     let Some(id) = pending.id() else { return Settled::Unknown(None) };
-    let Ok(stored) = look(system, session, id, Instant::now() + LAST_LOOK).await else {
+    let Ok(stored) = look_for_effect(system, session, pending, id, Instant::now() + LAST_LOOK).await else {
         return Settled::Unknown(None);
     };
     let now = stored.as_ref().map(|stored| system.tag(id, &stored.version()).text());
@@ -226,9 +226,11 @@ async fn last_look(gateway: &Gateway, system: &System, session: &Session<'_>, pe
     } else {
         Observed::Other
     };
-    let found = match &*pending.resend {
-        Some(_) => gateway.compare(system, pending, stored).await,
-        None => shows_it_done(pending, stored),
+    let found = match (&pending.refused, &*pending.resend) {
+        // What a refusal means, only two looks can tell, and the one before this has failed.
+        (Some(_), _) => None,
+        (None, Some(_)) => gateway.compare(system, pending, stored).await,
+        (None, None) => shows_it_done(pending, stored),
     };
     found.unwrap_or(Settled::Unknown(Some(observed)))
 }

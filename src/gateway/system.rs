@@ -10,7 +10,7 @@ use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemName};
 use crate::record::{
     EntityTag, Fault, Fields, Invalid, OperationId, Patch, Precondition, RecordId, Stored, SystemName, Version,
-    hex_text, sha256,
+    hex_text, pointer_below, sha256,
 };
 use crate::transport::Stack;
 
@@ -141,9 +141,7 @@ impl System {
             id: id.as_str().to_owned(),
             etag: Some(self.tag(id, &stored.version()).text()),
             fields: stored.fields.as_json().to_owned(),
-            read_only: read_only
-                .map(|name| format!("/fields/{}", name.replace('~', "~0").replace('/', "~1")))
-                .collect(),
+            read_only: read_only.map(|name| pointer_below("/fields", &[name])).collect(),
             warnings,
             pending_operation: pending.map(OperationId::path),
             partial: false,

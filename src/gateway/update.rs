@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::conclude::others_were_faster;
 use super::intent::Stop;
-use super::line::{Context, Ended};
+use super::line::{Context, Ended, LOST_TURNS};
 use super::pending::{Pending, SavedDifference, Wanted};
 use super::read::missing_or;
 use super::{Done, Guarantee, Verdict, Written};
@@ -42,9 +42,8 @@ impl Context<'_> {
             self.refuse_if_native_is_required()?;
         }
         let any_state = matches!(self.write.precondition, Some(Precondition::Exists) | None);
-        let attempts = if any_state { STAR_ATTEMPTS } else { 1 };
-        let mut tried = None;
-        for _ in 0..attempts {
+        let (mut conflicts, mut lost_turns) = (0, 0);
+        loop {
             self.gateway.refuse_while_running(self.system, id).await?;
             let lease = if native { None } else { Some(self.gateway.lease(self.system, id, self.ask).await?) };
             let ended = self.update_once(id, patch, lease.clone()).await;
@@ -55,13 +54,16 @@ impl Context<'_> {
                 Ok(Ended::Verdict(Verdict::Problem(problem)))
                     if any_state && problem.name == ProblemName::PreconditionFailed && !self.caller_was_told() =>
                 {
-                    tried = problem.operation;
+                    conflicts += 1;
+                    if conflicts == STAR_ATTEMPTS {
+                        let operation = problem.operation;
+                        return Err(Problem { operation, ..others_were_faster(self.system) }.into());
+                    }
                 }
-                Err(Stop::Again) => {}
+                Err(Stop::Again) if lost_turns < LOST_TURNS => lost_turns += 1,
                 other => return other,
             }
         }
-        Err(Problem { operation: tried, ..others_were_faster(self.system) }.into())
     }
 
     async fn update_once(&mut self, id: &RecordId, patch: &Patch, lease: Option<Lease>) -> Result<Ended, Stop> {

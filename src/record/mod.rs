@@ -37,4 +37,4 @@ pub use precondition::Precondition;
 pub use secret::Secret;
 pub use sha256::sha256;
 pub use stored::{Stored, Warning, WarningCode};
-pub use text::{hex_text, push_json, push_json_string, push_pointer};
+pub use text::{hex_text, pointer_below, push_json, push_json_string, push_pointer};

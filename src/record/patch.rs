@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::json::{Opened, parse_strict};
-use super::{Invalid, JsonError, JsonText, Members};
+use super::{Invalid, JsonError, JsonText, Members, pointer_below};
 
 /// Members of a record that a patch body may carry along, to be ignored.
 const IGNORED: [&str; 3] = ["warnings", "read_only", "pending_operation"];
@@ -220,7 +220,7 @@ fn merged_fields<'p>(
     let present = [("system", identity.system), ("id", identity.id), ("etag", identity.etag)];
     let mut wrong = Vec::new();
     for (name, value) in patch.others.iter() {
-        let pointer = || format!("/{}", escape(name));
+        let pointer = || pointer_below("", &[name]);
         if let Some((_, now)) = present.iter().find(|(identity, _)| *identity == name) {
             if value.value().as_ref().and_then(Value::as_str) != Some(now) {
                 wrong.push(Invalid::at(pointer(), "cannot change; leave it out, or repeat its present value"));
@@ -234,9 +234,5 @@ fn merged_fields<'p>(
 }
 
 fn read_only_field(name: &str) -> Invalid {
-    Invalid::at(format!("/fields/{}", escape(name)), "read-only: the vendor or the gateway sets it")
-}
-
-fn escape(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
+    Invalid::at(pointer_below("/fields", &[name]), "read-only: the vendor or the gateway sets it")
 }

@@ -81,6 +81,16 @@ pub fn push_pointer(pointer: &mut String, name: &str) {
     }
 }
 
+/// The JSON Pointer of these names below another pointer.
+#[must_use]
+pub fn pointer_below(pointer: &str, names: &[&str]) -> String {
+    let mut pointer = pointer.to_owned();
+    for name in names {
+        push_pointer(&mut pointer, name);
+    }
+    pointer
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -125,9 +135,6 @@ mod tests {
         let mut text = String::new();
         push_json(&mut text, &serde_json::from_str("[1.10,12345678901234567890]").expect("JSON"));
         assert_eq!(text, "[1.10,12345678901234567890]");
-        let mut pointer = String::new();
-        push_pointer(&mut pointer, "a/b~c");
-        push_pointer(&mut pointer, "d");
-        assert_eq!(pointer, "/a~1b~0c/d");
+        assert_eq!(pointer_below("", &["a/b~c", "d"]), "/a~1b~0c/d");
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::dialect::is_id;
 use crate::adapters::common::wrong;
-use crate::record::Invalid;
+use crate::record::{Invalid, pointer_below};
 
 /// Names and values: 1 to 255 characters (the create page says 256 for names; the narrower holds).
 const LONGEST: usize = 255;
@@ -132,7 +132,7 @@ fn in_order<'m>(before: &'m Map<String, Value>, after: &'m Map<String, Value>) -
 }
 
 fn pointer(member: &str, name: &str) -> String {
-    format!("/fields/{member}/{}", name.replace('~', "~0").replace('/', "~1"))
+    pointer_below("/fields", &[member, name])
 }
 
 /// One property, as wanted or as it was.

@@ -1,7 +1,7 @@
 //! Writes whose answers are lost, late or nonsense (contract 5.2 and 5.3): never done twice, never told otherwise than they
 //! went, and an operation that comes to its end.
 
-use records_gateway::sandbox::{CallKind, Fault};
+use records_gateway::sandbox::{CallKind, Fault, Sandbox};
 use serde_json::json;
 
 use crate::support::{Bench, House, MATRIX42, PRETECTUM, for_each_native_vendor, for_each_vendor};
@@ -14,6 +14,7 @@ for_each_vendor!(
     a_create_that_was_not_done_is_unknown_and_never_sent_again,
     a_create_is_never_mistaken_for_a_record_that_was_there_before,
     a_vendor_error_without_effect_is_not_applied,
+    a_write_is_never_sent_again_to_another_installation,
 );
 for_each_native_vendor!(
     an_update_that_was_not_done_is_sent_again_and_done_once,
@@ -266,6 +267,21 @@ async fn matrix42_that_commits_and_fails_is_unknown() {
     assert_eq!(house.calls(CallKind::Update), 1);
     let operation = house.settled(&answer).await;
     assert_eq!((&operation["state"], &operation["observed"]), (&json!("unknown"), &json!("other")));
+}
+
+/// Its record may have the same id and version there, as in a copy made for tests.
+async fn a_write_is_never_sent_again_to_another_installation(bench: &'static Bench) {
+    let mut house = House::with(bench, QUICK).await;
+    let tag = house.tag(bench.key).await;
+    house.faults().always(CallKind::Update, Fault::Hang);
+    let answer = house.set_text(bench.key, &tag, "for the first one").send().await;
+    answer.is(504, "outcome-unknown");
+    let former = house.restart_before(Sandbox::start().unwrap()).await;
+    let operation = house.settled(&answer).await;
+    assert_eq!(operation["state"], "unknown", "{operation}");
+    house.nothing_was_sent();
+    assert_ne!(house.held(bench.key).unwrap(), "for the first one");
+    former.stop().await;
 }
 
 /// A write without an answer at BlueDolphin that was not taken on: it is not 202, because nobody has said that it runs.

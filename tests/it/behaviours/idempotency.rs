@@ -15,6 +15,7 @@ for_each_vendor!(
     what_may_go_better_next_time_runs_again,
     a_bad_key_is_400_and_nothing_is_sent,
     an_unknown_outcome_is_replaced_by_the_verdict,
+    an_unknown_outcome_is_replaced_by_the_verdict_after_a_restart,
 );
 
 /// The members of an answer that a repeat must give again.
@@ -137,14 +138,16 @@ async fn a_bad_key_is_400_and_nothing_is_sent(bench: &'static Bench) {
 }
 
 /// The answer never comes and the vendor cannot be looked at: nobody knows, until it can.
+const QUICK: &[(&str, &str, &str)] = &[
+    ("server", "deadline", "\"700ms\""),
+    ("server", "shutdown_timeout", "\"1s\""),
+    ("vendor", "timeout", "\"200ms\""),
+    ("vendor", "connect_timeout", "\"200ms\""),
+    ("vendor", "retries", "0"),
+];
+
 async fn an_unknown_outcome_is_replaced_by_the_verdict(bench: &'static Bench) {
-    let quick = [
-        ("server", "deadline", "\"700ms\""),
-        ("vendor", "timeout", "\"200ms\""),
-        ("vendor", "connect_timeout", "\"200ms\""),
-        ("vendor", "retries", "0"),
-    ];
-    let house = House::with(bench, &quick).await;
+    let house = House::with(bench, QUICK).await;
     let before = house.count();
     house.once(CallKind::Create, Fault::HangAfter);
     let blind = async {
@@ -180,4 +183,23 @@ async fn a_repeat_is_409_while_the_first_still_looks_at_the_record(bench: &'stat
     first.is_done(bench.patched);
     write().send().await.is_done(bench.patched);
     assert_eq!((house.calls(CallKind::Update), house.held(bench.key).unwrap().as_str()), (1, "once"));
+}
+
+async fn an_unknown_outcome_is_replaced_by_the_verdict_after_a_restart(bench: &'static Bench) {
+    let mut house = House::with(bench, QUICK).await;
+    let tag = house.tag(bench.key).await;
+    let patch = |house: &House| house.set_text(bench.key, &tag, "written once").key("k");
+    house.faults().always(CallKind::Update, Fault::Hang);
+    let first = patch(&house).send().await;
+    first.is(504, "outcome-unknown");
+    house.restart().await;
+    // As if the vendor had taken its time.
+    house.faults().clear();
+    if house.held(bench.key).unwrap() != "written once" {
+        (bench.write)(&house.vendors, bench.key, "written once");
+    }
+    assert_ne!(house.settled(&first).await["state"], "running");
+    let second = patch(&house).send().await;
+    assert_ne!(second.status, 202, "nobody was told that it had been taken on");
+    assert_eq!(second.header("idempotency-replayed"), Some("true"));
 }

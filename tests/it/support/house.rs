@@ -119,6 +119,13 @@ impl House {
         self.gateway = Some(gateway);
     }
 
+    /// The same, and other vendors than before are behind the systems' names then; gives the former ones back.
+    pub(crate) async fn restart_before(&mut self, vendors: Sandbox) -> Sandbox {
+        let former = std::mem::replace(&mut self.vendors, vendors);
+        self.restart().await;
+        former
+    }
+
     /// Another caller, with connections of its own.
     pub(crate) fn second_caller(&self) -> Caller {
         self.gateway.as_ref().unwrap().caller()
