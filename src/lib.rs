@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! record  ←  transport  ←  adapters  ←  gateway  ←  api  ←  app        store ← gateway        sandbox ← app
+//!                           adapters  ←  config  ←  access  ←  api          config ← cli
 //! ```
 //!
 //! `record` is the small vocabulary that all share, with `problem` (what a caller is told) and `metrics` beside it. `transport`

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-pub use registry::{SettingKey, Settings, VENDORS, VendorEntry, WrongSetting, vendor};
+pub use registry::{Form, SettingKey, Settings, VENDORS, VendorEntry, WrongSetting, vendor};
 
 use crate::record::{Action, Fault, Invalid, Members, RecordId, Stored, Version};
 use crate::transport::{Call, Reply, Transport, Vendor};

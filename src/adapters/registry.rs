@@ -1,10 +1,22 @@
-//! Which vendors there are: one line each. A new vendor is a folder, a line here, a stand-in and golden pairs.
+//! Which vendors there are, one line each, and all that configuration has to know of one. A new vendor is a folder, a line here,
+//! a stand-in and golden pairs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Adapter, bluedolphin, matrix42, pretectum};
 use crate::record::Secret;
+
+/// What a key may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Any text.
+    Text,
+    /// What can stand in a header: visible ASCII without spaces (RFC 9110 §5.5).
+    Header,
+    /// A path, beginning with `/`.
+    Path,
+}
 
 /// A key of `[systems.NAME]` that one vendor needs besides those that every system takes.
 #[derive(Clone, Copy, Debug)]
@@ -13,8 +25,34 @@ pub struct SettingKey {
     pub key: &'static str,
     /// What it is, in a few words, for the message that it is missing.
     pub meaning: &'static str,
+    /// What it may hold.
+    pub form: Form,
+    /// Whether it is hidden wherever it turns up.
+    pub is_secret: bool,
+    /// Whether it tells whose data are meant, as a tenant does; a renewed key does not.
+    pub tells_whose: bool,
     /// What it is when left out; `None` = it is required.
     pub default: Option<&'static str>,
+}
+
+impl SettingKey {
+    /// A required text that is no secret.
+    #[must_use]
+    pub const fn text(key: &'static str, meaning: &'static str) -> Self {
+        Self { key, meaning, form: Form::Text, is_secret: false, tells_whose: false, default: None }
+    }
+
+    /// A required text that only the gateway and the vendor may know.
+    #[must_use]
+    pub const fn secret(key: &'static str, meaning: &'static str) -> Self {
+        Self { is_secret: true, ..Self::text(key, meaning) }
+    }
+
+    /// The same, in another form.
+    #[must_use]
+    pub const fn form(self, form: Form) -> Self {
+        Self { form, ..self }
+    }
 }
 
 /// The values of a vendor's keys, defaults filled in. All are kept as secrets: nothing of them is ever worth printing.
@@ -45,6 +83,12 @@ pub struct VendorEntry {
     pub vendor: &'static str,
     /// Its own keys.
     pub settings: &'static [SettingKey],
+    /// What the adapter puts after `base_url` and vendors' pages show as part of it.
+    pub added_paths: &'static [&'static str],
+    /// The form of a collection, for people.
+    pub collection_form: &'static str,
+    /// Whether a text is a collection of this vendor.
+    pub is_collection: fn(&str) -> bool,
     /// Makes the adapter of one system.
     pub build: fn(&Settings) -> Result<Arc<dyn Adapter>, WrongSetting>,
 }
@@ -56,6 +100,14 @@ pub const VENDORS: &[VendorEntry] = &[pretectum::ENTRY, bluedolphin::ENTRY, matr
 #[must_use]
 pub fn vendor(word: &str) -> Option<&'static VendorEntry> {
     VENDORS.iter().find(|entry| entry.vendor == word)
+}
+
+impl VendorEntry {
+    /// The key of a name.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&'static SettingKey> {
+        self.settings.iter().find(|setting| setting.key == name)
+    }
 }
 
 /// The value of a key that must be there and not be empty.
@@ -81,6 +133,9 @@ mod tests {
             let profile = adapter.profile();
             let (collection, key) = profile.id_example.rsplit_once(':').expect("collection:key");
             assert!(adapter.collection(collection).is_some() && adapter.key(key).is_some(), "{}", profile.id_example);
+            for text in [collection, "", "a", "A_1", "9a", "a:b:c", "object-definitions", "ä"] {
+                assert_eq!((entry.is_collection)(text), adapter.collection(text).is_some(), "{text:?}");
+            }
         }
         assert!(vendor("Pretectum").is_none());
     }

@@ -91,7 +91,7 @@ impl Running {
         config.server = Server { max_body, deadline, ..self.config.server.clone() };
         config.store = self.config.store.clone();
         for (before, now) in pairs(&self.config, &config) {
-            if std::mem::discriminant(&before.vendor) != std::mem::discriminant(&now.vendor) {
+            if !before.vendor.is_same_vendor(&now.vendor) {
                 return Err(format!("systems.{}: another vendor under the same name needs a restart", now.name));
             }
         }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::adapters::{self, Adapter, Settings};
-use crate::config::{OnLossyWrite, System as Configured, VendorConfig};
+use crate::config::{OnLossyWrite, System as Configured};
 use crate::gateway::{self, Policy, System};
 use crate::metrics::Metrics;
 use crate::record::Secret;
@@ -39,51 +38,20 @@ fn build_one(configured: &Configured, metrics: &Arc<Metrics>) -> Result<System, 
     let name = configured.name.clone();
     let index =
         metrics.add(&name).ok_or_else(|| StartError::System(name.to_string(), "there are too many".to_owned()))?;
-    let adapter = adapter(&configured.vendor).map_err(|why| StartError::System(name.to_string(), why))?;
+    let vendor = &configured.vendor;
+    let built = (vendor.entry.build)(&vendor.settings);
+    let adapter = built.map_err(|wrong| StartError::System(name.to_string(), wrong.to_string()))?;
     let stack = Stack::new(&name, Arc::clone(&adapter) as _, &settings(configured), metrics)
         .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;
     let installation = installation(configured);
     Ok(System { name, index, installation, adapter, stack: Arc::new(stack), policy: policy(configured) })
 }
 
-/// Finds the vendor in the registry and hands it the keys that only it has.
-fn adapter(vendor: &VendorConfig) -> Result<Arc<dyn Adapter>, String> {
-    let (word, settings) = match vendor {
-        VendorConfig::Pretectum { token_path, client_id, client_secret } => (
-            "pretectum",
-            Settings::from([
-                ("token_path", Secret::new(token_path.as_str())),
-                ("client_id", Secret::new(client_id.as_str())),
-                ("client_secret", client_secret.clone()),
-            ]),
-        ),
-        VendorConfig::BlueDolphin { tenant, api_key } => {
-            let settings = [("tenant", Secret::new(tenant.as_str())), ("api_key", api_key.clone())];
-            ("bluedolphin", Settings::from(settings))
-        }
-        VendorConfig::Matrix42 { api_token } => ("matrix42", Settings::from([("api_token", api_token.clone())])),
-    };
-    let entry = adapters::vendor(word).ok_or_else(|| format!("no adapter is registered for {word}"))?;
-    (entry.build)(&settings).map_err(|wrong| wrong.to_string())
-}
-
 /// Where the data are. A key that was renewed does not change that; another tenant does.
 fn installation(configured: &Configured) -> String {
-    let (word, tenant) = match &configured.vendor {
-        VendorConfig::Pretectum { .. } => ("pretectum", ""),
-        VendorConfig::BlueDolphin { tenant, .. } => ("bluedolphin", tenant.as_str()),
-        VendorConfig::Matrix42 { .. } => ("matrix42", ""),
-    };
-    gateway::installation(word, &configured.base_url, tenant)
-}
-
-/// What only the gateway and the vendor may know.
-fn secret_of(vendor: &VendorConfig) -> Secret {
-    match vendor {
-        VendorConfig::Pretectum { client_secret, .. } => client_secret.clone(),
-        VendorConfig::BlueDolphin { api_key, .. } => api_key.clone(),
-        VendorConfig::Matrix42 { api_token } => api_token.clone(),
-    }
+    let vendor = &configured.vendor;
+    let whose = vendor.those(|setting| setting.tells_whose).map(Secret::expose);
+    gateway::installation([vendor.entry.vendor, &configured.base_url].into_iter().chain(whose))
 }
 
 fn settings(configured: &Configured) -> StackSettings {
@@ -104,7 +72,7 @@ fn settings(configured: &Configured) -> StackSettings {
         max_vendor_body: limits.max_vendor_body,
         ca_certificate: configured.ca_certificate.clone(),
         via: VIA.to_owned(),
-        secrets: vec![secret_of(&configured.vendor)],
+        secrets: configured.vendor.those(|setting| setting.is_secret).cloned().collect(),
     }
 }
 

@@ -91,7 +91,7 @@ impl<'r, 'd> Section<'r, 'd> {
 
     /// One of a few words.
     pub(super) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&'static str, T)]) -> Option<T> {
-        let valid = words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(" or ");
+        let valid = either(words);
         let text = self.text(key, &valid)?;
         let found = words.iter().find(|(word, _)| *word == text.value).map(|(_, value)| *value);
         if found.is_none() {
@@ -184,6 +184,11 @@ impl<'r, 'd> Section<'r, 'd> {
             self.reader.fault(&place, wrong, known.join(", "));
         }
     }
+}
+
+/// The words, for people.
+pub(super) fn either<T>(words: &[(&str, T)]) -> String {
+    words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(" or ")
 }
 
 /// A bundle of all public authorities has a quarter of this.

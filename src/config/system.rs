@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::base_url::{base_url, leads_to};
-use super::section::Section;
+use super::section::{Section, either};
 use super::text::text;
-use super::vendor::{VENDORS, Vendor, VendorConfig};
+use super::vendor::{VendorConfig, words};
+use crate::adapters::VendorEntry;
 use crate::record::SystemName;
 
 /// `[systems.NAME]`.
@@ -75,14 +76,15 @@ pub struct Limits {
 
 impl System {
     pub(super) fn read(mut section: Section<'_, '_>, name: Option<SystemName>, bind: SocketAddr) -> Option<Self> {
-        let vendor = section.word("vendor", &VENDORS);
+        let words = words();
+        let vendor = section.word("vendor", &words);
         if !section.has("vendor") {
-            section.reader.missing(&section.place, "vendor", "\"pretectum\", \"bluedolphin\" or \"matrix42\"");
+            section.reader.missing(&section.place, "vendor", either(&words));
         }
         let allow_http = section.boolean("allow_http", false);
         let base_url = read_base_url(&mut section, vendor, allow_http, bind);
         let collection = read_collection(&mut section, vendor);
-        let vendor_config = vendor.and_then(|vendor| vendor.read(&mut section));
+        let vendor_config = vendor.and_then(|vendor| VendorConfig::read(vendor, &mut section));
         let require_if_match = section.boolean("require_if_match", true);
         let lossy = section.word("on_lossy_write", &[("refuse", OnLossyWrite::Refuse), ("warn", OnLossyWrite::Warn)]);
         let limits = Limits::read(&mut section);
@@ -134,12 +136,12 @@ impl Limits {
 
 fn read_base_url(
     section: &mut Section<'_, '_>,
-    vendor: Option<Vendor>,
+    vendor: Option<&VendorEntry>,
     allow_http: bool,
     bind: SocketAddr,
 ) -> Option<String> {
     let text = section.required("base_url", "the vendor's address, such as \"https://vendor.example\"")?;
-    let url = base_url(section.reader, &text, allow_http, vendor?.added_paths())?;
+    let url = base_url(section.reader, &text, allow_http, vendor?.added_paths)?;
     if leads_to(&url, bind) {
         section.reader.fault(&text.place, "is the address of the gateway itself", "the vendor's address");
         return None;
@@ -147,13 +149,13 @@ fn read_base_url(
     Some(url)
 }
 
-fn read_collection(section: &mut Section<'_, '_>, vendor: Option<Vendor>) -> Option<String> {
-    let form = vendor.map_or("a string", Vendor::collection_form);
+fn read_collection(section: &mut Section<'_, '_>, vendor: Option<&VendorEntry>) -> Option<String> {
+    let form = vendor.map_or("a string", |vendor| vendor.collection_form);
     let entry = section.entry("collection")?;
     // Empty means none, wherever the emptiness comes from.
     let text = text(section.reader, &entry, form).filter(|text| !text.value.is_empty())?;
     let vendor = vendor?;
-    if !vendor.has_collection_form(&text.value) {
+    if !(vendor.is_collection)(&text.value) {
         section.reader.fault(&text.place, format!("{} is not a collection of this vendor", text.shown()), form);
         return None;
     }
@@ -161,8 +163,8 @@ fn read_collection(section: &mut Section<'_, '_>, vendor: Option<Vendor>) -> Opt
 }
 
 /// What to say of a key that belongs to a vendor: to another one, or to any while this system's is not known.
-fn foreign(key: &str, vendor: Option<Vendor>) -> Option<String> {
-    let (owner, _) = VENDORS.iter().find(|(_, other)| other.keys().contains(&key))?;
+fn foreign(key: &str, vendor: Option<&VendorEntry>) -> Option<String> {
+    let (owner, _) = words().into_iter().find(|(_, other)| other.key(key).is_some())?;
     Some(match vendor {
         Some(_) => format!("is a key of vendor {owner:?}, not of this one"),
         None => format!("is a key of vendor {owner:?}, and this system's vendor is not known"),

@@ -32,9 +32,9 @@ pub struct Policy {
 }
 
 /// The mark of one vendor's installation: of its word, its address and whatever else tells whose data it holds.
-#[must_use]
-pub fn installation(vendor: &str, base_url: &str, tenant: &str) -> String {
-    hex_text(&sha256([vendor, "\n", base_url, "\n", tenant].map(str::as_bytes)))
+pub fn installation<'t>(what_tells: impl IntoIterator<Item = &'t str>) -> String {
+    let texts: Vec<&str> = what_tells.into_iter().collect();
+    hex_text(&sha256([texts.join("\n").as_bytes()]))
 }
 
 /// A configured system.

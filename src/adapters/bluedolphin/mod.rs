@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use self::replacement::Wanted;
 use super::common::{AllThatFit, all_of, bad_cursor, nameless, secret_header, unreadable, wrong};
-use super::registry::required;
+use super::registry::{Form, required};
 use super::{
     Adapter, Change, Completion, Created, Item, Loss, Page, Planned, Profile, SettingKey, Settings, UpdateStyle,
     VendorEntry, Versioning, WrongSetting,
@@ -30,9 +30,15 @@ use crate::transport::{Call, Reply, Token, Transport, Vendor};
 pub(super) const ENTRY: VendorEntry = VendorEntry {
     vendor: "bluedolphin",
     settings: &[
-        SettingKey { key: "tenant", meaning: "the last part of bluedolphin.app/<tenant>", default: None },
-        SettingKey { key: "api_key", meaning: "the secret of a user key", default: None },
+        SettingKey {
+            tells_whose: true,
+            ..SettingKey::text("tenant", "the last part of bluedolphin.app/<tenant>").form(Form::Header)
+        },
+        SettingKey::secret("api_key", "the secret of a user key").form(Form::Header),
     ],
+    added_paths: &["/v1"],
+    collection_form: "\"object-definitions\"",
+    is_collection: |text| text == dialect::DEFINITIONS,
     build: |settings| Ok(Arc::new(BlueDolphin::new(&Account::take(settings)?)?)),
 };
 

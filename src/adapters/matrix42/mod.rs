@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use self::dialect::{Cursor, Fragment};
 use super::common::{AllThatFit, all_of, bad_cursor, nameless, secret_header, unreadable};
-use super::registry::required;
+use super::registry::{Form, required};
 use super::{
     Adapter, Change, Created, Item, Page, Planned, Profile, SettingKey, UpdateStyle, VendorEntry, Versioning,
     WrongSetting,
@@ -31,11 +31,10 @@ use crate::transport::{Call, CallName, Reply, Token, Transport, Vendor};
 /// The registry's line.
 pub(super) const ENTRY: VendorEntry = VendorEntry {
     vendor: "matrix42",
-    settings: &[SettingKey {
-        key: "api_token",
-        meaning: "an API token, to be exchanged for access tokens",
-        default: None,
-    }],
+    settings: &[SettingKey::secret("api_token", "an API token, to be exchanged for access tokens").form(Form::Header)],
+    added_paths: &["/m42Services/api", "/m42Services"],
+    collection_form: "a Data Definition's technical name, such as \"SPSScCategoryClassBase\"",
+    is_collection: dialect::is_definition,
     build: |settings| Ok(Arc::new(Matrix42::new(&required(settings, "api_token")?)?)),
 };
 

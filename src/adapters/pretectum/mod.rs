@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::common::{AllThatFit, all_of, bad_cursor, nameless, unreadable};
-use super::registry::required;
+use super::registry::{Form, required};
 use super::{
     Adapter, Change, Created, Item, Page, Planned, Profile, SettingKey, Settings, UpdateStyle, VendorEntry, Versioning,
     WrongSetting,
@@ -32,14 +32,17 @@ use crate::transport::{Call, CallName, Reply, Token, Transport, Vendor};
 pub(super) const ENTRY: VendorEntry = VendorEntry {
     vendor: "pretectum",
     settings: &[
-        SettingKey { key: "client_id", meaning: "the application client's id", default: None },
-        SettingKey { key: "client_secret", meaning: "the application client's secret", default: None },
+        SettingKey::text("client_id", "the application client's id"),
+        SettingKey::secret("client_secret", "the application client's secret"),
         SettingKey {
-            key: "token_path",
-            meaning: "where tokens are to be had; the vendor's pages name /v1/oauth2/token and /oauth2/token",
             default: Some("/v1/oauth2/token"),
+            ..SettingKey::text("token_path", "a path such as \"/v1/oauth2/token\" or \"/oauth2/token\"")
+                .form(Form::Path)
         },
     ],
+    added_paths: &["/v1"],
+    collection_form: "\"{businessAreaId}:{schemaId}:{datasetId}\", each 20 to 64 letters and digits",
+    is_collection: |text| dialect::collection(text).is_some(),
     build: |settings| Ok(Arc::new(Pretectum::new(Credentials::take(settings)?)?)),
 };
 
