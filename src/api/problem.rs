@@ -48,14 +48,15 @@ fn fields_of(problem: &Problem, request: &HttpRequest, answer: &mut HttpResponse
         ProblemName::MethodNotAllowed => {
             answer.insert_header((ALLOW, problem.allow.as_deref().unwrap_or_default()));
         }
-        ProblemName::UnsupportedMediaType if headers::is_encoded(request.headers()) => {
-            answer.insert_header(("Accept-Encoding", "identity"));
-        }
-        ProblemName::UnsupportedMediaType if request.method() == Method::PATCH => {
-            answer.insert_header(("Accept-Patch", reply::ACCEPT_PATCH));
-        }
         ProblemName::UnsupportedMediaType => {
-            answer.insert_header(("Accept-Post", "application/json"));
+            if headers::is_encoded(request.headers()) {
+                answer.insert_header(("Accept-Encoding", "identity"));
+            }
+            if request.method() == Method::PATCH {
+                answer.insert_header(("Accept-Patch", reply::ACCEPT_PATCH));
+            } else {
+                answer.insert_header(("Accept-Post", "application/json"));
+            }
         }
         _ => {}
     }

@@ -21,7 +21,11 @@ pub(super) async fn show(inbound: &Inbound<'_>, system: &str, raw_id: &str) -> A
     Query::read(inbound.query, &[])?;
     let conditions = Conditions::read(inbound.headers)?;
     let record = inbound.api.records.read(system, &id, &inbound.ask()?).await?;
-    conditions.answer(record_json::record(&record), record.etag.as_deref(), None)
+    let answer = conditions.answer(record_json::record(&record), record.etag.as_deref(), None);
+    answer.map_err(|mut refused| {
+        refused.problem.system = Some(system.name.as_str().to_owned());
+        refused
+    })
 }
 
 /// `GET` and `HEAD /records/{system}?collection=&limit=&cursor=`.

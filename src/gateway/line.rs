@@ -14,6 +14,7 @@ use super::intent::{Stop, repeat_of_a_running};
 use super::pending::{CallerTold, Pending, Wanted};
 use super::session::Session;
 use super::settle::{Seen, Settled, unchanged, unfulfilled};
+use super::settler::last_look;
 use super::{Ask, Gateway, Guarantee, Record, System, Told, Verdict, Write, WriteKind};
 use crate::adapters::{Completion, Loss, Planned};
 use crate::metrics::DetectedBy;
@@ -279,8 +280,16 @@ impl Context<'_> {
         }
     }
 
+    /// Looks for the outcome as long as the caller waits. Where that is longer than writes are watched, the write ends here.
     async fn follow(&self, pending: &Pending, until: Instant) -> Option<Settled> {
-        self.gateway.follow(self.system, &self.session, pending, until, LEAST_LOOK).await
+        let watched = Instant::now() + self.system.policy.completion_timeout.saturating_sub(pending.age());
+        let (gateway, system, session) = (self.gateway, self.system, &self.session);
+        let settled = gateway.follow(system, session, pending, until.min(watched), LEAST_LOOK).await;
+        if settled.is_none() && watched < until {
+            Some(last_look(gateway, system, session, pending).await)
+        } else {
+            settled
+        }
     }
 
     /// The end, in the caller's time: with the record where the caller asked for it or the vendor warns.

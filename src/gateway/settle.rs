@@ -271,6 +271,12 @@ impl Gateway {
             });
         };
         let now = system.tag(id, &stored.version()).text();
+        if fault.kind == FaultKind::Conflict && Some(&now) == pending.before.as_ref() {
+            // In so many words: it knows of a change that a read does not show (yet).
+            let mut stale = self.failed_precondition(system, DetectedBy::Vendor);
+            stale.vendor = system.problem(fault).vendor;
+            return Some(Settled::NotApplied(Box::new(stale)));
+        }
         if matches!(*pending.wanted, Wanted::Gone) || Some(&now) == pending.before.as_ref() {
             return Some(Settled::NotApplied(Box::new(refused_as_it_is(system, fault))));
         }

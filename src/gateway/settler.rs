@@ -212,7 +212,7 @@ async fn show_created(system: &System, pending: &Pending, settled: &Settled) -> 
 }
 
 /// What is there when the time is up: the last read may show what no look before it could, that the write was done.
-async fn last_look(gateway: &Gateway, system: &System, session: &Session<'_>, pending: &Pending) -> Settled {
+pub(super) async fn last_look(gateway: &Gateway, system: &System, session: &Session<'_>, pending: &Pending) -> Settled {
     let Some(id) = pending.id() else { return Settled::Unknown(None) };
     let Ok(stored) = look_for_effect(system, session, pending, id, Instant::now() + LAST_LOOK).await else {
         return Settled::Unknown(None);

@@ -87,6 +87,8 @@ impl Difference {
     pub fn holds_in(&self, observed: &Map<String, Value>) -> bool {
         match (self.value_in(observed), &self.wanted) {
             (seen, Some(wanted)) => includes(seen, wanted),
+            // Of an entry of a map nothing may be left, of the map itself that it is empty.
+            (Some(Value::Object(seen)), None) => seen.is_empty() && self.path.len() == 1,
             (Some(seen), None) => is_blank(seen) || *seen == Value::Bool(false),
             (None, None) => true,
         }
@@ -114,6 +116,8 @@ fn includes(seen: Option<&Value>, wanted: &Value) -> bool {
         (Some(Value::Object(seen)), Value::Object(wanted)) => {
             wanted.iter().all(|(name, wanted)| wanted.is_null() || includes(seen.get(name), wanted))
         }
+        // An entry of a map that says nothing but that it is there is there or not.
+        (None | Some(Value::Null), Value::Object(_)) => false,
         (None | Some(Value::Null), wanted) => is_blank(wanted),
         (Some(seen), wanted) => values_equal(seen, wanted),
     }
@@ -170,10 +174,21 @@ mod tests {
 
     #[test]
     fn an_empty_value_holds_where_it_reads_back_as_nothing() {
-        let wanted = differences(&map(r#"{"p":{}}"#), &map(r#"{"p":{"new":{"value":"","list":[]}},"q":{}}"#));
+        let wanted = differences(&map(r#"{"p":{}}"#), &map(r#"{"p":{"new":{"value":"","list":[]}},"q":[]}"#));
         assert!(holds(&wanted, &map(r#"{"p":{"new":{"value":null,"locked":false}}}"#)));
         assert!(!holds(&wanted, &map(r#"{"p":{"new":{"value":"x"}}}"#)));
         assert!(!holds(&wanted, &map(r#"{"p":{"new":{"value":null}},"q":1}"#)));
+    }
+
+    #[test]
+    fn an_entry_that_says_nothing_but_that_it_is_there_is_there_or_not() {
+        let (without, with) = (map(r#"{"p":{}}"#), map(r#"{"p":{"new":{}}}"#));
+        for (before, after) in [(&without, &with), (&with, &without)] {
+            let wanted = differences(before, after);
+            assert!(holds(&wanted, after) && !holds(&wanted, before), "{wanted:?}");
+            assert!(wanted[0].unchanged_in(before) && !wanted[0].unchanged_in(after));
+        }
+        assert!(!holds(&differences(&map("{}"), &map(r#"{"p":{}}"#)), &map("{}")));
     }
 
     #[test]

@@ -145,9 +145,8 @@ impl Adapter for BlueDolphin {
         dialect::is_id(raw).then(|| raw.to_owned())
     }
 
-    /// What only a create takes is not read-only, or no create could pass; an update refuses it.
     fn read_only(&self, member: &str) -> bool {
-        !replacement::CHANGEABLE.contains(&member) && !replacement::CREATABLE.contains(&member)
+        !replacement::CHANGEABLE.contains(&member)
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<Stored, Fault> {

@@ -342,6 +342,22 @@ async fn pretectums_conflict_is_told_whatever_its_words() {
     }
 }
 
+/// The vendor may know of a change that a read does not show yet.
+#[actix_web::test]
+async fn matrix42s_word_on_a_conflict_is_taken_even_where_a_read_shows_none() {
+    let house = House::start(&MATRIX42).await;
+    let tag = house.tag(MATRIX42.key).await;
+    let text = "Concurrency. The object you want to update has been updated by another process.";
+    let conflict = || Fault::json(500, json!({ "ExceptionMessage": text }).to_string());
+    house.once(CallKind::Update, conflict());
+    let refused = house.set_text(MATRIX42.key, &tag, "mine").send().await;
+    assert_eq!(refused.is(412, "precondition-failed").json().get("current_etag"), None);
+    assert_eq!(house.calls(CallKind::Update), 1, "{:?}", house.lines());
+    house.once(CallKind::Update, conflict());
+    house.set_text(MATRIX42.key, "*", "in the end").send().await.is_done(204);
+    assert_eq!((house.calls(CallKind::Update), house.held(MATRIX42.key).unwrap().as_str()), (3, "in the end"));
+}
+
 /// Without `Explicit-Language` the texts that tell a conflict from a failure would come in German.
 #[actix_web::test]
 async fn matrix42_is_always_asked_to_speak_english() {

@@ -1,6 +1,7 @@
 //! Writes that go on after the answer (contract 4.4): BlueDolphin's updates, and any write on request.
 
 use futures_util::future::join;
+use records_gateway::sandbox::bluedolphin::{OTHER_QUESTIONNAIRE_ID, QUESTIONNAIRE_ID};
 use records_gateway::sandbox::{CallKind, Fault};
 use serde_json::json;
 
@@ -127,6 +128,43 @@ async fn an_update_that_fails_in_silence_ends_unknown_and_frees_the_record() {
     house.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = false);
     house.set_text(KEY, "*", "again").send().await.is_done(200);
     assert_eq!(house.held(KEY).unwrap(), "again");
+}
+
+#[actix_web::test]
+async fn a_questionnaire_is_added_and_removed_when_it_is_seen_to_be() {
+    let house = House::start(&BLUEDOLPHIN).await;
+    house.vendors.bluedolphin.state.queue_by_hand();
+    let questionnaires = async || house.read(KEY).send().await.json()["fields"]["questionnaires"].clone();
+    let patch = |questionnaires: serde_json::Value| {
+        let fields = json!({ "questionnaires": questionnaires });
+        let patch = house.patch(KEY).if_match("*").without_prefer().fields(&fields);
+        patch.header("Accept-Loss", "linked-questions, source-connections").send()
+    };
+    let (one, other) = (QUESTIONNAIRE_ID, OTHER_QUESTIONNAIRE_ID);
+    let before = questionnaires().await;
+    let (there, not_there) = if before.get(other).is_some() { (other, one) } else { (one, other) };
+    for (change, left) in [(json!({ there: null }), 0), (json!({ there: {}, not_there: {} }), 2)] {
+        let answer = patch(change).await;
+        answer.is_done(202);
+        house.until("it is queued", |house| house.vendors.bluedolphin.state.queued() > 0).await;
+        let looks = house.calls(CallKind::Read);
+        house.until("it was looked for", |house| house.calls(CallKind::Read) > looks + 3).await;
+        let operation = house.get(answer.header("location").unwrap()).send().await.json();
+        assert_eq!(operation["state"], "running", "{operation}");
+        house.vendors.bluedolphin.state.apply_queued();
+        assert_eq!(house.settled(&answer).await["state"], "applied");
+        assert_eq!(questionnaires().await.as_object().unwrap().len(), left);
+    }
+}
+
+/// However long the caller would wait.
+#[actix_web::test]
+async fn a_write_is_watched_no_longer_than_it_is_to_be() {
+    let house = House::with(&BLUEDOLPHIN, &[("vendor", "completion_timeout", "\"200ms\"")]).await;
+    house.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = true);
+    let answer = house.set_text(KEY, "*", "never").without_prefer().prefer("wait=4").send().await;
+    answer.is(504, "outcome-unknown");
+    assert_eq!(house.get(answer.header("operation").unwrap()).send().await.json()["state"], "unknown");
 }
 
 #[actix_web::test]
