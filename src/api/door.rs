@@ -49,7 +49,8 @@ pub(super) struct Inbound<'r> {
     /// Read when it is needed first.
     trace: &'r OnceCell<Arc<TraceContext>>,
     caller: Option<Arc<dyn Rights>>,
-    deadline: Instant,
+    /// When the caller is to have an answer.
+    pub(super) deadline: Instant,
 }
 
 impl Inbound<'_> {

@@ -1,5 +1,7 @@
 //! The route table (contract 4): which paths there are, what they take, and who answers.
 
+use std::time::Duration;
+
 use actix_web::HttpResponse;
 use actix_web::http::Method;
 use actix_web::web::Payload;
@@ -163,7 +165,7 @@ impl Route {
             (Self::Server, _) => Err(ProblemName::NotFound.with("only OPTIONS takes the target `*`").into()),
             (Self::Home, _) => Ok(pages::home()),
             (Self::Healthz, _) => Ok(health::alive()),
-            (Self::Readyz, _) => health::ready(inbound).await,
+            (Self::Readyz, _) => within(inbound, health::ready(inbound)).await,
             (Self::Metrics, _) => Ok(health::metrics(inbound)),
             (Self::OpenApi, _) => Ok(openapi::served()),
             (Self::DocsWithoutSlash, _) => Ok(pages::docs_redirect()),
@@ -171,9 +173,9 @@ impl Route {
             (Self::ProblemPage(name), _) => Ok(pages::problem(*name)),
             (Self::Systems, _) => systems::list(inbound),
             (Self::System(name), _) => systems::show(inbound, name),
-            (Self::Operations, _) => operations::list(inbound).await,
-            (Self::Operation(id), _) => operations::show(inbound, id).await,
-            (Self::Ledger, _) => ledger::list(inbound).await,
+            (Self::Operations, _) => within(inbound, operations::list(inbound)).await,
+            (Self::Operation(id), _) => within(inbound, operations::show(inbound, id)).await,
+            (Self::Ledger, _) => within(inbound, ledger::list(inbound)).await,
             (Self::Collection(system), "POST") => writes::create(inbound, system, payload).await,
             (Self::Collection(system), _) => records::list(inbound, system).await,
             (Self::Record { system, id }, "PATCH") => writes::update(inbound, system, id, payload).await,
@@ -181,6 +183,14 @@ impl Route {
             (Self::Record { system, id }, _) => records::show(inbound, system, id).await,
         }
     }
+}
+
+/// What only the store answers, within the request's deadline.
+async fn within(inbound: &Inbound<'_>, answer: impl Future<Output = Answer>) -> Answer {
+    tokio::time::timeout_at(inbound.deadline, answer).await.unwrap_or_else(|_| {
+        let problem = ProblemName::Overloaded.with("the store did not answer in time");
+        Err(problem.retry_after(Duration::from_secs(1)).into())
+    })
 }
 
 fn options(route: &Route, inbound: &Inbound<'_>) -> Answer {

@@ -7,7 +7,7 @@ use super::door::{Answer, Inbound, Refused};
 use super::{record_json, reply};
 use crate::gateway::{Done, Record, Told, Verdict, Written};
 use crate::problem::{Problem, ProblemName};
-use crate::record::{Operation, OperationId};
+use crate::record::{Operation, OperationId, OperationState};
 
 /// The answer, replayed or not.
 pub(super) async fn answer(inbound: &Inbound<'_>, told: Told) -> Answer {
@@ -35,7 +35,9 @@ pub(super) async fn answer(inbound: &Inbound<'_>, told: Told) -> Answer {
         Done::Accepted => {
             let operation = running(inbound, written.operation.as_ref(), told.operation).await?;
             answer.insert_header((LOCATION, operation.id.path()));
-            answer.insert_header((RETRY_AFTER, reply::LOOK_AGAIN));
+            if operation.state == OperationState::Running {
+                answer.insert_header((RETRY_AFTER, reply::LOOK_AGAIN));
+            }
             Ok(answer.content_type("application/json").body(reply::json(&operation)))
         }
     }

@@ -26,8 +26,8 @@ use crate::transport::trace::Spans;
 /// What the store and the connections get at a stop, however short `shutdown_timeout` is.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
 
-/// What the connections get when the time is over: they are cut off.
-const CUT_OFF: Duration = Duration::from_millis(50);
+/// What the connections get when the time is over: as long as it takes to tell that nobody knows what became of a write.
+const CUT_OFF: Duration = Duration::from_millis(250);
 
 /// How often a stop looks whether the last writes are settled.
 const SETTLING_PAUSE: Duration = Duration::from_millis(50);
@@ -150,7 +150,7 @@ impl Application {
         let drained = gateway.drain(shutdown_timeout).await;
         let left = until.saturating_duration_since(Instant::now()).max(LAST_MOMENTS);
         // The connections that are still busy get what is left of the time, and no more. Whoever waits for a write that did not end
-        // in all that time would wait in vain.
+        // in all that time has just been told so.
         let answering = if drained { left } else { CUT_OFF };
         for (handle, _) in doors {
             let _ = tokio::time::timeout(answering, handle.stop(true)).await;

@@ -141,7 +141,8 @@ fn read_base_url(
     bind: SocketAddr,
 ) -> Option<String> {
     let text = section.required("base_url", "the vendor's address, such as \"https://vendor.example\"")?;
-    let url = base_url(section.reader, &text, allow_http, vendor?.added_paths)?;
+    let added_paths = vendor.map_or(&[][..], |vendor| vendor.added_paths);
+    let url = base_url(section.reader, &text, allow_http, added_paths)?;
     if leads_to(&url, bind) {
         section.reader.fault(&text.place, "is the address of the gateway itself", "the vendor's address");
         return None;

@@ -628,6 +628,13 @@ fn the_files_of_tls_must_be_there_and_fit_each_other() {
         assert!(found.len() == 1 && found[0].contains(expected), "{found:#?}\nexpected {expected}");
         assert!(!found[0].contains("BEGIN"), "{found:#?}");
     }
+    assert_eq!(faults(&tls("/no", "/nowhere", ", client_ca = '/never'")).len(), 3, "all at once");
+    let strange = SMALL.replace("'matrix42'", "'sap'").replace("\"matrix42\"", "\"sap\"");
+    let strange = faults(&strange.replace("https://", "ftp://"));
+    assert!(
+        strange.iter().any(|one| one.contains("base_url")) && strange.iter().any(|one| one.contains("sap")),
+        "{strange:#?}"
+    );
 }
 
 #[test]

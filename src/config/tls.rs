@@ -65,16 +65,27 @@ impl Tls {
             private_key: private_key?.value.into(),
             client_ca: client_ca.map(|text| text.value.into()),
         };
-        let Err(TlsFault { key, wrong }) = tls.load() else { return Some(tls) };
-        let (place, valid) = match key {
-            "certificate" => (certificate_place, CERTIFICATE),
-            "private_key" => (key_place, PRIVATE_KEY),
-            _ => (ca_place, CLIENT_CA),
-        };
-        if let Some(place) = place {
-            reader.fault(&place, wrong, valid);
+        let faults = tls.faults();
+        for TlsFault { key, wrong } in &faults {
+            let (place, valid) = match *key {
+                "certificate" => (&certificate_place, CERTIFICATE),
+                "private_key" => (&key_place, PRIVATE_KEY),
+                _ => (&ca_place, CLIENT_CA),
+            };
+            if let Some(place) = place {
+                reader.fault(place, wrong.clone(), valid);
+            }
         }
-        None
+        faults.is_empty().then_some(tls)
+    }
+
+    /// Everything that is wrong with the files: each by itself, or what they are together.
+    fn faults(&self) -> Vec<TlsFault> {
+        let authorities = self.client_ca.as_ref().map(|path| certificates("client_ca", path).map(drop));
+        let alone =
+            [certificates("certificate", &self.certificate).map(drop), private_key(&self.private_key).map(drop)];
+        let faults: Vec<_> = alone.into_iter().chain(authorities).filter_map(Result::err).collect();
+        if faults.is_empty() { self.load().err().into_iter().collect() } else { faults }
     }
 
     /// Reads the files.

@@ -52,7 +52,7 @@ use crate::problem::{Problem, ProblemName};
 use crate::record::{OperationId, OperationState};
 use crate::store::{Outcome, Store};
 
-/// How long beyond its deadline a write may keep its caller waiting before the caller is told that nobody knows.
+/// How long beyond its deadline a write that was sent may keep its caller waiting before the caller is told that nobody knows.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// The gateway: every configured system, and the store.
@@ -119,7 +119,7 @@ impl Gateway {
         };
         let (teller, told) = oneshot::channel();
         let (gateway, system, ask) = (Arc::clone(self), Arc::clone(system), ask.clone());
-        let patience = ask.deadline + GRACE;
+        let deadline = ask.deadline;
         let sending = Rc::new(RefCell::new(None));
         let seen = Rc::clone(&sending);
         // Boxed before it is spawned: the runtime moves what it is given several times.
@@ -127,23 +127,40 @@ impl Gateway {
             line::run(&gateway, &system, &write, &ask, teller, &seen).await;
             drop(running);
         }));
-        match tokio::time::timeout_at(patience, told).await {
-            Ok(Ok(told)) => told,
-            Ok(Err(_)) => Err(match sending.take() {
-                Some(operation) => ProblemName::OutcomeUnknown
-                    .with("the gateway failed while writing; the operation tells what became of the write")
-                    .operation(&operation),
-                None => ProblemName::InternalError.with("the gateway failed before it wrote; nothing was sent"),
-            }),
-            Err(_) => Err(match sending.take() {
-                Some(operation) => ProblemName::OutcomeUnknown
-                    .with("the gateway could not come to an end in time; the operation tells what became of the write")
-                    .operation(&operation),
-                // A call that has not been sent by its deadline never is.
-                None => ProblemName::Overloaded
-                    .with("the gateway could not begin in time; nothing was sent")
-                    .retry_after(Duration::from_secs(1)),
-            }),
+        let in_time = async {
+            let mut told = told;
+            if let Ok(told) = tokio::time::timeout_at(deadline, &mut told).await {
+                return Some(told);
+            }
+            // A call that has not been sent by its deadline never is. One that has may need a moment to be told as what it is.
+            let is_sent = sending.borrow().is_some();
+            if is_sent { tokio::time::timeout_at(deadline + GRACE, told).await.ok() } else { None }
+        };
+        let given_up = async {
+            self.tracker.given_up().await;
+            // Of one that was not sent nobody can say that it never will be.
+            if sending.borrow().is_none() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let told = tokio::select! {
+            told = in_time => told,
+            () = given_up => None,
+        };
+        let unknown = |why: &str| {
+            let problem =
+                ProblemName::OutcomeUnknown.with(format!("{why}; the operation tells what became of the write"));
+            sending.take().map(|operation| problem.operation(&operation))
+        };
+        match told {
+            Some(Ok(told)) => told,
+            Some(Err(_)) => Err(unknown("the gateway failed while writing").unwrap_or_else(|| {
+                ProblemName::InternalError.with("the gateway failed before it wrote; nothing was sent")
+            })),
+            None => Err(unknown("the gateway could not come to an end in time").unwrap_or_else(|| {
+                let problem = ProblemName::Overloaded.with("the gateway could not begin in time; nothing was sent");
+                problem.retry_after(Duration::from_secs(1))
+            })),
         }
     }
 

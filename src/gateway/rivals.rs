@@ -60,21 +60,40 @@ fn fit_one_record(one: &Wanted, other: &Wanted) -> bool {
         && fields.iter().all(|(name, value)| wanted.get(name).is_none_or(|other| values_equal(value, other)))
 }
 
-/// What is known of other writes that were bound to the same version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rival {
-    /// There is none that can have been done.
-    Nobody,
-    /// One is still running, or ended without anybody knowing whose the values are that the record showed.
-    Undecided,
-    /// One was done: of writes bound to one version only one can be.
-    Won,
+/// What the ledger knows of other writes of the record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Others {
+    /// One that was bound to the very same version was done: of such writes only one can be.
+    pub won: bool,
+    /// One that was, or may have been, bound to the same version runs, or nobody knows whose the values are that the record showed.
+    pub undecided: bool,
+    /// One that began after this one was done, on a version that this one may have made.
+    pub later: bool,
+}
+
+/// Whether a write with this precondition was bound to the version of a tag.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    Surely,
+    Perhaps,
+    No,
+}
+
+impl Bound {
+    fn of(precondition: Option<&str>, tag: &str) -> Self {
+        match precondition {
+            Some(sent) if sent == tag => Self::Surely,
+            None | Some("*") => Self::Perhaps,
+            Some(sent) if sent.split(", ").any(|one| one == tag) => Self::Perhaps,
+            Some(_) => Self::No,
+        }
+    }
 }
 
 impl Gateway {
-    /// Looks in the ledger for other writes with the very tag that this one is bound to. `None` = the store is away.
-    pub(super) async fn rival(&self, system: &System, pending: &Pending) -> Option<Rival> {
-        let (Some(id), Some(before)) = (pending.id(), &pending.before) else { return Some(Rival::Nobody) };
+    /// Looks in the ledger for other writes of the record. `None` = the store is away.
+    pub(super) async fn others(&self, system: &System, pending: &Pending) -> Option<Others> {
+        let (Some(id), Some(before)) = (pending.id(), &pending.before) else { return Some(Others::default()) };
         let earlier = i64::try_from((EARLIER + system.policy.completion_timeout).as_millis()).unwrap_or(i64::MAX);
         let mut query = LedgerQuery {
             systems: vec![system.name.as_str().to_owned()],
@@ -83,25 +102,36 @@ impl Gateway {
             limit: PAGE,
             ..LedgerQuery::default()
         };
-        let mut undecided = HashSet::new();
+        let (mut begun, mut later) = (false, false);
+        let (mut undecided, mut begun_after) = (HashSet::new(), HashSet::new());
         for _ in 0..PAGES {
             let page = self.store.ledger(query.clone()).await.ok()?;
-            let others = page.items.into_iter().filter(|entry| entry.operation != pending.operation);
-            for entry in others.filter(|entry| entry.precondition.as_ref() == Some(before)) {
-                if entry.event == LedgerEvent::Intent {
-                    undecided.insert(entry.operation);
-                } else if entry.state == OperationState::Applied.as_str() {
-                    return Some(Rival::Won);
+            for entry in page.items {
+                let bound = Bound::of(entry.precondition.as_deref(), before);
+                let applied = entry.state == OperationState::Applied.as_str();
+                if entry.operation == pending.operation {
+                    begun = true;
+                } else if entry.event == LedgerEvent::Intent {
+                    if begun {
+                        begun_after.insert(entry.operation.clone());
+                    }
+                    if bound != Bound::No {
+                        undecided.insert(entry.operation);
+                    }
+                } else if applied && bound == Bound::Surely {
+                    return Some(Others { won: true, undecided: true, later });
+                } else if applied && begun {
+                    later |= begun_after.contains(&entry.operation);
                 } else if entry.state != OperationState::Unknown.as_str() || self.saw_others(&entry.operation).await? {
                     undecided.remove(&entry.operation);
                 }
             }
             query.after_seq = page.next;
             if page.next.is_none() {
-                return Some(if undecided.is_empty() { Rival::Nobody } else { Rival::Undecided });
+                return Some(Others { won: false, undecided: !undecided.is_empty(), later });
             }
         }
-        Some(Rival::Undecided)
+        Some(Others { won: false, undecided: true, later: true })
     }
 
     /// Whether the last look of a write that ended `unknown` showed what it had not wanted: then it was not done, or somebody has

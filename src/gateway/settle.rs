@@ -10,10 +10,9 @@ use tokio::time::Instant;
 
 use super::pending::{Pending, Wanted};
 use super::read::{look, look_for_effect};
-use super::rivals::Rival;
 use super::session::Session;
 use super::{Gateway, System};
-use crate::metrics::DetectedBy;
+use crate::metrics::{DetectedBy, RetryReason};
 use crate::problem::{Problem, ProblemName};
 use crate::record::{
     Difference, Effect, Fault, FaultKind, Observed, RecordId, Stored, Version, Warning, WarningCode, holds,
@@ -164,7 +163,7 @@ impl Gateway {
         self.not_made_by_others(system, pending, matching.into_iter().filter(is_new).collect()).await
     }
 
-    /// Sends a version-bound write again and reads what the vendor makes of it.
+    /// Sends a version-bound write again and reads what the vendor has made of it: of the first one, this one, or another's.
     async fn send_again(
         &self,
         system: &System,
@@ -174,15 +173,18 @@ impl Gateway {
         patience: Instant,
     ) -> Option<Settled> {
         session.patience(patience);
+        self.meter.vendor_retry(system.index, RetryReason::Broken);
         let Err(fault) = session.send(call).await else { return Some(Settled::Applied(Seen::default())) };
-        match fault.kind {
-            FaultKind::Conflict | FaultKind::Ambiguous | FaultKind::NotFound | FaultKind::Rejected => {
-                let stored = look(system, session, pending.id()?, patience).await.ok()?;
-                self.compare(system, pending, stored).await
-            }
-            // Still no verdict.
-            _ => None,
+        let refused = matches!(
+            fault.kind,
+            FaultKind::Conflict | FaultKind::Ambiguous | FaultKind::NotFound | FaultKind::Rejected
+        );
+        if !refused && fault.effect == Effect::None {
+            return None;
         }
+        // Once the version has moved, what is still on its way of this write comes too late.
+        let stored = look(system, session, pending.id()?, patience).await.ok()?;
+        self.compare(system, pending, stored).await
     }
 
     /// What a refused repeat means, given what the record shows now.
@@ -195,13 +197,13 @@ impl Gateway {
             return None;
         }
         let shown = holds(&pending.differences(), &stored.fields.to_map());
-        match self.rival(system, pending).await? {
-            Rival::Won => {
-                return Some(Settled::NotApplied(Box::new(self.stale(system, pending, &stored).await)));
-            }
-            // The values may be its work.
-            Rival::Undecided if shown => return None,
-            Rival::Undecided | Rival::Nobody => {}
+        let others = self.others(system, pending).await?;
+        if others.won {
+            return Some(Settled::NotApplied(Box::new(self.stale(system, pending, &stored).await)));
+        }
+        if others.undecided && shown {
+            // The values may be their work.
+            return None;
         }
         if system.adapter.profile().version_counts_up {
             // Exactly one write makes the version after `before`: ours if its values are there, somebody else's if all of the
@@ -283,7 +285,9 @@ impl Gateway {
         let wanted = pending.differences();
         let observed = stored.fields.to_map();
         let none_shown = wanted.iter().all(|one| !one.holds_in(&observed));
-        if fault.effect == Effect::None || fault.kind == FaultKind::Conflict || none_shown {
+        let refused = fault.effect == Effect::None || fault.kind == FaultKind::Conflict;
+        // Done first and written over by a later write of this gateway, it would not show either.
+        if refused || (none_shown && !self.others(system, pending).await?.later) {
             let mut stale = self.stale(system, pending, &stored).await;
             stale.vendor = system.problem(fault).vendor;
             return Some(Settled::NotApplied(Box::new(stale)));

@@ -16,6 +16,7 @@ pub(super) struct Tracker {
 struct Shared {
     running: AtomicUsize,
     draining: AtomicBool,
+    given_up: AtomicBool,
     changed: Notify,
 }
 
@@ -55,7 +56,23 @@ impl Tracker {
                 changed.await;
             }
         };
-        tokio::time::timeout(within, none_left).await.is_ok()
+        let drained = tokio::time::timeout(within, none_left).await.is_ok();
+        if !drained {
+            self.shared.given_up.store(true, Ordering::SeqCst);
+            self.shared.changed.notify_waiters();
+        }
+        drained
+    }
+
+    /// Comes when a drain has waited in vain: whoever still waits for a write is to be told that nobody knows.
+    pub(super) async fn given_up(&self) {
+        loop {
+            let changed = self.shared.changed.notified();
+            if self.shared.given_up.load(Ordering::SeqCst) {
+                return;
+            }
+            changed.await;
+        }
     }
 }
 
@@ -67,7 +84,9 @@ mod tests {
     async fn a_drain_waits_for_what_runs_and_refuses_what_comes() {
         let tracker = Tracker::default();
         let running = tracker.begin().expect("begun");
-        assert!(!tracker.drain(Duration::from_secs(5)).await);
+        assert!(tokio::time::timeout(Duration::from_secs(5), tracker.given_up()).await.is_err(), "not before a drain");
+        let (drained, ()) = tokio::join!(tracker.drain(Duration::from_secs(5)), tracker.given_up());
+        assert!(!drained);
         assert!(tracker.begin().is_none());
         drop(running);
         assert!(tracker.drain(Duration::from_secs(5)).await);

@@ -16,6 +16,9 @@ use super::{Call, Layer, Reply};
 use crate::metrics::{Metrics, SystemIndex};
 use crate::record::{Fault, FaultKind, Retry};
 
+/// So long before its deadline a call has to be sent to be of any use.
+const BEFORE_THE_END: Duration = Duration::from_millis(5);
+
 /// The layer.
 pub(super) struct Limit<T> {
     inner: T,
@@ -63,22 +66,21 @@ impl<T> Limit<T> {
         let end = deadline.unwrap_or_else(|| Instant::now() + self.patience);
         if let Some(pace) = &self.pace {
             let turn = pace.turn(place.ahead);
-            if turn >= end {
-                let wait = turn.saturating_duration_since(Instant::now());
-                return Err(Fault::new(FaultKind::RateLimited)
-                    .message("the configured number of calls a second to the vendor is used up")
-                    .retry(Retry::After(wait)));
+            let wait = turn.saturating_duration_since(Instant::now());
+            // A turn comes a little later than foretold, and a call that is sent at its deadline is of no use to anybody.
+            if turn + wait / 50 + BEFORE_THE_END >= end {
+                return Err(quota_used_up(wait));
             }
         }
-        let admitted = timeout_at(end, async {
-            // The semaphore is never closed.
-            let permit = self.permits.acquire().await.ok();
-            if let Some(pace) = &self.pace {
-                pace.start().await;
-            }
-            permit
-        });
-        admitted.await.map_err(|_| overloaded("the deadline passed while the call waited for its turn"))
+        let late = |_| overloaded("the deadline passed while the call waited for its turn");
+        // The semaphore is never closed.
+        let permit = timeout_at(end, self.permits.acquire()).await.map_err(late)?.ok();
+        if let Some(pace) = &self.pace {
+            let turn = pace.turn(0);
+            let wait = |_| quota_used_up(turn.saturating_duration_since(Instant::now()));
+            timeout_at(end, pace.start()).await.map_err(wait)?;
+        }
+        Ok(permit)
     }
 
     fn queue(&self) -> Result<Place<'_, T>, Fault> {
@@ -104,6 +106,11 @@ impl<T> Drop for Place<'_, T> {
         self.limit.waiting.fetch_sub(1, Ordering::Relaxed);
         self.limit.metrics.queue_depth(self.limit.system, -1);
     }
+}
+
+fn quota_used_up(wait: Duration) -> Fault {
+    let fault = Fault::new(FaultKind::RateLimited);
+    fault.message("the configured number of calls a second to the vendor is used up").retry(Retry::After(wait))
 }
 
 fn overloaded(why: &str) -> Fault {
@@ -201,5 +208,17 @@ mod tests {
         assert_eq!((fault.kind, fault.effect), (FaultKind::RateLimited, Effect::None));
         assert_eq!(fault.retry, Retry::After(Duration::from_secs(1)));
         assert_eq!(after, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_comes_with_the_deadline_is_none() {
+        let (limit, _) = limit(64, 64, 2);
+        let begun = Instant::now();
+        let ends = join_all((0..8).map(|_| async {
+            let end = read(&limit, 3_000).await;
+            (end.err().map(|fault| fault.kind), begun.elapsed().as_secs())
+        }));
+        let refused: Vec<_> = ends.await.into_iter().filter_map(|(kind, after)| Some((kind?, after))).collect();
+        assert_eq!(refused, [(FaultKind::RateLimited, 0); 2]);
     }
 }

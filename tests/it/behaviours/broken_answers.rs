@@ -1,6 +1,7 @@
 //! Writes whose answers are lost, late or nonsense (contract 5.2 and 5.3): never done twice, never told otherwise than they
 //! went, and an operation that comes to its end.
 
+use futures_util::future::join;
 use records_gateway::sandbox::{CallKind, Fault, Sandbox};
 use serde_json::json;
 
@@ -267,6 +268,29 @@ async fn matrix42_that_commits_and_fails_is_unknown() {
     assert_eq!(house.calls(CallKind::Update), 1);
     let operation = house.settled(&answer).await;
     assert_eq!((&operation["state"], &operation["observed"]), (&json!("unknown"), &json!("other")));
+}
+
+/// What the first one made is what the second one was bound to, and nobody but the ledger can know that it was not made elsewhere.
+#[actix_web::test]
+async fn matrix42_that_commits_and_fails_is_unknown_even_if_a_later_write_has_written_over_it() {
+    let slow =
+        [("server", "deadline", "\"5s\""), ("vendor", "retries", "0"), ("vendor", "completion_poll", "\"400ms\"")];
+    let house = House::with(&MATRIX42, &slow).await;
+    let tag = house.tag(MATRIX42.key).await;
+    house.once(CallKind::Update, Fault::ApplyThen500);
+    let reads = house.calls(CallKind::Read);
+    house.once(CallKind::Read, Fault::status(500));
+    let later = async {
+        // Its first look has failed, and it waits for the next.
+        house.received(CallKind::Read, reads + 1).await;
+        let tag = house.tag(MATRIX42.key).await;
+        house.set_text(MATRIX42.key, &tag, "second").send().await
+    };
+    let (first, second) = join(house.set_text(MATRIX42.key, &tag, "first").send(), later).await;
+    second.is_done(204);
+    first.is(504, "outcome-unknown");
+    assert_eq!(house.settled(&first).await["state"], "unknown");
+    assert_eq!(house.held(MATRIX42.key).unwrap(), "second");
 }
 
 /// Its record may have the same id and version there, as in a copy made for tests.
