@@ -124,7 +124,8 @@ pub struct Planned {
     pub losses: Vec<Loss>,
     /// When its effect can be seen.
     pub completion: Completion,
-    /// Whether sending it twice is harmless by construction: bound to a version, or a delete of an id never used again.
+    /// Whether sending it twice is harmless by construction: bound to a version, or a delete of an id never used again. Made use of
+    /// where the vendor compares versions; a guarded write is only looked for, because others may write between the two.
     pub repeatable: bool,
 }
 
