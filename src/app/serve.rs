@@ -26,6 +26,9 @@ use crate::transport::trace::Spans;
 /// What the store and the connections get at a stop, however short `shutdown_timeout` is.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
 
+/// What accepting gets to pause before the socket under it is shut: it would complain.
+const TO_PAUSE: Duration = Duration::from_millis(20);
+
 /// What the connections get when the time is over: as long as it takes to tell that nobody knows what became of a write.
 const CUT_OFF: Duration = Duration::from_millis(250);
 
@@ -143,10 +146,11 @@ impl Application {
         upkeep.abort();
         tracing::info!("stopping: no new requests; what is in flight is finished");
         let until = Instant::now() + shutdown_timeout;
-        for (handle, socket) in &doors {
+        for (handle, _) in &doors {
             handle.pause().await;
-            refuse(socket);
         }
+        tokio::time::sleep(TO_PAUSE).await;
+        doors.iter().for_each(|(_, socket)| refuse(socket));
         let drained = gateway.drain(shutdown_timeout).await;
         let left = until.saturating_duration_since(Instant::now()).max(LAST_MOMENTS);
         // The connections that are still busy get what is left of the time, and no more. Whoever waits for a write that did not end
