@@ -106,7 +106,7 @@ fn may_read(inbound: &Inbound<'_>, system: &System) -> Result<bool, Problem> {
     Ok(inbound.caller()?.may(system.name.as_str(), Right::Records(Action::Read)))
 }
 
-/// Who may not read the system's records learns nothing of them by writing.
+/// Who may not read the system's records is told nothing of what they hold.
 async fn carry_out(inbound: &Inbound<'_>, system: &Arc<System>, mut write: Write) -> Answer {
     let may_read = may_read(inbound, system)?;
     write.prefer.representation &= may_read;

@@ -2,12 +2,14 @@
 
 use actix_web::http::header::{CONTENT_LOCATION, ETAG, HeaderValue, LOCATION, RETRY_AFTER, VARY};
 use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde_json::Value;
 
 use super::door::{Answer, Inbound, Refused};
+use super::seams::Right;
 use super::{record_json, reply};
 use crate::gateway::{Done, Record, Told, Verdict, Written};
 use crate::problem::{Problem, ProblemName};
-use crate::record::{Operation, OperationId, OperationState};
+use crate::record::{Action, Operation, OperationId, OperationState};
 
 /// The answer, replayed or not.
 pub(super) async fn answer(inbound: &Inbound<'_>, told: Told) -> Answer {
@@ -71,16 +73,25 @@ fn with_record(mut answer: HttpResponseBuilder, record: &Record) -> HttpResponse
     answer.content_type("application/json").body(record_json::record(record))
 }
 
-/// The operation of a 202: as the gateway told it, else as the store has it now.
+/// The operation of a 202: as the gateway told it, else as the store has it now. What became of an earlier sending may tell of the
+/// record; that is for those who may read it.
 async fn running(
     inbound: &Inbound<'_>,
     id: Option<&OperationId>,
     told: Option<Operation>,
 ) -> Result<Operation, Problem> {
-    if let Some(operation) = told {
-        return Ok(operation);
+    let mut operation = if let Some(operation) = told {
+        operation
+    } else {
+        let missing = || ProblemName::InternalError.with("the write was taken on, and its operation cannot be found");
+        let id = id.ok_or_else(missing)?;
+        inbound.api.operations.operation(id).await?.ok_or_else(|| missing().operation(id))?
+    };
+    if !inbound.caller()?.may(&operation.system, Right::Records(Action::Read)) {
+        operation.etag = None;
+        if let Some(problem) = operation.problem.as_mut().and_then(Value::as_object_mut) {
+            problem.retain(|name, _| !matches!(name.as_str(), "current_etag" | "changed"));
+        }
     }
-    let missing = || ProblemName::InternalError.with("the write was taken on, and its operation cannot be found");
-    let id = id.ok_or_else(missing)?;
-    inbound.api.operations.operation(id).await?.ok_or_else(|| missing().operation(id))
+    Ok(operation)
 }

@@ -150,7 +150,9 @@ impl Application {
             handle.pause().await;
         }
         tokio::time::sleep(TO_PAUSE).await;
-        doors.iter().for_each(|(_, socket)| refuse(socket));
+        for (_, socket) in &doors {
+            refuse(socket);
+        }
         let drained = gateway.drain(shutdown_timeout).await;
         let left = until.saturating_duration_since(Instant::now()).max(LAST_MOMENTS);
         // The connections that are still busy get what is left of the time, and no more. Whoever waits for a write that did not end

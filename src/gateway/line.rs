@@ -47,7 +47,7 @@ pub(super) struct Context<'c> {
     pub(super) ask: &'c Ask,
     pub(super) session: Session<'c>,
     /// The operation whose call may be under way.
-    sending: &'c RefCell<Option<OperationId>>,
+    pub(super) sending: &'c RefCell<Option<OperationId>>,
     /// When the write was asked for: `Prefer: wait` counts from here.
     begun: Instant,
     /// Tells the caller 202 before the vendor has answered (`Prefer: respond-async`).
@@ -286,10 +286,10 @@ impl Context<'_> {
         let (gateway, system, session) = (self.gateway, self.system, &self.session);
         let settled = gateway.follow(system, session, pending, until.min(watched), LEAST_LOOK).await;
         if settled.is_none() && watched < until {
-            Some(last_look(gateway, system, session, pending).await)
-        } else {
-            settled
+            let until = self.ask.deadline.max(Instant::now() + LEAST_LOOK);
+            return Some(last_look(gateway, system, session, pending, until).await);
         }
+        settled
     }
 
     /// The end, in the caller's time: with the record where the caller asked for it or the vendor warns.

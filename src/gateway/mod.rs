@@ -55,6 +55,9 @@ use crate::store::{Outcome, Store};
 /// How long beyond its deadline a write that was sent may keep its caller waiting before the caller is told that nobody knows.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// The same for one that was not sent.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
 /// The gateway: every configured system, and the store.
 pub struct Gateway {
     /// Every system that is configured, or was since the start: what is unsettled finds its own here.
@@ -132,9 +135,10 @@ impl Gateway {
             if let Ok(told) = tokio::time::timeout_at(deadline, &mut told).await {
                 return Some(told);
             }
-            // A call that has not been sent by its deadline never is. One that has may need a moment to be told as what it is.
+            // Whoever has met the deadline on the way needs a moment to say how; what was sent, to be told as what it is. A call that
+            // has not been sent by its deadline never is.
             let is_sent = sending.borrow().is_some();
-            if is_sent { tokio::time::timeout_at(deadline + GRACE, told).await.ok() } else { None }
+            tokio::time::timeout_at(deadline + if is_sent { GRACE } else { LAST_WORDS }, told).await.ok()
         };
         let given_up = async {
             self.tracker.given_up().await;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::pending::{Pending, Wanted};
 use super::session::Session;
 use super::{Ask, Gateway, Record, RecordPage, System};
 use crate::adapters::Item;
@@ -90,20 +89,17 @@ pub(super) fn missing_or(system: &System, id: &RecordId, fault: &Fault) -> Probl
     problem
 }
 
-/// Reads the record of a write whose outcome is looked for. That it is gone is believed when two looks agree: where a record
+/// Reads the record of a write whose outcome is looked for. That it is not there is believed when two looks agree: where a record
 /// is found by reading a list, one that changes its place meanwhile can be missed.
 pub(super) async fn look_for_effect(
     system: &System,
     session: &Session<'_>,
-    pending: &Pending,
     id: &RecordId,
     until: Instant,
 ) -> Result<Option<Stored>, Fault> {
-    let seen = look(system, session, id, until).await?;
-    if seen.is_none() && matches!(*pending.wanted, Wanted::Gone) {
-        look(system, session, id, until).await
-    } else {
-        Ok(seen)
+    match look(system, session, id, until).await? {
+        Some(stored) => Ok(Some(stored)),
+        None => look(system, session, id, until).await,
     }
 }
 

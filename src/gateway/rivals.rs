@@ -65,9 +65,10 @@ fn fit_one_record(one: &Wanted, other: &Wanted) -> bool {
 pub(super) struct Others {
     /// One that was bound to the very same version was done: of such writes only one can be.
     pub won: bool,
-    /// One that was, or may have been, bound to the same version runs, or nobody knows whose the values are that the record showed.
+    /// One that writes the same places and was, or may have been, bound to the same version runs, or nobody knows whose the values
+    /// are that the record showed.
     pub undecided: bool,
-    /// One that began after this one was done, on a version that this one may have made.
+    /// One that began after this one was done, or may have been, perhaps on the version that this one has made.
     pub later: bool,
 }
 
@@ -90,6 +91,14 @@ impl Bound {
     }
 }
 
+/// Whether a write of these places writes all of those.
+fn cover(written: &[String], places: &[String]) -> bool {
+    let within = |place: &str, above: &str| {
+        place.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    places.iter().all(|place| written.iter().any(|above| within(place, above)))
+}
+
 impl Gateway {
     /// Looks in the ledger for other writes of the record. `None` = the store is away.
     pub(super) async fn others(&self, system: &System, pending: &Pending) -> Option<Others> {
@@ -102,8 +111,9 @@ impl Gateway {
             limit: PAGE,
             ..LedgerQuery::default()
         };
-        let (mut begun, mut later) = (false, false);
-        let (mut undecided, mut begun_after) = (HashSet::new(), HashSet::new());
+        let paths = pending.paths();
+        let mut begun = false;
+        let (mut undecided, mut later) = (HashSet::new(), HashSet::new());
         for _ in 0..PAGES {
             let page = self.store.ledger(query.clone()).await.ok()?;
             for entry in page.items {
@@ -112,31 +122,32 @@ impl Gateway {
                 if entry.operation == pending.operation {
                     begun = true;
                 } else if entry.event == LedgerEvent::Intent {
-                    if begun {
-                        begun_after.insert(entry.operation.clone());
+                    if begun && bound != Bound::Surely {
+                        later.insert(entry.operation.clone());
                     }
-                    if bound != Bound::No {
+                    if bound != Bound::No && cover(&entry.paths, &paths) {
                         undecided.insert(entry.operation);
                     }
                 } else if applied && bound == Bound::Surely {
-                    return Some(Others { won: true, undecided: true, later });
-                } else if applied && begun {
-                    later |= begun_after.contains(&entry.operation);
-                } else if entry.state != OperationState::Unknown.as_str() || self.saw_others(&entry.operation).await? {
+                    return Some(Others { won: true, ..Others::default() });
+                } else if entry.state == OperationState::NotApplied.as_str() {
+                    later.remove(&entry.operation);
+                    undecided.remove(&entry.operation);
+                } else if applied && !begun || !applied && self.showed_others(&entry.operation).await? {
                     undecided.remove(&entry.operation);
                 }
             }
             query.after_seq = page.next;
             if page.next.is_none() {
-                return Some(Others { won: false, undecided: !undecided.is_empty(), later });
+                return Some(Others { won: false, undecided: !undecided.is_empty(), later: !later.is_empty() });
             }
         }
         Some(Others { won: false, undecided: true, later: true })
     }
 
-    /// Whether the last look of a write that ended `unknown` showed what it had not wanted: then it was not done, or somebody has
-    /// written after it. `None` = the store is away.
-    async fn saw_others(&self, operation: &OperationId) -> Option<bool> {
+    /// Whether the last look of a write that ended `unknown` showed that the values there are not its work. `None` = the store is
+    /// away.
+    async fn showed_others(&self, operation: &OperationId) -> Option<bool> {
         let ended = self.store.operation(operation).await.ok()?;
         Some(ended.is_none_or(|ended| matches!(ended.observed, Some(Observed::Unchanged | Observed::Other))))
     }
@@ -192,5 +203,30 @@ impl Gateway {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_may_be_anothers_work_where_that_one_writes_all_its_places() {
+        let texts = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        let covers = |written: &[&str], places: &[&str]| cover(&texts(written), &texts(places));
+        assert!(covers(&["/fields/a", "/fields/b"], &["/fields/a"]));
+        assert!(covers(&["/fields/p"], &["/fields/p/x/value"]));
+        assert!(!covers(&["/fields/p/x/value"], &["/fields/p"]));
+        assert!(!covers(&["/fields/a"], &["/fields/a", "/fields/b"]));
+        assert!(!covers(&["/fields/a"], &["/fields/ab"]));
+    }
+
+    #[test]
+    fn what_a_write_was_bound_to_is_told_by_its_precondition() {
+        assert!(Bound::of(Some("\"v7\""), "\"v7\"") == Bound::Surely);
+        for perhaps in [None, Some("*"), Some("\"v6\", \"v7\"")] {
+            assert!(Bound::of(perhaps, "\"v7\"") == Bound::Perhaps, "{perhaps:?}");
+        }
+        assert!(Bound::of(Some("\"v6\""), "\"v7\"") == Bound::No);
     }
 }

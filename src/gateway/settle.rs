@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::pending::{Pending, Wanted};
-use super::read::{look, look_for_effect};
+use super::read::look_for_effect;
+use super::rivals::Others;
 use super::session::Session;
 use super::{Gateway, System};
 use crate::metrics::{DetectedBy, RetryReason};
@@ -113,7 +114,7 @@ impl Gateway {
                 _ => None,
             };
         }
-        let seen = look_for_effect(system, session, pending, pending.id()?, patience).await.ok()?;
+        let seen = look_for_effect(system, session, pending.id()?, patience).await.ok()?;
         match (&*pending.wanted, seen) {
             (Wanted::Gone, None) => Some(Settled::Applied(Seen::default())),
             (Wanted::Values(_), Some(stored)) => {
@@ -183,17 +184,20 @@ impl Gateway {
             return None;
         }
         // Once the version has moved, what is still on its way of this write comes too late.
-        let stored = look(system, session, pending.id()?, patience).await.ok()?;
+        let stored = look_for_effect(system, session, pending.id()?, patience).await.ok()?;
+        if stored.is_none() && !refused {
+            return None;
+        }
         self.compare(system, pending, stored).await
     }
 
-    /// What a refused repeat means, given what the record shows now.
+    /// What became of a write bound to a version, and of its repeats, given what the record shows now.
     pub(super) async fn compare(&self, system: &System, pending: &Pending, stored: Option<Stored>) -> Option<Settled> {
         // Whether it was changed first and then deleted, nobody can tell.
         let Some(stored) = stored else { return Some(Settled::Unknown(Some(Observed::Other))) };
         let now = system.tag(pending.id()?, &stored.version()).text();
         if Some(&now) == pending.before.as_ref() {
-            // Refused although nothing changed: the first one may still be under way.
+            // Nothing has changed yet: the first one may still be under way.
             return None;
         }
         let shown = holds(&pending.differences(), &stored.fields.to_map());
@@ -216,7 +220,8 @@ impl Gateway {
             return Some(match (next, shown) {
                 (true, true) => Settled::Applied(Seen { stored: Some(stored), ..Seen::default() }),
                 (true, false) if untouched => Settled::NotApplied(Box::new(self.stale(system, pending, &stored).await)),
-                _ => Settled::Unknown(Some(Observed::Other)),
+                // In part, or in the vendor's own form, it may be this one's work.
+                _ => Settled::Unknown(Some(if next || shown { Observed::Wanted } else { Observed::Other })),
             });
         }
         Some(if shown {
@@ -263,8 +268,20 @@ impl Gateway {
                 _ => None,
             };
         }
+        let stored = look_for_effect(system, session, pending.id()?, patience).await.ok()?;
+        self.refused(system, pending, fault, stored).await
+    }
+
+    /// The same, given what the record shows now.
+    pub(super) async fn refused(
+        &self,
+        system: &System,
+        pending: &Pending,
+        fault: &Fault,
+        stored: Option<Stored>,
+    ) -> Option<Settled> {
         let id = pending.id()?;
-        let Some(stored) = look_for_effect(system, session, pending, id, patience).await.ok()? else {
+        let Some(stored) = stored else {
             return Some(match *pending.wanted {
                 Wanted::Gone if fault.effect == Effect::Unknown => Settled::Applied(Seen::default()),
                 _ => {
@@ -285,9 +302,10 @@ impl Gateway {
         let wanted = pending.differences();
         let observed = stored.fields.to_map();
         let none_shown = wanted.iter().all(|one| !one.holds_in(&observed));
-        let refused = fault.effect == Effect::None || fault.kind == FaultKind::Conflict;
+        let surely_not = fault.effect == Effect::None || fault.kind == FaultKind::Conflict;
+        let others = if surely_not { Others::default() } else { self.others(system, pending).await? };
         // Done first and written over by a later write of this gateway, it would not show either.
-        if refused || (none_shown && !self.others(system, pending).await?.later) {
+        if surely_not || others.won || (none_shown && !others.later) {
             let mut stale = self.stale(system, pending, &stored).await;
             stale.vendor = system.problem(fault).vendor;
             return Some(Settled::NotApplied(Box::new(stale)));

@@ -101,7 +101,7 @@ impl Gateway {
             // In a task of its own: a fault of the gateway must not keep the others from being settled.
             let taken = actix_web::rt::spawn(async move { gateway.take_over(one).await }).await;
             if taken.is_err_and(|failure| failure.is_panic()) {
-                tracing::error!(%operation, "taking over an operation failed by a fault of the gateway");
+                self.give_up(&operation, None, "taking it over failed by a fault of the gateway").await;
             }
         }
     }
@@ -196,7 +196,7 @@ async fn settle(gateway: &Gateway, system: &System, pending: &mut Pending) -> Se
     let session = Session::new(&*system.stack, &trace, until);
     let settled = match gateway.follow(system, &session, pending, until, LAST_LOOK).await {
         Some(settled) => settled,
-        None => last_look(gateway, system, &session, pending).await,
+        None => last_look(gateway, system, &session, pending, Instant::now() + LAST_LOOK).await,
     };
     pending.calls.extend(session.take_calls());
     settled
@@ -212,9 +212,15 @@ async fn show_created(system: &System, pending: &Pending, settled: &Settled) -> 
 }
 
 /// What is there when the time is up: the last read may show what no look before it could, that the write was done.
-pub(super) async fn last_look(gateway: &Gateway, system: &System, session: &Session<'_>, pending: &Pending) -> Settled {
+pub(super) async fn last_look(
+    gateway: &Gateway,
+    system: &System,
+    session: &Session<'_>,
+    pending: &Pending,
+    until: Instant,
+) -> Settled {
     let Some(id) = pending.id() else { return Settled::Unknown(None) };
-    let Ok(stored) = look_for_effect(system, session, pending, id, Instant::now() + LAST_LOOK).await else {
+    let Ok(stored) = look_for_effect(system, session, id, until).await else {
         return Settled::Unknown(None);
     };
     let now = stored.as_ref().map(|stored| system.tag(id, &stored.version()).text());
@@ -227,8 +233,7 @@ pub(super) async fn last_look(gateway: &Gateway, system: &System, session: &Sess
         Observed::Other
     };
     let found = match (&pending.refused, &*pending.resend) {
-        // What a refusal means, only two looks can tell, and the one before this has failed.
-        (Some(_), _) => None,
+        (Some(fault), _) => gateway.refused(system, pending, fault, stored).await,
         (None, Some(_)) => gateway.compare(system, pending, stored).await,
         (None, None) => shows_it_done(pending, stored),
     };

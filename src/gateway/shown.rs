@@ -13,7 +13,7 @@ use crate::record::{differences, exact_value};
 
 /// How much text is kept, in bytes.
 const MOST: u64 = 16 << 20;
-/// How long. Who decides about a change has read the record a while ago, not yesterday.
+/// How long after it was shown last. Who decides about a change has read the record a while ago, not yesterday.
 const KEPT: Duration = Duration::from_mins(15);
 /// What an entry takes besides its text.
 const BESIDES: usize = 256;
@@ -25,7 +25,7 @@ impl Default for Shown {
     fn default() -> Self {
         let weigh =
             |tag: &String, fields: &Arc<str>| u32::try_from(tag.len() + fields.len() + BESIDES).unwrap_or(u32::MAX);
-        let cache = Cache::builder().weigher(weigh).max_capacity(MOST).time_to_live(KEPT);
+        let cache = Cache::builder().weigher(weigh).max_capacity(MOST).time_to_idle(KEPT);
         Self(cache.eviction_policy(EvictionPolicy::lru()).build())
     }
 }
@@ -33,7 +33,9 @@ impl Default for Shown {
 impl Shown {
     /// A caller sees this record.
     pub(super) async fn note(&self, record: &Record) {
-        if let Some(tag) = record.etag.as_ref().filter(|tag| !self.0.contains_key(tag.as_str())) {
+        let Some(tag) = &record.etag else { return };
+        // To ask is to use: what is shown again is kept.
+        if self.0.get(tag).await.is_none() {
             self.0.insert(tag.clone(), record.fields.as_str().into()).await;
         }
     }

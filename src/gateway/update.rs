@@ -44,6 +44,8 @@ impl Context<'_> {
         let any_state = matches!(self.write.precondition, Some(Precondition::Exists) | None);
         let (mut conflicts, mut lost_turns) = (0, 0);
         loop {
+            // What was sent before has come to its end.
+            self.sending.replace(None);
             self.gateway.refuse_while_running(self.system, id).await?;
             let lease = if native { None } else { Some(self.gateway.lease(self.system, id, self.ask).await?) };
             let ended = self.update_once(id, patch, lease.clone()).await;

@@ -182,7 +182,8 @@ impl Store {
 
     /// One call after a write: settles the operation, appends the outcome to the ledger, stores the key's verdict (or
     /// forgets the key), gives the lease back and drops the settling material. The first outcome of an operation stands:
-    /// `false` = this one does not, because somebody else has settled the operation or has taken it over to do so.
+    /// `false` = this one does not, because somebody else has settled the operation or has taken it over to do so. (One that the
+    /// store took only at a second try is told to stand.)
     ///
     /// # Errors
     /// `Unavailable`: it is not written yet; it is kept in memory and will be.

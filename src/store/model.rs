@@ -191,11 +191,11 @@ pub enum Told {
 }
 
 impl Told {
-    /// The number in the store; 0 = nothing.
+    /// The number in the store; 0 = nothing, 1 = either of them, as earlier versions wrote.
     pub(super) fn number(self) -> i64 {
         match self {
-            Self::Accepted => 1,
-            Self::Unknown => 2,
+            Self::Accepted => 2,
+            Self::Unknown => 3,
         }
     }
 

@@ -68,7 +68,7 @@ impl<T> Limit<T> {
             let turn = pace.turn(place.ahead);
             let wait = turn.saturating_duration_since(Instant::now());
             // A turn comes a little later than foretold, and a call that is sent at its deadline is of no use to anybody.
-            if turn + wait / 50 + BEFORE_THE_END >= end {
+            if !wait.is_zero() && turn + wait / 50 + BEFORE_THE_END >= end {
                 return Err(quota_used_up(wait));
             }
         }

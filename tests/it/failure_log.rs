@@ -22,7 +22,7 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
-        Self::following("600ms")
+        Self::following("3s")
     }
 
     /// With a time for which the fate of a write is looked for.
