@@ -17,7 +17,10 @@ struct Shared {
     running: AtomicUsize,
     draining: AtomicBool,
     given_up: AtomicBool,
+    /// For the drain: a write has ended.
     changed: Notify,
+    /// For everybody who waits for a write: the drain has given up. One of its own, or each end of a write would wake them all.
+    over: Notify,
 }
 
 /// One running write.
@@ -59,7 +62,7 @@ impl Tracker {
         let drained = tokio::time::timeout(within, none_left).await.is_ok();
         if !drained {
             self.shared.given_up.store(true, Ordering::SeqCst);
-            self.shared.changed.notify_waiters();
+            self.shared.over.notify_waiters();
         }
         drained
     }
@@ -67,11 +70,11 @@ impl Tracker {
     /// Comes when a drain has waited in vain: whoever still waits for a write is to be told that nobody knows.
     pub(super) async fn given_up(&self) {
         loop {
-            let changed = self.shared.changed.notified();
+            let over = self.shared.over.notified();
             if self.shared.given_up.load(Ordering::SeqCst) {
                 return;
             }
-            changed.await;
+            over.await;
         }
     }
 }
