@@ -217,11 +217,12 @@ impl Gateway {
             let differences = pending.differences();
             let mut looked_at = differences.iter().filter(|one| one.before.is_some()).peekable();
             let untouched = looked_at.peek().is_some() && looked_at.all(|one| one.unchanged_in(&observed));
+            let in_part = differences.iter().any(|one| one.holds_in(&observed));
             return Some(match (next, shown) {
                 (true, true) => Settled::Applied(Seen { stored: Some(stored), ..Seen::default() }),
                 (true, false) if untouched => Settled::NotApplied(Box::new(self.stale(system, pending, &stored).await)),
                 // In part, or in the vendor's own form, it may be this one's work.
-                _ => Settled::Unknown(Some(if next || shown { Observed::Wanted } else { Observed::Other })),
+                _ => Settled::Unknown(Some(if in_part { Observed::Wanted } else { Observed::Other })),
             });
         }
         Some(if shown {
