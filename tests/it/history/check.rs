@@ -110,7 +110,8 @@ impl<'r> Truth<'r> {
                 unknown |= state == Some("unknown");
             }
         }
-        complaints.extend(contradiction(write));
+        let was_refused = |operation: &String| self.states.get(operation).is_some_and(|state| state == "not-applied");
+        complaints.extend(contradiction(write, was_refused));
         (complaints, applied, unknown)
     }
 
@@ -263,7 +264,7 @@ impl<'r> Truth<'r> {
 
 /// A verdict that was taken back: what an `Idempotency-Key` replays never changes. A write that was refused before its
 /// intent is not remembered; but a stale tag stays stale.
-fn contradiction(write: &Write) -> Option<String> {
+fn contradiction(write: &Write, was_refused: impl Fn(&String) -> bool) -> Option<String> {
     let mut verdict: Option<&Told> = None;
     for told in &write.told {
         let said = told.said;
@@ -277,6 +278,10 @@ fn contradiction(write: &Write) -> Option<String> {
             Said::InProgress | Said::Refused(_) => !remembered,
             // Somebody deletes the record after the refusal.
             Said::Gone if before.said == Said::Stale => !remembered,
+            // Another replica had looked before the tag became stale, and was refused by the vendor.
+            Said::Accepted if before.said == Said::Stale => {
+                !remembered && told.operation.as_ref().is_some_and(&was_refused)
+            }
             _ => said == before.said && told.replayed == remembered,
         };
         if said.is_verdict() && told.operation.is_some() {
