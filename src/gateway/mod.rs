@@ -34,6 +34,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::RecvError;
+use tokio::time::{Instant, timeout_at};
 
 pub use answer::{Done, Guarantee, Record, Verdict, Written};
 pub use ask::{Ask, IdempotencyKey, Prefer, RecordPage, Told, Write, WriteKind};
@@ -57,6 +59,23 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// The same for one that was not sent.
 const LAST_WORDS: Duration = Duration::from_millis(50);
+
+/// The operation whose call is being sent, or was.
+type Sending = RefCell<Option<OperationId>>;
+
+/// What a write's line tells by its deadline; `None` = nothing. Whoever has met the deadline on the way needs a moment to say how;
+/// what was sent, to be told as what it is. A call that has not been sent by its deadline never is.
+async fn in_time<T>(
+    mut told: oneshot::Receiver<T>,
+    deadline: Instant,
+    sending: &Sending,
+) -> Option<Result<T, RecvError>> {
+    if let Ok(told) = timeout_at(deadline, &mut told).await {
+        return Some(told);
+    }
+    let is_sent = sending.borrow().is_some();
+    timeout_at(deadline + if is_sent { GRACE } else { LAST_WORDS }, told).await.ok()
+}
 
 /// The gateway: every configured system, and the store.
 pub struct Gateway {
@@ -130,26 +149,9 @@ impl Gateway {
             line::run(&gateway, &system, &write, &ask, teller, &seen).await;
             drop(running);
         }));
-        let in_time = async {
-            let mut told = told;
-            if let Ok(told) = tokio::time::timeout_at(deadline, &mut told).await {
-                return Some(told);
-            }
-            // Whoever has met the deadline on the way needs a moment to say how; what was sent, to be told as what it is. A call that
-            // has not been sent by its deadline never is.
-            let is_sent = sending.borrow().is_some();
-            tokio::time::timeout_at(deadline + if is_sent { GRACE } else { LAST_WORDS }, told).await.ok()
-        };
-        let given_up = async {
-            self.tracker.given_up().await;
-            // Of one that was not sent nobody can say that it never will be.
-            if sending.borrow().is_none() {
-                std::future::pending::<()>().await;
-            }
-        };
         let told = tokio::select! {
-            told = in_time => told,
-            () = given_up => None,
+            told = in_time(told, deadline, &sending) => told,
+            () = self.given_up(&sending) => None,
         };
         let unknown = |why: &str| {
             let problem =
@@ -165,6 +167,14 @@ impl Gateway {
                 let problem = ProblemName::Overloaded.with("the gateway could not begin in time; nothing was sent");
                 problem.retry_after(Duration::from_secs(1))
             })),
+        }
+    }
+
+    /// Comes when a stop no longer waits for a write that was sent. Of one that was not, nobody can say that it never will be.
+    async fn given_up(&self, sending: &Sending) {
+        self.tracker.given_up().await;
+        if sending.borrow().is_none() {
+            std::future::pending::<()>().await;
         }
     }
 

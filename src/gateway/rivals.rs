@@ -65,8 +65,8 @@ fn fit_one_record(one: &Wanted, other: &Wanted) -> bool {
 pub(super) struct Others {
     /// One that was bound to the very same version was done: of such writes only one can be.
     pub won: bool,
-    /// One that writes the same places and was, or may have been, bound to the same version runs, or nobody knows whose the values
-    /// are that the record showed.
+    /// One that was bound to the same version runs, or nobody knows whose the values are that the record showed; or one that may
+    /// have been bound to it and writes the same places.
     pub undecided: bool,
     /// One that began after this one was done, or may have been, perhaps on the version that this one has made.
     pub later: bool,
@@ -91,12 +91,12 @@ impl Bound {
     }
 }
 
-/// Whether a write of these places writes all of those.
-fn cover(written: &[String], places: &[String]) -> bool {
+/// Whether a write of these places writes any of those.
+fn meet(some: &[String], others: &[String]) -> bool {
     let within = |place: &str, above: &str| {
         place.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    places.iter().all(|place| written.iter().any(|above| within(place, above)))
+    some.iter().any(|one| others.iter().any(|other| within(one, other) || within(other, one)))
 }
 
 impl Gateway {
@@ -125,7 +125,7 @@ impl Gateway {
                     if begun && bound != Bound::Surely {
                         later.insert(entry.operation.clone());
                     }
-                    if bound != Bound::No && cover(&entry.paths, &paths) {
+                    if bound == Bound::Surely || bound == Bound::Perhaps && meet(&entry.paths, &paths) {
                         undecided.insert(entry.operation);
                     }
                 } else if applied && bound == Bound::Surely {
@@ -211,14 +211,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_write_may_be_anothers_work_where_that_one_writes_all_its_places() {
+    fn two_writes_meet_where_one_writes_at_or_below_a_place_of_the_other() {
         let texts = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
-        let covers = |written: &[&str], places: &[&str]| cover(&texts(written), &texts(places));
-        assert!(covers(&["/fields/a", "/fields/b"], &["/fields/a"]));
-        assert!(covers(&["/fields/p"], &["/fields/p/x/value"]));
-        assert!(!covers(&["/fields/p/x/value"], &["/fields/p"]));
-        assert!(!covers(&["/fields/a"], &["/fields/a", "/fields/b"]));
-        assert!(!covers(&["/fields/a"], &["/fields/ab"]));
+        for (some, others, expected) in [
+            (&["/fields/a", "/fields/b"][..], &["/fields/b", "/fields/c"][..], true),
+            (&["/fields/p"], &["/fields/p/x/value"], true),
+            (&["/fields/p/x/value"], &["/fields/p"], true),
+            (&["/fields/a"], &["/fields/ab"], false),
+            (&[], &["/fields/a"], false),
+        ] {
+            assert_eq!(meet(&texts(some), &texts(others)), expected, "{some:?} {others:?}");
+        }
     }
 
     #[test]

@@ -19,7 +19,6 @@ mod command;
 mod engine;
 mod entries;
 mod error;
-
 mod ledger;
 mod lines;
 mod load;

@@ -13,6 +13,7 @@ for_each_vendor!(
     too_many_calls_without_a_wait_are_429_after_a_few,
     a_vendor_that_is_down_is_503_and_works_again_when_it_is_back,
     a_vendor_that_hangs_is_504_on_reads,
+    a_write_whose_look_meets_the_deadline_is_504_as_a_read_is,
     a_vendor_that_hangs_costs_the_others_nothing,
     an_open_circuit_sends_nothing_and_closes_again,
     a_full_queue_is_503_at_once,
@@ -105,6 +106,18 @@ async fn a_vendor_that_hangs_is_504_on_reads(bench: &'static Bench) {
     house.once(bench.reading, Fault::Hang);
     house.read(bench.key).send().await.is(504, "vendor-timeout");
     house.read(bench.key).send().await.is_done(200);
+}
+
+async fn a_write_whose_look_meets_the_deadline_is_504_as_a_read_is(bench: &'static Bench) {
+    let house = House::with(bench, &[("server", "deadline", "\"700ms\""), ("vendor", "timeout", "\"5s\"")]).await;
+    let tag = house.tag(bench.doomed).await;
+    house.faults().always(bench.reading, Fault::Hang);
+    for request in
+        [house.read(bench.key), house.set_text(bench.key, "*", "never").key("k"), house.delete(bench.doomed, &tag)]
+    {
+        request.send().await.is(504, "vendor-timeout");
+    }
+    assert_eq!(house.writes(), 0);
 }
 
 async fn a_vendor_that_hangs_costs_the_others_nothing(bench: &'static Bench) {

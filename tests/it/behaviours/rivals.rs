@@ -17,6 +17,7 @@ for_each_vendor!(a_lost_create_does_not_claim_what_another_create_has_made, a_st
 for_each_native_vendor!(
     of_two_writes_with_one_tag_and_one_value_only_one_is_told_as_done,
     of_two_lost_writes_with_one_tag_and_one_value_neither_is_told_as_done,
+    a_lost_write_does_not_claim_what_one_with_its_tag_has_done_in_part,
 );
 
 async fn a_lost_create_does_not_claim_what_another_create_has_made(bench: &'static Bench) {
@@ -65,6 +66,30 @@ async fn of_two_lost_writes_with_one_tag_and_one_value_neither_is_told_as_done(b
         answer.is(504, "outcome-unknown");
         let operation = house.settled(&answer).await;
         assert_eq!((&operation["state"], &operation["observed"]), (&json!("unknown"), &json!("other")), "{operation}");
+    }
+    assert_eq!(house.held(bench.key).unwrap(), "wanted by both");
+}
+
+/// The rest of what it wants was there before.
+async fn a_lost_write_does_not_claim_what_one_with_its_tag_has_done_in_part(bench: &'static Bench) {
+    let house = House::with(bench, IMPATIENT).await;
+    let read = house.read(bench.key).send().await;
+    let mut fields = bench.text_is("wanted by both");
+    let names = (bench.new_record)("").as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let name = names.iter().find(|name| *name != bench.text).unwrap();
+    fields[name] = read.json()["fields"][name].clone();
+    assert!(fields[name].is_string(), "{fields}");
+    house.once(CallKind::Update, Fault::HangAfter);
+    let other = async {
+        house.received(CallKind::Update, 1).await;
+        house.once(CallKind::Update, Fault::Hang);
+        house.patch(bench.key).if_match(read.etag()).fields(&fields).send().await
+    };
+    let (done, lost) = join(house.set_text(bench.key, read.etag(), "wanted by both").send(), other).await;
+    // Nobody can tell which of them it was.
+    for answer in [done, lost] {
+        answer.is(504, "outcome-unknown");
+        assert_eq!(house.settled(&answer).await["state"], "unknown");
     }
     assert_eq!(house.held(bench.key).unwrap(), "wanted by both");
 }
