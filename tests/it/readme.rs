@@ -101,7 +101,9 @@ async fn the_three_curl_lines_are_answered_as_it_says() {
         }
         if status == 412 {
             let tag = answer.json()["current_etag"].to_string();
-            assert!(readme.contains(&format!("\"current_etag\":{tag}")), "{tag}");
+            let changed = answer.json()["changed"].to_string();
+            let shown = format!("\"current_etag\":{tag},\"changed\":{changed}");
+            assert!(readme.contains(&shown), "{shown}");
         }
     }
 }
