@@ -4,9 +4,10 @@
 //! batch is loaded while the head row is locked, so that nothing can change between looking and writing.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use super::changes::Changes;
-use super::ledger::{LedgerEntry, LedgerEvent, rfc3339};
+use super::changes::{Changes, Ended};
+use super::page::{End, NewEntry};
 use super::{Acquired, Begun, Claim, Intent, KeyState, Lease, Outcome, Told, Unsettled};
 use crate::record::{Action, OperationId, OperationState};
 
@@ -24,14 +25,19 @@ pub(super) struct Head {
     pub(super) seq: i64,
     pub(super) hash: String,
     pub(super) fence: i64,
+    /// The greatest id of the operations that pages tell (see `untabled`); empty = none.
+    pub(super) last_operation: String,
 }
 
 /// A running operation that this instance may settle.
 #[derive(Clone, Debug)]
 pub(super) struct Running {
-    /// The intent's entry: what the outcome's entry repeats.
-    pub(super) intent: LedgerEntry,
-    pub(super) queued: bool,
+    pub(super) intent: Arc<Intent>,
+    /// The intent's number in the ledger.
+    pub(super) seq: i64,
+    /// When it began, in milliseconds since 1970.
+    pub(super) started: i64,
+    /// The key that waits for its verdict.
     pub(super) key: Option<String>,
 }
 
@@ -84,8 +90,6 @@ pub(super) struct Board {
     pub(super) head: Head,
     /// Milliseconds since 1970; never goes back.
     pub(super) now: i64,
-    /// `now` as text.
-    pub(super) at: String,
     pub(super) running: HashMap<OperationId, Running>,
     /// The running operations of a record.
     pub(super) records: HashMap<Target, Vec<OnRecord>>,
@@ -100,9 +104,8 @@ impl Board {
     pub(super) fn new(instance: String) -> Self {
         Self {
             instance,
-            head: Head { seq: 0, hash: super::ledger::NOTHING_BEFORE.into(), fence: 0 },
+            head: Head { seq: 0, hash: super::ledger::NOTHING_BEFORE.into(), fence: 0, last_operation: String::new() },
             now: 0,
-            at: rfc3339(0),
             running: HashMap::new(),
             records: HashMap::new(),
             leases: HashMap::new(),
@@ -113,10 +116,7 @@ impl Board {
 
     /// Sets the clock. Leases and the ledger must not see it go back.
     pub(super) fn tick(&mut self, now: i64) {
-        if now > self.now {
-            self.now = now;
-            self.at = rfc3339(now);
-        }
+        self.now = self.now.max(now);
     }
 
     fn live_lease(&self, target: &Target) -> Option<&LeaseRow> {
@@ -175,15 +175,14 @@ impl Board {
     }
 
     /// `promised`: the caller was told `Started` before, and only the writing has to be made good.
-    pub(super) fn begin(&mut self, intent: &Intent, promised: bool, changes: &mut Changes) -> Begun {
+    pub(super) fn begin(&mut self, intent: &Arc<Intent>, promised: bool, changes: &mut Changes) -> Begun {
         if self.running.contains_key(&intent.operation) || self.known.contains(&intent.operation) {
             return Begun::Started;
         }
         if !promised && let Some(refused) = self.refuses(intent) {
             return refused;
         }
-        let mut entry = intent_entry(intent);
-        self.append(&mut entry, None, changes);
+        let seq = self.append(Arc::clone(intent), None, changes);
         if let Some(claim) = &intent.claim {
             let row = KeyRow {
                 fingerprint: claim.fingerprint.to_vec(),
@@ -194,8 +193,8 @@ impl Board {
             };
             self.set_key((intent.caller.clone(), claim.key.clone()), Some(row), changes);
         }
-        changes.begin(intent, self.now, self.head.seq);
-        self.run(Running { intent: entry, queued: intent.queued, key: intent.claim.as_ref().map(|c| c.key.clone()) });
+        let key = intent.claim.as_ref().map(|claim| claim.key.clone());
+        self.run(Running { intent: Arc::clone(intent), seq, started: self.now, key });
         Begun::Started
     }
 
@@ -229,7 +228,7 @@ impl Board {
         let id = running.intent.operation.clone();
         if let Some(record) = &running.intent.record {
             let deletes = running.intent.action == Action::Delete;
-            let on_record = OnRecord { id: id.clone(), queued: running.queued, deletes };
+            let on_record = OnRecord { id: id.clone(), queued: running.intent.queued, deletes };
             self.note(&running.intent.system, record, on_record);
         }
         self.running.insert(id, running);
@@ -243,11 +242,11 @@ impl Board {
         }
     }
 
-    fn append(&mut self, entry: &mut LedgerEntry, intent: Option<i64>, changes: &mut Changes) {
+    /// Gives back the entry's number. Its hash is computed when it is written.
+    fn append(&mut self, intent: Arc<Intent>, end: Option<End>, changes: &mut Changes) -> i64 {
         self.head.seq += 1;
-        entry.seq = self.head.seq;
-        entry.at.clone_from(&self.at);
-        self.head.hash = changes.append(entry, intent, &self.head.hash, self.now);
+        changes.entries.push(NewEntry { seq: self.head.seq, at: self.now, intent, end });
+        self.head.seq
     }
 
     pub(super) fn interim(&mut self, operation: &OperationId, told: Told, verdict: &str, changes: &mut Changes) {
@@ -262,14 +261,14 @@ impl Board {
     }
 
     /// Does nothing, and says so, if the operation is not this instance's any more: the first outcome stands.
-    pub(super) fn finish(&mut self, outcome: &Outcome, ttl: i64, changes: &mut Changes) -> bool {
+    pub(super) fn finish(&mut self, outcome: &Arc<Outcome>, ttl: i64, changes: &mut Changes) -> bool {
         if let Some(lease) = &outcome.lease {
             self.release(lease, changes);
         }
         let Some(running) = self.running.remove(&outcome.operation) else { return false };
-        let mut entry = running.intent;
-        if let Some(record) = &entry.record {
-            let target = (entry.system.clone(), record.clone());
+        let intent = running.intent;
+        if let Some(record) = &intent.record {
+            let target = (intent.system.clone(), record.clone());
             if let Some(on_record) = self.records.get_mut(&target) {
                 on_record.retain(|one| one.id != outcome.operation);
                 if on_record.is_empty() {
@@ -278,24 +277,17 @@ impl Board {
             }
         }
         if let Some(key) = running.key {
-            self.settle_key((entry.caller.clone(), key), outcome, ttl, changes);
+            self.settle_key((intent.caller.clone(), key), outcome, ttl, changes);
         }
-        let state = match outcome.state {
-            OperationState::Running => OperationState::Unknown,
-            settled => settled,
-        };
-        entry.event = LedgerEvent::Outcome;
-        state.as_str().clone_into(&mut entry.state);
-        entry.losses.clone_from(&outcome.losses);
-        entry.calls.clone_from(&outcome.calls);
-        entry.problem.clone_from(&outcome.problem_name);
-        entry.etag_after.clone_from(&outcome.etag);
-        if outcome.record.is_some() {
-            entry.record.clone_from(&outcome.record);
+        let end = End { intent_seq: running.seq, outcome: Arc::clone(outcome) };
+        let tells_it = changes.holds(running.seq) && outcome.settled_as() == OperationState::Applied;
+        self.append(Arc::clone(&intent), Some(end), changes);
+        if !tells_it || outcome.has_more_to_tell() || outcome.operation.as_str() <= self.head.last_operation.as_str() {
+            let (started, finished) = (running.started, self.now);
+            changes.ended.push(Ended { intent, intent_seq: running.seq, outcome: Arc::clone(outcome), started, finished });
+        } else {
+            changes.tell(&outcome.operation);
         }
-        let intent = entry.seq;
-        self.append(&mut entry, Some(intent), changes);
-        changes.settle(outcome, state, entry.record.as_deref(), self.now);
         true
     }
 
@@ -327,28 +319,5 @@ impl Board {
             }
         }
         found.iter().map(|(unsettled, _)| unsettled.clone()).collect()
-    }
-}
-
-fn intent_entry(intent: &Intent) -> LedgerEntry {
-    LedgerEntry {
-        seq: 0,
-        at: String::new(),
-        event: LedgerEvent::Intent,
-        operation: intent.operation.clone(),
-        request_id: intent.request_id.clone(),
-        caller: intent.caller.clone(),
-        system: intent.system.clone(),
-        record: intent.record.clone(),
-        action: intent.action,
-        precondition: intent.precondition.clone(),
-        paths: intent.paths.clone(),
-        losses: intent.losses.clone(),
-        calls: Vec::new(),
-        state: OperationState::Running.as_str().to_owned(),
-        problem: None,
-        etag_after: None,
-        prev: String::new(),
-        hash: String::new(),
     }
 }

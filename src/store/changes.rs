@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use sqlx::AnyConnection;
 
-use super::board::{Head, KeyName, KeyRow, LeaseRow, Target};
-use super::ledger::LedgerEntry;
-use super::page::Page;
+use super::board::{Board, KeyName, KeyRow, LeaseRow, Running, Target};
+use super::page::{NewEntry, Page};
 use super::sql::{Bulk, Cell, Statements, arguments};
-use super::{Intent, Material, Outcome, Told};
-use crate::record::{Action, OperationId, OperationState};
+use super::{Intent, Outcome, Told};
+use crate::record::{OperationId, OperationState};
 
 const BEGIN: Bulk = Bulk {
     before: "INSERT INTO operation
@@ -36,7 +35,7 @@ const SETTLE: Bulk = Bulk {
              etag = v.column5, warnings = v.column6, problem = v.column7, observed = v.column8 FROM (VALUES",
     after: ") AS v WHERE operation.id = v.column1",
 };
-const APPEND: Bulk = Bulk { before: "INSERT INTO ledger (first_seq, at, prev, lines) VALUES", after: "" };
+const APPEND: Bulk = Bulk { before: "INSERT INTO ledger (first_seq, at, prev, lines, last_operation) VALUES", after: "" };
 const TRACE: Bulk = Bulk { before: "INSERT INTO ledger_record (system, record, first_seq) VALUES", after: "" };
 const SET_KEYS: Bulk = Bulk {
     before: "INSERT INTO idempotency (caller, key, fingerprint, operation, verdict, interim, expires) VALUES",
@@ -54,62 +53,83 @@ const FREE_LEASES: Bulk = Bulk { before: "DELETE FROM lease WHERE (system, recor
 const SEEN: &str =
     "INSERT INTO instance (id, seen) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen";
 /// Only from where the chain ended when this batch was decided: nothing that is written is written over.
-const HEAD: &str = "UPDATE head SET seq = $1, hash = $2, fence = $3, at = $4 WHERE id = 1 AND seq = $5";
+const HEAD: &str = "UPDATE head SET seq = $1, hash = $2, fence = $3, at = $4, last_operation = $5 WHERE id = 1 AND seq = $6";
 
-/// An operation that has begun and not ended.
-struct Begun {
-    operation: OperationId,
-    action: Action,
-    system: String,
-    record: Option<String>,
-    caller: String,
-    queued: bool,
-    started: i64,
-    intent_seq: i64,
-    key: Option<String>,
-    material: Option<Arc<dyn Material>>,
+/// An operation that has ended, and has a row: the ledger does not tell all of it.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) intent: Arc<Intent>,
+    pub(super) intent_seq: i64,
+    pub(super) outcome: Arc<Outcome>,
+    /// Milliseconds since 1970.
+    pub(super) started: i64,
+    pub(super) finished: i64,
 }
 
-impl Begun {
-    /// The row of `BEGIN`.
-    fn row(self, owner: &str) -> Vec<Cell> {
-        vec![
-            Cell::text(self.operation.as_str()),
-            Cell::text(owner),
-            Cell::text(OperationState::Running.as_str()),
-            Cell::text(self.action.as_str()),
-            Cell::text(self.system),
-            Cell::maybe(self.record),
-            Cell::text(self.caller),
-            Cell::Number(self.queued.into()),
-            Cell::Number(self.started),
-            Cell::Number(self.intent_seq),
-            Cell::maybe(self.key),
-            Cell::Material(self.material),
+impl Ended {
+    /// The columns that its end sets.
+    fn end(&self) -> [Cell; 7] {
+        let outcome = &*self.outcome;
+        let warnings =
+            (!outcome.warnings.is_empty()).then(|| serde_json::to_string(&outcome.warnings).unwrap_or_default());
+        [
+            Cell::text(outcome.settled_as().as_str()),
+            Cell::maybe(outcome.record.as_ref().or(self.intent.record.as_ref())),
+            Cell::Number(self.finished),
+            Cell::maybe(outcome.etag.as_ref()),
+            Cell::maybe(warnings),
+            Cell::maybe(outcome.problem.as_ref().map(ToString::to_string)),
+            Cell::maybe(outcome.observed.map(super::Observed::as_str)),
         ]
     }
 
-    /// The columns of `END` that its end does not change.
-    fn what_it_is(self) -> [Cell; 5] {
-        [
-            Cell::text(self.operation.as_str()),
-            Cell::text(self.action.as_str()),
-            Cell::text(self.system),
-            Cell::text(self.caller),
+    /// The row of `END`.
+    fn whole(&self) -> Vec<Cell> {
+        let what_it_is = [
+            Cell::text(self.intent.operation.as_str()),
+            Cell::text(self.intent.action.as_str()),
+            Cell::text(&self.intent.system),
+            Cell::text(&self.intent.caller),
             Cell::Number(self.started),
-        ]
+        ];
+        what_it_is.into_iter().chain(self.end()).collect()
     }
+
+    /// The row of `SETTLE`.
+    fn change(&self) -> Vec<Cell> {
+        [Cell::text(self.intent.operation.as_str())].into_iter().chain(self.end()).collect()
+    }
+}
+
+/// The row of `BEGIN`.
+fn begun(running: &Running, owner: &str) -> Vec<Cell> {
+    let intent = &*running.intent;
+    vec![
+        Cell::text(intent.operation.as_str()),
+        Cell::text(owner),
+        Cell::text(OperationState::Running.as_str()),
+        Cell::text(intent.action.as_str()),
+        Cell::text(&intent.system),
+        Cell::maybe(intent.record.as_ref()),
+        Cell::text(&intent.caller),
+        Cell::Number(intent.queued.into()),
+        Cell::Number(running.started),
+        Cell::Number(running.seq),
+        Cell::maybe(running.key.as_ref()),
+        Cell::Material(intent.material.clone()),
+    ]
 }
 
 /// See the module.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Changes {
-    begun: Vec<Begun>,
-    ended: Vec<Vec<Cell>>,
+    /// What the ledger gets.
+    pub(super) entries: Vec<NewEntry>,
+    pub(super) ended: Vec<Ended>,
     adopted: Vec<OperationId>,
     told: Vec<Vec<Cell>>,
-    settled: Vec<Vec<Cell>>,
-    ledger: Option<Page>,
+    /// The greatest id of the operations that these entries tell.
+    last_operation: Option<OperationId>,
     /// The final state of each lease that changed.
     pub(super) leases: HashMap<Target, Option<LeaseRow>>,
     /// The final state of each key that changed.
@@ -123,39 +143,21 @@ impl Changes {
         !self.seen
             && self.leases.is_empty()
             && self.keys.is_empty()
-            && [&self.ended, &self.told, &self.settled].iter().all(|rows| rows.is_empty())
-            && self.begun.is_empty()
+            && self.told.is_empty()
             && self.adopted.is_empty()
-            && self.ledger.is_none()
+            && self.entries.is_empty()
     }
 
-    /// How many entries the ledger gets.
-    pub(super) fn entries(&self) -> usize {
-        self.ledger.as_ref().map_or(0, |page| page.entries)
+    /// Whether an entry is among these.
+    pub(super) fn holds(&self, seq: i64) -> bool {
+        self.entries.first().is_some_and(|first| first.seq <= seq)
     }
 
-    pub(super) fn begin(&mut self, intent: &Intent, now: i64, intent_seq: i64) {
-        self.begun.push(Begun {
-            operation: intent.operation.clone(),
-            action: intent.action,
-            system: intent.system.clone(),
-            record: intent.record.clone(),
-            caller: intent.caller.clone(),
-            queued: intent.queued,
-            started: now,
-            intent_seq,
-            key: intent.claim.as_ref().map(|claim| claim.key.clone()),
-            material: intent.material.clone(),
-        });
-    }
-
-    /// An operation that began in this very batch: it may as well be written as it ends.
-    fn begun_here(&mut self, operation: &OperationId) -> Option<Begun> {
-        let place = self.begun.iter().rposition(|one| one.operation == *operation)?;
-        // Nothing of it is in the database yet that could be told about.
-        let is_other = |row: &Vec<Cell>| !matches!(row.first(), Some(Cell::Text(id)) if id == operation.as_str());
-        self.told.retain(is_other);
-        Some(self.begun.swap_remove(place))
+    /// The entries tell all of this operation.
+    pub(super) fn tell(&mut self, operation: &OperationId) {
+        if self.last_operation.as_ref().is_none_or(|last| last.as_str() < operation.as_str()) {
+            self.last_operation = Some(operation.clone());
+        }
     }
 
     pub(super) fn adopt(&mut self, operation: &OperationId) {
@@ -166,52 +168,30 @@ impl Changes {
         self.told.push(vec![Cell::text(operation.as_str()), Cell::Number(told.number())]);
     }
 
-    pub(super) fn settle(&mut self, outcome: &Outcome, state: OperationState, record: Option<&str>, now: i64) {
-        let warnings =
-            (!outcome.warnings.is_empty()).then(|| serde_json::to_string(&outcome.warnings).unwrap_or_default());
-        let end = [
-            Cell::text(state.as_str()),
-            Cell::maybe(record),
-            Cell::Number(now),
-            Cell::maybe(outcome.etag.as_ref()),
-            Cell::maybe(warnings),
-            Cell::maybe(outcome.problem.as_ref().map(ToString::to_string)),
-            Cell::maybe(outcome.observed.map(super::Observed::as_str)),
-        ];
-        if let Some(begun) = self.begun_here(&outcome.operation) {
-            self.ended.push(begun.what_it_is().into_iter().chain(end).collect());
-        } else {
-            self.settled.push([Cell::text(outcome.operation.as_str())].into_iter().chain(end).collect());
-        }
-    }
-
-    /// Gives back the entry's hash. `intent` = the number of the intent that the entry is the outcome of.
-    pub(super) fn append(&mut self, entry: &LedgerEntry, intent: Option<i64>, prev: &str, at: i64) -> String {
-        self.ledger.get_or_insert_with(|| Page::begin(entry.seq, at, prev)).append(entry, intent, prev)
-    }
-
     /// Writes everything, in an order that holds within one batch: an operation may begin and end in it.
     pub(super) async fn write(
         self,
         connection: &mut AnyConnection,
         statements: &mut Statements,
-        instance: &str,
-        head: &Head,
-        now: i64,
+        board: &mut Board,
     ) -> Result<(), sqlx::Error> {
-        let before = head.seq.saturating_sub(self.entries().try_into().unwrap_or(i64::MAX));
+        let before = board.head.seq.saturating_sub(self.entries.len().try_into().unwrap_or(i64::MAX));
+        let instance = board.instance.as_str();
         let owner = |id: &OperationId| vec![Cell::text(id.as_str()), Cell::text(instance)];
+        let mut page = Page::of(&self.entries, &board.head.hash);
+        let (begun_here, settled): (Vec<_>, Vec<_>) = self.ended.iter().partition(|one| self.holds(one.intent_seq));
+        // Of what began here, that which has not ended.
+        let begun = board.running.values().filter(|one| self.holds(one.seq)).map(|one| begun(one, instance)).collect();
         let (set_leases, free_leases) = leases(self.leases, instance);
         let (set_keys, forget_keys) = keys(self.keys);
-        let (page, traces) = self.ledger.map(page).unwrap_or_default();
         for (bulk, rows) in [
-            (BEGIN, self.begun.into_iter().map(|begun| begun.row(instance)).collect()),
-            (END, self.ended),
+            (BEGIN, begun),
+            (END, begun_here.into_iter().map(Ended::whole).collect()),
             (ADOPT, self.adopted.iter().map(owner).collect()),
             (TOLD, self.told),
-            (SETTLE, self.settled),
-            (APPEND, page),
-            (TRACE, traces),
+            (SETTLE, settled.into_iter().map(Ended::change).collect()),
+            (APPEND, page.iter_mut().map(|page| ledger_row(page, self.last_operation.as_ref())).collect()),
+            (TRACE, page.iter().flat_map(traces).collect()),
             (SET_KEYS, set_keys),
             (FORGET_KEYS, forget_keys),
             (SET_LEASES, set_leases),
@@ -219,12 +199,20 @@ impl Changes {
         ] {
             statements.run(connection, bulk, rows).await?;
         }
+        let now = Cell::Number(board.now);
         if self.seen {
-            let cells = arguments([Cell::text(instance), Cell::Number(now)])?;
+            let cells = arguments([Cell::text(instance), now.clone()])?;
             sqlx::query_with(SEEN, cells).execute(&mut *connection).await?;
         }
+        let head = &mut board.head;
+        if let Some(page) = page {
+            head.hash = page.hash;
+        }
+        if let Some(last) = &self.last_operation {
+            last.as_str().clone_into(&mut head.last_operation);
+        }
         let (seq, hash, fence) = (Cell::Number(head.seq), Cell::text(&head.hash), Cell::Number(head.fence));
-        let cells = arguments([seq, hash, fence, Cell::Number(now), Cell::Number(before)])?;
+        let cells = arguments([seq, hash, fence, now, Cell::text(&head.last_operation), Cell::Number(before)])?;
         let moved = sqlx::query_with(HEAD, cells).execute(&mut *connection).await?.rows_affected();
         if moved == 1 { Ok(()) } else { Err(sqlx::Error::Protocol("the ledger does not end where it ended".into())) }
     }
@@ -232,10 +220,18 @@ impl Changes {
 
 type Rows = Vec<Vec<Cell>>;
 
-fn page(page: Page) -> (Rows, Rows) {
-    let trace = |(system, record)| vec![Cell::text(system), Cell::text(record), Cell::Number(page.first)];
-    let traces = page.records().map(trace).collect();
-    (vec![vec![Cell::Number(page.first), Cell::Number(page.at), Cell::text(page.prev), Cell::text(page.lines)]], traces)
+fn ledger_row(page: &mut Page, last_operation: Option<&OperationId>) -> Vec<Cell> {
+    vec![
+        Cell::Number(page.first),
+        Cell::Number(page.at),
+        Cell::text(&page.prev),
+        Cell::text(std::mem::take(&mut page.lines)),
+        Cell::maybe(last_operation.map(OperationId::as_str)),
+    ]
+}
+
+fn traces(page: &Page) -> impl Iterator<Item = Vec<Cell>> {
+    page.records().map(|(system, record)| vec![Cell::text(system), Cell::text(record), Cell::Number(page.first)])
 }
 
 fn leases(changed: HashMap<Target, Option<LeaseRow>>, owner: &str) -> (Rows, Rows) {

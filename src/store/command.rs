@@ -1,5 +1,7 @@
 //! What is asked of the writer.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Acquired, Begun, Intent, Lease, Outcome, StoreError, Told, Unsettled};
@@ -20,13 +22,13 @@ pub(super) enum Task {
     Release {
         lease: Lease,
     },
-    Begin(Box<Intent>),
+    Begin(Arc<Intent>),
     Interim {
         operation: OperationId,
         told: Told,
         verdict: String,
     },
-    Finish(Box<Outcome>),
+    Finish(Arc<Outcome>),
     /// The intent may be on disk, and nobody was told that it is: the vendor was not called.
     Abandon(OperationId),
     Adopt {

@@ -81,9 +81,9 @@ impl Engine {
     /// Takes the head row, and the time that counts for leases and the ledger: the database's own where replicas share it.
     pub(super) fn head_statement(&self) -> &'static str {
         match self {
-            Self::Sqlite { .. } => "SELECT seq, hash, fence, at, at FROM head WHERE id = 1",
+            Self::Sqlite { .. } => "SELECT seq, hash, fence, at, last_operation, at FROM head WHERE id = 1",
             Self::Postgres { .. } => {
-                "SELECT seq, hash, fence, at, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)
+                "SELECT seq, hash, fence, at, last_operation, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)
                  FROM head WHERE id = 1 FOR UPDATE"
             }
         }

@@ -65,12 +65,7 @@ async fn pages(pool: &AnyPool, query: &LedgerQuery, from: i64) -> Result<Vec<Any
     let mut filter = Filter::new();
     filter.and("first_seq >=", Cell::Number(from));
     let limit = if let Some(record) = &query.record {
-        let mut about = Filter::new();
-        about.cells = std::mem::take(&mut filter.cells);
-        about.and("record =", Cell::text(record));
-        about.and_in("system", &query.systems);
-        filter.cells = about.cells;
-        filter.text.extend([" AND first_seq IN (SELECT first_seq FROM ledger_record WHERE ", &about.text, ")"]);
+        filter.on_pages_about(record, &query.systems);
         PAGES
     } else {
         filter.and("first_seq <", Cell::Number(from.saturating_add(PIECE)));

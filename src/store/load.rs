@@ -1,5 +1,7 @@
 //! What the writer reads before it decides.
 
+use std::sync::Arc;
+
 use sqlx::AnyConnection;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -7,27 +9,26 @@ use sqlx::any::AnyRow;
 use super::board::{Board, Head, KeyName, KeyRow, LeaseRow, OnRecord, Running, Target};
 use super::command::{Command, Task};
 use super::engine::Engine;
-use super::ledger::{LedgerEntry, LedgerEvent};
 use super::lines::Lines;
 use super::sql::{Cell, arguments};
-use super::{Told, Unsettled};
+use super::{Intent, Told, Unsettled, untabled};
 use crate::record::{Action, OperationId, OperationState};
 
 /// How many names one look-up takes; fewer are filled up with the last, so that one statement serves all.
 const AT_ONCE: usize = 16;
 
 const RUNNING: &str = "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.told,
-    o.intent_seq, l.first_seq, l.lines
+    o.intent_seq, o.started, l.first_seq, l.lines
     FROM operation o LEFT JOIN ledger l ON l.first_seq = (SELECT max(first_seq) FROM ledger WHERE first_seq <= o.intent_seq)
     WHERE o.state = 'running' AND ($1 = '' OR o.owner = $2)";
 const ORPHANS: &str = "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.told,
-    o.intent_seq, l.first_seq, l.lines
+    o.intent_seq, o.started, l.first_seq, l.lines
     FROM operation o LEFT JOIN ledger l ON l.first_seq = (SELECT max(first_seq) FROM ledger WHERE first_seq <= o.intent_seq)
     WHERE o.state = 'running' AND o.owner <> $1
     AND NOT EXISTS (SELECT 1 FROM instance i WHERE i.id = o.owner AND i.seen > $2)
     ORDER BY o.id LIMIT $3";
 const STILL_RUNNING: &str = "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.told,
-    o.intent_seq, l.first_seq, l.lines
+    o.intent_seq, o.started, l.first_seq, l.lines
     FROM operation o LEFT JOIN ledger l ON l.first_seq = (SELECT max(first_seq) FROM ledger WHERE first_seq <= o.intent_seq)
     WHERE o.state = 'running' AND o.owner = $1 AND o.id = $2";
 const LEASES: &str = "SELECT system, record, fence, expires FROM lease";
@@ -55,10 +56,11 @@ pub(super) async fn head(
     board: &mut Board,
 ) -> Result<i64, sqlx::Error> {
     let row = sqlx::query(engine.head_statement()).fetch_one(connection).await?;
-    board.head = Head { seq: row.try_get(0)?, hash: row.try_get(1)?, fence: row.try_get(2)? };
+    board.head =
+        Head { seq: row.try_get(0)?, hash: row.try_get(1)?, fence: row.try_get(2)?, last_operation: row.try_get(4)? };
     let last: i64 = row.try_get(3)?;
     board.tick(last);
-    row.try_get(4)
+    row.try_get(5)
 }
 
 /// A complete board for the only writer; the own running operations where the database is shared.
@@ -168,6 +170,11 @@ pub(super) async fn prepare(
     for (id, ..) in states(connection, &wanted.again).await? {
         board.known.insert(id);
     }
+    for id in wanted.again {
+        if !board.known.contains(&id) && untabled::operation(connection, &id, i64::MIN).await?.is_some() {
+            board.known.insert(id);
+        }
+    }
     let Some(limit) = wanted.orphans else { return Ok(Vec::new()) };
     let seen_since = Cell::Number(board.now.saturating_sub(DEAD_AFTER_MS));
     let cells = arguments([Cell::text(&board.instance), seen_since, Cell::Number(limit)])?;
@@ -266,32 +273,29 @@ fn unsettled(row: &AnyRow) -> Result<(Unsettled, Running), sqlx::Error> {
     let operation = operation_id(row.try_get(0)?)?;
     let (queued, told): (i64, i64) = (row.try_get(5)?, row.try_get(8)?);
     let key: Option<String> = row.try_get(6)?;
-    let (intent_seq, first, lines): (i64, Option<i64>, Option<String>) =
-        (row.try_get(9)?, row.try_get(10)?, row.try_get(11)?);
+    let (seq, started, first, lines): (i64, i64, Option<i64>, Option<String>) =
+        (row.try_get(9)?, row.try_get(10)?, row.try_get(11)?, row.try_get(12)?);
     let page = first.zip(lines.as_deref());
-    let entry = page.and_then(|(first, lines)| Lines::of(first, String::new(), lines).find(intent_seq));
+    let entry = page.and_then(|(first, lines)| Lines::of(first, String::new(), lines).find(seq));
     // Where the ledger has been tampered with the operation still has to be settled.
-    let mut intent = entry.filter(|entry| entry.operation == operation).unwrap_or(LedgerEntry {
-        seq: intent_seq,
-        at: String::new(),
-        event: LedgerEvent::Intent,
+    let entry = entry.filter(|entry| entry.operation == operation);
+    let (request_id, precondition, paths, losses) =
+        entry.map(|entry| (entry.request_id, entry.precondition, entry.paths, entry.losses)).unwrap_or_default();
+    let intent = Intent {
         operation: operation.clone(),
-        request_id: String::new(),
+        request_id,
         caller: row.try_get(4)?,
         system: row.try_get(2)?,
-        record: None,
+        record: row.try_get(3)?,
         action: action(row.try_get(1)?)?,
-        precondition: None,
-        paths: Vec::new(),
-        losses: Vec::new(),
-        calls: Vec::new(),
-        state: String::new(),
-        problem: None,
-        etag_after: None,
-        prev: String::new(),
-        hash: String::new(),
-    });
-    intent.record = row.try_get(3)?;
+        precondition,
+        paths,
+        losses,
+        queued: queued != 0,
+        lease: None,
+        claim: None,
+        material: None,
+    };
     let unsettled = Unsettled { operation, told: Told::of(told), material: row.try_get(7)? };
-    Ok((unsettled, Running { intent, queued: queued != 0, key }))
+    Ok((unsettled, Running { intent: Arc::new(intent), seq, started, key }))
 }

@@ -16,6 +16,7 @@
 mod board;
 mod changes;
 mod command;
+mod desk;
 mod engine;
 mod entries;
 mod error;
@@ -30,6 +31,7 @@ mod schema;
 mod sql;
 mod sweep;
 mod thread;
+mod untabled;
 mod verify;
 mod writer;
 
@@ -54,6 +56,7 @@ pub use verify::{Broken, Verified, verify_ledger};
 
 use crate::record::{Observed, Operation, OperationId};
 use command::{Answer, Command, Task};
+use desk::Desk;
 use engine::Engine;
 use pending::Pending;
 use thread::{Shared, live};
@@ -98,6 +101,7 @@ impl Store {
             owed: AtomicUsize::new(0),
             healthy: AtomicBool::new(true),
             pending: Pending::default(),
+            desk: Desk::default(),
             skew: AtomicI64::new(0),
             stop: Notify::new(),
         });
@@ -160,7 +164,11 @@ impl Store {
         if let Some(claim) = &mut intent.claim {
             claim.key = clean(&claim.key);
         }
-        match self.ask(Task::Begin(Box::new(intent))).await? {
+        let intent = Arc::new(intent);
+        if let Some(begun) = self.handle.shared.begin_here(&intent) {
+            return Ok(begun);
+        }
+        match self.ask(Task::Begin(intent)).await? {
             Answer::Begun(begun, guard) => {
                 if let Some(guard) = guard {
                     guard.disarm();
@@ -187,7 +195,11 @@ impl Store {
     /// # Errors
     /// `Unavailable`: it is not written yet; it is kept in memory and will be.
     pub async fn finish(&self, outcome: Outcome) -> Result<bool, StoreError> {
-        let answer = self.owe(Task::Finish(Box::new(outcome))).await?;
+        let outcome = Arc::new(outcome);
+        if let Some(stands) = self.handle.shared.finish_here(&outcome) {
+            return Ok(stands);
+        }
+        let answer = self.owe(Task::Finish(outcome)).await?;
         Ok(!matches!(answer, Answer::Finished(false)))
     }
 
@@ -218,8 +230,8 @@ impl Store {
     /// # Errors
     /// `Unavailable`, `Damaged`.
     pub async fn operation(&self, id: &OperationId) -> Result<Option<Operation>, StoreError> {
-        let id = id.clone();
-        self.read(move |pool| async move { queries::operation(&pool, &id).await }).await
+        let (id, since) = (id.clone(), self.handle.shared.kept_since());
+        self.read(move |pool| async move { queries::operation(&pool, &id, since).await }).await
     }
 
     /// A page of operations, oldest first.
@@ -227,7 +239,8 @@ impl Store {
     /// # Errors
     /// `Unavailable`, `Damaged`.
     pub async fn operations(&self, query: OperationQuery) -> Result<Page<Operation, OperationId>, StoreError> {
-        self.read(move |pool| async move { queries::operations(&pool, &query).await }).await
+        let since = self.handle.shared.kept_since();
+        self.read(move |pool| async move { queries::operations(&pool, &query, since).await }).await
     }
 
     /// The queued write that runs on a record. Asked on every read: from memory where this process is the only writer.

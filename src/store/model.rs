@@ -181,6 +181,21 @@ pub struct Outcome {
     pub lease: Option<Lease>,
 }
 
+impl Outcome {
+    /// What an operation that ends so is.
+    pub(super) fn settled_as(&self) -> OperationState {
+        match self.state {
+            OperationState::Running => OperationState::Unknown,
+            settled => settled,
+        }
+    }
+
+    /// Whether its ledger entry is not all there is to tell.
+    pub(super) fn has_more_to_tell(&self) -> bool {
+        !self.warnings.is_empty() || self.observed.is_some() || self.problem.is_some()
+    }
+}
+
 /// What the caller of a write that goes on was told meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {

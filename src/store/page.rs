@@ -5,16 +5,44 @@
 //! - `seq` is the line's place in the chain, and `prev` is the hash of the line before;
 //! - what is null or empty is left out, and so is an intent's `state`, which is always `running`;
 //! - an outcome on the page of its intent names the intent's `seq` as `intent` instead of repeating `action`, `caller`,
-//!   `operation`, `paths`, `precondition`, `request_id`, `system` and, unless it is a create that has learned it, `record`.
+//!   `operation`, `paths`, `precondition`, `request_id`, `system` and, unless it has become known since, `record`.
 //!
 //! An entry's hash covers the hash of the entry before (its 32 bytes) and the entry's JSON. With any tool:
 //! `(printf %s "$prev" | xxd -r -p; printf %s "$json") | sha256sum`.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use super::ledger::{LedgerEntry, LedgerEvent, chain_hash};
-use crate::record::{Action, CallMade, push_json_string};
+use super::ledger::{LedgerEvent, chain_hash, rfc3339};
+use super::{Intent, Outcome};
+use crate::record::{CallMade, push_json_string};
+
+/// An entry on its way into the ledger: an intent or, with its `end`, an outcome.
+#[derive(Debug)]
+pub(super) struct NewEntry {
+    pub(super) seq: i64,
+    /// Milliseconds since 1970.
+    pub(super) at: i64,
+    pub(super) intent: Arc<Intent>,
+    pub(super) end: Option<End>,
+}
+
+/// How an operation ended.
+#[derive(Debug)]
+pub(super) struct End {
+    /// The intent's `seq`.
+    pub(super) intent_seq: i64,
+    pub(super) outcome: Arc<Outcome>,
+}
+
+impl NewEntry {
+    /// The record it is about: a create learns it.
+    pub(super) fn record(&self) -> Option<&str> {
+        let learned = self.end.as_ref().and_then(|end| end.outcome.record.as_deref());
+        learned.or(self.intent.record.as_deref())
+    }
+}
 
 /// A page that is being written.
 #[derive(Debug)]
@@ -25,35 +53,50 @@ pub(super) struct Page {
     pub(super) at: i64,
     /// The hash of the entry before the first.
     pub(super) prev: String,
+    /// The hash of the last entry so far.
+    pub(super) hash: String,
     /// The lines.
     pub(super) lines: String,
-    /// How many.
-    pub(super) entries: usize,
+    /// The last entry's time, and its text.
+    time: (i64, String),
     /// The records of each system that entries are about.
     records: HashMap<String, HashSet<String>>,
 }
 
 impl Page {
-    /// An empty page.
-    pub(super) fn begin(first: i64, at: i64, prev: &str) -> Self {
-        Self { first, at, prev: prev.to_owned(), lines: String::new(), entries: 0, records: HashMap::new() }
+    /// The page of these entries, after the entry of this hash; `None` = there are none.
+    pub(super) fn of(entries: &[NewEntry], prev: &str) -> Option<Self> {
+        let first = entries.first()?;
+        let mut page = Self {
+            first: first.seq,
+            at: first.at,
+            prev: prev.to_owned(),
+            hash: prev.to_owned(),
+            lines: String::new(),
+            time: (first.at, rfc3339(first.at)),
+            records: HashMap::new(),
+        };
+        for entry in entries {
+            page.append(entry);
+        }
+        Some(page)
     }
 
-    /// Adds an entry and gives its hash. `intent` = the number of the intent that the entry is the outcome of.
-    pub(super) fn append(&mut self, entry: &LedgerEntry, intent: Option<i64>, prev: &str) -> String {
-        let intent = intent.filter(|intent| *intent >= self.first);
-        let json = canonical(entry, intent);
-        let hash = chain_hash(prev, &json);
-        self.lines.reserve(hash.len() + json.len() + 2);
-        self.lines.push_str(&hash);
+    fn append(&mut self, entry: &NewEntry) {
+        if self.time.0 != entry.at {
+            self.time = (entry.at, rfc3339(entry.at));
+        }
+        let whole = entry.end.as_ref().is_none_or(|end| end.intent_seq < self.first);
+        let json = canonical(entry, &self.time.1, whole);
+        self.hash = chain_hash(&self.hash, &json);
+        self.lines.reserve(self.hash.len() + json.len() + 2);
+        self.lines.push_str(&self.hash);
         self.lines.push(' ');
         self.lines.push_str(&json);
         self.lines.push('\n');
-        self.entries += 1;
-        if let Some(record) = entry.record.as_ref().filter(|_| says_record(entry, intent)) {
-            self.traced(&entry.system, record);
+        if let Some(record) = entry.record().filter(|_| says_record(entry, whole)) {
+            self.traced(&entry.intent.system, record);
         }
-        hash
     }
 
     fn traced(&mut self, system: &str, record: &str) {
@@ -74,34 +117,36 @@ impl Page {
 }
 
 /// Whether an entry's line holds its record.
-fn says_record(entry: &LedgerEntry, intent: Option<i64>) -> bool {
-    intent.is_none() || entry.action == Action::Create
+fn says_record(entry: &NewEntry, whole: bool) -> bool {
+    whole || entry.record() != entry.intent.record.as_deref()
 }
 
-/// The JSON of a line: its members must be added sorted by name.
-fn canonical(entry: &LedgerEntry, intent: Option<i64>) -> String {
-    let whole = intent.is_none();
+/// The JSON of a line: its members must be added sorted by name. `whole` = without naming the intent.
+fn canonical(entry: &NewEntry, at: &str, whole: bool) -> String {
+    let (intent, outcome) = (&*entry.intent, entry.end.as_ref().map(|end| &*end.outcome));
+    let event = if outcome.is_some() { LedgerEvent::Outcome } else { LedgerEvent::Intent };
     let said = |text: &str| !text.is_empty() && whole;
     let mut json = Canonical(String::with_capacity(if whole { 768 } else { 192 }));
-    json.text("action", entry.action.as_str(), whole);
-    json.text("at", &entry.at, true);
-    json.list("calls", &entry.calls, push_call, true);
-    json.text("caller", &entry.caller, said(&entry.caller));
-    json.maybe("etag_after", entry.etag_after.as_deref(), true);
-    json.text("event", entry.event.as_str(), true);
-    if let Some(intent) = intent {
+    json.text("action", intent.action.as_str(), whole);
+    json.text("at", at, true);
+    json.list("calls", outcome.map_or(&[], |outcome| &outcome.calls), push_call, true);
+    json.text("caller", &intent.caller, said(&intent.caller));
+    json.maybe("etag_after", outcome.and_then(|outcome| outcome.etag.as_deref()), true);
+    json.text("event", event.as_str(), true);
+    if let Some(end) = entry.end.as_ref().filter(|_| !whole) {
         // Writing to a String cannot fail.
-        let _ = write!(json.name("intent"), "{intent}");
+        let _ = write!(json.name("intent"), "{}", end.intent_seq);
     }
-    json.list("losses", &entry.losses, |json, loss| push_json_string(json, loss), true);
-    json.text("operation", entry.operation.as_str(), whole);
-    json.list("paths", &entry.paths, |json, path| push_json_string(json, path), whole);
-    json.maybe("precondition", entry.precondition.as_deref(), whole);
-    json.maybe("problem", entry.problem.as_deref(), true);
-    json.maybe("record", entry.record.as_deref(), says_record(entry, intent));
-    json.text("request_id", &entry.request_id, said(&entry.request_id));
-    json.text("state", &entry.state, entry.event == LedgerEvent::Outcome);
-    json.text("system", &entry.system, said(&entry.system));
+    let losses = outcome.map_or(&intent.losses, |outcome| &outcome.losses);
+    json.list("losses", losses, |json, loss| push_json_string(json, loss), true);
+    json.text("operation", intent.operation.as_str(), whole);
+    json.list("paths", &intent.paths, |json, path| push_json_string(json, path), whole);
+    json.maybe("precondition", intent.precondition.as_deref(), whole);
+    json.maybe("problem", outcome.and_then(|outcome| outcome.problem_name.as_deref()), true);
+    json.maybe("record", entry.record(), says_record(entry, whole));
+    json.text("request_id", &intent.request_id, said(&intent.request_id));
+    json.maybe("state", outcome.map(|outcome| outcome.settled_as().as_str()), true);
+    json.text("system", &intent.system, said(&intent.system));
     json.0.push('}');
     json.0
 }
@@ -157,59 +202,64 @@ fn push_call(json: &mut String, made: &CallMade) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::{NOTHING_BEFORE, rfc3339};
+    use super::super::ledger::{LedgerEntry, NOTHING_BEFORE};
     use super::super::lines::Lines;
+    use super::super::tests::place;
     use super::*;
-    use crate::record::OperationId;
+    use crate::record::{Action, OperationId};
 
-    fn intent() -> LedgerEntry {
-        LedgerEntry {
-            seq: 1,
-            at: rfc3339(1_795_255_530_120),
-            event: LedgerEvent::Intent,
+    fn write() -> Intent {
+        Intent {
             operation: OperationId::parse("01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11").expect("an id"),
             request_id: "r".into(),
             caller: "billing \"é\"".into(),
-            system: "crm".into(),
-            record: Some("A:1".into()),
-            action: Action::Update,
-            precondition: Some("\"c1\"".into()),
-            paths: vec!["/fields/Email".into()],
-            losses: vec![],
-            calls: vec![],
-            state: "running".into(),
-            problem: None,
-            etag_after: None,
-            prev: NOTHING_BEFORE.into(),
-            hash: String::new(),
+            ..place::intent("A:1")
         }
     }
 
-    fn outcome() -> LedgerEntry {
+    fn ended(intent: &Intent) -> Outcome {
+        Outcome { etag: None, ..place::applied(&intent.operation) }
+    }
+
+    /// An intent and its outcome, which is on the same page or on a later one.
+    fn entries(intent: Intent, outcome: Outcome, intent_seq: i64) -> [NewEntry; 2] {
+        let intent = Arc::new(intent);
+        let end = End { intent_seq, outcome: Arc::new(outcome) };
+        [
+            NewEntry { seq: 1, at: 1_795_255_530_120, intent: Arc::clone(&intent), end: None },
+            NewEntry { seq: 2, at: 1_795_255_530_170, intent, end: Some(end) },
+        ]
+    }
+
+    /// The entry as it is to be shown.
+    fn shown(entry: &NewEntry, hash: &str, prev: &str) -> LedgerEntry {
+        let (intent, outcome) = (&entry.intent, entry.end.as_ref().map(|end| &end.outcome));
         LedgerEntry {
-            seq: 2,
-            at: rfc3339(1_795_255_530_170),
-            event: LedgerEvent::Outcome,
-            calls: vec![CallMade { call: "update".into(), status: Some(204), ms: 41 }],
-            state: "applied".into(),
-            ..intent()
+            seq: entry.seq,
+            at: rfc3339(entry.at),
+            event: if outcome.is_some() { LedgerEvent::Outcome } else { LedgerEvent::Intent },
+            operation: intent.operation.clone(),
+            request_id: intent.request_id.clone(),
+            caller: intent.caller.clone(),
+            system: intent.system.clone(),
+            record: entry.record().map(str::to_owned),
+            action: intent.action,
+            precondition: intent.precondition.clone(),
+            paths: intent.paths.clone(),
+            losses: outcome.map_or(&intent.losses, |outcome| &outcome.losses).clone(),
+            calls: outcome.map(|outcome| outcome.calls.clone()).unwrap_or_default(),
+            state: outcome.map_or("running", |outcome| outcome.state.as_str()).into(),
+            problem: outcome.and_then(|outcome| outcome.problem_name.clone()),
+            etag_after: outcome.and_then(|outcome| outcome.etag.clone()),
+            prev: prev.into(),
+            hash: hash.into(),
         }
-    }
-
-    fn written(entries: &[(LedgerEntry, Option<i64>)]) -> (Page, Vec<LedgerEntry>) {
-        let mut page = Page::begin(1, 0, NOTHING_BEFORE);
-        let mut prev = NOTHING_BEFORE.to_owned();
-        let mut shown = Vec::new();
-        for (entry, intent) in entries {
-            let hash = page.append(entry, *intent, &prev);
-            shown.push(LedgerEntry { prev: std::mem::replace(&mut prev, hash.clone()), hash, ..entry.clone() });
-        }
-        (page, shown)
     }
 
     #[test]
     fn a_hash_can_be_computed_from_the_lines_with_any_tool() {
-        let (page, shown) = written(&[(intent(), None), (outcome(), Some(1))]);
+        let (intent, outcome) = (write(), ended(&write()));
+        let page = Page::of(&entries(intent, outcome, 1), NOTHING_BEFORE).expect("a page");
         let lines: Vec<_> = page.lines.lines().filter_map(|line| line.split_once(' ')).collect();
         assert_eq!(
             lines.iter().map(|(_, json)| *json).collect::<Vec<_>>(),
@@ -218,36 +268,46 @@ mod tests {
                 r#"{"at":"2026-11-21T10:05:30.170Z","calls":[{"call":"update","ms":41,"status":204}],"event":"outcome","intent":1,"state":"applied"}"#,
             ]
         );
-        let first = hex::decode(&shown[0].hash).expect("hex");
+        let first = hex::decode(lines[0].0).expect("hex");
         let second = crate::record::sha256([first.as_slice(), lines[1].1.as_bytes()]);
-        assert_eq!((shown[1].hash.as_str(), lines[1].0), (hex::encode(second).as_str(), shown[1].hash.as_str()));
+        assert_eq!((lines[1].0, page.hash.as_str()), (hex::encode(second).as_str(), lines[1].0));
         assert_eq!(page.records().collect::<Vec<_>>(), [("crm", "A:1")]);
     }
 
     #[test]
     fn entries_come_back_whole_whatever_their_lines_left_out() {
-        let create = |entry: LedgerEntry, record: Option<&str>| LedgerEntry {
-            action: Action::Create,
-            record: record.map(str::to_owned),
-            precondition: None,
-            ..entry
+        let create = |record: Option<&str>| {
+            let intent = Intent { action: Action::Create, record: None, precondition: None, ..write() };
+            let outcome = Outcome { record: record.map(str::to_owned), ..ended(&intent) };
+            (intent, outcome)
         };
-        let refused =
-            LedgerEntry { problem: Some("rejected".into()), losses: vec!["l".into()], calls: vec![], ..outcome() };
-        for entries in [
-            [(intent(), None), (outcome(), Some(1))],
-            [(intent(), None), (outcome(), None)],
-            [(intent(), None), (refused, Some(1))],
-            [(intent(), None), (LedgerEntry { etag_after: Some("\"t\"".into()), ..outcome() }, Some(-5))],
-            [(create(intent(), None), None), (create(outcome(), Some("A:2")), Some(1))],
+        let plain = || (write(), ended(&write()));
+        let refused = Outcome {
+            problem_name: Some("rejected".into()),
+            losses: vec!["l".into()],
+            calls: vec![],
+            ..ended(&write())
+        };
+        let tagged = Outcome { etag: Some("\"t\"".into()), ..ended(&write()) };
+        for ((intent, outcome), intent_seq) in [
+            (plain(), 1),
+            (plain(), -5),
+            ((write(), refused), 1),
+            ((write(), tagged), -5),
+            (create(Some("A:2")), 1),
+            (create(None), 1),
         ] {
-            let (page, shown) = written(&entries);
+            let entries = entries(intent, outcome, intent_seq);
+            let page = Page::of(&entries, NOTHING_BEFORE).expect("a page");
+            let hashes: Vec<_> = page.lines.lines().filter_map(|line| line.split_once(' ')).collect();
+            let expected =
+                [shown(&entries[0], hashes[0].0, NOTHING_BEFORE), shown(&entries[1], hashes[1].0, hashes[0].0)];
             let mut lines = Lines::of(1, NOTHING_BEFORE.into(), &page.lines);
             let read: Vec<_> = std::iter::from_fn(|| lines.checked()).collect::<Result<_, _>>().expect("sound");
-            assert_eq!(read, shown);
+            assert_eq!(read, expected);
             assert_eq!(
                 Lines::of(1, String::new(), &page.lines).find(2).map(|entry| entry.operation),
-                Some(outcome().operation)
+                Some(write().operation)
             );
             assert_eq!(Lines::of(1, String::new(), &page.lines).find(3), None);
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 
+use super::Intent;
 use crate::record::OperationId;
 
 #[derive(Default)]
@@ -29,8 +30,14 @@ impl Pending {
         index.records.get(system)?.get(record).cloned()
     }
 
-    /// A queued write runs.
-    pub(super) fn begun(&self, operation: &OperationId, system: &str, record: &str) {
+    /// Notes a write that runs, if it is a queued one.
+    pub(super) fn note_begun(&self, intent: &Intent) {
+        if let Some(record) = intent.record.as_ref().filter(|_| intent.queued) {
+            self.begun(&intent.operation, &intent.system, record);
+        }
+    }
+
+    fn begun(&self, operation: &OperationId, system: &str, record: &str) {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         index.records.entry(system.to_owned()).or_default().insert(record.to_owned(), operation.clone());
         index.operations.insert(operation.clone(), (system.to_owned(), record.to_owned()));

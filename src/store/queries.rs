@@ -8,7 +8,7 @@ use super::board::{KeyRow, Target};
 use super::ledger::rfc3339;
 use super::load::{action, key_row, operation_id};
 use super::sql::{Cell, arguments};
-use super::{Claim, KeyState, Observed, Operation, OperationId, OperationQuery, Page};
+use super::{Claim, KeyState, Observed, Operation, OperationId, OperationQuery, Page, untabled};
 use crate::record::OperationState;
 
 /// The most rows, about, that one call looks at: a page may be short, but never slow. Tests have no time for so many.
@@ -48,11 +48,19 @@ pub(super) async fn all_pending(pool: &AnyPool, system: String) -> Result<Vec<(S
     rows.iter().map(|row| Ok((row.try_get(0)?, operation_id(row.try_get(1)?)?))).collect()
 }
 
-pub(super) async fn operation(pool: &AnyPool, id: &OperationId) -> Result<Option<Operation>, sqlx::Error> {
+/// `since` = what was settled before (milliseconds since 1970) is not promised any more.
+pub(super) async fn operation(
+    pool: &AnyPool,
+    id: &OperationId,
+    since: i64,
+) -> Result<Option<Operation>, sqlx::Error> {
     let statement = format!("SELECT {COLUMNS} FROM operation WHERE id = $1");
     let cells = arguments([Cell::text(id.as_str())])?;
-    let row = sqlx::query_with(AssertSqlSafe(statement), cells).fetch_optional(pool).await?;
-    row.map(|row| document(&row)).transpose()
+    let mut connection = pool.acquire().await?;
+    match sqlx::query_with(AssertSqlSafe(statement), cells).fetch_optional(&mut *connection).await? {
+        Some(row) => document(&row).map(Some),
+        None => untabled::operation(&mut connection, id, since).await,
+    }
 }
 
 /// Conditions with their values; texts in it are this room's own, values are bound.
@@ -80,11 +88,20 @@ impl Filter {
         let places: Vec<_> = values.iter().map(|value| self.bind(Cell::text(value))).collect();
         self.text.extend([" AND ", column, " IN (", &places.join(", "), ")"]);
     }
+
+    /// Of the ledger's pages only those that hold entries about a record.
+    pub(super) fn on_pages_about(&mut self, record: &str, systems: &[String]) {
+        self.text.push_str(" AND first_seq IN (SELECT first_seq FROM ledger_record WHERE 1 = 1");
+        self.and("record =", Cell::text(record));
+        self.and_in("system", systems);
+        self.text.push(')');
+    }
 }
 
 pub(super) async fn operations(
     pool: &AnyPool,
     query: &OperationQuery,
+    since: i64,
 ) -> Result<Page<Operation, OperationId>, sqlx::Error> {
     if query.systems.is_empty() || query.limit == 0 {
         return Ok(Page { items: Vec::new(), next: None });
@@ -111,11 +128,25 @@ pub(super) async fn operations(
     let statement = format!("SELECT {COLUMNS} FROM operation WHERE {} ORDER BY id LIMIT {limit}", filter.text);
     let rows = sqlx::query_with(AssertSqlSafe(statement), arguments(filter.cells)?).fetch_all(pool).await?;
     let mut items = rows.iter().map(document).collect::<Result<Vec<_>, _>>()?;
+    // As far as the rows have been seen.
+    let bound = match items.last().filter(|_| items.len() > query.limit) {
+        Some(last) => Some(last.id.clone()),
+        None => bound.map(|bound| operation_id(&bound)).transpose()?,
+    };
+    let untabled = untabled::operations(&mut *pool.acquire().await?, query, since).await?;
+    items.extend(untabled.items);
+    // Stable: where an operation has a row and is on a page, the row comes first, and it tells more.
+    items.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
+    items.dedup_by(|later, first| later.id == first.id);
+    let seen_until = bound.into_iter().chain(untabled.next).min_by(|one, other| one.as_str().cmp(other.as_str()));
+    if let Some(until) = &seen_until {
+        items.retain(|one| one.id.as_str() <= until.as_str());
+    }
     let next = if items.len() > query.limit {
         items.truncate(query.limit);
         items.last().map(|last| last.id.clone())
     } else {
-        bound.map(|bound| operation_id(&bound)).transpose()?
+        seen_until
     };
     Ok(Page { items, next })
 }

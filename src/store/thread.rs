@@ -7,6 +7,7 @@ use sqlx::AnyPool;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::command::Command;
+use super::desk::Desk;
 use super::engine::Engine;
 use super::pending::Pending;
 use super::writer::Writer;
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub(super) owed: AtomicUsize,
     pub(super) healthy: AtomicBool,
     pub(super) pending: Pending,
+    pub(super) desk: Desk,
     /// Added to the clock, in milliseconds: tests do not wait.
     pub(super) skew: AtomicI64,
     pub(super) stop: Notify,
@@ -36,6 +38,11 @@ impl Shared {
     /// meanwhile; PostgreSQL is relaxed by not waiting for its disk instead.
     pub(super) fn is_early(&self) -> bool {
         self.durability == Durability::Relaxed && !self.engine.is_shared()
+    }
+
+    /// From when on settled operations are kept, in milliseconds since 1970.
+    pub(super) fn kept_since(&self) -> i64 {
+        self.clock().saturating_sub(self.retention_ms)
     }
 
     /// The process's own time in milliseconds.

@@ -14,13 +14,12 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::board::{Board, Running};
 use super::changes::Changes;
 use super::command::{AbandonGuard, Answer, Command, Task};
+use super::desk::{BATCH, Laid};
 use super::sql::Statements;
 use super::{Begun, Outcome, Shared, StoreError, Unsettled, load, schema, sweep};
 use crate::problem::ProblemName;
 use crate::record::{OperationId, OperationState};
 
-/// The most commands in one transaction.
-const BATCH: usize = 512;
 /// How long one transaction, or one connecting, may take; a store that is slower than this counts as gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A failure without words of its own.
@@ -47,6 +46,13 @@ pub(super) struct Writer {
     unheard: Vec<OperationId>,
     /// Why the store could not be reached the last time; empty when it could.
     away_because: String,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // However it ended, nobody is left who would write what is promised at the desk.
+        drop(self.shared.desk.take_back());
+    }
 }
 
 impl Writer {
@@ -129,10 +135,8 @@ impl Writer {
         // what is read before that may be of yesterday.
         self.begin(&mut connection).await?;
         load::everything(&mut connection, &shared.engine, &mut self.board).await?;
-        for running in self.board.running.values().filter(|running| running.queued) {
-            if let Some(record) = &running.intent.record {
-                shared.pending.begun(&running.intent.operation, &running.intent.system, record);
-            }
+        for running in self.board.running.values() {
+            shared.pending.note_begun(&running.intent);
         }
         // Only a write shows that one can write.
         let mut changes = Changes::default();
@@ -151,6 +155,7 @@ impl Writer {
         };
         tracing::warn!(failure, "the store failed");
         self.connection = None;
+        self.clear_desk(batch);
         for command in batch.iter_mut() {
             command.again = true;
         }
@@ -217,10 +222,9 @@ impl Writer {
     }
 
     async fn commit(&mut self, connection: &mut AnyConnection, changes: Changes) -> Result<(), sqlx::Error> {
-        let entries = changes.entries();
+        let entries = changes.entries.len();
         if !changes.is_empty() {
-            let (board, statements) = (&self.board, &mut self.statements);
-            changes.write(connection, statements, &board.instance, &board.head, board.now).await?;
+            changes.write(connection, &mut self.statements, &mut self.board).await?;
         }
         let since = Instant::now();
         sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
@@ -262,7 +266,7 @@ impl Writer {
             // What is tried again may be in the database already.
             Task::Finish(outcome) => Answer::Finished(board.finish(outcome, ttl, changes) || command.again),
             Task::Abandon(operation) => {
-                board.finish(&never_sent(operation), ttl, changes);
+                board.finish(&Arc::new(never_sent(operation)), ttl, changes);
                 Answer::Done
             }
             Task::Adopt { .. } => {
@@ -279,7 +283,8 @@ impl Writer {
     }
 
     /// Relaxed durability, only writer: what is decided is answered at once and waits a moment for company, so that many
-    /// writes share one transaction. Anything that has to be answered after the commit ends the waiting.
+    /// writes share one transaction. Anything that has to be answered after the commit ends the waiting. Who comes meanwhile finds
+    /// the board on the desk.
     async fn answer_early(
         &mut self,
         connection: &mut AnyConnection,
@@ -305,16 +310,35 @@ impl Writer {
             if !wait {
                 return Ok(());
             }
-            let more = self.commands.recv_many(batch, BATCH);
-            if !matches!(tokio::time::timeout_at(company_until, more).await, Ok(taken) if taken > 0) {
+            self.shared.desk.lay_out(Laid {
+                board: std::mem::replace(&mut self.board, Board::new(self.shared.instance.clone())),
+                changes: std::mem::take(changes),
+                batch: std::mem::take(batch),
+            });
+            let mut more = Vec::new();
+            // Were this cut off by the clock, nothing has been taken from the queue.
+            let came = tokio::time::timeout_at(company_until, self.commands.recv_many(&mut more, BATCH)).await;
+            *changes = self.clear_desk(batch);
+            decided = batch.len();
+            answers.resize_with(decided, || Answer::Done);
+            if !matches!(came, Ok(taken) if taken > 0) {
                 return Ok(());
             }
-            self.took(batch.len() - decided);
+            self.took(more.len());
             // The batch stays whole: were this cut off by the clock, nothing taken from the queue may be lost.
+            batch.append(&mut more);
             let new = batch.get(decided..).unwrap_or_default();
             let decisions = self.decide(connection, new, changes).await?;
             answers.extend(decisions);
         }
+    }
+
+    /// Takes the board back from the desk, if it lies there, with all that was decided.
+    fn clear_desk(&mut self, batch: &mut Vec<Command>) -> Changes {
+        let Some(laid) = self.shared.desk.take_back() else { return Changes::default() };
+        self.board = laid.board;
+        *batch = laid.batch;
+        laid.changes
     }
 
     /// Tells whoever asked. Only a `Started` that is told can be left lying there: the answers of a try that failed are nobody's.
@@ -339,11 +363,7 @@ impl Writer {
         }
         let pending = &self.shared.pending;
         match (&command.task, answer) {
-            (Task::Begin(intent), Answer::Begun(Begun::Started, _)) if intent.queued => {
-                if let Some(record) = &intent.record {
-                    pending.begun(&intent.operation, &intent.system, record);
-                }
-            }
+            (Task::Begin(intent), Answer::Begun(Begun::Started, _)) => pending.note_begun(intent),
             (Task::Finish(outcome), _) => pending.ended(&outcome.operation),
             (Task::Abandon(operation), _) => pending.ended(operation),
             _ => {}

@@ -142,9 +142,9 @@ async fn an_entry_that_the_store_did_not_write_is_found_even_if_it_fits() {
         let store = place.open().await;
         store.begin(intent("A:1")).await.expect("begun");
         let first = store.ledger(everything()).await.expect("read").items.pop().expect("an entry");
-        let mut forged = page::Page::begin(2, 0, &first.hash);
-        forged.append(&LedgerEntry { seq: 2, ..first.clone() }, None, &first.hash);
-        let lines = &forged.lines;
+        let at = first.at.parse::<jiff::Timestamp>().expect("a time").as_millisecond();
+        let again = page::NewEntry { seq: 2, at, intent: Arc::new(intent("A:1")), end: None };
+        let lines = page::Page::of(&[again], &first.hash).expect("a page").lines;
         place
             .execute(&format!(
                 "INSERT INTO ledger (first_seq, at, prev, lines) SELECT 2, at, '{}', '{lines}' FROM ledger;

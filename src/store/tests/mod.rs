@@ -2,9 +2,10 @@
 
 mod chain;
 mod crash;
+mod desk;
 mod failing;
 mod keys;
 mod leases;
 mod operations;
-mod place;
+pub(super) mod place;
 mod tampering;

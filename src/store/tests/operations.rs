@@ -202,6 +202,111 @@ async fn an_operation_that_ends_in_the_batch_it_began_in_is_stored_as_it_ended()
     }
 }
 
+/// Begins and finishes writes in one batch.
+async fn done_at_once(store: &Store, writes: Vec<Intent>, outcome: impl Fn(&OperationId) -> Outcome) {
+    for write in &writes {
+        assert_eq!(store.begin(write.clone()).await, Ok(Begun::Started));
+    }
+    for write in writes {
+        assert_eq!(store.finish(outcome(&write.operation)).await, Ok(true));
+    }
+    store.ping().await.expect("written");
+}
+
+#[tokio::test]
+async fn operations_that_the_ledger_tells_have_no_row_and_are_listed_among_those_that_have() {
+    for place in places().await {
+        let store = Store::open(place.settings(Durability::Relaxed), Arc::new(())).await.expect("a store");
+        let (writes, late): (Vec<_>, _) = ((0..9).map(|n| intent(&format!("A:{}", n % 3))).collect(), intent("A:0"));
+        let mut ids: Vec<_> = writes.iter().map(|write| write.operation.clone()).collect();
+        ids.insert(6, late.operation.clone());
+        ids.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        let warned = |id: &OperationId| {
+            let warning = Warning { code: WarningCode::Loss, pointer: "/fields/x".into(), detail: "lost".into() };
+            Outcome { warnings: vec![warning], ..applied(id) }
+        };
+        let mut writes = writes.into_iter();
+        done_at_once(&store, writes.by_ref().take(3).collect(), applied).await;
+        done_at_once(&store, writes.by_ref().take(2).collect(), warned).await;
+        store.begin(late).await.expect("begun");
+        store.ping().await.expect("written");
+        done_at_once(&store, writes.collect(), applied).await;
+        // One that ends later than it began, and one that comes after greater ids were told, have rows.
+        let rows = if place.shared { 10 } else { 3 };
+        assert_eq!(place.execute("UPDATE operation SET told = told").await, rows);
+        for step in [1, 3, 4, 100] {
+            for (record, expected) in [(None, ids.clone()), (Some("A:1"), vec![])] {
+                let mut query = OperationQuery {
+                    systems: vec!["crm".into()],
+                    record: record.map(str::to_owned),
+                    limit: step,
+                    ..OperationQuery::default()
+                };
+                let mut listed = Vec::new();
+                loop {
+                    let page = store.operations(query.clone()).await.expect("a page");
+                    assert!(page.items.len() <= step);
+                    listed.extend(page.items);
+                    query.after = page.next;
+                    if query.after.is_none() {
+                        break;
+                    }
+                }
+                let found: Vec<_> = listed.iter().map(|one| one.id.clone()).collect();
+                if record.is_none() {
+                    assert_eq!(found, expected);
+                    let warnings: Vec<_> = listed.iter().filter(|one| !one.warnings.is_empty()).collect();
+                    assert_eq!(warnings.len(), 2, "what a row tells beyond the ledger is not lost");
+                } else {
+                    assert_eq!(found.len(), 3);
+                    assert!(listed.iter().all(|one| one.record.as_deref() == record));
+                }
+            }
+        }
+        let query = OperationQuery { systems: vec!["crm".into()], limit: 100, ..OperationQuery::default() };
+        let of = async |query: OperationQuery| store.operations(query).await.expect("a page").items.len();
+        assert_eq!(of(OperationQuery { state: Some(OperationState::Applied), ..query.clone() }).await, 9);
+        assert_eq!(of(OperationQuery { state: Some(OperationState::Running), ..query.clone() }).await, 1);
+        assert_eq!(of(OperationQuery { systems: vec!["itsm".into()], ..query.clone() }).await, 0);
+        for id in &ids {
+            let one = store.operation(id).await.expect("read").expect("there");
+            assert_eq!((one.id.as_str(), one.caller.as_str(), one.system.as_str()), (id.as_str(), "billing", "crm"));
+            assert!(one.state == OperationState::Running || one.finished_at >= Some(one.started_at));
+        }
+        store.passes(Duration::from_hours(24 * 91));
+        store.turn().await;
+        store.ping().await.expect("swept");
+        assert_eq!(of(query).await, 1, "what was settled is kept as long as was promised");
+        assert!(store.operation(&ids[0]).await.expect("read").is_none());
+        assert!(store.close(Duration::from_mins(1)).await);
+        let again = Store::open(place.settings(Durability::Relaxed), Arc::new(())).await.expect("a store");
+        let next = intent("A:7");
+        let id = next.operation.clone();
+        done_at_once(&again, vec![next], applied).await;
+        assert!(again.operation(&id).await.expect("read").is_some());
+    }
+}
+
+#[tokio::test]
+async fn an_operation_older_than_those_that_pages_tell_has_a_row() {
+    for place in places().await.into_iter().filter(|place| !place.shared) {
+        let store = Store::open(place.settings(Durability::Relaxed), Arc::new(())).await.expect("a store");
+        let (older, newer) = (intent("A:1"), intent("A:2"));
+        let ids = [older.operation.clone(), newer.operation.clone()];
+        done_at_once(&store, vec![newer], applied).await;
+        done_at_once(&store, vec![older], applied).await;
+        assert_eq!(place.execute("UPDATE operation SET told = told").await, 1);
+        for limit in [1, 2] {
+            let query = OperationQuery { systems: vec!["crm".into()], limit, ..OperationQuery::default() };
+            let first = store.operations(query.clone()).await.expect("a page");
+            let rest = store.operations(OperationQuery { after: first.next.clone(), ..query }).await.expect("a page");
+            let all = first.items.iter().chain(rest.items.iter().filter(|_| first.next.is_some()));
+            assert_eq!(all.map(|one| one.id.clone()).collect::<Vec<_>>(), ids, "each once");
+        }
+        assert!(store.operation(&ids[0]).await.expect("read").is_some());
+    }
+}
+
 #[tokio::test]
 async fn what_was_adopted_without_anybody_having_heard_of_it_is_adopted_again() {
     for place in places().await {

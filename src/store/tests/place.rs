@@ -116,7 +116,7 @@ impl Store {
     }
 }
 
-pub(super) fn intent(record: &str) -> Intent {
+pub(in crate::store) fn intent(record: &str) -> Intent {
     Intent {
         operation: OperationId::new(),
         request_id: "request-1".into(),
@@ -142,7 +142,7 @@ pub(super) fn claim(key: &str) -> Claim {
     Claim { caller: "billing".into(), key: key.into(), fingerprint: [7; 32] }
 }
 
-pub(super) fn applied(operation: &OperationId) -> Outcome {
+pub(in crate::store) fn applied(operation: &OperationId) -> Outcome {
     Outcome {
         operation: operation.clone(),
         state: OperationState::Applied,
