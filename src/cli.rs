@@ -94,8 +94,8 @@ pub enum LedgerCommand {
 /// 64 hexadecimal digits, given in lower case.
 fn hash(text: &str) -> Result<String, String> {
     let mut bytes = [0; 32];
-    hex::decode_to_slice(text, &mut bytes).map_err(|_| "64 hexadecimal digits are needed".to_owned())?;
-    Ok(hex::encode(bytes))
+    const_hex::decode_to_slice(text, &mut bytes).map_err(|_| "64 hexadecimal digits are needed".to_owned())?;
+    Ok(const_hex::encode(bytes))
 }
 
 /// Reads the command line, the program's name first. Help, version and faults are written out.
@@ -154,7 +154,7 @@ pub fn hash_key(input: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) 
     } else if !line.iter().all(u8::is_ascii_graphic) {
         "the key holds a character that cannot be sent after `Bearer `: use visible ASCII without spaces"
     } else {
-        let written = writeln!(out, "{}", hex::encode(sha256([line])));
+        let written = writeln!(out, "{}", const_hex::encode(sha256([line])));
         return written.map_or(Exit::Failed, |()| Exit::Done);
     };
     let _ = writeln!(err, "{refusal}");

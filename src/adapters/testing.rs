@@ -200,7 +200,7 @@ fn shown_version(version: &Version) -> Value {
     match version {
         Version::Counter(number) => json!(number),
         Version::Row(bytes) => json!(base64::engine::general_purpose::STANDARD.encode(bytes)),
-        Version::Digest(bytes) => json!(hex::encode(bytes)),
+        Version::Digest(bytes) => json!(const_hex::encode(bytes)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reading a request's body: at most `max_body` bytes, in the time allowed, of a type the route takes (http-rules 93 to 98,
 //! 118, 119).
 
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -51,10 +51,16 @@ pub(super) async fn read(
 fn ends_before_the_connection<'p>(inbound: &Inbound<'_>, payload: &'p mut Payload) -> impl Pieces + use<'p> {
     let endless = inbound.headers.contains_key(UPGRADE) && !inbound.headers.contains_key(TRANSFER_ENCODING);
     let mut left = if endless { headers::announced_length(inbound.headers).unwrap_or(0) } else { u64::MAX };
+    let mut is_first_look = inbound.version <= Version::HTTP_11;
     stream::poll_fn(move |context| {
         if left == 0 {
             return Poll::Ready(None);
         }
+        // On a connection of HTTP/1 a handler is polled when the head has been read, and in the same turn of the connection again when
+        // whatever came with it has been read; later with all that comes. Whoever asks at the first look to be woken gets one turn
+        // more, for what the second look shows: with its look at the socket and two for the next request.
+        let mut unasked = Context::from_waker(Waker::noop());
+        let context = if std::mem::take(&mut is_first_look) { &mut unasked } else { context };
         payload.poll_next_unpin(context).map_ok(|mut piece| {
             piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
             left = left.saturating_sub(piece.len() as u64);

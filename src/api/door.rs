@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant as WallInstant;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use actix_web::http::{Method, Uri};
+use actix_web::http::{Method, Uri, Version};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::FutureExt as _;
@@ -41,6 +41,7 @@ impl From<Problem> for Refused {
 pub(super) struct Inbound<'r> {
     pub(super) api: &'r Api,
     pub(super) method: &'r Method,
+    pub(super) version: Version,
     pub(super) headers: &'r HeaderMap,
     /// The query as it came, without `?`.
     pub(super) query: &'r str,
@@ -231,6 +232,7 @@ async fn pass(
     let mut inbound = Inbound {
         api,
         method: request.method(),
+        version: request.version(),
         headers: request.headers(),
         query: request.uri().query().unwrap_or_default(),
         route,

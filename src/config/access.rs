@@ -213,7 +213,7 @@ fn digest(
 ) -> Option<KeyDigest> {
     let mut bytes = [0; 32];
     let is_lower = !text.value.bytes().any(|byte| byte.is_ascii_uppercase());
-    let wrong = if !is_lower || hex::decode_to_slice(&text.value, &mut bytes).is_err() {
+    let wrong = if !is_lower || const_hex::decode_to_slice(&text.value, &mut bytes).is_err() {
         "is not a SHA-256".to_owned()
     } else if text.value == DIGEST_OF_NOTHING {
         "is the SHA-256 of an empty key".to_owned()

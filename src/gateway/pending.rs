@@ -14,10 +14,10 @@ use serde_json::{Map, Value};
 use super::{Done, Guarantee, Prefer};
 use crate::adapters::{Completion, Planned};
 use crate::record::{
-    Action, CallMade, Difference, Fault, JsonText, OperationId, RecordId, Warning, WarningCode,
-    fields_pointer as pointer,
+    Action, CallMade, Difference, Fault, JsonText, Members, OperationId, RecordId, Warning, WarningCode,
+    fields_pointer as pointer, push_fields_pointer,
 };
-use crate::store::{Lease, Material};
+use crate::store::{Lease, Material, Paths};
 use crate::transport::{Call, CallName};
 
 /// A write that was begun, with all that is needed to find out what became of it.
@@ -91,6 +91,8 @@ pub(super) enum CallerTold {
 pub(super) enum Wanted {
     /// It shows these values.
     Values(Vec<SavedDifference>),
+    /// Its members have these values; what they were is not known.
+    Members(Members),
     /// It is gone.
     Gone,
     /// A record with all these values is in the collection.
@@ -121,11 +123,6 @@ impl From<Difference> for SavedDifference {
 }
 
 impl SavedDifference {
-    /// A change of one whole member of `fields` whose old value is not known.
-    pub(super) fn of_member(name: &str, wanted: &JsonText) -> Self {
-        Self { path: vec![name.to_owned()], before: None, wanted: wanted.clone() }
-    }
-
     fn restore(&self) -> Difference {
         Difference {
             pointer: pointer(&self.path),
@@ -216,6 +213,23 @@ impl Material for Pending {
     }
 }
 
+impl Paths for Pending {
+    fn each(&self, tell: &mut dyn FnMut(&str)) {
+        let mut text = String::new();
+        let mut below = |names: &mut dyn Iterator<Item = &str>| {
+            text.clear();
+            push_fields_pointer(&mut text, names);
+            tell(&text);
+        };
+        match &*self.wanted {
+            Wanted::Values(saved) => saved.iter().for_each(|one| below(&mut one.path.iter().map(String::as_str))),
+            Wanted::Members(members) => members.names().for_each(|name| below(&mut std::iter::once(name))),
+            Wanted::Gone => {}
+            Wanted::Made { fields, .. } => fields.keys().for_each(|name| below(&mut std::iter::once(name.as_str()))),
+        }
+    }
+}
+
 impl Pending {
     /// The record's id, where it is known.
     pub(super) fn id(&self) -> Option<&RecordId> {
@@ -239,16 +253,10 @@ impl Pending {
     pub(super) fn differences(&self) -> Vec<Difference> {
         match &*self.wanted {
             Wanted::Values(saved) => saved.iter().map(SavedDifference::restore).collect(),
+            Wanted::Members(members) => {
+                members.iter().map(|(name, value)| Difference::of_member(name, value.value())).collect()
+            }
             Wanted::Gone | Wanted::Made { .. } => Vec::new(),
-        }
-    }
-
-    /// The paths that change, for the ledger: never a value.
-    pub(super) fn paths(&self) -> Vec<String> {
-        match &*self.wanted {
-            Wanted::Values(saved) => saved.iter().map(|one| pointer(&one.path)).collect(),
-            Wanted::Gone => Vec::new(),
-            Wanted::Made { fields, .. } => fields.keys().map(|name| pointer(std::slice::from_ref(name))).collect(),
         }
     }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::pending::{Pending, Wanted};
 use super::{Gateway, System};
 use crate::record::{Action, Observed, OperationId, OperationState, RecordId, values_equal};
-use crate::store::{LedgerEvent, LedgerQuery, OperationQuery};
+use crate::store::{LedgerEvent, LedgerQuery, OperationQuery, Paths as _};
 
 /// How much earlier than this write a rival may have begun, beside the time that its settling may take.
 const EARLIER: Duration = Duration::from_mins(15);
@@ -31,7 +31,10 @@ impl Creates {
 
     /// It has ended.
     pub(super) fn ended(&self, operation: &OperationId) {
-        self.running().remove(operation);
+        let mut running = self.running();
+        if !running.is_empty() {
+            running.remove(operation);
+        }
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<OperationId, (String, Arc<Wanted>)>> {
@@ -111,7 +114,7 @@ impl Gateway {
             limit: PAGE,
             ..LedgerQuery::default()
         };
-        let paths = pending.paths();
+        let paths = pending.all();
         let mut begun = false;
         let (mut undecided, mut later) = (HashSet::new(), HashSet::new());
         for _ in 0..PAGES {

@@ -117,7 +117,7 @@ impl Gateway {
         let seen = look_for_effect(system, session, pending.id()?, patience).await.ok()?;
         match (&*pending.wanted, seen) {
             (Wanted::Gone, None) => Some(Settled::Applied(Seen::default())),
-            (Wanted::Values(_), Some(stored)) => {
+            (Wanted::Values(_) | Wanted::Members(_), Some(stored)) => {
                 let wanted = pending.differences();
                 let observed = stored.fields.to_map();
                 if holds(&wanted, &observed) {
@@ -321,7 +321,7 @@ impl Gateway {
 pub(super) fn shows_it_done(pending: &Pending, stored: Option<Stored>) -> Option<Settled> {
     match (&*pending.wanted, stored) {
         (Wanted::Gone, None) => Some(Settled::Applied(Seen::default())),
-        (Wanted::Values(_), Some(stored)) => {
+        (Wanted::Values(_) | Wanted::Members(_), Some(stored)) => {
             let done = holds(&pending.differences(), &stored.fields.to_map());
             done.then(|| Settled::Applied(Seen { stored: Some(stored), ..Seen::default() }))
         }

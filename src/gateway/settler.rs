@@ -227,7 +227,7 @@ pub(super) async fn last_look(
     let shown = stored.as_ref().is_some_and(|stored| holds(&pending.differences(), &stored.fields.to_map()));
     let observed = if now == pending.before {
         Observed::Unchanged
-    } else if shown && matches!(*pending.wanted, Wanted::Values(_)) {
+    } else if shown && matches!(*pending.wanted, Wanted::Values(_) | Wanted::Members(_)) {
         Observed::Wanted
     } else {
         Observed::Other

@@ -10,7 +10,7 @@ use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemName};
 use crate::record::{
     EntityTag, Fault, Fields, Invalid, OperationId, Patch, Precondition, RecordId, Stored, SystemName, Version,
-    hex_text, pointer_below, sha256,
+    pointer_below, sha256,
 };
 use crate::transport::Stack;
 
@@ -34,7 +34,7 @@ pub struct Policy {
 /// The mark of one vendor's installation: of its word, its address and whatever else tells whose data it holds.
 pub fn installation<'t>(what_tells: impl IntoIterator<Item = &'t str>) -> String {
     let texts: Vec<&str> = what_tells.into_iter().collect();
-    hex_text(&sha256([texts.join("\n").as_bytes()]))
+    const_hex::encode(sha256([texts.join("\n").as_bytes()]))
 }
 
 /// A configured system.
@@ -152,7 +152,7 @@ impl System {
     pub(super) fn as_sent(&self, id: &RecordId, pending: &Pending) -> Record {
         let fields = match &*pending.wanted {
             Wanted::Made { fields, .. } => Fields::from_map(fields),
-            Wanted::Values(_) | Wanted::Gone => Fields::from_map(&serde_json::Map::new()),
+            Wanted::Values(_) | Wanted::Members(_) | Wanted::Gone => Fields::from_map(&serde_json::Map::new()),
         };
         let stored = Stored { fields, version: None, warnings: Vec::new() };
         Record { etag: None, ..self.show(id, &stored, None) }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::conclude::others_were_faster;
 use super::intent::Stop;
 use super::line::{Context, Ended, LOST_TURNS};
-use super::pending::{Pending, SavedDifference, Wanted};
+use super::pending::{Pending, Wanted};
 use super::read::missing_or;
 use super::{Done, Guarantee, Verdict, Written};
 use crate::adapters::{Change, Completion, Planned, UpdateStyle, Versioning};
@@ -23,7 +23,7 @@ const STAR_ATTEMPTS: usize = 3;
 /// A change worked out against one version of the record.
 struct Prepared {
     /// Every place that changes.
-    wanted: Vec<SavedDifference>,
+    wanted: Wanted,
     /// The changed members of `fields`, for a vendor with partial update.
     members: Members,
     /// The fields as read and as wanted, where the record was read.
@@ -102,7 +102,7 @@ impl Context<'_> {
         let read_only = |name: &str| self.system.adapter.read_only(name);
         let flat = patch.flat(&identity, &read_only).map_err(|error| self.patch_problem(error))?;
         Ok(flat.map(|members| {
-            let wanted = members.iter().map(|(name, value)| SavedDifference::of_member(name, value)).collect();
+            let wanted = Wanted::Members(members.clone());
             Prepared { wanted, members: members.clone(), whole: None, version, etag }
         }))
     }
@@ -134,7 +134,8 @@ impl Context<'_> {
         for one in &wanted {
             members.insert(one.member.clone(), after.get(&one.member).cloned().unwrap_or_default());
         }
-        let (members, wanted) = (Members::from(&members), wanted.into_iter().map(Into::into).collect());
+        let wanted = Wanted::Values(wanted.into_iter().map(Into::into).collect());
+        let members = Members::from(&members);
         Ok(Ok(Prepared { wanted, members, version: stored.version(), etag, whole: Some((before, after)) }))
     }
 
@@ -183,7 +184,7 @@ impl Context<'_> {
             _ => None,
         };
         Pending {
-            wanted: Wanted::Values(prepared.wanted).into(),
+            wanted: prepared.wanted.into(),
             before: Some(prepared.etag),
             after,
             resend: Pending::resendable(planned, guarantee).into(),

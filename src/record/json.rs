@@ -218,7 +218,7 @@ fn check_inner(value: &RawValue, depth: usize) -> Result<(), JsonError> {
     match value.get().as_bytes().first() {
         Some(b'{' | b'[') => check_level(value.get(), depth + 1),
         // A raw string may still hold a lone surrogate, which no other parser would take.
-        Some(b'"') if value.get().contains('\\') && value.get().contains("\\u") => {
+        Some(b'"') if value.get().as_bytes().contains(&b'\\') && value.get().contains("\\u") => {
             serde_json::from_str::<String>(value.get()).map(|_| ()).map_err(JsonError::from)
         }
         _ => Ok(()),

@@ -1,5 +1,7 @@
 //! Members of `fields` whose values are only handed on: kept as the JSON text they came in.
 
+use std::sync::Arc;
+
 use bytestring::ByteString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -58,9 +60,9 @@ impl<'de> Deserialize<'de> for JsonText {
     }
 }
 
-/// Named values, in the order they came.
+/// Named values, in the order they came. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Members(Vec<(String, JsonText)>);
+pub struct Members(Arc<[(ByteString, JsonText)]>);
 
 impl Members {
     /// Whether there is none.
@@ -71,12 +73,12 @@ impl Members {
 
     /// Each name with its value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &JsonText)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.0.iter().map(|(name, value)| (&**name, value))
     }
 
     /// The names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
+        self.0.iter().map(|(name, _)| &**name)
     }
 
     /// The values, parsed.
@@ -86,9 +88,22 @@ impl Members {
     }
 }
 
-impl FromIterator<(String, JsonText)> for Members {
-    fn from_iter<I: IntoIterator<Item = (String, JsonText)>>(members: I) -> Self {
-        Self(members.into_iter().collect())
+impl<N: Into<ByteString>> FromIterator<(N, JsonText)> for Members {
+    fn from_iter<I: IntoIterator<Item = (N, JsonText)>>(members: I) -> Self {
+        Self(members.into_iter().map(|(name, value)| (name.into(), value)).collect())
+    }
+}
+
+/// As pairs: an object would say of its values that they are strings.
+impl Serialize for Members {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<(String, JsonText)>::deserialize(deserializer).map(Self::from_iter)
     }
 }
 

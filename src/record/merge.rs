@@ -61,11 +61,16 @@ fn collect(
 #[must_use]
 pub fn fields_pointer(path: &[String]) -> String {
     let mut pointer = String::with_capacity(64);
-    pointer.push_str("/fields");
-    for name in path {
-        push_pointer(&mut pointer, name);
-    }
+    push_fields_pointer(&mut pointer, path.iter().map(String::as_str));
     pointer
+}
+
+/// Appends the JSON Pointer of a path below `fields`.
+pub fn push_fields_pointer<'n>(pointer: &mut String, names: impl IntoIterator<Item = &'n str>) {
+    pointer.push_str("/fields");
+    for name in names {
+        push_pointer(pointer, name);
+    }
 }
 
 impl Difference {

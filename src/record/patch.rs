@@ -71,7 +71,13 @@ impl Patch {
         let text = ByteString::try_from(body.clone()).unwrap_or_default();
         if let Some(read) = Opened::read(&text, "fields") {
             let kept = |members: Vec<(Cow<'_, str>, &RawValue)>| {
-                let member = |(name, value): (Cow<'_, str>, _)| (name.into_owned(), JsonText::within(&text, value));
+                let member = |(name, value): (Cow<'_, str>, _)| {
+                    let name = match name {
+                        Cow::Borrowed(name) => text.slice_ref(name),
+                        Cow::Owned(name) => name.into(),
+                    };
+                    (name, JsonText::within(&text, value))
+                };
                 members.into_iter().map(member).collect()
             };
             return Ok(Self::Merge(MergePatch {

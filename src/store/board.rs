@@ -3,8 +3,9 @@
 //! Where this process is the only writer the board is always complete. Where replicas share the database, what concerns a
 //! batch is loaded while the head row is locked, so that nothing can change between looking and writing.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
 use super::changes::{Changes, Ended};
 use super::page::{End, NewEntry};
@@ -206,21 +207,19 @@ impl Board {
             return Some(Begun::Key(state));
         }
         let target = intent.record.as_ref().map(|record| (intent.system.clone(), record.clone()));
-        if let Some(id) = target.as_ref().and_then(|target| self.queued(target)) {
-            return Some(Begun::Running(id.clone()));
+        let on_record = target.as_ref().and_then(|target| self.records.get(target)).map_or(&[][..], Vec::as_slice);
+        if let Some(queued) = on_record.iter().find(|one| one.queued) {
+            return Some(Begun::Running(queued.id.clone()));
         }
         match (&intent.lease, target) {
             (Some(lease), _) => (!self.holds(lease)).then_some(Begun::LeaseLost),
             (None, Some(target)) => {
-                (self.live_lease(&target).is_some() || self.is_being_deleted(&target)).then_some(Begun::Held)
+                // A delete may have outlived its lease: a crash ends leases, not vendor calls.
+                let is_being_deleted = on_record.iter().any(|one| one.deletes);
+                (is_being_deleted || self.live_lease(&target).is_some()).then_some(Begun::Held)
             }
             (None, None) => None,
         }
-    }
-
-    /// Whether a delete of the record runs that may have outlived its lease (a crash ends leases, not vendor calls).
-    fn is_being_deleted(&self, target: &Target) -> bool {
-        self.records.get(target).into_iter().flatten().any(|one| one.deletes)
     }
 
     /// Notes that an operation runs, and may be settled here.

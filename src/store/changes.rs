@@ -1,8 +1,8 @@
 //! What a batch writes, collected while it is decided and written with few statements.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use sqlx::AnyConnection;
 
 use super::board::{Board, KeyName, KeyRow, LeaseRow, Running, Target};
@@ -206,7 +206,7 @@ impl Changes {
         }
         let head = &mut board.head;
         if let Some(page) = page {
-            head.hash = page.hash;
+            head.hash = page.hash();
         }
         if let Some(last) = &self.last_operation {
             last.as_str().clone_into(&mut head.last_operation);
@@ -220,7 +220,7 @@ impl Changes {
 
 type Rows = Vec<Vec<Cell>>;
 
-fn ledger_row(page: &mut Page, last_operation: Option<&OperationId>) -> Vec<Cell> {
+fn ledger_row(page: &mut Page<'_>, last_operation: Option<&OperationId>) -> Vec<Cell> {
     vec![
         Cell::Number(page.first),
         Cell::Number(page.at),
@@ -230,8 +230,9 @@ fn ledger_row(page: &mut Page, last_operation: Option<&OperationId>) -> Vec<Cell
     ]
 }
 
-fn traces(page: &Page) -> impl Iterator<Item = Vec<Cell>> {
-    page.records().map(|(system, record)| vec![Cell::text(system), Cell::text(record), Cell::Number(page.first)])
+fn traces(page: &Page<'_>) -> impl Iterator<Item = Vec<Cell>> {
+    let trace = |(system, record): &(&str, &str)| vec![Cell::text(*system), Cell::text(*record), Cell::Number(page.first)];
+    page.records().iter().map(trace)
 }
 
 fn leases(changed: HashMap<Target, Option<LeaseRow>>, owner: &str) -> (Rows, Rows) {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Action, CallMade, OperationId, hex_text, sha256};
+use crate::record::{Action, CallMade, OperationId, sha256};
 
 /// The `prev` of the first entry: 64 zeros.
 pub(super) const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -69,12 +69,21 @@ pub struct LedgerEntry {
     pub hash: String,
 }
 
-/// The hash of an entry: SHA-256, in lower-case hex, over the 32 bytes of the entry before's hash and the entry's own JSON.
-pub(super) fn chain_hash(prev: &str, json: &str) -> String {
-    let mut before = [0; 32];
-    // What is no hash has none that follows it: its text is hashed instead, and fits nothing.
-    let before = hex::decode_to_slice(prev, &mut before).map_or(prev.as_bytes(), |()| before.as_slice());
-    hex_text(&sha256([before, json.as_bytes()]))
+/// A hash as it is computed; shown and stored as lower-case hex.
+pub(super) type Hash = [u8; 32];
+
+/// The hash of an entry: SHA-256 over the 32 bytes of the entry before's hash and the entry's own JSON.
+pub(super) fn chain_hash(prev: &Hash, json: &str) -> Hash {
+    sha256([prev.as_slice(), json.as_bytes()])
+}
+
+/// The hash in a text. What is no hash has none that follows it: it is read as one that fits nothing.
+pub(super) fn read_hash(text: &str) -> Hash {
+    let mut hash = [0; 32];
+    match const_hex::decode_to_slice(text, &mut hash) {
+        Ok(()) => hash,
+        Err(_) => sha256([text.as_bytes()]),
+    }
 }
 
 /// Milliseconds since 1970 as RFC 3339, UTC, with milliseconds.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::ledger::{LedgerEntry, LedgerEvent, chain_hash};
+use super::ledger::{LedgerEntry, LedgerEvent, chain_hash, read_hash};
 use crate::record::{Action, CallMade, OperationId, OperationState};
 
 /// What a line says.
@@ -55,7 +55,7 @@ impl<'p> Lines<'p> {
     /// The next entry; whether its hash is the right one is told beside it.
     fn read(&mut self, line: &str) -> Option<(LedgerEntry, bool)> {
         let (hash, json) = line.split_once(' ')?;
-        let is_sound = chain_hash(&self.prev, json) == hash;
+        let is_sound = const_hex::encode(chain_hash(&read_hash(&self.prev), json)) == hash;
         let seq = self.next;
         let line: Line = serde_json::from_str(json).ok()?;
         let mut entry = LedgerEntry {

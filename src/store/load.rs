@@ -289,7 +289,7 @@ fn unsettled(row: &AnyRow) -> Result<(Unsettled, Running), sqlx::Error> {
         record: row.try_get(3)?,
         action: action(row.try_get(1)?)?,
         precondition,
-        paths,
+        paths: Arc::new(paths),
         losses,
         queued: queued != 0,
         lease: None,

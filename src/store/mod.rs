@@ -50,7 +50,7 @@ pub use error::StoreError;
 pub use ledger::{LedgerEntry, LedgerEvent};
 pub use model::{
     Acquired, Begun, Claim, Durability, Intent, KeyState, Lease, LedgerQuery, Material, OperationQuery, Outcome, Page,
-    StoreMetrics, StoreSettings, Told, Unsettled,
+    Paths, StoreMetrics, StoreSettings, Told, Unsettled,
 };
 pub use verify::{Broken, Verified, verify_ledger};
 

@@ -106,6 +106,25 @@ pub trait Material: std::fmt::Debug + Send + Sync {
     fn text(&self) -> Option<String>;
 }
 
+/// The places that a write changes. They are asked for when the ledger's entry is written.
+pub trait Paths: std::fmt::Debug + Send + Sync {
+    /// Tells each, as a JSON Pointer.
+    fn each(&self, tell: &mut dyn FnMut(&str));
+
+    /// All of them.
+    fn all(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        self.each(&mut |path| all.push(path.to_owned()));
+        all
+    }
+}
+
+impl Paths for Vec<String> {
+    fn each(&self, tell: &mut dyn FnMut(&str)) {
+        self.iter().for_each(|path| tell(path));
+    }
+}
+
 /// A write that is about to be sent to a vendor.
 #[derive(Clone, Debug)]
 pub struct Intent {
@@ -123,8 +142,8 @@ pub struct Intent {
     pub action: Action,
     /// `If-Match` as sent.
     pub precondition: Option<String>,
-    /// JSON Pointers of what changes; never values.
-    pub paths: Vec<String>,
+    /// What changes; never values.
+    pub paths: Arc<dyn Paths>,
     /// The names of the losses accepted.
     pub losses: Vec<String>,
     /// Whether other writes of the record must be refused and reads name the operation.

@@ -10,12 +10,11 @@
 //! An entry's hash covers the hash of the entry before (its 32 bytes) and the entry's JSON. With any tool:
 //! `(printf %s "$prev" | xxd -r -p; printf %s "$json") | sha256sum`.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::ledger::{LedgerEvent, chain_hash, rfc3339};
-use super::{Intent, Outcome};
+use super::ledger::{Hash, LedgerEvent, chain_hash, read_hash, rfc3339};
+use super::{Intent, Outcome, Paths};
 use crate::record::{CallMade, push_json_string};
 
 /// An entry on its way into the ledger: an intent or, with its `end`, an outcome.
@@ -44,75 +43,70 @@ impl NewEntry {
     }
 }
 
+/// About what a line takes.
+const LINE: usize = 512;
+
 /// A page that is being written.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct Page<'e> {
     /// The first entry's number.
     pub(super) first: i64,
     /// The first entry's time, in milliseconds since 1970.
     pub(super) at: i64,
     /// The hash of the entry before the first.
     pub(super) prev: String,
-    /// The hash of the last entry so far.
-    pub(super) hash: String,
     /// The lines.
     pub(super) lines: String,
+    /// The hash of the last entry so far.
+    hash: Hash,
     /// The last entry's time, and its text.
     time: (i64, String),
-    /// The records of each system that entries are about.
-    records: HashMap<String, HashSet<String>>,
+    /// The systems and records that lines name.
+    records: Vec<(&'e str, &'e str)>,
 }
 
-impl Page {
+impl<'e> Page<'e> {
     /// The page of these entries, after the entry of this hash; `None` = there are none.
-    pub(super) fn of(entries: &[NewEntry], prev: &str) -> Option<Self> {
+    pub(super) fn of(entries: &'e [NewEntry], prev: &str) -> Option<Self> {
         let first = entries.first()?;
         let mut page = Self {
             first: first.seq,
             at: first.at,
             prev: prev.to_owned(),
-            hash: prev.to_owned(),
-            lines: String::new(),
+            lines: String::with_capacity(entries.len() * LINE),
+            hash: read_hash(prev),
             time: (first.at, rfc3339(first.at)),
-            records: HashMap::new(),
+            records: Vec::new(),
         };
         for entry in entries {
             page.append(entry);
         }
+        page.records.sort_unstable();
+        page.records.dedup();
         Some(page)
     }
 
-    fn append(&mut self, entry: &NewEntry) {
+    fn append(&mut self, entry: &'e NewEntry) {
         if self.time.0 != entry.at {
             self.time = (entry.at, rfc3339(entry.at));
         }
         let whole = entry.end.as_ref().is_none_or(|end| end.intent_seq < self.first);
         let json = canonical(entry, &self.time.1, whole);
         self.hash = chain_hash(&self.hash, &json);
-        self.lines.reserve(self.hash.len() + json.len() + 2);
-        self.lines.push_str(&self.hash);
-        self.lines.push(' ');
-        self.lines.push_str(&json);
-        self.lines.push('\n');
+        self.lines.extend([const_hex::Buffer::<32>::new().format(&self.hash), " ", &json, "\n"]);
         if let Some(record) = entry.record().filter(|_| says_record(entry, whole)) {
-            self.traced(&entry.intent.system, record);
+            self.records.push((&entry.intent.system, record));
         }
     }
 
-    fn traced(&mut self, system: &str, record: &str) {
-        if !self.records.contains_key(system) {
-            self.records.insert(system.to_owned(), HashSet::new());
-        }
-        if let Some(records) = self.records.get_mut(system).filter(|records| !records.contains(record)) {
-            records.insert(record.to_owned());
-        }
+    /// The hash of the last entry.
+    pub(super) fn hash(&self) -> String {
+        const_hex::encode(self.hash)
     }
 
     /// The records that its entries are about: where a search for one of them must look.
-    pub(super) fn records(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.records
-            .iter()
-            .flat_map(|(system, records)| records.iter().map(move |record| (system.as_str(), record.as_str())))
+    pub(super) fn records(&self) -> &[(&'e str, &'e str)] {
+        &self.records
     }
 }
 
@@ -140,7 +134,9 @@ fn canonical(entry: &NewEntry, at: &str, whole: bool) -> String {
     let losses = outcome.map_or(&intent.losses, |outcome| &outcome.losses);
     json.list("losses", losses, |json, loss| push_json_string(json, loss), true);
     json.text("operation", intent.operation.as_str(), whole);
-    json.list("paths", &intent.paths, |json, path| push_json_string(json, path), whole);
+    if whole {
+        json.paths(&*intent.paths);
+    }
     json.maybe("precondition", intent.precondition.as_deref(), whole);
     json.maybe("problem", outcome.and_then(|outcome| outcome.problem_name.as_deref()), true);
     json.maybe("record", entry.record(), says_record(entry, whole));
@@ -171,6 +167,21 @@ impl Canonical {
     fn maybe(&mut self, name: &str, value: Option<&str>, said: bool) {
         if let Some(value) = value {
             self.text(name, value, said);
+        }
+    }
+
+    fn paths(&mut self, paths: &dyn Paths) {
+        let mut before = '[';
+        paths.each(&mut |path| {
+            if before == '[' {
+                self.name("paths");
+            }
+            self.0.push(before);
+            before = ',';
+            push_json_string(&mut self.0, path);
+        });
+        if before == ',' {
+            self.0.push(']');
         }
     }
 
@@ -245,7 +256,7 @@ mod tests {
             record: entry.record().map(str::to_owned),
             action: intent.action,
             precondition: intent.precondition.clone(),
-            paths: intent.paths.clone(),
+            paths: intent.paths.all(),
             losses: outcome.map_or(&intent.losses, |outcome| &outcome.losses).clone(),
             calls: outcome.map(|outcome| outcome.calls.clone()).unwrap_or_default(),
             state: outcome.map_or("running", |outcome| outcome.state.as_str()).into(),
@@ -259,7 +270,8 @@ mod tests {
     #[test]
     fn a_hash_can_be_computed_from_the_lines_with_any_tool() {
         let (intent, outcome) = (write(), ended(&write()));
-        let page = Page::of(&entries(intent, outcome, 1), NOTHING_BEFORE).expect("a page");
+        let entries = entries(intent, outcome, 1);
+        let page = Page::of(&entries, NOTHING_BEFORE).expect("a page");
         let lines: Vec<_> = page.lines.lines().filter_map(|line| line.split_once(' ')).collect();
         assert_eq!(
             lines.iter().map(|(_, json)| *json).collect::<Vec<_>>(),
@@ -268,10 +280,10 @@ mod tests {
                 r#"{"at":"2026-11-21T10:05:30.170Z","calls":[{"call":"update","ms":41,"status":204}],"event":"outcome","intent":1,"state":"applied"}"#,
             ]
         );
-        let first = hex::decode(lines[0].0).expect("hex");
+        let first = const_hex::decode(lines[0].0).expect("hex");
         let second = crate::record::sha256([first.as_slice(), lines[1].1.as_bytes()]);
-        assert_eq!((lines[1].0, page.hash.as_str()), (hex::encode(second).as_str(), lines[1].0));
-        assert_eq!(page.records().collect::<Vec<_>>(), [("crm", "A:1")]);
+        assert_eq!((lines[1].0, page.hash().as_str()), (const_hex::encode(second).as_str(), lines[1].0));
+        assert_eq!(page.records(), [("crm", "A:1")]);
     }
 
     #[test]

@@ -191,7 +191,7 @@ fn impatient(text: &str) -> String {
 #[actix_web::test]
 async fn no_secret_is_seen_where_callers_have_keys() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
-    let digest = hex::encode(sha256([KEY.as_bytes()]));
+    let digest = const_hex::encode(sha256([KEY.as_bytes()]));
     let access =
         format!("mode = \"keys\"\n[[access.callers]]\nname = \"ada\"\nkey_sha256 = \"{digest}\"\nallow = [\"*:*\"]\n");
     let text = impatient(&configuration(&vendors, folder.path(), "deadline = \"4s\"", &access));

@@ -10,7 +10,7 @@ const REFUSED: &str = "the changed configuration is refused";
 
 fn keys(callers: &[(&str, &str)]) -> String {
     let caller = |(name, allow): &(&str, &str)| {
-        let digest = hex::encode(sha256([format!("key-of-{name}").as_bytes()]));
+        let digest = const_hex::encode(sha256([format!("key-of-{name}").as_bytes()]));
         format!("[[access.callers]]\nname = \"{name}\"\nkey_sha256 = \"{digest}\"\nallow = [\"{allow}\"]\n")
     };
     format!("mode = \"keys\"\n{}", callers.iter().map(caller).collect::<String>())

@@ -118,7 +118,7 @@ impl Drop for Gateway {
 }
 
 fn configuration(vendors: &Sandbox, server: &str, store: &str) -> String {
-    let key = |key: &str| hex::encode(sha256([key.as_bytes()]));
+    let key = |key: &str| const_hex::encode(sha256([key.as_bytes()]));
     let collection = format!("{}:{}:{}", pretectum::BUSINESS_AREA_ID, pretectum::SCHEMA_ID, pretectum::DATASET_ID);
     format!(
         r#"

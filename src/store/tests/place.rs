@@ -125,7 +125,7 @@ pub(in crate::store) fn intent(record: &str) -> Intent {
         record: Some(record.into()),
         action: Action::Update,
         precondition: Some("\"c1\"".into()),
-        paths: vec!["/fields/Email".into()],
+        paths: Arc::new(vec!["/fields/Email".to_owned()]),
         losses: vec![],
         queued: false,
         lease: None,

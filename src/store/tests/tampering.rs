@@ -92,7 +92,7 @@ fn change_a_byte(place: &Place, page: &Page, prev: bool, at: Index, byte: u8) ->
     }
     let line = if prev { 0 } else { bytes[..at].split(|byte| *byte == b'\n').count() - 1 };
     bytes[at] = byte;
-    let hex = hex::encode(&bytes);
+    let hex = const_hex::encode(&bytes);
     let value = if place.shared {
         // PostgreSQL keeps no text that is none.
         std::str::from_utf8(&bytes).ok().filter(|text| !text.contains('\0'))?;

@@ -16,7 +16,6 @@ use spans::Recording;
 pub use spans::{Asked, RequestSpan, Spans};
 pub(super) use spans::{Called, Callee};
 
-use crate::record::hex_text;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -57,7 +56,7 @@ impl TraceContext {
                 (trace_id.to_owned(), Some(caller), flags, joined_state(tracestate).unwrap_or_default())
             }
             // Not sampled: whether to record is the operator's decision at the vendor's end, not an accident of the caller's.
-            None => (hex_text(&random_bytes::<16>()), None, 0b10, String::new()),
+            None => (const_hex::encode(random_bytes::<16>()), None, 0b10, String::new()),
         };
         Self { trace_id, flags, state, caller, on_the_wire: AtomicU64::new(0), recording: None }
     }
@@ -209,7 +208,7 @@ fn is_state_value(value: &str) -> bool {
 }
 
 fn new_parent_id() -> String {
-    hex_text(&random_bytes::<8>())
+    const_hex::encode(random_bytes::<8>())
 }
 
 /// Trace ids are names, not secrets: a fast generator will do (§7.1 asks for randomness, not for secrecy).
