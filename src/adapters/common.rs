@@ -68,6 +68,13 @@ impl ObjectText {
         self
     }
 
+    /// Adds a member that is a string.
+    pub(super) fn text(mut self, name: &str, value: &str) -> Self {
+        self.name(name);
+        push_json_string(&mut self.0, value);
+        self
+    }
+
     /// Adds members.
     pub(super) fn members(self, members: &Map<String, Value>) -> Self {
         members.iter().fold(self, |mut object, (name, value)| {

@@ -117,7 +117,7 @@ fn system(name: &str, actions: &'static [Action]) -> Arc<System> {
             crate::transport::Stack::new(&name, Arc::clone(&adapter) as _, &settings, &metrics).expect("a stack"),
         ),
         name,
-        installation: String::new(),
+        installation: "".into(),
         adapter,
         policy,
     })

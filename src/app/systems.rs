@@ -43,7 +43,7 @@ fn build_one(configured: &Configured, metrics: &Arc<Metrics>) -> Result<System, 
     let adapter = built.map_err(|wrong| StartError::System(name.to_string(), wrong.to_string()))?;
     let stack = Stack::new(&name, Arc::clone(&adapter) as _, &settings(configured), metrics)
         .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;
-    let installation = installation(configured);
+    let installation = installation(configured).into();
     Ok(System { name, index, installation, adapter, stack: Arc::new(stack), policy: policy(configured) })
 }
 

@@ -84,10 +84,10 @@ impl Gateway {
         loop {
             let intent = Intent {
                 operation: pending.operation.clone(),
-                request_id: ask.request_id.0.to_string(),
-                caller: ask.caller.0.to_string(),
-                system: system.name.as_str().to_owned(),
-                record: pending.id().map(|id| id.as_str().to_owned()),
+                request_id: Arc::clone(&ask.request_id.0),
+                caller: Arc::clone(&ask.caller.0),
+                system: system.name.text(),
+                record: pending.id().map(RecordId::text),
                 action: pending.action,
                 precondition: write.precondition.as_ref().map(Precondition::text),
                 paths: Arc::clone(&material) as _,

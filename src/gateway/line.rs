@@ -162,9 +162,9 @@ impl Context<'_> {
     ) -> Pending {
         Pending {
             operation: OperationId::new(),
-            request_id: self.ask.request_id.0.to_string(),
-            system: self.system.name.as_str().to_owned(),
-            installation: self.system.installation.clone(),
+            request_id: Arc::clone(&self.ask.request_id.0),
+            system: self.system.name.text(),
+            installation: Arc::clone(&self.system.installation),
             record: id.cloned(),
             action,
             guarantee,

@@ -27,12 +27,12 @@ pub(super) struct Pending {
     pub operation: OperationId,
     /// The `X-Request-Id` of the request that began it; empty if an earlier version did.
     #[serde(default)]
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// The configured system.
-    pub system: String,
+    pub system: Arc<str>,
     /// The system's [`installation`](super::system::installation); empty if an earlier version began it.
     #[serde(default)]
-    pub installation: String,
+    pub installation: Arc<str>,
     /// The record; a create has none yet.
     pub record: Option<RecordId>,
     /// What it does.
@@ -215,7 +215,7 @@ impl Material for Pending {
 
 impl Paths for Pending {
     fn each(&self, tell: &mut dyn FnMut(&str)) {
-        let mut text = String::new();
+        let mut text = String::with_capacity(64);
         let mut below = |names: &mut dyn Iterator<Item = &str>| {
             text.clear();
             push_fields_pointer(&mut text, names);
@@ -246,7 +246,7 @@ impl Pending {
 
     /// The `X-Request-Id` of the request that began it, if it is known.
     pub(super) fn asked_by(&self) -> Option<&str> {
-        Some(self.request_id.as_str()).filter(|id| !id.is_empty())
+        Some(&*self.request_id).filter(|id| !id.is_empty())
     }
 
     /// The wanted values, for an update.

@@ -178,7 +178,7 @@ pub(super) fn log_failure(problem: &Problem, operation: &OperationId, pending: O
     let failure = Failure {
         what: "operation failed",
         request_id: request_id.unwrap_or("-"),
-        system: pending.map(|pending| pending.system.as_str()),
+        system: pending.map(|pending| &*pending.system),
         action: pending.map_or("other", |pending| pending.action.as_str()),
         problem,
         operation: Some(operation),

@@ -44,7 +44,7 @@ pub struct System {
     /// Its place in the configuration: the index of its metric labels.
     pub index: SystemIndex,
     /// Which installation of the vendor it is (see [`installation`]): a write that outlives the process must end where it began.
-    pub installation: String,
+    pub installation: Arc<str>,
     /// What its vendor says.
     pub adapter: Arc<dyn Adapter>,
     /// How its vendor is reached.

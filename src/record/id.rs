@@ -21,6 +21,12 @@ impl SystemName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name as text that can be kept.
+    #[must_use]
+    pub fn text(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
 }
 
 impl fmt::Display for SystemName {
@@ -56,6 +62,12 @@ impl RecordId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The full id as text that can be kept.
+    #[must_use]
+    pub fn text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
     }
 
     /// What the vendor calls the set the record is in.

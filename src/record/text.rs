@@ -7,17 +7,36 @@ use serde_json::Value;
 
 /// Appends a string, in quotes.
 pub fn push_json_string(text: &mut String, string: &str) {
+    text.push('"');
     if needs_escapes(string) {
-        text.push_str(&Value::from(string).to_string());
+        push_escaped(text, string);
     } else {
-        text.push('"');
         text.push_str(string);
-        text.push('"');
     }
+    text.push('"');
 }
 
-/// Whether a string holds a quotation mark, a backslash or a control character (RFC 8259 §7). Eight bytes at a time: the strings of
-/// a write are short, and many.
+fn push_escaped(text: &mut String, string: &str) {
+    let mut left = string;
+    while let Some((plain, rest)) = left.bytes().position(is_special).and_then(|at| left.split_at_checked(at)) {
+        text.push_str(plain);
+        let (special, rest) = rest.split_at_checked(1).unwrap_or_default();
+        match special {
+            "\"" => text.push_str("\\\""),
+            "\\" => text.push_str("\\\\"),
+            control => text.push_str(Value::from(control).to_string().trim_matches('"')),
+        }
+        left = rest;
+    }
+    text.push_str(left);
+}
+
+/// Whether it may stand in a JSON string only in an escape (RFC 8259 §7).
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// Whether a string holds a special byte. Eight bytes at a time: the strings of a write are short, and many.
 fn needs_escapes(string: &str) -> bool {
     let (words, rest) = string.as_bytes().as_chunks();
     let mut last = [b' '; 8];

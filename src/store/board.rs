@@ -3,6 +3,7 @@
 //! Where this process is the only writer the board is always complete. Where replicas share the database, what concerns a
 //! batch is loaded while the head row is locked, so that nothing can change between looking and writing.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
@@ -13,9 +14,13 @@ use super::{Acquired, Begun, Claim, Intent, KeyState, Lease, Outcome, Told, Unse
 use crate::record::{Action, OperationId, OperationState};
 
 /// A record of a system.
-pub(super) type Target = (String, String);
+pub(super) type Target = (Arc<str>, Arc<str>);
 /// A caller and its key.
 pub(super) type KeyName = (String, String);
+
+fn target(lease: &Lease) -> Target {
+    (lease.system.as_str().into(), lease.record.as_str().into())
+}
 
 /// An idempotency key of a request that still runs does not expire.
 const NEVER: i64 = i64::MAX;
@@ -125,7 +130,7 @@ impl Board {
     }
 
     fn holds(&self, lease: &Lease) -> bool {
-        let target = (lease.system.clone(), lease.record.clone());
+        let target = target(lease);
         self.live_lease(&target).is_some_and(|row| row.fence == lease.fence)
     }
 
@@ -135,7 +140,7 @@ impl Board {
 
     /// A queued write is named even under its own lease: waiting for it would be waiting for minutes.
     pub(super) fn acquire(&mut self, system: &str, record: &str, ttl: i64, changes: &mut Changes) -> Acquired {
-        let target = (system.to_owned(), record.to_owned());
+        let target = (system.into(), record.into());
         if let Some(id) = self.queued(&target) {
             return Acquired::Running(id.clone());
         }
@@ -155,13 +160,13 @@ impl Board {
         let held = self.holds(lease);
         if held {
             let row = LeaseRow { fence: lease.fence, expires: self.now.saturating_add(ttl) };
-            self.set_lease((lease.system.clone(), lease.record.clone()), Some(row), changes);
+            self.set_lease(target(lease), Some(row), changes);
         }
         held
     }
 
     pub(super) fn release(&mut self, lease: &Lease, changes: &mut Changes) {
-        let target = (lease.system.clone(), lease.record.clone());
+        let target = target(lease);
         if self.leases.get(&target).is_some_and(|row| row.fence == lease.fence) {
             self.set_lease(target, None, changes);
         }
@@ -192,7 +197,7 @@ impl Board {
                 interim: None,
                 expires: NEVER,
             };
-            self.set_key((intent.caller.clone(), claim.key.clone()), Some(row), changes);
+            self.set_key((intent.caller.to_string(), claim.key.clone()), Some(row), changes);
         }
         let key = intent.claim.as_ref().map(|claim| claim.key.clone());
         self.run(Running { intent: Arc::clone(intent), seq, started: self.now, key });
@@ -201,12 +206,12 @@ impl Board {
 
     fn refuses(&self, intent: &Intent) -> Option<Begun> {
         if let Some(claim) = &intent.claim
-            && let Some(row) = self.keys.get(&(intent.caller.clone(), claim.key.clone()))
+            && let Some(row) = self.keys.get(&(intent.caller.to_string(), claim.key.clone()))
             && let Some(state) = row.state(claim, self.now)
         {
             return Some(Begun::Key(state));
         }
-        let target = intent.record.as_ref().map(|record| (intent.system.clone(), record.clone()));
+        let target = intent.record.as_ref().map(|record| (Arc::clone(&intent.system), Arc::clone(record)));
         let on_record = target.as_ref().and_then(|target| self.records.get(target)).map_or(&[][..], Vec::as_slice);
         if let Some(queued) = on_record.iter().find(|one| one.queued) {
             return Some(Begun::Running(queued.id.clone()));
@@ -228,14 +233,14 @@ impl Board {
         if let Some(record) = &running.intent.record {
             let deletes = running.intent.action == Action::Delete;
             let on_record = OnRecord { id: id.clone(), queued: running.intent.queued, deletes };
-            self.note(&running.intent.system, record, on_record);
+            self.note((Arc::clone(&running.intent.system), Arc::clone(record)), on_record);
         }
         self.running.insert(id, running);
     }
 
     /// Notes that an operation runs on a record.
-    pub(super) fn note(&mut self, system: &str, record: &str, running: OnRecord) {
-        let on_record = self.records.entry((system.to_owned(), record.to_owned())).or_default();
+    pub(super) fn note(&mut self, target: Target, running: OnRecord) {
+        let on_record = self.records.entry(target).or_default();
         if on_record.iter().all(|other| other.id != running.id) {
             on_record.push(running);
         }
@@ -252,7 +257,7 @@ impl Board {
         let Some(running) = self.running.get(operation) else { return };
         changes.told(operation, told);
         let Some(key) = &running.key else { return };
-        let name = (running.intent.caller.clone(), key.clone());
+        let name = (running.intent.caller.to_string(), key.clone());
         if let Some(row) = self.keys.get(&name).filter(|row| row.operation == *operation) {
             let row = KeyRow { interim: Some(verdict.to_owned()), ..row.clone() };
             self.set_key(name, Some(row), changes);
@@ -267,16 +272,17 @@ impl Board {
         let Some(running) = self.running.remove(&outcome.operation) else { return false };
         let intent = running.intent;
         if let Some(record) = &intent.record {
-            let target = (intent.system.clone(), record.clone());
-            if let Some(on_record) = self.records.get_mut(&target) {
-                on_record.retain(|one| one.id != outcome.operation);
-                if on_record.is_empty() {
-                    self.records.remove(&target);
+            if let Entry::Occupied(mut on_record) =
+                self.records.entry((Arc::clone(&intent.system), Arc::clone(record)))
+            {
+                on_record.get_mut().retain(|one| one.id != outcome.operation);
+                if on_record.get().is_empty() {
+                    on_record.remove();
                 }
             }
         }
         if let Some(key) = running.key {
-            self.settle_key((intent.caller.clone(), key), outcome, ttl, changes);
+            self.settle_key((intent.caller.to_string(), key), outcome, ttl, changes);
         }
         let end = End { intent_seq: running.seq, outcome: Arc::clone(outcome) };
         let tells_it = changes.holds(running.seq) && outcome.settled_as() == OperationState::Applied;

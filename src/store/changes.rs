@@ -74,7 +74,7 @@ impl Ended {
             (!outcome.warnings.is_empty()).then(|| serde_json::to_string(&outcome.warnings).unwrap_or_default());
         [
             Cell::text(outcome.settled_as().as_str()),
-            Cell::maybe(outcome.record.as_ref().or(self.intent.record.as_ref())),
+            Cell::maybe(outcome.record.as_deref().or(self.intent.record.as_deref())),
             Cell::Number(self.finished),
             Cell::maybe(outcome.etag.as_ref()),
             Cell::maybe(warnings),
@@ -88,8 +88,8 @@ impl Ended {
         let what_it_is = [
             Cell::text(self.intent.operation.as_str()),
             Cell::text(self.intent.action.as_str()),
-            Cell::text(&self.intent.system),
-            Cell::text(&self.intent.caller),
+            Cell::text(&*self.intent.system),
+            Cell::text(&*self.intent.caller),
             Cell::Number(self.started),
         ];
         what_it_is.into_iter().chain(self.end()).collect()
@@ -109,9 +109,9 @@ fn begun(running: &Running, owner: &str) -> Vec<Cell> {
         Cell::text(owner),
         Cell::text(OperationState::Running.as_str()),
         Cell::text(intent.action.as_str()),
-        Cell::text(&intent.system),
-        Cell::maybe(intent.record.as_ref()),
-        Cell::text(&intent.caller),
+        Cell::text(&*intent.system),
+        Cell::maybe(intent.record.as_deref()),
+        Cell::text(&*intent.caller),
         Cell::Number(intent.queued.into()),
         Cell::Number(running.started),
         Cell::Number(running.seq),
@@ -238,7 +238,7 @@ fn traces(page: &Page<'_>) -> impl Iterator<Item = Vec<Cell>> {
 fn leases(changed: HashMap<Target, Option<LeaseRow>>, owner: &str) -> (Rows, Rows) {
     let (mut set, mut free) = (Vec::new(), Vec::new());
     for ((system, record), row) in changed {
-        let mut cells = vec![Cell::text(system), Cell::text(record)];
+        let mut cells = vec![Cell::text(&*system), Cell::text(&*record)];
         match row {
             Some(row) => {
                 cells.extend([Cell::text(owner), Cell::Number(row.fence), Cell::Number(row.expires)]);

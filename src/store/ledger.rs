@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Action, CallMade, OperationId, sha256};
+use crate::record::{Action, CallMade, OperationId};
 
 /// The `prev` of the first entry: 64 zeros.
 pub(super) const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -72,9 +72,9 @@ pub struct LedgerEntry {
 /// A hash as it is computed; shown and stored as lower-case hex.
 pub(super) type Hash = [u8; 32];
 
-/// The hash of an entry: SHA-256 over the 32 bytes of the entry before's hash and the entry's own JSON.
+/// The hash of an entry: keyed BLAKE3 over the entry's own JSON, the key being the hash of the entry before.
 pub(super) fn chain_hash(prev: &Hash, json: &str) -> Hash {
-    sha256([prev.as_slice(), json.as_bytes()])
+    blake3::keyed_hash(prev, json.as_bytes()).into()
 }
 
 /// The hash in a text. What is no hash has none that follows it: it is read as one that fits nothing.
@@ -82,7 +82,7 @@ pub(super) fn read_hash(text: &str) -> Hash {
     let mut hash = [0; 32];
     match const_hex::decode_to_slice(text, &mut hash) {
         Ok(()) => hash,
-        Err(_) => sha256([text.as_bytes()]),
+        Err(_) => blake3::hash(text.as_bytes()).into(),
     }
 }
 

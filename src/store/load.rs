@@ -88,7 +88,7 @@ pub(super) async fn everything(
 #[derive(Default)]
 struct Wanted {
     /// Where leases and running operations matter.
-    targets: Vec<Target>,
+    targets: Vec<(String, String)>,
     keys: Vec<KeyName>,
     /// Operations to be settled or told about.
     ours: Vec<OperationId>,
@@ -108,13 +108,13 @@ impl Wanted {
                 }
                 Task::Begin(intent) => {
                     if let Some(record) = &intent.record {
-                        wanted.targets.push((intent.system.clone(), record.clone()));
+                        wanted.targets.push((intent.system.to_string(), record.to_string()));
                     }
                     if let Some(lease) = &intent.lease {
                         wanted.targets.push((lease.system.clone(), lease.record.clone()));
                     }
                     if let Some(claim) = &intent.claim {
-                        wanted.keys.push((intent.caller.clone(), claim.key.clone()));
+                        wanted.keys.push((intent.caller.to_string(), claim.key.clone()));
                     }
                     if command.again {
                         wanted.again.push(intent.operation.clone());
@@ -140,7 +140,7 @@ impl Wanted {
         if let Some(running) = board.running.get(operation) {
             self.ours.push(operation.clone());
             if let Some(key) = &running.key {
-                self.keys.push((running.intent.caller.clone(), key.clone()));
+                self.keys.push((running.intent.caller.to_string(), key.clone()));
             }
         }
     }
@@ -198,7 +198,7 @@ async fn concerned(connection: &mut AnyConnection, board: &mut Board, wanted: &W
             let queued: i64 = row.try_get(3)?;
             let deletes = action(row.try_get(4)?)? == Action::Delete;
             let running = OnRecord { id: operation_id(row.try_get(2)?)?, queued: queued != 0, deletes };
-            board.note(row.try_get(0)?, row.try_get(1)?, running);
+            board.note(target(&row)?, running);
         }
     }
     // One that another replica has taken over is that one's to settle: it may have found out more.
@@ -240,8 +240,14 @@ fn filled<T>(chunk: &[T]) -> impl Iterator<Item = &T> {
 
 fn set_lease(board: &mut Board, row: &AnyRow) -> Result<(), sqlx::Error> {
     let lease = LeaseRow { fence: row.try_get(2)?, expires: row.try_get(3)? };
-    board.leases.insert((row.try_get(0)?, row.try_get(1)?), lease);
+    board.leases.insert(target(row)?, lease);
     Ok(())
+}
+
+/// The system and the record that a row begins with.
+fn target(row: &AnyRow) -> Result<Target, sqlx::Error> {
+    let (system, record): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+    Ok((system.into(), record.into()))
 }
 
 /// A row of the idempotency table.
@@ -254,6 +260,10 @@ pub(super) fn key_row(row: &AnyRow) -> Result<(KeyName, KeyRow), sqlx::Error> {
         expires: row.try_get(6)?,
     };
     Ok(((row.try_get(0)?, row.try_get(1)?), key))
+}
+
+fn text(row: &AnyRow, column: usize) -> Result<Option<Arc<str>>, sqlx::Error> {
+    Ok(row.try_get::<Option<&str>, _>(column)?.map(Into::into))
 }
 
 /// The id in a row.
@@ -283,10 +293,10 @@ fn unsettled(row: &AnyRow) -> Result<(Unsettled, Running), sqlx::Error> {
         entry.map(|entry| (entry.request_id, entry.precondition, entry.paths, entry.losses)).unwrap_or_default();
     let intent = Intent {
         operation: operation.clone(),
-        request_id,
-        caller: row.try_get(4)?,
-        system: row.try_get(2)?,
-        record: row.try_get(3)?,
+        request_id: request_id.into(),
+        caller: text(row, 4)?.unwrap_or_default(),
+        system: text(row, 2)?.unwrap_or_default(),
+        record: text(row, 3)?,
         action: action(row.try_get(1)?)?,
         precondition,
         paths: Arc::new(paths),

@@ -159,8 +159,8 @@ impl Store {
     /// # Errors
     /// `Unavailable`: nothing may be sent.
     pub async fn begin(&self, mut intent: Intent) -> Result<Begun, StoreError> {
-        intent.caller = cleaned(intent.caller);
-        intent.record = intent.record.map(cleaned);
+        intent.caller = kept(intent.caller);
+        intent.record = intent.record.map(kept);
         if let Some(claim) = &mut intent.claim {
             claim.key = clean(&claim.key);
         }
@@ -404,6 +404,10 @@ fn ms(duration: Duration) -> i64 {
 /// Names are compared with what the database gives back, and PostgreSQL takes no NUL.
 fn clean(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
+}
+
+fn kept(text: Arc<str>) -> Arc<str> {
+    if text.as_bytes().contains(&0) { clean(&text).into() } else { text }
 }
 
 fn cleaned(text: String) -> String {

@@ -131,13 +131,13 @@ pub struct Intent {
     /// A new id.
     pub operation: OperationId,
     /// `X-Request-Id`.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// For whom.
-    pub caller: String,
+    pub caller: Arc<str>,
     /// The configured system's name.
-    pub system: String,
+    pub system: Arc<str>,
     /// The full canonical id; `None` for a create.
-    pub record: Option<String>,
+    pub record: Option<Arc<str>>,
     /// What.
     pub action: Action,
     /// `If-Match` as sent.

@@ -7,10 +7,9 @@
 //! - an outcome on the page of its intent names the intent's `seq` as `intent` instead of repeating `action`, `caller`,
 //!   `operation`, `paths`, `precondition`, `request_id`, `system` and, unless it has become known since, `record`.
 //!
-//! An entry's hash covers the hash of the entry before (its 32 bytes) and the entry's JSON. With any tool:
-//! `(printf %s "$prev" | xxd -r -p; printf %s "$json") | sha256sum`.
+//! An entry's hash is the keyed BLAKE3 of its JSON, the key being the 32 bytes of the hash of the entry before. With other tools, the
+//! JSON being in a file: `printf %s "$prev" | xxd -r -p | b3sum --keyed FILE`.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::ledger::{Hash, LedgerEvent, chain_hash, read_hash, rfc3339};
@@ -45,6 +44,8 @@ impl NewEntry {
 
 /// About what a line takes.
 const LINE: usize = 512;
+/// What a line begins with until its hash is known.
+const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000 ";
 
 /// A page that is being written.
 #[derive(Debug)]
@@ -91,9 +92,13 @@ impl<'e> Page<'e> {
             self.time = (entry.at, rfc3339(entry.at));
         }
         let whole = entry.end.as_ref().is_none_or(|end| end.intent_seq < self.first);
-        let json = canonical(entry, &self.time.1, whole);
-        self.hash = chain_hash(&self.hash, &json);
-        self.lines.extend([const_hex::Buffer::<32>::new().format(&self.hash), " ", &json, "\n"]);
+        let line = self.lines.len();
+        let json = line + NO_HASH.len();
+        self.lines.push_str(NO_HASH);
+        write_canonical(&mut self.lines, entry, &self.time.1, whole);
+        self.hash = chain_hash(&self.hash, self.lines.get(json..).unwrap_or_default());
+        self.lines.replace_range(line..json - 1, const_hex::Buffer::<32>::new().format(&self.hash));
+        self.lines.push('\n');
         if let Some(record) = entry.record().filter(|_| says_record(entry, whole)) {
             self.records.push((&entry.intent.system, record));
         }
@@ -115,12 +120,12 @@ fn says_record(entry: &NewEntry, whole: bool) -> bool {
     whole || entry.record() != entry.intent.record.as_deref()
 }
 
-/// The JSON of a line: its members must be added sorted by name. `whole` = without naming the intent.
-fn canonical(entry: &NewEntry, at: &str, whole: bool) -> String {
+/// Appends the JSON of a line: its members must be added sorted by name. `whole` = without naming the intent.
+fn write_canonical(line: &mut String, entry: &NewEntry, at: &str, whole: bool) {
     let (intent, outcome) = (&*entry.intent, entry.end.as_ref().map(|end| &*end.outcome));
     let event = if outcome.is_some() { LedgerEvent::Outcome } else { LedgerEvent::Intent };
     let said = |text: &str| !text.is_empty() && whole;
-    let mut json = Canonical(String::with_capacity(if whole { 768 } else { 192 }));
+    let mut json = Canonical { text: line, before: '{' };
     json.text("action", intent.action.as_str(), whole);
     json.text("at", at, true);
     json.list("calls", outcome.map_or(&[], |outcome| &outcome.calls), push_call, true);
@@ -128,8 +133,7 @@ fn canonical(entry: &NewEntry, at: &str, whole: bool) -> String {
     json.maybe("etag_after", outcome.and_then(|outcome| outcome.etag.as_deref()), true);
     json.text("event", event.as_str(), true);
     if let Some(end) = entry.end.as_ref().filter(|_| !whole) {
-        // Writing to a String cannot fail.
-        let _ = write!(json.name("intent"), "{}", end.intent_seq);
+        json.name("intent").push_str(itoa::Buffer::new().format(end.intent_seq));
     }
     let losses = outcome.map_or(&intent.losses, |outcome| &outcome.losses);
     json.list("losses", losses, |json, loss| push_json_string(json, loss), true);
@@ -143,19 +147,23 @@ fn canonical(entry: &NewEntry, at: &str, whole: bool) -> String {
     json.text("request_id", &intent.request_id, said(&intent.request_id));
     json.maybe("state", outcome.map(|outcome| outcome.settled_as().as_str()), true);
     json.text("system", &intent.system, said(&intent.system));
-    json.0.push('}');
-    json.0
+    json.text.push('}');
 }
 
-struct Canonical(String);
+struct Canonical<'l> {
+    text: &'l mut String,
+    /// What stands before the next member.
+    before: char,
+}
 
-impl Canonical {
+impl Canonical<'_> {
     /// Begins a member. The names are this file's own and need no escapes.
     fn name(&mut self, name: &str) -> &mut String {
-        self.0.push_str(if self.0.is_empty() { "{\"" } else { ",\"" });
-        self.0.push_str(name);
-        self.0.push_str("\":");
-        &mut self.0
+        self.text.push(std::mem::replace(&mut self.before, ','));
+        self.text.push('"');
+        self.text.push_str(name);
+        self.text.push_str("\":");
+        self.text
     }
 
     fn text(&mut self, name: &str, value: &str, said: bool) {
@@ -176,12 +184,12 @@ impl Canonical {
             if before == '[' {
                 self.name("paths");
             }
-            self.0.push(before);
+            self.text.push(before);
             before = ',';
-            push_json_string(&mut self.0, path);
+            push_json_string(self.text, path);
         });
         if before == ',' {
-            self.0.push(']');
+            self.text.push(']');
         }
     }
 
@@ -201,11 +209,11 @@ impl Canonical {
 fn push_call(json: &mut String, made: &CallMade) {
     json.push_str("{\"call\":");
     push_json_string(json, &made.call);
-    let _ = write!(json, ",\"ms\":{},\"status\":", made.ms);
+    json.push_str(",\"ms\":");
+    json.push_str(itoa::Buffer::new().format(made.ms));
+    json.push_str(",\"status\":");
     match made.status {
-        Some(status) => {
-            let _ = write!(json, "{status}");
-        }
+        Some(status) => json.push_str(itoa::Buffer::new().format(status)),
         None => json.push_str("null"),
     }
     json.push('}');
@@ -250,9 +258,9 @@ mod tests {
             at: rfc3339(entry.at),
             event: if outcome.is_some() { LedgerEvent::Outcome } else { LedgerEvent::Intent },
             operation: intent.operation.clone(),
-            request_id: intent.request_id.clone(),
-            caller: intent.caller.clone(),
-            system: intent.system.clone(),
+            request_id: intent.request_id.to_string(),
+            caller: intent.caller.to_string(),
+            system: intent.system.to_string(),
             record: entry.record().map(str::to_owned),
             action: intent.action,
             precondition: intent.precondition.clone(),
@@ -280,9 +288,12 @@ mod tests {
                 r#"{"at":"2026-11-21T10:05:30.170Z","calls":[{"call":"update","ms":41,"status":204}],"event":"outcome","intent":1,"state":"applied"}"#,
             ]
         );
-        let first = const_hex::decode(lines[0].0).expect("hex");
-        let second = crate::record::sha256([first.as_slice(), lines[1].1.as_bytes()]);
-        assert_eq!((lines[1].0, page.hash().as_str()), (const_hex::encode(second).as_str(), lines[1].0));
+        // Computed with b3sum.
+        let hashes = [
+            "1302c8ea549c2c4330636098f476b0ea283466e861e7000d896301e8e639db5b",
+            "31c0da97180a55c5dc3d9a4116047ff1899efc56f61137a9ef09505ee22ebbee",
+        ];
+        assert_eq!((lines[0].0, lines[1].0, page.hash().as_str()), (hashes[0], hashes[1], hashes[1]));
         assert_eq!(page.records(), [("crm", "A:1")]);
     }
 

@@ -4,7 +4,7 @@ use sqlx::AnyPool;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::board::{KeyRow, Target};
+use super::board::{KeyName, KeyRow};
 use super::ledger::rfc3339;
 use super::load::{action, key_row, operation_id};
 use super::sql::{Cell, arguments};
@@ -25,7 +25,7 @@ pub(super) async fn lookup(pool: &AnyPool, claim: &Claim, now: i64) -> Result<Op
     let statement = "SELECT caller, key, fingerprint, operation, verdict, interim, expires FROM idempotency
                      WHERE caller = $1 AND key = $2";
     let Some(row) = sqlx::query_with(statement, cells).fetch_optional(pool).await? else { return Ok(None) };
-    let (_, key): (Target, KeyRow) = key_row(&row)?;
+    let (_, key): (KeyName, KeyRow) = key_row(&row)?;
     Ok(key.state(claim, now))
 }
 

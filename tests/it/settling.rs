@@ -111,7 +111,7 @@ fn system(vendors: &Sandbox, adapter: &Arc<Buggy>, completion_timeout: Duration)
         index: metrics.index(&name).unwrap(),
         stack: Arc::new(Stack::new(&name, Arc::clone(adapter) as _, &settings, &metrics).unwrap()),
         name,
-        installation: String::new(),
+        installation: "".into(),
         adapter: Arc::clone(adapter) as _,
         policy: Policy {
             collection: None,

@@ -64,7 +64,7 @@ pub(super) fn status_call(id: &RecordId, active: bool) -> Call {
 pub(super) fn replace_call(id: &RecordId, body: &Map<String, Value>) -> Call {
     with_body(
         call(CallName::Update, Method::PUT, path(id)),
-        ObjectText::new().member("id", id.key()).members(body).done(),
+        ObjectText::new().text("id", id.key()).members(body).done(),
     )
 }
 

@@ -64,8 +64,8 @@ fn json_call(name: CallName, method: Method, path: impl Into<String>, body: Obje
 /// Asks for a token. JSON, not a form, and no grant type, although it is called oauth2.
 pub(super) fn sign_in_call(credentials: &Credentials, token_path: &str) -> Call {
     let body = ObjectText::new()
-        .member("client_id", &credentials.client_id)
-        .member("client_secret", credentials.client_secret.expose());
+        .text("client_id", &credentials.client_id)
+        .text("client_secret", credentials.client_secret.expose());
     json_call(CallName::SignIn, Method::POST, token_path, body)
 }
 

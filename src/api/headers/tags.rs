@@ -2,6 +2,8 @@
 //!
 //! A field that is there and wrong is 400: ignoring it would perform the very write it was to prevent.
 
+use std::borrow::Cow;
+
 use actix_web::http::header::{HeaderMap, HeaderName};
 
 use super::list;
@@ -67,7 +69,10 @@ fn one_tag(bytes: &[u8]) -> Option<(EntityTag, &[u8])> {
     let (opaque, after) = inner.split_at_checked(end)?;
     let allowed = opaque.iter().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..=0xff));
     // Each octet becomes one character, so that two tags are equal exactly when their octets are.
-    let opaque: String = opaque.iter().map(|byte| char::from(*byte)).collect();
+    let opaque = match std::str::from_utf8(opaque) {
+        Ok(text) if text.is_ascii() => Cow::Borrowed(text),
+        _ => Cow::Owned(opaque.iter().map(|byte| char::from(*byte)).collect()),
+    };
     allowed.then(|| (EntityTag::received(weak, &opaque), after.get(1..).unwrap_or_default()))
 }
 

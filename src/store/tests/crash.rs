@@ -79,7 +79,7 @@ async fn take(store: Store, notes: Notes, step: Step) {
             let create = action % 4 == 0;
             let key = key.map(|number| format!("k{number}"));
             let write = Intent {
-                record: (!create).then(|| format!("A:{}", record % 5)),
+                record: (!create).then(|| format!("A:{}", record % 5).into()),
                 action: if create { Action::Create } else { Action::Update },
                 queued,
                 claim: key.as_deref().map(claim),

@@ -183,7 +183,7 @@ async fn an_operation_that_ends_in_the_batch_it_began_in_is_stored_as_it_ended()
     for place in places().await {
         let store = Store::open(place.settings(Durability::Relaxed), Arc::new(())).await.expect("a store");
         for created in [false, true] {
-            let write = Intent { queued: true, record: (!created).then(|| "A:1".to_owned()), ..intent("") };
+            let write = Intent { queued: true, record: (!created).then(|| "A:1".into()), ..intent("") };
             let id = write.operation.clone();
             store.begin(write).await.expect("begun");
             store.interim(&id, Told::Accepted, String::new()).await.expect("told");

@@ -1,23 +1,28 @@
--- The one row that all writers take in turn: where the ledger's chain ends and how far the fencing numbers are.
+-- The one row that all writers take in turn: where the ledger's chain ends, how far the fencing numbers are, and the greatest
+-- `last_operation` of all pages.
 CREATE TABLE head (
     id    INTEGER PRIMARY KEY,
     seq   BIGINT NOT NULL,
     hash  TEXT   NOT NULL,
     fence BIGINT NOT NULL,
-    at    BIGINT NOT NULL
+    at    BIGINT NOT NULL,
+    last_operation TEXT NOT NULL DEFAULT ''
 );
 INSERT INTO head (id, seq, hash, fence, at)
 VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000', 0, 0);
 
 -- Append-only; one row, a page of entries, for each commit. `lines` is what hashes cover (see `page.rs`); `at` repeats its
--- first entry's time, for searching.
+-- first entry's time, for searching. Operations that a page tells have no row of their own: `last_operation` is the greatest id among
+-- them, null where there are none; it grows from page to page (see `untabled.rs`).
 CREATE TABLE ledger (
     first_seq INTEGER PRIMARY KEY,
     at        BIGINT NOT NULL,
     prev      TEXT   NOT NULL,
-    lines     TEXT   NOT NULL
+    lines     TEXT   NOT NULL,
+    last_operation TEXT
 );
 CREATE INDEX ledger_at ON ledger (at);
+CREATE INDEX ledger_last_operation ON ledger (last_operation) WHERE last_operation IS NOT NULL;
 
 -- The pages that hold entries about a record.
 CREATE TABLE ledger_record (
