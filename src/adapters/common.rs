@@ -60,6 +60,14 @@ impl ObjectText {
         Self(text)
     }
 
+    /// An empty object with room for these members and a few more.
+    pub(super) fn about(members: &Members) -> Self {
+        let room: usize = members.iter().map(|(name, value)| name.len() + value.as_str().len() + 4).sum();
+        let mut text = String::with_capacity(room + 256);
+        text.push('{');
+        Self(text)
+    }
+
     /// Adds a member.
     pub(super) fn member<T: Serialize + ?Sized>(mut self, name: &str, value: &T) -> Self {
         self.name(name);

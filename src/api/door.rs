@@ -81,7 +81,7 @@ impl Inbound<'_> {
         if !system.adapter.profile().actions.contains(&action) {
             let detail = format!("{} has no way to {} a record", system.adapter.profile().vendor, action.as_str());
             let mut problem = ProblemName::MethodNotAllowed.with(detail);
-            problem.allow = Some(self.route.methods_of(system));
+            problem.allow = Some(self.route.allow_of(system));
             return Err(problem);
         }
         if !self.caller()?.may(name, Right::Records(action)) {
@@ -181,7 +181,7 @@ pub(super) async fn serve(
             if let (ProblemName::MethodNotAllowed, None, Ok(route)) =
                 (refused.problem.name, &refused.problem.allow, &found)
             {
-                refused.problem.allow = Some(route.methods().to_owned());
+                refused.problem.allow = Some(route.allow());
             }
             // Who asks whether the gateway is ready is answered, again and again; why it is not is told where it is found.
             if !matches!(found, Ok(Route::Readyz)) {
@@ -241,11 +241,11 @@ async fn pass(
         caller: None,
         deadline,
     };
-    if !route.methods().split(", ").any(|method| method == inbound.method.as_str()) {
+    if !route.takes(inbound.method) {
         let mut problem =
             ProblemName::MethodNotAllowed.with("the path does not take this method; `Allow` lists those it takes");
         let system = route.system().and_then(|name| inbound.system(name).ok());
-        problem.allow = Some(system.map_or_else(|| route.methods().to_owned(), |system| route.methods_of(system)));
+        problem.allow = Some(system.map_or_else(|| route.allow(), |system| route.allow_of(system)));
         return Err(problem.into());
     }
     inbound.caller = caller::identify(api, route, inbound.headers).await?;

@@ -37,8 +37,6 @@ pub(super) enum Route {
     },
 }
 
-const READ: &str = "GET, HEAD, OPTIONS";
-
 impl Route {
     /// The route of a path, given as its decoded segments; a trailing slash is an empty last segment.
     pub(super) fn find(segments: &[String]) -> Option<Self> {
@@ -112,18 +110,28 @@ impl Route {
         )
     }
 
-    /// `Allow` of the path as such: all that any vendor can do.
-    pub(super) fn methods(&self) -> &'static str {
+    /// What the path as such takes: all that any vendor can do.
+    fn methods(&self) -> &'static [&'static str] {
         match self {
-            Self::Collection(_) => "GET, HEAD, POST, OPTIONS",
-            Self::Record { .. } => "GET, HEAD, PATCH, DELETE, OPTIONS",
-            Self::Server => "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
-            _ => READ,
+            Self::Collection(_) => &["GET", "HEAD", "POST", "OPTIONS"],
+            Self::Record { .. } => &["GET", "HEAD", "PATCH", "DELETE", "OPTIONS"],
+            Self::Server => &["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"],
+            _ => &["GET", "HEAD", "OPTIONS"],
         }
     }
 
+    /// Whether the path takes a method.
+    pub(super) fn takes(&self, method: &Method) -> bool {
+        self.methods().contains(&method.as_str())
+    }
+
+    /// `Allow` of the path as such.
+    pub(super) fn allow(&self) -> String {
+        self.methods().join(", ")
+    }
+
     /// `Allow` for this very system (RFC 9110 §15.5.5: what the target takes now).
-    pub(super) fn methods_of(&self, system: &System) -> String {
+    pub(super) fn allow_of(&self, system: &System) -> String {
         let actions = system.adapter.profile().actions;
         let can = |method: &&str| match *method {
             "GET" | "HEAD" => actions.contains(&Action::Read),
@@ -132,7 +140,7 @@ impl Route {
             "DELETE" => actions.contains(&Action::Delete),
             _ => true,
         };
-        self.methods().split(", ").filter(can).collect::<Vec<_>>().join(", ")
+        self.methods().iter().copied().filter(can).collect::<Vec<_>>().join(", ")
     }
 
     /// The system it names.
@@ -157,7 +165,7 @@ impl Route {
         }
     }
 
-    /// Hands the request to its handler. The method is one of [`methods`](Self::methods).
+    /// Hands the request to its handler. The method is one that it [`takes`](Self::takes).
     pub(super) async fn answer(&self, inbound: &Inbound<'_>, payload: &mut Payload) -> Answer {
         match (self, inbound.method.as_str()) {
             (_, "OPTIONS") => options(self, inbound),
@@ -195,8 +203,8 @@ async fn within(inbound: &Inbound<'_>, answer: impl Future<Output = Answer>) -> 
 
 fn options(route: &Route, inbound: &Inbound<'_>) -> Answer {
     let allow = match route.system() {
-        Some(name) => route.methods_of(inbound.system(name)?),
-        None => route.methods().to_owned(),
+        Some(name) => route.allow_of(inbound.system(name)?),
+        None => route.allow(),
     };
     let patchable = allow.contains("PATCH");
     let mut answer = HttpResponse::NoContent();

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
+use memchr::memchr;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
@@ -218,7 +219,7 @@ fn check_inner(value: &RawValue, depth: usize) -> Result<(), JsonError> {
     match value.get().as_bytes().first() {
         Some(b'{' | b'[') => check_level(value.get(), depth + 1),
         // A raw string may still hold a lone surrogate, which no other parser would take.
-        Some(b'"') if value.get().as_bytes().contains(&b'\\') && value.get().contains("\\u") => {
+        Some(b'"') if memchr(b'\\', value.get().as_bytes()).is_some() && value.get().contains("\\u") => {
             serde_json::from_str::<String>(value.get()).map(|_| ()).map_err(JsonError::from)
         }
         _ => Ok(()),

@@ -38,10 +38,11 @@ fn is_special(byte: u8) -> bool {
 
 /// Whether a string holds a special byte. Eight bytes at a time: the strings of a write are short, and many.
 fn needs_escapes(string: &str) -> bool {
-    let (words, rest) = string.as_bytes().as_chunks();
-    let mut last = [b' '; 8];
-    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    words.iter().any(|word| holds_special(*word)) || holds_special(last)
+    let bytes = string.as_bytes();
+    match bytes.last_chunk() {
+        Some(last) => bytes.as_chunks().0.iter().chain([last]).any(|word| holds_special(*word)),
+        None => bytes.iter().copied().any(is_special),
+    }
 }
 
 /// The same for eight bytes. Whether a byte of a word is zero, or less than another, is told by the bit that subtracting borrows.

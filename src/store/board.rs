@@ -272,8 +272,7 @@ impl Board {
         let Some(running) = self.running.remove(&outcome.operation) else { return false };
         let intent = running.intent;
         if let Some(record) = &intent.record {
-            if let Entry::Occupied(mut on_record) =
-                self.records.entry((Arc::clone(&intent.system), Arc::clone(record)))
+            if let Entry::Occupied(mut on_record) = self.records.entry((Arc::clone(&intent.system), Arc::clone(record)))
             {
                 on_record.get_mut().retain(|one| one.id != outcome.operation);
                 if on_record.get().is_empty() {
@@ -289,7 +288,13 @@ impl Board {
         self.append(Arc::clone(&intent), Some(end), changes);
         if !tells_it || outcome.has_more_to_tell() || outcome.operation.as_str() <= self.head.last_operation.as_str() {
             let (started, finished) = (running.started, self.now);
-            changes.ended.push(Ended { intent, intent_seq: running.seq, outcome: Arc::clone(outcome), started, finished });
+            changes.ended.push(Ended {
+                intent,
+                intent_seq: running.seq,
+                outcome: Arc::clone(outcome),
+                started,
+                finished,
+            });
         } else {
             changes.tell(&outcome.operation);
         }

@@ -35,7 +35,8 @@ const SETTLE: Bulk = Bulk {
              etag = v.column5, warnings = v.column6, problem = v.column7, observed = v.column8 FROM (VALUES",
     after: ") AS v WHERE operation.id = v.column1",
 };
-const APPEND: Bulk = Bulk { before: "INSERT INTO ledger (first_seq, at, prev, lines, last_operation) VALUES", after: "" };
+const APPEND: Bulk =
+    Bulk { before: "INSERT INTO ledger (first_seq, at, prev, lines, last_operation) VALUES", after: "" };
 const TRACE: Bulk = Bulk { before: "INSERT INTO ledger_record (system, record, first_seq) VALUES", after: "" };
 const SET_KEYS: Bulk = Bulk {
     before: "INSERT INTO idempotency (caller, key, fingerprint, operation, verdict, interim, expires) VALUES",
@@ -53,7 +54,8 @@ const FREE_LEASES: Bulk = Bulk { before: "DELETE FROM lease WHERE (system, recor
 const SEEN: &str =
     "INSERT INTO instance (id, seen) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen";
 /// Only from where the chain ended when this batch was decided: nothing that is written is written over.
-const HEAD: &str = "UPDATE head SET seq = $1, hash = $2, fence = $3, at = $4, last_operation = $5 WHERE id = 1 AND seq = $6";
+const HEAD: &str =
+    "UPDATE head SET seq = $1, hash = $2, fence = $3, at = $4, last_operation = $5 WHERE id = 1 AND seq = $6";
 
 /// An operation that has ended, and has a row: the ledger does not tell all of it.
 #[derive(Debug)]
@@ -231,7 +233,8 @@ fn ledger_row(page: &mut Page<'_>, last_operation: Option<&OperationId>) -> Vec<
 }
 
 fn traces(page: &Page<'_>) -> impl Iterator<Item = Vec<Cell>> {
-    let trace = |(system, record): &(&str, &str)| vec![Cell::text(*system), Cell::text(*record), Cell::Number(page.first)];
+    let trace =
+        |(system, record): &(&str, &str)| vec![Cell::text(*system), Cell::text(*record), Cell::Number(page.first)];
     page.records().iter().map(trace)
 }
 

@@ -1,5 +1,6 @@
 //! The ledger's entries, as they are shown (contract 4.9). How they are stored and hashed: `page`.
 
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Action, CallMade, OperationId};
@@ -88,7 +89,8 @@ pub(super) fn read_hash(text: &str) -> Hash {
 
 /// Milliseconds since 1970 as RFC 3339, UTC, with milliseconds.
 pub(super) fn rfc3339(ms: i64) -> String {
-    format!("{:.3}", jiff::Timestamp::from_millisecond(ms).unwrap_or_default())
+    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+    PRINTER.timestamp_to_string(&jiff::Timestamp::from_millisecond(ms).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -49,11 +49,7 @@ pub(super) async fn all_pending(pool: &AnyPool, system: String) -> Result<Vec<(S
 }
 
 /// `since` = what was settled before (milliseconds since 1970) is not promised any more.
-pub(super) async fn operation(
-    pool: &AnyPool,
-    id: &OperationId,
-    since: i64,
-) -> Result<Option<Operation>, sqlx::Error> {
+pub(super) async fn operation(pool: &AnyPool, id: &OperationId, since: i64) -> Result<Option<Operation>, sqlx::Error> {
     let statement = format!("SELECT {COLUMNS} FROM operation WHERE id = $1");
     let cells = arguments([Cell::text(id.as_str())])?;
     let mut connection = pool.acquire().await?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use memchr::memchr;
 use sqlx::AnyConnection;
 use sqlx::any::AnyArguments;
 use sqlx::{Arguments as _, AssertSqlSafe};
@@ -27,7 +28,7 @@ impl Cell {
     /// PostgreSQL takes no NUL in a text; vendors and tokens may hold one.
     pub(super) fn text(text: impl Into<String>) -> Self {
         let text = text.into();
-        Self::Text(if text.as_bytes().contains(&0) { text.replace('\0', "\u{fffd}") } else { text })
+        Self::Text(if memchr(0, text.as_bytes()).is_some() { text.replace('\0', "\u{fffd}") } else { text })
     }
 
     pub(super) fn maybe(text: Option<impl Into<String>>) -> Self {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::time::{Instant, timeout_at};
 
 use super::scrub::Secrets;
@@ -70,7 +69,6 @@ impl<T> Attempt<T> {
     }
 }
 
-#[async_trait(?Send)]
 impl<T: Layer> Layer for Attempt<T> {
     async fn carry(&self, call: &mut Call) -> Result<Reply, Fault> {
         let started = Instant::now();

@@ -13,7 +13,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{Call, Layer, Reply};
@@ -213,7 +212,6 @@ impl<T> Breaker<T> {
     }
 }
 
-#[async_trait(?Send)]
 impl<T: Layer> Layer for Breaker<T> {
     async fn carry(&self, call: &mut Call) -> Result<Reply, Fault> {
         let passage = self.circuit.enter().map_err(|rest| {

@@ -28,7 +28,6 @@ use actix_web::http::header::{
 };
 use actix_web::http::uri::{Authority, PathAndQuery, Scheme};
 use actix_web::http::{Method, StatusCode, Uri};
-use async_trait::async_trait;
 use awc::error::{ConnectError, SendRequestError};
 use awc::{ClientResponse, Connector};
 use bytes::{Bytes, BytesMut};
@@ -177,7 +176,6 @@ impl Drop for Client {
     }
 }
 
-#[async_trait(?Send)]
 impl Layer for Client {
     async fn carry(&self, call: &mut Call) -> Result<Reply, Fault> {
         let Some(uri) = self.uri(call) else {
@@ -185,12 +183,11 @@ impl Layer for Client {
         };
         let mut request = self.of_this_thread().request(call.method.clone(), uri).no_decompress();
         let headers = request.headers_mut();
-        headers.insert(HOST, self.host.clone());
-        headers.insert(VIA, self.via.clone());
-        headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.append(HOST, self.host.clone());
+        headers.append(VIA, self.via.clone());
+        headers.append(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
         for (name, value) in call.headers.iter().chain(call.trace.headers()) {
-            headers.insert(name.clone(), value.clone());
+            headers.append(name.clone(), value.clone());
         }
         let sending = match &call.body {
             Some(body) => request.send_body(body.clone()),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
@@ -117,7 +116,6 @@ fn overloaded(why: &str) -> Fault {
     Fault::new(FaultKind::Overloaded).message(why)
 }
 
-#[async_trait(?Send)]
 impl<T: Layer> Layer for Limit<T> {
     async fn carry(&self, call: &mut Call) -> Result<Reply, Fault> {
         let _permit = self.admit(call.deadline).await?;

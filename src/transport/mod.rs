@@ -128,7 +128,6 @@ pub trait Transport {
 
 /// What stands between the stack's entrance and the wire. A layer may send the same call several times, so it borrows it:
 /// nothing of a call is copied on the way but what is put on the wire.
-#[async_trait(?Send)]
 trait Layer {
     async fn carry(&self, call: &mut Call) -> Result<Reply, Fault>;
 }

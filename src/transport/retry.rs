@@ -10,7 +10,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::{Instant, sleep};
 
@@ -85,7 +84,6 @@ fn reason(kind: FaultKind) -> RetryReason {
     }
 }
 
-#[async_trait(?Send)]
 impl<T: Layer> Layer for Retries<T> {
     async fn carry(&self, call: &mut Call) -> Result<Reply, Fault> {
         self.budget.deposit();

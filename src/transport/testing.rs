@@ -48,7 +48,6 @@ impl Scripted {
     }
 }
 
-#[async_trait(?Send)]
 impl Layer for Scripted {
     async fn carry(&self, call: &mut Call) -> Result<Reply, Fault> {
         self.seen.lock().expect("no panic").push((Instant::now(), call.clone()));
@@ -60,7 +59,6 @@ impl Layer for Scripted {
     }
 }
 
-#[async_trait(?Send)]
 impl<T: Layer> Layer for Arc<T> {
     async fn carry(&self, call: &mut Call) -> Result<Reply, Fault> {
         self.as_ref().carry(call).await

@@ -233,7 +233,6 @@ impl<T: Layer> Transport for Unsigned<'_, T> {
 /// The layer.
 pub(super) struct Signed<T: Layer + 'static>(pub(super) Arc<Tokens<T>>);
 
-#[async_trait(?Send)]
 impl<T: Layer + 'static> Layer for Signed<T> {
     async fn carry(&self, call: &mut Call) -> Result<Reply, Fault> {
         let tokens = &self.0;

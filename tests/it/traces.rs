@@ -264,7 +264,9 @@ async fn exports_are_protobuf_unless_asked_otherwise_and_go_over_tls_to_a_privat
     assert!(exports.iter().all(|(head, _)| head.get("content-type").unwrap() == "application/x-protobuf"));
     let body: Vec<u8> = exports.iter().flat_map(|(_, body)| body.to_vec()).collect();
     let holds = |part: &[u8]| body.windows(part.len()).any(|window| window == part);
-    assert!(holds(&const_hex::decode(trace).unwrap()) && holds(b"records-of-the-house") && holds(b"/records/{system}/{id}"));
+    assert!(
+        holds(&const_hex::decode(trace).unwrap()) && holds(b"records-of-the-house") && holds(b"/records/{system}/{id}")
+    );
 }
 
 #[actix_web::test]

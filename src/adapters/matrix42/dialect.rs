@@ -1,9 +1,10 @@
 //! Matrix42's URLs, bodies, replies and errors (help.matrix42.com, «Fragments Data Service»). Pure functions.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use actix_web::http::Method;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::value::RawValue;
@@ -55,11 +56,11 @@ pub(super) fn is_reserved(member: &str) -> bool {
 }
 
 fn call(name: CallName, method: Method, path: impl Into<String>) -> Call {
-    Call::new(name, method, path).header(LANGUAGE, "en")
+    Call::new(name, method, path).header(ACCEPT, "application/json").header(LANGUAGE, "en")
 }
 
 fn fragments_path(definition: &str) -> String {
-    [FRAGMENTS, "/"].into_iter().chain(encoded(definition)).collect()
+    [FRAGMENTS, "/", &Cow::from(encoded(definition))].concat()
 }
 
 fn fragment_path(id: &RecordId) -> String {
@@ -125,7 +126,7 @@ pub(super) fn search_call(
 pub(super) fn update_call(id: &RecordId, members: &Members, expected: Option<&Version>) -> Result<Call, Vec<Invalid>> {
     let Some(Version::Row(row)) = expected else { return Err(unbound(expected)) };
     not_reserved(members.names())?;
-    let body = ObjectText::new().text("ID", id.key()).text("TimeStamp", &BASE64.encode(row)).unchanged(members);
+    let body = ObjectText::about(members).text("ID", id.key()).text("TimeStamp", &BASE64.encode(row)).unchanged(members);
     Ok(call(CallName::Update, Method::PUT, fragments_path(id.collection()))
         .header(CONTENT_TYPE, JSON_UTF8)
         .body(body.done()))

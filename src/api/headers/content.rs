@@ -38,6 +38,9 @@ pub(crate) fn body_type(headers: &HeaderMap, takes: &[BodyType]) -> Result<BodyT
     let Some(line) = list::only_line(headers, &CONTENT_TYPE)? else {
         return Err(refused("the body has no Content-Type"));
     };
+    if let Some(found) = takes.iter().find(|one| one.name().as_bytes() == line) {
+        return Ok(*found);
+    }
     let text = std::str::from_utf8(line).map_err(|_| refused("the Content-Type is not readable"))?;
     let mut parts = list::members(text, ';');
     let essence = parts.next().unwrap_or_default();

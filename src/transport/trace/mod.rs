@@ -16,7 +16,6 @@ use spans::Recording;
 pub use spans::{Asked, RequestSpan, Spans};
 pub(super) use spans::{Called, Callee};
 
-
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
