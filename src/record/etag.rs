@@ -42,13 +42,13 @@ impl Version {
 
     fn decode(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_at_checked(1)?;
-        let version = match kind {
-            "c" => Self::Counter(rest.parse().ok()?),
-            "r" => Self::Row(BASE64.decode(rest).ok()?.try_into().ok()?),
-            "d" => Self::Digest(BASE64.decode(rest).ok()?.try_into().ok()?),
-            _ => return None,
-        };
-        (version.encode() == text).then_some(version)
+        // Each version has one text: this base64 takes neither padding nor bits that mean nothing.
+        match kind {
+            "c" => rest.parse().ok().map(Self::Counter).filter(|version| version.encode() == text),
+            "r" => BASE64.decode(rest).ok()?.try_into().ok().map(Self::Row),
+            "d" => BASE64.decode(rest).ok()?.try_into().ok().map(Self::Digest),
+            _ => None,
+        }
     }
 }
 
@@ -152,6 +152,13 @@ mod tests {
         for opaque in ["", "7", "c7", "c7.", "c07.AAAAAAAAAAAA", "x.y", "ä"] {
             assert_eq!(EntityTag::received(false, opaque).version_for(&system, &id), None, "{opaque}");
         }
+        // Other spellings of a number, and of eight bytes: with padding, with white space, with a last bit that means nothing.
+        for encoded in ["c07", "c+7", "c", "rAAAAAEa7mU4=", "rAAAAAEa7mU4 ", "rAAAAAEa7mU5", "rAAAAAEa7mU", "rAAAAAEa7mU4AA"] {
+            let tag = EntityTag::received(false, &format!("{encoded}.{}", binding(&system, &id, encoded)));
+            assert_eq!(tag.version_for(&system, &id), None, "{encoded}");
+        }
+        let eight = EntityTag::received(false, &format!("rAAAAAEa7mU4.{}", binding(&system, &id, "rAAAAAEa7mU4")));
+        assert!(eight.version_for(&system, &id).is_some());
         let strong = EntityTag::of(&system, &id, &Version::Counter(7));
         let weak = EntityTag::received(true, &strong.opaque);
         assert_eq!(weak.version_for(&system, &id), None);

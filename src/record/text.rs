@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use memchr::memchr2;
 use serde_json::Value;
 
 /// Appends a string, in quotes.
@@ -102,7 +103,7 @@ pub(super) fn uuid_text(id: uuid::Uuid) -> Arc<str> {
 /// Appends one name to a JSON Pointer (RFC 6901 §3).
 pub fn push_pointer(pointer: &mut String, name: &str) {
     pointer.push('/');
-    if name.bytes().any(|byte| matches!(byte, b'~' | b'/')) {
+    if memchr2(b'~', b'/', name.as_bytes()).is_some() {
         pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
     } else {
         pointer.push_str(name);

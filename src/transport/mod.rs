@@ -58,6 +58,11 @@ pub struct Call {
     pub signed: bool,
 }
 
+/// What most calls say and wish to hear.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Room for the fields of most calls, with the one that signs them.
+const USUAL_HEADERS: usize = 5;
+
 impl Call {
     /// A call with no headers and no body.
     #[must_use]
@@ -66,7 +71,7 @@ impl Call {
             name,
             method,
             path: path.into(),
-            headers: Vec::new(),
+            headers: Vec::with_capacity(USUAL_HEADERS),
             body: None,
             deadline: None,
             trace: CallTrace::default(),
@@ -76,8 +81,8 @@ impl Call {
 
     /// Adds a header.
     #[must_use]
-    pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.push((name, HeaderValue::from_static(value)));
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::definition;
 use crate::adapters::common::{ObjectText, Said, by_status, encoded, fault, first_byte, not_documented, unreadable};
 use crate::record::{Fault, FaultKind, RecordId};
-use crate::transport::{Call, CallName, Reply};
+use crate::transport::{Call, CallName, JSON, Reply};
 
 /// The one collection there is so far.
 pub(super) const DEFINITIONS: &str = "object-definitions";
@@ -40,7 +40,7 @@ fn path(id: &RecordId) -> String {
 }
 
 fn call(name: CallName, method: Method, path: impl Into<String>) -> Call {
-    Call::new(name, method, path).header(ACCEPT, "application/json")
+    Call::new(name, method, path).header(ACCEPT, JSON)
 }
 
 /// Asks for one definition.
@@ -80,7 +80,7 @@ pub(super) fn create_call(fields: &Map<String, Value>) -> Call {
 }
 
 fn with_body(call: Call, body: Bytes) -> Call {
-    call.header(CONTENT_TYPE, "application/json").body(body)
+    call.header(CONTENT_TYPE, JSON).body(body)
 }
 
 /// The error table.

@@ -16,13 +16,14 @@ use crate::adapters::common::{
 use crate::record::{
     Fault, FaultKind, Fields, Invalid, Members, RecordId, Retry, Stored, Version, check_strict, raw_members,
 };
-use crate::transport::{Call, CallName, Reply};
+use crate::transport::{Call, CallName, JSON, Reply};
 
 const FRAGMENTS: &str = "/m42Services/api/data/fragments";
 const SIGN_IN: &str = "/m42Services/api/ApiToken/GenerateAccessTokenFromApiToken/";
 /// Chooses the language of messages; without it they come in the language of the token's owner. `Accept-Language` is ignored.
 const LANGUAGE: HeaderName = HeaderName::from_static("explicit-language");
-const JSON_UTF8: &str = "application/json;charset=UTF-8";
+const ENGLISH: HeaderValue = HeaderValue::from_static("en");
+const JSON_UTF8: HeaderValue = HeaderValue::from_static("application/json;charset=UTF-8");
 /// Comes in lists by itself, and must not be asked for.
 const UNASKED: &str = "DisplayString";
 
@@ -56,7 +57,7 @@ pub(super) fn is_reserved(member: &str) -> bool {
 }
 
 fn call(name: CallName, method: Method, path: impl Into<String>) -> Call {
-    Call::new(name, method, path).header(ACCEPT, "application/json").header(LANGUAGE, "en")
+    Call::new(name, method, path).header(ACCEPT, JSON).header(LANGUAGE, ENGLISH)
 }
 
 fn fragments_path(definition: &str) -> String {
@@ -69,7 +70,7 @@ fn fragment_path(id: &RecordId) -> String {
 
 /// Exchanges the API token for a token that the data services take.
 pub(super) fn sign_in_call(api_token: &HeaderValue) -> Call {
-    let mut call = call(CallName::SignIn, Method::POST, SIGN_IN).header(CONTENT_TYPE, "application/json").body("{}");
+    let mut call = call(CallName::SignIn, Method::POST, SIGN_IN).header(CONTENT_TYPE, JSON).body("{}");
     call.headers.push((AUTHORIZATION, api_token.clone()));
     call
 }

@@ -18,7 +18,7 @@ use crate::adapters::common::{
 use crate::record::{
     Fault, FaultKind, Fields, Invalid, Members, RecordId, Stored, Version, Warning, WarningCode, raw_members,
 };
-use crate::transport::{Call, CallName, Reply, clean_text};
+use crate::transport::{Call, CallName, JSON, Reply, clean_text};
 
 /// The two token paths that the vendor's own pages name, in contradiction.
 pub(super) const TOKEN_PATHS: [&str; 2] = ["/v1/oauth2/token", "/oauth2/token"];
@@ -54,11 +54,11 @@ fn record_path(id: &RecordId) -> String {
 }
 
 fn call(name: CallName, method: Method, path: impl Into<String>) -> Call {
-    Call::new(name, method, path).header(ACCEPT, "application/json")
+    Call::new(name, method, path).header(ACCEPT, JSON)
 }
 
 fn json_call(name: CallName, method: Method, path: impl Into<String>, body: ObjectText) -> Call {
-    call(name, method, path).header(CONTENT_TYPE, "application/json").body(body.done())
+    call(name, method, path).header(CONTENT_TYPE, JSON).body(body.done())
 }
 
 /// Asks for a token. JSON, not a form, and no grant type, although it is called oauth2.
