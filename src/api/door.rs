@@ -21,6 +21,8 @@ use crate::problem::{Failure, Problem, ProblemName};
 use crate::record::{Action, RequestId};
 use crate::transport::trace::{Asked, RequestSpan, Spans, TraceContext};
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// What a handler gives back.
 pub(super) type Answer = Result<HttpResponse, Refused>;
 
@@ -271,7 +273,7 @@ fn finish(response: HttpResponse, request: &HttpRequest, request_id: &RequestId)
     let mut response = connection::framed(pieces::in_pieces(response), request);
     let fields = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&request_id.0) {
-        fields.insert(HeaderName::from_static("x-request-id"), value);
+        fields.insert(REQUEST_ID, value);
     }
     fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

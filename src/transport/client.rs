@@ -35,7 +35,7 @@ use futures_util::StreamExt as _;
 use serde::de::IgnoredAny;
 
 use super::stack::{StackError, StackSettings};
-use super::{Call, Layer, Reply, clean_text, retry_after, tcp, tls};
+use super::{Call, JSON, Layer, Reply, clean_text, retry_after, tcp, tls};
 use crate::record::{Fault, FaultKind};
 
 const USER_AGENT_VALUE: &str = concat!("records-gateway/", env!("CARGO_PKG_VERSION"));
@@ -186,6 +186,9 @@ impl Layer for Client {
         headers.append(HOST, self.host.clone());
         headers.append(VIA, self.via.clone());
         headers.append(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
+        if call.headers.iter().all(|(name, _)| name != ACCEPT) {
+            headers.append(ACCEPT, JSON);
+        }
         for (name, value) in call.headers.iter().chain(call.trace.headers()) {
             headers.append(name.clone(), value.clone());
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use actix_web::http::Method;
-use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::value::RawValue;
@@ -57,7 +57,7 @@ pub(super) fn is_reserved(member: &str) -> bool {
 }
 
 fn call(name: CallName, method: Method, path: impl Into<String>) -> Call {
-    Call::new(name, method, path).header(ACCEPT, JSON).header(LANGUAGE, ENGLISH)
+    Call::new(name, method, path).header(LANGUAGE, ENGLISH)
 }
 
 fn fragments_path(definition: &str) -> String {
