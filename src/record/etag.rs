@@ -153,7 +153,9 @@ mod tests {
             assert_eq!(EntityTag::received(false, opaque).version_for(&system, &id), None, "{opaque}");
         }
         // Other spellings of a number, and of eight bytes: with padding, with white space, with a last bit that means nothing.
-        for encoded in ["c07", "c+7", "c", "rAAAAAEa7mU4=", "rAAAAAEa7mU4 ", "rAAAAAEa7mU5", "rAAAAAEa7mU", "rAAAAAEa7mU4AA"] {
+        for encoded in
+            ["c07", "c+7", "c", "rAAAAAEa7mU4=", "rAAAAAEa7mU4 ", "rAAAAAEa7mU5", "rAAAAAEa7mU", "rAAAAAEa7mU4AA"]
+        {
             let tag = EntityTag::received(false, &format!("{encoded}.{}", binding(&system, &id, encoded)));
             assert_eq!(tag.version_for(&system, &id), None, "{encoded}");
         }

@@ -126,18 +126,18 @@ fn write_canonical(line: &mut String, entry: &NewEntry, at: &str, whole: bool) {
     let event = if outcome.is_some() { LedgerEvent::Outcome } else { LedgerEvent::Intent };
     let said = |text: &str| !text.is_empty() && whole;
     let mut json = Canonical { text: line, before: '{' };
-    json.text("action", intent.action.as_str(), whole);
-    json.text("at", at, true);
+    json.word("action", intent.action.as_str(), whole);
+    json.word("at", at, true);
     json.list("calls", outcome.map_or(&[], |outcome| &outcome.calls), push_call, true);
     json.text("caller", &intent.caller, said(&intent.caller));
     json.maybe("etag_after", outcome.and_then(|outcome| outcome.etag.as_deref()), true);
-    json.text("event", event.as_str(), true);
+    json.word("event", event.as_str(), true);
     if let Some(end) = entry.end.as_ref().filter(|_| !whole) {
         json.name("intent").push_str(itoa::Buffer::new().format(end.intent_seq));
     }
     let losses = outcome.map_or(&intent.losses, |outcome| &outcome.losses);
     json.list("losses", losses, |json, loss| push_json_string(json, loss), true);
-    json.text("operation", intent.operation.as_str(), whole);
+    json.word("operation", intent.operation.as_str(), whole);
     if whole {
         json.paths(&*intent.paths);
     }
@@ -145,7 +145,9 @@ fn write_canonical(line: &mut String, entry: &NewEntry, at: &str, whole: bool) {
     json.maybe("problem", outcome.and_then(|outcome| outcome.problem_name.as_deref()), true);
     json.maybe("record", entry.record(), says_record(entry, whole));
     json.text("request_id", &intent.request_id, said(&intent.request_id));
-    json.maybe("state", outcome.map(|outcome| outcome.settled_as().as_str()), true);
+    if let Some(outcome) = outcome {
+        json.word("state", outcome.settled_as().as_str(), true);
+    }
     json.text("system", &intent.system, said(&intent.system));
     json.text.push('}');
 }
@@ -164,6 +166,15 @@ impl Canonical<'_> {
         self.text.push_str(name);
         self.text.push_str("\":");
         self.text
+    }
+
+    /// A member whose value needs no escapes: the gateway's own words, times and ids.
+    fn word(&mut self, name: &str, value: &str, said: bool) {
+        if said {
+            self.name(name).push('"');
+            self.text.push_str(value);
+            self.text.push('"');
+        }
     }
 
     fn text(&mut self, name: &str, value: &str, said: bool) {

@@ -127,7 +127,8 @@ pub(super) fn search_call(
 pub(super) fn update_call(id: &RecordId, members: &Members, expected: Option<&Version>) -> Result<Call, Vec<Invalid>> {
     let Some(Version::Row(row)) = expected else { return Err(unbound(expected)) };
     not_reserved(members.names())?;
-    let body = ObjectText::about(members).text("ID", id.key()).text("TimeStamp", &BASE64.encode(row)).unchanged(members);
+    let body =
+        ObjectText::about(members).text("ID", id.key()).text("TimeStamp", &BASE64.encode(row)).unchanged(members);
     Ok(call(CallName::Update, Method::PUT, fragments_path(id.collection()))
         .header(CONTENT_TYPE, JSON_UTF8)
         .body(body.done()))
