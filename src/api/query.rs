@@ -23,8 +23,8 @@ impl Query {
         let mut sent: Vec<(&'static str, String)> = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decoded(&name.replace('+', " "), "query")?;
-            let value = decoded(&value.replace('+', " "), "query")?;
+            let name = decoded(&name.replace('+', " "), "query")?.into_owned();
+            let value = decoded(&value.replace('+', " "), "query")?.into_owned();
             let Some(name) = known.iter().find(|known| **known == name) else {
                 let takes = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 return Err(malformed(&format!("the query parameter {name:?} is unknown here; known: {takes}")));

@@ -1,5 +1,6 @@
 //! The route table (contract 4): which paths there are, what they take, and who answers.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
@@ -39,8 +40,8 @@ pub(super) enum Route {
 
 impl Route {
     /// The route of a path, given as its decoded segments; a trailing slash is an empty last segment.
-    pub(super) fn find(segments: &[String]) -> Option<Self> {
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    pub(super) fn find(segments: &[Cow<'_, str>]) -> Option<Self> {
+        let segments: Vec<&str> = segments.iter().map(|segment| &**segment).collect();
         Some(match segments.as_slice() {
             [""] => Self::Home,
             ["healthz"] => Self::Healthz,
@@ -220,7 +221,7 @@ mod tests {
     use super::*;
 
     fn find(path: &str) -> Option<Route> {
-        let segments: Vec<String> = path[1..].split('/').map(str::to_owned).collect();
+        let segments: Vec<_> = path[1..].split('/').map(Cow::Borrowed).collect();
         Route::find(&segments)
     }
 

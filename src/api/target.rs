@@ -5,6 +5,8 @@
 //! segments and a trailing slash are kept, so that they match no route. The target is a path or a URL: `host:port` alone is
 //! for CONNECT, which nothing here takes, and would otherwise be read as a URL without a path, the front page.
 
+use std::borrow::Cow;
+
 use actix_web::http::Uri;
 use percent_encoding::percent_decode_str;
 
@@ -17,7 +19,7 @@ const LONGEST_TARGET: usize = 8000;
 ///
 /// # Errors
 /// 414 and 400.
-pub(super) fn segments(uri: &Uri) -> Result<Vec<String>, Problem> {
+pub(super) fn segments(uri: &Uri) -> Result<Vec<Cow<'_, str>>, Problem> {
     let authority = uri.authority().map_or(0, |authority| authority.as_str().len() + "https://".len());
     let length = uri.path_and_query().map_or(0, |target| target.as_str().len()) + authority;
     if length > LONGEST_TARGET {
@@ -36,10 +38,10 @@ pub(super) fn segments(uri: &Uri) -> Result<Vec<String>, Problem> {
 ///
 /// # Errors
 /// 400.
-pub(super) fn decoded(raw: &str, place: &str) -> Result<String, Problem> {
+pub(super) fn decoded<'r>(raw: &'r str, place: &str) -> Result<Cow<'r, str>, Problem> {
     // No early end: so the compiler looks at many bytes at once.
     if raw.bytes().fold(true, |plain, byte| plain & byte.is_ascii_graphic() & (byte != b'%')) {
-        return Ok(raw.to_owned());
+        return Ok(Cow::Borrowed(raw));
     }
     let refused = |why: &str| ProblemName::MalformedRequest.with(format!("the {place} {why}"));
     let mut escapes = raw.split('%').skip(1);
@@ -51,7 +53,7 @@ pub(super) fn decoded(raw: &str, place: &str) -> Result<String, Problem> {
     if text.bytes().any(|byte| byte.is_ascii_control()) {
         return Err(refused("holds a control character"));
     }
-    Ok(text.into_owned())
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -60,7 +62,8 @@ mod tests {
 
     fn cut(target: &str) -> Result<Vec<String>, &'static str> {
         let uri: Uri = target.parse().expect("a target");
-        segments(&uri).map_err(|problem| problem.name.as_str())
+        let cut = segments(&uri).map_err(|problem| problem.name.as_str())?;
+        Ok(cut.into_iter().map(Cow::into_owned).collect())
     }
 
     #[test]

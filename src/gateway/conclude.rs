@@ -5,7 +5,7 @@ use super::pending::{CallerTold, Pending};
 use super::settle::{Seen, Settled};
 use super::{Done, Gateway, Record, System, Verdict, Written};
 use crate::problem::{Problem, ProblemName};
-use crate::record::{Observed, OperationState, Stored, Warning};
+use crate::record::{Action, Observed, OperationState, Stored, Warning};
 use crate::store::Outcome;
 
 impl Gateway {
@@ -66,7 +66,7 @@ impl Gateway {
         let outcome = Outcome {
             operation: pending.operation.clone(),
             state,
-            record: pending.id().map(|id| id.as_str().to_owned()),
+            record: pending.id().filter(|_| pending.action == Action::Create).map(|id| id.as_str().to_owned()),
             etag,
             warnings,
             problem: problem.as_ref().map(|problem| problem.remembered(Some(&pending.path()), pending.asked_by())),
@@ -116,7 +116,7 @@ fn applied(
         Some(mut record) => {
             record.warnings.extend(warnings.iter().cloned());
             warnings.clone_from(&record.warnings);
-            let created = pending.action == crate::record::Action::Create;
+            let created = pending.action == Action::Create;
             if created { Done::Created(Box::new(record)) } else { Done::Shown(Box::new(record)) }
         }
         None => Done::Silent,
@@ -129,7 +129,7 @@ fn applied(
         preference_applied: pending.preference_applied(&done),
         done,
         operation: Some(pending.operation.clone()),
-        guarantee: (pending.action != crate::record::Action::Create).then_some(pending.guarantee),
+        guarantee: (pending.action != Action::Create).then_some(pending.guarantee),
         etag: etag.clone(),
     };
     (OperationState::Applied, etag, warnings, None, Verdict::Written(written))
@@ -176,7 +176,7 @@ pub(super) fn accepted(pending: &Pending) -> Written {
     Written {
         done: Done::Accepted,
         operation: Some(pending.operation.clone()),
-        guarantee: (pending.action != crate::record::Action::Create).then_some(pending.guarantee),
+        guarantee: (pending.action != Action::Create).then_some(pending.guarantee),
         etag: None,
         preference_applied: pending.preference_applied(&Done::Accepted),
     }

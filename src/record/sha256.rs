@@ -1,5 +1,5 @@
 //! SHA-256, from ring, which TLS brings along: where a processor has no instructions for it, ring's assembly needs less than
-//! half of what portable Rust does, and the ledger hashes some 25 blocks per write.
+//! half of what portable Rust does.
 
 use ring::digest::{Context, SHA256};
 

@@ -236,9 +236,8 @@ fn ledger_row(page: &mut Page<'_>, last_operation: Option<&OperationId>) -> [Cel
 }
 
 fn traces(page: &Page<'_>) -> impl Iterator<Item = Vec<Cell>> {
-    let trace =
-        |(system, record): &(&str, &str)| vec![Cell::text(*system), Cell::text(*record), Cell::Number(page.first)];
-    page.records().iter().map(trace)
+    let trace = |(system, record): (&str, &str)| vec![Cell::text(system), Cell::text(record), Cell::Number(page.first)];
+    page.records().map(trace)
 }
 
 fn leases(changed: HashMap<Target, Option<LeaseRow>>, owner: &str) -> (Rows, Rows) {

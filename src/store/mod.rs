@@ -43,6 +43,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use memchr::memchr;
 use sqlx::AnyPool;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
@@ -407,7 +408,7 @@ fn clean(text: &str) -> String {
 }
 
 fn kept(text: Arc<str>) -> Arc<str> {
-    if text.as_bytes().contains(&0) { clean(&text).into() } else { text }
+    if memchr(0, text.as_bytes()).is_some() { clean(&text).into() } else { text }
 }
 
 fn cleaned(text: String) -> String {

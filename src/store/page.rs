@@ -12,6 +12,8 @@
 
 use std::sync::Arc;
 
+use foldhash::{HashSet, HashSetExt as _};
+
 use super::ledger::{Hash, LedgerEvent, chain_hash, read_hash, rfc3339};
 use super::{Intent, Outcome, Paths};
 use crate::record::{CallMade, push_json_string};
@@ -60,10 +62,9 @@ pub(super) struct Page<'e> {
     pub(super) lines: String,
     /// The hash of the last entry so far.
     hash: Hash,
-    /// The last entry's time, and its text.
-    time: (i64, String),
+    time: Time,
     /// The systems and records that lines name.
-    records: Vec<(&'e str, &'e str)>,
+    records: HashSet<(&'e str, &'e str)>,
 }
 
 impl<'e> Page<'e> {
@@ -76,31 +77,26 @@ impl<'e> Page<'e> {
             prev: prev.to_owned(),
             lines: String::with_capacity(entries.len() * LINE),
             hash: read_hash(prev),
-            time: (first.at, rfc3339(first.at)),
-            records: Vec::new(),
+            time: Time::default(),
+            records: HashSet::new(),
         };
         for entry in entries {
             page.append(entry);
         }
-        page.records.sort_unstable();
-        page.records.dedup();
         Some(page)
     }
 
     fn append(&mut self, entry: &'e NewEntry) {
-        if self.time.0 != entry.at {
-            self.time = (entry.at, rfc3339(entry.at));
-        }
         let whole = entry.end.as_ref().is_none_or(|end| end.intent_seq < self.first);
         let line = self.lines.len();
         let json = line + NO_HASH.len();
         self.lines.push_str(NO_HASH);
-        write_canonical(&mut self.lines, entry, &self.time.1, whole);
+        write_canonical(&mut self.lines, entry, self.time.text(entry.at), whole);
         self.hash = chain_hash(&self.hash, self.lines.get(json..).unwrap_or_default());
         self.lines.replace_range(line..json - 1, const_hex::Buffer::<32>::new().format(&self.hash));
         self.lines.push('\n');
         if let Some(record) = entry.record().filter(|_| says_record(entry, whole)) {
-            self.records.push((&entry.intent.system, record));
+            self.records.insert((&entry.intent.system, record));
         }
     }
 
@@ -110,8 +106,32 @@ impl<'e> Page<'e> {
     }
 
     /// The records that its entries are about: where a search for one of them must look.
-    pub(super) fn records(&self) -> &[(&'e str, &'e str)] {
-        &self.records
+    pub(super) fn records(&self) -> impl Iterator<Item = (&'e str, &'e str)> {
+        self.records.iter().copied()
+    }
+}
+
+/// The text of a time. Many entries are of the same second.
+#[derive(Debug, Default)]
+struct Time {
+    second: i64,
+    text: String,
+}
+
+impl Time {
+    fn text(&mut self, ms: i64) -> &str {
+        let second = ms.div_euclid(1000);
+        if self.text.is_empty() || second != self.second {
+            self.second = second;
+            self.text = rfc3339(ms);
+        } else {
+            // What comes after the second's point.
+            self.text.truncate(self.text.len().saturating_sub("000Z".len()));
+            let digit = |value: i64| char::from(b'0' + u8::try_from(value % 10).unwrap_or_default());
+            let ms = ms.rem_euclid(1000);
+            self.text.extend([digit(ms / 100), digit(ms / 10), digit(ms), 'Z']);
+        }
+        &self.text
     }
 }
 
@@ -125,7 +145,7 @@ fn write_canonical(line: &mut String, entry: &NewEntry, at: &str, whole: bool) {
     let (intent, outcome) = (&*entry.intent, entry.end.as_ref().map(|end| &*end.outcome));
     let event = if outcome.is_some() { LedgerEvent::Outcome } else { LedgerEvent::Intent };
     let said = |text: &str| !text.is_empty() && whole;
-    let mut json = Canonical { text: line, before: '{' };
+    let mut json = Canonical { text: line, before: "{\"" };
     json.word("action", intent.action.as_str(), whole);
     json.word("at", at, true);
     json.list("calls", outcome.map_or(&[], |outcome| &outcome.calls), push_call, true);
@@ -154,15 +174,14 @@ fn write_canonical(line: &mut String, entry: &NewEntry, at: &str, whole: bool) {
 
 struct Canonical<'l> {
     text: &'l mut String,
-    /// What stands before the next member.
-    before: char,
+    /// What stands before the next member's name.
+    before: &'static str,
 }
 
 impl Canonical<'_> {
     /// Begins a member. The names are this file's own and need no escapes.
     fn name(&mut self, name: &str) -> &mut String {
-        self.text.push(std::mem::replace(&mut self.before, ','));
-        self.text.push('"');
+        self.text.push_str(std::mem::replace(&mut self.before, ",\""));
         self.text.push_str(name);
         self.text.push_str("\":");
         self.text
@@ -287,6 +306,23 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_the_same_text_whatever_was_written_before() {
+        let mut time = Time::default();
+        for ms in [
+            1_795_255_530_120,
+            1_795_255_530_999,
+            1_795_255_530_000,
+            1_795_255_530_007,
+            1_795_255_531_060,
+            0,
+            -1,
+            -1000,
+        ] {
+            assert_eq!(time.text(ms), rfc3339(ms), "{ms}");
+        }
+    }
+
+    #[test]
     fn a_hash_can_be_computed_from_the_lines_with_any_tool() {
         let (intent, outcome) = (write(), ended(&write()));
         let entries = entries(intent, outcome, 1);
@@ -305,7 +341,7 @@ mod tests {
             "31c0da97180a55c5dc3d9a4116047ff1899efc56f61137a9ef09505ee22ebbee",
         ];
         assert_eq!((lines[0].0, lines[1].0, page.hash().as_str()), (hashes[0], hashes[1], hashes[1]));
-        assert_eq!(page.records(), [("crm", "A:1")]);
+        assert_eq!(page.records().collect::<Vec<_>>(), [("crm", "A:1")]);
     }
 
     #[test]
