@@ -133,8 +133,9 @@ impl Context<'_> {
     async fn dispatch(&mut self) -> Result<Ended, Stop> {
         match &self.write.kind {
             WriteKind::Update { id, patch } => self.update(id, patch).await,
-            WriteKind::Delete { id } => self.delete(id).await,
-            WriteKind::Create { collection, fields } => self.create(collection, fields).await,
+            // Boxed, as is all that a PATCH rarely comes to: a line is moved a few times before it begins.
+            WriteKind::Delete { id } => Box::pin(self.delete(id)).await,
+            WriteKind::Create { collection, fields } => Box::pin(self.create(collection, fields)).await,
         }
     }
 
@@ -215,12 +216,12 @@ impl Context<'_> {
         let taken_on = queued && answer.is_ok();
         let settled = match answer {
             Ok(reply) => self.answered(pending, &reply, queued).await,
-            Err(fault) => self.failed(pending, fault).await,
+            Err(fault) => Box::pin(self.failed(pending, fault)).await,
         };
         pending.calls.extend(self.session.take_calls());
         match settled {
             Some(settled) => self.conclude(carried, settled).await,
-            None => self.hand_over(carried, taken_on).await,
+            None => Box::pin(self.hand_over(carried, taken_on)).await,
         }
     }
 
@@ -246,14 +247,14 @@ impl Context<'_> {
                 Ok(created) => {
                     Some(Settled::Applied(Seen { stored: created.stored, made: Some(created.id), ..Seen::default() }))
                 }
-                Err(_) => self.follow(pending, self.ask.deadline).await,
+                Err(_) => Box::pin(self.follow(pending, self.ask.deadline)).await,
             };
         }
         if !queued {
             return Some(Settled::Applied(Seen::default()));
         }
         let until = self.patience(queued);
-        if until <= Instant::now() { None } else { self.follow(pending, until).await }
+        if until <= Instant::now() { None } else { Box::pin(self.follow(pending, until)).await }
     }
 
     /// The vendor said no, or nothing.

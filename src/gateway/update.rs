@@ -71,7 +71,7 @@ impl Context<'_> {
     async fn update_once(&mut self, id: &RecordId, patch: &Patch, lease: Option<Lease>) -> Result<Ended, Stop> {
         let prepared = match self.without_reading(id, patch)? {
             Some(prepared) => prepared,
-            None => match self.by_reading(id, patch).await? {
+            None => match Box::pin(self.by_reading(id, patch)).await? {
                 Ok(prepared) => prepared,
                 Err(unchanged) => return Ok(Ended::Nothing(unchanged)),
             },

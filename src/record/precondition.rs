@@ -26,7 +26,10 @@ impl Precondition {
     pub fn text(&self) -> String {
         match self {
             Self::Exists => "*".to_owned(),
-            Self::AnyOf(tags) => tags.iter().map(EntityTag::text).collect::<Vec<_>>().join(", "),
+            Self::AnyOf(tags) => match tags.as_slice() {
+                [only] => only.text(),
+                tags => tags.iter().map(EntityTag::text).collect::<Vec<_>>().join(", "),
+            },
         }
     }
 

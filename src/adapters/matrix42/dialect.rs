@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::adapters::common::{
     ObjectText, Said, by_status, encoded, fault, first_byte, is_null, not_documented, unbound, unreadable, wrong,
@@ -43,11 +44,8 @@ pub(super) fn is_definition(text: &str) -> bool {
 
 /// A GUID in any case, in lower case.
 pub(super) fn guid(text: &str) -> Option<String> {
-    let is_right = |(place, byte): (usize, u8)| match place {
-        8 | 13 | 18 | 23 => byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    };
-    let is_guid = text.len() == 36 && text.bytes().enumerate().all(is_right);
+    // Of the forms that UUIDs have this is the only one of this length.
+    let is_guid = text.len() == "00000000-0000-0000-0000-000000000000".len() && Uuid::try_parse(text).is_ok();
     is_guid.then(|| text.to_ascii_lowercase())
 }
 

@@ -15,10 +15,10 @@ use crate::record::{EntityTag, Precondition};
 /// # Errors
 /// 400 when it is neither `*` alone nor a list of entity tags with at least one member.
 pub(crate) fn precondition(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Precondition>, Problem> {
-    if !headers.contains_key(name) {
+    let lines: Vec<&[u8]> = list::lines(headers, name).map(list::trim).collect();
+    if lines.is_empty() {
         return Ok(None);
     }
-    let lines: Vec<&[u8]> = list::lines(headers, name).map(list::trim).collect();
     if lines == [b"*"] {
         return Ok(Some(Precondition::Exists));
     }
