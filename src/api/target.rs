@@ -40,7 +40,8 @@ pub(super) fn segments(uri: &Uri) -> Result<Vec<Cow<'_, str>>, Problem> {
 /// 400.
 pub(super) fn decoded<'r>(raw: &'r str, place: &str) -> Result<Cow<'r, str>, Problem> {
     // No early end: so the compiler looks at many bytes at once.
-    if raw.bytes().fold(true, |plain, byte| plain & byte.is_ascii_graphic() & (byte != b'%')) {
+    let special = |byte: u8| u8::from(!byte.is_ascii_graphic()) | u8::from(byte == b'%');
+    if raw.bytes().fold(0, |found, byte| found | special(byte)) == 0 {
         return Ok(Cow::Borrowed(raw));
     }
     let refused = |why: &str| ProblemName::MalformedRequest.with(format!("the {place} {why}"));

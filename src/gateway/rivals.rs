@@ -19,7 +19,10 @@ const PAGES: usize = 32;
 
 /// The creates that run in this process, and what they want.
 #[derive(Default)]
-pub(super) struct Creates(Mutex<HashMap<OperationId, (Arc<str>, Arc<Wanted>)>>);
+pub(super) struct Creates(Mutex<Running>);
+
+/// Each in its system.
+type Running = HashMap<OperationId, (Arc<str>, Arc<Wanted>)>;
 
 impl Creates {
     /// A create has begun; any other write is none of this.
@@ -37,7 +40,7 @@ impl Creates {
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<OperationId, (Arc<str>, Arc<Wanted>)>> {
+    fn running(&self) -> MutexGuard<'_, Running> {
         // Nothing can panic between two halves of a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

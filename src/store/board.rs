@@ -271,13 +271,12 @@ impl Board {
         }
         let Some(running) = self.running.remove(&outcome.operation) else { return false };
         let intent = running.intent;
-        if let Some(record) = &intent.record {
-            if let Entry::Occupied(mut on_record) = self.records.entry((Arc::clone(&intent.system), Arc::clone(record)))
-            {
-                on_record.get_mut().retain(|one| one.id != outcome.operation);
-                if on_record.get().is_empty() {
-                    on_record.remove();
-                }
+        if let Some(record) = &intent.record
+            && let Entry::Occupied(mut here) = self.records.entry((Arc::clone(&intent.system), Arc::clone(record)))
+        {
+            here.get_mut().retain(|one| one.id != outcome.operation);
+            if here.get().is_empty() {
+                here.remove();
             }
         }
         if let Some(key) = running.key {

@@ -121,7 +121,9 @@ pub trait Paths: std::fmt::Debug + Send + Sync {
 
 impl Paths for Vec<String> {
     fn each(&self, tell: &mut dyn FnMut(&str)) {
-        self.iter().for_each(|path| tell(path));
+        for path in self {
+            tell(path);
+        }
     }
 }
 

@@ -103,13 +103,13 @@ async fn write(store: &Store, record: &str) {
     let operation = OperationId::new();
     let intent = Intent {
         operation: operation.clone(),
-        request_id: operation.to_string(),
+        request_id: operation.as_str().into(),
         caller: "benchmark".into(),
         system: "crm".into(),
         record: Some(record.into()),
         action: Action::Update,
         precondition: Some("\"c1\"".into()),
-        paths: vec!["/fields/First Name".into(), "/fields/Email".into()],
+        paths: Arc::new(vec!["/fields/First Name".to_owned(), "/fields/Email".to_owned()]),
         losses: vec![],
         queued: false,
         lease: None,
