@@ -48,6 +48,7 @@ const CALM_WEATHER: Plan = Plan {
     completion: "1m",
     second_writer: false,
     lives: false,
+    relaxed: false,
     replicas: 1,
     store: None,
 };
@@ -68,6 +69,11 @@ fn answers_cut_between_gateway_and_vendor_misreport_nothing() {
 #[test]
 fn a_second_writer_at_the_vendor_loses_nothing_where_the_guarantee_is_native() {
     play(Plan { name: "second writer", disturbed_percent: 40, writes: 100, second_writer: true, ..CALM_WEATHER });
+}
+
+#[test]
+fn a_relaxed_journal_misreports_nothing_as_long_as_its_gateway_lives() {
+    play(Plan { name: "relaxed", disturbed_percent: 40, writes: 150, relaxed: true, ..CALM_WEATHER });
 }
 
 #[test]
