@@ -77,6 +77,15 @@ impl Command {
         self.promised || matches!(self.task, Task::Interim { .. } | Task::Finish(_) | Task::Abandon(_))
     }
 
+    /// The operation that it goes on with, or ends.
+    pub(super) fn follows(&self) -> Option<&OperationId> {
+        match &self.task {
+            Task::Interim { operation, .. } | Task::Abandon(operation) => Some(operation),
+            Task::Finish(outcome) => Some(&outcome.operation),
+            _ => None,
+        }
+    }
+
     /// Whether its caller has been answered and nothing is left to do: a refusal must not be decided again for nobody.
     pub(super) fn is_over(&self) -> bool {
         self.reply.is_none() && !self.is_owed()

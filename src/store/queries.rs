@@ -1,7 +1,7 @@
 //! The reads.
 
-use sqlx::AnyPool;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AnyPool};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::board::{KeyName, KeyRow};
@@ -104,7 +104,9 @@ pub(super) async fn operations(
     }
     let after = query.after.as_ref().map_or("", OperationId::as_str);
     let indexed = query.record.is_some() || query.state == Some(OperationState::Running);
-    let bound = if indexed { None } else { nth_operation(pool, after).await? };
+    // One look at rows and pages: what is written between two would be in neither.
+    let mut look = pool.begin().await?;
+    let bound = if indexed { None } else { nth_operation(&mut look, after).await? };
     let mut filter = Filter::new();
     filter.and("id >", Cell::text(after));
     if let Some(bound) = &bound {
@@ -122,14 +124,14 @@ pub(super) async fn operations(
     }
     let limit = filter.bind(Cell::Number(one_more(query.limit)));
     let statement = format!("SELECT {COLUMNS} FROM operation WHERE {} ORDER BY id LIMIT {limit}", filter.text);
-    let rows = sqlx::query_with(AssertSqlSafe(statement), arguments(filter.cells)?).fetch_all(pool).await?;
+    let rows = sqlx::query_with(AssertSqlSafe(statement), arguments(filter.cells)?).fetch_all(&mut *look).await?;
     let mut items = rows.iter().map(document).collect::<Result<Vec<_>, _>>()?;
     // As far as the rows have been seen.
     let bound = match items.last().filter(|_| items.len() > query.limit) {
         Some(last) => Some(last.id.clone()),
         None => bound.map(|bound| operation_id(&bound)).transpose()?,
     };
-    let untabled = untabled::operations(&mut *pool.acquire().await?, query, since).await?;
+    let untabled = untabled::operations(&mut look, query, since).await?;
     items.extend(untabled.items);
     // Stable: where an operation has a row and is on a page, the row comes first, and it tells more.
     items.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
@@ -148,10 +150,10 @@ pub(super) async fn operations(
 }
 
 /// Where a look over the operations has to end; `None` = there are fewer.
-async fn nth_operation(pool: &AnyPool, after: &str) -> Result<Option<String>, sqlx::Error> {
+async fn nth_operation(connection: &mut AnyConnection, after: &str) -> Result<Option<String>, sqlx::Error> {
     let cells = arguments([Cell::text(after), Cell::Number(LOOK)])?;
     let statement = "SELECT id FROM operation WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2";
-    let row = sqlx::query_with(statement, cells).fetch_optional(pool).await?;
+    let row = sqlx::query_with(statement, cells).fetch_optional(connection).await?;
     row.map(|row| row.try_get(0)).transpose()
 }
 

@@ -107,6 +107,9 @@ impl Writer {
                 }
             }
             self.took(batch.len());
+            if !self.owed.is_empty() {
+                batch = self.keep_followers(batch);
+            }
             if !self.attempt(&mut batch).await {
                 self.recover(batch).await;
             } else if due && !self.owed.is_empty() {
@@ -305,6 +308,7 @@ impl Writer {
             }
             decided = batch.len();
             let wait = !changes.is_empty()
+                && self.owed.is_empty()
                 && decided < BATCH
                 && batch.iter().all(|command| command.may_be_early() && !command.again);
             if !wait {

@@ -48,7 +48,7 @@ const CALM_WEATHER: Plan = Plan {
     completion: "1m",
     second_writer: false,
     lives: false,
-    relaxed: false,
+    durability: "commit",
     replicas: 1,
     store: None,
 };
@@ -73,7 +73,7 @@ fn a_second_writer_at_the_vendor_loses_nothing_where_the_guarantee_is_native() {
 
 #[test]
 fn a_relaxed_journal_misreports_nothing_as_long_as_its_gateway_lives() {
-    play(Plan { name: "relaxed", disturbed_percent: 40, writes: 150, relaxed: true, ..CALM_WEATHER });
+    play(Plan { name: "relaxed", disturbed_percent: 40, writes: 150, durability: "relaxed", ..CALM_WEATHER });
 }
 
 #[test]

@@ -139,6 +139,37 @@ async fn what_was_promised_at_the_desk_is_kept_when_the_batch_cannot_be_written(
     assert!(store.verify(None).await.expect("verified").is_sound());
 }
 
+/// The database is there, and takes everything but the ledger's pages.
+#[tokio::test]
+async fn an_outcome_waits_for_its_intent_that_cannot_be_written() {
+    let (place, store) = relaxed().await;
+    laid_out(&store).await;
+    place
+        .execute(
+            "CREATE TRIGGER refused BEFORE INSERT ON ledger WHEN NEW.lines LIKE '%\"A:1\"%'
+             BEGIN SELECT RAISE(ABORT, 'no'); END",
+        )
+        .await;
+    let (before, write) = (intent("A:2"), intent("A:1"));
+    let ids = [write.operation.clone(), before.operation.clone()];
+    assert_eq!(store.begin(write).await, Ok(Begun::Started));
+    assert_eq!(store.begin(before).await, Ok(Begun::Started));
+    assert_eq!(store.finish(applied(&ids[0])).await, Ok(true));
+    while store.healthy() {
+        tokio::task::yield_now().await;
+    }
+    place.execute("DROP TRIGGER refused").await;
+    store.healed().await;
+    let state = async |id: &OperationId| store.operation(id).await.expect("read").expect("there").state;
+    assert_eq!(state(&ids[0]).await, OperationState::Applied);
+    assert_eq!(state(&ids[1]).await, OperationState::Running);
+    assert_eq!(store.finish(applied(&ids[1])).await, Ok(true));
+    let mut seen = store.ledger(everything()).await.expect("read").items;
+    seen.retain(|entry| ids.contains(&entry.operation));
+    assert_eq!(seen.len(), 4, "each entry once");
+    assert!(store.verify(None).await.expect("verified").is_sound());
+}
+
 #[tokio::test]
 async fn nothing_is_promised_at_the_desk_of_a_store_that_has_ended() {
     let (_place, store) = relaxed().await;

@@ -23,6 +23,10 @@ impl Writer {
             if command.is_over() {
                 continue;
             }
+            if self.follows_what_is_owed(&command) {
+                self.keep_or_refuse(command);
+                continue;
+            }
             if self.connection.is_none() && !self.reconnect().await {
                 self.set_healthy(false);
                 self.keep_or_refuse(command);
@@ -57,6 +61,28 @@ impl Writer {
             self.away_because = failure;
         }
         false
+    }
+
+    /// Whether the beginning of its operation is still to be written: decided before that, it would find nothing to end.
+    fn follows_what_is_owed(&self, command: &Command) -> bool {
+        command.follows().is_some_and(|operation| {
+            let begins = |owed: &Command| matches!(&owed.task, Task::Begin(intent) if intent.operation == *operation);
+            self.owed.iter().any(begins)
+        })
+    }
+
+    /// Keeps what has to wait until something that is owed is written.
+    pub(super) fn keep_followers(&mut self, batch: Vec<Command>) -> Vec<Command> {
+        let mut left = Vec::with_capacity(batch.len());
+        for command in batch {
+            if self.follows_what_is_owed(&command) {
+                self.keep_or_refuse(command);
+            } else {
+                left.push(command);
+            }
+        }
+        self.shared.owed.store(self.owed.len(), Ordering::Release);
+        left
     }
 
     fn keep_or_refuse(&mut self, mut command: Command) {
@@ -116,6 +142,10 @@ impl Writer {
     pub(super) async fn replay(&mut self) {
         for _ in 0..self.owed.len() {
             let Some(command) = self.owed.pop_front() else { break };
+            if self.follows_what_is_owed(&command) {
+                self.owed.push_back(command);
+                continue;
+            }
             let mut alone = vec![command];
             let written = self.connection.is_some() && self.attempt(&mut alone).await;
             if !written {

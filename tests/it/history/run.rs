@@ -40,8 +40,8 @@ pub(crate) struct Plan {
     pub(crate) second_writer: bool,
     /// Whether records are made and deleted, and not the run's own ones changed.
     pub(crate) lives: bool,
-    /// Whether the journal is `relaxed`: then a kill may lose what nobody could settle.
-    pub(crate) relaxed: bool,
+    /// The journal's; where it is `relaxed` a kill may lose what nobody could settle.
+    pub(crate) durability: &'static str,
     /// Replicas.
     pub(crate) replicas: usize,
     /// `url` of `[store]`; `None` = SQLite in a folder of the run's own.

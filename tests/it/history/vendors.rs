@@ -255,7 +255,7 @@ pub(crate) fn creation(system: usize, value: u32) -> String {
 /// The configuration of a gateway that reaches the vendors through these proxies.
 pub(crate) fn configuration(proxies: &[FaultProxy], store: &str, plan: &Plan) -> String {
     let collection = format!("{}:{}:{}", pretectum::BUSINESS_AREA_ID, pretectum::SCHEMA_ID, pretectum::DATASET_ID);
-    let durability = if plan.relaxed { "relaxed" } else { "commit" };
+    let durability = plan.durability;
     let (timeout, deadline) = if plan.patient { ("3s", "30s") } else { ("400ms", "2s") };
     let patience = format!(
         "timeout = \"{timeout}\"\nconnect_timeout = \"300ms\"\nretry_backoff = \"5ms\"\n\
