@@ -152,9 +152,15 @@ impl<'r> Truth<'r> {
     fn may_be_taken_for_a_conflict(&self, write: &Write) -> bool {
         let history = self.history.get(&(write.system, write.record)).map(Vec::as_slice).unwrap_or_default();
         write.system == UNFORETOLD
-            && write.heard(Said::Stale).is_some()
+            && (write.heard(Said::Stale).is_some() || self.ended_refused(write))
             && self.run.proxies[UNFORETOLD].has_spoiled(write.value)
             && history.last() != Some(&write.value)
+    }
+
+    /// Whether a write whose caller was told 202 is told as not applied by its operation.
+    fn ended_refused(&self, write: &Write) -> bool {
+        let mut operations = write.told.iter().filter_map(|told| told.operation.as_ref());
+        operations.any(|id| self.states.get(id).is_some_and(|state| state == "not-applied"))
     }
 
     fn effects(&self, write: &Write) -> usize {
