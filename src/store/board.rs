@@ -229,13 +229,17 @@ impl Board {
 
     /// Notes that an operation runs, and may be settled here.
     pub(super) fn run(&mut self, running: Running) {
-        let id = running.intent.operation.clone();
-        if let Some(record) = &running.intent.record {
-            let deletes = running.intent.action == Action::Delete;
-            let on_record = OnRecord { id: id.clone(), queued: running.intent.queued, deletes };
-            self.note((Arc::clone(&running.intent.system), Arc::clone(record)), on_record);
+        self.occupy(&running.intent);
+        self.running.insert(running.intent.operation.clone(), running);
+    }
+
+    /// Notes that an operation runs on its record, even if it could not be written yet.
+    pub(super) fn occupy(&mut self, intent: &Intent) {
+        if let Some(record) = &intent.record {
+            let deletes = intent.action == Action::Delete;
+            let on_record = OnRecord { id: intent.operation.clone(), queued: intent.queued, deletes };
+            self.note((Arc::clone(&intent.system), Arc::clone(record)), on_record);
         }
-        self.running.insert(id, running);
     }
 
     /// Notes that an operation runs on a record.
@@ -328,5 +332,31 @@ impl Board {
             }
         }
         found.iter().map(|(unsettled, _)| unsettled.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::place;
+    use super::*;
+
+    #[test]
+    fn a_promised_write_that_could_not_be_written_keeps_others_off_its_record_and_is_noted_once() {
+        let (mut board, mut changes) = (Board::new("here".into()), Changes::default());
+        let queued = Arc::new(Intent { queued: true, ..place::intent("A:1") });
+        let delete = Arc::new(Intent { action: Action::Delete, ..place::intent("A:2") });
+        board.occupy(&queued);
+        board.occupy(&delete);
+        let other = |record: &str| Arc::new(place::intent(record));
+        assert_eq!(board.begin(&other("A:1"), false, &mut changes), Begun::Running(queued.operation.clone()));
+        assert_eq!(board.begin(&other("A:2"), false, &mut changes), Begun::Held);
+        let running = Acquired::Running(delete.operation.clone());
+        assert_eq!(board.acquire("crm", "A:2", 1000, &mut changes), running);
+        for intent in [&queued, &delete] {
+            assert_eq!(board.begin(intent, true, &mut changes), Begun::Started);
+            assert!(board.finish(&Arc::new(place::applied(&intent.operation)), 1000, &mut changes));
+        }
+        assert!(board.records.is_empty());
+        assert_eq!(board.begin(&other("A:1"), false, &mut changes), Begun::Started);
     }
 }

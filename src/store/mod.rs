@@ -7,7 +7,8 @@
 //!
 //! The store lives on a thread with a runtime of its own: database connections belong to one reactor, and callers come from
 //! many. One writer takes all commands that wait, decides them against the board of what runs, writes them in one
-//! transaction, commits once and answers all (group commit). Reads run beside it. On PostgreSQL the writers of all replicas
+//! transaction, commits once and answers all (group commit). Where it may answer before the commit, callers decide for themselves
+//! what they can (see `desk`). Reads run beside it. On PostgreSQL the writers of all replicas
 //! take turns on the `head` row, which is also what keeps the ledger one chain.
 //!
 //! When the database fails, writes are refused at once and nothing that was promised is lost: it is kept in memory and
@@ -160,8 +161,8 @@ impl Store {
     /// # Errors
     /// `Unavailable`: nothing may be sent.
     pub async fn begin(&self, mut intent: Intent) -> Result<Begun, StoreError> {
-        intent.caller = kept(intent.caller);
-        intent.record = intent.record.map(kept);
+        intent.caller = cleaned(intent.caller);
+        intent.record = intent.record.map(cleaned);
         if let Some(claim) = &mut intent.claim {
             claim.key = clean(&claim.key);
         }
@@ -407,10 +408,6 @@ fn clean(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-fn kept(text: Arc<str>) -> Arc<str> {
-    if memchr(0, text.as_bytes()).is_some() { clean(&text).into() } else { text }
-}
-
-fn cleaned(text: String) -> String {
-    if text.as_bytes().contains(&0) { clean(&text) } else { text }
+fn cleaned<T: AsRef<str> + From<String>>(text: T) -> T {
+    if memchr(0, text.as_ref().as_bytes()).is_some() { clean(text.as_ref()).into() } else { text }
 }

@@ -114,6 +114,16 @@ async fn what_many_threads_do_at_the_desk_is_all_written_and_makes_one_chain() {
     assert!(listed.is_sorted_by(|one, other| one.as_str() < other.as_str()), "each once, oldest first");
 }
 
+/// Two writes were promised, and the first of them finished.
+async fn one_is_done_and_one_runs(store: &Store, ids: &[OperationId; 2]) {
+    let state = async |id: &OperationId| store.operation(id).await.expect("read").expect("there").state;
+    assert_eq!((state(&ids[0]).await, state(&ids[1]).await), (OperationState::Applied, OperationState::Running));
+    let mut seen = store.ledger(everything()).await.expect("read").items;
+    seen.retain(|entry| ids.contains(&entry.operation));
+    assert_eq!(seen.len(), 3, "each entry once");
+    assert!(store.verify(None).await.expect("verified").is_sound());
+}
+
 #[tokio::test]
 async fn what_was_promised_at_the_desk_is_kept_when_the_batch_cannot_be_written() {
     let (place, store) = relaxed().await;
@@ -124,19 +134,11 @@ async fn what_was_promised_at_the_desk_is_kept_when_the_batch_cannot_be_written(
     assert_eq!(store.begin(done).await, Ok(Begun::Started));
     assert_eq!(store.begin(open).await, Ok(Begun::Started));
     assert_eq!(store.finish(applied(&ids[0])).await, Ok(true));
-    while store.healthy() {
-        tokio::task::yield_now().await;
-    }
+    store.broken().await;
     assert_eq!(store.begin(intent("A:3")).await, Err(StoreError::Unavailable));
     place.execute("ALTER TABLE gone RENAME TO ledger").await;
     store.healed().await;
-    let state = async |id: &OperationId| store.operation(id).await.expect("read").expect("there").state;
-    assert_eq!(state(&ids[0]).await, OperationState::Applied);
-    assert_eq!(state(&ids[1]).await, OperationState::Running);
-    let mut seen = store.ledger(everything()).await.expect("read").items;
-    seen.retain(|entry| ids.contains(&entry.operation));
-    assert_eq!(seen.len(), 3, "each entry once");
-    assert!(store.verify(None).await.expect("verified").is_sound());
+    one_is_done_and_one_runs(&store, &ids).await;
 }
 
 /// The database is there, and takes everything but the ledger's pages.
@@ -155,19 +157,11 @@ async fn an_outcome_waits_for_its_intent_that_cannot_be_written() {
     assert_eq!(store.begin(write).await, Ok(Begun::Started));
     assert_eq!(store.begin(before).await, Ok(Begun::Started));
     assert_eq!(store.finish(applied(&ids[0])).await, Ok(true));
-    while store.healthy() {
-        tokio::task::yield_now().await;
-    }
+    store.broken().await;
     place.execute("DROP TRIGGER refused").await;
     store.healed().await;
-    let state = async |id: &OperationId| store.operation(id).await.expect("read").expect("there").state;
-    assert_eq!(state(&ids[0]).await, OperationState::Applied);
-    assert_eq!(state(&ids[1]).await, OperationState::Running);
+    one_is_done_and_one_runs(&store, &ids).await;
     assert_eq!(store.finish(applied(&ids[1])).await, Ok(true));
-    let mut seen = store.ledger(everything()).await.expect("read").items;
-    seen.retain(|entry| ids.contains(&entry.operation));
-    assert_eq!(seen.len(), 4, "each entry once");
-    assert!(store.verify(None).await.expect("verified").is_sound());
 }
 
 #[tokio::test]

@@ -25,9 +25,7 @@ async fn a_store_that_cannot_be_written_refuses_writes_keeps_outcomes_and_heals_
             let first = intent("A:2");
             let promised = (first.operation.clone(), store.begin(first).await);
             let _ = store.finish(applied(&id)).await;
-            while store.healthy() {
-                tokio::task::yield_now().await;
-            }
+            store.broken().await;
             assert_eq!(store.begin(intent("A:3")).await, Err(StoreError::Unavailable));
             assert!(store.operation(&id).await.expect("reads go on").is_some());
             place.execute(REPAIR).await;

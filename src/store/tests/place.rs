@@ -108,6 +108,13 @@ impl Store {
         self.ask(Task::Seen).await.expect("a turn");
     }
 
+    /// A write has failed.
+    pub(super) async fn broken(&self) {
+        while self.healthy() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The store takes writes again.
     pub(super) async fn healed(&self) {
         while self.ping().await.is_err() || self.handle.shared.owed.load(Ordering::SeqCst) > 0 || !self.healthy() {
