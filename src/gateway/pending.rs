@@ -214,7 +214,7 @@ impl Material for Pending {
 }
 
 impl Paths for Pending {
-    fn each(&self, tell: &mut dyn FnMut(&str)) {
+    fn each_path(&self, tell: &mut dyn FnMut(&str)) {
         let mut text = String::with_capacity(64);
         let mut below = |names: &mut dyn Iterator<Item = &str>| {
             text.clear();

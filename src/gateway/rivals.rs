@@ -117,7 +117,7 @@ impl Gateway {
             limit: PAGE,
             ..LedgerQuery::default()
         };
-        let paths = pending.all();
+        let paths = pending.paths();
         let mut begun = false;
         let (mut undecided, mut later) = (HashSet::new(), HashSet::new());
         for _ in 0..PAGES {

@@ -109,18 +109,18 @@ pub trait Material: std::fmt::Debug + Send + Sync {
 /// The places that a write changes. They are asked for when the ledger's entry is written.
 pub trait Paths: std::fmt::Debug + Send + Sync {
     /// Tells each, as a JSON Pointer.
-    fn each(&self, tell: &mut dyn FnMut(&str));
+    fn each_path(&self, tell: &mut dyn FnMut(&str));
 
     /// All of them.
-    fn all(&self) -> Vec<String> {
+    fn paths(&self) -> Vec<String> {
         let mut all = Vec::new();
-        self.each(&mut |path| all.push(path.to_owned()));
+        self.each_path(&mut |path| all.push(path.to_owned()));
         all
     }
 }
 
 impl Paths for Vec<String> {
-    fn each(&self, tell: &mut dyn FnMut(&str)) {
+    fn each_path(&self, tell: &mut dyn FnMut(&str)) {
         for path in self {
             tell(path);
         }

@@ -210,7 +210,7 @@ impl Canonical<'_> {
 
     fn paths(&mut self, paths: &dyn Paths) {
         let mut before = '[';
-        paths.each(&mut |path| {
+        paths.each_path(&mut |path| {
             if before == '[' {
                 self.name("paths");
             }
@@ -294,7 +294,7 @@ mod tests {
             record: entry.record().map(str::to_owned),
             action: intent.action,
             precondition: intent.precondition.clone(),
-            paths: intent.paths.all(),
+            paths: intent.paths.paths(),
             losses: outcome.map_or(&intent.losses, |outcome| &outcome.losses).clone(),
             calls: outcome.map(|outcome| outcome.calls.clone()).unwrap_or_default(),
             state: outcome.map_or("running", |outcome| outcome.state.as_str()).into(),
