@@ -160,6 +160,9 @@ impl Patch {
     #[must_use]
     pub fn with_canonical_id(self, canonical: impl Fn(&str) -> Option<String>) -> Self {
         let Self::Merge(MergePatch { others, fields }) = self else { return self };
+        if others.names().all(|name| name != "id") {
+            return Self::Merge(MergePatch { others, fields });
+        }
         let respelled = |(name, value): (&str, &JsonText)| {
             let id = if name == "id" { value.value() } else { None };
             let id = id.as_ref().and_then(Value::as_str).and_then(&canonical);

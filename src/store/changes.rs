@@ -6,7 +6,6 @@ use foldhash::HashMap;
 use sqlx::AnyConnection;
 
 use super::board::{Board, KeyName, KeyRow, LeaseRow, Running, Target};
-use super::engine::Engine;
 use super::page::{NewEntry, Page};
 use super::sql::{Bulk, Cell, Statements, arguments};
 use super::{Intent, Outcome, Told};
@@ -36,6 +35,8 @@ const SETTLE: Bulk = Bulk {
              etag = v.column5, warnings = v.column6, problem = v.column7, observed = v.column8 FROM (VALUES",
     after: ") AS v WHERE operation.id = v.column1",
 };
+const APPEND: Bulk =
+    Bulk { before: "INSERT INTO ledger (first_seq, at, prev, lines, last_operation) VALUES", after: "" };
 const TRACE: Bulk = Bulk { before: "INSERT INTO ledger_record (system, record, first_seq) VALUES", after: "" };
 const SET_KEYS: Bulk = Bulk {
     before: "INSERT INTO idempotency (caller, key, fingerprint, operation, verdict, interim, expires) VALUES",
@@ -173,7 +174,6 @@ impl Changes {
     pub(super) async fn write(
         self,
         connection: &mut AnyConnection,
-        engine: &Engine,
         statements: &mut Statements,
         board: &mut Board,
     ) -> Result<(), sqlx::Error> {
@@ -192,6 +192,7 @@ impl Changes {
             (ADOPT, self.adopted.iter().map(owner).collect()),
             (TOLD, self.told),
             (SETTLE, settled.into_iter().map(Ended::change).collect()),
+            (APPEND, page.iter_mut().map(|page| ledger_row(page, self.last_operation.as_ref())).collect()),
             (TRACE, page.iter().flat_map(traces).collect()),
             (SET_KEYS, set_keys),
             (FORGET_KEYS, forget_keys),
@@ -199,10 +200,6 @@ impl Changes {
             (FREE_LEASES, free_leases),
         ] {
             statements.run(connection, bulk, rows).await?;
-        }
-        if let Some(page) = &mut page {
-            let cells = arguments(ledger_row(page, self.last_operation.as_ref()))?;
-            sqlx::query_with(engine.append_statement(), cells).execute(&mut *connection).await?;
         }
         let now = Cell::Number(board.now);
         if self.seen {
@@ -225,12 +222,13 @@ impl Changes {
 
 type Rows = Vec<Vec<Cell>>;
 
-fn ledger_row(page: &mut Page<'_>, last_operation: Option<&OperationId>) -> [Cell; 5] {
-    [
+fn ledger_row(page: &mut Page<'_>, last_operation: Option<&OperationId>) -> Vec<Cell> {
+    vec![
         Cell::Number(page.first),
         Cell::Number(page.at),
         Cell::text(&page.prev),
-        Cell::Bytes(std::mem::take(&mut page.lines).into_bytes()),
+        // JSON text holds no NUL, and a page is long.
+        Cell::Text(std::mem::take(&mut page.lines)),
         Cell::maybe(last_operation.map(OperationId::as_str)),
     ]
 }

@@ -89,19 +89,6 @@ impl Engine {
         }
     }
 
-    /// Appends a page to the ledger. Its lines are given as bytes: on their way to SQLite sqlx sends texts through a formatter.
-    pub(super) fn append_statement(&self) -> &'static str {
-        match self {
-            Self::Sqlite { .. } => {
-                "INSERT INTO ledger (first_seq, at, prev, lines, last_operation) VALUES (?, ?, ?, CAST(? AS TEXT), ?)"
-            }
-            Self::Postgres { .. } => {
-                "INSERT INTO ledger (first_seq, at, prev, lines, last_operation)
-                 VALUES ($1, $2, $3, convert_from($4, 'UTF8'), $5)"
-            }
-        }
-    }
-
     /// A connection for the writer. `create` only at the start: a file that vanished later must not be replaced by an empty one.
     pub(super) async fn writer(&self, durability: Durability, create: bool) -> Result<AnyConnection, sqlx::Error> {
         let mut connection = self.options(if create { "rwc" } else { "rw" })?.connect().await?;

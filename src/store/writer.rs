@@ -231,7 +231,7 @@ impl Writer {
     async fn commit(&mut self, connection: &mut AnyConnection, changes: Changes) -> Result<(), sqlx::Error> {
         let entries = changes.entries.len();
         if !changes.is_empty() {
-            changes.write(connection, &self.shared.engine, &mut self.statements, &mut self.board).await?;
+            changes.write(connection, &mut self.statements, &mut self.board).await?;
         }
         let since = Instant::now();
         sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;

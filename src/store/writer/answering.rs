@@ -45,6 +45,11 @@ impl Writer {
             if !wait {
                 return Ok(());
             }
+            // Room for all that may come, at once.
+            let room = BATCH.saturating_sub(decided);
+            batch.reserve(room);
+            answers.reserve(room);
+            changes.entries.reserve(room);
             self.shared.desk.lay_out(Laid {
                 board: std::mem::replace(&mut self.board, Board::new(self.shared.instance.clone())),
                 changes: std::mem::take(changes),
