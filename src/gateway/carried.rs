@@ -19,7 +19,7 @@ impl<'g> Carried<'g> {
     }
 
     /// The outcome is with the store.
-    pub(super) fn concluded(mut self) {
+    pub(super) fn concluded(&mut self) {
         self.concluded = true;
     }
 }

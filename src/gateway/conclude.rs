@@ -1,5 +1,7 @@
 //! The end of a write: its outcome in the store and the ledger, and the verdict its caller (and its key) gets.
 
+use std::sync::Arc;
+
 use super::line::BUSY_AFTER;
 use super::pending::{CallerTold, Pending};
 use super::settle::{Seen, Settled};
@@ -20,63 +22,26 @@ impl Gateway {
         settled: Settled,
         shown: Option<Record>,
     ) -> Verdict {
-        let (state, etag, warnings, observed, mut verdict) = match settled {
-            Settled::Applied(seen) => applied(system, pending, seen, shown),
-            Settled::NotApplied(problem) => {
-                (OperationState::NotApplied, None, Vec::new(), None, Verdict::Problem(problem))
-            }
-            Settled::Unknown(observed) => {
-                let problem = outcome_unknown(system, pending, None);
-                (OperationState::Unknown, None, Vec::new(), observed, Verdict::Problem(Box::new(problem)))
-            }
-        };
-        if let Verdict::Problem(problem) = &mut verdict {
-            problem.operation = Some(pending.operation.clone());
-        }
-        if self.record_outcome(system, pending, state, etag, warnings, observed, &verdict).await {
+        let (outcome, verdict) = ended(system, pending, settled, shown);
+        self.count_end(system, pending, outcome.state);
+        let stands = self.store.finish(outcome).await.unwrap_or_else(|error| {
+            tracing::error!(operation = %pending.operation, system = %system.name, %error, "an outcome could not be stored yet");
+            true
+        });
+        // Not before the store knows which record it made.
+        self.creates.ended(&pending.operation);
+        if stands {
             return verdict;
         }
         // This process was away for so long that another one has taken the write over, and may know more.
         Verdict::Problem(Box::new(outcome_unknown(system, pending, None)))
     }
 
-    /// Whether this outcome is the one that stands.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one outcome, each used once")]
-    async fn record_outcome(
-        &self,
-        system: &System,
-        pending: &mut Pending,
-        state: OperationState,
-        etag: Option<String>,
-        warnings: Vec<Warning>,
-        observed: Option<Observed>,
-        verdict: &Verdict,
-    ) -> bool {
+    fn count_end(&self, system: &System, pending: &Pending, state: OperationState) {
         self.meter.operations_running(system.index, -1);
         if pending.told == CallerTold::Unknown {
             self.meter.writes_unknown(system.index, -1);
         }
-        let problem = match verdict {
-            Verdict::Problem(problem) if lost_a_race(pending, problem) => {
-                Some(Box::new(others_were_faster(system).operation(&pending.operation)))
-            }
-            Verdict::Problem(problem) => Some(problem.clone()),
-            Verdict::Written(_) => None,
-        };
-        let outcome = Outcome {
-            operation: pending.operation.clone(),
-            state,
-            record: pending.id().filter(|_| pending.action == Action::Create).map(|id| id.as_str().to_owned()),
-            etag,
-            warnings,
-            problem: problem.as_ref().map(|problem| problem.remembered(Some(&pending.path()), pending.asked_by())),
-            problem_name: problem.map(|problem| problem.name.as_str().to_owned()),
-            observed,
-            calls: std::mem::take(&mut pending.calls),
-            losses: pending.losses.clone(),
-            verdict: kept_for_the_key(pending, verdict),
-            lease: pending.lease.take(),
-        };
         if state == OperationState::Applied {
             for loss in system.adapter.profile().losses {
                 if pending.losses.iter().any(|name| name == loss.name) {
@@ -84,14 +49,44 @@ impl Gateway {
                 }
             }
         }
-        let stands = self.store.finish(outcome).await.unwrap_or_else(|error| {
-            tracing::error!(operation = %pending.operation, system = %system.name, %error, "an outcome could not be stored yet");
-            true
-        });
-        // Not before the store knows which record it made.
-        self.creates.ended(&pending.operation);
-        stands
     }
+}
+
+/// The outcome as the store is to keep it, and the verdict.
+fn ended(system: &System, pending: &mut Pending, settled: Settled, shown: Option<Record>) -> (Arc<Outcome>, Verdict) {
+    let (state, etag, warnings, observed, mut verdict) = match settled {
+        Settled::Applied(seen) => applied(system, pending, seen, shown),
+        Settled::NotApplied(problem) => (OperationState::NotApplied, None, Vec::new(), None, Verdict::Problem(problem)),
+        Settled::Unknown(observed) => {
+            let problem = outcome_unknown(system, pending, None);
+            (OperationState::Unknown, None, Vec::new(), observed, Verdict::Problem(Box::new(problem)))
+        }
+    };
+    if let Verdict::Problem(problem) = &mut verdict {
+        problem.operation = Some(pending.operation.clone());
+    }
+    let problem = match &verdict {
+        Verdict::Problem(problem) if lost_a_race(pending, problem) => {
+            Some(Box::new(others_were_faster(system).operation(&pending.operation)))
+        }
+        Verdict::Problem(problem) => Some(problem.clone()),
+        Verdict::Written(_) => None,
+    };
+    let outcome = Outcome {
+        operation: pending.operation.clone(),
+        state,
+        record: pending.made.as_ref().map(|id| id.as_str().to_owned()),
+        etag,
+        warnings,
+        problem: problem.as_ref().map(|problem| problem.remembered(Some(&pending.path()), pending.asked_by())),
+        problem_name: problem.map(|problem| problem.name.as_str().to_owned()),
+        observed,
+        calls: std::mem::take(&mut pending.calls),
+        losses: pending.losses.clone(),
+        verdict: kept_for_the_key(pending, &verdict),
+        lease: pending.lease.take(),
+    };
+    (Arc::new(outcome), verdict)
 }
 
 /// A write that was done, as its caller is told.
@@ -102,7 +97,7 @@ fn applied(
     shown: Option<Record>,
 ) -> (OperationState, Option<String>, Vec<Warning>, Option<Observed>, Verdict) {
     if let Some(made) = &seen.made {
-        pending.record = Some(made.clone());
+        pending.made = Some(made.clone());
     }
     let mut warnings = pending.loss_warnings();
     warnings.extend(seen.warnings);

@@ -4,9 +4,10 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::Guarantee;
+use super::intended::{Intended, Wanted};
 use super::intent::Stop;
 use super::line::{Context, Ended};
-use super::pending::{Pending, Wanted};
+use super::pending::Pending;
 use crate::problem::Problem;
 use crate::record::{Action, FaultKind, Invalid};
 
@@ -21,10 +22,11 @@ impl Context<'_> {
             adapter.plan_create(collection, fields).map_err(|errors: Vec<Invalid>| self.system.rejected(errors))?;
         self.system.consent(&planned.losses, &self.write.accept_loss)?;
         let known = self.known_before(collection, fields).await?;
-        let pending = Pending {
-            wanted: Wanted::Made { collection: collection.to_owned(), fields: fields.clone(), known }.into(),
-            ..self.new_pending(Action::Create, None, Guarantee::Guarded, &planned.losses)
+        let intended = Intended {
+            wanted: Wanted::Made { collection: collection.to_owned(), fields: fields.clone(), known },
+            ..self.intended(Action::Create, None, Guarantee::Guarded, &planned.losses)
         };
+        let pending = Pending::from(intended);
         self.gateway.begin(self.system, self.write, self.ask, &pending).await?;
         Ok(Ended::Verdict(self.carry(planned, pending).await))
     }

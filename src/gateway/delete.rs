@@ -1,9 +1,10 @@
 //! DELETE: no vendor compares versions here, so the gateway reads and compares under a lease.
 
 use super::Guarantee;
+use super::intended::{Intended, Wanted};
 use super::intent::Stop;
 use super::line::{Context, Ended, LOST_TURNS};
-use super::pending::{Pending, Wanted};
+use super::pending::Pending;
 use crate::adapters::Completion;
 use crate::record::{Action, RecordId};
 use crate::store::Lease;
@@ -31,13 +32,13 @@ impl Context<'_> {
         let (stored, tag) = self.read_and_check(id).await?;
         let planned = self.system.adapter.plan_delete(id, &stored).map_err(|errors| self.system.rejected(errors))?;
         self.system.consent(&planned.losses, &self.write.accept_loss)?;
-        let pending = Pending {
-            wanted: Wanted::Gone.into(),
+        let intended = Intended {
+            wanted: Wanted::Gone,
             before: Some(tag.text()),
-            lease: Some(lease),
             queued: planned.completion == Completion::Queued || self.write.prefer.respond_async,
-            ..self.new_pending(Action::Delete, Some(id), Guarantee::Guarded, &planned.losses)
+            ..self.intended(Action::Delete, Some(id), Guarantee::Guarded, &planned.losses)
         };
+        let pending = Pending { lease: Some(lease), ..intended.into() };
         self.gateway.begin(self.system, self.write, self.ask, &pending).await?;
         Ok(Ended::Verdict(self.carry(planned, pending).await))
     }

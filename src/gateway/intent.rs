@@ -80,7 +80,7 @@ impl Gateway {
     /// Stores the intent. When this returns `Ok` the write must be sent and concluded.
     pub(super) async fn begin(&self, system: &System, write: &Write, ask: &Ask, pending: &Pending) -> Result<(), Stop> {
         let mut pause = FIRST_PAUSE;
-        let material = Arc::new(pending.clone());
+        let material = &pending.intended;
         loop {
             let intent = Intent {
                 operation: pending.operation.clone(),
@@ -90,12 +90,12 @@ impl Gateway {
                 record: pending.id().map(RecordId::text),
                 action: pending.action,
                 precondition: write.precondition.as_ref().map(Precondition::text),
-                paths: Arc::clone(&material) as _,
+                paths: Arc::clone(material) as _,
                 losses: pending.losses.clone(),
                 queued: pending.queued,
                 lease: pending.lease.clone(),
                 claim: claim(write, ask),
-                material: Some(Arc::clone(&material) as _),
+                material: Some(Arc::clone(material) as _),
             };
             match self.store.begin(intent).await.map_err(|error| store_away(&error))? {
                 Begun::Started => {

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use super::carried::Carried;
 use super::conclude::{accepted, outcome_unknown};
+use super::intended::{Intended, Wanted};
 use super::intent::{Stop, repeat_of_a_running};
-use super::pending::{CallerTold, Pending, Wanted};
+use super::pending::{CallerTold, Pending};
 use super::session::Session;
 use super::settle::{Seen, Settled, unchanged, unfulfilled};
 use super::settler::last_look;
@@ -153,15 +154,15 @@ impl Context<'_> {
         Err(ProblemName::GuaranteeUnavailable.with(detail).system(self.system.name.as_str()))
     }
 
-    /// The parts of a pending write that are the same for every kind.
-    pub(super) fn new_pending(
+    /// The parts of what a write intends that are the same for every kind.
+    pub(super) fn intended(
         &self,
         action: Action,
         id: Option<&RecordId>,
         guarantee: Guarantee,
         losses: &[Loss],
-    ) -> Pending {
-        Pending {
+    ) -> Intended {
+        Intended {
             operation: OperationId::new(),
             request_id: Arc::clone(&self.ask.request_id.0),
             system: self.system.name.text(),
@@ -169,20 +170,16 @@ impl Context<'_> {
             record: id.cloned(),
             action,
             guarantee,
-            wanted: Wanted::Gone.into(),
+            wanted: Wanted::Gone,
             before: None,
             after: None,
-            resend: None.into(),
-            refused: None,
+            resend: None,
             losses: losses.iter().map(|loss| loss.name.to_owned()).collect(),
             queued: self.write.prefer.respond_async,
             begun_ms: jiff::Timestamp::now().as_millisecond(),
-            calls: Vec::new(),
-            lease: None,
             any_state: matches!(self.write.precondition, Some(Precondition::Exists) | None),
             keyed: self.write.idempotency.is_some(),
             prefer: self.write.prefer.clone(),
-            told: CallerTold::Nothing,
         }
     }
 
@@ -201,14 +198,14 @@ impl Context<'_> {
         let mut carried = Carried::new(self.gateway, pending);
         let pending = &mut carried.pending;
         if self.write.prefer.respond_async && self.write.prefer.wait.is_none() {
-            self.tell_accepted(pending).await;
+            Box::pin(self.tell_accepted(pending)).await;
         }
         self.session.patience(self.sending_deadline());
         let queued = planned.completion == Completion::Queued;
         let answer = {
             let sending = self.session.send(planned.call);
             match self.write.prefer.wait.filter(|_| self.write.prefer.respond_async) {
-                Some(wait) => self.tell_at(self.begun + wait, sending, pending).await,
+                Some(wait) => Box::pin(self.tell_at(self.begun + wait, sending, pending)).await,
                 None => sending.await,
             }
         };
@@ -220,7 +217,7 @@ impl Context<'_> {
         };
         pending.calls.extend(self.session.take_calls());
         match settled {
-            Some(settled) => self.conclude(carried, settled).await,
+            Some(settled) => self.conclude(&mut carried, settled).await,
             None => Box::pin(self.hand_over(carried, taken_on)).await,
         }
     }
@@ -242,7 +239,7 @@ impl Context<'_> {
 
     /// The vendor said yes.
     async fn answered(&mut self, pending: &mut Pending, reply: &Reply, queued: bool) -> Option<Settled> {
-        if let Wanted::Made { collection, .. } = &*pending.wanted {
+        if let Wanted::Made { collection, .. } = &pending.wanted {
             return match self.system.adapter.created(collection, reply) {
                 Ok(created) => {
                     Some(Settled::Applied(Seen { stored: created.stored, made: Some(created.id), ..Seen::default() }))
@@ -269,7 +266,7 @@ impl Context<'_> {
                     return Some(Settled::NotApplied(Box::new(stale)));
                 }
                 if told.is_none() {
-                    pending.refused = Some(fault);
+                    pending.refused = Some(Box::new(fault));
                 }
                 told
             }
@@ -294,7 +291,7 @@ impl Context<'_> {
     }
 
     /// The end, in the caller's time: with the record where the caller asked for it or the vendor warns.
-    async fn conclude(&mut self, mut carried: Carried<'_>, settled: Settled) -> Verdict {
+    async fn conclude(&mut self, carried: &mut Carried<'_>, settled: Settled) -> Verdict {
         let pending = &mut carried.pending;
         let (settled, shown) = match settled {
             Settled::Applied(seen) => self.read_back(pending, seen).await,
@@ -311,7 +308,7 @@ impl Context<'_> {
         let id = seen.made.clone().or_else(|| pending.id().cloned());
         let created = seen.made.is_some();
         let needed = created || self.write.prefer.representation || !pending.losses.is_empty();
-        let Some(id) = id.filter(|_| needed && !matches!(*pending.wanted, Wanted::Gone)) else {
+        let Some(id) = id.filter(|_| needed && !matches!(pending.wanted, Wanted::Gone)) else {
             return (Settled::Applied(seen), None);
         };
         if seen.stored.is_none() {

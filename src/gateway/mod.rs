@@ -14,6 +14,7 @@ mod carried;
 mod conclude;
 mod create;
 mod delete;
+mod intended;
 mod intent;
 mod keyed;
 mod line;
@@ -231,9 +232,10 @@ impl Gateway {
             etag: None,
             warnings: Vec::new(),
             problem_name: Some(problem.name.as_str().to_owned()),
-            problem: Some(
-                problem.remembered(pending.map(Pending::path).as_deref(), pending.and_then(Pending::asked_by)),
-            ),
+            problem: Some(problem.remembered(
+                pending.map(|pending| pending.path()).as_deref(),
+                pending.and_then(|pending| pending.asked_by()),
+            )),
             observed: None,
             calls: Vec::new(),
             losses: Vec::new(),

@@ -1,76 +1,27 @@
-//! A write whose outcome is not known yet, as data: what a crash leaves behind is exactly what the settler needs.
+//! A write whose outcome is not known yet, in this process: what was intended, and what has been learned since.
 
+use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_web::http::Method;
-use actix_web::http::header::{HeaderName, HeaderValue};
-use bytes::Bytes;
-use serde::de::Error as _;
-use serde::ser::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Map, Value};
+use super::Done;
+use super::intended::Intended;
+use crate::record::{CallMade, Fault, RecordId};
+use crate::store::Lease;
 
-use super::{Done, Guarantee, Prefer};
-use crate::adapters::{Completion, Planned};
-use crate::record::{
-    Action, CallMade, Difference, Fault, JsonText, Members, OperationId, RecordId, Warning, WarningCode,
-    fields_pointer as pointer, push_fields_pointer,
-};
-use crate::store::{Lease, Material, Paths};
-use crate::transport::{Call, CallName};
-
-/// A write that was begun, with all that is needed to find out what became of it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// A write that was begun.
+#[derive(Clone, Debug)]
 pub(super) struct Pending {
-    /// The operation that remembers it.
-    pub operation: OperationId,
-    /// The `X-Request-Id` of the request that began it; empty if an earlier version did.
-    #[serde(default)]
-    pub request_id: Arc<str>,
-    /// The configured system.
-    pub system: Arc<str>,
-    /// The system's [`installation`](super::system::installation); empty if an earlier version began it.
-    #[serde(default)]
-    pub installation: Arc<str>,
-    /// The record; a create has none yet.
-    pub record: Option<RecordId>,
-    /// What it does.
-    pub action: Action,
-    /// How others are excluded.
-    pub guarantee: Guarantee,
-    /// What the record looks like if it was done.
-    #[serde(with = "shared")]
-    pub wanted: Arc<Wanted>,
-    /// The tag before.
-    pub before: Option<String>,
-    /// The tag afterwards, where it can be foretold.
-    pub after: Option<String>,
-    /// The very call, if sending it again is harmless because it is bound to `before`.
-    #[serde(with = "shared")]
-    pub resend: Arc<Option<SavedCall>>,
+    /// What was intended.
+    pub intended: Arc<Intended>,
+    /// The record that a create was found to have made.
+    pub made: Option<RecordId>,
     /// The vendor's finished but ambiguous refusal, where reading has not told yet what it means. Nothing is sent again then.
-    pub refused: Option<Fault>,
-    /// The losses that were accepted.
-    pub losses: Vec<String>,
-    /// Whether callers see it as running: reads name it, other writes are 409.
-    pub queued: bool,
-    /// Whether the caller asked for any state (`If-Match: *`): a conflict is then no verdict on the request.
-    pub any_state: bool,
-    /// Whether an `Idempotency-Key` waits for its verdict.
-    pub keyed: bool,
-    /// What its caller preferred: part of the answer that a key replays.
-    pub prefer: Prefer,
-    /// When it was begun, in milliseconds since 1970: the start of `completion_timeout`.
-    pub begun_ms: i64,
-    /// The calls made for it by this process.
-    #[serde(skip)]
+    pub refused: Option<Box<Fault>>,
+    /// The calls made for it.
     pub calls: Vec<CallMade>,
-    /// The lease it holds in this process.
-    #[serde(skip)]
+    /// The lease it holds.
     pub lease: Option<Lease>,
     /// What its caller knows.
-    #[serde(skip)]
     pub told: CallerTold,
 }
 
@@ -86,188 +37,31 @@ pub(super) enum CallerTold {
     Unknown,
 }
 
-/// What the record looks like if the write was done.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum Wanted {
-    /// It shows these values.
-    Values(Vec<SavedDifference>),
-    /// Its members have these values; what they were is not known.
-    Members(Members),
-    /// It is gone.
-    Gone,
-    /// A record with all these values is in the collection.
-    Made {
-        /// The canonical collection.
-        collection: String,
-        /// The values.
-        fields: Map<String, Value>,
-        /// The records that held them before, where that was looked up; `None` = nobody looked.
-        known: Option<Vec<String>>,
-    },
-}
-
-/// A [`Difference`] in a form that can be stored.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct SavedDifference {
-    path: Vec<String>,
-    before: Option<JsonText>,
-    wanted: JsonText,
-}
-
-impl From<Difference> for SavedDifference {
-    fn from(difference: Difference) -> Self {
-        let Difference { path, before, wanted, .. } = difference;
-        let wanted = JsonText::from(&wanted.unwrap_or_default());
-        Self { path, before: before.as_ref().map(JsonText::from), wanted }
-    }
-}
-
-impl SavedDifference {
-    fn restore(&self) -> Difference {
-        Difference {
-            pointer: pointer(&self.path),
-            member: self.path.first().cloned().unwrap_or_default(),
-            path: self.path.clone(),
-            before: self.before.as_ref().and_then(JsonText::value),
-            wanted: self.wanted.value(),
+impl From<Intended> for Pending {
+    fn from(intended: Intended) -> Self {
+        Self {
+            intended: Arc::new(intended),
+            made: None,
+            refused: None,
+            calls: Vec::new(),
+            lease: None,
+            told: CallerTold::Nothing,
         }
     }
 }
 
-/// A call to be sent again. It holds no secret: signing comes later.
-#[derive(Clone, Debug)]
-pub(super) struct SavedCall(Call);
+impl Deref for Pending {
+    type Target = Intended;
 
-/// A [`SavedCall`] as it is stored: text throughout.
-#[derive(Serialize, Deserialize)]
-struct CallText {
-    method: String,
-    path: String,
-    headers: Vec<(String, String)>,
-    body: Option<String>,
-}
-
-impl SavedCall {
-    /// The call again.
-    pub(super) fn restore(&self) -> Call {
-        self.0.clone()
-    }
-
-    fn to_text(&self) -> Option<CallText> {
-        let Call { method, path, headers, body, .. } = &self.0;
-        let headers = headers.iter().map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
-        let body = match body {
-            Some(bytes) => Some(std::str::from_utf8(bytes).ok()?.to_owned()),
-            None => None,
-        };
-        Some(CallText {
-            method: method.to_string(),
-            path: path.clone(),
-            headers: headers.collect::<Option<_>>()?,
-            body,
-        })
-    }
-
-    fn of_text(text: CallText) -> Option<Self> {
-        let mut call = Call::new(CallName::Update, Method::from_bytes(text.method.as_bytes()).ok()?, text.path);
-        for (name, value) in &text.headers {
-            call.headers.push((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?));
-        }
-        call.body = text.body.map(Bytes::from);
-        Some(Self(call))
-    }
-}
-
-impl Serialize for SavedCall {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.to_text().ok_or_else(|| S::Error::custom("a call that is not text"))?.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for SavedCall {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::of_text(CallText::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("not a call"))
-    }
-}
-
-/// What is large in a pending write is shared with the store, which writes it down only if it has to.
-mod shared {
-    use std::sync::Arc;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<T: Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
-        value.as_ref().serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Arc<T>, D::Error> {
-        T::deserialize(deserializer).map(Arc::new)
-    }
-}
-
-impl Material for Pending {
-    fn text(&self) -> Option<String> {
-        serde_json::to_string(self).ok()
-    }
-}
-
-impl Paths for Pending {
-    fn each_path(&self, tell: &mut dyn FnMut(&str)) {
-        let mut text = String::with_capacity(64);
-        let mut below = |names: &mut dyn Iterator<Item = &str>| {
-            text.clear();
-            push_fields_pointer(&mut text, names);
-            tell(&text);
-        };
-        match &*self.wanted {
-            Wanted::Values(saved) => saved.iter().for_each(|one| below(&mut one.path.iter().map(String::as_str))),
-            Wanted::Members(members) => members.names().for_each(|name| below(&mut std::iter::once(name))),
-            Wanted::Gone => {}
-            Wanted::Made { fields, .. } => fields.keys().for_each(|name| below(&mut std::iter::once(name.as_str()))),
-        }
+    fn deref(&self) -> &Intended {
+        &self.intended
     }
 }
 
 impl Pending {
     /// The record's id, where it is known.
     pub(super) fn id(&self) -> Option<&RecordId> {
-        self.record.as_ref()
-    }
-
-    /// The path that the write was sent to.
-    pub(super) fn path(&self) -> String {
-        match &self.record {
-            Some(id) if self.action != Action::Create => ["/records/", &self.system, "/", id.as_str()].concat(),
-            _ => ["/records/", &self.system].concat(),
-        }
-    }
-
-    /// The `X-Request-Id` of the request that began it, if it is known.
-    pub(super) fn asked_by(&self) -> Option<&str> {
-        Some(&*self.request_id).filter(|id| !id.is_empty())
-    }
-
-    /// The wanted values, for an update.
-    pub(super) fn differences(&self) -> Vec<Difference> {
-        match &*self.wanted {
-            Wanted::Values(saved) => saved.iter().map(SavedDifference::restore).collect(),
-            Wanted::Members(members) => {
-                members.iter().map(|(name, value)| Difference::of_member(name, value.value())).collect()
-            }
-            Wanted::Gone | Wanted::Made { .. } => Vec::new(),
-        }
-    }
-
-    /// A warning for each accepted loss.
-    pub(super) fn loss_warnings(&self) -> Vec<Warning> {
-        let warning = |name: &String| Warning {
-            code: WarningCode::Loss,
-            pointer: String::new(),
-            detail: format!("{name}: the vendor is documented to destroy these with such a write"),
-        };
-        self.losses.iter().map(warning).collect()
+        self.made.as_ref().or(self.record.as_ref())
     }
 
     /// The value of `Preference-Applied` of an answer with this body.
@@ -282,17 +76,5 @@ impl Pending {
         let waited = self.prefer.wait.filter(|_| in_time).map(|wait| format!("wait={}", wait.as_secs()));
         let applied: Vec<String> = shown.into_iter().chain(waited).collect();
         (!applied.is_empty()).then(|| applied.join(", "))
-    }
-
-    /// How long it has been going on.
-    pub(super) fn age(&self) -> Duration {
-        let now = jiff::Timestamp::now().as_millisecond();
-        Duration::from_millis(now.saturating_sub(self.begun_ms).try_into().unwrap_or(0))
-    }
-
-    /// Keeps the planned call where sending it again is harmless by its binding to a version.
-    pub(super) fn resendable(planned: &Planned, guarantee: Guarantee) -> Option<SavedCall> {
-        let bound = planned.repeatable && guarantee == Guarantee::Native && planned.completion == Completion::Now;
-        bound.then(|| SavedCall(planned.call.clone()))
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::pending::{Pending, Wanted};
+use super::intended::{Intended, Wanted};
+use super::pending::Pending;
 use super::{Gateway, System};
 use crate::record::{Action, Observed, OperationId, OperationState, RecordId, values_equal};
 use crate::store::{LedgerEvent, LedgerQuery, OperationQuery, Paths as _};
@@ -17,18 +18,17 @@ const EARLIER: Duration = Duration::from_mins(15);
 const PAGE: usize = 1000;
 const PAGES: usize = 32;
 
-/// The creates that run in this process, and what they want.
+/// The creates that run in this process.
 #[derive(Default)]
 pub(super) struct Creates(Mutex<Running>);
 
-/// Each in its system.
-type Running = HashMap<OperationId, (Arc<str>, Arc<Wanted>)>;
+type Running = HashMap<OperationId, Arc<Intended>>;
 
 impl Creates {
     /// A create has begun; any other write is none of this.
     pub(super) fn begun(&self, pending: &Pending) {
-        if matches!(*pending.wanted, Wanted::Made { .. }) {
-            self.running().insert(pending.operation.clone(), (pending.system.clone(), Arc::clone(&pending.wanted)));
+        if matches!(pending.wanted, Wanted::Made { .. }) {
+            self.running().insert(pending.operation.clone(), Arc::clone(&pending.intended));
         }
     }
 
@@ -48,8 +48,10 @@ impl Creates {
     /// Those of other creates that one record could fulfil together with this one; and all there are.
     fn beside(&self, pending: &Pending) -> (bool, HashSet<OperationId>) {
         let running = self.running();
-        let rivals = running.iter().any(|(operation, (system, wanted))| {
-            *operation != pending.operation && *system == pending.system && fit_one_record(wanted, &pending.wanted)
+        let rivals = running.iter().any(|(operation, other)| {
+            *operation != pending.operation
+                && other.system == pending.system
+                && fit_one_record(&other.wanted, &pending.wanted)
         });
         (rivals, running.keys().cloned().collect())
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::pending::{Pending, Wanted};
+use super::intended::Wanted;
+use super::pending::Pending;
 use super::read::look_for_effect;
 use super::rivals::Others;
 use super::session::Session;
@@ -79,7 +80,7 @@ impl Gateway {
         loop {
             // One look may be many calls, each of which has its own time: a vendor's list is read page by page.
             let patience = until.max(Instant::now() + least);
-            let settled = match (&pending.refused, &*pending.resend) {
+            let settled = match (&pending.refused, &pending.resend) {
                 (Some(refused), _) => self.tell_apart(system, session, pending, refused, patience).await,
                 (None, Some(saved)) => self.send_again(system, session, pending, saved.restore(), patience).await,
                 (None, None) => self.look_for(system, session, pending, patience, &mut partly_before).await,
@@ -108,14 +109,14 @@ impl Gateway {
         patience: Instant,
         partly_before: &mut Option<(Version, Instant)>,
     ) -> Option<Settled> {
-        if let Wanted::Made { .. } = &*pending.wanted {
+        if let Wanted::Made { .. } = &pending.wanted {
             return match self.new_records(system, session, pending, patience).await?.as_slice() {
                 [made] => Some(Settled::Applied(Seen { made: Some(made.clone()), ..Seen::default() })),
                 _ => None,
             };
         }
         let seen = look_for_effect(system, session, pending.id()?, patience).await.ok()?;
-        match (&*pending.wanted, seen) {
+        match (&pending.wanted, seen) {
             (Wanted::Gone, None) => Some(Settled::Applied(Seen::default())),
             (Wanted::Values(_) | Wanted::Members(_), Some(stored)) => {
                 let wanted = pending.differences();
@@ -151,7 +152,7 @@ impl Gateway {
         pending: &Pending,
         patience: Instant,
     ) -> Option<Vec<RecordId>> {
-        let Wanted::Made { collection, fields, known } = &*pending.wanted else { return None };
+        let Wanted::Made { collection, fields, known } = &pending.wanted else { return None };
         session.patience(patience);
         let matching = system.adapter.matching(session, collection, fields).await.ok().flatten()?;
         let is_new = |id: &RecordId| match known {
@@ -262,7 +263,7 @@ impl Gateway {
         fault: &Fault,
         patience: Instant,
     ) -> Option<Settled> {
-        if let Wanted::Made { .. } = *pending.wanted {
+        if let Wanted::Made { .. } = pending.wanted {
             return match self.new_records(system, session, pending, patience).await?.as_slice() {
                 [] => Some(Settled::NotApplied(Box::new(refused_as_it_is(system, fault)))),
                 [made] => Some(Settled::Applied(Seen { made: Some(made.clone()), ..Seen::default() })),
@@ -283,7 +284,7 @@ impl Gateway {
     ) -> Option<Settled> {
         let id = pending.id()?;
         let Some(stored) = stored else {
-            return Some(match *pending.wanted {
+            return Some(match pending.wanted {
                 Wanted::Gone if fault.effect == Effect::Unknown => Settled::Applied(Seen::default()),
                 _ => {
                     Settled::NotApplied(Box::new(super::read::missing_or(system, id, &Fault::new(FaultKind::NotFound))))
@@ -297,7 +298,7 @@ impl Gateway {
             stale.vendor = system.problem(fault).vendor;
             return Some(Settled::NotApplied(Box::new(stale)));
         }
-        if matches!(*pending.wanted, Wanted::Gone) || Some(&now) == pending.before.as_ref() {
+        if matches!(pending.wanted, Wanted::Gone) || Some(&now) == pending.before.as_ref() {
             return Some(Settled::NotApplied(Box::new(refused_as_it_is(system, fault))));
         }
         let wanted = pending.differences();
@@ -319,7 +320,7 @@ impl Gateway {
 
 /// Whether the record as read is what a write that must not be sent again wanted.
 pub(super) fn shows_it_done(pending: &Pending, stored: Option<Stored>) -> Option<Settled> {
-    match (&*pending.wanted, stored) {
+    match (&pending.wanted, stored) {
         (Wanted::Gone, None) => Some(Settled::Applied(Seen::default())),
         (Wanted::Values(_) | Wanted::Members(_), Some(stored)) => {
             let done = holds(&pending.differences(), &stored.fields.to_map());

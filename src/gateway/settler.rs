@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::pending::{CallerTold, Pending, Wanted};
+use super::intended::{Intended, Wanted};
+use super::pending::{CallerTold, Pending};
 use super::read::{look, look_for_effect};
 use super::session::Session;
 use super::settle::{Seen, Settled, shows_it_done};
@@ -107,22 +108,22 @@ impl Gateway {
     }
 
     async fn take_over(&self, one: store::Unsettled) {
-        let saved = one.material.as_deref().and_then(|text| serde_json::from_str::<Pending>(text).ok());
-        let Some(pending) = saved else {
+        let saved = one.material.as_deref().and_then(|text| serde_json::from_str::<Intended>(text).ok());
+        let Some(intended) = saved else {
             self.give_up(&one.operation, None, "what it needs to be settled cannot be read").await;
             return;
         };
-        tracing::info!(operation = %one.operation, system = %pending.system, "settling an operation of a former process");
-        if let Some(system) = self.system(&pending.system) {
+        tracing::info!(operation = %one.operation, system = %intended.system, "settling an operation of a former process");
+        if let Some(system) = self.system(&intended.system) {
             self.meter.operations_running(system.index, 1);
         }
         let told = match one.told {
             Some(Told::Accepted) => CallerTold::Accepted,
             // Whoever waited for a write that runs on by itself has most likely been told that it does.
-            None if pending.queued => CallerTold::Accepted,
+            None if intended.queued => CallerTold::Accepted,
             Some(Told::Unknown) | None => CallerTold::Unknown,
         };
-        self.hand_to_settler(Pending { told, ..pending });
+        self.hand_to_settler(Pending { told, ..intended.into() });
     }
 }
 
@@ -174,7 +175,7 @@ async fn settle_one(gateway: Arc<Gateway>, mut pending: Pending) {
 
 /// The one line of a write that ended badly without its caller.
 pub(super) fn log_failure(problem: &Problem, operation: &OperationId, pending: Option<&Pending>, calls: &[CallMade]) {
-    let request_id = pending.and_then(Pending::asked_by);
+    let request_id = pending.and_then(|pending| pending.asked_by());
     let failure = Failure {
         what: "operation failed",
         request_id: request_id.unwrap_or("-"),
@@ -183,7 +184,7 @@ pub(super) fn log_failure(problem: &Problem, operation: &OperationId, pending: O
         problem,
         operation: Some(operation),
         trace_id: None,
-        took: pending.map(Pending::age).unwrap_or_default(),
+        took: pending.map(|pending| pending.age()).unwrap_or_default(),
         vendor: Duration::from_millis(calls.iter().map(|call| call.ms).sum()),
     };
     failure.log();
@@ -227,12 +228,12 @@ pub(super) async fn last_look(
     let shown = stored.as_ref().is_some_and(|stored| holds(&pending.differences(), &stored.fields.to_map()));
     let observed = if now == pending.before {
         Observed::Unchanged
-    } else if shown && matches!(*pending.wanted, Wanted::Values(_) | Wanted::Members(_)) {
+    } else if shown && matches!(pending.wanted, Wanted::Values(_) | Wanted::Members(_)) {
         Observed::Wanted
     } else {
         Observed::Other
     };
-    let found = match (&pending.refused, &*pending.resend) {
+    let found = match (&pending.refused, &pending.resend) {
         (Some(fault), _) => gateway.refused(system, pending, fault, stored).await,
         (None, Some(_)) => gateway.compare(system, pending, stored).await,
         (None, None) => shows_it_done(pending, stored),

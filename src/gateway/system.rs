@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Record;
-use super::pending::{Pending, Wanted};
+use super::intended::Wanted;
+use super::pending::Pending;
 use crate::adapters::{Adapter, Loss};
 use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemName};
@@ -150,7 +151,7 @@ impl System {
 
     /// A created record that could not be read back: as it was sent, without a tag.
     pub(super) fn as_sent(&self, id: &RecordId, pending: &Pending) -> Record {
-        let fields = match &*pending.wanted {
+        let fields = match &pending.wanted {
             Wanted::Made { fields, .. } => Fields::from_map(fields),
             Wanted::Values(_) | Wanted::Members(_) | Wanted::Gone => Fields::from_map(&serde_json::Map::new()),
         };

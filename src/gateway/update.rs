@@ -3,9 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::conclude::others_were_faster;
+use super::intended::{Intended, Wanted};
 use super::intent::Stop;
 use super::line::{Context, Ended, LOST_TURNS};
-use super::pending::{Pending, Wanted};
+use super::pending::Pending;
 use super::read::missing_or;
 use super::{Done, Guarantee, Verdict, Written};
 use crate::adapters::{Change, Completion, Planned, UpdateStyle, Versioning};
@@ -69,19 +70,31 @@ impl Context<'_> {
     }
 
     async fn update_once(&mut self, id: &RecordId, patch: &Patch, lease: Option<Lease>) -> Result<Ended, Stop> {
+        match self.begun_update(id, patch, lease).await? {
+            Ok((planned, pending)) => Ok(Ended::Verdict(self.carry(planned, pending).await)),
+            Err(unchanged) => Ok(Ended::Nothing(unchanged)),
+        }
+    }
+
+    /// All that comes before the vendor's call. The inner `Err` is the answer to a patch that changes nothing.
+    async fn begun_update(
+        &mut self,
+        id: &RecordId,
+        patch: &Patch,
+        lease: Option<Lease>,
+    ) -> Result<Result<(Planned, Pending), Verdict>, Stop> {
         let prepared = match self.without_reading(id, patch)? {
             Some(prepared) => prepared,
             None => match Box::pin(self.by_reading(id, patch)).await? {
                 Ok(prepared) => prepared,
-                Err(unchanged) => return Ok(Ended::Nothing(unchanged)),
+                Err(unchanged) => return Ok(Err(unchanged)),
             },
         };
         let planned = self.plan(id, &prepared)?;
         self.system.consent(&planned.losses, &self.write.accept_loss)?;
-        let mut pending = self.pending_update(id, prepared, &planned);
-        pending.lease = lease;
+        let pending = Pending { lease, ..self.intended_update(id, prepared, &planned).into() };
         self.gateway.begin(self.system, self.write, self.ask, &pending).await?;
-        Ok(Ended::Verdict(self.carry(planned, pending).await))
+        Ok(Ok((planned, pending)))
     }
 
     /// The change, if it is known without a read: one tag that holds a version of this very record, and changed members
@@ -172,7 +185,7 @@ impl Context<'_> {
         adapter.plan_update(id, &change, expected).map_err(|errors| self.system.rejected(errors))
     }
 
-    fn pending_update(&self, id: &RecordId, prepared: Prepared, planned: &Planned) -> Pending {
+    fn intended_update(&self, id: &RecordId, prepared: Prepared, planned: &Planned) -> Intended {
         let profile = self.system.adapter.profile();
         let tag = |version: &Version| self.system.tag(id, version).text();
         let guarantee = if profile.versioning == Versioning::Native { Guarantee::Native } else { Guarantee::Guarded };
@@ -183,13 +196,13 @@ impl Context<'_> {
             (Version::Digest(_), Some((_, after))) => Some(tag(&Fields::from_map(after).digest())),
             _ => None,
         };
-        Pending {
-            wanted: prepared.wanted.into(),
+        Intended {
+            wanted: prepared.wanted,
             before: Some(prepared.etag),
             after,
-            resend: Pending::resendable(planned, guarantee).into(),
+            resend: Intended::resendable(planned, guarantee),
             queued: planned.completion == Completion::Queued || self.write.prefer.respond_async,
-            ..self.new_pending(Action::Update, Some(id), guarantee, &planned.losses)
+            ..self.intended(Action::Update, Some(id), guarantee, &planned.losses)
         }
     }
 

@@ -196,8 +196,8 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable`: it is not written yet; it is kept in memory and will be.
-    pub async fn finish(&self, outcome: Outcome) -> Result<bool, StoreError> {
-        let outcome = Arc::new(outcome);
+    pub async fn finish(&self, outcome: impl Into<Arc<Outcome>>) -> Result<bool, StoreError> {
+        let outcome = outcome.into();
         if let Some(stands) = self.handle.shared.finish_here(&outcome) {
             return Ok(stands);
         }
