@@ -3,30 +3,24 @@
 use super::Gateway;
 use super::pending::Pending;
 
-/// Hands the write over to the settler when it is dropped before it was concluded: because the task panicked, or its worker
-/// stopped, or its caller has been answered and the outcome is not known yet.
+/// Hands the write over to the settler when it is dropped before its outcome is with the store: because the task panicked, or its
+/// worker stopped, or its caller has been answered and the outcome is not known yet.
 pub(super) struct Carried<'g> {
     gateway: &'g Gateway,
     /// The write.
     pub(super) pending: Pending,
-    concluded: bool,
 }
 
 impl<'g> Carried<'g> {
     /// Takes on a write whose intent is stored.
     pub(super) fn new(gateway: &'g Gateway, pending: Pending) -> Self {
-        Self { gateway, pending, concluded: false }
-    }
-
-    /// The outcome is with the store.
-    pub(super) fn concluded(&mut self) {
-        self.concluded = true;
+        Self { gateway, pending }
     }
 }
 
 impl Drop for Carried<'_> {
     fn drop(&mut self) {
-        if !self.concluded {
+        if !self.pending.concluded {
             self.gateway.hand_to_settler(self.pending.clone());
         }
     }

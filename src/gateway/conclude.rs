@@ -24,7 +24,9 @@ impl Gateway {
     ) -> Verdict {
         let (outcome, verdict) = ended(system, pending, settled, shown);
         self.count_end(system, pending, outcome.state);
-        let stands = self.store.finish(outcome).await.unwrap_or_else(|error| {
+        let stored = self.store.finish(outcome);
+        pending.concluded = true;
+        let stands = stored.await.unwrap_or_else(|error| {
             tracing::error!(operation = %pending.operation, system = %system.name, %error, "an outcome could not be stored yet");
             true
         });

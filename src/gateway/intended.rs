@@ -235,3 +235,22 @@ impl Intended {
         bound.then(|| SavedCall(planned.call.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As builds before this test wrote it, without the members that came later.
+    const EARLIER: &str = r#"{"operation":"01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11","system":"itsm","record":["A","1"],"action":"update","guarantee":"native","wanted":{"Members":[["Costs","1.10"],["Name","\"é\""]]},"before":"\"r1.x\"","after":null,"resend":{"method":"PUT","path":"/p?q=1","headers":[["explicit-language","en"]],"body":"{\"Costs\":1.10}"},"refused":null,"losses":["l"],"queued":false,"any_state":true,"keyed":false,"prefer":{"representation":false,"respond_async":false,"wait":null},"begun_ms":7}"#;
+
+    #[test]
+    fn what_an_earlier_build_left_behind_can_be_taken_up() {
+        let intended: Intended = serde_json::from_str(EARLIER).expect("it can be read");
+        assert_eq!(intended.paths(), ["/fields/Costs", "/fields/Name"]);
+        let call = intended.resend.as_ref().expect("a call").restore();
+        assert_eq!((call.path.as_str(), call.body.as_deref()), ("/p?q=1", Some(br#"{"Costs":1.10}"#.as_slice())));
+        let written = intended.text().expect("it can be written");
+        let again: Intended = serde_json::from_str(&written).expect("it can be read again");
+        assert_eq!(again.text(), Some(written));
+    }
+}

@@ -217,7 +217,7 @@ impl Context<'_> {
         };
         pending.calls.extend(self.session.take_calls());
         match settled {
-            Some(settled) => self.conclude(&mut carried, settled).await,
+            Some(settled) => self.conclude(pending, settled).await,
             None => Box::pin(self.hand_over(carried, taken_on)).await,
         }
     }
@@ -291,16 +291,13 @@ impl Context<'_> {
     }
 
     /// The end, in the caller's time: with the record where the caller asked for it or the vendor warns.
-    async fn conclude(&mut self, carried: &mut Carried<'_>, settled: Settled) -> Verdict {
-        let pending = &mut carried.pending;
+    async fn conclude(&mut self, pending: &mut Pending, settled: Settled) -> Verdict {
         let (settled, shown) = match settled {
             Settled::Applied(seen) => self.read_back(pending, seen).await,
             other => (other, None),
         };
         pending.calls.extend(self.session.take_calls());
-        let verdict = self.gateway.conclude(self.system, pending, settled, shown).await;
-        carried.concluded();
-        verdict
+        self.gateway.conclude(self.system, pending, settled, shown).await
     }
 
     /// Reads the record again where an answer needs it: `return=representation`, a create, a loss to be named.

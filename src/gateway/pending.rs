@@ -23,6 +23,8 @@ pub(super) struct Pending {
     pub lease: Option<Lease>,
     /// What its caller knows.
     pub told: CallerTold,
+    /// Whether its outcome is with the store.
+    pub concluded: bool,
 }
 
 /// What the caller of a write that goes on has been told.
@@ -46,6 +48,7 @@ impl From<Intended> for Pending {
             calls: Vec::new(),
             lease: None,
             told: CallerTold::Nothing,
+            concluded: false,
         }
     }
 }

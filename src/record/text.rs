@@ -166,6 +166,10 @@ mod tests {
         let mut text = String::new();
         push_json(&mut text, &serde_json::from_str("[1.10,12345678901234567890]").expect("JSON"));
         assert_eq!(text, "[1.10,12345678901234567890]");
-        assert_eq!(pointer_below("", &["a/b~c", "d"]), "/a~1b~0c/d");
+        for (name, escaped) in
+            [("a/b~c", "a~1b~0c"), ("nine-ty~/", "nine-ty~0~1"), ("twenty-one-letters~1é", "twenty-one-letters~01é")]
+        {
+            assert_eq!(pointer_below("", &[name, "d"]), format!("/{escaped}/d"));
+        }
     }
 }

@@ -194,15 +194,19 @@ impl Store {
     /// `false` = this one does not, because somebody else has settled the operation or has taken it over to do so. (One that the
     /// store took only at a second try is told to stand.)
     ///
+    /// With the call the outcome is the store's to keep, whatever becomes of the future.
+    ///
     /// # Errors
     /// `Unavailable`: it is not written yet; it is kept in memory and will be.
-    pub async fn finish(&self, outcome: impl Into<Arc<Outcome>>) -> Result<bool, StoreError> {
+    pub fn finish<O: Into<Arc<Outcome>>>(&self, outcome: O) -> impl Future<Output = Result<bool, StoreError>> + use<O> {
         let outcome = outcome.into();
-        if let Some(stands) = self.handle.shared.finish_here(&outcome) {
-            return Ok(stands);
+        let here = self.handle.shared.finish_here(&outcome).ok_or_else(|| self.owe(Task::Finish(outcome)));
+        async move {
+            match here {
+                Ok(stands) => Ok(stands),
+                Err(owed) => Ok(!matches!(owed.await?, Answer::Finished(false))),
+            }
         }
-        let answer = self.owe(Task::Finish(outcome)).await?;
-        Ok(!matches!(answer, Answer::Finished(false)))
     }
 
     /// Takes over running operations whose instance is dead, oldest first, at most `limit`; of several replicas one wins.
@@ -360,16 +364,19 @@ impl Store {
     }
 
     /// Like `ask`, and never refused because the queue is full: what is finished must not be lost.
-    async fn owe(&self, task: Task) -> Result<Answer, StoreError> {
+    fn owe(&self, task: Task) -> impl Future<Output = Result<Answer, StoreError>> + use<> {
         self.handle.shared.waiting.fetch_add(1, Ordering::AcqRel);
-        self.send(task).await
+        self.send(task)
     }
 
-    async fn send(&self, task: Task) -> Result<Answer, StoreError> {
+    /// Sends at once; the future is the answer.
+    fn send(&self, task: Task) -> impl Future<Output = Result<Answer, StoreError>> + use<> {
         let (reply, answer) = oneshot::channel();
         let sent = self.handle.commands.send(Command::new(task, Some(reply)));
-        sent.map_err(|_| StoreError::Unavailable)?;
-        answer.await.map_err(|_| StoreError::Unavailable)?
+        async move {
+            sent.map_err(|_| StoreError::Unavailable)?;
+            answer.await.map_err(|_| StoreError::Unavailable)?
+        }
     }
 
     /// What was answered early must be seen by the reads that follow.

@@ -19,6 +19,8 @@ use records_gateway::store::{Durability, OperationQuery, Store, StoreSettings};
 use records_gateway::transport::trace::TraceContext;
 use records_gateway::transport::{Call, Reply, Stack, StackSettings, Token, Transport, Vendor};
 use serde_json::{Map, Value};
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
+use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 /// An adapter with a bug: some of its reads panic.
@@ -102,6 +104,11 @@ impl Adapter for Buggy {
     }
 }
 
+fn buggy(fails: fn(usize) -> bool) -> Arc<Buggy> {
+    let inner = (vendor("matrix42").unwrap().build)(&Settings::from([("api_token", Secret::new(matrix42::API_TOKEN))]));
+    Arc::new(Buggy { inner: inner.unwrap(), reads: AtomicUsize::new(0), fails })
+}
+
 /// The system of the stand-in, with that adapter.
 fn system(vendors: &Sandbox, adapter: &Arc<Buggy>, completion_timeout: Duration) -> (Arc<System>, Arc<Metrics>) {
     let name = SystemName::parse("itsm").unwrap();
@@ -125,9 +132,9 @@ fn system(vendors: &Sandbox, adapter: &Arc<Buggy>, completion_timeout: Duration)
     (Arc::new(system), metrics)
 }
 
-async fn store() -> Store {
+async fn store(url: &str) -> Store {
     let settings = StoreSettings {
-        url: "sqlite::memory:".into(),
+        url: url.into(),
         durability: Durability::Commit,
         idempotency_ttl: Duration::from_hours(1),
         retention: Duration::from_hours(1),
@@ -159,10 +166,9 @@ fn delete() -> (Write, Ask) {
 async fn settled_in_spite_of(fails: fn(usize) -> bool, completion_timeout: Duration) -> (OperationState, usize) {
     let vendors = Sandbox::start().unwrap();
     vendors.matrix42.faults.once(CallKind::Delete, sandbox::Fault::ResetAfter);
-    let inner = (vendor("matrix42").unwrap().build)(&Settings::from([("api_token", Secret::new(matrix42::API_TOKEN))]));
-    let adapter = Arc::new(Buggy { inner: inner.unwrap(), reads: AtomicUsize::new(0), fails });
+    let adapter = buggy(fails);
     let (system, metrics) = system(&vendors, &adapter, completion_timeout);
-    let store = store().await;
+    let store = store("sqlite::memory:").await;
     let (gateway, unsettled) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
     let settling = actix_web::rt::spawn({
         let gateway = Arc::clone(&gateway);
@@ -205,4 +211,58 @@ async fn a_write_whose_settling_panics_is_settled_anew() {
 async fn a_write_whose_settling_always_panics_ends_unknown_when_its_time_is_over() {
     let (state, _) = settled_in_spite_of(|read| read > 1, Duration::from_secs(1)).await;
     assert_eq!(state, OperationState::Unknown);
+}
+
+/// What was handed to the store is its to keep. Settling it once more could send it once more, and would count it twice.
+#[actix_web::test]
+async fn a_write_whose_worker_stops_while_its_outcome_is_stored_is_not_settled_again() {
+    let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("store.db").display().to_string();
+    vendors.matrix42.faults.once(CallKind::Delete, sandbox::Fault::Hold);
+    let adapter = buggy(|_| false);
+    let (system, metrics) = system(&vendors, &adapter, Duration::from_mins(1));
+    let store = store(&format!("sqlite:{file}")).await;
+    let (gateway, unsettled) = Gateway::new(vec![Arc::clone(&system)], store.clone(), Arc::clone(&metrics));
+    let settling = actix_web::rt::spawn({
+        let gateway = Arc::clone(&gateway);
+        async move { gateway.settle(unsettled).await }
+    });
+    let (write, ask) = delete();
+    let running = || {
+        let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+        let line = text.lines().find(|line| line.starts_with("operations_running{system=\"itsm\"}")).unwrap();
+        line.rsplit(' ').next().unwrap().to_owned()
+    };
+    let mut locked = SqliteConnection::connect(&file).await.unwrap();
+    let worker = LocalSet::new();
+    {
+        let writing = worker.run_until(gateway.write(&system, write, &ask));
+        let locking = async {
+            until(|| vendors.matrix42.log.count(CallKind::Delete) == 1).await;
+            locked.execute("BEGIN IMMEDIATE").await.unwrap();
+            vendors.matrix42.faults.release();
+            until(|| running() == "0").await;
+        };
+        tokio::select! {
+            told = writing => panic!("the store was locked: {told:?}"),
+            () = locking => {}
+        }
+    }
+    drop(worker);
+    // Time for the settler to look, if it had anything to look for.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    locked.execute("COMMIT").await.unwrap();
+    assert_eq!(settled(&store).await, OperationState::Applied);
+    settling.abort();
+    // The one read is for the precondition.
+    assert_eq!((adapter.reads.load(Ordering::SeqCst), vendors.matrix42.log.count(CallKind::Delete)), (1, 1));
+    assert_eq!(running(), "0");
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < end, "it never came");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

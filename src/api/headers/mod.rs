@@ -88,7 +88,8 @@ pub(crate) fn trace(headers: &HeaderMap, spans: Option<&Arc<Spans>>) -> Arc<Trac
 
 /// The key in `Authorization: Bearer KEY` (RFC 6750 §2.1); the scheme's name in any case.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = std::str::from_utf8(headers.get(actix_web::http::header::AUTHORIZATION)?.as_bytes()).ok()?.trim_ascii();
+    let value = headers.get(actix_web::http::header::AUTHORIZATION)?.as_bytes();
+    let value = std::str::from_utf8(value).ok().filter(|value| value.is_ascii())?.trim_ascii();
     let (scheme, key) = value.split_at_checked("bearer".len())?;
     let key = key.strip_prefix(' ')?.trim_start_matches(' ');
     (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
