@@ -62,7 +62,7 @@ pub(super) struct Intended {
 }
 
 /// What the record looks like if the write was done.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Wanted {
     /// It shows these values.
     Values(Vec<SavedDifference>),
@@ -82,7 +82,7 @@ pub(super) enum Wanted {
 }
 
 /// A [`Difference`] in a form that can be stored.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SavedDifference {
     path: Vec<String>,
     before: Option<JsonText>,
@@ -110,7 +110,7 @@ impl SavedDifference {
 }
 
 /// A call to be sent again. It holds no secret: signing comes later.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct SavedCall(Call);
 
 /// A [`SavedCall`] as it is stored: text throughout.

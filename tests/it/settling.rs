@@ -228,10 +228,10 @@ async fn a_write_whose_worker_stops_while_its_outcome_is_stored_is_not_settled_a
         async move { gateway.settle(unsettled).await }
     });
     let (write, ask) = delete();
-    let running = || {
+    let gauge = |name: &str| {
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();
-        let line = text.lines().find(|line| line.starts_with("operations_running{system=\"itsm\"}")).unwrap();
-        line.rsplit(' ').next().unwrap().to_owned()
+        let series = format!("{name}{{system=\"itsm\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&series)).unwrap().to_owned()
     };
     let mut locked = SqliteConnection::connect(&file).await.unwrap();
     let worker = LocalSet::new();
@@ -241,7 +241,7 @@ async fn a_write_whose_worker_stops_while_its_outcome_is_stored_is_not_settled_a
             until(|| vendors.matrix42.log.count(CallKind::Delete) == 1).await;
             locked.execute("BEGIN IMMEDIATE").await.unwrap();
             vendors.matrix42.faults.release();
-            until(|| running() == "0").await;
+            until(|| gauge("operations_running") == "0").await;
         };
         tokio::select! {
             told = writing => panic!("the store was locked: {told:?}"),
@@ -249,14 +249,13 @@ async fn a_write_whose_worker_stops_while_its_outcome_is_stored_is_not_settled_a
         }
     }
     drop(worker);
-    // Time for the settler to look, if it had anything to look for.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(gauge("writes_unknown"), "0", "whoever hands a write to the settler counts it");
     locked.execute("COMMIT").await.unwrap();
     assert_eq!(settled(&store).await, OperationState::Applied);
     settling.abort();
     // The one read is for the precondition.
     assert_eq!((adapter.reads.load(Ordering::SeqCst), vendors.matrix42.log.count(CallKind::Delete)), (1, 1));
-    assert_eq!(running(), "0");
+    assert_eq!(gauge("operations_running"), "0");
 }
 
 async fn until(mut holds: impl FnMut() -> bool) {
