@@ -202,6 +202,11 @@ impl Intended {
         Some(&*self.request_id).filter(|id| !id.is_empty())
     }
 
+    /// The tag of the version that the vendor compares before it does this.
+    pub(super) fn bound_to(&self) -> Option<&str> {
+        self.before.as_deref().filter(|_| self.guarantee == Guarantee::Native)
+    }
+
     /// The wanted values, for an update.
     pub(super) fn differences(&self) -> Vec<Difference> {
         match &self.wanted {

@@ -81,6 +81,8 @@ impl Gateway {
     pub(super) async fn begin(&self, system: &System, write: &Write, ask: &Ask, pending: &Pending) -> Result<(), Stop> {
         let mut pause = FIRST_PAUSE;
         let material = &pending.intended;
+        let precondition = write.precondition.as_ref().map(Precondition::text);
+        let bound_to = pending.bound_to().filter(|tag| precondition.as_deref() != Some(*tag)).map(str::to_owned);
         loop {
             let intent = Intent {
                 operation: pending.operation.clone(),
@@ -89,7 +91,8 @@ impl Gateway {
                 system: system.name.text(),
                 record: pending.id().map(RecordId::text),
                 action: pending.action,
-                precondition: write.precondition.as_ref().map(Precondition::text),
+                precondition: precondition.clone(),
+                bound_to: bound_to.clone(),
                 paths: Arc::clone(material) as _,
                 losses: pending.losses.clone(),
                 queued: pending.queued,

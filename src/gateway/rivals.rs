@@ -80,7 +80,7 @@ pub(super) struct Others {
     pub later: bool,
 }
 
-/// Whether a write with this precondition was bound to the version of a tag.
+/// Whether a write was bound to the version of a tag.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Bound {
     Surely,
@@ -89,9 +89,10 @@ enum Bound {
 }
 
 impl Bound {
-    fn of(precondition: Option<&str>, tag: &str) -> Self {
-        match precondition {
-            Some(sent) if sent == tag => Self::Surely,
+    /// What the vendor compares tells it, or else what the caller sent.
+    fn of(bound_to: Option<&str>, precondition: Option<&str>, tag: &str) -> Self {
+        match bound_to.or(precondition) {
+            Some(known) if known == tag => Self::Surely,
             None | Some("*") => Self::Perhaps,
             Some(sent) if sent.split(", ").any(|one| one == tag) => Self::Perhaps,
             Some(_) => Self::No,
@@ -125,7 +126,7 @@ impl Gateway {
         for _ in 0..PAGES {
             let page = self.store.ledger(query.clone()).await.ok()?;
             for entry in page.items {
-                let bound = Bound::of(entry.precondition.as_deref(), before);
+                let bound = Bound::of(entry.bound_to.as_deref(), entry.precondition.as_deref(), before);
                 let applied = entry.state == OperationState::Applied.as_str();
                 if entry.operation == pending.operation {
                     begun = true;
@@ -233,11 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_write_was_bound_to_is_told_by_its_precondition() {
-        assert!(Bound::of(Some("\"v7\""), "\"v7\"") == Bound::Surely);
+    fn what_a_write_was_bound_to_is_told_by_what_the_vendor_compares_or_else_by_its_precondition() {
+        let of = |bound_to, precondition| Bound::of(bound_to, precondition, "\"v7\"");
+        assert!(of(None, Some("\"v7\"")) == Bound::Surely);
         for perhaps in [None, Some("*"), Some("\"v6\", \"v7\"")] {
-            assert!(Bound::of(perhaps, "\"v7\"") == Bound::Perhaps, "{perhaps:?}");
+            assert!(of(None, perhaps) == Bound::Perhaps, "{perhaps:?}");
+            assert!(of(Some("\"v7\""), perhaps) == Bound::Surely, "{perhaps:?}");
+            assert!(of(Some("\"v6\""), perhaps) == Bound::No, "{perhaps:?}");
         }
-        assert!(Bound::of(Some("\"v6\""), "\"v7\"") == Bound::No);
+        assert!(of(None, Some("\"v6\"")) == Bound::No);
     }
 }

@@ -52,6 +52,9 @@ pub struct LedgerEntry {
     pub action: Action,
     /// `If-Match` as sent.
     pub precondition: Option<String>,
+    /// The tag of the version that the vendor compares, where `precondition` is not just that.
+    #[serde(skip)]
+    pub bound_to: Option<String>,
     /// JSON Pointers of what was to change.
     pub paths: Vec<String>,
     /// The names of the losses accepted (intent) or done (outcome).
@@ -110,6 +113,7 @@ mod tests {
             record: None,
             action: Action::Update,
             precondition: None,
+            bound_to: Some("not shown".into()),
             paths: Vec::new(),
             losses: Vec::new(),
             calls: Vec::new(),

@@ -13,6 +13,7 @@ use crate::record::{Action, CallMade, OperationId, OperationState};
 struct Line {
     action: Option<Action>,
     at: String,
+    bound_to: Option<String>,
     #[serde(default)]
     calls: Vec<CallMade>,
     #[serde(default)]
@@ -81,6 +82,7 @@ impl<'p> Lines<'p> {
                     record: None,
                     action: line.action?,
                     precondition: line.precondition,
+                    bound_to: line.bound_to,
                     paths: line.paths,
                     losses: Vec::new(),
                     calls: Vec::new(),

@@ -289,8 +289,9 @@ fn unsettled(row: &AnyRow) -> Result<(Unsettled, Running), sqlx::Error> {
     let entry = page.and_then(|(first, lines)| Lines::of(first, String::new(), lines).find(seq));
     // Where the ledger has been tampered with the operation still has to be settled.
     let entry = entry.filter(|entry| entry.operation == operation);
-    let (request_id, precondition, paths, losses) =
-        entry.map(|entry| (entry.request_id, entry.precondition, entry.paths, entry.losses)).unwrap_or_default();
+    let (request_id, precondition, bound_to, paths, losses) = entry
+        .map(|entry| (entry.request_id, entry.precondition, entry.bound_to, entry.paths, entry.losses))
+        .unwrap_or_default();
     let intent = Intent {
         operation: operation.clone(),
         request_id: request_id.into(),
@@ -299,6 +300,7 @@ fn unsettled(row: &AnyRow) -> Result<(Unsettled, Running), sqlx::Error> {
         record: text(row, 3)?,
         action: action(row.try_get(1)?)?,
         precondition,
+        bound_to,
         paths: Arc::new(paths),
         losses,
         queued: queued != 0,

@@ -144,6 +144,8 @@ pub struct Intent {
     pub action: Action,
     /// `If-Match` as sent.
     pub precondition: Option<String>,
+    /// The tag of the version that the vendor compares, where `precondition` is not just that.
+    pub bound_to: Option<String>,
     /// What changes; never values.
     pub paths: Arc<dyn Paths>,
     /// The names of the losses accepted.

@@ -5,7 +5,10 @@
 //! - `seq` is the line's place in the chain, and `prev` is the hash of the line before;
 //! - what is null or empty is left out, and so is an intent's `state`, which is always `running`;
 //! - an outcome on the page of its intent names the intent's `seq` as `intent` instead of repeating `action`, `caller`,
-//!   `operation`, `paths`, `precondition`, `request_id`, `system` and, unless it has become known since, `record`.
+//!   `bound_to`, `operation`, `paths`, `precondition`, `request_id`, `system` and, unless it has become known since, `record`.
+//!
+//! `bound_to` is the one member that is not shown with the entry: the tag of the version that the vendor compared, where
+//! `precondition` (`*`, a list) does not name just that. By it rivals are told apart.
 //!
 //! An entry's hash is the keyed BLAKE3 of its JSON, the key being the 32 bytes of the hash of the entry before. With other tools, the
 //! JSON being in a file: `printf %s "$prev" | xxd -r -p | b3sum --keyed FILE`.
@@ -148,6 +151,7 @@ fn write_canonical(line: &mut String, entry: &NewEntry, at: &str, whole: bool) {
     let mut json = Canonical { text: line, before: "{\"" };
     json.word("action", intent.action.as_str(), whole);
     json.word("at", at, true);
+    json.maybe("bound_to", intent.bound_to.as_deref(), whole);
     json.list("calls", outcome.map_or(&[], |outcome| &outcome.calls), push_call, true);
     json.text("caller", &intent.caller, said(&intent.caller));
     json.maybe("etag_after", outcome.and_then(|outcome| outcome.etag.as_deref()), true);
@@ -294,6 +298,7 @@ mod tests {
             record: entry.record().map(str::to_owned),
             action: intent.action,
             precondition: intent.precondition.clone(),
+            bound_to: intent.bound_to.clone(),
             paths: intent.paths.paths(),
             losses: outcome.map_or(&intent.losses, |outcome| &outcome.losses).clone(),
             calls: outcome.map(|outcome| outcome.calls.clone()).unwrap_or_default(),
@@ -358,12 +363,16 @@ mod tests {
             calls: vec![],
             ..ended(&write())
         };
+        let star =
+            || Intent { precondition: Some("*".into()), bound_to: Some("\"c1\"".into()), ..write() };
         let tagged = Outcome { etag: Some("\"t\"".into()), ..ended(&write()) };
         for ((intent, outcome), intent_seq) in [
             (plain(), 1),
             (plain(), -5),
             ((write(), refused), 1),
             ((write(), tagged), -5),
+            ((star(), ended(&star())), 1),
+            ((star(), ended(&star())), -5),
             (create(Some("A:2")), 1),
             (create(None), 1),
         ] {

@@ -109,6 +109,7 @@ async fn write(store: &Store, record: &str) {
         record: Some(record.into()),
         action: Action::Update,
         precondition: Some("\"c1\"".into()),
+        bound_to: None,
         paths: Arc::new(vec!["/fields/First Name".to_owned(), "/fields/Email".to_owned()]),
         losses: vec![],
         queued: false,

@@ -12,7 +12,7 @@
 //!
 //! A fault order: `call` (absent = any), `times` (absent = for ever), `skip` (calls to leave alone first), `fault`: `answer`
 //! (`status`, `headers`, `body`, `retry_after`), `html_page`, `wrong_json`, `half_body`, `huge_body` (`bytes`), `redirect`
-//! (`location`), `hang`, `hang_after`, `slow_drip` (`ms`), `delay` (`ms`), `hold`, `reset_before`, `reset_after`,
+//! (`location`), `hang`, `hang_after`, `slow_drip` (`ms`), `delay` (`ms`), `hold`, `hold_after`, `reset_before`, `reset_after`,
 //! `apply_then_500`.
 
 use std::collections::BTreeMap;
@@ -61,6 +61,7 @@ impl Order {
             "slow_drip" => Fault::SlowDrip { pause: pause()? },
             "delay" => Fault::Delay { pause: pause()? },
             "hold" => Fault::Hold,
+            "hold_after" => Fault::HoldAfter,
             "reset_before" => Fault::ResetBefore,
             "reset_after" => Fault::ResetAfter,
             "apply_then_500" => Fault::ApplyThen500,

@@ -52,6 +52,8 @@ pub enum Fault {
     },
     /// Takes effect and answers when [`Faults::release`] is called, even if the caller has hung up by then.
     Hold,
+    /// Takes effect and answers when [`Faults::release`] is called.
+    HoldAfter,
     /// Closes the connection without a byte. No effect.
     ResetBefore,
     /// Takes effect and closes the connection without a byte.
@@ -138,7 +140,7 @@ impl Faults {
         self.any.store(false, Ordering::Release);
     }
 
-    /// Lets every call go on that a [`Fault::Hold`] is holding now.
+    /// Lets every call go on that a [`Fault::Hold`] or [`Fault::HoldAfter`] is holding now.
     pub fn release(&self) {
         self.releases.send_modify(|count| *count = count.wrapping_add(1));
     }

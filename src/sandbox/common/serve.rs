@@ -60,6 +60,11 @@ async fn play<M: Model>(
             apply();
             std::future::pending().await
         }
+        Fault::HoldAfter => {
+            let answer = apply();
+            drop(releases.changed().await);
+            answer.into_response()
+        }
         Fault::ResetBefore => cut(&request),
         Fault::ResetAfter => {
             apply();

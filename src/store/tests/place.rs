@@ -132,6 +132,7 @@ pub(in crate::store) fn intent(record: &str) -> Intent {
         record: Some(record.into()),
         action: Action::Update,
         precondition: Some("\"c1\"".into()),
+        bound_to: None,
         paths: Arc::new(vec!["/fields/Email".to_owned()]),
         losses: vec![],
         queued: false,

@@ -18,6 +18,8 @@ for_each_native_vendor!(
     of_two_writes_with_one_tag_and_one_value_only_one_is_told_as_done,
     of_two_lost_writes_with_one_tag_and_one_value_neither_is_told_as_done,
     a_lost_write_does_not_claim_what_one_with_its_tag_has_done_in_part,
+    a_lost_write_is_told_as_done_although_one_for_any_state_before_it_is_not_settled,
+    of_a_lost_write_and_one_for_any_state_on_the_same_version_only_one_is_told_as_done,
 );
 
 async fn a_lost_create_does_not_claim_what_another_create_has_made(bench: &'static Bench) {
@@ -92,6 +94,38 @@ async fn a_lost_write_does_not_claim_what_one_with_its_tag_has_done_in_part(benc
         assert_eq!(house.settled(&answer).await["state"], "unknown");
     }
     assert_eq!(house.held(bench.key).unwrap(), "wanted by both");
+}
+
+/// What `*` met is known: a version before the one that the lost write is bound to.
+async fn a_lost_write_is_told_as_done_although_one_for_any_state_before_it_is_not_settled(bench: &'static Bench) {
+    let house = House::with(bench, IMPATIENT).await;
+    house.once(CallKind::Update, Fault::HoldAfter);
+    let lost = async {
+        house.received(CallKind::Update, 1).await;
+        let tag = house.tag(bench.key).await;
+        house.once(CallKind::Update, Fault::ResetAfter);
+        let answer = house.set_text(bench.key, &tag, "wanted").send().await;
+        house.faults().release();
+        answer
+    };
+    let (first, lost) = join(house.set_text(bench.key, "*", "before it").send(), lost).await;
+    lost.is_done(204);
+    first.is_done(204);
+    assert_eq!(house.held(bench.key).unwrap(), "wanted");
+}
+
+async fn of_a_lost_write_and_one_for_any_state_on_the_same_version_only_one_is_told_as_done(bench: &'static Bench) {
+    let house = House::with(bench, IMPATIENT).await;
+    let tag = house.tag(bench.key).await;
+    house.once(CallKind::Update, Fault::Hang);
+    let other = async {
+        house.received(CallKind::Update, 1).await;
+        house.set_text(bench.key, "*", "wanted by both").send().await
+    };
+    let (lost, done) = join(house.set_text(bench.key, &tag, "wanted by both").send(), other).await;
+    done.is_done(204);
+    lost.is(412, "precondition-failed");
+    assert_eq!(house.settled(&lost).await["state"], "not-applied");
 }
 
 async fn a_stale_tag_is_412_and_not_202(bench: &'static Bench) {
