@@ -363,8 +363,7 @@ mod tests {
             calls: vec![],
             ..ended(&write())
         };
-        let star =
-            || Intent { precondition: Some("*".into()), bound_to: Some("\"c1\"".into()), ..write() };
+        let star = || Intent { precondition: Some("*".into()), bound_to: Some("\"c1\"".into()), ..write() };
         let tagged = Outcome { etag: Some("\"t\"".into()), ..ended(&write()) };
         for ((intent, outcome), intent_seq) in [
             (plain(), 1),

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde_json::Value;
+
 use super::caller::{Kind, Said, Told, Write};
 use super::model::{FOREIGN, Op, is_linearizable};
 use super::run::{Books, Run, has_its_verdict};
@@ -17,6 +19,7 @@ const NEVER: i64 = i64::MAX / 2;
 /// The truth about a run.
 pub(crate) struct Truth<'r> {
     pub(super) run: &'r Run,
+    books: &'r Books,
     /// The values each record has had.
     history: HashMap<(usize, usize), Vec<u32>>,
     /// How often each value took effect.
@@ -32,21 +35,19 @@ pub(crate) struct Truth<'r> {
 
 impl<'r> Truth<'r> {
     /// Gathers it.
-    pub(crate) fn of(run: &'r Run, books: &Books) -> Self {
+    pub(crate) fn of(run: &'r Run, books: &'r Books) -> Self {
         let history = run.vendors.history();
         let mut effects = HashMap::new();
         for value in history.values().flatten() {
             *effects.entry(*value).or_default() += 1;
         }
-        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let states = books.operations.iter().map(|one| (text(&one["id"]), text(&one["state"]))).collect();
-        let failed =
-            |call: &serde_json::Value| call["status"] != 200 && (call["call"] == "list" || call["call"] == "read");
-        let is_unseen =
-            |entry: &&serde_json::Value| entry["calls"].as_array().is_some_and(|calls| calls.iter().any(failed));
+        let failed = |call: &Value| call["status"] != 200 && (call["call"] == "list" || call["call"] == "read");
+        let is_unseen = |entry: &&Value| entry["calls"].as_array().is_some_and(|calls| calls.iter().any(failed));
         let unseen = books.ledger.iter().filter(is_unseen).map(|entry| text(&entry["operation"])).collect();
-        let mut truth = Self { run, history, effects, states, unseen, wrong: Vec::new(), excused: 0 };
-        truth.check_books(books);
+        let mut truth = Self { run, books, history, effects, states, unseen, wrong: Vec::new(), excused: 0 };
+        truth.check_books();
         truth
     }
 
@@ -66,7 +67,8 @@ impl<'r> Truth<'r> {
     }
 
     /// Nothing runs; each operation has one intent and, after it, one outcome.
-    fn check_books(&mut self, books: &Books) {
+    fn check_books(&mut self) {
+        let books = self.books;
         let mut entries: HashMap<&str, Vec<(&str, &str)>> = HashMap::new();
         for entry in &books.ledger {
             let text = |name: &str| entry[name].as_str().unwrap_or_default();
@@ -142,8 +144,22 @@ impl<'r> Truth<'r> {
             (false, false, _) => complain("said not to be done".to_owned()),
         }
         if unknown && !applied && !self.may_stay_unknown(write) {
-            self.wrong.push(format!("{}: hw-{} stays unknown: {:?}", SYSTEMS[write.system], write.value, write.told));
+            let about = format!("{}: hw-{} on {:?}", SYSTEMS[write.system], write.value, write.expected);
+            let evidence = self.evidence(write);
+            self.wrong.push(format!("{about} stays unknown; {effects} effects; told {:?}; {evidence}", write.told));
         }
+    }
+
+    /// What the vendor and the books know of a write and of those of the same record.
+    fn evidence(&self, write: &Write) -> String {
+        let history = self.history.get(&(write.system, write.record));
+        let key = &self.run.vendors.records[write.system][write.record];
+        let fits = |one: &&Value| {
+            one["system"] == SYSTEMS[write.system] && one["record"].as_str().is_some_and(|id| id.ends_with(key))
+        };
+        let told = |all: &[Value]| all.iter().filter(fits).map(|one| format!("\n    {one}")).collect::<String>();
+        let (operations, entries) = (told(&self.books.operations), told(&self.books.ledger));
+        format!("the record has been {history:?}\n  operations {operations}\n  entries {entries}")
     }
 
     /// Contract 4.2: after a 500 that says nothing, a moved tag without the wanted values is 412. Where the vendor had
