@@ -280,7 +280,7 @@ impl Context<'_> {
 
     /// Looks for the outcome as long as the caller waits. Where that is longer than writes are watched, the write ends here.
     async fn follow(&self, pending: &Pending, until: Instant) -> Option<Settled> {
-        let watched = Instant::now() + self.system.policy.completion_timeout.saturating_sub(pending.age());
+        let watched = Instant::now() + pending.time_left(self.system.policy.completion_timeout);
         let (gateway, system, session) = (self.gateway, self.system, &self.session);
         let settled = gateway.follow(system, session, pending, until.min(watched), LEAST_LOOK).await;
         if settled.is_none() && watched < until {

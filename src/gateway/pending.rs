@@ -2,11 +2,18 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Done;
 use super::intended::Intended;
 use crate::record::{CallMade, Fault, RecordId};
 use crate::store::Lease;
+
+/// What a process that takes a write over has at least to find its outcome, as long as `completion_timeout` is not shorter: nobody
+/// was looking meanwhile, and the vendor may be just coming back, too.
+const TAKEN_OVER_LEAST: Duration = Duration::from_mins(1);
 
 /// A write that was begun.
 #[derive(Clone, Debug)]
@@ -25,6 +32,8 @@ pub(super) struct Pending {
     pub told: CallerTold,
     /// Whether its outcome is with the store.
     pub concluded: bool,
+    /// When this process took it over from another one.
+    pub taken_over: Option<Instant>,
 }
 
 /// What the caller of a write that goes on has been told.
@@ -49,6 +58,7 @@ impl From<Intended> for Pending {
             lease: None,
             told: CallerTold::Nothing,
             concluded: false,
+            taken_over: None,
         }
     }
 }
@@ -65,6 +75,13 @@ impl Pending {
     /// The record's id, where it is known.
     pub(super) fn id(&self) -> Option<&RecordId> {
         self.made.as_ref().or(self.record.as_ref())
+    }
+
+    /// How much longer its outcome is looked for.
+    pub(super) fn time_left(&self, completion_timeout: Duration) -> Duration {
+        let granted = TAKEN_OVER_LEAST.min(completion_timeout);
+        let granted = self.taken_over.map_or(Duration::ZERO, |at| granted.saturating_sub(at.elapsed()));
+        completion_timeout.saturating_sub(self.age()).max(granted)
     }
 
     /// The value of `Preference-Applied` of an answer with this body.

@@ -123,7 +123,7 @@ impl Gateway {
             None if intended.queued => CallerTold::Accepted,
             Some(Told::Unknown) | None => CallerTold::Unknown,
         };
-        self.hand_to_settler(Pending { told, ..intended.into() });
+        self.hand_to_settler(Pending { told, taken_over: Some(Instant::now()), ..intended.into() });
     }
 }
 
@@ -136,7 +136,7 @@ async fn settle_or_hand_back(gateway: Arc<Gateway>, mut pending: Pending) {
     }
     tracing::error!(operation = %pending.operation, system = %pending.system, "settling failed by a fault of the gateway");
     match gateway.system(&pending.system) {
-        Some(system) if pending.age() >= system.policy.completion_timeout => {
+        Some(system) if pending.time_left(system.policy.completion_timeout).is_zero() => {
             gateway.conclude(&system, &mut pending, Settled::Unknown(None), None).await;
         }
         _ => {
@@ -190,10 +190,10 @@ pub(super) fn log_failure(problem: &Problem, operation: &OperationId, pending: O
     failure.log();
 }
 
-/// Follows a write until its `completion_timeout`, and then looks once more to say what is there.
+/// Follows a write until its time is over, and then looks once more to say what is there.
 async fn settle(gateway: &Gateway, system: &System, pending: &mut Pending) -> Settled {
     let trace = TraceContext::alone();
-    let until = Instant::now() + system.policy.completion_timeout.saturating_sub(pending.age());
+    let until = Instant::now() + pending.time_left(system.policy.completion_timeout);
     let session = Session::new(&*system.stack, &trace, until);
     let settled = match gateway.follow(system, &session, pending, until, LAST_LOOK).await {
         Some(settled) => settled,

@@ -46,6 +46,7 @@ const CALM_WEATHER: Plan = Plan {
     kills: 0,
     patient: false,
     completion: "1m",
+    guarded_completion: "4s",
     second_writer: false,
     lives: false,
     durability: "commit",
@@ -170,14 +171,13 @@ fn all_are_found_applied(run: &Run) {
 
 #[test]
 fn a_queued_write_is_waited_for_and_watched_to_the_end_of_the_time_and_not_to_the_last_pause_before_it() {
-    let run = Run::start(Plan { name: "patience", writes: 0, patient: true, ..CALM_WEATHER }, 1);
+    let plan = Plan { name: "patience", writes: 0, patient: true, guarded_completion: "9s", ..CALM_WEATHER };
+    let run = Run::start(plan, 1);
     let mut caller = Caller { run: &run, random: fastrand::Rng::with_seed(1), client: Client::default() };
-    // The pauses double from 20 ms: there is a look 1.3 s after the write, and the next one would come after 2.5 s.
-    run.vendors.queue_for(Duration::from_millis(1600));
-    assert_eq!(caller.write_once(GUARDED, 0, "wait=2"), 200);
-    // Another 2.6 s later; completion_timeout is 4 s.
-    run.vendors.queue_for(Duration::from_millis(3300));
+    // The pauses double from 20 ms: there is a look 5.1 s after the write, and the next one would come after 10.2 s.
+    run.vendors.queue_for(Duration::from_secs(6));
     assert_eq!(caller.write_once(GUARDED, 1, "respond-async"), 202);
+    assert_eq!(caller.write_once(GUARDED, 0, "wait=9"), 200);
     let books = run.calm();
     assert!(books.operations.iter().all(|one| one["state"] == "applied"), "{:?}", books.operations);
     Truth::of(&run, &books).check();

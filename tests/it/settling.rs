@@ -258,6 +258,35 @@ async fn a_write_whose_worker_stops_while_its_outcome_is_stored_is_not_settled_a
     assert_eq!(gauge("operations_running"), "0");
 }
 
+/// Gateway and vendor were away together, for longer than outcomes are looked for; and the vendor takes longer to come back.
+#[actix_web::test]
+async fn a_write_that_nobody_looked_for_in_its_time_is_looked_for_more_than_once_by_the_next_process() {
+    let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
+    let file = format!("sqlite:{}", folder.path().join("store.db").display());
+    let patience = Duration::from_millis(500);
+    vendors.matrix42.faults.once(CallKind::Delete, sandbox::Fault::HangAfter);
+    {
+        let (system, metrics) = system(&vendors, &buggy(|_| false), patience);
+        let store = store(&file).await;
+        let (gateway, _nobody_settles) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
+        let (write, ask) = delete();
+        tokio::select! {
+            told = gateway.write(&system, write, &ask) => panic!("the vendor does not answer: {told:?}"),
+            () = until(|| vendors.matrix42.log.count(CallKind::Delete) == 1) => {}
+        }
+        store.close(Duration::from_secs(5)).await;
+    }
+    tokio::time::sleep(patience).await;
+    vendors.matrix42.faults.next(CallKind::Read, 3, sandbox::Fault::ResetBefore);
+    let (system, metrics) = system(&vendors, &buggy(|_| false), patience);
+    let store = store(&file).await;
+    let (gateway, unsettled) = Gateway::new(vec![system], store.clone(), metrics);
+    let settling = actix_web::rt::spawn(async move { gateway.settle(unsettled).await });
+    assert_eq!(settled(&store).await, OperationState::Applied);
+    settling.abort();
+    assert_eq!(vendors.matrix42.log.count(CallKind::Delete), 1);
+}
+
 async fn until(mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !holds() {

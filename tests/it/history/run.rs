@@ -34,8 +34,10 @@ pub(crate) struct Plan {
     pub(crate) kills: usize,
     /// Whether vendors are waited for as long as by default, so that nothing is given up.
     pub(crate) patient: bool,
-    /// `completion_timeout` of the native systems; the guarded one has 4 s.
+    /// `completion_timeout` of the native systems.
     pub(crate) completion: &'static str,
+    /// That of the guarded one.
+    pub(crate) guarded_completion: &'static str,
     /// Whether somebody writes past the gateway.
     pub(crate) second_writer: bool,
     /// Whether records are made and deleted, and not the run's own ones changed.

@@ -286,7 +286,7 @@ pub(crate) fn configuration(proxies: &[FaultProxy], store: &str, plan: &Plan) ->
         tenant = "{}"
         api_key = "{}"
         collection = "object-definitions"
-        completion_timeout = "4s"
+        completion_timeout = "{guarded}"
         {patience}
         [systems.itsm]
         vendor = "matrix42"
@@ -307,5 +307,6 @@ pub(crate) fn configuration(proxies: &[FaultProxy], store: &str, plan: &Plan) ->
         matrix42::CATEGORY_CLASS,
         store = Value::from(store),
         completion = plan.completion,
+        guarded = plan.guarded_completion,
     )
 }
