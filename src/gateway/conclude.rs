@@ -13,8 +13,8 @@ use crate::store::Outcome;
 impl Gateway {
     /// Settles the operation: one store call, after which nothing is left of the write but its outcome.
     ///
-    /// A store that is away keeps the outcome in memory and writes it as soon as it can; the caller's answer is true either
-    /// way, so it is not held back by that.
+    /// A store that is away keeps the outcome in memory and writes it as soon as it can. What was done is done, so that is told;
+    /// but that it was not done is told only when no crash can undo it: a process that found the intent alone would send it again.
     pub(super) async fn conclude(
         &self,
         system: &System,
@@ -28,14 +28,14 @@ impl Gateway {
         pending.concluded = true;
         let stands = stored.await.unwrap_or_else(|error| {
             tracing::error!(operation = %pending.operation, system = %system.name, %error, "an outcome could not be stored yet");
-            true
+            matches!(verdict, Verdict::Written(_))
         });
         // Not before the store knows which record it made.
         self.creates.ended(&pending.operation);
         if stands {
             return verdict;
         }
-        // This process was away for so long that another one has taken the write over, and may know more.
+        // Or this process was away for so long that another one has taken the write over, and may know more.
         Verdict::Problem(Box::new(outcome_unknown(system, pending, None)))
     }
 

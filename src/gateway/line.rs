@@ -20,7 +20,7 @@ use super::{Ask, Gateway, Guarantee, Record, System, Told, Verdict, Write, Write
 use crate::adapters::{Completion, Loss, Planned};
 use crate::metrics::DetectedBy;
 use crate::problem::{Failure, Problem, ProblemName};
-use crate::record::{Action, Effect, Fault, FaultKind, Invalid, OperationId, Precondition, RecordId};
+use crate::record::{Action, Effect, Fault, FaultKind, Invalid, OperationId, Precondition, RecordId, Stored};
 use crate::store::{self, Lease};
 use crate::transport::{Reply, Transport as _};
 
@@ -311,6 +311,13 @@ impl Context<'_> {
         if seen.stored.is_none() {
             seen.stored = super::read::look(self.system, &self.session, &id, self.ask.deadline).await.ok().flatten();
         }
+        if seen.stored.as_ref().is_some_and(|stored| self.is_as_before(pending, &id, stored)) {
+            // The vendor said yes: what it shows may only be late.
+            let soon = Instant::now() + self.system.policy.completion_poll;
+            tokio::time::sleep_until(soon.min(self.ask.deadline)).await;
+            let again = super::read::look(self.system, &self.session, &id, self.ask.deadline).await;
+            seen.stored = again.ok().flatten().or(seen.stored);
+        }
         let Some(stored) = &seen.stored else {
             let blank = created.then(|| self.system.as_sent(&id, pending));
             return (Settled::Applied(seen), blank);
@@ -319,7 +326,7 @@ impl Context<'_> {
         let observed = stored.fields.to_map();
         let now = Some(self.system.tag(&id, &stored.version()).text());
         // Where the version stands, whatever is not as wanted is as it was, even if nobody has looked what that was.
-        let untouched = now == pending.before && now.is_some();
+        let untouched = self.is_as_before(pending, &id, stored);
         let still_old = if untouched { unfulfilled(&wanted, &observed) } else { unchanged(&wanted, &observed) };
         // The very version that this write made proves that nobody else has put the old values back.
         let nothing_done = untouched || (still_old.len() == wanted.len() && now == pending.after);
@@ -332,6 +339,11 @@ impl Context<'_> {
             seen.warnings = still_old;
         }
         (Settled::Applied(seen), Some(record))
+    }
+
+    /// Whether the version stands where it stood before the write.
+    fn is_as_before(&self, pending: &Pending, id: &RecordId, stored: &Stored) -> bool {
+        Some(self.system.tag(id, &stored.version()).text()) == pending.before
     }
 
     /// The outcome is not known in the caller's time: the settler goes on, and the caller is told what is true now. A 202

@@ -74,7 +74,7 @@ pub(super) struct Others {
     /// One that was bound to the very same version was done: of such writes only one can be.
     pub won: bool,
     /// One that was bound to the same version runs, or nobody knows whose the values are that the record showed; or one that may
-    /// have been bound to it and writes the same places.
+    /// have been bound to it, or may have come after it unseen, and writes the same places.
     pub undecided: bool,
     /// One that began after this one was done, or may have been, perhaps on the version that this one has made.
     pub later: bool,
@@ -121,6 +121,7 @@ impl Gateway {
             ..LedgerQuery::default()
         };
         let paths = pending.paths();
+        let counts_up = system.adapter.profile().version_counts_up;
         let mut begun = false;
         let (mut undecided, mut later) = (HashSet::new(), HashSet::new());
         for _ in 0..PAGES {
@@ -134,7 +135,10 @@ impl Gateway {
                     if begun && bound != Bound::Surely {
                         later.insert(entry.operation.clone());
                     }
-                    if bound == Bound::Surely || bound == Bound::Perhaps && meet(&entry.paths, &paths) {
+                    // A write for any state has read before it was sent: what it wanted was not there. Where the version does not tell
+                    // who has made it, what is there may be by the work of such a one.
+                    let read_later = begun && !counts_up && entry.bound_to.is_some();
+                    if bound == Bound::Surely || (bound == Bound::Perhaps || read_later) && meet(&entry.paths, &paths) {
                         undecided.insert(entry.operation);
                     }
                 } else if applied && bound == Bound::Surely {

@@ -128,7 +128,8 @@ impl Gateway {
                 // Where nothing moves for long enough, the rest will not come.
                 let version = stored.version();
                 let warnings = unchanged(&wanted, &observed);
-                let partly = warnings.len() < wanted.len() && warnings.len() == missing(&wanted, &observed);
+                let came = wanted.iter().any(|one| one.holds_in(&observed) && !one.unchanged_in(&observed));
+                let partly = came && warnings.len() == missing(&wanted, &observed);
                 let since = partly_before
                     .as_ref()
                     .filter(|(then, _)| *then == version)
@@ -216,8 +217,8 @@ impl Gateway {
             let next = Some(&now) == pending.after.as_ref();
             let observed = stored.fields.to_map();
             let differences = pending.differences();
-            let mut looked_at = differences.iter().filter(|one| one.before.is_some()).peekable();
-            let untouched = looked_at.peek().is_some() && looked_at.all(|one| one.unchanged_in(&observed));
+            let known = matches!(pending.wanted, Wanted::Values(_));
+            let untouched = known && differences.iter().all(|one| one.unchanged_in(&observed));
             let in_part = differences.iter().any(|one| one.holds_in(&observed));
             return Some(match (next, shown) {
                 (true, true) => Settled::Applied(Seen { stored: Some(stored), ..Seen::default() }),
@@ -306,8 +307,9 @@ impl Gateway {
         let none_shown = wanted.iter().all(|one| !one.holds_in(&observed));
         let surely_not = fault.effect == Effect::None || fault.kind == FaultKind::Conflict;
         let others = if surely_not { Others::default() } else { self.others(system, pending).await? };
-        // Done first and written over by a later write of this gateway, it would not show either.
-        if surely_not || others.won || (none_shown && !others.later) {
+        // Done first and written over by a later write of this gateway, it would not show either. Who asked for any state has no
+        // precondition that could have failed, and on this answer the write would be sent once more.
+        if surely_not || others.won || (none_shown && !others.later && !pending.any_state) {
             let mut stale = self.stale(system, pending, &stored).await;
             stale.vendor = system.problem(fault).vendor;
             return Some(Settled::NotApplied(Box::new(stale)));

@@ -283,8 +283,9 @@ impl Store {
     /// A page of the ledger, oldest first.
     ///
     /// # Errors
-    /// `Unavailable`, `Damaged`.
+    /// `Unavailable`, also where what was promised cannot be written yet: whoever reads must not miss it. `Damaged`.
     pub async fn ledger(&self, query: LedgerQuery) -> Result<Page<LedgerEntry, i64>, StoreError> {
+        self.flush().await?;
         self.read(move |pool| async move { entries::list(&pool, &query).await }).await
     }
 
@@ -293,7 +294,8 @@ impl Store {
     /// # Errors
     /// `Unavailable`. A broken chain is not an error but a finding.
     pub async fn verify(&self, head: Option<&str>) -> Result<Verified, StoreError> {
-        self.flush().await;
+        // What is written is sound or not, whatever is to come.
+        let _ = self.flush().await;
         let (pool, head) = (self.handle.readers.clone(), head.map(str::to_owned));
         let task = self.handle.runtime.spawn(async move { verify::run(&pool, head.as_deref()).await });
         Ok(task.await.map_err(|_| StoreError::Unavailable)??)
@@ -380,11 +382,11 @@ impl Store {
     }
 
     /// What was answered early must be seen by the reads that follow.
-    async fn flush(&self) {
+    async fn flush(&self) -> Result<(), StoreError> {
         if self.handle.shared.is_early() {
-            // Reads go on without the writer.
-            let _ = self.ask(Task::Flush).await;
+            self.ask(Task::Flush).await?;
         }
+        Ok(())
     }
 
     async fn read<T, Q, F>(&self, query: Q) -> Result<T, StoreError>
@@ -393,7 +395,8 @@ impl Store {
         Q: FnOnce(AnyPool) -> F + Send + 'static,
         F: Future<Output = Result<T, sqlx::Error>> + Send + 'static,
     {
-        self.flush().await;
+        // Reads go on without the writer.
+        let _ = self.flush().await;
         let Ok(permit) = Arc::clone(&self.handle.reading).try_acquire_owned() else {
             return Err(StoreError::Unavailable);
         };

@@ -1,5 +1,6 @@
 //! What a PATCH does to a record (contract 4.1; the formats themselves are tried in their own file).
 
+use futures_util::future::join;
 use records_gateway::sandbox::bluedolphin::OTHER_QUESTIONNAIRE_ID;
 use records_gateway::sandbox::{CallKind, Fault};
 use serde_json::{Value, json};
@@ -269,6 +270,23 @@ async fn a_success_after_which_the_tag_stands_is_no_success() {
     answer.is(422, "rejected");
     assert_eq!(house.settled(&answer).await["state"], "not-applied");
     assert_eq!((house.writes(), house.tag(MATRIX42.key).await), (1, tag));
+}
+
+#[actix_web::test]
+async fn what_the_vendor_shows_late_is_looked_for_once_more() {
+    let house = House::with(&MATRIX42, &[("vendor", "completion_poll", "\"500ms\"")]).await;
+    let tag = house.tag(MATRIX42.key).await;
+    house.once(CallKind::Update, Fault::json(204, ""));
+    let looks = house.calls(CallKind::Read);
+    let late = async {
+        house.received(CallKind::Read, looks + 1).await;
+        (MATRIX42.write)(&house.vendors, MATRIX42.key, "shown late");
+    };
+    let patch = house.set_text(MATRIX42.key, &tag, "shown late").prefer("return=representation");
+    let (answer, ()) = join(patch.send(), late).await;
+    answer.is_done(200);
+    assert_eq!(answer.json()["fields"][MATRIX42.text], "shown late");
+    assert_eq!(house.calls(CallKind::Read), looks + 2);
 }
 
 async fn a_patch_that_takes_no_effect_is_rejected(bench: &'static Bench) {

@@ -157,6 +157,20 @@ async fn a_questionnaire_is_added_and_removed_when_it_is_seen_to_be() {
     }
 }
 
+/// A flag that is off is as good as none: what was wanted of it was there before.
+#[actix_web::test]
+async fn what_was_as_wanted_before_does_not_count_as_done_in_part() {
+    let house = House::with(&BLUEDOLPHIN, &[("vendor", "completion_timeout", "\"400ms\"")]).await;
+    let read = house.read(KEY).send().await.json();
+    assert_eq!(read["fields"]["properties"]["Supplier"]["locked"], false, "{read}");
+    house.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = true);
+    let fields = json!({ "properties": { "Supplier": { "value": "never", "locked": null } } });
+    let answer = house.patch(KEY).if_match("*").without_prefer().fields(&fields).send().await;
+    answer.is_done(202);
+    let operation = house.settled(&answer).await;
+    assert_eq!((&operation["state"], &operation["observed"]), (&json!("unknown"), &json!("unchanged")), "{operation}");
+}
+
 /// However long the caller would wait.
 #[actix_web::test]
 async fn a_write_is_watched_no_longer_than_it_is_to_be() {

@@ -4,7 +4,7 @@ use futures_util::future::join;
 use records_gateway::sandbox::{CallKind, Fault};
 use serde_json::json;
 
-use crate::support::{Bench, House, PRETECTUM, for_each_native_vendor, for_each_vendor};
+use crate::support::{Bench, House, MATRIX42, PRETECTUM, for_each_native_vendor, for_each_vendor};
 
 const IMPATIENT: &[(&str, &str, &str)] = &[
     ("server", "deadline", "\"2s\""),
@@ -137,18 +137,60 @@ async fn a_stale_tag_is_412_and_not_202(bench: &'static Bench) {
     assert_eq!((house.writes(), house.held(bench.key).unwrap().as_str()), (0, "somebody else's"));
 }
 
+/// That the version has moved by one and that something has changed shows that it may have been this one.
 #[actix_web::test]
 async fn a_lost_write_of_which_the_vendor_ignored_a_part_is_not_told_as_refused() {
-    let house = House::with(&PRETECTUM, IMPATIENT).await;
-    (PRETECTUM.ignore_text)(&house.vendors);
-    let tag = house.tag(PRETECTUM.key).await;
-    house.once(CallKind::Update, Fault::ResetAfter);
-    let patch = json!([
-        { "op": "replace", "path": "/fields/Phone", "value": "+1 555 0100" },
-        { "op": "replace", "path": "/fields/Last Name", "value": "Ignored" },
-    ]);
-    let answer = house.patch(PRETECTUM.key).if_match(&tag).json_patch(&patch).send().await;
+    for known in ["replace", "add"] {
+        let house = House::with(&PRETECTUM, IMPATIENT).await;
+        (PRETECTUM.ignore_text)(&house.vendors);
+        if known == "add" {
+            assert!(house.vendors.pretectum.state.write(PRETECTUM.key, |fields| drop(fields.remove("Phone"))));
+        }
+        let tag = house.tag(PRETECTUM.key).await;
+        house.once(CallKind::Update, Fault::ResetAfter);
+        let patch = json!([
+            { "op": known, "path": "/fields/Phone", "value": "+1 555 0100" },
+            { "op": "replace", "path": "/fields/Last Name", "value": "Ignored" },
+        ]);
+        let answer = house.patch(PRETECTUM.key).if_match(&tag).json_patch(&patch).send().await;
+        answer.is(504, "outcome-unknown");
+        let object = house.vendors.pretectum.state.object(PRETECTUM.key).unwrap();
+        assert_eq!(object.fields["Phone"], "+1 555 0100");
+    }
+}
+
+/// A write for any state has read before: what it wanted was not there, so it is there by its work.
+#[actix_web::test]
+async fn a_lost_write_does_not_claim_what_a_later_one_for_any_state_has_done() {
+    let house = House::with(&MATRIX42, IMPATIENT).await;
+    let tag = house.tag(MATRIX42.key).await;
+    house.once(CallKind::Update, Fault::Hang);
+    let other = async {
+        house.received(CallKind::Update, 1).await;
+        (MATRIX42.write)(&house.vendors, MATRIX42.key, "past the gateway");
+        house.set_text(MATRIX42.key, "*", "wanted by both").send().await
+    };
+    let (lost, done) = join(house.set_text(MATRIX42.key, &tag, "wanted by both").send(), other).await;
+    done.is_done(204);
+    lost.is(504, "outcome-unknown");
+    assert_eq!(house.settled(&lost).await["state"], "unknown");
+}
+
+/// The vendor may have done it and failed then. Whoever asked for any state is not told of a failed precondition, and what may have
+/// been done is not done again.
+#[actix_web::test]
+async fn a_write_for_any_state_that_may_have_been_done_and_written_over_is_not_sent_again() {
+    let house = House::with(&MATRIX42, IMPATIENT).await;
+    house.once(CallKind::Update, Fault::ApplyThen500);
+    house.faults().add(CallKind::Read, Fault::Hold, 1, Some(1));
+    let over = async {
+        house.received(CallKind::Update, 1).await;
+        house.received(CallKind::Read, 2).await;
+        (MATRIX42.write)(&house.vendors, MATRIX42.key, "written over");
+        house.faults().release();
+    };
+    let (answer, ()) = join(house.set_text(MATRIX42.key, "*", "once").send(), over).await;
     answer.is(504, "outcome-unknown");
-    let object = house.vendors.pretectum.state.object(PRETECTUM.key).unwrap();
-    assert_eq!(object.fields["Phone"], "+1 555 0100");
+    assert_eq!(house.settled(&answer).await["observed"], "other");
+    assert_eq!((house.calls(CallKind::Update), house.held(MATRIX42.key).unwrap().as_str()), (1, "written over"));
 }
