@@ -20,7 +20,7 @@ use super::{Ask, Gateway, Guarantee, Record, System, Told, Verdict, Write, Write
 use crate::adapters::{Completion, Loss, Planned};
 use crate::metrics::DetectedBy;
 use crate::problem::{Failure, Problem, ProblemName};
-use crate::record::{Action, Effect, Fault, FaultKind, Invalid, OperationId, Precondition, RecordId, Stored};
+use crate::record::{Action, Effect, Fault, FaultKind, Invalid, OperationId, Precondition, RecordId, Stored, Warning};
 use crate::store::{self, Lease};
 use crate::transport::{Reply, Transport as _};
 
@@ -79,6 +79,15 @@ pub(super) async fn run(
     if let Some(untold) = untold.filter(|_| !context.handed_over) {
         context.log_failure(&untold);
     }
+}
+
+/// What a read after a write shows to be as it was.
+#[derive(Default)]
+struct StillOld {
+    /// A warning for each place.
+    warnings: Vec<Warning>,
+    /// Whether that is all there was to do.
+    nothing_done: bool,
 }
 
 impl Context<'_> {
@@ -322,23 +331,42 @@ impl Context<'_> {
             let blank = created.then(|| self.system.as_sent(&id, pending));
             return (Settled::Applied(seen), blank);
         };
-        let wanted = pending.differences();
-        let observed = stored.fields.to_map();
-        let now = Some(self.system.tag(&id, &stored.version()).text());
-        // Where the version stands, whatever is not as wanted is as it was, even if nobody has looked what that was.
-        let untouched = self.is_as_before(pending, &id, stored);
-        let still_old = if untouched { unfulfilled(&wanted, &observed) } else { unchanged(&wanted, &observed) };
-        // The very version that this write made proves that nobody else has put the old values back.
-        let nothing_done = untouched || (still_old.len() == wanted.len() && now == pending.after);
-        if !still_old.is_empty() && nothing_done {
-            let errors = still_old.into_iter().map(|one| Invalid::at(one.pointer, one.detail)).collect();
+        let still_old = self.still_old(pending, stored, self.is_as_before(pending, &id, stored)).await;
+        if still_old.nothing_done {
+            let errors = still_old.warnings.into_iter().map(|one| Invalid::at(one.pointer, one.detail)).collect();
             return (Settled::NotApplied(Box::new(self.system.rejected(errors))), None);
         }
         let record = self.system.show(&id, stored, None);
-        if pending.before.is_some() && seen.warnings.is_empty() && wanted.iter().any(|one| one.before.is_some()) {
-            seen.warnings = still_old;
+        if seen.warnings.is_empty() {
+            seen.warnings = still_old.warnings;
         }
         (Settled::Applied(seen), Some(record))
+    }
+
+    /// What a write that the vendor has done did not change.
+    async fn still_old(&self, pending: &Pending, stored: &Stored, untouched: bool) -> StillOld {
+        let observed = stored.fields.to_map();
+        let mut changes = pending.differences();
+        if untouched {
+            // Where the version stands, whatever is not as wanted is as it was, even if nobody knows what that was.
+            let warnings = unfulfilled(&changes, &observed);
+            return StillOld { nothing_done: !warnings.is_empty(), warnings };
+        }
+        let Some(before) = &pending.before else { return StillOld::default() };
+        if let Wanted::Members(_) = &pending.wanted {
+            // Nobody has read for this write, but its caller has seen the state it is about.
+            let Some(then) = self.gateway.shown.state(before).await else { return StillOld::default() };
+            changes.retain(|one| !one.holds_in(&then));
+            changes.iter_mut().for_each(|one| one.before = one.value_in(&then).cloned());
+        }
+        let warnings = unchanged(&changes, &observed);
+        if warnings.is_empty() || warnings.len() < changes.len() {
+            return StillOld { nothing_done: false, warnings };
+        }
+        // Unless it was done and another write has put the old values back.
+        let others = self.gateway.others(self.system, pending).await;
+        let nothing_done = others.is_some_and(|others| !others.undecided && !others.later);
+        StillOld { nothing_done, warnings }
     }
 
     /// Whether the version stands where it stood before the write.

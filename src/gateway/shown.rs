@@ -40,13 +40,19 @@ impl Shown {
         }
     }
 
+    /// The members of the state of this tag, if it is known.
+    pub(super) async fn state(&self, tag: &str) -> Option<Map<String, Value>> {
+        let shown = self.0.get(tag).await?;
+        match exact_value(&shown) {
+            Ok(Value::Object(then)) => Some(then),
+            // It was written by this gateway.
+            _ => None,
+        }
+    }
+
     /// JSON Pointers of what differs between the state of this tag and the present one; none if that state is not known.
     pub(super) async fn changed_since(&self, tag: &str, now: &Map<String, Value>) -> Vec<String> {
-        let Some(shown) = self.0.get(tag).await else { return Vec::new() };
-        match exact_value(&shown) {
-            Ok(Value::Object(then)) => differences(&then, now).into_iter().map(|one| one.pointer).collect(),
-            // It was written by this gateway.
-            _ => Vec::new(),
-        }
+        let Some(then) = self.state(tag).await else { return Vec::new() };
+        differences(&then, now).into_iter().map(|one| one.pointer).collect()
     }
 }

@@ -108,7 +108,9 @@ impl Difference {
         }
     }
 
-    fn value_in<'v>(&self, observed: &'v Map<String, Value>) -> Option<&'v Value> {
+    /// What `observed` shows here; null is nothing.
+    #[must_use]
+    pub fn value_in<'v>(&self, observed: &'v Map<String, Value>) -> Option<&'v Value> {
         let (first, rest) = self.path.split_first()?;
         let found = rest.iter().try_fold(observed.get(first)?, |value, name| value.get(name))?;
         (!found.is_null()).then_some(found)
