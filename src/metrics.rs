@@ -236,6 +236,14 @@ impl Metrics {
         }
         for call in CallName::ALL {
             self.vendor_requests.with_label_values(&[system, call.as_str(), "2xx"]);
+            self.vendor_seconds.with_label_values(&[system, call.as_str()]);
+        }
+    }
+
+    /// The losses that writes of a system can have.
+    pub fn can_lose(&self, system: SystemIndex, losses: impl IntoIterator<Item = &'static str>) {
+        for loss in losses {
+            self.loss(system, loss);
         }
     }
 
@@ -357,8 +365,12 @@ impl Metrics {
 
     /// Counts a write made although it destroys something else; `loss` is the adapter's name for it.
     pub fn loss_accepted(&self, system: SystemIndex, loss: &'static str) {
+        self.loss(system, loss).inc();
+    }
+
+    fn loss(&self, system: SystemIndex, loss: &'static str) -> IntCounter {
         let name = self.request_side(Some(system)).system.as_str();
-        self.losses.with_label_values(&[name, loss]).inc();
+        self.losses.with_label_values(&[name, loss])
     }
 
     /// Counts entries written to the ledger.

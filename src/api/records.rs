@@ -6,6 +6,7 @@ use super::openapi::{self, CollectionPath, ListFilter, ReadFields, RecordPath};
 use super::query::Query;
 use super::record_json;
 use super::reply::{Conditions, encoded};
+use crate::problem::ProblemName;
 use crate::record::Action;
 
 /// `GET` and `HEAD /records/{system}/{id}`.
@@ -23,6 +24,9 @@ pub(super) async fn show(inbound: &Inbound<'_>, system: &str, raw_id: &str) -> A
     let record = inbound.api.records.read(system, &id, &inbound.ask()?).await?;
     let answer = conditions.answer(record_json::record(&record), record.etag.as_deref(), None);
     answer.map_err(|mut refused| {
+        if refused.problem.name == ProblemName::PreconditionFailed {
+            inbound.api.records.precondition_failed(system);
+        }
         refused.problem.system = Some(system.name.as_str().to_owned());
         refused
     })

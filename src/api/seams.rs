@@ -168,6 +168,9 @@ pub trait Records: Send + Sync {
     /// The problem to answer.
     async fn read(&self, system: &Arc<System>, id: &RecordId, ask: &Ask) -> Result<Record, Problem>;
 
+    /// A read was refused because the record's tag is another one than the caller asks for.
+    fn precondition_failed(&self, system: &System);
+
     /// See [`Gateway::list`](crate::gateway::Gateway::list).
     ///
     /// # Errors

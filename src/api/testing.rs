@@ -165,6 +165,7 @@ impl Records for Backend {
         assert_ne!(id.key(), "panic", "a panic in a handler");
         if id.key() == "missing" { Err(ProblemName::RecordNotFound.with("missing")) } else { Ok(record()) }
     }
+    fn precondition_failed(&self, _: &System) {}
     async fn list(
         &self,
         _: &Arc<System>,

@@ -11,7 +11,7 @@ use crate::api::{
     Authenticator, Health, LedgerQuery, Listed, OperationsQuery, OperationsView, Records, RequestMetrics, Right, Rights,
 };
 use crate::gateway::{Ask, Gateway, Record, RecordPage, System, Told, Write};
-use crate::metrics::{Metrics, Outcome, RequestAction, SystemIndex};
+use crate::metrics::{DetectedBy, Metrics, Outcome, RequestAction, SystemIndex};
 use crate::problem::{Problem, ProblemName};
 use crate::record::{CallerName, Operation, OperationId, RecordId};
 use crate::store::{self, StoreError, StoreMetrics};
@@ -239,6 +239,9 @@ impl Records for Line {
     }
     async fn read(&self, system: &Arc<System>, id: &RecordId, ask: &Ask) -> Result<Record, Problem> {
         self.gateway.read(system, id, ask).await
+    }
+    fn precondition_failed(&self, system: &System) {
+        self.gateway.failed_precondition(system, DetectedBy::Gateway);
     }
     async fn list(
         &self,

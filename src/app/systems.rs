@@ -41,6 +41,7 @@ fn build_one(configured: &Configured, metrics: &Arc<Metrics>) -> Result<System, 
     let vendor = &configured.vendor;
     let built = (vendor.entry.build)(&vendor.settings);
     let adapter = built.map_err(|wrong| StartError::System(name.to_string(), wrong.to_string()))?;
+    metrics.can_lose(index, adapter.profile().losses.iter().map(|loss| loss.name));
     let stack = Stack::new(&name, Arc::clone(&adapter) as _, &settings(configured), metrics)
         .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;
     let installation = installation(configured).into();

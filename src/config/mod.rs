@@ -98,7 +98,7 @@ impl Config {
             Access::Keys(Vec::new())
         };
         if let (Err(wrong), Some(entry)) = (may_listen(&access, server.bind), root.entry("access")) {
-            reader.fault(&entry.place, wrong, "a loopback server.bind, mode = \"keys\", or allow_open = true");
+            reader.fault(&entry.place, wrong, format!("a loopback server.bind, {MAY_LISTEN}"));
         }
         let systems = read_systems(&systems, server.bind);
         root.finish(|_| None);
@@ -110,7 +110,7 @@ impl Config {
     /// # Errors
     /// Why the configuration cannot listen there.
     pub fn rebind(&mut self, bind: SocketAddr) -> Result<(), String> {
-        may_listen(&self.access, bind)?;
+        may_listen(&self.access, bind).map_err(|wrong| format!("{wrong}; a loopback address, {MAY_LISTEN}"))?;
         if let Some(system) = self.systems.iter().find(|system| system.is_the_gateway(bind)) {
             return Err(format!("{bind} is the base_url of the system {}", system.name));
         }
@@ -122,6 +122,9 @@ impl Config {
         Ok(())
     }
 }
+
+/// What else is valid where access is open.
+const MAY_LISTEN: &str = "mode = \"keys\", or allow_open = true";
 
 /// Open access is for one's own machine, unless somebody says that it is meant.
 fn may_listen(access: &Access, bind: SocketAddr) -> Result<(), String> {

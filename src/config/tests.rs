@@ -655,6 +655,9 @@ fn listening_elsewhere_is_checked_like_the_configuration() {
     ));
     let bind = |text: &str| text.parse::<SocketAddr>().unwrap();
     assert!(config.rebind(bind("0.0.0.0:8080")).unwrap_err().contains("access is open"));
+    assert!(
+        config.rebind(bind("0.0.0.0:8080")).unwrap_err().contains("a loopback address, mode = \"keys\", or allow_open")
+    );
     assert!(config.rebind(bind("127.0.0.1:7000")).unwrap_err().contains("base_url of the system itsm"));
     assert!(config.rebind(bind("127.0.0.1:9090")).unwrap_err().contains("ops_bind"));
     assert_eq!(config.server.bind, bind("127.0.0.1:8080"), "a refusal changes nothing");

@@ -142,7 +142,7 @@ impl Gateway {
         };
         let (teller, told) = oneshot::channel();
         let (gateway, system, ask) = (Arc::clone(self), Arc::clone(system), ask.clone());
-        let deadline = ask.deadline;
+        let (deadline, name) = (ask.deadline, system.name.clone());
         let sending = Rc::new(RefCell::new(None));
         let seen = Rc::clone(&sending);
         // Boxed before it is spawned: the runtime moves what it is given several times.
@@ -157,7 +157,7 @@ impl Gateway {
         let unknown = |why: &str| {
             let problem =
                 ProblemName::OutcomeUnknown.with(format!("{why}; the operation tells what became of the write"));
-            sending.take().map(|operation| problem.operation(&operation))
+            sending.take().map(|operation| problem.system(name.as_str()).operation(&operation))
         };
         match told {
             Some(Ok(told)) => told,

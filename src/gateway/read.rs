@@ -21,7 +21,8 @@ impl Gateway {
     /// The problem to answer.
     pub async fn read(&self, system: &Arc<System>, id: &RecordId, ask: &Ask) -> Result<Record, Problem> {
         let session = Session::new(&*system.stack, &ask.trace, ask.deadline);
-        let stored = system.adapter.read(&session, id).await.map_err(|fault| missing_or(system, id, &fault))?;
+        let stored =
+            system.adapter.read(&session, id).await.map_err(|fault| session.quoted(missing_or(system, id, &fault)))?;
         // A store that is away must not stop reads; the pointer to a running write is then left out.
         let asked = self.store.pending(system.name.as_str(), id.as_str());
         let pending = tokio::time::timeout(STORE_PATIENCE, asked).await.ok().and_then(Result::ok).flatten();
@@ -51,7 +52,11 @@ impl Gateway {
         };
         let session = Session::new(&*system.stack, &ask.trace, ask.deadline);
         let page = system.adapter.list(&session, collection, limit, from.as_deref()).await.map_err(|fault| {
-            if fault.kind == FaultKind::Rejected && from.is_some() { foreign_cursor() } else { system.problem(&fault) }
+            if fault.kind == FaultKind::Rejected && from.is_some() {
+                foreign_cursor()
+            } else {
+                session.quoted(system.problem(&fault))
+            }
         })?;
         let records: Vec<String> = page.items.iter().map(|item| item.id.as_str().to_owned()).collect();
         let asked = self.store.pending_among(name, records);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use crate::problem::{Problem, ProblemName, VendorSaid};
 use crate::record::{CallMade, Fault};
 use crate::transport::trace::{CallTrace, TraceContext};
 use crate::transport::{Call, Reply, Transport};
@@ -28,6 +29,15 @@ impl<'s> Session<'s> {
     /// Until when the calls that follow may take.
     pub(super) fn patience(&self, deadline: Instant) {
         self.deadline.set(deadline);
+    }
+
+    /// The problem, with the status of the answer that could not be read.
+    pub(super) fn quoted(&self, mut problem: Problem) -> Problem {
+        if problem.name == ProblemName::VendorProtocolError && problem.vendor.is_none() {
+            let status = self.calls.borrow().last().and_then(|call| call.status);
+            problem.vendor = status.map(|status| VendorSaid { status: Some(status), ..VendorSaid::default() });
+        }
+        problem
     }
 
     /// The calls made so far, taken out.

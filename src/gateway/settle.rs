@@ -247,7 +247,7 @@ impl Gateway {
     }
 
     /// `precondition-failed`, counted.
-    pub(super) fn failed_precondition(&self, system: &System, detected_by: DetectedBy) -> Problem {
+    pub fn failed_precondition(&self, system: &System, detected_by: DetectedBy) -> Problem {
         self.meter.precondition_failure(system.index, detected_by);
         let detail = "the record's tag is another one than the request asks for: it was changed meanwhile; \
                       read it again and decide anew";

@@ -156,7 +156,7 @@ impl Context<'_> {
     pub(super) async fn read_and_check(&mut self, id: &RecordId) -> Result<(Stored, EntityTag), Problem> {
         self.session.patience(self.ask.deadline);
         let read = self.system.adapter.read(&self.session, id).await;
-        let stored = read.map_err(|fault| missing_or(self.system, id, &fault))?;
+        let stored = read.map_err(|fault| self.session.quoted(missing_or(self.system, id, &fault)))?;
         let tag = self.system.tag(id, &stored.version());
         let holds = self.write.precondition.as_ref().is_none_or(|given| given.holds_for(&tag));
         let excluded = self.write.none_match.as_ref().is_some_and(|given| match given {

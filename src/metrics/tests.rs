@@ -62,6 +62,13 @@ fn what_is_counted_is_shown_under_its_labels() {
 }
 
 #[test]
+fn what_can_be_lost_begins_at_zero() {
+    let (metrics, crm) = metrics();
+    metrics.can_lose(crm, ["dependent-objects"]);
+    assert!(text(&metrics).contains("losses_accepted_total{loss=\"dependent-objects\",system=\"crm\"} 0\n"));
+}
+
+#[test]
 fn two_gateways_in_one_process_do_not_meet() {
     let ((first, crm), (second, _)) = (metrics(), metrics());
     first.token_refresh(crm, RefreshOutcome::Ok);

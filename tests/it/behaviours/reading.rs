@@ -88,6 +88,9 @@ async fn if_match_on_get_is_evaluated(bench: &'static Bench) {
     for wrong in ["\"nope\"".to_owned(), format!("W/{tag}")] {
         house.read(bench.key).if_match(&wrong).send().await.is(412, "precondition-failed");
     }
+    let counted = format!("precondition_failures_total{{detected_by=\"gateway\",system=\"{}\"}} 2", bench.system);
+    let metrics = house.get("/metrics").send().await.text;
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
     house.read(bench.missing).if_match(&tag).send().await.is(404, "record-not-found");
 }
 

@@ -2,7 +2,7 @@
 
 use records_gateway::sandbox::{CallKind, Fault};
 
-use crate::support::{Bench, House, for_each_vendor};
+use crate::support::{Answer, Bench, House, for_each_vendor};
 
 for_each_vendor!(
     a_read_that_brings_nonsense_is_502,
@@ -39,6 +39,7 @@ async fn a_read_that_brings_nonsense_is_502(bench: &'static Bench) {
         house.faults().always(bench.reading, fault.clone());
         let answer = house.read(bench.key).send().await;
         assert_eq!((answer.status, answer.problem().as_str()), (502, "vendor-protocol-error"), "{fault:?}: {answer:?}");
+        says_what_status_it_had(&fault, &answer);
         house.faults().clear();
         house.read(bench.key).send().await.is_done(200);
     }
@@ -51,8 +52,16 @@ async fn a_list_that_brings_nonsense_is_502(bench: &'static Bench) {
         let path = format!("/records/{}?collection={}", bench.system, bench.collection());
         let answer = house.get(&path).send().await;
         assert_eq!((answer.status, answer.problem().as_str()), (502, "vendor-protocol-error"), "{fault:?}: {answer:?}");
+        says_what_status_it_had(&fault, &answer);
         house.faults().clear();
         house.get(&path).send().await.is_done(200);
+    }
+}
+
+/// An answer that came whole.
+fn says_what_status_it_had(fault: &Fault, answer: &Answer) {
+    if let Fault::Answer { status, .. } = fault {
+        assert_eq!(answer.json()["vendor"]["status"], *status, "{fault:?}: {answer:?}");
     }
 }
 
