@@ -26,7 +26,7 @@ pub(crate) enum Said {
     Gone,
     /// An earlier one with this key, or one of this record, still runs.
     InProgress,
-    /// Refused with this status; 0 = there was nobody to send it to.
+    /// Refused with this status; 0 = there was nobody to take it.
     Refused(u16),
     /// 504 `outcome-unknown`.
     Unknown,
@@ -271,6 +271,8 @@ fn said(answer: &io::Result<Answer>) -> Said {
         (202, _) => Said::Accepted,
         (404, "record-not-found") => Said::Gone,
         (412, "precondition-failed") => Said::Stale,
+        // The gateway had no time to begin, or to look the key up: this says nothing of an earlier sending.
+        (503, "overloaded") if answer.operation().is_none() => Said::Refused(0),
         (409, "operation-in-progress") => Said::InProgress,
         (504, "outcome-unknown") => Said::Unknown,
         (409, "vendor-busy") | (429 | 502 | 503 | 504, _) => Said::Refused(answer.status),
