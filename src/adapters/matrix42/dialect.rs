@@ -83,11 +83,26 @@ pub(super) fn schema_call(id: &RecordId) -> Call {
     call(CallName::Schema, Method::GET, fragment_path(id) + "/schema-info")
 }
 
+/// What a list is asked for, besides ids.
+pub(super) struct Columns<'n> {
+    /// Attributes.
+    pub(super) names: &'n [String],
+    /// Whether `TimeStamp` is among the columns too.
+    pub(super) versions: bool,
+}
+
+/// Whether a list was refused because of its `TimeStamp` column. No vendor page says that it can be asked for, and other attributes
+/// are refused in these words.
+pub(super) fn refuses_versions(fault: &Fault) -> bool {
+    let says = |text: &String| text.contains("does not contain attribute TimeStamp");
+    fault.kind == FaultKind::Rejected && fault.message.as_ref().is_some_and(says)
+}
+
 /// Asks for a page, counted from zero. `ID` must be among the columns, because it is what the page is sorted by.
 /// Identifiers stand in brackets (a bare reserved word is a syntax error), but not in `sort`.
-pub(super) fn list_call(definition: &str, columns: &[String], page: u64, size: usize) -> Call {
-    let mut asked = String::from("[ID],[TimeStamp]");
-    for column in columns.iter().filter(|column| *column != UNASKED) {
+pub(super) fn list_call(definition: &str, columns: &Columns<'_>, page: u64, size: usize) -> Call {
+    let mut asked = String::from(if columns.versions { "[ID],[TimeStamp]" } else { "[ID]" });
+    for column in columns.names.iter().filter(|column| *column != UNASKED) {
         asked.push_str(",[");
         asked.push_str(column);
         asked.push(']');
@@ -101,7 +116,7 @@ pub(super) fn list_call(definition: &str, columns: &[String], page: u64, size: u
 /// through is compared again.
 pub(super) fn search_call(
     definition: &str,
-    columns: &[String],
+    columns: &Columns<'_>,
     fields: &Map<String, Value>,
     page: u64,
     size: usize,

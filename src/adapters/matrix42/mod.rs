@@ -18,7 +18,7 @@ use moka::future::Cache;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use self::dialect::{Cursor, Fragment};
+use self::dialect::{Columns, Cursor, Fragment};
 use super::common::{AllThatFit, all_of, bad_cursor, nameless, secret_header, unreadable};
 use super::registry::{Form, required};
 use super::{
@@ -65,6 +65,8 @@ pub struct Matrix42 {
     /// `Bearer …`, for the exchange alone.
     api_token: HeaderValue,
     columns: Cache<String, Arc<[String]>>,
+    /// The Data Definitions whose lists do not take `TimeStamp` for a column: their items carry no tags.
+    without_versions: Cache<String, ()>,
 }
 
 impl Matrix42 {
@@ -74,7 +76,8 @@ impl Matrix42 {
         let unfit = WrongSetting::new("api_token", "holds characters that no HTTP header can carry");
         let api_token = secret_header(&format!("Bearer {}", api_token.expose())).ok_or(unfit)?;
         let columns = Cache::builder().max_capacity(REMEMBERED_DEFINITIONS).time_to_live(COLUMNS_LIFE).build();
-        Ok(Self { api_token, columns })
+        let without_versions = Cache::builder().max_capacity(REMEMBERED_DEFINITIONS).time_to_live(COLUMNS_LIFE).build();
+        Ok(Self { api_token, columns, without_versions })
     }
 
     /// The columns that make a list item whole; `None` where they cannot be learned.
@@ -82,7 +85,8 @@ impl Matrix42 {
         if let Some(known) = self.columns.get(definition).await {
             return Ok(Some(known));
         }
-        let probe = transport.send(dialect::list_call(definition, &[], 0, 1)).await?;
+        let probe =
+            self.listed(transport, definition, &[], |columns| dialect::list_call(definition, columns, 0, 1)).await?;
         let first = dialect::read_page(&probe.body, None)?.into_iter().next();
         let Some(key) = first.and_then(|fragment| fragment.id) else { return Ok(None) };
         let id = RecordId::new(definition, &key);
@@ -103,6 +107,24 @@ impl Matrix42 {
         Ok(names)
     }
 
+    /// A list with versions or, of a Data Definition that has shown that it does not give them so, without.
+    async fn listed(
+        &self,
+        transport: &dyn Transport,
+        definition: &str,
+        names: &[String],
+        call: impl Fn(&Columns<'_>) -> Call,
+    ) -> Result<Reply, Fault> {
+        let versions = !self.without_versions.contains_key(definition);
+        match transport.send(call(&Columns { names, versions })).await {
+            Err(fault) if versions && dialect::refuses_versions(&fault) => {
+                self.without_versions.insert(definition.to_owned(), ()).await;
+                transport.send(call(&Columns { names, versions: false })).await
+            }
+            answered => answered,
+        }
+    }
+
     /// A page with these columns and, where the vendor does not take them (any more), with those that every fragment has.
     async fn page(
         &self,
@@ -112,16 +134,16 @@ impl Matrix42 {
         cursor: &Cursor,
     ) -> Result<Reply, Fault> {
         let asked = columns.clone().unwrap_or_default();
-        let call = dialect::list_call(definition, &asked, cursor.page, cursor.size);
-        let is_long = call.path.len() > LONG_QUERY;
-        match transport.send(call).await {
+        let call = |columns: &Columns<'_>| dialect::list_call(definition, columns, cursor.page, cursor.size);
+        let is_long = call(&Columns { names: &asked, versions: true }).path.len() > LONG_QUERY;
+        match self.listed(transport, definition, &asked, call).await {
             Err(fault)
                 if !asked.is_empty()
                     && (fault.kind == FaultKind::Rejected || (is_long && fault.kind == FaultKind::NotFound)) =>
             {
                 self.columns.invalidate(definition).await;
                 *columns = None;
-                transport.send(dialect::list_call(definition, &[], cursor.page, cursor.size)).await.map_err(as_read)
+                self.listed(transport, definition, &[], call).await.map_err(as_read)
             }
             answered => answered.map_err(as_read),
         }
@@ -257,8 +279,9 @@ impl Adapter for Matrix42 {
         let mut search = AllThatFit::new(&wanted);
         let mut next = Some(Cursor { size: SEARCH_SIZE, ..Cursor::default() });
         while let Some(cursor) = next.filter(|cursor| cursor.page < SEARCH_PAGES) {
-            let call = dialect::search_call(collection, &columns, fields, cursor.page, cursor.size);
-            let reply = transport.send(call).await?;
+            let call =
+                |columns: &Columns<'_>| dialect::search_call(collection, columns, fields, cursor.page, cursor.size);
+            let reply = self.listed(transport, collection, &columns, call).await?;
             let fragments;
             (fragments, next) = cursor.turn(dialect::read_page(&reply.body, None)?)?;
             for fragment in fragments {

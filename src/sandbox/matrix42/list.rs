@@ -13,12 +13,15 @@ const RESERVED: &[&str] =
     &["END", "CASE", "WHEN", "THEN", "ELSE", "AND", "OR", "NOT", "IN", "LIKE", "IS", "NULL", "AS", "SELECT", "WHERE"];
 
 /// The items of one page.
-pub(super) fn page(class: &Class, request: &Incoming<'_>) -> Result<Vec<Value>, Failure> {
+pub(super) fn page(class: &Class, request: &Incoming<'_>, time_stamps: bool) -> Result<Vec<Value>, Failure> {
     let text = |name: &str| request.parameter_any_case(name).filter(|text| !text.trim().is_empty());
     let columns = match text("columns") {
         None => vec!["ID".to_owned()],
         Some(list) => columns(class, &list)?,
     };
+    if !time_stamps && columns.iter().any(|column| column == "TimeStamp") {
+        return Err(Failure::Attribute(class.name, "TimeStamp".to_owned()));
+    }
     let (sort, descending) = sort(class, &columns, text("sort").as_deref())?;
     let conditions = text("where").map_or(Ok(Vec::new()), |filter| conditions(class, &filter))?;
     let mut rows: Vec<&Fragment> =

@@ -202,8 +202,13 @@ impl Model for Matrix42 {
             "token_life_ms" => settings.token_life = Duration::from_millis(number(value)?),
             "api_token_withdrawn" => settings.api_token_withdrawn = flag(value)?,
             "ignored_attribute" => settings.ignored_attribute = optional_text(value)?,
+            "unlisted_time_stamp" => settings.unlisted_time_stamp = flag(value)?,
             "expire_all_tokens" => state.expire_tokens(),
-            _ => return Err("token_life_ms, api_token_withdrawn, ignored_attribute, expire_all_tokens".to_owned()),
+            _ => {
+                let known =
+                    "token_life_ms, api_token_withdrawn, ignored_attribute, unlisted_time_stamp, expire_all_tokens";
+                return Err(known.to_owned());
+            }
         }
         Ok(())
     }
@@ -233,7 +238,7 @@ fn serve(state: &mut State, route: Route, request: &Incoming<'_>) -> Result<Answ
         }
         Route::List(class, with_schema) => {
             let class = state.class(&class).ok_or(Failure::NoClass)?;
-            let page = Value::Array(list::page(class, request)?);
+            let page = Value::Array(list::page(class, request, !state.settings.unlisted_time_stamp)?);
             Answer::json(200, &if with_schema { with_schema_info(class, &page) } else { page })
         }
         Route::Create(class) => Answer::json(200, &Value::String(state.create(&class, &body()?)?)),

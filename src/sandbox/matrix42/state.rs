@@ -133,11 +133,18 @@ pub struct Settings {
     pub api_token_withdrawn: bool,
     /// An attribute that PUT leaves as it is, answering 204 all the same.
     pub ignored_attribute: Option<String>,
+    /// Lists refuse the column `TimeStamp`, as they do an attribute that there is none of. Default false: no vendor page tells.
+    pub unlisted_time_stamp: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { token_life: Duration::from_mins(5), api_token_withdrawn: false, ignored_attribute: None }
+        Self {
+            token_life: Duration::from_mins(5),
+            api_token_withdrawn: false,
+            ignored_attribute: None,
+            unlisted_time_stamp: false,
+        }
     }
 }
 

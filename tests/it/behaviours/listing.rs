@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use records_gateway::sandbox::{CallKind, Fault};
 use serde_json::Value;
 
-use crate::support::{Bench, House, for_each_vendor};
+use crate::support::{Bench, House, MATRIX42, for_each_vendor};
 
 for_each_vendor!(
     an_item_equals_what_get_shows_or_says_that_it_is_partial,
@@ -46,6 +47,28 @@ async fn an_item_equals_what_get_shows_or_says_that_it_is_partial(bench: &'stati
         }
         assert_eq!(item.get("partial").is_some(), bench.system == "architecture", "{item}");
     }
+}
+
+/// No vendor page says that `TimeStamp` can be a column.
+#[actix_web::test]
+async fn items_of_a_matrix42_list_that_has_no_versions_are_partial_and_have_no_tag() {
+    let house = House::start(&MATRIX42).await;
+    house.vendors.matrix42.state.configure(|settings| settings.unlisted_time_stamp = true);
+    for _ in 0..2 {
+        let items = pages(&house, 100).await;
+        assert_eq!(items.len(), house.count());
+        for item in items {
+            assert_eq!((&item["partial"], &item["etag"]), (&Value::Bool(true), &Value::Null), "{item}");
+            let id = item["id"].as_str().unwrap();
+            let record = house.get(&format!("/records/itsm/{id}")).send().await.is_done(200).json();
+            assert_eq!(item["fields"], record["fields"]);
+        }
+    }
+    let refused = house.lines().iter().filter(|line| line.contains("TimeStamp")).count();
+    assert_eq!(refused, 1, "what was learned is remembered");
+    // A lost create is found without versions, too.
+    house.once(CallKind::Create, Fault::ResetAfter);
+    house.create("without versions").send().await.is_done(201);
 }
 
 async fn paging_to_the_end_finds_every_record_once(bench: &'static Bench) {
