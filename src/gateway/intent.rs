@@ -100,7 +100,7 @@ impl Gateway {
                 claim: claim(write, ask),
                 material: Some(Arc::clone(material) as _),
             };
-            match self.store.begin(intent).await.map_err(|error| store_away(&error))? {
+            match self.store.begin(intent).await.map_err(|error| not_begun(system, pending, &error))? {
                 Begun::Started => {
                     self.meter.operations_running(system.index, 1);
                     self.creates.begun(pending);
@@ -165,6 +165,17 @@ fn in_progress(system: &System, operation: Option<&OperationId>) -> Problem {
     let mut problem = ProblemName::OperationInProgress.with(detail).system(system.name.as_str());
     problem.operation = operation.cloned();
     problem.retry_after(RUNNING_RETRY_AFTER)
+}
+
+/// No intent, no write. Where the intent may be there after all, only its operation can tell that it was not sent: a process that
+/// finds it running would send it.
+fn not_begun(system: &System, pending: &Pending, error: &StoreError) -> Problem {
+    if *error != StoreError::InDoubt {
+        return store_away(error);
+    }
+    let detail = "the gateway's store did not confirm the intent in time, so nothing was sent to the vendor; the operation                   will say so unless the gateway stops before and settles it at its next start";
+    let problem = ProblemName::OutcomeUnknown.with(detail).system(system.name.as_str());
+    problem.operation(&pending.operation).because(error)
 }
 
 /// No journal, no write: refused before the vendor is called.

@@ -65,11 +65,15 @@ pub(super) struct Command {
     pub(super) promised: bool,
     /// It was tried before and may be in the database.
     pub(super) again: bool,
+    /// This try begins it, if its transaction is committed.
+    pub(super) begins: bool,
+    /// A commit that was to begin it was sent, and whether it was done is not known.
+    pub(super) in_doubt: bool,
 }
 
 impl Command {
     pub(super) fn new(task: Task, reply: Option<Reply>) -> Self {
-        Self { task, reply, promised: false, again: false }
+        Self { task, reply, promised: false, again: false, begins: false, in_doubt: false }
     }
 
     /// Whether it has to be kept and done later when the store fails.

@@ -159,7 +159,7 @@ impl Store {
     /// The key is looked at first: a repeat is answered truthfully whatever else goes on.
     ///
     /// # Errors
-    /// `Unavailable`: nothing may be sent.
+    /// `Unavailable`: nothing was begun. `InDoubt`: perhaps it was. Either way nothing may be sent.
     pub async fn begin(&self, mut intent: Intent) -> Result<Begun, StoreError> {
         intent.caller = cleaned(intent.caller);
         intent.record = intent.record.map(cleaned);

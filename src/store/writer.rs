@@ -42,6 +42,8 @@ pub(super) struct Writer {
     owed: VecDeque<Command>,
     /// Operations that were made this instance's, of which nobody has heard yet.
     unheard: Vec<OperationId>,
+    /// Whether a commit was sent and not answered.
+    committing: bool,
     /// Why the store could not be reached the last time; empty when it could.
     away_because: String,
 }
@@ -72,6 +74,7 @@ impl Writer {
             statements,
             owed: VecDeque::new(),
             unheard: Vec::new(),
+            committing: false,
             away_because: String::new(),
         };
         let (engine, durability) = (&writer.shared.engine, writer.shared.durability);
@@ -155,6 +158,7 @@ impl Writer {
 
     /// Runs a batch; `false` = nothing of it is certain, and the connection is gone.
     async fn attempt(&mut self, batch: &mut Vec<Command>) -> bool {
+        self.committing = false;
         let failure = match timeout(PATIENCE, self.run(batch)).await {
             Ok(Ok(())) => return true,
             Ok(Err(error)) => plain(&error),
@@ -165,6 +169,7 @@ impl Writer {
         self.clear_desk(batch);
         for command in batch.iter_mut() {
             command.again = true;
+            command.in_doubt |= command.begins && self.committing;
         }
         false
     }
@@ -188,6 +193,9 @@ impl Writer {
         let sweeps = batch.iter().any(|command| matches!(command.task, Task::Seen));
         if !changes.is_empty() && !shared.engine.is_shared() {
             self.begin(&mut connection).await?;
+        }
+        for (command, answer) in batch.iter_mut().zip(&answers) {
+            command.begins = matches!(answer, Answer::Begun(Begun::Started, _));
         }
         if !changes.is_empty() || shared.engine.is_shared() {
             self.commit(&mut connection, changes).await?;
@@ -234,7 +242,10 @@ impl Writer {
             changes.write(connection, &mut self.statements, &mut self.board).await?;
         }
         let since = Instant::now();
-        sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
+        self.committing = true;
+        let committed = sqlx::raw_sql("COMMIT").execute(&mut *connection).await;
+        self.committing = committed.as_ref().is_err_and(|error| !was_refused(error));
+        committed?;
         if entries > 0 {
             self.shared.metrics.commit(since.elapsed().as_secs_f64());
             (0..entries).for_each(|_| self.shared.metrics.ledger_entry());
@@ -306,6 +317,16 @@ fn never_sent(operation: &OperationId) -> Outcome {
         verdict: None,
         lease: None,
     }
+}
+
+/// Whether the database says that it has not done what it was asked to: not where its disk failed (SQLite 10) or its server went
+/// away (PostgreSQL 08, 57P) in the middle of it.
+fn was_refused(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    error.code().is_some_and(|code| match code.parse::<u32>() {
+        Ok(number) if code.len() < 5 => number & 0xff != 10,
+        _ => !code.starts_with("08") && !code.starts_with("57P"),
+    })
 }
 
 /// The error's own words, without statements or addresses.

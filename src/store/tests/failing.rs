@@ -278,6 +278,42 @@ async fn somebody_holds_the_head_a_little_too_long(place: &Place) {
     }
 }
 
+/// Whether the commit is done in the end or not, its caller is told of an operation, and the operation tells that nothing was sent.
+#[tokio::test]
+async fn a_begin_that_was_not_confirmed_is_told_so_and_ends_as_never_sent() {
+    let places = places().await;
+    let servers: Vec<_> = places.iter().filter(|place| place.url.starts_with("postgres")).collect();
+    for end in ["RETURN NULL", "RAISE EXCEPTION 'not done'"] {
+        futures_util::future::join_all(servers.iter().map(|place| the_commit_takes_too_long(place, end))).await;
+    }
+}
+
+async fn the_commit_takes_too_long(place: &Place, end: &str) {
+    let store = place.open().await;
+    // Longer than two tries may take, once.
+    place.execute("CREATE SEQUENCE stalls").await;
+    let stall = format!("BEGIN IF nextval('stalls') = 1 THEN PERFORM pg_sleep(12); {end}; END IF; RETURN NULL; END");
+    place.execute(&format!("CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $${stall}$$")).await;
+    let at_the_end = "CREATE CONSTRAINT TRIGGER stall AFTER INSERT ON ledger DEFERRABLE INITIALLY DEFERRED \
+                      FOR EACH ROW EXECUTE FUNCTION stall()";
+    place.execute(at_the_end).await;
+    let write = keyed("A:1", "k");
+    let id = write.operation.clone();
+    assert_eq!(store.begin(write).await, Err(StoreError::InDoubt));
+    store.healed().await;
+    store.ping().await.expect("written");
+    let operation = store.operation(&id).await.expect("read").expect("its caller was told of it");
+    assert_eq!(operation.state, OperationState::NotApplied);
+    assert_eq!(store.lookup(&claim("k")).await, Ok(None), "a repeat runs");
+    assert_eq!(store.begin(keyed("A:1", "k")).await, Ok(Begun::Started));
+    assert!(store.verify(None).await.expect("verified").is_sound());
+    for statement in ["DROP TRIGGER stall ON ledger", "DROP FUNCTION stall()", "DROP SEQUENCE stalls"] {
+        place.execute(statement).await;
+    }
+    assert!(store.close(Duration::from_mins(1)).await);
+    place.execute("DELETE FROM idempotency").await;
+}
+
 /// A caller who is not there any more when its answer comes, unless it comes at once. Whether it did.
 async fn begun_and_dropped(store: &Store, intent: Intent) -> bool {
     let mut begun = std::pin::pin!(store.begin(intent));

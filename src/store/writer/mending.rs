@@ -1,5 +1,6 @@
 //! What the writer does when the database fails: nothing that was promised is lost, and everything else is refused at once.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::time::{sleep, timeout};
 
 use super::{NO_ANSWER, PATIENCE, Writer, plain};
-use crate::store::StoreError;
 use crate::store::command::{Command, Task};
+use crate::store::{Intent, StoreError};
 
 /// The first and the longest pause between two tries to reach a failing store.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -93,7 +94,16 @@ impl Writer {
             && !command.promised
             && command.again
         {
-            self.owed.push_back(Command::new(Task::Abandon(intent.operation.clone()), None));
+            let abandon = Command::new(Task::Abandon(intent.operation.clone()), None);
+            if command.in_doubt {
+                // Its caller is told of the operation, which shall be there then. Its key may be another one's by now.
+                let intent = Intent { claim: None, ..(**intent).clone() };
+                let kept = Command { promised: true, again: true, ..Command::new(Task::Begin(Arc::new(intent)), None) };
+                command.answer(Err(StoreError::InDoubt));
+                self.owed.extend([kept, abandon]);
+                return;
+            }
+            self.owed.push_back(abandon);
         }
         command.answer(Err(StoreError::Unavailable));
         if command.is_owed() {
