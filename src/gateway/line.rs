@@ -357,7 +357,9 @@ impl Context<'_> {
             // Nobody has read for this write, but its caller has seen the state it is about.
             let Some(then) = self.gateway.shown.state(before).await else { return StillOld::default() };
             changes.retain(|one| !one.holds_in(&then));
-            changes.iter_mut().for_each(|one| one.before = one.value_in(&then).cloned());
+            for one in &mut changes {
+                one.before = one.value_in(&then).cloned();
+            }
         }
         let warnings = unchanged(&changes, &observed);
         if warnings.is_empty() || warnings.len() < changes.len() {
@@ -366,7 +368,7 @@ impl Context<'_> {
         // Unless it was done and another write has put the old values back.
         let others = self.gateway.others(self.system, pending).await;
         let nothing_done = others.is_some_and(|others| !others.undecided && !others.later);
-        StillOld { nothing_done, warnings }
+        StillOld { warnings, nothing_done }
     }
 
     /// Whether the version stands where it stood before the write.

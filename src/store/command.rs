@@ -65,15 +65,40 @@ pub(super) struct Command {
     pub(super) promised: bool,
     /// It was tried before and may be in the database.
     pub(super) again: bool,
-    /// This try begins it, if its transaction is committed.
-    pub(super) begins: bool,
-    /// A commit that was to begin it was sent, and whether it was done is not known.
-    pub(super) in_doubt: bool,
+    /// Whether it may have begun an operation without anybody's knowing.
+    pub(super) begun: Doubt,
+}
+
+/// Whether an operation was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// It was, and its caller knows; or it was not.
+    None,
+    /// It is if this try is committed.
+    IfCommitted,
+    /// A commit was sent, and whether it was done is not known.
+    Open,
+}
+
+impl Doubt {
+    /// What is decided is to be committed.
+    pub(super) fn decided(&mut self, starts: bool) {
+        if *self != Self::Open {
+            *self = if starts { Self::IfCommitted } else { Self::None };
+        }
+    }
+
+    /// The try has failed.
+    pub(super) fn failed(&mut self, committing: bool) {
+        if *self == Self::IfCommitted {
+            *self = if committing { Self::Open } else { Self::None };
+        }
+    }
 }
 
 impl Command {
     pub(super) fn new(task: Task, reply: Option<Reply>) -> Self {
-        Self { task, reply, promised: false, again: false, begins: false, in_doubt: false }
+        Self { task, reply, promised: false, again: false, begun: Doubt::None }
     }
 
     /// Whether it has to be kept and done later when the store fails.

@@ -169,7 +169,7 @@ impl Writer {
         self.clear_desk(batch);
         for command in batch.iter_mut() {
             command.again = true;
-            command.in_doubt |= command.begins && self.committing;
+            command.begun.failed(self.committing);
         }
         false
     }
@@ -195,7 +195,7 @@ impl Writer {
             self.begin(&mut connection).await?;
         }
         for (command, answer) in batch.iter_mut().zip(&answers) {
-            command.begins = matches!(answer, Answer::Begun(Begun::Started, _));
+            command.begun.decided(matches!(answer, Answer::Begun(Begun::Started, _)));
         }
         if !changes.is_empty() || shared.engine.is_shared() {
             self.commit(&mut connection, changes).await?;

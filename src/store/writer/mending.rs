@@ -8,7 +8,7 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::time::{sleep, timeout};
 
 use super::{NO_ANSWER, PATIENCE, Writer, plain};
-use crate::store::command::{Command, Task};
+use crate::store::command::{Command, Doubt, Task};
 use crate::store::{Intent, StoreError};
 
 /// The first and the longest pause between two tries to reach a failing store.
@@ -95,7 +95,7 @@ impl Writer {
             && command.again
         {
             let abandon = Command::new(Task::Abandon(intent.operation.clone()), None);
-            if command.in_doubt {
+            if command.begun == Doubt::Open {
                 // Its caller is told of the operation, which shall be there then. Its key may be another one's by now.
                 let intent = Intent { claim: None, ..(**intent).clone() };
                 let kept = Command { promised: true, again: true, ..Command::new(Task::Begin(Arc::new(intent)), None) };

@@ -157,9 +157,9 @@ impl<'r> Truth<'r> {
         let fits = |one: &&Value| {
             one["system"] == SYSTEMS[write.system] && one["record"].as_str().is_some_and(|id| id.ends_with(key))
         };
-        let told = |all: &[Value]| all.iter().filter(fits).map(|one| format!("\n    {one}")).collect::<String>();
+        let told = |all: &[Value]| all.iter().filter(fits).map(Value::to_string).collect::<Vec<_>>().join("\n    ");
         let (operations, entries) = (told(&self.books.operations), told(&self.books.ledger));
-        format!("the record has been {history:?}\n  operations {operations}\n  entries {entries}")
+        format!("the record has been {history:?}\n  operations\n    {operations}\n  entries\n    {entries}")
     }
 
     /// Contract 4.2: after a 500 that says nothing, a moved tag without the wanted values is 412. Where the vendor had
