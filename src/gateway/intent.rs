@@ -173,7 +173,8 @@ fn not_begun(system: &System, pending: &Pending, error: &StoreError) -> Problem 
     if *error != StoreError::InDoubt {
         return store_away(error);
     }
-    let detail = "the gateway's store did not confirm the intent in time, so nothing was sent to the vendor; the operation                   will say so unless the gateway stops before and settles it at its next start";
+    let detail = "the gateway's store did not confirm the intent in time, so nothing was sent to the vendor; the operation \
+                  will say so, unless the gateway stops or is cut off before that and the write is settled by the next one";
     let problem = ProblemName::OutcomeUnknown.with(detail).system(system.name.as_str());
     problem.operation(&pending.operation).because(error)
 }

@@ -20,7 +20,9 @@ use super::{Ask, Gateway, Guarantee, Record, System, Told, Verdict, Write, Write
 use crate::adapters::{Completion, Loss, Planned};
 use crate::metrics::DetectedBy;
 use crate::problem::{Failure, Problem, ProblemName};
-use crate::record::{Action, Effect, Fault, FaultKind, Invalid, OperationId, Precondition, RecordId, Stored, Warning};
+use crate::record::{
+    Action, Effect, Fault, FaultKind, Invalid, OperationId, Precondition, RecordId, Stored, Warning, holds,
+};
 use crate::store::{self, Lease};
 use crate::transport::{Reply, Transport as _};
 
@@ -101,6 +103,8 @@ impl Context<'_> {
             Err(stop) => Err(stop),
         };
         let ended = match ended {
+            // Its own operation tells more than its key could.
+            Err(Stop::Refused(problem)) if problem.name == ProblemName::OutcomeUnknown => Err(Stop::Refused(problem)),
             // While this request looked around, the first one with its key may have been begun, and may be what this one
             // stumbled over: its tag is stale, or there is nothing left to change, because the write is being done.
             Ok(Ended::Nothing(_)) | Err(Stop::Refused(_)) => {
@@ -320,18 +324,20 @@ impl Context<'_> {
         if seen.stored.is_none() {
             seen.stored = super::read::look(self.system, &self.session, &id, self.ask.deadline).await.ok().flatten();
         }
-        if seen.stored.as_ref().is_some_and(|stored| self.is_as_before(pending, &id, stored)) {
+        let late = |stored: &Stored| {
+            self.is_as_before(pending, &id, stored) && !holds(&pending.differences(), &stored.fields.to_map())
+        };
+        if seen.stored.as_ref().is_some_and(late) {
             // The vendor said yes: what it shows may only be late.
             let soon = Instant::now() + self.system.policy.completion_poll;
             tokio::time::sleep_until(soon.min(self.ask.deadline)).await;
-            let again = super::read::look(self.system, &self.session, &id, self.ask.deadline).await;
-            seen.stored = again.ok().flatten().or(seen.stored);
+            seen.stored = super::read::look(self.system, &self.session, &id, self.ask.deadline).await.ok().flatten();
         }
         let Some(stored) = &seen.stored else {
             let blank = created.then(|| self.system.as_sent(&id, pending));
             return (Settled::Applied(seen), blank);
         };
-        let still_old = self.still_old(pending, stored, self.is_as_before(pending, &id, stored)).await;
+        let still_old = self.still_old(pending, &id, stored).await;
         if still_old.nothing_done {
             let errors = still_old.warnings.into_iter().map(|one| Invalid::at(one.pointer, one.detail)).collect();
             return (Settled::NotApplied(Box::new(self.system.rejected(errors))), None);
@@ -344,10 +350,13 @@ impl Context<'_> {
     }
 
     /// What a write that the vendor has done did not change.
-    async fn still_old(&self, pending: &Pending, stored: &Stored, untouched: bool) -> StillOld {
+    async fn still_old(&self, pending: &Pending, id: &RecordId, stored: &Stored) -> StillOld {
         let observed = stored.fields.to_map();
         let mut changes = pending.differences();
-        if untouched {
+        if holds(&changes, &observed) {
+            return StillOld::default();
+        }
+        if self.is_as_before(pending, id, stored) {
             // Where the version stands, whatever is not as wanted is as it was, even if nobody knows what that was.
             let warnings = unfulfilled(&changes, &observed);
             return StillOld { nothing_done: !warnings.is_empty(), warnings };
@@ -365,7 +374,11 @@ impl Context<'_> {
         if warnings.is_empty() || warnings.len() < changes.len() {
             return StillOld { nothing_done: false, warnings };
         }
-        // Unless it was done and another write has put the old values back.
+        // Unless it was done and another write has put the old values back: the version that this one made is proof that nobody has.
+        let now = self.system.tag(id, &stored.version()).text();
+        if pending.after.as_ref().is_some_and(|after| *after != now) {
+            return StillOld { warnings, nothing_done: false };
+        }
         let others = self.gateway.others(self.system, pending).await;
         let nothing_done = others.is_some_and(|others| !others.undecided && !others.later);
         StillOld { warnings, nothing_done }

@@ -12,7 +12,7 @@ pub enum StoreError {
     #[error("the store is not available")]
     Unavailable,
     /// It did not confirm a `begin` that it may have done. Nothing may be sent, and the operation will be there, ended as never
-    /// sent, as soon as the store can be written; but should this process end before, the next one finds it running and settles it.
+    /// sent, as soon as the store can be written; but should this process end, or be cut off for long, before that, another one finds it running and settles it.
     #[error("the store did not confirm what it may have begun")]
     InDoubt,
     /// It answered something that this version did not write: a damaged row.

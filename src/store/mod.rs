@@ -283,7 +283,7 @@ impl Store {
     /// A page of the ledger, oldest first.
     ///
     /// # Errors
-    /// `Unavailable`, also where what was promised cannot be written yet: whoever reads must not miss it. `Damaged`.
+    /// `Unavailable`, also where what was answered early cannot be written yet: whoever reads must not miss it. `Damaged`.
     pub async fn ledger(&self, query: LedgerQuery) -> Result<Page<LedgerEntry, i64>, StoreError> {
         self.flush().await?;
         self.read(move |pool| async move { entries::list(&pool, &query).await }).await
@@ -385,6 +385,9 @@ impl Store {
     async fn flush(&self) -> Result<(), StoreError> {
         if self.handle.shared.is_early() {
             self.ask(Task::Flush).await?;
+            if self.handle.shared.owed.load(Ordering::Acquire) > 0 {
+                return Err(StoreError::Unavailable);
+            }
         }
         Ok(())
     }

@@ -319,14 +319,15 @@ fn never_sent(operation: &OperationId) -> Outcome {
     }
 }
 
-/// Whether the database says that it has not done what it was asked to: not where its disk failed (SQLite 10) or its server went
-/// away (PostgreSQL 08, 57P) in the middle of it.
+/// What SQLite says when all is written and the disk does not confirm it: `SQLITE_IOERR_FSYNC` and `SQLITE_IOERR_DIR_FSYNC`.
+const NOT_CONFIRMED: [&str; 2] = ["1034", "1290"];
+
+/// Whether the database says that it has not done what it was asked to: not where its disk does not confirm it, or its server
+/// goes away (PostgreSQL's classes 08 and 57P) in the middle of it.
 fn was_refused(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else { return false };
-    error.code().is_some_and(|code| match code.parse::<u32>() {
-        Ok(number) if code.len() < 5 => number & 0xff != 10,
-        _ => !code.starts_with("08") && !code.starts_with("57P"),
-    })
+    let is_open = |code: &str| NOT_CONFIRMED.contains(&code) || code.starts_with("08") || code.starts_with("57P");
+    error.code().is_some_and(|code| !is_open(&code))
 }
 
 /// The error's own words, without statements or addresses.

@@ -263,7 +263,7 @@ async fn a_write_whose_worker_stops_while_its_outcome_is_stored_is_not_settled_a
 async fn a_write_that_nobody_looked_for_in_its_time_is_looked_for_more_than_once_by_the_next_process() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
     let file = format!("sqlite:{}", folder.path().join("store.db").display());
-    let patience = Duration::from_millis(500);
+    let patience = Duration::from_secs(2);
     vendors.matrix42.faults.once(CallKind::Delete, sandbox::Fault::HangAfter);
     {
         let (system, metrics) = system(&vendors, &buggy(|_| false), patience);

@@ -292,7 +292,7 @@ async fn the_commit_takes_too_long(place: &Place, end: &str) {
     let store = place.open().await;
     // Longer than two tries may take, once.
     place.execute("CREATE SEQUENCE stalls").await;
-    let stall = format!("BEGIN IF nextval('stalls') = 1 THEN PERFORM pg_sleep(12); {end}; END IF; RETURN NULL; END");
+    let stall = format!("BEGIN IF nextval('stalls') = 1 THEN PERFORM pg_sleep(16); {end}; END IF; RETURN NULL; END");
     place.execute(&format!("CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $${stall}$$")).await;
     let at_the_end = "CREATE CONSTRAINT TRIGGER stall AFTER INSERT ON ledger DEFERRABLE INITIALLY DEFERRED \
                       FOR EACH ROW EXECUTE FUNCTION stall()";

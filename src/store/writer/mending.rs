@@ -96,8 +96,8 @@ impl Writer {
         {
             let abandon = Command::new(Task::Abandon(intent.operation.clone()), None);
             if command.begun == Doubt::Open {
-                // Its caller is told of the operation, which shall be there then. Its key may be another one's by now.
-                let intent = Intent { claim: None, ..(**intent).clone() };
+                // Its caller is told of the operation, which shall be there then, and never be sent. Its key may be another one's.
+                let intent = Intent { claim: None, material: None, ..(**intent).clone() };
                 let kept = Command { promised: true, again: true, ..Command::new(Task::Begin(Arc::new(intent)), None) };
                 command.answer(Err(StoreError::InDoubt));
                 self.owed.extend([kept, abandon]);

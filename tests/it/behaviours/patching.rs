@@ -274,13 +274,15 @@ async fn a_success_after_which_the_tag_stands_is_no_success() {
 
 #[actix_web::test]
 async fn what_the_vendor_shows_late_is_looked_for_once_more() {
-    let house = House::with(&MATRIX42, &[("vendor", "completion_poll", "\"500ms\"")]).await;
+    let house = House::start(&MATRIX42).await;
     let tag = house.tag(MATRIX42.key).await;
     house.once(CallKind::Update, Fault::json(204, ""));
+    house.faults().add(CallKind::Read, Fault::Hold, 1, Some(1));
     let looks = house.calls(CallKind::Read);
     let late = async {
-        house.received(CallKind::Read, looks + 1).await;
+        house.received(CallKind::Read, looks + 2).await;
         (MATRIX42.write)(&house.vendors, MATRIX42.key, "shown late");
+        house.faults().release();
     };
     let patch = house.set_text(MATRIX42.key, &tag, "shown late").prefer("return=representation");
     let (answer, ()) = join(patch.send(), late).await;

@@ -7,10 +7,10 @@ use serde_json::json;
 use crate::support::{Bench, House, MATRIX42, PRETECTUM, for_each_native_vendor, for_each_vendor};
 
 const IMPATIENT: &[(&str, &str, &str)] = &[
-    ("server", "deadline", "\"2s\""),
-    ("vendor", "timeout", "\"500ms\""),
-    ("vendor", "connect_timeout", "\"500ms\""),
-    ("vendor", "completion_timeout", "\"3s\""),
+    ("server", "deadline", "\"5s\""),
+    ("vendor", "timeout", "\"1500ms\""),
+    ("vendor", "connect_timeout", "\"1500ms\""),
+    ("vendor", "completion_timeout", "\"6s\""),
 ];
 
 for_each_vendor!(a_lost_create_does_not_claim_what_another_create_has_made, a_stale_tag_is_412_and_not_202,);
@@ -98,7 +98,7 @@ async fn a_lost_write_does_not_claim_what_one_with_its_tag_has_done_in_part(benc
 
 /// What `*` met is known: a version before the one that the lost write is bound to.
 async fn a_lost_write_is_told_as_done_although_one_for_any_state_before_it_is_not_settled(bench: &'static Bench) {
-    let house = House::with(bench, IMPATIENT).await;
+    let house = House::start(bench).await;
     house.once(CallKind::Update, Fault::HoldAfter);
     let lost = async {
         house.received(CallKind::Update, 1).await;
