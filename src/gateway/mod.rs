@@ -20,6 +20,7 @@ mod keyed;
 mod line;
 mod pending;
 mod read;
+mod read_back;
 mod rivals;
 mod session;
 mod settle;
