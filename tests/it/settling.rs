@@ -7,12 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use records_gateway::adapters::{Adapter, Change, Created, Page, Planned, Profile, Settings, vendor};
-use records_gateway::gateway::{Ask, Gateway, Policy, Prefer, System, Write, WriteKind};
+use records_gateway::gateway::{Ask, Gateway, Policy, Prefer, System, Verdict, Write, WriteKind};
 use records_gateway::metrics::Metrics;
 use records_gateway::problem::ProblemName;
 use records_gateway::record::{
-    CallerName, Fault, Invalid, Members, OperationState, Precondition, RecordId, RequestId, Secret, Stored, SystemName,
-    Version,
+    CallerName, Fault, Invalid, Members, OperationState, Patch, Precondition, RecordId, RequestId, Secret, Stored,
+    SystemName, Version,
 };
 use records_gateway::sandbox::{self, CallKind, Sandbox, matrix42};
 use records_gateway::store::{Durability, OperationQuery, Store, StoreSettings};
@@ -256,6 +256,38 @@ async fn a_write_whose_worker_stops_while_its_outcome_is_stored_is_not_settled_a
     // The one read is for the precondition.
     assert_eq!((adapter.reads.load(Ordering::SeqCst), vendors.matrix42.log.count(CallKind::Delete)), (1, 1));
     assert_eq!(gauge("operations_running"), "0");
+}
+
+/// A process that found the intent alone would send it once more.
+#[actix_web::test]
+async fn a_refusal_that_the_store_cannot_keep_is_not_told_before_it_can() {
+    let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("store.db").display().to_string();
+    vendors.matrix42.faults.once(CallKind::Update, sandbox::Fault::Hold);
+    let (system, metrics) = system(&vendors, &buggy(|_| false), Duration::from_mins(1));
+    let store = store(&format!("sqlite:{file}")).await;
+    let (gateway, _unsettled) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
+    let (mut write, mut ask) = delete();
+    let id = RecordId::new(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID);
+    let patch = Patch::merge(&r#"{"fields":{"Description":"refused"}}"#.into()).unwrap();
+    write.kind = WriteKind::Update { id, patch };
+    ask.deadline = Instant::now() + Duration::from_mins(1);
+    let mut locked = SqliteConnection::connect(&file).await.unwrap();
+    let refuse = async {
+        until(|| vendors.matrix42.log.count(CallKind::Update) == 1).await;
+        let state = &vendors.matrix42.state;
+        assert!(state.write(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID, |all| {
+            all.insert("Description".into(), "somebody else's".into());
+        }));
+        locked.execute("BEGIN IMMEDIATE").await.unwrap();
+        vendors.matrix42.faults.release();
+    };
+    let (told, ()) = futures_util::future::join(gateway.write(&system, write, &ask), refuse).await;
+    let Verdict::Problem(problem) = told.unwrap().verdict else { panic!("it was refused") };
+    assert_eq!((problem.name, problem.operation.is_some()), (ProblemName::OutcomeUnknown, true));
+    locked.execute("COMMIT").await.unwrap();
+    assert_eq!(settled(&store).await, OperationState::NotApplied);
+    assert_eq!(vendors.matrix42.log.count(CallKind::Update), 1);
 }
 
 /// Gateway and vendor were away together, for longer than outcomes are looked for; and the vendor takes longer to come back.
