@@ -19,11 +19,11 @@ use crate::telemetry::LogFormat;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// 0: done.
-    Done,
+    Success,
     /// 1: failed at run time.
-    Failed,
+    Failure,
     /// 2: bad arguments or configuration.
-    Refused,
+    UsageError,
 }
 
 impl From<Exit> for ExitCode {
@@ -86,13 +86,13 @@ pub enum LedgerCommand {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
         /// The hash of an entry that must be there: a head printed before
-        #[arg(long, value_name = "HASH", value_parser = hash)]
+        #[arg(long, value_name = "HASH", value_parser = parse_hash)]
         head: Option<String>,
     },
 }
 
 /// 64 hexadecimal digits, given in lower case.
-fn hash(text: &str) -> Result<String, String> {
+fn parse_hash(text: &str) -> Result<String, String> {
     let mut bytes = [0; 32];
     const_hex::decode_to_slice(text, &mut bytes).map_err(|_| "64 hexadecimal digits are needed".to_owned())?;
     Ok(const_hex::encode(bytes))
@@ -109,10 +109,10 @@ pub fn parse(
 ) -> Result<Cli, Exit> {
     Cli::try_parse_from(arguments).map_err(|error| {
         let (to, exit): (&mut dyn Write, Exit) =
-            if error.use_stderr() { (&mut *err, Exit::Refused) } else { (&mut *out, Exit::Done) };
+            if error.use_stderr() { (&mut *err, Exit::UsageError) } else { (&mut *out, Exit::Success) };
         match write!(to, "{error}").and_then(|()| to.flush()) {
             Ok(()) => exit,
-            Err(_) => Exit::Failed,
+            Err(_) => Exit::Failure,
         }
     })
 }
@@ -122,56 +122,56 @@ pub fn check(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
     let (exit, written) = match config::load(path) {
         Ok(config) => {
             let systems = config.systems.len();
-            (Exit::Done, writeln!(out, "{}: ok ({systems} system{})", path.display(), plural(systems)))
+            (Exit::Success, writeln!(out, "{}: ok ({systems} system{})", path.display(), plural_suffix(systems)))
         }
         Err(faults) => {
-            let count = faults.faults.len();
-            (Exit::Refused, writeln!(err, "{faults}\n{}: {count} fault{}", path.display(), plural(count)))
+            let count = faults.errors.len();
+            (Exit::UsageError, writeln!(err, "{faults}\n{}: {count} fault{}", path.display(), plural_suffix(count)))
         }
     };
-    written.map_or(Exit::Failed, |()| exit)
+    written.map_or(Exit::Failure, |()| exit)
 }
 
-fn plural(count: usize) -> &'static str {
+fn plural_suffix(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
 /// Longer than any server takes a header.
-const LONGEST_KEY: u64 = 4096;
+const MAX_KEY_LEN: u64 = 4096;
 
 /// `hash-key`: reads a key to its end, without the newline that `echo` adds, and prints its `key_sha256`.
 pub fn hash_key(input: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
     let mut bytes = Vec::new();
-    if let Err(error) = input.take(LONGEST_KEY + 2).read_to_end(&mut bytes) {
+    if let Err(error) = input.take(MAX_KEY_LEN + 2).read_to_end(&mut bytes) {
         let _ = writeln!(err, "the key cannot be read: {error}");
-        return Exit::Failed;
+        return Exit::Failure;
     }
     let line = bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n")).unwrap_or(&bytes);
     let refusal = if line.is_empty() {
         "the key is empty"
-    } else if line.len() as u64 > LONGEST_KEY {
+    } else if line.len() as u64 > MAX_KEY_LEN {
         "the key is longer than 4096 bytes"
     } else if !line.iter().all(u8::is_ascii_graphic) {
         "the key holds a character that cannot be sent after `Bearer `: use visible ASCII without spaces"
     } else {
         let written = writeln!(out, "{}", const_hex::encode(sha256([line])));
-        return written.map_or(Exit::Failed, |()| Exit::Done);
+        return written.map_or(Exit::Failure, |()| Exit::Success);
     };
     let _ = writeln!(err, "{refusal}");
-    Exit::Refused
+    Exit::UsageError
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str]) -> (Result<Cli, Exit>, String, String) {
+    fn parse_args(arguments: &[&str]) -> (Result<Cli, Exit>, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let cli = parse(std::iter::once("records-gateway").chain(arguments.iter().copied()), &mut out, &mut err);
         (cli, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 
-    fn hashed(input: &[u8]) -> (Exit, String, String) {
+    fn run_hash_key(input: &[u8]) -> (Exit, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let exit = hash_key(&mut &*input, &mut out, &mut err);
         (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn every_command_of_the_contract_is_understood() {
-        let command = |arguments: &[&str]| parsed(arguments).0.unwrap().command;
+        let command = |arguments: &[&str]| parse_args(arguments).0.unwrap().command;
         assert!(matches!(command(&["serve", "--config", "a.toml"]), Command::Serve { bind: None, .. }));
         assert!(matches!(
             command(&["serve", "--config", "a.toml", "--bind", "0.0.0.0:0"]),
@@ -200,9 +200,9 @@ mod tests {
 
     #[test]
     fn the_log_format_may_stand_before_and_after_the_command() {
-        assert_eq!(parsed(&["openapi"]).0.unwrap().log_format, LogFormat::Text);
-        assert_eq!(parsed(&["--log-format", "json", "openapi"]).0.unwrap().log_format, LogFormat::Json);
-        assert_eq!(parsed(&["openapi", "--log-format", "json"]).0.unwrap().log_format, LogFormat::Json);
+        assert_eq!(parse_args(&["openapi"]).0.unwrap().log_format, LogFormat::Text);
+        assert_eq!(parse_args(&["--log-format", "json", "openapi"]).0.unwrap().log_format, LogFormat::Json);
+        assert_eq!(parse_args(&["openapi", "--log-format", "json"]).0.unwrap().log_format, LogFormat::Json);
     }
 
     #[test]
@@ -215,12 +215,12 @@ mod tests {
             &["openapi", "--log-format", "xml"],
             &["ledger", "verify", "--config", "a.toml", "--head", "abc"],
         ] {
-            let (cli, out, err) = parsed(wrong);
-            assert_eq!(cli.err(), Some(Exit::Refused), "{wrong:?}");
+            let (cli, out, err) = parse_args(wrong);
+            assert_eq!(cli.err(), Some(Exit::UsageError), "{wrong:?}");
             assert!(out.is_empty() && !err.is_empty(), "{wrong:?}");
         }
-        let (cli, out, err) = parsed(&["--help"]);
-        assert_eq!(cli.err(), Some(Exit::Done));
+        let (cli, out, err) = parse_args(&["--help"]);
+        assert_eq!(cli.err(), Some(Exit::Success));
         assert!(out.contains("hash-key") && err.is_empty());
     }
 
@@ -228,23 +228,23 @@ mod tests {
     fn a_key_is_hashed_without_its_one_newline() {
         let expected = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\n";
         for input in [&b"key"[..], b"key\n", b"key\r\n"] {
-            assert_eq!(hashed(input), (Exit::Done, expected.to_owned(), String::new()));
+            assert_eq!(run_hash_key(input), (Exit::Success, expected.to_owned(), String::new()));
         }
     }
 
     #[test]
-    fn a_key_that_no_caller_could_send_is_refused() {
+    fn a_key_that_cannot_be_sent_is_rejected() {
         for input in [&b""[..], b"\n", b"two words", b"key\n\n", b"\xff", &[b'k'; 4097], &[b'k'; 9000]] {
-            let (exit, out, err) = hashed(input);
-            assert_eq!((exit, out.as_str()), (Exit::Refused, ""));
+            let (exit, out, err) = run_hash_key(input);
+            assert_eq!((exit, out.as_str()), (Exit::UsageError, ""));
             assert!(!err.is_empty());
         }
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_a_fault_of_the_configuration() {
+    fn a_missing_file_is_a_configuration_error() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        assert_eq!(check(Path::new("/nowhere/at/all.toml"), &mut out, &mut err), Exit::Refused);
+        assert_eq!(check(Path::new("/nowhere/at/all.toml"), &mut out, &mut err), Exit::UsageError);
         let err = String::from_utf8(err).unwrap();
         assert!(err.starts_with("/nowhere/at/all.toml: cannot be read: "), "{err}");
         assert!(err.ends_with("/nowhere/at/all.toml: 1 fault\n"), "{err}");
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn check_says_ok_on_one_stream_and_faults_on_the_other() {
+    fn check_prints_ok_to_stdout_and_errors_to_stderr() {
         let path = std::env::temp_dir().join(format!("records-gateway-{}.toml", uuid::Uuid::now_v7()));
         let good = "access.mode = 'open'\n[systems.a]\nvendor = 'matrix42'\nbase_url = 'https://a'\napi_token = 't'\n";
         let checked = |text: &str| {
@@ -263,9 +263,9 @@ mod tests {
             (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
         };
         let name = path.display();
-        assert_eq!(checked(good), (Exit::Done, format!("{name}: ok (1 system)\n"), String::new()));
+        assert_eq!(checked(good), (Exit::Success, format!("{name}: ok (1 system)\n"), String::new()));
         let (exit, out, err) = checked(&format!("{good}retries = 99\ntimout = '1s'\n"));
-        assert_eq!((exit, out), (Exit::Refused, String::new()));
+        assert_eq!((exit, out), (Exit::UsageError, String::new()));
         let lines: Vec<_> = err.lines().collect();
         assert_eq!(lines.len(), 3, "{err}");
         let first = format!("{name}:6:11: systems.a.retries: is out of range; valid: a whole number from 0 to 10");

@@ -18,9 +18,11 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-pub use self::words::{CallOutcome, DetectedBy, Outcome, RefreshOutcome, Reloaded, RequestAction, RetryReason};
-use crate::problem::ProblemName;
-use crate::record::{CallName, SystemName};
+pub use self::words::{
+    CallOutcome, DetectedBy, RefreshOutcome, ReloadTarget, RequestAction, RequestOutcome, RetryReason,
+};
+use crate::problem::ProblemKind;
+use crate::record::{SystemName, VendorCallKind};
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -88,16 +90,16 @@ const CALL_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 const COMMIT_BUCKETS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0];
 
 /// As many systems as one process can have had, those that a changed configuration removed included.
-const MOST_SYSTEMS: usize = 1024;
+const MAX_SYSTEMS: usize = 1024;
 
 /// Which configured system; only [`Metrics::index`] and [`Metrics::add`] make one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SystemIndex(usize);
 
 /// Children found once and kept. Those that are rare are made when first counted, so that a scrape is not a thousand zeros.
-struct Kept<C>(Vec<OnceLock<C>>);
+struct ChildCache<C>(Vec<OnceLock<C>>);
 
-impl<C> Kept<C> {
+impl<C> ChildCache<C> {
     fn new(length: usize) -> Self {
         Self((0..length).map(|_| OnceLock::new()).collect())
     }
@@ -123,31 +125,31 @@ pub struct Metrics {
     ledger_seconds: Histogram,
     reloads: IntCounterVec,
     /// Rows are filled from the front and never emptied: what holds an index reads without a lock.
-    systems: Vec<OnceLock<Box<Row>>>,
-    adding: Mutex<()>,
-    unrouted: RequestSide,
+    systems: Vec<OnceLock<Box<SystemMetrics>>>,
+    add_lock: Mutex<()>,
+    unrouted: RequestSeries,
     in_flight: IntGaugeVec,
     per_vendor: VendorFamilies,
 }
 
 /// What is kept of one system.
-struct Row {
-    request: RequestSide,
-    vendor: VendorSide,
+struct SystemMetrics {
+    request: RequestSeries,
+    vendor: VendorSeries,
 }
 
 /// What is kept of one system (or of `none`) towards callers.
-struct RequestSide {
+struct RequestSeries {
     system: String,
-    requests: Kept<IntCounter>,
-    seconds: Kept<Histogram>,
+    requests: ChildCache<IntCounter>,
+    seconds: ChildCache<Histogram>,
     in_flight: IntGauge,
 }
 
 /// What is kept of one system towards its vendor.
-struct VendorSide {
-    requests: Kept<IntCounter>,
-    seconds: Kept<Histogram>,
+struct VendorSeries {
+    requests: ChildCache<IntCounter>,
+    seconds: ChildCache<Histogram>,
     retries: Vec<IntCounter>,
     refreshes: Vec<IntCounter>,
     preconditions: Vec<IntCounter>,
@@ -157,7 +159,7 @@ struct VendorSide {
     operations: IntGauge,
 }
 
-const OUTCOMES: usize = 1 + ProblemName::ALL.len();
+const OUTCOME_COUNT: usize = 1 + ProblemKind::ALL.len();
 
 impl Metrics {
     /// Registers every family and gives the configured systems their rows.
@@ -166,36 +168,38 @@ impl Metrics {
     /// A family that the registry refuses: a fault of the table above.
     pub fn new(systems: &[SystemName]) -> Result<Arc<Self>, prometheus::Error> {
         let registry = Registry::new();
-        let maker = Maker(&registry);
-        let in_flight = maker.gauges(&IN_FLIGHT)?;
+        let maker = Registrar(&registry);
+        let in_flight = maker.register_gauges(&IN_FLIGHT)?;
         let per_vendor = VendorFamilies {
-            retries: maker.counters(&RETRIES)?,
-            refreshes: maker.counters(&REFRESHES)?,
-            preconditions: maker.counters(&PRECONDITIONS)?,
-            circuit: maker.gauges(&CIRCUIT)?,
-            queue: maker.gauges(&QUEUE)?,
-            writes_unknown: maker.gauges(&WRITES_UNKNOWN)?,
-            operations: maker.gauges(&OPERATIONS)?,
+            retries: maker.register_counters(&RETRIES)?,
+            refreshes: maker.register_counters(&REFRESHES)?,
+            preconditions: maker.register_counters(&PRECONDITIONS)?,
+            circuit: maker.register_gauges(&CIRCUIT)?,
+            queue: maker.register_gauges(&QUEUE)?,
+            writes_unknown: maker.register_gauges(&WRITES_UNKNOWN)?,
+            operations: maker.register_gauges(&OPERATIONS)?,
         };
         let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
-        maker.gauges(&BUILD)?.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
+        maker.register_gauges(&BUILD)?.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
 
         let metrics = Self {
-            requests: maker.counters(&REQUESTS)?,
-            request_seconds: maker.histograms(&REQUEST_SECONDS, &CALL_BUCKETS)?,
-            vendor_requests: maker.counters(&VENDOR_REQUESTS)?,
-            vendor_seconds: maker.histograms(&VENDOR_SECONDS, &CALL_BUCKETS)?,
-            token_expires: maker.gauges(&TOKEN_EXPIRES)?,
-            losses: maker.counters(&LOSSES)?,
-            replays: maker.counters(&REPLAYS)?.with_label_values(&[] as &[&str]),
-            ledger_entries: maker.counters(&LEDGER_ENTRIES)?.with_label_values(&[] as &[&str]),
-            ledger_seconds: maker.histograms(&LEDGER_SECONDS, &COMMIT_BUCKETS)?.with_label_values(&[] as &[&str]),
-            reloads: maker.counters(&RELOADS)?,
-            systems: (0..MOST_SYSTEMS).map(|_| OnceLock::new()).collect(),
-            adding: Mutex::new(()),
-            unrouted: RequestSide::new("none", &in_flight),
+            requests: maker.register_counters(&REQUESTS)?,
+            request_seconds: maker.register_histograms(&REQUEST_SECONDS, &CALL_BUCKETS)?,
+            vendor_requests: maker.register_counters(&VENDOR_REQUESTS)?,
+            vendor_seconds: maker.register_histograms(&VENDOR_SECONDS, &CALL_BUCKETS)?,
+            token_expires: maker.register_gauges(&TOKEN_EXPIRES)?,
+            losses: maker.register_counters(&LOSSES)?,
+            replays: maker.register_counters(&REPLAYS)?.with_label_values(&[] as &[&str]),
+            ledger_entries: maker.register_counters(&LEDGER_ENTRIES)?.with_label_values(&[] as &[&str]),
+            ledger_seconds: maker
+                .register_histograms(&LEDGER_SECONDS, &COMMIT_BUCKETS)?
+                .with_label_values(&[] as &[&str]),
+            reloads: maker.register_counters(&RELOADS)?,
+            systems: (0..MAX_SYSTEMS).map(|_| OnceLock::new()).collect(),
+            add_lock: Mutex::new(()),
+            unrouted: RequestSeries::new("none", &in_flight),
             in_flight,
             per_vendor,
             registry,
@@ -204,7 +208,7 @@ impl Metrics {
             metrics.add(name).ok_or_else(|| prometheus::Error::Msg(format!("no room for the system {name}")))?;
         }
         metrics.requests.with_label_values(&["none", RequestAction::Other.as_str(), "ok"]);
-        for what in Reloaded::ALL {
+        for what in ReloadTarget::ALL {
             for outcome in ["ok", "refused"] {
                 metrics.reloads.with_label_values(&[what.as_str(), outcome]);
             }
@@ -215,35 +219,38 @@ impl Metrics {
     /// The row of a system, which is given one if it has none yet; `None` if there are too many.
     #[must_use]
     pub fn add(&self, system: &SystemName) -> Option<SystemIndex> {
-        let _turn = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.add_lock.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = self.index(system) {
             return Some(index);
         }
         let free = self.systems.iter().position(|row| row.get().is_none())?;
         let name = system.as_str();
-        let row = Row { request: RequestSide::new(name, &self.in_flight), vendor: self.per_vendor.of(name) };
-        self.begin_at_zero(name);
+        let row = SystemMetrics {
+            request: RequestSeries::new(name, &self.in_flight),
+            vendor: self.per_vendor.series_for(name),
+        };
+        self.init_series(name);
         let _ = self.systems.get(free)?.set(Box::new(row));
         Some(SystemIndex(free))
     }
 
     /// The series that a dashboard asks for before the first request; the rest begin when they are first counted.
-    fn begin_at_zero(&self, system: &str) {
+    fn init_series(&self, system: &str) {
         use RequestAction::{Create, Delete, List, Read, Update};
         for action in [Read, List, Create, Update, Delete] {
             self.requests.with_label_values(&[system, action.as_str(), "ok"]);
             self.request_seconds.with_label_values(&[system, action.as_str()]);
         }
-        for call in CallName::ALL {
+        for call in VendorCallKind::ALL {
             self.vendor_requests.with_label_values(&[system, call.as_str(), "2xx"]);
             self.vendor_seconds.with_label_values(&[system, call.as_str()]);
         }
     }
 
     /// The losses that writes of a system can have.
-    pub fn can_lose(&self, system: SystemIndex, losses: impl IntoIterator<Item = &'static str>) {
+    pub fn register_losses(&self, system: SystemIndex, losses: impl IntoIterator<Item = &'static str>) {
         for loss in losses {
-            self.loss(system, loss);
+            self.loss_counter(system, loss);
         }
     }
 
@@ -254,33 +261,33 @@ impl Metrics {
         rows.enumerate().find(|(_, row)| row.request.system == system.as_str()).map(|(index, _)| SystemIndex(index))
     }
 
-    fn row(&self, system: SystemIndex) -> Option<&Row> {
+    fn system_metrics(&self, system: SystemIndex) -> Option<&SystemMetrics> {
         // Only a SystemIndex of another gateway's metrics could miss.
         self.systems.get(system.0).and_then(OnceLock::get).map(|row| &**row)
     }
 
-    fn request_side(&self, system: Option<SystemIndex>) -> &RequestSide {
-        system.and_then(|index| self.row(index)).map_or(&self.unrouted, |row| &row.request)
+    fn request_series(&self, system: Option<SystemIndex>) -> &RequestSeries {
+        system.and_then(|index| self.system_metrics(index)).map_or(&self.unrouted, |row| &row.request)
     }
 
-    fn vendor(&self, system: SystemIndex, act: impl FnOnce(&VendorSide)) {
-        if let Some(row) = self.row(system) {
+    fn with_vendor_series(&self, system: SystemIndex, act: impl FnOnce(&VendorSeries)) {
+        if let Some(row) = self.system_metrics(system) {
             act(&row.vendor);
         }
     }
 
     /// Counts files that were read again while running, and whether they were good.
-    pub fn reload(&self, what: Reloaded, is_good: bool) {
+    pub fn reload(&self, what: ReloadTarget, is_good: bool) {
         self.reloads.with_label_values(&[what.as_str(), if is_good { "ok" } else { "refused" }]).inc();
     }
 
     /// Counts a request that was answered, and how long that took in seconds.
-    pub fn request(&self, system: Option<SystemIndex>, action: RequestAction, outcome: Outcome, seconds: f64) {
-        let side = self.request_side(system);
+    pub fn request(&self, system: Option<SystemIndex>, action: RequestAction, outcome: RequestOutcome, seconds: f64) {
+        let side = self.request_series(system);
         let name = side.system.as_str();
         side.requests.with(
-            action as usize * OUTCOMES + outcome.position(),
-            || self.requests.with_label_values(&[name, action.as_str(), outcome.word()]),
+            action as usize * OUTCOME_COUNT + outcome.index(),
+            || self.requests.with_label_values(&[name, action.as_str(), outcome.as_str()]),
             IntCounter::inc,
         );
         side.seconds.with(
@@ -292,13 +299,13 @@ impl Metrics {
 
     /// Adds to (or takes from) the requests that are being worked on.
     pub fn in_flight(&self, system: Option<SystemIndex>, by: i64) {
-        self.request_side(system).in_flight.add(by);
+        self.request_series(system).in_flight.add(by);
     }
 
     /// Counts one call to the vendor and how long it took in seconds.
-    pub fn vendor_request(&self, system: SystemIndex, call: CallName, outcome: CallOutcome, seconds: f64) {
-        let name = self.request_side(Some(system)).system.as_str();
-        self.vendor(system, |vendor| {
+    pub fn vendor_request(&self, system: SystemIndex, call: VendorCallKind, outcome: CallOutcome, seconds: f64) {
+        let name = self.request_series(Some(system)).system.as_str();
+        self.with_vendor_series(system, |vendor| {
             vendor.requests.with(
                 call as usize * CallOutcome::ALL.len() + outcome as usize,
                 || self.vendor_requests.with_label_values(&[name, call.as_str(), outcome.as_str()]),
@@ -314,48 +321,48 @@ impl Metrics {
 
     /// Counts a vendor call that is about to be sent again.
     pub fn vendor_retry(&self, system: SystemIndex, reason: RetryReason) {
-        self.vendor(system, |vendor| increase(&vendor.retries, reason as usize));
+        self.with_vendor_series(system, |vendor| increment(&vendor.retries, reason as usize));
     }
 
     /// Shows the circuit's state: 0 closed, 1 half-open, 2 open.
     pub fn circuit_state(&self, system: SystemIndex, state: u8) {
-        self.vendor(system, |vendor| vendor.circuit.set(state.into()));
+        self.with_vendor_series(system, |vendor| vendor.circuit.set(state.into()));
     }
 
     /// Adds to (or takes from) the number of calls that wait for their turn.
     pub fn queue_depth(&self, system: SystemIndex, by: i64) {
-        self.vendor(system, |vendor| vendor.queue.add(by));
+        self.with_vendor_series(system, |vendor| vendor.queue.add(by));
     }
 
     /// Counts a sign-in.
     pub fn token_refresh(&self, system: SystemIndex, outcome: RefreshOutcome) {
-        self.vendor(system, |vendor| increase(&vendor.refreshes, outcome as usize));
+        self.with_vendor_series(system, |vendor| increment(&vendor.refreshes, outcome as usize));
     }
 
     /// Shows when the present token expires, in seconds since 1970.
     pub fn token_expires(&self, system: SystemIndex, timestamp: i64) {
-        let name = self.request_side(Some(system)).system.as_str();
+        let name = self.request_series(Some(system)).system.as_str();
         self.token_expires.with_label_values(&[name]).set(timestamp);
     }
 
     /// Counts a write that was refused because the record had changed.
     pub fn precondition_failure(&self, system: SystemIndex, detected_by: DetectedBy) {
-        self.vendor(system, |vendor| increase(&vendor.preconditions, detected_by as usize));
+        self.with_vendor_series(system, |vendor| increment(&vendor.preconditions, detected_by as usize));
     }
 
     /// Adds to (or takes from) the writes that have no known outcome.
     pub fn writes_unknown(&self, system: SystemIndex, by: i64) {
-        self.vendor(system, |vendor| vendor.writes_unknown.add(by));
+        self.with_vendor_series(system, |vendor| vendor.writes_unknown.add(by));
     }
 
     /// Shows how many operations are running: what the store found at the start.
     pub fn set_operations_running(&self, system: SystemIndex, number: i64) {
-        self.vendor(system, |vendor| vendor.operations.set(number));
+        self.with_vendor_series(system, |vendor| vendor.operations.set(number));
     }
 
     /// Adds to (or takes from) the operations that are running.
     pub fn operations_running(&self, system: SystemIndex, by: i64) {
-        self.vendor(system, |vendor| vendor.operations.add(by));
+        self.with_vendor_series(system, |vendor| vendor.operations.add(by));
     }
 
     /// Counts a stored answer that was given again.
@@ -365,11 +372,11 @@ impl Metrics {
 
     /// Counts a write made although it destroys something else; `loss` is the adapter's name for it.
     pub fn loss_accepted(&self, system: SystemIndex, loss: &'static str) {
-        self.loss(system, loss).inc();
+        self.loss_counter(system, loss).inc();
     }
 
-    fn loss(&self, system: SystemIndex, loss: &'static str) -> IntCounter {
-        let name = self.request_side(Some(system)).system.as_str();
+    fn loss_counter(&self, system: SystemIndex, loss: &'static str) -> IntCounter {
+        let name = self.request_series(Some(system)).system.as_str();
         self.losses.with_label_values(&[name, loss])
     }
 
@@ -394,18 +401,18 @@ impl Metrics {
     }
 }
 
-fn increase(counters: &[IntCounter], position: usize) {
+fn increment(counters: &[IntCounter], position: usize) {
     if let Some(counter) = counters.get(position) {
         counter.inc();
     }
 }
 
-impl RequestSide {
+impl RequestSeries {
     fn new(system: &str, in_flight: &IntGaugeVec) -> Self {
         Self {
             system: system.to_owned(),
-            requests: Kept::new(RequestAction::ALL.len() * OUTCOMES),
-            seconds: Kept::new(RequestAction::ALL.len()),
+            requests: ChildCache::new(RequestAction::ALL.len() * OUTCOME_COUNT),
+            seconds: ChildCache::new(RequestAction::ALL.len()),
             in_flight: in_flight.with_label_values(&[system]),
         }
     }
@@ -422,13 +429,13 @@ struct VendorFamilies {
 }
 
 impl VendorFamilies {
-    fn of(&self, system: &str) -> VendorSide {
+    fn series_for(&self, system: &str) -> VendorSeries {
         let each = |family: &IntCounterVec, words: Vec<&'static str>| {
             words.into_iter().map(|word| family.with_label_values(&[system, word])).collect()
         };
-        VendorSide {
-            requests: Kept::new(CallName::ALL.len() * CallOutcome::ALL.len()),
-            seconds: Kept::new(CallName::ALL.len()),
+        VendorSeries {
+            requests: ChildCache::new(VendorCallKind::ALL.len() * CallOutcome::ALL.len()),
+            seconds: ChildCache::new(VendorCallKind::ALL.len()),
             retries: each(&self.retries, RetryReason::ALL.iter().map(|word| word.as_str()).collect()),
             refreshes: each(&self.refreshes, RefreshOutcome::ALL.iter().map(|word| word.as_str()).collect()),
             preconditions: each(&self.preconditions, DetectedBy::ALL.iter().map(|word| word.as_str()).collect()),
@@ -441,22 +448,22 @@ impl VendorFamilies {
 }
 
 /// Makes families from rows of the table and registers them.
-struct Maker<'r>(&'r Registry);
+struct Registrar<'r>(&'r Registry);
 
-impl Maker<'_> {
-    fn counters(&self, family: &Family) -> Result<IntCounterVec, prometheus::Error> {
+impl Registrar<'_> {
+    fn register_counters(&self, family: &Family) -> Result<IntCounterVec, prometheus::Error> {
         let made = IntCounterVec::new(Opts::new(family.name, family.help), family.labels)?;
         self.0.register(Box::new(made.clone()))?;
         Ok(made)
     }
 
-    fn gauges(&self, family: &Family) -> Result<IntGaugeVec, prometheus::Error> {
+    fn register_gauges(&self, family: &Family) -> Result<IntGaugeVec, prometheus::Error> {
         let made = IntGaugeVec::new(Opts::new(family.name, family.help), family.labels)?;
         self.0.register(Box::new(made.clone()))?;
         Ok(made)
     }
 
-    fn histograms(&self, family: &Family, buckets: &[f64]) -> Result<HistogramVec, prometheus::Error> {
+    fn register_histograms(&self, family: &Family, buckets: &[f64]) -> Result<HistogramVec, prometheus::Error> {
         let options = HistogramOpts::new(family.name, family.help).buckets(buckets.to_vec());
         let made = HistogramVec::new(options, family.labels)?;
         self.0.register(Box::new(made.clone()))?;

@@ -28,7 +28,7 @@ pub enum TelemetryError {
     Filter(String),
     /// Something has set up logging before.
     #[error("logging is set up already")]
-    Twice,
+    AlreadyInitialized,
 }
 
 /// Starts logging, for the rest of the process.
@@ -36,26 +36,26 @@ pub enum TelemetryError {
 /// # Errors
 /// See [`TelemetryError`].
 pub fn start(format: LogFormat) -> Result<(), TelemetryError> {
-    let filter = filter(std::env::var("RUST_LOG"))?;
+    let filter = parse_filter(std::env::var("RUST_LOG"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(false);
     match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text => builder.try_init(),
     }
-    .map_err(|_| TelemetryError::Twice)?;
-    set_hook(Box::new(panicked));
+    .map_err(|_| TelemetryError::AlreadyInitialized)?;
+    set_hook(Box::new(panic_hook));
     Ok(())
 }
 
 /// A panic is a line like any other. What it cost whom is told where it was caught.
-fn panicked(panic: &PanicHookInfo<'_>) {
+fn panic_hook(panic: &PanicHookInfo<'_>) {
     let trace = Backtrace::capture();
     let trace = (trace.status() == BacktraceStatus::Captured).then_some(trace);
     tracing::error!(backtrace = trace.map(tracing::field::display), "{}", panic.to_string().replace('\n', " "));
 }
 
 /// `RUST_LOG`, where unset and empty mean `info`.
-fn filter(rust_log: Result<String, VarError>) -> Result<EnvFilter, TelemetryError> {
+fn parse_filter(rust_log: Result<String, VarError>) -> Result<EnvFilter, TelemetryError> {
     let directives = match rust_log {
         Ok(directives) if !directives.trim().is_empty() => directives,
         Ok(_) | Err(VarError::NotPresent) => "info".to_owned(),
@@ -70,17 +70,17 @@ mod tests {
 
     #[test]
     fn no_filter_and_an_empty_one_mean_info() {
-        assert_eq!(filter(Err(VarError::NotPresent)).unwrap().to_string(), "info");
-        assert_eq!(filter(Ok("  ".to_owned())).unwrap().to_string(), "info");
-        assert_eq!(filter(Ok("warn".to_owned())).unwrap().to_string(), "warn");
+        assert_eq!(parse_filter(Err(VarError::NotPresent)).unwrap().to_string(), "info");
+        assert_eq!(parse_filter(Ok("  ".to_owned())).unwrap().to_string(), "info");
+        assert_eq!(parse_filter(Ok("warn".to_owned())).unwrap().to_string(), "warn");
     }
 
     #[test]
-    fn a_filter_that_is_none_is_an_error_that_names_the_variable() {
+    fn an_invalid_filter_is_an_error_that_names_the_variable() {
         for wrong in ["a=b=c", "records_gateway=loud", "[{"] {
-            let error = filter(Ok(wrong.to_owned())).unwrap_err().to_string();
+            let error = parse_filter(Ok(wrong.to_owned())).unwrap_err().to_string();
             assert!(error.starts_with("RUST_LOG is not a log filter"), "{wrong}: {error}");
         }
-        assert!(filter(Err(VarError::NotUnicode("x".into()))).is_err());
+        assert!(parse_filter(Err(VarError::NotUnicode("x".into()))).is_err());
     }
 }

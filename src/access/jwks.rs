@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Below this an RSA key is too weak to be believed (RFC 7518 §3.3), in bytes of the modulus.
-const SHORTEST_MODULUS: usize = 2048 / 8;
+const MIN_MODULUS_BYTES: usize = 2048 / 8;
 
 /// One usable key.
 pub(super) struct Key {
@@ -25,7 +25,7 @@ pub(super) struct KeySet {
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct JwksDocument {
     keys: Vec<Value>,
 }
 
@@ -35,12 +35,12 @@ impl KeySet {
     ///
     /// # Errors
     /// What is wrong with the document as a whole.
-    pub(super) fn read(document: &[u8]) -> Result<Self, String> {
+    pub(super) fn parse(document: &[u8]) -> Result<Self, String> {
         // The parser's own words may quote the document.
-        let document: Document = serde_json::from_slice(document)
+        let document: JwksDocument = serde_json::from_slice(document)
             .map_err(|_| "it is not a JSON object with a list `keys` (RFC 7517 §5)".to_owned())?;
         let all = document.keys.len();
-        let keys: Vec<Key> = document.keys.into_iter().filter_map(key).collect();
+        let keys: Vec<Key> = document.keys.into_iter().filter_map(parse_key).collect();
         let ignored = all - keys.len();
         Ok(Self { keys, ignored })
     }
@@ -63,7 +63,7 @@ impl KeySet {
     }
 }
 
-fn key(value: Value) -> Option<Key> {
+fn parse_key(value: Value) -> Option<Key> {
     let jwk: Jwk = serde_json::from_value(value).ok()?;
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
@@ -75,15 +75,15 @@ fn key(value: Value) -> Option<Key> {
     let is_for_this = common.key_algorithm.is_none_or(|stated| stated == KeyAlgorithm::from(algorithm))
         && common.public_key_use.as_ref().is_none_or(|stated| *stated == PublicKeyUse::Signature)
         && common.key_operations.as_ref().is_none_or(|stated| stated.contains(&KeyOperations::Verify));
-    let public = DecodingKey::from_jwk(&jwk).ok().filter(|key| is_for_this && has_the_right_length(key))?;
+    let public = DecodingKey::from_jwk(&jwk).ok().filter(|key| is_for_this && has_valid_length(key))?;
     Some(Key { id: jwk.common.key_id, algorithm, public })
 }
 
-fn has_the_right_length(key: &DecodingKey) -> bool {
+fn has_valid_length(key: &DecodingKey) -> bool {
     use jsonwebtoken::{AlgorithmFamily, DecodingKeyKind};
     match (key.family(), key.kind()) {
         (AlgorithmFamily::Rsa, DecodingKeyKind::RsaModulusExponent { n, .. }) => {
-            n.iter().skip_while(|byte| **byte == 0).count() >= SHORTEST_MODULUS
+            n.iter().skip_while(|byte| **byte == 0).count() >= MIN_MODULUS_BYTES
         }
         (AlgorithmFamily::Ec, DecodingKeyKind::SecretOrDer(point)) => point.len() == 65,
         (AlgorithmFamily::Ed, DecodingKeyKind::SecretOrDer(point)) => point.len() == 32,

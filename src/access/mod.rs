@@ -9,100 +9,100 @@ use std::sync::{Arc, OnceLock};
 
 use subtle::ConstantTimeEq;
 
-use crate::config::{self, Allow, KeyDigest, Right};
+use crate::config::{self, Grant, KeyDigest, Permission};
 use crate::record::{CallerName, SystemName, sha256};
 
-pub use key_store::KeySource;
-pub use tokens::{Refusal, Tokens};
+pub use key_store::JwksSource;
+pub use tokens::{AuthError, JwtVerifier};
 
 /// The callers of a configuration who have keys, ready to be asked for.
 #[derive(Debug)]
-pub struct Access {
-    open: Option<Arc<CallerRights>>,
-    callers: Vec<KeyHolder>,
+pub struct ApiKeyAuth {
+    anonymous: Option<Arc<Principal>>,
+    keys: Vec<ApiKey>,
 }
 
 /// A caller with the digest of its key. Once the key has been shown its BLAKE3 is known, too, which takes a quarter of the work.
-struct KeyHolder {
+struct ApiKey {
     key_sha256: KeyDigest,
-    shown: OnceLock<blake3::Hash>,
-    rights: Arc<CallerRights>,
+    blake3_cache: OnceLock<blake3::Hash>,
+    principal: Arc<Principal>,
 }
 
 /// Neither digest.
-impl std::fmt::Debug for KeyHolder {
+impl std::fmt::Debug for ApiKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("KeyHolder").field("rights", &self.rights).finish_non_exhaustive()
+        formatter.debug_struct("KeyHolder").field("rights", &self.principal).finish_non_exhaustive()
     }
 }
 
 /// A caller who is known, with what they may do.
 #[derive(Debug)]
-pub struct CallerRights {
+pub struct Principal {
     name: CallerName,
-    everywhere: RightSet,
-    by_system: Vec<(SystemName, RightSet)>,
+    everywhere: PermissionSet,
+    by_system: Vec<(SystemName, PermissionSet)>,
 }
 
-impl Access {
+impl ApiKeyAuth {
     /// Everybody, with every right.
     #[must_use]
-    pub fn open() -> Self {
-        let everything = [Allow { system: None, right: None }];
-        let anonymous = CallerRights::new(CallerName(config::ANONYMOUS.into()), &everything);
-        Self { open: Some(Arc::new(anonymous)), callers: Vec::new() }
+    pub fn new_open() -> Self {
+        let everything = [Grant { system: None, permission: None }];
+        let anonymous = Principal::new(CallerName(config::ANONYMOUS.into()), &everything);
+        Self { anonymous: Some(Arc::new(anonymous)), keys: Vec::new() }
     }
 
     /// Those who have one of these keys.
     #[must_use]
-    pub fn keys(callers: &[config::Caller]) -> Self {
-        let holder = |caller: &config::Caller| KeyHolder {
+    pub fn with_keys(callers: &[config::CallerConfig]) -> Self {
+        let holder = |caller: &config::CallerConfig| ApiKey {
             key_sha256: caller.key_sha256,
-            shown: OnceLock::new(),
-            rights: Arc::new(CallerRights::new(caller.name.clone(), &caller.allow)),
+            blake3_cache: OnceLock::new(),
+            principal: Arc::new(Principal::new(caller.name.clone(), &caller.allow)),
         };
-        Self { open: None, callers: callers.iter().map(holder).collect() }
+        Self { anonymous: None, keys: callers.iter().map(holder).collect() }
     }
 
     /// Everybody's rights, where access is open: then no key is looked at.
     #[must_use]
-    pub fn anonymous(&self) -> Option<Arc<CallerRights>> {
-        self.open.clone()
+    pub fn anonymous(&self) -> Option<Arc<Principal>> {
+        self.anonymous.clone()
     }
 
     /// The caller who has this key (what stands after `Bearer `), or everybody where access is open.
     ///
     /// Digests are compared to their ends, so that the time taken tells nothing about any key that was not shown.
     #[must_use]
-    pub fn authenticate(&self, bearer: &str) -> Option<Arc<CallerRights>> {
-        if let Some(anonymous) = &self.open {
+    pub fn authenticate(&self, bearer: &str) -> Option<Arc<Principal>> {
+        if let Some(anonymous) = &self.anonymous {
             return Some(Arc::clone(anonymous));
         }
         // Hashes of this kind compare in constant time.
         let shown = blake3::hash(bearer.as_bytes());
-        if let Some(known) = self.callers.iter().find(|holder| holder.shown.get() == Some(&shown)) {
-            return Some(Arc::clone(&known.rights));
+        if let Some(known) = self.keys.iter().find(|holder| holder.blake3_cache.get() == Some(&shown)) {
+            return Some(Arc::clone(&known.principal));
         }
         let digest = sha256([bearer.as_bytes()]);
         let mut found = None;
-        for holder in &self.callers {
+        for holder in &self.keys {
             if holder.key_sha256.0.ct_eq(&digest).into() {
                 found = Some(holder);
             }
         }
         found.map(|holder| {
             // Whoever comes second finds it set.
-            let _ = holder.shown.set(shown);
-            Arc::clone(&holder.rights)
+            let _ = holder.blake3_cache.set(shown);
+            Arc::clone(&holder.principal)
         })
     }
 }
 
-impl CallerRights {
-    fn new(name: CallerName, allow: &[Allow]) -> Self {
-        let mut rights = Self { name, everywhere: RightSet::default(), by_system: Vec::new() };
-        for Allow { system, right } in allow {
-            let added = right.map_or(RightSet::ALL, RightSet::of);
+impl Principal {
+    fn new(name: CallerName, allow: &[Grant]) -> Self {
+        let mut rights = Self { name, everywhere: PermissionSet::default(), by_system: Vec::new() };
+        for Grant { system, permission: right } in allow {
+            let added = right.map_or(PermissionSet::ALL, PermissionSet::from_permission);
             match system {
                 None => rights.everywhere.add(added),
                 Some(system) => match rights.by_system.iter_mut().find(|(name, _)| name == system) {
@@ -122,8 +122,8 @@ impl CallerRights {
 
     /// Whether the caller may do this in that system.
     #[must_use]
-    pub fn may(&self, system: &str, right: impl Into<Right>) -> bool {
-        let wanted = RightSet::of(right.into());
+    pub fn can(&self, system: &str, right: impl Into<Permission>) -> bool {
+        let wanted = PermissionSet::from_permission(right.into());
         let here = self.by_system.iter().find(|(name, _)| name.as_str() == system).map(|(_, set)| *set);
         self.everywhere.has(wanted) || here.is_some_and(|set| set.has(wanted))
     }
@@ -131,18 +131,18 @@ impl CallerRights {
 
 /// A set of rights, one bit each.
 #[derive(Clone, Copy, Debug, Default)]
-struct RightSet(u8);
+struct PermissionSet(u8);
 
-impl RightSet {
+impl PermissionSet {
     const ALL: Self = Self(u8::MAX);
 
-    fn of(right: Right) -> Self {
+    fn from_permission(right: Permission) -> Self {
         Self(match right {
-            Right::Read => 1,
-            Right::Create => 2,
-            Right::Update => 4,
-            Right::Delete => 8,
-            Right::Ledger => 16,
+            Permission::Read => 1,
+            Permission::Create => 2,
+            Permission::Update => 4,
+            Permission::Delete => 8,
+            Permission::Ledger => 16,
         })
     }
 
@@ -159,27 +159,31 @@ impl RightSet {
 mod tests {
     use super::*;
 
-    fn caller(name: &str, key: &str, allow: &[(Option<&str>, Option<Right>)]) -> config::Caller {
-        let word = |(system, right): &(Option<&str>, Option<Right>)| Allow {
+    fn caller(name: &str, key: &str, allow: &[(Option<&str>, Option<Permission>)]) -> config::CallerConfig {
+        let word = |(system, right): &(Option<&str>, Option<Permission>)| Grant {
             system: system.and_then(SystemName::parse),
-            right: *right,
+            permission: *right,
         };
-        config::Caller {
+        config::CallerConfig {
             name: CallerName(name.into()),
             key_sha256: KeyDigest(sha256([key.as_bytes()])),
             allow: allow.iter().map(word).collect(),
         }
     }
 
-    fn access() -> Access {
-        Access::keys(&[
-            caller("billing", "key-one", &[(Some("crm"), Some(Right::Read)), (Some("crm"), Some(Right::Update))]),
-            caller("auditor", "key-two", &[(None, Some(Right::Ledger)), (Some("itsm"), None)]),
+    fn access() -> ApiKeyAuth {
+        ApiKeyAuth::with_keys(&[
+            caller(
+                "billing",
+                "key-one",
+                &[(Some("crm"), Some(Permission::Read)), (Some("crm"), Some(Permission::Update))],
+            ),
+            caller("auditor", "key-two", &[(None, Some(Permission::Ledger)), (Some("itsm"), None)]),
         ])
     }
 
     #[test]
-    fn a_key_names_its_caller_and_any_other_key_nobody() {
+    fn a_key_identifies_its_caller_and_any_other_key_nobody() {
         let access = access();
         assert_eq!(access.authenticate("key-one").unwrap().name().0.as_ref(), "billing");
         for _ in 0..2 {
@@ -192,29 +196,29 @@ mod tests {
     }
 
     #[test]
-    fn rights_hold_where_they_were_given_and_nowhere_else() {
+    fn permissions_apply_only_to_the_granted_systems_and_actions() {
         let billing = access().authenticate("key-one").unwrap();
-        assert!(billing.may("crm", Right::Read));
-        assert!(billing.may("crm", crate::record::Action::Update));
-        assert!(!billing.may("crm", Right::Delete));
-        assert!(!billing.may("itsm", Right::Read));
+        assert!(billing.can("crm", Permission::Read));
+        assert!(billing.can("crm", crate::record::Action::Update));
+        assert!(!billing.can("crm", Permission::Delete));
+        assert!(!billing.can("itsm", Permission::Read));
     }
 
     #[test]
-    fn stars_stand_for_every_system_and_every_action() {
+    fn wildcards_grant_every_system_or_every_action() {
         let auditor = access().authenticate("key-two").unwrap();
-        assert!(auditor.may("crm", Right::Ledger));
-        assert!(!auditor.may("crm", Right::Read));
-        assert!(auditor.may("itsm", Right::Delete));
-        assert!(auditor.may("itsm", Right::Create));
+        assert!(auditor.can("crm", Permission::Ledger));
+        assert!(!auditor.can("crm", Permission::Read));
+        assert!(auditor.can("itsm", Permission::Delete));
+        assert!(auditor.can("itsm", Permission::Create));
     }
 
     #[test]
-    fn open_access_knows_everybody_as_anonymous_with_every_right() {
-        let open = Access::open();
+    fn open_access_gives_anonymous_every_permission() {
+        let open = ApiKeyAuth::new_open();
         let anyone = open.authenticate("whatever").unwrap();
         assert_eq!(anyone.name().0.as_ref(), "anonymous");
-        assert!(anyone.may("crm", Right::Ledger));
+        assert!(anyone.can("crm", Permission::Ledger));
         assert!(open.anonymous().is_some());
     }
 

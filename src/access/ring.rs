@@ -9,26 +9,26 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 
-static RING: CryptoProvider = CryptoProvider {
-    signer_factory: no_signer,
-    verifier_factory: verifier,
+static PROVIDER: CryptoProvider = CryptoProvider {
+    signer_factory: reject_signing,
+    verifier_factory: create_verifier,
     // Asked for when keys are made or fingerprinted, which the gateway never does.
     key_utils: KeyUtils::new_unimplemented(),
 };
 
 /// Makes ring what `jsonwebtoken` uses in this process. Doing so again changes nothing.
-pub(super) fn lend() {
-    let _ = RING.install_default();
+pub(super) fn install_provider() {
+    let _ = PROVIDER.install_default();
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that `CryptoProvider` wants")]
-fn no_signer(_: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
+fn reject_signing(_: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
     Err(ErrorKind::UnsupportedAlgorithm.into())
 }
 
 /// The key's family must be the algorithm's own: a public key is never taken for a shared secret.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that `CryptoProvider` wants")]
-fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
+fn create_verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     let fits = matches!(
         (algorithm, key.family()),
         (Algorithm::RS256, AlgorithmFamily::Rsa)

@@ -9,47 +9,47 @@ use moka::future::Cache;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use super::CallerRights;
+use super::Principal;
 use super::jwks::Key;
-use super::key_store::{KeySource, KeyStore, Numbered};
+use super::key_store::{JwksCache, JwksGeneration, JwksSource};
 use super::ring;
-use crate::config::{Allow, Jwt};
+use crate::config::{Grant, JwtConfig};
 use crate::record::{CallerName, sha256};
 
 /// How far the issuer's clock may be off, in seconds.
 const LEEWAY: f64 = 30.0;
 /// OpenID Connect Core §2: `sub` has at most 255 ASCII characters.
-const LONGEST_NAME: usize = 255;
+const MAX_NAME_LEN: usize = 255;
 /// Verdicts that are kept: a signature costs more to check than the rest of a request.
-const REMEMBERED: u64 = 10_000;
+const CACHE_SIZE: u64 = 10_000;
 /// While there are no keys at all they are asked for this often.
-const WITHOUT_KEYS: Duration = Duration::from_secs(5);
+const JWKS_RETRY: Duration = Duration::from_secs(5);
 /// So often keys are fetched without a reason, so that one that was withdrawn does not stay good for ever.
-const FRESH_FOR: Duration = Duration::from_mins(10);
+const JWKS_TTL: Duration = Duration::from_mins(10);
 
 /// Why a token's bearer is nobody. Never holds a part of the token.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum AuthError {
     /// The token is not good; what is wrong with it.
     Token(&'static str),
     /// It cannot be told: the keys cannot be had.
-    KeysAway,
+    KeysUnavailable,
 }
 
 /// Checks tokens.
-pub struct Tokens {
-    keys: Arc<KeyStore>,
+pub struct JwtVerifier {
+    keys: Arc<JwksCache>,
     issuer: String,
     audience: String,
     /// By SHA-256 of the token: the token itself is kept nowhere.
-    verified: Cache<[u8; 32], Verified>,
+    cache: Cache<[u8; 32], CachedClaims>,
 }
 
 #[derive(Clone)]
-struct Verified {
-    keys: u64,
-    until: f64,
-    rights: Arc<CallerRights>,
+struct CachedClaims {
+    generation: u64,
+    expires_at: f64,
+    principal: Arc<Principal>,
 }
 
 #[derive(Deserialize)]
@@ -60,83 +60,83 @@ struct Claims {
     scope: Option<Value>,
 }
 
-impl Tokens {
+impl JwtVerifier {
     /// Takes `[access.jwt]` and where its keys come from. There are none before the first [`refresh`](Self::refresh).
     #[must_use]
-    pub fn new(jwt: &Jwt, source: Arc<dyn KeySource>) -> Self {
-        ring::lend();
+    pub fn new(jwt: &JwtConfig, source: Arc<dyn JwksSource>) -> Self {
+        ring::install_provider();
         Self {
-            keys: KeyStore::new(source),
+            keys: JwksCache::new(source),
             issuer: jwt.issuer.clone(),
             audience: jwt.audience.clone(),
-            verified: Cache::builder().max_capacity(REMEMBERED).build(),
+            cache: Cache::builder().max_capacity(CACHE_SIZE).build(),
         }
     }
 
     /// Fetches the keys if it is time to. Call this every few seconds, inside a `LocalSet` or an actix system.
-    pub async fn keep_fresh(&self) {
-        let patience = if self.keys.current().is_some() { FRESH_FOR } else { WITHOUT_KEYS };
-        self.keys.fetch_unless_within(patience).await;
+    pub async fn refresh_if_stale(&self) {
+        let patience = if self.keys.current().is_some() { JWKS_TTL } else { JWKS_RETRY };
+        self.keys.fetch_if_older_than(patience).await;
     }
 
     /// Fetches the keys now: at the start, and when their file has changed.
     pub async fn refresh(&self) {
-        self.keys.fetch_unless_within(Duration::ZERO).await;
+        self.keys.fetch_if_older_than(Duration::ZERO).await;
     }
 
     /// The caller who has this token (what stands after `Bearer `).
     ///
     /// # Errors
     /// Why the token is not taken.
-    pub async fn authenticate(&self, token: &str) -> Result<Arc<CallerRights>, Refusal> {
+    pub async fn authenticate(&self, token: &str) -> Result<Arc<Principal>, AuthError> {
         let digest = sha256([token.as_bytes()]);
         let now = seconds_since_epoch();
         let number = self.keys.current().map(|keys| keys.number);
-        if let Some(known) = self.verified.get(&digest).await
-            && Some(known.keys) == number
-            && now < known.until
+        if let Some(known) = self.cache.get(&digest).await
+            && Some(known.generation) == number
+            && now < known.expires_at
         {
-            return Ok(known.rights);
+            return Ok(known.principal);
         }
         let verified = self.verify(token, now).await?;
-        let rights = Arc::clone(&verified.rights);
-        self.verified.insert(digest, verified).await;
+        let rights = Arc::clone(&verified.principal);
+        self.cache.insert(digest, verified).await;
         Ok(rights)
     }
 
-    async fn verify(&self, token: &str, now: f64) -> Result<Verified, Refusal> {
+    async fn verify(&self, token: &str, now: f64) -> Result<CachedClaims, AuthError> {
         let Ok(header) = decode_header(token) else {
-            return Err(Refusal::Token("it is not a JWT signed with RS256, ES256 or EdDSA"));
+            return Err(AuthError::Token("it is not a JWT signed with RS256, ES256 or EdDSA"));
         };
         if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA) {
-            return Err(Refusal::Token("its algorithm is not RS256, ES256 or EdDSA"));
+            return Err(AuthError::Token("its algorithm is not RS256, ES256 or EdDSA"));
         }
         // RFC 7515 §4.1.11: what is critical and not understood refuses the token.
         if header.crit.is_some() {
-            return Err(Refusal::Token("it demands an extension (`crit`) that the gateway does not know"));
+            return Err(AuthError::Token("it demands an extension (`crit`) that the gateway does not know"));
         }
-        let keys = self.keys_with(header.kid.as_deref()).await?;
+        let keys = self.keys_containing(header.kid.as_deref()).await?;
         let key = keys.keys.find(header.kid.as_deref()).ok_or(UNKNOWN_KEY)?;
         if key.algorithm != header.alg {
-            return Err(Refusal::Token("its algorithm is not that of its key"));
+            return Err(AuthError::Token("its algorithm is not that of its key"));
         }
-        let claims = self.claims(token, key)?;
-        let (rights, until) = caller(&claims, now)?;
-        Ok(Verified { keys: keys.number, until, rights: Arc::new(rights) })
+        let claims = self.verify_claims(token, key)?;
+        let (rights, until) = principal_from_claims(&claims, now)?;
+        Ok(CachedClaims { generation: keys.number, expires_at: until, principal: Arc::new(rights) })
     }
 
     /// A set that has the key of this id, fetched anew if need be.
-    async fn keys_with(&self, id: Option<&str>) -> Result<Arc<Numbered>, Refusal> {
+    async fn keys_containing(&self, id: Option<&str>) -> Result<Arc<JwksGeneration>, AuthError> {
         let known = || self.keys.current().filter(|held| held.keys.find(id).is_some());
         if let Some(keys) = known() {
             return Ok(keys);
         }
-        self.keys.look_for_new().await;
-        known().ok_or_else(|| if self.keys.may_be_behind() { Refusal::KeysAway } else { UNKNOWN_KEY })
+        self.keys.refresh_for_unknown_kid().await;
+        known().ok_or_else(|| if self.keys.last_fetch_failed() { AuthError::KeysUnavailable } else { UNKNOWN_KEY })
     }
 
     /// Signature, issuer and audience.
-    fn claims(&self, token: &str, key: &Key) -> Result<Claims, Refusal> {
+    fn verify_claims(&self, token: &str, key: &Key) -> Result<Claims, AuthError> {
         let mut validation = Validation::new(key.algorithm);
         validation.set_required_spec_claims(&["iss", "aud"]);
         validation.set_issuer(&[&self.issuer]);
@@ -145,7 +145,7 @@ impl Tokens {
         validation.validate_exp = false;
         let decoded = decode::<Claims>(token, &key.public, &validation);
         decoded.map(|data| data.claims).map_err(|error| {
-            Refusal::Token(match error.kind() {
+            AuthError::Token(match error.kind() {
                 ErrorKind::InvalidSignature => "its signature is wrong",
                 ErrorKind::InvalidIssuer => "it is from another issuer",
                 ErrorKind::InvalidAudience => "it is for another audience",
@@ -158,40 +158,40 @@ impl Tokens {
     }
 }
 
-const UNKNOWN_KEY: Refusal = Refusal::Token("its key (`kid`) is not in the issuer's JWKS");
+const UNKNOWN_KEY: AuthError = AuthError::Token("its key (`kid`) is not in the issuer's JWKS");
 
 /// Time, name and rights; and until when they hold.
-fn caller(claims: &Claims, now: f64) -> Result<(CallerRights, f64), Refusal> {
-    let until = seconds(&claims.exp).ok_or(Refusal::Token("its `exp` is not a time"))? + LEEWAY;
+fn principal_from_claims(claims: &Claims, now: f64) -> Result<(Principal, f64), AuthError> {
+    let until = parse_seconds(&claims.exp).ok_or(AuthError::Token("its `exp` is not a time"))? + LEEWAY;
     if now >= until {
-        return Err(Refusal::Token("it has expired"));
+        return Err(AuthError::Token("it has expired"));
     }
     if let Some(not_before) = &claims.nbf {
-        let from = seconds(not_before).ok_or(Refusal::Token("its `nbf` is not a time"))? - LEEWAY;
+        let from = parse_seconds(not_before).ok_or(AuthError::Token("its `nbf` is not a time"))? - LEEWAY;
         if now < from {
-            return Err(Refusal::Token("it is not valid yet"));
+            return Err(AuthError::Token("it is not valid yet"));
         }
     }
     let name = &*claims.sub;
     if name.trim().is_empty() {
-        return Err(Refusal::Token("it names nobody: `sub` is empty"));
+        return Err(AuthError::Token("it names nobody: `sub` is empty"));
     }
-    if name.len() > LONGEST_NAME || name.chars().any(char::is_control) || name == crate::config::ANONYMOUS {
-        return Err(Refusal::Token("its `sub` cannot be a caller's name"));
+    if name.len() > MAX_NAME_LEN || name.chars().any(char::is_control) || name == crate::config::ANONYMOUS {
+        return Err(AuthError::Token("its `sub` cannot be a caller's name"));
     }
-    Ok((CallerRights::new(CallerName(name.into()), &allowed(claims.scope.as_ref())), until))
+    Ok((Principal::new(CallerName(name.into()), &grants_from_scope(claims.scope.as_ref())), until))
 }
 
 /// The `system:action` words of `scope`; an issuer puts other words there too.
-fn allowed(scope: Option<&Value>) -> Vec<Allow> {
+fn grants_from_scope(scope: Option<&Value>) -> Vec<Grant> {
     match scope {
-        Some(Value::String(words)) => words.split(' ').filter_map(Allow::of_word).collect(),
-        Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).filter_map(Allow::of_word).collect(),
+        Some(Value::String(words)) => words.split(' ').filter_map(Grant::parse).collect(),
+        Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).filter_map(Grant::parse).collect(),
         _ => Vec::new(),
     }
 }
 
-fn seconds(number: &Number) -> Option<f64> {
+fn parse_seconds(number: &Number) -> Option<f64> {
     number.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
 }
 

@@ -11,60 +11,65 @@ use base64::Engine as _;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::{Adapter, Change, Completion, Item, Planned};
-use crate::record::{Effect, Fault, FaultKind, Fields, Members, RecordId, Stored, Version};
-use crate::transport::{Call, Reply, Token, Transport};
+use super::{Adapter, Completion, ListItem, PlannedRequest, UpdateInput};
+use crate::record::{RawFields, RawObject, RecordId, SideEffect, VendorError, VendorErrorKind, VendorRecord, Version};
+use crate::transport::{Token, Transport, VendorRequest, VendorResponse};
 
 /// Answers calls from a script and keeps them; judges replies as the real transport does.
-pub(super) struct Scripted<'a> {
+pub(super) struct ScriptedTransport<'a> {
     adapter: &'a dyn Adapter,
-    replies: RefCell<VecDeque<Reply>>,
-    pub(super) calls: RefCell<Vec<Call>>,
+    responses: RefCell<VecDeque<VendorResponse>>,
+    pub(super) calls: RefCell<Vec<VendorRequest>>,
 }
 
-impl<'a> Scripted<'a> {
-    pub(super) fn new(adapter: &'a dyn Adapter, replies: impl IntoIterator<Item = Reply>) -> Self {
-        Self { adapter, replies: RefCell::new(replies.into_iter().collect()), calls: RefCell::default() }
+impl<'a> ScriptedTransport<'a> {
+    pub(super) fn new(adapter: &'a dyn Adapter, replies: impl IntoIterator<Item = VendorResponse>) -> Self {
+        Self { adapter, responses: RefCell::new(replies.into_iter().collect()), calls: RefCell::default() }
     }
 
     /// `METHOD path` of every call so far.
-    pub(super) fn sent(&self) -> Vec<String> {
+    pub(super) fn request_lines(&self) -> Vec<String> {
         self.calls.borrow().iter().map(|call| format!("{} {}", call.method, call.path)).collect()
     }
 }
 
 #[async_trait(?Send)]
-impl Transport for Scripted<'_> {
-    async fn send(&self, mut call: Call) -> Result<Reply, Fault> {
-        if call.signed {
+impl Transport for ScriptedTransport<'_> {
+    async fn send(&self, mut call: VendorRequest) -> Result<VendorResponse, VendorError> {
+        if call.needs_auth {
             let mut secret = HeaderValue::from_static("the-token");
             secret.set_sensitive(true);
             self.adapter.sign(&mut call, &Token { secret, expires: None });
         }
         self.calls.borrow_mut().push(call.clone());
-        let reply = self.replies.borrow_mut().pop_front().expect("one more call than the script has replies");
-        self.adapter.fault(&call, &reply).map_or(Ok(reply), Err)
+        let reply = self.responses.borrow_mut().pop_front().expect("one more call than the script has replies");
+        self.adapter.classify(&call, &reply).map_or(Ok(reply), Err)
     }
 }
 
 /// A reply with a JSON (or any) body.
-pub(super) fn reply(status: u16, body: &str) -> Reply {
+pub(super) fn response(status: u16, body: &str) -> VendorResponse {
     let content_type = if body.is_empty() { "" } else { "application/json; charset=utf-8" };
-    Reply { status, content_type: content_type.to_owned(), retry_after: None, body: body.to_owned().into() }
+    VendorResponse { status, content_type: content_type.to_owned(), retry_after: None, body: body.to_owned().into() }
 }
 
 /// A reply with `Retry-After`.
-pub(super) fn reply_later(status: u16, seconds: u64) -> Reply {
-    Reply { retry_after: Some(Duration::from_secs(seconds)), ..reply(status, "") }
+pub(super) fn response_with_retry_after(status: u16, seconds: u64) -> VendorResponse {
+    VendorResponse { retry_after: Some(Duration::from_secs(seconds)), ..response(status, "") }
 }
 
 /// Judges a reply to a planned call.
-pub(super) fn judged(adapter: &dyn Adapter, call: &Call, status: u16, body: &str) -> Option<(FaultKind, Effect)> {
-    adapter.fault(call, &reply(status, body)).map(|fault| (fault.kind, fault.effect))
+pub(super) fn classify_response(
+    adapter: &dyn Adapter,
+    call: &VendorRequest,
+    status: u16,
+    body: &str,
+) -> Option<(VendorErrorKind, SideEffect)> {
+    adapter.classify(call, &response(status, body)).map(|fault| (fault.kind, fault.effect))
 }
 
 /// A body as text.
-pub(super) fn body(call: &Call) -> &str {
+pub(super) fn body(call: &VendorRequest) -> &str {
     call.body.as_deref().map(|body| std::str::from_utf8(body).expect("UTF-8")).unwrap_or_default()
 }
 
@@ -74,8 +79,8 @@ pub(super) fn map(text: &str) -> Map<String, Value> {
 }
 
 /// A record as read, of a vendor without versions.
-pub(super) fn unversioned(fields: &Map<String, Value>) -> Stored {
-    Stored { fields: Fields::from_map(fields), version: None, warnings: Vec::new() }
+pub(super) fn unversioned_record(fields: &Map<String, Value>) -> VendorRecord {
+    VendorRecord { fields: RawFields::from_map(fields), version: None, warnings: Vec::new() }
 }
 
 /// Runs every file of `tests/golden/{vendor}/`: `given` is done, must send exactly `request` and, when answered with `reply`,
@@ -88,24 +93,24 @@ pub(super) async fn run_golden(vendor: &str, adapter: &dyn Adapter) {
     for file in files {
         let name = file.display().to_string();
         let golden: Value = serde_json::from_str(&std::fs::read_to_string(&file).expect("text")).expect("JSON");
-        let given_reply = golden.get("reply").filter(|reply| !reply.is_null()).map(golden_reply);
-        let transport = Scripted::new(adapter, given_reply);
-        let meaning = done(adapter, &transport, &golden["given"]).await;
-        let requests: Vec<Value> = transport.calls.borrow().iter().map(shown).collect();
+        let given_reply = golden.get("reply").filter(|reply| !reply.is_null()).map(parse_golden_response);
+        let transport = ScriptedTransport::new(adapter, given_reply);
+        let meaning = run_action(adapter, &transport, &golden["given"]).await;
+        let requests: Vec<Value> = transport.calls.borrow().iter().map(golden_request).collect();
         let expected: Vec<Value> = golden.get("request").filter(|one| !one.is_null()).cloned().into_iter().collect();
         assert_eq!(json!(requests).to_string(), json!(expected).to_string(), "{name}: request");
         assert_eq!(meaning.to_string(), golden["meaning"].to_string(), "{name}: meaning");
     }
 }
 
-fn golden_reply(golden: &Value) -> Reply {
+fn parse_golden_response(golden: &Value) -> VendorResponse {
     let body = match &golden["body"] {
         Value::Null => String::new(),
         Value::Object(text) if text.contains_key("$text") => text["$text"].as_str().expect("text").to_owned(),
         json => json.to_string(),
     };
     let header = |name: &str| golden["headers"].get(name).and_then(Value::as_str);
-    Reply {
+    VendorResponse {
         status: golden["status"].as_u64().and_then(|status| status.try_into().ok()).expect("a status"),
         content_type: header("Content-Type").unwrap_or_default().to_owned(),
         retry_after: header("Retry-After").map(|after| Duration::from_secs(after.parse().expect("seconds"))),
@@ -113,103 +118,108 @@ fn golden_reply(golden: &Value) -> Reply {
     }
 }
 
-fn shown(call: &Call) -> Value {
+fn golden_request(call: &VendorRequest) -> Value {
     let headers: Map<_, _> =
         call.headers.iter().map(|(name, value)| (name.to_string(), json!(value.to_str().expect("text")))).collect();
     let body: Value = call.body.as_deref().map(|body| serde_json::from_slice(body).expect("JSON")).unwrap_or_default();
     json!({"method": call.method.as_str(), "path": call.path, "headers": headers, "body": body})
 }
 
-async fn done(adapter: &dyn Adapter, transport: &Scripted<'_>, given: &Value) -> Value {
+async fn run_action(adapter: &dyn Adapter, transport: &ScriptedTransport<'_>, given: &Value) -> Value {
     let text = |name: &str| given[name].as_str().unwrap_or_default();
     let object = |name: &str| given[name].as_object().cloned().unwrap_or_default();
     let id = || {
         let (collection, key) = text("id").rsplit_once(':').expect("collection:key");
-        RecordId::new(&adapter.collection(collection).expect("a collection"), &adapter.key(key).expect("a key"))
+        RecordId::new(
+            &adapter.parse_collection(collection).expect("a collection"),
+            &adapter.parse_key(key).expect("a key"),
+        )
     };
     match text("do") {
         "sign_in" => {
             let token = adapter.sign_in(transport).await;
-            told(token.map(|token| {
+            golden_outcome(token.map(|token| {
                 let seconds = token.expires.map(|at| (at - Instant::now()).as_secs());
                 json!({"token": token.secret.to_str().expect("text"), "seconds": seconds})
             }))
         }
-        "read" => told(adapter.read(transport, &id()).await.map(|stored| shown_record(&stored))),
+        "read" => golden_outcome(adapter.read(transport, &id()).await.map(|stored| golden_record(&stored))),
         "list" => {
             let limit = given["limit"].as_u64().expect("a limit").try_into().expect("small");
             let page = adapter.list(transport, text("collection"), limit, given["cursor"].as_str()).await;
-            told(
-                page.map(
-                    |page| json!({"items": page.items.iter().map(shown_item).collect::<Vec<_>>(), "next": page.next}),
-                ),
-            )
+            golden_outcome(page.map(
+                |page| json!({"items": page.items.iter().map(golden_item).collect::<Vec<_>>(), "next": page.next}),
+            ))
         }
         "create" => match adapter.plan_create(text("collection"), &object("fields")) {
-            Ok(planned) => told(transport.send(planned.call).await.and_then(|reply| {
-                let created = adapter.created(text("collection"), &reply)?;
-                Ok(json!({"created": created.id.as_str(), "record": created.stored.as_ref().map(shown_record)}))
+            Ok(planned) => golden_outcome(transport.send(planned.request).await.and_then(|reply| {
+                let created = adapter.parse_created(text("collection"), &reply)?;
+                Ok(json!({"created": created.id.as_str(), "record": created.record.as_ref().map(golden_record)}))
             })),
-            Err(invalid) => shown_invalid(&invalid),
+            Err(invalid) => golden_errors(&invalid),
         },
         "update" => {
             let (fields, before, after) = (object("fields"), object("before"), object("after"));
             let change = if given.get("fields").is_some() {
-                Change::Members(&Members::from(&fields))
+                UpdateInput::Members(&RawObject::from(&fields))
             } else {
-                Change::Whole { before: &before, after: &after }
+                UpdateInput::FullRecord { before: &before, after: &after }
             };
-            write(transport, adapter.plan_update(&id(), &change, version(&given["expected"]).as_ref())).await
+            run_write(transport, adapter.plan_update(&id(), &change, parse_golden_version(&given["expected"]).as_ref()))
+                .await
         }
-        "delete" => write(transport, adapter.plan_delete(&id(), &unversioned(&object("before")))).await,
+        "delete" => run_write(transport, adapter.plan_delete(&id(), &unversioned_record(&object("before")))).await,
         other => panic!("cannot do {other}"),
     }
 }
 
-async fn write(transport: &Scripted<'_>, planned: Result<Planned, Vec<crate::record::Invalid>>) -> Value {
+async fn run_write(
+    transport: &ScriptedTransport<'_>,
+    planned: Result<PlannedRequest, Vec<crate::record::FieldError>>,
+) -> Value {
     match planned {
-        Ok(Planned { call, losses, completion, repeatable }) => told(transport.send(call).await.map(|_| {
+        Ok(PlannedRequest { request: call, losses, completion, idempotent: repeatable }) => golden_outcome(transport.send(call).await.map(|_| {
             let losses: Vec<_> = losses.iter().map(|loss| loss.name).collect();
             json!({"done": if completion == Completion::Now { "now" } else { "queued" }, "losses": losses, "repeatable": repeatable})
         })),
-        Err(invalid) => shown_invalid(&invalid),
+        Err(invalid) => golden_errors(&invalid),
     }
 }
 
-fn shown_invalid(invalid: &[crate::record::Invalid]) -> Value {
+fn golden_errors(invalid: &[crate::record::FieldError]) -> Value {
     json!({"invalid": invalid.iter().map(|one| one.pointer.as_str()).collect::<Vec<_>>()})
 }
 
-fn told(result: Result<Value, Fault>) -> Value {
+fn golden_outcome(result: Result<Value, VendorError>) -> Value {
     result.unwrap_or_else(|fault| {
         json!({"fault": format!("{:?}", fault.kind), "effect": format!("{:?}", fault.effect), "code": fault.code, "message": fault.message})
     })
 }
 
-fn shown_record(stored: &Stored) -> Value {
+fn golden_record(stored: &VendorRecord) -> Value {
     let warnings: Vec<_> =
         stored.warnings.iter().map(|one| json!({"pointer": one.pointer, "detail": one.detail})).collect();
-    json!({"fields": stored.fields.to_map(), "version": stored.version.as_ref().map(shown_version), "warnings": warnings})
+    json!({"fields": stored.fields.to_map(), "version": stored.version.as_ref().map(golden_version), "warnings": warnings})
 }
 
-fn shown_item(item: &Item) -> Value {
-    json!({"id": item.id.as_str(), "partial": item.partial, "record": shown_record(&item.stored)})
+fn golden_item(item: &ListItem) -> Value {
+    json!({"id": item.id.as_str(), "partial": item.partial, "record": golden_record(&item.record)})
 }
 
-fn shown_version(version: &Version) -> Value {
+fn golden_version(version: &Version) -> Value {
     match version {
-        Version::Counter(number) => json!(number),
-        Version::Row(bytes) => json!(base64::engine::general_purpose::STANDARD.encode(bytes)),
+        Version::Sequence(number) => json!(number),
+        Version::RowVersion(bytes) => json!(base64::engine::general_purpose::STANDARD.encode(bytes)),
         Version::Digest(bytes) => json!(const_hex::encode(bytes)),
     }
 }
 
-fn version(shown: &Value) -> Option<Version> {
+fn parse_golden_version(shown: &Value) -> Option<Version> {
     match shown {
-        Value::Number(number) => number.as_u64().map(Version::Counter),
+        Value::Number(number) => number.as_u64().map(Version::Sequence),
         Value::String(text) => {
             let bytes = base64::engine::general_purpose::STANDARD.decode(text).expect("base64");
-            Some(Version::Row(bytes.try_into().expect("8 bytes")))
+            Some(Version::RowVersion(bytes.try_into().expect("8 bytes")))
         }
         _ => None,
     }

@@ -12,9 +12,9 @@ use actix_web::web::Payload;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, stream};
 
-use super::door::Inbound;
+use super::door::RequestContext;
 use super::headers::{self, BodyType};
-use crate::problem::{Problem, ProblemName};
+use crate::problem::{Problem, ProblemKind};
 
 /// What is read of a body nobody wants before the connection is given up.
 const DRAIN_BYTES: usize = 64 * 1024;
@@ -25,32 +25,32 @@ const DRAIN_TIME: Duration = Duration::from_millis(500);
 /// # Errors
 /// 413 by announced length, 415, then 413 and 408 while reading, 400 when it ends too early.
 pub(super) async fn read(
-    inbound: &Inbound<'_>,
+    inbound: &RequestContext<'_>,
     payload: &mut Payload,
     takes: &[BodyType],
 ) -> Result<(BodyType, Bytes), Problem> {
     let limits = inbound.api.limits;
-    if headers::announced_length(inbound.headers).is_some_and(|length| length > limits.max_body) {
-        return Err(too_large(limits.max_body));
+    if headers::content_length(inbound.headers).is_some_and(|length| length > limits.max_body) {
+        return Err(body_too_large(limits.max_body));
     }
-    if headers::is_encoded(inbound.headers) {
-        return Err(ProblemName::UnsupportedMediaType.with("the body has a Content-Encoding; send it without"));
+    if headers::has_content_encoding(inbound.headers) {
+        return Err(ProblemKind::UnsupportedMediaType.with_detail("the body has a Content-Encoding; send it without"));
     }
     let body_type = headers::body_type(inbound.headers, takes)?;
-    let mut counted = ends_before_the_connection(inbound, payload);
+    let mut counted = limit_to_content_length(inbound, payload);
     let body = tokio::time::timeout(limits.body_timeout, collect(&mut counted, limits.max_body)).await;
     let late = |_| {
         let detail = format!("the body did not arrive within {} ms", limits.body_timeout.as_millis());
-        ProblemName::RequestTimeout.with(detail)
+        ProblemKind::RequestTimeout.with_detail(detail)
     };
     Ok((body_type, body.map_err(late)??))
 }
 
 /// The body without what comes behind it: where the caller offers an upgrade, `actix-http` takes everything to the end of
 /// the connection for the body.
-fn ends_before_the_connection<'p>(inbound: &Inbound<'_>, payload: &'p mut Payload) -> impl Pieces + use<'p> {
+fn limit_to_content_length<'p>(inbound: &RequestContext<'_>, payload: &'p mut Payload) -> impl BodyStream + use<'p> {
     let endless = inbound.headers.contains_key(UPGRADE) && !inbound.headers.contains_key(TRANSFER_ENCODING);
-    let mut left = if endless { headers::announced_length(inbound.headers).unwrap_or(0) } else { u64::MAX };
+    let mut left = if endless { headers::content_length(inbound.headers).unwrap_or(0) } else { u64::MAX };
     let mut is_first_look = inbound.version <= Version::HTTP_11;
     stream::poll_fn(move |context| {
         if left == 0 {
@@ -70,21 +70,21 @@ fn ends_before_the_connection<'p>(inbound: &Inbound<'_>, payload: &'p mut Payloa
 }
 
 /// A body as it arrives.
-trait Pieces: Stream<Item = Result<Bytes, PayloadError>> + Unpin {}
+trait BodyStream: Stream<Item = Result<Bytes, PayloadError>> + Unpin {}
 
-impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Pieces for S {}
+impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> BodyStream for S {}
 
-async fn collect(payload: &mut impl Pieces, max_body: u64) -> Result<Bytes, Problem> {
+async fn collect(payload: &mut impl BodyStream, max_body: u64) -> Result<Bytes, Problem> {
     // Most bodies come in one piece, which need not be copied.
     let first = match payload.next().await {
         None => return Ok(Bytes::new()),
-        Some(piece) => fitting(0, piece, max_body)?,
+        Some(piece) => check_limit(0, piece, max_body)?,
     };
     let Some(second) = payload.next().await else { return Ok(first) };
     let mut body = BytesMut::from(&*first);
     let mut piece = second;
     loop {
-        body.extend_from_slice(&fitting(body.len(), piece, max_body)?);
+        body.extend_from_slice(&check_limit(body.len(), piece, max_body)?);
         match payload.next().await {
             Some(next) => piece = next,
             None => return Ok(body.freeze()),
@@ -92,25 +92,25 @@ async fn collect(payload: &mut impl Pieces, max_body: u64) -> Result<Bytes, Prob
     }
 }
 
-fn fitting(so_far: usize, piece: Result<Bytes, PayloadError>, max_body: u64) -> Result<Bytes, Problem> {
-    let piece = piece.map_err(|error| broken(&error))?;
+fn check_limit(so_far: usize, piece: Result<Bytes, PayloadError>, max_body: u64) -> Result<Bytes, Problem> {
+    let piece = piece.map_err(|error| body_read_error(&error))?;
     let fits = u64::try_from(so_far.saturating_add(piece.len())).is_ok_and(|length| length <= max_body);
-    if fits { Ok(piece) } else { Err(too_large(max_body)) }
+    if fits { Ok(piece) } else { Err(body_too_large(max_body)) }
 }
 
-fn too_large(max_body: u64) -> Problem {
-    ProblemName::BodyTooLarge.with(format!("the body has more than {max_body} bytes"))
+fn body_too_large(max_body: u64) -> Problem {
+    ProblemKind::BodyTooLarge.with_detail(format!("the body has more than {max_body} bytes"))
 }
 
-fn broken(error: &PayloadError) -> Problem {
-    ProblemName::MalformedRequest.with(format!("the body could not be read to its end: {error}"))
+fn body_read_error(error: &PayloadError) -> Problem {
+    ProblemKind::MalformedRequest.with_detail(format!("the body could not be read to its end: {error}"))
 }
 
 /// Whether the connection can be used again after a refusal. A server reads a body to its end or closes (RFC 9112 §9.3): a
 /// little is read here, and if that was not all, the connection is closed.
-pub(super) async fn drained(request: &HttpRequest, payload: &mut Payload) -> bool {
+pub(super) async fn drain_unread_body(request: &HttpRequest, payload: &mut Payload) -> bool {
     let headers = request.headers();
-    let announced = headers::announced_length(headers).unwrap_or(0);
+    let announced = headers::content_length(headers).unwrap_or(0);
     if request.version() > Version::HTTP_11 || (announced == 0 && !headers.contains_key(TRANSFER_ENCODING)) {
         return true;
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use actix_web::http::header::HeaderMap;
 
 use super::routes::Route;
-use super::seams::Rights;
-use super::{Api, headers};
-use crate::problem::{Problem, ProblemName};
+use super::seams::AuthenticatedCaller;
+use super::{ApiState, headers};
+use crate::problem::{Problem, ProblemKind};
 
 /// The challenge of a 401 (RFC 6750 §3); `error` only if credentials were sent.
-pub(super) fn challenge(headers: &HeaderMap) -> &'static str {
+pub(super) fn www_authenticate(headers: &HeaderMap) -> &'static str {
     if headers::bearer(headers).is_some() {
         r#"Bearer realm="records-gateway", error="invalid_token""#
     } else {
@@ -22,11 +22,11 @@ pub(super) fn challenge(headers: &HeaderMap) -> &'static str {
 ///
 /// # Errors
 /// 401.
-pub(super) async fn identify(
-    api: &Api,
+pub(super) async fn authenticate(
+    api: &ApiState,
     route: &Route,
     headers: &HeaderMap,
-) -> Result<Option<Arc<dyn Rights>>, Problem> {
+) -> Result<Option<Arc<dyn AuthenticatedCaller>>, Problem> {
     if route.is_open() {
         return Ok(None);
     }
@@ -34,6 +34,6 @@ pub(super) async fn identify(
 }
 
 /// 401 for a route that needs a caller and was reached without one.
-pub(super) fn nobody() -> Problem {
-    ProblemName::Unauthenticated.with("send Authorization: Bearer KEY")
+pub(super) fn missing_credentials() -> Problem {
+    ProblemKind::Unauthenticated.with_detail("send Authorization: Bearer KEY")
 }

@@ -17,36 +17,36 @@ use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::stream;
 
-use crate::problem::{Problem, ProblemName};
+use crate::problem::{Problem, ProblemKind};
 
 /// The most requests of one HTTP/2 connection at once, those included whose answers its caller has not taken: more than all
 /// the vendor calls that may run and wait for three systems, as they are configured by default.
-const MOST_AT_ONCE: usize = 1024;
+const MAX_CONCURRENT_STREAMS: usize = 1024;
 
 /// What is known of a connection beyond one request.
 #[derive(Debug, Default)]
 struct Connection {
     /// A request said that it is the last one, or an answer did.
-    ending: Cell<bool>,
+    closing: Cell<bool>,
     /// HTTP/2: the requests whose answers have not been taken.
-    at_once: Rc<Cell<usize>>,
+    in_flight: Rc<Cell<usize>>,
 }
 
 /// A request's place among those of its connection, until its answer has been taken.
 #[derive(Debug)]
-pub(super) struct Place(Option<Rc<Cell<usize>>>);
+pub(super) struct StreamPermit(Option<Rc<Cell<usize>>>);
 
-impl Place {
-    fn among(at_once: &Rc<Cell<usize>>) -> Option<Self> {
+impl StreamPermit {
+    fn try_acquire(at_once: &Rc<Cell<usize>>) -> Option<Self> {
         let taken = at_once.get();
-        (taken < MOST_AT_ONCE).then(|| {
+        (taken < MAX_CONCURRENT_STREAMS).then(|| {
             at_once.set(taken + 1);
             Self(Some(Rc::clone(at_once)))
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         if let Some(at_once) = &self.0 {
             at_once.set(at_once.get().saturating_sub(1));
@@ -55,26 +55,26 @@ impl Drop for Place {
 }
 
 /// Finds a request its place; `None` = there are too many.
-pub(super) fn place(request: &HttpRequest) -> Option<Place> {
+pub(super) fn acquire_stream_permit(request: &HttpRequest) -> Option<StreamPermit> {
     match request.conn_data::<Connection>().filter(|_| request.version() > Version::HTTP_11) {
-        Some(connection) => Place::among(&connection.at_once),
-        None => Some(Place(None)),
+        Some(connection) => StreamPermit::try_acquire(&connection.in_flight),
+        None => Some(StreamPermit(None)),
     }
 }
 
 /// The answer to one too many. It has no body: a caller that takes no answers would not take that either, and what is kept
 /// for it must not grow.
-pub(super) fn refused() -> HttpResponse {
+pub(super) fn too_many_streams() -> HttpResponse {
     HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, "1")).finish()
 }
 
 /// An answer's body with the place of its request.
-struct Held {
+struct PermitBody {
     body: BoxBody,
-    _place: Place,
+    _permit: StreamPermit,
 }
 
-impl MessageBody for Held {
+impl MessageBody for PermitBody {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {
@@ -87,22 +87,22 @@ impl MessageBody for Held {
 }
 
 /// The same answer, which keeps the place until it has been taken.
-pub(super) fn held(response: HttpResponse, place: Place) -> HttpResponse {
+pub(super) fn hold_permit_until_sent(response: HttpResponse, place: StreamPermit) -> HttpResponse {
     if place.0.is_none() {
         return response;
     }
-    response.map_body(|_, body| BoxBody::new(Held { body, _place: place }))
+    response.map_body(|_, body| BoxBody::new(PermitBody { body, _permit: place }))
 }
 
 /// Nothing that comes after this request is to be processed.
-pub(super) fn end(request: &HttpRequest) {
+pub(super) fn mark_closing(request: &HttpRequest) {
     if let Some(connection) = request.conn_data::<Connection>() {
-        connection.ending.set(true);
+        connection.closing.set(true);
     }
 }
 
 /// For `HttpServer::on_connect`.
-pub fn opened(_: &dyn Any, data: &mut Extensions) {
+pub fn on_connect(_: &dyn Any, data: &mut Extensions) {
     data.insert(Connection::default());
 }
 
@@ -111,28 +111,28 @@ pub fn opened(_: &dyn Any, data: &mut Extensions) {
 ///
 /// # Errors
 /// 400, for a caller that no longer listens.
-pub(super) fn take(request: &HttpRequest) -> Result<(), Problem> {
+pub(super) fn check_not_closing(request: &HttpRequest) -> Result<(), Problem> {
     let Some(connection) = request.conn_data::<Connection>().filter(|_| request.version() <= Version::HTTP_11) else {
         return Ok(());
     };
-    if connection.ending.replace(ends(request)) {
-        connection.ending.set(true);
+    if connection.closing.replace(is_last_request(request)) {
+        connection.closing.set(true);
         let detail = "an earlier request on this connection, or the answer to it, said that it was the last one";
-        return Err(ProblemName::MalformedRequest.with(detail));
+        return Err(ProblemKind::MalformedRequest.with_detail(detail));
     }
     Ok(())
 }
 
 /// After an offered upgrade, too, which is never taken: `actix-http` would take what follows for the other protocol.
-fn ends(request: &HttpRequest) -> bool {
+fn is_last_request(request: &HttpRequest) -> bool {
     request.head().connection_type() != ConnectionType::KeepAlive || request.headers().contains_key(UPGRADE)
 }
 
 /// Says what only this answer knows, whatever request has been read meanwhile: that the connection ends, and that there
 /// is no content, only its length, because the method was HEAD.
-pub(super) fn framed(mut response: HttpResponse, request: &HttpRequest) -> HttpResponse {
+pub(super) fn fix_response_framing(mut response: HttpResponse, request: &HttpRequest) -> HttpResponse {
     let connection = request.conn_data::<Connection>();
-    let ending = connection.map_or_else(|| ends(request), |connection| connection.ending.get());
+    let ending = connection.map_or_else(|| is_last_request(request), |connection| connection.closing.get());
     if ending && request.version() <= Version::HTTP_11 {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
@@ -151,17 +151,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_has_so_many_places_and_gets_them_back() {
+    fn stream_permits_are_limited_and_are_released() {
         let connection = Connection::default();
-        let mut places: Vec<_> = (0..MOST_AT_ONCE).filter_map(|_| Place::among(&connection.at_once)).collect();
-        assert_eq!(places.len(), MOST_AT_ONCE);
-        assert!(Place::among(&connection.at_once).is_none());
-        let answer = held(HttpResponse::Ok().body("taken"), places.pop().expect("a place"));
-        assert!(Place::among(&connection.at_once).is_none());
+        let mut places: Vec<_> =
+            (0..MAX_CONCURRENT_STREAMS).filter_map(|_| StreamPermit::try_acquire(&connection.in_flight)).collect();
+        assert_eq!(places.len(), MAX_CONCURRENT_STREAMS);
+        assert!(StreamPermit::try_acquire(&connection.in_flight).is_none());
+        let answer = hold_permit_until_sent(HttpResponse::Ok().body("taken"), places.pop().expect("a place"));
+        assert!(StreamPermit::try_acquire(&connection.in_flight).is_none());
         assert_eq!(answer.body().size(), BodySize::Sized(5));
         drop(answer);
-        assert!(Place::among(&connection.at_once).is_some());
+        assert!(StreamPermit::try_acquire(&connection.in_flight).is_some());
         drop(places);
-        assert_eq!(connection.at_once.get(), 0);
+        assert_eq!(connection.in_flight.get(), 0);
     }
 }

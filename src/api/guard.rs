@@ -4,15 +4,15 @@ use actix_web::HttpRequest;
 use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap};
 
-use crate::problem::{Problem, ProblemName};
+use crate::problem::{Problem, ProblemKind};
 
 /// All field lines together, in bytes, with 4 more per line for `: ` and the line's end.
-const LARGEST_SECTION: usize = 32 * 1024;
+const MAX_HEADERS_BYTES: usize = 32 * 1024;
 /// One field line, in bytes.
-const LARGEST_FIELD: usize = 8 * 1024;
+const MAX_HEADER_BYTES: usize = 8 * 1024;
 
 /// The methods of RFC 9110 §9.3 and RFC 5789. Any other, `patch` included, is one that HTTP does not know here.
-const KNOWN: [Method; 9] = [
+const KNOWN_METHODS: [Method; 9] = [
     Method::GET,
     Method::HEAD,
     Method::POST,
@@ -28,38 +28,40 @@ const KNOWN: [Method; 9] = [
 ///
 /// # Errors
 /// 501, 431, 400.
-pub(super) fn check(request: &HttpRequest) -> Result<(), Problem> {
-    if !KNOWN.contains(request.method()) {
+pub(super) fn validate_head(request: &HttpRequest) -> Result<(), Problem> {
+    if !KNOWN_METHODS.contains(request.method()) {
         let detail = "HTTP knows no such method; methods are case-sensitive (RFC 9110 §9.1)";
-        return Err(ProblemName::NotImplemented.with(detail));
+        return Err(ProblemKind::NotImplemented.with_detail(detail));
     }
-    sizes(request.headers())?;
+    check_header_sizes(request.headers())?;
     for name in [HOST, CONTENT_TYPE, AUTHORIZATION] {
         if request.headers().get_all(&name).nth(1).is_some() {
-            return Err(ProblemName::MalformedRequest.with(format!("{name} stands there twice; it takes one value")));
+            return Err(
+                ProblemKind::MalformedRequest.with_detail(format!("{name} stands there twice; it takes one value"))
+            );
         }
     }
     match request.headers().get(HOST) {
         Some(host) if !is_host(host.as_bytes()) => {
-            Err(ProblemName::MalformedRequest.with("Host is not a host with an optional port (RFC 9112 §3.2)"))
+            Err(ProblemKind::MalformedRequest.with_detail("Host is not a host with an optional port (RFC 9112 §3.2)"))
         }
         _ => Ok(()),
     }
 }
 
-fn sizes(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_header_sizes(headers: &HeaderMap) -> Result<(), Problem> {
     let mut section = 0_usize;
     for (name, value) in headers {
         let field = name.as_str().len() + value.len();
-        if field > LARGEST_FIELD {
-            let detail = format!("the field {name} has {field} bytes; at most {LARGEST_FIELD} are taken");
-            return Err(ProblemName::HeadersTooLarge.with(detail));
+        if field > MAX_HEADER_BYTES {
+            let detail = format!("the field {name} has {field} bytes; at most {MAX_HEADER_BYTES} are taken");
+            return Err(ProblemKind::HeadersTooLarge.with_detail(detail));
         }
         section += field + 4;
     }
-    if section > LARGEST_SECTION {
-        let detail = format!("the header section has {section} bytes; at most {LARGEST_SECTION} are taken");
-        return Err(ProblemName::HeadersTooLarge.with(detail));
+    if section > MAX_HEADERS_BYTES {
+        let detail = format!("the header section has {section} bytes; at most {MAX_HEADERS_BYTES} are taken");
+        return Err(ProblemKind::HeadersTooLarge.with_detail(detail));
     }
     Ok(())
 }
@@ -87,38 +89,38 @@ mod tests {
 
     use super::*;
 
-    fn name_of(request: TestRequest) -> Option<&'static str> {
-        check(&request.to_http_request()).err().map(|problem| problem.name.as_str())
+    fn problem_name(request: TestRequest) -> Option<&'static str> {
+        validate_head(&request.to_http_request()).err().map(|problem| problem.name.as_str())
     }
 
     #[test]
-    fn a_method_http_does_not_know_is_501_whatever_its_case() {
+    fn an_unknown_method_gets_501_in_any_case() {
         for method in ["FOO", "get", "patch", "Patch", "PROPFIND"] {
             let method = Method::from_bytes(method.as_bytes()).expect("a token");
-            assert_eq!(name_of(TestRequest::default().method(method)), Some("not-implemented"));
+            assert_eq!(problem_name(TestRequest::default().method(method)), Some("not-implemented"));
         }
-        for method in KNOWN {
-            assert_eq!(name_of(TestRequest::default().method(method)), None);
+        for method in KNOWN_METHODS {
+            assert_eq!(problem_name(TestRequest::default().method(method)), None);
         }
     }
 
     #[test]
-    fn large_fields_are_named_and_many_are_counted() {
-        let large = TestRequest::default().insert_header(("x-large", "v".repeat(LARGEST_FIELD)));
-        let problem = check(&large.to_http_request()).expect_err("too large");
-        assert!(problem.name == ProblemName::HeadersTooLarge && problem.detail.contains("x-large"));
+    fn a_large_header_and_many_small_headers_are_rejected() {
+        let large = TestRequest::default().insert_header(("x-large", "v".repeat(MAX_HEADER_BYTES)));
+        let problem = validate_head(&large.to_http_request()).expect_err("too large");
+        assert!(problem.name == ProblemKind::HeadersTooLarge && problem.detail.contains("x-large"));
         let mut many = TestRequest::default();
         for _ in 0..5 {
             many = many.append_header(("x-many", "v".repeat(7000)));
         }
-        assert_eq!(name_of(many), Some("headers-too-large"));
+        assert_eq!(problem_name(many), Some("headers-too-large"));
     }
 
     #[test]
-    fn singletons_stand_there_once() {
+    fn singleton_headers_occur_at_most_once() {
         for name in ["host", "content-type", "authorization"] {
             let twice = TestRequest::default().append_header((name, "a")).append_header((name, "a"));
-            assert_eq!(name_of(twice), Some("malformed-request"), "{name}");
+            assert_eq!(problem_name(twice), Some("malformed-request"), "{name}");
         }
         for (host, wanted) in [
             ("", None),
@@ -134,7 +136,7 @@ mod tests {
             ("[::1]x", Some("malformed-request")),
             ("u@a", Some("malformed-request")),
         ] {
-            assert_eq!(name_of(TestRequest::default().insert_header(("host", host))), wanted, "{host}");
+            assert_eq!(problem_name(TestRequest::default().insert_header(("host", host))), wanted, "{host}");
         }
     }
 }

@@ -1,37 +1,37 @@
 //! Who changed what, when and with what outcome (contract 4.9).
 
-use super::door::{Answer, Inbound};
+use super::door::{HandlerResult, RequestContext};
 use super::headers::accept;
-use super::openapi::{self, LedgerFilter};
-use super::operations::{Page, record_filter, systems_for};
-use super::query::Query;
-use super::reply::{self, Conditions};
-use super::seams::{LedgerQuery, Right};
+use super::openapi::{self, LedgerListParams};
+use super::operations::{PageBody, authorized_systems, parse_record_filter};
+use super::query::QueryParams;
+use super::reply::{self, ReadPreconditions};
+use super::seams::{LedgerQuery, Permission};
 
 /// `GET` and `HEAD /ledger?system=&record=&caller=&since=&until=&limit=&cursor=`.
 #[utoipa::path(get, path = "/ledger", tag = "Operations", operation_id = "listLedger",
     summary = "Read the ledger", description = "Who changed what, when and with what outcome; oldest first, never a field's value.",
-    params(LedgerFilter),
+    params(LedgerListParams),
     responses((status = 200, description = "A page", body = openapi::LedgerPage)))]
-pub(super) async fn list(inbound: &Inbound<'_>) -> Answer {
+pub(super) async fn list(inbound: &RequestContext<'_>) -> HandlerResult {
     const TIME: &str = "an RFC 3339 time such as 2026-11-21T10:15:30Z (a + is written %2B)";
     inbound.caller()?;
     let known = &["system", "record", "caller", "since", "until", "limit", "cursor"];
-    let query = Query::read(inbound.query, known)?;
-    let systems = systems_for(inbound, query.get("system"), Right::Ledger)?;
-    accept::json(inbound.headers)?;
+    let query = QueryParams::read(inbound.query, known)?;
+    let systems = authorized_systems(inbound, query.get("system"), Permission::Ledger)?;
+    accept::require_json(inbound.headers)?;
     let wanted = LedgerQuery {
         systems,
-        record: record_filter(inbound, &query)?,
+        record: parse_record_filter(inbound, &query)?,
         caller: query.get("caller").map(str::to_owned),
-        since: query.parsed("since", TIME)?,
-        until: query.parsed("until", TIME)?,
+        since: query.parse_param("since", TIME)?,
+        until: query.parse_param("until", TIME)?,
         limit: query.limit()?,
-        place: query.place()?,
+        after: query.decode_cursor()?,
     };
-    let conditions = Conditions::read(inbound.headers)?;
+    let conditions = ReadPreconditions::read(inbound.headers)?;
     let page = inbound.api.operations.ledger(&wanted).await?;
-    let next = query.cursor(page.next.as_deref());
-    let link = query.next_link("/ledger", next.as_deref());
-    conditions.answer(reply::json(&Page { items: &page.items, next: next.as_deref() }), None, link)
+    let next = query.encode_cursor(page.next.as_deref());
+    let link = query.next_link_header("/ledger", next.as_deref());
+    conditions.respond(reply::to_json(&PageBody { items: &page.items, next: next.as_deref() }), None, link)
 }

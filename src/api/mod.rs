@@ -53,17 +53,18 @@ use std::time::Duration;
 use actix_web::web::{self, ServiceConfig};
 use arc_swap::ArcSwap;
 
-use crate::transport::trace::Spans;
+use crate::transport::trace::Tracer;
 
-pub use connection::opened;
+pub use connection::on_connect;
 pub use openapi::{openapi, openapi_json};
 pub use seams::{
-    Authenticator, Health, LedgerQuery, Listed, OperationsQuery, OperationsView, Records, RequestMetrics, Right, Rights,
+    AuthenticatedCaller, Authenticator, HealthChecks, LedgerQuery, ListingPage, OperationReader, OperationsQuery,
+    Permission, RecordService, RequestRecorder,
 };
 
 /// What a request may cost.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct RequestLimits {
     /// `max_body`, in bytes.
     pub max_body: u64,
     /// How long a body may take to arrive.
@@ -73,21 +74,21 @@ pub struct Limits {
 }
 
 /// Everything the HTTP side is lent.
-pub struct Api {
+pub struct ApiState {
     /// The gateway.
-    pub records: Arc<dyn Records>,
+    pub records: Arc<dyn RecordService>,
     /// `[access]`.
     pub access: Arc<dyn Authenticator>,
     /// The store, as far as it is shown.
-    pub operations: Arc<dyn OperationsView>,
+    pub operations: Arc<dyn OperationReader>,
     /// Readiness and the vendors' health.
-    pub health: Arc<dyn Health>,
+    pub health: Arc<dyn HealthChecks>,
     /// Request metrics.
-    pub metrics: Arc<dyn RequestMetrics>,
+    pub metrics: Arc<dyn RequestRecorder>,
     /// Where spans go; `None` = nowhere.
-    pub spans: Option<Arc<Spans>>,
+    pub tracer: Option<Arc<Tracer>>,
     /// What a request may cost.
-    pub limits: Limits,
+    pub limits: RequestLimits,
     /// Whether `/healthz`, `/readyz` and `/metrics` are on a bind of their own (`ops_bind`) and therefore not here.
     pub separate_ops: bool,
 }
@@ -102,38 +103,38 @@ enum Listener {
 }
 
 /// The API as it is now. A changed configuration puts another in its place; a request goes on with what it began with.
-pub struct Present(ArcSwap<Api>);
+pub struct SharedApiState(ArcSwap<ApiState>);
 
-impl Present {
+impl SharedApiState {
     /// Begins with this one.
     #[must_use]
-    pub fn new(api: impl Into<Arc<Api>>) -> Arc<Self> {
+    pub fn new(api: impl Into<Arc<ApiState>>) -> Arc<Self> {
         Arc::new(Self(ArcSwap::new(api.into())))
     }
 
     /// From now on requests begin with this one.
-    pub fn replace(&self, api: Api) {
+    pub fn replace(&self, api: ApiState) {
         self.0.store(Arc::new(api));
     }
 }
 
 /// Wires the API (and, unless they have a bind of their own, health and metrics) into an `App`:
 /// `HttpServer::new(move || App::new().configure(api::configure(&api)))`.
-pub fn configure(api: &Arc<Present>) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
-    wire(api, Listener::Main)
+pub fn configure(api: &Arc<SharedApiState>) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
+    configure_listener(api, Listener::Main)
 }
 
 /// Wires `/healthz`, `/readyz` and `/metrics` alone, for `ops_bind`.
-pub fn configure_ops(api: &Arc<Present>) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
-    wire(api, Listener::Ops)
+pub fn configure_ops(api: &Arc<SharedApiState>) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
+    configure_listener(api, Listener::Ops)
 }
 
-fn wire(api: &Arc<Present>, listener: Listener) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
+fn configure_listener(api: &Arc<SharedApiState>, listener: Listener) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
     let api = Arc::clone(api);
     move |config| {
         let api = Arc::clone(&api);
         config.default_service(web::to(move |request, payload| {
-            door::serve(api.0.load_full(), listener, request, payload)
+            door::handle_request(api.0.load_full(), listener, request, payload)
         }));
     }
 }

@@ -11,16 +11,16 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use utoipa_swagger_ui::Config;
 
-use super::door::Answer;
+use super::door::HandlerResult;
 use super::openapi::ProblemPath;
-use crate::problem::ProblemName;
+use crate::problem::ProblemKind;
 use crate::record::sha256;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}\
     code{background:#f2f2f2;padding:.1em .3em}dt{font-weight:600}dd{margin:0 0 1rem}";
 
 /// Nothing but the one style sheet, by its hash.
-static STRICT: LazyLock<String> = LazyLock::new(|| {
+static CSP_DEFAULT: LazyLock<String> = LazyLock::new(|| {
     let hash = STANDARD.encode(sha256([STYLE.as_bytes()]));
     format!(
         "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -28,7 +28,7 @@ static STRICT: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Swagger UI writes inline styles and draws icons from `data:`; it calls this gateway only.
-const SWAGGER: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+const CSP_SWAGGER: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                        base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static SWAGGER_CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
@@ -42,7 +42,7 @@ static SWAGGER_CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     summary = "The front page", description = "Links to everything there is.",
     responses((status = 200, description = "The page", content_type = "text/html", body = String)))]
 pub(super) fn home() -> HttpResponse {
-    page(
+    html_page(
         "records-gateway",
         "<p>One way to read and change a record, whatever system holds it.</p><ul>\
          <li><a href=\"/docs/\">API, to read and to try out</a> (<a href=\"/openapi.json\">OpenAPI document</a>)</li>\
@@ -57,8 +57,8 @@ pub(super) fn home() -> HttpResponse {
     summary = "Explain a problem", description = "What a problem means and what to do about it.",
     params(ProblemPath),
     responses((status = 200, description = "The page", content_type = "text/html", body = String)))]
-pub(super) fn problem(name: ProblemName) -> HttpResponse {
-    let row = name.row();
+pub(super) fn problem(name: ProblemKind) -> HttpResponse {
+    let row = name.spec();
     let again =
         if row.retryable { "The same request may succeed later." } else { "Repeating the request does not help." };
     let mut body = String::new();
@@ -69,14 +69,14 @@ pub(super) fn problem(name: ProblemName) -> HttpResponse {
          <dt>Again?</dt><dd>{again}</dd></dl><p>All problems: ",
         row.name,
         row.status,
-        marked_up(row.meaning),
-        marked_up(row.remedy),
+        inline_code_html(row.meaning),
+        inline_code_html(row.remedy),
     );
-    for other in ProblemName::ALL {
+    for other in ProblemKind::ALL {
         let _ = write!(body, "<a href=\"/problems/{0}\">{0}</a> ", other.as_str());
     }
     body.push_str("</p>");
-    page(row.title, &body)
+    html_page(row.title, &body)
 }
 
 /// `GET /docs`.
@@ -85,11 +85,11 @@ pub(super) fn docs_redirect() -> HttpResponse {
 }
 
 /// `GET /docs/{file}`: Swagger UI.
-pub(super) fn docs(file: &str) -> Answer {
-    let missing = || ProblemName::NotFound.with("Swagger UI has no such file");
+pub(super) fn docs(file: &str) -> HandlerResult {
+    let missing = || ProblemKind::NotFound.with_detail("Swagger UI has no such file");
     let found = utoipa_swagger_ui::serve(file, Arc::clone(&SWAGGER_CONFIG)).ok().flatten().ok_or_else(missing)?;
     let mut answer = HttpResponse::Ok();
-    answer.insert_header((CONTENT_SECURITY_POLICY, SWAGGER)).insert_header((CACHE_CONTROL, "no-cache"));
+    answer.insert_header((CONTENT_SECURITY_POLICY, CSP_SWAGGER)).insert_header((CACHE_CONTROL, "no-cache"));
     // What is part of the program is not copied for each caller.
     let bytes = match found.bytes {
         Cow::Borrowed(bytes) => Bytes::from_static(bytes),
@@ -98,24 +98,24 @@ pub(super) fn docs(file: &str) -> Answer {
     Ok(answer.content_type(found.content_type).body(bytes))
 }
 
-fn page(title: &str, body: &str) -> HttpResponse {
-    let title = escaped(title);
+fn html_page(title: &str, body: &str) -> HttpResponse {
+    let title = escape_html(title);
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\
          <body><h1>{title}</h1>{body}<p><a href=\"/\">records-gateway</a></p></body></html>"
     );
     HttpResponse::Ok()
-        .insert_header((CONTENT_SECURITY_POLICY, STRICT.as_str()))
+        .insert_header((CONTENT_SECURITY_POLICY, CSP_DEFAULT.as_str()))
         .insert_header((CACHE_CONTROL, "no-cache"))
         .content_type("text/html; charset=utf-8")
         .body(html)
 }
 
 /// The texts of the problem table: escaped, and `code` between backticks marked up.
-fn marked_up(text: &str) -> String {
+fn inline_code_html(text: &str) -> String {
     let mut html = String::with_capacity(text.len() + 32);
-    for (index, part) in escaped(text).split('`').enumerate() {
+    for (index, part) in escape_html(text).split('`').enumerate() {
         if index % 2 == 1 {
             let _ = write!(html, "<code>{part}</code>");
         } else {
@@ -125,6 +125,6 @@ fn marked_up(text: &str) -> String {
     html
 }
 
-fn escaped(text: &str) -> String {
+fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -2,19 +2,19 @@
 
 use std::str::FromStr;
 
-use super::reply::encoded;
-use super::target::decoded;
-use crate::problem::{Problem, ProblemName};
-use crate::record::{open_cursor, seal_cursor};
+use super::reply::percent_encode;
+use super::target::percent_decode;
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{decode_cursor, encode_cursor};
 
 const DEFAULT_LIMIT: usize = 100;
-const LARGEST_LIMIT: usize = 1000;
+const MAX_LIMIT: usize = 1000;
 
 /// The parameters that were sent, decoded, in the order they came.
 #[derive(Debug)]
-pub(super) struct Query(Vec<(&'static str, String)>);
+pub(super) struct QueryParams(Vec<(&'static str, String)>);
 
-impl Query {
+impl QueryParams {
     /// Takes a query apart; `known` are the names it may hold.
     ///
     /// # Errors
@@ -23,14 +23,14 @@ impl Query {
         let mut sent: Vec<(&'static str, String)> = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decoded(&name.replace('+', " "), "query")?.into_owned();
-            let value = decoded(&value.replace('+', " "), "query")?.into_owned();
+            let name = percent_decode(&name.replace('+', " "), "query")?.into_owned();
+            let value = percent_decode(&value.replace('+', " "), "query")?.into_owned();
             let Some(name) = known.iter().find(|known| **known == name) else {
                 let takes = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                return Err(malformed(&format!("the query parameter {name:?} is unknown here; known: {takes}")));
+                return Err(bad_query(&format!("the query parameter {name:?} is unknown here; known: {takes}")));
             };
             if sent.iter().any(|(earlier, _)| earlier == name) {
-                return Err(malformed(&format!("the query parameter {name} stands there twice")));
+                return Err(bad_query(&format!("the query parameter {name} stands there twice")));
             }
             sent.push((name, value));
         }
@@ -46,8 +46,8 @@ impl Query {
     ///
     /// # Errors
     /// 400, saying what would be right.
-    pub(super) fn parsed<T: FromStr>(&self, name: &str, form: &str) -> Result<Option<T>, Problem> {
-        let wrong = |_| malformed(&format!("the query parameter {name} takes {form}"));
+    pub(super) fn parse_param<T: FromStr>(&self, name: &str, form: &str) -> Result<Option<T>, Problem> {
+        let wrong = |_| bad_query(&format!("the query parameter {name} takes {form}"));
         self.get(name).map(|text| text.parse().map_err(wrong)).transpose()
     }
 
@@ -60,8 +60,8 @@ impl Query {
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         match sent.map(|text| text.parse().ok().filter(|_| digits(text))) {
             None => Ok(DEFAULT_LIMIT),
-            Some(Some(limit)) if (1..=LARGEST_LIMIT).contains(&limit) => Ok(limit),
-            Some(_) => Err(malformed("the query parameter limit takes a whole number from 1 to 1000")),
+            Some(Some(limit)) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
+            Some(_) => Err(bad_query("the query parameter limit takes a whole number from 1 to 1000")),
         }
     }
 
@@ -69,37 +69,37 @@ impl Query {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn place(&self) -> Result<Option<String>, Problem> {
+    pub(super) fn decode_cursor(&self) -> Result<Option<String>, Problem> {
         let Some(cursor) = self.get("cursor") else { return Ok(None) };
         let foreign =
-            || malformed("the cursor is none that this query gave; take `next` of the page before, unchanged");
-        open_cursor(&self.parts(), cursor).ok_or_else(foreign).map(Some)
+            || bad_query("the cursor is none that this query gave; take `next` of the page before, unchanged");
+        decode_cursor(&self.cursor_scope(), cursor).ok_or_else(foreign).map(Some)
     }
 
     /// The cursor of this query's page that begins at a place.
-    pub(super) fn cursor(&self, place: Option<&str>) -> Option<String> {
-        place.map(|place| seal_cursor(&self.parts(), place))
+    pub(super) fn encode_cursor(&self, place: Option<&str>) -> Option<String> {
+        place.map(|place| encode_cursor(&self.cursor_scope(), place))
     }
 
     /// All parameters but the cursor, sorted.
-    fn parts(&self) -> Vec<&str> {
+    fn cursor_scope(&self) -> Vec<&str> {
         let mut kept: Vec<_> = self.0.iter().filter(|(name, value)| *name != "cursor" && !value.is_empty()).collect();
         kept.sort_unstable();
         kept.into_iter().flat_map(|(name, value)| [*name, value.as_str()]).collect()
     }
 
     /// `Link` to the next page: the same query with another cursor (RFC 8288).
-    pub(super) fn next_link(&self, path: &str, cursor: Option<&str>) -> Option<String> {
+    pub(super) fn next_link_header(&self, path: &str, cursor: Option<&str>) -> Option<String> {
         let cursor = cursor?;
         let kept = self.0.iter().filter(|(name, value)| *name != "cursor" && !value.is_empty());
-        let mut pairs: Vec<String> = kept.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-        pairs.push(format!("cursor={}", encoded(cursor)));
+        let mut pairs: Vec<String> = kept.map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
+        pairs.push(format!("cursor={}", percent_encode(cursor)));
         Some(format!("<{path}?{}>; rel=\"next\"", pairs.join("&")))
     }
 }
 
-fn malformed(detail: &str) -> Problem {
-    ProblemName::MalformedRequest.with(detail)
+fn bad_query(detail: &str) -> Problem {
+    ProblemKind::MalformedRequest.with_detail(detail)
 }
 
 #[cfg(test)]
@@ -109,31 +109,31 @@ mod tests {
     const KNOWN: &[&str] = &["collection", "limit", "cursor"];
 
     #[test]
-    fn known_parameters_are_decoded_and_anything_else_refused() {
-        let query = Query::read("collection=a%3Ab+c&&limit=5", KNOWN).expect("a query");
+    fn known_parameters_are_decoded_and_unknown_ones_are_rejected() {
+        let query = QueryParams::read("collection=a%3Ab+c&&limit=5", KNOWN).expect("a query");
         assert_eq!(query.get("collection"), Some("a:b c"));
         assert_eq!(query.limit(), Ok(5));
         for wrong in ["x=1", "limit=1&limit=1", "collection=%zz", "collection=%00", "Limit=1", "%6Cimit=1&limit=2"] {
-            assert!(Query::read(wrong, KNOWN).is_err(), "{wrong}");
+            assert!(QueryParams::read(wrong, KNOWN).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn a_limit_is_a_whole_number_in_bounds() {
         for (raw, wanted) in [("", Some(100)), ("limit=1", Some(1)), ("limit=1000", Some(1000))] {
-            assert_eq!(Query::read(raw, KNOWN).expect("a query").limit().ok(), wanted);
+            assert_eq!(QueryParams::read(raw, KNOWN).expect("a query").limit().ok(), wanted);
         }
         for wrong in ["0", "1001", "-1", "%2B5", "1.0", "NaN", "", "99999999999999999999999"] {
-            assert!(Query::read(&format!("limit={wrong}"), KNOWN).expect("a query").limit().is_err(), "{wrong}");
+            assert!(QueryParams::read(&format!("limit={wrong}"), KNOWN).expect("a query").limit().is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn the_next_link_keeps_the_query_and_cannot_be_split() {
-        let query =
-            Query::read("collection=a%3Ab%0&limit=5&cursor=old".replace("%0", "%3E").as_str(), KNOWN).expect("a query");
-        let link = query.next_link("/records/crm", Some("n\r\n>x")).expect("a link");
+        let query = QueryParams::read("collection=a%3Ab%0&limit=5&cursor=old".replace("%0", "%3E").as_str(), KNOWN)
+            .expect("a query");
+        let link = query.next_link_header("/records/crm", Some("n\r\n>x")).expect("a link");
         assert_eq!(link, "</records/crm?collection=a:b%3E&limit=5&cursor=n%0D%0A%3Ex>; rel=\"next\"");
-        assert_eq!(query.next_link("/records/crm", None), None);
+        assert_eq!(query.next_link_header("/records/crm", None), None);
     }
 }

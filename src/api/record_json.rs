@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::gateway::Record;
+use crate::gateway::RecordView;
 
 /// Appends `record`; members that say nothing are left out.
-pub(super) fn push(json: &mut String, record: &Record) {
+pub(super) fn push(json: &mut String, record: &RecordView) {
     json.push_str("{\"system\":");
     push_value(json, &record.system);
     json.push_str(",\"id\":");
@@ -33,14 +33,14 @@ pub(super) fn push(json: &mut String, record: &Record) {
 }
 
 /// One record.
-pub(super) fn record(record: &Record) -> String {
+pub(super) fn record(record: &RecordView) -> String {
     let mut json = String::with_capacity(record.fields.len() + 256);
     push(&mut json, record);
     json
 }
 
 /// A page of records.
-pub(super) fn page(items: &[Record], next: Option<&str>) -> String {
+pub(super) fn page(items: &[RecordView], next: Option<&str>) -> String {
     let size: usize = items.iter().map(|record| record.fields.len() + 256).sum();
     let mut json = String::with_capacity(size + 64);
     json.push_str("{\"items\":[");
@@ -71,8 +71,8 @@ mod tests {
     use super::*;
     use crate::record::{Warning, WarningCode};
 
-    fn plain() -> Record {
-        Record {
+    fn plain() -> RecordView {
+        RecordView {
             system: "crm".to_owned(),
             id: "a:\"b\"".to_owned(),
             etag: Some("\"c7.x\"".to_owned()),
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn everything_there_is_to_say_is_said_in_valid_json() {
         let warning = Warning { code: WarningCode::NotApplied, pointer: "/fields/n".into(), detail: "x".into() };
-        let full = Record {
+        let full = RecordView {
             etag: None,
             read_only: vec!["/fields/type".to_owned()],
             warnings: vec![warning],

@@ -1,31 +1,31 @@
 //! Reading records.
 
-use super::door::{Answer, Inbound};
+use super::door::{HandlerResult, RequestContext};
 use super::headers::accept;
-use super::openapi::{self, CollectionPath, ListFilter, ReadFields, RecordPath};
-use super::query::Query;
+use super::openapi::{self, CollectionPath, ListParams, ReadHeaderParams, RecordPath};
+use super::query::QueryParams;
 use super::record_json;
-use super::reply::{Conditions, encoded};
-use crate::problem::ProblemName;
+use super::reply::{ReadPreconditions, percent_encode};
+use crate::problem::ProblemKind;
 use crate::record::Action;
 
 /// `GET` and `HEAD /records/{system}/{id}`.
 #[utoipa::path(get, path = "/records/{system}/{id}", tag = "Records", operation_id = "getRecord",
     summary = "Read a record", description = "The record with its tag.",
-    params(RecordPath, ReadFields),
+    params(RecordPath, ReadHeaderParams),
     responses((status = 200, description = "The record", body = openapi::Record),
         (status = 304, description = "The caller has the present state")))]
-pub(super) async fn show(inbound: &Inbound<'_>, system: &str, raw_id: &str) -> Answer {
-    let system = inbound.system_for(system, Action::Read)?;
+pub(super) async fn show(inbound: &RequestContext<'_>, system: &str, raw_id: &str) -> HandlerResult {
+    let system = inbound.authorize_system(system, Action::Read)?;
     let id = inbound.api.records.record_id(system, raw_id)?;
-    accept::json(inbound.headers)?;
-    Query::read(inbound.query, &[])?;
-    let conditions = Conditions::read(inbound.headers)?;
-    let record = inbound.api.records.read(system, &id, &inbound.ask()?).await?;
-    let answer = conditions.answer(record_json::record(&record), record.etag.as_deref(), None);
+    accept::require_json(inbound.headers)?;
+    QueryParams::read(inbound.query, &[])?;
+    let conditions = ReadPreconditions::read(inbound.headers)?;
+    let record = inbound.api.records.read(system, &id, &inbound.op_context()?).await?;
+    let answer = conditions.respond(record_json::record(&record), record.etag.as_deref(), None);
     answer.map_err(|mut refused| {
-        if refused.problem.name == ProblemName::PreconditionFailed {
-            inbound.api.records.precondition_failed(system);
+        if refused.problem.name == ProblemKind::PreconditionFailed {
+            inbound.api.records.count_precondition_failure(system);
         }
         refused.problem.system = Some(system.name.as_str().to_owned());
         refused
@@ -35,18 +35,18 @@ pub(super) async fn show(inbound: &Inbound<'_>, system: &str, raw_id: &str) -> A
 /// `GET` and `HEAD /records/{system}?collection=&limit=&cursor=`.
 #[utoipa::path(get, path = "/records/{system}", tag = "Records", operation_id = "listRecords",
     summary = "List records", description = "A page of a collection's records, in the vendor's order.",
-    params(CollectionPath, ListFilter),
+    params(CollectionPath, ListParams),
     responses((status = 200, description = "A page", body = openapi::RecordPage)))]
-pub(super) async fn list(inbound: &Inbound<'_>, system: &str) -> Answer {
-    let system = inbound.system_for(system, Action::Read)?;
-    accept::json(inbound.headers)?;
-    let query = Query::read(inbound.query, &["collection", "limit", "cursor"])?;
+pub(super) async fn list(inbound: &RequestContext<'_>, system: &str) -> HandlerResult {
+    let system = inbound.authorize_system(system, Action::Read)?;
+    accept::require_json(inbound.headers)?;
+    let query = QueryParams::read(inbound.query, &["collection", "limit", "cursor"])?;
     let limit = query.limit()?;
-    let conditions = Conditions::read(inbound.headers)?;
+    let conditions = ReadPreconditions::read(inbound.headers)?;
     let collection = inbound.api.records.collection(system, query.get("collection"))?;
-    let ask = inbound.ask()?;
+    let ask = inbound.op_context()?;
     let page = inbound.api.records.list(system, &collection, limit, query.get("cursor"), &ask).await?;
-    let path = format!("/records/{}", encoded(system.name.as_str()));
-    let link = query.next_link(&path, page.next.as_deref());
-    conditions.answer(record_json::page(&page.items, page.next.as_deref()), None, link)
+    let path = format!("/records/{}", percent_encode(system.name.as_str()));
+    let link = query.next_link_header(&path, page.next.as_deref());
+    conditions.respond(record_json::page(&page.items, page.next.as_deref()), None, link)
 }

@@ -5,49 +5,49 @@ use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderName, Header
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use super::door::Answer;
+use super::door::HandlerResult;
 use super::headers;
-use crate::problem::{Problem, ProblemName};
+use crate::problem::{Problem, ProblemKind};
 use crate::record::{EntityTag, Precondition};
 
 /// Nothing that answers a write or tells a problem is stored by a cache.
 pub(super) const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
 /// Records are revalidated each time, and never transformed: a weakened tag could not be sent back (http-rules 13, 112).
-const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache, no-transform");
-const VARIES: HeaderValue = HeaderValue::from_static("Authorization, Prefer");
+const CACHE_REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache, no-transform");
+const VARY_READ: HeaderValue = HeaderValue::from_static("Authorization, Prefer");
 pub(super) const ACCEPT_PATCH: &str = "application/merge-patch+json, application/json-patch+json";
-pub(super) const OPERATION: HeaderName = HeaderName::from_static("operation");
-pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-pub(super) const GUARANTEE: HeaderName = HeaderName::from_static("concurrency-guarantee");
+pub(super) const H_OPERATION: HeaderName = HeaderName::from_static("operation");
+pub(super) const H_IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub(super) const H_CONCURRENCY_GUARANTEE: HeaderName = HeaderName::from_static("concurrency-guarantee");
 /// When to look again at what is still running, in seconds.
-pub(super) const LOOK_AGAIN: u64 = 1;
+pub(super) const POLL_INTERVAL_SECS: u64 = 1;
 
 /// What stays as it is in one path segment: unreserved characters, and the colon of ids (RFC 3986 §3.3).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
 /// One value as one path segment or query value.
-pub(super) fn encoded(text: &str) -> String {
+pub(super) fn percent_encode(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
 /// The path of a record.
 pub(super) fn record_path(system: &str, id: &str) -> String {
-    format!("/records/{}/{}", encoded(system), encoded(id))
+    format!("/records/{}/{}", percent_encode(system), percent_encode(id))
 }
 
 /// 400 for a malformed `If-Match` or `If-None-Match`, before anything is read.
-pub(super) struct Conditions {
+pub(super) struct ReadPreconditions {
     if_match: Option<Precondition>,
     if_none_match: Option<Precondition>,
 }
 
-impl Conditions {
+impl ReadPreconditions {
     /// # Errors
     /// 400.
     pub(super) fn read(fields: &HeaderMap) -> Result<Self, Problem> {
         Ok(Self {
-            if_match: headers::precondition(fields, &IF_MATCH)?,
-            if_none_match: headers::precondition(fields, &IF_NONE_MATCH)?,
+            if_match: headers::parse_precondition(fields, &IF_MATCH)?,
+            if_none_match: headers::parse_precondition(fields, &IF_NONE_MATCH)?,
         })
     }
 
@@ -55,20 +55,20 @@ impl Conditions {
     ///
     /// # Errors
     /// 412.
-    pub(super) fn answer(&self, json: String, etag: Option<&str>, link: Option<String>) -> Answer {
+    pub(super) fn respond(&self, json: String, etag: Option<&str>, link: Option<String>) -> HandlerResult {
         let tag = etag.and_then(headers::own_tag);
         let holds = |condition: &Precondition, matches: fn(&EntityTag, &EntityTag) -> bool| match condition {
             Precondition::Exists => true,
             Precondition::AnyOf(tags) => tag.as_ref().is_some_and(|tag| tags.iter().any(|one| matches(one, tag))),
         };
         if self.if_match.as_ref().is_some_and(|condition| !holds(condition, EntityTag::matches_strongly)) {
-            let mut problem = ProblemName::PreconditionFailed.with("the tag is none of those in If-Match");
+            let mut problem = ProblemKind::PreconditionFailed.with_detail("the tag is none of those in If-Match");
             problem.current_etag = etag.map(str::to_owned);
             return Err(problem.into());
         }
         let known = self.if_none_match.as_ref().is_some_and(|condition| holds(condition, EntityTag::matches_weakly));
         let mut answer = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-        answer.insert_header((CACHE_CONTROL, REVALIDATE)).insert_header((VARY, VARIES));
+        answer.insert_header((CACHE_CONTROL, CACHE_REVALIDATE)).insert_header((VARY, VARY_READ));
         if let Some(etag) = etag {
             answer.insert_header((ETAG, etag));
         }
@@ -84,7 +84,7 @@ impl Conditions {
 }
 
 /// A JSON text, for a `Serialize` whose keys are strings.
-pub(super) fn json(value: &impl Serialize) -> String {
+pub(super) fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }
 
@@ -99,14 +99,14 @@ mod tests {
         for (name, value) in fields {
             headers.append(name.clone(), HeaderValue::from_static(value));
         }
-        match Conditions::read(&headers).expect("well-formed").answer("{}".into(), Some("\"a\""), None) {
+        match ReadPreconditions::read(&headers).expect("well-formed").respond("{}".into(), Some("\"a\""), None) {
             Ok(response) => response.status().as_u16(),
-            Err(refused) => refused.problem.name.row().status,
+            Err(refused) => refused.problem.name.spec().status,
         }
     }
 
     #[test]
-    fn a_read_is_conditional_in_the_order_of_the_rfc() {
+    fn the_preconditions_of_a_read_are_checked_in_rfc_order() {
         for (fields, wanted) in [
             (&[][..], 200),
             (&[(IF_MATCH, "\"a\"")], 200),

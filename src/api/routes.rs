@@ -7,10 +7,10 @@ use actix_web::HttpResponse;
 use actix_web::http::Method;
 use actix_web::web::Payload;
 
-use super::door::{Answer, Inbound};
-use super::{Api, Listener, health, ledger, openapi, operations, pages, records, reply, systems, writes};
+use super::door::{HandlerResult, RequestContext};
+use super::{ApiState, Listener, health, ledger, openapi, operations, pages, records, reply, systems, writes};
 use crate::gateway::System;
-use crate::problem::ProblemName;
+use crate::problem::ProblemKind;
 use crate::record::Action;
 
 /// A path that exists.
@@ -25,7 +25,7 @@ pub(super) enum Route {
     OpenApi,
     DocsWithoutSlash,
     Docs(String),
-    ProblemPage(ProblemName),
+    ProblemPage(ProblemKind),
     Systems,
     System(String),
     Operations,
@@ -50,7 +50,7 @@ impl Route {
             ["openapi.json"] => Self::OpenApi,
             ["docs"] => Self::DocsWithoutSlash,
             ["docs", file] => Self::Docs((*file).to_owned()),
-            ["problems", name] => Self::ProblemPage(ProblemName::parse(name)?),
+            ["problems", name] => Self::ProblemPage(ProblemKind::parse(name)?),
             ["systems"] => Self::Systems,
             ["systems", system] if !system.is_empty() => Self::System((*system).to_owned()),
             ["operations"] => Self::Operations,
@@ -87,7 +87,7 @@ impl Route {
     }
 
     /// Whether it is served by this listener.
-    pub(super) fn is_served(&self, api: &Api, listener: Listener) -> bool {
+    pub(super) fn is_served(&self, api: &ApiState, listener: Listener) -> bool {
         let ops = matches!(self, Self::Healthz | Self::Readyz | Self::Metrics);
         match listener {
             Listener::Ops => ops,
@@ -133,7 +133,7 @@ impl Route {
 
     /// `Allow` for this very system (RFC 9110 §15.5.5: what the target takes now).
     pub(super) fn allow_of(&self, system: &System) -> String {
-        let actions = system.adapter.profile().actions;
+        let actions = system.adapter.capabilities().actions;
         let can = |method: &&str| match *method {
             "GET" | "HEAD" => actions.contains(&Action::Read),
             "POST" => actions.contains(&Action::Create),
@@ -167,16 +167,16 @@ impl Route {
     }
 
     /// Hands the request to its handler. The method is one that it [`takes`](Self::takes).
-    pub(super) async fn answer(&self, inbound: &Inbound<'_>, payload: &mut Payload) -> Answer {
+    pub(super) async fn answer(&self, inbound: &RequestContext<'_>, payload: &mut Payload) -> HandlerResult {
         match (self, inbound.method.as_str()) {
             (_, "OPTIONS") => options(self, inbound),
             // Only OPTIONS comes with the target `*`; other methods have no meaning there.
-            (Self::Server, _) => Err(ProblemName::NotFound.with("only OPTIONS takes the target `*`").into()),
+            (Self::Server, _) => Err(ProblemKind::NotFound.with_detail("only OPTIONS takes the target `*`").into()),
             (Self::Home, _) => Ok(pages::home()),
-            (Self::Healthz, _) => Ok(health::alive()),
-            (Self::Readyz, _) => within(inbound, health::ready(inbound)).await,
+            (Self::Healthz, _) => Ok(health::healthz()),
+            (Self::Readyz, _) => within(inbound, health::readyz(inbound)).await,
             (Self::Metrics, _) => Ok(health::metrics(inbound)),
-            (Self::OpenApi, _) => Ok(openapi::served()),
+            (Self::OpenApi, _) => Ok(openapi::get_openapi()),
             (Self::DocsWithoutSlash, _) => Ok(pages::docs_redirect()),
             (Self::Docs(file), _) => pages::docs(file),
             (Self::ProblemPage(name), _) => Ok(pages::problem(*name)),
@@ -195,16 +195,16 @@ impl Route {
 }
 
 /// What only the store answers, within the request's deadline.
-async fn within(inbound: &Inbound<'_>, answer: impl Future<Output = Answer>) -> Answer {
+async fn within(inbound: &RequestContext<'_>, answer: impl Future<Output = HandlerResult>) -> HandlerResult {
     tokio::time::timeout_at(inbound.deadline, answer).await.unwrap_or_else(|_| {
-        let problem = ProblemName::Overloaded.with("the store did not answer in time");
+        let problem = ProblemKind::Overloaded.with_detail("the store did not answer in time");
         Err(problem.retry_after(Duration::from_secs(1)).into())
     })
 }
 
-fn options(route: &Route, inbound: &Inbound<'_>) -> Answer {
+fn options(route: &Route, inbound: &RequestContext<'_>) -> HandlerResult {
     let allow = match route.system() {
-        Some(name) => route.allow_of(inbound.system(name)?),
+        Some(name) => route.allow_of(inbound.find_system(name)?),
         None => route.allow(),
     };
     let patchable = allow.contains("PATCH");

@@ -6,37 +6,37 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::gateway::{Ask, Record, RecordPage, System, Told, Write};
+use crate::gateway::{OpContext, RecordPage, RecordView, System, WriteCommand, WriteResponse};
 use crate::problem::Problem;
 use crate::record::{Action, CallerName, Operation, OperationId, OperationState, RecordId};
 
 /// What a caller may be allowed to do with a system: the second word of `system:action` in `[access]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Right {
+pub enum Permission {
     /// Something with records.
-    Records(Action),
+    Record(Action),
     /// Read the ledger.
     Ledger,
 }
 
-impl Right {
+impl Permission {
     /// The word in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Records(action) => action.as_str(),
+            Self::Record(action) => action.as_str(),
             Self::Ledger => "ledger",
         }
     }
 }
 
 /// A caller that is known.
-pub trait Rights: Send + Sync {
+pub trait AuthenticatedCaller: Send + Sync {
     /// Its name.
     fn name(&self) -> &CallerName;
 
     /// Whether it may do this with the system of this name.
-    fn may(&self, system: &str, right: Right) -> bool;
+    fn can(&self, system: &str, right: Permission) -> bool;
 }
 
 /// Tells who calls (`[access]`: keys, jwt or open).
@@ -46,17 +46,17 @@ pub trait Authenticator: Send + Sync {
     ///
     /// # Errors
     /// `unauthenticated`, whose challenge is added here; or `overloaded` when it cannot be told just now.
-    async fn authenticate(&self, bearer: Option<&str>) -> Result<Arc<dyn Rights>, Problem>;
+    async fn authenticate(&self, bearer: Option<&str>) -> Result<Arc<dyn AuthenticatedCaller>, Problem>;
 }
 
 /// The metrics of requests (contract 6).
-pub trait RequestMetrics: Send + Sync {
+pub trait RequestRecorder: Send + Sync {
     /// A request of this system (`None`: unrouted) begins to be answered: `gateway_in_flight`.
-    fn began(&self, system: Option<&str>);
+    fn on_start(&self, system: Option<&str>);
 
     /// It is answered. `outcome` is `ok` or the problem's name; `None` = the caller left before there was an answer.
     /// `action` is one of `read list create update delete preview operation ledger other`.
-    fn ended(&self, system: Option<&str>, action: &'static str, outcome: Option<&'static str>, took: Duration);
+    fn on_finish(&self, system: Option<&str>, action: &'static str, outcome: Option<&'static str>, took: Duration);
 
     /// All metrics in Prometheus' text form 0.0.4.
     fn render(&self) -> String;
@@ -74,7 +74,7 @@ pub struct OperationsQuery {
     /// At most so many, 1..1000.
     pub limit: usize,
     /// Where a former page of the same query ended, in the store's own words.
-    pub place: Option<String>,
+    pub after: Option<String>,
 }
 
 /// Which ledger entries to show, oldest first.
@@ -93,12 +93,12 @@ pub struct LedgerQuery {
     /// At most so many, 1..1000.
     pub limit: usize,
     /// Where a former page of the same query ended, in the store's own words.
-    pub place: Option<String>,
+    pub after: Option<String>,
 }
 
 /// A page of a listing.
 #[derive(Clone, Debug)]
-pub struct Listed<T> {
+pub struct ListingPage<T> {
     /// The items.
     pub items: Vec<T>,
     /// The cursor of the next page, URL-safe; `None` = this was the last.
@@ -107,7 +107,7 @@ pub struct Listed<T> {
 
 /// What the store shows.
 #[async_trait(?Send)]
-pub trait OperationsView: Send + Sync {
+pub trait OperationReader: Send + Sync {
     /// One operation.
     ///
     /// # Errors
@@ -118,18 +118,18 @@ pub trait OperationsView: Send + Sync {
     ///
     /// # Errors
     /// `malformed-request` for a cursor that is not of this query; `overloaded` when the store cannot be read.
-    async fn operations(&self, query: &OperationsQuery) -> Result<Listed<Operation>, Problem>;
+    async fn operations(&self, query: &OperationsQuery) -> Result<ListingPage<Operation>, Problem>;
 
     /// A page of the ledger, oldest first; entries as contract 4.9 shows them.
     ///
     /// # Errors
     /// As for operations.
-    async fn ledger(&self, query: &LedgerQuery) -> Result<Listed<Value>, Problem>;
+    async fn ledger(&self, query: &LedgerQuery) -> Result<ListingPage<Value>, Problem>;
 }
 
 /// How the process and its vendors are.
 #[async_trait(?Send)]
-pub trait Health: Send + Sync {
+pub trait HealthChecks: Send + Sync {
     /// Whether requests can be served: the store can be reached, the configuration is loaded and the gateway is not stopping.
     ///
     /// # Errors
@@ -142,7 +142,7 @@ pub trait Health: Send + Sync {
 
 /// The gateway, as far as HTTP calls it.
 #[async_trait(?Send)]
-pub trait Records: Send + Sync {
+pub trait RecordService: Send + Sync {
     /// The configured systems, in the order of the configuration.
     fn systems(&self) -> &[Arc<System>];
 
@@ -166,10 +166,10 @@ pub trait Records: Send + Sync {
     ///
     /// # Errors
     /// The problem to answer.
-    async fn read(&self, system: &Arc<System>, id: &RecordId, ask: &Ask) -> Result<Record, Problem>;
+    async fn read(&self, system: &Arc<System>, id: &RecordId, ask: &OpContext) -> Result<RecordView, Problem>;
 
     /// A read was refused because the record's tag is another one than the caller asks for.
-    fn precondition_failed(&self, system: &System);
+    fn count_precondition_failure(&self, system: &System);
 
     /// See [`Gateway::list`](crate::gateway::Gateway::list).
     ///
@@ -181,12 +181,13 @@ pub trait Records: Send + Sync {
         collection: &str,
         limit: usize,
         cursor: Option<&str>,
-        ask: &Ask,
+        ask: &OpContext,
     ) -> Result<RecordPage, Problem>;
 
     /// See [`Gateway::write`](crate::gateway::Gateway::write).
     ///
     /// # Errors
     /// The problem to answer.
-    async fn write(&self, system: &Arc<System>, write: Write, ask: &Ask) -> Result<Told, Problem>;
+    async fn write(&self, system: &Arc<System>, write: WriteCommand, ask: &OpContext)
+    -> Result<WriteResponse, Problem>;
 }

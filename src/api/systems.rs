@@ -3,11 +3,11 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::door::{Answer, Inbound};
+use super::door::{HandlerResult, RequestContext};
 use super::headers::accept;
 use super::openapi::{self, SystemPath};
-use super::query::Query;
-use super::reply::{self, Conditions};
+use super::query::QueryParams;
+use super::reply::{self, ReadPreconditions};
 use crate::adapters::{UpdateStyle, Versioning};
 use crate::gateway::{Guarantee, System};
 use crate::record::Action;
@@ -15,7 +15,7 @@ use crate::record::Action;
 /// A system (contract 4). A caller sees all of them, whatever its rights: names and abilities are no records.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = System)]
-pub(super) struct View<'s> {
+pub(super) struct SystemView<'s> {
     /// Its configured name: the first segment after `/records/`.
     #[schema(example = "architecture")]
     name: &'s str,
@@ -114,40 +114,40 @@ pub(super) struct SystemFailure {
 #[utoipa::path(get, path = "/systems", tag = "Systems", operation_id = "listSystems",
     summary = "List systems", description = "Every configured system.",
     responses((status = 200, description = "The systems", body = openapi::SystemList)))]
-pub(super) fn list(inbound: &Inbound<'_>) -> Answer {
+pub(super) fn list(inbound: &RequestContext<'_>) -> HandlerResult {
     #[derive(Serialize)]
-    struct Items<'s> {
-        items: Vec<View<'s>>,
+    struct SystemListBody<'s> {
+        items: Vec<SystemView<'s>>,
     }
-    accept::json(inbound.headers)?;
-    Query::read(inbound.query, &[])?;
-    let conditions = Conditions::read(inbound.headers)?;
-    let items = inbound.api.records.systems().iter().map(|system| view(inbound, system)).collect();
-    conditions.answer(reply::json(&Items { items }), None, None)
+    accept::require_json(inbound.headers)?;
+    QueryParams::read(inbound.query, &[])?;
+    let conditions = ReadPreconditions::read(inbound.headers)?;
+    let items = inbound.api.records.systems().iter().map(|system| system_view(inbound, system)).collect();
+    conditions.respond(reply::to_json(&SystemListBody { items }), None, None)
 }
 
 /// `GET` and `HEAD /systems/{system}`.
 #[utoipa::path(get, path = "/systems/{system}", tag = "Systems", operation_id = "getSystem",
     summary = "Show a system", description = "What a system can do, the form of its ids, and how it is doing.",
     params(SystemPath),
-    responses((status = 200, description = "The system", body = View)))]
-pub(super) fn show(inbound: &Inbound<'_>, name: &str) -> Answer {
-    let system = inbound.system(name)?;
-    accept::json(inbound.headers)?;
-    Query::read(inbound.query, &[])?;
-    let conditions = Conditions::read(inbound.headers)?;
-    conditions.answer(reply::json(&view(inbound, system)), None, None)
+    responses((status = 200, description = "The system", body = SystemView)))]
+pub(super) fn show(inbound: &RequestContext<'_>, name: &str) -> HandlerResult {
+    let system = inbound.find_system(name)?;
+    accept::require_json(inbound.headers)?;
+    QueryParams::read(inbound.query, &[])?;
+    let conditions = ReadPreconditions::read(inbound.headers)?;
+    conditions.respond(reply::to_json(&system_view(inbound, system)), None, None)
 }
 
-fn view<'s>(inbound: &Inbound<'s>, system: &'s System) -> View<'s> {
-    let profile = system.adapter.profile();
+fn system_view<'s>(inbound: &RequestContext<'s>, system: &'s System) -> SystemView<'s> {
+    let profile = system.adapter.capabilities();
     let can = |action: Action| profile.actions.contains(&action);
     let native = match profile.versioning {
         Versioning::Native => Guarantee::Native,
         Versioning::None => Guarantee::Guarded,
     };
     let losses = profile.losses.iter();
-    View {
+    SystemView {
         name: system.name.as_str(),
         vendor: profile.vendor,
         capabilities: profile.actions,
@@ -163,7 +163,7 @@ fn view<'s>(inbound: &Inbound<'s>, system: &'s System) -> View<'s> {
             // No vendor compares versions on delete.
             delete: can(Action::Delete).then_some(Guarantee::Guarded),
         },
-        list_is_whole: profile.list_is_whole,
+        list_is_whole: profile.list_is_complete,
         losses: losses
             .map(|loss| LossView {
                 name: loss.name,

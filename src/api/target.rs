@@ -10,10 +10,10 @@ use std::borrow::Cow;
 use actix_web::http::Uri;
 use percent_encoding::percent_decode_str;
 
-use crate::problem::{Problem, ProblemName};
+use crate::problem::{Problem, ProblemKind};
 
 /// In bytes; RFC 9112 §3 recommends to support at least this.
-const LONGEST_TARGET: usize = 8000;
+const MAX_TARGET_BYTES: usize = 8000;
 
 /// The decoded segments of the path, without the empty one before the first slash.
 ///
@@ -22,29 +22,29 @@ const LONGEST_TARGET: usize = 8000;
 pub(super) fn segments(uri: &Uri) -> Result<Vec<Cow<'_, str>>, Problem> {
     let authority = uri.authority().map_or(0, |authority| authority.as_str().len() + "https://".len());
     let length = uri.path_and_query().map_or(0, |target| target.as_str().len()) + authority;
-    if length > LONGEST_TARGET {
-        let detail = format!("the request's target has {length} bytes; at most {LONGEST_TARGET} are taken");
-        return Err(ProblemName::UriTooLong.with(detail));
+    if length > MAX_TARGET_BYTES {
+        let detail = format!("the request's target has {length} bytes; at most {MAX_TARGET_BYTES} are taken");
+        return Err(ProblemKind::UriTooLong.with_detail(detail));
     }
     if uri.authority().is_some() && uri.scheme().is_none() {
         let detail = "the request's target is neither a path nor a URL (RFC 9112 §3.2)";
-        return Err(ProblemName::MalformedRequest.with(detail));
+        return Err(ProblemKind::MalformedRequest.with_detail(detail));
     }
     let path = uri.path();
-    path.strip_prefix('/').unwrap_or(path).split('/').map(|segment| decoded(segment, "path")).collect()
+    path.strip_prefix('/').unwrap_or(path).split('/').map(|segment| percent_decode(segment, "path")).collect()
 }
 
 /// Percent-decodes once. `place` is for the message.
 ///
 /// # Errors
 /// 400.
-pub(super) fn decoded<'r>(raw: &'r str, place: &str) -> Result<Cow<'r, str>, Problem> {
+pub(super) fn percent_decode<'r>(raw: &'r str, place: &str) -> Result<Cow<'r, str>, Problem> {
     // No early end: so the compiler looks at many bytes at once.
     let special = |byte: u8| u8::from(!byte.is_ascii_graphic()) | u8::from(byte == b'%');
     if raw.bytes().fold(0, |found, byte| found | special(byte)) == 0 {
         return Ok(Cow::Borrowed(raw));
     }
-    let refused = |why: &str| ProblemName::MalformedRequest.with(format!("the {place} {why}"));
+    let refused = |why: &str| ProblemKind::MalformedRequest.with_detail(format!("the {place} {why}"));
     let mut escapes = raw.split('%').skip(1);
     let hex = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !escapes.all(|escape| escape.get(..2).is_some_and(hex)) {
@@ -61,7 +61,7 @@ pub(super) fn decoded<'r>(raw: &'r str, place: &str) -> Result<Cow<'r, str>, Pro
 mod tests {
     use super::*;
 
-    fn cut(target: &str) -> Result<Vec<String>, &'static str> {
+    fn decode_target(target: &str) -> Result<Vec<String>, &'static str> {
         let uri: Uri = target.parse().expect("a target");
         let cut = segments(&uri).map_err(|problem| problem.name.as_str())?;
         Ok(cut.into_iter().map(Cow::into_owned).collect())
@@ -69,16 +69,16 @@ mod tests {
 
     #[test]
     fn a_path_is_decoded_once_and_segment_by_segment() {
-        assert_eq!(cut("/records/crm/a%2Fb").expect("segments"), ["records", "crm", "a/b"]);
-        assert_eq!(cut("/records/crm/a%252Fb").expect("segments"), ["records", "crm", "a%2Fb"]);
-        assert_eq!(cut("/records/crm/a+b%20c").expect("segments"), ["records", "crm", "a+b c"]);
-        assert_eq!(cut("/%C3%A4?x=%zz").expect("segments"), ["ä"]);
-        assert_eq!(cut("http://host/a//").expect("segments"), ["a", "", ""]);
-        assert_eq!(cut("/").expect("segments"), [""]);
+        assert_eq!(decode_target("/records/crm/a%2Fb").expect("segments"), ["records", "crm", "a/b"]);
+        assert_eq!(decode_target("/records/crm/a%252Fb").expect("segments"), ["records", "crm", "a%2Fb"]);
+        assert_eq!(decode_target("/records/crm/a+b%20c").expect("segments"), ["records", "crm", "a+b c"]);
+        assert_eq!(decode_target("/%C3%A4?x=%zz").expect("segments"), ["ä"]);
+        assert_eq!(decode_target("http://host/a//").expect("segments"), ["a", "", ""]);
+        assert_eq!(decode_target("/").expect("segments"), [""]);
     }
 
     #[test]
-    fn what_cannot_be_decoded_is_malformed() {
+    fn a_target_that_cannot_be_decoded_is_malformed() {
         for target in [
             "host",
             "host:80",
@@ -93,14 +93,14 @@ mod tests {
             "/%e0%80%af",
             "/a%+1",
         ] {
-            assert_eq!(cut(target), Err("malformed-request"), "{target}");
+            assert_eq!(decode_target(target), Err("malformed-request"), "{target}");
         }
     }
 
     #[test]
     fn a_target_of_more_than_8000_bytes_is_too_long() {
-        assert!(cut(&format!("/{}", "a".repeat(7999))).is_ok());
-        assert_eq!(cut(&format!("/{}", "a".repeat(8000))), Err("uri-too-long"));
-        assert_eq!(cut(&format!("/?{}", "a".repeat(8000))), Err("uri-too-long"));
+        assert!(decode_target(&format!("/{}", "a".repeat(7999))).is_ok());
+        assert_eq!(decode_target(&format!("/{}", "a".repeat(8000))), Err("uri-too-long"));
+        assert_eq!(decode_target(&format!("/?{}", "a".repeat(8000))), Err("uri-too-long"));
     }
 }

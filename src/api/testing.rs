@@ -10,84 +10,94 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Api, Authenticator, Health, LedgerQuery, Limits, Listed, OperationsQuery, OperationsView, Present, Records,
-    RequestMetrics, Right, Rights, configure,
+    ApiState, AuthenticatedCaller, Authenticator, HealthChecks, LedgerQuery, ListingPage, OperationReader,
+    OperationsQuery, Permission, RecordService, RequestLimits, RequestRecorder, SharedApiState, configure,
 };
-use crate::adapters::{Adapter, Change, Created, Loss, Page, Planned, Profile, UpdateStyle, Versioning};
-use crate::gateway::{Ask, Done, Record, RecordPage, System, Told, Verdict, Write, WriteKind, Written};
-use crate::problem::{Problem, ProblemName};
+use crate::adapters::{
+    Adapter, Capabilities, CreatedRecord, DataLoss, ListPage, PlannedRequest, UpdateInput, UpdateStyle, Versioning,
+};
+use crate::gateway::{
+    OpContext, RecordPage, RecordView, SuccessBody, System, WriteCommand, WriteOp, WriteOutcome, WriteResponse,
+    WriteSuccess,
+};
+use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    Action, CallerName, Fault, Invalid, Members, Operation, OperationId, OperationState, RecordId, Stored, SystemName,
-    Version,
+    Action, CallerName, FieldError, Operation, OperationId, OperationState, RawObject, RecordId, SystemName,
+    VendorError, VendorRecord, Version,
 };
-use crate::transport::{Call, Reply, Token, Transport, Vendor};
+use crate::transport::{Token, Transport, VendorProtocol, VendorRequest, VendorResponse};
 
 /// A vendor that is described and never called.
-struct Described(Profile);
+struct StubAdapter(Capabilities);
 
 #[async_trait(?Send)]
-impl Vendor for Described {
-    fn fault(&self, _: &Call, _: &Reply) -> Option<Fault> {
+impl VendorProtocol for StubAdapter {
+    fn classify(&self, _: &VendorRequest, _: &VendorResponse) -> Option<VendorError> {
         None
     }
-    fn sign(&self, _: &mut Call, _: &Token) {}
-    async fn sign_in(&self, _: &dyn Transport) -> Result<Token, Fault> {
-        Err(Fault::unsupported("a double"))
+    fn sign(&self, _: &mut VendorRequest, _: &Token) {}
+    async fn sign_in(&self, _: &dyn Transport) -> Result<Token, VendorError> {
+        Err(VendorError::unsupported("a double"))
     }
 }
 
 #[async_trait(?Send)]
-impl Adapter for Described {
-    fn profile(&self) -> &Profile {
+impl Adapter for StubAdapter {
+    fn capabilities(&self) -> &Capabilities {
         &self.0
     }
-    fn collection(&self, raw: &str) -> Option<String> {
+    fn parse_collection(&self, raw: &str) -> Option<String> {
         Some(raw.to_owned())
     }
-    fn key(&self, raw: &str) -> Option<String> {
+    fn parse_key(&self, raw: &str) -> Option<String> {
         Some(raw.to_owned())
     }
-    fn read_only(&self, _: &str) -> bool {
+    fn is_read_only(&self, _: &str) -> bool {
         false
     }
-    async fn read(&self, _: &dyn Transport, _: &RecordId) -> Result<Stored, Fault> {
-        Err(Fault::unsupported("a double"))
+    async fn read(&self, _: &dyn Transport, _: &RecordId) -> Result<VendorRecord, VendorError> {
+        Err(VendorError::unsupported("a double"))
     }
-    async fn list(&self, _: &dyn Transport, _: &str, _: usize, _: Option<&str>) -> Result<Page, Fault> {
-        Err(Fault::unsupported("a double"))
+    async fn list(&self, _: &dyn Transport, _: &str, _: usize, _: Option<&str>) -> Result<ListPage, VendorError> {
+        Err(VendorError::unsupported("a double"))
     }
-    fn impossible(&self, _: &Members) -> Vec<Invalid> {
+    fn validate_patch(&self, _: &RawObject) -> Vec<FieldError> {
         Vec::new()
     }
-    fn plan_update(&self, _: &RecordId, _: &Change<'_>, _: Option<&Version>) -> Result<Planned, Vec<Invalid>> {
+    fn plan_update(
+        &self,
+        _: &RecordId,
+        _: &UpdateInput<'_>,
+        _: Option<&Version>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
         Err(Vec::new())
     }
-    fn plan_delete(&self, _: &RecordId, _: &Stored) -> Result<Planned, Vec<Invalid>> {
+    fn plan_delete(&self, _: &RecordId, _: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
         Err(Vec::new())
     }
-    fn plan_create(&self, _: &str, _: &Map<String, Value>) -> Result<Planned, Vec<Invalid>> {
+    fn plan_create(&self, _: &str, _: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
         Err(Vec::new())
     }
-    fn created(&self, _: &str, _: &Reply) -> Result<Created, Fault> {
-        Err(Fault::unsupported("a double"))
+    fn parse_created(&self, _: &str, _: &VendorResponse) -> Result<CreatedRecord, VendorError> {
+        Err(VendorError::unsupported("a double"))
     }
-    async fn matching(
+    async fn find_matching(
         &self,
         _: &dyn Transport,
         _: &str,
         _: &Map<String, Value>,
-    ) -> Result<Option<Vec<RecordId>>, Fault> {
+    ) -> Result<Option<Vec<RecordId>>, VendorError> {
         Ok(None)
     }
-    fn made_at(&self, _: &RecordId) -> Option<jiff::Timestamp> {
+    fn created_at(&self, _: &RecordId) -> Option<jiff::Timestamp> {
         None
     }
 }
 
-fn system(name: &str, actions: &'static [Action]) -> Arc<System> {
-    const LOSSES: &[Loss] =
-        &[Loss { name: "linked-questions", detail: "lost", actions: &[Action::Update], caller_must_accept: false }];
-    let profile = Profile {
+fn stub_system(name: &str, actions: &'static [Action]) -> Arc<System> {
+    const LOSSES: &[DataLoss] =
+        &[DataLoss { name: "linked-questions", detail: "lost", actions: &[Action::Update], caller_must_accept: false }];
+    let profile = Capabilities {
         vendor: "pretectum",
         id_form: "collection:key",
         id_example: "a:b",
@@ -95,15 +105,15 @@ fn system(name: &str, actions: &'static [Action]) -> Arc<System> {
         update_style: UpdateStyle::Partial,
         actions,
         losses: LOSSES,
-        version_counts_up: true,
-        ids_tell_time: false,
-        list_is_whole: true,
+        version_is_sequence: true,
+        ids_are_timestamped: false,
+        list_is_complete: true,
     };
     let name = SystemName::parse(name).expect("a name");
     let metrics = crate::metrics::Metrics::new(std::slice::from_ref(&name)).expect("metrics");
-    let adapter = Arc::new(Described(profile));
+    let adapter = Arc::new(StubAdapter(profile));
     let settings = crate::transport::StackSettings::for_base_url("http://127.0.0.1:9");
-    let policy = crate::gateway::Policy {
+    let policy = crate::gateway::SystemPolicy {
         collection: None,
         require_if_match: true,
         warn_on_loss: false,
@@ -113,25 +123,26 @@ fn system(name: &str, actions: &'static [Action]) -> Arc<System> {
     };
     Arc::new(System {
         index: metrics.index(&name).expect("a row"),
-        stack: Arc::new(
-            crate::transport::Stack::new(&name, Arc::clone(&adapter) as _, &settings, &metrics).expect("a stack"),
+        transport: Arc::new(
+            crate::transport::TransportStack::new(&name, Arc::clone(&adapter) as _, &settings, &metrics)
+                .expect("a stack"),
         ),
         name,
-        installation: "".into(),
+        tenant_fingerprint: "".into(),
         adapter,
         policy,
     })
 }
 
 /// A gateway that remembers what reached it and answers as it is told.
-pub(super) struct Backend {
+pub(super) struct StubRecordService {
     systems: Vec<Arc<System>>,
-    pub(super) writes: Mutex<Vec<Write>>,
-    pub(super) verdict: Mutex<Told>,
+    pub(super) writes: Mutex<Vec<WriteCommand>>,
+    pub(super) response: Mutex<WriteResponse>,
 }
 
-pub(super) fn record() -> Record {
-    Record {
+pub(super) fn sample_record() -> RecordView {
+    RecordView {
         system: "crm".into(),
         id: "a:b c".into(),
         etag: Some("\"c7.x\"".into()),
@@ -143,78 +154,82 @@ pub(super) fn record() -> Record {
     }
 }
 
-pub(super) fn told(done: Done) -> Told {
+pub(super) fn write_result(done: SuccessBody) -> WriteResponse {
     let id = OperationId::parse("01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11");
-    let written = Written { done, operation: id, guarantee: None, etag: None, preference_applied: None };
-    Told { verdict: Verdict::Written(written), replayed: false, operation: None }
+    let written = WriteSuccess { body: done, operation: id, guarantee: None, etag: None, preference_applied: None };
+    WriteResponse { outcome: WriteOutcome::Success(written), replayed: false, operation: None }
 }
 
 #[async_trait(?Send)]
-impl Records for Backend {
+impl RecordService for StubRecordService {
     fn systems(&self) -> &[Arc<System>] {
         &self.systems
     }
     fn record_id(&self, _: &System, raw: &str) -> Result<RecordId, Problem> {
-        let parts = raw.split_once(':').ok_or_else(|| ProblemName::RecordNotFound.with("ids look like a:b"))?;
+        let parts = raw.split_once(':').ok_or_else(|| ProblemKind::RecordNotFound.with_detail("ids look like a:b"))?;
         Ok(RecordId::new(parts.0, parts.1))
     }
     fn collection(&self, _: &System, raw: Option<&str>) -> Result<String, Problem> {
-        raw.map(str::to_owned).ok_or_else(|| ProblemName::Rejected.with("no collection"))
+        raw.map(str::to_owned).ok_or_else(|| ProblemKind::Rejected.with_detail("no collection"))
     }
-    async fn read(&self, _: &Arc<System>, id: &RecordId, _: &Ask) -> Result<Record, Problem> {
+    async fn read(&self, _: &Arc<System>, id: &RecordId, _: &OpContext) -> Result<RecordView, Problem> {
         assert_ne!(id.key(), "panic", "a panic in a handler");
-        if id.key() == "missing" { Err(ProblemName::RecordNotFound.with("missing")) } else { Ok(record()) }
+        if id.key() == "missing" {
+            Err(ProblemKind::RecordNotFound.with_detail("missing"))
+        } else {
+            Ok(sample_record())
+        }
     }
-    fn precondition_failed(&self, _: &System) {}
+    fn count_precondition_failure(&self, _: &System) {}
     async fn list(
         &self,
         _: &Arc<System>,
         _: &str,
         _: usize,
         cursor: Option<&str>,
-        _: &Ask,
+        _: &OpContext,
     ) -> Result<RecordPage, Problem> {
         let next = cursor.is_none().then(|| "n/1".to_owned());
-        Ok(RecordPage { items: vec![record()], next })
+        Ok(RecordPage { items: vec![sample_record()], next })
     }
-    async fn write(&self, _: &Arc<System>, write: Write, _: &Ask) -> Result<Told, Problem> {
-        if let WriteKind::Update { id, .. } | WriteKind::Delete { id } = &write.kind
+    async fn write(&self, _: &Arc<System>, write: WriteCommand, _: &OpContext) -> Result<WriteResponse, Problem> {
+        if let WriteOp::Update { id, .. } | WriteOp::Delete { id } = &write.kind
             && id.key() == "missing"
         {
-            return Err(ProblemName::RecordNotFound.with("missing"));
+            return Err(ProblemKind::RecordNotFound.with_detail("missing"));
         }
         self.writes.lock().expect("a lock").push(write);
-        Ok(self.verdict.lock().expect("a lock").clone())
+        Ok(self.response.lock().expect("a lock").clone())
     }
 }
 
-struct Caller(CallerName);
+struct StubCaller(CallerName);
 
-impl Rights for Caller {
+impl AuthenticatedCaller for StubCaller {
     fn name(&self) -> &CallerName {
         &self.0
     }
-    fn may(&self, system: &str, right: Right) -> bool {
+    fn can(&self, system: &str, right: Permission) -> bool {
         let own = if &*self.0.0 == "writer" { Action::Update } else { Action::Read };
-        &*self.0.0 == "admin" || (system == "crm" && right == Right::Records(own))
+        &*self.0.0 == "admin" || (system == "crm" && right == Permission::Record(own))
     }
 }
 
-struct Keys;
+struct StubAuthenticator;
 
 #[async_trait(?Send)]
-impl Authenticator for Keys {
-    async fn authenticate(&self, bearer: Option<&str>) -> Result<Arc<dyn Rights>, Problem> {
+impl Authenticator for StubAuthenticator {
+    async fn authenticate(&self, bearer: Option<&str>) -> Result<Arc<dyn AuthenticatedCaller>, Problem> {
         match bearer {
-            Some(name @ ("admin" | "reader" | "writer")) => Ok(Arc::new(Caller(CallerName(name.into())))),
-            _ => Err(ProblemName::Unauthenticated.with("unknown")),
+            Some(name @ ("admin" | "reader" | "writer")) => Ok(Arc::new(StubCaller(CallerName(name.into())))),
+            _ => Err(ProblemKind::Unauthenticated.with_detail("unknown")),
         }
     }
 }
 
-struct Store;
+struct StubOperationReader;
 
-pub(super) fn operation(system: &str) -> Operation {
+pub(super) fn sample_operation(system: &str) -> Operation {
     Operation {
         id: OperationId::parse("01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11").expect("an id"),
         state: OperationState::Running,
@@ -232,26 +247,26 @@ pub(super) fn operation(system: &str) -> Operation {
 }
 
 #[async_trait(?Send)]
-impl OperationsView for Store {
+impl OperationReader for StubOperationReader {
     async fn operation(&self, id: &OperationId) -> Result<Option<Operation>, Problem> {
         Ok(match id.as_str().get(..2) {
-            Some("01") => Some(operation("crm")),
-            Some("02") => Some(operation("itsm")),
+            Some("01") => Some(sample_operation("crm")),
+            Some("02") => Some(sample_operation("itsm")),
             _ => None,
         })
     }
-    async fn operations(&self, query: &OperationsQuery) -> Result<Listed<Operation>, Problem> {
-        Ok(Listed { items: query.systems.iter().map(|system| operation(system)).collect(), next: None })
+    async fn operations(&self, query: &OperationsQuery) -> Result<ListingPage<Operation>, Problem> {
+        Ok(ListingPage { items: query.systems.iter().map(|system| sample_operation(system)).collect(), next: None })
     }
-    async fn ledger(&self, query: &LedgerQuery) -> Result<Listed<Value>, Problem> {
-        Ok(Listed { items: vec![json!({"systems": query.systems})], next: Some("7".into()) })
+    async fn ledger(&self, query: &LedgerQuery) -> Result<ListingPage<Value>, Problem> {
+        Ok(ListingPage { items: vec![json!({"systems": query.systems})], next: Some("7".into()) })
     }
 }
 
-struct Healthy;
+struct StubHealth;
 
 #[async_trait(?Send)]
-impl Health for Healthy {
+impl HealthChecks for StubHealth {
     async fn ready(&self) -> Result<(), String> {
         Err("the store cannot be reached".into())
     }
@@ -261,15 +276,15 @@ impl Health for Healthy {
 }
 
 /// System, action and outcome of a request.
-pub(super) type Count = (Option<String>, &'static str, Option<&'static str>);
+pub(super) type MetricSample = (Option<String>, &'static str, Option<&'static str>);
 
 /// Remembers outcomes.
 #[derive(Default)]
-pub(super) struct Counted(pub(super) Mutex<Vec<Count>>);
+pub(super) struct RecordedMetrics(pub(super) Mutex<Vec<MetricSample>>);
 
-impl RequestMetrics for Counted {
-    fn began(&self, _: Option<&str>) {}
-    fn ended(&self, system: Option<&str>, action: &'static str, outcome: Option<&'static str>, _: Duration) {
+impl RequestRecorder for RecordedMetrics {
+    fn on_start(&self, _: Option<&str>) {}
+    fn on_finish(&self, system: Option<&str>, action: &'static str, outcome: Option<&'static str>, _: Duration) {
         self.0.lock().expect("a lock").push((system.map(str::to_owned), action, outcome));
     }
     fn render(&self) -> String {
@@ -278,45 +293,49 @@ impl RequestMetrics for Counted {
 }
 
 /// An API in front of doubles.
-pub(super) struct Bench {
-    pub(super) api: Arc<Api>,
-    pub(super) backend: Arc<Backend>,
-    pub(super) metrics: Arc<Counted>,
+pub(super) struct TestApi {
+    pub(super) api: Arc<ApiState>,
+    pub(super) backend: Arc<StubRecordService>,
+    pub(super) metrics: Arc<RecordedMetrics>,
 }
 
 /// Systems `crm` (everything), `itsm` (everything) and `docs` (reading only); callers `admin` (everything) and `reader`
 /// (`crm:read`); bodies up to 100 bytes.
-pub(super) fn bench() -> Bench {
+pub(super) fn test_api() -> TestApi {
     const ALL: &[Action] = &[Action::Read, Action::Create, Action::Update, Action::Delete];
-    let backend = Arc::new(Backend {
-        systems: vec![system("crm", ALL), system("itsm", ALL), system("docs", &[Action::Read])],
+    let backend = Arc::new(StubRecordService {
+        systems: vec![stub_system("crm", ALL), stub_system("itsm", ALL), stub_system("docs", &[Action::Read])],
         writes: Mutex::default(),
-        verdict: Mutex::new(told(Done::Silent)),
+        response: Mutex::new(write_result(SuccessBody::NoContent)),
     });
-    let metrics = Arc::new(Counted::default());
-    let api = Arc::new(Api {
-        records: Arc::<Backend>::clone(&backend),
-        access: Arc::new(Keys),
-        operations: Arc::new(Store),
-        health: Arc::new(Healthy),
-        metrics: Arc::<Counted>::clone(&metrics),
-        limits: Limits { max_body: 100, body_timeout: Duration::from_secs(5), deadline: Duration::from_secs(30) },
-        spans: None,
+    let metrics = Arc::new(RecordedMetrics::default());
+    let api = Arc::new(ApiState {
+        records: Arc::<StubRecordService>::clone(&backend),
+        access: Arc::new(StubAuthenticator),
+        operations: Arc::new(StubOperationReader),
+        health: Arc::new(StubHealth),
+        metrics: Arc::<RecordedMetrics>::clone(&metrics),
+        limits: RequestLimits {
+            max_body: 100,
+            body_timeout: Duration::from_secs(5),
+            deadline: Duration::from_secs(30),
+        },
+        tracer: None,
         separate_ops: false,
     });
-    Bench { api, backend, metrics }
+    TestApi { api, backend, metrics }
 }
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub(super) struct Answered {
+pub(super) struct TestResponse {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: String,
 }
 
-impl Answered {
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
+impl TestResponse {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().expect("visible ASCII"))
     }
     pub(super) fn json(&self) -> Value {
@@ -324,11 +343,11 @@ impl Answered {
     }
     /// The problem's name, after checking that it is a whole problem document.
     pub(super) fn problem(&self) -> String {
-        assert_eq!(self.field("content-type"), Some("application/problem+json"), "{self:?}");
-        assert_eq!(self.field("cache-control"), Some("no-store"));
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        assert_eq!(self.header("cache-control"), Some("no-store"));
         let document = self.json();
         assert_eq!(document["status"], self.status);
-        assert_eq!(document["request_id"].as_str(), self.field("x-request-id"));
+        assert_eq!(document["request_id"].as_str(), self.header("x-request-id"));
         for member in ["title", "detail", "instance"] {
             assert!(document[member].is_string(), "{member}");
         }
@@ -337,24 +356,24 @@ impl Answered {
     }
 }
 
-impl Bench {
+impl TestApi {
     /// Sends a request.
-    pub(super) async fn send(&self, request: TestRequest) -> Answered {
-        let app = init_service(App::new().configure(configure(&Present::new(Arc::clone(&self.api))))).await;
+    pub(super) async fn send(&self, request: TestRequest) -> TestResponse {
+        let app = init_service(App::new().configure(configure(&SharedApiState::new(Arc::clone(&self.api))))).await;
         let response = call_service(&app, request.to_request()).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = String::from_utf8(test::read_body(response).await.to_vec()).expect("UTF-8");
-        Answered { status, headers, body }
+        TestResponse { status, headers, body }
     }
 
     /// How many writes reached the gateway.
-    pub(super) fn written(&self) -> usize {
+    pub(super) fn write_count(&self) -> usize {
         self.backend.writes.lock().expect("a lock").len()
     }
 }
 
 /// A request of the administrator.
-pub(super) fn admin(method: &str, target: &str) -> TestRequest {
+pub(super) fn admin_request(method: &str, target: &str) -> TestRequest {
     let method = actix_web::http::Method::from_bytes(method.as_bytes()).expect("a method");
     TestRequest::default().method(method).uri(target).insert_header(("authorization", "Bearer admin"))
 }

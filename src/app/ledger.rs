@@ -3,18 +3,18 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use super::complain;
+use super::print_error;
 use crate::cli::Exit;
 use crate::config::{self, StoreUrl};
 use crate::store;
 
 /// Computes the hash chain again and prints its head; 1 names the first broken entry.
-pub(super) fn verify(path: &Path, head: Option<&str>) -> Exit {
+pub(super) fn verify_command(path: &Path, head: Option<&str>) -> Exit {
     let config = match config::load(path) {
         Ok(config) => config,
         Err(faults) => {
-            complain(&faults);
-            return Exit::Refused;
+            print_error(&faults);
+            return Exit::UsageError;
         }
     };
     let url = match &config.store.url {
@@ -24,20 +24,20 @@ pub(super) fn verify(path: &Path, head: Option<&str>) -> Exit {
     let verified = actix_web::rt::System::new().block_on(store::verify_ledger(&url, head));
     match verified {
         Ok(verified) => {
-            if let Some(broken) = &verified.broken {
-                complain(&format_args!("entry {} is broken: {}", broken.seq, broken.why));
-            } else if verified.head_known == Some(false) {
-                complain(&format_args!("no entry has the hash {}", head.unwrap_or_default()));
+            if let Some(broken) = &verified.first_error {
+                print_error(&format_args!("entry {} is broken: {}", broken.seq, broken.reason));
+            } else if verified.head_found == Some(false) {
+                print_error(&format_args!("no entry has the hash {}", head.unwrap_or_default()));
             }
             if verified.is_sound() && writeln!(std::io::stdout(), "{}", verified.head).is_ok() {
-                Exit::Done
+                Exit::Success
             } else {
-                Exit::Failed
+                Exit::Failure
             }
         }
         Err(error) => {
-            complain(&error);
-            Exit::Failed
+            print_error(&error);
+            Exit::Failure
         }
     }
 }

@@ -9,7 +9,7 @@ use actix_web::{App, HttpServer};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::StartError;
-use super::tls::LiveTls;
+use super::tls::ReloadableTls;
 use crate::{api, config};
 
 /// How long an idle caller's connection is kept.
@@ -20,7 +20,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a caller may leave an answer untaken; then the kernel ends the connection, and what it held is free again.
-const TAKING_TIMEOUT: Duration = Duration::from_secs(30);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of an answer the kernel holds for a caller: by itself it would grow this to megabytes, and what all connections of
 /// the machine may hold together is bounded.
 const SEND_BUFFER: usize = 128 * 1024;
@@ -28,40 +28,40 @@ const SEND_BUFFER: usize = 128 * 1024;
 const BACKLOG: i32 = 1024;
 
 /// The most connections of one worker, however many files there may be: what `actix-web` itself takes.
-const MOST_CONNECTIONS: usize = 25_600;
+const MAX_CONNECTIONS: usize = 25_600;
 
 /// How many of the files that the process may open callers get at the most: without such a bound, callers who just keep
 /// their connections would leave none for the vendors and the store.
 #[derive(Clone, Copy)]
-pub(super) enum Share {
+pub(super) enum ConnectionQuota {
     /// The API: three quarters.
-    Callers,
+    Api,
     /// Metrics and health: an eighth.
-    Operators,
+    Ops,
 }
 
-impl Share {
-    fn connections(self, files: usize, workers: usize) -> usize {
+impl ConnectionQuota {
+    fn max_connections(self, files: usize, workers: usize) -> usize {
         let all = match self {
-            Self::Callers => files / 4 * 3,
-            Self::Operators => files / 8,
+            Self::Api => files / 4 * 3,
+            Self::Ops => files / 8,
         };
-        (all / workers.max(1)).clamp(1, MOST_CONNECTIONS)
+        (all / workers.max(1)).clamp(1, MAX_CONNECTIONS)
     }
 }
 
 /// How many files the process may open. The soft limit (`ulimit -n`, often 1024) is raised to the hard one first: a thousand
 /// callers who wait for one vendor must not keep out those of the others.
-fn open_files() -> usize {
+fn raise_open_file_limit() -> usize {
     let limit = rlimit::increase_nofile_limit(u64::MAX).or_else(|_| rlimit::Resource::NOFILE.get_soft());
     limit.ok().and_then(|limit| limit.try_into().ok()).unwrap_or(usize::MAX)
 }
 
 /// How much of an answer is written ahead of a caller who is slow to take it.
-const WRITTEN_AHEAD: usize = 8 * 1024;
+const WRITE_BUFFER: usize = 8 * 1024;
 
 /// A server that listens.
-pub(super) struct Listening {
+pub(super) struct BoundServer {
     /// To be run.
     pub(super) server: Server,
     /// Where.
@@ -71,7 +71,7 @@ pub(super) struct Listening {
 }
 
 /// Refuses whoever comes from now on. A server that was only told to pause leaves them waiting until the process ends.
-pub(super) fn refuse(socket: &Socket) {
+pub(super) fn stop_accepting(socket: &Socket) {
     if let Err(error) = socket.shutdown(Shutdown::Read) {
         tracing::warn!(%error, "new connections wait instead of being refused");
     }
@@ -79,26 +79,26 @@ pub(super) fn refuse(socket: &Socket) {
 
 /// Binds an address and builds the server that listens there.
 pub(super) fn listen<F>(
-    configured: &config::Server,
-    (bind, share): (SocketAddr, Share),
-    tls: Option<&LiveTls>,
+    configured: &config::ServerConfig,
+    (bind, share): (SocketAddr, ConnectionQuota),
+    tls: Option<&ReloadableTls>,
     wiring: F,
-) -> Result<Listening, StartError>
+) -> Result<BoundServer, StartError>
 where
     F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
     let failed = |error| StartError::Bind(bind, error);
     let server = HttpServer::new(move || App::new().configure(wiring.clone()))
         .workers(configured.workers)
-        .max_connections(share.connections(open_files(), configured.workers))
-        .on_connect(api::opened)
+        .max_connections(share.max_connections(raise_open_file_limit(), configured.workers))
+        .on_connect(api::on_connect)
         .disable_signals()
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
         .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
-        .h1_write_buffer_size(WRITTEN_AHEAD)
+        .h1_write_buffer_size(WRITE_BUFFER)
         .shutdown_timeout(configured.shutdown_timeout.as_secs().max(1));
-    let listener = listener(bind).map_err(failed)?;
+    let listener = bind_socket(bind).map_err(failed)?;
     let socket = listener.try_clone().map_err(failed)?.into();
     let server = match tls {
         Some(tls) => {
@@ -109,14 +109,14 @@ where
     };
     let server = server.map_err(failed)?;
     let address = server.addrs().first().copied().unwrap_or(bind);
-    Ok(Listening { server: server.run(), address, socket })
+    Ok(BoundServer { server: server.run(), address, socket })
 }
 
 /// Its connections inherit what is set here.
-fn listener(bind: SocketAddr) -> std::io::Result<TcpListener> {
+fn bind_socket(bind: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(bind), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_tcp_user_timeout(Some(TAKING_TIMEOUT))?;
+    socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
     socket.set_send_buffer_size(SEND_BUFFER)?;
     // Small packets do not wait for the acknowledgement of earlier ones, such as those that end a TLS handshake.
     socket.set_tcp_nodelay(true)?;
@@ -134,8 +134,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn callers_leave_files_for_the_vendors_and_the_store() {
-        assert!(open_files() > 0);
+    fn connection_quotas_leave_file_handles_for_vendors_and_store() {
+        assert!(raise_open_file_limit() > 0);
         for (files, workers, callers, operators) in [
             (1024, 2, 384, 128),
             (200, 1, 150, 25),
@@ -143,18 +143,18 @@ mod tests {
             (8, 4, 1, 1),
             (usize::MAX, 1, 25_600, 25_600),
         ] {
-            assert_eq!(Share::Callers.connections(files, workers), callers, "{files} {workers}");
-            assert_eq!(Share::Operators.connections(files, 1), operators, "{files}");
+            assert_eq!(ConnectionQuota::Api.max_connections(files, workers), callers, "{files} {workers}");
+            assert_eq!(ConnectionQuota::Ops.max_connections(files, 1), operators, "{files}");
         }
     }
 
     #[test]
-    fn every_connection_has_the_bounds_of_its_listener() {
-        let listener = listener(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a listener");
+    fn accepted_connections_inherit_the_socket_options() {
+        let listener = bind_socket(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a listener");
         let _caller = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
         let (connection, _) = listener.accept().expect("a caller");
         let connection = SockRef::from(&connection);
-        assert_eq!(connection.tcp_user_timeout().expect("a timeout"), Some(TAKING_TIMEOUT));
+        assert_eq!(connection.tcp_user_timeout().expect("a timeout"), Some(TCP_USER_TIMEOUT));
         assert!(connection.tcp_nodelay().expect("told"));
         // The kernel doubles it for its own use.
         assert!(connection.send_buffer_size().expect("a size") <= 2 * SEND_BUFFER);

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::cli::{self, Cli, Command, Exit, LedgerCommand};
-use crate::transport::trace::Spans;
+use crate::transport::trace::Tracer;
 use crate::{api, telemetry};
 
 pub use serve::{Application, StartError};
@@ -38,33 +38,33 @@ fn run(cli: Cli) -> Exit {
         && let Err(error) = telemetry::start(cli.log_format)
     {
         let _ = writeln!(err, "{error}");
-        return Exit::Refused;
+        return Exit::UsageError;
     }
     match cli.command {
-        Command::Serve { config, bind } => with_spans(|spans| serve::command(&config, bind, spans)),
-        Command::Sandbox { bind } => with_spans(|spans| sandbox::command(bind, spans)),
+        Command::Serve { config, bind } => with_tracing(|spans| serve::serve_command(&config, bind, spans)),
+        Command::Sandbox { bind } => with_tracing(|spans| sandbox::sandbox_command(bind, spans)),
         Command::Check { config } => cli::check(&config, &mut out, &mut err),
         Command::Openapi => match write!(out, "{}", api::openapi_json()) {
-            Ok(()) => Exit::Done,
-            Err(_) => Exit::Failed,
+            Ok(()) => Exit::Success,
+            Err(_) => Exit::Failure,
         },
         Command::HashKey => cli::hash_key(&mut std::io::stdin(), &mut out, &mut err),
-        Command::Ledger(LedgerCommand::Verify { config, head }) => ledger::verify(&config, head.as_deref()),
+        Command::Ledger(LedgerCommand::Verify { config, head }) => ledger::verify_command(&config, head.as_deref()),
     }
 }
 
 /// Runs what serves, with spans if the environment asks for them.
-fn with_spans(serve: impl FnOnce(Option<Arc<Spans>>) -> Exit) -> Exit {
-    match Spans::from_environment() {
+fn with_tracing(serve: impl FnOnce(Option<Arc<Tracer>>) -> Exit) -> Exit {
+    match Tracer::from_environment() {
         Ok(spans) => serve(spans),
         Err(wrong) => {
-            complain(&wrong);
-            Exit::Refused
+            print_error(&wrong);
+            Exit::UsageError
         }
     }
 }
 
 /// A fault of the start, told to the operator on standard error.
-fn complain(what: &dyn std::fmt::Display) {
+fn print_error(what: &dyn std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{what}");
 }

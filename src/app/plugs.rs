@@ -6,23 +6,24 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use crate::access::{Access, CallerRights, Refusal, Tokens};
+use crate::access::{ApiKeyAuth, AuthError, JwtVerifier, Principal};
 use crate::api::{
-    Authenticator, Health, LedgerQuery, Listed, OperationsQuery, OperationsView, Records, RequestMetrics, Right, Rights,
+    AuthenticatedCaller, Authenticator, HealthChecks, LedgerQuery, ListingPage, OperationReader, OperationsQuery,
+    Permission, RecordService, RequestRecorder,
 };
-use crate::gateway::{Ask, Gateway, Record, RecordPage, System, Told, Write};
-use crate::metrics::{DetectedBy, Metrics, Outcome, RequestAction, SystemIndex};
-use crate::problem::{Problem, ProblemName};
+use crate::gateway::{Gateway, OpContext, RecordPage, RecordView, System, WriteCommand, WriteResponse};
+use crate::metrics::{DetectedBy, Metrics, RequestAction, RequestOutcome, SystemIndex};
+use crate::problem::{Problem, ProblemKind};
 use crate::record::{CallerName, Operation, OperationId, RecordId};
 use crate::store::{self, StoreError, StoreMetrics};
 
 struct LedgerMetrics(Arc<Metrics>);
 
 impl StoreMetrics for LedgerMetrics {
-    fn ledger_entry(&self) {
+    fn on_ledger_entry(&self) {
         self.0.ledger_entries(1);
     }
-    fn commit(&self, seconds: f64) {
+    fn on_commit(&self, seconds: f64) {
         self.0.ledger_commit(Duration::from_secs_f64(seconds.max(0.0)));
     }
 }
@@ -34,27 +35,27 @@ pub(super) fn store_metrics(metrics: &Arc<Metrics>) -> Arc<dyn StoreMetrics> {
 /// Keys are fetched again about then.
 const KEYS_MAY_BE_BACK: Duration = Duration::from_secs(30);
 
-struct Callers(Access);
+struct Callers(ApiKeyAuth);
 
-impl Rights for CallerRights {
+impl AuthenticatedCaller for Principal {
     fn name(&self) -> &CallerName {
-        CallerRights::name(self)
+        Principal::name(self)
     }
-    fn may(&self, system: &str, right: Right) -> bool {
+    fn can(&self, system: &str, right: Permission) -> bool {
         let right = match right {
-            Right::Records(action) => action.into(),
-            Right::Ledger => crate::config::Right::Ledger,
+            Permission::Record(action) => action.into(),
+            Permission::Ledger => crate::config::Permission::Ledger,
         };
-        CallerRights::may(self, system, right)
+        Principal::can(self, system, right)
     }
 }
 
 #[async_trait(?Send)]
 impl Authenticator for Callers {
-    async fn authenticate(&self, bearer: Option<&str>) -> Result<Arc<dyn Rights>, Problem> {
+    async fn authenticate(&self, bearer: Option<&str>) -> Result<Arc<dyn AuthenticatedCaller>, Problem> {
         let known = self.0.anonymous().or_else(|| bearer.and_then(|key| self.0.authenticate(key)));
-        known.map(|rights| rights as Arc<dyn Rights>).ok_or_else(|| {
-            ProblemName::Unauthenticated.with(match bearer {
+        known.map(|rights| rights as Arc<dyn AuthenticatedCaller>).ok_or_else(|| {
+            ProblemKind::Unauthenticated.with_detail(match bearer {
                 Some(_) => "the key in Authorization is none that this gateway knows",
                 None => "send Authorization: Bearer KEY",
             })
@@ -62,54 +63,55 @@ impl Authenticator for Callers {
     }
 }
 
-pub(super) fn authenticator(access: Access) -> Arc<dyn Authenticator> {
+pub(super) fn authenticator(access: ApiKeyAuth) -> Arc<dyn Authenticator> {
     Arc::new(Callers(access))
 }
 
-struct Bearers(Arc<Tokens>);
+struct Bearers(Arc<JwtVerifier>);
 
 #[async_trait(?Send)]
 impl Authenticator for Bearers {
-    async fn authenticate(&self, bearer: Option<&str>) -> Result<Arc<dyn Rights>, Problem> {
+    async fn authenticate(&self, bearer: Option<&str>) -> Result<Arc<dyn AuthenticatedCaller>, Problem> {
         let Some(token) = bearer else {
-            return Err(ProblemName::Unauthenticated.with("send Authorization: Bearer TOKEN"));
+            return Err(ProblemKind::Unauthenticated.with_detail("send Authorization: Bearer TOKEN"));
         };
         match self.0.authenticate(token).await {
             Ok(rights) => Ok(rights),
-            Err(Refusal::Token(why)) => {
-                Err(ProblemName::Unauthenticated.with(format!("the token in Authorization is not accepted: {why}")))
+            Err(AuthError::Token(why)) => {
+                Err(ProblemKind::Unauthenticated
+                    .with_detail(format!("the token in Authorization is not accepted: {why}")))
             }
-            Err(Refusal::KeysAway) => Err(ProblemName::Overloaded
-                .with("the keys that tokens are checked with cannot be had just now")
+            Err(AuthError::KeysUnavailable) => Err(ProblemKind::Overloaded
+                .with_detail("the keys that tokens are checked with cannot be had just now")
                 .retry_after(KEYS_MAY_BE_BACK)),
         }
     }
 }
 
-pub(super) fn bearers(tokens: &Arc<Tokens>) -> Arc<dyn Authenticator> {
+pub(super) fn bearers(tokens: &Arc<JwtVerifier>) -> Arc<dyn Authenticator> {
     Arc::new(Bearers(Arc::clone(tokens)))
 }
 
 struct Shown(Arc<Gateway>);
 
 fn away(error: &StoreError) -> Problem {
-    let problem = ProblemName::Overloaded.with("the gateway's store cannot be read just now");
-    problem.retry_after(Duration::from_secs(2)).because(error)
+    let problem = ProblemKind::Overloaded.with_detail("the gateway's store cannot be read just now");
+    problem.retry_after(Duration::from_secs(2)).with_cause(error)
 }
 
 fn foreign_cursor() -> Problem {
-    ProblemName::MalformedRequest
-        .with("the cursor is none that this query gave; take `next` of the page before, unchanged")
+    ProblemKind::MalformedRequest
+        .with_detail("the cursor is none that this query gave; take `next` of the page before, unchanged")
 }
 
 #[async_trait(?Send)]
-impl OperationsView for Shown {
+impl OperationReader for Shown {
     async fn operation(&self, id: &OperationId) -> Result<Option<Operation>, Problem> {
         self.0.store().operation(id).await.map_err(|error| away(&error))
     }
 
-    async fn operations(&self, query: &OperationsQuery) -> Result<Listed<Operation>, Problem> {
-        let after = match &query.place {
+    async fn operations(&self, query: &OperationsQuery) -> Result<ListingPage<Operation>, Problem> {
+        let after = match &query.after {
             Some(place) => Some(OperationId::parse(place).ok_or_else(foreign_cursor)?),
             None => None,
         };
@@ -121,11 +123,11 @@ impl OperationsView for Shown {
             after,
         });
         let page = page.await.map_err(|error| away(&error))?;
-        Ok(Listed { items: page.items, next: page.next.map(|id| id.to_string()) })
+        Ok(ListingPage { items: page.items, next: page.next.map(|id| id.to_string()) })
     }
 
-    async fn ledger(&self, query: &LedgerQuery) -> Result<Listed<Value>, Problem> {
-        let after_seq = match &query.place {
+    async fn ledger(&self, query: &LedgerQuery) -> Result<ListingPage<Value>, Problem> {
+        let after_seq = match &query.after {
             Some(place) => Some(place.parse().map_err(|_| foreign_cursor())?),
             None => None,
         };
@@ -140,12 +142,12 @@ impl OperationsView for Shown {
         });
         let page = page.await.map_err(|error| away(&error))?;
         let items = page.items.iter().map(serde_json::to_value).collect::<Result<_, _>>();
-        let items = items.map_err(|error| ProblemName::InternalError.with(error.to_string()))?;
-        Ok(Listed { items, next: page.next.map(|seq| seq.to_string()) })
+        let items = items.map_err(|error| ProblemKind::InternalError.with_detail(error.to_string()))?;
+        Ok(ListingPage { items, next: page.next.map(|seq| seq.to_string()) })
     }
 }
 
-pub(super) fn operations(gateway: &Arc<Gateway>) -> Arc<dyn OperationsView> {
+pub(super) fn operations(gateway: &Arc<Gateway>) -> Arc<dyn OperationReader> {
     Arc::new(Shown(Arc::clone(gateway)))
 }
 
@@ -154,7 +156,7 @@ fn time(at: SystemTime) -> Value {
 }
 
 #[async_trait(?Send)]
-impl Health for Shown {
+impl HealthChecks for Shown {
     async fn ready(&self) -> Result<(), String> {
         if self.0.is_draining() {
             return Err("the gateway is stopping".to_owned());
@@ -164,7 +166,7 @@ impl Health for Shown {
 
     fn system(&self, name: &str) -> Value {
         let Some(system) = self.0.system(name) else { return Value::Null };
-        let health = system.stack.health();
+        let health = system.transport.health();
         let failure = health.last_failure.map(|failure| json!({ "at": time(failure.at), "reason": failure.reason }));
         json!({
             "circuit": health.circuit.as_str(),
@@ -175,7 +177,7 @@ impl Health for Shown {
     }
 }
 
-pub(super) fn health(gateway: &Arc<Gateway>) -> Arc<dyn Health> {
+pub(super) fn health(gateway: &Arc<Gateway>) -> Arc<dyn HealthChecks> {
     Arc::new(Shown(Arc::clone(gateway)))
 }
 
@@ -191,18 +193,18 @@ impl Requests {
     }
 }
 
-impl RequestMetrics for Requests {
-    fn began(&self, system: Option<&str>) {
+impl RequestRecorder for Requests {
+    fn on_start(&self, system: Option<&str>) {
         self.metrics.in_flight(self.index(system), 1);
     }
 
-    fn ended(&self, system: Option<&str>, action: &'static str, outcome: Option<&'static str>, took: Duration) {
+    fn on_finish(&self, system: Option<&str>, action: &'static str, outcome: Option<&'static str>, took: Duration) {
         let index = self.index(system);
         self.metrics.in_flight(index, -1);
         let action = RequestAction::ALL.iter().copied().find(|one| one.as_str() == action);
         let outcome = match outcome {
-            Some("ok") => Some(Outcome::Ok),
-            Some(name) => ProblemName::parse(name).map(Outcome::Problem),
+            Some("ok") => Some(RequestOutcome::Ok),
+            Some(name) => ProblemKind::parse(name).map(RequestOutcome::Problem),
             // The caller left before there was an answer.
             None => None,
         };
@@ -222,7 +224,7 @@ impl RequestMetrics for Requests {
     }
 }
 
-pub(super) fn request_metrics(metrics: &Arc<Metrics>, systems: &[Arc<System>]) -> Arc<dyn RequestMetrics> {
+pub(super) fn request_metrics(metrics: &Arc<Metrics>, systems: &[Arc<System>]) -> Arc<dyn RequestRecorder> {
     let systems = systems.iter().map(|system| (system.name.to_string(), system.index)).collect();
     Arc::new(Requests { metrics: Arc::clone(metrics), systems })
 }
@@ -233,15 +235,15 @@ struct Line {
 }
 
 #[async_trait(?Send)]
-impl Records for Line {
+impl RecordService for Line {
     fn systems(&self) -> &[Arc<System>] {
         &self.systems
     }
-    async fn read(&self, system: &Arc<System>, id: &RecordId, ask: &Ask) -> Result<Record, Problem> {
+    async fn read(&self, system: &Arc<System>, id: &RecordId, ask: &OpContext) -> Result<RecordView, Problem> {
         self.gateway.read(system, id, ask).await
     }
-    fn precondition_failed(&self, system: &System) {
-        self.gateway.failed_precondition(system, DetectedBy::Gateway);
+    fn count_precondition_failure(&self, system: &System) {
+        self.gateway.precondition_failed(system, DetectedBy::Gateway);
     }
     async fn list(
         &self,
@@ -249,15 +251,20 @@ impl Records for Line {
         collection: &str,
         limit: usize,
         cursor: Option<&str>,
-        ask: &Ask,
+        ask: &OpContext,
     ) -> Result<RecordPage, Problem> {
         self.gateway.list(system, collection, limit, cursor, ask).await
     }
-    async fn write(&self, system: &Arc<System>, write: Write, ask: &Ask) -> Result<Told, Problem> {
+    async fn write(
+        &self,
+        system: &Arc<System>,
+        write: WriteCommand,
+        ask: &OpContext,
+    ) -> Result<WriteResponse, Problem> {
         self.gateway.write(system, write, ask).await
     }
 }
 
-pub(super) fn records(gateway: &Arc<Gateway>, systems: &[Arc<System>]) -> Arc<dyn Records> {
+pub(super) fn records(gateway: &Arc<Gateway>, systems: &[Arc<System>]) -> Arc<dyn RecordService> {
     Arc::new(Line { gateway: Arc::clone(gateway), systems: systems.to_vec() })
 }

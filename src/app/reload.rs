@@ -1,6 +1,6 @@
 //! What a configuration decides, and how another one takes its place while requests run.
 //!
-//! A request begins with one [`Api`] and ends with it, so a change is seen as a whole or not at all. What a change cannot
+//! A request begins with one [`ApiState`] and ends with it, so a change is seen as a whole or not at all. What a change cannot
 //! reach are addresses, threads and the store: they need a restart, and the log says so.
 
 use std::net::SocketAddr;
@@ -8,46 +8,46 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::callers::Callers;
+use super::callers::AuthSetup;
 use super::{StartError, plugs, systems};
-use crate::api::{self, Api, Present};
-use crate::config::{self, Config, Server};
+use crate::api::{self, ApiState, SharedApiState};
+use crate::config::{self, Config, ServerConfig};
 use crate::gateway::Gateway;
-use crate::metrics::{Metrics, Reloaded};
-use crate::transport::trace::Spans;
+use crate::metrics::{Metrics, ReloadTarget};
+use crate::transport::trace::Tracer;
 
 /// How long the body of a request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The configuration that runs, and what was built from it.
-pub(super) struct Running {
+pub(super) struct LiveConfig {
     pub(super) config: Config,
-    pub(super) systems: Vec<systems::Built>,
-    pub(super) callers: Callers,
+    pub(super) systems: Vec<systems::BuiltSystem>,
+    pub(super) auth: AuthSetup,
     pub(super) gateway: Arc<Gateway>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) present: Arc<Present>,
-    pub(super) spans: Option<Arc<Spans>>,
+    pub(super) api_state: Arc<SharedApiState>,
+    pub(super) tracer: Option<Arc<Tracer>>,
 }
 
 /// The API of a configuration.
-pub(super) fn api(
+pub(super) fn build_api_state(
     config: &Config,
-    built: &[systems::Built],
-    callers: &Callers,
+    built: &[systems::BuiltSystem],
+    callers: &AuthSetup,
     gateway: &Arc<Gateway>,
     metrics: &Arc<Metrics>,
-    spans: Option<&Arc<Spans>>,
-) -> Api {
+    spans: Option<&Arc<Tracer>>,
+) -> ApiState {
     let systems: Vec<_> = built.iter().map(|(_, system)| Arc::clone(system)).collect();
-    Api {
+    ApiState {
         records: plugs::records(gateway, &systems),
         access: Arc::clone(&callers.authenticator),
         operations: plugs::operations(gateway),
         health: plugs::health(gateway),
         metrics: plugs::request_metrics(metrics, &systems),
-        spans: spans.cloned(),
-        limits: api::Limits {
+        tracer: spans.cloned(),
+        limits: api::RequestLimits {
             max_body: config.server.max_body as u64,
             body_timeout: BODY_TIMEOUT.min(config.server.deadline),
             deadline: config.server.deadline,
@@ -57,23 +57,23 @@ pub(super) fn api(
 }
 
 /// Systems with the configuration that each was built from.
-pub(super) fn build(
+pub(super) fn build_systems(
     config: &Config,
-    running: &[systems::Built],
+    running: &[systems::BuiltSystem],
     metrics: &Arc<Metrics>,
-) -> Result<Vec<systems::Built>, StartError> {
+) -> Result<Vec<systems::BuiltSystem>, StartError> {
     let built = systems::build(&config.systems, running, metrics)?;
     Ok(config.systems.iter().cloned().zip(built).collect())
 }
 
-impl Running {
+impl LiveConfig {
     /// Reads the configuration again; a bad one changes nothing. `bind` is what stands in for its `server.bind` (`--bind`).
     pub(super) async fn reload(&mut self, path: &Path, bind: Option<SocketAddr>) {
         let taken = match config::load(path) {
-            Ok(config) => self.take(config, bind).await,
+            Ok(config) => self.apply(config, bind).await,
             Err(faults) => Err(faults.to_string()),
         };
-        self.metrics.reload(Reloaded::Configuration, taken.is_ok());
+        self.metrics.reload(ReloadTarget::Configuration, taken.is_ok());
         match taken {
             Ok(()) => tracing::info!(file = %path.display(), "the configuration was read again and is in force"),
             Err(faults) => {
@@ -82,29 +82,29 @@ impl Running {
         }
     }
 
-    async fn take(&mut self, mut config: Config, bind: Option<SocketAddr>) -> Result<(), String> {
+    async fn apply(&mut self, mut config: Config, bind: Option<SocketAddr>) -> Result<(), String> {
         config.server.bind = bind.unwrap_or(config.server.bind);
         let stays = needs_restart(&self.config, &config);
         // What listens goes on listening where it does: that is where open access would be open.
-        config.rebind(self.config.server.bind)?;
-        let Server { max_body, deadline, .. } = config.server;
-        config.server = Server { max_body, deadline, ..self.config.server.clone() };
+        config.override_bind(self.config.server.bind)?;
+        let ServerConfig { max_body, deadline, .. } = config.server;
+        config.server = ServerConfig { max_body, deadline, ..self.config.server.clone() };
         config.store = self.config.store.clone();
-        for (before, now) in pairs(&self.config, &config) {
+        for (before, now) in matching_systems(&self.config, &config) {
             if !before.vendor.is_same_vendor(&now.vendor) {
                 return Err(format!("systems.{}: another vendor under the same name needs a restart", now.name));
             }
         }
-        let systems = build(&config, &self.systems, &self.metrics).map_err(|error| error.to_string())?;
+        let systems = build_systems(&config, &self.systems, &self.metrics).map_err(|error| error.to_string())?;
         if config.access != self.config.access {
-            let mut callers = Callers::new(&config.access);
-            callers.look_after(true).await;
-            self.callers = callers;
+            let mut callers = AuthSetup::new(&config.access);
+            callers.refresh(true).await;
+            self.auth = callers;
         }
         let alone: Vec<_> = systems.iter().map(|(_, system)| Arc::clone(system)).collect();
-        self.gateway.adopt_systems(&alone);
-        let spans = self.spans.as_ref();
-        self.present.replace(api(&config, &systems, &self.callers, &self.gateway, &self.metrics, spans));
+        self.gateway.replace_systems(&alone);
+        let spans = self.tracer.as_ref();
+        self.api_state.replace(build_api_state(&config, &systems, &self.auth, &self.gateway, &self.metrics, spans));
         (self.systems, self.config) = (systems, config);
         if !stays.is_empty() {
             tracing::warn!(keys = stays.join(", "), "changed keys that are in force only after a restart");
@@ -113,7 +113,10 @@ impl Running {
     }
 }
 
-fn pairs<'c>(before: &'c Config, now: &'c Config) -> impl Iterator<Item = (&'c config::System, &'c config::System)> {
+fn matching_systems<'c>(
+    before: &'c Config,
+    now: &'c Config,
+) -> impl Iterator<Item = (&'c config::SystemConfig, &'c config::SystemConfig)> {
     now.systems.iter().filter_map(|now| Some((before.systems.iter().find(|before| before.name == now.name)?, now)))
 }
 

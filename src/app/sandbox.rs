@@ -4,49 +4,49 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::serve::run_until_signal;
-use super::{Application, complain};
+use super::{Application, print_error};
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::record::{EntityTag, RecordId, SystemName, Version};
 use crate::sandbox::{Sandbox, bluedolphin, matrix42, pretectum};
-use crate::transport::trace::Spans;
+use crate::transport::trace::Tracer;
 
 /// The sample record's row version: the bytes of [`matrix42::FACILITY_TIMESTAMP`], `AAAAAEa7mU4=`.
 const FACILITY_VERSION: [u8; 8] = [0, 0, 0, 0, 0x46, 0xbb, 0x99, 0x4e];
 
 /// Runs until SIGTERM or SIGINT; the store's folder is removed then.
-pub(super) fn command(bind: SocketAddr, spans: Option<Arc<Spans>>) -> Exit {
+pub(super) fn sandbox_command(bind: SocketAddr, spans: Option<Arc<Tracer>>) -> Exit {
     let folder = match tempfile::tempdir() {
         Ok(folder) => folder,
         Err(error) => {
-            complain(&format_args!("a temporary folder cannot be made: {error}"));
-            return Exit::Failed;
+            print_error(&format_args!("a temporary folder cannot be made: {error}"));
+            return Exit::Failure;
         }
     };
     actix_web::rt::System::new().block_on(async {
         let vendors = match Sandbox::start() {
             Ok(vendors) => vendors,
             Err(error) => {
-                complain(&format_args!("the stand-in vendors cannot start: {error}"));
-                return Exit::Failed;
+                print_error(&format_args!("the stand-in vendors cannot start: {error}"));
+                return Exit::Failure;
             }
         };
         let text = configuration(&vendors, bind, &folder.path().join("store.db").display().to_string());
         let config = match Config::parse(&text, "sandbox") {
             Ok(config) => config,
             Err(faults) => {
-                complain(&faults);
-                return Exit::Refused;
+                print_error(&faults);
+                return Exit::UsageError;
             }
         };
-        let exit = match Application::build_with(&config, spans).await {
+        let exit = match Application::build_with_tracer(&config, spans).await {
             Ok(application) => {
                 let welcome = welcome(&vendors, application.address());
                 run_until_signal(application, &welcome).await
             }
             Err(error) => {
-                complain(&error);
-                Exit::Failed
+                print_error(&error);
+                Exit::Failure
             }
         };
         vendors.stop().await;
@@ -101,7 +101,7 @@ fn welcome(vendors: &Sandbox, address: SocketAddr) -> Vec<String> {
     let record = format!("http://{address}/records/itsm/{}:{}", matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID);
     let tag = SystemName::parse("itsm").map(|itsm| {
         let id = RecordId::new(matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID);
-        EntityTag::of(&itsm, &id, &Version::Row(FACILITY_VERSION)).to_string()
+        EntityTag::for_version(&itsm, &id, &Version::RowVersion(FACILITY_VERSION)).to_string()
     });
     let patch = format!(
         "curl -i -X PATCH -H 'If-Match: {}' -H 'Content-Type: application/merge-patch+json' \

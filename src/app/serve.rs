@@ -9,31 +9,31 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use super::callers::Callers;
-use super::listener::{Listening, Share, listen, refuse};
-use super::reload::{self, Running};
-use super::tls::LiveTls;
+use super::callers::AuthSetup;
+use super::listener::{BoundServer, ConnectionQuota, listen, stop_accepting};
+use super::reload::{self, LiveConfig};
+use super::tls::ReloadableTls;
 use super::upkeep::{self, ConfigFile};
-use super::{complain, plugs};
-use crate::api::{self, Present};
+use super::{plugs, print_error};
+use crate::api::{self, SharedApiState};
 use crate::cli::Exit;
 use crate::config::{self, Config, Durability, StoreUrl};
-use crate::gateway::{Gateway, Unsettled};
+use crate::gateway::{Gateway, ReconcileQueue};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreSettings};
-use crate::transport::trace::Spans;
+use crate::transport::trace::Tracer;
 
 /// What the store and the connections get at a stop, however short `shutdown_timeout` is.
-const LAST_MOMENTS: Duration = Duration::from_secs(2);
+const MIN_SHUTDOWN: Duration = Duration::from_secs(2);
 
 /// What accepting gets to pause before the socket under it is shut: it would complain.
-const TO_PAUSE: Duration = Duration::from_millis(20);
+const PAUSE_GRACE: Duration = Duration::from_millis(20);
 
 /// What the connections get when the time is over: as long as it takes to tell that nobody knows what became of a write.
-const CUT_OFF: Duration = Duration::from_millis(250);
+const ABORT_GRACE: Duration = Duration::from_millis(250);
 
 /// How often a stop looks whether the last writes are settled.
-const SETTLING_PAUSE: Duration = Duration::from_millis(50);
+const RECONCILE_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Why the gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -57,12 +57,12 @@ pub enum StartError {
 
 /// A gateway that listens and does not answer yet.
 pub struct Application {
-    callers: Listening,
-    operators: Option<Listening>,
-    running: Running,
-    tls: Option<LiveTls>,
-    file: Option<ConfigFile>,
-    unsettled: Unsettled,
+    api_server: BoundServer,
+    ops_server: Option<BoundServer>,
+    live_config: LiveConfig,
+    tls: Option<ReloadableTls>,
+    config_file: Option<ConfigFile>,
+    reconcile_queue: ReconcileQueue,
 }
 
 impl Application {
@@ -71,41 +71,57 @@ impl Application {
     /// # Errors
     /// The first thing that does not work.
     pub async fn build(config: &Config) -> Result<Self, StartError> {
-        Self::build_with(config, None).await
+        Self::build_with_tracer(config, None).await
     }
 
     /// The same, and tells a collector of it.
     ///
     /// # Errors
     /// As [`build`](Self::build).
-    pub async fn build_with(config: &Config, spans: Option<Arc<Spans>>) -> Result<Self, StartError> {
+    pub async fn build_with_tracer(config: &Config, spans: Option<Arc<Tracer>>) -> Result<Self, StartError> {
         let names: Vec<_> = config.systems.iter().map(|system| system.name.clone()).collect();
         let metrics = Metrics::new(&names).map_err(|error| StartError::Metrics(error.to_string()))?;
-        let built = reload::build(config, &[], &metrics)?;
+        let built = reload::build_systems(config, &[], &metrics)?;
         let store = Store::open(store_settings(&config.store), plugs::store_metrics(&metrics)).await?;
         let systems = built.iter().map(|(_, system)| Arc::clone(system)).collect();
         let (gateway, unsettled) = Gateway::new(systems, store, Arc::clone(&metrics));
-        let callers = Callers::new(&config.access);
-        let present = Present::new(reload::api(config, &built, &callers, &gateway, &metrics, spans.as_ref()));
-        let tls = config.server.tls.as_ref().map(LiveTls::new).transpose();
+        let callers = AuthSetup::new(&config.access);
+        let present =
+            SharedApiState::new(reload::build_api_state(config, &built, &callers, &gateway, &metrics, spans.as_ref()));
+        let tls = config.server.tls.as_ref().map(ReloadableTls::new).transpose();
         let tls = tls.map_err(|fault| StartError::Tls(fault.to_string()))?;
-        let bind = (config.server.bind, Share::Callers);
+        let bind = (config.server.bind, ConnectionQuota::Api);
         let for_callers = listen(&config.server, bind, tls.as_ref(), api::configure(&present))?;
         let for_operators = config.server.ops_bind.map(|bind| {
-            let ops = config::Server { workers: 1, ..config.server.clone() };
-            listen(&ops, (bind, Share::Operators), None, api::configure_ops(&present))
+            let ops = config::ServerConfig { workers: 1, ..config.server.clone() };
+            listen(&ops, (bind, ConnectionQuota::Ops), None, api::configure_ops(&present))
         });
         let operators = for_operators.transpose()?;
-        let running = Running { config: config.clone(), systems: built, callers, gateway, metrics, present, spans };
-        Ok(Self { callers: for_callers, operators, running, tls, file: None, unsettled })
+        let running = LiveConfig {
+            config: config.clone(),
+            systems: built,
+            auth: callers,
+            gateway,
+            metrics,
+            api_state: present,
+            tracer: spans,
+        };
+        Ok(Self {
+            api_server: for_callers,
+            ops_server: operators,
+            live_config: running,
+            tls,
+            config_file: None,
+            reconcile_queue: unsettled,
+        })
     }
 
     /// Reads this file again whenever it changes and at SIGHUP; `bind` stands in for its `server.bind`.
     ///
     /// # Errors
     /// Signals cannot be received.
-    pub fn follow(mut self, file: &Path, bind: Option<SocketAddr>) -> std::io::Result<Self> {
-        self.file = Some(ConfigFile::watch(file, bind)?);
+    pub fn watch_config(mut self, file: &Path, bind: Option<SocketAddr>) -> std::io::Result<Self> {
+        self.config_file = Some(ConfigFile::watch(file, bind)?);
         Ok(self)
     }
 
@@ -118,30 +134,30 @@ impl Application {
     /// Where the API is.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.callers.address
+        self.api_server.address
     }
 
     /// Where metrics and health are, if not there.
     #[must_use]
     pub fn ops_address(&self) -> Option<SocketAddr> {
-        self.operators.as_ref().map(|listening| listening.address)
+        self.ops_server.as_ref().map(|listening| listening.address)
     }
 
     /// Answers until `stop` is over; then finishes what is in flight. Whether no write was left unfinished.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
         let mut doors = Vec::new();
-        for Listening { server, socket, .. } in [Some(self.callers), self.operators].into_iter().flatten() {
+        for BoundServer { server, socket, .. } in [Some(self.api_server), self.ops_server].into_iter().flatten() {
             doors.push((server.handle(), socket));
             actix_web::rt::spawn(server);
         }
-        let gateway = Arc::clone(&self.running.gateway);
-        let spans = self.running.spans.clone();
-        let shutdown_timeout = self.running.config.server.shutdown_timeout;
+        let gateway = Arc::clone(&self.live_config.gateway);
+        let spans = self.live_config.tracer.clone();
+        let shutdown_timeout = self.live_config.config.server.shutdown_timeout;
         let settling = {
             let gateway = Arc::clone(&gateway);
-            actix_web::rt::spawn(async move { gateway.settle(self.unsettled).await })
+            actix_web::rt::spawn(async move { gateway.run_reconciler(self.reconcile_queue).await })
         };
-        let upkeep = actix_web::rt::spawn(upkeep::run(self.running, self.tls, self.file));
+        let upkeep = actix_web::rt::spawn(upkeep::run(self.live_config, self.tls, self.config_file));
         stop.await;
         upkeep.abort();
         tracing::info!("stopping: no new requests; what is in flight is finished");
@@ -149,37 +165,37 @@ impl Application {
         for (handle, _) in &doors {
             handle.pause().await;
         }
-        tokio::time::sleep(TO_PAUSE).await;
+        tokio::time::sleep(PAUSE_GRACE).await;
         for (_, socket) in &doors {
-            refuse(socket);
+            stop_accepting(socket);
         }
         let drained = gateway.drain(shutdown_timeout).await;
-        let left = until.saturating_duration_since(Instant::now()).max(LAST_MOMENTS);
+        let left = until.saturating_duration_since(Instant::now()).max(MIN_SHUTDOWN);
         // The connections that are still busy get what is left of the time, and no more. Whoever waits for a write that did not end
         // in all that time has just been told so.
-        let answering = if drained { left } else { CUT_OFF };
+        let answering = if drained { left } else { ABORT_GRACE };
         for (handle, _) in doors {
             let _ = tokio::time::timeout(answering, handle.stop(true)).await;
         }
         // What goes on in the background gets the rest of the time too.
-        while Instant::now() < until && gateway.store().unfinished().await.is_ok_and(|running| running > 0) {
-            tokio::time::sleep(SETTLING_PAUSE).await;
+        while Instant::now() < until && gateway.store().count_running().await.is_ok_and(|running| running > 0) {
+            tokio::time::sleep(RECONCILE_POLL_INTERVAL).await;
         }
         settling.abort();
-        let unfinished = gateway.store().unfinished().await.map_or(true, |running| running > 0);
+        let unfinished = gateway.store().count_running().await.map_or(true, |running| running > 0);
         let stored = gateway.store().close(left).await;
         if !drained || unfinished || !stored {
             tracing::warn!("writes were left unfinished; the next start settles them");
         }
         if let Some(spans) = spans {
             // Nothing else runs on this thread any more.
-            spans.close(LAST_MOMENTS);
+            spans.close(MIN_SHUTDOWN);
         }
         drained && !unfinished && stored
     }
 }
 
-fn store_settings(configured: &config::Store) -> StoreSettings {
+fn store_settings(configured: &config::StoreConfig) -> StoreSettings {
     StoreSettings {
         url: match &configured.url {
             StoreUrl::Sqlite(path) => format!("sqlite:{}", path.display()),
@@ -195,31 +211,31 @@ fn store_settings(configured: &config::Store) -> StoreSettings {
 }
 
 /// `serve`.
-pub(super) fn command(path: &Path, bind: Option<SocketAddr>, spans: Option<Arc<Spans>>) -> Exit {
+pub(super) fn serve_command(path: &Path, bind: Option<SocketAddr>, spans: Option<Arc<Tracer>>) -> Exit {
     let mut config = match config::load(path) {
         Ok(config) => config,
         Err(faults) => {
-            complain(&faults);
-            return Exit::Refused;
+            print_error(&faults);
+            return Exit::UsageError;
         }
     };
-    if let Some(Err(wrong)) = bind.map(|bind| config.rebind(bind)) {
-        complain(&wrong);
-        return Exit::Refused;
+    if let Some(Err(wrong)) = bind.map(|bind| config.override_bind(bind)) {
+        print_error(&wrong);
+        return Exit::UsageError;
     }
     actix_web::rt::System::new().block_on(async move {
-        let application = match Application::build_with(&config, spans).await {
-            Ok(application) => application.follow(path, bind),
+        let application = match Application::build_with_tracer(&config, spans).await {
+            Ok(application) => application.watch_config(path, bind),
             Err(error) => {
-                complain(&error);
-                return Exit::Failed;
+                print_error(&error);
+                return Exit::Failure;
             }
         };
         match application {
             Ok(application) => run_until_signal(application, &[]).await,
             Err(error) => {
-                complain(&format_args!("signals cannot be received: {error}"));
-                Exit::Failed
+                print_error(&format_args!("signals cannot be received: {error}"));
+                Exit::Failure
             }
         }
     })
@@ -229,8 +245,8 @@ pub(super) fn command(path: &Path, bind: Option<SocketAddr>, spans: Option<Arc<S
 pub(super) async fn run_until_signal(application: Application, more: &[String]) -> Exit {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        complain(&"signals cannot be received");
-        return Exit::Failed;
+        print_error(&"signals cannot be received");
+        return Exit::Failure;
     };
     let mut out = std::io::stdout();
     let lines = [format!("listening on {}://{}", application.scheme(), application.address())]
@@ -247,5 +263,5 @@ pub(super) async fn run_until_signal(application: Application, more: &[String]) 
             _ = interrupt.recv() => {}
         }
     };
-    if application.run(stop).await { Exit::Done } else { Exit::Failed }
+    if application.run(stop).await { Exit::Success } else { Exit::Failure }
 }

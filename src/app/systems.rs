@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::config::{OnLossyWrite, System as Configured};
-use crate::gateway::{self, Policy, System};
+use crate::config::{OnLossyWrite, SystemConfig as Configured};
+use crate::gateway::{self, System, SystemPolicy};
 use crate::metrics::Metrics;
 use crate::record::Secret;
-use crate::transport::{Stack, StackSettings};
+use crate::transport::{StackSettings, TransportStack};
 
 use super::StartError;
 
@@ -14,13 +14,13 @@ use super::StartError;
 const VIA: &str = "records-gateway";
 
 /// A system with the configuration it was built from.
-pub(super) type Built = (Configured, Arc<System>);
+pub(super) type BuiltSystem = (Configured, Arc<System>);
 
 /// Builds every configured system, in the order of the configuration. One that is among `running`, unchanged, goes on as it is,
 /// with its connections, its token and its circuit.
 pub(super) fn build(
     configured: &[Configured],
-    running: &[Built],
+    running: &[BuiltSystem],
     metrics: &Arc<Metrics>,
 ) -> Result<Vec<Arc<System>>, StartError> {
     let build = |wanted: &Configured| {
@@ -39,23 +39,30 @@ fn build_one(configured: &Configured, metrics: &Arc<Metrics>) -> Result<System, 
     let index =
         metrics.add(&name).ok_or_else(|| StartError::System(name.to_string(), "there are too many".to_owned()))?;
     let vendor = &configured.vendor;
-    let built = (vendor.entry.build)(&vendor.settings);
+    let built = (vendor.factory.build)(&vendor.settings);
     let adapter = built.map_err(|wrong| StartError::System(name.to_string(), wrong.to_string()))?;
-    metrics.can_lose(index, adapter.profile().losses.iter().map(|loss| loss.name));
-    let stack = Stack::new(&name, Arc::clone(&adapter) as _, &settings(configured), metrics)
+    metrics.register_losses(index, adapter.capabilities().losses.iter().map(|loss| loss.name));
+    let stack = TransportStack::new(&name, Arc::clone(&adapter) as _, &stack_settings(configured), metrics)
         .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;
-    let installation = installation(configured).into();
-    Ok(System { name, index, installation, adapter, stack: Arc::new(stack), policy: policy(configured) })
+    let installation = system_tenant_fingerprint(configured).into();
+    Ok(System {
+        name,
+        index,
+        tenant_fingerprint: installation,
+        adapter,
+        transport: Arc::new(stack),
+        policy: system_policy(configured),
+    })
 }
 
 /// Where the data are. A key that was renewed does not change that; another tenant does.
-fn installation(configured: &Configured) -> String {
+fn system_tenant_fingerprint(configured: &Configured) -> String {
     let vendor = &configured.vendor;
-    let whose = vendor.those(|setting| setting.tells_whose).map(Secret::expose);
-    gateway::installation([vendor.entry.vendor, &configured.base_url].into_iter().chain(whose))
+    let whose = vendor.values_where(|setting| setting.identifies_tenant).map(Secret::expose);
+    gateway::tenant_fingerprint([vendor.factory.vendor, &configured.base_url].into_iter().chain(whose))
 }
 
-fn settings(configured: &Configured) -> StackSettings {
+fn stack_settings(configured: &Configured) -> StackSettings {
     let limits = &configured.limits;
     StackSettings {
         base_url: configured.base_url.clone(),
@@ -73,12 +80,12 @@ fn settings(configured: &Configured) -> StackSettings {
         max_vendor_body: limits.max_vendor_body,
         ca_certificate: configured.ca_certificate.clone(),
         via: VIA.to_owned(),
-        secrets: configured.vendor.those(|setting| setting.is_secret).cloned().collect(),
+        secrets: configured.vendor.values_where(|setting| setting.is_secret).cloned().collect(),
     }
 }
 
-fn policy(configured: &Configured) -> Policy {
-    Policy {
+fn system_policy(configured: &Configured) -> SystemPolicy {
+    SystemPolicy {
         collection: configured.collection.clone(),
         require_if_match: configured.require_if_match,
         warn_on_loss: configured.on_lossy_write == OnLossyWrite::Warn,

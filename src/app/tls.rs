@@ -10,34 +10,38 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
 
-use super::watched::Watched;
-use crate::config::{Identity, Tls, TlsFault};
+use super::watched::FileWatcher;
+use crate::config::{TlsConfig, TlsError, TlsIdentity};
 
 /// The files of `server.tls` with what they held when they were last good.
-pub(super) struct LiveTls {
-    files: Tls,
-    watched: Watched,
-    present: Arc<Present>,
+pub(super) struct ReloadableTls {
+    files: TlsConfig,
+    watcher: FileWatcher,
+    identity: Arc<CurrentIdentity>,
 }
 
 /// What handshakes take.
 #[derive(Debug)]
-struct Present(ArcSwap<Identity>);
+struct CurrentIdentity(ArcSwap<TlsIdentity>);
 
-impl LiveTls {
+impl ReloadableTls {
     /// Reads the files.
-    pub(super) fn new(files: &Tls) -> Result<Self, TlsFault> {
+    pub(super) fn new(files: &TlsConfig) -> Result<Self, TlsError> {
         let watched =
-            Watched::new([&*files.certificate, &*files.private_key].into_iter().chain(files.client_ca.as_deref()));
+            FileWatcher::new([&*files.certificate, &*files.private_key].into_iter().chain(files.client_ca.as_deref()));
         let identity = files.load()?;
-        Ok(Self { files: files.clone(), watched, present: Arc::new(Present(ArcSwap::from_pointee(identity))) })
+        Ok(Self {
+            files: files.clone(),
+            watcher: watched,
+            identity: Arc::new(CurrentIdentity(ArcSwap::from_pointee(identity))),
+        })
     }
 
     /// For the listener, which adds HTTP/2 and HTTP/1.1 as what may be spoken (ALPN).
     pub(super) fn server_config(&self) -> Result<ServerConfig, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let present = || Arc::clone(&self.present);
+        let present = || Arc::clone(&self.identity);
         if self.files.client_ca.is_none() {
             return Ok(builder.with_no_client_auth().with_cert_resolver(present()));
         }
@@ -50,28 +54,31 @@ impl LiveTls {
 
     /// Reads the files again if they have changed, or if that is wanted `now`; bad ones change nothing. `None` = there was
     /// nothing to do.
-    pub(super) fn look_after(&mut self, now: bool) -> Option<Result<(), TlsFault>> {
-        if !self.watched.have_changed() && !now {
+    pub(super) fn reload_if_changed(&mut self, now: bool) -> Option<Result<(), TlsError>> {
+        if !self.watcher.has_changed() && !now {
             return None;
         }
-        Some(self.files.load().map(|identity| self.present.0.store(Arc::new(identity))))
+        Some(self.files.load().map(|identity| self.identity.0.store(Arc::new(identity))))
     }
 }
 
-impl ResolvesServerCert for Present {
+impl ResolvesServerCert for CurrentIdentity {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.load().certified))
+        Some(Arc::clone(&self.0.load().certified_key))
     }
 }
 
-impl Present {
-    fn callers(&self) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+impl CurrentIdentity {
+    fn client_verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, Error> {
         let present = self.0.load();
-        present.callers.clone().ok_or_else(|| Error::General("no authority of callers' certificates".to_owned()))
+        present
+            .client_verifier
+            .clone()
+            .ok_or_else(|| Error::General("no authority of callers' certificates".to_owned()))
     }
 }
 
-impl ClientCertVerifier for Present {
+impl ClientCertVerifier for CurrentIdentity {
     fn client_auth_mandatory(&self) -> bool {
         true
     }
@@ -87,7 +94,7 @@ impl ClientCertVerifier for Present {
         between: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.callers()?.verify_client_cert(certificate, between, now)
+        self.client_verifier()?.verify_client_cert(certificate, between, now)
     }
 
     fn verify_tls12_signature(
@@ -96,7 +103,7 @@ impl ClientCertVerifier for Present {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.callers()?.verify_tls12_signature(message, certificate, signed)
+        self.client_verifier()?.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -105,10 +112,10 @@ impl ClientCertVerifier for Present {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.callers()?.verify_tls13_signature(message, certificate, signed)
+        self.client_verifier()?.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.callers().map(|callers| callers.supported_verify_schemes()).unwrap_or_default()
+        self.client_verifier().map(|callers| callers.supported_verify_schemes()).unwrap_or_default()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::jwt::Jwt;
+use super::jwt::JwtConfig;
 use super::reader::Entry;
 use super::section::{Section, wrong_type};
 use super::text::{Text, text};
@@ -11,33 +11,33 @@ use crate::record::{Action, CallerName, SystemName};
 
 /// The name of everybody where access is open.
 pub const ANONYMOUS: &str = "anonymous";
-const LONGEST_NAME: usize = 128;
+const MAX_NAME_LEN: usize = 128;
 /// SHA-256 over nothing: what `printf '' | sha256sum` prints when a variable was not set.
-const DIGEST_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// `[access]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum AccessConfig {
     /// Everybody may do everything.
     Open {
         /// Whether that is wanted on an address that is not loopback, too.
         allow_open: bool,
     },
     /// Callers have keys.
-    Keys(Vec<Caller>),
+    Keys(Vec<CallerConfig>),
     /// Callers have tokens of an issuer.
-    Jwt(Jwt),
+    Jwt(JwtConfig),
 }
 
 /// A caller with a key: `[[access.callers]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub struct CallerConfig {
     /// 1 to 128 visible ASCII characters; in ledger, operations and logs.
     pub name: CallerName,
     /// SHA-256 over the key's bytes.
     pub key_sha256: KeyDigest,
     /// What the caller may do; never empty.
-    pub allow: Vec<Allow>,
+    pub allow: Vec<Grant>,
 }
 
 /// SHA-256 over a caller's key. Not printed: a weak key can be guessed from it.
@@ -52,33 +52,33 @@ impl fmt::Debug for KeyDigest {
 
 /// One `system:action` word.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allow {
+pub struct Grant {
     /// Where; `None` = `*`, every system.
     pub system: Option<SystemName>,
     /// What; `None` = `*`, everything.
-    pub right: Option<Right>,
+    pub permission: Option<Permission>,
 }
 
-impl Allow {
+impl Grant {
     /// Reads a word, whether or not its system is configured.
     #[must_use]
-    pub fn of_word(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         let (system, action) = word.split_once(':')?;
         let right = match action {
             "*" => None,
-            action => Some(Right::of_word(action)?),
+            action => Some(Permission::parse(action)?),
         };
         let system = match system {
             "*" => None,
             system => Some(SystemName::parse(system)?),
         };
-        Some(Self { system, right })
+        Some(Self { system, permission: right })
     }
 }
 
 /// Something that a caller may be allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Right {
+pub enum Permission {
     /// Read records and operations.
     Read,
     /// Create records.
@@ -91,7 +91,7 @@ pub enum Right {
     Ledger,
 }
 
-impl Right {
+impl Permission {
     /// Every right with its word.
     pub(super) const WORDS: [(&'static str, Self); 5] = [
         ("read", Self::Read),
@@ -101,12 +101,12 @@ impl Right {
         ("ledger", Self::Ledger),
     ];
 
-    fn of_word(action: &str) -> Option<Self> {
+    fn parse(action: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(word, _)| *word == action).map(|(_, right)| *right)
     }
 }
 
-impl From<Action> for Right {
+impl From<Action> for Permission {
     fn from(action: Action) -> Self {
         match action {
             Action::Read => Self::Read,
@@ -124,7 +124,7 @@ enum Mode {
     Open,
 }
 
-impl Access {
+impl AccessConfig {
     /// `systems` are the names under `[systems]`, well-formed or not: a word about a system with a fault is no second fault.
     pub(super) fn read(mut section: Section<'_, '_>, systems: &[&str]) -> Self {
         let modes = [("keys", Mode::Keys), ("jwt", Mode::Jwt), ("open", Mode::Open)];
@@ -145,7 +145,7 @@ impl Access {
         }
         let access = match (mode, callers) {
             (Some(Mode::Open), _) => Self::Open { allow_open },
-            (Some(Mode::Jwt), _) => Jwt::read(&section, jwt).map_or_else(|| Self::Keys(Vec::new()), Self::Jwt),
+            (Some(Mode::Jwt), _) => JwtConfig::read(&section, jwt).map_or_else(|| Self::Keys(Vec::new()), Self::Jwt),
             (_, Some(entry)) => Self::Keys(callers_of(&section, &entry, systems)),
             (Some(Mode::Keys), None) => {
                 section.reader.missing(&section.place, "callers", CALLERS);
@@ -160,7 +160,7 @@ impl Access {
 
 const CALLERS: &str = "one [[access.callers]] or more";
 
-fn callers_of(section: &Section<'_, '_>, entry: &Entry<'_>, systems: &[&str]) -> Vec<Caller> {
+fn callers_of(section: &Section<'_, '_>, entry: &Entry<'_>, systems: &[&str]) -> Vec<CallerConfig> {
     let reader = section.reader;
     let Some(elements) = entry.elements() else {
         wrong_type(reader, entry, CALLERS);
@@ -180,7 +180,7 @@ fn callers_of(section: &Section<'_, '_>, entry: &Entry<'_>, systems: &[&str]) ->
         let allow = allow(&mut caller, systems);
         caller.finish(|_| None);
         if let (Some(name), Some(key_sha256), Some(allow)) = (name, digest, allow) {
-            callers.push(Caller { name, key_sha256, allow });
+            callers.push(CallerConfig { name, key_sha256, allow });
         }
     }
     callers
@@ -189,7 +189,7 @@ fn callers_of(section: &Section<'_, '_>, entry: &Entry<'_>, systems: &[&str]) ->
 const NAME: &str = "1 to 128 visible ASCII characters, another name for each caller";
 
 fn name(section: &Section<'_, '_>, text: &Text, seen: &mut BTreeMap<String, String>, path: &str) -> Option<CallerName> {
-    let wrong = if text.value.len() > LONGEST_NAME || !text.value.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let wrong = if text.value.len() > MAX_NAME_LEN || !text.value.bytes().all(|byte| byte.is_ascii_graphic()) {
         "is not a name".to_owned()
     } else if text.value == ANONYMOUS {
         "is the name of everybody where access is open".to_owned()
@@ -215,7 +215,7 @@ fn digest(
     let is_lower = !text.value.bytes().any(|byte| byte.is_ascii_uppercase());
     let wrong = if !is_lower || const_hex::decode_to_slice(&text.value, &mut bytes).is_err() {
         "is not a SHA-256".to_owned()
-    } else if text.value == DIGEST_OF_NOTHING {
+    } else if text.value == EMPTY_SHA256 {
         "is the SHA-256 of an empty key".to_owned()
     } else if let Some(other) = seen.insert(KeyDigest(bytes), path.to_owned()) {
         format!("is the key of {other} as well")
@@ -228,7 +228,7 @@ fn digest(
 
 const ALLOW: &str = "a list of \"SYSTEM:ACTION\", such as [\"crm:read\", \"itsm:*\", \"*:read\"]";
 
-fn allow(section: &mut Section<'_, '_>, systems: &[&str]) -> Option<Vec<Allow>> {
+fn allow(section: &mut Section<'_, '_>, systems: &[&str]) -> Option<Vec<Grant>> {
     let reader = section.reader;
     let Some(entry) = section.entry("allow") else {
         reader.missing(&section.place, "allow", ALLOW);
@@ -245,24 +245,24 @@ fn allow(section: &mut Section<'_, '_>, systems: &[&str]) -> Option<Vec<Allow>> 
     Some(words.collect())
 }
 
-fn allow_word(section: &Section<'_, '_>, text: &Text, systems: &[&str]) -> Option<Allow> {
+fn allow_word(section: &Section<'_, '_>, text: &Text, systems: &[&str]) -> Option<Grant> {
     let Some((system, action)) = text.value.split_once(':') else {
         section.reader.fault(&text.place, format!("{} is not a system and an action", text.shown()), ALLOW);
         return None;
     };
-    let right = Right::of_word(action);
+    let right = Permission::parse(action);
     if right.is_none() && action != "*" {
         let wrong = format!("{} names no known action", text.shown());
         section.reader.fault(&text.place, wrong, "read, create, update, delete, ledger or * after the colon");
         return None;
     }
     if system == "*" {
-        return Some(Allow { system: None, right });
+        return Some(Grant { system: None, permission: right });
     }
     if !systems.contains(&system) {
         let wrong = format!("{} names a system that is not configured", text.shown());
         section.reader.fault(&text.place, wrong, format!("{} or * before the colon", systems.join(", ")));
         return None;
     }
-    Some(Allow { system: Some(SystemName::parse(system)?), right })
+    Some(Grant { system: Some(SystemName::parse(system)?), permission: right })
 }

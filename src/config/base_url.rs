@@ -52,7 +52,7 @@ pub(super) fn base_url(reader: &Reader<'_>, text: &Text, allow_http: bool, added
 }
 
 /// Whether an address leads back to the gateway itself (RFC 9110, section 7.6: no loops).
-pub(super) fn leads_to(base_url: &str, bind: SocketAddr) -> bool {
+pub(super) fn is_self_address(base_url: &str, bind: SocketAddr) -> bool {
     let Ok(url) = Url::parse(base_url) else { return false };
     let host = match url.host() {
         Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),

@@ -13,7 +13,7 @@ pub struct Position {
 
 impl Position {
     /// The place of a byte of the text.
-    pub(super) fn of(text: &str, offset: usize) -> Self {
+    pub(super) fn from_offset(text: &str, offset: usize) -> Self {
         let before = text.get(..text.floor_char_boundary(offset)).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Self {
@@ -25,56 +25,56 @@ impl Position {
 
 /// One thing that is wrong. It never holds the value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigFault {
+pub struct ConfigError {
     /// Where; `None` when the file could not be read at all.
     pub position: Option<Position>,
     /// The key's path, such as `systems.crm.client_secret`; empty for a fault of the TOML itself.
     pub path: String,
     /// What is wrong.
-    pub wrong: String,
+    pub message: String,
     /// What would be valid.
-    pub valid: String,
+    pub expected: String,
 }
 
 /// Everything that is wrong with a configuration, in the order of its text; never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct ConfigFaults {
+pub struct ConfigErrors {
     /// The file, as it was named.
-    pub origin: String,
+    pub file: String,
     /// The faults.
-    pub faults: Vec<ConfigFault>,
+    pub errors: Vec<ConfigError>,
 }
 
-impl ConfigFaults {
+impl ConfigErrors {
     /// The one fault of a file that cannot be read.
     pub(super) fn unreadable(origin: &str, wrong: String) -> Self {
-        let fault = ConfigFault {
+        let fault = ConfigError {
             position: None,
             path: String::new(),
-            wrong,
-            valid: "a TOML file that the gateway may read".to_owned(),
+            message: wrong,
+            expected: "a TOML file that the gateway may read".to_owned(),
         };
-        Self { origin: origin.to_owned(), faults: vec![fault] }
+        Self { file: origin.to_owned(), errors: vec![fault] }
     }
 }
 
-impl fmt::Display for ConfigFaults {
+impl fmt::Display for ConfigErrors {
     /// One line a fault: `FILE:LINE:COLUMN: key.path: what is wrong; what would be valid`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.faults.iter().enumerate() {
+        for (index, fault) in self.errors.iter().enumerate() {
             if index > 0 {
                 formatter.write_str("\n")?;
             }
-            formatter.write_str(&self.origin)?;
+            formatter.write_str(&self.file)?;
             if let Some(Position { line, column }) = fault.position {
                 write!(formatter, ":{line}:{column}")?;
             }
             if !fault.path.is_empty() {
                 write!(formatter, ": {}", fault.path)?;
             }
-            write!(formatter, ": {}", fault.wrong)?;
-            if !fault.valid.is_empty() {
-                write!(formatter, "; valid: {}", fault.valid)?;
+            write!(formatter, ": {}", fault.message)?;
+            if !fault.expected.is_empty() {
+                write!(formatter, "; valid: {}", fault.expected)?;
             }
         }
         Ok(())

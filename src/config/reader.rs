@@ -9,7 +9,7 @@ use std::env::VarError;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{ConfigFault, ConfigFaults, Position};
+use super::fault::{ConfigError, ConfigErrors, Position};
 use super::section::Section;
 
 /// Looks up an environment variable.
@@ -55,7 +55,7 @@ impl<'d> Entry<'d> {
 pub(super) struct Reader<'d> {
     text: &'d str,
     environment: Environment<'d>,
-    faults: RefCell<Vec<(usize, ConfigFault)>>,
+    faults: RefCell<Vec<(usize, ConfigError)>>,
     is_broken: bool,
 }
 
@@ -72,11 +72,11 @@ impl<'d> Reader<'d> {
 
     /// Notes a fault.
     pub(super) fn fault(&self, place: &Place, wrong: impl Into<String>, valid: impl Into<String>) {
-        let fault = ConfigFault {
-            position: Some(Position::of(self.text, place.offset)),
+        let fault = ConfigError {
+            position: Some(Position::from_offset(self.text, place.offset)),
             path: place.path.clone(),
-            wrong: wrong.into(),
-            valid: valid.into(),
+            message: wrong.into(),
+            expected: valid.into(),
         };
         self.faults.borrow_mut().push((place.offset, fault));
     }
@@ -105,9 +105,9 @@ impl<'d> Reader<'d> {
     }
 
     /// Everything that is wrong, in the order of the text.
-    pub(super) fn into_faults(self, origin: &str) -> ConfigFaults {
+    pub(super) fn into_faults(self, origin: &str) -> ConfigErrors {
         let mut faults = self.faults.into_inner();
         faults.sort_by_key(|(offset, _)| *offset);
-        ConfigFaults { origin: origin.to_owned(), faults: faults.into_iter().map(|(_, fault)| fault).collect() }
+        ConfigErrors { file: origin.to_owned(), errors: faults.into_iter().map(|(_, fault)| fault).collect() }
     }
 }

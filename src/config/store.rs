@@ -11,7 +11,7 @@ use crate::record::Secret;
 
 /// `[store]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
+pub struct StoreConfig {
     /// Where it is. Default `sqlite:records-gateway.db`.
     pub url: StoreUrl,
     /// When an intent is on disk.
@@ -40,7 +40,7 @@ pub enum Durability {
     Relaxed,
 }
 
-impl Store {
+impl StoreConfig {
     pub(super) fn read(mut section: Section<'_, '_>) -> Self {
         let default = || StoreUrl::Sqlite("records-gateway.db".into());
         let ttl = section.duration(

@@ -4,16 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::base_url::{base_url, leads_to};
+use super::base_url::{base_url, is_self_address};
 use super::section::{Section, either};
 use super::text::text;
 use super::vendor::{VendorConfig, words};
-use crate::adapters::VendorEntry;
+use crate::adapters::AdapterFactory;
 use crate::record::SystemName;
 
 /// `[systems.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct System {
+pub struct SystemConfig {
     /// The name, `[a-z][a-z0-9-]*`.
     pub name: SystemName,
     /// The vendor with its own keys.
@@ -29,7 +29,7 @@ pub struct System {
     /// What happens to a write that the vendor is documented to destroy something with.
     pub on_lossy_write: OnLossyWrite,
     /// How calls are timed, counted and repeated.
-    pub limits: Limits,
+    pub limits: LimitsConfig,
     /// PEM file of the vendor's private authorities; it could be read when the configuration was.
     pub ca_certificate: Option<PathBuf>,
 }
@@ -45,7 +45,7 @@ pub enum OnLossyWrite {
 
 /// How a system's calls are timed, counted and repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct LimitsConfig {
     /// One vendor call, connect to last byte, 10 ms to 1 h. Default 10 s.
     pub timeout: Duration,
     /// Its connect, 1 ms to 5 min and no longer than `timeout`. Default 2 s, or `timeout` where that is shorter.
@@ -74,7 +74,7 @@ pub struct Limits {
     pub max_vendor_body: usize,
 }
 
-impl System {
+impl SystemConfig {
     pub(super) fn read(mut section: Section<'_, '_>, name: Option<SystemName>, bind: SocketAddr) -> Option<Self> {
         let words = words();
         let vendor = section.word("vendor", &words);
@@ -87,7 +87,7 @@ impl System {
         let vendor_config = vendor.and_then(|vendor| VendorConfig::read(vendor, &mut section));
         let require_if_match = section.boolean("require_if_match", true);
         let lossy = section.word("on_lossy_write", &[("refuse", OnLossyWrite::Refuse), ("warn", OnLossyWrite::Warn)]);
-        let limits = Limits::read(&mut section);
+        let limits = LimitsConfig::read(&mut section);
         let ca_certificate = section.certificates("ca_certificate");
         section.finish(|key| foreign(key, vendor));
         Some(Self {
@@ -104,12 +104,12 @@ impl System {
     }
 
     /// Whether the system's address is the gateway's own.
-    pub(super) fn is_the_gateway(&self, bind: SocketAddr) -> bool {
-        leads_to(&self.base_url, bind)
+    pub(super) fn points_to_self(&self, bind: SocketAddr) -> bool {
+        is_self_address(&self.base_url, bind)
     }
 }
 
-impl Limits {
+impl LimitsConfig {
     fn read(section: &mut Section<'_, '_>) -> Self {
         let timeout = section.duration("timeout", secs(10), millis(10)..=secs(3600));
         let connect_timeout = section.duration("connect_timeout", secs(2).min(timeout), millis(1)..=secs(300));
@@ -136,21 +136,21 @@ impl Limits {
 
 fn read_base_url(
     section: &mut Section<'_, '_>,
-    vendor: Option<&VendorEntry>,
+    vendor: Option<&AdapterFactory>,
     allow_http: bool,
     bind: SocketAddr,
 ) -> Option<String> {
     let text = section.required("base_url", "the vendor's address, such as \"https://vendor.example\"")?;
     let added_paths = vendor.map_or(&[][..], |vendor| vendor.added_paths);
     let url = base_url(section.reader, &text, allow_http, added_paths)?;
-    if leads_to(&url, bind) {
+    if is_self_address(&url, bind) {
         section.reader.fault(&text.place, "is the address of the gateway itself", "the vendor's address");
         return None;
     }
     Some(url)
 }
 
-fn read_collection(section: &mut Section<'_, '_>, vendor: Option<&VendorEntry>) -> Option<String> {
+fn read_collection(section: &mut Section<'_, '_>, vendor: Option<&AdapterFactory>) -> Option<String> {
     let form = vendor.map_or("a string", |vendor| vendor.collection_form);
     let entry = section.entry("collection")?;
     // Empty means none, wherever the emptiness comes from.
@@ -164,8 +164,8 @@ fn read_collection(section: &mut Section<'_, '_>, vendor: Option<&VendorEntry>) 
 }
 
 /// What to say of a key that belongs to a vendor: to another one, or to any while this system's is not known.
-fn foreign(key: &str, vendor: Option<&VendorEntry>) -> Option<String> {
-    let (owner, _) = words().into_iter().find(|(_, other)| other.key(key).is_some())?;
+fn foreign(key: &str, vendor: Option<&AdapterFactory>) -> Option<String> {
+    let (owner, _) = words().into_iter().find(|(_, other)| other.find_setting(key).is_some())?;
     Some(match vendor {
         Some(_) => format!("is a key of vendor {owner:?}, not of this one"),
         None => format!("is a key of vendor {owner:?}, and this system's vendor is not known"),

@@ -32,7 +32,7 @@ fn environment(name: &str) -> Result<String, VarError> {
     }
 }
 
-fn parsed(text: &str) -> Result<Config, ConfigFaults> {
+fn parsed(text: &str) -> Result<Config, ConfigErrors> {
     Config::parse_in(text, "test.toml", &environment)
 }
 
@@ -42,11 +42,11 @@ fn taken(text: &str) -> Config {
 
 /// Each fault as `LINE:COLUMN path: wrong; valid`.
 fn faults(text: &str) -> Vec<String> {
-    let line = |fault: &ConfigFault| {
+    let line = |fault: &ConfigError| {
         let Position { line, column } = fault.position.unwrap();
-        format!("{line}:{column} {}: {}; {}", fault.path, fault.wrong, fault.valid)
+        format!("{line}:{column} {}: {}; {}", fault.path, fault.message, fault.expected)
     };
-    parsed(text).err().map(|faults| faults.faults.iter().map(line).collect()).unwrap_or_default()
+    parsed(text).err().map(|faults| faults.errors.iter().map(line).collect()).unwrap_or_default()
 }
 
 /// Asserts that there is exactly one fault, and what it begins with.
@@ -94,7 +94,7 @@ fn what_is_not_said_has_its_default() {
     assert_eq!((system.collection.as_ref(), system.ca_certificate.as_ref()), (None, None));
     assert_eq!((system.require_if_match, system.allow_http), (true, false));
     assert_eq!(system.on_lossy_write, OnLossyWrite::Refuse);
-    let expected = Limits {
+    let expected = LimitsConfig {
         timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(2),
         max_in_flight: 64,
@@ -120,7 +120,7 @@ fn the_example_says_the_defaults() {
     assert_eq!(example.store.retention, small.store.retention);
     assert_eq!(example.server.bind, small.server.bind);
     assert_eq!(example.server.max_body, small.server.max_body);
-    let VendorConfig { entry, settings } = &example.systems[0].vendor;
+    let VendorConfig { factory: entry, settings } = &example.systems[0].vendor;
     assert_eq!((entry.vendor, settings["token_path"].expose()), ("pretectum", "/v1/oauth2/token"));
     assert_eq!(settings["client_secret"].expose(), "value-of-CRM_SECRET");
     let names: Vec<_> = example.systems.iter().map(|system| system.name.as_str()).collect();
@@ -160,8 +160,10 @@ fn the_example_s_tokens_are_taken_where_that_is_the_mode() {
     let (before, rest) = uncommented.split_once("[[access.callers]]").unwrap();
     let after = &rest[rest.find("[access.jwt]").unwrap()..];
     let after = after.replace("changes. Fetched", "# changes. Fetched");
-    let Access::Jwt(jwt) = taken(&format!("{}{after}", before.replace("\"keys\"", "\"jwt\""))).access else { panic!() };
-    assert_eq!(jwt.jwks, Jwks::Url("https://issuer.example/keys".into()));
+    let AccessConfig::Jwt(jwt) = taken(&format!("{}{after}", before.replace("\"keys\"", "\"jwt\""))).access else {
+        panic!()
+    };
+    assert_eq!(jwt.jwks, JwksLocation::Url("https://issuer.example/keys".into()));
 }
 
 #[test]
@@ -172,9 +174,9 @@ fn the_example_shows_every_key_there_is() {
     }
     probed = probed.replace("[[access.callers]]", "[[access.callers]]\nzzz = 1");
     let faults = parsed(&probed).unwrap_err();
-    assert_eq!(faults.faults.len(), 8, "{faults}");
-    for fault in &faults.faults {
-        for key in fault.valid.split(", ") {
+    assert_eq!(faults.errors.len(), 8, "{faults}");
+    for fault in &faults.errors {
+        for key in fault.expected.split(", ") {
             let shown = EXAMPLE.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} =")));
             assert!(shown || ["callers", "jwt"].contains(&key), "{key} of {}", fault.path);
         }
@@ -497,11 +499,11 @@ fn access_is_checked() {
     };
     let keys = |callers: &str| with(&format!("[access]\nmode = 'keys'\n{callers}"));
     let good = caller("a", DIGEST, "['itsm:*', '*:read', '*:*', 'itsm:ledger']");
-    let Access::Keys(callers) = taken(&keys(&good)).access else { panic!("keys") };
+    let AccessConfig::Keys(callers) = taken(&keys(&good)).access else { panic!("keys") };
     assert_eq!(callers[0].key_sha256.0[..2], [0x2c, 0x70]);
-    assert_eq!(callers[0].allow[0], Allow { system: SystemName::parse("itsm"), right: None });
-    assert_eq!(callers[0].allow[1], Allow { system: None, right: Some(Right::Read) });
-    assert_eq!(callers[0].allow[2], Allow { system: None, right: None });
+    assert_eq!(callers[0].allow[0], Grant { system: SystemName::parse("itsm"), permission: None });
+    assert_eq!(callers[0].allow[1], Grant { system: None, permission: Some(Permission::Read) });
+    assert_eq!(callers[0].allow[2], Grant { system: None, permission: None });
 
     let other = DIGEST.replace('2', "3");
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -553,11 +555,11 @@ fn whose_tokens_are_taken_is_checked() {
         |table: &str| format!("[access]\nmode = 'jwt'\n{table}\n{}", SMALL.replace("access.mode = \"open\"\n", ""));
     let jwks = |jwks: &str| with(&format!("[access.jwt]\nissuer = 'i'\naudience = 'a'\njwks = '{jwks}'"));
     for (given, expected) in [
-        ("https://issuer.example/keys?x=1", Jwks::Url("https://issuer.example/keys?x=1".into())),
-        ("http://127.0.0.1:9/keys", Jwks::Url("http://127.0.0.1:9/keys".into())),
-        (keys.to_str().unwrap(), Jwks::File(keys.clone())),
+        ("https://issuer.example/keys?x=1", JwksLocation::Url("https://issuer.example/keys?x=1".into())),
+        ("http://127.0.0.1:9/keys", JwksLocation::Url("http://127.0.0.1:9/keys".into())),
+        (keys.to_str().unwrap(), JwksLocation::File(keys.clone())),
     ] {
-        let Access::Jwt(jwt) = taken(&jwks(given)).access else { panic!("jwt") };
+        let AccessConfig::Jwt(jwt) = taken(&jwks(given)).access else { panic!("jwt") };
         assert_eq!((jwt.issuer.as_str(), jwt.audience.as_str(), jwt.jwks), ("i", "a", expected));
     }
     for (text, expected) in [
@@ -602,8 +604,8 @@ fn the_files_of_tls_must_be_there_and_fit_each_other() {
             .replace("access.mode = \"open\"\n", "[access]\nmode = \"open\"\n")
     };
     let read = taken(&tls(&certificate, &key, &format!(", client_ca = '{certificate}'"))).server.tls.unwrap();
-    assert!(read.load().unwrap().callers.is_some());
-    assert!(taken(&tls(&certificate, &key, "")).server.tls.unwrap().load().unwrap().callers.is_none());
+    assert!(read.load().unwrap().client_verifier.is_some());
+    assert!(taken(&tls(&certificate, &key, "")).server.tls.unwrap().load().unwrap().client_verifier.is_none());
     for (text, expected) in [
         (tls("/nowhere", &key, ""), "server.tls.certificate: the file \"/nowhere\" cannot be read"),
         (tls(&empty, &key, ""), "server.tls.certificate: the file holds no PEM certificate"),
@@ -654,14 +656,17 @@ fn listening_elsewhere_is_checked_like_the_configuration() {
         SMALL.replace("https://server.example", "http://127.0.0.1:7000")
     ));
     let bind = |text: &str| text.parse::<SocketAddr>().unwrap();
-    assert!(config.rebind(bind("0.0.0.0:8080")).unwrap_err().contains("access is open"));
+    assert!(config.override_bind(bind("0.0.0.0:8080")).unwrap_err().contains("access is open"));
     assert!(
-        config.rebind(bind("0.0.0.0:8080")).unwrap_err().contains("a loopback address, mode = \"keys\", or allow_open")
+        config
+            .override_bind(bind("0.0.0.0:8080"))
+            .unwrap_err()
+            .contains("a loopback address, mode = \"keys\", or allow_open")
     );
-    assert!(config.rebind(bind("127.0.0.1:7000")).unwrap_err().contains("base_url of the system itsm"));
-    assert!(config.rebind(bind("127.0.0.1:9090")).unwrap_err().contains("ops_bind"));
+    assert!(config.override_bind(bind("127.0.0.1:7000")).unwrap_err().contains("base_url of the system itsm"));
+    assert!(config.override_bind(bind("127.0.0.1:9090")).unwrap_err().contains("ops_bind"));
     assert_eq!(config.server.bind, bind("127.0.0.1:8080"), "a refusal changes nothing");
-    config.rebind(bind("127.0.0.1:0")).unwrap();
+    config.override_bind(bind("127.0.0.1:0")).unwrap();
     assert_eq!(config.server.bind, bind("127.0.0.1:0"));
 }
 

@@ -15,7 +15,7 @@ use super::text::read_file;
 
 /// `server.tls`: three PEM files. They fitted when the configuration was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
+pub struct TlsConfig {
     /// The gateway's certificate, then those between it and its authority.
     pub certificate: PathBuf,
     /// Its private key (PKCS #8, PKCS #1 or SEC 1).
@@ -26,31 +26,31 @@ pub struct Tls {
 
 /// What the files hold.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub struct TlsIdentity {
     /// Certificate and key, which belong together.
-    pub certified: Arc<CertifiedKey>,
+    pub certified_key: Arc<CertifiedKey>,
     /// Checks callers' certificates, if they need one.
-    pub callers: Option<Arc<dyn ClientCertVerifier>>,
+    pub client_verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 /// What is wrong with the files.
 #[derive(Debug, thiserror::Error)]
-#[error("{key}: {wrong}")]
-pub struct TlsFault {
+#[error("{key}: {message}")]
+pub struct TlsError {
     /// The key of `server.tls` that names the file.
     pub key: &'static str,
     /// What is wrong.
-    pub wrong: String,
+    pub message: String,
 }
 
 /// A bundle of all public authorities has a quarter of this.
-const LONGEST_PEM: u64 = 1_048_576;
+const MAX_PEM_BYTES: u64 = 1_048_576;
 
 const CERTIFICATE: &str = "the path of a PEM file: the server's certificate, then its chain";
 const PRIVATE_KEY: &str = "the path of a PEM file with the private key of the certificate";
 const CLIENT_CA: &str = "the path of a PEM file with the authorities of callers' certificates";
 
-impl Tls {
+impl TlsConfig {
     pub(super) fn read(mut section: Section<'_, '_>) -> Option<Self> {
         let certificate = section.required("certificate", CERTIFICATE);
         let private_key = section.required("private_key", PRIVATE_KEY);
@@ -66,7 +66,7 @@ impl Tls {
             client_ca: client_ca.map(|text| text.value.into()),
         };
         let faults = tls.faults();
-        for TlsFault { key, wrong } in &faults {
+        for TlsError { key, message: wrong } in &faults {
             let (place, valid) = match *key {
                 "certificate" => (&certificate_place, CERTIFICATE),
                 "private_key" => (&key_place, PRIVATE_KEY),
@@ -80,7 +80,7 @@ impl Tls {
     }
 
     /// Everything that is wrong with the files: each by itself, or what they are together.
-    fn faults(&self) -> Vec<TlsFault> {
+    fn faults(&self) -> Vec<TlsError> {
         let authorities = self.client_ca.as_ref().map(|path| certificates("client_ca", path).map(drop));
         let alone =
             [certificates("certificate", &self.certificate).map(drop), private_key(&self.private_key).map(drop)];
@@ -92,7 +92,7 @@ impl Tls {
     ///
     /// # Errors
     /// The first thing that is wrong with them.
-    pub fn load(&self) -> Result<Identity, TlsFault> {
+    pub fn load(&self) -> Result<TlsIdentity, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates("certificate", &self.certificate)?;
         let key = private_key(&self.private_key)?;
@@ -115,19 +115,19 @@ impl Tls {
             }
             None => None,
         };
-        Ok(Identity { certified: Arc::new(certified), callers })
+        Ok(TlsIdentity { certified_key: Arc::new(certified), client_verifier: callers })
     }
 }
 
-fn at(key: &'static str, wrong: String) -> TlsFault {
-    TlsFault { key, wrong }
+fn at(key: &'static str, wrong: String) -> TlsError {
+    TlsError { key, message: wrong }
 }
 
-fn bytes(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsFault> {
-    read_file(&path.to_string_lossy(), LONGEST_PEM).map_err(|wrong| at(key, wrong))
+fn bytes(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    read_file(&path.to_string_lossy(), MAX_PEM_BYTES).map_err(|wrong| at(key, wrong))
 }
 
-fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let pem = bytes(key, path)?;
     let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     let found = found.map_err(|error| at(key, format!("the file is not PEM: {error}")))?;
@@ -137,7 +137,7 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
     Ok(found)
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let pem = bytes("private_key", path)?;
     // The parser's own words could show a part of the key.
     PrivateKeyDer::from_pem_slice(&pem)

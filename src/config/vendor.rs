@@ -1,14 +1,14 @@
 //! What each vendor needs to be told besides what every system takes: the keys that its adapter names.
 
 use super::section::Section;
-use crate::adapters::{Form, SettingKey, Settings, VENDORS, VendorEntry};
+use crate::adapters::{AdapterFactory, SettingFormat, SettingSpec, Settings, VENDORS};
 use crate::record::Secret;
 
 /// A vendor with the values of its own keys.
 #[derive(Clone)]
 pub struct VendorConfig {
     /// Which.
-    pub entry: &'static VendorEntry,
+    pub factory: &'static AdapterFactory,
     /// Its keys' values, defaults filled in.
     pub settings: Settings,
 }
@@ -16,9 +16,9 @@ pub struct VendorConfig {
 impl std::fmt::Debug for VendorConfig {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = formatter.debug_map();
-        shown.entry(&"vendor", &self.entry.vendor);
+        shown.entry(&"vendor", &self.factory.vendor);
         for (key, value) in &self.settings {
-            match self.entry.key(key) {
+            match self.factory.find_setting(key) {
                 Some(setting) if !setting.is_secret => shown.entry(key, &value.expose()),
                 _ => shown.entry(key, value),
             };
@@ -39,42 +39,42 @@ impl VendorConfig {
     /// Whether another system is of the same vendor.
     #[must_use]
     pub fn is_same_vendor(&self, other: &Self) -> bool {
-        self.entry.vendor == other.entry.vendor
+        self.factory.vendor == other.factory.vendor
     }
 
     /// The values of the keys that are so.
-    pub fn those(&self, are_so: fn(&SettingKey) -> bool) -> impl Iterator<Item = &Secret> {
-        self.entry.settings.iter().filter(move |setting| are_so(setting)).filter_map(|one| self.settings.get(one.key))
+    pub fn values_where(&self, are_so: fn(&SettingSpec) -> bool) -> impl Iterator<Item = &Secret> {
+        self.factory.settings.iter().filter(move |setting| are_so(setting)).filter_map(|one| self.settings.get(one.key))
     }
 
     /// Reads the vendor's own keys; `None` if one of them is missing or wrong.
-    pub(super) fn read(entry: &'static VendorEntry, section: &mut Section<'_, '_>) -> Option<Self> {
+    pub(super) fn read(entry: &'static AdapterFactory, section: &mut Section<'_, '_>) -> Option<Self> {
         // All of them are read, so that all that is wrong is told at once.
         let values: Vec<_> =
             entry.settings.iter().map(|setting| Some((setting.key, value(section, setting)?))).collect();
-        Some(Self { entry, settings: values.into_iter().collect::<Option<_>>()? })
+        Some(Self { factory: entry, settings: values.into_iter().collect::<Option<_>>()? })
     }
 }
 
 /// Every vendor by its word.
-pub(super) fn words() -> Vec<(&'static str, &'static VendorEntry)> {
+pub(super) fn words() -> Vec<(&'static str, &'static AdapterFactory)> {
     VENDORS.iter().map(|entry| (entry.vendor, entry)).collect()
 }
 
-fn value(section: &mut Section<'_, '_>, setting: &SettingKey) -> Option<Secret> {
+fn value(section: &mut Section<'_, '_>, setting: &SettingSpec) -> Option<Secret> {
     let given = match setting.default {
         Some(default) if !section.has(setting.key) => {
             section.entry(setting.key);
             return Some(Secret::new(default));
         }
-        _ => section.required(setting.key, setting.meaning)?,
+        _ => section.required(setting.key, setting.description)?,
     };
-    match setting.form {
-        Form::Text => Some(given.secret()),
-        Form::Header => Some(given.for_header(section.reader)?.secret()),
-        Form::Path if is_path(&given.value) => Some(given.secret()),
-        Form::Path => {
-            section.reader.fault(&given.place, format!("{} is not a path", given.shown()), setting.meaning);
+    match setting.format {
+        SettingFormat::Text => Some(given.secret()),
+        SettingFormat::Header => Some(given.for_header(section.reader)?.secret()),
+        SettingFormat::Path if is_path(&given.value) => Some(given.secret()),
+        SettingFormat::Path => {
+            section.reader.fault(&given.place, format!("{} is not a path", given.shown()), setting.description);
             None
         }
     }

@@ -7,7 +7,7 @@ use crate::record::{OperationId, Warning};
 
 /// A record as callers see it (contract 3). `fields` is JSON text, so that numbers keep their form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct RecordView {
     /// The configured system's name.
     pub system: String,
     /// The full canonical id.
@@ -49,22 +49,25 @@ impl Guarantee {
 
 /// The body of a successful write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Done {
+pub enum SuccessBody {
     /// 204.
-    Silent,
+    #[serde(rename = "Silent")]
+    NoContent,
     /// 200 with the record, its `ETag` and `Content-Location`.
-    Shown(Box<Record>),
+    #[serde(rename = "Shown")]
+    Record(Box<RecordView>),
     /// 201 with the record, its `ETag` and `Location`.
-    Created(Box<Record>),
+    Created(Box<RecordView>),
     /// 202: the operation, to be read from the store when the answer is written.
     Accepted,
 }
 
 /// A successful write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
+pub struct WriteSuccess {
     /// What the body holds.
-    pub done: Done,
+    #[serde(rename = "done")]
+    pub body: SuccessBody,
     /// The operation; `None` when nothing had to be sent.
     pub operation: Option<OperationId>,
     /// How others were excluded; `None` for a create.
@@ -77,9 +80,10 @@ pub struct Written {
 
 /// What a write came to: the thing an `Idempotency-Key` replays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
+pub enum WriteOutcome {
     /// It was done (or taken on).
-    Written(Written),
+    #[serde(rename = "Written")]
+    Success(WriteSuccess),
     /// It was not, or nobody knows.
     Problem(Box<Problem>),
 }

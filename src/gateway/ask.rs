@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::{Record, Verdict};
+use super::{RecordView, WriteOutcome};
 use crate::record::{Action, CallerName, Operation, Patch, Precondition, RecordId, RequestId};
 use crate::transport::trace::TraceContext;
 
 /// Who asks, and how long they will wait.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct OpContext {
     /// The caller's name.
     pub caller: CallerName,
     /// `X-Request-Id`.
@@ -28,7 +28,8 @@ pub struct Ask {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Prefer {
     /// `return=representation` (and not also `return=minimal`).
-    pub representation: bool,
+    #[serde(rename = "representation")]
+    pub return_representation: bool,
     /// `respond-async`.
     pub respond_async: bool,
     /// `wait=N`.
@@ -46,7 +47,7 @@ pub struct IdempotencyKey {
 
 /// What is to be written.
 #[derive(Clone, Debug)]
-pub enum WriteKind {
+pub enum WriteOp {
     /// PATCH.
     Update {
         /// The record.
@@ -68,7 +69,7 @@ pub enum WriteKind {
     },
 }
 
-impl WriteKind {
+impl WriteOp {
     /// The action, as rights, ledger and metrics call it.
     #[must_use]
     pub fn action(&self) -> Action {
@@ -91,13 +92,13 @@ impl WriteKind {
 
 /// A write with everything the caller said about it.
 #[derive(Clone, Debug)]
-pub struct Write {
+pub struct WriteCommand {
     /// What.
-    pub kind: WriteKind,
+    pub kind: WriteOp,
     /// `If-Match`; `None` only where the system does not require one (it then counts as `*`) and on POST.
     pub precondition: Option<Precondition>,
     /// `If-None-Match` on a write: the write fails if this holds (`Exists` = `*`).
-    pub none_match: Option<Precondition>,
+    pub if_none_match: Option<Precondition>,
     /// `Prefer`.
     pub prefer: Prefer,
     /// The names in `Accept-Loss`.
@@ -110,9 +111,9 @@ pub struct Write {
 
 /// What a write came to.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct WriteResponse {
     /// The verdict.
-    pub verdict: Verdict,
+    pub outcome: WriteOutcome,
     /// Whether it is the stored verdict of an earlier request (`Idempotency-Replayed: true`).
     pub replayed: bool,
     /// The operation's document, where the verdict is [`Done::Accepted`](super::Done::Accepted).
@@ -123,7 +124,7 @@ pub struct Told {
 #[derive(Clone, Debug)]
 pub struct RecordPage {
     /// The records.
-    pub items: Vec<Record>,
+    pub items: Vec<RecordView>,
     /// The cursor of the next page, URL-safe.
     pub next: Option<String>,
 }

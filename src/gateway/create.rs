@@ -4,51 +4,60 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::Guarantee;
-use super::intended::{Intended, Wanted};
-use super::intent::Stop;
-use super::line::{Context, Ended};
-use super::pending::Pending;
+use super::intended::{ExpectedState, WriteIntent};
+use super::intent::BeginError;
+use super::line::{PipelineResult, WritePipeline};
+use super::pending::InFlightWrite;
 use crate::problem::Problem;
-use crate::record::{Action, FaultKind, Invalid};
+use crate::record::{Action, FieldError, VendorErrorKind};
 
-impl Context<'_> {
+impl WritePipeline<'_> {
     /// The whole of a POST.
-    pub(super) async fn create(&mut self, collection: &str, fields: &Map<String, Value>) -> Result<Ended, Stop> {
+    pub(super) async fn create(
+        &mut self,
+        collection: &str,
+        fields: &Map<String, Value>,
+    ) -> Result<PipelineResult, BeginError> {
         let adapter = &self.system.adapter;
         if self.write.require_native {
-            self.refuse_if_native_is_required()?;
+            self.check_guarantee()?;
         }
-        let planned =
-            adapter.plan_create(collection, fields).map_err(|errors: Vec<Invalid>| self.system.rejected(errors))?;
-        self.system.consent(&planned.losses, &self.write.accept_loss)?;
-        let known = self.known_before(collection, fields).await?;
-        let intended = Intended {
-            wanted: Wanted::Made { collection: collection.to_owned(), fields: fields.clone(), known },
-            ..self.intended(Action::Create, None, Guarantee::Guarded, &planned.losses)
+        let planned = adapter
+            .plan_create(collection, fields)
+            .map_err(|errors: Vec<FieldError>| self.system.rejected_problem(errors))?;
+        self.system.check_losses(&planned.losses, &self.write.accept_loss)?;
+        let known = self.find_preexisting_matches(collection, fields).await?;
+        let intended = WriteIntent {
+            expected: ExpectedState::Created {
+                collection: collection.to_owned(),
+                fields: fields.clone(),
+                preexisting_ids: known,
+            },
+            ..self.new_intent(Action::Create, None, Guarantee::Guarded, &planned.losses)
         };
-        let pending = Pending::from(intended);
-        self.gateway.begin(self.system, self.write, self.ask, &pending).await?;
-        Ok(Ended::Verdict(self.carry(planned, pending).await))
+        let pending = InFlightWrite::from(intended);
+        self.gateway.journal_intent(self.system, self.write, self.op_context, &pending).await?;
+        Ok(PipelineResult::Sent(self.send_and_resolve(planned, pending).await))
     }
 
     /// The records that hold these values already, so that one of them is never taken for the one a lost answer was about.
     /// Where ids tell when a record was made nobody needs to look; where the look fails a lost answer stays unknown, and where the
     /// vendor knows no such collection or field nothing is sent.
-    async fn known_before(
+    async fn find_preexisting_matches(
         &self,
         collection: &str,
         fields: &Map<String, Value>,
     ) -> Result<Option<Vec<String>>, Problem> {
         let adapter = &self.system.adapter;
-        if adapter.profile().ids_tell_time {
+        if adapter.capabilities().ids_are_timestamped {
             return Ok(None);
         }
-        let left = self.ask.deadline.saturating_duration_since(Instant::now());
-        self.session.patience(Instant::now() + (left / 4).min(self.system.policy.timeout));
-        match adapter.matching(&self.session, collection, fields).await {
+        let left = self.op_context.deadline.saturating_duration_since(Instant::now());
+        self.session.set_deadline(Instant::now() + (left / 4).min(self.system.policy.timeout));
+        match adapter.find_matching(&self.session, collection, fields).await {
             Ok(matching) => Ok(matching.map(|all| all.iter().map(|id| id.as_str().to_owned()).collect())),
-            Err(fault) if matches!(fault.kind, FaultKind::NotFound | FaultKind::Rejected) => {
-                Err(self.system.problem(&fault))
+            Err(fault) if matches!(fault.kind, VendorErrorKind::NotFound | VendorErrorKind::Rejected) => {
+                Err(self.system.fault_to_problem(&fault))
             }
             Err(_) => Ok(None),
         }

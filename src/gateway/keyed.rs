@@ -4,35 +4,35 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-type Keys = HashSet<(String, String)>;
+type CallerKeySet = HashSet<(String, String)>;
 
 /// See the module.
 #[derive(Clone, Default)]
-pub(super) struct Keyed(Arc<Mutex<Keys>>);
+pub(super) struct InFlightKeys(Arc<Mutex<CallerKeySet>>);
 
 /// One request; its key is free again when it is dropped.
-pub(super) struct UnderWay {
-    keyed: Keyed,
+pub(super) struct InFlightKeyGuard {
+    in_flight_keys: InFlightKeys,
     name: (String, String),
 }
 
-impl Keyed {
+impl InFlightKeys {
     /// A request of this caller with this key begins; `None` = another one is under way.
-    pub(super) fn enter(&self, caller: &str, key: &str) -> Option<UnderWay> {
+    pub(super) fn try_acquire(&self, caller: &str, key: &str) -> Option<InFlightKeyGuard> {
         let name = (caller.to_owned(), key.to_owned());
         let entered = self.keys().insert(name.clone());
-        entered.then(|| UnderWay { keyed: self.clone(), name })
+        entered.then(|| InFlightKeyGuard { in_flight_keys: self.clone(), name })
     }
 
-    fn keys(&self) -> MutexGuard<'_, Keys> {
+    fn keys(&self) -> MutexGuard<'_, CallerKeySet> {
         // Nothing can panic between two halves of a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlightKeyGuard {
     fn drop(&mut self) {
-        self.keyed.keys().remove(&self.name);
+        self.in_flight_keys.keys().remove(&self.name);
     }
 }
 
@@ -41,12 +41,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_two_requests_with_one_key_one_at_a_time_is_under_way() {
-        let keyed = Keyed::default();
-        let first = keyed.enter("billing", "k");
-        assert!(first.is_some() && keyed.enter("billing", "k").is_none());
-        assert!(keyed.enter("billing", "other").is_some() && keyed.enter("shop", "k").is_some());
+    fn only_one_request_per_idempotency_key_runs_at_a_time() {
+        let keyed = InFlightKeys::default();
+        let first = keyed.try_acquire("billing", "k");
+        assert!(first.is_some() && keyed.try_acquire("billing", "k").is_none());
+        assert!(keyed.try_acquire("billing", "other").is_some() && keyed.try_acquire("shop", "k").is_some());
         drop(first);
-        assert!(keyed.enter("billing", "k").is_some());
+        assert!(keyed.try_acquire("billing", "k").is_some());
     }
 }

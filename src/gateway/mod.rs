@@ -39,44 +39,44 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::time::{Instant, timeout_at};
 
-pub use answer::{Done, Guarantee, Record, Verdict, Written};
-pub use ask::{Ask, IdempotencyKey, Prefer, RecordPage, Told, Write, WriteKind};
-pub use settler::Unsettled;
-pub use system::{Policy, System, installation};
-pub use update::patch_problem;
+pub use answer::{Guarantee, RecordView, SuccessBody, WriteOutcome, WriteSuccess};
+pub use ask::{IdempotencyKey, OpContext, Prefer, RecordPage, WriteCommand, WriteOp, WriteResponse};
+pub use settler::ReconcileQueue;
+pub use system::{System, SystemPolicy, tenant_fingerprint};
+pub use update::patch_error_to_problem;
 
-use self::keyed::Keyed;
-use self::pending::{CallerTold, Pending};
-use self::rivals::Creates;
-use self::settler::Settler;
-use self::shown::Shown;
-use self::tracker::Tracker;
+use self::keyed::InFlightKeys;
+use self::pending::{InFlightWrite, ResponseState};
+use self::rivals::InFlightCreates;
+use self::settler::ReconcilerHandle;
+use self::shown::RecentStates;
+use self::tracker::DrainTracker;
 use crate::metrics::Metrics;
-use crate::problem::{Problem, ProblemName};
+use crate::problem::{Problem, ProblemKind};
 use crate::record::{OperationId, OperationState};
 use crate::store::{Outcome, Store};
 
 /// How long beyond its deadline a write that was sent may keep its caller waiting before the caller is told that nobody knows.
-const GRACE: Duration = Duration::from_millis(500);
+const SENT_GRACE: Duration = Duration::from_millis(500);
 
 /// The same for one that was not sent.
-const LAST_WORDS: Duration = Duration::from_millis(50);
+const UNSENT_GRACE: Duration = Duration::from_millis(50);
 
 /// The operation whose call is being sent, or was.
-type Sending = RefCell<Option<OperationId>>;
+type InFlightOp = RefCell<Option<OperationId>>;
 
 /// What a write's line tells by its deadline; `None` = nothing. Whoever has met the deadline on the way needs a moment to say how;
 /// what was sent, to be told as what it is. A call that has not been sent by its deadline never is.
-async fn in_time<T>(
+async fn wait_with_grace<T>(
     mut told: oneshot::Receiver<T>,
     deadline: Instant,
-    sending: &Sending,
+    sending: &InFlightOp,
 ) -> Option<Result<T, RecvError>> {
     if let Ok(told) = timeout_at(deadline, &mut told).await {
         return Some(told);
     }
     let is_sent = sending.borrow().is_some();
-    timeout_at(deadline + if is_sent { GRACE } else { LAST_WORDS }, told).await.ok()
+    timeout_at(deadline + if is_sent { SENT_GRACE } else { UNSENT_GRACE }, told).await.ok()
 }
 
 /// The gateway: every configured system, and the store.
@@ -84,29 +84,29 @@ pub struct Gateway {
     /// Every system that is configured, or was since the start: what is unsettled finds its own here.
     systems: RwLock<Vec<Arc<System>>>,
     store: Store,
-    meter: Arc<Metrics>,
-    settler: Settler,
-    tracker: Tracker,
-    creates: Creates,
-    keyed: Keyed,
-    shown: Shown,
+    metrics: Arc<Metrics>,
+    reconciler: ReconcilerHandle,
+    drain_tracker: DrainTracker,
+    in_flight_creates: InFlightCreates,
+    in_flight_keys: InFlightKeys,
+    recent_states: RecentStates,
 }
 
 impl Gateway {
     /// A gateway in front of these systems. [`Gateway::settle`] must be awaited with the second part.
     #[must_use]
-    pub fn new(systems: Vec<Arc<System>>, store: Store, meter: Arc<Metrics>) -> (Arc<Self>, Unsettled) {
-        let (settler, unsettled) = Settler::new();
+    pub fn new(systems: Vec<Arc<System>>, store: Store, meter: Arc<Metrics>) -> (Arc<Self>, ReconcileQueue) {
+        let (settler, unsettled) = ReconcilerHandle::new();
         (
             Arc::new(Self {
                 systems: RwLock::new(systems),
                 store,
-                meter,
-                settler,
-                tracker: Tracker::default(),
-                creates: Creates::default(),
-                keyed: Keyed::default(),
-                shown: Shown::default(),
+                metrics: meter,
+                reconciler: settler,
+                drain_tracker: DrainTracker::default(),
+                in_flight_creates: InFlightCreates::default(),
+                in_flight_keys: InFlightKeys::default(),
+                recent_states: RecentStates::default(),
             }),
             unsettled,
         )
@@ -120,7 +120,7 @@ impl Gateway {
     }
 
     /// Takes over systems that are configured anew. One that is not among them keeps its place, so that its writes end.
-    pub fn adopt_systems(&self, configured: &[Arc<System>]) {
+    pub fn replace_systems(&self, configured: &[Arc<System>]) {
         let mut systems = self.systems.write().unwrap_or_else(PoisonError::into_inner);
         systems.retain(|system| configured.iter().all(|one| one.name != system.name));
         systems.extend_from_slice(configured);
@@ -136,10 +136,15 @@ impl Gateway {
     ///
     /// # Errors
     /// Problems that came before the write's intent are errors as well as those after.
-    pub async fn write(self: &Arc<Self>, system: &Arc<System>, write: Write, ask: &Ask) -> Result<Told, Problem> {
-        let Some(running) = self.tracker.begin() else {
+    pub async fn write(
+        self: &Arc<Self>,
+        system: &Arc<System>,
+        write: WriteCommand,
+        ask: &OpContext,
+    ) -> Result<WriteResponse, Problem> {
+        let Some(running) = self.drain_tracker.begin() else {
             let detail = "the gateway is shutting down; nothing was sent";
-            return Err(ProblemName::Overloaded.with(detail).retry_after(Duration::from_secs(1)));
+            return Err(ProblemKind::Overloaded.with_detail(detail).retry_after(Duration::from_secs(1)));
         };
         let (teller, told) = oneshot::channel();
         let (gateway, system, ask) = (Arc::clone(self), Arc::clone(system), ask.clone());
@@ -152,29 +157,30 @@ impl Gateway {
             drop(running);
         }));
         let told = tokio::select! {
-            told = in_time(told, deadline, &sending) => told,
-            () = self.given_up(&sending) => None,
+            told = wait_with_grace(told, deadline, &sending) => told,
+            () = self.drain_aborted(&sending) => None,
         };
         let unknown = |why: &str| {
             let problem =
-                ProblemName::OutcomeUnknown.with(format!("{why}; the operation tells what became of the write"));
+                ProblemKind::OutcomeUnknown.with_detail(format!("{why}; the operation tells what became of the write"));
             sending.take().map(|operation| problem.system(name.as_str()).operation(&operation))
         };
         match told {
             Some(Ok(told)) => told,
             Some(Err(_)) => Err(unknown("the gateway failed while writing").unwrap_or_else(|| {
-                ProblemName::InternalError.with("the gateway failed before it wrote; nothing was sent")
+                ProblemKind::InternalError.with_detail("the gateway failed before it wrote; nothing was sent")
             })),
             None => Err(unknown("the gateway could not come to an end in time").unwrap_or_else(|| {
-                let problem = ProblemName::Overloaded.with("the gateway could not begin in time; nothing was sent");
+                let problem =
+                    ProblemKind::Overloaded.with_detail("the gateway could not begin in time; nothing was sent");
                 problem.retry_after(Duration::from_secs(1))
             })),
         }
     }
 
     /// Comes when a stop no longer waits for a write that was sent. Of one that was not, nobody can say that it never will be.
-    async fn given_up(&self, sending: &Sending) {
-        self.tracker.given_up().await;
+    async fn drain_aborted(&self, sending: &InFlightOp) {
+        self.drain_tracker.aborted().await;
         if sending.borrow().is_none() {
             std::future::pending::<()>().await;
         }
@@ -182,50 +188,53 @@ impl Gateway {
 
     /// Refuses new writes and waits for those that run, at most so long. Whether none is left.
     pub async fn drain(&self, within: Duration) -> bool {
-        self.tracker.drain(within).await
+        self.drain_tracker.drain(within).await
     }
 
     /// Whether new writes are refused because the process stops.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.tracker.is_draining()
+        self.drain_tracker.is_draining()
     }
 
     /// The verdict, with the operation's document where it is the body.
-    async fn tell(&self, verdict: Verdict, replayed: bool) -> Told {
+    async fn build_response(&self, verdict: WriteOutcome, replayed: bool) -> WriteResponse {
         let mut operation = None;
         match &verdict {
-            Verdict::Written(Written { done: Done::Accepted, operation: Some(id), .. }) => {
+            WriteOutcome::Success(WriteSuccess { body: SuccessBody::Accepted, operation: Some(id), .. }) => {
                 operation = self.store.operation(id).await.ok().flatten();
             }
-            Verdict::Written(Written { done: Done::Shown(record) | Done::Created(record), .. }) => {
-                self.shown.note(record).await;
+            WriteOutcome::Success(WriteSuccess {
+                body: SuccessBody::Record(record) | SuccessBody::Created(record),
+                ..
+            }) => {
+                self.recent_states.insert(record).await;
             }
             _ => {}
         }
-        Told { verdict, replayed, operation }
+        WriteResponse { outcome: verdict, replayed, operation }
     }
 
     /// Hands a write over, counted as unknown unless its caller knows that it is queued.
-    fn hand_to_settler(&self, mut pending: Pending) {
-        if pending.told != CallerTold::Accepted {
-            pending.told = CallerTold::Unknown;
+    fn enqueue_reconcile(&self, mut pending: InFlightWrite) {
+        if pending.response != ResponseState::Accepted {
+            pending.response = ResponseState::Unknown;
             if let Some(system) = self.system(&pending.system) {
-                self.meter.writes_unknown(system.index, 1);
+                self.metrics.writes_unknown(system.index, 1);
             }
         }
-        self.creates.begun(&pending);
-        self.settler.take(pending);
+        self.in_flight_creates.insert_if_create(&pending);
+        self.reconciler.enqueue(pending);
     }
 
     /// Ends an operation that nothing can settle any more. `pending` is what is left of it.
-    async fn give_up(&self, operation: &OperationId, pending: Option<&Pending>, why: &str) {
-        let problem = ProblemName::OutcomeUnknown
-            .with("the gateway restarted without the means to settle this write")
-            .because(why)
+    async fn abandon(&self, operation: &OperationId, pending: Option<&InFlightWrite>, why: &str) {
+        let problem = ProblemKind::OutcomeUnknown
+            .with_detail("the gateway restarted without the means to settle this write")
+            .with_cause(why)
             .operation(operation);
         settler::log_failure(&problem, operation, pending, &[]);
-        self.creates.ended(operation);
+        self.in_flight_creates.remove(operation);
         let outcome = Outcome {
             operation: operation.clone(),
             state: OperationState::Unknown,
@@ -233,14 +242,14 @@ impl Gateway {
             etag: None,
             warnings: Vec::new(),
             problem_name: Some(problem.name.as_str().to_owned()),
-            problem: Some(problem.remembered(
+            problem: Some(problem.to_stored_json(
                 pending.map(|pending| pending.path()).as_deref(),
-                pending.and_then(|pending| pending.asked_by()),
+                pending.and_then(|pending| pending.request_id()),
             )),
             observed: None,
             calls: Vec::new(),
             losses: Vec::new(),
-            verdict: serde_json::to_string(&Verdict::Problem(Box::new(problem))).ok(),
+            replay_json: serde_json::to_string(&WriteOutcome::Problem(Box::new(problem))).ok(),
             lease: None,
         };
         if let Err(error) = self.store.finish(outcome).await {

@@ -6,93 +6,93 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Done;
-use super::intended::Intended;
-use crate::record::{CallMade, Fault, RecordId};
+use super::SuccessBody;
+use super::intended::WriteIntent;
+use crate::record::{RecordId, VendorCallLog, VendorError};
 use crate::store::Lease;
 
 /// What a process that takes a write over has at least to find its outcome, as long as `completion_timeout` is not shorter: nobody
 /// was looking meanwhile, and the vendor may be just coming back, too.
-const TAKEN_OVER_LEAST: Duration = Duration::from_mins(1);
+const MIN_ADOPTED_TIME: Duration = Duration::from_mins(1);
 
 /// A write that was begun.
 #[derive(Clone, Debug)]
-pub(super) struct Pending {
+pub(super) struct InFlightWrite {
     /// What was intended.
-    pub intended: Arc<Intended>,
+    pub intent: Arc<WriteIntent>,
     /// The record that a create was found to have made.
-    pub made: Option<RecordId>,
+    pub created_id: Option<RecordId>,
     /// The vendor's finished but ambiguous refusal, where reading has not told yet what it means. Nothing is sent again then.
-    pub refused: Option<Box<Fault>>,
+    pub ambiguous_fault: Option<Box<VendorError>>,
     /// The calls made for it.
-    pub calls: Vec<CallMade>,
+    pub calls: Vec<VendorCallLog>,
     /// The lease it holds.
     pub lease: Option<Lease>,
     /// What its caller knows.
-    pub told: CallerTold,
+    pub response: ResponseState,
     /// Whether its outcome is with the store.
-    pub concluded: bool,
+    pub recorded: bool,
     /// When this process took it over from another one.
-    pub taken_over: Option<Instant>,
+    pub adopted_at: Option<Instant>,
 }
 
 /// What the caller of a write that goes on has been told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum CallerTold {
+pub(super) enum ResponseState {
     /// Nothing yet.
     #[default]
-    Nothing,
+    None,
     /// 202: that answer is what its key replays.
     Accepted,
     /// `outcome-unknown`; counted in `writes_unknown` until it is settled.
     Unknown,
 }
 
-impl From<Intended> for Pending {
-    fn from(intended: Intended) -> Self {
+impl From<WriteIntent> for InFlightWrite {
+    fn from(intended: WriteIntent) -> Self {
         Self {
-            intended: Arc::new(intended),
-            made: None,
-            refused: None,
+            intent: Arc::new(intended),
+            created_id: None,
+            ambiguous_fault: None,
             calls: Vec::new(),
             lease: None,
-            told: CallerTold::Nothing,
-            concluded: false,
-            taken_over: None,
+            response: ResponseState::None,
+            recorded: false,
+            adopted_at: None,
         }
     }
 }
 
-impl Deref for Pending {
-    type Target = Intended;
+impl Deref for InFlightWrite {
+    type Target = WriteIntent;
 
-    fn deref(&self) -> &Intended {
-        &self.intended
+    fn deref(&self) -> &WriteIntent {
+        &self.intent
     }
 }
 
-impl Pending {
+impl InFlightWrite {
     /// The record's id, where it is known.
     pub(super) fn id(&self) -> Option<&RecordId> {
-        self.made.as_ref().or(self.record.as_ref())
+        self.created_id.as_ref().or(self.record.as_ref())
     }
 
     /// How much longer its outcome is looked for.
     pub(super) fn time_left(&self, completion_timeout: Duration) -> Duration {
-        let granted = TAKEN_OVER_LEAST.min(completion_timeout);
-        let granted = self.taken_over.map_or(Duration::ZERO, |at| granted.saturating_sub(at.elapsed()));
+        let granted = MIN_ADOPTED_TIME.min(completion_timeout);
+        let granted = self.adopted_at.map_or(Duration::ZERO, |at| granted.saturating_sub(at.elapsed()));
         completion_timeout.saturating_sub(self.age()).max(granted)
     }
 
     /// The value of `Preference-Applied` of an answer with this body.
-    pub(super) fn preference_applied(&self, done: &Done) -> Option<String> {
-        if *done == Done::Accepted {
+    pub(super) fn preference_applied(&self, done: &SuccessBody) -> Option<String> {
+        if *done == SuccessBody::Accepted {
             return self.prefer.respond_async.then(|| "respond-async".to_owned());
         }
-        let representation = self.prefer.representation && matches!(done, Done::Shown(_));
+        let representation = self.prefer.return_representation && matches!(done, SuccessBody::Record(_));
         let shown = representation.then(|| "return=representation".to_owned());
         // A write that went on was answered before it ended: nobody has waited for its end.
-        let in_time = self.queued && self.told == CallerTold::Nothing;
+        let in_time = self.is_async && self.response == ResponseState::None;
         let waited = self.prefer.wait.filter(|_| in_time).map(|wait| format!("wait={}", wait.as_secs()));
         let applied: Vec<String> = shown.into_iter().chain(waited).collect();
         (!applied.is_empty()).then(|| applied.join(", "))

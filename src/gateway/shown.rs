@@ -8,31 +8,32 @@ use moka::future::Cache;
 use moka::policy::EvictionPolicy;
 use serde_json::{Map, Value};
 
-use super::Record;
-use crate::record::{differences, exact_value};
+use super::RecordView;
+use crate::record::{diff, parse_preserving_numbers};
 
 /// How much text is kept, in bytes.
-const MOST: u64 = 16 << 20;
+const MAX_BYTES: u64 = 16 << 20;
 /// How long after it was shown last. Who decides about a change has read the record a while ago, not yesterday.
-const KEPT: Duration = Duration::from_mins(15);
+const TTL: Duration = Duration::from_mins(15);
 /// What an entry takes besides its text.
-const BESIDES: usize = 256;
+const ENTRY_OVERHEAD: usize = 256;
 
 /// The members of records by their tags: a tag belongs to one state of one record.
-pub(super) struct Shown(Cache<String, Arc<str>>);
+pub(super) struct RecentStates(Cache<String, Arc<str>>);
 
-impl Default for Shown {
+impl Default for RecentStates {
     fn default() -> Self {
-        let weigh =
-            |tag: &String, fields: &Arc<str>| u32::try_from(tag.len() + fields.len() + BESIDES).unwrap_or(u32::MAX);
-        let cache = Cache::builder().weigher(weigh).max_capacity(MOST).time_to_idle(KEPT);
+        let weigh = |tag: &String, fields: &Arc<str>| {
+            u32::try_from(tag.len() + fields.len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
+        };
+        let cache = Cache::builder().weigher(weigh).max_capacity(MAX_BYTES).time_to_idle(TTL);
         Self(cache.eviction_policy(EvictionPolicy::lru()).build())
     }
 }
 
-impl Shown {
+impl RecentStates {
     /// A caller sees this record.
-    pub(super) async fn note(&self, record: &Record) {
+    pub(super) async fn insert(&self, record: &RecordView) {
         let Some(tag) = &record.etag else { return };
         // To ask is to use: what is shown again is kept.
         if self.0.get(tag).await.is_none() {
@@ -43,7 +44,7 @@ impl Shown {
     /// The members of the state of this tag, if it is known.
     pub(super) async fn state(&self, tag: &str) -> Option<Map<String, Value>> {
         let shown = self.0.get(tag).await?;
-        match exact_value(&shown) {
+        match parse_preserving_numbers(&shown) {
             Ok(Value::Object(then)) => Some(then),
             // It was written by this gateway.
             _ => None,
@@ -51,8 +52,8 @@ impl Shown {
     }
 
     /// JSON Pointers of what differs between the state of this tag and the present one; none if that state is not known.
-    pub(super) async fn changed_since(&self, tag: &str, now: &Map<String, Value>) -> Vec<String> {
+    pub(super) async fn diff_since(&self, tag: &str, now: &Map<String, Value>) -> Vec<String> {
         let Some(then) = self.state(tag).await else { return Vec::new() };
-        differences(&then, now).into_iter().map(|one| one.pointer).collect()
+        diff(&then, now).into_iter().map(|one| one.pointer).collect()
     }
 }

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Record;
-use super::intended::Wanted;
-use super::pending::Pending;
-use crate::adapters::{Adapter, Loss};
+use super::RecordView;
+use super::intended::ExpectedState;
+use super::pending::InFlightWrite;
+use crate::adapters::{Adapter, DataLoss};
 use crate::metrics::SystemIndex;
-use crate::problem::{Problem, ProblemName};
+use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    EntityTag, Fault, Fields, Invalid, OperationId, Patch, Precondition, RecordId, Stored, SystemName, Version,
-    pointer_below, sha256,
+    EntityTag, FieldError, OperationId, Patch, Precondition, RawFields, RecordId, SystemName, VendorError,
+    VendorRecord, Version, json_pointer, sha256,
 };
-use crate::transport::Stack;
+use crate::transport::TransportStack;
 
 /// How this installation wants a system used: the keys of `[systems.…]` that concern the gateway itself.
 #[derive(Clone, Debug)]
-pub struct Policy {
+pub struct SystemPolicy {
     /// `collection`: lets callers leave it out of ids.
     pub collection: Option<String>,
     /// `require_if_match`.
@@ -33,7 +33,7 @@ pub struct Policy {
 }
 
 /// The mark of one vendor's installation: of its word, its address and whatever else tells whose data it holds.
-pub fn installation<'t>(what_tells: impl IntoIterator<Item = &'t str>) -> String {
+pub fn tenant_fingerprint<'t>(what_tells: impl IntoIterator<Item = &'t str>) -> String {
     let texts: Vec<&str> = what_tells.into_iter().collect();
     const_hex::encode(sha256([texts.join("\n").as_bytes()]))
 }
@@ -45,13 +45,13 @@ pub struct System {
     /// Its place in the configuration: the index of its metric labels.
     pub index: SystemIndex,
     /// Which installation of the vendor it is (see [`installation`]): a write that outlives the process must end where it began.
-    pub installation: Arc<str>,
+    pub tenant_fingerprint: Arc<str>,
     /// What its vendor says.
     pub adapter: Arc<dyn Adapter>,
     /// How its vendor is reached.
-    pub stack: Arc<Stack>,
+    pub transport: Arc<TransportStack>,
     /// How it is to be used.
-    pub policy: Policy,
+    pub policy: SystemPolicy,
 }
 
 impl System {
@@ -66,19 +66,19 @@ impl System {
             (None, Some(configured)) => (configured.as_str(), raw),
             (None, None) => ("", raw),
         };
-        match (self.adapter.collection(collection), self.adapter.key(key)) {
+        match (self.adapter.parse_collection(collection), self.adapter.parse_key(key)) {
             (Some(collection), Some(key)) => Ok(RecordId::new(&collection, &key)),
-            _ => Err(self.unknown_form()),
+            _ => Err(self.bad_id_problem()),
         }
     }
 
-    fn unknown_form(&self) -> Problem {
-        let profile = self.adapter.profile();
+    fn bad_id_problem(&self) -> Problem {
+        let profile = self.adapter.capabilities();
         let short =
             if self.policy.collection.is_some() { " (the part after the last colon is enough here)" } else { "" };
         let detail =
             format!("an id of {} has the form {}{short}, such as {}", self.name, profile.id_form, profile.id_example);
-        ProblemName::RecordNotFound.with(detail).system(self.name.as_str())
+        ProblemKind::RecordNotFound.with_detail(detail).system(self.name.as_str())
     }
 
     /// Takes the collection a list or a create names, or the configured one.
@@ -87,12 +87,12 @@ impl System {
     /// `rejected` (pointer `/collection`) when there is none or it does not have the vendor's form.
     pub fn collection(&self, raw: Option<&str>) -> Result<String, Problem> {
         let wanted = raw.or(self.policy.collection.as_deref());
-        wanted.and_then(|raw| self.adapter.collection(raw)).ok_or_else(|| {
+        wanted.and_then(|raw| self.adapter.parse_collection(raw)).ok_or_else(|| {
             let what =
                 if wanted.is_some() { "does not have the vendor's form" } else { "is missing and none is configured" };
-            let detail = format!("the collection {what}; ids are {}", self.adapter.profile().id_form);
-            let problem = ProblemName::Rejected.with(detail.clone()).system(self.name.as_str());
-            problem.errors(vec![Invalid::at("/collection", detail)])
+            let detail = format!("the collection {what}; ids are {}", self.adapter.capabilities().id_form);
+            let problem = ProblemKind::Rejected.with_detail(detail.clone()).system(self.name.as_str());
+            problem.errors(vec![FieldError::new("/collection", detail)])
         })
     }
 
@@ -100,49 +100,49 @@ impl System {
     ///
     /// # Errors
     /// `precondition-required`.
-    pub fn require(&self, given: Option<&Precondition>) -> Result<(), Problem> {
+    pub fn require_if_match(&self, given: Option<&Precondition>) -> Result<(), Problem> {
         if given.is_some() || !self.policy.require_if_match {
             return Ok(());
         }
         let detail = "send If-Match with the ETag of a GET of this record, or If-Match: * if any state will do";
-        Err(ProblemName::PreconditionRequired.with(detail).system(self.name.as_str()))
+        Err(ProblemKind::PreconditionRequired.with_detail(detail).system(self.name.as_str()))
     }
 
     /// Refuses a patch that the vendor cannot take, whatever the record holds.
     ///
     /// # Errors
     /// `rejected`.
-    pub fn possible(&self, patch: &Patch) -> Result<(), Problem> {
-        let errors = patch.merged().map(|members| self.adapter.impossible(members)).unwrap_or_default();
-        if errors.is_empty() { Ok(()) } else { Err(self.rejected(errors)) }
+    pub fn validate_patch(&self, patch: &Patch) -> Result<(), Problem> {
+        let errors = patch.merge_members().map(|members| self.adapter.validate_patch(members)).unwrap_or_default();
+        if errors.is_empty() { Ok(()) } else { Err(self.rejected_problem(errors)) }
     }
 
     /// Values that cannot be sent.
-    pub(super) fn rejected(&self, errors: Vec<Invalid>) -> Problem {
+    pub(super) fn rejected_problem(&self, errors: Vec<FieldError>) -> Problem {
         let all: Vec<String> = errors.iter().map(|one| format!("{}: {}", one.pointer, one.detail)).collect();
-        ProblemName::Rejected.with(all.join("; ")).errors(errors).system(self.name.as_str())
+        ProblemKind::Rejected.with_detail(all.join("; ")).errors(errors).system(self.name.as_str())
     }
 
     /// The tag of a version of one of this system's records.
     #[must_use]
     pub fn tag(&self, id: &RecordId, version: &Version) -> EntityTag {
-        EntityTag::of(&self.name, id, version)
+        EntityTag::for_version(&self.name, id, version)
     }
 
     /// The record as callers see it.
-    pub(super) fn show(&self, id: &RecordId, stored: &Stored, pending: Option<&OperationId>) -> Record {
+    pub(super) fn to_view(&self, id: &RecordId, stored: &VendorRecord, pending: Option<&OperationId>) -> RecordView {
         let names = stored.fields.names();
-        let read_only = names.iter().filter(|name| self.adapter.read_only(name));
+        let read_only = names.iter().filter(|name| self.adapter.is_read_only(name));
         let mut warnings = stored.warnings.clone();
         if !warnings.is_empty() {
-            self.stack.scrub(warnings.iter_mut().map(|warning| &mut warning.detail));
+            self.transport.redact_texts(warnings.iter_mut().map(|warning| &mut warning.detail));
         }
-        Record {
+        RecordView {
             system: self.name.as_str().to_owned(),
             id: id.as_str().to_owned(),
-            etag: Some(self.tag(id, &stored.version()).text()),
+            etag: Some(self.tag(id, &stored.version()).to_header()),
             fields: stored.fields.as_json().to_owned(),
-            read_only: read_only.map(|name| pointer_below("/fields", &[name])).collect(),
+            read_only: read_only.map(|name| json_pointer("/fields", &[name])).collect(),
             warnings,
             pending_operation: pending.map(OperationId::path),
             partial: false,
@@ -150,26 +150,28 @@ impl System {
     }
 
     /// A created record that could not be read back: as it was sent, without a tag.
-    pub(super) fn as_sent(&self, id: &RecordId, pending: &Pending) -> Record {
-        let fields = match &pending.wanted {
-            Wanted::Made { fields, .. } => Fields::from_map(fields),
-            Wanted::Values(_) | Wanted::Members(_) | Wanted::Gone => Fields::from_map(&serde_json::Map::new()),
+    pub(super) fn view_from_request(&self, id: &RecordId, pending: &InFlightWrite) -> RecordView {
+        let fields = match &pending.expected {
+            ExpectedState::Created { fields, .. } => RawFields::from_map(fields),
+            ExpectedState::Values(_) | ExpectedState::Members(_) | ExpectedState::Deleted => {
+                RawFields::from_map(&serde_json::Map::new())
+            }
         };
-        let stored = Stored { fields, version: None, warnings: Vec::new() };
-        Record { etag: None, ..self.show(id, &stored, None) }
+        let stored = VendorRecord { fields, version: None, warnings: Vec::new() };
+        RecordView { etag: None, ..self.to_view(id, &stored, None) }
     }
 
     /// What a vendor's fault is to a caller of this system.
-    pub(super) fn problem(&self, fault: &Fault) -> Problem {
-        Problem::of_fault(&self.stack.scrubbed(fault.clone())).system(self.name.as_str())
+    pub(super) fn fault_to_problem(&self, fault: &VendorError) -> Problem {
+        Problem::from_vendor_error(&self.transport.redact_fault(fault.clone())).system(self.name.as_str())
     }
 
     /// Checks that the caller (or the configuration) accepts what a write destroys besides.
     ///
     /// # Errors
     /// `lossy-write`, listing what is not accepted.
-    pub(super) fn consent(&self, losses: &[Loss], accepted: &[String]) -> Result<(), Problem> {
-        let refused: Vec<&Loss> = losses
+    pub(super) fn check_losses(&self, losses: &[DataLoss], accepted: &[String]) -> Result<(), Problem> {
+        let refused: Vec<&DataLoss> = losses
             .iter()
             .filter(|loss| !accepted.iter().any(|name| name == loss.name))
             .filter(|loss| loss.caller_must_accept || !self.policy.warn_on_loss)
@@ -180,7 +182,7 @@ impl System {
         let names: Vec<String> = refused.iter().map(|loss| loss.name.to_owned()).collect();
         let what: Vec<&str> = refused.iter().map(|loss| loss.detail).collect();
         let detail = format!("{}. To accept this, send Accept-Loss: {}", what.join("; "), names.join(", "));
-        let mut problem = ProblemName::LossyWrite.with(detail).system(self.name.as_str());
+        let mut problem = ProblemKind::LossyWrite.with_detail(detail).system(self.name.as_str());
         problem.losses = names;
         Err(problem)
     }

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 /// Counts running writes.
 #[derive(Default)]
-pub(super) struct Tracker {
+pub(super) struct DrainTracker {
     shared: Arc<Shared>,
 }
 
@@ -16,29 +16,29 @@ pub(super) struct Tracker {
 struct Shared {
     running: AtomicUsize,
     draining: AtomicBool,
-    given_up: AtomicBool,
+    aborted: AtomicBool,
     /// For the drain: a write has ended.
     changed: Notify,
     /// For everybody who waits for a write: the drain has given up. One of its own, or each end of a write would wake them all.
-    over: Notify,
+    abort_notify: Notify,
 }
 
 /// One running write.
-pub(super) struct Running(Arc<Shared>);
+pub(super) struct TaskGuard(Arc<Shared>);
 
-impl Drop for Running {
+impl Drop for TaskGuard {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::SeqCst);
         self.0.changed.notify_waiters();
     }
 }
 
-impl Tracker {
+impl DrainTracker {
     /// A write begins; `None` when no more may.
-    pub(super) fn begin(&self) -> Option<Running> {
+    pub(super) fn begin(&self) -> Option<TaskGuard> {
         // Counted first: a drain that begins now sees either this write or the refusal.
         self.shared.running.fetch_add(1, Ordering::SeqCst);
-        let running = Running(Arc::clone(&self.shared));
+        let running = TaskGuard(Arc::clone(&self.shared));
         (!self.is_draining()).then_some(running)
     }
 
@@ -61,17 +61,17 @@ impl Tracker {
         };
         let drained = tokio::time::timeout(within, none_left).await.is_ok();
         if !drained {
-            self.shared.given_up.store(true, Ordering::SeqCst);
-            self.shared.over.notify_waiters();
+            self.shared.aborted.store(true, Ordering::SeqCst);
+            self.shared.abort_notify.notify_waiters();
         }
         drained
     }
 
     /// Comes when a drain has waited in vain: whoever still waits for a write is to be told that nobody knows.
-    pub(super) async fn given_up(&self) {
+    pub(super) async fn aborted(&self) {
         loop {
-            let over = self.shared.over.notified();
-            if self.shared.given_up.load(Ordering::SeqCst) {
+            let over = self.shared.abort_notify.notified();
+            if self.shared.aborted.load(Ordering::SeqCst) {
                 return;
             }
             over.await;
@@ -84,11 +84,11 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_drain_waits_for_what_runs_and_refuses_what_comes() {
-        let tracker = Tracker::default();
+    async fn a_drain_waits_for_running_tasks_and_rejects_new_ones() {
+        let tracker = DrainTracker::default();
         let running = tracker.begin().expect("begun");
-        assert!(tokio::time::timeout(Duration::from_secs(5), tracker.given_up()).await.is_err(), "not before a drain");
-        let (drained, ()) = tokio::join!(tracker.drain(Duration::from_secs(5)), tracker.given_up());
+        assert!(tokio::time::timeout(Duration::from_secs(5), tracker.aborted()).await.is_err(), "not before a drain");
+        let (drained, ()) = tokio::join!(tracker.drain(Duration::from_secs(5)), tracker.aborted());
         assert!(!drained);
         assert!(tracker.begin().is_none());
         drop(running);

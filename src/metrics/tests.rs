@@ -9,15 +9,15 @@ fn metrics() -> (Arc<Metrics>, SystemIndex) {
     (metrics, index)
 }
 
-fn text(metrics: &Metrics) -> String {
+fn render_text(metrics: &Metrics) -> String {
     String::from_utf8(metrics.render().expect("text")).expect("UTF-8")
 }
 
 /// Every family with at least one series.
-fn all_counted() -> Arc<Metrics> {
+fn metrics_with_all_families() -> Arc<Metrics> {
     let (metrics, crm) = metrics();
-    metrics.request(Some(crm), RequestAction::Read, Outcome::Ok, 0.01);
-    metrics.vendor_request(crm, CallName::Read, CallOutcome::Ok2xx, 0.01);
+    metrics.request(Some(crm), RequestAction::Read, RequestOutcome::Ok, 0.01);
+    metrics.vendor_request(crm, VendorCallKind::Read, CallOutcome::Ok2xx, 0.01);
     metrics.token_expires(crm, 1_800_000_000);
     metrics.loss_accepted(crm, "linked-questions");
     metrics
@@ -25,7 +25,7 @@ fn all_counted() -> Arc<Metrics> {
 
 #[test]
 fn every_family_of_the_table_is_shown_with_its_help() {
-    let text = text(&all_counted());
+    let text = render_text(&metrics_with_all_families());
     for family in FAMILIES {
         assert!(text.contains(&format!("# HELP {} {}\n", family.name, family.help)), "{}", family.name);
         let series = text.lines().any(|line| !line.starts_with('#') && line.starts_with(family.name));
@@ -35,16 +35,16 @@ fn every_family_of_the_table_is_shown_with_its_help() {
 }
 
 #[test]
-fn what_is_counted_is_shown_under_its_labels() {
+fn recorded_values_are_rendered_with_their_labels() {
     let (metrics, crm) = metrics();
-    metrics.request(Some(crm), RequestAction::Update, Outcome::Problem(ProblemName::PreconditionFailed), 0.2);
-    metrics.request(None, RequestAction::Other, Outcome::Problem(ProblemName::OutcomeUnknown), 0.2);
-    metrics.vendor_request(crm, CallName::Schema, CallOutcome::Broken, 0.2);
+    metrics.request(Some(crm), RequestAction::Update, RequestOutcome::Problem(ProblemKind::PreconditionFailed), 0.2);
+    metrics.request(None, RequestAction::Other, RequestOutcome::Problem(ProblemKind::OutcomeUnknown), 0.2);
+    metrics.vendor_request(crm, VendorCallKind::Schema, CallOutcome::Broken, 0.2);
     metrics.vendor_retry(crm, RetryReason::RateLimited);
     metrics.precondition_failure(crm, DetectedBy::Vendor);
     metrics.ledger_entries(2);
     metrics.in_flight(Some(crm), 1);
-    let while_running = text(&metrics);
+    let while_running = render_text(&metrics);
     metrics.in_flight(Some(crm), -1);
     for line in [
         r#"gateway_requests_total{action="update",outcome="precondition-failed",system="crm"} 1"#,
@@ -58,26 +58,26 @@ fn what_is_counted_is_shown_under_its_labels() {
     ] {
         assert!(while_running.lines().any(|shown| shown == line), "{line} not in\n{while_running}");
     }
-    assert!(text(&metrics).contains("gateway_in_flight{system=\"crm\"} 0\n"));
+    assert!(render_text(&metrics).contains("gateway_in_flight{system=\"crm\"} 0\n"));
 }
 
 #[test]
-fn what_can_be_lost_begins_at_zero() {
+fn registered_losses_start_at_zero() {
     let (metrics, crm) = metrics();
-    metrics.can_lose(crm, ["dependent-objects"]);
-    assert!(text(&metrics).contains("losses_accepted_total{loss=\"dependent-objects\",system=\"crm\"} 0\n"));
+    metrics.register_losses(crm, ["dependent-objects"]);
+    assert!(render_text(&metrics).contains("losses_accepted_total{loss=\"dependent-objects\",system=\"crm\"} 0\n"));
 }
 
 #[test]
-fn two_gateways_in_one_process_do_not_meet() {
+fn two_gateways_in_one_process_have_separate_metrics() {
     let ((first, crm), (second, _)) = (metrics(), metrics());
     first.token_refresh(crm, RefreshOutcome::Ok);
-    assert!(text(&first).contains(r#"token_refreshes_total{outcome="ok",system="crm"} 1"#));
-    assert!(text(&second).contains(r#"token_refreshes_total{outcome="ok",system="crm"} 0"#));
+    assert!(render_text(&first).contains(r#"token_refreshes_total{outcome="ok",system="crm"} 1"#));
+    assert!(render_text(&second).contains(r#"token_refreshes_total{outcome="ok",system="crm"} 0"#));
 }
 
 #[test]
-fn promtool_finds_nothing_to_complain_about() {
+fn promtool_reports_no_problems() {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
     let started = Command::new("promtool")
@@ -87,7 +87,12 @@ fn promtool_finds_nothing_to_complain_about() {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut promtool) = started else { return };
-    promtool.stdin.take().expect("stdin").write_all(text(&all_counted()).as_bytes()).expect("written");
+    promtool
+        .stdin
+        .take()
+        .expect("stdin")
+        .write_all(render_text(&metrics_with_all_families()).as_bytes())
+        .expect("written");
     let said = promtool.wait_with_output().expect("finished");
     let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
     assert!(said.status.success() && out.is_empty() && err.is_empty(), "{out}{err}");

@@ -1,6 +1,6 @@
 //! The words that labels take, beside the names of systems and problems.
 
-use crate::problem::ProblemName;
+use crate::problem::ProblemKind;
 
 macro_rules! words {
     ($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $each:literal])* $variant:ident = $word:literal,)* }) => {
@@ -109,7 +109,7 @@ words! {
 
 words! {
     /// What was read again: the `what` label.
-    Reloaded {
+    ReloadTarget {
         /// The configuration.
         Configuration = "configuration",
         /// The files of `server.tls`.
@@ -119,22 +119,22 @@ words! {
 
 /// How a request ended: the `outcome` label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RequestOutcome {
     /// 2xx and 304.
     Ok,
     /// The problem that was told.
-    Problem(ProblemName),
+    Problem(ProblemKind),
 }
 
-impl Outcome {
-    pub(super) fn word(self) -> &'static str {
+impl RequestOutcome {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Problem(name) => name.as_str(),
         }
     }
 
-    pub(super) fn position(self) -> usize {
+    pub(super) fn index(self) -> usize {
         match self {
             Self::Ok => 0,
             Self::Problem(name) => 1 + name as usize,

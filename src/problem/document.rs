@@ -2,17 +2,17 @@
 
 use serde::Serialize;
 
-use super::{Problem, VendorSaid};
+use super::{Problem, VendorErrorInfo};
 use crate::record::OperationId;
 
 /// A problem document. Members that do not apply are absent.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
-pub struct Document<'p> {
+pub struct ProblemDocument<'p> {
     /// `/problems/{name}`: names the problem, and leads to a page that explains it.
     #[serde(rename = "type")]
     #[schema(format = "uri-reference", example = "/problems/precondition-failed")]
-    kind: String,
+    type_uri: String,
     /// The same for every problem of this type.
     #[schema(example = "The record has changed")]
     title: &'static str,
@@ -35,11 +35,11 @@ pub struct Document<'p> {
     system: Option<&'p str>,
     /// What the vendor said, cleaned.
     #[serde(skip_serializing_if = "Option::is_none")]
-    vendor: Option<&'p VendorSaid>,
+    vendor: Option<&'p VendorErrorInfo>,
     /// The values found wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    errors: Vec<Finding<'p>>,
+    errors: Vec<FieldErrorView<'p>>,
     /// 412: the record's present tag, if known. Not sent as `ETag`: no representation was selected.
     #[serde(skip_serializing_if = "Option::is_none")]
     current_etag: Option<&'p str>,
@@ -59,7 +59,8 @@ pub struct Document<'p> {
 
 /// One value that was found wrong.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct Finding<'p> {
+#[schema(as = Finding)]
+pub struct FieldErrorView<'p> {
     /// JSON Pointer into the request's body (RFC 6901).
     #[schema(example = "/fields/Email")]
     pointer: &'p str,
@@ -67,13 +68,13 @@ pub struct Finding<'p> {
     detail: &'p str,
 }
 
-impl<'p> Document<'p> {
+impl<'p> ProblemDocument<'p> {
     /// The document of a problem. `instance` and `request_id` are those of the request that is answered.
     #[must_use]
-    pub fn of(problem: &'p Problem, instance: Option<&'p str>, request_id: Option<&'p str>) -> Self {
-        let row = problem.name.row();
+    pub fn new(problem: &'p Problem, instance: Option<&'p str>, request_id: Option<&'p str>) -> Self {
+        let row = problem.name.spec();
         Self {
-            kind: format!("/problems/{}", row.name),
+            type_uri: format!("/problems/{}", row.name),
             title: row.title,
             status: row.status,
             detail: &problem.detail,
@@ -82,7 +83,7 @@ impl<'p> Document<'p> {
             retryable: row.retryable,
             system: problem.system.as_deref(),
             vendor: problem.vendor.as_ref(),
-            errors: problem.errors.iter().map(|(pointer, detail)| Finding { pointer, detail }).collect(),
+            errors: problem.errors.iter().map(|(pointer, detail)| FieldErrorView { pointer, detail }).collect(),
             current_etag: problem.current_etag.as_deref(),
             changed: &problem.changed,
             operation: problem.operation.as_ref().map(OperationId::path),

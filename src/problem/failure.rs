@@ -3,18 +3,18 @@
 //! A failure is written down once, where it is handled: a request's where it is answered (`api/door.rs`), that of a write
 //! which goes on without its caller where it ends (`gateway/line.rs`, or `gateway/settler.rs` if that has taken it over). Successes leave no line: the metrics count
 //! them, and a line costs as much as half a request. What a caller did wrong leaves none either
-//! ([`ProblemName::concerns_the_operator`]): it is told to the caller and counted.
+//! ([`ProblemKind::concerns_the_operator`]): it is told to the caller and counted.
 //!
 //! Every line has all of [`MEMBERS`], and of the others only [`MEMBERS_THAT_MAY_BE_THERE`]; as JSON (`--log-format json`) they
 //! are members of one flat object.
 
 use std::time::Duration;
 
-use super::{Problem, ProblemName};
+use super::{Problem, ProblemKind};
 use crate::record::OperationId;
 
 /// What every line of a failure has.
-pub const MEMBERS: [&str; 12] = [
+pub const REQUIRED_FIELDS: [&str; 12] = [
     "timestamp",
     "level",
     "target",
@@ -39,7 +39,7 @@ pub const MEMBERS: [&str; 12] = [
 ];
 
 /// What a line of a failure has where it applies.
-pub const MEMBERS_THAT_MAY_BE_THERE: [&str; 5] = [
+pub const OPTIONAL_FIELDS: [&str; 5] = [
     // What no caller is told.
     "cause",
     // The operation that tells (or will tell) the outcome.
@@ -51,26 +51,26 @@ pub const MEMBERS_THAT_MAY_BE_THERE: [&str; 5] = [
     "vendor_status",
 ];
 
-impl ProblemName {
+impl ProblemKind {
     /// Whether it is the operator's trouble: something here or at the vendor does not work. What the caller did wrong, or
     /// somebody else did first, is not.
     #[must_use]
-    pub fn concerns_the_operator(self) -> bool {
+    pub fn is_operator_issue(self) -> bool {
         match self {
             // Only the operator can give the gateway's account more rights, or callers more room.
             Self::VendorForbidden | Self::VendorBusy | Self::RateLimited => true,
             // A method that HTTP does not know is the caller's.
             Self::NotImplemented => false,
-            _ => self.row().status >= 500,
+            _ => self.spec().status >= 500,
         }
     }
 }
 
 /// A failure about to be written down.
 #[derive(Debug)]
-pub struct Failure<'f> {
+pub struct FailureEvent<'f> {
     /// `request failed` or `operation failed`.
-    pub what: &'static str,
+    pub message: &'static str,
     /// `X-Request-Id`.
     pub request_id: &'f str,
     /// The configured name.
@@ -84,29 +84,29 @@ pub struct Failure<'f> {
     /// The request's trace.
     pub trace_id: Option<&'f str>,
     /// From the request's head to its end.
-    pub took: Duration,
+    pub elapsed: Duration,
     /// How much of that vendor calls were on the wire.
-    pub vendor: Duration,
+    pub vendor_time: Duration,
 }
 
-impl Failure<'_> {
+impl FailureEvent<'_> {
     /// Writes it down, if it is the operator's trouble.
     pub fn log(&self) {
         let problem = self.problem;
-        if !problem.name.concerns_the_operator() {
+        if !problem.name.is_operator_issue() {
             return;
         }
-        let vendor_ms = milliseconds(self.vendor);
+        let vendor_ms = to_millis(self.vendor_time);
         let said = problem.vendor.as_ref();
         tracing::warn!(
-            message = self.what,
+            message = self.message,
             request_id = self.request_id,
             system = self.system.unwrap_or("none"),
             action = self.action,
             outcome = problem.name.as_str(),
-            status = problem.name.row().status,
+            status = problem.name.spec().status,
             vendor_ms,
-            gateway_ms = milliseconds(self.took).saturating_sub(vendor_ms),
+            gateway_ms = to_millis(self.elapsed).saturating_sub(vendor_ms),
             detail = problem.detail,
             cause = problem.cause,
             operation = problem.operation.as_ref().or(self.operation).map(tracing::field::display),
@@ -117,7 +117,7 @@ impl Failure<'_> {
     }
 }
 
-fn milliseconds(time: Duration) -> u64 {
+fn to_millis(time: Duration) -> u64 {
     time.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
@@ -126,11 +126,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_operators_trouble_is_what_does_not_work_and_not_what_a_caller_did_wrong() {
+    fn operator_issues_exclude_errors_of_the_caller() {
         let words = |wanted| -> Vec<&str> {
-            ProblemName::ALL
+            ProblemKind::ALL
                 .iter()
-                .filter(|name| name.concerns_the_operator() == wanted)
+                .filter(|name| name.is_operator_issue() == wanted)
                 .map(|name| name.as_str())
                 .collect()
         };

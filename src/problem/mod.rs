@@ -11,28 +11,28 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use document::{Document, Finding};
-pub use failure::Failure;
+pub use document::{FieldErrorView, ProblemDocument};
+pub use failure::FailureEvent;
 
-use crate::record::{Fault, FaultKind, Invalid, OperationId};
+use crate::record::{FieldError, OperationId, VendorError, VendorErrorKind};
 
 macro_rules! problems {
     ($($variant:ident, $name:literal, $status:literal, $retryable:literal, $title:literal, $meaning:literal, $remedy:literal;)*) => {
         /// Which problem; the last segment of its `type`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum ProblemName {
+        pub enum ProblemKind {
             $(#[doc = $meaning] #[serde(rename = $name)] $variant,)*
         }
 
-        impl ProblemName {
+        impl ProblemKind {
             /// Every problem, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
             /// Its row of the table.
             #[must_use]
-            pub fn row(self) -> &'static Row {
+            pub fn spec(self) -> &'static ProblemSpec {
                 match self {
-                    $(Self::$variant => &Row {
+                    $(Self::$variant => &ProblemSpec {
                         name: $name, status: $status, retryable: $retryable, title: $title, meaning: $meaning, remedy: $remedy,
                     },)*
                 }
@@ -43,7 +43,7 @@ macro_rules! problems {
 
 /// What is always the same about a problem.
 #[derive(Debug)]
-pub struct Row {
+pub struct ProblemSpec {
     /// The last segment of `type`.
     pub name: &'static str,
     /// The HTTP status.
@@ -169,11 +169,11 @@ problems! {
         "Follow `operation` until it is settled; do not send the write again before (with an `Idempotency-Key` you may).";
 }
 
-impl ProblemName {
+impl ProblemKind {
     /// The last segment of the type.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        self.row().name
+        self.spec().name
     }
 
     /// The problem of a name.
@@ -184,14 +184,15 @@ impl ProblemName {
 
     /// A problem of this name.
     #[must_use]
-    pub fn with(self, detail: impl Into<String>) -> Problem {
+    pub fn with_detail(self, detail: impl Into<String>) -> Problem {
         Problem { name: self, detail: detail.into(), ..Problem::default() }
     }
 }
 
 /// What the vendor said, cleaned.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct VendorSaid {
+#[schema(as = VendorSaid)]
+pub struct VendorErrorInfo {
     /// Its HTTP status, if it answered.
     #[schema(example = 500)]
     pub status: Option<u16>,
@@ -205,7 +206,7 @@ pub struct VendorSaid {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Which.
-    pub name: ProblemName,
+    pub name: ProblemKind,
     /// What was wrong this time and what would be right.
     pub detail: String,
     /// `Retry-After`.
@@ -213,7 +214,7 @@ pub struct Problem {
     /// The system, where one was involved.
     pub system: Option<String>,
     /// What the vendor said, where it was asked.
-    pub vendor: Option<VendorSaid>,
+    pub vendor: Option<VendorErrorInfo>,
     /// The values found wrong: JSON Pointer and detail.
     pub errors: Vec<(String, String)>,
     /// 412: the record's present tag, if known.
@@ -234,7 +235,7 @@ pub struct Problem {
 impl Default for Problem {
     fn default() -> Self {
         Self {
-            name: ProblemName::InternalError,
+            name: ProblemKind::InternalError,
             detail: String::new(),
             retry_after: None,
             system: None,
@@ -260,14 +261,14 @@ impl Problem {
 
     /// Adds the findings.
     #[must_use]
-    pub fn errors(mut self, errors: Vec<Invalid>) -> Self {
+    pub fn errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors.into_iter().map(|one| (one.pointer, one.detail)).collect();
         self
     }
 
     /// Adds why, for the log alone.
     #[must_use]
-    pub fn because(mut self, cause: impl std::fmt::Display) -> Self {
+    pub fn with_cause(mut self, cause: impl std::fmt::Display) -> Self {
         self.cause = Some(cause.to_string());
         self
     }
@@ -294,8 +295,8 @@ impl Problem {
 
     /// The document that an operation remembers, where it is known of which path and request.
     #[must_use]
-    pub fn remembered(&self, instance: Option<&str>, request_id: Option<&str>) -> Value {
-        serde_json::to_value(Document::of(self, instance, request_id)).unwrap_or_default()
+    pub fn to_stored_json(&self, instance: Option<&str>, request_id: Option<&str>) -> Value {
+        serde_json::to_value(ProblemDocument::new(self, instance, request_id)).unwrap_or_default()
     }
 
     /// What a vendor's fault is to a caller: the one table from kind to problem.
@@ -303,42 +304,51 @@ impl Problem {
     /// `Ambiguous` faults must have been settled by reading before; one that was not is a vendor error. A write whose
     /// effect is unknown is never told by this table: the gateway says `outcome-unknown` itself.
     #[must_use]
-    pub fn of_fault(fault: &Fault) -> Self {
+    pub fn from_vendor_error(fault: &VendorError) -> Self {
         const DEFAULT_RETRY: Duration = Duration::from_secs(1);
         let wait = match fault.retry {
             crate::record::Retry::After(wait) => wait,
             _ => DEFAULT_RETRY,
         };
         let (name, retry_after, words) = match fault.kind {
-            FaultKind::NotFound => (ProblemName::RecordNotFound, None, "the vendor has no such record"),
-            FaultKind::Conflict => {
-                (ProblemName::PreconditionFailed, None, "the record has been changed by somebody else")
+            VendorErrorKind::NotFound => (ProblemKind::RecordNotFound, None, "the vendor has no such record"),
+            VendorErrorKind::Conflict => {
+                (ProblemKind::PreconditionFailed, None, "the record has been changed by somebody else")
             }
-            FaultKind::Busy => (ProblemName::VendorBusy, Some(wait), "the vendor works on this record just now"),
-            FaultKind::Rejected => (ProblemName::Rejected, None, "the vendor found values wrong"),
-            FaultKind::Forbidden => {
-                (ProblemName::VendorForbidden, None, "the vendor refuses the gateway's account this action")
+            VendorErrorKind::Busy => (ProblemKind::VendorBusy, Some(wait), "the vendor works on this record just now"),
+            VendorErrorKind::Rejected => (ProblemKind::Rejected, None, "the vendor found values wrong"),
+            VendorErrorKind::Forbidden => {
+                (ProblemKind::VendorForbidden, None, "the vendor refuses the gateway's account this action")
             }
-            FaultKind::TokenRefused | FaultKind::CredentialsRejected => {
-                (ProblemName::VendorCredentialsRejected, None, "the vendor does not accept the gateway's credentials")
+            VendorErrorKind::TokenRejected | VendorErrorKind::CredentialsRejected => {
+                (ProblemKind::VendorCredentialsRejected, None, "the vendor does not accept the gateway's credentials")
             }
-            FaultKind::RateLimited => (ProblemName::RateLimited, Some(wait), "too many calls to the vendor"),
-            FaultKind::Unavailable => (ProblemName::VendorUnavailable, Some(wait), "the vendor cannot be reached"),
-            FaultKind::Overloaded => (ProblemName::Overloaded, Some(wait), "too many requests wait for this vendor"),
-            FaultKind::Timeout => (ProblemName::VendorTimeout, None, "the vendor did not answer in time"),
-            FaultKind::Broken | FaultKind::Protocol => {
-                (ProblemName::VendorProtocolError, None, "the vendor's answer could not be read")
+            VendorErrorKind::RateLimited => (ProblemKind::RateLimited, Some(wait), "too many calls to the vendor"),
+            VendorErrorKind::Unavailable => {
+                (ProblemKind::VendorUnavailable, Some(wait), "the vendor cannot be reached")
             }
-            FaultKind::Ambiguous | FaultKind::VendorError => (ProblemName::VendorError, None, "the vendor failed"),
-            FaultKind::Unsupported => (ProblemName::MethodNotAllowed, None, "the vendor has no such action"),
+            VendorErrorKind::Overloaded => {
+                (ProblemKind::Overloaded, Some(wait), "too many requests wait for this vendor")
+            }
+            VendorErrorKind::Timeout => (ProblemKind::VendorTimeout, None, "the vendor did not answer in time"),
+            VendorErrorKind::ConnectionLost | VendorErrorKind::InvalidResponse => {
+                (ProblemKind::VendorProtocolError, None, "the vendor's answer could not be read")
+            }
+            VendorErrorKind::Ambiguous | VendorErrorKind::ServerError => {
+                (ProblemKind::VendorError, None, "the vendor failed")
+            }
+            VendorErrorKind::Unsupported => (ProblemKind::MethodNotAllowed, None, "the vendor has no such action"),
         };
         // Texts of the gateway's own making (no status) are the detail; the vendor's are quoted in `vendor`.
         let own_words = fault.message.as_deref().filter(|_| fault.status.is_none());
-        let mut problem = name.with(own_words.unwrap_or(words)).errors(fault.invalid.clone());
+        let mut problem = name.with_detail(own_words.unwrap_or(words)).errors(fault.invalid.clone());
         problem.retry_after = retry_after;
         if fault.status.is_some() {
-            problem.vendor =
-                Some(VendorSaid { status: fault.status, code: fault.code.clone(), message: fault.message.clone() });
+            problem.vendor = Some(VendorErrorInfo {
+                status: fault.status,
+                code: fault.code.clone(),
+                message: fault.message.clone(),
+            });
         }
         problem
     }
@@ -350,8 +360,8 @@ mod tests {
 
     #[test]
     fn every_problem_has_one_name_and_is_found_by_it() {
-        for problem in ProblemName::ALL {
-            assert_eq!(ProblemName::parse(problem.as_str()), Some(*problem));
+        for problem in ProblemKind::ALL {
+            assert_eq!(ProblemKind::parse(problem.as_str()), Some(*problem));
             let json = serde_json::to_string(problem).expect("a word");
             assert_eq!(json, format!("\"{}\"", problem.as_str()));
         }
@@ -360,7 +370,7 @@ mod tests {
     #[test]
     fn retry_after_is_whole_seconds_and_at_least_one() {
         let seconds =
-            |ms| ProblemName::RateLimited.with("").retry_after(Duration::from_millis(ms)).retry_after_seconds();
+            |ms| ProblemKind::RateLimited.with_detail("").retry_after(Duration::from_millis(ms)).retry_after_seconds();
         assert_eq!([seconds(0), seconds(1), seconds(1000), seconds(1001)], [Some(1), Some(1), Some(1), Some(2)]);
     }
 }

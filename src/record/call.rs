@@ -2,7 +2,7 @@
 
 /// The closed set of vendor calls: the `call` label of the vendor metrics and the `call` of a ledger entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CallName {
+pub enum VendorCallKind {
     /// Getting a token.
     SignIn,
     /// Reading one record.
@@ -19,7 +19,7 @@ pub enum CallName {
     Schema,
 }
 
-impl CallName {
+impl VendorCallKind {
     /// The word in metrics and ledger.
     #[must_use]
     pub fn as_str(self) -> &'static str {

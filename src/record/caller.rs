@@ -49,7 +49,7 @@ pub struct RequestId(pub Arc<str>);
 impl RequestId {
     /// One for a request that came without.
     #[must_use]
-    pub fn made() -> Self {
+    pub fn generate() -> Self {
         Self(super::text::new_uuid())
     }
 }

@@ -5,30 +5,30 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use super::sha256;
 
-const CHECK_BYTES: usize = 6;
+const CHECKSUM_BYTES: usize = 6;
 
 /// Makes the cursor of the page of this query that begins at this place, whatever the place means to who lists.
 #[must_use]
-pub fn seal_cursor(query: &[&str], place: &str) -> String {
-    let mut bytes = check(query, place);
+pub fn encode_cursor(query: &[&str], place: &str) -> String {
+    let mut bytes = checksum(query, place);
     bytes.extend_from_slice(place.as_bytes());
     BASE64.encode(bytes)
 }
 
 /// Gives the place back, if the cursor is whole and came from the same query.
 #[must_use]
-pub fn open_cursor(query: &[&str], cursor: &str) -> Option<String> {
+pub fn decode_cursor(query: &[&str], cursor: &str) -> Option<String> {
     let bytes = BASE64.decode(cursor).ok()?;
-    let (sum, place) = bytes.split_at_checked(CHECK_BYTES)?;
+    let (sum, place) = bytes.split_at_checked(CHECKSUM_BYTES)?;
     let place = std::str::from_utf8(place).ok()?;
-    (check(query, place) == sum).then(|| place.to_owned())
+    (checksum(query, place) == sum).then(|| place.to_owned())
 }
 
 /// Not a secret: it catches what is another query's, or was cut, edited or made up by accident. A forged cursor shows nothing
 /// its caller may not list anyway.
-fn check(query: &[&str], place: &str) -> Vec<u8> {
+fn checksum(query: &[&str], place: &str) -> Vec<u8> {
     let parts = query.iter().flat_map(|part| [part.as_bytes(), &[0xff]]);
-    sha256(parts.chain([place.as_bytes()])).iter().take(CHECK_BYTES).copied().collect()
+    sha256(parts.chain([place.as_bytes()])).iter().take(CHECKSUM_BYTES).copied().collect()
 }
 
 #[cfg(test)]
@@ -36,26 +36,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_serves_only_the_query_it_came_from() {
-        let cursor = seal_cursor(&["crm", "a:b:c", "10"], "next");
-        assert_eq!(open_cursor(&["crm", "a:b:c", "10"], &cursor).as_deref(), Some("next"));
+    fn a_cursor_is_valid_only_for_its_own_query() {
+        let cursor = encode_cursor(&["crm", "a:b:c", "10"], "next");
+        assert_eq!(decode_cursor(&["crm", "a:b:c", "10"], &cursor).as_deref(), Some("next"));
         for other in
             [&["itsm", "a:b:c", "10"][..], &["crm", "a:b:d", "10"], &["crm", "a:b:c", "11"], &["crm", "a:b:c10"]]
         {
-            assert_eq!(open_cursor(other, &cursor), None, "{other:?}");
+            assert_eq!(decode_cursor(other, &cursor), None, "{other:?}");
         }
     }
 
     #[test]
-    fn a_changed_or_cut_cursor_is_refused() {
+    fn a_modified_or_truncated_cursor_is_rejected() {
         let query = ["crm", "a:b:c", "10"];
-        let cursor = seal_cursor(&query, "next");
+        let cursor = encode_cursor(&query, "next");
         for index in 0..cursor.len() {
             let mut bytes = cursor.clone().into_bytes();
             bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(bytes).expect("ASCII");
-            assert_eq!(open_cursor(&query, &changed), None, "changed at {index}");
-            assert_eq!(open_cursor(&query, &cursor[..index]), None, "cut at {index}");
+            assert_eq!(decode_cursor(&query, &changed), None, "changed at {index}");
+            assert_eq!(decode_cursor(&query, &cursor[..index]), None, "cut at {index}");
         }
     }
 }

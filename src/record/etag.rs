@@ -12,30 +12,30 @@ use super::{RecordId, SystemName};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
     /// A number that grows with each change (Pretectum's `_version`).
-    Counter(u64),
+    Sequence(u64),
     /// Eight opaque bytes (Matrix42's `TimeStamp`, a SQL Server row version).
-    Row([u8; 8]),
+    RowVersion([u8; 8]),
     /// The first half of a SHA-256 over the canonical record, for vendors that have no version.
     Digest([u8; 16]),
 }
 
 /// The key of the binding hash; changes whenever the form of the tag changes.
-const BINDING: &[u8; 16] = b"record tag no. 2";
-const BINDING_BYTES: usize = 9;
+const RECORD_HASH_KEY: &[u8; 16] = b"record tag no. 2";
+const RECORD_HASH_BYTES: usize = 9;
 /// Room for the longest encoded version.
-const ENCODED: usize = 24;
+const MAX_ENCODED_LEN: usize = 24;
 
 impl Version {
     fn encode(&self) -> String {
         let coded = |kind: &str, bytes: &[u8]| {
-            let mut text = String::with_capacity(ENCODED);
+            let mut text = String::with_capacity(MAX_ENCODED_LEN);
             text.push_str(kind);
             BASE64.encode_string(bytes, &mut text);
             text
         };
         match self {
-            Self::Counter(number) => format!("c{number}"),
-            Self::Row(bytes) => coded("r", bytes),
+            Self::Sequence(number) => format!("c{number}"),
+            Self::RowVersion(bytes) => coded("r", bytes),
             Self::Digest(bytes) => coded("d", bytes),
         }
     }
@@ -44,8 +44,8 @@ impl Version {
         let (kind, rest) = text.split_at_checked(1)?;
         // Each version has one text: this base64 takes neither padding nor bits that mean nothing.
         match kind {
-            "c" => rest.parse().ok().map(Self::Counter).filter(|version| version.encode() == text),
-            "r" => BASE64.decode(rest).ok()?.try_into().ok().map(Self::Row),
+            "c" => rest.parse().ok().map(Self::Sequence).filter(|version| version.encode() == text),
+            "r" => BASE64.decode(rest).ok()?.try_into().ok().map(Self::RowVersion),
             "d" => BASE64.decode(rest).ok()?.try_into().ok().map(Self::Digest),
             _ => None,
         }
@@ -67,15 +67,15 @@ impl EntityTag {
     /// tag, before and after a restart. The hash (SipHash-2-4) keeps off mistakes and is no signature: whoever makes up a tag
     /// could as well have sent `*`.
     #[must_use]
-    pub fn of(system: &SystemName, id: &RecordId, version: &Version) -> Self {
+    pub fn for_version(system: &SystemName, id: &RecordId, version: &Version) -> Self {
         let encoded = version.encode();
-        let binding = binding(system, id, &encoded);
+        let binding = record_hash(system, id, &encoded);
         Self { weak: false, opaque: [encoded.as_str(), ".", &binding].concat().into() }
     }
 
     /// A tag as a caller sent it; `opaque` is the text between the quotes.
     #[must_use]
-    pub fn received(weak: bool, opaque: &str) -> Self {
+    pub fn from_header(weak: bool, opaque: &str) -> Self {
         Self { weak, opaque: opaque.into() }
     }
 
@@ -87,12 +87,12 @@ impl EntityTag {
         }
         let (encoded, bound) = self.opaque.rsplit_once('.')?;
         let version = Version::decode(encoded)?;
-        (binding(system, id, encoded) == bound).then_some(version)
+        (record_hash(system, id, encoded) == bound).then_some(version)
     }
 
     /// The tag as it stands in a header field.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn to_header(&self) -> String {
         [if self.weak { "W/\"" } else { "\"" }, &self.opaque, "\""].concat()
     }
 
@@ -111,17 +111,17 @@ impl EntityTag {
 
 impl std::fmt::Display for EntityTag {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.text())
+        formatter.write_str(&self.to_header())
     }
 }
 
-fn binding(system: &SystemName, id: &RecordId, encoded: &str) -> String {
-    let mut hasher = SipHasher24::new_with_key(BINDING);
+fn record_hash(system: &SystemName, id: &RecordId, encoded: &str) -> String {
+    let mut hasher = SipHasher24::new_with_key(RECORD_HASH_KEY);
     for part in [system.as_str(), id.as_str(), encoded] {
         hasher.write(part.as_bytes());
         hasher.write_u8(0);
     }
-    BASE64.encode(hasher.finish128().as_bytes().get(..BINDING_BYTES).unwrap_or_default())
+    BASE64.encode(hasher.finish128().as_bytes().get(..RECORD_HASH_BYTES).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -133,12 +133,12 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_gives_back_its_version_for_its_own_record_only() {
+    fn an_etag_decodes_to_its_version_only_for_its_own_record() {
         let (system, id) = names();
         for version in
-            [Version::Counter(7), Version::Row([0, 0, 0, 0, 0x46, 0xbb, 0x99, 0x4e]), Version::Digest([9; 16])]
+            [Version::Sequence(7), Version::RowVersion([0, 0, 0, 0, 0x46, 0xbb, 0x99, 0x4e]), Version::Digest([9; 16])]
         {
-            let tag = EntityTag::of(&system, &id, &version);
+            let tag = EntityTag::for_version(&system, &id, &version);
             assert_eq!(tag.version_for(&system, &id), Some(version.clone()));
             assert_eq!(tag.version_for(&system, &RecordId::new("a:b:c", "e")), None);
             let elsewhere = SystemName::parse("crm2").expect("a name");
@@ -147,22 +147,23 @@ mod tests {
     }
 
     #[test]
-    fn a_weakened_or_foreign_tag_stands_for_no_version() {
+    fn a_weak_or_foreign_etag_has_no_version() {
         let (system, id) = names();
         for opaque in ["", "7", "c7", "c7.", "c07.AAAAAAAAAAAA", "x.y", "ä"] {
-            assert_eq!(EntityTag::received(false, opaque).version_for(&system, &id), None, "{opaque}");
+            assert_eq!(EntityTag::from_header(false, opaque).version_for(&system, &id), None, "{opaque}");
         }
         // Other spellings of a number, and of eight bytes: with padding, with white space, with a last bit that means nothing.
         for encoded in
             ["c07", "c+7", "c", "rAAAAAEa7mU4=", "rAAAAAEa7mU4 ", "rAAAAAEa7mU5", "rAAAAAEa7mU", "rAAAAAEa7mU4AA"]
         {
-            let tag = EntityTag::received(false, &format!("{encoded}.{}", binding(&system, &id, encoded)));
+            let tag = EntityTag::from_header(false, &format!("{encoded}.{}", record_hash(&system, &id, encoded)));
             assert_eq!(tag.version_for(&system, &id), None, "{encoded}");
         }
-        let eight = EntityTag::received(false, &format!("rAAAAAEa7mU4.{}", binding(&system, &id, "rAAAAAEa7mU4")));
+        let eight =
+            EntityTag::from_header(false, &format!("rAAAAAEa7mU4.{}", record_hash(&system, &id, "rAAAAAEa7mU4")));
         assert!(eight.version_for(&system, &id).is_some());
-        let strong = EntityTag::of(&system, &id, &Version::Counter(7));
-        let weak = EntityTag::received(true, &strong.opaque);
+        let strong = EntityTag::for_version(&system, &id, &Version::Sequence(7));
+        let weak = EntityTag::from_header(true, &strong.opaque);
         assert_eq!(weak.version_for(&system, &id), None);
         assert!(weak.matches_weakly(&strong) && !weak.matches_strongly(&strong));
     }

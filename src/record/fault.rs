@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What kind of failure a vendor call had. The caller's problem document follows from this and the verb, in one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum FaultKind {
+pub enum VendorErrorKind {
     /// The record (or the collection) is not there.
     NotFound,
     /// The vendor compared versions and refused: somebody changed the record.
@@ -21,7 +21,8 @@ pub enum FaultKind {
     /// The vendor does not let the gateway's account do this.
     Forbidden,
     /// The vendor does not know the token (any more): one refresh is worth it.
-    TokenRefused,
+    #[serde(rename = "TokenRefused")]
+    TokenRejected,
     /// The vendor does not accept the configured credentials.
     CredentialsRejected,
     /// Too many calls: the vendor's limit or the configured one.
@@ -33,18 +34,21 @@ pub enum FaultKind {
     /// No answer in time.
     Timeout,
     /// The connection broke, or the answer was cut short.
-    Broken,
+    #[serde(rename = "Broken")]
+    ConnectionLost,
     /// An answer that the vendor's documentation does not allow for: HTML, wrong JSON, a redirect, a huge body.
-    Protocol,
+    #[serde(rename = "Protocol")]
+    InvalidResponse,
     /// The vendor says that it failed (5xx).
-    VendorError,
+    #[serde(rename = "VendorError")]
+    ServerError,
     /// The vendor has no such action.
     Unsupported,
 }
 
 /// Whether the call may have changed something at the vendor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Effect {
+pub enum SideEffect {
     /// Certainly not: nothing was sent, or the vendor said that it did nothing.
     None,
     /// Perhaps. Only a write can leave this open.
@@ -64,17 +68,17 @@ pub enum Retry {
 
 /// One value that was found wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Invalid {
+pub struct FieldError {
     /// JSON Pointer into the request body (RFC 6901), such as `/fields/Email`; empty for the whole body.
     pub pointer: String,
     /// What is wrong and what would be right.
     pub detail: String,
 }
 
-impl Invalid {
+impl FieldError {
     /// A finding at a place.
     #[must_use]
-    pub fn at(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), detail: detail.into() }
     }
 }
@@ -82,11 +86,11 @@ impl Invalid {
 /// The failure of one vendor call.
 #[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
 #[error("{kind:?} (effect {effect:?}, status {status:?}): {}", message.as_deref().unwrap_or("-"))]
-pub struct Fault {
+pub struct VendorError {
     /// What kind of failure.
-    pub kind: FaultKind,
+    pub kind: VendorErrorKind,
     /// Whether the call may have changed something.
-    pub effect: Effect,
+    pub effect: SideEffect,
     /// When to try again.
     pub retry: Retry,
     /// The vendor's HTTP status, when it answered at all.
@@ -96,29 +100,32 @@ pub struct Fault {
     /// The vendor's text, cleaned (`transport::clean_text`): short, no markup, no stack trace, no secret.
     pub message: Option<String>,
     /// The values the vendor found wrong, where it names them.
-    pub invalid: Vec<Invalid>,
+    pub invalid: Vec<FieldError>,
 }
 
-impl Fault {
+impl VendorError {
     /// A fault of a kind, with the effect and retry that go with it when nothing else is known.
     ///
-    /// The defaults are the cautious ones for a call that was sent: `Effect::None` only for kinds that mean that the vendor
+    /// The defaults are the cautious ones for a call that was sent: `SideEffect::None` only for kinds that mean that the vendor
     /// (or the gateway, before sending) did nothing.
     #[must_use]
-    pub fn new(kind: FaultKind) -> Self {
+    pub fn new(kind: VendorErrorKind) -> Self {
         let (effect, retry) = match kind {
-            FaultKind::NotFound
-            | FaultKind::Conflict
-            | FaultKind::Rejected
-            | FaultKind::Forbidden
-            | FaultKind::TokenRefused
-            | FaultKind::CredentialsRejected
-            | FaultKind::Unsupported => (Effect::None, Retry::Never),
-            FaultKind::Busy | FaultKind::RateLimited | FaultKind::Overloaded | FaultKind::Unavailable => {
-                (Effect::None, Retry::Soon)
+            VendorErrorKind::NotFound
+            | VendorErrorKind::Conflict
+            | VendorErrorKind::Rejected
+            | VendorErrorKind::Forbidden
+            | VendorErrorKind::TokenRejected
+            | VendorErrorKind::CredentialsRejected
+            | VendorErrorKind::Unsupported => (SideEffect::None, Retry::Never),
+            VendorErrorKind::Busy
+            | VendorErrorKind::RateLimited
+            | VendorErrorKind::Overloaded
+            | VendorErrorKind::Unavailable => (SideEffect::None, Retry::Soon),
+            VendorErrorKind::Ambiguous | VendorErrorKind::InvalidResponse => (SideEffect::Unknown, Retry::Never),
+            VendorErrorKind::Timeout | VendorErrorKind::ConnectionLost | VendorErrorKind::ServerError => {
+                (SideEffect::Unknown, Retry::Soon)
             }
-            FaultKind::Ambiguous | FaultKind::Protocol => (Effect::Unknown, Retry::Never),
-            FaultKind::Timeout | FaultKind::Broken | FaultKind::VendorError => (Effect::Unknown, Retry::Soon),
         };
         Self { kind, effect, retry, status: None, code: None, message: None, invalid: Vec::new() }
     }
@@ -126,13 +133,13 @@ impl Fault {
     /// A vendor lacks an action: never a silent success.
     #[must_use]
     pub fn unsupported(what: &str) -> Self {
-        Self::new(FaultKind::Unsupported).message(what)
+        Self::new(VendorErrorKind::Unsupported).message(what)
     }
 
     /// An answer the gateway cannot make sense of.
     #[must_use]
-    pub fn protocol(what: impl Into<String>) -> Self {
-        Self::new(FaultKind::Protocol).message(what)
+    pub fn invalid_response(what: impl Into<String>) -> Self {
+        Self::new(VendorErrorKind::InvalidResponse).message(what)
     }
 
     /// Adds the vendor's (cleaned) text or the gateway's own.
@@ -159,7 +166,7 @@ impl Fault {
     /// Says that nothing happened at the vendor.
     #[must_use]
     pub fn without_effect(mut self) -> Self {
-        self.effect = Effect::None;
+        self.effect = SideEffect::None;
         self
     }
 

@@ -6,25 +6,25 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::json::{self, JsonError};
-use super::{Version, push_json_string, sha256};
+use super::{Version, sha256, write_json_string};
 
 /// A JSON object kept as text, so that what the vendor sent reaches the caller digit for digit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fields {
+pub struct RawFields {
     text: String,
     names: Vec<String>,
 }
 
-impl Fields {
+impl RawFields {
     /// Puts members together that were taken from a checked text (see [`raw_members`]).
-    pub fn from_members<'m>(members: impl IntoIterator<Item = (&'m str, &'m RawValue)>) -> Self {
+    pub fn from_raw_members<'m>(members: impl IntoIterator<Item = (&'m str, &'m RawValue)>) -> Self {
         let (mut text, mut names) = (String::with_capacity(1024), Vec::new());
         text.push('{');
         for (name, value) in members {
             if text.len() > 1 {
                 text.push(',');
             }
-            push_json_string(&mut text, name);
+            write_json_string(&mut text, name);
             text.push(':');
             text.push_str(value.get());
             names.push(name.to_owned());
@@ -55,7 +55,7 @@ impl Fields {
     /// The object, parsed. Numbers keep their form.
     #[must_use]
     pub fn to_map(&self) -> Map<String, Value> {
-        match json::exact_value(&self.text) {
+        match json::parse_preserving_numbers(&self.text) {
             Ok(Value::Object(map)) => map,
             // The text is an object from the beginning.
             _ => Map::new(),
@@ -64,7 +64,7 @@ impl Fields {
 
     /// The version of a record that has none: a digest of the canonical form.
     #[must_use]
-    pub fn digest(&self) -> Version {
+    pub fn content_version(&self) -> Version {
         Version::Digest(canonical_digest(&Value::Object(self.to_map())))
     }
 }
@@ -73,31 +73,31 @@ impl Fields {
 ///
 /// # Errors
 /// Not an object, not UTF-8, a name twice at any depth, too deep: a vendor's answer like that cannot be shown truthfully.
-pub fn raw_members(bytes: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, JsonError> {
-    json::strict_members(bytes)
+pub fn parse_raw_members(bytes: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, JsonError> {
+    json::parse_strict_members(bytes)
 }
 
 /// The first half of SHA-256 over the canonical form: members sorted by name, no white space, numbers as written.
 #[must_use]
 pub fn canonical_digest(value: &Value) -> [u8; 16] {
     let mut text = String::with_capacity(1024);
-    push_canonical(&mut text, value);
+    write_canonical(&mut text, value);
     let digest = sha256([text.as_bytes()]);
     let mut half = [0; 16];
     half.iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);
     half
 }
 
-fn push_canonical(text: &mut String, value: &Value) {
+fn write_canonical(text: &mut String, value: &Value) {
     match value {
         Value::Object(map) => {
             let mut members: Vec<_> = map.iter().collect();
             members.sort_unstable_by_key(|(name, _)| name.as_str());
             text.push('{');
             for (name, member) in members {
-                push_json_string(text, name);
+                write_json_string(text, name);
                 text.push(':');
-                push_canonical(text, member);
+                write_canonical(text, member);
                 text.push(',');
             }
             text.push('}');
@@ -105,12 +105,12 @@ fn push_canonical(text: &mut String, value: &Value) {
         Value::Array(elements) => {
             text.push('[');
             for element in elements {
-                push_canonical(text, element);
+                write_canonical(text, element);
                 text.push(',');
             }
             text.push(']');
         }
-        Value::String(string) => push_json_string(text, string),
+        Value::String(string) => write_json_string(text, string),
         Value::Number(number) => text.push_str(number.as_str()),
         Value::Bool(_) | Value::Null => text.push_str(&value.to_string()),
     }
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digest_ignores_order_and_white_space_and_sees_everything_else() {
+    fn the_digest_ignores_only_member_order_and_white_space() {
         let digest = |text: &str| canonical_digest(&serde_json::from_str(text).expect("JSON"));
         assert_eq!(digest(r#"{"a":1,"b":{"c":2,"d":3}}"#), digest(r#"{ "b": {"d":3,"c":2}, "a":1}"#));
         for other in [r#"{"a":1.0,"b":{"c":2,"d":3}}"#, r#"{"a":1,"b":{"c":2}}"#, r#"{"a":"1","b":{"c":2,"d":3}}"#] {
@@ -130,10 +130,10 @@ mod tests {
     }
 
     #[test]
-    fn members_go_in_and_out_as_they_were() {
+    fn members_keep_their_original_text() {
         let text = r#"{"First Name":"A\u00e9","n":1.10,"q\"":[1, 2]}"#;
-        let members = raw_members(text.as_bytes()).expect("members");
-        let fields = Fields::from_members(members.iter().map(|(name, value)| (name.as_ref(), *value)));
+        let members = parse_raw_members(text.as_bytes()).expect("members");
+        let fields = RawFields::from_raw_members(members.iter().map(|(name, value)| (name.as_ref(), *value)));
         assert_eq!(fields.as_json(), text);
     }
 }

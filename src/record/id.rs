@@ -24,7 +24,7 @@ impl SystemName {
 
     /// The name as text that can be kept.
     #[must_use]
-    pub fn text(&self) -> Arc<str> {
+    pub fn to_shared_str(&self) -> Arc<str> {
         Arc::clone(&self.0)
     }
 }
@@ -66,7 +66,7 @@ impl RecordId {
 
     /// The full id as text that can be kept.
     #[must_use]
-    pub fn text(&self) -> Arc<str> {
+    pub fn to_shared_str(&self) -> Arc<str> {
         Arc::clone(&self.text)
     }
 

@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 64;
 const RESERVED_PREFIX: &str = "$serde_json::private::";
 
 /// Up to this many members are compared pairwise for duplicates; more go through a set.
-const FEW_MEMBERS: usize = 16;
+const LINEAR_SCAN_MAX: usize = 16;
 
 /// Why a text is not acceptable JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +69,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawMembers<'a> {
                 formatter.write_str("an object")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(FEW_MEMBERS);
+                let mut members = Vec::with_capacity(LINEAR_SCAN_MAX);
                 while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
                     members.push((name, value));
                 }
@@ -101,42 +101,42 @@ impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
 }
 
 /// An object's members, of which one that is an object itself is opened as well: so its values are scanned once.
-pub(super) struct Opened<'a> {
+pub(super) struct ObjectWithMember<'a> {
     /// All but the one that is opened.
     pub(super) others: Vec<(Cow<'a, str>, &'a RawValue)>,
     /// The members of the one that is opened.
     pub(super) inner: Option<Vec<(Cow<'a, str>, &'a RawValue)>>,
 }
 
-impl<'a> Opened<'a> {
+impl<'a> ObjectWithMember<'a> {
     /// Opens a member of an object, and checks everything as [`check_strict`] does. `None` = the text is no object, or the
     /// member is there and is none, or something is wrong that `check_strict` has the words for.
-    pub(super) fn read(text: &'a str, opened: &'static str) -> Option<Self> {
+    pub(super) fn parse(text: &'a str, opened: &'static str) -> Option<Self> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let read = OpenedVisitor(opened).deserialize(&mut deserializer).ok()?;
+        let read = ObjectWithMemberVisitor(opened).deserialize(&mut deserializer).ok()?;
         deserializer.end().ok()?;
-        check_members(&read.others, 1).ok()?;
-        check_members(read.inner.as_deref().unwrap_or_default(), 2).ok()?;
+        validate_members(&read.others, 1).ok()?;
+        validate_members(read.inner.as_deref().unwrap_or_default(), 2).ok()?;
         Some(read)
     }
 }
 
-struct OpenedVisitor(&'static str);
+struct ObjectWithMemberVisitor(&'static str);
 
-impl<'de> DeserializeSeed<'de> for OpenedVisitor {
-    type Value = Opened<'de>;
+impl<'de> DeserializeSeed<'de> for ObjectWithMemberVisitor {
+    type Value = ObjectWithMember<'de>;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for OpenedVisitor {
-    type Value = Opened<'de>;
+impl<'de> Visitor<'de> for ObjectWithMemberVisitor {
+    type Value = ObjectWithMember<'de>;
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Opened<'de>, A::Error> {
-        let mut read = Opened { others: Vec::new(), inner: None };
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ObjectWithMember<'de>, A::Error> {
+        let mut read = ObjectWithMember { others: Vec::new(), inner: None };
         while let Some(Name(name)) = map.next_key()? {
             if name != self.0 {
                 read.others.push((name, map.next_value()?));
@@ -149,29 +149,29 @@ impl<'de> Visitor<'de> for OpenedVisitor {
 }
 
 /// The members of one object, checked: no name twice, none that `serde_json` reserves.
-pub(super) fn members(text: &str) -> Result<Vec<(Cow<'_, str>, &RawValue)>, JsonError> {
+pub(super) fn parse_members(text: &str) -> Result<Vec<(Cow<'_, str>, &RawValue)>, JsonError> {
     let RawMembers(members) = serde_json::from_str(text)?;
-    check_names(&members)?;
+    validate_names(&members)?;
     Ok(members)
 }
 
-fn check_names(members: &[(Cow<'_, str>, &RawValue)]) -> Result<(), JsonError> {
+fn validate_names(members: &[(Cow<'_, str>, &RawValue)]) -> Result<(), JsonError> {
     if let Some((name, _)) = members.iter().find(|(name, _)| name.starts_with(RESERVED_PREFIX)) {
         return Err(JsonError(format!("the member name {name:?} is reserved")));
     }
-    if let Some(name) = first_duplicate(members) {
+    if let Some(name) = find_duplicate(members) {
         return Err(JsonError(format!("the member name {name:?} stands twice in one object")));
     }
     Ok(())
 }
 
-fn check_members(members: &[(Cow<'_, str>, &RawValue)], depth: usize) -> Result<(), JsonError> {
-    check_names(members)?;
-    members.iter().try_for_each(|(_, value)| check_inner(value, depth))
+fn validate_members(members: &[(Cow<'_, str>, &RawValue)], depth: usize) -> Result<(), JsonError> {
+    validate_names(members)?;
+    members.iter().try_for_each(|(_, value)| validate_nested(value, depth))
 }
 
-fn first_duplicate<'m>(members: &'m [(Cow<'_, str>, &RawValue)]) -> Option<&'m str> {
-    if members.len() <= FEW_MEMBERS {
+fn find_duplicate<'m>(members: &'m [(Cow<'_, str>, &RawValue)]) -> Option<&'m str> {
+    if members.len() <= LINEAR_SCAN_MAX {
         return members.iter().enumerate().find_map(|(index, (name, _))| {
             members.iter().take(index).any(|(earlier, _)| earlier == name).then_some(name.as_ref())
         });
@@ -181,13 +181,13 @@ fn first_duplicate<'m>(members: &'m [(Cow<'_, str>, &RawValue)]) -> Option<&'m s
 }
 
 /// The members of a whole text that must be an object, checked as [`check_strict`] does.
-pub(super) fn strict_members(bytes: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, JsonError> {
-    let members = members(utf8(bytes)?)?;
-    members.iter().try_for_each(|(_, value)| check_inner(value, 1))?;
+pub(super) fn parse_strict_members(bytes: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, JsonError> {
+    let members = parse_members(parse_utf8(bytes)?)?;
+    members.iter().try_for_each(|(_, value)| validate_nested(value, 1))?;
     Ok(members)
 }
 
-fn utf8(bytes: &[u8]) -> Result<&str, JsonError> {
+fn parse_utf8(bytes: &[u8]) -> Result<&str, JsonError> {
     std::str::from_utf8(bytes).map_err(|error| JsonError(format!("not UTF-8: {error}")))
 }
 
@@ -195,29 +195,29 @@ fn utf8(bytes: &[u8]) -> Result<&str, JsonError> {
 ///
 /// # Errors
 /// What is wrong, for the caller to read.
-pub fn check_strict(bytes: &[u8]) -> Result<&str, JsonError> {
-    let text = utf8(bytes)?;
-    check_level(text, 1)?;
+pub fn validate_strict(bytes: &[u8]) -> Result<&str, JsonError> {
+    let text = parse_utf8(bytes)?;
+    validate_level(text, 1)?;
     Ok(text)
 }
 
-fn check_level(text: &str, depth: usize) -> Result<(), JsonError> {
+fn validate_level(text: &str, depth: usize) -> Result<(), JsonError> {
     if depth > MAX_DEPTH {
-        return Err(too_deep());
+        return Err(too_deep_error());
     }
     match text.trim_ascii_start().as_bytes().first() {
-        Some(b'{') => members(text)?.iter().try_for_each(|(_, value)| check_inner(value, depth)),
+        Some(b'{') => parse_members(text)?.iter().try_for_each(|(_, value)| validate_nested(value, depth)),
         Some(b'[') => {
             let Elements(elements) = serde_json::from_str(text)?;
-            elements.iter().try_for_each(|value| check_inner(value, depth))
+            elements.iter().try_for_each(|value| validate_nested(value, depth))
         }
-        _ => check_inner(serde_json::from_str(text)?, depth),
+        _ => validate_nested(serde_json::from_str(text)?, depth),
     }
 }
 
-fn check_inner(value: &RawValue, depth: usize) -> Result<(), JsonError> {
+fn validate_nested(value: &RawValue, depth: usize) -> Result<(), JsonError> {
     match value.get().as_bytes().first() {
-        Some(b'{' | b'[') => check_level(value.get(), depth + 1),
+        Some(b'{' | b'[') => validate_level(value.get(), depth + 1),
         // A raw string may still hold a lone surrogate, which no other parser would take.
         Some(b'"') if memchr(b'\\', value.get().as_bytes()).is_some() && value.get().contains("\\u") => {
             serde_json::from_str::<String>(value.get()).map(|_| ()).map_err(JsonError::from)
@@ -231,41 +231,41 @@ fn check_inner(value: &RawValue, depth: usize) -> Result<(), JsonError> {
 /// # Errors
 /// What is wrong, for the caller to read.
 pub fn parse_strict(bytes: &[u8]) -> Result<Value, JsonError> {
-    strict_value(utf8(bytes)?, 1)
+    parse_level(parse_utf8(bytes)?, 1)
 }
 
 /// A value, each level of which is checked as it is made: to check the text first would be to scan it once more.
-fn strict_value(text: &str, depth: usize) -> Result<Value, JsonError> {
+fn parse_level(text: &str, depth: usize) -> Result<Value, JsonError> {
     if depth > MAX_DEPTH {
-        return Err(too_deep());
+        return Err(too_deep_error());
     }
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => {
-            let members = members(text)?.into_iter();
-            let member = |(name, value): (Cow<'_, str>, _)| Ok((name.into_owned(), strict_inner(value, depth)?));
+            let members = parse_members(text)?.into_iter();
+            let member = |(name, value): (Cow<'_, str>, _)| Ok((name.into_owned(), parse_nested(value, depth)?));
             members.map(member).collect::<Result<_, _>>().map(Value::Object)
         }
         Some(b'[') => {
             let Elements(elements) = serde_json::from_str(text)?;
-            elements.iter().map(|value| strict_inner(value, depth)).collect::<Result<_, _>>().map(Value::Array)
+            elements.iter().map(|value| parse_nested(value, depth)).collect::<Result<_, _>>().map(Value::Array)
         }
-        _ => Ok(scalar(serde_json::from_str(text)?)?),
+        _ => Ok(parse_scalar(serde_json::from_str(text)?)?),
     }
 }
 
-fn strict_inner(value: &RawValue, depth: usize) -> Result<Value, JsonError> {
+fn parse_nested(value: &RawValue, depth: usize) -> Result<Value, JsonError> {
     let text = value.get();
     match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         // The text of a string that was found sound is the string, if nothing in it is escaped.
         Some(string) if !string.contains('\\') => Ok(Value::from(string)),
-        None if text.starts_with(['{', '[']) => strict_value(text, depth + 1),
-        _ => Ok(scalar(value)?),
+        None if text.starts_with(['{', '[']) => parse_level(text, depth + 1),
+        _ => Ok(parse_scalar(value)?),
     }
 }
 
 /// A value that is neither object nor array. A number keeps its form: `serde_json` writes an exponent as it likes when it reads a
 /// [`Value`], and this constructor, which it has for its tests, is the only one that takes a text as it is.
-fn scalar(value: &RawValue) -> serde_json::Result<Value> {
+fn parse_scalar(value: &RawValue) -> serde_json::Result<Value> {
     let text = value.get();
     if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
         return Ok(Value::Number(Number::from_string_unchecked(text.to_owned())));
@@ -277,22 +277,28 @@ fn scalar(value: &RawValue) -> serde_json::Result<Value> {
 ///
 /// # Errors
 /// It is no JSON.
-pub fn exact_value(text: &str) -> serde_json::Result<Value> {
+pub fn parse_preserving_numbers(text: &str) -> serde_json::Result<Value> {
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => {
             let RawMembers(members) = serde_json::from_str(text)?;
-            let member = |(name, value): (Cow<'_, str>, &RawValue)| Ok((name.into_owned(), exact_value(value.get())?));
+            let member = |(name, value): (Cow<'_, str>, &RawValue)| {
+                Ok((name.into_owned(), parse_preserving_numbers(value.get())?))
+            };
             members.into_iter().map(member).collect::<Result<_, _>>().map(Value::Object)
         }
         Some(b'[') => {
             let Elements(elements) = serde_json::from_str(text)?;
-            elements.iter().map(|value| exact_value(value.get())).collect::<Result<_, _>>().map(Value::Array)
+            elements
+                .iter()
+                .map(|value| parse_preserving_numbers(value.get()))
+                .collect::<Result<_, _>>()
+                .map(Value::Array)
         }
-        _ => scalar(serde_json::from_str(text)?),
+        _ => parse_scalar(serde_json::from_str(text)?),
     }
 }
 
-fn too_deep() -> JsonError {
+fn too_deep_error() -> JsonError {
     JsonError(format!("nested deeper than {MAX_DEPTH} levels"))
 }
 
@@ -315,15 +321,15 @@ pub fn values_equal(left: &Value, right: &Value) -> bool {
 /// Whether two JSON number texts stand for the same value, at any precision and without ever expanding an exponent.
 #[must_use]
 pub fn numbers_equal(left: &str, right: &str) -> bool {
-    match (Decimal::of(left), Decimal::of(right)) {
+    match (Decimal::parse(left), Decimal::parse(right)) {
         (Some(left), Some(right)) => left == right,
         // An exponent beyond all reckoning: only the form may differ, `5E+9…` from `5e9…`.
-        _ => plain(left).eq(plain(right)),
+        _ => normalize_exponent_text(left).eq(normalize_exponent_text(right)),
     }
 }
 
 /// A number's text without what means nothing.
-fn plain(number: &str) -> impl Iterator<Item = u8> {
+fn normalize_exponent_text(number: &str) -> impl Iterator<Item = u8> {
     number.bytes().filter(|byte| *byte != b'+').map(|byte| byte.to_ascii_lowercase())
 }
 
@@ -336,7 +342,7 @@ struct Decimal {
 }
 
 impl Decimal {
-    fn of(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {
             Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
             None => (text, 0),
@@ -380,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn ambiguous_json_is_refused() {
+    fn ambiguous_json_is_rejected() {
         let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
         for text in [
             r#"{"a":1,"a":2}"#,
@@ -396,24 +402,24 @@ mod tests {
             "[1,]",
             &deep,
         ] {
-            assert!(check_strict(text.as_bytes()).is_err(), "{text:.60}");
+            assert!(validate_strict(text.as_bytes()).is_err(), "{text:.60}");
             assert!(parse_strict(text.as_bytes()).is_err(), "{text:.60}");
         }
-        assert!(check_strict(b"{\"a\":\"\xff\"}").is_err());
+        assert!(validate_strict(b"{\"a\":\"\xff\"}").is_err());
     }
 
     #[test]
-    fn numbers_keep_their_form() {
+    fn numbers_keep_their_format() {
         let text =
             r#"{"a":12345678901234567890,"b":1.10,"c":1e+400,"d":[-0.0,-0,1E5,1e5,1e-05,{"e":99999999999999999999}]}"#;
         let value = parse_strict(text.as_bytes()).expect("strict JSON");
         assert_eq!(value.to_string(), text);
-        assert_eq!(exact_value(text).expect("JSON").to_string(), text);
+        assert_eq!(parse_preserving_numbers(text).expect("JSON").to_string(), text);
         for text in ["-0", " 1E5 ", "12345678901234567890"] {
             assert_eq!(parse_strict(text.as_bytes()).expect("strict JSON").to_string(), text.trim());
         }
         for text in ["1e", "01", "-", "1.", "0x1"] {
-            assert!(parse_strict(text.as_bytes()).is_err() && exact_value(text).is_err(), "{text}");
+            assert!(parse_strict(text.as_bytes()).is_err() && parse_preserving_numbers(text).is_err(), "{text}");
         }
     }
 }

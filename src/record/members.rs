@@ -7,16 +7,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::json::exact_value;
-use super::push_json;
+use super::json::parse_preserving_numbers;
+use super::write_json;
 
 /// A sound JSON value as text, its numbers in the form they came in. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JsonText(ByteString);
+pub struct RawJson(ByteString);
 
-impl JsonText {
+impl RawJson {
     /// A part of a body, which is kept for it.
-    pub(super) fn within(body: &ByteString, value: &RawValue) -> Self {
+    pub(super) fn slice_of(body: &ByteString, value: &RawValue) -> Self {
         Self(body.slice_ref(value.get()))
     }
 
@@ -35,26 +35,26 @@ impl JsonText {
     /// The value; `None` for `null`.
     #[must_use]
     pub fn value(&self) -> Option<Value> {
-        exact_value(&self.0).ok().filter(|value| !value.is_null())
+        parse_preserving_numbers(&self.0).ok().filter(|value| !value.is_null())
     }
 }
 
-impl From<&Value> for JsonText {
+impl From<&Value> for RawJson {
     fn from(value: &Value) -> Self {
         let mut text = String::new();
-        push_json(&mut text, value);
+        write_json(&mut text, value);
         Self(text.into())
     }
 }
 
 /// As a string that holds the text.
-impl Serialize for JsonText {
+impl Serialize for RawJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for JsonText {
+impl<'de> Deserialize<'de> for RawJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(|text| Self(text.into()))
     }
@@ -62,9 +62,9 @@ impl<'de> Deserialize<'de> for JsonText {
 
 /// Named values, in the order they came. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Members(Arc<[(ByteString, JsonText)]>);
+pub struct RawObject(Arc<[(ByteString, RawJson)]>);
 
-impl Members {
+impl RawObject {
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -72,7 +72,7 @@ impl Members {
     }
 
     /// Each name with its value.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &JsonText)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &RawJson)> {
         self.0.iter().map(|(name, value)| (&**name, value))
     }
 
@@ -88,26 +88,26 @@ impl Members {
     }
 }
 
-impl<N: Into<ByteString>> FromIterator<(N, JsonText)> for Members {
-    fn from_iter<I: IntoIterator<Item = (N, JsonText)>>(members: I) -> Self {
+impl<N: Into<ByteString>> FromIterator<(N, RawJson)> for RawObject {
+    fn from_iter<I: IntoIterator<Item = (N, RawJson)>>(members: I) -> Self {
         Self(members.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 }
 
 /// As pairs: an object would say of its values that they are strings.
-impl Serialize for Members {
+impl Serialize for RawObject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.iter())
     }
 }
 
-impl<'de> Deserialize<'de> for Members {
+impl<'de> Deserialize<'de> for RawObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::<(String, JsonText)>::deserialize(deserializer).map(Self::from_iter)
+        Vec::<(String, RawJson)>::deserialize(deserializer).map(Self::from_iter)
     }
 }
 
-impl From<&Map<String, Value>> for Members {
+impl From<&Map<String, Value>> for RawObject {
     fn from(map: &Map<String, Value>) -> Self {
         map.iter().map(|(name, value)| (name.clone(), value.into())).collect()
     }

@@ -101,62 +101,63 @@ impl OperationState {
 
 /// What the last read showed when the watching ended without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Observed {
+pub enum ObservedState {
     /// Still the old state.
     Unchanged,
     /// A third state: somebody else's.
     Other,
     /// What was wanted, and it may be another's work. The gateway tells them apart, documents do not.
-    Wanted,
+    Expected,
 }
 
-impl Observed {
+impl ObservedState {
     /// The word used in the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unchanged => "unchanged",
             Self::Other => "other",
-            Self::Wanted => "wanted",
+            Self::Expected => "wanted",
         }
     }
 
     /// The value of the store's word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Unchanged, Self::Other, Self::Wanted].into_iter().find(|observed| observed.as_str() == word)
+        [Self::Unchanged, Self::Other, Self::Expected].into_iter().find(|observed| observed.as_str() == word)
     }
 
     /// The word used in documents.
-    fn shown(self) -> &'static str {
+    fn public_str(self) -> &'static str {
         match self {
             Self::Unchanged => "unchanged",
-            Self::Other | Self::Wanted => "other",
+            Self::Other | Self::Expected => "other",
         }
     }
 }
 
-impl serde::Serialize for Observed {
+impl serde::Serialize for ObservedState {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.shown())
+        serializer.serialize_str(self.public_str())
     }
 }
 
-impl utoipa::PartialSchema for Observed {
+impl utoipa::PartialSchema for ObservedState {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(Type::String)
             .description(Some("What the last read showed: the state from before the write (`unchanged`), or another, which may be the write's own (`other`)."))
-            .enum_values(Some([Self::Unchanged.shown(), Self::Other.shown()]))
+            .enum_values(Some([Self::Unchanged.public_str(), Self::Other.public_str()]))
             .into()
     }
 }
 
-impl utoipa::ToSchema for Observed {}
+impl utoipa::ToSchema for ObservedState {}
 
 /// One vendor call that was made for an operation, as the ledger tells it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
-pub struct CallMade {
+#[schema(as = CallMade)]
+pub struct VendorCallLog {
     /// The name of the call: `sign_in read list create update delete schema`.
     pub call: String,
     /// The vendor's HTTP status, or null when it did not answer.
@@ -197,5 +198,5 @@ pub struct Operation {
     pub problem: Option<Value>,
     /// For `unknown`: what the last read showed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub observed: Option<Observed>,
+    pub observed: Option<ObservedState>,
 }

@@ -15,11 +15,11 @@ use json_patch::PatchOperation;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::json::{Opened, parse_strict};
-use super::{Invalid, JsonError, JsonText, Members, pointer_below};
+use super::json::{ObjectWithMember, parse_strict};
+use super::{FieldError, JsonError, RawJson, RawObject, json_pointer};
 
 /// Members of a record that a patch body may carry along, to be ignored.
-const IGNORED: [&str; 3] = ["warnings", "read_only", "pending_operation"];
+const IGNORED_MEMBERS: [&str; 3] = ["warnings", "read_only", "pending_operation"];
 
 /// A change to a record as the caller wrote it, syntax checked.
 #[derive(Clone, Debug)]
@@ -34,9 +34,9 @@ pub enum Patch {
 #[derive(Clone, Debug)]
 pub struct MergePatch {
     /// The members beside `fields`; none of them can change.
-    others: Members,
+    envelope: RawObject,
     /// The members of `fields`.
-    fields: Members,
+    fields: RawObject,
 }
 
 /// Why a patch cannot be taken.
@@ -45,11 +45,11 @@ pub enum PatchError {
     /// Not a patch document: 400.
     Malformed(String),
     /// It would change what is not the caller's to change: 422 `read-only-member`.
-    ReadOnly(Vec<Invalid>),
+    ReadOnly(Vec<FieldError>),
     /// A `test` operation failed: 409 `patch-test-failed`.
-    TestFailed(Invalid),
+    TestFailed(FieldError),
     /// A path of a JSON Patch is not there: 422 `patch-failed`.
-    Failed(Invalid),
+    Failed(FieldError),
 }
 
 impl From<JsonError> for PatchError {
@@ -59,29 +59,29 @@ impl From<JsonError> for PatchError {
 }
 
 /// The state that a patch makes of a record's fields.
-pub type Applied = Map<String, Value>;
+pub type PatchedFields = Map<String, Value>;
 
 impl Patch {
     /// Reads a merge patch.
     ///
     /// # Errors
     /// Bad JSON; or a document whose result could not be a record.
-    pub fn merge(body: &Bytes) -> Result<Self, PatchError> {
-        let no_record = |pointer, detail: &str| Err(PatchError::ReadOnly(vec![Invalid::at(pointer, detail)]));
+    pub fn parse_merge_patch(body: &Bytes) -> Result<Self, PatchError> {
+        let no_record = |pointer, detail: &str| Err(PatchError::ReadOnly(vec![FieldError::new(pointer, detail)]));
         let text = ByteString::try_from(body.clone()).unwrap_or_default();
-        if let Some(read) = Opened::read(&text, "fields") {
+        if let Some(read) = ObjectWithMember::parse(&text, "fields") {
             let kept = |members: Vec<(Cow<'_, str>, &RawValue)>| {
                 let member = |(name, value): (Cow<'_, str>, _)| {
                     let name = match name {
                         Cow::Borrowed(name) => text.slice_ref(name),
                         Cow::Owned(name) => name.into(),
                     };
-                    (name, JsonText::within(&text, value))
+                    (name, RawJson::slice_of(&text, value))
                 };
                 members.into_iter().map(member).collect()
             };
             return Ok(Self::Merge(MergePatch {
-                others: kept(read.others),
+                envelope: kept(read.others),
                 fields: kept(read.inner.unwrap_or_default()),
             }));
         }
@@ -101,12 +101,12 @@ impl Patch {
     ///
     /// # Errors
     /// Bad JSON, or JSON that is not an array of operations.
-    pub fn json(body: &[u8]) -> Result<Self, PatchError> {
+    pub fn parse_json_patch(body: &[u8]) -> Result<Self, PatchError> {
         let Value::Array(operations) = parse_strict(body)? else {
             return Err(PatchError::Malformed("a JSON Patch is an array of operations (RFC 6902 §3)".to_owned()));
         };
         let operations = operations.into_iter().enumerate().map(|(index, value)| {
-            operations::read(value)
+            operations::parse_operation(value)
                 .map_err(|error| PatchError::Malformed(format!("operation {index} is not one of RFC 6902: {error}")))
         });
         Ok(Self::Json(operations.collect::<Result<_, _>>()?))
@@ -118,20 +118,20 @@ impl Patch {
     ///
     /// # Errors
     /// The members that would change although they must not.
-    pub fn flat(
+    pub fn as_flat_changes(
         &self,
-        identity: &Identity<'_>,
+        identity: &RecordIdentity<'_>,
         read_only: &dyn Fn(&str) -> bool,
-    ) -> Result<Option<&Members>, PatchError> {
+    ) -> Result<Option<&RawObject>, PatchError> {
         let Self::Merge(patch) = self else { return Ok(None) };
-        let fields = merged_fields(patch, identity, read_only)?;
+        let fields = validate_merge_patch(patch, identity, read_only)?;
         let flat = fields.iter().all(|(_, value)| !value.is_object());
         Ok((flat && !fields.is_empty()).then_some(fields))
     }
 
     /// Whether its answer tells something about the values that the record has: a JSON Patch with a `test`.
     #[must_use]
-    pub fn asks(&self) -> bool {
+    pub fn has_test(&self) -> bool {
         match self {
             Self::Json(operations) => operations.iter().any(|one| matches!(one, PatchOperation::Test(_))),
             Self::Merge(_) => false,
@@ -143,15 +143,15 @@ impl Patch {
     ///
     /// # Errors
     /// The members that would change although they must not.
-    pub fn check(&self, system: &str, id: &str, read_only: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
+    pub fn validate(&self, system: &str, id: &str, read_only: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
         match self {
             Self::Merge(patch) => {
-                let etag = patch.others.iter().find(|(name, _)| *name == "etag").and_then(|(_, value)| value.value());
+                let etag = patch.envelope.iter().find(|(name, _)| *name == "etag").and_then(|(_, value)| value.value());
                 let etag = etag.as_ref().and_then(Value::as_str).unwrap_or_default();
-                merged_fields(patch, &Identity { system, id, etag }, read_only).map(drop)
+                validate_merge_patch(patch, &RecordIdentity { system, id, etag }, read_only).map(drop)
             }
             Self::Json(operations) => {
-                operations.iter().try_for_each(|operation| operations::writable(operation, read_only))
+                operations.iter().try_for_each(|operation| operations::check_writable(operation, read_only))
             }
         }
     }
@@ -159,21 +159,21 @@ impl Patch {
     /// The same patch with the `id` that a merge patch may repeat in its canonical spelling, where it has one.
     #[must_use]
     pub fn with_canonical_id(self, canonical: impl Fn(&str) -> Option<String>) -> Self {
-        let Self::Merge(MergePatch { others, fields }) = self else { return self };
+        let Self::Merge(MergePatch { envelope: others, fields }) = self else { return self };
         if others.names().all(|name| name != "id") {
-            return Self::Merge(MergePatch { others, fields });
+            return Self::Merge(MergePatch { envelope: others, fields });
         }
-        let respelled = |(name, value): (&str, &JsonText)| {
+        let respelled = |(name, value): (&str, &RawJson)| {
             let id = if name == "id" { value.value() } else { None };
             let id = id.as_ref().and_then(Value::as_str).and_then(&canonical);
-            (name.to_owned(), id.map_or_else(|| value.clone(), |id| JsonText::from(&Value::from(id))))
+            (name.to_owned(), id.map_or_else(|| value.clone(), |id| RawJson::from(&Value::from(id))))
         };
-        Self::Merge(MergePatch { others: others.iter().map(respelled).collect(), fields })
+        Self::Merge(MergePatch { envelope: others.iter().map(respelled).collect(), fields })
     }
 
     /// The members of `fields` that a merge patch names.
     #[must_use]
-    pub fn merged(&self) -> Option<&Members> {
+    pub fn merge_members(&self) -> Option<&RawObject> {
         match self {
             Self::Merge(patch) => Some(&patch.fields),
             Self::Json(_) => None,
@@ -188,13 +188,16 @@ impl Patch {
         &self,
         document: &Map<String, Value>,
         read_only: &dyn Fn(&str) -> bool,
-    ) -> Result<Applied, PatchError> {
+    ) -> Result<PatchedFields, PatchError> {
         let text = |name| document.get(name).and_then(Value::as_str).unwrap_or_default();
-        let identity = Identity { system: text("system"), id: text("id"), etag: text("etag") };
+        let identity = RecordIdentity { system: text("system"), id: text("id"), etag: text("etag") };
         let mut fields = Value::Object(document.get("fields").and_then(Value::as_object).cloned().unwrap_or_default());
         match self {
             Self::Merge(patch) => {
-                json_patch::merge(&mut fields, &Value::Object(merged_fields(patch, &identity, read_only)?.to_map()));
+                json_patch::merge(
+                    &mut fields,
+                    &Value::Object(validate_merge_patch(patch, &identity, read_only)?.to_map()),
+                );
             }
             Self::Json(operations) => {
                 let mut whole = Value::Object(document.clone());
@@ -204,14 +207,14 @@ impl Patch {
         }
         match fields {
             Value::Object(fields) => Ok(fields),
-            _ => Err(PatchError::ReadOnly(vec![Invalid::at("/fields", "fields cannot be replaced as a whole")])),
+            _ => Err(PatchError::ReadOnly(vec![FieldError::new("/fields", "fields cannot be replaced as a whole")])),
         }
     }
 }
 
 /// What a record is called and which state of it is meant: the members a patch may repeat but not change.
 #[derive(Clone, Copy, Debug)]
-pub struct Identity<'i> {
+pub struct RecordIdentity<'i> {
     /// The system's name.
     pub system: &'i str,
     /// The full canonical id.
@@ -221,27 +224,27 @@ pub struct Identity<'i> {
 }
 
 /// The `fields` of a merge patch, after checking that nothing else would change.
-fn merged_fields<'p>(
+fn validate_merge_patch<'p>(
     patch: &'p MergePatch,
-    identity: &Identity<'_>,
+    identity: &RecordIdentity<'_>,
     read_only: &dyn Fn(&str) -> bool,
-) -> Result<&'p Members, PatchError> {
+) -> Result<&'p RawObject, PatchError> {
     let present = [("system", identity.system), ("id", identity.id), ("etag", identity.etag)];
     let mut wrong = Vec::new();
-    for (name, value) in patch.others.iter() {
-        let pointer = || pointer_below("", &[name]);
+    for (name, value) in patch.envelope.iter() {
+        let pointer = || json_pointer("", &[name]);
         if let Some((_, now)) = present.iter().find(|(identity, _)| *identity == name) {
             if value.value().as_ref().and_then(Value::as_str) != Some(now) {
-                wrong.push(Invalid::at(pointer(), "cannot change; leave it out, or repeat its present value"));
+                wrong.push(FieldError::new(pointer(), "cannot change; leave it out, or repeat its present value"));
             }
-        } else if !IGNORED.contains(&name) {
-            wrong.push(Invalid::at(pointer(), "not a member that can change; only members of /fields can"));
+        } else if !IGNORED_MEMBERS.contains(&name) {
+            wrong.push(FieldError::new(pointer(), "not a member that can change; only members of /fields can"));
         }
     }
-    wrong.extend(patch.fields.names().filter(|name| read_only(name)).map(read_only_field));
+    wrong.extend(patch.fields.names().filter(|name| read_only(name)).map(read_only_error));
     if wrong.is_empty() { Ok(&patch.fields) } else { Err(PatchError::ReadOnly(wrong)) }
 }
 
-fn read_only_field(name: &str) -> Invalid {
-    Invalid::at(pointer_below("/fields", &[name]), "read-only: the vendor or the gateway sets it")
+fn read_only_error(name: &str) -> FieldError {
+    FieldError::new(json_pointer("/fields", &[name]), "read-only: the vendor or the gateway sets it")
 }

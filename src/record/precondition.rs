@@ -23,12 +23,12 @@ impl Precondition {
 
     /// As it stands in the field, in one line.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn to_header(&self) -> String {
         match self {
             Self::Exists => "*".to_owned(),
             Self::AnyOf(tags) => match tags.as_slice() {
-                [only] => only.text(),
-                tags => tags.iter().map(EntityTag::text).collect::<Vec<_>>().join(", "),
+                [only] => only.to_header(),
+                tags => tags.iter().map(EntityTag::to_header).collect::<Vec<_>>().join(", "),
             },
         }
     }
@@ -36,7 +36,7 @@ impl Precondition {
     /// The tag to write against without reading, with its version, if the caller named exactly one and it belongs to this
     /// record.
     #[must_use]
-    pub fn single(&self, system: &SystemName, id: &RecordId) -> Option<(&EntityTag, Version)> {
+    pub fn single_version(&self, system: &SystemName, id: &RecordId) -> Option<(&EntityTag, Version)> {
         match self {
             Self::AnyOf(tags) => match tags.as_slice() {
                 [only] => only.version_for(system, id).map(|version| (only, version)),
@@ -49,6 +49,6 @@ impl Precondition {
 
 impl std::fmt::Display for Precondition {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.text())
+        formatter.write_str(&self.to_header())
     }
 }

@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_is_that_of_fips_180_however_the_text_is_cut() {
+    fn the_hash_matches_fips_180_for_any_split_of_the_input() {
         let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(const_hex::encode(sha256([&b"abc"[..]])), known);
         assert_eq!(const_hex::encode(sha256([&b"a"[..], b"", b"bc"])), known);

@@ -1,23 +1,23 @@
 //! A record as a vendor holds it.
 
-use super::{Fields, Version};
+use super::{RawFields, Version};
 
 /// What an adapter reads: the record in the shape that callers see, and what only the adapter understands.
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct VendorRecord {
     /// The members of `fields`, the gateway's own business (`_version`, `ID`, `TimeStamp`…) left out.
-    pub fields: Fields,
+    pub fields: RawFields,
     /// The vendor's own version; `None` where the vendor has none (the gateway then hashes `fields`).
     pub version: Option<Version>,
     /// What the vendor says is wrong with the record.
     pub warnings: Vec<Warning>,
 }
 
-impl Stored {
+impl VendorRecord {
     /// The vendor's version or, if it has none, the digest of the canonical fields.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.version.clone().unwrap_or_else(|| self.fields.digest())
+        self.version.clone().unwrap_or_else(|| self.fields.content_version())
     }
 }
 

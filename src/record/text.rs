@@ -6,17 +6,17 @@ use std::sync::Arc;
 use serde_json::Value;
 
 /// Appends a string, in quotes.
-pub fn push_json_string(text: &mut String, string: &str) {
+pub fn write_json_string(text: &mut String, string: &str) {
     text.push('"');
-    if has_any(string, is_special) {
-        push_escaped(text, string);
+    if contains_any_byte(string, is_special) {
+        write_escaped(text, string);
     } else {
         text.push_str(string);
     }
     text.push('"');
 }
 
-fn push_escaped(text: &mut String, string: &str) {
+fn write_escaped(text: &mut String, string: &str) {
     let mut left = string;
     while let Some((plain, rest)) = left.bytes().position(is_special).and_then(|at| left.split_at_checked(at)) {
         text.push_str(plain);
@@ -38,7 +38,7 @@ fn is_special(byte: u8) -> bool {
 
 /// Whether a string holds one of these bytes. The strings of a write are short, and many: they are looked at in blocks, each of which is
 /// a few vector instructions where no byte of it is skipped.
-fn has_any(string: &str, wanted: impl Fn(u8) -> bool) -> bool {
+fn contains_any_byte(string: &str, wanted: impl Fn(u8) -> bool) -> bool {
     fn in_blocks<const N: usize>(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Option<bool> {
         // The last block begins within the one before, unless it ends with the string.
         let last = bytes.last_chunk::<N>()?;
@@ -51,34 +51,34 @@ fn has_any(string: &str, wanted: impl Fn(u8) -> bool) -> bool {
 }
 
 /// Appends a value without white space; numbers keep their form.
-pub fn push_json(text: &mut String, value: &Value) {
+pub fn write_json(text: &mut String, value: &Value) {
     match value {
         Value::Null => text.push_str("null"),
         Value::Bool(flag) => text.push_str(if *flag { "true" } else { "false" }),
         Value::Number(number) => text.push_str(number.as_str()),
-        Value::String(string) => push_json_string(text, string),
+        Value::String(string) => write_json_string(text, string),
         Value::Array(elements) => {
             text.push('[');
             for (index, element) in elements.iter().enumerate() {
-                push_comma(text, index);
-                push_json(text, element);
+                write_comma(text, index);
+                write_json(text, element);
             }
             text.push(']');
         }
         Value::Object(members) => {
             text.push('{');
             for (index, (name, member)) in members.iter().enumerate() {
-                push_comma(text, index);
-                push_json_string(text, name);
+                write_comma(text, index);
+                write_json_string(text, name);
                 text.push(':');
-                push_json(text, member);
+                write_json(text, member);
             }
             text.push('}');
         }
     }
 }
 
-fn push_comma(text: &mut String, index: usize) {
+fn write_comma(text: &mut String, index: usize) {
     if index > 0 {
         text.push(',');
     }
@@ -95,9 +95,9 @@ pub(super) fn uuid_text(id: uuid::Uuid) -> Arc<str> {
 }
 
 /// Appends one name to a JSON Pointer (RFC 6901 §3).
-pub fn push_pointer(pointer: &mut String, name: &str) {
+pub fn write_pointer(pointer: &mut String, name: &str) {
     pointer.push('/');
-    if has_any(name, |byte| byte == b'~' || byte == b'/') {
+    if contains_any_byte(name, |byte| byte == b'~' || byte == b'/') {
         pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
     } else {
         pointer.push_str(name);
@@ -106,10 +106,10 @@ pub fn push_pointer(pointer: &mut String, name: &str) {
 
 /// The JSON Pointer of these names below another pointer.
 #[must_use]
-pub fn pointer_below(pointer: &str, names: &[&str]) -> String {
+pub fn json_pointer(pointer: &str, names: &[&str]) -> String {
     let mut pointer = pointer.to_owned();
     for name in names {
-        push_pointer(&mut pointer, name);
+        write_pointer(&mut pointer, name);
     }
     pointer
 }
@@ -139,37 +139,37 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_text_is_the_one_serde_writes(value in any_json()) {
+        fn the_written_json_equals_the_output_of_serde(value in any_json()) {
             let mut text = String::new();
-            push_json(&mut text, &value);
+            write_json(&mut text, &value);
             prop_assert_eq!(&text, &value.to_string());
             prop_assert_eq!(crate::record::parse_strict(text.as_bytes()), Ok(value));
         }
     }
 
     #[test]
-    fn a_special_byte_is_found_wherever_it_stands() {
+    fn a_special_byte_is_found_at_any_position() {
         for length in 0..70 {
             let plain = "é".repeat(length / 2) + &"x".repeat(length % 2);
-            assert!(!has_any(&plain, is_special), "{length}");
+            assert!(!contains_any_byte(&plain, is_special), "{length}");
             for place in 0..length {
                 for special in ["\0", "\u{1f}", "\"", "\\"] {
                     let text = "~".repeat(place) + special + &"\u{7f}".repeat(length - place - 1);
-                    assert!(has_any(&text, is_special), "{text:?}");
+                    assert!(contains_any_byte(&text, is_special), "{text:?}");
                 }
             }
         }
     }
 
     #[test]
-    fn numbers_keep_their_form_and_pointers_are_escaped() {
+    fn numbers_keep_their_format_and_pointers_are_escaped() {
         let mut text = String::new();
-        push_json(&mut text, &serde_json::from_str("[1.10,12345678901234567890]").expect("JSON"));
+        write_json(&mut text, &serde_json::from_str("[1.10,12345678901234567890]").expect("JSON"));
         assert_eq!(text, "[1.10,12345678901234567890]");
         for (name, escaped) in
             [("a/b~c", "a~1b~0c"), ("nine-ty~/", "nine-ty~0~1"), ("twenty-one-letters~1é", "twenty-one-letters~01é")]
         {
-            assert_eq!(pointer_below("", &[name, "d"]), format!("/{escaped}/d"));
+            assert_eq!(json_pointer("", &[name, "d"]), format!("/{escaped}/d"));
         }
     }
 }

@@ -8,26 +8,29 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
-use super::changes::{Changes, Ended};
-use super::page::{End, NewEntry};
-use super::{Acquired, Begun, Claim, Intent, KeyState, Lease, Outcome, Told, Unsettled};
+use super::changes::{FinishedOperation, WriteSet};
+use super::page::{OutcomeRef, PendingEntry};
+use super::{
+    BeginResult, IdempotencyClaim, IdempotencyState, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation,
+    Outcome,
+};
 use crate::record::{Action, OperationId, OperationState};
 
 /// A record of a system.
-pub(super) type Target = (Arc<str>, Arc<str>);
+pub(super) type RecordKey = (Arc<str>, Arc<str>);
 /// A caller and its key.
-pub(super) type KeyName = (String, String);
+pub(super) type IdempotencyKeyId = (String, String);
 
-fn target(lease: &Lease) -> Target {
+fn lease_record_key(lease: &Lease) -> RecordKey {
     (lease.system.as_str().into(), lease.record.as_str().into())
 }
 
 /// An idempotency key of a request that still runs does not expire.
-const NEVER: i64 = i64::MAX;
+const NO_EXPIRY: i64 = i64::MAX;
 
 /// Where the chain ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct ChainHead {
     pub(super) seq: i64,
     pub(super) hash: String,
     pub(super) fence: i64,
@@ -37,7 +40,7 @@ pub(super) struct Head {
 
 /// A running operation that this instance may settle.
 #[derive(Clone, Debug)]
-pub(super) struct Running {
+pub(super) struct RunningOperation {
     pub(super) intent: Arc<Intent>,
     /// The intent's number in the ledger.
     pub(super) seq: i64,
@@ -49,9 +52,9 @@ pub(super) struct Running {
 
 /// An operation that runs on a record, whoever settles it.
 #[derive(Clone, Debug)]
-pub(super) struct OnRecord {
+pub(super) struct RecordOperation {
     pub(super) id: OperationId,
-    pub(super) queued: bool,
+    pub(super) is_async: bool,
     /// Whether it deletes the record.
     pub(super) deletes: bool,
 }
@@ -63,116 +66,121 @@ pub(super) struct LeaseRow {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct KeyRow {
+pub(super) struct IdempotencyRow {
     pub(super) fingerprint: Vec<u8>,
     pub(super) operation: OperationId,
-    pub(super) verdict: Option<String>,
+    pub(super) replay_json: Option<String>,
     pub(super) interim: Option<String>,
     pub(super) expires: i64,
 }
 
-impl KeyRow {
+impl IdempotencyRow {
     /// What a repeat is told; `None` = the key is free (again).
-    pub(super) fn state(&self, claim: &Claim, now: i64) -> Option<KeyState> {
+    pub(super) fn state(&self, claim: &IdempotencyClaim, now: i64) -> Option<IdempotencyState> {
         if self.expires <= now {
             return None;
         }
         Some(if self.fingerprint != claim.fingerprint {
-            KeyState::Reused
-        } else if let Some(verdict) = &self.verdict {
-            KeyState::Verdict(verdict.clone())
+            IdempotencyState::Mismatch
+        } else if let Some(verdict) = &self.replay_json {
+            IdempotencyState::Completed(verdict.clone())
         } else if let Some(interim) = &self.interim {
-            KeyState::Interim(interim.clone())
+            IdempotencyState::Interim(interim.clone())
         } else {
-            KeyState::Running(self.operation.clone())
+            IdempotencyState::Running(self.operation.clone())
         })
     }
 }
 
 /// See the module.
-pub(super) struct Board {
+pub(super) struct WriterState {
     /// This instance.
     pub(super) instance: String,
-    pub(super) head: Head,
+    pub(super) head: ChainHead,
     /// Milliseconds since 1970; never goes back.
     pub(super) now: i64,
-    pub(super) running: HashMap<OperationId, Running>,
+    pub(super) running: HashMap<OperationId, RunningOperation>,
     /// The running operations of a record.
-    pub(super) records: HashMap<Target, Vec<OnRecord>>,
-    pub(super) leases: HashMap<Target, LeaseRow>,
+    pub(super) records: HashMap<RecordKey, Vec<RecordOperation>>,
+    pub(super) leases: HashMap<RecordKey, LeaseRow>,
     /// Of this batch only.
-    pub(super) keys: HashMap<KeyName, KeyRow>,
+    pub(super) keys: HashMap<IdempotencyKeyId, IdempotencyRow>,
     /// Of this batch only: repeated commands whose operation is in the database already.
-    pub(super) known: HashSet<OperationId>,
+    pub(super) already_written: HashSet<OperationId>,
 }
 
-impl Board {
+impl WriterState {
     pub(super) fn new(instance: String) -> Self {
         Self {
             instance,
-            head: Head { seq: 0, hash: super::ledger::NOTHING_BEFORE.into(), fence: 0, last_operation: String::new() },
+            head: ChainHead {
+                seq: 0,
+                hash: super::ledger::GENESIS_HASH.into(),
+                fence: 0,
+                last_operation: String::new(),
+            },
             now: 0,
             running: HashMap::new(),
             records: HashMap::new(),
             leases: HashMap::new(),
             keys: HashMap::new(),
-            known: HashSet::new(),
+            already_written: HashSet::new(),
         }
     }
 
     /// Sets the clock. Leases and the ledger must not see it go back.
-    pub(super) fn tick(&mut self, now: i64) {
+    pub(super) fn advance_clock(&mut self, now: i64) {
         self.now = self.now.max(now);
     }
 
-    fn live_lease(&self, target: &Target) -> Option<&LeaseRow> {
+    fn live_lease(&self, target: &RecordKey) -> Option<&LeaseRow> {
         self.leases.get(target).filter(|lease| lease.expires > self.now)
     }
 
-    fn holds(&self, lease: &Lease) -> bool {
-        let target = target(lease);
+    fn owns_lease(&self, lease: &Lease) -> bool {
+        let target = lease_record_key(lease);
         self.live_lease(&target).is_some_and(|row| row.fence == lease.fence)
     }
 
-    fn queued(&self, target: &Target) -> Option<&OperationId> {
-        self.records.get(target)?.iter().find(|one| one.queued).map(|one| &one.id)
+    fn async_write_on(&self, target: &RecordKey) -> Option<&OperationId> {
+        self.records.get(target)?.iter().find(|one| one.is_async).map(|one| &one.id)
     }
 
     /// A queued write is named even under its own lease: waiting for it would be waiting for minutes.
-    pub(super) fn acquire(&mut self, system: &str, record: &str, ttl: i64, changes: &mut Changes) -> Acquired {
+    pub(super) fn acquire(&mut self, system: &str, record: &str, ttl: i64, changes: &mut WriteSet) -> LeaseResult {
         let target = (system.into(), record.into());
-        if let Some(id) = self.queued(&target) {
-            return Acquired::Running(id.clone());
+        if let Some(id) = self.async_write_on(&target) {
+            return LeaseResult::Running(id.clone());
         }
         if self.live_lease(&target).is_some() {
-            return Acquired::Held;
+            return LeaseResult::Held;
         }
         if let Some(first) = self.records.get(&target).and_then(|running| running.first()) {
-            return Acquired::Running(first.id.clone());
+            return LeaseResult::Running(first.id.clone());
         }
         self.head.fence += 1;
         let fence = self.head.fence;
         self.set_lease(target, Some(LeaseRow { fence, expires: self.now.saturating_add(ttl) }), changes);
-        Acquired::Lease(Lease { system: system.to_owned(), record: record.to_owned(), fence })
+        LeaseResult::Lease(Lease { system: system.to_owned(), record: record.to_owned(), fence })
     }
 
-    pub(super) fn renew(&mut self, lease: &Lease, ttl: i64, changes: &mut Changes) -> bool {
-        let held = self.holds(lease);
+    pub(super) fn renew(&mut self, lease: &Lease, ttl: i64, changes: &mut WriteSet) -> bool {
+        let held = self.owns_lease(lease);
         if held {
             let row = LeaseRow { fence: lease.fence, expires: self.now.saturating_add(ttl) };
-            self.set_lease(target(lease), Some(row), changes);
+            self.set_lease(lease_record_key(lease), Some(row), changes);
         }
         held
     }
 
-    pub(super) fn release(&mut self, lease: &Lease, changes: &mut Changes) {
-        let target = target(lease);
+    pub(super) fn release(&mut self, lease: &Lease, changes: &mut WriteSet) {
+        let target = lease_record_key(lease);
         if self.leases.get(&target).is_some_and(|row| row.fence == lease.fence) {
             self.set_lease(target, None, changes);
         }
     }
 
-    fn set_lease(&mut self, target: Target, row: Option<LeaseRow>, changes: &mut Changes) {
+    fn set_lease(&mut self, target: RecordKey, row: Option<LeaseRow>, changes: &mut WriteSet) {
         match &row {
             Some(row) => self.leases.insert(target.clone(), row.clone()),
             None => self.leases.remove(&target),
@@ -181,69 +189,69 @@ impl Board {
     }
 
     /// `promised`: the caller was told `Started` before, and only the writing has to be made good.
-    pub(super) fn begin(&mut self, intent: &Arc<Intent>, promised: bool, changes: &mut Changes) -> Begun {
-        if self.running.contains_key(&intent.operation) || self.known.contains(&intent.operation) {
-            return Begun::Started;
+    pub(super) fn begin(&mut self, intent: &Arc<Intent>, promised: bool, changes: &mut WriteSet) -> BeginResult {
+        if self.running.contains_key(&intent.operation) || self.already_written.contains(&intent.operation) {
+            return BeginResult::Started;
         }
-        if !promised && let Some(refused) = self.refuses(intent) {
+        if !promised && let Some(refused) = self.find_conflict(intent) {
             return refused;
         }
         let seq = self.append(Arc::clone(intent), None, changes);
-        if let Some(claim) = &intent.claim {
-            let row = KeyRow {
+        if let Some(claim) = &intent.idempotency {
+            let row = IdempotencyRow {
                 fingerprint: claim.fingerprint.to_vec(),
                 operation: intent.operation.clone(),
-                verdict: None,
+                replay_json: None,
                 interim: None,
-                expires: NEVER,
+                expires: NO_EXPIRY,
             };
             self.set_key((intent.caller.to_string(), claim.key.clone()), Some(row), changes);
         }
-        let key = intent.claim.as_ref().map(|claim| claim.key.clone());
-        self.run(Running { intent: Arc::clone(intent), seq, started: self.now, key });
-        Begun::Started
+        let key = intent.idempotency.as_ref().map(|claim| claim.key.clone());
+        self.track(RunningOperation { intent: Arc::clone(intent), seq, started: self.now, key });
+        BeginResult::Started
     }
 
-    fn refuses(&self, intent: &Intent) -> Option<Begun> {
-        if let Some(claim) = &intent.claim
+    fn find_conflict(&self, intent: &Intent) -> Option<BeginResult> {
+        if let Some(claim) = &intent.idempotency
             && let Some(row) = self.keys.get(&(intent.caller.to_string(), claim.key.clone()))
             && let Some(state) = row.state(claim, self.now)
         {
-            return Some(Begun::Key(state));
+            return Some(BeginResult::IdempotencyKey(state));
         }
         let target = intent.record.as_ref().map(|record| (Arc::clone(&intent.system), Arc::clone(record)));
         let on_record = target.as_ref().and_then(|target| self.records.get(target)).map_or(&[][..], Vec::as_slice);
-        if let Some(queued) = on_record.iter().find(|one| one.queued) {
-            return Some(Begun::Running(queued.id.clone()));
+        if let Some(queued) = on_record.iter().find(|one| one.is_async) {
+            return Some(BeginResult::Running(queued.id.clone()));
         }
         match (&intent.lease, target) {
-            (Some(lease), _) => (!self.holds(lease)).then_some(Begun::LeaseLost),
+            (Some(lease), _) => (!self.owns_lease(lease)).then_some(BeginResult::LeaseLost),
             (None, Some(target)) => {
                 // A delete may have outlived its lease: a crash ends leases, not vendor calls.
                 let is_being_deleted = on_record.iter().any(|one| one.deletes);
-                (is_being_deleted || self.live_lease(&target).is_some()).then_some(Begun::Held)
+                (is_being_deleted || self.live_lease(&target).is_some()).then_some(BeginResult::LeaseHeld)
             }
             (None, None) => None,
         }
     }
 
     /// Notes that an operation runs, and may be settled here.
-    pub(super) fn run(&mut self, running: Running) {
-        self.occupy(&running.intent);
+    pub(super) fn track(&mut self, running: RunningOperation) {
+        self.mark_busy(&running.intent);
         self.running.insert(running.intent.operation.clone(), running);
     }
 
     /// Notes that an operation runs on its record, even if it could not be written yet.
-    pub(super) fn occupy(&mut self, intent: &Intent) {
+    pub(super) fn mark_busy(&mut self, intent: &Intent) {
         if let Some(record) = &intent.record {
             let deletes = intent.action == Action::Delete;
-            let on_record = OnRecord { id: intent.operation.clone(), queued: intent.queued, deletes };
-            self.note((Arc::clone(&intent.system), Arc::clone(record)), on_record);
+            let on_record = RecordOperation { id: intent.operation.clone(), is_async: intent.is_async, deletes };
+            self.track_on_record((Arc::clone(&intent.system), Arc::clone(record)), on_record);
         }
     }
 
     /// Notes that an operation runs on a record.
-    pub(super) fn note(&mut self, target: Target, running: OnRecord) {
+    pub(super) fn track_on_record(&mut self, target: RecordKey, running: RecordOperation) {
         let on_record = self.records.entry(target).or_default();
         if on_record.iter().all(|other| other.id != running.id) {
             on_record.push(running);
@@ -251,25 +259,31 @@ impl Board {
     }
 
     /// Gives back the entry's number. Its hash is computed when it is written.
-    fn append(&mut self, intent: Arc<Intent>, end: Option<End>, changes: &mut Changes) -> i64 {
+    fn append(&mut self, intent: Arc<Intent>, end: Option<OutcomeRef>, changes: &mut WriteSet) -> i64 {
         self.head.seq += 1;
-        changes.entries.push(NewEntry { seq: self.head.seq, at: self.now, intent, end });
+        changes.entries.push(PendingEntry { seq: self.head.seq, at: self.now, intent, outcome_ref: end });
         self.head.seq
     }
 
-    pub(super) fn interim(&mut self, operation: &OperationId, told: Told, verdict: &str, changes: &mut Changes) {
+    pub(super) fn save_interim_outcome(
+        &mut self,
+        operation: &OperationId,
+        told: InterimResponse,
+        verdict: &str,
+        changes: &mut WriteSet,
+    ) {
         let Some(running) = self.running.get(operation) else { return };
-        changes.told(operation, told);
+        changes.set_interim_state(operation, told);
         let Some(key) = &running.key else { return };
         let name = (running.intent.caller.to_string(), key.clone());
         if let Some(row) = self.keys.get(&name).filter(|row| row.operation == *operation) {
-            let row = KeyRow { interim: Some(verdict.to_owned()), ..row.clone() };
+            let row = IdempotencyRow { interim: Some(verdict.to_owned()), ..row.clone() };
             self.set_key(name, Some(row), changes);
         }
     }
 
     /// Does nothing, and says so, if the operation is not this instance's any more: the first outcome stands.
-    pub(super) fn finish(&mut self, outcome: &Arc<Outcome>, ttl: i64, changes: &mut Changes) -> bool {
+    pub(super) fn finish(&mut self, outcome: &Arc<Outcome>, ttl: i64, changes: &mut WriteSet) -> bool {
         if let Some(lease) = &outcome.lease {
             self.release(lease, changes);
         }
@@ -284,14 +298,14 @@ impl Board {
             }
         }
         if let Some(key) = running.key {
-            self.settle_key((intent.caller.to_string(), key), outcome, ttl, changes);
+            self.complete_key((intent.caller.to_string(), key), outcome, ttl, changes);
         }
-        let end = End { intent_seq: running.seq, outcome: Arc::clone(outcome) };
-        let tells_it = changes.holds(running.seq) && outcome.settled_as() == OperationState::Applied;
+        let end = OutcomeRef { intent_seq: running.seq, outcome: Arc::clone(outcome) };
+        let tells_it = changes.contains_entry(running.seq) && outcome.final_state() == OperationState::Applied;
         self.append(Arc::clone(&intent), Some(end), changes);
-        if !tells_it || outcome.has_more_to_tell() || outcome.operation.as_str() <= self.head.last_operation.as_str() {
+        if !tells_it || outcome.has_details() || outcome.operation.as_str() <= self.head.last_operation.as_str() {
             let (started, finished) = (running.started, self.now);
-            changes.ended.push(Ended {
+            changes.finished.push(FinishedOperation {
                 intent,
                 intent_seq: running.seq,
                 outcome: Arc::clone(outcome),
@@ -299,15 +313,15 @@ impl Board {
                 finished,
             });
         } else {
-            changes.tell(&outcome.operation);
+            changes.mark_ledger_only(&outcome.operation);
         }
         true
     }
 
-    fn settle_key(&mut self, name: KeyName, outcome: &Outcome, ttl: i64, changes: &mut Changes) {
+    fn complete_key(&mut self, name: IdempotencyKeyId, outcome: &Outcome, ttl: i64, changes: &mut WriteSet) {
         let Some(row) = self.keys.get(&name).filter(|row| row.operation == outcome.operation) else { return };
-        let settled = outcome.verdict.as_ref().map(|verdict| KeyRow {
-            verdict: Some(verdict.clone()),
+        let settled = outcome.replay_json.as_ref().map(|verdict| IdempotencyRow {
+            replay_json: Some(verdict.clone()),
             interim: None,
             expires: self.now.saturating_add(ttl),
             ..row.clone()
@@ -315,7 +329,7 @@ impl Board {
         self.set_key(name, settled, changes);
     }
 
-    fn set_key(&mut self, name: KeyName, row: Option<KeyRow>, changes: &mut Changes) {
+    fn set_key(&mut self, name: IdempotencyKeyId, row: Option<IdempotencyRow>, changes: &mut WriteSet) {
         match &row {
             Some(row) => self.keys.insert(name.clone(), row.clone()),
             None => self.keys.remove(&name),
@@ -324,11 +338,15 @@ impl Board {
     }
 
     /// Makes the operations of dead instances this one's.
-    pub(super) fn adopt(&mut self, found: &[(Unsettled, Running)], changes: &mut Changes) -> Vec<Unsettled> {
+    pub(super) fn adopt(
+        &mut self,
+        found: &[(OrphanedOperation, RunningOperation)],
+        changes: &mut WriteSet,
+    ) -> Vec<OrphanedOperation> {
         for (unsettled, running) in found {
             changes.adopt(&unsettled.operation);
             if !self.running.contains_key(&unsettled.operation) {
-                self.run(running.clone());
+                self.track(running.clone());
             }
         }
         found.iter().map(|(unsettled, _)| unsettled.clone()).collect()
@@ -341,22 +359,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_promised_write_that_could_not_be_written_keeps_others_off_its_record_and_is_noted_once() {
-        let (mut board, mut changes) = (Board::new("here".into()), Changes::default());
-        let queued = Arc::new(Intent { queued: true, ..place::intent("A:1") });
+    fn an_acknowledged_but_unpersisted_write_blocks_its_record() {
+        let (mut board, mut changes) = (WriterState::new("here".into()), WriteSet::default());
+        let queued = Arc::new(Intent { is_async: true, ..place::intent("A:1") });
         let delete = Arc::new(Intent { action: Action::Delete, ..place::intent("A:2") });
-        board.occupy(&queued);
-        board.occupy(&delete);
+        board.mark_busy(&queued);
+        board.mark_busy(&delete);
         let other = |record: &str| Arc::new(place::intent(record));
-        assert_eq!(board.begin(&other("A:1"), false, &mut changes), Begun::Running(queued.operation.clone()));
-        assert_eq!(board.begin(&other("A:2"), false, &mut changes), Begun::Held);
-        let running = Acquired::Running(delete.operation.clone());
+        assert_eq!(board.begin(&other("A:1"), false, &mut changes), BeginResult::Running(queued.operation.clone()));
+        assert_eq!(board.begin(&other("A:2"), false, &mut changes), BeginResult::LeaseHeld);
+        let running = LeaseResult::Running(delete.operation.clone());
         assert_eq!(board.acquire("crm", "A:2", 1000, &mut changes), running);
         for intent in [&queued, &delete] {
-            assert_eq!(board.begin(intent, true, &mut changes), Begun::Started);
-            assert!(board.finish(&Arc::new(place::applied(&intent.operation)), 1000, &mut changes));
+            assert_eq!(board.begin(intent, true, &mut changes), BeginResult::Started);
+            assert!(board.finish(&Arc::new(place::applied_outcome(&intent.operation)), 1000, &mut changes));
         }
         assert!(board.records.is_empty());
-        assert_eq!(board.begin(&other("A:1"), false, &mut changes), Begun::Started);
+        assert_eq!(board.begin(&other("A:1"), false, &mut changes), BeginResult::Started);
     }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Acquired, Begun, Intent, Lease, Outcome, StoreError, Told, Unsettled};
+use super::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome, StoreError};
 use crate::record::OperationId;
 
 /// What to do.
 #[derive(Debug)]
-pub(super) enum Task {
+pub(super) enum StoreCommand {
     Acquire {
         system: String,
         record: String,
@@ -23,19 +23,19 @@ pub(super) enum Task {
         lease: Lease,
     },
     Begin(Arc<Intent>),
-    Interim {
+    SaveInterim {
         operation: OperationId,
-        told: Told,
-        verdict: String,
+        response: InterimResponse,
+        replay_json: String,
     },
     Finish(Arc<Outcome>),
     /// The intent may be on disk, and nobody was told that it is: the vendor was not called.
-    Abandon(OperationId),
+    CancelUnclaimed(OperationId),
     Adopt {
         limit: i64,
     },
     /// This instance lives.
-    Seen,
+    Heartbeat,
     /// Whether one can write: only a write shows it.
     Probe,
     /// Everything before this is written.
@@ -44,115 +44,119 @@ pub(super) enum Task {
 
 /// What came of it.
 #[derive(Debug)]
-pub(super) enum Answer {
-    Acquired(Acquired),
+pub(super) enum CommandResult {
+    Acquired(LeaseResult),
     Renewed(bool),
-    Begun(Begun, Option<AbandonGuard>),
-    Adopted(Vec<Unsettled>),
+    Begun(BeginResult, Option<CancelUnclaimedGuard>),
+    Adopted(Vec<OrphanedOperation>),
     /// Whether this outcome is the one that stands.
     Finished(bool),
     Done,
 }
 
-pub(super) type Reply = oneshot::Sender<Result<Answer, StoreError>>;
+pub(super) type ResponseTx = oneshot::Sender<Result<CommandResult, StoreError>>;
 
 /// One thing to do, and whom to tell.
 #[derive(Debug)]
-pub(super) struct Command {
-    pub(super) task: Task,
-    pub(super) reply: Option<Reply>,
+pub(super) struct QueuedCommand {
+    pub(super) task: StoreCommand,
+    pub(super) response_tx: Option<ResponseTx>,
     /// The caller was told that it is done: it has to be done, whatever is found.
-    pub(super) promised: bool,
+    pub(super) acknowledged: bool,
     /// It was tried before and may be in the database.
-    pub(super) again: bool,
+    pub(super) is_retry: bool,
     /// Whether it may have begun an operation without anybody's knowing.
-    pub(super) begun: Doubt,
+    pub(super) commit_state: CommitState,
 }
 
 /// Whether an operation was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doubt {
+pub(super) enum CommitState {
     /// It was, and its caller knows; or it was not.
-    None,
+    Known,
     /// It is if this try is committed.
-    IfCommitted,
+    Pending,
     /// A commit was sent, and whether it was done is not known.
-    Open,
+    Unknown,
 }
 
-impl Doubt {
+impl CommitState {
     /// What is decided is to be committed.
-    pub(super) fn decided(&mut self, starts: bool) {
-        if *self != Self::Open {
-            *self = if starts { Self::IfCommitted } else { Self::None };
+    pub(super) fn on_applied(&mut self, starts: bool) {
+        if *self != Self::Unknown {
+            *self = if starts { Self::Pending } else { Self::Known };
         }
     }
 
     /// The try has failed.
-    pub(super) fn failed(&mut self, committing: bool) {
-        if *self == Self::IfCommitted {
-            *self = if committing { Self::Open } else { Self::None };
+    pub(super) fn on_failed(&mut self, committing: bool) {
+        if *self == Self::Pending {
+            *self = if committing { Self::Unknown } else { Self::Known };
         }
     }
 }
 
-impl Command {
-    pub(super) fn new(task: Task, reply: Option<Reply>) -> Self {
-        Self { task, reply, promised: false, again: false, begun: Doubt::None }
+impl QueuedCommand {
+    pub(super) fn new(task: StoreCommand, reply: Option<ResponseTx>) -> Self {
+        Self { task, response_tx: reply, acknowledged: false, is_retry: false, commit_state: CommitState::Known }
     }
 
     /// Whether it has to be kept and done later when the store fails.
-    pub(super) fn is_owed(&self) -> bool {
-        self.promised || matches!(self.task, Task::Interim { .. } | Task::Finish(_) | Task::Abandon(_))
+    pub(super) fn must_persist(&self) -> bool {
+        self.acknowledged
+            || matches!(
+                self.task,
+                StoreCommand::SaveInterim { .. } | StoreCommand::Finish(_) | StoreCommand::CancelUnclaimed(_)
+            )
     }
 
     /// The operation that it goes on with, or ends.
-    pub(super) fn follows(&self) -> Option<&OperationId> {
+    pub(super) fn depends_on(&self) -> Option<&OperationId> {
         match &self.task {
-            Task::Interim { operation, .. } | Task::Abandon(operation) => Some(operation),
-            Task::Finish(outcome) => Some(&outcome.operation),
+            StoreCommand::SaveInterim { operation, .. } | StoreCommand::CancelUnclaimed(operation) => Some(operation),
+            StoreCommand::Finish(outcome) => Some(&outcome.operation),
             _ => None,
         }
     }
 
     /// Whether its caller has been answered and nothing is left to do: a refusal must not be decided again for nobody.
-    pub(super) fn is_over(&self) -> bool {
-        self.reply.is_none() && !self.is_owed()
+    pub(super) fn is_done(&self) -> bool {
+        self.response_tx.is_none() && !self.must_persist()
     }
 
     /// Whether its caller may be answered before the commit when durability is relaxed.
-    pub(super) fn may_be_early(&self) -> bool {
-        matches!(self.task, Task::Begin(_) | Task::Interim { .. } | Task::Finish(_))
+    pub(super) fn can_ack_before_commit(&self) -> bool {
+        matches!(self.task, StoreCommand::Begin(_) | StoreCommand::SaveInterim { .. } | StoreCommand::Finish(_))
     }
 
-    /// Whether somebody has heard it. A `Started` that nobody hears gives itself up (`AbandonGuard`).
-    pub(super) fn answer(&mut self, answer: Result<Answer, StoreError>) -> bool {
-        self.reply.take().is_some_and(|reply| reply.send(answer).is_ok())
+    /// Whether somebody has heard it. A `Started` that nobody hears gives itself up (`CancelUnclaimedGuard`).
+    pub(super) fn send_response(&mut self, answer: Result<CommandResult, StoreError>) -> bool {
+        self.response_tx.take().is_some_and(|reply| reply.send(answer).is_ok())
     }
 }
 
 /// Goes with every `Started` that is told. If nobody takes the answer, the operation is given up: else it would run for ever.
 #[derive(Debug)]
-pub(super) struct AbandonGuard {
-    begun: Option<(OperationId, mpsc::UnboundedSender<Command>)>,
+pub(super) struct CancelUnclaimedGuard {
+    armed: Option<(OperationId, mpsc::UnboundedSender<QueuedCommand>)>,
 }
 
-impl AbandonGuard {
-    pub(super) fn new(operation: OperationId, commands: mpsc::UnboundedSender<Command>) -> Self {
-        Self { begun: Some((operation, commands)) }
+impl CancelUnclaimedGuard {
+    pub(super) fn new(operation: OperationId, commands: mpsc::UnboundedSender<QueuedCommand>) -> Self {
+        Self { armed: Some((operation, commands)) }
     }
 
     /// The answer has been taken.
     pub(super) fn disarm(mut self) {
-        self.begun = None;
+        self.armed = None;
     }
 }
 
-impl Drop for AbandonGuard {
+impl Drop for CancelUnclaimedGuard {
     fn drop(&mut self) {
-        if let Some((operation, commands)) = self.begun.take() {
+        if let Some((operation, commands)) = self.armed.take() {
             // The writer has ended: the next start settles the operation.
-            let _ = commands.send(Command::new(Task::Abandon(operation), None));
+            let _ = commands.send(QueuedCommand::new(StoreCommand::CancelUnclaimed(operation), None));
         }
     }
 }

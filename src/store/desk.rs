@@ -7,80 +7,80 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::board::Board;
-use super::changes::Changes;
-use super::command::{Command, Task};
-use super::thread::Shared;
-use super::{Begun, Intent, Outcome};
+use super::board::WriterState;
+use super::changes::WriteSet;
+use super::command::{QueuedCommand, StoreCommand};
+use super::thread::StoreShared;
+use super::{BeginResult, Intent, Outcome};
 
 /// The most commands in one transaction.
-pub(super) const BATCH: usize = 512;
+pub(super) const MAX_BATCH: usize = 512;
 
 /// What lies there.
-pub(super) struct Laid {
-    pub(super) board: Board,
-    pub(super) changes: Changes,
+pub(super) struct OpenBatch {
+    pub(super) state: WriterState,
+    pub(super) write_set: WriteSet,
     /// What was decided, to be written.
-    pub(super) batch: Vec<Command>,
+    pub(super) batch: Vec<QueuedCommand>,
 }
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Desk(Mutex<Option<Laid>>);
+pub(super) struct SharedState(Mutex<Option<OpenBatch>>);
 
-impl Desk {
-    fn look(&self) -> MutexGuard<'_, Option<Laid>> {
+impl SharedState {
+    fn lock(&self) -> MutexGuard<'_, Option<OpenBatch>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn lay_out(&self, laid: Laid) {
-        *self.look() = Some(laid);
+    pub(super) fn publish(&self, laid: OpenBatch) {
+        *self.lock() = Some(laid);
     }
 
     /// From now on everybody asks the writer.
-    pub(super) fn take_back(&self) -> Option<Laid> {
-        self.look().take()
+    pub(super) fn reclaim(&self) -> Option<OpenBatch> {
+        self.lock().take()
     }
 }
 
-impl Laid {
-    fn has_room(&self) -> bool {
-        self.batch.len() < BATCH
+impl OpenBatch {
+    fn has_capacity(&self) -> bool {
+        self.batch.len() < MAX_BATCH
     }
 
-    fn promise(&mut self, task: Task) {
-        self.batch.push(Command { promised: true, ..Command::new(task, None) });
+    fn push_acknowledged(&mut self, task: StoreCommand) {
+        self.batch.push(QueuedCommand { acknowledged: true, ..QueuedCommand::new(task, None) });
     }
 }
 
-impl Shared {
+impl StoreShared {
     /// Begins a write at the desk; `None` = the writer has to be asked.
-    pub(super) fn begin_here(&self, intent: &Arc<Intent>) -> Option<Begun> {
-        if intent.claim.is_some() {
+    pub(super) fn try_begin_inline(&self, intent: &Arc<Intent>) -> Option<BeginResult> {
+        if intent.idempotency.is_some() {
             return None;
         }
-        let mut desk = self.desk.look();
-        let laid = desk.as_mut().filter(|laid| laid.has_room())?;
-        laid.board.tick(self.clock());
-        let begun = laid.board.begin(intent, false, &mut laid.changes);
-        if begun == Begun::Started {
-            self.pending.note_begun(intent);
-            laid.promise(Task::Begin(Arc::clone(intent)));
+        let mut desk = self.open_batch.lock();
+        let laid = desk.as_mut().filter(|laid| laid.has_capacity())?;
+        laid.state.advance_clock(self.now_ms());
+        let begun = laid.state.begin(intent, false, &mut laid.write_set);
+        if begun == BeginResult::Started {
+            self.async_writes.insert(intent);
+            laid.push_acknowledged(StoreCommand::Begin(Arc::clone(intent)));
         }
         Some(begun)
     }
 
     /// Finishes a write at the desk; `None` = the writer has to be asked.
-    pub(super) fn finish_here(&self, outcome: &Arc<Outcome>) -> Option<bool> {
-        let mut desk = self.desk.look();
-        let laid = desk.as_mut().filter(|laid| laid.has_room())?;
-        if laid.board.running.get(&outcome.operation)?.key.is_some() {
+    pub(super) fn try_finish_inline(&self, outcome: &Arc<Outcome>) -> Option<bool> {
+        let mut desk = self.open_batch.lock();
+        let laid = desk.as_mut().filter(|laid| laid.has_capacity())?;
+        if laid.state.running.get(&outcome.operation)?.key.is_some() {
             return None;
         }
-        laid.board.tick(self.clock());
-        let stands = laid.board.finish(outcome, self.idempotency_ttl_ms, &mut laid.changes);
-        self.pending.ended(&outcome.operation);
-        laid.promise(Task::Finish(Arc::clone(outcome)));
+        laid.state.advance_clock(self.now_ms());
+        let stands = laid.state.finish(outcome, self.idempotency_ttl_ms, &mut laid.write_set);
+        self.async_writes.remove(&outcome.operation);
+        laid.push_acknowledged(StoreCommand::Finish(Arc::clone(outcome)));
         Some(stands)
     }
 }

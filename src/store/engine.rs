@@ -10,23 +10,23 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
 
-use super::sql::Parameters;
+use super::sql::Placeholders;
 use super::{Durability, StoreError};
 
 /// Connections that answer reads, beside the writer's one.
 const READERS: u32 = 4;
 /// How long a read waits for one of them.
-const READER_PATIENCE: Duration = Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Which database, and where.
 #[derive(Clone, Debug)]
-pub(super) enum Engine {
+pub(super) enum Backend {
     /// One file, one process. `scratch` files are removed when the store ends.
     Sqlite {
         /// The file.
         path: PathBuf,
         /// Whether it is a throw-away.
-        scratch: bool,
+        temporary: bool,
     },
     /// A server that several replicas share.
     Postgres {
@@ -35,20 +35,20 @@ pub(super) enum Engine {
     },
 }
 
-impl Engine {
+impl Backend {
     /// Understands `sqlite:PATH`, `sqlite::memory:` (a throw-away file: several connections share it) and `postgres://…`.
     pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
         if let Some(path) = url.strip_prefix("sqlite:") {
             if path == ":memory:" {
                 let path = std::env::temp_dir().join(format!("records-gateway-{}.db", uuid::Uuid::now_v7()));
-                return Ok(Self::Sqlite { path, scratch: true });
+                return Ok(Self::Sqlite { path, temporary: true });
             }
             // `sqlite:///absolute/path` is the usual spelling elsewhere.
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() || path.contains(['?', '#']) {
                 return Err(StoreError::Open("the store's url must be `sqlite:PATH`, without parameters".into()));
             }
-            return Ok(Self::Sqlite { path: path.into(), scratch: false });
+            return Ok(Self::Sqlite { path: path.into(), temporary: false });
         }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             return Ok(Self::Postgres { url: url.into() });
@@ -62,10 +62,10 @@ impl Engine {
     }
 
     /// How its statements name their parameters.
-    pub(super) fn parameters(&self) -> Parameters {
+    pub(super) fn placeholders(&self) -> Placeholders {
         match self {
-            Self::Sqlite { .. } => Parameters::Bare,
-            Self::Postgres { .. } => Parameters::Numbered,
+            Self::Sqlite { .. } => Placeholders::Positional,
+            Self::Postgres { .. } => Placeholders::Numbered,
         }
     }
 
@@ -90,7 +90,11 @@ impl Engine {
     }
 
     /// A connection for the writer. `create` only at the start: a file that vanished later must not be replaced by an empty one.
-    pub(super) async fn writer(&self, durability: Durability, create: bool) -> Result<AnyConnection, sqlx::Error> {
+    pub(super) async fn connect_writer(
+        &self,
+        durability: Durability,
+        create: bool,
+    ) -> Result<AnyConnection, sqlx::Error> {
         let mut connection = self.options(if create { "rwc" } else { "rw" })?.connect().await?;
         match self {
             Self::Sqlite { .. } => {
@@ -119,7 +123,10 @@ impl Engine {
 
     /// The connections that only read. They are made when they are needed, and kept while `keep` says so: SQLite writes no file
     /// as long as a connection is open that found it read-only.
-    pub(super) fn readers(&self, keep: impl Fn() -> bool + Send + Sync + 'static) -> Result<AnyPool, sqlx::Error> {
+    pub(super) fn build_reader_pool(
+        &self,
+        keep: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<AnyPool, sqlx::Error> {
         let only_read = match self {
             Self::Sqlite { .. } => "PRAGMA query_only = ON",
             Self::Postgres { .. } => "SET default_transaction_read_only = on; SET statement_timeout = '60s'",
@@ -127,7 +134,7 @@ impl Engine {
         let options = self.options("rw")?;
         let pool = AnyPoolOptions::new()
             .max_connections(READERS)
-            .acquire_timeout(READER_PATIENCE)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(move |connection, _| {
                 Box::pin(async move { connection.execute(sqlx::raw_sql(only_read)).await.map(|_| ()) })
             })
@@ -151,7 +158,7 @@ impl Engine {
     ///
     /// # Errors
     /// There is none.
-    pub(super) fn file(&self) -> Result<Option<(u64, u64)>, sqlx::Error> {
+    pub(super) fn file_identity(&self) -> Result<Option<(u64, u64)>, sqlx::Error> {
         let Self::Sqlite { path, .. } = self else { return Ok(None) };
         let file = std::fs::metadata(path)?;
         Ok(Some((file.dev(), file.ino())))
@@ -161,7 +168,7 @@ impl Engine {
     /// The lock ends with the process, however it ends.
     pub(super) fn lock(&self) -> Result<Option<std::fs::File>, StoreError> {
         let Self::Sqlite { path, .. } = self else { return Ok(None) };
-        let beside = beside(path, ".lock");
+        let beside = sidecar_path(path, ".lock");
         let file = std::fs::OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -178,16 +185,16 @@ impl Engine {
     }
 
     /// Removes a throw-away file with its companions.
-    pub(super) fn remove_scratch(&self) {
-        let Self::Sqlite { path, scratch: true } = self else { return };
+    pub(super) fn remove_temp_files(&self) {
+        let Self::Sqlite { path, temporary: true } = self else { return };
         for suffix in ["", "-wal", "-shm", ".lock"] {
             // It may not be there, and there is nobody to tell.
-            let _ = std::fs::remove_file(beside(path, suffix));
+            let _ = std::fs::remove_file(sidecar_path(path, suffix));
         }
     }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn sidecar_path(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -14,17 +14,17 @@ pub enum StoreError {
     /// It did not confirm a `begin` that it may have done. Nothing may be sent, and the operation will be there, ended as never
     /// sent, as soon as the store can be written; but should this process end, or be cut off for long, before that, another one finds it running and settles it.
     #[error("the store did not confirm what it may have begun")]
-    InDoubt,
+    CommitUnknown,
     /// It answered something that this version did not write: a damaged row.
     #[error("the store holds something unreadable: {0}")]
-    Damaged(String),
+    Corrupt(String),
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
-                Self::Damaged(error.to_string())
+                Self::Corrupt(error.to_string())
             }
             _ => Self::Unavailable,
         }

@@ -3,10 +3,10 @@
 use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Action, CallMade, OperationId};
+use crate::record::{Action, OperationId, VendorCallLog};
 
 /// The `prev` of the first entry: 64 zeros.
-pub(super) const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+pub(super) const GENESIS_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Before the vendor is called, or after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -54,13 +54,13 @@ pub struct LedgerEntry {
     pub precondition: Option<String>,
     /// The tag of the version that the vendor compares, where `precondition` is not just that.
     #[serde(skip)]
-    pub bound_to: Option<String>,
+    pub compared_etag: Option<String>,
     /// JSON Pointers of what was to change.
     pub paths: Vec<String>,
     /// The names of the losses accepted (intent) or done (outcome).
     pub losses: Vec<String>,
     /// The vendor calls made; none in an intent.
-    pub calls: Vec<CallMade>,
+    pub calls: Vec<VendorCallLog>,
     /// The operation's state: `running` in an intent.
     pub state: String,
     /// The problem's name, if there was one.
@@ -82,7 +82,7 @@ pub(super) fn chain_hash(prev: &Hash, json: &str) -> Hash {
 }
 
 /// The hash in a text. What is no hash has none that follows it: it is read as one that fits nothing.
-pub(super) fn read_hash(text: &str) -> Hash {
+pub(super) fn parse_hash(text: &str) -> Hash {
     let mut hash = [0; 32];
     match const_hex::decode_to_slice(text, &mut hash) {
         Ok(()) => hash,
@@ -113,14 +113,14 @@ mod tests {
             record: None,
             action: Action::Update,
             precondition: None,
-            bound_to: Some("not shown".into()),
+            compared_etag: Some("not shown".into()),
             paths: Vec::new(),
             losses: Vec::new(),
             calls: Vec::new(),
             state: String::new(),
             problem: None,
             etag_after: None,
-            prev: NOTHING_BEFORE.into(),
+            prev: GENESIS_HASH.into(),
             hash: String::new(),
         };
         let document = serde_json::to_value(&entry).expect("JSON");

@@ -4,18 +4,19 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::ledger::{LedgerEntry, LedgerEvent, chain_hash, read_hash};
-use crate::record::{Action, CallMade, OperationId, OperationState};
+use super::ledger::{LedgerEntry, LedgerEvent, chain_hash, parse_hash};
+use crate::record::{Action, OperationId, OperationState, VendorCallLog};
 
 /// What a line says.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct EntryJson {
     action: Option<Action>,
     at: String,
-    bound_to: Option<String>,
+    #[serde(rename = "bound_to")]
+    compared_etag: Option<String>,
     #[serde(default)]
-    calls: Vec<CallMade>,
+    calls: Vec<VendorCallLog>,
     #[serde(default)]
     caller: String,
     etag_after: Option<String>,
@@ -37,7 +38,7 @@ struct Line {
 }
 
 /// Reads a stored page, line by line.
-pub(super) struct Lines<'p> {
+pub(super) struct BlockReader<'p> {
     first: i64,
     left: std::str::SplitTerminator<'p, char>,
     /// The hash of the entry before the next.
@@ -47,18 +48,18 @@ pub(super) struct Lines<'p> {
     next: i64,
 }
 
-impl<'p> Lines<'p> {
+impl<'p> BlockReader<'p> {
     /// Over the page's columns.
-    pub(super) fn of(first: i64, prev: String, lines: &'p str) -> Self {
+    pub(super) fn new(first: i64, prev: String, lines: &'p str) -> Self {
         Self { first, left: lines.split_terminator('\n'), prev, intents: HashMap::new(), next: first }
     }
 
     /// The next entry; whether its hash is the right one is told beside it.
     fn read(&mut self, line: &str) -> Option<(LedgerEntry, bool)> {
         let (hash, json) = line.split_once(' ')?;
-        let is_sound = const_hex::encode(chain_hash(&read_hash(&self.prev), json)) == hash;
+        let is_sound = const_hex::encode(chain_hash(&parse_hash(&self.prev), json)) == hash;
         let seq = self.next;
-        let line: Line = serde_json::from_str(json).ok()?;
+        let line: EntryJson = serde_json::from_str(json).ok()?;
         let mut entry = LedgerEntry {
             seq,
             at: line.at,
@@ -82,7 +83,7 @@ impl<'p> Lines<'p> {
                     record: None,
                     action: line.action?,
                     precondition: line.precondition,
-                    bound_to: line.bound_to,
+                    compared_etag: line.compared_etag,
                     paths: line.paths,
                     losses: Vec::new(),
                     calls: Vec::new(),
@@ -108,14 +109,14 @@ impl<'p> Lines<'p> {
     }
 
     /// The next entry that is to be shown; `Err` = it cannot be read.
-    pub(super) fn entry(&mut self) -> Option<Result<LedgerEntry, sqlx::Error>> {
+    pub(super) fn next_entry(&mut self) -> Option<Result<LedgerEntry, sqlx::Error>> {
         let line = self.left.next()?;
         let unreadable = || sqlx::Error::Decode("a ledger entry cannot be read".into());
         Some(self.read(line).map(|(entry, _)| entry).ok_or_else(unreadable))
     }
 
     /// The next entry that is to be checked; `Err` = what is wrong with it.
-    pub(super) fn checked(&mut self) -> Option<Result<LedgerEntry, String>> {
+    pub(super) fn next_verified(&mut self) -> Option<Result<LedgerEntry, String>> {
         let line = self.left.next()?;
         Some(match self.read(line) {
             None => Err("its content is not an entry".into()),
@@ -128,8 +129,8 @@ impl<'p> Lines<'p> {
     pub(super) fn find(mut self, seq: i64) -> Option<LedgerEntry> {
         let before = usize::try_from(seq.checked_sub(self.first)?).ok()?;
         for _ in 0..before {
-            self.entry()?.ok()?;
+            self.next_entry()?.ok()?;
         }
-        self.entry()?.ok()
+        self.next_entry()?.ok()
     }
 }

@@ -51,38 +51,39 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 pub use error::StoreError;
 pub use ledger::{LedgerEntry, LedgerEvent};
 pub use model::{
-    Acquired, Begun, Claim, Durability, Intent, KeyState, Lease, LedgerQuery, Material, OperationQuery, Outcome, Page,
-    Paths, StoreMetrics, StoreSettings, Told, Unsettled,
+    BeginResult, ChangedPaths, Durability, IdempotencyClaim, IdempotencyState, Intent, InterimResponse, Lease,
+    LeaseResult, LedgerQuery, OperationQuery, OrphanedOperation, Outcome, Page, RecoveryPayload, StoreMetrics,
+    StoreSettings,
 };
-pub use verify::{Broken, Verified, verify_ledger};
+pub use verify::{ChainError, VerifyReport, verify_ledger};
 
-use crate::record::{Observed, Operation, OperationId};
-use command::{Answer, Command, Task};
-use desk::Desk;
-use engine::Engine;
-use pending::Pending;
-use thread::{Shared, live};
+use crate::record::{ObservedState, Operation, OperationId};
+use command::{CommandResult, QueuedCommand, StoreCommand};
+use desk::SharedState;
+use engine::Backend;
+use pending::AsyncWriteIndex;
+use thread::{StoreShared, run};
 
 /// The most commands that wait for the writer.
-const MOST_WAITING: usize = 4096;
+const MAX_QUEUED: usize = 4096;
 /// The most reads at once, most of them waiting for a connection.
-const MOST_READING: usize = 512;
+const MAX_READS: usize = 512;
 /// The longest a read may take.
-const READ_PATIENCE: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-struct Handle {
-    shared: Arc<Shared>,
-    commands: mpsc::UnboundedSender<Command>,
+struct StoreInner {
+    shared: Arc<StoreShared>,
+    commands: mpsc::UnboundedSender<QueuedCommand>,
     runtime: tokio::runtime::Handle,
     readers: AnyPool,
-    reading: Arc<Semaphore>,
+    read_permits: Arc<Semaphore>,
     ended: watch::Receiver<bool>,
 }
 
 /// The store. Cheap to clone; usable from any thread. When the last clone is dropped, what waits is still written.
 #[derive(Clone)]
 pub struct Store {
-    handle: Arc<Handle>,
+    inner: Arc<StoreInner>,
 }
 
 impl Store {
@@ -91,19 +92,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::Open`], with what is wrong in a sentence.
     pub async fn open(settings: StoreSettings, metrics: Arc<dyn StoreMetrics>) -> Result<Self, StoreError> {
-        let engine = Engine::parse(&settings.url)?;
-        let shared = Arc::new(Shared {
-            engine,
+        let engine = Backend::parse(&settings.url)?;
+        let shared = Arc::new(StoreShared {
+            backend: engine,
             durability: settings.durability,
             instance: uuid::Uuid::now_v7().to_string(),
-            idempotency_ttl_ms: ms(settings.idempotency_ttl),
-            retention_ms: ms(settings.retention),
+            idempotency_ttl_ms: to_millis(settings.idempotency_ttl),
+            retention_ms: to_millis(settings.retention),
             metrics,
-            waiting: AtomicUsize::new(0),
-            owed: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
+            unpersisted: AtomicUsize::new(0),
             healthy: AtomicBool::new(true),
-            pending: Pending::default(),
-            desk: Desk::default(),
+            async_writes: AsyncWriteIndex::default(),
+            open_batch: SharedState::default(),
             skew: AtomicI64::new(0),
             stop: Notify::new(),
         });
@@ -114,24 +115,31 @@ impl Store {
         std::thread::Builder::new()
             .name("store".into())
             .spawn(move || {
-                live(&of_thread, received, sender, ready);
-                of_thread.engine.remove_scratch();
+                run(&of_thread, received, sender, ready);
+                of_thread.backend.remove_temp_files();
                 // Nobody may be interested.
                 let _ = end.send(true);
             })
             .map_err(|error| StoreError::Open(error.to_string()))?;
         let (runtime, readers) = opened.await.map_err(|_| StoreError::Open("its thread ended".into()))??;
-        let reading = Arc::new(Semaphore::new(MOST_READING));
-        Ok(Self { handle: Arc::new(Handle { shared, commands, runtime, readers, reading, ended }) })
+        let reading = Arc::new(Semaphore::new(MAX_READS));
+        Ok(Self { inner: Arc::new(StoreInner { shared, commands, runtime, readers, read_permits: reading, ended }) })
     }
 
     /// Asks for the lease of a record, for a guarded write.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn acquire(&self, system: &str, record: &str, ttl: Duration) -> Result<Acquired, StoreError> {
-        match self.ask(Task::Acquire { system: clean(system), record: clean(record), ttl: ms(ttl) }).await? {
-            Answer::Acquired(acquired) => Ok(acquired),
+    pub async fn acquire(&self, system: &str, record: &str, ttl: Duration) -> Result<LeaseResult, StoreError> {
+        match self
+            .submit(StoreCommand::Acquire {
+                system: replace_nul(system),
+                record: replace_nul(record),
+                ttl: to_millis(ttl),
+            })
+            .await?
+        {
+            CommandResult::Acquired(acquired) => Ok(acquired),
             _ => Err(StoreError::Unavailable),
         }
     }
@@ -141,8 +149,8 @@ impl Store {
     /// # Errors
     /// `Unavailable`: the lease may expire.
     pub async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<bool, StoreError> {
-        let answer = self.ask(Task::Renew { lease: lease.clone(), ttl: ms(ttl) }).await?;
-        Ok(matches!(answer, Answer::Renewed(true)))
+        let answer = self.submit(StoreCommand::Renew { lease: lease.clone(), ttl: to_millis(ttl) }).await?;
+        Ok(matches!(answer, CommandResult::Renewed(true)))
     }
 
     /// Gives a lease back. One that is somebody else's by now is left alone.
@@ -150,7 +158,7 @@ impl Store {
     /// # Errors
     /// `Unavailable`: it will expire by itself.
     pub async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.ask(Task::Release { lease: lease.clone() }).await.map(|_| ())
+        self.submit(StoreCommand::Release { lease: lease.clone() }).await.map(|_| ())
     }
 
     /// One call before a write is sent: looks at the idempotency key, the queued writes and the lease of the record, claims
@@ -160,18 +168,18 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable`: nothing was begun. `InDoubt`: perhaps it was. Either way nothing may be sent.
-    pub async fn begin(&self, mut intent: Intent) -> Result<Begun, StoreError> {
-        intent.caller = cleaned(intent.caller);
-        intent.record = intent.record.map(cleaned);
-        if let Some(claim) = &mut intent.claim {
-            claim.key = clean(&claim.key);
+    pub async fn begin(&self, mut intent: Intent) -> Result<BeginResult, StoreError> {
+        intent.caller = replace_nul_owned(intent.caller);
+        intent.record = intent.record.map(replace_nul_owned);
+        if let Some(claim) = &mut intent.idempotency {
+            claim.key = replace_nul(&claim.key);
         }
         let intent = Arc::new(intent);
-        if let Some(begun) = self.handle.shared.begin_here(&intent) {
+        if let Some(begun) = self.inner.shared.try_begin_inline(&intent) {
             return Ok(begun);
         }
-        match self.ask(Task::Begin(intent)).await? {
-            Answer::Begun(begun, guard) => {
+        match self.submit(StoreCommand::Begin(intent)).await? {
+            CommandResult::Begun(begun, guard) => {
                 if let Some(guard) = guard {
                     guard.disarm();
                 }
@@ -185,8 +193,19 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable`: it is kept and written later.
-    pub async fn interim(&self, operation: &OperationId, told: Told, verdict: String) -> Result<(), StoreError> {
-        self.owe(Task::Interim { operation: operation.clone(), told, verdict }).await.map(|_| ())
+    pub async fn save_interim_outcome(
+        &self,
+        operation: &OperationId,
+        told: InterimResponse,
+        verdict: String,
+    ) -> Result<(), StoreError> {
+        self.submit_persistent(StoreCommand::SaveInterim {
+            operation: operation.clone(),
+            response: told,
+            replay_json: verdict,
+        })
+        .await
+        .map(|_| ())
     }
 
     /// One call after a write: settles the operation, appends the outcome to the ledger, stores the key's verdict (or
@@ -200,11 +219,15 @@ impl Store {
     /// `Unavailable`: it is not written yet; it is kept in memory and will be.
     pub fn finish<O: Into<Arc<Outcome>>>(&self, outcome: O) -> impl Future<Output = Result<bool, StoreError>> + use<O> {
         let outcome = outcome.into();
-        let here = self.handle.shared.finish_here(&outcome).ok_or_else(|| self.owe(Task::Finish(outcome)));
+        let here = self
+            .inner
+            .shared
+            .try_finish_inline(&outcome)
+            .ok_or_else(|| self.submit_persistent(StoreCommand::Finish(outcome)));
         async move {
             match here {
                 Ok(stands) => Ok(stands),
-                Err(owed) => Ok(!matches!(owed.await?, Answer::Finished(false))),
+                Err(owed) => Ok(!matches!(owed.await?, CommandResult::Finished(false))),
             }
         }
     }
@@ -214,9 +237,9 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable`: none was taken over.
-    pub async fn adopt(&self, limit: usize) -> Result<Vec<Unsettled>, StoreError> {
-        match self.ask(Task::Adopt { limit: limit.try_into().unwrap_or(i64::MAX) }).await? {
-            Answer::Adopted(unsettled) => Ok(unsettled),
+    pub async fn adopt(&self, limit: usize) -> Result<Vec<OrphanedOperation>, StoreError> {
+        match self.submit(StoreCommand::Adopt { limit: limit.try_into().unwrap_or(i64::MAX) }).await? {
+            CommandResult::Adopted(unsettled) => Ok(unsettled),
             _ => Err(StoreError::Unavailable),
         }
     }
@@ -225,10 +248,14 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable`, `Damaged`.
-    pub async fn lookup(&self, claim: &Claim) -> Result<Option<KeyState>, StoreError> {
-        let (claim, now) = (claim.clone(), self.handle.shared.clock());
-        let claim = Claim { caller: cleaned(claim.caller), key: cleaned(claim.key), ..claim };
-        self.read(move |pool| async move { queries::lookup(&pool, &claim, now).await }).await
+    pub async fn lookup_idempotency_key(
+        &self,
+        claim: &IdempotencyClaim,
+    ) -> Result<Option<IdempotencyState>, StoreError> {
+        let (claim, now) = (claim.clone(), self.inner.shared.now_ms());
+        let claim =
+            IdempotencyClaim { caller: replace_nul_owned(claim.caller), key: replace_nul_owned(claim.key), ..claim };
+        self.read(move |pool| async move { queries::lookup_idempotency_key(&pool, &claim, now).await }).await
     }
 
     /// One operation.
@@ -236,7 +263,7 @@ impl Store {
     /// # Errors
     /// `Unavailable`, `Damaged`.
     pub async fn operation(&self, id: &OperationId) -> Result<Option<Operation>, StoreError> {
-        let (id, since) = (id.clone(), self.handle.shared.kept_since());
+        let (id, since) = (id.clone(), self.inner.shared.retention_cutoff());
         self.read(move |pool| async move { queries::operation(&pool, &id, since).await }).await
     }
 
@@ -245,7 +272,7 @@ impl Store {
     /// # Errors
     /// `Unavailable`, `Damaged`.
     pub async fn operations(&self, query: OperationQuery) -> Result<Page<Operation, OperationId>, StoreError> {
-        let since = self.handle.shared.kept_since();
+        let since = self.inner.shared.retention_cutoff();
         self.read(move |pool| async move { queries::operations(&pool, &query, since).await }).await
     }
 
@@ -253,30 +280,31 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable` (PostgreSQL only).
-    pub async fn pending(&self, system: &str, record: &str) -> Result<Option<OperationId>, StoreError> {
-        if !self.handle.shared.engine.is_shared() {
-            return Ok(self.handle.shared.pending.on(system, record));
+    pub async fn async_write_on(&self, system: &str, record: &str) -> Result<Option<OperationId>, StoreError> {
+        if !self.inner.shared.backend.is_shared() {
+            return Ok(self.inner.shared.async_writes.get(system, record));
         }
-        let (system, record) = (clean(system), clean(record));
-        self.read(move |pool| async move { queries::pending(&pool, system, record).await }).await
+        let (system, record) = (replace_nul(system), replace_nul(record));
+        self.read(move |pool| async move { queries::async_write_on(&pool, system, record).await }).await
     }
 
     /// Those of these records on which a queued write runs, each with it.
     ///
     /// # Errors
     /// `Unavailable` (PostgreSQL only).
-    pub async fn pending_among(
+    pub async fn async_writes_on(
         &self,
         system: &str,
         records: Vec<String>,
     ) -> Result<HashMap<String, OperationId>, StoreError> {
-        if !self.handle.shared.engine.is_shared() {
-            let pending = &self.handle.shared.pending;
-            let running = |record: String| pending.on(system, &record).map(|operation| (record, operation));
+        if !self.inner.shared.backend.is_shared() {
+            let pending = &self.inner.shared.async_writes;
+            let running = |record: String| pending.get(system, &record).map(|operation| (record, operation));
             return Ok(records.into_iter().filter_map(running).collect());
         }
-        let system = clean(system);
-        let running = self.read(move |pool| async move { queries::all_pending(&pool, system).await }).await?;
+        let system = replace_nul(system);
+        let running =
+            self.read(move |pool| async move { queries::async_writes_of_system(&pool, system).await }).await?;
         Ok(running.into_iter().filter(|(record, _)| records.contains(record)).collect())
     }
 
@@ -293,11 +321,11 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable`. A broken chain is not an error but a finding.
-    pub async fn verify(&self, head: Option<&str>) -> Result<Verified, StoreError> {
+    pub async fn verify(&self, head: Option<&str>) -> Result<VerifyReport, StoreError> {
         // What is written is sound or not, whatever is to come.
         let _ = self.flush().await;
-        let (pool, head) = (self.handle.readers.clone(), head.map(str::to_owned));
-        let task = self.handle.runtime.spawn(async move { verify::run(&pool, head.as_deref()).await });
+        let (pool, head) = (self.inner.readers.clone(), head.map(str::to_owned));
+        let task = self.inner.runtime.spawn(async move { verify::run(&pool, head.as_deref()).await });
         Ok(task.await.map_err(|_| StoreError::Unavailable)??)
     }
 
@@ -305,16 +333,16 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn unfinished(&self) -> Result<i64, StoreError> {
-        let shared = &self.handle.shared;
-        let owner = if shared.engine.is_shared() { shared.instance.clone() } else { String::new() };
-        self.read(|pool| async move { queries::unfinished(&pool, owner).await }).await
+    pub async fn count_running(&self) -> Result<i64, StoreError> {
+        let shared = &self.inner.shared;
+        let owner = if shared.backend.is_shared() { shared.instance.clone() } else { String::new() };
+        self.read(|pool| async move { queries::count_running(&pool, owner).await }).await
     }
 
     /// Whether the last try to write succeeded. A look, at least every 5 seconds, is taken without being asked.
     #[must_use]
-    pub fn healthy(&self) -> bool {
-        self.handle.shared.healthy.load(Ordering::Acquire) && !*self.handle.ended.borrow()
+    pub fn is_healthy(&self) -> bool {
+        self.inner.shared.healthy.load(Ordering::Acquire) && !*self.inner.ended.borrow()
     }
 
     /// Whether the store can be read and written just now: both are tried.
@@ -323,7 +351,7 @@ impl Store {
     /// `Unavailable`.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.read(|pool| async move { queries::ping(&pool).await }).await?;
-        self.ask(Task::Probe).await.map(|_| ())
+        self.submit(StoreCommand::Probe).await.map(|_| ())
     }
 
     /// Writes what waits, for at most `within`, and ends the store's thread; later calls are `Unavailable`.
@@ -331,11 +359,11 @@ impl Store {
     pub async fn close(&self, within: Duration) -> bool {
         let store = self.clone();
         // On the store's own clock: it works whatever the caller's runtime does with time.
-        let task = self.handle.runtime.spawn(async move {
+        let task = self.inner.runtime.spawn(async move {
             let emptied = async {
                 loop {
-                    let flushed = store.ask(Task::Flush).await.is_ok();
-                    if flushed && store.handle.shared.owed.load(Ordering::Acquire) == 0 {
+                    let flushed = store.submit(StoreCommand::Flush).await.is_ok();
+                    if flushed && store.inner.shared.unpersisted.load(Ordering::Acquire) == 0 {
                         break;
                     }
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -350,15 +378,15 @@ impl Store {
 
     /// Ends the thread where it stands.
     async fn stop(&self) {
-        self.handle.shared.stop.notify_one();
-        let mut ended = self.handle.ended.clone();
+        self.inner.shared.stop.notify_one();
+        let mut ended = self.inner.ended.clone();
         // An error means that the thread is gone.
         let _ = ended.wait_for(|ended| *ended).await;
     }
 
-    async fn ask(&self, task: Task) -> Result<Answer, StoreError> {
-        let waiting = &self.handle.shared.waiting;
-        if waiting.fetch_add(1, Ordering::AcqRel) >= MOST_WAITING {
+    async fn submit(&self, task: StoreCommand) -> Result<CommandResult, StoreError> {
+        let waiting = &self.inner.shared.queued;
+        if waiting.fetch_add(1, Ordering::AcqRel) >= MAX_QUEUED {
             waiting.fetch_sub(1, Ordering::AcqRel);
             return Err(StoreError::Unavailable);
         }
@@ -366,15 +394,15 @@ impl Store {
     }
 
     /// Like `ask`, and never refused because the queue is full: what is finished must not be lost.
-    fn owe(&self, task: Task) -> impl Future<Output = Result<Answer, StoreError>> + use<> {
-        self.handle.shared.waiting.fetch_add(1, Ordering::AcqRel);
+    fn submit_persistent(&self, task: StoreCommand) -> impl Future<Output = Result<CommandResult, StoreError>> + use<> {
+        self.inner.shared.queued.fetch_add(1, Ordering::AcqRel);
         self.send(task)
     }
 
     /// Sends at once; the future is the answer.
-    fn send(&self, task: Task) -> impl Future<Output = Result<Answer, StoreError>> + use<> {
+    fn send(&self, task: StoreCommand) -> impl Future<Output = Result<CommandResult, StoreError>> + use<> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.handle.commands.send(Command::new(task, Some(reply)));
+        let sent = self.inner.commands.send(QueuedCommand::new(task, Some(reply)));
         async move {
             sent.map_err(|_| StoreError::Unavailable)?;
             answer.await.map_err(|_| StoreError::Unavailable)?
@@ -383,9 +411,9 @@ impl Store {
 
     /// What was answered early must be seen by the reads that follow.
     async fn flush(&self) -> Result<(), StoreError> {
-        if self.handle.shared.is_early() {
-            self.ask(Task::Flush).await?;
-            if self.handle.shared.owed.load(Ordering::Acquire) > 0 {
+        if self.inner.shared.acks_before_commit() {
+            self.submit(StoreCommand::Flush).await?;
+            if self.inner.shared.unpersisted.load(Ordering::Acquire) > 0 {
                 return Err(StoreError::Unavailable);
             }
         }
@@ -400,27 +428,27 @@ impl Store {
     {
         // Reads go on without the writer.
         let _ = self.flush().await;
-        let Ok(permit) = Arc::clone(&self.handle.reading).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.inner.read_permits).try_acquire_owned() else {
             return Err(StoreError::Unavailable);
         };
-        let pool = self.handle.readers.clone();
-        let task = self.handle.runtime.spawn(async move {
+        let pool = self.inner.readers.clone();
+        let task = self.inner.runtime.spawn(async move {
             let _permit = permit;
-            tokio::time::timeout(READ_PATIENCE, query(pool)).await
+            tokio::time::timeout(READ_TIMEOUT, query(pool)).await
         });
         Ok(task.await.map_err(|_| StoreError::Unavailable)?.map_err(|_| StoreError::Unavailable)??)
     }
 }
 
-fn ms(duration: Duration) -> i64 {
+fn to_millis(duration: Duration) -> i64 {
     duration.as_millis().try_into().unwrap_or(i64::MAX)
 }
 
 /// Names are compared with what the database gives back, and PostgreSQL takes no NUL.
-fn clean(text: &str) -> String {
+fn replace_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-fn cleaned<T: AsRef<str> + From<String>>(text: T) -> T {
-    if memchr(0, text.as_ref().as_bytes()).is_some() { clean(text.as_ref()).into() } else { text }
+fn replace_nul_owned<T: AsRef<str> + From<String>>(text: T) -> T {
+    if memchr(0, text.as_ref().as_bytes()).is_some() { replace_nul(text.as_ref()).into() } else { text }
 }

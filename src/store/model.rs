@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::record::{Action, CallMade, Observed, OperationId, OperationState, Warning};
+use crate::record::{Action, ObservedState, OperationId, OperationState, VendorCallLog, Warning};
 
 /// When a write counts as remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +44,14 @@ impl std::fmt::Debug for StoreSettings {
 /// What the store counts. Called on the store's thread; must not block.
 pub trait StoreMetrics: Send + Sync {
     /// One more entry is in the ledger (`ledger_entries_total`).
-    fn ledger_entry(&self);
+    fn on_ledger_entry(&self);
     /// A commit took this many seconds (`ledger_commit_duration_seconds`).
-    fn commit(&self, seconds: f64);
+    fn on_commit(&self, seconds: f64);
 }
 
 impl StoreMetrics for () {
-    fn ledger_entry(&self) {}
-    fn commit(&self, _seconds: f64) {}
+    fn on_ledger_entry(&self) {}
+    fn on_commit(&self, _seconds: f64) {}
 }
 
 /// The right to make a guarded write of one record, for a while (contract 4.3).
@@ -67,7 +67,7 @@ pub struct Lease {
 
 /// The answer to [`Store::acquire`](super::Store::acquire).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Acquired {
+pub enum LeaseResult {
     /// It is yours until it expires, is released, or the operation is finished.
     Lease(Lease),
     /// Somebody else has a live one: ask again soon.
@@ -78,7 +78,7 @@ pub enum Acquired {
 
 /// An `Idempotency-Key` with what it is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct IdempotencyClaim {
     /// Whose key; in an [`Intent`] the intent's caller.
     pub caller: String,
     /// The key, unquoted.
@@ -89,38 +89,38 @@ pub struct Claim {
 
 /// What is known of an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyState {
+pub enum IdempotencyState {
     /// The first request runs.
     Running(OperationId),
     /// The first request ended with this (JSON as given to [`Outcome::verdict`]).
-    Verdict(String),
+    Completed(String),
     /// The first request was told this (JSON as given to [`Store::interim`](super::Store::interim)); it is not settled yet.
     Interim(String),
     /// The key came with another request.
-    Reused,
+    Mismatch,
 }
 
 /// What settling needs after a crash. It is asked for its text only if its operation outlives the batch it began in.
-pub trait Material: std::fmt::Debug + Send + Sync {
+pub trait RecoveryPayload: std::fmt::Debug + Send + Sync {
     /// As JSON; `None` if it cannot be written down.
-    fn text(&self) -> Option<String>;
+    fn to_json(&self) -> Option<String>;
 }
 
 /// The places that a write changes. They are asked for when the ledger's entry is written.
-pub trait Paths: std::fmt::Debug + Send + Sync {
+pub trait ChangedPaths: std::fmt::Debug + Send + Sync {
     /// Tells each, as a JSON Pointer.
-    fn each_path(&self, tell: &mut dyn FnMut(&str));
+    fn for_each(&self, tell: &mut dyn FnMut(&str));
 
     /// All of them.
     fn paths(&self) -> Vec<String> {
         let mut all = Vec::new();
-        self.each_path(&mut |path| all.push(path.to_owned()));
+        self.for_each(&mut |path| all.push(path.to_owned()));
         all
     }
 }
 
-impl Paths for Vec<String> {
-    fn each_path(&self, tell: &mut dyn FnMut(&str)) {
+impl ChangedPaths for Vec<String> {
+    fn for_each(&self, tell: &mut dyn FnMut(&str)) {
         for path in self {
             tell(path);
         }
@@ -145,34 +145,34 @@ pub struct Intent {
     /// `If-Match` as sent.
     pub precondition: Option<String>,
     /// The tag of the version that the vendor compares, where `precondition` is not just that.
-    pub bound_to: Option<String>,
+    pub compared_etag: Option<String>,
     /// What changes; never values.
-    pub paths: Arc<dyn Paths>,
+    pub paths: Arc<dyn ChangedPaths>,
     /// The names of the losses accepted.
     pub losses: Vec<String>,
     /// Whether other writes of the record must be refused and reads name the operation.
-    pub queued: bool,
+    pub is_async: bool,
     /// The lease of a guarded write; checked. `None` for a native write: it must meet no lease.
     pub lease: Option<Lease>,
     /// The idempotency key, if the caller sent one.
-    pub claim: Option<Claim>,
+    pub idempotency: Option<IdempotencyClaim>,
     /// Whatever settling needs after a crash; dropped when the operation is finished.
-    pub material: Option<Arc<dyn Material>>,
+    pub recovery: Option<Arc<dyn RecoveryPayload>>,
 }
 
 /// The answer to [`Store::begin`](super::Store::begin). Only `Started` allows the write to be sent, and obliges to `finish`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Begun {
+pub enum BeginResult {
     /// The intent is remembered.
     Started,
     /// Another writer has a live lease on the record: ask again soon.
-    Held,
+    LeaseHeld,
     /// The lease given has expired or was taken over.
     LeaseLost,
     /// A queued write runs on the record.
     Running(OperationId),
     /// The idempotency key is not free.
-    Key(KeyState),
+    IdempotencyKey(IdempotencyState),
 }
 
 /// How a write ended.
@@ -193,20 +193,20 @@ pub struct Outcome {
     /// The problem's name, for the ledger.
     pub problem_name: Option<String>,
     /// For `Unknown`: what the last read showed.
-    pub observed: Option<Observed>,
+    pub observed: Option<ObservedState>,
     /// The vendor calls made.
-    pub calls: Vec<CallMade>,
+    pub calls: Vec<VendorCallLog>,
     /// The names of the losses that were done.
     pub losses: Vec<String>,
     /// JSON to replay for the idempotency key; `None` forgets the key, so that a repeat runs.
-    pub verdict: Option<String>,
+    pub replay_json: Option<String>,
     /// The lease to give back.
     pub lease: Option<Lease>,
 }
 
 impl Outcome {
     /// What an operation that ends so is.
-    pub(super) fn settled_as(&self) -> OperationState {
+    pub(super) fn final_state(&self) -> OperationState {
         match self.state {
             OperationState::Running => OperationState::Unknown,
             settled => settled,
@@ -214,21 +214,21 @@ impl Outcome {
     }
 
     /// Whether its ledger entry is not all there is to tell.
-    pub(super) fn has_more_to_tell(&self) -> bool {
+    pub(super) fn has_details(&self) -> bool {
         !self.warnings.is_empty() || self.observed.is_some() || self.problem.is_some()
     }
 }
 
 /// What the caller of a write that goes on was told meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum InterimResponse {
     /// 202.
     Accepted,
     /// `outcome-unknown`.
     Unknown,
 }
 
-impl Told {
+impl InterimResponse {
     /// The number in the store; 0 = nothing, 1 = either of them, as earlier versions wrote.
     pub(super) fn number(self) -> i64 {
         match self {
@@ -238,20 +238,20 @@ impl Told {
     }
 
     /// What a number in the store means.
-    pub(super) fn of(number: i64) -> Option<Self> {
+    pub(super) fn from_number(number: i64) -> Option<Self> {
         [Self::Accepted, Self::Unknown].into_iter().find(|told| told.number() == number)
     }
 }
 
 /// An operation whose instance is dead, taken over by this one: settle it and `finish` it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsettled {
+pub struct OrphanedOperation {
     /// Which.
     pub operation: OperationId,
     /// What its caller was told, where [`Store::interim`](super::Store::interim) was told of it.
-    pub told: Option<Told>,
+    pub response: Option<InterimResponse>,
     /// What `begin` was given for this moment.
-    pub material: Option<String>,
+    pub recovery: Option<String>,
 }
 
 /// Which operations to list.

@@ -17,44 +17,44 @@ use std::sync::Arc;
 
 use foldhash::{HashSet, HashSetExt as _};
 
-use super::ledger::{Hash, LedgerEvent, chain_hash, read_hash, rfc3339};
-use super::{Intent, Outcome, Paths};
-use crate::record::{CallMade, push_json_string};
+use super::ledger::{Hash, LedgerEvent, chain_hash, parse_hash, rfc3339};
+use super::{ChangedPaths, Intent, Outcome};
+use crate::record::{VendorCallLog, write_json_string};
 
 /// An entry on its way into the ledger: an intent or, with its `end`, an outcome.
 #[derive(Debug)]
-pub(super) struct NewEntry {
+pub(super) struct PendingEntry {
     pub(super) seq: i64,
     /// Milliseconds since 1970.
     pub(super) at: i64,
     pub(super) intent: Arc<Intent>,
-    pub(super) end: Option<End>,
+    pub(super) outcome_ref: Option<OutcomeRef>,
 }
 
 /// How an operation ended.
 #[derive(Debug)]
-pub(super) struct End {
+pub(super) struct OutcomeRef {
     /// The intent's `seq`.
     pub(super) intent_seq: i64,
     pub(super) outcome: Arc<Outcome>,
 }
 
-impl NewEntry {
+impl PendingEntry {
     /// The record it is about: a create learns it.
     pub(super) fn record(&self) -> Option<&str> {
-        let learned = self.end.as_ref().and_then(|end| end.outcome.record.as_deref());
+        let learned = self.outcome_ref.as_ref().and_then(|end| end.outcome.record.as_deref());
         learned.or(self.intent.record.as_deref())
     }
 }
 
 /// About what a line takes.
-const LINE: usize = 512;
+const EST_ENTRY_BYTES: usize = 512;
 /// What a line begins with until its hash is known.
-const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000 ";
+const HASH_PLACEHOLDER: &str = "0000000000000000000000000000000000000000000000000000000000000000 ";
 
 /// A page that is being written.
 #[derive(Debug)]
-pub(super) struct Page<'e> {
+pub(super) struct LedgerBlock<'e> {
     /// The first entry's number.
     pub(super) first: i64,
     /// The first entry's time, in milliseconds since 1970.
@@ -65,22 +65,22 @@ pub(super) struct Page<'e> {
     pub(super) lines: String,
     /// The hash of the last entry so far.
     hash: Hash,
-    time: Time,
+    time: Rfc3339Cache,
     /// The systems and records that lines name.
     records: HashSet<(&'e str, &'e str)>,
 }
 
-impl<'e> Page<'e> {
+impl<'e> LedgerBlock<'e> {
     /// The page of these entries, after the entry of this hash; `None` = there are none.
-    pub(super) fn of(entries: &'e [NewEntry], prev: &str) -> Option<Self> {
+    pub(super) fn from_entries(entries: &'e [PendingEntry], prev: &str) -> Option<Self> {
         let first = entries.first()?;
         let mut page = Self {
             first: first.seq,
             at: first.at,
             prev: prev.to_owned(),
-            lines: String::with_capacity(entries.len() * LINE),
-            hash: read_hash(prev),
-            time: Time::default(),
+            lines: String::with_capacity(entries.len() * EST_ENTRY_BYTES),
+            hash: parse_hash(prev),
+            time: Rfc3339Cache::default(),
             records: HashSet::new(),
         };
         for entry in entries {
@@ -89,16 +89,16 @@ impl<'e> Page<'e> {
         Some(page)
     }
 
-    fn append(&mut self, entry: &'e NewEntry) {
-        let whole = entry.end.as_ref().is_none_or(|end| end.intent_seq < self.first);
+    fn append(&mut self, entry: &'e PendingEntry) {
+        let whole = entry.outcome_ref.as_ref().is_none_or(|end| end.intent_seq < self.first);
         let line = self.lines.len();
-        let json = line + NO_HASH.len();
-        self.lines.push_str(NO_HASH);
-        write_canonical(&mut self.lines, entry, self.time.text(entry.at), whole);
+        let json = line + HASH_PLACEHOLDER.len();
+        self.lines.push_str(HASH_PLACEHOLDER);
+        write_canonical(&mut self.lines, entry, self.time.format(entry.at), whole);
         self.hash = chain_hash(&self.hash, self.lines.get(json..).unwrap_or_default());
         self.lines.replace_range(line..json - 1, const_hex::Buffer::<32>::new().format(&self.hash));
         self.lines.push('\n');
-        if let Some(record) = entry.record().filter(|_| says_record(entry, whole)) {
+        if let Some(record) = entry.record().filter(|_| includes_record(entry, whole)) {
             self.records.insert((&entry.intent.system, record));
         }
     }
@@ -116,13 +116,13 @@ impl<'e> Page<'e> {
 
 /// The text of a time. Many entries are of the same second.
 #[derive(Debug, Default)]
-struct Time {
+struct Rfc3339Cache {
     second: i64,
     text: String,
 }
 
-impl Time {
-    fn text(&mut self, ms: i64) -> &str {
+impl Rfc3339Cache {
+    fn format(&mut self, ms: i64) -> &str {
         let second = ms.div_euclid(1000);
         if self.text.is_empty() || second != self.second {
             self.second = second;
@@ -139,88 +139,88 @@ impl Time {
 }
 
 /// Whether an entry's line holds its record.
-fn says_record(entry: &NewEntry, whole: bool) -> bool {
+fn includes_record(entry: &PendingEntry, whole: bool) -> bool {
     whole || entry.record() != entry.intent.record.as_deref()
 }
 
 /// Appends the JSON of a line: its members must be added sorted by name. `whole` = without naming the intent.
-fn write_canonical(line: &mut String, entry: &NewEntry, at: &str, whole: bool) {
-    let (intent, outcome) = (&*entry.intent, entry.end.as_ref().map(|end| &*end.outcome));
+fn write_canonical(line: &mut String, entry: &PendingEntry, at: &str, whole: bool) {
+    let (intent, outcome) = (&*entry.intent, entry.outcome_ref.as_ref().map(|end| &*end.outcome));
     let event = if outcome.is_some() { LedgerEvent::Outcome } else { LedgerEvent::Intent };
     let said = |text: &str| !text.is_empty() && whole;
-    let mut json = Canonical { text: line, before: "{\"" };
-    json.word("action", intent.action.as_str(), whole);
-    json.word("at", at, true);
-    json.maybe("bound_to", intent.bound_to.as_deref(), whole);
-    json.list("calls", outcome.map_or(&[], |outcome| &outcome.calls), push_call, true);
-    json.text("caller", &intent.caller, said(&intent.caller));
-    json.maybe("etag_after", outcome.and_then(|outcome| outcome.etag.as_deref()), true);
-    json.word("event", event.as_str(), true);
-    if let Some(end) = entry.end.as_ref().filter(|_| !whole) {
-        json.name("intent").push_str(itoa::Buffer::new().format(end.intent_seq));
+    let mut json = CanonicalJson { text: line, separator: "{\"" };
+    json.raw_str("action", intent.action.as_str(), whole);
+    json.raw_str("at", at, true);
+    json.opt_str("bound_to", intent.compared_etag.as_deref(), whole);
+    json.list("calls", outcome.map_or(&[], |outcome| &outcome.calls), write_call, true);
+    json.escaped_str("caller", &intent.caller, said(&intent.caller));
+    json.opt_str("etag_after", outcome.and_then(|outcome| outcome.etag.as_deref()), true);
+    json.raw_str("event", event.as_str(), true);
+    if let Some(end) = entry.outcome_ref.as_ref().filter(|_| !whole) {
+        json.begin_member("intent").push_str(itoa::Buffer::new().format(end.intent_seq));
     }
     let losses = outcome.map_or(&intent.losses, |outcome| &outcome.losses);
-    json.list("losses", losses, |json, loss| push_json_string(json, loss), true);
-    json.word("operation", intent.operation.as_str(), whole);
+    json.list("losses", losses, |json, loss| write_json_string(json, loss), true);
+    json.raw_str("operation", intent.operation.as_str(), whole);
     if whole {
         json.paths(&*intent.paths);
     }
-    json.maybe("precondition", intent.precondition.as_deref(), whole);
-    json.maybe("problem", outcome.and_then(|outcome| outcome.problem_name.as_deref()), true);
-    json.maybe("record", entry.record(), says_record(entry, whole));
-    json.text("request_id", &intent.request_id, said(&intent.request_id));
+    json.opt_str("precondition", intent.precondition.as_deref(), whole);
+    json.opt_str("problem", outcome.and_then(|outcome| outcome.problem_name.as_deref()), true);
+    json.opt_str("record", entry.record(), includes_record(entry, whole));
+    json.escaped_str("request_id", &intent.request_id, said(&intent.request_id));
     if let Some(outcome) = outcome {
-        json.word("state", outcome.settled_as().as_str(), true);
+        json.raw_str("state", outcome.final_state().as_str(), true);
     }
-    json.text("system", &intent.system, said(&intent.system));
+    json.escaped_str("system", &intent.system, said(&intent.system));
     json.text.push('}');
 }
 
-struct Canonical<'l> {
+struct CanonicalJson<'l> {
     text: &'l mut String,
     /// What stands before the next member's name.
-    before: &'static str,
+    separator: &'static str,
 }
 
-impl Canonical<'_> {
+impl CanonicalJson<'_> {
     /// Begins a member. The names are this file's own and need no escapes.
-    fn name(&mut self, name: &str) -> &mut String {
-        self.text.push_str(std::mem::replace(&mut self.before, ",\""));
+    fn begin_member(&mut self, name: &str) -> &mut String {
+        self.text.push_str(std::mem::replace(&mut self.separator, ",\""));
         self.text.push_str(name);
         self.text.push_str("\":");
         self.text
     }
 
     /// A member whose value needs no escapes: the gateway's own words, times and ids.
-    fn word(&mut self, name: &str, value: &str, said: bool) {
+    fn raw_str(&mut self, name: &str, value: &str, said: bool) {
         if said {
-            self.name(name).push('"');
+            self.begin_member(name).push('"');
             self.text.push_str(value);
             self.text.push('"');
         }
     }
 
-    fn text(&mut self, name: &str, value: &str, said: bool) {
+    fn escaped_str(&mut self, name: &str, value: &str, said: bool) {
         if said {
-            push_json_string(self.name(name), value);
+            write_json_string(self.begin_member(name), value);
         }
     }
 
-    fn maybe(&mut self, name: &str, value: Option<&str>, said: bool) {
+    fn opt_str(&mut self, name: &str, value: Option<&str>, said: bool) {
         if let Some(value) = value {
-            self.text(name, value, said);
+            self.escaped_str(name, value, said);
         }
     }
 
-    fn paths(&mut self, paths: &dyn Paths) {
+    fn paths(&mut self, paths: &dyn ChangedPaths) {
         let mut before = '[';
-        paths.each_path(&mut |path| {
+        paths.for_each(&mut |path| {
             if before == '[' {
-                self.name("paths");
+                self.begin_member("paths");
             }
             self.text.push(before);
             before = ',';
-            push_json_string(self.text, path);
+            write_json_string(self.text, path);
         });
         if before == ',' {
             self.text.push(']');
@@ -231,7 +231,7 @@ impl Canonical<'_> {
         if values.is_empty() || !said {
             return;
         }
-        let json = self.name(name);
+        let json = self.begin_member(name);
         for (index, value) in values.iter().enumerate() {
             json.push(if index == 0 { '[' } else { ',' });
             push(json, value);
@@ -240,9 +240,9 @@ impl Canonical<'_> {
     }
 }
 
-fn push_call(json: &mut String, made: &CallMade) {
+fn write_call(json: &mut String, made: &VendorCallLog) {
     json.push_str("{\"call\":");
-    push_json_string(json, &made.call);
+    write_json_string(json, &made.call);
     json.push_str(",\"ms\":");
     json.push_str(itoa::Buffer::new().format(made.ms));
     json.push_str(",\"status\":");
@@ -255,13 +255,13 @@ fn push_call(json: &mut String, made: &CallMade) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::{LedgerEntry, NOTHING_BEFORE};
-    use super::super::lines::Lines;
+    use super::super::ledger::{GENESIS_HASH, LedgerEntry};
+    use super::super::lines::BlockReader;
     use super::super::tests::place;
     use super::*;
     use crate::record::{Action, OperationId};
 
-    fn write() -> Intent {
+    fn update_intent() -> Intent {
         Intent {
             operation: OperationId::parse("01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11").expect("an id"),
             request_id: "r".into(),
@@ -270,23 +270,23 @@ mod tests {
         }
     }
 
-    fn ended(intent: &Intent) -> Outcome {
-        Outcome { etag: None, ..place::applied(&intent.operation) }
+    fn outcome_without_etag(intent: &Intent) -> Outcome {
+        Outcome { etag: None, ..place::applied_outcome(&intent.operation) }
     }
 
     /// An intent and its outcome, which is on the same page or on a later one.
-    fn entries(intent: Intent, outcome: Outcome, intent_seq: i64) -> [NewEntry; 2] {
+    fn entries(intent: Intent, outcome: Outcome, intent_seq: i64) -> [PendingEntry; 2] {
         let intent = Arc::new(intent);
-        let end = End { intent_seq, outcome: Arc::new(outcome) };
+        let end = OutcomeRef { intent_seq, outcome: Arc::new(outcome) };
         [
-            NewEntry { seq: 1, at: 1_795_255_530_120, intent: Arc::clone(&intent), end: None },
-            NewEntry { seq: 2, at: 1_795_255_530_170, intent, end: Some(end) },
+            PendingEntry { seq: 1, at: 1_795_255_530_120, intent: Arc::clone(&intent), outcome_ref: None },
+            PendingEntry { seq: 2, at: 1_795_255_530_170, intent, outcome_ref: Some(end) },
         ]
     }
 
     /// The entry as it is to be shown.
-    fn shown(entry: &NewEntry, hash: &str, prev: &str) -> LedgerEntry {
-        let (intent, outcome) = (&entry.intent, entry.end.as_ref().map(|end| &end.outcome));
+    fn expected_entry(entry: &PendingEntry, hash: &str, prev: &str) -> LedgerEntry {
+        let (intent, outcome) = (&entry.intent, entry.outcome_ref.as_ref().map(|end| &end.outcome));
         LedgerEntry {
             seq: entry.seq,
             at: rfc3339(entry.at),
@@ -298,7 +298,7 @@ mod tests {
             record: entry.record().map(str::to_owned),
             action: intent.action,
             precondition: intent.precondition.clone(),
-            bound_to: intent.bound_to.clone(),
+            compared_etag: intent.compared_etag.clone(),
             paths: intent.paths.paths(),
             losses: outcome.map_or(&intent.losses, |outcome| &outcome.losses).clone(),
             calls: outcome.map(|outcome| outcome.calls.clone()).unwrap_or_default(),
@@ -311,8 +311,8 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_the_same_text_whatever_was_written_before() {
-        let mut time = Time::default();
+    fn a_cached_time_formats_like_an_uncached_one() {
+        let mut time = Rfc3339Cache::default();
         for ms in [
             1_795_255_530_120,
             1_795_255_530_999,
@@ -323,15 +323,15 @@ mod tests {
             -1,
             -1000,
         ] {
-            assert_eq!(time.text(ms), rfc3339(ms), "{ms}");
+            assert_eq!(time.format(ms), rfc3339(ms), "{ms}");
         }
     }
 
     #[test]
     fn a_hash_can_be_computed_from_the_lines_with_any_tool() {
-        let (intent, outcome) = (write(), ended(&write()));
+        let (intent, outcome) = (update_intent(), outcome_without_etag(&update_intent()));
         let entries = entries(intent, outcome, 1);
-        let page = Page::of(&entries, NOTHING_BEFORE).expect("a page");
+        let page = LedgerBlock::from_entries(&entries, GENESIS_HASH).expect("a page");
         let lines: Vec<_> = page.lines.lines().filter_map(|line| line.split_once(' ')).collect();
         assert_eq!(
             lines.iter().map(|(_, json)| *json).collect::<Vec<_>>(),
@@ -350,44 +350,47 @@ mod tests {
     }
 
     #[test]
-    fn entries_come_back_whole_whatever_their_lines_left_out() {
+    fn entries_read_back_complete_whatever_their_json_omits() {
         let create = |record: Option<&str>| {
-            let intent = Intent { action: Action::Create, record: None, precondition: None, ..write() };
-            let outcome = Outcome { record: record.map(str::to_owned), ..ended(&intent) };
+            let intent = Intent { action: Action::Create, record: None, precondition: None, ..update_intent() };
+            let outcome = Outcome { record: record.map(str::to_owned), ..outcome_without_etag(&intent) };
             (intent, outcome)
         };
-        let plain = || (write(), ended(&write()));
+        let plain = || (update_intent(), outcome_without_etag(&update_intent()));
         let refused = Outcome {
             problem_name: Some("rejected".into()),
             losses: vec!["l".into()],
             calls: vec![],
-            ..ended(&write())
+            ..outcome_without_etag(&update_intent())
         };
-        let star = || Intent { precondition: Some("*".into()), bound_to: Some("\"c1\"".into()), ..write() };
-        let tagged = Outcome { etag: Some("\"t\"".into()), ..ended(&write()) };
+        let star =
+            || Intent { precondition: Some("*".into()), compared_etag: Some("\"c1\"".into()), ..update_intent() };
+        let tagged = Outcome { etag: Some("\"t\"".into()), ..outcome_without_etag(&update_intent()) };
         for ((intent, outcome), intent_seq) in [
             (plain(), 1),
             (plain(), -5),
-            ((write(), refused), 1),
-            ((write(), tagged), -5),
-            ((star(), ended(&star())), 1),
-            ((star(), ended(&star())), -5),
+            ((update_intent(), refused), 1),
+            ((update_intent(), tagged), -5),
+            ((star(), outcome_without_etag(&star())), 1),
+            ((star(), outcome_without_etag(&star())), -5),
             (create(Some("A:2")), 1),
             (create(None), 1),
         ] {
             let entries = entries(intent, outcome, intent_seq);
-            let page = Page::of(&entries, NOTHING_BEFORE).expect("a page");
+            let page = LedgerBlock::from_entries(&entries, GENESIS_HASH).expect("a page");
             let hashes: Vec<_> = page.lines.lines().filter_map(|line| line.split_once(' ')).collect();
-            let expected =
-                [shown(&entries[0], hashes[0].0, NOTHING_BEFORE), shown(&entries[1], hashes[1].0, hashes[0].0)];
-            let mut lines = Lines::of(1, NOTHING_BEFORE.into(), &page.lines);
-            let read: Vec<_> = std::iter::from_fn(|| lines.checked()).collect::<Result<_, _>>().expect("sound");
+            let expected = [
+                expected_entry(&entries[0], hashes[0].0, GENESIS_HASH),
+                expected_entry(&entries[1], hashes[1].0, hashes[0].0),
+            ];
+            let mut lines = BlockReader::new(1, GENESIS_HASH.into(), &page.lines);
+            let read: Vec<_> = std::iter::from_fn(|| lines.next_verified()).collect::<Result<_, _>>().expect("sound");
             assert_eq!(read, expected);
             assert_eq!(
-                Lines::of(1, String::new(), &page.lines).find(2).map(|entry| entry.operation),
-                Some(write().operation)
+                BlockReader::new(1, String::new(), &page.lines).find(2).map(|entry| entry.operation),
+                Some(update_intent().operation)
             );
-            assert_eq!(Lines::of(1, String::new(), &page.lines).find(3), None);
+            assert_eq!(BlockReader::new(1, String::new(), &page.lines).find(3), None);
         }
     }
 }

@@ -15,14 +15,14 @@ struct Index {
 
 /// See the module. Asked on every read, so the usual answer (nothing runs anywhere) costs one load.
 #[derive(Default)]
-pub(super) struct Pending {
+pub(super) struct AsyncWriteIndex {
     count: AtomicUsize,
     index: RwLock<Index>,
 }
 
-impl Pending {
+impl AsyncWriteIndex {
     /// The queued write that runs on a record.
-    pub(super) fn on(&self, system: &str, record: &str) -> Option<OperationId> {
+    pub(super) fn get(&self, system: &str, record: &str) -> Option<OperationId> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -31,13 +31,13 @@ impl Pending {
     }
 
     /// Notes a write that runs, if it is a queued one.
-    pub(super) fn note_begun(&self, intent: &Intent) {
-        if let Some(record) = intent.record.as_ref().filter(|_| intent.queued) {
-            self.begun(&intent.operation, &intent.system, record);
+    pub(super) fn insert(&self, intent: &Intent) {
+        if let Some(record) = intent.record.as_ref().filter(|_| intent.is_async) {
+            self.insert_async(&intent.operation, &intent.system, record);
         }
     }
 
-    fn begun(&self, operation: &OperationId, system: &str, record: &str) {
+    fn insert_async(&self, operation: &OperationId, system: &str, record: &str) {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         index.records.entry(system.to_owned()).or_default().insert(record.to_owned(), operation.clone());
         index.operations.insert(operation.clone(), (system.to_owned(), record.to_owned()));
@@ -45,7 +45,7 @@ impl Pending {
     }
 
     /// An operation, queued or not, has ended.
-    pub(super) fn ended(&self, operation: &OperationId) {
+    pub(super) fn remove(&self, operation: &OperationId) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }

@@ -4,15 +4,17 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyPool};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::board::{KeyName, KeyRow};
+use super::board::{IdempotencyKeyId, IdempotencyRow};
 use super::ledger::rfc3339;
-use super::load::{action, key_row, operation_id};
-use super::sql::{Cell, arguments};
-use super::{Claim, KeyState, Observed, Operation, OperationId, OperationQuery, Page, untabled};
+use super::load::{idempotency_from_row, parse_action, parse_operation_id};
+use super::sql::{SqlValue, bind_all};
+use super::{
+    IdempotencyClaim, IdempotencyState, ObservedState, Operation, OperationId, OperationQuery, Page, untabled,
+};
 use crate::record::OperationState;
 
 /// The most rows, about, that one call looks at: a page may be short, but never slow. Tests have no time for so many.
-pub(super) const LOOK: i64 = if cfg!(test) { 100 } else { 20_000 };
+pub(super) const MAX_SCANNED_ROWS: i64 = if cfg!(test) { 100 } else { 20_000 };
 
 const COLUMNS: &str = "id, state, action, system, record, caller, started, finished, etag, warnings, problem, observed";
 
@@ -20,75 +22,83 @@ pub(super) async fn ping(pool: &AnyPool) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT seq FROM head WHERE id = 1").fetch_one(pool).await.map(|_| ())
 }
 
-pub(super) async fn lookup(pool: &AnyPool, claim: &Claim, now: i64) -> Result<Option<KeyState>, sqlx::Error> {
-    let cells = arguments([Cell::text(&claim.caller), Cell::text(&claim.key)])?;
+pub(super) async fn lookup_idempotency_key(
+    pool: &AnyPool,
+    claim: &IdempotencyClaim,
+    now: i64,
+) -> Result<Option<IdempotencyState>, sqlx::Error> {
+    let cells = bind_all([SqlValue::text(&claim.caller), SqlValue::text(&claim.key)])?;
     let statement = "SELECT caller, key, fingerprint, operation, verdict, interim, expires FROM idempotency
                      WHERE caller = $1 AND key = $2";
     let Some(row) = sqlx::query_with(statement, cells).fetch_optional(pool).await? else { return Ok(None) };
-    let (_, key): (KeyName, KeyRow) = key_row(&row)?;
+    let (_, key): (IdempotencyKeyId, IdempotencyRow) = idempotency_from_row(&row)?;
     Ok(key.state(claim, now))
 }
 
-pub(super) async fn pending(
+pub(super) async fn async_write_on(
     pool: &AnyPool,
     system: String,
     record: String,
 ) -> Result<Option<OperationId>, sqlx::Error> {
     let statement = "SELECT id FROM operation
                      WHERE state = 'running' AND queued = 1 AND system = $1 AND record = $2 ORDER BY id LIMIT 1";
-    let row = sqlx::query_with(statement, arguments([Cell::text(system), Cell::text(record)])?).fetch_optional(pool);
-    row.await?.map(|row| operation_id(row.try_get(0)?)).transpose()
+    let row =
+        sqlx::query_with(statement, bind_all([SqlValue::text(system), SqlValue::text(record)])?).fetch_optional(pool);
+    row.await?.map(|row| parse_operation_id(row.try_get(0)?)).transpose()
 }
 
 /// The queued writes that run in a system, by their records.
-pub(super) async fn all_pending(pool: &AnyPool, system: String) -> Result<Vec<(String, OperationId)>, sqlx::Error> {
+pub(super) async fn async_writes_of_system(
+    pool: &AnyPool,
+    system: String,
+) -> Result<Vec<(String, OperationId)>, sqlx::Error> {
     let statement = "SELECT record, id FROM operation
                      WHERE state = 'running' AND queued = 1 AND system = $1 AND record IS NOT NULL";
-    let rows = sqlx::query_with(statement, arguments([Cell::text(system)])?).fetch_all(pool).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, operation_id(row.try_get(1)?)?))).collect()
+    let rows = sqlx::query_with(statement, bind_all([SqlValue::text(system)])?).fetch_all(pool).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, parse_operation_id(row.try_get(1)?)?))).collect()
 }
 
 /// `since` = what was settled before (milliseconds since 1970) is not promised any more.
 pub(super) async fn operation(pool: &AnyPool, id: &OperationId, since: i64) -> Result<Option<Operation>, sqlx::Error> {
     let statement = format!("SELECT {COLUMNS} FROM operation WHERE id = $1");
-    let cells = arguments([Cell::text(id.as_str())])?;
+    let cells = bind_all([SqlValue::text(id.as_str())])?;
     let mut connection = pool.acquire().await?;
     match sqlx::query_with(AssertSqlSafe(statement), cells).fetch_optional(&mut *connection).await? {
-        Some(row) => document(&row).map(Some),
+        Some(row) => operation_from_row(&row).map(Some),
         None => untabled::operation(&mut connection, id, since).await,
     }
 }
 
 /// Conditions with their values; texts in it are this room's own, values are bound.
-pub(super) struct Filter {
+pub(super) struct WhereClause {
     pub(super) text: String,
-    pub(super) cells: Vec<Cell>,
+    pub(super) values: Vec<SqlValue>,
 }
 
-impl Filter {
+impl WhereClause {
     pub(super) fn new() -> Self {
-        Self { text: "1 = 1".into(), cells: Vec::new() }
+        Self { text: "1 = 1".into(), values: Vec::new() }
     }
 
-    pub(super) fn bind(&mut self, cell: Cell) -> String {
-        self.cells.push(cell);
-        format!("${}", self.cells.len())
+    pub(super) fn bind(&mut self, cell: SqlValue) -> String {
+        self.values.push(cell);
+        format!("${}", self.values.len())
     }
 
-    pub(super) fn and(&mut self, condition: &str, cell: Cell) {
+    pub(super) fn and(&mut self, condition: &str, cell: SqlValue) {
         let place = self.bind(cell);
         self.text.extend([" AND ", condition, " ", &place]);
     }
 
     pub(super) fn and_in(&mut self, column: &str, values: &[String]) {
-        let places: Vec<_> = values.iter().map(|value| self.bind(Cell::text(value))).collect();
+        let places: Vec<_> = values.iter().map(|value| self.bind(SqlValue::text(value))).collect();
         self.text.extend([" AND ", column, " IN (", &places.join(", "), ")"]);
     }
 
     /// Of the ledger's pages only those that hold entries about a record.
-    pub(super) fn on_pages_about(&mut self, record: &str, systems: &[String]) {
+    pub(super) fn in_blocks_for_record(&mut self, record: &str, systems: &[String]) {
         self.text.push_str(" AND first_seq IN (SELECT first_seq FROM ledger_record WHERE 1 = 1");
-        self.and("record =", Cell::text(record));
+        self.and("record =", SqlValue::text(record));
         self.and_in("system", systems);
         self.text.push(')');
     }
@@ -106,30 +116,30 @@ pub(super) async fn operations(
     let indexed = query.record.is_some() || query.state == Some(OperationState::Running);
     // One look at rows and pages: what is written between two would be in neither.
     let mut look = pool.begin().await?;
-    let bound = if indexed { None } else { nth_operation(&mut look, after).await? };
-    let mut filter = Filter::new();
-    filter.and("id >", Cell::text(after));
+    let bound = if indexed { None } else { scan_boundary(&mut look, after).await? };
+    let mut filter = WhereClause::new();
+    filter.and("id >", SqlValue::text(after));
     if let Some(bound) = &bound {
-        filter.and("id <=", Cell::text(bound));
+        filter.and("id <=", SqlValue::text(bound));
     }
     filter.and_in("system", &query.systems);
     if let Some(record) = &query.record {
-        filter.and("record =", Cell::text(record));
+        filter.and("record =", SqlValue::text(record));
     }
     match query.state {
         // As a literal: the index of the running ones has this very condition.
         Some(OperationState::Running) => filter.text.push_str(" AND state = 'running'"),
-        Some(state) => filter.and("state =", Cell::text(state.as_str())),
+        Some(state) => filter.and("state =", SqlValue::text(state.as_str())),
         None => {}
     }
-    let limit = filter.bind(Cell::Number(one_more(query.limit)));
+    let limit = filter.bind(SqlValue::Number(limit_plus_one(query.limit)));
     let statement = format!("SELECT {COLUMNS} FROM operation WHERE {} ORDER BY id LIMIT {limit}", filter.text);
-    let rows = sqlx::query_with(AssertSqlSafe(statement), arguments(filter.cells)?).fetch_all(&mut *look).await?;
-    let mut items = rows.iter().map(document).collect::<Result<Vec<_>, _>>()?;
+    let rows = sqlx::query_with(AssertSqlSafe(statement), bind_all(filter.values)?).fetch_all(&mut *look).await?;
+    let mut items = rows.iter().map(operation_from_row).collect::<Result<Vec<_>, _>>()?;
     // As far as the rows have been seen.
     let bound = match items.last().filter(|_| items.len() > query.limit) {
         Some(last) => Some(last.id.clone()),
-        None => bound.map(|bound| operation_id(&bound)).transpose()?,
+        None => bound.map(|bound| parse_operation_id(&bound)).transpose()?,
     };
     let untabled = untabled::operations(&mut look, query, since).await?;
     items.extend(untabled.items);
@@ -150,33 +160,33 @@ pub(super) async fn operations(
 }
 
 /// Where a look over the operations has to end; `None` = there are fewer.
-async fn nth_operation(connection: &mut AnyConnection, after: &str) -> Result<Option<String>, sqlx::Error> {
-    let cells = arguments([Cell::text(after), Cell::Number(LOOK)])?;
+async fn scan_boundary(connection: &mut AnyConnection, after: &str) -> Result<Option<String>, sqlx::Error> {
+    let cells = bind_all([SqlValue::text(after), SqlValue::Number(MAX_SCANNED_ROWS)])?;
     let statement = "SELECT id FROM operation WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2";
     let row = sqlx::query_with(statement, cells).fetch_optional(connection).await?;
     row.map(|row| row.try_get(0)).transpose()
 }
 
 /// How many operations run; of an owner only, if one is named.
-pub(super) async fn unfinished(pool: &AnyPool, owner: String) -> Result<i64, sqlx::Error> {
+pub(super) async fn count_running(pool: &AnyPool, owner: String) -> Result<i64, sqlx::Error> {
     let statement = "SELECT count(*) FROM operation WHERE state = 'running' AND ($1 = '' OR owner = $2)";
-    let cells = arguments([Cell::text(&owner), Cell::text(&owner)])?;
+    let cells = bind_all([SqlValue::text(&owner), SqlValue::text(&owner)])?;
     sqlx::query_with(statement, cells).fetch_one(pool).await?.try_get(0)
 }
 
-fn one_more(limit: usize) -> i64 {
+fn limit_plus_one(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
 }
 
-fn document(row: &AnyRow) -> Result<Operation, sqlx::Error> {
+fn operation_from_row(row: &AnyRow) -> Result<Operation, sqlx::Error> {
     let damaged = |what: &str| sqlx::Error::Decode(format!("an operation's {what} cannot be read").into());
     let (started, finished): (i64, Option<i64>) = (row.try_get(6)?, row.try_get(7)?);
     let (warnings, problem): (Option<String>, Option<String>) = (row.try_get(9)?, row.try_get(10)?);
     let observed: Option<String> = row.try_get(11)?;
     Ok(Operation {
-        id: operation_id(row.try_get(0)?)?,
+        id: parse_operation_id(row.try_get(0)?)?,
         state: OperationState::parse(row.try_get(1)?).ok_or_else(|| damaged("state"))?,
-        action: action(row.try_get(2)?)?,
+        action: parse_action(row.try_get(2)?)?,
         system: row.try_get(3)?,
         record: row.try_get(4)?,
         caller: row.try_get(5)?,
@@ -188,6 +198,6 @@ fn document(row: &AnyRow) -> Result<Operation, sqlx::Error> {
             None => Vec::new(),
         },
         problem: problem.map(|text| serde_json::from_str(&text)).transpose().map_err(|_| damaged("problem"))?,
-        observed: observed.map(|word| Observed::parse(&word).ok_or_else(|| damaged("observation"))).transpose()?,
+        observed: observed.map(|word| ObservedState::parse(&word).ok_or_else(|| damaged("observation"))).transpose()?,
     })
 }

@@ -4,7 +4,7 @@ use sqlx::AnyConnection;
 use sqlx::migrate::{MigrateError, Migrator};
 
 use super::StoreError;
-use super::engine::Engine;
+use super::engine::Backend;
 
 static SQLITE: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("src/store/migrations/postgres");
@@ -13,7 +13,7 @@ static POSTGRES: Migrator = sqlx::migrate!("src/store/migrations/postgres");
 ///
 /// # Errors
 /// A schema that a newer version made is refused: this version would not keep what that one promised.
-pub(super) async fn migrate(engine: &Engine, connection: &mut AnyConnection) -> Result<(), StoreError> {
+pub(super) async fn migrate(engine: &Backend, connection: &mut AnyConnection) -> Result<(), StoreError> {
     let steps = if engine.is_shared() { &POSTGRES } else { &SQLITE };
     let known = steps.iter().map(|step| step.version).max().unwrap_or_default();
     steps.run_direct(None, connection, false).await.map_err(|error| {

@@ -6,59 +6,59 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use sqlx::AnyPool;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::command::Command;
-use super::desk::Desk;
-use super::engine::Engine;
-use super::pending::Pending;
+use super::command::QueuedCommand;
+use super::desk::SharedState;
+use super::engine::Backend;
+use super::pending::AsyncWriteIndex;
 use super::writer::Writer;
 use super::{Durability, StoreError, StoreMetrics};
 
 /// What the handle and the writer share.
-pub(super) struct Shared {
-    pub(super) engine: Engine,
+pub(super) struct StoreShared {
+    pub(super) backend: Backend,
     pub(super) durability: Durability,
     pub(super) instance: String,
     pub(super) idempotency_ttl_ms: i64,
     pub(super) retention_ms: i64,
     pub(super) metrics: Arc<dyn StoreMetrics>,
     /// Commands in the queue.
-    pub(super) waiting: AtomicUsize,
+    pub(super) queued: AtomicUsize,
     /// Commands that were promised and are not written.
-    pub(super) owed: AtomicUsize,
+    pub(super) unpersisted: AtomicUsize,
     pub(super) healthy: AtomicBool,
-    pub(super) pending: Pending,
-    pub(super) desk: Desk,
+    pub(super) async_writes: AsyncWriteIndex,
+    pub(super) open_batch: SharedState,
     /// Added to the clock, in milliseconds: tests do not wait.
     pub(super) skew: AtomicI64,
     pub(super) stop: Notify,
 }
 
-impl Shared {
+impl StoreShared {
     /// Whether `begin` and `finish` are answered before the commit. Only where no other process could decide differently
     /// meanwhile; PostgreSQL is relaxed by not waiting for its disk instead.
-    pub(super) fn is_early(&self) -> bool {
-        self.durability == Durability::Relaxed && !self.engine.is_shared()
+    pub(super) fn acks_before_commit(&self) -> bool {
+        self.durability == Durability::Relaxed && !self.backend.is_shared()
     }
 
     /// From when on settled operations are kept, in milliseconds since 1970.
-    pub(super) fn kept_since(&self) -> i64 {
-        self.clock().saturating_sub(self.retention_ms)
+    pub(super) fn retention_cutoff(&self) -> i64 {
+        self.now_ms().saturating_sub(self.retention_ms)
     }
 
     /// The process's own time in milliseconds.
-    pub(super) fn clock(&self) -> i64 {
+    pub(super) fn now_ms(&self) -> i64 {
         jiff::Timestamp::now().as_millisecond().saturating_add(self.skew.load(Ordering::Relaxed))
     }
 }
 
-pub(super) type Opened = Result<(tokio::runtime::Handle, AnyPool), StoreError>;
+pub(super) type StartupResult = Result<(tokio::runtime::Handle, AnyPool), StoreError>;
 
 /// The life of the store's thread.
-pub(super) fn live(
-    shared: &Arc<Shared>,
-    received: mpsc::UnboundedReceiver<Command>,
-    sender: mpsc::WeakUnboundedSender<Command>,
-    ready: oneshot::Sender<Opened>,
+pub(super) fn run(
+    shared: &Arc<StoreShared>,
+    received: mpsc::UnboundedReceiver<QueuedCommand>,
+    sender: mpsc::WeakUnboundedSender<QueuedCommand>,
+    ready: oneshot::Sender<StartupResult>,
 ) {
     let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match made {
@@ -70,10 +70,10 @@ pub(super) fn live(
     };
     runtime.block_on(async {
         let opened = async {
-            let lock = shared.engine.lock()?;
+            let lock = shared.backend.lock()?;
             let writer = Writer::open(Arc::clone(shared), received, sender).await?;
             let writable = Arc::clone(shared);
-            let readers = shared.engine.readers(move || writable.healthy.load(Ordering::Acquire))?;
+            let readers = shared.backend.build_reader_pool(move || writable.healthy.load(Ordering::Acquire))?;
             Ok((lock, writer, readers))
         };
         match opened.await {
@@ -85,7 +85,7 @@ pub(super) fn live(
                     return;
                 }
                 tokio::select! {
-                    () = writer.work() => {}
+                    () = writer.run() => {}
                     () = shared.stop.notified() => {}
                 }
                 // Not waited for: a read that hangs must not keep the process.

@@ -10,14 +10,14 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
 use super::ledger::LedgerEvent;
-use super::lines::Lines;
-use super::queries::{Filter, LOOK};
-use super::sql::{Cell, arguments};
+use super::lines::BlockReader;
+use super::queries::{MAX_SCANNED_ROWS, WhereClause};
+use super::sql::{SqlValue, bind_all};
 use super::{OperationQuery, Page};
 use crate::record::{Operation, OperationId, OperationState};
 
 /// How many pages are read at once.
-const PAGES: i64 = 4;
+const BLOCKS_PER_READ: i64 = 4;
 
 /// One of them, unless its page was begun before `since` (milliseconds since 1970).
 pub(super) async fn operation(
@@ -27,9 +27,9 @@ pub(super) async fn operation(
 ) -> Result<Option<Operation>, sqlx::Error> {
     let statement = "SELECT first_seq, lines, last_operation FROM ledger WHERE last_operation >= $1 AND at >= $2
                      ORDER BY last_operation LIMIT 1";
-    let cells = arguments([Cell::text(id.as_str()), Cell::Number(since)])?;
+    let cells = bind_all([SqlValue::text(id.as_str()), SqlValue::Number(since)])?;
     let page = sqlx::query_with(statement, cells).fetch_optional(connection).await?;
-    let told = page.map(|page| on_page(&page)).transpose()?;
+    let told = page.map(|page| operations_in_block(&page)).transpose()?;
     Ok(told.and_then(|told| told.into_iter().find(|one| one.id == *id)))
 }
 
@@ -52,15 +52,15 @@ pub(super) async fn operations(
     let mut after = query.after.as_ref().map_or("", OperationId::as_str).to_owned();
     let mut looked_at = 0;
     loop {
-        let pages = pages(connection, query, &after, since).await?;
+        let pages = fetch_blocks(connection, query, &after, since).await?;
         let Some(last) = pages.last() else { break };
         after = last.try_get(2)?;
         for page in &pages {
-            let told = on_page(page)?;
+            let told = operations_in_block(page)?;
             looked_at += told.len();
             found.items.extend(told.into_iter().filter(is_wanted));
         }
-        if found.items.len() > query.limit || i64::try_from(looked_at).unwrap_or(i64::MAX) >= LOOK {
+        if found.items.len() > query.limit || i64::try_from(looked_at).unwrap_or(i64::MAX) >= MAX_SCANNED_ROWS {
             found.next = Some(OperationId::from(after));
             break;
         }
@@ -68,32 +68,32 @@ pub(super) async fn operations(
     Ok(found)
 }
 
-async fn pages(
+async fn fetch_blocks(
     connection: &mut AnyConnection,
     query: &OperationQuery,
     after: &str,
     since: i64,
 ) -> Result<Vec<AnyRow>, sqlx::Error> {
-    let mut filter = Filter::new();
-    filter.and("last_operation >", Cell::text(after));
-    filter.and("at >=", Cell::Number(since));
+    let mut filter = WhereClause::new();
+    filter.and("last_operation >", SqlValue::text(after));
+    filter.and("at >=", SqlValue::Number(since));
     if let Some(record) = &query.record {
-        filter.on_pages_about(record, &query.systems);
+        filter.in_blocks_for_record(record, &query.systems);
     }
-    let limit = filter.bind(Cell::Number(PAGES));
+    let limit = filter.bind(SqlValue::Number(BLOCKS_PER_READ));
     let text = &filter.text;
     let statement = format!(
         "SELECT first_seq, lines, last_operation FROM ledger WHERE {text} ORDER BY last_operation LIMIT {limit}"
     );
-    sqlx::query_with(AssertSqlSafe(statement), arguments(filter.cells)?).fetch_all(connection).await
+    sqlx::query_with(AssertSqlSafe(statement), bind_all(filter.values)?).fetch_all(connection).await
 }
 
 /// The operations that began on a page and were applied on it.
-fn on_page(page: &AnyRow) -> Result<Vec<Operation>, sqlx::Error> {
+fn operations_in_block(page: &AnyRow) -> Result<Vec<Operation>, sqlx::Error> {
     let text: String = page.try_get(1)?;
-    let mut lines = Lines::of(page.try_get(0)?, String::new(), &text);
+    let mut lines = BlockReader::new(page.try_get(0)?, String::new(), &text);
     let (mut begun, mut told) = (HashMap::new(), Vec::new());
-    while let Some(entry) = lines.entry() {
+    while let Some(entry) = lines.next_entry() {
         let entry = entry?;
         if entry.event == LedgerEvent::Intent {
             begun.insert(entry.operation, entry.at);

@@ -15,9 +15,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::{Call, Layer, Reply};
+use super::{Layer, VendorRequest, VendorResponse};
 use crate::metrics::{Metrics, SystemIndex};
-use crate::record::{Fault, FaultKind, Retry};
+use crate::record::{Retry, VendorError, VendorErrorKind};
 
 /// What callers of `GET /systems/{system}` see of the circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,38 +58,38 @@ enum State {
     HalfOpen,
 }
 
-struct Known {
+struct BreakerData {
     state: State,
     last_success: Option<SystemTime>,
     last_failure: Option<LastFailure>,
 }
 
 /// The state of one vendor's circuit, shared by all workers.
-pub(super) struct Circuit {
-    known: Mutex<Known>,
-    failures: u32,
+pub(super) struct CircuitBreaker {
+    data: Mutex<BreakerData>,
+    failure_threshold: u32,
     open_for: Duration,
     metrics: Arc<Metrics>,
     system: SystemIndex,
 }
 
 /// What one call taught about the vendor.
-enum Lesson {
-    Works,
-    Fails(String),
+enum Sample {
+    Success,
+    Failure(String),
     /// An answer came, and it makes no sense: it may be one record that cannot be told, which must not take the others away.
-    Senseless(String),
-    Nothing,
+    Inconclusive(String),
+    Ignored,
 }
 
-impl Circuit {
+impl CircuitBreaker {
     pub(super) fn new(failures: u32, open_for: Duration, metrics: Arc<Metrics>, system: SystemIndex) -> Arc<Self> {
-        let known = Known { state: State::Closed { failures: 0 }, last_success: None, last_failure: None };
-        Arc::new(Self { known: Mutex::new(known), failures: failures.max(1), open_for, metrics, system })
+        let known = BreakerData { state: State::Closed { failures: 0 }, last_success: None, last_failure: None };
+        Arc::new(Self { data: Mutex::new(known), failure_threshold: failures.max(1), open_for, metrics, system })
     }
 
     pub(super) fn health(&self) -> (CircuitState, Option<SystemTime>, Option<LastFailure>) {
-        let known = self.known();
+        let known = self.lock_data();
         let state = match known.state {
             State::Closed { .. } => CircuitState::Closed,
             State::HalfOpen => CircuitState::HalfOpen,
@@ -98,12 +98,12 @@ impl Circuit {
         (state, known.last_success, known.last_failure.clone())
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn lock_data(&self) -> MutexGuard<'_, BreakerData> {
         // Nothing below can panic between two halves of a change.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, known: &mut Known, state: State) {
+    fn set_state(&self, known: &mut BreakerData, state: State) {
         known.state = state;
         let shown = match state {
             State::Closed { .. } => 0,
@@ -114,113 +114,124 @@ impl Circuit {
     }
 
     /// Lets the call through, perhaps as the probe, or says how long to stay away.
-    fn enter(&self) -> Result<Passage<'_>, Duration> {
-        const WHILE_PROBING: Duration = Duration::from_secs(1);
+    fn try_acquire(&self) -> Result<CallPermit<'_>, Duration> {
+        const PROBE_RETRY_AFTER: Duration = Duration::from_secs(1);
         let now = Instant::now();
-        let mut known = self.known();
+        let mut known = self.lock_data();
         let probe = match known.state {
             State::Closed { .. } => false,
-            State::HalfOpen => return Err(WHILE_PROBING),
+            State::HalfOpen => return Err(PROBE_RETRY_AFTER),
             State::Open { until } if now < until => return Err(until - now),
             State::Open { .. } => {
-                self.change(&mut known, State::HalfOpen);
+                self.set_state(&mut known, State::HalfOpen);
                 true
             }
         };
-        Ok(Passage { circuit: self, probe })
+        Ok(CallPermit { circuit: self, probe })
     }
 
-    fn learn(&self, probe: bool, lesson: Lesson) {
-        let mut known = self.known();
+    fn record(&self, probe: bool, lesson: Sample) {
+        let mut known = self.lock_data();
         match &lesson {
-            Lesson::Works => known.last_success = Some(SystemTime::now()),
-            Lesson::Fails(reason) | Lesson::Senseless(reason) => {
+            Sample::Success => known.last_success = Some(SystemTime::now()),
+            Sample::Failure(reason) | Sample::Inconclusive(reason) => {
                 known.last_failure = Some(LastFailure { at: SystemTime::now(), reason: reason.clone() });
             }
-            Lesson::Nothing => {}
+            Sample::Ignored => {}
         }
         let now = Instant::now();
         match (lesson, known.state) {
-            (Lesson::Works, State::HalfOpen) if probe => self.change(&mut known, State::Closed { failures: 0 }),
-            (Lesson::Fails(_), State::HalfOpen) if probe => {
-                self.change(&mut known, State::Open { until: now + self.open_for });
+            (Sample::Success, State::HalfOpen) if probe => self.set_state(&mut known, State::Closed { failures: 0 }),
+            (Sample::Failure(_), State::HalfOpen) if probe => {
+                self.set_state(&mut known, State::Open { until: now + self.open_for });
             }
-            (Lesson::Nothing | Lesson::Senseless(_), State::HalfOpen) if probe => {
-                self.change(&mut known, State::Open { until: now });
+            (Sample::Ignored | Sample::Inconclusive(_), State::HalfOpen) if probe => {
+                self.set_state(&mut known, State::Open { until: now });
             }
-            (Lesson::Works, State::Closed { .. }) => known.state = State::Closed { failures: 0 },
-            (Lesson::Fails(_), State::Closed { failures }) if failures + 1 >= self.failures => {
-                self.change(&mut known, State::Open { until: now + self.open_for });
+            (Sample::Success, State::Closed { .. }) => known.state = State::Closed { failures: 0 },
+            (Sample::Failure(_), State::Closed { failures }) if failures + 1 >= self.failure_threshold => {
+                self.set_state(&mut known, State::Open { until: now + self.open_for });
             }
-            (Lesson::Fails(_), State::Closed { failures }) => known.state = State::Closed { failures: failures + 1 },
+            (Sample::Failure(_), State::Closed { failures }) => known.state = State::Closed { failures: failures + 1 },
             _ => {}
         }
     }
 }
 
 /// A call on its way. Dropped without a result (the caller hung up) it has taught nothing.
-struct Passage<'c> {
-    circuit: &'c Circuit,
+struct CallPermit<'c> {
+    circuit: &'c CircuitBreaker,
     probe: bool,
 }
 
-impl Passage<'_> {
-    fn ended(mut self, result: &Result<Reply, Fault>) {
+impl CallPermit<'_> {
+    fn complete(mut self, result: &Result<VendorResponse, VendorError>) {
         let lesson = match result {
-            Ok(_) => Lesson::Works,
-            Err(fault) => lesson_of(fault),
+            Ok(_) => Sample::Success,
+            Err(fault) => classify(fault),
         };
-        self.circuit.learn(self.probe, lesson);
+        self.circuit.record(self.probe, lesson);
         self.probe = false;
     }
 }
 
-impl Drop for Passage<'_> {
+impl Drop for CallPermit<'_> {
     fn drop(&mut self) {
         if self.probe {
-            self.circuit.learn(true, Lesson::Nothing);
+            self.circuit.record(true, Sample::Ignored);
         }
     }
 }
 
-fn reason(fault: &Fault) -> String {
-    fault.message.clone().unwrap_or_else(|| format!("{:?}", fault.kind).to_lowercase())
+fn failure_reason(fault: &VendorError) -> String {
+    let word = match fault.kind {
+        VendorErrorKind::ConnectionLost => "broken",
+        VendorErrorKind::InvalidResponse => "protocol",
+        VendorErrorKind::Unavailable => "unavailable",
+        VendorErrorKind::Timeout => "timeout",
+        _ => "vendorerror",
+    };
+    fault.message.clone().unwrap_or_else(|| word.to_owned())
 }
 
-fn lesson_of(fault: &Fault) -> Lesson {
+fn classify(fault: &VendorError) -> Sample {
     match fault.kind {
         // The caller's haste, not the vendor's slowness (see the attempt layer).
-        FaultKind::Timeout if fault.retry == Retry::Never => Lesson::Nothing,
-        FaultKind::Unavailable | FaultKind::Timeout | FaultKind::Broken => Lesson::Fails(reason(fault)),
-        FaultKind::VendorError if fault.status.is_none_or(|status| status >= 500) => Lesson::Fails(reason(fault)),
-        FaultKind::VendorError | FaultKind::Protocol => Lesson::Senseless(reason(fault)),
+        VendorErrorKind::Timeout if fault.retry == Retry::Never => Sample::Ignored,
+        VendorErrorKind::Unavailable | VendorErrorKind::Timeout | VendorErrorKind::ConnectionLost => {
+            Sample::Failure(failure_reason(fault))
+        }
+        VendorErrorKind::ServerError if fault.status.is_none_or(|status| status >= 500) => {
+            Sample::Failure(failure_reason(fault))
+        }
+        VendorErrorKind::ServerError | VendorErrorKind::InvalidResponse => Sample::Inconclusive(failure_reason(fault)),
         // The gateway's own limits: the vendor was not asked.
-        FaultKind::Overloaded | FaultKind::RateLimited if fault.status.is_none() => Lesson::Nothing,
-        _ => Lesson::Works,
+        VendorErrorKind::Overloaded | VendorErrorKind::RateLimited if fault.status.is_none() => Sample::Ignored,
+        _ => Sample::Success,
     }
 }
 
 /// The layer.
-pub(super) struct Breaker<T> {
+pub(super) struct BreakerLayer<T> {
     inner: T,
-    circuit: Arc<Circuit>,
+    circuit: Arc<CircuitBreaker>,
 }
 
-impl<T> Breaker<T> {
-    pub(super) fn new(inner: T, circuit: Arc<Circuit>) -> Self {
+impl<T> BreakerLayer<T> {
+    pub(super) fn new(inner: T, circuit: Arc<CircuitBreaker>) -> Self {
         Self { inner, circuit }
     }
 }
 
-impl<T: Layer> Layer for Breaker<T> {
-    async fn carry(&self, call: &mut Call) -> Result<Reply, Fault> {
-        let passage = self.circuit.enter().map_err(|rest| {
-            Fault::new(FaultKind::Overloaded)
+impl<T: Layer> Layer for BreakerLayer<T> {
+    async fn call(&self, call: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
+        let passage = self.circuit.try_acquire().map_err(|rest| {
+            VendorError::new(VendorErrorKind::Overloaded)
                 .message("the circuit is open: the vendor has just failed several times, nothing is sent to it")
                 .retry(Retry::After(rest))
         })?;
-        let result = self.inner.carry(call).await;
-        passage.ended(&result);
+        let result = self.inner.call(call).await;
+        passage.complete(&result);
         result
     }
 }
@@ -230,46 +241,46 @@ mod tests {
     use tokio::time::{advance, timeout};
 
     use super::*;
-    use crate::record::{CallName, Effect};
-    use crate::transport::testing::{Scripted, call, fails, metrics, series};
+    use crate::record::{SideEffect, VendorCallKind};
+    use crate::transport::testing::{ScriptedLayer, err_kind, metric_value, metrics, request};
 
     const OPEN_FOR: Duration = Duration::from_secs(10);
 
-    fn breaker(script: Scripted) -> (Breaker<Scripted>, Arc<Metrics>) {
+    fn breaker(script: ScriptedLayer) -> (BreakerLayer<ScriptedLayer>, Arc<Metrics>) {
         let (metrics, system) = metrics();
-        (Breaker::new(script, Circuit::new(3, OPEN_FOR, Arc::clone(&metrics), system)), metrics)
+        (BreakerLayer::new(script, CircuitBreaker::new(3, OPEN_FOR, Arc::clone(&metrics), system)), metrics)
     }
 
-    async fn read(breaker: &Breaker<Scripted>) -> Result<Reply, FaultKind> {
-        breaker.carry(&mut call(CallName::Read)).await.map_err(|fault| fault.kind)
+    async fn read(breaker: &BreakerLayer<ScriptedLayer>) -> Result<VendorResponse, VendorErrorKind> {
+        breaker.call(&mut request(VendorCallKind::Read)).await.map_err(|fault| fault.kind)
     }
 
-    fn state(breaker: &Breaker<Scripted>) -> CircuitState {
+    fn state(breaker: &BreakerLayer<ScriptedLayer>) -> CircuitState {
         breaker.circuit.health().0
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failures_in_a_row_open_the_circuit_and_then_nothing_is_sent() {
-        let kinds = [FaultKind::Unavailable, FaultKind::Timeout, FaultKind::VendorError];
-        let (breaker, metrics) = breaker(Scripted::new(kinds.map(fails)));
+    async fn consecutive_failures_open_the_circuit_and_nothing_more_is_sent() {
+        let kinds = [VendorErrorKind::Unavailable, VendorErrorKind::Timeout, VendorErrorKind::ServerError];
+        let (breaker, metrics) = breaker(ScriptedLayer::new(kinds.map(err_kind)));
         for kind in kinds {
             assert_eq!(read(&breaker).await.expect_err("fails"), kind);
         }
         advance(Duration::from_secs(4)).await;
-        let fault = breaker.carry(&mut call(CallName::Update)).await.expect_err("open");
-        assert_eq!((fault.kind, fault.effect), (FaultKind::Overloaded, Effect::None));
+        let fault = breaker.call(&mut request(VendorCallKind::Update)).await.expect_err("open");
+        assert_eq!((fault.kind, fault.effect), (VendorErrorKind::Overloaded, SideEffect::None));
         assert_eq!(fault.retry, Retry::After(Duration::from_secs(6)));
-        assert_eq!(breaker.inner.times(), 3);
-        assert_eq!(series(&metrics, r#"vendor_circuit_state{system="crm"}"#), 2);
+        assert_eq!(breaker.inner.call_count(), 3);
+        assert_eq!(metric_value(&metrics, r#"vendor_circuit_state{system="crm"}"#), 2);
         assert!(breaker.circuit.health().2.is_some());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn verdicts_of_a_vendor_that_works_interrupt_the_row() {
-        use FaultKind::{Ambiguous, Broken, Conflict, NotFound, Rejected, Unavailable};
+    async fn an_error_from_a_working_vendor_resets_the_failure_count() {
+        use VendorErrorKind::{Ambiguous, Conflict, ConnectionLost, NotFound, Rejected, Unavailable};
         for verdict in [Ambiguous, Conflict, NotFound, Rejected] {
-            let script = [Broken, Unavailable, verdict, Broken, Unavailable];
-            let (breaker, _) = breaker(Scripted::new(script.map(fails)));
+            let script = [ConnectionLost, Unavailable, verdict, ConnectionLost, Unavailable];
+            let (breaker, _) = breaker(ScriptedLayer::new(script.map(err_kind)));
             for _ in script {
                 let _ = read(&breaker).await;
             }
@@ -278,18 +289,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answers_without_sense_are_told_and_open_nothing() {
-        let refused = |status| Err(Fault::new(FaultKind::VendorError).status(status).message("refused"));
-        let script = [fails(FaultKind::Protocol), refused(409), fails(FaultKind::Protocol), refused(400)];
-        let (of_one_record, _) = breaker(Scripted::new(script));
+    async fn invalid_responses_are_reported_but_do_not_open_the_circuit() {
+        let refused = |status| Err(VendorError::new(VendorErrorKind::ServerError).status(status).message("refused"));
+        let script = [
+            err_kind(VendorErrorKind::InvalidResponse),
+            refused(409),
+            err_kind(VendorErrorKind::InvalidResponse),
+            refused(400),
+        ];
+        let (of_one_record, _) = breaker(ScriptedLayer::new(script));
         for _ in 0..4 {
             let _ = read(&of_one_record).await;
         }
         assert_eq!(state(&of_one_record), CircuitState::Closed);
         assert_eq!(of_one_record.circuit.health().2.map(|last| last.reason).as_deref(), Some("refused"));
         // Nor do they make up for failures.
-        let script = [fails(FaultKind::Broken), refused(500), fails(FaultKind::Protocol), fails(FaultKind::Broken)];
-        let (failing, _) = breaker(Scripted::new(script));
+        let script = [
+            err_kind(VendorErrorKind::ConnectionLost),
+            refused(500),
+            err_kind(VendorErrorKind::InvalidResponse),
+            err_kind(VendorErrorKind::ConnectionLost),
+        ];
+        let (failing, _) = breaker(ScriptedLayer::new(script));
         for _ in 0..4 {
             let _ = read(&failing).await;
         }
@@ -297,10 +318,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_gateways_own_limits_say_nothing_about_the_vendor() {
-        use FaultKind::{Overloaded, RateLimited, Timeout};
+    async fn the_gateways_own_limits_count_neither_as_failure_nor_as_success() {
+        use VendorErrorKind::{Overloaded, RateLimited, Timeout};
         let script = [Timeout, Timeout, Overloaded, RateLimited, Timeout];
-        let (breaker, _) = breaker(Scripted::new(script.map(fails)));
+        let (breaker, _) = breaker(ScriptedLayer::new(script.map(err_kind)));
         for _ in script {
             let _ = read(&breaker).await;
         }
@@ -308,9 +329,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn callers_in_a_hurry_do_not_open_the_circuit_for_the_others() {
-        let (breaker, _) =
-            breaker(Scripted::new((0..9).map(|_| Err(Fault::new(FaultKind::Timeout).retry(Retry::Never)))));
+    async fn short_caller_deadlines_do_not_open_the_circuit() {
+        let (breaker, _) = breaker(ScriptedLayer::new(
+            (0..9).map(|_| Err(VendorError::new(VendorErrorKind::Timeout).retry(Retry::Never))),
+        ));
         for _ in 0..9 {
             let _ = read(&breaker).await;
         }
@@ -318,8 +340,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn exactly_one_probe_is_let_through_and_its_success_closes() {
-        let script = Scripted::new([FaultKind::Broken; 3].map(fails)).taking(Duration::from_secs(1));
+    async fn exactly_one_probe_passes_and_its_success_closes_the_circuit() {
+        let script =
+            ScriptedLayer::new([VendorErrorKind::ConnectionLost; 3].map(err_kind)).with_latency(Duration::from_secs(1));
         let (breaker, metrics) = breaker(script);
         for _ in 0..3 {
             let _ = read(&breaker).await;
@@ -327,29 +350,30 @@ mod tests {
         advance(OPEN_FOR).await;
         let (probe, other) = tokio::join!(read(&breaker), read(&breaker));
         assert!(probe.is_ok());
-        assert_eq!(other.expect_err("refused"), FaultKind::Overloaded);
-        assert_eq!(breaker.inner.times(), 4);
+        assert_eq!(other.expect_err("refused"), VendorErrorKind::Overloaded);
+        assert_eq!(breaker.inner.call_count(), 4);
         assert_eq!(state(&breaker), CircuitState::Closed);
-        assert_eq!(series(&metrics, r#"vendor_circuit_state{system="crm"}"#), 0);
+        assert_eq!(metric_value(&metrics, r#"vendor_circuit_state{system="crm"}"#), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failing_probe_opens_again_for_the_whole_time() {
-        let (breaker, _) = breaker(Scripted::new([FaultKind::Broken; 4].map(fails)));
+    async fn a_failed_probe_reopens_the_circuit_for_the_full_duration() {
+        let (breaker, _) = breaker(ScriptedLayer::new([VendorErrorKind::ConnectionLost; 4].map(err_kind)));
         for _ in 0..3 {
             let _ = read(&breaker).await;
         }
         advance(OPEN_FOR).await;
-        assert_eq!(read(&breaker).await.expect_err("fails"), FaultKind::Broken);
+        assert_eq!(read(&breaker).await.expect_err("fails"), VendorErrorKind::ConnectionLost);
         advance(Duration::from_millis(9_999)).await;
-        assert_eq!(read(&breaker).await.expect_err("refused"), FaultKind::Overloaded);
+        assert_eq!(read(&breaker).await.expect_err("refused"), VendorErrorKind::Overloaded);
         advance(Duration::from_millis(1)).await;
         assert!(read(&breaker).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_probe_that_is_given_up_makes_room_for_the_next() {
-        let script = Scripted::new([FaultKind::Broken; 3].map(fails)).taking(Duration::from_secs(1));
+    async fn a_cancelled_probe_lets_the_next_call_probe() {
+        let script =
+            ScriptedLayer::new([VendorErrorKind::ConnectionLost; 3].map(err_kind)).with_latency(Duration::from_secs(1));
         let (breaker, _) = breaker(script);
         for _ in 0..3 {
             let _ = read(&breaker).await;
@@ -363,8 +387,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_404_of_the_probe_closes_the_circuit() {
-        use FaultKind::{Broken, NotFound};
-        let (breaker, _) = breaker(Scripted::new([Broken, Broken, Broken, NotFound].map(fails)));
+        use VendorErrorKind::{ConnectionLost, NotFound};
+        let (breaker, _) =
+            breaker(ScriptedLayer::new([ConnectionLost, ConnectionLost, ConnectionLost, NotFound].map(err_kind)));
         for _ in 0..3 {
             let _ = read(&breaker).await;
         }

@@ -1,28 +1,28 @@
 //! What a vendor says, made fit for a caller.
 
 /// So much of a text is looked at, in bytes.
-const LOOKED_AT: usize = 8 * 1024;
+const MAX_INPUT_BYTES: usize = 8 * 1024;
 
 /// A vendor's text made fit for a caller: one line, at most 300 characters, no markup, no control characters, no stack trace.
 #[must_use]
-pub fn clean_text(text: &str) -> Option<String> {
-    const LONGEST: usize = 300;
+pub fn sanitize_text(text: &str) -> Option<String> {
+    const MAX_CHARS: usize = 300;
     // What is shown is short; a hostile answer is not.
-    let text = text.get(..text.floor_char_boundary(LOOKED_AT)).unwrap_or_default();
+    let text = text.get(..text.floor_char_boundary(MAX_INPUT_BYTES)).unwrap_or_default();
     let is_a_page = text.trim_start().starts_with('<') || text.to_ascii_lowercase().contains("<html");
     if is_a_page {
         return None;
     }
-    let text = without_markup(before_stack(text));
+    let text = strip_markup(strip_stack_trace(text));
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let short: String = words.collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect();
+    let short: String = words.collect::<Vec<_>>().join(" ").chars().take(MAX_CHARS).collect();
     (!short.is_empty()).then_some(short)
 }
 
 /// What stands before a stack trace, of which nothing is for callers: `at Namespace.Method(` after a line's beginning or three
 /// blanks, as .NET, Java and JavaScript write it. The class names in it must not be taken for the vendor's words either.
 #[must_use]
-pub fn before_stack(text: &str) -> &str {
+pub fn strip_stack_trace(text: &str) -> &str {
     let begins = |(place, _): &(usize, &str)| {
         let before = text.get(..*place).unwrap_or_default();
         let blanks = before.trim_end_matches([' ', '\t']);
@@ -34,7 +34,7 @@ pub fn before_stack(text: &str) -> &str {
 }
 
 /// Tags and comments left out; what follows the beginning of a script or a style, too.
-fn without_markup(text: &str) -> String {
+fn strip_markup(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, tag)) = rest.split_once('<') {
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_vendors_text_is_cleaned() {
+    fn vendor_text_is_sanitized() {
         for (said, told) in [
             ("the  value\r\nis wrong", Some("the value is wrong")),
             ("look at the value", Some("look at the value")),
@@ -78,9 +78,9 @@ mod tests {
             ("at last", Some("at last")),
             ("\u{0}\u{1b}", None),
         ] {
-            assert_eq!(clean_text(said).as_deref(), told, "{said}");
+            assert_eq!(sanitize_text(said).as_deref(), told, "{said}");
         }
-        assert_eq!(clean_text(&format!("x{}", "<".repeat(1 << 20))).map(|text| text.len()), Some(300));
-        assert_eq!(clean_text(&"x".repeat(1000)).map(|text| text.len()), Some(300));
+        assert_eq!(sanitize_text(&format!("x{}", "<".repeat(1 << 20))).map(|text| text.len()), Some(300));
+        assert_eq!(sanitize_text(&"x".repeat(1000)).map(|text| text.len()), Some(300));
     }
 }

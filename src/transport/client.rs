@@ -6,7 +6,7 @@
 //! - Before it takes an idle connection it polls it for reading: data or an end-of-stream that the kernel has already
 //!   reported rule the connection out. What remains is the moment between that look and the write, and a close that is still
 //!   under way in the network. So idle connections are given up early (`keep_alive`), before the vendor would close them,
-//!   and a connection that dies without an answer is [`FaultKind::Broken`], with an unknown effect: bytes may have arrived.
+//!   and a connection that dies without an answer is [`VendorErrorKind::Broken`], with an unknown effect: bytes may have arrived.
 //! - It reports such a death as `Connect(Disconnected)`, which is NOT a failure to connect.
 //! - It takes a body that ends before its `Content-Length` for a whole one: the length is compared here. A cut in a chunked
 //!   body cannot be seen at all, so an answer without a length that claims to be JSON is checked for a missing end.
@@ -35,8 +35,8 @@ use futures_util::StreamExt as _;
 use serde::de::IgnoredAny;
 
 use super::stack::{StackError, StackSettings};
-use super::{Call, JSON, Layer, Reply, clean_text, retry_after, tcp, tls};
-use crate::record::{Fault, FaultKind};
+use super::{JSON, Layer, VendorRequest, VendorResponse, retry_after, sanitize_text, tcp, tls};
+use crate::record::{VendorError, VendorErrorKind};
 
 const USER_AGENT_VALUE: &str = concat!("records-gateway/", env!("CARGO_PKG_VERSION"));
 
@@ -52,7 +52,7 @@ pub(super) struct Client {
     tls: Option<Arc<rustls::ClientConfig>>,
     connect_timeout: Duration,
     keep_alive: Duration,
-    longest_body: usize,
+    max_body: usize,
 }
 
 thread_local! {
@@ -96,7 +96,7 @@ impl Client {
             tls,
             connect_timeout: settings.connect_timeout,
             keep_alive: settings.keep_alive,
-            longest_body: settings.max_vendor_body,
+            max_body: settings.max_vendor_body,
         })
     }
 
@@ -106,7 +106,7 @@ impl Client {
         (self.authority.host().to_owned(), self.authority.port_u16().unwrap_or(usual))
     }
 
-    fn of_this_thread(&self) -> awc::Client {
+    fn thread_local_client(&self) -> awc::Client {
         CLIENTS.with_borrow_mut(|clients| {
             if let Some((_, client)) = clients.iter().find(|(id, _)| *id == self.id) {
                 return client.clone();
@@ -117,14 +117,14 @@ impl Client {
         })
     }
 
-    fn forget_connections(&self) {
+    fn reset_pool(&self) {
         CLIENTS.with_borrow_mut(|clients| clients.retain(|(id, _)| *id != self.id));
     }
 
     fn build(&self) -> awc::Client {
         // How many calls run at once is the limit layer's business, so the pool has no limit of its own.
         let mut connector = Connector::new()
-            .connector(tcp::prompt())
+            .connector(tcp::nodelay_connector())
             .timeout(self.connect_timeout)
             .handshake_timeout(self.connect_timeout)
             .conn_keep_alive(self.keep_alive)
@@ -135,33 +135,36 @@ impl Client {
         awc::Client::builder().disable_redirects().no_default_headers().disable_timeout().connector(connector).finish()
     }
 
-    fn uri(&self, call: &Call) -> Option<Uri> {
+    fn uri(&self, call: &VendorRequest) -> Option<Uri> {
         let path = PathAndQuery::try_from([self.prefix.as_str(), &call.path].concat()).ok()?;
         Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path).build().ok()
     }
 
-    async fn receive(&self, mut response: ClientResponse) -> Result<Reply, Fault> {
+    async fn read_response(&self, mut response: ClientResponse) -> Result<VendorResponse, VendorError> {
         let status = response.status().as_u16();
         if status < 200 {
-            self.forget_connections();
-            return Err(Fault::protocol(format!("the vendor sent an interim answer ({status}) that nobody asked for")));
+            self.reset_pool();
+            return Err(VendorError::invalid_response(format!(
+                "the vendor sent an interim answer ({status}) that nobody asked for"
+            )));
         }
-        if ends_with_the_connection(&response) {
-            self.forget_connections();
+        if is_close_delimited(&response) {
+            self.reset_pool();
         }
         let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let content_type = text(CONTENT_TYPE).unwrap_or_default().to_owned();
         let retry_after = text(RETRY_AFTER).and_then(|value| retry_after::parse(value, SystemTime::now()));
         let length = text(CONTENT_LENGTH).and_then(|value| value.parse::<usize>().ok());
-        let too_long = || Fault::protocol(format!("the vendor's answer is longer than {} bytes", self.longest_body));
-        if length.is_some_and(|length| length > self.longest_body) {
+        let too_long =
+            || VendorError::invalid_response(format!("the vendor's answer is longer than {} bytes", self.max_body));
+        if length.is_some_and(|length| length > self.max_body) {
             return Err(too_long());
         }
-        let body = read_body(&mut response, self.longest_body).await?.ok_or_else(too_long)?;
-        if is_cut_short(&body, length, &content_type) {
-            return Err(cut_short());
+        let body = read_body(&mut response, self.max_body).await?.ok_or_else(too_long)?;
+        if is_truncated(&body, length, &content_type) {
+            return Err(truncated_fault());
         }
-        Ok(Reply { status, content_type, retry_after, body })
+        Ok(VendorResponse { status, content_type, retry_after, body })
     }
 }
 
@@ -177,11 +180,11 @@ impl Drop for Client {
 }
 
 impl Layer for Client {
-    async fn carry(&self, call: &mut Call) -> Result<Reply, Fault> {
+    async fn call(&self, call: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
         let Some(uri) = self.uri(call) else {
-            return Err(Fault::protocol("the gateway made an address that is none").without_effect());
+            return Err(VendorError::invalid_response("the gateway made an address that is none").without_effect());
         };
-        let mut request = self.of_this_thread().request(call.method.clone(), uri).no_decompress();
+        let mut request = self.thread_local_client().request(call.method.clone(), uri).no_decompress();
         let headers = request.headers_mut();
         headers.append(HOST, self.host.clone());
         headers.append(VIA, self.via.clone());
@@ -199,13 +202,13 @@ impl Layer for Client {
             None => request.send_body(NoBody::new()),
         };
         match sending.await {
-            Ok(response) => self.receive(response).await,
-            Err(error) => Err(fault_of(&error)),
+            Ok(response) => self.read_response(response).await,
+            Err(error) => Err(fault_from_send_error(&error)),
         }
     }
 }
 
-fn ends_with_the_connection(response: &ClientResponse) -> bool {
+fn is_close_delimited(response: &ClientResponse) -> bool {
     let has_no_body = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let says_its_length = || {
         let headers = response.headers();
@@ -215,11 +218,11 @@ fn ends_with_the_connection(response: &ClientResponse) -> bool {
 }
 
 /// The body, or `None` if it is longer than `longest`; then the connection is dropped with the response.
-async fn read_body(response: &mut ClientResponse, longest: usize) -> Result<Option<Bytes>, Fault> {
+async fn read_body(response: &mut ClientResponse, longest: usize) -> Result<Option<Bytes>, VendorError> {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(chunk) = response.next().await {
-        let chunk = chunk.map_err(|error| payload_fault(&error))?;
+        let chunk = chunk.map_err(|error| fault_from_payload_error(&error))?;
         if first.len().max(all.len()) + chunk.len() > longest {
             return Ok(None);
         }
@@ -236,7 +239,7 @@ async fn read_body(response: &mut ClientResponse, longest: usize) -> Result<Opti
     Ok(Some(if all.is_empty() { first } else { all.freeze() }))
 }
 
-fn is_cut_short(body: &[u8], length: Option<usize>, content_type: &str) -> bool {
+fn is_truncated(body: &[u8], length: Option<usize>, content_type: &str) -> bool {
     match length {
         Some(length) => length != body.len(),
         None => {
@@ -247,36 +250,36 @@ fn is_cut_short(body: &[u8], length: Option<usize>, content_type: &str) -> bool 
     }
 }
 
-fn cut_short() -> Fault {
-    Fault::new(FaultKind::Broken).message("the vendor's answer was cut short")
+fn truncated_fault() -> VendorError {
+    VendorError::new(VendorErrorKind::ConnectionLost).message("the vendor's answer was cut short")
 }
 
-fn payload_fault(error: &PayloadError) -> Fault {
+fn fault_from_payload_error(error: &PayloadError) -> VendorError {
     match error {
-        PayloadError::Incomplete(_) | PayloadError::Io(_) => cut_short(),
-        other => Fault::protocol(format!("the vendor's answer could not be read: {other}")),
+        PayloadError::Incomplete(_) | PayloadError::Io(_) => truncated_fault(),
+        other => VendorError::invalid_response(format!("the vendor's answer could not be read: {other}")),
     }
 }
 
 /// What is known of a request that got no answer. Only a failure to connect proves that nothing was sent.
-fn fault_of(error: &SendRequestError) -> Fault {
+fn fault_from_send_error(error: &SendRequestError) -> VendorError {
     use actix_web::error::ParseError;
     match error {
-        SendRequestError::Connect(ConnectError::Disconnected) => {
-            Fault::new(FaultKind::Broken).message("the vendor closed the connection without an answer")
-        }
-        SendRequestError::Connect(error) => Fault::new(FaultKind::Unavailable)
-            .message(clean_text(&format!("no connection to the vendor: {error}")).unwrap_or_default()),
+        SendRequestError::Connect(ConnectError::Disconnected) => VendorError::new(VendorErrorKind::ConnectionLost)
+            .message("the vendor closed the connection without an answer"),
+        SendRequestError::Connect(error) => VendorError::new(VendorErrorKind::Unavailable)
+            .message(sanitize_text(&format!("no connection to the vendor: {error}")).unwrap_or_default()),
         SendRequestError::Url(_) | SendRequestError::Http(_) => {
-            Fault::protocol("the gateway made a request that cannot be sent").without_effect()
+            VendorError::invalid_response("the gateway made a request that cannot be sent").without_effect()
         }
-        SendRequestError::Timeout => Fault::new(FaultKind::Timeout),
-        SendRequestError::Send(_) | SendRequestError::Body(_) => {
-            Fault::new(FaultKind::Broken).message("the connection broke while the request was being sent")
+        SendRequestError::Timeout => VendorError::new(VendorErrorKind::Timeout),
+        SendRequestError::Send(_) | SendRequestError::Body(_) => VendorError::new(VendorErrorKind::ConnectionLost)
+            .message("the connection broke while the request was being sent"),
+        SendRequestError::Response(ParseError::Io(_) | ParseError::Incomplete | ParseError::Timeout) => {
+            truncated_fault()
         }
-        SendRequestError::Response(ParseError::Io(_) | ParseError::Incomplete | ParseError::Timeout) => cut_short(),
-        SendRequestError::Response(_) => Fault::protocol("the vendor's answer is not HTTP"),
-        _ => Fault::new(FaultKind::Broken).message("the exchange with the vendor failed"),
+        SendRequestError::Response(_) => VendorError::invalid_response("the vendor's answer is not HTTP"),
+        _ => VendorError::new(VendorErrorKind::ConnectionLost).message("the exchange with the vendor failed"),
     }
 }
 
@@ -287,7 +290,7 @@ fn fault_of(error: &SendRequestError) -> Fault {
 /// Why there is no document, for the log.
 pub async fn fetch(url: &str, within: Duration, longest: usize) -> Result<Bytes, String> {
     let uri: Uri = url.parse().map_err(|_| "its address is none".to_owned())?;
-    let mut connector = Connector::new().connector(tcp::prompt()).timeout(within).handshake_timeout(within);
+    let mut connector = Connector::new().connector(tcp::nodelay_connector()).timeout(within).handshake_timeout(within);
     if uri.scheme() == Some(&Scheme::HTTPS) {
         connector = connector.rustls_0_23(tls::client_config(None).map_err(|error| error.to_string())?);
     }
@@ -296,20 +299,20 @@ pub async fn fetch(url: &str, within: Duration, longest: usize) -> Result<Bytes,
     let request = client.get(uri).no_decompress();
     let request = request.insert_header((USER_AGENT, USER_AGENT_VALUE)).insert_header((ACCEPT, "application/json"));
     let exchange = async {
-        let mut response = request.send().await.map_err(|error| fault_of(&error).to_string())?;
+        let mut response = request.send().await.map_err(|error| fault_from_send_error(&error).to_string())?;
         if response.status() != StatusCode::OK {
             return Err(format!("the answer is {}", response.status()));
         }
         let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let body = read_body(&mut response, longest).await.map_err(|fault| fault.to_string())?;
         let body = body.ok_or_else(|| format!("the answer is longer than {longest} bytes"))?;
-        if is_cut_short(&body, length, "json") { Err(cut_short().to_string()) } else { Ok(body) }
+        if is_truncated(&body, length, "json") { Err(truncated_fault().to_string()) } else { Ok(body) }
     };
     tokio::time::timeout(within, exchange).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
 /// What came back from [`post`].
-pub(super) struct Posted {
+pub(super) struct PostResponse {
     pub(super) status: u16,
     pub(super) retry_after: Option<String>,
     pub(super) body: Bytes,
@@ -326,11 +329,12 @@ pub(super) fn post<'h>(
     headers: impl Iterator<Item = (&'h str, &'h [u8])>,
     document: Bytes,
     within: Duration,
-) -> Result<Posted, String> {
-    const LONGEST: usize = 64 * 1024;
+) -> Result<PostResponse, String> {
+    const MAX_RESPONSE_BYTES: usize = 64 * 1024;
     let runtime = actix_web::rt::Runtime::new().map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let mut connector = Connector::new().connector(tcp::prompt()).timeout(within).handshake_timeout(within);
+        let mut connector =
+            Connector::new().connector(tcp::nodelay_connector()).timeout(within).handshake_timeout(within);
         if let Some(tls) = tls {
             connector = connector.rustls_0_23(Arc::clone(tls));
         }
@@ -342,10 +346,10 @@ pub(super) fn post<'h>(
         }
         let exchange = async {
             let mut response = request.send_body(document).await.map_err(|error| format!("{error}"))?;
-            let body = read_body(&mut response, LONGEST).await.map_err(|fault| fault.to_string())?;
+            let body = read_body(&mut response, MAX_RESPONSE_BYTES).await.map_err(|fault| fault.to_string())?;
             let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             let retry_after = retry_after.map(str::to_owned);
-            Ok(Posted { status: response.status().as_u16(), retry_after, body: body.unwrap_or_default() })
+            Ok(PostResponse { status: response.status().as_u16(), retry_after, body: body.unwrap_or_default() })
         };
         tokio::time::timeout(within, exchange).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
     })

@@ -3,12 +3,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::*;
-use crate::record::{CallName, Effect, Retry};
+use crate::record::{Retry, SideEffect, VendorCallKind};
 
 const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 /// Answers on one connection after another, closing each after its last answer; gives the requests as they came.
-async fn vendor(connections: &'static [&'static [&'static str]]) -> (String, JoinHandle<Vec<String>>) {
+async fn spawn_vendor(connections: &'static [&'static [&'static str]]) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let base_url = format!("http://{}/prefix/", listener.local_addr().expect("an address"));
     let requests = tokio::task::spawn_local(async move {
@@ -43,7 +43,7 @@ async fn read_request(stream: &mut TcpStream) -> String {
 }
 
 /// Something else travels over a socket, so that the reactor has seen what happened to the other sockets before.
-async fn let_the_reactor_look() {
+async fn let_the_reactor_poll() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     for _ in 0..2 {
         let address = listener.local_addr().expect("an address");
@@ -60,34 +60,34 @@ fn client(base_url: &str) -> Client {
     Client::new(&settings).expect("a client")
 }
 
-async fn read(client: &Client) -> Result<Reply, Fault> {
-    client.carry(&mut Call::new(CallName::Read, Method::GET, "/v1/x?a=b")).await
+async fn read(client: &Client) -> Result<VendorResponse, VendorError> {
+    client.call(&mut VendorRequest::new(VendorCallKind::Read, Method::GET, "/v1/x?a=b")).await
 }
 
-async fn answered(connections: &'static [&'static [&'static str]]) -> Result<Reply, Fault> {
+async fn read_from_vendor(connections: &'static [&'static [&'static str]]) -> Result<VendorResponse, VendorError> {
     LocalSet::new()
         .run_until(async {
-            let (base_url, _) = vendor(connections).await;
+            let (base_url, _) = spawn_vendor(connections).await;
             read(&client(&base_url)).await
         })
         .await
 }
 
 #[tokio::test]
-async fn a_call_is_put_on_the_wire_with_our_headers_and_nothing_else() {
+async fn a_request_is_sent_with_exactly_the_gateways_headers() {
     LocalSet::new()
         .run_until(async {
             let answer = "HTTP/1.1 503 No\r\nretry-after: 7\r\ncontent-type: text/x\r\ncontent-length: 2\r\n\r\nhi";
             let connections: &[&[&str]] = Box::leak(Box::new([Box::leak(Box::new([answer, EMPTY, EMPTY])) as &[&str]]));
-            let (base_url, requests) = vendor(connections).await;
+            let (base_url, requests) = spawn_vendor(connections).await;
             let client = client(&base_url);
-            let mut call = Call::new(CallName::Update, Method::PUT, "/v1/x?a=b").body("{}");
+            let mut call = VendorRequest::new(VendorCallKind::Update, Method::PUT, "/v1/x?a=b").body("{}");
             call.headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
-            let reply = client.carry(&mut call).await.expect("a reply");
+            let reply = client.call(&mut call).await.expect("a reply");
             assert_eq!((reply.status, reply.content_type.as_str(), &reply.body[..]), (503, "text/x", &b"hi"[..]));
             assert_eq!(reply.retry_after, Some(Duration::from_secs(7)));
-            client.carry(&mut Call::new(CallName::SignIn, Method::POST, "/t")).await.expect("a reply");
-            client.carry(&mut Call::new(CallName::Delete, Method::DELETE, "/t")).await.expect("a reply");
+            client.call(&mut VendorRequest::new(VendorCallKind::SignIn, Method::POST, "/t")).await.expect("a reply");
+            client.call(&mut VendorRequest::new(VendorCallKind::Delete, Method::DELETE, "/t")).await.expect("a reply");
             let requests = requests.await.expect("requests");
             let lines = |request: &str| {
                 let mut lines: Vec<String> = request.lines().map(str::to_owned).collect();
@@ -123,42 +123,50 @@ async fn a_refused_connection_proves_that_nothing_was_sent() {
     let free = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
     LocalSet::new()
         .run_until(async {
-            let mut call = Call::new(CallName::Update, Method::PUT, "/x").body("{}");
-            let fault = client(&format!("http://{free}")).carry(&mut call).await.expect_err("refused");
-            assert_eq!((fault.kind, fault.effect, fault.retry), (FaultKind::Unavailable, Effect::None, Retry::Soon));
+            let mut call = VendorRequest::new(VendorCallKind::Update, Method::PUT, "/x").body("{}");
+            let fault = client(&format!("http://{free}")).call(&mut call).await.expect_err("refused");
+            assert_eq!(
+                (fault.kind, fault.effect, fault.retry),
+                (VendorErrorKind::Unavailable, SideEffect::None, Retry::Soon)
+            );
         })
         .await;
 }
 
 #[tokio::test]
-async fn a_connection_that_dies_without_an_answer_leaves_the_effect_open() {
+async fn a_connection_lost_before_the_response_has_an_unknown_effect() {
     for answer in [&[&[""] as &[&str]] as &[&[&str]], &[&["HTTP/1.1 200 O"]]] {
-        let fault = answered(answer).await.expect_err("broken");
-        assert_eq!((fault.kind, fault.effect), (FaultKind::Broken, Effect::Unknown));
+        let fault = read_from_vendor(answer).await.expect_err("broken");
+        assert_eq!((fault.kind, fault.effect), (VendorErrorKind::ConnectionLost, SideEffect::Unknown));
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_is_cut_short_is_not_taken_for_a_whole_one() {
+async fn a_truncated_response_is_not_accepted_as_complete() {
     let by_length: &[&[&str]] = &[&["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"a\":1}"]];
     let in_chunks: &[&[&str]] = &[&[
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n6\r\n{\"a\":1\r\n",
     ]];
     let until_close: &[&[&str]] = &[&["HTTP/1.0 200 OK\r\ncontent-type: text/json\r\n\r\n[1,"]];
     for answer in [by_length, in_chunks, until_close] {
-        assert_eq!(answered(answer).await.expect_err("cut").kind, FaultKind::Broken, "{answer:?}");
+        assert_eq!(
+            read_from_vendor(answer).await.expect_err("cut").kind,
+            VendorErrorKind::ConnectionLost,
+            "{answer:?}"
+        );
     }
 }
 
 #[tokio::test]
-async fn chunks_are_put_together() {
+async fn chunks_are_joined_into_one_body() {
     let reply =
-        answered(&[&["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"]]).await;
+        read_from_vendor(&[&["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"]])
+            .await;
     assert_eq!(&reply.expect("a reply").body[..], b"abcde");
 }
 
 #[tokio::test]
-async fn an_answer_longer_than_allowed_is_a_protocol_fault() {
+async fn an_oversized_response_is_an_invalid_response() {
     let announced: &[&[&str]] = &[&["HTTP/1.1 200 OK\r\ncontent-length: 101\r\n\r\n"]];
     let streamed: &[&[&str]] = &[&[concat!(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n32\r\n",
@@ -168,13 +176,17 @@ async fn an_answer_longer_than_allowed_is_a_protocol_fault() {
         "\r\n0\r\n\r\n"
     )]];
     for answer in [announced, streamed] {
-        assert_eq!(answered(answer).await.expect_err("too long").kind, FaultKind::Protocol, "{answer:?}");
+        assert_eq!(
+            read_from_vendor(answer).await.expect_err("too long").kind,
+            VendorErrorKind::InvalidResponse,
+            "{answer:?}"
+        );
     }
 }
 
 /// The vendor goes on with its head until nobody listens any more.
 #[tokio::test]
-async fn an_answer_whose_head_has_no_end_is_a_protocol_fault() {
+async fn an_endless_response_head_is_an_invalid_response() {
     LocalSet::new()
         .run_until(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -188,23 +200,27 @@ async fn an_answer_whose_head_has_no_end_is_a_protocol_fault() {
                 }
             });
             let fault = read(&client(&base_url)).await.expect_err("an endless head");
-            assert_eq!(fault.kind, FaultKind::Protocol, "{fault}");
+            assert_eq!(fault.kind, VendorErrorKind::InvalidResponse, "{fault}");
             endless.await.expect("hung up on");
         })
         .await;
 }
 
 #[tokio::test]
-async fn nonsense_and_interim_answers_are_protocol_faults() {
+async fn malformed_and_interim_responses_are_invalid_responses() {
     for answer in
         [&[&["SSH-2.0-OpenSSH_9.6\r\n\r\n"] as &[&str]] as &[&[&str]], &[&["HTTP/1.1 102 Processing\r\n\r\n"]]]
     {
-        assert_eq!(answered(answer).await.expect_err("nonsense").kind, FaultKind::Protocol, "{answer:?}");
+        assert_eq!(
+            read_from_vendor(answer).await.expect_err("nonsense").kind,
+            VendorErrorKind::InvalidResponse,
+            "{answer:?}"
+        );
     }
 }
 
 #[tokio::test]
-async fn what_comes_late_on_a_connection_is_not_given_to_the_next_call() {
+async fn late_data_on_a_connection_is_not_returned_to_the_next_request() {
     const INTERIM: &[&[&str]] =
         &[&["HTTP/1.1 102 Processing\r\n\r\n"], &["HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes"]];
     const WITHOUT_LENGTH: &[&[&str]] = &[
@@ -214,7 +230,7 @@ async fn what_comes_late_on_a_connection_is_not_given_to_the_next_call() {
     for (connections, first) in [(INTERIM, None), (WITHOUT_LENGTH, Some(500))] {
         LocalSet::new()
             .run_until(async {
-                let (base_url, _) = vendor(connections).await;
+                let (base_url, _) = spawn_vendor(connections).await;
                 let client = client(&base_url);
                 assert_eq!(read(&client).await.ok().map(|reply| reply.status), first);
                 assert_eq!(&read(&client).await.expect("on a connection of its own").body[..], b"yes");
@@ -224,20 +240,20 @@ async fn what_comes_late_on_a_connection_is_not_given_to_the_next_call() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_handed_on_and_not_followed() {
-    let reply = answered(&[&["HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"]]).await;
+async fn a_redirect_is_returned_and_not_followed() {
+    let reply = read_from_vendor(&[&["HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"]]).await;
     assert_eq!(reply.expect("a reply").status, 302);
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_used_again_unless_the_vendor_has_closed_it() {
+async fn an_idle_connection_is_reused_unless_the_vendor_has_closed_it() {
     LocalSet::new()
         .run_until(async {
-            let (base_url, requests) = vendor(&[&[EMPTY, EMPTY], &[EMPTY]]).await;
+            let (base_url, requests) = spawn_vendor(&[&[EMPTY, EMPTY], &[EMPTY]]).await;
             let client = client(&base_url);
             for _ in 0..3 {
                 read(&client).await.expect("an answer");
-                let_the_reactor_look().await;
+                let_the_reactor_poll().await;
             }
             assert_eq!(requests.await.expect("all served").len(), 3);
         })
@@ -263,15 +279,15 @@ async fn a_tls_handshake_that_fails_proves_that_nothing_was_sent() {
                 .with_root_certificates(rustls::RootCertStore::empty())
                 .with_no_client_auth();
             plain.tls = Some(Arc::new(config));
-            let mut call = Call::new(CallName::Update, Method::PUT, "/x").body("{}");
-            let fault = plain.carry(&mut call).await.expect_err("no TLS there");
-            assert_eq!((fault.kind, fault.effect), (FaultKind::Unavailable, Effect::None));
+            let mut call = VendorRequest::new(VendorCallKind::Update, Method::PUT, "/x").body("{}");
+            let fault = plain.call(&mut call).await.expect_err("no TLS there");
+            assert_eq!((fault.kind, fault.effect), (VendorErrorKind::Unavailable, SideEffect::None));
         })
         .await;
 }
 
 #[test]
-fn base_urls_that_cannot_be_meant_are_refused() {
+fn invalid_base_urls_are_rejected() {
     for url in
         ["", "vendor.example", "/v1", "ftp://vendor.example", "http://a:b@vendor.example", "http://v.example/?q=1"]
     {
@@ -281,7 +297,7 @@ fn base_urls_that_cannot_be_meant_are_refused() {
 }
 
 #[test]
-fn a_private_ca_that_cannot_be_read_is_refused() {
+fn an_unreadable_private_ca_is_rejected() {
     let mut settings = StackSettings::for_base_url("https://vendor.example");
     settings.ca_certificate = Some("Cargo.toml".into());
     assert!(matches!(Client::new(&settings), Err(StackError::Certificate { .. })));
@@ -290,18 +306,20 @@ fn a_private_ca_that_cannot_be_read_is_refused() {
 }
 
 #[tokio::test]
-async fn the_whole_stack_signs_in_carries_the_call_and_knows_how_the_vendor_fares() {
-    use crate::transport::testing::{StatusVendor, metrics, series};
-    use crate::transport::{CircuitState, Stack, Transport as _};
+async fn the_full_stack_signs_in_sends_the_request_and_reports_health() {
+    use crate::transport::testing::{StatusVendor, metric_value, metrics};
+    use crate::transport::{CircuitState, Transport as _, TransportStack};
 
     LocalSet::new()
         .run_until(async {
-            let (base_url, requests) = vendor(&[&["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nT1", EMPTY]]).await;
+            let (base_url, requests) =
+                spawn_vendor(&[&["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nT1", EMPTY]]).await;
             let (metrics, _) = metrics();
             let name = crate::record::SystemName::parse("crm").expect("a name");
             let settings = StackSettings::for_base_url(base_url);
-            let stack = Stack::new(&name, Arc::new(StatusVendor), &settings, &metrics).expect("a stack");
-            let reply = stack.send(Call::new(CallName::Read, Method::GET, "/v1/x")).await.expect("a reply");
+            let stack = TransportStack::new(&name, Arc::new(StatusVendor), &settings, &metrics).expect("a stack");
+            let reply =
+                stack.send(VendorRequest::new(VendorCallKind::Read, Method::GET, "/v1/x")).await.expect("a reply");
             assert_eq!(reply.status, 200);
             let requests = requests.await.expect("requests");
             assert!(requests[0].starts_with("POST /prefix/token ") && !requests[0].contains("authorization"));
@@ -311,7 +329,7 @@ async fn the_whole_stack_signs_in_carries_the_call_and_knows_how_the_vendor_fare
             assert!(health.last_success.is_some() && health.last_failure.is_none() && health.token_expires.is_some());
             for call in ["sign_in", "read"] {
                 let counted = format!(r#"vendor_requests_total{{call="{call}",outcome="2xx",system="crm"}}"#);
-                assert_eq!(series(&metrics, &counted), 1);
+                assert_eq!(metric_value(&metrics, &counted), 1);
             }
         })
         .await;

@@ -1,6 +1,6 @@
 //! How one vendor call is carried safely.
 //!
-//! A call goes through the layers of [`stack`] and comes back as a reply that is a success, or as a [`Fault`] that was judged
+//! A call goes through the layers of [`stack`] and comes back as a reply that is a success, or as a [`VendorError`] that was judged
 //! once, where the reply was read. Nothing here knows a record or a caller.
 
 mod attempt;
@@ -29,24 +29,24 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use self::trace::CallTrace;
-pub use crate::record::CallName;
-use crate::record::Fault;
+pub use crate::record::VendorCallKind;
+use crate::record::VendorError;
 pub use breaker::{CircuitState, LastFailure};
-pub use clean::{before_stack, clean_text};
+pub use clean::{sanitize_text, strip_stack_trace};
 pub use client::fetch;
-pub use stack::Health;
-pub use stack::{Stack, StackError, StackSettings};
+pub use stack::VendorHealth;
+pub use stack::{StackError, StackSettings, TransportStack};
 
 /// One call to a vendor, as an adapter writes it; signing, deadline and tracing are added on the way.
 #[derive(Clone)]
-pub struct Call {
+pub struct VendorRequest {
     /// Which call: label, and whether it may be repeated blindly.
-    pub name: CallName,
+    pub kind: VendorCallKind,
     /// HTTP method.
     pub method: Method,
     /// Path and query after the configured `base_url`, beginning with `/`, percent-encoded.
     pub path: String,
-    /// Headers of the vendor's protocol (never the caller's). Secrets are added by [`Vendor::sign`] only.
+    /// Headers of the vendor's protocol (never the caller's). Secrets are added by [`VendorProtocol::sign`] only.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body, already in the vendor's form. `None` = no body and no Content-Type.
     pub body: Option<Bytes>,
@@ -55,27 +55,27 @@ pub struct Call {
     /// The place of this very call in the trace of its request. Set by the gateway.
     pub trace: CallTrace,
     /// Sign-in calls are not signed.
-    pub signed: bool,
+    pub needs_auth: bool,
 }
 
 /// What most calls say and wish to hear.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Room for the fields of most calls, with the one that signs them.
-const USUAL_HEADERS: usize = 5;
+const TYPICAL_HEADERS: usize = 5;
 
-impl Call {
+impl VendorRequest {
     /// A call with no headers and no body.
     #[must_use]
-    pub fn new(name: CallName, method: Method, path: impl Into<String>) -> Self {
+    pub fn new(name: VendorCallKind, method: Method, path: impl Into<String>) -> Self {
         Self {
-            name,
+            kind: name,
             method,
             path: path.into(),
-            headers: Vec::with_capacity(USUAL_HEADERS),
+            headers: Vec::with_capacity(TYPICAL_HEADERS),
             body: None,
             deadline: None,
             trace: CallTrace::default(),
-            signed: name != CallName::SignIn,
+            needs_auth: name != VendorCallKind::SignIn,
         }
     }
 
@@ -95,11 +95,11 @@ impl Call {
 }
 
 /// The body is left out: it holds field values and, on signing in, the secret. Header values that are secret print as such.
-impl std::fmt::Debug for Call {
+impl std::fmt::Debug for VendorRequest {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Call")
-            .field("name", &self.name)
+            .field("name", &self.kind)
             .field("method", &self.method)
             .field("path", &self.path)
             .field("headers", &self.headers)
@@ -110,7 +110,7 @@ impl std::fmt::Debug for Call {
 
 /// What a vendor answered, read to its end.
 #[derive(Clone, Debug)]
-pub struct Reply {
+pub struct VendorResponse {
     /// HTTP status.
     pub status: u16,
     /// `Content-Type`, as sent; empty if absent.
@@ -127,14 +127,14 @@ pub trait Transport {
     /// Sends the call and gives back a reply that the vendor's own rules call a success.
     ///
     /// # Errors
-    /// Everything else is a [`Fault`], judged by [`Vendor::fault`] or by the layer that met it.
-    async fn send(&self, call: Call) -> Result<Reply, Fault>;
+    /// Everything else is a [`VendorError`], judged by [`VendorProtocol::fault`] or by the layer that met it.
+    async fn send(&self, call: VendorRequest) -> Result<VendorResponse, VendorError>;
 }
 
 /// What stands between the stack's entrance and the wire. A layer may send the same call several times, so it borrows it:
 /// nothing of a call is copied on the way but what is put on the wire.
 trait Layer {
-    async fn carry(&self, call: &mut Call) -> Result<Reply, Fault>;
+    async fn call(&self, call: &mut VendorRequest) -> Result<VendorResponse, VendorError>;
 }
 
 /// A vendor's token or key, ready for a header. Cannot be printed.
@@ -154,16 +154,16 @@ impl std::fmt::Debug for Token {
 
 /// What the layers must know of a vendor's protocol. Every adapter is one.
 #[async_trait(?Send)]
-pub trait Vendor: Send + Sync {
+pub trait VendorProtocol: Send + Sync {
     /// Judges a reply: `None` = a success as the vendor documents it for this call.
-    fn fault(&self, call: &Call, reply: &Reply) -> Option<Fault>;
+    fn classify(&self, call: &VendorRequest, reply: &VendorResponse) -> Option<VendorError>;
 
     /// Puts the token (and static key headers) onto a call.
-    fn sign(&self, call: &mut Call, token: &Token);
+    fn sign(&self, call: &mut VendorRequest, token: &Token);
 
     /// Gets a token, over a transport that does not sign.
     ///
     /// # Errors
     /// [`FaultKind::CredentialsRejected`](crate::record::FaultKind::CredentialsRejected) when the vendor refuses them.
-    async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, Fault>;
+    async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, VendorError>;
 }

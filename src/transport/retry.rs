@@ -13,23 +13,23 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::{Instant, sleep};
 
-use super::{Call, Layer, Reply};
+use super::{Layer, VendorRequest, VendorResponse};
 use crate::metrics::{Metrics, RetryReason, SystemIndex};
-use crate::record::{Effect, Fault, FaultKind, Retry};
+use crate::record::{Retry, SideEffect, VendorError, VendorErrorKind};
 
 /// The layer.
-pub(super) struct Retries<T> {
+pub(super) struct RetryLayer<T> {
     inner: T,
-    most: u32,
+    max_retries: u32,
     backoff: ExponentialBuilder,
     /// The longest pause of a call that nobody set a deadline for.
-    patience: Duration,
-    budget: Budget,
+    default_wait: Duration,
+    budget: RetryBudget,
     metrics: Arc<Metrics>,
     system: SystemIndex,
 }
 
-impl<T> Retries<T> {
+impl<T> RetryLayer<T> {
     /// `first_pause` is doubled each time, and up to doubled again by chance.
     pub(super) fn new(
         inner: T,
@@ -41,13 +41,18 @@ impl<T> Retries<T> {
     ) -> Self {
         let backoff =
             ExponentialBuilder::new().with_min_delay(first_pause).with_factor(2.0).with_jitter().without_max_times();
-        Self { inner, most, backoff, patience, budget: Budget::new(), metrics, system }
+        Self { inner, max_retries: most, backoff, default_wait: patience, budget: RetryBudget::new(), metrics, system }
     }
 
     /// How long to wait before the same call may be sent again; `None` if it may not.
-    fn pause(&self, call: &Call, fault: &Fault, backoff: &mut Option<ExponentialBackoff>) -> Option<Duration> {
-        let harmless = fault.effect == Effect::None || call.name.is_safe();
-        if !harmless || !may_help(fault.kind) {
+    fn next_delay(
+        &self,
+        call: &VendorRequest,
+        fault: &VendorError,
+        backoff: &mut Option<ExponentialBackoff>,
+    ) -> Option<Duration> {
+        let harmless = fault.effect == SideEffect::None || call.kind.is_safe();
+        if !harmless || !is_retryable(fault.kind) {
             return None;
         }
         let pause = match fault.retry {
@@ -55,61 +60,61 @@ impl<T> Retries<T> {
             Retry::After(wait) => wait,
             Retry::Soon => backoff.get_or_insert_with(|| self.backoff.build()).next()?,
         };
-        let left = call.deadline.map_or(self.patience, |end| end.saturating_duration_since(Instant::now()));
+        let left = call.deadline.map_or(self.default_wait, |end| end.saturating_duration_since(Instant::now()));
         (pause < left && self.budget.withdraw()).then_some(pause)
     }
 }
 
 /// Whether another answer can be expected soon. The open circuit and the full queue are there to keep calls away.
-fn may_help(kind: FaultKind) -> bool {
+fn is_retryable(kind: VendorErrorKind) -> bool {
     !matches!(
         kind,
-        FaultKind::Busy
-            | FaultKind::Overloaded
-            | FaultKind::TokenRefused
-            | FaultKind::CredentialsRejected
-            | FaultKind::Forbidden
-            | FaultKind::Unsupported
+        VendorErrorKind::Busy
+            | VendorErrorKind::Overloaded
+            | VendorErrorKind::TokenRejected
+            | VendorErrorKind::CredentialsRejected
+            | VendorErrorKind::Forbidden
+            | VendorErrorKind::Unsupported
     )
 }
 
-fn reason(kind: FaultKind) -> RetryReason {
+fn retry_reason(kind: VendorErrorKind) -> RetryReason {
     match kind {
-        FaultKind::Unavailable => RetryReason::Unavailable,
-        FaultKind::Timeout => RetryReason::Timeout,
-        FaultKind::Broken => RetryReason::Broken,
-        FaultKind::VendorError => RetryReason::VendorError,
-        FaultKind::RateLimited => RetryReason::RateLimited,
+        VendorErrorKind::Unavailable => RetryReason::Unavailable,
+        VendorErrorKind::Timeout => RetryReason::Timeout,
+        VendorErrorKind::ConnectionLost => RetryReason::Broken,
+        VendorErrorKind::ServerError => RetryReason::VendorError,
+        VendorErrorKind::RateLimited => RetryReason::RateLimited,
         _ => RetryReason::Other,
     }
 }
 
-impl<T: Layer> Layer for Retries<T> {
-    async fn carry(&self, call: &mut Call) -> Result<Reply, Fault> {
+impl<T: Layer> Layer for RetryLayer<T> {
+    async fn call(&self, call: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
         self.budget.deposit();
         let mut backoff = None;
         let mut repeated = 0;
         loop {
-            let fault = match self.inner.carry(call).await {
+            let fault = match self.inner.call(call).await {
                 Ok(reply) => return Ok(reply),
                 Err(fault) => fault,
             };
-            if repeated == self.most {
+            if repeated == self.max_retries {
                 return Err(fault);
             }
-            let Some(pause) = self.pause(call, &fault, &mut backoff) else { return Err(fault) };
+            let Some(pause) = self.next_delay(call, &fault, &mut backoff) else { return Err(fault) };
             sleep(pause).await;
             repeated += 1;
-            self.metrics.vendor_retry(self.system, reason(fault.kind));
-            call.trace.renew();
+            self.metrics.vendor_retry(self.system, retry_reason(fault.kind));
+            call.trace.next_attempt();
         }
     }
 }
 
 /// What repeats are paid from: a fifth of a repeat for each call, and one a second so that a quiet system is not without.
-struct Budget(Mutex<(f64, Instant)>);
+struct RetryBudget(Mutex<(f64, Instant)>);
 
-impl Budget {
+impl RetryBudget {
     const FULL: f64 = 10.0;
     const PER_CALL: f64 = 0.2;
     const PER_SECOND: f64 = 1.0;
@@ -137,100 +142,111 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::CallName;
-    use crate::transport::testing::{Scripted, call, fails, metrics, series};
+    use crate::record::VendorCallKind;
+    use crate::transport::testing::{ScriptedLayer, err_kind, metric_value, metrics, request};
     use crate::transport::trace::{CallTrace, TraceContext};
 
-    fn retries(script: impl IntoIterator<Item = Result<Reply, Fault>>) -> (Retries<Scripted>, Arc<Metrics>) {
+    fn retry_layer(
+        script: impl IntoIterator<Item = Result<VendorResponse, VendorError>>,
+    ) -> (RetryLayer<ScriptedLayer>, Arc<Metrics>) {
         let (metrics, system) = metrics();
         let (first_pause, patience) = (Duration::from_millis(100), Duration::from_secs(10));
-        (Retries::new(Scripted::new(script), 2, first_pause, patience, Arc::clone(&metrics), system), metrics)
+        (RetryLayer::new(ScriptedLayer::new(script), 2, first_pause, patience, Arc::clone(&metrics), system), metrics)
     }
 
-    async fn times(name: CallName, fault: Fault) -> usize {
-        let (retries, _) = retries([Err(fault)]);
-        let _ = retries.carry(&mut call(name)).await;
-        retries.inner.times()
+    async fn count_calls(name: VendorCallKind, fault: VendorError) -> usize {
+        let (retries, _) = retry_layer([Err(fault)]);
+        let _ = retries.call(&mut request(name)).await;
+        retries.inner.call_count()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_read_is_repeated_with_growing_pauses_and_then_given_up() {
-        let (retries, metrics) = retries([FaultKind::Broken, FaultKind::Timeout, FaultKind::VendorError].map(fails));
-        let fault = retries.carry(&mut call(CallName::Read)).await.expect_err("given up");
-        assert_eq!(fault.kind, FaultKind::VendorError);
-        let at: Vec<Instant> = retries.inner.seen().iter().map(|(at, _)| *at).collect();
+    async fn a_read_is_retried_with_growing_delays_up_to_the_limit() {
+        let (retries, metrics) = retry_layer(
+            [VendorErrorKind::ConnectionLost, VendorErrorKind::Timeout, VendorErrorKind::ServerError].map(err_kind),
+        );
+        let fault = retries.call(&mut request(VendorCallKind::Read)).await.expect_err("given up");
+        assert_eq!(fault.kind, VendorErrorKind::ServerError);
+        let at: Vec<Instant> = retries.inner.calls().iter().map(|(at, _)| *at).collect();
         let pauses: Vec<u128> = at.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
         assert_eq!(pauses.len(), 2);
         assert!((100..=201).contains(&pauses[0]) && (200..=401).contains(&pauses[1]), "{pauses:?}");
         for reason in ["broken", "timeout"] {
-            assert_eq!(series(&metrics, &format!(r#"vendor_retries_total{{reason="{reason}",system="crm"}}"#)), 1);
+            assert_eq!(
+                metric_value(&metrics, &format!(r#"vendor_retries_total{{reason="{reason}",system="crm"}}"#)),
+                1
+            );
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_that_may_have_happened_is_never_repeated() {
-        for kind in [FaultKind::Timeout, FaultKind::Broken, FaultKind::VendorError] {
-            for name in [CallName::Create, CallName::Update, CallName::Delete] {
-                assert_eq!(times(name, Fault::new(kind)).await, 1, "{name:?} {kind:?}");
+    async fn a_write_with_an_unknown_effect_is_never_retried() {
+        for kind in [VendorErrorKind::Timeout, VendorErrorKind::ConnectionLost, VendorErrorKind::ServerError] {
+            for name in [VendorCallKind::Create, VendorCallKind::Update, VendorCallKind::Delete] {
+                assert_eq!(count_calls(name, VendorError::new(kind)).await, 1, "{name:?} {kind:?}");
             }
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_that_was_not_sent_is_repeated() {
-        assert_eq!(times(CallName::Create, Fault::new(FaultKind::Unavailable)).await, 2);
-        assert_eq!(times(CallName::Update, Fault::new(FaultKind::RateLimited)).await, 2);
+    async fn a_write_that_was_not_sent_is_retried() {
+        assert_eq!(count_calls(VendorCallKind::Create, VendorError::new(VendorErrorKind::Unavailable)).await, 2);
+        assert_eq!(count_calls(VendorCallKind::Update, VendorError::new(VendorErrorKind::RateLimited)).await, 2);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_cannot_help_is_not_repeated() {
-        use FaultKind::{Busy, Conflict, CredentialsRejected, NotFound, Overloaded, Protocol, Rejected, TokenRefused};
-        for kind in [Busy, Overloaded, TokenRefused, CredentialsRejected, NotFound, Conflict, Rejected, Protocol] {
-            assert_eq!(times(CallName::Read, Fault::new(kind)).await, 1, "{kind:?}");
+    async fn errors_that_a_retry_cannot_fix_are_not_retried() {
+        use VendorErrorKind::{
+            Busy, Conflict, CredentialsRejected, InvalidResponse, NotFound, Overloaded, Rejected, TokenRejected,
+        };
+        for kind in
+            [Busy, Overloaded, TokenRejected, CredentialsRejected, NotFound, Conflict, Rejected, InvalidResponse]
+        {
+            assert_eq!(count_calls(VendorCallKind::Read, VendorError::new(kind)).await, 1, "{kind:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_vendors_own_wait_is_kept_if_the_deadline_allows_and_passed_on_at_once_if_not() {
+    async fn retry_after_is_honored_only_if_the_deadline_allows() {
         for (patience, times, took) in [(8, 2, 5), (4, 1, 0)] {
             let wait = Retry::After(Duration::from_secs(5));
-            let (retries, _) = retries([Err(Fault::new(FaultKind::RateLimited).retry(wait))]);
+            let (retries, _) = retry_layer([Err(VendorError::new(VendorErrorKind::RateLimited).retry(wait))]);
             let begun = Instant::now();
-            let mut call = call(CallName::Update);
+            let mut call = request(VendorCallKind::Update);
             call.deadline = Some(begun + Duration::from_secs(patience));
-            let result = retries.carry(&mut call).await;
-            assert_eq!((retries.inner.times(), begun.elapsed().as_secs()), (times, took));
+            let result = retries.call(&mut call).await;
+            assert_eq!((retries.inner.call_count(), begun.elapsed().as_secs()), (times, took));
             assert_eq!(result.err().map(|fault| fault.retry), (times == 1).then_some(wait));
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn repeats_add_a_fifth_to_the_load_of_a_failing_vendor_at_most() {
-        let at_once = Fault::new(FaultKind::Unavailable).retry(Retry::After(Duration::ZERO));
-        let (retries, _) = retries((0..10_000).map(|_| Err(at_once.clone())));
+    async fn retries_add_at_most_a_fifth_to_the_load_of_a_failing_vendor() {
+        let at_once = VendorError::new(VendorErrorKind::Unavailable).retry(Retry::After(Duration::ZERO));
+        let (retries, _) = retry_layer((0..10_000).map(|_| Err(at_once.clone())));
         for _ in 0..1_000 {
-            let _ = retries.carry(&mut call(CallName::Read)).await;
+            let _ = retries.call(&mut request(VendorCallKind::Read)).await;
         }
         // A fifth, what was saved at the start, and one for each second that the thousand calls took.
-        assert!((1_190..=1_215).contains(&retries.inner.times()), "{}", retries.inner.times());
+        assert!((1_190..=1_215).contains(&retries.inner.call_count()), "{}", retries.inner.call_count());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_empty_budget_fills_with_time() {
-        let budget = Budget::new();
+    async fn an_empty_retry_budget_refills_over_time() {
+        let budget = RetryBudget::new();
         while budget.withdraw() {}
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!((0..9).filter(|_| budget.withdraw()).count(), 3);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_repeat_has_a_parent_id_of_its_own_in_the_same_trace() {
-        let (retries, _) = retries([fails(FaultKind::Unavailable)]);
-        let mut call = call(CallName::Read);
-        call.trace = CallTrace::of(&TraceContext::alone());
-        retries.carry(&mut call).await.expect("the second time");
-        let parent = |call: &Call| call.trace.headers()[0].1.to_str().expect("text").to_owned();
-        let sent: Vec<String> = retries.inner.seen().iter().map(|(_, call)| parent(call)).collect();
+    async fn each_retry_has_its_own_parent_id_in_the_same_trace() {
+        let (retries, _) = retry_layer([err_kind(VendorErrorKind::Unavailable)]);
+        let mut call = request(VendorCallKind::Read);
+        call.trace = CallTrace::child_of(&TraceContext::new_root());
+        retries.call(&mut call).await.expect("the second time");
+        let parent = |call: &VendorRequest| call.trace.headers()[0].1.to_str().expect("text").to_owned();
+        let sent: Vec<String> = retries.inner.calls().iter().map(|(_, call)| parent(call)).collect();
         assert_eq!(sent[0][..36], sent[1][..36]);
         assert_ne!(sent[0][36..52], sent[1][36..52]);
     }

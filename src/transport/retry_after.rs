@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_and_dates_are_understood_and_nonsense_is_ignored() {
+    fn seconds_and_dates_are_parsed_and_other_values_are_ignored() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777 - 30);
         let seconds = |value| parse(value, now).map(|wait| wait.as_secs());
         assert_eq!(seconds("120"), Some(120));

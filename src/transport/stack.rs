@@ -6,17 +6,17 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use super::attempt::Attempt;
-use super::breaker::{Breaker, Circuit, CircuitState, LastFailure};
+use super::attempt::AttemptLayer;
+use super::breaker::{BreakerLayer, CircuitBreaker, CircuitState, LastFailure};
 use super::client::Client;
-use super::limit::{Bounds, Limit};
-use super::retry::Retries;
-use super::scrub::Secrets;
-use super::token::{Signed, Tokens};
-use super::trace::Callee;
-use super::{Call, Layer, Reply, Transport, Vendor};
+use super::limit::{BulkheadLayer, BulkheadSettings};
+use super::retry::RetryLayer;
+use super::scrub::SecretRedactor;
+use super::token::{AuthLayer, TokenProvider};
+use super::trace::PeerAttributes;
+use super::{Layer, Transport, VendorProtocol, VendorRequest, VendorResponse};
 use crate::metrics::Metrics;
-use crate::record::{Fault, Secret, SystemName};
+use crate::record::{Secret, SystemName, VendorError};
 
 /// How one vendor is reached and how much is asked of it (contract 2, `[systems.*]`).
 #[derive(Clone, Debug)]
@@ -116,7 +116,7 @@ pub enum StackError {
 
 /// How a vendor fares, for `GET /systems/{system}`.
 #[derive(Clone, Debug)]
-pub struct Health {
+pub struct VendorHealth {
     /// The circuit.
     pub circuit: CircuitState,
     /// When a call last showed that the vendor works.
@@ -127,47 +127,47 @@ pub struct Health {
     pub token_expires: Option<SystemTime>,
 }
 
-type BelowToken = Breaker<Limit<Attempt<Client>>>;
+type UnauthenticatedStack = BreakerLayer<BulkheadLayer<AttemptLayer<Client>>>;
 
 /// The transport of one system: one per process, shared by all workers.
 ///
 /// To be used on actix workers: connections and refreshes ahead of need run as local tasks.
-pub struct Stack {
-    layers: Retries<Signed<BelowToken>>,
-    circuit: Arc<Circuit>,
-    tokens: Arc<Tokens<BelowToken>>,
-    secrets: Arc<Secrets>,
+pub struct TransportStack {
+    layers: RetryLayer<AuthLayer<UnauthenticatedStack>>,
+    circuit: Arc<CircuitBreaker>,
+    tokens: Arc<TokenProvider<UnauthenticatedStack>>,
+    redactor: Arc<SecretRedactor>,
 }
 
-impl Stack {
+impl TransportStack {
     /// Puts the layers together.
     ///
     /// # Errors
     /// A base URL or a certificate that cannot be used.
     pub fn new(
         system: &SystemName,
-        vendor: Arc<dyn Vendor>,
+        vendor: Arc<dyn VendorProtocol>,
         settings: &StackSettings,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, StackError> {
         let index = metrics.index(system).ok_or_else(|| StackError::UnknownSystem(system.clone()))?;
         let measured = || Arc::clone(metrics);
-        let bounds = Bounds {
+        let bounds = BulkheadSettings {
             max_in_flight: settings.max_in_flight,
             max_queue: settings.max_queue,
             rate_limit: settings.rate_limit,
-            patience: settings.timeout,
+            default_wait: settings.timeout,
         };
-        let secrets = Secrets::new(&settings.secrets);
-        let circuit = Circuit::new(settings.circuit_failures, settings.circuit_open_for, measured(), index);
+        let secrets = SecretRedactor::new(&settings.secrets);
+        let circuit = CircuitBreaker::new(settings.circuit_failures, settings.circuit_open_for, measured(), index);
 
         // From the wire outwards.
         // The wire itself: knows whether anything was sent.
         let client = Client::new(settings)?;
         let (host, port) = client.address();
-        let callee = Callee { system: system.to_string(), host, port };
+        let callee = PeerAttributes { system: system.to_string(), host, port };
         // Times what is on the wire and nothing else; judges each answer once, so that all above speak of faults.
-        let attempt = Attempt::new(
+        let attempt = AttemptLayer::new(
             client,
             Arc::clone(&vendor),
             callee,
@@ -177,47 +177,47 @@ impl Stack {
             index,
         );
         // Counts every single attempt, a repeat and a sign-in included; waiting is not part of the call's timeout.
-        let limit = Limit::new(attempt, &bounds, measured(), index);
+        let limit = BulkheadLayer::new(attempt, &bounds, measured(), index);
         // Before the queue, so that an open circuit answers at once; sees every attempt, so that repeats count.
-        let breaker = Breaker::new(limit, Arc::clone(&circuit));
+        let breaker = BreakerLayer::new(limit, Arc::clone(&circuit));
         // Above the breaker, so that a sign-in is guarded too and a refused token is no failure of the vendor.
         let tokens =
-            Tokens::new(breaker, vendor, Arc::clone(&secrets), settings.token_refresh_ahead, measured(), index);
+            TokenProvider::new(breaker, vendor, Arc::clone(&secrets), settings.token_refresh_ahead, measured(), index);
         // Outermost: a repeat takes a fresh token, asks the circuit and waits its turn like any other call.
-        let layers = Retries::new(
-            Signed(Arc::clone(&tokens)),
+        let layers = RetryLayer::new(
+            AuthLayer(Arc::clone(&tokens)),
             settings.retries,
             settings.retry_backoff,
             settings.timeout,
             measured(),
             index,
         );
-        Ok(Self { layers, circuit, tokens, secrets })
+        Ok(Self { layers, circuit, tokens, redactor: secrets })
     }
 
     /// A fault as it may be told: an adapter that could not read an answer may have quoted it.
     #[must_use]
-    pub fn scrubbed(&self, fault: Fault) -> Fault {
-        self.secrets.scrubbed(fault)
+    pub fn redact_fault(&self, fault: VendorError) -> VendorError {
+        self.redactor.redact_fault(fault)
     }
 
     /// Takes the vendor's secrets out of words that it added to a success.
-    pub fn scrub<'t>(&self, texts: impl Iterator<Item = &'t mut String>) {
-        self.secrets.scrub(texts);
+    pub fn redact_texts<'t>(&self, texts: impl Iterator<Item = &'t mut String>) {
+        self.redactor.redact_texts(texts);
     }
 
     /// How the vendor fares.
     #[must_use]
-    pub fn health(&self) -> Health {
+    pub fn health(&self) -> VendorHealth {
         let (circuit, last_success, last_failure) = self.circuit.health();
-        Health { circuit, last_success, last_failure, token_expires: self.tokens.expires_at() }
+        VendorHealth { circuit, last_success, last_failure, token_expires: self.tokens.expires_at() }
     }
 }
 
 #[async_trait(?Send)]
-impl Transport for Stack {
-    async fn send(&self, mut call: Call) -> Result<Reply, Fault> {
-        self.layers.carry(&mut call).await
+impl Transport for TransportStack {
+    async fn send(&self, mut call: VendorRequest) -> Result<VendorResponse, VendorError> {
+        self.layers.call(&mut call).await
     }
 }
 
@@ -225,10 +225,10 @@ impl Transport for Stack {
 mod tests {
     use super::*;
 
-    fn shared_by_workers<T: Send + Sync>() {}
+    fn assert_send_and_sync<T: Send + Sync>() {}
 
     #[test]
     fn a_stack_can_be_shared_by_all_workers() {
-        shared_by_workers::<Stack>();
+        assert_send_and_sync::<TransportStack>();
     }
 }

@@ -9,7 +9,7 @@ use actix_web::http::Uri;
 use actix_web::rt::net::TcpStream;
 
 /// Opens connections for awc.
-pub(super) fn prompt()
+pub(super) fn nodelay_connector()
 -> impl Service<ConnectInfo<Uri>, Response = Connection<Uri, TcpStream>, Error = ConnectError> + Clone + 'static {
     let connector = Connector::default().service();
     fn_service(move |wanted: ConnectInfo<Uri>| {
@@ -28,10 +28,11 @@ mod tests {
     use super::*;
 
     #[actix_web::test]
-    async fn nothing_that_is_written_waits() {
+    async fn vendor_connections_set_tcp_nodelay() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
-        let connection = prompt().call(ConnectInfo::new(url.parse().expect("a URL"))).await.expect("a connection");
+        let connection =
+            nodelay_connector().call(ConnectInfo::new(url.parse().expect("a URL"))).await.expect("a connection");
         assert!(connection.io_ref().nodelay().expect("told"));
     }
 }

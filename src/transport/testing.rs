@@ -10,58 +10,58 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::{Call, CallName, Layer, Reply, Token, Transport, Vendor};
+use super::{Layer, Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
 use crate::metrics::{Metrics, SystemIndex};
-use crate::record::{Fault, FaultKind, SystemName};
+use crate::record::{SystemName, VendorError, VendorErrorKind};
 
 /// Answers call after call from a script, and with 200 when the script is at its end.
-pub(super) struct Scripted {
-    script: Mutex<VecDeque<Result<Reply, Fault>>>,
-    takes: Duration,
-    seen: Mutex<Vec<(Instant, Call)>>,
+pub(super) struct ScriptedLayer {
+    script: Mutex<VecDeque<Result<VendorResponse, VendorError>>>,
+    latency: Duration,
+    calls: Mutex<Vec<(Instant, VendorRequest)>>,
 }
 
-impl Scripted {
-    pub(super) fn new(script: impl IntoIterator<Item = Result<Reply, Fault>>) -> Self {
+impl ScriptedLayer {
+    pub(super) fn new(script: impl IntoIterator<Item = Result<VendorResponse, VendorError>>) -> Self {
         let script = Mutex::new(script.into_iter().collect());
-        Self { script, takes: Duration::ZERO, seen: Mutex::default() }
+        Self { script, latency: Duration::ZERO, calls: Mutex::default() }
     }
 
     /// Each call takes this long.
-    pub(super) fn taking(mut self, takes: Duration) -> Self {
-        self.takes = takes;
+    pub(super) fn with_latency(mut self, takes: Duration) -> Self {
+        self.latency = takes;
         self
     }
 
-    pub(super) fn hanging(self) -> Self {
-        self.taking(Duration::from_secs(1_000_000))
+    pub(super) fn with_endless_latency(self) -> Self {
+        self.with_latency(Duration::from_secs(1_000_000))
     }
 
     /// How many calls came.
-    pub(super) fn times(&self) -> usize {
-        self.seen.lock().expect("no panic").len()
+    pub(super) fn call_count(&self) -> usize {
+        self.calls.lock().expect("no panic").len()
     }
 
     /// The calls that came, with the time.
-    pub(super) fn seen(&self) -> Vec<(Instant, Call)> {
-        self.seen.lock().expect("no panic").clone()
+    pub(super) fn calls(&self) -> Vec<(Instant, VendorRequest)> {
+        self.calls.lock().expect("no panic").clone()
     }
 }
 
-impl Layer for Scripted {
-    async fn carry(&self, call: &mut Call) -> Result<Reply, Fault> {
-        self.seen.lock().expect("no panic").push((Instant::now(), call.clone()));
+impl Layer for ScriptedLayer {
+    async fn call(&self, call: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
+        self.calls.lock().expect("no panic").push((Instant::now(), call.clone()));
         let next = self.script.lock().expect("no panic").pop_front().unwrap_or_else(ok);
-        if !self.takes.is_zero() {
-            sleep(self.takes).await;
+        if !self.latency.is_zero() {
+            sleep(self.latency).await;
         }
         next
     }
 }
 
 impl<T: Layer> Layer for Arc<T> {
-    async fn carry(&self, call: &mut Call) -> Result<Reply, Fault> {
-        self.as_ref().carry(call).await
+    async fn call(&self, call: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
+        self.as_ref().call(call).await
     }
 }
 
@@ -72,51 +72,56 @@ pub(super) const STATIC_KEY: &str = "static";
 pub(super) struct StatusVendor;
 
 #[async_trait(?Send)]
-impl Vendor for StatusVendor {
-    fn fault(&self, _: &Call, reply: &Reply) -> Option<Fault> {
+impl VendorProtocol for StatusVendor {
+    fn classify(&self, _: &VendorRequest, reply: &VendorResponse) -> Option<VendorError> {
         let kind = match reply.status {
             ..=399 => return None,
-            401 => FaultKind::TokenRefused,
-            404 => FaultKind::NotFound,
-            429 => FaultKind::RateLimited,
-            503 => FaultKind::Unavailable,
-            500.. => FaultKind::VendorError,
-            _ => FaultKind::Rejected,
+            401 => VendorErrorKind::TokenRejected,
+            404 => VendorErrorKind::NotFound,
+            429 => VendorErrorKind::RateLimited,
+            503 => VendorErrorKind::Unavailable,
+            500.. => VendorErrorKind::ServerError,
+            _ => VendorErrorKind::Rejected,
         };
-        Some(Fault::new(kind).status(reply.status))
+        Some(VendorError::new(kind).status(reply.status))
     }
 
-    fn sign(&self, call: &mut Call, token: &Token) {
+    fn sign(&self, call: &mut VendorRequest, token: &Token) {
         call.headers.push((AUTHORIZATION, token.secret.clone()));
     }
 
-    async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, Fault> {
-        let reply = transport.send(Call::new(CallName::SignIn, Method::POST, "/token")).await?;
-        let secret = HeaderValue::from_bytes(&reply.body).map_err(|_| Fault::protocol("no token"))?;
+    async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, VendorError> {
+        let reply = transport.send(VendorRequest::new(VendorCallKind::SignIn, Method::POST, "/token")).await?;
+        let secret = HeaderValue::from_bytes(&reply.body).map_err(|_| VendorError::invalid_response("no token"))?;
         let expires = (secret != STATIC_KEY).then(|| Instant::now() + Duration::from_secs(100));
         Ok(Token { secret, expires })
     }
 }
 
-pub(super) fn call(name: CallName) -> Call {
-    Call::new(name, Method::GET, "/v1/things/1")
+pub(super) fn request(name: VendorCallKind) -> VendorRequest {
+    VendorRequest::new(name, Method::GET, "/v1/things/1")
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a step of a script")]
-pub(super) fn reply(status: u16, body: &'static str) -> Result<Reply, Fault> {
-    Ok(Reply { status, content_type: String::new(), retry_after: None, body: Bytes::from_static(body.as_bytes()) })
+pub(super) fn response(status: u16, body: &'static str) -> Result<VendorResponse, VendorError> {
+    Ok(VendorResponse {
+        status,
+        content_type: String::new(),
+        retry_after: None,
+        body: Bytes::from_static(body.as_bytes()),
+    })
 }
 
-pub(super) fn status(status: u16) -> Result<Reply, Fault> {
-    reply(status, "")
+pub(super) fn status(status: u16) -> Result<VendorResponse, VendorError> {
+    response(status, "")
 }
 
-pub(super) fn ok() -> Result<Reply, Fault> {
+pub(super) fn ok() -> Result<VendorResponse, VendorError> {
     status(200)
 }
 
-pub(super) fn fails(kind: FaultKind) -> Result<Reply, Fault> {
-    Err(Fault::new(kind))
+pub(super) fn err_kind(kind: VendorErrorKind) -> Result<VendorResponse, VendorError> {
+    Err(VendorError::new(kind))
 }
 
 pub(super) fn metrics() -> (Arc<Metrics>, SystemIndex) {
@@ -127,7 +132,7 @@ pub(super) fn metrics() -> (Arc<Metrics>, SystemIndex) {
 }
 
 /// The value of one series, 0 if it is not there.
-pub(super) fn series(metrics: &Metrics, wanted: &str) -> u64 {
+pub(super) fn metric_value(metrics: &Metrics, wanted: &str) -> u64 {
     let text = String::from_utf8(metrics.render().expect("text")).expect("UTF-8");
     text.lines().find_map(|line| line.strip_prefix(wanted)?.trim().parse().ok()).unwrap_or_default()
 }

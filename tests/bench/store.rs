@@ -14,8 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use records_gateway::record::{Action, CallMade, OperationId, OperationState};
-use records_gateway::store::{Begun, Durability, Intent, Material, Outcome, Store, StoreMetrics, StoreSettings};
+use records_gateway::record::{Action, OperationId, OperationState, VendorCallLog};
+use records_gateway::store::{
+    BeginResult, Durability, Intent, Outcome, RecoveryPayload, Store, StoreMetrics, StoreSettings,
+};
 
 const WRITERS: [usize; 3] = [1, 32, 256];
 /// The numbers of writers take turns, so that what else the machine does meets them all alike.
@@ -25,8 +27,8 @@ const ROUNDS: u32 = 3;
 #[derive(Debug)]
 struct Settling;
 
-impl Material for Settling {
-    fn text(&self) -> Option<String> {
+impl RecoveryPayload for Settling {
+    fn to_json(&self) -> Option<String> {
         Some(format!("{{\"wanted\":\"{}\"}}", "x".repeat(2500)))
     }
 }
@@ -35,8 +37,8 @@ impl Material for Settling {
 struct Commits(AtomicU64);
 
 impl StoreMetrics for Commits {
-    fn ledger_entry(&self) {}
-    fn commit(&self, _seconds: f64) {
+    fn on_ledger_entry(&self) {}
+    fn on_commit(&self, _seconds: f64) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -109,15 +111,15 @@ async fn write(store: &Store, record: &str) {
         record: Some(record.into()),
         action: Action::Update,
         precondition: Some("\"c1\"".into()),
-        bound_to: None,
+        compared_etag: None,
         paths: Arc::new(vec!["/fields/First Name".to_owned(), "/fields/Email".to_owned()]),
         losses: vec![],
-        queued: false,
+        is_async: false,
         lease: None,
-        claim: None,
-        material: Some(Arc::new(Settling)),
+        idempotency: None,
+        recovery: Some(Arc::new(Settling)),
     };
-    assert_eq!(store.begin(intent).await, Ok(Begun::Started));
+    assert_eq!(store.begin(intent).await, Ok(BeginResult::Started));
     let outcome = Outcome {
         operation,
         state: OperationState::Applied,
@@ -127,9 +129,9 @@ async fn write(store: &Store, record: &str) {
         problem: None,
         problem_name: None,
         observed: None,
-        calls: vec![CallMade { call: "update".into(), status: Some(204), ms: 41 }],
+        calls: vec![VendorCallLog { call: "update".into(), status: Some(204), ms: 41 }],
         losses: vec![],
-        verdict: None,
+        replay_json: None,
         lease: None,
     };
     store.finish(outcome).await.expect("finished");

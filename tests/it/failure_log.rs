@@ -1,7 +1,7 @@
 //! The log of the real program: one line per failure, and none for what goes well or what callers did wrong.
 
 use actix_web::http::Method;
-use records_gateway::problem::failure::{MEMBERS, MEMBERS_THAT_MAY_BE_THERE};
+use records_gateway::problem::failure::{OPTIONAL_FIELDS, REQUIRED_FIELDS};
 use records_gateway::sandbox::{CallKind, Fault, Sandbox};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -92,8 +92,8 @@ async fn each_failure_leaves_one_line_with_all_its_members() {
     assert_eq!(told, wanted.map(|(id, problem, _)| ["request failed", id, "itsm", "read", problem]));
     for (line, (id, _, status)) in lines.iter().zip(wanted) {
         let members: Vec<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
-        assert!(MEMBERS.iter().all(|name| members.contains(name)), "{line}");
-        let known = |name: &&str| MEMBERS.contains(name) || MEMBERS_THAT_MAY_BE_THERE.contains(name);
+        assert!(REQUIRED_FIELDS.iter().all(|name| members.contains(name)), "{line}");
+        let known = |name: &&str| REQUIRED_FIELDS.contains(name) || OPTIONAL_FIELDS.contains(name);
         assert!(members.iter().all(known), "{line}");
         assert_eq!(line["status"], status, "{line}");
         assert!(line["gateway_ms"].is_u64(), "{line}");
@@ -143,7 +143,7 @@ async fn a_write_that_fails_behind_its_callers_back_leaves_one_line_of_its_own()
         ]
     );
     assert_eq!(lines[1]["operation"], lines[2]["operation"]);
-    assert!(lines.iter().all(|line| MEMBERS.iter().all(|name| line.get(name).is_some())), "{lines:#?}");
+    assert!(lines.iter().all(|line| REQUIRED_FIELDS.iter().all(|name| line.get(name).is_some())), "{lines:#?}");
     assert!(lines[2]["vendor_ms"].as_u64().unwrap() >= 400, "{}", lines[2]);
 }
 

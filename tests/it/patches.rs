@@ -47,7 +47,7 @@ fn every_case_of_rfc_7396_appendix_a() {
     for (original, patch, result) in cases {
         let original: Value = serde_json::from_str(original).expect("JSON");
         let body = format!(r#"{{"fields":{{"doc":{patch}}}}}"#);
-        let seen = apply(Patch::merge(&Bytes::from(body)), &original).expect("a merge patch");
+        let seen = apply(Patch::parse_merge_patch(&Bytes::from(body)), &original).expect("a merge patch");
         let wanted = (!result.is_empty()).then(|| serde_json::from_str(result).expect("JSON"));
         assert_eq!(seen, wanted, "{original} merged with {patch}");
     }
@@ -58,7 +58,7 @@ fn every_case_of_rfc_7396_appendix_a() {
 fn a_merge_patch_that_would_replace_the_record_is_refused() {
     for patch in [r#"["c","d"]"#, "null", r#""bar""#, "1", r#"{"fields":null}"#, r#"{"fields":[1]}"#, r#"{"id":null}"#]
     {
-        let refused = apply(Patch::merge(&Bytes::from_static(patch.as_bytes())), &json!({}));
+        let refused = apply(Patch::parse_merge_patch(&Bytes::from_static(patch.as_bytes())), &json!({}));
         assert!(matches!(refused, Err(PatchError::ReadOnly(_))), "{patch}: {refused:?}");
     }
 }
@@ -94,7 +94,7 @@ fn passes(file: &str) -> usize {
     let twice = |case: &Value| case["error"].as_str().is_some_and(|error| error.contains("two 'op' members"));
     let mut passed = 0;
     for case in cases.iter().filter(|case| !twice(case)) {
-        let seen = apply(Patch::json(&moved_below_fields(&case["patch"])), &case["doc"]);
+        let seen = apply(Patch::parse_json_patch(&moved_below_fields(&case["patch"])), &case["doc"]);
         match (case.get("error"), seen) {
             (Some(_), Err(_)) => {}
             (None, Ok(Some(seen))) => {
@@ -121,7 +121,7 @@ fn an_operation_with_two_op_members_is_malformed() {
         r#"[{"op":"add","path":"/fields/doc/baz","value":"qux","op":"remove"}]"#,
         r#"[{"op":"move","path":"/fields/doc/baz","from":"/fields/doc/foo","op":"move"}]"#,
     ] {
-        let refused = apply(Patch::json(twice.as_bytes()), &json!({ "foo": "bar" }));
+        let refused = apply(Patch::parse_json_patch(twice.as_bytes()), &json!({ "foo": "bar" }));
         assert!(matches!(refused, Err(PatchError::Malformed(_))), "{twice}: {refused:?}");
     }
 }
@@ -135,7 +135,7 @@ fn a_json_patch_writes_nothing_outside_a_member_of_fields() {
             let writes = case["patch"].as_array().expect("operations").iter().any(written);
             let body = serde_json::to_vec(&case["patch"]).expect("JSON");
             if writes && case.get("disabled").is_none() {
-                let refused = apply(Patch::json(&body), &case["doc"]);
+                let refused = apply(Patch::parse_json_patch(&body), &case["doc"]);
                 assert!(refused.is_err(), "{case}: {refused:?}");
             }
         }

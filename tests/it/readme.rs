@@ -1,7 +1,7 @@
 //! The README's tables say what the code says, and its commands do what it says.
 
 use actix_web::http::Method;
-use records_gateway::problem::ProblemName;
+use records_gateway::problem::ProblemKind;
 
 use crate::support::{House, MATRIX42};
 
@@ -14,13 +14,13 @@ fn the_table_of_problems_is_the_one_in_the_code() {
     let readme = readme();
     let table: Vec<&str> =
         readme.lines().skip_while(|line| *line != "## Problems").filter(|line| line.starts_with("| `")).collect();
-    let rows = table.iter().take(ProblemName::ALL.len());
-    for (line, problem) in rows.zip(ProblemName::ALL) {
-        let row = problem.row();
+    let rows = table.iter().take(ProblemKind::ALL.len());
+    for (line, problem) in rows.zip(ProblemKind::ALL) {
+        let row = problem.spec();
         let retryable = if row.retryable { "yes" } else { "no" };
         assert_eq!(*line, format!("| `{}` | {} | {retryable} | {} |", row.name, row.status, row.meaning));
     }
-    assert!(table.len() > ProblemName::ALL.len(), "the table of crates follows");
+    assert!(table.len() > ProblemKind::ALL.len(), "the table of crates follows");
 }
 
 #[test]

@@ -6,18 +6,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use records_gateway::adapters::{Adapter, Change, Created, Page, Planned, Profile, Settings, vendor};
-use records_gateway::gateway::{Ask, Gateway, Policy, Prefer, System, Verdict, Write, WriteKind};
+use records_gateway::adapters::{
+    Adapter, Capabilities, CreatedRecord, ListPage, PlannedRequest, Settings, UpdateInput, find_vendor,
+};
+use records_gateway::gateway::{Gateway, OpContext, Prefer, System, SystemPolicy, WriteCommand, WriteOp, WriteOutcome};
 use records_gateway::metrics::Metrics;
-use records_gateway::problem::ProblemName;
+use records_gateway::problem::ProblemKind;
 use records_gateway::record::{
-    CallerName, Fault, Invalid, Members, OperationState, Patch, Precondition, RecordId, RequestId, Secret, Stored,
-    SystemName, Version,
+    CallerName, FieldError, OperationState, Patch, Precondition, RawObject, RecordId, RequestId, Secret, SystemName,
+    VendorError, VendorRecord, Version,
 };
 use records_gateway::sandbox::{self, CallKind, Sandbox, matrix42};
 use records_gateway::store::{Durability, OperationQuery, Store, StoreSettings};
 use records_gateway::transport::trace::TraceContext;
-use records_gateway::transport::{Call, Reply, Stack, StackSettings, Token, Transport, Vendor};
+use records_gateway::transport::{
+    StackSettings, Token, Transport, TransportStack, VendorProtocol, VendorRequest, VendorResponse,
+};
 use serde_json::{Map, Value};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::task::LocalSet;
@@ -31,33 +35,33 @@ struct Buggy {
 }
 
 #[async_trait(?Send)]
-impl Vendor for Buggy {
-    fn fault(&self, call: &Call, reply: &Reply) -> Option<Fault> {
-        self.inner.fault(call, reply)
+impl VendorProtocol for Buggy {
+    fn classify(&self, call: &VendorRequest, reply: &VendorResponse) -> Option<VendorError> {
+        self.inner.classify(call, reply)
     }
-    fn sign(&self, call: &mut Call, token: &Token) {
+    fn sign(&self, call: &mut VendorRequest, token: &Token) {
         self.inner.sign(call, token);
     }
-    async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, Fault> {
+    async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, VendorError> {
         self.inner.sign_in(transport).await
     }
 }
 
 #[async_trait(?Send)]
 impl Adapter for Buggy {
-    fn profile(&self) -> &Profile {
-        self.inner.profile()
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
     }
-    fn collection(&self, raw: &str) -> Option<String> {
-        self.inner.collection(raw)
+    fn parse_collection(&self, raw: &str) -> Option<String> {
+        self.inner.parse_collection(raw)
     }
-    fn key(&self, raw: &str) -> Option<String> {
-        self.inner.key(raw)
+    fn parse_key(&self, raw: &str) -> Option<String> {
+        self.inner.parse_key(raw)
     }
-    fn read_only(&self, member: &str) -> bool {
-        self.inner.read_only(member)
+    fn is_read_only(&self, member: &str) -> bool {
+        self.inner.is_read_only(member)
     }
-    async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<Stored, Fault> {
+    async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
         let number = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
         assert!(!(self.fails)(number), "read {number}: a bug");
         self.inner.read(transport, id).await
@@ -68,44 +72,45 @@ impl Adapter for Buggy {
         collection: &str,
         limit: usize,
         cursor: Option<&str>,
-    ) -> Result<Page, Fault> {
+    ) -> Result<ListPage, VendorError> {
         self.inner.list(transport, collection, limit, cursor).await
     }
-    fn impossible(&self, patch: &Members) -> Vec<Invalid> {
-        self.inner.impossible(patch)
+    fn validate_patch(&self, patch: &RawObject) -> Vec<FieldError> {
+        self.inner.validate_patch(patch)
     }
     fn plan_update(
         &self,
         id: &RecordId,
-        change: &Change<'_>,
+        change: &UpdateInput<'_>,
         expected: Option<&Version>,
-    ) -> Result<Planned, Vec<Invalid>> {
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
         self.inner.plan_update(id, change, expected)
     }
-    fn plan_delete(&self, id: &RecordId, before: &Stored) -> Result<Planned, Vec<Invalid>> {
+    fn plan_delete(&self, id: &RecordId, before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
         self.inner.plan_delete(id, before)
     }
-    fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<Planned, Vec<Invalid>> {
+    fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
         self.inner.plan_create(collection, fields)
     }
-    fn created(&self, collection: &str, reply: &Reply) -> Result<Created, Fault> {
-        self.inner.created(collection, reply)
+    fn parse_created(&self, collection: &str, reply: &VendorResponse) -> Result<CreatedRecord, VendorError> {
+        self.inner.parse_created(collection, reply)
     }
-    async fn matching(
+    async fn find_matching(
         &self,
         transport: &dyn Transport,
         collection: &str,
         fields: &Map<String, Value>,
-    ) -> Result<Option<Vec<RecordId>>, Fault> {
-        self.inner.matching(transport, collection, fields).await
+    ) -> Result<Option<Vec<RecordId>>, VendorError> {
+        self.inner.find_matching(transport, collection, fields).await
     }
-    fn made_at(&self, id: &RecordId) -> Option<Timestamp> {
-        self.inner.made_at(id)
+    fn created_at(&self, id: &RecordId) -> Option<Timestamp> {
+        self.inner.created_at(id)
     }
 }
 
 fn buggy(fails: fn(usize) -> bool) -> Arc<Buggy> {
-    let inner = (vendor("matrix42").unwrap().build)(&Settings::from([("api_token", Secret::new(matrix42::API_TOKEN))]));
+    let inner =
+        (find_vendor("matrix42").unwrap().build)(&Settings::from([("api_token", Secret::new(matrix42::API_TOKEN))]));
     Arc::new(Buggy { inner: inner.unwrap(), reads: AtomicUsize::new(0), fails })
 }
 
@@ -116,11 +121,11 @@ fn system(vendors: &Sandbox, adapter: &Arc<Buggy>, completion_timeout: Duration)
     let settings = StackSettings { retries: 0, ..StackSettings::for_base_url(vendors.matrix42.base_url()) };
     let system = System {
         index: metrics.index(&name).unwrap(),
-        stack: Arc::new(Stack::new(&name, Arc::clone(adapter) as _, &settings, &metrics).unwrap()),
+        transport: Arc::new(TransportStack::new(&name, Arc::clone(adapter) as _, &settings, &metrics).unwrap()),
         name,
-        installation: "".into(),
+        tenant_fingerprint: "".into(),
         adapter: Arc::clone(adapter) as _,
-        policy: Policy {
+        policy: SystemPolicy {
             collection: None,
             require_if_match: true,
             warn_on_loss: false,
@@ -142,20 +147,20 @@ async fn store(url: &str) -> Store {
     Store::open(settings, Arc::new(())).await.unwrap()
 }
 
-fn delete() -> (Write, Ask) {
-    let write = Write {
-        kind: WriteKind::Delete { id: RecordId::new(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID) },
+fn delete() -> (WriteCommand, OpContext) {
+    let write = WriteCommand {
+        kind: WriteOp::Delete { id: RecordId::new(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID) },
         precondition: Some(Precondition::Exists),
-        none_match: None,
+        if_none_match: None,
         prefer: Prefer::default(),
         accept_loss: Vec::new(),
         require_native: false,
         idempotency: None,
     };
-    let ask = Ask {
+    let ask = OpContext {
         caller: CallerName("caller".into()),
         request_id: RequestId("request".into()),
-        trace: TraceContext::continue_from(&[], &[]).into(),
+        trace: TraceContext::from_headers(&[], &[]).into(),
         deadline: Instant::now() + Duration::from_secs(5),
     };
     (write, ask)
@@ -172,12 +177,12 @@ async fn settled_in_spite_of(fails: fn(usize) -> bool, completion_timeout: Durat
     let (gateway, unsettled) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
     let settling = actix_web::rt::spawn({
         let gateway = Arc::clone(&gateway);
-        async move { gateway.settle(unsettled).await }
+        async move { gateway.run_reconciler(unsettled).await }
     });
     let (write, ask) = delete();
     let told = gateway.write(&system, write, &ask).await;
     let told = told.expect_err("nobody could look");
-    assert_eq!((told.name, told.operation.is_some()), (ProblemName::OutcomeUnknown, true));
+    assert_eq!((told.name, told.operation.is_some()), (ProblemKind::OutcomeUnknown, true));
     assert!(vendors.matrix42.state.fragment(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID).is_none(), "it was done");
     let state = settled(&store).await;
     settling.abort();
@@ -225,7 +230,7 @@ async fn a_write_whose_worker_stops_while_its_outcome_is_stored_is_not_settled_a
     let (gateway, unsettled) = Gateway::new(vec![Arc::clone(&system)], store.clone(), Arc::clone(&metrics));
     let settling = actix_web::rt::spawn({
         let gateway = Arc::clone(&gateway);
-        async move { gateway.settle(unsettled).await }
+        async move { gateway.run_reconciler(unsettled).await }
     });
     let (write, ask) = delete();
     let gauge = |name: &str| {
@@ -269,8 +274,8 @@ async fn a_refusal_that_the_store_cannot_keep_is_not_told_before_it_can() {
     let (gateway, _unsettled) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
     let (mut write, mut ask) = delete();
     let id = RecordId::new(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID);
-    let patch = Patch::merge(&r#"{"fields":{"Description":"refused"}}"#.into()).unwrap();
-    write.kind = WriteKind::Update { id, patch };
+    let patch = Patch::parse_merge_patch(&r#"{"fields":{"Description":"refused"}}"#.into()).unwrap();
+    write.kind = WriteOp::Update { id, patch };
     ask.deadline = Instant::now() + Duration::from_mins(1);
     let mut locked = SqliteConnection::connect(&file).await.unwrap();
     let refuse = async {
@@ -283,8 +288,8 @@ async fn a_refusal_that_the_store_cannot_keep_is_not_told_before_it_can() {
         vendors.matrix42.faults.release();
     };
     let (told, ()) = futures_util::future::join(gateway.write(&system, write, &ask), refuse).await;
-    let Verdict::Problem(problem) = told.unwrap().verdict else { panic!("it was refused") };
-    assert_eq!((problem.name, problem.operation.is_some()), (ProblemName::OutcomeUnknown, true));
+    let WriteOutcome::Problem(problem) = told.unwrap().outcome else { panic!("it was refused") };
+    assert_eq!((problem.name, problem.operation.is_some()), (ProblemKind::OutcomeUnknown, true));
     locked.execute("COMMIT").await.unwrap();
     assert_eq!(settled(&store).await, OperationState::NotApplied);
     assert_eq!(vendors.matrix42.log.count(CallKind::Update), 1);
@@ -313,7 +318,7 @@ async fn a_write_that_nobody_looked_for_in_its_time_is_looked_for_more_than_once
     let (system, metrics) = system(&vendors, &buggy(|_| false), patience);
     let store = store(&file).await;
     let (gateway, unsettled) = Gateway::new(vec![system], store.clone(), metrics);
-    let settling = actix_web::rt::spawn(async move { gateway.settle(unsettled).await });
+    let settling = actix_web::rt::spawn(async move { gateway.run_reconciler(unsettled).await });
     assert_eq!(settled(&store).await, OperationState::Applied);
     settling.abort();
     assert_eq!(vendors.matrix42.log.count(CallKind::Delete), 1);

@@ -1,6 +1,6 @@
 //! An answer read from a socket, and what every answer must be.
 
-use records_gateway::problem::ProblemName;
+use records_gateway::problem::ProblemKind;
 use serde_json::Value;
 
 /// An answer as it came.
@@ -64,7 +64,7 @@ impl Answer {
     /// A problem document by this name and nothing that a stranger should not see.
     pub(crate) fn assert_problem(&self, name: &str, to: &str) {
         let to: String = to.chars().take(300).collect();
-        let wanted = ProblemName::parse(name).expect("a problem's name").row().status;
+        let wanted = ProblemKind::parse(name).expect("a problem's name").spec().status;
         let shown = format!("{to:?} got {} {}", self.status, String::from_utf8_lossy(&self.body));
         assert_eq!(self.status, wanted, "{shown}");
         assert_eq!(self.field("content-type"), Some("application/problem+json"), "{shown}");

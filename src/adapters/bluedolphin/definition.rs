@@ -17,95 +17,95 @@ use std::collections::HashSet;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::adapters::common::unreadable;
-use crate::record::{Fault, Fields, raw_members};
+use crate::adapters::common::unparseable_response;
+use crate::record::{RawFields, VendorError, parse_raw_members};
 
 /// What callers see of a definition, and its id. `whole` = a definition as GET shows it, which always has both maps; list
 /// items have what the list gives.
-pub(super) fn shown(text: &[u8], whole: bool) -> Result<(Option<String>, Fields), Fault> {
-    let members = raw_members(text).map_err(unreadable)?;
+pub(super) fn to_fields(text: &[u8], whole: bool) -> Result<(Option<String>, RawFields), VendorError> {
+    let members = parse_raw_members(text).map_err(unparseable_response)?;
     let mut id = None;
     let mut fields: Vec<(&str, Box<RawValue>)> = Vec::with_capacity(members.len() + 2);
     for (name, value) in &members {
         match name.as_ref() {
-            "id" => id = serde_json::from_str(value.get()).map_err(unreadable)?,
-            "object_properties" => fields.push(("properties", keyed(value, "name", property)?)),
-            "related_boem" => fields.push(("questionnaires", keyed(value, "id", without_id)?)),
-            "status" => fields.push(("status", status(value)?)),
+            "id" => id = serde_json::from_str(value.get()).map_err(unparseable_response)?,
+            "object_properties" => fields.push(("properties", index_by(value, "name", map_property)?)),
+            "related_boem" => fields.push(("questionnaires", index_by(value, "id", strip_id)?)),
+            "status" => fields.push(("status", map_status(value)?)),
             other => fields.push((other, (*value).to_owned())),
         }
     }
     for map in ["properties", "questionnaires"] {
         if whole && !fields.iter().any(|(name, _)| *name == map) {
-            fields.push((map, raw("{}")?));
+            fields.push((map, raw_value("{}")?));
         }
     }
     let mut names = HashSet::new();
     if let Some((twice, _)) = fields.iter().find(|(name, _)| !names.insert(*name)) {
-        return Err(unreadable(format_args!("two members that would both be {twice:?}")));
+        return Err(unparseable_response(format_args!("two members that would both be {twice:?}")));
     }
-    Ok((id, Fields::from_members(fields.iter().map(|(name, value)| (*name, value.as_ref())))))
+    Ok((id, RawFields::from_raw_members(fields.iter().map(|(name, value)| (*name, value.as_ref())))))
 }
 
-fn raw(text: impl Into<String>) -> Result<Box<RawValue>, Fault> {
-    RawValue::from_string(text.into()).map_err(unreadable)
+fn raw_value(text: impl Into<String>) -> Result<Box<RawValue>, VendorError> {
+    RawValue::from_string(text.into()).map_err(unparseable_response)
 }
 
-fn status(value: &RawValue) -> Result<Box<RawValue>, Fault> {
+fn map_status(value: &RawValue) -> Result<Box<RawValue>, VendorError> {
     match value.get() {
-        "0" => raw("\"active\""),
-        "1" => raw("\"disabled\""),
-        other => raw(other),
+        "0" => raw_value("\"active\""),
+        "1" => raw_value("\"disabled\""),
+        other => raw_value(other),
     }
 }
 
 /// The members of one entry of a list.
-type Entry<'e> = [(Cow<'e, str>, &'e RawValue)];
+type RawEntry<'e> = [(Cow<'e, str>, &'e RawValue)];
 
 /// A list of things with a name (or an id) as an object keyed by it, in the vendor's order.
-fn keyed(
+fn index_by(
     list: &RawValue,
     key: &str,
-    entry: fn(&str, &Entry<'_>) -> Result<Box<RawValue>, Fault>,
-) -> Result<Box<RawValue>, Fault> {
-    let entries: Option<Vec<&RawValue>> = serde_json::from_str(list.get()).map_err(unreadable)?;
+    entry: fn(&str, &RawEntry<'_>) -> Result<Box<RawValue>, VendorError>,
+) -> Result<Box<RawValue>, VendorError> {
+    let entries: Option<Vec<&RawValue>> = serde_json::from_str(list.get()).map_err(unparseable_response)?;
     let mut names = HashSet::new();
     let mut shown = Vec::new();
     for item in entries.unwrap_or_default() {
-        let members = raw_members(item.get().as_bytes()).map_err(unreadable)?;
+        let members = parse_raw_members(item.get().as_bytes()).map_err(unparseable_response)?;
         let name =
             members.iter().find(|(name, _)| name == key).map(|(_, value)| serde_json::from_str::<String>(value.get()));
-        let Some(Ok(name)) = name else { return Err(unreadable(format_args!("an entry without {key:?}"))) };
+        let Some(Ok(name)) = name else { return Err(unparseable_response(format_args!("an entry without {key:?}"))) };
         if !names.insert(name.clone()) {
-            return Err(unreadable(format_args!("two entries of one {key}")));
+            return Err(unparseable_response(format_args!("two entries of one {key}")));
         }
         let value = entry(key, &members)?;
         shown.push((name, value));
     }
-    raw(Fields::from_members(shown.iter().map(|(name, value)| (name.as_str(), value.as_ref()))).as_json())
+    raw_value(RawFields::from_raw_members(shown.iter().map(|(name, value)| (name.as_str(), value.as_ref()))).as_json())
 }
 
-fn property(_: &str, members: &Entry<'_>) -> Result<Box<RawValue>, Fault> {
+fn map_property(_: &str, members: &RawEntry<'_>) -> Result<Box<RawValue>, VendorError> {
     let (mut value, mut locked) = ("null", "false");
     for (name, member) in members {
         match (name.as_ref(), member.get()) {
             ("value", text) => value = text,
             ("is_mandatory", "true" | "1") => locked = "true",
             ("is_mandatory", "false" | "0" | "null") => locked = "false",
-            ("is_mandatory", _) => return Err(unreadable("an is_mandatory that is neither true nor false")),
+            ("is_mandatory", _) => return Err(unparseable_response("an is_mandatory that is neither true nor false")),
             _ => {}
         }
     }
-    raw(format!("{{\"value\":{value},\"locked\":{locked}}}"))
+    raw_value(format!("{{\"value\":{value},\"locked\":{locked}}}"))
 }
 
-fn without_id(id: &str, members: &Entry<'_>) -> Result<Box<RawValue>, Fault> {
+fn strip_id(id: &str, members: &RawEntry<'_>) -> Result<Box<RawValue>, VendorError> {
     let others = members.iter().filter(|(name, _)| name != id);
-    raw(Fields::from_members(others.map(|(name, value)| (name.as_ref(), *value))).as_json())
+    raw_value(RawFields::from_raw_members(others.map(|(name, value)| (name.as_ref(), *value))).as_json())
 }
 
 /// The name, where a definition shows one.
-pub(super) fn name_in(fields: &Map<String, Value>) -> Option<&str> {
+pub(super) fn name_of(fields: &Map<String, Value>) -> Option<&str> {
     fields.get("name").and_then(Value::as_str)
 }
 

@@ -8,15 +8,18 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::definition;
-use crate::adapters::common::{ObjectText, Said, by_status, encoded, fault, first_byte, not_documented, unreadable};
-use crate::record::{Fault, FaultKind, RecordId};
-use crate::transport::{Call, CallName, JSON, Reply};
+use crate::adapters::common::{
+    ErrorTexts, JsonObjectWriter, fault_for_status, fault_from_response, first_byte, percent_encode,
+    undocumented_response, unparseable_response,
+};
+use crate::record::{RecordId, VendorError, VendorErrorKind};
+use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
 
 /// The one collection there is so far.
 pub(super) const DEFINITIONS: &str = "object-definitions";
 
-const BUSY: &[&str] = &["ongoing update"];
-const MISSING: &[&str] = &[
+const BUSY_PHRASES: &[&str] = &["ongoing update"];
+const MISSING_PHRASES: &[&str] = &[
     "could not be found",
     "cannot be found",
     "could not be loaded",
@@ -26,9 +29,9 @@ const MISSING: &[&str] = &[
     "24 digit hex",
 ];
 /// One text for a definition that may not be changed and for one that is not there: only reading tells.
-const BUILT_IN_OR_MISSING: &[&str] = &["non-existing"];
+const BUILT_IN_OR_MISSING_PHRASES: &[&str] = &["non-existing"];
 /// Things whose absence is a wrong value in the request and not a missing record.
-const REFERRED_TO: &[&str] = &["questionnaire", "boem", "property", "role", "template"];
+const REFERRED_TO_PHRASES: &[&str] = &["questionnaire", "boem", "property", "role", "template"];
 
 /// 24 lower-case hexadecimal digits; one of the vendor's own samples has a `g`, so only the form is checked.
 pub(super) fn is_id(text: &str) -> bool {
@@ -36,99 +39,106 @@ pub(super) fn is_id(text: &str) -> bool {
 }
 
 fn path(id: &RecordId) -> String {
-    format!("/v1/object-definitions/{}", encoded(id.key()))
+    format!("/v1/object-definitions/{}", percent_encode(id.key()))
 }
 
-fn call(name: CallName, method: Method, path: impl Into<String>) -> Call {
-    Call::new(name, method, path).header(ACCEPT, JSON)
+fn request(name: VendorCallKind, method: Method, path: impl Into<String>) -> VendorRequest {
+    VendorRequest::new(name, method, path).header(ACCEPT, JSON)
 }
 
 /// Asks for one definition.
-pub(super) fn read_call(id: &RecordId) -> Call {
-    call(CallName::Read, Method::GET, path(id))
+pub(super) fn read_request(id: &RecordId) -> VendorRequest {
+    request(VendorCallKind::Read, Method::GET, path(id))
 }
 
 /// Asks for a page of definitions; disabled ones are hidden unless asked for.
-pub(super) fn list_call(start: u64, take: usize) -> Call {
+pub(super) fn list_request(start: u64, take: usize) -> VendorRequest {
     let query = format!("/v1/object-definitions?start={start}&take={take}&include_disabled=true");
-    call(CallName::List, Method::GET, query)
+    request(VendorCallKind::List, Method::GET, query)
 }
 
 /// The vendor's enable and disable calls have no body.
-pub(super) fn status_call(id: &RecordId, active: bool) -> Call {
+pub(super) fn status_request(id: &RecordId, active: bool) -> VendorRequest {
     let verb = if active { "enable" } else { "disable" };
-    call(CallName::Update, Method::POST, format!("{}/{verb}", path(id)))
+    request(VendorCallKind::Update, Method::POST, format!("{}/{verb}", path(id)))
 }
 
 /// Replaces a definition. The page calls `id` mandatory and leaves it out of every example: both readings take it.
-pub(super) fn replace_call(id: &RecordId, body: &Map<String, Value>) -> Call {
+pub(super) fn replace_request(id: &RecordId, body: &Map<String, Value>) -> VendorRequest {
     with_body(
-        call(CallName::Update, Method::PUT, path(id)),
-        ObjectText::new().text("id", id.key()).members(body).done(),
+        request(VendorCallKind::Update, Method::PUT, path(id)),
+        JsonObjectWriter::new().text("id", id.key()).members(body).finish(),
     )
 }
 
 /// Deletes a definition and every object based on it, for good.
-pub(super) fn delete_call(id: &RecordId) -> Call {
-    call(CallName::Delete, Method::DELETE, path(id))
+pub(super) fn delete_request(id: &RecordId) -> VendorRequest {
+    request(VendorCallKind::Delete, Method::DELETE, path(id))
 }
 
 /// Makes a definition.
-pub(super) fn create_call(fields: &Map<String, Value>) -> Call {
-    let body = ObjectText::new().members(fields).done();
-    with_body(call(CallName::Create, Method::POST, "/v1/object-definitions"), body)
+pub(super) fn create_request(fields: &Map<String, Value>) -> VendorRequest {
+    let body = JsonObjectWriter::new().members(fields).finish();
+    with_body(request(VendorCallKind::Create, Method::POST, "/v1/object-definitions"), body)
 }
 
-fn with_body(call: Call, body: Bytes) -> Call {
+fn with_body(call: VendorRequest, body: Bytes) -> VendorRequest {
     call.header(CONTENT_TYPE, JSON).body(body)
 }
 
 /// The error table.
-pub(super) fn judge(call: &Call, reply: &Reply) -> Option<Fault> {
-    let documented = match (call.name, reply.status) {
-        (CallName::Read | CallName::List, 200) | (CallName::Create, 201) => first_byte(reply) == Some(b'{'),
-        (CallName::Update, 202) => call.method == Method::PUT && says_ok(reply),
-        (CallName::Update, 200) => call.method == Method::POST && says_ok(reply),
-        (CallName::Delete, 200) => says_ok(reply),
-        _ => return Some(failure(call, reply)),
+pub(super) fn classify(call: &VendorRequest, reply: &VendorResponse) -> Option<VendorError> {
+    let documented = match (call.kind, reply.status) {
+        (VendorCallKind::Read | VendorCallKind::List, 200) | (VendorCallKind::Create, 201) => {
+            first_byte(reply) == Some(b'{')
+        }
+        (VendorCallKind::Update, 202) => call.method == Method::PUT && is_ok_body(reply),
+        (VendorCallKind::Update, 200) => call.method == Method::POST && is_ok_body(reply),
+        (VendorCallKind::Delete, 200) => is_ok_body(reply),
+        _ => return Some(classify_error(call, reply)),
     };
-    (!documented).then(|| not_documented(call, reply, "the vendor's answer is not the one it documents for this call"))
+    (!documented)
+        .then(|| undocumented_response(call, reply, "the vendor's answer is not the one it documents for this call"))
 }
 
 /// `{"result":"OK"}`, and nothing less: what another answer means is found out by reading.
-fn says_ok(reply: &Reply) -> bool {
+fn is_ok_body(reply: &VendorResponse) -> bool {
     #[derive(Deserialize)]
-    struct Said {
+    struct OkBody {
         result: String,
     }
-    serde_json::from_slice::<Said>(&reply.body).is_ok_and(|said| said.result.eq_ignore_ascii_case("ok"))
+    serde_json::from_slice::<OkBody>(&reply.body).is_ok_and(|said| said.result.eq_ignore_ascii_case("ok"))
 }
 
-fn failure(call: &Call, reply: &Reply) -> Fault {
-    let said = Said::of(call, reply);
-    let is_write = !call.name.is_safe();
+fn classify_error(call: &VendorRequest, reply: &VendorResponse) -> VendorError {
+    let said = ErrorTexts::from_response(call, reply);
+    let is_write = !call.kind.is_safe();
     let kind = match reply.status {
         // A key does not expire in mid-flight: another try with the same one is of no use.
-        401 => Some(FaultKind::CredentialsRejected),
-        400 if said.speaks_of(BUSY) => Some(FaultKind::Busy),
-        400 if said.speaks_of(MISSING) && !refers_to_something_else(call, &said) => Some(FaultKind::NotFound),
-        400 if is_write && call.name != CallName::Create && said.speaks_of(BUILT_IN_OR_MISSING) => {
-            return Fault { code: trace_id(reply), ..fault(FaultKind::Ambiguous, call, reply, &said).without_effect() };
+        401 => Some(VendorErrorKind::CredentialsRejected),
+        400 if said.mentions(BUSY_PHRASES) => Some(VendorErrorKind::Busy),
+        400 if said.mentions(MISSING_PHRASES) && !is_foreign_reference(call, &said) => Some(VendorErrorKind::NotFound),
+        400 if is_write && call.kind != VendorCallKind::Create && said.mentions(BUILT_IN_OR_MISSING_PHRASES) => {
+            return VendorError {
+                code: trace_id(reply),
+                ..fault_from_response(VendorErrorKind::Ambiguous, call, reply, &said).without_effect()
+            };
         }
-        400 if is_write => Some(FaultKind::Rejected),
+        400 if is_write => Some(VendorErrorKind::Rejected),
         _ => None,
     };
-    let mut fault = kind.map_or_else(|| by_status(call, reply, &said), |kind| fault(kind, call, reply, &said));
+    let mut fault =
+        kind.map_or_else(|| fault_for_status(call, reply, &said), |kind| fault_from_response(kind, call, reply, &said));
     fault.code = trace_id(reply);
     fault
 }
 
-fn refers_to_something_else(call: &Call, said: &Said) -> bool {
-    call.name == CallName::Create || (call.name == CallName::Update && said.speaks_of(REFERRED_TO))
+fn is_foreign_reference(call: &VendorRequest, said: &ErrorTexts) -> bool {
+    call.kind == VendorCallKind::Create || (call.kind == VendorCallKind::Update && said.mentions(REFERRED_TO_PHRASES))
 }
 
 /// The number the vendor's support asks for.
-fn trace_id(reply: &Reply) -> Option<String> {
+fn trace_id(reply: &VendorResponse) -> Option<String> {
     let body: Value = serde_json::from_slice(&reply.body).ok()?;
     let id = body.get("traceId")?.as_str()?;
     let is_plain = id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
@@ -145,14 +155,14 @@ pub(super) struct Listing<'r> {
 
 impl<'r> Listing<'r> {
     /// Reads a page.
-    pub(super) fn read(body: &'r [u8]) -> Result<Self, Fault> {
-        let text = std::str::from_utf8(body).map_err(unreadable)?;
-        serde_json::from_str(text).map_err(unreadable)
+    pub(super) fn parse(body: &'r [u8]) -> Result<Self, VendorError> {
+        let text = std::str::from_utf8(body).map_err(unparseable_response)?;
+        serde_json::from_str(text).map_err(unparseable_response)
     }
 }
 
 /// The id in the answer to a create.
-pub(super) fn created_id(reply: &Reply) -> Option<String> {
-    let (id, _) = definition::shown(&reply.body, false).ok()?;
+pub(super) fn parse_created_id(reply: &VendorResponse) -> Option<String> {
+    let (id, _) = definition::to_fields(&reply.body, false).ok()?;
     id.filter(|id| is_id(id))
 }

@@ -1,14 +1,16 @@
 //! The conversation with BlueDolphin, against a scripted transport.
 
 use super::*;
-use crate::adapters::testing::{Scripted, body, judged, map, reply, run_golden, unversioned};
-use crate::record::{Effect, FaultKind};
+use crate::adapters::testing::{
+    ScriptedTransport, body, classify_response, map, response, run_golden, unversioned_record,
+};
+use crate::record::{SideEffect, VendorErrorKind};
 
 const KEY: &str = "640b3d7d4a28b925fcf8b9a2";
 const Q: &str = "58edcaf2829327621cecc9e5";
 
 fn adapter() -> BlueDolphin {
-    let account = Account { tenant: "mytenant".to_owned(), api_key: Secret::new("s3cret-key") };
+    let account = Credentials { tenant: "mytenant".to_owned(), api_key: Secret::new("s3cret-key") };
     BlueDolphin::new(&account).expect("an adapter")
 }
 
@@ -16,7 +18,7 @@ fn id() -> RecordId {
     RecordId::new("object-definitions", KEY)
 }
 
-fn before() -> Map<String, Value> {
+fn fields_before() -> Map<String, Value> {
     map(&format!(
         r#"{{"name":"App","type":{{"id":"t"}},"status":"active",
             "properties":{{"Supplier":{{"value":"Microsoft","locked":false}},"Owner":{{"value":"Ann","locked":true}},
@@ -26,28 +28,28 @@ fn before() -> Map<String, Value> {
 }
 
 /// Plans the update that a merge patch of the fields makes.
-fn patched(patch: &str) -> Result<Planned, Vec<Invalid>> {
-    let mut after = Value::Object(before());
+fn plan_patch(patch: &str) -> Result<PlannedRequest, Vec<FieldError>> {
+    let mut after = Value::Object(fields_before());
     json_patch::merge(&mut after, &serde_json::from_str(patch).expect("JSON"));
     let after = after.as_object().cloned().expect("an object");
-    adapter().plan_update(&id(), &Change::Whole { before: &before(), after: &after }, None)
+    adapter().plan_update(&id(), &UpdateInput::FullRecord { before: &fields_before(), after: &after }, None)
 }
 
-fn pointers(patch: &str) -> Vec<String> {
-    patched(patch).expect_err(patch).into_iter().map(|one| one.pointer).collect()
+fn invalid_pointers(patch: &str) -> Vec<String> {
+    plan_patch(patch).expect_err(patch).into_iter().map(|one| one.pointer).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn golden_pairs() {
+async fn requests_and_outcomes_match_the_golden_files() {
     run_golden("bluedolphin", &adapter()).await;
 }
 
 #[test]
 fn ids_have_the_vendors_form() {
     let adapter = adapter();
-    assert!(adapter.collection("object-definitions").is_some() && adapter.collection("objects").is_none());
+    assert!(adapter.parse_collection("object-definitions").is_some() && adapter.parse_collection("objects").is_none());
     // One of the vendor's own samples is not hexadecimal.
-    assert!(adapter.key("644779a07470b332c82b8dg0").is_some());
+    assert!(adapter.parse_key("644779a07470b332c82b8dg0").is_some());
     for wrong in [
         "",
         "640B3D7D4A28B925FCF8B9A2",
@@ -55,15 +57,15 @@ fn ids_have_the_vendors_form() {
         "640b3d7d4a28b925fcf8b9a2a",
         "640b3d7d4a28b925fcf8b9a/",
     ] {
-        assert!(adapter.key(wrong).is_none(), "{wrong}");
+        assert!(adapter.parse_key(wrong).is_none(), "{wrong}");
     }
 }
 
 #[test]
-fn a_definition_is_shown_in_the_vendors_order_with_numbers_as_they_came() {
+fn a_definition_keeps_the_vendors_member_order_and_number_format() {
     let text = r#"{"id":"640b3d7d4a28b925fcf8b9a2","future":{"n":1.10},"status":1,"related_boem":[{"id":"b","name":"B"},{"id":"a"}],
                    "object_properties":[{"name":"Z","value":"1","is_mandatory":true,"id":"x"},{"name":"A"}],"name":"N"}"#;
-    let (id, fields) = definition::shown(text.as_bytes(), true).expect("a definition");
+    let (id, fields) = definition::to_fields(text.as_bytes(), true).expect("a definition");
     assert_eq!(id.as_deref(), Some(KEY));
     let expected = r#"{"future":{"n":1.10},"status":"disabled","questionnaires":{"b":{"name":"B"},"a":{}},"properties":{"Z":{"value":"1","locked":true},"A":{"value":null,"locked":false}},"name":"N"}"#;
     assert_eq!(fields.as_json(), expected);
@@ -71,15 +73,15 @@ fn a_definition_is_shown_in_the_vendors_order_with_numbers_as_they_came() {
 
 #[test]
 fn empty_and_missing_lists_are_one_state() {
-    let shown = |text: &str| definition::shown(text.as_bytes(), true).expect("a definition").1.digest();
+    let shown = |text: &str| definition::to_fields(text.as_bytes(), true).expect("a definition").1.content_version();
     let empty = shown(r#"{"name":"N","object_properties":[],"related_boem":[]}"#);
     assert_eq!(shown(r#"{"name":"N"}"#), empty);
     assert_eq!(shown(r#"{"name":"N","object_properties":null,"related_boem":null}"#), empty);
-    assert!(!definition::shown(br#"{"name":"N"}"#, false).expect("an item").1.as_json().contains("properties"));
+    assert!(!definition::to_fields(br#"{"name":"N"}"#, false).expect("an item").1.as_json().contains("properties"));
 }
 
 #[test]
-fn two_entries_of_one_name_are_a_protocol_fault_and_never_merged() {
+fn duplicate_entry_names_are_an_invalid_response_and_never_merged() {
     for text in [
         r#"{"object_properties":[{"name":"A","value":"1"},{"name":"A","value":"2"}]}"#,
         r#"{"related_boem":[{"id":"a"},{"id":"a"}]}"#,
@@ -89,56 +91,60 @@ fn two_entries_of_one_name_are_a_protocol_fault_and_never_merged() {
         r#"{"object_properties":{}}"#,
         r#"{"name":"a","name":"b"}"#,
     ] {
-        assert_eq!(definition::shown(text.as_bytes(), true).expect_err(text).kind, FaultKind::Protocol, "{text}");
+        assert_eq!(
+            definition::to_fields(text.as_bytes(), true).expect_err(text).kind,
+            VendorErrorKind::InvalidResponse,
+            "{text}"
+        );
     }
 }
 
 #[test]
-fn an_unchanged_locked_property_stays_out_and_an_empty_value_is_left_out() {
-    let planned = patched(r#"{"properties":{"Supplier":{"value":"Contoso"}}}"#).expect("a plan");
+fn a_put_omits_unchanged_locked_properties_and_empty_values() {
+    let planned = plan_patch(r#"{"properties":{"Supplier":{"value":"Contoso"}}}"#).expect("a plan");
     let expected = format!(
         r#"{{"id":"{KEY}","name":"App","object_properties":[{{"name":"Supplier","value":"Contoso","is_mandatory":false}},{{"name":"Empty","is_mandatory":false}}],"related_boem":[{{"id":"{Q}"}}]}}"#
     );
-    assert_eq!(body(&planned.call), expected);
-    assert!(planned.completion == Completion::Queued && !planned.repeatable);
+    assert_eq!(body(&planned.request), expected);
+    assert!(planned.completion == Completion::Queued && !planned.idempotent);
     assert_eq!(planned.losses, [LINKED_QUESTIONS, SOURCE_CONNECTIONS]);
 }
 
 #[test]
 fn a_changed_locked_property_is_sent_as_mandatory() {
-    let planned = patched(r#"{"properties":{"Owner":{"value":"Bob"}}}"#).expect("a plan");
-    assert!(body(&planned.call).contains(r#"{"name":"Owner","value":"Bob","is_mandatory":true}"#));
-    let cleared = patched(r#"{"properties":{"Owner":{"value":null}}}"#).expect("a plan");
-    assert!(body(&cleared.call).contains(r#"{"name":"Owner","is_mandatory":true}"#));
+    let planned = plan_patch(r#"{"properties":{"Owner":{"value":"Bob"}}}"#).expect("a plan");
+    assert!(body(&planned.request).contains(r#"{"name":"Owner","value":"Bob","is_mandatory":true}"#));
+    let cleared = plan_patch(r#"{"properties":{"Owner":{"value":null}}}"#).expect("a plan");
+    assert!(body(&cleared.request).contains(r#"{"name":"Owner","is_mandatory":true}"#));
 }
 
 #[test]
-fn a_lock_can_be_set_and_never_be_taken_away() {
-    let planned = patched(r#"{"properties":{"Supplier":{"locked":true}}}"#).expect("a plan");
-    assert!(body(&planned.call).contains(r#"{"name":"Supplier","value":"Microsoft","is_mandatory":true}"#));
-    assert_eq!(pointers(r#"{"properties":{"Owner":{"locked":false}}}"#), ["/fields/properties/Owner"]);
-    assert_eq!(pointers(r#"{"properties":{"Owner":{"locked":null}}}"#), ["/fields/properties/Owner"]);
-    assert_eq!(pointers(r#"{"properties":{"Owner":null}}"#), ["/fields/properties/Owner"]);
-    assert_eq!(pointers(r#"{"properties":null}"#), ["/fields/properties/Owner"]);
+fn a_property_can_be_locked_but_never_unlocked() {
+    let planned = plan_patch(r#"{"properties":{"Supplier":{"locked":true}}}"#).expect("a plan");
+    assert!(body(&planned.request).contains(r#"{"name":"Supplier","value":"Microsoft","is_mandatory":true}"#));
+    assert_eq!(invalid_pointers(r#"{"properties":{"Owner":{"locked":false}}}"#), ["/fields/properties/Owner"]);
+    assert_eq!(invalid_pointers(r#"{"properties":{"Owner":{"locked":null}}}"#), ["/fields/properties/Owner"]);
+    assert_eq!(invalid_pointers(r#"{"properties":{"Owner":null}}"#), ["/fields/properties/Owner"]);
+    assert_eq!(invalid_pointers(r#"{"properties":null}"#), ["/fields/properties/Owner"]);
 }
 
 #[test]
-fn things_are_added_and_removed_one_at_a_time_in_the_old_order() {
-    let planned = patched(
+fn entries_are_added_and_removed_one_by_one_in_the_existing_order() {
+    let planned = plan_patch(
         r#"{"properties":{"Supplier":null,"New":{"value":"x"}},"questionnaires":{"a23456789012345678901234":{}}}"#,
     );
-    let text = body(&planned.expect("a plan").call).to_owned();
+    let text = body(&planned.expect("a plan").request).to_owned();
     assert!(text.contains(r#""object_properties":[{"name":"Empty","is_mandatory":false},{"name":"New","value":"x","is_mandatory":false}]"#), "{text}");
     assert!(
         text.contains(&format!(r#""related_boem":[{{"id":"{Q}"}},{{"id":"a23456789012345678901234"}}]"#)),
         "{text}"
     );
-    let removed = patched(&format!(r#"{{"questionnaires":{{"{Q}":null}}}}"#)).expect("a plan");
-    assert!(body(&removed.call).contains(r#""related_boem":[]"#));
+    let removed = plan_patch(&format!(r#"{{"questionnaires":{{"{Q}":null}}}}"#)).expect("a plan");
+    assert!(body(&removed.request).contains(r#""related_boem":[]"#));
 }
 
 #[test]
-fn values_that_the_vendor_would_refuse_or_ignore_are_found_first() {
+fn values_that_the_vendor_would_reject_or_ignore_fail_validation() {
     let long = "x".repeat(256);
     for (patch, pointer) in [
         (r#"{"name":""}"#.to_owned(), "/fields/name"),
@@ -169,45 +175,45 @@ fn values_that_the_vendor_would_refuse_or_ignore_are_found_first() {
         (r#"{"status":"disabled","name":"N"}"#.to_owned(), "/fields/status"),
         ("{}".to_owned(), ""),
     ] {
-        let found = pointers(&patch);
+        let found = invalid_pointers(&patch);
         assert!(found.contains(&pointer.to_owned()), "{patch}: {found:?}");
     }
 }
 
 #[test]
-fn characters_are_counted_and_not_bytes() {
+fn a_name_is_measured_in_characters_and_not_in_bytes() {
     let patch = format!(r#"{{"name":"{}"}}"#, "é".repeat(255));
-    assert!(patched(&patch).is_ok());
+    assert!(plan_patch(&patch).is_ok());
 }
 
 #[test]
-fn read_only_is_everything_that_no_update_takes() {
+fn every_member_that_no_update_can_change_is_read_only() {
     let adapter = adapter();
     for member in ["type", "id", "object_properties", "related_boem", "object_template_id", "roles", "future"] {
-        assert!(adapter.read_only(member), "{member}");
+        assert!(adapter.is_read_only(member), "{member}");
     }
     for member in ["name", "properties", "questionnaires", "status"] {
-        assert!(!adapter.read_only(member), "{member}");
+        assert!(!adapter.is_read_only(member), "{member}");
     }
 }
 
 #[test]
-fn only_a_disabled_definition_is_deleted_and_the_caller_must_accept_what_goes_with_it() {
+fn a_delete_requires_a_disabled_definition_and_accepted_losses() {
     let adapter = adapter();
-    assert!(adapter.plan_delete(&id(), &unversioned(&before())).is_err());
-    let mut disabled = before();
+    assert!(adapter.plan_delete(&id(), &unversioned_record(&fields_before())).is_err());
+    let mut disabled = fields_before();
     disabled.insert("status".to_owned(), "disabled".into());
-    let planned = adapter.plan_delete(&id(), &unversioned(&disabled)).expect("a plan");
-    assert!(planned.repeatable && planned.losses.iter().all(|loss| loss.caller_must_accept));
+    let planned = adapter.plan_delete(&id(), &unversioned_record(&disabled)).expect("a plan");
+    assert!(planned.idempotent && planned.losses.iter().all(|loss| loss.caller_must_accept));
 }
 
 #[test]
-fn prose_in_a_400_is_understood_wherever_it_stands() {
+fn the_error_text_of_a_400_is_classified_in_any_body_format() {
     let adapter = adapter();
-    let put = patched(r#"{"name":"N"}"#).expect("a plan").call;
-    let get = dialect::read_call(&id());
-    let post = adapter.plan_create("object-definitions", &map(r#"{"name":"N"}"#)).expect("a plan").call;
-    let judge = |call: &Call, text: &str| judged(&adapter, call, 400, text).map(|(kind, _)| kind);
+    let put = plan_patch(r#"{"name":"N"}"#).expect("a plan").request;
+    let get = dialect::read_request(&id());
+    let post = adapter.plan_create("object-definitions", &map(r#"{"name":"N"}"#)).expect("a plan").request;
+    let judge = |call: &VendorRequest, text: &str| classify_response(&adapter, call, 400, text).map(|(kind, _)| kind);
     let busy = "There might be an ongoing update in progress. Please try again later.";
     for text in [
         busy.to_owned(),
@@ -216,29 +222,29 @@ fn prose_in_a_400_is_understood_wherever_it_stands() {
         format!(r#"{{"errors":{{"a":["x","{busy}"]}}}}"#),
         format!("<html>{busy}</html>"),
     ] {
-        assert_eq!(judge(&put, &text), Some(FaultKind::Busy), "{text}");
+        assert_eq!(judge(&put, &text), Some(VendorErrorKind::Busy), "{text}");
     }
-    assert_eq!(judge(&get, r#"{"detail":"Object definition cannot be found"}"#), Some(FaultKind::NotFound));
+    assert_eq!(judge(&get, r#"{"detail":"Object definition cannot be found"}"#), Some(VendorErrorKind::NotFound));
     assert_eq!(
         judge(&get, r#"{"errors":{"id":["'x' is not a valid 24 digit hex string."]}}"#),
-        Some(FaultKind::NotFound)
+        Some(VendorErrorKind::NotFound)
     );
-    assert_eq!(judge(&get, r#"{"title":"'take' must be greater"}"#), Some(FaultKind::VendorError));
-    assert_eq!(judge(&put, r#"{"detail":"questionnaire could not be found"}"#), Some(FaultKind::Rejected));
-    assert_eq!(judge(&post, r#"{"detail":"Template could not be found"}"#), Some(FaultKind::Rejected));
+    assert_eq!(judge(&get, r#"{"title":"'take' must be greater"}"#), Some(VendorErrorKind::ServerError));
+    assert_eq!(judge(&put, r#"{"detail":"questionnaire could not be found"}"#), Some(VendorErrorKind::Rejected));
+    assert_eq!(judge(&post, r#"{"detail":"Template could not be found"}"#), Some(VendorErrorKind::Rejected));
     let either = r#"{"detail":"Object definition is built-in or non-existing"}"#;
-    assert_eq!(judge(&put, either), Some(FaultKind::Ambiguous));
-    assert_eq!(judge(&post, either), Some(FaultKind::Rejected));
-    assert_eq!(judge(&put, ""), Some(FaultKind::Rejected));
+    assert_eq!(judge(&put, either), Some(VendorErrorKind::Ambiguous));
+    assert_eq!(judge(&post, either), Some(VendorErrorKind::Rejected));
+    assert_eq!(judge(&put, ""), Some(VendorErrorKind::Rejected));
 }
 
 #[test]
-fn each_call_has_one_success() {
+fn each_request_has_exactly_one_success_response() {
     let adapter = adapter();
-    let put = patched(r#"{"name":"N"}"#).expect("a plan").call;
-    let disable = patched(r#"{"status":"disabled"}"#).expect("a plan").call;
-    assert_eq!(judged(&adapter, &put, 202, r#"{"result":"OK"}"#), None);
-    assert_eq!(judged(&adapter, &disable, 200, r#"{"result":"OK"}"#), None);
+    let put = plan_patch(r#"{"name":"N"}"#).expect("a plan").request;
+    let disable = plan_patch(r#"{"status":"disabled"}"#).expect("a plan").request;
+    assert_eq!(classify_response(&adapter, &put, 202, r#"{"result":"OK"}"#), None);
+    assert_eq!(classify_response(&adapter, &disable, 200, r#"{"result":"OK"}"#), None);
     for (call, status, text) in [
         (&put, 200, r#"{"result":"OK"}"#),
         (&put, 202, "<html>"),
@@ -251,20 +257,23 @@ fn each_call_has_one_success() {
         (&disable, 206, r#"{"result":"OK"}"#),
     ] {
         assert_eq!(
-            judged(&adapter, call, status, text),
-            Some((FaultKind::Protocol, Effect::Unknown)),
+            classify_response(&adapter, call, status, text),
+            Some((VendorErrorKind::InvalidResponse, SideEffect::Unknown)),
             "{status} {text}"
         );
     }
-    assert_eq!(judged(&adapter, &dialect::read_call(&id()), 200, "[]"), Some((FaultKind::Protocol, Effect::None)));
+    assert_eq!(
+        classify_response(&adapter, &dialect::read_request(&id()), 200, "[]"),
+        Some((VendorErrorKind::InvalidResponse, SideEffect::None))
+    );
 }
 
 #[tokio::test]
-async fn a_read_that_shows_another_definition_is_a_protocol_fault() {
+async fn a_read_that_returns_another_definition_is_an_invalid_response() {
     let adapter = adapter();
-    let other = reply(200, r#"{"id":"000000000000000000000000","name":"N"}"#);
-    let fault = adapter.read(&Scripted::new(&adapter, [other]), &id()).await.expect_err("another");
-    assert_eq!((fault.kind, fault.effect), (FaultKind::Protocol, Effect::None));
+    let other = response(200, r#"{"id":"000000000000000000000000","name":"N"}"#);
+    let fault = adapter.read(&ScriptedTransport::new(&adapter, [other]), &id()).await.expect_err("another");
+    assert_eq!((fault.kind, fault.effect), (VendorErrorKind::InvalidResponse, SideEffect::None));
 }
 
 #[tokio::test]
@@ -277,17 +286,17 @@ async fn a_list_ends_at_the_total_or_at_a_page_without_items() {
         (r#"{"total_items":3,"items":[]}"#.to_owned(), Some("1"), None),
         (format!(r#"{{"items":[{item}]}}"#), Some("1"), Some("2")),
     ] {
-        let transport = Scripted::new(&adapter, [reply(200, &text)]);
+        let transport = ScriptedTransport::new(&adapter, [response(200, &text)]);
         let page = adapter.list(&transport, "object-definitions", 1, cursor).await.expect("a page");
         assert_eq!(page.next.as_deref(), next, "{text}");
         assert!(page.items.iter().all(|item| item.partial));
     }
-    let too_many = reply(200, &format!(r#"{{"total_items":2,"items":[{item},{item}]}}"#));
-    let transport = Scripted::new(&adapter, [too_many]);
+    let too_many = response(200, &format!(r#"{{"total_items":2,"items":[{item},{item}]}}"#));
+    let transport = ScriptedTransport::new(&adapter, [too_many]);
     assert!(adapter.list(&transport, "object-definitions", 1, None).await.is_err());
     assert_eq!(
         adapter.list(&transport, "object-definitions", 1, Some("-1")).await.expect_err("bad").kind,
-        FaultKind::Rejected
+        VendorErrorKind::Rejected
     );
 }
 
@@ -297,34 +306,34 @@ async fn a_lost_create_is_found_by_its_unique_name() {
     let items = |names: [&str; 2]| {
         let item = |(index, name)| format!(r#"{{"id":"{index}40b3d7d4a28b925fcf8b9a2","name":"{name}"}}"#);
         let items: Vec<String> = names.iter().enumerate().map(item).collect();
-        reply(200, &format!(r#"{{"total_items":2,"items":[{}]}}"#, items.join(",")))
+        response(200, &format!(r#"{{"total_items":2,"items":[{}]}}"#, items.join(",")))
     };
     let fields = map(r#"{"name":"N","roles":["r"]}"#);
     for (names, found) in [(["N", "M"], 1), (["N", "N"], 2), (["n", "M"], 0)] {
-        let transport = Scripted::new(&adapter, [items(names)]);
-        let matching = adapter.matching(&transport, "object-definitions", &fields).await.expect("a search");
+        let transport = ScriptedTransport::new(&adapter, [items(names)]);
+        let matching = adapter.find_matching(&transport, "object-definitions", &fields).await.expect("a search");
         assert_eq!(matching.map(|all| all.len()), Some(found), "{names:?}");
     }
 }
 
 #[test]
-fn a_create_takes_a_name_and_what_the_vendor_asks_for_besides() {
+fn a_create_requires_a_name_and_accepts_only_creatable_members() {
     let adapter = adapter();
     for wrong in ["{}", r#"{"name":""}"#, r#"{"name":"N","status":"active"}"#, r#"{"name":"N","properties":{}}"#] {
         assert!(adapter.plan_create("object-definitions", &map(wrong)).is_err(), "{wrong}");
     }
     for text in ["{}", r#"{"id":"short"}"#, "[]"] {
-        let fault = adapter.created("object-definitions", &reply(201, text)).expect_err(text);
-        assert_eq!((fault.kind, fault.effect), (FaultKind::Protocol, Effect::Unknown));
+        let fault = adapter.parse_created("object-definitions", &response(201, text)).expect_err(text);
+        assert_eq!((fault.kind, fault.effect), (VendorErrorKind::InvalidResponse, SideEffect::Unknown));
     }
 }
 
 #[tokio::test]
-async fn the_key_is_never_printed() {
+async fn the_api_key_is_never_printed() {
     let adapter = adapter();
-    let transport = Scripted::new(&adapter, []);
+    let transport = ScriptedTransport::new(&adapter, []);
     let token = adapter.sign_in(&transport).await.expect("a token");
-    let mut call = dialect::read_call(&id());
+    let mut call = dialect::read_request(&id());
     adapter.sign(&mut call, &token);
     adapter.sign(&mut call, &token);
     assert_eq!(call.headers.iter().filter(|(name, _)| *name == API_KEY).count(), 1);

@@ -10,37 +10,37 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use crate::adapters::common::{secret_header, unreadable};
-use crate::record::Fault;
+use crate::adapters::common::{secret_header, unparseable_response};
+use crate::record::VendorError;
 
 /// What public clients assume when no answer tells.
-const ASSUMED_LIFE: Duration = Duration::from_mins(5);
+const DEFAULT_TTL: Duration = Duration::from_mins(5);
 /// No token is trusted longer: the far-future date that stands for «none» included.
-const LONGEST_LIFE: Duration = Duration::from_hours(24);
+const MAX_TTL: Duration = Duration::from_hours(24);
 
 /// Reads the answer of the exchange: `Bearer RawToken`, and how long it lives after `now`.
 ///
 /// The life is `LifeTime` (met on real servers), else `ValidTo` (met in a mock), else the token's own `exp`, else five
 /// minutes. A time that is past cannot be meant: it was written in a local time without saying so.
-pub(super) fn read(body: &[u8], now: Timestamp) -> Result<(HeaderValue, Duration), Fault> {
-    let members: Map<String, Value> = serde_json::from_slice(body).map_err(unreadable)?;
+pub(super) fn read(body: &[u8], now: Timestamp) -> Result<(HeaderValue, Duration), VendorError> {
+    let members: Map<String, Value> = serde_json::from_slice(body).map_err(unparseable_response)?;
     let text = |name: &str| {
         let named = members.iter().find(|(member, _)| member.eq_ignore_ascii_case(name));
         named.and_then(|(_, value)| value.as_str()).filter(|text| !text.is_empty())
     };
-    let token = text("RawToken").ok_or_else(|| unreadable("no RawToken in it"))?;
-    let header =
-        secret_header(&format!("Bearer {token}")).ok_or_else(|| unreadable("a RawToken that no header can carry"))?;
-    let ends = [text("LifeTime").and_then(moment), text("ValidTo").and_then(moment), expiry_inside(token)];
+    let token = text("RawToken").ok_or_else(|| unparseable_response("no RawToken in it"))?;
+    let header = secret_header(&format!("Bearer {token}"))
+        .ok_or_else(|| unparseable_response("a RawToken that no header can carry"))?;
+    let ends = [text("LifeTime").and_then(parse_datetime), text("ValidTo").and_then(parse_datetime), jwt_expiry(token)];
     let life = ends
         .into_iter()
         .flatten()
         .find_map(|end| Duration::try_from(end.duration_since(now)).ok().filter(|life| !life.is_zero()));
-    Ok((header, life.unwrap_or(ASSUMED_LIFE).min(LONGEST_LIFE)))
+    Ok((header, life.unwrap_or(DEFAULT_TTL).min(MAX_TTL)))
 }
 
 /// An ISO 8601 date and time; UTC where it names no offset.
-fn moment(text: &str) -> Option<Timestamp> {
+fn parse_datetime(text: &str) -> Option<Timestamp> {
     // The vendor's «never» is a few hours beyond the last moment that jiff can hold.
     if text.starts_with("9999-12-31") {
         return Some(Timestamp::MAX);
@@ -51,7 +51,7 @@ fn moment(text: &str) -> Option<Timestamp> {
 }
 
 /// `exp` of a JWT, unverified: it only tells when to ask again.
-fn expiry_inside(token: &str) -> Option<Timestamp> {
+fn jwt_expiry(token: &str) -> Option<Timestamp> {
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     let claims: Map<String, Value> = serde_json::from_slice(&payload).ok()?;
     Timestamp::from_second(claims.get("exp")?.as_i64()?).ok()
@@ -61,7 +61,7 @@ fn expiry_inside(token: &str) -> Option<Timestamp> {
 mod tests {
     use super::*;
 
-    fn life(body: &str) -> u64 {
+    fn lifetime_secs(body: &str) -> u64 {
         let now = "2026-07-30T10:00:00Z".parse().expect("a time");
         read(body.as_bytes(), now).expect("a token").1.as_secs()
     }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_life_is_told_by_the_first_field_that_makes_sense() {
+    fn the_token_lifetime_comes_from_the_first_usable_field() {
         let cases = [
             (r#"{"RawToken":"a","LifeTime":"2026-07-30T10:04:00Z","ValidTo":"2026-07-30T11:00:00Z"}"#, 240),
             (r#"{"rawToken":"a","lifeTime":"2026-07-30T12:04:00.1234567+02:00"}"#, 240),
@@ -84,13 +84,13 @@ mod tests {
             (r#"{"RawToken":"a","LifeTime":"9999-12-31T23:59:59.997Z"}"#, 86400),
         ];
         for (body, seconds) in cases {
-            assert_eq!(life(body), seconds, "{body}");
+            assert_eq!(lifetime_secs(body), seconds, "{body}");
         }
-        assert_eq!(life(&format!(r#"{{"RawToken":"{}"}}"#, jwt())), 600);
+        assert_eq!(lifetime_secs(&format!(r#"{{"RawToken":"{}"}}"#, jwt())), 600);
     }
 
     #[test]
-    fn an_answer_without_a_usable_token_is_a_protocol_fault() {
+    fn a_response_without_a_usable_token_is_an_invalid_response() {
         for body in ["{}", r#"{"RawToken":""}"#, r#"{"RawToken":1}"#, r#"{"RawToken":"a\nb"}"#, "[]", "<html>"] {
             assert!(read(body.as_bytes(), Timestamp::now()).is_err(), "{body}");
         }

@@ -19,35 +19,40 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use self::dialect::{Columns, Cursor, Fragment};
-use super::common::{AllThatFit, all_of, bad_cursor, nameless, secret_header, unreadable};
-use super::registry::{Form, required};
-use super::{
-    Adapter, Change, Created, Item, Page, Planned, Profile, SettingKey, UpdateStyle, VendorEntry, Versioning,
-    WrongSetting,
+use super::common::{
+    MatchCollector, as_changes, invalid_cursor_fault, missing_id_fault, secret_header, unparseable_response,
 };
-use crate::record::{Action, Fault, FaultKind, Invalid, Members, RecordId, Secret, Stored, Version};
-use crate::transport::{Call, CallName, Reply, Token, Transport, Vendor};
+use super::registry::{SettingFormat, require_setting};
+use super::{
+    Adapter, AdapterFactory, Capabilities, CreatedRecord, InvalidSetting, ListItem, ListPage, PlannedRequest,
+    SettingSpec, UpdateInput, UpdateStyle, Versioning,
+};
+use crate::record::{
+    Action, FieldError, RawObject, RecordId, Secret, VendorError, VendorErrorKind, VendorRecord, Version,
+};
+use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
 
 /// The registry's line.
-pub(super) const ENTRY: VendorEntry = VendorEntry {
+pub(super) const FACTORY: AdapterFactory = AdapterFactory {
     vendor: "matrix42",
-    settings: &[SettingKey::secret("api_token", "an API token, to be exchanged for access tokens").form(Form::Header)],
+    settings: &[SettingSpec::secret("api_token", "an API token, to be exchanged for access tokens")
+        .format(SettingFormat::Header)],
     added_paths: &["/m42Services/api", "/m42Services"],
     collection_form: "a Data Definition's technical name, such as \"SPSScCategoryClassBase\"",
     is_collection: dialect::is_definition,
-    build: |settings| Ok(Arc::new(Matrix42::new(&required(settings, "api_token")?)?)),
+    build: |settings| Ok(Arc::new(Matrix42::new(&require_setting(settings, "api_token")?)?)),
 };
 
 /// How many Data Definitions' columns are remembered, and how long.
-const REMEMBERED_DEFINITIONS: u64 = 256;
-const COLUMNS_LIFE: Duration = Duration::from_mins(10);
+const MAX_CACHED_DEFINITIONS: u64 = 256;
+const COLUMNS_TTL: Duration = Duration::from_mins(10);
 /// Page size and number of pages of a search. Pages of 1000 are known to work.
-const SEARCH_SIZE: usize = 1000;
-const SEARCH_PAGES: u64 = 50;
+const SEARCH_PAGE_SIZE: usize = 1000;
+const MAX_SEARCH_PAGES: u64 = 50;
 /// A query longer than this may be cut off by the web server before the vendor sees it (IIS allows 2048 bytes).
-const LONG_QUERY: usize = 2000;
+const MAX_SAFE_QUERY_LEN: usize = 2000;
 
-static PROFILE: Profile = Profile {
+static CAPABILITIES: Capabilities = Capabilities {
     vendor: "matrix42",
     id_form: "{Data Definition's technical name}:{GUID}",
     id_example: "SPSScCategoryClassBase:7777780d-71a0-df11-708c-000c2968299e",
@@ -55,9 +60,9 @@ static PROFILE: Profile = Profile {
     update_style: UpdateStyle::Partial,
     actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
     losses: &[],
-    version_counts_up: false,
-    ids_tell_time: false,
-    list_is_whole: true,
+    version_is_sequence: false,
+    ids_are_timestamped: false,
+    list_is_complete: true,
 };
 
 /// One Matrix42 server.
@@ -66,38 +71,47 @@ pub struct Matrix42 {
     api_token: HeaderValue,
     columns: Cache<String, Arc<[String]>>,
     /// The Data Definitions whose lists do not take `TimeStamp` for a column: their items carry no tags.
-    without_versions: Cache<String, ()>,
+    versionless_definitions: Cache<String, ()>,
 }
 
 impl Matrix42 {
     /// # Errors
     /// An API token that no header can carry.
-    pub fn new(api_token: &Secret) -> Result<Self, WrongSetting> {
-        let unfit = WrongSetting::new("api_token", "holds characters that no HTTP header can carry");
+    pub fn new(api_token: &Secret) -> Result<Self, InvalidSetting> {
+        let unfit = InvalidSetting::new("api_token", "holds characters that no HTTP header can carry");
         let api_token = secret_header(&format!("Bearer {}", api_token.expose())).ok_or(unfit)?;
-        let columns = Cache::builder().max_capacity(REMEMBERED_DEFINITIONS).time_to_live(COLUMNS_LIFE).build();
-        let without_versions = Cache::builder().max_capacity(REMEMBERED_DEFINITIONS).time_to_live(COLUMNS_LIFE).build();
-        Ok(Self { api_token, columns, without_versions })
+        let columns = Cache::builder().max_capacity(MAX_CACHED_DEFINITIONS).time_to_live(COLUMNS_TTL).build();
+        let without_versions = Cache::builder().max_capacity(MAX_CACHED_DEFINITIONS).time_to_live(COLUMNS_TTL).build();
+        Ok(Self { api_token, columns, versionless_definitions: without_versions })
     }
 
     /// The columns that make a list item whole; `None` where they cannot be learned.
-    async fn columns(&self, transport: &dyn Transport, definition: &str) -> Result<Option<Arc<[String]>>, Fault> {
+    async fn load_columns(
+        &self,
+        transport: &dyn Transport,
+        definition: &str,
+    ) -> Result<Option<Arc<[String]>>, VendorError> {
         if let Some(known) = self.columns.get(definition).await {
             return Ok(Some(known));
         }
-        let probe =
-            self.listed(transport, definition, &[], |columns| dialect::list_call(definition, columns, 0, 1)).await?;
+        let probe = self
+            .list_with_version_fallback(transport, definition, &[], |columns| {
+                dialect::list_request(definition, columns, 0, 1)
+            })
+            .await?;
         let first = dialect::read_page(&probe.body, None)?.into_iter().next();
         let Some(key) = first.and_then(|fragment| fragment.id) else { return Ok(None) };
         let id = RecordId::new(definition, &key);
-        let answer = match transport.send(dialect::schema_call(&id)).await {
+        let answer = match transport.send(dialect::schema_request(&id)).await {
             // A server without the call: the fragment itself shows the same names.
-            Err(fault) if is_verdict(&fault) => transport.send(dialect::read_call(CallName::Schema, &id)).await,
+            Err(fault) if is_vendor_response(&fault) => {
+                transport.send(dialect::read_request(VendorCallKind::Schema, &id)).await
+            }
             answered => answered,
         };
         let names = match answer {
-            Ok(reply) => dialect::column_names(&reply.body)?,
-            Err(fault) if is_verdict(&fault) => None,
+            Ok(reply) => dialect::parse_column_names(&reply.body)?,
+            Err(fault) if is_vendor_response(&fault) => None,
             Err(fault) => return Err(fault),
         };
         let names: Option<Arc<[String]>> = names.map(Into::into);
@@ -108,17 +122,17 @@ impl Matrix42 {
     }
 
     /// A list with versions or, of a Data Definition that has shown that it does not give them so, without.
-    async fn listed(
+    async fn list_with_version_fallback(
         &self,
         transport: &dyn Transport,
         definition: &str,
         names: &[String],
-        call: impl Fn(&Columns<'_>) -> Call,
-    ) -> Result<Reply, Fault> {
-        let versions = !self.without_versions.contains_key(definition);
+        call: impl Fn(&Columns<'_>) -> VendorRequest,
+    ) -> Result<VendorResponse, VendorError> {
+        let versions = !self.versionless_definitions.contains_key(definition);
         match transport.send(call(&Columns { names, versions })).await {
-            Err(fault) if versions && dialect::refuses_versions(&fault) => {
-                self.without_versions.insert(definition.to_owned(), ()).await;
+            Err(fault) if versions && dialect::rejects_version_column(&fault) => {
+                self.versionless_definitions.insert(definition.to_owned(), ()).await;
                 transport.send(call(&Columns { names, versions: false })).await
             }
             answered => answered,
@@ -126,61 +140,66 @@ impl Matrix42 {
     }
 
     /// A page with these columns and, where the vendor does not take them (any more), with those that every fragment has.
-    async fn page(
+    async fn load_page(
         &self,
         transport: &dyn Transport,
         definition: &str,
         columns: &mut Option<Arc<[String]>>,
         cursor: &Cursor,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<VendorResponse, VendorError> {
         let asked = columns.clone().unwrap_or_default();
-        let call = |columns: &Columns<'_>| dialect::list_call(definition, columns, cursor.page, cursor.size);
-        let is_long = call(&Columns { names: &asked, versions: true }).path.len() > LONG_QUERY;
-        match self.listed(transport, definition, &asked, call).await {
+        let call = |columns: &Columns<'_>| dialect::list_request(definition, columns, cursor.page, cursor.size);
+        let is_long = call(&Columns { names: &asked, versions: true }).path.len() > MAX_SAFE_QUERY_LEN;
+        match self.list_with_version_fallback(transport, definition, &asked, call).await {
             Err(fault)
                 if !asked.is_empty()
-                    && (fault.kind == FaultKind::Rejected || (is_long && fault.kind == FaultKind::NotFound)) =>
+                    && (fault.kind == VendorErrorKind::Rejected
+                        || (is_long && fault.kind == VendorErrorKind::NotFound)) =>
             {
                 self.columns.invalidate(definition).await;
                 *columns = None;
-                self.listed(transport, definition, &[], call).await.map_err(as_read)
+                self.list_with_version_fallback(transport, definition, &[], call).await.map_err(as_read_fault)
             }
-            answered => answered.map_err(as_read),
+            answered => answered.map_err(as_read_fault),
         }
     }
 }
 
 /// Whether the vendor answered about the call itself, as opposed to a failure on the way.
-fn is_verdict(fault: &Fault) -> bool {
+fn is_vendor_response(fault: &VendorError) -> bool {
     matches!(
         fault.kind,
-        FaultKind::NotFound | FaultKind::Rejected | FaultKind::VendorError | FaultKind::Protocol | FaultKind::Forbidden
+        VendorErrorKind::NotFound
+            | VendorErrorKind::Rejected
+            | VendorErrorKind::ServerError
+            | VendorErrorKind::InvalidResponse
+            | VendorErrorKind::Forbidden
     )
 }
 
 /// A list has no values of the caller's that could be wrong.
-fn as_read(mut fault: Fault) -> Fault {
-    if fault.kind == FaultKind::Rejected {
-        fault.kind = FaultKind::VendorError;
+fn as_read_fault(mut fault: VendorError) -> VendorError {
+    if fault.kind == VendorErrorKind::Rejected {
+        fault.kind = VendorErrorKind::ServerError;
     }
     fault
 }
 
 #[async_trait(?Send)]
-impl Vendor for Matrix42 {
-    fn fault(&self, call: &Call, reply: &Reply) -> Option<Fault> {
-        dialect::judge(call, reply)
+impl VendorProtocol for Matrix42 {
+    fn classify(&self, call: &VendorRequest, reply: &VendorResponse) -> Option<VendorError> {
+        dialect::classify(call, reply)
     }
 
-    fn sign(&self, call: &mut Call, token: &Token) {
+    fn sign(&self, call: &mut VendorRequest, token: &Token) {
         call.headers.retain(|(name, _)| name != AUTHORIZATION);
         call.headers.push((AUTHORIZATION, token.secret.clone()));
     }
 
-    async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, Fault> {
+    async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, VendorError> {
         let asked_at = Instant::now();
         let asked_at_date = Timestamp::now();
-        let reply = transport.send(dialect::sign_in_call(&self.api_token)).await?;
+        let reply = transport.send(dialect::sign_in_request(&self.api_token)).await?;
         let (secret, life) = access_token::read(&reply.body, asked_at_date)?;
         Ok(Token { secret, expires: asked_at.checked_add(life) })
     }
@@ -188,31 +207,31 @@ impl Vendor for Matrix42 {
 
 #[async_trait(?Send)]
 impl Adapter for Matrix42 {
-    fn profile(&self) -> &Profile {
-        &PROFILE
+    fn capabilities(&self) -> &Capabilities {
+        &CAPABILITIES
     }
 
-    fn collection(&self, raw: &str) -> Option<String> {
+    fn parse_collection(&self, raw: &str) -> Option<String> {
         dialect::is_definition(raw).then(|| raw.to_owned())
     }
 
-    fn key(&self, raw: &str) -> Option<String> {
-        dialect::guid(raw)
+    fn parse_key(&self, raw: &str) -> Option<String> {
+        dialect::parse_guid(raw)
     }
 
-    fn read_only(&self, member: &str) -> bool {
+    fn is_read_only(&self, member: &str) -> bool {
         dialect::is_reserved(member)
     }
 
-    async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<Stored, Fault> {
-        let reply = transport.send(dialect::read_call(CallName::Read, id)).await?;
+    async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
+        let reply = transport.send(dialect::read_request(VendorCallKind::Read, id)).await?;
         let fragment = dialect::read_fragment(&reply.body, None)?;
         if fragment.id.is_some_and(|other| other != id.key()) {
-            return Err(unreadable("another fragment than asked for"));
+            return Err(unparseable_response("another fragment than asked for"));
         }
-        match fragment.stored.version {
-            Some(_) => Ok(fragment.stored),
-            None => Err(unreadable("a fragment without TimeStamp")),
+        match fragment.record.version {
+            Some(_) => Ok(fragment.record),
+            None => Err(unparseable_response("a fragment without TimeStamp")),
         }
     }
 
@@ -223,72 +242,72 @@ impl Adapter for Matrix42 {
         collection: &str,
         limit: usize,
         cursor: Option<&str>,
-    ) -> Result<Page, Fault> {
+    ) -> Result<ListPage, VendorError> {
         let begin = Cursor { size: limit, ..Cursor::default() };
         let cursor = cursor.map_or(Some(begin), Cursor::parse).filter(|cursor| cursor.size <= limit);
-        let cursor = cursor.ok_or_else(bad_cursor)?;
-        let mut columns = self.columns(transport, collection).await.map_err(as_read)?;
-        let reply = self.page(transport, collection, &mut columns, &cursor).await?;
-        let (fragments, next) = cursor.turn(dialect::read_page(&reply.body, columns.as_deref())?)?;
-        let items = fragments.into_iter().map(|fragment| item(collection, fragment, columns.as_deref()));
-        Ok(Page { items: items.collect::<Result<_, _>>()?, next: next.map(|cursor| cursor.to_string()) })
+        let cursor = cursor.ok_or_else(invalid_cursor_fault)?;
+        let mut columns = self.load_columns(transport, collection).await.map_err(as_read_fault)?;
+        let reply = self.load_page(transport, collection, &mut columns, &cursor).await?;
+        let (fragments, next) = cursor.next_page(dialect::read_page(&reply.body, columns.as_deref())?)?;
+        let items = fragments.into_iter().map(|fragment| to_list_item(collection, fragment, columns.as_deref()));
+        Ok(ListPage { items: items.collect::<Result<_, _>>()?, next: next.map(|cursor| cursor.to_string()) })
     }
 
     /// Which values an attribute takes only the vendor knows.
-    fn impossible(&self, _patch: &Members) -> Vec<Invalid> {
+    fn validate_patch(&self, _patch: &RawObject) -> Vec<FieldError> {
         Vec::new()
     }
 
     fn plan_update(
         &self,
         id: &RecordId,
-        change: &Change<'_>,
+        change: &UpdateInput<'_>,
         expected: Option<&Version>,
-    ) -> Result<Planned, Vec<Invalid>> {
-        Ok(Planned::now(dialect::update_call(id, change.members()?, expected)?, true))
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
+        Ok(PlannedRequest::immediate(dialect::update_request(id, change.members()?, expected)?, true))
     }
 
-    fn plan_delete(&self, id: &RecordId, _before: &Stored) -> Result<Planned, Vec<Invalid>> {
-        Ok(Planned::now(dialect::delete_call(id), true))
+    fn plan_delete(&self, id: &RecordId, _before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
+        Ok(PlannedRequest::immediate(dialect::delete_request(id), true))
     }
 
-    fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<Planned, Vec<Invalid>> {
-        Ok(Planned::now(dialect::create_call(collection, fields)?, false))
+    fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
+        Ok(PlannedRequest::immediate(dialect::create_request(collection, fields)?, false))
     }
 
-    fn created(&self, collection: &str, reply: &Reply) -> Result<Created, Fault> {
-        let key = dialect::new_guid(reply).ok_or_else(|| nameless(reply))?;
-        Ok(Created { id: RecordId::new(collection, &key), stored: None })
+    fn parse_created(&self, collection: &str, reply: &VendorResponse) -> Result<CreatedRecord, VendorError> {
+        let key = dialect::parse_new_guid(reply).ok_or_else(|| missing_id_fault(reply))?;
+        Ok(CreatedRecord { id: RecordId::new(collection, &key), record: None })
     }
 
-    fn made_at(&self, _id: &RecordId) -> Option<Timestamp> {
+    fn created_at(&self, _id: &RecordId) -> Option<Timestamp> {
         None
     }
 
-    async fn matching(
+    async fn find_matching(
         &self,
         transport: &dyn Transport,
         collection: &str,
         fields: &Map<String, Value>,
-    ) -> Result<Option<Vec<RecordId>>, Fault> {
+    ) -> Result<Option<Vec<RecordId>>, VendorError> {
         if !fields.keys().all(|name| dialect::is_column(name)) {
             return Ok(None);
         }
         let columns: Vec<String> = fields.keys().cloned().collect();
-        let wanted = all_of(fields);
-        let mut search = AllThatFit::new(&wanted);
-        let mut next = Some(Cursor { size: SEARCH_SIZE, ..Cursor::default() });
-        while let Some(cursor) = next.filter(|cursor| cursor.page < SEARCH_PAGES) {
+        let wanted = as_changes(fields);
+        let mut search = MatchCollector::new(&wanted);
+        let mut next = Some(Cursor { size: SEARCH_PAGE_SIZE, ..Cursor::default() });
+        while let Some(cursor) = next.filter(|cursor| cursor.page < MAX_SEARCH_PAGES) {
             let call =
-                |columns: &Columns<'_>| dialect::search_call(collection, columns, fields, cursor.page, cursor.size);
-            let reply = self.listed(transport, collection, &columns, call).await?;
+                |columns: &Columns<'_>| dialect::search_request(collection, columns, fields, cursor.page, cursor.size);
+            let reply = self.list_with_version_fallback(transport, collection, &columns, call).await?;
             let fragments;
-            (fragments, next) = cursor.turn(dialect::read_page(&reply.body, None)?)?;
+            (fragments, next) = cursor.next_page(dialect::read_page(&reply.body, None)?)?;
             for fragment in fragments {
-                search.look_at(fragment.id, &fragment.stored.fields.to_map());
+                search.push_if_matching(fragment.id, &fragment.record.fields.to_map());
             }
             if next.is_none() {
-                let keys = search.found().into_iter().flatten();
+                let keys = search.into_matches().into_iter().flatten();
                 return Ok(Some(keys.map(|key| RecordId::new(collection, &key)).collect()));
             }
         }
@@ -297,9 +316,9 @@ impl Adapter for Matrix42 {
 }
 
 /// An item is whole if it has a version and every member that GET shows.
-fn item(collection: &str, fragment: Fragment, columns: Option<&[String]>) -> Result<Item, Fault> {
-    let key = fragment.id.ok_or_else(|| unreadable("a fragment without ID"))?;
-    let has_all = columns.is_some_and(|columns| columns.len() == fragment.members);
-    let partial = !has_all || fragment.stored.version.is_none();
-    Ok(Item { id: RecordId::new(collection, &key), stored: fragment.stored, partial })
+fn to_list_item(collection: &str, fragment: Fragment, columns: Option<&[String]>) -> Result<ListItem, VendorError> {
+    let key = fragment.id.ok_or_else(|| unparseable_response("a fragment without ID"))?;
+    let has_all = columns.is_some_and(|columns| columns.len() == fragment.member_count);
+    let partial = !has_all || fragment.record.version.is_none();
+    Ok(ListItem { id: RecordId::new(collection, &key), record: fragment.record, partial })
 }

@@ -1,8 +1,8 @@
 //! The conversation with Matrix42, against a scripted transport.
 
 use super::*;
-use crate::adapters::testing::{Scripted, body, judged, map, reply, run_golden};
-use crate::record::{Effect, Members};
+use crate::adapters::testing::{ScriptedTransport, body, classify_response, map, response, run_golden};
+use crate::record::{RawObject, SideEffect};
 
 const DD: &str = "SPSScCategoryClassBase";
 const KEY: &str = "7777780d-71a0-df11-708c-000c2968299e";
@@ -16,7 +16,7 @@ fn id() -> RecordId {
 }
 
 fn version() -> Version {
-    Version::Row([0, 0, 0, 0, 0x46, 0xbb, 0x99, 0x4e])
+    Version::RowVersion([0, 0, 0, 0, 0x46, 0xbb, 0x99, 0x4e])
 }
 
 fn guid(number: u32) -> String {
@@ -30,24 +30,24 @@ fn row(number: u32) -> String {
     )
 }
 
-fn rows(numbers: impl IntoIterator<Item = u32>) -> Reply {
-    reply(200, &format!("[{}]", numbers.into_iter().map(row).collect::<Vec<_>>().join(",")))
+fn rows(numbers: impl IntoIterator<Item = u32>) -> VendorResponse {
+    response(200, &format!("[{}]", numbers.into_iter().map(row).collect::<Vec<_>>().join(",")))
 }
 
-fn schema() -> Reply {
+fn schema() -> VendorResponse {
     let record = r#"{"ID":"x","TimeStamp":"y","Name":"n","End":1.10}"#;
-    reply(200, &format!(r#"{{"Result":{record},"Schema":[{{"ColumnName":"Name"}}]}}"#))
+    response(200, &format!(r#"{{"Result":{record},"Schema":[{{"ColumnName":"Name"}}]}}"#))
 }
 
 #[tokio::test(start_paused = true)]
-async fn golden_pairs() {
+async fn requests_and_outcomes_match_the_golden_files() {
     run_golden("matrix42", &adapter()).await;
 }
 
 #[test]
-fn ids_are_written_in_one_way() {
+fn ids_have_one_canonical_form() {
     let adapter = adapter();
-    assert_eq!(adapter.key(&KEY.to_uppercase()).as_deref(), Some(KEY));
+    assert_eq!(adapter.parse_key(&KEY.to_uppercase()).as_deref(), Some(KEY));
     for wrong in [
         "",
         "7777780d71a0df11708c000c2968299e",
@@ -55,29 +55,29 @@ fn ids_are_written_in_one_way() {
         "7777780g-71a0-df11-708c-000c2968299e",
         "7777780d-71a0-df11-708c-000c2968299",
     ] {
-        assert_eq!(adapter.key(wrong), None, "{wrong}");
+        assert_eq!(adapter.parse_key(wrong), None, "{wrong}");
     }
     for (name, good) in
         [("Ud_X1", true), ("_a", true), ("1a", false), ("", false), ("a-b", false), ("a/b", false), ("é", false)]
     {
-        assert_eq!(adapter.collection(name).is_some(), good, "{name}");
+        assert_eq!(adapter.parse_collection(name).is_some(), good, "{name}");
     }
 }
 
 #[test]
-fn a_fragment_is_shown_without_what_is_the_gateways_in_any_case_of_letters() {
+fn a_fragment_omits_reserved_members_in_any_letter_case() {
     let text = format!(
         r#"{{"id":"{}","A":12345678901234567890,"timestamp":"AAAAAEa7mU4=","B":1.10,"IDx":1}}"#,
         KEY.to_uppercase()
     );
     let fragment = dialect::read_fragment(text.as_bytes(), None).expect("a fragment");
     assert_eq!(fragment.id.as_deref(), Some(KEY));
-    assert_eq!(fragment.stored.version, Some(version()));
-    assert_eq!(fragment.stored.fields.as_json(), r#"{"A":12345678901234567890,"B":1.10,"IDx":1}"#);
+    assert_eq!(fragment.record.version, Some(version()));
+    assert_eq!(fragment.record.fields.as_json(), r#"{"A":12345678901234567890,"B":1.10,"IDx":1}"#);
 }
 
 #[tokio::test]
-async fn a_fragment_that_cannot_be_told_from_another_state_is_a_protocol_fault() {
+async fn a_fragment_without_a_usable_id_and_version_is_an_invalid_response() {
     let adapter = adapter();
     for text in [
         format!(r#"{{"ID":"{KEY}"}}"#),
@@ -88,46 +88,55 @@ async fn a_fragment_that_cannot_be_told_from_another_state_is_a_protocol_fault()
         format!(r#"{{"ID":"{KEY}","TimeStamp":"AAAAAEa7mU4=","A":1,"A":2}}"#),
         r#"{"ID":"#.to_owned(),
     ] {
-        let transport = Scripted::new(&adapter, [reply(200, &text)]);
+        let transport = ScriptedTransport::new(&adapter, [response(200, &text)]);
         let fault = adapter.read(&transport, &id()).await.expect_err(&text);
-        assert_eq!((fault.kind, fault.effect), (FaultKind::Protocol, Effect::None), "{text}");
+        assert_eq!((fault.kind, fault.effect), (VendorErrorKind::InvalidResponse, SideEffect::None), "{text}");
     }
 }
 
 #[test]
-fn an_update_always_carries_its_time_stamp_and_never_the_callers() {
+fn an_update_always_sends_its_own_time_stamp_never_the_callers() {
     let adapter = adapter();
     let members = map(r#"{"A":1.10}"#);
-    let planned =
-        adapter.plan_update(&id(), &Change::Members(&Members::from(&members)), Some(&version())).expect("a plan");
-    assert_eq!(body(&planned.call), format!(r#"{{"ID":"{KEY}","TimeStamp":"AAAAAEa7mU4=","A":1.10}}"#));
-    assert!(adapter.plan_update(&id(), &Change::Members(&Members::from(&members)), None).is_err());
+    let planned = adapter
+        .plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), Some(&version()))
+        .expect("a plan");
+    assert_eq!(body(&planned.request), format!(r#"{{"ID":"{KEY}","TimeStamp":"AAAAAEa7mU4=","A":1.10}}"#));
+    assert!(adapter.plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), None).is_err());
     assert!(
-        adapter.plan_update(&id(), &Change::Members(&Members::from(&members)), Some(&Version::Counter(1))).is_err()
+        adapter
+            .plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), Some(&Version::Sequence(1)))
+            .is_err()
     );
     for own in ["ID", "id", "Id", "TimeStamp", "timestamp", "TIMESTAMP"] {
         let members = map(&format!(r#"{{"{own}":null}}"#));
         assert!(
-            adapter.plan_update(&id(), &Change::Members(&Members::from(&members)), Some(&version())).is_err(),
+            adapter.plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), Some(&version())).is_err(),
             "{own}"
         );
-        assert!(adapter.plan_create(DD, &members).is_err() && adapter.read_only(own), "{own}");
+        assert!(adapter.plan_create(DD, &members).is_err() && adapter.is_read_only(own), "{own}");
     }
 }
 
 #[test]
-fn a_conflict_is_told_from_other_failures_by_its_text_and_not_by_a_stack_trace() {
+fn a_conflict_is_recognized_by_its_text_and_not_by_a_stack_trace() {
     let adapter = adapter();
     let members = map(r#"{"A":1}"#);
-    let put =
-        adapter.plan_update(&id(), &Change::Members(&Members::from(&members)), Some(&version())).expect("a plan").call;
+    let put = adapter
+        .plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), Some(&version()))
+        .expect("a plan")
+        .request;
     let text = "Concurrency. The object you want to update has been updated by another process.";
     for conflict in [
         text.to_owned(),
         format!(r#""{text}""#),
         format!(r#"{{"Message":"x","InnerException":{{"ExceptionMessage":"{text}"}}}}"#),
     ] {
-        assert_eq!(judged(&adapter, &put, 500, &conflict), Some((FaultKind::Conflict, Effect::None)), "{conflict}");
+        assert_eq!(
+            classify_response(&adapter, &put, 500, &conflict),
+            Some((VendorErrorKind::Conflict, SideEffect::None)),
+            "{conflict}"
+        );
     }
     for other in [
         "",
@@ -136,28 +145,34 @@ fn a_conflict_is_told_from_other_failures_by_its_text_and_not_by_a_stack_trace()
         "Wrong reference\r\n   at System.Data.Concurrency.Check()",
         r#"{"Message":"Das Objekt wurde von einem anderen Prozess aktualisiert"}"#,
     ] {
-        assert_eq!(judged(&adapter, &put, 500, other), Some((FaultKind::Ambiguous, Effect::Unknown)), "{other}");
+        assert_eq!(
+            classify_response(&adapter, &put, 500, other),
+            Some((VendorErrorKind::Ambiguous, SideEffect::Unknown)),
+            "{other}"
+        );
     }
-    let trace = reply(
+    let trace = response(
         500,
         r#"{"Message":"An error has occurred.","ExceptionType":"System.X","StackTrace":"   at M42.Secret()"}"#,
     );
-    let fault = adapter.fault(&put, &trace).expect("a fault");
+    let fault = adapter.classify(&put, &trace).expect("a fault");
     assert_eq!(fault.message.as_deref(), Some("An error has occurred."));
     assert_eq!(
-        judged(&adapter, &dialect::delete_call(&id()), 500, text),
-        Some((FaultKind::Ambiguous, Effect::Unknown))
+        classify_response(&adapter, &dialect::delete_request(&id()), 500, text),
+        Some((VendorErrorKind::Ambiguous, SideEffect::Unknown))
     );
 }
 
 #[test]
-fn each_call_knows_its_successes() {
+fn each_request_accepts_only_its_documented_successes() {
     let adapter = adapter();
     let members = map(r#"{"A":1}"#);
-    let put =
-        adapter.plan_update(&id(), &Change::Members(&Members::from(&members)), Some(&version())).expect("a plan").call;
-    let post = adapter.plan_create(DD, &members).expect("a plan").call;
-    let delete = dialect::delete_call(&id());
+    let put = adapter
+        .plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), Some(&version()))
+        .expect("a plan")
+        .request;
+    let post = adapter.plan_create(DD, &members).expect("a plan").request;
+    let delete = dialect::delete_request(&id());
     for (call, status, text) in [
         (&put, 204, ""),
         (&put, 200, ""),
@@ -166,7 +181,7 @@ fn each_call_knows_its_successes() {
         (&delete, 200, "true"),
         (&post, 201, &format!("\"{KEY}\"")),
     ] {
-        assert_eq!(judged(&adapter, call, status, text), None, "{status} {text}");
+        assert_eq!(classify_response(&adapter, call, status, text), None, "{status} {text}");
     }
     for (call, status, text) in [
         (&put, 200, "<html>login</html>"),
@@ -179,32 +194,35 @@ fn each_call_knows_its_successes() {
         (&put, 302, ""),
     ] {
         assert_eq!(
-            judged(&adapter, call, status, text),
-            Some((FaultKind::Protocol, Effect::Unknown)),
+            classify_response(&adapter, call, status, text),
+            Some((VendorErrorKind::InvalidResponse, SideEffect::Unknown)),
             "{status} {text}"
         );
     }
-    let read = dialect::read_call(CallName::Read, &id());
-    assert_eq!(judged(&adapter, &read, 401, ""), Some((FaultKind::TokenRefused, Effect::None)));
-    assert_eq!(judged(&adapter, &read, 403, ""), Some((FaultKind::Forbidden, Effect::None)));
-    assert_eq!(judged(&adapter, &read, 404, ""), Some((FaultKind::NotFound, Effect::None)));
-    assert_eq!(judged(&adapter, &read, 500, "ExpressionParser"), Some((FaultKind::VendorError, Effect::None)));
-    assert_eq!(judged(&adapter, &delete, 404, ""), Some((FaultKind::NotFound, Effect::None)));
+    let read = dialect::read_request(VendorCallKind::Read, &id());
+    assert_eq!(classify_response(&adapter, &read, 401, ""), Some((VendorErrorKind::TokenRejected, SideEffect::None)));
+    assert_eq!(classify_response(&adapter, &read, 403, ""), Some((VendorErrorKind::Forbidden, SideEffect::None)));
+    assert_eq!(classify_response(&adapter, &read, 404, ""), Some((VendorErrorKind::NotFound, SideEffect::None)));
+    assert_eq!(
+        classify_response(&adapter, &read, 500, "ExpressionParser"),
+        Some((VendorErrorKind::ServerError, SideEffect::None))
+    );
+    assert_eq!(classify_response(&adapter, &delete, 404, ""), Some((VendorErrorKind::NotFound, SideEffect::None)));
 }
 
 #[tokio::test]
-async fn a_list_learns_its_columns_once_and_its_items_are_what_get_shows() {
+async fn a_list_loads_its_columns_once_and_its_items_match_get() {
     let adapter = adapter();
-    let transport = Scripted::new(&adapter, [rows([1]), schema(), rows([1, 2]), rows([3])]);
+    let transport = ScriptedTransport::new(&adapter, [rows([1]), schema(), rows([1, 2]), rows([3])]);
     let page = adapter.list(&transport, DD, 2, None).await.expect("a page");
-    assert_eq!(page.items[0].stored.fields.as_json(), r#"{"Name":"n1","End":1.10}"#);
-    assert!(page.items.iter().all(|item| !item.partial && item.stored.version == Some(version())));
+    assert_eq!(page.items[0].record.fields.as_json(), r#"{"Name":"n1","End":1.10}"#);
+    assert!(page.items.iter().all(|item| !item.partial && item.record.version == Some(version())));
     let page = adapter.list(&transport, DD, 2, page.next.as_deref()).await.expect("a page");
     assert!(page.items.len() == 1 && page.next.is_none());
     let base = format!("GET /m42Services/api/data/fragments/{DD}");
     let columns = "columns=%5BID%5D%2C%5BTimeStamp%5D";
     assert_eq!(
-        transport.sent(),
+        transport.request_lines(),
         [
             format!("{base}?{columns}&sort=ID&pagesize=1&pagenumber=0"),
             format!("{base}/{}/schema-info", guid(1)),
@@ -215,29 +233,29 @@ async fn a_list_learns_its_columns_once_and_its_items_are_what_get_shows() {
 }
 
 #[tokio::test]
-async fn a_server_without_schema_info_shows_the_columns_in_a_fragment() {
+async fn columns_come_from_a_fragment_if_the_server_has_no_schema_info() {
     let adapter = adapter();
-    let fragment = reply(200, &row(1).replace(r#","DisplayString":"x""#, ""));
-    let transport = Scripted::new(&adapter, [rows([1]), reply(404, ""), fragment, rows([1])]);
+    let fragment = response(200, &row(1).replace(r#","DisplayString":"x""#, ""));
+    let transport = ScriptedTransport::new(&adapter, [rows([1]), response(404, ""), fragment, rows([1])]);
     let page = adapter.list(&transport, DD, 10, None).await.expect("a page");
     assert!(!page.items[0].partial && page.next.is_none());
-    assert!(transport.sent()[3].contains("%5BName%5D%2C%5BEnd%5D&"));
+    assert!(transport.request_lines()[3].contains("%5BName%5D%2C%5BEnd%5D&"));
 }
 
 #[tokio::test]
-async fn columns_that_the_vendor_does_not_take_any_more_are_forgotten_and_the_items_are_partial() {
+async fn rejected_columns_leave_the_cache_and_the_items_are_partial() {
     let adapter = adapter();
-    let refused = reply(500, r#"{"Message":"Class X does not contain attribute End"}"#);
-    let ids = reply(200, &format!(r#"[{{"ID":"{}","TimeStamp":"AAAAAEa7mU4="}}]"#, guid(1)));
+    let refused = response(500, r#"{"Message":"Class X does not contain attribute End"}"#);
+    let ids = response(200, &format!(r#"[{{"ID":"{}","TimeStamp":"AAAAAEa7mU4="}}]"#, guid(1)));
     let transport =
-        Scripted::new(&adapter, [rows([1]), schema(), refused.clone(), ids, rows([1]), schema(), rows([1])]);
+        ScriptedTransport::new(&adapter, [rows([1]), schema(), refused.clone(), ids, rows([1]), schema(), rows([1])]);
     let page = adapter.list(&transport, DD, 10, None).await.expect("a page");
     assert!(page.items[0].partial);
     let page = adapter.list(&transport, DD, 10, None).await.expect("a page");
     assert!(!page.items[0].partial);
-    assert_eq!(transport.sent().len(), 7);
-    let never = Scripted::new(&adapter, [refused.clone(), refused]);
-    assert_eq!(adapter.list(&never, DD, 10, None).await.expect_err("a fault").kind, FaultKind::VendorError);
+    assert_eq!(transport.request_lines().len(), 7);
+    let never = ScriptedTransport::new(&adapter, [refused.clone(), refused]);
+    assert_eq!(adapter.list(&never, DD, 10, None).await.expect_err("a fault").kind, VendorErrorKind::ServerError);
 }
 
 #[tokio::test]
@@ -249,7 +267,10 @@ async fn a_row_that_lacks_a_column_or_a_time_stamp_is_partial() {
         format!(r#"[{{"ID":"{}","Name":"n","End":1}}]"#, guid(1)),
     ] {
         adapter.columns.insert(DD.to_owned(), ["Name".to_owned(), "End".to_owned()].into()).await;
-        let page = adapter.list(&Scripted::new(&adapter, [reply(200, &text)]), DD, 10, None).await.expect("a page");
+        let page = adapter
+            .list(&ScriptedTransport::new(&adapter, [response(200, &text)]), DD, 10, None)
+            .await
+            .expect("a page");
         assert!(page.items[0].partial, "{text}");
     }
 }
@@ -257,19 +278,20 @@ async fn a_row_that_lacks_a_column_or_a_time_stamp_is_partial() {
 #[tokio::test]
 async fn an_empty_definition_is_an_empty_list_and_an_unknown_one_is_not_found() {
     let adapter = adapter();
-    let page = adapter.list(&Scripted::new(&adapter, [rows([]), rows([])]), DD, 10, None).await.expect("a page");
+    let page =
+        adapter.list(&ScriptedTransport::new(&adapter, [rows([]), rows([])]), DD, 10, None).await.expect("a page");
     assert!(page.items.is_empty() && page.next.is_none());
-    let unknown = reply(500, r#"{"Message":"Data definition 'X' does not exist"}"#);
-    let fault = adapter.list(&Scripted::new(&adapter, [unknown]), DD, 10, None).await.expect_err("unknown");
-    assert_eq!(fault.kind, FaultKind::NotFound);
+    let unknown = response(500, r#"{"Message":"Data definition 'X' does not exist"}"#);
+    let fault = adapter.list(&ScriptedTransport::new(&adapter, [unknown]), DD, 10, None).await.expect_err("unknown");
+    assert_eq!(fault.kind, VendorErrorKind::NotFound);
 }
 
 #[tokio::test]
-async fn pages_that_repeat_or_overlap_end_and_show_nothing_twice() {
+async fn repeated_or_overlapping_pages_end_the_list_without_duplicates() {
     let adapter = adapter();
     adapter.columns.insert(DD.to_owned(), ["Name".to_owned(), "End".to_owned()].into()).await;
     // The second page begins with the last of the first; the third is the second over again.
-    let transport = Scripted::new(&adapter, [rows([1, 2]), rows([2, 3]), rows([2, 3])]);
+    let transport = ScriptedTransport::new(&adapter, [rows([1, 2]), rows([2, 3]), rows([2, 3])]);
     let (mut cursor, mut seen) = (None, Vec::new());
     loop {
         let page = adapter.list(&transport, DD, 2, cursor.as_deref()).await.expect("a page");
@@ -280,59 +302,71 @@ async fn pages_that_repeat_or_overlap_end_and_show_nothing_twice() {
         }
     }
     assert_eq!(seen, [guid(1), guid(2), guid(3)]);
-    let too_many = Scripted::new(&adapter, [rows([1, 2, 3])]);
-    assert_eq!(adapter.list(&too_many, DD, 2, None).await.expect_err("too many").kind, FaultKind::Protocol);
+    let too_many = ScriptedTransport::new(&adapter, [rows([1, 2, 3])]);
+    assert_eq!(
+        adapter.list(&too_many, DD, 2, None).await.expect_err("too many").kind,
+        VendorErrorKind::InvalidResponse
+    );
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_list_is_refused() {
+async fn a_cursor_of_another_list_is_rejected() {
     let adapter = adapter();
     let cursor = Cursor { page: 1, size: 100, first: guid(1), last: guid(2) }.to_string();
     for (cursor, limit) in [("1", 100), ("x.y.z.w", 100), (cursor.as_str(), 99)] {
-        let fault = adapter.list(&Scripted::new(&adapter, []), DD, limit, Some(cursor)).await.expect_err("refused");
-        assert_eq!(fault.kind, FaultKind::Rejected, "{cursor}");
+        let fault =
+            adapter.list(&ScriptedTransport::new(&adapter, []), DD, limit, Some(cursor)).await.expect_err("refused");
+        assert_eq!(fault.kind, VendorErrorKind::Rejected, "{cursor}");
     }
 }
 
 #[tokio::test]
-async fn a_lost_create_is_found_by_its_values_and_no_name_is_put_into_a_query_unchecked() {
+async fn a_lost_create_is_found_by_value_and_unsafe_names_are_never_queried() {
     let adapter = adapter();
     let fields = map(r#"{"Name":"n2","End":1.1}"#);
-    let transport = Scripted::new(&adapter, [rows([1, 2, 3])]);
-    let found = adapter.matching(&transport, DD, &fields).await.expect("a search");
+    let transport = ScriptedTransport::new(&adapter, [rows([1, 2, 3])]);
+    let found = adapter.find_matching(&transport, DD, &fields).await.expect("a search");
     assert_eq!(found, Some(vec![RecordId::new(DD, &guid(2))]));
-    assert!(transport.sent()[0].ends_with("&where=%5BName%5D%20%3D%20%27n2%27"), "{}", transport.sent()[0]);
+    assert!(
+        transport.request_lines()[0].ends_with("&where=%5BName%5D%20%3D%20%27n2%27"),
+        "{}",
+        transport.request_lines()[0]
+    );
     let same = map(r#"{"End":1.1}"#);
-    let transport = Scripted::new(&adapter, [rows([1, 2])]);
-    let both = adapter.matching(&transport, DD, &same).await.expect("a search").expect("all looked at");
+    let transport = ScriptedTransport::new(&adapter, [rows([1, 2])]);
+    let both = adapter.find_matching(&transport, DD, &same).await.expect("a search").expect("all looked at");
     assert_eq!(both.len(), 2);
     let hostile = map(r#"{"Name],[Secret":"x"}"#);
-    assert_eq!(adapter.matching(&Scripted::new(&adapter, []), DD, &hostile).await.expect("no search"), None);
+    assert_eq!(
+        adapter.find_matching(&ScriptedTransport::new(&adapter, []), DD, &hostile).await.expect("no search"),
+        None
+    );
 }
 
 #[tokio::test]
-async fn a_login_page_or_a_broken_answer_is_no_token() {
+async fn a_login_page_or_a_malformed_response_is_not_a_token() {
     let adapter = adapter();
     for (status, text, kind) in [
-        (200, "<html>", FaultKind::Protocol),
-        (200, " null ", FaultKind::CredentialsRejected),
-        (200, "{}", FaultKind::Protocol),
-        (401, "", FaultKind::CredentialsRejected),
-        (406, "", FaultKind::CredentialsRejected),
-        (404, "", FaultKind::Protocol),
-        (500, "", FaultKind::VendorError),
+        (200, "<html>", VendorErrorKind::InvalidResponse),
+        (200, " null ", VendorErrorKind::CredentialsRejected),
+        (200, "{}", VendorErrorKind::InvalidResponse),
+        (401, "", VendorErrorKind::CredentialsRejected),
+        (406, "", VendorErrorKind::CredentialsRejected),
+        (404, "", VendorErrorKind::InvalidResponse),
+        (500, "", VendorErrorKind::ServerError),
     ] {
-        let fault = adapter.sign_in(&Scripted::new(&adapter, [reply(status, text)])).await.expect_err("refused");
-        assert_eq!((fault.kind, fault.effect), (kind, Effect::None), "{status} {text}");
+        let fault =
+            adapter.sign_in(&ScriptedTransport::new(&adapter, [response(status, text)])).await.expect_err("refused");
+        assert_eq!((fault.kind, fault.effect), (kind, SideEffect::None), "{status} {text}");
     }
 }
 
 #[test]
-fn the_api_token_is_sent_to_the_exchange_alone_and_never_printed() {
+fn the_api_token_is_sent_only_to_the_exchange_and_never_printed() {
     let adapter = adapter();
-    let exchange = dialect::sign_in_call(&adapter.api_token);
-    assert!(!exchange.signed && !format!("{exchange:?}").contains("api-token"));
-    let echo = reply(401, "token api-token is not valid");
-    let fault = adapter.fault(&exchange, &echo).expect("a fault");
+    let exchange = dialect::sign_in_request(&adapter.api_token);
+    assert!(!exchange.needs_auth && !format!("{exchange:?}").contains("api-token"));
+    let echo = response(401, "token api-token is not valid");
+    let fault = adapter.classify(&exchange, &echo).expect("a fault");
     assert_eq!(fault.message.as_deref(), Some("token … is not valid"));
 }

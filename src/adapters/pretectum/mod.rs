@@ -19,39 +19,41 @@ use moka::future::Cache;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::common::{AllThatFit, all_of, bad_cursor, nameless, unreadable};
-use super::registry::{Form, required};
+use super::common::{MatchCollector, as_changes, invalid_cursor_fault, missing_id_fault, unparseable_response};
+use super::registry::{SettingFormat, require_setting};
 use super::{
-    Adapter, Change, Created, Item, Page, Planned, Profile, SettingKey, Settings, UpdateStyle, VendorEntry, Versioning,
-    WrongSetting,
+    Adapter, AdapterFactory, Capabilities, CreatedRecord, InvalidSetting, ListItem, ListPage, PlannedRequest,
+    SettingSpec, Settings, UpdateInput, UpdateStyle, Versioning,
 };
-use crate::record::{Action, Fault, FaultKind, Invalid, Members, RecordId, Secret, Stored, Version};
-use crate::transport::{Call, CallName, Reply, Token, Transport, Vendor};
+use crate::record::{
+    Action, FieldError, RawObject, RecordId, Secret, VendorError, VendorErrorKind, VendorRecord, Version,
+};
+use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
 
 /// The registry's line.
-pub(super) const ENTRY: VendorEntry = VendorEntry {
+pub(super) const FACTORY: AdapterFactory = AdapterFactory {
     vendor: "pretectum",
     settings: &[
-        SettingKey::text("client_id", "the application client's id"),
-        SettingKey::secret("client_secret", "the application client's secret"),
-        SettingKey {
+        SettingSpec::text("client_id", "the application client's id"),
+        SettingSpec::secret("client_secret", "the application client's secret"),
+        SettingSpec {
             default: Some("/v1/oauth2/token"),
-            ..SettingKey::text("token_path", "a path such as \"/v1/oauth2/token\" or \"/oauth2/token\"")
-                .form(Form::Path)
+            ..SettingSpec::text("token_path", "a path such as \"/v1/oauth2/token\" or \"/oauth2/token\"")
+                .format(SettingFormat::Path)
         },
     ],
     added_paths: &["/v1"],
     collection_form: "\"{businessAreaId}:{schemaId}:{datasetId}\", each 20 to 64 letters and digits",
-    is_collection: |text| dialect::collection(text).is_some(),
-    build: |settings| Ok(Arc::new(Pretectum::new(Credentials::take(settings)?)?)),
+    is_collection: |text| dialect::parse_collection(text).is_some(),
+    build: |settings| Ok(Arc::new(Pretectum::new(Credentials::from_settings(settings)?)?)),
 };
 
 /// More pages than any dataset should have: a list that goes on longer has no end.
 const MAX_PAGES: usize = 10_000;
 /// Of how many records the page is remembered.
-const REMEMBERED_RECORDS: u64 = 50_000;
+const MAX_CACHED_RECORDS: u64 = 50_000;
 
-static PROFILE: Profile = Profile {
+static CAPABILITIES: Capabilities = Capabilities {
     vendor: "pretectum",
     id_form: "{businessAreaId}:{schemaId}:{datasetId}:{dataObjectId}, each 20 to 64 letters and digits",
     id_example: "20240115103000123a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5:20240115103500456b1c2d3e4f5g6h7i8j9k0l1m2n3o4p5:\
@@ -60,9 +62,9 @@ static PROFILE: Profile = Profile {
     update_style: UpdateStyle::Partial,
     actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
     losses: &[],
-    version_counts_up: true,
-    ids_tell_time: true,
-    list_is_whole: true,
+    version_is_sequence: true,
+    ids_are_timestamped: true,
+    list_is_complete: true,
 };
 
 /// What the vendor must be told to give a token.
@@ -77,11 +79,11 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    fn take(settings: &Settings) -> Result<Self, WrongSetting> {
+    fn from_settings(settings: &Settings) -> Result<Self, InvalidSetting> {
         Ok(Self {
-            client_id: required(settings, "client_id")?.expose().to_owned(),
-            client_secret: required(settings, "client_secret")?,
-            token_path: required(settings, "token_path")?.expose().to_owned(),
+            client_id: require_setting(settings, "client_id")?.expose().to_owned(),
+            client_secret: require_setting(settings, "client_secret")?,
+            token_path: require_setting(settings, "token_path")?.expose().to_owned(),
         })
     }
 }
@@ -90,38 +92,42 @@ impl Credentials {
 pub struct Pretectum {
     credentials: Credentials,
     /// Full id → key of the page where the record was last seen. Records of the first page are not in it.
-    last_seen: Cache<RecordId, Arc<str>>,
+    page_cache: Cache<RecordId, Arc<str>>,
 }
 
 impl Pretectum {
     /// # Errors
     /// A token path that is no path.
-    pub fn new(credentials: Credentials) -> Result<Self, WrongSetting> {
+    pub fn new(credentials: Credentials) -> Result<Self, InvalidSetting> {
         let is_path = |path: &str| path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
         if !is_path(&credentials.token_path) {
-            return Err(WrongSetting::new("token_path", "must be a path that begins with /"));
+            return Err(InvalidSetting::new("token_path", "must be a path that begins with /"));
         }
-        Ok(Self { credentials, last_seen: Cache::new(REMEMBERED_RECORDS) })
+        Ok(Self { credentials, page_cache: Cache::new(MAX_CACHED_RECORDS) })
     }
 
-    async fn remember(&self, id: &RecordId, page_key: Option<&str>) {
+    async fn cache_page(&self, id: &RecordId, page_key: Option<&str>) {
         match page_key {
-            Some(key) => self.last_seen.insert(id.clone(), key.into()).await,
-            None => self.last_seen.invalidate(id).await,
+            Some(key) => self.page_cache.insert(id.clone(), key.into()).await,
+            None => self.page_cache.invalidate(id).await,
         }
     }
 
     /// Looks at the page where the record was last seen. A page key that the vendor no longer takes is no fault of the read.
-    async fn read_where_last_seen(&self, transport: &dyn Transport, id: &RecordId) -> Result<Option<Stored>, Fault> {
-        let Some(page_key) = self.last_seen.get(id).await else { return Ok(None) };
-        let call = dialect::list_call(CallName::Read, id.collection(), Some(&page_key));
+    async fn read_cached_page(
+        &self,
+        transport: &dyn Transport,
+        id: &RecordId,
+    ) -> Result<Option<VendorRecord>, VendorError> {
+        let Some(page_key) = self.page_cache.get(id).await else { return Ok(None) };
+        let call = dialect::list_request(VendorCallKind::Read, id.collection(), Some(&page_key));
         let found = match transport.send(call).await {
-            Ok(reply) => dialect::Listing::read(&reply.body)?.find(id.key())?,
+            Ok(reply) => dialect::Listing::parse(&reply.body)?.find_record(id.key())?,
             Err(fault) if matches!(fault.status, Some(400 | 404 | 410 | 422)) => None,
             Err(fault) => return Err(fault),
         };
         if found.is_none() {
-            self.last_seen.invalidate(id).await;
+            self.page_cache.invalidate(id).await;
         }
         Ok(found)
     }
@@ -130,30 +136,33 @@ impl Pretectum {
 /// Goes through the pages of a list; sees to it that the list has an end.
 struct Scan<'s> {
     transport: &'s dyn Transport,
-    call: CallName,
+    call: VendorCallKind,
     collection: &'s str,
     page_key: Option<String>,
     seen: HashSet<String>,
-    ended: bool,
+    is_done: bool,
 }
 
 impl<'s> Scan<'s> {
-    fn new(transport: &'s dyn Transport, call: CallName, collection: &'s str) -> Self {
-        Self { transport, call, collection, page_key: None, seen: HashSet::new(), ended: false }
+    fn new(transport: &'s dyn Transport, call: VendorCallKind, collection: &'s str) -> Self {
+        Self { transport, call, collection, page_key: None, seen: HashSet::new(), is_done: false }
     }
 
     /// The next page and the key it was asked with. An empty page may have a successor: only the key tells the end.
-    async fn next(&mut self) -> Result<Option<(Option<String>, Reply)>, Fault> {
-        if self.ended {
+    async fn next_page(&mut self) -> Result<Option<(Option<String>, VendorResponse)>, VendorError> {
+        if self.is_done {
             return Ok(None);
         }
         let asked_with = self.page_key.take();
-        let reply = self.transport.send(dialect::list_call(self.call, self.collection, asked_with.as_deref())).await?;
-        self.page_key = dialect::Listing::read(&reply.body)?.next().map(str::to_owned);
+        let reply =
+            self.transport.send(dialect::list_request(self.call, self.collection, asked_with.as_deref())).await?;
+        self.page_key = dialect::Listing::parse(&reply.body)?.next_page_key().map(str::to_owned);
         match &self.page_key {
-            None => self.ended = true,
-            Some(key) if !self.seen.insert(key.clone()) => return Err(unreadable("a list that goes in circles")),
-            Some(_) if self.seen.len() >= MAX_PAGES => return Err(unreadable("a list without an end")),
+            None => self.is_done = true,
+            Some(key) if !self.seen.insert(key.clone()) => {
+                return Err(unparseable_response("a list that goes in circles"));
+            }
+            Some(_) if self.seen.len() >= MAX_PAGES => return Err(unparseable_response("a list without an end")),
             Some(_) => {}
         }
         Ok(Some((asked_with, reply)))
@@ -161,30 +170,30 @@ impl<'s> Scan<'s> {
 }
 
 #[async_trait(?Send)]
-impl Vendor for Pretectum {
-    fn fault(&self, call: &Call, reply: &Reply) -> Option<Fault> {
-        let mut fault = dialect::judge(call, reply)?;
+impl VendorProtocol for Pretectum {
+    fn classify(&self, call: &VendorRequest, reply: &VendorResponse) -> Option<VendorError> {
+        let mut classify = dialect::classify(call, reply)?;
         // The one secret that stands in a body, where the dialect does not look for what must not be repeated.
-        if call.name == CallName::SignIn {
+        if call.kind == VendorCallKind::SignIn {
             let secret = self.credentials.client_secret.expose();
-            fault.message = fault.message.map(|words| words.replace(secret, "…"));
+            classify.message = classify.message.map(|words| words.replace(secret, "…"));
         }
-        Some(fault)
+        Some(classify)
     }
 
     /// The token alone: the word `Bearer`, which the vendor names as the token's type, must not be sent.
-    fn sign(&self, call: &mut Call, token: &Token) {
+    fn sign(&self, call: &mut VendorRequest, token: &Token) {
         call.headers.retain(|(name, _)| name != AUTHORIZATION);
         call.headers.push((AUTHORIZATION, token.secret.clone()));
     }
 
-    async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, Fault> {
+    async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, VendorError> {
         let asked_at = Instant::now();
         let configured = self.credentials.token_path.as_str();
-        let reply = match transport.send(dialect::sign_in_call(&self.credentials, configured)).await {
+        let reply = match transport.send(dialect::sign_in_request(&self.credentials, configured)).await {
             Err(fault) if matches!(fault.status, Some(403 | 404)) => {
                 let other = dialect::TOKEN_PATHS.into_iter().find(|path| *path != configured).unwrap_or(configured);
-                match transport.send(dialect::sign_in_call(&self.credentials, other)).await {
+                match transport.send(dialect::sign_in_request(&self.credentials, other)).await {
                     // Neither is there: what the configured one said is what the operator can act on.
                     Err(second) if matches!(second.status, Some(403 | 404)) => return Err(fault),
                     answered => answered?,
@@ -199,34 +208,34 @@ impl Vendor for Pretectum {
 
 #[async_trait(?Send)]
 impl Adapter for Pretectum {
-    fn profile(&self) -> &Profile {
-        &PROFILE
+    fn capabilities(&self) -> &Capabilities {
+        &CAPABILITIES
     }
 
-    fn collection(&self, raw: &str) -> Option<String> {
-        dialect::collection(raw)
+    fn parse_collection(&self, raw: &str) -> Option<String> {
+        dialect::parse_collection(raw)
     }
 
-    fn key(&self, raw: &str) -> Option<String> {
+    fn parse_key(&self, raw: &str) -> Option<String> {
         dialect::is_id(raw).then(|| raw.to_owned())
     }
 
-    fn read_only(&self, member: &str) -> bool {
+    fn is_read_only(&self, member: &str) -> bool {
         dialect::is_reserved(member)
     }
 
-    async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<Stored, Fault> {
-        if let Some(found) = self.read_where_last_seen(transport, id).await? {
+    async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
+        if let Some(found) = self.read_cached_page(transport, id).await? {
             return Ok(found);
         }
-        let mut scan = Scan::new(transport, CallName::Read, id.collection());
-        while let Some((page_key, reply)) = scan.next().await? {
-            if let Some(found) = dialect::Listing::read(&reply.body)?.find(id.key())? {
-                self.remember(id, page_key.as_deref()).await;
+        let mut scan = Scan::new(transport, VendorCallKind::Read, id.collection());
+        while let Some((page_key, reply)) = scan.next_page().await? {
+            if let Some(found) = dialect::Listing::parse(&reply.body)?.find_record(id.key())? {
+                self.cache_page(id, page_key.as_deref()).await;
                 return Ok(found);
             }
         }
-        Err(Fault::new(FaultKind::NotFound).message("no page of the dataset holds the record"))
+        Err(VendorError::new(VendorErrorKind::NotFound).message("no page of the dataset holds the record"))
     }
 
     async fn list(
@@ -235,89 +244,92 @@ impl Adapter for Pretectum {
         collection: &str,
         limit: usize,
         cursor: Option<&str>,
-    ) -> Result<Page, Fault> {
-        let cursor = cursor.map_or(Ok(Cursor::default()), |text| Cursor::parse(text).ok_or_else(bad_cursor))?;
-        let call = dialect::list_call(CallName::List, collection, cursor.page_key.as_deref());
+    ) -> Result<ListPage, VendorError> {
+        let cursor =
+            cursor.map_or(Ok(Cursor::default()), |text| Cursor::parse(text).ok_or_else(invalid_cursor_fault))?;
+        let call = dialect::list_request(VendorCallKind::List, collection, cursor.page_key.as_deref());
         let reply = transport.send(call).await?;
-        let listing = dialect::Listing::read(&reply.body)?;
-        if listing.next().is_some() && listing.next() == cursor.page_key.as_deref() {
-            return Err(unreadable("a list that goes in circles"));
+        let listing = dialect::Listing::parse(&reply.body)?;
+        if listing.next_page_key().is_some() && listing.next_page_key() == cursor.page_key.as_deref() {
+            return Err(unparseable_response("a list that goes in circles"));
         }
-        let keys = listing.items.iter().map(|item| dialect::key_of(item)).collect::<Result<Vec<_>, _>>()?;
+        let keys = listing.items.iter().map(|item| dialect::parse_item_id(item)).collect::<Result<Vec<_>, _>>()?;
         // The vendor alone decides how long its pages are; where the page was left is told by the last record given out.
         let last = cursor.last_key.as_deref().and_then(|last| keys.iter().position(|key| key == last));
-        let begin = last.map_or(cursor.given_out, |last| last + 1);
+        let begin = last.map_or(cursor.offset, |last| last + 1);
         let mut items = Vec::new();
         for item in listing.items.iter().skip(begin).take(limit) {
             let (key, stored) = dialect::read_record(item.get().as_bytes())?;
-            let key = self.key(&key).ok_or_else(|| unreadable("a record whose id has another form"))?;
+            let key = self.parse_key(&key).ok_or_else(|| unparseable_response("a record whose id has another form"))?;
             let id = RecordId::new(collection, &key);
-            self.remember(&id, cursor.page_key.as_deref()).await;
-            items.push(Item { id, stored, partial: false });
+            self.cache_page(&id, cursor.page_key.as_deref()).await;
+            items.push(ListItem { id, record: stored, partial: false });
         }
         let given_out = begin + items.len();
         let next = if given_out < listing.items.len() {
             let last_key = items.last().map(|item| item.id.key().to_owned());
-            Some(Cursor { given_out, last_key, page_key: cursor.page_key }.to_string())
+            Some(Cursor { offset: given_out, last_key, page_key: cursor.page_key }.to_string())
         } else {
-            listing.next().map(|key| Cursor { page_key: Some(key.to_owned()), ..Cursor::default() }.to_string())
+            listing
+                .next_page_key()
+                .map(|key| Cursor { page_key: Some(key.to_owned()), ..Cursor::default() }.to_string())
         };
-        Ok(Page { items, next })
+        Ok(ListPage { items, next })
     }
 
     /// Which values an attribute takes only the vendor knows.
-    fn impossible(&self, _patch: &Members) -> Vec<Invalid> {
+    fn validate_patch(&self, _patch: &RawObject) -> Vec<FieldError> {
         Vec::new()
     }
 
     fn plan_update(
         &self,
         id: &RecordId,
-        change: &Change<'_>,
+        change: &UpdateInput<'_>,
         expected: Option<&Version>,
-    ) -> Result<Planned, Vec<Invalid>> {
-        Ok(Planned::now(dialect::update_call(id, change.members()?, expected)?, true))
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
+        Ok(PlannedRequest::immediate(dialect::update_request(id, change.members()?, expected)?, true))
     }
 
-    fn plan_delete(&self, id: &RecordId, _before: &Stored) -> Result<Planned, Vec<Invalid>> {
-        Ok(Planned::now(dialect::delete_call(id), true))
+    fn plan_delete(&self, id: &RecordId, _before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
+        Ok(PlannedRequest::immediate(dialect::delete_request(id), true))
     }
 
-    fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<Planned, Vec<Invalid>> {
-        Ok(Planned::now(dialect::create_call(collection, fields)?, false))
+    fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
+        Ok(PlannedRequest::immediate(dialect::create_request(collection, fields)?, false))
     }
 
-    fn created(&self, collection: &str, reply: &Reply) -> Result<Created, Fault> {
+    fn parse_created(&self, collection: &str, reply: &VendorResponse) -> Result<CreatedRecord, VendorError> {
         let text = std::str::from_utf8(&reply.body).ok().and_then(|text| serde_json::from_str(text).ok());
         let key = text
-            .and_then(|raw| dialect::key_of(raw).ok())
-            .and_then(|key| self.key(&key))
-            .ok_or_else(|| nameless(reply))?;
+            .and_then(|raw| dialect::parse_item_id(raw).ok())
+            .and_then(|key| self.parse_key(&key))
+            .ok_or_else(|| missing_id_fault(reply))?;
         // A record that is there but cannot be shown from this answer is read by the gateway.
         let stored = dialect::read_record(&reply.body).ok().map(|(_, stored)| stored);
-        Ok(Created { id: RecordId::new(collection, &key), stored })
+        Ok(CreatedRecord { id: RecordId::new(collection, &key), record: stored })
     }
 
-    fn made_at(&self, id: &RecordId) -> Option<Timestamp> {
-        dialect::made_at(id.key())
+    fn created_at(&self, id: &RecordId) -> Option<Timestamp> {
+        dialect::created_at(id.key())
     }
 
-    async fn matching(
+    async fn find_matching(
         &self,
         transport: &dyn Transport,
         collection: &str,
         fields: &Map<String, Value>,
-    ) -> Result<Option<Vec<RecordId>>, Fault> {
-        let wanted = all_of(fields);
-        let mut search = AllThatFit::new(&wanted);
-        let mut scan = Scan::new(transport, CallName::List, collection);
-        while let Some((_, reply)) = scan.next().await? {
-            for item in dialect::Listing::read(&reply.body)?.items {
+    ) -> Result<Option<Vec<RecordId>>, VendorError> {
+        let wanted = as_changes(fields);
+        let mut search = MatchCollector::new(&wanted);
+        let mut scan = Scan::new(transport, VendorCallKind::List, collection);
+        while let Some((_, reply)) = scan.next_page().await? {
+            for item in dialect::Listing::parse(&reply.body)?.items {
                 let (key, stored) = dialect::read_record(item.get().as_bytes())?;
-                search.look_at(key, &stored.fields.to_map());
+                search.push_if_matching(key, &stored.fields.to_map());
             }
         }
-        let keys = search.found().into_iter().filter_map(|key| self.key(&key));
+        let keys = search.into_matches().into_iter().filter_map(|key| self.parse_key(&key));
         Ok(Some(keys.map(|key| RecordId::new(collection, &key)).collect()))
     }
 }
@@ -325,7 +337,7 @@ impl Adapter for Pretectum {
 /// Where a list goes on: within a vendor's page, or at the beginning of another.
 #[derive(Default)]
 struct Cursor {
-    given_out: usize,
+    offset: usize,
     last_key: Option<String>,
     page_key: Option<String>,
 }
@@ -335,13 +347,13 @@ impl Cursor {
         let mut parts = text.splitn(3, '.');
         let given_out = parts.next()?.parse().ok()?;
         let some = |part: &str| (!part.is_empty()).then(|| part.to_owned());
-        Some(Self { given_out, last_key: some(parts.next()?), page_key: some(parts.next()?) })
+        Some(Self { offset: given_out, last_key: some(parts.next()?), page_key: some(parts.next()?) })
     }
 }
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = |part: &Option<String>| part.clone().unwrap_or_default();
-        write!(formatter, "{}.{}.{}", self.given_out, text(&self.last_key), text(&self.page_key))
+        write!(formatter, "{}.{}.{}", self.offset, text(&self.last_key), text(&self.page_key))
     }
 }

@@ -4,16 +4,17 @@
 use actix_web::http::header::{ACCEPT, HeaderMap};
 
 use super::list;
-use crate::problem::{Problem, ProblemName};
+use crate::problem::{Problem, ProblemKind};
 
 /// Lets a request pass whose `Accept` takes `application/json`. An absent or empty field takes everything, and so does one
 /// of which no member can be understood.
 ///
 /// # Errors
 /// 406.
-pub(crate) fn json(headers: &HeaderMap) -> Result<(), Problem> {
-    let lines: Vec<&str> = list::lines(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    let ranges = lines.iter().flat_map(|line| list::members(line, ',')).filter_map(media_range);
+pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let lines: Vec<&str> =
+        list::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    let ranges = lines.iter().flat_map(|line| list::split_list(line, ',')).filter_map(match_media_range);
     // The most specific range that fits decides; of two equally specific ones the more generous.
     let best = ranges.fold(None, |best: Option<(Option<u8>, bool)>, (fits, wanted)| match best {
         Some((seen, takes)) if seen == fits => Some((seen, takes || wanted)),
@@ -22,13 +23,15 @@ pub(crate) fn json(headers: &HeaderMap) -> Result<(), Problem> {
     });
     match best {
         None | Some((Some(_), true)) => Ok(()),
-        Some(_) => Err(ProblemName::NotAcceptable.with("Accept rules out application/json, the only form there is")),
+        Some(_) => {
+            Err(ProblemKind::NotAcceptable.with_detail("Accept rules out application/json, the only form there is"))
+        }
     }
 }
 
 /// How specifically a range covers `application/json` (`None`: not at all), and whether its weight is above 0.
-fn media_range(member: &str) -> Option<(Option<u8>, bool)> {
-    let mut parts = list::members(member, ';');
+fn match_media_range(member: &str) -> Option<(Option<u8>, bool)> {
+    let mut parts = list::split_list(member, ';');
     let (kind, subtype) = parts.next()?.split_once('/')?;
     if !list::is_token(kind) || !list::is_token(subtype) {
         return None;
@@ -41,13 +44,13 @@ fn media_range(member: &str) -> Option<(Option<u8>, bool)> {
     };
     let weight = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
     let wanted = match weight {
-        Some((_, digits)) => weight_above_zero(digits.trim())?,
+        Some((_, digits)) => q_is_positive(digits.trim())?,
         None => true,
     };
     Some((fits, wanted))
 }
 
-fn weight_above_zero(text: &str) -> Option<bool> {
+fn q_is_positive(text: &str) -> Option<bool> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = fraction.len() <= 3 && fraction.bytes().all(|byte| byte.is_ascii_digit());
     match whole {
@@ -89,7 +92,7 @@ mod tests {
             for line in *lines {
                 headers.append(ACCEPT, HeaderValue::from_static(line));
             }
-            assert_eq!(json(&headers).is_ok(), *wanted, "{lines:?}");
+            assert_eq!(require_json(&headers).is_ok(), *wanted, "{lines:?}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 
 use super::list;
-use crate::problem::{Problem, ProblemName};
+use crate::problem::{Problem, ProblemKind};
 
 /// The forms of a body that the gateway reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,22 +33,22 @@ impl BodyType {
 pub(crate) fn body_type(headers: &HeaderMap, takes: &[BodyType]) -> Result<BodyType, Problem> {
     let refused = |why: &str| {
         let names: Vec<_> = takes.iter().map(|one| one.name()).collect();
-        ProblemName::UnsupportedMediaType.with(format!("{why}; this takes {}", names.join(", ")))
+        ProblemKind::UnsupportedMediaType.with_detail(format!("{why}; this takes {}", names.join(", ")))
     };
-    let Some(line) = list::only_line(headers, &CONTENT_TYPE)? else {
+    let Some(line) = list::single_value(headers, &CONTENT_TYPE)? else {
         return Err(refused("the body has no Content-Type"));
     };
     if let Some(found) = takes.iter().find(|one| one.name().as_bytes() == line) {
         return Ok(*found);
     }
     let text = std::str::from_utf8(line).map_err(|_| refused("the Content-Type is not readable"))?;
-    let mut parts = list::members(text, ';');
+    let mut parts = list::split_list(text, ';');
     let essence = parts.next().unwrap_or_default();
     let Some(found) = takes.iter().find(|one| one.name().eq_ignore_ascii_case(essence)) else {
         return Err(refused("the body's Content-Type is another"));
     };
     for (name, value) in parts.filter_map(|part| part.split_once('=')) {
-        let utf8 = list::unquoted(value).is_some_and(|value| value.eq_ignore_ascii_case("utf-8"));
+        let utf8 = list::unquote(value).is_some_and(|value| value.eq_ignore_ascii_case("utf-8"));
         if name.eq_ignore_ascii_case("charset") && !utf8 {
             return Err(refused("JSON is UTF-8 and nothing else (RFC 8259 §8.1)"));
         }
@@ -57,14 +57,14 @@ pub(crate) fn body_type(headers: &HeaderMap, takes: &[BodyType]) -> Result<BodyT
 }
 
 /// Whether the body has a content coding, which the gateway never takes off.
-pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
+pub(crate) fn has_content_encoding(headers: &HeaderMap) -> bool {
     let mut codings =
-        list::lines(headers, CONTENT_ENCODING).flat_map(|line| line.split(|byte| *byte == b',')).map(list::trim);
+        list::field_values(headers, CONTENT_ENCODING).flat_map(|line| line.split(|byte| *byte == b',')).map(list::trim);
     codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// The length the sender announces; `None` for a chunked body.
-pub(crate) fn announced_length(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
@@ -103,13 +103,13 @@ mod tests {
     }
 
     #[test]
-    fn only_identity_is_no_coding() {
+    fn only_identity_counts_as_no_content_coding() {
         for (line, wanted) in
             [("identity", false), ("Identity", false), ("", false), ("gzip", true), ("identity, br", true), ("i", true)]
         {
             let mut headers = HeaderMap::new();
             headers.append(CONTENT_ENCODING, HeaderValue::from_static(line));
-            assert_eq!(is_encoded(&headers), wanted, "{line}");
+            assert_eq!(has_content_encoding(&headers), wanted, "{line}");
         }
     }
 }

@@ -6,26 +6,26 @@ use super::list;
 use crate::problem::Problem;
 use crate::record::sha256;
 
-const LONGEST_KEY: usize = 255;
+const MAX_KEY_LEN: usize = 255;
 
 /// Reads the key: a Structured Field string (RFC 9651), or the same bare; `None` if it is absent.
 ///
 /// # Errors
 /// 400 for anything else: ignoring the field would silently drop the protection it asks for.
-pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(line) = list::only_line(headers, &HeaderName::from_static("idempotency-key"))? else { return Ok(None) };
-    let key = if line.starts_with(b"\"") { quoted(line) } else { bare(line) };
-    let fits = |key: &String| (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+pub(crate) fn parse_idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(line) = list::single_value(headers, &HeaderName::from_static("idempotency-key"))? else { return Ok(None) };
+    let key = if line.starts_with(b"\"") { parse_quoted(line) } else { parse_bare(line) };
+    let fits = |key: &String| (1..=MAX_KEY_LEN).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
     match key.filter(fits) {
         Some(key) => Ok(Some(key)),
-        None => Err(list::malformed(
+        None => Err(list::bad_header(
             "Idempotency-Key takes one string of 1 to 255 visible ASCII characters, such as \
              \"8e03978e-40d5-43dd-bc93-6894a57f9324\"",
         )),
     }
 }
 
-fn quoted(line: &[u8]) -> Option<String> {
+fn parse_quoted(line: &[u8]) -> Option<String> {
     match sfv::Parser::new(line).parse::<sfv::Item>().ok()?.bare_item {
         sfv::BareItem::String(text) => Some(text.as_str().to_owned()),
         _ => None,
@@ -33,7 +33,7 @@ fn quoted(line: &[u8]) -> Option<String> {
 }
 
 /// A bare key holds nothing that would mean something in a structured field.
-fn bare(line: &[u8]) -> Option<String> {
+fn parse_bare(line: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(line).ok()?;
     (!text.contains(['"', '\\', ',', ';'])).then(|| text.to_owned())
 }
@@ -57,11 +57,11 @@ mod tests {
             let value = HeaderValue::from_bytes(line).expect("a field value");
             headers.append(HeaderName::from_static("idempotency-key"), value);
         }
-        idempotency_key(&headers)
+        parse_idempotency_key(&headers)
     }
 
     #[test]
-    fn a_string_and_the_same_bare_are_one_key() {
+    fn a_quoted_and_a_bare_key_are_the_same_key() {
         for line in [&br#""8e03978e-40d5""#[..], b"8e03978e-40d5", b" \"8e03978e-40d5\" ", br#""8e03978e-40d5";a=1"#] {
             assert_eq!(read(&[line]).expect("a key").as_deref(), Some("8e03978e-40d5"));
         }
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_an_error() {
+    fn any_other_idempotency_key_is_an_error() {
         let long = "k".repeat(256);
         let cases: &[&[&[u8]]] = &[
             &[b""],

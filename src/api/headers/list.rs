@@ -3,10 +3,10 @@
 
 use actix_web::http::header::{AsHeaderName, HeaderMap, HeaderName};
 
-use crate::problem::{Problem, ProblemName};
+use crate::problem::{Problem, ProblemKind};
 
 /// The lines of a field, as the bytes that came.
-pub(super) fn lines(headers: &HeaderMap, name: impl AsHeaderName) -> impl Iterator<Item = &[u8]> {
+pub(super) fn field_values(headers: &HeaderMap, name: impl AsHeaderName) -> impl Iterator<Item = &[u8]> {
     headers.get_all(name).map(actix_web::http::header::HeaderValue::as_bytes)
 }
 
@@ -14,17 +14,17 @@ pub(super) fn lines(headers: &HeaderMap, name: impl AsHeaderName) -> impl Iterat
 ///
 /// # Errors
 /// 400 when it stands there twice.
-pub(super) fn only_line<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h [u8]>, Problem> {
-    let mut all = lines(headers, name);
+pub(super) fn single_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h [u8]>, Problem> {
+    let mut all = field_values(headers, name);
     let first = all.next();
     if all.next().is_some() {
-        return Err(malformed(&format!("{name} stands there twice; it takes one value")));
+        return Err(bad_header(&format!("{name} stands there twice; it takes one value")));
     }
     Ok(first.map(trim))
 }
 
 /// Cuts at `separator` outside quoted strings; white space at both ends of a member is dropped, empty members too.
-pub(super) fn members(line: &str, separator: char) -> impl Iterator<Item = &str> {
+pub(super) fn split_list(line: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     line.split(move |c: char| {
         let cut = !quoted && c == separator;
@@ -42,7 +42,7 @@ pub(super) fn members(line: &str, separator: char) -> impl Iterator<Item = &str>
 }
 
 /// The value of a parameter or preference: a token as it is, a quoted string without quotes and escapes (RFC 9110 §5.6.4).
-pub(super) fn unquoted(word: &str) -> Option<String> {
+pub(super) fn unquote(word: &str) -> Option<String> {
     let Some(rest) = word.strip_prefix('"') else {
         return is_token(word).then(|| word.to_owned());
     };
@@ -73,8 +73,8 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// 400 for a field.
-pub(super) fn malformed(detail: &str) -> Problem {
-    ProblemName::MalformedRequest.with(detail)
+pub(super) fn bad_header(detail: &str) -> Problem {
+    ProblemKind::MalformedRequest.with_detail(detail)
 }
 
 #[cfg(test)]
@@ -83,16 +83,16 @@ mod tests {
 
     #[test]
     fn a_separator_inside_quotes_belongs_to_the_member() {
-        let all: Vec<_> = members(r#" a , "b,c" ,, d="e\",f" "#, ',').collect();
+        let all: Vec<_> = split_list(r#" a , "b,c" ,, d="e\",f" "#, ',').collect();
         assert_eq!(all, ["a", r#""b,c""#, r#"d="e\",f""#]);
     }
 
     #[test]
-    fn a_quoted_string_gives_its_text_and_a_broken_one_nothing() {
-        assert_eq!(unquoted(r#""a\"b""#).as_deref(), Some("a\"b"));
-        assert_eq!(unquoted("token").as_deref(), Some("token"));
+    fn a_quoted_string_is_unquoted_and_a_malformed_one_is_rejected() {
+        assert_eq!(unquote(r#""a\"b""#).as_deref(), Some("a\"b"));
+        assert_eq!(unquote("token").as_deref(), Some("token"));
         for broken in [r#""a"#, r#"""""#, r#""a\""#, "a b", "\"", ""] {
-            assert_eq!(unquoted(broken), None, "{broken}");
+            assert_eq!(unquote(broken), None, "{broken}");
         }
     }
 }

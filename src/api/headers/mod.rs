@@ -7,9 +7,9 @@ mod list;
 mod prefer;
 mod tags;
 
-pub(crate) use content::{BodyType, announced_length, body_type, is_encoded};
+pub(crate) use content::{BodyType, body_type, content_length, has_content_encoding};
 pub(crate) use idempotency::fingerprint;
-pub(crate) use tags::{one as own_tag, precondition};
+pub(crate) use tags::{parse_etag as own_tag, parse_precondition};
 
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ use actix_web::http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use crate::gateway::Prefer;
 use crate::problem::Problem;
 use crate::record::{Precondition, RequestId};
-use crate::transport::trace::{Spans, TraceContext};
+use crate::transport::trace::{TraceContext, Tracer};
 
 /// Everything a caller says about a write in header fields.
 #[derive(Debug)]
-pub(crate) struct Terms {
+pub(crate) struct WriteHeaders {
     pub(crate) if_match: Option<Precondition>,
     pub(crate) if_none_match: Option<Precondition>,
     pub(crate) prefer: Prefer,
@@ -31,58 +31,58 @@ pub(crate) struct Terms {
     pub(crate) idempotency_key: Option<String>,
 }
 
-impl Terms {
+impl WriteHeaders {
     /// # Errors
     /// 400 for a field that is there and wrong.
     pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Problem> {
         Ok(Self {
-            if_match: precondition(headers, &IF_MATCH)?,
-            if_none_match: precondition(headers, &IF_NONE_MATCH)?,
-            prefer: prefer::prefer(headers),
-            accept_loss: accept_loss(headers),
-            require_native: require_native(headers)?,
-            idempotency_key: idempotency::idempotency_key(headers)?,
+            if_match: parse_precondition(headers, &IF_MATCH)?,
+            if_none_match: parse_precondition(headers, &IF_NONE_MATCH)?,
+            prefer: prefer::parse_prefer(headers),
+            accept_loss: parse_accept_loss(headers),
+            require_native: parse_require_guarantee(headers)?,
+            idempotency_key: idempotency::parse_idempotency_key(headers)?,
         })
     }
 }
 
 /// `Accept-Loss: name, name`. Unknown names are ignored where losses are compared.
-fn accept_loss(headers: &HeaderMap) -> Vec<String> {
-    let lines = list::lines(headers, HeaderName::from_static("accept-loss"));
+fn parse_accept_loss(headers: &HeaderMap) -> Vec<String> {
+    let lines = list::field_values(headers, HeaderName::from_static("accept-loss"));
     let texts: Vec<&str> = lines.filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    texts.iter().flat_map(|line| list::members(line, ',')).map(str::to_owned).collect()
+    texts.iter().flat_map(|line| list::split_list(line, ',')).map(str::to_owned).collect()
 }
 
 /// `Require-Guarantee: native`, the only value there is.
-fn require_native(headers: &HeaderMap) -> Result<bool, Problem> {
-    match list::only_line(headers, &HeaderName::from_static("require-guarantee"))? {
+fn parse_require_guarantee(headers: &HeaderMap) -> Result<bool, Problem> {
+    match list::single_value(headers, &HeaderName::from_static("require-guarantee"))? {
         None => Ok(false),
         Some(b"native") => Ok(true),
-        Some(_) => Err(list::malformed("Require-Guarantee takes the one value `native`")),
+        Some(_) => Err(list::bad_header("Require-Guarantee takes the one value `native`")),
     }
 }
 
 /// `X-Request-Id` if it is 1 to 128 visible ASCII characters in one line, else a new one.
 pub(crate) fn request_id(headers: &HeaderMap) -> RequestId {
-    let sent = list::only_line(headers, &HeaderName::from_static("x-request-id")).ok().flatten();
+    let sent = list::single_value(headers, &HeaderName::from_static("x-request-id")).ok().flatten();
     let usable = sent.filter(|id| (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic));
     match usable.and_then(|id| std::str::from_utf8(id).ok()) {
         Some(id) => RequestId(id.into()),
-        None => RequestId::made(),
+        None => RequestId::generate(),
     }
 }
 
 /// `traceparent` and `tracestate`, whatever they hold (http-rules 184).
-pub(crate) fn trace(headers: &HeaderMap, spans: Option<&Arc<Spans>>) -> Arc<TraceContext> {
+pub(crate) fn trace_context(headers: &HeaderMap, spans: Option<&Arc<Tracer>>) -> Arc<TraceContext> {
     let texts = |name| -> Vec<&str> {
-        list::lines(headers, HeaderName::from_static(name))
+        list::field_values(headers, HeaderName::from_static(name))
             .map(|line| std::str::from_utf8(line).unwrap_or(""))
             .collect()
     };
     let (parent, state) = (texts("traceparent"), texts("tracestate"));
     Arc::new(match spans {
-        Some(spans) => spans.continue_from(&parent, &state),
-        None => TraceContext::continue_from(&parent, &state),
+        Some(spans) => spans.trace_from_headers(&parent, &state),
+        None => TraceContext::from_headers(&parent, &state),
     })
 }
 
@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    fn with(name: &'static str, lines: &[&'static str]) -> HeaderMap {
+    fn headers_with(name: &'static str, lines: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(line));
@@ -111,25 +111,25 @@ mod tests {
 
     #[test]
     fn a_usable_request_id_is_kept_and_any_other_replaced() {
-        assert_eq!(&*request_id(&with("x-request-id", &["abc-1"])).0, "abc-1");
+        assert_eq!(&*request_id(&headers_with("x-request-id", &["abc-1"])).0, "abc-1");
         for lines in [&[][..], &[""], &["a b"], &["a", "b"], &["a\tb"]] {
-            let made = request_id(&with("x-request-id", lines));
+            let made = request_id(&headers_with("x-request-id", lines));
             assert!(uuid::Uuid::try_parse(&made.0).is_ok(), "{lines:?}");
         }
     }
 
     #[test]
     fn losses_are_accepted_by_name_over_several_lines() {
-        let headers = with("accept-loss", &["linked-questions, ,source-connections", "x"]);
-        assert_eq!(accept_loss(&headers), ["linked-questions", "source-connections", "x"]);
+        let headers = headers_with("accept-loss", &["linked-questions, ,source-connections", "x"]);
+        assert_eq!(parse_accept_loss(&headers), ["linked-questions", "source-connections", "x"]);
     }
 
     #[test]
     fn native_is_the_only_guarantee_to_require() {
-        assert_eq!(require_native(&with("require-guarantee", &[])), Ok(false));
-        assert_eq!(require_native(&with("require-guarantee", &[" native "])), Ok(true));
+        assert_eq!(parse_require_guarantee(&headers_with("require-guarantee", &[])), Ok(false));
+        assert_eq!(parse_require_guarantee(&headers_with("require-guarantee", &[" native "])), Ok(true));
         for lines in [&["Native"][..], &["guarded"], &[""], &["native", "native"]] {
-            assert!(require_native(&with("require-guarantee", lines)).is_err(), "{lines:?}");
+            assert!(parse_require_guarantee(&headers_with("require-guarantee", lines)).is_err(), "{lines:?}");
         }
     }
 

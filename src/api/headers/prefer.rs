@@ -8,19 +8,19 @@ use super::list;
 use crate::gateway::Prefer;
 
 /// Nobody waits longer; the server's own deadline cuts it further.
-const LONGEST_WAIT_SECONDS: u64 = 24 * 60 * 60;
+const MAX_WAIT_SECS: u64 = 24 * 60 * 60;
 
 /// Reads the preferences the gateway knows; others, and malformed ones, are as if they were not there.
-pub(crate) fn prefer(headers: &HeaderMap) -> Prefer {
+pub(crate) fn parse_prefer(headers: &HeaderMap) -> Prefer {
     let mut prefer = Prefer::default();
     let (mut minimal, mut wait_seen, mut async_seen) = (false, false, false);
-    let lines = list::lines(headers, HeaderName::from_static("prefer"));
+    let lines = list::field_values(headers, HeaderName::from_static("prefer"));
     let texts: Vec<&str> = lines.filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    for (name, value) in texts.iter().flat_map(|line| list::members(line, ',')).filter_map(preference) {
+    for (name, value) in texts.iter().flat_map(|line| list::split_list(line, ',')).filter_map(parse_preference) {
         match name.as_str() {
             "return" => {
                 minimal |= value == "minimal";
-                prefer.representation |= value == "representation";
+                prefer.return_representation |= value == "representation";
             }
             // The first of a name counts (RFC 7240 §2).
             "respond-async" if !async_seen => {
@@ -29,30 +29,30 @@ pub(crate) fn prefer(headers: &HeaderMap) -> Prefer {
             }
             "wait" if !wait_seen => {
                 wait_seen = true;
-                prefer.wait = seconds(&value);
+                prefer.wait = parse_wait_seconds(&value);
             }
             _ => {}
         }
     }
     // Both together count as neither (RFC 7240 §4.2).
-    prefer.representation &= !minimal;
+    prefer.return_representation &= !minimal;
     prefer
 }
 
-fn preference(member: &str) -> Option<(String, String)> {
-    let first = list::members(member, ';').next()?;
+fn parse_preference(member: &str) -> Option<(String, String)> {
+    let first = list::split_list(member, ';').next()?;
     let (name, value) = match first.split_once('=') {
         Some((name, value)) => (name.trim_end_matches([' ', '\t']), value.trim_start_matches([' ', '\t'])),
         None => (first, "\"\""),
     };
     list::is_token(name).then_some(())?;
-    Some((name.to_ascii_lowercase(), list::unquoted(value)?))
+    Some((name.to_ascii_lowercase(), list::unquote(value)?))
 }
 
-fn seconds(digits: &str) -> Option<Duration> {
+fn parse_wait_seconds(digits: &str) -> Option<Duration> {
     let all_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     let seconds = if all_digits { digits.parse().unwrap_or(u64::MAX) } else { 0 };
-    (seconds > 0).then(|| Duration::from_secs(seconds.min(LONGEST_WAIT_SECONDS)))
+    (seconds > 0).then(|| Duration::from_secs(seconds.min(MAX_WAIT_SECS)))
 }
 
 #[cfg(test)]
@@ -66,8 +66,8 @@ mod tests {
         for line in lines {
             headers.append(HeaderName::from_static("prefer"), HeaderValue::from_static(line));
         }
-        let prefer = prefer(&headers);
-        (prefer.representation, prefer.respond_async, prefer.wait.map(|wait| wait.as_secs()))
+        let prefer = parse_prefer(&headers);
+        (prefer.return_representation, prefer.respond_async, prefer.wait.map(|wait| wait.as_secs()))
     }
 
     #[test]

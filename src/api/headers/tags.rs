@@ -14,8 +14,8 @@ use crate::record::{EntityTag, Precondition};
 ///
 /// # Errors
 /// 400 when it is neither `*` alone nor a list of entity tags with at least one member.
-pub(crate) fn precondition(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Precondition>, Problem> {
-    let lines: Vec<&[u8]> = list::lines(headers, name).map(list::trim).collect();
+pub(crate) fn parse_precondition(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Precondition>, Problem> {
+    let lines: Vec<&[u8]> = list::field_values(headers, name).map(list::trim).collect();
     if lines.is_empty() {
         return Ok(None);
     }
@@ -23,9 +23,9 @@ pub(crate) fn precondition(headers: &HeaderMap, name: &HeaderName) -> Result<Opt
         return Ok(Some(Precondition::Exists));
     }
     let mut tags = Vec::with_capacity(1);
-    let complete = lines.iter().all(|line| tags_of_line(line, &mut tags).is_some());
+    let complete = lines.iter().all(|line| parse_etag_list(line, &mut tags).is_some());
     if !complete || tags.is_empty() {
-        return Err(list::malformed(&format!(
+        return Err(list::bad_header(&format!(
             "{name} takes `*` alone or a list of entity tags, each in double quotes as `ETag` gave it, such as {name}: \"c7.x\""
         )));
     }
@@ -33,14 +33,14 @@ pub(crate) fn precondition(headers: &HeaderMap, name: &HeaderName) -> Result<Opt
 }
 
 /// Reads one entity tag that the gateway itself wrote.
-pub(crate) fn one(text: &str) -> Option<EntityTag> {
-    match one_tag(text.as_bytes())? {
+pub(crate) fn parse_etag(text: &str) -> Option<EntityTag> {
+    match parse_one_etag(text.as_bytes())? {
         (tag, []) => Some(tag),
         _ => None,
     }
 }
 
-fn tags_of_line(line: &[u8], tags: &mut Vec<EntityTag>) -> Option<()> {
+fn parse_etag_list(line: &[u8], tags: &mut Vec<EntityTag>) -> Option<()> {
     let mut rest = line;
     let mut separated = true;
     loop {
@@ -52,7 +52,7 @@ fn tags_of_line(line: &[u8], tags: &mut Vec<EntityTag>) -> Option<()> {
                 rest = after;
             }
             _ if separated => {
-                let (tag, after) = one_tag(rest)?;
+                let (tag, after) = parse_one_etag(rest)?;
                 tags.push(tag);
                 separated = false;
                 rest = after;
@@ -62,7 +62,7 @@ fn tags_of_line(line: &[u8], tags: &mut Vec<EntityTag>) -> Option<()> {
     }
 }
 
-fn one_tag(bytes: &[u8]) -> Option<(EntityTag, &[u8])> {
+fn parse_one_etag(bytes: &[u8]) -> Option<(EntityTag, &[u8])> {
     let (weak, quoted) = bytes.strip_prefix(b"W/").map_or((false, bytes), |quoted| (true, quoted));
     let inner = quoted.strip_prefix(b"\"")?;
     let end = inner.iter().position(|byte| *byte == b'"')?;
@@ -73,7 +73,7 @@ fn one_tag(bytes: &[u8]) -> Option<(EntityTag, &[u8])> {
         Ok(text) if text.is_ascii() => Cow::Borrowed(text),
         _ => Cow::Owned(opaque.iter().map(|byte| char::from(*byte)).collect()),
     };
-    allowed.then(|| (EntityTag::received(weak, &opaque), after.get(1..).unwrap_or_default()))
+    allowed.then(|| (EntityTag::from_header(weak, &opaque), after.get(1..).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -87,11 +87,11 @@ mod tests {
         for line in lines {
             headers.append(IF_MATCH, HeaderValue::from_bytes(line).expect("a field value"));
         }
-        precondition(&headers, &IF_MATCH)
+        parse_precondition(&headers, &IF_MATCH)
     }
 
     fn any_of(tags: &[(bool, &str)]) -> Precondition {
-        Precondition::AnyOf(tags.iter().map(|(weak, opaque)| EntityTag::received(*weak, opaque)).collect())
+        Precondition::AnyOf(tags.iter().map(|(weak, opaque)| EntityTag::from_header(*weak, opaque)).collect())
     }
 
     #[test]
@@ -149,8 +149,8 @@ mod tests {
 
     #[test]
     fn the_gateways_own_tag_is_read_back() {
-        assert_eq!(one(r#""c7.x""#), Some(EntityTag::received(false, "c7.x")));
-        assert_eq!(one(r#""c7.x" "#), None);
-        assert_eq!(one("c7.x"), None);
+        assert_eq!(parse_etag(r#""c7.x""#), Some(EntityTag::from_header(false, "c7.x")));
+        assert_eq!(parse_etag(r#""c7.x" "#), None);
+        assert_eq!(parse_etag("c7.x"), None);
     }
 }

@@ -12,7 +12,7 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 use super::problems::operations_mut;
 
 /// Every field of an answer that means something to a caller.
-const FIELDS: &[(&str, &str)] = &[
+const RESPONSE_HEADERS: &[(&str, &str)] = &[
     ("X-Request-Id", "The request's id: the caller's, or made here"),
     ("ETag", "The record's strong tag, to be sent back as `If-Match`"),
     ("Location", "Where the new record, or the operation, is"),
@@ -33,26 +33,26 @@ const FIELDS: &[(&str, &str)] = &[
     ("WWW-Authenticate", "The challenge (RFC 6750)"),
 ];
 
-const READ: &[&str] = &["ETag", "Cache-Control", "Vary"];
-const WRITTEN: &[&str] = &["Operation", "Concurrency-Guarantee", "Idempotency-Replayed", "Cache-Control", "Vary"];
+const READ_HEADERS: &[&str] = &["ETag", "Cache-Control", "Vary"];
+const WRITE_HEADERS: &[&str] = &["Operation", "Concurrency-Guarantee", "Idempotency-Replayed", "Cache-Control", "Vary"];
 
 /// Puts them where they are sent.
-pub(super) struct Fields;
+pub(super) struct ResponseHeaders;
 
-impl Modify for Fields {
+impl Modify for ResponseHeaders {
     fn modify(&self, document: &mut OpenApi) {
         for operation in operations_mut(document) {
             let id = operation.operation_id.clone().unwrap_or_default();
             for (status, response) in &mut operation.responses.responses {
                 if let RefOr::T(response) = response {
-                    let names = fields_of(&id, status);
-                    response.headers.extend(names.map(|name| (name.to_owned(), reference(name))));
+                    let names = headers_for(&id, status);
+                    response.headers.extend(names.map(|name| (name.to_owned(), header_ref(name))));
                 }
             }
-            link(operation, &id);
+            add_links(operation, &id);
         }
         let components = document.components.get_or_insert_default();
-        for (name, description) in FIELDS {
+        for (name, description) in RESPONSE_HEADERS {
             let text = ObjectBuilder::new().schema_type(Type::String).build();
             let header = HeaderBuilder::new().schema(Some(text)).description(Some(*description)).build();
             components.headers.insert((*name).to_owned(), RefOr::T(header));
@@ -61,26 +61,26 @@ impl Modify for Fields {
 }
 
 /// A reference to a field of [`FIELDS`].
-pub(super) fn reference<T>(name: &str) -> RefOr<T> {
+pub(super) fn header_ref<T>(name: &str) -> RefOr<T> {
     RefOr::Ref(Ref::new(format!("#/components/headers/{name}")))
 }
 
-fn fields_of(id: &str, status: &str) -> impl Iterator<Item = &'static str> {
+fn headers_for(id: &str, status: &str) -> impl Iterator<Item = &'static str> {
     let (first, more): (&[_], &[_]) = match (id, status) {
-        ("getRecord", _) => (READ, &[]),
+        ("getRecord", _) => (READ_HEADERS, &[]),
         ("listRecords" | "listOperations" | "listLedger", "200") => (&["Link"], &["Cache-Control", "Vary"]),
         ("getOperation", "200") => (&["Retry-After"], &["Cache-Control", "Vary"]),
-        ("createRecord", "201") => (WRITTEN, &["Location", "ETag"]),
-        (_, "202") => (WRITTEN, &["Location", "Retry-After"]),
-        ("updateRecord", "200") => (WRITTEN, &["ETag", "Content-Location", "Preference-Applied"]),
-        ("updateRecord" | "deleteRecord", "204") => (WRITTEN, &["Preference-Applied"]),
+        ("createRecord", "201") => (WRITE_HEADERS, &["Location", "ETag"]),
+        (_, "202") => (WRITE_HEADERS, &["Location", "Retry-After"]),
+        ("updateRecord", "200") => (WRITE_HEADERS, &["ETag", "Content-Location", "Preference-Applied"]),
+        ("updateRecord" | "deleteRecord", "204") => (WRITE_HEADERS, &["Preference-Applied"]),
         _ => (&[], &[]),
     };
     std::iter::once("X-Request-Id").chain(first.iter().copied()).chain(more.iter().copied())
 }
 
 /// What can be done next: a new record can be read, changed and deleted; an operation can be followed.
-fn link(operation: &mut Operation, id: &str) {
+fn add_links(operation: &mut Operation, id: &str) {
     let record = BTreeMap::from([
         ("system".to_owned(), "$response.body#/system".into()),
         ("id".to_owned(), "$response.body#/id".into()),
@@ -97,12 +97,12 @@ fn link(operation: &mut Operation, id: &str) {
     };
     let done = if id == "createRecord" { "201" } else { "200" };
     for (name, target, parameters) in next {
-        add(operation, done, name, target, parameters);
+        add_link(operation, done, name, target, parameters);
     }
-    add(operation, "202", "follow", "getOperation", &follow);
+    add_link(operation, "202", "follow", "getOperation", &follow);
 }
 
-fn add(
+fn add_link(
     operation: &mut Operation,
     status: &str,
     name: &str,

@@ -14,18 +14,18 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi as _};
 
 pub(super) use examples::{bluedolphin, json_patch, matrix42, new_bluedolphin, new_matrix42, new_pretectum, pretectum};
-use fields::Fields;
-use problems::Problems;
+use fields::ResponseHeaders;
+use problems::ProblemResponses;
 
 pub(super) use params::{
-    CollectionPath, IfMatch, LedgerFilter, ListFilter, OperationPath, OperationsFilter, ProblemPath, ReadFields,
-    RecordPath, SystemPath, WriteFields,
+    CollectionPath, IfMatch, LedgerListParams, ListParams, OperationListParams, OperationPath, ProblemPath,
+    ReadHeaderParams, RecordPath, SystemPath, WriteHeaderParams,
 };
 pub(super) use schemas::{
     JsonPatch, LedgerPage, MergePatch, NewRecord, OperationPage, Record, RecordPage, Status, SystemList,
 };
 
-static TEXT: LazyLock<String> = LazyLock::new(openapi_json);
+static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -53,18 +53,18 @@ static TEXT: LazyLock<String> = LazyLock::new(openapi_json);
         super::records::show, super::writes::update, super::writes::delete,
         super::operations::list, super::operations::show, super::ledger::list,
         super::systems::list, super::systems::show,
-        super::health::alive, super::health::ready, super::health::metrics,
-        super::pages::home, super::pages::problem, served,
+        super::health::healthz, super::health::readyz, super::health::metrics,
+        super::pages::home, super::pages::problem, get_openapi,
     ),
-    components(schemas(crate::problem::Document)),
-    modifiers(&Key, &Fields, &Problems),
+    components(schemas(crate::problem::ProblemDocument)),
+    modifiers(&BearerAuthScheme, &ResponseHeaders, &ProblemResponses),
 )]
-struct Described;
+struct ApiDoc;
 
 /// `Authorization: Bearer KEY`.
-struct Key;
+struct BearerAuthScheme;
 
-impl Modify for Key {
+impl Modify for BearerAuthScheme {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
         let scheme = scheme.description(Some("A key (or token) that the operator has given you")).build();
@@ -76,7 +76,7 @@ impl Modify for Key {
 /// The OpenAPI 3.1 document.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    Described::openapi()
+    ApiDoc::openapi()
 }
 
 /// Its text, as `records-gateway openapi` prints it and `/openapi.json` serves it.
@@ -91,20 +91,23 @@ pub fn openapi_json() -> String {
 #[utoipa::path(get, path = "/openapi.json", tag = "Gateway", operation_id = "getOpenApi", summary = "This document", description = "What you are reading.",
     security(()), responses((status = 200, description = "The OpenAPI 3.1 document", content_type = "application/json",
         body = Object)))]
-pub(super) fn served() -> HttpResponse {
-    HttpResponse::Ok().insert_header(("Cache-Control", "no-cache")).content_type("application/json").body(TEXT.as_str())
+pub(super) fn get_openapi() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header(("Cache-Control", "no-cache"))
+        .content_type("application/json")
+        .body(OPENAPI_JSON.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::ProblemName;
+    use crate::problem::ProblemKind;
 
     const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
 
     /// `UPDATE_OPENAPI=1 cargo test --lib openapi` writes it anew.
     #[test]
-    fn the_snapshot_is_the_document() {
+    fn the_snapshot_matches_the_generated_document() {
         if std::env::var_os("UPDATE_OPENAPI").is_some() {
             std::fs::write(SNAPSHOT, openapi_json()).expect("written");
         }
@@ -115,13 +118,13 @@ mod tests {
     #[test]
     fn every_problem_is_documented_somewhere() {
         let text = openapi_json();
-        for problem in ProblemName::ALL {
+        for problem in ProblemKind::ALL {
             assert!(text.contains(&format!("`{}`", problem.as_str())), "{}", problem.as_str());
         }
     }
 
     #[test]
-    fn a_change_can_be_tried_out_with_its_tag() {
+    fn the_document_has_if_match_and_examples_for_a_patch() {
         let document: serde_json::Value = serde_json::from_str(&openapi_json()).expect("JSON");
         let patch = &document["paths"]["/records/{system}/{id}"]["patch"];
         let if_match = patch["parameters"].as_array().expect("parameters").iter().find(|one| one["name"] == "If-Match");

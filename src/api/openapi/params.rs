@@ -51,7 +51,7 @@ pub(crate) struct ProblemPath {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct ListFilter {
+pub(crate) struct ListParams {
     /// Which collection; the configured one if it is left out.
     collection: Option<String>,
     /// At most so many; a page may be short, even empty, with `next` set.
@@ -63,7 +63,7 @@ pub(crate) struct ListFilter {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct OperationsFilter {
+pub(crate) struct OperationListParams {
     /// Only of this system.
     system: Option<String>,
     /// Only of this record.
@@ -79,7 +79,7 @@ pub(crate) struct OperationsFilter {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct LedgerFilter {
+pub(crate) struct LedgerListParams {
     /// Only of this system.
     system: Option<String>,
     /// Only of this record.
@@ -101,7 +101,7 @@ pub(crate) struct LedgerFilter {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-pub(crate) struct ReadFields {
+pub(crate) struct ReadHeaderParams {
     /// Tags the caller has; 304 if one is the present one.
     #[param(rename = "If-None-Match", nullable = false, pattern = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#)]
     if_none_match: Option<String>,
@@ -117,7 +117,7 @@ pub(crate) struct IfMatch {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-pub(crate) struct WriteFields {
+pub(crate) struct WriteHeaderParams {
     /// Makes repeating this request safe: the same key with the same request gets the stored answer.
     #[param(
         rename = "Idempotency-Key",

@@ -10,8 +10,8 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 
-use super::fields::reference;
-use crate::problem::ProblemName::{
+use super::fields::header_ref;
+use crate::problem::ProblemKind::{
     self, BodyTooLarge, Forbidden, GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused, InternalError,
     LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound, NotImplemented, OperationInProgress,
     OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed, PreconditionFailed,
@@ -21,14 +21,14 @@ use crate::problem::ProblemName::{
 };
 
 /// HTTP itself: any request.
-const ANY: &[ProblemName] =
+const ANY_PROBLEMS: &[ProblemKind] =
     &[MalformedRequest, MethodNotAllowed, UriTooLong, HeadersTooLarge, InternalError, NotImplemented];
 /// Whatever needs a caller.
-const CALLER: &[ProblemName] = &[Unauthenticated, NotAcceptable, Overloaded];
+const CALLER_PROBLEMS: &[ProblemKind] = &[Unauthenticated, NotAcceptable, Overloaded];
 /// Whatever names a system and needs a right.
-const SYSTEM: &[ProblemName] = &[SystemNotFound, Forbidden];
+const SYSTEM_PROBLEMS: &[ProblemKind] = &[SystemNotFound, Forbidden];
 /// Whatever asks a vendor.
-const VENDOR: &[ProblemName] = &[
+const VENDOR_PROBLEMS: &[ProblemKind] = &[
     VendorForbidden,
     RateLimited,
     VendorError,
@@ -38,55 +38,63 @@ const VENDOR: &[ProblemName] = &[
     VendorTimeout,
 ];
 /// Any write.
-const WRITE: &[ProblemName] =
+const WRITE_PROBLEMS: &[ProblemKind] =
     &[OperationInProgress, VendorBusy, LossyWrite, PreconditionFailed, Rejected, IdempotencyKeyReused, OutcomeUnknown];
 /// Whatever has a body.
-const BODY: &[ProblemName] = &[BodyTooLarge, RequestTimeout, UnsupportedMediaType];
+const BODY_PROBLEMS: &[ProblemKind] = &[BodyTooLarge, RequestTimeout, UnsupportedMediaType];
 
-fn problems_of(operation_id: &str) -> Vec<ProblemName> {
-    let groups: &[&[ProblemName]] = match operation_id {
-        "getRecord" => &[CALLER, SYSTEM, VENDOR, &[RecordNotFound, PreconditionFailed]],
-        "listRecords" => &[CALLER, SYSTEM, VENDOR, &[RecordNotFound, PreconditionFailed, Rejected]],
-        "createRecord" => &[CALLER, SYSTEM, VENDOR, WRITE, BODY, &[RecordNotFound]],
+fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
+    let groups: &[&[ProblemKind]] = match operation_id {
+        "getRecord" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[RecordNotFound, PreconditionFailed]],
+        "listRecords" => {
+            &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[RecordNotFound, PreconditionFailed, Rejected]]
+        }
+        "createRecord" => {
+            &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, WRITE_PROBLEMS, BODY_PROBLEMS, &[RecordNotFound]]
+        }
         "updateRecord" => &[
-            CALLER,
-            SYSTEM,
-            VENDOR,
-            WRITE,
-            BODY,
+            CALLER_PROBLEMS,
+            SYSTEM_PROBLEMS,
+            VENDOR_PROBLEMS,
+            WRITE_PROBLEMS,
+            BODY_PROBLEMS,
             &[RecordNotFound, PreconditionRequired, GuaranteeUnavailable, PatchTestFailed, ReadOnlyMember, PatchFailed],
         ],
-        "deleteRecord" => {
-            &[CALLER, SYSTEM, VENDOR, WRITE, &[RecordNotFound, PreconditionRequired, GuaranteeUnavailable]]
-        }
-        "listOperations" | "listLedger" => &[CALLER, SYSTEM, &[RecordNotFound, PreconditionFailed]],
-        "getOperation" => &[CALLER, &[OperationNotFound, PreconditionFailed]],
-        "listSystems" => &[CALLER, &[PreconditionFailed]],
-        "getSystem" => &[CALLER, &[SystemNotFound, PreconditionFailed]],
+        "deleteRecord" => &[
+            CALLER_PROBLEMS,
+            SYSTEM_PROBLEMS,
+            VENDOR_PROBLEMS,
+            WRITE_PROBLEMS,
+            &[RecordNotFound, PreconditionRequired, GuaranteeUnavailable],
+        ],
+        "listOperations" | "listLedger" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, PreconditionFailed]],
+        "getOperation" => &[CALLER_PROBLEMS, &[OperationNotFound, PreconditionFailed]],
+        "listSystems" => &[CALLER_PROBLEMS, &[PreconditionFailed]],
+        "getSystem" => &[CALLER_PROBLEMS, &[SystemNotFound, PreconditionFailed]],
         "getReadiness" => &[&[Overloaded]],
         "getProblem" => &[&[NotFound]],
         _ => &[],
     };
-    let mut all: Vec<ProblemName> = ANY.iter().chain(groups.iter().copied().flatten()).copied().collect();
-    all.sort_unstable_by_key(|problem| ProblemName::ALL.iter().position(|other| other == problem));
+    let mut all: Vec<ProblemKind> = ANY_PROBLEMS.iter().chain(groups.iter().copied().flatten()).copied().collect();
+    all.sort_unstable_by_key(|problem| ProblemKind::ALL.iter().position(|other| other == problem));
     all.dedup();
     all
 }
 
 /// Adds them to every operation.
-pub(super) struct Problems;
+pub(super) struct ProblemResponses;
 
-impl Modify for Problems {
+impl Modify for ProblemResponses {
     fn modify(&self, document: &mut OpenApi) {
         let mut shared: BTreeMap<String, RefOr<Response>> = BTreeMap::new();
         for operation in operations_mut(document) {
-            let mut by_status: BTreeMap<u16, Vec<ProblemName>> = BTreeMap::new();
-            for problem in problems_of(operation.operation_id.as_deref().unwrap_or_default()) {
-                by_status.entry(problem.row().status).or_default().push(problem);
+            let mut by_status: BTreeMap<u16, Vec<ProblemKind>> = BTreeMap::new();
+            for problem in problems_for(operation.operation_id.as_deref().unwrap_or_default()) {
+                by_status.entry(problem.spec().status).or_default().push(problem);
             }
             for (status, problems) in by_status {
                 let name = problems.iter().map(|problem| problem.as_str()).collect::<Vec<_>>().join(".or.");
-                shared.entry(name.clone()).or_insert_with(|| RefOr::T(response(&problems)));
+                shared.entry(name.clone()).or_insert_with(|| RefOr::T(build_response(&problems)));
                 let reference = Ref::new(format!("#/components/responses/{name}"));
                 operation.responses.responses.insert(status.to_string(), RefOr::Ref(reference));
             }
@@ -95,37 +103,38 @@ impl Modify for Problems {
     }
 }
 
-fn response(problems: &[ProblemName]) -> Response {
-    let words = problems.iter().map(|problem| format!("`{}`: {}", problem.as_str(), problem.row().meaning));
+fn build_response(problems: &[ProblemKind]) -> Response {
+    let words = problems.iter().map(|problem| format!("`{}`: {}", problem.as_str(), problem.spec().meaning));
     let mut content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem")));
     for problem in problems {
-        let example = ExampleBuilder::new().summary(problem.row().title).value(Some(example(*problem))).build();
+        let example =
+            ExampleBuilder::new().summary(problem.spec().title).value(Some(example_document(*problem))).build();
         content = content.examples_from_iter([(problem.as_str(), RefOr::T(example))]);
     }
     let response = ResponseBuilder::new()
         .description(words.collect::<Vec<_>>().join("\n\n"))
         .content("application/problem+json", content.build());
     let mut response = response.build();
-    let fields = problems.iter().flat_map(|problem| fields_of(*problem)).chain(["X-Request-Id", "Cache-Control"]);
-    response.headers.extend(fields.map(|name| (name.to_owned(), reference(name))));
+    let fields = problems.iter().flat_map(|problem| headers_for(*problem)).chain(["X-Request-Id", "Cache-Control"]);
+    response.headers.extend(fields.map(|name| (name.to_owned(), header_ref(name))));
     response
 }
 
-fn example(problem: ProblemName) -> Value {
-    let row = problem.row();
+fn example_document(problem: ProblemKind) -> Value {
+    let row = problem.spec();
     json!({
         "type": format!("/problems/{}", row.name), "title": row.title, "status": row.status, "detail": row.meaning,
         "instance": "/records/crm/a:b", "request_id": "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b12", "retryable": row.retryable,
     })
 }
 
-fn fields_of(problem: ProblemName) -> impl Iterator<Item = &'static str> {
-    let fields: &[&'static str] = match problem.row().status {
+fn headers_for(problem: ProblemKind) -> impl Iterator<Item = &'static str> {
+    let fields: &[&'static str] = match problem.spec().status {
         401 => &["WWW-Authenticate"],
         405 => &["Allow"],
         415 => &["Accept-Patch"],
         429 | 503 => &["Retry-After"],
-        409 if problem.row().retryable => &["Retry-After"],
+        409 if problem.spec().retryable => &["Retry-After"],
         504 if problem == OutcomeUnknown => &["Operation"],
         _ => &[],
     };

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::record::{CallMade, Operation, Warning};
+use crate::record::{Operation, VendorCallLog, Warning};
 
 /// A record. `fields` holds the vendor's own names and values; no number loses precision or form.
 #[derive(ToSchema)]
@@ -135,7 +135,7 @@ pub(crate) struct LedgerEntry {
     /// The losses that were accepted.
     losses: Vec<String>,
     /// The vendor calls made.
-    calls: Vec<CallMade>,
+    calls: Vec<VendorCallLog>,
     /// The operation's state after an outcome.
     state: Option<String>,
     /// The problem's name.
@@ -152,7 +152,7 @@ pub(crate) struct LedgerEntry {
 #[derive(ToSchema)]
 pub(crate) struct SystemList {
     /// In the order of the configuration.
-    items: Vec<crate::api::systems::View<'static>>,
+    items: Vec<crate::api::systems::SystemView<'static>>,
 }
 
 /// How the process is.

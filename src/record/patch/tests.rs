@@ -8,28 +8,28 @@ fn record(fields: &str) -> Map<String, Value> {
     serde_json::from_str(&text).expect("a record")
 }
 
-fn applied(patch: Result<Patch, PatchError>, fields: &str) -> Result<String, PatchError> {
+fn apply_patch(patch: Result<Patch, PatchError>, fields: &str) -> Result<String, PatchError> {
     let read_only = |name: &str| name == "type";
     patch?.apply(&record(fields), &read_only).map(|fields| Value::Object(fields).to_string())
 }
 
-fn merge(body: &str, fields: &str) -> Result<String, PatchError> {
-    applied(Patch::merge(&Bytes::copy_from_slice(body.as_bytes())), fields)
+fn apply_merge_patch(body: &str, fields: &str) -> Result<String, PatchError> {
+    apply_patch(Patch::parse_merge_patch(&Bytes::copy_from_slice(body.as_bytes())), fields)
 }
 
-fn json(body: &str, fields: &str) -> Result<String, PatchError> {
-    applied(Patch::json(body.as_bytes()), fields)
+fn apply_json_patch(body: &str, fields: &str) -> Result<String, PatchError> {
+    apply_patch(Patch::parse_json_patch(body.as_bytes()), fields)
 }
 
 #[test]
-fn numbers_keep_their_form_through_both_formats() {
+fn numbers_keep_their_format_through_both_patch_types() {
     let fields = r#"{"a":12345678901234567890,"b":1.10}"#;
     assert_eq!(
-        merge(r#"{"fields":{"c":2.50}}"#, fields).expect("merged"),
+        apply_merge_patch(r#"{"fields":{"c":2.50}}"#, fields).expect("merged"),
         r#"{"a":12345678901234567890,"b":1.10,"c":2.50}"#
     );
     let patch = r#"[{"op":"add","path":"/fields/c","value":2.50},{"op":"test","path":"/fields/b","value":1.1}]"#;
-    assert_eq!(json(patch, fields).expect("patched"), r#"{"a":12345678901234567890,"b":1.10,"c":2.50}"#);
+    assert_eq!(apply_json_patch(patch, fields).expect("patched"), r#"{"a":12345678901234567890,"b":1.10,"c":2.50}"#);
     for number in [
         "99999999999999999999",
         "-99999999999999999999",
@@ -43,15 +43,15 @@ fn numbers_keep_their_form_through_both_formats() {
             r#"[{{"op":"add","path":"/fields/a","value":[{{"b":{number}}}],"x":{number}}},
                               {{"op":"test","path":"/fields/a/0/b","value":{number}}}]"#
         );
-        assert_eq!(json(&add, "{}").expect("patched"), patched);
-        assert_eq!(merge(&format!(r#"{{"fields":{patched}}}"#), "{}").expect("merged"), patched);
+        assert_eq!(apply_json_patch(&add, "{}").expect("patched"), patched);
+        assert_eq!(apply_merge_patch(&format!(r#"{{"fields":{patched}}}"#), "{}").expect("merged"), patched);
     }
 }
 
 #[test]
-fn identity_may_be_repeated_and_not_changed() {
+fn a_patch_may_repeat_the_record_identity_but_not_change_it() {
     let same = r#"{"id":"A:1","system":"itsm","etag":"\"t\"","warnings":[],"read_only":[],"pending_operation":"x","fields":{"a":2}}"#;
-    assert_eq!(merge(same, r#"{"a":1}"#).expect("merged"), r#"{"a":2}"#);
+    assert_eq!(apply_merge_patch(same, r#"{"a":1}"#).expect("merged"), r#"{"a":2}"#);
     for wrong in [
         r#"{"id":"A:2"}"#,
         r#"{"etag":null}"#,
@@ -63,31 +63,34 @@ fn identity_may_be_repeated_and_not_changed() {
         "[1]",
         "null",
     ] {
-        assert!(matches!(merge(wrong, r#"{"a":1}"#), Err(PatchError::ReadOnly(_))), "{wrong}");
+        assert!(matches!(apply_merge_patch(wrong, r#"{"a":1}"#), Err(PatchError::ReadOnly(_))), "{wrong}");
     }
 }
 
 #[test]
-fn what_no_record_could_make_possible_is_refused_without_one() {
+fn a_patch_that_can_never_apply_is_rejected_without_the_record() {
     let read_only = |name: &str| name == "type";
-    let check = |patch: Result<Patch, PatchError>| patch?.check("itsm", "A:1", &read_only);
+    let check = |patch: Result<Patch, PatchError>| patch?.validate("itsm", "A:1", &read_only);
     for fine in [
         r#"{"fields":{"a":{"b":null}},"etag":"any","id":"A:1","system":"itsm","warnings":1}"#,
         r#"{"fields":{}}"#,
         "{}",
     ] {
-        assert_eq!(check(Patch::merge(&Bytes::from_static(fine.as_bytes()))), Ok(()), "{fine}");
+        assert_eq!(check(Patch::parse_merge_patch(&Bytes::from_static(fine.as_bytes()))), Ok(()), "{fine}");
     }
     for wrong in [r#"{"etag":null}"#, r#"{"id":"A:2"}"#, r#"{"fields":{"type":1}}"#, r#"{"fields":null}"#] {
         assert!(
-            matches!(check(Patch::merge(&Bytes::from_static(wrong.as_bytes()))), Err(PatchError::ReadOnly(_))),
+            matches!(
+                check(Patch::parse_merge_patch(&Bytes::from_static(wrong.as_bytes()))),
+                Err(PatchError::ReadOnly(_))
+            ),
             "{wrong}"
         );
     }
     let fine = r#"[{"op":"test","path":"/id","value":1},{"op":"copy","from":"/id","path":"/fields/zzz/y"}]"#;
-    assert_eq!(check(Patch::json(fine.as_bytes())), Ok(()));
+    assert_eq!(check(Patch::parse_json_patch(fine.as_bytes())), Ok(()));
     let wrong = r#"[{"op":"move","from":"/id","path":"/fields/a"}]"#;
-    assert!(matches!(check(Patch::json(wrong.as_bytes())), Err(PatchError::ReadOnly(_))));
+    assert!(matches!(check(Patch::parse_json_patch(wrong.as_bytes())), Err(PatchError::ReadOnly(_))));
 }
 
 #[test]
@@ -100,16 +103,16 @@ fn json_patch_writes_only_below_fields_and_tests_anywhere() {
         r#"[{"op":"move","from":"/etag","path":"/fields/a"}]"#,
         r#"[{"op":"move","from":"/fields/type","path":"/fields/a"}]"#,
     ] {
-        assert!(matches!(json(wrong, r#"{"a":1,"type":{}}"#), Err(PatchError::ReadOnly(_))), "{wrong}");
+        assert!(matches!(apply_json_patch(wrong, r#"{"a":1,"type":{}}"#), Err(PatchError::ReadOnly(_))), "{wrong}");
     }
     let tested = r#"[{"op":"test","path":"/system","value":"itsm"},{"op":"copy","from":"/id","path":"/fields/a"}]"#;
-    assert_eq!(json(tested, r#"{"a":1}"#).expect("patched"), r#"{"a":"A:1"}"#);
+    assert_eq!(apply_json_patch(tested, r#"{"a":1}"#).expect("patched"), r#"{"a":"A:1"}"#);
 }
 
 #[test]
-fn a_failed_test_and_a_missing_path_are_told_apart_from_a_bad_document() {
+fn a_failed_test_a_missing_path_and_a_malformed_patch_are_distinct() {
     let test = r#"[{"op":"test","path":"/fields/a","value":"1"}]"#;
-    assert!(matches!(json(test, r#"{"a":1}"#), Err(PatchError::TestFailed(_))));
+    assert!(matches!(apply_json_patch(test, r#"{"a":1}"#), Err(PatchError::TestFailed(_))));
     for missing in [
         r#"[{"op":"remove","path":"/fields/zzz"}]"#,
         r#"[{"op":"replace","path":"/fields/l/01","value":1}]"#,
@@ -117,7 +120,7 @@ fn a_failed_test_and_a_missing_path_are_told_apart_from_a_bad_document() {
         r#"[{"op":"test","path":"/fields/zzz","value":1}]"#,
         r#"[{"op":"move","from":"/fields/a","path":"/fields/a/b"}]"#,
     ] {
-        assert!(matches!(json(missing, r#"{"a":{},"l":[1,2]}"#), Err(PatchError::Failed(_))), "{missing}");
+        assert!(matches!(apply_json_patch(missing, r#"{"a":{},"l":[1,2]}"#), Err(PatchError::Failed(_))), "{missing}");
     }
     for malformed in [
         "{}",
@@ -131,36 +134,36 @@ fn a_failed_test_and_a_missing_path_are_told_apart_from_a_bad_document() {
         r#"[{"path":"/fields/a","value":1}]"#,
         r#"[{"op":"move","path":"/fields/a"}]"#,
     ] {
-        assert!(matches!(json(malformed, "{}"), Err(PatchError::Malformed(_))), "{malformed}");
+        assert!(matches!(apply_json_patch(malformed, "{}"), Err(PatchError::Malformed(_))), "{malformed}");
     }
 }
 
 #[test]
-fn copies_cannot_blow_up_memory() {
+fn copy_operations_cannot_exhaust_memory() {
     let doubling: Vec<String> =
         (0..64).map(|step| format!(r#"{{"op":"copy","from":"/fields/a","path":"/fields/a/{step}"}}"#)).collect();
     let patch = format!("[{}]", doubling.join(","));
-    assert!(matches!(json(&patch, r#"{"a":{"seed":"0123456789"}}"#), Err(PatchError::Failed(_))));
+    assert!(matches!(apply_json_patch(&patch, r#"{"a":{"seed":"0123456789"}}"#), Err(PatchError::Failed(_))));
 }
 
 #[test]
-fn a_patch_cannot_keep_the_processor_busy() {
+fn a_patch_cannot_exhaust_the_cpu() {
     let steps: Vec<_> = (0..1500)
         .map(|_| r#"{"op":"add","path":"/fields/l/0","value":1},{"op":"remove","path":"/fields/l/0"}"#)
         .collect();
     let patch = format!("[{}]", steps.join(","));
     let long = format!(r#"{{"l":[{}]}}"#, vec!["0"; 1000].join(","));
-    assert!(matches!(json(&patch, &long), Err(PatchError::Failed(_))));
+    assert!(matches!(apply_json_patch(&patch, &long), Err(PatchError::Failed(_))));
     let short = format!(r#"{{"l":[{}]}}"#, vec!["0"; 300].join(","));
-    assert!(json(&patch, &short).is_ok());
+    assert!(apply_json_patch(&patch, &short).is_ok());
 }
 
 #[test]
 fn a_merge_patch_is_flat_only_without_nested_objects() {
-    let identity = Identity { system: "itsm", id: "A:1", etag: "\"t\"" };
+    let identity = RecordIdentity { system: "itsm", id: "A:1", etag: "\"t\"" };
     let is_flat = |body: &'static str| {
-        let patch = Patch::merge(&Bytes::from_static(body.as_bytes())).expect("a patch");
-        patch.flat(&identity, &|_| false).expect("allowed").is_some()
+        let patch = Patch::parse_merge_patch(&Bytes::from_static(body.as_bytes())).expect("a patch");
+        patch.as_flat_changes(&identity, &|_| false).expect("allowed").is_some()
     };
     assert!(is_flat(r#"{"fields":{"a":1,"b":null,"c":[{}]}}"#));
     assert!(!is_flat(r#"{"fields":{"a":{"b":1}}}"#));

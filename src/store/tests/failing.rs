@@ -5,38 +5,40 @@ use std::time::Duration;
 use sqlx::{AnyConnection, Connection as _};
 
 use super::super::*;
-use super::place::{Place, applied, claim, everything, file, intent, keyed, places};
+use super::place::{
+    TestStore, all_entries_query, applied_outcome, claim, intent, intent_with_key, sqlite_store, test_stores,
+};
 use crate::record::OperationState;
 
 const BREAK: &str = "ALTER TABLE ledger RENAME TO gone";
 const REPAIR: &str = "ALTER TABLE gone RENAME TO ledger";
 
 #[tokio::test]
-async fn a_store_that_cannot_be_written_refuses_writes_keeps_outcomes_and_heals_by_itself() {
-    for place in places().await {
+async fn an_unwritable_store_rejects_writes_keeps_outcomes_and_recovers() {
+    for place in test_stores().await {
         for durability in [Durability::Commit, Durability::Relaxed] {
             let store = Store::open(place.settings(durability), Arc::new(())).await.expect("a store");
-            let write = Intent { queued: true, ..intent("A:1") };
+            let write = Intent { is_async: true, ..intent("A:1") };
             let id = write.operation.clone();
-            assert_eq!(store.begin(write).await, Ok(Begun::Started));
+            assert_eq!(store.begin(write).await, Ok(BeginResult::Started));
             store.ping().await.expect("written");
             place.execute(BREAK).await;
             // Relaxed, the first may be promised before the failure is seen.
             let first = intent("A:2");
             let promised = (first.operation.clone(), store.begin(first).await);
-            let _ = store.finish(applied(&id)).await;
-            store.broken().await;
+            let _ = store.finish(applied_outcome(&id)).await;
+            store.wait_until_unhealthy().await;
             assert_eq!(store.begin(intent("A:3")).await, Err(StoreError::Unavailable));
             assert!(store.operation(&id).await.expect("reads go on").is_some());
             place.execute(REPAIR).await;
-            store.healed().await;
+            store.wait_until_healthy().await;
             assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
-            assert_eq!(store.pending("crm", "A:1").await, Ok(None));
-            if promised.1 == Ok(Begun::Started) {
+            assert_eq!(store.async_write_on("crm", "A:1").await, Ok(None));
+            if promised.1 == Ok(BeginResult::Started) {
                 let kept = store.operation(&promised.0).await.expect("read").expect("a promise is kept");
                 assert_eq!(kept.state, OperationState::Running, "and is its caller's to finish");
             }
-            assert_eq!(store.begin(intent("A:3")).await, Ok(Begun::Started));
+            assert_eq!(store.begin(intent("A:3")).await, Ok(BeginResult::Started));
             assert!(store.verify(None).await.expect("verified").is_sound());
             assert!(store.close(Duration::from_mins(1)).await);
         }
@@ -44,14 +46,14 @@ async fn a_store_that_cannot_be_written_refuses_writes_keeps_outcomes_and_heals_
 }
 
 #[tokio::test]
-async fn close_says_that_something_is_left_unwritten() {
-    for place in places().await {
+async fn close_reports_unpersisted_work() {
+    for place in test_stores().await {
         let store = place.open().await;
         let write = intent("A:1");
         let id = write.operation.clone();
         store.begin(write).await.expect("begun");
         place.execute(BREAK).await;
-        assert_eq!(store.finish(applied(&id)).await, Err(StoreError::Unavailable));
+        assert_eq!(store.finish(applied_outcome(&id)).await, Err(StoreError::Unavailable));
         assert!(!store.close(Duration::ZERO).await);
         place.execute(REPAIR).await;
         let store = place.open().await;
@@ -60,8 +62,8 @@ async fn close_says_that_something_is_left_unwritten() {
 }
 
 #[tokio::test]
-async fn a_start_that_nobody_waits_for_is_given_up_and_does_not_run_for_ever() {
-    for place in places().await {
+async fn a_begin_whose_caller_is_gone_is_cancelled() {
+    for place in test_stores().await {
         let store = place.open().await;
         let write = intent("A:1");
         let id = write.operation.clone();
@@ -73,26 +75,26 @@ async fn a_start_that_nobody_waits_for_is_given_up_and_does_not_run_for_ever() {
         store.ping().await.expect("given up");
         let operation = store.operation(&id).await.expect("read").expect("there");
         assert_eq!(operation.state, OperationState::NotApplied);
-        let entries = store.ledger(everything()).await.expect("read").items;
+        let entries = store.ledger(all_entries_query()).await.expect("read").items;
         assert_eq!(entries.last().and_then(|entry| entry.problem.as_deref()), Some("overloaded"));
     }
 }
 
 #[tokio::test]
-async fn beyond_the_queue_a_command_is_refused_at_once_and_an_outcome_is_not() {
-    let place = file();
+async fn a_full_queue_rejects_commands_but_accepts_outcomes() {
+    let place = sqlite_store();
     let store = place.open().await;
     let write = intent("A:1");
     let id = write.operation.clone();
     store.begin(write).await.expect("begun");
-    store.handle.shared.waiting.store(MOST_WAITING, Ordering::SeqCst);
+    store.inner.shared.queued.store(MAX_QUEUED, Ordering::SeqCst);
     assert_eq!(store.begin(intent("A:2")).await, Err(StoreError::Unavailable));
-    store.finish(applied(&id)).await.expect("finished");
+    store.finish(applied_outcome(&id)).await.expect("finished");
 }
 
 #[tokio::test]
-async fn a_schema_of_a_newer_version_and_a_wrong_address_are_refused_in_words() {
-    for place in places().await {
+async fn a_newer_schema_and_a_wrong_url_are_rejected_with_a_reason() {
+    for place in test_stores().await {
         place.open().await.kill().await;
         let newer = if place.shared { "'\\x00'" } else { "x'00'" };
         place
@@ -108,7 +110,7 @@ async fn a_schema_of_a_newer_version_and_a_wrong_address_are_refused_in_words() 
     for url in
         ["mysql://x", "sqlite:", "sqlite:a?mode=ro", "sqlite:/no/such/folder/a.db", "postgres://u:secret@127.0.0.1:1/x"]
     {
-        let settings = StoreSettings { url: url.into(), ..file().settings(Durability::Commit) };
+        let settings = StoreSettings { url: url.into(), ..sqlite_store().settings(Durability::Commit) };
         assert!(!format!("{settings:?}").contains("secret"));
         let refused = Store::open(settings, Arc::new(())).await.err();
         assert!(matches!(&refused, Some(StoreError::Open(why)) if !why.contains("secret")), "{url}: {refused:?}");
@@ -116,24 +118,24 @@ async fn a_schema_of_a_newer_version_and_a_wrong_address_are_refused_in_words() 
 }
 
 #[tokio::test]
-async fn one_file_has_one_process_and_a_throw_away_leaves_nothing() {
-    let place = file();
+async fn a_file_has_one_process_and_a_memory_store_leaves_no_file() {
+    let place = sqlite_store();
     let store = place.open().await;
     let second = Store::open(place.settings(Durability::Commit), Arc::new(())).await.err();
     assert!(matches!(second, Some(StoreError::Open(why)) if why.contains("in use")));
     drop(store);
     let settings = StoreSettings { url: "sqlite::memory:".into(), ..place.settings(Durability::Commit) };
     let scratch = Store::open(settings, Arc::new(())).await.expect("a store");
-    let Engine::Sqlite { path, .. } = scratch.handle.shared.engine.clone() else { panic!("SQLite") };
-    assert_eq!(scratch.begin(intent("A:1")).await, Ok(Begun::Started));
+    let Backend::Sqlite { path, .. } = scratch.inner.shared.backend.clone() else { panic!("SQLite") };
+    assert_eq!(scratch.begin(intent("A:1")).await, Ok(BeginResult::Started));
     assert!(path.exists());
     assert!(scratch.close(Duration::from_mins(1)).await);
     assert!(!path.exists());
 }
 
 #[tokio::test]
-async fn a_server_that_drops_every_connection_costs_no_write_and_no_outcome() {
-    for place in places().await.into_iter().filter(|place| place.shared) {
+async fn dropped_connections_lose_no_write_and_no_outcome() {
+    for place in test_stores().await.into_iter().filter(|place| place.shared) {
         let store = place.open().await;
         let write = intent("A:1");
         let id = write.operation.clone();
@@ -141,36 +143,36 @@ async fn a_server_that_drops_every_connection_costs_no_write_and_no_outcome() {
         let drop_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                         WHERE datname = current_database() AND pid <> pg_backend_pid()";
         place.execute(drop_all).await;
-        assert_eq!(store.finish(applied(&id)).await, Ok(true));
+        assert_eq!(store.finish(applied_outcome(&id)).await, Ok(true));
         place.execute(drop_all).await;
-        assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Started));
+        assert_eq!(store.begin(intent("A:1")).await, Ok(BeginResult::Started));
         let verified = store.verify(None).await.expect("verified");
         assert_eq!((verified.entries, verified.is_sound()), (3, true));
     }
 }
 
 #[tokio::test]
-async fn a_file_that_vanished_or_was_replaced_takes_no_write_until_it_is_back() {
-    let place = file();
+async fn a_missing_database_file_rejects_writes_until_it_is_back() {
+    let place = sqlite_store();
     let path = std::path::PathBuf::from(place.url.trim_start_matches("sqlite:"));
     let store = place.open().await;
     let write = intent("A:1");
     let id = write.operation.clone();
-    assert_eq!(store.begin(write).await, Ok(Begun::Started));
+    assert_eq!(store.begin(write).await, Ok(BeginResult::Started));
     let aside = path.with_extension("aside");
     std::fs::rename(&path, &aside).expect("moved");
     assert_eq!(store.begin(intent("A:2")).await, Err(StoreError::Unavailable), "no restart would find it");
     assert_eq!(store.ping().await, Err(StoreError::Unavailable), "not ready");
-    assert_eq!(store.finish(applied(&id)).await, Err(StoreError::Unavailable), "kept in memory");
+    assert_eq!(store.finish(applied_outcome(&id)).await, Err(StoreError::Unavailable), "kept in memory");
     std::fs::rename(&aside, &path).expect("moved back");
-    store.healed().await;
+    store.wait_until_healthy().await;
     assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
     assert!(store.verify(None).await.expect("verified").is_sound());
     assert!(store.close(Duration::from_mins(1)).await);
 }
 
 /// Refuses every write of whoever connects, as a full or read-only disk, or a server that became a stand-by, does.
-fn read_only(place: &Place, on: bool) -> &'static str {
+fn read_only_statement(place: &TestStore, on: bool) -> &'static str {
     match (place.shared, on) {
         (false, true) => {
             "CREATE TRIGGER read_only BEFORE UPDATE ON head
@@ -195,63 +197,63 @@ fn read_only(place: &Place, on: bool) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_store_that_can_only_be_read_is_not_ready_at_the_next_look_and_heals_by_itself() {
-    for place in places().await {
+async fn a_read_only_store_is_not_ready_and_recovers_by_itself() {
+    for place in test_stores().await {
         let store = place.open().await;
         let write = intent("A:1");
         let id = write.operation.clone();
-        assert_eq!(store.begin(write).await, Ok(Begun::Started));
-        place.execute(read_only(&place, true)).await;
+        assert_eq!(store.begin(write).await, Ok(BeginResult::Started));
+        place.execute(read_only_statement(&place, true)).await;
         assert_eq!(store.ping().await, Err(StoreError::Unavailable), "nobody has tried to write yet");
         assert_eq!(store.begin(intent("A:2")).await, Err(StoreError::Unavailable));
-        assert_eq!(store.finish(applied(&id)).await, Err(StoreError::Unavailable), "kept in memory");
+        assert_eq!(store.finish(applied_outcome(&id)).await, Err(StoreError::Unavailable), "kept in memory");
         let read = store.operation(&id).await.expect("reads go on").expect("there");
         assert_eq!(read.state, OperationState::Running);
-        place.execute(read_only(&place, false)).await;
-        store.healed().await;
+        place.execute(read_only_statement(&place, false)).await;
+        store.wait_until_healthy().await;
         assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
-        assert_eq!(store.begin(intent("A:2")).await, Ok(Begun::Started));
+        assert_eq!(store.begin(intent("A:2")).await, Ok(BeginResult::Started));
         assert!(store.verify(None).await.expect("verified").is_sound());
     }
 }
 
 #[tokio::test]
-async fn a_store_that_does_not_answer_in_time_refuses_writes_and_heals_by_itself() {
-    let places = places().await;
-    futures_util::future::join_all(places.iter().map(somebody_holds_the_head)).await;
+async fn a_store_that_times_out_rejects_writes_and_recovers_by_itself() {
+    let places = test_stores().await;
+    futures_util::future::join_all(places.iter().map(check_recovery_after_head_lock)).await;
 }
 
-async fn somebody_holds_the_head(place: &Place) {
+async fn check_recovery_after_head_lock(place: &TestStore) {
     let store = place.open().await;
     let write = intent("A:1");
     let id = write.operation.clone();
-    assert_eq!(store.begin(write).await, Ok(Begun::Started));
+    assert_eq!(store.begin(write).await, Ok(BeginResult::Started));
     let mut other = AnyConnection::connect(&place.url.replace(' ', "%20")).await.expect("a connection");
     let hold = "BEGIN; UPDATE head SET at = at";
     sqlx::raw_sql(hold).execute(&mut other).await.expect("held");
     assert_eq!(store.begin(intent("A:2")).await, Err(StoreError::Unavailable));
-    assert_eq!(store.finish(applied(&id)).await, Err(StoreError::Unavailable), "kept in memory");
+    assert_eq!(store.finish(applied_outcome(&id)).await, Err(StoreError::Unavailable), "kept in memory");
     assert!(store.operation(&id).await.expect("reads go on").is_some());
-    assert!(!store.healthy());
+    assert!(!store.is_healthy());
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("given free");
-    store.healed().await;
+    store.wait_until_healthy().await;
     assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
-    assert_eq!(store.begin(intent("A:2")).await, Ok(Begun::Started));
+    assert_eq!(store.begin(intent("A:2")).await, Ok(BeginResult::Started));
     assert!(store.verify(None).await.expect("verified").is_sound());
 }
 
 #[tokio::test]
-async fn a_write_that_only_a_second_try_could_store_is_begun_and_its_outcome_stands() {
-    let places = places().await;
-    futures_util::future::join_all(places.iter().map(somebody_holds_the_head_a_little_too_long)).await;
+async fn a_write_persisted_by_a_retry_is_started_and_its_outcome_stands() {
+    let places = test_stores().await;
+    futures_util::future::join_all(places.iter().map(check_retry_after_head_lock)).await;
 }
 
-async fn somebody_holds_the_head_a_little_too_long(place: &Place) {
+async fn check_retry_after_head_lock(place: &TestStore) {
     for durability in [Durability::Commit, Durability::Relaxed] {
         let store = Store::open(place.settings(durability), Arc::new(())).await.expect("a store");
         let mut other = AnyConnection::connect(&place.url.replace(' ', "%20")).await.expect("a connection");
         sqlx::raw_sql("BEGIN; UPDATE head SET at = at").execute(&mut other).await.expect("held");
-        let (first, second) = (keyed("A:1", "k"), intent("A:2"));
+        let (first, second) = (intent_with_key("A:1", "k"), intent("A:2"));
         let (one, two) = (first.operation.clone(), second.operation.clone());
         let give_free = async {
             // Longer than a try may take, shorter than two.
@@ -259,19 +261,19 @@ async fn somebody_holds_the_head_a_little_too_long(place: &Place) {
             sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("given free");
         };
         let (begun, (), told) =
-            futures_util::future::join3(store.begin(first), give_free, begun_and_dropped(&store, second)).await;
-        assert_eq!(begun, Ok(Begun::Started));
-        store.healed().await;
+            futures_util::future::join3(store.begin(first), give_free, begin_and_drop(&store, second)).await;
+        assert_eq!(begun, Ok(BeginResult::Started));
+        store.wait_until_healthy().await;
         store.ping().await.expect("written");
         let state = async |id: &OperationId| store.operation(id).await.expect("read").map(|found| found.state);
         assert_eq!(state(&one).await, Some(OperationState::Running), "its caller was told that it runs");
         let is_running = state(&two).await == Some(OperationState::Running);
         assert!(told || !is_running, "nobody was told of this one");
-        assert_eq!(store.finish(applied(&one)).await, Ok(true));
+        assert_eq!(store.finish(applied_outcome(&one)).await, Ok(true));
         assert_eq!(state(&one).await, Some(OperationState::Applied));
-        let verdict = store.lookup(&claim("k")).await.expect("read");
-        assert!(matches!(verdict, Some(KeyState::Verdict(_))), "{verdict:?}");
-        assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Started));
+        let verdict = store.lookup_idempotency_key(&claim("k")).await.expect("read");
+        assert!(matches!(verdict, Some(IdempotencyState::Completed(_))), "{verdict:?}");
+        assert_eq!(store.begin(intent("A:1")).await, Ok(BeginResult::Started));
         assert!(store.verify(None).await.expect("verified").is_sound());
         assert!(store.close(Duration::from_mins(1)).await);
         place.execute("DELETE FROM idempotency").await;
@@ -280,15 +282,15 @@ async fn somebody_holds_the_head_a_little_too_long(place: &Place) {
 
 /// Whether the commit is done in the end or not, its caller is told of an operation, and the operation tells that nothing was sent.
 #[tokio::test]
-async fn a_begin_that_was_not_confirmed_is_told_so_and_ends_as_never_sent() {
-    let places = places().await;
+async fn an_unconfirmed_begin_returns_commit_unknown_and_ends_not_applied() {
+    let places = test_stores().await;
     let servers: Vec<_> = places.iter().filter(|place| place.url.starts_with("postgres")).collect();
     for end in ["RETURN NULL", "RAISE EXCEPTION 'not done'"] {
-        futures_util::future::join_all(servers.iter().map(|place| the_commit_takes_too_long(place, end))).await;
+        futures_util::future::join_all(servers.iter().map(|place| check_slow_commit(place, end))).await;
     }
 }
 
-async fn the_commit_takes_too_long(place: &Place, end: &str) {
+async fn check_slow_commit(place: &TestStore, end: &str) {
     let store = place.open().await;
     // Longer than two tries may take, once.
     place.execute("CREATE SEQUENCE stalls").await;
@@ -297,15 +299,15 @@ async fn the_commit_takes_too_long(place: &Place, end: &str) {
     let at_the_end = "CREATE CONSTRAINT TRIGGER stall AFTER INSERT ON ledger DEFERRABLE INITIALLY DEFERRED \
                       FOR EACH ROW EXECUTE FUNCTION stall()";
     place.execute(at_the_end).await;
-    let write = keyed("A:1", "k");
+    let write = intent_with_key("A:1", "k");
     let id = write.operation.clone();
-    assert_eq!(store.begin(write).await, Err(StoreError::InDoubt));
-    store.healed().await;
+    assert_eq!(store.begin(write).await, Err(StoreError::CommitUnknown));
+    store.wait_until_healthy().await;
     store.ping().await.expect("written");
     let operation = store.operation(&id).await.expect("read").expect("its caller was told of it");
     assert_eq!(operation.state, OperationState::NotApplied);
-    assert_eq!(store.lookup(&claim("k")).await, Ok(None), "a repeat runs");
-    assert_eq!(store.begin(keyed("A:1", "k")).await, Ok(Begun::Started));
+    assert_eq!(store.lookup_idempotency_key(&claim("k")).await, Ok(None), "a repeat runs");
+    assert_eq!(store.begin(intent_with_key("A:1", "k")).await, Ok(BeginResult::Started));
     assert!(store.verify(None).await.expect("verified").is_sound());
     for statement in ["DROP TRIGGER stall ON ledger", "DROP FUNCTION stall()", "DROP SEQUENCE stalls"] {
         place.execute(statement).await;
@@ -315,29 +317,29 @@ async fn the_commit_takes_too_long(place: &Place, end: &str) {
 }
 
 /// A caller who is not there any more when its answer comes, unless it comes at once. Whether it did.
-async fn begun_and_dropped(store: &Store, intent: Intent) -> bool {
+async fn begin_and_drop(store: &Store, intent: Intent) -> bool {
     let mut begun = std::pin::pin!(store.begin(intent));
     futures_util::poll!(begun.as_mut()).is_ready()
 }
 
 /// As a commit does that was given up and ends well all the same.
 #[tokio::test]
-async fn what_was_written_behind_the_writers_back_is_never_written_over() {
-    let place = file();
+async fn a_concurrent_write_to_the_chain_is_never_overwritten() {
+    let place = sqlite_store();
     let store = place.open().await;
-    assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Started));
+    assert_eq!(store.begin(intent("A:1")).await, Ok(BeginResult::Started));
     let path = std::path::PathBuf::from(place.url.trim_start_matches("sqlite:"));
     // Another name, and so another lock, for the same database.
     let alias = path.with_extension("alias");
     std::os::unix::fs::symlink(&path, &alias).expect("an alias");
     let settings = StoreSettings { url: format!("sqlite:{}", alias.display()), ..place.settings(Durability::Commit) };
     let other = Store::open(settings, Arc::new(())).await.expect("a store");
-    assert_eq!(other.begin(intent("A:2")).await, Ok(Begun::Started));
+    assert_eq!(other.begin(intent("A:2")).await, Ok(BeginResult::Started));
     // Each look writes that this instance lives, and the chain's end with it.
     while store.ping().await.is_err() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(store.begin(intent("A:3")).await, Ok(Begun::Started));
+    assert_eq!(store.begin(intent("A:3")).await, Ok(BeginResult::Started));
     let verified = store.verify(None).await.expect("verified");
     assert_eq!((verified.entries, verified.is_sound()), (3, true));
 }

@@ -1,151 +1,151 @@
 use std::time::Duration;
 
 use super::super::*;
-use super::place::{applied, intent, places};
+use super::place::{applied_outcome, intent, test_stores};
 use crate::record::Action;
 
 const TTL: Duration = Duration::from_secs(30);
 
-async fn lease(store: &Store, record: &str) -> Lease {
+async fn acquire_lease(store: &Store, record: &str) -> Lease {
     match store.acquire("crm", record, TTL).await.expect("an answer") {
-        Acquired::Lease(lease) => lease,
+        LeaseResult::Lease(lease) => lease,
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_lease_excludes_others_until_it_is_released_or_expires_and_its_number_grows() {
-    for place in places().await {
+async fn a_lease_excludes_others_until_its_end_and_its_fence_grows() {
+    for place in test_stores().await {
         let store = place.open().await;
-        let first = lease(&store, "A:1").await;
-        assert_eq!(store.acquire("crm", "A:1", TTL).await, Ok(Acquired::Held));
-        assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Held), "a native write waits too");
-        assert_eq!(store.begin(intent("A:2")).await, Ok(Begun::Started), "other records are free");
+        let first = acquire_lease(&store, "A:1").await;
+        assert_eq!(store.acquire("crm", "A:1", TTL).await, Ok(LeaseResult::Held));
+        assert_eq!(store.begin(intent("A:1")).await, Ok(BeginResult::LeaseHeld), "a native write waits too");
+        assert_eq!(store.begin(intent("A:2")).await, Ok(BeginResult::Started), "other records are free");
         store.release(&first).await.expect("released");
-        let second = lease(&store, "A:1").await;
+        let second = acquire_lease(&store, "A:1").await;
         assert!(second.fence > first.fence);
         store.release(&first).await.expect("nothing of ours");
-        assert_eq!(store.acquire("crm", "A:1", TTL).await, Ok(Acquired::Held), "a stale release frees nothing");
-        store.passes(TTL / 2);
+        assert_eq!(store.acquire("crm", "A:1", TTL).await, Ok(LeaseResult::Held), "a stale release frees nothing");
+        store.advance_clock(TTL / 2);
         assert_eq!(store.renew(&second, TTL).await, Ok(true));
-        store.passes(Duration::from_secs(25));
-        assert_eq!(store.acquire("crm", "A:1", TTL).await, Ok(Acquired::Held));
-        store.passes(Duration::from_secs(5));
-        let third = lease(&store, "A:1").await;
+        store.advance_clock(Duration::from_secs(25));
+        assert_eq!(store.acquire("crm", "A:1", TTL).await, Ok(LeaseResult::Held));
+        store.advance_clock(Duration::from_secs(5));
+        let third = acquire_lease(&store, "A:1").await;
         assert!(third.fence > second.fence);
         assert_eq!(store.renew(&second, TTL).await, Ok(false));
     }
 }
 
 #[tokio::test]
-async fn a_guarded_write_begins_only_under_its_own_live_lease_and_gives_it_back_at_its_end() {
-    for place in places().await {
+async fn a_guarded_write_needs_its_own_live_lease_and_releases_it() {
+    for place in test_stores().await {
         let store = place.open().await;
-        let old = lease(&store, "A:1").await;
-        store.passes(TTL);
+        let old = acquire_lease(&store, "A:1").await;
+        store.advance_clock(TTL);
         let guarded = |lease: &Lease| Intent { lease: Some(lease.clone()), ..intent("A:1") };
-        assert_eq!(store.begin(guarded(&old)).await, Ok(Begun::LeaseLost), "expired");
-        let new = lease(&store, "A:1").await;
-        assert_eq!(store.begin(guarded(&old)).await, Ok(Begun::LeaseLost), "taken over");
+        assert_eq!(store.begin(guarded(&old)).await, Ok(BeginResult::LeaseLost), "expired");
+        let new = acquire_lease(&store, "A:1").await;
+        assert_eq!(store.begin(guarded(&old)).await, Ok(BeginResult::LeaseLost), "taken over");
         let write = guarded(&new);
         let operation = write.operation.clone();
-        assert_eq!(store.begin(write).await, Ok(Begun::Started));
-        store.passes(TTL);
+        assert_eq!(store.begin(write).await, Ok(BeginResult::Started));
+        store.advance_clock(TTL);
         let running = store.acquire("crm", "A:1", TTL).await;
-        assert_eq!(running, Ok(Acquired::Running(operation.clone())), "the lease is over, the write is not");
-        store.finish(Outcome { lease: Some(new), ..applied(&operation) }).await.expect("finished");
-        lease(&store, "A:1").await;
+        assert_eq!(running, Ok(LeaseResult::Running(operation.clone())), "the lease is over, the write is not");
+        store.finish(Outcome { lease: Some(new), ..applied_outcome(&operation) }).await.expect("finished");
+        acquire_lease(&store, "A:1").await;
     }
 }
 
 #[tokio::test]
-async fn a_restart_frees_the_leases_of_the_only_process_and_keeps_the_numbers_growing() {
-    let place = super::place::file();
+async fn a_restart_frees_the_leases_of_a_single_process_and_fences_grow() {
+    let place = super::place::sqlite_store();
     let store = place.open().await;
-    let before = lease(&store, "A:1").await;
+    let before = acquire_lease(&store, "A:1").await;
     store.kill().await;
-    let after = lease(&place.open().await, "A:1").await;
+    let after = acquire_lease(&place.open().await, "A:1").await;
     assert!(after.fence > before.fence);
 }
 
 #[tokio::test]
 async fn of_two_replicas_one_gets_the_lease() {
-    for place in places().await.into_iter().filter(|place| place.shared) {
+    for place in test_stores().await.into_iter().filter(|place| place.shared) {
         let (one, two) = (place.open().await, place.open().await);
         let asked = futures_util::future::join_all((0..20).map(|index| {
             let store = if index % 2 == 0 { &one } else { &two };
             store.acquire("crm", "A:1", TTL)
         }));
-        let got = asked.await.into_iter().filter(|answer| matches!(answer, Ok(Acquired::Lease(_)))).count();
+        let got = asked.await.into_iter().filter(|answer| matches!(answer, Ok(LeaseResult::Lease(_)))).count();
         assert_eq!(got, 1);
-        assert_eq!(two.begin(intent("A:1")).await, Ok(Begun::Held));
+        assert_eq!(two.begin(intent("A:1")).await, Ok(BeginResult::LeaseHeld));
     }
 }
 
 #[tokio::test]
-async fn the_lease_of_a_dead_replica_is_free_before_it_expires_and_that_of_a_living_one_is_not() {
-    for place in places().await.into_iter().filter(|place| place.shared) {
+async fn the_lease_of_a_dead_replica_is_freed_before_it_expires() {
+    for place in test_stores().await.into_iter().filter(|place| place.shared) {
         let (dead, living, other) = (place.open().await, place.open().await, place.open().await);
         let long = Duration::from_mins(10);
-        assert!(matches!(dead.acquire("crm", "A:1", long).await, Ok(Acquired::Lease(_))));
-        assert!(matches!(living.acquire("crm", "A:2", long).await, Ok(Acquired::Lease(_))));
+        assert!(matches!(dead.acquire("crm", "A:1", long).await, Ok(LeaseResult::Lease(_))));
+        assert!(matches!(living.acquire("crm", "A:2", long).await, Ok(LeaseResult::Lease(_))));
         dead.kill().await;
         for store in [&living, &other] {
-            store.passes(Duration::from_secs(25));
+            store.advance_clock(Duration::from_secs(25));
         }
-        living.turn().await;
-        other.turn().await;
-        assert!(matches!(other.acquire("crm", "A:1", long).await, Ok(Acquired::Lease(_))));
-        assert_eq!(other.acquire("crm", "A:2", long).await, Ok(Acquired::Held));
+        living.run_heartbeat().await;
+        other.run_heartbeat().await;
+        assert!(matches!(other.acquire("crm", "A:1", long).await, Ok(LeaseResult::Lease(_))));
+        assert_eq!(other.acquire("crm", "A:2", long).await, Ok(LeaseResult::Held));
     }
 }
 
 #[tokio::test]
 async fn a_native_write_waits_for_a_delete_that_outlived_its_lease() {
-    for place in places().await {
+    for place in test_stores().await {
         let store = place.open().await;
-        let lease = lease(&store, "A:1").await;
+        let lease = acquire_lease(&store, "A:1").await;
         let delete = Intent { lease: Some(lease), action: Action::Delete, ..intent("A:1") };
         let operation = delete.operation.clone();
-        assert_eq!(store.begin(delete).await, Ok(Begun::Started));
-        store.passes(TTL * 2);
-        assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Held), "the vendor may still do it");
-        store.finish(applied(&operation)).await.expect("finished");
-        assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Started));
+        assert_eq!(store.begin(delete).await, Ok(BeginResult::Started));
+        store.advance_clock(TTL * 2);
+        assert_eq!(store.begin(intent("A:1")).await, Ok(BeginResult::LeaseHeld), "the vendor may still do it");
+        store.finish(applied_outcome(&operation)).await.expect("finished");
+        assert_eq!(store.begin(intent("A:1")).await, Ok(BeginResult::Started));
     }
 }
 
 #[tokio::test]
-async fn a_native_write_waits_for_the_delete_of_another_replica_until_somebody_has_settled_it() {
-    for place in places().await.into_iter().filter(|place| place.shared) {
+async fn a_native_write_waits_until_another_replicas_delete_is_reconciled() {
+    for place in test_stores().await.into_iter().filter(|place| place.shared) {
         let (one, two) = (place.open().await, place.open().await);
-        let lease = lease(&one, "A:1").await;
+        let lease = acquire_lease(&one, "A:1").await;
         let delete = Intent { lease: Some(lease.clone()), action: Action::Delete, ..intent("A:1") };
         let operation = delete.operation.clone();
-        assert_eq!(one.begin(delete).await, Ok(Begun::Started));
+        assert_eq!(one.begin(delete).await, Ok(BeginResult::Started));
         one.release(&lease).await.expect("released");
-        assert_eq!(two.begin(intent("A:1")).await, Ok(Begun::Held), "whatever became of its lease");
-        assert_eq!(two.begin(intent("A:2")).await, Ok(Begun::Started), "other records are free");
+        assert_eq!(two.begin(intent("A:1")).await, Ok(BeginResult::LeaseHeld), "whatever became of its lease");
+        assert_eq!(two.begin(intent("A:2")).await, Ok(BeginResult::Started), "other records are free");
         one.kill().await;
-        two.passes(TTL * 2);
-        assert_eq!(two.begin(intent("A:1")).await, Ok(Begun::Held), "the dead one's call may still arrive");
+        two.advance_clock(TTL * 2);
+        assert_eq!(two.begin(intent("A:1")).await, Ok(BeginResult::LeaseHeld), "the dead one's call may still arrive");
         let adopted = two.adopt(10).await.expect("adopted");
         assert_eq!(adopted.iter().map(|one| &one.operation).collect::<Vec<_>>(), [&operation]);
-        two.finish(applied(&operation)).await.expect("finished");
-        assert_eq!(two.begin(intent("A:1")).await, Ok(Begun::Started));
+        two.finish(applied_outcome(&operation)).await.expect("finished");
+        assert_eq!(two.begin(intent("A:1")).await, Ok(BeginResult::Started));
     }
 }
 
 #[tokio::test]
-async fn only_what_ends_unsettled_with_this_process_counts_as_unfinished() {
-    for place in places().await {
+async fn a_started_operation_counts_as_running_until_it_is_finished() {
+    for place in test_stores().await {
         let store = place.open().await;
-        assert_eq!(store.unfinished().await, Ok(0));
+        assert_eq!(store.count_running().await, Ok(0));
         let write = intent("A:1");
         let operation = write.operation.clone();
-        assert_eq!(store.begin(write).await, Ok(Begun::Started));
-        assert_eq!(store.unfinished().await, Ok(1));
-        store.finish(applied(&operation)).await.expect("finished");
-        assert_eq!(store.unfinished().await, Ok(0));
+        assert_eq!(store.begin(write).await, Ok(BeginResult::Started));
+        assert_eq!(store.count_running().await, Ok(1));
+        store.finish(applied_outcome(&operation)).await.expect("finished");
+        assert_eq!(store.count_running().await, Ok(0));
     }
 }

@@ -3,16 +3,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::super::*;
-use super::place::{Tally, applied, intent, places};
+use super::place::{CountingMetrics, applied_outcome, intent, test_stores};
 use crate::record::{OperationState, Warning, WarningCode};
 
 #[tokio::test]
-async fn an_operation_is_told_as_the_contract_says_from_begin_to_finish() {
-    for place in places().await {
+async fn an_operation_reads_as_the_contract_says_from_begin_to_finish() {
+    for place in test_stores().await {
         let store = place.open().await;
         let write = Intent { record: None, ..intent("") };
         let id = write.operation.clone();
-        assert_eq!(store.begin(write).await, Ok(Begun::Started));
+        assert_eq!(store.begin(write).await, Ok(BeginResult::Started));
         let running = store.operation(&id).await.expect("read").expect("there");
         assert_eq!((running.state, running.record, running.finished_at), (OperationState::Running, None, None));
         assert!(running.started_at.ends_with('Z') && running.started_at.len() == 24, "{}", running.started_at);
@@ -23,78 +23,78 @@ async fn an_operation_is_told_as_the_contract_says_from_begin_to_finish() {
             warnings: vec![warning.clone()],
             problem: Some(problem.clone()),
             problem_name: Some("outcome-unknown".into()),
-            observed: Some(Observed::Other),
+            observed: Some(ObservedState::Other),
             record: Some("A:1".into()),
-            ..applied(&id)
+            ..applied_outcome(&id)
         };
         assert_eq!(store.finish(outcome).await, Ok(true));
-        assert_eq!(store.finish(applied(&id)).await, Ok(false), "the first outcome stands");
+        assert_eq!(store.finish(applied_outcome(&id)).await, Ok(false), "the first outcome stands");
         let settled = store.operation(&id).await.expect("read").expect("there");
         assert_eq!(settled.state, OperationState::Unknown);
         assert_eq!(
             (settled.warnings, settled.problem, settled.observed),
-            (vec![warning], Some(problem), Some(Observed::Other))
+            (vec![warning], Some(problem), Some(ObservedState::Other))
         );
         assert!(settled.finished_at.is_some() && settled.etag.as_deref() == Some("\"c2\""));
-        assert_eq!((settled.record.as_deref(), store.unfinished().await), (Some("A:1"), Ok(0)));
+        assert_eq!((settled.record.as_deref(), store.count_running().await), (Some("A:1"), Ok(0)));
         assert_eq!(store.operation(&OperationId::new()).await.expect("read").map(|one| one.id), None);
     }
 }
 
 #[tokio::test]
-async fn a_queued_write_refuses_others_and_is_named_to_reads_until_it_ends() {
-    for place in places().await {
+async fn an_async_write_blocks_others_and_is_visible_to_reads_until_it_ends() {
+    for place in test_stores().await {
         let store = place.open().await;
-        let write = Intent { queued: true, ..intent("A:1") };
+        let write = Intent { is_async: true, ..intent("A:1") };
         let id = write.operation.clone();
-        assert_eq!(store.pending("crm", "A:1").await, Ok(None));
+        assert_eq!(store.async_write_on("crm", "A:1").await, Ok(None));
         store.begin(write).await.expect("begun");
-        assert_eq!(store.pending("crm", "A:1").await, Ok(Some(id.clone())));
-        assert_eq!(store.pending("itsm", "A:1").await, Ok(None));
-        assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Running(id.clone())));
-        assert_eq!(store.acquire("crm", "A:1", Duration::from_secs(1)).await, Ok(Acquired::Running(id.clone())));
-        store.finish(applied(&id)).await.expect("finished");
-        assert_eq!(store.pending("crm", "A:1").await, Ok(None));
-        assert_eq!(store.begin(intent("A:1")).await, Ok(Begun::Started));
+        assert_eq!(store.async_write_on("crm", "A:1").await, Ok(Some(id.clone())));
+        assert_eq!(store.async_write_on("itsm", "A:1").await, Ok(None));
+        assert_eq!(store.begin(intent("A:1")).await, Ok(BeginResult::Running(id.clone())));
+        assert_eq!(store.acquire("crm", "A:1", Duration::from_secs(1)).await, Ok(LeaseResult::Running(id.clone())));
+        store.finish(applied_outcome(&id)).await.expect("finished");
+        assert_eq!(store.async_write_on("crm", "A:1").await, Ok(None));
+        assert_eq!(store.begin(intent("A:1")).await, Ok(BeginResult::Started));
     }
 }
 
 #[tokio::test]
-async fn what_a_crash_left_running_is_adopted_once_with_its_material_and_stays_named() {
-    for place in places().await {
+async fn an_operation_orphaned_by_a_crash_is_adopted_once_with_its_payload() {
+    for place in test_stores().await {
         let store = place.open().await;
-        let write = Intent { queued: true, claim: Some(super::place::claim("k")), ..intent("A:1") };
+        let write = Intent { is_async: true, idempotency: Some(super::place::claim("k")), ..intent("A:1") };
         let id = write.operation.clone();
         store.begin(write).await.expect("begun");
-        store.interim(&id, Told::Unknown, "{}".into()).await.expect("told");
+        store.save_interim_outcome(&id, InterimResponse::Unknown, "{}".into()).await.expect("told");
         assert_eq!(store.adopt(10).await, Ok(vec![]), "its own are not orphans");
         store.kill().await;
         let (one, two) = (place.open().await, if place.shared { Some(place.open().await) } else { None });
-        assert_eq!(one.pending("crm", "A:1").await, Ok(Some(id.clone())));
+        assert_eq!(one.async_write_on("crm", "A:1").await, Ok(Some(id.clone())));
         if let Some(two) = &two {
             assert_eq!(one.adopt(10).await, Ok(vec![]), "it may still live");
             for store in [&one, two] {
-                store.passes(Duration::from_secs(30));
-                store.turn().await;
+                store.advance_clock(Duration::from_secs(30));
+                store.run_heartbeat().await;
             }
         }
         let mut adopted = one.adopt(10).await.expect("adopted");
         let other = two.as_ref().unwrap_or(&one);
         assert_eq!(other.adopt(10).await, Ok(vec![]), "one replica wins");
         let adopted = adopted.pop().expect("one");
-        assert_eq!((adopted.operation, adopted.material.as_deref()), (id.clone(), Some("{\"wanted\":1}")));
-        assert_eq!(adopted.told, Some(Told::Unknown));
-        one.finish(applied(&id)).await.expect("finished");
-        let state = one.lookup(&super::place::claim("k")).await;
-        assert_eq!(state, Ok(Some(KeyState::Verdict("{\"done\":true}".into()))));
-        assert_eq!(one.ledger(super::place::everything()).await.expect("read").items.len(), 2);
+        assert_eq!((adopted.operation, adopted.recovery.as_deref()), (id.clone(), Some("{\"wanted\":1}")));
+        assert_eq!(adopted.response, Some(InterimResponse::Unknown));
+        one.finish(applied_outcome(&id)).await.expect("finished");
+        let state = one.lookup_idempotency_key(&super::place::claim("k")).await;
+        assert_eq!(state, Ok(Some(IdempotencyState::Completed("{\"done\":true}".into()))));
+        assert_eq!(one.ledger(super::place::all_entries_query()).await.expect("read").items.len(), 2);
         assert_eq!(place.execute("UPDATE operation SET told = told WHERE material IS NOT NULL").await, 0);
     }
 }
 
 #[tokio::test]
 async fn lists_come_in_pages_oldest_first_and_only_of_the_systems_allowed() {
-    for place in places().await {
+    for place in test_stores().await {
         let store = place.open().await;
         let mut ids = Vec::new();
         for index in 0..7 {
@@ -103,7 +103,7 @@ async fn lists_come_in_pages_oldest_first_and_only_of_the_systems_allowed() {
             ids.push(write.operation.clone());
             store.begin(write).await.expect("begun");
         }
-        store.finish(applied(&ids[0])).await.expect("finished");
+        store.finish(applied_outcome(&ids[0])).await.expect("finished");
         let query = OperationQuery { systems: vec!["crm".into()], limit: 4, ..OperationQuery::default() };
         let list = async |query: OperationQuery| {
             let page = store.operations(query).await.expect("a page");
@@ -121,20 +121,20 @@ async fn lists_come_in_pages_oldest_first_and_only_of_the_systems_allowed() {
 }
 
 #[tokio::test]
-async fn settled_operations_are_swept_after_the_retention_and_the_ledger_is_not() {
-    for place in places().await {
+async fn finished_operations_expire_after_the_retention_but_the_ledger_stays() {
+    for place in test_stores().await {
         let store = place.open().await;
         let (settled, running) = (intent("A:1"), intent("A:2"));
         let (old, open) = (settled.operation.clone(), running.operation.clone());
         store.begin(settled).await.expect("begun");
         store.begin(running).await.expect("begun");
-        store.finish(applied(&old)).await.expect("finished");
-        store.passes(Duration::from_hours(24 * 89));
-        store.turn().await;
+        store.finish(applied_outcome(&old)).await.expect("finished");
+        store.advance_clock(Duration::from_hours(24 * 89));
+        store.run_heartbeat().await;
         store.ping().await.expect("swept");
         assert!(store.operation(&old).await.expect("read").is_some());
-        store.passes(Duration::from_hours(25));
-        store.turn().await;
+        store.advance_clock(Duration::from_hours(25));
+        store.run_heartbeat().await;
         store.ping().await.expect("swept");
         assert!(store.operation(&old).await.expect("read").is_none());
         assert!(store.operation(&open).await.expect("read").is_some());
@@ -144,14 +144,14 @@ async fn settled_operations_are_swept_after_the_retention_and_the_ledger_is_not(
 
 #[tokio::test]
 async fn writes_that_wait_together_share_a_commit() {
-    for place in places().await {
+    for place in test_stores().await {
         for durability in [Durability::Commit, Durability::Relaxed] {
-            let tally = Arc::new(Tally::default());
+            let tally = Arc::new(CountingMetrics::default());
             let metrics = Arc::clone(&tally) as Arc<dyn StoreMetrics>;
             let store = Store::open(place.settings(durability), metrics).await.expect("a store");
             let begun =
                 futures_util::future::join_all((0..100).map(|index| store.begin(intent(&format!("A:{index}")))));
-            assert!(begun.await.iter().all(|begun| *begun == Ok(Begun::Started)));
+            assert!(begun.await.iter().all(|begun| *begun == Ok(BeginResult::Started)));
             store.ping().await.expect("written");
             assert_eq!(tally.entries.load(Ordering::SeqCst), 100);
             let commits = tally.commits.load(Ordering::SeqCst);
@@ -162,33 +162,33 @@ async fn writes_that_wait_together_share_a_commit() {
 }
 
 #[tokio::test]
-async fn what_was_answered_is_seen_by_the_next_read_and_survives_an_orderly_end() {
-    for place in places().await {
+async fn an_acknowledged_write_is_visible_to_the_next_read_and_survives_close() {
+    for place in test_stores().await {
         let store = Store::open(place.settings(Durability::Relaxed), Arc::new(())).await.expect("a store");
         let write = intent("A:1");
         let id = write.operation.clone();
         store.begin(write).await.expect("begun");
         assert!(store.operation(&id).await.expect("read").is_some());
-        store.finish(applied(&id)).await.expect("finished");
+        store.finish(applied_outcome(&id)).await.expect("finished");
         assert!(store.close(Duration::from_mins(1)).await);
         assert_eq!(store.begin(intent("A:1")).await, Err(StoreError::Unavailable), "closed");
-        assert!(!store.healthy());
+        assert!(!store.is_healthy());
         let state = place.open().await.operation(&id).await.expect("read").expect("there").state;
         assert_eq!(state, OperationState::Applied);
     }
 }
 
 #[tokio::test]
-async fn an_operation_that_ends_in_the_batch_it_began_in_is_stored_as_it_ended() {
-    for place in places().await {
+async fn an_operation_that_ends_in_its_first_batch_is_stored_as_finished() {
+    for place in test_stores().await {
         let store = Store::open(place.settings(Durability::Relaxed), Arc::new(())).await.expect("a store");
         for created in [false, true] {
-            let write = Intent { queued: true, record: (!created).then(|| "A:1".into()), ..intent("") };
+            let write = Intent { is_async: true, record: (!created).then(|| "A:1".into()), ..intent("") };
             let id = write.operation.clone();
             store.begin(write).await.expect("begun");
-            store.interim(&id, Told::Accepted, String::new()).await.expect("told");
+            store.save_interim_outcome(&id, InterimResponse::Accepted, String::new()).await.expect("told");
             store
-                .finish(Outcome { record: created.then(|| "A:2".to_owned()), ..applied(&id) })
+                .finish(Outcome { record: created.then(|| "A:2".to_owned()), ..applied_outcome(&id) })
                 .await
                 .expect("finished");
             let told = store.operation(&id).await.expect("read").expect("there");
@@ -203,9 +203,9 @@ async fn an_operation_that_ends_in_the_batch_it_began_in_is_stored_as_it_ended()
 }
 
 /// Begins and finishes writes in one batch.
-async fn done_at_once(store: &Store, writes: Vec<Intent>, outcome: impl Fn(&OperationId) -> Outcome) {
+async fn run_in_one_batch(store: &Store, writes: Vec<Intent>, outcome: impl Fn(&OperationId) -> Outcome) {
     for write in &writes {
-        assert_eq!(store.begin(write.clone()).await, Ok(Begun::Started));
+        assert_eq!(store.begin(write.clone()).await, Ok(BeginResult::Started));
     }
     for write in writes {
         assert_eq!(store.finish(outcome(&write.operation)).await, Ok(true));
@@ -214,7 +214,7 @@ async fn done_at_once(store: &Store, writes: Vec<Intent>, outcome: impl Fn(&Oper
 }
 
 /// Everything in a list, read in pages of so many.
-async fn listed_in_steps(store: &Store, record: Option<&str>, step: usize) -> Vec<Operation> {
+async fn list_in_pages(store: &Store, record: Option<&str>, step: usize) -> Vec<Operation> {
     let mut query = OperationQuery {
         systems: vec!["crm".into()],
         record: record.map(str::to_owned),
@@ -234,8 +234,8 @@ async fn listed_in_steps(store: &Store, record: Option<&str>, step: usize) -> Ve
 }
 
 #[tokio::test]
-async fn operations_that_the_ledger_tells_have_no_row_and_are_listed_among_those_that_have() {
-    for place in places().await {
+async fn ledger_only_operations_are_listed_together_with_stored_rows() {
+    for place in test_stores().await {
         let store = Store::open(place.settings(Durability::Relaxed), Arc::new(())).await.expect("a store");
         let (writes, late): (Vec<_>, _) = ((0..9).map(|n| intent(&format!("A:{}", n % 3))).collect(), intent("A:0"));
         let mut ids: Vec<_> = writes.iter().map(|write| write.operation.clone()).collect();
@@ -243,23 +243,23 @@ async fn operations_that_the_ledger_tells_have_no_row_and_are_listed_among_those
         ids.sort_by(|one, other| one.as_str().cmp(other.as_str()));
         let warned = |id: &OperationId| {
             let warning = Warning { code: WarningCode::Loss, pointer: "/fields/x".into(), detail: "lost".into() };
-            Outcome { warnings: vec![warning], ..applied(id) }
+            Outcome { warnings: vec![warning], ..applied_outcome(id) }
         };
         let mut writes = writes.into_iter();
-        done_at_once(&store, writes.by_ref().take(3).collect(), applied).await;
-        done_at_once(&store, writes.by_ref().take(2).collect(), warned).await;
+        run_in_one_batch(&store, writes.by_ref().take(3).collect(), applied_outcome).await;
+        run_in_one_batch(&store, writes.by_ref().take(2).collect(), warned).await;
         store.begin(late).await.expect("begun");
         store.ping().await.expect("written");
-        done_at_once(&store, writes.collect(), applied).await;
+        run_in_one_batch(&store, writes.collect(), applied_outcome).await;
         // One that ends later than it began, and one that comes after greater ids were told, have rows.
         let rows = if place.shared { 10 } else { 3 };
         assert_eq!(place.execute("UPDATE operation SET told = told").await, rows);
         for step in [1, 3, 4, 100] {
-            let listed = listed_in_steps(&store, None, step).await;
+            let listed = list_in_pages(&store, None, step).await;
             assert_eq!(listed.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), ids);
             let warned = listed.iter().filter(|one| !one.warnings.is_empty()).count();
             assert_eq!(warned, 2, "what a row tells beyond the ledger is not lost");
-            let listed = listed_in_steps(&store, Some("A:1"), step).await;
+            let listed = list_in_pages(&store, Some("A:1"), step).await;
             assert_eq!(listed.len(), 3);
             assert!(listed.iter().all(|one| one.record.as_deref() == Some("A:1")));
         }
@@ -273,8 +273,8 @@ async fn operations_that_the_ledger_tells_have_no_row_and_are_listed_among_those
             assert_eq!((one.id.as_str(), one.caller.as_str(), one.system.as_str()), (id.as_str(), "billing", "crm"));
             assert!(one.state == OperationState::Running || one.finished_at >= Some(one.started_at));
         }
-        store.passes(Duration::from_hours(24 * 91));
-        store.turn().await;
+        store.advance_clock(Duration::from_hours(24 * 91));
+        store.run_heartbeat().await;
         store.ping().await.expect("swept");
         assert_eq!(of(query).await, 1, "what was settled is kept as long as was promised");
         assert!(store.operation(&ids[0]).await.expect("read").is_none());
@@ -282,19 +282,19 @@ async fn operations_that_the_ledger_tells_have_no_row_and_are_listed_among_those
         let again = Store::open(place.settings(Durability::Relaxed), Arc::new(())).await.expect("a store");
         let next = intent("A:7");
         let id = next.operation.clone();
-        done_at_once(&again, vec![next], applied).await;
+        run_in_one_batch(&again, vec![next], applied_outcome).await;
         assert!(again.operation(&id).await.expect("read").is_some());
     }
 }
 
 #[tokio::test]
-async fn an_operation_older_than_those_that_pages_tell_has_a_row() {
-    for place in places().await.into_iter().filter(|place| !place.shared) {
+async fn an_operation_older_than_the_ledger_only_ones_has_a_row() {
+    for place in test_stores().await.into_iter().filter(|place| !place.shared) {
         let store = Store::open(place.settings(Durability::Relaxed), Arc::new(())).await.expect("a store");
         let (older, newer) = (intent("A:1"), intent("A:2"));
         let ids = [older.operation.clone(), newer.operation.clone()];
-        done_at_once(&store, vec![newer], applied).await;
-        done_at_once(&store, vec![older], applied).await;
+        run_in_one_batch(&store, vec![newer], applied_outcome).await;
+        run_in_one_batch(&store, vec![older], applied_outcome).await;
         assert_eq!(place.execute("UPDATE operation SET told = told").await, 1);
         for limit in [1, 2] {
             let query = OperationQuery { systems: vec!["crm".into()], limit, ..OperationQuery::default() };
@@ -308,16 +308,16 @@ async fn an_operation_older_than_those_that_pages_tell_has_a_row() {
 }
 
 #[tokio::test]
-async fn what_was_adopted_without_anybody_having_heard_of_it_is_adopted_again() {
-    for place in places().await {
+async fn an_adoption_whose_caller_is_gone_is_returned_again() {
+    for place in test_stores().await {
         let store = place.open().await;
         let write = intent("A:1");
         let id = write.operation.clone();
         store.begin(write).await.expect("begun");
         store.kill().await;
         let store = place.open().await;
-        store.passes(Duration::from_secs(30));
-        store.turn().await;
+        store.advance_clock(Duration::from_secs(30));
+        store.run_heartbeat().await;
         {
             let mut adopted = std::pin::pin!(store.adopt(10));
             assert!(futures_util::poll!(adopted.as_mut()).is_pending());
@@ -330,18 +330,18 @@ async fn what_was_adopted_without_anybody_having_heard_of_it_is_adopted_again() 
 }
 
 #[tokio::test]
-async fn the_outcome_of_a_write_that_another_replica_has_taken_over_does_not_stand() {
-    for place in places().await.into_iter().filter(|place| place.shared) {
+async fn an_outcome_is_rejected_after_another_replica_adopts_the_write() {
+    for place in test_stores().await.into_iter().filter(|place| place.shared) {
         let (paused, other) = (place.open().await, place.open().await);
         let write = intent("A:1");
         let id = write.operation.clone();
         paused.begin(write).await.expect("begun");
-        other.passes(Duration::from_secs(30));
-        other.turn().await;
+        other.advance_clock(Duration::from_secs(30));
+        other.run_heartbeat().await;
         assert_eq!(other.adopt(10).await.expect("adopted").len(), 1);
-        let refused = Outcome { state: OperationState::NotApplied, ..applied(&id) };
+        let refused = Outcome { state: OperationState::NotApplied, ..applied_outcome(&id) };
         assert_eq!(paused.finish(refused).await, Ok(false));
-        assert_eq!(other.finish(applied(&id)).await, Ok(true));
+        assert_eq!(other.finish(applied_outcome(&id)).await, Ok(true));
         assert_eq!(other.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
     }
 }

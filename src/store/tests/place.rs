@@ -8,38 +8,38 @@ use std::time::Duration;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 
 use super::super::*;
-use crate::record::{Action, CallMade, OperationState};
+use crate::record::{Action, OperationState, VendorCallLog};
 
-impl Material for &'static str {
-    fn text(&self) -> Option<String> {
+impl RecoveryPayload for &'static str {
+    fn to_json(&self) -> Option<String> {
         Some((*self).to_owned())
     }
 }
 
 /// Counts what the store does.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct CountingMetrics {
     pub(super) entries: AtomicUsize,
     pub(super) commits: AtomicUsize,
 }
 
-impl StoreMetrics for Tally {
-    fn ledger_entry(&self) {
+impl StoreMetrics for CountingMetrics {
+    fn on_ledger_entry(&self) {
         self.entries.fetch_add(1, Ordering::SeqCst);
     }
-    fn commit(&self, _seconds: f64) {
+    fn on_commit(&self, _seconds: f64) {
         self.commits.fetch_add(1, Ordering::SeqCst);
     }
 }
 
 /// An empty database of one engine, removed at the end.
-pub(super) struct Place {
+pub(super) struct TestStore {
     pub(super) url: String,
     pub(super) shared: bool,
     folder: Option<PathBuf>,
 }
 
-impl Drop for Place {
+impl Drop for TestStore {
     fn drop(&mut self) {
         if let Some(folder) = &self.folder {
             let _ = std::fs::remove_dir_all(folder);
@@ -47,15 +47,15 @@ impl Drop for Place {
     }
 }
 
-pub(super) fn file() -> Place {
+pub(super) fn sqlite_store() -> TestStore {
     let folder = std::env::temp_dir().join(format!("store-test {}", uuid::Uuid::now_v7()));
     std::fs::create_dir_all(&folder).expect("a folder");
-    Place { url: format!("sqlite:{}", folder.join("s t.db").display()), shared: false, folder: Some(folder) }
+    TestStore { url: format!("sqlite:{}", folder.join("s t.db").display()), shared: false, folder: Some(folder) }
 }
 
 /// One place per engine there is.
-pub(super) async fn places() -> Vec<Place> {
-    let mut places = vec![file()];
+pub(super) async fn test_stores() -> Vec<TestStore> {
+    let mut places = vec![sqlite_store()];
     if let Ok(server) = std::env::var("TEST_POSTGRES_URL") {
         let name = format!("t{}", uuid::Uuid::now_v7().simple());
         sqlx::any::install_default_drivers();
@@ -63,12 +63,12 @@ pub(super) async fn places() -> Vec<Place> {
         let create = format!("CREATE DATABASE {name}");
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.expect("a database");
         let (base, _) = server.rsplit_once('/').expect("a database in the address");
-        places.push(Place { url: format!("{base}/{name}"), shared: true, folder: None });
+        places.push(TestStore { url: format!("{base}/{name}"), shared: true, folder: None });
     }
     places
 }
 
-impl Place {
+impl TestStore {
     pub(super) fn settings(&self, durability: Durability) -> StoreSettings {
         StoreSettings {
             url: self.url.clone(),
@@ -99,25 +99,28 @@ impl Store {
     }
 
     /// Time passes.
-    pub(super) fn passes(&self, time: Duration) {
-        self.handle.shared.skew.fetch_add(ms(time), Ordering::SeqCst);
+    pub(super) fn advance_clock(&self, time: Duration) {
+        self.inner.shared.skew.fetch_add(to_millis(time), Ordering::SeqCst);
     }
 
     /// A turn of the writer's clock: this instance is seen, old things are swept.
-    pub(super) async fn turn(&self) {
-        self.ask(Task::Seen).await.expect("a turn");
+    pub(super) async fn run_heartbeat(&self) {
+        self.submit(StoreCommand::Heartbeat).await.expect("a turn");
     }
 
     /// A write has failed.
-    pub(super) async fn broken(&self) {
-        while self.healthy() {
+    pub(super) async fn wait_until_unhealthy(&self) {
+        while self.is_healthy() {
             tokio::task::yield_now().await;
         }
     }
 
     /// The store takes writes again.
-    pub(super) async fn healed(&self) {
-        while self.ping().await.is_err() || self.handle.shared.owed.load(Ordering::SeqCst) > 0 || !self.healthy() {
+    pub(super) async fn wait_until_healthy(&self) {
+        while self.ping().await.is_err()
+            || self.inner.shared.unpersisted.load(Ordering::SeqCst) > 0
+            || !self.is_healthy()
+        {
             tokio::task::yield_now().await;
         }
     }
@@ -132,25 +135,25 @@ pub(in crate::store) fn intent(record: &str) -> Intent {
         record: Some(record.into()),
         action: Action::Update,
         precondition: Some("\"c1\"".into()),
-        bound_to: None,
+        compared_etag: None,
         paths: Arc::new(vec!["/fields/Email".to_owned()]),
         losses: vec![],
-        queued: false,
+        is_async: false,
         lease: None,
-        claim: None,
-        material: Some(Arc::new("{\"wanted\":1}")),
+        idempotency: None,
+        recovery: Some(Arc::new("{\"wanted\":1}")),
     }
 }
 
-pub(super) fn keyed(record: &str, key: &str) -> Intent {
-    Intent { claim: Some(claim(key)), ..intent(record) }
+pub(super) fn intent_with_key(record: &str, key: &str) -> Intent {
+    Intent { idempotency: Some(claim(key)), ..intent(record) }
 }
 
-pub(super) fn claim(key: &str) -> Claim {
-    Claim { caller: "billing".into(), key: key.into(), fingerprint: [7; 32] }
+pub(super) fn claim(key: &str) -> IdempotencyClaim {
+    IdempotencyClaim { caller: "billing".into(), key: key.into(), fingerprint: [7; 32] }
 }
 
-pub(in crate::store) fn applied(operation: &OperationId) -> Outcome {
+pub(in crate::store) fn applied_outcome(operation: &OperationId) -> Outcome {
     Outcome {
         operation: operation.clone(),
         state: OperationState::Applied,
@@ -160,13 +163,13 @@ pub(in crate::store) fn applied(operation: &OperationId) -> Outcome {
         problem: None,
         problem_name: None,
         observed: None,
-        calls: vec![CallMade { call: "update".into(), status: Some(204), ms: 41 }],
+        calls: vec![VendorCallLog { call: "update".into(), status: Some(204), ms: 41 }],
         losses: vec![],
-        verdict: Some("{\"done\":true}".into()),
+        replay_json: Some("{\"done\":true}".into()),
         lease: None,
     }
 }
 
-pub(super) fn everything() -> LedgerQuery {
+pub(super) fn all_entries_query() -> LedgerQuery {
     LedgerQuery { systems: vec!["crm".into(), "itsm".into()], limit: 1000, ..LedgerQuery::default() }
 }

@@ -6,18 +6,18 @@ use proptest::sample::Index;
 use sqlx::{AnyConnection, Connection as _, Row as _};
 
 use super::super::*;
-use super::place::{Place, applied, everything, intent, places};
+use super::place::{TestStore, all_entries_query, applied_outcome, intent, test_stores};
 
-const KEEP: &str = "CREATE TABLE kept AS SELECT * FROM ledger; CREATE TABLE kept_head AS SELECT * FROM head";
+const BACKUP: &str = "CREATE TABLE kept AS SELECT * FROM ledger; CREATE TABLE kept_head AS SELECT * FROM head";
 const RESTORE: &str = "DELETE FROM ledger; INSERT INTO ledger SELECT * FROM kept;
                        DELETE FROM head; INSERT INTO head SELECT * FROM kept_head";
 
 /// One change behind the store's back; indices choose among the pages there are.
 #[derive(Clone, Debug)]
-enum Change {
+enum Tampering {
     /// One byte of a page's entries, or of what they follow, becomes this.
     Byte {
-        page: Index,
+        block: Index,
         prev: bool,
         at: Index,
         byte: u8,
@@ -28,42 +28,42 @@ enum Change {
     Cut(Index),
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn tampering_strategy() -> impl Strategy<Value = Tampering> {
     let byte = (any::<Index>(), prop::bool::weighted(0.1), any::<Index>(), any::<u8>());
     prop_oneof![
-        4 => byte.prop_map(|(page, prev, at, byte)| Change::Byte { page, prev, at, byte }),
-        1 => any::<Index>().prop_map(Change::Deleted),
-        1 => any::<(Index, Index)>().prop_map(|(one, other)| Change::Swapped(one, other)),
-        1 => any::<Index>().prop_map(Change::Cut),
+        4 => byte.prop_map(|(page, prev, at, byte)| Tampering::Byte { block: page, prev, at, byte }),
+        1 => any::<Index>().prop_map(Tampering::Deleted),
+        1 => any::<(Index, Index)>().prop_map(|(one, other)| Tampering::Swapped(one, other)),
+        1 => any::<Index>().prop_map(Tampering::Cut),
     ]
 }
 
 /// A page as it is stored.
-struct Page {
+struct StoredBlock {
     first: i64,
     prev: String,
     lines: String,
 }
 
-async fn pages(place: &Place) -> Vec<Page> {
+async fn load_blocks(place: &TestStore) -> Vec<StoredBlock> {
     sqlx::any::install_default_drivers();
     let mut connection = AnyConnection::connect(&place.url.replace(' ', "%20")).await.expect("a connection");
     let rows = sqlx::query("SELECT first_seq, prev, lines FROM ledger ORDER BY first_seq").fetch_all(&mut connection);
-    let page = |row: sqlx::any::AnyRow| Page { first: row.get(0), prev: row.get(1), lines: row.get(2) };
+    let page = |row: sqlx::any::AnyRow| StoredBlock { first: row.get(0), prev: row.get(1), lines: row.get(2) };
     rows.await.expect("rows").into_iter().map(page).collect()
 }
 
 /// The statement that makes a change, and the entry that must be named for it (none for a careful cut); `None` where nothing
 /// would change, or the database takes no such text.
-fn worked_out(place: &Place, pages: &[Page], change: &Change) -> Option<(String, Option<i64>)> {
+fn plan_tampering(place: &TestStore, pages: &[StoredBlock], change: &Tampering) -> Option<(String, Option<i64>)> {
     let chosen = |index: &Index| index.get(pages);
     match change {
-        Change::Byte { page, prev, at, byte } => change_a_byte(place, chosen(page), *prev, *at, *byte),
-        Change::Deleted(page) => {
+        Tampering::Byte { block: page, prev, at, byte } => replace_byte(place, chosen(page), *prev, *at, *byte),
+        Tampering::Deleted(page) => {
             let first = chosen(page).first;
             Some((format!("DELETE FROM ledger WHERE first_seq = {first}"), Some(first)))
         }
-        Change::Swapped(one, other) => {
+        Tampering::Swapped(one, other) => {
             let (one, other) = (chosen(one).first, chosen(other).first);
             let (one, other) = (one.min(other), one.max(other));
             let swap = format!(
@@ -73,8 +73,8 @@ fn worked_out(place: &Place, pages: &[Page], change: &Change) -> Option<(String,
             );
             (one != other).then_some((swap, Some(one)))
         }
-        Change::Cut(page) => {
-            let Page { first, prev, .. } = chosen(page);
+        Tampering::Cut(page) => {
+            let StoredBlock { first, prev, .. } = chosen(page);
             let cut = format!(
                 "DELETE FROM ledger WHERE first_seq >= {first}; UPDATE head SET seq = {first} - 1, hash = '{prev}'"
             );
@@ -83,7 +83,13 @@ fn worked_out(place: &Place, pages: &[Page], change: &Change) -> Option<(String,
     }
 }
 
-fn change_a_byte(place: &Place, page: &Page, prev: bool, at: Index, byte: u8) -> Option<(String, Option<i64>)> {
+fn replace_byte(
+    place: &TestStore,
+    page: &StoredBlock,
+    prev: bool,
+    at: Index,
+    byte: u8,
+) -> Option<(String, Option<i64>)> {
     let (column, text) = if prev { ("prev", &page.prev) } else { ("lines", &page.lines) };
     let mut bytes = text.clone().into_bytes();
     let at = at.index(bytes.len());
@@ -105,33 +111,33 @@ fn change_a_byte(place: &Place, page: &Page, prev: bool, at: Index, byte: u8) ->
 }
 
 /// Makes a change and holds what `verify` says against it.
-async fn is_found(place: &Place, pages: &[Page], noted: &str, change: &Change) {
-    let Some((statement, broken)) = worked_out(place, pages, change) else { return };
+async fn assert_detected(place: &TestStore, pages: &[StoredBlock], noted: &str, change: &Tampering) {
+    let Some((statement, broken)) = plan_tampering(place, pages, change) else { return };
     place.execute(&statement).await;
     let found = verify_ledger(&place.url, Some(noted)).await.expect("verified");
     assert!(!found.is_sound(), "{change:?} is not found: {found:?}");
-    assert_eq!(found.broken.as_ref().map(|broken| broken.seq), broken, "{change:?}: {found:?}");
+    assert_eq!(found.first_error.as_ref().map(|broken| broken.seq), broken, "{change:?}: {found:?}");
     if broken.is_none() {
-        assert_eq!(found.head_known, Some(false), "only the head that was noted shows a careful cut");
+        assert_eq!(found.head_found, Some(false), "only the head that was noted shows a careful cut");
     }
     place.execute(RESTORE).await;
 }
 
-async fn every_change_is_found(place: &Place, writes: &[u8], changes: &[Change]) {
+async fn assert_every_change_is_detected(place: &TestStore, writes: &[u8], changes: &[Tampering]) {
     let store = place.open().await;
     for together in writes {
         // Those that are begun and finished together share pages.
         let begun: Vec<_> = (0..*together).map(|number| intent(&format!("A:{}", number % 3))).collect();
         let ids: Vec<_> = begun.iter().map(|write| write.operation.clone()).collect();
         join_all(begun.into_iter().map(|write| store.begin(write))).await;
-        join_all(ids.iter().skip(1).map(|id| store.finish(applied(id)))).await;
+        join_all(ids.iter().skip(1).map(|id| store.finish(applied_outcome(id)))).await;
     }
-    let entries = store.ledger(everything()).await.expect("read").items;
+    let entries = store.ledger(all_entries_query()).await.expect("read").items;
     assert!(store.close(std::time::Duration::from_mins(1)).await);
-    let pages = pages(place).await;
-    place.execute(KEEP).await;
+    let pages = load_blocks(place).await;
+    place.execute(BACKUP).await;
     for change in changes {
-        is_found(place, &pages, &entries[entries.len() - 1].hash, change).await;
+        assert_detected(place, &pages, &entries[entries.len() - 1].hash, change).await;
     }
     assert!(verify_ledger(&place.url, None).await.expect("verified").is_sound());
 }
@@ -140,14 +146,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_change_is_found_and_the_first_entry_that_is_not_as_it_was_written_is_named(
+    fn any_tampering_is_detected_at_the_first_altered_entry(
         writes in prop::collection::vec(1_u8..5, 1..6),
-        changes in prop::collection::vec(change(), 20),
+        changes in prop::collection::vec(tampering_strategy(), 20),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            for place in places().await {
-                every_change_is_found(&place, &writes, &changes).await;
+            for place in test_stores().await {
+                assert_every_change_is_detected(&place, &writes, &changes).await;
             }
         });
     }

@@ -5,107 +5,107 @@ use std::time::Duration;
 use sqlx::AnyConnection;
 
 use super::Writer;
-use crate::store::Begun;
-use crate::store::board::Board;
-use crate::store::changes::Changes;
-use crate::store::command::{AbandonGuard, Answer, Command, Task};
-use crate::store::desk::{BATCH, Laid};
+use crate::store::BeginResult;
+use crate::store::board::WriterState;
+use crate::store::changes::WriteSet;
+use crate::store::command::{CancelUnclaimedGuard, CommandResult, QueuedCommand, StoreCommand};
+use crate::store::desk::{MAX_BATCH, OpenBatch};
 
 /// How long answered commands wait for company before they are written, when durability is relaxed: what a crash may lose.
 /// One disk write a second is what other stores mean by it, too.
-const COMPANY: Duration = Duration::from_secs(1);
+const BATCH_WINDOW: Duration = Duration::from_secs(1);
 
 impl Writer {
     /// Relaxed durability, only writer: what is decided is answered at once and waits a moment for company, so that many
     /// writes share one transaction. Anything that has to be answered after the commit ends the waiting. Who comes meanwhile finds
     /// the board on the desk.
-    pub(super) async fn answer_early(
+    pub(super) async fn ack_before_commit(
         &mut self,
         connection: &mut AnyConnection,
-        batch: &mut Vec<Command>,
-        answers: &mut Vec<Answer>,
-        changes: &mut Changes,
+        batch: &mut Vec<QueuedCommand>,
+        answers: &mut Vec<CommandResult>,
+        changes: &mut WriteSet,
     ) -> Result<(), sqlx::Error> {
-        let company_until = tokio::time::Instant::now() + COMPANY;
+        let company_until = tokio::time::Instant::now() + BATCH_WINDOW;
         let mut decided = 0;
         loop {
             for (command, answer) in batch.iter_mut().zip(answers.iter_mut()).skip(decided) {
-                if !command.may_be_early() || command.reply.is_none() {
+                if !command.can_ack_before_commit() || command.response_tx.is_none() {
                     continue;
                 }
-                let refused = matches!(answer, Answer::Begun(begun, _) if *begun != Begun::Started);
-                command.promised = !refused;
-                self.tell(command, std::mem::replace(answer, Answer::Done));
+                let refused = matches!(answer, CommandResult::Begun(begun, _) if *begun != BeginResult::Started);
+                command.acknowledged = !refused;
+                self.respond(command, std::mem::replace(answer, CommandResult::Done));
             }
             decided = batch.len();
             let wait = !changes.is_empty()
-                && self.owed.is_empty()
-                && decided < BATCH
-                && batch.iter().all(|command| command.may_be_early() && !command.again);
+                && self.retry_queue.is_empty()
+                && decided < MAX_BATCH
+                && batch.iter().all(|command| command.can_ack_before_commit() && !command.is_retry);
             if !wait {
                 return Ok(());
             }
             // Room for all that may come, at once.
-            let room = BATCH.saturating_sub(decided);
+            let room = MAX_BATCH.saturating_sub(decided);
             batch.reserve(room);
             answers.reserve(room);
             changes.entries.reserve(room);
-            self.shared.desk.lay_out(Laid {
-                board: std::mem::replace(&mut self.board, Board::new(self.shared.instance.clone())),
-                changes: std::mem::take(changes),
+            self.shared.open_batch.publish(OpenBatch {
+                state: std::mem::replace(&mut self.state, WriterState::new(self.shared.instance.clone())),
+                write_set: std::mem::take(changes),
                 batch: std::mem::take(batch),
             });
             let mut more = Vec::new();
             // Were this cut off by the clock, nothing has been taken from the queue.
-            let came = tokio::time::timeout_at(company_until, self.commands.recv_many(&mut more, BATCH)).await;
-            *changes = self.clear_desk(batch);
+            let came = tokio::time::timeout_at(company_until, self.commands.recv_many(&mut more, MAX_BATCH)).await;
+            *changes = self.reclaim_state(batch);
             decided = batch.len();
-            answers.resize_with(decided, || Answer::Done);
+            answers.resize_with(decided, || CommandResult::Done);
             if !matches!(came, Ok(taken) if taken > 0) {
                 return Ok(());
             }
-            self.took(more.len());
+            self.dequeue(more.len());
             // The batch stays whole: were this cut off by the clock, nothing taken from the queue may be lost.
             batch.append(&mut more);
             let new = batch.get(decided..).unwrap_or_default();
-            let decisions = self.decide(connection, new, changes).await?;
+            let decisions = self.apply(connection, new, changes).await?;
             answers.extend(decisions);
         }
     }
 
     /// Takes the board back from the desk, if it lies there, with all that was decided.
-    pub(super) fn clear_desk(&mut self, batch: &mut Vec<Command>) -> Changes {
-        let Some(laid) = self.shared.desk.take_back() else { return Changes::default() };
-        self.board = laid.board;
+    pub(super) fn reclaim_state(&mut self, batch: &mut Vec<QueuedCommand>) -> WriteSet {
+        let Some(laid) = self.shared.open_batch.reclaim() else { return WriteSet::default() };
+        self.state = laid.state;
         *batch = laid.batch;
-        laid.changes
+        laid.write_set
     }
 
     /// Tells whoever asked. Only a `Started` that is told can be left lying there: the answers of a try that failed are nobody's.
-    pub(super) fn tell(&mut self, command: &mut Command, mut answer: Answer) {
-        self.publish(command, &answer);
-        if let (Task::Begin(intent), Answer::Begun(Begun::Started, guard), Some(_)) =
-            (&command.task, &mut answer, &command.reply)
+    pub(super) fn respond(&mut self, command: &mut QueuedCommand, mut answer: CommandResult) {
+        self.update_read_index(command, &answer);
+        if let (StoreCommand::Begin(intent), CommandResult::Begun(BeginResult::Started, guard), Some(_)) =
+            (&command.task, &mut answer, &command.response_tx)
         {
             let sender = self.sender.upgrade();
-            *guard = sender.map(|sender| AbandonGuard::new(intent.operation.clone(), sender));
+            *guard = sender.map(|sender| CancelUnclaimedGuard::new(intent.operation.clone(), sender));
         }
-        let adopted = matches!(answer, Answer::Adopted(_));
-        if command.answer(Ok(answer)) && adopted {
-            self.unheard.clear();
+        let adopted = matches!(answer, CommandResult::Adopted(_));
+        if command.send_response(Ok(answer)) && adopted {
+            self.unclaimed.clear();
         }
     }
 
     /// Tells the reads of this process what they answer from memory.
-    fn publish(&self, command: &Command, answer: &Answer) {
-        if self.shared.engine.is_shared() {
+    fn update_read_index(&self, command: &QueuedCommand, answer: &CommandResult) {
+        if self.shared.backend.is_shared() {
             return;
         }
-        let pending = &self.shared.pending;
+        let pending = &self.shared.async_writes;
         match (&command.task, answer) {
-            (Task::Begin(intent), Answer::Begun(Begun::Started, _)) => pending.note_begun(intent),
-            (Task::Finish(outcome), _) => pending.ended(&outcome.operation),
-            (Task::Abandon(operation), _) => pending.ended(operation),
+            (StoreCommand::Begin(intent), CommandResult::Begun(BeginResult::Started, _)) => pending.insert(intent),
+            (StoreCommand::Finish(outcome), _) => pending.remove(&outcome.operation),
+            (StoreCommand::CancelUnclaimed(operation), _) => pending.remove(operation),
             _ => {}
         }
     }

@@ -7,120 +7,124 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::time::{sleep, timeout};
 
-use super::{NO_ANSWER, PATIENCE, Writer, plain};
-use crate::store::command::{Command, Doubt, Task};
+use super::{TIMED_OUT, TX_TIMEOUT, Writer, error_text};
+use crate::store::command::{CommitState, QueuedCommand, StoreCommand};
 use crate::store::{Intent, StoreError};
 
 /// The first and the longest pause between two tries to reach a failing store.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// After so many rounds in which the store took writes, but not those that are owed, these alone must not stop all others.
-const STUBBORN_ROUNDS: usize = 6;
+const MAX_STALLED_ROUNDS: usize = 6;
 
 impl Writer {
     /// After a failure: one command that the database cannot take must not fail the others, so each is tried alone.
-    pub(super) async fn recover(&mut self, batch: Vec<Command>) {
+    pub(super) async fn retry_individually(&mut self, batch: Vec<QueuedCommand>) {
         let mut batch = batch.into_iter();
         while let Some(command) = batch.next() {
-            if command.is_over() {
+            if command.is_done() {
                 continue;
             }
-            if self.follows_what_is_owed(&command) {
-                self.keep_or_refuse(command);
+            if self.depends_on_requeued(&command) {
+                self.requeue_or_reject(command);
                 continue;
             }
             if self.connection.is_none() && !self.reconnect().await {
                 self.set_healthy(false);
-                self.keep_or_refuse(command);
-                batch.for_each(|command| self.keep_or_refuse(command));
+                self.requeue_or_reject(command);
+                batch.for_each(|command| self.requeue_or_reject(command));
                 break;
             }
             let mut alone = vec![command];
-            if !self.attempt(&mut alone).await {
+            if !self.try_batch(&mut alone).await {
                 for command in alone {
-                    self.keep_or_refuse(command);
+                    self.requeue_or_reject(command);
                 }
             }
         }
-        if self.connection.is_none() || !self.owed.is_empty() {
-            self.mend().await;
+        if self.connection.is_none() || !self.retry_queue.is_empty() {
+            self.reconnect_loop().await;
         }
     }
 
     /// Whether there is a connection again. Why not is logged when it is another reason than the last time.
     async fn reconnect(&mut self) -> bool {
-        let failure = match timeout(PATIENCE, self.connect()).await {
+        let failure = match timeout(TX_TIMEOUT, self.connect()).await {
             Ok(Ok(())) => {
-                self.away_because.clear();
+                self.last_error.clear();
                 return true;
             }
-            Ok(Err(error)) => plain(&error),
-            Err(_) => NO_ANSWER.to_owned(),
+            Ok(Err(error)) => error_text(&error),
+            Err(_) => TIMED_OUT.to_owned(),
         };
         self.connection = None;
-        if failure != self.away_because {
+        if failure != self.last_error {
             tracing::warn!(failure, "the store cannot be reached");
-            self.away_because = failure;
+            self.last_error = failure;
         }
         false
     }
 
     /// Whether the beginning of its operation is still to be written: decided before that, it would find nothing to end.
-    fn follows_what_is_owed(&self, command: &Command) -> bool {
-        command.follows().is_some_and(|operation| {
-            let begins = |owed: &Command| matches!(&owed.task, Task::Begin(intent) if intent.operation == *operation);
-            self.owed.iter().any(begins)
+    fn depends_on_requeued(&self, command: &QueuedCommand) -> bool {
+        command.depends_on().is_some_and(|operation| {
+            let begins = |owed: &QueuedCommand| matches!(&owed.task, StoreCommand::Begin(intent) if intent.operation == *operation);
+            self.retry_queue.iter().any(begins)
         })
     }
 
     /// Keeps what has to wait until something that is owed is written.
-    pub(super) fn keep_followers(&mut self, batch: Vec<Command>) -> Vec<Command> {
+    pub(super) fn requeue_dependents(&mut self, batch: Vec<QueuedCommand>) -> Vec<QueuedCommand> {
         let mut left = Vec::with_capacity(batch.len());
         for command in batch {
-            if self.follows_what_is_owed(&command) {
-                self.keep_or_refuse(command);
+            if self.depends_on_requeued(&command) {
+                self.requeue_or_reject(command);
             } else {
                 left.push(command);
             }
         }
-        self.shared.owed.store(self.owed.len(), Ordering::Release);
+        self.shared.unpersisted.store(self.retry_queue.len(), Ordering::Release);
         left
     }
 
-    fn keep_or_refuse(&mut self, mut command: Command) {
-        if command.is_over() {
+    fn requeue_or_reject(&mut self, mut command: QueuedCommand) {
+        if command.is_done() {
             return;
         }
-        if let Task::Begin(intent) = &command.task
-            && !command.promised
-            && command.again
+        if let StoreCommand::Begin(intent) = &command.task
+            && !command.acknowledged
+            && command.is_retry
         {
-            let abandon = Command::new(Task::Abandon(intent.operation.clone()), None);
-            if command.begun == Doubt::Open {
+            let abandon = QueuedCommand::new(StoreCommand::CancelUnclaimed(intent.operation.clone()), None);
+            if command.commit_state == CommitState::Unknown {
                 // Its caller is told of the operation, which shall be there then, and never be sent. Its key may be another one's.
-                let intent = Intent { claim: None, material: None, ..(**intent).clone() };
-                let kept = Command { promised: true, again: true, ..Command::new(Task::Begin(Arc::new(intent)), None) };
-                command.answer(Err(StoreError::InDoubt));
-                self.owed.extend([kept, abandon]);
+                let intent = Intent { idempotency: None, recovery: None, ..(**intent).clone() };
+                let kept = QueuedCommand {
+                    acknowledged: true,
+                    is_retry: true,
+                    ..QueuedCommand::new(StoreCommand::Begin(Arc::new(intent)), None)
+                };
+                command.send_response(Err(StoreError::CommitUnknown));
+                self.retry_queue.extend([kept, abandon]);
                 return;
             }
-            self.owed.push_back(abandon);
+            self.retry_queue.push_back(abandon);
         }
-        command.answer(Err(StoreError::Unavailable));
-        if command.is_owed() {
-            command.again = true;
-            self.owed.push_back(command);
+        command.send_response(Err(StoreError::Unavailable));
+        if command.must_persist() {
+            command.is_retry = true;
+            self.retry_queue.push_back(command);
         }
     }
 
     /// Tries until the store is back; meanwhile every command is answered at once.
-    async fn mend(&mut self) {
-        let (first, longest) = PAUSES;
+    async fn reconnect_loop(&mut self) {
+        let (first, longest) = BACKOFF;
         let pauses = ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest).without_max_times();
         for (round, pause) in pauses.build().enumerate() {
             if self.connection.is_some() || self.reconnect().await {
-                self.replay().await;
-                let stuck = self.owed.len();
-                if self.connection.is_some() && (stuck == 0 || round >= STUBBORN_ROUNDS) {
+                self.drain_retry_queue().await;
+                let stuck = self.retry_queue.len();
+                if self.connection.is_some() && (stuck == 0 || round >= MAX_STALLED_ROUNDS) {
                     if stuck > 0 {
                         tracing::error!(
                             stuck,
@@ -138,8 +142,8 @@ impl Writer {
                     () = &mut over => break,
                     command = self.commands.recv() => match command {
                         Some(command) => {
-                            self.took(1);
-                            self.keep_or_refuse(command);
+                            self.dequeue(1);
+                            self.requeue_or_reject(command);
                         }
                         None => return,
                     },
@@ -149,28 +153,28 @@ impl Writer {
     }
 
     /// Writes what is owed, one by one. What the database does not take stays owed and is tried again later.
-    pub(super) async fn replay(&mut self) {
-        for _ in 0..self.owed.len() {
-            let Some(command) = self.owed.pop_front() else { break };
-            if self.follows_what_is_owed(&command) {
-                self.owed.push_back(command);
+    pub(super) async fn drain_retry_queue(&mut self) {
+        for _ in 0..self.retry_queue.len() {
+            let Some(command) = self.retry_queue.pop_front() else { break };
+            if self.depends_on_requeued(&command) {
+                self.retry_queue.push_back(command);
                 continue;
             }
             let mut alone = vec![command];
-            let written = self.connection.is_some() && self.attempt(&mut alone).await;
+            let written = self.connection.is_some() && self.try_batch(&mut alone).await;
             if !written {
-                self.owed.extend(alone);
+                self.retry_queue.extend(alone);
                 if self.connection.is_none() {
                     // A value that is refused breaks the transaction, not the database.
                     self.reconnect().await;
                 }
             }
         }
-        self.shared.owed.store(self.owed.len(), Ordering::Release);
+        self.shared.unpersisted.store(self.retry_queue.len(), Ordering::Release);
     }
 
     fn set_healthy(&self, healthy: bool) {
-        self.shared.owed.store(self.owed.len(), Ordering::Release);
+        self.shared.unpersisted.store(self.retry_queue.len(), Ordering::Release);
         if self.shared.healthy.swap(healthy, Ordering::AcqRel) != healthy {
             if healthy {
                 tracing::info!("the store is back");

@@ -11,18 +11,18 @@ use std::time::Duration;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use opentelemetry::trace::SpanId;
 
-pub use otlp::WrongVariable;
-use spans::Recording;
-pub use spans::{Asked, RequestSpan, Spans};
-pub(super) use spans::{Called, Callee};
+pub use otlp::OtelEnvError;
+use spans::SampledContext;
+pub(super) use spans::{CallAttributes, PeerAttributes};
+pub use spans::{RequestAttributes, RequestSpan, Tracer};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Trace Context §3.3.1.1: more list members than this need not be passed on.
-const MOST_MEMBERS: usize = 32;
+const MAX_STATE_MEMBERS: usize = 32;
 /// Longer lists are dropped whole: §3.3.1.5 asks for 512 at least.
-const LONGEST_STATE: usize = 4096;
+const MAX_STATE_LEN: usize = 4096;
 
 /// The trace a request belongs to, and the time that its vendor calls have taken.
 #[derive(Debug)]
@@ -34,36 +34,36 @@ pub struct TraceContext {
     /// The caller's list, unchanged but for empty members; empty if there is none.
     state: String,
     /// The caller's own id in the trace.
-    caller: Option<u64>,
+    parent_id: Option<u64>,
     /// In microseconds.
-    on_the_wire: AtomicU64,
+    vendor_micros: AtomicU64,
     /// Where its spans go, if it is recorded.
-    recording: Option<Recording>,
+    sampled: Option<SampledContext>,
 }
 
 impl TraceContext {
     /// Continues the caller's trace, or begins one if `traceparent` is absent, repeated or invalid.
     /// `traceparent` and `tracestate` are the field lines as they came.
     #[must_use]
-    pub fn continue_from(traceparent: &[&str], tracestate: &[&str]) -> Self {
+    pub fn from_headers(traceparent: &[&str], tracestate: &[&str]) -> Self {
         let parent = match traceparent {
-            [only] => parse_parent(only),
+            [only] => parse_traceparent(only),
             _ => None,
         };
         let (trace_id, caller, flags, state) = match parent {
-            Some(Parent { trace_id, caller, flags }) => {
-                (trace_id.to_owned(), Some(caller), flags, joined_state(tracestate).unwrap_or_default())
+            Some(TraceParent { trace_id, parent_id: caller, flags }) => {
+                (trace_id.to_owned(), Some(caller), flags, join_tracestate(tracestate).unwrap_or_default())
             }
             // Not sampled: whether to record is the operator's decision at the vendor's end, not an accident of the caller's.
             None => (const_hex::encode(random_bytes::<16>()), None, 0b10, String::new()),
         };
-        Self { trace_id, flags, state, caller, on_the_wire: AtomicU64::new(0), recording: None }
+        Self { trace_id, flags, state, parent_id: caller, vendor_micros: AtomicU64::new(0), sampled: None }
     }
 
     /// A trace that nobody has begun: for what the gateway does on its own account.
     #[must_use]
-    pub fn alone() -> Arc<Self> {
-        Arc::new(Self::continue_from(&[], &[]))
+    pub fn new_root() -> Arc<Self> {
+        Arc::new(Self::from_headers(&[], &[]))
     }
 
     /// `traceparent` (with a new parent id) and `tracestate` for one vendor call.
@@ -97,7 +97,7 @@ impl TraceContext {
     /// How long the calls of this request have been on the wire so far, all together: neither queues nor pauses.
     #[must_use]
     pub fn vendor_time(&self) -> Duration {
-        Duration::from_micros(self.on_the_wire.load(Ordering::Relaxed))
+        Duration::from_micros(self.vendor_micros.load(Ordering::Relaxed))
     }
 }
 
@@ -106,22 +106,22 @@ impl TraceContext {
 pub struct CallTrace {
     context: Option<Arc<TraceContext>>,
     /// How often the call has been sent before.
-    resent: u32,
+    resend_count: u32,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl CallTrace {
     /// A new call of this request.
     #[must_use]
-    pub fn of(context: &Arc<TraceContext>) -> Self {
-        Self { context: Some(Arc::clone(context)), resent: 0, headers: context.headers_for_call() }
+    pub fn child_of(context: &Arc<TraceContext>) -> Self {
+        Self { context: Some(Arc::clone(context)), resend_count: 0, headers: context.headers_for_call() }
     }
 
     /// Gives a call that is sent once more a parent id of its own (http-rules 182).
-    pub(super) fn renew(&mut self) {
+    pub(super) fn next_attempt(&mut self) {
         if let Some(context) = &self.context {
             self.headers = context.headers_for_call();
-            self.resent += 1;
+            self.resend_count += 1;
         }
     }
 
@@ -137,33 +137,33 @@ impl CallTrace {
 
     /// The call has ended: counts as the request's [`vendor_time`](TraceContext::vendor_time), and is a span if the trace is
     /// recorded.
-    pub(super) fn ended<'c>(&self, took: Duration, called: impl FnOnce() -> Called<'c>) {
+    pub(super) fn finish<'c>(&self, took: Duration, called: impl FnOnce() -> CallAttributes<'c>) {
         let Some(context) = &self.context else { return };
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        context.on_the_wire.fetch_add(micros, Ordering::Relaxed);
-        if context.recording.is_some() {
-            spans::record_call(context, self.span(), self.resent, took, called());
+        context.vendor_micros.fetch_add(micros, Ordering::Relaxed);
+        if context.sampled.is_some() {
+            spans::record_call(context, self.span_id(), self.resend_count, took, called());
         }
     }
 
     /// The id that the vendor was sent.
-    fn span(&self) -> SpanId {
-        let sent = self.headers.first().and_then(|(_, parent)| parent.to_str().ok()).and_then(parse_parent);
-        sent.map_or(SpanId::INVALID, |sent| SpanId::from(sent.caller))
+    fn span_id(&self) -> SpanId {
+        let sent = self.headers.first().and_then(|(_, parent)| parent.to_str().ok()).and_then(parse_traceparent);
+        sent.map_or(SpanId::INVALID, |sent| SpanId::from(sent.parent_id))
     }
 }
 
 /// What a `traceparent` holds.
-struct Parent<'l> {
+struct TraceParent<'l> {
     trace_id: &'l str,
     /// The id of the span that the sender is in.
-    caller: u64,
+    parent_id: u64,
     /// Those that are passed on.
     flags: u8,
 }
 
 /// Reads a `traceparent` (§3.2). A version above 00 may have more fields after the first four.
-fn parse_parent(line: &str) -> Option<Parent<'_>> {
+fn parse_traceparent(line: &str) -> Option<TraceParent<'_>> {
     let line = line.trim_matches([' ', '\t']);
     let mut fields = line.splitn(5, '-');
     let (version, trace_id, parent, flags, rest) =
@@ -177,23 +177,23 @@ fn parse_parent(line: &str) -> Option<Parent<'_>> {
         return None;
     }
     let flags = u8::from_str_radix(flags, 16).ok()?;
-    Some(Parent { trace_id, caller: u64::from_str_radix(parent, 16).ok()?, flags: flags & 0b11 })
+    Some(TraceParent { trace_id, parent_id: u64::from_str_radix(parent, 16).ok()?, flags: flags & 0b11 })
 }
 
 /// All lines as one list, or nothing if it is not a list that may be passed on (§3.3).
-fn joined_state(lines: &[&str]) -> Option<String> {
+fn join_tracestate(lines: &[&str]) -> Option<String> {
     let members: Vec<&str> = lines
         .iter()
         .flat_map(|line| line.split(','))
         .map(|member| member.trim_matches([' ', '\t']))
         .filter(|member| !member.is_empty())
         .collect();
-    let sound = members.len() <= MOST_MEMBERS
+    let sound = members.len() <= MAX_STATE_MEMBERS
         && members.iter().all(|member| {
             member.split_once('=').is_some_and(|(key, value)| is_state_key(key) && is_state_value(value))
         });
     let joined = members.join(",");
-    (sound && joined.len() <= LONGEST_STATE).then_some(joined)
+    (sound && joined.len() <= MAX_STATE_LEN).then_some(joined)
 }
 
 fn is_state_key(key: &str) -> bool {
@@ -228,8 +228,8 @@ mod tests {
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-    fn sent(traceparent: &[&str], tracestate: &[&str]) -> (String, Option<String>) {
-        let headers = TraceContext::continue_from(traceparent, tracestate).headers_for_call();
+    fn propagate(traceparent: &[&str], tracestate: &[&str]) -> (String, Option<String>) {
+        let headers = TraceContext::from_headers(traceparent, tracestate).headers_for_call();
         let value = |wanted: HeaderName| {
             headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.to_str().expect("text").to_owned())
         };
@@ -237,8 +237,8 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_trace_goes_on_with_a_new_parent() {
-        let (parent, state) = sent(&[PARENT], &["rojo=00f067aa0ba902b7, congo=t61", "", "x=1"]);
+    fn a_valid_trace_continues_with_a_new_parent_id() {
+        let (parent, state) = propagate(&[PARENT], &["rojo=00f067aa0ba902b7, congo=t61", "", "x=1"]);
         assert!(parent.starts_with(&format!("00-{ID}-")) && parent.ends_with("-01"), "{parent}");
         assert_ne!(parent, PARENT);
         assert_eq!(parent.len(), 55);
@@ -247,13 +247,13 @@ mod tests {
 
     #[test]
     fn only_the_two_known_flags_are_passed_on() {
-        assert!(sent(&[&format!("00-{ID}-00f067aa0ba902b7-ff")], &[]).0.ends_with("-03"));
+        assert!(propagate(&[&format!("00-{ID}-00f067aa0ba902b7-ff")], &[]).0.ends_with("-03"));
     }
 
     #[test]
     fn a_later_version_is_continued_as_version_00() {
         for line in [format!("01-{ID}-00f067aa0ba902b7-01-what-the-future"), format!("cc-{ID}-00f067aa0ba902b7-01")] {
-            assert!(sent(&[&line], &[]).0.starts_with(&format!("00-{ID}-")), "{line}");
+            assert!(propagate(&[&line], &[]).0.starts_with(&format!("00-{ID}-")), "{line}");
         }
     }
 
@@ -273,28 +273,28 @@ mod tests {
         ];
         for lines in bad {
             let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-            let (parent, state) = sent(&lines, &["a=1"]);
-            assert!(parse_parent(&parent).is_some() && !parent.contains(ID), "{lines:?} gave {parent}");
+            let (parent, state) = propagate(&lines, &["a=1"]);
+            assert!(parse_traceparent(&parent).is_some() && !parent.contains(ID), "{lines:?} gave {parent}");
             assert_eq!(state, None);
         }
     }
 
     #[test]
-    fn a_bad_state_is_dropped_and_the_trace_goes_on() {
+    fn an_invalid_tracestate_is_dropped_and_the_trace_continues() {
         let many = vec!["a=1"; 33].join(",");
         for state in ["novalue", "UPPER=1", "a=b=c", "=1", many.as_str()] {
-            let (parent, kept) = sent(&[PARENT], &[state]);
+            let (parent, kept) = propagate(&[PARENT], &[state]);
             assert!(parent.contains(ID));
             assert_eq!(kept, None, "{state}");
         }
-        assert!(sent(&[PARENT], &[vec!["a=1"; 32].join(",").as_str()]).1.is_some());
+        assert!(propagate(&[PARENT], &[vec!["a=1"; 32].join(",").as_str()]).1.is_some());
     }
 
     #[test]
-    fn a_repeated_call_has_a_parent_of_its_own() {
-        let mut call = CallTrace::of(&Arc::new(TraceContext::continue_from(&[PARENT], &["a=1"])));
+    fn a_retried_call_has_its_own_parent_id() {
+        let mut call = CallTrace::child_of(&Arc::new(TraceContext::from_headers(&[PARENT], &["a=1"])));
         let before = call.headers().to_vec();
-        call.renew();
+        call.next_attempt();
         let headers = call.headers();
         assert_ne!(headers[0].1, before[0].1);
         assert!(headers[0].1.to_str().expect("text").starts_with(&format!("00-{ID}-")));
@@ -302,10 +302,10 @@ mod tests {
     }
 
     #[test]
-    fn the_vendor_time_of_a_request_is_that_of_all_its_calls() {
-        let context = TraceContext::alone();
-        CallTrace::of(&context).ended(Duration::from_millis(20), || unreachable!("not recorded"));
-        CallTrace::of(&context).ended(Duration::from_micros(22_001), || unreachable!("not recorded"));
+    fn the_vendor_time_of_a_request_is_the_sum_of_its_calls() {
+        let context = TraceContext::new_root();
+        CallTrace::child_of(&context).finish(Duration::from_millis(20), || unreachable!("not recorded"));
+        CallTrace::child_of(&context).finish(Duration::from_micros(22_001), || unreachable!("not recorded"));
         assert_eq!(context.vendor_time(), Duration::from_micros(42_001));
     }
 }

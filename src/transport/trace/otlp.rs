@@ -20,52 +20,52 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanProcessor as _};
 
-use super::sampling::Sampling;
-use super::spans::Spans;
-use crate::transport::client::{Posted, post};
+use super::sampling::Sampler;
+use super::spans::Tracer;
+use crate::transport::client::{PostResponse, post};
 use crate::transport::tls;
 
 /// What the specification says.
-const TIMEOUT: Duration = Duration::from_secs(10);
-const SAMPLER: &str = "parentbased_always_on";
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_SAMPLER: &str = "parentbased_always_on";
 
 /// A variable that cannot be used: a fault of the environment (exit code 2). Values are not repeated: an endpoint may hold a
 /// password, headers do.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{variable} cannot be used: {why}")]
-pub struct WrongVariable {
+pub struct OtelEnvError {
     variable: String,
     why: String,
 }
 
 /// What the environment asks for.
 #[derive(Debug)]
-struct Plan {
+struct OtlpConfig {
     endpoint: String,
     protocol: Protocol,
     timeout: Duration,
     certificate: Option<String>,
-    sampling: Sampling,
+    sampler: Sampler,
     /// Whether the environment names the service.
-    is_named: bool,
+    has_service_name: bool,
 }
 
-impl Spans {
+impl Tracer {
     /// Spans for the collector that the environment names, if it names one.
     ///
     /// # Errors
-    /// See [`WrongVariable`].
-    pub fn from_environment() -> Result<Option<Arc<Self>>, WrongVariable> {
-        match Plan::read(&|name| std::env::var(name).ok())? {
-            Some(plan) => plan.carry_out().map(Some),
+    /// See [`OtelEnvError`].
+    pub fn from_environment() -> Result<Option<Arc<Self>>, OtelEnvError> {
+        match OtlpConfig::read(&|name| std::env::var(name).ok())? {
+            Some(plan) => plan.build().map(Some),
             None => Ok(None),
         }
     }
 }
 
-impl Plan {
+impl OtlpConfig {
     /// An empty variable is one that is not set.
-    fn read(environment: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, WrongVariable> {
+    fn read(environment: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, OtelEnvError> {
         let get = |name: &str| environment(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         // The variable for traces alone goes first.
         let either = |what: &str| {
@@ -78,7 +78,7 @@ impl Plan {
         match get("OTEL_TRACES_EXPORTER").as_deref() {
             None | Some("otlp") => {}
             Some("none") => return Ok(None),
-            Some(_) => return Err(wrong("OTEL_TRACES_EXPORTER", "valid: otlp or none")),
+            Some(_) => return Err(env_error("OTEL_TRACES_EXPORTER", "valid: otlp or none")),
         }
         let Some((variable, endpoint)) = either("ENDPOINT") else { return Ok(None) };
         check_endpoint(&variable, &endpoint)?;
@@ -91,7 +91,7 @@ impl Plan {
                 "http/protobuf" => Protocol::HttpBinary,
                 "http/json" => Protocol::HttpJson,
                 _ => {
-                    return Err(wrong(
+                    return Err(env_error(
                         &variable,
                         "valid: http/protobuf (the default) or http/json; gRPC is not spoken",
                     ));
@@ -99,31 +99,33 @@ impl Plan {
             },
         };
         let timeout = match either("TIMEOUT") {
-            None => TIMEOUT,
+            None => DEFAULT_TIMEOUT,
             Some((variable, value)) => value
                 .parse()
                 .map(Duration::from_millis)
-                .map_err(|_| wrong(&variable, "it is not a number of milliseconds"))?,
+                .map_err(|_| env_error(&variable, "it is not a number of milliseconds"))?,
         };
         if let Some((variable, value)) = either("HEADERS")
             && !value.split(',').all(|pair| pair.trim().is_empty() || pair.contains('='))
         {
-            return Err(wrong(&variable, "valid: NAME=VALUE, more of them after commas"));
+            return Err(env_error(&variable, "valid: NAME=VALUE, more of them after commas"));
         }
         let name = get("OTEL_TRACES_SAMPLER");
         let argument = get("OTEL_TRACES_SAMPLER_ARG");
-        let sampling = Sampling::named(name.as_deref().unwrap_or(SAMPLER), argument.as_deref()).ok_or_else(|| {
-            let why = format!("valid: {}; a ratio in OTEL_TRACES_SAMPLER_ARG is a number from 0 to 1", Sampling::NAMES);
-            wrong("OTEL_TRACES_SAMPLER", &why)
-        })?;
+        let sampling = Sampler::from_env_name(name.as_deref().unwrap_or(DEFAULT_SAMPLER), argument.as_deref())
+            .ok_or_else(|| {
+                let why =
+                    format!("valid: {}; a ratio in OTEL_TRACES_SAMPLER_ARG is a number from 0 to 1", Sampler::NAMES);
+                env_error("OTEL_TRACES_SAMPLER", &why)
+            })?;
         let is_named = get("OTEL_SERVICE_NAME").is_some()
             || get("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|all| all.contains("service.name="));
         let certificate = either("CERTIFICATE").map(|(_, path)| path);
-        Ok(Some(Self { endpoint, protocol, timeout, certificate, sampling, is_named }))
+        Ok(Some(Self { endpoint, protocol, timeout, certificate, sampler: sampling, has_service_name: is_named }))
     }
 
-    fn carry_out(self) -> Result<Arc<Spans>, WrongVariable> {
-        let unusable = |why: &dyn std::fmt::Display| wrong("OTEL_EXPORTER_OTLP_*", &why.to_string());
+    fn build(self) -> Result<Arc<Tracer>, OtelEnvError> {
+        let unusable = |why: &dyn std::fmt::Display| env_error("OTEL_EXPORTER_OTLP_*", &why.to_string());
         let tls = if self.endpoint.starts_with("https:") {
             let certificate = self.certificate.as_deref().map(Path::new);
             Some(tls::client_config(certificate).map_err(|error| unusable(&error))?)
@@ -131,7 +133,7 @@ impl Plan {
             None
         };
         let failure = Arc::new(Mutex::new(None));
-        let collector = Collector { tls, timeout: self.timeout, failure: Arc::clone(&failure) };
+        let collector = AwcHttpClient { tls, timeout: self.timeout, failure: Arc::clone(&failure) };
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(collector)
@@ -140,38 +142,38 @@ impl Plan {
             .with_timeout(self.timeout)
             .build()
             .map_err(|error| unusable(&error))?;
-        let exporter = Told { exporter, failure, failing: AtomicBool::new(false) };
+        let exporter = LoggingExporter { exporter, failure, failing: AtomicBool::new(false) };
         let mut processor = BatchSpanProcessor::builder(exporter).build();
         let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
         let resource = Resource::builder().with_attribute(version);
-        let resource = if self.is_named { resource } else { resource.with_service_name("records-gateway") };
+        let resource = if self.has_service_name { resource } else { resource.with_service_name("records-gateway") };
         processor.set_resource(&resource.build());
-        Ok(Spans::new(processor, self.sampling))
+        Ok(Tracer::new(processor, self.sampler))
     }
 }
 
-fn wrong(variable: &str, why: &str) -> WrongVariable {
-    WrongVariable { variable: variable.to_owned(), why: why.to_owned() }
+fn env_error(variable: &str, why: &str) -> OtelEnvError {
+    OtelEnvError { variable: variable.to_owned(), why: why.to_owned() }
 }
 
-fn check_endpoint(variable: &str, endpoint: &str) -> Result<(), WrongVariable> {
+fn check_endpoint(variable: &str, endpoint: &str) -> Result<(), OtelEnvError> {
     let uri: Option<Uri> = endpoint.parse().ok();
     let has_host = uri.as_ref().and_then(Uri::host).is_some_and(|host| !host.is_empty());
     let is_http = uri.as_ref().and_then(Uri::scheme_str).is_some_and(|scheme| scheme == "http" || scheme == "https");
     let names_somebody =
         uri.as_ref().and_then(Uri::authority).is_some_and(|authority| authority.as_str().contains('@'));
     if !(has_host && is_http) {
-        return Err(wrong(variable, "it is not a URL such as http://127.0.0.1:4318"));
+        return Err(env_error(variable, "it is not a URL such as http://127.0.0.1:4318"));
     }
     if names_somebody {
-        return Err(wrong(variable, "it holds user information; send it in OTEL_EXPORTER_OTLP_HEADERS"));
+        return Err(env_error(variable, "it holds user information; send it in OTEL_EXPORTER_OTLP_HEADERS"));
     }
     Ok(())
 }
 
 /// The HTTP client that the exporter is lent. It is called on the batch processor's thread alone, and holds that up.
 #[derive(Debug)]
-struct Collector {
+struct AwcHttpClient {
     tls: Option<Arc<rustls::ClientConfig>>,
     timeout: Duration,
     /// Why the last export failed.
@@ -179,12 +181,12 @@ struct Collector {
 }
 
 #[async_trait]
-impl HttpClient for Collector {
+impl HttpClient for AwcHttpClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (head, body) = request.into_parts();
         let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         match post(&head.uri.to_string(), self.tls.as_ref(), headers, body, self.timeout) {
-            Ok(Posted { status, retry_after, body }) => {
+            Ok(PostResponse { status, retry_after, body }) => {
                 let refused = (status >= 300).then(|| format!("the collector answers {status}"));
                 *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = refused;
                 let mut response = Response::builder().status(status);
@@ -203,13 +205,13 @@ impl HttpClient for Collector {
 
 /// The exporter, whose failures are logged when they begin and when they end.
 #[derive(Debug)]
-struct Told {
+struct LoggingExporter {
     exporter: SpanExporter,
     failure: Arc<Mutex<Option<String>>>,
     failing: AtomicBool,
 }
 
-impl opentelemetry_sdk::trace::SpanExporter for Told {
+impl opentelemetry_sdk::trace::SpanExporter for LoggingExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         let exported = self.exporter.export(batch).await;
@@ -239,16 +241,16 @@ impl opentelemetry_sdk::trace::SpanExporter for Told {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Option<Plan>, String> {
+    fn read(variables: &[(&str, &str)]) -> Result<Option<OtlpConfig>, String> {
         let find =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        Plan::read(&find).map_err(|wrong| wrong.to_string())
+        OtlpConfig::read(&find).map_err(|wrong| wrong.to_string())
     }
 
     const ON: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
 
     #[test]
-    fn it_is_off_unless_an_endpoint_is_named_and_nothing_switches_it_off() {
+    fn export_is_off_without_an_endpoint_or_when_disabled() {
         for off in [
             &[][..],
             &[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")],
@@ -261,11 +263,11 @@ mod tests {
     }
 
     #[test]
-    fn the_variables_for_traces_alone_go_first_and_their_endpoint_is_taken_as_it_is() {
+    fn traces_variables_take_precedence_and_their_endpoint_is_used_as_is() {
         let plan = read(&[ON, ("OTEL_EXPORTER_OTLP_TIMEOUT", "300")]).expect("well").expect("on");
         assert_eq!(plan.endpoint, "http://127.0.0.1:4318/v1/traces");
         assert_eq!(
-            (plan.protocol, plan.timeout, plan.is_named),
+            (plan.protocol, plan.timeout, plan.has_service_name),
             (Protocol::HttpBinary, Duration::from_millis(300), false)
         );
         let more = [
@@ -277,11 +279,11 @@ mod tests {
         ];
         let plan = read(&more).expect("well").expect("on");
         assert_eq!(plan.endpoint, "https://collector.example/own");
-        assert_eq!((plan.protocol, plan.is_named), (Protocol::HttpJson, true));
+        assert_eq!((plan.protocol, plan.has_service_name), (Protocol::HttpJson, true));
     }
 
     #[test]
-    fn what_cannot_be_used_is_named_without_its_value() {
+    fn an_invalid_variable_is_named_without_its_value() {
         for (name, value) in [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://collector"),

@@ -13,19 +13,19 @@ enum Root {
 
 /// A sampler of the specification.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Sampling {
+pub(super) struct Sampler {
     root: Root,
     /// Whether a caller's word counts.
-    heeds_the_caller: bool,
+    parent_based: bool,
 }
 
-impl Sampling {
+impl Sampler {
     /// What is valid, for a message.
     pub(super) const NAMES: &str = "parentbased_always_on, parentbased_always_off, parentbased_traceidratio, always_on, always_off \
                                     or traceidratio";
 
     /// The sampler of a name and its argument, a ratio of 0 to 1; `None` if there is none.
-    pub(super) fn named(name: &str, argument: Option<&str>) -> Option<Self> {
+    pub(super) fn from_env_name(name: &str, argument: Option<&str>) -> Option<Self> {
         let (heeds_the_caller, root) = match name.strip_prefix("parentbased_") {
             Some(root) => (true, root),
             None => (false, name),
@@ -33,16 +33,16 @@ impl Sampling {
         let root = match root {
             "always_on" => Root::Always,
             "always_off" => Root::Never,
-            "traceidratio" => Root::Below(bound(argument.unwrap_or("1"))?),
+            "traceidratio" => Root::Below(ratio_threshold(argument.unwrap_or("1"))?),
             _ => return None,
         };
-        Some(Self { root, heeds_the_caller })
+        Some(Self { root, parent_based: heeds_the_caller })
     }
 
     /// Whether the trace is recorded. `callers` is the caller's decision, if there is a caller with one.
-    pub(super) fn takes(self, callers: Option<bool>, trace_id: TraceId) -> bool {
+    pub(super) fn should_sample(self, callers: Option<bool>, trace_id: TraceId) -> bool {
         match (callers, self.root) {
-            (Some(callers), _) if self.heeds_the_caller => callers,
+            (Some(callers), _) if self.parent_based => callers,
             (_, Root::Always) => true,
             (_, Root::Never) => false,
             (_, Root::Below(bound)) => {
@@ -54,7 +54,7 @@ impl Sampling {
 }
 
 /// The same bound as every SDK's, so that all of a trace's services decide alike.
-fn bound(ratio: &str) -> Option<u64> {
+fn ratio_threshold(ratio: &str) -> Option<u64> {
     const WHOLE: f64 = 9_223_372_036_854_775_808.0;
     let ratio: f64 = ratio.trim().parse().ok()?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fraction of 2^63")]
@@ -65,30 +65,36 @@ fn bound(ratio: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn takes(name: &str, argument: Option<&str>, callers: Option<bool>, id: u128) -> bool {
-        Sampling::named(name, argument).expect(name).takes(callers, TraceId::from(id))
+    fn is_sampled(name: &str, argument: Option<&str>, callers: Option<bool>, id: u128) -> bool {
+        Sampler::from_env_name(name, argument).expect(name).should_sample(callers, TraceId::from(id))
     }
 
     #[test]
-    fn the_callers_decision_counts_where_the_sampler_is_based_on_it() {
+    fn the_callers_decision_counts_only_for_parent_based_samplers() {
         for root in ["always_on", "always_off", "traceidratio"] {
             let name = format!("parentbased_{root}");
-            assert!(takes(&name, Some("0.5"), Some(true), u128::MAX) && !takes(&name, Some("0.5"), Some(false), 1));
+            assert!(
+                is_sampled(&name, Some("0.5"), Some(true), u128::MAX)
+                    && !is_sampled(&name, Some("0.5"), Some(false), 1)
+            );
         }
-        assert!(takes("always_on", None, Some(false), 1) && !takes("always_off", None, Some(true), 1));
-        assert!(takes("parentbased_always_on", None, None, 1) && !takes("parentbased_always_off", None, None, 1));
+        assert!(is_sampled("always_on", None, Some(false), 1) && !is_sampled("always_off", None, Some(true), 1));
+        assert!(
+            is_sampled("parentbased_always_on", None, None, 1) && !is_sampled("parentbased_always_off", None, None, 1)
+        );
     }
 
     #[test]
-    fn a_ratio_is_that_of_the_ids() {
+    fn a_ratio_samples_that_share_of_the_trace_ids() {
         let half = u128::from(u64::MAX / 2);
         assert!(
-            takes("traceidratio", Some("0.5"), None, half - 2) && !takes("traceidratio", Some("0.5"), None, half + 2)
+            is_sampled("traceidratio", Some("0.5"), None, half - 2)
+                && !is_sampled("traceidratio", Some("0.5"), None, half + 2)
         );
-        assert!(takes("traceidratio", None, None, u128::MAX) && !takes("traceidratio", Some("0"), None, 1));
+        assert!(is_sampled("traceidratio", None, None, u128::MAX) && !is_sampled("traceidratio", Some("0"), None, 1));
         for wrong in ["2", "-1", "half", "NaN"] {
-            assert_eq!(Sampling::named("traceidratio", Some(wrong)), None, "{wrong}");
+            assert_eq!(Sampler::from_env_name("traceidratio", Some(wrong)), None, "{wrong}");
         }
-        assert_eq!(Sampling::named("jaeger_remote", None), None);
+        assert_eq!(Sampler::from_env_name("jaeger_remote", None), None);
     }
 }

@@ -20,45 +20,45 @@ use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, Tr
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor as _};
 
-use super::sampling::Sampling;
+use super::sampling::Sampler;
 use super::{TraceContext, random_bytes};
 
 /// Where spans go, and which traces are recorded.
 #[derive(Debug)]
-pub struct Spans {
+pub struct Tracer {
     processor: BatchSpanProcessor,
-    sampling: Sampling,
+    sampler: Sampler,
     scope: InstrumentationScope,
 }
 
 /// That a trace is recorded, and where in it the request is.
 #[derive(Clone, Debug)]
-pub(super) struct Recording {
-    spans: Arc<Spans>,
+pub(super) struct SampledContext {
+    tracer: Arc<Tracer>,
     /// The request's span.
-    span: SpanId,
+    span_id: SpanId,
     /// The caller's span; the invalid one if the trace begins here.
-    parent: SpanId,
+    parent_id: SpanId,
 }
 
-impl Spans {
-    pub(super) fn new(processor: BatchSpanProcessor, sampling: Sampling) -> Arc<Self> {
+impl Tracer {
+    pub(super) fn new(processor: BatchSpanProcessor, sampling: Sampler) -> Arc<Self> {
         let scope = InstrumentationScope::builder("records-gateway").with_version(env!("CARGO_PKG_VERSION")).build();
-        Arc::new(Self { processor, sampling, scope })
+        Arc::new(Self { processor, sampler: sampling, scope })
     }
 
     /// Continues the caller's trace, or begins one, and decides whether it is recorded; the vendors are told.
     #[must_use]
-    pub fn continue_from(self: &Arc<Self>, traceparent: &[&str], tracestate: &[&str]) -> TraceContext {
+    pub fn trace_from_headers(self: &Arc<Self>, traceparent: &[&str], tracestate: &[&str]) -> TraceContext {
         const SAMPLED: u8 = 0b01;
-        let mut context = TraceContext::continue_from(traceparent, tracestate);
-        let callers = context.caller.map(|_| context.flags & SAMPLED != 0);
+        let mut context = TraceContext::from_headers(traceparent, tracestate);
+        let callers = context.parent_id.map(|_| context.flags & SAMPLED != 0);
         let trace_id = TraceId::from_hex(&context.trace_id).unwrap_or(TraceId::INVALID);
-        if self.sampling.takes(callers, trace_id) {
+        if self.sampler.should_sample(callers, trace_id) {
             context.flags |= SAMPLED;
-            let parent = context.caller.map_or(SpanId::INVALID, SpanId::from);
+            let parent = context.parent_id.map_or(SpanId::INVALID, SpanId::from);
             let span = SpanId::from_bytes(random_bytes());
-            context.recording = Some(Recording { spans: Arc::clone(self), span, parent });
+            context.sampled = Some(SampledContext { tracer: Arc::clone(self), span_id: span, parent_id: parent });
         } else {
             context.flags &= !SAMPLED;
         }
@@ -73,42 +73,42 @@ impl Spans {
     }
 }
 
-impl Recording {
-    fn record(&self, trace_id: &str, span: Ended) {
+impl SampledContext {
+    fn record(&self, trace_id: &str, span: FinishedSpan) {
         let trace_id = TraceId::from_hex(trace_id).unwrap_or(TraceId::INVALID);
         let span_context = SpanContext::new(trace_id, span.id, TraceFlags::SAMPLED, false, TraceState::NONE);
-        self.spans.processor.on_end(SpanData {
+        self.tracer.processor.on_end(SpanData {
             span_context,
             parent_span_id: span.parent,
             parent_span_is_remote: span.kind == SpanKind::Server && span.parent != SpanId::INVALID,
             span_kind: span.kind,
             name: span.name.into(),
-            start_time: span.begun,
-            end_time: SystemTime::now().max(span.begun),
+            start_time: span.started_at,
+            end_time: SystemTime::now().max(span.started_at),
             attributes: span.attributes,
             dropped_attributes_count: 0,
             events: SpanEvents::default(),
             links: SpanLinks::default(),
             status: if span.failed { Status::error("") } else { Status::Unset },
-            instrumentation_scope: self.spans.scope.clone(),
+            instrumentation_scope: self.tracer.scope.clone(),
         });
     }
 }
 
 /// What is particular about a span that has ended.
-struct Ended {
+struct FinishedSpan {
     id: SpanId,
     parent: SpanId,
     kind: SpanKind,
     name: String,
-    begun: SystemTime,
+    started_at: SystemTime,
     attributes: Vec<KeyValue>,
     failed: bool,
 }
 
 /// What a request asks for, in the words of closed sets.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'r> {
+pub struct RequestAttributes<'r> {
     /// As it came.
     pub method: &'r Method,
     /// The route with its parameters' names; `None` if there is no such path.
@@ -125,20 +125,20 @@ pub struct Asked<'r> {
 #[derive(Debug)]
 pub struct RequestSpan {
     context: Arc<TraceContext>,
-    begun: SystemTime,
+    started_at: SystemTime,
     method: &'static str,
     route: Option<&'static str>,
     attributes: Vec<KeyValue>,
     /// Status, and the problem's name where there is one; `None` = the caller left before there was an answer.
-    answer: Option<(u16, Option<&'static str>)>,
+    response: Option<(u16, Option<&'static str>)>,
 }
 
 impl RequestSpan {
     /// Begins, if the trace is recorded.
     #[must_use]
-    pub fn begin(context: &Arc<TraceContext>, asked: Asked<'_>) -> Option<Self> {
-        context.recording.as_ref()?;
-        let method = known(asked.method);
+    pub fn begin(context: &Arc<TraceContext>, asked: RequestAttributes<'_>) -> Option<Self> {
+        context.sampled.as_ref()?;
+        let method = known_method(asked.method);
         let mut attributes = vec![
             KeyValue::new("http.request.method", method),
             KeyValue::new("url.scheme", asked.scheme),
@@ -147,20 +147,27 @@ impl RequestSpan {
         attributes.extend(asked.route.map(|route| KeyValue::new("http.route", route)));
         attributes.extend(asked.system.map(|system| KeyValue::new("records_gateway.system", system.to_owned())));
         let begun = SystemTime::now();
-        Some(Self { context: Arc::clone(context), begun, method, route: asked.route, attributes, answer: None })
+        Some(Self {
+            context: Arc::clone(context),
+            started_at: begun,
+            method,
+            route: asked.route,
+            attributes,
+            response: None,
+        })
     }
 
     /// What the caller is answered.
-    pub fn answered(&mut self, status: u16, problem: Option<&'static str>) {
-        self.answer = Some((status, problem));
+    pub fn set_response(&mut self, status: u16, problem: Option<&'static str>) {
+        self.response = Some((status, problem));
     }
 }
 
 impl Drop for RequestSpan {
     fn drop(&mut self) {
-        let Some(recording) = &self.context.recording else { return };
+        let Some(recording) = &self.context.sampled else { return };
         let mut attributes = std::mem::take(&mut self.attributes);
-        let error = match self.answer {
+        let error = match self.response {
             Some((status, problem)) => {
                 attributes.push(KeyValue::new("http.response.status_code", i64::from(status)));
                 problem
@@ -168,16 +175,16 @@ impl Drop for RequestSpan {
             None => Some("caller-left"),
         };
         attributes.extend(error.map(|error| KeyValue::new("error.type", error)));
-        let method = if self.method == OTHER { "HTTP" } else { self.method };
-        let ended = Ended {
-            id: recording.span,
-            parent: recording.parent,
+        let method = if self.method == OTHER_METHOD { "HTTP" } else { self.method };
+        let ended = FinishedSpan {
+            id: recording.span_id,
+            parent: recording.parent_id,
             kind: SpanKind::Server,
             name: self.route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}")),
-            begun: self.begun,
+            started_at: self.started_at,
             attributes,
             // What a caller did wrong is no error of the server's.
-            failed: self.answer.is_none_or(|(status, _)| status >= 500),
+            failed: self.response.is_none_or(|(status, _)| status >= 500),
         };
         recording.record(&self.context.trace_id, ended);
     }
@@ -185,15 +192,15 @@ impl Drop for RequestSpan {
 
 /// Whom a stack calls.
 #[derive(Clone, Debug, Default)]
-pub(in crate::transport) struct Callee {
+pub(in crate::transport) struct PeerAttributes {
     pub(in crate::transport) system: String,
     pub(in crate::transport) host: String,
     pub(in crate::transport) port: u16,
 }
 
 /// A vendor call that has ended.
-pub(in crate::transport) struct Called<'c> {
-    pub(in crate::transport) callee: &'c Callee,
+pub(in crate::transport) struct CallAttributes<'c> {
+    pub(in crate::transport) peer: &'c PeerAttributes,
     pub(in crate::transport) call: &'static str,
     pub(in crate::transport) method: &'c Method,
     pub(in crate::transport) status: Option<u16>,
@@ -202,15 +209,21 @@ pub(in crate::transport) struct Called<'c> {
 }
 
 /// Records the span of a call whose id is `span`, and which was sent so often before.
-pub(super) fn record_call(context: &TraceContext, span: SpanId, resent: u32, took: Duration, called: Called<'_>) {
-    let Some(recording) = &context.recording else { return };
-    let method = known(called.method);
+pub(super) fn record_call(
+    context: &TraceContext,
+    span: SpanId,
+    resent: u32,
+    took: Duration,
+    called: CallAttributes<'_>,
+) {
+    let Some(recording) = &context.sampled else { return };
+    let method = known_method(called.method);
     let failed = called.error.is_some();
     let mut attributes = vec![
         KeyValue::new("http.request.method", method),
-        KeyValue::new("server.address", called.callee.host.clone()),
-        KeyValue::new("server.port", i64::from(called.callee.port)),
-        KeyValue::new("records_gateway.system", called.callee.system.clone()),
+        KeyValue::new("server.address", called.peer.host.clone()),
+        KeyValue::new("server.port", i64::from(called.peer.port)),
+        KeyValue::new("records_gateway.system", called.peer.system.clone()),
         KeyValue::new("records_gateway.call", called.call),
     ];
     attributes.extend(called.status.map(|status| KeyValue::new("http.response.status_code", i64::from(status))));
@@ -219,12 +232,12 @@ pub(super) fn record_call(context: &TraceContext, span: SpanId, resent: u32, too
     }
     attributes.extend(called.error.map(|error| KeyValue::new("error.type", error)));
     let now = SystemTime::now();
-    let ended = Ended {
+    let ended = FinishedSpan {
         id: span,
-        parent: recording.span,
+        parent: recording.span_id,
         kind: SpanKind::Client,
         name: format!("{method} {}", called.call),
-        begun: now.checked_sub(took).unwrap_or(now),
+        started_at: now.checked_sub(took).unwrap_or(now),
         attributes,
         failed,
     };
@@ -232,9 +245,9 @@ pub(super) fn record_call(context: &TraceContext, span: SpanId, resent: u32, too
 }
 
 /// What stands for a method that HTTP does not know.
-const OTHER: &str = "_OTHER";
+const OTHER_METHOD: &str = "_OTHER";
 
-fn known(method: &Method) -> &'static str {
-    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER)
+fn known_method(method: &Method) -> &'static str {
+    const KNOWN_METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+    KNOWN_METHODS.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER_METHOD)
 }

@@ -12,13 +12,13 @@ pub fn config(data: &[u8]) {
     let lines = text.split('\n').count();
     let read = Config::parse(text, "fuzz");
     if let Err(faults) = &read {
-        assert!(!faults.faults.is_empty(), "refused without a reason");
-        for fault in &faults.faults {
+        assert!(!faults.errors.is_empty(), "refused without a reason");
+        for fault in &faults.errors {
             let position = fault.position.expect("a place");
             assert!((1..=lines).contains(&position.line) && position.column >= 1, "{position:?} of {lines} lines");
-            assert!(!fault.wrong.is_empty() && !fault.valid.is_empty(), "{fault:?}");
+            assert!(!fault.message.is_empty() && !fault.expected.is_empty(), "{fault:?}");
         }
-        assert_eq!(faults.to_string().lines().count(), faults.faults.len(), "one line a fault: {faults}");
+        assert_eq!(faults.to_string().lines().count(), faults.errors.len(), "one line a fault: {faults}");
     }
     if text.starts_with('\u{feff}') {
         return;
@@ -26,10 +26,10 @@ pub fn config(data: &[u8]) {
     match (read, Config::parse(&format!("\n{text}"), "fuzz")) {
         (Ok(one), Ok(other)) => assert_eq!(one, other),
         (Err(one), Err(other)) => {
-            let placed = |faults: &records_gateway::config::ConfigFaults, moved: usize| -> Vec<_> {
-                let lines = faults.faults.iter().map(|fault| {
+            let placed = |faults: &records_gateway::config::ConfigErrors, moved: usize| -> Vec<_> {
+                let lines = faults.errors.iter().map(|fault| {
                     let line = fault.position.map_or(0, |position| position.line + moved);
-                    (line, fault.path.clone(), fault.wrong.clone())
+                    (line, fault.path.clone(), fault.message.clone())
                 });
                 // What stands at the very beginning for want of a place does not move.
                 lines.filter(|(line, _, wrong)| *line > moved + 1 && wrong != "is missing").collect()

@@ -29,20 +29,20 @@ pub fn ids(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (collection, key) = text.rsplit_once(':').unwrap_or((text, text));
     for adapter in adapters() {
-        let canonical = adapter.collection(collection);
+        let canonical = adapter.parse_collection(collection);
         if let Some(canonical) = &canonical {
-            assert_eq!(adapter.collection(canonical).as_ref(), Some(canonical), "a canonical collection");
+            assert_eq!(adapter.parse_collection(canonical).as_ref(), Some(canonical), "a canonical collection");
             assert!(is_plain(canonical), "{canonical:?}");
         }
-        let Some(key) = adapter.key(key) else { continue };
-        assert_eq!(adapter.key(&key).as_ref(), Some(&key), "a canonical key");
+        let Some(key) = adapter.parse_key(key) else { continue };
+        assert_eq!(adapter.parse_key(&key).as_ref(), Some(&key), "a canonical key");
         assert!(is_plain(&key) && !key.contains(':'), "{key:?}");
         let Some(collection) = canonical else { continue };
         let id = RecordId::new(&collection, &key);
         assert_eq!((id.collection(), id.key()), (collection.as_str(), key.as_str()));
         let (again_collection, again_key) = id.as_str().rsplit_once(':').expect("two parts");
-        assert_eq!(adapter.collection(again_collection).as_deref(), Some(collection.as_str()));
-        assert_eq!(adapter.key(again_key).as_deref(), Some(key.as_str()));
+        assert_eq!(adapter.parse_collection(again_collection).as_deref(), Some(collection.as_str()));
+        assert_eq!(adapter.parse_key(again_key).as_deref(), Some(key.as_str()));
         tags(&id);
     }
 }
@@ -54,8 +54,8 @@ fn is_plain(text: &str) -> bool {
 fn tags(id: &RecordId) {
     let system = SystemName::parse("crm").expect("a name");
     let elsewhere = RecordId::new(id.collection(), &format!("{}0", id.key()));
-    for version in [Version::Counter(7), Version::Row([7; 8]), Version::Digest([7; 16])] {
-        let tag = EntityTag::of(&system, id, &version);
+    for version in [Version::Sequence(7), Version::RowVersion([7; 8]), Version::Digest([7; 16])] {
+        let tag = EntityTag::for_version(&system, id, &version);
         assert_eq!(tag.version_for(&system, id).as_ref(), Some(&version));
         assert_eq!(tag.version_for(&system, &elsewhere), None);
     }

@@ -1,27 +1,28 @@
 //! JSON texts of callers and vendors.
 
 use records_gateway::record::{
-    Fields, canonical_digest, check_strict, differences, holds, parse_strict, push_json, raw_members, values_equal,
+    RawFields, all_applied, canonical_digest, diff, parse_raw_members, parse_strict, validate_strict, values_equal,
+    write_json,
 };
 use serde_json::Value;
 
 /// The strict reader takes nothing that `serde_json` does not take, and gives the same value; checking and parsing agree; and
 /// what is written is what was read.
 pub fn json(data: &[u8]) {
-    let (checked, parsed) = (check_strict(data), parse_strict(data));
+    let (checked, parsed) = (validate_strict(data), parse_strict(data));
     assert_eq!(checked.is_ok(), parsed.is_ok(), "{checked:?} {parsed:?}");
     let Ok(value) = parsed else { return };
     // serde_json writes exponents in a form of its own.
     let same = serde_json::from_slice::<Value>(data).is_ok_and(|serdes| values_equal(&serdes, &value));
     assert!(same, "another value than serde's: {value}");
     let mut text = String::new();
-    push_json(&mut text, &value);
+    write_json(&mut text, &value);
     assert_eq!(parse_strict(text.as_bytes()).ok().as_ref(), Some(&value), "{text}");
     assert!(values_equal(&value, &value), "equal to itself");
-    assert_eq!(raw_members(data).is_ok(), value.is_object());
+    assert_eq!(parse_raw_members(data).is_ok(), value.is_object());
     let Value::Object(map) = &value else { return };
-    let members = raw_members(data).expect("checked");
-    let fields = Fields::from_members(members.iter().map(|(name, value)| (name.as_ref(), *value)));
+    let members = parse_raw_members(data).expect("checked");
+    let fields = RawFields::from_raw_members(members.iter().map(|(name, value)| (name.as_ref(), *value)));
     assert_eq!(&fields.to_map(), map);
     assert!(fields.names().iter().eq(map.keys()), "names in their order");
     let mut backwards = serde_json::Map::new();
@@ -29,7 +30,7 @@ pub fn json(data: &[u8]) {
         backwards.insert(name.clone(), value.clone());
     }
     assert_eq!(canonical_digest(&value), canonical_digest(&Value::Object(backwards)), "order does not count");
-    assert!(differences(map, map).is_empty());
-    let from_nothing = differences(&serde_json::Map::new(), map);
-    assert!(holds(&from_nothing, map), "what is wanted holds where it is");
+    assert!(diff(map, map).is_empty());
+    let from_nothing = diff(&serde_json::Map::new(), map);
+    assert!(all_applied(&from_nothing, map), "what is wanted holds where it is");
 }

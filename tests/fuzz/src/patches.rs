@@ -1,7 +1,7 @@
 //! Patches, held against implementations that do nothing but what the RFCs say.
 
 use bytes::Bytes;
-use records_gateway::record::{Patch, PatchError, check_strict, differences, holds, parse_strict, values_equal};
+use records_gateway::record::{Patch, PatchError, all_applied, diff, parse_strict, validate_strict, values_equal};
 use serde_json::{Map, Value};
 
 const READ_ONLY: &str = "type";
@@ -28,15 +28,15 @@ fn document(fields: &Map<String, Value>) -> Map<String, Value> {
 /// A merge patch does what RFC 7396 says, to the members it names and no others.
 pub fn merge_patch(data: &[u8]) {
     let Some((before, body)) = record_and_patch(data) else { return };
-    let patch = match Patch::merge(&Bytes::copy_from_slice(body)) {
+    let patch = match Patch::parse_merge_patch(&Bytes::copy_from_slice(body)) {
         Ok(patch) => patch,
-        Err(PatchError::Malformed(_)) => return assert!(check_strict(body).is_err(), "JSON called malformed"),
-        Err(_) => return assert!(check_strict(body).is_ok(), "what is not JSON called a patch"),
+        Err(PatchError::Malformed(_)) => return assert!(validate_strict(body).is_err(), "JSON called malformed"),
+        Err(_) => return assert!(validate_strict(body).is_ok(), "what is not JSON called a patch"),
     };
     let Ok(Value::Object(sent)) = parse_strict(body) else { panic!("a merge patch that is no object") };
     let whole = document(&before);
     let applied = patch.apply(&whole, &read_only);
-    let checked = patch.check("itsm", "A:1", &read_only);
+    let checked = patch.validate("itsm", "A:1", &read_only);
     if applied.is_ok() {
         assert_eq!(checked, Ok(()), "refused although it can be applied");
     }
@@ -49,11 +49,11 @@ pub fn merge_patch(data: &[u8]) {
     for (name, value) in before.iter().filter(|(name, _)| !changes.contains_key(*name)) {
         assert_eq!(after.get(name), Some(value), "a member that nobody named");
     }
-    let identity = records_gateway::record::Identity { system: "itsm", id: "A:1", etag: "\"t\"" };
-    if let Ok(Some(members)) = patch.flat(&identity, &read_only) {
+    let identity = records_gateway::record::RecordIdentity { system: "itsm", id: "A:1", etag: "\"t\"" };
+    if let Ok(Some(members)) = patch.as_flat_changes(&identity, &read_only) {
         assert_eq!(members.to_map(), changes);
     }
-    assert!(holds(&differences(&before, &after), &after), "what was wanted is not what came of it");
+    assert!(all_applied(&diff(&before, &after), &after), "what was wanted is not what came of it");
 }
 
 /// RFC 7396 §2, word for word.
@@ -78,7 +78,7 @@ fn merged(target: &mut Value, patch: &Value) {
 /// A JSON Patch does what RFC 6902 says, below `/fields` and nowhere else.
 pub fn json_patch(data: &[u8]) {
     let Some((before, body)) = record_and_patch(data) else { return };
-    let Ok(patch) = Patch::json(body) else { return };
+    let Ok(patch) = Patch::parse_json_patch(body) else { return };
     let Ok(Value::Array(operations)) = parse_strict(body) else { panic!("a JSON Patch that is no array") };
     let whole = document(&before);
     let expected = patched(&Value::Object(whole.clone()), &operations);
@@ -90,7 +90,7 @@ pub fn json_patch(data: &[u8]) {
             let mut unchanged = whole;
             unchanged.insert("fields".to_owned(), Value::Null);
             assert_eq!(expected, unchanged, "something besides fields changed");
-            assert!(holds(&differences(&before, &after), &after), "what was wanted is not what came of it");
+            assert!(all_applied(&diff(&before, &after), &after), "what was wanted is not what came of it");
         }
         (Ok(after), None) => panic!("RFC 6902 does not let this be applied: {after:?}"),
         // What is read-only is the gateway's own rule, and so is how much may be copied.

@@ -10,9 +10,11 @@ use std::collections::HashSet;
 use actix_web::http::header::HeaderValue;
 use async_trait::async_trait;
 use bytes::Bytes;
-use records_gateway::adapters::{Adapter, Change, UpdateStyle, Versioning};
-use records_gateway::record::{Fault, Fields, Invalid, Members, Patch, RecordId, Stored, Version, parse_strict};
-use records_gateway::transport::{Call, CallName, Reply, Token, Transport, clean_text};
+use records_gateway::adapters::{Adapter, UpdateInput, UpdateStyle, Versioning};
+use records_gateway::record::{
+    FieldError, Patch, RawFields, RawObject, RecordId, VendorError, VendorRecord, Version, parse_strict,
+};
+use records_gateway::transport::{Token, Transport, VendorCallKind, VendorRequest, VendorResponse, sanitize_text};
 use serde_json::{Map, Value};
 use tokio::runtime::{Builder, Runtime};
 
@@ -50,32 +52,32 @@ struct Script<'s> {
 }
 
 impl Script<'_> {
-    fn reply(&self, place: usize) -> Reply {
+    fn reply(&self, place: usize) -> VendorResponse {
         let body = self.bodies.get(place).or(self.bodies.last()).copied().unwrap_or_default();
         let content_type = "application/json".to_owned();
-        Reply { status: self.status, content_type, retry_after: None, body: body.to_vec().into() }
+        VendorResponse { status: self.status, content_type, retry_after: None, body: body.to_vec().into() }
     }
 }
 
 #[async_trait(?Send)]
 impl Transport for Script<'_> {
-    async fn send(&self, mut call: Call) -> Result<Reply, Fault> {
+    async fn send(&self, mut call: VendorRequest) -> Result<VendorResponse, VendorError> {
         assert!(call.path.starts_with('/') && call.path.bytes().all(|byte| byte.is_ascii_graphic()), "{}", call.path);
         if let Some(body) = &call.body {
             parse_strict(body).expect("a body of the gateway's is sound");
         }
-        if call.signed {
+        if call.needs_auth {
             sign(self.adapter, &mut call);
         }
         let place = self.calls.replace(self.calls.get() + 1);
         if place >= MOST_CALLS {
-            return Err(Fault::protocol("that is enough"));
+            return Err(VendorError::invalid_response("that is enough"));
         }
         let reply = self.reply(place);
-        match self.adapter.fault(&call, &reply) {
+        match self.adapter.classify(&call, &reply) {
             None => Ok(reply),
             Some(fault) => {
-                let secret = if call.signed { TOKEN } else { CREDENTIAL };
+                let secret = if call.needs_auth { TOKEN } else { CREDENTIAL };
                 assert!(!said(&fault).contains(secret), "a secret in {:?}", said(&fault));
                 tellable(&fault);
                 Err(fault)
@@ -84,18 +86,18 @@ impl Transport for Script<'_> {
     }
 }
 
-fn sign(adapter: &dyn Adapter, call: &mut Call) {
+fn sign(adapter: &dyn Adapter, call: &mut VendorRequest) {
     let mut secret = HeaderValue::from_static(TOKEN);
     secret.set_sensitive(true);
     adapter.sign(call, &Token { secret, expires: None });
 }
 
-fn said(fault: &Fault) -> String {
+fn said(fault: &VendorError) -> String {
     format!("{:?}", fault.message)
 }
 
 /// A fault says nothing that could hurt whoever reads it.
-fn tellable(fault: &Fault) {
+fn tellable(fault: &VendorError) {
     for text in fault.message.iter().chain(&fault.code) {
         assert!(!text.chars().any(char::is_control) && text.chars().count() <= 400, "{text:?}");
     }
@@ -107,11 +109,11 @@ thread_local! {
 
 fn conversation(vendor: &str, data: &[u8]) {
     let [action, status, rest @ ..] = data else { return };
-    let adapter = adapters().iter().find(|adapter| adapter.profile().vendor == vendor).expect("a vendor");
+    let adapter = adapters().iter().find(|adapter| adapter.capabilities().vendor == vendor).expect("a vendor");
     let status = STATUSES[usize::from(*status) % STATUSES.len()];
     let bodies: Vec<&[u8]> = rest.split(|byte| *byte == 0x1e).collect();
     let script = Script { adapter: &**adapter, status, bodies, calls: Cell::new(0) };
-    let (collection, key) = adapter.profile().id_example.rsplit_once(':').expect("an id");
+    let (collection, key) = adapter.capabilities().id_example.rsplit_once(':').expect("an id");
     let id = RecordId::new(collection, key);
     let conversation = async {
         match action % 6 {
@@ -134,23 +136,25 @@ async fn read(script: &Script<'_>, id: &RecordId) {
 }
 
 /// What callers see: JSON without a name twice, nothing of the gateway's own business, and a version.
-fn sound(adapter: &dyn Adapter, stored: &Stored) {
+fn sound(adapter: &dyn Adapter, stored: &VendorRecord) {
     let text = stored.fields.as_json();
     let Ok(Value::Object(members)) = parse_strict(text.as_bytes()) else { panic!("no record: {text}") };
     assert!(stored.fields.names().iter().eq(members.keys()), "{text}");
-    assert_eq!(stored.version.is_some(), adapter.profile().versioning == Versioning::Native, "a version");
-    assert_eq!(stored.version(), Stored { fields: Fields::from_map(&members), ..stored.clone() }.version());
+    assert_eq!(stored.version.is_some(), adapter.capabilities().versioning == Versioning::Native, "a version");
+    assert_eq!(stored.version(), VendorRecord { fields: RawFields::from_map(&members), ..stored.clone() }.version());
     let hidden = ["_version", "_dataObjectId", "_errors", "ID", "TimeStamp", "object_properties", "related_boem"];
     assert!(!members.keys().any(|name| hidden.contains(&name.as_str()) && !shows_all(adapter, name)), "{text}");
     for warning in &stored.warnings {
         assert!(warning.pointer.starts_with("/fields"), "{warning:?}");
-        assert!(!warning.detail.is_empty() && clean_text(&warning.detail).is_some_and(|clean| clean == warning.detail));
+        assert!(
+            !warning.detail.is_empty() && sanitize_text(&warning.detail).is_some_and(|clean| clean == warning.detail)
+        );
     }
 }
 
 /// A name that is one vendor's own is any other's to give.
 fn shows_all(adapter: &dyn Adapter, name: &str) -> bool {
-    let own: &[&str] = match adapter.profile().vendor {
+    let own: &[&str] = match adapter.capabilities().vendor {
         "pretectum" => &["_version", "_dataObjectId", "_errors"],
         "bluedolphin" => &["object_properties", "related_boem"],
         _ => &["ID", "TimeStamp"],
@@ -168,11 +172,15 @@ async fn list(script: &Script<'_>, collection: &str, limit: usize) {
         assert!(page.items.len() <= limit, "more than asked for");
         for item in &page.items {
             assert_eq!(item.id.collection(), collection);
-            assert_eq!(script.adapter.key(item.id.key()).as_deref(), Some(item.id.key()), "an id of the vendor's form");
+            assert_eq!(
+                script.adapter.parse_key(item.id.key()).as_deref(),
+                Some(item.id.key()),
+                "an id of the vendor's form"
+            );
             if item.partial {
-                parse_strict(item.stored.fields.as_json().as_bytes()).expect("a sound item");
+                parse_strict(item.record.fields.as_json().as_bytes()).expect("a sound item");
             } else {
-                sound(script.adapter, &item.stored);
+                sound(script.adapter, &item.record);
             }
         }
         let Some(next) = page.next else { return };
@@ -196,36 +204,38 @@ async fn sign_in(script: &Script<'_>) {
 fn verdicts(script: &Script<'_>, id: &RecordId) {
     let (adapter, reply) = (script.adapter, script.reply(1));
     let Ok(Value::Object(fields)) = parse_strict(script.bodies[0]) else { return };
-    let versions = [Version::Counter(7), Version::Row([7; 8]), Version::Digest([7; 16])];
+    let versions = [Version::Sequence(7), Version::RowVersion([7; 8]), Version::Digest([7; 16])];
     let mut calls = Vec::new();
-    if adapter.profile().update_style == UpdateStyle::Partial {
+    if adapter.capabilities().update_style == UpdateStyle::Partial {
         for version in &versions {
-            if let Ok(planned) = adapter.plan_update(id, &Change::Members(&Members::from(&fields)), Some(version)) {
-                assert!(!fields.keys().any(|name| adapter.read_only(name)), "a read-only member is sent");
-                bound(&planned.call, &fields);
-                calls.push(planned.call);
+            if let Ok(planned) =
+                adapter.plan_update(id, &UpdateInput::Members(&RawObject::from(&fields)), Some(version))
+            {
+                assert!(!fields.keys().any(|name| adapter.is_read_only(name)), "a read-only member is sent");
+                bound(&planned.request, &fields);
+                calls.push(planned.request);
             }
         }
         assert!(
-            adapter.plan_update(id, &Change::Members(&Members::from(&fields)), None).is_err(),
+            adapter.plan_update(id, &UpdateInput::Members(&RawObject::from(&fields)), None).is_err(),
             "an update bound to nothing"
         );
     }
-    let before = Stored { fields: Fields::from_map(&fields), version: None, warnings: Vec::new() };
-    calls.extend(adapter.plan_delete(id, &before).map(|planned| planned.call));
-    calls.extend(adapter.plan_create(id.collection(), &fields).map(|planned| planned.call));
+    let before = VendorRecord { fields: RawFields::from_map(&fields), version: None, warnings: Vec::new() };
+    calls.extend(adapter.plan_delete(id, &before).map(|planned| planned.request));
+    calls.extend(adapter.plan_create(id.collection(), &fields).map(|planned| planned.request));
     for mut call in calls {
         sign(adapter, &mut call);
-        match adapter.fault(&call, &reply) {
+        match adapter.classify(&call, &reply) {
             Some(fault) => {
                 assert!(!said(&fault).contains(TOKEN), "a secret in {:?}", said(&fault));
                 tellable(&fault);
             }
-            None if call.name == CallName::Create => match adapter.created(id.collection(), &reply) {
+            None if call.kind == VendorCallKind::Create => match adapter.parse_created(id.collection(), &reply) {
                 Ok(created) => {
                     let key = created.id.key();
-                    assert_eq!(adapter.key(key).as_deref(), Some(key), "an id of the vendor's form");
-                    if let Some(stored) = created.stored {
+                    assert_eq!(adapter.parse_key(key).as_deref(), Some(key), "an id of the vendor's form");
+                    if let Some(stored) = created.record {
                         sound(adapter, &stored);
                     }
                 }
@@ -237,7 +247,7 @@ fn verdicts(script: &Script<'_>, id: &RecordId) {
 }
 
 /// The body holds what is to change, as it was written, and what binds it to a version besides.
-fn bound(call: &Call, fields: &Map<String, Value>) {
+fn bound(call: &VendorRequest, fields: &Map<String, Value>) {
     let body = call.body.as_deref().expect("a body");
     let Ok(Value::Object(sent)) = parse_strict(body) else { panic!("a body with a name twice, or none at all") };
     assert!(sent.contains_key("_version") || sent.contains_key("TimeStamp"), "a write that is bound to nothing");
@@ -248,31 +258,33 @@ fn bound(call: &Call, fields: &Map<String, Value>) {
 /// does not name may be lost, and nothing may stand there twice.
 async fn update(script: &Script<'_>, id: &RecordId) {
     let adapter = script.adapter;
-    if adapter.profile().update_style != UpdateStyle::Replace {
+    if adapter.capabilities().update_style != UpdateStyle::Replace {
         return;
     }
     let one = Script { adapter, status: 200, bodies: script.bodies[..1].to_vec(), calls: Cell::new(0) };
     let Ok(stored) = adapter.read(&one, id).await else { return };
     let before = stored.fields.to_map();
-    let Some(patch) = script.bodies.get(1).and_then(|body| Patch::merge(&Bytes::copy_from_slice(body)).ok()) else {
+    let Some(patch) =
+        script.bodies.get(1).and_then(|body| Patch::parse_merge_patch(&Bytes::copy_from_slice(body)).ok())
+    else {
         return;
     };
     let document = Map::from_iter([("fields".to_owned(), Value::Object(before.clone()))]);
-    let Ok(after) = patch.apply(&document, &|name| adapter.read_only(name)) else { return };
-    let change = Change::Whole { before: &before, after: &after };
+    let Ok(after) = patch.apply(&document, &|name| adapter.is_read_only(name)) else { return };
+    let change = UpdateInput::FullRecord { before: &before, after: &after };
     match adapter.plan_update(id, &change, None) {
         Ok(mut planned) => {
-            if let Some(body) = &planned.call.body {
+            if let Some(body) = &planned.request.body {
                 let body = parse_strict(body).expect("a sound body");
                 replaced(&before, &after, &body);
             }
-            sign(adapter, &mut planned.call);
-            if let Some(fault) = adapter.fault(&planned.call, &script.reply(2)) {
+            sign(adapter, &mut planned.request);
+            if let Some(fault) = adapter.classify(&planned.request, &script.reply(2)) {
                 tellable(&fault);
             }
         }
         Err(findings) => {
-            assert!(findings.iter().all(|Invalid { detail, .. }| !detail.is_empty()) && !findings.is_empty());
+            assert!(findings.iter().all(|FieldError { detail, .. }| !detail.is_empty()) && !findings.is_empty());
         }
     }
 }
@@ -298,7 +310,7 @@ async fn looked_for(script: &Script<'_>, collection: &str) {
     let Ok(Value::Object(fields)) = parse_strict(script.bodies[0]) else { return };
     let others = script.bodies[1..].to_vec();
     let script = Script { adapter: script.adapter, status: script.status, bodies: others, calls: Cell::new(0) };
-    match script.adapter.matching(&script, collection, &fields).await {
+    match script.adapter.find_matching(&script, collection, &fields).await {
         Ok(Some(found)) => assert!(found.iter().all(|id| id.collection() == collection)),
         Ok(None) => {}
         Err(fault) => tellable(&fault),

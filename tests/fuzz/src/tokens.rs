@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use records_gateway::access::{KeySource, Tokens};
-use records_gateway::config::{Jwks, Jwt};
+use records_gateway::access::{JwksSource, JwtVerifier};
+use records_gateway::config::{JwksLocation, JwtConfig};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
@@ -21,7 +21,7 @@ const KEY: &str = "wEbM6OatbZgUT3nIYcHQrJEYyLXBP50GnnCN2SuxAlo";
 struct Document(Bytes);
 
 #[async_trait(?Send)]
-impl KeySource for Document {
+impl JwksSource for Document {
     async fn fetch(&self) -> Result<Bytes, String> {
         Ok(self.0.clone())
     }
@@ -29,7 +29,7 @@ impl KeySource for Document {
 
 thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-    static ISSUED: Rc<Tokens> = Rc::new(tokens(document().into()));
+    static ISSUED: Rc<JwtVerifier> = Rc::new(tokens(document().into()));
 }
 
 fn document() -> String {
@@ -37,13 +37,13 @@ fn document() -> String {
 }
 
 /// A gateway that trusts the issuer of this document.
-fn tokens(keys: Bytes) -> Tokens {
-    let jwt = Jwt {
+fn tokens(keys: Bytes) -> JwtVerifier {
+    let jwt = JwtConfig {
         issuer: "https://issuer.example/".to_owned(),
         audience: "records-gateway".to_owned(),
-        jwks: Jwks::Url("https://issuer.example/keys".to_owned()),
+        jwks: JwksLocation::Url("https://issuer.example/keys".to_owned()),
     };
-    let tokens = Tokens::new(&jwt, Arc::new(Document(keys)));
+    let tokens = JwtVerifier::new(&jwt, Arc::new(Document(keys)));
     run(tokens.refresh());
     tokens
 }
