@@ -6,9 +6,9 @@
 //! Each gateway has its own registry, so several can live in one process. The children of the hot path are kept at hand:
 //! looking one up by its labels costs more than counting.
 
+mod labels;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-pub use self::words::{
+pub use self::labels::{
     CallOutcome, DetectedBy, RefreshOutcome, ReloadTarget, RequestAction, RequestOutcome, RetryReason,
 };
 use crate::problem::ProblemKind;

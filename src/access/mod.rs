@@ -1,9 +1,9 @@
 //! Who a caller is, by the key or the token they send, and what they may do.
 
 mod jwks;
-mod key_store;
-mod ring;
-mod tokens;
+mod jwks_cache;
+mod jwt;
+mod jwt_crypto;
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,8 +12,8 @@ use subtle::ConstantTimeEq;
 use crate::config::{self, Grant, KeyDigest, Permission};
 use crate::record::{CallerName, SystemName, sha256};
 
-pub use key_store::JwksSource;
-pub use tokens::{AuthError, JwtVerifier};
+pub use jwks_cache::JwksSource;
+pub use jwt::{AuthError, JwtVerifier};
 
 /// The callers of a configuration who have keys, ready to be asked for.
 #[derive(Debug)]

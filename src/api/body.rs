@@ -12,8 +12,8 @@ use actix_web::web::Payload;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, stream};
 
-use super::door::RequestContext;
 use super::headers::{self, BodyType};
+use super::service::RequestContext;
 use crate::problem::{Problem, ProblemKind};
 
 /// What is read of a body nobody wants before the connection is given up.

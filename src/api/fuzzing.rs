@@ -11,7 +11,7 @@ use actix_web::http::header::{
 };
 
 use super::headers::{self, BodyType, WriteHeaders};
-use super::{query, reply, target};
+use super::{query, request_target, response};
 use crate::record::Precondition;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -106,12 +106,12 @@ const KNOWN_PARAMS: &[&str] = &["collection", "limit", "cursor"];
 /// unchanged but for its cursor, and never ends that link.
 pub fn request_target(data: &[u8]) {
     let Ok(uri) = Uri::try_from(data) else { return };
-    if let Ok(segments) = target::segments(&uri) {
+    if let Ok(segments) = request_target::segments(&uri) {
         assert!(segments.iter().all(|one| !one.chars().any(|c| c.is_ascii_control())), "{segments:?}");
         if let [first, id] = segments.as_slice() {
-            let path = reply::record_path(first, id);
+            let path = response::record_path(first, id);
             let written = path.strip_prefix("/records/").and_then(|rest| rest.split_once('/'));
-            let read = written.and_then(|(_, id)| target::percent_decode(id, "path").ok());
+            let read = written.and_then(|(_, id)| request_target::percent_decode(id, "path").ok());
             assert_eq!(read.as_ref(), Some(id), "{path}");
         }
     }

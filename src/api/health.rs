@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 
-use super::door::{HandlerResult, RequestContext};
 use super::openapi::Status;
-use super::reply;
+use super::response;
+use super::service::{HandlerResult, RequestContext};
 use crate::problem::ProblemKind;
 
 /// `GET /healthz`: the process answers.
@@ -35,11 +35,11 @@ pub(super) async fn readyz(inbound: &RequestContext<'_>) -> HandlerResult {
 pub(super) fn metrics(inbound: &RequestContext<'_>) -> HttpResponse {
     let text = inbound.api.metrics.render();
     HttpResponse::Ok()
-        .insert_header(reply::NO_STORE)
+        .insert_header(response::NO_STORE)
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(text)
 }
 
 fn ok_status(json: &'static str) -> HttpResponse {
-    HttpResponse::Ok().insert_header(reply::NO_STORE).content_type("application/json").body(json)
+    HttpResponse::Ok().insert_header(response::NO_STORE).content_type("application/json").body(json)
 }

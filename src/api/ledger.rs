@@ -1,12 +1,12 @@
 //! Who changed what, when and with what outcome (contract 4.9).
 
-use super::door::{HandlerResult, RequestContext};
 use super::headers::accept;
 use super::openapi::{self, LedgerListParams};
 use super::operations::{PageBody, authorized_systems, parse_record_filter};
 use super::query::QueryParams;
-use super::reply::{self, ReadPreconditions};
+use super::response::{self, ReadPreconditions};
 use super::seams::{LedgerQuery, Permission};
+use super::service::{HandlerResult, RequestContext};
 
 /// `GET` and `HEAD /ledger?system=&record=&caller=&since=&until=&limit=&cursor=`.
 #[utoipa::path(get, path = "/ledger", tag = "Operations", operation_id = "listLedger",
@@ -33,5 +33,5 @@ pub(super) async fn list(inbound: &RequestContext<'_>) -> HandlerResult {
     let page = inbound.api.operations.ledger(&wanted).await?;
     let next = query.encode_cursor(page.next.as_deref());
     let link = query.next_link_header("/ledger", next.as_deref());
-    conditions.respond(reply::to_json(&PageBody { items: &page.items, next: next.as_deref() }), None, link)
+    conditions.respond(response::to_json(&PageBody { items: &page.items, next: next.as_deref() }), None, link)
 }

@@ -1,7 +1,7 @@
 //! The HTTP side: what a request must look like, who may send it, which handler answers it, and how its answer is written.
 //!
-//! Every request takes one straight line, `door::serve`: HTTP itself (`guard`), route and method (`routes`), caller
-//! (`caller`), then one handler. The line never panics through and never answers an error but as a problem document
+//! Every request takes one straight line, `service::serve`: HTTP itself (`head_validation`), route and method (`routes`), caller
+//! (`auth`), then one handler. The line never panics through and never answers an error but as a problem document
 //! (contract 4.7).
 //!
 //! What `actix-http` does before or after that line, and nothing here can change:
@@ -13,39 +13,39 @@
 //! - It answers `100 Continue` to every `Expect: 100-continue` at once, even where the head alone decides the final status:
 //!   allowed (RFC 9110 §10.1.1), not ideal.
 //! - It remembers one method per connection. Where a caller sends a HEAD before it has the answer to the request before,
-//!   that answer may lose its content although its length is told. What `connection` can put right of this it does.
+//!   that answer may lose its content although its length is told. What `connection_state` can put right of this it does.
 
+mod auth;
 mod body;
-mod caller;
-mod connection;
-mod door;
+mod connection_state;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod guard;
+mod head_validation;
 mod headers;
 mod health;
+mod html;
 mod ledger;
 mod openapi;
 mod operations;
-mod pages;
-mod pieces;
-mod problem;
+mod problem_response;
 mod query;
 mod record_json;
 mod records;
-mod reply;
+mod request_target;
+mod response;
 mod routes;
 mod seams;
+mod service;
 mod systems;
-mod target;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod throttled_body;
 #[cfg(test)]
 mod wire_tests;
+mod write_response;
 mod writes;
-mod written;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ use arc_swap::ArcSwap;
 
 use crate::transport::trace::Tracer;
 
-pub use connection::on_connect;
+pub use connection_state::on_connect;
 pub use openapi::{openapi, openapi_json};
 pub use seams::{
     AuthenticatedCaller, Authenticator, HealthChecks, LedgerQuery, ListingPage, OperationReader, OperationsQuery,
@@ -134,7 +134,7 @@ fn configure_listener(api: &Arc<SharedApiState>, listener: Listener) -> impl Fn(
     move |config| {
         let api = Arc::clone(&api);
         config.default_service(web::to(move |request, payload| {
-            door::handle_request(api.0.load_full(), listener, request, payload)
+            service::handle_request(api.0.load_full(), listener, request, payload)
         }));
     }
 }

@@ -4,12 +4,12 @@ use actix_web::http::header::HeaderValue;
 use actix_web::http::header::RETRY_AFTER;
 use serde::Serialize;
 
-use super::door::{HandlerResult, RequestContext};
 use super::headers::accept;
 use super::openapi::{self, OperationListParams, OperationPath};
 use super::query::QueryParams;
-use super::reply::{self, ReadPreconditions};
+use super::response::{self, ReadPreconditions};
 use super::seams::{OperationsQuery, Permission};
+use super::service::{HandlerResult, RequestContext};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, Operation, OperationId, OperationState};
 
@@ -28,9 +28,9 @@ pub(super) async fn show(inbound: &RequestContext<'_>, raw_id: &str) -> HandlerR
     let found = inbound.api.operations.operation(&id).await?;
     let may_see = |operation: &Operation| caller.can(&operation.system, Permission::Record(Action::Read));
     let operation = found.filter(may_see).ok_or_else(unknown)?;
-    let mut answer = conditions.respond(reply::to_json(&operation), None, None)?;
+    let mut answer = conditions.respond(response::to_json(&operation), None, None)?;
     if operation.state == OperationState::Running {
-        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(reply::POLL_INTERVAL_SECS));
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(response::POLL_INTERVAL_SECS));
     }
     Ok(answer)
 }
@@ -62,7 +62,7 @@ pub(super) async fn list(inbound: &RequestContext<'_>) -> HandlerResult {
     let page = inbound.api.operations.operations(&wanted).await?;
     let next = query.encode_cursor(page.next.as_deref());
     let link = query.next_link_header("/operations", next.as_deref());
-    conditions.respond(reply::to_json(&PageBody { items: &page.items, next: next.as_deref() }), None, link)
+    conditions.respond(response::to_json(&PageBody { items: &page.items, next: next.as_deref() }), None, link)
 }
 
 /// A page of anything.

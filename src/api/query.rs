@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use super::reply::percent_encode;
-use super::target::percent_decode;
+use super::request_target::percent_decode;
+use super::response::percent_encode;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{decode_cursor, encode_cursor};
 

@@ -1,11 +1,11 @@
 //! Reading records.
 
-use super::door::{HandlerResult, RequestContext};
 use super::headers::accept;
 use super::openapi::{self, CollectionPath, ListParams, ReadHeaderParams, RecordPath};
 use super::query::QueryParams;
 use super::record_json;
-use super::reply::{ReadPreconditions, percent_encode};
+use super::response::{ReadPreconditions, percent_encode};
+use super::service::{HandlerResult, RequestContext};
 use crate::problem::ProblemKind;
 use crate::record::Action;
 

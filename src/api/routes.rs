@@ -7,8 +7,8 @@ use actix_web::HttpResponse;
 use actix_web::http::Method;
 use actix_web::web::Payload;
 
-use super::door::{HandlerResult, RequestContext};
-use super::{ApiState, Listener, health, ledger, openapi, operations, pages, records, reply, systems, writes};
+use super::service::{HandlerResult, RequestContext};
+use super::{ApiState, Listener, health, html, ledger, openapi, operations, records, response, systems, writes};
 use crate::gateway::System;
 use crate::problem::ProblemKind;
 use crate::record::Action;
@@ -172,14 +172,14 @@ impl Route {
             (_, "OPTIONS") => options(self, inbound),
             // Only OPTIONS comes with the target `*`; other methods have no meaning there.
             (Self::Server, _) => Err(ProblemKind::NotFound.with_detail("only OPTIONS takes the target `*`").into()),
-            (Self::Home, _) => Ok(pages::home()),
+            (Self::Home, _) => Ok(html::home()),
             (Self::Healthz, _) => Ok(health::healthz()),
             (Self::Readyz, _) => within(inbound, health::readyz(inbound)).await,
             (Self::Metrics, _) => Ok(health::metrics(inbound)),
             (Self::OpenApi, _) => Ok(openapi::get_openapi()),
-            (Self::DocsWithoutSlash, _) => Ok(pages::docs_redirect()),
-            (Self::Docs(file), _) => pages::docs(file),
-            (Self::ProblemPage(name), _) => Ok(pages::problem(*name)),
+            (Self::DocsWithoutSlash, _) => Ok(html::docs_redirect()),
+            (Self::Docs(file), _) => html::docs(file),
+            (Self::ProblemPage(name), _) => Ok(html::problem(*name)),
             (Self::Systems, _) => systems::list(inbound),
             (Self::System(name), _) => systems::show(inbound, name),
             (Self::Operations, _) => within(inbound, operations::list(inbound)).await,
@@ -209,9 +209,9 @@ fn options(route: &Route, inbound: &RequestContext<'_>) -> HandlerResult {
     };
     let patchable = allow.contains("PATCH");
     let mut answer = HttpResponse::NoContent();
-    answer.insert_header(("Allow", allow)).insert_header(reply::NO_STORE);
+    answer.insert_header(("Allow", allow)).insert_header(response::NO_STORE);
     if patchable {
-        answer.insert_header(("Accept-Patch", reply::ACCEPT_PATCH));
+        answer.insert_header(("Accept-Patch", response::ACCEPT_PATCH));
     }
     Ok(answer.finish())
 }

@@ -3,11 +3,11 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::door::{HandlerResult, RequestContext};
 use super::headers::accept;
 use super::openapi::{self, SystemPath};
 use super::query::QueryParams;
-use super::reply::{self, ReadPreconditions};
+use super::response::{self, ReadPreconditions};
+use super::service::{HandlerResult, RequestContext};
 use crate::adapters::{UpdateStyle, Versioning};
 use crate::gateway::{Guarantee, System};
 use crate::record::Action;
@@ -123,7 +123,7 @@ pub(super) fn list(inbound: &RequestContext<'_>) -> HandlerResult {
     QueryParams::read(inbound.query, &[])?;
     let conditions = ReadPreconditions::read(inbound.headers)?;
     let items = inbound.api.records.systems().iter().map(|system| system_view(inbound, system)).collect();
-    conditions.respond(reply::to_json(&SystemListBody { items }), None, None)
+    conditions.respond(response::to_json(&SystemListBody { items }), None, None)
 }
 
 /// `GET` and `HEAD /systems/{system}`.
@@ -136,7 +136,7 @@ pub(super) fn show(inbound: &RequestContext<'_>, name: &str) -> HandlerResult {
     accept::require_json(inbound.headers)?;
     QueryParams::read(inbound.query, &[])?;
     let conditions = ReadPreconditions::read(inbound.headers)?;
-    conditions.respond(reply::to_json(&system_view(inbound, system)), None, None)
+    conditions.respond(response::to_json(&system_view(inbound, system)), None, None)
 }
 
 fn system_view<'s>(inbound: &RequestContext<'s>, system: &'s System) -> SystemView<'s> {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use actix_web::web::Payload;
 use serde_json::{Map, Value};
 
-use super::door::{HandlerResult, RequestContext};
 use super::headers::{BodyType, WriteHeaders, accept, fingerprint};
 use super::openapi::{self, CollectionPath, IfMatch, RecordPath, WriteHeaderParams};
 use super::query::QueryParams;
 use super::seams::Permission;
-use super::{body, reply, written};
+use super::service::{HandlerResult, RequestContext};
+use super::{body, response, write_response};
 use crate::gateway::{
     IdempotencyKey, SuccessBody, System, WriteCommand, WriteOp, WriteOutcome, WriteResponse, WriteSuccess,
     patch_error_to_problem,
@@ -133,7 +133,7 @@ async fn execute_write(inbound: &RequestContext<'_>, system: &Arc<System>, mut w
         }
     }
     match told {
-        Ok(told) => written::write_response(inbound, told).await,
+        Ok(told) => write_response::write_response(inbound, told).await,
         Err(problem) => Err(problem.into()),
     }
 }
@@ -173,8 +173,8 @@ fn build_write_command(
         let system = system.name.as_str();
         // However the target was spelled, it is the same request.
         let path = match &kind {
-            WriteOp::Update { id, .. } | WriteOp::Delete { id } => reply::record_path(system, id.as_str()),
-            WriteOp::Create { .. } => format!("/records/{}", reply::percent_encode(system)),
+            WriteOp::Update { id, .. } | WriteOp::Delete { id } => response::record_path(system, id.as_str()),
+            WriteOp::Create { .. } => format!("/records/{}", response::percent_encode(system)),
         };
         let if_match = terms.if_match.as_ref().map(Precondition::to_header).unwrap_or_default();
         IdempotencyKey { key, fingerprint: fingerprint(inbound.method.as_str(), &path, &if_match, body) }

@@ -1,16 +1,16 @@
 //! The program: put together, run, drained.
 
-mod callers;
-mod ledger;
+mod application;
+mod auth;
+mod background;
+mod file_watcher;
+mod ledger_verify;
 mod listener;
 mod plugs;
 mod reload;
 pub mod sandbox;
-mod serve;
 mod systems;
 mod tls;
-mod upkeep;
-mod watched;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use crate::cli::{self, Cli, Command, Exit, LedgerCommand};
 use crate::transport::trace::Tracer;
 use crate::{api, telemetry};
 
-pub use serve::{Application, StartError};
+pub use application::{Application, StartError};
 
 /// The whole program, from its arguments to its exit code.
 #[must_use]
@@ -41,7 +41,7 @@ fn run(cli: Cli) -> Exit {
         return Exit::UsageError;
     }
     match cli.command {
-        Command::Serve { config, bind } => with_tracing(|spans| serve::serve_command(&config, bind, spans)),
+        Command::Serve { config, bind } => with_tracing(|spans| application::serve_command(&config, bind, spans)),
         Command::Sandbox { bind } => with_tracing(|spans| sandbox::sandbox_command(bind, spans)),
         Command::Check { config } => cli::check(&config, &mut out, &mut err),
         Command::Openapi => match write!(out, "{}", api::openapi_json()) {
@@ -49,7 +49,9 @@ fn run(cli: Cli) -> Exit {
             Err(_) => Exit::Failure,
         },
         Command::HashKey => cli::hash_key(&mut std::io::stdin(), &mut out, &mut err),
-        Command::Ledger(LedgerCommand::Verify { config, head }) => ledger::verify_command(&config, head.as_deref()),
+        Command::Ledger(LedgerCommand::Verify { config, head }) => {
+            ledger_verify::verify_command(&config, head.as_deref())
+        }
     }
 }
 

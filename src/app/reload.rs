@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::callers::AuthSetup;
+use super::auth::AuthSetup;
 use super::{StartError, plugs, systems};
 use crate::api::{self, ApiState, SharedApiState};
 use crate::config::{self, Config, ServerConfig};

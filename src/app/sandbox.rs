@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::serve::run_until_signal;
+use super::application::run_until_signal;
 use super::{Application, print_error};
 use crate::cli::Exit;
 use crate::config::Config;

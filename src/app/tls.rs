@@ -10,7 +10,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
 
-use super::watched::FileWatcher;
+use super::file_watcher::FileWatcher;
 use crate::config::{TlsConfig, TlsError, TlsIdentity};
 
 /// The files of `server.tls` with what they held when they were last good.

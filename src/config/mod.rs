@@ -5,7 +5,7 @@
 mod access;
 mod base_url;
 mod duration;
-mod fault;
+mod error;
 mod jwt;
 mod reader;
 mod section;
@@ -24,7 +24,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub use access::{ANONYMOUS, AccessConfig, CallerConfig, Grant, KeyDigest, Permission};
-pub use fault::{ConfigError, ConfigErrors, Position};
+pub use error::{ConfigError, ConfigErrors, Position};
 pub(crate) use jwt::MAX_JWKS_BYTES;
 pub use jwt::{JwksLocation, JwtConfig};
 pub use server::ServerConfig;

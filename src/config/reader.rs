@@ -9,7 +9,7 @@ use std::env::VarError;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{ConfigError, ConfigErrors, Position};
+use super::error::{ConfigError, ConfigErrors, Position};
 use super::section::Section;
 
 /// Looks up an environment variable.

@@ -4,10 +4,10 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::Guarantee;
-use super::intended::{ExpectedState, WriteIntent};
-use super::intent::BeginError;
-use super::line::{PipelineResult, WritePipeline};
-use super::pending::InFlightWrite;
+use super::begin::BeginError;
+use super::in_flight_write::InFlightWrite;
+use super::intent::{ExpectedState, WriteIntent};
+use super::pipeline::{PipelineResult, WritePipeline};
 use crate::problem::Problem;
 use crate::record::{Action, FieldError, VendorErrorKind};
 

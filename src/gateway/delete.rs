@@ -1,10 +1,10 @@
 //! DELETE: no vendor compares versions here, so the gateway reads and compares under a lease.
 
 use super::Guarantee;
-use super::intended::{ExpectedState, WriteIntent};
-use super::intent::BeginError;
-use super::line::{MAX_LEASE_RETRIES, PipelineResult, WritePipeline};
-use super::pending::InFlightWrite;
+use super::begin::BeginError;
+use super::in_flight_write::InFlightWrite;
+use super::intent::{ExpectedState, WriteIntent};
+use super::pipeline::{MAX_LEASE_RETRIES, PipelineResult, WritePipeline};
 use crate::adapters::Completion;
 use crate::record::{Action, RecordId};
 use crate::store::Lease;

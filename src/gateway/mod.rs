@@ -4,31 +4,31 @@
 //! merging over replace-only updates, guarded writes, telling a conflict from another error by reading again, following a
 //! queued write, settling an unknown outcome.
 //!
-//! Follow a PATCH: [`Gateway::write`] → `line` (key, verdict, who is told what) → `update` (precondition, patch, plan) →
-//! `intent` (lease, journal) → the one vendor call in `line` → `settle` (what became of it) → `conclude` (outcome, ledger,
-//! verdict). What outlives its caller goes to the `settler`.
+//! Follow a PATCH: [`Gateway::write`] → `pipeline` (key, verdict, who is told what) → `update` (precondition, patch, plan) →
+//! `begin` (lease, journal) → the one vendor call in `pipeline` → `reconcile` (what became of it) → `record_outcome` (outcome, ledger,
+//! verdict). What outlives its caller goes to the `reconciler`.
 
-mod answer;
-mod ask;
-mod carried;
-mod conclude;
+mod begin;
+mod command;
+mod concurrent_writes;
 mod create;
 mod delete;
-mod intended;
+mod drain;
+mod handoff_guard;
+mod in_flight_keys;
+mod in_flight_write;
 mod intent;
-mod keyed;
-mod line;
-mod pending;
+mod outcome;
+mod pipeline;
 mod read;
-mod read_back;
-mod rivals;
-mod session;
-mod settle;
-mod settler;
-mod shown;
+mod reconcile;
+mod reconciler;
+mod record_outcome;
+mod state_cache;
 mod system;
-mod tracker;
 mod update;
+mod vendor_session;
+mod verify_applied;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -39,18 +39,18 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::time::{Instant, timeout_at};
 
-pub use answer::{Guarantee, RecordView, SuccessBody, WriteOutcome, WriteSuccess};
-pub use ask::{IdempotencyKey, OpContext, Prefer, RecordPage, WriteCommand, WriteOp, WriteResponse};
-pub use settler::ReconcileQueue;
+pub use command::{IdempotencyKey, OpContext, Prefer, RecordPage, WriteCommand, WriteOp, WriteResponse};
+pub use outcome::{Guarantee, RecordView, SuccessBody, WriteOutcome, WriteSuccess};
+pub use reconciler::ReconcileQueue;
 pub use system::{System, SystemPolicy, tenant_fingerprint};
 pub use update::patch_error_to_problem;
 
-use self::keyed::InFlightKeys;
-use self::pending::{InFlightWrite, ResponseState};
-use self::rivals::InFlightCreates;
-use self::settler::ReconcilerHandle;
-use self::shown::RecentStates;
-use self::tracker::DrainTracker;
+use self::concurrent_writes::InFlightCreates;
+use self::drain::DrainTracker;
+use self::in_flight_keys::InFlightKeys;
+use self::in_flight_write::{InFlightWrite, ResponseState};
+use self::reconciler::ReconcilerHandle;
+use self::state_cache::RecentStates;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{OperationId, OperationState};
@@ -93,7 +93,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway in front of these systems. [`Gateway::settle`] must be awaited with the second part.
+    /// A gateway in front of these systems. [`Gateway::reconcile`] must be awaited with the second part.
     #[must_use]
     pub fn new(systems: Vec<Arc<System>>, store: Store, meter: Arc<Metrics>) -> (Arc<Self>, ReconcileQueue) {
         let (settler, unsettled) = ReconcilerHandle::new();
@@ -153,7 +153,7 @@ impl Gateway {
         let seen = Rc::clone(&sending);
         // Boxed before it is spawned: the runtime moves what it is given several times.
         actix_web::rt::spawn(Box::pin(async move {
-            line::run(&gateway, &system, &write, &ask, teller, &seen).await;
+            pipeline::run(&gateway, &system, &write, &ask, teller, &seen).await;
             drop(running);
         }));
         let told = tokio::select! {
@@ -227,13 +227,13 @@ impl Gateway {
         self.reconciler.enqueue(pending);
     }
 
-    /// Ends an operation that nothing can settle any more. `pending` is what is left of it.
+    /// Ends an operation that nothing can settle any more. `in_flight_write` is what is left of it.
     async fn abandon(&self, operation: &OperationId, pending: Option<&InFlightWrite>, why: &str) {
         let problem = ProblemKind::OutcomeUnknown
             .with_detail("the gateway restarted without the means to settle this write")
             .with_cause(why)
             .operation(operation);
-        settler::log_failure(&problem, operation, pending, &[]);
+        reconciler::log_failure(&problem, operation, pending, &[]);
         self.in_flight_creates.remove(operation);
         let outcome = Outcome {
             operation: operation.clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::session::VendorSession;
+use super::vendor_session::VendorSession;
 use super::{Gateway, OpContext, RecordPage, RecordView, System};
 use crate::adapters::ListItem;
 use crate::problem::{Problem, ProblemKind};

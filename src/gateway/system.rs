@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::RecordView;
-use super::intended::ExpectedState;
-use super::pending::InFlightWrite;
+use super::in_flight_write::InFlightWrite;
+use super::intent::ExpectedState;
 use crate::adapters::{Adapter, DataLoss};
 use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemKind};

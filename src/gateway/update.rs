@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::conclude::star_retries_exhausted;
-use super::intended::{ExpectedState, WriteIntent};
-use super::intent::BeginError;
-use super::line::{MAX_LEASE_RETRIES, PipelineResult, WritePipeline};
-use super::pending::InFlightWrite;
+use super::begin::BeginError;
+use super::in_flight_write::InFlightWrite;
+use super::intent::{ExpectedState, WriteIntent};
+use super::pipeline::{MAX_LEASE_RETRIES, PipelineResult, WritePipeline};
 use super::read::record_fault_to_problem;
+use super::record_outcome::star_retries_exhausted;
 use super::{Guarantee, SuccessBody, WriteOutcome, WriteSuccess};
 use crate::adapters::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Versioning};
 use crate::metrics::DetectedBy;

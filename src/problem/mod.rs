@@ -4,7 +4,7 @@
 //! document, the README's table (tested) and the `outcome` label of the metrics.
 
 mod document;
-pub mod failure;
+pub mod failure_log;
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use document::{FieldErrorView, ProblemDocument};
-pub use failure::FailureEvent;
+pub use failure_log::FailureEvent;
 
 use crate::record::{FieldError, OperationId, VendorError, VendorErrorKind};
 

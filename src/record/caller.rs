@@ -50,7 +50,7 @@ impl RequestId {
     /// One for a request that came without.
     #[must_use]
     pub fn generate() -> Self {
-        Self(super::text::new_uuid())
+        Self(super::json_write::new_uuid())
     }
 }
 

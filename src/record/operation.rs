@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
-use super::text::{new_uuid, uuid_text};
+use super::json_write::{new_uuid, uuid_text};
 use super::{Action, Warning};
 
 /// The id of an operation: a UUID version 7, so that ids sort by time.

@@ -8,33 +8,33 @@
 //! The store lives on a thread with a runtime of its own: database connections belong to one reactor, and callers come from
 //! many. One writer takes all commands that wait, decides them against the board of what runs, writes them in one
 //! transaction, commits once and answers all (group commit). Where it may answer before the commit, callers decide for themselves
-//! what they can (see `desk`). Reads run beside it. On PostgreSQL the writers of all replicas
+//! what they can (see `inline_path`). Reads run beside it. On PostgreSQL the writers of all replicas
 //! take turns on the `head` row, which is also what keeps the ledger one chain.
 //!
 //! When the database fails, writes are refused at once and nothing that was promised is lost: it is kept in memory and
 //! written when the database is back.
 
-mod board;
-mod changes;
+mod async_write_index;
+mod backend;
+mod block_reader;
 mod command;
-mod desk;
-mod engine;
-mod entries;
 mod error;
+mod inline_path;
 mod ledger;
-mod lines;
-mod load;
+mod ledger_block;
+mod ledger_only_operations;
+mod ledger_query;
 mod model;
-mod page;
-mod pending;
+mod preload;
 mod queries;
+mod retention;
 mod schema;
 mod sql;
-mod sweep;
-mod thread;
-mod untabled;
+mod store_thread;
 mod verify;
+mod write_set;
 mod writer;
+mod writer_state;
 
 #[cfg(test)]
 mod tests;
@@ -58,11 +58,11 @@ pub use model::{
 pub use verify::{ChainError, VerifyReport, verify_ledger};
 
 use crate::record::{ObservedState, Operation, OperationId};
+use async_write_index::AsyncWriteIndex;
+use backend::Backend;
 use command::{CommandResult, QueuedCommand, StoreCommand};
-use desk::SharedState;
-use engine::Backend;
-use pending::AsyncWriteIndex;
-use thread::{StoreShared, run};
+use inline_path::SharedState;
+use store_thread::{StoreShared, run};
 
 /// The most commands that wait for the writer.
 const MAX_QUEUED: usize = 4096;
@@ -314,7 +314,7 @@ impl Store {
     /// `Unavailable`, also where what was answered early cannot be written yet: whoever reads must not miss it. `Damaged`.
     pub async fn ledger(&self, query: LedgerQuery) -> Result<Page<LedgerEntry, i64>, StoreError> {
         self.flush().await?;
-        self.read(move |pool| async move { entries::list(&pool, &query).await }).await
+        self.read(move |pool| async move { ledger_query::list(&pool, &query).await }).await
     }
 
     /// Computes the whole chain again. `head` = a hash that was printed earlier and must still be in the chain.

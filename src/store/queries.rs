@@ -4,12 +4,13 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyPool};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::board::{IdempotencyKeyId, IdempotencyRow};
 use super::ledger::rfc3339;
-use super::load::{idempotency_from_row, parse_action, parse_operation_id};
+use super::preload::{idempotency_from_row, parse_action, parse_operation_id};
 use super::sql::{SqlValue, bind_all};
+use super::writer_state::{IdempotencyKeyId, IdempotencyRow};
 use super::{
-    IdempotencyClaim, IdempotencyState, ObservedState, Operation, OperationId, OperationQuery, Page, untabled,
+    IdempotencyClaim, IdempotencyState, ObservedState, Operation, OperationId, OperationQuery, Page,
+    ledger_only_operations,
 };
 use crate::record::OperationState;
 
@@ -65,7 +66,7 @@ pub(super) async fn operation(pool: &AnyPool, id: &OperationId, since: i64) -> R
     let mut connection = pool.acquire().await?;
     match sqlx::query_with(AssertSqlSafe(statement), cells).fetch_optional(&mut *connection).await? {
         Some(row) => operation_from_row(&row).map(Some),
-        None => untabled::operation(&mut connection, id, since).await,
+        None => ledger_only_operations::operation(&mut connection, id, since).await,
     }
 }
 
@@ -141,7 +142,7 @@ pub(super) async fn operations(
         Some(last) => Some(last.id.clone()),
         None => bound.map(|bound| parse_operation_id(&bound)).transpose()?,
     };
-    let untabled = untabled::operations(&mut look, query, since).await?;
+    let untabled = ledger_only_operations::operations(&mut look, query, since).await?;
     items.extend(untabled.items);
     // Stable: where an operation has a row and is on a page, the row comes first, and it tells more.
     items.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));

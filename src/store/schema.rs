@@ -4,7 +4,7 @@ use sqlx::AnyConnection;
 use sqlx::migrate::{MigrateError, Migrator};
 
 use super::StoreError;
-use super::engine::Backend;
+use super::backend::Backend;
 
 static SQLITE: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("src/store/migrations/postgres");

@@ -7,9 +7,9 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::StoreError;
-use super::engine::Backend;
+use super::backend::Backend;
+use super::block_reader::BlockReader;
 use super::ledger::{GENESIS_HASH, LedgerEntry, rfc3339};
-use super::lines::BlockReader;
 use super::sql::{SqlValue, bind_all};
 
 /// How many pages are held in memory at once.

@@ -1,7 +1,7 @@
 //! The one writer: takes everything that waits, decides it, writes it in one transaction, commits once, answers all.
 
-mod answering;
-mod mending;
+mod ack;
+mod recovery;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use sqlx::AnyConnection;
 use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::board::{RunningOperation, WriterState};
-use super::changes::WriteSet;
 use super::command::{CommandResult, QueuedCommand, StoreCommand};
-use super::desk::MAX_BATCH;
+use super::inline_path::MAX_BATCH;
 use super::sql::StatementCache;
-use super::{BeginResult, OrphanedOperation, Outcome, StoreError, StoreShared, load, schema, sweep};
+use super::write_set::WriteSet;
+use super::writer_state::{RunningOperation, WriterState};
+use super::{BeginResult, OrphanedOperation, Outcome, StoreError, StoreShared, preload, retention, schema};
 use crate::problem::ProblemKind;
 use crate::record::{OperationId, OperationState};
 
@@ -138,7 +138,7 @@ impl Writer {
         // What an earlier connection was doing when it was given up may still be done. It is over once this one has the lock, and
         // what is read before that may be of yesterday.
         self.begin_transaction(&mut connection).await?;
-        load::load_state(&mut connection, &shared.backend, &mut self.state).await?;
+        preload::load_state(&mut connection, &shared.backend, &mut self.state).await?;
         for running in self.state.running.values() {
             shared.async_writes.insert(&running.intent);
         }
@@ -209,9 +209,9 @@ impl Writer {
             self.state.leases.retain(|_, lease| lease.expires > now);
             let swept = async {
                 if shared.backend.is_shared() {
-                    sweep::free_leases(&mut connection, now, &shared.instance).await?;
+                    retention::free_leases(&mut connection, now, &shared.instance).await?;
                 }
-                sweep::delete_expired_batch(&mut connection, now, shared.retention_ms).await
+                retention::delete_expired_batch(&mut connection, now, shared.retention_ms).await
             };
             if let Err(error) = swept.await {
                 // The batch is written all the same; the next one finds no connection and makes one.
@@ -228,7 +228,7 @@ impl Writer {
         let engine = &self.shared.backend;
         sqlx::raw_sql(engine.begin_statement()).execute(&mut *connection).await?;
         if engine.is_shared() {
-            let now = load::load_head(connection, engine, &mut self.state).await?;
+            let now = preload::load_head(connection, engine, &mut self.state).await?;
             self.state.advance_clock(now.saturating_add(self.shared.skew.load(Ordering::Relaxed)));
         } else {
             self.state.advance_clock(self.shared.now_ms());
@@ -264,7 +264,7 @@ impl Writer {
             self.state.advance_clock(self.shared.now_ms());
         }
         let orphans =
-            load::preload_batch(connection, &self.shared.backend, &mut self.state, batch, &self.unclaimed).await?;
+            preload::preload_batch(connection, &self.shared.backend, &mut self.state, batch, &self.unclaimed).await?;
         Ok(batch.iter().map(|command| self.apply_one(command, &orphans, changes)).collect())
     }
 

@@ -3,21 +3,21 @@
 //! A call goes through the layers of [`stack`] and comes back as a reply that is a success, or as a [`VendorError`] that was judged
 //! once, where the reply was read. Nothing here knows a record or a caller.
 
-mod attempt;
-mod breaker;
-mod clean;
+mod auth;
+mod bulkhead;
+mod circuit_breaker;
 mod client;
-mod limit;
-mod pace;
+mod rate_limiter;
+mod redact;
 mod retry;
 mod retry_after;
-mod scrub;
+mod sanitize;
 pub mod stack;
 mod tcp;
 #[cfg(test)]
 mod testing;
+mod timed_attempt;
 mod tls;
-mod token;
 pub mod trace;
 
 use std::time::Duration;
@@ -31,9 +31,9 @@ use tokio::time::Instant;
 use self::trace::CallTrace;
 pub use crate::record::VendorCallKind;
 use crate::record::VendorError;
-pub use breaker::{CircuitState, LastFailure};
-pub use clean::{sanitize_text, strip_stack_trace};
+pub use circuit_breaker::{CircuitState, LastFailure};
 pub use client::fetch;
+pub use sanitize::{sanitize_text, strip_stack_trace};
 pub use stack::VendorHealth;
 pub use stack::{StackError, StackSettings, TransportStack};
 

@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use super::attempt::AttemptLayer;
-use super::breaker::{BreakerLayer, CircuitBreaker, CircuitState, LastFailure};
+use super::auth::{AuthLayer, TokenProvider};
+use super::bulkhead::{BulkheadLayer, BulkheadSettings};
+use super::circuit_breaker::{BreakerLayer, CircuitBreaker, CircuitState, LastFailure};
 use super::client::Client;
-use super::limit::{BulkheadLayer, BulkheadSettings};
+use super::redact::SecretRedactor;
 use super::retry::RetryLayer;
-use super::scrub::SecretRedactor;
-use super::token::{AuthLayer, TokenProvider};
+use super::timed_attempt::AttemptLayer;
 use super::trace::PeerAttributes;
 use super::{Layer, Transport, VendorProtocol, VendorRequest, VendorResponse};
 use crate::metrics::Metrics;

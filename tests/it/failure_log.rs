@@ -1,7 +1,7 @@
 //! The log of the real program: one line per failure, and none for what goes well or what callers did wrong.
 
 use actix_web::http::Method;
-use records_gateway::problem::failure::{OPTIONAL_FIELDS, REQUIRED_FIELDS};
+use records_gateway::problem::failure_log::{OPTIONAL_FIELDS, REQUIRED_FIELDS};
 use records_gateway::sandbox::{CallKind, Fault, Sandbox};
 use serde_json::Value;
 use tempfile::TempDir;

@@ -3,11 +3,11 @@
 //! The vendor has no versions and replaces whole definitions, some time after it has answered; and each replacement
 //! destroys linked questions and source connections, which it never shows.
 
-mod definition;
-mod dialect;
-mod replacement;
+mod protocol;
+mod response_mapping;
 #[cfg(test)]
 mod tests;
+mod update_mapping;
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use self::replacement::UpdateRequest;
+use self::update_mapping::UpdateRequest;
 use super::common::{
     MatchCollector, as_changes, field_error, invalid_cursor_fault, missing_id_fault, secret_header,
     unparseable_response,
@@ -41,7 +41,7 @@ pub(super) const FACTORY: AdapterFactory = AdapterFactory {
     ],
     added_paths: &["/v1"],
     collection_form: "\"object-definitions\"",
-    is_collection: |text| text == dialect::DEFINITIONS,
+    is_collection: |text| text == protocol::DEFINITIONS,
     build: |settings| Ok(Arc::new(BlueDolphin::new(&Credentials::from_settings(settings)?)?)),
 };
 
@@ -119,7 +119,7 @@ impl BlueDolphin {
 #[async_trait(?Send)]
 impl VendorProtocol for BlueDolphin {
     fn classify(&self, call: &VendorRequest, reply: &VendorResponse) -> Option<VendorError> {
-        dialect::classify(call, reply)
+        protocol::classify(call, reply)
     }
 
     fn sign(&self, call: &mut VendorRequest, token: &Token) {
@@ -141,20 +141,20 @@ impl Adapter for BlueDolphin {
     }
 
     fn parse_collection(&self, raw: &str) -> Option<String> {
-        (raw == dialect::DEFINITIONS).then(|| raw.to_owned())
+        (raw == protocol::DEFINITIONS).then(|| raw.to_owned())
     }
 
     fn parse_key(&self, raw: &str) -> Option<String> {
-        dialect::is_id(raw).then(|| raw.to_owned())
+        protocol::is_id(raw).then(|| raw.to_owned())
     }
 
     fn is_read_only(&self, member: &str) -> bool {
-        !replacement::CHANGEABLE_MEMBERS.contains(&member)
+        !update_mapping::CHANGEABLE_MEMBERS.contains(&member)
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
-        let reply = transport.send(dialect::read_request(id)).await?;
-        match definition::to_fields(&reply.body, true)? {
+        let reply = transport.send(protocol::read_request(id)).await?;
+        match response_mapping::to_fields(&reply.body, true)? {
             (None, _) => Err(unparseable_response("a definition without an id")),
             (Some(other), _) if !other.eq_ignore_ascii_case(id.key()) => {
                 Err(unparseable_response("another record than asked for"))
@@ -171,8 +171,8 @@ impl Adapter for BlueDolphin {
         cursor: Option<&str>,
     ) -> Result<ListPage, VendorError> {
         let start: u64 = cursor.map_or(Ok(0), |text| text.parse().map_err(|_| invalid_cursor_fault()))?;
-        let reply = transport.send(dialect::list_request(start, limit)).await?;
-        let listing = dialect::Listing::parse(&reply.body)?;
+        let reply = transport.send(protocol::list_request(start, limit)).await?;
+        let listing = protocol::Listing::parse(&reply.body)?;
         if listing.items.len() > limit {
             return Err(unparseable_response("more records than asked for"));
         }
@@ -187,7 +187,7 @@ impl Adapter for BlueDolphin {
     }
 
     fn validate_patch(&self, patch: &RawObject) -> Vec<FieldError> {
-        replacement::validate_patch(&patch.to_map())
+        update_mapping::validate_patch(&patch.to_map())
     }
 
     fn plan_update(
@@ -199,10 +199,12 @@ impl Adapter for BlueDolphin {
         let UpdateInput::FullRecord { before, after } = change else {
             return Err(vec![FieldError::new("", "this vendor takes whole records, not the members that change")]);
         };
-        Ok(match replacement::build_update(before, after)? {
-            UpdateRequest::Status { active } => plan_request(dialect::status_request(id, active), &[], Completion::Now),
+        Ok(match update_mapping::build_update(before, after)? {
+            UpdateRequest::Status { active } => {
+                plan_request(protocol::status_request(id, active), &[], Completion::Now)
+            }
             UpdateRequest::Replace(body) => plan_request(
-                dialect::replace_request(id, &body),
+                protocol::replace_request(id, &body),
                 &[LINKED_QUESTIONS, SOURCE_CONNECTIONS],
                 Completion::Queued,
             ),
@@ -210,21 +212,21 @@ impl Adapter for BlueDolphin {
     }
 
     fn plan_delete(&self, id: &RecordId, before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
-        if definition::is_active(&before.fields.to_map()) {
+        if response_mapping::is_active(&before.fields.to_map()) {
             let detail = "the vendor deletes disabled definitions only: patch status to \"disabled\" first";
             return Err(vec![field_error("status", detail)]);
         }
-        let delete = plan_request(dialect::delete_request(id), &[DEPENDENT_OBJECTS], Completion::Now);
+        let delete = plan_request(protocol::delete_request(id), &[DEPENDENT_OBJECTS], Completion::Now);
         Ok(PlannedRequest { idempotent: true, ..delete })
     }
 
     fn plan_create(&self, _collection: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
-        replacement::check_create(fields)?;
-        Ok(plan_request(dialect::create_request(fields), &[], Completion::Now))
+        update_mapping::check_create(fields)?;
+        Ok(plan_request(protocol::create_request(fields), &[], Completion::Now))
     }
 
     fn parse_created(&self, collection: &str, reply: &VendorResponse) -> Result<CreatedRecord, VendorError> {
-        let key = dialect::parse_created_id(reply).ok_or_else(|| missing_id_fault(reply))?;
+        let key = protocol::parse_created_id(reply).ok_or_else(|| missing_id_fault(reply))?;
         Ok(CreatedRecord { id: RecordId::new(collection, &key), record: None })
     }
 
@@ -239,12 +241,12 @@ impl Adapter for BlueDolphin {
         _collection: &str,
         fields: &Map<String, Value>,
     ) -> Result<Option<Vec<RecordId>>, VendorError> {
-        let Some(name) = definition::name_of(fields) else { return Ok(None) };
+        let Some(name) = response_mapping::name_of(fields) else { return Ok(None) };
         let wanted = as_changes(&Map::from_iter([("name".to_owned(), name.into())]));
         let mut search = MatchCollector::new(&wanted);
         let mut cursor = None;
         for _ in 0..MAX_SEARCH_PAGES {
-            let page = self.list(transport, dialect::DEFINITIONS, SEARCH_PAGE_SIZE, cursor.as_deref()).await?;
+            let page = self.list(transport, protocol::DEFINITIONS, SEARCH_PAGE_SIZE, cursor.as_deref()).await?;
             for item in page.items {
                 search.push_if_matching(item.id, &item.record.fields.to_map());
             }
@@ -258,12 +260,12 @@ impl Adapter for BlueDolphin {
 }
 
 fn parse_list_item(text: &str) -> Result<ListItem, VendorError> {
-    let (id, fields) = definition::to_fields(text.as_bytes(), false)?;
+    let (id, fields) = response_mapping::to_fields(text.as_bytes(), false)?;
     let key = id
-        .filter(|id| dialect::is_id(id))
+        .filter(|id| protocol::is_id(id))
         .ok_or_else(|| unparseable_response("a definition without an id of the known form"))?;
     let stored = VendorRecord { fields, version: None, warnings: Vec::new() };
-    Ok(ListItem { id: RecordId::new(dialect::DEFINITIONS, &key), record: stored, partial: true })
+    Ok(ListItem { id: RecordId::new(protocol::DEFINITIONS, &key), record: stored, partial: true })
 }
 
 fn plan_request(call: VendorRequest, losses: &[DataLoss], completion: Completion) -> PlannedRequest {

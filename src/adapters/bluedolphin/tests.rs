@@ -65,7 +65,7 @@ fn ids_have_the_vendors_form() {
 fn a_definition_keeps_the_vendors_member_order_and_number_format() {
     let text = r#"{"id":"640b3d7d4a28b925fcf8b9a2","future":{"n":1.10},"status":1,"related_boem":[{"id":"b","name":"B"},{"id":"a"}],
                    "object_properties":[{"name":"Z","value":"1","is_mandatory":true,"id":"x"},{"name":"A"}],"name":"N"}"#;
-    let (id, fields) = definition::to_fields(text.as_bytes(), true).expect("a definition");
+    let (id, fields) = response_mapping::to_fields(text.as_bytes(), true).expect("a definition");
     assert_eq!(id.as_deref(), Some(KEY));
     let expected = r#"{"future":{"n":1.10},"status":"disabled","questionnaires":{"b":{"name":"B"},"a":{}},"properties":{"Z":{"value":"1","locked":true},"A":{"value":null,"locked":false}},"name":"N"}"#;
     assert_eq!(fields.as_json(), expected);
@@ -73,11 +73,14 @@ fn a_definition_keeps_the_vendors_member_order_and_number_format() {
 
 #[test]
 fn empty_and_missing_lists_are_one_state() {
-    let shown = |text: &str| definition::to_fields(text.as_bytes(), true).expect("a definition").1.content_version();
+    let shown =
+        |text: &str| response_mapping::to_fields(text.as_bytes(), true).expect("a definition").1.content_version();
     let empty = shown(r#"{"name":"N","object_properties":[],"related_boem":[]}"#);
     assert_eq!(shown(r#"{"name":"N"}"#), empty);
     assert_eq!(shown(r#"{"name":"N","object_properties":null,"related_boem":null}"#), empty);
-    assert!(!definition::to_fields(br#"{"name":"N"}"#, false).expect("an item").1.as_json().contains("properties"));
+    assert!(
+        !response_mapping::to_fields(br#"{"name":"N"}"#, false).expect("an item").1.as_json().contains("properties")
+    );
 }
 
 #[test]
@@ -92,7 +95,7 @@ fn duplicate_entry_names_are_an_invalid_response_and_never_merged() {
         r#"{"name":"a","name":"b"}"#,
     ] {
         assert_eq!(
-            definition::to_fields(text.as_bytes(), true).expect_err(text).kind,
+            response_mapping::to_fields(text.as_bytes(), true).expect_err(text).kind,
             VendorErrorKind::InvalidResponse,
             "{text}"
         );
@@ -211,7 +214,7 @@ fn a_delete_requires_a_disabled_definition_and_accepted_losses() {
 fn the_error_text_of_a_400_is_classified_in_any_body_format() {
     let adapter = adapter();
     let put = plan_patch(r#"{"name":"N"}"#).expect("a plan").request;
-    let get = dialect::read_request(&id());
+    let get = protocol::read_request(&id());
     let post = adapter.plan_create("object-definitions", &map(r#"{"name":"N"}"#)).expect("a plan").request;
     let judge = |call: &VendorRequest, text: &str| classify_response(&adapter, call, 400, text).map(|(kind, _)| kind);
     let busy = "There might be an ongoing update in progress. Please try again later.";
@@ -263,7 +266,7 @@ fn each_request_has_exactly_one_success_response() {
         );
     }
     assert_eq!(
-        classify_response(&adapter, &dialect::read_request(&id()), 200, "[]"),
+        classify_response(&adapter, &protocol::read_request(&id()), 200, "[]"),
         Some((VendorErrorKind::InvalidResponse, SideEffect::None))
     );
 }
@@ -333,7 +336,7 @@ async fn the_api_key_is_never_printed() {
     let adapter = adapter();
     let transport = ScriptedTransport::new(&adapter, []);
     let token = adapter.sign_in(&transport).await.expect("a token");
-    let mut call = dialect::read_request(&id());
+    let mut call = protocol::read_request(&id());
     adapter.sign(&mut call, &token);
     adapter.sign(&mut call, &token);
     assert_eq!(call.headers.iter().filter(|(name, _)| *name == API_KEY).count(), 1);

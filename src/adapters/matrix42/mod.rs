@@ -4,7 +4,7 @@
 //! a Data Definition are the members that its first fragment shows, remembered for a while.
 
 mod access_token;
-mod dialect;
+mod protocol;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +18,7 @@ use moka::future::Cache;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use self::dialect::{Columns, Cursor, Fragment};
+use self::protocol::{Columns, Cursor, Fragment};
 use super::common::{
     MatchCollector, as_changes, invalid_cursor_fault, missing_id_fault, secret_header, unparseable_response,
 };
@@ -39,7 +39,7 @@ pub(super) const FACTORY: AdapterFactory = AdapterFactory {
         .format(SettingFormat::Header)],
     added_paths: &["/m42Services/api", "/m42Services"],
     collection_form: "a Data Definition's technical name, such as \"SPSScCategoryClassBase\"",
-    is_collection: dialect::is_definition,
+    is_collection: protocol::is_definition,
     build: |settings| Ok(Arc::new(Matrix42::new(&require_setting(settings, "api_token")?)?)),
 };
 
@@ -96,21 +96,21 @@ impl Matrix42 {
         }
         let probe = self
             .list_with_version_fallback(transport, definition, &[], |columns| {
-                dialect::list_request(definition, columns, 0, 1)
+                protocol::list_request(definition, columns, 0, 1)
             })
             .await?;
-        let first = dialect::read_page(&probe.body, None)?.into_iter().next();
+        let first = protocol::read_page(&probe.body, None)?.into_iter().next();
         let Some(key) = first.and_then(|fragment| fragment.id) else { return Ok(None) };
         let id = RecordId::new(definition, &key);
-        let answer = match transport.send(dialect::schema_request(&id)).await {
+        let answer = match transport.send(protocol::schema_request(&id)).await {
             // A server without the call: the fragment itself shows the same names.
             Err(fault) if is_vendor_response(&fault) => {
-                transport.send(dialect::read_request(VendorCallKind::Schema, &id)).await
+                transport.send(protocol::read_request(VendorCallKind::Schema, &id)).await
             }
             answered => answered,
         };
         let names = match answer {
-            Ok(reply) => dialect::parse_column_names(&reply.body)?,
+            Ok(reply) => protocol::parse_column_names(&reply.body)?,
             Err(fault) if is_vendor_response(&fault) => None,
             Err(fault) => return Err(fault),
         };
@@ -131,7 +131,7 @@ impl Matrix42 {
     ) -> Result<VendorResponse, VendorError> {
         let versions = !self.versionless_definitions.contains_key(definition);
         match transport.send(call(&Columns { names, versions })).await {
-            Err(fault) if versions && dialect::rejects_version_column(&fault) => {
+            Err(fault) if versions && protocol::rejects_version_column(&fault) => {
                 self.versionless_definitions.insert(definition.to_owned(), ()).await;
                 transport.send(call(&Columns { names, versions: false })).await
             }
@@ -148,7 +148,7 @@ impl Matrix42 {
         cursor: &Cursor,
     ) -> Result<VendorResponse, VendorError> {
         let asked = columns.clone().unwrap_or_default();
-        let call = |columns: &Columns<'_>| dialect::list_request(definition, columns, cursor.page, cursor.size);
+        let call = |columns: &Columns<'_>| protocol::list_request(definition, columns, cursor.page, cursor.size);
         let is_long = call(&Columns { names: &asked, versions: true }).path.len() > MAX_SAFE_QUERY_LEN;
         match self.list_with_version_fallback(transport, definition, &asked, call).await {
             Err(fault)
@@ -188,7 +188,7 @@ fn as_read_fault(mut fault: VendorError) -> VendorError {
 #[async_trait(?Send)]
 impl VendorProtocol for Matrix42 {
     fn classify(&self, call: &VendorRequest, reply: &VendorResponse) -> Option<VendorError> {
-        dialect::classify(call, reply)
+        protocol::classify(call, reply)
     }
 
     fn sign(&self, call: &mut VendorRequest, token: &Token) {
@@ -199,7 +199,7 @@ impl VendorProtocol for Matrix42 {
     async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, VendorError> {
         let asked_at = Instant::now();
         let asked_at_date = Timestamp::now();
-        let reply = transport.send(dialect::sign_in_request(&self.api_token)).await?;
+        let reply = transport.send(protocol::sign_in_request(&self.api_token)).await?;
         let (secret, life) = access_token::read(&reply.body, asked_at_date)?;
         Ok(Token { secret, expires: asked_at.checked_add(life) })
     }
@@ -212,20 +212,20 @@ impl Adapter for Matrix42 {
     }
 
     fn parse_collection(&self, raw: &str) -> Option<String> {
-        dialect::is_definition(raw).then(|| raw.to_owned())
+        protocol::is_definition(raw).then(|| raw.to_owned())
     }
 
     fn parse_key(&self, raw: &str) -> Option<String> {
-        dialect::parse_guid(raw)
+        protocol::parse_guid(raw)
     }
 
     fn is_read_only(&self, member: &str) -> bool {
-        dialect::is_reserved(member)
+        protocol::is_reserved(member)
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
-        let reply = transport.send(dialect::read_request(VendorCallKind::Read, id)).await?;
-        let fragment = dialect::read_fragment(&reply.body, None)?;
+        let reply = transport.send(protocol::read_request(VendorCallKind::Read, id)).await?;
+        let fragment = protocol::read_fragment(&reply.body, None)?;
         if fragment.id.is_some_and(|other| other != id.key()) {
             return Err(unparseable_response("another fragment than asked for"));
         }
@@ -248,7 +248,7 @@ impl Adapter for Matrix42 {
         let cursor = cursor.ok_or_else(invalid_cursor_fault)?;
         let mut columns = self.load_columns(transport, collection).await.map_err(as_read_fault)?;
         let reply = self.load_page(transport, collection, &mut columns, &cursor).await?;
-        let (fragments, next) = cursor.next_page(dialect::read_page(&reply.body, columns.as_deref())?)?;
+        let (fragments, next) = cursor.next_page(protocol::read_page(&reply.body, columns.as_deref())?)?;
         let items = fragments.into_iter().map(|fragment| to_list_item(collection, fragment, columns.as_deref()));
         Ok(ListPage { items: items.collect::<Result<_, _>>()?, next: next.map(|cursor| cursor.to_string()) })
     }
@@ -264,19 +264,19 @@ impl Adapter for Matrix42 {
         change: &UpdateInput<'_>,
         expected: Option<&Version>,
     ) -> Result<PlannedRequest, Vec<FieldError>> {
-        Ok(PlannedRequest::immediate(dialect::update_request(id, change.members()?, expected)?, true))
+        Ok(PlannedRequest::immediate(protocol::update_request(id, change.members()?, expected)?, true))
     }
 
     fn plan_delete(&self, id: &RecordId, _before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
-        Ok(PlannedRequest::immediate(dialect::delete_request(id), true))
+        Ok(PlannedRequest::immediate(protocol::delete_request(id), true))
     }
 
     fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
-        Ok(PlannedRequest::immediate(dialect::create_request(collection, fields)?, false))
+        Ok(PlannedRequest::immediate(protocol::create_request(collection, fields)?, false))
     }
 
     fn parse_created(&self, collection: &str, reply: &VendorResponse) -> Result<CreatedRecord, VendorError> {
-        let key = dialect::parse_new_guid(reply).ok_or_else(|| missing_id_fault(reply))?;
+        let key = protocol::parse_new_guid(reply).ok_or_else(|| missing_id_fault(reply))?;
         Ok(CreatedRecord { id: RecordId::new(collection, &key), record: None })
     }
 
@@ -290,7 +290,7 @@ impl Adapter for Matrix42 {
         collection: &str,
         fields: &Map<String, Value>,
     ) -> Result<Option<Vec<RecordId>>, VendorError> {
-        if !fields.keys().all(|name| dialect::is_column(name)) {
+        if !fields.keys().all(|name| protocol::is_column(name)) {
             return Ok(None);
         }
         let columns: Vec<String> = fields.keys().cloned().collect();
@@ -299,10 +299,10 @@ impl Adapter for Matrix42 {
         let mut next = Some(Cursor { size: SEARCH_PAGE_SIZE, ..Cursor::default() });
         while let Some(cursor) = next.filter(|cursor| cursor.page < MAX_SEARCH_PAGES) {
             let call =
-                |columns: &Columns<'_>| dialect::search_request(collection, columns, fields, cursor.page, cursor.size);
+                |columns: &Columns<'_>| protocol::search_request(collection, columns, fields, cursor.page, cursor.size);
             let reply = self.list_with_version_fallback(transport, collection, &columns, call).await?;
             let fragments;
-            (fragments, next) = cursor.next_page(dialect::read_page(&reply.body, None)?)?;
+            (fragments, next) = cursor.next_page(protocol::read_page(&reply.body, None)?)?;
             for fragment in fragments {
                 search.push_if_matching(fragment.id, &fragment.record.fields.to_map());
             }

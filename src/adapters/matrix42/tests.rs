@@ -70,7 +70,7 @@ fn a_fragment_omits_reserved_members_in_any_letter_case() {
         r#"{{"id":"{}","A":12345678901234567890,"timestamp":"AAAAAEa7mU4=","B":1.10,"IDx":1}}"#,
         KEY.to_uppercase()
     );
-    let fragment = dialect::read_fragment(text.as_bytes(), None).expect("a fragment");
+    let fragment = protocol::read_fragment(text.as_bytes(), None).expect("a fragment");
     assert_eq!(fragment.id.as_deref(), Some(KEY));
     assert_eq!(fragment.record.version, Some(version()));
     assert_eq!(fragment.record.fields.as_json(), r#"{"A":12345678901234567890,"B":1.10,"IDx":1}"#);
@@ -158,7 +158,7 @@ fn a_conflict_is_recognized_by_its_text_and_not_by_a_stack_trace() {
     let fault = adapter.classify(&put, &trace).expect("a fault");
     assert_eq!(fault.message.as_deref(), Some("An error has occurred."));
     assert_eq!(
-        classify_response(&adapter, &dialect::delete_request(&id()), 500, text),
+        classify_response(&adapter, &protocol::delete_request(&id()), 500, text),
         Some((VendorErrorKind::Ambiguous, SideEffect::Unknown))
     );
 }
@@ -172,7 +172,7 @@ fn each_request_accepts_only_its_documented_successes() {
         .expect("a plan")
         .request;
     let post = adapter.plan_create(DD, &members).expect("a plan").request;
-    let delete = dialect::delete_request(&id());
+    let delete = protocol::delete_request(&id());
     for (call, status, text) in [
         (&put, 204, ""),
         (&put, 200, ""),
@@ -199,7 +199,7 @@ fn each_request_accepts_only_its_documented_successes() {
             "{status} {text}"
         );
     }
-    let read = dialect::read_request(VendorCallKind::Read, &id());
+    let read = protocol::read_request(VendorCallKind::Read, &id());
     assert_eq!(classify_response(&adapter, &read, 401, ""), Some((VendorErrorKind::TokenRejected, SideEffect::None)));
     assert_eq!(classify_response(&adapter, &read, 403, ""), Some((VendorErrorKind::Forbidden, SideEffect::None)));
     assert_eq!(classify_response(&adapter, &read, 404, ""), Some((VendorErrorKind::NotFound, SideEffect::None)));
@@ -364,7 +364,7 @@ async fn a_login_page_or_a_malformed_response_is_not_a_token() {
 #[test]
 fn the_api_token_is_sent_only_to_the_exchange_and_never_printed() {
     let adapter = adapter();
-    let exchange = dialect::sign_in_request(&adapter.api_token);
+    let exchange = protocol::sign_in_request(&adapter.api_token);
     assert!(!exchange.needs_auth && !format!("{exchange:?}").contains("api-token"));
     let echo = response(401, "token api-token is not valid");
     let fault = adapter.classify(&exchange, &echo).expect("a fault");

@@ -5,7 +5,7 @@
 //! A record in more than `MAX_PAGES` pages, and one that moves to a page already read while the scan runs, cannot be told
 //! from one that is missing: nothing documents the order of the list.
 
-mod dialect;
+mod protocol;
 #[cfg(test)]
 mod tests;
 
@@ -44,7 +44,7 @@ pub(super) const FACTORY: AdapterFactory = AdapterFactory {
     ],
     added_paths: &["/v1"],
     collection_form: "\"{businessAreaId}:{schemaId}:{datasetId}\", each 20 to 64 letters and digits",
-    is_collection: |text| dialect::parse_collection(text).is_some(),
+    is_collection: |text| protocol::parse_collection(text).is_some(),
     build: |settings| Ok(Arc::new(Pretectum::new(Credentials::from_settings(settings)?)?)),
 };
 
@@ -120,9 +120,9 @@ impl Pretectum {
         id: &RecordId,
     ) -> Result<Option<VendorRecord>, VendorError> {
         let Some(page_key) = self.page_cache.get(id).await else { return Ok(None) };
-        let call = dialect::list_request(VendorCallKind::Read, id.collection(), Some(&page_key));
+        let call = protocol::list_request(VendorCallKind::Read, id.collection(), Some(&page_key));
         let found = match transport.send(call).await {
-            Ok(reply) => dialect::Listing::parse(&reply.body)?.find_record(id.key())?,
+            Ok(reply) => protocol::Listing::parse(&reply.body)?.find_record(id.key())?,
             Err(fault) if matches!(fault.status, Some(400 | 404 | 410 | 422)) => None,
             Err(fault) => return Err(fault),
         };
@@ -155,8 +155,8 @@ impl<'s> Scan<'s> {
         }
         let asked_with = self.page_key.take();
         let reply =
-            self.transport.send(dialect::list_request(self.call, self.collection, asked_with.as_deref())).await?;
-        self.page_key = dialect::Listing::parse(&reply.body)?.next_page_key().map(str::to_owned);
+            self.transport.send(protocol::list_request(self.call, self.collection, asked_with.as_deref())).await?;
+        self.page_key = protocol::Listing::parse(&reply.body)?.next_page_key().map(str::to_owned);
         match &self.page_key {
             None => self.is_done = true,
             Some(key) if !self.seen.insert(key.clone()) => {
@@ -172,7 +172,7 @@ impl<'s> Scan<'s> {
 #[async_trait(?Send)]
 impl VendorProtocol for Pretectum {
     fn classify(&self, call: &VendorRequest, reply: &VendorResponse) -> Option<VendorError> {
-        let mut classify = dialect::classify(call, reply)?;
+        let mut classify = protocol::classify(call, reply)?;
         // The one secret that stands in a body, where the dialect does not look for what must not be repeated.
         if call.kind == VendorCallKind::SignIn {
             let secret = self.credentials.client_secret.expose();
@@ -190,10 +190,10 @@ impl VendorProtocol for Pretectum {
     async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, VendorError> {
         let asked_at = Instant::now();
         let configured = self.credentials.token_path.as_str();
-        let reply = match transport.send(dialect::sign_in_request(&self.credentials, configured)).await {
+        let reply = match transport.send(protocol::sign_in_request(&self.credentials, configured)).await {
             Err(fault) if matches!(fault.status, Some(403 | 404)) => {
-                let other = dialect::TOKEN_PATHS.into_iter().find(|path| *path != configured).unwrap_or(configured);
-                match transport.send(dialect::sign_in_request(&self.credentials, other)).await {
+                let other = protocol::TOKEN_PATHS.into_iter().find(|path| *path != configured).unwrap_or(configured);
+                match transport.send(protocol::sign_in_request(&self.credentials, other)).await {
                     // Neither is there: what the configured one said is what the operator can act on.
                     Err(second) if matches!(second.status, Some(403 | 404)) => return Err(fault),
                     answered => answered?,
@@ -201,7 +201,7 @@ impl VendorProtocol for Pretectum {
             }
             answered => answered?,
         };
-        let (secret, life) = dialect::read_token(&reply.body)?;
+        let (secret, life) = protocol::read_token(&reply.body)?;
         Ok(Token { secret, expires: asked_at.checked_add(life) })
     }
 }
@@ -213,15 +213,15 @@ impl Adapter for Pretectum {
     }
 
     fn parse_collection(&self, raw: &str) -> Option<String> {
-        dialect::parse_collection(raw)
+        protocol::parse_collection(raw)
     }
 
     fn parse_key(&self, raw: &str) -> Option<String> {
-        dialect::is_id(raw).then(|| raw.to_owned())
+        protocol::is_id(raw).then(|| raw.to_owned())
     }
 
     fn is_read_only(&self, member: &str) -> bool {
-        dialect::is_reserved(member)
+        protocol::is_reserved(member)
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
@@ -230,7 +230,7 @@ impl Adapter for Pretectum {
         }
         let mut scan = Scan::new(transport, VendorCallKind::Read, id.collection());
         while let Some((page_key, reply)) = scan.next_page().await? {
-            if let Some(found) = dialect::Listing::parse(&reply.body)?.find_record(id.key())? {
+            if let Some(found) = protocol::Listing::parse(&reply.body)?.find_record(id.key())? {
                 self.cache_page(id, page_key.as_deref()).await;
                 return Ok(found);
             }
@@ -247,19 +247,19 @@ impl Adapter for Pretectum {
     ) -> Result<ListPage, VendorError> {
         let cursor =
             cursor.map_or(Ok(Cursor::default()), |text| Cursor::parse(text).ok_or_else(invalid_cursor_fault))?;
-        let call = dialect::list_request(VendorCallKind::List, collection, cursor.page_key.as_deref());
+        let call = protocol::list_request(VendorCallKind::List, collection, cursor.page_key.as_deref());
         let reply = transport.send(call).await?;
-        let listing = dialect::Listing::parse(&reply.body)?;
+        let listing = protocol::Listing::parse(&reply.body)?;
         if listing.next_page_key().is_some() && listing.next_page_key() == cursor.page_key.as_deref() {
             return Err(unparseable_response("a list that goes in circles"));
         }
-        let keys = listing.items.iter().map(|item| dialect::parse_item_id(item)).collect::<Result<Vec<_>, _>>()?;
+        let keys = listing.items.iter().map(|item| protocol::parse_item_id(item)).collect::<Result<Vec<_>, _>>()?;
         // The vendor alone decides how long its pages are; where the page was left is told by the last record given out.
         let last = cursor.last_key.as_deref().and_then(|last| keys.iter().position(|key| key == last));
         let begin = last.map_or(cursor.offset, |last| last + 1);
         let mut items = Vec::new();
         for item in listing.items.iter().skip(begin).take(limit) {
-            let (key, stored) = dialect::read_record(item.get().as_bytes())?;
+            let (key, stored) = protocol::read_record(item.get().as_bytes())?;
             let key = self.parse_key(&key).ok_or_else(|| unparseable_response("a record whose id has another form"))?;
             let id = RecordId::new(collection, &key);
             self.cache_page(&id, cursor.page_key.as_deref()).await;
@@ -288,30 +288,30 @@ impl Adapter for Pretectum {
         change: &UpdateInput<'_>,
         expected: Option<&Version>,
     ) -> Result<PlannedRequest, Vec<FieldError>> {
-        Ok(PlannedRequest::immediate(dialect::update_request(id, change.members()?, expected)?, true))
+        Ok(PlannedRequest::immediate(protocol::update_request(id, change.members()?, expected)?, true))
     }
 
     fn plan_delete(&self, id: &RecordId, _before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
-        Ok(PlannedRequest::immediate(dialect::delete_request(id), true))
+        Ok(PlannedRequest::immediate(protocol::delete_request(id), true))
     }
 
     fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
-        Ok(PlannedRequest::immediate(dialect::create_request(collection, fields)?, false))
+        Ok(PlannedRequest::immediate(protocol::create_request(collection, fields)?, false))
     }
 
     fn parse_created(&self, collection: &str, reply: &VendorResponse) -> Result<CreatedRecord, VendorError> {
         let text = std::str::from_utf8(&reply.body).ok().and_then(|text| serde_json::from_str(text).ok());
         let key = text
-            .and_then(|raw| dialect::parse_item_id(raw).ok())
+            .and_then(|raw| protocol::parse_item_id(raw).ok())
             .and_then(|key| self.parse_key(&key))
             .ok_or_else(|| missing_id_fault(reply))?;
         // A record that is there but cannot be shown from this answer is read by the gateway.
-        let stored = dialect::read_record(&reply.body).ok().map(|(_, stored)| stored);
+        let stored = protocol::read_record(&reply.body).ok().map(|(_, stored)| stored);
         Ok(CreatedRecord { id: RecordId::new(collection, &key), record: stored })
     }
 
     fn created_at(&self, id: &RecordId) -> Option<Timestamp> {
-        dialect::created_at(id.key())
+        protocol::created_at(id.key())
     }
 
     async fn find_matching(
@@ -324,8 +324,8 @@ impl Adapter for Pretectum {
         let mut search = MatchCollector::new(&wanted);
         let mut scan = Scan::new(transport, VendorCallKind::List, collection);
         while let Some((_, reply)) = scan.next_page().await? {
-            for item in dialect::Listing::parse(&reply.body)?.items {
-                let (key, stored) = dialect::read_record(item.get().as_bytes())?;
+            for item in protocol::Listing::parse(&reply.body)?.items {
+                let (key, stored) = protocol::read_record(item.get().as_bytes())?;
                 search.push_if_matching(key, &stored.fields.to_map());
             }
         }

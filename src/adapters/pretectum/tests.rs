@@ -153,7 +153,7 @@ async fn a_vendor_page_longer_than_the_limit_is_split_after_the_last_record() {
 #[test]
 fn a_record_keeps_unknown_members_and_omits_reserved_ones() {
     let text = r#"{"_dataObjectId":"k","A":12345678901234567890,"_version":7,"B":1.10,"_note":"x","_errors":null}"#;
-    let (key, stored) = dialect::read_record(text.as_bytes()).expect("a record");
+    let (key, stored) = protocol::read_record(text.as_bytes()).expect("a record");
     assert_eq!((key.as_str(), stored.fields.as_json()), ("k", r#"{"A":12345678901234567890,"B":1.10,"_note":"x"}"#));
     assert!(stored.warnings.is_empty());
 }
@@ -162,10 +162,10 @@ fn a_record_keeps_unknown_members_and_omits_reserved_ones() {
 fn a_record_without_an_integer_version_is_an_invalid_response() {
     for version in ["", r#","_version":null"#, r#","_version":"7""#, r#","_version":7.0"#, r#","_version":-1"#] {
         let text = format!(r#"{{"_dataObjectId":"k"{version}}}"#);
-        assert_eq!(dialect::read_record(text.as_bytes()).expect_err(version).kind, VendorErrorKind::InvalidResponse);
+        assert_eq!(protocol::read_record(text.as_bytes()).expect_err(version).kind, VendorErrorKind::InvalidResponse);
     }
     let twice = r#"{"_dataObjectId":"k","_version":1,"A":1,"A":2}"#;
-    assert_eq!(dialect::read_record(twice.as_bytes()).expect_err("twice").kind, VendorErrorKind::InvalidResponse);
+    assert_eq!(protocol::read_record(twice.as_bytes()).expect_err("twice").kind, VendorErrorKind::InvalidResponse);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn errors_of_any_shape_become_warnings() {
     ];
     for (errors, expected) in shapes {
         let text = format!(r#"{{"_dataObjectId":"k","_version":1,"_errors":{errors}}}"#);
-        let (_, stored) = dialect::read_record(text.as_bytes()).expect("a record");
+        let (_, stored) = protocol::read_record(text.as_bytes()).expect("a record");
         let told: Vec<_> = stored.warnings.iter().map(|one| (one.pointer.as_str(), one.detail.as_str())).collect();
         assert_eq!(told, expected, "{errors}");
         assert!(stored.warnings.iter().all(|one| one.code == WarningCode::InvalidField));
@@ -226,7 +226,7 @@ fn only_documented_responses_are_successes() {
         .expect("a plan")
         .request;
     let post = adapter.plan_create(&collection(), &members).expect("a plan").request;
-    let get = dialect::list_request(VendorCallKind::Read, &collection(), None);
+    let get = protocol::list_request(VendorCallKind::Read, &collection(), None);
     assert_eq!(classify_response(&adapter, &put, 204, ""), None);
     for (status, text) in [(200, "<html>login</html>"), (202, ""), (302, ""), (304, ""), (206, "{}")] {
         assert_eq!(
@@ -252,8 +252,8 @@ fn only_documented_responses_are_successes() {
 #[test]
 fn a_common_status_determines_the_side_effect_and_the_retry() {
     let adapter = adapter();
-    let write = dialect::delete_request(&id());
-    let read = dialect::list_request(VendorCallKind::Read, &collection(), None);
+    let write = protocol::delete_request(&id());
+    let read = protocol::list_request(VendorCallKind::Read, &collection(), None);
     let judge = |call: &VendorRequest, reply: VendorResponse| {
         adapter.classify(call, &reply).map(|one| (one.kind, one.effect, one.retry))
     };
@@ -316,19 +316,19 @@ fn the_token_lifetime_is_clamped_to_a_sane_range() {
         (r#"{"access_token":"a","expires_in":-5}"#, 0),
         (r#"{"access_token":"a","expires_in":1e300}"#, 86400),
     ] {
-        assert_eq!(dialect::read_token(body.as_bytes()).expect("a token").1.as_secs(), seconds, "{body}");
+        assert_eq!(protocol::read_token(body.as_bytes()).expect("a token").1.as_secs(), seconds, "{body}");
     }
 }
 
 #[test]
 fn no_secret_appears_in_debug_output_or_vendor_messages() {
     let adapter = adapter();
-    let sign_in = dialect::sign_in_request(&adapter.credentials, "/oauth2/token");
+    let sign_in = protocol::sign_in_request(&adapter.credentials, "/oauth2/token");
     assert!(!format!("{sign_in:?} {:?}", adapter.credentials).contains("s3cret"));
     let echo = response(401, r#"{"message":"no client with secret s3cret"}"#);
     assert!(!format!("{:?}", adapter.classify(&sign_in, &echo)).contains("s3cret"));
-    let mut call = dialect::delete_request(&id());
-    let (secret, _) = dialect::read_token(br#"{"access_token":"tok-123"}"#).expect("a token");
+    let mut call = protocol::delete_request(&id());
+    let (secret, _) = protocol::read_token(br#"{"access_token":"tok-123"}"#).expect("a token");
     adapter.sign(&mut call, &Token { secret, expires: None });
     let echo = response(403, r#"{"message":"'tok-123' not a valid key=value pair in Authorization header"}"#);
     let fault = adapter.classify(&call, &echo).expect("a fault");

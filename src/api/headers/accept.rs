@@ -3,7 +3,7 @@
 
 use actix_web::http::header::{ACCEPT, HeaderMap};
 
-use super::list;
+use super::syntax;
 use crate::problem::{Problem, ProblemKind};
 
 /// Lets a request pass whose `Accept` takes `application/json`. An absent or empty field takes everything, and so does one
@@ -13,8 +13,8 @@ use crate::problem::{Problem, ProblemKind};
 /// 406.
 pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     let lines: Vec<&str> =
-        list::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    let ranges = lines.iter().flat_map(|line| list::split_list(line, ',')).filter_map(match_media_range);
+        syntax::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    let ranges = lines.iter().flat_map(|line| syntax::split_list(line, ',')).filter_map(match_media_range);
     // The most specific range that fits decides; of two equally specific ones the more generous.
     let best = ranges.fold(None, |best: Option<(Option<u8>, bool)>, (fits, wanted)| match best {
         Some((seen, takes)) if seen == fits => Some((seen, takes || wanted)),
@@ -31,9 +31,9 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// How specifically a range covers `application/json` (`None`: not at all), and whether its weight is above 0.
 fn match_media_range(member: &str) -> Option<(Option<u8>, bool)> {
-    let mut parts = list::split_list(member, ';');
+    let mut parts = syntax::split_list(member, ';');
     let (kind, subtype) = parts.next()?.split_once('/')?;
-    if !list::is_token(kind) || !list::is_token(subtype) {
+    if !syntax::is_token(kind) || !syntax::is_token(subtype) {
         return None;
     }
     let fits = match (kind.to_ascii_lowercase().as_str(), subtype.to_ascii_lowercase().as_str()) {

@@ -2,7 +2,7 @@
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 
-use super::list;
+use super::syntax;
 use crate::problem::{Problem, ProblemKind};
 
 /// The forms of a body that the gateway reads.
@@ -35,20 +35,20 @@ pub(crate) fn body_type(headers: &HeaderMap, takes: &[BodyType]) -> Result<BodyT
         let names: Vec<_> = takes.iter().map(|one| one.name()).collect();
         ProblemKind::UnsupportedMediaType.with_detail(format!("{why}; this takes {}", names.join(", ")))
     };
-    let Some(line) = list::single_value(headers, &CONTENT_TYPE)? else {
+    let Some(line) = syntax::single_value(headers, &CONTENT_TYPE)? else {
         return Err(refused("the body has no Content-Type"));
     };
     if let Some(found) = takes.iter().find(|one| one.name().as_bytes() == line) {
         return Ok(*found);
     }
     let text = std::str::from_utf8(line).map_err(|_| refused("the Content-Type is not readable"))?;
-    let mut parts = list::split_list(text, ';');
+    let mut parts = syntax::split_list(text, ';');
     let essence = parts.next().unwrap_or_default();
     let Some(found) = takes.iter().find(|one| one.name().eq_ignore_ascii_case(essence)) else {
         return Err(refused("the body's Content-Type is another"));
     };
     for (name, value) in parts.filter_map(|part| part.split_once('=')) {
-        let utf8 = list::unquote(value).is_some_and(|value| value.eq_ignore_ascii_case("utf-8"));
+        let utf8 = syntax::unquote(value).is_some_and(|value| value.eq_ignore_ascii_case("utf-8"));
         if name.eq_ignore_ascii_case("charset") && !utf8 {
             return Err(refused("JSON is UTF-8 and nothing else (RFC 8259 §8.1)"));
         }
@@ -58,8 +58,9 @@ pub(crate) fn body_type(headers: &HeaderMap, takes: &[BodyType]) -> Result<BodyT
 
 /// Whether the body has a content coding, which the gateway never takes off.
 pub(crate) fn has_content_encoding(headers: &HeaderMap) -> bool {
-    let mut codings =
-        list::field_values(headers, CONTENT_ENCODING).flat_map(|line| line.split(|byte| *byte == b',')).map(list::trim);
+    let mut codings = syntax::field_values(headers, CONTENT_ENCODING)
+        .flat_map(|line| line.split(|byte| *byte == b','))
+        .map(syntax::trim);
     codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 

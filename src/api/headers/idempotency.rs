@@ -2,7 +2,7 @@
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 
-use super::list;
+use super::syntax;
 use crate::problem::Problem;
 use crate::record::sha256;
 
@@ -13,12 +13,14 @@ const MAX_KEY_LEN: usize = 255;
 /// # Errors
 /// 400 for anything else: ignoring the field would silently drop the protection it asks for.
 pub(crate) fn parse_idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(line) = list::single_value(headers, &HeaderName::from_static("idempotency-key"))? else { return Ok(None) };
+    let Some(line) = syntax::single_value(headers, &HeaderName::from_static("idempotency-key"))? else {
+        return Ok(None);
+    };
     let key = if line.starts_with(b"\"") { parse_quoted(line) } else { parse_bare(line) };
     let fits = |key: &String| (1..=MAX_KEY_LEN).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
     match key.filter(fits) {
         Some(key) => Ok(Some(key)),
-        None => Err(list::bad_header(
+        None => Err(syntax::bad_header(
             "Idempotency-Key takes one string of 1 to 255 visible ASCII characters, such as \
              \"8e03978e-40d5-43dd-bc93-6894a57f9324\"",
         )),

@@ -2,14 +2,14 @@
 
 pub(crate) mod accept;
 mod content;
+mod etag;
 mod idempotency;
-mod list;
 mod prefer;
-mod tags;
+mod syntax;
 
 pub(crate) use content::{BodyType, body_type, content_length, has_content_encoding};
+pub(crate) use etag::{parse_etag as own_tag, parse_precondition};
 pub(crate) use idempotency::fingerprint;
-pub(crate) use tags::{parse_etag as own_tag, parse_precondition};
 
 use std::sync::Arc;
 
@@ -48,23 +48,23 @@ impl WriteHeaders {
 
 /// `Accept-Loss: name, name`. Unknown names are ignored where losses are compared.
 fn parse_accept_loss(headers: &HeaderMap) -> Vec<String> {
-    let lines = list::field_values(headers, HeaderName::from_static("accept-loss"));
+    let lines = syntax::field_values(headers, HeaderName::from_static("accept-loss"));
     let texts: Vec<&str> = lines.filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    texts.iter().flat_map(|line| list::split_list(line, ',')).map(str::to_owned).collect()
+    texts.iter().flat_map(|line| syntax::split_list(line, ',')).map(str::to_owned).collect()
 }
 
 /// `Require-Guarantee: native`, the only value there is.
 fn parse_require_guarantee(headers: &HeaderMap) -> Result<bool, Problem> {
-    match list::single_value(headers, &HeaderName::from_static("require-guarantee"))? {
+    match syntax::single_value(headers, &HeaderName::from_static("require-guarantee"))? {
         None => Ok(false),
         Some(b"native") => Ok(true),
-        Some(_) => Err(list::bad_header("Require-Guarantee takes the one value `native`")),
+        Some(_) => Err(syntax::bad_header("Require-Guarantee takes the one value `native`")),
     }
 }
 
 /// `X-Request-Id` if it is 1 to 128 visible ASCII characters in one line, else a new one.
 pub(crate) fn request_id(headers: &HeaderMap) -> RequestId {
-    let sent = list::single_value(headers, &HeaderName::from_static("x-request-id")).ok().flatten();
+    let sent = syntax::single_value(headers, &HeaderName::from_static("x-request-id")).ok().flatten();
     let usable = sent.filter(|id| (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic));
     match usable.and_then(|id| std::str::from_utf8(id).ok()) {
         Some(id) => RequestId(id.into()),
@@ -75,7 +75,7 @@ pub(crate) fn request_id(headers: &HeaderMap) -> RequestId {
 /// `traceparent` and `tracestate`, whatever they hold (http-rules 184).
 pub(crate) fn trace_context(headers: &HeaderMap, spans: Option<&Arc<Tracer>>) -> Arc<TraceContext> {
     let texts = |name| -> Vec<&str> {
-        list::field_values(headers, HeaderName::from_static(name))
+        syntax::field_values(headers, HeaderName::from_static(name))
             .map(|line| std::str::from_utf8(line).unwrap_or(""))
             .collect()
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 
-use super::list;
+use super::syntax;
 use crate::gateway::Prefer;
 
 /// Nobody waits longer; the server's own deadline cuts it further.
@@ -14,9 +14,9 @@ const MAX_WAIT_SECS: u64 = 24 * 60 * 60;
 pub(crate) fn parse_prefer(headers: &HeaderMap) -> Prefer {
     let mut prefer = Prefer::default();
     let (mut minimal, mut wait_seen, mut async_seen) = (false, false, false);
-    let lines = list::field_values(headers, HeaderName::from_static("prefer"));
+    let lines = syntax::field_values(headers, HeaderName::from_static("prefer"));
     let texts: Vec<&str> = lines.filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    for (name, value) in texts.iter().flat_map(|line| list::split_list(line, ',')).filter_map(parse_preference) {
+    for (name, value) in texts.iter().flat_map(|line| syntax::split_list(line, ',')).filter_map(parse_preference) {
         match name.as_str() {
             "return" => {
                 minimal |= value == "minimal";
@@ -40,13 +40,13 @@ pub(crate) fn parse_prefer(headers: &HeaderMap) -> Prefer {
 }
 
 fn parse_preference(member: &str) -> Option<(String, String)> {
-    let first = list::split_list(member, ';').next()?;
+    let first = syntax::split_list(member, ';').next()?;
     let (name, value) = match first.split_once('=') {
         Some((name, value)) => (name.trim_end_matches([' ', '\t']), value.trim_start_matches([' ', '\t'])),
         None => (first, "\"\""),
     };
-    list::is_token(name).then_some(())?;
-    Some((name.to_ascii_lowercase(), list::unquote(value)?))
+    syntax::is_token(name).then_some(())?;
+    Some((name.to_ascii_lowercase(), syntax::unquote(value)?))
 }
 
 fn parse_wait_seconds(digits: &str) -> Option<Duration> {

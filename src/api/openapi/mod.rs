@@ -2,9 +2,9 @@
 //! fields, links.
 
 mod examples;
-mod fields;
 mod params;
 mod problems;
+mod response_headers;
 mod schemas;
 
 use std::sync::LazyLock;
@@ -14,8 +14,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi as _};
 
 pub(super) use examples::{bluedolphin, json_patch, matrix42, new_bluedolphin, new_matrix42, new_pretectum, pretectum};
-use fields::ResponseHeaders;
 use problems::ProblemResponses;
+use response_headers::ResponseHeaders;
 
 pub(super) use params::{
     CollectionPath, IfMatch, LedgerListParams, ListParams, OperationListParams, OperationPath, ProblemPath,
@@ -54,7 +54,7 @@ static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
         super::operations::list, super::operations::show, super::ledger::list,
         super::systems::list, super::systems::show,
         super::health::healthz, super::health::readyz, super::health::metrics,
-        super::pages::home, super::pages::problem, get_openapi,
+        super::html::home, super::html::problem, get_openapi,
     ),
     components(schemas(crate::problem::ProblemDocument)),
     modifiers(&BearerAuthScheme, &ResponseHeaders, &ProblemResponses),

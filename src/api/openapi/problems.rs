@@ -10,7 +10,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 
-use super::fields::header_ref;
+use super::response_headers::header_ref;
 use crate::problem::ProblemKind::{
     self, BodyTooLarge, Forbidden, GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused, InternalError,
     LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound, NotImplemented, OperationInProgress,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::*;
-use super::place::{TestStore, all_entries_query, applied_outcome, claim, intent, test_stores};
+use super::fixtures::{TestStore, all_entries_query, applied_outcome, claim, intent, test_stores};
 use crate::record::{Action, OperationState};
 
 /// One thing that is asked of the store; numbers choose among the records, keys and operations there are.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::*;
-use super::place::{applied_outcome, claim, intent, intent_with_key, test_stores};
+use super::fixtures::{applied_outcome, claim, intent, intent_with_key, test_stores};
 
 #[tokio::test]
 async fn fifty_repeats_at_once_start_one_write() {

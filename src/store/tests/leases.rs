@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::super::*;
-use super::place::{applied_outcome, intent, test_stores};
+use super::fixtures::{applied_outcome, intent, test_stores};
 use crate::record::Action;
 
 const TTL: Duration = Duration::from_secs(30);
@@ -60,7 +60,7 @@ async fn a_guarded_write_needs_its_own_live_lease_and_releases_it() {
 
 #[tokio::test]
 async fn a_restart_frees_the_leases_of_a_single_process_and_fences_grow() {
-    let place = super::place::sqlite_store();
+    let place = super::fixtures::sqlite_store();
     let store = place.open().await;
     let before = acquire_lease(&store, "A:1").await;
     store.kill().await;

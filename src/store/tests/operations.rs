@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::super::*;
-use super::place::{CountingMetrics, applied_outcome, intent, test_stores};
+use super::fixtures::{CountingMetrics, applied_outcome, intent, test_stores};
 use crate::record::{OperationState, Warning, WarningCode};
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn an_async_write_blocks_others_and_is_visible_to_reads_until_it_ends() {
 async fn an_operation_orphaned_by_a_crash_is_adopted_once_with_its_payload() {
     for place in test_stores().await {
         let store = place.open().await;
-        let write = Intent { is_async: true, idempotency: Some(super::place::claim("k")), ..intent("A:1") };
+        let write = Intent { is_async: true, idempotency: Some(super::fixtures::claim("k")), ..intent("A:1") };
         let id = write.operation.clone();
         store.begin(write).await.expect("begun");
         store.save_interim_outcome(&id, InterimResponse::Unknown, "{}".into()).await.expect("told");
@@ -85,9 +85,9 @@ async fn an_operation_orphaned_by_a_crash_is_adopted_once_with_its_payload() {
         assert_eq!((adopted.operation, adopted.recovery.as_deref()), (id.clone(), Some("{\"wanted\":1}")));
         assert_eq!(adopted.response, Some(InterimResponse::Unknown));
         one.finish(applied_outcome(&id)).await.expect("finished");
-        let state = one.lookup_idempotency_key(&super::place::claim("k")).await;
+        let state = one.lookup_idempotency_key(&super::fixtures::claim("k")).await;
         assert_eq!(state, Ok(Some(IdempotencyState::Completed("{\"done\":true}".into()))));
-        assert_eq!(one.ledger(super::place::all_entries_query()).await.expect("read").items.len(), 2);
+        assert_eq!(one.ledger(super::fixtures::all_entries_query()).await.expect("read").items.len(), 2);
         assert_eq!(place.execute("UPDATE operation SET told = told WHERE material IS NOT NULL").await, 0);
     }
 }

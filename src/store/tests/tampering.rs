@@ -6,7 +6,7 @@ use proptest::sample::Index;
 use sqlx::{AnyConnection, Connection as _, Row as _};
 
 use super::super::*;
-use super::place::{TestStore, all_entries_query, applied_outcome, intent, test_stores};
+use super::fixtures::{TestStore, all_entries_query, applied_outcome, intent, test_stores};
 
 const BACKUP: &str = "CREATE TABLE kept AS SELECT * FROM ledger; CREATE TABLE kept_head AS SELECT * FROM head";
 const RESTORE: &str = "DELETE FROM ledger; INSERT INTO ledger SELECT * FROM kept;

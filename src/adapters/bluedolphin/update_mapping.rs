@@ -1,0 +1,269 @@
+//! What makes one state of an object definition of another, in the vendor's terms: the other way round from `definition`.
+//! Pure functions.
+//!
+//! The vendor's update replaces. A locked property is never removed or unlocked by it, and its value changes only if it is
+//! sent as mandatory.
+
+use serde_json::{Map, Value, json};
+
+use super::protocol::is_id;
+use crate::adapters::common::field_error;
+use crate::record::{FieldError, json_pointer};
+
+/// Names and values: 1 to 255 characters (the create page says 256 for names; the narrower holds).
+const MAX_TEXT_CHARS: usize = 255;
+
+const PROPERTY_RULE: &str = "must be an object {\"value\": \"…\", \"locked\": false}";
+const NAME_RULE: &str = "must be a string of 1 to 255 characters";
+
+/// Members that a definition's update can change.
+pub(super) const CHANGEABLE_MEMBERS: [&str; 4] = ["name", "properties", "questionnaires", "status"];
+
+/// What changes between two states of a definition, in the vendor's terms.
+#[derive(Debug)]
+pub(super) enum UpdateRequest {
+    /// Only the status: the vendor's enable or disable call.
+    Status {
+        /// Whether the definition is to be active.
+        active: bool,
+    },
+    /// The body of the PUT, without its `id`.
+    Replace(Map<String, Value>),
+}
+
+/// Works out what makes `after` of `before`.
+///
+/// The vendor removes what a PUT leaves out, except locked properties, which it never removes: those that do not change
+/// stay out, because that alone keeps the questions linked to them.
+pub(super) fn build_update(
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+) -> Result<UpdateRequest, Vec<FieldError>> {
+    let changed: Vec<&str> = after
+        .keys()
+        .chain(before.keys().filter(|name| !after.contains_key(*name)))
+        .map(String::as_str)
+        .filter(|name| value_of(before, name) != value_of(after, name))
+        .collect();
+    let mut invalid = Vec::new();
+    for name in changed.iter().filter(|name| !CHANGEABLE_MEMBERS.contains(name)) {
+        invalid.push(field_error(name, "read-only: the vendor's update does not take it"));
+    }
+    let status = changed.contains(&"status").then(|| parse_status(after, changed.len() > 1)).transpose();
+    let status = status.unwrap_or_else(|finding| {
+        invalid.push(finding);
+        None
+    });
+    let body = json!({
+        "name": build_name(before, after, &mut invalid),
+        "object_properties": build_properties(before, after, &mut invalid),
+        "related_boem": build_questionnaires(before, after, &mut invalid),
+    });
+    if changed.is_empty() {
+        invalid
+            .push(FieldError::new("", "nothing would change, and this vendor's update destroys what it cannot show"));
+    }
+    match (status, body) {
+        _ if !invalid.is_empty() => Err(invalid),
+        (Some(active), _) => Ok(UpdateRequest::Status { active }),
+        (None, Value::Object(body)) => Ok(UpdateRequest::Replace(body)),
+        (None, _) => Err(vec![FieldError::new("", "the update cannot be written down")]),
+    }
+}
+
+/// What no definition can be patched to, whatever it holds. Values that may be there already are left to [`wanted`].
+pub(super) fn validate_patch(patch: &Map<String, Value>) -> Vec<FieldError> {
+    let mut invalid = Vec::new();
+    if patch.contains_key("status") {
+        invalid.extend(parse_status(patch, false).err());
+    }
+    if patch.get("name").is_some_and(|name| name.as_str().is_none_or(str::is_empty)) {
+        invalid.push(field_error("name", NAME_RULE));
+    }
+    for (name, entry) in entries(patch, "properties", &mut invalid) {
+        if !entry.is_null() && !entry.is_object() {
+            invalid.push(FieldError::new(entry_pointer("properties", &name), PROPERTY_RULE));
+        }
+    }
+    entries(patch, "questionnaires", &mut invalid);
+    invalid
+}
+
+/// Null and absent are not told apart.
+fn value_of<'m>(members: &'m Map<String, Value>, name: &str) -> Option<&'m Value> {
+    members.get(name).filter(|value| !value.is_null())
+}
+
+fn parse_status(after: &Map<String, Value>, with_others: bool) -> Result<bool, FieldError> {
+    match after.get("status").and_then(Value::as_str) {
+        Some("active" | "disabled") if with_others => Err(field_error(
+            "status",
+            "enabling and disabling are calls of their own at the vendor: patch status alone",
+        )),
+        Some("active") => Ok(true),
+        Some("disabled") => Ok(false),
+        _ => Err(field_error("status", "must be \"active\" or \"disabled\"")),
+    }
+}
+
+fn has_valid_length(text: &str) -> bool {
+    (1..=MAX_TEXT_CHARS).contains(&text.chars().count())
+}
+
+fn build_name(before: &Map<String, Value>, after: &Map<String, Value>, invalid: &mut Vec<FieldError>) -> Value {
+    let (old, new) = (value_of(before, "name"), value_of(after, "name"));
+    if old != new && !new.and_then(Value::as_str).is_some_and(has_valid_length) {
+        invalid.push(field_error("name", NAME_RULE));
+    }
+    new.cloned().unwrap_or_default()
+}
+
+/// The entries of a map member; findings if it is none.
+fn entries(fields: &Map<String, Value>, member: &str, invalid: &mut Vec<FieldError>) -> Map<String, Value> {
+    match value_of(fields, member) {
+        None => Map::new(),
+        Some(Value::Object(entries)) => entries.clone(),
+        Some(_) => {
+            invalid.push(field_error(member, "must be an object whose members are named by what they describe"));
+            Map::new()
+        }
+    }
+}
+
+/// The names of `after`, those of `before` first and in its order.
+fn names_in_order<'m>(
+    before: &'m Map<String, Value>,
+    after: &'m Map<String, Value>,
+) -> impl Iterator<Item = &'m String> {
+    let kept = before.keys().filter(|name| after.contains_key(*name));
+    kept.chain(after.keys().filter(|name| !before.contains_key(*name)))
+}
+
+fn entry_pointer(member: &str, name: &str) -> String {
+    json_pointer("/fields", &[member, name])
+}
+
+/// One property, as wanted or as it was.
+#[derive(PartialEq)]
+struct Property<'p> {
+    value: Option<&'p Value>,
+    locked: bool,
+}
+
+impl<'p> Property<'p> {
+    /// As read: whatever the vendor gave.
+    fn read(entry: &'p Value) -> Self {
+        // The vendor's update refuses an empty value, and its GET may give one: no value at all is what both mean.
+        let value = entry.get("value").filter(|value| !value.is_null() && value.as_str() != Some(""));
+        Self { value, locked: entry.get("locked").and_then(Value::as_bool).unwrap_or(false) }
+    }
+
+    /// As a caller wants it.
+    fn parse(name: &str, entry: &'p Value, invalid: &mut Vec<FieldError>) -> Option<Self> {
+        let at = entry_pointer("properties", name);
+        let Value::Object(members) = entry else {
+            invalid.push(FieldError::new(at, PROPERTY_RULE));
+            return None;
+        };
+        let faults = invalid.len();
+        for (member, value) in members {
+            match (member.as_str(), value) {
+                ("value", Value::Null) | ("locked", Value::Bool(_) | Value::Null) => {}
+                ("value", Value::String(text)) if text.is_empty() || has_valid_length(text) => {}
+                ("value", _) => {
+                    invalid.push(FieldError::new(format!("{at}/value"), "must be a string of at most 255 characters"));
+                }
+                ("locked", _) => invalid.push(FieldError::new(format!("{at}/locked"), "must be true or false")),
+                (other, _) => {
+                    let detail = format!("{other:?} is none of a property's members: value, locked");
+                    invalid.push(FieldError::new(at.clone(), detail));
+                }
+            }
+        }
+        (invalid.len() == faults).then(|| Self::read(entry))
+    }
+
+    fn to_json(&self, name: &str) -> Value {
+        let mut entry = Map::new();
+        entry.insert("name".to_owned(), name.into());
+        if let Some(value) = self.value {
+            entry.insert("value".to_owned(), value.clone());
+        }
+        entry.insert("is_mandatory".to_owned(), self.locked.into());
+        Value::Object(entry)
+    }
+}
+
+fn build_properties(
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+    invalid: &mut Vec<FieldError>,
+) -> Vec<Value> {
+    let (old, new) = (entries(before, "properties", &mut Vec::new()), entries(after, "properties", invalid));
+    let lost =
+        |name: &&String| !new.contains_key(*name) && old.get(*name).is_some_and(|entry| Property::read(entry).locked);
+    for name in old.keys().filter(lost) {
+        invalid.push(FieldError::new(entry_pointer("properties", name), "a locked property cannot be removed"));
+    }
+    let mut put = Vec::new();
+    for (name, entry) in names_in_order(&old, &new).filter_map(|name| Some((name, new.get(name)?))) {
+        let was = old.get(name).map(Property::read);
+        if old.get(name) == Some(entry) {
+            put.extend(was.filter(|was| !was.locked).map(|was| was.to_json(name)));
+            continue;
+        }
+        let Some(wanted) = Property::parse(name, entry, invalid) else { continue };
+        match was {
+            Some(was) if was.locked && !wanted.locked => {
+                invalid.push(FieldError::new(
+                    entry_pointer("properties", name),
+                    "a locked property stays locked: its `locked` must be given and true",
+                ));
+            }
+            Some(was) if was == wanted && was.locked => {}
+            None if !has_valid_length(name) => {
+                invalid.push(FieldError::new(
+                    entry_pointer("properties", name),
+                    "a property's name has 1 to 255 characters",
+                ));
+            }
+            _ => put.push(wanted.to_json(name)),
+        }
+    }
+    put
+}
+
+fn build_questionnaires(
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+    invalid: &mut Vec<FieldError>,
+) -> Vec<Value> {
+    let (old, new) = (entries(before, "questionnaires", &mut Vec::new()), entries(after, "questionnaires", invalid));
+    for (id, entry) in &new {
+        let detail = match (old.get(id), entry) {
+            (Some(was), now) if was == now => continue,
+            (None, Value::Object(members)) if members.is_empty() && is_id(id) => continue,
+            (None, Value::Object(members)) if members.is_empty() => {
+                "a questionnaire's id has 24 digits and lower-case letters"
+            }
+            (None, _) => "a questionnaire is added as an empty object, {}",
+            (Some(_), _) => "a definition's questionnaire can be added and removed, not changed",
+        };
+        invalid.push(FieldError::new(entry_pointer("questionnaires", id), detail));
+    }
+    names_in_order(&old, &new).map(|id| json!({"id": id})).collect()
+}
+
+/// What a create takes: a name, and what the vendor calls for besides.
+pub(super) const CREATABLE_MEMBERS: [&str; 3] = ["name", "object_template_id", "roles"];
+
+/// Findings about the fields of a create.
+pub(super) fn check_create(fields: &Map<String, Value>) -> Result<(), Vec<FieldError>> {
+    let unknown = fields.keys().filter(|name| !CREATABLE_MEMBERS.contains(&name.as_str()));
+    let mut invalid: Vec<_> =
+        unknown.map(|name| field_error(name, "the vendor's create takes name, object_template_id and roles")).collect();
+    if !fields.get("name").and_then(Value::as_str).is_some_and(has_valid_length) {
+        invalid.push(field_error("name", "is required: a string of 1 to 255 characters"));
+    }
+    if invalid.is_empty() { Ok(()) } else { Err(invalid) }
+}

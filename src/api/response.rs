@@ -1,0 +1,131 @@
+//! Successful answers: the header fields they share, and conditional reads (RFC 9110 §13.2.2).
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, VARY};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+
+use super::headers;
+use super::service::HandlerResult;
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{EntityTag, Precondition};
+
+/// Nothing that answers a write or tells a problem is stored by a cache.
+pub(super) const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
+/// Records are revalidated each time, and never transformed: a weakened tag could not be sent back (http-rules 13, 112).
+const CACHE_REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache, no-transform");
+const VARY_READ: HeaderValue = HeaderValue::from_static("Authorization, Prefer");
+pub(super) const ACCEPT_PATCH: &str = "application/merge-patch+json, application/json-patch+json";
+pub(super) const H_OPERATION: HeaderName = HeaderName::from_static("operation");
+pub(super) const H_IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub(super) const H_CONCURRENCY_GUARANTEE: HeaderName = HeaderName::from_static("concurrency-guarantee");
+/// When to look again at what is still running, in seconds.
+pub(super) const POLL_INTERVAL_SECS: u64 = 1;
+
+/// What stays as it is in one path segment: unreserved characters, and the colon of ids (RFC 3986 §3.3).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
+
+/// One value as one path segment or query value.
+pub(super) fn percent_encode(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
+}
+
+/// The path of a record.
+pub(super) fn record_path(system: &str, id: &str) -> String {
+    format!("/records/{}/{}", percent_encode(system), percent_encode(id))
+}
+
+/// 400 for a malformed `If-Match` or `If-None-Match`, before anything is read.
+pub(super) struct ReadPreconditions {
+    if_match: Option<Precondition>,
+    if_none_match: Option<Precondition>,
+}
+
+impl ReadPreconditions {
+    /// # Errors
+    /// 400.
+    pub(super) fn read(fields: &HeaderMap) -> Result<Self, Problem> {
+        Ok(Self {
+            if_match: headers::parse_precondition(fields, &IF_MATCH)?,
+            if_none_match: headers::parse_precondition(fields, &IF_NONE_MATCH)?,
+        })
+    }
+
+    /// The answer to a GET or HEAD whose representation is `json`, with this tag if it has one.
+    ///
+    /// # Errors
+    /// 412.
+    pub(super) fn respond(&self, json: String, etag: Option<&str>, link: Option<String>) -> HandlerResult {
+        let tag = etag.and_then(headers::own_tag);
+        let holds = |condition: &Precondition, matches: fn(&EntityTag, &EntityTag) -> bool| match condition {
+            Precondition::Exists => true,
+            Precondition::AnyOf(tags) => tag.as_ref().is_some_and(|tag| tags.iter().any(|one| matches(one, tag))),
+        };
+        if self.if_match.as_ref().is_some_and(|condition| !holds(condition, EntityTag::matches_strongly)) {
+            let mut problem = ProblemKind::PreconditionFailed.with_detail("the tag is none of those in If-Match");
+            problem.current_etag = etag.map(str::to_owned);
+            return Err(problem.into());
+        }
+        let known = self.if_none_match.as_ref().is_some_and(|condition| holds(condition, EntityTag::matches_weakly));
+        let mut answer = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+        answer.insert_header((CACHE_CONTROL, CACHE_REVALIDATE)).insert_header((VARY, VARY_READ));
+        if let Some(etag) = etag {
+            answer.insert_header((ETAG, etag));
+        }
+        if known {
+            // No body at all, rather than one of length 0, which HTTP/2 would announce (RFC 9110 §8.6).
+            return Ok(answer.finish().set_body(actix_web::body::None::new()).map_into_boxed_body());
+        }
+        if let Some(link) = link {
+            answer.insert_header(("Link", link));
+        }
+        Ok(answer.content_type("application/json").body(json))
+    }
+}
+
+/// A JSON text, for a `Serialize` whose keys are strings.
+pub(super) fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn status(fields: &[(HeaderName, &'static str)]) -> u16 {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name.clone(), HeaderValue::from_static(value));
+        }
+        match ReadPreconditions::read(&headers).expect("well-formed").respond("{}".into(), Some("\"a\""), None) {
+            Ok(response) => response.status().as_u16(),
+            Err(refused) => refused.problem.name.spec().status,
+        }
+    }
+
+    #[test]
+    fn the_preconditions_of_a_read_are_checked_in_rfc_order() {
+        for (fields, wanted) in [
+            (&[][..], 200),
+            (&[(IF_MATCH, "\"a\"")], 200),
+            (&[(IF_MATCH, "*")], 200),
+            (&[(IF_MATCH, "\"b\"")], 412),
+            (&[(IF_MATCH, "W/\"a\"")], 412),
+            (&[(IF_NONE_MATCH, "\"a\"")], 304),
+            (&[(IF_NONE_MATCH, "W/\"a\"")], 304),
+            (&[(IF_NONE_MATCH, "*")], 304),
+            (&[(IF_NONE_MATCH, "\"b\"")], 200),
+            (&[(IF_MATCH, "\"a\""), (IF_NONE_MATCH, "\"a\"")], 304),
+            (&[(IF_MATCH, "\"b\""), (IF_NONE_MATCH, "\"a\"")], 412),
+        ] {
+            assert_eq!(status(fields), wanted, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_one_path_segment() {
+        assert_eq!(record_path("crm", "a:b/c d%\r\n"), "/records/crm/a:b%2Fc%20d%25%0D%0A");
+    }
+}
