@@ -25,12 +25,11 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
-pub mod adapters;
-pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
 pub mod gateway;
+pub mod http;
 pub mod metrics;
 pub mod problem;
 pub mod record;
@@ -38,3 +37,4 @@ pub mod sandbox;
 pub mod store;
 pub mod telemetry;
 pub mod transport;
+pub mod vendors;

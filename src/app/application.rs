@@ -15,10 +15,10 @@ use super::listener::{BoundServer, ConnectionQuota, listen, stop_accepting};
 use super::reload::{self, LiveConfig};
 use super::tls::ReloadableTls;
 use super::{plugs, print_error};
-use crate::api::{self, SharedApiState};
 use crate::cli::Exit;
 use crate::config::{self, Config, Durability, StoreUrl};
 use crate::gateway::{Gateway, ReconcileQueue};
+use crate::http::{self, SharedApiState};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreSettings};
 use crate::transport::trace::Tracer;
@@ -91,10 +91,10 @@ impl Application {
         let tls = config.server.tls.as_ref().map(ReloadableTls::new).transpose();
         let tls = tls.map_err(|fault| StartError::Tls(fault.to_string()))?;
         let bind = (config.server.bind, ConnectionQuota::Api);
-        let for_callers = listen(&config.server, bind, tls.as_ref(), api::configure(&present))?;
+        let for_callers = listen(&config.server, bind, tls.as_ref(), http::configure(&present))?;
         let for_operators = config.server.ops_bind.map(|bind| {
             let ops = config::ServerConfig { workers: 1, ..config.server.clone() };
-            listen(&ops, (bind, ConnectionQuota::Ops), None, api::configure_ops(&present))
+            listen(&ops, (bind, ConnectionQuota::Ops), None, http::configure_ops(&present))
         });
         let operators = for_operators.transpose()?;
         let running = LiveConfig {

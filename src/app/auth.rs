@@ -10,8 +10,8 @@ use bytes::Bytes;
 use super::file_watcher::FileWatcher;
 use super::plugs;
 use crate::access::{ApiKeyAuth, JwksSource, JwtVerifier};
-use crate::api::Authenticator;
 use crate::config::{self, JwksLocation, MAX_JWKS_BYTES};
+use crate::http::Authenticator;
 use crate::transport;
 
 /// How long an issuer may take to send its keys: callers with new tokens wait for that.

@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::StartError;
 use super::tls::ReloadableTls;
-use crate::{api, config};
+use crate::{config, http};
 
 /// How long an idle caller's connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -91,7 +91,7 @@ where
     let server = HttpServer::new(move || App::new().configure(wiring.clone()))
         .workers(configured.workers)
         .max_connections(share.max_connections(raise_open_file_limit(), configured.workers))
-        .on_connect(api::on_connect)
+        .on_connect(http::on_connect)
         .disable_signals()
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crate::cli::{self, Cli, Command, Exit, LedgerCommand};
 use crate::transport::trace::Tracer;
-use crate::{api, telemetry};
+use crate::{http, telemetry};
 
 pub use application::{Application, StartError};
 
@@ -44,7 +44,7 @@ fn run(cli: Cli) -> Exit {
         Command::Serve { config, bind } => with_tracing(|spans| application::serve_command(&config, bind, spans)),
         Command::Sandbox { bind } => with_tracing(|spans| sandbox::sandbox_command(bind, spans)),
         Command::Check { config } => cli::check(&config, &mut out, &mut err),
-        Command::Openapi => match write!(out, "{}", api::openapi_json()) {
+        Command::Openapi => match write!(out, "{}", http::openapi_json()) {
             Ok(()) => Exit::Success,
             Err(_) => Exit::Failure,
         },

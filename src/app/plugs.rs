@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::access::{ApiKeyAuth, AuthError, JwtVerifier, Principal};
-use crate::api::{
+use crate::gateway::{Gateway, OpContext, RecordPage, RecordView, System, WriteCommand, WriteResponse};
+use crate::http::{
     AuthenticatedCaller, Authenticator, HealthChecks, LedgerQuery, ListingPage, OperationReader, OperationsQuery,
     Permission, RecordService, RequestRecorder,
 };
-use crate::gateway::{Gateway, OpContext, RecordPage, RecordView, System, WriteCommand, WriteResponse};
 use crate::metrics::{DetectedBy, Metrics, RequestAction, RequestOutcome, SystemIndex};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{CallerName, Operation, OperationId, RecordId};

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use super::auth::AuthSetup;
 use super::{StartError, plugs, systems};
-use crate::api::{self, ApiState, SharedApiState};
 use crate::config::{self, Config, ServerConfig};
 use crate::gateway::Gateway;
+use crate::http::{self, ApiState, SharedApiState};
 use crate::metrics::{Metrics, ReloadTarget};
 use crate::transport::trace::Tracer;
 
@@ -47,7 +47,7 @@ pub(super) fn build_api_state(
         health: plugs::health(gateway),
         metrics: plugs::request_metrics(metrics, &systems),
         tracer: spans.cloned(),
-        limits: api::RequestLimits {
+        limits: http::RequestLimits {
             max_body: config.server.max_body as u64,
             body_timeout: BODY_TIMEOUT.min(config.server.deadline),
             deadline: config.server.deadline,

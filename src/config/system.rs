@@ -8,8 +8,8 @@ use super::base_url::{base_url, is_self_address};
 use super::section::{Section, either};
 use super::text::text;
 use super::vendor::{VendorConfig, words};
-use crate::adapters::AdapterFactory;
 use crate::record::SystemName;
+use crate::vendors::AdapterFactory;
 
 /// `[systems.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! What each vendor needs to be told besides what every system takes: the keys that its adapter names.
 
 use super::section::Section;
-use crate::adapters::{AdapterFactory, SettingFormat, SettingSpec, Settings, VENDORS};
 use crate::record::Secret;
+use crate::vendors::{AdapterFactory, SettingFormat, SettingSpec, Settings, VENDORS};
 
 /// A vendor with the values of its own keys.
 #[derive(Clone)]

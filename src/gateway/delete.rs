@@ -5,9 +5,9 @@ use super::begin::BeginError;
 use super::in_flight_write::InFlightWrite;
 use super::intent::{ExpectedState, WriteIntent};
 use super::pipeline::{MAX_LEASE_RETRIES, PipelineResult, WritePipeline};
-use crate::adapters::Completion;
 use crate::record::{Action, RecordId};
 use crate::store::Lease;
+use crate::vendors::Completion;
 
 impl WritePipeline<'_> {
     /// The whole of a DELETE.

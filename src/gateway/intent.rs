@@ -12,13 +12,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{Guarantee, Prefer};
-use crate::adapters::{Completion, PlannedRequest};
 use crate::record::{
     Action, FieldChange, OperationId, RawJson, RawObject, RecordId, Warning, WarningCode, fields_pointer as pointer,
     write_fields_pointer,
 };
 use crate::store::{ChangedPaths, RecoveryPayload};
 use crate::transport::{VendorCallKind, VendorRequest};
+use crate::vendors::{Completion, PlannedRequest};
 
 /// All that is needed to find out what became of a write. It never changes: the store shares it, and writes it down only if it has to.
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! The straight line of a request, from what a caller asked to what the vendor did.
 //!
-//! What a vendor lacks is completed here, once, from its [`Profile`](crate::adapters::Profile): tags for the unversioned,
+//! What a vendor lacks is completed here, once, from its [`Profile`](crate::vendors::Profile): tags for the unversioned,
 //! merging over replace-only updates, guarded writes, telling a conflict from another error by reading again, following a
 //! queued write, settling an unknown outcome.
 //!

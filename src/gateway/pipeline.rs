@@ -17,12 +17,12 @@ use super::reconciler::final_probe;
 use super::record_outcome::{accepted_success, outcome_unknown};
 use super::vendor_session::VendorSession;
 use super::{Gateway, Guarantee, OpContext, System, WriteCommand, WriteOp, WriteOutcome, WriteResponse};
-use crate::adapters::{Completion, DataLoss, PlannedRequest};
 use crate::metrics::DetectedBy;
 use crate::problem::{FailureEvent, Problem, ProblemKind};
 use crate::record::{Action, OperationId, Precondition, RecordId, SideEffect, VendorError, VendorErrorKind};
 use crate::store::{self, Lease};
 use crate::transport::{Transport as _, VendorResponse};
+use crate::vendors::{Completion, DataLoss, PlannedRequest};
 
 /// How often a write begins anew because its lease was lost before it was sent.
 pub(super) const MAX_LEASE_RETRIES: usize = 2;

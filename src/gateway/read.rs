@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::vendor_session::VendorSession;
 use super::{Gateway, OpContext, RecordPage, RecordView, System};
-use crate::adapters::ListItem;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{OperationId, RecordId, VendorError, VendorErrorKind, VendorRecord, decode_cursor, encode_cursor};
+use crate::vendors::ListItem;
 
 /// How long a read waits for a store that does not answer.
 const STORE_TIMEOUT: Duration = Duration::from_millis(500);

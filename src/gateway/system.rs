@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::RecordView;
 use super::in_flight_write::InFlightWrite;
 use super::intent::ExpectedState;
-use crate::adapters::{Adapter, DataLoss};
 use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
@@ -14,6 +13,7 @@ use crate::record::{
     VendorRecord, Version, json_pointer, sha256,
 };
 use crate::transport::TransportStack;
+use crate::vendors::{Adapter, DataLoss};
 
 /// How this installation wants a system used: the keys of `[systems.…]` that concern the gateway itself.
 #[derive(Clone, Debug)]

@@ -9,7 +9,6 @@ use super::pipeline::{MAX_LEASE_RETRIES, PipelineResult, WritePipeline};
 use super::read::record_fault_to_problem;
 use super::record_outcome::star_retries_exhausted;
 use super::{Guarantee, SuccessBody, WriteOutcome, WriteSuccess};
-use crate::adapters::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Versioning};
 use crate::metrics::DetectedBy;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
@@ -17,6 +16,7 @@ use crate::record::{
     Version, diff,
 };
 use crate::store::Lease;
+use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Versioning};
 
 /// How often a write with `If-Match: *` reads and tries in all (contract 4.2).
 const MAX_STAR_ATTEMPTS: usize = 3;

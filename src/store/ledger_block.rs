@@ -266,12 +266,12 @@ mod tests {
             operation: OperationId::parse("01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11").expect("an id"),
             request_id: "r".into(),
             caller: "billing \"é\"".into(),
-            ..place::intent("A:1")
+            ..fixtures::intent("A:1")
         }
     }
 
     fn outcome_without_etag(intent: &Intent) -> Outcome {
-        Outcome { etag: None, ..place::applied_outcome(&intent.operation) }
+        Outcome { etag: None, ..fixtures::applied_outcome(&intent.operation) }
     }
 
     /// An intent and its outcome, which is on the same page or on a later one.

@@ -361,18 +361,18 @@ mod tests {
     #[test]
     fn an_acknowledged_but_unpersisted_write_blocks_its_record() {
         let (mut board, mut changes) = (WriterState::new("here".into()), WriteSet::default());
-        let queued = Arc::new(Intent { is_async: true, ..place::intent("A:1") });
-        let delete = Arc::new(Intent { action: Action::Delete, ..place::intent("A:2") });
+        let queued = Arc::new(Intent { is_async: true, ..fixtures::intent("A:1") });
+        let delete = Arc::new(Intent { action: Action::Delete, ..fixtures::intent("A:2") });
         board.mark_busy(&queued);
         board.mark_busy(&delete);
-        let other = |record: &str| Arc::new(place::intent(record));
+        let other = |record: &str| Arc::new(fixtures::intent(record));
         assert_eq!(board.begin(&other("A:1"), false, &mut changes), BeginResult::Running(queued.operation.clone()));
         assert_eq!(board.begin(&other("A:2"), false, &mut changes), BeginResult::LeaseHeld);
         let running = LeaseResult::Running(delete.operation.clone());
         assert_eq!(board.acquire("crm", "A:2", 1000, &mut changes), running);
         for intent in [&queued, &delete] {
             assert_eq!(board.begin(intent, true, &mut changes), BeginResult::Started);
-            assert!(board.finish(&Arc::new(place::applied_outcome(&intent.operation)), 1000, &mut changes));
+            assert!(board.finish(&Arc::new(fixtures::applied_outcome(&intent.operation)), 1000, &mut changes));
         }
         assert!(board.records.is_empty());
         assert_eq!(board.begin(&other("A:1"), false, &mut changes), BeginResult::Started);

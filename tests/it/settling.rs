@@ -6,9 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use records_gateway::adapters::{
-    Adapter, Capabilities, CreatedRecord, ListPage, PlannedRequest, Settings, UpdateInput, find_vendor,
-};
 use records_gateway::gateway::{Gateway, OpContext, Prefer, System, SystemPolicy, WriteCommand, WriteOp, WriteOutcome};
 use records_gateway::metrics::Metrics;
 use records_gateway::problem::ProblemKind;
@@ -21,6 +18,9 @@ use records_gateway::store::{Durability, OperationQuery, Store, StoreSettings};
 use records_gateway::transport::trace::TraceContext;
 use records_gateway::transport::{
     StackSettings, Token, Transport, TransportStack, VendorProtocol, VendorRequest, VendorResponse,
+};
+use records_gateway::vendors::{
+    Adapter, Capabilities, CreatedRecord, ListPage, PlannedRequest, Settings, UpdateInput, find_vendor,
 };
 use serde_json::{Map, Value};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use records_gateway::adapters::{Adapter, VENDORS};
 use records_gateway::record::{EntityTag, RecordId, Secret, SystemName, Version};
+use records_gateway::vendors::{Adapter, VENDORS};
 
 /// Every vendor's secret.
 pub const CREDENTIAL: &str = "0123456789abcdef";

@@ -10,7 +10,7 @@ pub mod patches;
 pub mod replies;
 pub mod tokens;
 
-pub use records_gateway::api::fuzzing as headers;
+pub use records_gateway::http::fuzzing as headers;
 
 /// Every target by its name.
 pub const TARGETS: [(&str, fn(&[u8])); 15] = [

@@ -10,11 +10,11 @@ use std::collections::HashSet;
 use actix_web::http::header::HeaderValue;
 use async_trait::async_trait;
 use bytes::Bytes;
-use records_gateway::adapters::{Adapter, UpdateInput, UpdateStyle, Versioning};
 use records_gateway::record::{
     FieldError, Patch, RawFields, RawObject, RecordId, VendorError, VendorRecord, Version, parse_strict,
 };
 use records_gateway::transport::{Token, Transport, VendorCallKind, VendorRequest, VendorResponse, sanitize_text};
+use records_gateway::vendors::{Adapter, UpdateInput, UpdateStyle, Versioning};
 use serde_json::{Map, Value};
 use tokio::runtime::{Builder, Runtime};
 

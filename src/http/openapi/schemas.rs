@@ -152,7 +152,7 @@ pub(crate) struct LedgerEntry {
 #[derive(ToSchema)]
 pub(crate) struct SystemList {
     /// In the order of the configuration.
-    items: Vec<crate::api::systems::SystemView<'static>>,
+    items: Vec<crate::http::systems::SystemView<'static>>,
 }
 
 /// How the process is.

@@ -13,9 +13,6 @@ use super::{
     ApiState, AuthenticatedCaller, Authenticator, HealthChecks, LedgerQuery, ListingPage, OperationReader,
     OperationsQuery, Permission, RecordService, RequestLimits, RequestRecorder, SharedApiState, configure,
 };
-use crate::adapters::{
-    Adapter, Capabilities, CreatedRecord, DataLoss, ListPage, PlannedRequest, UpdateInput, UpdateStyle, Versioning,
-};
 use crate::gateway::{
     OpContext, RecordPage, RecordView, SuccessBody, System, WriteCommand, WriteOp, WriteOutcome, WriteResponse,
     WriteSuccess,
@@ -26,6 +23,9 @@ use crate::record::{
     VendorError, VendorRecord, Version,
 };
 use crate::transport::{Token, Transport, VendorProtocol, VendorRequest, VendorResponse};
+use crate::vendors::{
+    Adapter, Capabilities, CreatedRecord, DataLoss, ListPage, PlannedRequest, UpdateInput, UpdateStyle, Versioning,
+};
 
 /// A vendor that is described and never called.
 struct StubAdapter(Capabilities);

@@ -17,8 +17,8 @@ use std::collections::HashSet;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::adapters::common::unparseable_response;
 use crate::record::{RawFields, VendorError, parse_raw_members};
+use crate::vendors::common::unparseable_response;
 
 /// What callers see of a definition, and its id. `whole` = a definition as GET shows it, which always has both maps; list
 /// items have what the list gives.

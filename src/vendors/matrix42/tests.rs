@@ -1,8 +1,8 @@
 //! The conversation with Matrix42, against a scripted transport.
 
 use super::*;
-use crate::adapters::testing::{ScriptedTransport, body, classify_response, map, response, run_golden};
 use crate::record::{RawObject, SideEffect};
+use crate::vendors::testing::{ScriptedTransport, body, classify_response, map, response, run_golden};
 
 const DD: &str = "SPSScCategoryClassBase";
 const KEY: &str = "7777780d-71a0-df11-708c-000c2968299e";

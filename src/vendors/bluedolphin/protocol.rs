@@ -8,12 +8,12 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::response_mapping;
-use crate::adapters::common::{
+use crate::record::{RecordId, VendorError, VendorErrorKind};
+use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
+use crate::vendors::common::{
     ErrorTexts, JsonObjectWriter, fault_for_status, fault_from_response, first_byte, percent_encode,
     undocumented_response, unparseable_response,
 };
-use crate::record::{RecordId, VendorError, VendorErrorKind};
-use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
 
 /// The one collection there is so far.
 pub(super) const DEFINITIONS: &str = "object-definitions";

@@ -1,10 +1,10 @@
 //! The conversation with BlueDolphin, against a scripted transport.
 
 use super::*;
-use crate::adapters::testing::{
+use crate::record::{SideEffect, VendorErrorKind};
+use crate::vendors::testing::{
     ScriptedTransport, body, classify_response, map, response, run_golden, unversioned_record,
 };
-use crate::record::{SideEffect, VendorErrorKind};
 
 const KEY: &str = "640b3d7d4a28b925fcf8b9a2";
 const Q: &str = "58edcaf2829327621cecc9e5";

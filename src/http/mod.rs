@@ -119,7 +119,7 @@ impl SharedApiState {
 }
 
 /// Wires the API (and, unless they have a bind of their own, health and metrics) into an `App`:
-/// `HttpServer::new(move || App::new().configure(api::configure(&api)))`.
+/// `HttpServer::new(move || App::new().configure(http::configure(&api)))`.
 pub fn configure(api: &Arc<SharedApiState>) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
     configure_listener(api, Listener::Main)
 }

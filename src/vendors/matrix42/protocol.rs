@@ -11,15 +11,15 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::adapters::common::{
-    ErrorTexts, JsonObjectWriter, fault_for_status, fault_from_response, field_error, first_byte, is_null,
-    missing_version_error, percent_encode, undocumented_response, unparseable_response,
-};
 use crate::record::{
     FieldError, RawFields, RawObject, RecordId, Retry, VendorError, VendorErrorKind, VendorRecord, Version,
     parse_raw_members, validate_strict,
 };
 use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
+use crate::vendors::common::{
+    ErrorTexts, JsonObjectWriter, fault_for_status, fault_from_response, field_error, first_byte, is_null,
+    missing_version_error, percent_encode, undocumented_response, unparseable_response,
+};
 
 const FRAGMENTS: &str = "/m42Services/api/data/fragments";
 const SIGN_IN: &str = "/m42Services/api/ApiToken/GenerateAccessTokenFromApiToken/";

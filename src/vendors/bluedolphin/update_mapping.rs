@@ -7,8 +7,8 @@
 use serde_json::{Map, Value, json};
 
 use super::protocol::is_id;
-use crate::adapters::common::field_error;
 use crate::record::{FieldError, json_pointer};
+use crate::vendors::common::field_error;
 
 /// Names and values: 1 to 255 characters (the create page says 256 for names; the narrower holds).
 const MAX_TEXT_CHARS: usize = 255;

@@ -10,8 +10,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use crate::adapters::common::{secret_header, unparseable_response};
 use crate::record::VendorError;
+use crate::vendors::common::{secret_header, unparseable_response};
 
 /// What public clients assume when no answer tells.
 const DEFAULT_TTL: Duration = Duration::from_mins(5);

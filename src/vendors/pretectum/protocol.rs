@@ -11,15 +11,15 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::Credentials;
-use crate::adapters::common::{
-    ErrorTexts, JsonObjectWriter, fault_for_status, fault_from_response, field_error, first_byte, member_pointer,
-    missing_version_error, percent_encode, secret_header, undocumented_response, unparseable_response,
-};
 use crate::record::{
     FieldError, RawFields, RawObject, RecordId, VendorError, VendorErrorKind, VendorRecord, Version, Warning,
     WarningCode, parse_raw_members,
 };
 use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse, sanitize_text};
+use crate::vendors::common::{
+    ErrorTexts, JsonObjectWriter, fault_for_status, fault_from_response, field_error, first_byte, member_pointer,
+    missing_version_error, percent_encode, secret_header, undocumented_response, unparseable_response,
+};
 
 /// The two token paths that the vendor's own pages name, in contradiction.
 pub(super) const TOKEN_PATHS: [&str; 2] = ["/v1/oauth2/token", "/oauth2/token"];

@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::adapters::testing::{
+use crate::record::{RawObject, Retry, SideEffect, WarningCode};
+use crate::vendors::testing::{
     ScriptedTransport, body, classify_response, map, response, response_with_retry_after, run_golden,
 };
-use crate::record::{RawObject, Retry, SideEffect, WarningCode};
 
 const BA: &str = "20240115103000123a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5";
 const KEY: &str = "20240601120000321d1e2f3g4h5i6j7k8l9m0n1o2p3q4r5";

@@ -8,9 +8,9 @@ use super::openapi::{self, SystemPath};
 use super::query::QueryParams;
 use super::response::{self, ReadPreconditions};
 use super::service::{HandlerResult, RequestContext};
-use crate::adapters::{UpdateStyle, Versioning};
 use crate::gateway::{Guarantee, System};
 use crate::record::Action;
+use crate::vendors::{UpdateStyle, Versioning};
 
 /// A system (contract 4). A caller sees all of them, whatever its rights: names and abilities are no records.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
