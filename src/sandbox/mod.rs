@@ -17,7 +17,10 @@ pub mod pretectum;
 use std::io;
 use std::sync::Arc;
 
-pub use common::{Answer, CallKind, Change, Fault, Faults, Incoming, Model, Received, ReceivedLog, Standin};
+pub use common::{
+    CallKind, Change, FakeRequest, FakeResponse, FakeVendor, Faults, InjectedFault, ReceivedRequest, RequestLog,
+    VendorModel,
+};
 
 /// All three stand-ins, each on a port of its own.
 #[derive(Clone, Debug)]

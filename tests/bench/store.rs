@@ -19,24 +19,24 @@ use records_gateway::store::{
     BeginResult, Durability, Intent, Outcome, RecoveryPayload, Store, StoreMetrics, StoreSettings,
 };
 
-const WRITERS: [usize; 3] = [1, 32, 256];
+const WRITER_COUNTS: [usize; 3] = [1, 32, 256];
 /// The numbers of writers take turns, so that what else the machine does meets them all alike.
 const ROUNDS: u32 = 3;
 
 /// What a PATCH of 1 KB leaves behind for a crash.
 #[derive(Debug)]
-struct Settling;
+struct SampleRecoveryPayload;
 
-impl RecoveryPayload for Settling {
+impl RecoveryPayload for SampleRecoveryPayload {
     fn to_json(&self) -> Option<String> {
         Some(format!("{{\"wanted\":\"{}\"}}", "x".repeat(2500)))
     }
 }
 
 #[derive(Default)]
-struct Commits(AtomicU64);
+struct CommitCounter(AtomicU64);
 
-impl StoreMetrics for Commits {
+impl StoreMetrics for CommitCounter {
     fn on_ledger_entry(&self) {}
     fn on_commit(&self, _seconds: f64) {
         self.0.fetch_add(1, Ordering::Relaxed);
@@ -61,12 +61,12 @@ async fn main() {
         idempotency_ttl: Duration::from_hours(24),
         retention: Duration::from_hours(24 * 90),
     };
-    let commits = Arc::new(Commits::default());
+    let commits = Arc::new(CommitCounter::default());
     let store = Store::open(settings, Arc::clone(&commits) as Arc<dyn StoreMetrics>).await.expect("a store");
     let turn = Duration::from_secs_f64(seconds) / ROUNDS;
-    let mut tallies = [Tally::default(); WRITERS.len()];
+    let mut tallies = [Tally::default(); WRITER_COUNTS.len()];
     for _ in 0..ROUNDS {
-        for (writers, tally) in WRITERS.into_iter().zip(&mut tallies) {
+        for (writers, tally) in WRITER_COUNTS.into_iter().zip(&mut tallies) {
             // Statements are prepared and connections warm before anything counts.
             measure(&store, &commits, writers, turn / 10).await;
             let measured = measure(&store, &commits, writers, turn).await;
@@ -76,7 +76,7 @@ async fn main() {
         }
     }
     println!("writers\twrites/s\tcommits/s");
-    for (writers, tally) in WRITERS.into_iter().zip(tallies) {
+    for (writers, tally) in WRITER_COUNTS.into_iter().zip(tallies) {
         #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
         let (writes, commits) = (tally.writes as f64 / tally.seconds, tally.commits as f64 / tally.seconds);
         println!("{writers}\t{writes:.1}\t{commits:.1}");
@@ -85,7 +85,7 @@ async fn main() {
     assert!(store.close(Duration::from_mins(1)).await, "everything is written");
 }
 
-async fn measure(store: &Store, commits: &Commits, writers: usize, time: Duration) -> Tally {
+async fn measure(store: &Store, commits: &CommitCounter, writers: usize, time: Duration) -> Tally {
     let (since, before) = (Instant::now(), commits.0.load(Ordering::Relaxed));
     let writing = (0..writers).map(async |number| {
         let record = format!("20240115:20240116:20240117:{number:030}");
@@ -117,7 +117,7 @@ async fn write(store: &Store, record: &str) {
         is_async: false,
         lease: None,
         idempotency: None,
-        recovery: Some(Arc::new(Settling)),
+        recovery: Some(Arc::new(SampleRecoveryPayload)),
     };
     assert_eq!(store.begin(intent).await, Ok(BeginResult::Started));
     let outcome = Outcome {

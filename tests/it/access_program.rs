@@ -16,10 +16,10 @@ use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
-use super::support::Caller;
+use super::support::TestClient;
 
 /// Longest time that something which must come is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_records-gateway");
 
@@ -33,25 +33,25 @@ pub(crate) fn configuration(vendors: &Sandbox, folder: &Path, server: &str, acce
 }
 
 /// The program, running. It is killed when this is dropped.
-pub(crate) struct Program {
+pub(crate) struct GatewayProgram {
     process: Child,
     /// What the first line says behind `listening on `.
-    pub(crate) base: String,
+    pub(crate) base_url: String,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
-    file: PathBuf,
+    config_file: PathBuf,
 }
 
-impl Program {
+impl GatewayProgram {
     pub(crate) fn serve(folder: &Path, configuration: &str, log_level: &str) -> Self {
-        Self::started(Command::new(PROGRAM), folder, configuration, log_level)
+        Self::spawn(Command::new(PROGRAM), folder, configuration, log_level)
     }
 
     /// Started by another program, whose last arguments are this one's command line.
-    pub(crate) fn serve_under(under: &[&str], folder: &Path, configuration: &str, log_level: &str) -> Self {
+    pub(crate) fn serve_with_launcher(under: &[&str], folder: &Path, configuration: &str, log_level: &str) -> Self {
         let mut command = Command::new(under[0]);
         command.args(&under[1..]).arg(PROGRAM);
-        Self::started(command, folder, configuration, log_level)
+        Self::spawn(command, folder, configuration, log_level)
     }
 
     /// With more arguments before the command, and more variables of the environment.
@@ -64,17 +64,17 @@ impl Program {
     ) -> Self {
         let mut command = Command::new(PROGRAM);
         command.args(arguments).envs(environment.iter().copied());
-        Self::started(command, folder, configuration, log_level)
+        Self::spawn(command, folder, configuration, log_level)
     }
 
     /// With another limit of open files: the arguments of `ulimit`.
-    pub(crate) fn serve_with_files(limit: &str, folder: &Path, configuration: &str) -> Self {
+    pub(crate) fn serve_with_fd_limit(limit: &str, folder: &Path, configuration: &str) -> Self {
         let mut shell = Command::new("sh");
         shell.args(["-c", "ulimit $0 && exec \"$@\"", limit, PROGRAM]);
-        Self::started(shell, folder, configuration, "info")
+        Self::spawn(shell, folder, configuration, "info")
     }
 
-    fn started(mut command: Command, folder: &Path, configuration: &str, log_level: &str) -> Self {
+    fn spawn(mut command: Command, folder: &Path, configuration: &str, log_level: &str) -> Self {
         let file = folder.join("gateway.toml");
         std::fs::write(&file, configuration).unwrap();
         let mut process = command
@@ -86,16 +86,16 @@ impl Program {
             .spawn()
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        let reader = collect(process.stderr.take().unwrap(), Arc::clone(&log));
+        let reader = collect_lines(process.stderr.take().unwrap(), Arc::clone(&log));
         let mut first = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let base = first.trim_end().strip_prefix("listening on ").map(str::to_owned);
         let base = base.unwrap_or_else(|| panic!("{first:?}; {}", log.lock().unwrap()));
-        Self { process, base, log, reader: Some(reader), file }
+        Self { process, base_url: base, log, reader: Some(reader), config_file: file }
     }
 
-    pub(crate) fn caller(&self) -> Caller {
-        Caller::new(self.base.clone())
+    pub(crate) fn client(&self) -> TestClient {
+        TestClient::new(self.base_url.clone())
     }
 
     pub(crate) fn log(&self) -> String {
@@ -103,10 +103,10 @@ impl Program {
     }
 
     /// Another configuration takes the place of the file, at once and whole.
-    pub(crate) fn write(&self, configuration: &str) {
-        let next = self.file.with_extension("next");
+    pub(crate) fn write_config(&self, configuration: &str) {
+        let next = self.config_file.with_extension("next");
         std::fs::write(&next, configuration).unwrap();
-        std::fs::rename(next, &self.file).unwrap();
+        std::fs::rename(next, &self.config_file).unwrap();
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -119,8 +119,8 @@ impl Program {
     }
 
     /// Waits for the log to hold this text so many times.
-    pub(crate) async fn says(&self, text: &str, times: usize) {
-        let until = Instant::now() + PATIENCE;
+    pub(crate) async fn wait_for_log(&self, text: &str, times: usize) {
+        let until = Instant::now() + WAIT_TIMEOUT;
         while self.log().matches(text).count() < times {
             assert!(Instant::now() < until, "never said {text:?}: {}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -134,7 +134,7 @@ impl Program {
     }
 
     /// SIGTERM, and all that was logged until the end.
-    pub(crate) fn stopped_log(mut self) -> String {
+    pub(crate) fn stop_and_read_log(mut self) -> String {
         self.signal("-TERM");
         self.process.wait().unwrap();
         self.reader.take().unwrap().join().unwrap();
@@ -142,14 +142,14 @@ impl Program {
     }
 }
 
-impl Drop for Program {
+impl Drop for GatewayProgram {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-fn collect(from: impl Read + Send + 'static, to: Arc<Mutex<String>>) -> JoinHandle<()> {
+fn collect_lines(from: impl Read + Send + 'static, to: Arc<Mutex<String>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
             let mut log = to.lock().unwrap();
@@ -160,12 +160,12 @@ fn collect(from: impl Read + Send + 'static, to: Arc<Mutex<String>>) -> JoinHand
 }
 
 /// Issues tokens (EdDSA).
-pub(crate) struct Issuer(Ed25519KeyPair);
+pub(crate) struct JwtIssuer(Ed25519KeyPair);
 
 pub(crate) const ISSUER: &str = "https://issuer.example/";
 pub(crate) const AUDIENCE: &str = "records-gateway";
 
-impl Issuer {
+impl JwtIssuer {
     pub(crate) fn new() -> Self {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         Self(Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap())
@@ -191,6 +191,6 @@ impl Issuer {
 }
 
 /// `[access]` for tokens of this issuer.
-pub(crate) fn jwt_access(jwks: &str) -> String {
+pub(crate) fn jwt_access_config(jwks: &str) -> String {
     format!("mode = \"jwt\"\n[access.jwt]\nissuer = \"{ISSUER}\"\naudience = \"{AUDIENCE}\"\njwks = \"{jwks}\"\n")
 }

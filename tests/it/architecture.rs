@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may import. A room that is not listed here is a fault of this test.
-const MAY_IMPORT: &[(&str, &[&str])] = &[
+const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("record", &[]),
     ("problem", &["record"]),
     ("metrics", &["record", "problem"]),
@@ -41,11 +41,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 struct Source {
     path: PathBuf,
-    room: String,
+    module: String,
     text: String,
 }
 
-fn sources() -> Vec<Source> {
+fn read_sources() -> Vec<Source> {
     fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
@@ -64,12 +64,12 @@ fn sources() -> Vec<Source> {
         let first = inside.components().next().expect("a name").as_os_str().to_string_lossy().into_owned();
         first.trim_end_matches(".rs").to_owned()
     };
-    let read = |path: PathBuf| Source { room: room_of(&path), text: fs::read_to_string(&path).expect("text"), path };
+    let read = |path: PathBuf| Source { module: room_of(&path), text: fs::read_to_string(&path).expect("text"), path };
     paths.into_iter().map(read).collect()
 }
 
 /// The rooms a text names as `crate::room`, comments left out.
-fn imports(text: &str) -> Vec<String> {
+fn find_imports(text: &str) -> Vec<String> {
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
     let rest_of_each = code.flat_map(|line| line.split("crate::").skip(1));
     rest_of_each
@@ -79,13 +79,13 @@ fn imports(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn no_room_imports_a_later_one() {
-    let allowed: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
+fn no_module_imports_a_later_one() {
+    let allowed: BTreeMap<_, _> = ALLOWED_IMPORTS.iter().copied().collect();
     let mut wrong = Vec::new();
-    for source in sources().iter().filter(|source| source.room != "lib" && source.room != "main") {
-        let may = allowed.get(source.room.as_str()).unwrap_or_else(|| panic!("{} is no known room", source.room));
-        for import in imports(&source.text) {
-            if import != source.room && !may.contains(&import.as_str()) {
+    for source in read_sources().iter().filter(|source| source.module != "lib" && source.module != "main") {
+        let may = allowed.get(source.module.as_str()).unwrap_or_else(|| panic!("{} is no known room", source.module));
+        for import in find_imports(&source.text) {
+            if import != source.module && !may.contains(&import.as_str()) {
                 wrong.push(format!("{} imports {import}", source.path.display()));
             }
         }
@@ -94,14 +94,14 @@ fn no_room_imports_a_later_one() {
 }
 
 #[test]
-fn the_http_client_stays_in_one_file_and_sql_in_one_room() {
+fn the_http_client_stays_in_one_file_and_sql_in_one_module() {
     let sql = ["SELECT ", "INSERT INTO ", "DELETE FROM ", "CREATE TABLE ", "sqlx"];
-    for source in sources() {
+    for source in read_sources() {
         // Tests within the file stand at its end; those beside it are named at its beginning and are files of their own.
         let test_code = source.text.find("#[cfg(test)]\nmod tests {").unwrap_or(source.text.len());
         let code = &source.text[..test_code];
         let path = source.path.display();
         assert!(!code.contains("awc::") || source.path.ends_with("transport/client.rs"), "{path} uses awc");
-        assert!(source.room == "store" || !sql.iter().any(|word| code.contains(word)), "{path} holds SQL");
+        assert!(source.module == "store" || !sql.iter().any(|word| code.contains(word)), "{path} holds SQL");
     }
 }

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeSet;
 
-fn file(path: &str) -> String {
+fn read_file(path: &str) -> String {
     let path = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The names in the one table of metrics.
-fn families() -> BTreeSet<String> {
-    let source = file("src/metrics.rs");
+fn metric_families() -> BTreeSet<String> {
+    let source = read_file("src/metrics.rs");
     let table = source.split("families! {\n").nth(1).unwrap().split("\n}\n").next().unwrap().to_owned();
     let names = table.lines().filter(|line| line.contains("\" [")).filter_map(|line| line.split('"').nth(1));
     names.map(str::to_owned).collect()
 }
 
 /// Every word that could be the name of one of the gateway's metrics.
-fn named(text: &str) -> BTreeSet<String> {
+fn metric_names_in(text: &str) -> BTreeSet<String> {
     const ENDS: [&str; 4] = ["_total", "_bucket", "_sum", "_count"];
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let ours = ["gateway_", "vendor_", "token_", "ledger_", "writes_", "operations_", "losses_", "config_"];
@@ -29,19 +29,19 @@ fn named(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_metric_is_on_the_dashboard() {
-    let dashboard = file("deploy/grafana/records-gateway.json");
+    let dashboard = read_file("deploy/grafana/records-gateway.json");
     assert!(serde_json::from_str::<serde_json::Value>(&dashboard).is_ok());
-    assert!(families().len() > 15);
-    let missing: Vec<_> = families().into_iter().filter(|name| !dashboard.contains(name.as_str())).collect();
+    assert!(metric_families().len() > 15);
+    let missing: Vec<_> = metric_families().into_iter().filter(|name| !dashboard.contains(name.as_str())).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]
-fn alerts_and_dashboard_name_no_metric_that_there_is_not() {
+fn alerts_and_dashboard_reference_only_existing_metrics() {
     for path in ["deploy/prometheus/alerts.yaml", "deploy/grafana/records-gateway.json"] {
-        let text = file(path);
-        let known = families();
-        let unknown: Vec<_> = named(&text).into_iter().filter(|name| !known.contains(name)).collect();
+        let text = read_file(path);
+        let known = metric_families();
+        let unknown: Vec<_> = metric_names_in(&text).into_iter().filter(|name| !known.contains(name)).collect();
         assert!(unknown.is_empty(), "{path}: {unknown:?}");
     }
 }

@@ -2,41 +2,41 @@
 
 use actix_web::http::Method;
 use records_gateway::problem::failure_log::{OPTIONAL_FIELDS, REQUIRED_FIELDS};
-use records_gateway::sandbox::{CallKind, Fault, Sandbox};
+use records_gateway::sandbox::{CallKind, InjectedFault, Sandbox};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::access_program::{Program, configuration};
+use super::access_program::{GatewayProgram, configuration};
 use super::support::{MATRIX42, Request};
 
-const OPEN: &str = "mode = \"open\"\n";
+const OPEN_ACCESS: &str = "mode = \"open\"\n";
 /// Every call is tried once and given up soon; nothing opens the circuit.
-const IMPATIENT: &str =
+const SHORT_TIMEOUTS: &str =
     "[systems.itsm]\nretries = 0\ntimeout = \"400ms\"\ncircuit_failures = 10000\ncompletion_poll = \"20ms\"\n";
 
-struct Bench {
+struct FailureLogEnv {
     vendors: Sandbox,
-    program: Program,
+    program: GatewayProgram,
     _folder: TempDir,
 }
 
-impl Bench {
+impl FailureLogEnv {
     fn start() -> Self {
-        Self::following("3s")
+        Self::start_with_completion_timeout("3s")
     }
 
     /// With a time for which the fate of a write is looked for.
-    fn following(completion_timeout: &str) -> Self {
+    fn start_with_completion_timeout(completion_timeout: &str) -> Self {
         let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
-        let text = configuration(&vendors, folder.path(), "deadline = \"2s\"", OPEN);
-        let text =
-            text.replace("[systems.itsm]\n", &format!("{IMPATIENT}completion_timeout = \"{completion_timeout}\"\n"));
-        let program = Program::serve_with(folder.path(), &text, "info", &["--log-format", "json"], &[]);
+        let text = configuration(&vendors, folder.path(), "deadline = \"2s\"", OPEN_ACCESS);
+        let text = text
+            .replace("[systems.itsm]\n", &format!("{SHORT_TIMEOUTS}completion_timeout = \"{completion_timeout}\"\n"));
+        let program = GatewayProgram::serve_with(folder.path(), &text, "info", &["--log-format", "json"], &[]);
         Self { vendors, program, _folder: folder }
     }
 
     fn request(&self, id: &str, method: Method, key: &str) -> Request {
-        self.program.caller().request(method, &MATRIX42.path(key)).header("X-Request-Id", id)
+        self.program.client().request(method, &MATRIX42.path(key)).header("X-Request-Id", id)
     }
 
     fn read(&self, id: &str) -> Request {
@@ -44,43 +44,43 @@ impl Bench {
     }
 
     fn patch(&self, id: &str, tag: &str) -> Request {
-        self.request(id, Method::PATCH, MATRIX42.key).if_match(tag).fields(&MATRIX42.text_is(id))
+        self.request(id, Method::PATCH, MATRIX42.key).if_match(tag).fields(&MATRIX42.text_patch(id))
     }
 
     /// Every line about failures, after the program has ended. Every line of the log is one JSON object.
-    fn failures(self) -> Vec<Value> {
-        let log = self.program.stopped_log();
+    fn stop_and_read_failures(self) -> Vec<Value> {
+        let log = self.program.stop_and_read_log();
         let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
         let is_failure = |line: &Value| line["level"] != "INFO";
         lines.into_iter().filter(is_failure).collect()
     }
 }
 
-fn words(line: &Value) -> [&str; 5] {
+fn summary_fields(line: &Value) -> [&str; 5] {
     ["message", "request_id", "system", "action", "outcome"].map(|member| line[member].as_str().unwrap())
 }
 
 #[actix_web::test]
-async fn each_failure_leaves_one_line_with_all_its_members() {
-    let bench = Bench::start();
-    bench.read("well").send().await.is_done(200);
+async fn each_failure_logs_one_line_with_all_its_fields() {
+    let bench = FailureLogEnv::start();
+    bench.read("well").send().await.assert_status(200);
     let faults = &bench.vendors.matrix42.faults;
     for (id, fault, status, problem) in [
-        ("unavailable", Fault::status(503), 503, "vendor-unavailable"),
-        ("hang", Fault::Hang, 504, "vendor-timeout"),
-        ("html", Fault::HtmlPage, 502, "vendor-protocol-error"),
-        ("limit", Fault::retry_after(429, "7"), 429, "rate-limited"),
-        ("rights", Fault::status(403), 403, "vendor-forbidden"),
+        ("unavailable", InjectedFault::status(503), 503, "vendor-unavailable"),
+        ("hang", InjectedFault::Hang, 504, "vendor-timeout"),
+        ("html", InjectedFault::HtmlPage, 502, "vendor-protocol-error"),
+        ("limit", InjectedFault::retry_after(429, "7"), 429, "rate-limited"),
+        ("rights", InjectedFault::status(403), 403, "vendor-forbidden"),
     ] {
         faults.once(CallKind::Read, fault);
-        bench.read(id).send().await.is(status, problem);
+        bench.read(id).send().await.assert_problem(status, problem);
     }
     bench.vendors.matrix42.pause().await;
-    bench.read("refused").send().await.is(503, "vendor-unavailable");
+    bench.read("refused").send().await.assert_problem(503, "vendor-unavailable");
     bench.vendors.matrix42.resume().unwrap();
 
-    let lines = bench.failures();
-    let told: Vec<_> = lines.iter().map(words).collect();
+    let lines = bench.stop_and_read_failures();
+    let told: Vec<_> = lines.iter().map(summary_fields).collect();
     let wanted = [
         ("unavailable", "vendor-unavailable", 503),
         ("hang", "vendor-timeout", 504),
@@ -106,34 +106,38 @@ async fn each_failure_leaves_one_line_with_all_its_members() {
 }
 
 #[actix_web::test]
-async fn what_goes_well_and_what_callers_did_wrong_leave_no_line() {
-    let bench = Bench::start();
-    bench.read("well").send().await.is_done(200);
-    bench.patch("written", "*").send().await.is_done(204);
-    bench.request("missing", Method::GET, MATRIX42.missing).send().await.is(404, "record-not-found");
-    bench.patch("stale", "\"stale\"").send().await.is(412, "precondition-failed");
-    bench.patch("nonsense", "*").merge("{").send().await.is(400, "malformed-request");
-    bench.request("unknown", Method::from_bytes(b"FOO").unwrap(), MATRIX42.key).send().await.is(501, "not-implemented");
-    bench.patch("later", "*").prefer("respond-async").send().await.is_done(202);
-    assert_eq!(bench.failures(), Vec::<Value>::new());
+async fn successes_and_client_errors_log_no_failure_line() {
+    let bench = FailureLogEnv::start();
+    bench.read("well").send().await.assert_status(200);
+    bench.patch("written", "*").send().await.assert_status(204);
+    bench.request("missing", Method::GET, MATRIX42.missing_key).send().await.assert_problem(404, "record-not-found");
+    bench.patch("stale", "\"stale\"").send().await.assert_problem(412, "precondition-failed");
+    bench.patch("nonsense", "*").merge_patch("{").send().await.assert_problem(400, "malformed-request");
+    bench
+        .request("unknown", Method::from_bytes(b"FOO").unwrap(), MATRIX42.key)
+        .send()
+        .await
+        .assert_problem(501, "not-implemented");
+    bench.patch("later", "*").prefer("respond-async").send().await.assert_status(202);
+    assert_eq!(bench.stop_and_read_failures(), Vec::<Value>::new());
 }
 
 #[actix_web::test]
-async fn a_write_that_fails_behind_its_callers_back_leaves_one_line_of_its_own() {
-    let bench = Bench::start();
+async fn an_async_write_that_fails_logs_one_line_of_its_own() {
+    let bench = FailureLogEnv::start();
     let faults = &bench.vendors.matrix42.faults;
-    bench.read("well").send().await.is_done(200);
-    faults.always(CallKind::Update, Fault::status(403));
-    bench.patch("async", "*").prefer("respond-async").send().await.is_done(202);
-    bench.program.says("operation failed", 1).await;
+    bench.read("well").send().await.assert_status(200);
+    faults.always(CallKind::Update, InjectedFault::status(403));
+    bench.patch("async", "*").prefer("respond-async").send().await.assert_status(202);
+    bench.program.wait_for_log("operation failed", 1).await;
     faults.clear();
-    faults.always(CallKind::Update, Fault::Hang);
-    bench.patch("unknown", "*").send().await.is(504, "outcome-unknown");
-    bench.program.says("operation failed", 2).await;
+    faults.always(CallKind::Update, InjectedFault::Hang);
+    bench.patch("unknown", "*").send().await.assert_problem(504, "outcome-unknown");
+    bench.program.wait_for_log("operation failed", 2).await;
     faults.clear();
 
-    let lines = bench.failures();
-    let told: Vec<_> = lines.iter().map(words).collect();
+    let lines = bench.stop_and_read_failures();
+    let told: Vec<_> = lines.iter().map(summary_fields).collect();
     assert_eq!(
         told,
         [
@@ -148,15 +152,15 @@ async fn a_write_that_fails_behind_its_callers_back_leaves_one_line_of_its_own()
 }
 
 #[actix_web::test]
-async fn a_write_whose_fate_was_unknown_is_told_when_it_is_known() {
-    let bench = Bench::following("30s");
-    bench.read("well").send().await.is_done(200);
+async fn an_unknown_write_logs_its_outcome_once_it_is_known() {
+    let bench = FailureLogEnv::start_with_completion_timeout("30s");
+    bench.read("well").send().await.assert_status(200);
     let faults = &bench.vendors.matrix42.faults;
-    faults.always(CallKind::Update, Fault::Hang);
-    bench.patch("unknown", "*").send().await.is(504, "outcome-unknown");
+    faults.always(CallKind::Update, InjectedFault::Hang);
+    bench.patch("unknown", "*").send().await.assert_problem(504, "outcome-unknown");
     faults.clear();
-    bench.program.says("\"settled\"", 1).await;
+    bench.program.wait_for_log("\"settled\"", 1).await;
     assert!(bench.program.log().contains("\"state\":\"applied\""), "{}", bench.program.log());
-    let lines = bench.failures();
+    let lines = bench.stop_and_read_failures();
     assert_eq!(lines.len(), 1, "{lines:#?}");
 }

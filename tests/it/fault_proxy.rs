@@ -12,61 +12,66 @@ use std::time::Duration;
 use fastrand::Rng;
 
 /// Nobody is waited for longer than this.
-const PATIENCE: Duration = Duration::from_secs(30);
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(30);
 /// A late request arrives this long after its sender has hung up: less than the settler's patience.
-const LATE: Duration = Duration::from_millis(600);
+const DELAYED_REQUEST_AFTER: Duration = Duration::from_millis(600);
 
 /// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Mishap {
+pub(crate) enum ProxyFault {
     /// The connection closes before the vendor has the request.
-    Cut,
+    ConnectionClosed,
     /// The request goes nowhere, and nobody answers.
-    Swallowed,
+    RequestDropped,
     /// Nobody answers; the vendor gets the request when its sender has given up.
-    Late,
+    RequestDelayed,
     /// The vendor answers, and the connection closes without a byte of it.
-    AnswerCut,
+    ResponseDropped,
     /// The vendor answers, and half of it arrives.
-    AnswerHalved,
+    ResponseTruncated,
     /// The vendor answers, and nothing of it arrives.
-    AnswerHeld,
+    ResponseWithheld,
     /// The vendor answers, and a 500 arrives.
-    AnswerSpoiled,
+    ResponseReplacedBy500,
     /// The answer takes its time.
-    AnswerSlow,
+    ResponseDelayed,
 }
 
-const WRITES: &[Mishap] = &[
-    Mishap::Cut,
-    Mishap::Swallowed,
-    Mishap::Late,
-    Mishap::AnswerCut,
-    Mishap::AnswerCut,
-    Mishap::AnswerHalved,
-    Mishap::AnswerHeld,
-    Mishap::AnswerSpoiled,
-    Mishap::AnswerSlow,
+const WRITE_FAULTS: &[ProxyFault] = &[
+    ProxyFault::ConnectionClosed,
+    ProxyFault::RequestDropped,
+    ProxyFault::RequestDelayed,
+    ProxyFault::ResponseDropped,
+    ProxyFault::ResponseDropped,
+    ProxyFault::ResponseTruncated,
+    ProxyFault::ResponseWithheld,
+    ProxyFault::ResponseReplacedBy500,
+    ProxyFault::ResponseDelayed,
 ];
-const READS: &[Mishap] = &[Mishap::Cut, Mishap::AnswerCut, Mishap::AnswerHalved, Mishap::AnswerSpoiled];
+const READ_FAULTS: &[ProxyFault] = &[
+    ProxyFault::ConnectionClosed,
+    ProxyFault::ResponseDropped,
+    ProxyFault::ResponseTruncated,
+    ProxyFault::ResponseReplacedBy500,
+];
 
-struct Chaos {
+struct FaultInjector {
     random: Rng,
     /// Of a hundred writes, so many are disturbed; of a hundred reads, a twentieth of that.
-    percent: u32,
+    fault_percent: u32,
     /// The writes that were disturbed, and those whose answer became a 500.
-    disturbed: BTreeSet<u32>,
-    spoiled: BTreeSet<u32>,
+    faulted_writes: BTreeSet<u32>,
+    replaced_responses: BTreeSet<u32>,
     /// Calls, because deletes carry no value.
-    disturbed_deletes: usize,
-    counts: BTreeMap<Mishap, usize>,
+    faulted_deletes: usize,
+    counts: BTreeMap<ProxyFault, usize>,
 }
 
 /// The proxy. Its threads end with their connections.
 #[derive(Clone)]
 pub(crate) struct FaultProxy {
     address: SocketAddr,
-    chaos: Arc<Mutex<Chaos>>,
+    injector: Arc<Mutex<FaultInjector>>,
 }
 
 impl FaultProxy {
@@ -75,12 +80,12 @@ impl FaultProxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let random = Rng::with_seed(seed);
-        let chaos = Chaos {
+        let chaos = FaultInjector {
             random,
-            percent,
-            disturbed: BTreeSet::new(),
-            spoiled: BTreeSet::new(),
-            disturbed_deletes: 0,
+            fault_percent: percent,
+            faulted_writes: BTreeSet::new(),
+            replaced_responses: BTreeSet::new(),
+            faulted_deletes: 0,
             counts: BTreeMap::new(),
         };
         let chaos = Arc::new(Mutex::new(chaos));
@@ -89,11 +94,11 @@ impl FaultProxy {
             for connection in listener.incoming() {
                 let Some(chaos) = shared.upgrade() else { return };
                 if let Ok(down) = connection {
-                    std::thread::spawn(move || drop(carry(&down, upstream, &chaos)));
+                    std::thread::spawn(move || drop(proxy_connection(&down, upstream, &chaos)));
                 }
             }
         });
-        Self { address, chaos }
+        Self { address, injector: chaos }
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -102,55 +107,55 @@ impl FaultProxy {
     }
 
     /// From now on so many of a hundred writes are disturbed.
-    pub(crate) fn disturb(&self, percent: u32) {
-        self.chaos.lock().unwrap().percent = percent;
+    pub(crate) fn set_fault_percent(&self, percent: u32) {
+        self.injector.lock().unwrap().fault_percent = percent;
     }
 
     /// How many writes have been disturbed so far.
-    pub(crate) fn disturbed_count(&self) -> usize {
-        let chaos = self.chaos.lock().unwrap();
-        chaos.disturbed.len() + chaos.disturbed_deletes
+    pub(crate) fn faulted_count(&self) -> usize {
+        let chaos = self.injector.lock().unwrap();
+        chaos.faulted_writes.len() + chaos.faulted_deletes
     }
 
     /// Whether an answer to this write became a 500.
-    pub(crate) fn has_spoiled(&self, write: u32) -> bool {
-        self.chaos.lock().unwrap().spoiled.contains(&write)
+    pub(crate) fn has_replaced_response(&self, write: u32) -> bool {
+        self.injector.lock().unwrap().replaced_responses.contains(&write)
     }
 
     /// How often each thing happened to any request.
-    pub(crate) fn counts(&self) -> BTreeMap<Mishap, usize> {
-        self.chaos.lock().unwrap().counts.clone()
+    pub(crate) fn counts(&self) -> BTreeMap<ProxyFault, usize> {
+        self.injector.lock().unwrap().counts.clone()
     }
 }
 
 impl Drop for FaultProxy {
     fn drop(&mut self) {
         // Wakes the listener, which then sees that nobody needs it.
-        if Arc::strong_count(&self.chaos) == 1 {
+        if Arc::strong_count(&self.injector) == 1 {
             drop(TcpStream::connect(self.address));
         }
     }
 }
 
-impl Chaos {
-    fn draw(&mut self, request: &[u8]) -> Option<Mishap> {
-        let carried = write_in(request);
+impl FaultInjector {
+    fn pick_fault(&mut self, request: &[u8]) -> Option<ProxyFault> {
+        let carried = find_write_number(request);
         let delete = request.starts_with(b"DELETE ");
         // A POST without a value is a sign-in.
         let write = request.starts_with(b"PUT ") || delete || (request.starts_with(b"POST ") && carried.is_some());
         let read = request.starts_with(b"GET ");
-        let percent = if write { self.percent * 100 } else { self.percent * 5 };
+        let percent = if write { self.fault_percent * 100 } else { self.fault_percent * 5 };
         if !(write || read) || self.random.u32(0..10_000) >= percent {
             return None;
         }
-        let choice = if write { WRITES } else { READS };
+        let choice = if write { WRITE_FAULTS } else { READ_FAULTS };
         let mishap = choice[self.random.usize(0..choice.len())];
         *self.counts.entry(mishap).or_default() += 1;
         if write {
-            self.disturbed.extend(carried);
-            self.disturbed_deletes += usize::from(delete);
-            if mishap == Mishap::AnswerSpoiled {
-                self.spoiled.extend(carried);
+            self.faulted_writes.extend(carried);
+            self.faulted_deletes += usize::from(delete);
+            if mishap == ProxyFault::ResponseReplacedBy500 {
+                self.replaced_responses.extend(carried);
             }
         }
         Some(mishap)
@@ -158,53 +163,53 @@ impl Chaos {
 }
 
 /// The number after `hw-` in a request's body.
-pub(crate) fn write_in(text: &[u8]) -> Option<u32> {
+pub(crate) fn find_write_number(text: &[u8]) -> Option<u32> {
     let at = text.windows(3).position(|window| window == b"hw-")?;
     let digits: String = text[at + 3..].iter().map(|byte| *byte as char).take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
 }
 
 /// Carries the requests of one connection until one of the sides, or a mishap, ends it.
-fn carry(mut down: &TcpStream, upstream: SocketAddr, chaos: &Mutex<Chaos>) -> io::Result<()> {
-    down.set_read_timeout(Some(PATIENCE))?;
+fn proxy_connection(mut down: &TcpStream, upstream: SocketAddr, chaos: &Mutex<FaultInjector>) -> io::Result<()> {
+    down.set_read_timeout(Some(SOCKET_TIMEOUT))?;
     down.set_nodelay(true)?;
     let mut up: Option<TcpStream> = None;
     let mut ahead = Vec::new();
     loop {
         let request = read_message(down, &mut ahead)?;
-        let mishap = chaos.lock().unwrap().draw(&request);
+        let mishap = chaos.lock().unwrap().pick_fault(&request);
         match mishap {
-            Some(Mishap::Cut) => return down.shutdown(Shutdown::Both),
-            Some(Mishap::Swallowed) => return wait_for_the_end(down),
-            Some(Mishap::Late) => {
-                wait_for_the_end(down)?;
-                std::thread::sleep(LATE);
+            Some(ProxyFault::ConnectionClosed) => return down.shutdown(Shutdown::Both),
+            Some(ProxyFault::RequestDropped) => return wait_for_close(down),
+            Some(ProxyFault::RequestDelayed) => {
+                wait_for_close(down)?;
+                std::thread::sleep(DELAYED_REQUEST_AFTER);
                 return forward(&mut up, upstream, &request).map(drop);
             }
             _ => {}
         }
         let answer = forward(&mut up, upstream, &request)?;
         match mishap {
-            Some(Mishap::AnswerCut) => return down.shutdown(Shutdown::Both),
-            Some(Mishap::AnswerHalved) => {
+            Some(ProxyFault::ResponseDropped) => return down.shutdown(Shutdown::Both),
+            Some(ProxyFault::ResponseTruncated) => {
                 down.write_all(&answer[..answer.len() / 2])?;
                 return down.shutdown(Shutdown::Both);
             }
-            Some(Mishap::AnswerHeld) => return wait_for_the_end(down),
-            Some(Mishap::AnswerSpoiled) => {
+            Some(ProxyFault::ResponseWithheld) => return wait_for_close(down),
+            Some(ProxyFault::ResponseReplacedBy500) => {
                 let body = r#"{"message":"Internal server error"}"#;
                 let head = "HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\ncontent-length: ";
                 down.write_all(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes())?;
                 continue;
             }
-            Some(Mishap::AnswerSlow) => std::thread::sleep(Duration::from_millis(150)),
+            Some(ProxyFault::ResponseDelayed) => std::thread::sleep(Duration::from_millis(150)),
             _ => {}
         }
         down.write_all(&answer)?;
     }
 }
 
-fn wait_for_the_end(mut stream: &TcpStream) -> io::Result<()> {
+fn wait_for_close(mut stream: &TcpStream) -> io::Result<()> {
     let mut buffer = [0; 1024];
     while stream.read(&mut buffer)? > 0 {}
     Ok(())
@@ -215,7 +220,7 @@ fn forward(up: &mut Option<TcpStream>, upstream: SocketAddr, request: &[u8]) -> 
         Some(stream) => stream,
         None => TcpStream::connect(upstream)?,
     };
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(SOCKET_TIMEOUT))?;
     stream.set_nodelay(true)?;
     stream.write_all(request)?;
     let answer = read_message(&stream, &mut Vec::new())?;

@@ -23,7 +23,7 @@ mod tokens;
 
 use std::path::Path;
 
-fn run(name: &str, target: fn(&[u8])) {
+fn run_target(name: &str, target: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz");
     let mut inputs: Vec<_> = ["seeds", "regressions"]
         .iter()
@@ -41,31 +41,31 @@ fn run(name: &str, target: fn(&[u8])) {
 }
 
 #[test]
-fn kept_inputs_of_ids_and_json_hold() {
-    run("ids", ids::ids);
-    run("json", json::json);
+fn stored_inputs_for_ids_and_json_pass() {
+    run_target("ids", ids::ids);
+    run_target("json", json::json);
 }
 
 #[test]
-fn kept_inputs_of_patches_hold() {
-    run("merge_patch", patches::merge_patch);
-    run("json_patch", patches::json_patch);
+fn stored_inputs_for_patches_pass() {
+    run_target("merge_patch", patches::merge_patch);
+    run_target("json_patch", patches::json_patch);
 }
 
 #[test]
-fn kept_replies_of_vendors_hold() {
-    run("pretectum", replies::pretectum);
-    run("bluedolphin", replies::bluedolphin);
-    run("matrix42", replies::matrix42);
+fn stored_vendor_responses_pass() {
+    run_target("pretectum", replies::pretectum);
+    run_target("bluedolphin", replies::bluedolphin);
+    run_target("matrix42", replies::matrix42);
 }
 
 #[test]
-fn kept_configurations_hold() {
-    run("config", config::config);
+fn stored_configurations_pass() {
+    run_target("config", config::config);
 }
 
 #[test]
-fn kept_tokens_and_keys_hold() {
-    run("token", tokens::token);
-    run("keys", tokens::keys);
+fn stored_tokens_and_keys_pass() {
+    run_target("token", tokens::token);
+    run_target("keys", tokens::keys);
 }

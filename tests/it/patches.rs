@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 const READ_ONLY: fn(&str) -> bool = |_| false;
 
-fn record(doc: &Value) -> Map<String, Value> {
+fn record_with_doc(doc: &Value) -> Map<String, Value> {
     let Value::Object(record) = json!({ "system": "crm", "id": "a:b", "etag": "\"t\"", "fields": { "doc": doc } })
     else {
         unreachable!("an object")
@@ -21,11 +21,11 @@ fn record(doc: &Value) -> Map<String, Value> {
 }
 
 fn apply(patch: Result<Patch, PatchError>, doc: &Value) -> Result<Option<Value>, PatchError> {
-    Ok(patch?.apply(&record(doc), &READ_ONLY)?.get("doc").cloned())
+    Ok(patch?.apply(&record_with_doc(doc), &READ_ONLY)?.get("doc").cloned())
 }
 
 #[test]
-fn every_case_of_rfc_7396_appendix_a() {
+fn every_case_of_rfc_7396_appendix_a_passes() {
     let cases = [
         (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
         (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
@@ -55,7 +55,7 @@ fn every_case_of_rfc_7396_appendix_a() {
 
 /// Cases 9 to 12 replace a whole document, and a record is never replaced as a whole (contract 4.1).
 #[test]
-fn a_merge_patch_that_would_replace_the_record_is_refused() {
+fn a_merge_patch_that_would_replace_the_record_is_rejected() {
     for patch in [r#"["c","d"]"#, "null", r#""bar""#, "1", r#"{"fields":null}"#, r#"{"fields":[1]}"#, r#"{"id":null}"#]
     {
         let refused = apply(Patch::parse_merge_patch(&Bytes::from_static(patch.as_bytes())), &json!({}));
@@ -63,19 +63,19 @@ fn a_merge_patch_that_would_replace_the_record_is_refused() {
     }
 }
 
-fn suite() -> PathBuf {
+fn suite_dir() -> PathBuf {
     let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/json-patch-test-suite");
     std::env::var_os("JSON_PATCH_SUITE").map_or_else(own, PathBuf::from)
 }
 
-fn cases(file: &str) -> Vec<Value> {
-    let path = suite().join(file);
+fn read_cases(file: &str) -> Vec<Value> {
+    let path = suite_dir().join(file);
     let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_slice(&text).expect("an array of cases")
 }
 
 /// The operations with `/fields/doc` before each pointer.
-fn moved_below_fields(patch: &Value) -> Vec<u8> {
+fn prefix_pointers(patch: &Value) -> Vec<u8> {
     let mut operations = patch.as_array().expect("operations").clone();
     for operation in &mut operations {
         for name in ["path", "from"] {
@@ -89,12 +89,12 @@ fn moved_below_fields(patch: &Value) -> Vec<u8> {
 
 /// How many cases a file holds that are to be passed; those that it disables are passed too, but for the two whose
 /// fault, a member name twice, is lost when the file is read.
-fn passes(file: &str) -> usize {
-    let cases = cases(file);
+fn run_suite(file: &str) -> usize {
+    let cases = read_cases(file);
     let twice = |case: &Value| case["error"].as_str().is_some_and(|error| error.contains("two 'op' members"));
     let mut passed = 0;
     for case in cases.iter().filter(|case| !twice(case)) {
-        let seen = apply(Patch::parse_json_patch(&moved_below_fields(&case["patch"])), &case["doc"]);
+        let seen = apply(Patch::parse_json_patch(&prefix_pointers(&case["patch"])), &case["doc"]);
         match (case.get("error"), seen) {
             (Some(_), Err(_)) => {}
             (None, Ok(Some(seen))) => {
@@ -110,9 +110,9 @@ fn passes(file: &str) -> usize {
 }
 
 #[test]
-fn the_public_json_patch_suite_passes_whole() {
-    assert!(passes("tests.json") >= 77, "tests.json is not whole");
-    assert!(passes("spec_tests.json") >= 16, "spec_tests.json is not whole");
+fn the_public_json_patch_suite_passes() {
+    assert!(run_suite("tests.json") >= 77, "tests.json is not whole");
+    assert!(run_suite("spec_tests.json") >= 16, "spec_tests.json is not whole");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn an_operation_with_two_op_members_is_malformed() {
 #[test]
 fn a_json_patch_writes_nothing_outside_a_member_of_fields() {
     for file in ["tests.json", "spec_tests.json"] {
-        for case in cases(file).iter().filter(|case| case["doc"].is_object()) {
+        for case in read_cases(file).iter().filter(|case| case["doc"].is_object()) {
             let written = |operation: &Value| operation["op"] != "test";
             let writes = case["patch"].as_array().expect("operations").iter().any(written);
             let body = serde_json::to_vec(&case["patch"]).expect("JSON");

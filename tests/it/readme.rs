@@ -3,15 +3,15 @@
 use actix_web::http::Method;
 use records_gateway::problem::ProblemKind;
 
-use crate::support::{House, MATRIX42};
+use crate::support::{MATRIX42, TestEnv};
 
-fn readme() -> String {
+fn read_readme() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md")
 }
 
 #[test]
-fn the_table_of_problems_is_the_one_in_the_code() {
-    let readme = readme();
+fn the_problem_table_matches_the_code() {
+    let readme = read_readme();
     let table: Vec<&str> =
         readme.lines().skip_while(|line| *line != "## Problems").filter(|line| line.starts_with("| `")).collect();
     let rows = table.iter().take(ProblemKind::ALL.len());
@@ -24,7 +24,7 @@ fn the_table_of_problems_is_the_one_in_the_code() {
 }
 
 #[test]
-fn every_dependency_has_its_reason() {
+fn every_dependency_has_a_documented_reason() {
     let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).expect("Cargo.toml");
     let dependencies = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
     let names: Vec<&str> = dependencies
@@ -33,20 +33,20 @@ fn every_dependency_has_its_reason() {
         .filter(|name| !name.starts_with('#'))
         .collect();
     assert!(names.len() > 20);
-    let readme = readme();
+    let readme = read_readme();
     let table = readme.split("| crate | why it is there |").nth(1).expect("the table of crates");
     let missing: Vec<_> = names.iter().filter(|name| !table.contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// What stands in the blocks of this language, in their order.
-fn blocks(text: &str, language: &str) -> Vec<String> {
+fn code_blocks(text: &str, language: &str) -> Vec<String> {
     let begin = format!("```{language}\n");
     text.split(&begin).skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())).collect()
 }
 
 /// A command taken apart as a shell does it, as far as the README goes: blanks, single quotes, lines that go on.
-fn words(command: &str) -> Vec<String> {
+fn split_command(command: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for (place, part) in command.replace("\\\n", " ").split('\'').enumerate() {
         if place % 2 == 1 {
@@ -68,13 +68,13 @@ fn words(command: &str) -> Vec<String> {
 }
 
 #[actix_web::test]
-async fn the_three_curl_lines_are_answered_as_it_says() {
-    let readme = readme();
-    let commands: Vec<_> = blocks(&readme, "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
+async fn the_three_curl_examples_return_the_documented_responses() {
+    let readme = read_readme();
+    let commands: Vec<_> = code_blocks(&readme, "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
     let [read, change, replace] = commands.as_slice() else { panic!("three lines: {commands:?}") };
-    let house = House::start(&MATRIX42).await;
+    let house = TestEnv::start(&MATRIX42).await;
     for (command, status) in [(read, 200), (change, 204), (change, 412), (replace, 200)] {
-        let words = words(command);
+        let words = split_command(command);
         let after = |option: &str| {
             words
                 .iter()
@@ -94,7 +94,7 @@ async fn the_three_curl_lines_are_answered_as_it_says() {
             request = request.body(body);
         }
         let answer = request.send().await;
-        answer.is_done(status);
+        answer.assert_status(status);
         for name in ["etag", "concurrency-guarantee", "preference-applied"] {
             let Some(value) = answer.header(name) else { continue };
             assert!(readme.contains(&format!("{name}: {value}")), "{name}: {value}");

@@ -28,14 +28,14 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 /// An adapter with a bug: some of its reads panic.
-struct Buggy {
+struct FaultyAdapter {
     inner: Arc<dyn Adapter>,
     reads: AtomicUsize,
-    fails: fn(usize) -> bool,
+    should_panic: fn(usize) -> bool,
 }
 
 #[async_trait(?Send)]
-impl VendorProtocol for Buggy {
+impl VendorProtocol for FaultyAdapter {
     fn classify(&self, call: &VendorRequest, reply: &VendorResponse) -> Option<VendorError> {
         self.inner.classify(call, reply)
     }
@@ -48,7 +48,7 @@ impl VendorProtocol for Buggy {
 }
 
 #[async_trait(?Send)]
-impl Adapter for Buggy {
+impl Adapter for FaultyAdapter {
     fn capabilities(&self) -> &Capabilities {
         self.inner.capabilities()
     }
@@ -63,7 +63,7 @@ impl Adapter for Buggy {
     }
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
         let number = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
-        assert!(!(self.fails)(number), "read {number}: a bug");
+        assert!(!(self.should_panic)(number), "read {number}: a bug");
         self.inner.read(transport, id).await
     }
     async fn list(
@@ -108,14 +108,18 @@ impl Adapter for Buggy {
     }
 }
 
-fn buggy(fails: fn(usize) -> bool) -> Arc<Buggy> {
+fn faulty_adapter(fails: fn(usize) -> bool) -> Arc<FaultyAdapter> {
     let inner =
         (find_vendor("matrix42").unwrap().build)(&Settings::from([("api_token", Secret::new(matrix42::API_TOKEN))]));
-    Arc::new(Buggy { inner: inner.unwrap(), reads: AtomicUsize::new(0), fails })
+    Arc::new(FaultyAdapter { inner: inner.unwrap(), reads: AtomicUsize::new(0), should_panic: fails })
 }
 
 /// The system of the stand-in, with that adapter.
-fn system(vendors: &Sandbox, adapter: &Arc<Buggy>, completion_timeout: Duration) -> (Arc<System>, Arc<Metrics>) {
+fn build_system(
+    vendors: &Sandbox,
+    adapter: &Arc<FaultyAdapter>,
+    completion_timeout: Duration,
+) -> (Arc<System>, Arc<Metrics>) {
     let name = SystemName::parse("itsm").unwrap();
     let metrics = Metrics::new(std::slice::from_ref(&name)).unwrap();
     let settings = StackSettings { retries: 0, ..StackSettings::for_base_url(vendors.matrix42.base_url()) };
@@ -137,7 +141,7 @@ fn system(vendors: &Sandbox, adapter: &Arc<Buggy>, completion_timeout: Duration)
     (Arc::new(system), metrics)
 }
 
-async fn store(url: &str) -> Store {
+async fn open_store(url: &str) -> Store {
     let settings = StoreSettings {
         url: url.into(),
         durability: Durability::Commit,
@@ -147,7 +151,7 @@ async fn store(url: &str) -> Store {
     Store::open(settings, Arc::new(())).await.unwrap()
 }
 
-fn delete() -> (WriteCommand, OpContext) {
+fn delete_command() -> (WriteCommand, OpContext) {
     let write = WriteCommand {
         kind: WriteOp::Delete { id: RecordId::new(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID) },
         precondition: Some(Precondition::Exists),
@@ -168,30 +172,30 @@ fn delete() -> (WriteCommand, OpContext) {
 
 /// A DELETE that the vendor does without answering, settled by a gateway some of whose reads panic; how it ended, and how
 /// many reads that took.
-async fn settled_in_spite_of(fails: fn(usize) -> bool, completion_timeout: Duration) -> (OperationState, usize) {
+async fn reconcile_despite_panics(fails: fn(usize) -> bool, completion_timeout: Duration) -> (OperationState, usize) {
     let vendors = Sandbox::start().unwrap();
-    vendors.matrix42.faults.once(CallKind::Delete, sandbox::Fault::ResetAfter);
-    let adapter = buggy(fails);
-    let (system, metrics) = system(&vendors, &adapter, completion_timeout);
-    let store = store("sqlite::memory:").await;
+    vendors.matrix42.faults.once(CallKind::Delete, sandbox::InjectedFault::ResetAfter);
+    let adapter = faulty_adapter(fails);
+    let (system, metrics) = build_system(&vendors, &adapter, completion_timeout);
+    let store = open_store("sqlite::memory:").await;
     let (gateway, unsettled) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
     let settling = actix_web::rt::spawn({
         let gateway = Arc::clone(&gateway);
         async move { gateway.run_reconciler(unsettled).await }
     });
-    let (write, ask) = delete();
+    let (write, ask) = delete_command();
     let told = gateway.write(&system, write, &ask).await;
     let told = told.expect_err("nobody could look");
     assert_eq!((told.name, told.operation.is_some()), (ProblemKind::OutcomeUnknown, true));
     assert!(vendors.matrix42.state.fragment(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID).is_none(), "it was done");
-    let state = settled(&store).await;
+    let state = wait_for_final_state(&store).await;
     settling.abort();
     assert_eq!(vendors.matrix42.log.count(CallKind::Delete), 1);
     (state, adapter.reads.load(Ordering::SeqCst))
 }
 
 /// How the only operation ended.
-async fn settled(store: &Store) -> OperationState {
+async fn wait_for_final_state(store: &Store) -> OperationState {
     let query = OperationQuery { systems: vec!["itsm".into()], limit: 10, ..OperationQuery::default() };
     let until = Instant::now() + Duration::from_secs(20);
     loop {
@@ -206,33 +210,33 @@ async fn settled(store: &Store) -> OperationState {
 }
 
 #[actix_web::test]
-async fn a_write_whose_settling_panics_is_settled_anew() {
+async fn a_write_whose_reconciliation_panics_is_reconciled_again() {
     // The first read is for the precondition; the second is the caller's, the third the settler's.
-    let settled = settled_in_spite_of(|read| read == 2 || read == 3, Duration::from_mins(1)).await;
+    let settled = reconcile_despite_panics(|read| read == 2 || read == 3, Duration::from_mins(1)).await;
     assert_eq!(settled, (OperationState::Applied, 5));
 }
 
 #[actix_web::test]
-async fn a_write_whose_settling_always_panics_ends_unknown_when_its_time_is_over() {
-    let (state, _) = settled_in_spite_of(|read| read > 1, Duration::from_secs(1)).await;
+async fn a_write_whose_reconciliation_always_panics_ends_unknown() {
+    let (state, _) = reconcile_despite_panics(|read| read > 1, Duration::from_secs(1)).await;
     assert_eq!(state, OperationState::Unknown);
 }
 
 /// What was handed to the store is its to keep. Settling it once more could send it once more, and would count it twice.
 #[actix_web::test]
-async fn a_write_whose_worker_stops_while_its_outcome_is_stored_is_not_settled_again() {
+async fn a_write_whose_outcome_is_being_stored_is_not_reconciled_again() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
     let file = folder.path().join("store.db").display().to_string();
-    vendors.matrix42.faults.once(CallKind::Delete, sandbox::Fault::Hold);
-    let adapter = buggy(|_| false);
-    let (system, metrics) = system(&vendors, &adapter, Duration::from_mins(1));
-    let store = store(&format!("sqlite:{file}")).await;
+    vendors.matrix42.faults.once(CallKind::Delete, sandbox::InjectedFault::Hold);
+    let adapter = faulty_adapter(|_| false);
+    let (system, metrics) = build_system(&vendors, &adapter, Duration::from_mins(1));
+    let store = open_store(&format!("sqlite:{file}")).await;
     let (gateway, unsettled) = Gateway::new(vec![Arc::clone(&system)], store.clone(), Arc::clone(&metrics));
     let settling = actix_web::rt::spawn({
         let gateway = Arc::clone(&gateway);
         async move { gateway.run_reconciler(unsettled).await }
     });
-    let (write, ask) = delete();
+    let (write, ask) = delete_command();
     let gauge = |name: &str| {
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();
         let series = format!("{name}{{system=\"itsm\"}} ");
@@ -243,10 +247,10 @@ async fn a_write_whose_worker_stops_while_its_outcome_is_stored_is_not_settled_a
     {
         let writing = worker.run_until(gateway.write(&system, write, &ask));
         let locking = async {
-            until(|| vendors.matrix42.log.count(CallKind::Delete) == 1).await;
+            wait_until(|| vendors.matrix42.log.count(CallKind::Delete) == 1).await;
             locked.execute("BEGIN IMMEDIATE").await.unwrap();
             vendors.matrix42.faults.release();
-            until(|| gauge("operations_running") == "0").await;
+            wait_until(|| gauge("operations_running") == "0").await;
         };
         tokio::select! {
             told = writing => panic!("the store was locked: {told:?}"),
@@ -256,7 +260,7 @@ async fn a_write_whose_worker_stops_while_its_outcome_is_stored_is_not_settled_a
     drop(worker);
     assert_eq!(gauge("writes_unknown"), "0", "whoever hands a write to the settler counts it");
     locked.execute("COMMIT").await.unwrap();
-    assert_eq!(settled(&store).await, OperationState::Applied);
+    assert_eq!(wait_for_final_state(&store).await, OperationState::Applied);
     settling.abort();
     // The one read is for the precondition.
     assert_eq!((adapter.reads.load(Ordering::SeqCst), vendors.matrix42.log.count(CallKind::Delete)), (1, 1));
@@ -265,21 +269,21 @@ async fn a_write_whose_worker_stops_while_its_outcome_is_stored_is_not_settled_a
 
 /// A process that found the intent alone would send it once more.
 #[actix_web::test]
-async fn a_refusal_that_the_store_cannot_keep_is_not_told_before_it_can() {
+async fn a_rejection_is_not_returned_before_the_store_has_persisted_it() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
     let file = folder.path().join("store.db").display().to_string();
-    vendors.matrix42.faults.once(CallKind::Update, sandbox::Fault::Hold);
-    let (system, metrics) = system(&vendors, &buggy(|_| false), Duration::from_mins(1));
-    let store = store(&format!("sqlite:{file}")).await;
+    vendors.matrix42.faults.once(CallKind::Update, sandbox::InjectedFault::Hold);
+    let (system, metrics) = build_system(&vendors, &faulty_adapter(|_| false), Duration::from_mins(1));
+    let store = open_store(&format!("sqlite:{file}")).await;
     let (gateway, _unsettled) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
-    let (mut write, mut ask) = delete();
+    let (mut write, mut ask) = delete_command();
     let id = RecordId::new(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID);
     let patch = Patch::parse_merge_patch(&r#"{"fields":{"Description":"refused"}}"#.into()).unwrap();
     write.kind = WriteOp::Update { id, patch };
     ask.deadline = Instant::now() + Duration::from_mins(1);
     let mut locked = SqliteConnection::connect(&file).await.unwrap();
     let refuse = async {
-        until(|| vendors.matrix42.log.count(CallKind::Update) == 1).await;
+        wait_until(|| vendors.matrix42.log.count(CallKind::Update) == 1).await;
         let state = &vendors.matrix42.state;
         assert!(state.write(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID, |all| {
             all.insert("Description".into(), "somebody else's".into());
@@ -291,40 +295,40 @@ async fn a_refusal_that_the_store_cannot_keep_is_not_told_before_it_can() {
     let WriteOutcome::Problem(problem) = told.unwrap().outcome else { panic!("it was refused") };
     assert_eq!((problem.name, problem.operation.is_some()), (ProblemKind::OutcomeUnknown, true));
     locked.execute("COMMIT").await.unwrap();
-    assert_eq!(settled(&store).await, OperationState::NotApplied);
+    assert_eq!(wait_for_final_state(&store).await, OperationState::NotApplied);
     assert_eq!(vendors.matrix42.log.count(CallKind::Update), 1);
 }
 
 /// Gateway and vendor were away together, for longer than outcomes are looked for; and the vendor takes longer to come back.
 #[actix_web::test]
-async fn a_write_that_nobody_looked_for_in_its_time_is_looked_for_more_than_once_by_the_next_process() {
+async fn an_orphan_older_than_its_timeout_is_polled_again_after_a_restart() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
     let file = format!("sqlite:{}", folder.path().join("store.db").display());
     let patience = Duration::from_secs(2);
-    vendors.matrix42.faults.once(CallKind::Delete, sandbox::Fault::HangAfter);
+    vendors.matrix42.faults.once(CallKind::Delete, sandbox::InjectedFault::HangAfter);
     {
-        let (system, metrics) = system(&vendors, &buggy(|_| false), patience);
-        let store = store(&file).await;
+        let (system, metrics) = build_system(&vendors, &faulty_adapter(|_| false), patience);
+        let store = open_store(&file).await;
         let (gateway, _nobody_settles) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
-        let (write, ask) = delete();
+        let (write, ask) = delete_command();
         tokio::select! {
             told = gateway.write(&system, write, &ask) => panic!("the vendor does not answer: {told:?}"),
-            () = until(|| vendors.matrix42.log.count(CallKind::Delete) == 1) => {}
+            () = wait_until(|| vendors.matrix42.log.count(CallKind::Delete) == 1) => {}
         }
         store.close(Duration::from_secs(5)).await;
     }
     tokio::time::sleep(patience).await;
-    vendors.matrix42.faults.next(CallKind::Read, 3, sandbox::Fault::ResetBefore);
-    let (system, metrics) = system(&vendors, &buggy(|_| false), patience);
-    let store = store(&file).await;
+    vendors.matrix42.faults.next(CallKind::Read, 3, sandbox::InjectedFault::ResetBefore);
+    let (system, metrics) = build_system(&vendors, &faulty_adapter(|_| false), patience);
+    let store = open_store(&file).await;
     let (gateway, unsettled) = Gateway::new(vec![system], store.clone(), metrics);
     let settling = actix_web::rt::spawn(async move { gateway.run_reconciler(unsettled).await });
-    assert_eq!(settled(&store).await, OperationState::Applied);
+    assert_eq!(wait_for_final_state(&store).await, OperationState::Applied);
     settling.abort();
     assert_eq!(vendors.matrix42.log.count(CallKind::Delete), 1);
 }
 
-async fn until(mut holds: impl FnMut() -> bool) {
+async fn wait_until(mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !holds() {
         assert!(Instant::now() < end, "it never came");

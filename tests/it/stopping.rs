@@ -6,40 +6,40 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use futures_util::future::join;
-use records_gateway::sandbox::{CallKind, Fault};
+use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::json;
 
-use super::support::{House, MATRIX42};
+use super::support::{MATRIX42, TestEnv};
 
 #[actix_web::test]
-async fn who_waits_for_a_write_that_does_not_end_is_told_so_before_the_gateway_does() {
-    let house = House::with(&MATRIX42, &[("server", "shutdown_timeout", "\"300ms\"")]).await;
-    let stopping = house.second_gateway();
-    let tag = house.tag(MATRIX42.key).await;
-    house.once(CallKind::Update, Fault::Hang);
-    let patch = stopping.caller().request(Method::PATCH, &MATRIX42.path(MATRIX42.key)).if_match(&tag);
+async fn an_unfinished_write_is_reported_unknown_before_shutdown() {
+    let house = TestEnv::start_with(&MATRIX42, &[("server", "shutdown_timeout", "\"300ms\"")]).await;
+    let stopping = house.start_second_gateway();
+    let tag = house.current_etag(MATRIX42.key).await;
+    house.inject_once(CallKind::Update, InjectedFault::Hang);
+    let patch = stopping.client().request(Method::PATCH, &MATRIX42.path(MATRIX42.key)).if_match(&tag);
     let stop = async {
-        house.received(CallKind::Update, 1).await;
+        house.wait_for_calls(CallKind::Update, 1).await;
         stopping.stop().await
     };
-    let (answer, finished) = join(patch.fields(&MATRIX42.text_is("perhaps")).send(), stop).await;
-    answer.is(504, "outcome-unknown");
+    let (answer, finished) = join(patch.fields(&MATRIX42.text_patch("perhaps")).send(), stop).await;
+    answer.assert_problem(504, "outcome-unknown");
     assert!(answer.header("operation").is_some() && !finished);
 }
 
 #[actix_web::test]
-async fn a_gateway_that_stops_refuses_who_comes_and_finishes_what_runs() {
-    let house = House::start(&MATRIX42).await;
-    let stopping = house.second_gateway();
-    let (caller, other) = (stopping.caller(), stopping.caller());
+async fn shutdown_refuses_new_connections_and_finishes_running_writes() {
+    let house = TestEnv::start(&MATRIX42).await;
+    let stopping = house.start_second_gateway();
+    let (caller, other) = (stopping.client(), stopping.client());
     let address = stopping.address();
-    other.get("/readyz").send().await.is_done(200);
-    let tag = house.tag(MATRIX42.key).await;
-    house.once(CallKind::Update, Fault::Hold);
+    other.get("/readyz").send().await.assert_status(200);
+    let tag = house.current_etag(MATRIX42.key).await;
+    house.inject_once(CallKind::Update, InjectedFault::Hold);
     let patch = caller.request(Method::PATCH, &MATRIX42.path(MATRIX42.key)).if_match(&tag);
-    let running = patch.fields(&MATRIX42.text_is("the last write")).send();
+    let running = patch.fields(&MATRIX42.text_patch("the last write")).send();
     let stop = async {
-        house.received(CallKind::Update, 1).await;
+        house.wait_for_calls(CallKind::Update, 1).await;
         let stopped = actix_web::rt::spawn(stopping.stop());
         let refused = loop {
             match TcpStream::connect(address) {
@@ -51,12 +51,12 @@ async fn a_gateway_that_stops_refuses_who_comes_and_finishes_what_runs() {
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         // On a connection from before.
         let unready = other.get("/readyz").send().await;
-        assert_eq!(unready.is(503, "overloaded").json()["detail"], json!("the gateway is stopping"));
+        assert_eq!(unready.assert_problem(503, "overloaded").json()["detail"], json!("the gateway is stopping"));
         house.faults().release();
         stopped.await.unwrap()
     };
     let (answer, finished) = join(running, stop).await;
-    answer.is_done(204);
+    answer.assert_status(204);
     assert!(finished, "a write was left unfinished");
-    assert_eq!(house.held(MATRIX42.key).unwrap(), "the last write");
+    assert_eq!(house.vendor_value(MATRIX42.key).unwrap(), "the last write");
 }

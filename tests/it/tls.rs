@@ -10,20 +10,20 @@ use records_gateway::sandbox::{Sandbox, matrix42};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use super::access_program::{Program, configuration};
+use super::access_program::{GatewayProgram, configuration};
 
-const OPEN: &str = "mode = \"open\"\n";
+const OPEN_ACCESS: &str = "mode = \"open\"\n";
 
 /// An authority.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct TestCa(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate with its key, as PEM for servers and as DER for clients.
-pub(crate) struct Issued {
+pub(crate) struct IssuedCertificate {
     certificate: rcgen::Certificate,
     key: KeyPair,
 }
 
-impl Authority {
+impl TestCa {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -34,16 +34,16 @@ impl Authority {
         self.0.pem()
     }
 
-    pub(crate) fn issue(&self) -> Issued {
+    pub(crate) fn issue(&self) -> IssuedCertificate {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-        Issued { certificate: params.signed_by(&key, &self.0).unwrap(), key }
+        IssuedCertificate { certificate: params.signed_by(&key, &self.0).unwrap(), key }
     }
 }
 
-impl Issued {
+impl IssuedCertificate {
     /// For a server that shows this certificate.
-    pub(crate) fn serving(&self) -> ServerConfig {
+    pub(crate) fn server_config(&self) -> ServerConfig {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
@@ -52,7 +52,7 @@ impl Issued {
 }
 
 /// A client that believes this authority, and may have a certificate of its own.
-fn client(trusted: &Authority, own: Option<&Issued>, protocols: &[&str]) -> awc::Client {
+fn https_client(trusted: &TestCa, own: Option<&IssuedCertificate>, protocols: &[&str]) -> awc::Client {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.0.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -70,12 +70,12 @@ fn client(trusted: &Authority, own: Option<&Issued>, protocols: &[&str]) -> awc:
     awc::Client::builder().timeout(Duration::from_secs(20)).connector(connector).finish()
 }
 
-fn write(folder: &Path, served: &Issued) {
+fn write_certificate(folder: &Path, served: &IssuedCertificate) {
     std::fs::write(folder.join("certificate.pem"), served.certificate.pem()).unwrap();
     std::fs::write(folder.join("key.pem"), served.key.serialize_pem()).unwrap();
 }
 
-fn serve(vendors: &Sandbox, folder: &Path, client_ca: Option<&Authority>) -> Program {
+fn start_program(vendors: &Sandbox, folder: &Path, client_ca: Option<&TestCa>) -> GatewayProgram {
     let place = folder.display();
     let ca = client_ca.map(|authority| {
         std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
@@ -85,18 +85,18 @@ fn serve(vendors: &Sandbox, folder: &Path, client_ca: Option<&Authority>) -> Pro
         "tls = {{ certificate = \"{place}/certificate.pem\", private_key = \"{place}/key.pem\"{} }}\nops_bind = \"127.0.0.1:0\"",
         ca.unwrap_or_default()
     );
-    Program::serve(folder, &configuration(vendors, folder, &tls, OPEN), "info")
+    GatewayProgram::serve(folder, &configuration(vendors, folder, &tls, OPEN_ACCESS), "info")
 }
 
 #[actix_web::test]
-async fn both_versions_of_http_are_spoken_over_tls() {
-    let (vendors, folder, authority) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap(), Authority::new());
-    write(folder.path(), &authority.issue());
-    let program = serve(&vendors, folder.path(), None);
-    assert!(program.base.starts_with("https://127.0.0.1:"), "{}", program.base);
-    let url = format!("{}/records/itsm/{}:{}", program.base, matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID);
+async fn http_1_1_and_http_2_work_over_tls() {
+    let (vendors, folder, authority) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap(), TestCa::new());
+    write_certificate(folder.path(), &authority.issue());
+    let program = start_program(&vendors, folder.path(), None);
+    assert!(program.base_url.starts_with("https://127.0.0.1:"), "{}", program.base_url);
+    let url = format!("{}/records/itsm/{}:{}", program.base_url, matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID);
     for (protocol, version) in [("h2", Version::HTTP_2), ("http/1.1", Version::HTTP_11)] {
-        let client = client(&authority, None, &[protocol]);
+        let client = https_client(&authority, None, &[protocol]);
         let mut read = client.get(&url).send().await.unwrap();
         assert_eq!((read.version(), read.status().as_u16()), (version, 200));
         let tag = read.headers().get("etag").unwrap().clone();
@@ -117,49 +117,50 @@ async fn both_versions_of_http_are_spoken_over_tls() {
         let mut stale = patch(tag).send_body(body).await.unwrap();
         assert_eq!(stale.status().as_u16(), 412);
         assert!(stale.body().await.unwrap().starts_with(b"{\"type\":\"/problems/precondition-failed\""));
-        let long = client.post(format!("{}/records/itsm", program.base)).send_body("x".repeat(2 << 20)).await.unwrap();
+        let long =
+            client.post(format!("{}/records/itsm", program.base_url)).send_body("x".repeat(2 << 20)).await.unwrap();
         assert_eq!(long.status().as_u16(), 413, "{protocol}");
     }
     assert_eq!(program.stop(), Some(0));
 }
 
 #[actix_web::test]
-async fn with_a_client_ca_only_its_callers_get_in() {
+async fn with_a_client_ca_only_its_clients_are_accepted() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
-    let (authority, of_callers, stranger) = (Authority::new(), Authority::new(), Authority::new());
-    write(folder.path(), &authority.issue());
-    let program = serve(&vendors, folder.path(), Some(&of_callers));
-    let url = format!("{}/systems", program.base);
+    let (authority, of_callers, stranger) = (TestCa::new(), TestCa::new(), TestCa::new());
+    write_certificate(folder.path(), &authority.issue());
+    let program = start_program(&vendors, folder.path(), Some(&of_callers));
+    let url = format!("{}/systems", program.base_url);
     for protocols in [&["h2", "http/1.1"][..], &["http/1.1"]] {
         let own = of_callers.issue();
-        let known = client(&authority, Some(&own), protocols).get(&url).send().await.unwrap();
+        let known = https_client(&authority, Some(&own), protocols).get(&url).send().await.unwrap();
         assert_eq!(known.status().as_u16(), 200);
-        assert!(client(&authority, None, protocols).get(&url).send().await.is_err());
-        assert!(client(&authority, Some(&stranger.issue()), protocols).get(&url).send().await.is_err());
+        assert!(https_client(&authority, None, protocols).get(&url).send().await.is_err());
+        assert!(https_client(&authority, Some(&stranger.issue()), protocols).get(&url).send().await.is_err());
     }
     // The authority is exchanged: who was known is a stranger now.
     std::fs::write(folder.path().join("ca.pem"), stranger.pem()).unwrap();
-    program.says("server.tls were read again", 1).await;
-    assert!(client(&authority, Some(&of_callers.issue()), &["h2"]).get(&url).send().await.is_err());
-    assert!(client(&authority, Some(&stranger.issue()), &["h2"]).get(&url).send().await.is_ok());
+    program.wait_for_log("server.tls were read again", 1).await;
+    assert!(https_client(&authority, Some(&of_callers.issue()), &["h2"]).get(&url).send().await.is_err());
+    assert!(https_client(&authority, Some(&stranger.issue()), &["h2"]).get(&url).send().await.is_ok());
 }
 
 #[actix_web::test]
-async fn a_new_certificate_is_served_without_a_restart_and_one_that_does_not_fit_is_not() {
+async fn a_valid_new_certificate_is_served_without_a_restart() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
-    let (old, new) = (Authority::new(), Authority::new());
-    write(folder.path(), &old.issue());
-    let program = serve(&vendors, folder.path(), None);
-    let url = format!("{}/systems", program.base);
-    let reaches = async |authority: &Authority| client(authority, None, &["h2"]).get(&url).send().await.is_ok();
+    let (old, new) = (TestCa::new(), TestCa::new());
+    write_certificate(folder.path(), &old.issue());
+    let program = start_program(&vendors, folder.path(), None);
+    let url = format!("{}/systems", program.base_url);
+    let reaches = async |authority: &TestCa| https_client(authority, None, &["h2"]).get(&url).send().await.is_ok();
     assert!(reaches(&old).await && !reaches(&new).await);
 
     std::fs::write(folder.path().join("certificate.pem"), new.issue().certificate.pem()).unwrap();
-    program.says("the changed files of server.tls are refused", 1).await;
+    program.wait_for_log("the changed files of server.tls are refused", 1).await;
     assert!(program.log().contains("private_key: is not the key of the certificate"), "{}", program.log());
     assert!(reaches(&old).await);
 
-    write(folder.path(), &new.issue());
-    program.says("server.tls were read again", 1).await;
+    write_certificate(folder.path(), &new.issue());
+    program.wait_for_log("server.tls were read again", 1).await;
     assert!(reaches(&new).await && !reaches(&old).await);
 }

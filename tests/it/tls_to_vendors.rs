@@ -9,23 +9,23 @@ use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use records_gateway::sandbox::{CallKind, Sandbox};
 
-use super::access_program::{Program, configuration};
+use super::access_program::{GatewayProgram, configuration};
 use super::support::MATRIX42;
-use super::tls::{Authority, Issued};
+use super::tls::{IssuedCertificate, TestCa};
 
-const OPEN: &str = "mode = \"open\"\n";
+const OPEN_ACCESS: &str = "mode = \"open\"\n";
 
 /// A stand-in behind TLS.
-struct BehindTls {
+struct TlsVendorProxy {
     base_url: String,
     server: ServerHandle,
 }
 
-impl BehindTls {
-    fn start(vendor: String, identity: &Issued) -> Self {
+impl TlsVendorProxy {
+    fn start(vendor: String, identity: &IssuedCertificate) -> Self {
         let app = move || App::new().app_data(Data::new(vendor.clone())).default_service(web::to(forward));
         let server = HttpServer::new(app).workers(1).disable_signals();
-        let server = server.bind_rustls_0_23(("127.0.0.1", 0), identity.serving()).unwrap();
+        let server = server.bind_rustls_0_23(("127.0.0.1", 0), identity.server_config()).unwrap();
         let base_url = format!("https://{}", server.addrs()[0]);
         let server = server.run();
         let handle = server.handle();
@@ -49,66 +49,66 @@ async fn forward(request: HttpRequest, body: Bytes, vendor: Data<String>) -> Htt
 }
 
 /// A gateway whose Matrix42 is there; the system's roots are those of `system`.
-fn gateway(
+fn start_gateway(
     vendors: &Sandbox,
     folder: &Path,
-    vendor: &BehindTls,
-    private: Option<&Authority>,
-    system: &Authority,
-) -> Program {
-    let place = |name: &str, authority: &Authority| {
+    vendor: &TlsVendorProxy,
+    private: Option<&TestCa>,
+    system: &TestCa,
+) -> GatewayProgram {
+    let place = |name: &str, authority: &TestCa| {
         let path = folder.join(name).display().to_string();
         std::fs::write(&path, authority.pem()).unwrap();
         path
     };
     let roots = place("roots.pem", system);
     let key = private.map(|private| format!("ca_certificate = \"{}\"\n", place("private.pem", private)));
-    let text = configuration(vendors, folder, "deadline = \"3s\"", OPEN);
+    let text = configuration(vendors, folder, "deadline = \"3s\"", OPEN_ACCESS);
     let text = text.replace(&vendors.matrix42.base_url(), &vendor.base_url);
     let text = text.replace("[systems.itsm]\n", &format!("[systems.itsm]\nretries = 0\n{}", key.unwrap_or_default()));
     let environment = [("SSL_CERT_FILE", roots.as_str())];
-    Program::serve_with(folder, &text, "info", &["--log-format", "json"], &environment)
+    GatewayProgram::serve_with(folder, &text, "info", &["--log-format", "json"], &environment)
 }
 
 #[actix_web::test]
-async fn a_vendor_whose_certificate_the_configured_authority_has_signed_is_believed() {
+async fn a_vendor_certificate_signed_by_the_configured_ca_is_trusted() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
-    let (private, public) = (Authority::new(), Authority::new());
-    let vendor = BehindTls::start(vendors.matrix42.base_url(), &private.issue());
-    let program = gateway(&vendors, folder.path(), &vendor, Some(&private), &public);
+    let (private, public) = (TestCa::new(), TestCa::new());
+    let vendor = TlsVendorProxy::start(vendors.matrix42.base_url(), &private.issue());
+    let program = start_gateway(&vendors, folder.path(), &vendor, Some(&private), &public);
     let path = MATRIX42.path(MATRIX42.key);
-    program.caller().get(&path).send().await.is_done(200);
-    let patch = program.caller().request(Method::PATCH, &path).if_match("*").fields(&MATRIX42.text_is("over TLS"));
-    patch.send().await.is_done(204);
-    assert_eq!((MATRIX42.held)(&vendors, MATRIX42.key).as_deref(), Some("over TLS"));
+    program.client().get(&path).send().await.assert_status(200);
+    let patch = program.client().request(Method::PATCH, &path).if_match("*").fields(&MATRIX42.text_patch("over TLS"));
+    patch.send().await.assert_status(204);
+    assert_eq!((MATRIX42.read_text)(&vendors, MATRIX42.key).as_deref(), Some("over TLS"));
     vendor.server.stop(false).await;
 }
 
 #[actix_web::test]
-async fn a_vendor_of_the_systems_roots_is_believed_and_a_private_authority_takes_their_place() {
+async fn the_system_roots_are_trusted_unless_a_private_ca_replaces_them() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
-    let (private, public) = (Authority::new(), Authority::new());
-    let vendor = BehindTls::start(vendors.matrix42.base_url(), &public.issue());
+    let (private, public) = (TestCa::new(), TestCa::new());
+    let vendor = TlsVendorProxy::start(vendors.matrix42.base_url(), &public.issue());
     let path = MATRIX42.path(MATRIX42.key);
-    let program = gateway(&vendors, folder.path(), &vendor, None, &public);
-    program.caller().get(&path).send().await.is_done(200);
+    let program = start_gateway(&vendors, folder.path(), &vendor, None, &public);
+    program.client().get(&path).send().await.assert_status(200);
     drop(program);
-    let program = gateway(&vendors, folder.path(), &vendor, Some(&private), &public);
-    program.caller().get(&path).send().await.is(503, "vendor-unavailable");
+    let program = start_gateway(&vendors, folder.path(), &vendor, Some(&private), &public);
+    program.client().get(&path).send().await.assert_problem(503, "vendor-unavailable");
     vendor.server.stop(false).await;
 }
 
 #[actix_web::test]
-async fn a_vendor_that_nobody_known_has_signed_is_unavailable_and_the_reason_is_told() {
+async fn an_untrusted_vendor_certificate_is_503_and_its_reason_is_logged() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
-    let (private, public) = (Authority::new(), Authority::new());
-    let vendor = BehindTls::start(vendors.matrix42.base_url(), &private.issue());
-    let program = gateway(&vendors, folder.path(), &vendor, None, &public);
-    let answer = program.caller().get(&MATRIX42.path(MATRIX42.key)).send().await;
-    answer.is(503, "vendor-unavailable");
+    let (private, public) = (TestCa::new(), TestCa::new());
+    let vendor = TlsVendorProxy::start(vendors.matrix42.base_url(), &private.issue());
+    let program = start_gateway(&vendors, folder.path(), &vendor, None, &public);
+    let answer = program.client().get(&MATRIX42.path(MATRIX42.key)).send().await;
+    answer.assert_problem(503, "vendor-unavailable");
     assert!(answer.json()["detail"].as_str().unwrap().contains("invalid peer certificate"), "{answer:?}");
     assert_eq!(vendors.matrix42.log.count(CallKind::SignIn), 0, "no secret was sent");
-    let log = program.stopped_log();
+    let log = program.stop_and_read_log();
     let told = log.lines().filter(|line| line.contains("request failed") && line.contains("invalid peer certificate"));
     assert_eq!(told.count(), 1, "{log}");
     vendor.server.stop(false).await;

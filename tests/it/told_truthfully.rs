@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use records_gateway::sandbox::{CallKind, Fault, bluedolphin};
+use records_gateway::sandbox::{CallKind, InjectedFault, bluedolphin};
 
-use super::wire_support::{ADA, FACILITY, Gateway, ada, head, with_body};
+use super::wire_support::{ADA, FACILITY, TestServer, ada_path, request_head, request_with_body};
 
 const MERGE: &str = "Content-Type: application/merge-patch+json\r\n";
 
@@ -14,48 +14,53 @@ fn block_on(waiting: impl Future<Output = ()>) {
 }
 
 #[test]
-fn a_conflict_after_the_202_ends_that_very_operation_and_nothing_is_sent_for_another() {
-    let gateway = Gateway::start();
+fn a_conflict_after_202_ends_that_operation_without_a_resend() {
+    let gateway = TestServer::start();
     let crm = &gateway.vendors.pretectum;
-    crm.faults.once(CallKind::Update, Fault::Hold);
+    crm.faults.once(CallKind::Update, InjectedFault::Hold);
     let fields = format!("If-Match: *\r\nPrefer: respond-async\r\n{MERGE}");
-    let accepted = gateway.ask(with_body(&format!("PATCH {}", ada()), &fields, r#"{"fields":{"Status":"Premium"}}"#));
+    let accepted = gateway.request(request_with_body(
+        &format!("PATCH {}", ada_path()),
+        &fields,
+        r#"{"fields":{"Status":"Premium"}}"#,
+    ));
     assert_eq!(accepted.status, 202);
     block_on(crm.log.wait_for(CallKind::Update, 1));
     assert!(crm.state.write(ADA, |fields| _ = fields.insert("Phone".into(), "another writer".into())));
     crm.faults.release();
-    let operation = accepted.field("operation").expect("an operation");
+    let operation = accepted.header("operation").expect("an operation");
     let ended = (0..2000).find_map(|_| {
-        let seen = gateway.ask(head(&format!("GET {operation}"), "")).json();
+        let seen = gateway.request(request_head(&format!("GET {operation}"), "")).json();
         (seen["state"] != "running").then_some(seen)
     });
     assert_eq!(ended.expect("it ends")["state"], "not-applied");
-    let all = gateway.ask(head("GET /operations", "")).json();
+    let all = gateway.request(request_head("GET /operations", "")).json();
     assert_eq!(all["items"].as_array().map(Vec::len), Some(1), "{all}");
     assert_eq!(crm.log.count(CallKind::Update), 1);
     assert_eq!(crm.state.object(ADA).expect("there").fields["Status"], "Standard");
 }
 
 #[test]
-fn a_queued_write_that_the_vendor_never_took_on_is_not_told_as_accepted() {
-    let gateway = Gateway::start_with("deadline = \"2s\"");
-    gateway.vendors.bluedolphin.faults.once(CallKind::Update, Fault::ResetBefore);
+fn a_queued_write_that_the_vendor_never_accepted_is_not_202() {
+    let gateway = TestServer::start_with("deadline = \"2s\"");
+    gateway.vendors.bluedolphin.faults.once(CallKind::Update, InjectedFault::ResetBefore);
     let fields = format!("If-Match: *\r\nAccept-Loss: linked-questions, source-connections\r\n{MERGE}");
     let body = r#"{"fields":{"properties":{"Supplier":{"value":"Contoso"}}}}"#;
     let path = format!("/records/architecture/object-definitions:{}", bluedolphin::NEW_APPLICATION_ID);
-    let answer = gateway.ask(with_body(&format!("PATCH {path}"), &fields, body));
+    let answer = gateway.request(request_with_body(&format!("PATCH {path}"), &fields, body));
     assert_eq!((answer.status, &answer.json()["type"]), (504, &"/problems/outcome-unknown".into()));
     assert_eq!(gateway.vendors.bluedolphin.log.count(CallKind::Update), 1, "and it is never sent again");
-    assert!(gateway.ask(head(&format!("GET {path}"), "")).json()["pending_operation"].is_string());
+    assert!(gateway.request(request_head(&format!("GET {path}"), "")).json()["pending_operation"].is_string());
 }
 
 #[test]
-fn a_success_that_is_not_the_documented_one_is_no_success_before_the_record_shows_it() {
-    let gateway = Gateway::start();
-    gateway.vendors.matrix42.faults.once(CallKind::Update, Fault::WrongJson);
+fn an_undocumented_success_counts_only_once_a_read_confirms_it() {
+    let gateway = TestServer::start();
+    gateway.vendors.matrix42.faults.once(CallKind::Update, InjectedFault::WrongJson);
     let path = format!("/records/itsm/SPSScCategoryClassBase:{FACILITY}");
     let fields = format!("If-Match: *\r\n{MERGE}");
-    let answer = gateway.ask(with_body(&format!("PATCH {path}"), &fields, r#"{"fields":{"Description":"new"}}"#));
+    let answer =
+        gateway.request(request_with_body(&format!("PATCH {path}"), &fields, r#"{"fields":{"Description":"new"}}"#));
     assert_eq!(answer.status, 204);
-    assert_eq!(gateway.ask(head(&format!("GET {path}"), "")).json()["fields"]["Description"], "new");
+    assert_eq!(gateway.request(request_head(&format!("GET {path}"), "")).json()["fields"]["Description"], "new");
 }

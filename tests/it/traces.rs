@@ -9,24 +9,24 @@ use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::web::{self, Bytes};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
-use records_gateway::sandbox::{CallKind, Fault, Sandbox};
+use records_gateway::sandbox::{CallKind, InjectedFault, Sandbox};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::access_program::{Program, configuration};
-use super::support::{Bench, MATRIX42, PRETECTUM, Request};
-use super::tls::{Authority, Issued};
+use super::access_program::{GatewayProgram, configuration};
+use super::support::{MATRIX42, PRETECTUM, Request, VendorFixture};
+use super::tls::{IssuedCertificate, TestCa};
 
-const OPEN: &str = "mode = \"open\"\n";
+const OPEN_ACCESS: &str = "mode = \"open\"\n";
 /// Longest time that something which must come is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
-const CALLER: &str = "00f067aa0ba902b7";
+const CALLER_SPAN_ID: &str = "00f067aa0ba902b7";
 
 /// A `traceparent` with an id of its own.
-fn parent(number: u8, flags: &str) -> (String, String) {
+fn traceparent(number: u8, flags: &str) -> (String, String) {
     let trace = format!("4bf92f3577b34da6a3ce929d0e0e47{number:02x}");
-    let parent = format!("00-{trace}-{CALLER}-{flags}");
+    let parent = format!("00-{trace}-{CALLER_SPAN_ID}-{flags}");
     (trace, parent)
 }
 
@@ -38,11 +38,11 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) fn start() -> Self {
-        Self::start_behind(None)
+        Self::start_with_tls(None)
     }
 
     /// Behind TLS, where there is a certificate.
-    fn start_behind(certificate: Option<&Issued>) -> Self {
+    fn start_with_tls(certificate: Option<&IssuedCertificate>) -> Self {
         let received: Arc<Mutex<Vec<(HeaderMap, Bytes)>>> = Arc::default();
         let taken = Arc::clone(&received);
         let take = move |request: HttpRequest, body: Bytes| {
@@ -53,7 +53,9 @@ impl Collector {
         let server = HttpServer::new(move || App::new().default_service(web::to(take.clone())));
         let server = server.workers(1).disable_signals();
         let (server, scheme) = match certificate {
-            Some(certificate) => (server.bind_rustls_0_23(("127.0.0.1", 0), certificate.serving()).unwrap(), "https"),
+            Some(certificate) => {
+                (server.bind_rustls_0_23(("127.0.0.1", 0), certificate.server_config()).unwrap(), "https")
+            }
             None => (server.bind(("127.0.0.1", 0)).unwrap(), "http"),
         };
         let url = format!("{scheme}://{}", server.addrs()[0]);
@@ -71,12 +73,12 @@ impl Collector {
     }
 
     /// Everything, as it came.
-    pub(crate) fn all(&self) -> Vec<(HeaderMap, Bytes)> {
+    pub(crate) fn exports(&self) -> Vec<(HeaderMap, Bytes)> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn spans(&self) -> Vec<Value> {
-        let documents = self.all().into_iter().map(|(_, body)| serde_json::from_slice::<Value>(&body).unwrap());
+        let documents = self.exports().into_iter().map(|(_, body)| serde_json::from_slice::<Value>(&body).unwrap());
         let lists = documents.flat_map(|document| {
             let resources = document["resourceSpans"].as_array().unwrap().clone();
             resources.into_iter().flat_map(|one| one["scopeSpans"].as_array().unwrap().clone())
@@ -85,8 +87,8 @@ impl Collector {
     }
 
     /// The spans of a trace: the request's, and those of its calls. Waits for the request's, which is the last to end.
-    async fn trace(&self, trace: &str) -> (Value, Vec<Value>) {
-        let until = Instant::now() + PATIENCE;
+    async fn wait_for_trace(&self, trace: &str) -> (Value, Vec<Value>) {
+        let until = Instant::now() + WAIT_TIMEOUT;
         loop {
             let of_it: Vec<Value> = self.spans().into_iter().filter(|span| span["traceId"] == trace).collect();
             let (servers, calls): (Vec<Value>, Vec<Value>) = of_it.into_iter().partition(|span| span["kind"] == 2);
@@ -114,40 +116,40 @@ fn attributes(span: &Value) -> Value {
     Value::Object(pairs.collect())
 }
 
-fn parent_of(span: &Value) -> &str {
+fn parent_span_id(span: &Value) -> &str {
     span["parentSpanId"].as_str().unwrap_or_default()
 }
 
-fn ids(spans: &[Value]) -> BTreeSet<String> {
+fn span_ids(spans: &[Value]) -> BTreeSet<String> {
     spans.iter().map(|span| span["spanId"].as_str().unwrap().to_owned()).collect()
 }
 
-struct House {
+struct TracingEnv {
     vendors: Sandbox,
-    program: Program,
+    program: GatewayProgram,
     folder: TempDir,
 }
 
-impl House {
+impl TracingEnv {
     fn start(environment: &[(&str, &str)]) -> Self {
         let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
-        let text = configuration(&vendors, folder.path(), "deadline = \"3s\"", OPEN);
+        let text = configuration(&vendors, folder.path(), "deadline = \"3s\"", OPEN_ACCESS);
         let text = text.replace("[systems.itsm]\n", "[systems.itsm]\nretry_backoff = \"2ms\"\n");
-        let program = Program::serve_with(folder.path(), &text, "info", &["--log-format", "json"], environment);
+        let program = GatewayProgram::serve_with(folder.path(), &text, "info", &["--log-format", "json"], environment);
         Self { vendors, program, folder }
     }
 
-    fn read(&self, bench: &Bench) -> Request {
-        self.program.caller().get(&bench.path(bench.key))
+    fn read(&self, bench: &VendorFixture) -> Request {
+        self.program.client().get(&bench.path(bench.key))
     }
 
-    fn patch(&self, bench: &Bench) -> Request {
-        let request = self.program.caller().request(Method::PATCH, &bench.path(bench.key));
-        request.if_match("*").fields(&bench.text_is("traced"))
+    fn patch(&self, bench: &VendorFixture) -> Request {
+        let request = self.program.client().request(Method::PATCH, &bench.path(bench.key));
+        request.if_match("*").fields(&bench.text_patch("traced"))
     }
 
     /// The ids (and flags) that the vendor was sent in a trace.
-    fn sent(&self, bench: &Bench, trace: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    fn sent_parent_ids(&self, bench: &VendorFixture, trace: &str) -> (BTreeSet<String>, BTreeSet<String>) {
         let calls = (bench.log)(&self.vendors).all();
         let parents = calls.iter().map(|call| call.header("traceparent").expect("a traceparent").to_owned());
         let of_it = parents.filter(|parent| parent.contains(trace));
@@ -156,25 +158,28 @@ impl House {
 }
 
 #[actix_web::test]
-async fn a_sampled_request_is_one_span_and_each_vendor_call_another_with_the_id_the_vendor_was_sent() {
+async fn a_sampled_request_has_one_span_and_one_more_per_vendor_call() {
     let collector = Collector::start();
-    let house = House::start(&collector.environment());
+    let house = TracingEnv::start(&collector.environment());
     for (number, bench) in [(1, &PRETECTUM), (2, &MATRIX42)] {
-        let (trace, parent) = parent(number, "01");
-        house.patch(bench).header("traceparent", &parent).header("tracestate", "x=1").send().await.is_done(204);
-        let (server, calls) = collector.trace(&trace).await;
-        assert_eq!((parent_of(&server), &server["name"]), (CALLER, &json!("PATCH /records/{system}/{id}")));
+        let (trace, parent) = traceparent(number, "01");
+        house.patch(bench).header("traceparent", &parent).header("tracestate", "x=1").send().await.assert_status(204);
+        let (server, calls) = collector.wait_for_trace(&trace).await;
+        assert_eq!(
+            (parent_span_id(&server), &server["name"]),
+            (CALLER_SPAN_ID, &json!("PATCH /records/{system}/{id}"))
+        );
         let wanted = json!({ "http.request.method": "PATCH", "url.scheme": "http", "http.response.status_code": 204,
             "http.route": "/records/{system}/{id}", "records_gateway.action": "update",
             "records_gateway.system": bench.system });
         assert_eq!(attributes(&server), wanted);
 
-        let (sent, flags) = house.sent(bench, &trace);
-        assert_eq!((ids(&calls), flags), (sent, BTreeSet::from(["01".to_owned()])));
+        let (sent, flags) = house.sent_parent_ids(bench, &trace);
+        assert_eq!((span_ids(&calls), flags), (sent, BTreeSet::from(["01".to_owned()])));
         let kinds: BTreeSet<_> = calls
             .iter()
             .map(|call| {
-                assert_eq!((&call["kind"], parent_of(call)), (&json!(3), server["spanId"].as_str().unwrap()));
+                assert_eq!((&call["kind"], parent_span_id(call)), (&json!(3), server["spanId"].as_str().unwrap()));
                 let told = attributes(call);
                 assert_eq!((&told["server.address"], &told["error.type"]), (&json!("127.0.0.1"), &Value::Null));
                 assert!(told["server.port"].is_i64() && told["http.response.status_code"].is_i64(), "{told}");
@@ -184,82 +189,82 @@ async fn a_sampled_request_is_one_span_and_each_vendor_call_another_with_the_id_
             .collect();
         assert!(kinds.contains("sign_in") && kinds.contains("update"), "{kinds:?}");
     }
-    let (_, body) = collector.all().remove(0);
+    let (_, body) = collector.exports().remove(0);
     let resource: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(attributes(&resource["resourceSpans"][0]["resource"])["service.name"], "records-gateway");
 }
 
 #[actix_web::test]
-async fn failures_and_repeats_are_seen_in_the_trace() {
+async fn failures_and_retries_appear_in_the_trace() {
     let collector = Collector::start();
-    let house = House::start(&collector.environment());
-    house.read(&MATRIX42).send().await.is_done(200);
+    let house = TracingEnv::start(&collector.environment());
+    house.read(&MATRIX42).send().await.assert_status(200);
     let faults = &house.vendors.matrix42.faults;
-    faults.next(Some(CallKind::Read), 3, Fault::status(503));
-    let (trace, parent) = parent(3, "01");
-    house.read(&MATRIX42).header("traceparent", &parent).send().await.is(503, "vendor-unavailable");
-    let (server, calls) = collector.trace(&trace).await;
+    faults.next(Some(CallKind::Read), 3, InjectedFault::status(503));
+    let (trace, parent) = traceparent(3, "01");
+    house.read(&MATRIX42).header("traceparent", &parent).send().await.assert_problem(503, "vendor-unavailable");
+    let (server, calls) = collector.wait_for_trace(&trace).await;
     let told = attributes(&server);
     assert_eq!((&told["error.type"], &told["http.response.status_code"]), (&json!("vendor-unavailable"), &json!(503)));
     assert_eq!((&server["status"]["code"], calls.len()), (&json!(2), 3), "{calls:#?}");
-    assert_eq!(ids(&calls), house.sent(&MATRIX42, &trace).0);
+    assert_eq!(span_ids(&calls), house.sent_parent_ids(&MATRIX42, &trace).0);
     for call in &calls {
         assert_eq!((&attributes(call)["error.type"], &call["status"]["code"]), (&json!("503"), &json!(2)));
     }
     let resent = calls.iter().map(|call| attributes(call)["http.request.resend_count"].as_i64());
     assert_eq!(resent.collect::<BTreeSet<_>>(), BTreeSet::from([None, Some(1), Some(2)]));
 
-    let (trace, header) = self::parent(4, "01");
-    let missing = house.program.caller().get("/records/itsm/nonsense").header("traceparent", &header);
-    missing.send().await.is(404, "record-not-found");
-    let (server, calls) = collector.trace(&trace).await;
+    let (trace, header) = self::traceparent(4, "01");
+    let missing = house.program.client().get("/records/itsm/nonsense").header("traceparent", &header);
+    missing.send().await.assert_problem(404, "record-not-found");
+    let (server, calls) = collector.wait_for_trace(&trace).await;
     assert_eq!((attributes(&server)["error.type"].as_str(), calls.len()), (Some("record-not-found"), 0));
     assert_ne!(server["status"]["code"], 2, "what a caller did wrong is no error of the server's");
 }
 
 #[actix_web::test]
-async fn the_callers_decision_is_heeded_and_a_trace_without_one_is_the_samplers() {
+async fn the_callers_sampling_decision_wins_over_the_sampler() {
     let collector = Collector::start();
-    let house = House::start(&collector.environment());
-    let (unsampled, parent_unsampled) = parent(5, "00");
-    house.read(&MATRIX42).header("traceparent", &parent_unsampled).send().await.is_done(200);
-    assert_eq!(house.sent(&MATRIX42, &unsampled).1, BTreeSet::from(["00".to_owned()]));
-    house.program.caller().get("/metrics").send().await.is_done(200);
+    let house = TracingEnv::start(&collector.environment());
+    let (unsampled, parent_unsampled) = traceparent(5, "00");
+    house.read(&MATRIX42).header("traceparent", &parent_unsampled).send().await.assert_status(200);
+    assert_eq!(house.sent_parent_ids(&MATRIX42, &unsampled).1, BTreeSet::from(["00".to_owned()]));
+    house.program.client().get("/metrics").send().await.assert_status(200);
     house.vendors.matrix42.log.clear();
-    house.read(&MATRIX42).send().await.is_done(200);
+    house.read(&MATRIX42).send().await.assert_status(200);
     let begun = house.vendors.matrix42.log.all();
     let begun = begun[0].header("traceparent").unwrap();
     assert!(begun.ends_with("-03"), "sampled, and the id is random: {begun}");
-    let (server, _) = collector.trace(&begun[3..35]).await;
-    assert_eq!(parent_of(&server), "");
+    let (server, _) = collector.wait_for_trace(&begun[3..35]).await;
+    assert_eq!(parent_span_id(&server), "");
     assert!(collector.spans().iter().all(|span| span["traceId"] != unsampled.as_str()));
     assert!(collector.spans().iter().all(|span| span["name"] != "GET /metrics"));
 
     let mut environment = collector.environment();
     environment.push(("OTEL_TRACES_SAMPLER", "parentbased_always_off"));
-    let house = House::start(&environment);
-    house.read(&MATRIX42).send().await.is_done(200);
+    let house = TracingEnv::start(&environment);
+    house.read(&MATRIX42).send().await.assert_status(200);
     let calls = house.vendors.matrix42.log.all();
     assert!(calls.iter().all(|call| call.header("traceparent").unwrap().ends_with("-02")));
 }
 
 #[actix_web::test]
-async fn exports_are_protobuf_unless_asked_otherwise_and_go_over_tls_to_a_private_authority() {
-    let authority = Authority::new();
-    let collector = Collector::start_behind(Some(&authority.issue()));
+async fn exports_default_to_protobuf_and_work_over_tls_with_a_private_ca() {
+    let authority = TestCa::new();
+    let collector = Collector::start_with_tls(Some(&authority.issue()));
     let folder = tempfile::tempdir().unwrap();
     let certificate = folder.path().join("authority.pem").display().to_string();
     std::fs::write(&certificate, authority.pem()).unwrap();
-    let house = House::start(&[
+    let house = TracingEnv::start(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", &certificate),
         ("OTEL_SERVICE_NAME", "records-of-the-house"),
     ]);
-    let (trace, parent) = parent(7, "01");
-    house.read(&MATRIX42).header("traceparent", &parent).send().await.is_done(200);
+    let (trace, parent) = traceparent(7, "01");
+    house.read(&MATRIX42).header("traceparent", &parent).send().await.assert_status(200);
     // What is left is sent when the program stops.
-    let log = house.program.stopped_log();
-    let exports = collector.all();
+    let log = house.program.stop_and_read_log();
+    let exports = collector.exports();
     assert!(!exports.is_empty(), "{log}");
     assert!(exports.iter().all(|(head, _)| head.get("content-type").unwrap() == "application/x-protobuf"));
     let body: Vec<u8> = exports.iter().flat_map(|(_, body)| body.to_vec()).collect();
@@ -270,26 +275,26 @@ async fn exports_are_protobuf_unless_asked_otherwise_and_go_over_tls_to_a_privat
 }
 
 #[actix_web::test]
-async fn without_the_environments_word_nothing_is_recorded() {
+async fn nothing_is_recorded_unless_the_environment_enables_traces() {
     let collector = Collector::start();
     let mut environment = collector.environment();
     environment.push(("OTEL_SDK_DISABLED", "true"));
     for environment in [&environment[..], &[]] {
-        let house = House::start(environment);
-        let (trace, parent) = parent(6, "01");
-        house.patch(&MATRIX42).header("traceparent", &parent).send().await.is_done(204);
-        let (sent, flags) = house.sent(&MATRIX42, &trace);
+        let house = TracingEnv::start(environment);
+        let (trace, parent) = traceparent(6, "01");
+        house.patch(&MATRIX42).header("traceparent", &parent).send().await.assert_status(204);
+        let (sent, flags) = house.sent_parent_ids(&MATRIX42, &trace);
         assert!(
             sent.len() >= 2 && flags == BTreeSet::from(["01".to_owned()]),
             "the caller's trace goes on all the same"
         );
         assert_eq!(house.program.stop(), Some(0));
     }
-    assert!(collector.all().is_empty());
+    assert!(collector.exports().is_empty());
 }
 
 #[actix_web::test]
-async fn a_collector_that_is_down_or_hangs_costs_callers_nothing_and_is_told_of_once() {
+async fn a_failing_collector_does_not_affect_requests_and_is_logged_once() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
@@ -301,23 +306,23 @@ async fn a_collector_that_is_down_or_hangs_costs_callers_nothing_and_is_told_of_
         let more = [("OTEL_BSP_SCHEDULE_DELAY", "10"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "100")];
         let all: Vec<_> =
             [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())].into_iter().chain(few).chain(more).collect();
-        let house = House::start(&all);
+        let house = TracingEnv::start(&all);
         for _ in 0..20 {
-            house.read(&MATRIX42).send().await.is_done(200);
-            house.patch(&MATRIX42).send().await.is_done(204);
+            house.read(&MATRIX42).send().await.assert_status(200);
+            house.patch(&MATRIX42).send().await.assert_status(204);
         }
-        house.program.says("traces cannot be exported", 1).await;
+        house.program.wait_for_log("traces cannot be exported", 1).await;
         for _ in 0..20 {
-            house.read(&MATRIX42).send().await.is_done(200);
+            house.read(&MATRIX42).send().await.assert_status(200);
         }
-        let log = house.program.stopped_log();
+        let log = house.program.stop_and_read_log();
         assert_eq!(log.matches("traces cannot be exported").count(), 1, "{log}");
         assert!(house.folder.path().exists());
     }
 }
 
 #[test]
-fn a_variable_that_cannot_be_used_ends_the_start_with_2_and_a_sentence() {
+fn an_invalid_otel_variable_exits_with_2_and_an_error_message() {
     for (name, value) in [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "not a url"),
@@ -326,7 +331,7 @@ fn a_variable_that_cannot_be_used_ends_the_start_with_2_and_a_sentence() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_records-gateway"));
         command.args(["sandbox", "--bind", "127.0.0.1:0"]).env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");
         let mut process = command.env(name, value).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + WAIT_TIMEOUT;
         while process.try_wait().unwrap().is_none() {
             if Instant::now() > until {
                 process.kill().unwrap();

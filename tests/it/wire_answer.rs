@@ -5,15 +5,15 @@ use serde_json::Value;
 
 /// An answer as it came.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct RawResponse {
     pub(crate) status: u16,
-    fields: Vec<(String, String)>,
+    headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl RawResponse {
     /// Reads a head without the empty line at its end.
-    pub(crate) fn of_head(text: &str) -> Self {
+    pub(crate) fn from_head(text: &str) -> Self {
         let mut lines = text.split("\r\n");
         let line = lines.next().expect("a status line");
         let status = line
@@ -26,22 +26,22 @@ impl Answer {
             (name.to_ascii_lowercase(), value.trim().to_owned())
         };
         let answer =
-            Self { status: status.parse().expect("a status"), fields: lines.map(field).collect(), body: Vec::new() };
+            Self { status: status.parse().expect("a status"), headers: lines.map(field).collect(), body: Vec::new() };
         for single in ["content-length", "content-type", "date", "etag", "x-request-id", "connection", "location"] {
-            assert!(answer.fields.iter().filter(|(name, _)| name == single).count() < 2, "{single} twice: {text}");
+            assert!(answer.headers.iter().filter(|(name, _)| name == single).count() < 2, "{single} twice: {text}");
         }
-        assert!(answer.field("server").is_none() && answer.field("x-powered-by").is_none(), "{text}");
+        assert!(answer.header("server").is_none() && answer.header("x-powered-by").is_none(), "{text}");
         answer
     }
 
     /// A header field (lower-case name).
-    pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The names of the header fields, in lower case, sorted.
-    pub(crate) fn names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.fields.iter().map(|(name, _)| name.as_str()).collect();
+    pub(crate) fn header_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         names
     }
@@ -57,8 +57,8 @@ impl Answer {
     }
 
     /// Whether it says that the connection ends.
-    pub(crate) fn closes(&self) -> bool {
-        self.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    pub(crate) fn closes_connection(&self) -> bool {
+        self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 
     /// A problem document by this name and nothing that a stranger should not see.
@@ -67,25 +67,25 @@ impl Answer {
         let wanted = ProblemKind::parse(name).expect("a problem's name").spec().status;
         let shown = format!("{to:?} got {} {}", self.status, String::from_utf8_lossy(&self.body));
         assert_eq!(self.status, wanted, "{shown}");
-        assert_eq!(self.field("content-type"), Some("application/problem+json"), "{shown}");
-        assert_eq!(self.field("cache-control"), Some("no-store"), "{shown}");
-        assert_eq!(self.field("x-content-type-options"), Some("nosniff"), "{shown}");
-        assert!(self.field("date").is_some() && self.field("etag").is_none(), "{shown}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{shown}");
+        assert_eq!(self.header("cache-control"), Some("no-store"), "{shown}");
+        assert_eq!(self.header("x-content-type-options"), Some("nosniff"), "{shown}");
+        assert!(self.header("date").is_some() && self.header("etag").is_none(), "{shown}");
         if to.starts_with("HEAD ") {
             return;
         }
         let document = self.json();
         assert_eq!(document["status"], wanted, "{shown}");
         assert_eq!(document["type"], format!("/problems/{name}"), "{shown}");
-        assert_eq!(document["request_id"].as_str(), self.field("x-request-id"), "{shown}");
+        assert_eq!(document["request_id"].as_str(), self.header("x-request-id"), "{shown}");
         for secret in ["panicked", ".rs:", "sqlite", "127.0.0.1", "stack backtrace", "actix"] {
             assert!(!self.text().contains(secret), "{secret} is told: {shown}");
         }
     }
 
     /// What actix answers before there is a request to hand on: a status, no body, and the end of the connection.
-    pub(crate) fn assert_bare(&self, status: u16, to: &str) {
+    pub(crate) fn assert_empty_response(&self, status: u16, to: &str) {
         assert_eq!((self.status, self.text()), (status, ""), "{to:?}");
-        assert!(self.field("content-type").is_none(), "{to:?}");
+        assert!(self.header("content-type").is_none(), "{to:?}");
     }
 }

@@ -1,50 +1,50 @@
 //! What becomes of connections: several requests on one, refusals with a body still coming, and ends in odd places.
 
-use super::wire_answer::Answer;
-use super::wire_support::{Gateway, PATCH, Wire, ada, head, with_body};
+use super::wire_answer::RawResponse;
+use super::wire_support::{PATCH_HEADERS, RawConnection, TestServer, ada_path, request_head, request_with_body};
 
 /// A patch that reaches the vendor if it is executed.
-fn write() -> String {
-    with_body(&format!("PATCH {}", ada()), PATCH, r#"{"fields":{"Status":"Smuggled"}}"#)
+fn patch_request() -> String {
+    request_with_body(&format!("PATCH {}", ada_path()), PATCH_HEADERS, r#"{"fields":{"Status":"Smuggled"}}"#)
 }
 
-fn assert_nothing_written(gateway: &Gateway, after: &str) {
+fn assert_nothing_written(gateway: &TestServer, after: &str) {
     assert!(gateway.vendor_calls().iter().all(|call| !call.starts_with("PUT")), "written after {after}");
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_their_order() {
-    let gateway = Gateway::start();
+fn pipelined_requests_are_answered_in_order() {
+    let gateway = TestServer::start();
     let mut wire = gateway.connect();
     let requests = [
-        (head("GET /healthz", ""), 200),
-        (head("GET /nowhere", ""), 404),
-        (head("HEAD /healthz", ""), 200),
-        (head("OPTIONS *", ""), 204),
-        (with_body(&format!("PATCH {}", ada()), "Content-Type: text/plain\r\n", "x"), 415),
+        (request_head("GET /healthz", ""), 200),
+        (request_head("GET /nowhere", ""), 404),
+        (request_head("HEAD /healthz", ""), 200),
+        (request_head("OPTIONS *", ""), 204),
+        (request_with_body(&format!("PATCH {}", ada_path()), "Content-Type: text/plain\r\n", "x"), 415),
     ];
     wire.send(requests.iter().map(|(request, _)| request.as_str()).collect::<String>());
     for (request, status) in &requests {
-        assert_eq!(wire.answer_to(request.as_bytes()).expect("an answer").status, *status, "{request}");
+        assert_eq!(wire.read_response_to(request.as_bytes()).expect("an answer").status, *status, "{request}");
     }
 }
 
 #[test]
-fn a_request_in_single_bytes_is_a_request() {
-    let gateway = Gateway::start();
+fn a_request_sent_byte_by_byte_is_accepted() {
+    let gateway = TestServer::start();
     let mut wire = gateway.connect();
-    for byte in with_body(&format!("PATCH {}", ada()), PATCH, "[1]").as_bytes() {
+    for byte in request_with_body(&format!("PATCH {}", ada_path()), PATCH_HEADERS, "[1]").as_bytes() {
         wire.send([*byte]);
     }
-    wire.answer(false).expect("an answer").assert_problem("read-only-member", "single bytes");
-    gateway.assert_vendors_heard_nothing("single bytes");
+    wire.read_response(false).expect("an answer").assert_problem("read-only-member", "single bytes");
+    gateway.assert_no_vendor_calls("single bytes");
 }
 
 /// Each of these is answered from its head alone; its body holds a whole PATCH, which must stay a body.
 #[test]
-fn a_request_hidden_in_a_body_that_nobody_reads_is_never_executed() {
-    let gateway = Gateway::start();
-    let hidden = write();
+fn a_request_hidden_in_an_unread_body_is_never_executed() {
+    let gateway = TestServer::start();
+    let hidden = patch_request();
     let chunked = format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len());
     let counted = format!("Content-Length: {}\r\n\r\n{hidden}", hidden.len());
     let long = format!("Content-Length: {}\r\n\r\n{hidden}", hidden.len() + 300_000);
@@ -58,28 +58,28 @@ fn a_request_hidden_in_a_body_that_nobody_reads_is_never_executed() {
         format!("GET /nowhere {line}"),
         format!("FOO /healthz {line}"),
         format!("GET /%zz {line}"),
-        format!("PATCH {} {line}", ada()),
-        format!("PATCH {} {line}{admin}Content-Type: text/plain\r\n", ada()),
-        format!("PATCH {} {line}{admin}Content-Encoding: gzip\r\n", ada()),
-        format!("PATCH {} {line}{admin}X-Large: {}\r\n", ada(), "v".repeat(9000)),
-        format!("PUT {} {line}{admin}", ada()),
-        format!("TRACE {} {line}{admin}", ada()),
-        format!("GET {} {line}{admin}If-Match: nonsense\r\n", ada()),
-        format!("DELETE {} {line}{admin}", ada()),
-        format!("DELETE {} {line}{admin}If-Match: \"stale\"\r\n", ada()),
-        format!("GET {} {line}{admin}", ada()),
+        format!("PATCH {} {line}", ada_path()),
+        format!("PATCH {} {line}{admin}Content-Type: text/plain\r\n", ada_path()),
+        format!("PATCH {} {line}{admin}Content-Encoding: gzip\r\n", ada_path()),
+        format!("PATCH {} {line}{admin}X-Large: {}\r\n", ada_path(), "v".repeat(9000)),
+        format!("PUT {} {line}{admin}", ada_path()),
+        format!("TRACE {} {line}{admin}", ada_path()),
+        format!("GET {} {line}{admin}If-Match: nonsense\r\n", ada_path()),
+        format!("DELETE {} {line}{admin}", ada_path()),
+        format!("DELETE {} {line}{admin}If-Match: \"stale\"\r\n", ada_path()),
+        format!("GET {} {line}{admin}", ada_path()),
         format!("GET /systems {line}{admin}"),
         format!("GET /healthz {line}Upgrade: websocket\r\nConnection: Upgrade\r\n"),
         format!("GET /healthz {line}Expect: 100-continue\r\n"),
-        format!("PATCH {} {line}Expect: 100-continue\r\n", ada()),
+        format!("PATCH {} {line}Expect: 100-continue\r\n", ada_path()),
     ] {
         for body in [&chunked, &counted, &long] {
             let request = format!("{start}{body}");
             let mut wire = gateway.connect();
             wire.send(&request);
-            wire.send(head("GET /problems/not-found", ""));
-            wire.finish_sending();
-            let answers = all_answers(&mut wire, &request);
+            wire.send(request_head("GET /problems/not-found", ""));
+            wire.shut_down_write();
+            let answers = read_all_responses(&mut wire, &request);
             let finals: Vec<u16> = answers.iter().map(|answer| answer.status).filter(|status| *status >= 200).collect();
             assert!((1..=2).contains(&finals.len()), "{start:?}: {finals:?}");
             assert_nothing_written(&gateway, &start);
@@ -87,10 +87,10 @@ fn a_request_hidden_in_a_body_that_nobody_reads_is_never_executed() {
     }
 }
 
-fn all_answers(wire: &mut Wire, request: &str) -> Vec<Answer> {
+fn read_all_responses(wire: &mut RawConnection, request: &str) -> Vec<RawResponse> {
     let mut answers = Vec::new();
     let mut to_head = request.starts_with("HEAD ");
-    while let Some(answer) = wire.answer(to_head) {
+    while let Some(answer) = wire.read_response(to_head) {
         if answer.status >= 200 {
             to_head = false;
         }
@@ -100,151 +100,158 @@ fn all_answers(wire: &mut Wire, request: &str) -> Vec<Answer> {
 }
 
 #[test]
-fn expect_100_continue_is_answered_and_another_expectation_ignored() {
-    let gateway = Gateway::start();
-    let patch = format!("PATCH {}", ada());
+fn expect_100_continue_is_honored_and_other_expectations_ignored() {
+    let gateway = TestServer::start();
+    let patch = format!("PATCH {}", ada_path());
     let mut wire = gateway.connect();
-    wire.send(head(&patch, &format!("{PATCH}Expect: 100-continue\r\nContent-Length: 3\r\n")));
-    assert_eq!(wire.answer(false).expect("go on").status, 100);
+    wire.send(request_head(&patch, &format!("{PATCH_HEADERS}Expect: 100-continue\r\nContent-Length: 3\r\n")));
+    assert_eq!(wire.read_response(false).expect("go on").status, 100);
     wire.send("[1]");
-    wire.answer(false).expect("an answer").assert_problem("read-only-member", &patch);
-    gateway.refuses(&with_body(&patch, &format!("{PATCH}Expect: something\r\n"), "[1]"), "read-only-member");
+    wire.read_response(false).expect("an answer").assert_problem("read-only-member", &patch);
+    gateway.assert_rejected(
+        &request_with_body(&patch, &format!("{PATCH_HEADERS}Expect: something\r\n"), "[1]"),
+        "read-only-member",
+    );
     // A caller that waits for 100 learns of a refusal without having sent the body.
     let mut wire = gateway.connect();
-    wire.send(head(&patch, "Content-Type: text/plain\r\nExpect: 100-continue\r\nContent-Length: 3\r\n"));
-    let mut answer = wire.answer(false).expect("an answer");
+    wire.send(request_head(&patch, "Content-Type: text/plain\r\nExpect: 100-continue\r\nContent-Length: 3\r\n"));
+    let mut answer = wire.read_response(false).expect("an answer");
     if answer.status == 100 {
-        answer = wire.answer(false).expect("an answer");
+        answer = wire.read_response(false).expect("an answer");
     }
     answer.assert_problem("unsupported-media-type", &patch);
-    gateway.assert_vendors_heard_nothing("expectations");
+    gateway.assert_no_vendor_calls("expectations");
 }
 
 #[test]
-fn a_connection_cut_in_the_middle_changes_nothing_and_the_gateway_goes_on() {
-    let gateway = Gateway::start();
-    let whole = write();
+fn a_truncated_request_changes_nothing_and_the_gateway_goes_on() {
+    let gateway = TestServer::start();
+    let whole = patch_request();
     let body = whole.find("\r\n\r\n").expect("a head") + 4;
     for cut in [1, 3, 20, body - 30, body - 2, body, body + 1, whole.len() - 1] {
         let mut wire = gateway.connect();
         wire.send(&whole.as_bytes()[..cut]);
         drop(wire);
-        assert_eq!(gateway.ask(head("GET /healthz", "")).status, 200, "cut at {cut}");
+        assert_eq!(gateway.request(request_head("GET /healthz", "")).status, 200, "cut at {cut}");
     }
-    let chunked = head(&format!("PATCH {}", ada()), &format!("{PATCH}Transfer-Encoding: chunked\r\n"));
+    let chunked =
+        request_head(&format!("PATCH {}", ada_path()), &format!("{PATCH_HEADERS}Transfer-Encoding: chunked\r\n"));
     for piece in ["", "2", "2\r\n{", "2\r\n{}\r\n", "2\r\n{}\r\n0\r\n"] {
         let mut wire = gateway.connect();
         wire.send(format!("{chunked}{piece}"));
         drop(wire);
     }
-    assert_eq!(gateway.ask(head("GET /healthz", "")).status, 200);
-    gateway.assert_vendors_heard_nothing("cut connections");
+    assert_eq!(gateway.request(request_head("GET /healthz", "")).status, 200);
+    gateway.assert_no_vendor_calls("cut connections");
 }
 
 #[test]
-fn a_body_that_ends_too_early_is_400_or_the_end_and_never_a_shorter_patch() {
-    let gateway = Gateway::start();
-    let patch = format!("PATCH {}", ada());
+fn a_truncated_body_is_never_taken_for_a_shorter_patch() {
+    let gateway = TestServer::start();
+    let patch = format!("PATCH {}", ada_path());
     // What has come is a patch by itself: it must not be taken for the whole.
-    let counted = head(&patch, &format!("{PATCH}Content-Length: 400\r\n")) + r#"{"fields":{"Status":"Half"}}"#;
+    let counted =
+        request_head(&patch, &format!("{PATCH_HEADERS}Content-Length: 400\r\n")) + r#"{"fields":{"Status":"Half"}}"#;
     let chunks = "1c\r\n{\"fields\":{\"Status\":\"Half\"}}\r\n";
-    let chunked = head(&patch, &format!("{PATCH}Transfer-Encoding: chunked\r\n")) + chunks;
+    let chunked = request_head(&patch, &format!("{PATCH_HEADERS}Transfer-Encoding: chunked\r\n")) + chunks;
     for request in [counted, chunked.clone(), chunked + "0\r\n"] {
         let mut wire = gateway.connect();
         wire.send(&request);
-        wire.finish_sending();
-        if let Some(answer) = wire.answer(false) {
+        wire.shut_down_write();
+        if let Some(answer) = wire.read_response(false) {
             assert_eq!(answer.status, 400, "{request}");
         }
-        assert_eq!(wire.rest(), b"", "{request}");
+        assert_eq!(wire.read_to_end(), b"", "{request}");
     }
-    gateway.assert_vendors_heard_nothing("half bodies");
+    gateway.assert_no_vendor_calls("half bodies");
 }
 
 #[test]
-fn a_caller_that_has_finished_sending_still_gets_its_answer() {
-    let gateway = Gateway::start();
-    for (request, status) in
-        [(head("GET /healthz", ""), 200), (head(&format!("GET {}", ada()), ""), 200), (write(), 204)]
-    {
+fn a_half_closed_client_still_gets_its_response() {
+    let gateway = TestServer::start();
+    for (request, status) in [
+        (request_head("GET /healthz", ""), 200),
+        (request_head(&format!("GET {}", ada_path()), ""), 200),
+        (patch_request(), 204),
+    ] {
         let mut wire = gateway.connect();
         wire.send(&request);
-        wire.finish_sending();
-        assert_eq!(wire.answer(false).expect("an answer").status, status, "{request}");
-        assert_eq!(wire.rest(), b"", "{request}");
+        wire.shut_down_write();
+        assert_eq!(wire.read_response(false).expect("an answer").status, status, "{request}");
+        assert_eq!(wire.read_to_end(), b"", "{request}");
     }
 }
 
 #[test]
-fn a_head_in_a_pipeline_has_no_content_whatever_follows_it() {
-    let gateway = Gateway::start();
-    for path in [ada().as_str(), "/healthz", "/nowhere", "/records/crm/no-id", "/docs/"] {
-        let first = head(&format!("HEAD {path}"), "");
+fn a_pipelined_head_response_has_no_body() {
+    let gateway = TestServer::start();
+    for path in [ada_path().as_str(), "/healthz", "/nowhere", "/records/crm/no-id", "/docs/"] {
+        let first = request_head(&format!("HEAD {path}"), "");
         let mut wire = gateway.connect();
-        wire.send(format!("{first}{}{first}{}", head("OPTIONS *", ""), head("GET /healthz", "")));
+        wire.send(format!("{first}{}{first}{}", request_head("OPTIONS *", ""), request_head("GET /healthz", "")));
         for (request, status) in [(first.as_str(), None), ("OPTIONS", Some(204)), (&first, None), ("GET", Some(200))] {
-            let answer = wire.answer_to(request.as_bytes()).expect("an answer");
-            assert!(answer.field("content-length").is_some() || answer.status == 204, "{path}: {answer:?}");
+            let answer = wire.read_response_to(request.as_bytes()).expect("an answer");
+            assert!(answer.header("content-length").is_some() || answer.status == 204, "{path}: {answer:?}");
             assert!(status.is_none_or(|status| status == answer.status), "{path}: {answer:?}");
         }
     }
 }
 
 #[test]
-fn nothing_is_executed_after_a_request_that_said_it_was_the_last() {
-    let gateway = Gateway::start();
+fn nothing_is_executed_after_a_request_with_connection_close() {
+    let gateway = TestServer::start();
     for first in [
-        head("GET /healthz", "Connection: close\r\n"),
-        head(&format!("GET {}", ada()), "Connection: close\r\n"),
-        head("GET /nowhere", "Connection: Keep-Alive, Close\r\n"),
+        request_head("GET /healthz", "Connection: close\r\n"),
+        request_head(&format!("GET {}", ada_path()), "Connection: close\r\n"),
+        request_head("GET /nowhere", "Connection: Keep-Alive, Close\r\n"),
         "GET /healthz HTTP/1.0\r\n\r\n".to_owned(),
     ] {
         let mut wire = gateway.connect();
-        wire.send(format!("{first}{}", write()));
-        assert!(wire.answer(false).expect("an answer").closes() || first.contains("1.0"), "{first}");
-        wire.rest();
+        wire.send(format!("{first}{}", patch_request()));
+        assert!(wire.read_response(false).expect("an answer").closes_connection() || first.contains("1.0"), "{first}");
+        wire.read_to_end();
         assert_nothing_written(&gateway, &first);
     }
 }
 
 /// `actix-http` reads the body of a request that offers this upgrade to the end of the connection. Its length counts.
 #[test]
-fn nothing_is_executed_after_an_answer_that_said_it_was_the_last() {
-    let gateway = Gateway::start_with("max_body = 40");
+fn nothing_is_executed_after_a_response_with_connection_close() {
+    let gateway = TestServer::start_with("max_body = 40");
     let mut wire = gateway.connect();
-    let too_long = with_body(&format!("PATCH {}", ada()), PATCH, &" ".repeat(100));
-    wire.send(too_long + &write());
-    let refused = wire.answer(false).expect("an answer");
-    assert!(refused.status == 413 && refused.closes(), "{}", refused.status);
-    wire.rest();
+    let too_long = request_with_body(&format!("PATCH {}", ada_path()), PATCH_HEADERS, &" ".repeat(100));
+    wire.send(too_long + &patch_request());
+    let refused = wire.read_response(false).expect("an answer");
+    assert!(refused.status == 413 && refused.closes_connection(), "{}", refused.status);
+    wire.read_to_end();
     assert_nothing_written(&gateway, "an answer that closes");
 }
 
 #[test]
-fn an_offered_upgrade_changes_nothing_about_a_body() {
-    let gateway = Gateway::start();
+fn an_offered_upgrade_does_not_change_body_framing() {
+    let gateway = TestServer::start();
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-    let patch = format!("PATCH {}", ada());
+    let patch = format!("PATCH {}", ada_path());
     for (fields, body, name) in [
-        (format!("{PATCH}{upgrade}"), "[1]", "read-only-member"),
-        (format!("{PATCH}{upgrade}"), "{bad", "malformed-request"),
-        (format!("{PATCH}{upgrade}"), "", "malformed-request"),
+        (format!("{PATCH_HEADERS}{upgrade}"), "[1]", "read-only-member"),
+        (format!("{PATCH_HEADERS}{upgrade}"), "{bad", "malformed-request"),
+        (format!("{PATCH_HEADERS}{upgrade}"), "", "malformed-request"),
         (upgrade.to_owned(), "{}", "unsupported-media-type"),
     ] {
         let mut wire = gateway.connect();
-        wire.send(with_body(&patch, &fields, body) + &write());
-        let answer = wire.answer(false).expect("an answer");
+        wire.send(request_with_body(&patch, &fields, body) + &patch_request());
+        let answer = wire.read_response(false).expect("an answer");
         answer.assert_problem(name, body);
-        assert!(answer.closes(), "{body}");
-        assert_eq!(wire.rest(), b"", "{body}");
+        assert!(answer.closes_connection(), "{body}");
+        assert_eq!(wire.read_to_end(), b"", "{body}");
     }
-    gateway.assert_vendors_heard_nothing("upgrades");
-    let offered = with_body(&patch, &format!("{PATCH}{upgrade}"), r#"{"fields":{"Status":"Offered"}}"#);
+    gateway.assert_no_vendor_calls("upgrades");
+    let offered = request_with_body(&patch, &format!("{PATCH_HEADERS}{upgrade}"), r#"{"fields":{"Status":"Offered"}}"#);
     let mut wire = gateway.connect();
-    wire.send(offered + &write());
-    let answer = wire.answer(false).expect("an answer");
-    assert!(answer.status == 204 && answer.closes(), "{answer:?}");
-    assert_eq!(wire.rest(), b"");
+    wire.send(offered + &patch_request());
+    let answer = wire.read_response(false).expect("an answer");
+    assert!(answer.status == 204 && answer.closes_connection(), "{answer:?}");
+    assert_eq!(wire.read_to_end(), b"");
     let sent = &gateway.vendors.pretectum.log;
     let written = sent.all().iter().filter(|call| call.method == "PUT").map(|call| call.text()).collect::<String>();
     assert!(written.contains("Offered") && !written.contains("Smuggled"), "{written}");

@@ -4,13 +4,13 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::wire_support::{Gateway, Wire};
+use super::wire_support::{RawConnection, TestServer};
 
 /// A record that is not there, so that nothing changes whatever a request comes to.
-const RECORD: &str = "/records/itsm/7777780d-71a0-df11-708c-0000000000ff";
+const RECORD_PATH: &str = "/records/itsm/7777780d-71a0-df11-708c-0000000000ff";
 
 /// What these fields are made of, so that chance comes near to what is well-formed.
-const PIECES: &[&[u8]] = &[
+const VALUE_PARTS: &[&[u8]] = &[
     b"\"",
     b"\"a\"",
     b"W/",
@@ -55,16 +55,16 @@ const PIECES: &[&[u8]] = &[
     b"native",
 ];
 
-fn value() -> impl Strategy<Value = Vec<u8>> {
+fn header_value() -> impl Strategy<Value = Vec<u8>> {
     let octet = prop_oneof![any::<u8>().prop_filter("a line end ends the field", |octet| !b"\r\n".contains(octet))];
     let piece = prop_oneof![
-        4 => select(PIECES).prop_map(<[u8]>::to_vec),
+        4 => select(VALUE_PARTS).prop_map(<[u8]>::to_vec),
         1 => octet.prop_map(|octet| vec![octet]),
     ];
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-const TARGET_PIECES: &[&str] = &[
+const TARGET_PARTS: &[&str] = &[
     "/",
     "//",
     ".",
@@ -117,7 +117,7 @@ const TARGET_PIECES: &[&str] = &[
     "000000000000000000000000",
 ];
 
-const NAMES: &[&str] = &[
+const HEADER_NAMES: &[&str] = &[
     "If-Match",
     "If-None-Match",
     "Prefer",
@@ -136,8 +136,8 @@ const NAMES: &[&str] = &[
     "Cookie",
 ];
 
-fn request(method: &str, fields: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let mut bytes = format!("{method} {RECORD} HTTP/1.1\r\nHost: gateway\r\n").into_bytes();
+fn build_request(method: &str, fields: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = format!("{method} {RECORD_PATH} HTTP/1.1\r\nHost: gateway\r\n").into_bytes();
     let has = |name: &str| fields.iter().any(|(other, _)| *other == name);
     for (name, value) in [
         ("Authorization", "Bearer admin"),
@@ -158,11 +158,11 @@ fn request(method: &str, fields: &[(&str, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
-fn status(gateway: &Gateway, request: &[u8]) -> u16 {
-    let mut wire: Wire = gateway.connect();
+fn send_for_status(gateway: &TestServer, request: &[u8]) -> u16 {
+    let mut wire: RawConnection = gateway.connect();
     wire.send(request);
     loop {
-        let answer = wire.answer_to(request).expect("an answer");
+        let answer = wire.read_response_to(request).expect("an answer");
         if answer.status >= 200 {
             return answer.status;
         }
@@ -170,14 +170,14 @@ fn status(gateway: &Gateway, request: &[u8]) -> u16 {
 }
 
 #[test]
-fn no_value_of_a_field_is_a_5xx_or_goes_unanswered() {
-    let gateway = Gateway::start();
-    let fields = prop::collection::vec((select(NAMES), value()), 1..4);
+fn no_header_value_causes_a_5xx_or_goes_unanswered() {
+    let gateway = TestServer::start();
+    let fields = prop::collection::vec((select(HEADER_NAMES), header_value()), 1..4);
     let all = (select(&["GET", "PATCH", "DELETE"][..]), fields);
     let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
     let ran = runner.run(&all, |(method, fields)| {
-        let request = request(method, &fields);
-        let status = status(&gateway, &request);
+        let request = build_request(method, &fields);
+        let status = send_for_status(&gateway, &request);
         prop_assert!(status < 500, "{} for {}", status, String::from_utf8_lossy(&request));
         Ok(())
     });
@@ -187,13 +187,13 @@ fn no_value_of_a_field_is_a_5xx_or_goes_unanswered() {
 }
 
 #[test]
-fn no_target_is_a_5xx_or_goes_unanswered() {
-    let gateway = Gateway::start();
-    let target = prop::collection::vec(select(TARGET_PIECES), 0..10).prop_map(|pieces| format!("/{}", pieces.concat()));
+fn no_request_target_causes_a_5xx_or_goes_unanswered() {
+    let gateway = TestServer::start();
+    let target = prop::collection::vec(select(TARGET_PARTS), 0..10).prop_map(|pieces| format!("/{}", pieces.concat()));
     let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
     let ran = runner.run(&target, |target| {
         let request = format!("GET {target} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer admin\r\n\r\n");
-        let status = status(&gateway, request.as_bytes());
+        let status = send_for_status(&gateway, request.as_bytes());
         prop_assert!(status < 500, "{} for {}", status, target);
         Ok(())
     });

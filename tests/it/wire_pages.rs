@@ -1,28 +1,28 @@
 //! What people open in a browser: it comes from the gateway alone, may run nothing foreign and be framed nowhere.
 
-use super::wire_answer::Answer;
-use super::wire_support::{Gateway, head};
+use super::wire_answer::RawResponse;
+use super::wire_support::{TestServer, request_head};
 
-fn get(gateway: &Gateway, path: &str) -> Answer {
-    gateway.ask(format!("GET {path} HTTP/1.1\r\nHost: gateway\r\n\r\n"))
+fn get(gateway: &TestServer, path: &str) -> RawResponse {
+    gateway.request(format!("GET {path} HTTP/1.1\r\nHost: gateway\r\n\r\n"))
 }
 
 /// The values of an attribute in a page.
-fn attributes<'p>(page: &'p str, name: &str) -> Vec<&'p str> {
+fn attribute_values<'p>(page: &'p str, name: &str) -> Vec<&'p str> {
     let start = format!(" {name}=\"");
     page.split(start.as_str()).skip(1).filter_map(|rest| rest.split('"').next()).collect()
 }
 
-fn directive<'a>(policy: &'a str, name: &str) -> Option<&'a str> {
+fn csp_directive<'a>(policy: &'a str, name: &str) -> Option<&'a str> {
     policy.split(';').map(str::trim).find_map(|part| part.strip_prefix(name)).map(str::trim)
 }
 
 #[test]
-fn docs_leads_to_docs_with_a_slash() {
-    let gateway = Gateway::start();
+fn docs_redirects_to_docs_with_a_slash() {
+    let gateway = TestServer::start();
     for method in ["GET", "HEAD"] {
-        let answer = gateway.ask(head(&format!("{method} /docs"), ""));
-        assert_eq!((answer.status, answer.field("location")), (308, Some("/docs/")));
+        let answer = gateway.request(request_head(&format!("{method} /docs"), ""));
+        assert_eq!((answer.status, answer.header("location")), (308, Some("/docs/")));
     }
     for missing in ["/docs/nothing.js", "/docs/../healthz", "/docs/a/b", "/docs//", "/docs/%2e%2e%2fCargo.toml"] {
         get(&gateway, missing).assert_problem("not-found", missing);
@@ -30,27 +30,27 @@ fn docs_leads_to_docs_with_a_slash() {
 }
 
 #[test]
-fn swagger_ui_loads_nothing_from_elsewhere() {
-    let gateway = Gateway::start();
+fn swagger_ui_loads_no_external_resources() {
+    let gateway = TestServer::start();
     let page = get(&gateway, "/docs/");
-    assert!(page.status == 200 && page.field("content-type").is_some_and(|kind| kind.starts_with("text/html")));
+    assert!(page.status == 200 && page.header("content-type").is_some_and(|kind| kind.starts_with("text/html")));
     let html = page.text();
-    let sources = attributes(html, "src");
-    let sheets = attributes(html, "href");
+    let sources = attribute_values(html, "src");
+    let sheets = attribute_values(html, "href");
     assert!(!sources.is_empty() && !sheets.is_empty(), "{html}");
     for file in sources.iter().chain(&sheets) {
         assert!(!file.contains("//") && !file.starts_with("data:"), "{file} comes from elsewhere");
         let path = file.trim_start_matches("./");
         let answer = get(&gateway, &if path.starts_with('/') { path.to_owned() } else { format!("/docs/{path}") });
         assert_eq!(answer.status, 200, "{file}");
-        let kind = answer.field("content-type").expect("a type");
+        let kind = answer.header("content-type").expect("a type");
         assert!(
             ["text/css", "text/javascript", "application/javascript", "image/png"]
                 .iter()
                 .any(|one| kind.starts_with(one)),
             "{file}: {kind}"
         );
-        assert_eq!(answer.field("x-content-type-options"), Some("nosniff"), "{file}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{file}");
     }
     for script in html.split("<script").skip(1) {
         let (open, rest) = script.split_once('>').expect("a tag");
@@ -62,34 +62,34 @@ fn swagger_ui_loads_nothing_from_elsewhere() {
 }
 
 #[test]
-fn every_page_has_a_policy_that_runs_and_frames_nothing_foreign() {
-    let gateway = Gateway::start();
+fn every_page_has_a_strict_content_security_policy() {
+    let gateway = TestServer::start();
     for path in ["/", "/docs/", "/docs/index.html", "/problems/rejected", "/problems/outcome-unknown"] {
         let answer = get(&gateway, path);
         assert_eq!(answer.status, 200, "{path}");
-        let policy = answer.field("content-security-policy").expect("a policy");
-        assert!(["'none'", "'self'"].contains(&directive(policy, "default-src").expect("a default")), "{path}");
-        assert!(!directive(policy, "script-src").unwrap_or_default().contains("unsafe"), "{path}");
+        let policy = answer.header("content-security-policy").expect("a policy");
+        assert!(["'none'", "'self'"].contains(&csp_directive(policy, "default-src").expect("a default")), "{path}");
+        assert!(!csp_directive(policy, "script-src").unwrap_or_default().contains("unsafe"), "{path}");
         assert!(!policy.contains("http:") && !policy.contains("https:") && !policy.contains('*'), "{path}");
         for (name, value) in [("frame-ancestors", "'none'"), ("base-uri", "'none'"), ("form-action", "'none'")] {
-            assert_eq!(directive(policy, name), Some(value), "{path}: {name}");
+            assert_eq!(csp_directive(policy, name), Some(value), "{path}: {name}");
         }
-        assert_eq!(answer.field("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
         assert!(
-            answer.field("set-cookie").is_none() && answer.field("access-control-allow-origin").is_none(),
+            answer.header("set-cookie").is_none() && answer.header("access-control-allow-origin").is_none(),
             "{path}"
         );
-        for link in attributes(answer.text(), "href").into_iter().filter(|link| link.starts_with('/')) {
+        for link in attribute_values(answer.text(), "href").into_iter().filter(|link| link.starts_with('/')) {
             let linked = get(&gateway, link);
             assert!([200, 401].contains(&linked.status), "{path} links to {link}: {}", linked.status);
         }
     }
-    gateway.assert_vendors_heard_nothing("pages");
+    gateway.assert_no_vendor_calls("pages");
 }
 
 #[test]
-fn a_page_never_shows_what_was_asked_for() {
-    let gateway = Gateway::start();
+fn a_page_never_echoes_the_request_target() {
+    let gateway = TestServer::start();
     for path in
         ["/%3Cscript%3Ealert(1)%3C%2Fscript%3E", "/problems/%3Cscript%3E", "/docs/%3Cscript%3E", "/?%3Cscript%3E"]
     {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::wire_support::{ADA, Gateway, Wire, head};
+use super::wire_support::{ADA, RawConnection, TestServer, request_head};
 
 const SYSTEMS: [&str; 4] = ["crm", "architecture", "itsm", "none"];
 
@@ -23,8 +23,8 @@ const KINDS: [&str; 13] = [
     "GET /operations/nope",
 ];
 
-fn series(gateway: &Gateway) -> Vec<(String, f64)> {
-    let text = gateway.ask(head("GET /metrics", "")).text().to_owned();
+fn read_series(gateway: &TestServer) -> Vec<(String, f64)> {
+    let text = gateway.request(request_head("GET /metrics", "")).text().to_owned();
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     lines
         .map(|line| line.rsplit_once(' ').expect("a sample"))
@@ -32,30 +32,30 @@ fn series(gateway: &Gateway) -> Vec<(String, f64)> {
         .collect()
 }
 
-fn names(series: &[(String, f64)]) -> BTreeSet<String> {
+fn series_names(series: &[(String, f64)]) -> BTreeSet<String> {
     series.iter().map(|(name, _)| name.clone()).collect()
 }
 
-fn unrouted(series: &[(String, f64)]) -> f64 {
+fn unrouted_count(series: &[(String, f64)]) -> f64 {
     let of_none =
         |name: &&(String, f64)| name.0.starts_with("gateway_requests_total{") && name.0.contains("system=\"none\"");
     series.iter().filter(of_none).map(|(_, value)| value).sum()
 }
 
-fn send(wire: &mut Wire, request: &str) {
+fn send(wire: &mut RawConnection, request: &str) {
     wire.send(request);
-    let answer = wire.answer_to(request.as_bytes()).unwrap_or_else(|| panic!("no answer to {request}"));
+    let answer = wire.read_response_to(request.as_bytes()).unwrap_or_else(|| panic!("no answer to {request}"));
     assert!(answer.status < 500 || answer.status == 501, "{request}: {answer:?}");
 }
 
 #[test]
 fn scanner_traffic_adds_no_series_and_is_counted_under_none() {
-    let gateway = Gateway::start();
+    let gateway = TestServer::start();
     for kind in KINDS {
-        gateway.ask(head(kind, ""));
+        gateway.request(request_head(kind, ""));
     }
-    series(&gateway);
-    let before = series(&gateway);
+    read_series(&gateway);
+    let before = read_series(&gateway);
     let mut random = fastrand::Rng::with_seed(7);
     let words = [
         "wp-login.php",
@@ -85,33 +85,36 @@ fn scanner_traffic_adds_no_series_and_is_counted_under_none() {
         let method = methods[random.usize(..methods.len())];
         let path = if random.bool() { format!("/{word}{noise}") } else { format!("/{noise}-/{word}") };
         let agent = format!("User-Agent: {noise}\r\nX-{noise}-: {noise}\r\nX-Request-Id: {noise}\r\n");
-        send(&mut wire, &head(&format!("{method} {path}?{noise}={noise}"), &agent));
+        send(&mut wire, &request_head(&format!("{method} {path}?{noise}={noise}"), &agent));
         sent += 1;
     }
-    let after = series(&gateway);
-    let grown: Vec<_> = names(&after).difference(&names(&before)).cloned().collect();
+    let after = read_series(&gateway);
+    let grown: Vec<_> = series_names(&after).difference(&series_names(&before)).cloned().collect();
     assert!(grown.is_empty(), "{grown:#?}");
     // The look itself is one more.
-    assert!((unrouted(&after) - unrouted(&before) - f64::from(sent + 1)).abs() < 0.5, "all are counted under none");
-    gateway.assert_vendors_heard_nothing("a scan");
+    assert!(
+        (unrouted_count(&after) - unrouted_count(&before) - f64::from(sent + 1)).abs() < 0.5,
+        "all are counted under none"
+    );
+    gateway.assert_no_vendor_calls("a scan");
 }
 
 #[test]
-fn no_label_holds_a_callers_text() {
-    let gateway = Gateway::start();
+fn no_metric_label_contains_client_input() {
+    let gateway = TestServer::start();
     for request in [
-        head("GET /records/marker7/marker7", "X-Request-Id: marker7\r\n"),
-        head("GET /records/crm/marker7", "Authorization: Bearer marker7\r\n"),
-        head("MARKER7 /marker7", ""),
-        head(&format!("GET /records/crm/{ADA}?marker7=1"), "Prefer: marker7\r\n"),
-        head(
+        request_head("GET /records/marker7/marker7", "X-Request-Id: marker7\r\n"),
+        request_head("GET /records/crm/marker7", "Authorization: Bearer marker7\r\n"),
+        request_head("MARKER7 /marker7", ""),
+        request_head(&format!("GET /records/crm/{ADA}?marker7=1"), "Prefer: marker7\r\n"),
+        request_head(
             &format!("DELETE /records/crm/{ADA}"),
             "If-Match: \"marker7\"\r\nAccept-Loss: marker7\r\nIdempotency-Key: marker7\r\n",
         ),
     ] {
-        gateway.ask(&request);
+        gateway.request(&request);
     }
-    for (name, _) in series(&gateway) {
+    for (name, _) in read_series(&gateway) {
         assert!(!name.to_ascii_lowercase().contains("marker7"), "{name}");
         if let Some((_, rest)) = name.split_once("system=\"") {
             let system = rest.split('"').next().expect("a label");

@@ -1,23 +1,23 @@
 //! Shapes of requests that two readers have been known to cut in two ways (RFC 9112 §11.2): each has one reading here, which
 //! is the RFC's, or is refused, and then nothing behind it is executed.
 
-use super::wire_support::{Gateway, PATCH, ada, head, with_body};
+use super::wire_support::{PATCH_HEADERS, TestServer, ada_path, request_head, request_with_body};
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 const BODY: &str = "2\r\n{}\r\n0\r\n\r\n";
 
 /// A write that must never be executed.
-fn hidden() -> String {
-    with_body(&format!("PATCH {}", ada()), PATCH, r#"{"fields":{"Status":"Smuggled"}}"#)
+fn smuggled_patch() -> String {
+    request_with_body(&format!("PATCH {}", ada_path()), PATCH_HEADERS, r#"{"fields":{"Status":"Smuggled"}}"#)
 }
 
-fn patch(framing: &str, body: &str) -> String {
-    head(&format!("PATCH {}", ada()), &format!("{PATCH}{framing}")) + body
+fn patch_request(framing: &str, body: &str) -> String {
+    request_head(&format!("PATCH {}", ada_path()), &format!("{PATCH_HEADERS}{framing}")) + body
 }
 
 #[test]
-fn framing_that_somebody_else_may_read_otherwise_is_refused() {
-    let gateway = Gateway::start();
+fn framing_that_proxies_may_read_differently_is_rejected() {
+    let gateway = TestServer::start();
     for (framing, body) in [
         ("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", BODY),
         ("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", BODY),
@@ -50,18 +50,18 @@ fn framing_that_somebody_else_may_read_otherwise_is_refused() {
         ("Content-Length: 2\r\ncontent-length: 3\r\n", "{}"),
     ] {
         let mut wire = gateway.connect();
-        wire.send(patch(framing, body) + &hidden());
-        let answer = wire.answer(false).unwrap_or_else(|| panic!("no answer to {framing:?}"));
-        answer.assert_bare(400, framing);
-        wire.finish_sending();
-        assert_eq!(wire.rest(), b"", "{framing:?}");
-        gateway.assert_vendors_heard_nothing(framing);
+        wire.send(patch_request(framing, body) + &smuggled_patch());
+        let answer = wire.read_response(false).unwrap_or_else(|| panic!("no answer to {framing:?}"));
+        answer.assert_empty_response(400, framing);
+        wire.shut_down_write();
+        assert_eq!(wire.read_to_end(), b"", "{framing:?}");
+        gateway.assert_no_vendor_calls(framing);
     }
 }
 
 #[test]
-fn chunks_that_somebody_else_may_cut_otherwise_end_the_connection() {
-    let gateway = Gateway::start();
+fn chunks_that_proxies_may_split_differently_close_the_connection() {
+    let gateway = TestServer::start();
     for body in [
         // 2 to the power of 64, and 2 more.
         "10000000000000002\r\n{}\r\n0\r\n\r\n",
@@ -80,20 +80,20 @@ fn chunks_that_somebody_else_may_cut_otherwise_end_the_connection() {
         "2;\n{}\r\n0\r\n\r\n",
     ] {
         let mut wire = gateway.connect();
-        wire.send(patch(CHUNKED, body) + &hidden());
-        if let Some(answer) = wire.answer(false) {
+        wire.send(patch_request(CHUNKED, body) + &smuggled_patch());
+        if let Some(answer) = wire.read_response(false) {
             assert_eq!(answer.status, 400, "{body:?}");
         }
-        wire.finish_sending();
-        assert_eq!(wire.rest(), b"", "{body:?}");
-        gateway.assert_vendors_heard_nothing(body);
+        wire.shut_down_write();
+        assert_eq!(wire.read_to_end(), b"", "{body:?}");
+        gateway.assert_no_vendor_calls(body);
     }
 }
 
 /// Two requests, and the second is told from the first where the RFC says.
 #[test]
-fn framing_that_has_one_reading_is_read_so() {
-    let gateway = Gateway::start();
+fn unambiguous_framing_is_accepted() {
+    let gateway = TestServer::start();
     let long = format!("2;{}\r\n{{}}\r\n0\r\n\r\n", "a".repeat(20_000));
     let zeros = format!("{}2\r\n{{}}\r\n0\r\n\r\n", "0".repeat(40));
     for (framing, body) in [
@@ -113,9 +113,9 @@ fn framing_that_has_one_reading_is_read_so() {
         (CHUNKED, zeros.as_str()),
     ] {
         let mut wire = gateway.connect();
-        wire.send(patch(framing, body) + &head("GET /problems/not-found", ""));
-        wire.finish_sending();
-        let statuses: Vec<u16> = std::iter::from_fn(|| wire.answer(false)).map(|answer| answer.status).collect();
+        wire.send(patch_request(framing, body) + &request_head("GET /problems/not-found", ""));
+        wire.shut_down_write();
+        let statuses: Vec<u16> = std::iter::from_fn(|| wire.read_response(false)).map(|answer| answer.status).collect();
         assert_eq!(statuses, [204, 200], "{framing:?} {body:.60?}");
     }
 }

@@ -13,10 +13,10 @@ use records_gateway::record::sha256;
 use records_gateway::sandbox::{Sandbox, bluedolphin, matrix42, pretectum};
 use tokio::sync::oneshot;
 
-use super::wire_answer::Answer;
+use super::wire_answer::RawResponse;
 
 /// Longer than anything the gateway may take to answer or to close; met only by a gateway that hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A record of `crm` that exists.
 pub(crate) const ADA: &str = pretectum::ADA_ID;
@@ -24,7 +24,7 @@ pub(crate) const ADA: &str = pretectum::ADA_ID;
 pub(crate) const FACILITY: &str = matrix42::FACILITY_ID;
 
 /// A gateway that listens, and the vendors behind it.
-pub(crate) struct Gateway {
+pub(crate) struct TestServer {
     pub(crate) vendors: Sandbox,
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -32,7 +32,7 @@ pub(crate) struct Gateway {
     _folder: tempfile::TempDir,
 }
 
-impl Gateway {
+impl TestServer {
     /// With the defaults.
     pub(crate) fn start() -> Self {
         Self::start_with("")
@@ -62,50 +62,50 @@ impl Gateway {
     }
 
     /// A connection of its own.
-    pub(crate) fn connect(&self) -> Wire {
+    pub(crate) fn connect(&self) -> RawConnection {
         let stream = TcpStream::connect(self.address).expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_read_timeout(Some(SOCKET_TIMEOUT)).expect("a timeout");
+        stream.set_write_timeout(Some(SOCKET_TIMEOUT)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
-        Wire { stream, unread: Vec::new() }
+        RawConnection { stream, unread: Vec::new() }
     }
 
     /// One request over a connection of its own, and its answer.
-    pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+    pub(crate) fn request(&self, request: impl AsRef<[u8]>) -> RawResponse {
         let request = request.as_ref();
         let mut wire = self.connect();
         wire.send(request);
-        wire.answer_to(request).expect("an answer")
+        wire.read_response_to(request).expect("an answer")
     }
 
     /// One request over a connection of its own, which the server may close without an answer.
-    pub(crate) fn try_ask(&self, request: impl AsRef<[u8]>) -> Option<Answer> {
+    pub(crate) fn try_request(&self, request: impl AsRef<[u8]>) -> Option<RawResponse> {
         let mut wire = self.connect();
         wire.send(request.as_ref());
-        wire.answer_to(request.as_ref())
+        wire.read_response_to(request.as_ref())
     }
 
     /// Every call that the vendors received, sign-ins included.
     pub(crate) fn vendor_calls(&self) -> Vec<String> {
         let Sandbox { pretectum, bluedolphin, matrix42 } = &self.vendors;
-        [pretectum.log.lines(), bluedolphin.log.lines(), matrix42.log.lines()].concat()
+        [pretectum.log.request_lines(), bluedolphin.log.request_lines(), matrix42.log.request_lines()].concat()
     }
 
     /// Nothing at all has reached a vendor.
-    pub(crate) fn assert_vendors_heard_nothing(&self, after: &str) {
+    pub(crate) fn assert_no_vendor_calls(&self, after: &str) {
         assert_eq!(self.vendor_calls(), Vec::<String>::new(), "after {after}");
     }
 
     /// A refusal by this name, of which no vendor heard.
-    pub(crate) fn refuses(&self, request: &str, name: &str) -> Answer {
-        let answer = self.ask(request);
+    pub(crate) fn assert_rejected(&self, request: &str, name: &str) -> RawResponse {
+        let answer = self.request(request);
         answer.assert_problem(name, request);
-        self.assert_vendors_heard_nothing(request);
+        self.assert_no_vendor_calls(request);
         answer
     }
 }
 
-impl Drop for Gateway {
+impl Drop for TestServer {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -172,30 +172,30 @@ fn configuration(vendors: &Sandbox, server: &str, store: &str) -> String {
 }
 
 /// A request's head: `line` without the version, `fields` each with its line end; `Host` and the key of `admin` are added.
-pub(crate) fn head(line: &str, fields: &str) -> String {
+pub(crate) fn request_head(line: &str, fields: &str) -> String {
     format!("{line} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer admin\r\n{fields}\r\n")
 }
 
 /// A whole request with a body of known length.
-pub(crate) fn with_body(line: &str, fields: &str, body: &str) -> String {
-    head(line, &format!("{fields}Content-Length: {}\r\n", body.len())) + body
+pub(crate) fn request_with_body(line: &str, fields: &str, body: &str) -> String {
+    request_head(line, &format!("{fields}Content-Length: {}\r\n", body.len())) + body
 }
 
 /// The path of [`ADA`].
-pub(crate) fn ada() -> String {
+pub(crate) fn ada_path() -> String {
     format!("/records/crm/{ADA}")
 }
 
 /// The fields of a PATCH that lacks nothing.
-pub(crate) const PATCH: &str = "If-Match: *\r\nContent-Type: application/merge-patch+json\r\n";
+pub(crate) const PATCH_HEADERS: &str = "If-Match: *\r\nContent-Type: application/merge-patch+json\r\n";
 
 /// One connection.
-pub(crate) struct Wire {
+pub(crate) struct RawConnection {
     stream: TcpStream,
     unread: Vec<u8>,
 }
 
-impl Wire {
+impl RawConnection {
     /// Sends bytes. A server that has closed already is no failure here: what it answered can still be read.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         if let Err(error) = self.stream.write_all(bytes.as_ref()) {
@@ -205,35 +205,35 @@ impl Wire {
     }
 
     /// Says that nothing more will come, and goes on listening.
-    pub(crate) fn finish_sending(&self) {
+    pub(crate) fn shut_down_write(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// The answer to a request, which says whether there is a body; `None` if the connection ends before it.
-    pub(crate) fn answer_to(&mut self, request: &[u8]) -> Option<Answer> {
-        self.answer(request.starts_with(b"HEAD "))
+    pub(crate) fn read_response_to(&mut self, request: &[u8]) -> Option<RawResponse> {
+        self.read_response(request.starts_with(b"HEAD "))
     }
 
     /// The next answer, read by its framing.
-    pub(crate) fn answer(&mut self, to_head: bool) -> Option<Answer> {
+    pub(crate) fn read_response(&mut self, to_head: bool) -> Option<RawResponse> {
         let end = loop {
             if let Some(at) = self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at;
             }
-            if !self.more() {
+            if !self.read_more() {
                 assert!(self.unread.is_empty(), "half an answer: {}", String::from_utf8_lossy(&self.unread));
                 return None;
             }
         };
         let text = std::str::from_utf8(&self.unread[..end]).expect("a head in UTF-8").to_owned();
         self.unread.drain(..end + 4);
-        let mut answer = Answer::of_head(&text);
+        let mut answer = RawResponse::from_head(&text);
         let bodiless = to_head || answer.status < 200 || [204, 304].contains(&answer.status);
         if !bodiless {
-            let length = answer.field("content-length").unwrap_or_else(|| panic!("no length: {text}"));
+            let length = answer.header("content-length").unwrap_or_else(|| panic!("no length: {text}"));
             let length: usize = length.parse().expect("a length");
             while self.unread.len() < length {
-                assert!(self.more(), "the body ends too early: {text}");
+                assert!(self.read_more(), "the body ends too early: {text}");
             }
             answer.body = self.unread.drain(..length).collect();
         }
@@ -241,13 +241,13 @@ impl Wire {
     }
 
     /// Everything until the server closes, which it must do.
-    pub(crate) fn rest(&mut self) -> Vec<u8> {
-        while self.more() {}
+    pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
+        while self.read_more() {}
         std::mem::take(&mut self.unread)
     }
 
     /// Reads something; `false` at the end, orderly or not.
-    fn more(&mut self) -> bool {
+    fn read_more(&mut self) -> bool {
         let mut piece = [0; 16 * 1024];
         match self.stream.read(&mut piece) {
             Ok(0) => false,

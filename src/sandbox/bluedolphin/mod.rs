@@ -18,18 +18,18 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::common::{flag, lock, number, optional_text};
-use super::{Answer, CallKind, Change, Incoming, Model, Standin};
+use super::common::{lock, parse_flag, parse_number, parse_optional_text};
+use super::{CallKind, Change, FakeRequest, FakeResponse, FakeVendor, VendorModel};
 pub use sample::{
     API_KEY, BUSINESS_OBJECT_ID, EMPTY_DEFINITION_ID, NEW_APPLICATION_ID, OTHER_QUESTIONNAIRE_ID, QUESTIONNAIRE_ID,
     RETIRED_SERVER_ID, ROLE_ID, TEMPLATE_ID, TENANT,
 };
 use state::State;
 pub use state::{Definition, LinkedQuestion, Property, Questionnaire, Settings};
-use validate::Wrong;
+use validate::ValidationError;
 
 /// BlueDolphin on a port.
-pub type Vendor = Standin<BlueDolphin>;
+pub type Vendor = FakeVendor<BlueDolphin>;
 
 /// BlueDolphin's behaviour and state.
 #[derive(Debug, Default)]
@@ -38,11 +38,11 @@ pub struct BlueDolphin(Mutex<State>);
 impl BlueDolphin {
     /// Changes how it behaves.
     pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
-        change(&mut self.settled().settings);
+        change(&mut self.lock_and_apply_due().settings);
     }
 
     /// From now on queued updates wait for [`BlueDolphin::apply_queued`].
-    pub fn queue_by_hand(&self) {
+    pub fn hold_queue(&self) {
         self.configure(|settings| settings.queue_delay = None);
     }
 
@@ -52,62 +52,62 @@ impl BlueDolphin {
     }
 
     /// How many updates are queued.
-    pub fn queued(&self) -> usize {
-        self.settled().queued()
+    pub fn queued_count(&self) -> usize {
+        self.lock_and_apply_due().queued_count()
     }
 
     /// A definition with its hidden state.
     pub fn definition(&self, id: &str) -> Option<Definition> {
-        self.settled().find(id).cloned()
+        self.lock_and_apply_due().find(id).cloned()
     }
 
     /// Every definition with its hidden state.
     pub fn definitions(&self) -> Vec<Definition> {
-        self.settled().definitions.clone()
+        self.lock_and_apply_due().definitions.clone()
     }
 
     /// Hidden: how many objects were deleted with their definitions.
     pub fn deleted_objects(&self) -> u32 {
-        self.settled().deleted_objects
+        self.lock_and_apply_due().deleted_objects
     }
 
     /// A second writer straight at the vendor. `false` if there is no such definition.
     pub fn write(&self, id: &str, change: impl FnOnce(&mut Definition)) -> bool {
-        let mut state = self.settled();
+        let mut state = self.lock_and_apply_due();
         let known = state.find_mut(id).map(change).is_some();
-        state.note(id);
+        state.record_change(id);
         known
     }
 
     /// Adds a definition without properties; gives its id.
     pub fn insert(&self, name: &str) -> String {
-        self.settled().create(name)
+        self.lock_and_apply_due().create(name)
     }
 
     /// A second writer deletes a definition, enabled or not.
     pub fn remove(&self, id: &str) {
-        self.settled().delete(id);
+        self.lock_and_apply_due().delete(id);
     }
 
     /// From now on changes of records are kept.
-    pub fn keep_changes(&self) {
-        self.settled().changes.keep();
+    pub fn record_changes(&self) {
+        self.lock_and_apply_due().changes.enable();
     }
 
     /// Every change of a record that took effect since then, whoever made it, in order.
     pub fn changes(&self) -> Vec<Change> {
-        self.settled().changes.all()
+        self.lock_and_apply_due().changes.all()
     }
 
-    fn settled(&self) -> MutexGuard<'_, State> {
+    fn lock_and_apply_due(&self) -> MutexGuard<'_, State> {
         let mut state = lock(&self.0);
-        state.settle();
+        state.apply_due();
         state
     }
 }
 
 enum Route {
-    Live,
+    Liveness,
     List,
     Create,
     Get(String),
@@ -118,12 +118,12 @@ enum Route {
     Unknown,
 }
 
-fn route(request: &Incoming<'_>) -> Route {
+fn route(request: &FakeRequest<'_>) -> Route {
     let segments = request.segments();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let own = |id: &str| id.to_owned();
     match (request.method.as_str(), segments.as_slice()) {
-        ("GET", ["liveness"]) => Route::Live,
+        ("GET", ["liveness"]) => Route::Liveness,
         ("GET", ["v1", "object-definitions"]) => Route::List,
         ("POST", ["v1", "object-definitions"]) => Route::Create,
         ("GET", ["v1", "object-definitions", id]) => Route::Get(own(id)),
@@ -136,7 +136,7 @@ fn route(request: &Incoming<'_>) -> Route {
 }
 
 /// The vendor's error body: `errors` maps a name to texts, and the title speaks of validation whatever is wrong.
-fn problem(status: u16, key: &str, text: &str) -> Answer {
+fn error_response(status: u16, key: &str, text: &str) -> FakeResponse {
     let kind = match status {
         401 => "https://tools.ietf.org/html/rfc7235#section-3.1",
         403 => "https://tools.ietf.org/html/rfc7231#section-6.5.3",
@@ -145,36 +145,36 @@ fn problem(status: u16, key: &str, text: &str) -> Answer {
     };
     let body = json!({ "type": kind, "title": "One or more validation errors occurred", "status": status,
                        "traceId": uuid::Uuid::now_v7().to_string(), "errors": { key: [text] } });
-    Answer::raw(status, "application/problem+json; charset=utf-8", body.to_string())
+    FakeResponse::raw(status, "application/problem+json; charset=utf-8", body.to_string())
 }
 
-fn wrong((key, text): Wrong) -> Answer {
-    problem(400, key, &text)
+fn validation_error_response((key, text): ValidationError) -> FakeResponse {
+    error_response(400, key, &text)
 }
 
-fn ok(status: u16) -> Answer {
-    Answer::json(status, &json!({ "result": "OK" }))
+fn ok_response(status: u16) -> FakeResponse {
+    FakeResponse::json(status, &json!({ "result": "OK" }))
 }
 
 /// `None` = may go on.
-fn refuse(settings: &Settings, request: &Incoming<'_>) -> Option<Answer> {
+fn check_access(settings: &Settings, request: &FakeRequest<'_>) -> Option<FakeResponse> {
     match request.header("tenant") {
-        None | Some("") => return Some(problem(401, "tenant", "Tenant header missing or empty")),
-        Some(tenant) if tenant != TENANT => return Some(problem(401, "tenant", "Unknown tenant specified")),
+        None | Some("") => return Some(error_response(401, "tenant", "Tenant header missing or empty")),
+        Some(tenant) if tenant != TENANT => return Some(error_response(401, "tenant", "Unknown tenant specified")),
         Some(_) => {}
     }
     if request.header("x-api-key") != Some(API_KEY) || settings.key_expired {
-        return Some(problem(401, "x-api-key", "Invalid apikey"));
+        return Some(error_response(401, "x-api-key", "Invalid apikey"));
     }
-    settings.add_on_missing.then(|| problem(403, "tenant", "Add-on PUBLIC_API is not enabled"))
+    settings.add_on_missing.then(|| error_response(403, "tenant", "Add-on PUBLIC_API is not enabled"))
 }
 
-impl Model for BlueDolphin {
+impl VendorModel for BlueDolphin {
     const NAME: &'static str = "bluedolphin";
 
-    fn call_kind(&self, request: &Incoming<'_>) -> CallKind {
+    fn call_kind(&self, request: &FakeRequest<'_>) -> CallKind {
         match route(request) {
-            Route::Live | Route::Unknown => CallKind::Other,
+            Route::Liveness | Route::Unknown => CallKind::Other,
             Route::List => CallKind::List,
             Route::Create => CallKind::Create,
             Route::Get(_) => CallKind::Read,
@@ -183,56 +183,56 @@ impl Model for BlueDolphin {
         }
     }
 
-    fn answer(&self, request: &Incoming<'_>) -> Answer {
+    fn respond(&self, request: &FakeRequest<'_>) -> FakeResponse {
         let route = route(request);
-        if matches!(route, Route::Live) {
-            return Answer::raw(200, "text/plain", "Healthy");
+        if matches!(route, Route::Liveness) {
+            return FakeResponse::raw(200, "text/plain", "Healthy");
         }
-        let mut state = self.settled();
-        if let Some(refused) = refuse(&state.settings, request) {
+        let mut state = self.lock_and_apply_due();
+        if let Some(refused) = check_access(&state.settings, request) {
             return refused;
         }
         if matches!(route, Route::Create | Route::Put(_)) && !request.is_json() {
-            return problem(415, "Content-Type", "Unsupported Media Type");
+            return error_response(415, "Content-Type", "Unsupported Media Type");
         }
         match route {
-            Route::Live | Route::Unknown => Answer::empty(404),
+            Route::Liveness | Route::Unknown => FakeResponse::empty(404),
             Route::List => list(&state, request),
             Route::Create => create(&mut state, request),
             Route::Get(id) => match state.find(&id) {
-                Some(definition) => Answer::json(200, &definition.show(!state.settings.hide_is_mandatory)),
-                None => problem(400, "object_definition", "Unable to load BlueDolphin Object configuration."),
+                Some(definition) => FakeResponse::json(200, &definition.to_json(!state.settings.hide_is_mandatory)),
+                None => error_response(400, "object_definition", "Unable to load BlueDolphin Object configuration."),
             },
             Route::Put(id) => put(&mut state, &id, request),
             Route::Delete(id) => delete(&mut state, &id),
-            Route::Enable(id) => switch(&mut state, &id, false),
-            Route::Disable(id) => switch(&mut state, &id, true),
+            Route::Enable(id) => set_status(&mut state, &id, false),
+            Route::Disable(id) => set_status(&mut state, &id, true),
         }
     }
 
     fn records(&self) -> Value {
-        let state = self.settled();
-        let definitions: Vec<Value> = state.definitions.iter().map(Definition::show_all).collect();
-        json!({ "definitions": definitions, "queued": state.queued(), "deleted_objects": state.deleted_objects })
+        let state = self.lock_and_apply_due();
+        let definitions: Vec<Value> = state.definitions.iter().map(Definition::to_json_with_hidden_state).collect();
+        json!({ "definitions": definitions, "queued": state.queued_count(), "deleted_objects": state.deleted_objects })
     }
 
     /// Members: `name`, `disabled`, and `properties` as `{name: value or null}`.
-    fn edit(&self, path: &[String], members: &Map<String, Value>) -> bool {
+    fn external_update(&self, path: &[String], members: &Map<String, Value>) -> bool {
         let [id] = path else { return false };
-        self.write(id, |definition| edit(definition, members))
+        self.write(id, |definition| apply_external_update(definition, members))
     }
 
-    fn set(&self, name: &str, value: &Value) -> Result<(), String> {
-        let mut state = self.settled();
+    fn set_option(&self, name: &str, value: &Value) -> Result<(), String> {
+        let mut state = self.lock_and_apply_due();
         let settings = &mut state.settings;
         match name {
             "queue_delay_ms" if value.is_null() => settings.queue_delay = None,
-            "queue_delay_ms" => settings.queue_delay = Some(Duration::from_millis(number(value)?)),
-            "silent_failure" => settings.silent_failure = flag(value)?,
-            "ignored_property" => settings.ignored_property = optional_text(value)?,
-            "hide_is_mandatory" => settings.hide_is_mandatory = flag(value)?,
-            "key_expired" => settings.key_expired = flag(value)?,
-            "add_on_missing" => settings.add_on_missing = flag(value)?,
+            "queue_delay_ms" => settings.queue_delay = Some(Duration::from_millis(parse_number(value)?)),
+            "silent_failure" => settings.silent_failure = parse_flag(value)?,
+            "ignored_property" => settings.ignored_property = parse_optional_text(value)?,
+            "hide_is_mandatory" => settings.hide_is_mandatory = parse_flag(value)?,
+            "key_expired" => settings.key_expired = parse_flag(value)?,
+            "add_on_missing" => settings.add_on_missing = parse_flag(value)?,
             "apply_queued" => drop(state.apply_all()),
             _ => {
                 return Err("queue_delay_ms (null = by hand), apply_queued, silent_failure, ignored_property, \
@@ -244,88 +244,88 @@ impl Model for BlueDolphin {
     }
 }
 
-fn list(state: &State, request: &Incoming<'_>) -> Answer {
+fn list(state: &State, request: &FakeRequest<'_>) -> FakeResponse {
     let number = |name: &str, default: i64| {
         request
-            .parameter(name)
+            .query_param(name)
             .map_or(Ok(default), |text| text.parse::<i64>().map_err(|_| ()))
             .and_then(|number| usize::try_from(number).map_err(|_| ()))
     };
     let Ok(take) = number("take", 100) else {
-        return problem(400, "take", "'take' must be greater than or equal to '0'");
+        return error_response(400, "take", "'take' must be greater than or equal to '0'");
     };
     let Ok(start) = number("start", 0) else {
-        return problem(400, "start", "'start' must be greater than or equal to '0'");
+        return error_response(400, "start", "'start' must be greater than or equal to '0'");
     };
-    let with_disabled = request.parameter("include_disabled").is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
+    let with_disabled = request.query_param("include_disabled").is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
     let listed = || state.definitions.iter().filter(|definition| with_disabled || !definition.disabled);
     let item =
         |definition: &Definition| json!({ "id": definition.id, "name": definition.name, "type": definition.kind });
     let items: Vec<Value> = listed().skip(start).take(take).map(item).collect();
-    Answer::json(200, &json!({ "total_items": listed().count(), "items": items }))
+    FakeResponse::json(200, &json!({ "total_items": listed().count(), "items": items }))
 }
 
-fn create(state: &mut State, request: &Incoming<'_>) -> Answer {
-    let name = match validate::create(request.json(), TEMPLATE_ID) {
+fn create(state: &mut State, request: &FakeRequest<'_>) -> FakeResponse {
+    let name = match validate::parse_create(request.json(), TEMPLATE_ID) {
         Ok(name) => name,
-        Err(error) => return wrong(error),
+        Err(error) => return validation_error_response(error),
     };
-    if state.name_taken(&name, "") {
-        return problem(400, "name", "The name of the object definition must be unique");
+    if state.is_name_taken(&name, "") {
+        return error_response(400, "name", "The name of the object definition must be unique");
     }
     let id = state.create(&name);
-    Answer::json(201, &json!({ "id": id, "name": name }))
+    FakeResponse::json(201, &json!({ "id": id, "name": name }))
 }
 
-fn put(state: &mut State, id: &str, request: &Incoming<'_>) -> Answer {
+fn put(state: &mut State, id: &str, request: &FakeRequest<'_>) -> FakeResponse {
     if !validate::is_id(id) {
-        return problem(400, "id", "'id' is not a valid 24 digit hex string.");
+        return error_response(400, "id", "'id' is not a valid 24 digit hex string.");
     }
-    let wanted = match validate::update(id, request.json()) {
+    let wanted = match validate::parse_update(id, request.json()) {
         Ok(wanted) => wanted,
-        Err(error) => return wrong(error),
+        Err(error) => return validation_error_response(error),
     };
     if state.find(id).is_none() {
         let text = format!("The requested object definition with ID '{id}' could not be found in the database");
-        return problem(400, "id", &text);
+        return error_response(400, "id", &text);
     }
-    if state.name_taken(&wanted.name, id) {
-        return problem(400, "name", "The name of the object definition must be unique");
+    if state.is_name_taken(&wanted.name, id) {
+        return error_response(400, "name", "The name of the object definition must be unique");
     }
     if state.is_busy(id) {
         let text = "There might be an ongoing update in progress. Please try again later.";
-        return problem(400, "id", text);
+        return error_response(400, "id", text);
     }
     state.queue(id, wanted);
-    ok(202)
+    ok_response(202)
 }
 
-fn switch(state: &mut State, id: &str, disabled: bool) -> Answer {
+fn set_status(state: &mut State, id: &str, disabled: bool) -> FakeResponse {
     match state.find_mut(id) {
-        None => problem(400, "id", "Object definition is built-in or non-existing"),
-        Some(definition) if definition.built_in => problem(400, "id", "Object definition is secured"),
+        None => error_response(400, "id", "Object definition is built-in or non-existing"),
+        Some(definition) if definition.built_in => error_response(400, "id", "Object definition is secured"),
         Some(definition) => {
             definition.disabled = disabled;
-            ok(200)
+            ok_response(200)
         }
     }
 }
 
-fn delete(state: &mut State, id: &str) -> Answer {
+fn delete(state: &mut State, id: &str) -> FakeResponse {
     match state.find(id) {
-        None => problem(400, "id", "Object definition is built-in or non-existing"),
-        Some(definition) if definition.built_in => problem(400, "id", "Object definition is secured"),
+        None => error_response(400, "id", "Object definition is built-in or non-existing"),
+        Some(definition) if definition.built_in => error_response(400, "id", "Object definition is secured"),
         Some(definition) if !definition.disabled => {
-            problem(400, "id", "Only disabled object definitions can be deleted")
+            error_response(400, "id", "Only disabled object definitions can be deleted")
         }
         Some(_) => {
             state.delete(id);
-            ok(200)
+            ok_response(200)
         }
     }
 }
 
-fn edit(definition: &mut Definition, members: &Map<String, Value>) {
+fn apply_external_update(definition: &mut Definition, members: &Map<String, Value>) {
     if let Some(name) = members.get("name").and_then(Value::as_str) {
         name.clone_into(&mut definition.name);
     }

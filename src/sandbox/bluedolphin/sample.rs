@@ -48,7 +48,8 @@ pub(super) fn definitions() -> Vec<Definition> {
         value: value.map(str::to_owned),
         locked,
     };
-    let question = |on: &str, question: &str| LinkedQuestion { on: on.to_owned(), question: question.to_owned() };
+    let question =
+        |on: &str, question: &str| LinkedQuestion { attached_to: on.to_owned(), question: question.to_owned() };
     vec![
         Definition {
             properties: vec![

@@ -31,7 +31,7 @@ pub struct Questionnaire {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedQuestion {
     /// The property's name or questionnaire's id it hangs on.
-    pub on: String,
+    pub attached_to: String,
     /// The question.
     pub question: String,
 }
@@ -82,7 +82,7 @@ impl Definition {
         self.properties.iter().find(|property| property.name == name)?.value.as_deref()
     }
 
-    pub(super) fn show(&self, with_is_mandatory: bool) -> Value {
+    pub(super) fn to_json(&self, with_is_mandatory: bool) -> Value {
         let property = |property: &Property| {
             let mut shown = json!({ "name": property.name, "value": property.value });
             if let Some(shown) = shown.as_object_mut().filter(|_| with_is_mandatory) {
@@ -98,13 +98,13 @@ impl Definition {
     }
 
     /// With the hidden state, for people.
-    pub(super) fn show_all(&self) -> Value {
+    pub(super) fn to_json_with_hidden_state(&self) -> Value {
         let questions: Vec<Value> = self
             .linked_questions
             .iter()
-            .map(|linked| json!({ "on": linked.on, "question": linked.question }))
+            .map(|linked| json!({ "on": linked.attached_to, "question": linked.question }))
             .collect();
-        let mut shown = self.show(true);
+        let mut shown = self.to_json(true);
         if let Some(shown) = shown.as_object_mut() {
             shown.insert("linked_questions".to_owned(), json!(questions));
             shown.insert("source_connections".to_owned(), json!(self.source_connections));
@@ -116,7 +116,7 @@ impl Definition {
 
     /// Replaces: whatever `wanted` leaves out is removed, but for locked properties. Linked questions and source connections go
     /// whatever is sent; only when every locked property was left out do the linked questions of these stay.
-    fn replace(&mut self, wanted: &Wanted, known: &[Questionnaire], ignored: Option<&String>) {
+    fn replace(&mut self, wanted: &QueuedUpdate, known: &[Questionnaire], ignored: Option<&String>) {
         let sent = |name: &str| wanted.properties.iter().find(|property| property.name == name);
         let is_locked = |name: &str, properties: &[Property]| properties.iter().any(|p| p.locked && p.name == name);
         let locked_sent = wanted.properties.iter().any(|property| is_locked(&property.name, &self.properties));
@@ -143,14 +143,14 @@ impl Definition {
             let found = known.iter().find(|questionnaire| questionnaire.id == *id && !linked);
             self.questionnaires.extend(found.cloned());
         }
-        self.linked_questions.retain(|linked| !locked_sent && is_locked(&linked.on, &before));
+        self.linked_questions.retain(|linked| !locked_sent && is_locked(&linked.attached_to, &before));
         self.source_connections.clear();
     }
 }
 
 /// What a valid PUT asks for.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct QueuedUpdate {
     pub(super) name: String,
     pub(super) properties: Vec<Property>,
     pub(super) questionnaires: Vec<String>,
@@ -189,11 +189,11 @@ impl Default for Settings {
 }
 
 #[derive(Debug)]
-struct Queued {
+struct QueueEntry {
     id: String,
-    wanted: Wanted,
+    update: QueuedUpdate,
     /// `None` = by hand.
-    due: Option<Instant>,
+    due_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -204,8 +204,8 @@ pub(super) struct State {
     /// Objects that went with their definitions.
     pub(super) deleted_objects: u32,
     pub(super) changes: Changes,
-    queue: Vec<Queued>,
-    made: u64,
+    queue: Vec<QueueEntry>,
+    created_count: u64,
 }
 
 impl Default for State {
@@ -217,23 +217,23 @@ impl Default for State {
             deleted_objects: 0,
             changes: Changes::default(),
             queue: Vec::new(),
-            made: 0,
+            created_count: 0,
         }
     }
 }
 
 impl State {
     /// Lets the queued updates that are due take effect. Whoever looks at the state calls it first, so no timer is needed.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn apply_due(&mut self) {
         let now = Instant::now();
-        self.apply(|queued| queued.due.is_some_and(|due| due <= now));
+        self.apply(|queued| queued.due_at.is_some_and(|due| due <= now));
     }
 
     pub(super) fn apply_all(&mut self) -> usize {
         self.apply(|_| true)
     }
 
-    fn apply(&mut self, is_due: impl Fn(&Queued) -> bool) -> usize {
+    fn apply(&mut self, is_due: impl Fn(&QueueEntry) -> bool) -> usize {
         let (due, waiting): (Vec<_>, Vec<_>) = self.queue.drain(..).partition(is_due);
         self.queue = waiting;
         if self.settings.silent_failure {
@@ -241,30 +241,30 @@ impl State {
         }
         for queued in &due {
             if let Some(definition) = self.definitions.iter_mut().find(|definition| definition.id == queued.id) {
-                definition.replace(&queued.wanted, &self.questionnaires, self.settings.ignored_property.as_ref());
+                definition.replace(&queued.update, &self.questionnaires, self.settings.ignored_property.as_ref());
             }
-            self.note(&queued.id);
+            self.record_change(&queued.id);
         }
         due.len()
     }
 
     /// Keeps a definition as it is now, if changes are kept.
-    pub(super) fn note(&mut self, id: &str) {
+    pub(super) fn record_change(&mut self, id: &str) {
         if let Some(definition) = self.definitions.iter().find(|definition| definition.id == id) {
-            self.changes.note(id, || definition.show(true));
+            self.changes.record(id, || definition.to_json(true));
         }
     }
 
-    pub(super) fn queue(&mut self, id: &str, wanted: Wanted) {
+    pub(super) fn queue(&mut self, id: &str, wanted: QueuedUpdate) {
         let due = self.settings.queue_delay.and_then(|delay| Instant::now().checked_add(delay));
-        self.queue.push(Queued { id: id.to_owned(), wanted, due });
+        self.queue.push(QueueEntry { id: id.to_owned(), update: wanted, due_at: due });
     }
 
     pub(super) fn is_busy(&self, id: &str) -> bool {
         self.queue.iter().any(|queued| queued.id == id)
     }
 
-    pub(super) fn queued(&self) -> usize {
+    pub(super) fn queued_count(&self) -> usize {
         self.queue.len()
     }
 
@@ -277,13 +277,13 @@ impl State {
     }
 
     /// Whether another definition than `id` has the name.
-    pub(super) fn name_taken(&self, name: &str, id: &str) -> bool {
+    pub(super) fn is_name_taken(&self, name: &str, id: &str) -> bool {
         self.definitions.iter().any(|definition| definition.id != id && definition.name == name)
     }
 
     pub(super) fn create(&mut self, name: &str) -> String {
-        self.made = self.made.saturating_add(1);
-        let id = format!("65a0{:020x}", self.made);
+        self.created_count = self.created_count.saturating_add(1);
+        let id = format!("65a0{:020x}", self.created_count);
         self.definitions.push(Definition::new(&id, name));
         id
     }

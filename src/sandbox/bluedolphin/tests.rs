@@ -1,35 +1,35 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::sandbox::common::client::Reply;
+use crate::sandbox::common::client::ClientResponse;
 
 const DEFINITIONS: &str = "/v1/object-definitions";
 
-fn ask(vendor: &Vendor, call: &str, body: Option<&Value>) -> Reply {
+fn call_with_api_key(vendor: &Vendor, call: &str, body: Option<&Value>) -> ClientResponse {
     let headers = [("x-api-key", API_KEY), ("TENANT", TENANT), ("content-type", "application/json")];
     vendor.call(call, &headers, body.map(Value::to_string).as_deref())
 }
 
-fn put(vendor: &Vendor, id: &str, body: &Value) -> Reply {
-    ask(vendor, &format!("PUT {DEFINITIONS}/{id}"), Some(body))
+fn put(vendor: &Vendor, id: &str, body: &Value) -> ClientResponse {
+    call_with_api_key(vendor, &format!("PUT {DEFINITIONS}/{id}"), Some(body))
 }
 
 fn get(vendor: &Vendor, id: &str) -> Value {
-    ask(vendor, &format!("GET {DEFINITIONS}/{id}"), None).json()
+    call_with_api_key(vendor, &format!("GET {DEFINITIONS}/{id}"), None).json()
 }
 
-fn by_hand() -> Vendor {
+fn start_with_held_queue() -> Vendor {
     let vendor = Vendor::start().unwrap();
-    vendor.state.queue_by_hand();
+    vendor.state.hold_queue();
     vendor
 }
 
-fn texts(reply: &Reply) -> String {
+fn error_texts(reply: &ClientResponse) -> String {
     reply.json()["errors"].to_string()
 }
 
 #[test]
-fn a_wrong_tenant_or_key_is_401_in_the_documented_words() {
+fn a_wrong_tenant_or_key_is_401_with_the_documented_text() {
     let vendor = Vendor::start().unwrap();
     let with = |headers: &[(&str, &str)]| vendor.call("GET /v1/object-definitions", headers, None);
     let missing = with(&[("x-api-key", API_KEY)]);
@@ -39,12 +39,12 @@ fn a_wrong_tenant_or_key_is_401_in_the_documented_words() {
     assert_eq!(body["title"], "One or more validation errors occurred");
     assert_eq!(body["errors"], json!({ "tenant": ["Tenant header missing or empty"] }));
     assert_eq!(with(&[("tenant", "x")]).json()["errors"], json!({ "tenant": ["Unknown tenant specified"] }));
-    assert!(texts(&with(&[("tenant", TENANT), ("x-api-key", "x")])).contains("Invalid apikey"));
+    assert!(error_texts(&with(&[("tenant", TENANT), ("x-api-key", "x")])).contains("Invalid apikey"));
 }
 
 #[test]
-fn a_put_is_queued_and_get_shows_the_old_until_then() {
-    let vendor = by_hand();
+fn a_put_is_queued_and_get_returns_the_old_record_until_it_applies() {
+    let vendor = start_with_held_queue();
     let reply = put(
         &vendor,
         NEW_APPLICATION_ID,
@@ -54,23 +54,23 @@ fn a_put_is_queued_and_get_shows_the_old_until_then() {
     assert_eq!(get(&vendor, NEW_APPLICATION_ID)["name"], "New Application");
     let second = put(&vendor, NEW_APPLICATION_ID, &json!({ "name": "Newest" }));
     assert_eq!(second.status, 400);
-    assert!(texts(&second).contains("There might be an ongoing update in progress. Please try again later."));
+    assert!(error_texts(&second).contains("There might be an ongoing update in progress. Please try again later."));
     assert_eq!(put(&vendor, EMPTY_DEFINITION_ID, &json!({ "name": "Other" })).status, 202, "busy is per definition");
     assert_eq!(vendor.state.apply_queued(), 2);
     assert_eq!(get(&vendor, NEW_APPLICATION_ID)["name"], "Newer");
 }
 
 #[test]
-fn with_no_delay_an_update_is_seen_at_once() {
+fn an_update_without_queue_delay_is_visible_at_once() {
     let vendor = Vendor::start().unwrap();
     vendor.state.configure(|settings| settings.queue_delay = Some(Duration::ZERO));
     put(&vendor, EMPTY_DEFINITION_ID, &json!({ "name": "Other" }));
-    assert_eq!((get(&vendor, EMPTY_DEFINITION_ID)["name"].as_str(), vendor.state.queued()), (Some("Other"), 0));
+    assert_eq!((get(&vendor, EMPTY_DEFINITION_ID)["name"].as_str(), vendor.state.queued_count()), (Some("Other"), 0));
 }
 
 #[test]
-fn what_is_left_out_vanishes_but_for_locked_properties() {
-    let vendor = by_hand();
+fn a_put_removes_omitted_properties_except_locked_ones() {
+    let vendor = start_with_held_queue();
     put(
         &vendor,
         NEW_APPLICATION_ID,
@@ -88,12 +88,15 @@ fn what_is_left_out_vanishes_but_for_locked_properties() {
     assert_eq!(shown["related_boem"], json!([]));
     let hidden = vendor.state.definition(NEW_APPLICATION_ID).unwrap();
     assert!(hidden.source_connections.is_empty());
-    assert_eq!(hidden.linked_questions.iter().map(|linked| linked.on.as_str()).collect::<Vec<_>>(), ["Lifecycle"]);
+    assert_eq!(
+        hidden.linked_questions.iter().map(|linked| linked.attached_to.as_str()).collect::<Vec<_>>(),
+        ["Lifecycle"]
+    );
 }
 
 #[test]
-fn a_locked_value_changes_only_when_sent_as_mandatory_and_then_its_questions_go() {
-    let vendor = by_hand();
+fn a_locked_value_changes_only_when_sent_as_mandatory() {
+    let vendor = start_with_held_queue();
     let body = |mandatory: bool| {
         json!({ "name": "New Application", "id": NEW_APPLICATION_ID,
         "object_properties": [{ "name": "Lifecycle", "value": "Retired", "is_mandatory": mandatory }],
@@ -110,7 +113,7 @@ fn a_locked_value_changes_only_when_sent_as_mandatory_and_then_its_questions_go(
 
 #[test]
 fn bad_bodies_and_ids_are_400_before_anything_is_queued() {
-    let vendor = by_hand();
+    let vendor = start_with_held_queue();
     let long = "x".repeat(256);
     let property = |name: &str, value: &str| json!({ "name": name, "value": value });
     let named = |properties: Value| json!({ "name": "New Application", "object_properties": properties });
@@ -133,19 +136,19 @@ fn bad_bodies_and_ids_are_400_before_anything_is_queued() {
     let reply = put(&vendor, unknown, &json!({ "name": "x" }));
     assert_eq!(reply.status, 400);
     assert!(
-        texts(&reply).contains(&format!(
+        error_texts(&reply).contains(&format!(
             "The requested object definition with ID '{unknown}' could not be found in the database"
         ))
     );
     assert_eq!(put(&vendor, "nonsense", &json!({ "name": "x" })).status, 400);
-    assert_eq!(vendor.state.queued(), 0);
-    let reply = ask(&vendor, &format!("GET {DEFINITIONS}/{unknown}"), None);
-    assert!(reply.status == 400 && texts(&reply).contains("Unable to load BlueDolphin Object configuration."));
+    assert_eq!(vendor.state.queued_count(), 0);
+    let reply = call_with_api_key(&vendor, &format!("GET {DEFINITIONS}/{unknown}"), None);
+    assert!(reply.status == 400 && error_texts(&reply).contains("Unable to load BlueDolphin Object configuration."));
 }
 
 #[test]
-fn a_queued_update_can_fail_in_silence_or_leave_one_property() {
-    let vendor = by_hand();
+fn a_queued_update_can_fail_silently_or_skip_one_property() {
+    let vendor = start_with_held_queue();
     let body = json!({ "name": "New Application", "object_properties": [
         { "name": "Supplier", "value": "IBM" }, { "name": "Owner", "value": "IT" }] });
     vendor.state.configure(|settings| settings.silent_failure = true);
@@ -163,22 +166,26 @@ fn a_queued_update_can_fail_in_silence_or_leave_one_property() {
 }
 
 #[test]
-fn the_list_is_not_whole_and_hides_the_disabled() {
+fn the_list_omits_details_and_disabled_definitions() {
     let vendor = Vendor::start().unwrap();
-    let shown = ask(&vendor, "GET /v1/object-definitions?start=1&take=1", None).json();
+    let shown = call_with_api_key(&vendor, "GET /v1/object-definitions?start=1&take=1", None).json();
     assert_eq!((shown["total_items"].as_u64(), shown["items"][0]["id"].as_str()), (Some(3), Some(BUSINESS_OBJECT_ID)));
     let members: Vec<_> = shown["items"][0].as_object().unwrap().keys().cloned().collect();
     assert_eq!(members, ["id", "name", "type"]);
-    assert_eq!(ask(&vendor, "GET /v1/object-definitions?include_disabled=true", None).json()["total_items"], 4);
-    let reply = ask(&vendor, "GET /v1/object-definitions?take=-1", None);
-    assert!(reply.status == 400 && texts(&reply).contains("'take' must be greater than or equal to '0'"));
+    assert_eq!(
+        call_with_api_key(&vendor, "GET /v1/object-definitions?include_disabled=true", None).json()["total_items"],
+        4
+    );
+    let reply = call_with_api_key(&vendor, "GET /v1/object-definitions?take=-1", None);
+    assert!(reply.status == 400 && error_texts(&reply).contains("'take' must be greater than or equal to '0'"));
 }
 
 #[test]
-fn only_the_disabled_can_be_deleted_and_their_objects_go_too() {
+fn only_disabled_definitions_are_deleted_along_with_their_objects() {
     let vendor = Vendor::start().unwrap();
-    let delete = |id: &str| ask(&vendor, &format!("DELETE {DEFINITIONS}/{id}"), None).status;
-    let switch = |id: &str, word: &str| ask(&vendor, &format!("POST {DEFINITIONS}/{id}/{word}"), None).status;
+    let delete = |id: &str| call_with_api_key(&vendor, &format!("DELETE {DEFINITIONS}/{id}"), None).status;
+    let switch =
+        |id: &str, word: &str| call_with_api_key(&vendor, &format!("POST {DEFINITIONS}/{id}/{word}"), None).status;
     assert_eq!(delete(NEW_APPLICATION_ID), 400);
     assert_eq!(switch(NEW_APPLICATION_ID, "disable"), 200);
     assert_eq!(switch(NEW_APPLICATION_ID, "disable"), 200, "already so is no error");
@@ -190,9 +197,9 @@ fn only_the_disabled_can_be_deleted_and_their_objects_go_too() {
 }
 
 #[test]
-fn a_definition_is_made_of_a_template_under_a_free_name() {
+fn a_definition_is_created_from_a_template_with_an_unused_name() {
     let vendor = Vendor::start().unwrap();
-    let post = |body: &Value| ask(&vendor, "POST /v1/object-definitions", Some(body));
+    let post = |body: &Value| call_with_api_key(&vendor, "POST /v1/object-definitions", Some(body));
     let body = json!({ "name": "Fresh", "object_template_id": TEMPLATE_ID, "roles": [ROLE_ID] });
     let made = post(&body);
     assert_eq!(made.status, 201);

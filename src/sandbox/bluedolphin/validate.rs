@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::state::{Property, Wanted};
+use super::state::{Property, QueuedUpdate};
 
 /// What is wrong: a key of `errors` and its text. The keys are not documented.
-pub(super) type Wrong = (&'static str, String);
+pub(super) type ValidationError = (&'static str, String);
 
 /// Whether an id has the vendor's form: 24 lower-case hexadecimal digits.
 pub(super) fn is_id(text: &str) -> bool {
@@ -15,39 +15,39 @@ pub(super) fn is_id(text: &str) -> bool {
 }
 
 /// Reads a PUT's body. Members that the vendor does not take (`type`, `status`, names in `related_boem`) are passed over.
-pub(super) fn update(id: &str, body: Option<Value>) -> Result<Wanted, Wrong> {
-    let body = object(body)?;
+pub(super) fn parse_update(id: &str, body: Option<Value>) -> Result<QueuedUpdate, ValidationError> {
+    let body = parse_object(body)?;
     match body.get("id") {
         None | Some(Value::Null) => {}
         Some(Value::String(sent)) if sent == id => {}
         Some(_) => return Err(("id", "The id in the body must match the id in the URL.".to_owned())),
     }
-    let name = text("name", body.get("name"), 255)?;
+    let name = parse_text("name", body.get("name"), 255)?;
     let mut names = HashSet::new();
     let mut properties = Vec::new();
-    for item in list("object_properties", &body)? {
-        let property = property(item)?;
+    for item in parse_list("object_properties", &body)? {
+        let property = parse_property(item)?;
         if !names.insert(property.name.clone()) {
             return Err(("object_properties", format!("The property name '{}' must be unique.", property.name)));
         }
         properties.push(property);
     }
     let mut questionnaires = Vec::new();
-    for item in list("related_boem", &body)? {
+    for item in parse_list("related_boem", &body)? {
         match item.get("id").and_then(Value::as_str) {
             Some(id) if is_id(id) => questionnaires.push(id.to_owned()),
             _ => return Err(("related_boem", "'id' is not a valid 24 digit hex string.".to_owned())),
         }
     }
-    Ok(Wanted { name, properties, questionnaires })
+    Ok(QueuedUpdate { name, properties, questionnaires })
 }
 
-fn property(item: &Value) -> Result<Property, Wrong> {
-    let name = text("object_properties", item.get("name"), 255)?;
+fn parse_property(item: &Value) -> Result<Property, ValidationError> {
+    let name = parse_text("object_properties", item.get("name"), 255)?;
     // No value at all is how a property without one is kept; an empty one is not allowed.
     let value = match item.get("value") {
         None | Some(Value::Null) => None,
-        value => Some(text("object_properties", value, 255)?),
+        value => Some(parse_text("object_properties", value, 255)?),
     };
     let locked = match item.get("is_mandatory") {
         None | Some(Value::Null) => false,
@@ -58,34 +58,34 @@ fn property(item: &Value) -> Result<Property, Wrong> {
 }
 
 /// Reads a POST's body: gives the name.
-pub(super) fn create(body: Option<Value>, template: &str) -> Result<String, Wrong> {
-    let body = object(body)?;
-    let name = text("name", body.get("name"), 256)?;
+pub(super) fn parse_create(body: Option<Value>, template: &str) -> Result<String, ValidationError> {
+    let body = parse_object(body)?;
+    let name = parse_text("name", body.get("name"), 256)?;
     if body.get("object_template_id").and_then(Value::as_str) != Some(template) {
         return Err(("object_template_id", "object_template_id is incorrect".to_owned()));
     }
-    if list("roles", &body)?.iter().all(Value::is_string) {
+    if parse_list("roles", &body)?.iter().all(Value::is_string) {
         Ok(name)
     } else {
         Err(("roles", "roles is incorrect".to_owned()))
     }
 }
 
-fn object(body: Option<Value>) -> Result<Map<String, Value>, Wrong> {
+fn parse_object(body: Option<Value>) -> Result<Map<String, Value>, ValidationError> {
     match body {
         Some(Value::Object(body)) => Ok(body),
         _ => Err(("$", "The JSON value could not be converted.".to_owned())),
     }
 }
 
-fn text(key: &'static str, value: Option<&Value>, longest: usize) -> Result<String, Wrong> {
+fn parse_text(key: &'static str, value: Option<&Value>, longest: usize) -> Result<String, ValidationError> {
     match value {
         Some(Value::String(text)) if (1..=longest).contains(&text.chars().count()) => Ok(text.clone()),
         _ => Err((key, format!("The length must be between 1 and {longest} characters."))),
     }
 }
 
-fn list<'b>(name: &'static str, body: &'b Map<String, Value>) -> Result<&'b [Value], Wrong> {
+fn parse_list<'b>(name: &'static str, body: &'b Map<String, Value>) -> Result<&'b [Value], ValidationError> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(&[]),
         Some(Value::Array(items)) => Ok(items),

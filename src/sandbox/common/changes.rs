@@ -14,23 +14,23 @@ pub struct Change {
 /// The changes in the order in which they took effect; kept only where somebody asked for it.
 #[derive(Debug, Default)]
 pub(in crate::sandbox) struct Changes {
-    kept: Option<Vec<Change>>,
+    entries: Option<Vec<Change>>,
 }
 
 impl Changes {
     /// From now on changes are kept.
-    pub(in crate::sandbox) fn keep(&mut self) {
-        self.kept.get_or_insert_default();
+    pub(in crate::sandbox) fn enable(&mut self) {
+        self.entries.get_or_insert_default();
     }
 
     /// Everything kept, oldest first.
     pub(in crate::sandbox) fn all(&self) -> Vec<Change> {
-        self.kept.clone().unwrap_or_default()
+        self.entries.clone().unwrap_or_default()
     }
 
     /// Keeps one, if changes are kept.
-    pub(in crate::sandbox) fn note(&mut self, id: &str, record: impl FnOnce() -> Value) {
-        if let Some(kept) = &mut self.kept {
+    pub(in crate::sandbox) fn record(&mut self, id: &str, record: impl FnOnce() -> Value) {
+        if let Some(kept) = &mut self.entries {
             kept.push(Change { id: id.to_owned(), record: record() });
         }
     }

@@ -6,10 +6,10 @@ use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
-use super::{Model, Standin};
+use super::{FakeVendor, VendorModel};
 
 /// What came back before the connection was closed.
-pub(in crate::sandbox) struct Reply {
+pub(in crate::sandbox) struct ClientResponse {
     /// 0 when there was not a single byte.
     pub(in crate::sandbox) status: u16,
     /// Status line and headers.
@@ -17,14 +17,14 @@ pub(in crate::sandbox) struct Reply {
     pub(in crate::sandbox) body: String,
 }
 
-impl Reply {
+impl ClientResponse {
     pub(in crate::sandbox) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 }
 
 /// Sends a request whose answer is not waited for.
-pub(in crate::sandbox) fn send(
+pub(in crate::sandbox) fn send_request(
     address: SocketAddr,
     call: &str,
     headers: &[(&str, &str)],
@@ -44,19 +44,19 @@ pub(in crate::sandbox) fn send(
     stream
 }
 
-pub(in crate::sandbox) fn receive(mut stream: TcpStream) -> Reply {
+pub(in crate::sandbox) fn receive_response(mut stream: TcpStream) -> ClientResponse {
     let mut bytes = Vec::new();
     // A connection that is reset has shown all it will.
     stream.read_to_end(&mut bytes).ok();
     let text = String::from_utf8(bytes).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
     let status = head.split(' ').nth(1).map_or(0, |status| status.parse().unwrap());
-    Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    ClientResponse { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
 }
 
-impl<M: Model> Standin<M> {
+impl<M: VendorModel> FakeVendor<M> {
     /// One request, `"METHOD /path"`, and its answer.
-    pub(in crate::sandbox) fn call(&self, call: &str, headers: &[(&str, &str)], body: Option<&str>) -> Reply {
-        receive(send(self.address(), call, headers, body))
+    pub(in crate::sandbox) fn call(&self, call: &str, headers: &[(&str, &str)], body: Option<&str>) -> ClientResponse {
+        receive_response(send_request(self.address(), call, headers, body))
     }
 }

@@ -23,13 +23,13 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::server::Shared;
-use super::{Answer, CallKind, Fault, Incoming, Model};
+use super::server::ServerContext;
+use super::{CallKind, FakeRequest, FakeResponse, InjectedFault, VendorModel};
 
 /// One flat form for all faults: tagged enums of serde cannot hold numbers of arbitrary precision.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Order {
+struct FaultRequest {
     call: Option<CallKind>,
     fault: String,
     times: Option<u32>,
@@ -46,90 +46,95 @@ struct Order {
     ms: Option<u64>,
 }
 
-impl Order {
-    fn fault(&self) -> Result<Fault, String> {
+impl FaultRequest {
+    fn parse_fault(&self) -> Result<InjectedFault, String> {
         let pause = || self.ms.map(Duration::from_millis).ok_or("`ms` is missing");
         Ok(match self.fault.as_str() {
-            "answer" => self.answer()?,
-            "html_page" => Fault::HtmlPage,
-            "wrong_json" => Fault::WrongJson,
-            "half_body" => Fault::HalfBody,
-            "huge_body" => Fault::HugeBody { bytes: self.bytes.ok_or("`bytes` is missing")? },
-            "redirect" => Fault::Redirect { location: self.location.clone().ok_or("`location` is missing")? },
-            "hang" => Fault::Hang,
-            "hang_after" => Fault::HangAfter,
-            "slow_drip" => Fault::SlowDrip { pause: pause()? },
-            "delay" => Fault::Delay { pause: pause()? },
-            "hold" => Fault::Hold,
-            "hold_after" => Fault::HoldAfter,
-            "reset_before" => Fault::ResetBefore,
-            "reset_after" => Fault::ResetAfter,
-            "apply_then_500" => Fault::ApplyThen500,
+            "answer" => self.parse_response()?,
+            "html_page" => InjectedFault::HtmlPage,
+            "wrong_json" => InjectedFault::WrongJson,
+            "half_body" => InjectedFault::HalfBody,
+            "huge_body" => InjectedFault::HugeBody { bytes: self.bytes.ok_or("`bytes` is missing")? },
+            "redirect" => InjectedFault::Redirect { location: self.location.clone().ok_or("`location` is missing")? },
+            "hang" => InjectedFault::Hang,
+            "hang_after" => InjectedFault::HangAfter,
+            "slow_drip" => InjectedFault::SlowDrip { pause: pause()? },
+            "delay" => InjectedFault::Delay { pause: pause()? },
+            "hold" => InjectedFault::Hold,
+            "hold_after" => InjectedFault::HoldAfter,
+            "reset_before" => InjectedFault::ResetBefore,
+            "reset_after" => InjectedFault::ResetAfter,
+            "apply_then_500" => InjectedFault::ApplyThen500,
             other => return Err(format!("there is no fault `{other}`")),
         })
     }
 
-    fn answer(&self) -> Result<Fault, String> {
+    fn parse_response(&self) -> Result<InjectedFault, String> {
         let status = self.status.filter(|status| (200..=599).contains(status)).ok_or("`status` is 200 to 599")?;
         let mut headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         headers.extend(self.retry_after.iter().map(|value| ("retry-after".to_owned(), value.clone())));
-        Ok(Fault::Answer { status, headers, body: self.body.clone() })
+        Ok(InjectedFault::Response { status, headers, body: self.body.clone() })
     }
 }
 
-pub(super) fn answer<M: Model>(path: &str, request: &HttpRequest, body: &Bytes, shared: &Shared<M>) -> Answer {
-    let incoming = Incoming::new(request, body);
+pub(super) fn handle_control_request<M: VendorModel>(
+    path: &str,
+    request: &HttpRequest,
+    body: &Bytes,
+    shared: &ServerContext<M>,
+) -> FakeResponse {
+    let incoming = FakeRequest::new(request, body);
     let segments: Vec<String> = incoming.segments().into_iter().skip(1).collect();
     match (incoming.method.as_str(), path) {
         ("GET", "log") => {
-            Answer::json(200, &Value::Array(shared.log.all().iter().map(|entry| entry.describe()).collect()))
+            FakeResponse::json(200, &Value::Array(shared.log.all().iter().map(|entry| entry.to_json()).collect()))
         }
         ("DELETE", "log") => {
             shared.log.clear();
-            Answer::empty(204)
+            FakeResponse::empty(204)
         }
-        ("POST", "faults") => verdict(add_fault(body, shared)),
+        ("POST", "faults") => to_response(add_fault(body, shared)),
         ("DELETE", "faults") => {
             shared.faults.clear();
-            Answer::empty(204)
+            FakeResponse::empty(204)
         }
         ("POST", "release") => {
             shared.faults.release();
-            Answer::empty(204)
+            FakeResponse::empty(204)
         }
-        ("GET", "records") => Answer::json(200, &shared.state.records()),
-        ("PUT", "settings") => verdict(set(body, shared)),
+        ("GET", "records") => FakeResponse::json(200, &shared.state.records()),
+        ("PUT", "settings") => to_response(set_options(body, shared)),
         ("PUT", _) if path.starts_with("records/") => {
             let id = segments.get(1..).unwrap_or_default();
-            match members(body) {
-                Ok(members) if shared.state.edit(id, &members) => Answer::empty(204),
-                Ok(_) => Answer::json(404, &json!({ "error": "there is no such record" })),
-                Err(error) => verdict(Err(error)),
+            match parse_members(body) {
+                Ok(members) if shared.state.external_update(id, &members) => FakeResponse::empty(204),
+                Ok(_) => FakeResponse::json(404, &json!({ "error": "there is no such record" })),
+                Err(error) => to_response(Err(error)),
             }
         }
-        _ => Answer::json(404, &json!({ "error": "log, faults, release, records, records/{id}, settings" })),
+        _ => FakeResponse::json(404, &json!({ "error": "log, faults, release, records, records/{id}, settings" })),
     }
 }
 
-fn add_fault<M: Model>(body: &Bytes, shared: &Shared<M>) -> Result<(), String> {
-    let order: Order = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    shared.faults.add(order.call, order.fault()?, order.skip, order.times);
+fn add_fault<M: VendorModel>(body: &Bytes, shared: &ServerContext<M>) -> Result<(), String> {
+    let order: FaultRequest = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    shared.faults.add(order.call, order.parse_fault()?, order.skip, order.times);
     Ok(())
 }
 
-fn set<M: Model>(body: &Bytes, shared: &Shared<M>) -> Result<(), String> {
-    members(body)?
+fn set_options<M: VendorModel>(body: &Bytes, shared: &ServerContext<M>) -> Result<(), String> {
+    parse_members(body)?
         .iter()
-        .try_for_each(|(name, value)| shared.state.set(name, value).map_err(|error| format!("{name}: {error}")))
+        .try_for_each(|(name, value)| shared.state.set_option(name, value).map_err(|error| format!("{name}: {error}")))
 }
 
-fn members(body: &Bytes) -> Result<Map<String, Value>, String> {
+fn parse_members(body: &Bytes) -> Result<Map<String, Value>, String> {
     serde_json::from_slice(body).map_err(|error| format!("a JSON object is needed: {error}"))
 }
 
-fn verdict(outcome: Result<(), String>) -> Answer {
+fn to_response(outcome: Result<(), String>) -> FakeResponse {
     match outcome {
-        Ok(()) => Answer::empty(204),
-        Err(error) => Answer::json(400, &json!({ "error": error })),
+        Ok(()) => FakeResponse::empty(204),
+        Err(error) => FakeResponse::json(400, &json!({ "error": error })),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// A request, borrowed.
 #[derive(Clone, Copy, Debug)]
-pub struct Incoming<'a> {
+pub struct FakeRequest<'a> {
     /// HTTP method.
     pub method: &'a Method,
     /// Path as sent, still percent-encoded.
@@ -22,7 +22,7 @@ pub struct Incoming<'a> {
     pub body: &'a Bytes,
 }
 
-impl<'a> Incoming<'a> {
+impl<'a> FakeRequest<'a> {
     pub(super) fn new(request: &'a HttpRequest, body: &'a Bytes) -> Self {
         Self {
             method: request.method(),
@@ -44,16 +44,16 @@ impl<'a> Incoming<'a> {
     }
 
     /// A query parameter by its exact name.
-    pub fn parameter(&self, name: &str) -> Option<String> {
-        self.parameters().find(|(key, _)| key == name).map(|(_, value)| value)
+    pub fn query_param(&self, name: &str) -> Option<String> {
+        self.query_params().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
     /// A query parameter whatever the case of its name, as ASP.NET reads them.
-    pub fn parameter_any_case(&self, name: &str) -> Option<String> {
-        self.parameters().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    pub fn query_param_ci(&self, name: &str) -> Option<String> {
+        self.query_params().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    fn parameters(&self) -> impl Iterator<Item = (String, String)> + 'a {
+    fn query_params(&self) -> impl Iterator<Item = (String, String)> + 'a {
         self.query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(&key.replace('+', " ")), decode(&value.replace('+', " ")))
@@ -72,7 +72,7 @@ impl<'a> Incoming<'a> {
     }
 
     /// The secret of `Authorization: Bearer …`; the scheme's case does not matter.
-    pub fn bearer(&self) -> Option<&'a str> {
+    pub fn bearer_token(&self) -> Option<&'a str> {
         let (scheme, secret) = self.header("authorization")?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
     }
@@ -84,7 +84,7 @@ fn decode(text: &str) -> String {
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct FakeResponse {
     /// HTTP status.
     pub status: StatusCode,
     /// `Content-Type`; empty = none.
@@ -95,10 +95,10 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-impl Answer {
+impl FakeResponse {
     /// An answer without a body.
     pub fn empty(status: u16) -> Self {
-        Self { status: status_code(status), content_type: "", headers: Vec::new(), body: Bytes::new() }
+        Self { status: to_status_code(status), content_type: "", headers: Vec::new(), body: Bytes::new() }
     }
 
     /// A JSON answer.
@@ -108,12 +108,12 @@ impl Answer {
 
     /// An answer of any media type.
     pub fn raw(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status: status_code(status), content_type, headers: Vec::new(), body: body.into() }
+        Self { status: to_status_code(status), content_type, headers: Vec::new(), body: body.into() }
     }
 
     /// Adds a header; one that cannot be sent is left out.
     #[must_use]
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             self.headers.push((name, value));
         }
@@ -123,7 +123,7 @@ impl Answer {
     /// Adds `Retry-After` as given: seconds, a date, or nonsense.
     #[must_use]
     pub fn retry_after(self, value: &str) -> Self {
-        self.with(RETRY_AFTER.as_str(), value)
+        self.with_header(RETRY_AFTER.as_str(), value)
     }
 
     pub(super) fn into_response(self) -> HttpResponse {
@@ -139,6 +139,6 @@ impl Answer {
     }
 }
 
-fn status_code(status: u16) -> StatusCode {
+fn to_status_code(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -10,9 +10,9 @@ use super::{CallKind, lock};
 
 /// One misbehaviour. Each says whether the call still takes effect at the vendor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum InjectedFault {
     /// Answers this. No effect.
-    Answer {
+    Response {
         /// HTTP status.
         status: u16,
         /// Headers, `Content-Type` included if there is to be one.
@@ -62,97 +62,97 @@ pub enum Fault {
     ApplyThen500,
 }
 
-impl Fault {
+impl InjectedFault {
     /// An answer with a status and no body.
     pub fn status(status: u16) -> Self {
-        Self::Answer { status, headers: Vec::new(), body: String::new() }
+        Self::Response { status, headers: Vec::new(), body: String::new() }
     }
 
     /// An answer with a JSON body.
     pub fn json(status: u16, body: impl Into<String>) -> Self {
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        Self::Answer { status, headers, body: body.into() }
+        Self::Response { status, headers, body: body.into() }
     }
 
     /// An answer with `Retry-After` as given (429 or 503 as a rule).
     pub fn retry_after(status: u16, value: &str) -> Self {
-        Self::Answer { status, headers: vec![("retry-after".to_owned(), value.to_owned())], body: String::new() }
+        Self::Response { status, headers: vec![("retry-after".to_owned(), value.to_owned())], body: String::new() }
     }
 }
 
 /// A fault waiting for its calls.
 #[derive(Clone, Debug)]
-struct Rule {
+struct FaultRule {
     /// `None` = any kind.
     call: Option<CallKind>,
-    fault: Fault,
+    fault: InjectedFault,
     /// Calls of the kind to leave alone first.
     skip: u32,
     /// `None` = for ever.
-    times: Option<u32>,
+    remaining: Option<u32>,
 }
 
 /// The faults switched on at one stand-in. The oldest that fits a call meets it.
 #[derive(Debug)]
 pub struct Faults {
-    rules: Mutex<Vec<Rule>>,
+    rules: Mutex<Vec<FaultRule>>,
     /// Spares the lock where no fault is on: the benchmark's case.
-    any: AtomicBool,
+    has_rules: AtomicBool,
     releases: watch::Sender<u64>,
 }
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { rules: Mutex::default(), any: AtomicBool::new(false), releases: watch::Sender::new(0) }
+        Self { rules: Mutex::default(), has_rules: AtomicBool::new(false), releases: watch::Sender::new(0) }
     }
 }
 
 impl Faults {
     /// The next call of this kind (`None` = any) meets the fault.
-    pub fn once(&self, call: impl Into<Option<CallKind>>, fault: Fault) {
+    pub fn once(&self, call: impl Into<Option<CallKind>>, fault: InjectedFault) {
         self.add(call, fault, 0, Some(1));
     }
 
     /// The next `times` calls of this kind meet the fault.
-    pub fn next(&self, call: impl Into<Option<CallKind>>, times: u32, fault: Fault) {
+    pub fn next(&self, call: impl Into<Option<CallKind>>, times: u32, fault: InjectedFault) {
         self.add(call, fault, 0, Some(times));
     }
 
     /// Every call of this kind meets the fault, until [`Faults::clear`].
-    pub fn always(&self, call: impl Into<Option<CallKind>>, fault: Fault) {
+    pub fn always(&self, call: impl Into<Option<CallKind>>, fault: InjectedFault) {
         self.add(call, fault, 0, None);
     }
 
     /// Leaves `skip` calls of this kind alone; then `times` (`None` = all) meet the fault.
-    pub fn add(&self, call: impl Into<Option<CallKind>>, fault: Fault, skip: u32, times: Option<u32>) {
+    pub fn add(&self, call: impl Into<Option<CallKind>>, fault: InjectedFault, skip: u32, times: Option<u32>) {
         if times == Some(0) {
             return;
         }
         let mut rules = lock(&self.rules);
-        rules.push(Rule { call: call.into(), fault, skip, times });
-        self.any.store(true, Ordering::Release);
+        rules.push(FaultRule { call: call.into(), fault, skip, remaining: times });
+        self.has_rules.store(true, Ordering::Release);
     }
 
     /// Switches all faults off. Calls that are held stay held.
     pub fn clear(&self) {
         let mut rules = lock(&self.rules);
         rules.clear();
-        self.any.store(false, Ordering::Release);
+        self.has_rules.store(false, Ordering::Release);
     }
 
-    /// Lets every call go on that a [`Fault::Hold`] or [`Fault::HoldAfter`] is holding now.
+    /// Lets every call go on that a [`InjectedFault::Hold`] or [`InjectedFault::HoldAfter`] is holding now.
     pub fn release(&self) {
         self.releases.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Hears of releases from now on.
-    pub(super) fn releases(&self) -> watch::Receiver<u64> {
+    pub(super) fn subscribe_to_releases(&self) -> watch::Receiver<u64> {
         self.releases.subscribe()
     }
 
     /// The fault that meets a call of this kind now, used up by one.
-    pub(super) fn take(&self, call: CallKind) -> Option<Fault> {
-        if !self.any.load(Ordering::Acquire) {
+    pub(super) fn next_for(&self, call: CallKind) -> Option<InjectedFault> {
+        if !self.has_rules.load(Ordering::Acquire) {
             return None;
         }
         let mut rules = lock(&self.rules);
@@ -162,12 +162,12 @@ impl Faults {
                 rule.skip -= 1;
                 continue;
             }
-            rule.times = rule.times.map(|times| times.saturating_sub(1));
+            rule.remaining = rule.remaining.map(|times| times.saturating_sub(1));
             met = Some(rule.fault.clone());
             break;
         }
-        rules.retain(|rule| rule.times != Some(0));
-        self.any.store(!rules.is_empty(), Ordering::Release);
+        rules.retain(|rule| rule.remaining != Some(0));
+        self.has_rules.store(!rules.is_empty(), Ordering::Release);
         met
     }
 }

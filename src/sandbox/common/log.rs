@@ -8,11 +8,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{CallKind, Incoming, lock};
+use super::{CallKind, FakeRequest, lock};
 
 /// One request as it came in.
 #[derive(Clone, Debug)]
-pub struct Received {
+pub struct ReceivedRequest {
     /// When its body had been read.
     pub at: SystemTime,
     /// Its kind.
@@ -29,8 +29,8 @@ pub struct Received {
     pub body: Bytes,
 }
 
-impl Received {
-    fn new(call: CallKind, request: &Incoming<'_>) -> Self {
+impl ReceivedRequest {
+    fn new(call: CallKind, request: &FakeRequest<'_>) -> Self {
         let line =
             |value: &actix_web::http::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         Self {
@@ -60,7 +60,7 @@ impl Received {
     }
 
     /// For `GET /_sandbox/log`.
-    pub(super) fn describe(&self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         let headers: Vec<Value> = self.headers.iter().map(|(name, value)| json!([name, value])).collect();
         let at = jiff::Timestamp::try_from(self.at).map(|at| at.to_string()).unwrap_or_default();
         json!({ "at": at, "call": self.call, "method": self.method, "path": self.path, "query": self.query,
@@ -70,31 +70,31 @@ impl Received {
 
 /// Every request received, in order; control requests are left out.
 #[derive(Debug)]
-pub struct ReceivedLog {
+pub struct RequestLog {
     enabled: AtomicBool,
-    entries: Mutex<Vec<Arc<Received>>>,
+    entries: Mutex<Vec<Arc<ReceivedRequest>>>,
     count: watch::Sender<usize>,
 }
 
-impl Default for ReceivedLog {
+impl Default for RequestLog {
     fn default() -> Self {
         Self { enabled: AtomicBool::new(true), entries: Mutex::default(), count: watch::Sender::new(0) }
     }
 }
 
-impl ReceivedLog {
+impl RequestLog {
     /// Switches logging on or off; off, a request costs nothing here.
     pub fn set_enabled(&self, enabled: bool) {
         self.enabled.store(enabled, Ordering::Release);
     }
 
     /// Everything received, oldest first.
-    pub fn all(&self) -> Vec<Arc<Received>> {
+    pub fn all(&self) -> Vec<Arc<ReceivedRequest>> {
         lock(&self.entries).clone()
     }
 
     /// What was received of one kind, oldest first.
-    pub fn of(&self, call: CallKind) -> Vec<Arc<Received>> {
+    pub fn requests_of_kind(&self, call: CallKind) -> Vec<Arc<ReceivedRequest>> {
         lock(&self.entries).iter().filter(|entry| entry.call == call).cloned().collect()
     }
 
@@ -104,13 +104,13 @@ impl ReceivedLog {
     }
 
     /// The last one received of one kind.
-    pub fn last(&self, call: CallKind) -> Option<Arc<Received>> {
+    pub fn last(&self, call: CallKind) -> Option<Arc<ReceivedRequest>> {
         lock(&self.entries).iter().rev().find(|entry| entry.call == call).cloned()
     }
 
     /// Everything received, as `METHOD path?query`.
-    pub fn lines(&self) -> Vec<String> {
-        let line = |entry: &Arc<Received>| match entry.query.as_str() {
+    pub fn request_lines(&self) -> Vec<String> {
+        let line = |entry: &Arc<ReceivedRequest>| match entry.query.as_str() {
             "" => format!("{} {}", entry.method, entry.path),
             query => format!("{} {}?{query}", entry.method, entry.path),
         };
@@ -122,17 +122,17 @@ impl ReceivedLog {
         lock(&self.entries).clear();
     }
 
-    /// Waits until at least this many calls of a kind have been received since the last [`ReceivedLog::clear`].
+    /// Waits until at least this many calls of a kind have been received since the last [`RequestLog::clear`].
     pub async fn wait_for(&self, call: CallKind, count: usize) {
         let mut changes = self.count.subscribe();
         while self.count(call) < count && changes.changed().await.is_ok() {}
     }
 
-    pub(super) fn record(&self, call: CallKind, request: &Incoming<'_>) {
+    pub(super) fn record(&self, call: CallKind, request: &FakeRequest<'_>) {
         if !self.enabled.load(Ordering::Acquire) {
             return;
         }
-        let entry = Arc::new(Received::new(call, request));
+        let entry = Arc::new(ReceivedRequest::new(call, request));
         let count = {
             let mut entries = lock(&self.entries);
             entries.push(entry);

@@ -21,34 +21,34 @@ use serde_json::{Map, Value};
 pub use call::CallKind;
 pub use changes::Change;
 pub(super) use changes::Changes;
-pub use exchange::{Answer, Incoming};
-pub use faults::{Fault, Faults};
-pub use log::{Received, ReceivedLog};
-pub use server::Standin;
+pub use exchange::{FakeRequest, FakeResponse};
+pub use faults::{Faults, InjectedFault};
+pub use log::{ReceivedRequest, RequestLog};
+pub use server::FakeVendor;
 
 /// A vendor's behaviour without its transport: one request in, one answer out, state behind a lock.
-pub trait Model: Default + Send + Sync + 'static {
+pub trait VendorModel: Default + Send + Sync + 'static {
     /// The vendor's name, for threads and messages.
     const NAME: &'static str;
 
     /// Which kind of call a request is; decides which faults meet it.
-    fn call_kind(&self, request: &Incoming<'_>) -> CallKind;
+    fn call_kind(&self, request: &FakeRequest<'_>) -> CallKind;
 
     /// Answers a request, changing the state in one step.
-    fn answer(&self, request: &Incoming<'_>) -> Answer;
+    fn respond(&self, request: &FakeRequest<'_>) -> FakeResponse;
 
     /// Everything held, hidden state included: `GET /_sandbox/records`.
     fn records(&self) -> Value;
 
     /// A second writer straight at the vendor: sets these members of a record (`null` removes one).
     /// `false` when there is no such record. `PUT /_sandbox/records/{path}`.
-    fn edit(&self, path: &[String], members: &Map<String, Value>) -> bool;
+    fn external_update(&self, path: &[String], members: &Map<String, Value>) -> bool;
 
     /// Changes one setting: `PUT /_sandbox/settings`.
     ///
     /// # Errors
     /// A sentence saying which settings there are, or what the value must be.
-    fn set(&self, name: &str, value: &Value) -> Result<(), String>;
+    fn set_option(&self, name: &str, value: &Value) -> Result<(), String>;
 }
 
 /// Locks; a panic of another thread while it held the lock is no reason to fail too.
@@ -57,7 +57,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Sets members of a record the way a second writer does: `null` removes.
-pub(super) fn merge_members(into: &mut Map<String, Value>, members: &Map<String, Value>) {
+pub(super) fn set_members(into: &mut Map<String, Value>, members: &Map<String, Value>) {
     for (name, value) in members {
         if value.is_null() {
             into.shift_remove(name);
@@ -68,17 +68,17 @@ pub(super) fn merge_members(into: &mut Map<String, Value>, members: &Map<String,
 }
 
 /// Reads a setting that is a flag.
-pub(super) fn flag(value: &Value) -> Result<bool, String> {
+pub(super) fn parse_flag(value: &Value) -> Result<bool, String> {
     value.as_bool().ok_or_else(|| "true or false is needed".to_owned())
 }
 
 /// Reads a setting that is a count.
-pub(super) fn number(value: &Value) -> Result<u64, String> {
+pub(super) fn parse_number(value: &Value) -> Result<u64, String> {
     value.as_u64().ok_or_else(|| "a whole number is needed".to_owned())
 }
 
 /// Reads a setting that is a text, or `null`.
-pub(super) fn optional_text(value: &Value) -> Result<Option<String>, String> {
+pub(super) fn parse_optional_text(value: &Value) -> Result<Option<String>, String> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text.clone())),

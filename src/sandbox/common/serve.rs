@@ -13,100 +13,108 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::watch;
 
-use super::server::{Shared, Socket};
-use super::{Answer, Fault, Incoming, Model, control};
+use super::server::{ServerContext, Socket};
+use super::{FakeRequest, FakeResponse, InjectedFault, VendorModel, control};
 
 /// Blanks are sent in pieces of this size, in bytes.
-const PIECE: usize = 64 << 10;
+const PADDING_CHUNK_BYTES: usize = 64 << 10;
 
 /// Every request of a stand-in comes here.
-pub(super) async fn handle<M: Model>(request: HttpRequest, body: Bytes, shared: web::Data<Shared<M>>) -> HttpResponse {
+pub(super) async fn handle<M: VendorModel>(
+    request: HttpRequest,
+    body: Bytes,
+    shared: web::Data<ServerContext<M>>,
+) -> HttpResponse {
     if let Some(path) = request.uri().path().strip_prefix("/_sandbox/") {
-        return control::answer(path, &request, &body, &shared).into_response();
+        return control::handle_control_request(path, &request, &body, &shared).into_response();
     }
-    let incoming = Incoming::new(&request, &body);
+    let incoming = FakeRequest::new(&request, &body);
     let call = shared.state.call_kind(&incoming);
     // Taken before the log tells of the call: who has waited for that may release it at once.
-    let releases = shared.faults.releases();
-    let fault = shared.faults.take(call);
+    let releases = shared.faults.subscribe_to_releases();
+    let fault = shared.faults.next_for(call);
     shared.log.record(call, &incoming);
     match fault {
-        None => shared.state.answer(&incoming).into_response(),
-        Some(fault) => play(fault, request.clone(), body.clone(), shared, releases).await,
+        None => shared.state.respond(&incoming).into_response(),
+        Some(fault) => inject(fault, request.clone(), body.clone(), shared, releases).await,
     }
 }
 
-async fn play<M: Model>(
-    fault: Fault,
+async fn inject<M: VendorModel>(
+    fault: InjectedFault,
     request: HttpRequest,
     body: Bytes,
-    shared: web::Data<Shared<M>>,
+    shared: web::Data<ServerContext<M>>,
     mut releases: watch::Receiver<u64>,
 ) -> HttpResponse {
-    let apply = || shared.state.answer(&Incoming::new(&request, &body));
+    let apply = || shared.state.respond(&FakeRequest::new(&request, &body));
     match fault {
-        Fault::Answer { status, headers, body } => {
-            let answer = Answer::raw(status, "", body);
-            headers.iter().fold(answer, |answer, (name, value)| answer.with(name, value)).into_response()
+        InjectedFault::Response { status, headers, body } => {
+            let answer = FakeResponse::raw(status, "", body);
+            headers.iter().fold(answer, |answer, (name, value)| answer.with_header(name, value)).into_response()
         }
-        Fault::HtmlPage => {
-            Answer::raw(200, "text/html; charset=utf-8", "<!DOCTYPE html><html><body>Sign in</body></html>")
+        InjectedFault::HtmlPage => {
+            FakeResponse::raw(200, "text/html; charset=utf-8", "<!DOCTYPE html><html><body>Sign in</body></html>")
                 .into_response()
         }
-        Fault::WrongJson => Answer::raw(200, "application/json", r#"{"unexpected":[true]}"#).into_response(),
-        Fault::Redirect { location } => Answer::empty(302).with("location", &location).into_response(),
-        Fault::Hang => std::future::pending().await,
-        Fault::HangAfter => {
+        InjectedFault::WrongJson => {
+            FakeResponse::raw(200, "application/json", r#"{"unexpected":[true]}"#).into_response()
+        }
+        InjectedFault::Redirect { location } => {
+            FakeResponse::empty(302).with_header("location", &location).into_response()
+        }
+        InjectedFault::Hang => std::future::pending().await,
+        InjectedFault::HangAfter => {
             apply();
             std::future::pending().await
         }
-        Fault::HoldAfter => {
+        InjectedFault::HoldAfter => {
             let answer = apply();
             drop(releases.changed().await);
             answer.into_response()
         }
-        Fault::ResetBefore => cut(&request),
-        Fault::ResetAfter => {
+        InjectedFault::ResetBefore => reset(&request),
+        InjectedFault::ResetAfter => {
             apply();
-            cut(&request)
+            reset(&request)
         }
-        Fault::ApplyThen500 => {
+        InjectedFault::ApplyThen500 => {
             apply();
             let text = r#"{"Message":"An error has occurred.","message":"Internal server error"}"#;
-            Answer::raw(500, "application/json", text).into_response()
+            FakeResponse::raw(500, "application/json", text).into_response()
         }
-        Fault::HalfBody => half(&request, &apply()),
-        Fault::HugeBody { bytes } => huge(apply(), bytes),
-        Fault::SlowDrip { pause } => drip(apply(), pause),
-        Fault::Delay { pause } => detached(request, body, shared, async move { sleep(pause).await }).await,
-        Fault::Hold => detached(request, body, shared, async move { drop(releases.changed().await) }).await,
+        InjectedFault::HalfBody => truncated(&request, &apply()),
+        InjectedFault::HugeBody { bytes } => oversized(apply(), bytes),
+        InjectedFault::SlowDrip { pause } => slow_drip(apply(), pause),
+        InjectedFault::Delay { pause } => run_detached(request, body, shared, async move { sleep(pause).await }).await,
+        InjectedFault::Hold => run_detached(request, body, shared, async move { drop(releases.changed().await) }).await,
     }
 }
 
 /// Applies the call after `wait` in a task of its own, so that a caller's hanging up does not stop it.
-async fn detached<M: Model>(
+async fn run_detached<M: VendorModel>(
     request: HttpRequest,
     body: Bytes,
-    shared: web::Data<Shared<M>>,
+    shared: web::Data<ServerContext<M>>,
     wait: impl Future<Output = ()> + 'static,
 ) -> HttpResponse {
     let work = actix_web::rt::spawn(async move {
         wait.await;
-        shared.state.answer(&Incoming::new(&request, &body))
+        shared.state.respond(&FakeRequest::new(&request, &body))
     });
-    work.await.unwrap_or_else(|_| Answer::empty(500)).into_response()
+    work.await.unwrap_or_else(|_| FakeResponse::empty(500)).into_response()
 }
 
 /// Closes the connection; the answer given back finds no way out.
-fn cut(request: &HttpRequest) -> HttpResponse {
+fn reset(request: &HttpRequest) -> HttpResponse {
     if let Some(socket) = request.conn_data::<Arc<Socket>>() {
-        socket.cut();
+        socket.reset();
     }
     HttpResponse::InternalServerError().finish()
 }
 
 /// Writes half an answer past actix, which would not send a body that breaks its own length.
-fn half(request: &HttpRequest, answer: &Answer) -> HttpResponse {
+fn truncated(request: &HttpRequest, answer: &FakeResponse) -> HttpResponse {
     let filler = Bytes::from_static(br#"{"result":"this answer was never finished"}"#);
     let body = if answer.body.is_empty() { &filler } else { &answer.body };
     // A 204 has no body to be cut in half.
@@ -119,14 +127,14 @@ fn half(request: &HttpRequest, answer: &Answer) -> HttpResponse {
         // The socket does not block and its buffer is empty: this fits or the other side is gone.
         (&socket.0).write_all(&text).ok();
     }
-    cut(request)
+    reset(request)
 }
 
-fn huge(answer: Answer, bytes: u64) -> HttpResponse {
-    let blanks = Bytes::from(vec![b' '; PIECE]);
+fn oversized(answer: FakeResponse, bytes: u64) -> HttpResponse {
+    let blanks = Bytes::from(vec![b' '; PADDING_CHUNK_BYTES]);
     let first = answer.body.clone();
     let pieces = stream::unfold(bytes, move |left| {
-        let size = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        let size = usize::try_from(left).unwrap_or(PADDING_CHUNK_BYTES).min(PADDING_CHUNK_BYTES);
         let piece = blanks.slice(..size);
         async move { (left > 0).then(|| (Ok::<_, Infallible>(piece), left.saturating_sub(size as u64))) }
     });
@@ -138,7 +146,7 @@ fn huge(answer: Answer, bytes: u64) -> HttpResponse {
     response.map_into_boxed_body()
 }
 
-fn drip(answer: Answer, pause: Duration) -> HttpResponse {
+fn slow_drip(answer: FakeResponse, pause: Duration) -> HttpResponse {
     let body = answer.body.clone();
     let size = body.len() as u64;
     let bytes = stream::unfold(0_usize, move |at| {

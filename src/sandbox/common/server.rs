@@ -12,7 +12,7 @@ use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::rt::net::{TcpSocket, TcpStream as TokioStream};
 use actix_web::{App, HttpServer, web};
 
-use super::{Faults, Model, ReceivedLog, lock, serve};
+use super::{Faults, RequestLog, VendorModel, lock, serve};
 
 /// Longest request body taken, in bytes.
 const MAX_BODY: usize = 64 << 20;
@@ -22,10 +22,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// What the server's thread and the stand-in's owner share.
 #[derive(Debug)]
-pub(super) struct Shared<M> {
+pub(super) struct ServerContext<M> {
     pub(super) state: Arc<M>,
     pub(super) faults: Arc<Faults>,
-    pub(super) log: Arc<ReceivedLog>,
+    pub(super) log: Arc<RequestLog>,
 }
 
 /// A second handle to a connection's socket: the only way to close it without an HTTP answer.
@@ -34,7 +34,7 @@ pub(super) struct Socket(pub(super) TcpStream);
 
 impl Socket {
     /// Closes both directions; what was written before still arrives.
-    pub(super) fn cut(&self) {
+    pub(super) fn reset(&self) {
         // An error says that the other side was faster.
         self.0.shutdown(Shutdown::Both).ok();
     }
@@ -46,13 +46,13 @@ type Sockets = Arc<Mutex<Vec<Weak<Socket>>>>;
 ///
 /// The server has threads of its own, so it runs whatever the caller's runtime is or does to its clock. It ends with the value.
 #[derive(Debug)]
-pub struct Standin<M: Model> {
+pub struct FakeVendor<M: VendorModel> {
     /// The vendor's state, for looking at and for changing behind the gateway's back.
     pub state: Arc<M>,
     /// The faults switched on.
     pub faults: Arc<Faults>,
     /// What was received.
-    pub log: Arc<ReceivedLog>,
+    pub log: Arc<RequestLog>,
     address: SocketAddr,
     sockets: Sockets,
     phase: Mutex<Phase>,
@@ -60,18 +60,18 @@ pub struct Standin<M: Model> {
 
 #[derive(Debug)]
 enum Phase {
-    Up(Running),
+    Up(RunningServer),
     /// The socket keeps the port ours: bound and not listening, it refuses connections.
     Down(#[expect(dead_code, reason = "held for its port only")] Option<TcpSocket>),
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningServer {
     handle: ServerHandle,
     thread: JoinHandle<()>,
 }
 
-impl<M: Model> Standin<M> {
+impl<M: VendorModel> FakeVendor<M> {
     /// Starts on a free port of 127.0.0.1.
     ///
     /// # Errors
@@ -103,12 +103,12 @@ impl<M: Model> Standin<M> {
 
     /// Goes down: open connections are cut, new ones refused. The state stays.
     pub async fn pause(&self) {
-        let Some(Running { handle, thread }) = self.take_down() else { return };
+        let Some(RunningServer { handle, thread }) = self.shut_down() else { return };
         handle.stop(false).await;
-        cut_all(&self.sockets);
+        reset_all(&self.sockets);
         // The thread has nothing left to do but to return; a panic in it was a failed test's already.
         thread.join().ok();
-        *lock(&self.phase) = Phase::Down(reserve(self.address).ok());
+        *lock(&self.phase) = Phase::Down(reserve_port(self.address).ok());
     }
 
     /// Comes back on the same port. Does nothing if it is not down.
@@ -120,13 +120,13 @@ impl<M: Model> Standin<M> {
             return Ok(());
         }
         // The reservation ends here: not every system lets two sockets be bound to one port.
-        self.take_down();
+        self.shut_down();
         self.run(TcpListener::bind(self.address)?)
     }
 
     /// Ends every open connection, as servers do with those at rest, and goes on listening.
-    pub fn hang_up(&self) {
-        cut_all(&self.sockets);
+    pub fn close_connections(&self) {
+        reset_all(&self.sockets);
     }
 
     /// Ends the server.
@@ -135,7 +135,7 @@ impl<M: Model> Standin<M> {
     }
 
     /// Leaves the phase `Down` without a reservation; gives what was running.
-    fn take_down(&self) -> Option<Running> {
+    fn shut_down(&self) -> Option<RunningServer> {
         match std::mem::replace(&mut *lock(&self.phase), Phase::Down(None)) {
             Phase::Up(running) => Some(running),
             Phase::Down(_) => None,
@@ -143,7 +143,7 @@ impl<M: Model> Standin<M> {
     }
 
     fn run(&self, listener: TcpListener) -> io::Result<()> {
-        let shared = web::Data::new(Shared {
+        let shared = web::Data::new(ServerContext {
             state: Arc::clone(&self.state),
             faults: Arc::clone(&self.faults),
             log: Arc::clone(&self.log),
@@ -158,7 +158,7 @@ impl<M: Model> Standin<M> {
                         .app_data(web::PayloadConfig::new(MAX_BODY))
                         .default_service(web::to(serve::handle::<M>))
                 })
-                .on_connect(move |io, data| keep_socket(io, data, &sockets))
+                .on_connect(move |io, data| track_socket(io, data, &sockets))
                 .keep_alive(KEEP_ALIVE)
                 .workers(1)
                 .disable_signals()
@@ -172,22 +172,22 @@ impl<M: Model> Standin<M> {
             });
         })?;
         let handle = start.recv().map_err(io::Error::other)??;
-        *lock(&self.phase) = Phase::Up(Running { handle, thread });
+        *lock(&self.phase) = Phase::Up(RunningServer { handle, thread });
         Ok(())
     }
 }
 
-impl<M: Model> Drop for Standin<M> {
+impl<M: VendorModel> Drop for FakeVendor<M> {
     fn drop(&mut self) {
-        if let Some(running) = self.take_down() {
+        if let Some(running) = self.shut_down() {
             // The command is sent by the call itself; the future would only wait for it to be done.
             drop(running.handle.stop(false));
-            cut_all(&self.sockets);
+            reset_all(&self.sockets);
         }
     }
 }
 
-fn keep_socket(io: &dyn Any, data: &mut Extensions, sockets: &Sockets) {
+fn track_socket(io: &dyn Any, data: &mut Extensions, sockets: &Sockets) {
     let Some(stream) = io.downcast_ref::<TokioStream>() else { return };
     if let Ok(copy) = stream.as_fd().try_clone_to_owned() {
         let socket = Arc::new(Socket(TcpStream::from(copy)));
@@ -198,15 +198,15 @@ fn keep_socket(io: &dyn Any, data: &mut Extensions, sockets: &Sockets) {
     }
 }
 
-fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
+fn reserve_port(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
 }
 
-fn cut_all(sockets: &Sockets) {
+fn reset_all(sockets: &Sockets) {
     for socket in lock(sockets).drain(..).filter_map(|socket| socket.upgrade()) {
-        socket.cut();
+        socket.reset();
     }
 }

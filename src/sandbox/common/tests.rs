@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::client::{receive, send};
-use super::{CallKind, Fault};
+use super::client::{receive_response, send_request};
+use super::{CallKind, InjectedFault};
 use crate::sandbox::Sandbox;
 use crate::sandbox::bluedolphin::{API_KEY, NEW_APPLICATION_ID, RETIRED_SERVER_ID, TENANT, Vendor};
 
 const KEYS: &[(&str, &str)] = &[("x-api-key", API_KEY), ("tenant", TENANT), ("content-type", "application/json")];
 
-fn enable() -> String {
+fn enable_request() -> String {
     format!("POST /v1/object-definitions/{RETIRED_SERVER_ID}/enable")
 }
 
-fn read() -> String {
+fn read_request() -> String {
     format!("GET /v1/object-definitions/{NEW_APPLICATION_ID}")
 }
 
@@ -26,35 +26,35 @@ fn is_enabled(vendor: &Vendor) -> bool {
 }
 
 #[test]
-fn a_reset_before_leaves_no_byte_and_no_effect() {
+fn a_reset_before_sends_no_byte_and_has_no_effect() {
     let vendor = Vendor::start().unwrap();
-    vendor.faults.once(CallKind::Update, Fault::ResetBefore);
-    assert_eq!(vendor.call(&enable(), KEYS, None).status, 0);
+    vendor.faults.once(CallKind::Update, InjectedFault::ResetBefore);
+    assert_eq!(vendor.call(&enable_request(), KEYS, None).status, 0);
     assert!(!is_enabled(&vendor));
-    assert_eq!(vendor.call(&enable(), KEYS, None).status, 200, "the fault was for one call");
+    assert_eq!(vendor.call(&enable_request(), KEYS, None).status, 200, "the fault was for one call");
 }
 
 #[test]
-fn a_reset_after_leaves_no_byte_but_the_effect() {
+fn a_reset_after_sends_no_byte_but_takes_effect() {
     let vendor = Vendor::start().unwrap();
-    vendor.faults.once(CallKind::Update, Fault::ResetAfter);
-    assert_eq!(vendor.call(&enable(), KEYS, None).status, 0);
+    vendor.faults.once(CallKind::Update, InjectedFault::ResetAfter);
+    assert_eq!(vendor.call(&enable_request(), KEYS, None).status, 0);
     assert!(is_enabled(&vendor));
 }
 
 #[test]
-fn an_effect_can_be_followed_by_a_500() {
+fn apply_then_500_takes_effect_and_returns_500() {
     let vendor = Vendor::start().unwrap();
-    vendor.faults.once(None, Fault::ApplyThen500);
-    assert_eq!(vendor.call(&enable(), KEYS, None).status, 500);
+    vendor.faults.once(None, InjectedFault::ApplyThen500);
+    assert_eq!(vendor.call(&enable_request(), KEYS, None).status, 500);
     assert!(is_enabled(&vendor));
 }
 
 #[test]
-fn half_a_body_is_less_than_its_length_promises() {
+fn half_body_sends_fewer_bytes_than_its_content_length() {
     let vendor = Vendor::start().unwrap();
-    vendor.faults.once(CallKind::Read, Fault::HalfBody);
-    let reply = vendor.call(&read(), KEYS, None);
+    vendor.faults.once(CallKind::Read, InjectedFault::HalfBody);
+    let reply = vendor.call(&read_request(), KEYS, None);
     let (_, length) = reply.head.split_once("content-length: ").unwrap();
     let length: usize = length.lines().next().unwrap().parse().unwrap();
     assert_eq!(reply.status, 200);
@@ -62,50 +62,52 @@ fn half_a_body_is_less_than_its_length_promises() {
 }
 
 #[test]
-fn a_huge_body_has_the_size_asked_for() {
+fn a_huge_body_has_the_requested_size() {
     let vendor = Vendor::start().unwrap();
-    vendor.faults.once(CallKind::Read, Fault::HugeBody { bytes: 300_000 });
-    let reply = vendor.call(&read(), KEYS, None);
+    vendor.faults.once(CallKind::Read, InjectedFault::HugeBody { bytes: 300_000 });
+    let reply = vendor.call(&read_request(), KEYS, None);
     assert!(reply.body.matches(' ').count() >= 300_000);
 }
 
 #[test]
-fn a_drip_brings_the_whole_body_in_the_end() {
+fn a_slow_drip_delivers_the_whole_body() {
     let vendor = Vendor::start().unwrap();
-    vendor.faults.once(None, Fault::SlowDrip { pause: Duration::ZERO });
-    assert_eq!(vendor.call(&enable(), KEYS, None).body, r#"{"result":"OK"}"#);
+    vendor.faults.once(None, InjectedFault::SlowDrip { pause: Duration::ZERO });
+    assert_eq!(vendor.call(&enable_request(), KEYS, None).body, r#"{"result":"OK"}"#);
 }
 
 #[test]
-fn answers_pages_and_redirects_take_the_place_of_the_vendor() {
+fn injected_responses_replace_the_vendors_response() {
     let vendor = Vendor::start().unwrap();
-    vendor.faults.once(None, Fault::retry_after(429, "7"));
-    vendor.faults.once(None, Fault::HtmlPage);
-    vendor.faults.once(None, Fault::WrongJson);
-    vendor.faults.once(None, Fault::Redirect { location: "http://127.0.0.1:1/".to_owned() });
-    let reply = vendor.call(&enable(), KEYS, None);
+    vendor.faults.once(None, InjectedFault::retry_after(429, "7"));
+    vendor.faults.once(None, InjectedFault::HtmlPage);
+    vendor.faults.once(None, InjectedFault::WrongJson);
+    vendor.faults.once(None, InjectedFault::Redirect { location: "http://127.0.0.1:1/".to_owned() });
+    let reply = vendor.call(&enable_request(), KEYS, None);
     assert!(reply.status == 429 && reply.head.contains("retry-after: 7"));
-    assert!(vendor.call(&enable(), KEYS, None).body.contains("<html>"));
-    assert_eq!(vendor.call(&enable(), KEYS, None).json(), json!({ "unexpected": [true] }));
-    let reply = vendor.call(&enable(), KEYS, None);
+    assert!(vendor.call(&enable_request(), KEYS, None).body.contains("<html>"));
+    assert_eq!(vendor.call(&enable_request(), KEYS, None).json(), json!({ "unexpected": [true] }));
+    let reply = vendor.call(&enable_request(), KEYS, None);
     assert!(reply.status == 302 && reply.head.contains("location: http://127.0.0.1:1/"));
     assert!(!is_enabled(&vendor));
 }
 
 #[test]
-fn a_fault_can_leave_the_first_calls_alone_and_other_kinds_always() {
+fn a_fault_can_skip_calls_and_affects_only_its_kind() {
     let vendor = Vendor::start().unwrap();
-    vendor.faults.add(CallKind::Read, Fault::status(503), 1, Some(1));
-    let statuses: Vec<u16> =
-        [read(), enable(), read(), read()].iter().map(|c| vendor.call(c, KEYS, None).status).collect();
+    vendor.faults.add(CallKind::Read, InjectedFault::status(503), 1, Some(1));
+    let statuses: Vec<u16> = [read_request(), enable_request(), read_request(), read_request()]
+        .iter()
+        .map(|c| vendor.call(c, KEYS, None).status)
+        .collect();
     assert_eq!(statuses, [200, 200, 503, 200]);
 }
 
 #[actix_web::test]
-async fn a_held_write_lands_after_its_caller_has_gone() {
+async fn a_held_write_takes_effect_after_its_client_disconnects() {
     let vendor = Vendor::start().unwrap();
-    vendor.faults.once(CallKind::Update, Fault::Hold);
-    let gone = send(vendor.address(), &enable(), KEYS, None);
+    vendor.faults.once(CallKind::Update, InjectedFault::Hold);
+    let gone = send_request(vendor.address(), &enable_request(), KEYS, None);
     vendor.log.wait_for(CallKind::Update, 1).await;
     drop(gone);
     assert!(!is_enabled(&vendor));
@@ -116,34 +118,34 @@ async fn a_held_write_lands_after_its_caller_has_gone() {
 }
 
 #[actix_web::test]
-async fn a_call_that_hangs_is_received_and_never_answered() {
+async fn a_hanging_call_is_logged_and_gets_no_response() {
     let vendor = Vendor::start().unwrap();
-    vendor.faults.once(CallKind::Update, Fault::Hang);
-    let mut waiting = send(vendor.address(), &enable(), KEYS, None);
+    vendor.faults.once(CallKind::Update, InjectedFault::Hang);
+    let mut waiting = send_request(vendor.address(), &enable_request(), KEYS, None);
     vendor.log.wait_for(CallKind::Update, 1).await;
     waiting.set_nonblocking(true).unwrap();
     assert_eq!(waiting.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     vendor.stop().await;
     waiting.set_nonblocking(false).unwrap();
-    assert_eq!(receive(waiting).status, 0, "the vendor's end closes the connection");
+    assert_eq!(receive_response(waiting).status, 0, "the vendor's end closes the connection");
 }
 
 #[actix_web::test]
-async fn a_vendor_goes_down_and_comes_back_on_its_port_with_its_state() {
+async fn a_paused_vendor_resumes_on_its_port_with_its_state() {
     let vendor = Vendor::start().unwrap();
     let idle = TcpStream::connect(vendor.address()).unwrap();
-    vendor.call(&enable(), KEYS, None);
+    vendor.call(&enable_request(), KEYS, None);
     vendor.pause().await;
     assert!(TcpStream::connect(vendor.address()).is_err(), "refused");
-    assert_eq!(receive(idle).status, 0, "open connections are cut");
+    assert_eq!(receive_response(idle).status, 0, "open connections are cut");
     vendor.resume().unwrap();
     vendor.resume().unwrap();
-    assert_eq!(vendor.call(&read(), KEYS, None).status, 200);
+    assert_eq!(vendor.call(&read_request(), KEYS, None).status, 200);
     assert!(is_enabled(&vendor));
 }
 
 #[actix_web::test]
-async fn the_three_run_side_by_side_and_several_times() {
+async fn several_sandboxes_run_side_by_side() {
     let (one, other) = (Sandbox::start().unwrap(), Sandbox::start().unwrap());
     assert_ne!(one.pretectum.base_url(), other.pretectum.base_url());
     assert_ne!(one.matrix42.base_url(), one.bluedolphin.base_url());
@@ -154,7 +156,7 @@ async fn the_three_run_side_by_side_and_several_times() {
 }
 
 #[test]
-fn a_dropped_vendor_leaves_its_port() {
+fn a_dropped_vendor_releases_its_port() {
     let vendor = Vendor::start().unwrap();
     let address = vendor.address();
     drop(vendor);
@@ -164,14 +166,14 @@ fn a_dropped_vendor_leaves_its_port() {
 }
 
 #[test]
-fn the_log_holds_what_came_in_order_and_can_be_switched_off() {
+fn the_log_records_requests_in_order_and_can_be_disabled() {
     let vendor = Vendor::start().unwrap();
     vendor.call("GET /v1/object-definitions?take=1&start=0", KEYS, None);
     vendor.call(&format!("PUT /v1/object-definitions/{NEW_APPLICATION_ID}"), KEYS, Some(r#"{"name":"x"}"#));
     vendor.log.set_enabled(false);
-    vendor.call(&read(), KEYS, None);
+    vendor.call(&read_request(), KEYS, None);
     let put = format!("PUT /v1/object-definitions/{NEW_APPLICATION_ID}");
-    assert_eq!(vendor.log.lines(), ["GET /v1/object-definitions?take=1&start=0", put.as_str()]);
+    assert_eq!(vendor.log.request_lines(), ["GET /v1/object-definitions?take=1&start=0", put.as_str()]);
     let put = vendor.log.last(CallKind::Update).unwrap();
     assert_eq!((put.json(), put.header("tenant")), (json!({ "name": "x" }), Some(TENANT)));
     vendor.log.clear();
@@ -179,12 +181,12 @@ fn the_log_holds_what_came_in_order_and_can_be_switched_off() {
 }
 
 #[test]
-fn people_switch_faults_and_look_inside_over_http() {
+fn the_control_endpoint_injects_faults_and_exposes_state() {
     let vendor = Vendor::start().unwrap();
     let order = r#"{"call":"update","fault":"answer","status":429,"retry_after":"2","times":1}"#;
     assert_eq!(vendor.call("POST /_sandbox/faults", &[], Some(order)).status, 204);
-    assert_eq!(vendor.call(&enable(), KEYS, None).status, 429);
-    assert_eq!(vendor.call(&enable(), KEYS, None).status, 200);
+    assert_eq!(vendor.call(&enable_request(), KEYS, None).status, 429);
+    assert_eq!(vendor.call(&enable_request(), KEYS, None).status, 200);
     let always = r#"{"fault":"delay","ms":0}"#;
     assert_eq!(vendor.call("POST /_sandbox/faults", &[], Some(always)).status, 204);
     assert_eq!(vendor.call("DELETE /_sandbox/faults", &[], None).status, 204);

@@ -2,23 +2,23 @@
 
 use serde_json::json;
 
-use super::Answer;
+use super::FakeResponse;
 
 /// A request that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The class is unknown.
-    NoClass,
+    UnknownClass,
     /// The body names no `ID`.
-    NoId,
+    MissingId,
     /// No fragment has the `ID`.
-    NoFragment,
+    UnknownFragment,
     /// The `TimeStamp` is not the present one.
     Concurrency,
     /// The class, and the attribute that it lacks.
-    Attribute(&'static str, String),
+    UnknownAttribute(&'static str, String),
     /// A mandatory attribute is missing or reset.
-    Mandatory(&'static str),
+    MissingMandatoryAttribute(&'static str),
     /// A value that cannot be converted.
     BadValue(&'static str),
     /// The chosen id is taken.
@@ -34,16 +34,16 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    fn english(&self) -> String {
+    fn message_en(&self) -> String {
         match self {
-            Self::NoClass => "Data definition not found.".to_owned(),
-            Self::NoId => "The attribute ID is required.".to_owned(),
-            Self::NoFragment => "Fragment with specified ID not found or not defined.".to_owned(),
+            Self::UnknownClass => "Data definition not found.".to_owned(),
+            Self::MissingId => "The attribute ID is required.".to_owned(),
+            Self::UnknownFragment => "Fragment with specified ID not found or not defined.".to_owned(),
             Self::Concurrency => {
                 "Concurrency. The object you want to update has been updated by another process.".to_owned()
             }
-            Self::Attribute(class, name) => format!("Class {class} does not contain attribute {name}"),
-            Self::Mandatory(name) => format!("The mandatory attribute {name} is missing."),
+            Self::UnknownAttribute(class, name) => format!("Class {class} does not contain attribute {name}"),
+            Self::MissingMandatoryAttribute(name) => format!("The mandatory attribute {name} is missing."),
             Self::BadValue(name) => format!("The value of the attribute {name} cannot be converted."),
             Self::Duplicate => "Violation of PRIMARY KEY constraint. Cannot insert duplicate key.".to_owned(),
             Self::BadBody => "Object reference not set to an instance of an object.".to_owned(),
@@ -53,17 +53,17 @@ impl Failure {
         }
     }
 
-    fn german(&self) -> String {
+    fn message_de(&self) -> String {
         match self {
-            Self::NoClass => "Die Datendefinition wurde nicht gefunden.".to_owned(),
-            Self::NoId => "Das Attribut ID ist erforderlich.".to_owned(),
-            Self::NoFragment => "Das Fragment mit der angegebenen ID wurde nicht gefunden.".to_owned(),
+            Self::UnknownClass => "Die Datendefinition wurde nicht gefunden.".to_owned(),
+            Self::MissingId => "Das Attribut ID ist erforderlich.".to_owned(),
+            Self::UnknownFragment => "Das Fragment mit der angegebenen ID wurde nicht gefunden.".to_owned(),
             Self::Concurrency => {
                 "Parallelitätskonflikt. Das Objekt, das Sie aktualisieren möchten, wurde von einem anderen Prozess geändert."
                     .to_owned()
             }
-            Self::Attribute(class, name) => format!("Die Klasse {class} enthält das Attribut {name} nicht"),
-            Self::Mandatory(name) => format!("Das Pflichtattribut {name} fehlt."),
+            Self::UnknownAttribute(class, name) => format!("Die Klasse {class} enthält das Attribut {name} nicht"),
+            Self::MissingMandatoryAttribute(name) => format!("Das Pflichtattribut {name} fehlt."),
             Self::BadValue(name) => format!("Der Wert des Attributs {name} kann nicht konvertiert werden."),
             Self::Duplicate => "Verletzung der PRIMARY KEY-Einschränkung.".to_owned(),
             Self::BadBody => "Der Objektverweis wurde nicht auf eine Objektinstanz festgelegt.".to_owned(),
@@ -74,19 +74,19 @@ impl Failure {
     }
 
     /// The 500. Only `Explicit-Language` chooses the language, `Accept-Language` does not.
-    pub(super) fn answer(&self, explicit_language: Option<&str>) -> Answer {
+    pub(super) fn to_response(&self, explicit_language: Option<&str>) -> FakeResponse {
         let english = explicit_language.is_some_and(|language| language.to_ascii_lowercase().starts_with("en"));
         let (message, text) = if english {
-            ("An error has occurred.", self.english())
+            ("An error has occurred.", self.message_en())
         } else {
-            ("Ein Fehler ist aufgetreten.", self.german())
+            ("Ein Fehler ist aufgetreten.", self.message_de())
         };
         let kind = match self {
             Self::Concurrency => "Matrix42.Pandora.Contracts.DataService.ConcurrencyException",
             Self::BadBody => "System.NullReferenceException",
             _ => "Matrix42.Pandora.Contracts.PandoraException",
         };
-        Answer::json(
+        FakeResponse::json(
             500,
             &json!({ "Message": message, "ExceptionMessage": text, "ExceptionType": kind,
                      "StackTrace": "   at Matrix42.Services.Data.FragmentsController.Handle(String ddName)\r\n   at lambda_method(Closure , Object , Object[] )" }),

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::{Map, Value, json};
 
-use super::Incoming;
+use super::FakeRequest;
 use super::failure::Failure;
 use super::state::{Class, Fragment};
 
@@ -13,21 +13,21 @@ const RESERVED: &[&str] =
     &["END", "CASE", "WHEN", "THEN", "ELSE", "AND", "OR", "NOT", "IN", "LIKE", "IS", "NULL", "AS", "SELECT", "WHERE"];
 
 /// The items of one page.
-pub(super) fn page(class: &Class, request: &Incoming<'_>, time_stamps: bool) -> Result<Vec<Value>, Failure> {
-    let text = |name: &str| request.parameter_any_case(name).filter(|text| !text.trim().is_empty());
+pub(super) fn select_page(class: &Class, request: &FakeRequest<'_>, time_stamps: bool) -> Result<Vec<Value>, Failure> {
+    let text = |name: &str| request.query_param_ci(name).filter(|text| !text.trim().is_empty());
     let columns = match text("columns") {
         None => vec!["ID".to_owned()],
-        Some(list) => columns(class, &list)?,
+        Some(list) => parse_columns(class, &list)?,
     };
     if !time_stamps && columns.iter().any(|column| column == "TimeStamp") {
-        return Err(Failure::Attribute(class.name, "TimeStamp".to_owned()));
+        return Err(Failure::UnknownAttribute(class.name, "TimeStamp".to_owned()));
     }
-    let (sort, descending) = sort(class, &columns, text("sort").as_deref())?;
-    let conditions = text("where").map_or(Ok(Vec::new()), |filter| conditions(class, &filter))?;
+    let (sort, descending) = parse_sort(class, &columns, text("sort").as_deref())?;
+    let conditions = text("where").map_or(Ok(Vec::new()), |filter| parse_conditions(class, &filter))?;
     let mut rows: Vec<&Fragment> =
-        class.rows.values().filter(|row| conditions.iter().all(|condition| condition.holds(row))).collect();
+        class.rows.values().filter(|row| conditions.iter().all(|condition| condition.matches(row))).collect();
     rows.sort_by(|a, b| {
-        let order = compare(&value(a, &sort), &value(b, &sort)).then_with(|| a.id.cmp(&b.id));
+        let order = compare(&attribute_value(a, &sort), &attribute_value(b, &sort)).then_with(|| a.id.cmp(&b.id));
         if descending { order.reverse() } else { order }
     });
     let number = |name: &str| text(name).and_then(|text| text.parse::<usize>().ok());
@@ -35,17 +35,18 @@ pub(super) fn page(class: &Class, request: &Incoming<'_>, time_stamps: bool) -> 
     let skipped = number("pageNumber").unwrap_or(0).saturating_mul(size);
     let only_ids = text("columns").is_none();
     let show = |row: &&Fragment| {
-        let mut item: Map<String, Value> = columns.iter().map(|name| (name.clone(), value(row, name))).collect();
+        let mut item: Map<String, Value> =
+            columns.iter().map(|name| (name.clone(), attribute_value(row, name))).collect();
         if !only_ids {
             // It comes by itself, and must not be asked for.
-            item.insert("DisplayString".to_owned(), value(row, "Name"));
+            item.insert("DisplayString".to_owned(), attribute_value(row, "Name"));
         }
         Value::Object(item)
     };
     Ok(rows.iter().skip(skipped).take(size).map(show).collect())
 }
 
-fn value(row: &Fragment, name: &str) -> Value {
+fn attribute_value(row: &Fragment, name: &str) -> Value {
     match name {
         "ID" => json!(row.id),
         "TimeStamp" => json!(row.time_stamp()),
@@ -56,23 +57,23 @@ fn value(row: &Fragment, name: &str) -> Value {
 fn compare(a: &Value, b: &Value) -> Ordering {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => a.total_cmp(&b),
-        _ => text(a).cmp(&text(b)),
+        _ => collation_key(a).cmp(&collation_key(b)),
     }
 }
 
 /// SQL Server's usual collation does not tell cases apart.
-fn text(value: &Value) -> String {
+fn collation_key(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned).to_lowercase()
 }
 
-fn columns(class: &Class, list: &str) -> Result<Vec<String>, Failure> {
+fn parse_columns(class: &Class, list: &str) -> Result<Vec<String>, Failure> {
     let columns: Vec<String> =
-        list.split(',').map(|column| identifier(class, column.trim())).collect::<Result<_, _>>()?;
+        list.split(',').map(|column| resolve_identifier(class, column.trim())).collect::<Result<_, _>>()?;
     if columns.iter().any(|column| column == "ID") { Ok(columns) } else { Err(Failure::SortColumn("ID".to_owned())) }
 }
 
 /// An attribute's own name from how it was written: bracketed, or bare if it is no reserved word.
-fn identifier(class: &Class, written: &str) -> Result<String, Failure> {
+fn resolve_identifier(class: &Class, written: &str) -> Result<String, Failure> {
     let bracketed = written.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let name = bracketed.unwrap_or(written);
     let is_word = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -86,11 +87,11 @@ fn identifier(class: &Class, written: &str) -> Result<String, Failure> {
     }
     let fixed = ["ID", "TimeStamp"].into_iter().find(|fixed| fixed.eq_ignore_ascii_case(name));
     let own = fixed.or_else(|| class.column(name).map(|column| column.name));
-    own.map(str::to_owned).ok_or_else(|| class.no_such_attribute(name))
+    own.map(str::to_owned).ok_or_else(|| class.unknown_attribute(name))
 }
 
 /// `Name`, `Name ASC` or `Name DESC`, without brackets; by ID if absent.
-fn sort(class: &Class, columns: &[String], written: Option<&str>) -> Result<(String, bool), Failure> {
+fn parse_sort(class: &Class, columns: &[String], written: Option<&str>) -> Result<(String, bool), Failure> {
     let Some(written) = written else { return Ok(("ID".to_owned(), false)) };
     let mut words = written.split_whitespace();
     let name = words.next().unwrap_or_default();
@@ -103,7 +104,7 @@ fn sort(class: &Class, columns: &[String], written: Option<&str>) -> Result<(Str
     if name.contains(['[', ']']) || words.next().is_some() {
         return Err(Failure::Syntax);
     }
-    let own = identifier(class, &format!("[{name}]"))?;
+    let own = resolve_identifier(class, &format!("[{name}]"))?;
     if columns.contains(&own) { Ok((own, descending)) } else { Err(Failure::SortColumn(own)) }
 }
 
@@ -115,8 +116,8 @@ struct Condition {
 }
 
 impl Condition {
-    fn holds(&self, row: &Fragment) -> bool {
-        let value = value(row, &self.column);
+    fn matches(&self, row: &Fragment) -> bool {
+        let value = attribute_value(row, &self.column);
         if value.is_null() || self.literal.is_null() {
             // As in SQL, null equals nothing; `IS NULL` is written as an operator of its own.
             return self.operator == "IS" && value.is_null();
@@ -135,11 +136,11 @@ impl Condition {
 }
 
 /// Conditions joined by `AND`; that is all of A-SQL that is understood here.
-fn conditions(class: &Class, filter: &str) -> Result<Vec<Condition>, Failure> {
+fn parse_conditions(class: &Class, filter: &str) -> Result<Vec<Condition>, Failure> {
     let mut rest = filter.trim();
     let mut conditions = Vec::new();
     loop {
-        let (condition, left) = condition(class, rest)?;
+        let (condition, left) = parse_condition(class, rest)?;
         conditions.push(condition);
         rest = left.trim_start();
         if rest.is_empty() {
@@ -149,14 +150,14 @@ fn conditions(class: &Class, filter: &str) -> Result<Vec<Condition>, Failure> {
     }
 }
 
-fn condition<'f>(class: &Class, filter: &'f str) -> Result<(Condition, &'f str), Failure> {
+fn parse_condition<'f>(class: &Class, filter: &'f str) -> Result<(Condition, &'f str), Failure> {
     let end = if filter.starts_with('[') {
         filter.find(']').map(|at| at.saturating_add(1))
     } else {
         filter.find(|c: char| c.is_whitespace() || "<>=".contains(c))
     };
     let (column, rest) = filter.split_at_checked(end.ok_or(Failure::Syntax)?).ok_or(Failure::Syntax)?;
-    let column = identifier(class, column)?;
+    let column = resolve_identifier(class, column)?;
     let rest = rest.trim_start();
     if let Some(rest) = strip_word(rest, "IS").and_then(|rest| strip_word(rest, "NULL")) {
         return Ok((Condition { column, operator: "IS", literal: Value::Null }, rest));
@@ -164,7 +165,7 @@ fn condition<'f>(class: &Class, filter: &'f str) -> Result<(Condition, &'f str),
     let operators = ["<>", "<=", ">=", "=", "<", ">"];
     let operator = operators.into_iter().find(|operator| rest.starts_with(operator)).ok_or(Failure::Syntax)?;
     let rest = rest.get(operator.len()..).unwrap_or_default().trim_start();
-    let (literal, rest) = literal(rest)?;
+    let (literal, rest) = parse_literal(rest)?;
     Ok((Condition { column, operator, literal }, rest))
 }
 
@@ -175,7 +176,7 @@ fn strip_word<'f>(text: &'f str, word: &str) -> Option<&'f str> {
 }
 
 /// A text in single quotes (a quote in it doubled) or a number.
-fn literal(written: &str) -> Result<(Value, &str), Failure> {
+fn parse_literal(written: &str) -> Result<(Value, &str), Failure> {
     let Some(quoted) = written.strip_prefix('\'') else {
         let end = written.find(char::is_whitespace).unwrap_or(written.len());
         let (number, rest) = written.split_at_checked(end).ok_or(Failure::Syntax)?;

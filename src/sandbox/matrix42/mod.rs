@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::common::{flag, lock, number, optional_text};
-use super::{Answer, CallKind, Change, Incoming, Model, Standin};
+use super::common::{lock, parse_flag, parse_number, parse_optional_text};
+use super::{CallKind, Change, FakeRequest, FakeResponse, FakeVendor, VendorModel};
 use failure::Failure;
 pub use sample::{
     ACTIVITY_CLASS, API_TOKEN, CATEGORY_CLASS, FACILITY_ID, FACILITY_TIMESTAMP, HARDWARE_ID, PRINTER_ID, SOFTWARE_ID,
@@ -29,7 +29,7 @@ use state::State;
 pub use state::{Fragment, Settings};
 
 /// Matrix42 on a port.
-pub type Vendor = Standin<Matrix42>;
+pub type Vendor = FakeVendor<Matrix42>;
 
 /// Matrix42's behaviour and state.
 #[derive(Debug, Default)]
@@ -73,8 +73,8 @@ impl Matrix42 {
     }
 
     /// From now on changes of records are kept.
-    pub fn keep_changes(&self) {
-        lock(&self.0).changes.keep();
+    pub fn record_changes(&self) {
+        lock(&self.0).changes.enable();
     }
 
     /// Every change of a record that took effect since then, whoever made it, in order.
@@ -98,7 +98,7 @@ enum Route {
 }
 
 /// IIS does not tell cases apart in paths, and a trailing slash means nothing.
-fn route(request: &Incoming<'_>) -> Route {
+fn route(request: &FakeRequest<'_>) -> Route {
     let segments = request.segments();
     let is = |at: usize, word: &str| segments.get(at).is_some_and(|segment| segment.eq_ignore_ascii_case(word));
     if !(is(0, "m42Services") && is(1, "api")) {
@@ -114,24 +114,24 @@ fn route(request: &Incoming<'_>) -> Route {
         },
         [a, b] if same(a, "Schema") && same(b, "classes") && method == "GET" => Route::Classes,
         [a] if same(a, "userinfo") && method == "GET" => Route::User,
-        [a, b, class, rest @ ..] if same(a, "data") && same(b, "fragments") => fragments(method, class, rest),
+        [a, b, class, rest @ ..] if same(a, "data") && same(b, "fragments") => route_fragments(method, class, rest),
         _ => Route::Unknown,
     }
 }
 
-fn fragments(method: &str, class: &str, rest: &[&str]) -> Route {
+fn route_fragments(method: &str, class: &str, rest: &[&str]) -> Route {
     let class = class.to_owned();
     match (method, rest) {
         ("GET", []) => Route::List(class, false),
         ("POST", []) => Route::Create(class),
         ("PUT", []) => Route::Update(class),
         ("GET", [word]) if word.eq_ignore_ascii_case("schema-info") => Route::List(class, true),
-        ("GET" | "DELETE", [id]) => match (state::guid(id), method) {
+        ("GET" | "DELETE", [id]) => match (state::parse_guid(id), method) {
             (None, _) => Route::Unknown,
             (Some(id), "GET") => Route::Get(class, id, false),
             (Some(id), _) => Route::Delete(class, id),
         },
-        ("GET", [id, word]) if word.eq_ignore_ascii_case("schema-info") => match state::guid(id) {
+        ("GET", [id, word]) if word.eq_ignore_ascii_case("schema-info") => match state::parse_guid(id) {
             None => Route::Unknown,
             Some(id) => Route::Get(class, id, true),
         },
@@ -140,14 +140,14 @@ fn fragments(method: &str, class: &str, rest: &[&str]) -> Route {
     }
 }
 
-fn message(status: u16, text: &str) -> Answer {
-    Answer::json(status, &json!({ "Message": text }))
+fn message_response(status: u16, text: &str) -> FakeResponse {
+    FakeResponse::json(status, &json!({ "Message": text }))
 }
 
-impl Model for Matrix42 {
+impl VendorModel for Matrix42 {
     const NAME: &'static str = "matrix42";
 
-    fn call_kind(&self, request: &Incoming<'_>) -> CallKind {
+    fn call_kind(&self, request: &FakeRequest<'_>) -> CallKind {
         match route(request) {
             Route::Exchange => CallKind::SignIn,
             Route::Get(_, _, false) => CallKind::Read,
@@ -160,49 +160,52 @@ impl Model for Matrix42 {
         }
     }
 
-    fn answer(&self, request: &Incoming<'_>) -> Answer {
+    fn respond(&self, request: &FakeRequest<'_>) -> FakeResponse {
         let route = route(request);
         match route {
-            Route::Unknown => return message(404, "No HTTP resource was found that matches the request URI."),
-            Route::WrongMethod => return message(405, "The requested resource does not support this http method."),
-            Route::Exchange => return exchange(&mut lock(&self.0), request),
+            Route::Unknown => return message_response(404, "No HTTP resource was found that matches the request URI."),
+            Route::WrongMethod => {
+                return message_response(405, "The requested resource does not support this http method.");
+            }
+            Route::Exchange => return exchange_token(&mut lock(&self.0), request),
             _ => {}
         }
         let mut state = lock(&self.0);
-        match request.bearer() {
-            Some(API_TOKEN) => return message(406, "The presented token was not accepted."),
-            Some(token) if state.knows_token(token) => {}
-            _ => return message(401, "Authorization has been denied for this request."),
+        match request.bearer_token() {
+            Some(API_TOKEN) => return message_response(406, "The presented token was not accepted."),
+            Some(token) if state.is_valid_token(token) => {}
+            _ => return message_response(401, "Authorization has been denied for this request."),
         }
         if matches!(route, Route::Create(_) | Route::Update(_)) && !request.is_json() {
-            return message(415, "The request entity's media type is not supported for this resource.");
+            return message_response(415, "The request entity's media type is not supported for this resource.");
         }
-        serve(&mut state, route, request).unwrap_or_else(|failure| failure.answer(request.header("explicit-language")))
+        serve(&mut state, route, request)
+            .unwrap_or_else(|failure| failure.to_response(request.header("explicit-language")))
     }
 
     fn records(&self) -> Value {
         let state = lock(&self.0);
         let rows = |class: &state::Class| {
-            let rows: Vec<Value> = class.rows.values().map(|row| Value::Object(row.show())).collect();
+            let rows: Vec<Value> = class.rows.values().map(|row| Value::Object(row.to_map())).collect();
             (class.name.to_owned(), json!(rows))
         };
         Value::Object(state.classes.iter().map(rows).collect())
     }
 
-    fn edit(&self, path: &[String], members: &Map<String, Value>) -> bool {
+    fn external_update(&self, path: &[String], members: &Map<String, Value>) -> bool {
         let [class, id] = path else { return false };
         // A reset attribute stays, as `null`.
         self.write(class, &id.to_ascii_lowercase(), |attributes| attributes.extend(members.clone()))
     }
 
-    fn set(&self, name: &str, value: &Value) -> Result<(), String> {
+    fn set_option(&self, name: &str, value: &Value) -> Result<(), String> {
         let mut state = lock(&self.0);
         let settings = &mut state.settings;
         match name {
-            "token_life_ms" => settings.token_life = Duration::from_millis(number(value)?),
-            "api_token_withdrawn" => settings.api_token_withdrawn = flag(value)?,
-            "ignored_attribute" => settings.ignored_attribute = optional_text(value)?,
-            "unlisted_time_stamp" => settings.unlisted_time_stamp = flag(value)?,
+            "token_life_ms" => settings.token_life = Duration::from_millis(parse_number(value)?),
+            "api_token_withdrawn" => settings.api_token_withdrawn = parse_flag(value)?,
+            "ignored_attribute" => settings.ignored_attribute = parse_optional_text(value)?,
+            "unlisted_time_stamp" => settings.unlisted_time_stamp = parse_flag(value)?,
             "expire_all_tokens" => state.expire_tokens(),
             _ => {
                 let known =
@@ -214,45 +217,49 @@ impl Model for Matrix42 {
     }
 }
 
-fn exchange(state: &mut State, request: &Incoming<'_>) -> Answer {
-    match request.bearer() {
-        None => message(401, "Authorization has been denied for this request."),
-        Some(token) if token != API_TOKEN || state.settings.api_token_withdrawn => Answer::json(200, &Value::Null),
+fn exchange_token(state: &mut State, request: &FakeRequest<'_>) -> FakeResponse {
+    match request.bearer_token() {
+        None => message_response(401, "Authorization has been denied for this request."),
+        Some(token) if token != API_TOKEN || state.settings.api_token_withdrawn => {
+            FakeResponse::json(200, &Value::Null)
+        }
         Some(_) => {
             let (token, end) = state.issue_token();
-            Answer::json(200, &json!({ "RawToken": token, "LifeTime": end.to_string() }))
+            FakeResponse::json(200, &json!({ "RawToken": token, "LifeTime": end.to_string() }))
         }
     }
 }
 
-fn serve(state: &mut State, route: Route, request: &Incoming<'_>) -> Result<Answer, Failure> {
+fn serve(state: &mut State, route: Route, request: &FakeRequest<'_>) -> Result<FakeResponse, Failure> {
     let body = || match request.json() {
         Some(Value::Object(body)) => Ok(body),
         _ => Err(Failure::BadBody),
     };
     Ok(match route {
         Route::Get(class, id, with_schema) => {
-            let class = state.class(&class).ok_or(Failure::NoClass)?;
-            let found = class.rows.get(&id).map_or(Value::Null, |row| Value::Object(row.show()));
-            Answer::json(200, &if with_schema { with_schema_info(class, &found) } else { found })
+            let class = state.class(&class).ok_or(Failure::UnknownClass)?;
+            let found = class.rows.get(&id).map_or(Value::Null, |row| Value::Object(row.to_map()));
+            FakeResponse::json(200, &if with_schema { with_schema_info(class, &found) } else { found })
         }
         Route::List(class, with_schema) => {
-            let class = state.class(&class).ok_or(Failure::NoClass)?;
-            let page = Value::Array(list::page(class, request, !state.settings.unlisted_time_stamp)?);
-            Answer::json(200, &if with_schema { with_schema_info(class, &page) } else { page })
+            let class = state.class(&class).ok_or(Failure::UnknownClass)?;
+            let page = Value::Array(list::select_page(class, request, !state.settings.unlisted_time_stamp)?);
+            FakeResponse::json(200, &if with_schema { with_schema_info(class, &page) } else { page })
         }
-        Route::Create(class) => Answer::json(200, &Value::String(state.create(&class, &body()?)?)),
+        Route::Create(class) => FakeResponse::json(200, &Value::String(state.create(&class, &body()?)?)),
         Route::Update(class) => {
             state.update(&class, &body()?)?;
-            Answer::empty(204)
+            FakeResponse::empty(204)
         }
         Route::Delete(class, id) => {
             state.delete(&class, &id)?;
-            Answer::empty(204)
+            FakeResponse::empty(204)
         }
-        Route::Classes => Answer::json(200, &state.classes.iter().map(|class| json!({ "Name": class.name })).collect()),
+        Route::Classes => {
+            FakeResponse::json(200, &state.classes.iter().map(|class| json!({ "Name": class.name })).collect())
+        }
         Route::User | Route::Exchange | Route::WrongMethod | Route::Unknown => {
-            Answer::json(200, &json!({ "Name": "Sandbox, User" }))
+            FakeResponse::json(200, &json!({ "Name": "Sandbox, User" }))
         }
     })
 }

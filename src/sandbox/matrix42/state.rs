@@ -38,7 +38,7 @@ impl Fragment {
         BASE64_STANDARD.encode(self.counter.to_be_bytes())
     }
 
-    pub(super) fn show(&self) -> Map<String, Value> {
+    pub(super) fn to_map(&self) -> Map<String, Value> {
         let mut shown = Map::with_capacity(self.attributes.len().saturating_add(2));
         shown.insert("ID".to_owned(), Value::String(self.id.clone()));
         shown.insert("TimeStamp".to_owned(), Value::String(self.time_stamp()));
@@ -61,8 +61,8 @@ impl Class {
         self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
     }
 
-    pub(super) fn no_such_attribute(&self, name: &str) -> Failure {
-        Failure::Attribute(self.name, name.to_owned())
+    pub(super) fn unknown_attribute(&self, name: &str) -> Failure {
+        Failure::UnknownAttribute(self.name, name.to_owned())
     }
 
     pub(super) fn schema(&self) -> Value {
@@ -75,15 +75,15 @@ impl Class {
     }
 
     /// The attributes of a request's body under their own names, checked one by one.
-    fn checked(&self, sent: &Map<String, Value>) -> Result<Map<String, Value>, Failure> {
+    fn validate_attributes(&self, sent: &Map<String, Value>) -> Result<Map<String, Value>, Failure> {
         let mut attributes = Map::new();
         for (name, value) in sent {
             if ["ID", "TimeStamp"].iter().any(|own| own.eq_ignore_ascii_case(name)) {
                 continue;
             }
-            let column = self.column(name).ok_or_else(|| self.no_such_attribute(name))?;
+            let column = self.column(name).ok_or_else(|| self.unknown_attribute(name))?;
             if value.is_null() && column.mandatory {
-                return Err(Failure::Mandatory(column.name));
+                return Err(Failure::MissingMandatoryAttribute(column.name));
             }
             if !fits(column.kind, value) {
                 return Err(Failure::BadValue(column.name));
@@ -100,7 +100,7 @@ fn fits(kind: &str, value: &Value) -> bool {
             "Boolean" => value.is_boolean() || matches!(value.as_u64(), Some(0 | 1)),
             "Int32" => value.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
             "Decimal" => value.is_number(),
-            "Guid" => value.as_str().is_some_and(|text| guid(text).is_some()),
+            "Guid" => value.as_str().is_some_and(|text| parse_guid(text).is_some()),
             "DateTime" => value.as_str().is_some_and(|text| {
                 text.parse::<jiff::civil::DateTime>().is_ok() || text.parse::<jiff::Timestamp>().is_ok()
             }),
@@ -109,7 +109,7 @@ fn fits(kind: &str, value: &Value) -> bool {
 }
 
 /// A GUID in lower case, if the text is one in the form with hyphens.
-pub(super) fn guid(text: &str) -> Option<String> {
+pub(super) fn parse_guid(text: &str) -> Option<String> {
     let hyphens = [8, 13, 18, 23];
     let good = text.len() == 36
         && text
@@ -120,7 +120,7 @@ pub(super) fn guid(text: &str) -> Option<String> {
 }
 
 /// A member whatever the case of its name.
-pub(super) fn member<'b>(body: &'b Map<String, Value>, name: &str) -> Option<&'b Value> {
+pub(super) fn find_member<'b>(body: &'b Map<String, Value>, name: &str) -> Option<&'b Value> {
     body.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
@@ -201,7 +201,7 @@ impl State {
         self.tokens.clear();
     }
 
-    pub(super) fn knows_token(&self, token: &str) -> bool {
+    pub(super) fn is_valid_token(&self, token: &str) -> bool {
         self.tokens.get(token).is_some_and(|end| *end > Instant::now())
     }
 
@@ -214,14 +214,14 @@ impl State {
     }
 
     /// Keeps a fragment as it is now, if changes are kept.
-    fn note(&mut self, class: &str, id: &str) {
+    fn record_change(&mut self, class: &str, id: &str) {
         let class = self.classes.iter().find(|known| known.name == class);
         if let Some(row) = class.and_then(|class| class.rows.get(id)) {
-            self.changes.note(id, || Value::Object(row.show()));
+            self.changes.record(id, || Value::Object(row.to_map()));
         }
     }
 
-    fn tick(&mut self) -> u64 {
+    fn next_row_version(&mut self) -> u64 {
         self.counter = self.counter.saturating_add(1);
         self.counter
     }
@@ -231,11 +231,11 @@ impl State {
         let ignored = self.settings.ignored_attribute.clone();
         let next = self.counter.saturating_add(1);
         let class_name = class;
-        let class = self.class_mut(class).ok_or(Failure::NoClass)?;
-        let id = member(sent, "ID").and_then(Value::as_str).and_then(guid).ok_or(Failure::NoId)?;
-        let mut attributes = class.checked(sent)?;
-        let row = class.rows.get_mut(&id).ok_or(Failure::NoFragment)?;
-        match member(sent, "TimeStamp") {
+        let class = self.class_mut(class).ok_or(Failure::UnknownClass)?;
+        let id = find_member(sent, "ID").and_then(Value::as_str).and_then(parse_guid).ok_or(Failure::MissingId)?;
+        let mut attributes = class.validate_attributes(sent)?;
+        let row = class.rows.get_mut(&id).ok_or(Failure::UnknownFragment)?;
+        match find_member(sent, "TimeStamp") {
             // Empty or null is taken for left out; the vendor does not tell.
             None | Some(Value::Null) => {}
             Some(Value::String(stamp)) if stamp.is_empty() => {}
@@ -253,22 +253,22 @@ impl State {
         row.attributes.extend(attributes);
         row.counter = next;
         self.counter = next;
-        self.note(class_name, &id);
+        self.record_change(class_name, &id);
         Ok(())
     }
 
     pub(super) fn create(&mut self, class: &str, sent: &Map<String, Value>) -> Result<String, Failure> {
-        let next = self.tick();
-        let class = self.class_mut(class).ok_or(Failure::NoClass)?;
-        let attributes = class.checked(sent)?;
+        let next = self.next_row_version();
+        let class = self.class_mut(class).ok_or(Failure::UnknownClass)?;
+        let attributes = class.validate_attributes(sent)?;
         if let Some(missing) =
             class.columns.iter().find(|column| column.mandatory && !attributes.contains_key(column.name))
         {
-            return Err(Failure::Mandatory(missing.name));
+            return Err(Failure::MissingMandatoryAttribute(missing.name));
         }
-        let id = match member(sent, "ID") {
+        let id = match find_member(sent, "ID") {
             None | Some(Value::Null) => uuid::Uuid::now_v7().to_string(),
-            Some(chosen) => chosen.as_str().and_then(guid).ok_or(Failure::BadValue("ID"))?,
+            Some(chosen) => chosen.as_str().and_then(parse_guid).ok_or(Failure::BadValue("ID"))?,
         };
         if class.rows.contains_key(&id) {
             return Err(Failure::Duplicate);
@@ -278,8 +278,8 @@ impl State {
     }
 
     pub(super) fn delete(&mut self, class: &str, id: &str) -> Result<(), Failure> {
-        let class = self.class_mut(class).ok_or(Failure::NoClass)?;
-        class.rows.remove(id).map(drop).ok_or(Failure::NoFragment)
+        let class = self.class_mut(class).ok_or(Failure::UnknownClass)?;
+        class.rows.remove(id).map(drop).ok_or(Failure::UnknownFragment)
     }
 
     /// A second writer: changes the attributes in place.
@@ -290,7 +290,7 @@ impl State {
         change(&mut row.attributes);
         row.counter = next;
         self.counter = next;
-        self.note(class, id);
+        self.record_change(class, id);
         true
     }
 }

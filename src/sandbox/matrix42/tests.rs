@@ -1,28 +1,28 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::sandbox::common::client::Reply;
+use crate::sandbox::common::client::ClientResponse;
 
 const EXCHANGE: &str = "POST /m42Services/api/ApiToken/GenerateAccessTokenFromApiToken";
 const CATEGORIES: &str = "/m42Services/api/data/fragments/SPSScCategoryClassBase";
 
-fn exchanged(vendor: &Vendor, api_token: &str) -> Value {
+fn request_access_token(vendor: &Vendor, api_token: &str) -> Value {
     vendor.call(&format!("{EXCHANGE}/"), &[("authorization", &format!("Bearer {api_token}"))], None).json()
 }
 
 fn sign_in(vendor: &Vendor) -> String {
-    format!("Bearer {}", exchanged(vendor, API_TOKEN)["RawToken"].as_str().unwrap())
+    format!("Bearer {}", request_access_token(vendor, API_TOKEN)["RawToken"].as_str().unwrap())
 }
 
-fn ask(vendor: &Vendor, call: &str, body: Option<&Value>) -> Reply {
+fn call_with_access_token(vendor: &Vendor, call: &str, body: Option<&Value>) -> ClientResponse {
     let token = sign_in(vendor);
     let headers =
         [("authorization", token.as_str()), ("content-type", "application/json"), ("Explicit-Language", "en")];
     vendor.call(call, &headers, body.map(Value::to_string).as_deref())
 }
 
-fn put(vendor: &Vendor, body: &Value) -> Reply {
-    ask(vendor, &format!("PUT {CATEGORIES}"), Some(body))
+fn put(vendor: &Vendor, body: &Value) -> ClientResponse {
+    call_with_access_token(vendor, &format!("PUT {CATEGORIES}"), Some(body))
 }
 
 fn facility(vendor: &Vendor) -> Fragment {
@@ -30,14 +30,14 @@ fn facility(vendor: &Vendor) -> Fragment {
 }
 
 #[test]
-fn the_exchange_answers_null_to_a_bad_api_token() {
+fn the_token_exchange_returns_null_for_a_bad_api_token() {
     let vendor = Vendor::start().unwrap();
-    assert_eq!(exchanged(&vendor, "nonsense"), Value::Null);
-    let good = exchanged(&vendor, API_TOKEN);
+    assert_eq!(request_access_token(&vendor, "nonsense"), Value::Null);
+    let good = request_access_token(&vendor, API_TOKEN);
     assert!(good["RawToken"].is_string());
     assert!(good["LifeTime"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap() > jiff::Timestamp::now());
     vendor.state.configure(|settings| settings.api_token_withdrawn = true);
-    assert_eq!(exchanged(&vendor, API_TOKEN), Value::Null);
+    assert_eq!(request_access_token(&vendor, API_TOKEN), Value::Null);
 }
 
 #[test]
@@ -55,24 +55,26 @@ fn a_raw_api_token_is_406_and_an_expired_access_token_401() {
 #[test]
 fn a_fragment_has_the_documented_time_stamp_and_a_missing_one_is_null() {
     let vendor = Vendor::start().unwrap();
-    let shown = ask(&vendor, &format!("GET {CATEGORIES}/{}", FACILITY_ID.to_uppercase()), None).json();
+    let shown =
+        call_with_access_token(&vendor, &format!("GET {CATEGORIES}/{}", FACILITY_ID.to_uppercase()), None).json();
     assert_eq!((shown["ID"].as_str(), shown["TimeStamp"].as_str()), (Some(FACILITY_ID), Some(FACILITY_TIMESTAMP)));
     assert_eq!(shown["Description"], "Facility Management");
-    let missing = ask(&vendor, &format!("GET {CATEGORIES}/00000000-0000-0000-0000-000000000000"), None);
+    let missing =
+        call_with_access_token(&vendor, &format!("GET {CATEGORIES}/00000000-0000-0000-0000-000000000000"), None);
     assert_eq!((missing.status, missing.body.as_str()), (200, "null"));
-    assert_eq!(ask(&vendor, &format!("GET {CATEGORIES}/nonsense"), None).status, 404);
-    assert_eq!(ask(&vendor, &format!("GET {CATEGORIES}x/{FACILITY_ID}"), None).status, 500);
+    assert_eq!(call_with_access_token(&vendor, &format!("GET {CATEGORIES}/nonsense"), None).status, 404);
+    assert_eq!(call_with_access_token(&vendor, &format!("GET {CATEGORIES}x/{FACILITY_ID}"), None).status, 500);
 }
 
 #[test]
-fn numbers_leave_as_they_came() {
+fn numbers_keep_their_textual_form() {
     let vendor = Vendor::start().unwrap();
-    let body = ask(&vendor, &format!("GET {CATEGORIES}/{HARDWARE_ID}"), None).body;
+    let body = call_with_access_token(&vendor, &format!("GET {CATEGORIES}/{HARDWARE_ID}"), None).body;
     assert!(body.contains(r#""Costs":1.10,"#) && body.contains("12345678901234567890"), "{body}");
 }
 
 #[test]
-fn put_changes_what_is_named_and_answers_nothing() {
+fn put_changes_only_named_attributes_and_returns_no_body() {
     let vendor = Vendor::start().unwrap();
     let body = json!({ "id": FACILITY_ID, "timestamp": FACILITY_TIMESTAMP, "description": null, "Position": 9 });
     let reply = put(&vendor, &body);
@@ -83,7 +85,7 @@ fn put_changes_what_is_named_and_answers_nothing() {
 }
 
 #[test]
-fn a_stale_time_stamp_is_500_in_the_language_asked_for() {
+fn a_stale_time_stamp_is_500_in_the_requested_language() {
     let vendor = Vendor::start().unwrap();
     let body = json!({ "ID": FACILITY_ID, "TimeStamp": "AAAAAEa7mU0=", "Description": "x" });
     let english = put(&vendor, &body);
@@ -112,7 +114,7 @@ fn without_a_time_stamp_the_last_writer_wins() {
 }
 
 #[test]
-fn everything_else_that_is_wrong_is_500_too() {
+fn every_other_invalid_request_is_500_too() {
     let vendor = Vendor::start().unwrap();
     for (body, text) in [
         (json!({ "ID": "00000000-0000-0000-0000-000000000000" }), "not found"),
@@ -128,29 +130,33 @@ fn everything_else_that_is_wrong_is_500_too() {
     let token = sign_in(&vendor);
     let put = format!("PUT {CATEGORIES}");
     assert_eq!(vendor.call(&put, &[("authorization", &token)], Some("{}")).status, 415);
-    assert_eq!(ask(&vendor, &format!("{put}/{FACILITY_ID}"), Some(&json!({}))).status, 405, "the id is in the body");
+    assert_eq!(
+        call_with_access_token(&vendor, &format!("{put}/{FACILITY_ID}"), Some(&json!({}))).status,
+        405,
+        "the id is in the body"
+    );
 }
 
 #[test]
-fn a_fragment_is_made_and_deleted() {
+fn a_fragment_is_created_and_deleted() {
     let vendor = Vendor::start().unwrap();
-    let made = ask(&vendor, &format!("POST {CATEGORIES}"), Some(&json!({ "name": "Fresh" })));
+    let made = call_with_access_token(&vendor, &format!("POST {CATEGORIES}"), Some(&json!({ "name": "Fresh" })));
     let id = made.json().as_str().unwrap().to_owned();
     assert_eq!((made.status, made.body.as_str()), (200, format!("\"{id}\"").as_str()));
     assert_eq!(vendor.state.fragment(CATEGORY_CLASS, &id).unwrap().attributes["Name"], "Fresh");
-    let delete = |id: &str| ask(&vendor, &format!("DELETE {CATEGORIES}/{id}"), None).status;
+    let delete = |id: &str| call_with_access_token(&vendor, &format!("DELETE {CATEGORIES}/{id}"), None).status;
     assert_eq!([delete(&id), delete(&id), delete("nonsense")], [204, 500, 404]);
     assert_eq!(
-        ask(&vendor, &format!("POST {CATEGORIES}"), Some(&json!({}))).status,
+        call_with_access_token(&vendor, &format!("POST {CATEGORIES}"), Some(&json!({}))).status,
         500,
         "a mandatory attribute is missing"
     );
 }
 
 #[test]
-fn lists_count_from_zero_and_want_the_id() {
+fn list_pages_count_from_zero_and_require_the_id_column() {
     let vendor = Vendor::start().unwrap();
-    let list = |query: &str| ask(&vendor, &format!("GET {CATEGORIES}?{query}"), None);
+    let list = |query: &str| call_with_access_token(&vendor, &format!("GET {CATEGORIES}?{query}"), None);
     let ids = |query: &str| -> Vec<String> {
         let items = list(query).json();
         items.as_array().unwrap().iter().map(|item| item["ID"].as_str().unwrap().to_owned()).collect()
@@ -183,13 +189,16 @@ fn lists_count_from_zero_and_want_the_id() {
 }
 
 #[test]
-fn schema_info_comes_with_the_result() {
+fn schema_info_includes_the_result() {
     let vendor = Vendor::start().unwrap();
-    let one = ask(&vendor, &format!("GET {CATEGORIES}/{FACILITY_ID}/schema-info"), None).json();
+    let one = call_with_access_token(&vendor, &format!("GET {CATEGORIES}/{FACILITY_ID}/schema-info"), None).json();
     assert_eq!(one["Result"]["ID"], FACILITY_ID);
     assert_eq!(one["Schema"][0], json!({ "ColumnName": "ID", "ColumnType": "Guid", "Localizable": false }));
     assert_eq!(
-        ask(&vendor, &format!("GET {CATEGORIES}/schema-info"), None).json()["Result"].as_array().unwrap().len(),
+        call_with_access_token(&vendor, &format!("GET {CATEGORIES}/schema-info"), None).json()["Result"]
+            .as_array()
+            .unwrap()
+            .len(),
         3
     );
 }

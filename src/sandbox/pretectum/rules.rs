@@ -27,7 +27,7 @@ const RULES: &[Rule] = &[
 ];
 
 /// Longest text, in characters: the vendor's default for a new schema field.
-const LONGEST: usize = 500;
+const MAX_TEXT_CHARS: usize = 500;
 
 /// Whether the schema has a field of exactly this name.
 pub(super) fn has_field(name: &str) -> bool {
@@ -35,21 +35,21 @@ pub(super) fn has_field(name: &str) -> bool {
 }
 
 /// The `_errors` of a record: `[{name, errors}]`, empty if all is well.
-pub(super) fn errors(fields: &Map<String, Value>) -> Vec<Value> {
+pub(super) fn find_errors(fields: &Map<String, Value>) -> Vec<Value> {
     RULES
         .iter()
         .filter_map(|rule| {
             let text = match fields.get(rule.name) {
                 None | Some(Value::Null) if rule.required => "Field is required",
                 None | Some(Value::Null) => return None,
-                Some(value) => wrong(rule, value)?,
+                Some(value) => check_value(rule, value)?,
             };
             Some(json!({ "name": rule.name, "errors": [text] }))
         })
         .collect()
 }
 
-fn wrong(rule: &Rule, value: &Value) -> Option<&'static str> {
+fn check_value(rule: &Rule, value: &Value) -> Option<&'static str> {
     let text = value.as_str();
     let fits = |check: fn(&str) -> bool| text.is_some_and(check);
     let (good, complaint) = match rule.data_type {
@@ -60,7 +60,7 @@ fn wrong(rule: &Rule, value: &Value) -> Option<&'static str> {
         "phone" => (fits(is_phone), "Value is not a valid phone number"),
         "date" => (fits(is_date), "Value does not match the format MM/DD/YYYY"),
         "picklist" => (text.is_some_and(|text| rule.picklist.contains(&text)), "Value is not in the picklist"),
-        _ => (fits(|text| (1..=LONGEST).contains(&text.chars().count())), "Value must have 1 to 500 characters"),
+        _ => (fits(|text| (1..=MAX_TEXT_CHARS).contains(&text.chars().count())), "Value must have 1 to 500 characters"),
     };
     (!good).then_some(complaint)
 }
@@ -97,7 +97,7 @@ pub(super) fn describe() -> Vec<Value> {
         json!({
             "fieldId": format!("20240115104500456{number:030}"), "name": rule.name, "description": "", "active": true,
             "dataType": data_type, "isPrimaryKey": false, "isSortKey": false, "isRequired": rule.required,
-            "isMultivalue": false, "isPII": rule.name != "Status", "min": 1, "max": LONGEST, "classifiers": [],
+            "isMultivalue": false, "isPII": rule.name != "Status", "min": 1, "max": MAX_TEXT_CHARS, "classifiers": [],
             "validationRules": [], "allowedBooleanValues": null,
             "picklistType": if rule.picklist.is_empty() { Value::Null } else { json!("static") },
             "staticPicklist": picklist, "dataDomainId": null,

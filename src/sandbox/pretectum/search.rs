@@ -44,15 +44,15 @@ fn terms(query: &str) -> Vec<String> {
 
 fn fits(term: &str, fields: &Map<String, Value>) -> bool {
     if let Some((name, pattern)) = term.split_once(':') {
-        return fields
-            .iter()
-            .any(|(field, value)| field.eq_ignore_ascii_case(name) && like(&text(value), &pattern.to_lowercase()));
+        return fields.iter().any(|(field, value)| {
+            field.eq_ignore_ascii_case(name) && like(&lowercase_text(value), &pattern.to_lowercase())
+        });
     }
     let pattern = format!("*{}*", term.to_lowercase());
-    fields.values().any(|value| like(&text(value), &pattern))
+    fields.values().any(|value| like(&lowercase_text(value), &pattern))
 }
 
-fn text(value: &Value) -> String {
+fn lowercase_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned).to_lowercase()
 }
 

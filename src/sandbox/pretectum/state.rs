@@ -25,7 +25,7 @@ pub struct Object {
 
 impl Object {
     /// As list and create show it.
-    pub(super) fn show(&self) -> Map<String, Value> {
+    pub(super) fn to_map(&self) -> Map<String, Value> {
         let mut shown = Map::new();
         shown.insert("_dataObjectId".to_owned(), json!(self.id));
         shown.insert("_version".to_owned(), json!(self.version));
@@ -34,9 +34,9 @@ impl Object {
         shown
     }
 
-    fn touch(&mut self) {
+    fn bump_version(&mut self) {
         self.version = self.version.saturating_add(1);
-        self.errors = rules::errors(&self.fields);
+        self.errors = rules::find_errors(&self.fields);
     }
 }
 
@@ -93,7 +93,7 @@ impl Default for Settings {
 
 /// Why a write was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum UpdateError {
     Missing,
     Stale,
     Invalid,
@@ -105,7 +105,7 @@ pub(super) struct State {
     pub(super) objects: Vec<Object>,
     pub(super) changes: Changes,
     tokens: HashMap<String, Instant>,
-    issued: u64,
+    issued_count: u64,
 }
 
 impl Default for State {
@@ -114,7 +114,7 @@ impl Default for State {
             id: id.to_owned(),
             version,
             deleted,
-            errors: rules::errors(&fields),
+            errors: rules::find_errors(&fields),
             fields,
         };
         Self {
@@ -122,7 +122,7 @@ impl Default for State {
             objects: sample::objects().into_iter().map(object).collect(),
             changes: Changes::default(),
             tokens: HashMap::new(),
-            issued: 0,
+            issued_count: 0,
         }
     }
 }
@@ -130,9 +130,9 @@ impl Default for State {
 impl State {
     pub(super) fn issue_token(&mut self) -> (String, Duration) {
         let life = self.settings.token_life;
-        self.issued = self.issued.saturating_add(1);
+        self.issued_count = self.issued_count.saturating_add(1);
         // Begins as the vendor's sample does; the rest is no JWT and need not be one.
-        let token = format!("eyJraWQiOiJzYW5kYm94In0.{}.{}", self.issued, uuid::Uuid::now_v7().simple());
+        let token = format!("eyJraWQiOiJzYW5kYm94In0.{}.{}", self.issued_count, uuid::Uuid::now_v7().simple());
         if let Some(end) = Instant::now().checked_add(life) {
             self.tokens.insert(token.clone(), end);
         }
@@ -143,15 +143,15 @@ impl State {
         self.tokens.clear();
     }
 
-    pub(super) fn knows_token(&self, token: &str) -> bool {
+    pub(super) fn is_valid_token(&self, token: &str) -> bool {
         self.tokens.get(token).is_some_and(|end| *end > Instant::now())
     }
 
-    pub(super) fn live(&self, id: &str) -> Option<&Object> {
+    pub(super) fn find_active(&self, id: &str) -> Option<&Object> {
         self.objects.iter().find(|object| object.id == id && !object.deleted)
     }
 
-    pub(super) fn live_mut(&mut self, id: &str) -> Option<&mut Object> {
+    pub(super) fn find_active_mut(&mut self, id: &str) -> Option<&mut Object> {
         self.objects.iter_mut().find(|object| object.id == id && !object.deleted)
     }
 
@@ -162,18 +162,18 @@ impl State {
             .filter(|(name, value)| rules::has_field(name) && !value.is_null())
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        let object = Object { id: new_id(), version: 1, deleted: false, errors: rules::errors(&fields), fields };
+        let object = Object { id: new_id(), version: 1, deleted: false, errors: rules::find_errors(&fields), fields };
         self.objects.push(object.clone());
         object
     }
 
     /// Compares and swaps. `null` clears a field (undocumented); unknown names are dropped (undocumented).
-    pub(super) fn update(&mut self, id: &str, version: &Value, sent: &Map<String, Value>) -> Result<(), Refused> {
+    pub(super) fn update(&mut self, id: &str, version: &Value, sent: &Map<String, Value>) -> Result<(), UpdateError> {
         let ignored = self.settings.ignored_field.clone();
         let refuse_invalid = self.settings.refuse_invalid;
-        let object = self.live_mut(id).ok_or(Refused::Missing)?;
+        let object = self.find_active_mut(id).ok_or(UpdateError::Missing)?;
         if version.as_u64() != Some(object.version) {
-            return Err(Refused::Stale);
+            return Err(UpdateError::Stale);
         }
         let changes: Map<_, _> = sent
             .iter()
@@ -181,34 +181,34 @@ impl State {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         let mut fields = object.fields.clone();
-        super::merge_members(&mut fields, &changes);
-        if refuse_invalid && !rules::errors(&fields).is_empty() {
-            return Err(Refused::Invalid);
+        super::set_members(&mut fields, &changes);
+        if refuse_invalid && !rules::find_errors(&fields).is_empty() {
+            return Err(UpdateError::Invalid);
         }
         object.fields = fields;
-        object.touch();
-        self.note(id);
+        object.bump_version();
+        self.record_change(id);
         Ok(())
     }
 
     /// A second writer: changes the fields in place, whatever the version.
     pub(super) fn write(&mut self, id: &str, change: impl FnOnce(&mut Map<String, Value>)) -> bool {
-        let Some(object) = self.live_mut(id) else { return false };
+        let Some(object) = self.find_active_mut(id) else { return false };
         change(&mut object.fields);
-        object.touch();
-        self.note(id);
+        object.bump_version();
+        self.record_change(id);
         true
     }
 
     /// Keeps an object as it is now, if changes are kept.
-    fn note(&mut self, id: &str) {
+    fn record_change(&mut self, id: &str) {
         if let Some(object) = self.objects.iter().find(|object| object.id == id) {
-            self.changes.note(id, || Value::Object(object.show()));
+            self.changes.record(id, || Value::Object(object.to_map()));
         }
     }
 
     pub(super) fn delete(&mut self, id: &str) -> bool {
-        let Some(object) = self.live_mut(id) else { return false };
+        let Some(object) = self.find_active_mut(id) else { return false };
         object.deleted = true;
         true
     }

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::sandbox::common::client::Reply;
+use crate::sandbox::common::client::ClientResponse;
 
 const OBJECTS: &str = "/v1/businessareas/202401151030001234a5b6c7d8e9f0a1b2c3d4e5f6g7h8i/schemas/20240115104500456g2b3c4d5e6f7a8b9c0d1e2f3a4b5c6/datasets/20240925110000789h3c4d5e6f7a8b9c0d1e2f3g8a5b6c7/dataobjects";
 
@@ -12,18 +12,18 @@ fn sign_in(vendor: &Vendor) -> String {
 }
 
 /// One signed call.
-fn ask(vendor: &Vendor, token: &str, call: &str, body: Option<&Value>) -> Reply {
+fn call_with_token(vendor: &Vendor, token: &str, call: &str, body: Option<&Value>) -> ClientResponse {
     let body = body.map(Value::to_string);
     let headers = [("authorization", token), ("content-type", "application/json")];
     vendor.call(call, &headers, body.as_deref())
 }
 
-fn put(vendor: &Vendor, id: &str, body: &Value) -> Reply {
-    ask(vendor, &sign_in(vendor), &format!("PUT {OBJECTS}/{id}"), Some(body))
+fn put(vendor: &Vendor, id: &str, body: &Value) -> ClientResponse {
+    call_with_token(vendor, &sign_in(vendor), &format!("PUT {OBJECTS}/{id}"), Some(body))
 }
 
 #[test]
-fn sample_ids_have_the_vendors_form() {
+fn sample_ids_have_the_vendors_format() {
     for id in [BUSINESS_AREA_ID, SCHEMA_ID, DATASET_ID, ADA_ID, GRACE_ID, ALAN_ID, MARY_ID, EMMY_ID] {
         let (digits, rest) = id.split_at(17);
         assert!(id.len() == 47 && digits.bytes().all(|b| b.is_ascii_digit()), "{id}");
@@ -32,18 +32,18 @@ fn sample_ids_have_the_vendors_form() {
 }
 
 #[test]
-fn the_token_goes_bare_and_expires() {
+fn the_token_is_sent_without_a_scheme_and_expires() {
     let vendor = Vendor::start().unwrap();
     let token = sign_in(&vendor);
     let list = format!("GET {OBJECTS}");
-    assert_eq!(ask(&vendor, &token, &list, None).status, 200);
-    assert_eq!(ask(&vendor, &format!("Bearer {token}"), &list, None).status, 401);
+    assert_eq!(call_with_token(&vendor, &token, &list, None).status, 200);
+    assert_eq!(call_with_token(&vendor, &format!("Bearer {token}"), &list, None).status, 401);
     vendor.state.expire_all_tokens();
-    assert_eq!(ask(&vendor, &token, &list, None).status, 401);
+    assert_eq!(call_with_token(&vendor, &token, &list, None).status, 401);
 }
 
 #[test]
-fn both_token_paths_refuse_wrong_credentials_and_want_json() {
+fn both_token_paths_reject_wrong_credentials_and_require_json() {
     let vendor = Vendor::start().unwrap();
     for path in ["POST /v1/oauth2/token", "POST /oauth2/token"] {
         let wrong = r#"{"client_id":"a","client_secret":"b"}"#;
@@ -54,7 +54,7 @@ fn both_token_paths_refuse_wrong_credentials_and_want_json() {
 }
 
 #[test]
-fn put_is_partial_wants_the_version_and_answers_nothing() {
+fn put_is_partial_requires_the_version_and_returns_no_body() {
     let vendor = Vendor::start().unwrap();
     let reply = put(&vendor, ADA_ID, &json!({ "_version": 7, "Status": "Premium", "Phone": null }));
     assert_eq!((reply.status, reply.body.as_str()), (204, ""));
@@ -83,7 +83,7 @@ fn invalid_values_are_stored_and_flagged() {
     assert_eq!(put(&vendor, ADA_ID, &json!({ "_version": 7, "Email": "nonsense" })).status, 204);
     assert_eq!(vendor.state.object(ADA_ID).unwrap().errors[0]["name"], "Email");
     let sent = json!({ "First Name": "Karl", "Status": "Gold" });
-    let reply = ask(&vendor, &sign_in(&vendor), &format!("POST {OBJECTS}"), Some(&sent));
+    let reply = call_with_token(&vendor, &sign_in(&vendor), &format!("POST {OBJECTS}"), Some(&sent));
     let made = reply.json();
     let flagged: Vec<_> = made["_errors"].as_array().unwrap().iter().map(|error| error["name"].clone()).collect();
     assert_eq!((reply.status, flagged), (201, vec![json!("Last Name"), json!("Email"), json!("Status")]));
@@ -93,12 +93,12 @@ fn invalid_values_are_stored_and_flagged() {
 }
 
 #[test]
-fn the_list_comes_in_pages_one_of_them_empty_with_a_key() {
+fn the_list_has_an_empty_page_that_still_has_a_next_key() {
     let vendor = Vendor::start().unwrap();
     let token = sign_in(&vendor);
     let (mut pages, mut ids, mut key) = (Vec::new(), Vec::new(), String::new());
     loop {
-        let page = ask(&vendor, &token, &format!("GET {OBJECTS}?pageKey={key}"), None).json();
+        let page = call_with_token(&vendor, &token, &format!("GET {OBJECTS}?pageKey={key}"), None).json();
         let items = page["items"].as_array().unwrap().clone();
         pages.push(items.len());
         ids.extend(items.iter().map(|item| item["_dataObjectId"].as_str().unwrap().to_owned()));
@@ -108,48 +108,51 @@ fn the_list_comes_in_pages_one_of_them_empty_with_a_key() {
         }
     }
     assert_eq!((pages, ids), (vec![2, 0, 1, 1], [ADA_ID, GRACE_ID, ALAN_ID, EMMY_ID].map(str::to_owned).to_vec()));
-    assert_eq!(ask(&vendor, &token, &format!("GET {OBJECTS}?pageKey=nonsense"), None).status, 400);
+    assert_eq!(call_with_token(&vendor, &token, &format!("GET {OBJECTS}?pageKey=nonsense"), None).status, 400);
 }
 
 #[test]
-fn numbers_leave_as_they_came() {
+fn numbers_keep_their_textual_form() {
     let vendor = Vendor::start().unwrap();
-    let page = ask(&vendor, &sign_in(&vendor), &format!("GET {OBJECTS}"), None).body;
+    let page = call_with_token(&vendor, &sign_in(&vendor), &format!("GET {OBJECTS}"), None).body;
     assert!(page.contains(r#""Credit Limit":1.10,"#) && page.contains(r#""Loyalty Points":12345678901234567890"#));
 }
 
 #[test]
 fn there_is_no_route_for_one_record() {
     let vendor = Vendor::start().unwrap();
-    let reply = ask(&vendor, &sign_in(&vendor), &format!("GET {OBJECTS}/{ADA_ID}"), None);
+    let reply = call_with_token(&vendor, &sign_in(&vendor), &format!("GET {OBJECTS}/{ADA_ID}"), None);
     assert_eq!((reply.status, reply.json()), (403, json!({ "message": "Missing Authentication Token" })));
 }
 
 #[test]
-fn a_delete_hides_and_a_second_one_finds_nothing() {
+fn a_delete_hides_the_record_and_a_second_delete_is_404() {
     let vendor = Vendor::start().unwrap();
     let token = sign_in(&vendor);
     let call = format!("DELETE {OBJECTS}/{ADA_ID}");
-    assert_eq!(ask(&vendor, &token, &call, None).status, 204);
-    assert_eq!(ask(&vendor, &token, &call, None).status, 404);
+    assert_eq!(call_with_token(&vendor, &token, &call, None).status, 204);
+    assert_eq!(call_with_token(&vendor, &token, &call, None).status, 404);
     assert!(vendor.state.object(ADA_ID).unwrap().deleted);
-    assert!(!ask(&vendor, &token, &format!("GET {OBJECTS}"), None).body.contains(ADA_ID));
+    assert!(!call_with_token(&vendor, &token, &format!("GET {OBJECTS}"), None).body.contains(ADA_ID));
 }
 
 #[test]
-fn writes_want_a_content_type_and_areas_must_exist() {
+fn writes_require_a_content_type_and_an_existing_area() {
     let vendor = Vendor::start().unwrap();
     let token = sign_in(&vendor);
     assert_eq!(vendor.call(&format!("POST {OBJECTS}"), &[("authorization", &token)], Some("{}")).status, 415);
-    assert_eq!(ask(&vendor, &token, &format!("GET {}", OBJECTS.replace("2024011510", "2024011511")), None).status, 404);
+    assert_eq!(
+        call_with_token(&vendor, &token, &format!("GET {}", OBJECTS.replace("2024011510", "2024011511")), None).status,
+        404
+    );
 }
 
 #[test]
-fn search_hits_carry_no_version() {
+fn search_hits_have_no_version() {
     let vendor = Vendor::start().unwrap();
     let token = sign_in(&vendor);
     let hits = |query: &str| {
-        let found = ask(&vendor, &token, &format!("GET /dataobjects/search?query={query}"), None).json();
+        let found = call_with_token(&vendor, &token, &format!("GET /dataobjects/search?query={query}"), None).json();
         assert!(!found.to_string().contains("_version"));
         found["total"].as_u64().unwrap()
     };
@@ -160,22 +163,25 @@ fn search_hits_carry_no_version() {
 }
 
 #[test]
-fn the_schema_tells_of_fields() {
+fn the_schema_endpoints_describe_fields_and_datasets() {
     let vendor = Vendor::start().unwrap();
     let token = sign_in(&vendor);
     let path = format!("GET /v1/businessareas/{BUSINESS_AREA_ID}/schemas");
-    let schema = ask(&vendor, &token, &format!("{path}/{SCHEMA_ID}"), None).json();
+    let schema = call_with_token(&vendor, &token, &format!("{path}/{SCHEMA_ID}"), None).json();
     assert_eq!(schema["fields"][3]["staticPicklist"][1]["code"], "Premium");
-    assert_eq!(ask(&vendor, &token, &path, None).json()["items"][0]["schemaId"], SCHEMA_ID);
+    assert_eq!(call_with_token(&vendor, &token, &path, None).json()["items"][0]["schemaId"], SCHEMA_ID);
     assert_eq!(
-        ask(&vendor, &token, &format!("{path}/{SCHEMA_ID}/datasets"), None).json()["items"][0]["recordCount"],
+        call_with_token(&vendor, &token, &format!("{path}/{SCHEMA_ID}/datasets"), None).json()["items"][0]["recordCount"],
         4
     );
-    assert_eq!(ask(&vendor, &token, "GET /v1/my/businessareas", None).json()[0]["businessAreaId"], BUSINESS_AREA_ID);
+    assert_eq!(
+        call_with_token(&vendor, &token, "GET /v1/my/businessareas", None).json()[0]["businessAreaId"],
+        BUSINESS_AREA_ID
+    );
 }
 
 #[test]
-fn a_second_writer_moves_the_version() {
+fn an_external_update_increments_the_version() {
     let vendor = Vendor::start().unwrap();
     assert!(vendor.state.write(ADA_ID, |fields| drop(fields.insert("Status".to_owned(), json!("Premium")))));
     assert_eq!(vendor.state.object(ADA_ID).unwrap().version, 8);

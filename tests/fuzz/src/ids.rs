@@ -10,11 +10,11 @@ pub const CREDENTIAL: &str = "0123456789abcdef";
 
 /// An adapter of every vendor.
 pub fn adapters() -> &'static [Arc<dyn Adapter>] {
-    static ADAPTERS: LazyLock<Vec<Arc<dyn Adapter>>> = LazyLock::new(built);
+    static ADAPTERS: LazyLock<Vec<Arc<dyn Adapter>>> = LazyLock::new(build_adapters);
     &ADAPTERS
 }
 
-fn built() -> Vec<Arc<dyn Adapter>> {
+fn build_adapters() -> Vec<Arc<dyn Adapter>> {
     let built = VENDORS.iter().map(|entry| {
         let value = |default: Option<&str>| Secret::new(default.unwrap_or(CREDENTIAL));
         let settings = entry.settings.iter().map(|key| (key.key, value(key.default))).collect();
@@ -43,7 +43,7 @@ pub fn ids(data: &[u8]) {
         let (again_collection, again_key) = id.as_str().rsplit_once(':').expect("two parts");
         assert_eq!(adapter.parse_collection(again_collection).as_deref(), Some(collection.as_str()));
         assert_eq!(adapter.parse_key(again_key).as_deref(), Some(key.as_str()));
-        tags(&id);
+        check_etags(&id);
     }
 }
 
@@ -51,7 +51,7 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_:".contains(&byte))
 }
 
-fn tags(id: &RecordId) {
+fn check_etags(id: &RecordId) {
     let system = SystemName::parse("crm").expect("a name");
     let elsewhere = RecordId::new(id.collection(), &format!("{}0", id.key()));
     for version in [Version::Sequence(7), Version::RowVersion([7; 8]), Version::Digest([7; 16])] {

@@ -11,13 +11,13 @@ fn read_only(name: &str) -> bool {
 }
 
 /// A record's fields and a patch, with a zero byte between them.
-fn record_and_patch(data: &[u8]) -> Option<(Map<String, Value>, &[u8])> {
+fn split_record_and_patch(data: &[u8]) -> Option<(Map<String, Value>, &[u8])> {
     let cut = data.iter().position(|byte| *byte == 0)?;
     let Ok(Value::Object(fields)) = parse_strict(&data[..cut]) else { return None };
     Some((fields, &data[cut + 1..]))
 }
 
-fn document(fields: &Map<String, Value>) -> Map<String, Value> {
+fn record_document(fields: &Map<String, Value>) -> Map<String, Value> {
     let identity = [("system", "itsm"), ("id", "A:1"), ("etag", "\"t\"")];
     let mut document: Map<_, _> =
         identity.map(|(name, value)| (name.to_owned(), Value::from(value))).into_iter().collect();
@@ -27,14 +27,14 @@ fn document(fields: &Map<String, Value>) -> Map<String, Value> {
 
 /// A merge patch does what RFC 7396 says, to the members it names and no others.
 pub fn merge_patch(data: &[u8]) {
-    let Some((before, body)) = record_and_patch(data) else { return };
+    let Some((before, body)) = split_record_and_patch(data) else { return };
     let patch = match Patch::parse_merge_patch(&Bytes::copy_from_slice(body)) {
         Ok(patch) => patch,
         Err(PatchError::Malformed(_)) => return assert!(validate_strict(body).is_err(), "JSON called malformed"),
         Err(_) => return assert!(validate_strict(body).is_ok(), "what is not JSON called a patch"),
     };
     let Ok(Value::Object(sent)) = parse_strict(body) else { panic!("a merge patch that is no object") };
-    let whole = document(&before);
+    let whole = record_document(&before);
     let applied = patch.apply(&whole, &read_only);
     let checked = patch.validate("itsm", "A:1", &read_only);
     if applied.is_ok() {
@@ -44,7 +44,7 @@ pub fn merge_patch(data: &[u8]) {
     let changes = sent.get("fields").and_then(Value::as_object).cloned().unwrap_or_default();
     assert!(!changes.contains_key(READ_ONLY), "a read-only member changed");
     let mut expected = Value::Object(before.clone());
-    merged(&mut expected, &Value::Object(changes.clone()));
+    apply_merge_patch(&mut expected, &Value::Object(changes.clone()));
     assert_eq!(Value::Object(after.clone()), expected);
     for (name, value) in before.iter().filter(|(name, _)| !changes.contains_key(*name)) {
         assert_eq!(after.get(name), Some(value), "a member that nobody named");
@@ -57,7 +57,7 @@ pub fn merge_patch(data: &[u8]) {
 }
 
 /// RFC 7396 §2, word for word.
-fn merged(target: &mut Value, patch: &Value) {
+fn apply_merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
         return;
@@ -70,18 +70,18 @@ fn merged(target: &mut Value, patch: &Value) {
         if value.is_null() {
             members.shift_remove(name);
         } else {
-            merged(members.entry(name.clone()).or_insert(Value::Null), value);
+            apply_merge_patch(members.entry(name.clone()).or_insert(Value::Null), value);
         }
     }
 }
 
 /// A JSON Patch does what RFC 6902 says, below `/fields` and nowhere else.
 pub fn json_patch(data: &[u8]) {
-    let Some((before, body)) = record_and_patch(data) else { return };
+    let Some((before, body)) = split_record_and_patch(data) else { return };
     let Ok(patch) = Patch::parse_json_patch(body) else { return };
     let Ok(Value::Array(operations)) = parse_strict(body) else { panic!("a JSON Patch that is no array") };
-    let whole = document(&before);
-    let expected = patched(&Value::Object(whole.clone()), &operations);
+    let whole = record_document(&before);
+    let expected = apply_json_patch(&Value::Object(whole.clone()), &operations);
     match (patch.apply(&whole, &read_only), expected) {
         (Ok(after), Some(expected)) => {
             assert_eq!(after.get(READ_ONLY), before.get(READ_ONLY), "a read-only member changed");
@@ -101,18 +101,18 @@ pub fn json_patch(data: &[u8]) {
 }
 
 /// RFC 6902 §4 and §5, one operation after the other.
-fn patched(document: &Value, operations: &[Value]) -> Option<Value> {
+fn apply_json_patch(document: &Value, operations: &[Value]) -> Option<Value> {
     let mut document = document.clone();
     let mut copied = 0;
     for operation in operations {
         let text = |name: &str| operation.get(name).and_then(Value::as_str);
-        let path = pointer(text("path")?)?;
+        let path = parse_pointer(text("path")?)?;
         match text("op")? {
             "add" => add(&mut document, &path, operation.get("value")?.clone())?,
             "remove" => drop(remove(&mut document, &path)?),
-            "replace" => *found(&mut document, &path)? = operation.get("value")?.clone(),
+            "replace" => *resolve_pointer(&mut document, &path)? = operation.get("value")?.clone(),
             "move" => {
-                let from = pointer(text("from")?)?;
+                let from = parse_pointer(text("from")?)?;
                 if path.len() > from.len() && path.starts_with(&from) {
                     return None;
                 }
@@ -120,7 +120,7 @@ fn patched(document: &Value, operations: &[Value]) -> Option<Value> {
                 add(&mut document, &path, value)?;
             }
             "copy" => {
-                let value = found(&mut document, &pointer(text("from")?)?)?.clone();
+                let value = resolve_pointer(&mut document, &parse_pointer(text("from")?)?)?.clone();
                 copied += value.to_string().len();
                 if copied > 4 * 1024 * 1024 {
                     return None;
@@ -128,7 +128,7 @@ fn patched(document: &Value, operations: &[Value]) -> Option<Value> {
                 add(&mut document, &path, value)?;
             }
             "test" => {
-                if !values_equal(found(&mut document, &path)?, operation.get("value")?) {
+                if !values_equal(resolve_pointer(&mut document, &path)?, operation.get("value")?) {
                     return None;
                 }
             }
@@ -139,7 +139,7 @@ fn patched(document: &Value, operations: &[Value]) -> Option<Value> {
 }
 
 /// RFC 6901 §3 and §4.
-fn pointer(text: &str) -> Option<Vec<String>> {
+fn parse_pointer(text: &str) -> Option<Vec<String>> {
     if text.is_empty() {
         return Some(Vec::new());
     }
@@ -147,15 +147,15 @@ fn pointer(text: &str) -> Option<Vec<String>> {
     Some(names.map(|name| name.replace("~1", "/").replace("~0", "~")).collect())
 }
 
-fn index(name: &str, length: usize) -> Option<usize> {
+fn parse_index(name: &str, length: usize) -> Option<usize> {
     let is_index = name == "0" || (name.bytes().all(|byte| byte.is_ascii_digit()) && !name.starts_with('0'));
     name.parse().ok().filter(|index| is_index && *index < length)
 }
 
-fn found<'d>(document: &'d mut Value, path: &[String]) -> Option<&'d mut Value> {
+fn resolve_pointer<'d>(document: &'d mut Value, path: &[String]) -> Option<&'d mut Value> {
     path.iter().try_fold(document, |value, name| match value {
         Value::Object(members) => members.get_mut(name),
-        Value::Array(elements) => index(name, elements.len()).and_then(|index| elements.get_mut(index)),
+        Value::Array(elements) => parse_index(name, elements.len()).and_then(|index| elements.get_mut(index)),
         _ => None,
     })
 }
@@ -165,10 +165,10 @@ fn add(document: &mut Value, path: &[String], value: Value) -> Option<()> {
         *document = value;
         return Some(());
     };
-    match found(document, parents)? {
+    match resolve_pointer(document, parents)? {
         Value::Object(members) => drop(members.insert(last.clone(), value)),
         Value::Array(elements) if last == "-" => elements.push(value),
-        Value::Array(elements) => elements.insert(index(last, elements.len() + 1)?, value),
+        Value::Array(elements) => elements.insert(parse_index(last, elements.len() + 1)?, value),
         _ => return None,
     }
     Some(())
@@ -176,9 +176,9 @@ fn add(document: &mut Value, path: &[String], value: Value) -> Option<()> {
 
 fn remove(document: &mut Value, path: &[String]) -> Option<Value> {
     let (last, parents) = path.split_last()?;
-    match found(document, parents)? {
+    match resolve_pointer(document, parents)? {
         Value::Object(members) => members.shift_remove(last),
-        Value::Array(elements) => index(last, elements.len()).map(|index| elements.remove(index)),
+        Value::Array(elements) => parse_index(last, elements.len()).map(|index| elements.remove(index)),
         _ => None,
     }
 }

@@ -27,32 +27,32 @@ const TOKEN: &str = "Token-0123456789";
 /// The same of a sign-in.
 const CREDENTIAL: &str = super::ids::CREDENTIAL;
 /// A list without an end is cut off by the adapters after many pages; nothing new is learned after a few.
-const MOST_CALLS: usize = 60;
+const MAX_CALLS: usize = 60;
 
 /// Answers of a customer master data system.
 pub fn pretectum(data: &[u8]) {
-    conversation("pretectum", data);
+    run_conversation("pretectum", data);
 }
 
 /// Answers of an enterprise architecture system.
 pub fn bluedolphin(data: &[u8]) {
-    conversation("bluedolphin", data);
+    run_conversation("bluedolphin", data);
 }
 
 /// Answers of a service management system.
 pub fn matrix42(data: &[u8]) {
-    conversation("matrix42", data);
+    run_conversation("matrix42", data);
 }
 
-struct Script<'s> {
+struct ScriptedTransport<'s> {
     adapter: &'s dyn Adapter,
     status: u16,
     bodies: Vec<&'s [u8]>,
     calls: Cell<usize>,
 }
 
-impl Script<'_> {
-    fn reply(&self, place: usize) -> VendorResponse {
+impl ScriptedTransport<'_> {
+    fn response(&self, place: usize) -> VendorResponse {
         let body = self.bodies.get(place).or(self.bodies.last()).copied().unwrap_or_default();
         let content_type = "application/json".to_owned();
         VendorResponse { status: self.status, content_type, retry_after: None, body: body.to_vec().into() }
@@ -60,7 +60,7 @@ impl Script<'_> {
 }
 
 #[async_trait(?Send)]
-impl Transport for Script<'_> {
+impl Transport for ScriptedTransport<'_> {
     async fn send(&self, mut call: VendorRequest) -> Result<VendorResponse, VendorError> {
         assert!(call.path.starts_with('/') && call.path.bytes().all(|byte| byte.is_ascii_graphic()), "{}", call.path);
         if let Some(body) = &call.body {
@@ -70,16 +70,16 @@ impl Transport for Script<'_> {
             sign(self.adapter, &mut call);
         }
         let place = self.calls.replace(self.calls.get() + 1);
-        if place >= MOST_CALLS {
+        if place >= MAX_CALLS {
             return Err(VendorError::invalid_response("that is enough"));
         }
-        let reply = self.reply(place);
+        let reply = self.response(place);
         match self.adapter.classify(&call, &reply) {
             None => Ok(reply),
             Some(fault) => {
                 let secret = if call.needs_auth { TOKEN } else { CREDENTIAL };
-                assert!(!said(&fault).contains(secret), "a secret in {:?}", said(&fault));
-                tellable(&fault);
+                assert!(!message_text(&fault).contains(secret), "a secret in {:?}", message_text(&fault));
+                assert_sanitized(&fault);
                 Err(fault)
             }
         }
@@ -92,12 +92,12 @@ fn sign(adapter: &dyn Adapter, call: &mut VendorRequest) {
     adapter.sign(call, &Token { secret, expires: None });
 }
 
-fn said(fault: &VendorError) -> String {
+fn message_text(fault: &VendorError) -> String {
     format!("{:?}", fault.message)
 }
 
 /// A fault says nothing that could hurt whoever reads it.
-fn tellable(fault: &VendorError) {
+fn assert_sanitized(fault: &VendorError) {
     for text in fault.message.iter().chain(&fault.code) {
         assert!(!text.chars().any(char::is_control) && text.chars().count() <= 400, "{text:?}");
     }
@@ -107,12 +107,12 @@ thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
 }
 
-fn conversation(vendor: &str, data: &[u8]) {
+fn run_conversation(vendor: &str, data: &[u8]) {
     let [action, status, rest @ ..] = data else { return };
     let adapter = adapters().iter().find(|adapter| adapter.capabilities().vendor == vendor).expect("a vendor");
     let status = STATUSES[usize::from(*status) % STATUSES.len()];
     let bodies: Vec<&[u8]> = rest.split(|byte| *byte == 0x1e).collect();
-    let script = Script { adapter: &**adapter, status, bodies, calls: Cell::new(0) };
+    let script = ScriptedTransport { adapter: &**adapter, status, bodies, calls: Cell::new(0) };
     let (collection, key) = adapter.capabilities().id_example.rsplit_once(':').expect("an id");
     let id = RecordId::new(collection, key);
     let conversation = async {
@@ -120,30 +120,30 @@ fn conversation(vendor: &str, data: &[u8]) {
             0 => read(&script, &id).await,
             1 => list(&script, collection, usize::from(action / 6 % 4) + 1).await,
             2 => sign_in(&script).await,
-            3 => verdicts(&script, &id),
+            3 => classify_responses(&script, &id),
             4 => update(&script, &id).await,
-            _ => looked_for(&script, collection).await,
+            _ => find_matching(&script, collection).await,
         }
     };
     RUNTIME.with(|runtime| runtime.block_on(conversation));
 }
 
-async fn read(script: &Script<'_>, id: &RecordId) {
+async fn read(script: &ScriptedTransport<'_>, id: &RecordId) {
     match script.adapter.read(script, id).await {
-        Ok(stored) => sound(script.adapter, &stored),
-        Err(fault) => tellable(&fault),
+        Ok(stored) => assert_valid_record(script.adapter, &stored),
+        Err(fault) => assert_sanitized(&fault),
     }
 }
 
 /// What callers see: JSON without a name twice, nothing of the gateway's own business, and a version.
-fn sound(adapter: &dyn Adapter, stored: &VendorRecord) {
+fn assert_valid_record(adapter: &dyn Adapter, stored: &VendorRecord) {
     let text = stored.fields.as_json();
     let Ok(Value::Object(members)) = parse_strict(text.as_bytes()) else { panic!("no record: {text}") };
     assert!(stored.fields.names().iter().eq(members.keys()), "{text}");
     assert_eq!(stored.version.is_some(), adapter.capabilities().versioning == Versioning::Native, "a version");
     assert_eq!(stored.version(), VendorRecord { fields: RawFields::from_map(&members), ..stored.clone() }.version());
     let hidden = ["_version", "_dataObjectId", "_errors", "ID", "TimeStamp", "object_properties", "related_boem"];
-    assert!(!members.keys().any(|name| hidden.contains(&name.as_str()) && !shows_all(adapter, name)), "{text}");
+    assert!(!members.keys().any(|name| hidden.contains(&name.as_str()) && !is_allowed_name(adapter, name)), "{text}");
     for warning in &stored.warnings {
         assert!(warning.pointer.starts_with("/fields"), "{warning:?}");
         assert!(
@@ -153,7 +153,7 @@ fn sound(adapter: &dyn Adapter, stored: &VendorRecord) {
 }
 
 /// A name that is one vendor's own is any other's to give.
-fn shows_all(adapter: &dyn Adapter, name: &str) -> bool {
+fn is_allowed_name(adapter: &dyn Adapter, name: &str) -> bool {
     let own: &[&str] = match adapter.capabilities().vendor {
         "pretectum" => &["_version", "_dataObjectId", "_errors"],
         "bluedolphin" => &["object_properties", "related_boem"],
@@ -162,12 +162,12 @@ fn shows_all(adapter: &dyn Adapter, name: &str) -> bool {
     !own.contains(&name)
 }
 
-async fn list(script: &Script<'_>, collection: &str, limit: usize) {
+async fn list(script: &ScriptedTransport<'_>, collection: &str, limit: usize) {
     let mut cursor: Option<String> = None;
     for _ in 0..4 {
         let page = match script.adapter.list(script, collection, limit, cursor.as_deref()).await {
             Ok(page) => page,
-            Err(fault) => return tellable(&fault),
+            Err(fault) => return assert_sanitized(&fault),
         };
         assert!(page.items.len() <= limit, "more than asked for");
         for item in &page.items {
@@ -180,7 +180,7 @@ async fn list(script: &Script<'_>, collection: &str, limit: usize) {
             if item.partial {
                 parse_strict(item.record.fields.as_json().as_bytes()).expect("a sound item");
             } else {
-                sound(script.adapter, &item.record);
+                assert_valid_record(script.adapter, &item.record);
             }
         }
         let Some(next) = page.next else { return };
@@ -189,20 +189,20 @@ async fn list(script: &Script<'_>, collection: &str, limit: usize) {
     }
 }
 
-async fn sign_in(script: &Script<'_>) {
+async fn sign_in(script: &ScriptedTransport<'_>) {
     match script.adapter.sign_in(script).await {
         Ok(token) => {
             assert!(token.secret.is_sensitive() && !token.secret.is_empty(), "a token that can be printed");
             let day = tokio::time::Instant::now() + std::time::Duration::from_hours(24);
             assert!(token.expires.is_none_or(|end| end <= day), "a token for ever");
         }
-        Err(fault) => tellable(&fault),
+        Err(fault) => assert_sanitized(&fault),
     }
 }
 
 /// The first body is a set of fields: what is planned of it is sound, and the second is judged as the answer.
-fn verdicts(script: &Script<'_>, id: &RecordId) {
-    let (adapter, reply) = (script.adapter, script.reply(1));
+fn classify_responses(script: &ScriptedTransport<'_>, id: &RecordId) {
+    let (adapter, reply) = (script.adapter, script.response(1));
     let Ok(Value::Object(fields)) = parse_strict(script.bodies[0]) else { return };
     let versions = [Version::Sequence(7), Version::RowVersion([7; 8]), Version::Digest([7; 16])];
     let mut calls = Vec::new();
@@ -212,7 +212,7 @@ fn verdicts(script: &Script<'_>, id: &RecordId) {
                 adapter.plan_update(id, &UpdateInput::Members(&RawObject::from(&fields)), Some(version))
             {
                 assert!(!fields.keys().any(|name| adapter.is_read_only(name)), "a read-only member is sent");
-                bound(&planned.request, &fields);
+                assert_version_bound(&planned.request, &fields);
                 calls.push(planned.request);
             }
         }
@@ -228,18 +228,18 @@ fn verdicts(script: &Script<'_>, id: &RecordId) {
         sign(adapter, &mut call);
         match adapter.classify(&call, &reply) {
             Some(fault) => {
-                assert!(!said(&fault).contains(TOKEN), "a secret in {:?}", said(&fault));
-                tellable(&fault);
+                assert!(!message_text(&fault).contains(TOKEN), "a secret in {:?}", message_text(&fault));
+                assert_sanitized(&fault);
             }
             None if call.kind == VendorCallKind::Create => match adapter.parse_created(id.collection(), &reply) {
                 Ok(created) => {
                     let key = created.id.key();
                     assert_eq!(adapter.parse_key(key).as_deref(), Some(key), "an id of the vendor's form");
                     if let Some(stored) = created.record {
-                        sound(adapter, &stored);
+                        assert_valid_record(adapter, &stored);
                     }
                 }
-                Err(fault) => tellable(&fault),
+                Err(fault) => assert_sanitized(&fault),
             },
             None => {}
         }
@@ -247,7 +247,7 @@ fn verdicts(script: &Script<'_>, id: &RecordId) {
 }
 
 /// The body holds what is to change, as it was written, and what binds it to a version besides.
-fn bound(call: &VendorRequest, fields: &Map<String, Value>) {
+fn assert_version_bound(call: &VendorRequest, fields: &Map<String, Value>) {
     let body = call.body.as_deref().expect("a body");
     let Ok(Value::Object(sent)) = parse_strict(body) else { panic!("a body with a name twice, or none at all") };
     assert!(sent.contains_key("_version") || sent.contains_key("TimeStamp"), "a write that is bound to nothing");
@@ -256,12 +256,12 @@ fn bound(call: &VendorRequest, fields: &Map<String, Value>) {
 
 /// Where whole records are replaced: the first body is a record, the second a merge patch of its fields. Nothing that the patch
 /// does not name may be lost, and nothing may stand there twice.
-async fn update(script: &Script<'_>, id: &RecordId) {
+async fn update(script: &ScriptedTransport<'_>, id: &RecordId) {
     let adapter = script.adapter;
     if adapter.capabilities().update_style != UpdateStyle::Replace {
         return;
     }
-    let one = Script { adapter, status: 200, bodies: script.bodies[..1].to_vec(), calls: Cell::new(0) };
+    let one = ScriptedTransport { adapter, status: 200, bodies: script.bodies[..1].to_vec(), calls: Cell::new(0) };
     let Ok(stored) = adapter.read(&one, id).await else { return };
     let before = stored.fields.to_map();
     let Some(patch) =
@@ -276,11 +276,11 @@ async fn update(script: &Script<'_>, id: &RecordId) {
         Ok(mut planned) => {
             if let Some(body) = &planned.request.body {
                 let body = parse_strict(body).expect("a sound body");
-                replaced(&before, &after, &body);
+                assert_full_replacement(&before, &after, &body);
             }
             sign(adapter, &mut planned.request);
-            if let Some(fault) = adapter.classify(&planned.request, &script.reply(2)) {
-                tellable(&fault);
+            if let Some(fault) = adapter.classify(&planned.request, &script.response(2)) {
+                assert_sanitized(&fault);
             }
         }
         Err(findings) => {
@@ -289,7 +289,7 @@ async fn update(script: &Script<'_>, id: &RecordId) {
     }
 }
 
-fn replaced(before: &Map<String, Value>, after: &Map<String, Value>, body: &Value) {
+fn assert_full_replacement(before: &Map<String, Value>, after: &Map<String, Value>, body: &Value) {
     for (list, key, map) in [("object_properties", "name", "properties"), ("related_boem", "id", "questionnaires")] {
         let sent = body[list].as_array().expect("a list");
         let names: HashSet<&str> = sent.iter().filter_map(|entry| entry[key].as_str()).collect();
@@ -306,13 +306,14 @@ fn replaced(before: &Map<String, Value>, after: &Map<String, Value>, body: &Valu
 }
 
 /// The first body is a set of fields to look for.
-async fn looked_for(script: &Script<'_>, collection: &str) {
+async fn find_matching(script: &ScriptedTransport<'_>, collection: &str) {
     let Ok(Value::Object(fields)) = parse_strict(script.bodies[0]) else { return };
     let others = script.bodies[1..].to_vec();
-    let script = Script { adapter: script.adapter, status: script.status, bodies: others, calls: Cell::new(0) };
+    let script =
+        ScriptedTransport { adapter: script.adapter, status: script.status, bodies: others, calls: Cell::new(0) };
     match script.adapter.find_matching(&script, collection, &fields).await {
         Ok(Some(found)) => assert!(found.iter().all(|id| id.collection() == collection)),
         Ok(None) => {}
-        Err(fault) => tellable(&fault),
+        Err(fault) => assert_sanitized(&fault),
     }
 }

@@ -16,12 +16,12 @@ const TOKEN: &str = "\
     eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlLyIsImF1ZCI6InJlY29yZHMtZ2F0ZXdheSIsInN1YiI6ImJpbGxpbmciLCJleHAiOjQxMDI0NDQ4MDAsInNjb3BlIjoiY3JtOnJlYWQgaXRzbToqIn0.\
     c6iCXph8DJf5TX8DjShuxuzOfh24l1b3A9OewouCNpIXLYLfMxlVHXxWTr_SJv3TEjBVcsk0oiqW2gPiBQ4TCg";
 /// The public key.
-const KEY: &str = "wEbM6OatbZgUT3nIYcHQrJEYyLXBP50GnnCN2SuxAlo";
+const PUBLIC_KEY: &str = "wEbM6OatbZgUT3nIYcHQrJEYyLXBP50GnnCN2SuxAlo";
 
-struct Document(Bytes);
+struct FixedJwks(Bytes);
 
 #[async_trait(?Send)]
-impl JwksSource for Document {
+impl JwksSource for FixedJwks {
     async fn fetch(&self) -> Result<Bytes, String> {
         Ok(self.0.clone())
     }
@@ -29,41 +29,41 @@ impl JwksSource for Document {
 
 thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-    static ISSUED: Rc<JwtVerifier> = Rc::new(tokens(document().into()));
+    static VERIFIER: Rc<JwtVerifier> = Rc::new(jwt_verifier(jwks_document().into()));
 }
 
-fn document() -> String {
-    format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"one","x":"{KEY}"}}]}}"#)
+fn jwks_document() -> String {
+    format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"one","x":"{PUBLIC_KEY}"}}]}}"#)
 }
 
 /// A gateway that trusts the issuer of this document.
-fn tokens(keys: Bytes) -> JwtVerifier {
+fn jwt_verifier(keys: Bytes) -> JwtVerifier {
     let jwt = JwtConfig {
         issuer: "https://issuer.example/".to_owned(),
         audience: "records-gateway".to_owned(),
         jwks: JwksLocation::Url("https://issuer.example/keys".to_owned()),
     };
-    let tokens = JwtVerifier::new(&jwt, Arc::new(Document(keys)));
-    run(tokens.refresh());
+    let tokens = JwtVerifier::new(&jwt, Arc::new(FixedJwks(keys)));
+    block_on(tokens.refresh());
     tokens
 }
 
-fn run<T>(future: impl Future<Output = T>) -> T {
+fn block_on<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.with(|runtime| LocalSet::new().block_on(runtime, future))
 }
 
 /// Nothing but the token that was issued is taken, to the last letter.
 pub fn token(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let issued = ISSUED.with(Rc::clone);
-    let taken = run(issued.authenticate(text));
+    let issued = VERIFIER.with(Rc::clone);
+    let taken = block_on(issued.authenticate(text));
     assert_eq!(taken.is_ok(), text == TOKEN, "{text}");
 }
 
 /// A document of keys lets in the token that was issued only if its key is in it.
 pub fn keys(data: &[u8]) {
-    let issued = tokens(data.to_vec().into());
-    if run(issued.authenticate(TOKEN)).is_ok() {
-        assert!(String::from_utf8_lossy(data).contains(KEY), "a token that no key of these has signed");
+    let issued = jwt_verifier(data.to_vec().into());
+    if block_on(issued.authenticate(TOKEN)).is_ok() {
+        assert!(String::from_utf8_lossy(data).contains(PUBLIC_KEY), "a token that no key of these has signed");
     }
 }

@@ -1,81 +1,87 @@
 //! The gateway's own credentials: their faults are never the caller's (contract 4.7 and 5.7).
 
 use futures_util::future::join_all;
-use records_gateway::sandbox::{CallKind, Fault, Sandbox};
+use records_gateway::sandbox::{CallKind, InjectedFault, Sandbox};
 
-use crate::support::{Bench, House, for_each_native_vendor, for_each_vendor};
+use crate::support::{TestEnv, VendorFixture, for_each_native_vendor, for_each_vendor};
 
 for_each_vendor!(
-    credentials_that_the_vendor_refuses_are_502,
-    a_vendor_that_refuses_every_token_is_502_after_a_few_calls,
-    what_the_account_may_not_do_is_vendor_forbidden,
+    credentials_that_the_vendor_rejects_are_502,
+    a_vendor_that_rejects_every_token_is_502_after_a_few_calls,
+    an_action_that_the_vendor_account_lacks_is_vendor_forbidden,
     no_header_of_the_caller_reaches_the_vendor,
 );
 for_each_native_vendor!(
-    a_token_that_dies_on_the_way_is_replaced_once_and_the_write_is_done_once,
-    a_burst_of_refused_calls_makes_one_sign_in,
-    the_first_callers_share_one_sign_in,
+    an_expired_token_is_refreshed_and_the_write_is_done_once,
+    a_burst_of_unauthorized_calls_triggers_one_sign_in,
+    concurrent_first_requests_share_one_sign_in,
     a_sign_in_page_instead_of_a_token_is_502,
 );
 
-fn expire(vendors: &Sandbox) {
+fn expire_tokens(vendors: &Sandbox) {
     vendors.pretectum.state.expire_all_tokens();
     vendors.matrix42.state.expire_all_tokens();
 }
 
-async fn credentials_that_the_vendor_refuses_are_502(bench: &'static Bench) {
+async fn credentials_that_the_vendor_rejects_are_502(bench: &'static VendorFixture) {
     let section = format!("systems.{}", bench.system);
     let key = match bench.system {
         "crm" => "client_secret",
         "architecture" => "api_key",
         _ => "api_token",
     };
-    let house = House::with(bench, &[(&section, key, "\"wrong-secret\"")]).await;
+    let house = TestEnv::start_with(bench, &[(&section, key, "\"wrong-secret\"")]).await;
     let read = house.read(bench.key).send().await;
-    read.is(502, "vendor-credentials-rejected");
+    read.assert_problem(502, "vendor-credentials-rejected");
     assert_eq!(read.header("www-authenticate"), None);
     let write = house.set_text(bench.key, "\"x\"", "mine").send().await;
-    write.is(502, "vendor-credentials-rejected");
+    write.assert_problem(502, "vendor-credentials-rejected");
     let create = house.create("new").send().await;
-    create.is(502, "vendor-credentials-rejected");
+    create.assert_problem(502, "vendor-credentials-rejected");
     for answer in [read, write, create] {
         assert!(!answer.text.contains("wrong-secret"), "{answer:?}");
     }
-    assert!(!house.ledger().await.text.contains("wrong-secret"));
+    assert!(!house.read_ledger().await.text.contains("wrong-secret"));
 }
 
-async fn a_vendor_that_refuses_every_token_is_502_after_a_few_calls(bench: &'static Bench) {
-    let house = House::start(bench).await;
-    house.tag(bench.key).await;
-    house.faults().always(bench.reading, Fault::status(401));
-    house.read(bench.key).send().await.is(502, "vendor-credentials-rejected");
-    assert!(house.calls(bench.reading) <= 2 && house.calls(CallKind::SignIn) <= 1, "{:?}", house.lines());
+async fn a_vendor_that_rejects_every_token_is_502_after_a_few_calls(bench: &'static VendorFixture) {
+    let house = TestEnv::start(bench).await;
+    house.current_etag(bench.key).await;
+    house.faults().always(bench.read_call_kind, InjectedFault::status(401));
+    house.read(bench.key).send().await.assert_problem(502, "vendor-credentials-rejected");
+    assert!(
+        house.call_count(bench.read_call_kind) <= 2 && house.call_count(CallKind::SignIn) <= 1,
+        "{:?}",
+        house.requests()
+    );
 }
 
-async fn what_the_account_may_not_do_is_vendor_forbidden(bench: &'static Bench) {
-    let house = House::start(bench).await;
-    let tag = house.tag(bench.key).await;
-    for kind in [bench.reading, CallKind::Update, CallKind::Create] {
-        house.once(kind, Fault::json(403, r#"{"message":"no"}"#));
+async fn an_action_that_the_vendor_account_lacks_is_vendor_forbidden(bench: &'static VendorFixture) {
+    let house = TestEnv::start(bench).await;
+    let current_etag = house.current_etag(bench.key).await;
+    for kind in [bench.read_call_kind, CallKind::Update, CallKind::Create] {
+        house.inject_once(kind, InjectedFault::json(403, r#"{"message":"no"}"#));
     }
-    house.read(bench.key).send().await.is(403, "vendor-forbidden");
-    let before = (house.held(bench.key), house.count());
-    let refused = house.set_text(bench.key, &tag, "mine").send().await;
-    refused.is(403, "vendor-forbidden");
-    assert_eq!(house.settled(&refused).await["state"], "not-applied");
-    house.create("new").send().await.is(403, "vendor-forbidden");
-    assert_eq!((house.held(bench.key), house.count()), before);
-    assert_eq!((house.calls(CallKind::Update), house.calls(CallKind::Create)), (1, 1));
+    house.read(bench.key).send().await.assert_problem(403, "vendor-forbidden");
+    let before = (house.vendor_value(bench.key), house.record_count());
+    let refused = house.set_text(bench.key, &current_etag, "mine").send().await;
+    refused.assert_problem(403, "vendor-forbidden");
+    assert_eq!(house.wait_for_operation(&refused).await["state"], "not-applied");
+    house.create("new").send().await.assert_problem(403, "vendor-forbidden");
+    assert_eq!((house.vendor_value(bench.key), house.record_count()), before);
+    assert_eq!((house.call_count(CallKind::Update), house.call_count(CallKind::Create)), (1, 1));
 }
 
-async fn no_header_of_the_caller_reaches_the_vendor(bench: &'static Bench) {
-    let house = House::start(bench).await;
-    let tag = house.tag(bench.key).await;
-    let request =
-        house.set_text(bench.key, &tag, "new").header("X-Secret", "callers-own").header("Cookie", "a=callers-own");
+async fn no_header_of_the_caller_reaches_the_vendor(bench: &'static VendorFixture) {
+    let house = TestEnv::start(bench).await;
+    let current_etag = house.current_etag(bench.key).await;
+    let request = house
+        .set_text(bench.key, &current_etag, "new")
+        .header("X-Secret", "callers-own")
+        .header("Cookie", "a=callers-own");
     let request = request.header("Authorization", "Bearer callers-own").header("X-Api-Key", "callers-own");
-    request.send().await.is_done(bench.patched);
-    let sent = house.last(CallKind::Update);
+    request.send().await.assert_status(bench.patch_status);
+    let sent = house.last_call(CallKind::Update);
     assert!(!format!("{:?}", sent.headers).contains("callers-own"), "{:?}", sent.headers);
     assert!(
         sent.header("if-match").is_none() && sent.header("accept-loss").is_none() && sent.header("prefer").is_none()
@@ -83,57 +89,64 @@ async fn no_header_of_the_caller_reaches_the_vendor(bench: &'static Bench) {
     assert!(sent.header("via").is_some_and(|via| via.contains("records-gateway")), "{:?}", sent.headers);
 }
 
-async fn a_token_that_dies_on_the_way_is_replaced_once_and_the_write_is_done_once(bench: &'static Bench) {
-    let house = House::start(bench).await;
-    let tag = house.tag(bench.key).await;
-    expire(&house.vendors);
-    house.set_text(bench.key, &tag, "with a new token").send().await.is_done(bench.patched);
-    assert_eq!((house.calls(CallKind::SignIn), house.calls(CallKind::Update)), (1, 2), "{:?}", house.lines());
-    assert_eq!(house.held(bench.key).unwrap(), "with a new token");
+async fn an_expired_token_is_refreshed_and_the_write_is_done_once(bench: &'static VendorFixture) {
+    let house = TestEnv::start(bench).await;
+    let current_etag = house.current_etag(bench.key).await;
+    expire_tokens(&house.vendors);
+    house.set_text(bench.key, &current_etag, "with a new token").send().await.assert_status(bench.patch_status);
+    assert_eq!(
+        (house.call_count(CallKind::SignIn), house.call_count(CallKind::Update)),
+        (1, 2),
+        "{:?}",
+        house.requests()
+    );
+    assert_eq!(house.vendor_value(bench.key).unwrap(), "with a new token");
 
-    let (tag, before) = (house.tag(bench.doomed).await, house.count());
-    expire(&house.vendors);
-    house.create("new").send().await.is_done(201);
-    expire(&house.vendors);
-    house.delete(bench.doomed, &tag).send().await.is_done(204);
-    assert_eq!((house.count(), house.held(bench.doomed)), (before, None));
+    let (tag, before) = (house.current_etag(bench.deletable_key).await, house.record_count());
+    expire_tokens(&house.vendors);
+    house.create("new").send().await.assert_status(201);
+    expire_tokens(&house.vendors);
+    house.delete(bench.deletable_key, &tag).send().await.assert_status(204);
+    assert_eq!((house.record_count(), house.vendor_value(bench.deletable_key)), (before, None));
 }
 
-async fn a_burst_of_refused_calls_makes_one_sign_in(bench: &'static Bench) {
-    let house = House::with(bench, &[("server", "workers", "4")]).await;
-    house.tag(bench.key).await;
-    expire(&house.vendors);
-    let callers: Vec<_> = (0..4).map(|_| house.second_caller()).collect();
+async fn a_burst_of_unauthorized_calls_triggers_one_sign_in(bench: &'static VendorFixture) {
+    let house = TestEnv::start_with(bench, &[("server", "workers", "4")]).await;
+    house.current_etag(bench.key).await;
+    expire_tokens(&house.vendors);
+    let callers: Vec<_> = (0..4).map(|_| house.second_client()).collect();
     let reads = (0..40).map(|number| callers[number % 4].get(&bench.path(bench.key)).send());
     for answer in join_all(reads).await {
-        answer.is_done(200);
+        answer.assert_status(200);
     }
-    assert_eq!(house.calls(CallKind::SignIn), 1);
+    assert_eq!(house.call_count(CallKind::SignIn), 1);
 }
 
-async fn the_first_callers_share_one_sign_in(bench: &'static Bench) {
-    let house = House::with(bench, &[("server", "workers", "4")]).await;
-    house.once(CallKind::SignIn, Fault::Hold);
+async fn concurrent_first_requests_share_one_sign_in(bench: &'static VendorFixture) {
+    let house = TestEnv::start_with(bench, &[("server", "workers", "4")]).await;
+    house.inject_once(CallKind::SignIn, InjectedFault::Hold);
     let release = async {
-        house.received(CallKind::SignIn, 1).await;
+        house.wait_for_calls(CallKind::SignIn, 1).await;
         house.faults().release();
     };
     let reads = join_all((0..20).map(|_| house.read(bench.key).send()));
     let (answers, ()) = futures_util::future::join(reads, release).await;
     for answer in answers {
-        answer.is_done(200);
+        answer.assert_status(200);
     }
-    assert_eq!(house.calls(CallKind::SignIn), 1);
+    assert_eq!(house.call_count(CallKind::SignIn), 1);
 }
 
-async fn a_sign_in_page_instead_of_a_token_is_502(bench: &'static Bench) {
-    let house = House::start(bench).await;
-    for fault in [Fault::HtmlPage, Fault::WrongJson, Fault::HalfBody, Fault::status(204)] {
+async fn a_sign_in_page_instead_of_a_token_is_502(bench: &'static VendorFixture) {
+    let house = TestEnv::start(bench).await;
+    for fault in
+        [InjectedFault::HtmlPage, InjectedFault::WrongJson, InjectedFault::HalfBody, InjectedFault::status(204)]
+    {
         house.faults().always(CallKind::SignIn, fault.clone());
         let answer = house.read(bench.key).send().await;
         assert_eq!((answer.status, answer.problem().as_str()), (502, "vendor-protocol-error"), "{fault:?}: {answer:?}");
         house.faults().clear();
     }
-    house.read(bench.key).send().await.is_done(200);
-    assert_eq!(house.writes(), 0);
+    house.read(bench.key).send().await.assert_status(200);
+    assert_eq!(house.write_call_count(), 0);
 }

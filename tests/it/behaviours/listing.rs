@@ -2,27 +2,32 @@
 
 use std::collections::BTreeSet;
 
-use records_gateway::sandbox::{CallKind, Fault};
+use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::Value;
 
-use crate::support::{Bench, House, MATRIX42, for_each_vendor};
+use crate::support::{MATRIX42, TestEnv, VendorFixture, for_each_vendor};
 
 for_each_vendor!(
-    an_item_equals_what_get_shows_or_says_that_it_is_partial,
+    a_list_item_equals_the_get_response_or_is_marked_partial,
     paging_to_the_end_finds_every_record_once,
     the_next_page_is_linked,
-    a_cursor_serves_only_the_query_it_came_from,
+    a_list_cursor_is_valid_only_for_its_own_query,
     bad_queries_are_400_and_nothing_is_sent,
 );
 
-fn list(bench: &Bench, query: &str) -> String {
+fn list_path(bench: &VendorFixture, query: &str) -> String {
     format!("/records/{}?collection={}{query}", bench.system, bench.collection())
 }
 
-async fn pages(house: &House, limit: usize) -> Vec<Value> {
+async fn read_all_pages(house: &TestEnv, limit: usize) -> Vec<Value> {
     let (mut items, mut cursor) = (Vec::new(), String::new());
     for _ in 0..100 {
-        let page = house.get(&list(house.bench, &format!("&limit={limit}{cursor}"))).send().await.is_done(200).json();
+        let page = house
+            .get(&list_path(house.fixture, &format!("&limit={limit}{cursor}")))
+            .send()
+            .await
+            .assert_status(200)
+            .json();
         let found = page["items"].as_array().unwrap();
         assert!(found.len() <= limit, "{page}");
         items.extend(found.iter().cloned());
@@ -32,11 +37,11 @@ async fn pages(house: &House, limit: usize) -> Vec<Value> {
     panic!("a list without an end");
 }
 
-async fn an_item_equals_what_get_shows_or_says_that_it_is_partial(bench: &'static Bench) {
-    let house = House::start(bench).await;
-    for item in pages(&house, 100).await {
+async fn a_list_item_equals_the_get_response_or_is_marked_partial(bench: &'static VendorFixture) {
+    let house = TestEnv::start(bench).await;
+    for item in read_all_pages(&house, 100).await {
         let id = item["id"].as_str().unwrap();
-        let record = house.get(&format!("/records/{}/{id}", bench.system)).send().await.is_done(200).json();
+        let record = house.get(&format!("/records/{}/{id}", bench.system)).send().await.assert_status(200).json();
         if item.get("partial") == Some(&Value::Bool(true)) {
             assert!(item["etag"].is_null(), "{item}");
             for (name, value) in item["fields"].as_object().unwrap() {
@@ -51,50 +56,50 @@ async fn an_item_equals_what_get_shows_or_says_that_it_is_partial(bench: &'stati
 
 /// No vendor page says that `TimeStamp` can be a column.
 #[actix_web::test]
-async fn items_of_a_matrix42_list_that_has_no_versions_are_partial_and_have_no_tag() {
-    let house = House::start(&MATRIX42).await;
+async fn matrix42_list_items_without_versions_are_partial_without_etags() {
+    let house = TestEnv::start(&MATRIX42).await;
     house.vendors.matrix42.state.configure(|settings| settings.unlisted_time_stamp = true);
     for _ in 0..2 {
-        let items = pages(&house, 100).await;
-        assert_eq!(items.len(), house.count());
+        let items = read_all_pages(&house, 100).await;
+        assert_eq!(items.len(), house.record_count());
         for item in items {
             assert_eq!((&item["partial"], &item["etag"]), (&Value::Bool(true), &Value::Null), "{item}");
             let id = item["id"].as_str().unwrap();
-            let record = house.get(&format!("/records/itsm/{id}")).send().await.is_done(200).json();
+            let record = house.get(&format!("/records/itsm/{id}")).send().await.assert_status(200).json();
             assert_eq!(item["fields"], record["fields"]);
         }
     }
-    let refused = house.lines().iter().filter(|line| line.contains("TimeStamp")).count();
+    let refused = house.requests().iter().filter(|line| line.contains("TimeStamp")).count();
     assert_eq!(refused, 1, "what was learned is remembered");
     // A lost create is found without versions, too.
-    house.once(CallKind::Create, Fault::ResetAfter);
-    house.create("without versions").send().await.is_done(201);
+    house.inject_once(CallKind::Create, InjectedFault::ResetAfter);
+    house.create("without versions").send().await.assert_status(201);
 }
 
-async fn paging_to_the_end_finds_every_record_once(bench: &'static Bench) {
+async fn paging_to_the_end_finds_every_record_once(bench: &'static VendorFixture) {
     for limit in [1, 2, 3, 1000] {
-        let house = House::start(bench).await;
-        let items = pages(&house, limit).await;
+        let house = TestEnv::start(bench).await;
+        let items = read_all_pages(&house, limit).await;
         let ids: BTreeSet<&str> = items.iter().map(|item| item["id"].as_str().unwrap()).collect();
-        assert_eq!((items.len(), ids.len()), (house.count(), house.count()), "limit {limit}");
-        assert!(ids.contains(bench.id(bench.doomed).as_str()), "disabled ones are listed too");
+        assert_eq!((items.len(), ids.len()), (house.record_count(), house.record_count()), "limit {limit}");
+        assert!(ids.contains(bench.id(bench.deletable_key).as_str()), "disabled ones are listed too");
     }
 }
 
-async fn the_next_page_is_linked(bench: &'static Bench) {
-    let house = House::start(bench).await;
-    let answer = house.get(&list(bench, "&limit=1")).send().await;
+async fn the_next_page_is_linked(bench: &'static VendorFixture) {
+    let house = TestEnv::start(bench).await;
+    let answer = house.get(&list_path(bench, "&limit=1")).send().await;
     let link = answer.header("link").unwrap();
     let target = link.strip_prefix('<').unwrap().split_once('>').unwrap();
     assert!(target.1.contains("rel=\"next\""), "{link}");
     let second = house.get(target.0).send().await;
-    second.is_done(200);
+    second.assert_status(200);
     assert_ne!(second.json()["items"], answer.json()["items"]);
 }
 
-async fn a_cursor_serves_only_the_query_it_came_from(bench: &'static Bench) {
-    let house = House::start(bench).await;
-    let page = house.get(&list(bench, "&limit=1")).send().await.json();
+async fn a_list_cursor_is_valid_only_for_its_own_query(bench: &'static VendorFixture) {
+    let house = TestEnv::start(bench).await;
+    let page = house.get(&list_path(bench, "&limit=1")).send().await.json();
     let cursor = page["next"].as_str().unwrap();
     house.forget_calls();
     let mut tampered = cursor.to_owned();
@@ -107,7 +112,7 @@ async fn a_cursor_serves_only_the_query_it_came_from(bench: &'static Bench) {
         format!("&limit=1&cursor={}", &cursor[..cursor.len() / 2]),
         format!("&limit=2&cursor={cursor}"),
     ] {
-        house.get(&list(bench, &query)).send().await.is(400, "malformed-request");
+        house.get(&list_path(bench, &query)).send().await.assert_problem(400, "malformed-request");
     }
     let others = ["crm", "architecture", "itsm"].into_iter().filter(|system| *system != bench.system);
     for system in others {
@@ -117,13 +122,13 @@ async fn a_cursor_serves_only_the_query_it_came_from(bench: &'static Bench) {
             .await;
         assert!(matches!(answer.status, 400 | 422), "{answer:?}");
     }
-    house.nothing_was_sent();
+    house.assert_nothing_sent();
 }
 
-async fn bad_queries_are_400_and_nothing_is_sent(bench: &'static Bench) {
-    let house = House::start(bench).await;
+async fn bad_queries_are_400_and_nothing_is_sent(bench: &'static VendorFixture) {
+    let house = TestEnv::start(bench).await;
     for query in ["&limit=0", "&limit=1001", "&limit=x", "&limit=-1", "&limit=1&limit=2", "&unknown=1"] {
-        house.get(&list(bench, query)).send().await.is(400, "malformed-request");
+        house.get(&list_path(bench, query)).send().await.assert_problem(400, "malformed-request");
     }
-    house.nothing_was_sent();
+    house.assert_nothing_sent();
 }

@@ -6,55 +6,55 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::client::{Answer, Client};
+use super::client::{Client, ClientResponse};
 use super::run::Run;
-use super::vendors::{GUARDED, SYSTEMS, creation, patch, value_of};
+use super::vendors::{GUARDED, SYSTEMS, create_body, patch_body, value_of};
 
 /// The pause before a gateway that does not answer is asked again.
-const KNOCK_EVERY: Duration = Duration::from_millis(5);
+const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What a caller was told of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum ResponseKind {
     /// 200, 201 or 204.
-    Done,
+    Success,
     /// 202.
     Accepted,
     /// 412.
-    Stale,
+    PreconditionFailed,
     /// 404.
-    Gone,
+    NotFound,
     /// An earlier one with this key, or one of this record, still runs.
     InProgress,
     /// Refused with this status; 0 = there was nobody to take it.
-    Refused(u16),
+    Rejected(u16),
     /// 504 `outcome-unknown`.
-    Unknown,
+    OutcomeUnknown,
     /// The connection broke.
-    Cut,
+    Disconnected,
 }
 
-impl Said {
+impl ResponseKind {
     /// Whether it says what became of the write.
-    pub(crate) fn is_verdict(self) -> bool {
-        matches!(self, Self::Done | Self::Stale | Self::Gone | Self::Accepted)
+    pub(crate) fn is_final(self) -> bool {
+        matches!(self, Self::Success | Self::PreconditionFailed | Self::NotFound | Self::Accepted)
     }
 }
 
 /// One answer to one sending of a write.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
-    pub(crate) said: Said,
+pub(crate) struct WriteResponse {
+    pub(crate) kind: ResponseKind,
     pub(crate) operation: Option<String>,
     pub(crate) replayed: bool,
     /// The record that it is told to have made.
-    pub(crate) place: Option<String>,
-    pub(crate) at: i64,
+    pub(crate) location: Option<String>,
+    pub(crate) received_at: i64,
 }
 
 /// What kind of write it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum WriteKind {
     /// PATCH of one of the run's records, whose whole history is judged.
     Patch,
     /// POST.
@@ -62,44 +62,44 @@ pub(crate) enum Kind {
     /// DELETE of the record with this key.
     Delete(String),
     /// PATCH of a record that others delete meanwhile.
-    PatchOfDoomed(String),
+    PatchDeletable(String),
 }
 
 /// One write, however often it was sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
-    pub(crate) kind: Kind,
+    pub(crate) kind: WriteKind,
     pub(crate) system: usize,
     pub(crate) record: usize,
     /// What it sets; no other write sets it.
     pub(crate) value: u32,
     /// The state that its `If-Match` stands for; `None` = `*`.
     pub(crate) expected: Option<u32>,
-    pub(crate) call: i64,
-    pub(crate) told: Vec<Told>,
+    pub(crate) started_at: i64,
+    pub(crate) responses: Vec<WriteResponse>,
     pub(crate) headers: Vec<(String, String)>,
 }
 
 impl Write {
     /// The last word.
-    pub(crate) fn last(&self) -> Said {
-        self.told.last().expect("sent once").said
+    pub(crate) fn last_kind(&self) -> ResponseKind {
+        self.responses.last().expect("sent once").kind
     }
 
     /// When its caller first heard this.
-    pub(crate) fn heard(&self, said: Said) -> Option<i64> {
-        self.told.iter().find(|told| told.said == said).map(|told| told.at)
+    pub(crate) fn first_received_at(&self, said: ResponseKind) -> Option<i64> {
+        self.responses.iter().find(|told| told.kind == said).map(|told| told.received_at)
     }
 }
 
 /// What a read saw.
 #[derive(Clone, Debug)]
-pub(crate) struct Sight {
+pub(crate) struct ObservedRead {
     pub(crate) system: usize,
     pub(crate) record: usize,
     pub(crate) value: u32,
-    pub(crate) call: i64,
-    pub(crate) back: i64,
+    pub(crate) started_at: i64,
+    pub(crate) returned_at: i64,
 }
 
 /// A caller.
@@ -111,26 +111,26 @@ pub(crate) struct Caller<'r> {
 
 impl Caller<'_> {
     /// Reads and writes until there has been enough of it.
-    pub(crate) fn work(mut self) {
-        while self.run.goes_on() {
-            if self.run.plan.lives {
-                self.live();
+    pub(crate) fn run_until_done(mut self) {
+        while self.run.should_continue() {
+            if self.run.plan.lifecycle {
+                self.create_or_delete();
                 continue;
             }
-            let (system, record) = (self.random.usize(0..3), self.random.usize(0..self.run.records()));
+            let (system, record) = (self.random.usize(0..3), self.random.usize(0..self.run.record_count()));
             let Some((tag, value)) = self.read(system, record) else {
                 // A killed gateway is not there for a moment: no need to knock a thousand times.
-                std::thread::sleep(KNOCK_EVERY);
+                std::thread::sleep(RETRY_INTERVAL);
                 continue;
             };
-            let mut write = self.begin(system, record, &tag, value);
+            let mut write = self.new_write(system, record, &tag, value);
             if self.random.u32(0..10) == 0 {
-                self.send_twice_at_once(&mut write);
+                self.send_twice_concurrently(&mut write);
             } else {
                 self.send(&mut write);
             }
             // Who was told nothing good asks again, and so do some who were.
-            if write.last() != Said::Done || self.random.u32(0..10) == 0 {
+            if write.last_kind() != ResponseKind::Success || self.random.u32(0..10) == 0 {
                 self.send(&mut write);
             }
             self.run.writes.lock().unwrap().push(write);
@@ -139,7 +139,7 @@ impl Caller<'_> {
 
     /// A read; gives tag and value, and keeps what was seen.
     pub(crate) fn read(&mut self, system: usize, record: usize) -> Option<(String, u32)> {
-        let address = self.run.address(&mut self.random);
+        let address = self.run.pick_address(&mut self.random);
         let call = self.run.now();
         let answer = self.client.get(&address, &self.path(system, record)).ok()?;
         let back = self.run.now();
@@ -149,31 +149,37 @@ impl Caller<'_> {
         }
         let value = value_of(system, &answer.body).expect("a value");
         let tag = answer.header("etag").expect("a tag").to_owned();
-        self.run.tags.note(system, record, &tag, value);
-        self.run.sights.lock().unwrap().push(Sight { system, record, value, call, back });
+        self.run.etags.record(system, record, &tag, value);
+        self.run.reads.lock().unwrap().push(ObservedRead {
+            system,
+            record,
+            value,
+            started_at: call,
+            returned_at: back,
+        });
         Some((tag, value))
     }
 
     /// A write on top of what is there, begun and not sent.
     pub(crate) fn prepare(&mut self, system: usize, record: usize) -> Write {
         let (tag, value) = self.read(system, record).expect("a read");
-        self.begin(system, record, &tag, value)
+        self.new_write(system, record, &tag, value)
     }
 
     /// Two sendings of one write, neither waiting for the other.
-    pub(super) fn send_twice_at_once(&mut self, write: &mut Write) {
+    pub(super) fn send_twice_concurrently(&mut self, write: &mut Write) {
         let mut other = Caller { run: self.run, random: self.random.fork(), client: Client::default() };
         let mut same = write.clone();
         std::thread::scope(|scope| {
             let second = scope.spawn(move || {
                 other.send(&mut same);
-                same.told
+                same.responses
             });
             self.send(write);
-            write.told.extend(second.join().expect("told"));
+            write.responses.extend(second.join().expect("told"));
         });
         // Which came first nobody can tell; what has no verdict of its own cannot contradict one.
-        write.told.sort_by_key(|told| (told.said.is_verdict(), told.operation.is_some(), told.replayed));
+        write.responses.sort_by_key(|told| (told.kind.is_final(), told.operation.is_some(), told.replayed));
     }
 
     /// PATCH with one `Prefer`, once; gives the status.
@@ -188,12 +194,12 @@ impl Caller<'_> {
         status
     }
 
-    fn begin(&mut self, system: usize, record: usize, tag: &str, value: u32) -> Write {
-        let value_wanted = self.run.next.fetch_add(1, Ordering::SeqCst);
+    fn new_write(&mut self, system: usize, record: usize, tag: &str, value: u32) -> Write {
+        let value_wanted = self.run.next_value.fetch_add(1, Ordering::SeqCst);
         let (if_match, expected) = match self.random.u32(0..20) {
             0 => ("*".to_owned(), None),
             1 => (format!("\"elsewhere\", {tag}"), Some(value)),
-            2..=3 => match self.run.tags.any_older(system, record, value) {
+            2..=3 => match self.run.etags.find_older(system, record, value) {
                 Some((tag, value)) => (tag, Some(value)),
                 None => (tag.to_owned(), Some(value)),
             },
@@ -214,68 +220,85 @@ impl Caller<'_> {
         };
         headers.extend(prefer.map(|prefer| ("Prefer".to_owned(), prefer.to_owned())));
         let call = self.run.now();
-        Write { kind: Kind::Patch, system, record, value: value_wanted, expected, call, told: Vec::new(), headers }
+        Write {
+            kind: WriteKind::Patch,
+            system,
+            record,
+            value: value_wanted,
+            expected,
+            started_at: call,
+            responses: Vec::new(),
+            headers,
+        }
     }
 
     /// Sends a write, once more perhaps, and keeps what it was told. The status; 0 = no answer.
     pub(crate) fn send(&mut self, write: &mut Write) -> u16 {
-        let address = self.run.address(&mut self.random);
+        let address = self.run.pick_address(&mut self.random);
         let (method, path, body) = match &write.kind {
-            Kind::Patch => ("PATCH", self.path(write.system, write.record), patch(write.system, write.value)),
-            Kind::Create => {
-                ("POST", format!("/records/{}", SYSTEMS[write.system]), creation(write.system, write.value))
+            WriteKind::Patch => ("PATCH", self.path(write.system, write.record), patch_body(write.system, write.value)),
+            WriteKind::Create => {
+                ("POST", format!("/records/{}", SYSTEMS[write.system]), create_body(write.system, write.value))
             }
-            Kind::Delete(key) => ("DELETE", path_of(write.system, key), String::new()),
-            Kind::PatchOfDoomed(key) => ("PATCH", path_of(write.system, key), patch(write.system, write.value)),
+            WriteKind::Delete(key) => ("DELETE", record_path(write.system, key), String::new()),
+            WriteKind::PatchDeletable(key) => {
+                ("PATCH", record_path(write.system, key), patch_body(write.system, write.value))
+            }
         };
         let answer = self.client.send(&address, method, &path, &write.headers, &body);
         let at = self.run.now();
-        let said = said(&answer);
-        if said == Said::Cut && write.heard(Said::Cut).is_none() {
-            self.run.cut.fetch_add(1, Ordering::SeqCst);
+        let said = classify_response(&answer);
+        if said == ResponseKind::Disconnected && write.first_received_at(ResponseKind::Disconnected).is_none() {
+            self.run.disconnected_writes.fetch_add(1, Ordering::SeqCst);
         }
         let answer = answer.ok();
-        let tagged = answer.as_ref().filter(|_| write.kind == Kind::Patch);
+        let tagged = answer.as_ref().filter(|_| write.kind == WriteKind::Patch);
         if let Some(answer) = tagged.filter(|answer| answer.status == 200) {
             let shown = value_of(write.system, &answer.body).expect("a value");
-            self.run.tags.note(write.system, write.record, answer.header("etag").expect("a tag"), shown);
+            self.run.etags.record(write.system, write.record, answer.header("etag").expect("a tag"), shown);
         }
         if let Some(tag) = tagged.filter(|answer| answer.status == 204).and_then(|it| it.header("etag")) {
-            self.run.tags.note(write.system, write.record, tag, write.value);
+            self.run.etags.record(write.system, write.record, tag, write.value);
         }
-        let operation = answer.as_ref().and_then(Answer::operation);
+        let operation = answer.as_ref().and_then(ClientResponse::operation);
         let replayed = answer.as_ref().is_some_and(|answer| answer.header("idempotency-replayed").is_some());
         let place = answer.as_ref().filter(|answer| answer.status == 201).and_then(|answer| answer.header("location"));
-        write.told.push(Told { said, operation, replayed, place: place.map(str::to_owned), at });
+        write.responses.push(WriteResponse {
+            kind: said,
+            operation,
+            replayed,
+            location: place.map(str::to_owned),
+            received_at: at,
+        });
         answer.map_or(0, |answer| answer.status)
     }
 
     fn path(&self, system: usize, record: usize) -> String {
-        path_of(system, &self.run.vendors.records[system][record])
+        record_path(system, &self.run.vendors.records[system][record])
     }
 }
 
 /// Where the record with a key is.
-pub(super) fn path_of(system: usize, key: &str) -> String {
+pub(super) fn record_path(system: usize, key: &str) -> String {
     format!("/records/{}/{key}", SYSTEMS[system])
 }
 
-fn said(answer: &io::Result<Answer>) -> Said {
+fn classify_response(answer: &io::Result<ClientResponse>) -> ResponseKind {
     let answer = match answer {
         Ok(answer) => answer,
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Said::Refused(0),
-        Err(_) => return Said::Cut,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return ResponseKind::Rejected(0),
+        Err(_) => return ResponseKind::Disconnected,
     };
     match (answer.status, answer.problem()) {
-        (200 | 201 | 204, _) => Said::Done,
-        (202, _) => Said::Accepted,
-        (404, "record-not-found") => Said::Gone,
-        (412, "precondition-failed") => Said::Stale,
+        (200 | 201 | 204, _) => ResponseKind::Success,
+        (202, _) => ResponseKind::Accepted,
+        (404, "record-not-found") => ResponseKind::NotFound,
+        (412, "precondition-failed") => ResponseKind::PreconditionFailed,
         // The gateway had no time to begin, or to look the key up: this says nothing of an earlier sending.
-        (503, "overloaded") if answer.operation().is_none() => Said::Refused(0),
-        (409, "operation-in-progress") => Said::InProgress,
-        (504, "outcome-unknown") => Said::Unknown,
-        (409, "vendor-busy") | (429 | 502 | 503 | 504, _) => Said::Refused(answer.status),
+        (503, "overloaded") if answer.operation().is_none() => ResponseKind::Rejected(0),
+        (409, "operation-in-progress") => ResponseKind::InProgress,
+        (504, "outcome-unknown") => ResponseKind::OutcomeUnknown,
+        (409, "vendor-busy") | (429 | 502 | 503 | 504, _) => ResponseKind::Rejected(answer.status),
         _ => panic!("a write: {} {}", answer.status, answer.body),
     }
 }

@@ -9,17 +9,17 @@ use serde_json::Value;
 use crate::fault_proxy::read_message;
 
 /// Longer than any deadline of the gateway.
-const PATIENCE: Duration = Duration::from_secs(20);
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One connection, kept while it is good.
 #[derive(Default)]
 pub(crate) struct Client {
-    kept: Option<(String, TcpStream)>,
+    connection: Option<(String, TcpStream)>,
 }
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ClientResponse {
     /// HTTP status.
     pub(crate) status: u16,
     head: String,
@@ -27,7 +27,7 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
-impl Answer {
+impl ClientResponse {
     fn read(bytes: &[u8]) -> Self {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
         let head = String::from_utf8(bytes[..end].to_vec()).expect("text");
@@ -64,31 +64,31 @@ impl Client {
         path: &str,
         headers: &[(String, String)],
         body: &str,
-    ) -> io::Result<Answer> {
-        let kept = self.kept.take().filter(|(kept, _)| kept == address);
+    ) -> io::Result<ClientResponse> {
+        let kept = self.connection.take().filter(|(kept, _)| kept == address);
         let mut stream = match kept {
             Some((_, stream)) => stream,
             None => TcpStream::connect(address)?,
         };
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(READ_TIMEOUT))?;
         stream.set_nodelay(true)?;
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: gateway\r\nContent-Length: {}\r\n", body.len());
         for (name, value) in headers {
             text.extend([name, ": ", value, "\r\n"]);
         }
         stream.write_all(format!("{text}\r\n{body}").as_bytes())?;
-        let answer = Answer::read(&read_message(&stream, &mut Vec::new())?);
-        self.kept = Some((address.to_owned(), stream));
+        let answer = ClientResponse::read(&read_message(&stream, &mut Vec::new())?);
+        self.connection = Some((address.to_owned(), stream));
         Ok(answer)
     }
 
     /// GET.
-    pub(crate) fn get(&mut self, address: &str, path: &str) -> io::Result<Answer> {
+    pub(crate) fn get(&mut self, address: &str, path: &str) -> io::Result<ClientResponse> {
         self.send(address, "GET", path, &[], "")
     }
 
     /// Every item of all pages.
-    pub(crate) fn all(&mut self, address: &str, path: &str) -> Vec<Value> {
+    pub(crate) fn get_all_pages(&mut self, address: &str, path: &str) -> Vec<Value> {
         let mut items = Vec::new();
         let mut cursor = String::new();
         loop {

@@ -5,58 +5,58 @@ use porcupine_rs::{CheckResult, Model, Operation, check_operations_timeout};
 
 /// One thing that somebody did to one record. Values are unique, so a value stands for a state.
 #[derive(Clone, Debug)]
-pub(crate) enum Op {
+pub(crate) enum RegisterOp {
     /// A read saw this.
-    Saw(u32),
+    Read(u32),
     /// A write was done: on top of `expected`, or of anything.
-    Swapped {
+    CompareAndSwap {
         /// The state its tag stood for.
         expected: Option<u32>,
         /// Whether a state made past the gateway may have been there instead (guarded writes).
-        or_foreign: bool,
+        or_external: bool,
         /// The state it made.
         value: u32,
     },
     /// A write was refused because the state was not this one.
-    Stale(u32),
+    PreconditionFailed(u32),
     /// Somebody wrote past the gateway.
-    Forced(u32),
+    ExternalWrite(u32),
 }
 
 /// Values from here on were written past the gateway.
-pub(crate) const FOREIGN: u32 = 1_000_000;
+pub(crate) const FIRST_EXTERNAL_VALUE: u32 = 1_000_000;
 
 #[derive(Clone, Debug)]
 struct Register;
 
 impl Model for Register {
     type State = u32;
-    type Op = Op;
+    type Op = RegisterOp;
     type Metadata = ();
 
     fn init() -> u32 {
         0
     }
 
-    fn step(state: &u32, op: &Op) -> (bool, u32) {
+    fn step(state: &u32, op: &RegisterOp) -> (bool, u32) {
         match op {
-            Op::Saw(value) => (state == value, *state),
-            Op::Swapped { expected, or_foreign, value } => {
-                let foreign = *or_foreign && *state >= FOREIGN;
+            RegisterOp::Read(value) => (state == value, *state),
+            RegisterOp::CompareAndSwap { expected, or_external: or_foreign, value } => {
+                let foreign = *or_foreign && *state >= FIRST_EXTERNAL_VALUE;
                 (foreign || expected.is_none_or(|expected| expected == *state), *value)
             }
-            Op::Stale(expected) => (state != expected, *state),
-            Op::Forced(value) => (true, *value),
+            RegisterOp::PreconditionFailed(expected) => (state != expected, *state),
+            RegisterOp::ExternalWrite(value) => (true, *value),
         }
     }
 }
 
 /// The checker's patience with one record.
-const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
+const CHECK_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// Whether one order explains everything that happened to one record; times are of one clock.
-pub(crate) fn is_linearizable(history: &[(i64, i64, Op)]) -> bool {
-    let operation = |(call, back, op): &(i64, i64, Op)| Operation::<Register> {
+pub(crate) fn is_linearizable(history: &[(i64, i64, RegisterOp)]) -> bool {
+    let operation = |(call, back, op): &(i64, i64, RegisterOp)| Operation::<Register> {
         client_id: None,
         call_time: *call,
         return_time: *back,
@@ -64,20 +64,28 @@ pub(crate) fn is_linearizable(history: &[(i64, i64, Op)]) -> bool {
         metadata: None,
     };
     let operations: Vec<_> = history.iter().map(operation).collect();
-    check_operations_timeout(&operations, PATIENCE) == CheckResult::Ok
+    check_operations_timeout(&operations, CHECK_TIMEOUT) == CheckResult::Ok
 }
 
 #[test]
-fn the_checker_sees_a_lost_update_a_stale_read_and_a_false_refusal() {
-    let swapped = |expected, value| Op::Swapped { expected: Some(expected), or_foreign: false, value };
-    let good = [(0, 9, swapped(0, 1)), (1, 8, Op::Stale(0)), (2, 3, Op::Saw(0)), (4, 20, swapped(1, 2))];
+fn the_checker_detects_lost_updates_stale_reads_and_false_412s() {
+    let swapped = |expected, value| RegisterOp::CompareAndSwap { expected: Some(expected), or_external: false, value };
+    let good = [
+        (0, 9, swapped(0, 1)),
+        (1, 8, RegisterOp::PreconditionFailed(0)),
+        (2, 3, RegisterOp::Read(0)),
+        (4, 20, swapped(1, 2)),
+    ];
     assert!(is_linearizable(&good));
     let lost = [(0, 9, swapped(0, 1)), (1, 8, swapped(0, 2))];
     assert!(!is_linearizable(&lost));
-    let stale = [(0, 1, swapped(0, 1)), (2, 3, Op::Saw(0))];
+    let stale = [(0, 1, swapped(0, 1)), (2, 3, RegisterOp::Read(0))];
     assert!(!is_linearizable(&stale));
-    let refused = [(0, 1, Op::Saw(0)), (2, 3, Op::Stale(0)), (4, 5, swapped(0, 1))];
+    let refused = [(0, 1, RegisterOp::Read(0)), (2, 3, RegisterOp::PreconditionFailed(0)), (4, 5, swapped(0, 1))];
     assert!(!is_linearizable(&refused));
-    let past = [(0, 1, Op::Forced(FOREIGN)), (2, 3, Op::Swapped { expected: Some(0), or_foreign: true, value: 1 })];
+    let past = [
+        (0, 1, RegisterOp::ExternalWrite(FIRST_EXTERNAL_VALUE)),
+        (2, 3, RegisterOp::CompareAndSwap { expected: Some(0), or_external: true, value: 1 }),
+    ];
     assert!(is_linearizable(&past));
 }

@@ -9,14 +9,14 @@ use std::sync::{Mutex, RwLock};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_records-gateway");
 
 /// One replica.
-pub(crate) struct Process {
+pub(crate) struct GatewayProcess {
     config: PathBuf,
     log: PathBuf,
     child: Mutex<Option<Child>>,
     address: RwLock<String>,
 }
 
-impl Process {
+impl GatewayProcess {
     /// Writes the configuration into `folder` and starts.
     pub(crate) fn start(folder: &Path, name: &str, config: &str) -> Self {
         let path = folder.join(format!("{name}.toml"));
@@ -81,7 +81,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for GatewayProcess {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.lock().unwrap().take() {
             child.kill().ok();

@@ -9,39 +9,39 @@ use fastrand::Rng;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::caller::{Caller, Said, Sight, Write};
+use super::caller::{Caller, ObservedRead, ResponseKind, Write};
 use super::client::Client;
-use super::model::FOREIGN;
-use super::process::Process;
+use super::model::FIRST_EXTERNAL_VALUE;
+use super::process::GatewayProcess;
 use super::vendors::{Vendors, configuration};
 use crate::fault_proxy::FaultProxy;
 
 /// How long everything may take to settle once nothing is disturbed any more; a dead replica's writes are taken over only
 /// after it has not been seen for a while.
-const SETTLED_WITHIN: Duration = Duration::from_mins(3);
+const RECONCILE_TIMEOUT: Duration = Duration::from_mins(3);
 /// How often a write is asked about until it has a verdict.
-const ROUNDS: usize = 5;
+const MAX_RESEND_ROUNDS: usize = 5;
 
 /// What is to happen.
 pub(crate) struct Plan {
     /// For the report.
     pub(crate) name: &'static str,
     /// Of a hundred writes at a vendor, so many are disturbed; 0 = none, and `writes` counts all.
-    pub(crate) disturbed_percent: u32,
+    pub(crate) fault_percent: u32,
     /// The run goes on until so many writes have been disturbed.
     pub(crate) writes: usize,
     /// How often a gateway is killed.
     pub(crate) kills: usize,
     /// Whether vendors are waited for as long as by default, so that nothing is given up.
-    pub(crate) patient: bool,
+    pub(crate) long_timeouts: bool,
     /// `completion_timeout` of the native systems.
-    pub(crate) completion: &'static str,
+    pub(crate) completion_timeout: &'static str,
     /// That of the guarded one.
-    pub(crate) guarded_completion: &'static str,
+    pub(crate) guarded_completion_timeout: &'static str,
     /// Whether somebody writes past the gateway.
-    pub(crate) second_writer: bool,
+    pub(crate) external_writer: bool,
     /// Whether records are made and deleted, and not the run's own ones changed.
-    pub(crate) lives: bool,
+    pub(crate) lifecycle: bool,
     /// The journal's; where it is `relaxed` a kill may lose what nobody could settle.
     pub(crate) durability: &'static str,
     /// Replicas.
@@ -51,21 +51,21 @@ pub(crate) struct Plan {
 }
 
 /// A write past the gateway.
-pub(crate) struct Forced {
+pub(crate) struct ExternalWrite {
     pub(crate) system: usize,
     pub(crate) record: usize,
     pub(crate) value: u32,
-    pub(crate) call: i64,
-    pub(crate) back: i64,
+    pub(crate) started_at: i64,
+    pub(crate) returned_at: i64,
 }
 
 /// Which state a tag stands for.
 #[derive(Default)]
-pub(crate) struct Tags(Mutex<HashMap<(usize, usize), HashMap<String, u32>>>);
+pub(crate) struct EtagMap(Mutex<HashMap<(usize, usize), HashMap<String, u32>>>);
 
-impl Tags {
+impl EtagMap {
     /// Keeps one; a tag stands for one state, and a state has one tag.
-    pub(crate) fn note(&self, system: usize, record: usize, tag: &str, value: u32) {
+    pub(crate) fn record(&self, system: usize, record: usize, tag: &str, value: u32) {
         let mut all = self.0.lock().unwrap();
         let tags = all.entry((system, record)).or_default();
         let before = tags.insert(tag.to_owned(), value);
@@ -77,7 +77,7 @@ impl Tags {
     }
 
     /// A tag of another state than this.
-    pub(crate) fn any_older(&self, system: usize, record: usize, value: u32) -> Option<(String, u32)> {
+    pub(crate) fn find_older(&self, system: usize, record: usize, value: u32) -> Option<(String, u32)> {
         let all = self.0.lock().unwrap();
         let mut others = all.get(&(system, record))?.iter().filter(|(_, other)| **other < value);
         others.next().map(|(tag, value)| (tag.clone(), *value))
@@ -90,22 +90,22 @@ pub(crate) struct Run {
     pub(crate) seed: u64,
     pub(crate) vendors: Vendors,
     pub(crate) proxies: Vec<FaultProxy>,
-    pub(crate) replicas: Vec<Process>,
-    up: Vec<AtomicBool>,
-    callers: AtomicUsize,
+    pub(crate) replicas: Vec<GatewayProcess>,
+    available: Vec<AtomicBool>,
+    active_callers: AtomicUsize,
     clock: Instant,
-    pub(crate) next: AtomicU32,
+    pub(crate) next_value: AtomicU32,
     /// Writes that lost their connection to the gateway.
-    pub(crate) cut: AtomicUsize,
-    pub(crate) tags: Tags,
-    pub(crate) sights: Mutex<Vec<Sight>>,
+    pub(crate) disconnected_writes: AtomicUsize,
+    pub(crate) etags: EtagMap,
+    pub(crate) reads: Mutex<Vec<ObservedRead>>,
     pub(crate) writes: Mutex<Vec<Write>>,
-    pub(crate) forced: Mutex<Vec<Forced>>,
+    pub(crate) external_writes: Mutex<Vec<ExternalWrite>>,
     folder: TempDir,
 }
 
 /// What the gateway itself says at the end.
-pub(crate) struct Books {
+pub(crate) struct GatewayReport {
     pub(crate) operations: Vec<Value>,
     pub(crate) ledger: Vec<Value>,
 }
@@ -117,28 +117,28 @@ impl Run {
         let vendors = Vendors::start(if plan.writes > 1000 { 48 } else { 8 });
         let proxy = |system| {
             let seed = seed.wrapping_add(system as u64);
-            FaultProxy::start(vendors.address(system), seed, plan.disturbed_percent)
+            FaultProxy::start(vendors.address(system), seed, plan.fault_percent)
         };
         let proxies: Vec<_> = (0..3).map(proxy).collect();
         let own = format!("sqlite:{}", folder.path().join("store.db").display());
         let text = configuration(&proxies, plan.store.as_deref().unwrap_or(&own), &plan);
-        let replica = |number| Process::start(folder.path(), &format!("gateway-{number}"), &text);
+        let replica = |number| GatewayProcess::start(folder.path(), &format!("gateway-{number}"), &text);
         let replicas: Vec<_> = (0..plan.replicas).map(replica).collect();
         Self {
-            up: replicas.iter().map(|_| AtomicBool::new(true)).collect(),
+            available: replicas.iter().map(|_| AtomicBool::new(true)).collect(),
             plan,
             seed,
             vendors,
             proxies,
             replicas,
-            callers: AtomicUsize::new(0),
+            active_callers: AtomicUsize::new(0),
             clock: Instant::now(),
-            next: AtomicU32::new(1),
-            cut: AtomicUsize::new(0),
-            tags: Tags::default(),
-            sights: Mutex::default(),
+            next_value: AtomicU32::new(1),
+            disconnected_writes: AtomicUsize::new(0),
+            etags: EtagMap::default(),
+            reads: Mutex::default(),
             writes: Mutex::default(),
-            forced: Mutex::default(),
+            external_writes: Mutex::default(),
             folder,
         }
     }
@@ -149,134 +149,141 @@ impl Run {
     }
 
     /// Records per system.
-    pub(crate) fn records(&self) -> usize {
+    pub(crate) fn record_count(&self) -> usize {
         self.vendors.records[0].len()
     }
 
     /// A replica that is up.
-    pub(crate) fn address(&self, random: &mut Rng) -> String {
-        let up: Vec<usize> = (0..self.up.len()).filter(|at| self.up[*at].load(Ordering::SeqCst)).collect();
+    pub(crate) fn pick_address(&self, random: &mut Rng) -> String {
+        let up: Vec<usize> =
+            (0..self.available.len()).filter(|at| self.available[*at].load(Ordering::SeqCst)).collect();
         let chosen = if up.is_empty() { 0 } else { up[random.usize(0..up.len())] };
         self.replicas[chosen].address()
     }
 
     /// Says whether callers may use a replica.
-    pub(crate) fn is_up(&self, replica: usize, up: bool) {
-        self.up[replica].store(up, Ordering::SeqCst);
+    pub(crate) fn set_available(&self, replica: usize, up: bool) {
+        self.available[replica].store(up, Ordering::SeqCst);
     }
 
     fn progress(&self) -> usize {
-        match self.plan.disturbed_percent {
+        match self.plan.fault_percent {
             0 => self.writes.lock().unwrap().len(),
-            _ => self.proxies.iter().map(FaultProxy::disturbed_count).sum(),
+            _ => self.proxies.iter().map(FaultProxy::faulted_count).sum(),
         }
     }
 
     /// Whether there has not been enough of it yet.
-    pub(crate) fn goes_on(&self) -> bool {
+    pub(crate) fn should_continue(&self) -> bool {
         // However little of it meets a fault, there is an end.
-        self.progress() < self.plan.writes && (self.next.load(Ordering::SeqCst) as usize) < 40 * self.plan.writes
+        self.progress() < self.plan.writes && (self.next_value.load(Ordering::SeqCst) as usize) < 40 * self.plan.writes
     }
 
     /// The storm.
-    pub(crate) fn storm(&self, callers: usize) {
-        self.callers.store(callers, Ordering::SeqCst);
+    pub(crate) fn run_load(&self, callers: usize) {
+        self.active_callers.store(callers, Ordering::SeqCst);
         std::thread::scope(|scope| {
             for number in 0..callers {
                 let random = Rng::with_seed(self.seed.wrapping_mul(31).wrapping_add(number as u64));
                 scope.spawn(move || {
-                    let _done = CallerDone(&self.callers);
-                    Caller { run: self, random, client: Client::default() }.work();
+                    let _done = ActiveCallerGuard(&self.active_callers);
+                    Caller { run: self, random, client: Client::default() }.run_until_done();
                 });
             }
-            if self.plan.second_writer {
-                scope.spawn(|| self.write_past_the_gateway());
+            if self.plan.external_writer {
+                scope.spawn(|| self.write_externally());
             }
-            self.kill_now_and_then();
+            self.kill_at_intervals();
         });
-        self.proxies.iter().for_each(|proxy| proxy.disturb(0));
+        self.proxies.iter().for_each(|proxy| proxy.set_fault_percent(0));
     }
 
-    fn busy(&self) -> bool {
-        self.callers.load(Ordering::SeqCst) > 0
+    fn has_active_callers(&self) -> bool {
+        self.active_callers.load(Ordering::SeqCst) > 0
     }
 
-    fn write_past_the_gateway(&self) {
+    fn write_externally(&self) {
         let mut random = Rng::with_seed(self.seed.wrapping_add(77));
-        let mut value = FOREIGN;
-        while self.busy() {
-            let (system, record) = (random.usize(0..3), random.usize(0..self.records()));
+        let mut value = FIRST_EXTERNAL_VALUE;
+        while self.has_active_callers() {
+            let (system, record) = (random.usize(0..3), random.usize(0..self.record_count()));
             let call = self.now();
-            self.vendors.write(system, record, value);
+            self.vendors.external_write(system, record, value);
             let back = self.now();
-            self.forced.lock().unwrap().push(Forced { system, record, value, call, back });
+            self.external_writes.lock().unwrap().push(ExternalWrite {
+                system,
+                record,
+                value,
+                started_at: call,
+                returned_at: back,
+            });
             value += 1;
             std::thread::sleep(Duration::from_millis(random.u64(2..25)));
         }
     }
 
     /// Kills are spread over the run; the last replica of several stays dead until the others have taken over.
-    fn kill_now_and_then(&self) {
+    fn kill_at_intervals(&self) {
         let mut random = Rng::with_seed(self.seed.wrapping_add(99));
         for number in 1..=self.plan.kills {
             let from = number * self.plan.writes / (self.plan.kills + 1);
-            while self.progress() < from && self.busy() {
+            while self.progress() < from && self.has_active_callers() {
                 std::thread::sleep(Duration::from_millis(2));
             }
             let victim = random.usize(0..self.replicas.len());
             self.replicas[victim].kill();
-            self.is_up(victim, false);
+            self.set_available(victim, false);
             if number < self.plan.kills || self.replicas.len() == 1 {
                 self.replicas[victim].restart();
-                self.is_up(victim, true);
+                self.set_available(victim, true);
             }
         }
     }
 
     /// The calm: nothing stays running, every write has its verdict, every record is read once more, every process stops
     /// cleanly and the ledger verifies.
-    pub(crate) fn calm(&self) -> Books {
+    pub(crate) fn drain_and_collect(&self) -> GatewayReport {
         let mut caller = Caller { run: self, random: Rng::with_seed(self.seed), client: Client::default() };
         self.wait_until_nothing_runs(&mut caller);
         for (at, process) in self.replicas.iter().enumerate() {
-            if !self.up[at].swap(true, Ordering::SeqCst) {
+            if !self.available[at].swap(true, Ordering::SeqCst) {
                 process.restart();
             }
         }
         let mut writes = std::mem::take(&mut *self.writes.lock().unwrap());
-        let until = Instant::now() + SETTLED_WITHIN;
+        let until = Instant::now() + RECONCILE_TIMEOUT;
         for round in 0.. {
             self.wait_until_nothing_runs(&mut caller);
             let mut again = 0;
-            for write in writes.iter_mut().filter(|write| !has_its_verdict(write)) {
+            for write in writes.iter_mut().filter(|write| !is_conclusive(write)) {
                 caller.send(write);
                 again += 1;
             }
             // The lease of a process that was killed keeps writers waiting until the others know that it is dead.
-            if again == 0 || (round >= ROUNDS && Instant::now() > until) {
+            if again == 0 || (round >= MAX_RESEND_ROUNDS && Instant::now() > until) {
                 break;
             }
         }
         for system in 0..3 {
-            for record in 0..self.records() {
+            for record in 0..self.record_count() {
                 caller.read(system, record).expect("a read in the calm");
             }
         }
         *self.writes.lock().unwrap() = writes;
         let address = self.replicas[0].address();
-        let operations = caller.client.all(&address, "/operations");
-        let ledger = caller.client.all(&address, "/ledger");
+        let operations = caller.client.get_all_pages(&address, "/operations");
+        let ledger = caller.client.get_all_pages(&address, "/ledger");
         for process in &self.replicas {
             assert_eq!(process.terminate(), Some(0), "a stop with nothing left to do");
         }
         assert_eq!(self.replicas[0].verify_ledger(), Some(0), "the ledger verifies");
-        Books { operations, ledger }
+        GatewayReport { operations, ledger }
     }
 
     pub(crate) fn wait_until_nothing_runs(&self, caller: &mut Caller<'_>) {
-        let until = Instant::now() + SETTLED_WITHIN;
+        let until = Instant::now() + RECONCILE_TIMEOUT;
         loop {
-            let address = self.address(&mut caller.random);
+            let address = self.pick_address(&mut caller.random);
             let running = caller.client.get(&address, "/operations?state=running&limit=5").expect("operations");
             assert_eq!(running.status, 200, "{}", running.body);
             // A page may be empty and have a successor.
@@ -291,25 +298,25 @@ impl Run {
 }
 
 /// Whether a caller has heard the last of it, and heard it again where that was no verdict.
-pub(crate) fn has_its_verdict(write: &Write) -> bool {
-    let ever = |said| write.heard(said).is_some();
-    let open = ever(Said::Cut) || ever(Said::Unknown) || ever(Said::Accepted);
-    let last = write.told.last().expect("sent once");
-    match last.said {
-        Said::Done | Said::Stale | Said::Gone => true,
-        Said::Refused(status) => status != 0 || !open,
-        Said::InProgress => !open,
-        Said::Unknown | Said::Accepted => {
-            write.told.iter().rev().take(2).all(|told| told.said == last.said) && last.replayed
+pub(crate) fn is_conclusive(write: &Write) -> bool {
+    let ever = |said| write.first_received_at(said).is_some();
+    let open = ever(ResponseKind::Disconnected) || ever(ResponseKind::OutcomeUnknown) || ever(ResponseKind::Accepted);
+    let last = write.responses.last().expect("sent once");
+    match last.kind {
+        ResponseKind::Success | ResponseKind::PreconditionFailed | ResponseKind::NotFound => true,
+        ResponseKind::Rejected(status) => status != 0 || !open,
+        ResponseKind::InProgress => !open,
+        ResponseKind::OutcomeUnknown | ResponseKind::Accepted => {
+            write.responses.iter().rev().take(2).all(|told| told.kind == last.kind) && last.replayed
         }
-        Said::Cut => false,
+        ResponseKind::Disconnected => false,
     }
 }
 
 /// Counts a caller off, however it ends.
-struct CallerDone<'c>(&'c AtomicUsize);
+struct ActiveCallerGuard<'c>(&'c AtomicUsize);
 
-impl Drop for CallerDone<'_> {
+impl Drop for ActiveCallerGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }

@@ -5,18 +5,18 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use records_gateway::sandbox::{CallKind, Fault, Faults, Sandbox, bluedolphin, matrix42, pretectum};
+use records_gateway::sandbox::{CallKind, Faults, InjectedFault, Sandbox, bluedolphin, matrix42, pretectum};
 use serde_json::{Map, Value, json};
 
 use super::run::Plan;
-use crate::fault_proxy::{FaultProxy, write_in};
+use crate::fault_proxy::{FaultProxy, find_write_number};
 
 /// The configured names, in the order of the indices used everywhere here.
 pub(crate) const SYSTEMS: [&str; 3] = ["crm", "architecture", "itsm"];
 /// The one that has no versions and queues its updates.
 pub(crate) const GUARDED: usize = 1;
 /// The one whose versions cannot be foretold.
-pub(crate) const UNFORETOLD: usize = 2;
+pub(crate) const OPAQUE_VERSIONS: usize = 2;
 
 /// The vendors' side.
 pub(crate) struct Vendors {
@@ -34,7 +34,7 @@ impl Vendors {
         crm.configure(|settings| settings.page_size = 1000);
         let person = map(json!({ "First Name": "hw-0", "Last Name": "Person", "Email": "person@example.com" }));
         let crm_records = (0..count).map(|_| crm.insert(&person)).collect();
-        crm.keep_changes();
+        crm.record_changes();
 
         let architecture = &sandbox.bluedolphin.state;
         architecture.configure(|settings| settings.queue_delay = Some(Duration::from_millis(20)));
@@ -45,13 +45,13 @@ impl Vendors {
             id
         };
         let architecture_records = (0..count).map(define).collect();
-        architecture.keep_changes();
+        architecture.record_changes();
 
         let itsm = &sandbox.matrix42.state;
         let category = map(json!({ "Name": "Category", "Description": "hw-0" }));
         let itsm_records =
             (0..count).map(|_| itsm.insert(matrix42::CATEGORY_CLASS, &category).expect("a category")).collect();
-        itsm.keep_changes();
+        itsm.record_changes();
         Self { sandbox, records: [crm_records, architecture_records, itsm_records] }
     }
 
@@ -65,29 +65,29 @@ impl Vendors {
     }
 
     /// The next update takes effect, and is answered, only when its answer is [`Vendors::release`]d.
-    pub(crate) fn hold_the_next_update(&self, system: usize) {
-        self.faults(system).once(CallKind::Update, Fault::Hold);
+    pub(crate) fn hold_next_update(&self, system: usize) {
+        self.faults(system).once(CallKind::Update, InjectedFault::Hold);
     }
 
     /// The next read of a CRM record is answered when it is [`Vendors::release`]d, with what is there then.
-    pub(crate) fn hold_the_next_read_of_crm(&self) {
-        self.faults(0).once(CallKind::List, Fault::Hold);
+    pub(crate) fn hold_next_crm_read(&self) {
+        self.faults(0).once(CallKind::List, InjectedFault::Hold);
     }
 
     /// How many reads the CRM has received.
-    pub(crate) fn reads_of_crm(&self) -> usize {
+    pub(crate) fn crm_read_count(&self) -> usize {
         self.sandbox.pretectum.log.count(CallKind::List)
     }
 
     /// Waits until the CRM has received so many reads.
-    pub(crate) fn wait_for_reads_of_crm(&self, count: usize) {
+    pub(crate) fn wait_for_crm_reads(&self, count: usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(self.sandbox.pretectum.log.wait_for(CallKind::List, count));
     }
 
     /// Every update takes effect, and its answer is lost.
-    pub(crate) fn lose_every_answer_to_an_update(&self, system: usize) {
-        self.faults(system).always(CallKind::Update, Fault::ResetAfter);
+    pub(crate) fn lose_update_responses(&self, system: usize) {
+        self.faults(system).always(CallKind::Update, InjectedFault::ResetAfter);
     }
 
     /// Lets what is held go on.
@@ -115,12 +115,12 @@ impl Vendors {
     }
 
     /// From now on queued updates take effect after this time.
-    pub(crate) fn queue_for(&self, time: Duration) {
+    pub(crate) fn set_queue_delay(&self, time: Duration) {
         self.sandbox.bluedolphin.state.configure(|settings| settings.queue_delay = Some(time));
     }
 
     /// A second writer, past the gateway.
-    pub(crate) fn write(&self, system: usize, record: usize, value: u32) {
+    pub(crate) fn external_write(&self, system: usize, record: usize, value: u32) {
         let id = &self.records[system][record];
         let text = format!("hw-{value}");
         let set = |name: &'static str, text: String| {
@@ -139,7 +139,7 @@ impl Vendors {
     }
 
     /// Puts a record there that can be deleted at once; gives its key.
-    pub(crate) fn doom(&self, system: usize, number: u32) -> String {
+    pub(crate) fn insert_deletable(&self, system: usize, number: u32) -> String {
         let map = |value: Value| value.as_object().cloned().expect("an object");
         match system {
             0 => self.sandbox.pretectum.state.insert(&map(json!({ "First Name": "hw-0", "Last Name": "Doomed" }))),
@@ -156,14 +156,14 @@ impl Vendors {
     }
 
     /// The keys of the records that hold this value, deleted ones not included.
-    pub(crate) fn holding(&self, system: usize, value: u32) -> Vec<String> {
-        let all = self.everything(system);
+    pub(crate) fn keys_with_value(&self, system: usize, value: u32) -> Vec<String> {
+        let all = self.all_records(system);
         all.into_iter().filter(|(_, held)| *held == Some(value)).map(|(key, _)| key).collect()
     }
 
     /// Whether a record is there.
     pub(crate) fn has(&self, system: usize, key: &str) -> bool {
-        self.everything(system).iter().any(|(known, _)| known == key)
+        self.all_records(system).iter().any(|(known, _)| known == key)
     }
 
     /// The values that a record was given, whether it is there or not.
@@ -174,12 +174,12 @@ impl Vendors {
             _ => self.sandbox.matrix42.state.changes(),
         };
         let own = changes.iter().filter(|change| change.id == key);
-        own.filter_map(|change| write_in(change.record.to_string().as_bytes())).collect()
+        own.filter_map(|change| find_write_number(change.record.to_string().as_bytes())).collect()
     }
 
     /// Every record that is there, with the value in it.
-    fn everything(&self, system: usize) -> Vec<(String, Option<u32>)> {
-        let value = |text: Option<&Value>| write_in(text?.as_str()?.as_bytes());
+    fn all_records(&self, system: usize) -> Vec<(String, Option<u32>)> {
+        let value = |text: Option<&Value>| find_write_number(text?.as_str()?.as_bytes());
         match system {
             0 => {
                 let objects = self.sandbox.pretectum.state.objects().into_iter().filter(|object| !object.deleted);
@@ -187,7 +187,7 @@ impl Vendors {
             }
             1 => {
                 let definitions = self.sandbox.bluedolphin.state.definitions().into_iter();
-                definitions.map(|definition| (definition.id, write_in(definition.name.as_bytes()))).collect()
+                definitions.map(|definition| (definition.id, find_write_number(definition.name.as_bytes()))).collect()
             }
             _ => {
                 let fragments = self.sandbox.matrix42.state.fragments(matrix42::CATEGORY_CLASS).into_iter();
@@ -210,7 +210,7 @@ impl Vendors {
             for change in changes {
                 // Others than the run's own are made and deleted.
                 if let Some(record) = index.get(change.id.as_str()) {
-                    let value = write_in(change.record.to_string().as_bytes()).expect("a value");
+                    let value = find_write_number(change.record.to_string().as_bytes()).expect("a value");
                     history.entry((system, *record)).or_default().push(value);
                 }
             }
@@ -227,11 +227,11 @@ pub(crate) fn value_of(system: usize, record: &Value) -> Option<u32> {
         1 => &fields["properties"]["Supplier"]["value"],
         _ => &fields["Description"],
     };
-    write_in(text.as_str()?.as_bytes())
+    find_write_number(text.as_str()?.as_bytes())
 }
 
 /// A merge patch that sets the value.
-pub(crate) fn patch(system: usize, value: u32) -> String {
+pub(crate) fn patch_body(system: usize, value: u32) -> String {
     let text = format!("hw-{value}");
     let fields = match system {
         0 => json!({ "First Name": text }),
@@ -242,7 +242,7 @@ pub(crate) fn patch(system: usize, value: u32) -> String {
 }
 
 /// The body of a create whose record holds the value.
-pub(crate) fn creation(system: usize, value: u32) -> String {
+pub(crate) fn create_body(system: usize, value: u32) -> String {
     let text = format!("hw-{value}");
     let fields = match system {
         0 => json!({ "First Name": text, "Last Name": "Made", "Email": "made@example.com" }),
@@ -256,7 +256,7 @@ pub(crate) fn creation(system: usize, value: u32) -> String {
 pub(crate) fn configuration(proxies: &[FaultProxy], store: &str, plan: &Plan) -> String {
     let collection = format!("{}:{}:{}", pretectum::BUSINESS_AREA_ID, pretectum::SCHEMA_ID, pretectum::DATASET_ID);
     let durability = plan.durability;
-    let (timeout, deadline) = if plan.patient { ("3s", "30s") } else { ("400ms", "2s") };
+    let (timeout, deadline) = if plan.long_timeouts { ("3s", "30s") } else { ("400ms", "2s") };
     let patience = format!(
         "timeout = \"{timeout}\"\nconnect_timeout = \"300ms\"\nretry_backoff = \"5ms\"\n\
          circuit_failures = 10000\ncircuit_open_for = \"10ms\"\ncompletion_poll = \"20ms\""
@@ -306,7 +306,7 @@ pub(crate) fn configuration(proxies: &[FaultProxy], store: &str, plan: &Plan) ->
         matrix42::API_TOKEN,
         matrix42::CATEGORY_CLASS,
         store = Value::from(store),
-        completion = plan.completion,
-        guarded = plan.guarded_completion,
+        completion = plan.completion_timeout,
+        guarded = plan.guarded_completion_timeout,
     )
 }

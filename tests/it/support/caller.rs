@@ -9,25 +9,25 @@ use serde_json::{Value, json};
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
 /// Longer than any answer may take: a gateway that hangs fails its test.
-const PATIENCE: Duration = Duration::from_secs(20);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Somebody with an HTTP client.
 #[derive(Clone)]
-pub(crate) struct Caller {
+pub(crate) struct TestClient {
     client: awc::Client,
     base: String,
 }
 
-impl Caller {
+impl TestClient {
     pub(crate) fn new(base: String) -> Self {
         let connector = awc::Connector::new().limit(0);
-        let client = awc::Client::builder().timeout(PATIENCE).disable_redirects().connector(connector).finish();
+        let client = awc::Client::builder().timeout(RESPONSE_TIMEOUT).disable_redirects().connector(connector).finish();
         Self { client, base }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> Request {
         Request {
-            caller: self.clone(),
+            client: self.clone(),
             method,
             path: path.to_owned(),
             headers: Vec::new(),
@@ -44,7 +44,7 @@ impl Caller {
 /// A request being made.
 #[derive(Clone)]
 pub(crate) struct Request {
-    caller: Caller,
+    client: TestClient,
     method: Method,
     path: String,
     headers: Vec<(String, String)>,
@@ -58,7 +58,7 @@ impl Request {
         self
     }
 
-    pub(crate) fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without_header(mut self, name: &str) -> Self {
         self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         self
     }
@@ -67,7 +67,7 @@ impl Request {
         self.header("If-Match", tags)
     }
 
-    pub(crate) fn key(self, key: &str) -> Self {
+    pub(crate) fn idempotency_key(self, key: &str) -> Self {
         self.header("Idempotency-Key", &format!("\"{key}\""))
     }
 
@@ -84,10 +84,10 @@ impl Request {
 
     /// A merge patch of these fields.
     pub(crate) fn fields(self, fields: &Value) -> Self {
-        self.merge(&json!({ "fields": fields }).to_string())
+        self.merge_patch(&json!({ "fields": fields }).to_string())
     }
 
-    pub(crate) fn merge(self, body: &str) -> Self {
+    pub(crate) fn merge_patch(self, body: &str) -> Self {
         self.header("Content-Type", MERGE_PATCH).body(body)
     }
 
@@ -104,14 +104,14 @@ impl Request {
         self
     }
 
-    pub(crate) async fn send(self) -> Answer {
+    pub(crate) async fn send(self) -> TestResponse {
         self.try_send().await.unwrap_or_else(|error| panic!("no answer: {error}"))
     }
 
     /// For callers who may be cut off.
-    pub(crate) async fn try_send(self) -> Result<Answer, String> {
-        let url = format!("{}{}", self.caller.base, self.path);
-        let mut request = self.caller.client.request(self.method, url).no_decompress();
+    pub(crate) async fn try_send(self) -> Result<TestResponse, String> {
+        let url = format!("{}{}", self.client.base, self.path);
+        let mut request = self.client.client.request(self.method, url).no_decompress();
         for (name, value) in &self.headers {
             request = request.append_header((name.as_str(), value.as_str()));
         }
@@ -125,19 +125,19 @@ impl Request {
         let mut response = sending.await.map_err(|error| error.to_string())?;
         let body = response.body().limit(64 << 20).await.map_err(|error| error.to_string())?;
         let text = String::from_utf8_lossy(&body).into_owned();
-        Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), text })
+        Ok(TestResponse { status: response.status().as_u16(), headers: response.headers().clone(), text })
     }
 }
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct TestResponse {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
 }
 
-impl Answer {
+impl TestResponse {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -162,14 +162,14 @@ impl Answer {
 
     /// Fails unless this is that problem with that status.
     #[track_caller]
-    pub(crate) fn is(&self, status: u16, problem: &str) -> &Self {
+    pub(crate) fn assert_problem(&self, status: u16, problem: &str) -> &Self {
         assert_eq!((self.status, self.problem().as_str()), (status, problem), "{self:?}");
         self
     }
 
     /// Fails unless this is that success.
     #[track_caller]
-    pub(crate) fn is_done(&self, status: u16) -> &Self {
+    pub(crate) fn assert_status(&self, status: u16) -> &Self {
         assert_eq!(self.status, status, "{self:?}");
         self
     }

@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 use actix_web::http::Method;
 use records_gateway::app::{Application, sandbox};
 use records_gateway::config::Config;
-use records_gateway::sandbox::{CallKind, Fault, Faults, Received, Sandbox};
+use records_gateway::sandbox::{CallKind, Faults, InjectedFault, ReceivedRequest, Sandbox};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use super::{Answer, Bench, Caller, Request};
+use super::{Request, TestClient, TestResponse, VendorFixture};
 
 /// Longest time that something which must come is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Short times, so that what a vendor does not do is found out soon; a test says where it needs others.
-const QUICK: &[(&str, &str, &str)] = &[
+const SHORT_TIMEOUTS: &[(&str, &str, &str)] = &[
     ("server", "workers", "1"),
     ("server", "deadline", "\"5s\""),
     ("server", "shutdown_timeout", "\"2s\""),
@@ -33,13 +33,13 @@ const QUICK: &[(&str, &str, &str)] = &[
 ];
 
 /// A gateway that runs. It stops when this is dropped.
-pub(crate) struct Gateway {
+pub(crate) struct TestGateway {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<bool>>,
 }
 
-impl Gateway {
+impl TestGateway {
     fn start(text: &str) -> Self {
         let config = Config::parse(text, "test").unwrap_or_else(|faults| panic!("{faults}"));
         let (started, start) = mpsc::channel();
@@ -54,8 +54,8 @@ impl Gateway {
         Self { address: start.recv().expect("a gateway that starts"), stop: Some(stop), thread: Some(thread) }
     }
 
-    pub(crate) fn caller(&self) -> Caller {
-        Caller::new(format!("http://{}", self.address))
+    pub(crate) fn client(&self) -> TestClient {
+        TestClient::new(format!("http://{}", self.address))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -71,165 +71,173 @@ impl Gateway {
 }
 
 /// See the module. Calls of the caller can be made on it directly.
-pub(crate) struct House {
-    pub(crate) bench: &'static Bench,
+pub(crate) struct TestEnv {
+    pub(crate) fixture: &'static VendorFixture,
     pub(crate) vendors: Sandbox,
-    gateway: Option<Gateway>,
-    caller: Caller,
+    gateway: Option<TestGateway>,
+    client: TestClient,
     folder: TempDir,
-    changes: Vec<(String, String, String)>,
+    config_overrides: Vec<(String, String, String)>,
 }
 
-impl Deref for House {
-    type Target = Caller;
-    fn deref(&self) -> &Caller {
-        &self.caller
+impl Deref for TestEnv {
+    type Target = TestClient;
+    fn deref(&self) -> &TestClient {
+        &self.client
     }
 }
 
-impl House {
-    pub(crate) async fn start(bench: &'static Bench) -> Self {
-        Self::with(bench, &[]).await
+impl TestEnv {
+    pub(crate) async fn start(bench: &'static VendorFixture) -> Self {
+        Self::start_with(bench, &[]).await
     }
 
     /// With these configuration keys: `(section, key, TOML value)`; the section `vendor` is that of every system.
     #[expect(clippy::unused_async, reason = "a house is waited for wherever it is used")]
-    pub(crate) async fn with(bench: &'static Bench, changes: &[(&str, &str, &str)]) -> Self {
+    pub(crate) async fn start_with(bench: &'static VendorFixture, changes: &[(&str, &str, &str)]) -> Self {
         let vendors = Sandbox::start().unwrap();
         vendors.bluedolphin.state.configure(|settings| settings.queue_delay = Some(Duration::from_millis(10)));
         let folder = tempfile::tempdir().unwrap();
         let own = |(section, key, value): &(&str, &str, &str)| {
             ((*section).to_owned(), (*key).to_owned(), (*value).to_owned())
         };
-        let changes: Vec<_> = QUICK.iter().chain(changes).map(own).collect();
-        let gateway = Gateway::start(&configuration(&vendors, folder.path(), "store", &changes));
-        Self { bench, caller: gateway.caller(), gateway: Some(gateway), vendors, folder, changes }
+        let changes: Vec<_> = SHORT_TIMEOUTS.iter().chain(changes).map(own).collect();
+        let gateway = TestGateway::start(&configuration(&vendors, folder.path(), "store", &changes));
+        Self {
+            fixture: bench,
+            client: gateway.client(),
+            gateway: Some(gateway),
+            vendors,
+            folder,
+            config_overrides: changes,
+        }
     }
 
     /// Another gateway in front of the same vendors, with a store of its own.
-    pub(crate) fn second_gateway(&self) -> Gateway {
-        Gateway::start(&configuration(&self.vendors, self.folder.path(), "second", &self.changes))
+    pub(crate) fn start_second_gateway(&self) -> TestGateway {
+        TestGateway::start(&configuration(&self.vendors, self.folder.path(), "second", &self.config_overrides))
     }
 
     /// Stops the gateway and starts another on the same store.
     pub(crate) async fn restart(&mut self) {
         self.gateway.take().unwrap().stop().await;
-        let gateway = Gateway::start(&configuration(&self.vendors, self.folder.path(), "store", &self.changes));
-        self.caller = gateway.caller();
+        let gateway =
+            TestGateway::start(&configuration(&self.vendors, self.folder.path(), "store", &self.config_overrides));
+        self.client = gateway.client();
         self.gateway = Some(gateway);
     }
 
     /// The same, and other vendors than before are behind the systems' names then; gives the former ones back.
-    pub(crate) async fn restart_before(&mut self, vendors: Sandbox) -> Sandbox {
+    pub(crate) async fn restart_with_vendors(&mut self, vendors: Sandbox) -> Sandbox {
         let former = std::mem::replace(&mut self.vendors, vendors);
         self.restart().await;
         former
     }
 
     /// Another caller, with connections of its own.
-    pub(crate) fn second_caller(&self) -> Caller {
-        self.gateway.as_ref().unwrap().caller()
+    pub(crate) fn second_client(&self) -> TestClient {
+        self.gateway.as_ref().unwrap().client()
     }
 
     pub(crate) fn read(&self, key: &str) -> Request {
-        self.get(&self.bench.path(key))
+        self.get(&self.fixture.path(key))
     }
 
     /// The present tag of a record. The calls it takes are forgotten.
-    pub(crate) async fn tag(&self, key: &str) -> String {
+    pub(crate) async fn current_etag(&self, key: &str) -> String {
         let answer = self.read(key).send().await;
         self.forget_calls();
-        answer.is_done(200).etag().to_owned()
+        answer.assert_status(200).etag().to_owned()
     }
 
     /// A PATCH that accepts every loss and waits for what is queued.
     pub(crate) fn patch(&self, key: &str) -> Request {
-        self.write(Method::PATCH, &self.bench.path(key))
+        self.write(Method::PATCH, &self.fixture.path(key))
     }
 
     /// A PATCH of the text field.
     pub(crate) fn set_text(&self, key: &str, tag: &str, text: &str) -> Request {
-        self.patch(key).if_match(tag).fields(&self.bench.text_is(text))
+        self.patch(key).if_match(tag).fields(&self.fixture.text_patch(text))
     }
 
     pub(crate) fn delete(&self, key: &str, tag: &str) -> Request {
-        self.write(Method::DELETE, &self.bench.path(key)).if_match(tag)
+        self.write(Method::DELETE, &self.fixture.path(key)).if_match(tag)
     }
 
     pub(crate) fn create(&self, text: &str) -> Request {
-        let body = json!({ "collection": self.bench.collection(), "fields": (self.bench.new_record)(text) });
-        self.write(Method::POST, &format!("/records/{}", self.bench.system)).json(&body)
+        let body = json!({ "collection": self.fixture.collection(), "fields": (self.fixture.new_record)(text) });
+        self.write(Method::POST, &format!("/records/{}", self.fixture.system)).json(&body)
     }
 
     fn write(&self, method: Method, path: &str) -> Request {
         let mut request = self.request(method, path);
-        if !self.bench.losses.is_empty() {
-            request = request.header("Accept-Loss", &self.bench.losses.join(", "));
+        if !self.fixture.losses.is_empty() {
+            request = request.header("Accept-Loss", &self.fixture.losses.join(", "));
         }
-        if self.bench.queued { request.prefer("wait=5") } else { request }
+        if self.fixture.queued { request.prefer("wait=5") } else { request }
     }
 
-    pub(crate) fn held(&self, key: &str) -> Option<String> {
-        (self.bench.held)(&self.vendors, key)
+    pub(crate) fn vendor_value(&self, key: &str) -> Option<String> {
+        (self.fixture.read_text)(&self.vendors, key)
     }
 
-    pub(crate) fn count(&self) -> usize {
-        (self.bench.count)(&self.vendors)
+    pub(crate) fn record_count(&self) -> usize {
+        (self.fixture.count)(&self.vendors)
     }
 
     pub(crate) fn faults(&self) -> &Faults {
-        (self.bench.faults)(&self.vendors)
+        (self.fixture.faults)(&self.vendors)
     }
 
     /// The next call of this kind meets the fault.
-    pub(crate) fn once(&self, call: CallKind, fault: Fault) {
+    pub(crate) fn inject_once(&self, call: CallKind, fault: InjectedFault) {
         self.faults().once(call, fault);
     }
 
-    pub(crate) fn calls(&self, call: CallKind) -> usize {
-        (self.bench.log)(&self.vendors).count(call)
+    pub(crate) fn call_count(&self, call: CallKind) -> usize {
+        (self.fixture.log)(&self.vendors).count(call)
     }
 
-    pub(crate) fn last(&self, call: CallKind) -> std::sync::Arc<Received> {
-        (self.bench.log)(&self.vendors).last(call).expect("a call of this kind")
+    pub(crate) fn last_call(&self, call: CallKind) -> std::sync::Arc<ReceivedRequest> {
+        (self.fixture.log)(&self.vendors).last(call).expect("a call of this kind")
     }
 
-    pub(crate) fn lines(&self) -> Vec<String> {
-        (self.bench.log)(&self.vendors).lines()
+    pub(crate) fn requests(&self) -> Vec<String> {
+        (self.fixture.log)(&self.vendors).request_lines()
     }
 
     /// Waits until the vendor has received so many calls of a kind.
-    pub(crate) async fn received(&self, call: CallKind, count: usize) {
-        let waiting = (self.bench.log)(&self.vendors).wait_for(call, count);
-        tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{:?}", self.lines()));
+    pub(crate) async fn wait_for_calls(&self, call: CallKind, count: usize) {
+        let waiting = (self.fixture.log)(&self.vendors).wait_for(call, count);
+        tokio::time::timeout(WAIT_TIMEOUT, waiting).await.unwrap_or_else(|_| panic!("{:?}", self.requests()));
     }
 
     /// Every call that changes something.
-    pub(crate) fn writes(&self) -> usize {
-        [CallKind::Create, CallKind::Update, CallKind::Delete].into_iter().map(|kind| self.calls(kind)).sum()
+    pub(crate) fn write_call_count(&self) -> usize {
+        [CallKind::Create, CallKind::Update, CallKind::Delete].into_iter().map(|kind| self.call_count(kind)).sum()
     }
 
     pub(crate) fn forget_calls(&self) {
-        (self.bench.log)(&self.vendors).clear();
+        (self.fixture.log)(&self.vendors).clear();
     }
 
     /// Fails if the vendor was asked for anything.
     #[track_caller]
-    pub(crate) fn nothing_was_sent(&self) {
-        assert_eq!(self.lines(), Vec::<String>::new());
+    pub(crate) fn assert_nothing_sent(&self) {
+        assert_eq!(self.requests(), Vec::<String>::new());
     }
 
     /// The operation that an answer names, when it is settled.
-    pub(crate) async fn settled(&self, answer: &Answer) -> Value {
+    pub(crate) async fn wait_for_operation(&self, answer: &TestResponse) -> Value {
         let path = answer.header("operation").map(str::to_owned);
         let path = path.or_else(|| Some(answer.json()["operation"].as_str()?.to_owned()));
-        self.settled_at(&path.unwrap_or_else(|| panic!("no operation in {answer:?}"))).await
+        self.wait_for_operation_at(&path.unwrap_or_else(|| panic!("no operation in {answer:?}"))).await
     }
 
-    pub(crate) async fn settled_at(&self, path: &str) -> Value {
-        let until = Instant::now() + PATIENCE;
+    pub(crate) async fn wait_for_operation_at(&self, path: &str) -> Value {
+        let until = Instant::now() + WAIT_TIMEOUT;
         loop {
-            let operation = self.get(path).send().await.is_done(200).json();
+            let operation = self.get(path).send().await.assert_status(200).json();
             if operation["state"] != "running" {
                 return operation;
             }
@@ -239,22 +247,23 @@ impl House {
     }
 
     /// The operations of the system, newest or oldest first as the gateway gives them.
-    pub(crate) async fn operations(&self) -> Vec<Value> {
-        let page = self.get(&format!("/operations?system={}", self.bench.system)).send().await.is_done(200).json();
+    pub(crate) async fn list_operations(&self) -> Vec<Value> {
+        let page =
+            self.get(&format!("/operations?system={}", self.fixture.system)).send().await.assert_status(200).json();
         page["items"].as_array().unwrap().clone()
     }
 
-    pub(crate) async fn ledger(&self) -> Answer {
-        let answer = self.get(&format!("/ledger?system={}", self.bench.system)).send().await;
-        answer.is_done(200);
+    pub(crate) async fn read_ledger(&self) -> TestResponse {
+        let answer = self.get(&format!("/ledger?system={}", self.fixture.system)).send().await;
+        answer.assert_status(200);
         answer
     }
 
     /// Waits until a condition holds of what the vendor holds.
-    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let until = Instant::now() + PATIENCE;
+    pub(crate) async fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let until = Instant::now() + WAIT_TIMEOUT;
         while !holds(self) {
-            assert!(Instant::now() < until, "never came: {what}; {:?}", self.lines());
+            assert!(Instant::now() < until, "never came: {what}; {:?}", self.requests());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

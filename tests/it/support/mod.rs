@@ -5,9 +5,9 @@ mod bench;
 mod caller;
 mod house;
 
-pub(crate) use bench::{BLUEDOLPHIN, Bench, MATRIX42, PRETECTUM};
-pub(crate) use caller::{Answer, Caller, Request};
-pub(crate) use house::House;
+pub(crate) use bench::{BLUEDOLPHIN, MATRIX42, PRETECTUM, VendorFixture};
+pub(crate) use caller::{Request, TestClient, TestResponse};
+pub(crate) use house::TestEnv;
 
 /// Makes one test per vendor of each behaviour, so that a failure names the behaviour and the vendor.
 macro_rules! for_each_vendor {
