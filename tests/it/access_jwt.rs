@@ -10,7 +10,7 @@ use records_gateway::sandbox::{Sandbox, matrix42};
 use records_gateway::transport;
 use serde_json::json;
 
-use super::access_program::{GatewayProgram, JwtIssuer, configuration, jwt_access_config};
+use super::gateway_program::{GatewayProgram, JwtIssuer, configuration, jwt_access_config};
 
 fn bearer_header(token: &str) -> String {
     format!("Bearer {token}")

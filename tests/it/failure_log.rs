@@ -6,7 +6,7 @@ use records_gateway::sandbox::{CallKind, InjectedFault, Sandbox};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::access_program::{GatewayProgram, configuration};
+use super::gateway_program::{GatewayProgram, configuration};
 use super::support::{MATRIX42, Request};
 
 const OPEN_ACCESS: &str = "mode = \"open\"\n";

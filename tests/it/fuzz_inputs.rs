@@ -15,11 +15,11 @@ mod json;
 #[path = "../fuzz/src/patches.rs"]
 mod patches;
 #[expect(unreachable_pub, reason = "this file belongs to the fuzz targets' crate as well")]
-#[path = "../fuzz/src/replies.rs"]
-mod replies;
-#[expect(unreachable_pub, reason = "this file belongs to the fuzz targets' crate as well")]
 #[path = "../fuzz/src/tokens.rs"]
 mod tokens;
+#[expect(unreachable_pub, reason = "this file belongs to the fuzz targets' crate as well")]
+#[path = "../fuzz/src/vendor_responses.rs"]
+mod vendor_responses;
 
 use std::path::Path;
 
@@ -54,9 +54,9 @@ fn stored_inputs_for_patches_pass() {
 
 #[test]
 fn stored_vendor_responses_pass() {
-    run_target("pretectum", replies::pretectum);
-    run_target("bluedolphin", replies::bluedolphin);
-    run_target("matrix42", replies::matrix42);
+    run_target("pretectum", vendor_responses::pretectum);
+    run_target("bluedolphin", vendor_responses::bluedolphin);
+    run_target("matrix42", vendor_responses::matrix42);
 }
 
 #[test]

@@ -5,21 +5,21 @@
 //! be disturbed in each run. The seed and the figures of a run go to standard error.
 
 mod caller;
-mod check;
 mod client;
-mod lives;
-mod model;
-mod process;
-mod run;
+mod gateway_process;
+mod lifecycle;
+mod register_model;
+mod runner;
 mod vendors;
+mod verify;
 
 use std::time::Duration;
 
 use caller::{Caller, ResponseKind};
-use check::HistoryVerifier;
 use client::Client;
-use run::{Plan, Run};
+use runner::{Plan, Run};
 use vendors::GUARDED;
+use verify::HistoryVerifier;
 
 const CALLER_COUNT: usize = 6;
 

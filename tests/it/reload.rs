@@ -3,7 +3,7 @@
 use records_gateway::record::sha256;
 use records_gateway::sandbox::{CallKind, InjectedFault, Sandbox, matrix42};
 
-use super::access_program::{GatewayProgram, configuration};
+use super::gateway_program::{GatewayProgram, configuration};
 
 const LOG_RELOADED: &str = "the configuration was read again and is in force";
 const LOG_REJECTED: &str = "the changed configuration is refused";

@@ -10,7 +10,7 @@ use records_gateway::sandbox::{Sandbox, matrix42};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use super::access_program::{GatewayProgram, configuration};
+use super::gateway_program::{GatewayProgram, configuration};
 
 const OPEN_ACCESS: &str = "mode = \"open\"\n";
 

@@ -9,7 +9,7 @@ use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use records_gateway::sandbox::{CallKind, Sandbox};
 
-use super::access_program::{GatewayProgram, configuration};
+use super::gateway_program::{GatewayProgram, configuration};
 use super::support::MATRIX42;
 use super::tls::{IssuedCertificate, TestCa};
 

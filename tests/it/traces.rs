@@ -13,7 +13,7 @@ use records_gateway::sandbox::{CallKind, InjectedFault, Sandbox};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::access_program::{GatewayProgram, configuration};
+use super::gateway_program::{GatewayProgram, configuration};
 use super::support::{MATRIX42, PRETECTUM, Request, VendorFixture};
 use super::tls::{IssuedCertificate, TestCa};
 

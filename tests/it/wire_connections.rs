@@ -1,7 +1,7 @@
 //! What becomes of connections: several requests on one, refusals with a body still coming, and ends in odd places.
 
-use super::wire_answer::RawResponse;
-use super::wire_support::{PATCH_HEADERS, RawConnection, TestServer, ada_path, request_head, request_with_body};
+use super::raw_http_response::RawResponse;
+use super::raw_http_server::{PATCH_HEADERS, RawConnection, TestServer, ada_path, request_head, request_with_body};
 
 /// A patch that reaches the vendor if it is executed.
 fn patch_request() -> String {

@@ -1,6 +1,6 @@
 //! The framing of answers, and values of the caller that could break out of a field.
 
-use super::wire_support::{ADA, FACILITY, PATCH_HEADERS, TestServer, ada_path, request_head, request_with_body};
+use super::raw_http_server::{ADA, FACILITY, PATCH_HEADERS, TestServer, ada_path, request_head, request_with_body};
 
 const BODY_HEADERS: [&str; 3] = ["content-length", "transfer-encoding", "content-type"];
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::wire_support::{RawConnection, TestServer};
+use super::raw_http_server::{RawConnection, TestServer};
 
 /// A record that is not there, so that nothing changes whatever a request comes to.
 const RECORD_PATH: &str = "/records/itsm/7777780d-71a0-df11-708c-0000000000ff";

@@ -1,6 +1,6 @@
 //! Sizes and times: each limit has its status, is told as a problem where there is a request, and costs no vendor a call.
 
-use super::wire_support::{PATCH_HEADERS, TestServer, ada_path, request_head, request_with_body};
+use super::raw_http_server::{PATCH_HEADERS, TestServer, ada_path, request_head, request_with_body};
 
 #[test]
 fn a_target_of_more_than_8000_bytes_is_414() {

@@ -1,6 +1,6 @@
 //! Broken HTTP: every broken request gets a 4xx or the end of its connection, and none of it reaches a vendor.
 
-use super::wire_support::{PATCH_HEADERS, TestServer, ada_path, request_head};
+use super::raw_http_server::{PATCH_HEADERS, TestServer, ada_path, request_head};
 
 /// What `actix-http` refuses by itself: 400 without a body, and the connection ends.
 #[test]

@@ -1,6 +1,6 @@
 //! The order of checks (contract 4) over the wire: two faults in one request, and the earlier one is told.
 
-use super::wire_support::{ADA, FACILITY, TestServer, ada_path, request_head, request_with_body};
+use super::raw_http_server::{ADA, FACILITY, TestServer, ada_path, request_head, request_with_body};
 use records_gateway::sandbox::{bluedolphin, pretectum};
 
 const MERGE: &str = "Content-Type: application/merge-patch+json\r\n";

@@ -1,7 +1,7 @@
 //! What people open in a browser: it comes from the gateway alone, may run nothing foreign and be framed nowhere.
 
-use super::wire_answer::RawResponse;
-use super::wire_support::{TestServer, request_head};
+use super::raw_http_response::RawResponse;
+use super::raw_http_server::{TestServer, request_head};
 
 fn get(gateway: &TestServer, path: &str) -> RawResponse {
     gateway.request(format!("GET {path} HTTP/1.1\r\nHost: gateway\r\n\r\n"))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::wire_support::{ADA, RawConnection, TestServer, request_head};
+use super::raw_http_server::{ADA, RawConnection, TestServer, request_head};
 
 const SYSTEMS: [&str; 4] = ["crm", "architecture", "itsm", "none"];
 

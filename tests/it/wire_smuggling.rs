@@ -1,7 +1,7 @@
 //! Shapes of requests that two readers have been known to cut in two ways (RFC 9112 §11.2): each has one reading here, which
 //! is the RFC's, or is refused, and then nothing behind it is executed.
 
-use super::wire_support::{PATCH_HEADERS, TestServer, ada_path, request_head, request_with_body};
+use super::raw_http_server::{PATCH_HEADERS, TestServer, ada_path, request_head, request_with_body};
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 const BODY: &str = "2\r\n{}\r\n0\r\n\r\n";

@@ -1,6 +1,6 @@
 //! Targets and methods as they come over the wire: one rule for each oddity, told as a problem, nothing at a vendor.
 
-use super::wire_support::{ADA, TestServer, ada_path, request_head};
+use super::raw_http_server::{ADA, TestServer, ada_path, request_head};
 
 #[test]
 fn an_undecodable_target_is_400() {

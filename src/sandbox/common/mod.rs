@@ -6,8 +6,8 @@ mod changes;
 #[cfg(test)]
 pub(super) mod client;
 mod control;
-mod exchange;
 mod faults;
+mod http;
 mod log;
 mod serve;
 mod server;
@@ -21,8 +21,8 @@ use serde_json::{Map, Value};
 pub use call::CallKind;
 pub use changes::Change;
 pub(super) use changes::Changes;
-pub use exchange::{FakeRequest, FakeResponse};
 pub use faults::{Faults, InjectedFault};
+pub use http::{FakeRequest, FakeResponse};
 pub use log::{ReceivedRequest, RequestLog};
 pub use server::FakeVendor;
 

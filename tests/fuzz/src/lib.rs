@@ -7,14 +7,14 @@ pub mod config;
 pub mod ids;
 pub mod json;
 pub mod patches;
-pub mod replies;
+pub mod vendor_responses;
 pub mod tokens;
 
 pub use records_gateway::http::fuzzing as headers;
 
 /// Every target by its name.
 pub const TARGETS: [(&str, fn(&[u8])); 15] = [
-    ("bluedolphin", replies::bluedolphin),
+    ("bluedolphin", vendor_responses::bluedolphin),
     ("config", config::config),
     ("fields", headers::fields),
     ("idempotency_key", headers::idempotency_key),
@@ -23,10 +23,10 @@ pub const TARGETS: [(&str, fn(&[u8])); 15] = [
     ("json", json::json),
     ("json_patch", patches::json_patch),
     ("keys", tokens::keys),
-    ("matrix42", replies::matrix42),
+    ("matrix42", vendor_responses::matrix42),
     ("merge_patch", patches::merge_patch),
     ("prefer", headers::prefer),
-    ("pretectum", replies::pretectum),
+    ("pretectum", vendor_responses::pretectum),
     ("request_target", headers::request_target),
     ("token", tokens::token),
 ];

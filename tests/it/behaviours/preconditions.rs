@@ -127,7 +127,7 @@ async fn any_etag_of_an_if_match_list_may_match(bench: &'static VendorFixture) {
     let list = format!("\"a,b\" ,, W/\"x\",{tag} ,");
     house.set_text(bench.key, &list, "by a list").send().await.assert_status(bench.patch_status);
     assert_eq!((house.vendor_value(bench.key).unwrap().as_str(), house.write_call_count()), ("by a list", 1));
-    let current_etag = house.current_etag(bench.key).await;
+    let tag = house.current_etag(bench.key).await;
     let lines = house.set_text(bench.key, "\"x\"", "by two lines").if_match(&tag);
     lines.send().await.assert_status(bench.patch_status);
     assert_eq!((house.vendor_value(bench.key).unwrap().as_str(), house.write_call_count()), ("by two lines", 1));
@@ -180,7 +180,7 @@ async fn a_missing_record_is_404_whatever_the_precondition(bench: &'static Vendo
     }
     assert_eq!(house.write_call_count(), 0);
     // A tag that was the record's own while it was there.
-    let current_etag = house.current_etag(bench.deletable_key).await;
+    let tag = house.current_etag(bench.deletable_key).await;
     (bench.external_delete)(&house.vendors, bench.deletable_key);
     house.set_text(bench.deletable_key, &tag, "mine").send().await.assert_problem(404, "record-not-found");
     house.delete(bench.deletable_key, &tag).send().await.assert_problem(404, "record-not-found");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::client::{Client, ClientResponse};
-use super::run::Run;
+use super::runner::Run;
 use super::vendors::{GUARDED, SYSTEMS, create_body, patch_body, value_of};
 
 /// The pause before a gateway that does not answer is asked again.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use records_gateway::sandbox::{CallKind, Faults, InjectedFault, Sandbox, bluedolphin, matrix42, pretectum};
 use serde_json::{Map, Value, json};
 
-use super::run::Plan;
+use super::runner::Plan;
 use crate::fault_proxy::{FaultProxy, find_write_number};
 
 /// The configured names, in the order of the indices used everywhere here.

@@ -1,13 +1,13 @@
 //! What the integration tests share: a house (stand-in vendors and a gateway in front of them), a caller, and a bench for
 //! each vendor on which the same behaviour is tried.
 
-mod bench;
-mod caller;
-mod house;
+mod client;
+mod test_env;
+mod vendor_fixture;
 
-pub(crate) use bench::{BLUEDOLPHIN, MATRIX42, PRETECTUM, VendorFixture};
-pub(crate) use caller::{Request, TestClient, TestResponse};
-pub(crate) use house::TestEnv;
+pub(crate) use client::{Request, TestClient, TestResponse};
+pub(crate) use test_env::TestEnv;
+pub(crate) use vendor_fixture::{BLUEDOLPHIN, MATRIX42, PRETECTUM, VendorFixture};
 
 /// Makes one test per vendor of each behaviour, so that a failure names the behaviour and the vendor.
 macro_rules! for_each_vendor {

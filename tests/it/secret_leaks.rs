@@ -9,7 +9,7 @@ use records_gateway::record::sha256;
 use records_gateway::sandbox::{CallKind, InjectedFault, ReceivedRequest, Sandbox, bluedolphin, matrix42, pretectum};
 use serde_json::json;
 
-use super::access_program::{GatewayProgram, JwtIssuer, configuration, jwt_access_config};
+use super::gateway_program::{GatewayProgram, JwtIssuer, configuration, jwt_access_config};
 use super::support::{BLUEDOLPHIN, MATRIX42, PRETECTUM, TestResponse, VendorFixture};
 use super::traces::Collector;
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_json::Value;
 
 use super::caller::{ResponseKind, Write, WriteKind, WriteResponse};
-use super::model::{FIRST_EXTERNAL_VALUE, RegisterOp, is_linearizable};
-use super::run::{GatewayReport, Run, is_conclusive};
+use super::register_model::{FIRST_EXTERNAL_VALUE, RegisterOp, is_linearizable};
+use super::runner::{GatewayReport, Run, is_conclusive};
 use super::vendors::{GUARDED, OPAQUE_VERSIONS, SYSTEMS};
 use crate::fault_proxy::FaultProxy;
 
@@ -216,7 +216,7 @@ impl<'r> HistoryVerifier<'r> {
         let Some(expected) = write.expected else { return true };
         match write.system {
             GUARDED => self.effect_count(write) == 0 || after(write.value) > 0,
-            UNFORETOLD => after(expected) >= 1,
+            OPAQUE_VERSIONS => after(expected) >= 1,
             // Whether the one write since then was this one, in the vendor's own form, cannot always be told.
             _ => after(expected) >= 2 - usize::from(self.effect_count(write) == 0),
         }

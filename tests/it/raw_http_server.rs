@@ -13,7 +13,7 @@ use records_gateway::record::sha256;
 use records_gateway::sandbox::{Sandbox, bluedolphin, matrix42, pretectum};
 use tokio::sync::oneshot;
 
-use super::wire_answer::RawResponse;
+use super::raw_http_response::RawResponse;
 
 /// Longer than anything the gateway may take to answer or to close; met only by a gateway that hangs.
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(20);

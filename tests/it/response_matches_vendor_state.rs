@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use records_gateway::sandbox::{CallKind, InjectedFault, bluedolphin};
 
-use super::wire_support::{ADA, FACILITY, TestServer, ada_path, request_head, request_with_body};
+use super::raw_http_server::{ADA, FACILITY, TestServer, ada_path, request_head, request_with_body};
 
 const MERGE: &str = "Content-Type: application/merge-patch+json\r\n";
 

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use super::caller::{Caller, ObservedRead, ResponseKind, Write};
 use super::client::Client;
-use super::model::FIRST_EXTERNAL_VALUE;
-use super::process::GatewayProcess;
+use super::gateway_process::GatewayProcess;
+use super::register_model::FIRST_EXTERNAL_VALUE;
 use super::vendors::{Vendors, configuration};
 use crate::fault_proxy::FaultProxy;
 

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::caller::{Caller, ResponseKind, Write, WriteKind, record_path};
-use super::check::HistoryVerifier;
 use super::client::Client;
 use super::vendors::{GUARDED, SYSTEMS, value_of};
+use super::verify::HistoryVerifier;
 
 /// The pause before a gateway that was killed is asked again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);

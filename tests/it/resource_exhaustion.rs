@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use records_gateway::sandbox::{CallKind, InjectedFault, Sandbox};
 
-use super::access_program::{GatewayProgram, configuration};
+use super::gateway_program::{GatewayProgram, configuration};
 use super::support::{BLUEDOLPHIN, MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor};
 
 for_each_vendor!(

@@ -13,7 +13,7 @@ use records_gateway::store::verify_ledger;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::access_program::{GatewayProgram, configuration};
+use super::gateway_program::{GatewayProgram, configuration};
 use super::support::{TestClient, TestResponse};
 
 /// Longest time that something which must come is waited for.
