@@ -76,7 +76,7 @@ async fn keys_from_a_file_are_reloaded_when_it_changes() {
 }
 
 /// Answers every connection with this, as often as it is asked, and counts.
-fn start_http_server(answer: impl Fn(usize) -> String + Send + 'static) -> (String, Arc<AtomicUsize>) {
+fn start_http_server(response: impl Fn(usize) -> String + Send + 'static) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = format!("http://{}/keys", listener.local_addr().unwrap());
     let asked = Arc::new(AtomicUsize::new(0));
@@ -86,7 +86,7 @@ fn start_http_server(answer: impl Fn(usize) -> String + Send + 'static) -> (Stri
             let (mut stream, mut head) = (stream, [0; 4096]);
             let _ = stream.read(&mut head);
             let number = count.fetch_add(1, Ordering::SeqCst) + 1;
-            let _ = stream.write_all(answer(number).as_bytes());
+            let _ = stream.write_all(response(number).as_bytes());
         }
     });
     (address, asked)

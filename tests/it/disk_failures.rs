@@ -78,9 +78,9 @@ impl DiskFailureEnv {
     async fn assert_writes_rejected(&self) {
         let (held, sent) = (self.vendor_value(), self.vendors.matrix42.log.count(CallKind::Update));
         for _ in 0..3 {
-            let answer = self.patch("refused").await;
-            answer.assert_problem(503, "overloaded");
-            assert!(answer.header("retry-after").is_some());
+            let response = self.patch("refused").await;
+            response.assert_problem(503, "overloaded");
+            assert!(response.header("retry-after").is_some());
         }
         assert_eq!((self.vendor_value(), self.vendors.matrix42.log.count(CallKind::Update)), (held, sent));
         self.client().get("/readyz").send().await.assert_problem(503, "overloaded");
@@ -121,39 +121,39 @@ async fn patch(caller: &TestClient, text: &str) -> TestResponse {
 
 #[actix_web::test]
 async fn a_full_disk_rejects_writes_before_vendor_calls() {
-    let ailing = DiskFailureEnv::start();
-    ailing.patch("well").await.assert_status(204);
-    ailing.client().get("/readyz").send().await.assert_status(200);
-    ailing.vendors.matrix42.faults.once(CallKind::Update, InjectedFault::Hold);
-    let caller = ailing.client();
+    let env = DiskFailureEnv::start();
+    env.patch("well").await.assert_status(204);
+    env.client().get("/readyz").send().await.assert_status(200);
+    env.vendors.matrix42.faults.once(CallKind::Update, InjectedFault::Hold);
+    let caller = env.client();
     let under_way = actix_web::rt::spawn(async move { patch(&caller, "under way").await });
-    ailing.vendors.matrix42.log.wait_for(CallKind::Update, 2).await;
+    env.vendors.matrix42.log.wait_for(CallKind::Update, 2).await;
     // What is there can be written over; nothing more fits.
-    let size = std::fs::metadata(ailing.store_file("-wal")).unwrap().len();
-    ailing.limit_file_size(&size.to_string());
-    ailing.vendors.matrix42.faults.release();
+    let size = std::fs::metadata(env.store_file("-wal")).unwrap().len();
+    env.limit_file_size(&size.to_string());
+    env.vendors.matrix42.faults.release();
     under_way.await.unwrap().assert_status(204);
-    assert_eq!(ailing.vendor_value(), "under way");
-    ailing.assert_writes_rejected().await;
-    ailing.limit_file_size("unlimited");
-    ailing.assert_recovers().await;
-    let operations = ailing.client().get("/operations?system=itsm").send().await.assert_status(200).json();
+    assert_eq!(env.vendor_value(), "under way");
+    env.assert_writes_rejected().await;
+    env.limit_file_size("unlimited");
+    env.assert_recovers().await;
+    let operations = env.client().get("/operations?system=itsm").send().await.assert_status(200).json();
     let states: Vec<_> = operations["items"].as_array().unwrap().iter().map(|one| one["state"].clone()).collect();
     assert_eq!(states, ["applied"; 3], "the outcome that did not fit was kept, and nothing else was begun");
 }
 
 #[actix_web::test]
 async fn read_only_files_reject_writes_until_they_are_writable_again() {
-    let ailing = DiskFailureEnv::start();
-    ailing.patch("well").await.assert_status(204);
+    let env = DiskFailureEnv::start();
+    env.patch("well").await.assert_status(204);
     // Files that are open stay writable; what fails makes the store open them anew.
-    ailing.set_writable(false);
-    ailing.limit_file_size("0");
-    ailing.assert_writes_rejected().await;
-    ailing.limit_file_size("unlimited");
-    ailing.assert_writes_rejected().await;
-    ailing.set_writable(true);
-    ailing.assert_recovers().await;
+    env.set_writable(false);
+    env.limit_file_size("0");
+    env.assert_writes_rejected().await;
+    env.limit_file_size("unlimited");
+    env.assert_writes_rejected().await;
+    env.set_writable(true);
+    env.assert_recovers().await;
 }
 
 #[test]

@@ -62,9 +62,9 @@ fn summary_fields(line: &Value) -> [&str; 5] {
 
 #[actix_web::test]
 async fn each_failure_logs_one_line_with_all_its_fields() {
-    let bench = FailureLogEnv::start();
-    bench.read("well").send().await.assert_status(200);
-    let faults = &bench.vendors.matrix42.faults;
+    let env = FailureLogEnv::start();
+    env.read("well").send().await.assert_status(200);
+    let faults = &env.vendors.matrix42.faults;
     for (id, fault, status, problem) in [
         ("unavailable", InjectedFault::status(503), 503, "vendor-unavailable"),
         ("hang", InjectedFault::Hang, 504, "vendor-timeout"),
@@ -73,13 +73,13 @@ async fn each_failure_logs_one_line_with_all_its_fields() {
         ("rights", InjectedFault::status(403), 403, "vendor-forbidden"),
     ] {
         faults.once(CallKind::Read, fault);
-        bench.read(id).send().await.assert_problem(status, problem);
+        env.read(id).send().await.assert_problem(status, problem);
     }
-    bench.vendors.matrix42.pause().await;
-    bench.read("refused").send().await.assert_problem(503, "vendor-unavailable");
-    bench.vendors.matrix42.resume().unwrap();
+    env.vendors.matrix42.pause().await;
+    env.read("refused").send().await.assert_problem(503, "vendor-unavailable");
+    env.vendors.matrix42.resume().unwrap();
 
-    let lines = bench.stop_and_read_failures();
+    let lines = env.stop_and_read_failures();
     let told: Vec<_> = lines.iter().map(summary_fields).collect();
     let wanted = [
         ("unavailable", "vendor-unavailable", 503),
@@ -107,36 +107,35 @@ async fn each_failure_logs_one_line_with_all_its_fields() {
 
 #[actix_web::test]
 async fn successes_and_client_errors_log_no_failure_line() {
-    let bench = FailureLogEnv::start();
-    bench.read("well").send().await.assert_status(200);
-    bench.patch("written", "*").send().await.assert_status(204);
-    bench.request("missing", Method::GET, MATRIX42.missing_key).send().await.assert_problem(404, "record-not-found");
-    bench.patch("stale", "\"stale\"").send().await.assert_problem(412, "precondition-failed");
-    bench.patch("nonsense", "*").merge_patch("{").send().await.assert_problem(400, "malformed-request");
-    bench
-        .request("unknown", Method::from_bytes(b"FOO").unwrap(), MATRIX42.key)
+    let env = FailureLogEnv::start();
+    env.read("well").send().await.assert_status(200);
+    env.patch("written", "*").send().await.assert_status(204);
+    env.request("missing", Method::GET, MATRIX42.missing_key).send().await.assert_problem(404, "record-not-found");
+    env.patch("stale", "\"stale\"").send().await.assert_problem(412, "precondition-failed");
+    env.patch("nonsense", "*").merge_patch("{").send().await.assert_problem(400, "malformed-request");
+    env.request("unknown", Method::from_bytes(b"FOO").unwrap(), MATRIX42.key)
         .send()
         .await
         .assert_problem(501, "not-implemented");
-    bench.patch("later", "*").prefer("respond-async").send().await.assert_status(202);
-    assert_eq!(bench.stop_and_read_failures(), Vec::<Value>::new());
+    env.patch("later", "*").prefer("respond-async").send().await.assert_status(202);
+    assert_eq!(env.stop_and_read_failures(), Vec::<Value>::new());
 }
 
 #[actix_web::test]
 async fn an_async_write_that_fails_logs_one_line_of_its_own() {
-    let bench = FailureLogEnv::start();
-    let faults = &bench.vendors.matrix42.faults;
-    bench.read("well").send().await.assert_status(200);
+    let env = FailureLogEnv::start();
+    let faults = &env.vendors.matrix42.faults;
+    env.read("well").send().await.assert_status(200);
     faults.always(CallKind::Update, InjectedFault::status(403));
-    bench.patch("async", "*").prefer("respond-async").send().await.assert_status(202);
-    bench.program.wait_for_log("operation failed", 1).await;
+    env.patch("async", "*").prefer("respond-async").send().await.assert_status(202);
+    env.program.wait_for_log("operation failed", 1).await;
     faults.clear();
     faults.always(CallKind::Update, InjectedFault::Hang);
-    bench.patch("unknown", "*").send().await.assert_problem(504, "outcome-unknown");
-    bench.program.wait_for_log("operation failed", 2).await;
+    env.patch("unknown", "*").send().await.assert_problem(504, "outcome-unknown");
+    env.program.wait_for_log("operation failed", 2).await;
     faults.clear();
 
-    let lines = bench.stop_and_read_failures();
+    let lines = env.stop_and_read_failures();
     let told: Vec<_> = lines.iter().map(summary_fields).collect();
     assert_eq!(
         told,
@@ -153,14 +152,14 @@ async fn an_async_write_that_fails_logs_one_line_of_its_own() {
 
 #[actix_web::test]
 async fn an_unknown_write_logs_its_outcome_once_it_is_known() {
-    let bench = FailureLogEnv::start_with_completion_timeout("30s");
-    bench.read("well").send().await.assert_status(200);
-    let faults = &bench.vendors.matrix42.faults;
+    let env = FailureLogEnv::start_with_completion_timeout("30s");
+    env.read("well").send().await.assert_status(200);
+    let faults = &env.vendors.matrix42.faults;
     faults.always(CallKind::Update, InjectedFault::Hang);
-    bench.patch("unknown", "*").send().await.assert_problem(504, "outcome-unknown");
+    env.patch("unknown", "*").send().await.assert_problem(504, "outcome-unknown");
     faults.clear();
-    bench.program.wait_for_log("\"settled\"", 1).await;
-    assert!(bench.program.log().contains("\"state\":\"applied\""), "{}", bench.program.log());
-    let lines = bench.stop_and_read_failures();
+    env.program.wait_for_log("\"settled\"", 1).await;
+    assert!(env.program.log().contains("\"state\":\"applied\""), "{}", env.program.log());
+    let lines = env.stop_and_read_failures();
     assert_eq!(lines.len(), 1, "{lines:#?}");
 }

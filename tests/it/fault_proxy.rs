@@ -1,4 +1,4 @@
-//! A proxy between gateway and vendor that cuts, swallows, holds up and spoils answers, drawn at random from a seed.
+//! A proxy between gateway and vendor that cuts, swallows, holds up and spoils responses, drawn at random from a seed.
 //!
 //! It goes by requests, not by bytes, so that it knows which write it has disturbed: a write is told by the `hw-NUMBER` that
 //! its body carries.
@@ -21,19 +21,19 @@ const DELAYED_REQUEST_AFTER: Duration = Duration::from_millis(600);
 pub(crate) enum ProxyFault {
     /// The connection closes before the vendor has the request.
     ConnectionClosed,
-    /// The request goes nowhere, and nobody answers.
+    /// The request is dropped, and no response is sent.
     RequestDropped,
-    /// Nobody answers; the vendor gets the request when its sender has given up.
+    /// Nobody responses; the vendor gets the request when its sender has given up.
     RequestDelayed,
-    /// The vendor answers, and the connection closes without a byte of it.
+    /// The vendor responds, and the connection closes before the first byte arrives.
     ResponseDropped,
-    /// The vendor answers, and half of it arrives.
+    /// The vendor responds, and half of the response arrives.
     ResponseTruncated,
-    /// The vendor answers, and nothing of it arrives.
+    /// The vendor responds, and nothing of the response arrives.
     ResponseWithheld,
-    /// The vendor answers, and a 500 arrives.
+    /// The vendor responds, and a 500 arrives in its place.
     ResponseReplacedBy500,
-    /// The answer takes its time.
+    /// The response takes its time.
     ResponseDelayed,
 }
 
@@ -59,7 +59,7 @@ struct FaultInjector {
     random: Rng,
     /// Of a hundred writes, so many are disturbed; of a hundred reads, a twentieth of that.
     fault_percent: u32,
-    /// The writes that were disturbed, and those whose answer became a 500.
+    /// The writes that were disturbed, and those whose response became a 500.
     faulted_writes: BTreeSet<u32>,
     replaced_responses: BTreeSet<u32>,
     /// Calls, because deletes carry no value.
@@ -80,7 +80,7 @@ impl FaultProxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let random = Rng::with_seed(seed);
-        let chaos = FaultInjector {
+        let injector = FaultInjector {
             random,
             fault_percent: percent,
             faulted_writes: BTreeSet::new(),
@@ -88,17 +88,17 @@ impl FaultProxy {
             faulted_deletes: 0,
             counts: BTreeMap::new(),
         };
-        let chaos = Arc::new(Mutex::new(chaos));
-        let shared = Arc::downgrade(&chaos);
+        let injector = Arc::new(Mutex::new(injector));
+        let shared = Arc::downgrade(&injector);
         std::thread::spawn(move || {
             for connection in listener.incoming() {
-                let Some(chaos) = shared.upgrade() else { return };
+                let Some(injector) = shared.upgrade() else { return };
                 if let Ok(down) = connection {
-                    std::thread::spawn(move || drop(proxy_connection(&down, upstream, &chaos)));
+                    std::thread::spawn(move || drop(proxy_connection(&down, upstream, &injector)));
                 }
             }
         });
-        Self { address, injector: chaos }
+        Self { address, injector: injector }
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -113,11 +113,11 @@ impl FaultProxy {
 
     /// How many writes have been disturbed so far.
     pub(crate) fn faulted_count(&self) -> usize {
-        let chaos = self.injector.lock().unwrap();
-        chaos.faulted_writes.len() + chaos.faulted_deletes
+        let injector = self.injector.lock().unwrap();
+        injector.faulted_writes.len() + injector.faulted_deletes
     }
 
-    /// Whether an answer to this write became a 500.
+    /// Whether a response to this write became a 500.
     pub(crate) fn has_replaced_response(&self, write: u32) -> bool {
         self.injector.lock().unwrap().replaced_responses.contains(&write)
     }
@@ -149,16 +149,16 @@ impl FaultInjector {
             return None;
         }
         let choice = if write { WRITE_FAULTS } else { READ_FAULTS };
-        let mishap = choice[self.random.usize(0..choice.len())];
-        *self.counts.entry(mishap).or_default() += 1;
+        let fault = choice[self.random.usize(0..choice.len())];
+        *self.counts.entry(fault).or_default() += 1;
         if write {
             self.faulted_writes.extend(carried);
             self.faulted_deletes += usize::from(delete);
-            if mishap == ProxyFault::ResponseReplacedBy500 {
+            if fault == ProxyFault::ResponseReplacedBy500 {
                 self.replaced_responses.extend(carried);
             }
         }
-        Some(mishap)
+        Some(fault)
     }
 }
 
@@ -169,16 +169,16 @@ pub(crate) fn find_write_number(text: &[u8]) -> Option<u32> {
     digits.parse().ok()
 }
 
-/// Carries the requests of one connection until one of the sides, or a mishap, ends it.
-fn proxy_connection(mut down: &TcpStream, upstream: SocketAddr, chaos: &Mutex<FaultInjector>) -> io::Result<()> {
+/// Carries the requests of one connection until one of the sides, or a fault, ends it.
+fn proxy_connection(mut down: &TcpStream, upstream: SocketAddr, injector: &Mutex<FaultInjector>) -> io::Result<()> {
     down.set_read_timeout(Some(SOCKET_TIMEOUT))?;
     down.set_nodelay(true)?;
     let mut up: Option<TcpStream> = None;
     let mut ahead = Vec::new();
     loop {
         let request = read_message(down, &mut ahead)?;
-        let mishap = chaos.lock().unwrap().pick_fault(&request);
-        match mishap {
+        let fault = injector.lock().unwrap().pick_fault(&request);
+        match fault {
             Some(ProxyFault::ConnectionClosed) => return down.shutdown(Shutdown::Both),
             Some(ProxyFault::RequestDropped) => return wait_for_close(down),
             Some(ProxyFault::RequestDelayed) => {
@@ -188,11 +188,11 @@ fn proxy_connection(mut down: &TcpStream, upstream: SocketAddr, chaos: &Mutex<Fa
             }
             _ => {}
         }
-        let answer = forward(&mut up, upstream, &request)?;
-        match mishap {
+        let response = forward(&mut up, upstream, &request)?;
+        match fault {
             Some(ProxyFault::ResponseDropped) => return down.shutdown(Shutdown::Both),
             Some(ProxyFault::ResponseTruncated) => {
-                down.write_all(&answer[..answer.len() / 2])?;
+                down.write_all(&response[..response.len() / 2])?;
                 return down.shutdown(Shutdown::Both);
             }
             Some(ProxyFault::ResponseWithheld) => return wait_for_close(down),
@@ -205,7 +205,7 @@ fn proxy_connection(mut down: &TcpStream, upstream: SocketAddr, chaos: &Mutex<Fa
             Some(ProxyFault::ResponseDelayed) => std::thread::sleep(Duration::from_millis(150)),
             _ => {}
         }
-        down.write_all(&answer)?;
+        down.write_all(&response)?;
     }
 }
 
@@ -223,12 +223,12 @@ fn forward(up: &mut Option<TcpStream>, upstream: SocketAddr, request: &[u8]) -> 
     stream.set_read_timeout(Some(SOCKET_TIMEOUT))?;
     stream.set_nodelay(true)?;
     stream.write_all(request)?;
-    let answer = read_message(&stream, &mut Vec::new())?;
+    let response = read_message(&stream, &mut Vec::new())?;
     *up = Some(stream);
-    Ok(answer)
+    Ok(response)
 }
 
-/// One request or answer, head and body; what comes after it stays in `ahead`.
+/// One request or response, head and body; what comes after it stays in `ahead`.
 pub(crate) fn read_message(mut stream: &TcpStream, ahead: &mut Vec<u8>) -> io::Result<Vec<u8>> {
     let mut buffer = [0; 16 * 1024];
     loop {

@@ -13,33 +13,33 @@ use super::support::{MATRIX42, TestEnv};
 
 #[actix_web::test]
 async fn an_unfinished_write_is_reported_unknown_before_shutdown() {
-    let house = TestEnv::start_with(&MATRIX42, &[("server", "shutdown_timeout", "\"300ms\"")]).await;
-    let stopping = house.start_second_gateway();
-    let tag = house.current_etag(MATRIX42.key).await;
-    house.inject_once(CallKind::Update, InjectedFault::Hang);
+    let env = TestEnv::start_with(&MATRIX42, &[("server", "shutdown_timeout", "\"300ms\"")]).await;
+    let stopping = env.start_second_gateway();
+    let tag = env.current_etag(MATRIX42.key).await;
+    env.inject_once(CallKind::Update, InjectedFault::Hang);
     let patch = stopping.client().request(Method::PATCH, &MATRIX42.path(MATRIX42.key)).if_match(&tag);
     let stop = async {
-        house.wait_for_calls(CallKind::Update, 1).await;
+        env.wait_for_calls(CallKind::Update, 1).await;
         stopping.stop().await
     };
-    let (answer, finished) = join(patch.fields(&MATRIX42.text_patch("perhaps")).send(), stop).await;
-    answer.assert_problem(504, "outcome-unknown");
-    assert!(answer.header("operation").is_some() && !finished);
+    let (response, finished) = join(patch.fields(&MATRIX42.text_patch("perhaps")).send(), stop).await;
+    response.assert_problem(504, "outcome-unknown");
+    assert!(response.header("operation").is_some() && !finished);
 }
 
 #[actix_web::test]
 async fn shutdown_refuses_new_connections_and_finishes_running_writes() {
-    let house = TestEnv::start(&MATRIX42).await;
-    let stopping = house.start_second_gateway();
+    let env = TestEnv::start(&MATRIX42).await;
+    let stopping = env.start_second_gateway();
     let (caller, other) = (stopping.client(), stopping.client());
     let address = stopping.address();
     other.get("/readyz").send().await.assert_status(200);
-    let tag = house.current_etag(MATRIX42.key).await;
-    house.inject_once(CallKind::Update, InjectedFault::Hold);
+    let tag = env.current_etag(MATRIX42.key).await;
+    env.inject_once(CallKind::Update, InjectedFault::Hold);
     let patch = caller.request(Method::PATCH, &MATRIX42.path(MATRIX42.key)).if_match(&tag);
     let running = patch.fields(&MATRIX42.text_patch("the last write")).send();
     let stop = async {
-        house.wait_for_calls(CallKind::Update, 1).await;
+        env.wait_for_calls(CallKind::Update, 1).await;
         let stopped = actix_web::rt::spawn(stopping.stop());
         let refused = loop {
             match TcpStream::connect(address) {
@@ -52,11 +52,11 @@ async fn shutdown_refuses_new_connections_and_finishes_running_writes() {
         // On a connection from before.
         let unready = other.get("/readyz").send().await;
         assert_eq!(unready.assert_problem(503, "overloaded").json()["detail"], json!("the gateway is stopping"));
-        house.faults().release();
+        env.faults().release();
         stopped.await.unwrap()
     };
-    let (answer, finished) = join(running, stop).await;
-    answer.assert_status(204);
+    let (response, finished) = join(running, stop).await;
+    response.assert_status(204);
     assert!(finished, "a write was left unfinished");
-    assert_eq!(house.vendor_value(MATRIX42.key).unwrap(), "the last write");
+    assert_eq!(env.vendor_value(MATRIX42.key).unwrap(), "the last write");
 }

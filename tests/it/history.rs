@@ -1,4 +1,4 @@
-//! Writes that are true: concurrent callers, three vendors, answers that get lost, gateways that are killed; and afterwards
+//! Writes that are true: concurrent callers, three vendors, responses that get lost, gateways that are killed; and afterwards
 //! everything that anybody was told is held against what really happened at the vendors.
 //!
 //! `HISTORY_SEED` repeats a run's draws (threads still take turns as they like), `HISTORY_WRITES` sets how many writes are to
@@ -35,8 +35,8 @@ fn run_plan(plan: Plan) {
     let seed = env_number("HISTORY_SEED").unwrap_or_else(|| fastrand::u64(0..1_000_000));
     let run = Run::start(Plan { writes, kills, ..plan }, seed);
     run.run_load(if writes > 1000 { 16 } else { CALLER_COUNT });
-    let books = run.drain_and_collect();
-    HistoryVerifier::new(&run, &books).verify();
+    let report = run.drain_and_collect();
+    HistoryVerifier::new(&run, &report).verify();
 }
 
 const BASE_PLAN: Plan = Plan {
@@ -163,10 +163,10 @@ fn kill_during_writes(run: &Run) {
 }
 
 fn assert_all_applied(run: &Run) {
-    let books = run.drain_and_collect();
-    let states: Vec<_> = books.operations.iter().map(|one| one["state"].as_str().unwrap_or_default()).collect();
+    let report = run.drain_and_collect();
+    let states: Vec<_> = report.operations.iter().map(|one| one["state"].as_str().unwrap_or_default()).collect();
     assert_eq!(states, ["applied"; 3]);
-    HistoryVerifier::new(run, &books).verify();
+    HistoryVerifier::new(run, &report).verify();
 }
 
 #[test]
@@ -178,9 +178,9 @@ fn a_queued_write_is_polled_until_its_full_timeout() {
     run.vendors.set_queue_delay(Duration::from_secs(6));
     assert_eq!(caller.write_once(GUARDED, 1, "respond-async"), 202);
     assert_eq!(caller.write_once(GUARDED, 0, "wait=9"), 200);
-    let books = run.drain_and_collect();
-    assert!(books.operations.iter().all(|one| one["state"] == "applied"), "{:?}", books.operations);
-    HistoryVerifier::new(&run, &books).verify();
+    let report = run.drain_and_collect();
+    assert!(report.operations.iter().all(|one| one["state"] == "applied"), "{:?}", report.operations);
+    HistoryVerifier::new(&run, &report).verify();
 }
 
 #[test]
@@ -191,9 +191,9 @@ fn the_final_probe_finds_a_write_without_responses_applied() {
         run.vendors.lose_update_responses(system);
         assert_eq!(caller.write_once(system, 0, "respond-async"), 202);
     }
-    let books = run.drain_and_collect();
-    assert!(books.operations.iter().all(|one| one["state"] == "applied"), "{:?}", books.operations);
-    HistoryVerifier::new(&run, &books).verify();
+    let report = run.drain_and_collect();
+    assert!(report.operations.iter().all(|one| one["state"] == "applied"), "{:?}", report.operations);
+    HistoryVerifier::new(&run, &report).verify();
 }
 
 #[test]
@@ -230,8 +230,8 @@ fn send_duplicate_during_first_read(if_match: impl Fn(&str) -> String) {
     assert_eq!(caller().send(&mut second), 204);
     assert!(second.responses[1].replayed);
     run.writes.lock().unwrap().push(second);
-    let books = run.drain_and_collect();
-    HistoryVerifier::new(&run, &books).verify();
+    let report = run.drain_and_collect();
+    HistoryVerifier::new(&run, &report).verify();
 }
 
 /// An empty database of the run's own, where there is a server.

@@ -1,9 +1,9 @@
-//! An answer read from a socket, and what every answer must be.
+//! A response read from a socket, and what every response must be.
 
 use records_gateway::problem::ProblemKind;
 use serde_json::Value;
 
-/// An answer as it came.
+/// A response as it came.
 #[derive(Debug)]
 pub(crate) struct RawResponse {
     pub(crate) status: u16,
@@ -25,13 +25,13 @@ impl RawResponse {
             assert!(!value.contains(['\r', '\n', '\0']), "{line:?}");
             (name.to_ascii_lowercase(), value.trim().to_owned())
         };
-        let answer =
+        let response =
             Self { status: status.parse().expect("a status"), headers: lines.map(field).collect(), body: Vec::new() };
         for single in ["content-length", "content-type", "date", "etag", "x-request-id", "connection", "location"] {
-            assert!(answer.headers.iter().filter(|(name, _)| name == single).count() < 2, "{single} twice: {text}");
+            assert!(response.headers.iter().filter(|(name, _)| name == single).count() < 2, "{single} twice: {text}");
         }
-        assert!(answer.header("server").is_none() && answer.header("x-powered-by").is_none(), "{text}");
-        answer
+        assert!(response.header("server").is_none() && response.header("x-powered-by").is_none(), "{text}");
+        response
     }
 
     /// A header field (lower-case name).
@@ -83,7 +83,7 @@ impl RawResponse {
         }
     }
 
-    /// What actix answers before there is a request to hand on: a status, no body, and the end of the connection.
+    /// What actix responses before there is a request to hand on: a status, no body, and the end of the connection.
     pub(crate) fn assert_empty_response(&self, status: u16, to: &str) {
         assert_eq!((self.status, self.text()), (status, ""), "{to:?}");
         assert!(self.header("content-type").is_none(), "{to:?}");

@@ -1,4 +1,4 @@
-//! A gateway in front of the stand-ins, and raw sockets to it: what is sent is exactly the bytes a test writes, and what
+//! A gateway in front of the fake vendors, and raw sockets to it: what is sent is exactly the bytes a test writes, and what
 //! comes back is read by its framing and nothing else.
 
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::raw_http_response::RawResponse;
 
-/// Longer than anything the gateway may take to answer or to close; met only by a gateway that hangs.
+/// Longer than anything the gateway may take to response or to close; met only by a gateway that hangs.
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A record of `crm` that exists.
@@ -41,9 +41,9 @@ impl TestServer {
     /// With more lines in `[server]`.
     pub(crate) fn start_with(server: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let vendors = Sandbox::start().expect("the stand-ins");
+        let vendors = Sandbox::start().expect("the fake vendors");
         let text = configuration(&vendors, server, &folder.path().join("store.db").display().to_string());
-        let config = Config::parse(&text, "wire").expect("a configuration");
+        let config = Config::parse(&text, "connection").expect("a configuration");
         let (stop, stopped) = oneshot::channel();
         let (listening, heard) = mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -70,19 +70,19 @@ impl TestServer {
         RawConnection { stream, unread: Vec::new() }
     }
 
-    /// One request over a connection of its own, and its answer.
+    /// One request over a connection of its own, and its response.
     pub(crate) fn request(&self, request: impl AsRef<[u8]>) -> RawResponse {
         let request = request.as_ref();
-        let mut wire = self.connect();
-        wire.send(request);
-        wire.read_response_to(request).expect("an answer")
+        let mut connection = self.connect();
+        connection.send(request);
+        connection.read_response_to(request).expect("a response")
     }
 
-    /// One request over a connection of its own, which the server may close without an answer.
+    /// One request over a connection of its own, which the server may close without a response.
     pub(crate) fn try_request(&self, request: impl AsRef<[u8]>) -> Option<RawResponse> {
-        let mut wire = self.connect();
-        wire.send(request.as_ref());
-        wire.read_response_to(request.as_ref())
+        let mut connection = self.connect();
+        connection.send(request.as_ref());
+        connection.read_response_to(request.as_ref())
     }
 
     /// Every call that the vendors received, sign-ins included.
@@ -98,10 +98,10 @@ impl TestServer {
 
     /// A refusal by this name, of which no vendor heard.
     pub(crate) fn assert_rejected(&self, request: &str, name: &str) -> RawResponse {
-        let answer = self.request(request);
-        answer.assert_problem(name, request);
+        let response = self.request(request);
+        response.assert_problem(name, request);
         self.assert_no_vendor_calls(request);
-        answer
+        response
     }
 }
 
@@ -209,35 +209,35 @@ impl RawConnection {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// The answer to a request, which says whether there is a body; `None` if the connection ends before it.
+    /// The response to a request, which says whether there is a body; `None` if the connection ends before it.
     pub(crate) fn read_response_to(&mut self, request: &[u8]) -> Option<RawResponse> {
         self.read_response(request.starts_with(b"HEAD "))
     }
 
-    /// The next answer, read by its framing.
+    /// The next response, read by its framing.
     pub(crate) fn read_response(&mut self, to_head: bool) -> Option<RawResponse> {
         let end = loop {
             if let Some(at) = self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at;
             }
             if !self.read_more() {
-                assert!(self.unread.is_empty(), "half an answer: {}", String::from_utf8_lossy(&self.unread));
+                assert!(self.unread.is_empty(), "half a response: {}", String::from_utf8_lossy(&self.unread));
                 return None;
             }
         };
         let text = std::str::from_utf8(&self.unread[..end]).expect("a head in UTF-8").to_owned();
         self.unread.drain(..end + 4);
-        let mut answer = RawResponse::from_head(&text);
-        let bodiless = to_head || answer.status < 200 || [204, 304].contains(&answer.status);
+        let mut response = RawResponse::from_head(&text);
+        let bodiless = to_head || response.status < 200 || [204, 304].contains(&response.status);
         if !bodiless {
-            let length = answer.header("content-length").unwrap_or_else(|| panic!("no length: {text}"));
+            let length = response.header("content-length").unwrap_or_else(|| panic!("no length: {text}"));
             let length: usize = length.parse().expect("a length");
             while self.unread.len() < length {
                 assert!(self.read_more(), "the body ends too early: {text}");
             }
-            answer.body = self.unread.drain(..length).collect();
+            response.body = self.unread.drain(..length).collect();
         }
-        Some(answer)
+        Some(response)
     }
 
     /// Everything until the server closes, which it must do.
@@ -256,7 +256,7 @@ impl RawConnection {
                 true
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
-            Err(error) => panic!("the gateway neither answers nor closes: {error}"),
+            Err(error) => panic!("the gateway neither responds nor closes: {error}"),
         }
     }
 }

@@ -114,7 +114,7 @@ fn faulty_adapter(fails: fn(usize) -> bool) -> Arc<FaultyAdapter> {
     Arc::new(FaultyAdapter { inner: inner.unwrap(), reads: AtomicUsize::new(0), should_panic: fails })
 }
 
-/// The system of the stand-in, with that adapter.
+/// The system of the fake vendor, with that adapter.
 fn build_system(
     vendors: &Sandbox,
     adapter: &Arc<FaultyAdapter>,
@@ -312,7 +312,7 @@ async fn an_orphan_older_than_its_timeout_is_polled_again_after_a_restart() {
         let (gateway, _nobody_settles) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
         let (write, ask) = delete_command();
         tokio::select! {
-            told = gateway.write(&system, write, &ask) => panic!("the vendor does not answer: {told:?}"),
+            told = gateway.write(&system, write, &ask) => panic!("the vendor does not respond: {told:?}"),
             () = wait_until(|| vendors.matrix42.log.count(CallKind::Delete) == 1) => {}
         }
         store.close(Duration::from_secs(5)).await;

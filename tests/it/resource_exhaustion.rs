@@ -31,7 +31,7 @@ async fn silent_clients_leave_file_descriptors_for_vendor_connections() {
         let silent: Vec<_> = (0..240).map(|_| TcpStream::connect(&address).unwrap()).collect();
         // The gateway takes them while this one is answered, and as many as it ever will while the next ones are.
         statuses.extend((0..200).map(|_| read_status(&mut first, &PRETECTUM)));
-        statuses.extend([&BLUEDOLPHIN, &MATRIX42].map(|bench| read_status(&mut first, bench)));
+        statuses.extend([&BLUEDOLPHIN, &MATRIX42].map(|fixture| read_status(&mut first, fixture)));
         drop(silent);
         statuses
     });
@@ -59,71 +59,71 @@ async fn more_clients_than_the_soft_fd_limit_are_served_at_once() {
 }
 
 /// Reads a record over this connection.
-fn read_status(stream: &mut TcpStream, bench: &VendorFixture) -> String {
-    let path = bench.path(bench.key);
+fn read_status(stream: &mut TcpStream, fixture: &VendorFixture) -> String {
+    let path = fixture.path(fixture.key);
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: gateway\r\n\r\n").as_bytes()).unwrap();
-    let (mut answer, mut buffer) = (String::new(), [0; 4096]);
+    let (mut response, mut buffer) = (String::new(), [0; 4096]);
     loop {
         let size = stream.read(&mut buffer).unwrap();
-        assert!(size > 0, "closed after {answer:?}");
-        answer.push_str(std::str::from_utf8(&buffer[..size]).unwrap());
-        let Some((head, body)) = answer.split_once("\r\n\r\n") else { continue };
+        assert!(size > 0, "closed after {response:?}");
+        response.push_str(std::str::from_utf8(&buffer[..size]).unwrap());
+        let Some((head, body)) = response.split_once("\r\n\r\n") else { continue };
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
         if body.len() >= length.parse::<usize>().unwrap() {
-            return answer.split(' ').nth(1).unwrap().to_owned();
+            return response.split(' ').nth(1).unwrap().to_owned();
         }
     }
 }
 
 /// The vendor ends its idle connections, as every server does after a while: nothing was sent over them.
-async fn idle_connections_closed_by_the_vendor_cause_no_errors(bench: &'static VendorFixture) {
-    let house = TestEnv::start_with(bench, &[("vendor", "retries", "0")]).await;
-    let mut tag = house.current_etag(bench.key).await;
+async fn idle_connections_closed_by_the_vendor_cause_no_errors(fixture: &'static VendorFixture) {
+    let env = TestEnv::start_with(fixture, &[("vendor", "retries", "0")]).await;
+    let mut tag = env.current_etag(fixture.key).await;
     for round in 0..3 {
-        close_vendor_connections(&house);
+        close_vendor_connections(&env);
         let text = format!("round {round}");
-        house.set_text(bench.key, &tag, &text).send().await.assert_status(bench.patch_status);
-        assert_eq!((house.vendor_value(bench.key), house.call_count(CallKind::Update)), (Some(text), 1));
-        close_vendor_connections(&house);
-        tag = house.current_etag(bench.key).await;
-        close_vendor_connections(&house);
-        house.read(bench.key).send().await.assert_status(200);
+        env.set_text(fixture.key, &tag, &text).send().await.assert_status(fixture.patch_status);
+        assert_eq!((env.vendor_value(fixture.key), env.call_count(CallKind::Update)), (Some(text), 1));
+        close_vendor_connections(&env);
+        tag = env.current_etag(fixture.key).await;
+        close_vendor_connections(&env);
+        env.read(fixture.key).send().await.assert_status(200);
     }
 }
 
-fn close_vendor_connections(house: &TestEnv) {
-    match house.fixture.system {
-        "crm" => house.vendors.pretectum.close_connections(),
-        "architecture" => house.vendors.bluedolphin.close_connections(),
-        _ => house.vendors.matrix42.close_connections(),
+fn close_vendor_connections(env: &TestEnv) {
+    match env.fixture.system {
+        "crm" => env.vendors.pretectum.close_connections(),
+        "architecture" => env.vendors.bluedolphin.close_connections(),
+        _ => env.vendors.matrix42.close_connections(),
     }
 }
 
 /// A byte now and then never lets a connection fall idle: only the time of the whole call can end it.
-async fn an_endlessly_slow_response_is_ended_by_the_timeout(bench: &'static VendorFixture) {
+async fn an_endlessly_slow_response_is_ended_by_the_timeout(fixture: &'static VendorFixture) {
     let settings =
         &[("vendor", "timeout", "\"1s\""), ("vendor", "connect_timeout", "\"1s\""), ("vendor", "retries", "0")];
-    let house = TestEnv::start_with(bench, settings).await;
-    house.current_etag(bench.key).await;
-    house.inject_once(bench.read_call_kind, InjectedFault::SlowDrip { pause: Duration::from_millis(100) });
-    house.read(bench.key).send().await.assert_problem(504, "vendor-timeout");
-    house.read(bench.key).send().await.assert_status(200);
+    let env = TestEnv::start_with(fixture, settings).await;
+    env.current_etag(fixture.key).await;
+    env.inject_once(fixture.read_call_kind, InjectedFault::SlowDrip { pause: Duration::from_millis(100) });
+    env.read(fixture.key).send().await.assert_problem(504, "vendor-timeout");
+    env.read(fixture.key).send().await.assert_status(200);
 }
 
-/// The gateway asks for no coding and takes none off: a small answer cannot become a large one.
-async fn a_content_encoded_response_is_never_decoded(bench: &'static VendorFixture) {
-    let house = TestEnv::start_with(bench, &[("vendor", "retries", "0")]).await;
-    house.current_etag(bench.key).await;
+/// The gateway asks for no coding and takes none off: a small response cannot become a large one.
+async fn a_content_encoded_response_is_never_decoded(fixture: &'static VendorFixture) {
+    let env = TestEnv::start_with(fixture, &[("vendor", "retries", "0")]).await;
+    env.current_etag(fixture.key).await;
     for coding in ["gzip", "deflate", "br", "zstd"] {
         let headers = [("content-type", "application/json"), ("content-encoding", coding)];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        house.inject_once(
-            bench.read_call_kind,
+        env.inject_once(
+            fixture.read_call_kind,
             InjectedFault::Response { status: 200, headers, body: "\u{1f}\u{8b}\u{8}\0\0".to_owned() },
         );
-        house.read(bench.key).send().await.assert_problem(502, "vendor-protocol-error");
-        let last = house.last_call(bench.read_call_kind);
+        env.read(fixture.key).send().await.assert_problem(502, "vendor-protocol-error");
+        let last = env.last_call(fixture.read_call_kind);
         assert!(last.header("accept-encoding").is_none_or(|taken| taken == "identity"), "{last:?}");
     }
-    house.read(bench.key).send().await.assert_status(200);
+    env.read(fixture.key).send().await.assert_status(200);
 }

@@ -47,8 +47,8 @@ fn a_queued_write_that_the_vendor_never_accepted_is_not_202() {
     let fields = format!("If-Match: *\r\nAccept-Loss: linked-questions, source-connections\r\n{MERGE}");
     let body = r#"{"fields":{"properties":{"Supplier":{"value":"Contoso"}}}}"#;
     let path = format!("/records/architecture/object-definitions:{}", bluedolphin::NEW_APPLICATION_ID);
-    let answer = gateway.request(request_with_body(&format!("PATCH {path}"), &fields, body));
-    assert_eq!((answer.status, &answer.json()["type"]), (504, &"/problems/outcome-unknown".into()));
+    let response = gateway.request(request_with_body(&format!("PATCH {path}"), &fields, body));
+    assert_eq!((response.status, &response.json()["type"]), (504, &"/problems/outcome-unknown".into()));
     assert_eq!(gateway.vendors.bluedolphin.log.count(CallKind::Update), 1, "and it is never sent again");
     assert!(gateway.request(request_head(&format!("GET {path}"), "")).json()["pending_operation"].is_string());
 }
@@ -59,8 +59,8 @@ fn an_undocumented_success_counts_only_once_a_read_confirms_it() {
     gateway.vendors.matrix42.faults.once(CallKind::Update, InjectedFault::WrongJson);
     let path = format!("/records/itsm/SPSScCategoryClassBase:{FACILITY}");
     let fields = format!("If-Match: *\r\n{MERGE}");
-    let answer =
+    let response =
         gateway.request(request_with_body(&format!("PATCH {path}"), &fields, r#"{"fields":{"Description":"new"}}"#));
-    assert_eq!(answer.status, 204);
+    assert_eq!(response.status, 204);
     assert_eq!(gateway.request(request_head(&format!("GET {path}"), "")).json()["fields"]["Description"], "new");
 }

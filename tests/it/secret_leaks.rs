@@ -37,33 +37,33 @@ fn sent_token(call: &ReceivedRequest) -> Option<String> {
 async fn send_traffic(
     program: &GatewayProgram,
     vendors: &Sandbox,
-    bench: &'static VendorFixture,
+    fixture: &'static VendorFixture,
     key: &str,
 ) -> Vec<TestResponse> {
     let caller = program.client();
     let bearer = format!("Bearer {key}");
-    let read = || caller.get(&bench.path(bench.key)).header("Authorization", &bearer);
+    let read = || caller.get(&fixture.path(fixture.key)).header("Authorization", &bearer);
     let write = |method: Method, tag: &str| {
-        let request = caller.request(method, &bench.path(bench.key)).if_match(tag).header("Authorization", &bearer);
-        let request = request.header("Accept-Loss", &bench.losses.join(", "));
-        if bench.queued { request.prefer("wait=2") } else { request }
+        let request = caller.request(method, &fixture.path(fixture.key)).if_match(tag).header("Authorization", &bearer);
+        let request = request.header("Accept-Loss", &fixture.losses.join(", "));
+        if fixture.queued { request.prefer("wait=2") } else { request }
     };
-    let patch = |text: &str| write(Method::PATCH, "*").fields(&bench.text_patch(text));
-    let mut answers = vec![
+    let patch = |text: &str| write(Method::PATCH, "*").fields(&fixture.text_patch(text));
+    let mut responses = vec![
         read().send().await,
         patch("first").idempotency_key("one").send().await,
         patch("first").idempotency_key("one").send().await,
-        write(Method::PATCH, "\"stale\"").fields(&bench.text_patch("stale")).send().await,
+        write(Method::PATCH, "\"stale\"").fields(&fixture.text_patch("stale")).send().await,
         write(Method::PATCH, "*").merge_patch("{\"fields\":").send().await,
         read().header("Authorization", "Bearer twice").send().await,
-        caller.get(&bench.path(bench.key)).header("Authorization", &format!("Bearer {UNKNOWN_KEY}")).send().await,
-        caller.get(&bench.path(bench.key)).header("Authorization", &format!("Basic {UNKNOWN_KEY}")).send().await,
-        caller.get(&bench.path(bench.missing_key)).header("Authorization", &bearer).send().await,
-        caller.get(&format!("/records/{}?cursor=x", bench.system)).header("Authorization", &bearer).send().await,
+        caller.get(&fixture.path(fixture.key)).header("Authorization", &format!("Bearer {UNKNOWN_KEY}")).send().await,
+        caller.get(&fixture.path(fixture.key)).header("Authorization", &format!("Basic {UNKNOWN_KEY}")).send().await,
+        caller.get(&fixture.path(fixture.missing_key)).header("Authorization", &bearer).send().await,
+        caller.get(&format!("/records/{}?cursor=x", fixture.system)).header("Authorization", &bearer).send().await,
     ];
     vendors.pretectum.state.expire_all_tokens();
     vendors.matrix42.state.expire_all_tokens();
-    answers.push(read().send().await);
+    responses.push(read().send().await);
     for fault in [
         InjectedFault::status(500),
         InjectedFault::HtmlPage,
@@ -76,58 +76,58 @@ async fn send_traffic(
         // Last: a refused sign-in is remembered for a while.
         InjectedFault::status(401),
     ] {
-        (bench.faults)(vendors).next(None, 3, fault.clone());
-        answers.push(read().send().await);
-        (bench.faults)(vendors).clear();
-        (bench.faults)(vendors).next(CallKind::SignIn, 1, fault.clone());
+        (fixture.faults)(vendors).next(None, 3, fault.clone());
+        responses.push(read().send().await);
+        (fixture.faults)(vendors).clear();
+        (fixture.faults)(vendors).next(CallKind::SignIn, 1, fault.clone());
         vendors.pretectum.state.expire_all_tokens();
         vendors.matrix42.state.expire_all_tokens();
-        answers.push(patch("second").send().await);
-        (bench.faults)(vendors).clear();
+        responses.push(patch("second").send().await);
+        (fixture.faults)(vendors).clear();
     }
-    answers.extend(send_echo_requests(program, vendors, bench, &bearer).await);
+    responses.extend(send_echo_requests(program, vendors, fixture, &bearer).await);
     // What repeats a secret is shown with the rest of it: the texts have come through.
-    let told = |answer: &TestResponse| answer.status >= 400 && answer.text.contains("the secret … is no good");
-    assert!(answers.iter().any(told), "no vendor's text was shown");
-    answers.extend(read_all_endpoints(program, &bearer).await);
-    answers
+    let told = |response: &TestResponse| response.status >= 400 && response.text.contains("the secret … is no good");
+    assert!(responses.iter().any(told), "no vendor's text was shown");
+    responses.extend(read_all_endpoints(program, &bearer).await);
+    responses
 }
 
 /// A vendor that repeats the secrets it was sent.
 async fn send_echo_requests(
     program: &GatewayProgram,
     vendors: &Sandbox,
-    bench: &VendorFixture,
+    fixture: &VendorFixture,
     bearer: &str,
 ) -> Vec<TestResponse> {
     let caller = program.client();
-    let read = caller.get(&bench.path(bench.key)).header("Authorization", bearer);
-    let patch = caller.request(Method::PATCH, &bench.path(bench.key)).header("Authorization", bearer).if_match("*");
-    let patch = patch.header("Accept-Loss", &bench.losses.join(", ")).fields(&bench.text_patch("third"));
-    let mut answers = Vec::new();
-    if bench.system == PRETECTUM.system {
+    let read = caller.get(&fixture.path(fixture.key)).header("Authorization", bearer);
+    let patch = caller.request(Method::PATCH, &fixture.path(fixture.key)).header("Authorization", bearer).if_match("*");
+    let patch = patch.header("Accept-Loss", &fixture.losses.join(", ")).fields(&fixture.text_patch("third"));
+    let mut responses = Vec::new();
+    if fixture.system == PRETECTUM.system {
         let words = format!("the secret {} is no good", pretectum::CLIENT_SECRET);
-        let warned = json!({ "_dataObjectId": bench.key, "_version": 1, "Email": "x",
+        let warned = json!({ "_dataObjectId": fixture.key, "_version": 1, "Email": "x",
             "_errors": [{ "name": "Email", "errors": [words] }] });
         let page = InjectedFault::json(200, json!({ "items": [warned], "nextPageKey": null }).to_string());
-        (bench.faults)(vendors).once(CallKind::List, page);
-        let answer = read.clone().send().await;
-        assert_eq!(answer.json()["warnings"][0]["detail"], "the secret … is no good", "{answer:?}");
-        answers.push(answer);
+        (fixture.faults)(vendors).once(CallKind::List, page);
+        let response = read.clone().send().await;
+        assert_eq!(response.json()["warnings"][0]["detail"], "the secret … is no good", "{response:?}");
+        responses.push(response);
     }
-    for (call, told) in echo_bodies(vendors, bench) {
+    for (call, told) in echo_bodies(vendors, fixture) {
         for status in [200, 400, 403, 422, 500] {
-            (bench.faults)(vendors).always(call, InjectedFault::json(status, told.clone()));
+            (fixture.faults)(vendors).always(call, InjectedFault::json(status, told.clone()));
             if call == Some(CallKind::SignIn) {
                 vendors.pretectum.state.expire_all_tokens();
                 vendors.matrix42.state.expire_all_tokens();
             }
-            answers.push(patch.clone().send().await);
-            answers.push(read.clone().send().await);
-            (bench.faults)(vendors).clear();
+            responses.push(patch.clone().send().await);
+            responses.push(read.clone().send().await);
+            (fixture.faults)(vendors).clear();
         }
     }
-    answers
+    responses
 }
 
 /// Everything that can be looked at.
@@ -139,15 +139,15 @@ async fn read_all_endpoints(program: &GatewayProgram, bearer: &str) -> Vec<TestR
 
 /// Error texts, in the vendors' forms, with each secret of this vendor on each kind of call (`None` = any): with the one that
 /// brings it, and with the others.
-fn echo_bodies(vendors: &Sandbox, bench: &VendorFixture) -> Vec<(Option<CallKind>, String)> {
-    let calls = (bench.log)(vendors).all();
+fn echo_bodies(vendors: &Sandbox, fixture: &VendorFixture) -> Vec<(Option<CallKind>, String)> {
+    let calls = (fixture.log)(vendors).all();
     let last = calls.iter().rev().find_map(|call| sent_token(call));
-    let configured = match bench.system {
+    let configured = match fixture.system {
         "crm" => pretectum::CLIENT_SECRET,
         "architecture" => bluedolphin::API_KEY,
         _ => matrix42::API_TOKEN,
     };
-    let signs_in = bench.system != "architecture";
+    let signs_in = fixture.system != "architecture";
     let told = |secret: &str| {
         let text = format!("the secret {secret} is no good");
         let named = json!({ "message": text, "Message": text, "error": text, "error_description": text, "title": text,
@@ -175,14 +175,14 @@ fn assert_contains_no_secret(what: &str, text: &[u8], secrets: &BTreeSet<String>
 fn assert_no_secret_anywhere(
     program: &GatewayProgram,
     folder: &Path,
-    answers: &[TestResponse],
+    responses: &[TestResponse],
     secrets: &BTreeSet<String>,
 ) {
     let log = program.log();
     assert!(log.contains("TRACE") && log.contains("request failed"), "the log was on: {log}");
     assert_contains_no_secret("the log", log.as_bytes(), secrets);
-    for answer in answers {
-        assert_contains_no_secret("an answer", format!("{:?}{}", answer.headers, answer.text).as_bytes(), secrets);
+    for response in responses {
+        assert_contains_no_secret("a response", format!("{:?}{}", response.headers, response.text).as_bytes(), secrets);
     }
     let stored = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let stored: Vec<_> = stored.filter(|path| path.to_string_lossy().contains("store")).collect();
@@ -196,8 +196,8 @@ fn assert_no_secret_anywhere(
 fn with_short_timeouts(text: &str) -> String {
     let limits = "timeout = \"2s\"\nretry_backoff = \"1ms\"\ncircuit_failures = 10000\ncompletion_timeout = \"1s\"\n";
     let mut text = text.to_owned();
-    for bench in [PRETECTUM, BLUEDOLPHIN, MATRIX42] {
-        let table = format!("[systems.{}]\n", bench.system);
+    for fixture in [PRETECTUM, BLUEDOLPHIN, MATRIX42] {
+        let table = format!("[systems.{}]\n", fixture.system);
         text = text.replace(&table, &format!("{table}{limits}"));
     }
     text
@@ -215,14 +215,17 @@ async fn no_secret_leaks_when_callers_use_api_keys() {
     let header = format!("authorization=Bearer%20{COLLECTOR_KEY}");
     environment.push(("OTEL_EXPORTER_OTLP_HEADERS", &header));
     let program = GatewayProgram::serve_with(folder.path(), &text, "trace", &[], &environment);
-    let mut answers = Vec::new();
-    for bench in [&PRETECTUM, &BLUEDOLPHIN, &MATRIX42] {
-        answers.extend(send_traffic(&program, &vendors, bench, CALLER_KEY).await);
+    let mut responses = Vec::new();
+    for fixture in [&PRETECTUM, &BLUEDOLPHIN, &MATRIX42] {
+        responses.extend(send_traffic(&program, &vendors, fixture, CALLER_KEY).await);
     }
     // A configuration that is refused is told without what is in it.
     program.write_config(&text.replace("[systems.crm]", "[systems.crm]\nretries = 99").replace(&digest, CALLER_KEY));
     program.wait_for_log("the changed configuration is refused", 1).await;
-    assert!(answers.iter().any(|answer| answer.status == 200) && answers.iter().any(|answer| answer.status >= 500));
+    assert!(
+        responses.iter().any(|response| response.status == 200)
+            && responses.iter().any(|response| response.status >= 500)
+    );
     let mut secrets = collect_secrets(&vendors, &[CALLER_KEY, UNKNOWN_KEY]);
     secrets.insert(digest);
     // The collector's own key goes to the collector and nowhere else; no other secret is told to it.
@@ -238,7 +241,7 @@ async fn no_secret_leaks_when_callers_use_api_keys() {
         );
     }
     secrets.insert(COLLECTOR_KEY.to_owned());
-    assert_no_secret_anywhere(&program, folder.path(), &answers, &secrets);
+    assert_no_secret_anywhere(&program, folder.path(), &responses, &secrets);
 }
 
 #[actix_web::test]
@@ -251,15 +254,15 @@ async fn no_secret_leaks_when_callers_use_jwts() {
     let program = GatewayProgram::serve(folder.path(), &text, "trace");
     let good = issuer.token("one", "ada", "*:*");
     let bad = [issuer.token("unknown", "ada", "*:*"), JwtIssuer::new().token("one", "ada", "*:*"), format!("{good}x")];
-    let mut answers = send_traffic(&program, &vendors, &MATRIX42, &good).await;
+    let mut responses = send_traffic(&program, &vendors, &MATRIX42, &good).await;
     for token in &bad {
         let request = program.client().get("/systems").header("Authorization", &format!("Bearer {token}"));
-        answers.push(request.send().await);
+        responses.push(request.send().await);
     }
-    assert!(answers.iter().rev().take(bad.len()).all(|answer| answer.status == 401));
+    assert!(responses.iter().rev().take(bad.len()).all(|response| response.status == 401));
     let all: Vec<&str> = [&good].into_iter().chain(&bad).flat_map(|token| [token, token_signature(token)]).collect();
-    assert_no_secret_anywhere(&program, folder.path(), &answers, &collect_secrets(&vendors, &all));
-    let problems = json!(answers.iter().map(|answer| &answer.text).collect::<Vec<_>>()).to_string();
+    assert_no_secret_anywhere(&program, folder.path(), &responses, &collect_secrets(&vendors, &all));
+    let problems = json!(responses.iter().map(|response| &response.text).collect::<Vec<_>>()).to_string();
     assert!(problems.contains("unauthenticated"));
 }
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::support::{BLUEDOLPHIN, MATRIX42, TestEnv};
 
-async fn read_system(house: &TestEnv) -> Value {
-    house.get(&format!("/systems/{}", house.fixture.system)).send().await.assert_status(200).json()
+async fn read_system(env: &TestEnv) -> Value {
+    env.get(&format!("/systems/{}", env.fixture.system)).send().await.assert_status(200).json()
 }
 
 fn parse_time(value: &Value) -> Timestamp {
@@ -16,24 +16,23 @@ fn parse_time(value: &Value) -> Timestamp {
 
 #[actix_web::test]
 async fn health_reports_the_circuit_the_last_results_and_the_token_expiry() {
-    let house =
-        TestEnv::start_with(&MATRIX42, &[("vendor", "circuit_failures", "2"), ("vendor", "retries", "0")]).await;
+    let env = TestEnv::start_with(&MATRIX42, &[("vendor", "circuit_failures", "2"), ("vendor", "retries", "0")]).await;
     let fresh = json!({ "circuit": "closed", "last_success": null, "last_failure": null, "token_expires": null });
-    assert_eq!(read_system(&house).await["health"], fresh);
+    assert_eq!(read_system(&env).await["health"], fresh);
 
     let before = Timestamp::now();
-    house.read(house.fixture.key).send().await.assert_status(200);
-    let health = read_system(&house).await["health"].clone();
+    env.read(env.fixture.key).send().await.assert_status(200);
+    let health = read_system(&env).await["health"].clone();
     assert_eq!((&health["circuit"], &health["last_failure"]), (&json!("closed"), &Value::Null));
     assert!(parse_time(&health["last_success"]).as_second() >= before.as_second(), "{health}");
     assert!(parse_time(&health["token_expires"]) > before, "{health}");
 
     for _ in 0..2 {
-        house.inject_once(CallKind::Read, InjectedFault::json(500, r#"{"Message":"the disk is full"}"#));
-        house.read(house.fixture.key).send().await.assert_problem(502, "vendor-error");
+        env.inject_once(CallKind::Read, InjectedFault::json(500, r#"{"Message":"the disk is full"}"#));
+        env.read(env.fixture.key).send().await.assert_problem(502, "vendor-error");
     }
-    house.read(house.fixture.key).send().await.assert_problem(503, "overloaded");
-    let health = read_system(&house).await["health"].clone();
+    env.read(env.fixture.key).send().await.assert_problem(503, "overloaded");
+    let health = read_system(&env).await["health"].clone();
     assert_eq!(health["circuit"], "open");
     assert_eq!(health["last_failure"]["reason"], "the disk is full");
     assert!(parse_time(&health["last_failure"]["at"]) >= parse_time(&health["last_success"]), "{health}");

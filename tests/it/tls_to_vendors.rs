@@ -15,7 +15,7 @@ use super::tls::{IssuedCertificate, TestCa};
 
 const OPEN_ACCESS: &str = "mode = \"open\"\n";
 
-/// A stand-in behind TLS.
+/// A fake vendor behind TLS.
 struct TlsVendorProxy {
     base_url: String,
     server: ServerHandle,
@@ -43,9 +43,9 @@ async fn forward(request: HttpRequest, body: Bytes, vendor: Data<String>) -> Htt
         }
     }
     call = call.insert_header(("Explicit-Language", "en"));
-    let mut answer = call.send_body(body).await.unwrap();
-    let body = answer.body().await.unwrap();
-    HttpResponse::build(answer.status()).content_type("application/json").body(body)
+    let mut response = call.send_body(body).await.unwrap();
+    let body = response.body().await.unwrap();
+    HttpResponse::build(response.status()).content_type("application/json").body(body)
 }
 
 /// A gateway whose Matrix42 is there; the system's roots are those of `system`.
@@ -104,9 +104,9 @@ async fn an_untrusted_vendor_certificate_is_503_and_its_reason_is_logged() {
     let (private, public) = (TestCa::new(), TestCa::new());
     let vendor = TlsVendorProxy::start(vendors.matrix42.base_url(), &private.issue());
     let program = start_gateway(&vendors, folder.path(), &vendor, None, &public);
-    let answer = program.client().get(&MATRIX42.path(MATRIX42.key)).send().await;
-    answer.assert_problem(503, "vendor-unavailable");
-    assert!(answer.json()["detail"].as_str().unwrap().contains("invalid peer certificate"), "{answer:?}");
+    let response = program.client().get(&MATRIX42.path(MATRIX42.key)).send().await;
+    response.assert_problem(503, "vendor-unavailable");
+    assert!(response.json()["detail"].as_str().unwrap().contains("invalid peer certificate"), "{response:?}");
     assert_eq!(vendors.matrix42.log.count(CallKind::SignIn), 0, "no secret was sent");
     let log = program.stop_and_read_log();
     let told = log.lines().filter(|line| line.contains("request failed") && line.contains("invalid peer certificate"));

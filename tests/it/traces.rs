@@ -139,18 +139,18 @@ impl TracingEnv {
         Self { vendors, program, folder }
     }
 
-    fn read(&self, bench: &VendorFixture) -> Request {
-        self.program.client().get(&bench.path(bench.key))
+    fn read(&self, fixture: &VendorFixture) -> Request {
+        self.program.client().get(&fixture.path(fixture.key))
     }
 
-    fn patch(&self, bench: &VendorFixture) -> Request {
-        let request = self.program.client().request(Method::PATCH, &bench.path(bench.key));
-        request.if_match("*").fields(&bench.text_patch("traced"))
+    fn patch(&self, fixture: &VendorFixture) -> Request {
+        let request = self.program.client().request(Method::PATCH, &fixture.path(fixture.key));
+        request.if_match("*").fields(&fixture.text_patch("traced"))
     }
 
     /// The ids (and flags) that the vendor was sent in a trace.
-    fn sent_parent_ids(&self, bench: &VendorFixture, trace: &str) -> (BTreeSet<String>, BTreeSet<String>) {
-        let calls = (bench.log)(&self.vendors).all();
+    fn sent_parent_ids(&self, fixture: &VendorFixture, trace: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+        let calls = (fixture.log)(&self.vendors).all();
         let parents = calls.iter().map(|call| call.header("traceparent").expect("a traceparent").to_owned());
         let of_it = parents.filter(|parent| parent.contains(trace));
         of_it.map(|parent| (parent[36..52].to_owned(), parent[53..].to_owned())).unzip()
@@ -160,10 +160,10 @@ impl TracingEnv {
 #[actix_web::test]
 async fn a_sampled_request_has_one_span_and_one_more_per_vendor_call() {
     let collector = Collector::start();
-    let house = TracingEnv::start(&collector.environment());
-    for (number, bench) in [(1, &PRETECTUM), (2, &MATRIX42)] {
+    let env = TracingEnv::start(&collector.environment());
+    for (number, fixture) in [(1, &PRETECTUM), (2, &MATRIX42)] {
         let (trace, parent) = traceparent(number, "01");
-        house.patch(bench).header("traceparent", &parent).header("tracestate", "x=1").send().await.assert_status(204);
+        env.patch(fixture).header("traceparent", &parent).header("tracestate", "x=1").send().await.assert_status(204);
         let (server, calls) = collector.wait_for_trace(&trace).await;
         assert_eq!(
             (parent_span_id(&server), &server["name"]),
@@ -171,10 +171,10 @@ async fn a_sampled_request_has_one_span_and_one_more_per_vendor_call() {
         );
         let wanted = json!({ "http.request.method": "PATCH", "url.scheme": "http", "http.response.status_code": 204,
             "http.route": "/records/{system}/{id}", "records_gateway.action": "update",
-            "records_gateway.system": bench.system });
+            "records_gateway.system": fixture.system });
         assert_eq!(attributes(&server), wanted);
 
-        let (sent, flags) = house.sent_parent_ids(bench, &trace);
+        let (sent, flags) = env.sent_parent_ids(fixture, &trace);
         assert_eq!((span_ids(&calls), flags), (sent, BTreeSet::from(["01".to_owned()])));
         let kinds: BTreeSet<_> = calls
             .iter()
@@ -183,7 +183,7 @@ async fn a_sampled_request_has_one_span_and_one_more_per_vendor_call() {
                 let told = attributes(call);
                 assert_eq!((&told["server.address"], &told["error.type"]), (&json!("127.0.0.1"), &Value::Null));
                 assert!(told["server.port"].is_i64() && told["http.response.status_code"].is_i64(), "{told}");
-                assert_eq!(told["records_gateway.system"], bench.system);
+                assert_eq!(told["records_gateway.system"], fixture.system);
                 told["records_gateway.call"].as_str().unwrap().to_owned()
             })
             .collect();
@@ -197,17 +197,17 @@ async fn a_sampled_request_has_one_span_and_one_more_per_vendor_call() {
 #[actix_web::test]
 async fn failures_and_retries_appear_in_the_trace() {
     let collector = Collector::start();
-    let house = TracingEnv::start(&collector.environment());
-    house.read(&MATRIX42).send().await.assert_status(200);
-    let faults = &house.vendors.matrix42.faults;
+    let env = TracingEnv::start(&collector.environment());
+    env.read(&MATRIX42).send().await.assert_status(200);
+    let faults = &env.vendors.matrix42.faults;
     faults.next(Some(CallKind::Read), 3, InjectedFault::status(503));
     let (trace, parent) = traceparent(3, "01");
-    house.read(&MATRIX42).header("traceparent", &parent).send().await.assert_problem(503, "vendor-unavailable");
+    env.read(&MATRIX42).header("traceparent", &parent).send().await.assert_problem(503, "vendor-unavailable");
     let (server, calls) = collector.wait_for_trace(&trace).await;
     let told = attributes(&server);
     assert_eq!((&told["error.type"], &told["http.response.status_code"]), (&json!("vendor-unavailable"), &json!(503)));
     assert_eq!((&server["status"]["code"], calls.len()), (&json!(2), 3), "{calls:#?}");
-    assert_eq!(span_ids(&calls), house.sent_parent_ids(&MATRIX42, &trace).0);
+    assert_eq!(span_ids(&calls), env.sent_parent_ids(&MATRIX42, &trace).0);
     for call in &calls {
         assert_eq!((&attributes(call)["error.type"], &call["status"]["code"]), (&json!("503"), &json!(2)));
     }
@@ -215,7 +215,7 @@ async fn failures_and_retries_appear_in_the_trace() {
     assert_eq!(resent.collect::<BTreeSet<_>>(), BTreeSet::from([None, Some(1), Some(2)]));
 
     let (trace, header) = self::traceparent(4, "01");
-    let missing = house.program.client().get("/records/itsm/nonsense").header("traceparent", &header);
+    let missing = env.program.client().get("/records/itsm/nonsense").header("traceparent", &header);
     missing.send().await.assert_problem(404, "record-not-found");
     let (server, calls) = collector.wait_for_trace(&trace).await;
     assert_eq!((attributes(&server)["error.type"].as_str(), calls.len()), (Some("record-not-found"), 0));
@@ -225,14 +225,14 @@ async fn failures_and_retries_appear_in_the_trace() {
 #[actix_web::test]
 async fn the_callers_sampling_decision_wins_over_the_sampler() {
     let collector = Collector::start();
-    let house = TracingEnv::start(&collector.environment());
+    let env = TracingEnv::start(&collector.environment());
     let (unsampled, parent_unsampled) = traceparent(5, "00");
-    house.read(&MATRIX42).header("traceparent", &parent_unsampled).send().await.assert_status(200);
-    assert_eq!(house.sent_parent_ids(&MATRIX42, &unsampled).1, BTreeSet::from(["00".to_owned()]));
-    house.program.client().get("/metrics").send().await.assert_status(200);
-    house.vendors.matrix42.log.clear();
-    house.read(&MATRIX42).send().await.assert_status(200);
-    let begun = house.vendors.matrix42.log.all();
+    env.read(&MATRIX42).header("traceparent", &parent_unsampled).send().await.assert_status(200);
+    assert_eq!(env.sent_parent_ids(&MATRIX42, &unsampled).1, BTreeSet::from(["00".to_owned()]));
+    env.program.client().get("/metrics").send().await.assert_status(200);
+    env.vendors.matrix42.log.clear();
+    env.read(&MATRIX42).send().await.assert_status(200);
+    let begun = env.vendors.matrix42.log.all();
     let begun = begun[0].header("traceparent").unwrap();
     assert!(begun.ends_with("-03"), "sampled, and the id is random: {begun}");
     let (server, _) = collector.wait_for_trace(&begun[3..35]).await;
@@ -242,9 +242,9 @@ async fn the_callers_sampling_decision_wins_over_the_sampler() {
 
     let mut environment = collector.environment();
     environment.push(("OTEL_TRACES_SAMPLER", "parentbased_always_off"));
-    let house = TracingEnv::start(&environment);
-    house.read(&MATRIX42).send().await.assert_status(200);
-    let calls = house.vendors.matrix42.log.all();
+    let env = TracingEnv::start(&environment);
+    env.read(&MATRIX42).send().await.assert_status(200);
+    let calls = env.vendors.matrix42.log.all();
     assert!(calls.iter().all(|call| call.header("traceparent").unwrap().ends_with("-02")));
 }
 
@@ -255,22 +255,22 @@ async fn exports_default_to_protobuf_and_work_over_tls_with_a_private_ca() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = folder.path().join("authority.pem").display().to_string();
     std::fs::write(&certificate, authority.pem()).unwrap();
-    let house = TracingEnv::start(&[
+    let env = TracingEnv::start(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", &certificate),
-        ("OTEL_SERVICE_NAME", "records-of-the-house"),
+        ("OTEL_SERVICE_NAME", "records-gateway-of-this-test"),
     ]);
     let (trace, parent) = traceparent(7, "01");
-    house.read(&MATRIX42).header("traceparent", &parent).send().await.assert_status(200);
+    env.read(&MATRIX42).header("traceparent", &parent).send().await.assert_status(200);
     // What is left is sent when the program stops.
-    let log = house.program.stop_and_read_log();
+    let log = env.program.stop_and_read_log();
     let exports = collector.exports();
     assert!(!exports.is_empty(), "{log}");
     assert!(exports.iter().all(|(head, _)| head.get("content-type").unwrap() == "application/x-protobuf"));
     let body: Vec<u8> = exports.iter().flat_map(|(_, body)| body.to_vec()).collect();
     let holds = |part: &[u8]| body.windows(part.len()).any(|window| window == part);
     assert!(
-        holds(&const_hex::decode(trace).unwrap()) && holds(b"records-of-the-house") && holds(b"/records/{system}/{id}")
+        holds(&const_hex::decode(trace).unwrap()) && holds(b"records-gateway-of-this-test") && holds(b"/records/{system}/{id}")
     );
 }
 
@@ -280,15 +280,15 @@ async fn nothing_is_recorded_unless_the_environment_enables_traces() {
     let mut environment = collector.environment();
     environment.push(("OTEL_SDK_DISABLED", "true"));
     for environment in [&environment[..], &[]] {
-        let house = TracingEnv::start(environment);
+        let env = TracingEnv::start(environment);
         let (trace, parent) = traceparent(6, "01");
-        house.patch(&MATRIX42).header("traceparent", &parent).send().await.assert_status(204);
-        let (sent, flags) = house.sent_parent_ids(&MATRIX42, &trace);
+        env.patch(&MATRIX42).header("traceparent", &parent).send().await.assert_status(204);
+        let (sent, flags) = env.sent_parent_ids(&MATRIX42, &trace);
         assert!(
             sent.len() >= 2 && flags == BTreeSet::from(["01".to_owned()]),
             "the caller's trace goes on all the same"
         );
-        assert_eq!(house.program.stop(), Some(0));
+        assert_eq!(env.program.stop(), Some(0));
     }
     assert!(collector.exports().is_empty());
 }
@@ -306,18 +306,18 @@ async fn a_failing_collector_does_not_affect_requests_and_is_logged_once() {
         let more = [("OTEL_BSP_SCHEDULE_DELAY", "10"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "100")];
         let all: Vec<_> =
             [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())].into_iter().chain(few).chain(more).collect();
-        let house = TracingEnv::start(&all);
+        let env = TracingEnv::start(&all);
         for _ in 0..20 {
-            house.read(&MATRIX42).send().await.assert_status(200);
-            house.patch(&MATRIX42).send().await.assert_status(204);
+            env.read(&MATRIX42).send().await.assert_status(200);
+            env.patch(&MATRIX42).send().await.assert_status(204);
         }
-        house.program.wait_for_log("traces cannot be exported", 1).await;
+        env.program.wait_for_log("traces cannot be exported", 1).await;
         for _ in 0..20 {
-            house.read(&MATRIX42).send().await.assert_status(200);
+            env.read(&MATRIX42).send().await.assert_status(200);
         }
-        let log = house.program.stop_and_read_log();
+        let log = env.program.stop_and_read_log();
         assert_eq!(log.matches("traces cannot be exported").count(), 1, "{log}");
-        assert!(house.folder.path().exists());
+        assert!(env.folder.path().exists());
     }
 }
 

@@ -8,14 +8,14 @@ fn patch_request() -> String {
     request_with_body(&format!("PATCH {}", ada_path()), PATCH_HEADERS, r#"{"fields":{"Status":"Smuggled"}}"#)
 }
 
-fn assert_nothing_written(gateway: &TestServer, after: &str) {
-    assert!(gateway.vendor_calls().iter().all(|call| !call.starts_with("PUT")), "written after {after}");
+fn assert_nothing_written(server: &TestServer, after: &str) {
+    assert!(server.vendor_calls().iter().all(|call| !call.starts_with("PUT")), "written after {after}");
 }
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let gateway = TestServer::start();
-    let mut wire = gateway.connect();
+    let server = TestServer::start();
+    let mut connection = server.connect();
     let requests = [
         (request_head("GET /healthz", ""), 200),
         (request_head("GET /nowhere", ""), 404),
@@ -23,27 +23,27 @@ fn pipelined_requests_are_answered_in_order() {
         (request_head("OPTIONS *", ""), 204),
         (request_with_body(&format!("PATCH {}", ada_path()), "Content-Type: text/plain\r\n", "x"), 415),
     ];
-    wire.send(requests.iter().map(|(request, _)| request.as_str()).collect::<String>());
+    connection.send(requests.iter().map(|(request, _)| request.as_str()).collect::<String>());
     for (request, status) in &requests {
-        assert_eq!(wire.read_response_to(request.as_bytes()).expect("an answer").status, *status, "{request}");
+        assert_eq!(connection.read_response_to(request.as_bytes()).expect("a response").status, *status, "{request}");
     }
 }
 
 #[test]
 fn a_request_sent_byte_by_byte_is_accepted() {
-    let gateway = TestServer::start();
-    let mut wire = gateway.connect();
+    let server = TestServer::start();
+    let mut connection = server.connect();
     for byte in request_with_body(&format!("PATCH {}", ada_path()), PATCH_HEADERS, "[1]").as_bytes() {
-        wire.send([*byte]);
+        connection.send([*byte]);
     }
-    wire.read_response(false).expect("an answer").assert_problem("read-only-member", "single bytes");
-    gateway.assert_no_vendor_calls("single bytes");
+    connection.read_response(false).expect("a response").assert_problem("read-only-member", "single bytes");
+    server.assert_no_vendor_calls("single bytes");
 }
 
 /// Each of these is answered from its head alone; its body holds a whole PATCH, which must stay a body.
 #[test]
 fn a_request_hidden_in_an_unread_body_is_never_executed() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let hidden = patch_request();
     let chunked = format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len());
     let counted = format!("Content-Length: {}\r\n\r\n{hidden}", hidden.len());
@@ -75,79 +75,80 @@ fn a_request_hidden_in_an_unread_body_is_never_executed() {
     ] {
         for body in [&chunked, &counted, &long] {
             let request = format!("{start}{body}");
-            let mut wire = gateway.connect();
-            wire.send(&request);
-            wire.send(request_head("GET /problems/not-found", ""));
-            wire.shut_down_write();
-            let answers = read_all_responses(&mut wire, &request);
-            let finals: Vec<u16> = answers.iter().map(|answer| answer.status).filter(|status| *status >= 200).collect();
+            let mut connection = server.connect();
+            connection.send(&request);
+            connection.send(request_head("GET /problems/not-found", ""));
+            connection.shut_down_write();
+            let responses = read_all_responses(&mut connection, &request);
+            let finals: Vec<u16> =
+                responses.iter().map(|response| response.status).filter(|status| *status >= 200).collect();
             assert!((1..=2).contains(&finals.len()), "{start:?}: {finals:?}");
-            assert_nothing_written(&gateway, &start);
+            assert_nothing_written(&server, &start);
         }
     }
 }
 
-fn read_all_responses(wire: &mut RawConnection, request: &str) -> Vec<RawResponse> {
-    let mut answers = Vec::new();
+fn read_all_responses(connection: &mut RawConnection, request: &str) -> Vec<RawResponse> {
+    let mut responses = Vec::new();
     let mut to_head = request.starts_with("HEAD ");
-    while let Some(answer) = wire.read_response(to_head) {
-        if answer.status >= 200 {
+    while let Some(response) = connection.read_response(to_head) {
+        if response.status >= 200 {
             to_head = false;
         }
-        answers.push(answer);
+        responses.push(response);
     }
-    answers
+    responses
 }
 
 #[test]
 fn expect_100_continue_is_honored_and_other_expectations_ignored() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let patch = format!("PATCH {}", ada_path());
-    let mut wire = gateway.connect();
-    wire.send(request_head(&patch, &format!("{PATCH_HEADERS}Expect: 100-continue\r\nContent-Length: 3\r\n")));
-    assert_eq!(wire.read_response(false).expect("go on").status, 100);
-    wire.send("[1]");
-    wire.read_response(false).expect("an answer").assert_problem("read-only-member", &patch);
-    gateway.assert_rejected(
+    let mut connection = server.connect();
+    connection.send(request_head(&patch, &format!("{PATCH_HEADERS}Expect: 100-continue\r\nContent-Length: 3\r\n")));
+    assert_eq!(connection.read_response(false).expect("go on").status, 100);
+    connection.send("[1]");
+    connection.read_response(false).expect("a response").assert_problem("read-only-member", &patch);
+    server.assert_rejected(
         &request_with_body(&patch, &format!("{PATCH_HEADERS}Expect: something\r\n"), "[1]"),
         "read-only-member",
     );
     // A caller that waits for 100 learns of a refusal without having sent the body.
-    let mut wire = gateway.connect();
-    wire.send(request_head(&patch, "Content-Type: text/plain\r\nExpect: 100-continue\r\nContent-Length: 3\r\n"));
-    let mut answer = wire.read_response(false).expect("an answer");
-    if answer.status == 100 {
-        answer = wire.read_response(false).expect("an answer");
+    let mut connection = server.connect();
+    connection.send(request_head(&patch, "Content-Type: text/plain\r\nExpect: 100-continue\r\nContent-Length: 3\r\n"));
+    let mut response = connection.read_response(false).expect("a response");
+    if response.status == 100 {
+        response = connection.read_response(false).expect("a response");
     }
-    answer.assert_problem("unsupported-media-type", &patch);
-    gateway.assert_no_vendor_calls("expectations");
+    response.assert_problem("unsupported-media-type", &patch);
+    server.assert_no_vendor_calls("expectations");
 }
 
 #[test]
 fn a_truncated_request_changes_nothing_and_the_gateway_goes_on() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let whole = patch_request();
     let body = whole.find("\r\n\r\n").expect("a head") + 4;
     for cut in [1, 3, 20, body - 30, body - 2, body, body + 1, whole.len() - 1] {
-        let mut wire = gateway.connect();
-        wire.send(&whole.as_bytes()[..cut]);
-        drop(wire);
-        assert_eq!(gateway.request(request_head("GET /healthz", "")).status, 200, "cut at {cut}");
+        let mut connection = server.connect();
+        connection.send(&whole.as_bytes()[..cut]);
+        drop(connection);
+        assert_eq!(server.request(request_head("GET /healthz", "")).status, 200, "cut at {cut}");
     }
     let chunked =
         request_head(&format!("PATCH {}", ada_path()), &format!("{PATCH_HEADERS}Transfer-Encoding: chunked\r\n"));
     for piece in ["", "2", "2\r\n{", "2\r\n{}\r\n", "2\r\n{}\r\n0\r\n"] {
-        let mut wire = gateway.connect();
-        wire.send(format!("{chunked}{piece}"));
-        drop(wire);
+        let mut connection = server.connect();
+        connection.send(format!("{chunked}{piece}"));
+        drop(connection);
     }
-    assert_eq!(gateway.request(request_head("GET /healthz", "")).status, 200);
-    gateway.assert_no_vendor_calls("cut connections");
+    assert_eq!(server.request(request_head("GET /healthz", "")).status, 200);
+    server.assert_no_vendor_calls("cut connections");
 }
 
 #[test]
 fn a_truncated_body_is_never_taken_for_a_shorter_patch() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let patch = format!("PATCH {}", ada_path());
     // What has come is a patch by itself: it must not be taken for the whole.
     let counted =
@@ -155,81 +156,84 @@ fn a_truncated_body_is_never_taken_for_a_shorter_patch() {
     let chunks = "1c\r\n{\"fields\":{\"Status\":\"Half\"}}\r\n";
     let chunked = request_head(&patch, &format!("{PATCH_HEADERS}Transfer-Encoding: chunked\r\n")) + chunks;
     for request in [counted, chunked.clone(), chunked + "0\r\n"] {
-        let mut wire = gateway.connect();
-        wire.send(&request);
-        wire.shut_down_write();
-        if let Some(answer) = wire.read_response(false) {
-            assert_eq!(answer.status, 400, "{request}");
+        let mut connection = server.connect();
+        connection.send(&request);
+        connection.shut_down_write();
+        if let Some(response) = connection.read_response(false) {
+            assert_eq!(response.status, 400, "{request}");
         }
-        assert_eq!(wire.read_to_end(), b"", "{request}");
+        assert_eq!(connection.read_to_end(), b"", "{request}");
     }
-    gateway.assert_no_vendor_calls("half bodies");
+    server.assert_no_vendor_calls("half bodies");
 }
 
 #[test]
 fn a_half_closed_client_still_gets_its_response() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     for (request, status) in [
         (request_head("GET /healthz", ""), 200),
         (request_head(&format!("GET {}", ada_path()), ""), 200),
         (patch_request(), 204),
     ] {
-        let mut wire = gateway.connect();
-        wire.send(&request);
-        wire.shut_down_write();
-        assert_eq!(wire.read_response(false).expect("an answer").status, status, "{request}");
-        assert_eq!(wire.read_to_end(), b"", "{request}");
+        let mut connection = server.connect();
+        connection.send(&request);
+        connection.shut_down_write();
+        assert_eq!(connection.read_response(false).expect("a response").status, status, "{request}");
+        assert_eq!(connection.read_to_end(), b"", "{request}");
     }
 }
 
 #[test]
 fn a_pipelined_head_response_has_no_body() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     for path in [ada_path().as_str(), "/healthz", "/nowhere", "/records/crm/no-id", "/docs/"] {
         let first = request_head(&format!("HEAD {path}"), "");
-        let mut wire = gateway.connect();
-        wire.send(format!("{first}{}{first}{}", request_head("OPTIONS *", ""), request_head("GET /healthz", "")));
+        let mut connection = server.connect();
+        connection.send(format!("{first}{}{first}{}", request_head("OPTIONS *", ""), request_head("GET /healthz", "")));
         for (request, status) in [(first.as_str(), None), ("OPTIONS", Some(204)), (&first, None), ("GET", Some(200))] {
-            let answer = wire.read_response_to(request.as_bytes()).expect("an answer");
-            assert!(answer.header("content-length").is_some() || answer.status == 204, "{path}: {answer:?}");
-            assert!(status.is_none_or(|status| status == answer.status), "{path}: {answer:?}");
+            let response = connection.read_response_to(request.as_bytes()).expect("a response");
+            assert!(response.header("content-length").is_some() || response.status == 204, "{path}: {response:?}");
+            assert!(status.is_none_or(|status| status == response.status), "{path}: {response:?}");
         }
     }
 }
 
 #[test]
 fn nothing_is_executed_after_a_request_with_connection_close() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     for first in [
         request_head("GET /healthz", "Connection: close\r\n"),
         request_head(&format!("GET {}", ada_path()), "Connection: close\r\n"),
         request_head("GET /nowhere", "Connection: Keep-Alive, Close\r\n"),
         "GET /healthz HTTP/1.0\r\n\r\n".to_owned(),
     ] {
-        let mut wire = gateway.connect();
-        wire.send(format!("{first}{}", patch_request()));
-        assert!(wire.read_response(false).expect("an answer").closes_connection() || first.contains("1.0"), "{first}");
-        wire.read_to_end();
-        assert_nothing_written(&gateway, &first);
+        let mut connection = server.connect();
+        connection.send(format!("{first}{}", patch_request()));
+        assert!(
+            connection.read_response(false).expect("a response").closes_connection() || first.contains("1.0"),
+            "{first}"
+        );
+        connection.read_to_end();
+        assert_nothing_written(&server, &first);
     }
 }
 
 /// `actix-http` reads the body of a request that offers this upgrade to the end of the connection. Its length counts.
 #[test]
 fn nothing_is_executed_after_a_response_with_connection_close() {
-    let gateway = TestServer::start_with("max_body = 40");
-    let mut wire = gateway.connect();
+    let server = TestServer::start_with("max_body = 40");
+    let mut connection = server.connect();
     let too_long = request_with_body(&format!("PATCH {}", ada_path()), PATCH_HEADERS, &" ".repeat(100));
-    wire.send(too_long + &patch_request());
-    let refused = wire.read_response(false).expect("an answer");
+    connection.send(too_long + &patch_request());
+    let refused = connection.read_response(false).expect("a response");
     assert!(refused.status == 413 && refused.closes_connection(), "{}", refused.status);
-    wire.read_to_end();
-    assert_nothing_written(&gateway, "an answer that closes");
+    connection.read_to_end();
+    assert_nothing_written(&server, "a response that closes");
 }
 
 #[test]
 fn an_offered_upgrade_does_not_change_body_framing() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     let patch = format!("PATCH {}", ada_path());
     for (fields, body, name) in [
@@ -238,21 +242,21 @@ fn an_offered_upgrade_does_not_change_body_framing() {
         (format!("{PATCH_HEADERS}{upgrade}"), "", "malformed-request"),
         (upgrade.to_owned(), "{}", "unsupported-media-type"),
     ] {
-        let mut wire = gateway.connect();
-        wire.send(request_with_body(&patch, &fields, body) + &patch_request());
-        let answer = wire.read_response(false).expect("an answer");
-        answer.assert_problem(name, body);
-        assert!(answer.closes_connection(), "{body}");
-        assert_eq!(wire.read_to_end(), b"", "{body}");
+        let mut connection = server.connect();
+        connection.send(request_with_body(&patch, &fields, body) + &patch_request());
+        let response = connection.read_response(false).expect("a response");
+        response.assert_problem(name, body);
+        assert!(response.closes_connection(), "{body}");
+        assert_eq!(connection.read_to_end(), b"", "{body}");
     }
-    gateway.assert_no_vendor_calls("upgrades");
+    server.assert_no_vendor_calls("upgrades");
     let offered = request_with_body(&patch, &format!("{PATCH_HEADERS}{upgrade}"), r#"{"fields":{"Status":"Offered"}}"#);
-    let mut wire = gateway.connect();
-    wire.send(offered + &patch_request());
-    let answer = wire.read_response(false).expect("an answer");
-    assert!(answer.status == 204 && answer.closes_connection(), "{answer:?}");
-    assert_eq!(wire.read_to_end(), b"");
-    let sent = &gateway.vendors.pretectum.log;
+    let mut connection = server.connect();
+    connection.send(offered + &patch_request());
+    let response = connection.read_response(false).expect("a response");
+    assert!(response.status == 204 && response.closes_connection(), "{response:?}");
+    assert_eq!(connection.read_to_end(), b"");
+    let sent = &server.vendors.pretectum.log;
     let written = sent.all().iter().filter(|call| call.method == "PUT").map(|call| call.text()).collect::<String>();
     assert!(written.contains("Offered") && !written.contains("Smuggled"), "{written}");
 }

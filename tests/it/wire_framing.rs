@@ -1,4 +1,4 @@
-//! The framing of answers, and values of the caller that could break out of a field.
+//! The framing of responses, and values of the caller that could break out of a field.
 
 use super::raw_http_server::{ADA, FACILITY, PATCH_HEADERS, TestServer, ada_path, request_head, request_with_body};
 
@@ -6,10 +6,10 @@ const BODY_HEADERS: [&str; 3] = ["content-length", "transfer-encoding", "content
 
 #[test]
 fn a_response_without_content_has_no_content_headers() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let record = format!("/records/itsm/{FACILITY}");
-    let tag = gateway.request(request_head(&format!("GET {record}"), "")).header("etag").expect("a tag").to_owned();
-    let mut wire = gateway.connect();
+    let tag = server.request(request_head(&format!("GET {record}"), "")).header("etag").expect("a tag").to_owned();
+    let mut connection = server.connect();
     let known = request_head(&format!("GET {record}"), &format!("If-None-Match: {tag}\r\n"));
     let known_by_head = known.replacen("GET", "HEAD", 1);
     let changed =
@@ -22,28 +22,28 @@ fn a_response_without_content_has_no_content_headers() {
         (request_head("OPTIONS *", ""), 204),
         (request_head(&format!("DELETE {record}"), "If-Match: *\r\n"), 204),
     ] {
-        wire.send(&request);
-        let answer = wire.read_response(false).expect("an answer");
-        assert_eq!(answer.status, status, "{request}: {answer:?}");
+        connection.send(&request);
+        let response = connection.read_response(false).expect("a response");
+        assert_eq!(response.status, status, "{request}: {response:?}");
         for name in BODY_HEADERS {
-            assert_eq!(answer.header(name), None, "{request}");
+            assert_eq!(response.header(name), None, "{request}");
         }
         if status == 304 {
-            assert_eq!(answer.header("etag"), Some(tag.as_str()));
+            assert_eq!(response.header("etag"), Some(tag.as_str()));
             for name in ["cache-control", "vary", "date", "x-request-id"] {
-                assert!(answer.header(name).is_some(), "304 has {name}");
+                assert!(response.header(name).is_some(), "304 has {name}");
             }
         }
     }
-    // A byte too many after any of these would be read as the start of this answer.
-    wire.send(request_head("GET /healthz", ""));
-    assert_eq!(wire.read_response(false).expect("an answer").status, 200);
+    // A byte too many after any of these would be read as the start of this response.
+    connection.send(request_head("GET /healthz", ""));
+    assert_eq!(connection.read_response(false).expect("a response").status, 200);
 }
 
 #[test]
 fn head_has_the_headers_of_get_and_no_content() {
-    let gateway = TestServer::start();
-    let mut wire = gateway.connect();
+    let server = TestServer::start();
+    let mut connection = server.connect();
     for path in [
         ada_path().as_str(),
         "/records/crm",
@@ -62,21 +62,21 @@ fn head_has_the_headers_of_get_and_no_content() {
         "/ledger",
     ] {
         let fields = "X-Request-Id: same\r\n";
-        wire.send(request_head(&format!("GET {path}"), fields));
-        let get = wire.read_response(false).expect("an answer");
-        wire.send(request_head(&format!("HEAD {path}"), fields));
-        let answer = wire.read_response(true).expect("an answer");
-        assert_eq!(answer.status, get.status, "{path}");
-        assert_eq!(answer.header_names(), get.header_names(), "{path}");
+        connection.send(request_head(&format!("GET {path}"), fields));
+        let get = connection.read_response(false).expect("a response");
+        connection.send(request_head(&format!("HEAD {path}"), fields));
+        let response = connection.read_response(true).expect("a response");
+        assert_eq!(response.status, get.status, "{path}");
+        assert_eq!(response.header_names(), get.header_names(), "{path}");
         for name in get.header_names().into_iter().filter(|name| *name != "date") {
-            assert_eq!(answer.header(name), get.header(name), "{path}: {name}");
+            assert_eq!(response.header(name), get.header(name), "{path}: {name}");
         }
     }
 }
 
 #[test]
 fn line_breaks_in_ids_cursors_and_headers_inject_nothing() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     for request in [
         format!("GET /records/crm/{ADA}%0d%0aX-Injected:%20yes"),
         "GET /records/crm?cursor=a%0d%0aX-Injected:%20yes".to_owned(),
@@ -88,11 +88,11 @@ fn line_breaks_in_ids_cursors_and_headers_inject_nothing() {
         "GET /problems/a%0d%0aX-Injected:%20yes".to_owned(),
         "GET /docs/a%0d%0aX-Injected:%20yes".to_owned(),
     ] {
-        let answer = gateway.assert_rejected(&request_head(&request, ""), "malformed-request");
-        assert_eq!(answer.header("x-injected"), None, "{request}");
+        let response = server.assert_rejected(&request_head(&request, ""), "malformed-request");
+        assert_eq!(response.header("x-injected"), None, "{request}");
     }
     // Escapes mean nothing in a field: they stay as they are, and are visible ASCII.
-    let escaped = gateway.request(request_head("GET /healthz", "X-Request-Id: a%0d%0aX-Injected:yes\r\n"));
+    let escaped = server.request(request_head("GET /healthz", "X-Request-Id: a%0d%0aX-Injected:yes\r\n"));
     assert_eq!(escaped.header("x-request-id"), Some("a%0d%0aX-Injected:yes"));
     assert_eq!(escaped.header("x-injected"), None);
     let patch = request_with_body(
@@ -100,27 +100,27 @@ fn line_breaks_in_ids_cursors_and_headers_inject_nothing() {
         &format!("{PATCH_HEADERS}Idempotency-Key: \"a\\r\\nX-Injected: yes\"\r\n"),
         "{}",
     );
-    gateway.assert_rejected(&patch, "malformed-request");
+    server.assert_rejected(&patch, "malformed-request");
 }
 
 #[test]
 fn an_invalid_request_id_is_replaced() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let long = "i".repeat(129);
     for sent in ["", "a b", "\u{e4}", "a\tb", long.as_str()] {
-        let answer = gateway.request(request_head("GET /nowhere", &format!("X-Request-Id: {sent}\r\n")));
-        answer.assert_problem("not-found", sent);
-        assert_eq!(answer.header("x-request-id").map(str::len), Some(36), "{sent:?}");
+        let response = server.request(request_head("GET /nowhere", &format!("X-Request-Id: {sent}\r\n")));
+        response.assert_problem("not-found", sent);
+        assert_eq!(response.header("x-request-id").map(str::len), Some(36), "{sent:?}");
     }
-    let answer = gateway.request(request_head("GET /nowhere", "X-Request-Id: one\r\nX-Request-Id: two\r\n"));
-    assert_eq!(answer.header("x-request-id").map(str::len), Some(36), "two are none");
+    let response = server.request(request_head("GET /nowhere", "X-Request-Id: one\r\nX-Request-Id: two\r\n"));
+    assert_eq!(response.header("x-request-id").map(str::len), Some(36), "two are none");
 }
 
 #[test]
 fn a_range_and_an_empty_line_before_the_request_are_ignored() {
-    let gateway = TestServer::start();
-    let part = gateway.request(request_head(&format!("GET {}", ada_path()), "Range: bytes=0-1\r\nIf-Range: \"x\"\r\n"));
+    let server = TestServer::start();
+    let part = server.request(request_head(&format!("GET {}", ada_path()), "Range: bytes=0-1\r\nIf-Range: \"x\"\r\n"));
     assert_eq!((part.status, part.header("accept-ranges"), part.header("content-range")), (200, None, None));
     assert_eq!(part.json()["system"], "crm");
-    assert_eq!(gateway.request(format!("\r\n{}", request_head("GET /healthz", ""))).status, 200);
+    assert_eq!(server.request(format!("\r\n{}", request_head("GET /healthz", ""))).status, 200);
 }

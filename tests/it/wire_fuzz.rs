@@ -1,4 +1,4 @@
-//! Any octets in the fields that the gateway reads: each request gets an answer, and never one of the 500s.
+//! Any octets in the fields that the gateway reads: each request gets a response, and never one of the 500s.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -158,42 +158,42 @@ fn build_request(method: &str, fields: &[(&str, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
-fn send_for_status(gateway: &TestServer, request: &[u8]) -> u16 {
-    let mut wire: RawConnection = gateway.connect();
-    wire.send(request);
+fn send_for_status(server: &TestServer, request: &[u8]) -> u16 {
+    let mut connection: RawConnection = server.connect();
+    connection.send(request);
     loop {
-        let answer = wire.read_response_to(request).expect("an answer");
-        if answer.status >= 200 {
-            return answer.status;
+        let response = connection.read_response_to(request).expect("a response");
+        if response.status >= 200 {
+            return response.status;
         }
     }
 }
 
 #[test]
 fn no_header_value_causes_a_5xx_or_goes_unanswered() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let fields = prop::collection::vec((select(HEADER_NAMES), header_value()), 1..4);
     let all = (select(&["GET", "PATCH", "DELETE"][..]), fields);
     let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
     let ran = runner.run(&all, |(method, fields)| {
         let request = build_request(method, &fields);
-        let status = send_for_status(&gateway, &request);
+        let status = send_for_status(&server, &request);
         prop_assert!(status < 500, "{} for {}", status, String::from_utf8_lossy(&request));
         Ok(())
     });
     ran.unwrap_or_else(|failure| panic!("{failure}"));
     let written = |call: &String| call.starts_with("PUT") || call.starts_with("DELETE");
-    assert!(!gateway.vendor_calls().iter().any(written), "a stale tag or a missing record, and yet a write");
+    assert!(!server.vendor_calls().iter().any(written), "a stale tag or a missing record, and yet a write");
 }
 
 #[test]
 fn no_request_target_causes_a_5xx_or_goes_unanswered() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let target = prop::collection::vec(select(TARGET_PARTS), 0..10).prop_map(|pieces| format!("/{}", pieces.concat()));
     let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
     let ran = runner.run(&target, |target| {
         let request = format!("GET {target} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer admin\r\n\r\n");
-        let status = send_for_status(&gateway, request.as_bytes());
+        let status = send_for_status(&server, request.as_bytes());
         prop_assert!(status < 500, "{} for {}", status, target);
         Ok(())
     });

@@ -4,99 +4,99 @@ use super::raw_http_server::{PATCH_HEADERS, TestServer, ada_path, request_head, 
 
 #[test]
 fn a_target_of_more_than_8000_bytes_is_414() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let longest = format!("/records/crm/{}", "a".repeat(8000 - "/records/crm/".len()));
-    gateway.assert_rejected(&request_head(&format!("GET {longest}"), ""), "record-not-found");
-    gateway.assert_rejected(&request_head(&format!("GET {longest}a"), ""), "uri-too-long");
-    gateway
+    server.assert_rejected(&request_head(&format!("GET {longest}"), ""), "record-not-found");
+    server.assert_rejected(&request_head(&format!("GET {longest}a"), ""), "uri-too-long");
+    server
         .assert_rejected(&request_head(&format!("GET {}?limit={}", ada_path(), "1".repeat(8000)), ""), "uri-too-long");
-    gateway.assert_rejected(&request_head(&format!("GET /healthz?{}", "a".repeat(8000)), ""), "uri-too-long");
-    gateway.assert_rejected(&request_head(&format!("GET /{}", "a".repeat(60_000)), ""), "uri-too-long");
+    server.assert_rejected(&request_head(&format!("GET /healthz?{}", "a".repeat(8000)), ""), "uri-too-long");
+    server.assert_rejected(&request_head(&format!("GET /{}", "a".repeat(60_000)), ""), "uri-too-long");
 }
 
 /// `http::Uri` holds 65,534 bytes; more is for `actix-http` no request at all, and is answered without a body.
 #[test]
 fn a_target_of_more_than_64_kib_is_a_4xx_and_closes_the_connection() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     for (length, status) in [(65_600, 400), (200_000, 431)] {
-        let mut wire = gateway.connect();
-        wire.send(request_head(&format!("GET /{}", "a".repeat(length)), ""));
-        let answer = wire.read_response(false).expect("an answer");
-        answer.assert_empty_response(status, "a long target");
-        wire.shut_down_write();
-        assert_eq!(wire.read_to_end(), b"");
+        let mut connection = server.connect();
+        connection.send(request_head(&format!("GET /{}", "a".repeat(length)), ""));
+        let response = connection.read_response(false).expect("a response");
+        response.assert_empty_response(status, "a long target");
+        connection.shut_down_write();
+        assert_eq!(connection.read_to_end(), b"");
     }
-    gateway.assert_no_vendor_calls("long targets");
+    server.assert_no_vendor_calls("long targets");
 }
 
 #[test]
 fn a_header_over_8_kib_and_headers_over_32_kib_are_431() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let get = format!("GET {}", ada_path());
-    let answer = gateway
+    let response = server
         .assert_rejected(&request_head(&get, &format!("X-Large: {}\r\n", "v".repeat(9 * 1024))), "headers-too-large");
-    assert!(answer.text().contains("x-large"), "the field is named");
+    assert!(response.text().contains("x-large"), "the field is named");
     let last = format!("Prefer: wait=1\r\nIf-Match: \"{}\"\r\n", "v".repeat(9 * 1024));
-    gateway.assert_rejected(&request_head(&get, &last), "headers-too-large");
+    server.assert_rejected(&request_head(&get, &last), "headers-too-large");
     let many = format!("X-Many: {}\r\n", "v".repeat(7 * 1024)).repeat(5);
-    gateway.assert_rejected(&request_head(&get, &many), "headers-too-large");
+    server.assert_rejected(&request_head(&get, &many), "headers-too-large");
     let most = "X-Many: v\r\n".repeat(90);
-    gateway.assert_rejected(&request_head("GET /nowhere", &most), "not-found");
+    server.assert_rejected(&request_head("GET /nowhere", &most), "not-found");
     let more = "X-Many: v\r\n".repeat(200);
-    let bare = gateway.request(request_head(&get, &more));
+    let bare = server.request(request_head(&get, &more));
     bare.assert_empty_response(431, "more than 96 field lines");
-    gateway.assert_no_vendor_calls("large fields");
+    server.assert_no_vendor_calls("large fields");
 }
 
 #[test]
 fn a_body_over_the_limit_is_413_with_or_without_content_length() {
-    let gateway = TestServer::start_with("max_body = 1000");
+    let server = TestServer::start_with("max_body = 1000");
     let patch = format!("PATCH {}", ada_path());
     // Announced: refused before a byte of it has come.
-    let mut wire = gateway.connect();
-    wire.send(request_head(&patch, &format!("{PATCH_HEADERS}Content-Length: 1001\r\n")));
-    let answer = wire.read_response(false).expect("an answer");
-    answer.assert_problem("body-too-large", &patch);
-    assert!(answer.closes_connection());
-    wire.shut_down_write();
-    assert_eq!(wire.read_to_end(), b"");
-    gateway.assert_rejected(
+    let mut connection = server.connect();
+    connection.send(request_head(&patch, &format!("{PATCH_HEADERS}Content-Length: 1001\r\n")));
+    let response = connection.read_response(false).expect("a response");
+    response.assert_problem("body-too-large", &patch);
+    assert!(response.closes_connection());
+    connection.shut_down_write();
+    assert_eq!(connection.read_to_end(), b"");
+    server.assert_rejected(
         &request_head(&patch, &format!("{PATCH_HEADERS}Content-Length: 18446744073709551615\r\n")),
         "body-too-large",
     );
     // In chunks: refused when one byte more has come than fits.
-    let mut wire = gateway.connect();
-    wire.send(request_head(&patch, &format!("{PATCH_HEADERS}Transfer-Encoding: chunked\r\n")));
+    let mut connection = server.connect();
+    connection.send(request_head(&patch, &format!("{PATCH_HEADERS}Transfer-Encoding: chunked\r\n")));
     for _ in 0..4 {
-        wire.send(format!("ff\r\n{}\r\n", " ".repeat(255)));
+        connection.send(format!("ff\r\n{}\r\n", " ".repeat(255)));
     }
-    let answer = wire.read_response(false).expect("an answer while the body still comes");
-    answer.assert_problem("body-too-large", &patch);
-    assert!(answer.closes_connection());
-    wire.shut_down_write();
-    assert_eq!(wire.read_to_end(), b"");
+    let response = connection.read_response(false).expect("a response while the body still comes");
+    response.assert_problem("body-too-large", &patch);
+    assert!(response.closes_connection());
+    connection.shut_down_write();
+    assert_eq!(connection.read_to_end(), b"");
     // The largest that fits is read: it is the patch that is wrong.
     let largest = format!("{{\"x\":1{}}}", " ".repeat(993));
-    gateway.assert_no_vendor_calls("large bodies");
-    gateway.request(request_with_body(&patch, PATCH_HEADERS, &largest)).assert_problem("read-only-member", &largest);
+    server.assert_no_vendor_calls("large bodies");
+    server.request(request_with_body(&patch, PATCH_HEADERS, &largest)).assert_problem("read-only-member", &largest);
 }
 
 #[test]
 fn a_content_encoded_body_is_415_whatever_its_content() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let patch = format!("PATCH {}", ada_path());
     let bomb = "\u{1f}\u{8}\0\0".repeat(64);
     for coding in ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "gzip, gzip", "identity, gzip", "foo", "GZIP"]
     {
-        let answer = gateway.assert_rejected(
+        let response = server.assert_rejected(
             &request_with_body(&patch, &format!("{PATCH_HEADERS}Content-Encoding: {coding}\r\n"), &bomb),
             "unsupported-media-type",
         );
-        assert_eq!(answer.header("accept-encoding"), Some("identity"), "{coding}");
+        assert_eq!(response.header("accept-encoding"), Some("identity"), "{coding}");
     }
     let two = format!("{PATCH_HEADERS}Content-Encoding: identity\r\nContent-Encoding: gzip\r\n");
-    gateway.assert_rejected(&request_with_body(&patch, &two, &bomb), "unsupported-media-type");
-    let plain = gateway.assert_rejected(
+    server.assert_rejected(&request_with_body(&patch, &two, &bomb), "unsupported-media-type");
+    let plain = server.assert_rejected(
         &request_with_body(&patch, "If-Match: *\r\nContent-Type: text/plain\r\n", "{}"),
         "unsupported-media-type",
     );
@@ -106,7 +106,7 @@ fn a_content_encoded_body_is_415_whatever_its_content() {
 
 #[test]
 fn json_with_deep_nesting_duplicate_names_or_bad_utf_8_is_400() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let patch = format!("PATCH {}", ada_path());
     for body in [
         "{".repeat(100_000),
@@ -123,42 +123,42 @@ fn json_with_deep_nesting_duplicate_names_or_bad_utf_8_is_400() {
         String::new(),
         "\u{feff}{}".to_owned(),
     ] {
-        gateway.assert_rejected(&request_with_body(&patch, PATCH_HEADERS, &body), "malformed-request");
+        server.assert_rejected(&request_with_body(&patch, PATCH_HEADERS, &body), "malformed-request");
     }
     let bytes = [
         request_head(&patch, &format!("{PATCH_HEADERS}Content-Length: 23\r\n")).as_bytes(),
         b"{\"fields\":{\"a\":\"\xc3\x28\xff \"}}",
     ]
     .concat();
-    gateway.request(&bytes).assert_problem("malformed-request", "bytes that are not UTF-8");
-    gateway.assert_no_vendor_calls("bad JSON");
+    server.request(&bytes).assert_problem("malformed-request", "bytes that are not UTF-8");
+    server.assert_no_vendor_calls("bad JSON");
 }
 
 #[test]
 fn an_incomplete_request_head_is_408_and_closes_the_connection() {
-    let gateway = TestServer::start();
-    let mut wire = gateway.connect();
-    wire.send(format!("PATCH {} HTTP/1.1\r\nHost: gateway\r\n", ada_path()));
-    wire.read_response(false).expect("an answer").assert_empty_response(408, "a slow head");
-    wire.send("Content-Length: 0\r\n\r\n");
-    assert_eq!(wire.read_to_end(), b"");
-    gateway.assert_no_vendor_calls("a slow head");
+    let server = TestServer::start();
+    let mut connection = server.connect();
+    connection.send(format!("PATCH {} HTTP/1.1\r\nHost: gateway\r\n", ada_path()));
+    connection.read_response(false).expect("a response").assert_empty_response(408, "a slow head");
+    connection.send("Content-Length: 0\r\n\r\n");
+    assert_eq!(connection.read_to_end(), b"");
+    server.assert_no_vendor_calls("a slow head");
 }
 
 #[test]
 fn an_incomplete_body_is_408_and_closes_the_connection() {
     // The deadline of a request is the longest a body may take, if it is shorter than what bodies usually get.
-    let gateway = TestServer::start_with("deadline = \"200ms\"");
+    let server = TestServer::start_with("deadline = \"200ms\"");
     let patch = format!("PATCH {}", ada_path());
     for (framing, start) in [("Content-Length: 30\r\n", "{\"fields\":"), ("Transfer-Encoding: chunked\r\n", "2\r\n{")] {
-        let mut wire = gateway.connect();
-        wire.send(request_head(&patch, &format!("{PATCH_HEADERS}{framing}")) + start);
-        let answer = wire.read_response(false).expect("an answer");
-        answer.assert_problem("request-timeout", framing);
-        assert!(answer.closes_connection(), "{framing}");
-        wire.send(request_head("GET /healthz", ""));
-        wire.shut_down_write();
-        assert_eq!(wire.read_to_end(), b"", "what comes late is not a request: {framing}");
+        let mut connection = server.connect();
+        connection.send(request_head(&patch, &format!("{PATCH_HEADERS}{framing}")) + start);
+        let response = connection.read_response(false).expect("a response");
+        response.assert_problem("request-timeout", framing);
+        assert!(response.closes_connection(), "{framing}");
+        connection.send(request_head("GET /healthz", ""));
+        connection.shut_down_write();
+        assert_eq!(connection.read_to_end(), b"", "what comes late is not a request: {framing}");
     }
-    gateway.assert_no_vendor_calls("slow bodies");
+    server.assert_no_vendor_calls("slow bodies");
 }

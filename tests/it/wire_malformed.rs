@@ -5,7 +5,7 @@ use super::raw_http_server::{PATCH_HEADERS, TestServer, ada_path, request_head};
 /// What `actix-http` refuses by itself: 400 without a body, and the connection ends.
 #[test]
 fn a_malformed_request_head_is_400_and_closes_the_connection() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let lines = "Host: gateway\r\nAuthorization: Bearer admin\r\n";
     let get = format!("GET {} HTTP/1.1\r\n{lines}", ada_path());
     for broken in [
@@ -39,20 +39,20 @@ fn a_malformed_request_head_is_400_and_closes_the_connection() {
         format!("{get}X-\x00: b\r\n\r\n"),
         format!("{get}X-\u{e4}: b\r\n\r\n"),
     ] {
-        let mut wire = gateway.connect();
-        wire.send(&broken);
-        let answer = wire.read_response(false).unwrap_or_else(|| panic!("no answer to {broken:?}"));
-        answer.assert_empty_response(400, &broken);
-        wire.shut_down_write();
-        assert_eq!(wire.read_to_end(), b"", "{broken:?}");
+        let mut connection = server.connect();
+        connection.send(&broken);
+        let response = connection.read_response(false).unwrap_or_else(|| panic!("no response to {broken:?}"));
+        response.assert_empty_response(400, &broken);
+        connection.shut_down_write();
+        assert_eq!(connection.read_to_end(), b"", "{broken:?}");
     }
-    gateway.assert_no_vendor_calls("broken heads");
+    server.assert_no_vendor_calls("broken heads");
 }
 
 /// Two readings of where a request ends are how requests are smuggled (RFC 9112 §6.3): none of these is taken.
 #[test]
 fn ambiguous_framing_is_400_and_nothing_after_it_is_executed() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let hidden = request_head(&format!("GET {}", ada_path()), "");
     for framing in [
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
@@ -84,33 +84,33 @@ fn ambiguous_framing_is_400_and_nothing_after_it_is_executed() {
         let request = request_head(&format!("PATCH {}", ada_path()), &format!("{PATCH_HEADERS}{framing}"))
             + "0\r\n\r\n"
             + &hidden;
-        let mut wire = gateway.connect();
-        wire.send(&request);
-        let answer = wire.read_response(false).unwrap_or_else(|| panic!("no answer to {framing:?}"));
-        answer.assert_empty_response(400, framing);
-        wire.shut_down_write();
-        assert_eq!(wire.read_to_end(), b"", "{framing:?}");
+        let mut connection = server.connect();
+        connection.send(&request);
+        let response = connection.read_response(false).unwrap_or_else(|| panic!("no response to {framing:?}"));
+        response.assert_empty_response(400, framing);
+        connection.shut_down_write();
+        assert_eq!(connection.read_to_end(), b"", "{framing:?}");
     }
-    gateway.assert_no_vendor_calls("ambiguous framing");
+    server.assert_no_vendor_calls("ambiguous framing");
 }
 
 #[test]
 fn http_1_0_rejects_chunked_bodies_and_needs_no_host() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let fields = "Authorization: Bearer admin\r\n";
     let chunked =
         format!("PATCH {} HTTP/1.0\r\n{fields}{PATCH_HEADERS}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", ada_path());
-    gateway.request(&chunked).assert_empty_response(400, &chunked);
-    let mut wire = gateway.connect();
-    wire.send(format!("GET /healthz HTTP/1.0\r\n{fields}\r\n"));
-    assert_eq!(wire.read_response(false).expect("an answer").status, 200);
-    assert_eq!(wire.read_to_end(), b"", "HTTP/1.0 closes");
-    gateway.assert_no_vendor_calls("HTTP/1.0");
+    server.request(&chunked).assert_empty_response(400, &chunked);
+    let mut connection = server.connect();
+    connection.send(format!("GET /healthz HTTP/1.0\r\n{fields}\r\n"));
+    assert_eq!(connection.read_response(false).expect("a response").status, 200);
+    assert_eq!(connection.read_to_end(), b"", "HTTP/1.0 closes");
+    server.assert_no_vendor_calls("HTTP/1.0");
 }
 
 #[test]
 fn a_malformed_chunked_body_closes_the_connection() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let hidden = request_head(&format!("GET {}", ada_path()), "");
     for chunks in [
         "zz\r\n{}\r\n0\r\n\r\n",
@@ -127,40 +127,40 @@ fn a_malformed_chunked_body_closes_the_connection() {
             request_head(&format!("PATCH {}", ada_path()), &format!("{PATCH_HEADERS}Transfer-Encoding: chunked\r\n"))
                 + chunks
                 + &hidden;
-        let mut wire = gateway.connect();
-        wire.send(&request);
+        let mut connection = server.connect();
+        connection.send(&request);
         // `actix-http` closes by itself where it finds the fault while the body is being read.
-        if let Some(answer) = wire.read_response(false) {
-            assert_eq!(answer.status, 400, "{chunks:?}: {answer:?}");
-            if !answer.body.is_empty() {
-                answer.assert_problem("malformed-request", chunks);
+        if let Some(response) = connection.read_response(false) {
+            assert_eq!(response.status, 400, "{chunks:?}: {response:?}");
+            if !response.body.is_empty() {
+                response.assert_problem("malformed-request", chunks);
             }
         }
-        wire.shut_down_write();
-        assert_eq!(wire.read_to_end(), b"", "{chunks:?}");
+        connection.shut_down_write();
+        assert_eq!(connection.read_to_end(), b"", "{chunks:?}");
     }
-    gateway.assert_no_vendor_calls("broken chunks");
+    server.assert_no_vendor_calls("broken chunks");
 }
 
 /// `httparse` takes a line feed alone as the end of a line (RFC 9112 §2.2 allows it). One reading only: the field counts.
 #[test]
 fn a_bare_line_feed_ends_a_line_and_hides_nothing() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let bare = format!("PATCH {} HTTP/1.1\nHost: gateway\nContent-Length: 2\n\n{{}}", ada_path());
-    gateway.request(&bare).assert_problem("unauthenticated", &bare);
-    gateway.assert_no_vendor_calls("bare line feeds");
+    server.request(&bare).assert_problem("unauthenticated", &bare);
+    server.assert_no_vendor_calls("bare line feeds");
 }
 
 #[test]
 fn repeated_singleton_headers_and_invalid_hosts_are_problems() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let get = format!("GET {}", ada_path());
-    gateway.assert_rejected(&request_head(&get, "Authorization: Bearer admin\r\n"), "malformed-request");
-    gateway.assert_rejected(&request_head(&get, "Content-Type: a/b\r\nContent-Type: a/b\r\n"), "malformed-request");
+    server.assert_rejected(&request_head(&get, "Authorization: Bearer admin\r\n"), "malformed-request");
+    server.assert_rejected(&request_head(&get, "Content-Type: a/b\r\nContent-Type: a/b\r\n"), "malformed-request");
     for host in ["a b", "a/b", "a\u{e4}", "a\tb", "user@host", "a:b:c", "[", "a:999999"] {
-        gateway.assert_rejected(&format!("{get} HTTP/1.1\r\nHost: {host}\r\n\r\n"), "malformed-request");
+        server.assert_rejected(&format!("{get} HTTP/1.1\r\nHost: {host}\r\n\r\n"), "malformed-request");
     }
     for host in ["", "gateway:8080", "[::1]:8080", "127.0.0.1", "a.b.", "x:", "a,b", "[::1]"] {
-        gateway.assert_rejected(&format!("{get} HTTP/1.1\r\nHost: {host}\r\n\r\n"), "unauthenticated");
+        server.assert_rejected(&format!("{get} HTTP/1.1\r\nHost: {host}\r\n\r\n"), "unauthenticated");
     }
 }

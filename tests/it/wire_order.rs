@@ -1,4 +1,4 @@
-//! The order of checks (contract 4) over the wire: two faults in one request, and the earlier one is told.
+//! The order of checks (contract 4) over the connection: two faults in one request, and the earlier one is told.
 
 use super::raw_http_server::{ADA, FACILITY, TestServer, ada_path, request_head, request_with_body};
 use records_gateway::sandbox::{bluedolphin, pretectum};
@@ -23,7 +23,7 @@ fn without_credentials(request: &str) -> String {
 
 #[test]
 fn http_and_route_are_checked_before_authentication() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     for (build_request, name) in [
         (request_head("GET /records/crm/%zz", ""), "malformed-request"),
         (request_head("GET /nowhere", ""), "not-found"),
@@ -32,31 +32,31 @@ fn http_and_route_are_checked_before_authentication() {
         (request_head(&format!("GET /{}", "a".repeat(8000)), ""), "uri-too-long"),
         (request_head(&format!("GET {}", ada_path()), &format!("X: {}\r\n", "v".repeat(9000))), "headers-too-large"),
     ] {
-        gateway.assert_rejected(&without_credentials(&build_request), name);
+        server.assert_rejected(&without_credentials(&build_request), name);
     }
 }
 
 #[test]
 fn caller_system_permission_id_and_accept_are_checked_in_order() {
-    let gateway = TestServer::start();
-    let unknown = gateway.assert_rejected(
+    let server = TestServer::start();
+    let unknown = server.assert_rejected(
         &without_credentials(&request_head(&format!("GET /records/nope/{ADA}"), "")),
         "unauthenticated",
     );
     assert_eq!(unknown.header("www-authenticate"), Some("Bearer realm=\"records-gateway\""));
-    let wrong = gateway.assert_rejected(
+    let wrong = server.assert_rejected(
         &with_credentials("Authorization: Bearer wrong\r\n", &request_head("GET /systems", "")),
         "unauthenticated",
     );
     assert!(wrong.header("www-authenticate").is_some_and(|value| value.contains("error=\"invalid_token\"")));
-    gateway.assert_rejected(&as_reader(&request_head(&format!("DELETE /records/nope/{ADA}"), "")), "system-not-found");
-    gateway.assert_rejected(&as_reader(&request_head("DELETE /records/crm/no-id", "")), "forbidden");
-    gateway.assert_rejected(&as_reader(&request_head("GET /records/itsm/no-id", HTML)), "forbidden");
+    server.assert_rejected(&as_reader(&request_head(&format!("DELETE /records/nope/{ADA}"), "")), "system-not-found");
+    server.assert_rejected(&as_reader(&request_head("DELETE /records/crm/no-id", "")), "forbidden");
+    server.assert_rejected(&as_reader(&request_head("GET /records/itsm/no-id", HTML)), "forbidden");
     for method in ["GET", "DELETE", "PATCH"] {
-        gateway.assert_rejected(&request_head(&format!("{method} /records/itsm/no-id"), HTML), "record-not-found");
+        server.assert_rejected(&request_head(&format!("{method} /records/itsm/no-id"), HTML), "record-not-found");
     }
-    gateway.assert_rejected(&request_head("GET /operations/no-id", HTML), "operation-not-found");
-    gateway.assert_rejected(
+    server.assert_rejected(&request_head("GET /operations/no-id", HTML), "operation-not-found");
+    server.assert_rejected(
         &request_head("GET /operations/01a20020-edfb-7727-863b-de28a5e7a0a2?x=1", HTML),
         "not-acceptable",
     );
@@ -64,50 +64,50 @@ fn caller_system_permission_id_and_accept_are_checked_in_order() {
 
 #[test]
 fn accept_size_type_and_syntax_are_checked_in_order() {
-    let gateway = TestServer::start_with("max_body = 100");
+    let server = TestServer::start_with("max_body = 100");
     let patch = format!("PATCH {}", ada_path());
     let long = "x".repeat(101);
-    gateway.assert_rejected(&request_with_body(&patch, &format!("{HTML}{MERGE}"), &long), "not-acceptable");
-    gateway.assert_rejected(
+    server.assert_rejected(&request_with_body(&patch, &format!("{HTML}{MERGE}"), &long), "not-acceptable");
+    server.assert_rejected(
         &request_with_body(&patch, &format!("{HTML}Content-Type: text/plain\r\n"), "x"),
         "not-acceptable",
     );
-    gateway.assert_rejected(&request_with_body(&patch, "Content-Type: text/plain\r\n", &long), "body-too-large");
-    gateway.assert_rejected(&request_with_body(&patch, "Content-Encoding: gzip\r\n", &long), "body-too-large");
+    server.assert_rejected(&request_with_body(&patch, "Content-Type: text/plain\r\n", &long), "body-too-large");
+    server.assert_rejected(&request_with_body(&patch, "Content-Encoding: gzip\r\n", &long), "body-too-large");
     for fields in ["Content-Type: text/plain\r\nIf-Match: bad\r\n", "", "Content-Encoding: br\r\nIf-Match: bad\r\n"] {
-        gateway.assert_rejected(&request_with_body(&patch, fields, "{bad"), "unsupported-media-type");
-        gateway.assert_rejected(&request_with_body("POST /records/crm", fields, "{bad"), "unsupported-media-type");
+        server.assert_rejected(&request_with_body(&patch, fields, "{bad"), "unsupported-media-type");
+        server.assert_rejected(&request_with_body("POST /records/crm", fields, "{bad"), "unsupported-media-type");
     }
 }
 
 #[test]
 fn syntax_is_checked_before_428_and_428_before_422() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let patch = format!("PATCH {}", ada_path());
-    gateway.assert_rejected(&request_with_body(&patch, MERGE, "{bad"), "malformed-request");
-    gateway.assert_rejected(&request_with_body(&patch, JSON_PATCH, "{}"), "malformed-request");
-    gateway.assert_rejected(&request_with_body(&format!("{patch}?x=1"), MERGE, "{}"), "malformed-request");
+    server.assert_rejected(&request_with_body(&patch, MERGE, "{bad"), "malformed-request");
+    server.assert_rejected(&request_with_body(&patch, JSON_PATCH, "{}"), "malformed-request");
+    server.assert_rejected(&request_with_body(&format!("{patch}?x=1"), MERGE, "{}"), "malformed-request");
     for fields in ["Idempotency-Key: \"\r\n", "If-None-Match: bad\r\n", "Require-Guarantee: some\r\n"] {
-        gateway.assert_rejected(&request_with_body(&patch, &format!("{MERGE}{fields}"), "{}"), "malformed-request");
-        gateway.assert_rejected(&request_head(&format!("DELETE {}", ada_path()), fields), "malformed-request");
+        server.assert_rejected(&request_with_body(&patch, &format!("{MERGE}{fields}"), "{}"), "malformed-request");
+        server.assert_rejected(&request_head(&format!("DELETE {}", ada_path()), fields), "malformed-request");
     }
     for bad in ["", "stale", "\"a\" \"b\"", "*, \"a\"", "w/\"a\"", ",", "\"unterminated"] {
         let fields = format!("{MERGE}If-Match: {bad}\r\n");
-        gateway.assert_rejected(&request_with_body(&patch, &fields, r#"{"fields":null}"#), "malformed-request");
+        server.assert_rejected(&request_with_body(&patch, &fields, r#"{"fields":null}"#), "malformed-request");
     }
-    gateway.assert_rejected(&request_with_body(&patch, MERGE, r#"{"fields":null}"#), "precondition-required");
-    gateway.assert_rejected(
+    server.assert_rejected(&request_with_body(&patch, MERGE, r#"{"fields":null}"#), "precondition-required");
+    server.assert_rejected(
         &request_with_body(&patch, JSON_PATCH, r#"[{"op":"remove","path":"/id"}]"#),
         "precondition-required",
     );
-    gateway
+    server
         .assert_rejected(&request_with_body(&format!("PATCH {MISSING_RECORD}"), MERGE, "{}"), "precondition-required");
 }
 
 /// What the body alone shows to be impossible is told before anything is read, whatever the tag, at every vendor.
 #[test]
 fn read_only_members_are_422_before_the_record_is_read() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let absent = "0".repeat(24);
     for record in [
         ada_path(),
@@ -127,7 +127,7 @@ fn read_only_members_are_422_before_the_record_is_read() {
         ] {
             for tag in [STALE, "If-Match: *\r\n"] {
                 let request = request_with_body(&format!("PATCH {record}"), &format!("{MERGE}{tag}"), body);
-                gateway.assert_rejected(&request, "read-only-member");
+                server.assert_rejected(&request, "read-only-member");
             }
         }
         for body in [
@@ -136,7 +136,7 @@ fn read_only_members_are_422_before_the_record_is_read() {
             r#"[{"op":"add","path":"","value":{}}]"#,
             r#"[{"op":"move","from":"/etag","path":"/fields/a"}]"#,
         ] {
-            gateway.assert_rejected(
+            server.assert_rejected(
                 &request_with_body(&format!("PATCH {record}"), &format!("{JSON_PATCH}{STALE}"), body),
                 "read-only-member",
             );
@@ -147,85 +147,85 @@ fn read_only_members_are_422_before_the_record_is_read() {
         &format!("{MERGE}{STALE}"),
         r#"{"fields":{"type":{}}}"#,
     );
-    gateway.assert_rejected(&read_only, "read-only-member");
+    server.assert_rejected(&read_only, "read-only-member");
 }
 
 #[test]
 fn not_found_precedes_412_and_412_precedes_vendor_rejection() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let change = r#"{"fields":{"Description":"x"}}"#;
-    gateway
+    server
         .request(request_with_body(&format!("PATCH {MISSING_RECORD}"), &format!("{MERGE}{STALE}"), change))
         .assert_problem("record-not-found", MISSING_RECORD);
-    gateway
+    server
         .request(request_head(&format!("DELETE {MISSING_RECORD}"), STALE))
         .assert_problem("record-not-found", MISSING_RECORD);
-    gateway
+    server
         .request(request_head(&format!("GET {MISSING_RECORD}"), STALE))
         .assert_problem("record-not-found", MISSING_RECORD);
     let deleted = format!("/records/crm/{}", pretectum::MARY_ID);
-    gateway
+    server
         .request(request_with_body(&format!("PATCH {deleted}"), &format!("{MERGE}{STALE}"), change))
         .assert_problem("record-not-found", &deleted);
     // Stale, and an attribute that the vendor would refuse; stale, and a path that is not there.
     let record = format!("/records/itsm/{FACILITY}");
     let refused = r#"{"fields":{"NoSuchAttribute":"x"}}"#;
-    let stale = gateway.request(request_with_body(&format!("PATCH {record}"), &format!("{MERGE}{STALE}"), refused));
+    let stale = server.request(request_with_body(&format!("PATCH {record}"), &format!("{MERGE}{STALE}"), refused));
     stale.assert_problem("precondition-failed", &record);
     assert!(stale.json()["current_etag"].is_string());
     let missing = r#"[{"op":"remove","path":"/fields/zzz"}]"#;
-    gateway
+    server
         .request(request_with_body(&format!("PATCH {record}"), &format!("{JSON_PATCH}{STALE}"), missing))
         .assert_problem("precondition-failed", missing);
     let untrue = r#"[{"op":"test","path":"/fields/Description","value":"other"}]"#;
-    gateway
+    server
         .request(request_with_body(&format!("PATCH {record}"), &format!("{JSON_PATCH}{STALE}"), untrue))
         .assert_problem("precondition-failed", untrue);
-    assert!(gateway.vendor_calls().iter().all(|call| !call.starts_with("PUT") && !call.starts_with("DELETE")));
+    assert!(server.vendor_calls().iter().all(|call| !call.starts_with("PUT") && !call.starts_with("DELETE")));
 }
 
 #[test]
 fn a_running_operation_is_checked_after_422_and_before_the_etag() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     // The queued change never takes effect in this test's time.
-    let vendor = &gateway.vendors.bluedolphin;
+    let vendor = &server.vendors.bluedolphin;
     records_gateway::sandbox::VendorModel::set_option(&*vendor.state, "queue_delay_ms", &serde_json::json!(3_600_000))
         .expect("a setting");
     let record = format!("/records/architecture/{}", bluedolphin::NEW_APPLICATION_ID);
     let patch = format!("PATCH {record}");
     let change = r#"{"fields":{"name":"Another name"}}"#;
     let consent = "Accept-Loss: linked-questions, source-connections\r\n";
-    let accepted = gateway.request(request_with_body(&patch, &format!("{MERGE}{consent}If-Match: *\r\n"), change));
+    let accepted = server.request(request_with_body(&patch, &format!("{MERGE}{consent}If-Match: *\r\n"), change));
     assert_eq!(accepted.status, 202, "{accepted:?}");
-    let running = gateway.request(request_with_body(&patch, &format!("{MERGE}{consent}{STALE}"), change));
+    let running = server.request(request_with_body(&patch, &format!("{MERGE}{consent}{STALE}"), change));
     running.assert_problem("operation-in-progress", "a stale tag while an operation runs");
     assert!(running.header("retry-after").is_some());
-    let impossible = gateway.request(request_with_body(&patch, &format!("{MERGE}{STALE}"), r#"{"fields":null}"#));
+    let impossible = server.request(request_with_body(&patch, &format!("{MERGE}{STALE}"), r#"{"fields":null}"#));
     impossible.assert_problem("read-only-member", "an impossible patch while an operation runs");
 }
 
 #[test]
 fn a_post_is_checked_in_the_same_order() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let json = "Content-Type: application/json\r\n";
     let post = "POST /records/itsm";
-    gateway.assert_rejected(
+    server.assert_rejected(
         &without_credentials(&request_with_body("POST /records/nope", json, "{bad")),
         "unauthenticated",
     );
-    gateway.assert_rejected(&as_reader(&request_with_body("POST /records/nope", json, "{bad")), "system-not-found");
-    gateway.assert_rejected(&as_reader(&request_with_body(post, HTML, "{bad")), "forbidden");
-    gateway.assert_rejected(&request_with_body(post, HTML, "{bad"), "not-acceptable");
-    gateway.assert_rejected(&request_with_body(post, MERGE, "{bad"), "unsupported-media-type");
-    gateway.assert_rejected(&request_with_body(post, json, "{bad"), "malformed-request");
-    gateway.assert_rejected(
+    server.assert_rejected(&as_reader(&request_with_body("POST /records/nope", json, "{bad")), "system-not-found");
+    server.assert_rejected(&as_reader(&request_with_body(post, HTML, "{bad")), "forbidden");
+    server.assert_rejected(&request_with_body(post, HTML, "{bad"), "not-acceptable");
+    server.assert_rejected(&request_with_body(post, MERGE, "{bad"), "unsupported-media-type");
+    server.assert_rejected(&request_with_body(post, json, "{bad"), "malformed-request");
+    server.assert_rejected(
         &request_with_body(post, &format!("{json}Idempotency-Key: \"\r\n"), "[]"),
         "malformed-request",
     );
-    gateway.assert_rejected(&request_with_body(&format!("{post}?x=1"), json, "[]"), "malformed-request");
-    gateway.assert_rejected(&request_with_body(post, json, "[]"), "rejected");
-    gateway.assert_rejected(&request_with_body(post, &format!("{json}If-None-Match: *\r\n"), "{}"), "rejected");
-    gateway.assert_rejected(
+    server.assert_rejected(&request_with_body(&format!("{post}?x=1"), json, "[]"), "malformed-request");
+    server.assert_rejected(&request_with_body(post, json, "[]"), "rejected");
+    server.assert_rejected(&request_with_body(post, &format!("{json}If-None-Match: *\r\n"), "{}"), "rejected");
+    server.assert_rejected(
         &request_with_body(post, &format!("{json}If-None-Match: *\r\n"), r#"{"fields":{}}"#),
         "precondition-failed",
     );

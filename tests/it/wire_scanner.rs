@@ -23,8 +23,8 @@ const KINDS: [&str; 13] = [
     "GET /operations/nope",
 ];
 
-fn read_series(gateway: &TestServer) -> Vec<(String, f64)> {
-    let text = gateway.request(request_head("GET /metrics", "")).text().to_owned();
+fn read_series(server: &TestServer) -> Vec<(String, f64)> {
+    let text = server.request(request_head("GET /metrics", "")).text().to_owned();
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     lines
         .map(|line| line.rsplit_once(' ').expect("a sample"))
@@ -42,20 +42,21 @@ fn unrouted_count(series: &[(String, f64)]) -> f64 {
     series.iter().filter(of_none).map(|(_, value)| value).sum()
 }
 
-fn send(wire: &mut RawConnection, request: &str) {
-    wire.send(request);
-    let answer = wire.read_response_to(request.as_bytes()).unwrap_or_else(|| panic!("no answer to {request}"));
-    assert!(answer.status < 500 || answer.status == 501, "{request}: {answer:?}");
+fn send(connection: &mut RawConnection, request: &str) {
+    connection.send(request);
+    let response =
+        connection.read_response_to(request.as_bytes()).unwrap_or_else(|| panic!("no response to {request}"));
+    assert!(response.status < 500 || response.status == 501, "{request}: {response:?}");
 }
 
 #[test]
 fn scanner_traffic_adds_no_series_and_is_counted_under_none() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     for kind in KINDS {
-        gateway.request(request_head(kind, ""));
+        server.request(request_head(kind, ""));
     }
-    read_series(&gateway);
-    let before = read_series(&gateway);
+    read_series(&server);
+    let before = read_series(&server);
     let mut random = fastrand::Rng::with_seed(7);
     let words = [
         "wp-login.php",
@@ -77,7 +78,7 @@ fn scanner_traffic_adds_no_series_and_is_counted_under_none() {
         "healthz/x",
     ];
     let methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "DEBUG", "get"];
-    let mut wire = gateway.connect();
+    let mut connection = server.connect();
     let mut sent = 0;
     for _ in 0..300 {
         let noise: String = (0..random.usize(0..12)).map(|_| random.alphanumeric()).collect();
@@ -85,10 +86,10 @@ fn scanner_traffic_adds_no_series_and_is_counted_under_none() {
         let method = methods[random.usize(..methods.len())];
         let path = if random.bool() { format!("/{word}{noise}") } else { format!("/{noise}-/{word}") };
         let agent = format!("User-Agent: {noise}\r\nX-{noise}-: {noise}\r\nX-Request-Id: {noise}\r\n");
-        send(&mut wire, &request_head(&format!("{method} {path}?{noise}={noise}"), &agent));
+        send(&mut connection, &request_head(&format!("{method} {path}?{noise}={noise}"), &agent));
         sent += 1;
     }
-    let after = read_series(&gateway);
+    let after = read_series(&server);
     let grown: Vec<_> = series_names(&after).difference(&series_names(&before)).cloned().collect();
     assert!(grown.is_empty(), "{grown:#?}");
     // The look itself is one more.
@@ -96,12 +97,12 @@ fn scanner_traffic_adds_no_series_and_is_counted_under_none() {
         (unrouted_count(&after) - unrouted_count(&before) - f64::from(sent + 1)).abs() < 0.5,
         "all are counted under none"
     );
-    gateway.assert_no_vendor_calls("a scan");
+    server.assert_no_vendor_calls("a scan");
 }
 
 #[test]
 fn no_metric_label_contains_client_input() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     for request in [
         request_head("GET /records/marker7/marker7", "X-Request-Id: marker7\r\n"),
         request_head("GET /records/crm/marker7", "Authorization: Bearer marker7\r\n"),
@@ -112,9 +113,9 @@ fn no_metric_label_contains_client_input() {
             "If-Match: \"marker7\"\r\nAccept-Loss: marker7\r\nIdempotency-Key: marker7\r\n",
         ),
     ] {
-        gateway.request(&request);
+        server.request(&request);
     }
-    for (name, _) in read_series(&gateway) {
+    for (name, _) in read_series(&server) {
         assert!(!name.to_ascii_lowercase().contains("marker7"), "{name}");
         if let Some((_, rest)) = name.split_once("system=\"") {
             let system = rest.split('"').next().expect("a label");

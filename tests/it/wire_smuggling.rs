@@ -17,7 +17,7 @@ fn patch_request(framing: &str, body: &str) -> String {
 
 #[test]
 fn framing_that_proxies_may_read_differently_is_rejected() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     for (framing, body) in [
         ("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", BODY),
         ("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", BODY),
@@ -49,19 +49,19 @@ fn framing_that_proxies_may_read_differently_is_rejected() {
         ("Content-Length: 2\r\nContent-Length: \r\n", "{}"),
         ("Content-Length: 2\r\ncontent-length: 3\r\n", "{}"),
     ] {
-        let mut wire = gateway.connect();
-        wire.send(patch_request(framing, body) + &smuggled_patch());
-        let answer = wire.read_response(false).unwrap_or_else(|| panic!("no answer to {framing:?}"));
-        answer.assert_empty_response(400, framing);
-        wire.shut_down_write();
-        assert_eq!(wire.read_to_end(), b"", "{framing:?}");
-        gateway.assert_no_vendor_calls(framing);
+        let mut connection = server.connect();
+        connection.send(patch_request(framing, body) + &smuggled_patch());
+        let response = connection.read_response(false).unwrap_or_else(|| panic!("no response to {framing:?}"));
+        response.assert_empty_response(400, framing);
+        connection.shut_down_write();
+        assert_eq!(connection.read_to_end(), b"", "{framing:?}");
+        server.assert_no_vendor_calls(framing);
     }
 }
 
 #[test]
 fn chunks_that_proxies_may_split_differently_close_the_connection() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     for body in [
         // 2 to the power of 64, and 2 more.
         "10000000000000002\r\n{}\r\n0\r\n\r\n",
@@ -79,21 +79,21 @@ fn chunks_that_proxies_may_split_differently_close_the_connection() {
         "2;a\0b\r\n{}\r\n0\r\n\r\n",
         "2;\n{}\r\n0\r\n\r\n",
     ] {
-        let mut wire = gateway.connect();
-        wire.send(patch_request(CHUNKED, body) + &smuggled_patch());
-        if let Some(answer) = wire.read_response(false) {
-            assert_eq!(answer.status, 400, "{body:?}");
+        let mut connection = server.connect();
+        connection.send(patch_request(CHUNKED, body) + &smuggled_patch());
+        if let Some(response) = connection.read_response(false) {
+            assert_eq!(response.status, 400, "{body:?}");
         }
-        wire.shut_down_write();
-        assert_eq!(wire.read_to_end(), b"", "{body:?}");
-        gateway.assert_no_vendor_calls(body);
+        connection.shut_down_write();
+        assert_eq!(connection.read_to_end(), b"", "{body:?}");
+        server.assert_no_vendor_calls(body);
     }
 }
 
 /// Two requests, and the second is told from the first where the RFC says.
 #[test]
 fn unambiguous_framing_is_accepted() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let long = format!("2;{}\r\n{{}}\r\n0\r\n\r\n", "a".repeat(20_000));
     let zeros = format!("{}2\r\n{{}}\r\n0\r\n\r\n", "0".repeat(40));
     for (framing, body) in [
@@ -112,10 +112,11 @@ fn unambiguous_framing_is_accepted() {
         (CHUNKED, long.as_str()),
         (CHUNKED, zeros.as_str()),
     ] {
-        let mut wire = gateway.connect();
-        wire.send(patch_request(framing, body) + &request_head("GET /problems/not-found", ""));
-        wire.shut_down_write();
-        let statuses: Vec<u16> = std::iter::from_fn(|| wire.read_response(false)).map(|answer| answer.status).collect();
+        let mut connection = server.connect();
+        connection.send(patch_request(framing, body) + &request_head("GET /problems/not-found", ""));
+        connection.shut_down_write();
+        let statuses: Vec<u16> =
+            std::iter::from_fn(|| connection.read_response(false)).map(|response| response.status).collect();
         assert_eq!(statuses, [204, 200], "{framing:?} {body:.60?}");
     }
 }

@@ -1,10 +1,10 @@
-//! Targets and methods as they come over the wire: one rule for each oddity, told as a problem, nothing at a vendor.
+//! Targets and methods as they come over the connection: one rule for each oddity, told as a problem, nothing at a vendor.
 
 use super::raw_http_server::{ADA, TestServer, ada_path, request_head};
 
 #[test]
 fn an_undecodable_target_is_400() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     for segment in [
         "%zz",
         "%",
@@ -20,27 +20,27 @@ fn an_undecodable_target_is_400() {
         "%e0%80%af",
         "%ed%a0%80",
     ] {
-        gateway.assert_rejected(&request_head(&format!("GET /records/crm/{segment}"), ""), "malformed-request");
-        gateway.assert_rejected(&request_head(&format!("GET /{segment}"), ""), "malformed-request");
+        server.assert_rejected(&request_head(&format!("GET /records/crm/{segment}"), ""), "malformed-request");
+        server.assert_rejected(&request_head(&format!("GET /{segment}"), ""), "malformed-request");
     }
 }
 
 /// `actix-http` refuses raw octets that no target may hold; where it lets one through, the gateway refuses it.
 #[test]
 fn raw_octets_in_a_target_are_400() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     for raw in [&b"\xff"[..], b"\xc3\xa4", b"\xc3", b"\x7f", b"<", b"\\x", b"^", b"`"] {
         let request =
             [b"GET /records/crm/", raw, b" HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer admin\r\n\r\n"].concat();
-        let answer = gateway.try_request(&request).expect("an answer");
-        assert!((400..500).contains(&answer.status), "{raw:?}: {answer:?}");
+        let response = server.try_request(&request).expect("a response");
+        assert!((400..500).contains(&response.status), "{raw:?}: {response:?}");
     }
-    gateway.assert_no_vendor_calls("raw octets");
+    server.assert_no_vendor_calls("raw octets");
 }
 
 #[test]
 fn dots_and_empty_segments_are_never_resolved() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     for path in [
         "//".to_owned(),
         format!("/{}", ada_path()),
@@ -63,53 +63,53 @@ fn dots_and_empty_segments_are_never_resolved() {
         "/RECORDS/crm/x".to_owned(),
         "/records;a=b/crm/x".to_owned(),
     ] {
-        gateway.assert_rejected(&request_head(&format!("GET {path}"), ""), "not-found");
+        server.assert_rejected(&request_head(&format!("GET {path}"), ""), "not-found");
     }
     for id in ["..", "%2e%2e", "%2e%2e%2fx", "a%2F..%2Fb", ".", "%20", "a%252Fb", "%2e%2e:x:y:z"] {
-        gateway.assert_rejected(&request_head(&format!("GET /records/crm/{id}"), ""), "record-not-found");
+        server.assert_rejected(&request_head(&format!("GET /records/crm/{id}"), ""), "record-not-found");
     }
     for system in ["..", "%2e%2e", ".", "CRM", "crm%20", "crm%2F", "none"] {
-        gateway.assert_rejected(&request_head(&format!("GET /records/{system}/{ADA}"), ""), "system-not-found");
+        server.assert_rejected(&request_head(&format!("GET /records/{system}/{ADA}"), ""), "system-not-found");
     }
 }
 
 #[test]
 fn the_forms_of_a_request_target_are_distinguished() {
-    let gateway = TestServer::start();
-    assert_eq!(gateway.request(request_head("GET http://elsewhere:1/healthz", "")).status, 200, "absolute form");
+    let server = TestServer::start();
+    assert_eq!(server.request(request_head("GET http://elsewhere:1/healthz", "")).status, 200, "absolute form");
     let absolute =
         request_head(&format!("GET http://elsewhere{}", ada_path()), "").replace("Bearer admin", "Bearer wrong");
-    gateway.assert_rejected(&absolute, "unauthenticated");
-    let all = gateway.request(request_head("OPTIONS *", ""));
+    server.assert_rejected(&absolute, "unauthenticated");
+    let all = server.request(request_head("OPTIONS *", ""));
     assert_eq!((all.status, all.header("allow")), (204, Some("GET, HEAD, POST, PATCH, DELETE, OPTIONS")));
-    gateway.assert_rejected(&request_head("GET *", ""), "not-found");
+    server.assert_rejected(&request_head("GET *", ""), "not-found");
     // Neither a path nor a URL: not a form of RFC 9112 §3.2 but for CONNECT.
     for target in ["healthz", "gateway", "gateway:80", "x"] {
-        gateway.assert_rejected(&request_head(&format!("GET {target}"), ""), "malformed-request");
+        server.assert_rejected(&request_head(&format!("GET {target}"), ""), "malformed-request");
     }
-    gateway.assert_no_vendor_calls("odd targets");
+    server.assert_no_vendor_calls("odd targets");
 }
 
 #[test]
 fn an_unknown_method_is_501_and_a_disallowed_method_is_405() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     for method in ["FOO", "get", "Get", "patch", "PROPFIND", "QUERY", "M-SEARCH", "GETT", "A"] {
         for path in [ada_path().as_str(), "/healthz", "/nowhere", "*"] {
-            gateway.assert_rejected(&request_head(&format!("{method} {path}"), ""), "not-implemented");
+            server.assert_rejected(&request_head(&format!("{method} {path}"), ""), "not-implemented");
         }
     }
     for method in ["PUT", "TRACE", "POST"] {
-        let answer = gateway.assert_rejected(
+        let response = server.assert_rejected(
             &request_head(&format!("{method} {}", ada_path()), "Content-Length: 0\r\n"),
             "method-not-allowed",
         );
-        assert_eq!(answer.header("allow"), Some("GET, HEAD, PATCH, DELETE, OPTIONS"));
+        assert_eq!(response.header("allow"), Some("GET, HEAD, PATCH, DELETE, OPTIONS"));
     }
-    let trace = gateway.request(request_head(&format!("TRACE {}", ada_path()), "X-Secret: tell-me\r\n"));
+    let trace = server.request(request_head(&format!("TRACE {}", ada_path()), "X-Secret: tell-me\r\n"));
     assert!(!trace.text().contains("tell-me"), "TRACE echoes nothing");
     for target in [ada_path().as_str(), "gateway:443", "/healthz"] {
-        let answer = gateway.request(request_head(&format!("CONNECT {target}"), ""));
-        assert!([400, 405].contains(&answer.status), "{target}: {answer:?}");
+        let response = server.request(request_head(&format!("CONNECT {target}"), ""));
+        assert!([400, 405].contains(&response.status), "{target}: {response:?}");
     }
     for (path, allow) in [
         ("/records/crm", "GET, HEAD, POST, OPTIONS"),
@@ -117,29 +117,29 @@ fn an_unknown_method_is_501_and_a_disallowed_method_is_405() {
         ("/docs/", "GET, HEAD, OPTIONS"),
         ("/ledger", "GET, HEAD, OPTIONS"),
     ] {
-        let answer = gateway.assert_rejected(&request_head(&format!("DELETE {path}"), ""), "method-not-allowed");
-        assert_eq!(answer.header("allow"), Some(allow), "{path}");
+        let response = server.assert_rejected(&request_head(&format!("DELETE {path}"), ""), "method-not-allowed");
+        assert_eq!(response.header("allow"), Some(allow), "{path}");
     }
 }
 
 #[test]
 fn method_override_headers_are_ignored() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     let fields = "X-HTTP-Method-Override: DELETE\r\nX-HTTP-Method: DELETE\r\nIf-Match: *\r\n";
-    assert_eq!(gateway.request(request_head(&format!("GET {}?_method=DELETE", ada_path()), fields)).status, 400);
-    assert_eq!(gateway.request(request_head(&format!("GET {}", ada_path()), fields)).status, 200);
-    assert!(gateway.vendor_calls().iter().all(|call| !call.starts_with("DELETE")));
+    assert_eq!(server.request(request_head(&format!("GET {}?_method=DELETE", ada_path()), fields)).status, 400);
+    assert_eq!(server.request(request_head(&format!("GET {}", ada_path()), fields)).status, 200);
+    assert!(server.vendor_calls().iter().all(|call| !call.starts_with("DELETE")));
 }
 
 #[test]
 fn an_upgrade_is_ignored() {
-    let gateway = TestServer::start();
+    let server = TestServer::start();
     for upgrade in ["h2c", "websocket", "TLS/1.0"] {
         let fields =
             format!("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {upgrade}\r\nHTTP2-Settings: AAMAAABk\r\n");
-        let answer = gateway.request(request_head("GET /healthz", &fields));
-        assert_eq!(answer.status, 200, "{upgrade}");
-        assert!(answer.header("upgrade").is_none(), "{upgrade}");
+        let response = server.request(request_head("GET /healthz", &fields));
+        assert_eq!(response.status, 200, "{upgrade}");
+        assert!(response.header("upgrade").is_none(), "{upgrade}");
     }
-    gateway.assert_no_vendor_calls("upgrades");
+    server.assert_no_vendor_calls("upgrades");
 }

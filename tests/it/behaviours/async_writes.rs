@@ -1,4 +1,4 @@
-//! Writes that go on after the answer (contract 4.4): BlueDolphin's updates, and any write on request.
+//! Writes that go on after the response (contract 4.4): BlueDolphin's updates, and any write on request.
 
 use futures_util::future::join;
 use records_gateway::sandbox::bluedolphin::{OTHER_QUESTIONNAIRE_ID, QUESTIONNAIRE_ID};
@@ -15,151 +15,150 @@ for_each_vendor!(
     an_async_write_survives_a_restart,
 );
 
-async fn respond_async_returns_before_the_vendor_responds(bench: &'static VendorFixture) {
-    let house = TestEnv::start(bench).await;
-    let current_etag = house.current_etag(bench.key).await;
-    house.inject_once(CallKind::Update, InjectedFault::Hold);
-    let answer =
-        house.set_text(bench.key, &current_etag, "later").without_prefer().prefer("respond-async").send().await;
-    answer.assert_status(202);
-    assert_eq!(answer.header("preference-applied"), Some("respond-async"));
-    assert!(answer.header("retry-after").is_some());
-    let place = answer.header("location").unwrap().to_owned();
-    assert_eq!(answer.header("operation"), Some(place.as_str()));
-    assert_eq!(answer.json()["state"], "running");
-    house.wait_for_calls(CallKind::Update, 1).await;
-    assert_eq!(house.read(bench.key).send().await.json()["pending_operation"], json!(place));
-    let path = format!("/records/{}?collection={}&limit=1000", bench.system, bench.collection());
-    for item in house.get(&path).send().await.json()["items"].as_array().unwrap() {
-        let named = (item["id"] == bench.id(bench.key)).then(|| json!(place));
+async fn respond_async_returns_before_the_vendor_responds(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture).await;
+    let current_etag = env.current_etag(fixture.key).await;
+    env.inject_once(CallKind::Update, InjectedFault::Hold);
+    let response =
+        env.set_text(fixture.key, &current_etag, "later").without_prefer().prefer("respond-async").send().await;
+    response.assert_status(202);
+    assert_eq!(response.header("preference-applied"), Some("respond-async"));
+    assert!(response.header("retry-after").is_some());
+    let place = response.header("location").unwrap().to_owned();
+    assert_eq!(response.header("operation"), Some(place.as_str()));
+    assert_eq!(response.json()["state"], "running");
+    env.wait_for_calls(CallKind::Update, 1).await;
+    assert_eq!(env.read(fixture.key).send().await.json()["pending_operation"], json!(place));
+    let path = format!("/records/{}?collection={}&limit=1000", fixture.system, fixture.collection());
+    for item in env.get(&path).send().await.json()["items"].as_array().unwrap() {
+        let named = (item["id"] == fixture.id(fixture.key)).then(|| json!(place));
         assert_eq!(item.get("pending_operation"), named.as_ref(), "{item}");
     }
-    house.set_text(bench.key, &current_etag, "meanwhile").send().await.assert_problem(409, "operation-in-progress");
-    house.faults().release();
-    assert_eq!(house.wait_for_operation_at(&place).await["state"], "applied");
-    assert_eq!((house.vendor_value(bench.key).unwrap().as_str(), house.call_count(CallKind::Update)), ("later", 1));
-    assert!(house.read(bench.key).send().await.json().get("pending_operation").is_none());
+    env.set_text(fixture.key, &current_etag, "meanwhile").send().await.assert_problem(409, "operation-in-progress");
+    env.faults().release();
+    assert_eq!(env.wait_for_operation_at(&place).await["state"], "applied");
+    assert_eq!((env.vendor_value(fixture.key).unwrap().as_str(), env.call_count(CallKind::Update)), ("later", 1));
+    assert!(env.read(fixture.key).send().await.json().get("pending_operation").is_none());
 }
 
-async fn respond_async_with_wait_returns_the_final_response(bench: &'static VendorFixture) {
-    let house = TestEnv::start(bench).await;
-    let current_etag = house.current_etag(bench.key).await;
-    let patch = house.set_text(bench.key, &current_etag, "soon").without_prefer().prefer("respond-async, wait=5");
-    let answer = patch.send().await;
-    assert!(matches!(answer.status, 200 | 204), "{answer:?}");
-    assert!(answer.header("preference-applied").unwrap().contains("wait=5"), "{answer:?}");
-    assert_eq!(house.vendor_value(bench.key).unwrap(), "soon");
+async fn respond_async_with_wait_returns_the_final_response(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture).await;
+    let current_etag = env.current_etag(fixture.key).await;
+    let patch = env.set_text(fixture.key, &current_etag, "soon").without_prefer().prefer("respond-async, wait=5");
+    let response = patch.send().await;
+    assert!(matches!(response.status, 200 | 204), "{response:?}");
+    assert!(response.header("preference-applied").unwrap().contains("wait=5"), "{response:?}");
+    assert_eq!(env.vendor_value(fixture.key).unwrap(), "soon");
 }
 
 /// The gateway stops while the vendor holds the write, and the next one finds out what became of it.
-async fn an_async_write_survives_a_restart(bench: &'static VendorFixture) {
+async fn an_async_write_survives_a_restart(fixture: &'static VendorFixture) {
     let changes = [("server", "shutdown_timeout", "\"1s\"")];
-    let mut house = TestEnv::start_with(bench, &changes).await;
-    let current_etag = house.current_etag(bench.key).await;
-    house.inject_once(CallKind::Update, InjectedFault::Hold);
-    let answer = house
-        .set_text(bench.key, &current_etag, "over a restart")
+    let mut env = TestEnv::start_with(fixture, &changes).await;
+    let current_etag = env.current_etag(fixture.key).await;
+    env.inject_once(CallKind::Update, InjectedFault::Hold);
+    let response = env
+        .set_text(fixture.key, &current_etag, "over a restart")
         .without_prefer()
         .prefer("respond-async")
         .send()
         .await;
-    let place = answer.assert_status(202).header("location").unwrap().to_owned();
-    house.wait_for_calls(CallKind::Update, 1).await;
-    house.restart().await;
-    house.faults().release();
-    let operation = house.wait_for_operation_at(&place).await;
+    let place = response.assert_status(202).header("location").unwrap().to_owned();
+    env.wait_for_calls(CallKind::Update, 1).await;
+    env.restart().await;
+    env.faults().release();
+    let operation = env.wait_for_operation_at(&place).await;
     assert_eq!(operation["state"], "applied", "{operation}");
-    assert_eq!(house.vendor_value(bench.key).unwrap(), "over a restart");
-    house.set_text(bench.key, "*", "and on").send().await;
-    assert_eq!(house.vendor_value(bench.key).unwrap(), "and on");
+    assert_eq!(env.vendor_value(fixture.key).unwrap(), "over a restart");
+    env.set_text(fixture.key, "*", "and on").send().await;
+    assert_eq!(env.vendor_value(fixture.key).unwrap(), "and on");
 }
 
 #[actix_web::test]
 async fn a_queued_write_is_202_visible_in_reads_and_applied_later() {
-    let house = TestEnv::start(&BLUEDOLPHIN).await;
-    house.vendors.bluedolphin.state.hold_queue();
-    let current_etag = house.current_etag(KEY).await;
-    let answer = house.set_text(KEY, &current_etag, "queued").without_prefer().send().await;
-    answer.assert_status(202);
-    assert_eq!(answer.header("etag"), None);
-    let operation = answer.json();
+    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    env.vendors.bluedolphin.state.hold_queue();
+    let current_etag = env.current_etag(KEY).await;
+    let response = env.set_text(KEY, &current_etag, "queued").without_prefer().send().await;
+    response.assert_status(202);
+    assert_eq!(response.header("etag"), None);
+    let operation = response.json();
     assert_eq!((&operation["state"], &operation["finished_at"]), (&json!("running"), &json!(null)));
     assert_eq!(operation["record"], BLUEDOLPHIN.id(KEY));
-    let place = answer.header("location").unwrap();
-    let read = house.read(KEY).send().await;
+    let place = response.header("location").unwrap();
+    let read = env.read(KEY).send().await;
     assert_eq!((&read.json()["pending_operation"], read.etag()), (&json!(place), current_etag.as_str()));
     assert_eq!(read.json()["fields"]["name"], "New Application");
-    for refused in
-        [house.set_text(KEY, &current_etag, "more").send().await, house.delete(KEY, &current_etag).send().await]
+    for refused in [env.set_text(KEY, &current_etag, "more").send().await, env.delete(KEY, &current_etag).send().await]
     {
         refused.assert_problem(409, "operation-in-progress");
         assert!(refused.header("retry-after").is_some());
     }
-    assert_eq!(house.get(place).send().await.json()["state"], "running");
-    assert_eq!(house.vendors.bluedolphin.state.apply_queued(), 1);
-    let settled = house.wait_for_operation_at(place).await;
+    assert_eq!(env.get(place).send().await.json()["state"], "running");
+    assert_eq!(env.vendors.bluedolphin.state.apply_queued(), 1);
+    let settled = env.wait_for_operation_at(place).await;
     assert_eq!((&settled["state"], &settled["problem"]), (&json!("applied"), &json!(null)));
-    assert_eq!((house.vendor_value(KEY).unwrap().as_str(), house.write_call_count()), ("queued", 1));
-    assert_eq!(settled["etag"], house.current_etag(KEY).await);
+    assert_eq!((env.vendor_value(KEY).unwrap().as_str(), env.write_call_count()), ("queued", 1));
+    assert_eq!(settled["etag"], env.current_etag(KEY).await);
 }
 
 #[actix_web::test]
 async fn prefer_wait_is_honored_and_returns_202_when_it_expires() {
-    let house = TestEnv::start(&BLUEDOLPHIN).await;
-    house.vendors.bluedolphin.state.hold_queue();
-    let answer = house.set_text(KEY, "*", "slow").without_prefer().prefer("wait=1").send().await;
-    answer.assert_status(202);
-    house.vendors.bluedolphin.state.apply_queued();
-    assert_eq!(house.wait_for_operation(&answer).await["state"], "applied");
-    let patch = house.set_text(KEY, "*", "quick").without_prefer().prefer("wait=5");
+    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    env.vendors.bluedolphin.state.hold_queue();
+    let response = env.set_text(KEY, "*", "slow").without_prefer().prefer("wait=1").send().await;
+    response.assert_status(202);
+    env.vendors.bluedolphin.state.apply_queued();
+    assert_eq!(env.wait_for_operation(&response).await["state"], "applied");
+    let patch = env.set_text(KEY, "*", "quick").without_prefer().prefer("wait=5");
     let by_hand = async {
-        house.wait_for_calls(CallKind::Update, 2).await;
-        house.wait_until("the update is queued", |house| house.vendors.bluedolphin.state.queued_count() > 0).await;
-        house.vendors.bluedolphin.state.apply_queued();
+        env.wait_for_calls(CallKind::Update, 2).await;
+        env.wait_until("the update is queued", |env| env.vendors.bluedolphin.state.queued_count() > 0).await;
+        env.vendors.bluedolphin.state.apply_queued();
     };
-    let (answer, ()) = join(patch.send(), by_hand).await;
-    answer.assert_status(200);
-    assert!(answer.header("preference-applied").unwrap().contains("wait=5"));
-    assert_eq!(house.vendor_value(KEY).unwrap(), "quick");
+    let (response, ()) = join(patch.send(), by_hand).await;
+    response.assert_status(200);
+    assert!(response.header("preference-applied").unwrap().contains("wait=5"));
+    assert_eq!(env.vendor_value(KEY).unwrap(), "quick");
 }
 
 #[actix_web::test]
 async fn a_silently_failing_update_ends_unknown_and_frees_the_record() {
-    let house = TestEnv::start_with(&BLUEDOLPHIN, &[("vendor", "completion_timeout", "\"200ms\"")]).await;
-    house.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = true);
-    let answer = house.set_text(KEY, "*", "never").without_prefer().send().await;
-    answer.assert_status(202);
-    let operation = house.wait_for_operation(&answer).await;
+    let env = TestEnv::start_with(&BLUEDOLPHIN, &[("vendor", "completion_timeout", "\"200ms\"")]).await;
+    env.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = true);
+    let response = env.set_text(KEY, "*", "never").without_prefer().send().await;
+    response.assert_status(202);
+    let operation = env.wait_for_operation(&response).await;
     assert_eq!((&operation["state"], &operation["observed"]), (&json!("unknown"), &json!("unchanged")));
     assert!(operation["problem"]["type"].as_str().unwrap().ends_with("/outcome-unknown"), "{operation}");
-    house.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = false);
-    house.set_text(KEY, "*", "again").send().await.assert_status(200);
-    assert_eq!(house.vendor_value(KEY).unwrap(), "again");
+    env.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = false);
+    env.set_text(KEY, "*", "again").send().await.assert_status(200);
+    assert_eq!(env.vendor_value(KEY).unwrap(), "again");
 }
 
 #[actix_web::test]
 async fn a_questionnaire_change_is_applied_only_when_a_read_shows_it() {
-    let house = TestEnv::start(&BLUEDOLPHIN).await;
-    house.vendors.bluedolphin.state.hold_queue();
-    let questionnaires = async || house.read(KEY).send().await.json()["fields"]["questionnaires"].clone();
+    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    env.vendors.bluedolphin.state.hold_queue();
+    let questionnaires = async || env.read(KEY).send().await.json()["fields"]["questionnaires"].clone();
     let patch = |questionnaires: serde_json::Value| {
         let fields = json!({ "questionnaires": questionnaires });
-        let patch = house.patch(KEY).if_match("*").without_prefer().fields(&fields);
+        let patch = env.patch(KEY).if_match("*").without_prefer().fields(&fields);
         patch.header("Accept-Loss", "linked-questions, source-connections").send()
     };
     let (one, other) = (QUESTIONNAIRE_ID, OTHER_QUESTIONNAIRE_ID);
     let before = questionnaires().await;
     let (there, not_there) = if before.get(other).is_some() { (other, one) } else { (one, other) };
     for (change, left) in [(json!({ there: null }), 0), (json!({ there: {}, not_there: {} }), 2)] {
-        let answer = patch(change).await;
-        answer.assert_status(202);
-        house.wait_until("it is queued", |house| house.vendors.bluedolphin.state.queued_count() > 0).await;
-        let looks = house.call_count(CallKind::Read);
-        house.wait_until("it was looked for", |house| house.call_count(CallKind::Read) > looks + 3).await;
-        let operation = house.get(answer.header("location").unwrap()).send().await.json();
+        let response = patch(change).await;
+        response.assert_status(202);
+        env.wait_until("it is queued", |env| env.vendors.bluedolphin.state.queued_count() > 0).await;
+        let looks = env.call_count(CallKind::Read);
+        env.wait_until("it was looked for", |env| env.call_count(CallKind::Read) > looks + 3).await;
+        let operation = env.get(response.header("location").unwrap()).send().await.json();
         assert_eq!(operation["state"], "running", "{operation}");
-        house.vendors.bluedolphin.state.apply_queued();
-        assert_eq!(house.wait_for_operation(&answer).await["state"], "applied");
+        env.vendors.bluedolphin.state.apply_queued();
+        assert_eq!(env.wait_for_operation(&response).await["state"], "applied");
         assert_eq!(questionnaires().await.as_object().unwrap().len(), left);
     }
 }
@@ -167,45 +166,45 @@ async fn a_questionnaire_change_is_applied_only_when_a_read_shows_it() {
 /// A flag that is off is as good as none: what was wanted of it was there before.
 #[actix_web::test]
 async fn an_already_matching_value_does_not_count_as_partly_applied() {
-    let house = TestEnv::start_with(&BLUEDOLPHIN, &[("vendor", "completion_timeout", "\"400ms\"")]).await;
-    let read = house.read(KEY).send().await.json();
+    let env = TestEnv::start_with(&BLUEDOLPHIN, &[("vendor", "completion_timeout", "\"400ms\"")]).await;
+    let read = env.read(KEY).send().await.json();
     assert_eq!(read["fields"]["properties"]["Supplier"]["locked"], false, "{read}");
-    house.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = true);
+    env.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = true);
     let fields = json!({ "properties": { "Supplier": { "value": "never", "locked": null } } });
-    let answer = house.patch(KEY).if_match("*").without_prefer().fields(&fields).send().await;
-    answer.assert_status(202);
-    let operation = house.wait_for_operation(&answer).await;
+    let response = env.patch(KEY).if_match("*").without_prefer().fields(&fields).send().await;
+    response.assert_status(202);
+    let operation = env.wait_for_operation(&response).await;
     assert_eq!((&operation["state"], &operation["observed"]), (&json!("unknown"), &json!("unchanged")), "{operation}");
 }
 
 /// However long the caller would wait.
 #[actix_web::test]
 async fn a_write_is_polled_no_longer_than_its_completion_timeout() {
-    let house = TestEnv::start_with(&BLUEDOLPHIN, &[("vendor", "completion_timeout", "\"200ms\"")]).await;
-    house.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = true);
-    let answer = house.set_text(KEY, "*", "never").without_prefer().prefer("wait=4").send().await;
-    answer.assert_problem(504, "outcome-unknown");
-    assert_eq!(house.get(answer.header("operation").unwrap()).send().await.json()["state"], "unknown");
+    let env = TestEnv::start_with(&BLUEDOLPHIN, &[("vendor", "completion_timeout", "\"200ms\"")]).await;
+    env.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = true);
+    let response = env.set_text(KEY, "*", "never").without_prefer().prefer("wait=4").send().await;
+    response.assert_problem(504, "outcome-unknown");
+    assert_eq!(env.get(response.header("operation").unwrap()).send().await.json()["state"], "unknown");
 }
 
 #[actix_web::test]
 async fn an_unexpected_final_state_is_reported_as_unknown() {
-    let house = TestEnv::start_with(&BLUEDOLPHIN, &[("vendor", "completion_timeout", "\"200ms\"")]).await;
-    house.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = true);
-    let answer = house.set_text(KEY, "*", "never").without_prefer().send().await;
-    (BLUEDOLPHIN.external_write)(&house.vendors, KEY, "somebody else's");
-    let operation = house.wait_for_operation(&answer).await;
+    let env = TestEnv::start_with(&BLUEDOLPHIN, &[("vendor", "completion_timeout", "\"200ms\"")]).await;
+    env.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = true);
+    let response = env.set_text(KEY, "*", "never").without_prefer().send().await;
+    (BLUEDOLPHIN.external_write)(&env.vendors, KEY, "somebody else's");
+    let operation = env.wait_for_operation(&response).await;
     assert_eq!((&operation["state"], &operation["observed"]), (&json!("unknown"), &json!("other")));
 }
 
 #[actix_web::test]
 async fn a_property_that_the_vendor_ignores_is_a_warning() {
-    let house = TestEnv::start(&BLUEDOLPHIN).await;
-    house.vendors.bluedolphin.state.configure(|settings| settings.ignored_property = Some("Supplier".to_owned()));
+    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    env.vendors.bluedolphin.state.configure(|settings| settings.ignored_property = Some("Supplier".to_owned()));
     let fields = json!({ "name": "Taken", "properties": { "Supplier": { "value": "passed over" } } });
-    let answer = house.patch(KEY).if_match("*").fields(&fields).send().await;
-    answer.assert_status(200);
-    let warnings = answer.json()["warnings"].clone();
+    let response = env.patch(KEY).if_match("*").fields(&fields).send().await;
+    response.assert_status(200);
+    let warnings = response.json()["warnings"].clone();
     let passed_over: Vec<_> = warnings
         .as_array()
         .unwrap()
@@ -214,54 +213,51 @@ async fn a_property_that_the_vendor_ignores_is_a_warning() {
         .map(|one| one["pointer"].clone())
         .collect();
     assert_eq!(passed_over, ["/fields/properties/Supplier/value"]);
-    assert_eq!(house.vendor_value(KEY).unwrap(), "Taken");
+    assert_eq!(env.vendor_value(KEY).unwrap(), "Taken");
 }
 
 #[actix_web::test]
 async fn a_busy_vendor_is_409_and_not_retried_without_a_read() {
-    let house = TestEnv::start(&BLUEDOLPHIN).await;
-    let current_etag = house.current_etag(KEY).await;
+    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let current_etag = env.current_etag(KEY).await;
     let busy = r#"{"title":"x","status":400,"errors":{"id":["There might be an ongoing update in progress. Please try again later."]}}"#;
-    house.inject_once(CallKind::Update, InjectedFault::json(400, busy));
-    let answer = house.set_text(KEY, &current_etag, "mine").send().await;
-    if answer.status == 200 {
+    env.inject_once(CallKind::Update, InjectedFault::json(400, busy));
+    let response = env.set_text(KEY, &current_etag, "mine").send().await;
+    if response.status == 200 {
         // Asked again, after reading and comparing anew.
-        assert!(house.call_count(CallKind::Read) >= 2, "{:?}", house.requests());
+        assert!(env.call_count(CallKind::Read) >= 2, "{:?}", env.requests());
     } else {
-        answer.assert_problem(409, "vendor-busy");
-        assert!(answer.header("retry-after").is_some());
-        assert_eq!(
-            (house.call_count(CallKind::Update), house.vendor_value(KEY).unwrap().as_str()),
-            (1, "New Application")
-        );
+        response.assert_problem(409, "vendor-busy");
+        assert!(response.header("retry-after").is_some());
+        assert_eq!((env.call_count(CallKind::Update), env.vendor_value(KEY).unwrap().as_str()), (1, "New Application"));
     }
 }
 
 #[actix_web::test]
 async fn a_queued_update_is_polled_to_its_end_after_a_restart() {
-    let mut house = TestEnv::start(&BLUEDOLPHIN).await;
-    house.vendors.bluedolphin.state.hold_queue();
-    let answer = house.set_text(KEY, "*", "over a restart").without_prefer().idempotency_key("k").send().await;
-    let place = answer.assert_status(202).header("location").unwrap().to_owned();
-    house.restart().await;
-    assert_eq!(house.get(&place).send().await.json()["state"], "running");
-    assert_eq!(house.read(KEY).send().await.json()["pending_operation"], json!(place));
-    house.set_text(KEY, "*", "meanwhile").send().await.assert_problem(409, "operation-in-progress");
-    house.vendors.bluedolphin.state.apply_queued();
-    assert_eq!(house.wait_for_operation_at(&place).await["state"], "applied");
-    assert_eq!((house.vendor_value(KEY).unwrap().as_str(), house.call_count(CallKind::Update)), ("over a restart", 1));
-    let repeat = house.set_text(KEY, "*", "over a restart").without_prefer().idempotency_key("k").send().await;
+    let mut env = TestEnv::start(&BLUEDOLPHIN).await;
+    env.vendors.bluedolphin.state.hold_queue();
+    let response = env.set_text(KEY, "*", "over a restart").without_prefer().idempotency_key("k").send().await;
+    let place = response.assert_status(202).header("location").unwrap().to_owned();
+    env.restart().await;
+    assert_eq!(env.get(&place).send().await.json()["state"], "running");
+    assert_eq!(env.read(KEY).send().await.json()["pending_operation"], json!(place));
+    env.set_text(KEY, "*", "meanwhile").send().await.assert_problem(409, "operation-in-progress");
+    env.vendors.bluedolphin.state.apply_queued();
+    assert_eq!(env.wait_for_operation_at(&place).await["state"], "applied");
+    assert_eq!((env.vendor_value(KEY).unwrap().as_str(), env.call_count(CallKind::Update)), ("over a restart", 1));
+    let repeat = env.set_text(KEY, "*", "over a restart").without_prefer().idempotency_key("k").send().await;
     assert_eq!((repeat.status, repeat.header("idempotency-replayed")), (202, Some("true")), "{repeat:?}");
 }
 
 #[actix_web::test]
 async fn an_emptied_map_and_a_blank_value_are_reported_as_applied() {
-    let house = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN).await;
     for fields in [json!({ "questionnaires": null }), json!({ "properties": { "Blank": { "value": "" } } })] {
-        let answer = house.patch(KEY).if_match("*").fields(&fields).send().await;
-        answer.assert_status(200);
-        assert_eq!(house.wait_for_operation(&answer).await["state"], "applied", "{fields}");
+        let response = env.patch(KEY).if_match("*").fields(&fields).send().await;
+        response.assert_status(200);
+        assert_eq!(env.wait_for_operation(&response).await["state"], "applied", "{fields}");
     }
-    let shown = house.read(KEY).send().await.json();
+    let shown = env.read(KEY).send().await.json();
     assert_eq!(shown["fields"]["questionnaires"], json!({}), "{shown}");
 }

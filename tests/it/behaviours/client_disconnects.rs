@@ -12,58 +12,58 @@ for_each_vendor!(
 );
 
 /// Sends a request and hangs up while the vendor holds the write.
-async fn disconnect_while_held(house: &TestEnv, request: Request, kind: CallKind) {
-    house.inject_once(kind, InjectedFault::Hold);
+async fn disconnect_while_held(env: &TestEnv, request: Request, kind: CallKind) {
+    env.inject_once(kind, InjectedFault::Hold);
     let caller = actix_web::rt::spawn(request.try_send());
-    house.wait_for_calls(kind, 1).await;
+    env.wait_for_calls(kind, 1).await;
     caller.abort();
     assert!(caller.await.is_err(), "the caller has gone");
-    house.faults().release();
+    env.faults().release();
 }
 
-async fn assert_recorded(house: &TestEnv, action: &str) {
-    let operation = house.list_operations().await.remove(0);
-    let settled = house.wait_for_operation_at(&format!("/operations/{}", operation["id"].as_str().unwrap())).await;
+async fn assert_recorded(env: &TestEnv, action: &str) {
+    let operation = env.list_operations().await.remove(0);
+    let settled = env.wait_for_operation_at(&format!("/operations/{}", operation["id"].as_str().unwrap())).await;
     assert_eq!((settled["state"].as_str(), settled["action"].as_str()), (Some("applied"), Some(action)));
-    let ledger = house.read_ledger().await.json();
+    let ledger = env.read_ledger().await.json();
     let events: Vec<_> = ledger["items"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect();
     assert_eq!(events, ["intent", "outcome"]);
 }
 
-async fn an_update_completes_after_its_client_disconnects(bench: &'static VendorFixture) {
-    let house = TestEnv::start(bench).await;
-    let current_etag = house.current_etag(bench.key).await;
-    disconnect_while_held(&house, house.set_text(bench.key, &current_etag, "left alone"), CallKind::Update).await;
-    house.wait_until("the update", |house| house.vendor_value(bench.key).unwrap() == "left alone").await;
-    assert_recorded(&house, "update").await;
-    assert_eq!(house.call_count(CallKind::Update), 1);
+async fn an_update_completes_after_its_client_disconnects(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture).await;
+    let current_etag = env.current_etag(fixture.key).await;
+    disconnect_while_held(&env, env.set_text(fixture.key, &current_etag, "left alone"), CallKind::Update).await;
+    env.wait_until("the update", |env| env.vendor_value(fixture.key).unwrap() == "left alone").await;
+    assert_recorded(&env, "update").await;
+    assert_eq!(env.call_count(CallKind::Update), 1);
 }
 
-async fn a_delete_completes_after_its_client_disconnects(bench: &'static VendorFixture) {
-    let house = TestEnv::start(bench).await;
-    disconnect_while_held(&house, house.delete(bench.deletable_key, "*"), CallKind::Delete).await;
-    house.wait_until("the delete", |house| house.vendor_value(bench.deletable_key).is_none()).await;
-    assert_recorded(&house, "delete").await;
-    assert_eq!(house.call_count(CallKind::Delete), 1);
+async fn a_delete_completes_after_its_client_disconnects(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture).await;
+    disconnect_while_held(&env, env.delete(fixture.deletable_key, "*"), CallKind::Delete).await;
+    env.wait_until("the delete", |env| env.vendor_value(fixture.deletable_key).is_none()).await;
+    assert_recorded(&env, "delete").await;
+    assert_eq!(env.call_count(CallKind::Delete), 1);
 }
 
-async fn a_create_completes_after_its_client_disconnects(bench: &'static VendorFixture) {
-    let house = TestEnv::start(bench).await;
-    let before = house.record_count();
-    disconnect_while_held(&house, house.create("left alone"), CallKind::Create).await;
-    house.wait_until("the create", |house| house.record_count() == before + 1).await;
-    assert_recorded(&house, "create").await;
-    assert_eq!(house.call_count(CallKind::Create), 1);
+async fn a_create_completes_after_its_client_disconnects(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture).await;
+    let before = env.record_count();
+    disconnect_while_held(&env, env.create("left alone"), CallKind::Create).await;
+    env.wait_until("the create", |env| env.record_count() == before + 1).await;
+    assert_recorded(&env, "create").await;
+    assert_eq!(env.call_count(CallKind::Create), 1);
 }
 
-async fn an_idempotency_key_returns_the_outcome_after_a_disconnect(bench: &'static VendorFixture) {
-    let house = TestEnv::start(bench).await;
-    let before = house.record_count();
-    disconnect_while_held(&house, house.create("left alone").idempotency_key("k"), CallKind::Create).await;
-    house.wait_until("the create", |house| house.record_count() == before + 1).await;
-    assert_recorded(&house, "create").await;
-    let answer = house.create("left alone").idempotency_key("k").send().await;
-    answer.assert_status(201);
-    assert_eq!(answer.header("idempotency-replayed"), Some("true"));
-    assert_eq!((house.call_count(CallKind::Create), house.record_count()), (1, before + 1));
+async fn an_idempotency_key_returns_the_outcome_after_a_disconnect(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture).await;
+    let before = env.record_count();
+    disconnect_while_held(&env, env.create("left alone").idempotency_key("k"), CallKind::Create).await;
+    env.wait_until("the create", |env| env.record_count() == before + 1).await;
+    assert_recorded(&env, "create").await;
+    let response = env.create("left alone").idempotency_key("k").send().await;
+    response.assert_status(201);
+    assert_eq!(response.header("idempotency-replayed"), Some("true"));
+    assert_eq!((env.call_count(CallKind::Create), env.record_count()), (1, before + 1));
 }

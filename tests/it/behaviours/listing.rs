@@ -15,19 +15,15 @@ for_each_vendor!(
     bad_queries_are_400_and_nothing_is_sent,
 );
 
-fn list_path(bench: &VendorFixture, query: &str) -> String {
-    format!("/records/{}?collection={}{query}", bench.system, bench.collection())
+fn list_path(fixture: &VendorFixture, query: &str) -> String {
+    format!("/records/{}?collection={}{query}", fixture.system, fixture.collection())
 }
 
-async fn read_all_pages(house: &TestEnv, limit: usize) -> Vec<Value> {
+async fn read_all_pages(env: &TestEnv, limit: usize) -> Vec<Value> {
     let (mut items, mut cursor) = (Vec::new(), String::new());
     for _ in 0..100 {
-        let page = house
-            .get(&list_path(house.fixture, &format!("&limit={limit}{cursor}")))
-            .send()
-            .await
-            .assert_status(200)
-            .json();
+        let page =
+            env.get(&list_path(env.fixture, &format!("&limit={limit}{cursor}"))).send().await.assert_status(200).json();
         let found = page["items"].as_array().unwrap();
         assert!(found.len() <= limit, "{page}");
         items.extend(found.iter().cloned());
@@ -37,11 +33,11 @@ async fn read_all_pages(house: &TestEnv, limit: usize) -> Vec<Value> {
     panic!("a list without an end");
 }
 
-async fn a_list_item_equals_the_get_response_or_is_marked_partial(bench: &'static VendorFixture) {
-    let house = TestEnv::start(bench).await;
-    for item in read_all_pages(&house, 100).await {
+async fn a_list_item_equals_the_get_response_or_is_marked_partial(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture).await;
+    for item in read_all_pages(&env, 100).await {
         let id = item["id"].as_str().unwrap();
-        let record = house.get(&format!("/records/{}/{id}", bench.system)).send().await.assert_status(200).json();
+        let record = env.get(&format!("/records/{}/{id}", fixture.system)).send().await.assert_status(200).json();
         if item.get("partial") == Some(&Value::Bool(true)) {
             assert!(item["etag"].is_null(), "{item}");
             for (name, value) in item["fields"].as_object().unwrap() {
@@ -50,58 +46,58 @@ async fn a_list_item_equals_the_get_response_or_is_marked_partial(bench: &'stati
         } else {
             assert_eq!(item, record);
         }
-        assert_eq!(item.get("partial").is_some(), bench.system == "architecture", "{item}");
+        assert_eq!(item.get("partial").is_some(), fixture.system == "architecture", "{item}");
     }
 }
 
 /// No vendor page says that `TimeStamp` can be a column.
 #[actix_web::test]
 async fn matrix42_list_items_without_versions_are_partial_without_etags() {
-    let house = TestEnv::start(&MATRIX42).await;
-    house.vendors.matrix42.state.configure(|settings| settings.unlisted_time_stamp = true);
+    let env = TestEnv::start(&MATRIX42).await;
+    env.vendors.matrix42.state.configure(|settings| settings.unlisted_time_stamp = true);
     for _ in 0..2 {
-        let items = read_all_pages(&house, 100).await;
-        assert_eq!(items.len(), house.record_count());
+        let items = read_all_pages(&env, 100).await;
+        assert_eq!(items.len(), env.record_count());
         for item in items {
             assert_eq!((&item["partial"], &item["etag"]), (&Value::Bool(true), &Value::Null), "{item}");
             let id = item["id"].as_str().unwrap();
-            let record = house.get(&format!("/records/itsm/{id}")).send().await.assert_status(200).json();
+            let record = env.get(&format!("/records/itsm/{id}")).send().await.assert_status(200).json();
             assert_eq!(item["fields"], record["fields"]);
         }
     }
-    let refused = house.requests().iter().filter(|line| line.contains("TimeStamp")).count();
+    let refused = env.requests().iter().filter(|line| line.contains("TimeStamp")).count();
     assert_eq!(refused, 1, "what was learned is remembered");
     // A lost create is found without versions, too.
-    house.inject_once(CallKind::Create, InjectedFault::ResetAfter);
-    house.create("without versions").send().await.assert_status(201);
+    env.inject_once(CallKind::Create, InjectedFault::ResetAfter);
+    env.create("without versions").send().await.assert_status(201);
 }
 
-async fn paging_to_the_end_finds_every_record_once(bench: &'static VendorFixture) {
+async fn paging_to_the_end_finds_every_record_once(fixture: &'static VendorFixture) {
     for limit in [1, 2, 3, 1000] {
-        let house = TestEnv::start(bench).await;
-        let items = read_all_pages(&house, limit).await;
+        let env = TestEnv::start(fixture).await;
+        let items = read_all_pages(&env, limit).await;
         let ids: BTreeSet<&str> = items.iter().map(|item| item["id"].as_str().unwrap()).collect();
-        assert_eq!((items.len(), ids.len()), (house.record_count(), house.record_count()), "limit {limit}");
-        assert!(ids.contains(bench.id(bench.deletable_key).as_str()), "disabled ones are listed too");
+        assert_eq!((items.len(), ids.len()), (env.record_count(), env.record_count()), "limit {limit}");
+        assert!(ids.contains(fixture.id(fixture.deletable_key).as_str()), "disabled ones are listed too");
     }
 }
 
-async fn the_next_page_is_linked(bench: &'static VendorFixture) {
-    let house = TestEnv::start(bench).await;
-    let answer = house.get(&list_path(bench, "&limit=1")).send().await;
-    let link = answer.header("link").unwrap();
+async fn the_next_page_is_linked(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture).await;
+    let response = env.get(&list_path(fixture, "&limit=1")).send().await;
+    let link = response.header("link").unwrap();
     let target = link.strip_prefix('<').unwrap().split_once('>').unwrap();
     assert!(target.1.contains("rel=\"next\""), "{link}");
-    let second = house.get(target.0).send().await;
+    let second = env.get(target.0).send().await;
     second.assert_status(200);
-    assert_ne!(second.json()["items"], answer.json()["items"]);
+    assert_ne!(second.json()["items"], response.json()["items"]);
 }
 
-async fn a_list_cursor_is_valid_only_for_its_own_query(bench: &'static VendorFixture) {
-    let house = TestEnv::start(bench).await;
-    let page = house.get(&list_path(bench, "&limit=1")).send().await.json();
+async fn a_list_cursor_is_valid_only_for_its_own_query(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture).await;
+    let page = env.get(&list_path(fixture, "&limit=1")).send().await.json();
     let cursor = page["next"].as_str().unwrap();
-    house.forget_calls();
+    env.forget_calls();
     let mut tampered = cursor.to_owned();
     let changed = if tampered.ends_with('A') { 'B' } else { 'A' };
     tampered.pop();
@@ -112,23 +108,23 @@ async fn a_list_cursor_is_valid_only_for_its_own_query(bench: &'static VendorFix
         format!("&limit=1&cursor={}", &cursor[..cursor.len() / 2]),
         format!("&limit=2&cursor={cursor}"),
     ] {
-        house.get(&list_path(bench, &query)).send().await.assert_problem(400, "malformed-request");
+        env.get(&list_path(fixture, &query)).send().await.assert_problem(400, "malformed-request");
     }
-    let others = ["crm", "architecture", "itsm"].into_iter().filter(|system| *system != bench.system);
+    let others = ["crm", "architecture", "itsm"].into_iter().filter(|system| *system != fixture.system);
     for system in others {
-        let answer = house
-            .get(&format!("/records/{system}?collection={}&limit=1&cursor={cursor}", bench.collection()))
+        let response = env
+            .get(&format!("/records/{system}?collection={}&limit=1&cursor={cursor}", fixture.collection()))
             .send()
             .await;
-        assert!(matches!(answer.status, 400 | 422), "{answer:?}");
+        assert!(matches!(response.status, 400 | 422), "{response:?}");
     }
-    house.assert_nothing_sent();
+    env.assert_nothing_sent();
 }
 
-async fn bad_queries_are_400_and_nothing_is_sent(bench: &'static VendorFixture) {
-    let house = TestEnv::start(bench).await;
+async fn bad_queries_are_400_and_nothing_is_sent(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture).await;
     for query in ["&limit=0", "&limit=1001", "&limit=x", "&limit=-1", "&limit=1&limit=2", "&unknown=1"] {
-        house.get(&list_path(bench, query)).send().await.assert_problem(400, "malformed-request");
+        env.get(&list_path(fixture, query)).send().await.assert_problem(400, "malformed-request");
     }
-    house.assert_nothing_sent();
+    env.assert_nothing_sent();
 }

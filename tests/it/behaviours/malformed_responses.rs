@@ -1,4 +1,4 @@
-//! Vendors that answer nonsense: a caller gets a 502, and nobody else notices.
+//! Malformed vendor responses: the caller gets a 502, and other requests are not affected.
 
 use records_gateway::sandbox::{CallKind, InjectedFault};
 
@@ -33,73 +33,81 @@ fn malformed_response_faults() -> Vec<InjectedFault> {
     ]
 }
 
-async fn a_malformed_read_response_is_502(bench: &'static VendorFixture) {
-    let house = TestEnv::start_with(bench, SMALL_BODY_LIMIT).await;
+async fn a_malformed_read_response_is_502(fixture: &'static VendorFixture) {
+    let env = TestEnv::start_with(fixture, SMALL_BODY_LIMIT).await;
     for fault in malformed_response_faults() {
-        house.faults().always(bench.read_call_kind, fault.clone());
-        let answer = house.read(bench.key).send().await;
-        assert_eq!((answer.status, answer.problem().as_str()), (502, "vendor-protocol-error"), "{fault:?}: {answer:?}");
-        assert_vendor_status_is_reported(&fault, &answer);
-        house.faults().clear();
-        house.read(bench.key).send().await.assert_status(200);
+        env.faults().always(fixture.read_call_kind, fault.clone());
+        let response = env.read(fixture.key).send().await;
+        assert_eq!(
+            (response.status, response.problem().as_str()),
+            (502, "vendor-protocol-error"),
+            "{fault:?}: {response:?}"
+        );
+        assert_vendor_status_is_reported(&fault, &response);
+        env.faults().clear();
+        env.read(fixture.key).send().await.assert_status(200);
     }
 }
 
-async fn a_malformed_list_response_is_502(bench: &'static VendorFixture) {
-    let house = TestEnv::start_with(bench, SMALL_BODY_LIMIT).await;
+async fn a_malformed_list_response_is_502(fixture: &'static VendorFixture) {
+    let env = TestEnv::start_with(fixture, SMALL_BODY_LIMIT).await;
     for fault in malformed_response_faults() {
-        house.faults().always(CallKind::List, fault.clone());
-        let path = format!("/records/{}?collection={}", bench.system, bench.collection());
-        let answer = house.get(&path).send().await;
-        assert_eq!((answer.status, answer.problem().as_str()), (502, "vendor-protocol-error"), "{fault:?}: {answer:?}");
-        assert_vendor_status_is_reported(&fault, &answer);
-        house.faults().clear();
-        house.get(&path).send().await.assert_status(200);
+        env.faults().always(CallKind::List, fault.clone());
+        let path = format!("/records/{}?collection={}", fixture.system, fixture.collection());
+        let response = env.get(&path).send().await;
+        assert_eq!(
+            (response.status, response.problem().as_str()),
+            (502, "vendor-protocol-error"),
+            "{fault:?}: {response:?}"
+        );
+        assert_vendor_status_is_reported(&fault, &response);
+        env.faults().clear();
+        env.get(&path).send().await.assert_status(200);
     }
 }
 
-/// An answer that came whole.
-fn assert_vendor_status_is_reported(fault: &InjectedFault, answer: &TestResponse) {
+/// A response that came whole.
+fn assert_vendor_status_is_reported(fault: &InjectedFault, response: &TestResponse) {
     if let InjectedFault::Response { status, .. } = fault {
-        assert_eq!(answer.json()["vendor"]["status"], *status, "{fault:?}: {answer:?}");
+        assert_eq!(response.json()["vendor"]["status"], *status, "{fault:?}: {response:?}");
     }
 }
 
 /// Not even to the vendor itself: it would come with the gateway's credentials.
-async fn no_redirect_is_followed(bench: &'static VendorFixture) {
-    let house = TestEnv::start(bench).await;
-    let there = TestEnv::start(bench).await;
-    let elsewhere = match bench.system {
+async fn no_redirect_is_followed(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture).await;
+    let there = TestEnv::start(fixture).await;
+    let elsewhere = match fixture.system {
         "crm" => there.vendors.pretectum.base_url(),
         "architecture" => there.vendors.bluedolphin.base_url(),
         _ => there.vendors.matrix42.base_url(),
     };
-    for kind in [bench.read_call_kind, CallKind::List] {
-        house.faults().always(kind, InjectedFault::Redirect { location: format!("{elsewhere}/v1/elsewhere") });
+    for kind in [fixture.read_call_kind, CallKind::List] {
+        env.faults().always(kind, InjectedFault::Redirect { location: format!("{elsewhere}/v1/elsewhere") });
     }
-    house.read(bench.key).send().await.assert_problem(502, "vendor-protocol-error");
+    env.read(fixture.key).send().await.assert_problem(502, "vendor-protocol-error");
     there.assert_nothing_sent();
-    assert!(house.requests().iter().all(|line| !line.contains("elsewhere")));
+    assert!(env.requests().iter().all(|line| !line.contains("elsewhere")));
 }
 
-async fn a_slow_response_is_accepted(bench: &'static VendorFixture) {
-    let house = TestEnv::start(bench).await;
-    house.inject_once(bench.read_call_kind, InjectedFault::SlowDrip { pause: std::time::Duration::ZERO });
-    house.read(bench.key).send().await.assert_status(200);
+async fn a_slow_response_is_accepted(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture).await;
+    env.inject_once(fixture.read_call_kind, InjectedFault::SlowDrip { pause: std::time::Duration::ZERO });
+    env.read(fixture.key).send().await.assert_status(200);
 }
 
-async fn a_transiently_failing_vendor_is_retried(bench: &'static VendorFixture) {
-    let house = TestEnv::start(bench).await;
-    house.read(bench.other_key).send().await.assert_status(200);
+async fn a_transiently_failing_vendor_is_retried(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture).await;
+    env.read(fixture.other_key).send().await.assert_status(200);
     for fault in
         [InjectedFault::status(500), InjectedFault::status(502), InjectedFault::ResetBefore, InjectedFault::HalfBody]
     {
-        house.faults().next(bench.read_call_kind, 2, fault.clone());
-        let answer = house.read(bench.key).send().await;
-        assert_eq!(answer.status, 200, "{fault:?}: {answer:?}");
+        env.faults().next(fixture.read_call_kind, 2, fault.clone());
+        let response = env.read(fixture.key).send().await;
+        assert_eq!(response.status, 200, "{fault:?}: {response:?}");
     }
-    house.faults().always(bench.read_call_kind, InjectedFault::status(500));
-    house.forget_calls();
-    house.read(bench.key).send().await.assert_problem(502, "vendor-error");
-    assert_eq!(house.call_count(bench.read_call_kind), 3, "two repeats and no more");
+    env.faults().always(fixture.read_call_kind, InjectedFault::status(500));
+    env.forget_calls();
+    env.read(fixture.key).send().await.assert_problem(502, "vendor-error");
+    assert_eq!(env.call_count(fixture.read_call_kind), 3, "two repeats and no more");
 }

@@ -9,19 +9,19 @@ use crate::support::{BLUEDOLPHIN, MATRIX42, PRETECTUM, TestEnv, VendorFixture};
 const LONG_INTEGER: &str = "12345678901234567890";
 
 /// A record with a decimal that ends in 0 and an integer of 20 digits, and the fields they stand in.
-async fn assert_numbers_keep_their_form(bench: &'static VendorFixture, decimal: &str, integer: &str) {
-    let house = TestEnv::start(bench).await;
+async fn assert_numbers_keep_their_form(fixture: &'static VendorFixture, decimal: &str, integer: &str) {
+    let env = TestEnv::start(fixture).await;
     let shown = [format!("\"{decimal}\":1.10"), format!("\"{integer}\":{LONG_INTEGER}")];
-    let read = house.read(bench.other_key).send().await;
-    let list = house.get(&format!("/records/{}?collection={}", bench.system, bench.collection())).send().await;
+    let read = env.read(fixture.other_key).send().await;
+    let list = env.get(&format!("/records/{}?collection={}", fixture.system, fixture.collection())).send().await;
     for text in &shown {
         assert!(read.text.contains(text) && list.text.contains(text), "{text} in {} and {}", read.text, list.text);
     }
 
-    let current_etag = house.current_etag(bench.other_key).await;
+    let current_etag = env.current_etag(fixture.other_key).await;
     let merge = format!(r#"{{"fields":{{"{decimal}":2.50,"{integer}":98765432109876543210}}}}"#);
-    house.patch(bench.other_key).if_match(&current_etag).merge_patch(&merge).send().await.assert_status(204);
-    let sent = house.last_call(CallKind::Update).text();
+    env.patch(fixture.other_key).if_match(&current_etag).merge_patch(&merge).send().await.assert_status(204);
+    let sent = env.last_call(CallKind::Update).text();
     assert!(sent.contains(":2.50") && sent.contains(":98765432109876543210"), "{sent}");
 
     // Through a look and a JSON Patch: what `copy` carries is a number of the record.
@@ -29,25 +29,25 @@ async fn assert_numbers_keep_their_form(bench: &'static VendorFixture, decimal: 
         r#"[{{"op":"test","path":"/fields/{decimal}","value":2.5}},{{"op":"replace","path":"/fields/{decimal}","value":1.10}}]"#
     );
     let request =
-        house.patch(bench.other_key).if_match("*").header("Content-Type", "application/json-patch+json").body(&patch);
+        env.patch(fixture.other_key).if_match("*").header("Content-Type", "application/json-patch+json").body(&patch);
     request.send().await.assert_status(204);
-    let sent = house.last_call(CallKind::Update).text();
+    let sent = env.last_call(CallKind::Update).text();
     assert!(sent.contains(":1.10"), "{sent}");
 
     for number in ["99999999999999999999", "-99999999999999999999", "1E5", "-0"] {
         let patch = format!(r#"[{{"op":"replace","path":"/fields/{integer}","value":{number}}}]"#);
-        let request = house.patch(bench.other_key).if_match("*").header("Content-Type", "application/json-patch+json");
+        let request = env.patch(fixture.other_key).if_match("*").header("Content-Type", "application/json-patch+json");
         request.body(&patch).send().await.assert_status(204);
-        let sent = house.last_call(CallKind::Update).text();
+        let sent = env.last_call(CallKind::Update).text();
         assert!(sent.contains(&format!(":{number}")), "{sent}");
     }
 
     // Another form of the same value is a change.
     let form = format!(r#"[{{"op":"replace","path":"/fields/{decimal}","value":1.1}}]"#);
     let request =
-        house.patch(bench.other_key).if_match("*").header("Content-Type", "application/json-patch+json").body(&form);
+        env.patch(fixture.other_key).if_match("*").header("Content-Type", "application/json-patch+json").body(&form);
     request.send().await.assert_status(204);
-    assert!(house.read(bench.other_key).send().await.text.contains(&format!("\"{decimal}\":1.1,")));
+    assert!(env.read(fixture.other_key).send().await.text.contains(&format!("\"{decimal}\":1.1,")));
 }
 
 #[actix_web::test]
@@ -62,12 +62,12 @@ async fn matrix42_numbers_keep_their_form() {
 
 #[actix_web::test]
 async fn bluedolphin_numbers_keep_their_form() {
-    let house = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN).await;
     let kind: Value = serde_json::from_str(&format!(r#"{{"weight":1.10,"count":{LONG_INTEGER}}}"#)).unwrap();
-    let state = &house.vendors.bluedolphin.state;
+    let state = &env.vendors.bluedolphin.state;
     assert!(state.write(NEW_APPLICATION_ID, |definition| definition.kind = kind));
-    let read = house.read(BLUEDOLPHIN.key).send().await.text;
-    let list = house.get("/records/architecture").send().await.text;
+    let read = env.read(BLUEDOLPHIN.key).send().await.text;
+    let list = env.get("/records/architecture").send().await.text;
     for text in ["\"weight\":1.10", &format!("\"count\":{LONG_INTEGER}")] {
         assert!(read.contains(text) && list.contains(text), "{text} in {read} and {list}");
     }
@@ -75,15 +75,15 @@ async fn bluedolphin_numbers_keep_their_form() {
 
 #[actix_web::test]
 async fn a_new_record_keeps_the_form_of_its_numbers() {
-    let house = TestEnv::start(&PRETECTUM).await;
+    let env = TestEnv::start(&PRETECTUM).await;
     let body = format!(
         r#"{{"fields":{{"First Name":"N","Last Name":"N","Email":"n@example.com","Credit Limit":7.10,"Loyalty Points":{LONG_INTEGER}}}}}"#
     );
-    let post = house.request(actix_web::http::Method::POST, "/records/crm").header("Content-Type", "application/json");
-    let answer = post.body(&body).send().await;
-    answer.assert_status(201);
-    let sent = house.last_call(CallKind::Create).text();
+    let post = env.request(actix_web::http::Method::POST, "/records/crm").header("Content-Type", "application/json");
+    let response = post.body(&body).send().await;
+    response.assert_status(201);
+    let sent = env.last_call(CallKind::Create).text();
     for text in [":7.10", &format!(":{LONG_INTEGER}")] {
-        assert!(sent.contains(text) && answer.text.contains(text), "{text} in {sent} and {}", answer.text);
+        assert!(sent.contains(text) && response.text.contains(text), "{text} in {sent} and {}", response.text);
     }
 }

@@ -10,7 +10,7 @@ use super::client::{Client, ClientResponse};
 use super::runner::Run;
 use super::vendors::{GUARDED, SYSTEMS, create_body, patch_body, value_of};
 
-/// The pause before a gateway that does not answer is asked again.
+/// The pause before a gateway that does not response is asked again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What a caller was told of a write.
@@ -41,7 +41,7 @@ impl ResponseKind {
     }
 }
 
-/// One answer to one sending of a write.
+/// One response to one sending of a write.
 #[derive(Clone, Debug)]
 pub(crate) struct WriteResponse {
     pub(crate) kind: ResponseKind,
@@ -141,14 +141,14 @@ impl Caller<'_> {
     pub(crate) fn read(&mut self, system: usize, record: usize) -> Option<(String, u32)> {
         let address = self.run.pick_address(&mut self.random);
         let call = self.run.now();
-        let answer = self.client.get(&address, &self.path(system, record)).ok()?;
+        let response = self.client.get(&address, &self.path(system, record)).ok()?;
         let back = self.run.now();
-        if answer.status != 200 {
-            assert!(matches!(answer.status, 502..=504), "a read: {} {}", answer.status, answer.body);
+        if response.status != 200 {
+            assert!(matches!(response.status, 502..=504), "a read: {} {}", response.status, response.body);
             return None;
         }
-        let value = value_of(system, &answer.body).expect("a value");
-        let tag = answer.header("etag").expect("a tag").to_owned();
+        let value = value_of(system, &response.body).expect("a value");
+        let tag = response.header("etag").expect("a tag").to_owned();
         self.run.etags.record(system, record, &tag, value);
         self.run.reads.lock().unwrap().push(ObservedRead {
             system,
@@ -232,7 +232,7 @@ impl Caller<'_> {
         }
     }
 
-    /// Sends a write, once more perhaps, and keeps what it was told. The status; 0 = no answer.
+    /// Sends a write, once more perhaps, and keeps what it was told. The status; 0 = no response.
     pub(crate) fn send(&mut self, write: &mut Write) -> u16 {
         let address = self.run.pick_address(&mut self.random);
         let (method, path, body) = match &write.kind {
@@ -245,24 +245,27 @@ impl Caller<'_> {
                 ("PATCH", record_path(write.system, key), patch_body(write.system, write.value))
             }
         };
-        let answer = self.client.send(&address, method, &path, &write.headers, &body);
+        let response = self.client.send(&address, method, &path, &write.headers, &body);
         let at = self.run.now();
-        let said = classify_response(&answer);
+        let said = classify_response(&response);
         if said == ResponseKind::Disconnected && write.first_received_at(ResponseKind::Disconnected).is_none() {
             self.run.disconnected_writes.fetch_add(1, Ordering::SeqCst);
         }
-        let answer = answer.ok();
-        let tagged = answer.as_ref().filter(|_| write.kind == WriteKind::Patch);
-        if let Some(answer) = tagged.filter(|answer| answer.status == 200) {
-            let shown = value_of(write.system, &answer.body).expect("a value");
-            self.run.etags.record(write.system, write.record, answer.header("etag").expect("a tag"), shown);
+        let response = response.ok();
+        let tagged = response.as_ref().filter(|_| write.kind == WriteKind::Patch);
+        if let Some(response) = tagged.filter(|response| response.status == 200) {
+            let shown = value_of(write.system, &response.body).expect("a value");
+            self.run.etags.record(write.system, write.record, response.header("etag").expect("a tag"), shown);
         }
-        if let Some(tag) = tagged.filter(|answer| answer.status == 204).and_then(|it| it.header("etag")) {
+        if let Some(tag) = tagged.filter(|response| response.status == 204).and_then(|it| it.header("etag")) {
             self.run.etags.record(write.system, write.record, tag, write.value);
         }
-        let operation = answer.as_ref().and_then(ClientResponse::operation);
-        let replayed = answer.as_ref().is_some_and(|answer| answer.header("idempotency-replayed").is_some());
-        let place = answer.as_ref().filter(|answer| answer.status == 201).and_then(|answer| answer.header("location"));
+        let operation = response.as_ref().and_then(ClientResponse::operation);
+        let replayed = response.as_ref().is_some_and(|response| response.header("idempotency-replayed").is_some());
+        let place = response
+            .as_ref()
+            .filter(|response| response.status == 201)
+            .and_then(|response| response.header("location"));
         write.responses.push(WriteResponse {
             kind: said,
             operation,
@@ -270,7 +273,7 @@ impl Caller<'_> {
             location: place.map(str::to_owned),
             received_at: at,
         });
-        answer.map_or(0, |answer| answer.status)
+        response.map_or(0, |response| response.status)
     }
 
     fn path(&self, system: usize, record: usize) -> String {
@@ -283,22 +286,22 @@ pub(super) fn record_path(system: usize, key: &str) -> String {
     format!("/records/{}/{key}", SYSTEMS[system])
 }
 
-fn classify_response(answer: &io::Result<ClientResponse>) -> ResponseKind {
-    let answer = match answer {
-        Ok(answer) => answer,
+fn classify_response(response: &io::Result<ClientResponse>) -> ResponseKind {
+    let response = match response {
+        Ok(response) => response,
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return ResponseKind::Rejected(0),
         Err(_) => return ResponseKind::Disconnected,
     };
-    match (answer.status, answer.problem()) {
+    match (response.status, response.problem()) {
         (200 | 201 | 204, _) => ResponseKind::Success,
         (202, _) => ResponseKind::Accepted,
         (404, "record-not-found") => ResponseKind::NotFound,
         (412, "precondition-failed") => ResponseKind::PreconditionFailed,
         // The gateway had no time to begin, or to look the key up: this says nothing of an earlier sending.
-        (503, "overloaded") if answer.operation().is_none() => ResponseKind::Rejected(0),
+        (503, "overloaded") if response.operation().is_none() => ResponseKind::Rejected(0),
         (409, "operation-in-progress") => ResponseKind::InProgress,
         (504, "outcome-unknown") => ResponseKind::OutcomeUnknown,
-        (409, "vendor-busy") | (429 | 502 | 503 | 504, _) => ResponseKind::Rejected(answer.status),
-        _ => panic!("a write: {} {}", answer.status, answer.body),
+        (409, "vendor-busy") | (429 | 502 | 503 | 504, _) => ResponseKind::Rejected(response.status),
+        _ => panic!("a write: {} {}", response.status, response.body),
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Client {
     connection: Option<(String, TcpStream)>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientResponse {
     /// HTTP status.
@@ -48,7 +48,7 @@ impl ClientResponse {
         self.body["type"].as_str().and_then(|name| name.rsplit('/').next()).unwrap_or_default()
     }
 
-    /// The operation that the answer names.
+    /// The operation that the response names.
     pub(crate) fn operation(&self) -> Option<String> {
         let path = self.header("operation").or_else(|| self.body["operation"].as_str())?;
         Some(path.trim_start_matches("/operations/").to_owned())
@@ -56,7 +56,7 @@ impl ClientResponse {
 }
 
 impl Client {
-    /// Sends one request and reads its answer.
+    /// Sends one request and reads its response.
     pub(crate) fn send(
         &mut self,
         address: &str,
@@ -77,9 +77,9 @@ impl Client {
             text.extend([name, ": ", value, "\r\n"]);
         }
         stream.write_all(format!("{text}\r\n{body}").as_bytes())?;
-        let answer = ClientResponse::read(&read_message(&stream, &mut Vec::new())?);
+        let response = ClientResponse::read(&read_message(&stream, &mut Vec::new())?);
         self.connection = Some((address.to_owned(), stream));
-        Ok(answer)
+        Ok(response)
     }
 
     /// GET.
@@ -92,10 +92,10 @@ impl Client {
         let mut items = Vec::new();
         let mut cursor = String::new();
         loop {
-            let answer = self.get(address, &format!("{path}?limit=1000{cursor}")).expect("a page");
-            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
-            items.extend(answer.body["items"].as_array().expect("items").iter().cloned());
-            match answer.body["next"].as_str() {
+            let response = self.get(address, &format!("{path}?limit=1000{cursor}")).expect("a page");
+            assert_eq!(response.status, 200, "{path}: {}", response.body);
+            items.extend(response.body["items"].as_array().expect("items").iter().cloned());
+            match response.body["next"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => return items,
             }

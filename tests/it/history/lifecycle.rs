@@ -73,44 +73,44 @@ impl Caller<'_> {
         let path = record_path(system, &key);
         let address = self.run.pick_address(&mut self.random);
         let Some(tag) =
-            self.client.get(&address, &path).ok().and_then(|answer| answer.header("etag").map(str::to_owned))
+            self.client.get(&address, &path).ok().and_then(|response| response.header("etag").map(str::to_owned))
         else {
             std::thread::sleep(RETRY_INTERVAL);
             return;
         };
-        let mut rivals = vec![self.new_lifecycle_write(WriteKind::Delete(key.clone()), system, Some(&tag))];
+        let mut competing = vec![self.new_lifecycle_write(WriteKind::Delete(key.clone()), system, Some(&tag))];
         if self.random.bool() {
-            rivals.push(self.new_lifecycle_write(WriteKind::Delete(key.clone()), system, Some(&tag)));
+            competing.push(self.new_lifecycle_write(WriteKind::Delete(key.clone()), system, Some(&tag)));
         }
         // A definition that can be deleted is one that nobody changes any more.
         if system != GUARDED && self.random.bool() {
-            rivals.push(self.new_lifecycle_write(WriteKind::PatchDeletable(key), system, Some(&tag)));
+            competing.push(self.new_lifecycle_write(WriteKind::PatchDeletable(key), system, Some(&tag)));
         }
         std::thread::scope(|scope| {
-            for rival in &mut rivals {
+            for write in &mut competing {
                 let mut own = Caller { run: self.run, random: self.random.fork(), client: Client::default() };
                 scope.spawn(move || {
-                    own.send(rival);
-                    if rival.last_kind() != ResponseKind::Success {
-                        own.send(rival);
+                    own.send(write);
+                    if write.last_kind() != ResponseKind::Success {
+                        own.send(write);
                     }
                 });
             }
         });
-        if rivals.iter().any(|rival| {
-            matches!(rival.kind, WriteKind::Delete(_)) && rival.first_received_at(ResponseKind::Success).is_some()
+        if competing.iter().any(|write| {
+            matches!(write.kind, WriteKind::Delete(_)) && write.first_received_at(ResponseKind::Success).is_some()
         }) {
             let shown = self.get_record(&path);
-            assert!(shown.is_none_or(|(status, _)| status == 404), "deleted, and there: {rivals:?}");
+            assert!(shown.is_none_or(|(status, _)| status == 404), "deleted, and there: {competing:?}");
         }
-        self.run.writes.lock().unwrap().extend(rivals);
+        self.run.writes.lock().unwrap().extend(competing);
     }
 
-    /// What GET shows; `None` = the vendor or the gateway did not answer.
+    /// What GET shows; `None` = the vendor or the gateway did not response.
     fn get_record(&mut self, path: &str) -> Option<(u16, serde_json::Value)> {
         let address = self.run.pick_address(&mut self.random);
-        let answer = self.client.get(&address, path).ok().filter(|answer| !matches!(answer.status, 502..=504))?;
-        Some((answer.status, answer.body))
+        let response = self.client.get(&address, path).ok().filter(|response| !matches!(response.status, 502..=504))?;
+        Some((response.status, response.body))
     }
 }
 
@@ -125,9 +125,9 @@ fn is_created_record(system: usize, shown: &serde_json::Value, value: u32) -> bo
 
 impl HistoryVerifier<'_> {
     /// Holds every create and delete against what is at the vendors.
-    pub(super) fn check_lifecycle(&mut self, lives: &[Write]) {
+    pub(super) fn check_lifecycle(&mut self, lifecycle_writes: &[Write]) {
         let mut doomed: BTreeMap<(usize, &str), Vec<&Write>> = BTreeMap::new();
-        for write in lives {
+        for write in lifecycle_writes {
             match &write.kind {
                 WriteKind::Create => self.check_create(write),
                 WriteKind::Delete(key) | WriteKind::PatchDeletable(key) => {
@@ -136,8 +136,8 @@ impl HistoryVerifier<'_> {
                 WriteKind::Patch => {}
             }
         }
-        for ((system, key), rivals) in doomed {
-            self.check_deletable(system, key, &rivals);
+        for ((system, key), competing) in doomed {
+            self.check_deletable(system, key, &competing);
         }
     }
 
@@ -170,12 +170,12 @@ impl HistoryVerifier<'_> {
         }
     }
 
-    fn check_deletable(&mut self, system: usize, key: &str, rivals: &[&Write]) {
+    fn check_deletable(&mut self, system: usize, key: &str, competing: &[&Write]) {
         let gone = !self.run.vendors.has(system, key);
         let changes = self.run.vendors.changes_of(system, key);
         let (mut deleted, mut perhaps) = (0, false);
-        let is_changed = rivals.iter().any(|write| changes.contains(&write.value));
-        for write in rivals {
+        let is_changed = competing.iter().any(|write| changes.contains(&write.value));
+        for write in competing {
             let (applied, unknown) = self.check_write_responses(write);
             let effects = changes.iter().filter(|value| **value == write.value).count();
             if matches!(write.kind, WriteKind::Delete(_)) {
@@ -195,12 +195,14 @@ impl HistoryVerifier<'_> {
             }
         }
         if gone && is_changed {
-            self.report_violation(rivals[0], "changed and deleted under one tag");
+            self.report_violation(competing[0], "changed and deleted under one tag");
         }
         match (gone, deleted) {
             (true, 1) | (false, 0) => {}
             (true, 0) if perhaps => {}
-            _ => self.report_violation(rivals[0], &format!("gone: {gone}, and {deleted} deletes are said to be done")),
+            _ => {
+                self.report_violation(competing[0], &format!("gone: {gone}, and {deleted} deletes are said to be done"))
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The three stand-ins with records to fight over, to make and to end, seen from the outside: one value per record,
+//! The three fake vendors with records to fight over, to make and to end, seen from the outside: one value per record,
 //! `hw-NUMBER`.
 
 use std::collections::HashMap;
@@ -26,9 +26,9 @@ pub(crate) struct Vendors {
 }
 
 impl Vendors {
-    /// Starts the stand-ins, with `count` records each that hold `hw-0`.
+    /// Starts the fake vendors, with `count` records each that hold `hw-0`.
     pub(crate) fn start(count: usize) -> Self {
-        let sandbox = Sandbox::start().expect("stand-ins");
+        let sandbox = Sandbox::start().expect("fake vendors");
         let map = |value: Value| value.as_object().cloned().expect("an object");
         let crm = &sandbox.pretectum.state;
         crm.configure(|settings| settings.page_size = 1000);
@@ -64,7 +64,7 @@ impl Vendors {
         }
     }
 
-    /// The next update takes effect, and is answered, only when its answer is [`Vendors::release`]d.
+    /// The next update takes effect, and is answered, only when its response is [`Vendors::release`]d.
     pub(crate) fn hold_next_update(&self, system: usize) {
         self.faults(system).once(CallKind::Update, InjectedFault::Hold);
     }
@@ -85,7 +85,7 @@ impl Vendors {
         runtime.block_on(self.sandbox.pretectum.log.wait_for(CallKind::List, count));
     }
 
-    /// Every update takes effect, and its answer is lost.
+    /// Every update takes effect, and its response is lost.
     pub(crate) fn lose_update_responses(&self, system: usize) {
         self.faults(system).always(CallKind::Update, InjectedFault::ResetAfter);
     }

@@ -1,4 +1,4 @@
-//! Holding what callers were told, and what the gateway's books say, against what really happened at the vendors.
+//! Holding what callers were told, and what the gateway's report say, against what really happened at the vendors.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -16,7 +16,7 @@ type TimedOp = (i64, i64, RegisterOp);
 /// Later than anything.
 const NEVER_RETURNED: i64 = i64::MAX / 2;
 
-/// The truth about a run.
+/// The verifier about a run.
 pub(crate) struct HistoryVerifier<'r> {
     pub(super) run: &'r Run,
     report: &'r GatewayReport,
@@ -35,20 +35,20 @@ pub(crate) struct HistoryVerifier<'r> {
 
 impl<'r> HistoryVerifier<'r> {
     /// Gathers it.
-    pub(crate) fn new(run: &'r Run, books: &'r GatewayReport) -> Self {
+    pub(crate) fn new(run: &'r Run, report: &'r GatewayReport) -> Self {
         let history = run.vendors.history();
         let mut effects = HashMap::new();
         for value in history.values().flatten() {
             *effects.entry(*value).or_default() += 1;
         }
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let states = books.operations.iter().map(|one| (text(&one["id"]), text(&one["state"]))).collect();
+        let states = report.operations.iter().map(|one| (text(&one["id"]), text(&one["state"]))).collect();
         let failed = |call: &Value| call["status"] != 200 && (call["call"] == "list" || call["call"] == "read");
         let is_unseen = |entry: &&Value| entry["calls"].as_array().is_some_and(|calls| calls.iter().any(failed));
-        let unseen = books.ledger.iter().filter(is_unseen).map(|entry| text(&entry["operation"])).collect();
-        let mut truth = Self {
+        let unseen = report.ledger.iter().filter(is_unseen).map(|entry| text(&entry["operation"])).collect();
+        let mut verifier = Self {
             run,
-            report: books,
+            report: report,
             history,
             effects,
             states,
@@ -56,15 +56,16 @@ impl<'r> HistoryVerifier<'r> {
             violations: Vec::new(),
             excused_count: 0,
         };
-        truth.check_ledger();
-        truth
+        verifier.check_ledger();
+        verifier
     }
 
     /// Checks everything; panics with all that is wrong.
     pub(crate) fn verify(mut self) {
         let all = self.run.writes.lock().unwrap().clone();
-        let (writes, lives): (Vec<_>, Vec<_>) = all.iter().cloned().partition(|write| write.kind == WriteKind::Patch);
-        self.check_lifecycle(&lives);
+        let (writes, lifecycle_writes): (Vec<_>, Vec<_>) =
+            all.iter().cloned().partition(|write| write.kind == WriteKind::Patch);
+        self.check_lifecycle(&lifecycle_writes);
         for write in &writes {
             self.check_write(write);
         }
@@ -83,9 +84,9 @@ impl<'r> HistoryVerifier<'r> {
 
     /// Nothing runs; each operation has one intent and, after it, one outcome.
     fn check_ledger(&mut self) {
-        let books = self.report;
+        let report = self.report;
         let mut entries: HashMap<&str, Vec<(&str, &str)>> = HashMap::new();
-        for entry in &books.ledger {
+        for entry in &report.ledger {
             let text = |name: &str| entry[name].as_str().unwrap_or_default();
             entries.entry(text("operation")).or_default().push((text("event"), text("state")));
         }
@@ -101,7 +102,7 @@ impl<'r> HistoryVerifier<'r> {
         }
     }
 
-    /// Whether what was told fits the books: all that does not, and whether the write was said to be done, or to be unknown.
+    /// Whether what was told fits the report: all that does not, and whether the write was said to be done, or to be unknown.
     pub(super) fn check_responses(&self, write: &Write) -> (Vec<String>, bool, bool) {
         let mut complaints = Vec::new();
         if !is_conclusive(write) {
@@ -171,7 +172,7 @@ impl<'r> HistoryVerifier<'r> {
         }
     }
 
-    /// What the vendor and the books know of a write and of those of the same record.
+    /// What the vendor and the report know of a write and of those of the same record.
     fn describe_evidence(&self, write: &Write) -> String {
         let history = self.history.get(&(write.system, write.record));
         let key = &self.run.vendors.records[write.system][write.record];
@@ -184,7 +185,7 @@ impl<'r> HistoryVerifier<'r> {
     }
 
     /// Contract 4.2: after a 500 that says nothing, a moved tag without the wanted values is 412. Where the vendor had
-    /// committed before it failed, and somebody else wrote before the gateway could look, that is not the truth, and a vendor
+    /// committed before it failed, and somebody else wrote before the gateway could look, that is not the verifier, and a vendor
     /// whose versions cannot be foretold leaves no way to know.
     fn may_be_mistaken_for_conflict(&self, write: &Write) -> bool {
         let history = self.history.get(&(write.system, write.record)).map(Vec::as_slice).unwrap_or_default();
@@ -244,13 +245,13 @@ impl<'r> HistoryVerifier<'r> {
     /// One order explains what every caller saw and was told.
     fn check_linearizability(&mut self, writes: &[Write]) {
         let mut histories: BTreeMap<(usize, usize), Vec<TimedOp>> = BTreeMap::new();
-        for sight in self.run.reads.lock().unwrap().iter() {
-            let history = histories.entry((sight.system, sight.record)).or_default();
-            history.push((sight.started_at, sight.returned_at, RegisterOp::Read(sight.value)));
+        for read in self.run.reads.lock().unwrap().iter() {
+            let history = histories.entry((read.system, read.record)).or_default();
+            history.push((read.started_at, read.returned_at, RegisterOp::Read(read.value)));
         }
-        for forced in self.run.external_writes.lock().unwrap().iter() {
-            let history = histories.entry((forced.system, forced.record)).or_default();
-            history.push((forced.started_at, forced.returned_at, RegisterOp::ExternalWrite(forced.value)));
+        for external in self.run.external_writes.lock().unwrap().iter() {
+            let history = histories.entry((external.system, external.record)).or_default();
+            history.push((external.started_at, external.returned_at, RegisterOp::ExternalWrite(external.value)));
         }
         for write in writes {
             let or_foreign = write.system == GUARDED && self.run.plan.external_writer;
@@ -294,14 +295,14 @@ impl<'r> HistoryVerifier<'r> {
         for state in self.states.values() {
             *settled.entry(state).or_default() += 1;
         }
-        let mut mishaps = BTreeMap::new();
-        for (mishap, count) in self.run.proxies.iter().flat_map(FaultProxy::counts) {
-            *mishaps.entry(mishap).or_insert(0) += count;
+        let mut faults = BTreeMap::new();
+        for (fault, count) in self.run.proxies.iter().flat_map(FaultProxy::counts) {
+            *faults.entry(fault).or_insert(0) += count;
         }
         let disturbed: usize = self.run.proxies.iter().map(FaultProxy::faulted_count).sum();
         eprintln!(
             "{}: seed {}, {} writes, {disturbed} faulted, {} more cut from the gateway, {} kills, {} excused, {} wrong\n  \
-             told {ends:?}\n  operations {settled:?}\n  mishaps {mishaps:?}",
+             told {ends:?}\n  operations {settled:?}\n  faults {faults:?}",
             self.run.plan.name,
             self.run.seed,
             writes.len(),

@@ -1,4 +1,4 @@
-//! A caller of the gateway: short words for requests, and answers that are read once.
+//! A caller of the gateway: short words for requests, and responses that are read once.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
-/// Longer than any answer may take: a gateway that hangs fails its test.
+/// Longer than any response may take: a gateway that hangs fails its test.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Somebody with an HTTP client.
@@ -76,7 +76,7 @@ impl Request {
         self
     }
 
-    /// Takes back every preference the house has set.
+    /// Takes back every preference the env has set.
     pub(crate) fn without_prefer(mut self) -> Self {
         self.prefer.clear();
         self
@@ -105,7 +105,7 @@ impl Request {
     }
 
     pub(crate) async fn send(self) -> TestResponse {
-        self.try_send().await.unwrap_or_else(|error| panic!("no answer: {error}"))
+        self.try_send().await.unwrap_or_else(|error| panic!("no response: {error}"))
     }
 
     /// For callers who may be cut off.
@@ -150,7 +150,7 @@ impl TestResponse {
         self.header("etag").unwrap_or_else(|| panic!("no ETag in {self:?}"))
     }
 
-    /// The last segment of a problem's type; empty if the answer is none.
+    /// The last segment of a problem's type; empty if the response is none.
     pub(crate) fn problem(&self) -> String {
         if self.header("content-type") != Some("application/problem+json") {
             return String::new();

@@ -1,4 +1,4 @@
-//! What the integration tests share: a house (stand-in vendors and a gateway in front of them), a caller, and a bench for
+//! What the integration tests share: a env (fake vendor vendors and a gateway in front of them), a caller, and a fixture for
 //! each vendor on which the same behaviour is tried.
 
 mod client;
@@ -30,12 +30,12 @@ macro_rules! for_each_native_vendor {
 }
 
 macro_rules! tests_of {
-    ($vendor:ident, $bench:expr, $($behaviour:ident),+) => {
+    ($vendor:ident, $fixture:expr, $($behaviour:ident),+) => {
         mod $vendor {
             $(
                 #[actix_web::test]
                 async fn $behaviour() {
-                    super::$behaviour(&$bench).await;
+                    super::$behaviour(&$fixture).await;
                 }
             )+
         }

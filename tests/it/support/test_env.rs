@@ -1,4 +1,4 @@
-//! A house: three stand-in vendors, a gateway in front of them on a thread of its own, and a caller.
+//! A env: three fake vendor vendors, a gateway in front of them on a thread of its own, and a caller.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -88,13 +88,13 @@ impl Deref for TestEnv {
 }
 
 impl TestEnv {
-    pub(crate) async fn start(bench: &'static VendorFixture) -> Self {
-        Self::start_with(bench, &[]).await
+    pub(crate) async fn start(fixture: &'static VendorFixture) -> Self {
+        Self::start_with(fixture, &[]).await
     }
 
     /// With these configuration keys: `(section, key, TOML value)`; the section `vendor` is that of every system.
-    #[expect(clippy::unused_async, reason = "a house is waited for wherever it is used")]
-    pub(crate) async fn start_with(bench: &'static VendorFixture, changes: &[(&str, &str, &str)]) -> Self {
+    #[expect(clippy::unused_async, reason = "a env is waited for wherever it is used")]
+    pub(crate) async fn start_with(fixture: &'static VendorFixture, changes: &[(&str, &str, &str)]) -> Self {
         let vendors = Sandbox::start().unwrap();
         vendors.bluedolphin.state.configure(|settings| settings.queue_delay = Some(Duration::from_millis(10)));
         let folder = tempfile::tempdir().unwrap();
@@ -103,14 +103,7 @@ impl TestEnv {
         };
         let changes: Vec<_> = SHORT_TIMEOUTS.iter().chain(changes).map(own).collect();
         let gateway = TestGateway::start(&configuration(&vendors, folder.path(), "store", &changes));
-        Self {
-            fixture: bench,
-            client: gateway.client(),
-            gateway: Some(gateway),
-            vendors,
-            folder,
-            config_overrides: changes,
-        }
+        Self { fixture, client: gateway.client(), gateway: Some(gateway), vendors, folder, config_overrides: changes }
     }
 
     /// Another gateway in front of the same vendors, with a store of its own.
@@ -145,9 +138,9 @@ impl TestEnv {
 
     /// The present tag of a record. The calls it takes are forgotten.
     pub(crate) async fn current_etag(&self, key: &str) -> String {
-        let answer = self.read(key).send().await;
+        let response = self.read(key).send().await;
         self.forget_calls();
-        answer.assert_status(200).etag().to_owned()
+        response.assert_status(200).etag().to_owned()
     }
 
     /// A PATCH that accepts every loss and waits for what is queued.
@@ -227,11 +220,11 @@ impl TestEnv {
         assert_eq!(self.requests(), Vec::<String>::new());
     }
 
-    /// The operation that an answer names, when it is settled.
-    pub(crate) async fn wait_for_operation(&self, answer: &TestResponse) -> Value {
-        let path = answer.header("operation").map(str::to_owned);
-        let path = path.or_else(|| Some(answer.json()["operation"].as_str()?.to_owned()));
-        self.wait_for_operation_at(&path.unwrap_or_else(|| panic!("no operation in {answer:?}"))).await
+    /// The operation that a response names, when it is settled.
+    pub(crate) async fn wait_for_operation(&self, response: &TestResponse) -> Value {
+        let path = response.header("operation").map(str::to_owned);
+        let path = path.or_else(|| Some(response.json()["operation"].as_str()?.to_owned()));
+        self.wait_for_operation_at(&path.unwrap_or_else(|| panic!("no operation in {response:?}"))).await
     }
 
     pub(crate) async fn wait_for_operation_at(&self, path: &str) -> Value {
@@ -254,9 +247,9 @@ impl TestEnv {
     }
 
     pub(crate) async fn read_ledger(&self) -> TestResponse {
-        let answer = self.get(&format!("/ledger?system={}", self.fixture.system)).send().await;
-        answer.assert_status(200);
-        answer
+        let response = self.get(&format!("/ledger?system={}", self.fixture.system)).send().await;
+        response.assert_status(200);
+        response
     }
 
     /// Waits until a condition holds of what the vendor holds.

@@ -76,7 +76,7 @@ impl VendorFixture {
         json!({ self.text: text })
     }
 
-    /// What 2xx answers to updates carry.
+    /// What 2xx responses to updates carry.
     pub(crate) fn guarantee(&self) -> &'static str {
         if self.native { "native" } else { "guarded" }
     }
