@@ -121,10 +121,11 @@ pub struct WriteResponse {
 }
 
 /// A page of records.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct RecordPage {
     /// The records.
     pub items: Vec<RecordView>,
-    /// The cursor of the next page, URL-safe.
+    /// The cursor of the next page; null on the last.
+    #[schema(required = true)]
     pub next: Option<String>,
 }

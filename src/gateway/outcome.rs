@@ -3,27 +3,43 @@
 use serde::{Deserialize, Serialize};
 
 use crate::problem::Problem;
-use crate::record::{OperationId, Warning};
+use crate::record::{FieldsJson, OperationId, Warning};
 
-/// A record as callers see it (contract 3). `fields` is JSON text, so that numbers keep their form.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A record. `fields` holds the vendor's own names and values; no number loses precision or form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Record)]
 pub struct RecordView {
     /// The configured system's name.
+    #[schema(example = "architecture")]
     pub system: String,
-    /// The full canonical id.
+    /// The full id.
+    #[schema(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
     pub id: String,
-    /// The strong tag with its quotes; `None` in a list whose vendor cannot carry it.
+    /// The strong tag with its quotes, the value of `ETag`; null in a list whose vendor cannot carry it.
+    #[schema(required = true, example = "\"d3q2-7w.b1nd\"")]
     pub etag: Option<String>,
-    /// The members of `fields`, a JSON object's text.
-    pub fields: String,
+    /// The vendor's own names and values.
+    #[schema(value_type = Object)]
+    pub fields: FieldsJson,
     /// JSON Pointers of what cannot be patched.
     pub read_only: Vec<String>,
     /// What the caller would otherwise not learn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     pub warnings: Vec<Warning>,
     /// `/operations/{id}` of a queued write that runs on the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub pending_operation: Option<String>,
-    /// Whether the vendor's list could not carry the whole record.
+    /// The vendor's list could not carry the whole record.
+    #[serde(default, skip_serializing_if = "is_false")]
+    #[schema(required = false)]
     pub partial: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// How a write excluded others (contract 4.3).

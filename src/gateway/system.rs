@@ -141,7 +141,7 @@ impl System {
             system: self.name.as_str().to_owned(),
             id: id.as_str().to_owned(),
             etag: Some(self.tag(id, &stored.version()).to_header()),
-            fields: stored.fields.as_json().to_owned(),
+            fields: stored.fields.to_fields_json(),
             read_only: read_only.map(|name| json_pointer("/fields", &[name])).collect(),
             warnings,
             pending_operation: pending.map(OperationId::path),

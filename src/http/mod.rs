@@ -29,7 +29,6 @@ mod openapi;
 mod operations;
 mod problem_response;
 mod query;
-mod record_json;
 mod records;
 mod request_target;
 mod response;

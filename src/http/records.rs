@@ -1,11 +1,11 @@
 //! Reading records.
 
 use super::headers::accept;
-use super::openapi::{self, CollectionPath, ListParams, ReadHeaderParams, RecordPath};
+use super::openapi::{CollectionPath, ListParams, ReadHeaderParams, RecordPath};
 use super::query::QueryParams;
-use super::record_json;
-use super::response::{ReadPreconditions, percent_encode};
+use super::response::{self, ReadPreconditions, percent_encode};
 use super::service::{HandlerResult, RequestContext};
+use crate::gateway::{RecordPage, RecordView};
 use crate::problem::ProblemKind;
 use crate::record::Action;
 
@@ -13,7 +13,7 @@ use crate::record::Action;
 #[utoipa::path(get, path = "/records/{system}/{id}", tag = "Records", operation_id = "getRecord",
     summary = "Read a record", description = "The record with its tag.",
     params(RecordPath, ReadHeaderParams),
-    responses((status = 200, description = "The record", body = openapi::Record),
+    responses((status = 200, description = "The record", body = RecordView),
         (status = 304, description = "The caller has the present state")))]
 pub(super) async fn show(inbound: &RequestContext<'_>, system: &str, raw_id: &str) -> HandlerResult {
     let system = inbound.authorize_system(system, Action::Read)?;
@@ -22,7 +22,7 @@ pub(super) async fn show(inbound: &RequestContext<'_>, system: &str, raw_id: &st
     QueryParams::read(inbound.query, &[])?;
     let conditions = ReadPreconditions::read(inbound.headers)?;
     let record = inbound.api.records.read(system, &id, &inbound.op_context()?).await?;
-    let answer = conditions.respond(record_json::record(&record), record.etag.as_deref(), None);
+    let answer = conditions.respond(response::record_json(&record), record.etag.as_deref(), None);
     answer.map_err(|mut refused| {
         if refused.problem.name == ProblemKind::PreconditionFailed {
             inbound.api.records.count_precondition_failure(system);
@@ -36,7 +36,7 @@ pub(super) async fn show(inbound: &RequestContext<'_>, system: &str, raw_id: &st
 #[utoipa::path(get, path = "/records/{system}", tag = "Records", operation_id = "listRecords",
     summary = "List records", description = "A page of a collection's records, in the vendor's order.",
     params(CollectionPath, ListParams),
-    responses((status = 200, description = "A page", body = openapi::RecordPage)))]
+    responses((status = 200, description = "A page", body = RecordPage)))]
 pub(super) async fn list(inbound: &RequestContext<'_>, system: &str) -> HandlerResult {
     let system = inbound.authorize_system(system, Action::Read)?;
     accept::require_json(inbound.headers)?;
@@ -48,5 +48,5 @@ pub(super) async fn list(inbound: &RequestContext<'_>, system: &str) -> HandlerR
     let page = inbound.api.records.list(system, &collection, limit, query.get("cursor"), &ask).await?;
     let path = format!("/records/{}", percent_encode(system.name.as_str()));
     let link = query.next_link_header(&path, page.next.as_deref());
-    conditions.respond(record_json::page(&page.items, page.next.as_deref()), None, link)
+    conditions.respond(response::to_json(&page), None, link)
 }

@@ -2,11 +2,13 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, VARY};
+use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use super::headers;
 use super::service::HandlerResult;
+use crate::gateway::RecordView;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{EntityTag, Precondition};
 
@@ -55,7 +57,7 @@ impl ReadPreconditions {
     ///
     /// # Errors
     /// 412.
-    pub(super) fn respond(&self, json: String, etag: Option<&str>, link: Option<String>) -> HandlerResult {
+    pub(super) fn respond(&self, json: Bytes, etag: Option<&str>, link: Option<String>) -> HandlerResult {
         let tag = etag.and_then(headers::own_tag);
         let holds = |condition: &Precondition, matches: fn(&EntityTag, &EntityTag) -> bool| match condition {
             Precondition::Exists => true,
@@ -83,9 +85,23 @@ impl ReadPreconditions {
     }
 }
 
-/// A JSON text, for a `Serialize` whose keys are strings.
-pub(super) fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
+/// The JSON text of a value whose keys are strings.
+pub(super) fn to_json(value: &impl Serialize) -> Bytes {
+    write_json(value, 1024)
+}
+
+/// The JSON text of a record.
+pub(super) fn record_json(record: &RecordView) -> Bytes {
+    write_json(record, record.fields.as_str().len() + 256)
+}
+
+fn write_json(value: &impl Serialize, capacity: usize) -> Bytes {
+    let mut json = Vec::with_capacity(capacity);
+    match serde_json::to_writer(&mut json, value) {
+        Ok(()) => json.into(),
+        // Values whose keys are strings always serialize.
+        Err(_) => Bytes::from_static(b"null"),
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +109,7 @@ mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
 
     use super::*;
+    use crate::gateway::RecordPage;
 
     fn status(fields: &[(HeaderName, &'static str)]) -> u16 {
         let mut headers = HeaderMap::new();
@@ -122,6 +139,32 @@ mod tests {
         ] {
             assert_eq!(status(fields), wanted, "{fields:?}");
         }
+    }
+
+    fn record(more: &str) -> RecordView {
+        let text = r#"{"system":"crm","id":"a:\"b\"","etag":"\"c7.x\"","fields":{"n":12345678901234567890,"d":1.10},"read_only":[]"#;
+        serde_json::from_str(&format!("{text}{more}}}")).expect("a record")
+    }
+
+    #[test]
+    fn a_record_keeps_its_numbers_and_omits_empty_members() {
+        assert_eq!(
+            record_json(&record("")),
+            r#"{"system":"crm","id":"a:\"b\"","etag":"\"c7.x\"","fields":{"n":12345678901234567890,"d":1.10},"read_only":[]}"#
+        );
+    }
+
+    #[test]
+    fn a_page_shows_every_member_that_is_set() {
+        let warnings = r#","warnings":[{"code":"not-applied","pointer":"/fields/n","detail":"x"}]"#;
+        let full = record(&format!(r#"{warnings},"pending_operation":"/operations/1","partial":true"#));
+        let page = RecordPage { items: vec![record(""), full], next: Some("n".to_owned()) };
+        let value: serde_json::Value = serde_json::from_slice(&to_json(&page)).expect("JSON");
+        let last = &value["items"][1];
+        assert_eq!(last["warnings"][0]["code"], "not-applied");
+        assert_eq!(last["partial"], true);
+        assert_eq!(last["pending_operation"], "/operations/1");
+        assert_eq!(value["next"], "n");
     }
 
     #[test]

@@ -7,9 +7,9 @@ use actix_web::http::header::{
 };
 use serde_json::Value;
 
+use super::response;
 use super::seams::Permission;
 use super::service::{ApiError, HandlerResult, RequestContext};
-use super::{record_json, response};
 use crate::gateway::{RecordView, SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, Operation, OperationId, OperationState};
@@ -84,7 +84,7 @@ fn record_url(record: &RecordView) -> String {
 }
 
 fn record_response(status: StatusCode, record: &RecordView) -> HttpResponse {
-    HttpResponse::build(status).content_type("application/json").body(record_json::record(record))
+    HttpResponse::build(status).content_type("application/json").body(response::record_json(record))
 }
 
 fn accepted_response(operation: &Operation) -> HttpResponse {

@@ -15,12 +15,12 @@ use super::seams::Permission;
 use super::service::{HandlerResult, RequestContext};
 use super::{body, response, write_response};
 use crate::gateway::{
-    IdempotencyKey, SuccessBody, System, WriteCommand, WriteOp, WriteOutcome, WriteResponse, WriteSuccess,
+    IdempotencyKey, RecordView, SuccessBody, System, WriteCommand, WriteOp, WriteOutcome, WriteResponse, WriteSuccess,
     patch_error_to_problem,
 };
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    Action, FieldError, JsonError, Operation, Patch, PatchError, Precondition, json_pointer, parse_strict,
+    Action, FieldError, FieldsJson, JsonError, Operation, Patch, PatchError, Precondition, json_pointer, parse_strict,
 };
 
 const PATCH_MEDIA_TYPES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPatch, BodyType::Json];
@@ -39,7 +39,7 @@ const PATCH_MEDIA_TYPES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPat
         (openapi::MergePatch = "application/json", examples(
             ("Pretectum" = (summary = "Read as a merge patch", value = json!(openapi::pretectum()))))))),
     responses((status = 204, description = "Done"),
-        (status = 200, description = "Done, and this is the record now", body = openapi::Record),
+        (status = 200, description = "Done, and this is the record now", body = RecordView),
         (status = 202, description = "Taken on; the operation tells what becomes of it", body = Operation)))]
 pub(super) async fn update(
     inbound: &RequestContext<'_>,
@@ -97,7 +97,7 @@ pub(super) async fn delete(inbound: &RequestContext<'_>, system: &str, raw_id: &
             ("BlueDolphin" = (summary = "An object definition", value = json!(openapi::new_bluedolphin()))),
             ("Matrix42" = (summary = "A fragment", value = json!(openapi::new_matrix42()))),
             ("Pretectum" = (summary = "A data object", value = json!(openapi::new_pretectum()))))))),
-    responses((status = 201, description = "Created", body = openapi::Record),
+    responses((status = 201, description = "Created", body = RecordView),
         (status = 202, description = "Taken on; the operation tells what becomes of it", body = Operation)))]
 pub(super) async fn create(inbound: &RequestContext<'_>, system: &str, payload: &mut Payload) -> HandlerResult {
     let system = inbound.authorize_system(system, Action::Create)?;
@@ -143,7 +143,7 @@ fn redact_record(written: &mut WriteSuccess) {
     if let SuccessBody::Record(record) = &mut written.body {
         record.etag = None;
         record.read_only.clear();
-        "{}".clone_into(&mut record.fields);
+        record.fields = FieldsJson::default();
     }
     // A create's tag is that of what its caller has just sent.
     if !matches!(written.body, SuccessBody::Created(_)) {

@@ -1,49 +1,110 @@
 //! The vendor's own names and values of one record.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use serde_json::value::RawValue;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use super::json::{self, JsonError};
 use super::{Version, sha256, write_json_string};
 
-/// A JSON object kept as text, so that what the vendor sent reaches the caller digit for digit.
+/// The text of a JSON object. Numbers keep the form in which they were written. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct FieldsJson(Arc<RawValue>);
+
+impl FieldsJson {
+    fn from_members<'m>(members: impl Iterator<Item = (&'m str, &'m RawValue)> + Clone) -> Self {
+        /// Serializes pairs as one object, in their order.
+        struct Members<I>(I);
+
+        impl<'m, I: Iterator<Item = (&'m str, &'m RawValue)> + Clone> Serialize for Members<I> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_map(self.0.clone())
+            }
+        }
+        Self::from_object(&Members(members))
+    }
+
+    /// The text of a value that serializes as an object with string keys, which cannot fail.
+    fn from_object(object: &impl Serialize) -> Self {
+        to_raw_value(object).map_or_else(|_| Self(RawValue::NULL.to_owned().into()), |json| Self(json.into()))
+    }
+
+    /// The object's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+}
+
+/// The empty object.
+impl Default for FieldsJson {
+    fn default() -> Self {
+        Self::from_object(&Map::new())
+    }
+}
+
+/// Compares the texts.
+impl PartialEq for FieldsJson {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for FieldsJson {}
+
+impl Serialize for FieldsJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// Reads an object, or a string with the text of one: earlier versions stored it that way.
+impl<'de> Deserialize<'de> for FieldsJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        if !json.get().starts_with('"') {
+            return Ok(Self(json.into()));
+        }
+        let text: String = serde_json::from_str(json.get()).map_err(D::Error::custom)?;
+        RawValue::from_string(text).map(|json| Self(json.into())).map_err(D::Error::custom)
+    }
+}
+
+/// A record's members as the vendor sent them, with their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawFields {
-    text: String,
+    json: FieldsJson,
     names: Vec<String>,
 }
 
 impl RawFields {
-    /// Puts members together that were taken from a checked text (see [`raw_members`]).
-    pub fn from_raw_members<'m>(members: impl IntoIterator<Item = (&'m str, &'m RawValue)>) -> Self {
-        let (mut text, mut names) = (String::with_capacity(1024), Vec::new());
-        text.push('{');
-        for (name, value) in members {
-            if text.len() > 1 {
-                text.push(',');
-            }
-            write_json_string(&mut text, name);
-            text.push(':');
-            text.push_str(value.get());
-            names.push(name.to_owned());
-        }
-        text.push('}');
-        Self { text, names }
+    /// Puts members together that were taken from a checked text (see [`parse_raw_members`]).
+    pub fn from_raw_members<'m>(members: impl IntoIterator<Item = (&'m str, &'m RawValue), IntoIter: Clone>) -> Self {
+        let members = members.into_iter();
+        let names = members.clone().map(|(name, _)| name.to_owned()).collect();
+        Self { json: FieldsJson::from_members(members), names }
     }
 
     /// From a parsed object.
     #[must_use]
     pub fn from_map(map: &Map<String, Value>) -> Self {
-        // `Display` of a `Value` writes JSON; writing into a String cannot fail.
-        Self { text: Value::Object(map.clone()).to_string(), names: map.keys().cloned().collect() }
+        Self { json: FieldsJson::from_object(map), names: map.keys().cloned().collect() }
     }
 
     /// The object's text.
     #[must_use]
     pub fn as_json(&self) -> &str {
-        &self.text
+        self.json.as_str()
+    }
+
+    /// The object, for a response.
+    #[must_use]
+    pub fn to_fields_json(&self) -> FieldsJson {
+        self.json.clone()
     }
 
     /// The members' names, in order.
@@ -55,7 +116,7 @@ impl RawFields {
     /// The object, parsed. Numbers keep their form.
     #[must_use]
     pub fn to_map(&self) -> Map<String, Value> {
-        match json::parse_preserving_numbers(&self.text) {
+        match json::parse_preserving_numbers(self.as_json()) {
             Ok(Value::Object(map)) => map,
             // The text is an object from the beginning.
             _ => Map::new(),
@@ -127,6 +188,19 @@ mod tests {
         for other in [r#"{"a":1.0,"b":{"c":2,"d":3}}"#, r#"{"a":1,"b":{"c":2}}"#, r#"{"a":"1","b":{"c":2,"d":3}}"#] {
             assert_ne!(digest(r#"{"a":1,"b":{"c":2,"d":3}}"#), digest(other), "{other}");
         }
+    }
+
+    #[test]
+    fn fields_are_serialized_as_written_and_read_in_both_stored_forms() {
+        let text = r#"{"n":12345678901234567890,"d":1.10}"#;
+        let members = parse_raw_members(text.as_bytes()).expect("members");
+        let fields = RawFields::from_raw_members(members.iter().map(|(name, value)| (name.as_ref(), *value)));
+        assert_eq!(serde_json::to_string(&fields.to_fields_json()).expect("JSON"), text);
+        for stored in [text.to_owned(), Value::from(text).to_string()] {
+            let read: FieldsJson = serde_json::from_str(&stored).expect("stored fields");
+            assert_eq!(read, fields.to_fields_json(), "{stored}");
+        }
+        assert!(serde_json::from_str::<FieldsJson>("\"{\"").is_err());
     }
 
     #[test]

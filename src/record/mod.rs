@@ -26,7 +26,7 @@ pub use caller::{Action, CallerName, RequestId};
 pub use cursor::{decode_cursor, encode_cursor};
 pub use diff::{FieldChange, all_applied, diff, fields_pointer, write_fields_pointer};
 pub use etag::{EntityTag, Version};
-pub use fields::{RawFields, canonical_digest, parse_raw_members};
+pub use fields::{FieldsJson, RawFields, canonical_digest, parse_raw_members};
 pub use id::{Key, RecordId, SystemName};
 pub use json::{JsonError, numbers_equal, parse_preserving_numbers, parse_strict, validate_strict, values_equal};
 pub use json_write::{json_pointer, write_json, write_json_string, write_pointer};

@@ -21,9 +21,7 @@ pub(super) use params::{
     CollectionPath, IfMatch, LedgerListParams, ListParams, OperationListParams, OperationPath, ProblemPath,
     ReadHeaderParams, RecordPath, SystemPath, WriteHeaderParams,
 };
-pub(super) use schemas::{
-    JsonPatch, LedgerPage, MergePatch, NewRecord, OperationPage, Record, RecordPage, Status, SystemList,
-};
+pub(super) use schemas::{JsonPatch, LedgerPage, MergePatch, NewRecord, OperationPage, Status, SystemList};
 
 static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
 

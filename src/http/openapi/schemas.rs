@@ -4,46 +4,7 @@
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::record::{Operation, VendorCallLog, Warning};
-
-/// A record. `fields` holds the vendor's own names and values; no number loses precision or form.
-#[derive(ToSchema)]
-#[schema(as = Record)]
-pub(crate) struct Record {
-    /// The configured system's name.
-    #[schema(example = "architecture")]
-    system: String,
-    /// The full id.
-    #[schema(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
-    id: String,
-    /// The strong tag with its quotes, the value of `ETag`; null in a list whose vendor cannot carry it.
-    #[schema(required = true, example = "\"d3q2-7w.b1nd\"")]
-    etag: Option<String>,
-    /// The vendor's own names and values.
-    #[schema(value_type = Object)]
-    fields: Value,
-    /// JSON Pointers of what cannot be patched.
-    read_only: Vec<String>,
-    /// What the caller would otherwise not learn.
-    #[schema(nullable = false)]
-    warnings: Option<Vec<Warning>>,
-    /// `/operations/{id}` of a queued write that runs on the record.
-    #[schema(nullable = false)]
-    pending_operation: Option<String>,
-    /// The vendor's list could not carry the whole record.
-    #[schema(nullable = false)]
-    partial: Option<bool>,
-}
-
-/// A page of records.
-#[derive(ToSchema)]
-pub(crate) struct RecordPage {
-    /// The records.
-    items: Vec<Record>,
-    /// The cursor of the next page; null on the last.
-    #[schema(required = true)]
-    next: Option<String>,
-}
+use crate::record::{Operation, VendorCallLog};
 
 /// A new record.
 #[derive(ToSchema)]
