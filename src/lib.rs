@@ -1,33 +1,48 @@
 //! One way to read and change a record, whatever system holds it.
 //!
-//! Map of the house (an arrow = "is imported by"):
+//! # Map
+//!
+//! Dependencies go one way. A module may use the modules below it, and a test
+//! (`tests/it/architecture.rs`) lists which.
 //!
 //! ```text
-//! record  ←  transport  ←  adapters  ←  gateway  ←  api  ←  app        store ← gateway        sandbox ← app
-//!                           adapters  ←  config  ←  access  ←  api          config ← cli
+//!   app                      the program: assembled, run, reloaded, stopped
+//!    │
+//!   http    cli              the API on actix-web; the command line
+//!    │       │
+//!   access   │               authentication and permissions of callers
+//!    │       │
+//!    │     config            the TOML file
+//!    │       │
+//!   gateway  │               writes and reads, the same for every vendor
+//!    │       │
+//!   store  vendors           the journal; the adapters
+//!    │       │
+//!    │     transport         one vendor request, carried safely
+//!    │       │
+//!   problem  metrics         errors of callers; counters for operators
+//!    │       │
+//!   record                   the shared vocabulary
 //! ```
 //!
-//! `record` is the small vocabulary that all share, with `problem` (what a caller is told) and `metrics` beside it. `transport`
-//! carries one vendor call safely. `adapters` know what a vendor says. `store` remembers. `gateway` takes each request along one
-//! straight line and completes what a vendor lacks. `api` speaks HTTP, `config`, `access`, `cli` and `telemetry` speak to the
-//! operator, `app` puts it all together. `sandbox` holds the stand-in vendors; it knows nothing of the rest. A test
-//! (`tests/it/architecture.rs`) keeps the arrows one way.
+//! `sandbox` holds the fake vendors and uses nothing of the rest. `telemetry` sets up the log.
 //!
-//! # Decisions
+//! # Documents
 //!
-#![doc = include_str!("docs/decisions/0001-tags-carry-the-version.md")]
-#![doc = include_str!("docs/decisions/0002-fields-are-text.md")]
-#![doc = include_str!("docs/decisions/0003-one-way-to-settle.md")]
-#![doc = include_str!("docs/decisions/0004-creates-are-looked-for.md")]
-#![doc = include_str!("docs/decisions/0005-spans-by-hand.md")]
-#![doc = include_str!("docs/decisions/0006-the-ledger-in-pages.md")]
-#![doc = include_str!("docs/adding-a-system.md")]
+//! - [`docs::contract`]: what callers and operators see
+//! - [`docs::http_rules`]: the rules of HTTP that the gateway follows
+//! - [`docs::reference`]: tables of headers, problems, metrics and crates
+//! - [`docs::architecture`]: the modules, one PATCH and one crash walked through
+//! - [`docs::adding_a_vendor`]: the files that a new vendor needs
+//! - [`docs::contributing`]: tests, debugging, benchmarks
+//! - [`docs::decisions`]: what was decided, why, and what it costs
 #![forbid(unsafe_code)]
 
 pub mod access;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod docs;
 pub mod gateway;
 pub mod http;
 pub mod metrics;

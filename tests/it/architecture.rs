@@ -16,6 +16,7 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("access", &["record", "config"]),
     ("config", &["record", "vendors", "store", "transport"]),
     ("http", &["record", "problem", "metrics", "transport", "vendors", "store", "gateway", "access"]),
+    ("docs", &[]),
     ("sandbox", &[]),
     ("telemetry", &[]),
     ("cli", &["record", "config", "telemetry"]),

@@ -12,6 +12,7 @@ mod architecture;
 mod behaviours;
 mod deploy;
 mod disk_failures;
+mod documents;
 mod failure_log;
 mod fault_proxy;
 mod fuzz_inputs;

@@ -1,51 +1,173 @@
-//! The README's tables say what the code says, and its commands do what it says.
+//! The commands of the README do what it says, and the tables of `reference.md` say what the code does.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use actix_web::http::Method;
+use records_gateway::metrics::{CallOutcome, Metrics, RequestAction, RequestOutcome};
 use records_gateway::problem::ProblemKind;
+use records_gateway::record::{SystemName, VendorCallKind};
+use serde_json::Value;
 
 use crate::support::{MATRIX42, TestEnv};
 
-fn read_readme() -> String {
-    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md")
+fn read_file(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The rows of the table below a heading, without the head of the table.
+fn table_rows(document: &str, heading: &str) -> Vec<String> {
+    let section = document.lines().skip_while(|line| *line != heading).skip(1);
+    let section = section.take_while(|line| !line.starts_with('#'));
+    section.filter(|line| line.starts_with("| ")).skip(1).map(str::to_owned).collect()
+}
+
+/// What stands in backticks.
+fn code_words(row: &str) -> impl Iterator<Item = &str> {
+    row.split('`').skip(1).step_by(2)
+}
+
+fn assert_table(heading: &str, expected: &[String]) {
+    let rows = table_rows(&read_file("src/docs/reference.md"), heading);
+    assert_eq!(rows, expected, "reference.md, {heading} must be\n{}", expected.join("\n"));
 }
 
 #[test]
 fn the_problem_table_matches_the_code() {
-    let readme = read_readme();
-    let table: Vec<&str> =
-        readme.lines().skip_while(|line| *line != "## Problems").filter(|line| line.starts_with("| `")).collect();
-    let rows = table.iter().take(ProblemKind::ALL.len());
-    for (line, problem) in rows.zip(ProblemKind::ALL) {
-        let row = problem.spec();
-        let retryable = if row.retryable { "yes" } else { "no" };
-        assert_eq!(*line, format!("| `{}` | {} | {retryable} | {} |", row.name, row.status, row.meaning));
+    let row = |problem: &ProblemKind| {
+        let spec = problem.spec();
+        let retryable = if spec.retryable { "yes" } else { "no" };
+        format!("| `{}` | {} | {retryable} | {} |", spec.name, spec.status, spec.meaning)
+    };
+    assert_table("## Problems", &ProblemKind::ALL.iter().map(row).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_contract_lists_every_problem_with_its_status() {
+    let rows = table_rows(&read_file("src/docs/contract.md"), "### 4.7 Problems");
+    // The section has two tables; that of the members has two columns.
+    let cells = rows.iter().map(|row| row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>());
+    let documented: Vec<String> = cells
+        .filter(|cells| cells.len() == 3 && cells[0].starts_with('`'))
+        .map(|cells| format!("{} {}", cells[0].trim_matches('`'), &cells[1][..3]))
+        .collect();
+    let status = |problem: &ProblemKind| format!("{} {}", problem.as_str(), problem.spec().status);
+    assert_eq!(documented, ProblemKind::ALL.iter().map(status).collect::<Vec<_>>());
+}
+
+/// Every family with a series, as text.
+fn render_metrics() -> String {
+    let system = SystemName::parse("crm").unwrap();
+    let metrics = Metrics::new(std::slice::from_ref(&system)).unwrap();
+    let index = metrics.index(&system).unwrap();
+    metrics.request(Some(index), RequestAction::Read, RequestOutcome::Ok, 0.01);
+    metrics.vendor_request(index, VendorCallKind::Read, CallOutcome::Ok2xx, 0.01);
+    metrics.token_expires(index, 1_800_000_000);
+    metrics.loss_accepted(index, "linked-questions");
+    String::from_utf8(metrics.render().unwrap()).unwrap()
+}
+
+/// Families with their labels, without those of the process.
+fn metric_families(text: &str) -> BTreeSet<(String, Vec<String>, String)> {
+    let help = text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '));
+    let own = help.filter(|(name, _)| !name.starts_with("process_"));
+    let labels_of = |name: &str| {
+        let series = text.lines().find(|line| !line.starts_with('#') && line.starts_with(name)).unwrap();
+        let labels = series.split_once('{').map_or("", |(_, rest)| rest.split_once('}').unwrap().0);
+        let names = labels.split(',').filter_map(|pair| Some(pair.split_once('=')?.0.to_owned()));
+        let mut names: Vec<_> = names.filter(|name| name != "le").collect();
+        names.sort();
+        names
+    };
+    own.map(|(name, help)| (name.to_owned(), labels_of(name), help.to_owned())).collect()
+}
+
+#[test]
+fn the_metric_table_matches_the_code() {
+    let families = metric_families(&render_metrics());
+    let rows = table_rows(&read_file("src/docs/reference.md"), "## Metrics");
+    let documented: BTreeSet<_> = rows
+        .iter()
+        .map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let mut labels: Vec<_> = code_words(cells[1]).map(str::to_owned).collect();
+            labels.sort();
+            (code_words(cells[0]).next().unwrap().to_owned(), labels, cells[2].to_owned())
+        })
+        .collect();
+    assert_eq!(documented, families);
+}
+
+#[test]
+fn the_contract_lists_every_metric_with_its_labels() {
+    let rows = table_rows(&read_file("src/docs/contract.md"), "## 6 Metrics");
+    let documented: BTreeSet<_> = rows
+        .iter()
+        .map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
+            let mut labels: Vec<_> = code_words(cells[1]).map(str::to_owned).collect();
+            labels.sort();
+            (code_words(cells[0]).next().unwrap().to_owned(), labels)
+        })
+        .collect();
+    let families = metric_families(&render_metrics());
+    assert_eq!(documented, families.into_iter().map(|(name, labels, _)| (name, labels)).collect());
+}
+
+#[test]
+fn the_header_table_has_every_header_of_the_openapi_document() {
+    fn collect(value: &Value, names: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(members) => {
+                if members.get("in").is_some_and(|place| place == "header") {
+                    names.extend(members["name"].as_str().map(str::to_owned));
+                }
+                if let Some(Value::Object(headers)) = members.get("headers") {
+                    names.extend(headers.keys().cloned());
+                }
+                members.values().for_each(|member| collect(member, names));
+            }
+            Value::Array(items) => items.iter().for_each(|item| collect(item, names)),
+            _ => {}
+        }
     }
-    assert!(table.len() > ProblemKind::ALL.len(), "the table of crates follows");
+    let mut names = BTreeSet::new();
+    collect(&serde_json::from_str(&read_file("openapi/openapi.json")).unwrap(), &mut names);
+    assert!(names.len() > 15, "{names:?}");
+    let rows = table_rows(&read_file("src/docs/reference.md"), "## Headers");
+    let documented: BTreeSet<&str> = rows.iter().flat_map(|row| code_words(row)).collect();
+    let missing: Vec<_> = names.iter().filter(|name| !documented.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]
 fn every_dependency_has_a_documented_reason() {
-    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).expect("Cargo.toml");
-    let dependencies = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
-    let names: Vec<&str> = dependencies
-        .take_while(|line| !line.starts_with('['))
-        .filter_map(|line| line.split_once(" = ").map(|(name, _)| name))
-        .filter(|name| !name.starts_with('#'))
-        .collect();
-    assert!(names.len() > 20);
-    let readme = read_readme();
-    let table = readme.split("| crate | why it is there |").nth(1).expect("the table of crates");
-    let missing: Vec<_> = names.iter().filter(|name| !table.contains(&format!("`{name}`"))).collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    let manifest = read_file("Cargo.toml");
+    let mut section = "";
+    let mut dependencies = BTreeSet::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        } else if matches!(section, "[dependencies]" | "[dev-dependencies]") && !line.starts_with('#') {
+            dependencies.extend(line.split_once(" = ").map(|(name, _)| name));
+        }
+    }
+    assert!(dependencies.len() > 20);
+    let rows = table_rows(&read_file("src/docs/reference.md"), "## Crates");
+    let documented: BTreeSet<&str> =
+        rows.iter().flat_map(|row| code_words(row.split('|').nth(1).unwrap_or_default())).collect();
+    assert_eq!(documented, dependencies);
 }
 
-/// What stands in the blocks of this language, in their order.
+/// The contents of the code blocks of a language, in their order.
 fn code_blocks(text: &str, language: &str) -> Vec<String> {
     let begin = format!("```{language}\n");
     text.split(&begin).skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())).collect()
 }
 
-/// A command taken apart as a shell does it, as far as the README goes: blanks, single quotes, lines that go on.
+/// Splits a command as a shell does, as far as the README needs: blanks, single quotes, continued lines.
 fn split_command(command: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for (place, part) in command.replace("\\\n", " ").split('\'').enumerate() {
@@ -69,10 +191,10 @@ fn split_command(command: &str) -> Vec<String> {
 
 #[actix_web::test]
 async fn the_three_curl_examples_return_the_documented_responses() {
-    let readme = read_readme();
+    let readme = read_file("README.md");
     let commands: Vec<_> = code_blocks(&readme, "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
-    let [read, change, replace] = commands.as_slice() else { panic!("three lines: {commands:?}") };
-    let house = TestEnv::start(&MATRIX42).await;
+    let [read, change, replace] = commands.as_slice() else { panic!("three commands: {commands:?}") };
+    let gateway = TestEnv::start(&MATRIX42).await;
     for (command, status) in [(read, 200), (change, 204), (change, 412), (replace, 200)] {
         let words = split_command(command);
         let after = |option: &str| {
@@ -85,7 +207,7 @@ async fn the_three_curl_examples_return_the_documented_responses() {
         };
         let method = after("-X").first().map_or(Method::GET, |method| method.parse().unwrap());
         let path = words.last().and_then(|url| url.strip_prefix("http://127.0.0.1:8080")).unwrap();
-        let mut request = house.request(method, path);
+        let mut request = gateway.request(method, path);
         for header in after("-H") {
             let (name, value) = header.split_once(": ").unwrap();
             request = request.header(name, value);
@@ -93,15 +215,15 @@ async fn the_three_curl_examples_return_the_documented_responses() {
         if let Some(body) = after("-d").first() {
             request = request.body(body);
         }
-        let answer = request.send().await;
-        answer.assert_status(status);
+        let response = request.send().await;
+        response.assert_status(status);
         for name in ["etag", "concurrency-guarantee", "preference-applied"] {
-            let Some(value) = answer.header(name) else { continue };
+            let Some(value) = response.header(name) else { continue };
             assert!(readme.contains(&format!("{name}: {value}")), "{name}: {value}");
         }
         if status == 412 {
-            let tag = answer.json()["current_etag"].to_string();
-            let changed = answer.json()["changed"].to_string();
+            let tag = response.json()["current_etag"].to_string();
+            let changed = response.json()["changed"].to_string();
             let shown = format!("\"current_etag\":{tag},\"changed\":{changed}");
             assert!(readme.contains(&shown), "{shown}");
         }
