@@ -270,7 +270,9 @@ async fn exports_default_to_protobuf_and_work_over_tls_with_a_private_ca() {
     let body: Vec<u8> = exports.iter().flat_map(|(_, body)| body.to_vec()).collect();
     let holds = |part: &[u8]| body.windows(part.len()).any(|window| window == part);
     assert!(
-        holds(&const_hex::decode(trace).unwrap()) && holds(b"records-gateway-of-this-test") && holds(b"/records/{system}/{id}")
+        holds(&const_hex::decode(trace).unwrap())
+            && holds(b"records-gateway-of-this-test")
+            && holds(b"/records/{system}/{id}")
     );
 }
 
