@@ -1,7 +1,7 @@
 //! The structure of the crate as `src/lib.rs` draws it: dependencies go one way, `awc` and SQL stay where they belong.
 
 mod imports;
-mod sources;
+pub(crate) mod sources;
 
 use std::collections::BTreeMap;
 
@@ -59,8 +59,8 @@ fn find_imports(code: &str) -> Vec<String> {
 #[test]
 fn no_module_imports_a_later_one() {
     for (at, (module, allowed)) in ALLOWED_IMPORTS.iter().enumerate() {
-        let earlier = |one: &&str| ALLOWED_IMPORTS[..at].iter().any(|(name, _)| name == one);
-        assert!(allowed.iter().all(|one| earlier(&one)), "{module} may use only modules that are listed before it");
+        let earlier = |one: &str| ALLOWED_IMPORTS[..at].iter().any(|(name, _)| *name == one);
+        assert!(allowed.iter().all(|one| earlier(one)), "{module} may use only modules that are listed before it");
     }
     let allowed: BTreeMap<_, _> = ALLOWED_IMPORTS.iter().copied().collect();
     let mut wrong = Vec::new();

@@ -43,3 +43,4 @@ mod wire_pages;
 mod wire_scanner;
 mod wire_smuggling;
 mod wire_targets;
+mod wording;

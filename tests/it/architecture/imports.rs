@@ -150,3 +150,22 @@ fn reachable<'s>(imports: &BTreeMap<&'s str, BTreeSet<&'s str>>, from: &str) -> 
     }
     found
 }
+
+#[test]
+fn a_use_tree_is_taken_apart_into_paths() {
+    let paths = |tree| expand(tree).iter().map(|path| path.join("::")).collect::<Vec<_>>();
+    assert_eq!(
+        paths("super::{begin::{self, Lease}, Gateway as _}"),
+        ["super::begin::self", "super::begin::Lease", "super::Gateway"]
+    );
+}
+
+#[test]
+fn a_circle_is_found_with_all_its_files() {
+    let edges = [("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")];
+    let mut imports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (from, to) in edges {
+        imports.entry(from).or_default().insert(to);
+    }
+    assert_eq!(circles(&imports), [["a", "b", "c"]]);
+}

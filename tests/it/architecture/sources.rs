@@ -4,29 +4,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One file of `src/`.
-pub(super) struct Source {
+pub(crate) struct Source {
     /// Below `src/`, such as `gateway/mod.rs`.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Its place in the crate, such as `["gateway"]`.
-    pub(super) module: Vec<String>,
+    pub(crate) module: Vec<String>,
     /// As it is written.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 impl Source {
     /// The crate's module that the file belongs to.
-    pub(super) fn top_module(&self) -> &str {
+    pub(crate) fn top_module(&self) -> &str {
         &self.module[0]
     }
 
     /// Whether the file holds tests or what tests share.
-    pub(super) fn is_test(&self) -> bool {
+    pub(crate) fn is_test(&self) -> bool {
         let name = self.path.rsplit('/').next().unwrap_or_default();
         self.path.contains("/tests/") || name.ends_with("tests.rs") || matches!(name, "testing.rs" | "fuzzing.rs")
     }
 
     /// The program's own code: no comments, and no tests at the end of the file.
-    pub(super) fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         let test_code = self.text.find("#[cfg(test)]\nmod tests {").unwrap_or(self.text.len());
         let lines = self.text[..test_code].lines().filter(|line| !line.trim_start().starts_with("//"));
         lines.collect::<Vec<_>>().join("\n")
@@ -34,7 +34,7 @@ impl Source {
 }
 
 /// Every file of `src/` but the crate's root and its documents.
-pub(super) fn read_sources() -> Vec<Source> {
+pub(crate) fn read_sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
     collect(&root, &mut paths);
