@@ -97,7 +97,7 @@ pub struct VendorError {
     pub status: Option<u16>,
     /// The vendor's own code, if it has one.
     pub code: Option<String>,
-    /// The vendor's text, cleaned (`transport::clean_text`): short, no markup, no stack trace, no secret.
+    /// The vendor's text, cleaned (`transport::sanitize_text`): short, no markup, no stack trace, no secret.
     pub message: Option<String>,
     /// The values the vendor found wrong, where it names them.
     pub invalid: Vec<FieldError>,

@@ -1,14 +1,18 @@
-//! Signs calls, and keeps the token that it takes.
+//! Authentication: adds the vendor's token to requests, and gets and refreshes the token.
 //!
-//! - One sign-in at a time per system, whatever the load and on however many workers: all who need a token wait for the same
-//!   one. If the caller who began it hangs up, one of those who wait takes over.
-//! - A token has a number. What is asked for is always "one newer than number n", so a refusal that comes late, for a token
-//!   already replaced, costs nothing, and a burst of refusals causes one sign-in.
-//! - A token is replaced ahead of its end, in the background: nobody waits while the old one is good, and a sign-in that
-//!   fails then is tried again a little later.
-//! - A call whose token is refused is sent once more with a new one; a second refusal is about the credentials.
+//! - One sign-in per system is in flight at a time, whatever the load and on however many workers.
+//!   All requests that need a token wait for it. If the caller that started it disconnects, one
+//!   that waits starts another.
+//! - A token has a generation. A request always asks for one newer than generation *n*. So a late
+//!   rejection of a token that has been replaced costs nothing, and a burst of rejections causes
+//!   one sign-in.
+//! - A token is refreshed in the background before it expires. Requests use the old token
+//!   meanwhile. A refresh that fails is tried again a little later.
+//! - A request whose token is rejected is sent once more with a new one. A second rejection means
+//!   that the credentials are wrong.
 //!
-//! A sign-in goes through the layers below: it has its own timeout, circuit and place in the queue.
+//! A sign-in passes the layers below this one: it has its own timeout, and the circuit breaker and
+//! the bulkhead apply to it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -18,22 +22,26 @@ use async_trait::async_trait;
 use moka::future::Cache;
 use tokio::time::{Instant, timeout_at};
 
+use super::layer::{Layer, Transport};
+use super::lock::lock;
+use super::protocol::{Token, VendorProtocol};
 use super::redact::SecretRedactor;
+use super::request::VendorRequest;
+use super::response::VendorResponse;
 use super::trace::{CallTrace, TraceContext};
-use super::{Layer, Token, Transport, VendorProtocol, VendorRequest, VendorResponse};
 use crate::metrics::{Metrics, RefreshOutcome, RetryReason, SystemIndex};
 use crate::record::{Retry, SideEffect, VendorError, VendorErrorKind};
 
-/// How long refused credentials are not tried again: a vendor locks accounts that knock too often.
+/// How long rejected credentials are not tried again: vendors lock accounts after repeated
+/// failures.
 const REJECTION_BACKOFF: Duration = Duration::from_secs(1);
-/// How long after a sign-in ahead of need has failed the next one is tried.
+/// How long after a failed background refresh the next one starts.
 const REFRESH_BACKOFF: Duration = Duration::from_secs(5);
 
-/// A token with its number.
 struct CachedToken {
     generation: u64,
     token: Token,
-    /// When to replace it ahead of need.
+    /// When to refresh it in the background.
     refresh_at: Option<Instant>,
     expires_at: Option<SystemTime>,
 }
@@ -44,14 +52,14 @@ impl CachedToken {
     }
 }
 
-/// The tokens of one system, shared by all workers.
+/// The current token of one system, shared by all workers.
 pub(super) struct TokenProvider<T> {
     inner: T,
-    vendor: Arc<dyn VendorProtocol>,
+    protocol: Arc<dyn VendorProtocol>,
     redactor: Arc<SecretRedactor>,
     refresh_margin: Duration,
     current: RwLock<Option<Arc<CachedToken>>>,
-    /// Sign-ins under way, by the number of the token they replace.
+    /// Sign-ins in flight, by the generation of the token they replace.
     sign_ins_in_flight: Cache<u64, Arc<CachedToken>>,
     last_rejection: Mutex<Option<(Instant, VendorError)>>,
     refreshing: AtomicBool,
@@ -63,17 +71,17 @@ pub(super) struct TokenProvider<T> {
 impl<T: Layer + 'static> TokenProvider<T> {
     pub(super) fn new(
         inner: T,
-        vendor: Arc<dyn VendorProtocol>,
-        secrets: Arc<SecretRedactor>,
-        ahead: Duration,
+        protocol: Arc<dyn VendorProtocol>,
+        redactor: Arc<SecretRedactor>,
+        refresh_margin: Duration,
         metrics: Arc<Metrics>,
         system: SystemIndex,
     ) -> Arc<Self> {
         Arc::new(Self {
             inner,
-            vendor,
-            redactor: secrets,
-            refresh_margin: ahead,
+            protocol,
+            redactor,
+            refresh_margin,
             current: RwLock::default(),
             sign_ins_in_flight: Cache::new(16),
             last_rejection: Mutex::default(),
@@ -84,80 +92,89 @@ impl<T: Layer + 'static> TokenProvider<T> {
         })
     }
 
-    /// When the present token expires; `None` without a token or with one that does not.
+    /// When the current token expires; `None` without a token or for one that does not expire.
     pub(super) fn expires_at(&self) -> Option<SystemTime> {
-        self.current().and_then(|held| held.expires_at)
+        self.current().and_then(|cached| cached.expires_at)
     }
 
     fn current(&self) -> Option<Arc<CachedToken>> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A token that is good, the present one if possible.
-    async fn token(self: &Arc<Self>, call: &VendorRequest) -> Result<Arc<CachedToken>, VendorError> {
+    /// Returns a valid token, the current one if possible.
+    async fn token(self: &Arc<Self>, request: &VendorRequest) -> Result<Arc<CachedToken>, VendorError> {
         let now = Instant::now();
         match self.current() {
-            Some(held) if held.is_valid(now) => {
-                if held.refresh_at.is_some_and(|stale| now >= stale) {
-                    self.refresh_in_background(held.generation, now);
+            Some(cached) if cached.is_valid(now) => {
+                if cached.refresh_at.is_some_and(|refresh_at| now >= refresh_at) {
+                    self.refresh_in_background(cached.generation, now);
                 }
-                Ok(held)
+                Ok(cached)
             }
-            Some(held) => self.token_after(held.generation, call).await,
-            None => self.token_after(0, call).await,
+            Some(cached) => self.token_after(cached.generation, request).await,
+            None => self.token_after(0, request).await,
         }
     }
 
-    /// A token with a higher number, waiting no longer than the call may. A sign-in that it causes is part of its trace.
-    async fn token_after(&self, number: u64, call: &VendorRequest) -> Result<Arc<CachedToken>, VendorError> {
-        let replaced = self.refresh(number, call.trace.context());
-        match call.deadline {
-            None => replaced.await,
-            Some(end) => timeout_at(end, replaced).await.unwrap_or_else(|_| {
+    /// Returns a token of a later generation, before the deadline of the request. A sign-in that
+    /// this causes belongs to the trace of the request.
+    async fn token_after(&self, generation: u64, request: &VendorRequest) -> Result<Arc<CachedToken>, VendorError> {
+        let refresh = self.refresh(generation, request.trace.context());
+        match request.deadline {
+            None => refresh.await,
+            Some(deadline) => timeout_at(deadline, refresh).await.unwrap_or_else(|_| {
                 Err(VendorError::new(VendorErrorKind::Timeout)
-                    .message("signing in at the vendor took too long")
+                    .message("the sign-in at the vendor took too long")
                     .without_effect())
             }),
         }
     }
 
-    async fn refresh(&self, number: u64, cause: Option<&Arc<TraceContext>>) -> Result<Arc<CachedToken>, VendorError> {
-        if let Some(held) = self.current().filter(|held| held.generation > number) {
-            return Ok(held);
+    async fn refresh(
+        &self,
+        generation: u64,
+        trace: Option<&Arc<TraceContext>>,
+    ) -> Result<Arc<CachedToken>, VendorError> {
+        if let Some(cached) = self.current().filter(|cached| cached.generation > generation) {
+            return Ok(cached);
         }
         if let Some(fault) = self.cached_rejection() {
             return Err(fault);
         }
-        let sign_in = self.sign_in(number, cause);
-        self.sign_ins_in_flight.try_get_with(number, sign_in).await.map_err(|fault| fault.as_ref().clone())
+        let sign_in = self.sign_in(generation, trace);
+        self.sign_ins_in_flight.try_get_with(generation, sign_in).await.map_err(|fault| fault.as_ref().clone())
     }
 
-    async fn sign_in(&self, replaces: u64, cause: Option<&Arc<TraceContext>>) -> Result<Arc<CachedToken>, VendorError> {
-        // A sign-in that ended between the look in `replace` and here has made the token already.
-        if let Some(held) = self.current().filter(|held| held.generation > replaces) {
-            return Ok(held);
+    async fn sign_in(&self, replaced: u64, trace: Option<&Arc<TraceContext>>) -> Result<Arc<CachedToken>, VendorError> {
+        // Another sign-in may have ended since `refresh` read the current token.
+        if let Some(cached) = self.current().filter(|cached| cached.generation > replaced) {
+            return Ok(cached);
         }
-        let unsigned = UnauthenticatedTransport { inner: &self.inner, cause };
-        let token = self.vendor.sign_in(&unsigned).await.map_err(|fault| self.sign_in_fault(fault))?;
-        if token.expires.is_some() {
-            // A static key is not refreshed, only looked up.
-            self.metrics.token_refresh(self.system, RefreshOutcome::Ok);
-        }
+        let transport = UnauthenticatedTransport { inner: &self.inner, trace };
+        let token = self.protocol.sign_in(&transport).await.map_err(|fault| self.sign_in_fault(fault))?;
         self.redactor.add_token(&token.secret);
+        let cached = Arc::new(self.cache_entry(replaced + 1, token));
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&cached));
+        Ok(cached)
+    }
+
+    fn cache_entry(&self, generation: u64, token: Token) -> CachedToken {
         let now = Instant::now();
-        let life = token.expires.map(|end| end.saturating_duration_since(now));
-        let expires_at = life.and_then(|life| SystemTime::now().checked_add(life));
+        // An API key has no lifetime, is never refreshed and does not count as a refresh.
+        let Some(lifetime) = token.expires.map(|end| end.saturating_duration_since(now)) else {
+            return CachedToken { generation, token, refresh_at: None, expires_at: None };
+        };
+        self.metrics.token_refresh(self.system, RefreshOutcome::Ok);
+        let expires_at = SystemTime::now().checked_add(lifetime);
         let since_epoch = expires_at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
         if let Some(seconds) = since_epoch.and_then(|since| i64::try_from(since.as_secs()).ok()) {
             self.metrics.token_expires(self.system, seconds);
         }
-        let stale = life.map(|life| now + life.saturating_sub(self.refresh_margin.min(life / 2)));
-        let held = Arc::new(CachedToken { generation: replaces + 1, token, refresh_at: stale, expires_at });
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&held));
-        Ok(held)
+        let refresh_at = now + lifetime.saturating_sub(self.refresh_margin.min(lifetime / 2));
+        CachedToken { generation, token, refresh_at: Some(refresh_at), expires_at }
     }
 
-    /// A sign-in's fault as the fault of a call that was therefore not sent.
+    /// Turns the error of a sign-in into the error of the request that was therefore not sent.
     fn sign_in_fault(&self, fault: VendorError) -> VendorError {
         let kind = match fault.kind {
             VendorErrorKind::TokenRejected | VendorErrorKind::Rejected | VendorErrorKind::Forbidden => {
@@ -167,59 +184,55 @@ impl<T: Layer + 'static> TokenProvider<T> {
                 VendorErrorKind::CredentialsRejected
             }
             VendorErrorKind::Ambiguous | VendorErrorKind::Busy => VendorErrorKind::ServerError,
-            // Verdicts on a record; the caller's record is not what was asked for.
+            // These describe a record, and a sign-in concerns none.
             VendorErrorKind::NotFound | VendorErrorKind::Conflict | VendorErrorKind::Unsupported => {
                 VendorErrorKind::InvalidResponse
             }
             kind => kind,
         };
         let fault = VendorError { kind, effect: SideEffect::None, ..fault };
-        if kind == VendorErrorKind::CredentialsRejected {
-            self.metrics.token_refresh(self.system, RefreshOutcome::Refused);
-            let fault = fault.retry(Retry::Never);
-            let until = Instant::now() + REJECTION_BACKOFF;
-            *self.last_rejection.lock().unwrap_or_else(PoisonError::into_inner) = Some((until, fault.clone()));
-            fault
-        } else {
+        if kind != VendorErrorKind::CredentialsRejected {
             self.metrics.token_refresh(self.system, RefreshOutcome::Failed);
-            fault
+            return fault;
         }
+        self.metrics.token_refresh(self.system, RefreshOutcome::Refused);
+        let fault = fault.retry(Retry::Never);
+        *lock(&self.last_rejection) = Some((Instant::now() + REJECTION_BACKOFF, fault.clone()));
+        fault
     }
 
     fn cached_rejection(&self) -> Option<VendorError> {
-        let refused = self.last_rejection.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.as_ref().filter(|(until, _)| Instant::now() < *until).map(|(_, fault)| fault.clone())
+        let rejection = lock(&self.last_rejection);
+        rejection.as_ref().filter(|(until, _)| Instant::now() < *until).map(|(_, fault)| fault.clone())
     }
 
-    fn refresh_in_background(self: &Arc<Self>, number: u64, now: Instant) {
-        let too_early =
-            self.next_refresh_at.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|then| now < then);
-        if too_early || self.refreshing.swap(true, Ordering::AcqRel) {
+    fn refresh_in_background(self: &Arc<Self>, generation: u64, now: Instant) {
+        let is_too_early = lock(&self.next_refresh_at).is_some_and(|then| now < then);
+        if is_too_early || self.refreshing.swap(true, Ordering::AcqRel) {
             return;
         }
-        let running = RefreshGuard(Arc::clone(self));
+        let guard = RefreshGuard(Arc::clone(self));
         actix_web::rt::spawn(async move {
-            if running.0.refresh(number, None).await.is_err() {
-                let then = Instant::now() + REFRESH_BACKOFF;
-                *running.0.next_refresh_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(then);
+            if guard.0.refresh(generation, None).await.is_err() {
+                *lock(&guard.0.next_refresh_at) = Some(Instant::now() + REFRESH_BACKOFF);
             }
         });
     }
 
     async fn send_authorized(
         &self,
-        call: &mut VendorRequest,
-        held: &CachedToken,
+        request: &mut VendorRequest,
+        cached: &CachedToken,
     ) -> Result<VendorResponse, VendorError> {
-        let unsigned = call.headers.len();
-        self.vendor.sign(call, &held.token);
-        let result = self.inner.call(call).await;
-        call.headers.truncate(unsigned);
+        let headers_without_credentials = request.headers.len();
+        self.protocol.sign(request, &cached.token);
+        let result = self.inner.call(request).await;
+        request.headers.truncate(headers_without_credentials);
         result
     }
 }
 
-/// Marks that a refresh ahead of need is running, until it has ended or its worker has.
+/// Marks a background refresh as running, until it ends or its worker does.
 struct RefreshGuard<T: Layer + 'static>(Arc<TokenProvider<T>>);
 
 impl<T: Layer + 'static> Drop for RefreshGuard<T> {
@@ -228,43 +241,43 @@ impl<T: Layer + 'static> Drop for RefreshGuard<T> {
     }
 }
 
-/// What a sign-in is lent: the layers below, without a signature.
+/// The transport of a sign-in: the layers below, without credentials.
 struct UnauthenticatedTransport<'t, T> {
     inner: &'t T,
-    /// The request that needs the token.
-    cause: Option<&'t Arc<TraceContext>>,
+    /// The trace of the request that needs the token.
+    trace: Option<&'t Arc<TraceContext>>,
 }
 
 #[async_trait(?Send)]
 impl<T: Layer> Transport for UnauthenticatedTransport<'_, T> {
-    async fn send(&self, mut call: VendorRequest) -> Result<VendorResponse, VendorError> {
-        call.trace = self.cause.map(CallTrace::child_of).unwrap_or_default();
-        self.inner.call(&mut call).await
+    async fn send(&self, mut request: VendorRequest) -> Result<VendorResponse, VendorError> {
+        request.trace = self.trace.map(CallTrace::child_of).unwrap_or_default();
+        self.inner.call(&mut request).await
     }
 }
 
-/// The layer.
+/// Adds the current token to requests.
 pub(super) struct AuthLayer<T: Layer + 'static>(pub(super) Arc<TokenProvider<T>>);
 
 impl<T: Layer + 'static> Layer for AuthLayer<T> {
-    async fn call(&self, call: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
+    async fn call(&self, request: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
         let tokens = &self.0;
-        if !call.needs_auth {
-            return tokens.inner.call(call).await;
+        if !request.needs_auth {
+            return tokens.inner.call(request).await;
         }
-        let held = tokens.token(call).await?;
-        let refusal = match tokens.send_authorized(call, &held).await {
+        let cached = tokens.token(request).await?;
+        let rejection = match tokens.send_authorized(request, &cached).await {
             Err(fault) if fault.kind == VendorErrorKind::TokenRejected => fault,
             result => return result,
         };
-        // A static key cannot be renewed: signing in again would give the same one.
-        if held.token.expires.is_none() {
-            return Err(VendorError { kind: VendorErrorKind::CredentialsRejected, retry: Retry::Never, ..refusal });
+        // A sign-in with an API key would give the same key again.
+        if cached.token.expires.is_none() {
+            return Err(VendorError { kind: VendorErrorKind::CredentialsRejected, retry: Retry::Never, ..rejection });
         }
-        let renewed = tokens.token_after(held.generation, call).await?;
+        let renewed = tokens.token_after(cached.generation, request).await?;
         tokens.metrics.vendor_retry(tokens.system, RetryReason::TokenRefused);
-        call.trace.next_attempt();
-        tokens.send_authorized(call, &renewed).await.map_err(|fault| match fault.kind {
+        request.trace.next_attempt();
+        tokens.send_authorized(request, &renewed).await.map_err(|fault| match fault.kind {
             VendorErrorKind::TokenRejected => VendorError {
                 kind: VendorErrorKind::CredentialsRejected,
                 effect: SideEffect::None,

@@ -11,18 +11,18 @@ use crate::transport::testing::{
 };
 use crate::transport::trace;
 
-/// A vendor whose sign-in takes a second, with a script for everything that comes.
+/// A layer in front of a vendor that responds to each request after a second, from a script.
 fn auth_layer(
     script: impl IntoIterator<Item = Result<VendorResponse, VendorError>>,
 ) -> (AuthLayer<Arc<ScriptedLayer>>, Arc<ScriptedLayer>, Arc<Metrics>) {
     let (metrics, system) = metrics();
     let inner = Arc::new(ScriptedLayer::new(script).with_latency(Duration::from_secs(1)));
-    let ahead = Duration::from_mins(1);
+    let refresh_margin = Duration::from_mins(1);
     let tokens = TokenProvider::new(
         Arc::clone(&inner),
         Arc::new(StatusVendor),
         SecretRedactor::new(&[]),
-        ahead,
+        refresh_margin,
         Arc::clone(&metrics),
         system,
     );
@@ -33,13 +33,13 @@ async fn read(layer: &AuthLayer<Arc<ScriptedLayer>>) -> Result<VendorResponse, V
     layer.call(&mut request(VendorCallKind::Read)).await
 }
 
-/// What came to the vendor: `sign_in`, or the call with its token.
+/// The requests that the vendor received: `sign_in`, or the kind and the token.
 fn call_log(inner: &ScriptedLayer) -> Vec<String> {
-    let words = |call: &VendorRequest| match call.headers.first() {
+    let describe = |call: &VendorRequest| match call.headers.first() {
         Some((_, token)) => format!("{} {}", call.kind.as_str(), token.to_str().expect("text")),
         None => call.kind.as_str().to_owned(),
     };
-    inner.calls().iter().map(|(_, call)| words(call)).collect()
+    inner.calls().iter().map(|(_, call)| describe(call)).collect()
 }
 
 async fn run_locally<F: Future>(test: F) -> F::Output {
@@ -50,9 +50,9 @@ async fn run_locally<F: Future>(test: F) -> F::Output {
 async fn many_callers_share_one_sign_in() {
     let (layer, inner, metrics) = auth_layer([response(200, "T1")]);
     assert!(join_all((0..40).map(|_| read(&layer))).await.iter().all(Result::is_ok));
-    let story = call_log(&inner);
-    assert_eq!(story.iter().filter(|one| *one == "sign_in").count(), 1);
-    assert_eq!(story.iter().filter(|one| *one == "read T1").count(), 40);
+    let log = call_log(&inner);
+    assert_eq!(log.iter().filter(|entry| *entry == "sign_in").count(), 1);
+    assert_eq!(log.iter().filter(|entry| *entry == "read T1").count(), 40);
     assert_eq!(metric_value(&metrics, r#"token_refreshes_total{outcome="ok",system="crm"}"#), 1);
     assert!(layer.0.expires_at().is_some());
 }
@@ -62,8 +62,8 @@ async fn a_static_key_is_never_refreshed_nor_counted_as_a_refresh() {
     let (layer, inner, metrics) =
         auth_layer([response(200, STATIC_KEY), ok(), err_kind(VendorErrorKind::TokenRejected)]);
     assert!(read(&layer).await.is_ok());
-    let refused = read(&layer).await.expect_err("refused");
-    assert_eq!(refused.kind, VendorErrorKind::CredentialsRejected);
+    let rejected = read(&layer).await.expect_err("rejected");
+    assert_eq!(rejected.kind, VendorErrorKind::CredentialsRejected);
     assert_eq!(call_log(&inner), ["sign_in", "read static", "read static"]);
     assert_eq!(metric_value(&metrics, r#"token_refreshes_total{outcome="ok",system="crm"}"#), 0);
     assert_eq!(layer.0.expires_at(), None);
@@ -85,7 +85,7 @@ async fn a_second_token_rejection_means_rejected_credentials() {
         response(200, "T2"),
         err_kind(VendorErrorKind::TokenRejected),
     ]);
-    let fault = layer.call(&mut request(VendorCallKind::Update)).await.expect_err("refused");
+    let fault = layer.call(&mut request(VendorCallKind::Update)).await.expect_err("rejected");
     assert_eq!((fault.kind, fault.effect), (VendorErrorKind::CredentialsRejected, SideEffect::None));
     assert_eq!(inner.call_count(), 4);
 }
@@ -98,7 +98,7 @@ async fn a_burst_of_rejections_causes_one_sign_in() {
     let (layer, inner, _) = auth_layer(burst.chain([response(200, "T2")]));
     assert!(read(&layer).await.is_ok());
     assert!(join_all((0..20).map(|_| read(&layer))).await.iter().all(Result::is_ok));
-    assert_eq!(call_log(&inner).iter().filter(|one| *one == "sign_in").count(), 2);
+    assert_eq!(call_log(&inner).iter().filter(|entry| *entry == "sign_in").count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,33 +109,35 @@ async fn a_late_rejection_of_an_old_token_keeps_the_new_one() {
         err_kind(VendorErrorKind::TokenRejected),
         response(200, "T2"),
     ]);
-    let late = async {
+    let late_request = async {
         sleep(Duration::from_millis(500)).await;
         read(&layer).await
     };
-    // The second call is sent with T1 half a second after the first, and refused when T2 is being fetched or already there.
-    let (first, second) = tokio::join!(read(&layer), late);
+    // The second request is sent with T1 half a second after the first. It is rejected while T2 is
+    // being fetched or after.
+    let (first, second) = tokio::join!(read(&layer), late_request);
     assert!(first.is_ok() && second.is_ok());
     assert_eq!(layer.0.token_after(1, &request(VendorCallKind::Read)).await.expect("T2").generation, 2);
-    assert_eq!(call_log(&inner).iter().filter(|one| *one == "sign_in").count(), 2);
+    assert_eq!(call_log(&inner).iter().filter(|entry| *entry == "sign_in").count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_is_refreshed_before_expiry_without_blocking_callers() {
     run_locally(async {
-        // The token lives 100 s; 60 s ahead would be more than half its life, so it is stale at 50 s.
+        // The token lives 100 s. The margin of 60 s is more than half of that, so the refresh
+        // starts at 50 s.
         let (layer, inner, _) = auth_layer([response(200, "T1"), ok(), ok(), response(200, "T2")]);
         read(&layer).await.expect("T1");
         advance(Duration::from_secs(48)).await;
         read(&layer).await.expect("T1 still");
         advance(Duration::from_secs(5)).await;
-        let begun = Instant::now();
-        // In the story the call comes first: the refresh runs beside it.
+        let started = Instant::now();
+        // The request does not wait for the refresh that it starts.
         let (both, _) = tokio::join!(read(&layer), read(&layer));
         both.expect("T1 still");
-        assert_eq!(begun.elapsed().as_secs(), 1);
+        assert_eq!(started.elapsed().as_secs(), 1);
         sleep(Duration::from_secs(2)).await;
-        assert_eq!(call_log(&inner).iter().filter(|one| *one == "sign_in").count(), 2);
+        assert_eq!(call_log(&inner).iter().filter(|entry| *entry == "sign_in").count(), 2);
         assert_eq!(layer.0.current().expect("a token").generation, 2);
     })
     .await;
@@ -151,7 +153,7 @@ async fn a_failed_early_refresh_backs_off_and_does_not_fail_the_caller() {
         for _ in 0..3 {
             read(&layer).await.expect("T1 still");
         }
-        assert_eq!(call_log(&inner).iter().filter(|one| *one == "sign_in").count(), 2);
+        assert_eq!(call_log(&inner).iter().filter(|entry| *entry == "sign_in").count(), 2);
         assert_eq!(metric_value(&metrics, r#"token_refreshes_total{outcome="failed",system="crm"}"#), 1);
     })
     .await;
@@ -170,8 +172,8 @@ async fn an_expired_token_is_never_sent() {
 async fn a_waiter_takes_over_when_the_leader_of_a_sign_in_disconnects() {
     let (layer, inner, _) = auth_layer([response(200, "T1"), response(200, "T2")]);
     let leader = timeout(Duration::from_millis(500), read(&layer));
-    let (gone, waiter) = tokio::join!(leader, read(&layer));
-    assert!(gone.is_err());
+    let (cancelled, waiter) = tokio::join!(leader, read(&layer));
+    assert!(cancelled.is_err());
     assert!(waiter.is_ok());
     assert_eq!(call_log(&inner), ["sign_in", "sign_in", "read T2"]);
 }
@@ -187,14 +189,14 @@ async fn a_write_is_not_sent_if_the_sign_in_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sign_in_error_is_not_an_error_of_the_record() {
-    for (script, told) in [
+    for (script, expected) in [
         (status(404), VendorErrorKind::InvalidResponse),
         (status(401), VendorErrorKind::CredentialsRejected),
         (status(422), VendorErrorKind::CredentialsRejected),
         (err_kind(VendorErrorKind::Conflict), VendorErrorKind::InvalidResponse),
     ] {
         let (metrics, system) = metrics();
-        let judged = Arc::new(super::super::timed_attempt::AttemptLayer::new(
+        let attempt = Arc::new(super::super::timed_attempt::AttemptLayer::new(
             ScriptedLayer::new([script]),
             Arc::new(StatusVendor),
             trace::PeerAttributes::default(),
@@ -204,14 +206,14 @@ async fn a_sign_in_error_is_not_an_error_of_the_record() {
             system,
         ));
         let layer = AuthLayer(TokenProvider::new(
-            judged,
+            attempt,
             Arc::new(StatusVendor),
             SecretRedactor::new(&[]),
             Duration::ZERO,
             metrics,
             system,
         ));
-        assert_eq!(layer.call(&mut request(VendorCallKind::Read)).await.expect_err("no token").kind, told);
+        assert_eq!(layer.call(&mut request(VendorCallKind::Read)).await.expect_err("no token").kind, expected);
     }
 }
 
@@ -219,7 +221,7 @@ async fn a_sign_in_error_is_not_an_error_of_the_record() {
 async fn rejected_credentials_are_not_retried_during_the_backoff() {
     let (layer, inner, metrics) = auth_layer([err_kind(VendorErrorKind::CredentialsRejected), response(200, "T1")]);
     for _ in 0..5 {
-        assert_eq!(read(&layer).await.expect_err("refused").kind, VendorErrorKind::CredentialsRejected);
+        assert_eq!(read(&layer).await.expect_err("rejected").kind, VendorErrorKind::CredentialsRejected);
     }
     assert_eq!(inner.call_count(), 1);
     assert_eq!(metric_value(&metrics, r#"token_refreshes_total{outcome="refused",system="crm"}"#), 1);

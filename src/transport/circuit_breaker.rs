@@ -1,32 +1,51 @@
-//! Leaves a vendor alone that does not work.
+//! The circuit breaker: stops sending requests to a vendor that is failing.
 //!
-//! The circuit is *closed* as long as calls work. When `failures` calls in a row have failed it *opens*: calls are refused at
-//! once, without effect, for `open_for`. After that exactly one call is let through as a probe (*half-open*), the others
-//! are still refused. The probe's success closes the circuit, its failure opens it again. A probe that is given up, or that
-//! never reached the vendor, tells nothing: the next call is the probe then.
+//! ## States
 //!
-//! What fails is the vendor, not the request: no connection, no answer, a broken one, a 5xx that is no verdict. "No such
-//! record", "somebody changed it", "wrong value", "too many calls" are answers of a vendor that works. An answer that makes no
-//! sense (markup, a redirect, more bytes than allowed) tells neither: it may be about that one record.
-//! Calls that began before the circuit opened have no say in what happens after.
+//! - *Closed*: requests pass. `circuit_failures` consecutive failures open the circuit.
+//! - *Open*: requests are rejected at once, without effect, for `circuit_open_for`.
+//! - *Half-open*: one request passes as the probe; all others are still rejected. A successful
+//!   probe closes the circuit. A failed probe opens it again for the full time.
+//!
+//! A probe that is cancelled, or that never reaches the vendor, decides nothing: the circuit stays
+//! ready for a probe, and the next request is the next probe. Requests that began before the
+//! circuit opened do not change its state.
+//!
+//! ## What counts as a failure
+//!
+//! A failure says that the vendor does not work, not that it disliked a request: no connection, no
+//! response in time, a broken connection, a 5xx that means a server error.
+//!
+//! "Not found", "conflict", "invalid value" and "too many requests" are the responses of a working
+//! vendor. They count as successes and reset the count.
+//!
+//! Three results count as neither:
+//!
+//! - A response that makes no sense (markup, a redirect, too many bytes) may concern one record
+//!   only, and must not cut off all the others. It is reported as the last failure.
+//! - A timeout that is the fault of a short deadline of the caller.
+//! - A rejection by the gateway's own limits: no request reached the vendor.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::{Layer, VendorRequest, VendorResponse};
+use super::layer::Layer;
+use super::lock::lock;
+use super::request::VendorRequest;
+use super::response::VendorResponse;
 use crate::metrics::{Metrics, SystemIndex};
 use crate::record::{Retry, VendorError, VendorErrorKind};
 
-/// What callers of `GET /systems/{system}` see of the circuit.
+/// The state of a circuit as `GET /systems/{system}` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CircuitState {
-    /// Calls go through.
+    /// Requests pass.
     Closed,
-    /// One call is trying whether the vendor works again.
+    /// A probe is in flight; other requests are rejected.
     HalfOpen,
-    /// Calls are refused.
+    /// Requests are rejected.
     Open,
 }
 
@@ -42,12 +61,12 @@ impl CircuitState {
     }
 }
 
-/// The last call that failed.
+/// The last request that failed.
 #[derive(Clone, Debug)]
 pub struct LastFailure {
-    /// When.
+    /// When the failure was seen.
     pub at: SystemTime,
-    /// Why, fit for a caller.
+    /// The cause, sanitized for callers.
     pub reason: String,
 }
 
@@ -73,130 +92,125 @@ pub(super) struct CircuitBreaker {
     system: SystemIndex,
 }
 
-/// What one call taught about the vendor.
+/// What one result says about the vendor. A failure carries its reason.
 enum Sample {
     Success,
     Failure(String),
-    /// An answer came, and it makes no sense: it may be one record that cannot be told, which must not take the others away.
+    /// A response that makes no sense: reported, but neither a success nor a failure.
     Inconclusive(String),
     Ignored,
 }
 
 impl CircuitBreaker {
     pub(super) fn new(failures: u32, open_for: Duration, metrics: Arc<Metrics>, system: SystemIndex) -> Arc<Self> {
-        let known = BreakerData { state: State::Closed { failures: 0 }, last_success: None, last_failure: None };
-        Arc::new(Self { data: Mutex::new(known), failure_threshold: failures.max(1), open_for, metrics, system })
+        let data = BreakerData { state: State::Closed { failures: 0 }, last_success: None, last_failure: None };
+        Arc::new(Self { data: Mutex::new(data), failure_threshold: failures.max(1), open_for, metrics, system })
     }
 
     pub(super) fn health(&self) -> (CircuitState, Option<SystemTime>, Option<LastFailure>) {
-        let known = self.lock_data();
-        let state = match known.state {
+        let data = lock(&self.data);
+        let state = match data.state {
             State::Closed { .. } => CircuitState::Closed,
             State::HalfOpen => CircuitState::HalfOpen,
             State::Open { .. } => CircuitState::Open,
         };
-        (state, known.last_success, known.last_failure.clone())
+        (state, data.last_success, data.last_failure.clone())
     }
 
-    fn lock_data(&self) -> MutexGuard<'_, BreakerData> {
-        // Nothing below can panic between two halves of a change.
-        self.data.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set_state(&self, known: &mut BreakerData, state: State) {
-        known.state = state;
-        let shown = match state {
+    fn set_state(&self, data: &mut BreakerData, state: State) {
+        data.state = state;
+        let gauge = match state {
             State::Closed { .. } => 0,
             State::HalfOpen => 1,
             State::Open { .. } => 2,
         };
-        self.metrics.circuit_state(self.system, shown);
+        self.metrics.circuit_state(self.system, gauge);
     }
 
-    /// Lets the call through, perhaps as the probe, or says how long to stay away.
+    /// Admits a request, as the probe if one is due; the error is the time to wait.
     fn try_acquire(&self) -> Result<CallPermit<'_>, Duration> {
         const PROBE_RETRY_AFTER: Duration = Duration::from_secs(1);
         let now = Instant::now();
-        let mut known = self.lock_data();
-        let probe = match known.state {
+        let mut data = lock(&self.data);
+        let is_probe = match data.state {
             State::Closed { .. } => false,
             State::HalfOpen => return Err(PROBE_RETRY_AFTER),
             State::Open { until } if now < until => return Err(until - now),
             State::Open { .. } => {
-                self.set_state(&mut known, State::HalfOpen);
+                self.set_state(&mut data, State::HalfOpen);
                 true
             }
         };
-        Ok(CallPermit { circuit: self, probe })
+        Ok(CallPermit { circuit: self, is_probe })
     }
 
-    fn record(&self, probe: bool, lesson: Sample) {
-        let mut known = self.lock_data();
-        match &lesson {
-            Sample::Success => known.last_success = Some(SystemTime::now()),
+    fn record(&self, is_probe: bool, sample: Sample) {
+        let mut data = lock(&self.data);
+        match &sample {
+            Sample::Success => data.last_success = Some(SystemTime::now()),
             Sample::Failure(reason) | Sample::Inconclusive(reason) => {
-                known.last_failure = Some(LastFailure { at: SystemTime::now(), reason: reason.clone() });
+                data.last_failure = Some(LastFailure { at: SystemTime::now(), reason: reason.clone() });
             }
             Sample::Ignored => {}
         }
         let now = Instant::now();
-        match (lesson, known.state) {
-            (Sample::Success, State::HalfOpen) if probe => self.set_state(&mut known, State::Closed { failures: 0 }),
-            (Sample::Failure(_), State::HalfOpen) if probe => {
-                self.set_state(&mut known, State::Open { until: now + self.open_for });
+        match (sample, data.state) {
+            (Sample::Success, State::HalfOpen) if is_probe => self.set_state(&mut data, State::Closed { failures: 0 }),
+            (Sample::Failure(_), State::HalfOpen) if is_probe => {
+                self.set_state(&mut data, State::Open { until: now + self.open_for });
             }
-            (Sample::Ignored | Sample::Inconclusive(_), State::HalfOpen) if probe => {
-                self.set_state(&mut known, State::Open { until: now });
+            (Sample::Ignored | Sample::Inconclusive(_), State::HalfOpen) if is_probe => {
+                self.set_state(&mut data, State::Open { until: now });
             }
-            (Sample::Success, State::Closed { .. }) => known.state = State::Closed { failures: 0 },
+            (Sample::Success, State::Closed { .. }) => data.state = State::Closed { failures: 0 },
             (Sample::Failure(_), State::Closed { failures }) if failures + 1 >= self.failure_threshold => {
-                self.set_state(&mut known, State::Open { until: now + self.open_for });
+                self.set_state(&mut data, State::Open { until: now + self.open_for });
             }
-            (Sample::Failure(_), State::Closed { failures }) => known.state = State::Closed { failures: failures + 1 },
+            (Sample::Failure(_), State::Closed { failures }) => data.state = State::Closed { failures: failures + 1 },
             _ => {}
         }
     }
 }
 
-/// A call on its way. Dropped without a result (the caller hung up) it has taught nothing.
+/// An admitted request. Dropping it without a result, as a cancellation does, records nothing.
 struct CallPermit<'c> {
     circuit: &'c CircuitBreaker,
-    probe: bool,
+    is_probe: bool,
 }
 
 impl CallPermit<'_> {
     fn complete(mut self, result: &Result<VendorResponse, VendorError>) {
-        let lesson = match result {
+        let sample = match result {
             Ok(_) => Sample::Success,
             Err(fault) => classify(fault),
         };
-        self.circuit.record(self.probe, lesson);
-        self.probe = false;
+        self.circuit.record(self.is_probe, sample);
+        self.is_probe = false;
     }
 }
 
 impl Drop for CallPermit<'_> {
     fn drop(&mut self) {
-        if self.probe {
+        if self.is_probe {
             self.circuit.record(true, Sample::Ignored);
         }
     }
 }
 
 fn failure_reason(fault: &VendorError) -> String {
-    let word = match fault.kind {
+    let kind = match fault.kind {
         VendorErrorKind::ConnectionLost => "broken",
         VendorErrorKind::InvalidResponse => "protocol",
         VendorErrorKind::Unavailable => "unavailable",
         VendorErrorKind::Timeout => "timeout",
         _ => "vendorerror",
     };
-    fault.message.clone().unwrap_or_else(|| word.to_owned())
+    fault.message.clone().unwrap_or_else(|| kind.to_owned())
 }
 
 fn classify(fault: &VendorError) -> Sample {
     match fault.kind {
-        // The caller's haste, not the vendor's slowness (see the attempt layer).
+        // The attempt layer marks a timeout that a short deadline of the caller caused.
         VendorErrorKind::Timeout if fault.retry == Retry::Never => Sample::Ignored,
         VendorErrorKind::Unavailable | VendorErrorKind::Timeout | VendorErrorKind::ConnectionLost => {
             Sample::Failure(failure_reason(fault))
@@ -205,13 +219,13 @@ fn classify(fault: &VendorError) -> Sample {
             Sample::Failure(failure_reason(fault))
         }
         VendorErrorKind::ServerError | VendorErrorKind::InvalidResponse => Sample::Inconclusive(failure_reason(fault)),
-        // The gateway's own limits: the vendor was not asked.
+        // Without a status these are the gateway's own limits.
         VendorErrorKind::Overloaded | VendorErrorKind::RateLimited if fault.status.is_none() => Sample::Ignored,
         _ => Sample::Success,
     }
 }
 
-/// The layer.
+/// Guards the inner layers with a circuit.
 pub(super) struct BreakerLayer<T> {
     inner: T,
     circuit: Arc<CircuitBreaker>,
@@ -224,14 +238,14 @@ impl<T> BreakerLayer<T> {
 }
 
 impl<T: Layer> Layer for BreakerLayer<T> {
-    async fn call(&self, call: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
-        let passage = self.circuit.try_acquire().map_err(|rest| {
+    async fn call(&self, request: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
+        let permit = self.circuit.try_acquire().map_err(|retry_after| {
             VendorError::new(VendorErrorKind::Overloaded)
-                .message("the circuit is open: the vendor has just failed several times, nothing is sent to it")
-                .retry(Retry::After(rest))
+                .message("the circuit is open: the last requests to the vendor failed, so nothing is sent to it")
+                .retry(Retry::After(retry_after))
         })?;
-        let result = self.inner.call(call).await;
-        passage.complete(&result);
+        let result = self.inner.call(request).await;
+        permit.complete(&result);
         result
     }
 }
@@ -278,35 +292,37 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_error_from_a_working_vendor_resets_the_failure_count() {
         use VendorErrorKind::{Ambiguous, Conflict, ConnectionLost, NotFound, Rejected, Unavailable};
-        for verdict in [Ambiguous, Conflict, NotFound, Rejected] {
-            let script = [ConnectionLost, Unavailable, verdict, ConnectionLost, Unavailable];
+        for response in [Ambiguous, Conflict, NotFound, Rejected] {
+            let script = [ConnectionLost, Unavailable, response, ConnectionLost, Unavailable];
             let (breaker, _) = breaker(ScriptedLayer::new(script.map(err_kind)));
             for _ in script {
                 let _ = read(&breaker).await;
             }
-            assert_eq!(state(&breaker), CircuitState::Closed, "{verdict:?}");
+            assert_eq!(state(&breaker), CircuitState::Closed, "{response:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn invalid_responses_are_reported_but_do_not_open_the_circuit() {
-        let refused = |status| Err(VendorError::new(VendorErrorKind::ServerError).status(status).message("refused"));
+        let server_error =
+            |status| Err(VendorError::new(VendorErrorKind::ServerError).status(status).message("rejected"));
         let script = [
             err_kind(VendorErrorKind::InvalidResponse),
-            refused(409),
+            server_error(409),
             err_kind(VendorErrorKind::InvalidResponse),
-            refused(400),
+            server_error(400),
         ];
-        let (of_one_record, _) = breaker(ScriptedLayer::new(script));
+        let (working, _) = breaker(ScriptedLayer::new(script));
         for _ in 0..4 {
-            let _ = read(&of_one_record).await;
+            let _ = read(&working).await;
         }
-        assert_eq!(state(&of_one_record), CircuitState::Closed);
-        assert_eq!(of_one_record.circuit.health().2.map(|last| last.reason).as_deref(), Some("refused"));
-        // Nor do they make up for failures.
+        assert_eq!(state(&working), CircuitState::Closed);
+        assert_eq!(working.circuit.health().2.map(|last| last.reason).as_deref(), Some("rejected"));
+        // Nor do they reset the count of failures.
+
         let script = [
             err_kind(VendorErrorKind::ConnectionLost),
-            refused(500),
+            server_error(500),
             err_kind(VendorErrorKind::InvalidResponse),
             err_kind(VendorErrorKind::ConnectionLost),
         ];
@@ -350,7 +366,7 @@ mod tests {
         advance(OPEN_FOR).await;
         let (probe, other) = tokio::join!(read(&breaker), read(&breaker));
         assert!(probe.is_ok());
-        assert_eq!(other.expect_err("refused"), VendorErrorKind::Overloaded);
+        assert_eq!(other.expect_err("rejected"), VendorErrorKind::Overloaded);
         assert_eq!(breaker.inner.call_count(), 4);
         assert_eq!(state(&breaker), CircuitState::Closed);
         assert_eq!(metric_value(&metrics, r#"vendor_circuit_state{system="crm"}"#), 0);
@@ -365,7 +381,7 @@ mod tests {
         advance(OPEN_FOR).await;
         assert_eq!(read(&breaker).await.expect_err("fails"), VendorErrorKind::ConnectionLost);
         advance(Duration::from_millis(9_999)).await;
-        assert_eq!(read(&breaker).await.expect_err("refused"), VendorErrorKind::Overloaded);
+        assert_eq!(read(&breaker).await.expect_err("rejected"), VendorErrorKind::Overloaded);
         advance(Duration::from_millis(1)).await;
         assert!(read(&breaker).await.is_ok());
     }
@@ -394,7 +410,7 @@ mod tests {
             let _ = read(&breaker).await;
         }
         advance(OPEN_FOR).await;
-        assert_eq!(read(&breaker).await.expect_err("a verdict"), NotFound);
+        assert_eq!(read(&breaker).await.expect_err("a response"), NotFound);
         assert_eq!(state(&breaker), CircuitState::Closed);
         assert!(breaker.circuit.health().1.is_some());
     }

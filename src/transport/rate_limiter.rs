@@ -1,55 +1,60 @@
-//! A quota of calls a second, kept exactly: never more than so many begin in any one second.
+//! A rate limit that holds for every second, not on average: no window of one second has more
+//! starts than `rate_limit`.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::lock::lock;
+
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The starts of the last second, and the line of those that wait.
+/// The starts of the last second and the queue of those that wait for one.
 pub(super) struct RateLimiter {
     per_second: usize,
     /// Oldest first; at most `per_second` of them.
     recent_starts: Mutex<VecDeque<Instant>>,
-    /// Tokio's mutex is fair: the line is first come, first served, and leaving it costs the others nothing.
+    /// Tokio's mutex is fair: waiters are served in order, and one that leaves costs the others
+    /// nothing.
     queue_lock: tokio::sync::Mutex<()>,
 }
 
 impl RateLimiter {
-    /// `None` for no quota.
+    /// `None` if `per_second` is 0, which means no limit.
     pub(super) fn new(per_second: u32) -> Option<Self> {
         let per_second = usize::try_from(per_second).ok().filter(|number| *number > 0)?;
         Some(Self { per_second, recent_starts: Mutex::default(), queue_lock: tokio::sync::Mutex::new(()) })
     }
 
-    /// When a call can begin that has `ahead` others before it.
+    /// Predicts when a request with `ahead` others before it can start.
     pub(super) fn next_slot(&self, ahead: usize) -> Instant {
         let now = Instant::now();
-        let starts = self.recent_starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let starts = lock(&self.recent_starts);
         let recent = starts.iter().filter(|start| **start + SECOND > now);
         let free = self.per_second - recent.clone().count().min(self.per_second);
-        // Each second repeats the pattern of the one before: what is free now, then each start of the last second plus one.
+        // Each second repeats the one before it: first the free slots, then each start plus one
+        // second.
         let rounds = u32::try_from(ahead / self.per_second).unwrap_or(u32::MAX);
-        let place = ahead % self.per_second;
-        let in_this_round = place
+        let position = ahead % self.per_second;
+        let in_first_round = position
             .checked_sub(free)
             .map_or(now, |behind| recent.clone().nth(behind).map_or(now, |start| *start + SECOND));
-        in_this_round + SECOND.saturating_mul(rounds).min(Duration::from_hours(24))
+        in_first_round + SECOND.saturating_mul(rounds).min(Duration::from_hours(24))
     }
 
-    /// Takes a start right now if nobody waits for one.
+    /// Takes a slot now, if there is one and nothing waits.
     pub(super) fn try_acquire(&self) -> bool {
-        self.queue_lock.try_lock().is_ok_and(|_in_line| self.try_take(Instant::now()))
+        self.queue_lock.try_lock().is_ok_and(|_queued| self.try_take(Instant::now()))
     }
 
-    /// Waits in line for a start and takes it.
+    /// Waits in the queue for a slot and takes it.
     pub(super) async fn acquire(&self) {
-        let _in_line = self.queue_lock.lock().await;
+        let _queued = self.queue_lock.lock().await;
         loop {
-            let turn = self.next_slot(0);
-            sleep_until(turn).await;
+            let slot = self.next_slot(0);
+            sleep_until(slot).await;
             if self.try_take(Instant::now()) {
                 return;
             }
@@ -57,15 +62,15 @@ impl RateLimiter {
     }
 
     fn try_take(&self, now: Instant) -> bool {
-        let mut starts = self.recent_starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut starts = lock(&self.recent_starts);
         while starts.front().is_some_and(|oldest| *oldest + SECOND <= now) {
             starts.pop_front();
         }
-        let room = starts.len() < self.per_second;
-        if room {
+        let is_free = starts.len() < self.per_second;
+        if is_free {
             starts.push_back(now);
         }
-        room
+        is_free
     }
 }
 
@@ -83,11 +88,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_second_has_more_starts_than_the_rate() {
-        let pace = RateLimiter::new(4).expect("a quota");
-        let begun = Instant::now();
+        let limiter = RateLimiter::new(4).expect("a limit");
+        let started = Instant::now();
         let starts = join_all((0..14).map(|_| async {
-            pace.acquire().await;
-            begun.elapsed()
+            limiter.acquire().await;
+            started.elapsed()
         }))
         .await;
         for (position, start) in starts.iter().enumerate() {
@@ -99,18 +104,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_predicted_slot_is_the_slot_that_is_granted() {
-        let pace = RateLimiter::new(2).expect("a quota");
-        let begun = Instant::now();
-        assert!(pace.try_acquire());
+        let limiter = RateLimiter::new(2).expect("a limit");
+        let started = Instant::now();
+        assert!(limiter.try_acquire());
         advance(Duration::from_millis(400)).await;
-        assert!(pace.try_acquire());
-        assert!(!pace.try_acquire());
-        let foretold: Vec<u128> = (0..4).map(|ahead| (pace.next_slot(ahead) - begun).as_millis()).collect();
-        assert_eq!(foretold, [1000, 1400, 2000, 2400]);
-        for expected in foretold {
-            pace.acquire().await;
+        assert!(limiter.try_acquire());
+        assert!(!limiter.try_acquire());
+        let predicted: Vec<u128> = (0..4).map(|ahead| (limiter.next_slot(ahead) - started).as_millis()).collect();
+        assert_eq!(predicted, [1000, 1400, 2000, 2400]);
+        for expected in predicted {
+            limiter.acquire().await;
             // The clock's timer has a resolution of one millisecond.
-            assert!(begun.elapsed().as_millis().abs_diff(expected) <= 1);
+            assert!(started.elapsed().as_millis().abs_diff(expected) <= 1);
         }
     }
 }

@@ -1,22 +1,26 @@
-//! A vendor may repeat in its error what it was sent, secrets included: they are taken out before anybody reads it. Not only
-//! what this very call holds: a vendor that logs a sign-in may show it in the answer to a read.
+//! Redacts secrets from vendors' texts, before anything logs or returns them.
+//!
+//! A vendor may repeat in an error what it received, secrets included. It may even show in the
+//! response to a read what it logged of a sign-in, so all secrets of the system are redacted from
+//! every text.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use actix_web::http::header::HeaderValue;
 
-use super::{VendorCallKind, VendorRequest};
-use crate::record::{Secret, VendorError};
+use super::lock::lock;
+use super::request::VendorRequest;
+use crate::record::{Secret, VendorCallKind, VendorError};
 
-/// What stands in for a secret.
+/// Replaces a secret.
 const MASK: &str = "…";
-/// Shorter words are no secrets, and hiding them would make the text unreadable.
+/// Shorter words are not treated as secrets: redacting them would make texts unreadable.
 const MIN_SECRET_LEN: usize = 8;
-/// How many tokens are remembered: one that has just been replaced may still be in an answer that is under way.
+/// Tokens to keep: a response may still contain the token that has just been replaced.
 const MAX_TOKENS: usize = 2;
 
-/// All that one system's vendor has been given, or has given, as a secret.
+/// The configured secrets and the latest tokens of one system.
 #[derive(Debug)]
 pub(super) struct SecretRedactor {
     configured: Vec<Secret>,
@@ -28,61 +32,61 @@ impl SecretRedactor {
         Arc::new(Self { configured: configured.to_vec(), tokens: Mutex::default() })
     }
 
-    /// A vendor gave this token.
+    /// Adds a token that the vendor issued.
     pub(super) fn add_token(&self, token: &HeaderValue) {
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tokens = lock(&self.tokens);
         tokens.truncate(MAX_TOKENS - 1);
         tokens.push_front(token.clone());
     }
 
-    /// The fault without any secret: those of the system, and those that this call holds in a header that is marked so or in
-    /// the body of a sign-in.
-    pub(super) fn redact_for_call(&self, call: &VendorRequest, fault: VendorError) -> VendorError {
-        let mut own: Vec<&[u8]> =
-            call.headers.iter().filter(|(_, value)| value.is_sensitive()).map(|(_, value)| value.as_bytes()).collect();
-        if call.kind == VendorCallKind::SignIn {
-            own.extend(call.body.as_deref());
+    /// Redacts the secrets of the system and of this request: its sensitive headers and the body of
+    /// a sign-in.
+    pub(super) fn redact_for_call(&self, request: &VendorRequest, fault: VendorError) -> VendorError {
+        let sensitive = request.headers.iter().filter(|(_, value)| value.is_sensitive());
+        let mut request_secrets: Vec<&[u8]> = sensitive.map(|(_, value)| value.as_bytes()).collect();
+        if request.kind == VendorCallKind::SignIn {
+            request_secrets.extend(request.body.as_deref());
         }
-        self.redact_fault_with(own, fault)
+        self.redact_fault_with(request_secrets, fault)
     }
 
-    /// The fault without any secret of the system.
+    /// Redacts the secrets of the system.
     pub(super) fn redact_fault(&self, fault: VendorError) -> VendorError {
         self.redact_fault_with(Vec::new(), fault)
     }
 
-    /// Takes every secret of the system out of texts.
+    /// Redacts the secrets of the system.
     pub(super) fn redact_texts<'t>(&self, texts: impl Iterator<Item = &'t mut String>) {
         self.redact_in_place(Vec::new(), texts);
     }
 
-    fn redact_fault_with(&self, own: Vec<&[u8]>, mut fault: VendorError) -> VendorError {
+    fn redact_fault_with(&self, request_secrets: Vec<&[u8]>, mut fault: VendorError) -> VendorError {
         let texts = fault.message.iter_mut().chain(fault.code.iter_mut());
-        self.redact_in_place(own, texts.chain(fault.invalid.iter_mut().map(|invalid| &mut invalid.detail)));
+        self.redact_in_place(request_secrets, texts.chain(fault.invalid.iter_mut().map(|invalid| &mut invalid.detail)));
         fault
     }
 
-    fn redact_in_place<'t>(&self, own: Vec<&[u8]>, texts: impl Iterator<Item = &'t mut String>) {
-        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut secrets = own;
+    fn redact_in_place<'t>(&self, request_secrets: Vec<&[u8]>, texts: impl Iterator<Item = &'t mut String>) {
+        let tokens = lock(&self.tokens);
+        let mut secrets = request_secrets;
         secrets.extend(self.configured.iter().map(|secret| secret.expose().as_bytes()));
         secrets.extend(tokens.iter().map(HeaderValue::as_bytes));
         for text in texts {
-            if let Some(clean) = redact_text(text, &secrets) {
-                *text = clean;
+            if let Some(redacted) = redact_text(text, &secrets) {
+                *text = redacted;
             }
         }
     }
 }
 
-/// The text with hidden words, or `None` if there is none to hide. A word that was cut short is found as well.
+/// Returns the redacted text, or `None` if it holds no secret. Parts of a secret are found as well.
 fn redact_text(text: &str, secrets: &[&[u8]]) -> Option<String> {
-    let mut clean = text.to_owned();
-    // As a whole first: a secret may hold what ends a word.
+    let mut redacted = text.to_owned();
+    // Whole secrets first: a secret may contain characters that separate words.
     for whole in secrets.iter().filter_map(|secret| std::str::from_utf8(secret).ok()) {
         let bare = whole.strip_prefix("Bearer ").unwrap_or(whole);
         if bare.len() >= MIN_SECRET_LEN {
-            clean = clean.replace(bare, MASK);
+            redacted = redacted.replace(bare, MASK);
         }
     }
     let is_secret = |word: &str| {
@@ -90,15 +94,15 @@ fn redact_text(text: &str, secrets: &[&[u8]]) -> Option<String> {
             && secrets.iter().any(|secret| secret.windows(word.len()).any(|part| part == word.as_bytes()))
     };
     for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || "-._~+/=".contains(c))) {
-        // A sentence's full stop, or the end of a quoted pair, is not part of the word.
+        // Punctuation at the end of a word is not part of the secret.
         let bare = word.trim_matches(['.', '=', '/']);
         for form in [word, bare] {
             if is_secret(form) {
-                clean = clean.replace(form, MASK);
+                redacted = redacted.replace(form, MASK);
             }
         }
     }
-    (clean != text).then_some(clean)
+    (redacted != text).then_some(redacted)
 }
 
 #[cfg(test)]
@@ -135,8 +139,8 @@ mod tests {
             invalid: vec![FieldError::new("/fields/A", "not J9-secret_token")],
             ..VendorError::new(VendorErrorKind::Rejected)
         };
-        let scrubbed = SecretRedactor::new(&[]).redact_for_call(&call, fault.code("c2lnOTHER"));
-        assert_eq!((scrubbed.code.as_deref(), &*scrubbed.invalid[0].detail), (Some("c2lnOTHER"), "not …"));
+        let redacted = SecretRedactor::new(&[]).redact_for_call(&call, fault.code("c2lnOTHER"));
+        assert_eq!((redacted.code.as_deref(), &*redacted.invalid[0].detail), (Some("c2lnOTHER"), "not …"));
     }
 
     #[test]
@@ -153,16 +157,16 @@ mod tests {
         for token in ["token-number-one", "token-number-two", "Bearer token-number-three"] {
             secrets.add_token(&HeaderValue::from_static(token));
         }
-        let call = VendorRequest::new(VendorCallKind::Read, Method::GET, "/");
-        let told = |text: &str| {
+        let request = VendorRequest::new(VendorCallKind::Read, Method::GET, "/");
+        let redact = |text: &str| {
             let fault = VendorError::new(VendorErrorKind::ServerError).message(text);
-            let on_the_call = secrets.redact_for_call(&call, fault.clone()).message;
-            assert_eq!(on_the_call, secrets.redact_fault(fault).message);
-            on_the_call.expect("a text")
+            let for_call = secrets.redact_for_call(&request, fault.clone()).message;
+            assert_eq!(for_call, secrets.redact_fault(fault).message);
+            for_call.expect("a text")
         };
-        assert_eq!(told("no p@ss:w0rd, with blanks!"), "no …!");
-        assert_eq!(told("short is too short to be one"), "short is too short to be one");
-        assert_eq!(told("token-number-three replaced token-number-two"), "… replaced …");
-        assert_eq!(told("token-number-one is long gone"), "token-number-one is long gone");
+        assert_eq!(redact("no p@ss:w0rd, with blanks!"), "no …!");
+        assert_eq!(redact("short is too short to be one"), "short is too short to be one");
+        assert_eq!(redact("token-number-three replaced token-number-two"), "… replaced …");
+        assert_eq!(redact("token-number-one is long gone"), "token-number-one is long gone");
     }
 }

@@ -1,28 +1,32 @@
-//! Sends a call again where that is certainly harmless and may help.
+//! Retries: sends a request again where that is certainly safe and may help.
 //!
-//! Harmless: the fault says that nothing happened at the vendor, or the call changes nothing. Everything else goes back to
-//! the gateway, which knows how to find out what happened. A vendor that is *busy* with the record is not asked again here
-//! either: the record is about to change, so the gateway has to compare first.
+//! A retry is *safe* if the fault proves that nothing happened at the vendor, or if the request
+//! changes nothing. All other faults go back to the gateway, which finds out what happened. So does
+//! `Busy`: the record is about to change, and the gateway compares versions before it tries again.
 //!
-//! Help: not within a moment (backoff with jitter, or as long as the vendor says), not beyond the caller's deadline, and not
-//! when half of all calls fail: repeats are paid from a budget that calls fill, so that they add a fifth to the load at most.
+//! A retry *helps* only after a pause (exponential backoff with jitter, or the vendor's
+//! `Retry-After`), before the caller's deadline, and while most requests succeed: a budget that
+//! every request fills bounds retries to a fifth of the load.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::{Instant, sleep};
 
-use super::{Layer, VendorRequest, VendorResponse};
+use super::layer::Layer;
+use super::lock::lock;
+use super::request::VendorRequest;
+use super::response::VendorResponse;
 use crate::metrics::{Metrics, RetryReason, SystemIndex};
 use crate::record::{Retry, SideEffect, VendorError, VendorErrorKind};
 
-/// The layer.
+/// Retries requests of the inner layers.
 pub(super) struct RetryLayer<T> {
     inner: T,
     max_retries: u32,
     backoff: ExponentialBuilder,
-    /// The longest pause of a call that nobody set a deadline for.
+    /// The longest pause of a request without a deadline.
     default_wait: Duration,
     budget: RetryBudget,
     metrics: Arc<Metrics>,
@@ -30,29 +34,30 @@ pub(super) struct RetryLayer<T> {
 }
 
 impl<T> RetryLayer<T> {
-    /// `first_pause` is doubled each time, and up to doubled again by chance.
+    /// The pause starts at `min_backoff`, doubles with every retry and grows by up to its own
+    /// length at random.
     pub(super) fn new(
         inner: T,
-        most: u32,
-        first_pause: Duration,
-        patience: Duration,
+        max_retries: u32,
+        min_backoff: Duration,
+        default_wait: Duration,
         metrics: Arc<Metrics>,
         system: SystemIndex,
     ) -> Self {
         let backoff =
-            ExponentialBuilder::new().with_min_delay(first_pause).with_factor(2.0).with_jitter().without_max_times();
-        Self { inner, max_retries: most, backoff, default_wait: patience, budget: RetryBudget::new(), metrics, system }
+            ExponentialBuilder::new().with_min_delay(min_backoff).with_factor(2.0).with_jitter().without_max_times();
+        Self { inner, max_retries, backoff, default_wait, budget: RetryBudget::new(), metrics, system }
     }
 
-    /// How long to wait before the same call may be sent again; `None` if it may not.
+    /// The pause before the request may be sent again; `None` if it may not.
     fn next_delay(
         &self,
-        call: &VendorRequest,
+        request: &VendorRequest,
         fault: &VendorError,
         backoff: &mut Option<ExponentialBackoff>,
     ) -> Option<Duration> {
-        let harmless = fault.effect == SideEffect::None || call.kind.is_safe();
-        if !harmless || !is_retryable(fault.kind) {
+        let is_safe_to_repeat = fault.effect == SideEffect::None || request.kind.is_safe();
+        if !is_safe_to_repeat || !is_retryable(fault.kind) {
             return None;
         }
         let pause = match fault.retry {
@@ -60,12 +65,13 @@ impl<T> RetryLayer<T> {
             Retry::After(wait) => wait,
             Retry::Soon => backoff.get_or_insert_with(|| self.backoff.build()).next()?,
         };
-        let left = call.deadline.map_or(self.default_wait, |end| end.saturating_duration_since(Instant::now()));
-        (pause < left && self.budget.withdraw()).then_some(pause)
+        let time_left = request.deadline.map_or(self.default_wait, |end| end.saturating_duration_since(Instant::now()));
+        (pause < time_left && self.budget.withdraw()).then_some(pause)
     }
 }
 
-/// Whether another answer can be expected soon. The open circuit and the full queue are there to keep calls away.
+/// Whether the next response may differ. An open circuit and a full queue exist to keep requests
+/// away.
 fn is_retryable(kind: VendorErrorKind) -> bool {
     !matches!(
         kind,
@@ -90,28 +96,29 @@ fn retry_reason(kind: VendorErrorKind) -> RetryReason {
 }
 
 impl<T: Layer> Layer for RetryLayer<T> {
-    async fn call(&self, call: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
+    async fn call(&self, request: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
         self.budget.deposit();
         let mut backoff = None;
-        let mut repeated = 0;
+        let mut retries = 0;
         loop {
-            let fault = match self.inner.call(call).await {
-                Ok(reply) => return Ok(reply),
+            let fault = match self.inner.call(request).await {
+                Ok(response) => return Ok(response),
                 Err(fault) => fault,
             };
-            if repeated == self.max_retries {
+            if retries == self.max_retries {
                 return Err(fault);
             }
-            let Some(pause) = self.next_delay(call, &fault, &mut backoff) else { return Err(fault) };
+            let Some(pause) = self.next_delay(request, &fault, &mut backoff) else { return Err(fault) };
             sleep(pause).await;
-            repeated += 1;
+            retries += 1;
             self.metrics.vendor_retry(self.system, retry_reason(fault.kind));
-            call.trace.next_attempt();
+            request.trace.next_attempt();
         }
     }
 }
 
-/// What repeats are paid from: a fifth of a repeat for each call, and one a second so that a quiet system is not without.
+/// A retry costs 1. Each request deposits a fifth, and each second one, so that a quiet system can
+/// retry too.
 struct RetryBudget(Mutex<(f64, Instant)>);
 
 impl RetryBudget {
@@ -124,18 +131,18 @@ impl RetryBudget {
     }
 
     fn deposit(&self) {
-        let mut account = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        account.0 = (account.0 + Self::PER_CALL).min(Self::FULL);
+        let mut balance = lock(&self.0);
+        balance.0 = (balance.0 + Self::PER_CALL).min(Self::FULL);
     }
 
     fn withdraw(&self) -> bool {
         let now = Instant::now();
-        let mut account = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (saved, since) = *account;
-        let balance = (saved + (now - since).as_secs_f64() * Self::PER_SECOND).min(Self::FULL);
-        let enough = balance >= 1.0;
-        *account = (if enough { balance - 1.0 } else { balance }, now);
-        enough
+        let mut balance = lock(&self.0);
+        let (saved, since) = *balance;
+        let available = (saved + (now - since).as_secs_f64() * Self::PER_SECOND).min(Self::FULL);
+        let is_enough = available >= 1.0;
+        *balance = (if is_enough { available - 1.0 } else { available }, now);
+        is_enough
     }
 }
 
@@ -150,13 +157,14 @@ mod tests {
         script: impl IntoIterator<Item = Result<VendorResponse, VendorError>>,
     ) -> (RetryLayer<ScriptedLayer>, Arc<Metrics>) {
         let (metrics, system) = metrics();
-        let (first_pause, patience) = (Duration::from_millis(100), Duration::from_secs(10));
-        (RetryLayer::new(ScriptedLayer::new(script), 2, first_pause, patience, Arc::clone(&metrics), system), metrics)
+        let (min_backoff, default_wait) = (Duration::from_millis(100), Duration::from_secs(10));
+        let inner = ScriptedLayer::new(script);
+        (RetryLayer::new(inner, 2, min_backoff, default_wait, Arc::clone(&metrics), system), metrics)
     }
 
-    async fn count_calls(name: VendorCallKind, fault: VendorError) -> usize {
+    async fn count_calls(kind: VendorCallKind, fault: VendorError) -> usize {
         let (retries, _) = retry_layer([Err(fault)]);
-        let _ = retries.call(&mut request(name)).await;
+        let _ = retries.call(&mut request(kind)).await;
         retries.inner.call_count()
     }
 
@@ -165,10 +173,10 @@ mod tests {
         let (retries, metrics) = retry_layer(
             [VendorErrorKind::ConnectionLost, VendorErrorKind::Timeout, VendorErrorKind::ServerError].map(err_kind),
         );
-        let fault = retries.call(&mut request(VendorCallKind::Read)).await.expect_err("given up");
+        let fault = retries.call(&mut request(VendorCallKind::Read)).await.expect_err("every attempt fails");
         assert_eq!(fault.kind, VendorErrorKind::ServerError);
-        let at: Vec<Instant> = retries.inner.calls().iter().map(|(at, _)| *at).collect();
-        let pauses: Vec<u128> = at.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+        let sent_at: Vec<Instant> = retries.inner.calls().iter().map(|(at, _)| *at).collect();
+        let pauses: Vec<u128> = sent_at.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
         assert_eq!(pauses.len(), 2);
         assert!((100..=201).contains(&pauses[0]) && (200..=401).contains(&pauses[1]), "{pauses:?}");
         for reason in ["broken", "timeout"] {
@@ -181,9 +189,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_write_with_an_unknown_effect_is_never_retried() {
-        for kind in [VendorErrorKind::Timeout, VendorErrorKind::ConnectionLost, VendorErrorKind::ServerError] {
-            for name in [VendorCallKind::Create, VendorCallKind::Update, VendorCallKind::Delete] {
-                assert_eq!(count_calls(name, VendorError::new(kind)).await, 1, "{name:?} {kind:?}");
+        for error_kind in [VendorErrorKind::Timeout, VendorErrorKind::ConnectionLost, VendorErrorKind::ServerError] {
+            for kind in [VendorCallKind::Create, VendorCallKind::Update, VendorCallKind::Delete] {
+                assert_eq!(count_calls(kind, VendorError::new(error_kind)).await, 1, "{kind:?} {error_kind:?}");
             }
         }
     }
@@ -208,14 +216,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn retry_after_is_honored_only_if_the_deadline_allows() {
-        for (patience, times, took) in [(8, 2, 5), (4, 1, 0)] {
+        for (timeout, times, elapsed) in [(8, 2, 5), (4, 1, 0)] {
             let wait = Retry::After(Duration::from_secs(5));
             let (retries, _) = retry_layer([Err(VendorError::new(VendorErrorKind::RateLimited).retry(wait))]);
-            let begun = Instant::now();
+            let started = Instant::now();
             let mut call = request(VendorCallKind::Update);
-            call.deadline = Some(begun + Duration::from_secs(patience));
+            call.deadline = Some(started + Duration::from_secs(timeout));
             let result = retries.call(&mut call).await;
-            assert_eq!((retries.inner.call_count(), begun.elapsed().as_secs()), (times, took));
+            assert_eq!((retries.inner.call_count(), started.elapsed().as_secs()), (times, elapsed));
             assert_eq!(result.err().map(|fault| fault.retry), (times == 1).then_some(wait));
         }
     }
@@ -227,7 +235,8 @@ mod tests {
         for _ in 0..1_000 {
             let _ = retries.call(&mut request(VendorCallKind::Read)).await;
         }
-        // A fifth, what was saved at the start, and one for each second that the thousand calls took.
+        // A fifth, the budget at the start, and one for each second that the thousand requests
+        // took.
         assert!((1_190..=1_215).contains(&retries.inner.call_count()), "{}", retries.inner.call_count());
     }
 

@@ -1,16 +1,16 @@
-//! What a vendor says, made fit for a caller.
+//! Makes texts of vendors fit for callers.
 
-/// So much of a text is looked at, in bytes.
+/// Only this much of a text is read, in bytes: the result is short, a hostile text may not be.
 const MAX_INPUT_BYTES: usize = 8 * 1024;
 
-/// A vendor's text made fit for a caller: one line, at most 300 characters, no markup, no control characters, no stack trace.
+/// Reduces a text to one line of at most 300 characters, without markup, control characters and
+/// stack trace. Returns `None` if nothing is left, or if the text is an HTML page.
 #[must_use]
 pub fn sanitize_text(text: &str) -> Option<String> {
     const MAX_CHARS: usize = 300;
-    // What is shown is short; a hostile answer is not.
     let text = text.get(..text.floor_char_boundary(MAX_INPUT_BYTES)).unwrap_or_default();
-    let is_a_page = text.trim_start().starts_with('<') || text.to_ascii_lowercase().contains("<html");
-    if is_a_page {
+    let is_html_page = text.trim_start().starts_with('<') || text.to_ascii_lowercase().contains("<html");
+    if is_html_page {
         return None;
     }
     let text = strip_markup(strip_stack_trace(text));
@@ -19,21 +19,24 @@ pub fn sanitize_text(text: &str) -> Option<String> {
     (!short.is_empty()).then_some(short)
 }
 
-/// What stands before a stack trace, of which nothing is for callers: `at Namespace.Method(` after a line's beginning or three
-/// blanks, as .NET, Java and JavaScript write it. The class names in it must not be taken for the vendor's words either.
+/// Returns the text before a stack trace: its class names must not be taken for the vendor's
+/// message.
+///
+/// A stack trace starts with `at ` at the beginning of a line, after a tab, or after three blanks
+/// or more, as .NET, Java and JavaScript write it.
 #[must_use]
 pub fn strip_stack_trace(text: &str) -> &str {
-    let begins = |(place, _): &(usize, &str)| {
-        let before = text.get(..*place).unwrap_or_default();
-        let blanks = before.trim_end_matches([' ', '\t']);
-        let of_a_line = blanks.ends_with(['\n', '\r']) || before.ends_with('\t');
-        !blanks.is_empty() && (of_a_line || before.len() - blanks.len() >= 3)
+    let starts_trace = |(at, _): &(usize, &str)| {
+        let before = text.get(..*at).unwrap_or_default();
+        let trimmed = before.trim_end_matches([' ', '\t']);
+        let is_line_start = trimmed.ends_with(['\n', '\r']) || before.ends_with('\t');
+        !trimmed.is_empty() && (is_line_start || before.len() - trimmed.len() >= 3)
     };
-    let end = text.match_indices("at ").find(begins).map_or(text.len(), |(place, _)| place);
+    let end = text.match_indices("at ").find(starts_trace).map_or(text.len(), |(at, _)| at);
     text.get(..end).unwrap_or_default()
 }
 
-/// Tags and comments left out; what follows the beginning of a script or a style, too.
+/// Removes tags and comments, and everything after the start of a script or style.
 fn strip_markup(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
@@ -63,7 +66,7 @@ mod tests {
 
     #[test]
     fn vendor_text_is_sanitized() {
-        for (said, told) in [
+        for (text, expected) in [
             ("the  value\r\nis wrong", Some("the value is wrong")),
             ("look at the value", Some("look at the value")),
             ("1 < 2 and 3 > 2", Some("1 < 2 and 3 > 2")),
@@ -78,7 +81,7 @@ mod tests {
             ("at last", Some("at last")),
             ("\u{0}\u{1b}", None),
         ] {
-            assert_eq!(sanitize_text(said).as_deref(), told, "{said}");
+            assert_eq!(sanitize_text(text).as_deref(), expected, "{text}");
         }
         assert_eq!(sanitize_text(&format!("x{}", "<".repeat(1 << 20))).map(|text| text.len()), Some(300));
         assert_eq!(sanitize_text(&"x".repeat(1000)).map(|text| text.len()), Some(300));

@@ -1,137 +1,45 @@
-//! The layers of one system's transport, in their order.
+//! The layers of one system's transport and the order they stand in.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
 use super::auth::{AuthLayer, TokenProvider};
-use super::bulkhead::{BulkheadLayer, BulkheadSettings};
+use super::bulkhead::BulkheadLayer;
 use super::circuit_breaker::{BreakerLayer, CircuitBreaker, CircuitState, LastFailure};
 use super::client::Client;
+use super::layer::{Layer, Transport};
+use super::protocol::VendorProtocol;
 use super::redact::SecretRedactor;
+use super::request::VendorRequest;
+use super::response::VendorResponse;
 use super::retry::RetryLayer;
+use super::settings::{StackError, StackSettings};
 use super::timed_attempt::AttemptLayer;
 use super::trace::PeerAttributes;
-use super::{Layer, Transport, VendorProtocol, VendorRequest, VendorResponse};
 use crate::metrics::Metrics;
-use crate::record::{Secret, SystemName, VendorError};
+use crate::record::{SystemName, VendorError};
 
-/// How one vendor is reached and how much is asked of it (contract 2, `[systems.*]`).
-#[derive(Clone, Debug)]
-pub struct StackSettings {
-    /// Scheme, host and an optional prefix of the path.
-    pub base_url: String,
-    /// One call, connect to last byte.
-    pub timeout: Duration,
-    /// Name look-up and TCP; a TLS handshake may take as long again.
-    pub connect_timeout: Duration,
-    /// How long a connection may lie idle and still be used: shorter than the vendor keeps it.
-    pub keep_alive: Duration,
-    /// Calls at once.
-    pub max_in_flight: usize,
-    /// Calls that wait.
-    pub max_queue: usize,
-    /// Calls a second; 0 = as many as there are.
-    pub rate_limit: u32,
-    /// Repeats of one call, at most.
-    pub retries: u32,
-    /// The first pause before a repeat.
-    pub retry_backoff: Duration,
-    /// Failing calls in a row that open the circuit.
-    pub circuit_failures: u32,
-    /// How long it stays open.
-    pub circuit_open_for: Duration,
-    /// How long before its end a token is replaced, but never more than half its life.
-    pub token_refresh_ahead: Duration,
-    /// The longest answer that is read, in bytes.
-    pub max_vendor_body: usize,
-    /// The vendor's private CA (PEM), trusted instead of the system's roots.
-    pub ca_certificate: Option<PathBuf>,
-    /// The gateway's name in `Via`.
-    pub via: String,
-    /// What must not be seen, whatever the vendor repeats of it and where.
-    pub secrets: Vec<Secret>,
-}
-
-impl StackSettings {
-    /// Most servers close idle connections after five seconds or more; a connection they are just closing is what a write
-    /// must not be sent on.
-    pub const KEEP_ALIVE: Duration = Duration::from_secs(4);
-
-    /// The contract's defaults for a base URL.
-    #[must_use]
-    pub fn for_base_url(base_url: impl Into<String>) -> Self {
-        Self {
-            base_url: base_url.into(),
-            timeout: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(2),
-            keep_alive: Self::KEEP_ALIVE,
-            max_in_flight: 64,
-            max_queue: 256,
-            rate_limit: 0,
-            retries: 2,
-            retry_backoff: Duration::from_millis(100),
-            circuit_failures: 5,
-            circuit_open_for: Duration::from_secs(10),
-            token_refresh_ahead: Duration::from_mins(1),
-            max_vendor_body: 16 * 1024 * 1024,
-            ca_certificate: None,
-            via: "records-gateway".to_owned(),
-            secrets: Vec::new(),
-        }
-    }
-}
-
-/// Why a stack cannot be built: a fault of the configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum StackError {
-    /// The metrics were made without this system.
-    #[error("the system {0} has no metrics")]
-    UnknownSystem(SystemName),
-    /// `base_url`.
-    #[error("base_url {url:?} cannot be used: {why}")]
-    BaseUrl {
-        /// As configured.
-        url: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// `ca_certificate`.
-    #[error("ca_certificate {} cannot be used: {why}", path.display())]
-    Certificate {
-        /// As configured.
-        path: PathBuf,
-        /// What is wrong.
-        why: String,
-    },
-    /// TLS at all.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(String),
-    /// The name in `Via`.
-    #[error("the name for Via is not a token")]
-    Via,
-}
-
-/// How a vendor fares, for `GET /systems/{system}`.
+/// The state of a vendor as this process sees it, for `GET /systems/{system}`.
 #[derive(Clone, Debug)]
 pub struct VendorHealth {
-    /// The circuit.
+    /// The state of the circuit breaker.
     pub circuit: CircuitState,
-    /// When a call last showed that the vendor works.
+    /// When a response last showed that the vendor works.
     pub last_success: Option<SystemTime>,
-    /// The last call that failed.
+    /// The last request that failed.
     pub last_failure: Option<LastFailure>,
-    /// When the present token expires.
+    /// When the current token expires.
     pub token_expires: Option<SystemTime>,
 }
 
+/// The layers below authentication: a sign-in passes these alone.
 type UnauthenticatedStack = BreakerLayer<BulkheadLayer<AttemptLayer<Client>>>;
 
-/// The transport of one system: one per process, shared by all workers.
+/// The transport of one system, shared by all workers of the process.
 ///
-/// To be used on actix workers: connections and refreshes ahead of need run as local tasks.
+/// It must be used on actix workers: connections and background token refreshes are local tasks.
 pub struct TransportStack {
     layers: RetryLayer<AuthLayer<UnauthenticatedStack>>,
     circuit: Arc<CircuitBreaker>,
@@ -140,73 +48,79 @@ pub struct TransportStack {
 }
 
 impl TransportStack {
-    /// Puts the layers together.
+    /// Builds the layers, from the connection outwards. Read from the bottom up, the comments
+    /// follow a request on its way in.
     ///
     /// # Errors
     /// A base URL or a certificate that cannot be used.
     pub fn new(
         system: &SystemName,
-        vendor: Arc<dyn VendorProtocol>,
+        protocol: Arc<dyn VendorProtocol>,
         settings: &StackSettings,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, StackError> {
         let index = metrics.index(system).ok_or_else(|| StackError::UnknownSystem(system.clone()))?;
-        let measured = || Arc::clone(metrics);
-        let bounds = BulkheadSettings {
-            max_in_flight: settings.max_in_flight,
-            max_queue: settings.max_queue,
-            rate_limit: settings.rate_limit,
-            default_wait: settings.timeout,
-        };
-        let secrets = SecretRedactor::new(&settings.secrets);
-        let circuit = CircuitBreaker::new(settings.circuit_failures, settings.circuit_open_for, measured(), index);
+        let metrics = || Arc::clone(metrics);
+        let redactor = SecretRedactor::new(&settings.secrets);
 
-        // From the wire outwards.
-        // The wire itself: knows whether anything was sent.
+        // Innermost, the connection: only here is it known whether anything was sent.
         let client = Client::new(settings)?;
-        let (host, port) = client.address();
-        let callee = PeerAttributes { system: system.to_string(), host, port };
-        // Times what is on the wire and nothing else; judges each answer once, so that all above speak of faults.
+
+        // Directly around the connection, so that the timeout and the duration metric cover the
+        // exchange and no wait. Responses are classified here, so that all layers above see only
+        // `VendorError`s.
+        let peer = PeerAttributes::new(system, client.address());
         let attempt = AttemptLayer::new(
             client,
-            Arc::clone(&vendor),
-            callee,
-            Arc::clone(&secrets),
+            Arc::clone(&protocol),
+            peer,
+            Arc::clone(&redactor),
             settings.timeout,
-            measured(),
+            metrics(),
             index,
         );
-        // Counts every single attempt, a repeat and a sign-in included; waiting is not part of the call's timeout.
-        let limit = BulkheadLayer::new(attempt, &bounds, measured(), index);
-        // Before the queue, so that an open circuit answers at once; sees every attempt, so that repeats count.
-        let breaker = BreakerLayer::new(limit, Arc::clone(&circuit));
-        // Above the breaker, so that a sign-in is guarded too and a refused token is no failure of the vendor.
-        let tokens =
-            TokenProvider::new(breaker, vendor, Arc::clone(&secrets), settings.token_refresh_ahead, measured(), index);
-        // Outermost: a repeat takes a fresh token, asks the circuit and waits its turn like any other call.
-        let layers = RetryLayer::new(
-            AuthLayer(Arc::clone(&tokens)),
-            settings.retries,
-            settings.retry_backoff,
-            settings.timeout,
-            measured(),
+
+        // Around the timeout, so that a wait for a permit does not use it up. Below authentication
+        // and retry, so that sign-ins and retries count against the limits as well.
+        let bulkhead = BulkheadLayer::new(attempt, settings, metrics(), index);
+
+        // In front of the queue, so that an open circuit rejects at once. Below retry, so that
+        // every attempt counts.
+        let circuit = CircuitBreaker::new(settings.circuit_failures, settings.circuit_open_for, metrics(), index);
+        let breaker = BreakerLayer::new(bulkhead, Arc::clone(&circuit));
+
+        // Above the circuit breaker, so that it protects the token endpoint too and a rejected
+        // token does not count as a failure of the vendor.
+        let tokens = TokenProvider::new(
+            breaker,
+            protocol,
+            Arc::clone(&redactor),
+            settings.token_refresh_ahead,
+            metrics(),
             index,
         );
-        Ok(Self { layers, circuit, tokens, redactor: secrets })
+        let auth = AuthLayer(Arc::clone(&tokens));
+
+        // Outermost, so that a retry passes all the layers again: it gets a fresh token, respects
+        // an open circuit and waits for a permit like any other request.
+        let layers =
+            RetryLayer::new(auth, settings.retries, settings.retry_backoff, settings.timeout, metrics(), index);
+        Ok(Self { layers, circuit, tokens, redactor })
     }
 
-    /// A fault as it may be told: an adapter that could not read an answer may have quoted it.
+    /// Redacts the system's secrets from an error. An adapter that could not parse a response may
+    /// have quoted it.
     #[must_use]
     pub fn redact_fault(&self, fault: VendorError) -> VendorError {
         self.redactor.redact_fault(fault)
     }
 
-    /// Takes the vendor's secrets out of words that it added to a success.
+    /// Redacts the system's secrets from texts that the vendor added to a success.
     pub fn redact_texts<'t>(&self, texts: impl Iterator<Item = &'t mut String>) {
         self.redactor.redact_texts(texts);
     }
 
-    /// How the vendor fares.
+    /// The current state of the vendor.
     #[must_use]
     pub fn health(&self) -> VendorHealth {
         let (circuit, last_success, last_failure) = self.circuit.health();
@@ -216,8 +130,8 @@ impl TransportStack {
 
 #[async_trait(?Send)]
 impl Transport for TransportStack {
-    async fn send(&self, mut call: VendorRequest) -> Result<VendorResponse, VendorError> {
-        self.layers.call(&mut call).await
+    async fn send(&self, mut request: VendorRequest) -> Result<VendorResponse, VendorError> {
+        self.layers.call(&mut request).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the layers' tests share: a vendor that answers from a script, in virtual time.
+//! Helpers for the tests of the layers: a vendor that responds from a script, in virtual time.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -10,11 +10,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::{Layer, Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
+use super::layer::{Layer, Transport};
+use super::protocol::{Token, VendorProtocol};
+use super::request::VendorRequest;
+use super::response::VendorResponse;
 use crate::metrics::{Metrics, SystemIndex};
-use crate::record::{SystemName, VendorError, VendorErrorKind};
+use crate::record::{SystemName, VendorCallKind, VendorError, VendorErrorKind};
 
-/// Answers call after call from a script, and with 200 when the script is at its end.
+/// Responds to each request with the next step of a script, and with 200 after its end.
 pub(super) struct ScriptedLayer {
     script: Mutex<VecDeque<Result<VendorResponse, VendorError>>>,
     latency: Duration,
@@ -27,9 +30,9 @@ impl ScriptedLayer {
         Self { script, latency: Duration::ZERO, calls: Mutex::default() }
     }
 
-    /// Each call takes this long.
-    pub(super) fn with_latency(mut self, takes: Duration) -> Self {
-        self.latency = takes;
+    /// Delays each response.
+    pub(super) fn with_latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
         self
     }
 
@@ -37,12 +40,12 @@ impl ScriptedLayer {
         self.with_latency(Duration::from_secs(1_000_000))
     }
 
-    /// How many calls came.
+    /// The number of requests received.
     pub(super) fn call_count(&self) -> usize {
         self.calls.lock().expect("no panic").len()
     }
 
-    /// The calls that came, with the time.
+    /// The requests received, with their times.
     pub(super) fn calls(&self) -> Vec<(Instant, VendorRequest)> {
         self.calls.lock().expect("no panic").clone()
     }
@@ -65,16 +68,17 @@ impl<T: Layer> Layer for Arc<T> {
     }
 }
 
-/// The token that does not expire.
+/// A token that does not expire.
 pub(super) const STATIC_KEY: &str = "static";
 
-/// Judges by status alone; the token is the body of the answer to the sign-in, and lives 100 seconds unless it is static.
+/// Classifies by status alone. The body of the sign-in response is the token; it lives 100 seconds
+/// unless it is [`STATIC_KEY`].
 pub(super) struct StatusVendor;
 
 #[async_trait(?Send)]
 impl VendorProtocol for StatusVendor {
-    fn classify(&self, _: &VendorRequest, reply: &VendorResponse) -> Option<VendorError> {
-        let kind = match reply.status {
+    fn classify(&self, _: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
+        let kind = match response.status {
             ..=399 => return None,
             401 => VendorErrorKind::TokenRejected,
             404 => VendorErrorKind::NotFound,
@@ -83,7 +87,7 @@ impl VendorProtocol for StatusVendor {
             500.. => VendorErrorKind::ServerError,
             _ => VendorErrorKind::Rejected,
         };
-        Some(VendorError::new(kind).status(reply.status))
+        Some(VendorError::new(kind).status(response.status))
     }
 
     fn sign(&self, call: &mut VendorRequest, token: &Token) {
@@ -91,18 +95,18 @@ impl VendorProtocol for StatusVendor {
     }
 
     async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, VendorError> {
-        let reply = transport.send(VendorRequest::new(VendorCallKind::SignIn, Method::POST, "/token")).await?;
-        let secret = HeaderValue::from_bytes(&reply.body).map_err(|_| VendorError::invalid_response("no token"))?;
+        let response = transport.send(VendorRequest::new(VendorCallKind::SignIn, Method::POST, "/token")).await?;
+        let secret = HeaderValue::from_bytes(&response.body).map_err(|_| VendorError::invalid_response("no token"))?;
         let expires = (secret != STATIC_KEY).then(|| Instant::now() + Duration::from_secs(100));
         Ok(Token { secret, expires })
     }
 }
 
-pub(super) fn request(name: VendorCallKind) -> VendorRequest {
-    VendorRequest::new(name, Method::GET, "/v1/things/1")
+pub(super) fn request(kind: VendorCallKind) -> VendorRequest {
+    VendorRequest::new(kind, Method::GET, "/v1/things/1")
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "a step of a script")]
+#[expect(clippy::unnecessary_wraps, reason = "the type of a script's step")]
 pub(super) fn response(status: u16, body: &'static str) -> Result<VendorResponse, VendorError> {
     Ok(VendorResponse {
         status,
@@ -125,14 +129,14 @@ pub(super) fn err_kind(kind: VendorErrorKind) -> Result<VendorResponse, VendorEr
 }
 
 pub(super) fn metrics() -> (Arc<Metrics>, SystemIndex) {
-    let name = SystemName::parse("crm").expect("a name");
-    let metrics = Metrics::new(std::slice::from_ref(&name)).expect("metrics");
-    let system = metrics.index(&name).expect("configured");
-    (metrics, system)
+    let system = SystemName::parse("crm").expect("a name");
+    let metrics = Metrics::new(std::slice::from_ref(&system)).expect("metrics");
+    let index = metrics.index(&system).expect("configured");
+    (metrics, index)
 }
 
-/// The value of one series, 0 if it is not there.
-pub(super) fn metric_value(metrics: &Metrics, wanted: &str) -> u64 {
+/// The value of one series; 0 if it does not exist.
+pub(super) fn metric_value(metrics: &Metrics, series: &str) -> u64 {
     let text = String::from_utf8(metrics.render().expect("text")).expect("UTF-8");
-    text.lines().find_map(|line| line.strip_prefix(wanted)?.trim().parse().ok()).unwrap_or_default()
+    text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok()).unwrap_or_default()
 }

@@ -1,20 +1,23 @@
-//! One attempt: timed, judged and measured.
+//! One attempt: sends a request once, within its timeout, and classifies the response.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::layer::Layer;
+use super::protocol::VendorProtocol;
 use super::redact::SecretRedactor;
+use super::request::VendorRequest;
+use super::response::VendorResponse;
 use super::trace::{CallAttributes, PeerAttributes};
-use super::{Layer, VendorProtocol, VendorRequest, VendorResponse};
 use crate::metrics::{CallOutcome, Metrics, SystemIndex};
 use crate::record::{Retry, VendorError, VendorErrorKind};
 
-/// Turns what came off the wire into a success or a judged fault.
+/// Turns the result of one exchange into a success or a classified [`VendorError`].
 pub(super) struct AttemptLayer<T> {
     inner: T,
-    vendor: Arc<dyn VendorProtocol>,
+    protocol: Arc<dyn VendorProtocol>,
     peer: PeerAttributes,
     redactor: Arc<SecretRedactor>,
     timeout: Duration,
@@ -25,78 +28,80 @@ pub(super) struct AttemptLayer<T> {
 impl<T> AttemptLayer<T> {
     pub(super) fn new(
         inner: T,
-        vendor: Arc<dyn VendorProtocol>,
-        callee: PeerAttributes,
-        secrets: Arc<SecretRedactor>,
+        protocol: Arc<dyn VendorProtocol>,
+        peer: PeerAttributes,
+        redactor: Arc<SecretRedactor>,
         timeout: Duration,
         metrics: Arc<Metrics>,
         system: SystemIndex,
     ) -> Self {
-        Self { inner, vendor, peer: callee, redactor: secrets, timeout, metrics, system }
+        Self { inner, protocol, peer, redactor, timeout, metrics, system }
     }
 
-    /// `Retry::Never` marks a timeout that tells nothing of the vendor: its caller left it less than half the usual time.
-    /// Else callers in a hurry could open the circuit for all the others.
-    fn timeout_fault(&self, given: Duration) -> VendorError {
-        let fault = VendorError::new(VendorErrorKind::Timeout).message("the vendor did not answer in time");
-        if given < self.timeout / 2 { fault.retry(Retry::Never) } else { fault }
+    /// A timeout with `Retry::Never` says nothing about the vendor: the caller left it less than
+    /// half the configured timeout. The circuit breaker ignores it, so that callers with short
+    /// deadlines cannot open the circuit for everyone.
+    fn timeout_fault(&self, allowed: Duration) -> VendorError {
+        let fault = VendorError::new(VendorErrorKind::Timeout).message("the vendor did not respond in time");
+        if allowed < self.timeout / 2 { fault.retry(Retry::Never) } else { fault }
     }
 
-    /// What a span tells of the call.
+    /// The attributes of the span.
     fn span_attributes<'c>(
         &'c self,
-        call: &'c VendorRequest,
+        request: &'c VendorRequest,
         outcome: CallOutcome,
         result: &Result<VendorResponse, VendorError>,
     ) -> CallAttributes<'c> {
         let (status, error) = match result {
-            Ok(reply) => (Some(reply.status), None),
+            Ok(response) => (Some(response.status), None),
             Err(fault) => (fault.status, Some(error_type(fault, outcome))),
         };
-        CallAttributes { peer: &self.peer, call: call.kind.as_str(), method: &call.method, status, error }
+        CallAttributes { peer: &self.peer, call: request.kind.as_str(), method: &request.method, status, error }
     }
 
-    /// The vendor's own judgement first; a redirect it has no word on is nothing to follow.
-    fn classify(&self, call: &VendorRequest, reply: VendorResponse) -> Result<VendorResponse, VendorError> {
-        match self.vendor.classify(call, &reply) {
+    /// Applies the vendor's rules. A redirect that they do not mention is never followed.
+    fn classify(&self, request: &VendorRequest, response: VendorResponse) -> Result<VendorResponse, VendorError> {
+        match self.protocol.classify(request, &response) {
             Some(mut fault) => {
-                if let (Retry::Soon, Some(wait)) = (fault.retry, reply.retry_after) {
+                if let (Retry::Soon, Some(wait)) = (fault.retry, response.retry_after) {
                     fault.retry = Retry::After(wait);
                 }
-                Err(self.redactor.redact_for_call(call, fault))
+                Err(self.redactor.redact_for_call(request, fault))
             }
-            None if (300..400).contains(&reply.status) => {
-                let what = format!("the vendor answered with a redirect ({}), which is never followed", reply.status);
+            None if (300..400).contains(&response.status) => {
+                let what =
+                    format!("the vendor responded with a redirect ({}), which is never followed", response.status);
                 Err(VendorError::invalid_response(what))
             }
-            None => Ok(reply),
+            None => Ok(response),
         }
     }
 }
 
 impl<T: Layer> Layer for AttemptLayer<T> {
-    async fn call(&self, call: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
+    async fn call(&self, request: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
         let started = Instant::now();
         let own_end = started + self.timeout;
-        let end = call.deadline.map_or(own_end, |deadline| deadline.min(own_end));
+        let end = request.deadline.map_or(own_end, |deadline| deadline.min(own_end));
         if end <= started {
-            let why = "the deadline passed before the call could be sent";
+            let why = "the deadline passed before the request could be sent";
             return Err(VendorError::new(VendorErrorKind::Overloaded).message(why));
         }
-        let (outcome, result) = match timeout_at(end, self.inner.call(call)).await {
-            Ok(Ok(reply)) => (outcome_of_status(reply.status), self.classify(call, reply)),
+        let (outcome, result) = match timeout_at(end, self.inner.call(request)).await {
+            Ok(Ok(response)) => (outcome_of_status(response.status), self.classify(request, response)),
             Ok(Err(fault)) => (outcome_of_fault(&fault), Err(fault)),
             Err(_) => (CallOutcome::Timeout, Err(self.timeout_fault(end - started))),
         };
-        let took = started.elapsed();
-        self.metrics.vendor_request(self.system, call.kind, outcome, took.as_secs_f64());
-        call.trace.finish(took, || self.span_attributes(call, outcome, &result));
-        // A call that changes nothing has changed nothing, whatever became of it.
-        result.map_err(|fault| if call.kind.is_safe() { fault.without_effect() } else { fault })
+        let elapsed = started.elapsed();
+        self.metrics.vendor_request(self.system, request.kind, outcome, elapsed.as_secs_f64());
+        request.trace.finish(elapsed, || self.span_attributes(request, outcome, &result));
+        // A request that changes nothing has no effect, however it ended.
+        result.map_err(|fault| if request.kind.is_safe() { fault.without_effect() } else { fault })
     }
 }
 
-/// `error.type` of a call: the status where it is one of an error, else what went wrong instead.
+/// The `error.type` attribute: an error status, or else a word for what went wrong.
 fn error_type(fault: &VendorError, outcome: CallOutcome) -> String {
     match (fault.status, outcome) {
         (Some(status @ 400..), _) => status.to_string(),
@@ -149,7 +154,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_success_is_returned_and_counted() {
         let (attempt, metrics) = attempt(ScriptedLayer::new([ok()]));
-        assert_eq!(attempt.call(&mut request(VendorCallKind::Read)).await.expect("a reply").status, 200);
+        assert_eq!(attempt.call(&mut request(VendorCallKind::Read)).await.expect("a response").status, 200);
         assert_eq!(metric_value(&metrics, r#"vendor_requests_total{call="read",outcome="2xx",system="crm"}"#), 1);
     }
 
@@ -192,7 +197,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_vendor_classifies_a_response_and_its_retry_after_is_kept() {
         let mut busy = status(503);
-        busy.as_mut().expect("a reply").retry_after = Some(Duration::from_secs(7));
+        busy.as_mut().expect("a response").retry_after = Some(Duration::from_secs(7));
         let (attempt, metrics) = attempt(ScriptedLayer::new([busy]));
         let fault = attempt.call(&mut request(VendorCallKind::Update)).await.expect_err("a fault");
         assert_eq!((fault.kind, fault.retry), (VendorErrorKind::Unavailable, Retry::After(Duration::from_secs(7))));

@@ -152,5 +152,5 @@ async fn a_key_document_is_fetched_completely_or_not_at_all() {
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}/", silent.local_addr().unwrap());
     let given_up = transport::fetch(&url, Duration::from_millis(50), 1000).await;
-    assert_eq!(given_up.unwrap_err(), "no answer in time");
+    assert_eq!(given_up.unwrap_err(), "no response in time");
 }

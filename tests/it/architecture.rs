@@ -44,8 +44,7 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// Modules whose files still use each other in circles.
-const CIRCLES_LEFT: &[&str] =
-    &["app", "config", "gateway", "http", "record", "sandbox", "store", "transport", "vendors"];
+const CIRCLES_LEFT: &[&str] = &["app", "config", "gateway", "http", "record", "sandbox", "store", "vendors"];
 
 /// The modules that a text names as `crate::module`.
 fn find_imports(code: &str) -> Vec<String> {
@@ -95,11 +94,11 @@ fn no_two_files_of_a_module_import_each_other() {
 }
 
 #[test]
-fn the_http_client_stays_in_one_file_and_sql_in_one_module() {
+fn the_http_client_and_sql_each_stay_in_one_module() {
     let sql = ["SELECT ", "INSERT INTO ", "DELETE FROM ", "CREATE TABLE ", "sqlx"];
     for source in read_sources() {
         let (code, path) = (source.code(), &source.path);
-        assert!(!code.contains("awc::") || path == "transport/client.rs", "{path} uses awc");
+        assert!(!code.contains("awc::") || path.starts_with("transport/client/"), "{path} uses awc");
         assert!(source.top_module() == "store" || !sql.iter().any(|word| code.contains(word)), "{path} holds SQL");
     }
 }

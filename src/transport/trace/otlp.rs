@@ -1,14 +1,18 @@
-//! Traces to a collector, over OTLP/HTTP. Off unless the environment names one: by the variables of the OpenTelemetry
-//! specification, which this reads, and no key of the configuration.
+//! Exports spans to a collector over OTLP/HTTP, configured by the environment variables of the
+//! OpenTelemetry specification.
 //!
-//! `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT` switches it on (without either it is off: no collector
-//! is assumed on this machine), `OTEL_SDK_DISABLED=true` and `OTEL_TRACES_EXPORTER=none` off again. Heeded besides:
-//! `OTEL_EXPORTER_OTLP_[TRACES_]{PROTOCOL,HEADERS,TIMEOUT,CERTIFICATE}`, `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
-//! `OTEL_TRACES_SAMPLER[_ARG]`, `OTEL_BSP_*`. Exports are not compressed.
+//! `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT` switches the export on.
+//! Without specific_or_general it is off: no collector on localhost is assumed.
+//! `OTEL_SDK_DISABLED=true` and `OTEL_TRACES_EXPORTER=none` switch it off.
+//!
+//! These variables are read as well:
+//! `OTEL_EXPORTER_OTLP_[TRACES_]{PROTOCOL,HEADERS,TIMEOUT,CERTIFICATE}`, `OTEL_SERVICE_NAME`,
+//! `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER[_ARG]`, `OTEL_BSP_*`. Exports are not
+//! compressed.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::http::Uri;
@@ -21,16 +25,18 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanProcessor as _};
 
 use super::sampling::Sampler;
-use super::spans::Tracer;
+use super::tracer::Tracer;
 use crate::transport::client::{PostResponse, post};
+use crate::transport::lock::lock;
 use crate::transport::tls;
 
-/// What the specification says.
+/// Defaults of the specification.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_SAMPLER: &str = "parentbased_always_on";
 
-/// A variable that cannot be used: a fault of the environment (exit code 2). Values are not repeated: an endpoint may hold a
-/// password, headers do.
+/// An environment variable that cannot be used (exit code 2).
+///
+/// The message omits the value: an endpoint may hold a password, and headers do.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{variable} cannot be used: {why}")]
 pub struct OtelEnvError {
@@ -38,7 +44,7 @@ pub struct OtelEnvError {
     why: String,
 }
 
-/// What the environment asks for.
+/// The export settings from the environment.
 #[derive(Debug)]
 struct OtlpConfig {
     endpoint: String,
@@ -46,30 +52,30 @@ struct OtlpConfig {
     timeout: Duration,
     certificate: Option<String>,
     sampler: Sampler,
-    /// Whether the environment names the service.
+    /// Whether the environment sets the service name.
     has_service_name: bool,
 }
 
 impl Tracer {
-    /// Spans for the collector that the environment names, if it names one.
+    /// Creates a tracer that exports to the configured collector; `None` if none is configured.
     ///
     /// # Errors
-    /// See [`OtelEnvError`].
+    /// A variable that cannot be used.
     pub fn from_environment() -> Result<Option<Arc<Self>>, OtelEnvError> {
         match OtlpConfig::read(&|name| std::env::var(name).ok())? {
-            Some(plan) => plan.build().map(Some),
+            Some(config) => config.build().map(Some),
             None => Ok(None),
         }
     }
 }
 
 impl OtlpConfig {
-    /// An empty variable is one that is not set.
+    /// Reads the variables. An empty one counts as unset.
     fn read(environment: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, OtelEnvError> {
         let get = |name: &str| environment(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        // The variable for traces alone goes first.
-        let either = |what: &str| {
-            let names = [format!("OTEL_EXPORTER_OTLP_TRACES_{what}"), format!("OTEL_EXPORTER_OTLP_{what}")];
+        // The variable that is specific to traces takes precedence.
+        let specific_or_general = |suffix: &str| {
+            let names = [format!("OTEL_EXPORTER_OTLP_TRACES_{suffix}"), format!("OTEL_EXPORTER_OTLP_{suffix}")];
             names.into_iter().find_map(|name| get(&name).map(|value| (name, value)))
         };
         if get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
@@ -80,12 +86,12 @@ impl OtlpConfig {
             Some("none") => return Ok(None),
             Some(_) => return Err(env_error("OTEL_TRACES_EXPORTER", "valid: otlp or none")),
         }
-        let Some((variable, endpoint)) = either("ENDPOINT") else { return Ok(None) };
+        let Some((variable, endpoint)) = specific_or_general("ENDPOINT") else { return Ok(None) };
         check_endpoint(&variable, &endpoint)?;
-        let for_traces_alone = variable.contains("_TRACES_");
+        let is_traces_endpoint = variable.contains("_TRACES_");
         let endpoint =
-            if for_traces_alone { endpoint } else { format!("{}/v1/traces", endpoint.trim_end_matches('/')) };
-        let protocol = match either("PROTOCOL") {
+            if is_traces_endpoint { endpoint } else { format!("{}/v1/traces", endpoint.trim_end_matches('/')) };
+        let protocol = match specific_or_general("PROTOCOL") {
             None => Protocol::HttpBinary,
             Some((variable, value)) => match value.as_str() {
                 "http/protobuf" => Protocol::HttpBinary,
@@ -93,55 +99,55 @@ impl OtlpConfig {
                 _ => {
                     return Err(env_error(
                         &variable,
-                        "valid: http/protobuf (the default) or http/json; gRPC is not spoken",
+                        "valid: http/protobuf (the default) or http/json; gRPC is not supported",
                     ));
                 }
             },
         };
-        let timeout = match either("TIMEOUT") {
+        let timeout = match specific_or_general("TIMEOUT") {
             None => DEFAULT_TIMEOUT,
             Some((variable, value)) => value
                 .parse()
                 .map(Duration::from_millis)
                 .map_err(|_| env_error(&variable, "it is not a number of milliseconds"))?,
         };
-        if let Some((variable, value)) = either("HEADERS")
+        if let Some((variable, value)) = specific_or_general("HEADERS")
             && !value.split(',').all(|pair| pair.trim().is_empty() || pair.contains('='))
         {
-            return Err(env_error(&variable, "valid: NAME=VALUE, more of them after commas"));
+            return Err(env_error(&variable, "valid: NAME=VALUE, separated by commas"));
         }
         let name = get("OTEL_TRACES_SAMPLER");
         let argument = get("OTEL_TRACES_SAMPLER_ARG");
-        let sampling = Sampler::from_env_name(name.as_deref().unwrap_or(DEFAULT_SAMPLER), argument.as_deref())
+        let sampler = Sampler::from_env_name(name.as_deref().unwrap_or(DEFAULT_SAMPLER), argument.as_deref())
             .ok_or_else(|| {
                 let why =
                     format!("valid: {}; a ratio in OTEL_TRACES_SAMPLER_ARG is a number from 0 to 1", Sampler::NAMES);
                 env_error("OTEL_TRACES_SAMPLER", &why)
             })?;
-        let is_named = get("OTEL_SERVICE_NAME").is_some()
+        let has_service_name = get("OTEL_SERVICE_NAME").is_some()
             || get("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|all| all.contains("service.name="));
-        let certificate = either("CERTIFICATE").map(|(_, path)| path);
-        Ok(Some(Self { endpoint, protocol, timeout, certificate, sampler: sampling, has_service_name: is_named }))
+        let certificate = specific_or_general("CERTIFICATE").map(|(_, path)| path);
+        Ok(Some(Self { endpoint, protocol, timeout, certificate, sampler, has_service_name }))
     }
 
     fn build(self) -> Result<Arc<Tracer>, OtelEnvError> {
-        let unusable = |why: &dyn std::fmt::Display| env_error("OTEL_EXPORTER_OTLP_*", &why.to_string());
+        let build_error = |why: &dyn std::fmt::Display| env_error("OTEL_EXPORTER_OTLP_*", &why.to_string());
         let tls = if self.endpoint.starts_with("https:") {
             let certificate = self.certificate.as_deref().map(Path::new);
-            Some(tls::client_config(certificate).map_err(|error| unusable(&error))?)
+            Some(tls::client_config(certificate).map_err(|error| build_error(&error))?)
         } else {
             None
         };
         let failure = Arc::new(Mutex::new(None));
-        let collector = AwcHttpClient { tls, timeout: self.timeout, failure: Arc::clone(&failure) };
+        let http_client = AwcHttpClient { tls, timeout: self.timeout, failure: Arc::clone(&failure) };
         let exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(collector)
+            .with_http_client(http_client)
             .with_endpoint(self.endpoint)
             .with_protocol(self.protocol)
             .with_timeout(self.timeout)
             .build()
-            .map_err(|error| unusable(&error))?;
+            .map_err(|error| build_error(&error))?;
         let exporter = LoggingExporter { exporter, failure, failing: AtomicBool::new(false) };
         let mut processor = BatchSpanProcessor::builder(exporter).build();
         let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
@@ -160,18 +166,17 @@ fn check_endpoint(variable: &str, endpoint: &str) -> Result<(), OtelEnvError> {
     let uri: Option<Uri> = endpoint.parse().ok();
     let has_host = uri.as_ref().and_then(Uri::host).is_some_and(|host| !host.is_empty());
     let is_http = uri.as_ref().and_then(Uri::scheme_str).is_some_and(|scheme| scheme == "http" || scheme == "https");
-    let names_somebody =
-        uri.as_ref().and_then(Uri::authority).is_some_and(|authority| authority.as_str().contains('@'));
+    let has_user_info = uri.as_ref().and_then(Uri::authority).is_some_and(|authority| authority.as_str().contains('@'));
     if !(has_host && is_http) {
         return Err(env_error(variable, "it is not a URL such as http://127.0.0.1:4318"));
     }
-    if names_somebody {
+    if has_user_info {
         return Err(env_error(variable, "it holds user information; send it in OTEL_EXPORTER_OTLP_HEADERS"));
     }
     Ok(())
 }
 
-/// The HTTP client that the exporter is lent. It is called on the batch processor's thread alone, and holds that up.
+/// The exporter's HTTP client. The batch processor calls it on its own thread and blocks meanwhile.
 #[derive(Debug)]
 struct AwcHttpClient {
     tls: Option<Arc<rustls::ClientConfig>>,
@@ -187,8 +192,8 @@ impl HttpClient for AwcHttpClient {
         let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         match post(&head.uri.to_string(), self.tls.as_ref(), headers, body, self.timeout) {
             Ok(PostResponse { status, retry_after, body }) => {
-                let refused = (status >= 300).then(|| format!("the collector answers {status}"));
-                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+                let failure = (status >= 300).then(|| format!("the collector responds with {status}"));
+                *lock(&self.failure) = failure;
                 let mut response = Response::builder().status(status);
                 if let Some(retry_after) = retry_after {
                     response = response.header("retry-after", retry_after);
@@ -196,14 +201,14 @@ impl HttpClient for AwcHttpClient {
                 Ok(response.body(body)?)
             }
             Err(why) => {
-                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+                *lock(&self.failure) = Some(why.clone());
                 Err(why.into())
             }
         }
     }
 }
 
-/// The exporter, whose failures are logged when they begin and when they end.
+/// Wraps the exporter and logs when exports begin to fail and when they work again.
 #[derive(Debug)]
 struct LoggingExporter {
     exporter: SpanExporter,
@@ -221,7 +226,7 @@ impl opentelemetry_sdk::trace::SpanExporter for LoggingExporter {
         match exported {
             Ok(()) => tracing::info!("traces are exported again"),
             Err(error) => {
-                let cause = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let cause = lock(&self.failure).clone();
                 tracing::warn!(%error, cause, spans, "traces cannot be exported; they are dropped until they can");
             }
         }
@@ -244,7 +249,7 @@ mod tests {
     fn read(variables: &[(&str, &str)]) -> Result<Option<OtlpConfig>, String> {
         let find =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        OtlpConfig::read(&find).map_err(|wrong| wrong.to_string())
+        OtlpConfig::read(&find).map_err(|error| error.to_string())
     }
 
     const ON: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
@@ -258,16 +263,16 @@ mod tests {
             &[ON, ("OTEL_TRACES_EXPORTER", "none")],
             &[("OTEL_SERVICE_NAME", "x")],
         ] {
-            assert!(read(off).expect("nothing wrong").is_none(), "{off:?}");
+            assert!(read(off).expect("nothing error").is_none(), "{off:?}");
         }
     }
 
     #[test]
     fn traces_variables_take_precedence_and_their_endpoint_is_used_as_is() {
-        let plan = read(&[ON, ("OTEL_EXPORTER_OTLP_TIMEOUT", "300")]).expect("well").expect("on");
-        assert_eq!(plan.endpoint, "http://127.0.0.1:4318/v1/traces");
+        let config = read(&[ON, ("OTEL_EXPORTER_OTLP_TIMEOUT", "300")]).expect("well").expect("on");
+        assert_eq!(config.endpoint, "http://127.0.0.1:4318/v1/traces");
         assert_eq!(
-            (plan.protocol, plan.timeout, plan.has_service_name),
+            (config.protocol, config.timeout, config.has_service_name),
             (Protocol::HttpBinary, Duration::from_millis(300), false)
         );
         let more = [
@@ -277,9 +282,9 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
             ("OTEL_RESOURCE_ATTRIBUTES", "service.name=mine"),
         ];
-        let plan = read(&more).expect("well").expect("on");
-        assert_eq!(plan.endpoint, "https://collector.example/own");
-        assert_eq!((plan.protocol, plan.has_service_name), (Protocol::HttpJson, true));
+        let config = read(&more).expect("well").expect("on");
+        assert_eq!(config.endpoint, "https://collector.example/own");
+        assert_eq!((config.protocol, config.has_service_name), (Protocol::HttpJson, true));
     }
 
     #[test]
@@ -296,8 +301,8 @@ mod tests {
         ] {
             let others = [ON].into_iter().filter(|(on, _)| *on != name);
             let all: Vec<_> = others.chain([(name, value)]).collect();
-            let told = read(&all).expect_err(value);
-            assert!(told.starts_with(&format!("{name} cannot be used: ")) && !told.contains(value), "{told}");
+            let error = read(&all).expect_err(value);
+            assert!(error.starts_with(&format!("{name} cannot be used: ")) && !error.contains(value), "{error}");
         }
     }
 }

@@ -1,32 +1,33 @@
-//! Which traces are recorded (`OTEL_TRACES_SAMPLER`).
+//! Which traces are sampled (`OTEL_TRACES_SAMPLER`).
 
 use opentelemetry::trace::TraceId;
 
-/// What decides about a trace that no caller has decided about.
+/// The decision for a trace without a decision of the caller.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Root {
     Always,
     Never,
-    /// Traces whose id, taken as a number below 2^63, is below this.
+    /// Samples a trace whose id, as a number below 2^63, is below this threshold.
     Below(u64),
 }
 
-/// A sampler of the specification.
+/// A sampler of the OpenTelemetry specification.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sampler {
     root: Root,
-    /// Whether a caller's word counts.
+    /// Whether the caller's decision takes precedence.
     parent_based: bool,
 }
 
 impl Sampler {
-    /// What is valid, for a message.
+    /// The valid names, for error messages.
     pub(super) const NAMES: &str = "parentbased_always_on, parentbased_always_off, parentbased_traceidratio, always_on, always_off \
                                     or traceidratio";
 
-    /// The sampler of a name and its argument, a ratio of 0 to 1; `None` if there is none.
+    /// Finds a sampler by its name. `argument` is a ratio from 0 to 1. Returns `None` if either is
+    /// invalid.
     pub(super) fn from_env_name(name: &str, argument: Option<&str>) -> Option<Self> {
-        let (heeds_the_caller, root) = match name.strip_prefix("parentbased_") {
+        let (parent_based, root) = match name.strip_prefix("parentbased_") {
             Some(root) => (true, root),
             None => (false, name),
         };
@@ -36,37 +37,37 @@ impl Sampler {
             "traceidratio" => Root::Below(ratio_threshold(argument.unwrap_or("1"))?),
             _ => return None,
         };
-        Some(Self { root, parent_based: heeds_the_caller })
+        Some(Self { root, parent_based })
     }
 
-    /// Whether the trace is recorded. `callers` is the caller's decision, if there is a caller with one.
-    pub(super) fn should_sample(self, callers: Option<bool>, trace_id: TraceId) -> bool {
-        match (callers, self.root) {
-            (Some(callers), _) if self.parent_based => callers,
+    /// Whether to sample a trace. `caller` is the caller's decision, if it sent one.
+    pub(super) fn should_sample(self, caller: Option<bool>, trace_id: TraceId) -> bool {
+        match (caller, self.root) {
+            (Some(caller), _) if self.parent_based => caller,
             (_, Root::Always) => true,
             (_, Root::Never) => false,
-            (_, Root::Below(bound)) => {
+            (_, Root::Below(threshold)) => {
                 let lower = u128::from_be_bytes(trace_id.to_bytes()) & u128::from(u64::MAX);
-                lower >> 1 < u128::from(bound)
+                lower >> 1 < u128::from(threshold)
             }
         }
     }
 }
 
-/// The same bound as every SDK's, so that all of a trace's services decide alike.
+/// Uses the same threshold as every SDK, so that all services of a trace decide alike.
 fn ratio_threshold(ratio: &str) -> Option<u64> {
-    const WHOLE: f64 = 9_223_372_036_854_775_808.0;
+    const FULL_RANGE: f64 = 9_223_372_036_854_775_808.0;
     let ratio: f64 = ratio.trim().parse().ok()?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fraction of 2^63")]
-    (0.0..=1.0).contains(&ratio).then_some((ratio * WHOLE) as u64)
+    (0.0..=1.0).contains(&ratio).then_some((ratio * FULL_RANGE) as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn is_sampled(name: &str, argument: Option<&str>, callers: Option<bool>, id: u128) -> bool {
-        Sampler::from_env_name(name, argument).expect(name).should_sample(callers, TraceId::from(id))
+    fn is_sampled(name: &str, argument: Option<&str>, caller: Option<bool>, id: u128) -> bool {
+        Sampler::from_env_name(name, argument).expect(name).should_sample(caller, TraceId::from(id))
     }
 
     #[test]
@@ -92,8 +93,8 @@ mod tests {
                 && !is_sampled("traceidratio", Some("0.5"), None, half + 2)
         );
         assert!(is_sampled("traceidratio", None, None, u128::MAX) && !is_sampled("traceidratio", Some("0"), None, 1));
-        for wrong in ["2", "-1", "half", "NaN"] {
-            assert_eq!(Sampler::from_env_name("traceidratio", Some(wrong)), None, "{wrong}");
+        for invalid in ["2", "-1", "half", "NaN"] {
+            assert_eq!(Sampler::from_env_name("traceidratio", Some(invalid)), None, "{invalid}");
         }
         assert_eq!(Sampler::from_env_name("jaeger_remote", None), None);
     }

@@ -1,127 +1,41 @@
-//! Spans: what a collector is told of a request whose trace is sampled (OpenTelemetry).
+//! The spans of a sampled trace, and their attributes.
 //!
-//! One span per request (SERVER), a child of the caller's, and one per vendor call (CLIENT), a child of the request's: its id is
-//! the very parent id that the vendor was sent, repeats and sign-ins included. What goes on in the background after the answer
-//! is not part of the trace; the operation and the ledger tell of it.
+//! A request is one SERVER span, a child of the caller's span. Each vendor attempt is one CLIENT
+//! span, a child of the request's span, retries and sign-ins included. The id of a CLIENT span is
+//! the parent id that the vendor received. Work after the response is not part of the trace;
+//! operations and the ledger record it.
 //!
-//! Attributes have the names of OpenTelemetry's semantic conventions, and values of closed sets alone: no path (`http.route`
-//! instead), no query, no id, no text of anybody. That is why `url.path` and `url.full` are left out although the conventions
-//! ask for them.
-//!
-//! Spans are handed to the SDK's batch processor, which a thread of its own empties. Its queue is bounded: when the collector
-//! does not keep up, spans are dropped, and nobody waits. Off is the usual state, and then there is nothing here: a `None` in
-//! the request's [`TraceContext`], looked at once per request and once per call.
+//! Attributes follow the semantic conventions of OpenTelemetry, with values of closed sets only: no
+//! path, query, id or free text. So `url.path` and `url.full` are absent, although the conventions
+//! require them; `http.route` replaces them.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use actix_web::http::Method;
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
-use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor as _};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{SpanId, SpanKind};
 
-use super::sampling::Sampler;
-use super::{TraceContext, random_bytes};
+use super::context::TraceContext;
+use super::tracer::{FinishedSpan, SampledContext};
+use crate::record::SystemName;
 
-/// Where spans go, and which traces are recorded.
-#[derive(Debug)]
-pub struct Tracer {
-    processor: BatchSpanProcessor,
-    sampler: Sampler,
-    scope: InstrumentationScope,
-}
-
-/// That a trace is recorded, and where in it the request is.
-#[derive(Clone, Debug)]
-pub(super) struct SampledContext {
-    tracer: Arc<Tracer>,
-    /// The request's span.
-    span_id: SpanId,
-    /// The caller's span; the invalid one if the trace begins here.
-    parent_id: SpanId,
-}
-
-impl Tracer {
-    pub(super) fn new(processor: BatchSpanProcessor, sampling: Sampler) -> Arc<Self> {
-        let scope = InstrumentationScope::builder("records-gateway").with_version(env!("CARGO_PKG_VERSION")).build();
-        Arc::new(Self { processor, sampler: sampling, scope })
-    }
-
-    /// Continues the caller's trace, or begins one, and decides whether it is recorded; the vendors are told.
-    #[must_use]
-    pub fn trace_from_headers(self: &Arc<Self>, traceparent: &[&str], tracestate: &[&str]) -> TraceContext {
-        const SAMPLED: u8 = 0b01;
-        let mut context = TraceContext::from_headers(traceparent, tracestate);
-        let callers = context.parent_id.map(|_| context.flags & SAMPLED != 0);
-        let trace_id = TraceId::from_hex(&context.trace_id).unwrap_or(TraceId::INVALID);
-        if self.sampler.should_sample(callers, trace_id) {
-            context.flags |= SAMPLED;
-            let parent = context.parent_id.map_or(SpanId::INVALID, SpanId::from);
-            let span = SpanId::from_bytes(random_bytes());
-            context.sampled = Some(SampledContext { tracer: Arc::clone(self), span_id: span, parent_id: parent });
-        } else {
-            context.flags &= !SAMPLED;
-        }
-        context
-    }
-
-    /// Sends what is left, if that can be done in time.
-    pub fn close(&self, within: Duration) {
-        if self.processor.shutdown_with_timeout(within).is_err() {
-            tracing::warn!("the last traces could not be exported in time");
-        }
-    }
-}
-
-impl SampledContext {
-    fn record(&self, trace_id: &str, span: FinishedSpan) {
-        let trace_id = TraceId::from_hex(trace_id).unwrap_or(TraceId::INVALID);
-        let span_context = SpanContext::new(trace_id, span.id, TraceFlags::SAMPLED, false, TraceState::NONE);
-        self.tracer.processor.on_end(SpanData {
-            span_context,
-            parent_span_id: span.parent,
-            parent_span_is_remote: span.kind == SpanKind::Server && span.parent != SpanId::INVALID,
-            span_kind: span.kind,
-            name: span.name.into(),
-            start_time: span.started_at,
-            end_time: SystemTime::now().max(span.started_at),
-            attributes: span.attributes,
-            dropped_attributes_count: 0,
-            events: SpanEvents::default(),
-            links: SpanLinks::default(),
-            status: if span.failed { Status::error("") } else { Status::Unset },
-            instrumentation_scope: self.tracer.scope.clone(),
-        });
-    }
-}
-
-/// What is particular about a span that has ended.
-struct FinishedSpan {
-    id: SpanId,
-    parent: SpanId,
-    kind: SpanKind,
-    name: String,
-    started_at: SystemTime,
-    attributes: Vec<KeyValue>,
-    failed: bool,
-}
-
-/// What a request asks for, in the words of closed sets.
+/// The attributes that are known when a request starts.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestAttributes<'r> {
-    /// As it came.
+    /// The method as received.
     pub method: &'r Method,
-    /// The route with its parameters' names; `None` if there is no such path.
+    /// The path template; `None` if no route matches.
     pub route: Option<&'static str>,
     /// `http` or `https`.
     pub scheme: &'static str,
     /// The configured system.
     pub system: Option<&'r str>,
-    /// The word of the metrics.
+    /// The `action` label of the metrics.
     pub action: &'static str,
 }
 
-/// The span of a request. It ends when this is dropped, however the request ended.
+/// The span of a request. It ends when it is dropped, however the request ends.
 #[derive(Debug)]
 pub struct RequestSpan {
     context: Arc<TraceContext>,
@@ -129,35 +43,34 @@ pub struct RequestSpan {
     method: &'static str,
     route: Option<&'static str>,
     attributes: Vec<KeyValue>,
-    /// Status, and the problem's name where there is one; `None` = the caller left before there was an answer.
+    /// Status and problem name; `None` = the caller disconnected before the response.
     response: Option<(u16, Option<&'static str>)>,
 }
 
 impl RequestSpan {
-    /// Begins, if the trace is recorded.
+    /// Starts the span, if the trace is sampled.
     #[must_use]
-    pub fn begin(context: &Arc<TraceContext>, asked: RequestAttributes<'_>) -> Option<Self> {
-        context.sampled.as_ref()?;
-        let method = known_method(asked.method);
+    pub fn begin(context: &Arc<TraceContext>, request: RequestAttributes<'_>) -> Option<Self> {
+        context.sampled()?;
+        let method = known_method(request.method);
         let mut attributes = vec![
             KeyValue::new("http.request.method", method),
-            KeyValue::new("url.scheme", asked.scheme),
-            KeyValue::new("records_gateway.action", asked.action),
+            KeyValue::new("url.scheme", request.scheme),
+            KeyValue::new("records_gateway.action", request.action),
         ];
-        attributes.extend(asked.route.map(|route| KeyValue::new("http.route", route)));
-        attributes.extend(asked.system.map(|system| KeyValue::new("records_gateway.system", system.to_owned())));
-        let begun = SystemTime::now();
+        attributes.extend(request.route.map(|route| KeyValue::new("http.route", route)));
+        attributes.extend(request.system.map(|system| KeyValue::new("records_gateway.system", system.to_owned())));
         Some(Self {
             context: Arc::clone(context),
-            started_at: begun,
+            started_at: SystemTime::now(),
             method,
-            route: asked.route,
+            route: request.route,
             attributes,
             response: None,
         })
     }
 
-    /// What the caller is answered.
+    /// Sets the status and the name of the problem, if the response is one.
     pub fn set_response(&mut self, status: u16, problem: Option<&'static str>) {
         self.response = Some((status, problem));
     }
@@ -165,7 +78,7 @@ impl RequestSpan {
 
 impl Drop for RequestSpan {
     fn drop(&mut self) {
-        let Some(recording) = &self.context.sampled else { return };
+        let Some(sampled) = self.context.sampled() else { return };
         let mut attributes = std::mem::take(&mut self.attributes);
         let error = match self.response {
             Some((status, problem)) => {
@@ -176,75 +89,78 @@ impl Drop for RequestSpan {
         };
         attributes.extend(error.map(|error| KeyValue::new("error.type", error)));
         let method = if self.method == OTHER_METHOD { "HTTP" } else { self.method };
-        let ended = FinishedSpan {
-            id: recording.span_id,
-            parent: recording.parent_id,
+        sampled.record(FinishedSpan {
+            id: sampled.span_id,
+            parent: sampled.parent_id,
             kind: SpanKind::Server,
             name: self.route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}")),
             started_at: self.started_at,
             attributes,
-            // What a caller did wrong is no error of the server's.
+            // A caller's error is not an error of the server.
             failed: self.response.is_none_or(|(status, _)| status >= 500),
-        };
-        recording.record(&self.context.trace_id, ended);
+        });
     }
 }
 
-/// Whom a stack calls.
+/// The vendor that a stack sends to.
 #[derive(Clone, Debug, Default)]
 pub(in crate::transport) struct PeerAttributes {
-    pub(in crate::transport) system: String,
-    pub(in crate::transport) host: String,
-    pub(in crate::transport) port: u16,
+    system: String,
+    host: String,
+    port: u16,
 }
 
-/// A vendor call that has ended.
+impl PeerAttributes {
+    pub(in crate::transport) fn new(system: &SystemName, (host, port): (String, u16)) -> Self {
+        Self { system: system.to_string(), host, port }
+    }
+}
+
+/// The attributes of a finished vendor attempt.
 pub(in crate::transport) struct CallAttributes<'c> {
     pub(in crate::transport) peer: &'c PeerAttributes,
     pub(in crate::transport) call: &'static str,
     pub(in crate::transport) method: &'c Method,
     pub(in crate::transport) status: Option<u16>,
-    /// What went wrong, in a word of a closed set.
+    /// `error.type`, a word of a closed set.
     pub(in crate::transport) error: Option<String>,
 }
 
-/// Records the span of a call whose id is `span`, and which was sent so often before.
+/// Records the span of a vendor attempt.
 pub(super) fn record_call(
-    context: &TraceContext,
-    span: SpanId,
-    resent: u32,
-    took: Duration,
-    called: CallAttributes<'_>,
+    sampled: &SampledContext,
+    id: SpanId,
+    resend_count: u32,
+    elapsed: Duration,
+    call: CallAttributes<'_>,
 ) {
-    let Some(recording) = &context.sampled else { return };
-    let method = known_method(called.method);
-    let failed = called.error.is_some();
+    let method = known_method(call.method);
+    let failed = call.error.is_some();
     let mut attributes = vec![
         KeyValue::new("http.request.method", method),
-        KeyValue::new("server.address", called.peer.host.clone()),
-        KeyValue::new("server.port", i64::from(called.peer.port)),
-        KeyValue::new("records_gateway.system", called.peer.system.clone()),
-        KeyValue::new("records_gateway.call", called.call),
+        KeyValue::new("server.address", call.peer.host.clone()),
+        KeyValue::new("server.port", i64::from(call.peer.port)),
+        KeyValue::new("records_gateway.system", call.peer.system.clone()),
+        KeyValue::new("records_gateway.call", call.call),
     ];
-    attributes.extend(called.status.map(|status| KeyValue::new("http.response.status_code", i64::from(status))));
-    if resent > 0 {
-        attributes.push(KeyValue::new("http.request.resend_count", i64::from(resent)));
+    attributes.extend(call.status.map(|status| KeyValue::new("http.response.status_code", i64::from(status))));
+    if resend_count > 0 {
+        attributes.push(KeyValue::new("http.request.resend_count", i64::from(resend_count)));
     }
-    attributes.extend(called.error.map(|error| KeyValue::new("error.type", error)));
+    attributes.extend(call.error.map(|error| KeyValue::new("error.type", error)));
     let now = SystemTime::now();
-    let ended = FinishedSpan {
-        id: span,
-        parent: recording.span_id,
+    sampled.record(FinishedSpan {
+        id,
+        parent: sampled.span_id,
         kind: SpanKind::Client,
-        name: format!("{method} {}", called.call),
-        started_at: now.checked_sub(took).unwrap_or(now),
+        name: format!("{method} {}", call.call),
+        started_at: now.checked_sub(elapsed).unwrap_or(now),
         attributes,
         failed,
-    };
-    recording.record(&context.trace_id, ended);
+    });
 }
 
-/// What stands for a method that HTTP does not know.
+/// Replaces a method that the semantic conventions do not list.
 const OTHER_METHOD: &str = "_OTHER";
 
 fn known_method(method: &Method) -> &'static str {

@@ -3,21 +3,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::*;
-use crate::record::{Retry, SideEffect, VendorCallKind};
+use crate::record::{Retry, SideEffect, VendorCallKind, VendorErrorKind};
 
 const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
-/// Answers on one connection after another, closing each after its last answer; gives the requests as they came.
+/// Serves one connection after another and closes each after its last response. The task returns
+/// the requests it received.
 async fn spawn_vendor(connections: &'static [&'static [&'static str]]) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let base_url = format!("http://{}/prefix/", listener.local_addr().expect("an address"));
     let requests = tokio::task::spawn_local(async move {
         let mut requests = Vec::new();
-        for answers in connections {
+        for responses in connections {
             let (mut stream, _) = listener.accept().await.expect("a connection");
-            for answer in *answers {
+            for response in *responses {
                 requests.push(read_request(&mut stream).await);
-                stream.write_all(answer.as_bytes()).await.expect("sent");
+                stream.write_all(response.as_bytes()).await.expect("sent");
             }
         }
         requests
@@ -37,12 +38,12 @@ async fn read_request(stream: &mut TcpStream) -> String {
             }
         }
         let read = stream.read(&mut buffer).await.expect("readable");
-        assert_ne!(read, 0, "the client went away: {text}");
+        assert_ne!(read, 0, "the client disconnected: {text}");
         request.extend_from_slice(&buffer[..read]);
     }
 }
 
-/// Something else travels over a socket, so that the reactor has seen what happened to the other sockets before.
+/// Exchanges data over another socket, so that the reactor has polled the sockets under test.
 async fn let_the_reactor_poll() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     for _ in 0..2 {
@@ -77,21 +78,28 @@ async fn read_from_vendor(connections: &'static [&'static [&'static str]]) -> Re
 async fn a_request_is_sent_with_exactly_the_gateways_headers() {
     LocalSet::new()
         .run_until(async {
-            let answer = "HTTP/1.1 503 No\r\nretry-after: 7\r\ncontent-type: text/x\r\ncontent-length: 2\r\n\r\nhi";
-            let connections: &[&[&str]] = Box::leak(Box::new([Box::leak(Box::new([answer, EMPTY, EMPTY])) as &[&str]]));
+            let response = "HTTP/1.1 503 No\r\nretry-after: 7\r\ncontent-type: text/x\r\ncontent-length: 2\r\n\r\nhi";
+            let connections: &[&[&str]] =
+                Box::leak(Box::new([Box::leak(Box::new([response, EMPTY, EMPTY])) as &[&str]]));
             let (base_url, requests) = spawn_vendor(connections).await;
             let client = client(&base_url);
             let mut call = VendorRequest::new(VendorCallKind::Update, Method::PUT, "/v1/x?a=b").body("{}");
             call.headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
-            let reply = client.call(&mut call).await.expect("a reply");
-            assert_eq!((reply.status, reply.content_type.as_str(), &reply.body[..]), (503, "text/x", &b"hi"[..]));
-            assert_eq!(reply.retry_after, Some(Duration::from_secs(7)));
-            client.call(&mut VendorRequest::new(VendorCallKind::SignIn, Method::POST, "/t")).await.expect("a reply");
-            client.call(&mut VendorRequest::new(VendorCallKind::Delete, Method::DELETE, "/t")).await.expect("a reply");
+            let response = client.call(&mut call).await.expect("a response");
+            assert_eq!(
+                (response.status, response.content_type.as_str(), &response.body[..]),
+                (503, "text/x", &b"hi"[..])
+            );
+            assert_eq!(response.retry_after, Some(Duration::from_secs(7)));
+            client.call(&mut VendorRequest::new(VendorCallKind::SignIn, Method::POST, "/t")).await.expect("a response");
+            client
+                .call(&mut VendorRequest::new(VendorCallKind::Delete, Method::DELETE, "/t"))
+                .await
+                .expect("a response");
             let requests = requests.await.expect("requests");
             let lines = |request: &str| {
                 let mut lines: Vec<String> = request.lines().map(str::to_owned).collect();
-                // actix's encoder adds the date, as RFC 9110 §6.6.1 lets a user agent do.
+                // actix adds `Date`, as RFC 9110 §6.6.1 allows a user agent to do.
                 lines.retain(|line| !line.starts_with("date: "));
                 lines.sort_unstable();
                 lines
@@ -135,8 +143,8 @@ async fn a_refused_connection_proves_that_nothing_was_sent() {
 
 #[tokio::test]
 async fn a_connection_lost_before_the_response_has_an_unknown_effect() {
-    for answer in [&[&[""] as &[&str]] as &[&[&str]], &[&["HTTP/1.1 200 O"]]] {
-        let fault = read_from_vendor(answer).await.expect_err("broken");
+    for response in [&[&[""] as &[&str]] as &[&[&str]], &[&["HTTP/1.1 200 O"]]] {
+        let fault = read_from_vendor(response).await.expect_err("broken");
         assert_eq!((fault.kind, fault.effect), (VendorErrorKind::ConnectionLost, SideEffect::Unknown));
     }
 }
@@ -148,21 +156,21 @@ async fn a_truncated_response_is_not_accepted_as_complete() {
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n6\r\n{\"a\":1\r\n",
     ]];
     let until_close: &[&[&str]] = &[&["HTTP/1.0 200 OK\r\ncontent-type: text/json\r\n\r\n[1,"]];
-    for answer in [by_length, in_chunks, until_close] {
+    for response in [by_length, in_chunks, until_close] {
         assert_eq!(
-            read_from_vendor(answer).await.expect_err("cut").kind,
+            read_from_vendor(response).await.expect_err("cut").kind,
             VendorErrorKind::ConnectionLost,
-            "{answer:?}"
+            "{response:?}"
         );
     }
 }
 
 #[tokio::test]
 async fn chunks_are_joined_into_one_body() {
-    let reply =
+    let response =
         read_from_vendor(&[&["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"]])
             .await;
-    assert_eq!(&reply.expect("a reply").body[..], b"abcde");
+    assert_eq!(&response.expect("a response").body[..], b"abcde");
 }
 
 #[tokio::test]
@@ -175,16 +183,16 @@ async fn an_oversized_response_is_an_invalid_response() {
         "123456789012345678901234567890123456789012345678901",
         "\r\n0\r\n\r\n"
     )]];
-    for answer in [announced, streamed] {
+    for response in [announced, streamed] {
         assert_eq!(
-            read_from_vendor(answer).await.expect_err("too long").kind,
+            read_from_vendor(response).await.expect_err("too long").kind,
             VendorErrorKind::InvalidResponse,
-            "{answer:?}"
+            "{response:?}"
         );
     }
 }
 
-/// The vendor goes on with its head until nobody listens any more.
+/// The vendor sends header lines until the client closes the connection.
 #[tokio::test]
 async fn an_endless_response_head_is_an_invalid_response() {
     LocalSet::new()
@@ -201,20 +209,20 @@ async fn an_endless_response_head_is_an_invalid_response() {
             });
             let fault = read(&client(&base_url)).await.expect_err("an endless head");
             assert_eq!(fault.kind, VendorErrorKind::InvalidResponse, "{fault}");
-            endless.await.expect("hung up on");
+            endless.await.expect("the client closes the connection");
         })
         .await;
 }
 
 #[tokio::test]
 async fn malformed_and_interim_responses_are_invalid_responses() {
-    for answer in
+    for response in
         [&[&["SSH-2.0-OpenSSH_9.6\r\n\r\n"] as &[&str]] as &[&[&str]], &[&["HTTP/1.1 102 Processing\r\n\r\n"]]]
     {
         assert_eq!(
-            read_from_vendor(answer).await.expect_err("nonsense").kind,
+            read_from_vendor(response).await.expect_err("not HTTP").kind,
             VendorErrorKind::InvalidResponse,
-            "{answer:?}"
+            "{response:?}"
         );
     }
 }
@@ -232,8 +240,8 @@ async fn late_data_on_a_connection_is_not_returned_to_the_next_request() {
             .run_until(async {
                 let (base_url, _) = spawn_vendor(connections).await;
                 let client = client(&base_url);
-                assert_eq!(read(&client).await.ok().map(|reply| reply.status), first);
-                assert_eq!(&read(&client).await.expect("on a connection of its own").body[..], b"yes");
+                assert_eq!(read(&client).await.ok().map(|response| response.status), first);
+                assert_eq!(&read(&client).await.expect("on a new connection").body[..], b"yes");
             })
             .await;
     }
@@ -241,8 +249,9 @@ async fn late_data_on_a_connection_is_not_returned_to_the_next_request() {
 
 #[tokio::test]
 async fn a_redirect_is_returned_and_not_followed() {
-    let reply = read_from_vendor(&[&["HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"]]).await;
-    assert_eq!(reply.expect("a reply").status, 302);
+    let response =
+        read_from_vendor(&[&["HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"]]).await;
+    assert_eq!(response.expect("a response").status, 302);
 }
 
 #[tokio::test]
@@ -252,7 +261,7 @@ async fn an_idle_connection_is_reused_unless_the_vendor_has_closed_it() {
             let (base_url, requests) = spawn_vendor(&[&[EMPTY, EMPTY], &[EMPTY]]).await;
             let client = client(&base_url);
             for _ in 0..3 {
-                read(&client).await.expect("an answer");
+                read(&client).await.expect("a response");
                 let_the_reactor_poll().await;
             }
             assert_eq!(requests.await.expect("all served").len(), 3);
@@ -270,17 +279,17 @@ async fn a_tls_handshake_that_fails_proves_that_nothing_was_sent() {
                 let (mut stream, _) = listener.accept().await.expect("a connection");
                 let _ = stream.write_all(b"HTTP/1.1 400 Plain\r\n\r\n").await;
             });
-            let mut plain = client(&format!("http://{address}"));
-            plain.scheme = Scheme::HTTPS;
+            let mut client = client(&format!("http://{address}"));
+            client.scheme = Scheme::HTTPS;
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let config = rustls::ClientConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()
                 .expect("versions")
                 .with_root_certificates(rustls::RootCertStore::empty())
                 .with_no_client_auth();
-            plain.tls = Some(Arc::new(config));
+            client.tls = Some(Arc::new(config));
             let mut call = VendorRequest::new(VendorCallKind::Update, Method::PUT, "/x").body("{}");
-            let fault = plain.call(&mut call).await.expect_err("no TLS there");
+            let fault = client.call(&mut call).await.expect_err("no TLS there");
             assert_eq!((fault.kind, fault.effect), (VendorErrorKind::Unavailable, SideEffect::None));
         })
         .await;
@@ -318,9 +327,9 @@ async fn the_full_stack_signs_in_sends_the_request_and_reports_health() {
             let name = crate::record::SystemName::parse("crm").expect("a name");
             let settings = StackSettings::for_base_url(base_url);
             let stack = TransportStack::new(&name, Arc::new(StatusVendor), &settings, &metrics).expect("a stack");
-            let reply =
-                stack.send(VendorRequest::new(VendorCallKind::Read, Method::GET, "/v1/x")).await.expect("a reply");
-            assert_eq!(reply.status, 200);
+            let response =
+                stack.send(VendorRequest::new(VendorCallKind::Read, Method::GET, "/v1/x")).await.expect("a response");
+            assert_eq!(response.status, 200);
             let requests = requests.await.expect("requests");
             assert!(requests[0].starts_with("POST /prefix/token ") && !requests[0].contains("authorization"));
             assert!(requests[1].contains("authorization: T1\r\n"));

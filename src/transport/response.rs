@@ -1,13 +1,29 @@
-//! `Retry-After`: a number of seconds or a date (RFC 9110 §10.2.3).
+//! The response of a vendor, read to its end.
 
 use std::time::{Duration, SystemTime};
 
-/// How long from `now` the field's value tells to wait. Anything but whole seconds or an HTTP-date is ignored; a date that
-/// has passed is no wait at all.
-pub(super) fn parse(value: &str, now: SystemTime) -> Option<Duration> {
+use bytes::Bytes;
+
+/// A complete response.
+#[derive(Clone, Debug)]
+pub struct VendorResponse {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Type` as sent; empty if absent.
+    pub content_type: String,
+    /// `Retry-After`, seconds or date, as a duration from now.
+    pub retry_after: Option<Duration>,
+    /// The body, at most `max_vendor_body` bytes.
+    pub body: Bytes,
+}
+
+/// Parses `Retry-After`: whole seconds or an HTTP-date (RFC 9110 §10.2.3). Other values are
+/// ignored.
+///
+/// A date before `now` gives zero. A number of seconds that overflows gives the longest wait.
+pub(super) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit are a very long time all the same.
         return Some(Duration::from_secs(value.parse().unwrap_or(u32::MAX.into())));
     }
     let date = httpdate::parse_http_date(value).ok()?;
@@ -21,15 +37,15 @@ mod tests {
     #[test]
     fn seconds_and_dates_are_parsed_and_other_values_are_ignored() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777 - 30);
-        let seconds = |value| parse(value, now).map(|wait| wait.as_secs());
+        let seconds = |value| parse_retry_after(value, now).map(|wait| wait.as_secs());
         assert_eq!(seconds("120"), Some(120));
         assert_eq!(seconds(" 0 "), Some(0));
         assert_eq!(seconds("99999999999999999999999"), Some(u64::from(u32::MAX)));
         assert_eq!(seconds("Sun, 06 Nov 1994 08:49:37 GMT"), Some(30));
         assert_eq!(seconds("Sunday, 06-Nov-94 08:49:37 GMT"), Some(30));
         assert_eq!(seconds("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
-        for nonsense in ["", "-1", "1.5", "null", "soon", "5s", "+5", "6 Nov 1994"] {
-            assert_eq!(seconds(nonsense), None, "{nonsense}");
+        for invalid in ["", "-1", "1.5", "null", "soon", "5s", "+5", "6 Nov 1994"] {
+            assert_eq!(seconds(invalid), None, "{invalid}");
         }
     }
 }

@@ -1,0 +1,79 @@
+//! Single requests to servers that are not vendors, each over a connection of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, RETRY_AFTER, USER_AGENT};
+use actix_web::http::uri::Scheme;
+use actix_web::http::{StatusCode, Uri};
+use bytes::Bytes;
+
+use super::connector::{USER_AGENT_VALUE, build_client};
+use super::receive::{fault_from_send_error, is_truncated, read_body, truncated_fault};
+use crate::transport::tls;
+
+/// Gets a small document, such as the public keys of a token issuer.
+///
+/// Trusts the operating system's root certificates and follows no redirect. `timeout` covers the
+/// whole exchange. `max_body` is in bytes.
+///
+/// # Errors
+/// Why there is no document, for the log.
+pub async fn fetch(url: &str, timeout: Duration, max_body: usize) -> Result<Bytes, String> {
+    let uri: Uri = url.parse().map_err(|_| "the address is not a URL".to_owned())?;
+    let tls = if uri.scheme() == Some(&Scheme::HTTPS) {
+        Some(tls::client_config(None).map_err(|error| error.to_string())?)
+    } else {
+        None
+    };
+    let request = build_client(tls.as_ref(), timeout, None).get(uri).no_decompress();
+    let request = request.insert_header((USER_AGENT, USER_AGENT_VALUE)).insert_header((ACCEPT, "application/json"));
+    let exchange = async {
+        let mut response = request.send().await.map_err(|error| fault_from_send_error(&error).to_string())?;
+        if response.status() != StatusCode::OK {
+            return Err(format!("the response status is {}", response.status()));
+        }
+        let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = read_body(&mut response, max_body).await.map_err(|fault| fault.to_string())?;
+        let body = body.ok_or_else(|| format!("the response is longer than {max_body} bytes"))?;
+        if is_truncated(&body, length, "json") { Err(truncated_fault().to_string()) } else { Ok(body) }
+    };
+    tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err("no response in time".to_owned()))
+}
+
+/// The response to [`post`].
+pub(in crate::transport) struct PostResponse {
+    pub(in crate::transport) status: u16,
+    pub(in crate::transport) retry_after: Option<String>,
+    pub(in crate::transport) body: Bytes,
+}
+
+/// Posts a document and blocks until the response is read: for a thread without a runtime.
+///
+/// # Errors
+/// Why there is no response, for the log.
+pub(in crate::transport) fn post<'h>(
+    url: &str,
+    tls: Option<&Arc<rustls::ClientConfig>>,
+    headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+    document: Bytes,
+    timeout: Duration,
+) -> Result<PostResponse, String> {
+    const MAX_RESPONSE_BYTES: usize = 64 * 1024;
+    let runtime = actix_web::rt::Runtime::new().map_err(|error| error.to_string())?;
+    runtime.block_on(async {
+        let mut request = build_client(tls, timeout, None).post(url).no_decompress();
+        request = request.insert_header((USER_AGENT, USER_AGENT_VALUE));
+        for (name, value) in headers {
+            request = request.insert_header((name, value));
+        }
+        let exchange = async {
+            let mut response = request.send_body(document).await.map_err(|error| error.to_string())?;
+            let body = read_body(&mut response, MAX_RESPONSE_BYTES).await.map_err(|fault| fault.to_string())?;
+            let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let retry_after = retry_after.map(str::to_owned);
+            Ok(PostResponse { status: response.status().as_u16(), retry_after, body: body.unwrap_or_default() })
+        };
+        tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err("no response in time".to_owned()))
+    })
+}

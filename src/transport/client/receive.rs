@@ -1,0 +1,81 @@
+//! Reads response bodies and translates awc's errors.
+
+use actix_web::error::{ParseError, PayloadError};
+use awc::ClientResponse;
+use awc::error::{ConnectError, SendRequestError};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use serde::de::IgnoredAny;
+
+use crate::record::{VendorError, VendorErrorKind};
+use crate::transport::sanitize::sanitize_text;
+
+/// Reads the body; `None` if it is longer than `max_body` bytes. Dropping the response then closes
+/// the connection.
+pub(super) async fn read_body(response: &mut ClientResponse, max_body: usize) -> Result<Option<Bytes>, VendorError> {
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(chunk) = response.next().await {
+        let chunk = chunk.map_err(|error| fault_from_payload_error(&error))?;
+        if first.len().max(all.len()) + chunk.len() > max_body {
+            return Ok(None);
+        }
+        // A body of one chunk, the usual case, is not copied.
+        if first.is_empty() && all.is_empty() {
+            first = chunk;
+            continue;
+        }
+        if all.is_empty() {
+            all.reserve(first.len() + chunk.len());
+            all.extend_from_slice(&first);
+        }
+        all.extend_from_slice(&chunk);
+    }
+    Ok(Some(if all.is_empty() { first } else { all.freeze() }))
+}
+
+/// Whether a body ended early: it differs from its `Content-Length` or, without one, is unfinished
+/// JSON.
+pub(super) fn is_truncated(body: &[u8], content_length: Option<usize>, content_type: &str) -> bool {
+    match content_length {
+        Some(length) => length != body.len(),
+        None => {
+            !body.is_empty()
+                && content_type.contains("json")
+                && serde_json::from_slice::<IgnoredAny>(body).is_err_and(|error| error.is_eof())
+        }
+    }
+}
+
+pub(super) fn truncated_fault() -> VendorError {
+    VendorError::new(VendorErrorKind::ConnectionLost).message("the vendor's response was cut short")
+}
+
+fn fault_from_payload_error(error: &PayloadError) -> VendorError {
+    match error {
+        PayloadError::Incomplete(_) | PayloadError::Io(_) => truncated_fault(),
+        other => VendorError::invalid_response(format!("the vendor's response could not be read: {other}")),
+    }
+}
+
+/// Translates the error of a request that got no response. Only a failure to connect proves that
+/// nothing was sent.
+pub(super) fn fault_from_send_error(error: &SendRequestError) -> VendorError {
+    match error {
+        SendRequestError::Connect(ConnectError::Disconnected) => VendorError::new(VendorErrorKind::ConnectionLost)
+            .message("the vendor closed the connection without a response"),
+        SendRequestError::Connect(error) => VendorError::new(VendorErrorKind::Unavailable)
+            .message(sanitize_text(&format!("no connection to the vendor: {error}")).unwrap_or_default()),
+        SendRequestError::Url(_) | SendRequestError::Http(_) => {
+            VendorError::invalid_response("the gateway built a request that cannot be sent").without_effect()
+        }
+        SendRequestError::Timeout => VendorError::new(VendorErrorKind::Timeout),
+        SendRequestError::Send(_) | SendRequestError::Body(_) => VendorError::new(VendorErrorKind::ConnectionLost)
+            .message("the connection to the vendor broke while the request was being sent"),
+        SendRequestError::Response(ParseError::Io(_) | ParseError::Incomplete | ParseError::Timeout) => {
+            truncated_fault()
+        }
+        SendRequestError::Response(_) => VendorError::invalid_response("the vendor's response is not HTTP"),
+        _ => VendorError::new(VendorErrorKind::ConnectionLost).message("the exchange with the vendor failed"),
+    }
+}

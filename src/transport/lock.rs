@@ -1,0 +1,10 @@
+//! Locks that ignore poisoning.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks a mutex even if a thread panicked while it held the lock.
+///
+/// The mutexes of this module guard values that every statement leaves consistent.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,88 @@
+//! The request to a vendor, before the layers complete it.
+
+use actix_web::http::Method;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::trace::CallTrace;
+use crate::record::VendorCallKind;
+
+/// The media type of most request and response bodies.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Capacity for the headers of most requests, the credentials included.
+const TYPICAL_HEADERS: usize = 5;
+
+/// One request to a vendor, as its adapter builds it.
+///
+/// The layers add credentials and the headers of the gateway and of the trace.
+#[derive(Clone)]
+pub struct VendorRequest {
+    /// What the request does: its metric label, and whether repeating it is always safe.
+    pub kind: VendorCallKind,
+    /// HTTP method.
+    pub method: Method,
+    /// Path and query below the configured `base_url`: starts with `/`, percent-encoded.
+    pub path: String,
+    /// Headers of the vendor's protocol, never the caller's. Only [`VendorProtocol::sign`] adds
+    /// secrets.
+    ///
+    /// [`VendorProtocol::sign`]: super::VendorProtocol::sign
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body in the vendor's format. `None` sends neither a body nor a `Content-Type`.
+    pub body: Option<Bytes>,
+    /// When the caller stops waiting. The timeout of the attempt applies as well. Set by the
+    /// gateway.
+    pub deadline: Option<Instant>,
+    /// The trace headers and span id of this request. Set by the gateway.
+    pub trace: CallTrace,
+    /// Whether to add credentials: everything but a sign-in needs them.
+    pub needs_auth: bool,
+}
+
+impl VendorRequest {
+    /// A request with no headers and no body.
+    #[must_use]
+    pub fn new(kind: VendorCallKind, method: Method, path: impl Into<String>) -> Self {
+        Self {
+            kind,
+            method,
+            path: path.into(),
+            headers: Vec::with_capacity(TYPICAL_HEADERS),
+            body: None,
+            deadline: None,
+            trace: CallTrace::default(),
+            needs_auth: kind != VendorCallKind::SignIn,
+        }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+}
+
+/// Omits the body: it holds field values and, in a sign-in, the secret. Sensitive headers print as
+/// such.
+impl std::fmt::Debug for VendorRequest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("VendorRequest")
+            .field("kind", &self.kind)
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("headers", &self.headers)
+            .field("body_bytes", &self.body.as_ref().map(Bytes::len))
+            .finish_non_exhaustive()
+    }
+}
