@@ -7,6 +7,7 @@ use std::path::Path;
 use actix_web::http::Method;
 use records_gateway::metrics::{CallOutcome, Metrics, RequestAction, RequestOutcome};
 use records_gateway::problem::ProblemKind;
+use records_gateway::problem::failure_log::{OPTIONAL_FIELDS, REQUIRED_FIELDS};
 use records_gateway::record::{SystemName, VendorCallKind};
 use serde_json::Value;
 
@@ -55,6 +56,14 @@ fn the_contract_lists_every_problem_with_its_status() {
         .collect();
     let status = |problem: &ProblemKind| format!("{} {}", problem.as_str(), problem.spec().status);
     assert_eq!(documented, ProblemKind::ALL.iter().map(status).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_contract_lists_every_member_of_a_log_line() {
+    let rows = table_rows(&read_file("src/docs/contract.md"), "### Log");
+    let first_cells = rows.iter().map(|row| row.split('|').nth(1).unwrap_or_default());
+    let documented: BTreeSet<&str> = first_cells.flat_map(code_words).collect();
+    assert_eq!(documented, REQUIRED_FIELDS.into_iter().chain(OPTIONAL_FIELDS).collect());
 }
 
 /// Every family with a series, as text.
