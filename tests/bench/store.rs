@@ -1,13 +1,13 @@
-//! How many durable writes a second the store takes from 1, 32 and 256 writers at once: one line each, columns apart by tabs.
+//! Durable writes per second of the store with 1, 32 and 256 concurrent writers, tab-separated.
 //!
 //!     cargo bench --bench store -- sqlite:/some/folder/store.db [SECONDS]
 //!
-//! A write is what it is to the gateway: an intent that is on disk before its answer, then an outcome that is on disk before
-//! its answer. `tests/bench/durable` runs this on both engines and on a disk that takes its time, and prints the table.
+//! A write is an intent and then an outcome, each on disk before the store responds.
+//! `tests/bench/durable` runs this on both databases and on a slow disk, and prints the table.
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
-    reason = "a measurement that meets the unexpected must stop, and say what it found"
+    reason = "a benchmark prints its result, and stops at an unexpected one"
 )]
 
 use std::sync::Arc;
@@ -20,10 +20,11 @@ use records_gateway::store::{
 };
 
 const WRITER_COUNTS: [usize; 3] = [1, 32, 256];
-/// The numbers of writers take turns, so that what else the machine does meets them all alike.
+/// Each round measures every number of writers, so that other load on the machine affects all
+/// alike.
 const ROUNDS: u32 = 3;
 
-/// What a PATCH of 1 KB leaves behind for a crash.
+/// A recovery payload of the size that a PATCH of 1 KB has.
 #[derive(Debug)]
 struct SampleRecoveryPayload;
 
@@ -52,9 +53,9 @@ struct Tally {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let mut asked = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let url = asked.next().expect("the store's address");
-    let seconds: f64 = asked.next().map_or(3.0, |text| text.parse().expect("seconds"));
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let url = arguments.next().expect("the store's URL");
+    let seconds: f64 = arguments.next().map_or(3.0, |text| text.parse().expect("seconds"));
     let settings = StoreSettings {
         url,
         durability: Durability::Commit,
@@ -63,13 +64,13 @@ async fn main() {
     };
     let commits = Arc::new(CommitCounter::default());
     let store = Store::open(settings, Arc::clone(&commits) as Arc<dyn StoreMetrics>).await.expect("a store");
-    let turn = Duration::from_secs_f64(seconds) / ROUNDS;
+    let round = Duration::from_secs_f64(seconds) / ROUNDS;
     let mut tallies = [Tally::default(); WRITER_COUNTS.len()];
     for _ in 0..ROUNDS {
         for (writers, tally) in WRITER_COUNTS.into_iter().zip(&mut tallies) {
-            // Statements are prepared and connections warm before anything counts.
-            measure(&store, &commits, writers, turn / 10).await;
-            let measured = measure(&store, &commits, writers, turn).await;
+            // Warms up connections and prepared statements.
+            measure(&store, &commits, writers, round / 10).await;
+            let measured = measure(&store, &commits, writers, round).await;
             tally.writes += measured.writes;
             tally.commits += measured.commits;
             tally.seconds += measured.seconds;
@@ -81,24 +82,24 @@ async fn main() {
         let (writes, commits) = (tally.writes as f64 / tally.seconds, tally.commits as f64 / tally.seconds);
         println!("{writers}\t{writes:.1}\t{commits:.1}");
     }
-    assert!(store.verify(None).await.expect("verified").is_sound(), "and the ledger is one chain");
+    assert!(store.verify(None).await.expect("verified").is_sound(), "the ledger is one chain");
     assert!(store.close(Duration::from_mins(1)).await, "everything is written");
 }
 
-async fn measure(store: &Store, commits: &CommitCounter, writers: usize, time: Duration) -> Tally {
-    let (since, before) = (Instant::now(), commits.0.load(Ordering::Relaxed));
-    let writing = (0..writers).map(async |number| {
+async fn measure(store: &Store, commits: &CommitCounter, writer_count: usize, duration: Duration) -> Tally {
+    let (start, commits_before) = (Instant::now(), commits.0.load(Ordering::Relaxed));
+    let tasks = (0..writer_count).map(async |number| {
         let record = format!("20240115:20240116:20240117:{number:030}");
-        let mut done = 0;
-        while since.elapsed() < time {
+        let mut count = 0;
+        while start.elapsed() < duration {
             write(store, &record).await;
-            done += 1;
+            count += 1;
         }
-        done
+        count
     });
-    let done = futures_util::future::join_all(writing).await.iter().sum();
-    let seconds = since.elapsed().as_secs_f64();
-    Tally { writes: done, commits: commits.0.load(Ordering::Relaxed) - before, seconds }
+    let writes = futures_util::future::join_all(tasks).await.iter().sum();
+    let seconds = start.elapsed().as_secs_f64();
+    Tally { writes, commits: commits.0.load(Ordering::Relaxed) - commits_before, seconds }
 }
 
 async fn write(store: &Store, record: &str) {
