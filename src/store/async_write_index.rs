@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use super::Intent;
+use super::model::Intent;
 use crate::record::OperationId;
 
 #[derive(Default)]
 struct Index {
+    /// By system, then by record.
     records: HashMap<String, HashMap<String, OperationId>>,
     operations: HashMap<OperationId, (String, String)>,
 }
 
-/// See the module. Asked on every read, so the usual answer (nothing runs anywhere) costs one load.
+/// The running queued writes. Every read uses it, so the usual case (none runs) costs one load.
 #[derive(Default)]
 pub(super) struct AsyncWriteIndex {
     count: AtomicUsize,
@@ -30,7 +31,7 @@ impl AsyncWriteIndex {
         index.records.get(system)?.get(record).cloned()
     }
 
-    /// Notes a write that runs, if it is a queued one.
+    /// Adds a write that has begun, if it is a queued one.
     pub(super) fn insert(&self, intent: &Intent) {
         if let Some(record) = intent.record.as_ref().filter(|_| intent.is_async) {
             self.insert_async(&intent.operation, &intent.system, record);
@@ -44,7 +45,7 @@ impl AsyncWriteIndex {
         self.count.store(index.operations.len(), Ordering::Release);
     }
 
-    /// An operation, queued or not, has ended.
+    /// Removes an operation that has ended, whether it is a queued one or not.
     pub(super) fn remove(&self, operation: &OperationId) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;

@@ -1,4 +1,4 @@
-//! Everything in which the two engines differ. The rest of the room is one code path.
+//! Everything in which SQLite and PostgreSQL differ. The rest of the store is one code path.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -10,33 +10,34 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
 
+use super::error::StoreError;
+use super::model::Durability;
 use super::sql::Placeholders;
-use super::{Durability, StoreError};
 
-/// Connections that answer reads, beside the writer's one.
-const READERS: u32 = 4;
-/// How long a read waits for one of them.
+/// Connections for reads, beside the writer's one.
+const MAX_READERS: u32 = 4;
+/// How long a read waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Which database, and where.
 #[derive(Clone, Debug)]
 pub(super) enum Backend {
-    /// One file, one process. `scratch` files are removed when the store ends.
+    /// One file, used by one process.
     Sqlite {
-        /// The file.
         path: PathBuf,
-        /// Whether it is a throw-away.
+        /// Whether the file is removed when the store ends.
         temporary: bool,
     },
     /// A server that several replicas share.
     Postgres {
-        /// The address with everything in it; never printed.
+        /// The whole URL, which may hold a password; never printed.
         url: Arc<str>,
     },
 }
 
 impl Backend {
-    /// Understands `sqlite:PATH`, `sqlite::memory:` (a throw-away file: several connections share it) and `postgres://…`.
+    /// Parses `sqlite:PATH`, `sqlite::memory:` (a temporary file, because several connections share
+    /// it) and `postgres://…`.
     pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
         if let Some(path) = url.strip_prefix("sqlite:") {
             if path == ":memory:" {
@@ -56,12 +57,12 @@ impl Backend {
         Err(StoreError::Open("the store's url must begin with `sqlite:` or `postgres://`".into()))
     }
 
-    /// Whether other processes may write too. If not, memory is as good as the database for what runs just now.
+    /// Whether other processes may write too. If not, memory knows everything that runs.
     pub(super) fn is_shared(&self) -> bool {
         matches!(self, Self::Postgres { .. })
     }
 
-    /// How its statements name their parameters.
+    /// How bulk statements write their parameters.
     pub(super) fn placeholders(&self) -> Placeholders {
         match self {
             Self::Sqlite { .. } => Placeholders::Positional,
@@ -69,16 +70,18 @@ impl Backend {
         }
     }
 
-    /// What begins a writer's transaction.
+    /// Begins a writer's transaction.
     pub(super) fn begin_statement(&self) -> &'static str {
         match self {
             Self::Sqlite { .. } => "BEGIN IMMEDIATE",
-            // Each statement must see what was committed before the head row was given free, whatever the server's default.
+            // Whatever the server's default: each statement must see what was committed before this
+            // writer got the lock on the head row.
             Self::Postgres { .. } => "BEGIN ISOLATION LEVEL READ COMMITTED",
         }
     }
 
-    /// Takes the head row, and the time that counts for leases and the ledger: the database's own where replicas share it.
+    /// Reads the head row (on PostgreSQL with a lock) and the time for leases and the ledger, which
+    /// is the server's where replicas share it.
     pub(super) fn head_statement(&self) -> &'static str {
         match self {
             Self::Sqlite { .. } => "SELECT seq, hash, fence, at, last_operation, at FROM head WHERE id = 1",
@@ -89,7 +92,8 @@ impl Backend {
         }
     }
 
-    /// A connection for the writer. `create` only at the start: a file that vanished later must not be replaced by an empty one.
+    /// Connects the writer. `create` only at the start: a file that is removed later must not be
+    /// replaced by an empty one.
     pub(super) async fn connect_writer(
         &self,
         durability: Durability,
@@ -110,7 +114,7 @@ impl Backend {
                     Durability::Commit => "on",
                     Durability::Relaxed => "off",
                 };
-                // A replica that hangs must not keep the head row from the others.
+                // A replica that hangs must not hold the lock on the head row.
                 let settings = format!(
                     "SET synchronous_commit = {synchronous}; SET lock_timeout = '4s';
                      SET idle_in_transaction_session_timeout = '10s'; SET application_name = 'records-gateway'"
@@ -121,22 +125,22 @@ impl Backend {
         Ok(connection)
     }
 
-    /// The connections that only read. They are made when they are needed, and kept while `keep` says so: SQLite writes no file
-    /// as long as a connection is open that found it read-only.
+    /// The connections for reads, opened on demand. A released one stays open while `keep` returns
+    /// true: SQLite writes no file while a connection is open that found the file read-only.
     pub(super) fn build_reader_pool(
         &self,
         keep: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<AnyPool, sqlx::Error> {
-        let only_read = match self {
+        let read_only = match self {
             Self::Sqlite { .. } => "PRAGMA query_only = ON",
             Self::Postgres { .. } => "SET default_transaction_read_only = on; SET statement_timeout = '60s'",
         };
         let options = self.options("rw")?;
         let pool = AnyPoolOptions::new()
-            .max_connections(READERS)
+            .max_connections(MAX_READERS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(move |connection, _| {
-                Box::pin(async move { connection.execute(sqlx::raw_sql(only_read)).await.map(|_| ()) })
+                Box::pin(async move { connection.execute(sqlx::raw_sql(read_only)).await.map(|_| ()) })
             })
             .after_release(move |_, _| Box::pin(std::future::ready(Ok(keep()))));
         Ok(pool.connect_lazy_with(options))
@@ -154,27 +158,27 @@ impl Backend {
         Ok(options.disable_statement_logging())
     }
 
-    /// Which file is at the path just now (device and number), where the database is a file.
+    /// Device and inode of the file that is at the path now; `None` for a server.
     ///
     /// # Errors
-    /// There is none.
+    /// No file is there.
     pub(super) fn file_identity(&self) -> Result<Option<(u64, u64)>, sqlx::Error> {
         let Self::Sqlite { path, .. } = self else { return Ok(None) };
-        let file = std::fs::metadata(path)?;
-        Ok(Some((file.dev(), file.ino())))
+        let metadata = std::fs::metadata(path)?;
+        Ok(Some((metadata.dev(), metadata.ino())))
     }
 
-    /// Keeps a second process off the file: two writers with their own memory would each miss what the other does.
-    /// The lock ends with the process, however it ends.
+    /// Locks the file against a second process: each of two writers would miss what the other
+    /// commits. The lock ends with the process, however that ends.
     pub(super) fn lock(&self) -> Result<Option<std::fs::File>, StoreError> {
         let Self::Sqlite { path, .. } = self else { return Ok(None) };
-        let beside = sidecar_path(path, ".lock");
+        let lock_path = sidecar_path(path, ".lock");
         let file = std::fs::OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
-            .open(&beside)
-            .map_err(|error| StoreError::Open(format!("{}: {error}", beside.display())))?;
+            .open(&lock_path)
+            .map_err(|error| StoreError::Open(format!("{}: {error}", lock_path.display())))?;
         file.try_lock().map_err(|_| {
             StoreError::Open(format!(
                 "{} is in use by another process; several replicas need a PostgreSQL store",
@@ -184,11 +188,11 @@ impl Backend {
         Ok(Some(file))
     }
 
-    /// Removes a throw-away file with its companions.
+    /// Removes a temporary file and its sidecar files.
     pub(super) fn remove_temp_files(&self) {
         let Self::Sqlite { path, temporary: true } = self else { return };
         for suffix in ["", "-wal", "-shm", ".lock"] {
-            // It may not be there, and there is nobody to tell.
+            // The file may be gone already.
             let _ = std::fs::remove_file(sidecar_path(path, suffix));
         }
     }

@@ -1,4 +1,4 @@
-//! Reading a stored page of the ledger back, line by line (see `page`).
+//! Reads a stored ledger block entry by entry (`ledger_block` describes the form).
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::ledger::{LedgerEntry, LedgerEvent, chain_hash, parse_hash};
 use crate::record::{Action, OperationId, OperationState, VendorCallLog};
 
-/// What a line says.
+/// The JSON of a line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EntryJson {
@@ -37,28 +37,28 @@ struct EntryJson {
     system: String,
 }
 
-/// Reads a stored page, line by line.
-pub(super) struct BlockReader<'p> {
-    first: i64,
-    left: std::str::SplitTerminator<'p, char>,
-    /// The hash of the entry before the next.
+/// Reads the entries of a block in order.
+pub(super) struct BlockReader<'b> {
+    first_seq: i64,
+    lines: std::str::SplitTerminator<'b, char>,
+    /// The hash of the entry read last.
     prev: String,
-    /// The intents among the entries so far.
+    /// The intents read so far, by number.
     intents: HashMap<i64, LedgerEntry>,
-    next: i64,
+    next_seq: i64,
 }
 
-impl<'p> BlockReader<'p> {
-    /// Over the page's columns.
-    pub(super) fn new(first: i64, prev: String, lines: &'p str) -> Self {
-        Self { first, left: lines.split_terminator('\n'), prev, intents: HashMap::new(), next: first }
+impl<'b> BlockReader<'b> {
+    /// A reader of a block with these columns.
+    pub(super) fn new(first_seq: i64, prev: String, lines: &'b str) -> Self {
+        Self { first_seq, lines: lines.split_terminator('\n'), prev, intents: HashMap::new(), next_seq: first_seq }
     }
 
-    /// The next entry; whether its hash is the right one is told beside it.
-    fn read(&mut self, line: &str) -> Option<(LedgerEntry, bool)> {
+    /// The entry of the next line, and whether its hash is right. `None` = the line is no entry.
+    fn parse_line(&mut self, line: &str) -> Option<(LedgerEntry, bool)> {
         let (hash, json) = line.split_once(' ')?;
-        let is_sound = const_hex::encode(chain_hash(&parse_hash(&self.prev), json)) == hash;
-        let seq = self.next;
+        let hash_matches = const_hex::encode(chain_hash(&parse_hash(&self.prev), json)) == hash;
+        let seq = self.next_seq;
         let line: EntryJson = serde_json::from_str(json).ok()?;
         let mut entry = LedgerEntry {
             seq,
@@ -104,31 +104,31 @@ impl<'p> BlockReader<'p> {
         if entry.event == LedgerEvent::Intent {
             self.intents.insert(seq, entry.clone());
         }
-        self.next += 1;
-        Some((entry, is_sound))
+        self.next_seq += 1;
+        Some((entry, hash_matches))
     }
 
-    /// The next entry that is to be shown; `Err` = it cannot be read.
+    /// The next entry, with its hash unchecked; `Err` = it cannot be read.
     pub(super) fn next_entry(&mut self) -> Option<Result<LedgerEntry, sqlx::Error>> {
-        let line = self.left.next()?;
+        let line = self.lines.next()?;
         let unreadable = || sqlx::Error::Decode("a ledger entry cannot be read".into());
-        Some(self.read(line).map(|(entry, _)| entry).ok_or_else(unreadable))
+        Some(self.parse_line(line).map(|(entry, _)| entry).ok_or_else(unreadable))
     }
 
-    /// The next entry that is to be checked; `Err` = what is wrong with it.
+    /// The next entry, with its hash checked; `Err` = what is wrong with it.
     pub(super) fn next_verified(&mut self) -> Option<Result<LedgerEntry, String>> {
-        let line = self.left.next()?;
-        Some(match self.read(line) {
+        let line = self.lines.next()?;
+        Some(match self.parse_line(line) {
             None => Err("its content is not an entry".into()),
-            Some((_, false)) => Err("its hash does not fit its content and the entry before".into()),
+            Some((_, false)) => Err("its hash does not match its content and the entry before".into()),
             Some((entry, true)) => Ok(entry),
         })
     }
 
-    /// One entry of the page, if it is there.
+    /// The entry with this number, if the block holds it.
     pub(super) fn find(mut self, seq: i64) -> Option<LedgerEntry> {
-        let before = usize::try_from(seq.checked_sub(self.first)?).ok()?;
-        for _ in 0..before {
+        let skipped = usize::try_from(seq.checked_sub(self.first_seq)?).ok()?;
+        for _ in 0..skipped {
             self.next_entry()?.ok()?;
         }
         self.next_entry()?.ok()

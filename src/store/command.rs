@@ -1,23 +1,24 @@
-//! What is asked of the writer.
+//! The commands of the writer, their results, and their state while they wait.
 
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome, StoreError};
+use super::error::StoreError;
+use super::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
 use crate::record::OperationId;
 
-/// What to do.
+/// A command of the writer.
 #[derive(Debug)]
 pub(super) enum StoreCommand {
     Acquire {
         system: String,
         record: String,
-        ttl: i64,
+        ttl_ms: i64,
     },
     Renew {
         lease: Lease,
-        ttl: i64,
+        ttl_ms: i64,
     },
     Release {
         lease: Lease,
@@ -29,66 +30,66 @@ pub(super) enum StoreCommand {
         replay_json: String,
     },
     Finish(Arc<Outcome>),
-    /// The intent may be on disk, and nobody was told that it is: the vendor was not called.
+    /// Ends an operation whose caller never received `Started`: the vendor was not called.
     CancelUnclaimed(OperationId),
     Adopt {
         limit: i64,
     },
-    /// This instance lives.
+    /// Records that this instance is alive.
     Heartbeat,
-    /// Whether one can write: only a write shows it.
+    /// Checks that the database can be written, which only a write shows.
     Probe,
-    /// Everything before this is written.
+    /// Has its response when everything before it is written.
     Flush,
 }
 
-/// What came of it.
+/// The result of a command.
 #[derive(Debug)]
 pub(super) enum CommandResult {
     Acquired(LeaseResult),
     Renewed(bool),
     Begun(BeginResult, Option<CancelUnclaimedGuard>),
     Adopted(Vec<OrphanedOperation>),
-    /// Whether this outcome is the one that stands.
+    /// Whether this outcome is the operation's final one.
     Finished(bool),
     Done,
 }
 
 pub(super) type ResponseTx = oneshot::Sender<Result<CommandResult, StoreError>>;
 
-/// One thing to do, and whom to tell.
+/// A command in the queue, with the channel for its result.
 #[derive(Debug)]
 pub(super) struct QueuedCommand {
-    pub(super) task: StoreCommand,
+    pub(super) command: StoreCommand,
     pub(super) response_tx: Option<ResponseTx>,
-    /// The caller was told that it is done: it has to be done, whatever is found.
+    /// Whether the caller already has a success, so that the command must be carried out.
     pub(super) acknowledged: bool,
-    /// It was tried before and may be in the database.
+    /// Whether an earlier attempt may be in the database.
     pub(super) is_retry: bool,
-    /// Whether it may have begun an operation without anybody's knowing.
+    /// For a `Begin`: whether an operation exists that its caller does not know of.
     pub(super) commit_state: CommitState,
 }
 
-/// Whether an operation was begun.
+/// Whether a `Begin` is in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CommitState {
-    /// It was, and its caller knows; or it was not.
+    /// It is, and its caller knows; or it is not.
     Known,
-    /// It is if this try is committed.
+    /// It is, if this attempt commits.
     Pending,
-    /// A commit was sent, and whether it was done is not known.
+    /// A commit was sent, and its result is unknown.
     Unknown,
 }
 
 impl CommitState {
-    /// What is decided is to be committed.
+    /// The command has been applied and is about to be committed.
     pub(super) fn on_applied(&mut self, starts: bool) {
         if *self != Self::Unknown {
             *self = if starts { Self::Pending } else { Self::Known };
         }
     }
 
-    /// The try has failed.
+    /// The attempt has failed.
     pub(super) fn on_failed(&mut self, committing: bool) {
         if *self == Self::Pending {
             *self = if committing { Self::Unknown } else { Self::Known };
@@ -97,45 +98,47 @@ impl CommitState {
 }
 
 impl QueuedCommand {
-    pub(super) fn new(task: StoreCommand, reply: Option<ResponseTx>) -> Self {
-        Self { task, response_tx: reply, acknowledged: false, is_retry: false, commit_state: CommitState::Known }
+    pub(super) fn new(command: StoreCommand, response_tx: Option<ResponseTx>) -> Self {
+        Self { command, response_tx, acknowledged: false, is_retry: false, commit_state: CommitState::Known }
     }
 
-    /// Whether it has to be kept and done later when the store fails.
+    /// Whether it is kept and carried out later when the database fails.
     pub(super) fn must_persist(&self) -> bool {
         self.acknowledged
             || matches!(
-                self.task,
+                self.command,
                 StoreCommand::SaveInterim { .. } | StoreCommand::Finish(_) | StoreCommand::CancelUnclaimed(_)
             )
     }
 
-    /// The operation that it goes on with, or ends.
+    /// The operation whose intent must be persisted before.
     pub(super) fn depends_on(&self) -> Option<&OperationId> {
-        match &self.task {
+        match &self.command {
             StoreCommand::SaveInterim { operation, .. } | StoreCommand::CancelUnclaimed(operation) => Some(operation),
             StoreCommand::Finish(outcome) => Some(&outcome.operation),
             _ => None,
         }
     }
 
-    /// Whether its caller has been answered and nothing is left to do: a refusal must not be decided again for nobody.
+    /// Whether its caller has a response and nothing is left to persist.
     pub(super) fn is_done(&self) -> bool {
         self.response_tx.is_none() && !self.must_persist()
     }
 
-    /// Whether its caller may be answered before the commit when durability is relaxed.
+    /// Whether relaxed durability sends its response before the commit.
     pub(super) fn can_ack_before_commit(&self) -> bool {
-        matches!(self.task, StoreCommand::Begin(_) | StoreCommand::SaveInterim { .. } | StoreCommand::Finish(_))
+        matches!(self.command, StoreCommand::Begin(_) | StoreCommand::SaveInterim { .. } | StoreCommand::Finish(_))
     }
 
-    /// Whether somebody has heard it. A `Started` that nobody hears gives itself up (`CancelUnclaimedGuard`).
-    pub(super) fn send_response(&mut self, answer: Result<CommandResult, StoreError>) -> bool {
-        self.response_tx.take().is_some_and(|reply| reply.send(answer).is_ok())
+    /// Sends the response and returns whether a caller waits for it. A `Started` that no caller
+    /// receives is cancelled by its [`CancelUnclaimedGuard`].
+    pub(super) fn send_response(&mut self, response: Result<CommandResult, StoreError>) -> bool {
+        self.response_tx.take().is_some_and(|response_tx| response_tx.send(response).is_ok())
     }
 }
 
-/// Goes with every `Started` that is told. If nobody takes the answer, the operation is given up: else it would run for ever.
+/// Travels with every `Started`. If the caller is gone, dropping it cancels the operation, which
+/// would otherwise run for ever.
 #[derive(Debug)]
 pub(super) struct CancelUnclaimedGuard {
     armed: Option<(OperationId, mpsc::UnboundedSender<QueuedCommand>)>,
@@ -146,7 +149,7 @@ impl CancelUnclaimedGuard {
         Self { armed: Some((operation, commands)) }
     }
 
-    /// The answer has been taken.
+    /// The caller has received the response.
     pub(super) fn disarm(mut self) {
         self.armed = None;
     }
@@ -155,7 +158,7 @@ impl CancelUnclaimedGuard {
 impl Drop for CancelUnclaimedGuard {
     fn drop(&mut self) {
         if let Some((operation, commands)) = self.armed.take() {
-            // The writer has ended: the next start settles the operation.
+            // If the writer has ended, the next start reconciles the operation.
             let _ = commands.send(QueuedCommand::new(StoreCommand::CancelUnclaimed(operation), None));
         }
     }

@@ -1,22 +1,24 @@
-//! What can go wrong with the store.
+//! Why a store call failed, and what an error of the database means.
 
-/// Why the store did not do what was asked.
+/// Why a store call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// It cannot be opened: address, rights, another process on the file, a schema of a newer version. The text says what.
-    /// It never holds the address, which may carry a password.
+    /// The store cannot be opened: a wrong URL, missing rights, a file in use by another process,
+    /// or a schema of a newer version. The text gives the reason. It never holds the URL, which may
+    /// carry a password.
     #[error("the store cannot be opened: {0}")]
     Open(String),
-    /// It is full, read-only, slow, gone or closed, or too many commands wait. Nothing was begun; what was to be finished
-    /// is kept and written later.
+    /// The database is full, read-only, slow, gone or closed, or too many commands wait. No write
+    /// was begun. An outcome is kept in memory and written later.
     #[error("the store is not available")]
     Unavailable,
-    /// It did not confirm a `begin` that it may have done. Nothing may be sent, and the operation will be there, ended as never
-    /// sent, as soon as the store can be written; but should this process end, or be cut off for long, before that, another one finds it running and settles it.
-    #[error("the store did not confirm what it may have begun")]
+    /// The database did not confirm the commit of a `begin`. Nothing may be sent to the vendor.
+    /// When the store recovers, it records the operation as not applied. If this process ends
+    /// before that, another one adopts the operation and reconciles it.
+    #[error("the store did not confirm a write that it may have committed")]
     CommitUnknown,
-    /// It answered something that this version did not write: a damaged row.
-    #[error("the store holds something unreadable: {0}")]
+    /// The database returned a row that this version did not write.
+    #[error("the store holds a row that cannot be read: {0}")]
     Corrupt(String),
 }
 
@@ -28,5 +30,26 @@ impl From<sqlx::Error> for StoreError {
             }
             _ => Self::Unavailable,
         }
+    }
+}
+
+/// `SQLITE_IOERR_FSYNC` and `SQLITE_IOERR_DIR_FSYNC`: all is written, but the disk does not confirm
+/// it.
+const FSYNC_ERROR_CODES: [&str; 2] = ["1034", "1290"];
+
+/// Whether a failed `COMMIT` certainly changed nothing. That is open when the disk does not confirm
+/// it or the server goes away meanwhile (PostgreSQL's error classes 08 and 57P).
+pub(super) fn is_definite_failure(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    let is_open = |code: &str| FSYNC_ERROR_CODES.contains(&code) || code.starts_with("08") || code.starts_with("57P");
+    error.code().is_some_and(|code| !is_open(&code))
+}
+
+/// The error's message without statements and URLs.
+pub(super) fn error_text(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(database) => database.message().to_owned(),
+        sqlx::Error::Configuration(_) => "the store's URL cannot be parsed".to_owned(),
+        other => other.to_string(),
     }
 }

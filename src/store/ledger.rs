@@ -1,4 +1,5 @@
-//! The ledger's entries, as they are shown (contract 4.9). How they are stored and hashed: `page`.
+//! The ledger's entries as callers read them (contract 4.9), and the hash that chains them.
+//! `ledger_block` has the stored form.
 
 use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Serialize};
@@ -8,18 +9,18 @@ use crate::record::{Action, OperationId, VendorCallLog};
 /// The `prev` of the first entry: 64 zeros.
 pub(super) const GENESIS_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// Before the vendor is called, or after.
+/// Whether an entry precedes the vendor call or follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LedgerEvent {
-    /// Before.
+    /// The write is about to be sent.
     Intent,
-    /// After.
+    /// The write has ended.
     Outcome,
 }
 
 impl LedgerEvent {
-    /// The word in an entry.
+    /// The name in an entry.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Intent => "intent",
@@ -28,44 +29,45 @@ impl LedgerEvent {
     }
 }
 
-/// One entry. It never holds a field's value.
+/// One entry. It never holds the value of a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct LedgerEntry {
-    /// Counts from 1, without gaps.
+    /// The entry's number, counted from 1 without gaps.
     pub seq: i64,
-    /// When (RFC 3339, UTC, milliseconds). Never earlier than the entry before.
+    /// The time (RFC 3339, UTC, milliseconds); never earlier than that of the entry before.
     #[schema(example = "2026-11-21T10:15:30.123Z")]
     pub at: String,
-    /// Before or after the vendor was called.
+    /// Whether the entry precedes the vendor call or follows it.
     pub event: LedgerEvent,
-    /// The operation; two entries share it.
+    /// The operation, which an intent and an outcome share.
     pub operation: OperationId,
     /// The request that began it.
     pub request_id: String,
-    /// For whom.
+    /// The caller's name.
     pub caller: String,
-    /// In which system.
+    /// The system's name.
     pub system: String,
-    /// Which record; null while a create has not been answered.
+    /// The record's id; null in a create until the vendor has responded.
     pub record: Option<String>,
-    /// What.
+    /// Create, update or delete.
     pub action: Action,
     /// `If-Match` as sent.
     pub precondition: Option<String>,
-    /// The tag of the version that the vendor compares, where `precondition` is not just that.
+    /// The ETag of the version that the vendor compares, if `precondition` does not name exactly
+    /// that.
     #[serde(skip)]
     pub compared_etag: Option<String>,
-    /// JSON Pointers of what was to change.
+    /// JSON Pointers to what the write changes.
     pub paths: Vec<String>,
-    /// The names of the losses accepted (intent) or done (outcome).
+    /// The names of the losses that were accepted (intent) or happened (outcome).
     pub losses: Vec<String>,
-    /// The vendor calls made; none in an intent.
+    /// The vendor calls made; empty in an intent.
     pub calls: Vec<VendorCallLog>,
     /// The operation's state: `running` in an intent.
     pub state: String,
-    /// The problem's name, if there was one.
+    /// The name of the problem that the caller got, if any.
     pub problem: Option<String>,
-    /// The record's tag after the write, when it is proven.
+    /// The record's ETag after the write, if confirmed.
     pub etag_after: Option<String>,
     /// The hash of the entry before.
     pub prev: String,
@@ -73,15 +75,16 @@ pub struct LedgerEntry {
     pub hash: String,
 }
 
-/// A hash as it is computed; shown and stored as lower-case hex.
+/// A hash in binary form; callers and the database get lower-case hex.
 pub(super) type Hash = [u8; 32];
 
-/// The hash of an entry: keyed BLAKE3 over the entry's own JSON, the key being the hash of the entry before.
+/// The hash of an entry: BLAKE3 over the entry's stored JSON, keyed with the hash of the entry
+/// before.
 pub(super) fn chain_hash(prev: &Hash, json: &str) -> Hash {
     blake3::keyed_hash(prev, json.as_bytes()).into()
 }
 
-/// The hash in a text. What is no hash has none that follows it: it is read as one that fits nothing.
+/// Parses a hash in hex. Any other text gives a hash that matches no entry.
 pub(super) fn parse_hash(text: &str) -> Hash {
     let mut hash = [0; 32];
     match const_hex::decode_to_slice(text, &mut hash) {
@@ -90,7 +93,7 @@ pub(super) fn parse_hash(text: &str) -> Hash {
     }
 }
 
-/// Milliseconds since 1970 as RFC 3339, UTC, with milliseconds.
+/// Formats milliseconds since 1970 as RFC 3339, UTC, with milliseconds.
 pub(super) fn rfc3339(ms: i64) -> String {
     const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
     PRINTER.timestamp_to_string(&jiff::Timestamp::from_millisecond(ms).unwrap_or_default())
@@ -101,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_document_has_exactly_the_members_of_the_contract_in_its_order() {
+    fn an_entry_serializes_the_members_of_the_contract_in_order() {
         let entry = LedgerEntry {
             seq: 1,
             at: rfc3339(1_795_255_530_120),
@@ -113,7 +116,7 @@ mod tests {
             record: None,
             action: Action::Update,
             precondition: None,
-            compared_etag: Some("not shown".into()),
+            compared_etag: Some("not serialized".into()),
             paths: Vec::new(),
             losses: Vec::new(),
             calls: Vec::new(),
@@ -123,12 +126,12 @@ mod tests {
             prev: GENESIS_HASH.into(),
             hash: String::new(),
         };
-        let document = serde_json::to_value(&entry).expect("JSON");
-        let members: Vec<_> = document.as_object().expect("an object").keys().map(String::as_str).collect();
+        let json = serde_json::to_value(&entry).expect("JSON");
+        let members: Vec<_> = json.as_object().expect("an object").keys().map(String::as_str).collect();
         assert_eq!(
             members.join(" "),
             "seq at event operation request_id caller system record action precondition paths losses calls state problem etag_after prev hash"
         );
-        assert_eq!(document["at"], "2026-11-21T10:05:30.120Z");
+        assert_eq!(json["at"], "2026-11-21T10:05:30.120Z");
     }
 }

@@ -1,27 +1,29 @@
-//! How the ledger is stored: in pages, one for each commit, and each entry is a line of its page.
+//! The stored form of the ledger: one block for each commit, one line of the block for each entry.
 //!
-//! A line is the entry's hash, a space, and the entry as canonical JSON (RFC 8785: members sorted by name, no white space)
-//! without what need not be said twice:
-//! - `seq` is the line's place in the chain, and `prev` is the hash of the line before;
-//! - what is null or empty is left out, and so is an intent's `state`, which is always `running`;
-//! - an outcome on the page of its intent names the intent's `seq` as `intent` instead of repeating `action`, `caller`,
-//!   `bound_to`, `operation`, `paths`, `precondition`, `request_id`, `system` and, unless it has become known since, `record`.
+//! A line is the entry's hash, a space, and the entry as canonical JSON (RFC 8785: members sorted
+//! by name, no white space), shortened:
+//! - `seq` and `prev` are omitted: they follow from the line before;
+//! - null and empty members are omitted, and so is the `state` of an intent, which is `running`;
+//! - an outcome in the block of its intent has the intent's number as `intent` instead of `action`,
+//!   `bound_to`, `caller`, `operation`, `paths`, `precondition`, `request_id`, `system` and, unless
+//!   the write revealed it, `record`.
 //!
-//! `bound_to` is the one member that is not shown with the entry: the tag of the version that the vendor compared, where
-//! `precondition` (`*`, a list) does not name just that. By it rivals are told apart.
+//! Callers never get `bound_to`: the ETag of the version that the vendor compared, if
+//! `precondition` (`*`, a list) does not name exactly that. It tells concurrent writes apart.
 //!
-//! An entry's hash is the keyed BLAKE3 of its JSON, the key being the 32 bytes of the hash of the entry before. With other tools, the
-//! JSON being in a file: `printf %s "$prev" | xxd -r -p | b3sum --keyed FILE`.
+//! An entry's hash is BLAKE3 over its JSON, keyed with the 32 bytes of the hash of the entry
+//! before. With other tools, the JSON being in a file: `printf %s "$prev" | xxd -r -p | b3sum
+//! --keyed FILE`.
 
 use std::sync::Arc;
 
 use foldhash::{HashSet, HashSetExt as _};
 
 use super::ledger::{Hash, LedgerEvent, chain_hash, parse_hash, rfc3339};
-use super::{ChangedPaths, Intent, Outcome};
+use super::model::{ChangedPaths, Intent, Outcome};
 use crate::record::{VendorCallLog, write_json_string};
 
-/// An entry on its way into the ledger: an intent or, with its `end`, an outcome.
+/// An entry that is not written yet: an intent or, with an `outcome_ref`, an outcome.
 #[derive(Debug)]
 pub(super) struct PendingEntry {
     pub(super) seq: i64,
@@ -40,42 +42,42 @@ pub(super) struct OutcomeRef {
 }
 
 impl PendingEntry {
-    /// The record it is about: a create learns it.
+    /// The entry's record: the outcome of a create reveals it.
     pub(super) fn record(&self) -> Option<&str> {
-        let learned = self.outcome_ref.as_ref().and_then(|end| end.outcome.record.as_deref());
-        learned.or(self.intent.record.as_deref())
+        let revealed = self.outcome_ref.as_ref().and_then(|end| end.outcome.record.as_deref());
+        revealed.or(self.intent.record.as_deref())
     }
 }
 
-/// About what a line takes.
+/// About the length of a line.
 const EST_ENTRY_BYTES: usize = 512;
-/// What a line begins with until its hash is known.
+/// The beginning of a line until its hash is known.
 const HASH_PLACEHOLDER: &str = "0000000000000000000000000000000000000000000000000000000000000000 ";
 
-/// A page that is being written.
+/// A block that is being built.
 #[derive(Debug)]
 pub(super) struct LedgerBlock<'e> {
-    /// The first entry's number.
-    pub(super) first: i64,
-    /// The first entry's time, in milliseconds since 1970.
+    /// The number of the first entry.
+    pub(super) first_seq: i64,
+    /// The time of the first entry, in milliseconds since 1970.
     pub(super) at: i64,
     /// The hash of the entry before the first.
     pub(super) prev: String,
-    /// The lines.
     pub(super) lines: String,
     /// The hash of the last entry so far.
     hash: Hash,
     time: Rfc3339Cache,
-    /// The systems and records that lines name.
+    /// The systems and records in the lines.
     records: HashSet<(&'e str, &'e str)>,
 }
 
 impl<'e> LedgerBlock<'e> {
-    /// The page of these entries, after the entry of this hash; `None` = there are none.
+    /// Builds the block of these entries, chained to the hash `prev`; `None` = there are no
+    /// entries.
     pub(super) fn from_entries(entries: &'e [PendingEntry], prev: &str) -> Option<Self> {
         let first = entries.first()?;
-        let mut page = Self {
-            first: first.seq,
+        let mut block = Self {
+            first_seq: first.seq,
             at: first.at,
             prev: prev.to_owned(),
             lines: String::with_capacity(entries.len() * EST_ENTRY_BYTES),
@@ -84,21 +86,21 @@ impl<'e> LedgerBlock<'e> {
             records: HashSet::new(),
         };
         for entry in entries {
-            page.append(entry);
+            block.append(entry);
         }
-        Some(page)
+        Some(block)
     }
 
     fn append(&mut self, entry: &'e PendingEntry) {
-        let whole = entry.outcome_ref.as_ref().is_none_or(|end| end.intent_seq < self.first);
-        let line = self.lines.len();
-        let json = line + HASH_PLACEHOLDER.len();
+        let standalone = entry.outcome_ref.as_ref().is_none_or(|end| end.intent_seq < self.first_seq);
+        let line_start = self.lines.len();
+        let json_start = line_start + HASH_PLACEHOLDER.len();
         self.lines.push_str(HASH_PLACEHOLDER);
-        write_canonical(&mut self.lines, entry, self.time.format(entry.at), whole);
-        self.hash = chain_hash(&self.hash, self.lines.get(json..).unwrap_or_default());
-        self.lines.replace_range(line..json - 1, const_hex::Buffer::<32>::new().format(&self.hash));
+        write_canonical(&mut self.lines, entry, self.time.format(entry.at), standalone);
+        self.hash = chain_hash(&self.hash, self.lines.get(json_start..).unwrap_or_default());
+        self.lines.replace_range(line_start..json_start - 1, const_hex::Buffer::<32>::new().format(&self.hash));
         self.lines.push('\n');
-        if let Some(record) = entry.record().filter(|_| includes_record(entry, whole)) {
+        if let Some(record) = entry.record().filter(|_| includes_record(entry, standalone)) {
             self.records.insert((&entry.intent.system, record));
         }
     }
@@ -108,13 +110,13 @@ impl<'e> LedgerBlock<'e> {
         const_hex::encode(self.hash)
     }
 
-    /// The records that its entries are about: where a search for one of them must look.
+    /// The records in the block, for the index that finds blocks by record.
     pub(super) fn records(&self) -> impl Iterator<Item = (&'e str, &'e str)> {
         self.records.iter().copied()
     }
 }
 
-/// The text of a time. Many entries are of the same second.
+/// Formats times as `rfc3339` does, and reuses the text within one second.
 #[derive(Debug, Default)]
 struct Rfc3339Cache {
     second: i64,
@@ -128,7 +130,7 @@ impl Rfc3339Cache {
             self.second = second;
             self.text = rfc3339(ms);
         } else {
-            // What comes after the second's point.
+            // Only the digits after the decimal point change.
             self.text.truncate(self.text.len().saturating_sub("000Z".len()));
             let digit = |value: i64| char::from(b'0' + u8::try_from(value % 10).unwrap_or_default());
             let ms = ms.rem_euclid(1000);
@@ -139,51 +141,52 @@ impl Rfc3339Cache {
 }
 
 /// Whether an entry's line holds its record.
-fn includes_record(entry: &PendingEntry, whole: bool) -> bool {
-    whole || entry.record() != entry.intent.record.as_deref()
+fn includes_record(entry: &PendingEntry, standalone: bool) -> bool {
+    standalone || entry.record() != entry.intent.record.as_deref()
 }
 
-/// Appends the JSON of a line: its members must be added sorted by name. `whole` = without naming the intent.
-fn write_canonical(line: &mut String, entry: &PendingEntry, at: &str, whole: bool) {
+/// Appends the JSON of a line; members must be added sorted by name. `standalone` = the line
+/// repeats what its intent holds.
+fn write_canonical(line: &mut String, entry: &PendingEntry, at: &str, standalone: bool) {
     let (intent, outcome) = (&*entry.intent, entry.outcome_ref.as_ref().map(|end| &*end.outcome));
     let event = if outcome.is_some() { LedgerEvent::Outcome } else { LedgerEvent::Intent };
-    let said = |text: &str| !text.is_empty() && whole;
+    let include = |text: &str| !text.is_empty() && standalone;
     let mut json = CanonicalJson { text: line, separator: "{\"" };
-    json.raw_str("action", intent.action.as_str(), whole);
+    json.raw_str("action", intent.action.as_str(), standalone);
     json.raw_str("at", at, true);
-    json.opt_str("bound_to", intent.compared_etag.as_deref(), whole);
+    json.opt_str("bound_to", intent.compared_etag.as_deref(), standalone);
     json.list("calls", outcome.map_or(&[], |outcome| &outcome.calls), write_call, true);
-    json.escaped_str("caller", &intent.caller, said(&intent.caller));
+    json.escaped_str("caller", &intent.caller, include(&intent.caller));
     json.opt_str("etag_after", outcome.and_then(|outcome| outcome.etag.as_deref()), true);
     json.raw_str("event", event.as_str(), true);
-    if let Some(end) = entry.outcome_ref.as_ref().filter(|_| !whole) {
+    if let Some(end) = entry.outcome_ref.as_ref().filter(|_| !standalone) {
         json.begin_member("intent").push_str(itoa::Buffer::new().format(end.intent_seq));
     }
     let losses = outcome.map_or(&intent.losses, |outcome| &outcome.losses);
     json.list("losses", losses, |json, loss| write_json_string(json, loss), true);
-    json.raw_str("operation", intent.operation.as_str(), whole);
-    if whole {
+    json.raw_str("operation", intent.operation.as_str(), standalone);
+    if standalone {
         json.paths(&*intent.paths);
     }
-    json.opt_str("precondition", intent.precondition.as_deref(), whole);
+    json.opt_str("precondition", intent.precondition.as_deref(), standalone);
     json.opt_str("problem", outcome.and_then(|outcome| outcome.problem_name.as_deref()), true);
-    json.opt_str("record", entry.record(), includes_record(entry, whole));
-    json.escaped_str("request_id", &intent.request_id, said(&intent.request_id));
+    json.opt_str("record", entry.record(), includes_record(entry, standalone));
+    json.escaped_str("request_id", &intent.request_id, include(&intent.request_id));
     if let Some(outcome) = outcome {
         json.raw_str("state", outcome.final_state().as_str(), true);
     }
-    json.escaped_str("system", &intent.system, said(&intent.system));
+    json.escaped_str("system", &intent.system, include(&intent.system));
     json.text.push('}');
 }
 
 struct CanonicalJson<'l> {
     text: &'l mut String,
-    /// What stands before the next member's name.
+    /// The text before the next member's name.
     separator: &'static str,
 }
 
 impl CanonicalJson<'_> {
-    /// Begins a member. The names are this file's own and need no escapes.
+    /// Begins a member. The names come from this file and need no escapes.
     fn begin_member(&mut self, name: &str) -> &mut String {
         self.text.push_str(std::mem::replace(&mut self.separator, ",\""));
         self.text.push_str(name);
@@ -191,62 +194,62 @@ impl CanonicalJson<'_> {
         self.text
     }
 
-    /// A member whose value needs no escapes: the gateway's own words, times and ids.
-    fn raw_str(&mut self, name: &str, value: &str, said: bool) {
-        if said {
+    /// Adds a value that needs no escapes: a state, an event, a time or an id.
+    fn raw_str(&mut self, name: &str, value: &str, include: bool) {
+        if include {
             self.begin_member(name).push('"');
             self.text.push_str(value);
             self.text.push('"');
         }
     }
 
-    fn escaped_str(&mut self, name: &str, value: &str, said: bool) {
-        if said {
+    fn escaped_str(&mut self, name: &str, value: &str, include: bool) {
+        if include {
             write_json_string(self.begin_member(name), value);
         }
     }
 
-    fn opt_str(&mut self, name: &str, value: Option<&str>, said: bool) {
+    fn opt_str(&mut self, name: &str, value: Option<&str>, include: bool) {
         if let Some(value) = value {
-            self.escaped_str(name, value, said);
+            self.escaped_str(name, value, include);
         }
     }
 
     fn paths(&mut self, paths: &dyn ChangedPaths) {
-        let mut before = '[';
+        let mut separator = '[';
         paths.for_each(&mut |path| {
-            if before == '[' {
+            if separator == '[' {
                 self.begin_member("paths");
             }
-            self.text.push(before);
-            before = ',';
+            self.text.push(separator);
+            separator = ',';
             write_json_string(self.text, path);
         });
-        if before == ',' {
+        if separator == ',' {
             self.text.push(']');
         }
     }
 
-    fn list<T>(&mut self, name: &str, values: &[T], push: impl Fn(&mut String, &T), said: bool) {
-        if values.is_empty() || !said {
+    fn list<T>(&mut self, name: &str, values: &[T], write: impl Fn(&mut String, &T), include: bool) {
+        if values.is_empty() || !include {
             return;
         }
         let json = self.begin_member(name);
         for (index, value) in values.iter().enumerate() {
             json.push(if index == 0 { '[' } else { ',' });
-            push(json, value);
+            write(json, value);
         }
         json.push(']');
     }
 }
 
-fn write_call(json: &mut String, made: &VendorCallLog) {
+fn write_call(json: &mut String, call: &VendorCallLog) {
     json.push_str("{\"call\":");
-    write_json_string(json, &made.call);
+    write_json_string(json, &call.call);
     json.push_str(",\"ms\":");
-    json.push_str(itoa::Buffer::new().format(made.ms));
+    json.push_str(itoa::Buffer::new().format(call.ms));
     json.push_str(",\"status\":");
-    match made.status {
+    match call.status {
         Some(status) => json.push_str(itoa::Buffer::new().format(status)),
         None => json.push_str("null"),
     }
@@ -257,7 +260,7 @@ fn write_call(json: &mut String, made: &VendorCallLog) {
 mod tests {
     use super::super::block_reader::BlockReader;
     use super::super::ledger::{GENESIS_HASH, LedgerEntry};
-    use super::super::tests::fixtures;
+    use super::super::tests::samples;
     use super::*;
     use crate::record::{Action, OperationId};
 
@@ -266,15 +269,15 @@ mod tests {
             operation: OperationId::parse("01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11").expect("an id"),
             request_id: "r".into(),
             caller: "billing \"é\"".into(),
-            ..fixtures::intent("A:1")
+            ..samples::intent("A:1")
         }
     }
 
     fn outcome_without_etag(intent: &Intent) -> Outcome {
-        Outcome { etag: None, ..fixtures::applied_outcome(&intent.operation) }
+        Outcome { etag: None, ..samples::applied_outcome(&intent.operation) }
     }
 
-    /// An intent and its outcome, which is on the same page or on a later one.
+    /// An intent and its outcome, in one block or in two.
     fn entries(intent: Intent, outcome: Outcome, intent_seq: i64) -> [PendingEntry; 2] {
         let intent = Arc::new(intent);
         let end = OutcomeRef { intent_seq, outcome: Arc::new(outcome) };
@@ -284,7 +287,7 @@ mod tests {
         ]
     }
 
-    /// The entry as it is to be shown.
+    /// The entry as callers read it.
     fn expected_entry(entry: &PendingEntry, hash: &str, prev: &str) -> LedgerEntry {
         let (intent, outcome) = (&entry.intent, entry.outcome_ref.as_ref().map(|end| &end.outcome));
         LedgerEntry {
@@ -328,11 +331,11 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_can_be_computed_from_the_lines_with_any_tool() {
+    fn other_tools_can_compute_a_hash_from_the_lines() {
         let (intent, outcome) = (update_intent(), outcome_without_etag(&update_intent()));
         let entries = entries(intent, outcome, 1);
-        let page = LedgerBlock::from_entries(&entries, GENESIS_HASH).expect("a page");
-        let lines: Vec<_> = page.lines.lines().filter_map(|line| line.split_once(' ')).collect();
+        let block = LedgerBlock::from_entries(&entries, GENESIS_HASH).expect("a block");
+        let lines: Vec<_> = block.lines.lines().filter_map(|line| line.split_once(' ')).collect();
         assert_eq!(
             lines.iter().map(|(_, json)| *json).collect::<Vec<_>>(),
             [
@@ -345,12 +348,12 @@ mod tests {
             "1302c8ea549c2c4330636098f476b0ea283466e861e7000d896301e8e639db5b",
             "31c0da97180a55c5dc3d9a4116047ff1899efc56f61137a9ef09505ee22ebbee",
         ];
-        assert_eq!((lines[0].0, lines[1].0, page.hash().as_str()), (hashes[0], hashes[1], hashes[1]));
-        assert_eq!(page.records().collect::<Vec<_>>(), [("crm", "A:1")]);
+        assert_eq!((lines[0].0, lines[1].0, block.hash().as_str()), (hashes[0], hashes[1], hashes[1]));
+        assert_eq!(block.records().collect::<Vec<_>>(), [("crm", "A:1")]);
     }
 
     #[test]
-    fn entries_read_back_complete_whatever_their_json_omits() {
+    fn an_entry_reads_back_complete_whatever_its_json_omits() {
         let create = |record: Option<&str>| {
             let intent = Intent { action: Action::Create, record: None, precondition: None, ..update_intent() };
             let outcome = Outcome { record: record.map(str::to_owned), ..outcome_without_etag(&intent) };
@@ -377,20 +380,20 @@ mod tests {
             (create(None), 1),
         ] {
             let entries = entries(intent, outcome, intent_seq);
-            let page = LedgerBlock::from_entries(&entries, GENESIS_HASH).expect("a page");
-            let hashes: Vec<_> = page.lines.lines().filter_map(|line| line.split_once(' ')).collect();
+            let block = LedgerBlock::from_entries(&entries, GENESIS_HASH).expect("a block");
+            let hashes: Vec<_> = block.lines.lines().filter_map(|line| line.split_once(' ')).collect();
             let expected = [
                 expected_entry(&entries[0], hashes[0].0, GENESIS_HASH),
                 expected_entry(&entries[1], hashes[1].0, hashes[0].0),
             ];
-            let mut lines = BlockReader::new(1, GENESIS_HASH.into(), &page.lines);
-            let read: Vec<_> = std::iter::from_fn(|| lines.next_verified()).collect::<Result<_, _>>().expect("sound");
+            let mut reader = BlockReader::new(1, GENESIS_HASH.into(), &block.lines);
+            let read: Vec<_> = std::iter::from_fn(|| reader.next_verified()).collect::<Result<_, _>>().expect("sound");
             assert_eq!(read, expected);
             assert_eq!(
-                BlockReader::new(1, String::new(), &page.lines).find(2).map(|entry| entry.operation),
+                BlockReader::new(1, String::new(), &block.lines).find(2).map(|entry| entry.operation),
                 Some(update_intent().operation)
             );
-            assert_eq!(BlockReader::new(1, String::new(), &page.lines).find(3), None);
+            assert_eq!(BlockReader::new(1, String::new(), &block.lines).find(3), None);
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Operations that have no row in the table of operations, because the ledger tells all of them.
+//! Ledger-only operations: those without a row in the table of operations.
 //!
-//! Where an operation begins and is applied within one commit, and there is nothing to tell but that, its two entries stand on one
-//! page and say everything. Such a page notes the greatest id among them, and takes only operations whose ids are greater
-//! than those of all pages before (others get a row): so an id that has no row is on the first page that notes one as great.
+//! An operation that begins and is applied within one commit, without warnings or a problem, has
+//! both entries in one ledger block, and they hold all of it. The block notes the greatest id of
+//! its ledger-only operations. An operation is ledger-only only if its id is greater than those of
+//! all earlier blocks. So an id without a row is in the first block whose noted id is not smaller.
 
 use std::collections::HashMap;
 
@@ -11,56 +12,56 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
 use super::block_reader::BlockReader;
 use super::ledger::LedgerEvent;
-use super::queries::{MAX_SCANNED_ROWS, WhereClause};
+use super::model::{OperationQuery, Page};
 use super::sql::{SqlValue, bind_all};
-use super::{OperationQuery, Page};
+use super::where_clause::{MAX_SCANNED_ROWS, WhereClause};
 use crate::record::{Operation, OperationId, OperationState};
 
-/// How many pages are read at once.
+/// How many blocks one statement reads.
 const BLOCKS_PER_READ: i64 = 4;
 
-/// One of them, unless its page was begun before `since` (milliseconds since 1970).
+/// One operation, unless its block is older than `since_ms` (milliseconds since 1970).
 pub(super) async fn operation(
     connection: &mut AnyConnection,
     id: &OperationId,
-    since: i64,
+    since_ms: i64,
 ) -> Result<Option<Operation>, sqlx::Error> {
     let statement = "SELECT first_seq, lines, last_operation FROM ledger WHERE last_operation >= $1 AND at >= $2
                      ORDER BY last_operation LIMIT 1";
-    let cells = bind_all([SqlValue::text(id.as_str()), SqlValue::Number(since)])?;
-    let page = sqlx::query_with(statement, cells).fetch_optional(connection).await?;
-    let told = page.map(|page| operations_in_block(&page)).transpose()?;
-    Ok(told.and_then(|told| told.into_iter().find(|one| one.id == *id)))
+    let values = bind_all([SqlValue::text(id.as_str()), SqlValue::Number(since_ms)])?;
+    let block = sqlx::query_with(statement, values).fetch_optional(connection).await?;
+    let operations = block.map(|block| operations_in_block(&block)).transpose()?;
+    Ok(operations.into_iter().flatten().find(|operation| operation.id == *id))
 }
 
-/// Those that a query asks for, in any order: at least so many as it wants, and all whose ids are not greater than `next`
-/// (`None` = all). Some of them may have rows, too.
+/// The matches of a query, unsorted: more than its limit or all of them, and complete up to the id
+/// `next` (`None` = complete). Some of them may have rows, too.
 pub(super) async fn operations(
     connection: &mut AnyConnection,
     query: &OperationQuery,
-    since: i64,
+    since_ms: i64,
 ) -> Result<Page<Operation, OperationId>, sqlx::Error> {
     let mut found = Page { items: Vec::new(), next: None };
     if query.state.is_some_and(|state| state != OperationState::Applied) {
         return Ok(found);
     }
-    let is_wanted = |one: &Operation| {
-        query.systems.contains(&one.system)
-            && query.after.as_ref().is_none_or(|after| after.as_str() < one.id.as_str())
-            && (query.record.is_none() || query.record == one.record)
+    let matches = |operation: &Operation| {
+        query.systems.contains(&operation.system)
+            && query.after.as_ref().is_none_or(|after| after.as_str() < operation.id.as_str())
+            && (query.record.is_none() || query.record == operation.record)
     };
     let mut after = query.after.as_ref().map_or("", OperationId::as_str).to_owned();
-    let mut looked_at = 0;
+    let mut scanned = 0;
     loop {
-        let pages = fetch_blocks(connection, query, &after, since).await?;
-        let Some(last) = pages.last() else { break };
+        let blocks = fetch_blocks(connection, query, &after, since_ms).await?;
+        let Some(last) = blocks.last() else { break };
         after = last.try_get(2)?;
-        for page in &pages {
-            let told = operations_in_block(page)?;
-            looked_at += told.len();
-            found.items.extend(told.into_iter().filter(is_wanted));
+        for block in &blocks {
+            let operations = operations_in_block(block)?;
+            scanned += operations.len();
+            found.items.extend(operations.into_iter().filter(matches));
         }
-        if found.items.len() > query.limit || i64::try_from(looked_at).unwrap_or(i64::MAX) >= MAX_SCANNED_ROWS {
+        if found.items.len() > query.limit || i64::try_from(scanned).unwrap_or(i64::MAX) >= MAX_SCANNED_ROWS {
             found.next = Some(OperationId::from(after));
             break;
         }
@@ -72,11 +73,11 @@ async fn fetch_blocks(
     connection: &mut AnyConnection,
     query: &OperationQuery,
     after: &str,
-    since: i64,
+    since_ms: i64,
 ) -> Result<Vec<AnyRow>, sqlx::Error> {
     let mut filter = WhereClause::new();
     filter.and("last_operation >", SqlValue::text(after));
-    filter.and("at >=", SqlValue::Number(since));
+    filter.and("at >=", SqlValue::Number(since_ms));
     if let Some(record) = &query.record {
         filter.in_blocks_for_record(record, &query.systems);
     }
@@ -88,19 +89,19 @@ async fn fetch_blocks(
     sqlx::query_with(AssertSqlSafe(statement), bind_all(filter.values)?).fetch_all(connection).await
 }
 
-/// The operations that began on a page and were applied on it.
-fn operations_in_block(page: &AnyRow) -> Result<Vec<Operation>, sqlx::Error> {
-    let text: String = page.try_get(1)?;
-    let mut lines = BlockReader::new(page.try_get(0)?, String::new(), &text);
-    let (mut begun, mut told) = (HashMap::new(), Vec::new());
-    while let Some(entry) = lines.next_entry() {
+/// The operations that begin and are applied in a block.
+fn operations_in_block(block: &AnyRow) -> Result<Vec<Operation>, sqlx::Error> {
+    let text: String = block.try_get(1)?;
+    let mut reader = BlockReader::new(block.try_get(0)?, String::new(), &text);
+    let (mut begun, mut operations) = (HashMap::new(), Vec::new());
+    while let Some(entry) = reader.next_entry() {
         let entry = entry?;
         if entry.event == LedgerEvent::Intent {
             begun.insert(entry.operation, entry.at);
         } else if entry.state == OperationState::Applied.as_str()
             && let Some(started_at) = begun.remove(&entry.operation)
         {
-            told.push(Operation {
+            operations.push(Operation {
                 id: entry.operation,
                 state: OperationState::Applied,
                 action: entry.action,
@@ -116,5 +117,5 @@ fn operations_in_block(page: &AnyRow) -> Result<Vec<Operation>, sqlx::Error> {
             });
         }
     }
-    Ok(told)
+    Ok(operations)
 }

@@ -1,51 +1,50 @@
-//! Reading the ledger: the pages where entries may be, and of their entries those that were asked for.
+//! Lists ledger entries: reads the blocks that may hold matches and filters their entries.
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, AssertSqlSafe, Row as _};
 
 use super::block_reader::BlockReader;
 use super::ledger::LedgerEntry;
-use super::queries::{MAX_SCANNED_ROWS, WhereClause};
+use super::model::{LedgerQuery, Page};
 use super::sql::{SqlValue, bind_all};
-use super::{LedgerQuery, Page};
+use super::where_clause::{MAX_SCANNED_ROWS, WhereClause};
 
-/// How many entries, about, are held in memory at once; a page has at most as many as a commit has commands.
+/// About how many entries are in memory at once.
 const SCAN_CHUNK: i64 = 1000;
-/// How many pages are read at once where a record is asked for and each of them holds one of its entries at least.
-const BLOCKS_PER_READ: i64 = 16;
+/// How many blocks one statement reads if a record is given: each of them holds a match.
+const BLOCKS_PER_RECORD_READ: i64 = 16;
 
-/// A part of the ledger, oldest first.
+/// A page of the ledger, oldest first.
 pub(super) async fn list(pool: &AnyPool, query: &LedgerQuery) -> Result<Page<LedgerEntry, i64>, sqlx::Error> {
-    let nothing = Page { items: Vec::new(), next: None };
     if query.systems.is_empty() || query.limit == 0 {
-        return Ok(nothing);
+        return Ok(Page { items: Vec::new(), next: None });
     }
     let last: i64 = sqlx::query("SELECT seq FROM head WHERE id = 1").fetch_one(pool).await?.try_get(0)?;
     let after = query.after_seq.unwrap_or(0).max(0);
-    let mut wanted = EntryScan { query, after, items: Vec::new(), scanned: 0, last_scanned: after, done: false };
-    let mut from = find_first_block(pool, query, after).await?;
-    while from <= last && !wanted.done && wanted.scanned < MAX_SCANNED_ROWS {
-        let rows = fetch_blocks(pool, query, from).await?;
+    let mut scan = EntryScan { query, after, items: Vec::new(), scanned: 0, last_scanned: after, done: false };
+    let mut from_seq = find_first_block(pool, query, after).await?;
+    while from_seq <= last && !scan.done && scan.scanned < MAX_SCANNED_ROWS {
+        let rows = fetch_blocks(pool, query, from_seq).await?;
         for row in &rows {
-            wanted.scan_block(row)?;
+            scan.scan_block(row)?;
         }
-        from = match (rows.last(), &query.record) {
+        from_seq = match (rows.last(), &query.record) {
             (Some(row), Some(_)) => row.try_get::<i64, _>(0)?.saturating_add(1),
             (None, Some(_)) => i64::MAX,
-            (_, None) => from.saturating_add(SCAN_CHUNK),
+            (_, None) => from_seq.saturating_add(SCAN_CHUNK),
         };
     }
-    let EntryScan { mut items, last_scanned: seen, done: over, .. } = wanted;
+    let EntryScan { mut items, last_scanned, done, .. } = scan;
     let next = if items.len() > query.limit {
         items.truncate(query.limit);
         items.last().map(|last| last.seq)
     } else {
-        (!over && from <= last).then_some(seen)
+        (!done && from_seq <= last).then_some(last_scanned)
     };
     Ok(Page { items, next })
 }
 
-/// The page to begin with: that of the next entry, or a later one where time says so.
+/// The first block to read: that of the next entry, or a later one because of `since`.
 async fn find_first_block(pool: &AnyPool, query: &LedgerQuery, after: i64) -> Result<i64, sqlx::Error> {
     let next = after.saturating_add(1);
     let mut first: i64 = max_first_seq(pool, "SELECT max(first_seq) FROM ledger WHERE first_seq <= $1", next).await?;
@@ -61,14 +60,14 @@ async fn max_first_seq(pool: &AnyPool, statement: &'static str, number: i64) -> 
     Ok(row.try_get::<Option<i64>, _>(0)?.unwrap_or(0))
 }
 
-async fn fetch_blocks(pool: &AnyPool, query: &LedgerQuery, from: i64) -> Result<Vec<AnyRow>, sqlx::Error> {
+async fn fetch_blocks(pool: &AnyPool, query: &LedgerQuery, from_seq: i64) -> Result<Vec<AnyRow>, sqlx::Error> {
     let mut filter = WhereClause::new();
-    filter.and("first_seq >=", SqlValue::Number(from));
+    filter.and("first_seq >=", SqlValue::Number(from_seq));
     let limit = if let Some(record) = &query.record {
         filter.in_blocks_for_record(record, &query.systems);
-        BLOCKS_PER_READ
+        BLOCKS_PER_RECORD_READ
     } else {
-        filter.and("first_seq <", SqlValue::Number(from.saturating_add(SCAN_CHUNK)));
+        filter.and("first_seq <", SqlValue::Number(from_seq.saturating_add(SCAN_CHUNK)));
         SCAN_CHUNK
     };
     let limit = filter.bind(SqlValue::Number(limit));
@@ -77,23 +76,23 @@ async fn fetch_blocks(pool: &AnyPool, query: &LedgerQuery, from: i64) -> Result<
     sqlx::query_with(AssertSqlSafe(statement), bind_all(filter.values)?).fetch_all(pool).await
 }
 
-/// What has been found so far.
+/// A scan of the ledger, with its matches so far.
 struct EntryScan<'q> {
     query: &'q LedgerQuery,
     after: i64,
     items: Vec<LedgerEntry>,
     scanned: i64,
-    /// The last entry that was looked at.
+    /// The number of the last entry read.
     last_scanned: i64,
-    /// Whether nothing further can be among what was asked for.
+    /// Whether no later entry can match, or the page is full.
     done: bool,
 }
 
 impl EntryScan<'_> {
     fn scan_block(&mut self, row: &AnyRow) -> Result<(), sqlx::Error> {
         let text: String = row.try_get(2)?;
-        let mut lines = BlockReader::new(row.try_get(0)?, row.try_get(1)?, &text);
-        while let Some(entry) = lines.next_entry() {
+        let mut reader = BlockReader::new(row.try_get(0)?, row.try_get(1)?, &text);
+        while let Some(entry) = reader.next_entry() {
             if self.done {
                 break;
             }
@@ -112,11 +111,11 @@ impl EntryScan<'_> {
 
     fn matches(&self, entry: &LedgerEntry) -> Result<bool, sqlx::Error> {
         let query = self.query;
-        let is_one = |wanted: &Option<String>, is: Option<&String>| wanted.is_none() || wanted.as_ref() == is;
+        let fits = |filter: &Option<String>, value: Option<&String>| filter.is_none() || filter.as_ref() == value;
         Ok(entry.seq > self.after
             && query.systems.contains(&entry.system)
-            && is_one(&query.record, entry.record.as_ref())
-            && is_one(&query.caller, Some(&entry.caller))
+            && fits(&query.record, entry.record.as_ref())
+            && fits(&query.caller, Some(&entry.caller))
             && (query.since.is_none() || parse_entry_time(entry)? >= query.since))
     }
 }

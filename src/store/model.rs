@@ -1,4 +1,4 @@
-//! What the gateway tells the store and hears from it.
+//! What callers of the store pass to it and get back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,31 +7,33 @@ use serde_json::Value;
 
 use crate::record::{Action, ObservedState, OperationId, OperationState, VendorCallLog, Warning};
 
-/// When a write counts as remembered.
+/// When a write is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// When it is on disk.
     Commit,
-    /// When it is in memory (SQLite; on disk within a second) or in the server (PostgreSQL, `synchronous_commit` off).
+    /// Before it is on disk. With SQLite it is in memory and reaches the disk within a second; with
+    /// PostgreSQL it is in the server (`synchronous_commit` off).
     Relaxed,
 }
 
 /// The `[store]` section.
 #[derive(Clone)]
 pub struct StoreSettings {
-    /// `sqlite:PATH` (relative to the working directory), `sqlite::memory:` (a throw-away) or `postgres://…`.
+    /// `sqlite:PATH` (relative to the working directory), `sqlite::memory:` (a temporary file) or
+    /// `postgres://…`.
     pub url: String,
-    /// When a write counts as remembered.
+    /// When a write is acknowledged.
     pub durability: Durability,
-    /// How long a verdict is kept for its idempotency key, from the moment it was reached.
+    /// How long an idempotency key replays its outcome, counted from the outcome.
     pub idempotency_ttl: Duration,
-    /// How long settled operations are kept.
+    /// How long finished operations are kept.
     pub retention: Duration,
 }
 
 impl std::fmt::Debug for StoreSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The address may hold a password.
+        // The URL may hold a password.
         formatter
             .debug_struct("StoreSettings")
             .field("durability", &self.durability)
@@ -41,9 +43,9 @@ impl std::fmt::Debug for StoreSettings {
     }
 }
 
-/// What the store counts. Called on the store's thread; must not block.
+/// Receives what the store counts. It runs on the store's thread and must not block.
 pub trait StoreMetrics: Send + Sync {
-    /// One more entry is in the ledger (`ledger_entries_total`).
+    /// The ledger has one more entry (`ledger_entries_total`).
     fn on_ledger_entry(&self);
     /// A commit took this many seconds (`ledger_commit_duration_seconds`).
     fn on_commit(&self, seconds: f64);
@@ -54,7 +56,7 @@ impl StoreMetrics for () {
     fn on_commit(&self, _seconds: f64) {}
 }
 
-/// The right to make a guarded write of one record, for a while (contract 4.3).
+/// The exclusive right to write one record until it expires (contract 4.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The record's system.
@@ -65,21 +67,21 @@ pub struct Lease {
     pub fence: i64,
 }
 
-/// The answer to [`Store::acquire`](super::Store::acquire).
+/// The result of [`Store::acquire`](super::Store::acquire).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseResult {
-    /// It is yours until it expires, is released, or the operation is finished.
+    /// The lease is held until it expires, is released, or its operation is finished.
     Lease(Lease),
-    /// Somebody else has a live one: ask again soon.
+    /// Another writer holds a live lease; try again soon.
     Held,
     /// An operation runs on the record.
     Running(OperationId),
 }
 
-/// An `Idempotency-Key` with what it is bound to.
+/// An `Idempotency-Key` and the request that it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyClaim {
-    /// Whose key; in an [`Intent`] the intent's caller.
+    /// The caller that sent the key; in an [`Intent`] the intent's caller.
     pub caller: String,
     /// The key, unquoted.
     pub key: String,
@@ -87,42 +89,43 @@ pub struct IdempotencyClaim {
     pub fingerprint: [u8; 32],
 }
 
-/// What is known of an idempotency key.
+/// The state of an idempotency key that is not free.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdempotencyState {
     /// The first request runs.
     Running(OperationId),
-    /// The first request ended with this (JSON as given to [`Outcome::verdict`]).
+    /// The first request ended with this [`Outcome::replay_json`].
     Completed(String),
-    /// The first request was told this (JSON as given to [`Store::interim`](super::Store::interim)); it is not settled yet.
+    /// The first request got this interim response (JSON as given to
+    /// [`Store::save_interim_outcome`](super::Store::save_interim_outcome)) and is unresolved.
     Interim(String),
-    /// The key came with another request.
+    /// The key belongs to another request.
     Mismatch,
 }
 
-/// What settling needs after a crash. It is asked for its text only if its operation outlives the batch it began in.
+/// What reconciling needs after a crash. It becomes text only if the operation outlives its batch.
 pub trait RecoveryPayload: std::fmt::Debug + Send + Sync {
-    /// As JSON; `None` if it cannot be written down.
+    /// The payload as JSON; `None` if it has no JSON form.
     fn to_json(&self) -> Option<String>;
 }
 
-/// The places that a write changes. They are asked for when the ledger's entry is written.
+/// The JSON Pointers that a write changes. They become text when the ledger entry is written.
 pub trait ChangedPaths: std::fmt::Debug + Send + Sync {
-    /// Tells each, as a JSON Pointer.
-    fn for_each(&self, tell: &mut dyn FnMut(&str));
+    /// Calls `visit` with each JSON Pointer.
+    fn for_each(&self, visit: &mut dyn FnMut(&str));
 
-    /// All of them.
+    /// All JSON Pointers.
     fn paths(&self) -> Vec<String> {
-        let mut all = Vec::new();
-        self.for_each(&mut |path| all.push(path.to_owned()));
-        all
+        let mut paths = Vec::new();
+        self.for_each(&mut |path| paths.push(path.to_owned()));
+        paths
     }
 }
 
 impl ChangedPaths for Vec<String> {
-    fn for_each(&self, tell: &mut dyn FnMut(&str)) {
+    fn for_each(&self, visit: &mut dyn FnMut(&str)) {
         for path in self {
-            tell(path);
+            visit(path);
         }
     }
 }
@@ -134,40 +137,43 @@ pub struct Intent {
     pub operation: OperationId,
     /// `X-Request-Id`.
     pub request_id: Arc<str>,
-    /// For whom.
+    /// The caller's name.
     pub caller: Arc<str>,
     /// The configured system's name.
     pub system: Arc<str>,
     /// The full canonical id; `None` for a create.
     pub record: Option<Arc<str>>,
-    /// What.
+    /// Create, update or delete.
     pub action: Action,
     /// `If-Match` as sent.
     pub precondition: Option<String>,
-    /// The tag of the version that the vendor compares, where `precondition` is not just that.
+    /// The ETag of the version that the vendor compares, if `precondition` does not name exactly
+    /// that.
     pub compared_etag: Option<String>,
-    /// What changes; never values.
+    /// What changes, without values.
     pub paths: Arc<dyn ChangedPaths>,
-    /// The names of the losses accepted.
+    /// The names of the accepted losses.
     pub losses: Vec<String>,
-    /// Whether other writes of the record must be refused and reads name the operation.
+    /// Whether the write is queued: other writes of the record are refused, and reads name it.
     pub is_async: bool,
-    /// The lease of a guarded write; checked. `None` for a native write: it must meet no lease.
+    /// The lease of a guarded write, which is checked. A native write has `None` and is refused
+    /// while another writer holds a lease.
     pub lease: Option<Lease>,
     /// The idempotency key, if the caller sent one.
     pub idempotency: Option<IdempotencyClaim>,
-    /// Whatever settling needs after a crash; dropped when the operation is finished.
+    /// What reconciling needs after a crash; dropped when the operation is finished.
     pub recovery: Option<Arc<dyn RecoveryPayload>>,
 }
 
-/// The answer to [`Store::begin`](super::Store::begin). Only `Started` allows the write to be sent, and obliges to `finish`.
+/// The result of [`Store::begin`](super::Store::begin). Only `Started` permits the caller to send
+/// the write, and obliges it to call `finish`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BeginResult {
-    /// The intent is remembered.
+    /// The intent is persisted.
     Started,
-    /// Another writer has a live lease on the record: ask again soon.
+    /// Another writer holds a live lease on the record; try again soon.
     LeaseHeld,
-    /// The lease given has expired or was taken over.
+    /// The given lease has expired or belongs to another writer.
     LeaseLost,
     /// A queued write runs on the record.
     Running(OperationId),
@@ -178,48 +184,48 @@ pub enum BeginResult {
 /// How a write ended.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Which.
+    /// The operation that ended.
     pub operation: OperationId,
-    /// How; `Running` counts as `Unknown`.
+    /// The final state; `Running` counts as `Unknown`.
     pub state: OperationState,
-    /// The record's id if it has become known; `None` leaves what is known.
+    /// The record's id if the write revealed it; `None` keeps the intent's.
     pub record: Option<String>,
-    /// The record's tag after the write, when it is proven.
+    /// The record's ETag after the write, if confirmed.
     pub etag: Option<String>,
-    /// What the caller would otherwise not learn.
+    /// The warnings that the caller gets.
     pub warnings: Vec<Warning>,
     /// The problem document.
     pub problem: Option<Value>,
     /// The problem's name, for the ledger.
     pub problem_name: Option<String>,
-    /// For `Unknown`: what the last read showed.
+    /// For `Unknown`: what the final probe read.
     pub observed: Option<ObservedState>,
     /// The vendor calls made.
     pub calls: Vec<VendorCallLog>,
-    /// The names of the losses that were done.
+    /// The names of the losses that happened.
     pub losses: Vec<String>,
-    /// JSON to replay for the idempotency key; `None` forgets the key, so that a repeat runs.
+    /// JSON that the idempotency key replays; `None` frees the key, so that a repeat runs.
     pub replay_json: Option<String>,
-    /// The lease to give back.
+    /// The lease to release.
     pub lease: Option<Lease>,
 }
 
 impl Outcome {
-    /// What an operation that ends so is.
+    /// The state in which the operation ends.
     pub(super) fn final_state(&self) -> OperationState {
         match self.state {
             OperationState::Running => OperationState::Unknown,
-            settled => settled,
+            state => state,
         }
     }
 
-    /// Whether its ledger entry is not all there is to tell.
+    /// Whether the outcome holds what a ledger entry does not.
     pub(super) fn has_details(&self) -> bool {
         !self.warnings.is_empty() || self.observed.is_some() || self.problem.is_some()
     }
 }
 
-/// What the caller of a write that goes on was told meanwhile.
+/// The response that a caller got while its write still runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InterimResponse {
     /// 202.
@@ -229,70 +235,71 @@ pub enum InterimResponse {
 }
 
 impl InterimResponse {
-    /// The number in the store; 0 = nothing, 1 = either of them, as earlier versions wrote.
-    pub(super) fn number(self) -> i64 {
+    /// The stored number; 0 = no response, 1 = one of the two, written by earlier versions.
+    pub(super) fn code(self) -> i64 {
         match self {
             Self::Accepted => 2,
             Self::Unknown => 3,
         }
     }
 
-    /// What a number in the store means.
-    pub(super) fn from_number(number: i64) -> Option<Self> {
-        [Self::Accepted, Self::Unknown].into_iter().find(|told| told.number() == number)
+    /// The response of a stored number.
+    pub(super) fn from_code(code: i64) -> Option<Self> {
+        [Self::Accepted, Self::Unknown].into_iter().find(|response| response.code() == code)
     }
 }
 
-/// An operation whose instance is dead, taken over by this one: settle it and `finish` it.
+/// An operation of a dead instance, now this instance's to reconcile and `finish`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrphanedOperation {
-    /// Which.
+    /// The operation.
     pub operation: OperationId,
-    /// What its caller was told, where [`Store::interim`](super::Store::interim) was told of it.
+    /// The interim response that its caller got, if one was saved.
     pub response: Option<InterimResponse>,
-    /// What `begin` was given for this moment.
+    /// The JSON of [`Intent::recovery`].
     pub recovery: Option<String>,
 }
 
 /// Which operations to list.
 #[derive(Clone, Debug, Default)]
 pub struct OperationQuery {
-    /// The systems the caller may see; of no others anything is told.
+    /// The systems that the caller may see; no others are listed.
     pub systems: Vec<String>,
-    /// Only of this record.
+    /// Only operations of this record.
     pub record: Option<String>,
-    /// Only in this state.
+    /// Only operations in this state.
     pub state: Option<OperationState>,
-    /// At most so many.
+    /// The most operations to list.
     pub limit: usize,
-    /// Only after this one: a former page's `next`.
+    /// Only operations after this one: the `next` of an earlier page.
     pub after: Option<OperationId>,
 }
 
 /// Which ledger entries to list.
 #[derive(Clone, Debug, Default)]
 pub struct LedgerQuery {
-    /// The systems the caller may see; of no others anything is told.
+    /// The systems that the caller may see; no others are listed.
     pub systems: Vec<String>,
-    /// Only of this record.
+    /// Only entries of this record.
     pub record: Option<String>,
-    /// Only of this caller.
+    /// Only entries of this caller.
     pub caller: Option<String>,
-    /// Only at or after.
+    /// Only entries at or after this time.
     pub since: Option<jiff::Timestamp>,
-    /// Only before.
+    /// Only entries before this time.
     pub until: Option<jiff::Timestamp>,
-    /// At most so many.
+    /// The most entries to list.
     pub limit: usize,
-    /// Only after this one: a former page's `next`.
+    /// Only entries after this one: the `next` of an earlier page.
     pub after_seq: Option<i64>,
 }
 
 /// A part of a list, oldest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T, C> {
-    /// At most `limit`; perhaps none although there is a next page, because one call looks at a bounded number of rows.
+    /// At most `limit` items. A page may be empty although a next one exists, because one call
+    /// reads a bounded number of rows.
     pub items: Vec<T>,
-    /// Where the next page begins; `None` = this was the last.
+    /// Where the next page begins; `None` = this is the last page.
     pub next: Option<C>,
 }

@@ -1,23 +1,21 @@
-//! What the writer reads before it decides.
-
-use std::sync::Arc;
+//! What the writer reads before it applies a batch.
 
 use sqlx::AnyConnection;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::backend::Backend;
-use super::block_reader::BlockReader;
 use super::command::{QueuedCommand, StoreCommand};
-use super::sql::{SqlValue, bind_all};
-use super::writer_state::{
-    ChainHead, IdempotencyKeyId, IdempotencyRow, LeaseRow, RecordKey, RecordOperation, RunningOperation, WriterState,
-};
-use super::{Intent, InterimResponse, OrphanedOperation, ledger_only_operations};
+use super::decode::{idempotency_from_row, orphan_from_row, parse_action, parse_operation_id, record_key_from_row};
+use super::ledger_only_operations;
+use super::model::OrphanedOperation;
+use super::rows::{ChainHead, IdempotencyKeyId, LeaseRow, RecordOperation, RunningOperation};
+use super::sql::{SqlValue, bind_all, pad_chunk};
+use super::writer_state::WriterState;
 use crate::record::{Action, OperationId, OperationState};
 
-/// How many names one look-up takes; fewer are filled up with the last, so that one statement serves all.
-const BIND_CHUNK: usize = 16;
+/// How many names one lookup takes: the statements below have placeholders for as many.
+const NAMES_PER_LOOKUP: usize = 16;
 
 const RUNNING: &str = "SELECT o.id, o.action, o.system, o.record, o.caller, o.queued, o.key, o.material, o.told,
     o.intent_seq, o.started, l.first_seq, l.lines
@@ -48,104 +46,105 @@ const KEYS: &str = "SELECT caller, key, fingerprint, operation, verdict, interim
     ($1,$2),($3,$4),($5,$6),($7,$8),($9,$10),($11,$12),($13,$14),($15,$16),
     ($17,$18),($19,$20),($21,$22),($23,$24),($25,$26),($27,$28),($29,$30),($31,$32))";
 
-/// An instance that has not been seen for so long is dead.
+/// An instance without a heartbeat for this long is dead.
 pub(super) const DEAD_AFTER_MS: i64 = 20_000;
 
-/// Where the chain ends, and the time. On a shared database this waits for the other writers and keeps them waiting.
+/// Loads the chain's head and returns the time in milliseconds. On PostgreSQL this takes the lock
+/// that makes the writers of all replicas take turns.
 pub(super) async fn load_head(
     connection: &mut AnyConnection,
-    engine: &Backend,
-    board: &mut WriterState,
+    backend: &Backend,
+    state: &mut WriterState,
 ) -> Result<i64, sqlx::Error> {
-    let row = sqlx::query(engine.head_statement()).fetch_one(connection).await?;
-    board.head = ChainHead {
+    let row = sqlx::query(backend.head_statement()).fetch_one(connection).await?;
+    state.head = ChainHead {
         seq: row.try_get(0)?,
         hash: row.try_get(1)?,
         fence: row.try_get(2)?,
         last_operation: row.try_get(4)?,
     };
-    let last: i64 = row.try_get(3)?;
-    board.advance_clock(last);
+    let head_time: i64 = row.try_get(3)?;
+    state.advance_clock(head_time);
     row.try_get(5)
 }
 
-/// A complete board for the only writer; the own running operations where the database is shared.
+/// Loads the complete state for the only writer, or this instance's operations on PostgreSQL.
 pub(super) async fn load_state(
     connection: &mut AnyConnection,
-    engine: &Backend,
-    board: &mut WriterState,
+    backend: &Backend,
+    state: &mut WriterState,
 ) -> Result<(), sqlx::Error> {
-    load_head(connection, engine, board).await?;
-    let owner = if engine.is_shared() { board.instance.clone() } else { String::new() };
-    let cells = bind_all([SqlValue::text(&owner), SqlValue::text(&owner)])?;
-    for row in sqlx::query_with(RUNNING, cells).fetch_all(&mut *connection).await? {
+    load_head(connection, backend, state).await?;
+    let owner = if backend.is_shared() { state.instance.clone() } else { String::new() };
+    let values = bind_all([SqlValue::text(&owner), SqlValue::text(&owner)])?;
+    for row in sqlx::query_with(RUNNING, values).fetch_all(&mut *connection).await? {
         let (_, running) = orphan_from_row(&row)?;
-        board.track(running);
+        state.track(running);
     }
-    if !engine.is_shared() {
+    if !backend.is_shared() {
         for row in sqlx::query(LEASES).fetch_all(&mut *connection).await? {
-            set_lease(board, &row)?;
+            set_lease(state, &row)?;
         }
     }
     Ok(())
 }
 
-/// What a batch is about.
+/// The records, keys and operations that a batch concerns.
 #[derive(Default)]
 struct BatchKeys {
-    /// Where leases and running operations matter.
+    /// Records whose leases and running operations matter.
     record_keys: Vec<(String, String)>,
     keys: Vec<IdempotencyKeyId>,
-    /// Operations to be settled or told about.
+    /// Operations of this instance that the batch continues or ends.
     owned: Vec<OperationId>,
-    /// Operations that may have been written before.
+    /// Operations whose intent may be in the database already.
     retried: Vec<OperationId>,
     orphan_limit: Option<i64>,
 }
 
 impl BatchKeys {
-    fn from_batch(batch: &[QueuedCommand], board: &WriterState) -> Self {
-        let mut wanted = Self::default();
-        for command in batch {
-            match &command.task {
+    fn from_batch(batch: &[QueuedCommand], state: &WriterState) -> Self {
+        let mut batch_keys = Self::default();
+        for queued in batch {
+            match &queued.command {
                 StoreCommand::Acquire { system, record, .. } => {
-                    wanted.record_keys.push((system.clone(), record.clone()))
+                    batch_keys.record_keys.push((system.clone(), record.clone()));
                 }
                 StoreCommand::Renew { lease, .. } | StoreCommand::Release { lease } => {
-                    wanted.record_keys.push((lease.system.clone(), lease.record.clone()));
+                    batch_keys.record_keys.push((lease.system.clone(), lease.record.clone()));
                 }
                 StoreCommand::Begin(intent) => {
                     if let Some(record) = &intent.record {
-                        wanted.record_keys.push((intent.system.to_string(), record.to_string()));
+                        batch_keys.record_keys.push((intent.system.to_string(), record.to_string()));
                     }
                     if let Some(lease) = &intent.lease {
-                        wanted.record_keys.push((lease.system.clone(), lease.record.clone()));
+                        batch_keys.record_keys.push((lease.system.clone(), lease.record.clone()));
                     }
                     if let Some(claim) = &intent.idempotency {
-                        wanted.keys.push((intent.caller.to_string(), claim.key.clone()));
+                        batch_keys.keys.push((intent.caller.to_string(), claim.key.clone()));
                     }
-                    if command.is_retry {
-                        wanted.retried.push(intent.operation.clone());
+                    if queued.is_retry {
+                        batch_keys.retried.push(intent.operation.clone());
                     }
                 }
                 StoreCommand::SaveInterim { operation, .. } | StoreCommand::CancelUnclaimed(operation) => {
-                    wanted.add_owned(operation, board);
+                    batch_keys.add_owned(operation, state);
                 }
                 StoreCommand::Finish(outcome) => {
-                    wanted.add_owned(&outcome.operation, board);
+                    batch_keys.add_owned(&outcome.operation, state);
                     if let Some(lease) = &outcome.lease {
-                        wanted.record_keys.push((lease.system.clone(), lease.record.clone()));
+                        batch_keys.record_keys.push((lease.system.clone(), lease.record.clone()));
                     }
                 }
-                StoreCommand::Adopt { limit } => wanted.orphan_limit = Some(*limit),
+                StoreCommand::Adopt { limit } => batch_keys.orphan_limit = Some(*limit),
                 StoreCommand::Heartbeat | StoreCommand::Probe | StoreCommand::Flush => {}
             }
         }
-        wanted
+        batch_keys
     }
 
-    fn add_owned(&mut self, operation: &OperationId, board: &WriterState) {
-        if let Some(running) = board.running.get(operation) {
+    fn add_owned(&mut self, operation: &OperationId, state: &WriterState) {
+        if let Some(running) = state.running.get(operation) {
             self.owned.push(operation.clone());
             if let Some(key) = &running.key {
                 self.keys.push((running.intent.caller.to_string(), key.clone()));
@@ -154,83 +153,84 @@ impl BatchKeys {
     }
 }
 
-/// Loads what deciding a batch needs; gives back the operations of dead instances, if the batch asks for them, and those that
-/// were this one's before without anybody having heard of it.
+/// Loads what applying a batch needs. If the batch adopts, returns the operations of dead instances
+/// and the `unclaimed` ones: adopted before, but their caller never received them.
 pub(super) async fn preload_batch(
     connection: &mut AnyConnection,
-    engine: &Backend,
-    board: &mut WriterState,
+    backend: &Backend,
+    state: &mut WriterState,
     batch: &[QueuedCommand],
-    unheard: &[OperationId],
+    unclaimed: &[OperationId],
 ) -> Result<Vec<(OrphanedOperation, RunningOperation)>, sqlx::Error> {
-    let wanted = BatchKeys::from_batch(batch, board);
-    board.already_written.clear();
-    if engine.is_shared() {
-        reload_shared_state(connection, board, &wanted).await?;
+    let batch_keys = BatchKeys::from_batch(batch, state);
+    state.already_written.clear();
+    if backend.is_shared() {
+        reload_shared_state(connection, state, &batch_keys).await?;
     }
-    for names in bind_pairs(&wanted.keys) {
+    for names in bind_pairs(&batch_keys.keys) {
         for row in sqlx::query_with(KEYS, bind_all(names)?).fetch_all(&mut *connection).await? {
-            let (name, key) = idempotency_from_row(&row)?;
-            // What this batch has decided already is newer than what is on disk.
-            board.keys.entry(name).or_insert(key);
+            let (key_id, row) = idempotency_from_row(&row)?;
+            // What this batch has changed already is newer than the database.
+            state.keys.entry(key_id).or_insert(row);
         }
     }
-    for (id, ..) in load_statuses(connection, &wanted.retried).await? {
-        board.already_written.insert(id);
+    for (id, ..) in load_statuses(connection, &batch_keys.retried).await? {
+        state.already_written.insert(id);
     }
-    for id in wanted.retried {
-        if !board.already_written.contains(&id)
+    for id in batch_keys.retried {
+        if !state.already_written.contains(&id)
             && ledger_only_operations::operation(connection, &id, i64::MIN).await?.is_some()
         {
-            board.already_written.insert(id);
+            state.already_written.insert(id);
         }
     }
-    let Some(limit) = wanted.orphan_limit else { return Ok(Vec::new()) };
-    let seen_since = SqlValue::Number(board.now.saturating_sub(DEAD_AFTER_MS));
-    let cells = bind_all([SqlValue::text(&board.instance), seen_since, SqlValue::Number(limit)])?;
-    let mut rows = sqlx::query_with(ORPHANS, cells).fetch_all(&mut *connection).await?;
-    for id in unheard {
-        let cells = bind_all([SqlValue::text(&board.instance), SqlValue::text(id.as_str())])?;
-        rows.extend(sqlx::query_with(UNCLAIMED, cells).fetch_optional(&mut *connection).await?);
+    let Some(limit) = batch_keys.orphan_limit else { return Ok(Vec::new()) };
+    let alive_since = SqlValue::Number(state.now_ms.saturating_sub(DEAD_AFTER_MS));
+    let values = bind_all([SqlValue::text(&state.instance), alive_since, SqlValue::Number(limit)])?;
+    let mut rows = sqlx::query_with(ORPHANS, values).fetch_all(&mut *connection).await?;
+    for id in unclaimed {
+        let values = bind_all([SqlValue::text(&state.instance), SqlValue::text(id.as_str())])?;
+        rows.extend(sqlx::query_with(UNCLAIMED, values).fetch_optional(&mut *connection).await?);
     }
     rows.iter().map(orphan_from_row).collect()
 }
 
-/// What other replicas may have changed.
+/// Reloads what other replicas may have changed.
 async fn reload_shared_state(
     connection: &mut AnyConnection,
-    board: &mut WriterState,
-    wanted: &BatchKeys,
+    state: &mut WriterState,
+    batch_keys: &BatchKeys,
 ) -> Result<(), sqlx::Error> {
-    board.records.clear();
-    board.leases.clear();
-    for names in bind_pairs(&wanted.record_keys) {
+    state.records.clear();
+    state.leases.clear();
+    for names in bind_pairs(&batch_keys.record_keys) {
         for row in sqlx::query_with(LEASES_OF, bind_all(names.clone())?).fetch_all(&mut *connection).await? {
-            set_lease(board, &row)?;
+            set_lease(state, &row)?;
         }
         for row in sqlx::query_with(RUNNING_ON, bind_all(names)?).fetch_all(&mut *connection).await? {
-            let queued: i64 = row.try_get(3)?;
+            let is_async: i64 = row.try_get(3)?;
             let deletes = parse_action(row.try_get(4)?)? == Action::Delete;
-            let running = RecordOperation { id: parse_operation_id(row.try_get(2)?)?, is_async: queued != 0, deletes };
-            board.track_on_record(record_key_from_row(&row)?, running);
+            let running =
+                RecordOperation { id: parse_operation_id(row.try_get(2)?)?, is_async: is_async != 0, deletes };
+            state.track_on_record(record_key_from_row(&row)?, running);
         }
     }
-    // One that another replica has taken over is that one's to settle: it may have found out more.
-    let still = load_statuses(connection, &wanted.owned).await?;
-    for id in &wanted.owned {
-        let is_ours = |(other, state, owner): &OperationStatus| {
+    // Another replica may have adopted an operation. Its outcome counts: it may know more.
+    let statuses = load_statuses(connection, &batch_keys.owned).await?;
+    for id in &batch_keys.owned {
+        let is_ours = |(other, status, owner): &OperationStatus| {
             other == id
-                && state == OperationState::Running.as_str()
-                && owner.as_deref() == Some(board.instance.as_str())
+                && status == OperationState::Running.as_str()
+                && owner.as_deref() == Some(state.instance.as_str())
         };
-        if !still.iter().any(is_ours) {
-            board.running.remove(id);
+        if !statuses.iter().any(is_ours) {
+            state.running.remove(id);
         }
     }
     Ok(())
 }
 
-/// An operation with its state and its owner.
+/// An operation, its state and its owner.
 type OperationStatus = (OperationId, String, Option<String>);
 
 async fn load_statuses(
@@ -238,96 +238,23 @@ async fn load_statuses(
     ids: &[OperationId],
 ) -> Result<Vec<OperationStatus>, sqlx::Error> {
     let mut found = Vec::new();
-    for chunk in ids.chunks(BIND_CHUNK) {
-        let cells = pad_chunk(chunk).map(|id| SqlValue::text(id.as_str()));
-        for row in sqlx::query_with(STATES_OF, bind_all(cells)?).fetch_all(&mut *connection).await? {
+    for chunk in ids.chunks(NAMES_PER_LOOKUP) {
+        let values = pad_chunk(chunk, NAMES_PER_LOOKUP).map(|id| SqlValue::text(id.as_str()));
+        for row in sqlx::query_with(STATES_OF, bind_all(values)?).fetch_all(&mut *connection).await? {
             found.push((parse_operation_id(row.try_get(0)?)?, row.try_get(1)?, row.try_get(2)?));
         }
     }
     Ok(found)
 }
 
+/// The values of one lookup for each chunk of names.
 fn bind_pairs(names: &[(String, String)]) -> impl Iterator<Item = Vec<SqlValue>> {
-    names
-        .chunks(BIND_CHUNK)
-        .map(|chunk| pad_chunk(chunk).flat_map(|(one, two)| [SqlValue::text(one), SqlValue::text(two)]).collect())
+    let bind = |(one, two): &(String, String)| [SqlValue::text(one), SqlValue::text(two)];
+    names.chunks(NAMES_PER_LOOKUP).map(move |chunk| pad_chunk(chunk, NAMES_PER_LOOKUP).flat_map(bind).collect())
 }
 
-fn pad_chunk<T>(chunk: &[T]) -> impl Iterator<Item = &T> {
-    chunk.iter().chain(std::iter::repeat(chunk.last()).flatten()).take(BIND_CHUNK)
-}
-
-fn set_lease(board: &mut WriterState, row: &AnyRow) -> Result<(), sqlx::Error> {
-    let lease = LeaseRow { fence: row.try_get(2)?, expires: row.try_get(3)? };
-    board.leases.insert(record_key_from_row(row)?, lease);
+fn set_lease(state: &mut WriterState, row: &AnyRow) -> Result<(), sqlx::Error> {
+    let lease = LeaseRow { fence: row.try_get(2)?, expires_ms: row.try_get(3)? };
+    state.leases.insert(record_key_from_row(row)?, lease);
     Ok(())
-}
-
-/// The system and the record that a row begins with.
-fn record_key_from_row(row: &AnyRow) -> Result<RecordKey, sqlx::Error> {
-    let (system, record): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
-    Ok((system.into(), record.into()))
-}
-
-/// A row of the idempotency table.
-pub(super) fn idempotency_from_row(row: &AnyRow) -> Result<(IdempotencyKeyId, IdempotencyRow), sqlx::Error> {
-    let key = IdempotencyRow {
-        fingerprint: row.try_get(2)?,
-        operation: parse_operation_id(row.try_get(3)?)?,
-        replay_json: row.try_get(4)?,
-        interim: row.try_get(5)?,
-        expires: row.try_get(6)?,
-    };
-    Ok(((row.try_get(0)?, row.try_get(1)?), key))
-}
-
-fn optional_text(row: &AnyRow, column: usize) -> Result<Option<Arc<str>>, sqlx::Error> {
-    Ok(row.try_get::<Option<&str>, _>(column)?.map(Into::into))
-}
-
-/// The id in a row.
-pub(super) fn parse_operation_id(text: &str) -> Result<OperationId, sqlx::Error> {
-    OperationId::parse(text).ok_or_else(|| sqlx::Error::Decode("an operation's id is not a UUID".into()))
-}
-
-/// The action in a row.
-pub(super) fn parse_action(word: &str) -> Result<Action, sqlx::Error> {
-    [Action::Read, Action::Create, Action::Update, Action::Delete]
-        .into_iter()
-        .find(|action| action.as_str() == word)
-        .ok_or_else(|| sqlx::Error::Decode("an operation's action is unknown".into()))
-}
-
-fn orphan_from_row(row: &AnyRow) -> Result<(OrphanedOperation, RunningOperation), sqlx::Error> {
-    let operation = parse_operation_id(row.try_get(0)?)?;
-    let (queued, told): (i64, i64) = (row.try_get(5)?, row.try_get(8)?);
-    let key: Option<String> = row.try_get(6)?;
-    let (seq, started, first, lines): (i64, i64, Option<i64>, Option<String>) =
-        (row.try_get(9)?, row.try_get(10)?, row.try_get(11)?, row.try_get(12)?);
-    let page = first.zip(lines.as_deref());
-    let entry = page.and_then(|(first, lines)| BlockReader::new(first, String::new(), lines).find(seq));
-    // Where the ledger has been tampered with the operation still has to be settled.
-    let entry = entry.filter(|entry| entry.operation == operation);
-    let (request_id, precondition, bound_to, paths, losses) = entry
-        .map(|entry| (entry.request_id, entry.precondition, entry.compared_etag, entry.paths, entry.losses))
-        .unwrap_or_default();
-    let intent = Intent {
-        operation: operation.clone(),
-        request_id: request_id.into(),
-        caller: optional_text(row, 4)?.unwrap_or_default(),
-        system: optional_text(row, 2)?.unwrap_or_default(),
-        record: optional_text(row, 3)?,
-        action: parse_action(row.try_get(1)?)?,
-        precondition,
-        compared_etag: bound_to,
-        paths: Arc::new(paths),
-        losses,
-        is_async: queued != 0,
-        lease: None,
-        idempotency: None,
-        recovery: None,
-    };
-    let unsettled =
-        OrphanedOperation { operation, response: InterimResponse::from_number(told), recovery: row.try_get(7)? };
-    Ok((unsettled, RunningOperation { intent: Arc::new(intent), seq, started, key }))
 }

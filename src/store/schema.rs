@@ -1,28 +1,31 @@
-//! The tables, in numbered steps that are made at the start.
+//! The tables, created and changed by numbered migrations when the store opens.
+//!
+//! Some columns have older names than the code: `operation.queued` (`is_async`), `told` (interim
+//! response), `material` (recovery payload), and `idempotency.verdict` (`replay_json`).
 
 use sqlx::AnyConnection;
 use sqlx::migrate::{MigrateError, Migrator};
 
-use super::StoreError;
 use super::backend::Backend;
+use super::error::StoreError;
 
 static SQLITE: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("src/store/migrations/postgres");
 
-/// Brings the schema up to this version. Replicas that start at once take turns.
+/// Brings the schema up to this version. Replicas that start at once run one after the other.
 ///
 /// # Errors
-/// A schema that a newer version made is refused: this version would not keep what that one promised.
-pub(super) async fn migrate(engine: &Backend, connection: &mut AnyConnection) -> Result<(), StoreError> {
-    let steps = if engine.is_shared() { &POSTGRES } else { &SQLITE };
-    let known = steps.iter().map(|step| step.version).max().unwrap_or_default();
-    steps.run_direct(None, connection, false).await.map_err(|error| {
+/// `Open`: a newer version created the schema. This version would ignore what that one stores.
+pub(super) async fn migrate(backend: &Backend, connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let migrations = if backend.is_shared() { &POSTGRES } else { &SQLITE };
+    let newest = migrations.iter().map(|migration| migration.version).max().unwrap_or_default();
+    migrations.run_direct(None, connection, false).await.map_err(|error| {
         StoreError::Open(match error {
             MigrateError::VersionMissing(version) => format!(
-                "its schema has version {version}, made by a newer records-gateway; this one knows versions up to {known}"
+                "its schema has version {version}, made by a newer records-gateway; this one knows versions up to {newest}"
             ),
             MigrateError::VersionMismatch(version) => {
-                format!("version {version} of its schema was made by another build and is not the one this build knows")
+                format!("version {version} of its schema was made by another build and differs from this build's")
             }
             other => other.to_string(),
         })

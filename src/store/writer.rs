@@ -1,4 +1,5 @@
-//! The one writer: takes everything that waits, decides it, writes it in one transaction, commits once, answers all.
+//! The one writer: it takes all waiting commands, applies them, writes them in one transaction,
+//! commits, and sends the responses (group commit).
 
 mod ack;
 mod recovery;
@@ -13,98 +14,102 @@ use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::command::{CommandResult, QueuedCommand, StoreCommand};
-use super::inline_path::MAX_BATCH;
+use super::error::{StoreError, error_text, is_definite_failure};
+use super::model::{BeginResult, OrphanedOperation, Outcome};
+use super::open_batch::MAX_BATCH;
+use super::rows::RunningOperation;
+use super::shared::StoreShared;
 use super::sql::StatementCache;
 use super::write_set::WriteSet;
-use super::writer_state::{RunningOperation, WriterState};
-use super::{BeginResult, OrphanedOperation, Outcome, StoreError, StoreShared, preload, retention, schema};
+use super::writer_state::WriterState;
+use super::{preload, retention, schema};
 use crate::problem::ProblemKind;
 use crate::record::{OperationId, OperationState};
 
-/// How long one transaction, or one connecting, may take; a store that is slower than this counts as gone.
+/// How long a transaction or a connection attempt may take before the database counts as gone.
 const TX_TIMEOUT: Duration = Duration::from_secs(5);
-/// A failure without words of its own.
-const TIMED_OUT: &str = "no answer in time";
-/// How often this instance says that it lives, and old things are swept.
+/// The logged failure of a timeout.
+const TIMED_OUT: &str = "no response in time";
+/// How often this instance records that it is alive and deletes expired rows.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// See the module.
+/// The writer and the commands that it still has to write.
 pub(super) struct Writer {
     shared: Arc<StoreShared>,
-    commands: UnboundedReceiver<QueuedCommand>,
-    sender: WeakUnboundedSender<QueuedCommand>,
+    command_rx: UnboundedReceiver<QueuedCommand>,
+    command_tx: WeakUnboundedSender<QueuedCommand>,
     connection: Option<AnyConnection>,
-    /// The file that the connection writes.
+    /// Device and inode of the file that the connection writes.
     file_identity: Option<(u64, u64)>,
     state: WriterState,
     statements: StatementCache,
-    /// What has to be written although the store failed, in order.
+    /// Commands that must persist although the database failed, in order.
     retry_queue: VecDeque<QueuedCommand>,
-    /// Operations that were made this instance's, of which nobody has heard yet.
+    /// Adopted operations whose adoption no caller has received yet.
     unclaimed: Vec<OperationId>,
-    /// Whether a commit was sent and not answered.
+    /// Whether a commit was sent whose result is unknown.
     committing: bool,
-    /// Why the store could not be reached the last time; empty when it could.
+    /// Why the last reconnect failed; empty if it succeeded.
     last_error: String,
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // However it ended, nobody is left who would write what is promised at the desk.
+        // However the writer ended, nobody would write what callers add to an open batch.
         drop(self.shared.open_batch.reclaim());
     }
 }
 
 impl Writer {
-    /// Connects and brings the schema up to date.
+    /// Connects, brings the schema up to date and loads the state.
     pub(super) async fn open(
         shared: Arc<StoreShared>,
-        commands: UnboundedReceiver<QueuedCommand>,
-        sender: WeakUnboundedSender<QueuedCommand>,
+        command_rx: UnboundedReceiver<QueuedCommand>,
+        command_tx: WeakUnboundedSender<QueuedCommand>,
     ) -> Result<Self, StoreError> {
-        let board = WriterState::new(shared.instance.clone());
+        let state = WriterState::new(shared.instance.clone());
         let statements = StatementCache::new(shared.backend.placeholders());
         let mut writer = Self {
             shared,
-            commands,
-            sender,
+            command_rx,
+            command_tx,
             connection: None,
             file_identity: None,
-            state: board,
+            state,
             statements,
             retry_queue: VecDeque::new(),
             unclaimed: Vec::new(),
             committing: false,
             last_error: String::new(),
         };
-        let (engine, durability) = (&writer.shared.backend, writer.shared.durability);
-        let failed = |error: sqlx::Error| StoreError::Open(error_text(&error));
-        let mut connection = engine.connect_writer(durability, true).await.map_err(failed)?;
-        schema::migrate(engine, &mut connection).await?;
-        if !engine.is_shared() {
-            // Nobody else is alive who could hold a lease.
+        let (backend, durability) = (&writer.shared.backend, writer.shared.durability);
+        let open_error = |error: sqlx::Error| StoreError::Open(error_text(&error));
+        let mut connection = backend.connect_writer(durability, true).await.map_err(open_error)?;
+        schema::migrate(backend, &mut connection).await?;
+        if !backend.is_shared() {
+            // No other process is alive that could hold a lease.
             for statement in ["DELETE FROM lease", "DELETE FROM instance"] {
-                sqlx::query(statement).execute(&mut connection).await.map_err(failed)?;
+                sqlx::query(statement).execute(&mut connection).await.map_err(open_error)?;
             }
         }
         drop(connection);
-        writer.connect().await.map_err(failed)?;
+        writer.connect().await.map_err(open_error)?;
         Ok(writer)
     }
 
-    /// Works until every [`Store`](super::Store) is gone.
+    /// Works until every [`Store`](super::Store) is dropped.
     pub(super) async fn run(mut self) {
-        let mut seen = interval(HEARTBEAT_INTERVAL);
-        seen.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        seen.tick().await;
+        let mut heartbeat = interval(HEARTBEAT_INTERVAL);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        heartbeat.tick().await;
         loop {
             let mut batch = Vec::new();
-            let mut due = false;
+            let mut is_heartbeat = false;
             tokio::select! {
-                taken = self.commands.recv_many(&mut batch, MAX_BATCH) => if taken == 0 { break },
-                _ = seen.tick() => {
+                received = self.command_rx.recv_many(&mut batch, MAX_BATCH) => if received == 0 { break },
+                _ = heartbeat.tick() => {
                     batch.push(QueuedCommand::new(StoreCommand::Heartbeat, None));
-                    due = true;
+                    is_heartbeat = true;
                 }
             }
             self.dequeue(batch.len());
@@ -113,7 +118,7 @@ impl Writer {
             }
             if !self.try_batch(&mut batch).await {
                 self.retry_individually(batch).await;
-            } else if due && !self.retry_queue.is_empty() {
+            } else if is_heartbeat && !self.retry_queue.is_empty() {
                 self.drain_retry_queue().await;
             }
         }
@@ -121,11 +126,11 @@ impl Writer {
     }
 
     fn dequeue(&self, commands: usize) {
-        // The writer's own commands were not counted; the count only bounds the queue.
+        // The writer's own commands were never counted; the count only bounds the queue.
         let _ = self
             .shared
             .queued
-            .try_update(Ordering::AcqRel, Ordering::Acquire, |waiting| Some(waiting.saturating_sub(commands)));
+            .try_update(Ordering::AcqRel, Ordering::Acquire, |queued| Some(queued.saturating_sub(commands)));
     }
 
     async fn connect(&mut self) -> Result<(), sqlx::Error> {
@@ -133,30 +138,30 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let mut connection = shared.backend.connect_writer(shared.durability, false).await?;
         self.file_identity = shared.backend.file_identity()?;
-        let then = std::mem::replace(&mut self.state, WriterState::new(shared.instance.clone())).now;
-        self.state.advance_clock(then);
-        // What an earlier connection was doing when it was given up may still be done. It is over once this one has the lock, and
-        // what is read before that may be of yesterday.
+        let now_ms = std::mem::replace(&mut self.state, WriterState::new(shared.instance.clone())).now_ms;
+        self.state.advance_clock(now_ms);
+        // An abandoned connection may still be committing. It has ended once this one holds the
+        // lock; what is read before that may be outdated.
         self.begin_transaction(&mut connection).await?;
         preload::load_state(&mut connection, &shared.backend, &mut self.state).await?;
         for running in self.state.running.values() {
             shared.async_writes.insert(&running.intent);
         }
-        // What was promised runs, although the database does not know it yet.
-        for command in &self.retry_queue {
-            if let StoreCommand::Begin(intent) = &command.task {
+        // Acknowledged operations run although the database does not hold them yet.
+        for queued in &self.retry_queue {
+            if let StoreCommand::Begin(intent) = &queued.command {
                 self.state.mark_busy(intent);
             }
         }
-        // Only a write shows that one can write.
-        let mut changes = WriteSet::default();
-        changes.heartbeat = true;
+        // Only a write shows that the database can be written.
+        let changes = WriteSet { heartbeat: true, ..WriteSet::default() };
         self.commit(&mut connection, changes).await?;
         self.connection = Some(connection);
         Ok(())
     }
 
-    /// Runs a batch; `false` = nothing of it is certain, and the connection is gone.
+    /// Executes a batch. `false` = it failed, the connection is gone, and its commit may be
+    /// unknown.
     async fn try_batch(&mut self, batch: &mut Vec<QueuedCommand>) -> bool {
         self.committing = false;
         let failure = match timeout(TX_TIMEOUT, self.execute_batch(batch)).await {
@@ -164,12 +169,12 @@ impl Writer {
             Ok(Err(error)) => error_text(&error),
             Err(_) => TIMED_OUT.to_owned(),
         };
-        tracing::warn!(failure, "the store failed");
+        tracing::warn!(failure, "store batch failed");
         self.connection = None;
         self.reclaim_state(batch);
-        for command in batch.iter_mut() {
-            command.is_retry = true;
-            command.commit_state.on_failed(self.committing);
+        for queued in batch.iter_mut() {
+            queued.is_retry = true;
+            queued.commit_state.on_failed(self.committing);
         }
         false
     }
@@ -177,59 +182,59 @@ impl Writer {
     async fn execute_batch(&mut self, batch: &mut Vec<QueuedCommand>) -> Result<(), sqlx::Error> {
         let shared = Arc::clone(&self.shared);
         let mut connection = self.connection.take().ok_or(sqlx::Error::PoolClosed)?;
-        // A file that was removed or replaced would take every write, and no restart would find one of them.
+        // A file that was removed or replaced would take every write, and no restart would find
+        // one.
         if shared.backend.file_identity()? != self.file_identity {
-            return Err(sqlx::Error::Io(std::io::Error::other("another file is in its place")));
+            return Err(sqlx::Error::Io(std::io::Error::other("the store's file was replaced")));
         }
         let mut changes = WriteSet::default();
         self.state.keys.clear();
         if shared.backend.is_shared() {
             self.begin_transaction(&mut connection).await?;
         }
-        let mut answers = self.apply(&mut connection, batch, &mut changes).await?;
+        let mut results = self.apply(&mut connection, batch, &mut changes).await?;
         if shared.acks_before_commit() {
-            self.ack_before_commit(&mut connection, batch, &mut answers, &mut changes).await?;
+            self.ack_before_commit(&mut connection, batch, &mut results, &mut changes).await?;
         }
-        let sweeps = batch.iter().any(|command| matches!(command.task, StoreCommand::Heartbeat));
+        let has_heartbeat = batch.iter().any(|queued| matches!(queued.command, StoreCommand::Heartbeat));
         if !changes.is_empty() && !shared.backend.is_shared() {
             self.begin_transaction(&mut connection).await?;
         }
-        for (command, answer) in batch.iter_mut().zip(&answers) {
-            command.commit_state.on_applied(matches!(answer, CommandResult::Begun(BeginResult::Started, _)));
+        for (queued, result) in batch.iter_mut().zip(&results) {
+            queued.commit_state.on_applied(matches!(result, CommandResult::Begun(BeginResult::Started, _)));
         }
         if !changes.is_empty() || shared.backend.is_shared() {
             self.commit(&mut connection, changes).await?;
         }
-        for (command, answer) in batch.iter_mut().zip(answers) {
-            command.acknowledged |= matches!(answer, CommandResult::Begun(BeginResult::Started, _));
-            self.respond(command, answer);
+        for (queued, result) in batch.iter_mut().zip(results) {
+            queued.acknowledged |= matches!(result, CommandResult::Begun(BeginResult::Started, _));
+            self.respond(queued, result);
         }
-        if sweeps {
-            let now = self.state.now;
-            self.state.leases.retain(|_, lease| lease.expires > now);
-            let swept = async {
-                if shared.backend.is_shared() {
-                    retention::free_leases(&mut connection, now, &shared.instance).await?;
-                }
-                retention::delete_expired_batch(&mut connection, now, shared.retention_ms).await
-            };
-            if let Err(error) = swept.await {
-                // The batch is written all the same; the next one finds no connection and makes one.
-                tracing::warn!(failure = error_text(&error), "sweeping the store failed");
-                return Ok(());
-            }
+        if has_heartbeat && let Err(error) = self.delete_expired(&mut connection).await {
+            // The batch is committed all the same. The next one finds no connection and makes one.
+            tracing::warn!(failure = error_text(&error), "store retention failed");
+            return Ok(());
         }
         self.connection = Some(connection);
         Ok(())
     }
 
-    /// Begins a transaction. Where the database is shared, only one replica at a time gets past this.
+    async fn delete_expired(&mut self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+        let (shared, now_ms) = (&self.shared, self.state.now_ms);
+        self.state.leases.retain(|_, lease| lease.expires_ms > now_ms);
+        if shared.backend.is_shared() {
+            retention::free_orphaned_leases(connection, now_ms, &shared.instance).await?;
+        }
+        retention::delete_expired_batch(connection, now_ms, shared.retention_ms).await
+    }
+
+    /// Begins a transaction. On PostgreSQL only one replica at a time gets past this.
     async fn begin_transaction(&mut self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
-        let engine = &self.shared.backend;
-        sqlx::raw_sql(engine.begin_statement()).execute(&mut *connection).await?;
-        if engine.is_shared() {
-            let now = preload::load_head(connection, engine, &mut self.state).await?;
-            self.state.advance_clock(now.saturating_add(self.shared.skew.load(Ordering::Relaxed)));
+        let backend = &self.shared.backend;
+        sqlx::raw_sql(backend.begin_statement()).execute(&mut *connection).await?;
+        if backend.is_shared() {
+            let now_ms = preload::load_head(connection, backend, &mut self.state).await?;
+            self.state.advance_clock(now_ms.saturating_add(self.shared.skew_ms.load(Ordering::Relaxed)));
         } else {
             self.state.advance_clock(self.shared.now_ms());
         }
@@ -241,19 +246,19 @@ impl Writer {
         if !changes.is_empty() {
             changes.write(connection, &mut self.statements, &mut self.state).await?;
         }
-        let since = Instant::now();
+        let start = Instant::now();
         self.committing = true;
         let committed = sqlx::raw_sql("COMMIT").execute(&mut *connection).await;
         self.committing = committed.as_ref().is_err_and(|error| !is_definite_failure(error));
         committed?;
         if entries > 0 {
-            self.shared.metrics.on_commit(since.elapsed().as_secs_f64());
+            self.shared.metrics.on_commit(start.elapsed().as_secs_f64());
             (0..entries).for_each(|_| self.shared.metrics.on_ledger_entry());
         }
         Ok(())
     }
 
-    /// Decides commands in their order.
+    /// Applies commands to the state, in their order.
     async fn apply(
         &mut self,
         connection: &mut AnyConnection,
@@ -265,43 +270,43 @@ impl Writer {
         }
         let orphans =
             preload::preload_batch(connection, &self.shared.backend, &mut self.state, batch, &self.unclaimed).await?;
-        Ok(batch.iter().map(|command| self.apply_one(command, &orphans, changes)).collect())
+        Ok(batch.iter().map(|queued| self.apply_one(queued, &orphans, changes)).collect())
     }
 
     fn apply_one(
         &mut self,
-        command: &QueuedCommand,
+        queued: &QueuedCommand,
         orphans: &[(OrphanedOperation, RunningOperation)],
         changes: &mut WriteSet,
     ) -> CommandResult {
-        let (board, ttl) = (&mut self.state, self.shared.idempotency_ttl_ms);
-        match &command.task {
-            StoreCommand::Acquire { system, record, ttl } => {
-                CommandResult::Acquired(board.acquire(system, record, *ttl, changes))
+        let (state, key_ttl_ms) = (&mut self.state, self.shared.idempotency_ttl_ms);
+        match &queued.command {
+            StoreCommand::Acquire { system, record, ttl_ms } => {
+                CommandResult::Acquired(state.acquire(system, record, *ttl_ms, changes))
             }
-            StoreCommand::Renew { lease, ttl } => CommandResult::Renewed(board.renew(lease, *ttl, changes)),
+            StoreCommand::Renew { lease, ttl_ms } => CommandResult::Renewed(state.renew(lease, *ttl_ms, changes)),
             StoreCommand::Release { lease } => {
-                board.release(lease, changes);
+                state.release(lease, changes);
                 CommandResult::Done
             }
             StoreCommand::Begin(intent) => {
-                CommandResult::Begun(board.begin(intent, command.acknowledged, changes), None)
+                CommandResult::Begun(state.begin(intent, queued.acknowledged, changes), None)
             }
-            StoreCommand::SaveInterim { operation, response: told, replay_json: verdict } => {
-                board.save_interim_outcome(operation, *told, verdict, changes);
+            StoreCommand::SaveInterim { operation, response, replay_json } => {
+                state.save_interim_outcome(operation, *response, replay_json, changes);
                 CommandResult::Done
             }
-            // What is tried again may be in the database already.
+            // The outcome of a retry may be in the database already.
             StoreCommand::Finish(outcome) => {
-                CommandResult::Finished(board.finish(outcome, ttl, changes) || command.is_retry)
+                CommandResult::Finished(state.finish(outcome, key_ttl_ms, changes) || queued.is_retry)
             }
             StoreCommand::CancelUnclaimed(operation) => {
-                board.finish(&Arc::new(not_sent_outcome(operation)), ttl, changes);
+                state.finish(&Arc::new(not_sent_outcome(operation)), key_ttl_ms, changes);
                 CommandResult::Done
             }
             StoreCommand::Adopt { .. } => {
-                let adopted = board.adopt(orphans, changes);
-                self.unclaimed = adopted.iter().map(|unsettled| unsettled.operation.clone()).collect();
+                let adopted = state.adopt(orphans, changes);
+                self.unclaimed = adopted.iter().map(|orphan| orphan.operation.clone()).collect();
                 CommandResult::Adopted(adopted)
             }
             StoreCommand::Heartbeat | StoreCommand::Probe => {
@@ -313,7 +318,7 @@ impl Writer {
     }
 }
 
-/// The outcome of an operation whose `Started` nobody took.
+/// The outcome of an operation whose caller never received `Started`.
 fn not_sent_outcome(operation: &OperationId) -> Outcome {
     Outcome {
         operation: operation.clone(),
@@ -328,25 +333,5 @@ fn not_sent_outcome(operation: &OperationId) -> Outcome {
         losses: Vec::new(),
         replay_json: None,
         lease: None,
-    }
-}
-
-/// What SQLite says when all is written and the disk does not confirm it: `SQLITE_IOERR_FSYNC` and `SQLITE_IOERR_DIR_FSYNC`.
-const FSYNC_ERROR_CODES: [&str; 2] = ["1034", "1290"];
-
-/// Whether the database says that it has not done what it was asked to: not where its disk does not confirm it, or its server
-/// goes away (PostgreSQL's classes 08 and 57P) in the middle of it.
-fn is_definite_failure(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(error) = error else { return false };
-    let is_open = |code: &str| FSYNC_ERROR_CODES.contains(&code) || code.starts_with("08") || code.starts_with("57P");
-    error.code().is_some_and(|code| !is_open(&code))
-}
-
-/// The error's own words, without statements or addresses.
-fn error_text(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Database(database) => database.message().to_owned(),
-        sqlx::Error::Configuration(_) => "its address cannot be understood".to_owned(),
-        other => other.to_string(),
     }
 }

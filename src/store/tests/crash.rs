@@ -1,4 +1,4 @@
-//! Whatever was going on when the store died: what it had answered holds, and the ledger verifies.
+//! A crash at any moment: acknowledged writes hold, and the ledger verifies.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -6,11 +6,16 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::*;
-use super::fixtures::{TestStore, all_entries_query, applied_outcome, claim, intent, test_stores};
-use crate::record::{Action, OperationState};
+use super::fixtures::{TestDatabase, test_databases};
+use super::samples::{all_entries_query, applied_outcome, claim, intent};
+use crate::record::{Action, OperationId, OperationState};
+use crate::store::command::StoreCommand;
+use crate::store::{
+    BeginResult, Durability, IdempotencyState, Intent, InterimResponse, LeaseResult, LedgerEvent, Outcome, Store,
+    StoreError,
+};
 
-/// One thing that is asked of the store; numbers choose among the records, keys and operations there are.
+/// One call of the store; numbers choose among the records, keys and operations that exist.
 #[derive(Clone, Debug)]
 enum Step {
     Begin { record: u8, key: Option<u8>, is_async: bool, action: u8 },
@@ -23,7 +28,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let begin = (any::<u8>(), prop::option::of(0..4_u8), prop::bool::weighted(0.2), any::<u8>());
     prop_oneof![
-        6 => begin.prop_map(|(record, key, queued, action)| Step::Begin { record, key, is_async: queued, action }),
+        6 => begin.prop_map(|(record, key, is_async, action)| Step::Begin { record, key, is_async, action }),
         1 => any::<u8>().prop_map(Step::GuardedDelete),
         5 => any::<u8>().prop_map(Step::Finish),
         1 => any::<u8>().prop_map(Step::SaveInterim),
@@ -31,18 +36,19 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What was heard of one operation; `None` = nothing.
+/// What the callers of one operation know.
 #[derive(Clone, Debug, Default)]
 struct CallerView {
+    /// `None` = no response.
     begin_result: Option<Result<BeginResult, StoreError>>,
-    /// Whether anybody asked to finish it, and whether that was answered.
+    /// Whether `finish` was called, and whether it returned a success.
     finish_requested: bool,
     finish_acknowledged: bool,
     key: Option<String>,
     interim_acknowledged: bool,
 }
 
-/// Everything asked so far, in the order in which it was asked.
+/// The operations so far, in the order of their first calls.
 #[derive(Clone, Default)]
 struct CallLog(Arc<Mutex<Vec<(OperationId, CallerView)>>>);
 
@@ -51,9 +57,9 @@ impl CallLog {
         self.0.lock().expect("a lock").push((id.clone(), CallerView { key, ..CallerView::default() }));
     }
 
-    fn update(&self, id: &OperationId, note: impl FnOnce(&mut CallerView)) {
+    fn update(&self, id: &OperationId, change: impl FnOnce(&mut CallerView)) {
         let mut all = self.0.lock().expect("a lock");
-        note(&mut all.iter_mut().find(|(other, _)| other == id).expect("asked").1);
+        change(&mut all.iter_mut().find(|(other, _)| other == id).expect("an operation").1);
     }
 
     fn choose(&self, number: u8) -> Option<OperationId> {
@@ -66,84 +72,84 @@ impl CallLog {
     }
 }
 
-async fn begin_and_log(store: Store, notes: CallLog, write: Intent) {
+async fn begin_and_log(store: Store, log: CallLog, write: Intent) {
     let id = write.operation.clone();
-    let begun = store.begin(write).await;
-    notes.update(&id, |heard| heard.begin_result = Some(begun));
+    let result = store.begin(write).await;
+    log.update(&id, |view| view.begin_result = Some(result));
 }
 
-/// Asks for one step; what is answered goes to the notes.
-async fn run_step(store: Store, notes: CallLog, step: Step) {
+/// Makes one call; the log gets its response.
+async fn run_step(store: Store, log: CallLog, step: Step) {
     match step {
-        Step::Begin { record, key, is_async: queued, action } => {
+        Step::Begin { record, key, is_async, action } => {
             let create = action % 4 == 0;
             let key = key.map(|number| format!("k{number}"));
             let write = Intent {
                 record: (!create).then(|| format!("A:{}", record % 5).into()),
                 action: if create { Action::Create } else { Action::Update },
-                is_async: queued,
+                is_async,
                 idempotency: key.as_deref().map(claim),
                 ..intent("")
             };
-            notes.add(&write.operation, key);
-            begin_and_log(store, notes, write).await;
+            log.add(&write.operation, key);
+            begin_and_log(store, log, write).await;
         }
         Step::GuardedDelete(record) => {
             let record = format!("A:{}", record % 5);
-            let asked = store.acquire("crm", &record, Duration::from_secs(30)).await;
-            if let Ok(LeaseResult::Lease(lease)) = asked {
+            let acquired = store.acquire("crm", &record, Duration::from_secs(30)).await;
+            if let Ok(LeaseResult::Lease(lease)) = acquired {
                 let write = Intent { action: Action::Delete, lease: Some(lease), ..intent(&record) };
-                notes.add(&write.operation, None);
-                begin_and_log(store, notes, write).await;
+                log.add(&write.operation, None);
+                begin_and_log(store, log, write).await;
             }
         }
         Step::Finish(number) => {
-            let Some(id) = notes.choose(number) else { return };
-            notes.update(&id, |heard| heard.finish_requested = true);
+            let Some(id) = log.choose(number) else { return };
+            log.update(&id, |view| view.finish_requested = true);
             let finished = store.finish(applied_outcome(&id)).await;
-            notes.update(&id, |heard| heard.finish_acknowledged |= finished.is_ok());
+            log.update(&id, |view| view.finish_acknowledged |= finished.is_ok());
         }
         Step::SaveInterim(number) => {
-            let Some(id) = notes.choose(number) else { return };
-            let told = store.save_interim_outcome(&id, InterimResponse::Unknown, "{\"interim\":true}".into()).await;
-            notes.update(&id, |heard| heard.interim_acknowledged |= told.is_ok());
+            let Some(id) = log.choose(number) else { return };
+            let saved = store.save_interim_outcome(&id, InterimResponse::Unknown, "{\"interim\":true}".into()).await;
+            log.update(&id, |view| view.interim_acknowledged |= saved.is_ok());
         }
         Step::Heartbeat => drop(store.submit(StoreCommand::Heartbeat).await),
     }
 }
 
-/// Takes the first steps one after the other and the rest without waiting, and dies in the middle of these.
+/// Awaits each of the first steps, spawns the rest, and kills the store while these run.
 async fn run_until_crash(
-    place: &TestStore,
+    database: &TestDatabase,
     steps: &[Step],
-    waited: usize,
-    lived: usize,
+    awaited: usize,
+    yields: usize,
     durability: Durability,
 ) -> CallLog {
-    let store = Store::open(place.settings(durability), Arc::new(())).await.expect("a store");
-    let notes = CallLog::default();
-    let mut under_way = Vec::new();
+    let store = Store::open(database.settings(durability), Arc::new(())).await.expect("a store");
+    let log = CallLog::default();
+    let mut tasks = Vec::new();
     for (index, step) in steps.iter().enumerate() {
-        let task = run_step(store.clone(), notes.clone(), step.clone());
-        if index < waited {
+        let task = run_step(store.clone(), log.clone(), step.clone());
+        if index < awaited {
             task.await;
         } else {
-            under_way.push(tokio::spawn(task));
-            // It is asked before the next one is.
+            tasks.push(tokio::spawn(task));
+            // Its command is in the queue before the next one.
             tokio::task::yield_now().await;
         }
     }
-    for _ in 0..lived {
+    for _ in 0..yields {
         tokio::task::yield_now().await;
     }
     store.kill().await;
-    for task in under_way {
-        task.await.expect("answered");
+    for task in tasks {
+        task.await.expect("a response");
     }
-    notes
+    log
 }
 
-/// What each operation's entries say, in their order.
+/// The event and the state of each operation's ledger entries, in order.
 async fn entries_by_operation(store: &Store) -> HashMap<OperationId, Vec<(LedgerEvent, String)>> {
     let mut entries: HashMap<_, Vec<_>> = HashMap::new();
     for entry in store.ledger(all_entries_query()).await.expect("read").items {
@@ -152,50 +158,61 @@ async fn entries_by_operation(store: &Store) -> HashMap<OperationId, Vec<(Ledger
     entries
 }
 
-/// What was answered holds, what was refused is not there, and everything has its entries.
-async fn assert_consistent(store: &Store, notes: &CallLog, durability: Durability) {
+/// Acknowledged calls hold, rejected ones left nothing, and every operation has its entries.
+async fn assert_consistent(store: &Store, log: &CallLog, durability: Durability) {
     let entries = entries_by_operation(store).await;
-    for (id, heard) in notes.all() {
+    for (id, view) in log.all() {
         let state = store.operation(&id).await.expect("read").map(|operation| operation.state);
         let relaxed = durability == Durability::Relaxed;
-        let fits = match (&heard.begin_result, state) {
-            // Relaxed, the last moments may be lost.
+        let is_consistent = match (&view.begin_result, state) {
+            // In relaxed mode the last second may be lost.
             (Some(Ok(BeginResult::Started)), None) => relaxed,
-            (Some(Ok(BeginResult::Started)), Some(OperationState::Running)) => !heard.finish_acknowledged || relaxed,
-            (Some(Ok(BeginResult::Started)), Some(OperationState::Applied)) => heard.finish_requested,
+            (Some(Ok(BeginResult::Started)), Some(OperationState::Running)) => !view.finish_acknowledged || relaxed,
+            (Some(Ok(BeginResult::Started)), Some(OperationState::Applied)) => view.finish_requested,
             (Some(Ok(_)), found) => found.is_none(),
-            // Nobody was told that it had begun: it has not, or is given up, or will be.
-            (Some(Err(_)) | None, found) => heard.finish_requested || found != Some(OperationState::Applied),
+            // No caller received `Started`: the operation was not begun, or it is or will be
+            // cancelled.
+            (Some(Err(_)) | None, found) => view.finish_requested || found != Some(OperationState::Applied),
         };
-        assert!(fits, "{state:?} after {heard:?}");
-        let words: Vec<_> =
+        assert!(is_consistent, "{state:?} after {view:?}");
+        let entries: Vec<_> =
             entries.get(&id).into_iter().flatten().map(|(event, state)| (*event, state.as_str())).collect();
         match state {
-            None => assert_eq!(words, []),
-            Some(OperationState::Running) => assert_eq!(words, [(LedgerEvent::Intent, "running")]),
-            Some(settled) => {
-                assert_eq!(words, [(LedgerEvent::Intent, "running"), (LedgerEvent::Outcome, settled.as_str())]);
+            None => assert_eq!(entries, []),
+            Some(OperationState::Running) => assert_eq!(entries, [(LedgerEvent::Intent, "running")]),
+            Some(state) => {
+                assert_eq!(entries, [(LedgerEvent::Intent, "running"), (LedgerEvent::Outcome, state.as_str())]);
             }
         }
-        let told =
-            heard.interim_acknowledged && state == Some(OperationState::Running) && durability == Durability::Commit;
-        if let Some(key) = heard.key.filter(|_| told) {
-            let known = store.lookup_idempotency_key(&claim(&key)).await.expect("read");
-            assert_eq!(known, Some(IdempotencyState::Interim("{\"interim\":true}".into())), "what its caller was told");
+        let interim_holds =
+            view.interim_acknowledged && state == Some(OperationState::Running) && durability == Durability::Commit;
+        if let Some(key) = view.key.filter(|_| interim_holds) {
+            let key_state = store.lookup_idempotency_key(&claim(&key)).await.expect("read");
+            assert_eq!(
+                key_state,
+                Some(IdempotencyState::Interim("{\"interim\":true}".into())),
+                "the interim response of its caller"
+            );
         }
     }
 }
 
-async fn crash_and_verify(place: &TestStore, steps: &[Step], waited: usize, lived: usize, durability: Durability) {
-    let notes = run_until_crash(place, steps, waited, lived, durability).await;
-    let store = place.open().await;
+async fn crash_and_verify(
+    database: &TestDatabase,
+    steps: &[Step],
+    awaited: usize,
+    yields: usize,
+    durability: Durability,
+) {
+    let log = run_until_crash(database, steps, awaited, yields, durability).await;
+    let store = database.open().await;
     assert!(store.verify(None).await.expect("verified").is_sound());
-    assert_consistent(&store, &notes, durability).await;
-    // The dead instance has not been seen for a while.
+    assert_consistent(&store, &log, durability).await;
+    // The dead instance has had no heartbeat for a while.
     store.advance_clock(Duration::from_mins(1));
-    let left = store.adopt(1000).await.expect("adopted");
-    for unsettled in &left {
-        let outcome = Outcome { state: OperationState::Unknown, ..applied_outcome(&unsettled.operation) };
+    let orphans = store.adopt(1000).await.expect("adopted");
+    for orphan in &orphans {
+        let outcome = Outcome { state: OperationState::Unknown, ..applied_outcome(&orphan.operation) };
         store.finish(outcome).await.expect("finished");
     }
     assert_eq!(store.count_running().await, Ok(0), "nothing runs for ever");
@@ -208,12 +225,18 @@ fn proptest_config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-fn run_on_backends(steps: &[Step], waited: usize, lived: usize, relaxed: bool, concerned: impl Fn(&TestStore) -> bool) {
+fn run_on_backends(
+    steps: &[Step],
+    awaited: usize,
+    yields: usize,
+    relaxed: bool,
+    filter: impl Fn(&TestDatabase) -> bool,
+) {
     let durability = if relaxed { Durability::Relaxed } else { Durability::Commit };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        for place in test_stores().await.into_iter().filter(concerned) {
-            crash_and_verify(&place, steps, waited, lived, durability).await;
+        for database in test_databases().await.into_iter().filter(filter) {
+            crash_and_verify(&database, steps, awaited, yields, durability).await;
         }
     });
 }
@@ -224,11 +247,11 @@ proptest! {
     #[test]
     fn after_any_crash_the_ledger_verifies_and_acknowledged_writes_hold(
         steps in prop::collection::vec(step(), 1..50),
-        waited in 0_usize..40,
-        lived in 0_usize..60,
+        awaited in 0_usize..40,
+        yields in 0_usize..60,
         relaxed in prop::bool::weighted(0.3),
     ) {
-        run_on_backends(&steps, waited, lived, relaxed, |place| !place.shared);
+        run_on_backends(&steps, awaited, yields, relaxed, |database| !database.is_shared);
     }
 }
 
@@ -238,9 +261,9 @@ proptest! {
     #[test]
     fn after_any_crash_a_shared_store_keeps_acknowledged_writes(
         steps in prop::collection::vec(step(), 1..40),
-        waited in 0_usize..30,
-        lived in 0_usize..200,
+        awaited in 0_usize..30,
+        yields in 0_usize..200,
     ) {
-        run_on_backends(&steps, waited, lived, false, |place| place.shared);
+        run_on_backends(&steps, awaited, yields, false, |database| database.is_shared);
     }
 }

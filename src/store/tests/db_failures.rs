@@ -1,42 +1,45 @@
+//! A database that fails, hangs, is replaced or rejects writes.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::{AnyConnection, Connection as _};
 
-use super::super::*;
-use super::fixtures::{
-    TestStore, all_entries_query, applied_outcome, claim, intent, intent_with_key, sqlite_store, test_stores,
-};
-use crate::record::OperationState;
+use super::fixtures::{TestDatabase, sqlite_database, test_databases};
+use super::samples::{all_entries_query, applied_outcome, claim, intent, intent_with_key};
+use crate::record::{OperationId, OperationState};
+use crate::store::backend::Backend;
+use crate::store::handle::MAX_QUEUED;
+use crate::store::{BeginResult, Durability, IdempotencyState, Intent, Store, StoreError, StoreSettings};
 
-const BREAK: &str = "ALTER TABLE ledger RENAME TO gone";
-const REPAIR: &str = "ALTER TABLE gone RENAME TO ledger";
+const BREAK_LEDGER: &str = "ALTER TABLE ledger RENAME TO gone";
+const REPAIR_LEDGER: &str = "ALTER TABLE gone RENAME TO ledger";
 
 #[tokio::test]
 async fn an_unwritable_store_rejects_writes_keeps_outcomes_and_recovers() {
-    for place in test_stores().await {
+    for database in test_databases().await {
         for durability in [Durability::Commit, Durability::Relaxed] {
-            let store = Store::open(place.settings(durability), Arc::new(())).await.expect("a store");
+            let store = Store::open(database.settings(durability), Arc::new(())).await.expect("a store");
             let write = Intent { is_async: true, ..intent("A:1") };
             let id = write.operation.clone();
             assert_eq!(store.begin(write).await, Ok(BeginResult::Started));
             store.ping().await.expect("written");
-            place.execute(BREAK).await;
-            // Relaxed, the first may be promised before the failure is seen.
+            database.execute(BREAK_LEDGER).await;
+            // In relaxed mode the next write may be acknowledged before the failure shows.
             let first = intent("A:2");
-            let promised = (first.operation.clone(), store.begin(first).await);
+            let (first_id, first_result) = (first.operation.clone(), store.begin(first).await);
             let _ = store.finish(applied_outcome(&id)).await;
             store.wait_until_unhealthy().await;
             assert_eq!(store.begin(intent("A:3")).await, Err(StoreError::Unavailable));
             assert!(store.operation(&id).await.expect("reads go on").is_some());
-            place.execute(REPAIR).await;
+            database.execute(REPAIR_LEDGER).await;
             store.wait_until_healthy().await;
             assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
             assert_eq!(store.async_write_on("crm", "A:1").await, Ok(None));
-            if promised.1 == Ok(BeginResult::Started) {
-                let kept = store.operation(&promised.0).await.expect("read").expect("a promise is kept");
-                assert_eq!(kept.state, OperationState::Running, "and is its caller's to finish");
+            if first_result == Ok(BeginResult::Started) {
+                let kept = store.operation(&first_id).await.expect("read").expect("an acknowledged write is kept");
+                assert_eq!(kept.state, OperationState::Running, "its caller has to finish it");
             }
             assert_eq!(store.begin(intent("A:3")).await, Ok(BeginResult::Started));
             assert!(store.verify(None).await.expect("verified").is_sound());
@@ -47,24 +50,24 @@ async fn an_unwritable_store_rejects_writes_keeps_outcomes_and_recovers() {
 
 #[tokio::test]
 async fn close_reports_unpersisted_work() {
-    for place in test_stores().await {
-        let store = place.open().await;
+    for database in test_databases().await {
+        let store = database.open().await;
         let write = intent("A:1");
         let id = write.operation.clone();
         store.begin(write).await.expect("begun");
-        place.execute(BREAK).await;
+        database.execute(BREAK_LEDGER).await;
         assert_eq!(store.finish(applied_outcome(&id)).await, Err(StoreError::Unavailable));
         assert!(!store.close(Duration::ZERO).await);
-        place.execute(REPAIR).await;
-        let store = place.open().await;
+        database.execute(REPAIR_LEDGER).await;
+        let store = database.open().await;
         assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Running);
     }
 }
 
 #[tokio::test]
 async fn a_begin_whose_caller_is_gone_is_cancelled() {
-    for place in test_stores().await {
-        let store = place.open().await;
+    for database in test_databases().await {
+        let store = database.open().await;
         let write = intent("A:1");
         let id = write.operation.clone();
         {
@@ -72,7 +75,7 @@ async fn a_begin_whose_caller_is_gone_is_cancelled() {
             assert!(futures_util::poll!(begun.as_mut()).is_pending());
         }
         store.ping().await.expect("written");
-        store.ping().await.expect("given up");
+        store.ping().await.expect("cancelled");
         let operation = store.operation(&id).await.expect("read").expect("there");
         assert_eq!(operation.state, OperationState::NotApplied);
         let entries = store.ledger(all_entries_query()).await.expect("read").items;
@@ -82,8 +85,8 @@ async fn a_begin_whose_caller_is_gone_is_cancelled() {
 
 #[tokio::test]
 async fn a_full_queue_rejects_commands_but_accepts_outcomes() {
-    let place = sqlite_store();
-    let store = place.open().await;
+    let database = sqlite_database();
+    let store = database.open().await;
     let write = intent("A:1");
     let id = write.operation.clone();
     store.begin(write).await.expect("begun");
@@ -94,23 +97,23 @@ async fn a_full_queue_rejects_commands_but_accepts_outcomes() {
 
 #[tokio::test]
 async fn a_newer_schema_and_a_wrong_url_are_rejected_with_a_reason() {
-    for place in test_stores().await {
-        place.open().await.kill().await;
-        let newer = if place.shared { "'\\x00'" } else { "x'00'" };
-        place
+    for database in test_databases().await {
+        database.open().await.kill().await;
+        let newer = if database.is_shared { "'\\x00'" } else { "x'00'" };
+        database
             .execute(&format!(
                 "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
                  VALUES (9999, 'later', TRUE, {newer}, 0)"
             ))
             .await;
-        let refused = Store::open(place.settings(Durability::Commit), Arc::new(())).await.err();
+        let refused = Store::open(database.settings(Durability::Commit), Arc::new(())).await.err();
         let Some(StoreError::Open(why)) = refused else { panic!("{refused:?}") };
         assert!(why.contains("9999") && why.contains("newer"), "{why}");
     }
     for url in
         ["mysql://x", "sqlite:", "sqlite:a?mode=ro", "sqlite:/no/such/folder/a.db", "postgres://u:secret@127.0.0.1:1/x"]
     {
-        let settings = StoreSettings { url: url.into(), ..sqlite_store().settings(Durability::Commit) };
+        let settings = StoreSettings { url: url.into(), ..sqlite_database().settings(Durability::Commit) };
         assert!(!format!("{settings:?}").contains("secret"));
         let refused = Store::open(settings, Arc::new(())).await.err();
         assert!(matches!(&refused, Some(StoreError::Open(why)) if !why.contains("secret")), "{url}: {refused:?}");
@@ -119,32 +122,32 @@ async fn a_newer_schema_and_a_wrong_url_are_rejected_with_a_reason() {
 
 #[tokio::test]
 async fn a_file_has_one_process_and_a_memory_store_leaves_no_file() {
-    let place = sqlite_store();
-    let store = place.open().await;
-    let second = Store::open(place.settings(Durability::Commit), Arc::new(())).await.err();
+    let database = sqlite_database();
+    let store = database.open().await;
+    let second = Store::open(database.settings(Durability::Commit), Arc::new(())).await.err();
     assert!(matches!(second, Some(StoreError::Open(why)) if why.contains("in use")));
     drop(store);
-    let settings = StoreSettings { url: "sqlite::memory:".into(), ..place.settings(Durability::Commit) };
-    let scratch = Store::open(settings, Arc::new(())).await.expect("a store");
-    let Backend::Sqlite { path, .. } = scratch.inner.shared.backend.clone() else { panic!("SQLite") };
-    assert_eq!(scratch.begin(intent("A:1")).await, Ok(BeginResult::Started));
+    let settings = StoreSettings { url: "sqlite::memory:".into(), ..database.settings(Durability::Commit) };
+    let temporary = Store::open(settings, Arc::new(())).await.expect("a store");
+    let Backend::Sqlite { path, .. } = temporary.inner.shared.backend.clone() else { panic!("SQLite") };
+    assert_eq!(temporary.begin(intent("A:1")).await, Ok(BeginResult::Started));
     assert!(path.exists());
-    assert!(scratch.close(Duration::from_mins(1)).await);
+    assert!(temporary.close(Duration::from_mins(1)).await);
     assert!(!path.exists());
 }
 
 #[tokio::test]
 async fn dropped_connections_lose_no_write_and_no_outcome() {
-    for place in test_stores().await.into_iter().filter(|place| place.shared) {
-        let store = place.open().await;
+    for database in test_databases().await.into_iter().filter(|database| database.is_shared) {
+        let store = database.open().await;
         let write = intent("A:1");
         let id = write.operation.clone();
         store.begin(write).await.expect("begun");
         let drop_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                         WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        place.execute(drop_all).await;
+        database.execute(drop_all).await;
         assert_eq!(store.finish(applied_outcome(&id)).await, Ok(true));
-        place.execute(drop_all).await;
+        database.execute(drop_all).await;
         assert_eq!(store.begin(intent("A:1")).await, Ok(BeginResult::Started));
         let verified = store.verify(None).await.expect("verified");
         assert_eq!((verified.entries, verified.is_sound()), (3, true));
@@ -153,9 +156,9 @@ async fn dropped_connections_lose_no_write_and_no_outcome() {
 
 #[tokio::test]
 async fn a_missing_database_file_rejects_writes_until_it_is_back() {
-    let place = sqlite_store();
-    let path = std::path::PathBuf::from(place.url.trim_start_matches("sqlite:"));
-    let store = place.open().await;
+    let database = sqlite_database();
+    let path = std::path::PathBuf::from(database.url.trim_start_matches("sqlite:"));
+    let store = database.open().await;
     let write = intent("A:1");
     let id = write.operation.clone();
     assert_eq!(store.begin(write).await, Ok(BeginResult::Started));
@@ -171,9 +174,9 @@ async fn a_missing_database_file_rejects_writes_until_it_is_back() {
     assert!(store.close(Duration::from_mins(1)).await);
 }
 
-/// Refuses every write of whoever connects, as a full or read-only disk, or a server that became a stand-by, does.
-fn read_only_statement(place: &TestStore, on: bool) -> &'static str {
-    match (place.shared, on) {
+/// Makes the database reject every write, as a full or read-only disk or a standby server does.
+fn read_only_statement(database: &TestDatabase, enable: bool) -> &'static str {
+    match (database.is_shared, enable) {
         (false, true) => {
             "CREATE TRIGGER read_only BEFORE UPDATE ON head
              BEGIN SELECT RAISE(ABORT, 'attempt to write a readonly database'); END"
@@ -198,18 +201,18 @@ fn read_only_statement(place: &TestStore, on: bool) -> &'static str {
 
 #[tokio::test]
 async fn a_read_only_store_is_not_ready_and_recovers_by_itself() {
-    for place in test_stores().await {
-        let store = place.open().await;
+    for database in test_databases().await {
+        let store = database.open().await;
         let write = intent("A:1");
         let id = write.operation.clone();
         assert_eq!(store.begin(write).await, Ok(BeginResult::Started));
-        place.execute(read_only_statement(&place, true)).await;
-        assert_eq!(store.ping().await, Err(StoreError::Unavailable), "nobody has tried to write yet");
+        database.execute(read_only_statement(&database, true)).await;
+        assert_eq!(store.ping().await, Err(StoreError::Unavailable), "no write has been tried yet");
         assert_eq!(store.begin(intent("A:2")).await, Err(StoreError::Unavailable));
         assert_eq!(store.finish(applied_outcome(&id)).await, Err(StoreError::Unavailable), "kept in memory");
         let read = store.operation(&id).await.expect("reads go on").expect("there");
         assert_eq!(read.state, OperationState::Running);
-        place.execute(read_only_statement(&place, false)).await;
+        database.execute(read_only_statement(&database, false)).await;
         store.wait_until_healthy().await;
         assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
         assert_eq!(store.begin(intent("A:2")).await, Ok(BeginResult::Started));
@@ -219,23 +222,22 @@ async fn a_read_only_store_is_not_ready_and_recovers_by_itself() {
 
 #[tokio::test]
 async fn a_store_that_times_out_rejects_writes_and_recovers_by_itself() {
-    let places = test_stores().await;
-    futures_util::future::join_all(places.iter().map(check_recovery_after_head_lock)).await;
+    let databases = test_databases().await;
+    futures_util::future::join_all(databases.iter().map(check_recovery_after_head_lock)).await;
 }
 
-async fn check_recovery_after_head_lock(place: &TestStore) {
-    let store = place.open().await;
+async fn check_recovery_after_head_lock(database: &TestDatabase) {
+    let store = database.open().await;
     let write = intent("A:1");
     let id = write.operation.clone();
     assert_eq!(store.begin(write).await, Ok(BeginResult::Started));
-    let mut other = AnyConnection::connect(&place.url.replace(' ', "%20")).await.expect("a connection");
-    let hold = "BEGIN; UPDATE head SET at = at";
-    sqlx::raw_sql(hold).execute(&mut other).await.expect("held");
+    let mut other = AnyConnection::connect(&database.url.replace(' ', "%20")).await.expect("a connection");
+    sqlx::raw_sql("BEGIN; UPDATE head SET at = at").execute(&mut other).await.expect("locked");
     assert_eq!(store.begin(intent("A:2")).await, Err(StoreError::Unavailable));
     assert_eq!(store.finish(applied_outcome(&id)).await, Err(StoreError::Unavailable), "kept in memory");
     assert!(store.operation(&id).await.expect("reads go on").is_some());
     assert!(!store.is_healthy());
-    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("given free");
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("unlocked");
     store.wait_until_healthy().await;
     assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
     assert_eq!(store.begin(intent("A:2")).await, Ok(BeginResult::Started));
@@ -244,98 +246,100 @@ async fn check_recovery_after_head_lock(place: &TestStore) {
 
 #[tokio::test]
 async fn a_write_persisted_by_a_retry_is_started_and_its_outcome_stands() {
-    let places = test_stores().await;
-    futures_util::future::join_all(places.iter().map(check_retry_after_head_lock)).await;
+    let databases = test_databases().await;
+    futures_util::future::join_all(databases.iter().map(check_retry_after_head_lock)).await;
 }
 
-async fn check_retry_after_head_lock(place: &TestStore) {
+async fn check_retry_after_head_lock(database: &TestDatabase) {
     for durability in [Durability::Commit, Durability::Relaxed] {
-        let store = Store::open(place.settings(durability), Arc::new(())).await.expect("a store");
-        let mut other = AnyConnection::connect(&place.url.replace(' ', "%20")).await.expect("a connection");
-        sqlx::raw_sql("BEGIN; UPDATE head SET at = at").execute(&mut other).await.expect("held");
+        let store = Store::open(database.settings(durability), Arc::new(())).await.expect("a store");
+        let mut other = AnyConnection::connect(&database.url.replace(' ', "%20")).await.expect("a connection");
+        sqlx::raw_sql("BEGIN; UPDATE head SET at = at").execute(&mut other).await.expect("locked");
         let (first, second) = (intent_with_key("A:1", "k"), intent("A:2"));
         let (one, two) = (first.operation.clone(), second.operation.clone());
-        let give_free = async {
-            // Longer than a try may take, shorter than two.
+        let unlock = async {
+            // Longer than one attempt may take, shorter than two.
             tokio::time::sleep(Duration::from_millis(6500)).await;
-            sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("given free");
+            sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("unlocked");
         };
-        let (begun, (), told) =
-            futures_util::future::join3(store.begin(first), give_free, begin_and_drop(&store, second)).await;
+        let (begun, (), received) =
+            futures_util::future::join3(store.begin(first), unlock, begin_and_drop(&store, second)).await;
         assert_eq!(begun, Ok(BeginResult::Started));
         store.wait_until_healthy().await;
         store.ping().await.expect("written");
         let state = async |id: &OperationId| store.operation(id).await.expect("read").map(|found| found.state);
-        assert_eq!(state(&one).await, Some(OperationState::Running), "its caller was told that it runs");
+        assert_eq!(state(&one).await, Some(OperationState::Running), "its caller received `Started`");
         let is_running = state(&two).await == Some(OperationState::Running);
-        assert!(told || !is_running, "nobody was told of this one");
+        assert!(received || !is_running, "its caller received nothing");
         assert_eq!(store.finish(applied_outcome(&one)).await, Ok(true));
         assert_eq!(state(&one).await, Some(OperationState::Applied));
-        let verdict = store.lookup_idempotency_key(&claim("k")).await.expect("read");
-        assert!(matches!(verdict, Some(IdempotencyState::Completed(_))), "{verdict:?}");
+        let key_state = store.lookup_idempotency_key(&claim("k")).await.expect("read");
+        assert!(matches!(key_state, Some(IdempotencyState::Completed(_))), "{key_state:?}");
         assert_eq!(store.begin(intent("A:1")).await, Ok(BeginResult::Started));
         assert!(store.verify(None).await.expect("verified").is_sound());
         assert!(store.close(Duration::from_mins(1)).await);
-        place.execute("DELETE FROM idempotency").await;
+        database.execute("DELETE FROM idempotency").await;
     }
 }
 
-/// Whether the commit is done in the end or not, its caller is told of an operation, and the operation tells that nothing was sent.
+/// Whether the commit succeeds in the end or not: the caller's response names an operation, which
+/// exists and is not applied.
 #[tokio::test]
 async fn an_unconfirmed_begin_returns_commit_unknown_and_ends_not_applied() {
-    let places = test_stores().await;
-    let servers: Vec<_> = places.iter().filter(|place| place.url.starts_with("postgres")).collect();
+    let databases = test_databases().await;
+    let shared: Vec<_> = databases.iter().filter(|database| database.is_shared).collect();
     for end in ["RETURN NULL", "RAISE EXCEPTION 'not done'"] {
-        futures_util::future::join_all(servers.iter().map(|place| check_slow_commit(place, end))).await;
+        futures_util::future::join_all(shared.iter().map(|database| check_slow_commit(database, end))).await;
     }
 }
 
-async fn check_slow_commit(place: &TestStore, end: &str) {
-    let store = place.open().await;
-    // Longer than two tries may take, once.
-    place.execute("CREATE SEQUENCE stalls").await;
+async fn check_slow_commit(database: &TestDatabase, end: &str) {
+    let store = database.open().await;
+    // One stall, longer than two attempts may take.
+    database.execute("CREATE SEQUENCE stalls").await;
     let stall = format!("BEGIN IF nextval('stalls') = 1 THEN PERFORM pg_sleep(16); {end}; END IF; RETURN NULL; END");
-    place.execute(&format!("CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $${stall}$$")).await;
-    let at_the_end = "CREATE CONSTRAINT TRIGGER stall AFTER INSERT ON ledger DEFERRABLE INITIALLY DEFERRED \
+    database.execute(&format!("CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $${stall}$$")).await;
+    let trigger = "CREATE CONSTRAINT TRIGGER stall AFTER INSERT ON ledger DEFERRABLE INITIALLY DEFERRED \
                       FOR EACH ROW EXECUTE FUNCTION stall()";
-    place.execute(at_the_end).await;
+    database.execute(trigger).await;
     let write = intent_with_key("A:1", "k");
     let id = write.operation.clone();
     assert_eq!(store.begin(write).await, Err(StoreError::CommitUnknown));
     store.wait_until_healthy().await;
     store.ping().await.expect("written");
-    let operation = store.operation(&id).await.expect("read").expect("its caller was told of it");
+    let operation = store.operation(&id).await.expect("read").expect("an operation for the caller");
     assert_eq!(operation.state, OperationState::NotApplied);
     assert_eq!(store.lookup_idempotency_key(&claim("k")).await, Ok(None), "a repeat runs");
     assert_eq!(store.begin(intent_with_key("A:1", "k")).await, Ok(BeginResult::Started));
     assert!(store.verify(None).await.expect("verified").is_sound());
     for statement in ["DROP TRIGGER stall ON ledger", "DROP FUNCTION stall()", "DROP SEQUENCE stalls"] {
-        place.execute(statement).await;
+        database.execute(statement).await;
     }
     assert!(store.close(Duration::from_mins(1)).await);
-    place.execute("DELETE FROM idempotency").await;
+    database.execute("DELETE FROM idempotency").await;
 }
 
-/// A caller who is not there any more when its answer comes, unless it comes at once. Whether it did.
+/// Calls `begin`, drops the future after one poll, and returns whether a response came by then.
 async fn begin_and_drop(store: &Store, intent: Intent) -> bool {
     let mut begun = std::pin::pin!(store.begin(intent));
     futures_util::poll!(begun.as_mut()).is_ready()
 }
 
-/// As a commit does that was given up and ends well all the same.
+/// An abandoned commit that succeeds later is such a write.
 #[tokio::test]
 async fn a_concurrent_write_to_the_chain_is_never_overwritten() {
-    let place = sqlite_store();
-    let store = place.open().await;
+    let database = sqlite_database();
+    let store = database.open().await;
     assert_eq!(store.begin(intent("A:1")).await, Ok(BeginResult::Started));
-    let path = std::path::PathBuf::from(place.url.trim_start_matches("sqlite:"));
-    // Another name, and so another lock, for the same database.
+    let path = std::path::PathBuf::from(database.url.trim_start_matches("sqlite:"));
+    // Another path to the same file has another lock.
     let alias = path.with_extension("alias");
     std::os::unix::fs::symlink(&path, &alias).expect("an alias");
-    let settings = StoreSettings { url: format!("sqlite:{}", alias.display()), ..place.settings(Durability::Commit) };
+    let settings =
+        StoreSettings { url: format!("sqlite:{}", alias.display()), ..database.settings(Durability::Commit) };
     let other = Store::open(settings, Arc::new(())).await.expect("a store");
     assert_eq!(other.begin(intent("A:2")).await, Ok(BeginResult::Started));
-    // Each look writes that this instance lives, and the chain's end with it.
+    // Each ping writes a heartbeat and the head row.
     while store.ping().await.is_err() {
         tokio::task::yield_now().await;
     }

@@ -1,14 +1,19 @@
+//! The ledger's lists and its hash chain.
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::{AnyConnection, Connection as _, Row as _};
 
-use super::super::*;
-use super::fixtures::{TestStore, all_entries_query, applied_outcome, intent, test_stores};
+use super::fixtures::{TestDatabase, test_databases};
+use super::samples::{all_entries_query, applied_outcome, intent};
+use crate::store::ledger_block::{LedgerBlock, PendingEntry};
+use crate::store::{BeginResult, Intent, LedgerQuery, Page, verify_ledger};
 
 #[tokio::test]
 async fn the_ledger_is_filtered_by_system_record_caller_and_time_in_pages() {
-    for place in test_stores().await {
-        let store = place.open().await;
+    for database in test_databases().await {
+        let store = database.open().await;
         for index in 0..6 {
             let write = Intent {
                 system: if index == 5 { "itsm".into() } else { "crm".into() },
@@ -46,8 +51,8 @@ async fn the_ledger_is_filtered_by_system_record_caller_and_time_in_pages() {
 
 #[tokio::test]
 async fn a_search_without_matches_returns_short_pages_until_the_end() {
-    for place in test_stores().await {
-        let store = place.open().await;
+    for database in test_databases().await {
+        let store = database.open().await;
         for _ in 0..130 {
             store.begin(intent("A:1")).await.expect("begun");
         }
@@ -67,8 +72,8 @@ async fn a_search_without_matches_returns_short_pages_until_the_end() {
 
 #[tokio::test]
 async fn replicas_that_write_at_once_make_one_chain() {
-    for place in test_stores().await.into_iter().filter(|place| place.shared) {
-        let (one, two) = (place.open().await, place.open().await);
+    for database in test_databases().await.into_iter().filter(|database| database.is_shared) {
+        let (one, two) = (database.open().await, database.open().await);
         let writes = (0..60).map(|index| {
             let store = if index % 2 == 0 { one.clone() } else { two.clone() };
             async move {
@@ -86,32 +91,32 @@ async fn replicas_that_write_at_once_make_one_chain() {
 
 #[tokio::test]
 async fn an_earlier_head_is_found_and_a_truncated_or_foreign_one_is_not() {
-    for place in test_stores().await {
-        let store = place.open().await;
+    for database in test_databases().await {
+        let store = database.open().await;
         store.begin(intent("A:1")).await.expect("begun");
-        let noted = store.verify(None).await.expect("verified").head;
+        let earlier_head = store.verify(None).await.expect("verified").head;
         store.begin(intent("A:1")).await.expect("begun");
-        let known = store.verify(Some(&noted)).await.expect("verified");
-        assert!(known.is_sound() && known.head_found == Some(true) && known.head != noted);
+        let known = store.verify(Some(&earlier_head)).await.expect("verified");
+        assert!(known.is_sound() && known.head_found == Some(true) && known.head != earlier_head);
         let foreign = store.verify(Some(&"f".repeat(64))).await.expect("verified");
         assert!(!foreign.is_sound() && foreign.first_error.is_none());
-        assert_eq!(verify_ledger(&place.url, Some(&noted)).await, Ok(known), "beside the running store");
-        place.execute("DELETE FROM ledger WHERE first_seq = 2").await;
+        assert_eq!(verify_ledger(&database.url, Some(&earlier_head)).await, Ok(known), "beside the running store");
+        database.execute("DELETE FROM ledger WHERE first_seq = 2").await;
         let cut = store.verify(None).await.expect("verified");
-        assert_eq!(cut.first_error.map(|broken| broken.seq), Some(2));
-        place.execute(&format!("UPDATE head SET seq = 1, hash = '{noted}'")).await;
-        assert!(store.verify(None).await.expect("verified").is_sound(), "a careful cut shows only to a noted head");
+        assert_eq!(cut.first_error.map(|error| error.seq), Some(2));
+        database.execute(&format!("UPDATE head SET seq = 1, hash = '{earlier_head}'")).await;
+        assert!(store.verify(None).await.expect("verified").is_sound(), "only an earlier head reveals such a cut");
     }
 }
 
-/// Every column of every page, changed in one place, one at a time.
-async fn assert_each_column_change_is_detected(place: &TestStore) {
+/// Changes every column of every block, one place at a time, and verifies each time.
+async fn assert_each_column_change_is_detected(database: &TestDatabase) {
     sqlx::any::install_default_drivers();
-    let url = place.url.replace(' ', "%20");
+    let url = database.url.replace(' ', "%20");
     let mut connection = AnyConnection::connect(&url).await.expect("a connection");
     let rows = sqlx::query("SELECT first_seq, lines, prev FROM ledger ORDER BY first_seq").fetch_all(&mut connection);
     for row in rows.await.expect("rows") {
-        let first: i64 = row.get(0);
+        let first_seq: i64 = row.get(0);
         for (column, text) in [("lines", row.get::<String, _>(1)), ("prev", row.get::<String, _>(2))] {
             let step = (text.len() / 24).max(1);
             for at in (0..text.len()).step_by(step) {
@@ -120,42 +125,42 @@ async fn assert_each_column_change_is_detected(place: &TestStore) {
                 let changed = String::from_utf8(bytes).expect("ASCII");
                 let set = format!("UPDATE ledger SET {column} = $1 WHERE first_seq = $2");
                 let update = || sqlx::query(sqlx::AssertSqlSafe(set.clone()));
-                update().bind(changed).bind(first).execute(&mut connection).await.expect("changed");
-                let found = verify_ledger(&place.url, None).await.expect("verified").first_error;
+                update().bind(changed).bind(first_seq).execute(&mut connection).await.expect("changed");
+                let found = verify_ledger(&database.url, None).await.expect("verified").first_error;
                 let line = i64::try_from(text[..at].matches('\n').count()).expect("few lines");
-                assert_eq!(found.map(|broken| broken.seq), Some(first + line), "{column} {at}");
-                update().bind(text.as_str()).bind(first).execute(&mut connection).await.expect("restored");
+                assert_eq!(found.map(|error| error.seq), Some(first_seq + line), "{column} {at}");
+                update().bind(text.as_str()).bind(first_seq).execute(&mut connection).await.expect("restored");
             }
         }
-        let others = [
-            (format!("UPDATE ledger SET at = at + 1 WHERE first_seq = {first}"), "UPDATE ledger SET at = at - 1"),
+        let index_changes = [
+            (format!("UPDATE ledger SET at = at + 1 WHERE first_seq = {first_seq}"), "UPDATE ledger SET at = at - 1"),
             (
-                format!("UPDATE ledger_record SET record = record || 'x' WHERE first_seq = {first}"),
+                format!("UPDATE ledger_record SET record = record || 'x' WHERE first_seq = {first_seq}"),
                 "UPDATE ledger_record SET record = substr(record, 1, length(record) - 1)",
             ),
         ];
-        for (change, back) in others {
-            if place.execute(&change).await == 0 {
+        for (change, revert) in index_changes {
+            if database.execute(&change).await == 0 {
                 continue;
             }
-            let found = verify_ledger(&place.url, None).await.expect("verified").first_error;
-            assert_eq!(found.map(|broken| broken.seq), Some(first), "{change}");
-            place.execute(&format!("{back} WHERE first_seq = {first}")).await;
+            let found = verify_ledger(&database.url, None).await.expect("verified").first_error;
+            assert_eq!(found.map(|error| error.seq), Some(first_seq), "{change}");
+            database.execute(&format!("{revert} WHERE first_seq = {first_seq}")).await;
         }
     }
-    assert!(verify_ledger(&place.url, None).await.expect("verified").is_sound());
+    assert!(verify_ledger(&database.url, None).await.expect("verified").is_sound());
 }
 
 #[tokio::test]
-async fn a_foreign_entry_is_detected_even_if_its_hash_fits() {
-    for place in test_stores().await {
-        let store = place.open().await;
+async fn a_foreign_entry_is_detected_even_if_its_hash_matches() {
+    for database in test_databases().await {
+        let store = database.open().await;
         store.begin(intent("A:1")).await.expect("begun");
         let first = store.ledger(all_entries_query()).await.expect("read").items.pop().expect("an entry");
         let at = first.at.parse::<jiff::Timestamp>().expect("a time").as_millisecond();
-        let again = ledger_block::PendingEntry { seq: 2, at, intent: Arc::new(intent("A:1")), outcome_ref: None };
-        let lines = ledger_block::LedgerBlock::from_entries(&[again], &first.hash).expect("a page").lines;
-        place
+        let forged = PendingEntry { seq: 2, at, intent: Arc::new(intent("A:1")), outcome_ref: None };
+        let lines = LedgerBlock::from_entries(&[forged], &first.hash).expect("a block").lines;
+        database
             .execute(&format!(
                 "INSERT INTO ledger (first_seq, at, prev, lines) SELECT 2, at, '{}', '{lines}' FROM ledger;
                  INSERT INTO ledger_record (system, record, first_seq) SELECT system, record, 2 FROM ledger_record",
@@ -163,33 +168,33 @@ async fn a_foreign_entry_is_detected_even_if_its_hash_fits() {
             ))
             .await;
         let found = store.verify(None).await.expect("verified").first_error;
-        assert_eq!(found.map(|broken| broken.seq), Some(2));
+        assert_eq!(found.map(|error| error.seq), Some(2));
     }
 }
 
 #[tokio::test]
 async fn a_changed_entry_is_detected_within_a_block_of_several() {
-    for place in test_stores().await {
-        let store = place.open().await;
+    for database in test_databases().await {
+        let store = database.open().await;
         let writes: Vec<_> = (0..4).map(|index| intent(&format!("A:{index}"))).collect();
         let ids: Vec<_> = writes.iter().map(|write| write.operation.clone()).collect();
         let begun = futures_util::future::join_all(writes.into_iter().map(|write| store.begin(write))).await;
         assert!(begun.iter().all(|one| *one == Ok(BeginResult::Started)));
         futures_util::future::join_all(ids.iter().map(|id| store.finish(applied_outcome(id)))).await;
-        let shown = store.ledger(all_entries_query()).await.expect("read").items;
-        assert_eq!(shown.iter().map(|entry| entry.seq).collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
-        assert_each_column_change_is_detected(&place).await;
+        let entries = store.ledger(all_entries_query()).await.expect("read").items;
+        assert_eq!(entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
+        assert_each_column_change_is_detected(&database).await;
     }
 }
 
 #[tokio::test]
 async fn a_changed_entry_is_detected_and_named() {
-    for place in test_stores().await {
-        let store = place.open().await;
+    for database in test_databases().await {
+        let store = database.open().await;
         let write = intent("A:1");
         let id = write.operation.clone();
         store.begin(write).await.expect("begun");
         store.finish(applied_outcome(&id)).await.expect("finished");
-        assert_each_column_change_is_detected(&place).await;
+        assert_each_column_change_is_detected(&database).await;
     }
 }

@@ -1,17 +1,22 @@
+//! The inline path of relaxed mode.
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::*;
-use super::fixtures::{all_entries_query, applied_outcome, intent, intent_with_key, sqlite_store};
-use crate::record::{Action, OperationState};
+use super::fixtures::{TestDatabase, sqlite_database};
+use super::samples::{all_entries_query, applied_outcome, intent, intent_with_key};
+use crate::record::{Action, OperationId, OperationState};
+use crate::store::{
+    BeginResult, Durability, IdempotencyState, Intent, LeaseResult, OperationQuery, Outcome, Store, StoreError,
+};
 
-async fn open_relaxed() -> (super::fixtures::TestStore, Store) {
-    let place = sqlite_store();
-    let store = Store::open(place.settings(Durability::Relaxed), Arc::new(())).await.expect("a store");
-    (place, store)
+async fn open_relaxed() -> (TestDatabase, Store) {
+    let database = sqlite_database();
+    let store = Store::open(database.settings(Durability::Relaxed), Arc::new(())).await.expect("a store");
+    (database, store)
 }
 
-/// From now on, and for a second, the board lies on the desk.
+/// Waits until a batch is open, which it then stays for a second.
 async fn wait_for_open_batch(store: &Store) {
     assert_eq!(store.begin(intent("A:0")).await, Ok(BeginResult::Started));
     while store.inner.shared.try_begin_inline(&Arc::new(intent("A:0"))).is_none() {
@@ -21,7 +26,7 @@ async fn wait_for_open_batch(store: &Store) {
 
 #[tokio::test]
 async fn an_open_batch_serves_a_begin_and_a_finish_without_waiting() {
-    let (_place, store) = open_relaxed().await;
+    let (_database, store) = open_relaxed().await;
     wait_for_open_batch(&store).await;
     let write = intent("A:1");
     let id = write.operation.clone();
@@ -35,7 +40,7 @@ async fn an_open_batch_serves_a_begin_and_a_finish_without_waiting() {
 
 #[tokio::test]
 async fn the_inline_path_enforces_the_same_rules_as_the_writer() {
-    let (_place, store) = open_relaxed().await;
+    let (_database, store) = open_relaxed().await;
     wait_for_open_batch(&store).await;
     let queued = Intent { is_async: true, ..intent("A:1") };
     let id = queued.operation.clone();
@@ -56,7 +61,7 @@ async fn the_inline_path_enforces_the_same_rules_as_the_writer() {
     let id = guarded.operation.clone();
     assert_eq!(store.begin(guarded).await, Ok(BeginResult::Started));
     assert_eq!(store.finish(Outcome { lease: Some(lease.clone()), ..applied_outcome(&id) }).await, Ok(true));
-    assert_eq!(store.begin(intent("A:2")).await, Ok(BeginResult::Started), "the lease was given back");
+    assert_eq!(store.begin(intent("A:2")).await, Ok(BeginResult::Started), "the lease was released");
     let late = Intent { lease: Some(lease), ..intent("A:2") };
     assert_eq!(store.begin(late).await, Ok(BeginResult::LeaseLost));
 
@@ -70,14 +75,14 @@ async fn the_inline_path_enforces_the_same_rules_as_the_writer() {
         Ok(BeginResult::IdempotencyKey(IdempotencyState::Running(id.clone())))
     );
     assert_eq!(store.finish(applied_outcome(&id)).await, Ok(true));
-    let verdict = BeginResult::IdempotencyKey(IdempotencyState::Completed("{\"done\":true}".into()));
-    assert_eq!(store.begin(intent_with_key("A:3", "k")).await, Ok(verdict));
+    let completed = BeginResult::IdempotencyKey(IdempotencyState::Completed("{\"done\":true}".into()));
+    assert_eq!(store.begin(intent_with_key("A:3", "k")).await, Ok(completed));
     assert!(store.verify(None).await.expect("verified").is_sound());
 }
 
 #[tokio::test]
 async fn concurrent_inline_writes_are_all_persisted_in_one_chain() {
-    let (place, store) = open_relaxed().await;
+    let (database, store) = open_relaxed().await;
     let (threads, writes) = (4, 300);
     let workers: Vec<_> = (0..threads)
         .map(|thread| {
@@ -99,7 +104,7 @@ async fn concurrent_inline_writes_are_all_persisted_in_one_chain() {
         worker.join().expect("a worker");
     }
     assert!(store.close(Duration::from_mins(1)).await);
-    let store = place.open().await;
+    let store = database.open().await;
     let verified = store.verify(None).await.expect("verified");
     assert_eq!((verified.entries, verified.is_sound()), (2 * threads * writes, true));
     assert_eq!(store.count_running().await, Ok(0));
@@ -107,7 +112,7 @@ async fn concurrent_inline_writes_are_all_persisted_in_one_chain() {
     let mut listed = Vec::new();
     loop {
         let page = store.operations(query.clone()).await.expect("a page");
-        listed.extend(page.items.into_iter().map(|one| one.id));
+        listed.extend(page.items.into_iter().map(|operation| operation.id));
         query.after = page.next;
         if query.after.is_none() {
             break;
@@ -117,21 +122,21 @@ async fn concurrent_inline_writes_are_all_persisted_in_one_chain() {
     assert!(listed.is_sorted_by(|one, other| one.as_str() < other.as_str()), "each once, oldest first");
 }
 
-/// Two writes were promised, and the first of them finished.
+/// Checks two acknowledged writes of which the first was finished.
 async fn assert_one_applied_and_one_running(store: &Store, ids: &[OperationId; 2]) {
     let state = async |id: &OperationId| store.operation(id).await.expect("read").expect("there").state;
     assert_eq!((state(&ids[0]).await, state(&ids[1]).await), (OperationState::Applied, OperationState::Running));
-    let mut seen = store.ledger(all_entries_query()).await.expect("read").items;
-    seen.retain(|entry| ids.contains(&entry.operation));
-    assert_eq!(seen.len(), 3, "each entry once");
+    let mut entries = store.ledger(all_entries_query()).await.expect("read").items;
+    entries.retain(|entry| ids.contains(&entry.operation));
+    assert_eq!(entries.len(), 3, "each entry once");
     assert!(store.verify(None).await.expect("verified").is_sound());
 }
 
 #[tokio::test]
 async fn acknowledged_inline_writes_survive_a_failed_batch() {
-    let (place, store) = open_relaxed().await;
+    let (database, store) = open_relaxed().await;
     wait_for_open_batch(&store).await;
-    place.execute("ALTER TABLE ledger RENAME TO gone").await;
+    database.execute("ALTER TABLE ledger RENAME TO gone").await;
     let (done, open) = (intent("A:1"), intent("A:2"));
     let ids = [done.operation.clone(), open.operation.clone()];
     assert_eq!(store.begin(done).await, Ok(BeginResult::Started));
@@ -139,19 +144,19 @@ async fn acknowledged_inline_writes_survive_a_failed_batch() {
     assert_eq!(store.finish(applied_outcome(&ids[0])).await, Ok(true));
     store.wait_until_unhealthy().await;
     assert_eq!(store.begin(intent("A:3")).await, Err(StoreError::Unavailable));
-    place.execute("ALTER TABLE gone RENAME TO ledger").await;
+    database.execute("ALTER TABLE gone RENAME TO ledger").await;
     store.wait_until_healthy().await;
     assert_one_applied_and_one_running(&store, &ids).await;
 }
 
-/// The database is there, and takes everything but the ledger's pages.
+/// The database works, but it rejects the ledger block of one record.
 #[tokio::test]
 async fn an_outcome_waits_until_its_intent_is_persisted() {
-    let (place, store) = open_relaxed().await;
+    let (database, store) = open_relaxed().await;
     wait_for_open_batch(&store).await;
-    place
+    database
         .execute(
-            "CREATE TRIGGER refused BEFORE INSERT ON ledger WHEN NEW.lines LIKE '%\"A:1\"%'
+            "CREATE TRIGGER reject BEFORE INSERT ON ledger WHEN NEW.lines LIKE '%\"A:1\"%'
              BEGIN SELECT RAISE(ABORT, 'no'); END",
         )
         .await;
@@ -161,7 +166,7 @@ async fn an_outcome_waits_until_its_intent_is_persisted() {
     assert_eq!(store.begin(before).await, Ok(BeginResult::Started));
     assert_eq!(store.finish(applied_outcome(&ids[0])).await, Ok(true));
     store.wait_until_unhealthy().await;
-    place.execute("DROP TRIGGER refused").await;
+    database.execute("DROP TRIGGER reject").await;
     store.wait_until_healthy().await;
     assert_one_applied_and_one_running(&store, &ids).await;
     assert_eq!(store.finish(applied_outcome(&ids[1])).await, Ok(true));
@@ -169,7 +174,7 @@ async fn an_outcome_waits_until_its_intent_is_persisted() {
 
 #[tokio::test]
 async fn a_stopped_store_acknowledges_nothing_inline() {
-    let (_place, store) = open_relaxed().await;
+    let (_database, store) = open_relaxed().await;
     wait_for_open_batch(&store).await;
     store.kill().await;
     assert_eq!(store.begin(intent("A:1")).await, Err(StoreError::Unavailable));

@@ -1,11 +1,13 @@
-//! Behaviours of the store, the same for both engines. PostgreSQL takes part where `TEST_POSTGRES_URL` names a server.
+//! Behaviours of the store, the same for both databases. PostgreSQL takes part if
+//! `TEST_POSTGRES_URL` names a server.
 
 mod crash;
 mod db_failures;
-pub(super) mod fixtures;
+mod fixtures;
 mod hash_chain;
 mod inline_path;
 mod keys;
 mod leases;
 mod operations;
+pub(super) mod samples;
 mod tampering;

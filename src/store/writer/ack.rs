@@ -1,111 +1,119 @@
-//! Whom the writer tells what: after the commit, or where it may, before.
+//! Responses to callers: after the commit or, in relaxed mode, before it.
 
 use std::time::Duration;
 
 use sqlx::AnyConnection;
 
 use super::Writer;
-use crate::store::BeginResult;
 use crate::store::command::{CancelUnclaimedGuard, CommandResult, QueuedCommand, StoreCommand};
-use crate::store::inline_path::{MAX_BATCH, OpenBatch};
+use crate::store::model::BeginResult;
+use crate::store::open_batch::{MAX_BATCH, OpenBatch};
 use crate::store::write_set::WriteSet;
 use crate::store::writer_state::WriterState;
 
-/// How long answered commands wait for company before they are written, when durability is relaxed: what a crash may lose.
-/// One disk write a second is what other stores mean by it, too.
+/// How long a batch stays open in relaxed mode: what a crash may lose. One disk write a second is
+/// what other stores do in such a mode, too.
 const BATCH_WINDOW: Duration = Duration::from_secs(1);
 
 impl Writer {
-    /// Relaxed durability, only writer: what is decided is answered at once and waits a moment for company, so that many
-    /// writes share one transaction. Anything that has to be answered after the commit ends the waiting. Who comes meanwhile finds
-    /// the board on the desk.
+    /// In relaxed mode, sends the responses of a batch at once and keeps the batch open for more
+    /// commands, so that many writes share one transaction. While the writer waits, callers find
+    /// the batch in the slot (see `inline_path`). A command whose response needs the commit ends
+    /// the wait.
     pub(super) async fn ack_before_commit(
         &mut self,
         connection: &mut AnyConnection,
         batch: &mut Vec<QueuedCommand>,
-        answers: &mut Vec<CommandResult>,
+        results: &mut Vec<CommandResult>,
         changes: &mut WriteSet,
     ) -> Result<(), sqlx::Error> {
-        let company_until = tokio::time::Instant::now() + BATCH_WINDOW;
-        let mut decided = 0;
+        let window_end = tokio::time::Instant::now() + BATCH_WINDOW;
+        let mut applied = 0;
         loop {
-            for (command, answer) in batch.iter_mut().zip(answers.iter_mut()).skip(decided) {
-                if !command.can_ack_before_commit() || command.response_tx.is_none() {
-                    continue;
-                }
-                let refused = matches!(answer, CommandResult::Begun(begun, _) if *begun != BeginResult::Started);
-                command.acknowledged = !refused;
-                self.respond(command, std::mem::replace(answer, CommandResult::Done));
-            }
-            decided = batch.len();
-            let wait = !changes.is_empty()
+            self.ack_applied(batch, results, applied);
+            applied = batch.len();
+            let stays_open = !changes.is_empty()
                 && self.retry_queue.is_empty()
-                && decided < MAX_BATCH
-                && batch.iter().all(|command| command.can_ack_before_commit() && !command.is_retry);
-            if !wait {
+                && applied < MAX_BATCH
+                && batch.iter().all(|queued| queued.can_ack_before_commit() && !queued.is_retry);
+            if !stays_open {
                 return Ok(());
             }
-            // Room for all that may come, at once.
-            let room = MAX_BATCH.saturating_sub(decided);
-            batch.reserve(room);
-            answers.reserve(room);
-            changes.entries.reserve(room);
+            // Allocates once for all commands that may join.
+            let capacity = MAX_BATCH.saturating_sub(applied);
+            batch.reserve(capacity);
+            results.reserve(capacity);
+            changes.entries.reserve(capacity);
             self.shared.open_batch.publish(OpenBatch {
                 state: std::mem::replace(&mut self.state, WriterState::new(self.shared.instance.clone())),
                 write_set: std::mem::take(changes),
                 batch: std::mem::take(batch),
             });
-            let mut more = Vec::new();
-            // Were this cut off by the clock, nothing has been taken from the queue.
-            let came = tokio::time::timeout_at(company_until, self.commands.recv_many(&mut more, MAX_BATCH)).await;
+            let mut joining = Vec::new();
+            // If this future is dropped here, no command has left the queue.
+            let received =
+                tokio::time::timeout_at(window_end, self.command_rx.recv_many(&mut joining, MAX_BATCH)).await;
             *changes = self.reclaim_state(batch);
-            decided = batch.len();
-            answers.resize_with(decided, || CommandResult::Done);
-            if !matches!(came, Ok(taken) if taken > 0) {
+            applied = batch.len();
+            results.resize_with(applied, || CommandResult::Done);
+            if !matches!(received, Ok(count) if count > 0) {
                 return Ok(());
             }
-            self.dequeue(more.len());
-            // The batch stays whole: were this cut off by the clock, nothing taken from the queue may be lost.
-            batch.append(&mut more);
-            let new = batch.get(decided..).unwrap_or_default();
-            let decisions = self.apply(connection, new, changes).await?;
-            answers.extend(decisions);
+            self.dequeue(joining.len());
+            // The batch stays whole: if this future is dropped below, no dequeued command is lost.
+            batch.append(&mut joining);
+            let new = batch.get(applied..).unwrap_or_default();
+            let new_results = self.apply(connection, new, changes).await?;
+            results.extend(new_results);
         }
     }
 
-    /// Takes the board back from the desk, if it lies there, with all that was decided.
+    /// Sends the responses that need no commit, from the command at `start` on.
+    fn ack_applied(&mut self, batch: &mut [QueuedCommand], results: &mut [CommandResult], start: usize) {
+        for (queued, result) in batch.iter_mut().zip(results).skip(start) {
+            if !queued.can_ack_before_commit() || queued.response_tx.is_none() {
+                continue;
+            }
+            let rejected = matches!(result, CommandResult::Begun(begun, _) if *begun != BeginResult::Started);
+            queued.acknowledged = !rejected;
+            self.respond(queued, std::mem::replace(result, CommandResult::Done));
+        }
+    }
+
+    /// Takes the open batch back, if it is published, with all that callers have added.
     pub(super) fn reclaim_state(&mut self, batch: &mut Vec<QueuedCommand>) -> WriteSet {
-        let Some(laid) = self.shared.open_batch.reclaim() else { return WriteSet::default() };
-        self.state = laid.state;
-        *batch = laid.batch;
-        laid.write_set
+        let Some(open_batch) = self.shared.open_batch.reclaim() else { return WriteSet::default() };
+        self.state = open_batch.state;
+        *batch = open_batch.batch;
+        open_batch.write_set
     }
 
-    /// Tells whoever asked. Only a `Started` that is told can be left lying there: the answers of a try that failed are nobody's.
-    pub(super) fn respond(&mut self, command: &mut QueuedCommand, mut answer: CommandResult) {
-        self.update_read_index(command, &answer);
+    /// Sends the response of a command. Only here does a `Started` get its guard: the results of a
+    /// failed attempt reach nobody.
+    pub(super) fn respond(&mut self, queued: &mut QueuedCommand, mut result: CommandResult) {
+        self.update_read_index(queued, &result);
         if let (StoreCommand::Begin(intent), CommandResult::Begun(BeginResult::Started, guard), Some(_)) =
-            (&command.task, &mut answer, &command.response_tx)
+            (&queued.command, &mut result, &queued.response_tx)
         {
-            let sender = self.sender.upgrade();
-            *guard = sender.map(|sender| CancelUnclaimedGuard::new(intent.operation.clone(), sender));
+            let command_tx = self.command_tx.upgrade();
+            *guard = command_tx.map(|command_tx| CancelUnclaimedGuard::new(intent.operation.clone(), command_tx));
         }
-        let adopted = matches!(answer, CommandResult::Adopted(_));
-        if command.send_response(Ok(answer)) && adopted {
+        let adopted = matches!(result, CommandResult::Adopted(_));
+        if queued.send_response(Ok(result)) && adopted {
             self.unclaimed.clear();
         }
     }
 
-    /// Tells the reads of this process what they answer from memory.
-    fn update_read_index(&self, command: &QueuedCommand, answer: &CommandResult) {
+    /// Updates the index of queued writes for the reads of this process.
+    fn update_read_index(&self, queued: &QueuedCommand, result: &CommandResult) {
         if self.shared.backend.is_shared() {
             return;
         }
-        let pending = &self.shared.async_writes;
-        match (&command.task, answer) {
-            (StoreCommand::Begin(intent), CommandResult::Begun(BeginResult::Started, _)) => pending.insert(intent),
-            (StoreCommand::Finish(outcome), _) => pending.remove(&outcome.operation),
-            (StoreCommand::CancelUnclaimed(operation), _) => pending.remove(operation),
+        let index = &self.shared.async_writes;
+        match (&queued.command, result) {
+            (StoreCommand::Begin(intent), CommandResult::Begun(BeginResult::Started, _)) => index.insert(intent),
+            (StoreCommand::Finish(outcome), _) => index.remove(&outcome.operation),
+            (StoreCommand::CancelUnclaimed(operation), _) => index.remove(operation),
             _ => {}
         }
     }

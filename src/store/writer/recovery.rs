@@ -1,4 +1,4 @@
-//! What the writer does when the database fails: nothing that was promised is lost, and everything else is refused at once.
+//! What the writer does while the database fails: it keeps what must persist and rejects all else.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,37 +7,39 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::time::{sleep, timeout};
 
-use super::{TIMED_OUT, TX_TIMEOUT, Writer, error_text};
+use super::{TIMED_OUT, TX_TIMEOUT, Writer};
 use crate::store::command::{CommitState, QueuedCommand, StoreCommand};
-use crate::store::{Intent, StoreError};
+use crate::store::error::{StoreError, error_text};
+use crate::store::model::Intent;
 
-/// The first and the longest pause between two tries to reach a failing store.
+/// The shortest and the longest pause between two attempts to reconnect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// After so many rounds in which the store took writes, but not those that are owed, these alone must not stop all others.
+/// After this many rounds, commands that the database alone refuses no longer hold up all others.
 const MAX_STALLED_ROUNDS: usize = 6;
 
 impl Writer {
-    /// After a failure: one command that the database cannot take must not fail the others, so each is tried alone.
+    /// Runs the commands of a failed batch one by one: a command that the database cannot take must
+    /// not fail the others.
     pub(super) async fn retry_individually(&mut self, batch: Vec<QueuedCommand>) {
         let mut batch = batch.into_iter();
-        while let Some(command) = batch.next() {
-            if command.is_done() {
+        while let Some(queued) = batch.next() {
+            if queued.is_done() {
                 continue;
             }
-            if self.depends_on_requeued(&command) {
-                self.requeue_or_reject(command);
+            if self.depends_on_requeued(&queued) {
+                self.requeue_or_reject(queued);
                 continue;
             }
             if self.connection.is_none() && !self.reconnect().await {
                 self.set_healthy(false);
-                self.requeue_or_reject(command);
-                batch.for_each(|command| self.requeue_or_reject(command));
+                self.requeue_or_reject(queued);
+                batch.for_each(|queued| self.requeue_or_reject(queued));
                 break;
             }
-            let mut alone = vec![command];
-            if !self.try_batch(&mut alone).await {
-                for command in alone {
-                    self.requeue_or_reject(command);
+            let mut single = vec![queued];
+            if !self.try_batch(&mut single).await {
+                for queued in single {
+                    self.requeue_or_reject(queued);
                 }
             }
         }
@@ -46,7 +48,8 @@ impl Writer {
         }
     }
 
-    /// Whether there is a connection again. Why not is logged when it is another reason than the last time.
+    /// Connects and returns whether that succeeded. A failure is logged if it differs from the last
+    /// one.
     async fn reconnect(&mut self) -> bool {
         let failure = match timeout(TX_TIMEOUT, self.connect()).await {
             Ok(Ok(())) => {
@@ -58,92 +61,92 @@ impl Writer {
         };
         self.connection = None;
         if failure != self.last_error {
-            tracing::warn!(failure, "the store cannot be reached");
+            tracing::warn!(failure, "store connection failed");
             self.last_error = failure;
         }
         false
     }
 
-    /// Whether the beginning of its operation is still to be written: decided before that, it would find nothing to end.
-    fn depends_on_requeued(&self, command: &QueuedCommand) -> bool {
-        command.depends_on().is_some_and(|operation| {
-            let begins = |owed: &QueuedCommand| matches!(&owed.task, StoreCommand::Begin(intent) if intent.operation == *operation);
+    /// Whether the intent of the command's operation is still in the retry queue: applied before
+    /// that, the command would find no operation.
+    fn depends_on_requeued(&self, queued: &QueuedCommand) -> bool {
+        queued.depends_on().is_some_and(|operation| {
+            let begins = |other: &QueuedCommand| matches!(&other.command, StoreCommand::Begin(intent) if intent.operation == *operation);
             self.retry_queue.iter().any(begins)
         })
     }
 
-    /// Keeps what has to wait until something that is owed is written.
+    /// Moves commands that depend on the retry queue behind it and returns the others.
     pub(super) fn requeue_dependents(&mut self, batch: Vec<QueuedCommand>) -> Vec<QueuedCommand> {
-        let mut left = Vec::with_capacity(batch.len());
-        for command in batch {
-            if self.depends_on_requeued(&command) {
-                self.requeue_or_reject(command);
+        let mut independent = Vec::with_capacity(batch.len());
+        for queued in batch {
+            if self.depends_on_requeued(&queued) {
+                self.requeue_or_reject(queued);
             } else {
-                left.push(command);
+                independent.push(queued);
             }
         }
         self.shared.unpersisted.store(self.retry_queue.len(), Ordering::Release);
-        left
+        independent
     }
 
-    fn requeue_or_reject(&mut self, mut command: QueuedCommand) {
-        if command.is_done() {
+    fn requeue_or_reject(&mut self, mut queued: QueuedCommand) {
+        if queued.is_done() {
             return;
         }
-        if let StoreCommand::Begin(intent) = &command.task
-            && !command.acknowledged
-            && command.is_retry
+        if let StoreCommand::Begin(intent) = &queued.command
+            && !queued.acknowledged
+            && queued.is_retry
         {
-            let abandon = QueuedCommand::new(StoreCommand::CancelUnclaimed(intent.operation.clone()), None);
-            if command.commit_state == CommitState::Unknown {
-                // Its caller is told of the operation, which shall be there then, and never be sent. Its key may be another one's.
+            let cancel = QueuedCommand::new(StoreCommand::CancelUnclaimed(intent.operation.clone()), None);
+            if queued.commit_state == CommitState::Unknown {
+                // The caller's response names the operation, so it must exist and end as not sent.
+                // Its idempotency key may belong to another operation by then.
                 let intent = Intent { idempotency: None, recovery: None, ..(**intent).clone() };
-                let kept = QueuedCommand {
+                let begin = QueuedCommand {
                     acknowledged: true,
                     is_retry: true,
                     ..QueuedCommand::new(StoreCommand::Begin(Arc::new(intent)), None)
                 };
-                command.send_response(Err(StoreError::CommitUnknown));
-                self.retry_queue.extend([kept, abandon]);
+                queued.send_response(Err(StoreError::CommitUnknown));
+                self.retry_queue.extend([begin, cancel]);
                 return;
             }
-            self.retry_queue.push_back(abandon);
+            self.retry_queue.push_back(cancel);
         }
-        command.send_response(Err(StoreError::Unavailable));
-        if command.must_persist() {
-            command.is_retry = true;
-            self.retry_queue.push_back(command);
+        queued.send_response(Err(StoreError::Unavailable));
+        if queued.must_persist() {
+            queued.is_retry = true;
+            self.retry_queue.push_back(queued);
         }
     }
 
-    /// Tries until the store is back; meanwhile every command is answered at once.
+    /// Reconnects until the database works again. Meanwhile every command gets its response at
+    /// once.
     async fn reconnect_loop(&mut self) {
-        let (first, longest) = BACKOFF;
-        let pauses = ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest).without_max_times();
+        let (min, max) = BACKOFF;
+        let pauses = ExponentialBuilder::default().with_min_delay(min).with_max_delay(max).without_max_times();
         for (round, pause) in pauses.build().enumerate() {
             if self.connection.is_some() || self.reconnect().await {
                 self.drain_retry_queue().await;
                 let stuck = self.retry_queue.len();
                 if self.connection.is_some() && (stuck == 0 || round >= MAX_STALLED_ROUNDS) {
                     if stuck > 0 {
-                        tracing::error!(
-                            stuck,
-                            "the store takes writes, but not some that are owed; they are tried again"
-                        );
+                        tracing::error!(stuck, "store refuses some acknowledged writes; they are retried");
                     }
                     self.set_healthy(true);
                     return;
                 }
             }
             self.set_healthy(false);
-            let mut over = std::pin::pin!(sleep(pause));
+            let mut pause_end = std::pin::pin!(sleep(pause));
             loop {
                 tokio::select! {
-                    () = &mut over => break,
-                    command = self.commands.recv() => match command {
-                        Some(command) => {
+                    () = &mut pause_end => break,
+                    queued = self.command_rx.recv() => match queued {
+                        Some(queued) => {
                             self.dequeue(1);
-                            self.requeue_or_reject(command);
+                            self.requeue_or_reject(queued);
                         }
                         None => return,
                     },
@@ -152,20 +155,20 @@ impl Writer {
         }
     }
 
-    /// Writes what is owed, one by one. What the database does not take stays owed and is tried again later.
+    /// Writes the retry queue, one command at a time. What the database refuses stays in it.
     pub(super) async fn drain_retry_queue(&mut self) {
         for _ in 0..self.retry_queue.len() {
-            let Some(command) = self.retry_queue.pop_front() else { break };
-            if self.depends_on_requeued(&command) {
-                self.retry_queue.push_back(command);
+            let Some(queued) = self.retry_queue.pop_front() else { break };
+            if self.depends_on_requeued(&queued) {
+                self.retry_queue.push_back(queued);
                 continue;
             }
-            let mut alone = vec![command];
-            let written = self.connection.is_some() && self.try_batch(&mut alone).await;
+            let mut single = vec![queued];
+            let written = self.connection.is_some() && self.try_batch(&mut single).await;
             if !written {
-                self.retry_queue.extend(alone);
+                self.retry_queue.extend(single);
                 if self.connection.is_none() {
-                    // A value that is refused breaks the transaction, not the database.
+                    // A refused value breaks the transaction, not the database.
                     self.reconnect().await;
                 }
             }
@@ -177,9 +180,9 @@ impl Writer {
         self.shared.unpersisted.store(self.retry_queue.len(), Ordering::Release);
         if self.shared.healthy.swap(healthy, Ordering::AcqRel) != healthy {
             if healthy {
-                tracing::info!("the store is back");
+                tracing::info!("store recovered");
             } else {
-                tracing::error!("the store cannot be written; writes are refused until it can");
+                tracing::error!("store is not writable; writes are rejected until it is");
             }
         }
     }
