@@ -9,11 +9,12 @@
 //!   the write revealed it, `record`.
 //!
 //! Callers never get `bound_to`: the ETag of the version that the vendor compared, if
-//! `precondition` (`*`, a list) does not name exactly that. It tells concurrent writes apart.
+//! `precondition` (`*`, a list) does not name exactly that. Concurrent writes are distinguished by
+//! it.
 //!
 //! An entry's hash is BLAKE3 over its JSON, keyed with the 32 bytes of the hash of the entry
-//! before. With other tools, the JSON being in a file: `printf %s "$prev" | xxd -r -p | b3sum
-//! --keyed FILE`.
+//! before. With other tools, the JSON being in a file:
+//! `printf %s "$prev" | xxd -r -p | b3sum --keyed FILE`.
 
 use std::sync::Arc;
 

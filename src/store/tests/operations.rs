@@ -94,7 +94,7 @@ async fn an_operation_orphaned_by_a_crash_is_adopted_once_with_its_payload() {
         let state = one.lookup_idempotency_key(&claim("k")).await;
         assert_eq!(state, Ok(Some(IdempotencyState::Completed("{\"done\":true}".into()))));
         assert_eq!(one.ledger(all_entries_query()).await.expect("read").items.len(), 2);
-        assert_eq!(database.execute("UPDATE operation SET told = told WHERE material IS NOT NULL").await, 0);
+        assert_eq!(database.execute("UPDATE operation SET queued = queued WHERE material IS NOT NULL").await, 0);
     }
 }
 
@@ -205,7 +205,7 @@ async fn an_operation_that_ends_in_its_first_batch_is_stored_as_finished() {
             assert_eq!(operation.record.as_deref(), Some(if created { "A:2" } else { "A:1" }));
             assert!(operation.etag.as_deref() == Some("\"c2\"") && operation.finished_at.is_some());
         }
-        let unfinished = "UPDATE operation SET told = told WHERE material IS NOT NULL OR state = 'running'";
+        let unfinished = "UPDATE operation SET queued = queued WHERE material IS NOT NULL OR state = 'running'";
         assert_eq!(database.execute(unfinished).await, 0);
         assert_eq!(store.verify(None).await.expect("verified").entries, 4);
     }
@@ -263,7 +263,7 @@ async fn ledger_only_operations_are_listed_together_with_stored_rows() {
         // An operation that ends in a later batch has a row, and so has one whose id is smaller
         // than a ledger-only one's.
         let rows = if database.is_shared { 10 } else { 3 };
-        assert_eq!(database.execute("UPDATE operation SET told = told").await, rows);
+        assert_eq!(database.execute("UPDATE operation SET queued = queued").await, rows);
         for step in [1, 3, 4, 100] {
             let listed = list_in_pages(&store, None, step).await;
             assert_eq!(listed.iter().map(|operation| operation.id.clone()).collect::<Vec<_>>(), ids);
@@ -305,7 +305,7 @@ async fn an_operation_older_than_the_ledger_only_ones_has_a_row() {
         let ids = [older.operation.clone(), newer.operation.clone()];
         run_in_one_batch(&store, vec![newer], applied_outcome).await;
         run_in_one_batch(&store, vec![older], applied_outcome).await;
-        assert_eq!(database.execute("UPDATE operation SET told = told").await, 1);
+        assert_eq!(database.execute("UPDATE operation SET queued = queued").await, 1);
         for limit in [1, 2] {
             let query = OperationQuery { systems: vec!["crm".into()], limit, ..OperationQuery::default() };
             let first = store.operations(query.clone()).await.expect("a page");
