@@ -1,4 +1,4 @@
-//! What operators watch is what the program counts.
+//! Dashboard and alerts use the metrics of the program.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ fn read_file(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The names in the one table of metrics.
+/// The names in the table of metrics.
 fn metric_families() -> BTreeSet<String> {
     let source = read_file("src/metrics.rs");
     let table = source.split("families! {\n").nth(1).unwrap().split("\n}\n").next().unwrap().to_owned();
@@ -15,7 +15,7 @@ fn metric_families() -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Every word that could be the name of one of the gateway's metrics.
+/// Every word that has the form of a metric name of the gateway.
 fn metric_names_in(text: &str) -> BTreeSet<String> {
     const ENDS: [&str; 4] = ["_total", "_bucket", "_sum", "_count"];
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');

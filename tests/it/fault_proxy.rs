@@ -1,7 +1,6 @@
-//! A proxy between gateway and vendor that cuts, swallows, holds up and spoils responses, drawn at random from a seed.
+//! A proxy between gateway and vendor that drops, truncates, delays and replaces messages at random, from a seed.
 //!
-//! It goes by requests, not by bytes, so that it knows which write it has disturbed: a write is told by the `hw-NUMBER` that
-//! its body carries.
+//! It works on whole requests, so that it knows which write has met a fault: the body of a write contains its `hw-NUMBER`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Write as _};
@@ -11,19 +10,19 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-/// Nobody is waited for longer than this.
+/// The timeout of every read.
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(30);
-/// A late request arrives this long after its sender has hung up: less than the settler's patience.
+/// A delayed request arrives this long after its sender has disconnected: before the reconciler's timeout.
 const DELAYED_REQUEST_AFTER: Duration = Duration::from_millis(600);
 
 /// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ProxyFault {
-    /// The connection closes before the vendor has the request.
+    /// The connection closes before the vendor receives the request.
     ConnectionClosed,
     /// The request is dropped, and no response is sent.
     RequestDropped,
-    /// Nobody responses; the vendor gets the request when its sender has given up.
+    /// There is no response; the vendor receives the request after its sender has disconnected.
     RequestDelayed,
     /// The vendor responds, and the connection closes before the first byte arrives.
     ResponseDropped,
@@ -33,7 +32,7 @@ pub(crate) enum ProxyFault {
     ResponseWithheld,
     /// The vendor responds, and a 500 arrives in its place.
     ResponseReplacedBy500,
-    /// The response takes its time.
+    /// The response arrives late.
     ResponseDelayed,
 }
 
@@ -57,12 +56,12 @@ const READ_FAULTS: &[ProxyFault] = &[
 
 struct FaultInjector {
     random: Rng,
-    /// Of a hundred writes, so many are disturbed; of a hundred reads, a twentieth of that.
+    /// The percentage of writes that meet a fault; for reads a twentieth of it.
     fault_percent: u32,
-    /// The writes that were disturbed, and those whose response became a 500.
+    /// The writes that met a fault, and those whose response became a 500.
     faulted_writes: BTreeSet<u32>,
     replaced_responses: BTreeSet<u32>,
-    /// Calls, because deletes carry no value.
+    /// A number of calls, because deletes have no value.
     faulted_deletes: usize,
     counts: BTreeMap<ProxyFault, usize>,
 }
@@ -98,7 +97,7 @@ impl FaultProxy {
                 }
             }
         });
-        Self { address, injector: injector }
+        Self { address, injector }
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -106,12 +105,12 @@ impl FaultProxy {
         format!("http://{}", self.address)
     }
 
-    /// From now on so many of a hundred writes are disturbed.
+    /// The percentage of writes that meet a fault from now on.
     pub(crate) fn set_fault_percent(&self, percent: u32) {
         self.injector.lock().unwrap().fault_percent = percent;
     }
 
-    /// How many writes have been disturbed so far.
+    /// How many writes have met a fault so far.
     pub(crate) fn faulted_count(&self) -> usize {
         let injector = self.injector.lock().unwrap();
         injector.faulted_writes.len() + injector.faulted_deletes
@@ -122,7 +121,7 @@ impl FaultProxy {
         self.injector.lock().unwrap().replaced_responses.contains(&write)
     }
 
-    /// How often each thing happened to any request.
+    /// How often each fault was injected.
     pub(crate) fn counts(&self) -> BTreeMap<ProxyFault, usize> {
         self.injector.lock().unwrap().counts.clone()
     }
@@ -130,7 +129,7 @@ impl FaultProxy {
 
 impl Drop for FaultProxy {
     fn drop(&mut self) {
-        // Wakes the listener, which then sees that nobody needs it.
+        // Wakes the listener, which then ends.
         if Arc::strong_count(&self.injector) == 1 {
             drop(TcpStream::connect(self.address));
         }
@@ -169,7 +168,7 @@ pub(crate) fn find_write_number(text: &[u8]) -> Option<u32> {
     digits.parse().ok()
 }
 
-/// Carries the requests of one connection until one of the sides, or a fault, ends it.
+/// Forwards the requests of one connection until one side or a fault ends it.
 fn proxy_connection(mut down: &TcpStream, upstream: SocketAddr, injector: &Mutex<FaultInjector>) -> io::Result<()> {
     down.set_read_timeout(Some(SOCKET_TIMEOUT))?;
     down.set_nodelay(true)?;
@@ -234,7 +233,7 @@ pub(crate) fn read_message(mut stream: &TcpStream, ahead: &mut Vec<u8>) -> io::R
     loop {
         if let Some(head) = ahead.windows(4).position(|window| window == b"\r\n\r\n") {
             let text = String::from_utf8_lossy(&ahead[..head]).to_ascii_lowercase();
-            assert!(!text.contains("transfer-encoding"), "only bodies of a known length are carried: {text}");
+            assert!(!text.contains("transfer-encoding"), "only bodies of a known length are supported: {text}");
             let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
             let end = head + 4 + length.map_or(0, |length| length.trim().parse::<usize>().expect("a length"));
             if ahead.len() >= end {

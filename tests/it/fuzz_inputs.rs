@@ -1,33 +1,35 @@
-//! The inputs of the fuzz targets in `tests/fuzz`, those to start from and those that were findings once: what must hold of
-//! them holds. (Those of header fields and targets are run by the crate's own tests, `src/api/fuzzing.rs`.)
+//! The inputs of the fuzz targets in `tests/fuzz`: seeds and former findings pass. (Those of header fields and request targets
+//! are run by the unit tests of `src/http/fuzzing.rs`.)
 
-// The very functions that the fuzz targets call.
-#[expect(unreachable_pub, reason = "this file belongs to the fuzz targets' crate as well")]
+// The functions of the fuzz targets themselves.
+#[expect(unreachable_pub, reason = "the file is also part of the fuzz targets' crate")]
 #[path = "../fuzz/src/config.rs"]
 mod config;
-#[expect(unreachable_pub, reason = "this file belongs to the fuzz targets' crate as well")]
+#[expect(unreachable_pub, reason = "the file is also part of the fuzz targets' crate")]
 #[path = "../fuzz/src/ids.rs"]
 mod ids;
-#[expect(unreachable_pub, reason = "this file belongs to the fuzz targets' crate as well")]
+#[expect(unreachable_pub, reason = "the file is also part of the fuzz targets' crate")]
 #[path = "../fuzz/src/json.rs"]
 mod json;
-#[expect(unreachable_pub, reason = "this file belongs to the fuzz targets' crate as well")]
+#[expect(unreachable_pub, reason = "the file is also part of the fuzz targets' crate")]
 #[path = "../fuzz/src/patches.rs"]
 mod patches;
-#[expect(unreachable_pub, reason = "this file belongs to the fuzz targets' crate as well")]
+#[expect(unreachable_pub, reason = "the file is also part of the fuzz targets' crate")]
 #[path = "../fuzz/src/tokens.rs"]
 mod tokens;
-#[expect(unreachable_pub, reason = "this file belongs to the fuzz targets' crate as well")]
+#[expect(unreachable_pub, reason = "the file is also part of the fuzz targets' crate")]
 #[path = "../fuzz/src/vendor_responses.rs"]
 mod vendor_responses;
 
 use std::path::Path;
 
-fn run_target(name: &str, target: fn(&[u8])) {
+use records_gateway::vendors::VENDORS;
+
+fn run_target(name: &str, target: impl Fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz");
     let mut inputs: Vec<_> = ["seeds", "regressions"]
         .iter()
-        // Not every target has had a finding.
+        // Not every target has had findings.
         .filter_map(|kept| folder.join(kept).join(name).read_dir().ok())
         .flatten()
         .map(|input| input.unwrap().path())
@@ -54,9 +56,9 @@ fn stored_inputs_for_patches_pass() {
 
 #[test]
 fn stored_vendor_responses_pass() {
-    run_target("pretectum", vendor_responses::pretectum);
-    run_target("bluedolphin", vendor_responses::bluedolphin);
-    run_target("matrix42", vendor_responses::matrix42);
+    for vendor in VENDORS {
+        run_target(vendor.vendor, |data| vendor_responses::run_conversation(vendor.vendor, data));
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A gateway that stops: nobody new comes in, and who is in is served to the end.
+//! A gateway that stops: it accepts no new connection and finishes running requests.
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use super::support::{MATRIX42, TestEnv};
 
 #[actix_web::test]
 async fn an_unfinished_write_is_reported_unknown_before_shutdown() {
-    let env = TestEnv::start_with(&MATRIX42, &[("server", "shutdown_timeout", "\"300ms\"")]).await;
+    let env = TestEnv::start_with(&MATRIX42, |config| config.server("shutdown_timeout", "300ms"));
     let stopping = env.start_second_gateway();
     let tag = env.current_etag(MATRIX42.key).await;
     env.inject_once(CallKind::Update, InjectedFault::Hang);
@@ -29,7 +29,7 @@ async fn an_unfinished_write_is_reported_unknown_before_shutdown() {
 
 #[actix_web::test]
 async fn shutdown_refuses_new_connections_and_finishes_running_writes() {
-    let env = TestEnv::start(&MATRIX42).await;
+    let env = TestEnv::start(&MATRIX42);
     let stopping = env.start_second_gateway();
     let (caller, other) = (stopping.client(), stopping.client());
     let address = stopping.address();
@@ -43,13 +43,13 @@ async fn shutdown_refuses_new_connections_and_finishes_running_writes() {
         let stopped = actix_web::rt::spawn(stopping.stop());
         let refused = loop {
             match TcpStream::connect(address) {
-                // Not told to stop yet, or whoever had come before is being counted.
+                // The gateway has not begun to stop, or is still counting its connections.
                 Ok(_) => tokio::time::sleep(Duration::from_millis(5)).await,
                 Err(error) => break error,
             }
         };
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-        // On a connection from before.
+        // On a connection opened before the stop.
         let unready = other.get("/readyz").send().await;
         assert_eq!(unready.assert_problem(503, "overloaded").json()["detail"], json!("the gateway is stopping"));
         env.faults().release();

@@ -1,12 +1,11 @@
-//! Writes that are true: concurrent callers, three vendors, responses that get lost, gateways that are killed; and afterwards
-//! everything that anybody was told is held against what really happened at the vendors.
+//! Concurrent callers, every vendor, lost responses, killed gateways; then every response is compared with what really happened
+//! at the vendors.
 //!
-//! `HISTORY_SEED` repeats a run's draws (threads still take turns as they like), `HISTORY_WRITES` sets how many writes are to
-//! be disturbed in each run. The seed and the figures of a run go to standard error.
+//! `HISTORY_SEED` repeats the random choices of a run (the order of threads still differs), `HISTORY_WRITES` sets how many
+//! writes meet a fault in each run. Seed and figures of a run go to standard error.
 
 mod caller;
 mod client;
-mod gateway_process;
 mod lifecycle;
 mod register_model;
 mod runner;
@@ -19,6 +18,7 @@ use caller::{Caller, ResponseKind};
 use client::Client;
 use runner::{Plan, Run};
 use vendors::GUARDED;
+pub(crate) use vendors::VENDORS;
 use verify::HistoryVerifier;
 
 const CALLER_COUNT: usize = 6;
@@ -28,9 +28,9 @@ fn env_number(variable: &str) -> Option<u64> {
 }
 
 fn run_plan(plan: Plan) {
-    let asked = env_number("HISTORY_WRITES").map(|writes| usize::try_from(writes).expect("a count"));
-    // What is only looked for takes its time.
-    let writes = asked.map_or(plan.writes, |writes| if plan.lifecycle { writes / 5 } else { writes });
+    let requested = env_number("HISTORY_WRITES").map(|writes| usize::try_from(writes).expect("a count"));
+    // A write that can only be polled for takes long.
+    let writes = requested.map_or(plan.writes, |writes| if plan.lifecycle { writes / 5 } else { writes });
     let kills = if plan.kills > 0 { plan.kills.max(writes / 250) } else { 0 };
     let seed = env_number("HISTORY_SEED").unwrap_or_else(|| fastrand::u64(0..1_000_000));
     let run = Run::start(Plan { writes, kills, ..plan }, seed);
@@ -54,7 +54,7 @@ const BASE_PLAN: Plan = Plan {
     store: None,
 };
 
-/// Records are made and deleted. What is lost on the way is only looked for, so the time for that is short.
+/// Records are created and deleted. A lost response leads to polling, so the time for it is short.
 const LIFECYCLE_PLAN: Plan = Plan { lifecycle: true, writes: 60, completion_timeout: "4s", ..BASE_PLAN };
 
 #[test]
@@ -64,7 +64,7 @@ fn concurrent_writes_are_linearizable_at_every_vendor() {
 
 #[test]
 fn lost_vendor_responses_are_never_misreported() {
-    run_plan(Plan { name: "cut answers", fault_percent: 60, writes: 150, ..BASE_PLAN });
+    run_plan(Plan { name: "lost responses", fault_percent: 60, writes: 150, ..BASE_PLAN });
 }
 
 #[test]
@@ -98,23 +98,23 @@ fn a_live_replica_reconciles_the_writes_of_a_killed_one() {
 
 #[test]
 fn concurrent_creates_and_deletes_take_effect_once() {
-    run_plan(Plan { name: "lives", writes: 120, ..LIFECYCLE_PLAN });
+    run_plan(Plan { name: "lifecycle", writes: 120, ..LIFECYCLE_PLAN });
 }
 
 #[test]
 fn creates_and_deletes_with_lost_responses_are_not_misreported() {
-    run_plan(Plan { name: "lives, cut answers", fault_percent: 50, ..LIFECYCLE_PLAN });
+    run_plan(Plan { name: "lifecycle, lost responses", fault_percent: 50, ..LIFECYCLE_PLAN });
 }
 
 #[test]
 fn a_killed_gateway_reconciles_creates_and_deletes_after_restart() {
-    run_plan(Plan { name: "lives, kill -9", fault_percent: 30, kills: 3, ..LIFECYCLE_PLAN });
+    run_plan(Plan { name: "lifecycle, kill -9", fault_percent: 30, kills: 3, ..LIFECYCLE_PLAN });
 }
 
 #[test]
 fn two_replicas_create_and_delete_consistently() {
     let Some(store) = create_postgres_database() else { return };
-    let plan = Plan { name: "lives, two replicas", fault_percent: 30, kills: 2, replicas: 2, ..LIFECYCLE_PLAN };
+    let plan = Plan { name: "lifecycle, two replicas", fault_percent: 30, kills: 2, replicas: 2, ..LIFECYCLE_PLAN };
     run_plan(Plan { store: Some(store), ..plan });
 }
 
@@ -140,10 +140,10 @@ fn in_flight_writes_of_a_killed_replica_are_reconciled_by_the_other() {
     assert_all_applied(&run);
 }
 
-/// One write per system is with its vendor when the gateway dies; then the vendor does it.
+/// The gateway dies while each vendor holds one write; then the vendors apply them.
 fn kill_during_writes(run: &Run) {
     std::thread::scope(|scope| {
-        for system in 0..3 {
+        for system in 0..VENDORS.len() {
             run.vendors.hold_next_update(system);
             scope.spawn(move || {
                 let mut caller = Caller { run, random: fastrand::Rng::with_seed(5), client: Client::default() };
@@ -152,11 +152,11 @@ fn kill_during_writes(run: &Run) {
                 run.writes.lock().unwrap().push(write);
             });
         }
-        for system in 0..3 {
+        for system in 0..VENDORS.len() {
             run.vendors.wait_for_updates(system, 1);
         }
         run.replicas[0].kill();
-        for system in 0..3 {
+        for system in 0..VENDORS.len() {
             run.vendors.release(system);
         }
     });
@@ -165,16 +165,17 @@ fn kill_during_writes(run: &Run) {
 fn assert_all_applied(run: &Run) {
     let report = run.drain_and_collect();
     let states: Vec<_> = report.operations.iter().map(|one| one["state"].as_str().unwrap_or_default()).collect();
-    assert_eq!(states, ["applied"; 3]);
+    assert_eq!(states, vec!["applied"; VENDORS.len()]);
     HistoryVerifier::new(run, &report).verify();
 }
 
 #[test]
 fn a_queued_write_is_polled_until_its_full_timeout() {
-    let plan = Plan { name: "patience", writes: 0, long_timeouts: true, guarded_completion_timeout: "9s", ..BASE_PLAN };
+    let plan =
+        Plan { name: "full timeout", writes: 0, long_timeouts: true, guarded_completion_timeout: "9s", ..BASE_PLAN };
     let run = Run::start(plan, 1);
     let mut caller = Caller { run: &run, random: fastrand::Rng::with_seed(1), client: Client::default() };
-    // The pauses double from 20 ms: there is a look 5.1 s after the write, and the next one would come after 10.2 s.
+    // The pauses double from 20 ms: there is a poll 5.1 s after the write, and the next one would come after 10.2 s.
     run.vendors.set_queue_delay(Duration::from_secs(6));
     assert_eq!(caller.write_once(GUARDED, 1, "respond-async"), 202);
     assert_eq!(caller.write_once(GUARDED, 0, "wait=9"), 200);
@@ -185,9 +186,9 @@ fn a_queued_write_is_polled_until_its_full_timeout() {
 
 #[test]
 fn the_final_probe_finds_a_write_without_responses_applied() {
-    let run = Run::start(Plan { name: "no answers", writes: 0, completion_timeout: "3s", ..BASE_PLAN }, 1);
+    let run = Run::start(Plan { name: "no responses", writes: 0, completion_timeout: "3s", ..BASE_PLAN }, 1);
     let mut caller = Caller { run: &run, random: fastrand::Rng::with_seed(1), client: Client::default() };
-    for system in 0..3 {
+    for system in 0..VENDORS.len() {
         run.vendors.lose_update_responses(system);
         assert_eq!(caller.write_once(system, 0, "respond-async"), 202);
     }
@@ -217,14 +218,14 @@ fn send_duplicate_during_first_read(if_match: impl Fn(&str) -> String) {
     write.headers.push(("If-Match".to_owned(), if_match(&tag)));
     let (mut first, mut second) = (write.clone(), write);
     std::thread::scope(|scope| {
-        let reads = run.vendors.crm_read_count();
-        run.vendors.hold_next_crm_read();
+        let reads = run.vendors.read_count(0);
+        run.vendors.hold_next_read(0);
         let sent = scope.spawn(|| caller().send(&mut first));
-        run.vendors.wait_for_crm_reads(reads + 1);
-        // The first one is still looking at the record.
+        run.vendors.wait_for_reads(0, reads + 1);
+        // The first one is still reading the record.
         assert_eq!(caller().send(&mut second), 409);
         run.vendors.release(0);
-        assert_eq!(sent.join().expect("told"), 204);
+        assert_eq!(sent.join().expect("a status"), 204);
     });
     assert_eq!(second.last_kind(), ResponseKind::InProgress);
     assert_eq!(caller().send(&mut second), 204);
@@ -234,11 +235,11 @@ fn send_duplicate_during_first_read(if_match: impl Fn(&str) -> String) {
     HistoryVerifier::new(&run, &report).verify();
 }
 
-/// An empty database of the run's own, where there is a server.
+/// An empty database of the run's own, where there is a PostgreSQL server.
 fn create_postgres_database() -> Option<String> {
     use sqlx::Connection as _;
     let Ok(server) = std::env::var("TEST_POSTGRES_URL") else {
-        eprintln!("TEST_POSTGRES_URL is not set: two replicas are not tried");
+        eprintln!("TEST_POSTGRES_URL is not set: two replicas are not tested");
         return None;
     };
     let name = format!("history{:016x}", fastrand::u64(..));

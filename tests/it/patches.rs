@@ -1,8 +1,8 @@
-//! The two patch formats against what others wrote down: RFC 7396 Appendix A and the public JSON Patch suite.
+//! The two patch formats against published test cases: RFC 7396 Appendix A and the public JSON Patch suite.
 //!
-//! The suite's files lie in `tests/json-patch-test-suite` as published (npm `json-patch-test-suite` 1.1.0, Apache-2.0);
-//! `JSON_PATCH_SUITE` names another folder to take them from. Each case's document becomes the member `doc` of a record's
-//! `fields`, its pointers are led by `/fields/doc`: so the whole document of a case is one member of the record.
+//! The suite's files are in `tests/json-patch-test-suite` as published (npm `json-patch-test-suite` 1.1.0, Apache-2.0);
+//! `JSON_PATCH_SUITE` names another folder. Each case's document becomes the member `doc` of a record's
+//! `fields`, and its pointers get the prefix `/fields/doc`: the whole document of a case is one member of the record.
 
 use std::path::{Path, PathBuf};
 
@@ -37,29 +37,29 @@ fn every_case_of_rfc_7396_appendix_a_passes() {
         (r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1]}"#, r#"{"a":[1]}"#),
         (r#"["a","b"]"#, r#"["c","d"]"#, r#"["c","d"]"#),
         (r#"{"a":"b"}"#, r#"["c"]"#, r#"["c"]"#),
-        // A member that is merged with null is removed (§2); as a whole document the result would be null.
+        // A member that is merged with null is removed (§2); a whole document would become null.
         (r#"{"a":"foo"}"#, "null", ""),
         (r#"{"a":"foo"}"#, r#""bar""#, r#""bar""#),
         (r#"{"e":null}"#, r#"{"a":1}"#, r#"{"e":null,"a":1}"#),
         ("[1,2]", r#"{"a":"b","c":null}"#, r#"{"a":"b"}"#),
         ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
     ];
-    for (original, patch, result) in cases {
+    for (original, patch, merged) in cases {
         let original: Value = serde_json::from_str(original).expect("JSON");
         let body = format!(r#"{{"fields":{{"doc":{patch}}}}}"#);
-        let seen = apply(Patch::parse_merge_patch(&Bytes::from(body)), &original).expect("a merge patch");
-        let wanted = (!result.is_empty()).then(|| serde_json::from_str(result).expect("JSON"));
-        assert_eq!(seen, wanted, "{original} merged with {patch}");
+        let result = apply(Patch::parse_merge_patch(&Bytes::from(body)), &original).expect("a merge patch");
+        let expected = (!merged.is_empty()).then(|| serde_json::from_str(merged).expect("JSON"));
+        assert_eq!(result, expected, "{original} merged with {patch}");
     }
 }
 
-/// Cases 9 to 12 replace a whole document, and a record is never replaced as a whole (contract 4.1).
+/// Cases 9 to 12 replace a whole document; a whole record is never replaced (contract 4.1).
 #[test]
 fn a_merge_patch_that_would_replace_the_record_is_rejected() {
     for patch in [r#"["c","d"]"#, "null", r#""bar""#, "1", r#"{"fields":null}"#, r#"{"fields":[1]}"#, r#"{"id":null}"#]
     {
-        let refused = apply(Patch::parse_merge_patch(&Bytes::from_static(patch.as_bytes())), &json!({}));
-        assert!(matches!(refused, Err(PatchError::ReadOnly(_))), "{patch}: {refused:?}");
+        let result = apply(Patch::parse_merge_patch(&Bytes::from_static(patch.as_bytes())), &json!({}));
+        assert!(matches!(result, Err(PatchError::ReadOnly(_))), "{patch}: {result:?}");
     }
 }
 
@@ -87,22 +87,22 @@ fn prefix_pointers(patch: &Value) -> Vec<u8> {
     serde_json::to_vec(&operations).expect("JSON")
 }
 
-/// How many cases a file holds that are to be passed; those that it disables are passed too, but for the two whose
-/// fault, a member name twice, is lost when the file is read.
+/// Runs the cases of a file and returns their number. Disabled cases are included, except the two whose error, a
+/// duplicate member name, is lost when the file is parsed.
 fn run_suite(file: &str) -> usize {
     let cases = read_cases(file);
     let twice = |case: &Value| case["error"].as_str().is_some_and(|error| error.contains("two 'op' members"));
     let mut passed = 0;
     for case in cases.iter().filter(|case| !twice(case)) {
-        let seen = apply(Patch::parse_json_patch(&prefix_pointers(&case["patch"])), &case["doc"]);
-        match (case.get("error"), seen) {
+        let result = apply(Patch::parse_json_patch(&prefix_pointers(&case["patch"])), &case["doc"]);
+        match (case.get("error"), result) {
             (Some(_), Err(_)) => {}
-            (None, Ok(Some(seen))) => {
-                // A case that only tests leaves the document as it is.
-                let wanted = case.get("expected").unwrap_or(&case["doc"]);
-                assert!(values_equal(&seen, wanted), "{case}: {seen}");
+            (None, Ok(Some(result))) => {
+                // A case of `test` operations alone leaves the document unchanged.
+                let expected = case.get("expected").unwrap_or(&case["doc"]);
+                assert!(values_equal(&result, expected), "{case}: {result}");
             }
-            (_, seen) => panic!("{case}: {seen:?}"),
+            (_, result) => panic!("{case}: {result:?}"),
         }
         passed += 1;
     }
@@ -111,7 +111,7 @@ fn run_suite(file: &str) -> usize {
 
 #[test]
 fn the_public_json_patch_suite_passes() {
-    assert!(run_suite("tests.json") >= 77, "tests.json is not whole");
+    assert!(run_suite("tests.json") >= 77, "tests.json is incomplete");
     assert!(run_suite("spec_tests.json") >= 16, "spec_tests.json is not whole");
 }
 
@@ -121,12 +121,12 @@ fn an_operation_with_two_op_members_is_malformed() {
         r#"[{"op":"add","path":"/fields/doc/baz","value":"qux","op":"remove"}]"#,
         r#"[{"op":"move","path":"/fields/doc/baz","from":"/fields/doc/foo","op":"move"}]"#,
     ] {
-        let refused = apply(Patch::parse_json_patch(twice.as_bytes()), &json!({ "foo": "bar" }));
-        assert!(matches!(refused, Err(PatchError::Malformed(_))), "{twice}: {refused:?}");
+        let result = apply(Patch::parse_json_patch(twice.as_bytes()), &json!({ "foo": "bar" }));
+        assert!(matches!(result, Err(PatchError::Malformed(_))), "{twice}: {result:?}");
     }
 }
 
-/// The suite's whole-document cases as they are, without a member around them: a record is not replaced as a whole.
+/// The suite's whole-document cases without a member around them: a whole record is never replaced.
 #[test]
 fn a_json_patch_writes_nothing_outside_a_member_of_fields() {
     for file in ["tests.json", "spec_tests.json"] {
@@ -135,8 +135,8 @@ fn a_json_patch_writes_nothing_outside_a_member_of_fields() {
             let writes = case["patch"].as_array().expect("operations").iter().any(written);
             let body = serde_json::to_vec(&case["patch"]).expect("JSON");
             if writes && case.get("disabled").is_none() {
-                let refused = apply(Patch::parse_json_patch(&body), &case["doc"]);
-                assert!(refused.is_err(), "{case}: {refused:?}");
+                let result = apply(Patch::parse_json_patch(&body), &case["doc"]);
+                assert!(result.is_err(), "{case}: {result:?}");
             }
         }
     }

@@ -203,7 +203,7 @@ async fn the_three_curl_examples_return_the_documented_responses() {
     let readme = read_file("README.md");
     let commands: Vec<_> = code_blocks(&readme, "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
     let [read, change, replace] = commands.as_slice() else { panic!("three commands: {commands:?}") };
-    let gateway = TestEnv::start(&MATRIX42).await;
+    let gateway = TestEnv::start(&MATRIX42);
     for (command, status) in [(read, 200), (change, 204), (change, 412), (replace, 200)] {
         let words = split_command(command);
         let after = |option: &str| {

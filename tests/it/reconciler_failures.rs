@@ -1,4 +1,4 @@
-//! Whatever fails while a write is settled, somebody settles it: also when it is the gateway's own code that fails.
+//! A write is reconciled whatever fails meanwhile, even where the gateway's own code panics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -108,13 +108,13 @@ impl Adapter for FaultyAdapter {
     }
 }
 
-fn faulty_adapter(fails: fn(usize) -> bool) -> Arc<FaultyAdapter> {
+fn faulty_adapter(should_panic: fn(usize) -> bool) -> Arc<FaultyAdapter> {
     let inner =
         (find_vendor("matrix42").unwrap().build)(&Settings::from([("api_token", Secret::new(matrix42::API_TOKEN))]));
-    Arc::new(FaultyAdapter { inner: inner.unwrap(), reads: AtomicUsize::new(0), should_panic: fails })
+    Arc::new(FaultyAdapter { inner: inner.unwrap(), reads: AtomicUsize::new(0), should_panic })
 }
 
-/// The system of the fake vendor, with that adapter.
+/// A system at the fake vendor, with this adapter.
 fn build_system(
     vendors: &Sandbox,
     adapter: &Arc<FaultyAdapter>,
@@ -161,40 +161,46 @@ fn delete_command() -> (WriteCommand, OpContext) {
         require_native: false,
         idempotency: None,
     };
-    let ask = OpContext {
+    let context = OpContext {
         caller: CallerName("caller".into()),
         request_id: RequestId("request".into()),
         trace: TraceContext::from_headers(&[], &[]).into(),
         deadline: Instant::now() + Duration::from_secs(5),
     };
-    (write, ask)
+    (write, context)
 }
 
-/// A DELETE that the vendor does without answering, settled by a gateway some of whose reads panic; how it ended, and how
-/// many reads that took.
-async fn reconcile_despite_panics(fails: fn(usize) -> bool, completion_timeout: Duration) -> (OperationState, usize) {
+/// A DELETE that the vendor applies without a response, reconciled by a gateway some of whose reads panic. Returns the final
+/// state and the number of reads.
+async fn reconcile_despite_panics(
+    should_panic: fn(usize) -> bool,
+    completion_timeout: Duration,
+) -> (OperationState, usize) {
     let vendors = Sandbox::start().unwrap();
     vendors.matrix42.faults.once(CallKind::Delete, sandbox::InjectedFault::ResetAfter);
-    let adapter = faulty_adapter(fails);
+    let adapter = faulty_adapter(should_panic);
     let (system, metrics) = build_system(&vendors, &adapter, completion_timeout);
     let store = open_store("sqlite::memory:").await;
-    let (gateway, unsettled) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
-    let settling = actix_web::rt::spawn({
+    let (gateway, queue) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
+    let reconciler = actix_web::rt::spawn({
         let gateway = Arc::clone(&gateway);
-        async move { gateway.run_reconciler(unsettled).await }
+        async move { gateway.run_reconciler(queue).await }
     });
-    let (write, ask) = delete_command();
-    let told = gateway.write(&system, write, &ask).await;
-    let told = told.expect_err("nobody could look");
-    assert_eq!((told.name, told.operation.is_some()), (ProblemKind::OutcomeUnknown, true));
-    assert!(vendors.matrix42.state.fragment(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID).is_none(), "it was done");
+    let (write, context) = delete_command();
+    let result = gateway.write(&system, write, &context).await;
+    let result = result.expect_err("every read fails");
+    assert_eq!((result.name, result.operation.is_some()), (ProblemKind::OutcomeUnknown, true));
+    assert!(
+        vendors.matrix42.state.fragment(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID).is_none(),
+        "the vendor has applied it"
+    );
     let state = wait_for_final_state(&store).await;
-    settling.abort();
+    reconciler.abort();
     assert_eq!(vendors.matrix42.log.count(CallKind::Delete), 1);
     (state, adapter.reads.load(Ordering::SeqCst))
 }
 
-/// How the only operation ended.
+/// The final state of the only operation.
 async fn wait_for_final_state(store: &Store) -> OperationState {
     let query = OperationQuery { systems: vec!["itsm".into()], limit: 10, ..OperationQuery::default() };
     let until = Instant::now() + Duration::from_secs(20);
@@ -204,16 +210,16 @@ async fn wait_for_final_state(store: &Store) -> OperationState {
         if operations[0].state != OperationState::Running {
             return operations[0].state;
         }
-        assert!(Instant::now() < until, "it runs for ever");
+        assert!(Instant::now() < until, "the operation does not end");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 #[actix_web::test]
 async fn a_write_whose_reconciliation_panics_is_reconciled_again() {
-    // The first read is for the precondition; the second is the caller's, the third the settler's.
-    let settled = reconcile_despite_panics(|read| read == 2 || read == 3, Duration::from_mins(1)).await;
-    assert_eq!(settled, (OperationState::Applied, 5));
+    // The first read is for the precondition; the second is the caller's, the third the reconciler's.
+    let result = reconcile_despite_panics(|read| read == 2 || read == 3, Duration::from_mins(1)).await;
+    assert_eq!(result, (OperationState::Applied, 5));
 }
 
 #[actix_web::test]
@@ -222,7 +228,7 @@ async fn a_write_whose_reconciliation_always_panics_ends_unknown() {
     assert_eq!(state, OperationState::Unknown);
 }
 
-/// What was handed to the store is its to keep. Settling it once more could send it once more, and would count it twice.
+/// The store persists an outcome that it has accepted. Reconciling the write again could send it again and count it twice.
 #[actix_web::test]
 async fn a_write_whose_outcome_is_being_stored_is_not_reconciled_again() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
@@ -231,12 +237,12 @@ async fn a_write_whose_outcome_is_being_stored_is_not_reconciled_again() {
     let adapter = faulty_adapter(|_| false);
     let (system, metrics) = build_system(&vendors, &adapter, Duration::from_mins(1));
     let store = open_store(&format!("sqlite:{file}")).await;
-    let (gateway, unsettled) = Gateway::new(vec![Arc::clone(&system)], store.clone(), Arc::clone(&metrics));
-    let settling = actix_web::rt::spawn({
+    let (gateway, queue) = Gateway::new(vec![Arc::clone(&system)], store.clone(), Arc::clone(&metrics));
+    let reconciler = actix_web::rt::spawn({
         let gateway = Arc::clone(&gateway);
-        async move { gateway.run_reconciler(unsettled).await }
+        async move { gateway.run_reconciler(queue).await }
     });
-    let (write, ask) = delete_command();
+    let (write, context) = delete_command();
     let gauge = |name: &str| {
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();
         let series = format!("{name}{{system=\"itsm\"}} ");
@@ -245,7 +251,7 @@ async fn a_write_whose_outcome_is_being_stored_is_not_reconciled_again() {
     let mut locked = SqliteConnection::connect(&file).await.unwrap();
     let worker = LocalSet::new();
     {
-        let writing = worker.run_until(gateway.write(&system, write, &ask));
+        let writing = worker.run_until(gateway.write(&system, write, &context));
         let locking = async {
             wait_until(|| vendors.matrix42.log.count(CallKind::Delete) == 1).await;
             locked.execute("BEGIN IMMEDIATE").await.unwrap();
@@ -253,21 +259,21 @@ async fn a_write_whose_outcome_is_being_stored_is_not_reconciled_again() {
             wait_until(|| gauge("operations_running") == "0").await;
         };
         tokio::select! {
-            told = writing => panic!("the store was locked: {told:?}"),
+            result = writing => panic!("the store was locked: {result:?}"),
             () = locking => {}
         }
     }
     drop(worker);
-    assert_eq!(gauge("writes_unknown"), "0", "whoever hands a write to the settler counts it");
+    assert_eq!(gauge("writes_unknown"), "0", "the write was not handed to the reconciler");
     locked.execute("COMMIT").await.unwrap();
     assert_eq!(wait_for_final_state(&store).await, OperationState::Applied);
-    settling.abort();
+    reconciler.abort();
     // The one read is for the precondition.
     assert_eq!((adapter.reads.load(Ordering::SeqCst), vendors.matrix42.log.count(CallKind::Delete)), (1, 1));
     assert_eq!(gauge("operations_running"), "0");
 }
 
-/// A process that found the intent alone would send it once more.
+/// A process that finds only the intent would send the write again.
 #[actix_web::test]
 async fn a_rejection_is_not_returned_before_the_store_has_persisted_it() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
@@ -275,63 +281,63 @@ async fn a_rejection_is_not_returned_before_the_store_has_persisted_it() {
     vendors.matrix42.faults.once(CallKind::Update, sandbox::InjectedFault::Hold);
     let (system, metrics) = build_system(&vendors, &faulty_adapter(|_| false), Duration::from_mins(1));
     let store = open_store(&format!("sqlite:{file}")).await;
-    let (gateway, _unsettled) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
-    let (mut write, mut ask) = delete_command();
+    let (gateway, _queue) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
+    let (mut write, mut context) = delete_command();
     let id = RecordId::new(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID);
     let patch = Patch::parse_merge_patch(&r#"{"fields":{"Description":"refused"}}"#.into()).unwrap();
     write.kind = WriteOp::Update { id, patch };
-    ask.deadline = Instant::now() + Duration::from_mins(1);
+    context.deadline = Instant::now() + Duration::from_mins(1);
     let mut locked = SqliteConnection::connect(&file).await.unwrap();
-    let refuse = async {
+    let reject = async {
         wait_until(|| vendors.matrix42.log.count(CallKind::Update) == 1).await;
         let state = &vendors.matrix42.state;
         assert!(state.write(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID, |all| {
-            all.insert("Description".into(), "somebody else's".into());
+            all.insert("Description".into(), "an external write".into());
         }));
         locked.execute("BEGIN IMMEDIATE").await.unwrap();
         vendors.matrix42.faults.release();
     };
-    let (told, ()) = futures_util::future::join(gateway.write(&system, write, &ask), refuse).await;
-    let WriteOutcome::Problem(problem) = told.unwrap().outcome else { panic!("it was refused") };
+    let (result, ()) = futures_util::future::join(gateway.write(&system, write, &context), reject).await;
+    let WriteOutcome::Problem(problem) = result.unwrap().outcome else { panic!("the write was rejected") };
     assert_eq!((problem.name, problem.operation.is_some()), (ProblemKind::OutcomeUnknown, true));
     locked.execute("COMMIT").await.unwrap();
     assert_eq!(wait_for_final_state(&store).await, OperationState::NotApplied);
     assert_eq!(vendors.matrix42.log.count(CallKind::Update), 1);
 }
 
-/// Gateway and vendor were away together, for longer than outcomes are looked for; and the vendor takes longer to come back.
+/// Gateway and vendor were down together for longer than the completion timeout, and the vendor comes back later.
 #[actix_web::test]
 async fn an_orphan_older_than_its_timeout_is_polled_again_after_a_restart() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
     let file = format!("sqlite:{}", folder.path().join("store.db").display());
-    let patience = Duration::from_secs(2);
+    let completion_timeout = Duration::from_secs(2);
     vendors.matrix42.faults.once(CallKind::Delete, sandbox::InjectedFault::HangAfter);
     {
-        let (system, metrics) = build_system(&vendors, &faulty_adapter(|_| false), patience);
+        let (system, metrics) = build_system(&vendors, &faulty_adapter(|_| false), completion_timeout);
         let store = open_store(&file).await;
-        let (gateway, _nobody_settles) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
-        let (write, ask) = delete_command();
+        let (gateway, _queue) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
+        let (write, context) = delete_command();
         tokio::select! {
-            told = gateway.write(&system, write, &ask) => panic!("the vendor does not respond: {told:?}"),
+            result = gateway.write(&system, write, &context) => panic!("the vendor does not respond: {result:?}"),
             () = wait_until(|| vendors.matrix42.log.count(CallKind::Delete) == 1) => {}
         }
         store.close(Duration::from_secs(5)).await;
     }
-    tokio::time::sleep(patience).await;
+    tokio::time::sleep(completion_timeout).await;
     vendors.matrix42.faults.next(CallKind::Read, 3, sandbox::InjectedFault::ResetBefore);
-    let (system, metrics) = build_system(&vendors, &faulty_adapter(|_| false), patience);
+    let (system, metrics) = build_system(&vendors, &faulty_adapter(|_| false), completion_timeout);
     let store = open_store(&file).await;
-    let (gateway, unsettled) = Gateway::new(vec![system], store.clone(), metrics);
-    let settling = actix_web::rt::spawn(async move { gateway.run_reconciler(unsettled).await });
+    let (gateway, queue) = Gateway::new(vec![system], store.clone(), metrics);
+    let reconciler = actix_web::rt::spawn(async move { gateway.run_reconciler(queue).await });
     assert_eq!(wait_for_final_state(&store).await, OperationState::Applied);
-    settling.abort();
+    reconciler.abort();
     assert_eq!(vendors.matrix42.log.count(CallKind::Delete), 1);
 }
 
 async fn wait_until(mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !holds() {
-        assert!(Instant::now() < end, "it never came");
+        assert!(Instant::now() < end, "the condition did not become true");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /systems/{system}`: what a system can do, what its writes may destroy, and how it is doing.
+//! `GET /systems/{system}`: capabilities, losses and health of a system.
 
 use jiff::Timestamp;
 use records_gateway::sandbox::{CallKind, InjectedFault};
@@ -16,7 +16,8 @@ fn parse_time(value: &Value) -> Timestamp {
 
 #[actix_web::test]
 async fn health_reports_the_circuit_the_last_results_and_the_token_expiry() {
-    let env = TestEnv::start_with(&MATRIX42, &[("vendor", "circuit_failures", "2"), ("vendor", "retries", "0")]).await;
+    let env =
+        TestEnv::start_with(&MATRIX42, |config| config.every_system("circuit_failures", 2).every_system("retries", 0));
     let fresh = json!({ "circuit": "closed", "last_success": null, "last_failure": null, "token_expires": null });
     assert_eq!(read_system(&env).await["health"], fresh);
 
@@ -45,10 +46,10 @@ async fn each_loss_lists_its_actions_and_the_configured_policy() {
         let of_it = losses.filter(|loss| loss["actions"].as_array().unwrap().contains(&json!(action)));
         of_it.map(|loss| loss["name"].as_str().unwrap().to_owned()).collect()
     };
-    let system = read_system(&TestEnv::start(&BLUEDOLPHIN).await).await;
+    let system = read_system(&TestEnv::start(&BLUEDOLPHIN)).await;
     assert_eq!(names(&system, "update"), ["linked-questions", "source-connections"]);
     assert_eq!(names(&system, "delete"), ["dependent-objects"]);
     assert_eq!(system["on_lossy_write"], "refuse");
-    let warns = TestEnv::start_with(&BLUEDOLPHIN, &[("systems.architecture", "on_lossy_write", "\"warn\"")]).await;
+    let warns = TestEnv::start_with(&BLUEDOLPHIN, |config| config.system("architecture", "on_lossy_write", "warn"));
     assert_eq!(read_system(&warns).await["on_lossy_write"], "warn");
 }

@@ -1,4 +1,4 @@
-//! TLS towards callers.
+//! TLS between callers and the gateway.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use actix_web::http::{Method, Version};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use records_gateway::sandbox::{Sandbox, matrix42};
+use records_gateway::sandbox::matrix42;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use super::gateway_program::{GatewayProgram, configuration};
+use super::support::TestProcess;
 
-const OPEN_ACCESS: &str = "mode = \"open\"\n";
-
-/// An authority.
+/// A certificate authority.
 pub(crate) struct TestCa(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate with its key, as PEM for servers and as DER for clients.
@@ -51,7 +49,7 @@ impl IssuedCertificate {
     }
 }
 
-/// A client that believes this authority, and may have a certificate of its own.
+/// A client that trusts this authority, and may have a certificate of its own.
 fn https_client(trusted: &TestCa, own: Option<&IssuedCertificate>, protocols: &[&str]) -> awc::Client {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.0.der().clone()).unwrap();
@@ -75,26 +73,29 @@ fn write_certificate(folder: &Path, served: &IssuedCertificate) {
     std::fs::write(folder.join("key.pem"), served.key.serialize_pem()).unwrap();
 }
 
-fn start_program(vendors: &Sandbox, folder: &Path, client_ca: Option<&TestCa>) -> GatewayProgram {
-    let place = folder.display();
-    let ca = client_ca.map(|authority| {
+/// A gateway with this certificate; with `client_ca` it accepts only the authority's clients.
+fn start_process(served: &IssuedCertificate, client_ca: Option<&TestCa>) -> TestProcess {
+    let builder = TestProcess::builder();
+    let folder = builder.folder().to_owned();
+    let path = |name: &str| toml::Value::from(folder.join(name).display().to_string());
+    write_certificate(&folder, served);
+    let mut tls = toml::Table::new();
+    tls.insert("certificate".to_owned(), path("certificate.pem"));
+    tls.insert("private_key".to_owned(), path("key.pem"));
+    if let Some(authority) = client_ca {
         std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
-        format!(", client_ca = \"{place}/ca.pem\"")
-    });
-    let tls = format!(
-        "tls = {{ certificate = \"{place}/certificate.pem\", private_key = \"{place}/key.pem\"{} }}\nops_bind = \"127.0.0.1:0\"",
-        ca.unwrap_or_default()
-    );
-    GatewayProgram::serve(folder, &configuration(vendors, folder, &tls, OPEN_ACCESS), "info")
+        tls.insert("client_ca".to_owned(), path("ca.pem"));
+    }
+    builder.configure(|config| config.server("tls", tls).server("ops_bind", "127.0.0.1:0")).start()
 }
 
 #[actix_web::test]
 async fn http_1_1_and_http_2_work_over_tls() {
-    let (vendors, folder, authority) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap(), TestCa::new());
-    write_certificate(folder.path(), &authority.issue());
-    let program = start_program(&vendors, folder.path(), None);
-    assert!(program.base_url.starts_with("https://127.0.0.1:"), "{}", program.base_url);
-    let url = format!("{}/records/itsm/{}:{}", program.base_url, matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID);
+    let authority = TestCa::new();
+    let process = start_process(&authority.issue(), None);
+    let base_url = process.base_url();
+    assert!(base_url.starts_with("https://127.0.0.1:"), "{base_url}");
+    let url = format!("{base_url}/records/itsm/{}:{}", matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID);
     for (protocol, version) in [("h2", Version::HTTP_2), ("http/1.1", Version::HTTP_11)] {
         let client = https_client(&authority, None, &[protocol]);
         let mut read = client.get(&url).send().await.unwrap();
@@ -117,20 +118,17 @@ async fn http_1_1_and_http_2_work_over_tls() {
         let mut stale = patch(tag).send_body(body).await.unwrap();
         assert_eq!(stale.status().as_u16(), 412);
         assert!(stale.body().await.unwrap().starts_with(b"{\"type\":\"/problems/precondition-failed\""));
-        let long =
-            client.post(format!("{}/records/itsm", program.base_url)).send_body("x".repeat(2 << 20)).await.unwrap();
+        let long = client.post(format!("{base_url}/records/itsm")).send_body("x".repeat(2 << 20)).await.unwrap();
         assert_eq!(long.status().as_u16(), 413, "{protocol}");
     }
-    assert_eq!(program.stop(), Some(0));
+    assert_eq!(process.terminate(), Some(0));
 }
 
 #[actix_web::test]
 async fn with_a_client_ca_only_its_clients_are_accepted() {
-    let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
     let (authority, of_callers, stranger) = (TestCa::new(), TestCa::new(), TestCa::new());
-    write_certificate(folder.path(), &authority.issue());
-    let program = start_program(&vendors, folder.path(), Some(&of_callers));
-    let url = format!("{}/systems", program.base_url);
+    let process = start_process(&authority.issue(), Some(&of_callers));
+    let url = format!("{}/systems", process.base_url());
     for protocols in [&["h2", "http/1.1"][..], &["http/1.1"]] {
         let own = of_callers.issue();
         let known = https_client(&authority, Some(&own), protocols).get(&url).send().await.unwrap();
@@ -138,29 +136,27 @@ async fn with_a_client_ca_only_its_clients_are_accepted() {
         assert!(https_client(&authority, None, protocols).get(&url).send().await.is_err());
         assert!(https_client(&authority, Some(&stranger.issue()), protocols).get(&url).send().await.is_err());
     }
-    // The authority is exchanged: who was known is a stranger now.
-    std::fs::write(folder.path().join("ca.pem"), stranger.pem()).unwrap();
-    program.wait_for_log("server.tls were read again", 1).await;
+    // The authority is exchanged: the clients of the former one are rejected now.
+    std::fs::write(process.folder().join("ca.pem"), stranger.pem()).unwrap();
+    process.wait_for_log("server.tls were read again", 1).await;
     assert!(https_client(&authority, Some(&of_callers.issue()), &["h2"]).get(&url).send().await.is_err());
     assert!(https_client(&authority, Some(&stranger.issue()), &["h2"]).get(&url).send().await.is_ok());
 }
 
 #[actix_web::test]
 async fn a_valid_new_certificate_is_served_without_a_restart() {
-    let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
     let (old, new) = (TestCa::new(), TestCa::new());
-    write_certificate(folder.path(), &old.issue());
-    let program = start_program(&vendors, folder.path(), None);
-    let url = format!("{}/systems", program.base_url);
+    let process = start_process(&old.issue(), None);
+    let url = format!("{}/systems", process.base_url());
     let reaches = async |authority: &TestCa| https_client(authority, None, &["h2"]).get(&url).send().await.is_ok();
     assert!(reaches(&old).await && !reaches(&new).await);
 
-    std::fs::write(folder.path().join("certificate.pem"), new.issue().certificate.pem()).unwrap();
-    program.wait_for_log("the changed files of server.tls are refused", 1).await;
-    assert!(program.log().contains("private_key: is not the key of the certificate"), "{}", program.log());
+    std::fs::write(process.folder().join("certificate.pem"), new.issue().certificate.pem()).unwrap();
+    process.wait_for_log("the changed files of server.tls are refused", 1).await;
+    assert!(process.log().contains("private_key: is not the key of the certificate"), "{}", process.log());
     assert!(reaches(&old).await);
 
-    write_certificate(folder.path(), &new.issue());
-    program.wait_for_log("server.tls were read again", 1).await;
+    write_certificate(process.folder(), &new.issue());
+    process.wait_for_log("server.tls were read again", 1).await;
     assert!(reaches(&new).await && !reaches(&old).await);
 }

@@ -1,21 +1,16 @@
-//! TLS towards vendors: whom the gateway believes to be the vendor.
-
-use std::path::Path;
+//! TLS between the gateway and vendors: which certificates are trusted.
 
 use actix_web::dev::ServerHandle;
 use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
-use records_gateway::sandbox::{CallKind, Sandbox};
+use records_gateway::sandbox::CallKind;
 
-use super::gateway_program::{GatewayProgram, configuration};
-use super::support::MATRIX42;
+use super::support::{MATRIX42, TestProcess};
 use super::tls::{IssuedCertificate, TestCa};
 
-const OPEN_ACCESS: &str = "mode = \"open\"\n";
-
-/// A fake vendor behind TLS.
+/// A TLS proxy in front of a fake vendor.
 struct TlsVendorProxy {
     base_url: String,
     server: ServerHandle,
@@ -48,68 +43,72 @@ async fn forward(request: HttpRequest, body: Bytes, vendor: Data<String>) -> Htt
     HttpResponse::build(response.status()).content_type("application/json").body(body)
 }
 
-/// A gateway whose Matrix42 is there; the system's roots are those of `system`.
+/// A gateway that reaches Matrix42 through a TLS proxy with this certificate. `public` is the only authority among the system's
+/// roots, `private` the one configured for the system.
 fn start_gateway(
-    vendors: &Sandbox,
-    folder: &Path,
-    vendor: &TlsVendorProxy,
+    identity: &IssuedCertificate,
     private: Option<&TestCa>,
-    system: &TestCa,
-) -> GatewayProgram {
-    let place = |name: &str, authority: &TestCa| {
-        let path = folder.join(name).display().to_string();
+    public: &TestCa,
+) -> (TestProcess, ServerHandle) {
+    let builder = TestProcess::builder();
+    let proxy = TlsVendorProxy::start(builder.vendors().matrix42.base_url(), identity);
+    let write = |name: &str, authority: &TestCa| {
+        let path = builder.folder().join(name).display().to_string();
         std::fs::write(&path, authority.pem()).unwrap();
         path
     };
-    let roots = place("roots.pem", system);
-    let key = private.map(|private| format!("ca_certificate = \"{}\"\n", place("private.pem", private)));
-    let text = configuration(vendors, folder, "deadline = \"3s\"", OPEN_ACCESS);
-    let text = text.replace(&vendors.matrix42.base_url(), &vendor.base_url);
-    let text = text.replace("[systems.itsm]\n", &format!("[systems.itsm]\nretries = 0\n{}", key.unwrap_or_default()));
-    let environment = [("SSL_CERT_FILE", roots.as_str())];
-    GatewayProgram::serve_with(folder, &text, "info", &["--log-format", "json"], &environment)
+    let roots = write("roots.pem", public);
+    let private = private.map(|private| write("private.pem", private));
+    let builder = builder.configure(|config| {
+        let config = config.server("deadline", "3s").system("itsm", "base_url", proxy.base_url);
+        let config = config.system("itsm", "retries", 0);
+        match private {
+            Some(private) => config.system("itsm", "ca_certificate", private),
+            None => config,
+        }
+    });
+    (builder.log_as_json().environment(&[("SSL_CERT_FILE", &roots)]).start(), proxy.server)
 }
 
 #[actix_web::test]
 async fn a_vendor_certificate_signed_by_the_configured_ca_is_trusted() {
-    let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
     let (private, public) = (TestCa::new(), TestCa::new());
-    let vendor = TlsVendorProxy::start(vendors.matrix42.base_url(), &private.issue());
-    let program = start_gateway(&vendors, folder.path(), &vendor, Some(&private), &public);
+    let identity = private.issue();
+    let (process, proxy) = start_gateway(&identity, Some(&private), &public);
     let path = MATRIX42.path(MATRIX42.key);
-    program.client().get(&path).send().await.assert_status(200);
-    let patch = program.client().request(Method::PATCH, &path).if_match("*").fields(&MATRIX42.text_patch("over TLS"));
+    process.client().get(&path).send().await.assert_status(200);
+    let patch = process.client().request(Method::PATCH, &path).if_match("*").fields(&MATRIX42.text_patch("over TLS"));
     patch.send().await.assert_status(204);
-    assert_eq!((MATRIX42.read_text)(&vendors, MATRIX42.key).as_deref(), Some("over TLS"));
-    vendor.server.stop(false).await;
+    assert_eq!((MATRIX42.read_text)(&process.vendors, MATRIX42.key).as_deref(), Some("over TLS"));
+    proxy.stop(false).await;
 }
 
 #[actix_web::test]
 async fn the_system_roots_are_trusted_unless_a_private_ca_replaces_them() {
-    let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
     let (private, public) = (TestCa::new(), TestCa::new());
-    let vendor = TlsVendorProxy::start(vendors.matrix42.base_url(), &public.issue());
+    let identity = public.issue();
     let path = MATRIX42.path(MATRIX42.key);
-    let program = start_gateway(&vendors, folder.path(), &vendor, None, &public);
-    program.client().get(&path).send().await.assert_status(200);
-    drop(program);
-    let program = start_gateway(&vendors, folder.path(), &vendor, Some(&private), &public);
-    program.client().get(&path).send().await.assert_problem(503, "vendor-unavailable");
-    vendor.server.stop(false).await;
+    let (process, proxy) = start_gateway(&identity, None, &public);
+    process.client().get(&path).send().await.assert_status(200);
+    drop(process);
+    proxy.stop(false).await;
+    let (process, proxy) = start_gateway(&identity, Some(&private), &public);
+    process.client().get(&path).send().await.assert_problem(503, "vendor-unavailable");
+    proxy.stop(false).await;
 }
 
 #[actix_web::test]
 async fn an_untrusted_vendor_certificate_is_503_and_its_reason_is_logged() {
-    let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
     let (private, public) = (TestCa::new(), TestCa::new());
-    let vendor = TlsVendorProxy::start(vendors.matrix42.base_url(), &private.issue());
-    let program = start_gateway(&vendors, folder.path(), &vendor, None, &public);
-    let response = program.client().get(&MATRIX42.path(MATRIX42.key)).send().await;
+    let identity = private.issue();
+    let (process, proxy) = start_gateway(&identity, None, &public);
+    let response = process.client().get(&MATRIX42.path(MATRIX42.key)).send().await;
     response.assert_problem(503, "vendor-unavailable");
     assert!(response.json()["detail"].as_str().unwrap().contains("invalid peer certificate"), "{response:?}");
-    assert_eq!(vendors.matrix42.log.count(CallKind::SignIn), 0, "no secret was sent");
-    let log = program.stop_and_read_log();
-    let told = log.lines().filter(|line| line.contains("request failed") && line.contains("invalid peer certificate"));
-    assert_eq!(told.count(), 1, "{log}");
-    vendor.server.stop(false).await;
+    assert_eq!(process.vendors.matrix42.log.count(CallKind::SignIn), 0, "no secret was sent");
+    let log = process.stop_and_read_log();
+    let failures =
+        log.lines().filter(|line| line.contains("request failed") && line.contains("invalid peer certificate"));
+    assert_eq!(failures.count(), 1, "{log}");
+    proxy.stop(false).await;
 }

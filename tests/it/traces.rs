@@ -1,4 +1,4 @@
-//! Traces to a collector: the ids that vendors are sent are the ids of the spans, and a collector costs callers nothing.
+//! Traces sent to a collector: vendors receive the ids of the spans, and a failing collector does not affect callers.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -9,16 +9,13 @@ use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::web::{self, Bytes};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
-use records_gateway::sandbox::{CallKind, InjectedFault, Sandbox};
+use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use super::gateway_program::{GatewayProgram, configuration};
-use super::support::{MATRIX42, PRETECTUM, Request, VendorFixture};
+use super::support::{MATRIX42, PRETECTUM, PROGRAM, Request, TestProcess, VendorFixture};
 use super::tls::{IssuedCertificate, TestCa};
 
-const OPEN_ACCESS: &str = "mode = \"open\"\n";
-/// Longest time that something which must come is waited for.
+/// Longest time that an expected event is waited for.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 const CALLER_SPAN_ID: &str = "00f067aa0ba902b7";
@@ -41,7 +38,7 @@ impl Collector {
         Self::start_with_tls(None)
     }
 
-    /// Behind TLS, where there is a certificate.
+    /// With TLS, where there is a certificate.
     fn start_with_tls(certificate: Option<&IssuedCertificate>) -> Self {
         let received: Arc<Mutex<Vec<(HeaderMap, Bytes)>>> = Arc::default();
         let taken = Arc::clone(&received);
@@ -63,7 +60,7 @@ impl Collector {
         Self { url, received }
     }
 
-    /// What switches traces on, in a form that can be read here, soon.
+    /// The variables that enable traces, sent soon and as JSON.
     pub(crate) fn environment(&self) -> Vec<(&str, &str)> {
         vec![
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &self.url),
@@ -72,7 +69,7 @@ impl Collector {
         ]
     }
 
-    /// Everything, as it came.
+    /// Everything that was received.
     pub(crate) fn exports(&self) -> Vec<(HeaderMap, Bytes)> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -86,7 +83,7 @@ impl Collector {
         lists.flat_map(|scope| scope["spans"].as_array().unwrap().clone()).collect()
     }
 
-    /// The spans of a trace: the request's, and those of its calls. Waits for the request's, which is the last to end.
+    /// The spans of a trace: the request's and those of its vendor calls. Waits for the request's, which ends last.
     async fn wait_for_trace(&self, trace: &str) -> (Value, Vec<Value>) {
         let until = Instant::now() + WAIT_TIMEOUT;
         loop {
@@ -107,7 +104,7 @@ fn attributes(span: &Value) -> Value {
     let pairs = span["attributes"].as_array().unwrap().iter().map(|pair| {
         let value = &pair["value"];
         let value = match value.get("intValue") {
-            // 64-bit integers are strings in JSON.
+            // OTLP writes 64-bit integers as strings.
             Some(number) => json!(number.as_str().map_or_else(|| number.as_i64(), |text| text.parse().ok())),
             None => value["stringValue"].clone(),
         };
@@ -124,33 +121,26 @@ fn span_ids(spans: &[Value]) -> BTreeSet<String> {
     spans.iter().map(|span| span["spanId"].as_str().unwrap().to_owned()).collect()
 }
 
-struct TracingEnv {
-    vendors: Sandbox,
-    program: GatewayProgram,
-    folder: TempDir,
-}
+struct TracingEnv(TestProcess);
 
 impl TracingEnv {
     fn start(environment: &[(&str, &str)]) -> Self {
-        let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
-        let text = configuration(&vendors, folder.path(), "deadline = \"3s\"", OPEN_ACCESS);
-        let text = text.replace("[systems.itsm]\n", "[systems.itsm]\nretry_backoff = \"2ms\"\n");
-        let program = GatewayProgram::serve_with(folder.path(), &text, "info", &["--log-format", "json"], environment);
-        Self { vendors, program, folder }
+        let builder = TestProcess::builder().log_as_json().environment(environment);
+        Self(builder.configure(|config| config.server("deadline", "3s").system("itsm", "retry_backoff", "2ms")).start())
     }
 
     fn read(&self, fixture: &VendorFixture) -> Request {
-        self.program.client().get(&fixture.path(fixture.key))
+        self.0.client().get(&fixture.path(fixture.key))
     }
 
     fn patch(&self, fixture: &VendorFixture) -> Request {
-        let request = self.program.client().request(Method::PATCH, &fixture.path(fixture.key));
+        let request = self.0.client().request(Method::PATCH, &fixture.path(fixture.key));
         request.if_match("*").fields(&fixture.text_patch("traced"))
     }
 
-    /// The ids (and flags) that the vendor was sent in a trace.
+    /// The parent ids and the flags that the vendor received in a trace.
     fn sent_parent_ids(&self, fixture: &VendorFixture, trace: &str) -> (BTreeSet<String>, BTreeSet<String>) {
-        let calls = (fixture.log)(&self.vendors).all();
+        let calls = fixture.log(&self.0.vendors).all();
         let parents = calls.iter().map(|call| call.header("traceparent").expect("a traceparent").to_owned());
         let of_it = parents.filter(|parent| parent.contains(trace));
         of_it.map(|parent| (parent[36..52].to_owned(), parent[53..].to_owned())).unzip()
@@ -169,10 +159,10 @@ async fn a_sampled_request_has_one_span_and_one_more_per_vendor_call() {
             (parent_span_id(&server), &server["name"]),
             (CALLER_SPAN_ID, &json!("PATCH /records/{system}/{id}"))
         );
-        let wanted = json!({ "http.request.method": "PATCH", "url.scheme": "http", "http.response.status_code": 204,
+        let expected = json!({ "http.request.method": "PATCH", "url.scheme": "http", "http.response.status_code": 204,
             "http.route": "/records/{system}/{id}", "records_gateway.action": "update",
             "records_gateway.system": fixture.system });
-        assert_eq!(attributes(&server), wanted);
+        assert_eq!(attributes(&server), expected);
 
         let (sent, flags) = env.sent_parent_ids(fixture, &trace);
         assert_eq!((span_ids(&calls), flags), (sent, BTreeSet::from(["01".to_owned()])));
@@ -180,11 +170,17 @@ async fn a_sampled_request_has_one_span_and_one_more_per_vendor_call() {
             .iter()
             .map(|call| {
                 assert_eq!((&call["kind"], parent_span_id(call)), (&json!(3), server["spanId"].as_str().unwrap()));
-                let told = attributes(call);
-                assert_eq!((&told["server.address"], &told["error.type"]), (&json!("127.0.0.1"), &Value::Null));
-                assert!(told["server.port"].is_i64() && told["http.response.status_code"].is_i64(), "{told}");
-                assert_eq!(told["records_gateway.system"], fixture.system);
-                told["records_gateway.call"].as_str().unwrap().to_owned()
+                let attributes = attributes(call);
+                assert_eq!(
+                    (&attributes["server.address"], &attributes["error.type"]),
+                    (&json!("127.0.0.1"), &Value::Null)
+                );
+                assert!(
+                    attributes["server.port"].is_i64() && attributes["http.response.status_code"].is_i64(),
+                    "{attributes}"
+                );
+                assert_eq!(attributes["records_gateway.system"], fixture.system);
+                attributes["records_gateway.call"].as_str().unwrap().to_owned()
             })
             .collect();
         assert!(kinds.contains("sign_in") && kinds.contains("update"), "{kinds:?}");
@@ -199,13 +195,16 @@ async fn failures_and_retries_appear_in_the_trace() {
     let collector = Collector::start();
     let env = TracingEnv::start(&collector.environment());
     env.read(&MATRIX42).send().await.assert_status(200);
-    let faults = &env.vendors.matrix42.faults;
+    let faults = &env.0.vendors.matrix42.faults;
     faults.next(Some(CallKind::Read), 3, InjectedFault::status(503));
     let (trace, parent) = traceparent(3, "01");
     env.read(&MATRIX42).header("traceparent", &parent).send().await.assert_problem(503, "vendor-unavailable");
     let (server, calls) = collector.wait_for_trace(&trace).await;
-    let told = attributes(&server);
-    assert_eq!((&told["error.type"], &told["http.response.status_code"]), (&json!("vendor-unavailable"), &json!(503)));
+    let shown = attributes(&server);
+    assert_eq!(
+        (&shown["error.type"], &shown["http.response.status_code"]),
+        (&json!("vendor-unavailable"), &json!(503))
+    );
     assert_eq!((&server["status"]["code"], calls.len()), (&json!(2), 3), "{calls:#?}");
     assert_eq!(span_ids(&calls), env.sent_parent_ids(&MATRIX42, &trace).0);
     for call in &calls {
@@ -215,11 +214,11 @@ async fn failures_and_retries_appear_in_the_trace() {
     assert_eq!(resent.collect::<BTreeSet<_>>(), BTreeSet::from([None, Some(1), Some(2)]));
 
     let (trace, header) = self::traceparent(4, "01");
-    let missing = env.program.client().get("/records/itsm/nonsense").header("traceparent", &header);
+    let missing = env.0.client().get("/records/itsm/nonsense").header("traceparent", &header);
     missing.send().await.assert_problem(404, "record-not-found");
     let (server, calls) = collector.wait_for_trace(&trace).await;
     assert_eq!((attributes(&server)["error.type"].as_str(), calls.len()), (Some("record-not-found"), 0));
-    assert_ne!(server["status"]["code"], 2, "what a caller did wrong is no error of the server's");
+    assert_ne!(server["status"]["code"], 2, "an error of the caller is not an error of the server");
 }
 
 #[actix_web::test]
@@ -229,10 +228,10 @@ async fn the_callers_sampling_decision_wins_over_the_sampler() {
     let (unsampled, parent_unsampled) = traceparent(5, "00");
     env.read(&MATRIX42).header("traceparent", &parent_unsampled).send().await.assert_status(200);
     assert_eq!(env.sent_parent_ids(&MATRIX42, &unsampled).1, BTreeSet::from(["00".to_owned()]));
-    env.program.client().get("/metrics").send().await.assert_status(200);
-    env.vendors.matrix42.log.clear();
+    env.0.client().get("/metrics").send().await.assert_status(200);
+    env.0.vendors.matrix42.log.clear();
     env.read(&MATRIX42).send().await.assert_status(200);
-    let begun = env.vendors.matrix42.log.all();
+    let begun = env.0.vendors.matrix42.log.all();
     let begun = begun[0].header("traceparent").unwrap();
     assert!(begun.ends_with("-03"), "sampled, and the id is random: {begun}");
     let (server, _) = collector.wait_for_trace(&begun[3..35]).await;
@@ -244,7 +243,7 @@ async fn the_callers_sampling_decision_wins_over_the_sampler() {
     environment.push(("OTEL_TRACES_SAMPLER", "parentbased_always_off"));
     let env = TracingEnv::start(&environment);
     env.read(&MATRIX42).send().await.assert_status(200);
-    let calls = env.vendors.matrix42.log.all();
+    let calls = env.0.vendors.matrix42.log.all();
     assert!(calls.iter().all(|call| call.header("traceparent").unwrap().ends_with("-02")));
 }
 
@@ -262,8 +261,8 @@ async fn exports_default_to_protobuf_and_work_over_tls_with_a_private_ca() {
     ]);
     let (trace, parent) = traceparent(7, "01");
     env.read(&MATRIX42).header("traceparent", &parent).send().await.assert_status(200);
-    // What is left is sent when the program stops.
-    let log = env.program.stop_and_read_log();
+    // The remaining spans are sent when the program stops.
+    let log = env.0.stop_and_read_log();
     let exports = collector.exports();
     assert!(!exports.is_empty(), "{log}");
     assert!(exports.iter().all(|(head, _)| head.get("content-type").unwrap() == "application/x-protobuf"));
@@ -286,11 +285,8 @@ async fn nothing_is_recorded_unless_the_environment_enables_traces() {
         let (trace, parent) = traceparent(6, "01");
         env.patch(&MATRIX42).header("traceparent", &parent).send().await.assert_status(204);
         let (sent, flags) = env.sent_parent_ids(&MATRIX42, &trace);
-        assert!(
-            sent.len() >= 2 && flags == BTreeSet::from(["01".to_owned()]),
-            "the caller's trace goes on all the same"
-        );
-        assert_eq!(env.program.stop(), Some(0));
+        assert!(sent.len() >= 2 && flags == BTreeSet::from(["01".to_owned()]), "the caller's trace is continued");
+        assert_eq!(env.0.terminate(), Some(0));
     }
     assert!(collector.exports().is_empty());
 }
@@ -298,12 +294,12 @@ async fn nothing_is_recorded_unless_the_environment_enables_traces() {
 #[actix_web::test]
 async fn a_failing_collector_does_not_affect_requests_and_is_logged_once() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = format!("http://{}", closed.local_addr().unwrap());
+    let refusing = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
-    // Connections are made and never answered.
+    // Connections are accepted and get no response.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let hanging = format!("http://{}", silent.local_addr().unwrap());
-    for endpoint in [nobody, hanging] {
+    for endpoint in [refusing, hanging] {
         let few = [("OTEL_BSP_MAX_QUEUE_SIZE", "4"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")];
         let more = [("OTEL_BSP_SCHEDULE_DELAY", "10"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "100")];
         let all: Vec<_> =
@@ -313,13 +309,13 @@ async fn a_failing_collector_does_not_affect_requests_and_is_logged_once() {
             env.read(&MATRIX42).send().await.assert_status(200);
             env.patch(&MATRIX42).send().await.assert_status(204);
         }
-        env.program.wait_for_log("traces cannot be exported", 1).await;
+        env.0.wait_for_log("traces cannot be exported", 1).await;
         for _ in 0..20 {
             env.read(&MATRIX42).send().await.assert_status(200);
         }
-        let log = env.program.stop_and_read_log();
+        let log = env.0.stop_and_read_log();
         assert_eq!(log.matches("traces cannot be exported").count(), 1, "{log}");
-        assert!(env.folder.path().exists());
+        assert!(env.0.folder().exists());
     }
 }
 
@@ -330,7 +326,7 @@ fn an_invalid_otel_variable_exits_with_2_and_an_error_message() {
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "not a url"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
     ] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_records-gateway"));
+        let mut command = Command::new(PROGRAM);
         command.args(["sandbox", "--bind", "127.0.0.1:0"]).env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");
         let mut process = command.env(name, value).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let until = Instant::now() + WAIT_TIMEOUT;
@@ -341,8 +337,8 @@ fn an_invalid_otel_variable_exits_with_2_and_an_error_message() {
             std::thread::sleep(Duration::from_millis(10));
         }
         let output = process.wait_with_output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{name}: {said}");
-        assert!(said.starts_with(&format!("{name} cannot be used: ")), "{said}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}: {message}");
+        assert!(message.starts_with(&format!("{name} cannot be used: ")), "{message}");
     }
 }

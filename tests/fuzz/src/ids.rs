@@ -5,10 +5,10 @@ use std::sync::{Arc, LazyLock};
 use records_gateway::record::{EntityTag, RecordId, Secret, SystemName, Version};
 use records_gateway::vendors::{Adapter, VENDORS};
 
-/// Every vendor's secret.
+/// The value of every secret setting.
 pub const CREDENTIAL: &str = "0123456789abcdef";
 
-/// An adapter of every vendor.
+/// One adapter per vendor.
 pub fn adapters() -> &'static [Arc<dyn Adapter>] {
     static ADAPTERS: LazyLock<Vec<Arc<dyn Adapter>>> = LazyLock::new(build_adapters);
     &ADAPTERS
@@ -18,13 +18,13 @@ fn build_adapters() -> Vec<Arc<dyn Adapter>> {
     let built = VENDORS.iter().map(|entry| {
         let value = |default: Option<&str>| Secret::new(default.unwrap_or(CREDENTIAL));
         let settings = entry.settings.iter().map(|key| (key.key, value(key.default))).collect();
-        (entry.build)(&settings).expect("settings that fit")
+        (entry.build)(&settings).expect("valid settings")
     });
     built.collect()
 }
 
-/// An id that is taken prints as one that is taken and is the same; it holds nothing that would mean something in a path, a
-/// field or a log line; and a tag is good for it alone.
+/// An accepted id is printed in a canonical form that is accepted as the same id; it contains nothing with a meaning in a path, a
+/// header or a log line; and an ETag matches one id alone.
 pub fn ids(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (collection, key) = text.rsplit_once(':').unwrap_or((text, text));

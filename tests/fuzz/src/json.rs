@@ -6,15 +6,15 @@ use records_gateway::record::{
 };
 use serde_json::Value;
 
-/// The strict reader takes nothing that `serde_json` does not take, and gives the same value; checking and parsing agree; and
-/// what is written is what was read.
+/// The strict parser accepts nothing that `serde_json` rejects, and returns the same value; validating and parsing agree; and the
+/// writer prints what was parsed.
 pub fn json(data: &[u8]) {
     let (checked, parsed) = (validate_strict(data), parse_strict(data));
     assert_eq!(checked.is_ok(), parsed.is_ok(), "{checked:?} {parsed:?}");
     let Ok(value) = parsed else { return };
-    // serde_json writes exponents in a form of its own.
+    // serde_json normalizes exponents.
     let same = serde_json::from_slice::<Value>(data).is_ok_and(|serdes| values_equal(&serdes, &value));
-    assert!(same, "another value than serde's: {value}");
+    assert!(same, "not the value of serde_json: {value}");
     let mut text = String::new();
     write_json(&mut text, &value);
     assert_eq!(parse_strict(text.as_bytes()).ok().as_ref(), Some(&value), "{text}");
@@ -29,8 +29,8 @@ pub fn json(data: &[u8]) {
     for (name, value) in map.iter().rev() {
         backwards.insert(name.clone(), value.clone());
     }
-    assert_eq!(canonical_digest(&value), canonical_digest(&Value::Object(backwards)), "order does not count");
+    assert_eq!(canonical_digest(&value), canonical_digest(&Value::Object(backwards)), "the order of members matters");
     assert!(diff(map, map).is_empty());
     let from_nothing = diff(&serde_json::Map::new(), map);
-    assert!(all_applied(&from_nothing, map), "what is wanted holds where it is");
+    assert!(all_applied(&from_nothing, map), "a state does not contain its own changes");
 }

@@ -1,4 +1,4 @@
-//! Patches, held against implementations that do nothing but what the RFCs say.
+//! Patches, compared with implementations of the RFCs to the letter.
 
 use bytes::Bytes;
 use records_gateway::record::{Patch, PatchError, all_applied, diff, parse_strict, validate_strict, values_equal};
@@ -10,7 +10,7 @@ fn read_only(name: &str) -> bool {
     name == READ_ONLY
 }
 
-/// A record's fields and a patch, with a zero byte between them.
+/// A record's fields and a patch, separated by a zero byte.
 fn split_record_and_patch(data: &[u8]) -> Option<(Map<String, Value>, &[u8])> {
     let cut = data.iter().position(|byte| *byte == 0)?;
     let Ok(Value::Object(fields)) = parse_strict(&data[..cut]) else { return None };
@@ -25,7 +25,7 @@ fn record_document(fields: &Map<String, Value>) -> Map<String, Value> {
     document
 }
 
-/// A merge patch does what RFC 7396 says, to the members it names and no others.
+/// A merge patch follows RFC 7396 and changes only the members it names.
 pub fn merge_patch(data: &[u8]) {
     let Some((before, body)) = split_record_and_patch(data) else { return };
     let patch = match Patch::parse_merge_patch(&Bytes::copy_from_slice(body)) {
@@ -38,7 +38,7 @@ pub fn merge_patch(data: &[u8]) {
     let applied = patch.apply(&whole, &read_only);
     let checked = patch.validate("itsm", "A:1", &read_only);
     if applied.is_ok() {
-        assert_eq!(checked, Ok(()), "refused although it can be applied");
+        assert_eq!(checked, Ok(()), "rejected although it can be applied");
     }
     let Ok(after) = applied else { return };
     let changes = sent.get("fields").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -47,16 +47,16 @@ pub fn merge_patch(data: &[u8]) {
     apply_merge_patch(&mut expected, &Value::Object(changes.clone()));
     assert_eq!(Value::Object(after.clone()), expected);
     for (name, value) in before.iter().filter(|(name, _)| !changes.contains_key(*name)) {
-        assert_eq!(after.get(name), Some(value), "a member that nobody named");
+        assert_eq!(after.get(name), Some(value), "a member that the patch does not name");
     }
     let identity = records_gateway::record::RecordIdentity { system: "itsm", id: "A:1", etag: "\"t\"" };
     if let Ok(Some(members)) = patch.as_flat_changes(&identity, &read_only) {
         assert_eq!(members.to_map(), changes);
     }
-    assert!(all_applied(&diff(&before, &after), &after), "what was wanted is not what came of it");
+    assert!(all_applied(&diff(&before, &after), &after), "the result does not contain the changes");
 }
 
-/// RFC 7396 §2, word for word.
+/// RFC 7396 §2.
 fn apply_merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
@@ -75,7 +75,7 @@ fn apply_merge_patch(target: &mut Value, patch: &Value) {
     }
 }
 
-/// A JSON Patch does what RFC 6902 says, below `/fields` and nowhere else.
+/// A JSON Patch follows RFC 6902, below `/fields` alone.
 pub fn json_patch(data: &[u8]) {
     let Some((before, body)) = split_record_and_patch(data) else { return };
     let Ok(patch) = Patch::parse_json_patch(body) else { return };
@@ -85,22 +85,22 @@ pub fn json_patch(data: &[u8]) {
     match (patch.apply(&whole, &read_only), expected) {
         (Ok(after), Some(expected)) => {
             assert_eq!(after.get(READ_ONLY), before.get(READ_ONLY), "a read-only member changed");
-            let Value::Object(mut expected) = expected else { panic!("the record as a whole was replaced") };
+            let Value::Object(mut expected) = expected else { panic!("the whole record was replaced") };
             assert_eq!(Some(Value::Object(after.clone())), expected.insert("fields".to_owned(), Value::Null));
             let mut unchanged = whole;
             unchanged.insert("fields".to_owned(), Value::Null);
             assert_eq!(expected, unchanged, "something besides fields changed");
-            assert!(all_applied(&diff(&before, &after), &after), "what was wanted is not what came of it");
+            assert!(all_applied(&diff(&before, &after), &after), "the result does not contain the changes");
         }
-        (Ok(after), None) => panic!("RFC 6902 does not let this be applied: {after:?}"),
-        // What is read-only is the gateway's own rule, and so is how much may be copied.
+        (Ok(after), None) => panic!("RFC 6902 rejects this patch: {after:?}"),
+        // Read-only members and the limit of copies are rules of the gateway.
         (Err(PatchError::ReadOnly(_)), _) | (Err(_), None) => {}
         (Err(PatchError::Failed(why)), Some(_)) => assert!(why.detail.contains("copies more"), "{why:?}"),
-        (Err(error), Some(_)) => panic!("RFC 6902 lets this be applied: {error:?}"),
+        (Err(error), Some(_)) => panic!("RFC 6902 accepts this patch: {error:?}"),
     }
 }
 
-/// RFC 6902 §4 and §5, one operation after the other.
+/// RFC 6902 §4 and §5.
 fn apply_json_patch(document: &Value, operations: &[Value]) -> Option<Value> {
     let mut document = document.clone();
     let mut copied = 0;

@@ -1,4 +1,4 @@
-//! Tokens of callers, and the documents of keys they are checked with: the one thing that anybody may send unasked.
+//! JWTs of callers, and the key sets they are verified with.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use records_gateway::config::{JwksLocation, JwtConfig};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
-/// The one token whose signature is right. It is good for a few decades; its private key was thrown away.
+/// The one token with a valid signature. It expires in 2100; its private key was discarded.
 const TOKEN: &str = "\
     eyJhbGciOiJFZERTQSIsImtpZCI6Im9uZSIsInR5cCI6IkpXVCJ9.\
     eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlLyIsImF1ZCI6InJlY29yZHMtZ2F0ZXdheSIsInN1YiI6ImJpbGxpbmciLCJleHAiOjQxMDI0NDQ4MDAsInNjb3BlIjoiY3JtOnJlYWQgaXRzbToqIn0.\
@@ -36,7 +36,7 @@ fn jwks_document() -> String {
     format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"one","x":"{PUBLIC_KEY}"}}]}}"#)
 }
 
-/// A gateway that trusts the issuer of this document.
+/// A verifier that trusts this key set.
 fn jwt_verifier(keys: Bytes) -> JwtVerifier {
     let jwt = JwtConfig {
         issuer: "https://issuer.example/".to_owned(),
@@ -52,18 +52,18 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.with(|runtime| LocalSet::new().block_on(runtime, future))
 }
 
-/// Nothing but the token that was issued is taken, to the last letter.
+/// Only the issued token is accepted, to the last character.
 pub fn token(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let issued = VERIFIER.with(Rc::clone);
-    let taken = block_on(issued.authenticate(text));
-    assert_eq!(taken.is_ok(), text == TOKEN, "{text}");
+    let result = block_on(issued.authenticate(text));
+    assert_eq!(result.is_ok(), text == TOKEN, "{text}");
 }
 
-/// A document of keys lets in the token that was issued only if its key is in it.
+/// A key set accepts the issued token only if it contains its key.
 pub fn keys(data: &[u8]) {
     let issued = jwt_verifier(data.to_vec().into());
     if block_on(issued.authenticate(TOKEN)).is_ok() {
-        assert!(String::from_utf8_lossy(data).contains(PUBLIC_KEY), "a token that no key of these has signed");
+        assert!(String::from_utf8_lossy(data).contains(PUBLIC_KEY), "a token that none of these keys has signed");
     }
 }

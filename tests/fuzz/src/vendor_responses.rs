@@ -1,8 +1,8 @@
-//! What vendors answer: a conversation of made-up replies with the real adapter, over a transport that judges them as the real
-//! one does.
+//! Vendor responses: a conversation of arbitrary responses with the real adapter, over a transport that classifies them as the
+//! real one does.
 //!
-//! The first byte chooses what is done, the second the status of the replies; the rest is their bodies, with an ASCII record
-//! separator (0x1e) between them. The last one is repeated for ever.
+//! The first byte chooses the action, the second the status of the responses; the rest is their bodies, separated by an ASCII
+//! record separator (0x1e). The last body is repeated.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -22,27 +22,12 @@ use super::ids::adapters;
 
 const STATUSES: [u16; 20] =
     [200, 201, 202, 204, 400, 401, 403, 404, 406, 408, 409, 410, 412, 414, 429, 500, 502, 503, 302, 299];
-/// What must be in no text that anybody reads.
+/// A secret that no text for people may contain.
 const TOKEN: &str = "Token-0123456789";
-/// The same of a sign-in.
+/// The secret of a sign-in.
 const CREDENTIAL: &str = super::ids::CREDENTIAL;
-/// A list without an end is cut off by the adapters after many pages; nothing new is learned after a few.
+/// The adapters end an endless list after many pages; a few are enough here.
 const MAX_CALLS: usize = 60;
-
-/// Answers of a customer master data system.
-pub fn pretectum(data: &[u8]) {
-    run_conversation("pretectum", data);
-}
-
-/// Answers of an enterprise architecture system.
-pub fn bluedolphin(data: &[u8]) {
-    run_conversation("bluedolphin", data);
-}
-
-/// Answers of a service management system.
-pub fn matrix42(data: &[u8]) {
-    run_conversation("matrix42", data);
-}
 
 struct ScriptedTransport<'s> {
     adapter: &'s dyn Adapter,
@@ -52,8 +37,8 @@ struct ScriptedTransport<'s> {
 }
 
 impl ScriptedTransport<'_> {
-    fn response(&self, place: usize) -> VendorResponse {
-        let body = self.bodies.get(place).or(self.bodies.last()).copied().unwrap_or_default();
+    fn response(&self, index: usize) -> VendorResponse {
+        let body = self.bodies.get(index).or(self.bodies.last()).copied().unwrap_or_default();
         let content_type = "application/json".to_owned();
         VendorResponse { status: self.status, content_type, retry_after: None, body: body.to_vec().into() }
     }
@@ -64,16 +49,16 @@ impl Transport for ScriptedTransport<'_> {
     async fn send(&self, mut call: VendorRequest) -> Result<VendorResponse, VendorError> {
         assert!(call.path.starts_with('/') && call.path.bytes().all(|byte| byte.is_ascii_graphic()), "{}", call.path);
         if let Some(body) = &call.body {
-            parse_strict(body).expect("a body of the gateway's is sound");
+            parse_strict(body).expect("a body of the gateway is strict JSON");
         }
         if call.needs_auth {
             sign(self.adapter, &mut call);
         }
-        let place = self.calls.replace(self.calls.get() + 1);
-        if place >= MAX_CALLS {
-            return Err(VendorError::invalid_response("that is enough"));
+        let index = self.calls.replace(self.calls.get() + 1);
+        if index >= MAX_CALLS {
+            return Err(VendorError::invalid_response("too many calls"));
         }
-        let reply = self.response(place);
+        let reply = self.response(index);
         match self.adapter.classify(&call, &reply) {
             None => Ok(reply),
             Some(fault) => {
@@ -96,7 +81,7 @@ fn message_text(fault: &VendorError) -> String {
     format!("{:?}", fault.message)
 }
 
-/// A fault says nothing that could hurt whoever reads it.
+/// The texts of an error are safe to print.
 fn assert_sanitized(fault: &VendorError) {
     for text in fault.message.iter().chain(&fault.code) {
         assert!(!text.chars().any(char::is_control) && text.chars().count() <= 400, "{text:?}");
@@ -107,7 +92,8 @@ thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
 }
 
-fn run_conversation(vendor: &str, data: &[u8]) {
+/// The target of one vendor of the registry.
+pub fn run_conversation(vendor: &str, data: &[u8]) {
     let [action, status, rest @ ..] = data else { return };
     let adapter = adapters().iter().find(|adapter| adapter.capabilities().vendor == vendor).expect("a vendor");
     let status = STATUSES[usize::from(*status) % STATUSES.len()];
@@ -135,15 +121,15 @@ async fn read(script: &ScriptedTransport<'_>, id: &RecordId) {
     }
 }
 
-/// What callers see: JSON without a name twice, nothing of the gateway's own business, and a version.
+/// What callers see: JSON without duplicate names, no member that the gateway hides, and a version.
 fn assert_valid_record(adapter: &dyn Adapter, stored: &VendorRecord) {
     let text = stored.fields.as_json();
     let Ok(Value::Object(members)) = parse_strict(text.as_bytes()) else { panic!("no record: {text}") };
     assert!(stored.fields.names().iter().eq(members.keys()), "{text}");
     assert_eq!(stored.version.is_some(), adapter.capabilities().versioning == Versioning::Native, "a version");
     assert_eq!(stored.version(), VendorRecord { fields: RawFields::from_map(&members), ..stored.clone() }.version());
-    let hidden = ["_version", "_dataObjectId", "_errors", "ID", "TimeStamp", "object_properties", "related_boem"];
-    assert!(!members.keys().any(|name| hidden.contains(&name.as_str()) && !is_allowed_name(adapter, name)), "{text}");
+    let hidden = hidden_members(adapter);
+    assert!(!members.keys().any(|name| hidden.contains(&name.as_str())), "{text}");
     for warning in &stored.warnings {
         assert!(warning.pointer.starts_with("/fields"), "{warning:?}");
         assert!(
@@ -152,14 +138,16 @@ fn assert_valid_record(adapter: &dyn Adapter, stored: &VendorRecord) {
     }
 }
 
-/// A name that is one vendor's own is any other's to give.
-fn is_allowed_name(adapter: &dyn Adapter, name: &str) -> bool {
-    let own: &[&str] = match adapter.capabilities().vendor {
-        "pretectum" => &["_version", "_dataObjectId", "_errors"],
-        "bluedolphin" => &["object_properties", "related_boem"],
-        _ => &["ID", "TimeStamp"],
-    };
-    !own.contains(&name)
+/// The members of each vendor's records that callers never see.
+const HIDDEN_MEMBERS: [(&str, &[&str]); 3] = [
+    ("pretectum", &["_version", "_dataObjectId", "_errors"]),
+    ("bluedolphin", &["object_properties", "related_boem"]),
+    ("matrix42", &["ID", "TimeStamp"]),
+];
+
+fn hidden_members(adapter: &dyn Adapter) -> &'static [&'static str] {
+    let vendor = adapter.capabilities().vendor;
+    HIDDEN_MEMBERS.iter().find(|(name, _)| *name == vendor).expect("the vendor's hidden members").1
 }
 
 async fn list(script: &ScriptedTransport<'_>, collection: &str, limit: usize) {
@@ -169,7 +157,7 @@ async fn list(script: &ScriptedTransport<'_>, collection: &str, limit: usize) {
             Ok(page) => page,
             Err(fault) => return assert_sanitized(&fault),
         };
-        assert!(page.items.len() <= limit, "more than asked for");
+        assert!(page.items.len() <= limit, "more than requested");
         for item in &page.items {
             assert_eq!(item.id.collection(), collection);
             assert_eq!(
@@ -178,13 +166,13 @@ async fn list(script: &ScriptedTransport<'_>, collection: &str, limit: usize) {
                 "an id of the vendor's form"
             );
             if item.partial {
-                parse_strict(item.record.fields.as_json().as_bytes()).expect("a sound item");
+                parse_strict(item.record.fields.as_json().as_bytes()).expect("strict JSON");
             } else {
                 assert_valid_record(script.adapter, &item.record);
             }
         }
         let Some(next) = page.next else { return };
-        assert_ne!(cursor.as_ref(), Some(&next), "a list that stands still");
+        assert_ne!(cursor.as_ref(), Some(&next), "a cursor that does not advance");
         cursor = Some(next);
     }
 }
@@ -194,13 +182,13 @@ async fn sign_in(script: &ScriptedTransport<'_>) {
         Ok(token) => {
             assert!(token.secret.is_sensitive() && !token.secret.is_empty(), "a token that can be printed");
             let day = tokio::time::Instant::now() + std::time::Duration::from_hours(24);
-            assert!(token.expires.is_none_or(|end| end <= day), "a token for ever");
+            assert!(token.expires.is_none_or(|end| end <= day), "a token without an end");
         }
         Err(fault) => assert_sanitized(&fault),
     }
 }
 
-/// The first body is a set of fields: what is planned of it is sound, and the second is judged as the answer.
+/// The first body is a set of fields, from which requests are planned; the second is classified as their response.
 fn classify_responses(script: &ScriptedTransport<'_>, id: &RecordId) {
     let (adapter, reply) = (script.adapter, script.response(1));
     let Ok(Value::Object(fields)) = parse_strict(script.bodies[0]) else { return };
@@ -218,7 +206,7 @@ fn classify_responses(script: &ScriptedTransport<'_>, id: &RecordId) {
         }
         assert!(
             adapter.plan_update(id, &UpdateInput::Members(&RawObject::from(&fields)), None).is_err(),
-            "an update bound to nothing"
+            "an update without a version"
         );
     }
     let before = VendorRecord { fields: RawFields::from_map(&fields), version: None, warnings: Vec::new() };
@@ -246,16 +234,16 @@ fn classify_responses(script: &ScriptedTransport<'_>, id: &RecordId) {
     }
 }
 
-/// The body holds what is to change, as it was written, and what binds it to a version besides.
+/// The body holds the changes as the caller wrote them, and the version they are bound to.
 fn assert_version_bound(call: &VendorRequest, fields: &Map<String, Value>) {
     let body = call.body.as_deref().expect("a body");
-    let Ok(Value::Object(sent)) = parse_strict(body) else { panic!("a body with a name twice, or none at all") };
-    assert!(sent.contains_key("_version") || sent.contains_key("TimeStamp"), "a write that is bound to nothing");
+    let Ok(Value::Object(sent)) = parse_strict(body) else { panic!("no object, or a duplicate name") };
+    assert!(sent.contains_key("_version") || sent.contains_key("TimeStamp"), "a write without a version");
     assert!(fields.iter().all(|(name, value)| sent.get(name) == Some(value)), "another value than the caller's");
 }
 
 /// Where whole records are replaced: the first body is a record, the second a merge patch of its fields. Nothing that the patch
-/// does not name may be lost, and nothing may stand there twice.
+/// does not name may be lost, and no name may be duplicated.
 async fn update(script: &ScriptedTransport<'_>, id: &RecordId) {
     let adapter = script.adapter;
     if adapter.capabilities().update_style != UpdateStyle::Replace {
@@ -275,7 +263,7 @@ async fn update(script: &ScriptedTransport<'_>, id: &RecordId) {
     match adapter.plan_update(id, &change, None) {
         Ok(mut planned) => {
             if let Some(body) = &planned.request.body {
-                let body = parse_strict(body).expect("a sound body");
+                let body = parse_strict(body).expect("strict JSON");
                 assert_full_replacement(&before, &after, &body);
             }
             sign(adapter, &mut planned.request);
@@ -293,24 +281,24 @@ fn assert_full_replacement(before: &Map<String, Value>, after: &Map<String, Valu
     for (list, key, map) in [("object_properties", "name", "properties"), ("related_boem", "id", "questionnaires")] {
         let sent = body[list].as_array().expect("a list");
         let names: HashSet<&str> = sent.iter().filter_map(|entry| entry[key].as_str()).collect();
-        assert_eq!(names.len(), sent.len(), "an entry twice, or without a name: {body}");
-        let wanted = after.get(map).and_then(Value::as_object).cloned().unwrap_or_default();
+        assert_eq!(names.len(), sent.len(), "a duplicate entry, or one without a name: {body}");
+        let expected = after.get(map).and_then(Value::as_object).cloned().unwrap_or_default();
         let was = before.get(map).and_then(Value::as_object).cloned().unwrap_or_default();
-        assert!(names.iter().all(|name| wanted.contains_key(*name)), "what is to go is sent: {body}");
-        for (name, entry) in &wanted {
-            // An unchanged locked entry may stay out: the vendor keeps it.
+        assert!(names.iter().all(|name| expected.contains_key(*name)), "a removed entry is sent: {body}");
+        for (name, entry) in &expected {
+            // An unchanged locked entry may be left out: the vendor keeps it.
             let keeps = entry["locked"] == true && was.get(name).is_some_and(|was| was["locked"] == true);
             assert!(keeps || names.contains(name.as_str()), "{name:?} would be lost: {body}");
         }
     }
 }
 
-/// The first body is a set of fields to look for.
+/// The first body is a set of fields to find.
 async fn find_matching(script: &ScriptedTransport<'_>, collection: &str) {
     let Ok(Value::Object(fields)) = parse_strict(script.bodies[0]) else { return };
-    let others = script.bodies[1..].to_vec();
+    let rest = script.bodies[1..].to_vec();
     let script =
-        ScriptedTransport { adapter: script.adapter, status: script.status, bodies: others, calls: Cell::new(0) };
+        ScriptedTransport { adapter: script.adapter, status: script.status, bodies: rest, calls: Cell::new(0) };
     match script.adapter.find_matching(&script, collection, &fields).await {
         Ok(Some(found)) => assert!(found.iter().all(|id| id.collection() == collection)),
         Ok(None) => {}

@@ -1,4 +1,4 @@
-//! Writes that go on after the response (contract 4.4): BlueDolphin's updates, and any write on request.
+//! Writes that continue after the response (contract 4.4): BlueDolphin's updates, and any write with `respond-async`.
 
 use futures_util::future::join;
 use records_gateway::sandbox::bluedolphin::{OTHER_QUESTIONNAIRE_ID, QUESTIONNAIRE_ID};
@@ -16,7 +16,7 @@ for_each_vendor!(
 );
 
 async fn respond_async_returns_before_the_vendor_responds(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     env.inject_once(CallKind::Update, InjectedFault::Hold);
     let response =
@@ -24,25 +24,25 @@ async fn respond_async_returns_before_the_vendor_responds(fixture: &'static Vend
     response.assert_status(202);
     assert_eq!(response.header("preference-applied"), Some("respond-async"));
     assert!(response.header("retry-after").is_some());
-    let place = response.header("location").unwrap().to_owned();
-    assert_eq!(response.header("operation"), Some(place.as_str()));
+    let location = response.header("location").unwrap().to_owned();
+    assert_eq!(response.header("operation"), Some(location.as_str()));
     assert_eq!(response.json()["state"], "running");
     env.wait_for_calls(CallKind::Update, 1).await;
-    assert_eq!(env.read(fixture.key).send().await.json()["pending_operation"], json!(place));
+    assert_eq!(env.read(fixture.key).send().await.json()["pending_operation"], json!(location));
     let path = format!("/records/{}?collection={}&limit=1000", fixture.system, fixture.collection());
     for item in env.get(&path).send().await.json()["items"].as_array().unwrap() {
-        let named = (item["id"] == fixture.id(fixture.key)).then(|| json!(place));
+        let named = (item["id"] == fixture.id(fixture.key)).then(|| json!(location));
         assert_eq!(item.get("pending_operation"), named.as_ref(), "{item}");
     }
     env.set_text(fixture.key, &current_etag, "meanwhile").send().await.assert_problem(409, "operation-in-progress");
     env.faults().release();
-    assert_eq!(env.wait_for_operation_at(&place).await["state"], "applied");
+    assert_eq!(env.wait_for_operation_at(&location).await["state"], "applied");
     assert_eq!((env.vendor_value(fixture.key).unwrap().as_str(), env.call_count(CallKind::Update)), ("later", 1));
     assert!(env.read(fixture.key).send().await.json().get("pending_operation").is_none());
 }
 
 async fn respond_async_with_wait_returns_the_final_response(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     let patch = env.set_text(fixture.key, &current_etag, "soon").without_prefer().prefer("respond-async, wait=5");
     let response = patch.send().await;
@@ -51,10 +51,9 @@ async fn respond_async_with_wait_returns_the_final_response(fixture: &'static Ve
     assert_eq!(env.vendor_value(fixture.key).unwrap(), "soon");
 }
 
-/// The gateway stops while the vendor holds the write, and the next one finds out what became of it.
+/// The gateway stops while the vendor holds the write, and the next one finds its outcome.
 async fn an_async_write_survives_a_restart(fixture: &'static VendorFixture) {
-    let changes = [("server", "shutdown_timeout", "\"1s\"")];
-    let mut env = TestEnv::start_with(fixture, &changes).await;
+    let mut env = TestEnv::start_with(fixture, |config| config.server("shutdown_timeout", "1s"));
     let current_etag = env.current_etag(fixture.key).await;
     env.inject_once(CallKind::Update, InjectedFault::Hold);
     let response = env
@@ -63,11 +62,11 @@ async fn an_async_write_survives_a_restart(fixture: &'static VendorFixture) {
         .prefer("respond-async")
         .send()
         .await;
-    let place = response.assert_status(202).header("location").unwrap().to_owned();
+    let location = response.assert_status(202).header("location").unwrap().to_owned();
     env.wait_for_calls(CallKind::Update, 1).await;
     env.restart().await;
     env.faults().release();
-    let operation = env.wait_for_operation_at(&place).await;
+    let operation = env.wait_for_operation_at(&location).await;
     assert_eq!(operation["state"], "applied", "{operation}");
     assert_eq!(env.vendor_value(fixture.key).unwrap(), "over a restart");
     env.set_text(fixture.key, "*", "and on").send().await;
@@ -76,7 +75,7 @@ async fn an_async_write_survives_a_restart(fixture: &'static VendorFixture) {
 
 #[actix_web::test]
 async fn a_queued_write_is_202_visible_in_reads_and_applied_later() {
-    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN);
     env.vendors.bluedolphin.state.hold_queue();
     let current_etag = env.current_etag(KEY).await;
     let response = env.set_text(KEY, &current_etag, "queued").without_prefer().send().await;
@@ -85,26 +84,26 @@ async fn a_queued_write_is_202_visible_in_reads_and_applied_later() {
     let operation = response.json();
     assert_eq!((&operation["state"], &operation["finished_at"]), (&json!("running"), &json!(null)));
     assert_eq!(operation["record"], BLUEDOLPHIN.id(KEY));
-    let place = response.header("location").unwrap();
+    let location = response.header("location").unwrap();
     let read = env.read(KEY).send().await;
-    assert_eq!((&read.json()["pending_operation"], read.etag()), (&json!(place), current_etag.as_str()));
+    assert_eq!((&read.json()["pending_operation"], read.etag()), (&json!(location), current_etag.as_str()));
     assert_eq!(read.json()["fields"]["name"], "New Application");
-    for refused in [env.set_text(KEY, &current_etag, "more").send().await, env.delete(KEY, &current_etag).send().await]
+    for rejected in [env.set_text(KEY, &current_etag, "more").send().await, env.delete(KEY, &current_etag).send().await]
     {
-        refused.assert_problem(409, "operation-in-progress");
-        assert!(refused.header("retry-after").is_some());
+        rejected.assert_problem(409, "operation-in-progress");
+        assert!(rejected.header("retry-after").is_some());
     }
-    assert_eq!(env.get(place).send().await.json()["state"], "running");
+    assert_eq!(env.get(location).send().await.json()["state"], "running");
     assert_eq!(env.vendors.bluedolphin.state.apply_queued(), 1);
-    let settled = env.wait_for_operation_at(place).await;
-    assert_eq!((&settled["state"], &settled["problem"]), (&json!("applied"), &json!(null)));
+    let operation = env.wait_for_operation_at(location).await;
+    assert_eq!((&operation["state"], &operation["problem"]), (&json!("applied"), &json!(null)));
     assert_eq!((env.vendor_value(KEY).unwrap().as_str(), env.write_call_count()), ("queued", 1));
-    assert_eq!(settled["etag"], env.current_etag(KEY).await);
+    assert_eq!(operation["etag"], env.current_etag(KEY).await);
 }
 
 #[actix_web::test]
 async fn prefer_wait_is_honored_and_returns_202_when_it_expires() {
-    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN);
     env.vendors.bluedolphin.state.hold_queue();
     let response = env.set_text(KEY, "*", "slow").without_prefer().prefer("wait=1").send().await;
     response.assert_status(202);
@@ -113,7 +112,7 @@ async fn prefer_wait_is_honored_and_returns_202_when_it_expires() {
     let patch = env.set_text(KEY, "*", "quick").without_prefer().prefer("wait=5");
     let by_hand = async {
         env.wait_for_calls(CallKind::Update, 2).await;
-        env.wait_until("the update is queued", |env| env.vendors.bluedolphin.state.queued_count() > 0).await;
+        env.wait_until("the update in the queue", |env| env.vendors.bluedolphin.state.queued_count() > 0).await;
         env.vendors.bluedolphin.state.apply_queued();
     };
     let (response, ()) = join(patch.send(), by_hand).await;
@@ -124,7 +123,7 @@ async fn prefer_wait_is_honored_and_returns_202_when_it_expires() {
 
 #[actix_web::test]
 async fn a_silently_failing_update_ends_unknown_and_frees_the_record() {
-    let env = TestEnv::start_with(&BLUEDOLPHIN, &[("vendor", "completion_timeout", "\"200ms\"")]).await;
+    let env = TestEnv::start_with(&BLUEDOLPHIN, |config| config.every_system("completion_timeout", "200ms"));
     env.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = true);
     let response = env.set_text(KEY, "*", "never").without_prefer().send().await;
     response.assert_status(202);
@@ -138,7 +137,7 @@ async fn a_silently_failing_update_ends_unknown_and_frees_the_record() {
 
 #[actix_web::test]
 async fn a_questionnaire_change_is_applied_only_when_a_read_shows_it() {
-    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN);
     env.vendors.bluedolphin.state.hold_queue();
     let questionnaires = async || env.read(KEY).send().await.json()["fields"]["questionnaires"].clone();
     let patch = |questionnaires: serde_json::Value| {
@@ -152,9 +151,9 @@ async fn a_questionnaire_change_is_applied_only_when_a_read_shows_it() {
     for (change, left) in [(json!({ there: null }), 0), (json!({ there: {}, not_there: {} }), 2)] {
         let response = patch(change).await;
         response.assert_status(202);
-        env.wait_until("it is queued", |env| env.vendors.bluedolphin.state.queued_count() > 0).await;
-        let looks = env.call_count(CallKind::Read);
-        env.wait_until("it was looked for", |env| env.call_count(CallKind::Read) > looks + 3).await;
+        env.wait_until("the update in the queue", |env| env.vendors.bluedolphin.state.queued_count() > 0).await;
+        let reads = env.call_count(CallKind::Read);
+        env.wait_until("three more polls", |env| env.call_count(CallKind::Read) > reads + 3).await;
         let operation = env.get(response.header("location").unwrap()).send().await.json();
         assert_eq!(operation["state"], "running", "{operation}");
         env.vendors.bluedolphin.state.apply_queued();
@@ -163,10 +162,10 @@ async fn a_questionnaire_change_is_applied_only_when_a_read_shows_it() {
     }
 }
 
-/// A flag that is off is as good as none: what was wanted of it was there before.
+/// `locked: false` equals an absent flag: the expected value was there before the write.
 #[actix_web::test]
 async fn an_already_matching_value_does_not_count_as_partly_applied() {
-    let env = TestEnv::start_with(&BLUEDOLPHIN, &[("vendor", "completion_timeout", "\"400ms\"")]).await;
+    let env = TestEnv::start_with(&BLUEDOLPHIN, |config| config.every_system("completion_timeout", "400ms"));
     let read = env.read(KEY).send().await.json();
     assert_eq!(read["fields"]["properties"]["Supplier"]["locked"], false, "{read}");
     env.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = true);
@@ -177,10 +176,10 @@ async fn an_already_matching_value_does_not_count_as_partly_applied() {
     assert_eq!((&operation["state"], &operation["observed"]), (&json!("unknown"), &json!("unchanged")), "{operation}");
 }
 
-/// However long the caller would wait.
+/// Even where the caller would wait longer.
 #[actix_web::test]
 async fn a_write_is_polled_no_longer_than_its_completion_timeout() {
-    let env = TestEnv::start_with(&BLUEDOLPHIN, &[("vendor", "completion_timeout", "\"200ms\"")]).await;
+    let env = TestEnv::start_with(&BLUEDOLPHIN, |config| config.every_system("completion_timeout", "200ms"));
     env.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = true);
     let response = env.set_text(KEY, "*", "never").without_prefer().prefer("wait=4").send().await;
     response.assert_problem(504, "outcome-unknown");
@@ -189,17 +188,17 @@ async fn a_write_is_polled_no_longer_than_its_completion_timeout() {
 
 #[actix_web::test]
 async fn an_unexpected_final_state_is_reported_as_unknown() {
-    let env = TestEnv::start_with(&BLUEDOLPHIN, &[("vendor", "completion_timeout", "\"200ms\"")]).await;
+    let env = TestEnv::start_with(&BLUEDOLPHIN, |config| config.every_system("completion_timeout", "200ms"));
     env.vendors.bluedolphin.state.configure(|settings| settings.silent_failure = true);
     let response = env.set_text(KEY, "*", "never").without_prefer().send().await;
-    (BLUEDOLPHIN.external_write)(&env.vendors, KEY, "somebody else's");
+    (BLUEDOLPHIN.external_write)(&env.vendors, KEY, "an external write");
     let operation = env.wait_for_operation(&response).await;
     assert_eq!((&operation["state"], &operation["observed"]), (&json!("unknown"), &json!("other")));
 }
 
 #[actix_web::test]
 async fn a_property_that_the_vendor_ignores_is_a_warning() {
-    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN);
     env.vendors.bluedolphin.state.configure(|settings| settings.ignored_property = Some("Supplier".to_owned()));
     let fields = json!({ "name": "Taken", "properties": { "Supplier": { "value": "passed over" } } });
     let response = env.patch(KEY).if_match("*").fields(&fields).send().await;
@@ -218,13 +217,13 @@ async fn a_property_that_the_vendor_ignores_is_a_warning() {
 
 #[actix_web::test]
 async fn a_busy_vendor_is_409_and_not_retried_without_a_read() {
-    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN);
     let current_etag = env.current_etag(KEY).await;
     let busy = r#"{"title":"x","status":400,"errors":{"id":["There might be an ongoing update in progress. Please try again later."]}}"#;
     env.inject_once(CallKind::Update, InjectedFault::json(400, busy));
     let response = env.set_text(KEY, &current_etag, "mine").send().await;
     if response.status == 200 {
-        // Asked again, after reading and comparing anew.
+        // The gateway has read, compared and sent again.
         assert!(env.call_count(CallKind::Read) >= 2, "{:?}", env.requests());
     } else {
         response.assert_problem(409, "vendor-busy");
@@ -235,16 +234,16 @@ async fn a_busy_vendor_is_409_and_not_retried_without_a_read() {
 
 #[actix_web::test]
 async fn a_queued_update_is_polled_to_its_end_after_a_restart() {
-    let mut env = TestEnv::start(&BLUEDOLPHIN).await;
+    let mut env = TestEnv::start(&BLUEDOLPHIN);
     env.vendors.bluedolphin.state.hold_queue();
     let response = env.set_text(KEY, "*", "over a restart").without_prefer().idempotency_key("k").send().await;
-    let place = response.assert_status(202).header("location").unwrap().to_owned();
+    let location = response.assert_status(202).header("location").unwrap().to_owned();
     env.restart().await;
-    assert_eq!(env.get(&place).send().await.json()["state"], "running");
-    assert_eq!(env.read(KEY).send().await.json()["pending_operation"], json!(place));
+    assert_eq!(env.get(&location).send().await.json()["state"], "running");
+    assert_eq!(env.read(KEY).send().await.json()["pending_operation"], json!(location));
     env.set_text(KEY, "*", "meanwhile").send().await.assert_problem(409, "operation-in-progress");
     env.vendors.bluedolphin.state.apply_queued();
-    assert_eq!(env.wait_for_operation_at(&place).await["state"], "applied");
+    assert_eq!(env.wait_for_operation_at(&location).await["state"], "applied");
     assert_eq!((env.vendor_value(KEY).unwrap().as_str(), env.call_count(CallKind::Update)), ("over a restart", 1));
     let repeat = env.set_text(KEY, "*", "over a restart").without_prefer().idempotency_key("k").send().await;
     assert_eq!((repeat.status, repeat.header("idempotency-replayed")), (202, Some("true")), "{repeat:?}");
@@ -252,7 +251,7 @@ async fn a_queued_update_is_polled_to_its_end_after_a_restart() {
 
 #[actix_web::test]
 async fn an_emptied_map_and_a_blank_value_are_reported_as_applied() {
-    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN);
     for fields in [json!({ "questionnaires": null }), json!({ "properties": { "Blank": { "value": "" } } })] {
         let response = env.patch(KEY).if_match("*").fields(&fields).send().await;
         response.assert_status(200);

@@ -1,11 +1,11 @@
-//! Vendors that are down, slow or say "not now", and what the others notice of it (contract 4.7 and 5.9).
+//! Vendors that are down, slow or rate limited, and the effect on the others (contract 4.7 and 5.9).
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 
-use crate::support::{TestEnv, VendorFixture, for_each_vendor};
+use crate::support::{FIXTURES, TestEnv, VendorFixture, for_each_vendor};
 
 for_each_vendor!(
     a_long_vendor_retry_after_is_returned_at_once,
@@ -20,7 +20,7 @@ for_each_vendor!(
 );
 
 async fn a_long_vendor_retry_after_is_returned_at_once(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     env.inject_once(fixture.read_call_kind, InjectedFault::retry_after(429, "77"));
     let read = env.read(fixture.key).send().await;
@@ -38,7 +38,7 @@ async fn a_long_vendor_retry_after_is_returned_at_once(fixture: &'static VendorF
 }
 
 async fn a_short_retry_after_is_honored_and_the_write_is_done_once(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     env.inject_once(CallKind::Update, InjectedFault::retry_after(429, "0"));
     env.inject_once(CallKind::Update, InjectedFault::retry_after(503, "0"));
@@ -50,7 +50,7 @@ async fn a_short_retry_after_is_honored_and_the_write_is_done_once(fixture: &'st
 }
 
 async fn a_429_without_retry_after_is_returned_after_a_few_attempts(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     env.faults().always(CallKind::Update, InjectedFault::status(429));
     let response = env.set_text(fixture.key, &current_etag, "mine").send().await;
@@ -59,36 +59,17 @@ async fn a_429_without_retry_after_is_returned_after_a_few_attempts(fixture: &'s
     assert_eq!(env.call_count(CallKind::Update), 3);
 }
 
-async fn pause_vendor(env: &TestEnv) {
-    match env.fixture.system {
-        "crm" => env.vendors.pretectum.pause().await,
-        "architecture" => env.vendors.bluedolphin.pause().await,
-        _ => env.vendors.matrix42.pause().await,
-    }
-}
-
-fn resume_vendor(env: &TestEnv) {
-    match env.fixture.system {
-        "crm" => env.vendors.pretectum.resume(),
-        "architecture" => env.vendors.bluedolphin.resume(),
-        _ => env.vendors.matrix42.resume(),
-    }
-    .unwrap();
-}
-
 async fn assert_other_vendors_work(env: &TestEnv) {
-    for other in [crate::support::PRETECTUM, crate::support::BLUEDOLPHIN, crate::support::MATRIX42] {
-        if other.system != env.fixture.system {
-            env.get(&other.path(other.key)).send().await.assert_status(200);
-        }
+    for other in FIXTURES.iter().filter(|other| other.system != env.fixture.system) {
+        env.get(&other.path(other.key)).send().await.assert_status(200);
     }
 }
 
 async fn an_unreachable_vendor_is_503_and_works_again_when_it_is_back(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     let before = (env.vendor_value(fixture.key), env.record_count());
-    pause_vendor(&env).await;
+    fixture.vendor(&env.vendors).pause().await;
     let read = env.read(fixture.key).send().await;
     read.assert_problem(503, "vendor-unavailable");
     assert!(read.header("retry-after").is_some());
@@ -97,17 +78,15 @@ async fn an_unreachable_vendor_is_503_and_works_again_when_it_is_back(fixture: &
     env.delete(fixture.deletable_key, "*").send().await.assert_problem(503, "vendor-unavailable");
     assert_other_vendors_work(&env).await;
     assert_eq!((env.vendor_value(fixture.key), env.record_count()), before);
-    resume_vendor(&env);
+    fixture.vendor(&env.vendors).resume();
     env.set_text(fixture.key, &current_etag, "back").send().await.assert_status(fixture.patch_status);
     assert_eq!(env.vendor_value(fixture.key).unwrap(), "back");
 }
 
 async fn a_vendor_that_hangs_is_504_on_reads(fixture: &'static VendorFixture) {
-    let env = TestEnv::start_with(
-        fixture,
-        &[("vendor", "timeout", "\"80ms\""), ("vendor", "connect_timeout", "\"80ms\""), ("vendor", "retries", "0")],
-    )
-    .await;
+    let env = TestEnv::start_with(fixture, |config| {
+        config.every_system("timeout", "80ms").every_system("connect_timeout", "80ms").every_system("retries", 0)
+    });
     env.current_etag(fixture.key).await;
     env.inject_once(fixture.read_call_kind, InjectedFault::Hang);
     env.read(fixture.key).send().await.assert_problem(504, "vendor-timeout");
@@ -115,8 +94,7 @@ async fn a_vendor_that_hangs_is_504_on_reads(fixture: &'static VendorFixture) {
 }
 
 async fn a_write_whose_read_hits_the_deadline_is_504(fixture: &'static VendorFixture) {
-    let env =
-        TestEnv::start_with(fixture, &[("server", "deadline", "\"700ms\""), ("vendor", "timeout", "\"5s\"")]).await;
+    let env = TestEnv::start_with(fixture, |config| config.server("deadline", "700ms").every_system("timeout", "5s"));
     let current_etag = env.current_etag(fixture.deletable_key).await;
     env.faults().always(fixture.read_call_kind, InjectedFault::Hang);
     for request in [
@@ -130,7 +108,7 @@ async fn a_write_whose_read_hits_the_deadline_is_504(fixture: &'static VendorFix
 }
 
 async fn a_vendor_that_hangs_does_not_affect_other_vendors(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     env.faults().always(fixture.read_call_kind, InjectedFault::Hold);
     let waiting = join_all((0..30).map(|_| env.read(fixture.key).send()));
     let others = async {
@@ -138,8 +116,8 @@ async fn a_vendor_that_hangs_does_not_affect_other_vendors(fixture: &'static Ven
         assert_other_vendors_work(&env).await;
         env.faults().clear();
         env.faults().release();
-        // Calls that were on their way to be held are let go as they come.
-        env.wait_until("all are answered", |env| {
+        // Calls that arrive later to be held are released as they come.
+        env.wait_until("all calls", |env| {
             env.faults().release();
             env.call_count(fixture.read_call_kind) >= 30
         })
@@ -153,9 +131,9 @@ async fn a_vendor_that_hangs_does_not_affect_other_vendors(fixture: &'static Ven
 }
 
 async fn an_open_circuit_sends_nothing_and_closes_again(fixture: &'static VendorFixture) {
-    let settings =
-        &[("vendor", "circuit_failures", "3"), ("vendor", "circuit_open_for", "\"300ms\""), ("vendor", "retries", "0")];
-    let env = TestEnv::start_with(fixture, settings).await;
+    let env = TestEnv::start_with(fixture, |config| {
+        config.every_system("circuit_failures", 3).every_system("circuit_open_for", "300ms").every_system("retries", 0)
+    });
     env.current_etag(fixture.key).await;
     env.faults().always(fixture.read_call_kind, InjectedFault::status(500));
     for _ in 0..3 {
@@ -163,30 +141,31 @@ async fn an_open_circuit_sends_nothing_and_closes_again(fixture: &'static Vendor
     }
     env.faults().clear();
     env.forget_calls();
-    let refused = env.read(fixture.key).send().await;
-    refused.assert_problem(503, "overloaded");
-    assert!(refused.header("retry-after").is_some());
+    let rejected = env.read(fixture.key).send().await;
+    rejected.assert_problem(503, "overloaded");
+    assert!(rejected.header("retry-after").is_some());
     env.assert_nothing_sent();
     let health = env.get(&format!("/systems/{}", fixture.system)).send().await.json();
     assert!(health.to_string().contains("\"circuit\":\"open\""), "{health}");
     assert_other_vendors_work(&env).await;
     let until = std::time::Instant::now() + Duration::from_secs(5);
     while env.read(fixture.key).send().await.status != 200 {
-        assert!(std::time::Instant::now() < until, "the circuit stays open");
+        assert!(std::time::Instant::now() < until, "the circuit does not close");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 async fn a_full_queue_is_503_at_once(fixture: &'static VendorFixture) {
-    let env = TestEnv::start_with(fixture, &[("vendor", "max_in_flight", "1"), ("vendor", "max_queue", "1")]).await;
+    let env =
+        TestEnv::start_with(fixture, |config| config.every_system("max_in_flight", 1).every_system("max_queue", 1));
     env.current_etag(fixture.key).await;
     env.inject_once(fixture.read_call_kind, InjectedFault::Hold);
     let first = env.read(fixture.key);
     let others = async {
         env.wait_for_calls(fixture.read_call_kind, 1).await;
         let (one, other) = (Box::pin(env.read(fixture.key).send()), Box::pin(env.read(fixture.key).send()));
-        let (refused, waiting) = futures_util::future::select(one, other).await.factor_first();
-        refused.assert_problem(503, "overloaded");
+        let (rejected, waiting) = futures_util::future::select(one, other).await.factor_first();
+        rejected.assert_problem(503, "overloaded");
         env.faults().release();
         waiting.await.assert_status(200);
     };

@@ -1,4 +1,4 @@
-//! A write once begun runs to its end when its caller hangs up (contract 5.4).
+//! A write that has begun runs to its end after its client disconnects (contract 5.4).
 
 use records_gateway::sandbox::{CallKind, InjectedFault};
 
@@ -11,27 +11,27 @@ for_each_vendor!(
     an_idempotency_key_returns_the_outcome_after_a_disconnect,
 );
 
-/// Sends a request and hangs up while the vendor holds the write.
+/// Sends a request and disconnects while the vendor holds the write.
 async fn disconnect_while_held(env: &TestEnv, request: Request, kind: CallKind) {
     env.inject_once(kind, InjectedFault::Hold);
     let caller = actix_web::rt::spawn(request.try_send());
     env.wait_for_calls(kind, 1).await;
     caller.abort();
-    assert!(caller.await.is_err(), "the caller has gone");
+    assert!(caller.await.is_err(), "the client has disconnected");
     env.faults().release();
 }
 
 async fn assert_recorded(env: &TestEnv, action: &str) {
     let operation = env.list_operations().await.remove(0);
-    let settled = env.wait_for_operation_at(&format!("/operations/{}", operation["id"].as_str().unwrap())).await;
-    assert_eq!((settled["state"].as_str(), settled["action"].as_str()), (Some("applied"), Some(action)));
+    let operation = env.wait_for_operation_at(&format!("/operations/{}", operation["id"].as_str().unwrap())).await;
+    assert_eq!((operation["state"].as_str(), operation["action"].as_str()), (Some("applied"), Some(action)));
     let ledger = env.read_ledger().await.json();
     let events: Vec<_> = ledger["items"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect();
     assert_eq!(events, ["intent", "outcome"]);
 }
 
 async fn an_update_completes_after_its_client_disconnects(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     disconnect_while_held(&env, env.set_text(fixture.key, &current_etag, "left alone"), CallKind::Update).await;
     env.wait_until("the update", |env| env.vendor_value(fixture.key).unwrap() == "left alone").await;
@@ -40,7 +40,7 @@ async fn an_update_completes_after_its_client_disconnects(fixture: &'static Vend
 }
 
 async fn a_delete_completes_after_its_client_disconnects(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     disconnect_while_held(&env, env.delete(fixture.deletable_key, "*"), CallKind::Delete).await;
     env.wait_until("the delete", |env| env.vendor_value(fixture.deletable_key).is_none()).await;
     assert_recorded(&env, "delete").await;
@@ -48,7 +48,7 @@ async fn a_delete_completes_after_its_client_disconnects(fixture: &'static Vendo
 }
 
 async fn a_create_completes_after_its_client_disconnects(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let before = env.record_count();
     disconnect_while_held(&env, env.create("left alone"), CallKind::Create).await;
     env.wait_until("the create", |env| env.record_count() == before + 1).await;
@@ -57,7 +57,7 @@ async fn a_create_completes_after_its_client_disconnects(fixture: &'static Vendo
 }
 
 async fn an_idempotency_key_returns_the_outcome_after_a_disconnect(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let before = env.record_count();
     disconnect_while_held(&env, env.create("left alone").idempotency_key("k"), CallKind::Create).await;
     env.wait_until("the create", |env| env.record_count() == before + 1).await;

@@ -1,4 +1,4 @@
-//! POST: a new record, its tag and its place.
+//! POST: a new record, its `ETag` and its `Location`.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ for_each_vendor!(
 );
 
 async fn a_new_record_has_a_location_and_the_etag_of_get(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let before = env.record_count();
     let response = env.create("brand new").send().await;
     response.assert_status(201);
     assert_eq!((env.record_count(), env.call_count(CallKind::Create), env.write_call_count()), (before + 1, 1, 1));
     let record = response.json();
-    let place = response.header("location").unwrap();
-    assert_eq!(place, format!("/records/{}/{}", fixture.system, record["id"].as_str().unwrap()));
-    let read = env.get(place).send().await;
+    let location = response.header("location").unwrap();
+    assert_eq!(location, format!("/records/{}/{}", fixture.system, record["id"].as_str().unwrap()));
+    let read = env.get(location).send().await;
     read.assert_status(200);
     assert_eq!((read.etag(), &read.json()), (response.etag(), &record));
     assert_eq!(record["fields"][fixture.text], "brand new");
@@ -34,7 +34,7 @@ async fn a_new_record_has_a_location_and_the_etag_of_get(fixture: &'static Vendo
 }
 
 async fn a_new_record_can_be_changed_at_once(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let made = env.create("brand new").send().await;
     let key = made.json()["id"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
     env.set_text(&key, made.etag(), "changed").send().await.assert_status(fixture.patch_status);
@@ -42,7 +42,7 @@ async fn a_new_record_can_be_changed_at_once(fixture: &'static VendorFixture) {
 }
 
 async fn an_invalid_new_record_is_rejected_and_nothing_is_sent(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let post = || env.request(actix_web::http::Method::POST, &format!("/records/{}", fixture.system));
     let fields = (fixture.new_record)("new");
     for body in [
@@ -67,14 +67,14 @@ async fn an_invalid_new_record_is_rejected_and_nothing_is_sent(fixture: &'static
 }
 
 async fn preconditions_on_a_create_apply_to_the_collection(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     env.create("new").header("If-None-Match", "*").send().await.assert_problem(412, "precondition-failed");
     env.create("new").if_match("\"x\"").send().await.assert_problem(412, "precondition-failed");
     env.assert_nothing_sent();
 }
 
 async fn a_create_that_the_vendor_rejects_creates_nothing(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let before = env.record_count();
     env.inject_once(
         CallKind::Create,
@@ -89,7 +89,7 @@ async fn a_create_that_the_vendor_rejects_creates_nothing(fixture: &'static Vend
 
 #[actix_web::test]
 async fn invalid_pretectum_values_are_stored_with_a_warning() {
-    let env = TestEnv::start(&PRETECTUM).await;
+    let env = TestEnv::start(&PRETECTUM);
     let body = json!({ "fields": { "First Name": "New", "Last Name": "Person", "Email": "not an address" } });
     let response = env.request(actix_web::http::Method::POST, "/records/crm").json(&body).send().await;
     response.assert_status(201);
@@ -101,8 +101,7 @@ async fn invalid_pretectum_values_are_stored_with_a_warning() {
 
 #[actix_web::test]
 async fn a_lost_create_is_found_in_a_list_slower_than_the_call_timeout() {
-    let env =
-        TestEnv::start_with(&PRETECTUM, &[("vendor", "timeout", "\"1s\""), ("server", "deadline", "\"20s\"")]).await;
+    let env = TestEnv::start_with(&PRETECTUM, |config| config.every_system("timeout", "1s").server("deadline", "20s"));
     let before = env.record_count();
     env.vendors.pretectum.state.configure(|settings| settings.page_size = 1);
     let pause = Duration::from_millis(1200) / u32::try_from(before).unwrap();

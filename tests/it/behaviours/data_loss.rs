@@ -1,4 +1,4 @@
-//! What BlueDolphin destroys besides (contract 4.6). The other two destroy nothing.
+//! Data losses (contract 4.6). BlueDolphin alone has any.
 
 use records_gateway::sandbox::CallKind;
 use serde_json::json;
@@ -18,12 +18,12 @@ fn hidden_counts(env: &TestEnv) -> (usize, usize) {
 
 #[actix_web::test]
 async fn a_lossy_write_is_rejected_with_its_losses_and_nothing_is_sent() {
-    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN);
     let current_etag = env.current_etag(KEY).await;
     let patch = || env.set_text(KEY, &current_etag, "mine").without_header("Accept-Loss");
-    let refused = patch().send().await;
-    refused.assert_problem(409, "lossy-write");
-    assert_eq!(loss_names(&refused.json()), ["linked-questions", "source-connections"]);
+    let rejected = patch().send().await;
+    rejected.assert_problem(409, "lossy-write");
+    assert_eq!(loss_names(&rejected.json()), ["linked-questions", "source-connections"]);
     let half = patch().header("Accept-Loss", "linked-questions, unknown-name").send().await;
     half.assert_problem(409, "lossy-write");
     assert_eq!(loss_names(&half.json()), ["source-connections"]);
@@ -32,7 +32,7 @@ async fn a_lossy_write_is_rejected_with_its_losses_and_nothing_is_sent() {
 
 #[actix_web::test]
 async fn an_accepted_loss_is_applied_and_reported_everywhere() {
-    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN);
     let current_etag = env.current_etag(KEY).await;
     let response = env.set_text(KEY, &current_etag, "mine").send().await;
     // Warnings need a body: a direct write with warnings is never a 204.
@@ -53,16 +53,16 @@ async fn an_accepted_loss_is_applied_and_reported_everywhere() {
 
 #[actix_web::test]
 async fn warn_mode_accepts_update_losses_but_not_dependent_objects() {
-    let env = TestEnv::start_with(&BLUEDOLPHIN, &[("systems.architecture", "on_lossy_write", "\"warn\"")]).await;
+    let env = TestEnv::start_with(&BLUEDOLPHIN, |config| config.system("architecture", "on_lossy_write", "warn"));
     let response = env.set_text(KEY, "*", "mine").without_header("Accept-Loss").send().await;
     response.assert_status(200);
     assert_eq!(response.json()["warnings"][0]["code"], "loss");
-    let doomed = BLUEDOLPHIN.deletable_key;
-    let refused = env.delete(doomed, "*").without_header("Accept-Loss").send().await;
-    refused.assert_problem(409, "lossy-write");
-    assert_eq!(loss_names(&refused.json()), ["dependent-objects"]);
+    let deletable = BLUEDOLPHIN.deletable_key;
+    let rejected = env.delete(deletable, "*").without_header("Accept-Loss").send().await;
+    rejected.assert_problem(409, "lossy-write");
+    assert_eq!(loss_names(&rejected.json()), ["dependent-objects"]);
     assert_eq!(env.call_count(CallKind::Delete), 0);
-    env.delete(doomed, "*")
+    env.delete(deletable, "*")
         .without_header("Accept-Loss")
         .header("Accept-Loss", "dependent-objects")
         .send()
@@ -73,7 +73,7 @@ async fn warn_mode_accepts_update_losses_but_not_dependent_objects() {
 
 #[actix_web::test]
 async fn losses_are_checked_only_when_a_write_would_be_sent() {
-    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN);
     let patch = |key: &str, tag: &str, text: &str| env.set_text(key, tag, text).without_header("Accept-Loss");
     patch(BLUEDOLPHIN.missing_key, "*", "mine").send().await.assert_problem(404, "record-not-found");
     patch(KEY, "\"stale\"", "mine").send().await.assert_problem(412, "precondition-failed");

@@ -13,10 +13,10 @@ for_each_vendor!(
 );
 
 async fn the_current_etag_deletes_exactly_once(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let (tag, before) = (env.current_etag(fixture.deletable_key).await, env.record_count());
     let response = env.delete(fixture.deletable_key, &tag).send().await;
-    // A loss that was accepted is named, but there is no record to show.
+    // An accepted loss is a warning, but there is no record to return it with.
     response.assert_status(204);
     assert_eq!(response.header("concurrency-guarantee"), Some("guarded"));
     assert_eq!((env.vendor_value(fixture.deletable_key), env.record_count()), (None, before - 1));
@@ -27,7 +27,7 @@ async fn the_current_etag_deletes_exactly_once(fixture: &'static VendorFixture) 
 }
 
 async fn a_stale_etag_deletes_nothing(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.deletable_key).await;
     (fixture.external_touch)(&env.vendors, fixture.deletable_key);
     let response = env.delete(fixture.deletable_key, &current_etag).send().await;
@@ -37,13 +37,13 @@ async fn a_stale_etag_deletes_nothing(fixture: &'static VendorFixture) {
 }
 
 async fn star_deletes_any_state(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     env.delete(fixture.deletable_key, "*").send().await.assert_status(204);
     assert_eq!((env.vendor_value(fixture.deletable_key), env.write_call_count()), (None, 1));
 }
 
 async fn a_record_deleted_before_the_delete_is_204_or_404(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.deletable_key).await;
     env.inject_once(CallKind::Delete, InjectedFault::Hold);
     let others = async {
@@ -53,13 +53,13 @@ async fn a_record_deleted_before_the_delete_is_204_or_404(fixture: &'static Vend
     };
     let (response, ()) =
         futures_util::future::join(env.delete(fixture.deletable_key, &current_etag).send(), others).await;
-    // Gone is what was asked for; whether the vendor tells who was first differs.
+    // The record is gone as requested; vendors differ in whether they report who was first.
     assert!(response.status == 204 || response.problem() == "record-not-found", "{response:?}");
     assert_eq!((env.vendor_value(fixture.deletable_key), env.call_count(CallKind::Delete)), (None, 1));
 }
 
 async fn a_second_write_waits_for_a_delete_in_flight(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.deletable_key).await;
     env.inject_once(CallKind::Delete, InjectedFault::Hold);
     let (first, second) =
@@ -67,7 +67,7 @@ async fn a_second_write_waits_for_a_delete_in_flight(fixture: &'static VendorFix
     let second = async {
         env.wait_for_calls(CallKind::Delete, 1).await;
         let release = async {
-            // The second writer has had its chance to overtake when the vendor has seen nothing of it for a while.
+            // The second writer had time to overtake, and the vendor has received nothing from it.
             env.read(fixture.other_key).send().await.assert_status(200);
             env.faults().release();
         };
@@ -81,7 +81,7 @@ async fn a_second_write_waits_for_a_delete_in_flight(fixture: &'static VendorFix
 
 #[actix_web::test]
 async fn active_bluedolphin_definitions_are_rejected_and_not_deleted() {
-    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN);
     let current_etag = env.current_etag(BLUEDOLPHIN.key).await;
     let response = env.delete(BLUEDOLPHIN.key, &current_etag).send().await;
     response.assert_problem(422, "rejected");

@@ -3,7 +3,7 @@
 use futures_util::future::{join, join_all};
 use records_gateway::sandbox::{CallKind, InjectedFault};
 
-use crate::support::{Request, TestEnv, TestResponse, VendorFixture, for_each_vendor};
+use crate::support::{Request, TestConfig, TestEnv, TestResponse, VendorFixture, for_each_vendor};
 
 for_each_vendor!(
     a_duplicate_is_409_while_the_first_reads_the_record,
@@ -18,13 +18,13 @@ for_each_vendor!(
     an_unknown_outcome_is_replaced_after_a_restart,
 );
 
-/// The members of a response that a repeat must give again.
+/// The parts of a response that a replay repeats.
 fn replayed_parts(response: &TestResponse) -> (u16, Vec<Option<String>>, String) {
     let names = ["etag", "location", "operation", "content-location", "concurrency-guarantee", "preference-applied"];
     let headers = names.map(|name| response.header(name).map(str::to_owned)).to_vec();
     let mut text = response.text.clone();
     if response.problem() != "" {
-        // The one member that names the request and not the verdict.
+        // The one member that belongs to the request and not to the outcome.
         let mut document = response.json();
         document.as_object_mut().unwrap().shift_remove("request_id");
         text = document.to_string();
@@ -43,7 +43,7 @@ async fn send_and_assert_replayed(env: &TestEnv, request: Request) -> TestRespon
 }
 
 async fn a_duplicate_of_any_write_replays_its_response(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     let patched =
         send_and_assert_replayed(&env, env.set_text(fixture.key, &current_etag, "once").idempotency_key("patch")).await;
@@ -56,7 +56,7 @@ async fn a_duplicate_of_any_write_replays_its_response(fixture: &'static VendorF
     send_and_assert_replayed(&env, env.delete(fixture.deletable_key, "*").idempotency_key("delete"))
         .await
         .assert_status(204);
-    // The same key, bare.
+    // The same key without quotes.
     let bare = env.set_text(fixture.key, &current_etag, "once").header("Idempotency-Key", "patch").send().await;
     assert_eq!(bare.header("idempotency-replayed"), Some("true"), "{bare:?}");
     let metrics = env.get("/metrics").send().await.text;
@@ -64,7 +64,7 @@ async fn a_duplicate_of_any_write_replays_its_response(fixture: &'static VendorF
 }
 
 async fn reusing_a_key_for_another_request_is_422(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     env.set_text(fixture.key, &current_etag, "once")
         .idempotency_key("k")
@@ -85,7 +85,7 @@ async fn reusing_a_key_for_another_request_is_422(fixture: &'static VendorFixtur
 }
 
 async fn twenty_concurrent_duplicates_are_one_vendor_write(fixture: &'static VendorFixture) {
-    let env = TestEnv::start_with(fixture, &[("server", "workers", "4")]).await;
+    let env = TestEnv::start_with(fixture, |config| config.server("workers", 4));
     let before = env.record_count();
     env.inject_once(CallKind::Create, InjectedFault::Hold);
     let release = async {
@@ -104,7 +104,7 @@ async fn twenty_concurrent_duplicates_are_one_vendor_write(fixture: &'static Ven
 }
 
 async fn a_duplicate_is_replayed_after_a_restart(fixture: &'static VendorFixture) {
-    let mut env = TestEnv::start(fixture).await;
+    let mut env = TestEnv::start(fixture);
     let first = env.create("made once").idempotency_key("k").send().await;
     env.restart().await;
     let second = env.create("made once").idempotency_key("k").send().await;
@@ -113,7 +113,7 @@ async fn a_duplicate_is_replayed_after_a_restart(fixture: &'static VendorFixture
 }
 
 async fn a_vendor_rejection_is_replayed(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     env.inject_once(
         CallKind::Create,
         InjectedFault::json(400, r#"{"message":"no","Message":"no","errors":{"x":["no"]}}"#),
@@ -122,7 +122,7 @@ async fn a_vendor_rejection_is_replayed(fixture: &'static VendorFixture) {
 }
 
 async fn a_duplicate_of_a_retryable_failure_runs_again(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     let patch = || env.set_text(fixture.key, &current_etag, "in the end").idempotency_key("k");
     env.inject_once(CallKind::Update, InjectedFault::json(403, r#"{"message":"no"}"#));
@@ -131,7 +131,7 @@ async fn a_duplicate_of_a_retryable_failure_runs_again(fixture: &'static VendorF
     patch().send().await.assert_problem(429, "rate-limited");
     env.inject_once(CallKind::Update, InjectedFault::retry_after(503, "99"));
     patch().send().await.assert_problem(503, "vendor-unavailable");
-    // Refused before the intent, so not remembered either.
+    // Rejected before the intent, so not remembered either.
     patch().header("Require-Guarantee", "nonsense").send().await;
     let done = patch().send().await;
     assert_eq!(done.status, fixture.patch_status, "{done:?}");
@@ -139,7 +139,7 @@ async fn a_duplicate_of_a_retryable_failure_runs_again(fixture: &'static VendorF
 }
 
 async fn a_bad_key_is_400_and_nothing_is_sent(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     for key in ["", "\"\"", "\"open", "a b", "\u{e4}", &"x".repeat(256)] {
         let patch = env.set_text(fixture.key, "*", "mine").header("Idempotency-Key", key);
         patch.send().await.assert_problem(400, "malformed-request");
@@ -147,24 +147,25 @@ async fn a_bad_key_is_400_and_nothing_is_sent(fixture: &'static VendorFixture) {
     env.assert_nothing_sent();
 }
 
-/// The response never comes and the vendor cannot be looked at: nobody knows, until it can.
-const SHORT_TIMEOUTS: &[(&str, &str, &str)] = &[
-    ("server", "deadline", "\"700ms\""),
-    ("server", "shutdown_timeout", "\"1s\""),
-    ("vendor", "timeout", "\"200ms\""),
-    ("vendor", "connect_timeout", "\"200ms\""),
-    ("vendor", "retries", "0"),
-];
+/// Without a response, and while the vendor cannot be read, the outcome stays unknown.
+fn with_short_timeouts(config: TestConfig) -> TestConfig {
+    config
+        .server("deadline", "700ms")
+        .server("shutdown_timeout", "1s")
+        .every_system("timeout", "200ms")
+        .every_system("connect_timeout", "200ms")
+        .every_system("retries", 0)
+}
 
 async fn an_unknown_outcome_is_replaced_by_the_final_outcome(fixture: &'static VendorFixture) {
-    let env = TestEnv::start_with(fixture, SHORT_TIMEOUTS).await;
+    let env = TestEnv::start_with(fixture, with_short_timeouts);
     let before = env.record_count();
     env.inject_once(CallKind::Create, InjectedFault::HangAfter);
-    let blind = async {
+    let fail_reads = async {
         env.wait_for_calls(CallKind::Create, 1).await;
         env.faults().always(CallKind::List, InjectedFault::status(500));
     };
-    let (first, ()) = futures_util::future::join(env.create("made once").idempotency_key("k").send(), blind).await;
+    let (first, ()) = futures_util::future::join(env.create("made once").idempotency_key("k").send(), fail_reads).await;
     first.assert_problem(504, "outcome-unknown");
     let meanwhile = env.create("made once").idempotency_key("k").send().await;
     assert_eq!(replayed_parts(&meanwhile), replayed_parts(&first));
@@ -177,7 +178,7 @@ async fn an_unknown_outcome_is_replaced_by_the_final_outcome(fixture: &'static V
 }
 
 async fn a_duplicate_is_409_while_the_first_reads_the_record(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     env.current_etag(fixture.key).await;
     env.inject_once(fixture.read_call_kind, InjectedFault::Hold);
     let write = || env.set_text(fixture.key, "*", "once").idempotency_key("k");
@@ -196,20 +197,20 @@ async fn a_duplicate_is_409_while_the_first_reads_the_record(fixture: &'static V
 }
 
 async fn an_unknown_outcome_is_replaced_after_a_restart(fixture: &'static VendorFixture) {
-    let mut env = TestEnv::start_with(fixture, SHORT_TIMEOUTS).await;
+    let mut env = TestEnv::start_with(fixture, with_short_timeouts);
     let current_etag = env.current_etag(fixture.key).await;
     let patch = |env: &TestEnv| env.set_text(fixture.key, &current_etag, "written once").idempotency_key("k");
     env.faults().always(CallKind::Update, InjectedFault::Hang);
     let first = patch(&env).send().await;
     first.assert_problem(504, "outcome-unknown");
     env.restart().await;
-    // As if the vendor had taken its time.
+    // As if the vendor had applied the write late.
     env.faults().clear();
     if env.vendor_value(fixture.key).unwrap() != "written once" {
         (fixture.external_write)(&env.vendors, fixture.key, "written once");
     }
     assert_ne!(env.wait_for_operation(&first).await["state"], "running");
     let second = patch(&env).send().await;
-    assert_ne!(second.status, 202, "nobody was told that it had been taken on");
+    assert_ne!(second.status, 202, "no response said that it was accepted");
     assert_eq!(second.header("idempotency-replayed"), Some("true"));
 }

@@ -1,4 +1,4 @@
-//! The ledger: who did what, never with which values (contract 4.9).
+//! The ledger: who did what, without the values (contract 4.9).
 
 use serde_json::json;
 
@@ -11,7 +11,7 @@ for_each_vendor!(
 );
 
 async fn every_write_has_two_entries_in_a_chain(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     let response = env.set_text(fixture.key, &current_etag, "new").header("X-Request-Id", "request-1").send().await;
     response.assert_status(fixture.patch_status);
@@ -37,7 +37,7 @@ async fn every_write_has_two_entries_in_a_chain(fixture: &'static VendorFixture)
 }
 
 async fn no_ledger_entry_contains_a_field_value(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     env.set_text(fixture.key, &current_etag, "very-secret-value").send().await.assert_status(fixture.patch_status);
     env.set_text(fixture.key, &current_etag, "very-secret-value-2")
@@ -54,7 +54,7 @@ async fn no_ledger_entry_contains_a_field_value(fixture: &'static VendorFixture)
 }
 
 async fn entries_can_be_filtered_by_record(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     env.set_text(fixture.key, "*", "one").send().await.assert_status(fixture.patch_status);
     env.set_text(fixture.other_key, "*", "two").send().await.assert_status(fixture.patch_status);
     let path = format!("/ledger?system={}&record={}", fixture.system, fixture.id(fixture.other_key));

@@ -2,7 +2,7 @@
 
 use records_gateway::sandbox::{CallKind, InjectedFault};
 
-use crate::support::{TestEnv, TestResponse, VendorFixture, for_each_vendor};
+use crate::support::{TestConfig, TestEnv, TestResponse, VendorFixture, for_each_vendor};
 
 for_each_vendor!(
     a_malformed_read_response_is_502,
@@ -12,7 +12,9 @@ for_each_vendor!(
     a_transiently_failing_vendor_is_retried,
 );
 
-const SMALL_BODY_LIMIT: &[(&str, &str, &str)] = &[("vendor", "max_vendor_body", "65536"), ("vendor", "retries", "1")];
+fn with_small_body_limit(config: TestConfig) -> TestConfig {
+    config.every_system("max_vendor_body", 65_536).every_system("retries", 1)
+}
 
 fn malformed_response_faults() -> Vec<InjectedFault> {
     vec![
@@ -34,7 +36,7 @@ fn malformed_response_faults() -> Vec<InjectedFault> {
 }
 
 async fn a_malformed_read_response_is_502(fixture: &'static VendorFixture) {
-    let env = TestEnv::start_with(fixture, SMALL_BODY_LIMIT).await;
+    let env = TestEnv::start_with(fixture, with_small_body_limit);
     for fault in malformed_response_faults() {
         env.faults().always(fixture.read_call_kind, fault.clone());
         let response = env.read(fixture.key).send().await;
@@ -50,7 +52,7 @@ async fn a_malformed_read_response_is_502(fixture: &'static VendorFixture) {
 }
 
 async fn a_malformed_list_response_is_502(fixture: &'static VendorFixture) {
-    let env = TestEnv::start_with(fixture, SMALL_BODY_LIMIT).await;
+    let env = TestEnv::start_with(fixture, with_small_body_limit);
     for fault in malformed_response_faults() {
         env.faults().always(CallKind::List, fault.clone());
         let path = format!("/records/{}?collection={}", fixture.system, fixture.collection());
@@ -66,22 +68,18 @@ async fn a_malformed_list_response_is_502(fixture: &'static VendorFixture) {
     }
 }
 
-/// A response that came whole.
+/// Where the response was complete.
 fn assert_vendor_status_is_reported(fault: &InjectedFault, response: &TestResponse) {
     if let InjectedFault::Response { status, .. } = fault {
         assert_eq!(response.json()["vendor"]["status"], *status, "{fault:?}: {response:?}");
     }
 }
 
-/// Not even to the vendor itself: it would come with the gateway's credentials.
+/// Not even to the vendor itself: the request would carry the gateway's credentials.
 async fn no_redirect_is_followed(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
-    let there = TestEnv::start(fixture).await;
-    let elsewhere = match fixture.system {
-        "crm" => there.vendors.pretectum.base_url(),
-        "architecture" => there.vendors.bluedolphin.base_url(),
-        _ => there.vendors.matrix42.base_url(),
-    };
+    let env = TestEnv::start(fixture);
+    let there = TestEnv::start(fixture);
+    let elsewhere = fixture.vendor(&there.vendors).base_url();
     for kind in [fixture.read_call_kind, CallKind::List] {
         env.faults().always(kind, InjectedFault::Redirect { location: format!("{elsewhere}/v1/elsewhere") });
     }
@@ -91,13 +89,13 @@ async fn no_redirect_is_followed(fixture: &'static VendorFixture) {
 }
 
 async fn a_slow_response_is_accepted(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     env.inject_once(fixture.read_call_kind, InjectedFault::SlowDrip { pause: std::time::Duration::ZERO });
     env.read(fixture.key).send().await.assert_status(200);
 }
 
 async fn a_transiently_failing_vendor_is_retried(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     env.read(fixture.other_key).send().await.assert_status(200);
     for fault in
         [InjectedFault::status(500), InjectedFault::status(502), InjectedFault::ResetBefore, InjectedFault::HalfBody]
@@ -109,5 +107,5 @@ async fn a_transiently_failing_vendor_is_retried(fixture: &'static VendorFixture
     env.faults().always(fixture.read_call_kind, InjectedFault::status(500));
     env.forget_calls();
     env.read(fixture.key).send().await.assert_problem(502, "vendor-error");
-    assert_eq!(env.call_count(fixture.read_call_kind), 3, "two repeats and no more");
+    assert_eq!(env.call_count(fixture.read_call_kind), 3, "two retries and no more");
 }

@@ -1,5 +1,5 @@
-//! What every vendor's records do alike, said once and tried with each of them: against the whole gateway over HTTP, looking
-//! at what the vendor received and holds. What only one vendor does stands in the file of its topic, under its name.
+//! The behaviours that all vendors share, each written once and tested with every vendor: requests go to the whole gateway over
+//! HTTP, and the tests check what the vendor received and stores. A test of one vendor is in the file of its topic.
 
 mod async_writes;
 mod backpressure;

@@ -1,4 +1,4 @@
-//! No number loses precision or form on its way, whichever way (contract 3).
+//! Numbers keep precision and form in both directions (contract 3).
 
 use records_gateway::sandbox::CallKind;
 use records_gateway::sandbox::bluedolphin::NEW_APPLICATION_ID;
@@ -8,9 +8,9 @@ use crate::support::{BLUEDOLPHIN, MATRIX42, PRETECTUM, TestEnv, VendorFixture};
 
 const LONG_INTEGER: &str = "12345678901234567890";
 
-/// A record with a decimal that ends in 0 and an integer of 20 digits, and the fields they stand in.
+/// A record with a decimal that ends in 0 and an integer of 20 digits, in the fields of these names.
 async fn assert_numbers_keep_their_form(fixture: &'static VendorFixture, decimal: &str, integer: &str) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let shown = [format!("\"{decimal}\":1.10"), format!("\"{integer}\":{LONG_INTEGER}")];
     let read = env.read(fixture.other_key).send().await;
     let list = env.get(&format!("/records/{}?collection={}", fixture.system, fixture.collection())).send().await;
@@ -24,7 +24,7 @@ async fn assert_numbers_keep_their_form(fixture: &'static VendorFixture, decimal
     let sent = env.last_call(CallKind::Update).text();
     assert!(sent.contains(":2.50") && sent.contains(":98765432109876543210"), "{sent}");
 
-    // Through a look and a JSON Patch: what `copy` carries is a number of the record.
+    // Through a read and a JSON Patch.
     let patch = format!(
         r#"[{{"op":"test","path":"/fields/{decimal}","value":2.5}},{{"op":"replace","path":"/fields/{decimal}","value":1.10}}]"#
     );
@@ -62,7 +62,7 @@ async fn matrix42_numbers_keep_their_form() {
 
 #[actix_web::test]
 async fn bluedolphin_numbers_keep_their_form() {
-    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN);
     let kind: Value = serde_json::from_str(&format!(r#"{{"weight":1.10,"count":{LONG_INTEGER}}}"#)).unwrap();
     let state = &env.vendors.bluedolphin.state;
     assert!(state.write(NEW_APPLICATION_ID, |definition| definition.kind = kind));
@@ -75,7 +75,7 @@ async fn bluedolphin_numbers_keep_their_form() {
 
 #[actix_web::test]
 async fn a_new_record_keeps_the_form_of_its_numbers() {
-    let env = TestEnv::start(&PRETECTUM).await;
+    let env = TestEnv::start(&PRETECTUM);
     let body = format!(
         r#"{{"fields":{{"First Name":"N","Last Name":"N","Email":"n@example.com","Credit Limit":7.10,"Loyalty Points":{LONG_INTEGER}}}}}"#
     );

@@ -1,4 +1,4 @@
-//! Operations: what became of every write that reached a vendor (contract 4.4).
+//! Operations: the outcome of every write that reached a vendor (contract 4.4).
 
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
@@ -15,12 +15,12 @@ for_each_vendor!(
 );
 
 async fn every_write_that_reaches_the_vendor_is_an_operation(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
-    let deletable_key = env.current_etag(fixture.deletable_key).await;
+    let deletable_etag = env.current_etag(fixture.deletable_key).await;
     for (action, response) in [
         ("update", env.set_text(fixture.key, &current_etag, "new").send().await),
-        ("delete", env.delete(fixture.deletable_key, &deletable_key).send().await),
+        ("delete", env.delete(fixture.deletable_key, &deletable_etag).send().await),
         ("create", env.create("new one").send().await),
     ] {
         assert!(response.status < 300, "{response:?}");
@@ -36,7 +36,7 @@ async fn every_write_that_reaches_the_vendor_is_an_operation(fixture: &'static V
 }
 
 async fn a_rejected_write_is_an_operation_with_the_returned_problem(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     env.inject_once(CallKind::Update, InjectedFault::json(403, r#"{"message":"no"}"#));
     let response = env.set_text(fixture.key, &current_etag, "mine").send().await;
@@ -49,7 +49,7 @@ async fn a_rejected_write_is_an_operation_with_the_returned_problem(fixture: &'s
 }
 
 async fn a_write_rejected_before_the_vendor_call_is_no_operation(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     env.set_text(fixture.key, "abc", "mine").send().await.assert_problem(400, "malformed-request");
     env.set_text(fixture.key, "\"stale\"", "mine").send().await.assert_problem(412, "precondition-failed");
     env.set_text(fixture.missing_key, "*", "mine").send().await.assert_problem(404, "record-not-found");
@@ -59,7 +59,7 @@ async fn a_write_rejected_before_the_vendor_call_is_no_operation(fixture: &'stat
 }
 
 async fn operations_are_listed_by_record_and_state(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     env.set_text(fixture.key, "*", "one").send().await.assert_status(fixture.patch_status);
     env.set_text(fixture.other_key, "*", "two").send().await.assert_status(fixture.patch_status);
     let count = |page: &Value| page["items"].as_array().unwrap().len();
@@ -78,7 +78,7 @@ async fn operations_are_listed_by_record_and_state(fixture: &'static VendorFixtu
 }
 
 async fn an_operation_cursor_is_valid_only_for_its_own_query(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     for text in ["one", "two"] {
         env.set_text(fixture.key, "*", text).send().await;
     }
@@ -102,7 +102,7 @@ async fn an_operation_cursor_is_valid_only_for_its_own_query(fixture: &'static V
 }
 
 async fn an_unknown_operation_is_404(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     for id in ["nonsense", "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11"] {
         env.get(&format!("/operations/{id}")).send().await.assert_problem(404, "operation-not-found");
     }

@@ -1,4 +1,4 @@
-//! What a PATCH does to a record (contract 4.1; the formats themselves are tried in their own file).
+//! The effect of a PATCH (contract 4.1). The formats themselves are tested in `patches.rs`.
 
 use futures_util::future::join;
 use records_gateway::sandbox::bluedolphin::OTHER_QUESTIONNAIRE_ID;
@@ -32,7 +32,7 @@ fn text_pointer(fixture: &VendorFixture) -> String {
 }
 
 async fn an_empty_patch_checks_the_etag_and_sends_no_write(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     for body in ["{}", r#"{"fields":{}}"#] {
         let response = env.patch(fixture.key).if_match(&current_etag).merge_patch(body).send().await;
@@ -54,7 +54,7 @@ async fn an_empty_patch_checks_the_etag_and_sends_no_write(fixture: &'static Ven
 }
 
 async fn a_patch_that_changes_nothing_sends_no_write(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     let same = env.vendor_value(fixture.key).unwrap();
     let patch = json!([{ "op": "replace", "path": text_pointer(fixture), "value": same }]);
@@ -65,7 +65,7 @@ async fn a_patch_that_changes_nothing_sends_no_write(fixture: &'static VendorFix
 }
 
 async fn null_removes_or_resets_a_field(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     assert!(!(fixture.is_reset)(&env.vendors));
     env.patch(fixture.key)
@@ -79,7 +79,7 @@ async fn null_removes_or_resets_a_field(fixture: &'static VendorFixture) {
 }
 
 async fn a_json_patch_changes_the_fields_it_names(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     let patch = json!([
         { "op": "test", "path": "/system", "value": fixture.system },
@@ -92,7 +92,7 @@ async fn a_json_patch_changes_the_fields_it_names(fixture: &'static VendorFixtur
 }
 
 async fn a_failing_test_operation_is_409_and_nothing_is_written(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let patch = json!([
         { "op": "replace", "path": text_pointer(fixture), "value": "mine" },
         { "op": "test", "path": text_pointer(fixture), "value": "other" },
@@ -104,7 +104,7 @@ async fn a_failing_test_operation_is_409_and_nothing_is_written(fixture: &'stati
 }
 
 async fn a_missing_path_is_422_and_nothing_is_written(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     for operation in
         [json!({ "op": "remove" }), json!({ "op": "replace", "value": 1 }), json!({ "op": "test", "value": 1 })]
     {
@@ -117,7 +117,7 @@ async fn a_missing_path_is_422_and_nothing_is_written(fixture: &'static VendorFi
 }
 
 async fn read_only_members_cannot_change(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let tag = env.current_etag(fixture.key).await;
     let own = json!({ "fields": { fixture.read_only: "1" } }).to_string();
     let merges = [
@@ -151,7 +151,7 @@ async fn read_only_members_cannot_change(fixture: &'static VendorFixture) {
 }
 
 async fn a_merge_patch_may_repeat_the_records_identity(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let read = env.read(fixture.key).send().await;
     let mut record = read.json();
     record["fields"].as_object_mut().unwrap().shift_remove(fixture.read_only);
@@ -163,10 +163,10 @@ async fn a_merge_patch_may_repeat_the_records_identity(fixture: &'static VendorF
     assert_eq!((env.vendor_value(fixture.key).unwrap().as_str(), env.write_call_count()), ("sent back", 1));
 }
 
-/// Two spellings of one id are one record (contract 3), in a body and in a query too.
+/// Two spellings of one id name one record (contract 3), also in a body and in a query.
 #[actix_web::test]
 async fn the_other_spelling_of_an_id_is_the_same_record() {
-    let env = TestEnv::start(&MATRIX42).await;
+    let env = TestEnv::start(&MATRIX42);
     let tag = env.current_etag(MATRIX42.key).await;
     let id = format!("{}:{}", MATRIX42.collection(), MATRIX42.key.to_uppercase());
     for merge in [
@@ -178,7 +178,7 @@ async fn the_other_spelling_of_an_id_is_the_same_record() {
         assert_eq!(
             response.status == 422,
             merge.get("etag").is_some(),
-            "only the tag is another by then: {response:?}"
+            "only the ETag has changed by then: {response:?}"
         );
     }
     let other = json!({ "id": format!("{}:{}", MATRIX42.collection(), MATRIX42.other_key), "fields": {} });
@@ -195,7 +195,7 @@ async fn the_other_spelling_of_an_id_is_the_same_record() {
 }
 
 async fn the_new_representation_is_returned_on_request(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     let patch = env.set_text(fixture.key, &current_etag, "to be shown").prefer("return=representation");
     let response = patch.send().await;
@@ -206,14 +206,14 @@ async fn the_new_representation_is_returned_on_request(fixture: &'static VendorF
     let record = response.json();
     assert_eq!((&record["fields"][fixture.text], &record["etag"]), (&json!("to be shown"), &json!(response.etag())));
     assert_eq!(response.etag(), env.current_etag(fixture.key).await);
-    // Shown even where nothing was to be sent.
+    // Returned even where nothing is sent.
     let unchanged = env.patch(fixture.key).if_match("*").merge_patch("{}").prefer("return=representation").send().await;
     unchanged.assert_status(200);
     assert_eq!((unchanged.etag(), env.write_call_count()), (response.etag(), 0));
 }
 
 async fn plain_json_is_a_merge_patch_and_other_types_are_415(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     for media_type in ["text/plain", "application/xml", "application/vnd.api+json"] {
         let patch = env.patch(fixture.key).if_match(&current_etag).header("Content-Type", media_type).body("{}");
@@ -228,7 +228,7 @@ async fn plain_json_is_a_merge_patch_and_other_types_are_415(fixture: &'static V
 }
 
 async fn bad_bodies_are_400_and_nothing_is_sent(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     for body in ["", "{", "{\"fields\":{\"a\":1,\"a\":2}}", "{\"fields\":{}} x", "{\"fields\":{\"a\":NaN}}"] {
         env.patch(fixture.key).if_match("*").merge_patch(body).send().await.assert_problem(400, "malformed-request");
         let json_patch = env.patch(fixture.key).if_match("*").header("Content-Type", "application/json-patch+json");
@@ -240,7 +240,7 @@ async fn bad_bodies_are_400_and_nothing_is_sent(fixture: &'static VendorFixture)
 }
 
 async fn only_changed_fields_are_sent(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     let patch = json!([{ "op": "replace", "path": text_pointer(fixture), "value": "alone" }]);
     env.patch(fixture.key).if_match(&current_etag).json_patch(&patch).send().await.assert_status(fixture.patch_status);
@@ -251,7 +251,7 @@ async fn only_changed_fields_are_sent(fixture: &'static VendorFixture) {
 }
 
 async fn an_ignored_field_is_reported_as_a_warning(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     (fixture.ignore_text)(&env.vendors);
     let before = env.vendor_value(fixture.key).unwrap();
     let mut fields = (fixture.reset_patch)();
@@ -268,7 +268,7 @@ async fn an_ignored_field_is_reported_as_a_warning(fixture: &'static VendorFixtu
 }
 
 async fn a_test_operation_may_read_every_member_that_get_returns(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let shown = env.read(fixture.key).send().await;
     let tests = json!([
         { "op": "test", "path": "", "value": shown.json() },
@@ -282,10 +282,11 @@ async fn a_test_operation_may_read_every_member_that_get_returns(fixture: &'stat
 
 #[actix_web::test]
 async fn a_success_response_with_an_unchanged_etag_is_rejected() {
-    let env = TestEnv::start(&MATRIX42).await;
+    let env = TestEnv::start(&MATRIX42);
     let current_etag = env.current_etag(MATRIX42.key).await;
     env.inject_once(CallKind::Update, InjectedFault::json(204, ""));
-    let response = env.set_text(MATRIX42.key, &current_etag, "said only").prefer("return=representation").send().await;
+    let response =
+        env.set_text(MATRIX42.key, &current_etag, "not applied").prefer("return=representation").send().await;
     response.assert_problem(422, "rejected");
     assert_eq!(env.wait_for_operation(&response).await["state"], "not-applied");
     assert_eq!((env.write_call_count(), env.current_etag(MATRIX42.key).await), (1, current_etag));
@@ -293,13 +294,13 @@ async fn a_success_response_with_an_unchanged_etag_is_rejected() {
 
 #[actix_web::test]
 async fn a_change_that_becomes_visible_late_is_read_once_more() {
-    let env = TestEnv::start(&MATRIX42).await;
+    let env = TestEnv::start(&MATRIX42);
     let current_etag = env.current_etag(MATRIX42.key).await;
     env.inject_once(CallKind::Update, InjectedFault::json(204, ""));
     env.faults().add(CallKind::Read, InjectedFault::Hold, 1, Some(1));
-    let looks = env.call_count(CallKind::Read);
+    let reads = env.call_count(CallKind::Read);
     let late = async {
-        env.wait_for_calls(CallKind::Read, looks + 2).await;
+        env.wait_for_calls(CallKind::Read, reads + 2).await;
         (MATRIX42.external_write)(&env.vendors, MATRIX42.key, "shown late");
         env.faults().release();
     };
@@ -307,11 +308,11 @@ async fn a_change_that_becomes_visible_late_is_read_once_more() {
     let (response, ()) = join(patch.send(), late).await;
     response.assert_status(200);
     assert_eq!(response.json()["fields"][MATRIX42.text], "shown late");
-    assert_eq!(env.call_count(CallKind::Read), looks + 2);
+    assert_eq!(env.call_count(CallKind::Read), reads + 2);
 }
 
 async fn a_patch_that_takes_no_effect_is_rejected(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     (fixture.ignore_text)(&env.vendors);
     let before = env.vendor_value(fixture.key).unwrap();
     let response = env.set_text(fixture.key, "*", "ignored").prefer("return=representation").send().await;
@@ -319,7 +320,7 @@ async fn a_patch_that_takes_no_effect_is_rejected(fixture: &'static VendorFixtur
     response.assert_problem(422, "rejected");
     assert_eq!(response.json()["errors"][0]["pointer"], text_pointer(fixture));
     assert_eq!(env.wait_for_operation(&response).await["state"], "not-applied");
-    // What the caller has seen is known, so that a write that does not read can tell, too.
+    // The gateway has cached the state that the caller read, so a write without a read is compared too.
     let current_etag = env.current_etag(fixture.key).await;
     let response = env.set_text(fixture.key, &current_etag, "ignored").prefer("return=representation").send().await;
     response.assert_problem(422, "rejected");
@@ -335,7 +336,7 @@ async fn a_patch_that_takes_no_effect_is_rejected(fixture: &'static VendorFixtur
 
 #[actix_web::test]
 async fn bluedolphin_list_entries_can_be_changed_added_and_removed() {
-    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN);
     let patch = json!({ "properties": { "Supplier": { "value": "Contoso" }, "Owner": null, "Site": { "value": "Delft" } },
                         "questionnaires": { OTHER_QUESTIONNAIRE_ID: {} } });
     env.patch(BLUEDOLPHIN.key).if_match("*").fields(&patch).send().await.assert_status(200);
@@ -350,7 +351,7 @@ async fn bluedolphin_list_entries_can_be_changed_added_and_removed() {
 
 #[actix_web::test]
 async fn bluedolphin_locked_properties_and_mixed_status_are_rejected() {
-    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN);
     for (patch, pointer) in [
         (json!({ "properties": { "Lifecycle": null } }), "/fields/properties/Lifecycle"),
         (json!({ "status": "disabled", "name": "Other" }), "/fields/status"),
@@ -367,7 +368,7 @@ async fn bluedolphin_locked_properties_and_mixed_status_are_rejected() {
 
 #[actix_web::test]
 async fn a_bluedolphin_status_change_is_one_synchronous_call() {
-    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN);
     let current_etag = env.current_etag(BLUEDOLPHIN.key).await;
     let disable = env.patch(BLUEDOLPHIN.key).if_match(&current_etag).fields(&json!({ "status": "disabled" }));
     disable.without_prefer().without_header("Accept-Loss").send().await.assert_status(204);

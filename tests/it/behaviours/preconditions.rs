@@ -36,7 +36,7 @@ for_each_native_vendor!(
 );
 
 async fn the_current_etag_admits_exactly_one_patch(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     let response = env.set_text(fixture.key, &current_etag, "new text").send().await;
     response.assert_status(fixture.patch_status);
@@ -45,11 +45,11 @@ async fn the_current_etag_admits_exactly_one_patch(fixture: &'static VendorFixtu
     assert_eq!(env.vendor_value(fixture.key).unwrap(), "new text");
     let now = env.current_etag(fixture.key).await;
     assert_ne!(now, current_etag);
-    assert!(response.header("etag").is_none_or(|told| told == now), "{response:?}");
+    assert!(response.header("etag").is_none_or(|etag| etag == now), "{response:?}");
 }
 
 async fn a_flat_patch_with_one_etag_is_one_vendor_call(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     let response = env.set_text(fixture.key, &current_etag, "new text").send().await;
     response.assert_status(fixture.patch_status);
@@ -58,52 +58,52 @@ async fn a_flat_patch_with_one_etag_is_one_vendor_call(fixture: &'static VendorF
 }
 
 async fn a_stale_etag_is_412_and_the_vendor_record_is_unchanged(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let stale = env.current_etag(fixture.key).await;
-    (fixture.external_write)(&env.vendors, fixture.key, "somebody else's");
+    (fixture.external_write)(&env.vendors, fixture.key, "an external write");
     let response = env.set_text(fixture.key, &stale, "mine").send().await;
     response.assert_problem(412, "precondition-failed");
-    assert_eq!(env.vendor_value(fixture.key).unwrap(), "somebody else's");
+    assert_eq!(env.vendor_value(fixture.key).unwrap(), "an external write");
     assert!(env.write_call_count() <= usize::from(fixture.native), "{:?}", env.requests());
     assert_eq!(response.header("etag"), None);
     assert_eq!(response.json()["current_etag"], env.current_etag(fixture.key).await);
 }
 
 async fn a_stale_etag_response_lists_the_fields_changed_since(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let elsewhere = env.start_second_gateway();
     let shown_here = env.current_etag(fixture.key).await;
-    (fixture.external_write)(&env.vendors, fixture.key, "somebody else's");
+    (fixture.external_write)(&env.vendors, fixture.key, "an external write");
     let changed = json!([format!("/fields/{}", fixture.text)]);
-    for refused in [env.set_text(fixture.key, &shown_here, "mine"), env.delete(fixture.key, &shown_here)] {
-        assert_eq!(refused.send().await.assert_problem(412, "precondition-failed").json()["changed"], changed);
+    for rejected in [env.set_text(fixture.key, &shown_here, "mine"), env.delete(fixture.key, &shown_here)] {
+        assert_eq!(rejected.send().await.assert_problem(412, "precondition-failed").json()["changed"], changed);
     }
-    // Which of two states the caller has decided by, nobody knows.
+    // The gateway cannot know on which of the two states the caller relies.
     let either = format!("{shown_here}, \"other\"");
     assert_eq!(env.set_text(fixture.key, &either, "mine").send().await.json().get("changed"), None);
-    // Another gateway cannot know what was seen here.
+    // Another gateway has not cached the state that this one returned.
     let patch = elsewhere.client().request(Method::PATCH, &fixture.path(fixture.key)).if_match(&shown_here);
-    let refused = patch.fields(&fixture.text_patch("mine")).send().await;
-    assert_eq!(refused.assert_problem(412, "precondition-failed").json().get("changed"), None);
+    let rejected = patch.fields(&fixture.text_patch("mine")).send().await;
+    assert_eq!(rejected.assert_problem(412, "precondition-failed").json().get("changed"), None);
     elsewhere.stop().await;
 }
 
 async fn a_stale_etag_from_a_list_also_lists_the_changed_fields(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let list = format!("/records/{}?collection={}", fixture.system, fixture.collection());
     let listed = env.get(&list).send().await.json();
     let items = listed["items"].as_array().unwrap();
     let item = items.iter().find(|item| item["id"] == fixture.id(fixture.key)).unwrap();
     let shown_in_list = item["etag"].as_str().unwrap();
     (fixture.external_touch)(&env.vendors, fixture.key);
-    let refused = env.set_text(fixture.key, shown_in_list, "mine").send().await;
-    let told = refused.assert_problem(412, "precondition-failed").json()["changed"].clone();
-    assert_eq!(told.as_array().map(Vec::len), Some(1), "{told}");
-    assert_ne!(told[0], format!("/fields/{}", fixture.text));
+    let rejected = env.set_text(fixture.key, shown_in_list, "mine").send().await;
+    let changed = rejected.assert_problem(412, "precondition-failed").json()["changed"].clone();
+    assert_eq!(changed.as_array().map(Vec::len), Some(1), "{changed}");
+    assert_ne!(changed[0], format!("/fields/{}", fixture.text));
 }
 
 async fn an_etag_of_another_record_never_matches(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     for (of, on) in [(fixture.other_key, fixture.key), (fixture.other_key, fixture.deletable_key)] {
         let foreign = env.current_etag(of).await;
         let before = env.vendor_value(on);
@@ -114,7 +114,7 @@ async fn an_etag_of_another_record_never_matches(fixture: &'static VendorFixture
 }
 
 async fn a_weak_etag_never_matches(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let weak = format!("W/{}", env.current_etag(fixture.key).await);
     env.set_text(fixture.key, &weak, "mine").send().await.assert_problem(412, "precondition-failed");
     env.delete(fixture.key, &weak).send().await.assert_problem(412, "precondition-failed");
@@ -122,7 +122,7 @@ async fn a_weak_etag_never_matches(fixture: &'static VendorFixture) {
 }
 
 async fn any_etag_of_an_if_match_list_may_match(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let tag = env.current_etag(fixture.key).await;
     let list = format!("\"a,b\" ,, W/\"x\",{tag} ,");
     env.set_text(fixture.key, &list, "by a list").send().await.assert_status(fixture.patch_status);
@@ -136,7 +136,7 @@ async fn any_etag_of_an_if_match_list_may_match(fixture: &'static VendorFixture)
 }
 
 async fn star_matches_any_state(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     (fixture.external_touch)(&env.vendors, fixture.key);
     let response = env.set_text(fixture.key, "*", "by star").send().await;
     response.assert_status(fixture.patch_status);
@@ -144,7 +144,7 @@ async fn star_matches_any_state(fixture: &'static VendorFixture) {
 }
 
 async fn bad_syntax_is_400_and_nothing_is_sent(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let bad = ["abc", "\"abc", "w/\"a\"", "", ",", "\"a\" \"b\"", "*, \"a\"", "*, *", "\"a b\"", "W/*"];
     for tags in bad {
         env.set_text(fixture.key, tags, "mine").send().await.assert_problem(400, "malformed-request");
@@ -154,7 +154,7 @@ async fn bad_syntax_is_400_and_nothing_is_sent(fixture: &'static VendorFixture) 
 }
 
 async fn a_missing_precondition_is_428_and_nothing_is_sent(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let unconditional = || env.patch(fixture.key).fields(&fixture.text_patch("mine"));
     unconditional().send().await.assert_problem(428, "precondition-required");
     let dated = unconditional().header("If-Unmodified-Since", "Sun, 06 Nov 2044 08:49:37 GMT");
@@ -164,7 +164,7 @@ async fn a_missing_precondition_is_428_and_nothing_is_sent(fixture: &'static Ven
 }
 
 async fn a_system_can_be_configured_without_preconditions(fixture: &'static VendorFixture) {
-    let env = TestEnv::start_with(fixture, &[("vendor", "require_if_match", "false")]).await;
+    let env = TestEnv::start_with(fixture, |config| config.every_system("require_if_match", false));
     env.patch(fixture.key)
         .fields(&fixture.text_patch("unconditional"))
         .send()
@@ -176,14 +176,14 @@ async fn a_system_can_be_configured_without_preconditions(fixture: &'static Vend
 }
 
 async fn a_missing_record_is_404_whatever_the_precondition(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let tag = env.current_etag(fixture.key).await;
     for tags in [tag.as_str(), "*", "\"x\", \"y\""] {
         env.set_text(fixture.missing_key, tags, "mine").send().await.assert_problem(404, "record-not-found");
         env.delete(fixture.missing_key, tags).send().await.assert_problem(404, "record-not-found");
     }
     assert_eq!(env.write_call_count(), 0);
-    // A tag that was the record's own while it was there.
+    // The ETag of a record that has been deleted since.
     let tag = env.current_etag(fixture.deletable_key).await;
     (fixture.external_delete)(&env.vendors, fixture.deletable_key);
     env.set_text(fixture.deletable_key, &tag, "mine").send().await.assert_problem(404, "record-not-found");
@@ -191,7 +191,7 @@ async fn a_missing_record_is_404_whatever_the_precondition(fixture: &'static Ven
 }
 
 async fn if_none_match_is_evaluated_on_writes(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     for excluded in ["*", &current_etag, &format!("W/{current_etag}")] {
         let patch = env.set_text(fixture.key, &current_etag, "mine").header("If-None-Match", excluded);
@@ -205,20 +205,20 @@ async fn if_none_match_is_evaluated_on_writes(fixture: &'static VendorFixture) {
     assert_eq!((env.vendor_value(fixture.key).unwrap().as_str(), env.write_call_count()), ("mine", 1));
 }
 
-/// The look is held until somebody else has written: what it then shows is no longer what the caller knows.
+/// The read is held until an external write: it then returns another state than the caller's.
 async fn an_external_change_during_the_read_is_412(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     env.inject_once(fixture.read_call_kind, InjectedFault::Hold);
     let patch = env.patch(fixture.key).if_match(&current_etag).json_patch(&replace_patch(fixture, "mine"));
     let others = async {
         env.wait_for_calls(fixture.read_call_kind, 1).await;
-        (fixture.external_write)(&env.vendors, fixture.key, "somebody else's");
+        (fixture.external_write)(&env.vendors, fixture.key, "an external write");
         env.faults().release();
     };
     let (response, ()) = join(patch.send(), others).await;
     response.assert_problem(412, "precondition-failed");
-    assert_eq!((env.vendor_value(fixture.key).unwrap().as_str(), env.write_call_count()), ("somebody else's", 0));
+    assert_eq!((env.vendor_value(fixture.key).unwrap().as_str(), env.write_call_count()), ("an external write", 0));
 }
 
 fn replace_patch(fixture: &VendorFixture, text: &str) -> serde_json::Value {
@@ -226,24 +226,24 @@ fn replace_patch(fixture: &VendorFixture, text: &str) -> serde_json::Value {
 }
 
 async fn a_conflict_detected_by_the_vendor_is_412_and_never_retried(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     env.inject_once(CallKind::Update, InjectedFault::Hold);
     let patch = env.patch(fixture.key).if_match(&current_etag).json_patch(&replace_patch(fixture, "mine"));
     let others = async {
         env.wait_for_calls(CallKind::Update, 1).await;
-        (fixture.external_write)(&env.vendors, fixture.key, "somebody else's");
+        (fixture.external_write)(&env.vendors, fixture.key, "an external write");
         env.faults().release();
     };
     let (response, ()) = join(patch.send(), others).await;
     response.assert_problem(412, "precondition-failed");
-    assert_eq!(env.vendor_value(fixture.key).unwrap(), "somebody else's");
+    assert_eq!(env.vendor_value(fixture.key).unwrap(), "an external write");
     assert_eq!(env.call_count(CallKind::Update), 1, "{:?}", env.requests());
     assert_eq!(response.json()["current_etag"], env.current_etag(fixture.key).await);
 }
 
 async fn star_reads_again_and_retries_after_a_conflict(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     env.inject_once(CallKind::Update, InjectedFault::Hold);
     let others = async {
         env.wait_for_calls(CallKind::Update, 1).await;
@@ -256,7 +256,7 @@ async fn star_reads_again_and_retries_after_a_conflict(fixture: &'static VendorF
 }
 
 async fn star_gives_up_after_three_conflicts(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     env.faults().always(CallKind::Update, InjectedFault::Hold);
     let others = async {
         for time in 1..=3 {
@@ -270,7 +270,7 @@ async fn star_gives_up_after_three_conflicts(fixture: &'static VendorFixture) {
     response.assert_problem(409, "vendor-busy");
     assert!(response.header("retry-after").is_some());
     assert_eq!((env.vendor_value(fixture.key), env.call_count(CallKind::Update)), (before, 3));
-    // Each try is an operation, and none says that a precondition had failed: any state was asked for.
+    // Each attempt is an operation, and none reports a failed precondition: `*` matches any state.
     assert_eq!(env.wait_for_operation(&response).await["state"], "not-applied");
     let ledger = env.read_ledger().await.json();
     let outcomes = ledger["items"].as_array().unwrap().iter().filter(|entry| entry["event"] == "outcome");
@@ -278,7 +278,7 @@ async fn star_gives_up_after_three_conflicts(fixture: &'static VendorFixture) {
 }
 
 async fn one_of_many_patches_with_the_same_etag_wins(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     let patches = (0..12).map(|number| env.set_text(fixture.key, &current_etag, &format!("text {number}")).send());
     let responses = join_all(patches).await;
@@ -298,7 +298,7 @@ async fn one_of_many_patches_with_the_same_etag_wins(fixture: &'static VendorFix
 
 async fn a_patch_and_a_delete_with_the_same_etag_do_not_both_win(fixture: &'static VendorFixture) {
     for delete_first in [false, true] {
-        let env = TestEnv::start(fixture).await;
+        let env = TestEnv::start(fixture);
         let current_etag = env.current_etag(fixture.deletable_key).await;
         let patch = env.set_text(fixture.deletable_key, &current_etag, "mine").send();
         let delete = env.delete(fixture.deletable_key, &current_etag).send();
@@ -317,7 +317,7 @@ async fn a_patch_and_a_delete_with_the_same_etag_do_not_both_win(fixture: &'stat
 }
 
 async fn require_guarantee_is_rejected_without_native_version_checks(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     let patch =
         env.set_text(fixture.key, &current_etag, "guaranteed").header("Require-Guarantee", "native").send().await;
@@ -336,11 +336,11 @@ async fn require_guarantee_is_rejected_without_native_version_checks(fixture: &'
     assert!(env.vendor_value(fixture.deletable_key).is_some());
 }
 
-/// The vendor documents no text for a stale version: only reading again tells it from bad input.
+/// The vendor documents no text for a stale version: only another read distinguishes it from bad input.
 #[actix_web::test]
 async fn a_pretectum_conflict_is_detected_whatever_its_text() {
     for text in ["Ungültige Anfrage", "", "<html>Bad Request</html>"] {
-        let env = TestEnv::start(&PRETECTUM).await;
+        let env = TestEnv::start(&PRETECTUM);
         env.vendors.pretectum.state.configure(|settings| text.clone_into(&mut settings.conflict_text));
         let stale = env.current_etag(PRETECTUM.key).await;
         (PRETECTUM.external_touch)(&env.vendors, PRETECTUM.key);
@@ -349,26 +349,26 @@ async fn a_pretectum_conflict_is_detected_whatever_its_text() {
     }
 }
 
-/// The vendor may know of a change that a read does not show yet.
+/// The vendor may have a change that a read does not show yet.
 #[actix_web::test]
 async fn a_matrix42_conflict_is_412_even_if_a_read_shows_no_change() {
-    let env = TestEnv::start(&MATRIX42).await;
+    let env = TestEnv::start(&MATRIX42);
     let current_etag = env.current_etag(MATRIX42.key).await;
     let text = "Concurrency. The object you want to update has been updated by another process.";
     let conflict = || InjectedFault::json(500, json!({ "ExceptionMessage": text }).to_string());
     env.inject_once(CallKind::Update, conflict());
-    let refused = env.set_text(MATRIX42.key, &current_etag, "mine").send().await;
-    assert_eq!(refused.assert_problem(412, "precondition-failed").json().get("current_etag"), None);
+    let rejected = env.set_text(MATRIX42.key, &current_etag, "mine").send().await;
+    assert_eq!(rejected.assert_problem(412, "precondition-failed").json().get("current_etag"), None);
     assert_eq!(env.call_count(CallKind::Update), 1, "{:?}", env.requests());
     env.inject_once(CallKind::Update, conflict());
     env.set_text(MATRIX42.key, "*", "in the end").send().await.assert_status(204);
     assert_eq!((env.call_count(CallKind::Update), env.vendor_value(MATRIX42.key).unwrap().as_str()), (3, "in the end"));
 }
 
-/// Without `Explicit-Language` the texts that tell a conflict from a failure would come in German.
+/// Without `Explicit-Language` the texts that distinguish a conflict from a failure would be German.
 #[actix_web::test]
 async fn every_matrix42_request_asks_for_english() {
-    let env = TestEnv::start(&MATRIX42).await;
+    let env = TestEnv::start(&MATRIX42);
     let current_etag = env.current_etag(MATRIX42.key).await;
     env.set_text(MATRIX42.key, &current_etag, "new").send().await.assert_status(204);
     env.set_text(MATRIX42.key, &current_etag, "stale").send().await.assert_problem(412, "precondition-failed");
@@ -381,10 +381,10 @@ async fn every_matrix42_request_asks_for_english() {
     }
 }
 
-/// Contract 4, order of checks: 422 comes before an operation that runs, a record that is not there and a stale tag.
+/// Contract 4, order of checks: 422 precedes a running operation, a missing record and a stale ETag.
 #[actix_web::test]
 async fn an_invalid_bluedolphin_patch_is_422_before_the_record_is_read() {
-    let env = TestEnv::start(&BLUEDOLPHIN).await;
+    let env = TestEnv::start(&BLUEDOLPHIN);
     for fields in [
         json!({ "status": "foo" }),
         json!({ "status": null }),

@@ -19,7 +19,7 @@ for_each_vendor!(
 );
 
 async fn a_record_is_returned_with_its_etag(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let response = env.read(fixture.key).send().await;
     response.assert_status(200);
     let record = response.json();
@@ -38,7 +38,7 @@ async fn a_record_is_returned_with_its_etag(fixture: &'static VendorFixture) {
 }
 
 async fn the_same_state_has_the_same_etag_on_every_gateway(fixture: &'static VendorFixture) {
-    let mut env = TestEnv::start(fixture).await;
+    let mut env = TestEnv::start(fixture);
     let tag = env.current_etag(fixture.key).await;
     assert_eq!(env.current_etag(fixture.key).await, tag);
     let second = env.start_second_gateway();
@@ -48,7 +48,7 @@ async fn the_same_state_has_the_same_etag_on_every_gateway(fixture: &'static Ven
 }
 
 async fn another_state_has_another_etag(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let tag = env.current_etag(fixture.key).await;
     (fixture.external_touch)(&env.vendors, fixture.key);
     assert_ne!(env.current_etag(fixture.key).await, tag);
@@ -56,7 +56,7 @@ async fn another_state_has_another_etag(fixture: &'static VendorFixture) {
 }
 
 async fn head_is_get_without_the_body(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let get = env.read(fixture.key).send().await;
     let head = env.request(Method::HEAD, &fixture.path(fixture.key)).send().await;
     assert_eq!((head.status, head.text.as_str()), (200, ""));
@@ -68,21 +68,21 @@ async fn head_is_get_without_the_body(fixture: &'static VendorFixture) {
 }
 
 async fn a_matching_if_none_match_is_304(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let tag = env.current_etag(fixture.key).await;
     for known in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}"), "*".to_owned()] {
         let response = env.read(fixture.key).header("If-None-Match", &known).send().await;
         assert_eq!((response.status, response.text.as_str()), (304, ""), "{known}");
         assert_eq!(response.etag(), tag);
     }
-    let other_key = env.current_etag(fixture.other_key).await;
-    env.read(fixture.key).header("If-None-Match", &other_key).send().await.assert_status(200);
+    let other_etag = env.current_etag(fixture.other_key).await;
+    env.read(fixture.key).header("If-None-Match", &other_etag).send().await.assert_status(200);
     (fixture.external_touch)(&env.vendors, fixture.key);
     env.read(fixture.key).header("If-None-Match", &tag).send().await.assert_status(200);
 }
 
 async fn if_match_on_get_is_evaluated(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     env.read(fixture.key).if_match(&current_etag).send().await.assert_status(200);
     for wrong in ["\"nope\"".to_owned(), format!("W/{current_etag}")] {
@@ -95,7 +95,7 @@ async fn if_match_on_get_is_evaluated(fixture: &'static VendorFixture) {
 }
 
 async fn a_missing_record_is_404(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let response = env.read(fixture.missing_key).send().await;
     response.assert_problem(404, "record-not-found");
     assert_eq!(response.json()["system"], fixture.system);
@@ -103,14 +103,14 @@ async fn a_missing_record_is_404(fixture: &'static VendorFixture) {
 }
 
 async fn an_externally_deleted_record_is_404(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     env.read(fixture.deletable_key).send().await.assert_status(200);
     (fixture.external_delete)(&env.vendors, fixture.deletable_key);
     env.read(fixture.deletable_key).send().await.assert_problem(404, "record-not-found");
 }
 
 async fn a_malformed_id_is_404_and_nothing_is_sent(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     for id in fixture.malformed_ids {
         let path = format!("/records/{}/{id}", fixture.system);
         let response = env.get(&path).send().await;
@@ -124,9 +124,7 @@ async fn a_malformed_id_is_404_and_nothing_is_sent(fixture: &'static VendorFixtu
 }
 
 async fn the_configured_collection_may_be_omitted(fixture: &'static VendorFixture) {
-    let collection = format!("\"{}\"", fixture.collection());
-    let section = format!("systems.{}", fixture.system);
-    let env = TestEnv::start_with(fixture, &[(&section, "collection", &collection)]).await;
+    let env = TestEnv::start_with(fixture, |config| config.system(fixture.system, "collection", fixture.collection()));
     let tag = env.current_etag(fixture.key).await;
     let short = format!("/records/{}/{}", fixture.system, fixture.key);
     let response = env.get(&short).send().await;
@@ -136,7 +134,7 @@ async fn the_configured_collection_may_be_omitted(fixture: &'static VendorFixtur
 
 #[actix_web::test]
 async fn matrix42_guids_are_accepted_in_any_case_and_returned_lower_case() {
-    let env = TestEnv::start(&MATRIX42).await;
+    let env = TestEnv::start(&MATRIX42);
     let current_etag = env.current_etag(MATRIX42.key).await;
     let upper = env.read(&FACILITY_ID.to_uppercase()).send().await;
     assert_eq!(upper.etag(), current_etag);

@@ -1,7 +1,7 @@
-//! The gateway's own credentials: their faults are never the caller's (contract 4.7 and 5.7).
+//! The gateway's own credentials: their errors are not the caller's (contract 4.7 and 5.7).
 
 use futures_util::future::join_all;
-use records_gateway::sandbox::{CallKind, InjectedFault, Sandbox};
+use records_gateway::sandbox::{CallKind, InjectedFault};
 
 use crate::support::{TestEnv, VendorFixture, for_each_native_vendor, for_each_vendor};
 
@@ -18,19 +18,9 @@ for_each_native_vendor!(
     a_sign_in_page_instead_of_a_token_is_502,
 );
 
-fn expire_tokens(vendors: &Sandbox) {
-    vendors.pretectum.state.expire_all_tokens();
-    vendors.matrix42.state.expire_all_tokens();
-}
-
 async fn credentials_that_the_vendor_rejects_are_502(fixture: &'static VendorFixture) {
-    let section = format!("systems.{}", fixture.system);
-    let key = match fixture.system {
-        "crm" => "client_secret",
-        "architecture" => "api_key",
-        _ => "api_token",
-    };
-    let env = TestEnv::start_with(fixture, &[(&section, key, "\"wrong-secret\"")]).await;
+    let env =
+        TestEnv::start_with(fixture, |config| config.system(fixture.system, fixture.secret_key(), "wrong-secret"));
     let read = env.read(fixture.key).send().await;
     read.assert_problem(502, "vendor-credentials-rejected");
     assert_eq!(read.header("www-authenticate"), None);
@@ -45,7 +35,7 @@ async fn credentials_that_the_vendor_rejects_are_502(fixture: &'static VendorFix
 }
 
 async fn a_vendor_that_rejects_every_token_is_502_after_a_few_calls(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     env.current_etag(fixture.key).await;
     env.faults().always(fixture.read_call_kind, InjectedFault::status(401));
     env.read(fixture.key).send().await.assert_problem(502, "vendor-credentials-rejected");
@@ -57,23 +47,23 @@ async fn a_vendor_that_rejects_every_token_is_502_after_a_few_calls(fixture: &'s
 }
 
 async fn an_action_that_the_vendor_account_lacks_is_vendor_forbidden(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     for kind in [fixture.read_call_kind, CallKind::Update, CallKind::Create] {
         env.inject_once(kind, InjectedFault::json(403, r#"{"message":"no"}"#));
     }
     env.read(fixture.key).send().await.assert_problem(403, "vendor-forbidden");
     let before = (env.vendor_value(fixture.key), env.record_count());
-    let refused = env.set_text(fixture.key, &current_etag, "mine").send().await;
-    refused.assert_problem(403, "vendor-forbidden");
-    assert_eq!(env.wait_for_operation(&refused).await["state"], "not-applied");
+    let rejected = env.set_text(fixture.key, &current_etag, "mine").send().await;
+    rejected.assert_problem(403, "vendor-forbidden");
+    assert_eq!(env.wait_for_operation(&rejected).await["state"], "not-applied");
     env.create("new").send().await.assert_problem(403, "vendor-forbidden");
     assert_eq!((env.vendor_value(fixture.key), env.record_count()), before);
     assert_eq!((env.call_count(CallKind::Update), env.call_count(CallKind::Create)), (1, 1));
 }
 
 async fn no_header_of_the_caller_reaches_the_vendor(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     let request = env
         .set_text(fixture.key, &current_etag, "new")
@@ -90,25 +80,25 @@ async fn no_header_of_the_caller_reaches_the_vendor(fixture: &'static VendorFixt
 }
 
 async fn an_expired_token_is_refreshed_and_the_write_is_done_once(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
-    expire_tokens(&env.vendors);
+    fixture.expire_tokens(&env.vendors);
     env.set_text(fixture.key, &current_etag, "with a new token").send().await.assert_status(fixture.patch_status);
     assert_eq!((env.call_count(CallKind::SignIn), env.call_count(CallKind::Update)), (1, 2), "{:?}", env.requests());
     assert_eq!(env.vendor_value(fixture.key).unwrap(), "with a new token");
 
     let (tag, before) = (env.current_etag(fixture.deletable_key).await, env.record_count());
-    expire_tokens(&env.vendors);
+    fixture.expire_tokens(&env.vendors);
     env.create("new").send().await.assert_status(201);
-    expire_tokens(&env.vendors);
+    fixture.expire_tokens(&env.vendors);
     env.delete(fixture.deletable_key, &tag).send().await.assert_status(204);
     assert_eq!((env.record_count(), env.vendor_value(fixture.deletable_key)), (before, None));
 }
 
 async fn a_burst_of_unauthorized_calls_triggers_one_sign_in(fixture: &'static VendorFixture) {
-    let env = TestEnv::start_with(fixture, &[("server", "workers", "4")]).await;
+    let env = TestEnv::start_with(fixture, |config| config.server("workers", 4));
     env.current_etag(fixture.key).await;
-    expire_tokens(&env.vendors);
+    fixture.expire_tokens(&env.vendors);
     let callers: Vec<_> = (0..4).map(|_| env.second_client()).collect();
     let reads = (0..40).map(|number| callers[number % 4].get(&fixture.path(fixture.key)).send());
     for response in join_all(reads).await {
@@ -118,7 +108,7 @@ async fn a_burst_of_unauthorized_calls_triggers_one_sign_in(fixture: &'static Ve
 }
 
 async fn concurrent_first_requests_share_one_sign_in(fixture: &'static VendorFixture) {
-    let env = TestEnv::start_with(fixture, &[("server", "workers", "4")]).await;
+    let env = TestEnv::start_with(fixture, |config| config.server("workers", 4));
     env.inject_once(CallKind::SignIn, InjectedFault::Hold);
     let release = async {
         env.wait_for_calls(CallKind::SignIn, 1).await;
@@ -133,7 +123,7 @@ async fn concurrent_first_requests_share_one_sign_in(fixture: &'static VendorFix
 }
 
 async fn a_sign_in_page_instead_of_a_token_is_502(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture).await;
+    let env = TestEnv::start(fixture);
     for fault in
         [InjectedFault::HtmlPage, InjectedFault::WrongJson, InjectedFault::HalfBody, InjectedFault::status(204)]
     {

@@ -1,4 +1,4 @@
-//! Callers: they read, write on top of what they read, and write down what they were told.
+//! Callers: they read, write what they read, and note every response.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::client::{Client, ClientResponse};
+use super::client::Client;
 use super::runner::Run;
-use super::vendors::{GUARDED, SYSTEMS, create_body, patch_body, value_of};
+use super::vendors::{VENDORS, create_body, is_guarded, patch_body, system_name, value_of};
+use crate::raw_http::RawResponse;
 
-/// The pause before a gateway that does not response is asked again.
+/// The pause before a request is sent again to a gateway that does not respond.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What a caller was told of a write.
+/// What a response says of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResponseKind {
     /// 200, 201 or 204.
@@ -24,9 +25,9 @@ pub(crate) enum ResponseKind {
     PreconditionFailed,
     /// 404.
     NotFound,
-    /// An earlier one with this key, or one of this record, still runs.
+    /// An earlier write with this key, or of this record, still runs.
     InProgress,
-    /// Refused with this status; 0 = there was nobody to take it.
+    /// Rejected with this status; 0 = before it began.
     Rejected(u16),
     /// 504 `outcome-unknown`.
     OutcomeUnknown,
@@ -35,19 +36,19 @@ pub(crate) enum ResponseKind {
 }
 
 impl ResponseKind {
-    /// Whether it says what became of the write.
+    /// Whether it tells the outcome of the write.
     pub(crate) fn is_final(self) -> bool {
         matches!(self, Self::Success | Self::PreconditionFailed | Self::NotFound | Self::Accepted)
     }
 }
 
-/// One response to one sending of a write.
+/// The response to one attempt of a write.
 #[derive(Clone, Debug)]
 pub(crate) struct WriteResponse {
     pub(crate) kind: ResponseKind,
     pub(crate) operation: Option<String>,
     pub(crate) replayed: bool,
-    /// The record that it is told to have made.
+    /// The `Location` of the created record.
     pub(crate) location: Option<String>,
     pub(crate) received_at: i64,
 }
@@ -55,25 +56,25 @@ pub(crate) struct WriteResponse {
 /// What kind of write it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WriteKind {
-    /// PATCH of one of the run's records, whose whole history is judged.
+    /// PATCH of one of the run's records, whose whole history is checked.
     Patch,
     /// POST.
     Create,
     /// DELETE of the record with this key.
     Delete(String),
-    /// PATCH of a record that others delete meanwhile.
+    /// PATCH of a record that other callers delete meanwhile.
     PatchDeletable(String),
 }
 
-/// One write, however often it was sent.
+/// One write with all its attempts.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
     pub(crate) kind: WriteKind,
     pub(crate) system: usize,
     pub(crate) record: usize,
-    /// What it sets; no other write sets it.
+    /// The value it sets; no other write sets it.
     pub(crate) value: u32,
-    /// The state that its `If-Match` stands for; `None` = `*`.
+    /// The value that its `If-Match` stands for; `None` = `*`.
     pub(crate) expected: Option<u32>,
     pub(crate) started_at: i64,
     pub(crate) responses: Vec<WriteResponse>,
@@ -81,18 +82,18 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    /// The last word.
+    /// The latest response.
     pub(crate) fn last_kind(&self) -> ResponseKind {
         self.responses.last().expect("sent once").kind
     }
 
-    /// When its caller first heard this.
-    pub(crate) fn first_received_at(&self, said: ResponseKind) -> Option<i64> {
-        self.responses.iter().find(|told| told.kind == said).map(|told| told.received_at)
+    /// When its caller first received such a response.
+    pub(crate) fn first_received_at(&self, kind: ResponseKind) -> Option<i64> {
+        self.responses.iter().find(|response| response.kind == kind).map(|response| response.received_at)
     }
 }
 
-/// What a read saw.
+/// What a read returned.
 #[derive(Clone, Debug)]
 pub(crate) struct ObservedRead {
     pub(crate) system: usize,
@@ -110,16 +111,16 @@ pub(crate) struct Caller<'r> {
 }
 
 impl Caller<'_> {
-    /// Reads and writes until there has been enough of it.
+    /// Reads and writes until the run has done enough.
     pub(crate) fn run_until_done(mut self) {
         while self.run.should_continue() {
             if self.run.plan.lifecycle {
                 self.create_or_delete();
                 continue;
             }
-            let (system, record) = (self.random.usize(0..3), self.random.usize(0..self.run.record_count()));
+            let (system, record) = (self.random.usize(0..VENDORS.len()), self.random.usize(0..self.run.record_count()));
             let Some((tag, value)) = self.read(system, record) else {
-                // A killed gateway is not there for a moment: no need to knock a thousand times.
+                // A killed gateway is unavailable for a moment.
                 std::thread::sleep(RETRY_INTERVAL);
                 continue;
             };
@@ -129,7 +130,7 @@ impl Caller<'_> {
             } else {
                 self.send(&mut write);
             }
-            // Who was told nothing good asks again, and so do some who were.
+            // A write without a success is sent again, and so are some with one.
             if write.last_kind() != ResponseKind::Success || self.random.u32(0..10) == 0 {
                 self.send(&mut write);
             }
@@ -137,17 +138,17 @@ impl Caller<'_> {
         }
     }
 
-    /// A read; gives tag and value, and keeps what was seen.
+    /// A read; returns ETag and value, and notes them.
     pub(crate) fn read(&mut self, system: usize, record: usize) -> Option<(String, u32)> {
         let address = self.run.pick_address(&mut self.random);
         let call = self.run.now();
         let response = self.client.get(&address, &self.path(system, record)).ok()?;
         let back = self.run.now();
         if response.status != 200 {
-            assert!(matches!(response.status, 502..=504), "a read: {} {}", response.status, response.body);
+            assert!(matches!(response.status, 502..=504), "a read: {} {}", response.status, response.text());
             return None;
         }
-        let value = value_of(system, &response.body).expect("a value");
+        let value = value_of(system, &response.json()).expect("a value");
         let tag = response.header("etag").expect("a tag").to_owned();
         self.run.etags.record(system, record, &tag, value);
         self.run.reads.lock().unwrap().push(ObservedRead {
@@ -160,13 +161,13 @@ impl Caller<'_> {
         Some((tag, value))
     }
 
-    /// A write on top of what is there, begun and not sent.
+    /// A write of the present state, not sent yet.
     pub(crate) fn prepare(&mut self, system: usize, record: usize) -> Write {
         let (tag, value) = self.read(system, record).expect("a read");
         self.new_write(system, record, &tag, value)
     }
 
-    /// Two sendings of one write, neither waiting for the other.
+    /// Two concurrent attempts of one write.
     pub(super) fn send_twice_concurrently(&mut self, write: &mut Write) {
         let mut other = Caller { run: self.run, random: self.random.fork(), client: Client::default() };
         let mut same = write.clone();
@@ -176,13 +177,15 @@ impl Caller<'_> {
                 same.responses
             });
             self.send(write);
-            write.responses.extend(second.join().expect("told"));
+            write.responses.extend(second.join().expect("responses"));
         });
-        // Which came first nobody can tell; what has no verdict of its own cannot contradict one.
-        write.responses.sort_by_key(|told| (told.kind.is_final(), told.operation.is_some(), told.replayed));
+        // Their order is unknown; a response without an outcome cannot contradict one.
+        let order =
+            |response: &WriteResponse| (response.kind.is_final(), response.operation.is_some(), response.replayed);
+        write.responses.sort_by_key(order);
     }
 
-    /// PATCH with one `Prefer`, once; gives the status.
+    /// One PATCH with this `Prefer`; returns the status.
     pub(crate) fn write_once(&mut self, system: usize, record: usize, prefer: &str) -> u16 {
         let mut write = self.prepare(system, record);
         write.headers.retain(|(name, _)| name != "Prefer" && name != "If-Match");
@@ -195,7 +198,7 @@ impl Caller<'_> {
     }
 
     fn new_write(&mut self, system: usize, record: usize, tag: &str, value: u32) -> Write {
-        let value_wanted = self.run.next_value.fetch_add(1, Ordering::SeqCst);
+        let new_value = self.run.next_value.fetch_add(1, Ordering::SeqCst);
         let (if_match, expected) = match self.random.u32(0..20) {
             0 => ("*".to_owned(), None),
             1 => (format!("\"elsewhere\", {tag}"), Some(value)),
@@ -209,10 +212,10 @@ impl Caller<'_> {
             ("If-Match".to_owned(), if_match),
             ("Content-Type".to_owned(), "application/merge-patch+json".to_owned()),
             ("Accept-Loss".to_owned(), "linked-questions, source-connections".to_owned()),
-            ("Idempotency-Key".to_owned(), format!("\"key-{value_wanted}\"")),
+            ("Idempotency-Key".to_owned(), format!("\"key-{new_value}\"")),
         ];
         let prefer = match self.random.u32(0..10) {
-            0..=6 if system == GUARDED => Some("wait=1"),
+            0..=6 if is_guarded(system) => Some("wait=1"),
             0 => Some("return=representation"),
             1 => Some("respond-async"),
             2 => Some("respond-async, wait=1"),
@@ -224,7 +227,7 @@ impl Caller<'_> {
             kind: WriteKind::Patch,
             system,
             record,
-            value: value_wanted,
+            value: new_value,
             expected,
             started_at: call,
             responses: Vec::new(),
@@ -232,13 +235,13 @@ impl Caller<'_> {
         }
     }
 
-    /// Sends a write, once more perhaps, and keeps what it was told. The status; 0 = no response.
+    /// Sends a write, perhaps again, and notes the response. Returns the status; 0 = no response.
     pub(crate) fn send(&mut self, write: &mut Write) -> u16 {
         let address = self.run.pick_address(&mut self.random);
         let (method, path, body) = match &write.kind {
             WriteKind::Patch => ("PATCH", self.path(write.system, write.record), patch_body(write.system, write.value)),
             WriteKind::Create => {
-                ("POST", format!("/records/{}", SYSTEMS[write.system]), create_body(write.system, write.value))
+                ("POST", format!("/records/{}", system_name(write.system)), create_body(write.system, write.value))
             }
             WriteKind::Delete(key) => ("DELETE", record_path(write.system, key), String::new()),
             WriteKind::PatchDeletable(key) => {
@@ -247,30 +250,30 @@ impl Caller<'_> {
         };
         let response = self.client.send(&address, method, &path, &write.headers, &body);
         let at = self.run.now();
-        let said = classify_response(&response);
-        if said == ResponseKind::Disconnected && write.first_received_at(ResponseKind::Disconnected).is_none() {
+        let kind = classify_response(&response);
+        if kind == ResponseKind::Disconnected && write.first_received_at(ResponseKind::Disconnected).is_none() {
             self.run.disconnected_writes.fetch_add(1, Ordering::SeqCst);
         }
         let response = response.ok();
         let tagged = response.as_ref().filter(|_| write.kind == WriteKind::Patch);
         if let Some(response) = tagged.filter(|response| response.status == 200) {
-            let shown = value_of(write.system, &response.body).expect("a value");
+            let shown = value_of(write.system, &response.json()).expect("a value");
             self.run.etags.record(write.system, write.record, response.header("etag").expect("a tag"), shown);
         }
         if let Some(tag) = tagged.filter(|response| response.status == 204).and_then(|it| it.header("etag")) {
             self.run.etags.record(write.system, write.record, tag, write.value);
         }
-        let operation = response.as_ref().and_then(ClientResponse::operation);
+        let operation = response.as_ref().and_then(RawResponse::operation);
         let replayed = response.as_ref().is_some_and(|response| response.header("idempotency-replayed").is_some());
-        let place = response
+        let location = response
             .as_ref()
             .filter(|response| response.status == 201)
             .and_then(|response| response.header("location"));
         write.responses.push(WriteResponse {
-            kind: said,
+            kind,
             operation,
             replayed,
-            location: place.map(str::to_owned),
+            location: location.map(str::to_owned),
             received_at: at,
         });
         response.map_or(0, |response| response.status)
@@ -281,27 +284,27 @@ impl Caller<'_> {
     }
 }
 
-/// Where the record with a key is.
+/// The path of a record.
 pub(super) fn record_path(system: usize, key: &str) -> String {
-    format!("/records/{}/{key}", SYSTEMS[system])
+    format!("/records/{}/{key}", system_name(system))
 }
 
-fn classify_response(response: &io::Result<ClientResponse>) -> ResponseKind {
+fn classify_response(response: &io::Result<RawResponse>) -> ResponseKind {
     let response = match response {
         Ok(response) => response,
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return ResponseKind::Rejected(0),
         Err(_) => return ResponseKind::Disconnected,
     };
-    match (response.status, response.problem()) {
+    match (response.status, response.problem().as_str()) {
         (200 | 201 | 204, _) => ResponseKind::Success,
         (202, _) => ResponseKind::Accepted,
         (404, "record-not-found") => ResponseKind::NotFound,
         (412, "precondition-failed") => ResponseKind::PreconditionFailed,
-        // The gateway had no time to begin, or to look the key up: this says nothing of an earlier sending.
+        // The gateway had no time to begin, or to look up the key: nothing follows for an earlier attempt.
         (503, "overloaded") if response.operation().is_none() => ResponseKind::Rejected(0),
         (409, "operation-in-progress") => ResponseKind::InProgress,
         (504, "outcome-unknown") => ResponseKind::OutcomeUnknown,
         (409, "vendor-busy") | (429 | 502 | 503 | 504, _) => ResponseKind::Rejected(response.status),
-        _ => panic!("a write: {} {}", response.status, response.body),
+        _ => panic!("a write: {} {}", response.status, response.text()),
     }
 }

@@ -1,5 +1,5 @@
-//! Records that are made, and records that are deleted while others want to change or delete them too; and what must be true
-//! of them: made exactly once or not at all, gone by one delete at most, and never changed and deleted under one tag.
+//! Records that are created, and records that are deleted while other callers change or delete them: each is created once or
+//! not at all, deleted by one DELETE at most, and never changed and deleted under one ETag.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use super::caller::{Caller, ResponseKind, Write, WriteKind, record_path};
 use super::client::Client;
-use super::vendors::{GUARDED, SYSTEMS, value_of};
+use super::vendors::{VENDORS, created_value_of, is_guarded, system_name};
 use super::verify::HistoryVerifier;
 
-/// The pause before a gateway that was killed is asked again.
+/// The pause before a request is sent again to a gateway that was killed.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 impl Caller<'_> {
-    /// Makes a record, or deletes one that others want as well.
+    /// Creates a record, or deletes one together with other callers.
     pub(super) fn create_or_delete(&mut self) {
-        let system = self.random.usize(0..3);
+        let system = self.random.usize(0..VENDORS.len());
         if self.random.bool() { self.create_record(system) } else { self.delete_record(system) }
     }
 
@@ -60,9 +60,9 @@ impl Caller<'_> {
         if write.last_kind() != ResponseKind::Success || self.random.u32(0..5) == 0 {
             self.send(&mut write);
         }
-        if let Some(location) = write.responses.iter().find_map(|told| told.location.clone()) {
+        if let Some(location) = write.responses.iter().find_map(|response| response.location.clone()) {
             let shown = self.get_record(&location);
-            let is_it = |(status, shown)| status == 200 && is_created_record(system, &shown, write.value);
+            let is_it = |(status, shown)| status == 200 && created_value_of(system, &shown) == Some(write.value);
             assert!(shown.is_none_or(is_it), "{write:?}");
         }
         self.run.writes.lock().unwrap().push(write);
@@ -82,8 +82,8 @@ impl Caller<'_> {
         if self.random.bool() {
             competing.push(self.new_lifecycle_write(WriteKind::Delete(key.clone()), system, Some(&tag)));
         }
-        // A definition that can be deleted is one that nobody changes any more.
-        if system != GUARDED && self.random.bool() {
+        // A BlueDolphin definition can be deleted only while it is disabled, and then it is not changed.
+        if !is_guarded(system) && self.random.bool() {
             competing.push(self.new_lifecycle_write(WriteKind::PatchDeletable(key), system, Some(&tag)));
         }
         std::thread::scope(|scope| {
@@ -101,52 +101,43 @@ impl Caller<'_> {
             matches!(write.kind, WriteKind::Delete(_)) && write.first_received_at(ResponseKind::Success).is_some()
         }) {
             let shown = self.get_record(&path);
-            assert!(shown.is_none_or(|(status, _)| status == 404), "deleted, and there: {competing:?}");
+            assert!(shown.is_none_or(|(status, _)| status == 404), "deleted, and still there: {competing:?}");
         }
         self.run.writes.lock().unwrap().extend(competing);
     }
 
-    /// What GET shows; `None` = the vendor or the gateway did not response.
+    /// What GET shows; `None` = the vendor or the gateway did not respond.
     fn get_record(&mut self, path: &str) -> Option<(u16, serde_json::Value)> {
         let address = self.run.pick_address(&mut self.random);
         let response = self.client.get(&address, path).ok().filter(|response| !matches!(response.status, 502..=504))?;
-        Some((response.status, response.body))
-    }
-}
-
-/// Whether the record shown is the one that a create with this value makes.
-fn is_created_record(system: usize, shown: &serde_json::Value, value: u32) -> bool {
-    if system == GUARDED {
-        shown["fields"]["name"] == format!("hw-{value}")
-    } else {
-        value_of(system, shown) == Some(value)
+        Some((response.status, response.json()))
     }
 }
 
 impl HistoryVerifier<'_> {
-    /// Holds every create and delete against what is at the vendors.
+    /// Compares every create and delete with the records at the vendors.
     pub(super) fn check_lifecycle(&mut self, lifecycle_writes: &[Write]) {
-        let mut doomed: BTreeMap<(usize, &str), Vec<&Write>> = BTreeMap::new();
+        let mut deletable: BTreeMap<(usize, &str), Vec<&Write>> = BTreeMap::new();
         for write in lifecycle_writes {
             match &write.kind {
                 WriteKind::Create => self.check_create(write),
                 WriteKind::Delete(key) | WriteKind::PatchDeletable(key) => {
-                    doomed.entry((write.system, key)).or_default().push(write);
+                    deletable.entry((write.system, key)).or_default().push(write);
                 }
                 WriteKind::Patch => {}
             }
         }
-        for ((system, key), competing) in doomed {
+        for ((system, key), competing) in deletable {
             self.check_deletable(system, key, &competing);
         }
     }
 
     fn report_violation(&mut self, write: &Write, what: &str) {
-        let about = format!("{} {:?} hw-{}", SYSTEMS[write.system], write.kind, write.value);
-        self.violations.push(format!("{about}: {what}; told {:?}", write.responses));
+        let about = format!("{} {:?} hw-{}", system_name(write.system), write.kind, write.value);
+        self.violations.push(format!("{about}: {what}; responses {:?}", write.responses));
     }
 
-    /// What was told of a write fits its operation; whether it is said to be done, or unknown.
+    /// The responses to a write fit its operation. Returns whether it is reported applied, and unknown.
     fn check_write_responses(&mut self, write: &Write) -> (bool, bool) {
         let (complaints, applied, unknown) = self.check_responses(write);
         for complaint in complaints {
@@ -158,15 +149,15 @@ impl HistoryVerifier<'_> {
     fn check_create(&mut self, write: &Write) {
         let (applied, unknown) = self.check_write_responses(write);
         let there = self.run.vendors.keys_with_value(write.system, write.value);
-        // The values are nobody else's, so that a record which was made is found if anybody can look.
+        // No other write has the value, so a created record is found by any successful read.
         match (applied, there.len()) {
             (true, 1) | (false, 0) => {}
             (false, 1) if unknown && self.may_lack_evidence(write) => {}
-            (_, count) => self.report_violation(write, &format!("there are {count} of it")),
+            (_, count) => self.report_violation(write, &format!("{count} records have its value")),
         }
         let is_it = |place: &str| there.iter().any(|key| place.ends_with(key.as_str()));
-        if !write.responses.iter().filter_map(|told| told.location.as_deref()).all(is_it) {
-            self.report_violation(write, "another record is told than was made");
+        if !write.responses.iter().filter_map(|response| response.location.as_deref()).all(is_it) {
+            self.report_violation(write, "the Location names another record than was created");
         }
     }
 
@@ -182,7 +173,7 @@ impl HistoryVerifier<'_> {
                 deleted += usize::from(applied);
                 perhaps |= unknown && self.may_lack_evidence(write);
                 if write.first_received_at(ResponseKind::PreconditionFailed).is_some() && !is_changed {
-                    self.report_violation(write, "nobody had changed the record");
+                    self.report_violation(write, "the record had not been changed");
                 }
             } else {
                 match (applied, unknown, effects) {
@@ -200,9 +191,8 @@ impl HistoryVerifier<'_> {
         match (gone, deleted) {
             (true, 1) | (false, 0) => {}
             (true, 0) if perhaps => {}
-            _ => {
-                self.report_violation(competing[0], &format!("gone: {gone}, and {deleted} deletes are said to be done"))
-            }
+            _ => self
+                .report_violation(competing[0], &format!("gone: {gone}, and {deleted} deletes are reported applied")),
         }
     }
 }

@@ -1,25 +1,25 @@
-//! What a record is allowed to look like to its callers: a register with compare-and-swap, judged by a linearizability
-//! checker that knows nothing of the gateway.
+//! What callers may see of a record: a register with compare-and-swap, checked by a linearizability checker that knows nothing
+//! of the gateway.
 
 use porcupine_rs::{CheckResult, Model, Operation, check_operations_timeout};
 
-/// One thing that somebody did to one record. Values are unique, so a value stands for a state.
+/// One operation on one record. Values are unique, so a value stands for a state.
 #[derive(Clone, Debug)]
 pub(crate) enum RegisterOp {
-    /// A read saw this.
+    /// A read returned this value.
     Read(u32),
-    /// A write was done: on top of `expected`, or of anything.
+    /// A write took effect on `expected`, or on any value.
     CompareAndSwap {
-        /// The state its tag stood for.
+        /// The value its ETag stood for.
         expected: Option<u32>,
-        /// Whether a state made past the gateway may have been there instead (guarded writes).
+        /// Whether it may have overwritten a write past the gateway (guarded writes).
         or_external: bool,
-        /// The state it made.
+        /// The value it set.
         value: u32,
     },
-    /// A write was refused because the state was not this one.
+    /// A write was rejected because the value was not this one.
     PreconditionFailed(u32),
-    /// Somebody wrote past the gateway.
+    /// A write past the gateway.
     ExternalWrite(u32),
 }
 
@@ -41,9 +41,9 @@ impl Model for Register {
     fn step(state: &u32, op: &RegisterOp) -> (bool, u32) {
         match op {
             RegisterOp::Read(value) => (state == value, *state),
-            RegisterOp::CompareAndSwap { expected, or_external: or_foreign, value } => {
-                let foreign = *or_foreign && *state >= FIRST_EXTERNAL_VALUE;
-                (foreign || expected.is_none_or(|expected| expected == *state), *value)
+            RegisterOp::CompareAndSwap { expected, or_external, value } => {
+                let external = *or_external && *state >= FIRST_EXTERNAL_VALUE;
+                (external || expected.is_none_or(|expected| expected == *state), *value)
             }
             RegisterOp::PreconditionFailed(expected) => (state != expected, *state),
             RegisterOp::ExternalWrite(value) => (true, *value),
@@ -51,10 +51,10 @@ impl Model for Register {
     }
 }
 
-/// The checker's patience with one record.
+/// Longest time for the check of one record.
 const CHECK_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(1);
 
-/// Whether one order explains everything that happened to one record; times are of one clock.
+/// Whether one order explains all operations on one record; times are of one clock.
 pub(crate) fn is_linearizable(history: &[(i64, i64, RegisterOp)]) -> bool {
     let operation = |(call, back, op): &(i64, i64, RegisterOp)| Operation::<Register> {
         client_id: None,
@@ -81,8 +81,8 @@ fn the_checker_detects_lost_updates_stale_reads_and_false_412s() {
     assert!(!is_linearizable(&lost));
     let stale = [(0, 1, swapped(0, 1)), (2, 3, RegisterOp::Read(0))];
     assert!(!is_linearizable(&stale));
-    let refused = [(0, 1, RegisterOp::Read(0)), (2, 3, RegisterOp::PreconditionFailed(0)), (4, 5, swapped(0, 1))];
-    assert!(!is_linearizable(&refused));
+    let rejected = [(0, 1, RegisterOp::Read(0)), (2, 3, RegisterOp::PreconditionFailed(0)), (4, 5, swapped(0, 1))];
+    assert!(!is_linearizable(&rejected));
     let past = [
         (0, 1, RegisterOp::ExternalWrite(FIRST_EXTERNAL_VALUE)),
         (2, 3, RegisterOp::CompareAndSwap { expected: Some(0), or_external: true, value: 1 }),

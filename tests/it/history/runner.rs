@@ -1,4 +1,4 @@
-//! One run: vendors, proxies, gateways, callers; then the calm in which everything must come to its end.
+//! One run: vendors, proxies, gateways, callers; then a quiet phase in which every write must end.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,42 +11,41 @@ use tempfile::TempDir;
 
 use super::caller::{Caller, ObservedRead, ResponseKind, Write};
 use super::client::Client;
-use super::gateway_process::GatewayProcess;
 use super::register_model::FIRST_EXTERNAL_VALUE;
-use super::vendors::{Vendors, configuration};
+use super::vendors::{VENDORS, Vendors};
 use crate::fault_proxy::FaultProxy;
+use crate::support::{ProcessBuilder, TestConfig, TestProcess};
 
-/// How long everything may take to settle once nothing is disturbed any more; a dead replica's writes are taken over only
-/// after it has not been seen for a while.
+/// How long reconciliation may take once there are no faults; a dead replica's writes are adopted only after a while.
 const RECONCILE_TIMEOUT: Duration = Duration::from_mins(3);
-/// How often a write is asked about until it has a verdict.
+/// How often a write without an outcome is sent again.
 const MAX_RESEND_ROUNDS: usize = 5;
 
-/// What is to happen.
+/// What happens in a run.
 pub(crate) struct Plan {
     /// For the report.
     pub(crate) name: &'static str,
-    /// Of a hundred writes at a vendor, so many are disturbed; 0 = none, and `writes` counts all.
+    /// The percentage of vendor writes that meet a fault; 0 = none, and `writes` counts all.
     pub(crate) fault_percent: u32,
-    /// The run goes on until so many writes have been disturbed.
+    /// The run goes on until so many writes have met a fault.
     pub(crate) writes: usize,
     /// How often a gateway is killed.
     pub(crate) kills: usize,
-    /// Whether vendors are waited for as long as by default, so that nothing is given up.
+    /// Whether timeouts are long, so that no write is abandoned.
     pub(crate) long_timeouts: bool,
     /// `completion_timeout` of the native systems.
     pub(crate) completion_timeout: &'static str,
     /// That of the guarded one.
     pub(crate) guarded_completion_timeout: &'static str,
-    /// Whether somebody writes past the gateway.
+    /// Whether there are writes past the gateway.
     pub(crate) external_writer: bool,
-    /// Whether records are made and deleted, and not the run's own ones changed.
+    /// Whether records are created and deleted, instead of the run's own ones changed.
     pub(crate) lifecycle: bool,
-    /// The journal's; where it is `relaxed` a kill may lose what nobody could settle.
+    /// `durability` of `[store]`; with `relaxed` a kill may lose an operation.
     pub(crate) durability: &'static str,
     /// Replicas.
     pub(crate) replicas: usize,
-    /// `url` of `[store]`; `None` = SQLite in a folder of the run's own.
+    /// `url` of `[store]`; `None` = SQLite in the run's own folder.
     pub(crate) store: Option<String>,
 }
 
@@ -59,12 +58,12 @@ pub(crate) struct ExternalWrite {
     pub(crate) returned_at: i64,
 }
 
-/// Which state a tag stands for.
+/// Which value an ETag stands for.
 #[derive(Default)]
 pub(crate) struct EtagMap(Mutex<HashMap<(usize, usize), HashMap<String, u32>>>);
 
 impl EtagMap {
-    /// Keeps one; a tag stands for one state, and a state has one tag.
+    /// Notes one; an ETag stands for one value, and a value has one ETag.
     pub(crate) fn record(&self, system: usize, record: usize, tag: &str, value: u32) {
         let mut all = self.0.lock().unwrap();
         let tags = all.entry((system, record)).or_default();
@@ -76,7 +75,7 @@ impl EtagMap {
         }
     }
 
-    /// A tag of another state than this.
+    /// An ETag of an older value than this.
     pub(crate) fn find_older(&self, system: usize, record: usize, value: u32) -> Option<(String, u32)> {
         let all = self.0.lock().unwrap();
         let mut others = all.get(&(system, record))?.iter().filter(|(_, other)| **other < value);
@@ -84,13 +83,13 @@ impl EtagMap {
     }
 }
 
-/// A run and what was written down in it.
+/// A run and everything noted in it.
 pub(crate) struct Run {
     pub(crate) plan: Plan,
     pub(crate) seed: u64,
     pub(crate) vendors: Vendors,
     pub(crate) proxies: Vec<FaultProxy>,
-    pub(crate) replicas: Vec<GatewayProcess>,
+    pub(crate) replicas: Vec<TestProcess>,
     available: Vec<AtomicBool>,
     active_callers: AtomicUsize,
     clock: Instant,
@@ -104,10 +103,31 @@ pub(crate) struct Run {
     folder: TempDir,
 }
 
-/// What the gateway itself says at the end.
+/// What the gateway reports at the end.
 pub(crate) struct GatewayReport {
     pub(crate) operations: Vec<Value>,
     pub(crate) ledger: Vec<Value>,
+}
+
+/// A gateway that reaches the vendors through these proxies.
+fn configure(config: TestConfig, proxies: &[FaultProxy], plan: &Plan) -> TestConfig {
+    let (timeout, deadline) = if plan.long_timeouts { ("3s", "30s") } else { ("400ms", "2s") };
+    let config = config.server("workers", 2).server("deadline", deadline).store("durability", plan.durability);
+    let config = config.every_system("timeout", timeout).every_system("connect_timeout", "300ms");
+    let config = config.every_system("retry_backoff", "5ms").every_system("completion_poll", "20ms");
+    let config = config.every_system("circuit_failures", 10_000).every_system("circuit_open_for", "10ms");
+    let config = VENDORS.iter().zip(proxies).fold(config, |config, (vendor, proxy)| {
+        let fixture = vendor.fixture;
+        let native = plan.completion_timeout;
+        let completion_timeout = if fixture.native { native } else { plan.guarded_completion_timeout };
+        let config = config.system(fixture.system, "base_url", proxy.base_url());
+        let config = config.system(fixture.system, "collection", fixture.collection());
+        config.system(fixture.system, "completion_timeout", completion_timeout)
+    });
+    match &plan.store {
+        Some(url) => config.store("url", url.as_str()),
+        None => config,
+    }
 }
 
 impl Run {
@@ -119,10 +139,11 @@ impl Run {
             let seed = seed.wrapping_add(system as u64);
             FaultProxy::start(vendors.address(system), seed, plan.fault_percent)
         };
-        let proxies: Vec<_> = (0..3).map(proxy).collect();
-        let own = format!("sqlite:{}", folder.path().join("store.db").display());
-        let text = configuration(&proxies, plan.store.as_deref().unwrap_or(&own), &plan);
-        let replica = |number| GatewayProcess::start(folder.path(), &format!("gateway-{number}"), &text);
+        let proxies: Vec<_> = (0..VENDORS.len()).map(proxy).collect();
+        let replica = |number| {
+            let builder = ProcessBuilder::new(vendors.sandbox.clone(), folder.path());
+            builder.name(&format!("gateway-{number}")).configure(|config| configure(config, &proxies, &plan)).start()
+        };
         let replicas: Vec<_> = (0..plan.replicas).map(replica).collect();
         Self {
             available: replicas.iter().map(|_| AtomicBool::new(true)).collect(),
@@ -153,7 +174,7 @@ impl Run {
         self.vendors.records[0].len()
     }
 
-    /// A replica that is up.
+    /// The address of an available replica.
     pub(crate) fn pick_address(&self, random: &mut Rng) -> String {
         let up: Vec<usize> =
             (0..self.available.len()).filter(|at| self.available[*at].load(Ordering::SeqCst)).collect();
@@ -161,7 +182,7 @@ impl Run {
         self.replicas[chosen].address()
     }
 
-    /// Says whether callers may use a replica.
+    /// Sets whether callers may use a replica.
     pub(crate) fn set_available(&self, replica: usize, up: bool) {
         self.available[replica].store(up, Ordering::SeqCst);
     }
@@ -173,13 +194,13 @@ impl Run {
         }
     }
 
-    /// Whether there has not been enough of it yet.
+    /// Whether the run has not done enough yet.
     pub(crate) fn should_continue(&self) -> bool {
-        // However little of it meets a fault, there is an end.
+        // A limit, however few writes meet a fault.
         self.progress() < self.plan.writes && (self.next_value.load(Ordering::SeqCst) as usize) < 40 * self.plan.writes
     }
 
-    /// The storm.
+    /// The loud phase: all callers at once.
     pub(crate) fn run_load(&self, callers: usize) {
         self.active_callers.store(callers, Ordering::SeqCst);
         std::thread::scope(|scope| {
@@ -206,7 +227,7 @@ impl Run {
         let mut random = Rng::with_seed(self.seed.wrapping_add(77));
         let mut value = FIRST_EXTERNAL_VALUE;
         while self.has_active_callers() {
-            let (system, record) = (random.usize(0..3), random.usize(0..self.record_count()));
+            let (system, record) = (random.usize(0..VENDORS.len()), random.usize(0..self.record_count()));
             let call = self.now();
             self.vendors.external_write(system, record, value);
             let back = self.now();
@@ -222,7 +243,7 @@ impl Run {
         }
     }
 
-    /// Kills are spread over the run; the last replica of several stays dead until the others have taken over.
+    /// Kills are spread over the run; the last killed replica of several stays dead until the others have adopted its writes.
     fn kill_at_intervals(&self) {
         let mut random = Rng::with_seed(self.seed.wrapping_add(99));
         for number in 1..=self.plan.kills {
@@ -240,8 +261,8 @@ impl Run {
         }
     }
 
-    /// The calm: nothing stays running, every write has its verdict, every record is read once more, every process stops
-    /// cleanly and the ledger verifies.
+    /// The quiet phase: no operation stays running, every write gets its outcome, every record is read once more, every
+    /// process stops cleanly and the ledger verifies.
     pub(crate) fn drain_and_collect(&self) -> GatewayReport {
         let mut caller = Caller { run: self, random: Rng::with_seed(self.seed), client: Client::default() };
         self.wait_until_nothing_runs(&mut caller);
@@ -259,14 +280,14 @@ impl Run {
                 caller.send(write);
                 again += 1;
             }
-            // The lease of a process that was killed keeps writers waiting until the others know that it is dead.
+            // The lease of a killed process makes writers wait until the others know that it is dead.
             if again == 0 || (round >= MAX_RESEND_ROUNDS && Instant::now() > until) {
                 break;
             }
         }
-        for system in 0..3 {
+        for system in 0..VENDORS.len() {
             for record in 0..self.record_count() {
-                caller.read(system, record).expect("a read in the calm");
+                caller.read(system, record).expect("a read in the quiet phase");
             }
         }
         *self.writes.lock().unwrap() = writes;
@@ -276,7 +297,8 @@ impl Run {
         for process in &self.replicas {
             assert_eq!(process.terminate(), Some(0), "a stop with nothing left to do");
         }
-        assert_eq!(self.replicas[0].verify_ledger(), Some(0), "the ledger verifies");
+        let verified = self.replicas[0].run(&["ledger", "verify"]);
+        assert!(verified.status.success(), "ledger verify: {}", String::from_utf8_lossy(&verified.stderr));
         GatewayReport { operations, ledger }
     }
 
@@ -285,21 +307,22 @@ impl Run {
         loop {
             let address = self.pick_address(&mut caller.random);
             let running = caller.client.get(&address, "/operations?state=running&limit=5").expect("operations");
-            assert_eq!(running.status, 200, "{}", running.body);
+            assert_eq!(running.status, 200, "{}", running.text());
+            let running = running.json();
             // A page may be empty and have a successor.
-            let items = running.body["items"].as_array().expect("items");
-            if items.is_empty() && running.body["next"].is_null() {
+            let items = running["items"].as_array().expect("items");
+            if items.is_empty() && running["next"].is_null() {
                 return;
             }
-            assert!(Instant::now() < until, "still running: {}", running.body);
+            assert!(Instant::now() < until, "still running: {running}");
             std::thread::sleep(Duration::from_millis(100));
         }
     }
 }
 
-/// Whether a caller has heard the last of it, and heard it again where that was no verdict.
+/// Whether the latest response is final, or repeats one without an outcome.
 pub(crate) fn is_conclusive(write: &Write) -> bool {
-    let ever = |said| write.first_received_at(said).is_some();
+    let ever = |kind| write.first_received_at(kind).is_some();
     let open = ever(ResponseKind::Disconnected) || ever(ResponseKind::OutcomeUnknown) || ever(ResponseKind::Accepted);
     let last = write.responses.last().expect("sent once");
     match last.kind {
@@ -307,13 +330,13 @@ pub(crate) fn is_conclusive(write: &Write) -> bool {
         ResponseKind::Rejected(status) => status != 0 || !open,
         ResponseKind::InProgress => !open,
         ResponseKind::OutcomeUnknown | ResponseKind::Accepted => {
-            write.responses.iter().rev().take(2).all(|told| told.kind == last.kind) && last.replayed
+            write.responses.iter().rev().take(2).all(|response| response.kind == last.kind) && last.replayed
         }
         ResponseKind::Disconnected => false,
     }
 }
 
-/// Counts a caller off, however it ends.
+/// Counts down when a caller ends, also by a panic.
 struct ActiveCallerGuard<'c>(&'c AtomicUsize);
 
 impl Drop for ActiveCallerGuard<'_> {
@@ -326,6 +349,9 @@ impl Drop for Run {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.folder.disable_cleanup(true);
+            for (number, replica) in self.replicas.iter().enumerate() {
+                let _ = std::fs::write(self.folder.path().join(format!("gateway-{number}.log")), replica.log());
+            }
             eprintln!("{}: HISTORY_SEED={}, logs in {}", self.plan.name, self.seed, self.folder.path().display());
         }
     }

@@ -1,216 +1,273 @@
-//! The three fake vendors with records to fight over, to make and to end, seen from the outside: one value per record,
-//! `hw-NUMBER`.
+//! The fake vendors with records to compete for, to create and to delete. One value per record, `hw-NUMBER`, tells its states
+//! apart.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use records_gateway::sandbox::{CallKind, Faults, InjectedFault, Sandbox, bluedolphin, matrix42, pretectum};
+use records_gateway::sandbox::{CallKind, Change, InjectedFault, Sandbox, bluedolphin, matrix42};
 use serde_json::{Map, Value, json};
 
-use super::runner::Plan;
-use crate::fault_proxy::{FaultProxy, find_write_number};
+use crate::fault_proxy::find_write_number;
+use crate::support::{BLUEDOLPHIN, MATRIX42, PRETECTUM, VendorFixture};
 
-/// The configured names, in the order of the indices used everywhere here.
-pub(crate) const SYSTEMS: [&str; 3] = ["crm", "architecture", "itsm"];
-/// The one that has no versions and queues its updates.
+/// A record's key, and the text that holds its value.
+type KeyAndText = (String, Option<String>);
+
+/// How one vendor's records hold a value.
+pub(crate) struct HistoryVendor {
+    pub(crate) fixture: &'static VendorFixture,
+    /// Whether a version says nothing of how many writes there were before it.
+    pub(crate) opaque_versions: bool,
+    /// Where the value stands in a record as the gateway shows it: a JSON pointer.
+    value_pointer: &'static str,
+    /// Where it stands in a record that a create has made.
+    created_value_pointer: &'static str,
+    /// The fields of a patch that sets the text.
+    patch: fn(&str) -> Value,
+    /// The fields of a new record with the text.
+    new_record: fn(&str) -> Value,
+    /// Prepares the sandbox: changes are recorded.
+    prepare: fn(&Sandbox),
+    /// Inserts record NUMBER, which holds `hw-0`; returns its key.
+    insert: fn(&Sandbox, usize) -> String,
+    /// Inserts a record that can be deleted at once.
+    insert_deletable: fn(&Sandbox, u32) -> String,
+    /// A write past the gateway; whether the record is there.
+    write: fn(&Sandbox, &str, String) -> bool,
+    /// Every record that is there, with the text that holds its value.
+    records: fn(&Sandbox) -> Vec<KeyAndText>,
+    changes: fn(&Sandbox) -> Vec<Change>,
+}
+
+/// Every vendor; the index is the number of its system everywhere in the history.
+pub(crate) const VENDORS: &[HistoryVendor] = &[
+    HistoryVendor {
+        fixture: &PRETECTUM,
+        opaque_versions: false,
+        value_pointer: "/fields/First Name",
+        created_value_pointer: "/fields/First Name",
+        patch: |text| json!({ "First Name": text }),
+        new_record: |text| json!({ "First Name": text, "Last Name": "Created", "Email": "created@example.com" }),
+        prepare: |sandbox| {
+            sandbox.pretectum.state.configure(|settings| settings.page_size = 1000);
+            sandbox.pretectum.state.record_changes();
+        },
+        insert: |sandbox, _| {
+            let person = json!({ "First Name": "hw-0", "Last Name": "Person", "Email": "person@example.com" });
+            sandbox.pretectum.state.insert(&object(person))
+        },
+        insert_deletable: |sandbox, _| {
+            sandbox.pretectum.state.insert(&object(json!({ "First Name": "hw-0", "Last Name": "Deletable" })))
+        },
+        write: |sandbox, key, text| sandbox.pretectum.state.write(key, set_field("First Name", text)),
+        records: |sandbox| {
+            let objects = sandbox.pretectum.state.objects().into_iter().filter(|object| !object.deleted);
+            objects.map(|object| (object.id, string(object.fields.get("First Name")))).collect()
+        },
+        changes: |sandbox| sandbox.pretectum.state.changes(),
+    },
+    HistoryVendor {
+        fixture: &BLUEDOLPHIN,
+        opaque_versions: false,
+        value_pointer: "/fields/properties/Supplier/value",
+        created_value_pointer: "/fields/name",
+        patch: |text| json!({ "properties": { "Supplier": { "value": text } } }),
+        new_record: |text| json!({ "name": text, "object_template_id": bluedolphin::TEMPLATE_ID, "roles": [bluedolphin::ROLE_ID] }),
+        prepare: |sandbox| {
+            let state = &sandbox.bluedolphin.state;
+            state.configure(|settings| settings.queue_delay = Some(Duration::from_millis(20)));
+            state.record_changes();
+        },
+        insert: |sandbox, number| {
+            let id = sandbox.bluedolphin.state.insert(&format!("Definition {number}"));
+            let supplier = bluedolphin::Property { name: "Supplier".into(), value: Some("hw-0".into()), locked: false };
+            assert!(sandbox.bluedolphin.state.write(&id, |definition| definition.properties.push(supplier)));
+            id
+        },
+        insert_deletable: |sandbox, number| {
+            let id = sandbox.bluedolphin.state.insert(&format!("Deletable {number}"));
+            assert!(sandbox.bluedolphin.state.write(&id, |definition| definition.disabled = true));
+            id
+        },
+        write: |sandbox, key, text| {
+            sandbox.bluedolphin.state.write(key, |definition| {
+                for property in definition.properties.iter_mut().filter(|property| property.name == "Supplier") {
+                    property.value = Some(text.clone());
+                }
+            })
+        },
+        records: |sandbox| {
+            let definitions = sandbox.bluedolphin.state.definitions().into_iter();
+            definitions.map(|definition| (definition.id, Some(definition.name))).collect()
+        },
+        changes: |sandbox| sandbox.bluedolphin.state.changes(),
+    },
+    HistoryVendor {
+        fixture: &MATRIX42,
+        opaque_versions: true,
+        value_pointer: "/fields/Description",
+        created_value_pointer: "/fields/Description",
+        patch: |text| json!({ "Description": text }),
+        new_record: |text| json!({ "Name": "Created", "Description": text }),
+        prepare: |sandbox| sandbox.matrix42.state.record_changes(),
+        insert: |sandbox, _| insert_category(sandbox, "Category"),
+        insert_deletable: |sandbox, _| insert_category(sandbox, "Deletable"),
+        write: |sandbox, key, text| {
+            sandbox.matrix42.state.write(matrix42::CATEGORY_CLASS, key, set_field("Description", text))
+        },
+        records: |sandbox| {
+            let fragments = sandbox.matrix42.state.fragments(matrix42::CATEGORY_CLASS).into_iter();
+            fragments.map(|fragment| (fragment.id, string(fragment.attributes.get("Description")))).collect()
+        },
+        changes: |sandbox| sandbox.matrix42.state.changes(),
+    },
+];
+
+/// The system without versions, which queues its updates.
 pub(crate) const GUARDED: usize = 1;
-/// The one whose versions cannot be foretold.
-pub(crate) const OPAQUE_VERSIONS: usize = 2;
 
-/// The vendors' side.
+/// Whether the gateway itself compares versions, under a lease.
+pub(crate) fn is_guarded(system: usize) -> bool {
+    !VENDORS[system].fixture.native
+}
+
+/// The configured name.
+pub(crate) fn system_name(system: usize) -> &'static str {
+    VENDORS[system].fixture.system
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    let Value::Object(members) = value else { panic!("no object: {value}") };
+    members
+}
+
+fn string(value: Option<&Value>) -> Option<String> {
+    value.and_then(Value::as_str).map(str::to_owned)
+}
+
+fn set_field(name: &'static str, text: String) -> impl FnOnce(&mut Map<String, Value>) {
+    move |fields| drop(fields.insert(name.to_owned(), text.into()))
+}
+
+fn insert_category(sandbox: &Sandbox, name: &str) -> String {
+    let category = object(json!({ "Name": name, "Description": "hw-0" }));
+    sandbox.matrix42.state.insert(matrix42::CATEGORY_CLASS, &category).expect("a category")
+}
+
+/// The vendors' side of a run.
 pub(crate) struct Vendors {
-    sandbox: Sandbox,
+    pub(crate) sandbox: Sandbox,
     /// Keys of the records, by system.
-    pub(crate) records: [Vec<String>; 3],
+    pub(crate) records: Vec<Vec<String>>,
 }
 
 impl Vendors {
     /// Starts the fake vendors, with `count` records each that hold `hw-0`.
     pub(crate) fn start(count: usize) -> Self {
         let sandbox = Sandbox::start().expect("fake vendors");
-        let map = |value: Value| value.as_object().cloned().expect("an object");
-        let crm = &sandbox.pretectum.state;
-        crm.configure(|settings| settings.page_size = 1000);
-        let person = map(json!({ "First Name": "hw-0", "Last Name": "Person", "Email": "person@example.com" }));
-        let crm_records = (0..count).map(|_| crm.insert(&person)).collect();
-        crm.record_changes();
-
-        let architecture = &sandbox.bluedolphin.state;
-        architecture.configure(|settings| settings.queue_delay = Some(Duration::from_millis(20)));
-        let define = |number| {
-            let id = architecture.insert(&format!("Definition {number}"));
-            let supplier = bluedolphin::Property { name: "Supplier".into(), value: Some("hw-0".into()), locked: false };
-            assert!(architecture.write(&id, |definition| definition.properties.push(supplier)));
-            id
+        let insert_all = |vendor: &HistoryVendor| {
+            let keys = (0..count).map(|number| (vendor.insert)(&sandbox, number)).collect();
+            (vendor.prepare)(&sandbox);
+            keys
         };
-        let architecture_records = (0..count).map(define).collect();
-        architecture.record_changes();
-
-        let itsm = &sandbox.matrix42.state;
-        let category = map(json!({ "Name": "Category", "Description": "hw-0" }));
-        let itsm_records =
-            (0..count).map(|_| itsm.insert(matrix42::CATEGORY_CLASS, &category).expect("a category")).collect();
-        itsm.record_changes();
-        Self { sandbox, records: [crm_records, architecture_records, itsm_records] }
+        Self { records: VENDORS.iter().map(insert_all).collect(), sandbox }
     }
 
     /// Where a vendor listens.
     pub(crate) fn address(&self, system: usize) -> SocketAddr {
-        match system {
-            0 => self.sandbox.pretectum.address(),
-            1 => self.sandbox.bluedolphin.address(),
-            _ => self.sandbox.matrix42.address(),
-        }
+        VENDORS[system].fixture.vendor(&self.sandbox).address()
     }
 
-    /// The next update takes effect, and is answered, only when its response is [`Vendors::release`]d.
+    /// The next update takes effect, and its response is sent, only at [`Vendors::release`].
     pub(crate) fn hold_next_update(&self, system: usize) {
-        self.faults(system).once(CallKind::Update, InjectedFault::Hold);
+        self.inject_once(system, CallKind::Update);
     }
 
-    /// The next read of a CRM record is answered when it is [`Vendors::release`]d, with what is there then.
-    pub(crate) fn hold_next_crm_read(&self) {
-        self.faults(0).once(CallKind::List, InjectedFault::Hold);
+    /// The next read of a record is served at [`Vendors::release`], with the state of that time.
+    pub(crate) fn hold_next_read(&self, system: usize) {
+        self.inject_once(system, VENDORS[system].fixture.read_call_kind);
     }
 
-    /// How many reads the CRM has received.
-    pub(crate) fn crm_read_count(&self) -> usize {
-        self.sandbox.pretectum.log.count(CallKind::List)
+    fn inject_once(&self, system: usize, call: CallKind) {
+        VENDORS[system].fixture.faults(&self.sandbox).once(call, InjectedFault::Hold);
     }
 
-    /// Waits until the CRM has received so many reads.
-    pub(crate) fn wait_for_crm_reads(&self, count: usize) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        runtime.block_on(self.sandbox.pretectum.log.wait_for(CallKind::List, count));
+    /// How many reads of a record a vendor has received.
+    pub(crate) fn read_count(&self, system: usize) -> usize {
+        let fixture = VENDORS[system].fixture;
+        fixture.log(&self.sandbox).count(fixture.read_call_kind)
     }
 
-    /// Every update takes effect, and its response is lost.
-    pub(crate) fn lose_update_responses(&self, system: usize) {
-        self.faults(system).always(CallKind::Update, InjectedFault::ResetAfter);
-    }
-
-    /// Lets what is held go on.
-    pub(crate) fn release(&self, system: usize) {
-        self.faults(system).release();
+    /// Waits until a vendor has received so many reads.
+    pub(crate) fn wait_for_reads(&self, system: usize, count: usize) {
+        self.wait_for_calls(system, VENDORS[system].fixture.read_call_kind, count);
     }
 
     /// Waits until a vendor has received so many updates.
     pub(crate) fn wait_for_updates(&self, system: usize, count: usize) {
-        let log = match system {
-            0 => &self.sandbox.pretectum.log,
-            1 => &self.sandbox.bluedolphin.log,
-            _ => &self.sandbox.matrix42.log,
-        };
+        self.wait_for_calls(system, CallKind::Update, count);
+    }
+
+    fn wait_for_calls(&self, system: usize, call: CallKind, count: usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        runtime.block_on(log.wait_for(CallKind::Update, count));
+        runtime.block_on(VENDORS[system].fixture.log(&self.sandbox).wait_for(call, count));
     }
 
-    fn faults(&self, system: usize) -> &Faults {
-        match system {
-            0 => &self.sandbox.pretectum.faults,
-            1 => &self.sandbox.bluedolphin.faults,
-            _ => &self.sandbox.matrix42.faults,
-        }
+    /// Every update takes effect, and its response is lost.
+    pub(crate) fn lose_update_responses(&self, system: usize) {
+        VENDORS[system].fixture.faults(&self.sandbox).always(CallKind::Update, InjectedFault::ResetAfter);
     }
 
-    /// From now on queued updates take effect after this time.
-    pub(crate) fn set_queue_delay(&self, time: Duration) {
-        self.sandbox.bluedolphin.state.configure(|settings| settings.queue_delay = Some(time));
+    /// Held calls go on.
+    pub(crate) fn release(&self, system: usize) {
+        VENDORS[system].fixture.faults(&self.sandbox).release();
     }
 
-    /// A second writer, past the gateway.
+    /// Queued updates take effect after this time from now on.
+    pub(crate) fn set_queue_delay(&self, delay: Duration) {
+        self.sandbox.bluedolphin.state.configure(|settings| settings.queue_delay = Some(delay));
+    }
+
+    /// A write past the gateway.
     pub(crate) fn external_write(&self, system: usize, record: usize, value: u32) {
-        let id = &self.records[system][record];
-        let text = format!("hw-{value}");
-        let set = |name: &'static str, text: String| {
-            move |fields: &mut Map<String, Value>| drop(fields.insert(name.to_owned(), text.into()))
-        };
-        let done = match system {
-            0 => self.sandbox.pretectum.state.write(id, set("First Name", text)),
-            1 => self.sandbox.bluedolphin.state.write(id, |definition| {
-                for property in definition.properties.iter_mut().filter(|property| property.name == "Supplier") {
-                    property.value = Some(text.clone());
-                }
-            }),
-            _ => self.sandbox.matrix42.state.write(matrix42::CATEGORY_CLASS, id, set("Description", text)),
-        };
-        assert!(done, "the record is there");
+        let written = (VENDORS[system].write)(&self.sandbox, &self.records[system][record], format!("hw-{value}"));
+        assert!(written, "the record is there");
     }
 
-    /// Puts a record there that can be deleted at once; gives its key.
+    /// Inserts a record that can be deleted at once; returns its key.
     pub(crate) fn insert_deletable(&self, system: usize, number: u32) -> String {
-        let map = |value: Value| value.as_object().cloned().expect("an object");
-        match system {
-            0 => self.sandbox.pretectum.state.insert(&map(json!({ "First Name": "hw-0", "Last Name": "Doomed" }))),
-            1 => {
-                let id = self.sandbox.bluedolphin.state.insert(&format!("Doomed {number}"));
-                assert!(self.sandbox.bluedolphin.state.write(&id, |definition| definition.disabled = true));
-                id
-            }
-            _ => {
-                let doomed = map(json!({ "Name": "Doomed", "Description": "hw-0" }));
-                self.sandbox.matrix42.state.insert(matrix42::CATEGORY_CLASS, &doomed).expect("a category")
-            }
-        }
+        (VENDORS[system].insert_deletable)(&self.sandbox, number)
     }
 
     /// The keys of the records that hold this value, deleted ones not included.
     pub(crate) fn keys_with_value(&self, system: usize, value: u32) -> Vec<String> {
-        let all = self.all_records(system);
-        all.into_iter().filter(|(_, held)| *held == Some(value)).map(|(key, _)| key).collect()
+        let records = (VENDORS[system].records)(&self.sandbox).into_iter();
+        let holds = |text: Option<String>| text.and_then(|text| find_write_number(text.as_bytes())) == Some(value);
+        records.filter(|(_, text)| holds(text.clone())).map(|(key, _)| key).collect()
     }
 
     /// Whether a record is there.
     pub(crate) fn has(&self, system: usize, key: &str) -> bool {
-        self.all_records(system).iter().any(|(known, _)| known == key)
+        (VENDORS[system].records)(&self.sandbox).iter().any(|(known, _)| known == key)
     }
 
     /// The values that a record was given, whether it is there or not.
     pub(crate) fn changes_of(&self, system: usize, key: &str) -> Vec<u32> {
-        let changes = match system {
-            0 => self.sandbox.pretectum.state.changes(),
-            1 => self.sandbox.bluedolphin.state.changes(),
-            _ => self.sandbox.matrix42.state.changes(),
-        };
-        let own = changes.iter().filter(|change| change.id == key);
-        own.filter_map(|change| find_write_number(change.record.to_string().as_bytes())).collect()
-    }
-
-    /// Every record that is there, with the value in it.
-    fn all_records(&self, system: usize) -> Vec<(String, Option<u32>)> {
-        let value = |text: Option<&Value>| find_write_number(text?.as_str()?.as_bytes());
-        match system {
-            0 => {
-                let objects = self.sandbox.pretectum.state.objects().into_iter().filter(|object| !object.deleted);
-                objects.map(|object| (object.id, value(object.fields.get("First Name")))).collect()
-            }
-            1 => {
-                let definitions = self.sandbox.bluedolphin.state.definitions().into_iter();
-                definitions.map(|definition| (definition.id, find_write_number(definition.name.as_bytes()))).collect()
-            }
-            _ => {
-                let fragments = self.sandbox.matrix42.state.fragments(matrix42::CATEGORY_CLASS).into_iter();
-                fragments.map(|fragment| (fragment.id, value(fragment.attributes.get("Description")))).collect()
-            }
-        }
+        let changes = (VENDORS[system].changes)(&self.sandbox);
+        changes.iter().filter(|change| change.id == key).filter_map(value_of_change).collect()
     }
 
     /// The values that each record has had, in the order in which they took effect.
     pub(crate) fn history(&self) -> HashMap<(usize, usize), Vec<u32>> {
-        let all = [
-            self.sandbox.pretectum.state.changes(),
-            self.sandbox.bluedolphin.state.changes(),
-            self.sandbox.matrix42.state.changes(),
-        ];
         let mut history: HashMap<_, Vec<u32>> = HashMap::new();
-        for (system, changes) in all.iter().enumerate() {
-            let index: HashMap<&str, usize> =
-                self.records[system].iter().enumerate().map(|(at, id)| (id.as_str(), at)).collect();
-            for change in changes {
-                // Others than the run's own are made and deleted.
+        for (system, vendor) in VENDORS.iter().enumerate() {
+            let records = self.records[system].iter().enumerate();
+            let index: HashMap<&str, usize> = records.map(|(at, key)| (key.as_str(), at)).collect();
+            for change in (vendor.changes)(&self.sandbox) {
+                // Records besides the run's own are created and deleted.
                 if let Some(record) = index.get(change.id.as_str()) {
-                    let value = find_write_number(change.record.to_string().as_bytes()).expect("a value");
+                    let value = value_of_change(&change).expect("a value");
                     history.entry((system, *record)).or_default().push(value);
                 }
             }
@@ -219,94 +276,30 @@ impl Vendors {
     }
 }
 
+fn value_of_change(change: &Change) -> Option<u32> {
+    find_write_number(change.record.to_string().as_bytes())
+}
+
 /// The value in a record as the gateway shows it.
 pub(crate) fn value_of(system: usize, record: &Value) -> Option<u32> {
-    let fields = &record["fields"];
-    let text = match system {
-        0 => &fields["First Name"],
-        1 => &fields["properties"]["Supplier"]["value"],
-        _ => &fields["Description"],
-    };
-    find_write_number(text.as_str()?.as_bytes())
+    value_at(record, VENDORS[system].value_pointer)
+}
+
+/// The value in a record that a create has made.
+pub(crate) fn created_value_of(system: usize, record: &Value) -> Option<u32> {
+    value_at(record, VENDORS[system].created_value_pointer)
+}
+
+fn value_at(record: &Value, pointer: &str) -> Option<u32> {
+    find_write_number(record.pointer(pointer)?.as_str()?.as_bytes())
 }
 
 /// A merge patch that sets the value.
 pub(crate) fn patch_body(system: usize, value: u32) -> String {
-    let text = format!("hw-{value}");
-    let fields = match system {
-        0 => json!({ "First Name": text }),
-        1 => json!({ "properties": { "Supplier": { "value": text } } }),
-        _ => json!({ "Description": text }),
-    };
-    json!({ "fields": fields }).to_string()
+    json!({ "fields": (VENDORS[system].patch)(&format!("hw-{value}")) }).to_string()
 }
 
 /// The body of a create whose record holds the value.
 pub(crate) fn create_body(system: usize, value: u32) -> String {
-    let text = format!("hw-{value}");
-    let fields = match system {
-        0 => json!({ "First Name": text, "Last Name": "Made", "Email": "made@example.com" }),
-        1 => json!({ "name": text, "object_template_id": bluedolphin::TEMPLATE_ID, "roles": [bluedolphin::ROLE_ID] }),
-        _ => json!({ "Name": "Made", "Description": text }),
-    };
-    json!({ "fields": fields }).to_string()
-}
-
-/// The configuration of a gateway that reaches the vendors through these proxies.
-pub(crate) fn configuration(proxies: &[FaultProxy], store: &str, plan: &Plan) -> String {
-    let collection = format!("{}:{}:{}", pretectum::BUSINESS_AREA_ID, pretectum::SCHEMA_ID, pretectum::DATASET_ID);
-    let durability = plan.durability;
-    let (timeout, deadline) = if plan.long_timeouts { ("3s", "30s") } else { ("400ms", "2s") };
-    let patience = format!(
-        "timeout = \"{timeout}\"\nconnect_timeout = \"300ms\"\nretry_backoff = \"5ms\"\n\
-         circuit_failures = 10000\ncircuit_open_for = \"10ms\"\ncompletion_poll = \"20ms\""
-    );
-    format!(
-        r#"
-        [server]
-        bind = "127.0.0.1:0"
-        workers = 2
-        deadline = "{deadline}"
-        [store]
-        url = {store}
-        durability = "{durability}"
-        [access]
-        mode = "open"
-        [systems.crm]
-        vendor = "pretectum"
-        base_url = "{}"
-        client_id = "{}"
-        client_secret = "{}"
-        collection = "{collection}"
-        completion_timeout = "{completion}"
-        {patience}
-        [systems.architecture]
-        vendor = "bluedolphin"
-        base_url = "{}"
-        tenant = "{}"
-        api_key = "{}"
-        collection = "object-definitions"
-        completion_timeout = "{guarded}"
-        {patience}
-        [systems.itsm]
-        vendor = "matrix42"
-        base_url = "{}"
-        api_token = "{}"
-        completion_timeout = "{completion}"
-        collection = "{}"
-        {patience}
-        "#,
-        proxies[0].base_url(),
-        pretectum::CLIENT_ID,
-        pretectum::CLIENT_SECRET,
-        proxies[1].base_url(),
-        bluedolphin::TENANT,
-        bluedolphin::API_KEY,
-        proxies[2].base_url(),
-        matrix42::API_TOKEN,
-        matrix42::CATEGORY_CLASS,
-        store = Value::from(store),
-        completion = plan.completion_timeout,
-        guarded = plan.guarded_completion_timeout,
-    )
+    json!({ "fields": (VENDORS[system].new_record)(&format!("hw-{value}")) }).to_string()
 }

@@ -1,4 +1,4 @@
-//! Holding what callers were told, and what the gateway's report say, against what really happened at the vendors.
+//! The comparison of the responses, the operations and the ledger with what really happened at the vendors.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,16 +7,16 @@ use serde_json::Value;
 use super::caller::{ResponseKind, Write, WriteKind, WriteResponse};
 use super::register_model::{FIRST_EXTERNAL_VALUE, RegisterOp, is_linearizable};
 use super::runner::{GatewayReport, Run, is_conclusive};
-use super::vendors::{GUARDED, OPAQUE_VERSIONS, SYSTEMS};
+use super::vendors::{VENDORS, is_guarded, system_name};
 use crate::fault_proxy::FaultProxy;
 
-/// When something began, when it was over, and what it was.
+/// Start, end, and what was done.
 type TimedOp = (i64, i64, RegisterOp);
 
 /// Later than anything.
 const NEVER_RETURNED: i64 = i64::MAX / 2;
 
-/// The verifier about a run.
+/// Everything about a run, and the violations found in it.
 pub(crate) struct HistoryVerifier<'r> {
     pub(super) run: &'r Run,
     report: &'r GatewayReport,
@@ -26,15 +26,15 @@ pub(crate) struct HistoryVerifier<'r> {
     effects: HashMap<u32, usize>,
     /// The state of each operation.
     states: HashMap<String, String>,
-    /// The operations for which a look at the vendor failed.
+    /// The operations for which a read at the vendor failed.
     failed_reads: HashSet<String>,
     pub(super) violations: Vec<String>,
-    /// How many writes the contract lets be misreported.
+    /// How many writes were misreported in the one way that the contract allows.
     excused_count: usize,
 }
 
 impl<'r> HistoryVerifier<'r> {
-    /// Gathers it.
+    /// Collects the history of the vendors.
     pub(crate) fn new(run: &'r Run, report: &'r GatewayReport) -> Self {
         let history = run.vendors.history();
         let mut effects = HashMap::new();
@@ -48,7 +48,7 @@ impl<'r> HistoryVerifier<'r> {
         let unseen = report.ledger.iter().filter(is_unseen).map(|entry| text(&entry["operation"])).collect();
         let mut verifier = Self {
             run,
-            report: report,
+            report,
             history,
             effects,
             states,
@@ -60,7 +60,7 @@ impl<'r> HistoryVerifier<'r> {
         verifier
     }
 
-    /// Checks everything; panics with all that is wrong.
+    /// Checks everything; panics with all violations.
     pub(crate) fn verify(mut self) {
         let all = self.run.writes.lock().unwrap().clone();
         let (writes, lifecycle_writes): (Vec<_>, Vec<_>) =
@@ -102,17 +102,18 @@ impl<'r> HistoryVerifier<'r> {
         }
     }
 
-    /// Whether what was told fits the report: all that does not, and whether the write was said to be done, or to be unknown.
+    /// Compares the responses to a write with its operations. Returns the complaints, whether the write was reported applied, and
+    /// whether it was reported unknown.
     pub(super) fn check_responses(&self, write: &Write) -> (Vec<String>, bool, bool) {
         let mut complaints = Vec::new();
         if !is_conclusive(write) {
-            complaints.push("never came to a verdict".to_owned());
+            complaints.push("has no final response".to_owned());
         }
         let (mut applied, mut unknown) = (false, false);
-        for told in &write.responses {
-            let state = told.operation.as_ref().map(|id| self.states.get(id).map_or("missing", String::as_str));
-            let fits = match (told.kind, state) {
-                // Who is told of another one in progress is told its operation.
+        for response in &write.responses {
+            let state = response.operation.as_ref().map(|id| self.states.get(id).map_or("missing", String::as_str));
+            let fits = match (response.kind, state) {
+                // A response about another write in progress names its operation.
                 (ResponseKind::Success, Some("applied"))
                 | (
                     ResponseKind::PreconditionFailed | ResponseKind::NotFound | ResponseKind::Rejected(_),
@@ -126,22 +127,21 @@ impl<'r> HistoryVerifier<'r> {
                 _ => false,
             };
             if !fits {
-                complaints.push(format!("{:?}, and its operation is {state:?}", told.kind));
+                complaints.push(format!("{:?}, and its operation is {state:?}", response.kind));
             }
-            if !matches!(told.kind, ResponseKind::InProgress) {
-                applied |= told.kind == ResponseKind::Success || state == Some("applied");
+            if !matches!(response.kind, ResponseKind::InProgress) {
+                applied |= response.kind == ResponseKind::Success || state == Some("applied");
                 unknown |= state == Some("unknown");
             }
         }
-        let was_refused = |operation: &String| self.states.get(operation).is_some_and(|state| state == "not-applied");
-        complaints.extend(find_contradiction(write, was_refused));
+        let was_rejected = |operation: &String| self.states.get(operation).is_some_and(|state| state == "not-applied");
+        complaints.extend(find_contradiction(write, was_rejected));
         (complaints, applied, unknown)
     }
 
-    /// Whether a create or a delete that was done may end unknown: a look failed, perhaps one
-    /// of a process that was killed and has told nobody.
+    /// Whether an applied create or delete may end unknown: a read failed, perhaps in a process that was killed.
     pub(super) fn may_lack_evidence(&self, write: &Write) -> bool {
-        let mut operations = write.responses.iter().filter_map(|told| told.operation.as_ref());
+        let mut operations = write.responses.iter().filter_map(|response| response.operation.as_ref());
         self.run.plan.kills > 0 || operations.any(|operation| self.failed_reads.contains(operation))
     }
 
@@ -150,54 +150,53 @@ impl<'r> HistoryVerifier<'r> {
         let excusable = self.may_be_mistaken_for_conflict(write);
         let (complaints, applied, unknown) = self.check_responses(write);
         let mut complain = |what: String| {
-            let system = SYSTEMS[write.system];
+            let system = system_name(write.system);
             let about = format!("{system}/{} hw-{} on {:?}", write.record, write.value, write.expected);
-            self.violations.push(format!("{about}: {what}; {effects} effects; told {:?}", write.responses));
+            self.violations.push(format!("{about}: {what}; {effects} effects; responses {:?}", write.responses));
         };
         if effects > 1 {
-            complain("done more than once".to_owned());
+            complain("applied more than once".to_owned());
         }
         complaints.into_iter().for_each(&mut complain);
         match (applied, unknown, effects) {
             (true, _, 1) | (false, true, _) | (false, false, 0) => {}
-            (true, ..) => complain("said to be done".to_owned()),
+            (true, ..) => complain("reported applied".to_owned()),
             (false, false, 1) if excusable => self.excused_count += 1,
-            (false, false, _) => complain("said not to be done".to_owned()),
+            (false, false, _) => complain("reported not applied".to_owned()),
         }
         if unknown && !applied && !self.may_stay_unknown(write) {
-            let about = format!("{}: hw-{} on {:?}", SYSTEMS[write.system], write.value, write.expected);
+            let about = format!("{}: hw-{} on {:?}", system_name(write.system), write.value, write.expected);
             let evidence = self.describe_evidence(write);
             self.violations
-                .push(format!("{about} stays unknown; {effects} effects; told {:?}; {evidence}", write.responses));
+                .push(format!("{about} stays unknown; {effects} effects; responses {:?}; {evidence}", write.responses));
         }
     }
 
-    /// What the vendor and the report know of a write and of those of the same record.
+    /// What vendor and gateway report of the writes to the same record.
     fn describe_evidence(&self, write: &Write) -> String {
         let history = self.history.get(&(write.system, write.record));
         let key = &self.run.vendors.records[write.system][write.record];
         let fits = |one: &&Value| {
-            one["system"] == SYSTEMS[write.system] && one["record"].as_str().is_some_and(|id| id.ends_with(key))
+            one["system"] == system_name(write.system) && one["record"].as_str().is_some_and(|id| id.ends_with(key))
         };
-        let told = |all: &[Value]| all.iter().filter(fits).map(Value::to_string).collect::<Vec<_>>().join("\n    ");
-        let (operations, entries) = (told(&self.report.operations), told(&self.report.ledger));
+        let list = |all: &[Value]| all.iter().filter(fits).map(Value::to_string).collect::<Vec<_>>().join("\n    ");
+        let (operations, entries) = (list(&self.report.operations), list(&self.report.ledger));
         format!("the record has been {history:?}\n  operations\n    {operations}\n  entries\n    {entries}")
     }
 
-    /// Contract 4.2: after a 500 that says nothing, a moved tag without the wanted values is 412. Where the vendor had
-    /// committed before it failed, and somebody else wrote before the gateway could look, that is not the verifier, and a vendor
-    /// whose versions cannot be foretold leaves no way to know.
+    /// Contract 4.2: after a 500 without a reason, a changed version without the expected values is 412. That is untrue where the
+    /// vendor had committed before it failed and another write followed before the gateway read: an opaque version cannot tell.
     fn may_be_mistaken_for_conflict(&self, write: &Write) -> bool {
         let history = self.history.get(&(write.system, write.record)).map(Vec::as_slice).unwrap_or_default();
-        write.system == OPAQUE_VERSIONS
+        VENDORS[write.system].opaque_versions
             && (write.first_received_at(ResponseKind::PreconditionFailed).is_some() || self.ended_not_applied(write))
-            && self.run.proxies[OPAQUE_VERSIONS].has_replaced_response(write.value)
+            && self.run.proxies[write.system].has_replaced_response(write.value)
             && history.last() != Some(&write.value)
     }
 
-    /// Whether a write whose caller was told 202 is told as not applied by its operation.
+    /// Whether an operation of the write ended not applied.
     fn ended_not_applied(&self, write: &Write) -> bool {
-        let mut operations = write.responses.iter().filter_map(|told| told.operation.as_ref());
+        let mut operations = write.responses.iter().filter_map(|response| response.operation.as_ref());
         operations.any(|id| self.states.get(id).is_some_and(|state| state == "not-applied"))
     }
 
@@ -205,7 +204,7 @@ impl<'r> HistoryVerifier<'r> {
         self.effects.get(&write.value).copied().unwrap_or(0)
     }
 
-    /// Contract 5.3: only where somebody wrote after it, or where nothing shows that a guarded write was done.
+    /// Contract 5.3: only where another write followed, or where nothing shows that a guarded write was applied.
     fn may_stay_unknown(&self, write: &Write) -> bool {
         let empty = Vec::new();
         let history = self.history.get(&(write.system, write.record)).unwrap_or(&empty);
@@ -215,34 +214,35 @@ impl<'r> HistoryVerifier<'r> {
             None => 0,
         };
         let Some(expected) = write.expected else { return true };
-        match write.system {
-            GUARDED => self.effect_count(write) == 0 || after(write.value) > 0,
-            OPAQUE_VERSIONS => after(expected) >= 1,
-            // Whether the one write since then was this one, in the vendor's own form, cannot always be told.
-            _ => after(expected) >= 2 - usize::from(self.effect_count(write) == 0),
+        if is_guarded(write.system) {
+            return self.effect_count(write) == 0 || after(write.value) > 0;
         }
+        if VENDORS[write.system].opaque_versions {
+            return after(expected) >= 1;
+        }
+        // Whether the one write since then was this one, in the vendor's own form, cannot always be told.
+        after(expected) >= 2 - usize::from(self.effect_count(write) == 0)
     }
 
-    /// Every write took effect on the very state it was meant for. A guarded one may overwrite what was written past the
-    /// gateway, as documented.
+    /// Every write took effect on the value it was based on. A guarded one may overwrite a write past the gateway, as documented.
     fn check_no_lost_updates(&mut self, writes: &[Write]) {
         let by_value: HashMap<u32, &Write> = writes.iter().map(|write| (write.value, write)).collect();
         for ((system, record), history) in &self.history {
             let mut before = 0;
             for value in history {
                 let expected = by_value.get(value).and_then(|write| write.expected);
-                let excused = *system == GUARDED && before >= FIRST_EXTERNAL_VALUE;
+                let excused = is_guarded(*system) && before >= FIRST_EXTERNAL_VALUE;
                 if expected.is_some_and(|expected| expected != before && !excused) {
-                    let place = format!("{}/{record}", SYSTEMS[*system]);
+                    let place = format!("{}/{record}", system_name(*system));
                     self.violations
-                        .push(format!("{place}: hw-{value} was meant for {expected:?} and overwrote hw-{before}"));
+                        .push(format!("{place}: hw-{value} was based on {expected:?} and overwrote hw-{before}"));
                 }
                 before = *value;
             }
         }
     }
 
-    /// One order explains what every caller saw and was told.
+    /// One order explains every read and every response.
     fn check_linearizability(&mut self, writes: &[Write]) {
         let mut histories: BTreeMap<(usize, usize), Vec<TimedOp>> = BTreeMap::new();
         for read in self.run.reads.lock().unwrap().iter() {
@@ -254,7 +254,7 @@ impl<'r> HistoryVerifier<'r> {
             history.push((external.started_at, external.returned_at, RegisterOp::ExternalWrite(external.value)));
         }
         for write in writes {
-            let or_foreign = write.system == GUARDED && self.run.plan.external_writer;
+            let or_external = is_guarded(write.system) && self.run.plan.external_writer;
             let op = match (
                 self.effect_count(write),
                 write.first_received_at(ResponseKind::PreconditionFailed),
@@ -264,18 +264,14 @@ impl<'r> HistoryVerifier<'r> {
                 (0, ..) => continue,
                 (_, _, expected) => {
                     let back = write.first_received_at(ResponseKind::Success).unwrap_or(NEVER_RETURNED);
-                    (
-                        write.started_at,
-                        back,
-                        RegisterOp::CompareAndSwap { expected, or_external: or_foreign, value: write.value },
-                    )
+                    (write.started_at, back, RegisterOp::CompareAndSwap { expected, or_external, value: write.value })
                 }
             };
             histories.entry((write.system, write.record)).or_default().push(op);
         }
         for ((system, record), history) in &histories {
             if !is_linearizable(history) {
-                self.violations.push(format!("{}/{record}: no order explains its history", SYSTEMS[*system]));
+                self.violations.push(format!("{}/{record}: no order explains its history", system_name(*system)));
             }
         }
     }
@@ -287,9 +283,9 @@ impl<'r> HistoryVerifier<'r> {
                 WriteKind::Patch => "",
                 WriteKind::Create => " create",
                 WriteKind::Delete(_) => " delete",
-                WriteKind::PatchDeletable(_) => " patch of doomed",
+                WriteKind::PatchDeletable(_) => " patch of deletable",
             };
-            *ends.entry(format!("{}{kind} {:?}", SYSTEMS[write.system], write.last_kind())).or_default() += 1;
+            *ends.entry(format!("{}{kind} {:?}", system_name(write.system), write.last_kind())).or_default() += 1;
         }
         let mut settled: BTreeMap<&str, usize> = BTreeMap::new();
         for state in self.states.values() {
@@ -302,7 +298,7 @@ impl<'r> HistoryVerifier<'r> {
         let disturbed: usize = self.run.proxies.iter().map(FaultProxy::faulted_count).sum();
         eprintln!(
             "{}: seed {}, {} writes, {disturbed} faulted, {} more cut from the gateway, {} kills, {} excused, {} wrong\n  \
-             told {ends:?}\n  operations {settled:?}\n  faults {faults:?}",
+             responses {ends:?}\n  operations {settled:?}\n  faults {faults:?}",
             self.run.plan.name,
             self.run.seed,
             writes.len(),
@@ -314,33 +310,33 @@ impl<'r> HistoryVerifier<'r> {
     }
 }
 
-/// A verdict that was taken back: what an `Idempotency-Key` replays never changes. A write that was refused before its
-/// intent is not remembered; but a stale tag stays stale.
-fn find_contradiction(write: &Write, was_refused: impl Fn(&String) -> bool) -> Option<String> {
-    let mut verdict: Option<&WriteResponse> = None;
-    for told in &write.responses {
-        let said = told.kind;
-        let Some(before) = verdict else {
-            verdict = said.is_final().then_some(told);
+/// An outcome that was taken back: what an `Idempotency-Key` replays never changes. A write that was rejected before its
+/// intent is not remembered; but a stale ETag stays stale.
+fn find_contradiction(write: &Write, was_rejected: impl Fn(&String) -> bool) -> Option<String> {
+    let mut outcome: Option<&WriteResponse> = None;
+    for response in &write.responses {
+        let kind = response.kind;
+        let Some(before) = outcome else {
+            outcome = kind.is_final().then_some(response);
             continue;
         };
         let remembered = before.operation.is_some();
-        let fits = match said {
+        let fits = match kind {
             ResponseKind::Disconnected | ResponseKind::Rejected(0) => true,
             ResponseKind::InProgress | ResponseKind::Rejected(_) => !remembered,
-            // Somebody deletes the record after the refusal.
+            // The record was deleted after the rejection.
             ResponseKind::NotFound if before.kind == ResponseKind::PreconditionFailed => !remembered,
-            // Another replica had looked before the tag became stale, and was refused by the vendor.
+            // Another replica had read before the ETag became stale, and the vendor rejected its write.
             ResponseKind::Accepted if before.kind == ResponseKind::PreconditionFailed => {
-                !remembered && told.operation.as_ref().is_some_and(&was_refused)
+                !remembered && response.operation.as_ref().is_some_and(&was_rejected)
             }
-            _ => said == before.kind && told.replayed == remembered,
+            _ => kind == before.kind && response.replayed == remembered,
         };
-        if said.is_final() && told.operation.is_some() {
-            verdict = Some(told);
+        if kind.is_final() && response.operation.is_some() {
+            outcome = Some(response);
         }
         if !fits {
-            return Some(format!("{before:?} first, then {told:?}"));
+            return Some(format!("{before:?} first, then {response:?}"));
         }
     }
     None

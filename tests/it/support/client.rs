@@ -1,4 +1,4 @@
-//! A caller of the gateway: short words for requests, and responses that are read once.
+//! The HTTP client of the tests.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
-/// Longer than any response may take: a gateway that hangs fails its test.
+/// Longer than any response takes: a gateway that hangs fails the test.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Somebody with an HTTP client.
+/// A client of one gateway.
 #[derive(Clone)]
 pub(crate) struct TestClient {
     client: awc::Client,
@@ -41,7 +41,7 @@ impl TestClient {
     }
 }
 
-/// A request being made.
+/// A request before it is sent.
 #[derive(Clone)]
 pub(crate) struct Request {
     client: TestClient,
@@ -76,7 +76,7 @@ impl Request {
         self
     }
 
-    /// Takes back every preference the env has set.
+    /// Removes every preference that the environment has set.
     pub(crate) fn without_prefer(mut self) -> Self {
         self.prefer.clear();
         self
@@ -108,7 +108,7 @@ impl Request {
         self.try_send().await.unwrap_or_else(|error| panic!("no response: {error}"))
     }
 
-    /// For callers who may be cut off.
+    /// For requests that may get no response.
     pub(crate) async fn try_send(self) -> Result<TestResponse, String> {
         let url = format!("{}{}", self.client.base, self.path);
         let mut request = self.client.client.request(self.method, url).no_decompress();
@@ -129,7 +129,7 @@ impl Request {
     }
 }
 
-/// What came back.
+/// A response with its whole body.
 #[derive(Debug)]
 pub(crate) struct TestResponse {
     pub(crate) status: u16,
@@ -167,7 +167,7 @@ impl TestResponse {
         self
     }
 
-    /// Fails unless this is that success.
+    /// Fails unless this is that status.
     #[track_caller]
     pub(crate) fn assert_status(&self, status: u16) -> &Self {
         assert_eq!(self.status, status, "{self:?}");

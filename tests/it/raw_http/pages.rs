@@ -1,10 +1,10 @@
-//! What people open in a browser: it comes from the gateway alone, may run nothing foreign and be framed nowhere.
+//! The pages for browsers: they load resources of the gateway alone, run no foreign script and cannot be framed.
 
-use super::raw_http_response::RawResponse;
-use super::raw_http_server::{TestServer, request_head};
+use super::{RawResponse, request_head, start_server};
+use crate::support::TestServer;
 
 fn get(server: &TestServer, path: &str) -> RawResponse {
-    server.request(format!("GET {path} HTTP/1.1\r\nHost: gateway\r\n\r\n"))
+    server.exchange(format!("GET {path} HTTP/1.1\r\nHost: gateway\r\n\r\n"))
 }
 
 /// The values of an attribute in a page.
@@ -19,9 +19,9 @@ fn csp_directive<'a>(policy: &'a str, name: &str) -> Option<&'a str> {
 
 #[test]
 fn docs_redirects_to_docs_with_a_slash() {
-    let server = TestServer::start();
+    let server = start_server();
     for method in ["GET", "HEAD"] {
-        let response = server.request(request_head(&format!("{method} /docs"), ""));
+        let response = server.exchange(request_head(&format!("{method} /docs"), ""));
         assert_eq!((response.status, response.header("location")), (308, Some("/docs/")));
     }
     for missing in ["/docs/nothing.js", "/docs/../healthz", "/docs/a/b", "/docs//", "/docs/%2e%2e%2fCargo.toml"] {
@@ -31,7 +31,7 @@ fn docs_redirects_to_docs_with_a_slash() {
 
 #[test]
 fn swagger_ui_loads_no_external_resources() {
-    let server = TestServer::start();
+    let server = start_server();
     let page = get(&server, "/docs/");
     assert!(page.status == 200 && page.header("content-type").is_some_and(|kind| kind.starts_with("text/html")));
     let html = page.text();
@@ -63,7 +63,7 @@ fn swagger_ui_loads_no_external_resources() {
 
 #[test]
 fn every_page_has_a_strict_content_security_policy() {
-    let server = TestServer::start();
+    let server = start_server();
     for path in ["/", "/docs/", "/docs/index.html", "/problems/rejected", "/problems/outcome-unknown"] {
         let response = get(&server, path);
         assert_eq!(response.status, 200, "{path}");
@@ -89,7 +89,7 @@ fn every_page_has_a_strict_content_security_policy() {
 
 #[test]
 fn a_page_never_echoes_the_request_target() {
-    let server = TestServer::start();
+    let server = start_server();
     for path in
         ["/%3Cscript%3Ealert(1)%3C%2Fscript%3E", "/problems/%3Cscript%3E", "/docs/%3Cscript%3E", "/?%3Cscript%3E"]
     {

@@ -1,12 +1,13 @@
-//! What scanners send costs no metric series, however long they go on: labels are closed sets.
+//! Requests of scanners create no metric series: the values of labels are closed sets.
 
 use std::collections::BTreeSet;
 
-use super::raw_http_server::{ADA, RawConnection, TestServer, request_head};
+use super::{ADA, RawConnection, request_head, start_server};
+use crate::support::TestServer;
 
 const SYSTEMS: [&str; 4] = ["crm", "architecture", "itsm", "none"];
 
-/// Sent once before the first look: from then on no request of their kinds is new.
+/// Sent once before the first measurement, so that later requests of these kinds are not new.
 const KINDS: [&str; 13] = [
     "GET /nowhere",
     "FOO /nowhere",
@@ -24,7 +25,7 @@ const KINDS: [&str; 13] = [
 ];
 
 fn read_series(server: &TestServer) -> Vec<(String, f64)> {
-    let text = server.request(request_head("GET /metrics", "")).text().to_owned();
+    let text = server.exchange(request_head("GET /metrics", "")).text().to_owned();
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     lines
         .map(|line| line.rsplit_once(' ').expect("a sample"))
@@ -51,9 +52,9 @@ fn send(connection: &mut RawConnection, request: &str) {
 
 #[test]
 fn scanner_traffic_adds_no_series_and_is_counted_under_none() {
-    let server = TestServer::start();
+    let server = start_server();
     for kind in KINDS {
-        server.request(request_head(kind, ""));
+        server.exchange(request_head(kind, ""));
     }
     read_series(&server);
     let before = read_series(&server);
@@ -92,17 +93,17 @@ fn scanner_traffic_adds_no_series_and_is_counted_under_none() {
     let after = read_series(&server);
     let grown: Vec<_> = series_names(&after).difference(&series_names(&before)).cloned().collect();
     assert!(grown.is_empty(), "{grown:#?}");
-    // The look itself is one more.
+    // The measurement itself is one request more.
     assert!(
         (unrouted_count(&after) - unrouted_count(&before) - f64::from(sent + 1)).abs() < 0.5,
-        "all are counted under none"
+        "all requests are counted under none"
     );
     server.assert_no_vendor_calls("a scan");
 }
 
 #[test]
 fn no_metric_label_contains_client_input() {
-    let server = TestServer::start();
+    let server = start_server();
     for request in [
         request_head("GET /records/marker7/marker7", "X-Request-Id: marker7\r\n"),
         request_head("GET /records/crm/marker7", "Authorization: Bearer marker7\r\n"),
@@ -113,7 +114,7 @@ fn no_metric_label_contains_client_input() {
             "If-Match: \"marker7\"\r\nAccept-Loss: marker7\r\nIdempotency-Key: marker7\r\n",
         ),
     ] {
-        server.request(&request);
+        server.exchange(&request);
     }
     for (name, _) in read_series(&server) {
         assert!(!name.to_ascii_lowercase().contains("marker7"), "{name}");

@@ -1,11 +1,11 @@
-//! Broken HTTP: every broken request gets a 4xx or the end of its connection, and none of it reaches a vendor.
+//! Malformed HTTP: each malformed request gets a 4xx or the end of its connection, and no vendor receives a request.
 
-use super::raw_http_server::{PATCH_HEADERS, TestServer, ada_path, request_head};
+use super::{PATCH_HEADERS, ada_path, request_head, start_server};
 
-/// What `actix-http` refuses by itself: 400 without a body, and the connection ends.
+/// `actix-http` rejects these by itself: 400 without a body, and the end of the connection.
 #[test]
 fn a_malformed_request_head_is_400_and_closes_the_connection() {
-    let server = TestServer::start();
+    let server = start_server();
     let lines = "Host: gateway\r\nAuthorization: Bearer admin\r\n";
     let get = format!("GET {} HTTP/1.1\r\n{lines}", ada_path());
     for broken in [
@@ -49,10 +49,10 @@ fn a_malformed_request_head_is_400_and_closes_the_connection() {
     server.assert_no_vendor_calls("broken heads");
 }
 
-/// Two readings of where a request ends are how requests are smuggled (RFC 9112 §6.3): none of these is taken.
+/// Ambiguity about the end of a request allows request smuggling (RFC 9112 §6.3): none of these is accepted.
 #[test]
 fn ambiguous_framing_is_400_and_nothing_after_it_is_executed() {
-    let server = TestServer::start();
+    let server = start_server();
     let hidden = request_head(&format!("GET {}", ada_path()), "");
     for framing in [
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
@@ -96,11 +96,11 @@ fn ambiguous_framing_is_400_and_nothing_after_it_is_executed() {
 
 #[test]
 fn http_1_0_rejects_chunked_bodies_and_needs_no_host() {
-    let server = TestServer::start();
+    let server = start_server();
     let fields = "Authorization: Bearer admin\r\n";
     let chunked =
         format!("PATCH {} HTTP/1.0\r\n{fields}{PATCH_HEADERS}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", ada_path());
-    server.request(&chunked).assert_empty_response(400, &chunked);
+    server.exchange(&chunked).assert_empty_response(400, &chunked);
     let mut connection = server.connect();
     connection.send(format!("GET /healthz HTTP/1.0\r\n{fields}\r\n"));
     assert_eq!(connection.read_response(false).expect("a response").status, 200);
@@ -110,7 +110,7 @@ fn http_1_0_rejects_chunked_bodies_and_needs_no_host() {
 
 #[test]
 fn a_malformed_chunked_body_closes_the_connection() {
-    let server = TestServer::start();
+    let server = start_server();
     let hidden = request_head(&format!("GET {}", ada_path()), "");
     for chunks in [
         "zz\r\n{}\r\n0\r\n\r\n",
@@ -129,7 +129,7 @@ fn a_malformed_chunked_body_closes_the_connection() {
                 + &hidden;
         let mut connection = server.connect();
         connection.send(&request);
-        // `actix-http` closes by itself where it finds the fault while the body is being read.
+        // `actix-http` closes the connection itself where it finds the error while the body is being read.
         if let Some(response) = connection.read_response(false) {
             assert_eq!(response.status, 400, "{chunks:?}: {response:?}");
             if !response.body.is_empty() {
@@ -142,18 +142,18 @@ fn a_malformed_chunked_body_closes_the_connection() {
     server.assert_no_vendor_calls("broken chunks");
 }
 
-/// `httparse` takes a line feed alone as the end of a line (RFC 9112 §2.2 allows it). One reading only: the field counts.
+/// `httparse` accepts a bare line feed as the end of a line, as RFC 9112 §2.2 allows; the header counts.
 #[test]
 fn a_bare_line_feed_ends_a_line_and_hides_nothing() {
-    let server = TestServer::start();
+    let server = start_server();
     let bare = format!("PATCH {} HTTP/1.1\nHost: gateway\nContent-Length: 2\n\n{{}}", ada_path());
-    server.request(&bare).assert_problem("unauthenticated", &bare);
+    server.exchange(&bare).assert_problem("unauthenticated", &bare);
     server.assert_no_vendor_calls("bare line feeds");
 }
 
 #[test]
 fn repeated_singleton_headers_and_invalid_hosts_are_problems() {
-    let server = TestServer::start();
+    let server = start_server();
     let get = format!("GET {}", ada_path());
     server.assert_rejected(&request_head(&get, "Authorization: Bearer admin\r\n"), "malformed-request");
     server.assert_rejected(&request_head(&get, "Content-Type: a/b\r\nContent-Type: a/b\r\n"), "malformed-request");

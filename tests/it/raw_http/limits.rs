@@ -1,10 +1,10 @@
-//! Sizes and times: each limit has its status, is told as a problem where there is a request, and costs no vendor a call.
+//! Sizes and times: each limit has its status, is a problem where there is a request, and causes no vendor call.
 
-use super::raw_http_server::{PATCH_HEADERS, TestServer, ada_path, request_head, request_with_body};
+use super::{PATCH_HEADERS, ada_path, request_head, request_with_body, start_server, start_server_with};
 
 #[test]
 fn a_target_of_more_than_8000_bytes_is_414() {
-    let server = TestServer::start();
+    let server = start_server();
     let longest = format!("/records/crm/{}", "a".repeat(8000 - "/records/crm/".len()));
     server.assert_rejected(&request_head(&format!("GET {longest}"), ""), "record-not-found");
     server.assert_rejected(&request_head(&format!("GET {longest}a"), ""), "uri-too-long");
@@ -14,10 +14,10 @@ fn a_target_of_more_than_8000_bytes_is_414() {
     server.assert_rejected(&request_head(&format!("GET /{}", "a".repeat(60_000)), ""), "uri-too-long");
 }
 
-/// `http::Uri` holds 65,534 bytes; more is for `actix-http` no request at all, and is answered without a body.
+/// `http::Uri` holds 65,534 bytes; `actix-http` rejects more by itself, without a body.
 #[test]
 fn a_target_of_more_than_64_kib_is_a_4xx_and_closes_the_connection() {
-    let server = TestServer::start();
+    let server = start_server();
     for (length, status) in [(65_600, 400), (200_000, 431)] {
         let mut connection = server.connect();
         connection.send(request_head(&format!("GET /{}", "a".repeat(length)), ""));
@@ -31,11 +31,11 @@ fn a_target_of_more_than_64_kib_is_a_4xx_and_closes_the_connection() {
 
 #[test]
 fn a_header_over_8_kib_and_headers_over_32_kib_are_431() {
-    let server = TestServer::start();
+    let server = start_server();
     let get = format!("GET {}", ada_path());
     let response = server
         .assert_rejected(&request_head(&get, &format!("X-Large: {}\r\n", "v".repeat(9 * 1024))), "headers-too-large");
-    assert!(response.text().contains("x-large"), "the field is named");
+    assert!(response.text().contains("x-large"), "the header is named");
     let last = format!("Prefer: wait=1\r\nIf-Match: \"{}\"\r\n", "v".repeat(9 * 1024));
     server.assert_rejected(&request_head(&get, &last), "headers-too-large");
     let many = format!("X-Many: {}\r\n", "v".repeat(7 * 1024)).repeat(5);
@@ -43,16 +43,16 @@ fn a_header_over_8_kib_and_headers_over_32_kib_are_431() {
     let most = "X-Many: v\r\n".repeat(90);
     server.assert_rejected(&request_head("GET /nowhere", &most), "not-found");
     let more = "X-Many: v\r\n".repeat(200);
-    let bare = server.request(request_head(&get, &more));
-    bare.assert_empty_response(431, "more than 96 field lines");
+    let bare = server.exchange(request_head(&get, &more));
+    bare.assert_empty_response(431, "more than 96 header lines");
     server.assert_no_vendor_calls("large fields");
 }
 
 #[test]
 fn a_body_over_the_limit_is_413_with_or_without_content_length() {
-    let server = TestServer::start_with("max_body = 1000");
+    let server = start_server_with(|config| config.server("max_body", 1000));
     let patch = format!("PATCH {}", ada_path());
-    // Announced: refused before a byte of it has come.
+    // With a length: rejected before the first byte of the body.
     let mut connection = server.connect();
     connection.send(request_head(&patch, &format!("{PATCH_HEADERS}Content-Length: 1001\r\n")));
     let response = connection.read_response(false).expect("a response");
@@ -64,7 +64,7 @@ fn a_body_over_the_limit_is_413_with_or_without_content_length() {
         &request_head(&patch, &format!("{PATCH_HEADERS}Content-Length: 18446744073709551615\r\n")),
         "body-too-large",
     );
-    // In chunks: refused when one byte more has come than fits.
+    // In chunks: rejected at the first byte beyond the limit.
     let mut connection = server.connect();
     connection.send(request_head(&patch, &format!("{PATCH_HEADERS}Transfer-Encoding: chunked\r\n")));
     for _ in 0..4 {
@@ -75,15 +75,15 @@ fn a_body_over_the_limit_is_413_with_or_without_content_length() {
     assert!(response.closes_connection());
     connection.shut_down_write();
     assert_eq!(connection.read_to_end(), b"");
-    // The largest that fits is read: it is the patch that is wrong.
+    // The largest body is read: here it is the patch that is invalid.
     let largest = format!("{{\"x\":1{}}}", " ".repeat(993));
     server.assert_no_vendor_calls("large bodies");
-    server.request(request_with_body(&patch, PATCH_HEADERS, &largest)).assert_problem("read-only-member", &largest);
+    server.exchange(request_with_body(&patch, PATCH_HEADERS, &largest)).assert_problem("read-only-member", &largest);
 }
 
 #[test]
 fn a_content_encoded_body_is_415_whatever_its_content() {
-    let server = TestServer::start();
+    let server = start_server();
     let patch = format!("PATCH {}", ada_path());
     let bomb = "\u{1f}\u{8}\0\0".repeat(64);
     for coding in ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "gzip, gzip", "identity, gzip", "foo", "GZIP"]
@@ -106,7 +106,7 @@ fn a_content_encoded_body_is_415_whatever_its_content() {
 
 #[test]
 fn json_with_deep_nesting_duplicate_names_or_bad_utf_8_is_400() {
-    let server = TestServer::start();
+    let server = start_server();
     let patch = format!("PATCH {}", ada_path());
     for body in [
         "{".repeat(100_000),
@@ -130,13 +130,13 @@ fn json_with_deep_nesting_duplicate_names_or_bad_utf_8_is_400() {
         b"{\"fields\":{\"a\":\"\xc3\x28\xff \"}}",
     ]
     .concat();
-    server.request(&bytes).assert_problem("malformed-request", "bytes that are not UTF-8");
+    server.exchange(&bytes).assert_problem("malformed-request", "bytes that are not UTF-8");
     server.assert_no_vendor_calls("bad JSON");
 }
 
 #[test]
 fn an_incomplete_request_head_is_408_and_closes_the_connection() {
-    let server = TestServer::start();
+    let server = start_server();
     let mut connection = server.connect();
     connection.send(format!("PATCH {} HTTP/1.1\r\nHost: gateway\r\n", ada_path()));
     connection.read_response(false).expect("a response").assert_empty_response(408, "a slow head");
@@ -147,8 +147,8 @@ fn an_incomplete_request_head_is_408_and_closes_the_connection() {
 
 #[test]
 fn an_incomplete_body_is_408_and_closes_the_connection() {
-    // The deadline of a request is the longest a body may take, if it is shorter than what bodies usually get.
-    let server = TestServer::start_with("deadline = \"200ms\"");
+    // The deadline of a request also limits the time of its body, where it is shorter than the usual limit.
+    let server = start_server_with(|config| config.server("deadline", "200ms"));
     let patch = format!("PATCH {}", ada_path());
     for (framing, start) in [("Content-Length: 30\r\n", "{\"fields\":"), ("Transfer-Encoding: chunked\r\n", "2\r\n{")] {
         let mut connection = server.connect();
@@ -158,7 +158,7 @@ fn an_incomplete_body_is_408_and_closes_the_connection() {
         assert!(response.closes_connection(), "{framing}");
         connection.send(request_head("GET /healthz", ""));
         connection.shut_down_write();
-        assert_eq!(connection.read_to_end(), b"", "what comes late is not a request: {framing}");
+        assert_eq!(connection.read_to_end(), b"", "late bytes are not a request: {framing}");
     }
     server.assert_no_vendor_calls("slow bodies");
 }

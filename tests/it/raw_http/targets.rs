@@ -1,10 +1,10 @@
-//! Targets and methods as they come over the connection: one rule for each oddity, told as a problem, nothing at a vendor.
+//! Request targets and methods: each malformed one is a problem, and no vendor receives a request.
 
-use super::raw_http_server::{ADA, TestServer, ada_path, request_head};
+use super::{ADA, ada_path, request_head, start_server};
 
 #[test]
 fn an_undecodable_target_is_400() {
-    let server = TestServer::start();
+    let server = start_server();
     for segment in [
         "%zz",
         "%",
@@ -25,14 +25,14 @@ fn an_undecodable_target_is_400() {
     }
 }
 
-/// `actix-http` refuses raw octets that no target may hold; where it lets one through, the gateway refuses it.
+/// `actix-http` rejects raw octets that a target must not contain; the gateway rejects those that it accepts.
 #[test]
 fn raw_octets_in_a_target_are_400() {
-    let server = TestServer::start();
+    let server = start_server();
     for raw in [&b"\xff"[..], b"\xc3\xa4", b"\xc3", b"\x7f", b"<", b"\\x", b"^", b"`"] {
         let request =
             [b"GET /records/crm/", raw, b" HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer admin\r\n\r\n"].concat();
-        let response = server.try_request(&request).expect("a response");
+        let response = server.try_exchange(&request).expect("a response");
         assert!((400..500).contains(&response.status), "{raw:?}: {response:?}");
     }
     server.assert_no_vendor_calls("raw octets");
@@ -40,7 +40,7 @@ fn raw_octets_in_a_target_are_400() {
 
 #[test]
 fn dots_and_empty_segments_are_never_resolved() {
-    let server = TestServer::start();
+    let server = start_server();
     for path in [
         "//".to_owned(),
         format!("/{}", ada_path()),
@@ -75,15 +75,15 @@ fn dots_and_empty_segments_are_never_resolved() {
 
 #[test]
 fn the_forms_of_a_request_target_are_distinguished() {
-    let server = TestServer::start();
-    assert_eq!(server.request(request_head("GET http://elsewhere:1/healthz", "")).status, 200, "absolute form");
+    let server = start_server();
+    assert_eq!(server.exchange(request_head("GET http://elsewhere:1/healthz", "")).status, 200, "absolute form");
     let absolute =
         request_head(&format!("GET http://elsewhere{}", ada_path()), "").replace("Bearer admin", "Bearer wrong");
     server.assert_rejected(&absolute, "unauthenticated");
-    let all = server.request(request_head("OPTIONS *", ""));
+    let all = server.exchange(request_head("OPTIONS *", ""));
     assert_eq!((all.status, all.header("allow")), (204, Some("GET, HEAD, POST, PATCH, DELETE, OPTIONS")));
     server.assert_rejected(&request_head("GET *", ""), "not-found");
-    // Neither a path nor a URL: not a form of RFC 9112 §3.2 but for CONNECT.
+    // Neither a path nor a URL: a form of RFC 9112 §3.2 for CONNECT alone.
     for target in ["healthz", "gateway", "gateway:80", "x"] {
         server.assert_rejected(&request_head(&format!("GET {target}"), ""), "malformed-request");
     }
@@ -92,7 +92,7 @@ fn the_forms_of_a_request_target_are_distinguished() {
 
 #[test]
 fn an_unknown_method_is_501_and_a_disallowed_method_is_405() {
-    let server = TestServer::start();
+    let server = start_server();
     for method in ["FOO", "get", "Get", "patch", "PROPFIND", "QUERY", "M-SEARCH", "GETT", "A"] {
         for path in [ada_path().as_str(), "/healthz", "/nowhere", "*"] {
             server.assert_rejected(&request_head(&format!("{method} {path}"), ""), "not-implemented");
@@ -105,10 +105,10 @@ fn an_unknown_method_is_501_and_a_disallowed_method_is_405() {
         );
         assert_eq!(response.header("allow"), Some("GET, HEAD, PATCH, DELETE, OPTIONS"));
     }
-    let trace = server.request(request_head(&format!("TRACE {}", ada_path()), "X-Secret: tell-me\r\n"));
+    let trace = server.exchange(request_head(&format!("TRACE {}", ada_path()), "X-Secret: tell-me\r\n"));
     assert!(!trace.text().contains("tell-me"), "TRACE echoes nothing");
     for target in [ada_path().as_str(), "gateway:443", "/healthz"] {
-        let response = server.request(request_head(&format!("CONNECT {target}"), ""));
+        let response = server.exchange(request_head(&format!("CONNECT {target}"), ""));
         assert!([400, 405].contains(&response.status), "{target}: {response:?}");
     }
     for (path, allow) in [
@@ -124,20 +124,20 @@ fn an_unknown_method_is_501_and_a_disallowed_method_is_405() {
 
 #[test]
 fn method_override_headers_are_ignored() {
-    let server = TestServer::start();
+    let server = start_server();
     let fields = "X-HTTP-Method-Override: DELETE\r\nX-HTTP-Method: DELETE\r\nIf-Match: *\r\n";
-    assert_eq!(server.request(request_head(&format!("GET {}?_method=DELETE", ada_path()), fields)).status, 400);
-    assert_eq!(server.request(request_head(&format!("GET {}", ada_path()), fields)).status, 200);
+    assert_eq!(server.exchange(request_head(&format!("GET {}?_method=DELETE", ada_path()), fields)).status, 400);
+    assert_eq!(server.exchange(request_head(&format!("GET {}", ada_path()), fields)).status, 200);
     assert!(server.vendor_calls().iter().all(|call| !call.starts_with("DELETE")));
 }
 
 #[test]
 fn an_upgrade_is_ignored() {
-    let server = TestServer::start();
+    let server = start_server();
     for upgrade in ["h2c", "websocket", "TLS/1.0"] {
         let fields =
             format!("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {upgrade}\r\nHTTP2-Settings: AAMAAABk\r\n");
-        let response = server.request(request_head("GET /healthz", &fields));
+        let response = server.exchange(request_head("GET /healthz", &fields));
         assert_eq!(response.status, 200, "{upgrade}");
         assert!(response.header("upgrade").is_none(), "{upgrade}");
     }

@@ -1,7 +1,8 @@
-//! The order of checks (contract 4) over the connection: two faults in one request, and the earlier one is told.
+//! The order of checks (contract 4): of two errors in one request, the earlier one is reported.
 
-use super::raw_http_server::{ADA, FACILITY, TestServer, ada_path, request_head, request_with_body};
 use records_gateway::sandbox::{bluedolphin, pretectum};
+
+use super::{ADA, FACILITY, ada_path, request_head, request_with_body, start_server, start_server_with};
 
 const MERGE: &str = "Content-Type: application/merge-patch+json\r\n";
 const JSON_PATCH: &str = "Content-Type: application/json-patch+json\r\n";
@@ -23,7 +24,7 @@ fn without_credentials(request: &str) -> String {
 
 #[test]
 fn http_and_route_are_checked_before_authentication() {
-    let server = TestServer::start();
+    let server = start_server();
     for (build_request, name) in [
         (request_head("GET /records/crm/%zz", ""), "malformed-request"),
         (request_head("GET /nowhere", ""), "not-found"),
@@ -38,7 +39,7 @@ fn http_and_route_are_checked_before_authentication() {
 
 #[test]
 fn caller_system_permission_id_and_accept_are_checked_in_order() {
-    let server = TestServer::start();
+    let server = start_server();
     let unknown = server.assert_rejected(
         &without_credentials(&request_head(&format!("GET /records/nope/{ADA}"), "")),
         "unauthenticated",
@@ -64,7 +65,7 @@ fn caller_system_permission_id_and_accept_are_checked_in_order() {
 
 #[test]
 fn accept_size_type_and_syntax_are_checked_in_order() {
-    let server = TestServer::start_with("max_body = 100");
+    let server = start_server_with(|config| config.server("max_body", 100));
     let patch = format!("PATCH {}", ada_path());
     let long = "x".repeat(101);
     server.assert_rejected(&request_with_body(&patch, &format!("{HTML}{MERGE}"), &long), "not-acceptable");
@@ -82,7 +83,7 @@ fn accept_size_type_and_syntax_are_checked_in_order() {
 
 #[test]
 fn syntax_is_checked_before_428_and_428_before_422() {
-    let server = TestServer::start();
+    let server = start_server();
     let patch = format!("PATCH {}", ada_path());
     server.assert_rejected(&request_with_body(&patch, MERGE, "{bad"), "malformed-request");
     server.assert_rejected(&request_with_body(&patch, JSON_PATCH, "{}"), "malformed-request");
@@ -104,10 +105,10 @@ fn syntax_is_checked_before_428_and_428_before_422() {
         .assert_rejected(&request_with_body(&format!("PATCH {MISSING_RECORD}"), MERGE, "{}"), "precondition-required");
 }
 
-/// What the body alone shows to be impossible is told before anything is read, whatever the tag, at every vendor.
+/// An error of the body alone is reported before the record is read, whatever the ETag, at every vendor.
 #[test]
 fn read_only_members_are_422_before_the_record_is_read() {
-    let server = TestServer::start();
+    let server = start_server();
     let absent = "0".repeat(24);
     for record in [
         ada_path(),
@@ -152,42 +153,42 @@ fn read_only_members_are_422_before_the_record_is_read() {
 
 #[test]
 fn not_found_precedes_412_and_412_precedes_vendor_rejection() {
-    let server = TestServer::start();
+    let server = start_server();
     let change = r#"{"fields":{"Description":"x"}}"#;
     server
-        .request(request_with_body(&format!("PATCH {MISSING_RECORD}"), &format!("{MERGE}{STALE}"), change))
+        .exchange(request_with_body(&format!("PATCH {MISSING_RECORD}"), &format!("{MERGE}{STALE}"), change))
         .assert_problem("record-not-found", MISSING_RECORD);
     server
-        .request(request_head(&format!("DELETE {MISSING_RECORD}"), STALE))
+        .exchange(request_head(&format!("DELETE {MISSING_RECORD}"), STALE))
         .assert_problem("record-not-found", MISSING_RECORD);
     server
-        .request(request_head(&format!("GET {MISSING_RECORD}"), STALE))
+        .exchange(request_head(&format!("GET {MISSING_RECORD}"), STALE))
         .assert_problem("record-not-found", MISSING_RECORD);
     let deleted = format!("/records/crm/{}", pretectum::MARY_ID);
     server
-        .request(request_with_body(&format!("PATCH {deleted}"), &format!("{MERGE}{STALE}"), change))
+        .exchange(request_with_body(&format!("PATCH {deleted}"), &format!("{MERGE}{STALE}"), change))
         .assert_problem("record-not-found", &deleted);
-    // Stale, and an attribute that the vendor would refuse; stale, and a path that is not there.
+    // A stale ETag with an attribute that the vendor would reject; a stale ETag with a missing path.
     let record = format!("/records/itsm/{FACILITY}");
-    let refused = r#"{"fields":{"NoSuchAttribute":"x"}}"#;
-    let stale = server.request(request_with_body(&format!("PATCH {record}"), &format!("{MERGE}{STALE}"), refused));
+    let rejected = r#"{"fields":{"NoSuchAttribute":"x"}}"#;
+    let stale = server.exchange(request_with_body(&format!("PATCH {record}"), &format!("{MERGE}{STALE}"), rejected));
     stale.assert_problem("precondition-failed", &record);
     assert!(stale.json()["current_etag"].is_string());
     let missing = r#"[{"op":"remove","path":"/fields/zzz"}]"#;
     server
-        .request(request_with_body(&format!("PATCH {record}"), &format!("{JSON_PATCH}{STALE}"), missing))
+        .exchange(request_with_body(&format!("PATCH {record}"), &format!("{JSON_PATCH}{STALE}"), missing))
         .assert_problem("precondition-failed", missing);
     let untrue = r#"[{"op":"test","path":"/fields/Description","value":"other"}]"#;
     server
-        .request(request_with_body(&format!("PATCH {record}"), &format!("{JSON_PATCH}{STALE}"), untrue))
+        .exchange(request_with_body(&format!("PATCH {record}"), &format!("{JSON_PATCH}{STALE}"), untrue))
         .assert_problem("precondition-failed", untrue);
     assert!(server.vendor_calls().iter().all(|call| !call.starts_with("PUT") && !call.starts_with("DELETE")));
 }
 
 #[test]
 fn a_running_operation_is_checked_after_422_and_before_the_etag() {
-    let server = TestServer::start();
-    // The queued change never takes effect in this test's time.
+    let server = start_server();
+    // The queued change does not take effect during this test.
     let vendor = &server.vendors.bluedolphin;
     records_gateway::sandbox::VendorModel::set_option(&*vendor.state, "queue_delay_ms", &serde_json::json!(3_600_000))
         .expect("a setting");
@@ -195,18 +196,18 @@ fn a_running_operation_is_checked_after_422_and_before_the_etag() {
     let patch = format!("PATCH {record}");
     let change = r#"{"fields":{"name":"Another name"}}"#;
     let consent = "Accept-Loss: linked-questions, source-connections\r\n";
-    let accepted = server.request(request_with_body(&patch, &format!("{MERGE}{consent}If-Match: *\r\n"), change));
+    let accepted = server.exchange(request_with_body(&patch, &format!("{MERGE}{consent}If-Match: *\r\n"), change));
     assert_eq!(accepted.status, 202, "{accepted:?}");
-    let running = server.request(request_with_body(&patch, &format!("{MERGE}{consent}{STALE}"), change));
-    running.assert_problem("operation-in-progress", "a stale tag while an operation runs");
+    let running = server.exchange(request_with_body(&patch, &format!("{MERGE}{consent}{STALE}"), change));
+    running.assert_problem("operation-in-progress", "a stale ETag while an operation runs");
     assert!(running.header("retry-after").is_some());
-    let impossible = server.request(request_with_body(&patch, &format!("{MERGE}{STALE}"), r#"{"fields":null}"#));
+    let impossible = server.exchange(request_with_body(&patch, &format!("{MERGE}{STALE}"), r#"{"fields":null}"#));
     impossible.assert_problem("read-only-member", "an impossible patch while an operation runs");
 }
 
 #[test]
 fn a_post_is_checked_in_the_same_order() {
-    let server = TestServer::start();
+    let server = start_server();
     let json = "Content-Type: application/json\r\n";
     let post = "POST /records/itsm";
     server.assert_rejected(

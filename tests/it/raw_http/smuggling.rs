@@ -1,7 +1,7 @@
-//! Shapes of requests that two readers have been known to cut in two ways (RFC 9112 §11.2): each has one reading here, which
-//! is the RFC's, or is refused, and then nothing behind it is executed.
+//! Requests that two parsers are known to frame differently (RFC 9112 §11.2): each is framed as the RFC says or rejected, and
+//! nothing after a rejected one is executed.
 
-use super::raw_http_server::{PATCH_HEADERS, TestServer, ada_path, request_head, request_with_body};
+use super::{PATCH_HEADERS, ada_path, request_head, request_with_body, start_server};
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 const BODY: &str = "2\r\n{}\r\n0\r\n\r\n";
@@ -17,7 +17,7 @@ fn patch_request(framing: &str, body: &str) -> String {
 
 #[test]
 fn framing_that_proxies_may_read_differently_is_rejected() {
-    let server = TestServer::start();
+    let server = start_server();
     for (framing, body) in [
         ("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", BODY),
         ("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", BODY),
@@ -61,9 +61,9 @@ fn framing_that_proxies_may_read_differently_is_rejected() {
 
 #[test]
 fn chunks_that_proxies_may_split_differently_close_the_connection() {
-    let server = TestServer::start();
+    let server = start_server();
     for body in [
-        // 2 to the power of 64, and 2 more.
+        // 2^64 + 2.
         "10000000000000002\r\n{}\r\n0\r\n\r\n",
         " 2\r\n{}\r\n0\r\n\r\n",
         "+2\r\n{}\r\n0\r\n\r\n",
@@ -90,10 +90,10 @@ fn chunks_that_proxies_may_split_differently_close_the_connection() {
     }
 }
 
-/// Two requests, and the second is told from the first where the RFC says.
+/// Two requests, separated where the RFC says.
 #[test]
 fn unambiguous_framing_is_accepted() {
-    let server = TestServer::start();
+    let server = start_server();
     let long = format!("2;{}\r\n{{}}\r\n0\r\n\r\n", "a".repeat(20_000));
     let zeros = format!("{}2\r\n{{}}\r\n0\r\n\r\n", "0".repeat(40));
     for (framing, body) in [
@@ -107,7 +107,7 @@ fn unambiguous_framing_is_accepted() {
         (CHUNKED, "2;a=b\r\n{}\r\n0;x\r\n\r\n"),
         (CHUNKED, "2;a=\"b;c\"\r\n{}\r\n0\r\n\r\n"),
         (CHUNKED, "1\r\n{\r\n1\r\n}\r\n000\r\n\r\n"),
-        // A trailer is read over, whatever it claims.
+        // A trailer is skipped, whatever it says.
         (CHUNKED, "2\r\n{}\r\n0\r\nContent-Length: 900\r\nTransfer-Encoding: chunked\r\n\r\n"),
         (CHUNKED, long.as_str()),
         (CHUNKED, zeros.as_str()),

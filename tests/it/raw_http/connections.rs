@@ -1,7 +1,10 @@
-//! What becomes of connections: several requests on one, refusals with a body still coming, and ends in odd places.
+//! Connections: several requests on one, rejections while the body is still being sent, and truncated requests.
 
-use super::raw_http_response::RawResponse;
-use super::raw_http_server::{PATCH_HEADERS, RawConnection, TestServer, ada_path, request_head, request_with_body};
+use super::{
+    PATCH_HEADERS, RawConnection, RawResponse, ada_path, request_head, request_with_body, start_server,
+    start_server_with,
+};
+use crate::support::TestServer;
 
 /// A patch that reaches the vendor if it is executed.
 fn patch_request() -> String {
@@ -14,7 +17,7 @@ fn assert_nothing_written(server: &TestServer, after: &str) {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let server = TestServer::start();
+    let server = start_server();
     let mut connection = server.connect();
     let requests = [
         (request_head("GET /healthz", ""), 200),
@@ -31,7 +34,7 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn a_request_sent_byte_by_byte_is_accepted() {
-    let server = TestServer::start();
+    let server = start_server();
     let mut connection = server.connect();
     for byte in request_with_body(&format!("PATCH {}", ada_path()), PATCH_HEADERS, "[1]").as_bytes() {
         connection.send([*byte]);
@@ -40,10 +43,10 @@ fn a_request_sent_byte_by_byte_is_accepted() {
     server.assert_no_vendor_calls("single bytes");
 }
 
-/// Each of these is answered from its head alone; its body holds a whole PATCH, which must stay a body.
+/// Each of these gets its response from the head alone; its body contains a whole PATCH, which must stay a body.
 #[test]
 fn a_request_hidden_in_an_unread_body_is_never_executed() {
-    let server = TestServer::start();
+    let server = start_server();
     let hidden = patch_request();
     let chunked = format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len());
     let counted = format!("Content-Length: {}\r\n\r\n{hidden}", hidden.len());
@@ -102,18 +105,18 @@ fn read_all_responses(connection: &mut RawConnection, request: &str) -> Vec<RawR
 
 #[test]
 fn expect_100_continue_is_honored_and_other_expectations_ignored() {
-    let server = TestServer::start();
+    let server = start_server();
     let patch = format!("PATCH {}", ada_path());
     let mut connection = server.connect();
     connection.send(request_head(&patch, &format!("{PATCH_HEADERS}Expect: 100-continue\r\nContent-Length: 3\r\n")));
-    assert_eq!(connection.read_response(false).expect("go on").status, 100);
+    assert_eq!(connection.read_response(false).expect("100 Continue").status, 100);
     connection.send("[1]");
     connection.read_response(false).expect("a response").assert_problem("read-only-member", &patch);
     server.assert_rejected(
         &request_with_body(&patch, &format!("{PATCH_HEADERS}Expect: something\r\n"), "[1]"),
         "read-only-member",
     );
-    // A caller that waits for 100 learns of a refusal without having sent the body.
+    // A caller that waits for 100 gets a rejection before it sends the body.
     let mut connection = server.connect();
     connection.send(request_head(&patch, "Content-Type: text/plain\r\nExpect: 100-continue\r\nContent-Length: 3\r\n"));
     let mut response = connection.read_response(false).expect("a response");
@@ -126,14 +129,14 @@ fn expect_100_continue_is_honored_and_other_expectations_ignored() {
 
 #[test]
 fn a_truncated_request_changes_nothing_and_the_gateway_goes_on() {
-    let server = TestServer::start();
+    let server = start_server();
     let whole = patch_request();
     let body = whole.find("\r\n\r\n").expect("a head") + 4;
     for cut in [1, 3, 20, body - 30, body - 2, body, body + 1, whole.len() - 1] {
         let mut connection = server.connect();
         connection.send(&whole.as_bytes()[..cut]);
         drop(connection);
-        assert_eq!(server.request(request_head("GET /healthz", "")).status, 200, "cut at {cut}");
+        assert_eq!(server.exchange(request_head("GET /healthz", "")).status, 200, "cut at {cut}");
     }
     let chunked =
         request_head(&format!("PATCH {}", ada_path()), &format!("{PATCH_HEADERS}Transfer-Encoding: chunked\r\n"));
@@ -142,15 +145,15 @@ fn a_truncated_request_changes_nothing_and_the_gateway_goes_on() {
         connection.send(format!("{chunked}{piece}"));
         drop(connection);
     }
-    assert_eq!(server.request(request_head("GET /healthz", "")).status, 200);
+    assert_eq!(server.exchange(request_head("GET /healthz", "")).status, 200);
     server.assert_no_vendor_calls("cut connections");
 }
 
 #[test]
 fn a_truncated_body_is_never_taken_for_a_shorter_patch() {
-    let server = TestServer::start();
+    let server = start_server();
     let patch = format!("PATCH {}", ada_path());
-    // What has come is a patch by itself: it must not be taken for the whole.
+    // The received part is a valid patch: it must not be taken for the whole body.
     let counted =
         request_head(&patch, &format!("{PATCH_HEADERS}Content-Length: 400\r\n")) + r#"{"fields":{"Status":"Half"}}"#;
     let chunks = "1c\r\n{\"fields\":{\"Status\":\"Half\"}}\r\n";
@@ -169,7 +172,7 @@ fn a_truncated_body_is_never_taken_for_a_shorter_patch() {
 
 #[test]
 fn a_half_closed_client_still_gets_its_response() {
-    let server = TestServer::start();
+    let server = start_server();
     for (request, status) in [
         (request_head("GET /healthz", ""), 200),
         (request_head(&format!("GET {}", ada_path()), ""), 200),
@@ -185,7 +188,7 @@ fn a_half_closed_client_still_gets_its_response() {
 
 #[test]
 fn a_pipelined_head_response_has_no_body() {
-    let server = TestServer::start();
+    let server = start_server();
     for path in [ada_path().as_str(), "/healthz", "/nowhere", "/records/crm/no-id", "/docs/"] {
         let first = request_head(&format!("HEAD {path}"), "");
         let mut connection = server.connect();
@@ -200,7 +203,7 @@ fn a_pipelined_head_response_has_no_body() {
 
 #[test]
 fn nothing_is_executed_after_a_request_with_connection_close() {
-    let server = TestServer::start();
+    let server = start_server();
     for first in [
         request_head("GET /healthz", "Connection: close\r\n"),
         request_head(&format!("GET {}", ada_path()), "Connection: close\r\n"),
@@ -218,22 +221,23 @@ fn nothing_is_executed_after_a_request_with_connection_close() {
     }
 }
 
-/// `actix-http` reads the body of a request that offers this upgrade to the end of the connection. Its length counts.
+/// A response with `Connection: close` is the last one: a pipelined request after it is not executed.
 #[test]
 fn nothing_is_executed_after_a_response_with_connection_close() {
-    let server = TestServer::start_with("max_body = 40");
+    let server = start_server_with(|config| config.server("max_body", 40));
     let mut connection = server.connect();
     let too_long = request_with_body(&format!("PATCH {}", ada_path()), PATCH_HEADERS, &" ".repeat(100));
     connection.send(too_long + &patch_request());
-    let refused = connection.read_response(false).expect("a response");
-    assert!(refused.status == 413 && refused.closes_connection(), "{}", refused.status);
+    let rejected = connection.read_response(false).expect("a response");
+    assert!(rejected.status == 413 && rejected.closes_connection(), "{}", rejected.status);
     connection.read_to_end();
     assert_nothing_written(&server, "a response that closes");
 }
 
+/// `actix-http` would read the body of a request that offers an upgrade to the end of the connection; its length counts.
 #[test]
 fn an_offered_upgrade_does_not_change_body_framing() {
-    let server = TestServer::start();
+    let server = start_server();
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     let patch = format!("PATCH {}", ada_path());
     for (fields, body, name) in [

@@ -1,9 +1,9 @@
-//! A response read from a socket, and what every response must be.
+//! A response read from a socket, and what holds of every response.
 
 use records_gateway::problem::ProblemKind;
 use serde_json::Value;
 
-/// A response as it came.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct RawResponse {
     pub(crate) status: u16,
@@ -56,36 +56,54 @@ impl RawResponse {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
-    /// Whether it says that the connection ends.
+    /// The body as JSON; `null` if it is none.
+    pub(crate) fn json_or_null(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The name of the problem; empty if the response is none.
+    pub(crate) fn problem(&self) -> String {
+        let document = self.json_or_null();
+        document["type"].as_str().and_then(|uri| uri.rsplit('/').next()).unwrap_or_default().to_owned()
+    }
+
+    /// The id of the operation that the response names.
+    pub(crate) fn operation(&self) -> Option<String> {
+        let document = self.json_or_null();
+        let path = self.header("operation").or_else(|| document["operation"].as_str())?;
+        Some(path.trim_start_matches("/operations/").to_owned())
+    }
+
+    /// Whether it announces that the connection ends.
     pub(crate) fn closes_connection(&self) -> bool {
         self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 
-    /// A problem document by this name and nothing that a stranger should not see.
-    pub(crate) fn assert_problem(&self, name: &str, to: &str) {
-        let to: String = to.chars().take(300).collect();
-        let wanted = ProblemKind::parse(name).expect("a problem's name").spec().status;
-        let shown = format!("{to:?} got {} {}", self.status, String::from_utf8_lossy(&self.body));
-        assert_eq!(self.status, wanted, "{shown}");
+    /// Fails unless this is that problem, and shows nothing of the gateway's inside.
+    pub(crate) fn assert_problem(&self, name: &str, request: &str) {
+        let request: String = request.chars().take(300).collect();
+        let expected = ProblemKind::parse(name).expect("a problem's name").spec().status;
+        let shown = format!("{request:?} got {} {}", self.status, String::from_utf8_lossy(&self.body));
+        assert_eq!(self.status, expected, "{shown}");
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{shown}");
         assert_eq!(self.header("cache-control"), Some("no-store"), "{shown}");
         assert_eq!(self.header("x-content-type-options"), Some("nosniff"), "{shown}");
         assert!(self.header("date").is_some() && self.header("etag").is_none(), "{shown}");
-        if to.starts_with("HEAD ") {
+        if request.starts_with("HEAD ") {
             return;
         }
         let document = self.json();
-        assert_eq!(document["status"], wanted, "{shown}");
+        assert_eq!(document["status"], expected, "{shown}");
         assert_eq!(document["type"], format!("/problems/{name}"), "{shown}");
         assert_eq!(document["request_id"].as_str(), self.header("x-request-id"), "{shown}");
         for secret in ["panicked", ".rs:", "sqlite", "127.0.0.1", "stack backtrace", "actix"] {
-            assert!(!self.text().contains(secret), "{secret} is told: {shown}");
+            assert!(!self.text().contains(secret), "{secret} is shown: {shown}");
         }
     }
 
     /// What actix responses before there is a request to hand on: a status, no body, and the end of the connection.
-    pub(crate) fn assert_empty_response(&self, status: u16, to: &str) {
-        assert_eq!((self.status, self.text()), (status, ""), "{to:?}");
-        assert!(self.header("content-type").is_none(), "{to:?}");
+    pub(crate) fn assert_empty_response(&self, status: u16, request: &str) {
+        assert_eq!((self.status, self.text()), (status, ""), "{request:?}");
+        assert!(self.header("content-type").is_none(), "{request:?}");
     }
 }

@@ -1,15 +1,16 @@
-//! Any octets in the fields that the gateway reads: each request gets a response, and never one of the 500s.
+//! Arbitrary bytes in the headers that the gateway parses: each request gets a response, and never a 5xx.
 
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::raw_http_server::{RawConnection, TestServer};
+use super::{RawConnection, start_server};
+use crate::support::TestServer;
 
-/// A record that is not there, so that nothing changes whatever a request comes to.
+/// A record that does not exist, so that no request changes anything.
 const RECORD_PATH: &str = "/records/itsm/7777780d-71a0-df11-708c-0000000000ff";
 
-/// What these fields are made of, so that chance comes near to what is well-formed.
+/// Parts of well-formed values, so that many generated values are nearly valid.
 const VALUE_PARTS: &[&[u8]] = &[
     b"\"",
     b"\"a\"",
@@ -171,7 +172,7 @@ fn send_for_status(server: &TestServer, request: &[u8]) -> u16 {
 
 #[test]
 fn no_header_value_causes_a_5xx_or_goes_unanswered() {
-    let server = TestServer::start();
+    let server = start_server();
     let fields = prop::collection::vec((select(HEADER_NAMES), header_value()), 1..4);
     let all = (select(&["GET", "PATCH", "DELETE"][..]), fields);
     let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
@@ -183,12 +184,12 @@ fn no_header_value_causes_a_5xx_or_goes_unanswered() {
     });
     ran.unwrap_or_else(|failure| panic!("{failure}"));
     let written = |call: &String| call.starts_with("PUT") || call.starts_with("DELETE");
-    assert!(!server.vendor_calls().iter().any(written), "a stale tag or a missing record, and yet a write");
+    assert!(!server.vendor_calls().iter().any(written), "a write despite a stale ETag or a missing record");
 }
 
 #[test]
 fn no_request_target_causes_a_5xx_or_goes_unanswered() {
-    let server = TestServer::start();
+    let server = start_server();
     let target = prop::collection::vec(select(TARGET_PARTS), 0..10).prop_map(|pieces| format!("/{}", pieces.concat()));
     let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
     let ran = runner.run(&target, |target| {
