@@ -1,4 +1,5 @@
-//! The structure of the crate as `src/lib.rs` draws it: dependencies go one way, `awc` and SQL stay where they belong.
+//! The structure of the crate as `src/lib.rs` draws it: dependencies go one way, `awc` and SQL stay
+//! where they belong.
 
 mod imports;
 pub(crate) mod sources;

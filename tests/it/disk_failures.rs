@@ -1,5 +1,6 @@
-//! The program on a disk that is full or read-only: writes are rejected before the vendor is called, reads go on, `/readyz`
-//! reports it, running writes end well, and the gateway recovers by itself.
+//! The program on a disk that is full or read-only: writes are rejected before the vendor is
+//! called, reads go on, `/readyz` reports it, running writes end well, and the gateway recovers by
+//! itself.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,7 +18,8 @@ use super::support::{ProcessBuilder, TestClient, TestProcess, TestResponse};
 /// Longest time that an expected event is waited for.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A gateway whose files can be limited in size, and that respects file permissions even where it is root.
+/// A gateway whose files can be limited in size, and that respects file permissions even where it
+/// is root.
 struct DiskFailureEnv(TestProcess);
 
 /// The launcher of the program: a write beyond the size limit is an error and does not end it.
@@ -65,7 +67,8 @@ impl DiskFailureEnv {
         fragment.unwrap().attributes["Description"].clone()
     }
 
-    /// Writes are rejected and do not reach the vendor; everything else goes on, and `/readyz` reports it.
+    /// Writes are rejected and do not reach the vendor; everything else goes on, and `/readyz`
+    /// reports it.
     async fn assert_writes_rejected(&self) {
         let (value, sent) = (self.vendor_value(), self.0.vendors.matrix42.log.count(CallKind::Update));
         for _ in 0..3 {

@@ -36,7 +36,8 @@ impl FailureLogEnv {
         self.request(id, Method::PATCH, MATRIX42.key).if_match(tag).fields(&MATRIX42.text_patch(id))
     }
 
-    /// The log lines about failures, after the program has ended. Every line of the log is one JSON object.
+    /// The log lines about failures, after the program has ended. Every line of the log is one JSON
+    /// object.
     fn stop_and_read_failures(self) -> Vec<Value> {
         let log = self.0.stop_and_read_log();
         let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();

@@ -1,6 +1,8 @@
-//! A proxy between gateway and vendor that drops, truncates, delays and replaces messages at random, from a seed.
+//! A proxy between gateway and vendor that drops, truncates, delays and replaces messages at
+//! random, from a seed.
 //!
-//! It works on whole requests, so that it knows which write has met a fault: the body of a write contains its `hw-NUMBER`.
+//! It works on whole requests, so that it knows which write has met a fault: the body of a write
+//! contains its `hw-NUMBER`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Write as _};
@@ -12,7 +14,8 @@ use fastrand::Rng;
 
 /// The timeout of every read.
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(30);
-/// A delayed request arrives this long after its sender has disconnected: before the reconciler's timeout.
+/// A delayed request arrives this long after its sender has disconnected: before the reconciler's
+/// timeout.
 const DELAYED_REQUEST_AFTER: Duration = Duration::from_millis(600);
 
 /// What happens to one request.

@@ -1,5 +1,5 @@
-//! The inputs of the fuzz targets in `tests/fuzz`: seeds and former findings pass. (Those of header fields and request targets
-//! are run by the unit tests of `src/http/fuzzing.rs`.)
+//! The inputs of the fuzz targets in `tests/fuzz`: seeds and former findings pass. (Those of header
+//! fields and request targets are run by the unit tests of `src/http/fuzzing.rs`.)
 
 // The functions of the fuzz targets themselves.
 #[expect(unreachable_pub, reason = "the file is also part of the fuzz targets' crate")]

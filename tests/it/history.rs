@@ -1,8 +1,9 @@
-//! Concurrent callers, every vendor, lost responses, killed gateways; then every response is compared with what really happened
-//! at the vendors.
+//! Concurrent callers, every vendor, lost responses, killed gateways; then every response is
+//! compared with what really happened at the vendors.
 //!
-//! `HISTORY_SEED` repeats the random choices of a run (the order of threads still differs), `HISTORY_WRITES` sets how many
-//! writes meet a fault in each run. Seed and figures of a run go to standard error.
+//! `HISTORY_SEED` repeats the random choices of a run (the order of threads still differs),
+//! `HISTORY_WRITES` sets how many writes meet a fault in each run. Seed and figures of a run go to
+//! standard error.
 
 mod caller;
 mod client;
@@ -175,7 +176,8 @@ fn a_queued_write_is_polled_until_its_full_timeout() {
         Plan { name: "full timeout", writes: 0, long_timeouts: true, guarded_completion_timeout: "9s", ..BASE_PLAN };
     let run = Run::start(plan, 1);
     let mut caller = Caller { run: &run, random: fastrand::Rng::with_seed(1), client: Client::default() };
-    // The pauses double from 20 ms: there is a poll 5.1 s after the write, and the next one would come after 10.2 s.
+    // The pauses double from 20 ms: there is a poll 5.1 s after the write, and the next one would
+    // come after 10.2 s.
     run.vendors.set_queue_delay(Duration::from_secs(6));
     assert_eq!(caller.write_once(GUARDED, 1, "respond-async"), 202);
     assert_eq!(caller.write_once(GUARDED, 0, "wait=9"), 200);

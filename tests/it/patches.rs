@@ -1,8 +1,10 @@
-//! The two patch formats against published test cases: RFC 7396 Appendix A and the public JSON Patch suite.
+//! The two patch formats against published test cases: RFC 7396 Appendix A and the public JSON
+//! Patch suite.
 //!
-//! The suite's files are in `tests/json-patch-test-suite` as published (npm `json-patch-test-suite` 1.1.0, Apache-2.0);
-//! `JSON_PATCH_SUITE` names another folder. Each case's document becomes the member `doc` of a record's
-//! `fields`, and its pointers get the prefix `/fields/doc`: the whole document of a case is one member of the record.
+//! The suite's files are in `tests/json-patch-test-suite` as published (npm `json-patch-test-suite`
+//! 1.1.0, Apache-2.0); `JSON_PATCH_SUITE` names another folder. Each case's document becomes the
+//! member `doc` of a record's `fields`, and its pointers get the prefix `/fields/doc`: the whole
+//! document of a case is one member of the record.
 
 use std::path::{Path, PathBuf};
 
@@ -87,8 +89,8 @@ fn prefix_pointers(patch: &Value) -> Vec<u8> {
     serde_json::to_vec(&operations).expect("JSON")
 }
 
-/// Runs the cases of a file and returns their number. Disabled cases are included, except the two whose error, a
-/// duplicate member name, is lost when the file is parsed.
+/// Runs the cases of a file and returns their number. Disabled cases are included, except the two
+/// whose error, a duplicate member name, is lost when the file is parsed.
 fn run_suite(file: &str) -> usize {
     let cases = read_cases(file);
     let twice = |case: &Value| case["error"].as_str().is_some_and(|error| error.contains("two 'op' members"));

@@ -1,4 +1,5 @@
-//! The commands of the README do what it says, and the tables of `reference.md` say what the code does.
+//! The commands of the README do what it says, and the tables of `reference.md` say what the code
+//! does.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -176,7 +177,8 @@ fn code_blocks(text: &str, language: &str) -> Vec<String> {
     text.split(&begin).skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())).collect()
 }
 
-/// Splits a command as a shell does, as far as the README needs: blanks, single quotes, continued lines.
+/// Splits a command as a shell does, as far as the README needs: blanks, single quotes, continued
+/// lines.
 fn split_command(command: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for (place, part) in command.replace("\\\n", " ").split('\'').enumerate() {

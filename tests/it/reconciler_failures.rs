@@ -170,8 +170,8 @@ fn delete_command() -> (WriteCommand, OpContext) {
     (write, context)
 }
 
-/// A DELETE that the vendor applies without a response, reconciled by a gateway some of whose reads panic. Returns the final
-/// state and the number of reads.
+/// A DELETE that the vendor applies without a response, reconciled by a gateway some of whose reads
+/// panic. Returns the final state and the number of reads.
 async fn reconcile_despite_panics(
     should_panic: fn(usize) -> bool,
     completion_timeout: Duration,
@@ -217,7 +217,8 @@ async fn wait_for_final_state(store: &Store) -> OperationState {
 
 #[actix_web::test]
 async fn a_write_whose_reconciliation_panics_is_reconciled_again() {
-    // The first read is for the precondition; the second is the caller's, the third the reconciler's.
+    // The first read is for the precondition; the second is the caller's, the third the
+    // reconciler's.
     let result = reconcile_despite_panics(|read| read == 2 || read == 3, Duration::from_mins(1)).await;
     assert_eq!(result, (OperationState::Applied, 5));
 }
@@ -228,7 +229,8 @@ async fn a_write_whose_reconciliation_always_panics_ends_unknown() {
     assert_eq!(state, OperationState::Unknown);
 }
 
-/// The store persists an outcome that it has accepted. Reconciling the write again could send it again and count it twice.
+/// The store persists an outcome that it has accepted. Reconciling the write again could send it
+/// again and count it twice.
 #[actix_web::test]
 async fn a_write_whose_outcome_is_being_stored_is_not_reconciled_again() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
@@ -305,7 +307,8 @@ async fn a_rejection_is_not_returned_before_the_store_has_persisted_it() {
     assert_eq!(vendors.matrix42.log.count(CallKind::Update), 1);
 }
 
-/// Gateway and vendor were down together for longer than the completion timeout, and the vendor comes back later.
+/// Gateway and vendor were down together for longer than the completion timeout, and the vendor
+/// comes back later.
 #[actix_web::test]
 async fn an_orphan_older_than_its_timeout_is_polled_again_after_a_restart() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());

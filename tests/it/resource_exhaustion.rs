@@ -21,7 +21,8 @@ async fn silent_clients_leave_file_descriptors_for_vendor_connections() {
     let address = process.address();
     let reads = tokio::task::spawn_blocking(move || {
         let mut first = RawConnection::open(&address).unwrap();
-        // The first request is served before the other connections come, or it would wait with them.
+        // The first request is served before the other connections come, or it would wait with
+        // them.
         let mut statuses = vec![read_status(&mut first, FIXTURES[0])];
         let silent: Vec<_> = (0..240).map(|_| TcpStream::connect(&address).unwrap()).collect();
         // Meanwhile the gateway accepts as many of them as it ever will.
@@ -94,7 +95,8 @@ async fn an_endlessly_slow_response_is_ended_by_the_timeout(fixture: &'static Ve
     env.read(fixture.key).send().await.assert_status(200);
 }
 
-/// The gateway requests no content coding and decodes none: a small response cannot become a large one.
+/// The gateway requests no content coding and decodes none: a small response cannot become a large
+/// one.
 async fn a_content_encoded_response_is_never_decoded(fixture: &'static VendorFixture) {
     let env = TestEnv::start_with(fixture, |config| config.every_system("retries", 0));
     env.current_etag(fixture.key).await;

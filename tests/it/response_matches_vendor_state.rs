@@ -1,4 +1,5 @@
-//! The response to a write agrees with the state at the vendor, also after unusual vendor responses.
+//! The response to a write agrees with the state at the vendor, also after unusual vendor
+//! responses.
 
 use std::time::Duration;
 

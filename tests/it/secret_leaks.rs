@@ -1,5 +1,5 @@
-//! Secrets do not leak: after much traffic, with and without faults, none of them stands in the log, the responses, the
-//! exported traces or the store.
+//! Secrets do not leak: after much traffic, with and without faults, none of them stands in the
+//! log, the responses, the exported traces or the store.
 
 use std::collections::BTreeSet;
 
@@ -133,7 +133,8 @@ async fn read_all_endpoints(process: &TestProcess, bearer: &str) -> Vec<TestResp
     futures_util::future::join_all(requests).await
 }
 
-/// Error texts, in the vendors' forms, that repeat each secret of this vendor; each for any call (`None`) and for the sign-in.
+/// Error texts, in the vendors' forms, that repeat each secret of this vendor; each for any call
+/// (`None`) and for the sign-in.
 fn echo_bodies(process: &TestProcess, fixture: &VendorFixture) -> Vec<(Option<CallKind>, String)> {
     let calls = fixture.log(&process.vendors).all();
     let last = calls.iter().rev().find_map(|call| sent_token(call));

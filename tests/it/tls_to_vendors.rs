@@ -43,8 +43,8 @@ async fn forward(request: HttpRequest, body: Bytes, vendor: Data<String>) -> Htt
     HttpResponse::build(response.status()).content_type("application/json").body(body)
 }
 
-/// A gateway that reaches Matrix42 through a TLS proxy with this certificate. `public` is the only authority among the system's
-/// roots, `private` the one configured for the system.
+/// A gateway that reaches Matrix42 through a TLS proxy with this certificate. `public` is the only
+/// authority among the system's roots, `private` the one configured for the system.
 fn start_gateway(
     identity: &IssuedCertificate,
     private: Option<&TestCa>,

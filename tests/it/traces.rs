@@ -1,4 +1,5 @@
-//! Traces sent to a collector: vendors receive the ids of the spans, and a failing collector does not affect callers.
+//! Traces sent to a collector: vendors receive the ids of the spans, and a failing collector does
+//! not affect callers.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -83,7 +84,8 @@ impl Collector {
         lists.flat_map(|scope| scope["spans"].as_array().unwrap().clone()).collect()
     }
 
-    /// The spans of a trace: the request's and those of its vendor calls. Waits for the request's, which ends last.
+    /// The spans of a trace: the request's and those of its vendor calls. Waits for the request's,
+    /// which ends last.
     async fn wait_for_trace(&self, trace: &str) -> (Value, Vec<Value>) {
         let until = Instant::now() + WAIT_TIMEOUT;
         loop {

@@ -1,4 +1,5 @@
-//! Every vendor of the registry is in every table of the tests: one that is missing would never be tested.
+//! Every vendor of the registry is in every table of the tests: one that is missing would never be
+//! tested.
 
 use std::collections::BTreeSet;
 use std::path::Path;

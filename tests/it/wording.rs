@@ -2,7 +2,8 @@
 
 use crate::architecture::sources::{Source, read_sources};
 
-/// Words that the code once had for things that have a usual name: `lease`, `timeout`, `reconcile`, `fake vendor` and so on.
+/// Words that the code once had for things that have a usual name: `lease`, `timeout`, `reconcile`,
+/// `fake vendor` and so on.
 const PRIVATE_WORDS: &[&str] = &[
     "board",
     "desk",
@@ -66,7 +67,8 @@ fn revised_sources() -> impl Iterator<Item = Source> {
     read_sources().into_iter().filter(|source| !REVISIONS_LEFT.contains(&source.top_module()))
 }
 
-/// The words of a line, those within names included: `SystemName::in_flight` has `system`, `name`, `in` and `flight`.
+/// The words of a line, those within names included: `SystemName::in_flight` has `system`, `name`,
+/// `in` and `flight`.
 fn words(line: &str) -> Vec<String> {
     let mut words: Vec<String> = vec![String::new()];
     let mut was_lower = false;

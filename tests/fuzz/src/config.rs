@@ -2,7 +2,8 @@
 
 use records_gateway::config::Config;
 
-/// A configuration is accepted, or every error has its position and says what would be valid; a line before it moves them by one.
+/// A configuration is accepted, or every error has its position and says what would be valid; a
+/// line before it moves them by one.
 pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     // A device has no end, and a pipe waits for a writer.

@@ -23,8 +23,8 @@ fn build_adapters() -> Vec<Arc<dyn Adapter>> {
     built.collect()
 }
 
-/// An accepted id is printed in a canonical form that is accepted as the same id; it contains nothing with a meaning in a path, a
-/// header or a log line; and an ETag matches one id alone.
+/// An accepted id is printed in a canonical form that is accepted as the same id; it contains
+/// nothing with a meaning in a path, a header or a log line; and an ETag matches one id alone.
 pub fn ids(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (collection, key) = text.rsplit_once(':').unwrap_or((text, text));

@@ -6,8 +6,8 @@ use records_gateway::record::{
 };
 use serde_json::Value;
 
-/// The strict parser accepts nothing that `serde_json` rejects, and returns the same value; validating and parsing agree; and the
-/// writer prints what was parsed.
+/// The strict parser accepts nothing that `serde_json` rejects, and returns the same value;
+/// validating and parsing agree; and the writer prints what was parsed.
 pub fn json(data: &[u8]) {
     let (checked, parsed) = (validate_strict(data), parse_strict(data));
     assert_eq!(checked.is_ok(), parsed.is_ok(), "{checked:?} {parsed:?}");

@@ -1,7 +1,7 @@
 //! The fuzz targets: each is a function of the bytes that a fuzzer generates. A panic is a finding.
 //!
-//! All but `headers` use the crate's public items alone; the integration tests run them too, over the seeds (`seeds/`) and
-//! over former findings (`regressions/`).
+//! All but `headers` use the crate's public items alone; the integration tests run them too, over
+//! the seeds (`seeds/`) and over former findings (`regressions/`).
 
 pub mod config;
 pub mod ids;

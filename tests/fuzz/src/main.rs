@@ -1,4 +1,5 @@
-//! One binary for all targets, because each would contain the whole program: `FUZZ_TARGET` names the one that runs.
+//! One binary for all targets, because each would contain the whole program: `FUZZ_TARGET` names
+//! the one that runs.
 
 #![no_main]
 

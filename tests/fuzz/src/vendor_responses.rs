@@ -1,8 +1,8 @@
-//! Vendor responses: a conversation of arbitrary responses with the real adapter, over a transport that classifies them as the
-//! real one does.
+//! Vendor responses: a conversation of arbitrary responses with the real adapter, over a transport
+//! that classifies them as the real one does.
 //!
-//! The first byte chooses the action, the second the status of the responses; the rest is their bodies, separated by an ASCII
-//! record separator (0x1e). The last body is repeated.
+//! The first byte chooses the action, the second the status of the responses; the rest is their
+//! bodies, separated by an ASCII record separator (0x1e). The last body is repeated.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -188,7 +188,8 @@ async fn sign_in(script: &ScriptedTransport<'_>) {
     }
 }
 
-/// The first body is a set of fields, from which requests are planned; the second is classified as their response.
+/// The first body is a set of fields, from which requests are planned; the second is classified as
+/// their response.
 fn classify_responses(script: &ScriptedTransport<'_>, id: &RecordId) {
     let (adapter, reply) = (script.adapter, script.response(1));
     let Ok(Value::Object(fields)) = parse_strict(script.bodies[0]) else { return };
@@ -242,8 +243,8 @@ fn assert_version_bound(call: &VendorRequest, fields: &Map<String, Value>) {
     assert!(fields.iter().all(|(name, value)| sent.get(name) == Some(value)), "another value than the caller's");
 }
 
-/// Where whole records are replaced: the first body is a record, the second a merge patch of its fields. Nothing that the patch
-/// does not name may be lost, and no name may be duplicated.
+/// Where whole records are replaced: the first body is a record, the second a merge patch of its
+/// fields. Nothing that the patch does not name may be lost, and no name may be duplicated.
 async fn update(script: &ScriptedTransport<'_>, id: &RecordId) {
     let adapter = script.adapter;
     if adapter.capabilities().update_style != UpdateStyle::Replace {

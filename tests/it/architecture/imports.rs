@@ -1,7 +1,8 @@
-//! Which file uses which, read from `use` lines and from paths that begin with `crate::`, `super::` or `self::`.
+//! Which file uses which, read from `use` lines and from paths that begin with `crate::`, `super::`
+//! or `self::`.
 //!
-//! `mod` and `pub use` of a parent are not imports: a parent lists its children. A name that a parent lists counts as an
-//! import of the file that defines it.
+//! `mod` and `pub use` of a parent are not imports: a parent lists its children. A name that a
+//! parent lists counts as an import of the file that defines it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

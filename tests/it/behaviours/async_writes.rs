@@ -1,4 +1,5 @@
-//! Writes that continue after the response (contract 4.4): BlueDolphin's updates, and any write with `respond-async`.
+//! Writes that continue after the response (contract 4.4): BlueDolphin's updates, and any write
+//! with `respond-async`.
 
 use futures_util::future::join;
 use records_gateway::sandbox::bluedolphin::{OTHER_QUESTIONNAIRE_ID, QUESTIONNAIRE_ID};

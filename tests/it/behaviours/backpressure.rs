@@ -1,4 +1,5 @@
-//! Vendors that are down, slow or rate limited, and the effect on the others (contract 4.7 and 5.9).
+//! Vendors that are down, slow or rate limited, and the effect on the others (contract 4.7 and
+//! 5.9).
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! A write with a lost response concurrent with a similar one: the state of the record may be the other's effect.
+//! A write with a lost response concurrent with a similar one: the state of the record may be the
+//! other's effect.
 
 use futures_util::future::join;
 use records_gateway::sandbox::{CallKind, InjectedFault};
@@ -178,8 +179,8 @@ async fn a_lost_write_does_not_claim_the_effect_of_a_later_star_write() {
     assert_eq!(env.wait_for_operation(&lost).await["state"], "unknown");
 }
 
-/// The vendor may have applied it before it failed. A `*` write never ends with a failed precondition, and a write that may have
-/// been applied is not sent again.
+/// The vendor may have applied it before it failed. A `*` write never ends with a failed
+/// precondition, and a write that may have been applied is not sent again.
 #[actix_web::test]
 async fn a_star_write_that_may_be_applied_and_overwritten_is_not_resent() {
     let env = TestEnv::start_with(&MATRIX42, with_short_timeouts);

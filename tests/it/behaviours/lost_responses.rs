@@ -1,5 +1,5 @@
-//! Writes with lost, late or malformed responses (contract 5.2 and 5.3): never applied twice, never misreported, and every
-//! operation ends.
+//! Writes with lost, late or malformed responses (contract 5.2 and 5.3): never applied twice, never
+//! misreported, and every operation ends.
 
 use futures_util::future::join;
 use records_gateway::sandbox::{CallKind, InjectedFault, Sandbox};
@@ -107,7 +107,8 @@ async fn an_unapplied_update_is_resent_and_applied_once(fixture: &'static Vendor
     .await;
 }
 
-/// The first attempt has not arrived when the second one is sent: at most one of them can be applied.
+/// The first attempt has not arrived when the second one is sent: at most one of them can be
+/// applied.
 async fn an_update_that_arrives_late_is_applied_once(fixture: &'static VendorFixture) {
     let env = TestEnv::start_with(fixture, with_short_timeouts);
     let current_etag = env.current_etag(fixture.key).await;
@@ -244,7 +245,8 @@ async fn a_create_never_matches_a_preexisting_record(fixture: &'static VendorFix
     let before = env.record_count();
     env.inject_once(CallKind::Create, InjectedFault::ResetBefore);
     let response = env.create("the same").send().await;
-    // BlueDolphin's names are unique: the gateway may have rejected the create before it sent anything.
+    // BlueDolphin's names are unique: the gateway may have rejected the create before it sent
+    // anything.
     assert_ne!(response.status, 201, "{response:?}");
     assert_eq!(env.record_count(), before);
 }
@@ -285,7 +287,8 @@ async fn a_pretectum_commit_followed_by_500_is_resolved_by_its_version() {
     assert_changed_once(&env, &InjectedFault::ApplyThen500);
 }
 
-/// After a 500 the record has another version and the expected values: applied, or an external write.
+/// After a 500 the record has another version and the expected values: applied, or an external
+/// write.
 #[actix_web::test]
 async fn a_matrix42_commit_followed_by_500_is_unknown() {
     let env = TestEnv::start_with(&MATRIX42, with_short_timeouts);
@@ -298,7 +301,8 @@ async fn a_matrix42_commit_followed_by_500_is_unknown() {
     assert_eq!((&operation["state"], &operation["observed"]), (&json!("unknown"), &json!("other")));
 }
 
-/// The first write made the state that the second one is bound to; the vendor does not show who made it.
+/// The first write made the state that the second one is bound to; the vendor does not show who
+/// made it.
 #[actix_web::test]
 async fn an_overwritten_matrix42_commit_followed_by_500_is_unknown() {
     let env = TestEnv::start_with(&MATRIX42, |config| {

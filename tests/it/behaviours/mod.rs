@@ -1,5 +1,6 @@
-//! The behaviours that all vendors share, each written once and tested with every vendor: requests go to the whole gateway over
-//! HTTP, and the tests check what the vendor received and stores. A test of one vendor is in the file of its topic.
+//! The behaviours that all vendors share, each written once and tested with every vendor: requests
+//! go to the whole gateway over HTTP, and the tests check what the vendor received and stores. A
+//! test of one vendor is in the file of its topic.
 
 mod async_writes;
 mod backpressure;

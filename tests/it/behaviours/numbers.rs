@@ -8,7 +8,8 @@ use crate::support::{BLUEDOLPHIN, MATRIX42, PRETECTUM, TestEnv, VendorFixture};
 
 const LONG_INTEGER: &str = "12345678901234567890";
 
-/// A record with a decimal that ends in 0 and an integer of 20 digits, in the fields of these names.
+/// A record with a decimal that ends in 0 and an integer of 20 digits, in the fields of these
+/// names.
 async fn assert_numbers_keep_their_form(fixture: &'static VendorFixture, decimal: &str, integer: &str) {
     let env = TestEnv::start(fixture);
     let shown = [format!("\"{decimal}\":1.10"), format!("\"{integer}\":{LONG_INTEGER}")];

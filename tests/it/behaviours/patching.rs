@@ -320,7 +320,8 @@ async fn a_patch_that_takes_no_effect_is_rejected(fixture: &'static VendorFixtur
     response.assert_problem(422, "rejected");
     assert_eq!(response.json()["errors"][0]["pointer"], text_pointer(fixture));
     assert_eq!(env.wait_for_operation(&response).await["state"], "not-applied");
-    // The gateway has cached the state that the caller read, so a write without a read is compared too.
+    // The gateway has cached the state that the caller read, so a write without a read is compared
+    // too.
     let current_etag = env.current_etag(fixture.key).await;
     let response = env.set_text(fixture.key, &current_etag, "ignored").prefer("return=representation").send().await;
     response.assert_problem(422, "rejected");

@@ -336,7 +336,8 @@ async fn require_guarantee_is_rejected_without_native_version_checks(fixture: &'
     assert!(env.vendor_value(fixture.deletable_key).is_some());
 }
 
-/// The vendor documents no text for a stale version: only another read distinguishes it from bad input.
+/// The vendor documents no text for a stale version: only another read distinguishes it from bad
+/// input.
 #[actix_web::test]
 async fn a_pretectum_conflict_is_detected_whatever_its_text() {
     for text in ["Ungültige Anfrage", "", "<html>Bad Request</html>"] {
@@ -365,7 +366,8 @@ async fn a_matrix42_conflict_is_412_even_if_a_read_shows_no_change() {
     assert_eq!((env.call_count(CallKind::Update), env.vendor_value(MATRIX42.key).unwrap().as_str()), (3, "in the end"));
 }
 
-/// Without `Explicit-Language` the texts that distinguish a conflict from a failure would be German.
+/// Without `Explicit-Language` the texts that distinguish a conflict from a failure would be
+/// German.
 #[actix_web::test]
 async fn every_matrix42_request_asks_for_english() {
     let env = TestEnv::start(&MATRIX42);
@@ -381,7 +383,8 @@ async fn every_matrix42_request_asks_for_english() {
     }
 }
 
-/// Contract 4, order of checks: 422 precedes a running operation, a missing record and a stale ETag.
+/// Contract 4, order of checks: 422 precedes a running operation, a missing record and a stale
+/// ETag.
 #[actix_web::test]
 async fn an_invalid_bluedolphin_patch_is_422_before_the_record_is_read() {
     let env = TestEnv::start(&BLUEDOLPHIN);

@@ -300,7 +300,8 @@ fn classify_response(response: &io::Result<RawResponse>) -> ResponseKind {
         (202, _) => ResponseKind::Accepted,
         (404, "record-not-found") => ResponseKind::NotFound,
         (412, "precondition-failed") => ResponseKind::PreconditionFailed,
-        // The gateway had no time to begin, or to look up the key: nothing follows for an earlier attempt.
+        // The gateway had no time to begin, or to look up the key: nothing follows for an earlier
+        // attempt.
         (503, "overloaded") if response.operation().is_none() => ResponseKind::Rejected(0),
         (409, "operation-in-progress") => ResponseKind::InProgress,
         (504, "outcome-unknown") => ResponseKind::OutcomeUnknown,

@@ -1,5 +1,6 @@
-//! Records that are created, and records that are deleted while other callers change or delete them: each is created once or
-//! not at all, deleted by one DELETE at most, and never changed and deleted under one ETag.
+//! Records that are created, and records that are deleted while other callers change or delete
+//! them: each is created once or not at all, deleted by one DELETE at most, and never changed and
+//! deleted under one ETag.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -82,7 +83,8 @@ impl Caller<'_> {
         if self.random.bool() {
             competing.push(self.new_lifecycle_write(WriteKind::Delete(key.clone()), system, Some(&tag)));
         }
-        // A BlueDolphin definition can be deleted only while it is disabled, and then it is not changed.
+        // A BlueDolphin definition can be deleted only while it is disabled, and then it is not
+        // changed.
         if !is_guarded(system) && self.random.bool() {
             competing.push(self.new_lifecycle_write(WriteKind::PatchDeletable(key), system, Some(&tag)));
         }
@@ -137,7 +139,8 @@ impl HistoryVerifier<'_> {
         self.violations.push(format!("{about}: {what}; responses {:?}", write.responses));
     }
 
-    /// The responses to a write fit its operation. Returns whether it is reported applied, and unknown.
+    /// The responses to a write fit its operation. Returns whether it is reported applied, and
+    /// unknown.
     fn check_write_responses(&mut self, write: &Write) -> (bool, bool) {
         let (complaints, applied, unknown) = self.check_responses(write);
         for complaint in complaints {

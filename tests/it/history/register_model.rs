@@ -1,5 +1,5 @@
-//! What callers may see of a record: a register with compare-and-swap, checked by a linearizability checker that knows nothing
-//! of the gateway.
+//! What callers may see of a record: a register with compare-and-swap, checked by a linearizability
+//! checker that knows nothing of the gateway.
 
 use porcupine_rs::{CheckResult, Model, Operation, check_operations_timeout};
 

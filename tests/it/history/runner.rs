@@ -16,7 +16,8 @@ use super::vendors::{VENDORS, Vendors};
 use crate::fault_proxy::FaultProxy;
 use crate::support::{ProcessBuilder, TestConfig, TestProcess};
 
-/// How long reconciliation may take once there are no faults; a dead replica's writes are adopted only after a while.
+/// How long reconciliation may take once there are no faults; a dead replica's writes are adopted
+/// only after a while.
 const RECONCILE_TIMEOUT: Duration = Duration::from_mins(3);
 /// How often a write without an outcome is sent again.
 const MAX_RESEND_ROUNDS: usize = 5;
@@ -243,7 +244,8 @@ impl Run {
         }
     }
 
-    /// Kills are spread over the run; the last killed replica of several stays dead until the others have adopted its writes.
+    /// Kills are spread over the run; the last killed replica of several stays dead until the
+    /// others have adopted its writes.
     fn kill_at_intervals(&self) {
         let mut random = Rng::with_seed(self.seed.wrapping_add(99));
         for number in 1..=self.plan.kills {
@@ -261,8 +263,8 @@ impl Run {
         }
     }
 
-    /// The quiet phase: no operation stays running, every write gets its outcome, every record is read once more, every
-    /// process stops cleanly and the ledger verifies.
+    /// The quiet phase: no operation stays running, every write gets its outcome, every record is
+    /// read once more, every process stops cleanly and the ledger verifies.
     pub(crate) fn drain_and_collect(&self) -> GatewayReport {
         let mut caller = Caller { run: self, random: Rng::with_seed(self.seed), client: Client::default() };
         self.wait_until_nothing_runs(&mut caller);
@@ -280,7 +282,8 @@ impl Run {
                 caller.send(write);
                 again += 1;
             }
-            // The lease of a killed process makes writers wait until the others know that it is dead.
+            // The lease of a killed process makes writers wait until the others know that it is
+            // dead.
             if again == 0 || (round >= MAX_RESEND_ROUNDS && Instant::now() > until) {
                 break;
             }

@@ -1,4 +1,5 @@
-//! The comparison of the responses, the operations and the ledger with what really happened at the vendors.
+//! The comparison of the responses, the operations and the ledger with what really happened at the
+//! vendors.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -102,8 +103,8 @@ impl<'r> HistoryVerifier<'r> {
         }
     }
 
-    /// Compares the responses to a write with its operations. Returns the complaints, whether the write was reported applied, and
-    /// whether it was reported unknown.
+    /// Compares the responses to a write with its operations. Returns the complaints, whether the
+    /// write was reported applied, and whether it was reported unknown.
     pub(super) fn check_responses(&self, write: &Write) -> (Vec<String>, bool, bool) {
         let mut complaints = Vec::new();
         if !is_conclusive(write) {
@@ -139,7 +140,8 @@ impl<'r> HistoryVerifier<'r> {
         (complaints, applied, unknown)
     }
 
-    /// Whether an applied create or delete may end unknown: a read failed, perhaps in a process that was killed.
+    /// Whether an applied create or delete may end unknown: a read failed, perhaps in a process
+    /// that was killed.
     pub(super) fn may_lack_evidence(&self, write: &Write) -> bool {
         let mut operations = write.responses.iter().filter_map(|response| response.operation.as_ref());
         self.run.plan.kills > 0 || operations.any(|operation| self.failed_reads.contains(operation))
@@ -184,8 +186,9 @@ impl<'r> HistoryVerifier<'r> {
         format!("the record has been {history:?}\n  operations\n    {operations}\n  entries\n    {entries}")
     }
 
-    /// Contract 4.2: after a 500 without a reason, a changed version without the expected values is 412. That is untrue where the
-    /// vendor had committed before it failed and another write followed before the gateway read: an opaque version cannot tell.
+    /// Contract 4.2: after a 500 without a reason, a changed version without the expected values is
+    /// 412. That is untrue where the vendor had committed before it failed and another write
+    /// followed before the gateway read: an opaque version cannot tell.
     fn may_be_mistaken_for_conflict(&self, write: &Write) -> bool {
         let history = self.history.get(&(write.system, write.record)).map(Vec::as_slice).unwrap_or_default();
         VENDORS[write.system].opaque_versions
@@ -204,7 +207,8 @@ impl<'r> HistoryVerifier<'r> {
         self.effects.get(&write.value).copied().unwrap_or(0)
     }
 
-    /// Contract 5.3: only where another write followed, or where nothing shows that a guarded write was applied.
+    /// Contract 5.3: only where another write followed, or where nothing shows that a guarded write
+    /// was applied.
     fn may_stay_unknown(&self, write: &Write) -> bool {
         let empty = Vec::new();
         let history = self.history.get(&(write.system, write.record)).unwrap_or(&empty);
@@ -220,11 +224,13 @@ impl<'r> HistoryVerifier<'r> {
         if VENDORS[write.system].opaque_versions {
             return after(expected) >= 1;
         }
-        // Whether the one write since then was this one, in the vendor's own form, cannot always be told.
+        // Whether the one write since then was this one, in the vendor's own form, cannot always be
+        // told.
         after(expected) >= 2 - usize::from(self.effect_count(write) == 0)
     }
 
-    /// Every write took effect on the value it was based on. A guarded one may overwrite a write past the gateway, as documented.
+    /// Every write took effect on the value it was based on. A guarded one may overwrite a write
+    /// past the gateway, as documented.
     fn check_no_lost_updates(&mut self, writes: &[Write]) {
         let by_value: HashMap<u32, &Write> = writes.iter().map(|write| (write.value, write)).collect();
         for ((system, record), history) in &self.history {
@@ -310,8 +316,8 @@ impl<'r> HistoryVerifier<'r> {
     }
 }
 
-/// An outcome that was taken back: what an `Idempotency-Key` replays never changes. A write that was rejected before its
-/// intent is not remembered; but a stale ETag stays stale.
+/// An outcome that was taken back: what an `Idempotency-Key` replays never changes. A write that
+/// was rejected before its intent is not remembered; but a stale ETag stays stale.
 fn find_contradiction(write: &Write, was_rejected: impl Fn(&String) -> bool) -> Option<String> {
     let mut outcome: Option<&WriteResponse> = None;
     for response in &write.responses {
@@ -326,7 +332,8 @@ fn find_contradiction(write: &Write, was_rejected: impl Fn(&String) -> bool) -> 
             ResponseKind::InProgress | ResponseKind::Rejected(_) => !remembered,
             // The record was deleted after the rejection.
             ResponseKind::NotFound if before.kind == ResponseKind::PreconditionFailed => !remembered,
-            // Another replica had read before the ETag became stale, and the vendor rejected its write.
+            // Another replica had read before the ETag became stale, and the vendor rejected its
+            // write.
             ResponseKind::Accepted if before.kind == ResponseKind::PreconditionFailed => {
                 !remembered && response.operation.as_ref().is_some_and(&was_rejected)
             }

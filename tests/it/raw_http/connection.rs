@@ -1,4 +1,5 @@
-//! The raw-socket client of the tests: one connection, no repetition, no interpretation beyond the framing.
+//! The raw-socket client of the tests: one connection, no repetition, no interpretation beyond the
+//! framing.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -24,7 +25,8 @@ impl RawConnection {
         Ok(Self { stream, unread: Vec::new() })
     }
 
-    /// Sends bytes. It is no failure if the server has closed already: its response can still be read.
+    /// Sends bytes. It is no failure if the server has closed already: its response can still be
+    /// read.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         if let Err(error) = self.try_send(bytes) {
             let closed = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
@@ -42,7 +44,8 @@ impl RawConnection {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// The response to a request, which tells whether there is a body; `None` if the connection ends before it.
+    /// The response to a request, which tells whether there is a body; `None` if the connection
+    /// ends before it.
     pub(crate) fn read_response_to(&mut self, request: &[u8]) -> Option<RawResponse> {
         self.read_response(request.starts_with(b"HEAD "))
     }

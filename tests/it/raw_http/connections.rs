@@ -1,4 +1,5 @@
-//! Connections: several requests on one, rejections while the body is still being sent, and truncated requests.
+//! Connections: several requests on one, rejections while the body is still being sent, and
+//! truncated requests.
 
 use super::{
     PATCH_HEADERS, RawConnection, RawResponse, ada_path, request_head, request_with_body, start_server,
@@ -43,7 +44,8 @@ fn a_request_sent_byte_by_byte_is_accepted() {
     server.assert_no_vendor_calls("single bytes");
 }
 
-/// Each of these gets its response from the head alone; its body contains a whole PATCH, which must stay a body.
+/// Each of these gets its response from the head alone; its body contains a whole PATCH, which must
+/// stay a body.
 #[test]
 fn a_request_hidden_in_an_unread_body_is_never_executed() {
     let server = start_server();
@@ -221,7 +223,8 @@ fn nothing_is_executed_after_a_request_with_connection_close() {
     }
 }
 
-/// A response with `Connection: close` is the last one: a pipelined request after it is not executed.
+/// A response with `Connection: close` is the last one: a pipelined request after it is not
+/// executed.
 #[test]
 fn nothing_is_executed_after_a_response_with_connection_close() {
     let server = start_server_with(|config| config.server("max_body", 40));
@@ -234,7 +237,8 @@ fn nothing_is_executed_after_a_response_with_connection_close() {
     assert_nothing_written(&server, "a response that closes");
 }
 
-/// `actix-http` would read the body of a request that offers an upgrade to the end of the connection; its length counts.
+/// `actix-http` would read the body of a request that offers an upgrade to the end of the
+/// connection; its length counts.
 #[test]
 fn an_offered_upgrade_does_not_change_body_framing() {
     let server = start_server();

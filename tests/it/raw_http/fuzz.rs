@@ -1,4 +1,5 @@
-//! Arbitrary bytes in the headers that the gateway parses: each request gets a response, and never a 5xx.
+//! Arbitrary bytes in the headers that the gateway parses: each request gets a response, and never
+//! a 5xx.
 
 use proptest::prelude::*;
 use proptest::sample::select;

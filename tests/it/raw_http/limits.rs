@@ -1,4 +1,5 @@
-//! Sizes and times: each limit has its status, is a problem where there is a request, and causes no vendor call.
+//! Sizes and times: each limit has its status, is a problem where there is a request, and causes no
+//! vendor call.
 
 use super::{PATCH_HEADERS, ada_path, request_head, request_with_body, start_server, start_server_with};
 
@@ -147,7 +148,8 @@ fn an_incomplete_request_head_is_408_and_closes_the_connection() {
 
 #[test]
 fn an_incomplete_body_is_408_and_closes_the_connection() {
-    // The deadline of a request also limits the time of its body, where it is shorter than the usual limit.
+    // The deadline of a request also limits the time of its body, where it is shorter than the
+    // usual limit.
     let server = start_server_with(|config| config.server("deadline", "200ms"));
     let patch = format!("PATCH {}", ada_path());
     for (framing, start) in [("Content-Length: 30\r\n", "{\"fields\":"), ("Transfer-Encoding: chunked\r\n", "2\r\n{")] {

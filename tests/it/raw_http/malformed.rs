@@ -1,4 +1,5 @@
-//! Malformed HTTP: each malformed request gets a 4xx or the end of its connection, and no vendor receives a request.
+//! Malformed HTTP: each malformed request gets a 4xx or the end of its connection, and no vendor
+//! receives a request.
 
 use super::{PATCH_HEADERS, ada_path, request_head, start_server};
 
@@ -49,7 +50,8 @@ fn a_malformed_request_head_is_400_and_closes_the_connection() {
     server.assert_no_vendor_calls("broken heads");
 }
 
-/// Ambiguity about the end of a request allows request smuggling (RFC 9112 §6.3): none of these is accepted.
+/// Ambiguity about the end of a request allows request smuggling (RFC 9112 §6.3): none of these is
+/// accepted.
 #[test]
 fn ambiguous_framing_is_400_and_nothing_after_it_is_executed() {
     let server = start_server();
@@ -129,7 +131,8 @@ fn a_malformed_chunked_body_closes_the_connection() {
                 + &hidden;
         let mut connection = server.connect();
         connection.send(&request);
-        // `actix-http` closes the connection itself where it finds the error while the body is being read.
+        // `actix-http` closes the connection itself where it finds the error while the body is
+        // being read.
         if let Some(response) = connection.read_response(false) {
             assert_eq!(response.status, 400, "{chunks:?}: {response:?}");
             if !response.body.is_empty() {
@@ -142,7 +145,8 @@ fn a_malformed_chunked_body_closes_the_connection() {
     server.assert_no_vendor_calls("broken chunks");
 }
 
-/// `httparse` accepts a bare line feed as the end of a line, as RFC 9112 §2.2 allows; the header counts.
+/// `httparse` accepts a bare line feed as the end of a line, as RFC 9112 §2.2 allows; the header
+/// counts.
 #[test]
 fn a_bare_line_feed_ends_a_line_and_hides_nothing() {
     let server = start_server();

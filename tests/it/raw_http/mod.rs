@@ -1,4 +1,5 @@
-//! HTTP/1.1 at the level of bytes: what is sent is exactly what a test writes, and responses are read by their framing.
+//! HTTP/1.1 at the level of bytes: what is sent is exactly what a test writes, and responses are
+//! read by their framing.
 
 mod connection;
 mod connections;

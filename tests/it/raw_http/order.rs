@@ -105,7 +105,8 @@ fn syntax_is_checked_before_428_and_428_before_422() {
         .assert_rejected(&request_with_body(&format!("PATCH {MISSING_RECORD}"), MERGE, "{}"), "precondition-required");
 }
 
-/// An error of the body alone is reported before the record is read, whatever the ETag, at every vendor.
+/// An error of the body alone is reported before the record is read, whatever the ETag, at every
+/// vendor.
 #[test]
 fn read_only_members_are_422_before_the_record_is_read() {
     let server = start_server();
@@ -168,7 +169,8 @@ fn not_found_precedes_412_and_412_precedes_vendor_rejection() {
     server
         .exchange(request_with_body(&format!("PATCH {deleted}"), &format!("{MERGE}{STALE}"), change))
         .assert_problem("record-not-found", &deleted);
-    // A stale ETag with an attribute that the vendor would reject; a stale ETag with a missing path.
+    // A stale ETag with an attribute that the vendor would reject; a stale ETag with a missing
+    // path.
     let record = format!("/records/itsm/{FACILITY}");
     let rejected = r#"{"fields":{"NoSuchAttribute":"x"}}"#;
     let stale = server.exchange(request_with_body(&format!("PATCH {record}"), &format!("{MERGE}{STALE}"), rejected));

@@ -1,4 +1,5 @@
-//! The pages for browsers: they load resources of the gateway alone, run no foreign script and cannot be framed.
+//! The pages for browsers: they load resources of the gateway alone, run no foreign script and
+//! cannot be framed.
 
 use super::{RawResponse, request_head, start_server};
 use crate::support::TestServer;

@@ -101,7 +101,8 @@ impl RawResponse {
         }
     }
 
-    /// What actix responses before there is a request to hand on: a status, no body, and the end of the connection.
+    /// What actix responses before there is a request to hand on: a status, no body, and the end of
+    /// the connection.
     pub(crate) fn assert_empty_response(&self, status: u16, request: &str) {
         assert_eq!((self.status, self.text()), (status, ""), "{request:?}");
         assert!(self.header("content-type").is_none(), "{request:?}");

@@ -61,7 +61,8 @@ impl TestServer {
     }
 }
 
-/// A request's head: `line` without the version, each of `headers` with its line end. `Host` and the key of `admin` are added.
+/// A request's head: `line` without the version, each of `headers` with its line end. `Host` and
+/// the key of `admin` are added.
 pub(crate) fn request_head(line: &str, headers: &str) -> String {
     format!("{line} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer admin\r\n{headers}\r\n")
 }

@@ -1,5 +1,5 @@
-//! Requests that two parsers are known to frame differently (RFC 9112 §11.2): each is framed as the RFC says or rejected, and
-//! nothing after a rejected one is executed.
+//! Requests that two parsers are known to frame differently (RFC 9112 §11.2): each is framed as the
+//! RFC says or rejected, and nothing after a rejected one is executed.
 
 use super::{PATCH_HEADERS, ada_path, request_head, request_with_body, start_server};
 

@@ -25,7 +25,8 @@ fn an_undecodable_target_is_400() {
     }
 }
 
-/// `actix-http` rejects raw octets that a target must not contain; the gateway rejects those that it accepts.
+/// `actix-http` rejects raw octets that a target must not contain; the gateway rejects those that
+/// it accepts.
 #[test]
 fn raw_octets_in_a_target_are_400() {
     let server = start_server();

@@ -1,5 +1,6 @@
-//! What the integration tests share: one configuration ([`TestConfig`]), a gateway in this process ([`TestServer`]) or in a
-//! process of its own ([`TestProcess`]), an HTTP client, and a fixture per vendor ([`VendorFixture`]).
+//! What the integration tests share: one configuration ([`TestConfig`]), a gateway in this process
+//! ([`TestServer`]) or in a process of its own ([`TestProcess`]), an HTTP client, and a fixture per
+//! vendor ([`VendorFixture`]).
 
 mod client;
 mod fixtures;
@@ -19,8 +20,9 @@ pub(crate) use test_process::{PROGRAM, ProcessBuilder, TestProcess};
 pub(crate) use test_server::TestServer;
 pub(crate) use vendor_fixture::{OnUpdate500, VendorFixture};
 
-/// The one list of the fixtures: calls `$then!` with `(module FIXTURE native|guarded)` for each, then a semicolon and the
-/// rest. A new vendor is one entry here; `vendor_coverage` fails without it.
+/// The one list of the fixtures: calls `$then!` with `(module FIXTURE native|guarded)` for each,
+/// then a semicolon and the rest. A new vendor is one entry here; `vendor_coverage` fails without
+/// it.
 macro_rules! with_every_fixture {
     ($then:ident $(, $rest:tt)*) => {
         crate::support::$then! {
@@ -41,7 +43,8 @@ macro_rules! fixture_list {
     };
 }
 
-/// Makes one test per vendor of each behaviour, so that a failure names the behaviour and the vendor.
+/// Makes one test per vendor of each behaviour, so that a failure names the behaviour and the
+/// vendor.
 macro_rules! for_each_vendor {
     ($($behaviour:ident),+ $(,)?) => {
         crate::support::with_every_fixture!(behaviour_tests, ($($behaviour),+));

@@ -14,7 +14,8 @@ use super::{Request, TestClient, TestConfig, TestResponse, TestServer, VendorFix
 /// Longest time that an expected event is waited for.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Short timeouts, so that a test soon sees what a vendor fails to do. A test sets others where it needs them.
+/// Short timeouts, so that a test soon sees what a vendor fails to do. A test sets others where it
+/// needs them.
 fn with_short_timeouts(config: TestConfig) -> TestConfig {
     let config = config.server("deadline", "5s").every_system("timeout", "3s").every_system("connect_timeout", "1s");
     let config = config.every_system("retry_backoff", "2ms").every_system("circuit_failures", 10_000);

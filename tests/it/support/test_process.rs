@@ -1,4 +1,5 @@
-//! The gateway's own program in a process of its own: it can be configured, signalled, killed and started again.
+//! The gateway's own program in a process of its own: it can be configured, signalled, killed and
+//! started again.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
