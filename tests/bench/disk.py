@@ -1,4 +1,4 @@
-"""Disks: this machine's own, and the same with flushes that take longer; and a PostgreSQL that flushes to one."""
+"""Disks: this machine's own, and the same with slower flushes; and a PostgreSQL on one of them."""
 
 import contextlib
 import os
@@ -25,19 +25,19 @@ print(statistics.median(took) * 1000)
 
 
 class Disk:
-    """`under` is what a program is started with so that it meets this disk."""
+    """`under` is the command that starts a program on this disk."""
 
     def __init__(self, name, under):
         self.name, self.under = name, under
 
     def flush_ms(self, folder):
-        """How long a flush of 4 KB takes, the median of 40."""
-        told = subprocess.run([*self.under, sys.executable, "-c", BLOCK, folder], check=True, stdout=subprocess.PIPE)
-        return float(told.stdout)
+        """The median of 40 flushes of 4 KB."""
+        output = subprocess.run([*self.under, sys.executable, "-c", BLOCK, folder], check=True, stdout=subprocess.PIPE)
+        return float(output.stdout)
 
 
 def disks(slow_ms, folder):
-    """This machine's disk, and the same with flushes that take so much longer."""
+    """This machine's disk, and the same with flushes that take `slow_ms` longer."""
     library = pathlib.Path(folder) / "slow_flush.so"
     subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, HERE / "slow_flush.c", "-ldl"], check=True)
     slow = ["env", f"LD_PRELOAD={library}", f"SLOW_FLUSH_US={slow_ms * 1000}"]
@@ -46,7 +46,7 @@ def disks(slow_ms, folder):
 
 @contextlib.contextmanager
 def postgres(disk, folder):
-    """An empty server that flushes as it does by default; gives the address of its database."""
+    """An empty server with default flushes; yields the URL of its database."""
     tools = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not tools:
         subprocess.run(["apt-get", "install", "--yes", "--no-install-recommends", "postgresql"], check=True)
@@ -54,8 +54,8 @@ def postgres(disk, folder):
     tools = tools[-1].parent
     data = tempfile.mkdtemp(dir=folder)
     # The server refuses to run as root.
-    nobody = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if nobody:
+    as_postgres = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    if as_postgres:
         shutil.chown(data, "postgres")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -63,12 +63,12 @@ def postgres(disk, folder):
 
     def run(command):
         quiet = {"check": True, "cwd": data, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run([*nobody, *command], **quiet)
+        subprocess.run([*as_postgres, *command], **quiet)
 
     run([tools / "initdb", "--pgdata", f"{data}/db", "--username", "postgres", "--auth", "trust", "--no-sync"])
     control = [tools / "pg_ctl", "--pgdata", f"{data}/db", "--wait"]
-    said = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={data}"
-    run([*disk.under, *control, "--log", f"{data}/log", "start", "--options", said])
+    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={data}"
+    run([*disk.under, *control, "--log", f"{data}/log", "start", "--options", options])
     try:
         yield f"postgres://postgres@127.0.0.1:{port}/postgres"
     finally:

@@ -1,4 +1,4 @@
-"""The callers: some keep-alive connections, each with a record of its own, each sending its next request after the answer."""
+"""The load: keep-alive connections, each with its own record, each sending its next request after the response."""
 
 import http.client
 import socket
@@ -6,15 +6,15 @@ import threading
 
 
 class Load:
-    def __init__(self, contender, stand_in, port, connections):
-        self.contender, self.stand_in, self.port = contender, stand_in, port
-        self.keys = stand_in.keys[:connections]
+    def __init__(self, target, fake_vendor, port, connections):
+        self.target, self.fake_vendor, self.port = target, fake_vendor, port
+        self.keys = fake_vendor.keys[:connections]
         self.failures = []
 
     def send(self, method, requests):
-        """Sends so many requests; every one of them must succeed."""
+        """Sends so many requests, all of which must succeed."""
         each = requests // len(self.keys)
-        threads = [threading.Thread(target=self.guarded, args=(method, key, each)) for key in self.keys]
+        threads = [threading.Thread(target=self.run_connection, args=(method, key, each)) for key in self.keys]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -22,43 +22,43 @@ class Load:
         if self.failures:
             raise self.failures[0]
 
-    def guarded(self, method, key, requests):
+    def run_connection(self, method, key, requests):
         try:
-            self.one_connection(method, key, requests)
+            self.send_over_one_connection(method, key, requests)
         except Exception as failure:
             self.failures.append(failure)
 
-    def one_connection(self, method, key, requests):
-        beside = http.client.HTTPConnection(self.contender.versions_from())
+    def send_over_one_connection(self, method, key, requests):
+        version_source = http.client.HTTPConnection(self.target.versions_from())
         with socket.create_connection(("127.0.0.1", self.port)) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for _ in range(requests):
-                # A current version is needed for each write; it is got past the measured process.
-                request = self.contender.get(key) if method == "get" else self.contender.patch(key, beside)
+                # Each write needs a current version, which is read past the measured process.
+                request = self.target.get(key) if method == "get" else self.target.patch(key, version_source)
                 connection.sendall(request)
-                status = answered(connection)
+                status = read_response(connection)
                 if status != (200 if method == "get" else 204):
-                    raise RuntimeError(f"{self.contender.row}: {method} was answered {status}")
-        beside.close()
+                    raise RuntimeError(f"{self.target.row}: {method} got {status}")
+        version_source.close()
 
 
-def answered(connection):
-    """Reads one answer to its end and gives its status."""
+def read_response(connection):
+    """Reads one response to its end and returns its status."""
     data = b""
     while b"\r\n\r\n" not in data:
-        data += received(connection)
+        data += receive(connection)
     head, _, body = data.partition(b"\r\n\r\n")
     lines = head.lower().split(b"\r\n")
     left = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0) - len(body)
     if b"transfer-encoding: chunked" in lines:
         while not body.endswith(b"0\r\n\r\n"):
-            body += received(connection)
+            body += receive(connection)
     while left > 0:
-        left -= len(received(connection))
+        left -= len(receive(connection))
     return int(lines[0].split()[1])
 
 
-def received(connection):
+def receive(connection):
     data = connection.recv(65536)
     if not data:
         raise RuntimeError("the connection was closed")

@@ -1,12 +1,12 @@
-/* A disk that takes its time, and nothing else: loaded before a program (LD_PRELOAD), it makes each flush take SLOW_FLUSH_US
- * microseconds longer, as the flush of a cloud volume or of a spinning disk does. The flush itself is still made. */
+/* A slow disk: loaded before a program (LD_PRELOAD), it makes each flush take SLOW_FLUSH_US microseconds longer, like the flush
+ * of a cloud volume or of a spinning disk. The flush itself is still made. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
-static void take_time(void) {
+static void wait_longer(void) {
     const char *text = getenv("SLOW_FLUSH_US");
     long us = text ? atol(text) : 0;
     struct timespec left = {us / 1000000, us % 1000000 * 1000};
@@ -18,12 +18,12 @@ static void take_time(void) {
 
 int fsync(int file) {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
-    take_time();
+    wait_longer();
     return real(file);
 }
 
 int fdatasync(int file) {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
-    take_time();
+    wait_longer();
     return real(file);
 }

@@ -1,17 +1,17 @@
--- One record of Matrix42 as the gateway shows it, and a merge patch of its fields as the vendor's update.
+-- Translates a Matrix42 record to the gateway's format, and a merge patch of its fields to the vendor's update.
 local cjson = require "cjson"
--- Else `12345678901234` would come out as `1.2345678901234e+13`.
+-- Without it `12345678901234` becomes `1.2345678901234e+13`.
 cjson.encode_number_precision(14)
 
 local FRAGMENTS = "/m42Services/api/data/fragments/"
 local translate = {}
 
 local function get(collection, key)
-    local reply = ngx.location.capture(FRAGMENTS .. collection .. "/" .. key)
-    if reply.status ~= 200 then
-        return ngx.exit(reply.status)
+    local response = ngx.location.capture(FRAGMENTS .. collection .. "/" .. key)
+    if response.status ~= 200 then
+        return ngx.exit(response.status)
     end
-    local fields = cjson.decode(reply.body)
+    local fields = cjson.decode(response.body)
     local tag = '"' .. fields.TimeStamp .. '"'
     fields.ID, fields.TimeStamp = nil, nil
     ngx.header["Content-Type"] = "application/json"
@@ -25,11 +25,11 @@ local function patch(collection, key)
     fields.ID = key
     fields.TimeStamp = ngx.var.http_if_match:sub(2, -2)
     local body = cjson.encode(fields)
-    local reply = ngx.location.capture(FRAGMENTS .. collection, { method = ngx.HTTP_PUT, body = body })
-    ngx.exit(reply.status)
+    local response = ngx.location.capture(FRAGMENTS .. collection, { method = ngx.HTTP_PUT, body = body })
+    ngx.exit(response.status)
 end
 
-function translate.answer(collection, key)
+function translate.respond(collection, key)
     if ngx.req.get_method() == "GET" then
         return get(collection, key)
     end

@@ -1,7 +1,6 @@
-"""Reads and changes a record with the client that openapi-python-client made of the document: client.py BASE_URL
+"""Reads and changes a record with the client that openapi-python-client generated from the document: client.py BASE_URL
 
-What is shown: a program that knows the document alone gets the record and its tag, changes it, and learns from a parsed
-problem that its tag is stale.
+The generated client gets the record and its ETag, changes the record, and reads from a parsed problem that its ETag is stale.
 """
 
 import sys
@@ -16,21 +15,21 @@ ID = "SPSScCategoryClassBase:7777780d-71a0-df11-708c-000c2968299e"
 
 
 def main(base_url):
-    """Read, change, change again with the tag of before."""
+    """Reads, changes, and tries to change again with the former ETag."""
     client = Client(base_url=base_url, raise_on_unexpected_status=True)
 
     read = get_record.sync_detailed(SYSTEM, ID, client=client)
     assert read.status_code == HTTPStatus.OK, read
     assert isinstance(read.parsed, Record), read
     assert read.parsed.fields["Description"] == "Facility Management", read.parsed.fields
-    tag = read.headers["ETag"]
-    assert read.parsed.etag == tag, read.parsed.etag
+    etag = read.headers["ETag"]
+    assert read.parsed.etag == etag, read.parsed.etag
 
     patch = MergePatch.from_dict({"fields": {"Description": "Facilities, by a generated client"}})
-    changed = update_record.sync_detailed(SYSTEM, ID, client=client, body=patch, if_match=tag)
+    changed = update_record.sync_detailed(SYSTEM, ID, client=client, body=patch, if_match=etag)
     assert changed.status_code == HTTPStatus.NO_CONTENT, changed
 
-    stale = update_record.sync_detailed(SYSTEM, ID, client=client, body=patch, if_match=tag)
+    stale = update_record.sync_detailed(SYSTEM, ID, client=client, body=patch, if_match=etag)
     assert stale.status_code == HTTPStatus.PRECONDITION_FAILED, stale
     assert isinstance(stale.parsed, Problem), stale
     assert stale.parsed.type_.endswith("/problems/precondition-failed"), stale.parsed
@@ -41,7 +40,7 @@ def main(base_url):
     assert again.parsed.fields["Description"] == "Facilities, by a generated client", again.parsed.fields
     assert stale.parsed.current_etag == again.headers["ETag"], stale.parsed
 
-    print(f"the generated client read (200, ETag {tag}), changed (204) and met its stale tag (412, {stale.parsed.title!r})")
+    print(f"the generated client read (200, ETag {etag}), changed (204) and got the problem of a stale ETag (412, {stale.parsed.title!r})")
 
 
 main(sys.argv[1])

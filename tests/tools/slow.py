@@ -1,10 +1,10 @@
-"""Attacks that hold connections rather than break anything: slow heads, slow bodies, slow readers (slowhttptest).
+"""Attacks that hold connections: slow heads, slow bodies, slow readers (slowhttptest).
 
     slow.py URL PID        a running sandbox and its process
 
-While each attack runs, honest callers ask over connections of their own. It fails if one of them is not answered in time, if
-slowhttptest itself finds the service unavailable, if the process's memory grows without measure, or if connections of the
-attack are still open some time after it.
+During each attack other callers send requests over connections of their own. The test fails if one of them gets no response in time,
+if slowhttptest itself finds the service unavailable, if the process's memory grows beyond a limit, or if connections of the attack
+are still open some time after it.
 """
 
 import csv
@@ -25,13 +25,13 @@ BUNDLE = "/docs/swagger-ui-bundle.js"
 
 CALLERS = 500
 SECONDS = 9
-# An honest caller's patience. Unloaded, an answer takes some milliseconds.
-PATIENCE = 5.0
-# What the process may need on top of what it needed before; 500 connections at rest take some 10 MB.
-MORE_MEMORY = 96 * 1024 * 1024
+# The timeout of other callers. Without load, a response takes some milliseconds.
+TIMEOUT = 5.0
+# By how many bytes the memory may grow; 500 idle connections take some 10 MB.
+MAX_GROWTH = 96 * 1024 * 1024
 
 # Connections to the vendors, both ends, that are kept for the next call.
-SPARE = 20
+IDLE_CONNECTIONS = 20
 
 ATTACKS = {
     "slow heads": ["-H", "-i", "1", "-t", "GET", "-u", URL + RECORD],
@@ -48,7 +48,7 @@ def resident():
 
 
 def connections():
-    """How many sockets the process holds."""
+    """How many sockets the process has."""
     held = 0
     for entry in pathlib.Path(f"/proc/{PID}/fd").iterdir():
         try:
@@ -58,18 +58,18 @@ def connections():
     return held
 
 
-class Honest(threading.Thread):
-    """A caller who asks again and again, each time over a new connection."""
+class OtherCaller(threading.Thread):
+    """A caller that sends request after request, each over a new connection."""
 
     def __init__(self):
         super().__init__()
-        self.over, self.times, self.failures, self.most = threading.Event(), [], [], 0
+        self.stop, self.times, self.failures, self.max_memory = threading.Event(), [], [], 0
 
     def run(self):
-        while not self.over.wait(0.1):
+        while not self.stop.wait(0.1):
             for path in ("/healthz", RECORD):
                 begun = time.monotonic()
-                connection = http.client.HTTPConnection(HOST, timeout=PATIENCE)
+                connection = http.client.HTTPConnection(HOST, timeout=TIMEOUT)
                 try:
                     connection.request("GET", path)
                     status = connection.getresponse().status
@@ -80,39 +80,39 @@ class Honest(threading.Thread):
                 finally:
                     connection.close()
                 self.times.append(time.monotonic() - begun)
-            self.most = max(self.most, resident())
+            self.max_memory = max(self.max_memory, resident())
 
 
 def attack(name, arguments):
-    """Runs one attack and says what became of it."""
+    """Runs one attack; prints the result and returns the failures."""
     before, sockets = resident(), connections()
-    honest = Honest()
-    honest.start()
+    other = OtherCaller()
+    other.start()
     with tempfile.TemporaryDirectory() as folder:
         command = ["slowhttptest", *arguments, "-c", str(CALLERS), "-r", "250", "-l", str(SECONDS), "-p", "5",
                    "-g", "-o", f"{folder}/out"]
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         with open(f"{folder}/out.csv", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-    honest.over.set()
-    honest.join()
-    failures = honest.failures[:3]
+    other.stop.set()
+    other.join()
+    failures = other.failures[:3]
     if not rows:
         failures.append("slowhttptest measured nothing")
     elif any(int(row["Service Available"]) == 0 for row in rows):
         failures.append("slowhttptest found the service unavailable")
     elif max(int(row["Connected"]) for row in rows) < CALLERS // 5:
-        failures.append("the attack did not get its connections, so it has shown nothing")
-    grown = honest.most - before
-    if grown > MORE_MEMORY:
+        failures.append("the attack did not get its connections")
+    grown = other.max_memory - before
+    if grown > MAX_GROWTH:
         failures.append(f"memory grew by {grown >> 20} MiB")
     until = time.monotonic() + 15
-    while connections() > sockets + SPARE and time.monotonic() < until:
+    while connections() > sockets + IDLE_CONNECTIONS and time.monotonic() < until:
         time.sleep(0.1)
-    if connections() > sockets + SPARE:
+    if connections() > sockets + IDLE_CONNECTIONS:
         failures.append(f"{connections() - sockets} connections are still open")
-    slowest = max(honest.times, default=0.0)
-    print(f"{name}: {CALLERS} callers for {SECONDS} s; {len(honest.times)} honest requests, the slowest answered in "
+    slowest = max(other.times, default=0.0)
+    print(f"{name}: {CALLERS} callers for {SECONDS} s; {len(other.times)} other requests, the slowest in "
           f"{slowest * 1000:.0f} ms; memory +{max(grown, 0) >> 20} MiB", flush=True)
     return [f"{name}: {failure}" for failure in failures]
 

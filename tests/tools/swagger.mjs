@@ -1,7 +1,6 @@
-// A person reads a record and changes it in Swagger UI, in Chromium: node swagger.mjs BASE_URL SCREENSHOT
+// Reads and changes a record in Swagger UI, in Chromium: node swagger.mjs BASE_URL SCREENSHOT
 //
-// Fails on anything a person would call broken: another status than the right one, an error in the console, a page that
-// asks any other machine for anything.
+// Fails on an unexpected status, an error in the console, and a request to another origin.
 
 import assert from 'node:assert/strict';
 import { chromium } from 'playwright-core';
@@ -43,61 +42,61 @@ try {
   });
   page.on('pageerror', (error) => complaints.push(`page: ${error.message}`));
 
-  await readsAsAPage(page, '/', ['/docs/', '/openapi.json']);
-  await readsAsAPage(page, '/problems/precondition-failed', ['precondition-failed', '412']);
+  await assertPage(page, '/', ['/docs/', '/openapi.json']);
+  await assertPage(page, '/problems/precondition-failed', ['precondition-failed', '412']);
 
   await page.goto(`${base}/docs/`);
 
-  const get = await opened(page, 'get');
+  const get = await open(page, 'get');
   await fill(get, 'system', SYSTEM);
   await fill(get, 'id', ID);
-  const read = await executed(get);
+  const read = await execute(get);
   assert.equal(read.status, '200', `GET in Swagger UI: ${read.text}`);
   const etag = /^\s*etag: (".*")\s*$/im.exec(read.text)?.[1];
-  assert.ok(etag, `no ETag is to be seen in: ${read.text}`);
+  assert.ok(etag, `no ETag is shown in: ${read.text}`);
   assert.match(read.text, /Facility Management/);
 
-  const patch = await opened(page, 'patch');
+  const patch = await open(page, 'patch');
   await fill(patch, 'system', SYSTEM);
   await fill(patch, 'id', ID);
   await fill(patch, 'If-Match', etag);
   await blank(patch, ['system', 'id', 'If-Match']);
   await bodyType(patch, 'application/merge-patch+json');
   await patch.locator('textarea.body-param__text').fill('{"fields": {"Description": "Facilities and rooms"}}');
-  const written = await executed(patch);
+  const written = await execute(patch);
   assert.equal(written.status, '204', `PATCH in Swagger UI: ${written.text}`);
 
-  const again = await executed(get);
+  const again = await execute(get);
   assert.equal(again.status, '200');
   assert.match(again.text, /Facilities and rooms/);
   await get.evaluate((block) => block.scrollIntoView());
   await page.screenshot({ path: screenshot });
 
-  // The stale tag, last: the browser itself writes a line to the console for every 4xx.
+  // The stale ETag comes last: the browser writes a line to the console for every 4xx.
   assert.deepEqual(complaints, []);
-  const stale = await executed(patch);
-  assert.equal(stale.status, '412', `PATCH with the stale tag in Swagger UI: ${stale.text}`);
+  const stale = await execute(patch);
+  assert.equal(stale.status, '412', `PATCH with the stale ETag in Swagger UI: ${stale.text}`);
   assert.match(stale.text, /precondition-failed/);
 
   const version = browser.version();
-  console.log(`Chromium ${version}: read (200, ETag ${etag}), changed (204), read again, refused a stale tag (412)`);
+  console.log(`Chromium ${version}: read (200, ETag ${etag}), changed (204), read again, rejected a stale ETag (412)`);
   console.log(`screenshot: ${screenshot}`);
 } finally {
   await browser.close();
 }
 
-/** Opens one of the gateway's pages and looks for some words and links of it. */
-async function readsAsAPage(page, path, expected) {
-  const answer = await page.goto(`${base}${path}`);
-  assert.equal(answer.status(), 200, path);
-  assert.match(answer.headers()['content-type'] ?? '', /^text\/html/, path);
+/** Opens a page of the gateway and checks that it contains these words and links. */
+async function assertPage(page, path, expected) {
+  const response = await page.goto(`${base}${path}`);
+  assert.equal(response.status(), 200, path);
+  assert.match(response.headers()['content-type'] ?? '', /^text\/html/, path);
   assert.ok(await page.title(), `${path} has a title`);
   const text = await page.content();
   for (const words of expected) assert.ok(text.includes(words), `${path} shows ${words}`);
 }
 
-/** The operation's block in Swagger UI, unfolded, with "Try it out" pressed. */
-async function opened(page, method) {
+/** Opens the operation's block in Swagger UI and presses "Try it out". */
+async function open(page, method) {
   const block = page.locator(`.opblock-${method}`).filter({ has: page.locator(`[data-path="${PATH}"]`) });
   await block.locator('.opblock-summary-control').click();
   const tryOut = block.locator('.try-out__btn');
@@ -113,7 +112,7 @@ async function fill(block, name, value) {
   await row.locator('input').first().fill(value);
 }
 
-/** Empties the parameters that are not named: examples are filled in beforehand. */
+/** Clears the other parameters, which Swagger UI fills with examples. */
 async function blank(block, except) {
   for (const row of await block.locator('tr[data-param-name]').all()) {
     if (except.includes(await row.getAttribute('data-param-name'))) continue;
@@ -127,8 +126,8 @@ async function bodyType(block, type) {
   await block.locator('.opblock-section-request-body .content-type').first().selectOption(type);
 }
 
-/** Presses "Execute"; the status and the text of the answer, as they are shown. */
-async function executed(block) {
+/** Presses "Execute" and returns status and text of the shown response. */
+async function execute(block) {
   const clear = block.locator('.btn-clear');
   if (await clear.isVisible()) await clear.click();
   await block.locator('.execute').click();

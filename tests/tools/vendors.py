@@ -1,6 +1,6 @@
-"""The configuration of a gateway in front of the stand-in vendors of a running `records-gateway sandbox`.
+"""The configuration of a gateway in front of the fake vendors of a running `records-gateway sandbox`.
 
-    vendors.py OUTPUT STORE KEY     prints it; OUTPUT is the file that holds what the sandbox has printed
+    vendors.py OUTPUT STORE KEY     prints it; OUTPUT is a file with the output of the sandbox
 """
 
 import hashlib
@@ -46,14 +46,14 @@ api_token = "eyJhbGciOiJIUzI1NiJ9.sandbox-api-token.signature"
 """
 
 
-def addresses(printed):
-    """Where the three vendors listen: Pretectum, BlueDolphin, Matrix42."""
-    return re.findall(r"(http://[^/\s]+)/_sandbox/log", printed)
+def addresses(sandbox_output):
+    """The addresses of the fake vendors, in the order of the sandbox's output: Pretectum, BlueDolphin, Matrix42."""
+    return re.findall(r"(http://[^/\s]+)/_sandbox/log", sandbox_output)
 
 
-def configuration(printed, store, key, server=""):
-    """The configuration's text; `server` is more lines of `[server]`."""
-    pretectum, bluedolphin, matrix42 = addresses(printed)
+def configuration(sandbox_output, store, key, server=""):
+    """The configuration file; `server` is more lines of `[server]`."""
+    pretectum, bluedolphin, matrix42 = addresses(sandbox_output)
     return TEMPLATE.format(
         pretectum=pretectum, bluedolphin=bluedolphin, matrix42=matrix42, collection=COLLECTION, server=server,
         store=json.dumps(f"sqlite:{store}"), digest=hashlib.sha256(key.encode()).hexdigest())

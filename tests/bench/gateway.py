@@ -1,4 +1,4 @@
-"""A gateway in a process of its own, in front of the stand-in vendors of a sandbox in another: only the first is measured."""
+"""A gateway in its own process, in front of the fake vendors of a sandbox in another: only the gateway is measured."""
 
 import contextlib
 import http.client
@@ -18,47 +18,47 @@ ARCHITECTURE = "/records/architecture/object-definitions:640b3d7d4a28b925fcf8b9a
 CRM = "/records/crm?limit=1"
 
 
-class House:
+class Gateway:
     """`address` is the gateway's host and port, `pid` its process."""
 
-    def __init__(self, address, pid, printed):
+    def __init__(self, address, pid, sandbox_output):
         self.address, self.pid = address, pid
-        self.vendors = dict(zip(("crm", "architecture", "itsm"), vendors.addresses(printed)))
+        self.vendors = dict(zip(("crm", "architecture", "itsm"), vendors.addresses(sandbox_output)))
 
     @classmethod
     @contextlib.contextmanager
     def running(cls, binary, server="", systems=None, under=()):
-        """`systems` are more lines for a system, by its name; `under` is a command to run gateway and vendors under."""
+        """`systems` holds more configuration lines by system; `under` is a command that starts gateway and vendors."""
         with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
             folder = pathlib.Path(name)
             with (folder / "printed").open("w") as out:
-                stack.enter_context(stopped([*under, binary, "sandbox", "--bind", "127.0.0.1:0"], out))
-            printed = waited(folder / "printed", "/_sandbox/log")
-            text = vendors.configuration(printed, folder / "store.db", KEY, server)
+                stack.enter_context(run_until_exit([*under, binary, "sandbox", "--bind", "127.0.0.1:0"], out))
+            output = wait_for_text(folder / "printed", "/_sandbox/log")
+            text = vendors.configuration(output, folder / "store.db", KEY, server)
             for system, lines in (systems or {}).items():
                 text = text.replace(f"[systems.{system}]", f"[systems.{system}]\n{lines}")
             (folder / "gateway.toml").write_text(text)
             with (folder / "listening").open("w") as out:
                 serve = [*under, binary, "serve", "--config", str(folder / "gateway.toml")]
-                gateway = stack.enter_context(stopped(serve, out))
-            address = waited(folder / "listening", "listening on ").split("http://")[1].split()[0]
-            yield cls(address, gateway.pid, printed)
+                gateway = stack.enter_context(run_until_exit(serve, out))
+            address = wait_for_text(folder / "listening", "listening on ").split("http://")[1].split()[0]
+            yield cls(address, gateway.pid, output)
 
     def hang(self, system):
-        """From now on this vendor never answers."""
+        """This vendor does not respond from now on."""
         self.control(system, "POST", "faults", {"fault": "hang"})
 
     def recover(self, system):
-        """It answers again."""
+        """The vendor responds again."""
         self.control(system, "DELETE", "faults")
 
     def control(self, system, method, what, body=None):
-        """Asks a stand-in's control endpoint."""
+        """Sends a request to the control endpoint of a fake vendor."""
         connection = http.client.HTTPConnection(self.vendors[system].removeprefix("http://"))
         connection.request(method, f"/_sandbox/{what}", body and json.dumps(body))
-        answer = connection.getresponse()
-        if answer.status >= 300:
-            raise RuntimeError(f"{what}: {answer.status} {answer.read()}")
+        response = connection.getresponse()
+        if response.status >= 300:
+            raise RuntimeError(f"{what}: {response.status} {response.read()}")
         connection.close()
 
     def resident(self):
@@ -66,12 +66,12 @@ class House:
         for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1])
-        raise RuntimeError("the gateway is gone")
+        raise RuntimeError("the gateway has ended")
 
 
 @contextlib.contextmanager
-def stopped(command, out):
-    """A process that is stopped at the end."""
+def run_until_exit(command, out):
+    """A process that is stopped when the block ends."""
     process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
     try:
         yield process
@@ -84,14 +84,14 @@ def stopped(command, out):
             process.wait()
 
 
-def waited(file, text):
-    """What the file holds as soon as the text stands in it."""
+def wait_for_text(file, text):
+    """The content of the file as soon as it contains the text."""
     for _ in range(600):
         content = file.read_text()
         if text in content and content.endswith("\n"):
             return content
         time.sleep(0.1)
-    raise RuntimeError(f"nothing about {text!r}: {file.read_text()!r}")
+    raise RuntimeError(f"{text!r} is not in {file.read_text()!r}")
 
 
 def request(path, fields=""):
@@ -99,21 +99,21 @@ def request(path, fields=""):
     return f"GET {path} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {KEY}\r\n{fields}\r\n".encode()
 
 
-def ask(connection, asked):
-    """Sends a request, which must be answered 200, and reads the answer to its end."""
-    connection.sendall(asked)
+def exchange(connection, request_bytes):
+    """Sends a request and reads its response, which must be 200, to the end."""
+    connection.sendall(request_bytes)
     data = b""
     while b"\r\n\r\n" not in data:
-        data += received(connection)
+        data += receive(connection)
     head, _, body = data.partition(b"\r\n\r\n")
     if b" 200 " not in head.split(b"\r\n")[0]:
         raise RuntimeError(head.decode())
     length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
     while len(body) < length:
-        body += received(connection)
+        body += receive(connection)
 
 
-def received(connection):
+def receive(connection):
     data = connection.recv(65536)
     if not data:
         raise RuntimeError("the connection was closed")

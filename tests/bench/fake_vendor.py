@@ -1,7 +1,7 @@
-"""The vendor's side: `records-gateway sandbox` in a process of its own, which is not measured.
+"""The vendor: `records-gateway sandbox` in its own process, which is not measured.
 
-Its Matrix42 stand-in is what every contender calls. The gateway that comes with it, also called `itsm`, gives the tags: a
-tag is the same from every replica, so the measured gateway takes them.
+All targets call its Matrix42 fake. Its own gateway, with the system `itsm`, provides the ETags: an ETag is the same from every
+replica, so the measured gateway accepts them.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ API_TOKEN = "eyJhbGciOiJIUzI1NiJ9.sandbox-api-token.signature"
 CLASS = "SPSScCategoryClassBase"
 FRAGMENTS = f"/m42Services/api/data/fragments/{CLASS}"
 
-# With its envelope, 1 KB: short texts, a long one, a flag, numbers that must keep their form, a date, a reference.
+# 1 KB with its envelope: short texts, a long one, a flag, numbers that keep their form, a date, a reference.
 FIELDS = {
     "Name": "Facility Management",
     "Description": "Everything about rooms, keys and lifts. " * 16,
@@ -29,25 +29,25 @@ FIELDS = {
 MERGE_PATCH = json.dumps({"fields": FIELDS}, separators=(",", ":")).encode()
 
 
-def ask(address, method, path, body=None, headers=None):
-    """One request on a connection of its own; status, header fields, body."""
+def send_request(address, method, path, body=None, headers=None):
+    """Sends one request on its own connection; returns headers and body."""
     connection = http.client.HTTPConnection(address)
     connection.request(method, path, body, headers or {})
-    answer = connection.getresponse()
-    content = answer.read()
+    response = connection.getresponse()
+    content = response.read()
     connection.close()
-    if answer.status >= 300:
-        raise RuntimeError(f"{method} {path}: {answer.status} {content[:300]}")
-    return answer.headers, content
+    if response.status >= 300:
+        raise RuntimeError(f"{method} {path}: {response.status} {content[:300]}")
+    return response.headers, content
 
 
-class StandIn:
+class FakeVendor:
     def __init__(self, gateway, vendor, records):
         self.gateway, self.vendor = gateway, vendor
-        # Contenders that cannot sign in are given a token that outlives the benchmark.
-        ask(vendor, "PUT", "/_sandbox/settings", json.dumps({"token_life_ms": 24 * 60 * 60 * 1000}))
+        # Targets that cannot sign in get a token that outlives the benchmark.
+        send_request(vendor, "PUT", "/_sandbox/settings", json.dumps({"token_life_ms": 24 * 60 * 60 * 1000}))
         exchange = "/m42Services/api/ApiToken/GenerateAccessTokenFromApiToken"
-        signed_in = ask(vendor, "POST", exchange, "{}", self.json(API_TOKEN))
+        signed_in = send_request(vendor, "POST", exchange, "{}", self.json(API_TOKEN))
         self.token = json.loads(signed_in[1])["RawToken"]
         self.keys = [self.create() for _ in range(records)]
 
@@ -70,20 +70,20 @@ class StandIn:
         return {"Authorization": f"Bearer {token}", "Content-Type": "application/json; charset=utf-8"}
 
     def create(self):
-        _, made = ask(self.vendor, "POST", FRAGMENTS, json.dumps(FIELDS), self.json(self.token))
+        _, made = send_request(self.vendor, "POST", FRAGMENTS, json.dumps(FIELDS), self.json(self.token))
         return json.loads(made)
 
     def tag(self, connection, key):
-        """The record's present tag at the gateway."""
+        """The record's current ETag at the gateway."""
         connection.request("GET", f"/records/itsm/{CLASS}:{key}")
-        answer = connection.getresponse()
-        answer.read()
-        return answer.headers["ETag"]
+        response = connection.getresponse()
+        response.read()
+        return response.headers["ETag"]
 
     def timestamp(self, connection, key):
-        """The record's present version at the vendor."""
+        """The record's current version at the vendor."""
         connection.request("GET", f"{FRAGMENTS}/{key}", headers=self.json(self.token))
         return json.loads(connection.getresponse().read())["TimeStamp"]
 
-    def forget_log(self):
-        ask(self.vendor, "DELETE", "/_sandbox/log")
+    def clear_log(self):
+        send_request(self.vendor, "DELETE", "/_sandbox/log")
