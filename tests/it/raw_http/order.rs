@@ -3,6 +3,7 @@
 use records_gateway::sandbox::{bluedolphin, pretectum};
 
 use super::{ADA, FACILITY, ada_path, request_head, request_with_body, start_server, start_server_with};
+use crate::support::FIXTURES;
 
 const MERGE: &str = "Content-Type: application/merge-patch+json\r\n";
 const JSON_PATCH: &str = "Content-Type: application/json-patch+json\r\n";
@@ -110,15 +111,9 @@ fn syntax_is_checked_before_428_and_428_before_422() {
 #[test]
 fn read_only_members_are_422_before_the_record_is_read() {
     let server = start_server();
-    let absent = "0".repeat(24);
-    for record in [
-        ada_path(),
-        format!("/records/crm/{}", ADA.replace('1', "9")),
-        format!("/records/itsm/{FACILITY}"),
-        MISSING_RECORD.to_owned(),
-        format!("/records/architecture/{}", bluedolphin::NEW_APPLICATION_ID),
-        format!("/records/architecture/{absent}"),
-    ] {
+    let keys = FIXTURES.iter().flat_map(|fixture| [fixture.key, fixture.missing_key].map(|key| (fixture.system, key)));
+    for (system, key) in keys {
+        let record = format!("/records/{system}/{key}");
         for body in [
             r#"{"fields":null}"#,
             r#"{"fields":[1]}"#,
