@@ -1,13 +1,13 @@
-//! The three vendors as stand-ins: HTTP servers on 127.0.0.1 with sample records, as truthful as the vendors' documentation
-//! allows, traps included.
+//! Fake vendors: HTTP servers on 127.0.0.1 that behave like the three vendors, with sample records.
 //!
-//! They serve the `sandbox` command and the tests, and know nothing of the gateway: what they do is taken from the vendors'
-//! pages alone, so that a misreading in the gateway cannot hide in a stand-in that shares it. Where the pages are silent each
-//! model says what it assumes.
+//! They serve the `sandbox` command and the tests. They know nothing of the gateway: their
+//! behaviour comes from the vendors' documentation alone, so that the gateway and a fake vendor
+//! cannot share the same misreading. Each reproduces the documented traps of its vendor, and says
+//! what it assumes where the documentation is silent.
 //!
-//! Faults of networks and servers can be switched on per kind of call, everything received is kept, and the state can be
-//! looked at and changed behind the gateway's back: in the process through [`Standin`]'s fields, from outside through
-//! `/_sandbox/` on each stand-in.
+//! Faults of networks and servers can be injected per kind of request. All requests are logged. The
+//! state can be read and changed behind the gateway's back: in the process through the fields of
+//! [`FakeVendor`], from outside through `/_sandbox/` on each fake vendor.
 
 pub mod bluedolphin;
 mod common;
@@ -22,7 +22,7 @@ pub use common::{
     VendorModel,
 };
 
-/// All three stand-ins, each on a port of its own.
+/// All three fake vendors, each on its own port.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     /// Customer master data.
@@ -34,10 +34,10 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts the three on free ports of 127.0.0.1.
+    /// Starts all three on free ports of 127.0.0.1.
     ///
     /// # Errors
-    /// When no port or thread can be had.
+    /// No free port, or no thread.
     pub fn start() -> io::Result<Self> {
         Ok(Self {
             pretectum: Arc::new(pretectum::Vendor::start()?),
@@ -46,7 +46,7 @@ impl Sandbox {
         })
     }
 
-    /// Ends the three.
+    /// Stops all three.
     pub async fn stop(&self) {
         self.pretectum.stop().await;
         self.bluedolphin.stop().await;

@@ -1,12 +1,27 @@
-//! BlueDolphin's stand-in: object definitions.
+//! A fake BlueDolphin: the object definitions API.
 //!
-//! Traps it has, as the vendor has them: PUT replaces, is only queued (202), and is seen by GET some time later; it drops linked
-//! questions and source connections whatever is sent; not found and busy are 400 with prose; DELETE wants a disabled definition
-//! and takes every object based on it along; no version anywhere.
+//! ## Documented traps that it reproduces
 //!
-//! Assumed where the vendor is silent: 400 bodies look as the documented 401 bodies; the busy answer is per definition; unknown
-//! questionnaires in a PUT are passed over; properties keep their place; POST answers `{"id", "name"}`; an unknown route is 404.
+//! - 401 for a wrong tenant or key, with the problem bodies of the vendor's quick start.
+//! - PUT replaces the whole definition and only queues the update (202). GET returns the old
+//!   definition until the update takes effect.
+//! - A second PUT meanwhile is 400 "ongoing update". An unknown id is 400 too, with another text.
+//! - Omitted properties are removed, except locked ones.
+//! - Every PUT drops linked questions and source connections, which no response shows.
+//! - A queued update can fail silently, or skip one property (options of `/_sandbox/settings`).
+//! - DELETE requires a disabled definition and deletes every object based on it.
+//! - No response has a version.
+//! - `GET /liveness` responds with the text `Healthy`.
+//!
+//! ## Assumptions where the documentation is silent
+//!
+//! 400 bodies have the form of the documented 401 bodies. The busy response is per definition. A
+//! PUT ignores unknown questionnaires. Properties keep their order. POST returns `{"id", "name"}`.
+//! An unknown route is 404.
 
+mod definition;
+mod handlers;
+mod routes;
 mod sample;
 mod state;
 #[cfg(test)]
@@ -18,17 +33,20 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::common::{lock, parse_flag, parse_number, parse_optional_text};
-use super::{CallKind, Change, FakeRequest, FakeResponse, FakeVendor, VendorModel};
+use super::common::lock::lock;
+use super::common::options::{parse_flag, parse_number, parse_optional_text};
+use super::common::{CallKind, Change, FakeRequest, FakeResponse, FakeVendor, VendorModel};
+pub use definition::{Definition, LinkedQuestion, Property, Questionnaire};
+use handlers::{check_access, create, delete, error_response, list, put, set_status};
+use routes::{Route, route};
 pub use sample::{
     API_KEY, BUSINESS_OBJECT_ID, EMPTY_DEFINITION_ID, NEW_APPLICATION_ID, OTHER_QUESTIONNAIRE_ID, QUESTIONNAIRE_ID,
     RETIRED_SERVER_ID, ROLE_ID, TEMPLATE_ID, TENANT,
 };
+pub use state::Settings;
 use state::State;
-pub use state::{Definition, LinkedQuestion, Property, Questionnaire, Settings};
-use validate::ValidationError;
 
-/// BlueDolphin on a port.
+/// A running fake BlueDolphin.
 pub type Vendor = FakeVendor<BlueDolphin>;
 
 /// BlueDolphin's behaviour and state.
@@ -36,22 +54,22 @@ pub type Vendor = FakeVendor<BlueDolphin>;
 pub struct BlueDolphin(Mutex<State>);
 
 impl BlueDolphin {
-    /// Changes how it behaves.
+    /// Changes the settings.
     pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.lock_and_apply_due().settings);
     }
 
-    /// From now on queued updates wait for [`BlueDolphin::apply_queued`].
+    /// Holds queued updates until [`BlueDolphin::apply_queued`].
     pub fn hold_queue(&self) {
         self.configure(|settings| settings.queue_delay = None);
     }
 
-    /// Lets every queued update take effect (or fail in silence) now; gives how many there were.
+    /// Applies every queued update now, or lets it fail silently; returns how many there were.
     pub fn apply_queued(&self) -> usize {
         lock(&self.0).apply_all()
     }
 
-    /// How many updates are queued.
+    /// The number of queued updates.
     pub fn queued_count(&self) -> usize {
         self.lock_and_apply_due().queued_count()
     }
@@ -66,35 +84,35 @@ impl BlueDolphin {
         self.lock_and_apply_due().definitions.clone()
     }
 
-    /// Hidden: how many objects were deleted with their definitions.
+    /// Hidden: the number of objects that were deleted with their definitions.
     pub fn deleted_objects(&self) -> u32 {
         self.lock_and_apply_due().deleted_objects
     }
 
-    /// A second writer straight at the vendor. `false` if there is no such definition.
+    /// Changes a definition as another client would. Returns `false` if it does not exist.
     pub fn write(&self, id: &str, change: impl FnOnce(&mut Definition)) -> bool {
         let mut state = self.lock_and_apply_due();
-        let known = state.find_mut(id).map(change).is_some();
+        let exists = state.find_mut(id).map(change).is_some();
         state.record_change(id);
-        known
+        exists
     }
 
-    /// Adds a definition without properties; gives its id.
+    /// Creates a definition without properties and returns its id.
     pub fn insert(&self, name: &str) -> String {
         self.lock_and_apply_due().create(name)
     }
 
-    /// A second writer deletes a definition, enabled or not.
+    /// Deletes a definition as another client would, disabled or not.
     pub fn remove(&self, id: &str) {
         self.lock_and_apply_due().delete(id);
     }
 
-    /// From now on changes of records are kept.
+    /// Starts recording changes of definitions.
     pub fn record_changes(&self) {
         self.lock_and_apply_due().changes.enable();
     }
 
-    /// Every change of a record that took effect since then, whoever made it, in order.
+    /// Every recorded change, whichever client made it, in order.
     pub fn changes(&self) -> Vec<Change> {
         self.lock_and_apply_due().changes.all()
     }
@@ -104,69 +122,6 @@ impl BlueDolphin {
         state.apply_due();
         state
     }
-}
-
-enum Route {
-    Liveness,
-    List,
-    Create,
-    Get(String),
-    Put(String),
-    Delete(String),
-    Enable(String),
-    Disable(String),
-    Unknown,
-}
-
-fn route(request: &FakeRequest<'_>) -> Route {
-    let segments = request.segments();
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let own = |id: &str| id.to_owned();
-    match (request.method.as_str(), segments.as_slice()) {
-        ("GET", ["liveness"]) => Route::Liveness,
-        ("GET", ["v1", "object-definitions"]) => Route::List,
-        ("POST", ["v1", "object-definitions"]) => Route::Create,
-        ("GET", ["v1", "object-definitions", id]) => Route::Get(own(id)),
-        ("PUT", ["v1", "object-definitions", id]) => Route::Put(own(id)),
-        ("DELETE", ["v1", "object-definitions", id]) => Route::Delete(own(id)),
-        ("POST", ["v1", "object-definitions", id, "enable"]) => Route::Enable(own(id)),
-        ("POST", ["v1", "object-definitions", id, "disable"]) => Route::Disable(own(id)),
-        _ => Route::Unknown,
-    }
-}
-
-/// The vendor's error body: `errors` maps a name to texts, and the title speaks of validation whatever is wrong.
-fn error_response(status: u16, key: &str, text: &str) -> FakeResponse {
-    let kind = match status {
-        401 => "https://tools.ietf.org/html/rfc7235#section-3.1",
-        403 => "https://tools.ietf.org/html/rfc7231#section-6.5.3",
-        415 => "https://tools.ietf.org/html/rfc7231#section-6.5.13",
-        _ => "https://tools.ietf.org/html/rfc7231#section-6.5.1",
-    };
-    let body = json!({ "type": kind, "title": "One or more validation errors occurred", "status": status,
-                       "traceId": uuid::Uuid::now_v7().to_string(), "errors": { key: [text] } });
-    FakeResponse::raw(status, "application/problem+json; charset=utf-8", body.to_string())
-}
-
-fn validation_error_response((key, text): ValidationError) -> FakeResponse {
-    error_response(400, key, &text)
-}
-
-fn ok_response(status: u16) -> FakeResponse {
-    FakeResponse::json(status, &json!({ "result": "OK" }))
-}
-
-/// `None` = may go on.
-fn check_access(settings: &Settings, request: &FakeRequest<'_>) -> Option<FakeResponse> {
-    match request.header("tenant") {
-        None | Some("") => return Some(error_response(401, "tenant", "Tenant header missing or empty")),
-        Some(tenant) if tenant != TENANT => return Some(error_response(401, "tenant", "Unknown tenant specified")),
-        Some(_) => {}
-    }
-    if request.header("x-api-key") != Some(API_KEY) || settings.key_expired {
-        return Some(error_response(401, "x-api-key", "Invalid apikey"));
-    }
-    settings.add_on_missing.then(|| error_response(403, "tenant", "Add-on PUBLIC_API is not enabled"))
 }
 
 impl VendorModel for BlueDolphin {
@@ -189,8 +144,8 @@ impl VendorModel for BlueDolphin {
             return FakeResponse::raw(200, "text/plain", "Healthy");
         }
         let mut state = self.lock_and_apply_due();
-        if let Some(refused) = check_access(&state.settings, request) {
-            return refused;
+        if let Some(denied) = check_access(&state.settings, request) {
+            return denied;
         }
         if matches!(route, Route::Create | Route::Put(_)) && !request.is_json() {
             return error_response(415, "Content-Type", "Unsupported Media Type");
@@ -219,7 +174,7 @@ impl VendorModel for BlueDolphin {
     /// Members: `name`, `disabled`, and `properties` as `{name: value or null}`.
     fn external_update(&self, path: &[String], members: &Map<String, Value>) -> bool {
         let [id] = path else { return false };
-        self.write(id, |definition| apply_external_update(definition, members))
+        self.write(id, |definition| definition.apply_external_update(members))
     }
 
     fn set_option(&self, name: &str, value: &Value) -> Result<(), String> {
@@ -235,112 +190,13 @@ impl VendorModel for BlueDolphin {
             "add_on_missing" => settings.add_on_missing = parse_flag(value)?,
             "apply_queued" => drop(state.apply_all()),
             _ => {
-                return Err("queue_delay_ms (null = by hand), apply_queued, silent_failure, ignored_property, \
+                return Err(
+                    "queue_delay_ms (null = until apply_queued), apply_queued, silent_failure, ignored_property, \
                             hide_is_mandatory, key_expired, add_on_missing"
-                    .to_owned());
+                        .to_owned(),
+                );
             }
         }
         Ok(())
-    }
-}
-
-fn list(state: &State, request: &FakeRequest<'_>) -> FakeResponse {
-    let number = |name: &str, default: i64| {
-        request
-            .query_param(name)
-            .map_or(Ok(default), |text| text.parse::<i64>().map_err(|_| ()))
-            .and_then(|number| usize::try_from(number).map_err(|_| ()))
-    };
-    let Ok(take) = number("take", 100) else {
-        return error_response(400, "take", "'take' must be greater than or equal to '0'");
-    };
-    let Ok(start) = number("start", 0) else {
-        return error_response(400, "start", "'start' must be greater than or equal to '0'");
-    };
-    let with_disabled = request.query_param("include_disabled").is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
-    let listed = || state.definitions.iter().filter(|definition| with_disabled || !definition.disabled);
-    let item =
-        |definition: &Definition| json!({ "id": definition.id, "name": definition.name, "type": definition.kind });
-    let items: Vec<Value> = listed().skip(start).take(take).map(item).collect();
-    FakeResponse::json(200, &json!({ "total_items": listed().count(), "items": items }))
-}
-
-fn create(state: &mut State, request: &FakeRequest<'_>) -> FakeResponse {
-    let name = match validate::parse_create(request.json(), TEMPLATE_ID) {
-        Ok(name) => name,
-        Err(error) => return validation_error_response(error),
-    };
-    if state.is_name_taken(&name, "") {
-        return error_response(400, "name", "The name of the object definition must be unique");
-    }
-    let id = state.create(&name);
-    FakeResponse::json(201, &json!({ "id": id, "name": name }))
-}
-
-fn put(state: &mut State, id: &str, request: &FakeRequest<'_>) -> FakeResponse {
-    if !validate::is_id(id) {
-        return error_response(400, "id", "'id' is not a valid 24 digit hex string.");
-    }
-    let wanted = match validate::parse_update(id, request.json()) {
-        Ok(wanted) => wanted,
-        Err(error) => return validation_error_response(error),
-    };
-    if state.find(id).is_none() {
-        let text = format!("The requested object definition with ID '{id}' could not be found in the database");
-        return error_response(400, "id", &text);
-    }
-    if state.is_name_taken(&wanted.name, id) {
-        return error_response(400, "name", "The name of the object definition must be unique");
-    }
-    if state.is_busy(id) {
-        let text = "There might be an ongoing update in progress. Please try again later.";
-        return error_response(400, "id", text);
-    }
-    state.queue(id, wanted);
-    ok_response(202)
-}
-
-fn set_status(state: &mut State, id: &str, disabled: bool) -> FakeResponse {
-    match state.find_mut(id) {
-        None => error_response(400, "id", "Object definition is built-in or non-existing"),
-        Some(definition) if definition.built_in => error_response(400, "id", "Object definition is secured"),
-        Some(definition) => {
-            definition.disabled = disabled;
-            ok_response(200)
-        }
-    }
-}
-
-fn delete(state: &mut State, id: &str) -> FakeResponse {
-    match state.find(id) {
-        None => error_response(400, "id", "Object definition is built-in or non-existing"),
-        Some(definition) if definition.built_in => error_response(400, "id", "Object definition is secured"),
-        Some(definition) if !definition.disabled => {
-            error_response(400, "id", "Only disabled object definitions can be deleted")
-        }
-        Some(_) => {
-            state.delete(id);
-            ok_response(200)
-        }
-    }
-}
-
-fn apply_external_update(definition: &mut Definition, members: &Map<String, Value>) {
-    if let Some(name) = members.get("name").and_then(Value::as_str) {
-        name.clone_into(&mut definition.name);
-    }
-    if let Some(disabled) = members.get("disabled").and_then(Value::as_bool) {
-        definition.disabled = disabled;
-    }
-    for (name, value) in members.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        let value = value.as_str().map(str::to_owned);
-        let Some(value) = value else {
-            definition.properties.retain(|property| property.name != *name);
-            continue;
-        };
-        match definition.properties.iter_mut().find(|property| property.name == *name) {
-            Some(property) => property.value = Some(value),
-            None => definition.properties.push(Property { name: name.clone(), value: Some(value), locked: false }),
-        }
     }
 }

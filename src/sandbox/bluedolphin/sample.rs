@@ -1,19 +1,20 @@
-//! The sample tenant: object definitions, questionnaires and the credentials that open it.
+//! The sample tenant: object definitions, questionnaires and credentials.
 
 use serde_json::{Value, json};
 
-use super::state::{Definition, LinkedQuestion, Property, Questionnaire};
+use super::definition::{Definition, LinkedQuestion, Property, Questionnaire};
 
 /// The tenant's name.
 pub const TENANT: &str = "sandbox";
 /// The user key.
 pub const API_KEY: &str = "sandbox-user-key";
 
-/// "New Application": `Supplier` = Microsoft, a locked `Lifecycle`, one questionnaire, and hidden configuration to lose.
+/// "New Application": a `Supplier`, a locked `Lifecycle`, a questionnaire, and hidden
+/// configuration.
 pub const NEW_APPLICATION_ID: &str = "640b3d7d4a28b925fcf8b9a2";
-/// "Retired Server": disabled, so that it can be deleted; objects are based on it.
+/// "Retired Server": disabled, so it can be deleted; objects are based on it.
 pub const RETIRED_SERVER_ID: &str = "640b3d7d4a28b925fcf8b9a3";
-/// "Business Object": built in, can be neither disabled nor deleted; a property has no value.
+/// "Business Object": built in, so it cannot be disabled or deleted; one property has no value.
 pub const BUSINESS_OBJECT_ID: &str = "640b3d7d4a28b925fcf8b9a4";
 /// "Empty Definition": no properties, no questionnaires.
 pub const EMPTY_DEFINITION_ID: &str = "640b3d7d4a28b925fcf8b9a5";
@@ -23,9 +24,9 @@ pub const QUESTIONNAIRE_ID: &str = "58edcaf2829327621cecc9e5";
 /// "Security questions", linked to nothing.
 pub const OTHER_QUESTIONNAIRE_ID: &str = "58edcaf2829327621cecc9e6";
 
-/// The template that definitions can be made of.
+/// The template of new definitions.
 pub const TEMPLATE_ID: &str = "644779a07470b332c82b8d00";
-/// A role's id.
+/// A role.
 pub const ROLE_ID: &str = "5f0c1d7d4a28b925fcf80001";
 
 pub(super) fn questionnaires() -> Vec<Questionnaire> {
@@ -36,7 +37,7 @@ pub(super) fn questionnaires() -> Vec<Questionnaire> {
     ]
 }
 
-/// The `type` that definitions made of the template have.
+/// The `type` of definitions created from the template.
 pub(super) fn template_type() -> Value {
     json!({ "id": TEMPLATE_ID, "name": "Application Component", "name_internal": "application_component",
             "category": "Application", "category_internal": "application", "color": "#b5ffff" })
@@ -48,6 +49,7 @@ pub(super) fn definitions() -> Vec<Definition> {
         value: value.map(str::to_owned),
         locked,
     };
+    let definition = |id: &str, name: &str| Definition::new(id, name, template_type());
     let question =
         |on: &str, question: &str| LinkedQuestion { attached_to: on.to_owned(), question: question.to_owned() };
     vec![
@@ -65,20 +67,20 @@ pub(super) fn definitions() -> Vec<Definition> {
             ],
             source_connections: vec!["cmdb".to_owned()],
             dependent_objects: 12,
-            ..Definition::new(NEW_APPLICATION_ID, "New Application")
+            ..definition(NEW_APPLICATION_ID, "New Application")
         },
         Definition {
             properties: vec![property("Location", Some("Basement"), false)],
             disabled: true,
             dependent_objects: 3,
-            ..Definition::new(RETIRED_SERVER_ID, "Retired Server")
+            ..definition(RETIRED_SERVER_ID, "Retired Server")
         },
         Definition {
             properties: vec![property("Steward", None, false), property("Glossary", Some(""), false)],
             built_in: true,
             dependent_objects: 40,
-            ..Definition::new(BUSINESS_OBJECT_ID, "Business Object")
+            ..definition(BUSINESS_OBJECT_ID, "Business Object")
         },
-        Definition::new(EMPTY_DEFINITION_ID, "Empty Definition"),
+        definition(EMPTY_DEFINITION_ID, "Empty Definition"),
     ]
 }

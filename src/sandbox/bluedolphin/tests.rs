@@ -24,8 +24,8 @@ fn start_with_held_queue() -> Vendor {
     vendor
 }
 
-fn error_texts(reply: &ClientResponse) -> String {
-    reply.json()["errors"].to_string()
+fn error_texts(response: &ClientResponse) -> String {
+    response.json()["errors"].to_string()
 }
 
 #[test]
@@ -45,12 +45,12 @@ fn a_wrong_tenant_or_key_is_401_with_the_documented_text() {
 #[test]
 fn a_put_is_queued_and_get_returns_the_old_record_until_it_applies() {
     let vendor = start_with_held_queue();
-    let reply = put(
+    let response = put(
         &vendor,
         NEW_APPLICATION_ID,
         &json!({ "name": "Newer", "object_properties": [{ "name": "Supplier", "value": "IBM" }] }),
     );
-    assert_eq!((reply.status, reply.json()), (202, json!({ "result": "OK" })));
+    assert_eq!((response.status, response.json()), (202, json!({ "result": "OK" })));
     assert_eq!(get(&vendor, NEW_APPLICATION_ID)["name"], "New Application");
     let second = put(&vendor, NEW_APPLICATION_ID, &json!({ "name": "Newest" }));
     assert_eq!(second.status, 400);
@@ -77,15 +77,15 @@ fn a_put_removes_omitted_properties_except_locked_ones() {
         &json!({ "name": "New Application", "object_properties": [{ "name": "Cost", "value": "1" }] }),
     );
     vendor.state.apply_queued();
-    let shown = get(&vendor, NEW_APPLICATION_ID);
+    let body = get(&vendor, NEW_APPLICATION_ID);
     assert_eq!(
-        shown["object_properties"],
+        body["object_properties"],
         json!([
             { "name": "Lifecycle", "value": "Production", "is_mandatory": true },
             { "name": "Cost", "value": "1", "is_mandatory": false }
         ])
     );
-    assert_eq!(shown["related_boem"], json!([]));
+    assert_eq!(body["related_boem"], json!([]));
     let hidden = vendor.state.definition(NEW_APPLICATION_ID).unwrap();
     assert!(hidden.source_connections.is_empty());
     assert_eq!(
@@ -133,17 +133,19 @@ fn bad_bodies_and_ids_are_400_before_anything_is_queued() {
         assert_eq!(put(&vendor, NEW_APPLICATION_ID, &bad).status, 400, "{bad}");
     }
     let unknown = "000000000000000000000000";
-    let reply = put(&vendor, unknown, &json!({ "name": "x" }));
-    assert_eq!(reply.status, 400);
+    let response = put(&vendor, unknown, &json!({ "name": "x" }));
+    assert_eq!(response.status, 400);
     assert!(
-        error_texts(&reply).contains(&format!(
+        error_texts(&response).contains(&format!(
             "The requested object definition with ID '{unknown}' could not be found in the database"
         ))
     );
     assert_eq!(put(&vendor, "nonsense", &json!({ "name": "x" })).status, 400);
     assert_eq!(vendor.state.queued_count(), 0);
-    let reply = call_with_api_key(&vendor, &format!("GET {DEFINITIONS}/{unknown}"), None);
-    assert!(reply.status == 400 && error_texts(&reply).contains("Unable to load BlueDolphin Object configuration."));
+    let response = call_with_api_key(&vendor, &format!("GET {DEFINITIONS}/{unknown}"), None);
+    assert!(
+        response.status == 400 && error_texts(&response).contains("Unable to load BlueDolphin Object configuration.")
+    );
 }
 
 #[test]
@@ -168,16 +170,16 @@ fn a_queued_update_can_fail_silently_or_skip_one_property() {
 #[test]
 fn the_list_omits_details_and_disabled_definitions() {
     let vendor = Vendor::start().unwrap();
-    let shown = call_with_api_key(&vendor, "GET /v1/object-definitions?start=1&take=1", None).json();
-    assert_eq!((shown["total_items"].as_u64(), shown["items"][0]["id"].as_str()), (Some(3), Some(BUSINESS_OBJECT_ID)));
-    let members: Vec<_> = shown["items"][0].as_object().unwrap().keys().cloned().collect();
+    let body = call_with_api_key(&vendor, "GET /v1/object-definitions?start=1&take=1", None).json();
+    assert_eq!((body["total_items"].as_u64(), body["items"][0]["id"].as_str()), (Some(3), Some(BUSINESS_OBJECT_ID)));
+    let members: Vec<_> = body["items"][0].as_object().unwrap().keys().cloned().collect();
     assert_eq!(members, ["id", "name", "type"]);
     assert_eq!(
         call_with_api_key(&vendor, "GET /v1/object-definitions?include_disabled=true", None).json()["total_items"],
         4
     );
-    let reply = call_with_api_key(&vendor, "GET /v1/object-definitions?take=-1", None);
-    assert!(reply.status == 400 && error_texts(&reply).contains("'take' must be greater than or equal to '0'"));
+    let response = call_with_api_key(&vendor, "GET /v1/object-definitions?take=-1", None);
+    assert!(response.status == 400 && error_texts(&response).contains("'take' must be greater than or equal to '0'"));
 }
 
 #[test]
@@ -201,9 +203,9 @@ fn a_definition_is_created_from_a_template_with_an_unused_name() {
     let vendor = Vendor::start().unwrap();
     let post = |body: &Value| call_with_api_key(&vendor, "POST /v1/object-definitions", Some(body));
     let body = json!({ "name": "Fresh", "object_template_id": TEMPLATE_ID, "roles": [ROLE_ID] });
-    let made = post(&body);
-    assert_eq!(made.status, 201);
-    assert_eq!(get(&vendor, made.json()["id"].as_str().unwrap())["status"], 0);
+    let created = post(&body);
+    assert_eq!(created.status, 201);
+    assert_eq!(get(&vendor, created.json()["id"].as_str().unwrap())["status"], 0);
     assert_eq!(post(&body).status, 400, "the name is taken");
     assert_eq!(post(&json!({ "name": "Other", "object_template_id": "x" })).status, 400);
 }

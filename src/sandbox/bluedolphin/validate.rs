@@ -1,20 +1,21 @@
-//! What is checked before an update is queued, and before a definition is made.
+//! Validates the bodies of PUT and POST.
 
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::state::{Property, QueuedUpdate};
+use super::definition::{Property, QueuedUpdate};
 
-/// What is wrong: a key of `errors` and its text. The keys are not documented.
+/// A key of `errors` and its text. The keys are not documented.
 pub(super) type ValidationError = (&'static str, String);
 
-/// Whether an id has the vendor's form: 24 lower-case hexadecimal digits.
+/// Whether an id is valid: 24 lower-case hexadecimal digits.
 pub(super) fn is_id(text: &str) -> bool {
     text.len() == 24 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// Reads a PUT's body. Members that the vendor does not take (`type`, `status`, names in `related_boem`) are passed over.
+/// Parses the body of a PUT. Members that the vendor does not use (`type`, `status`, names in
+/// `related_boem`) are ignored.
 pub(super) fn parse_update(id: &str, body: Option<Value>) -> Result<QueuedUpdate, ValidationError> {
     let body = parse_object(body)?;
     match body.get("id") {
@@ -44,7 +45,7 @@ pub(super) fn parse_update(id: &str, body: Option<Value>) -> Result<QueuedUpdate
 
 fn parse_property(item: &Value) -> Result<Property, ValidationError> {
     let name = parse_text("object_properties", item.get("name"), 255)?;
-    // No value at all is how a property without one is kept; an empty one is not allowed.
+    // A property without a value is stored as such; an empty value is invalid.
     let value = match item.get("value") {
         None | Some(Value::Null) => None,
         value => Some(parse_text("object_properties", value, 255)?),
@@ -57,7 +58,7 @@ fn parse_property(item: &Value) -> Result<Property, ValidationError> {
     Ok(Property { name, value, locked })
 }
 
-/// Reads a POST's body: gives the name.
+/// Parses the body of a POST and returns the name.
 pub(super) fn parse_create(body: Option<Value>, template: &str) -> Result<String, ValidationError> {
     let body = parse_object(body)?;
     let name = parse_text("name", body.get("name"), 256)?;
@@ -78,10 +79,10 @@ fn parse_object(body: Option<Value>) -> Result<Map<String, Value>, ValidationErr
     }
 }
 
-fn parse_text(key: &'static str, value: Option<&Value>, longest: usize) -> Result<String, ValidationError> {
+fn parse_text(key: &'static str, value: Option<&Value>, max_chars: usize) -> Result<String, ValidationError> {
     match value {
-        Some(Value::String(text)) if (1..=longest).contains(&text.chars().count()) => Ok(text.clone()),
-        _ => Err((key, format!("The length must be between 1 and {longest} characters."))),
+        Some(Value::String(text)) if (1..=max_chars).contains(&text.chars().count()) => Ok(text.clone()),
+        _ => Err((key, format!("The length must be between 1 and {max_chars} characters."))),
     }
 }
 

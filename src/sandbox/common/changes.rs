@@ -1,4 +1,4 @@
-//! What a stand-in's records went through, for who must know what really took effect, and how often.
+//! The history of a fake vendor's records: which writes took effect, and how often.
 
 use serde_json::Value;
 
@@ -7,31 +7,31 @@ use serde_json::Value;
 pub struct Change {
     /// The record's own id.
     pub id: String,
-    /// The record after it, as the vendor shows it.
+    /// The record after the change, as the vendor returns it.
     pub record: Value,
 }
 
-/// The changes in the order in which they took effect; kept only where somebody asked for it.
+/// The changes in the order in which they took effect. Recording is off until [`Changes::enable`].
 #[derive(Debug, Default)]
 pub(in crate::sandbox) struct Changes {
     entries: Option<Vec<Change>>,
 }
 
 impl Changes {
-    /// From now on changes are kept.
+    /// Starts recording.
     pub(in crate::sandbox) fn enable(&mut self) {
         self.entries.get_or_insert_default();
     }
 
-    /// Everything kept, oldest first.
+    /// All recorded changes, oldest first.
     pub(in crate::sandbox) fn all(&self) -> Vec<Change> {
         self.entries.clone().unwrap_or_default()
     }
 
-    /// Keeps one, if changes are kept.
+    /// Records a change, if recording is on.
     pub(in crate::sandbox) fn record(&mut self, id: &str, record: impl FnOnce() -> Value) {
-        if let Some(kept) = &mut self.entries {
-            kept.push(Change { id: id.to_owned(), record: record() });
+        if let Some(entries) = &mut self.entries {
+            entries.push(Change { id: id.to_owned(), record: record() });
         }
     }
 }

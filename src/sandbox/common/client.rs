@@ -1,4 +1,4 @@
-//! The plainest of HTTP clients, for the stand-ins' own tests: what it shows is what was on the wire.
+//! A minimal HTTP client for the tests of the fake vendors: it shows exactly what was on the wire.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -6,11 +6,12 @@ use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
-use super::{FakeVendor, VendorModel};
+use super::model::VendorModel;
+use super::server::FakeVendor;
 
-/// What came back before the connection was closed.
+/// What was received until the connection closed.
 pub(in crate::sandbox) struct ClientResponse {
-    /// 0 when there was not a single byte.
+    /// 0 if no byte was received.
     pub(in crate::sandbox) status: u16,
     /// Status line and headers.
     pub(in crate::sandbox) head: String,
@@ -23,7 +24,7 @@ impl ClientResponse {
     }
 }
 
-/// Sends a request whose answer is not waited for.
+/// Sends a request without waiting for the response.
 pub(in crate::sandbox) fn send_request(
     address: SocketAddr,
     call: &str,
@@ -46,7 +47,7 @@ pub(in crate::sandbox) fn send_request(
 
 pub(in crate::sandbox) fn receive_response(mut stream: TcpStream) -> ClientResponse {
     let mut bytes = Vec::new();
-    // A connection that is reset has shown all it will.
+    // A reset connection may have delivered data before.
     stream.read_to_end(&mut bytes).ok();
     let text = String::from_utf8(bytes).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
@@ -55,7 +56,7 @@ pub(in crate::sandbox) fn receive_response(mut stream: TcpStream) -> ClientRespo
 }
 
 impl<M: VendorModel> FakeVendor<M> {
-    /// One request, `"METHOD /path"`, and its answer.
+    /// Sends one request, given as `"METHOD /path"`, and returns the response.
     pub(in crate::sandbox) fn call(&self, call: &str, headers: &[(&str, &str)], body: Option<&str>) -> ClientResponse {
         receive_response(send_request(self.address(), call, headers, body))
     }

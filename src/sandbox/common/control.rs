@@ -1,19 +1,23 @@
-//! The control endpoint of every stand-in, for people and for tests in another process. It is not logged and meets no fault.
+//! The control endpoint of every fake vendor, for people and for tests in another process. Its
+//! requests are not logged, and no fault applies to them.
 //!
-//! | request | does |
+//! | request | effect |
 //! |---|---|
-//! | `GET /_sandbox/log`, `DELETE /_sandbox/log` | shows, forgets what was received |
-//! | `POST /_sandbox/faults` `{"call":"update","fault":"hang","times":1}` | switches a fault on (see below) |
-//! | `DELETE /_sandbox/faults` | switches all off |
-//! | `POST /_sandbox/release` | lets held calls go on |
-//! | `GET /_sandbox/records` | everything held, hidden state included |
-//! | `PUT /_sandbox/records/{id}` `{members}` | a second writer straight at the vendor; `null` removes; Matrix42: `{class}/{id}` |
-//! | `PUT /_sandbox/settings` `{"name": value}` | the settings of the vendor's model |
+//! | `GET /_sandbox/log`, `DELETE /_sandbox/log` | returns, clears the log of requests |
+//! | `POST /_sandbox/faults` `{"call":"update","fault":"hang","times":1}` | injects a fault |
+//! | `DELETE /_sandbox/faults` | removes all faults |
+//! | `POST /_sandbox/release` | releases held requests |
+//! | `GET /_sandbox/records` | the whole state, hidden parts included |
+//! | `PUT /_sandbox/records/{id}` `{members}` | changes a record as another client would |
+//! | `PUT /_sandbox/settings` `{"name": value}` | changes options of the vendor's behaviour |
 //!
-//! A fault order: `call` (absent = any), `times` (absent = for ever), `skip` (calls to leave alone first), `fault`: `answer`
-//! (`status`, `headers`, `body`, `retry_after`), `html_page`, `wrong_json`, `half_body`, `huge_body` (`bytes`), `redirect`
-//! (`location`), `hang`, `hang_after`, `slow_drip` (`ms`), `delay` (`ms`), `hold`, `hold_after`, `reset_before`, `reset_after`,
-//! `apply_then_500`.
+//! In a record, `null` removes a member; a record of Matrix42 is `{class}/{id}`.
+//!
+//! Members of a fault: `call` (absent = any kind), `times` (absent = until removed), `skip`
+//! (requests to leave alone first) and `fault`, one of `answer` (`status`, `headers`, `body`,
+//! `retry_after`), `html_page`, `wrong_json`, `half_body`, `huge_body` (`bytes`), `redirect`
+//! (`location`), `hang`, `hang_after`, `slow_drip` (`ms`), `delay` (`ms`), `hold`, `hold_after`,
+//! `reset_before`, `reset_after`, `apply_then_500`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,10 +27,14 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::server::ServerContext;
-use super::{CallKind, FakeRequest, FakeResponse, InjectedFault, VendorModel};
+use super::call_kind::CallKind;
+use super::context::ServerContext;
+use super::faults::InjectedFault;
+use super::http::{FakeRequest, FakeResponse};
+use super::model::VendorModel;
 
-/// One flat form for all faults: tagged enums of serde cannot hold numbers of arbitrary precision.
+/// One flat struct for all faults: serde's tagged enums do not support numbers of arbitrary
+/// precision.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FaultRequest {
@@ -70,7 +78,7 @@ impl FaultRequest {
     }
 
     fn parse_response(&self) -> Result<InjectedFault, String> {
-        let status = self.status.filter(|status| (200..=599).contains(status)).ok_or("`status` is 200 to 599")?;
+        let status = self.status.filter(|status| (200..=599).contains(status)).ok_or("`status` must be 200 to 599")?;
         let mut headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         headers.extend(self.retry_after.iter().map(|value| ("retry-after".to_owned(), value.clone())));
         Ok(InjectedFault::Response { status, headers, body: self.body.clone() })
@@ -81,33 +89,33 @@ pub(super) fn handle_control_request<M: VendorModel>(
     path: &str,
     request: &HttpRequest,
     body: &Bytes,
-    shared: &ServerContext<M>,
+    context: &ServerContext<M>,
 ) -> FakeResponse {
-    let incoming = FakeRequest::new(request, body);
-    let segments: Vec<String> = incoming.segments().into_iter().skip(1).collect();
-    match (incoming.method.as_str(), path) {
+    let request = FakeRequest::new(request, body);
+    let segments: Vec<String> = request.segments().into_iter().skip(1).collect();
+    match (request.method.as_str(), path) {
         ("GET", "log") => {
-            FakeResponse::json(200, &Value::Array(shared.log.all().iter().map(|entry| entry.to_json()).collect()))
+            FakeResponse::json(200, &Value::Array(context.log.all().iter().map(|entry| entry.to_json()).collect()))
         }
         ("DELETE", "log") => {
-            shared.log.clear();
+            context.log.clear();
             FakeResponse::empty(204)
         }
-        ("POST", "faults") => to_response(add_fault(body, shared)),
+        ("POST", "faults") => to_response(add_fault(body, context)),
         ("DELETE", "faults") => {
-            shared.faults.clear();
+            context.faults.clear();
             FakeResponse::empty(204)
         }
         ("POST", "release") => {
-            shared.faults.release();
+            context.faults.release();
             FakeResponse::empty(204)
         }
-        ("GET", "records") => FakeResponse::json(200, &shared.state.records()),
-        ("PUT", "settings") => to_response(set_options(body, shared)),
+        ("GET", "records") => FakeResponse::json(200, &context.state.records()),
+        ("PUT", "settings") => to_response(set_options(body, context)),
         ("PUT", _) if path.starts_with("records/") => {
             let id = segments.get(1..).unwrap_or_default();
             match parse_members(body) {
-                Ok(members) if shared.state.external_update(id, &members) => FakeResponse::empty(204),
+                Ok(members) if context.state.external_update(id, &members) => FakeResponse::empty(204),
                 Ok(_) => FakeResponse::json(404, &json!({ "error": "there is no such record" })),
                 Err(error) => to_response(Err(error)),
             }
@@ -116,20 +124,20 @@ pub(super) fn handle_control_request<M: VendorModel>(
     }
 }
 
-fn add_fault<M: VendorModel>(body: &Bytes, shared: &ServerContext<M>) -> Result<(), String> {
-    let order: FaultRequest = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    shared.faults.add(order.call, order.parse_fault()?, order.skip, order.times);
+fn add_fault<M: VendorModel>(body: &Bytes, context: &ServerContext<M>) -> Result<(), String> {
+    let request: FaultRequest = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    context.faults.add(request.call, request.parse_fault()?, request.skip, request.times);
     Ok(())
 }
 
-fn set_options<M: VendorModel>(body: &Bytes, shared: &ServerContext<M>) -> Result<(), String> {
+fn set_options<M: VendorModel>(body: &Bytes, context: &ServerContext<M>) -> Result<(), String> {
     parse_members(body)?
         .iter()
-        .try_for_each(|(name, value)| shared.state.set_option(name, value).map_err(|error| format!("{name}: {error}")))
+        .try_for_each(|(name, value)| context.state.set_option(name, value).map_err(|error| format!("{name}: {error}")))
 }
 
 fn parse_members(body: &Bytes) -> Result<Map<String, Value>, String> {
-    serde_json::from_slice(body).map_err(|error| format!("a JSON object is needed: {error}"))
+    serde_json::from_slice(body).map_err(|error| format!("the body must be a JSON object: {error}"))
 }
 
 fn to_response(outcome: Result<(), String>) -> FakeResponse {

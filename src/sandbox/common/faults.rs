@@ -1,4 +1,4 @@
-//! Faults that can be switched on: what networks and vendors do to a call on a bad day.
+//! Fault injection: what networks and failing servers do to a request.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,97 +6,99 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{CallKind, lock};
+use super::call_kind::CallKind;
+use super::lock::lock;
 
-/// One misbehaviour. Each says whether the call still takes effect at the vendor.
+/// A fault. Each variant states whether the request still takes effect at the vendor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InjectedFault {
-    /// Answers this. No effect.
+    /// Sends this response. No effect.
     Response {
         /// HTTP status.
         status: u16,
-        /// Headers, `Content-Type` included if there is to be one.
+        /// Headers, including `Content-Type` if there is to be one.
         headers: Vec<(String, String)>,
         /// Body.
         body: String,
     },
-    /// Answers 200 with an HTML login page. No effect.
+    /// Responds 200 with an HTML login page. No effect.
     HtmlPage,
-    /// Answers 200 with JSON of another shape. No effect.
+    /// Responds 200 with JSON of another shape. No effect.
     WrongJson,
-    /// Takes effect, then sends half of the answer's body under a `Content-Length` for all of it, and closes.
+    /// Takes effect, then sends half of the body with a `Content-Length` for all of it, and closes.
     HalfBody,
-    /// Takes effect, then sends the answer's body followed by this many bytes of blanks, unannounced (chunked).
+    /// Takes effect, then sends the body followed by this many blanks, chunked, without a length.
     HugeBody {
-        /// Bytes of blanks.
+        /// Number of blanks.
         bytes: u64,
     },
-    /// Answers 302 to this `Location`. No effect.
+    /// Responds 302 with this `Location`. No effect.
     Redirect {
-        /// Where to.
+        /// The target.
         location: String,
     },
-    /// Never answers. No effect.
+    /// Never responds. No effect.
     Hang,
-    /// Takes effect and never answers.
+    /// Takes effect and never responds.
     HangAfter,
-    /// Takes effect, then sends the answer's body one byte at a time.
+    /// Takes effect, then sends the body one byte at a time.
     SlowDrip {
         /// Pause before each byte.
         pause: Duration,
     },
-    /// Takes effect and answers after a while, even if the caller has hung up by then.
+    /// Waits, then takes effect and responds, even if the client has disconnected by then.
     Delay {
-        /// How long.
+        /// How long to wait.
         pause: Duration,
     },
-    /// Takes effect and answers when [`Faults::release`] is called, even if the caller has hung up by then.
+    /// Waits for [`Faults::release`], then takes effect and responds, even if the client has
+    /// disconnected.
     Hold,
-    /// Takes effect and answers when [`Faults::release`] is called.
+    /// Takes effect at once and responds after [`Faults::release`].
     HoldAfter,
-    /// Closes the connection without a byte. No effect.
+    /// Closes the connection without sending a byte. No effect.
     ResetBefore,
-    /// Takes effect and closes the connection without a byte.
+    /// Takes effect and closes the connection without sending a byte.
     ResetAfter,
-    /// Takes effect and answers 500.
+    /// Takes effect and responds 500.
     ApplyThen500,
 }
 
 impl InjectedFault {
-    /// An answer with a status and no body.
+    /// A response with a status and no body.
     pub fn status(status: u16) -> Self {
         Self::Response { status, headers: Vec::new(), body: String::new() }
     }
 
-    /// An answer with a JSON body.
+    /// A response with a JSON body.
     pub fn json(status: u16, body: impl Into<String>) -> Self {
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
         Self::Response { status, headers, body: body.into() }
     }
 
-    /// An answer with `Retry-After` as given (429 or 503 as a rule).
+    /// A response with any `Retry-After`, usually 429 or 503.
     pub fn retry_after(status: u16, value: &str) -> Self {
         Self::Response { status, headers: vec![("retry-after".to_owned(), value.to_owned())], body: String::new() }
     }
 }
 
-/// A fault waiting for its calls.
+/// A fault and the requests that it applies to.
 #[derive(Clone, Debug)]
 struct FaultRule {
-    /// `None` = any kind.
+    /// `None` = every kind.
     call: Option<CallKind>,
     fault: InjectedFault,
-    /// Calls of the kind to leave alone first.
+    /// Requests of the kind to leave alone first.
     skip: u32,
-    /// `None` = for ever.
+    /// `None` = until it is removed.
     remaining: Option<u32>,
 }
 
-/// The faults switched on at one stand-in. The oldest that fits a call meets it.
+/// The faults of one fake vendor. The oldest that matches a request applies to it.
 #[derive(Debug)]
 pub struct Faults {
     rules: Mutex<Vec<FaultRule>>,
-    /// Spares the lock where no fault is on: the benchmark's case.
+    /// Saves the lock while there is no fault, as in the benchmarks.
     has_rules: AtomicBool,
     releases: watch::Sender<u64>,
 }
@@ -108,22 +110,22 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// The next call of this kind (`None` = any) meets the fault.
+    /// The fault applies to the next request of this kind (`None` = any).
     pub fn once(&self, call: impl Into<Option<CallKind>>, fault: InjectedFault) {
         self.add(call, fault, 0, Some(1));
     }
 
-    /// The next `times` calls of this kind meet the fault.
+    /// The fault applies to the next `times` requests of this kind.
     pub fn next(&self, call: impl Into<Option<CallKind>>, times: u32, fault: InjectedFault) {
         self.add(call, fault, 0, Some(times));
     }
 
-    /// Every call of this kind meets the fault, until [`Faults::clear`].
+    /// The fault applies to every request of this kind until [`Faults::clear`].
     pub fn always(&self, call: impl Into<Option<CallKind>>, fault: InjectedFault) {
         self.add(call, fault, 0, None);
     }
 
-    /// Leaves `skip` calls of this kind alone; then `times` (`None` = all) meet the fault.
+    /// Leaves `skip` requests of this kind alone; then the fault applies to `times` (`None` = all).
     pub fn add(&self, call: impl Into<Option<CallKind>>, fault: InjectedFault, skip: u32, times: Option<u32>) {
         if times == Some(0) {
             return;
@@ -133,41 +135,42 @@ impl Faults {
         self.has_rules.store(true, Ordering::Release);
     }
 
-    /// Switches all faults off. Calls that are held stay held.
+    /// Removes all faults. Held requests stay held.
     pub fn clear(&self) {
         let mut rules = lock(&self.rules);
         rules.clear();
         self.has_rules.store(false, Ordering::Release);
     }
 
-    /// Lets every call go on that a [`InjectedFault::Hold`] or [`InjectedFault::HoldAfter`] is holding now.
+    /// Releases every request that [`InjectedFault::Hold`] or [`InjectedFault::HoldAfter`] holds
+    /// now.
     pub fn release(&self) {
         self.releases.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Hears of releases from now on.
+    /// Receives the releases from now on.
     pub(super) fn subscribe_to_releases(&self) -> watch::Receiver<u64> {
         self.releases.subscribe()
     }
 
-    /// The fault that meets a call of this kind now, used up by one.
+    /// Returns the fault for a request of this kind and counts it as used.
     pub(super) fn next_for(&self, call: CallKind) -> Option<InjectedFault> {
         if !self.has_rules.load(Ordering::Acquire) {
             return None;
         }
         let mut rules = lock(&self.rules);
-        let mut met = None;
+        let mut found = None;
         for rule in rules.iter_mut().filter(|rule| rule.call.is_none_or(|kind| kind == call)) {
             if rule.skip > 0 {
                 rule.skip -= 1;
                 continue;
             }
             rule.remaining = rule.remaining.map(|times| times.saturating_sub(1));
-            met = Some(rule.fault.clone());
+            found = Some(rule.fault.clone());
             break;
         }
         rules.retain(|rule| rule.remaining != Some(0));
         self.has_rules.store(!rules.is_empty(), Ordering::Release);
-        met
+        found
     }
 }

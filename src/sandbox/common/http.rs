@@ -1,4 +1,4 @@
-//! One request and one answer, as the vendors' models see them.
+//! Requests and responses as the vendors' models see them.
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::http::{Method, StatusCode};
@@ -33,12 +33,12 @@ impl<'a> FakeRequest<'a> {
         }
     }
 
-    /// A header's value, if it is there once or more and is text.
+    /// The first value of a header, if it is valid text.
     pub fn header(&self, name: &str) -> Option<&'a str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The path's segments, percent-decoded; a trailing slash makes none.
+    /// The percent-decoded segments of the path; empty segments are left out.
     pub fn segments(&self) -> Vec<String> {
         self.path.split('/').filter(|segment| !segment.is_empty()).map(decode).collect()
     }
@@ -48,7 +48,7 @@ impl<'a> FakeRequest<'a> {
         self.query_params().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// A query parameter whatever the case of its name, as ASP.NET reads them.
+    /// A query parameter by its name in any case, as ASP.NET reads them.
     pub fn query_param_ci(&self, name: &str) -> Option<String> {
         self.query_params().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
@@ -60,7 +60,7 @@ impl<'a> FakeRequest<'a> {
         })
     }
 
-    /// Whether the body is said to be JSON.
+    /// Whether the content type is JSON.
     pub fn is_json(&self) -> bool {
         let media_type = self.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim();
         media_type.eq_ignore_ascii_case("application/json") || media_type.eq_ignore_ascii_case("text/json")
@@ -71,7 +71,7 @@ impl<'a> FakeRequest<'a> {
         serde_json::from_slice(self.body).ok()
     }
 
-    /// The secret of `Authorization: Bearer …`; the scheme's case does not matter.
+    /// The token of `Authorization: Bearer …`; the scheme is case-insensitive.
     pub fn bearer_token(&self) -> Option<&'a str> {
         let (scheme, secret) = self.header("authorization")?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
@@ -82,7 +82,7 @@ fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct FakeResponse {
     /// HTTP status.
@@ -96,22 +96,22 @@ pub struct FakeResponse {
 }
 
 impl FakeResponse {
-    /// An answer without a body.
+    /// A response without a body.
     pub fn empty(status: u16) -> Self {
         Self { status: to_status_code(status), content_type: "", headers: Vec::new(), body: Bytes::new() }
     }
 
-    /// A JSON answer.
+    /// A response with a JSON body.
     pub fn json(status: u16, body: &Value) -> Self {
         Self::raw(status, "application/json; charset=utf-8", body.to_string())
     }
 
-    /// An answer of any media type.
+    /// A response of any media type.
     pub fn raw(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self { status: to_status_code(status), content_type, headers: Vec::new(), body: body.into() }
     }
 
-    /// Adds a header; one that cannot be sent is left out.
+    /// Adds a header, unless it is invalid.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
@@ -120,7 +120,7 @@ impl FakeResponse {
         self
     }
 
-    /// Adds `Retry-After` as given: seconds, a date, or nonsense.
+    /// Adds `Retry-After` with any value: seconds, a date, or an invalid one.
     #[must_use]
     pub fn retry_after(self, value: &str) -> Self {
         self.with_header(RETRY_AFTER.as_str(), value)

@@ -1,4 +1,4 @@
-//! What a stand-in has received, in order.
+//! The log of received requests.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,34 +8,36 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{CallKind, FakeRequest, lock};
+use super::call_kind::CallKind;
+use super::http::FakeRequest;
+use super::lock::lock;
 
-/// One request as it came in.
+/// One received request.
 #[derive(Clone, Debug)]
 pub struct ReceivedRequest {
-    /// When its body had been read.
+    /// When its body was complete.
     pub at: SystemTime,
     /// Its kind.
-    pub call: CallKind,
+    pub kind: CallKind,
     /// HTTP method.
     pub method: String,
     /// Path as sent, percent-encoded.
     pub path: String,
     /// Query as sent, without the `?`; empty if there was none.
     pub query: String,
-    /// Every header line, names in lower case.
+    /// All header lines, names in lower case.
     pub headers: Vec<(String, String)>,
     /// The body's bytes.
     pub body: Bytes,
 }
 
 impl ReceivedRequest {
-    fn new(call: CallKind, request: &FakeRequest<'_>) -> Self {
+    fn new(kind: CallKind, request: &FakeRequest<'_>) -> Self {
         let line =
             |value: &actix_web::http::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         Self {
             at: SystemTime::now(),
-            call,
+            kind,
             method: request.method.to_string(),
             path: request.path.to_owned(),
             query: request.query.to_owned(),
@@ -54,7 +56,7 @@ impl ReceivedRequest {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON; `null` if it is none.
+    /// The body as JSON; `null` if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
@@ -63,12 +65,12 @@ impl ReceivedRequest {
     pub(super) fn to_json(&self) -> Value {
         let headers: Vec<Value> = self.headers.iter().map(|(name, value)| json!([name, value])).collect();
         let at = jiff::Timestamp::try_from(self.at).map(|at| at.to_string()).unwrap_or_default();
-        json!({ "at": at, "call": self.call, "method": self.method, "path": self.path, "query": self.query,
+        json!({ "at": at, "call": self.kind, "method": self.method, "path": self.path, "query": self.query,
                 "headers": headers, "body": self.text() })
     }
 }
 
-/// Every request received, in order; control requests are left out.
+/// All received requests in order, without control requests.
 #[derive(Debug)]
 pub struct RequestLog {
     enabled: AtomicBool,
@@ -83,32 +85,32 @@ impl Default for RequestLog {
 }
 
 impl RequestLog {
-    /// Switches logging on or off; off, a request costs nothing here.
+    /// Switches logging on or off.
     pub fn set_enabled(&self, enabled: bool) {
         self.enabled.store(enabled, Ordering::Release);
     }
 
-    /// Everything received, oldest first.
+    /// All requests, oldest first.
     pub fn all(&self) -> Vec<Arc<ReceivedRequest>> {
         lock(&self.entries).clone()
     }
 
-    /// What was received of one kind, oldest first.
-    pub fn requests_of_kind(&self, call: CallKind) -> Vec<Arc<ReceivedRequest>> {
-        lock(&self.entries).iter().filter(|entry| entry.call == call).cloned().collect()
+    /// All requests of one kind, oldest first.
+    pub fn requests_of_kind(&self, kind: CallKind) -> Vec<Arc<ReceivedRequest>> {
+        lock(&self.entries).iter().filter(|entry| entry.kind == kind).cloned().collect()
     }
 
-    /// How many were received of one kind.
-    pub fn count(&self, call: CallKind) -> usize {
-        lock(&self.entries).iter().filter(|entry| entry.call == call).count()
+    /// The number of requests of one kind.
+    pub fn count(&self, kind: CallKind) -> usize {
+        lock(&self.entries).iter().filter(|entry| entry.kind == kind).count()
     }
 
-    /// The last one received of one kind.
-    pub fn last(&self, call: CallKind) -> Option<Arc<ReceivedRequest>> {
-        lock(&self.entries).iter().rev().find(|entry| entry.call == call).cloned()
+    /// The last request of one kind.
+    pub fn last(&self, kind: CallKind) -> Option<Arc<ReceivedRequest>> {
+        lock(&self.entries).iter().rev().find(|entry| entry.kind == kind).cloned()
     }
 
-    /// Everything received, as `METHOD path?query`.
+    /// All requests as `METHOD path?query`.
     pub fn request_lines(&self) -> Vec<String> {
         let line = |entry: &Arc<ReceivedRequest>| match entry.query.as_str() {
             "" => format!("{} {}", entry.method, entry.path),
@@ -117,22 +119,22 @@ impl RequestLog {
         lock(&self.entries).iter().map(line).collect()
     }
 
-    /// Forgets everything.
+    /// Clears the log.
     pub fn clear(&self) {
         lock(&self.entries).clear();
     }
 
-    /// Waits until at least this many calls of a kind have been received since the last [`RequestLog::clear`].
-    pub async fn wait_for(&self, call: CallKind, count: usize) {
+    /// Waits for at least `count` requests of one kind since the last [`RequestLog::clear`].
+    pub async fn wait_for(&self, kind: CallKind, count: usize) {
         let mut changes = self.count.subscribe();
-        while self.count(call) < count && changes.changed().await.is_ok() {}
+        while self.count(kind) < count && changes.changed().await.is_ok() {}
     }
 
-    pub(super) fn record(&self, call: CallKind, request: &FakeRequest<'_>) {
+    pub(super) fn record(&self, kind: CallKind, request: &FakeRequest<'_>) {
         if !self.enabled.load(Ordering::Acquire) {
             return;
         }
-        let entry = Arc::new(ReceivedRequest::new(call, request));
+        let entry = Arc::new(ReceivedRequest::new(kind, request));
         let count = {
             let mut entries = lock(&self.entries);
             entries.push(entry);

@@ -1,8 +1,8 @@
-//! One stand-in on a port of its own, that can go down and come back.
+//! The HTTP server of a fake vendor, which can be paused and resumed.
 
 use std::any::Any;
 use std::io;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread::JoinHandle;
@@ -12,46 +12,33 @@ use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::rt::net::{TcpSocket, TcpStream as TokioStream};
 use actix_web::{App, HttpServer, web};
 
-use super::{Faults, RequestLog, VendorModel, lock, serve};
+use super::context::{ServerContext, Socket};
+use super::faults::Faults;
+use super::lock::lock;
+use super::log::RequestLog;
+use super::model::VendorModel;
+use super::serve;
 
-/// Longest request body taken, in bytes.
+/// Longest accepted request body, in bytes.
 const MAX_BODY: usize = 64 << 20;
 
-/// How long idle connections are kept: longer than clients keep theirs, so that it is the client who closes first.
+/// How long idle connections stay open: longer than clients keep theirs, so that clients close
+/// first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// What the server's thread and the stand-in's owner share.
-#[derive(Debug)]
-pub(super) struct ServerContext<M> {
-    pub(super) state: Arc<M>,
-    pub(super) faults: Arc<Faults>,
-    pub(super) log: Arc<RequestLog>,
-}
-
-/// A second handle to a connection's socket: the only way to close it without an HTTP answer.
-#[derive(Debug)]
-pub(super) struct Socket(pub(super) TcpStream);
-
-impl Socket {
-    /// Closes both directions; what was written before still arrives.
-    pub(super) fn reset(&self) {
-        // An error says that the other side was faster.
-        self.0.shutdown(Shutdown::Both).ok();
-    }
-}
 
 type Sockets = Arc<Mutex<Vec<Weak<Socket>>>>;
 
-/// A stand-in vendor: its HTTP server on 127.0.0.1, its state, its faults and its log.
+/// A fake vendor: an HTTP server on 127.0.0.1 with its state, its faults and its log.
 ///
-/// The server has threads of its own, so it runs whatever the caller's runtime is or does to its clock. It ends with the value.
+/// The server runs on its own threads, independent of the caller's runtime and clock. Dropping the
+/// value stops it.
 #[derive(Debug)]
 pub struct FakeVendor<M: VendorModel> {
-    /// The vendor's state, for looking at and for changing behind the gateway's back.
+    /// The vendor's state, to read and to change behind the gateway's back.
     pub state: Arc<M>,
-    /// The faults switched on.
+    /// The injected faults.
     pub faults: Arc<Faults>,
-    /// What was received.
+    /// The received requests.
     pub log: Arc<RequestLog>,
     address: SocketAddr,
     sockets: Sockets,
@@ -61,8 +48,8 @@ pub struct FakeVendor<M: VendorModel> {
 #[derive(Debug)]
 enum Phase {
     Up(RunningServer),
-    /// The socket keeps the port ours: bound and not listening, it refuses connections.
-    Down(#[expect(dead_code, reason = "held for its port only")] Option<TcpSocket>),
+    /// A bound socket reserves the port: it does not listen, so it refuses connections.
+    Down(#[expect(dead_code, reason = "reserves the port")] Option<TcpSocket>),
 }
 
 #[derive(Debug)]
@@ -75,11 +62,11 @@ impl<M: VendorModel> FakeVendor<M> {
     /// Starts on a free port of 127.0.0.1.
     ///
     /// # Errors
-    /// When no port or thread can be had.
+    /// No free port, or no thread.
     pub fn start() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let standin = Self {
+        let vendor = Self {
             state: Arc::default(),
             faults: Arc::default(),
             log: Arc::default(),
@@ -87,54 +74,55 @@ impl<M: VendorModel> FakeVendor<M> {
             sockets: Sockets::default(),
             phase: Mutex::new(Phase::Down(None)),
         };
-        standin.run(listener)?;
-        Ok(standin)
+        vendor.run(listener)?;
+        Ok(vendor)
     }
 
-    /// `http://127.0.0.1:PORT`, without a slash at the end.
+    /// `http://127.0.0.1:PORT`, without a trailing slash.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Goes down: open connections are cut, new ones refused. The state stays.
+    /// Stops the server: closes open connections and refuses new ones. The state stays.
     pub async fn pause(&self) {
         let Some(RunningServer { handle, thread }) = self.shut_down() else { return };
         handle.stop(false).await;
         reset_all(&self.sockets);
-        // The thread has nothing left to do but to return; a panic in it was a failed test's already.
+        // The thread is about to return; a panic in it has failed the test already.
         thread.join().ok();
         *lock(&self.phase) = Phase::Down(reserve_port(self.address).ok());
     }
 
-    /// Comes back on the same port. Does nothing if it is not down.
+    /// Starts the server again on the same port. Does nothing if it is running.
     ///
     /// # Errors
-    /// When the port cannot be had any more.
+    /// The port is not available any more.
     pub fn resume(&self) -> io::Result<()> {
         if matches!(*lock(&self.phase), Phase::Up(_)) {
             return Ok(());
         }
-        // The reservation ends here: not every system lets two sockets be bound to one port.
+        // Releases the reserved port: not every system lets two sockets bind to one port.
         self.shut_down();
         self.run(TcpListener::bind(self.address)?)
     }
 
-    /// Ends every open connection, as servers do with those at rest, and goes on listening.
+    /// Closes every open connection, as servers do with idle ones, and keeps listening.
     pub fn close_connections(&self) {
         reset_all(&self.sockets);
     }
 
-    /// Ends the server.
+    /// Stops the server.
     pub async fn stop(&self) {
         self.pause().await;
     }
 
-    /// Leaves the phase `Down` without a reservation; gives what was running.
+    /// Switches to the phase `Down` without a reserved port and returns the server that was
+    /// running.
     fn shut_down(&self) -> Option<RunningServer> {
         match std::mem::replace(&mut *lock(&self.phase), Phase::Down(None)) {
             Phase::Up(running) => Some(running),
@@ -143,7 +131,7 @@ impl<M: VendorModel> FakeVendor<M> {
     }
 
     fn run(&self, listener: TcpListener) -> io::Result<()> {
-        let shared = web::Data::new(ServerContext {
+        let context = web::Data::new(ServerContext {
             state: Arc::clone(&self.state),
             faults: Arc::clone(&self.faults),
             log: Arc::clone(&self.log),
@@ -154,7 +142,7 @@ impl<M: VendorModel> FakeVendor<M> {
             actix_web::rt::System::new().block_on(async move {
                 let server = HttpServer::new(move || {
                     App::new()
-                        .app_data(web::Data::clone(&shared))
+                        .app_data(web::Data::clone(&context))
                         .app_data(web::PayloadConfig::new(MAX_BODY))
                         .default_service(web::to(serve::handle::<M>))
                 })
@@ -180,7 +168,8 @@ impl<M: VendorModel> FakeVendor<M> {
 impl<M: VendorModel> Drop for FakeVendor<M> {
     fn drop(&mut self) {
         if let Some(running) = self.shut_down() {
-            // The command is sent by the call itself; the future would only wait for it to be done.
+            // The call itself sends the stop command; the future would only wait for its
+            // completion.
             drop(running.handle.stop(false));
             reset_all(&self.sockets);
         }
@@ -189,8 +178,8 @@ impl<M: VendorModel> Drop for FakeVendor<M> {
 
 fn track_socket(io: &dyn Any, data: &mut Extensions, sockets: &Sockets) {
     let Some(stream) = io.downcast_ref::<TokioStream>() else { return };
-    if let Ok(copy) = stream.as_fd().try_clone_to_owned() {
-        let socket = Arc::new(Socket(TcpStream::from(copy)));
+    if let Ok(clone) = stream.as_fd().try_clone_to_owned() {
+        let socket = Arc::new(Socket(TcpStream::from(clone)));
         let mut sockets = lock(sockets);
         sockets.retain(|socket| socket.strong_count() > 0);
         sockets.push(Arc::downgrade(&socket));

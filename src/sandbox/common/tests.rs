@@ -1,4 +1,5 @@
-//! What happens on the wire, tried with the vendor whose answers are the shortest.
+//! The faults and the control endpoint on the wire, tested with the vendor of the shortest
+//! responses.
 
 use std::io::Read as _;
 use std::net::TcpStream;
@@ -54,19 +55,19 @@ fn apply_then_500_takes_effect_and_returns_500() {
 fn half_body_sends_fewer_bytes_than_its_content_length() {
     let vendor = Vendor::start().unwrap();
     vendor.faults.once(CallKind::Read, InjectedFault::HalfBody);
-    let reply = vendor.call(&read_request(), KEYS, None);
-    let (_, length) = reply.head.split_once("content-length: ").unwrap();
+    let response = vendor.call(&read_request(), KEYS, None);
+    let (_, length) = response.head.split_once("content-length: ").unwrap();
     let length: usize = length.lines().next().unwrap().parse().unwrap();
-    assert_eq!(reply.status, 200);
-    assert_eq!(reply.body.len(), length / 2);
+    assert_eq!(response.status, 200);
+    assert_eq!(response.body.len(), length / 2);
 }
 
 #[test]
 fn a_huge_body_has_the_requested_size() {
     let vendor = Vendor::start().unwrap();
     vendor.faults.once(CallKind::Read, InjectedFault::HugeBody { bytes: 300_000 });
-    let reply = vendor.call(&read_request(), KEYS, None);
-    assert!(reply.body.matches(' ').count() >= 300_000);
+    let response = vendor.call(&read_request(), KEYS, None);
+    assert!(response.body.matches(' ').count() >= 300_000);
 }
 
 #[test]
@@ -83,12 +84,12 @@ fn injected_responses_replace_the_vendors_response() {
     vendor.faults.once(None, InjectedFault::HtmlPage);
     vendor.faults.once(None, InjectedFault::WrongJson);
     vendor.faults.once(None, InjectedFault::Redirect { location: "http://127.0.0.1:1/".to_owned() });
-    let reply = vendor.call(&enable_request(), KEYS, None);
-    assert!(reply.status == 429 && reply.head.contains("retry-after: 7"));
+    let response = vendor.call(&enable_request(), KEYS, None);
+    assert!(response.status == 429 && response.head.contains("retry-after: 7"));
     assert!(vendor.call(&enable_request(), KEYS, None).body.contains("<html>"));
     assert_eq!(vendor.call(&enable_request(), KEYS, None).json(), json!({ "unexpected": [true] }));
-    let reply = vendor.call(&enable_request(), KEYS, None);
-    assert!(reply.status == 302 && reply.head.contains("location: http://127.0.0.1:1/"));
+    let response = vendor.call(&enable_request(), KEYS, None);
+    assert!(response.status == 302 && response.head.contains("location: http://127.0.0.1:1/"));
     assert!(!is_enabled(&vendor));
 }
 
@@ -107,9 +108,9 @@ fn a_fault_can_skip_calls_and_affects_only_its_kind() {
 async fn a_held_write_takes_effect_after_its_client_disconnects() {
     let vendor = Vendor::start().unwrap();
     vendor.faults.once(CallKind::Update, InjectedFault::Hold);
-    let gone = send_request(vendor.address(), &enable_request(), KEYS, None);
+    let client = send_request(vendor.address(), &enable_request(), KEYS, None);
     vendor.log.wait_for(CallKind::Update, 1).await;
-    drop(gone);
+    drop(client);
     assert!(!is_enabled(&vendor));
     vendor.faults.release();
     while !is_enabled(&vendor) {
@@ -183,8 +184,8 @@ fn the_log_records_requests_in_order_and_can_be_disabled() {
 #[test]
 fn the_control_endpoint_injects_faults_and_exposes_state() {
     let vendor = Vendor::start().unwrap();
-    let order = r#"{"call":"update","fault":"answer","status":429,"retry_after":"2","times":1}"#;
-    assert_eq!(vendor.call("POST /_sandbox/faults", &[], Some(order)).status, 204);
+    let fault = r#"{"call":"update","fault":"answer","status":429,"retry_after":"2","times":1}"#;
+    assert_eq!(vendor.call("POST /_sandbox/faults", &[], Some(fault)).status, 204);
     assert_eq!(vendor.call(&enable_request(), KEYS, None).status, 429);
     assert_eq!(vendor.call(&enable_request(), KEYS, None).status, 200);
     let always = r#"{"fault":"delay","ms":0}"#;
@@ -194,8 +195,8 @@ fn the_control_endpoint_injects_faults_and_exposes_state() {
         assert_eq!(vendor.call("POST /_sandbox/faults", &[], Some(wrong)).status, 400, "{wrong}");
     }
     let path = format!("PUT /_sandbox/records/{NEW_APPLICATION_ID}");
-    let edit = r#"{"properties":{"Supplier":"IBM","Owner":null}}"#;
-    assert_eq!(vendor.call(&path, &[], Some(edit)).status, 204);
+    let update = r#"{"properties":{"Supplier":"IBM","Owner":null}}"#;
+    assert_eq!(vendor.call(&path, &[], Some(update)).status, 204);
     assert_eq!(vendor.call("PUT /_sandbox/records/nobody", &[], Some("{}")).status, 404);
     assert_eq!(vendor.state.definition(NEW_APPLICATION_ID).unwrap().property("Supplier"), Some("IBM"));
     assert_eq!(vendor.call("PUT /_sandbox/settings", &[], Some(r#"{"queue_delay_ms":null}"#)).status, 204);

@@ -1,35 +1,35 @@
-//! What goes wrong, in the vendor's words and in one of its two languages. Almost all of it is a 500.
+//! The vendor's errors, in German or English. Almost all of them are 500.
 
 use serde_json::json;
 
-use super::FakeResponse;
+use crate::sandbox::common::http::FakeResponse;
 
-/// A request that failed.
+/// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The class is unknown.
+    /// Unknown class.
     UnknownClass,
-    /// The body names no `ID`.
+    /// The body has no `ID`.
     MissingId,
-    /// No fragment has the `ID`.
+    /// No fragment with this `ID`.
     UnknownFragment,
-    /// The `TimeStamp` is not the present one.
+    /// A stale `TimeStamp`.
     Concurrency,
-    /// The class, and the attribute that it lacks.
+    /// The class does not have this attribute.
     UnknownAttribute(&'static str, String),
-    /// A mandatory attribute is missing or reset.
+    /// A mandatory attribute is missing or reset to `null`.
     MissingMandatoryAttribute(&'static str),
-    /// A value that cannot be converted.
+    /// A value of the wrong type.
     BadValue(&'static str),
-    /// The chosen id is taken.
+    /// The `ID` in the body exists already.
     Duplicate,
-    /// The body could not be read: not reported usefully.
+    /// The body is not a JSON object; the message does not tell.
     BadBody,
-    /// A-SQL that cannot be parsed.
+    /// Invalid A-SQL.
     Syntax,
-    /// `ID` is not among the columns, and the default sort is by ID.
+    /// The sort column, `ID` by default, is not among the columns.
     SortColumn(String),
-    /// `DisplayString` was asked for.
+    /// `DisplayString` is among the columns.
     DisplayString,
 }
 
@@ -73,7 +73,7 @@ impl Failure {
         }
     }
 
-    /// The 500. Only `Explicit-Language` chooses the language, `Accept-Language` does not.
+    /// The 500 response. Only `Explicit-Language` selects the language, `Accept-Language` does not.
     pub(super) fn to_response(&self, explicit_language: Option<&str>) -> FakeResponse {
         let english = explicit_language.is_some_and(|language| language.to_ascii_lowercase().starts_with("en"));
         let (message, text) = if english {

@@ -1,18 +1,18 @@
-//! The fragments list: columns, a little A-SQL, sorting and zero-based pages.
+//! Lists fragments: columns, a subset of A-SQL, sorting and zero-based pages.
 
 use std::cmp::Ordering;
 
 use serde_json::{Map, Value, json};
 
-use super::FakeRequest;
+use super::class::{Class, Fragment};
 use super::failure::Failure;
-use super::state::{Class, Fragment};
+use crate::sandbox::common::http::FakeRequest;
 
-/// Words of A-SQL that need brackets as identifiers.
+/// Reserved words of A-SQL: as identifiers they need brackets.
 const RESERVED: &[&str] =
     &["END", "CASE", "WHEN", "THEN", "ELSE", "AND", "OR", "NOT", "IN", "LIKE", "IS", "NULL", "AS", "SELECT", "WHERE"];
 
-/// The items of one page.
+/// Returns the items of one page.
 pub(super) fn select_page(class: &Class, request: &FakeRequest<'_>, time_stamps: bool) -> Result<Vec<Value>, Failure> {
     let text = |name: &str| request.query_param_ci(name).filter(|text| !text.trim().is_empty());
     let columns = match text("columns") {
@@ -32,18 +32,18 @@ pub(super) fn select_page(class: &Class, request: &FakeRequest<'_>, time_stamps:
     });
     let number = |name: &str| text(name).and_then(|text| text.parse::<usize>().ok());
     let size = number("pageSize").filter(|size| *size > 0).unwrap_or(usize::MAX);
-    let skipped = number("pageNumber").unwrap_or(0).saturating_mul(size);
+    let offset = number("pageNumber").unwrap_or(0).saturating_mul(size);
     let only_ids = text("columns").is_none();
-    let show = |row: &&Fragment| {
+    let to_item = |row: &&Fragment| {
         let mut item: Map<String, Value> =
             columns.iter().map(|name| (name.clone(), attribute_value(row, name))).collect();
         if !only_ids {
-            // It comes by itself, and must not be asked for.
+            // It is always returned and must not be among the columns.
             item.insert("DisplayString".to_owned(), attribute_value(row, "Name"));
         }
         Value::Object(item)
     };
-    Ok(rows.iter().skip(skipped).take(size).map(show).collect())
+    Ok(rows.iter().skip(offset).take(size).map(to_item).collect())
 }
 
 fn attribute_value(row: &Fragment, name: &str) -> Value {
@@ -61,7 +61,7 @@ fn compare(a: &Value, b: &Value) -> Ordering {
     }
 }
 
-/// SQL Server's usual collation does not tell cases apart.
+/// SQL Server's default collation is case-insensitive.
 fn collation_key(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned).to_lowercase()
 }
@@ -72,10 +72,10 @@ fn parse_columns(class: &Class, list: &str) -> Result<Vec<String>, Failure> {
     if columns.iter().any(|column| column == "ID") { Ok(columns) } else { Err(Failure::SortColumn("ID".to_owned())) }
 }
 
-/// An attribute's own name from how it was written: bracketed, or bare if it is no reserved word.
-fn resolve_identifier(class: &Class, written: &str) -> Result<String, Failure> {
-    let bracketed = written.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let name = bracketed.unwrap_or(written);
+/// Resolves an identifier to the exact name of an attribute. Reserved words need brackets.
+fn resolve_identifier(class: &Class, text: &str) -> Result<String, Failure> {
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let name = bracketed.unwrap_or(text);
     let is_word = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
     let is_reserved = RESERVED.iter().any(|word| word.eq_ignore_ascii_case(name));
@@ -86,14 +86,14 @@ fn resolve_identifier(class: &Class, written: &str) -> Result<String, Failure> {
         return Err(Failure::DisplayString);
     }
     let fixed = ["ID", "TimeStamp"].into_iter().find(|fixed| fixed.eq_ignore_ascii_case(name));
-    let own = fixed.or_else(|| class.column(name).map(|column| column.name));
-    own.map(str::to_owned).ok_or_else(|| class.unknown_attribute(name))
+    let exact_name = fixed.or_else(|| class.column(name).map(|column| column.name));
+    exact_name.map(str::to_owned).ok_or_else(|| class.unknown_attribute(name))
 }
 
-/// `Name`, `Name ASC` or `Name DESC`, without brackets; by ID if absent.
-fn parse_sort(class: &Class, columns: &[String], written: Option<&str>) -> Result<(String, bool), Failure> {
-    let Some(written) = written else { return Ok(("ID".to_owned(), false)) };
-    let mut words = written.split_whitespace();
+/// Parses `Name`, `Name ASC` or `Name DESC`, without brackets. The default is `ID`.
+fn parse_sort(class: &Class, columns: &[String], text: Option<&str>) -> Result<(String, bool), Failure> {
+    let Some(text) = text else { return Ok(("ID".to_owned(), false)) };
+    let mut words = text.split_whitespace();
     let name = words.next().unwrap_or_default();
     let descending = match words.next() {
         None => false,
@@ -104,8 +104,8 @@ fn parse_sort(class: &Class, columns: &[String], written: Option<&str>) -> Resul
     if name.contains(['[', ']']) || words.next().is_some() {
         return Err(Failure::Syntax);
     }
-    let own = resolve_identifier(class, &format!("[{name}]"))?;
-    if columns.contains(&own) { Ok((own, descending)) } else { Err(Failure::SortColumn(own)) }
+    let exact_name = resolve_identifier(class, &format!("[{name}]"))?;
+    if columns.contains(&exact_name) { Ok((exact_name, descending)) } else { Err(Failure::SortColumn(exact_name)) }
 }
 
 /// `column operator literal`.
@@ -119,7 +119,7 @@ impl Condition {
     fn matches(&self, row: &Fragment) -> bool {
         let value = attribute_value(row, &self.column);
         if value.is_null() || self.literal.is_null() {
-            // As in SQL, null equals nothing; `IS NULL` is written as an operator of its own.
+            // As in SQL, null equals nothing; `IS NULL` is an operator of its exact_name.
             return self.operator == "IS" && value.is_null();
         }
         let order = compare(&value, &self.literal);
@@ -135,7 +135,7 @@ impl Condition {
     }
 }
 
-/// Conditions joined by `AND`; that is all of A-SQL that is understood here.
+/// Parses conditions joined by `AND`, the only supported part of A-SQL.
 fn parse_conditions(class: &Class, filter: &str) -> Result<Vec<Condition>, Failure> {
     let mut rest = filter.trim();
     let mut conditions = Vec::new();
@@ -175,11 +175,11 @@ fn strip_word<'f>(text: &'f str, word: &str) -> Option<&'f str> {
     (head.eq_ignore_ascii_case(word) && ends).then(|| rest.trim_start())
 }
 
-/// A text in single quotes (a quote in it doubled) or a number.
-fn parse_literal(written: &str) -> Result<(Value, &str), Failure> {
-    let Some(quoted) = written.strip_prefix('\'') else {
-        let end = written.find(char::is_whitespace).unwrap_or(written.len());
-        let (number, rest) = written.split_at_checked(end).ok_or(Failure::Syntax)?;
+/// Parses a text in single quotes (a quote in it is doubled) or a number.
+fn parse_literal(text: &str) -> Result<(Value, &str), Failure> {
+    let Some(quoted) = text.strip_prefix('\'') else {
+        let end = text.find(char::is_whitespace).unwrap_or(text.len());
+        let (number, rest) = text.split_at_checked(end).ok_or(Failure::Syntax)?;
         let number = serde_json::from_str::<Value>(number).ok().filter(Value::is_number);
         return number.map(|number| (number, rest)).ok_or(Failure::Syntax);
     };

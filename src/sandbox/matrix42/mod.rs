@@ -1,14 +1,27 @@
-//! Matrix42's stand-in: the Fragments service of the generic data service.
+//! A fake Matrix42: the Fragments service of the generic data service.
 //!
-//! Traps it has, as the vendor has them: the token exchange answers 200 `null` to a bad API token; a raw API token on data is
-//! 406; a missing fragment is 200 `null`; stale, missing and wrong are all 500, in German unless `Explicit-Language: en`; PUT has
-//! its id in the body and compares `TimeStamp` only if it is sent; pages count from 0 without a total; `ID` must be selected.
+//! ## Documented traps that it reproduces
 //!
-//! Assumed where the vendor is silent: ASP.NET's error body; DELETE answers 204 and, repeated, 500; an id that is no GUID is 404;
-//! an attribute that was reset is shown as `null`; malformed JSON is a 500 that says nothing.
+//! - The token exchange responds 200 `null` to an invalid API token. Access tokens live briefly.
+//! - A data request with the API token itself is 406.
+//! - A missing fragment is 200 `null`.
+//! - A stale `TimeStamp`, a missing fragment, an unknown data definition and an invalid value are
+//!   all
+//!   500. The message is German unless the request has `Explicit-Language: en`.
+//! - PUT goes to the collection with `ID` in the body, and responds 204 without a body.
+//! - PUT compares `TimeStamp` only if the body has one; without it the last writer wins.
+//! - POST responds with a GUID in quotes.
+//! - Lists are bare arrays of zero-based pages. The columns must include `ID`, or the list is 500.
+//!
+//! ## Assumptions where the documentation is silent
+//!
+//! Errors have ASP.NET's error body. DELETE is 204, and 500 if repeated. An id that is not a GUID
+//! is 404. A reset attribute is returned as `null`. Malformed JSON is a 500 with a useless message.
 
+mod class;
 mod failure;
 mod list;
+mod routes;
 mod sample;
 mod state;
 #[cfg(test)]
@@ -19,16 +32,19 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::common::{lock, parse_flag, parse_number, parse_optional_text};
-use super::{CallKind, Change, FakeRequest, FakeResponse, FakeVendor, VendorModel};
+use super::common::lock::lock;
+use super::common::options::{parse_flag, parse_number, parse_optional_text};
+use super::common::{CallKind, Change, FakeRequest, FakeResponse, FakeVendor, VendorModel};
+pub use class::Fragment;
 use failure::Failure;
+use routes::{Route, route};
 pub use sample::{
     ACTIVITY_CLASS, API_TOKEN, CATEGORY_CLASS, FACILITY_ID, FACILITY_TIMESTAMP, HARDWARE_ID, PRINTER_ID, SOFTWARE_ID,
 };
+pub use state::Settings;
 use state::State;
-pub use state::{Fragment, Settings};
 
-/// Matrix42 on a port.
+/// A running fake Matrix42.
 pub type Vendor = FakeVendor<Matrix42>;
 
 /// Matrix42's behaviour and state.
@@ -36,107 +52,51 @@ pub type Vendor = FakeVendor<Matrix42>;
 pub struct Matrix42(Mutex<State>);
 
 impl Matrix42 {
-    /// Changes how it behaves.
+    /// Changes the settings.
     pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
         change(&mut lock(&self.0).settings);
     }
 
-    /// Makes every access token issued so far invalid.
+    /// Invalidates every access token issued so far.
     pub fn expire_all_tokens(&self) {
-        lock(&self.0).expire_tokens();
+        lock(&self.0).tokens.expire_all();
     }
 
-    /// A fragment; its id in lower case.
+    /// A fragment by its id in lower case.
     pub fn fragment(&self, class: &str, id: &str) -> Option<Fragment> {
         lock(&self.0).class(class)?.rows.get(id).cloned()
     }
 
-    /// Every fragment of a class, by id.
+    /// Every fragment of a class, ordered by id.
     pub fn fragments(&self, class: &str) -> Vec<Fragment> {
         lock(&self.0).class(class).map(|class| class.rows.values().cloned().collect()).unwrap_or_default()
     }
 
-    /// A second writer straight at the vendor: changes the attributes and moves the `TimeStamp`. `false` if there is no such
-    /// fragment.
+    /// Changes the attributes as another client would, with a new `TimeStamp`. Returns `false` if
+    /// there is no such fragment.
     pub fn write(&self, class: &str, id: &str, change: impl FnOnce(&mut Map<String, Value>)) -> bool {
         lock(&self.0).write(class, id, change)
     }
 
-    /// A second writer makes a fragment; gives its id, or `None` if the vendor would refuse it.
+    /// Creates a fragment as another client would and returns its id; `None` if the vendor rejects
+    /// it.
     pub fn insert(&self, class: &str, attributes: &Map<String, Value>) -> Option<String> {
         lock(&self.0).create(class, attributes).ok()
     }
 
-    /// A second writer deletes a fragment. `false` if there is no such fragment.
+    /// Deletes a fragment as another client would. Returns `false` if there is no such fragment.
     pub fn remove(&self, class: &str, id: &str) -> bool {
         lock(&self.0).delete(class, id).is_ok()
     }
 
-    /// From now on changes of records are kept.
+    /// Starts recording changes of fragments.
     pub fn record_changes(&self) {
         lock(&self.0).changes.enable();
     }
 
-    /// Every change of a record that took effect since then, whoever made it, in order.
+    /// Every recorded change, whichever client made it, in order.
     pub fn changes(&self) -> Vec<Change> {
         lock(&self.0).changes.all()
-    }
-}
-
-enum Route {
-    Exchange,
-    Get(String, String, bool),
-    List(String, bool),
-    Create(String),
-    Update(String),
-    Delete(String, String),
-    Classes,
-    User,
-    /// The path is known, the method is not.
-    WrongMethod,
-    Unknown,
-}
-
-/// IIS does not tell cases apart in paths, and a trailing slash means nothing.
-fn route(request: &FakeRequest<'_>) -> Route {
-    let segments = request.segments();
-    let is = |at: usize, word: &str| segments.get(at).is_some_and(|segment| segment.eq_ignore_ascii_case(word));
-    if !(is(0, "m42Services") && is(1, "api")) {
-        return Route::Unknown;
-    }
-    let method = request.method.as_str();
-    let rest: Vec<&str> = segments.iter().skip(2).map(String::as_str).collect();
-    let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
-    match rest.as_slice() {
-        [a, b] if same(a, "ApiToken") && same(b, "GenerateAccessTokenFromApiToken") => match method {
-            "POST" => Route::Exchange,
-            _ => Route::WrongMethod,
-        },
-        [a, b] if same(a, "Schema") && same(b, "classes") && method == "GET" => Route::Classes,
-        [a] if same(a, "userinfo") && method == "GET" => Route::User,
-        [a, b, class, rest @ ..] if same(a, "data") && same(b, "fragments") => route_fragments(method, class, rest),
-        _ => Route::Unknown,
-    }
-}
-
-fn route_fragments(method: &str, class: &str, rest: &[&str]) -> Route {
-    let class = class.to_owned();
-    match (method, rest) {
-        ("GET", []) => Route::List(class, false),
-        ("POST", []) => Route::Create(class),
-        ("PUT", []) => Route::Update(class),
-        ("GET", [word]) if word.eq_ignore_ascii_case("schema-info") => Route::List(class, true),
-        ("GET" | "DELETE", [id]) => match (state::parse_guid(id), method) {
-            (None, _) => Route::Unknown,
-            (Some(id), "GET") => Route::Get(class, id, false),
-            (Some(id), _) => Route::Delete(class, id),
-        },
-        ("GET", [id, word]) if word.eq_ignore_ascii_case("schema-info") => match state::parse_guid(id) {
-            None => Route::Unknown,
-            Some(id) => Route::Get(class, id, true),
-        },
-        (_, [] | [_]) => Route::WrongMethod,
-        _ => Route::Unknown,
     }
 }
 
@@ -163,7 +123,9 @@ impl VendorModel for Matrix42 {
     fn respond(&self, request: &FakeRequest<'_>) -> FakeResponse {
         let route = route(request);
         match route {
-            Route::Unknown => return message_response(404, "No HTTP resource was found that matches the request URI."),
+            Route::Unknown => {
+                return message_response(404, "No HTTP resource was fragment that matches the request URI.");
+            }
             Route::WrongMethod => {
                 return message_response(405, "The requested resource does not support this http method.");
             }
@@ -173,7 +135,7 @@ impl VendorModel for Matrix42 {
         let mut state = lock(&self.0);
         match request.bearer_token() {
             Some(API_TOKEN) => return message_response(406, "The presented token was not accepted."),
-            Some(token) if state.is_valid_token(token) => {}
+            Some(token) if state.tokens.is_valid(token) => {}
             _ => return message_response(401, "Authorization has been denied for this request."),
         }
         if matches!(route, Route::Create(_) | Route::Update(_)) && !request.is_json() {
@@ -185,7 +147,7 @@ impl VendorModel for Matrix42 {
 
     fn records(&self) -> Value {
         let state = lock(&self.0);
-        let rows = |class: &state::Class| {
+        let rows = |class: &class::Class| {
             let rows: Vec<Value> = class.rows.values().map(|row| Value::Object(row.to_map())).collect();
             (class.name.to_owned(), json!(rows))
         };
@@ -194,7 +156,7 @@ impl VendorModel for Matrix42 {
 
     fn external_update(&self, path: &[String], members: &Map<String, Value>) -> bool {
         let [class, id] = path else { return false };
-        // A reset attribute stays, as `null`.
+        // A reset attribute stays, with the value `null`.
         self.write(class, &id.to_ascii_lowercase(), |attributes| attributes.extend(members.clone()))
     }
 
@@ -206,11 +168,11 @@ impl VendorModel for Matrix42 {
             "api_token_withdrawn" => settings.api_token_withdrawn = parse_flag(value)?,
             "ignored_attribute" => settings.ignored_attribute = parse_optional_text(value)?,
             "unlisted_time_stamp" => settings.unlisted_time_stamp = parse_flag(value)?,
-            "expire_all_tokens" => state.expire_tokens(),
+            "expire_all_tokens" => state.tokens.expire_all(),
             _ => {
-                let known =
+                let options =
                     "token_life_ms, api_token_withdrawn, ignored_attribute, unlisted_time_stamp, expire_all_tokens";
-                return Err(known.to_owned());
+                return Err(options.to_owned());
             }
         }
         Ok(())
@@ -238,8 +200,8 @@ fn serve(state: &mut State, route: Route, request: &FakeRequest<'_>) -> Result<F
     Ok(match route {
         Route::Get(class, id, with_schema) => {
             let class = state.class(&class).ok_or(Failure::UnknownClass)?;
-            let found = class.rows.get(&id).map_or(Value::Null, |row| Value::Object(row.to_map()));
-            FakeResponse::json(200, &if with_schema { with_schema_info(class, &found) } else { found })
+            let fragment = class.rows.get(&id).map_or(Value::Null, |row| Value::Object(row.to_map()));
+            FakeResponse::json(200, &if with_schema { with_schema_info(class, &fragment) } else { fragment })
         }
         Route::List(class, with_schema) => {
             let class = state.class(&class).ok_or(Failure::UnknownClass)?;
@@ -264,6 +226,6 @@ fn serve(state: &mut State, route: Route, request: &FakeRequest<'_>) -> Result<F
     })
 }
 
-fn with_schema_info(class: &state::Class, result: &Value) -> Value {
+fn with_schema_info(class: &class::Class, result: &Value) -> Value {
     json!({ "Result": result, "Schema": class.schema() })
 }

@@ -55,10 +55,10 @@ fn a_raw_api_token_is_406_and_an_expired_access_token_401() {
 #[test]
 fn a_fragment_has_the_documented_time_stamp_and_a_missing_one_is_null() {
     let vendor = Vendor::start().unwrap();
-    let shown =
+    let body =
         call_with_access_token(&vendor, &format!("GET {CATEGORIES}/{}", FACILITY_ID.to_uppercase()), None).json();
-    assert_eq!((shown["ID"].as_str(), shown["TimeStamp"].as_str()), (Some(FACILITY_ID), Some(FACILITY_TIMESTAMP)));
-    assert_eq!(shown["Description"], "Facility Management");
+    assert_eq!((body["ID"].as_str(), body["TimeStamp"].as_str()), (Some(FACILITY_ID), Some(FACILITY_TIMESTAMP)));
+    assert_eq!(body["Description"], "Facility Management");
     let missing =
         call_with_access_token(&vendor, &format!("GET {CATEGORIES}/00000000-0000-0000-0000-000000000000"), None);
     assert_eq!((missing.status, missing.body.as_str()), (200, "null"));
@@ -77,8 +77,8 @@ fn numbers_keep_their_textual_form() {
 fn put_changes_only_named_attributes_and_returns_no_body() {
     let vendor = Vendor::start().unwrap();
     let body = json!({ "id": FACILITY_ID, "timestamp": FACILITY_TIMESTAMP, "description": null, "Position": 9 });
-    let reply = put(&vendor, &body);
-    assert_eq!((reply.status, reply.body.as_str()), (204, ""));
+    let response = put(&vendor, &body);
+    assert_eq!((response.status, response.body.as_str()), (204, ""));
     let now = facility(&vendor);
     assert_eq!((&now.attributes["Description"], &now.attributes["Position"]), (&Value::Null, &json!(9)));
     assert_eq!((&now.attributes["Name"], now.time_stamp().as_str()), (&json!("Facility Management"), "AAAAAEa7mU8="));
@@ -124,8 +124,8 @@ fn every_other_invalid_request_is_500_too() {
         (json!({ "ID": FACILITY_ID, "Name": null }), "mandatory"),
         (json!([]), "Object reference"),
     ] {
-        let reply = put(&vendor, &body);
-        assert!(reply.status == 500 && reply.body.contains(text), "{body} {}", reply.body);
+        let response = put(&vendor, &body);
+        assert!(response.status == 500 && response.body.contains(text), "{body} {}", response.body);
     }
     let token = sign_in(&vendor);
     let put = format!("PUT {CATEGORIES}");
@@ -140,9 +140,9 @@ fn every_other_invalid_request_is_500_too() {
 #[test]
 fn a_fragment_is_created_and_deleted() {
     let vendor = Vendor::start().unwrap();
-    let made = call_with_access_token(&vendor, &format!("POST {CATEGORIES}"), Some(&json!({ "name": "Fresh" })));
-    let id = made.json().as_str().unwrap().to_owned();
-    assert_eq!((made.status, made.body.as_str()), (200, format!("\"{id}\"").as_str()));
+    let created = call_with_access_token(&vendor, &format!("POST {CATEGORIES}"), Some(&json!({ "name": "Fresh" })));
+    let id = created.json().as_str().unwrap().to_owned();
+    assert_eq!((created.status, created.body.as_str()), (200, format!("\"{id}\"").as_str()));
     assert_eq!(vendor.state.fragment(CATEGORY_CLASS, &id).unwrap().attributes["Name"], "Fresh");
     let delete = |id: &str| call_with_access_token(&vendor, &format!("DELETE {CATEGORIES}/{id}"), None).status;
     assert_eq!([delete(&id), delete(&id), delete("nonsense")], [204, 500, 404]);

@@ -1,4 +1,4 @@
-//! The sample schema: its fields, and what the vendor finds wrong with a value.
+//! The sample schema: its fields and their validation.
 
 use serde_json::{Map, Value, json};
 
@@ -26,7 +26,7 @@ const RULES: &[Rule] = &[
     rule("Customer Since", "date", false),
 ];
 
-/// Longest text, in characters: the vendor's default for a new schema field.
+/// Longest text in characters, the vendor's default for new fields.
 const MAX_TEXT_CHARS: usize = 500;
 
 /// Whether the schema has a field of exactly this name.
@@ -34,7 +34,7 @@ pub(super) fn has_field(name: &str) -> bool {
     RULES.iter().any(|rule| rule.name == name)
 }
 
-/// The `_errors` of a record: `[{name, errors}]`, empty if all is well.
+/// The `_errors` of a record, `[{name, errors}]`; empty if all values are valid.
 pub(super) fn find_errors(fields: &Map<String, Value>) -> Vec<Value> {
     RULES
         .iter()
@@ -52,7 +52,7 @@ pub(super) fn find_errors(fields: &Map<String, Value>) -> Vec<Value> {
 fn check_value(rule: &Rule, value: &Value) -> Option<&'static str> {
     let text = value.as_str();
     let fits = |check: fn(&str) -> bool| text.is_some_and(check);
-    let (good, complaint) = match rule.data_type {
+    let (is_valid, error) = match rule.data_type {
         "integer" => (is_integer(value), "Value must be an integer"),
         "float" => (value.is_number(), "Value must be a number"),
         "boolean" => (value.is_boolean(), "Value must be true or false"),
@@ -62,7 +62,7 @@ fn check_value(rule: &Rule, value: &Value) -> Option<&'static str> {
         "picklist" => (text.is_some_and(|text| rule.picklist.contains(&text)), "Value is not in the picklist"),
         _ => (fits(|text| (1..=MAX_TEXT_CHARS).contains(&text.chars().count())), "Value must have 1 to 500 characters"),
     };
-    (!good).then_some(complaint)
+    (!is_valid).then_some(error)
 }
 
 fn is_integer(value: &Value) -> bool {
@@ -88,7 +88,7 @@ fn is_date(text: &str) -> bool {
     matches!((number(month, 2), number(day, 2), number(year, 4)), (Some(1..=12), Some(1..=31), Some(_)))
 }
 
-/// The `fields` of GET schema (the vendor's page on getting a schema).
+/// The `fields` of the schema, as the vendor's page "Get schema" shows them.
 pub(super) fn describe() -> Vec<Value> {
     let describe = |(number, rule): (usize, &Rule)| {
         let picklist: Vec<Value> =

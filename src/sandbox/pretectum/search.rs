@@ -1,9 +1,9 @@
-//! The part of the vendor's search language that the stand-in understands: words (AND), `AND`, `OR`, `NOT`, `"quoted phrases"`,
-//! `*`, and `field:value`.
+//! The supported part of the vendor's search language: words (joined by AND), `AND`, `OR`, `NOT`,
+//! `"quoted phrases"`, `*` and `field:value`.
 
 use serde_json::{Map, Value};
 
-/// Whether a record's fields fit a query.
+/// Whether a record matches a query.
 pub(super) fn matches(query: &str, fields: &Map<String, Value>) -> bool {
     let mut any = false;
     let mut all = true;
@@ -25,7 +25,7 @@ pub(super) fn matches(query: &str, fields: &Map<String, Value>) -> bool {
     any || all
 }
 
-/// Splits at blanks outside quotes; the quotes go.
+/// Splits at blanks outside quotes and removes the quotes.
 fn terms(query: &str) -> Vec<String> {
     let mut terms = Vec::new();
     let mut term = String::new();
@@ -56,7 +56,7 @@ fn lowercase_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned).to_lowercase()
 }
 
-/// `*` stands for any run of characters.
+/// Compares a text with a pattern in which `*` matches any characters.
 fn like(text: &str, pattern: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else { return text == pattern };
     let Some(rest) = text.strip_prefix(head) else { return false };

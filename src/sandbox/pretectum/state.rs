@@ -1,12 +1,13 @@
-//! What the stand-in holds.
+//! The state of the dataset.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::super::common::Changes;
 use super::{rules, sample};
+use crate::sandbox::common::changes::Changes;
+use crate::sandbox::common::members::set_members;
+use crate::sandbox::common::tokens::AccessTokens;
 
 /// A data object with its hidden state.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,23 +16,23 @@ pub struct Object {
     pub id: String,
     /// `_version`.
     pub version: u64,
-    /// Soft-deleted: in no list, but still there.
+    /// Soft-deleted: not listed, but still stored.
     pub deleted: bool,
-    /// Values by field name.
+    /// The values by field name.
     pub fields: Map<String, Value>,
-    /// `_errors`: what the vendor found wrong when it was last written.
+    /// `_errors`: the validation errors of the last write.
     pub errors: Vec<Value>,
 }
 
 impl Object {
-    /// As list and create show it.
+    /// The JSON of lists and of POST.
     pub(super) fn to_map(&self) -> Map<String, Value> {
-        let mut shown = Map::new();
-        shown.insert("_dataObjectId".to_owned(), json!(self.id));
-        shown.insert("_version".to_owned(), json!(self.version));
-        shown.insert("_errors".to_owned(), json!(self.errors));
-        shown.extend(self.fields.clone());
-        shown
+        let mut members = Map::new();
+        members.insert("_dataObjectId".to_owned(), json!(self.id));
+        members.insert("_version".to_owned(), json!(self.version));
+        members.insert("_errors".to_owned(), json!(self.errors));
+        members.extend(self.fields.clone());
+        members
     }
 
     fn bump_version(&mut self) {
@@ -40,7 +41,7 @@ impl Object {
     }
 }
 
-/// How the last page of a list says that it is the last: the vendor does not tell.
+/// How the last page of a list is marked: the documentation does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastKey {
     /// No `nextPageKey`.
@@ -51,27 +52,29 @@ pub enum LastKey {
     Empty,
 }
 
-/// How the stand-in behaves; a test changes it at any time.
+/// Options of the behaviour, changeable at any time.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent switches, each named where it is set")]
+#[expect(clippy::struct_excessive_bools, reason = "independent options")]
 pub struct Settings {
-    /// Records looked at per page; deleted ones are looked at and left out, so that pages can be short or empty. Default 2.
+    /// Stored records per page. Deleted ones count but are not returned, so pages can be short or
+    /// empty. Default 2.
     pub page_size: usize,
-    /// Whether the first page is followed by an empty one that still has a key. Default true.
+    /// Whether an empty page with a key follows the first page. Default true.
     pub empty_page: bool,
-    /// How the last page ends. Default absent.
+    /// How the last page is marked. Default absent.
     pub last_key: LastKey,
-    /// Life of tokens issued from now on. Default one hour.
+    /// Lifetime of tokens issued from now on. Default one hour.
     pub token_life: Duration,
     /// Whether `/v1/oauth2/token` exists. Default true.
     pub token_path_v1: bool,
     /// Whether `/oauth2/token` exists. Default true.
     pub token_path_plain: bool,
-    /// The undocumented text of a stale version.
+    /// The text for a stale version, which is not documented.
     pub conflict_text: String,
-    /// Whether a PUT that breaks a rule is refused with 400 instead of stored and flagged: the vendor does not tell. Default false.
+    /// Whether a PUT with an invalid value is rejected with 400 instead of stored and flagged: the
+    /// documentation does not tell. Default false.
     pub refuse_invalid: bool,
-    /// A field that PUT leaves as it is, answering 204 all the same.
+    /// A field that PUT does not change, although it responds 204.
     pub ignored_field: Option<String>,
 }
 
@@ -91,7 +94,7 @@ impl Default for Settings {
     }
 }
 
-/// Why a write was refused.
+/// Why an update was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum UpdateError {
     Missing,
@@ -104,7 +107,7 @@ pub(super) struct State {
     pub(super) settings: Settings,
     pub(super) objects: Vec<Object>,
     pub(super) changes: Changes,
-    tokens: HashMap<String, Instant>,
+    pub(super) tokens: AccessTokens,
     issued_count: u64,
 }
 
@@ -121,7 +124,7 @@ impl Default for State {
             settings: Settings::default(),
             objects: sample::objects().into_iter().map(object).collect(),
             changes: Changes::default(),
-            tokens: HashMap::new(),
+            tokens: AccessTokens::default(),
             issued_count: 0,
         }
     }
@@ -129,22 +132,12 @@ impl Default for State {
 
 impl State {
     pub(super) fn issue_token(&mut self) -> (String, Duration) {
-        let life = self.settings.token_life;
+        let lifetime = self.settings.token_life;
         self.issued_count = self.issued_count.saturating_add(1);
-        // Begins as the vendor's sample does; the rest is no JWT and need not be one.
+        // Starts like the vendor's sample; clients must not rely on the rest being a JWT.
         let token = format!("eyJraWQiOiJzYW5kYm94In0.{}.{}", self.issued_count, uuid::Uuid::now_v7().simple());
-        if let Some(end) = Instant::now().checked_add(life) {
-            self.tokens.insert(token.clone(), end);
-        }
-        (token, life)
-    }
-
-    pub(super) fn expire_tokens(&mut self) {
-        self.tokens.clear();
-    }
-
-    pub(super) fn is_valid_token(&self, token: &str) -> bool {
-        self.tokens.get(token).is_some_and(|end| *end > Instant::now())
+        self.tokens.insert(token.clone(), lifetime);
+        (token, lifetime)
     }
 
     pub(super) fn find_active(&self, id: &str) -> Option<&Object> {
@@ -155,7 +148,8 @@ impl State {
         self.objects.iter_mut().find(|object| object.id == id && !object.deleted)
     }
 
-    /// Stores whatever comes, and flags what is wrong with it. Names that the schema lacks are dropped (undocumented).
+    /// Stores valid and invalid values and flags the invalid ones. Names that the schema does not
+    /// have are ignored (undocumented).
     pub(super) fn create(&mut self, sent: &Map<String, Value>) -> Object {
         let fields: Map<_, _> = sent
             .iter()
@@ -167,7 +161,8 @@ impl State {
         object
     }
 
-    /// Compares and swaps. `null` clears a field (undocumented); unknown names are dropped (undocumented).
+    /// Updates the record if the version matches. `null` clears a field, and unknown names are
+    /// ignored (both undocumented).
     pub(super) fn update(&mut self, id: &str, version: &Value, sent: &Map<String, Value>) -> Result<(), UpdateError> {
         let ignored = self.settings.ignored_field.clone();
         let refuse_invalid = self.settings.refuse_invalid;
@@ -181,7 +176,7 @@ impl State {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         let mut fields = object.fields.clone();
-        super::set_members(&mut fields, &changes);
+        set_members(&mut fields, &changes);
         if refuse_invalid && !rules::find_errors(&fields).is_empty() {
             return Err(UpdateError::Invalid);
         }
@@ -191,7 +186,7 @@ impl State {
         Ok(())
     }
 
-    /// A second writer: changes the fields in place, whatever the version.
+    /// Changes the fields in place, as another client would, whatever the version.
     pub(super) fn write(&mut self, id: &str, change: impl FnOnce(&mut Map<String, Value>)) -> bool {
         let Some(object) = self.find_active_mut(id) else { return false };
         change(&mut object.fields);
@@ -200,7 +195,7 @@ impl State {
         true
     }
 
-    /// Keeps an object as it is now, if changes are kept.
+    /// Records the current state of an object, if recording is on.
     fn record_change(&mut self, id: &str) {
         if let Some(object) = self.objects.iter().find(|object| object.id == id) {
             self.changes.record(id, || Value::Object(object.to_map()));
@@ -214,7 +209,7 @@ impl State {
     }
 }
 
-/// 17 digits of time and 30 of [0-9a-z], as in every sample of the vendor.
+/// An id in the vendor's format: 17 digits of time and 30 of [0-9a-z].
 fn new_id() -> String {
     let now = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC);
     let random = uuid::Uuid::now_v7().simple().to_string();

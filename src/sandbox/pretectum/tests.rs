@@ -7,11 +7,12 @@ const OBJECTS: &str = "/v1/businessareas/202401151030001234a5b6c7d8e9f0a1b2c3d4e
 
 fn sign_in(vendor: &Vendor) -> String {
     let body = json!({ "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET }).to_string();
-    let reply = vendor.call("POST /v1/oauth2/token", &[("content-type", "application/json")], Some(&body));
-    reply.json()["access_token"].as_str().unwrap().to_owned()
+    let response = vendor.call("POST /v1/oauth2/token", &[("content-type", "application/json")], Some(&body));
+    response.json()["access_token"].as_str().unwrap().to_owned()
 }
 
-/// One signed call.
+/// Sends one request with a token.
+
 fn call_with_token(vendor: &Vendor, token: &str, call: &str, body: Option<&Value>) -> ClientResponse {
     let body = body.map(Value::to_string);
     let headers = [("authorization", token), ("content-type", "application/json")];
@@ -47,8 +48,8 @@ fn both_token_paths_reject_wrong_credentials_and_require_json() {
     let vendor = Vendor::start().unwrap();
     for path in ["POST /v1/oauth2/token", "POST /oauth2/token"] {
         let wrong = r#"{"client_id":"a","client_secret":"b"}"#;
-        let reply = vendor.call(path, &[("content-type", "application/json")], Some(wrong));
-        assert_eq!((reply.status, reply.json()["message"].is_string()), (401, true));
+        let response = vendor.call(path, &[("content-type", "application/json")], Some(wrong));
+        assert_eq!((response.status, response.json()["message"].is_string()), (401, true));
         assert_eq!(vendor.call(path, &[], Some(wrong)).status, 415);
     }
 }
@@ -56,8 +57,8 @@ fn both_token_paths_reject_wrong_credentials_and_require_json() {
 #[test]
 fn put_is_partial_requires_the_version_and_returns_no_body() {
     let vendor = Vendor::start().unwrap();
-    let reply = put(&vendor, ADA_ID, &json!({ "_version": 7, "Status": "Premium", "Phone": null }));
-    assert_eq!((reply.status, reply.body.as_str()), (204, ""));
+    let response = put(&vendor, ADA_ID, &json!({ "_version": 7, "Status": "Premium", "Phone": null }));
+    assert_eq!((response.status, response.body.as_str()), (204, ""));
     let ada = vendor.state.object(ADA_ID).unwrap();
     assert_eq!((ada.version, &ada.fields["Status"]), (8, &json!("Premium")));
     assert!(!ada.fields.contains_key("Phone") && ada.fields.contains_key("Email"));
@@ -83,11 +84,11 @@ fn invalid_values_are_stored_and_flagged() {
     assert_eq!(put(&vendor, ADA_ID, &json!({ "_version": 7, "Email": "nonsense" })).status, 204);
     assert_eq!(vendor.state.object(ADA_ID).unwrap().errors[0]["name"], "Email");
     let sent = json!({ "First Name": "Karl", "Status": "Gold" });
-    let reply = call_with_token(&vendor, &sign_in(&vendor), &format!("POST {OBJECTS}"), Some(&sent));
-    let made = reply.json();
-    let flagged: Vec<_> = made["_errors"].as_array().unwrap().iter().map(|error| error["name"].clone()).collect();
-    assert_eq!((reply.status, flagged), (201, vec![json!("Last Name"), json!("Email"), json!("Status")]));
-    assert_eq!((made["_version"].as_u64(), made["_dataObjectId"].as_str().unwrap().len()), (Some(1), 47));
+    let response = call_with_token(&vendor, &sign_in(&vendor), &format!("POST {OBJECTS}"), Some(&sent));
+    let created = response.json();
+    let flagged: Vec<_> = created["_errors"].as_array().unwrap().iter().map(|error| error["name"].clone()).collect();
+    assert_eq!((response.status, flagged), (201, vec![json!("Last Name"), json!("Email"), json!("Status")]));
+    assert_eq!((created["_version"].as_u64(), created["_dataObjectId"].as_str().unwrap().len()), (Some(1), 47));
     vendor.state.configure(|settings| settings.refuse_invalid = true);
     assert_eq!(put(&vendor, GRACE_ID, &json!({ "_version": 1, "Status": "Gold" })).status, 400);
 }
@@ -121,8 +122,8 @@ fn numbers_keep_their_textual_form() {
 #[test]
 fn there_is_no_route_for_one_record() {
     let vendor = Vendor::start().unwrap();
-    let reply = call_with_token(&vendor, &sign_in(&vendor), &format!("GET {OBJECTS}/{ADA_ID}"), None);
-    assert_eq!((reply.status, reply.json()), (403, json!({ "message": "Missing Authentication Token" })));
+    let response = call_with_token(&vendor, &sign_in(&vendor), &format!("GET {OBJECTS}/{ADA_ID}"), None);
+    assert_eq!((response.status, response.json()), (403, json!({ "message": "Missing Authentication Token" })));
 }
 
 #[test]

@@ -124,6 +124,8 @@ fn expand(tree: &str) -> Vec<ItemPath> {
 
 /// Paths that are written where they are used.
 fn inline_paths(code: &str) -> Vec<ItemPath> {
+    // `pub(in crate::module)` restricts a name, it imports nothing.
+    let code = code.replace("(in crate::", "(");
     let words = code.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
     let paths = words.filter(|word| word.contains("::") && !word.starts_with(':'));
     paths.map(|word| word.split("::").map(str::to_owned).filter(|part| !part.is_empty()).collect()).collect()

@@ -1,0 +1,31 @@
+//! What makes one fake vendor different from another.
+
+use serde_json::{Map, Value};
+
+use super::call_kind::CallKind;
+use super::http::{FakeRequest, FakeResponse};
+
+/// A vendor's behaviour: takes one request, returns one response, keeps its state behind a lock.
+pub trait VendorModel: Default + Send + Sync + 'static {
+    /// The vendor's name, for threads and messages.
+    const NAME: &'static str;
+
+    /// Classifies a request; this selects the faults that apply to it.
+    fn call_kind(&self, request: &FakeRequest<'_>) -> CallKind;
+
+    /// Handles a request and changes the state atomically.
+    fn respond(&self, request: &FakeRequest<'_>) -> FakeResponse;
+
+    /// The whole state, hidden parts included: `GET /_sandbox/records`.
+    fn records(&self) -> Value;
+
+    /// Changes members of a record as another client of the vendor would; `null` removes one.
+    /// Returns `false` if there is no such record. `PUT /_sandbox/records/{path}`.
+    fn external_update(&self, path: &[String], members: &Map<String, Value>) -> bool;
+
+    /// Changes one option of the behaviour: `PUT /_sandbox/settings`.
+    ///
+    /// # Errors
+    /// The valid options, or what the value must be.
+    fn set_option(&self, name: &str, value: &Value) -> Result<(), String>;
+}
