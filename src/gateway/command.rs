@@ -1,4 +1,4 @@
-//! What a caller asks for, after HTTP has been read and before anything is done.
+//! A write as its caller sent it, and the context of a caller's request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,57 +7,56 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::{RecordView, WriteOutcome};
-use crate::record::{Action, CallerName, Operation, Patch, Precondition, RecordId, RequestId};
+use crate::record::{Action, CallerName, Patch, Precondition, RecordId, RequestId};
 use crate::transport::trace::TraceContext;
 
-/// Who asks, and how long they will wait.
+/// Who sent a request, how it is traced, and when it must be responded to.
 #[derive(Clone, Debug)]
 pub struct OpContext {
-    /// The caller's name.
+    /// The authenticated caller.
     pub caller: CallerName,
     /// `X-Request-Id`.
     pub request_id: RequestId,
-    /// The trace this request belongs to.
+    /// The trace that this request belongs to.
     pub trace: Arc<TraceContext>,
-    /// When the caller's patience ends (`deadline` in `[server]`).
+    /// When the caller must have its response (`deadline` in `[server]`).
     pub deadline: Instant,
 }
 
-/// RFC 7240, as far as the gateway knows it.
+/// The preferences of `Prefer` (RFC 7240) that the gateway supports.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Prefer {
-    /// `return=representation` (and not also `return=minimal`).
+    /// `return=representation`, without `return=minimal` beside it.
     #[serde(rename = "representation")]
     pub return_representation: bool,
     /// `respond-async`.
     pub respond_async: bool,
-    /// `wait=N`.
+    /// `wait=N`, in seconds.
     pub wait: Option<Duration>,
 }
 
-/// `Idempotency-Key` with what it is bound to.
+/// An `Idempotency-Key` and the request that it identifies.
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey {
-    /// The key, unquoted: 1..255 visible ASCII characters.
+    /// The key, unquoted: 1 to 255 visible ASCII characters.
     pub key: String,
     /// SHA-256 over method, path, `If-Match` and body.
     pub fingerprint: [u8; 32],
 }
 
-/// What is to be written.
+/// The operation that a write performs.
 #[derive(Clone, Debug)]
 pub enum WriteOp {
     /// PATCH.
     Update {
-        /// The record.
+        /// The record to change.
         id: RecordId,
         /// The change.
         patch: Patch,
     },
     /// DELETE.
     Delete {
-        /// The record.
+        /// The record to delete.
         id: RecordId,
     },
     /// POST.
@@ -70,7 +69,7 @@ pub enum WriteOp {
 }
 
 impl WriteOp {
-    /// The action, as rights, ledger and metrics call it.
+    /// The action, as permissions, ledger and metrics name it.
     #[must_use]
     pub fn action(&self) -> Action {
         match self {
@@ -80,7 +79,7 @@ impl WriteOp {
         }
     }
 
-    /// The record it changes; a create has none yet.
+    /// The record it changes; `None` for a create.
     #[must_use]
     pub fn record(&self) -> Option<&RecordId> {
         match self {
@@ -90,14 +89,15 @@ impl WriteOp {
     }
 }
 
-/// A write with everything the caller said about it.
+/// A write with the headers that govern it.
 #[derive(Clone, Debug)]
 pub struct WriteCommand {
-    /// What.
+    /// The operation.
     pub kind: WriteOp,
-    /// `If-Match`; `None` only where the system does not require one (it then counts as `*`) and on POST.
+    /// `If-Match`. `None` on POST, and where the system does not require it (it then counts as
+    /// `*`).
     pub precondition: Option<Precondition>,
-    /// `If-None-Match` on a write: the write fails if this holds (`Exists` = `*`).
+    /// `If-None-Match`: the write fails if it matches (`Exists` is `*`).
     pub if_none_match: Option<Precondition>,
     /// `Prefer`.
     pub prefer: Prefer,
@@ -107,25 +107,4 @@ pub struct WriteCommand {
     pub require_native: bool,
     /// `Idempotency-Key`.
     pub idempotency: Option<IdempotencyKey>,
-}
-
-/// What a write came to.
-#[derive(Clone, Debug)]
-pub struct WriteResponse {
-    /// The verdict.
-    pub outcome: WriteOutcome,
-    /// Whether it is the stored verdict of an earlier request (`Idempotency-Replayed: true`).
-    pub replayed: bool,
-    /// The operation's document, where the verdict is [`Done::Accepted`](super::Done::Accepted).
-    pub operation: Option<Operation>,
-}
-
-/// A page of records.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct RecordPage {
-    /// The records.
-    pub items: Vec<RecordView>,
-    /// The cursor of the next page; null on the last.
-    #[schema(required = true)]
-    pub next: Option<String>,
 }

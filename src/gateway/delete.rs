@@ -1,46 +1,48 @@
-//! DELETE: no vendor compares versions here, so the gateway reads and compares under a lease.
+//! DELETE. No vendor compares versions on deletes, so the gateway reads and compares under a lease.
 
-use super::Guarantee;
-use super::begin::BeginError;
+use super::begin::{EarlyReturn, journal_intent};
 use super::in_flight_write::InFlightWrite;
 use super::intent::{ExpectedState, WriteIntent};
-use super::pipeline::{MAX_LEASE_RETRIES, PipelineResult, WritePipeline};
+use super::lease::{acquire_lease, ensure_no_async_write, release_lease};
+use super::outcome::{Guarantee, WriteOutcome};
+use super::preconditions::read_and_check_preconditions;
+use super::send::send_and_resolve;
+use super::write_task::{MAX_LEASE_RETRIES, WriteTask};
 use crate::record::{Action, RecordId};
 use crate::store::Lease;
 use crate::vendors::Completion;
 
-impl WritePipeline<'_> {
-    /// The whole of a DELETE.
-    pub(super) async fn delete(&mut self, id: &RecordId) -> Result<PipelineResult, BeginError> {
-        self.check_guarantee()?;
-        let mut lost_turns = 0;
-        loop {
-            self.gateway.ensure_no_async_write(self.system, id).await?;
-            let lease = self.gateway.acquire_lease(self.system, id, self.op_context).await?;
-            let ended = self.attempt_delete(id, lease.clone()).await;
-            if ended.is_err() {
-                self.release(lease).await;
-            }
-            match ended {
-                Err(BeginError::Restart) if lost_turns < MAX_LEASE_RETRIES => lost_turns += 1,
-                other => return other,
-            }
+/// Executes a DELETE.
+pub(super) async fn delete(task: &WriteTask<'_>, id: &RecordId) -> Result<WriteOutcome, EarlyReturn> {
+    let store = &task.gateway.store;
+    task.check_guarantee()?;
+    let mut lease_losses = 0;
+    loop {
+        ensure_no_async_write(store, task.system, id).await?;
+        let lease = acquire_lease(store, task.system, id, task.context).await?;
+        let result = attempt_delete(task, id, lease.clone()).await;
+        if result.is_err() {
+            release_lease(store, lease).await;
+        }
+        match result {
+            Err(EarlyReturn::Restart) if lease_losses < MAX_LEASE_RETRIES => lease_losses += 1,
+            other => return other,
         }
     }
+}
 
-    async fn attempt_delete(&mut self, id: &RecordId, lease: Lease) -> Result<PipelineResult, BeginError> {
-        let (stored, tag) = self.read_and_check_preconditions(id).await?;
-        let planned =
-            self.system.adapter.plan_delete(id, &stored).map_err(|errors| self.system.rejected_problem(errors))?;
-        self.system.check_losses(&planned.losses, &self.write.accept_loss)?;
-        let intended = WriteIntent {
-            expected: ExpectedState::Deleted,
-            etag_before: Some(tag.to_header()),
-            is_async: planned.completion == Completion::Queued || self.write.prefer.respond_async,
-            ..self.new_intent(Action::Delete, Some(id), Guarantee::Guarded, &planned.losses)
-        };
-        let pending = InFlightWrite { lease: Some(lease), ..intended.into() };
-        self.gateway.journal_intent(self.system, self.write, self.op_context, &pending).await?;
-        Ok(PipelineResult::Sent(self.send_and_resolve(planned, pending).await))
-    }
+async fn attempt_delete(task: &WriteTask<'_>, id: &RecordId, lease: Lease) -> Result<WriteOutcome, EarlyReturn> {
+    let system = task.system;
+    let (stored, etag) = read_and_check_preconditions(task, id).await?;
+    let planned = system.adapter.plan_delete(id, &stored).map_err(|errors| system.rejected_problem(errors))?;
+    system.check_losses(&planned.losses, &task.command.accept_loss)?;
+    let intent = WriteIntent {
+        expected: ExpectedState::Deleted,
+        etag_before: Some(etag.to_header()),
+        is_async: planned.completion == Completion::Queued || task.command.prefer.respond_async,
+        ..task.new_intent(Action::Delete, Some(id), Guarantee::Guarded, &planned.losses)
+    };
+    let write = InFlightWrite { lease: Some(lease), ..intent.into() };
+    journal_intent(task.gateway, system, task.command, task.context, &write).await?;
+    Ok(send_and_resolve(task, planned, write).await)
 }

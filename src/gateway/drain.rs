@@ -1,4 +1,4 @@
-//! How many writes run, so that a shutdown can wait for them.
+//! Counts the running writes, so that a shutdown can wait for them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,13 +17,14 @@ struct Shared {
     running: AtomicUsize,
     draining: AtomicBool,
     aborted: AtomicBool,
-    /// For the drain: a write has ended.
+    /// Wakes the drain when a write has ended.
     changed: Notify,
-    /// For everybody who waits for a write: the drain has given up. One of its own, or each end of a write would wake them all.
+    /// Wakes the callers when the drain is aborted. It is not `changed`, because each end of a
+    /// write would then wake all of them.
     abort_notify: Notify,
 }
 
-/// One running write.
+/// One running write, counted until it is dropped.
 pub(super) struct TaskGuard(Arc<Shared>);
 
 impl Drop for TaskGuard {
@@ -34,23 +35,24 @@ impl Drop for TaskGuard {
 }
 
 impl DrainTracker {
-    /// A write begins; `None` when no more may.
+    /// Counts a new write; `None` once a drain has begun.
     pub(super) fn begin(&self) -> Option<TaskGuard> {
-        // Counted first: a drain that begins now sees either this write or the refusal.
+        // Counted before the check, so that a drain that begins now waits for this write or rejects
+        // it.
         self.shared.running.fetch_add(1, Ordering::SeqCst);
-        let running = TaskGuard(Arc::clone(&self.shared));
-        (!self.is_draining()).then_some(running)
+        let guard = TaskGuard(Arc::clone(&self.shared));
+        (!self.is_draining()).then_some(guard)
     }
 
-    /// Whether no more may begin.
+    /// Whether new writes are rejected.
     pub(super) fn is_draining(&self) -> bool {
         self.shared.draining.load(Ordering::SeqCst)
     }
 
-    /// Lets no more begin and waits until none runs.
-    pub(super) async fn drain(&self, within: Duration) -> bool {
+    /// Rejects new writes and waits until none runs; `false` if some still run after `timeout`.
+    pub(super) async fn drain(&self, timeout: Duration) -> bool {
         self.shared.draining.store(true, Ordering::SeqCst);
-        let none_left = async {
+        let all_ended = async {
             loop {
                 let changed = self.shared.changed.notified();
                 if self.shared.running.load(Ordering::SeqCst) == 0 {
@@ -59,7 +61,7 @@ impl DrainTracker {
                 changed.await;
             }
         };
-        let drained = tokio::time::timeout(within, none_left).await.is_ok();
+        let drained = tokio::time::timeout(timeout, all_ended).await.is_ok();
         if !drained {
             self.shared.aborted.store(true, Ordering::SeqCst);
             self.shared.abort_notify.notify_waiters();
@@ -67,14 +69,15 @@ impl DrainTracker {
         drained
     }
 
-    /// Comes when a drain has waited in vain: whoever still waits for a write is to be told that nobody knows.
+    /// Completes when a drain has timed out. A caller that still waits for its write then gets
+    /// `outcome-unknown`.
     pub(super) async fn aborted(&self) {
         loop {
-            let over = self.shared.abort_notify.notified();
+            let notified = self.shared.abort_notify.notified();
             if self.shared.aborted.load(Ordering::SeqCst) {
                 return;
             }
-            over.await;
+            notified.await;
         }
     }
 }
@@ -87,7 +90,10 @@ mod tests {
     async fn a_drain_waits_for_running_tasks_and_rejects_new_ones() {
         let tracker = DrainTracker::default();
         let running = tracker.begin().expect("begun");
-        assert!(tokio::time::timeout(Duration::from_secs(5), tracker.aborted()).await.is_err(), "not before a drain");
+        assert!(
+            tokio::time::timeout(Duration::from_secs(5), tracker.aborted()).await.is_err(),
+            "aborted before a drain"
+        );
         let (drained, ()) = tokio::join!(tracker.drain(Duration::from_secs(5)), tracker.aborted());
         assert!(!drained);
         assert!(tracker.begin().is_none());

@@ -1,38 +1,40 @@
-//! The requests with an `Idempotency-Key` that are under way in this process. The store knows a key from the intent on; until
-//! then a request may be reading the record, and its repeat would judge by another state of it.
+//! The `Idempotency-Key`s of the requests that run in this process. The store knows a key only from
+//! the intent on. Until then the first request may still read the record, and its repetition could
+//! be decided by another state of it.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-type CallerKeySet = HashSet<(String, String)>;
+/// Pairs of caller and key.
+type KeySet = HashSet<(String, String)>;
 
-/// See the module.
+/// The keys in use.
 #[derive(Clone, Default)]
-pub(super) struct InFlightKeys(Arc<Mutex<CallerKeySet>>);
+pub(super) struct InFlightKeys(Arc<Mutex<KeySet>>);
 
-/// One request; its key is free again when it is dropped.
+/// One request's claim on its key, which is released on drop.
 pub(super) struct InFlightKeyGuard {
-    in_flight_keys: InFlightKeys,
-    name: (String, String),
+    keys: InFlightKeys,
+    entry: (String, String),
 }
 
 impl InFlightKeys {
-    /// A request of this caller with this key begins; `None` = another one is under way.
+    /// Claims a caller's key; `None` if another request holds it.
     pub(super) fn try_acquire(&self, caller: &str, key: &str) -> Option<InFlightKeyGuard> {
-        let name = (caller.to_owned(), key.to_owned());
-        let entered = self.keys().insert(name.clone());
-        entered.then(|| InFlightKeyGuard { in_flight_keys: self.clone(), name })
+        let entry = (caller.to_owned(), key.to_owned());
+        let is_new = self.lock().insert(entry.clone());
+        is_new.then(|| InFlightKeyGuard { keys: self.clone(), entry })
     }
 
-    fn keys(&self) -> MutexGuard<'_, CallerKeySet> {
-        // Nothing can panic between two halves of a change.
+    fn lock(&self) -> MutexGuard<'_, KeySet> {
+        // Poisoning is harmless: each critical section is one operation on the set.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for InFlightKeyGuard {
     fn drop(&mut self) {
-        self.in_flight_keys.keys().remove(&self.name);
+        self.keys.lock().remove(&self.entry);
     }
 }
 
@@ -42,11 +44,11 @@ mod tests {
 
     #[test]
     fn only_one_request_per_idempotency_key_runs_at_a_time() {
-        let keyed = InFlightKeys::default();
-        let first = keyed.try_acquire("billing", "k");
-        assert!(first.is_some() && keyed.try_acquire("billing", "k").is_none());
-        assert!(keyed.try_acquire("billing", "other").is_some() && keyed.try_acquire("shop", "k").is_some());
+        let keys = InFlightKeys::default();
+        let first = keys.try_acquire("billing", "k");
+        assert!(first.is_some() && keys.try_acquire("billing", "k").is_none());
+        assert!(keys.try_acquire("billing", "other").is_some() && keys.try_acquire("shop", "k").is_some());
         drop(first);
-        assert!(keyed.try_acquire("billing", "k").is_some());
+        assert!(keys.try_acquire("billing", "k").is_some());
     }
 }

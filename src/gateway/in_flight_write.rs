@@ -1,4 +1,4 @@
-//! A write whose outcome is not known yet, in this process: what was intended, and what has been learned since.
+//! A write that was begun and has no recorded outcome yet: its intent, and what was learned since.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -6,52 +6,52 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::SuccessBody;
 use super::intent::WriteIntent;
+use super::outcome::SuccessBody;
 use crate::record::{RecordId, VendorCallLog, VendorError};
 use crate::store::Lease;
 
-/// What a process that takes a write over has at least to find its outcome, as long as `completion_timeout` is not shorter: nobody
-/// was looking meanwhile, and the vendor may be just coming back, too.
+/// The least time that a process has to resolve a write it adopted, unless `completion_timeout` is
+/// shorter: nobody polled while no process owned it, and the vendor may be just recovering too.
 const MIN_ADOPTED_TIME: Duration = Duration::from_mins(1);
 
 /// A write that was begun.
 #[derive(Clone, Debug)]
 pub(super) struct InFlightWrite {
-    /// What was intended.
+    /// The stored intent.
     pub intent: Arc<WriteIntent>,
-    /// The record that a create was found to have made.
+    /// The record that a create has made, once it is found.
     pub created_id: Option<RecordId>,
-    /// The vendor's finished but ambiguous refusal, where reading has not told yet what it means. Nothing is sent again then.
+    /// The vendor's refusal whose meaning no read has shown yet. The write is then not sent again.
     pub ambiguous_fault: Option<Box<VendorError>>,
-    /// The calls made for it.
+    /// The vendor calls made for it.
     pub calls: Vec<VendorCallLog>,
     /// The lease it holds.
     pub lease: Option<Lease>,
-    /// What its caller knows.
+    /// What its caller got so far.
     pub response: ResponseState,
-    /// Whether its outcome is with the store.
+    /// Whether the store has its outcome.
     pub recorded: bool,
-    /// When this process took it over from another one.
+    /// When this process adopted it from another one.
     pub adopted_at: Option<Instant>,
 }
 
-/// What the caller of a write that goes on has been told.
+/// The response that the caller of an unfinished write got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum ResponseState {
-    /// Nothing yet.
+    /// None yet.
     #[default]
     None,
-    /// 202: that answer is what its key replays.
+    /// 202, which is also what its key replays.
     Accepted,
-    /// `outcome-unknown`; counted in `writes_unknown` until it is settled.
+    /// `outcome-unknown`; counted in `writes_unknown` until the write is resolved.
     Unknown,
 }
 
 impl From<WriteIntent> for InFlightWrite {
-    fn from(intended: WriteIntent) -> Self {
+    fn from(intent: WriteIntent) -> Self {
         Self {
-            intent: Arc::new(intended),
+            intent: Arc::new(intent),
             created_id: None,
             ambiguous_fault: None,
             calls: Vec::new(),
@@ -77,24 +77,24 @@ impl InFlightWrite {
         self.created_id.as_ref().or(self.record.as_ref())
     }
 
-    /// How much longer its outcome is looked for.
+    /// How much longer its outcome is polled for.
     pub(super) fn time_left(&self, completion_timeout: Duration) -> Duration {
-        let granted = MIN_ADOPTED_TIME.min(completion_timeout);
-        let granted = self.adopted_at.map_or(Duration::ZERO, |at| granted.saturating_sub(at.elapsed()));
-        completion_timeout.saturating_sub(self.age()).max(granted)
+        let min_adopted = MIN_ADOPTED_TIME.min(completion_timeout);
+        let adopted_left = self.adopted_at.map_or(Duration::ZERO, |at| min_adopted.saturating_sub(at.elapsed()));
+        completion_timeout.saturating_sub(self.age()).max(adopted_left)
     }
 
-    /// The value of `Preference-Applied` of an answer with this body.
-    pub(super) fn preference_applied(&self, done: &SuccessBody) -> Option<String> {
-        if *done == SuccessBody::Accepted {
+    /// The value of `Preference-Applied` for a response with this body.
+    pub(super) fn preference_applied(&self, body: &SuccessBody) -> Option<String> {
+        if *body == SuccessBody::Accepted {
             return self.prefer.respond_async.then(|| "respond-async".to_owned());
         }
-        let representation = self.prefer.return_representation && matches!(done, SuccessBody::Record(_));
-        let shown = representation.then(|| "return=representation".to_owned());
-        // A write that went on was answered before it ended: nobody has waited for its end.
-        let in_time = self.is_async && self.response == ResponseState::None;
-        let waited = self.prefer.wait.filter(|_| in_time).map(|wait| format!("wait={}", wait.as_secs()));
-        let applied: Vec<String> = shown.into_iter().chain(waited).collect();
+        let is_representation = self.prefer.return_representation && matches!(body, SuccessBody::Record(_));
+        let representation = is_representation.then(|| "return=representation".to_owned());
+        // A caller that already has a response did not wait for the end of the write.
+        let has_waited = self.is_async && self.response == ResponseState::None;
+        let wait = self.prefer.wait.filter(|_| has_waited).map(|wait| format!("wait={}", wait.as_secs()));
+        let applied: Vec<String> = representation.into_iter().chain(wait).collect();
         (!applied.is_empty()).then(|| applied.join(", "))
     }
 }

@@ -1,259 +1,179 @@
-//! The straight line of a request, from what a caller asked to what the vendor did.
+//! Reads and writes of records, in front of every vendor alike.
 //!
-//! What a vendor lacks is completed here, once, from its [`Profile`](crate::vendors::Profile): tags for the unversioned,
-//! merging over replace-only updates, guarded writes, telling a conflict from another error by reading again, following a
-//! queued write, settling an unknown outcome.
+//! The gateway completes what a vendor lacks (see [`Capabilities`](crate::vendors::Capabilities)):
+//! ETags without versions, merging for replace-only updates, guarded writes, conflicts behind
+//! ambiguous errors, queued writes, and unknown outcomes.
 //!
-//! Follow a PATCH: [`Gateway::write`] → `pipeline` (key, verdict, who is told what) → `update` (precondition, patch, plan) →
-//! `begin` (lease, journal) → the one vendor call in `pipeline` → `reconcile` (what became of it) → `record_outcome` (outcome, ledger,
-//! verdict). What outlives its caller goes to the `reconciler`.
+//! # One PATCH
+//!
+//! 1. [`Gateway::write`] calls `submit`, which spawns a task, so that a caller that disconnects
+//!    does not stop its write, and waits for the response until the caller's deadline.
+//! 2. `pipeline` checks the `Idempotency-Key` (`begin`): a repetition gets the stored outcome.
+//! 3. `update` takes a lease on the record, unless the vendor compares versions (`lease`), and
+//!    plans the vendor request. If `If-Match` names a version that the vendor compares, no read is
+//!    needed. Otherwise it reads the record, checks the preconditions (`preconditions`) and applies
+//!    the patch. A patch that changes nothing ends here.
+//! 4. `begin` stores the intent (`intent`) in the journal. From here on the write is guarded by
+//!    `reconcile_on_drop`: whatever happens to the task, the write is resolved.
+//! 5. `send` sends the one vendor request. A clear response resolves the write at once. After a
+//!    lost response or an ambiguous fault `reconcile` polls the vendor, and `resolve` decides what
+//!    the record's state proves, with the help of the ledger (`concurrent_writes`).
+//! 6. `verify_applied` reads the record again where the response needs it.
+//! 7. `record_outcome` stores the outcome, which also ends the lease and completes the key, and the
+//!    caller gets it. If the outcome is still unknown at the deadline, the caller gets 202 or
+//!    `outcome-unknown`, and the `reconciler` goes on.
+//!
+//! # One crash
+//!
+//! A process dies after step 5 has sent the request. Its operation stays `running` in the journal,
+//! with its intent. Another process, or the next start, finds that the owner is dead
+//! (`reconciler`), adopts the operation and polls as step 5 does: it sends a version-bound request
+//! again, because the vendor applies at most one of them, and only probes for any other write.
+//! After `completion_timeout` it records `unknown`. No change is applied twice, and the operation
+//! reports how the write ended.
 
-mod begin;
+// What moves through the pipeline.
 mod command;
-mod concurrent_writes;
-mod create;
-mod delete;
-mod drain;
-mod handoff_guard;
-mod in_flight_keys;
 mod in_flight_write;
 mod intent;
 mod outcome;
+mod stored_request;
+
+// What the steps share.
+mod concurrent_writes;
+mod drain;
+mod in_flight_keys;
+mod recent_states;
+mod state;
+mod system;
+mod vendor_session;
+mod write_problems;
+
+// The steps, from the last to the first.
+mod begin;
+mod create;
+mod delete;
+mod lease;
 mod pipeline;
-mod read;
+mod preconditions;
+mod reads;
 mod reconcile;
+mod reconcile_on_drop;
 mod reconciler;
 mod record_outcome;
-mod state_cache;
-mod system;
+mod resolve;
+mod send;
+mod submit;
 mod update;
-mod vendor_session;
 mod verify_applied;
+mod write_task;
 
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-use tokio::sync::oneshot::error::RecvError;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::mpsc;
 
-pub use command::{IdempotencyKey, OpContext, Prefer, RecordPage, WriteCommand, WriteOp, WriteResponse};
-pub use outcome::{Guarantee, RecordView, SuccessBody, WriteOutcome, WriteSuccess};
-pub use reconciler::ReconcileQueue;
+pub use command::{IdempotencyKey, OpContext, Prefer, WriteCommand, WriteOp};
+pub use outcome::{Guarantee, RecordPage, RecordView, SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 pub use system::{System, SystemPolicy, tenant_fingerprint};
 pub use update::patch_error_to_problem;
 
-use self::concurrent_writes::InFlightCreates;
 use self::drain::DrainTracker;
-use self::in_flight_keys::InFlightKeys;
-use self::in_flight_write::{InFlightWrite, ResponseState};
-use self::reconciler::ReconcilerHandle;
-use self::state_cache::RecentStates;
-use crate::metrics::Metrics;
-use crate::problem::{Problem, ProblemKind};
-use crate::record::{OperationId, OperationState};
-use crate::store::{Outcome, Store};
+use self::in_flight_write::InFlightWrite;
+use self::state::GatewayState;
+use crate::metrics::{DetectedBy, Metrics};
+use crate::problem::Problem;
+use crate::record::RecordId;
+use crate::store::Store;
 
-/// How long beyond its deadline a write that was sent may keep its caller waiting before the caller is told that nobody knows.
-const SENT_GRACE: Duration = Duration::from_millis(500);
-
-/// The same for one that was not sent.
-const UNSENT_GRACE: Duration = Duration::from_millis(50);
-
-/// The operation whose call is being sent, or was.
-type InFlightOp = RefCell<Option<OperationId>>;
-
-/// What a write's line tells by its deadline; `None` = nothing. Whoever has met the deadline on the way needs a moment to say how;
-/// what was sent, to be told as what it is. A call that has not been sent by its deadline never is.
-async fn wait_with_grace<T>(
-    mut told: oneshot::Receiver<T>,
-    deadline: Instant,
-    sending: &InFlightOp,
-) -> Option<Result<T, RecvError>> {
-    if let Ok(told) = timeout_at(deadline, &mut told).await {
-        return Some(told);
-    }
-    let is_sent = sending.borrow().is_some();
-    timeout_at(deadline + if is_sent { SENT_GRACE } else { UNSENT_GRACE }, told).await.ok()
+/// Every configured system, and the store.
+pub struct Gateway {
+    state: Arc<GatewayState>,
+    drain_tracker: DrainTracker,
 }
 
-/// The gateway: every configured system, and the store.
-pub struct Gateway {
-    /// Every system that is configured, or was since the start: what is unsettled finds its own here.
-    systems: RwLock<Vec<Arc<System>>>,
-    store: Store,
-    metrics: Arc<Metrics>,
-    reconciler: ReconcilerHandle,
-    drain_tracker: DrainTracker,
-    in_flight_creates: InFlightCreates,
-    in_flight_keys: InFlightKeys,
-    recent_states: RecentStates,
+/// The writes that are handed over to the reconciler.
+pub struct ReconcileQueue {
+    receiver: mpsc::UnboundedReceiver<InFlightWrite>,
 }
 
 impl Gateway {
-    /// A gateway in front of these systems. [`Gateway::reconcile`] must be awaited with the second part.
+    /// A gateway in front of these systems. [`Gateway::run_reconciler`] must be awaited with the
+    /// queue.
     #[must_use]
-    pub fn new(systems: Vec<Arc<System>>, store: Store, meter: Arc<Metrics>) -> (Arc<Self>, ReconcileQueue) {
-        let (settler, unsettled) = ReconcilerHandle::new();
-        (
-            Arc::new(Self {
-                systems: RwLock::new(systems),
-                store,
-                metrics: meter,
-                reconciler: settler,
-                drain_tracker: DrainTracker::default(),
-                in_flight_creates: InFlightCreates::default(),
-                in_flight_keys: InFlightKeys::default(),
-                recent_states: RecentStates::default(),
-            }),
-            unsettled,
-        )
+    pub fn new(systems: Vec<Arc<System>>, store: Store, metrics: Arc<Metrics>) -> (Arc<Self>, ReconcileQueue) {
+        let (state, receiver) = GatewayState::new(systems, store, metrics);
+        (Arc::new(Self { state, drain_tracker: DrainTracker::default() }), ReconcileQueue { receiver })
     }
 
-    /// The system of a name, as it was last configured.
+    /// The system of this name, as it was last configured.
     #[must_use]
     pub fn system(&self, name: &str) -> Option<Arc<System>> {
-        let systems = self.systems.read().unwrap_or_else(PoisonError::into_inner);
-        systems.iter().find(|system| system.name.as_str() == name).cloned()
+        self.state.system(name)
     }
 
-    /// Takes over systems that are configured anew. One that is not among them keeps its place, so that its writes end.
+    /// Replaces the systems that `configured` names. The others stay, so that their writes can be
+    /// resolved.
     pub fn replace_systems(&self, configured: &[Arc<System>]) {
-        let mut systems = self.systems.write().unwrap_or_else(PoisonError::into_inner);
-        systems.retain(|system| configured.iter().all(|one| one.name != system.name));
-        systems.extend_from_slice(configured);
+        self.state.replace_systems(configured);
     }
 
-    /// What remembers operations, keys and the ledger.
+    /// The store of operations, keys and the ledger.
     #[must_use]
     pub fn store(&self) -> &Store {
-        &self.store
+        &self.state.store
     }
 
-    /// POST, PATCH, DELETE. The write runs to its end even if the returned future is dropped.
+    /// GET of one record.
+    pub async fn read(&self, system: &System, id: &RecordId, context: &OpContext) -> Result<RecordView, Problem> {
+        reads::read(&self.state, system, id, context).await
+    }
+
+    /// GET of a page of records. `limit` is 1 to 1000.
+    pub async fn list(
+        &self,
+        system: &System,
+        collection: &str,
+        limit: usize,
+        cursor: Option<&str>,
+        context: &OpContext,
+    ) -> Result<RecordPage, Problem> {
+        reads::list(&self.state, system, collection, limit, cursor, context).await
+    }
+
+    /// POST, PATCH or DELETE. The write runs to its end even if the returned future is dropped.
     ///
     /// # Errors
-    /// Problems that came before the write's intent are errors as well as those after.
+    /// The problem of a write that was not begun. That of a write that was begun is in the outcome.
     pub async fn write(
-        self: &Arc<Self>,
+        &self,
         system: &Arc<System>,
-        write: WriteCommand,
-        ask: &OpContext,
+        command: WriteCommand,
+        context: &OpContext,
     ) -> Result<WriteResponse, Problem> {
-        let Some(running) = self.drain_tracker.begin() else {
-            let detail = "the gateway is shutting down; nothing was sent";
-            return Err(ProblemKind::Overloaded.with_detail(detail).retry_after(Duration::from_secs(1)));
-        };
-        let (teller, told) = oneshot::channel();
-        let (gateway, system, ask) = (Arc::clone(self), Arc::clone(system), ask.clone());
-        let (deadline, name) = (ask.deadline, system.name.clone());
-        let sending = Rc::new(RefCell::new(None));
-        let seen = Rc::clone(&sending);
-        // Boxed before it is spawned: the runtime moves what it is given several times.
-        actix_web::rt::spawn(Box::pin(async move {
-            pipeline::run(&gateway, &system, &write, &ask, teller, &seen).await;
-            drop(running);
-        }));
-        let told = tokio::select! {
-            told = wait_with_grace(told, deadline, &sending) => told,
-            () = self.drain_aborted(&sending) => None,
-        };
-        let unknown = |why: &str| {
-            let problem =
-                ProblemKind::OutcomeUnknown.with_detail(format!("{why}; the operation tells what became of the write"));
-            sending.take().map(|operation| problem.system(name.as_str()).operation(&operation))
-        };
-        match told {
-            Some(Ok(told)) => told,
-            Some(Err(_)) => Err(unknown("the gateway failed while writing").unwrap_or_else(|| {
-                ProblemKind::InternalError.with_detail("the gateway failed before it wrote; nothing was sent")
-            })),
-            None => Err(unknown("the gateway could not come to an end in time").unwrap_or_else(|| {
-                let problem =
-                    ProblemKind::Overloaded.with_detail("the gateway could not begin in time; nothing was sent");
-                problem.retry_after(Duration::from_secs(1))
-            })),
-        }
+        submit::submit(&self.state, &self.drain_tracker, system, command, context).await
     }
 
-    /// Comes when a stop no longer waits for a write that was sent. Of one that was not, nobody can say that it never will be.
-    async fn drain_aborted(&self, sending: &InFlightOp) {
-        self.drain_tracker.aborted().await;
-        if sending.borrow().is_none() {
-            std::future::pending::<()>().await;
-        }
+    /// `precondition-failed`, counted.
+    pub fn precondition_failed(&self, system: &System, detected_by: DetectedBy) -> Problem {
+        write_problems::precondition_failed(&self.state, system, detected_by)
     }
 
-    /// Refuses new writes and waits for those that run, at most so long. Whether none is left.
-    pub async fn drain(&self, within: Duration) -> bool {
-        self.drain_tracker.drain(within).await
+    /// Resolves the writes that outlive their callers or their process, until the gateway is
+    /// dropped. Await this on the main thread, inside a `LocalSet` or an actix system.
+    pub async fn run_reconciler(&self, queue: ReconcileQueue) {
+        reconciler::run_reconciler(&self.state, queue.receiver).await;
     }
 
-    /// Whether new writes are refused because the process stops.
+    /// Rejects new writes and waits for the running ones; `false` if some still run after
+    /// `timeout`.
+    pub async fn drain(&self, timeout: Duration) -> bool {
+        self.drain_tracker.drain(timeout).await
+    }
+
+    /// Whether new writes are rejected because the process is stopping.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.drain_tracker.is_draining()
-    }
-
-    /// The verdict, with the operation's document where it is the body.
-    async fn build_response(&self, verdict: WriteOutcome, replayed: bool) -> WriteResponse {
-        let mut operation = None;
-        match &verdict {
-            WriteOutcome::Success(WriteSuccess { body: SuccessBody::Accepted, operation: Some(id), .. }) => {
-                operation = self.store.operation(id).await.ok().flatten();
-            }
-            WriteOutcome::Success(WriteSuccess {
-                body: SuccessBody::Record(record) | SuccessBody::Created(record),
-                ..
-            }) => {
-                self.recent_states.insert(record).await;
-            }
-            _ => {}
-        }
-        WriteResponse { outcome: verdict, replayed, operation }
-    }
-
-    /// Hands a write over, counted as unknown unless its caller knows that it is queued.
-    fn enqueue_reconcile(&self, mut pending: InFlightWrite) {
-        if pending.response != ResponseState::Accepted {
-            pending.response = ResponseState::Unknown;
-            if let Some(system) = self.system(&pending.system) {
-                self.metrics.writes_unknown(system.index, 1);
-            }
-        }
-        self.in_flight_creates.insert_if_create(&pending);
-        self.reconciler.enqueue(pending);
-    }
-
-    /// Ends an operation that nothing can settle any more. `in_flight_write` is what is left of it.
-    async fn abandon(&self, operation: &OperationId, pending: Option<&InFlightWrite>, why: &str) {
-        let problem = ProblemKind::OutcomeUnknown
-            .with_detail("the gateway restarted without the means to settle this write")
-            .with_cause(why)
-            .operation(operation);
-        reconciler::log_failure(&problem, operation, pending, &[]);
-        self.in_flight_creates.remove(operation);
-        let outcome = Outcome {
-            operation: operation.clone(),
-            state: OperationState::Unknown,
-            record: None,
-            etag: None,
-            warnings: Vec::new(),
-            problem_name: Some(problem.name.as_str().to_owned()),
-            problem: Some(problem.to_stored_json(
-                pending.map(|pending| pending.path()).as_deref(),
-                pending.and_then(|pending| pending.request_id()),
-            )),
-            observed: None,
-            calls: Vec::new(),
-            losses: Vec::new(),
-            replay_json: serde_json::to_string(&WriteOutcome::Problem(Box::new(problem))).ok(),
-            lease: None,
-        };
-        if let Err(error) = self.store.finish(outcome).await {
-            tracing::error!(%operation, %error, "an operation could not be ended");
-        }
     }
 }

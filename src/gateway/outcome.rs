@@ -1,9 +1,10 @@
-//! What the gateway answers, before it is put into HTTP. It can be stored and told again, word for word (4.5).
+//! What callers get, before HTTP encodes it. A [`WriteOutcome`] is stored as JSON, so that its
+//! `Idempotency-Key` replays it unchanged (contract 4.5).
 
 use serde::{Deserialize, Serialize};
 
 use crate::problem::Problem;
-use crate::record::{FieldsJson, OperationId, Warning};
+use crate::record::{FieldsJson, Operation, OperationId, Warning};
 
 /// A record. `fields` holds the vendor's own names and values; no number loses precision or form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -15,7 +16,8 @@ pub struct RecordView {
     /// The full id.
     #[schema(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
     pub id: String,
-    /// The strong tag with its quotes, the value of `ETag`; null in a list whose vendor cannot carry it.
+    /// The strong tag with its quotes, the value of `ETag`; null in a list whose vendor cannot
+    /// carry it.
     #[schema(required = true, example = "\"d3q2-7w.b1nd\"")]
     pub etag: Option<String>,
     /// The vendor's own names and values.
@@ -42,7 +44,17 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// How a write excluded others (contract 4.3).
+/// A page of records.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct RecordPage {
+    /// The records.
+    pub items: Vec<RecordView>,
+    /// The cursor of the next page; null on the last.
+    #[schema(required = true)]
+    pub next: Option<String>,
+}
+
+/// How a write excludes concurrent writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Guarantee {
@@ -53,7 +65,7 @@ pub enum Guarantee {
 }
 
 impl Guarantee {
-    /// The word in `Concurrency-Guarantee`.
+    /// The value of `Concurrency-Guarantee`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,7 +75,7 @@ impl Guarantee {
     }
 }
 
-/// The body of a successful write.
+/// The body of a successful write's response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SuccessBody {
     /// 204.
@@ -74,32 +86,43 @@ pub enum SuccessBody {
     Record(Box<RecordView>),
     /// 201 with the record, its `ETag` and `Location`.
     Created(Box<RecordView>),
-    /// 202: the operation, to be read from the store when the answer is written.
+    /// 202 with the operation, which is read from the store when the response is built.
     Accepted,
 }
 
-/// A successful write.
+/// A write that was applied, accepted, or had nothing to change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteSuccess {
-    /// What the body holds.
+    /// The response's body.
     #[serde(rename = "done")]
     pub body: SuccessBody,
     /// The operation; `None` when nothing had to be sent.
     pub operation: Option<OperationId>,
-    /// How others were excluded; `None` for a create.
+    /// How concurrent writers were excluded; `None` for a create.
     pub guarantee: Option<Guarantee>,
-    /// The tag of the state this very write made, when that is proven (http-rules 74, 75).
+    /// The ETag of the state that this very write made, where that is proven (http-rules 74, 75).
     pub etag: Option<String>,
     /// The value of `Preference-Applied`.
     pub preference_applied: Option<String>,
 }
 
-/// What a write came to: the thing an `Idempotency-Key` replays.
+/// The result of a write; an `Idempotency-Key` replays it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WriteOutcome {
-    /// It was done (or taken on).
+    /// The write was applied or accepted.
     #[serde(rename = "Written")]
     Success(WriteSuccess),
-    /// It was not, or nobody knows.
+    /// The write was not applied, or its outcome is unknown.
     Problem(Box<Problem>),
+}
+
+/// A write's outcome with what its response needs besides.
+#[derive(Clone, Debug)]
+pub struct WriteResponse {
+    /// The outcome.
+    pub outcome: WriteOutcome,
+    /// Whether it is the stored outcome of an earlier request (`Idempotency-Replayed: true`).
+    pub replayed: bool,
+    /// The operation's document, for [`SuccessBody::Accepted`].
+    pub operation: Option<Operation>,
 }

@@ -1,13 +1,13 @@
-//! The settler goes on with writes whose callers have been answered, and with those that a crash left behind.
+//! The background job that resolves the writes whose callers already have a response, and those
+//! that a crashed process left behind.
 //!
-//! It runs on a thread of its own choosing (the one that [`ReconcilerHandle::run`] is awaited on), so that a worker that stops takes
-//! no write with it.
-//!
-//! What ends badly here was told to nobody as what it is (its caller had 202 or `outcome-unknown`), so it is logged here, once;
-//! the operation tells the caller. A write whose caller was told that nobody knows gets a line when it is known after all.
+//! It runs on the thread that awaits [`run_reconciler`], so that a worker that stops takes no write
+//! with it. The callers of its writes have 202 or `outcome-unknown`. A failure is therefore logged
+//! here, once, as is the end of a write whose caller got `outcome-unknown`.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,233 +15,213 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::in_flight_write::{InFlightWrite, ResponseState};
-use super::intent::{ExpectedState, WriteIntent};
-use super::read::{read_confirming_absence, read_optional};
-use super::reconcile::{ObservedRecord, Resolution, resolve_by_state};
+use super::intent::WriteIntent;
+use super::outcome::{RecordView, WriteOutcome};
+use super::reconcile::OutcomeProbe;
+use super::record_outcome::record_outcome;
+use super::resolve::{ObservedRecord, Resolution};
+use super::state::GatewayState;
+use super::system::System;
 use super::vendor_session::VendorSession;
-use super::{Gateway, RecordView, System, WriteOutcome};
-use crate::problem::{FailureEvent, Problem};
-use crate::record::{ObservedState, OperationId, VendorCallLog, all_applied};
+use crate::problem::{FailureEvent, Problem, ProblemKind};
+use crate::record::{OperationId, OperationState, VendorCallLog};
 use crate::store::{self, InterimResponse};
 use crate::transport::trace::TraceContext;
 
-/// How often the store is asked for operations whose owner has died.
+/// How often the store is searched for operations of dead processes.
 const ADOPT_INTERVAL: Duration = Duration::from_secs(5);
-/// How many operations are taken over at a time; the rest follows with the next time.
+/// How many operations are adopted at a time.
 const MAX_ADOPT_BATCH: usize = 256;
-/// The pause before a write whose settling failed by a fault of the gateway is settled anew.
+/// The pause before a write is tried again whose resolution panicked.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// A look made because time is up still gets this long.
+/// The time that a final probe may take.
 const FINAL_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where a write is handed over.
-#[derive(Clone)]
-pub(super) struct ReconcilerHandle {
-    sender: mpsc::UnboundedSender<InFlightWrite>,
-    /// Whether the store was away when it was last asked for operations of dead owners.
-    store_unavailable: Arc<AtomicBool>,
-}
-
-/// The other end: what is to be settled.
-pub struct ReconcileQueue {
-    receiver: mpsc::UnboundedReceiver<InFlightWrite>,
-}
-
-impl ReconcilerHandle {
-    pub(super) fn new() -> (Self, ReconcileQueue) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender, store_unavailable: Arc::default() }, ReconcileQueue { receiver })
-    }
-
-    /// Takes a write over. If nobody settles any more (the process ends), the store still has it.
-    pub(super) fn enqueue(&self, pending: InFlightWrite) {
-        let _ = self.sender.send(pending);
-    }
-}
-
-impl Gateway {
-    /// Settles what is handed over and adopts what dead owners have left, until the gateway is dropped. Await this on the
-    /// main thread, inside a `LocalSet` or an actix system.
-    pub async fn run_reconciler(self: &Arc<Self>, unsettled: ReconcileQueue) {
-        let weak = Arc::downgrade(self);
-        let mut receiver = unsettled.receiver;
-        let mut adopt = tokio::time::interval(ADOPT_INTERVAL);
-        let mut adopting: Option<JoinHandle<()>> = None;
-        loop {
-            tokio::select! {
-                taken = receiver.recv() => match (taken, weak.upgrade()) {
-                    (Some(pending), Some(gateway)) => { actix_web::rt::spawn(reconcile_supervised(gateway, pending)); }
-                    _ => return,
-                },
-                _ = adopt.tick() => match weak.upgrade() {
-                    // Not waited for: a slow store must not keep what is handed over waiting.
-                    Some(gateway) if adopting.as_ref().is_none_or(JoinHandle::is_finished) => {
-                        adopting = Some(actix_web::rt::spawn(async move { gateway.adopt_orphans().await }));
-                    }
-                    Some(_) => {}
-                    None => return,
-                },
-            }
-        }
-    }
-
-    /// Takes over the operations of dead owners. That the store is away is logged when it begins, not each time.
-    async fn adopt_orphans(self: Arc<Self>) {
-        let found = match self.store.adopt(MAX_ADOPT_BATCH).await {
-            Ok(found) => found,
-            Err(error) => {
-                if !self.reconciler.store_unavailable.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, "operations of dead owners cannot be taken over yet");
+/// Resolves the writes that `receiver` yields and those of dead processes, until the gateway is
+/// dropped.
+pub(super) async fn run_reconciler(gateway: &Arc<GatewayState>, mut receiver: mpsc::UnboundedReceiver<InFlightWrite>) {
+    let weak = Arc::downgrade(gateway);
+    let mut adopt = tokio::time::interval(ADOPT_INTERVAL);
+    let mut adopting: Option<JoinHandle<()>> = None;
+    let store_unavailable = Rc::new(Cell::new(false));
+    loop {
+        tokio::select! {
+            received = receiver.recv() => match (received, weak.upgrade()) {
+                (Some(write), Some(gateway)) => { actix_web::rt::spawn(reconcile_supervised(gateway, write)); }
+                _ => return,
+            },
+            _ = adopt.tick() => match weak.upgrade() {
+                // Not awaited here: a slow store must not delay the writes of this process.
+                Some(gateway) if adopting.as_ref().is_none_or(JoinHandle::is_finished) => {
+                    adopting = Some(actix_web::rt::spawn(adopt_orphans(gateway, Rc::clone(&store_unavailable))));
                 }
-                return;
-            }
-        };
-        self.reconciler.store_unavailable.store(false, Ordering::Relaxed);
-        for one in found {
-            let (gateway, operation) = (Arc::clone(&self), one.operation.clone());
-            // In a task of its own: a fault of the gateway must not keep the others from being settled.
-            let taken = actix_web::rt::spawn(async move { gateway.adopt_one(one).await }).await;
-            if taken.is_err_and(|failure| failure.is_panic()) {
-                self.abandon(&operation, None, "taking it over failed by a fault of the gateway").await;
-            }
+                Some(_) => {}
+                None => return,
+            },
         }
-    }
-
-    async fn adopt_one(&self, one: store::OrphanedOperation) {
-        let saved = one.recovery.as_deref().and_then(|text| serde_json::from_str::<WriteIntent>(text).ok());
-        let Some(intended) = saved else {
-            self.abandon(&one.operation, None, "what it needs to be settled cannot be read").await;
-            return;
-        };
-        tracing::info!(operation = %one.operation, system = %intended.system, "settling an operation of a former process");
-        if let Some(system) = self.system(&intended.system) {
-            self.metrics.operations_running(system.index, 1);
-        }
-        let told = match one.response {
-            Some(InterimResponse::Accepted) => ResponseState::Accepted,
-            // Whoever waited for a write that runs on by itself has most likely been told that it does.
-            None if intended.is_async => ResponseState::Accepted,
-            Some(InterimResponse::Unknown) | None => ResponseState::Unknown,
-        };
-        self.enqueue_reconcile(InFlightWrite { response: told, adopted_at: Some(Instant::now()), ..intended.into() });
     }
 }
 
-/// Settles a write. One whose settling panics is settled anew, and ends `unknown` when its time is over: nothing runs for ever.
-async fn reconcile_supervised(gateway: Arc<Gateway>, mut pending: InFlightWrite) {
-    let settling = actix_web::rt::spawn(reconcile(Arc::clone(&gateway), pending.clone()));
-    // One that was cancelled ends with the process, and the next start settles it.
-    if !settling.await.is_err_and(|failure| failure.is_panic()) {
+/// Adopts operations of dead processes. `store_unavailable` is the last attempt's result: the log
+/// gets the beginning of a failure only.
+async fn adopt_orphans(gateway: Arc<GatewayState>, store_unavailable: Rc<Cell<bool>>) {
+    let orphans = match gateway.store.adopt(MAX_ADOPT_BATCH).await {
+        Ok(orphans) => orphans,
+        Err(error) => {
+            if !store_unavailable.replace(true) {
+                tracing::warn!(%error, "operations of dead processes cannot be adopted yet");
+            }
+            return;
+        }
+    };
+    store_unavailable.set(false);
+    for orphan in orphans {
+        let (adopting, operation) = (Arc::clone(&gateway), orphan.operation.clone());
+        // In a task of its own, so that a panic does not keep the other operations from being
+        // adopted.
+        let adopted = actix_web::rt::spawn(async move { adopt_one(&adopting, orphan).await }).await;
+        if adopted.is_err_and(|failure| failure.is_panic()) {
+            abandon(&gateway, &operation, None, "adopting it panicked").await;
+        }
+    }
+}
+
+async fn adopt_one(gateway: &GatewayState, orphan: store::OrphanedOperation) {
+    let intent = orphan.recovery.as_deref().and_then(|text| serde_json::from_str::<WriteIntent>(text).ok());
+    let Some(intent) = intent else {
+        abandon(gateway, &orphan.operation, None, "its stored intent cannot be read").await;
+        return;
+    };
+    tracing::info!(operation = %orphan.operation, system = %intent.system, "operation adopted");
+    if let Some(system) = gateway.system(&intent.system) {
+        gateway.metrics.operations_running(system.index, 1);
+    }
+    let response = match orphan.response {
+        Some(InterimResponse::Accepted) => ResponseState::Accepted,
+        // The caller of a queued write has most likely got its 202.
+        None if intent.is_async => ResponseState::Accepted,
+        Some(InterimResponse::Unknown) | None => ResponseState::Unknown,
+    };
+    gateway.enqueue_reconcile(InFlightWrite { response, adopted_at: Some(Instant::now()), ..intent.into() });
+}
+
+/// Resolves a write. If that panics it is tried again until the write's time is over, and then ends
+/// `unknown`: no write runs for ever.
+async fn reconcile_supervised(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
+    let reconciling = actix_web::rt::spawn(reconcile(Arc::clone(&gateway), write.clone()));
+    // A cancelled task ends with the process, and the next process adopts the write.
+    if !reconciling.await.is_err_and(|failure| failure.is_panic()) {
         return;
     }
-    tracing::error!(operation = %pending.operation, system = %pending.system, "settling failed by a fault of the gateway");
-    match gateway.system(&pending.system) {
-        Some(system) if pending.time_left(system.policy.completion_timeout).is_zero() => {
-            gateway.record_outcome(&system, &mut pending, Resolution::Unknown(None), None).await;
+    tracing::error!(operation = %write.operation, system = %write.system, "reconciling panicked");
+    match gateway.system(&write.system) {
+        Some(system) if write.time_left(system.policy.completion_timeout).is_zero() => {
+            record_outcome(&gateway, &system, &mut write, Resolution::Unknown(None), None).await;
         }
         _ => {
             tokio::time::sleep(RETRY_DELAY).await;
-            gateway.reconciler.enqueue(pending);
+            gateway.requeue(write);
         }
     }
 }
 
-async fn reconcile(gateway: Arc<Gateway>, mut pending: InFlightWrite) {
-    let Some(system) = gateway.system(&pending.system) else {
-        gateway.abandon(&pending.operation, Some(&pending), "the system is not configured any more").await;
+async fn reconcile(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
+    let Some(system) = gateway.system(&write.system) else {
+        abandon(&gateway, &write.operation, Some(&write), "its system is no longer configured").await;
         return;
     };
-    let settled = if pending.tenant_fingerprint.is_empty() || pending.tenant_fingerprint == system.tenant_fingerprint {
-        resolve(&gateway, &system, &mut pending).await
+    let is_same_tenant = write.tenant_fingerprint.is_empty() || write.tenant_fingerprint == system.tenant_fingerprint;
+    let resolution = if is_same_tenant {
+        resolve(&gateway, &system, &mut write).await
     } else {
-        // What was sent to one server is not looked for, and never sent again, at another.
-        tracing::warn!(operation = %pending.operation, system = %system.name,
-            "the system is another installation now than the one that the write was sent to");
+        // What was sent to one installation is neither probed for at another nor sent to it.
+        tracing::warn!(operation = %write.operation, system = %system.name,
+            "the write was sent to another installation than the one that is configured now");
         Resolution::Unknown(None)
     };
-    let state = settled.as_str();
-    let shown = load_created(&system, &pending, &settled).await;
-    let calls = pending.calls.clone();
-    match gateway.record_outcome(&system, &mut pending, settled, shown).await {
+    let state = resolution.as_str();
+    let view = load_created(&system, &write, &resolution).await;
+    let calls = write.calls.clone();
+    match record_outcome(&gateway, &system, &mut write, resolution, view).await {
         WriteOutcome::Problem(problem) if problem.name.is_operator_issue() => {
-            log_failure(&problem, &pending.operation, Some(&pending), &calls);
+            log_failure(&problem, &write.operation, Some(&write), &calls);
         }
-        _ if pending.response == ResponseState::Unknown => {
-            tracing::info!(operation = %pending.operation, system = %system.name, state, "settled");
+        _ if write.response == ResponseState::Unknown => {
+            tracing::info!(operation = %write.operation, system = %system.name, state, "write resolved");
         }
         _ => {}
     }
 }
 
-/// The one line of a write that ended badly without its caller.
-pub(super) fn log_failure(
-    problem: &Problem,
-    operation: &OperationId,
-    pending: Option<&InFlightWrite>,
-    calls: &[VendorCallLog],
-) {
-    let request_id = pending.and_then(|pending| pending.request_id());
+/// Polls until the write's time is over, and then probes once more.
+async fn resolve(gateway: &GatewayState, system: &System, write: &mut InFlightWrite) -> Resolution {
+    let trace = TraceContext::new_root();
+    let until = Instant::now() + write.time_left(system.policy.completion_timeout);
+    let session = VendorSession::new(system, &trace, until);
+    let probe = OutcomeProbe { gateway, system, session: &session };
+    let resolution = match probe.poll_until_resolved(write, until, FINAL_PROBE_TIMEOUT).await {
+        Some(resolution) => resolution,
+        None => probe.final_probe(write, Instant::now() + FINAL_PROBE_TIMEOUT).await,
+    };
+    write.calls.extend(session.take_calls());
+    resolution
+}
+
+/// The record that a create has made, for its `Idempotency-Key` to replay.
+async fn load_created(system: &System, write: &InFlightWrite, resolution: &Resolution) -> Option<RecordView> {
+    let Resolution::Applied(ObservedRecord { created_id: Some(id), .. }) = resolution else { return None };
+    let trace = TraceContext::new_root();
+    let session = VendorSession::new(system, &trace, Instant::now());
+    let stored = session.read_optional(system, id, Instant::now() + FINAL_PROBE_TIMEOUT).await.ok().flatten();
+    Some(match stored {
+        Some(stored) => system.to_view(id, &stored, None),
+        None => system.view_from_request(id, &write.expected),
+    })
+}
+
+/// Ends an operation that can no longer be resolved. `write` is what is left of it.
+async fn abandon(gateway: &GatewayState, operation: &OperationId, write: Option<&InFlightWrite>, reason: &str) {
+    let problem = ProblemKind::OutcomeUnknown
+        .with_detail("The gateway restarted and can no longer find out whether the vendor applied this write.")
+        .with_cause(reason)
+        .operation(operation);
+    log_failure(&problem, operation, write, &[]);
+    gateway.in_flight_creates.remove(operation);
+    let outcome = store::Outcome {
+        operation: operation.clone(),
+        state: OperationState::Unknown,
+        record: None,
+        etag: None,
+        warnings: Vec::new(),
+        problem_name: Some(problem.name.as_str().to_owned()),
+        problem: Some(
+            problem
+                .to_stored_json(write.map(|write| write.path()).as_deref(), write.and_then(|write| write.request_id())),
+        ),
+        observed: None,
+        calls: Vec::new(),
+        losses: Vec::new(),
+        replay_json: serde_json::to_string(&WriteOutcome::Problem(Box::new(problem))).ok(),
+        lease: None,
+    };
+    if let Err(error) = gateway.store.finish(outcome).await {
+        tracing::error!(%operation, %error, "outcome of an abandoned operation not stored");
+    }
+}
+
+/// Logs a write that failed when its caller already had a response.
+fn log_failure(problem: &Problem, operation: &OperationId, write: Option<&InFlightWrite>, calls: &[VendorCallLog]) {
+    let request_id = write.and_then(|write| write.request_id());
     let failure = FailureEvent {
         message: "operation failed",
         request_id: request_id.unwrap_or("-"),
-        system: pending.map(|pending| &*pending.system),
-        action: pending.map_or("other", |pending| pending.action.as_str()),
+        system: write.map(|write| &*write.system),
+        action: write.map_or("other", |write| write.action.as_str()),
         problem,
         operation: Some(operation),
         trace_id: None,
-        elapsed: pending.map(|pending| pending.age()).unwrap_or_default(),
+        elapsed: write.map(|write| write.age()).unwrap_or_default(),
         vendor_time: Duration::from_millis(calls.iter().map(|call| call.ms).sum()),
     };
     failure.log();
-}
-
-/// Follows a write until its time is over, and then looks once more to say what is there.
-async fn resolve(gateway: &Gateway, system: &System, pending: &mut InFlightWrite) -> Resolution {
-    let trace = TraceContext::new_root();
-    let until = Instant::now() + pending.time_left(system.policy.completion_timeout);
-    let session = VendorSession::new(&*system.transport, &trace, until);
-    let settled = match gateway.poll_until_resolved(system, &session, pending, until, FINAL_PROBE_TIMEOUT).await {
-        Some(settled) => settled,
-        None => final_probe(gateway, system, &session, pending, Instant::now() + FINAL_PROBE_TIMEOUT).await,
-    };
-    pending.calls.extend(session.take_calls());
-    settled
-}
-
-/// The record that a create was found to have made: what its key replays.
-async fn load_created(system: &System, pending: &InFlightWrite, settled: &Resolution) -> Option<RecordView> {
-    let Resolution::Applied(ObservedRecord { created_id: Some(id), .. }) = settled else { return None };
-    let trace = TraceContext::new_root();
-    let session = VendorSession::new(&*system.transport, &trace, Instant::now());
-    let stored = read_optional(system, &session, id, Instant::now() + FINAL_PROBE_TIMEOUT).await.ok().flatten();
-    Some(stored.map_or_else(|| system.view_from_request(id, pending), |stored| system.to_view(id, &stored, None)))
-}
-
-/// What is there when the time is up: the last read may show what no look before it could, that the write was done.
-pub(super) async fn final_probe(
-    gateway: &Gateway,
-    system: &System,
-    session: &VendorSession<'_>,
-    pending: &InFlightWrite,
-    until: Instant,
-) -> Resolution {
-    let Some(id) = pending.id() else { return Resolution::Unknown(None) };
-    let Ok(stored) = read_confirming_absence(system, session, id, until).await else {
-        return Resolution::Unknown(None);
-    };
-    let now = stored.as_ref().map(|stored| system.tag(id, &stored.version()).to_header());
-    let shown = stored.as_ref().is_some_and(|stored| all_applied(&pending.field_changes(), &stored.fields.to_map()));
-    let observed = if now == pending.etag_before {
-        ObservedState::Unchanged
-    } else if shown && matches!(pending.expected, ExpectedState::Values(_) | ExpectedState::Members(_)) {
-        ObservedState::Expected
-    } else {
-        ObservedState::Other
-    };
-    let found = match (&pending.ambiguous_fault, &pending.resendable_request) {
-        (Some(fault), _) => gateway.resolve_refusal(system, pending, fault, stored).await,
-        (None, Some(_)) => gateway.resolve_by_version(system, pending, stored).await,
-        (None, None) => resolve_by_state(pending, stored),
-    };
-    found.unwrap_or(Resolution::Unknown(Some(observed)))
 }

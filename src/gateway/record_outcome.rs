@@ -1,197 +1,199 @@
-//! The end of a write: its outcome in the store and the ledger, and the verdict its caller (and its key) gets.
+//! The end of a write: its outcome in the store and the ledger, and the outcome that its caller and
+//! its `Idempotency-Key` get.
 
 use std::sync::Arc;
 
 use super::in_flight_write::{InFlightWrite, ResponseState};
-use super::pipeline::BUSY_RETRY_AFTER;
-use super::reconcile::{ObservedRecord, Resolution};
-use super::{Gateway, RecordView, SuccessBody, System, WriteOutcome, WriteSuccess};
+use super::outcome::{RecordView, SuccessBody, WriteOutcome, WriteSuccess};
+use super::resolve::{ObservedRecord, Resolution};
+use super::state::GatewayState;
+use super::system::System;
+use super::write_problems::{outcome_unknown, star_retries_exhausted};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, ObservedState, OperationState, VendorRecord, Warning};
-use crate::store::Outcome;
+use crate::store;
 
-impl Gateway {
-    /// Settles the operation: one store call, after which nothing is left of the write but its outcome.
-    ///
-    /// A store that is away keeps the outcome in memory and writes it as soon as it can. What was done is done, so that is told;
-    /// but that it was not done is told only when no crash can undo it: a process that found the intent alone would send it again.
-    pub(super) async fn record_outcome(
-        &self,
-        system: &System,
-        pending: &mut InFlightWrite,
-        settled: Resolution,
-        shown: Option<RecordView>,
-    ) -> WriteOutcome {
-        let (outcome, verdict) = build_outcome(system, pending, settled, shown);
-        self.update_metrics(system, pending, outcome.state);
-        let stored = self.store.finish(outcome);
-        pending.recorded = true;
-        let stands = stored.await.unwrap_or_else(|error| {
-            tracing::error!(operation = %pending.operation, system = %system.name, %error, "an outcome could not be stored yet");
-            matches!(verdict, WriteOutcome::Success(_))
-        });
-        // Not before the store knows which record it made.
-        self.in_flight_creates.remove(&pending.operation);
-        if stands {
-            return verdict;
-        }
-        // Or this process was away for so long that another one has taken the write over, and may know more.
-        WriteOutcome::Problem(Box::new(outcome_unknown(system, pending, None)))
+/// Ends the operation with one store call, which also ends its lease and completes its key.
+///
+/// If the store is unavailable it keeps the outcome in memory and persists it later. An applied
+/// write is reported anyway. A write that was not applied is reported as such only once no crash
+/// can undo it: a process that finds the intent without an outcome would send it again.
+pub(super) async fn record_outcome(
+    gateway: &GatewayState,
+    system: &System,
+    write: &mut InFlightWrite,
+    resolution: Resolution,
+    view: Option<RecordView>,
+) -> WriteOutcome {
+    let (stored_outcome, outcome) = build_outcome(system, write, resolution, view);
+    update_metrics(gateway, system, write, stored_outcome.state);
+    let finishing = gateway.store.finish(stored_outcome);
+    write.recorded = true;
+    let is_authoritative = finishing.await.unwrap_or_else(|error| {
+        tracing::error!(operation = %write.operation, system = %system.name, %error, "outcome not stored yet");
+        matches!(outcome, WriteOutcome::Success(_))
+    });
+    // Only now does the store know which record a create made.
+    gateway.in_flight_creates.remove(&write.operation);
+    if is_authoritative {
+        return outcome;
     }
+    // Either the store has failed, or another process has adopted the write and may know more.
+    WriteOutcome::Problem(Box::new(outcome_unknown(system, &write.operation)))
+}
 
-    fn update_metrics(&self, system: &System, pending: &InFlightWrite, state: OperationState) {
-        self.metrics.operations_running(system.index, -1);
-        if pending.response == ResponseState::Unknown {
-            self.metrics.writes_unknown(system.index, -1);
-        }
-        if state == OperationState::Applied {
-            for loss in system.adapter.capabilities().losses {
-                if pending.losses.iter().any(|name| name == loss.name) {
-                    self.metrics.loss_accepted(system.index, loss.name);
-                }
+fn update_metrics(gateway: &GatewayState, system: &System, write: &InFlightWrite, state: OperationState) {
+    gateway.metrics.operations_running(system.index, -1);
+    if write.response == ResponseState::Unknown {
+        gateway.metrics.writes_unknown(system.index, -1);
+    }
+    if state == OperationState::Applied {
+        for loss in system.adapter.capabilities().losses {
+            if write.losses.iter().any(|name| name == loss.name) {
+                gateway.metrics.loss_accepted(system.index, loss.name);
             }
         }
     }
 }
 
-/// The outcome as the store is to keep it, and the verdict.
+/// What a resolution is to the caller and to the operation.
+struct FinalResult {
+    state: OperationState,
+    etag: Option<String>,
+    warnings: Vec<Warning>,
+    observed: Option<ObservedState>,
+    outcome: WriteOutcome,
+}
+
+impl FinalResult {
+    fn problem(state: OperationState, observed: Option<ObservedState>, problem: Box<Problem>) -> Self {
+        Self { state, etag: None, warnings: Vec::new(), observed, outcome: WriteOutcome::Problem(problem) }
+    }
+}
+
+/// The outcome for the store, and the outcome for the caller.
 fn build_outcome(
     system: &System,
-    pending: &mut InFlightWrite,
-    settled: Resolution,
-    shown: Option<RecordView>,
-) -> (Arc<Outcome>, WriteOutcome) {
-    let (state, etag, warnings, observed, mut verdict) = match settled {
-        Resolution::Applied(seen) => build_success(system, pending, seen, shown),
-        Resolution::NotApplied(problem) => {
-            (OperationState::NotApplied, None, Vec::new(), None, WriteOutcome::Problem(problem))
-        }
+    write: &mut InFlightWrite,
+    resolution: Resolution,
+    view: Option<RecordView>,
+) -> (Arc<store::Outcome>, WriteOutcome) {
+    let FinalResult { state, etag, warnings, observed, mut outcome } = match resolution {
+        Resolution::Applied(observed) => build_success(system, write, observed, view),
+        Resolution::NotApplied(problem) => FinalResult::problem(OperationState::NotApplied, None, problem),
         Resolution::Unknown(observed) => {
-            let problem = outcome_unknown(system, pending, None);
-            (OperationState::Unknown, None, Vec::new(), observed, WriteOutcome::Problem(Box::new(problem)))
+            let problem = outcome_unknown(system, &write.operation);
+            FinalResult::problem(OperationState::Unknown, observed, Box::new(problem))
         }
     };
-    if let WriteOutcome::Problem(problem) = &mut verdict {
-        problem.operation = Some(pending.operation.clone());
+    if let WriteOutcome::Problem(problem) = &mut outcome {
+        problem.operation = Some(write.operation.clone());
     }
-    let problem = match &verdict {
-        WriteOutcome::Problem(problem) if is_star_conflict(pending, problem) => {
-            Some(Box::new(star_retries_exhausted(system).operation(&pending.operation)))
+    let stored_problem = match &outcome {
+        WriteOutcome::Problem(problem) if is_star_conflict(write, problem) => {
+            Some(Box::new(star_retries_exhausted(system).operation(&write.operation)))
         }
         WriteOutcome::Problem(problem) => Some(problem.clone()),
         WriteOutcome::Success(_) => None,
     };
-    let outcome = Outcome {
-        operation: pending.operation.clone(),
+    let to_json = |problem: &Problem| problem.to_stored_json(Some(&write.path()), write.request_id());
+    let stored = store::Outcome {
+        operation: write.operation.clone(),
         state,
-        record: pending.created_id.as_ref().map(|id| id.as_str().to_owned()),
+        record: write.created_id.as_ref().map(|id| id.as_str().to_owned()),
         etag,
         warnings,
-        problem: problem.as_ref().map(|problem| problem.to_stored_json(Some(&pending.path()), pending.request_id())),
-        problem_name: problem.map(|problem| problem.name.as_str().to_owned()),
+        problem: stored_problem.as_deref().map(to_json),
+        problem_name: stored_problem.map(|problem| problem.name.as_str().to_owned()),
         observed,
-        calls: std::mem::take(&mut pending.calls),
-        losses: pending.losses.clone(),
-        replay_json: replay_body(pending, &verdict),
-        lease: pending.lease.take(),
+        calls: std::mem::take(&mut write.calls),
+        losses: write.losses.clone(),
+        replay_json: replay_body(write, &outcome),
+        lease: write.lease.take(),
     };
-    (Arc::new(outcome), verdict)
+    (Arc::new(stored), outcome)
 }
 
-/// A write that was done, as its caller is told.
 fn build_success(
     system: &System,
-    pending: &mut InFlightWrite,
-    seen: ObservedRecord,
-    shown: Option<RecordView>,
-) -> (OperationState, Option<String>, Vec<Warning>, Option<ObservedState>, WriteOutcome) {
-    if let Some(made) = &seen.created_id {
-        pending.created_id = Some(made.clone());
+    write: &mut InFlightWrite,
+    observed: ObservedRecord,
+    view: Option<RecordView>,
+) -> FinalResult {
+    if let Some(created) = &observed.created_id {
+        write.created_id = Some(created.clone());
     }
-    let mut warnings = pending.loss_warnings();
-    warnings.extend(seen.warnings);
-    let etag = seen.record.as_ref().and_then(|stored| confirmed_etag(system, pending, stored));
-    let shown = shown.or_else(|| {
-        let worth_showing = !warnings.is_empty();
-        let stored = seen.record.as_ref().filter(|_| worth_showing)?;
-        Some(system.to_view(pending.id()?, stored, None))
+    let mut warnings = write.loss_warnings();
+    warnings.extend(observed.warnings);
+    let etag = observed.record.as_ref().and_then(|stored| confirmed_etag(system, write, stored));
+    // A response with warnings has the record even if the caller did not ask for it.
+    let view = view.or_else(|| {
+        let stored = observed.record.as_ref().filter(|_| !warnings.is_empty())?;
+        Some(system.to_view(write.id()?, stored, None))
     });
-    let done = match shown {
+    let body = match view {
         Some(mut record) => {
             record.warnings.extend(warnings.iter().cloned());
             warnings.clone_from(&record.warnings);
-            let created = pending.action == Action::Create;
-            if created { SuccessBody::Created(Box::new(record)) } else { SuccessBody::Record(Box::new(record)) }
+            let is_create = write.action == Action::Create;
+            if is_create { SuccessBody::Created(Box::new(record)) } else { SuccessBody::Record(Box::new(record)) }
         }
         None => SuccessBody::NoContent,
     };
-    let etag = match &done {
+    let etag = match &body {
         SuccessBody::Created(record) => record.etag.clone(),
         _ => etag,
     };
-    let written = WriteSuccess {
-        preference_applied: pending.preference_applied(&done),
-        body: done,
-        operation: Some(pending.operation.clone()),
-        guarantee: (pending.action != Action::Create).then_some(pending.guarantee),
+    let success = WriteSuccess {
+        preference_applied: write.preference_applied(&body),
+        body,
+        operation: Some(write.operation.clone()),
+        guarantee: (write.action != Action::Create).then_some(write.guarantee),
         etag: etag.clone(),
     };
-    (OperationState::Applied, etag, warnings, None, WriteOutcome::Success(written))
+    let outcome = WriteOutcome::Success(success);
+    FinalResult { state: OperationState::Applied, etag, warnings, observed: None, outcome }
 }
 
-/// The tag of the state this write made, only where that is proven (http-rules 74, 75): the state's content is foretold, or
-/// its number is and nobody else can have made it.
-fn confirmed_etag(system: &System, pending: &InFlightWrite, stored: &VendorRecord) -> Option<String> {
-    let now = system.tag(pending.id()?, &stored.version()).to_header();
-    (Some(&now) == pending.etag_after.as_ref()).then_some(now)
+/// The ETag of the state that this write made, where that is proven (http-rules 74, 75): the state
+/// is the predicted one, by its content or by a number that only this write can have made.
+fn confirmed_etag(system: &System, write: &InFlightWrite, stored: &VendorRecord) -> Option<String> {
+    let etag_now = system.etag_header(write.id()?, stored);
+    (Some(&etag_now) == write.etag_after.as_ref()).then_some(etag_now)
 }
 
-/// What an `Idempotency-Key` replays; `None` = the key is forgotten, so that a repeat runs (contract 4.5).
-fn replay_body(pending: &InFlightWrite, verdict: &WriteOutcome) -> Option<String> {
-    if !pending.has_idempotency_key {
+/// What the write's `Idempotency-Key` replays; `None` releases the key, so that a repetition runs
+/// (contract 4.5).
+fn replay_body(write: &InFlightWrite, outcome: &WriteOutcome) -> Option<String> {
+    if !write.has_idempotency_key {
         return None;
     }
-    let kept = match verdict {
-        _ if pending.response == ResponseState::Accepted => &WriteOutcome::Success(accepted_success(pending)),
-        WriteOutcome::Success(_) => verdict,
+    let replayed = match outcome {
+        _ if write.response == ResponseState::Accepted => &WriteOutcome::Success(accepted_success(write)),
+        WriteOutcome::Success(_) => outcome,
         WriteOutcome::Problem(problem) => {
             let status = problem.name.spec().status;
-            let settled = matches!(status, 404 | 412 | 422) || problem.name == ProblemKind::OutcomeUnknown;
-            // It is tried again under the same key.
-            (settled && !is_star_conflict(pending, problem)).then_some(verdict)?
+            let is_final = matches!(status, 404 | 412 | 422) || problem.name == ProblemKind::OutcomeUnknown;
+            // The pipeline tries a star conflict again under the same key.
+            (is_final && !is_star_conflict(write, problem)).then_some(outcome)?
         }
     };
-    serde_json::to_string(kept).ok()
+    serde_json::to_string(replayed).ok()
 }
 
-/// Whether others changed the record between the gateway's look and its write, for somebody who asked for any state.
-fn is_star_conflict(pending: &InFlightWrite, problem: &Problem) -> bool {
-    pending.if_match_any && problem.name == ProblemKind::PreconditionFailed
-}
-
-/// What a lost race is to somebody who asked for any state: no precondition has failed, and nothing was done.
-pub(super) fn star_retries_exhausted(system: &System) -> Problem {
-    let detail = "other writers changed the record each time the gateway had read it";
-    ProblemKind::VendorBusy.with_detail(detail).system(system.name.as_str()).retry_after(BUSY_RETRY_AFTER)
+/// Whether another writer changed the record between read and write, for a caller that accepts any
+/// state.
+fn is_star_conflict(write: &InFlightWrite, problem: &Problem) -> bool {
+    write.if_match_any && problem.name == ProblemKind::PreconditionFailed
 }
 
 /// The 202 of a write that goes on.
-pub(super) fn accepted_success(pending: &InFlightWrite) -> WriteSuccess {
+pub(super) fn accepted_success(write: &InFlightWrite) -> WriteSuccess {
     WriteSuccess {
         body: SuccessBody::Accepted,
-        operation: Some(pending.operation.clone()),
-        guarantee: (pending.action != Action::Create).then_some(pending.guarantee),
+        operation: Some(write.operation.clone()),
+        guarantee: (write.action != Action::Create).then_some(write.guarantee),
         etag: None,
-        preference_applied: pending.preference_applied(&SuccessBody::Accepted),
+        preference_applied: write.preference_applied(&SuccessBody::Accepted),
     }
-}
-
-/// `outcome-unknown`, linking the operation that settles it.
-pub(super) fn outcome_unknown(system: &System, pending: &InFlightWrite, said: Option<&Problem>) -> Problem {
-    let detail = "the write was sent, and whether the vendor did it is not known; the operation tells when it is. \
-                  Do not send it again before";
-    let mut problem =
-        ProblemKind::OutcomeUnknown.with_detail(detail).system(system.name.as_str()).operation(&pending.operation);
-    problem.vendor = said.and_then(|problem| problem.vendor.clone());
-    problem
 }

@@ -1,65 +1,66 @@
-//! One configured system: what its vendor says, how it is reached, and how this installation wants it used.
+//! One configured system: its adapter, its transport and its policy.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::RecordView;
-use super::in_flight_write::InFlightWrite;
 use super::intent::ExpectedState;
+use super::outcome::{Guarantee, RecordView};
 use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
     EntityTag, FieldError, OperationId, Patch, Precondition, RawFields, RecordId, SystemName, VendorError,
-    VendorRecord, Version, json_pointer, sha256,
+    VendorErrorKind, VendorRecord, Version, json_pointer, sha256,
 };
 use crate::transport::TransportStack;
-use crate::vendors::{Adapter, DataLoss};
+use crate::vendors::{Adapter, DataLoss, Versioning};
 
-/// How this installation wants a system used: the keys of `[systems.…]` that concern the gateway itself.
+/// The keys of `[systems.…]` that concern the gateway itself.
 #[derive(Clone, Debug)]
 pub struct SystemPolicy {
-    /// `collection`: lets callers leave it out of ids.
+    /// `collection`: ids may omit it.
     pub collection: Option<String>,
     /// `require_if_match`.
     pub require_if_match: bool,
-    /// `on_lossy_write = "warn"`: losses that need no consent by name are done and named.
+    /// `on_lossy_write = "warn"`: losses that a caller need not accept by name become warnings.
     pub warn_on_loss: bool,
     /// `timeout` of one vendor call.
     pub timeout: Duration,
-    /// `completion_timeout`: how long an outcome is looked for.
+    /// `completion_timeout`: how long an outcome is polled for.
     pub completion_timeout: Duration,
-    /// `completion_poll`: the first pause between looks.
+    /// `completion_poll`: the first pause between two polls.
     pub completion_poll: Duration,
 }
 
-/// The mark of one vendor's installation: of its word, its address and whatever else tells whose data it holds.
-pub fn tenant_fingerprint<'t>(what_tells: impl IntoIterator<Item = &'t str>) -> String {
-    let texts: Vec<&str> = what_tells.into_iter().collect();
-    const_hex::encode(sha256([texts.join("\n").as_bytes()]))
+/// Identifies an installation of a vendor by its vendor, its address and whatever else selects a
+/// tenant: SHA-256 in hex over the parts.
+pub fn tenant_fingerprint<'t>(parts: impl IntoIterator<Item = &'t str>) -> String {
+    let parts: Vec<&str> = parts.into_iter().collect();
+    const_hex::encode(sha256([parts.join("\n").as_bytes()]))
 }
 
 /// A configured system.
 pub struct System {
     /// Its name.
     pub name: SystemName,
-    /// Its place in the configuration: the index of its metric labels.
+    /// Its position in the configuration: the index of its metric labels.
     pub index: SystemIndex,
-    /// Which installation of the vendor it is (see [`installation`]): a write that outlives the process must end where it began.
+    /// See [`tenant_fingerprint`]. A write that outlives its process is resolved only at the
+    /// installation that it was sent to.
     pub tenant_fingerprint: Arc<str>,
-    /// What its vendor says.
+    /// The vendor's adapter.
     pub adapter: Arc<dyn Adapter>,
-    /// How its vendor is reached.
+    /// The way to the vendor.
     pub transport: Arc<TransportStack>,
-    /// How it is to be used.
+    /// Its configuration.
     pub policy: SystemPolicy,
 }
 
 impl System {
-    /// Takes an id as it stood in the path (percent-decoded once): `collection:key`, or the key alone where a collection is
-    /// configured.
+    /// Parses an id of a request path, percent-decoded once: `collection:key`, or the key alone
+    /// where a collection is configured.
     ///
     /// # Errors
-    /// `record-not-found` naming the expected form.
+    /// `record-not-found` with the expected form.
     pub fn record_id(&self, raw: &str) -> Result<RecordId, Problem> {
         let (collection, key) = match (raw.rsplit_once(':'), &self.policy.collection) {
             (Some((collection, key)), _) => (collection, key),
@@ -73,42 +74,45 @@ impl System {
     }
 
     fn bad_id_problem(&self) -> Problem {
-        let profile = self.adapter.capabilities();
-        let short =
+        let capabilities = self.adapter.capabilities();
+        let short_form =
             if self.policy.collection.is_some() { " (the part after the last colon is enough here)" } else { "" };
-        let detail =
-            format!("an id of {} has the form {}{short}, such as {}", self.name, profile.id_form, profile.id_example);
+        let detail = format!(
+            "An id of {} has the form {}{short_form}, such as {}.",
+            self.name, capabilities.id_form, capabilities.id_example
+        );
         ProblemKind::RecordNotFound.with_detail(detail).system(self.name.as_str())
     }
 
-    /// Takes the collection a list or a create names, or the configured one.
+    /// The collection that a list or a create names, or else the configured one.
     ///
     /// # Errors
     /// `rejected` (pointer `/collection`) when there is none or it does not have the vendor's form.
     pub fn collection(&self, raw: Option<&str>) -> Result<String, Problem> {
-        let wanted = raw.or(self.policy.collection.as_deref());
-        wanted.and_then(|raw| self.adapter.parse_collection(raw)).ok_or_else(|| {
-            let what =
-                if wanted.is_some() { "does not have the vendor's form" } else { "is missing and none is configured" };
-            let detail = format!("the collection {what}; ids are {}", self.adapter.capabilities().id_form);
+        let raw = raw.or(self.policy.collection.as_deref());
+        raw.and_then(|raw| self.adapter.parse_collection(raw)).ok_or_else(|| {
+            let fault =
+                if raw.is_some() { "does not have the vendor's form" } else { "is missing, and none is configured" };
+            let detail = format!("The collection {fault}; ids have the form {}.", self.adapter.capabilities().id_form);
             let problem = ProblemKind::Rejected.with_detail(detail.clone()).system(self.name.as_str());
             problem.errors(vec![FieldError::new("/collection", detail)])
         })
     }
 
-    /// Refuses a write without `If-Match`, unless `require_if_match` is off: any state will do then.
+    /// Rejects a write without `If-Match`, unless `require_if_match` is off.
     ///
     /// # Errors
     /// `precondition-required`.
-    pub fn require_if_match(&self, given: Option<&Precondition>) -> Result<(), Problem> {
-        if given.is_some() || !self.policy.require_if_match {
+    pub fn require_if_match(&self, if_match: Option<&Precondition>) -> Result<(), Problem> {
+        if if_match.is_some() || !self.policy.require_if_match {
             return Ok(());
         }
-        let detail = "send If-Match with the ETag of a GET of this record, or If-Match: * if any state will do";
+        let detail = "The request has no If-Match. Send the ETag of a GET of this record, or If-Match: * to \
+                      write whatever its state.";
         Err(ProblemKind::PreconditionRequired.with_detail(detail).system(self.name.as_str()))
     }
 
-    /// Refuses a patch that the vendor cannot take, whatever the record holds.
+    /// Rejects a patch that the vendor never accepts, whatever the record holds.
     ///
     /// # Errors
     /// `rejected`.
@@ -117,20 +121,40 @@ impl System {
         if errors.is_empty() { Ok(()) } else { Err(self.rejected_problem(errors)) }
     }
 
-    /// Values that cannot be sent.
+    /// `rejected` for values that cannot be sent.
     pub(super) fn rejected_problem(&self, errors: Vec<FieldError>) -> Problem {
-        let all: Vec<String> = errors.iter().map(|one| format!("{}: {}", one.pointer, one.detail)).collect();
-        ProblemKind::Rejected.with_detail(all.join("; ")).errors(errors).system(self.name.as_str())
+        ProblemKind::Rejected.with_detail(join_errors(&errors)).errors(errors).system(self.name.as_str())
     }
 
-    /// The tag of a version of one of this system's records.
+    /// The ETag of a version of one of this system's records.
     #[must_use]
     pub fn tag(&self, id: &RecordId, version: &Version) -> EntityTag {
         EntityTag::for_version(&self.name, id, version)
     }
 
-    /// The record as callers see it.
-    pub(super) fn to_view(&self, id: &RecordId, stored: &VendorRecord, pending: Option<&OperationId>) -> RecordView {
+    /// The ETag of a record as read, as it is sent in a header.
+    pub(super) fn etag_header(&self, id: &RecordId, stored: &VendorRecord) -> String {
+        self.tag(id, &stored.version()).to_header()
+    }
+
+    /// Whether the vendor compares versions on updates.
+    pub(super) fn compares_versions(&self) -> bool {
+        self.adapter.capabilities().versioning == Versioning::Native
+    }
+
+    /// How an update excludes concurrent writers.
+    pub(super) fn update_guarantee(&self) -> Guarantee {
+        if self.compares_versions() { Guarantee::Native } else { Guarantee::Guarded }
+    }
+
+    /// How long a lease lasts unless it is renewed: longer than one vendor call and its
+    /// verification.
+    pub(super) fn lease_ttl(&self) -> Duration {
+        (self.policy.timeout * 2 + Duration::from_secs(5)).max(Duration::from_secs(30))
+    }
+
+    /// The record as callers see it. `running` is a queued write on it.
+    pub(super) fn to_view(&self, id: &RecordId, stored: &VendorRecord, running: Option<&OperationId>) -> RecordView {
         let names = stored.fields.names();
         let read_only = names.iter().filter(|name| self.adapter.is_read_only(name));
         let mut warnings = stored.warnings.clone();
@@ -140,18 +164,18 @@ impl System {
         RecordView {
             system: self.name.as_str().to_owned(),
             id: id.as_str().to_owned(),
-            etag: Some(self.tag(id, &stored.version()).to_header()),
+            etag: Some(self.etag_header(id, stored)),
             fields: stored.fields.to_fields_json(),
             read_only: read_only.map(|name| json_pointer("/fields", &[name])).collect(),
             warnings,
-            pending_operation: pending.map(OperationId::path),
+            pending_operation: running.map(OperationId::path),
             partial: false,
         }
     }
 
-    /// A created record that could not be read back: as it was sent, without a tag.
-    pub(super) fn view_from_request(&self, id: &RecordId, pending: &InFlightWrite) -> RecordView {
-        let fields = match &pending.expected {
+    /// A created record that could not be read: its fields as sent, without an ETag.
+    pub(super) fn view_from_request(&self, id: &RecordId, expected: &ExpectedState) -> RecordView {
+        let fields = match expected {
             ExpectedState::Created { fields, .. } => RawFields::from_map(fields),
             ExpectedState::Values(_) | ExpectedState::Members(_) | ExpectedState::Deleted => {
                 RawFields::from_map(&serde_json::Map::new())
@@ -161,15 +185,25 @@ impl System {
         RecordView { etag: None, ..self.to_view(id, &stored, None) }
     }
 
-    /// What a vendor's fault is to a caller of this system.
+    /// The problem that a vendor's fault is to a caller of this system.
     pub(super) fn fault_to_problem(&self, fault: &VendorError) -> Problem {
         Problem::from_vendor_error(&self.transport.redact_fault(fault.clone())).system(self.name.as_str())
     }
 
-    /// Checks that the caller (or the configuration) accepts what a write destroys besides.
+    /// The same for a call about one record, which `record-not-found` names.
+    pub(super) fn record_fault_to_problem(&self, id: &RecordId, fault: &VendorError) -> Problem {
+        let mut problem = self.fault_to_problem(fault);
+        if fault.kind == VendorErrorKind::NotFound {
+            problem.detail =
+                format!("{} has no record {id}, or the gateway's account is not allowed to see it.", self.name);
+        }
+        problem
+    }
+
+    /// Checks that the caller or the configuration accepts what a write destroys besides.
     ///
     /// # Errors
-    /// `lossy-write`, listing what is not accepted.
+    /// `lossy-write` with the losses that are not accepted.
     pub(super) fn check_losses(&self, losses: &[DataLoss], accepted: &[String]) -> Result<(), Problem> {
         let refused: Vec<&DataLoss> = losses
             .iter()
@@ -180,10 +214,16 @@ impl System {
             return Ok(());
         }
         let names: Vec<String> = refused.iter().map(|loss| loss.name.to_owned()).collect();
-        let what: Vec<&str> = refused.iter().map(|loss| loss.detail).collect();
-        let detail = format!("{}. To accept this, send Accept-Loss: {}", what.join("; "), names.join(", "));
+        let details: Vec<&str> = refused.iter().map(|loss| loss.detail).collect();
+        let detail = format!("{}. To accept this, send Accept-Loss: {}", details.join("; "), names.join(", "));
         let mut problem = ProblemKind::LossyWrite.with_detail(detail).system(self.name.as_str());
         problem.losses = names;
         Err(problem)
     }
+}
+
+/// All errors in one text: `pointer: detail; pointer: detail`.
+pub(super) fn join_errors(errors: &[FieldError]) -> String {
+    let texts: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
+    texts.join("; ")
 }

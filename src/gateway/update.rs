@@ -1,19 +1,20 @@
-//! PATCH, from the caller's precondition to the vendor's verdict.
+//! PATCH: reads the record if it must, plans one vendor request, stores the intent and sends it.
 
 use serde_json::{Map, Value};
 
-use super::begin::BeginError;
+use super::begin::{EarlyReturn, journal_intent};
 use super::in_flight_write::InFlightWrite;
 use super::intent::{ExpectedState, WriteIntent};
-use super::pipeline::{MAX_LEASE_RETRIES, PipelineResult, WritePipeline};
-use super::read::record_fault_to_problem;
-use super::record_outcome::star_retries_exhausted;
-use super::{Guarantee, SuccessBody, WriteOutcome, WriteSuccess};
-use crate::metrics::DetectedBy;
+use super::lease::{acquire_lease, ensure_no_async_write, release_lease};
+use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
+use super::preconditions::read_and_check_preconditions;
+use super::send::send_and_resolve;
+use super::system::join_errors;
+use super::write_problems::star_retries_exhausted;
+use super::write_task::{MAX_LEASE_RETRIES, WriteTask};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    Action, EntityTag, Patch, PatchError, Precondition, RawFields, RawObject, RecordId, RecordIdentity, VendorRecord,
-    Version, diff,
+    Action, Patch, PatchError, RawFields, RawObject, RecordId, RecordIdentity, VendorRecord, Version, diff,
 };
 use crate::store::Lease;
 use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Versioning};
@@ -21,242 +22,211 @@ use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Versi
 /// How often a write with `If-Match: *` reads and tries in all (contract 4.2).
 const MAX_STAR_ATTEMPTS: usize = 3;
 
-/// A change worked out against one version of the record.
+/// A change to one version of the record.
 struct PatchPlan {
-    /// Every place that changes.
+    /// Every path that changes.
     expected: ExpectedState,
-    /// The changed members of `fields`, for a vendor with partial update.
+    /// The changed members of `fields`, for a vendor with partial updates.
     members: RawObject,
-    /// The fields as read and as wanted, where the record was read.
+    /// `fields` before and after, if the record was read.
     full_states: Option<(Map<String, Value>, Map<String, Value>)>,
-    /// The version it is worked out against.
+    /// The version that the change applies to.
     version: Version,
-    /// That version's tag.
+    /// That version's ETag.
     etag: String,
 }
 
-impl WritePipeline<'_> {
-    /// The whole of a PATCH.
-    pub(super) async fn update(&mut self, id: &RecordId, patch: &Patch) -> Result<PipelineResult, BeginError> {
-        let native = self.system.adapter.capabilities().versioning == Versioning::Native;
-        if !native {
-            self.check_guarantee()?;
+/// Executes a PATCH.
+pub(super) async fn update(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<WriteOutcome, EarlyReturn> {
+    let WriteTask { gateway, system, context, .. } = *task;
+    let is_native = system.compares_versions();
+    if !is_native {
+        task.check_guarantee()?;
+    }
+    let (mut conflicts, mut lease_losses) = (0, 0);
+    loop {
+        // The operation of an earlier attempt has ended.
+        task.in_flight_op.replace(None);
+        ensure_no_async_write(&gateway.store, system, id).await?;
+        let lease = if is_native { None } else { Some(acquire_lease(&gateway.store, system, id, context).await?) };
+        let result = attempt_update(task, id, patch, lease.clone()).await;
+        if let (Some(lease), Err(_)) = (lease, &result) {
+            release_lease(&gateway.store, lease).await;
         }
-        let any_state = matches!(self.write.precondition, Some(Precondition::Exists) | None);
-        let (mut conflicts, mut lost_turns) = (0, 0);
-        loop {
-            // What was sent before has come to its end.
-            self.in_flight_op.replace(None);
-            self.gateway.ensure_no_async_write(self.system, id).await?;
-            let lease =
-                if native { None } else { Some(self.gateway.acquire_lease(self.system, id, self.op_context).await?) };
-            let ended = self.attempt_update(id, patch, lease.clone()).await;
-            if let (Some(lease), Err(_) | Ok(PipelineResult::NoChange(_))) = (lease, &ended) {
-                self.release(lease).await;
-            }
-            match ended {
-                Ok(PipelineResult::Sent(WriteOutcome::Problem(problem)))
-                    if any_state && problem.name == ProblemKind::PreconditionFailed && !self.has_responded() =>
-                {
-                    conflicts += 1;
-                    if conflicts == MAX_STAR_ATTEMPTS {
-                        let operation = problem.operation;
-                        return Err(Problem { operation, ..star_retries_exhausted(self.system) }.into());
-                    }
+        match result {
+            Ok(WriteOutcome::Problem(problem))
+                if task.is_if_match_any()
+                    && problem.name == ProblemKind::PreconditionFailed
+                    && !task.has_responded() =>
+            {
+                conflicts += 1;
+                if conflicts == MAX_STAR_ATTEMPTS {
+                    let operation = problem.operation;
+                    return Err(Problem { operation, ..star_retries_exhausted(system) }.into());
                 }
-                Err(BeginError::Restart) if lost_turns < MAX_LEASE_RETRIES => lost_turns += 1,
-                other => return other,
             }
+            Err(EarlyReturn::Restart) if lease_losses < MAX_LEASE_RETRIES => lease_losses += 1,
+            other => return other,
         }
-    }
-
-    async fn attempt_update(
-        &mut self,
-        id: &RecordId,
-        patch: &Patch,
-        lease: Option<Lease>,
-    ) -> Result<PipelineResult, BeginError> {
-        match self.plan_and_begin(id, patch, lease).await? {
-            Ok((planned, pending)) => Ok(PipelineResult::Sent(self.send_and_resolve(planned, pending).await)),
-            Err(unchanged) => Ok(PipelineResult::NoChange(unchanged)),
-        }
-    }
-
-    /// All that comes before the vendor's call. The inner `Err` is the answer to a patch that changes nothing.
-    async fn plan_and_begin(
-        &mut self,
-        id: &RecordId,
-        patch: &Patch,
-        lease: Option<Lease>,
-    ) -> Result<Result<(PlannedRequest, InFlightWrite), WriteOutcome>, BeginError> {
-        let prepared = match self.plan_blind(id, patch)? {
-            Some(prepared) => prepared,
-            None => match Box::pin(self.plan_with_read(id, patch)).await? {
-                Ok(prepared) => prepared,
-                Err(unchanged) => return Ok(Err(unchanged)),
-            },
-        };
-        let planned = self.plan(id, &prepared)?;
-        self.system.check_losses(&planned.losses, &self.write.accept_loss)?;
-        let pending = InFlightWrite { lease, ..self.new_update_intent(id, prepared, &planned).into() };
-        self.gateway.journal_intent(self.system, self.write, self.op_context, &pending).await?;
-        Ok(Ok((planned, pending)))
-    }
-
-    /// The change, if it is known without a read: one tag that holds a version of this very record, and changed members
-    /// that are scalars, arrays or null. That is ONE vendor call.
-    fn plan_blind(&self, id: &RecordId, patch: &Patch) -> Result<Option<PatchPlan>, Problem> {
-        let profile = self.system.adapter.capabilities();
-        let possible = profile.versioning == Versioning::Native
-            && profile.update_style == UpdateStyle::Partial
-            && self.write.if_none_match.is_none()
-            // A 202 is about a write whose precondition held (http-rules 189).
-            && !self.write.prefer.respond_async;
-        let precondition = self.write.precondition.as_ref().filter(|_| possible);
-        let Some((tag, version)) = precondition.and_then(|given| given.single_version(&self.system.name, id)) else {
-            return Ok(None);
-        };
-        let etag = tag.to_header();
-        let identity = RecordIdentity { system: self.system.name.as_str(), id: id.as_str(), etag: &etag };
-        let read_only = |name: &str| self.system.adapter.is_read_only(name);
-        let flat = patch.as_flat_changes(&identity, &read_only).map_err(|error| self.patch_error_to_problem(error))?;
-        Ok(flat.map(|members| {
-            let wanted = ExpectedState::Members(members.clone());
-            PatchPlan { expected: wanted, members: members.clone(), full_states: None, version, etag }
-        }))
-    }
-
-    /// Reads the record, checks the preconditions and applies the patch. The inner `Err` is the answer to a patch that
-    /// changes nothing.
-    async fn plan_with_read(
-        &mut self,
-        id: &RecordId,
-        patch: &Patch,
-    ) -> Result<Result<PatchPlan, WriteOutcome>, Problem> {
-        let (stored, tag) = self.read_and_check_preconditions(id).await?;
-        let before = stored.fields.to_map();
-        let mut document = Map::new();
-        document.insert("system".to_owned(), Value::from(self.system.name.as_str()));
-        document.insert("id".to_owned(), Value::from(id.as_str()));
-        let etag = tag.to_header();
-        document.insert("etag".to_owned(), Value::from(etag.as_str()));
-        document.insert("fields".to_owned(), Value::Object(before.clone()));
-        // `test` may look at whatever GET shows.
-        let shown = self.system.to_view(id, &stored, None);
-        document.insert("read_only".to_owned(), shown.read_only.into());
-        if let Some(warnings) = serde_json::to_value(&shown.warnings).ok().filter(|_| !shown.warnings.is_empty()) {
-            document.insert("warnings".to_owned(), warnings);
-        }
-        let read_only = |name: &str| self.system.adapter.is_read_only(name);
-        let after = patch.apply(&document, &read_only).map_err(|error| self.patch_error_to_problem(error))?;
-        let wanted = diff(&before, &after);
-        if wanted.is_empty() {
-            return Ok(Err(self.no_change_outcome(id, &stored)));
-        }
-        let mut members = Map::new();
-        for one in &wanted {
-            members.insert(one.member.clone(), after.get(&one.member).cloned().unwrap_or_default());
-        }
-        let wanted = ExpectedState::Values(wanted.into_iter().map(Into::into).collect());
-        let members = RawObject::from(&members);
-        Ok(Ok(PatchPlan {
-            expected: wanted,
-            members,
-            version: stored.version(),
-            etag,
-            full_states: Some((before, after)),
-        }))
-    }
-
-    /// Reads the record and evaluates `If-Match` and `If-None-Match` (RFC 9110 §13.2.2).
-    pub(super) async fn read_and_check_preconditions(
-        &mut self,
-        id: &RecordId,
-    ) -> Result<(VendorRecord, EntityTag), Problem> {
-        self.session.set_deadline(self.op_context.deadline);
-        let read = self.system.adapter.read(&self.session, id).await;
-        let stored =
-            read.map_err(|fault| self.session.with_last_status(record_fault_to_problem(self.system, id, &fault)))?;
-        let tag = self.system.tag(id, &stored.version());
-        let holds = self.write.precondition.as_ref().is_none_or(|given| given.holds_for(&tag));
-        let excluded = self.write.if_none_match.as_ref().is_some_and(|given| match given {
-            Precondition::Exists => true,
-            Precondition::AnyOf(tags) => tags.iter().any(|one| one.matches_weakly(&tag)),
-        });
-        if !holds || excluded {
-            let mut stale = self.gateway.precondition_failed(self.system, DetectedBy::Gateway);
-            stale.current_etag = Some(tag.to_header());
-            let known = self.write.precondition.as_ref().and_then(|given| given.single_version(&self.system.name, id));
-            if let Some((known, _)) = known.filter(|_| !holds) {
-                stale.changed =
-                    self.gateway.recent_states.diff_since(&known.to_header(), &stored.fields.to_map()).await;
-            }
-            return Err(stale);
-        }
-        Ok((stored, tag))
-    }
-
-    fn plan(&self, id: &RecordId, prepared: &PatchPlan) -> Result<PlannedRequest, Problem> {
-        let adapter = &self.system.adapter;
-        let expected = (adapter.capabilities().versioning == Versioning::Native).then_some(&prepared.version);
-        let change = match (adapter.capabilities().update_style, &prepared.full_states) {
-            (UpdateStyle::Replace, Some((before, after))) => UpdateInput::FullRecord { before, after },
-            _ => UpdateInput::Members(&prepared.members),
-        };
-        adapter.plan_update(id, &change, expected).map_err(|errors| self.system.rejected_problem(errors))
-    }
-
-    fn new_update_intent(&self, id: &RecordId, prepared: PatchPlan, planned: &PlannedRequest) -> WriteIntent {
-        let profile = self.system.adapter.capabilities();
-        let tag = |version: &Version| self.system.tag(id, version).to_header();
-        let guarantee = if profile.versioning == Versioning::Native { Guarantee::Native } else { Guarantee::Guarded };
-        let after = match (&prepared.version, &prepared.full_states) {
-            (Version::Sequence(number), _) if profile.version_is_sequence => {
-                number.checked_add(1).map(|next| tag(&Version::Sequence(next)))
-            }
-            (Version::Digest(_), Some((_, after))) => Some(tag(&RawFields::from_map(after).content_version())),
-            _ => None,
-        };
-        WriteIntent {
-            expected: prepared.expected,
-            etag_before: Some(prepared.etag),
-            etag_after: after,
-            resendable_request: WriteIntent::build_resendable_request(planned, guarantee),
-            is_async: planned.completion == Completion::Queued || self.write.prefer.respond_async,
-            ..self.new_intent(Action::Update, Some(id), guarantee, &planned.losses)
-        }
-    }
-
-    fn no_change_outcome(&self, id: &RecordId, stored: &VendorRecord) -> WriteOutcome {
-        let representation = self.write.prefer.return_representation;
-        let record = representation.then(|| Box::new(self.system.to_view(id, stored, None)));
-        let native = self.system.adapter.capabilities().versioning == Versioning::Native;
-        WriteOutcome::Success(WriteSuccess {
-            preference_applied: representation.then(|| "return=representation".to_owned()),
-            body: record.map_or(SuccessBody::NoContent, SuccessBody::Record),
-            operation: None,
-            guarantee: Some(if native { Guarantee::Native } else { Guarantee::Guarded }),
-            etag: None,
-        })
-    }
-
-    fn patch_error_to_problem(&self, error: PatchError) -> Problem {
-        patch_error_to_problem(error).system(self.system.name.as_str())
     }
 }
 
-/// What a patch that cannot be taken is to its caller.
+async fn attempt_update(
+    task: &WriteTask<'_>,
+    id: &RecordId,
+    patch: &Patch,
+    lease: Option<Lease>,
+) -> Result<WriteOutcome, EarlyReturn> {
+    let (planned, write) = plan_and_begin(task, id, patch, lease).await?;
+    Ok(send_and_resolve(task, planned, write).await)
+}
+
+/// All steps before the vendor request.
+async fn plan_and_begin(
+    task: &WriteTask<'_>,
+    id: &RecordId,
+    patch: &Patch,
+    lease: Option<Lease>,
+) -> Result<(PlannedRequest, InFlightWrite), EarlyReturn> {
+    let plan = match plan_blind(task, id, patch)? {
+        Some(plan) => plan,
+        None => Box::pin(plan_with_read(task, id, patch)).await?,
+    };
+    let planned = plan_request(task, id, &plan)?;
+    task.system.check_losses(&planned.losses, &task.command.accept_loss)?;
+    let write = InFlightWrite { lease, ..new_update_intent(task, id, plan, &planned).into() };
+    journal_intent(task.gateway, task.system, task.command, task.context, &write).await?;
+    Ok((planned, write))
+}
+
+/// The change, if it can be planned without a read: `If-Match` is one ETag with a version of this
+/// very record, and the changed members are scalars, arrays or null. The PATCH is then ONE vendor
+/// call.
+fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Option<PatchPlan>, Problem> {
+    let (system, command) = (task.system, task.command);
+    let capabilities = system.adapter.capabilities();
+    let is_possible = capabilities.versioning == Versioning::Native
+        && capabilities.update_style == UpdateStyle::Partial
+        && command.if_none_match.is_none()
+        // A 202 says that the precondition held (http-rules 189).
+        && !command.prefer.respond_async;
+    let precondition = command.precondition.as_ref().filter(|_| is_possible);
+    let Some((etag, version)) = precondition.and_then(|given| given.single_version(&system.name, id)) else {
+        return Ok(None);
+    };
+    let etag = etag.to_header();
+    let identity = RecordIdentity { system: system.name.as_str(), id: id.as_str(), etag: &etag };
+    let is_read_only = |name: &str| system.adapter.is_read_only(name);
+    let changes = patch
+        .as_flat_changes(&identity, &is_read_only)
+        .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
+    Ok(changes.map(|members| {
+        let expected = ExpectedState::Members(members.clone());
+        PatchPlan { expected, members: members.clone(), full_states: None, version, etag }
+    }))
+}
+
+/// Reads the record, checks the preconditions and applies the patch.
+async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<PatchPlan, EarlyReturn> {
+    let system = task.system;
+    let (stored, etag) = read_and_check_preconditions(task, id).await?;
+    let etag = etag.to_header();
+    let before = stored.fields.to_map();
+    let document = patch_document(task, id, &stored, &etag, &before);
+    let is_read_only = |name: &str| system.adapter.is_read_only(name);
+    let after = patch
+        .apply(&document, &is_read_only)
+        .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
+    let changes = diff(&before, &after);
+    if changes.is_empty() {
+        return Err(EarlyReturn::NoChange(Box::new(no_change_outcome(task, id, &stored))));
+    }
+    let mut members = Map::new();
+    for change in &changes {
+        members.insert(change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
+    }
+    Ok(PatchPlan {
+        expected: ExpectedState::Values(changes.into_iter().map(Into::into).collect()),
+        members: RawObject::from(&members),
+        version: stored.version(),
+        etag,
+        full_states: Some((before, after)),
+    })
+}
+
+/// The JSON document that a patch is applied to. It has every member that GET shows, because a JSON
+/// Patch may test each of them.
+fn patch_document(
+    task: &WriteTask<'_>,
+    id: &RecordId,
+    stored: &VendorRecord,
+    etag: &str,
+    fields: &Map<String, Value>,
+) -> Map<String, Value> {
+    let mut document = Map::new();
+    document.insert("system".to_owned(), Value::from(task.system.name.as_str()));
+    document.insert("id".to_owned(), Value::from(id.as_str()));
+    document.insert("etag".to_owned(), Value::from(etag));
+    document.insert("fields".to_owned(), Value::Object(fields.clone()));
+    let view = task.system.to_view(id, stored, None);
+    document.insert("read_only".to_owned(), view.read_only.into());
+    if let Some(warnings) = serde_json::to_value(&view.warnings).ok().filter(|_| !view.warnings.is_empty()) {
+        document.insert("warnings".to_owned(), warnings);
+    }
+    document
+}
+
+fn plan_request(task: &WriteTask<'_>, id: &RecordId, plan: &PatchPlan) -> Result<PlannedRequest, Problem> {
+    let adapter = &task.system.adapter;
+    let compared_version = task.system.compares_versions().then_some(&plan.version);
+    let input = match (adapter.capabilities().update_style, &plan.full_states) {
+        (UpdateStyle::Replace, Some((before, after))) => UpdateInput::FullRecord { before, after },
+        _ => UpdateInput::Members(&plan.members),
+    };
+    adapter.plan_update(id, &input, compared_version).map_err(|errors| task.system.rejected_problem(errors))
+}
+
+fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, planned: &PlannedRequest) -> WriteIntent {
+    let system = task.system;
+    let etag_of = |version: &Version| system.tag(id, version).to_header();
+    let guarantee = system.update_guarantee();
+    let etag_after = match (&plan.version, &plan.full_states) {
+        (Version::Sequence(number), _) if system.adapter.capabilities().version_is_sequence => {
+            number.checked_add(1).map(|next| etag_of(&Version::Sequence(next)))
+        }
+        (Version::Digest(_), Some((_, after))) => Some(etag_of(&RawFields::from_map(after).content_version())),
+        _ => None,
+    };
+    WriteIntent {
+        expected: plan.expected,
+        etag_before: Some(plan.etag),
+        etag_after,
+        resendable_request: WriteIntent::build_resendable_request(planned, guarantee),
+        is_async: planned.completion == Completion::Queued || task.command.prefer.respond_async,
+        ..task.new_intent(Action::Update, Some(id), guarantee, &planned.losses)
+    }
+}
+
+fn no_change_outcome(task: &WriteTask<'_>, id: &RecordId, stored: &VendorRecord) -> WriteOutcome {
+    let wants_record = task.command.prefer.return_representation;
+    let record = wants_record.then(|| Box::new(task.system.to_view(id, stored, None)));
+    WriteOutcome::Success(WriteSuccess {
+        preference_applied: wants_record.then(|| "return=representation".to_owned()),
+        body: record.map_or(SuccessBody::NoContent, SuccessBody::Record),
+        operation: None,
+        guarantee: Some(task.system.update_guarantee()),
+        etag: None,
+    })
+}
+
+/// The problem that an inapplicable patch is to its caller.
 #[must_use]
 pub fn patch_error_to_problem(error: PatchError) -> Problem {
-    let summary = |errors: &[crate::record::FieldError]| {
-        let all: Vec<String> = errors.iter().map(|one| format!("{}: {}", one.pointer, one.detail)).collect();
-        all.join("; ")
-    };
-    let (name, errors) = match error {
+    let (kind, errors) = match error {
         PatchError::Malformed(detail) => return ProblemKind::MalformedRequest.with_detail(detail),
         PatchError::ReadOnly(errors) => (ProblemKind::ReadOnlyMember, errors),
         PatchError::TestFailed(error) => (ProblemKind::PatchTestFailed, vec![error]),
         PatchError::Failed(error) => (ProblemKind::PatchFailed, vec![error]),
     };
-    name.with_detail(summary(&errors)).errors(errors)
+    kind.with_detail(join_errors(&errors)).errors(errors)
 }

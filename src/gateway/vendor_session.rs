@@ -1,5 +1,5 @@
-//! The transport that one piece of work lends to an adapter: it knows the caller's patience and trace, and remembers what
-//! was called for the ledger.
+//! The transport that one request lends to an adapter. It sets each call's deadline and trace, and
+//! keeps the calls for the ledger.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -7,12 +7,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::system::System;
 use crate::problem::{Problem, ProblemKind, VendorErrorInfo};
-use crate::record::{VendorCallLog, VendorError};
+use crate::record::{RecordId, VendorCallLog, VendorError, VendorErrorKind, VendorRecord};
 use crate::transport::trace::{CallTrace, TraceContext};
 use crate::transport::{Transport, VendorRequest, VendorResponse};
 
-/// A lent transport for one request or one look of the settler.
+/// The transport of one request, or of one write that the reconciler resolves.
 pub(super) struct VendorSession<'s> {
     inner: &'s dyn Transport,
     trace: &'s Arc<TraceContext>,
@@ -21,17 +22,18 @@ pub(super) struct VendorSession<'s> {
 }
 
 impl<'s> VendorSession<'s> {
-    /// Lends `inner` until `deadline`.
-    pub(super) fn new(inner: &'s dyn Transport, trace: &'s Arc<TraceContext>, deadline: Instant) -> Self {
+    /// Calls `system`'s vendor until `deadline`.
+    pub(super) fn new(system: &'s System, trace: &'s Arc<TraceContext>, deadline: Instant) -> Self {
+        let inner = &*system.transport;
         Self { inner, trace, deadline: Cell::new(deadline), calls: RefCell::new(Vec::new()) }
     }
 
-    /// Until when the calls that follow may take.
+    /// Sets the deadline of the calls that follow.
     pub(super) fn set_deadline(&self, deadline: Instant) {
         self.deadline.set(deadline);
     }
 
-    /// The problem, with the status of the answer that could not be read.
+    /// The problem, with the status of the last response if that response could not be parsed.
     pub(super) fn with_last_status(&self, mut problem: Problem) -> Problem {
         if problem.name == ProblemKind::VendorProtocolError && problem.vendor.is_none() {
             let status = self.calls.borrow().last().and_then(|call| call.status);
@@ -41,22 +43,51 @@ impl<'s> VendorSession<'s> {
         problem
     }
 
-    /// The calls made so far, taken out.
+    /// Removes and returns the calls made so far.
     pub(super) fn take_calls(&self) -> Vec<VendorCallLog> {
         self.calls.take()
+    }
+
+    /// Reads a record until `deadline`; `None` if it does not exist.
+    pub(super) async fn read_optional(
+        &self,
+        system: &System,
+        id: &RecordId,
+        deadline: Instant,
+    ) -> Result<Option<VendorRecord>, VendorError> {
+        self.set_deadline(deadline);
+        match system.adapter.read(self, id).await {
+            Ok(stored) => Ok(Some(stored)),
+            Err(fault) if fault.kind == VendorErrorKind::NotFound => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Reads the record of a write with an unknown outcome. An absence counts only if two reads
+    /// agree: an adapter that finds a record in a list misses one that moves between two pages.
+    pub(super) async fn read_confirming_absence(
+        &self,
+        system: &System,
+        id: &RecordId,
+        deadline: Instant,
+    ) -> Result<Option<VendorRecord>, VendorError> {
+        match self.read_optional(system, id, deadline).await? {
+            Some(stored) => Ok(Some(stored)),
+            None => self.read_optional(system, id, deadline).await,
+        }
     }
 }
 
 #[async_trait(?Send)]
 impl Transport for VendorSession<'_> {
-    async fn send(&self, mut call: VendorRequest) -> Result<VendorResponse, VendorError> {
-        call.deadline = Some(self.deadline.get());
-        call.trace = CallTrace::child_of(self.trace);
-        let name = call.kind.as_str().to_owned();
+    async fn send(&self, mut request: VendorRequest) -> Result<VendorResponse, VendorError> {
+        request.deadline = Some(self.deadline.get());
+        request.trace = CallTrace::child_of(self.trace);
+        let name = request.kind.as_str().to_owned();
         let begun = Instant::now();
-        let result = self.inner.send(call).await;
+        let result = self.inner.send(request).await;
         let status = match &result {
-            Ok(reply) => Some(reply.status),
+            Ok(response) => Some(response.status),
             Err(fault) => fault.status,
         };
         let ms = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);

@@ -148,7 +148,7 @@ async fn an_unknown_write_logs_its_outcome_once_it_is_known() {
     faults.always(CallKind::Update, InjectedFault::Hang);
     env.patch("unknown", "*").send().await.assert_problem(504, "outcome-unknown");
     faults.clear();
-    env.0.wait_for_log("\"settled\"", 1).await;
+    env.0.wait_for_log("\"write resolved\"", 1).await;
     assert!(env.0.log().contains("\"state\":\"applied\""), "{}", env.0.log());
     let lines = env.stop_and_read_failures();
     assert_eq!(lines.len(), 1, "{lines:#?}");

@@ -1,0 +1,28 @@
+//! The guard of a write between its stored intent and its outcome: it reaches the reconciler
+//! whatever happens to the task that sends it.
+
+use super::in_flight_write::InFlightWrite;
+use super::state::GatewayState;
+
+/// Hands its write over to the reconciler if it is dropped before the store has the outcome:
+/// because the task panicked, its worker stopped, or the outcome is not known by the caller's
+/// deadline.
+pub(super) struct ReconcileOnDrop<'g> {
+    gateway: &'g GatewayState,
+    pub write: InFlightWrite,
+}
+
+impl<'g> ReconcileOnDrop<'g> {
+    /// Guards a write whose intent is stored.
+    pub(super) fn new(gateway: &'g GatewayState, write: InFlightWrite) -> Self {
+        Self { gateway, write }
+    }
+}
+
+impl Drop for ReconcileOnDrop<'_> {
+    fn drop(&mut self) {
+        if !self.write.recorded {
+            self.gateway.enqueue_reconcile(self.write.clone());
+        }
+    }
+}
