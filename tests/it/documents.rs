@@ -149,7 +149,9 @@ fn is_file_name(word: &str) -> bool {
     const ENDINGS: &[&str] =
         &[".rs", ".md", ".toml", ".json", ".yaml", ".yml", ".py", ".sql", ".service", ".conf", ".lua", ".lock"];
     const FOLDERS: &[&str] = &["src/", "tests/", "deploy/", "openapi/", ".ci/"];
-    let is_plain = !word.starts_with('/') && !word.contains([' ', '{', '*', '<', ':', '"', '=']);
+    // `NAME` stands for a vendor's name.
+    let is_plain =
+        !word.starts_with('/') && !word.contains("NAME") && !word.contains([' ', '{', '*', '<', ':', '"', '=']);
     is_plain && (ENDINGS.iter().any(|end| word.ends_with(end)) || FOLDERS.iter().any(|folder| word.starts_with(folder)))
 }
 
