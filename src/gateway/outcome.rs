@@ -16,8 +16,7 @@ pub struct RecordView {
     /// The full id.
     #[schema(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
     pub id: String,
-    /// The strong tag with its quotes, the value of `ETag`; null in a list whose vendor cannot
-    /// carry it.
+    /// The strong ETag with its quotes; null in a list whose vendor cannot carry it.
     #[schema(required = true, example = "\"d3q2-7w.b1nd\"")]
     pub etag: Option<String>,
     /// The vendor's own names and values.
