@@ -34,8 +34,8 @@ async fn a_reload_applies_at_once_and_running_requests_finish_unchanged() {
     );
 
     process.vendors.matrix42.faults.once(CallKind::Read, InjectedFault::Hold);
-    let begun = process.client().get(&record_path("itsm")).header("Authorization", "Bearer key-of-ada");
-    let running = actix_web::rt::spawn(begun.send());
+    let request = process.client().get(&record_path("itsm")).header("Authorization", "Bearer key-of-ada");
+    let running = actix_web::rt::spawn(request.send());
     process.vendors.matrix42.log.wait_for(CallKind::Read, 2).await;
 
     let after = with_caller(process.config(), "grace", "*:*").rename_system("itsm", "helpdesk");

@@ -43,8 +43,8 @@ async fn health_reports_the_circuit_the_last_results_and_the_token_expiry() {
 async fn each_loss_lists_its_actions_and_the_configured_policy() {
     let names = |system: &Value, action: &str| -> Vec<String> {
         let losses = system["losses"].as_array().unwrap().iter();
-        let of_it = losses.filter(|loss| loss["actions"].as_array().unwrap().contains(&json!(action)));
-        of_it.map(|loss| loss["name"].as_str().unwrap().to_owned()).collect()
+        let of_action = losses.filter(|loss| loss["actions"].as_array().unwrap().contains(&json!(action)));
+        of_action.map(|loss| loss["name"].as_str().unwrap().to_owned()).collect()
     };
     let system = read_system(&TestEnv::start(&BLUEDOLPHIN)).await;
     assert_eq!(names(&system, "update"), ["linked-questions", "source-connections"]);

@@ -126,21 +126,21 @@ async fn http_1_1_and_http_2_work_over_tls() {
 
 #[actix_web::test]
 async fn with_a_client_ca_only_its_clients_are_accepted() {
-    let (authority, of_callers, stranger) = (TestCa::new(), TestCa::new(), TestCa::new());
-    let process = start_process(&authority.issue(), Some(&of_callers));
+    let (authority, client_ca, other_ca) = (TestCa::new(), TestCa::new(), TestCa::new());
+    let process = start_process(&authority.issue(), Some(&client_ca));
     let url = format!("{}/systems", process.base_url());
     for protocols in [&["h2", "http/1.1"][..], &["http/1.1"]] {
-        let own = of_callers.issue();
+        let own = client_ca.issue();
         let known = https_client(&authority, Some(&own), protocols).get(&url).send().await.unwrap();
         assert_eq!(known.status().as_u16(), 200);
         assert!(https_client(&authority, None, protocols).get(&url).send().await.is_err());
-        assert!(https_client(&authority, Some(&stranger.issue()), protocols).get(&url).send().await.is_err());
+        assert!(https_client(&authority, Some(&other_ca.issue()), protocols).get(&url).send().await.is_err());
     }
     // The authority is exchanged: the clients of the former one are rejected now.
-    std::fs::write(process.folder().join("ca.pem"), stranger.pem()).unwrap();
+    std::fs::write(process.folder().join("ca.pem"), other_ca.pem()).unwrap();
     process.wait_for_log("server.tls were read again", 1).await;
-    assert!(https_client(&authority, Some(&of_callers.issue()), &["h2"]).get(&url).send().await.is_err());
-    assert!(https_client(&authority, Some(&stranger.issue()), &["h2"]).get(&url).send().await.is_ok());
+    assert!(https_client(&authority, Some(&client_ca.issue()), &["h2"]).get(&url).send().await.is_err());
+    assert!(https_client(&authority, Some(&other_ca.issue()), &["h2"]).get(&url).send().await.is_ok());
 }
 
 #[actix_web::test]

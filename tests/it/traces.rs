@@ -89,8 +89,8 @@ impl Collector {
     async fn wait_for_trace(&self, trace: &str) -> (Value, Vec<Value>) {
         let until = Instant::now() + WAIT_TIMEOUT;
         loop {
-            let of_it: Vec<Value> = self.spans().into_iter().filter(|span| span["traceId"] == trace).collect();
-            let (servers, calls): (Vec<Value>, Vec<Value>) = of_it.into_iter().partition(|span| span["kind"] == 2);
+            let of_trace: Vec<Value> = self.spans().into_iter().filter(|span| span["traceId"] == trace).collect();
+            let (servers, calls): (Vec<Value>, Vec<Value>) = of_trace.into_iter().partition(|span| span["kind"] == 2);
             match servers.as_slice() {
                 [] => assert!(Instant::now() < until, "no span of {trace}: {:#?}", self.spans()),
                 [server] => return (server.clone(), calls),
@@ -144,8 +144,8 @@ impl TracingEnv {
     fn sent_parent_ids(&self, fixture: &VendorFixture, trace: &str) -> (BTreeSet<String>, BTreeSet<String>) {
         let calls = fixture.log(&self.0.vendors).all();
         let parents = calls.iter().map(|call| call.header("traceparent").expect("a traceparent").to_owned());
-        let of_it = parents.filter(|parent| parent.contains(trace));
-        of_it.map(|parent| (parent[36..52].to_owned(), parent[53..].to_owned())).unzip()
+        let of_trace = parents.filter(|parent| parent.contains(trace));
+        of_trace.map(|parent| (parent[36..52].to_owned(), parent[53..].to_owned())).unzip()
     }
 }
 
@@ -215,7 +215,7 @@ async fn failures_and_retries_appear_in_the_trace() {
     let resent = calls.iter().map(|call| attributes(call)["http.request.resend_count"].as_i64());
     assert_eq!(resent.collect::<BTreeSet<_>>(), BTreeSet::from([None, Some(1), Some(2)]));
 
-    let (trace, header) = self::traceparent(4, "01");
+    let (trace, header) = traceparent(4, "01");
     let missing = env.0.client().get("/records/itsm/nonsense").header("traceparent", &header);
     missing.send().await.assert_problem(404, "record-not-found");
     let (server, calls) = collector.wait_for_trace(&trace).await;
@@ -233,10 +233,10 @@ async fn the_callers_sampling_decision_wins_over_the_sampler() {
     env.0.client().get("/metrics").send().await.assert_status(200);
     env.0.vendors.matrix42.log.clear();
     env.read(&MATRIX42).send().await.assert_status(200);
-    let begun = env.0.vendors.matrix42.log.all();
-    let begun = begun[0].header("traceparent").unwrap();
-    assert!(begun.ends_with("-03"), "sampled, and the id is random: {begun}");
-    let (server, _) = collector.wait_for_trace(&begun[3..35]).await;
+    let calls = env.0.vendors.matrix42.log.all();
+    let traceparent = calls[0].header("traceparent").unwrap();
+    assert!(traceparent.ends_with("-03"), "sampled, and the id is random: {traceparent}");
+    let (server, _) = collector.wait_for_trace(&traceparent[3..35]).await;
     assert_eq!(parent_span_id(&server), "");
     assert!(collector.spans().iter().all(|span| span["traceId"] != unsampled.as_str()));
     assert!(collector.spans().iter().all(|span| span["name"] != "GET /metrics"));

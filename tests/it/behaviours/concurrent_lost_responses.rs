@@ -120,14 +120,14 @@ async fn a_lost_write_succeeds_despite_an_earlier_unresolved_star_write(fixture:
         env.wait_for_calls(CallKind::Update, 1).await;
         let current_etag = env.current_etag(fixture.key).await;
         env.inject_once(CallKind::Update, InjectedFault::ResetAfter);
-        let response = env.set_text(fixture.key, &current_etag, "wanted").send().await;
+        let response = env.set_text(fixture.key, &current_etag, "lost and applied").send().await;
         env.faults().release();
         response
     };
     let (first, lost) = join(env.set_text(fixture.key, "*", "before it").send(), lost).await;
     lost.assert_status(204);
     first.assert_status(204);
-    assert_eq!(env.vendor_value(fixture.key).unwrap(), "wanted");
+    assert_eq!(env.vendor_value(fixture.key).unwrap(), "lost and applied");
 }
 
 async fn an_async_write_with_a_stale_etag_is_412_and_not_202(fixture: &'static VendorFixture) {
@@ -186,13 +186,13 @@ async fn a_star_write_that_may_be_applied_and_overwritten_is_not_resent() {
     let env = TestEnv::start_with(&MATRIX42, with_short_timeouts);
     env.inject_once(CallKind::Update, InjectedFault::ApplyThen500);
     env.faults().add(CallKind::Read, InjectedFault::Hold, 1, Some(1));
-    let over = async {
+    let overwrite = async {
         env.wait_for_calls(CallKind::Update, 1).await;
         env.wait_for_calls(CallKind::Read, 2).await;
         (MATRIX42.external_write)(&env.vendors, MATRIX42.key, "written over");
         env.faults().release();
     };
-    let (response, ()) = join(env.set_text(MATRIX42.key, "*", "once").send(), over).await;
+    let (response, ()) = join(env.set_text(MATRIX42.key, "*", "once").send(), overwrite).await;
     response.assert_problem(504, "outcome-unknown");
     assert_eq!(env.wait_for_operation(&response).await["observed"], "other");
     assert_eq!(

@@ -99,7 +99,7 @@ async fn a_missing_record_is_404(fixture: &'static VendorFixture) {
     let response = env.read(fixture.missing_key).send().await;
     response.assert_problem(404, "record-not-found");
     assert_eq!(response.json()["system"], fixture.system);
-    assert!(!env.requests().is_empty(), "only the vendor can tell");
+    assert!(!env.requests().is_empty(), "only the vendor knows");
 }
 
 async fn an_externally_deleted_record_is_404(fixture: &'static VendorFixture) {

@@ -14,7 +14,7 @@ use crate::raw_http::RawResponse;
 /// The pause before a request is sent again to a gateway that does not respond.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What a response says of a write.
+/// The kind of a response to a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResponseKind {
     /// 200, 201 or 204.
@@ -36,7 +36,7 @@ pub(crate) enum ResponseKind {
 }
 
 impl ResponseKind {
-    /// Whether it tells the outcome of the write.
+    /// Whether it reports the outcome of the write.
     pub(crate) fn is_final(self) -> bool {
         matches!(self, Self::Success | Self::PreconditionFailed | Self::NotFound | Self::Accepted)
     }

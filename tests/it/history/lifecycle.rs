@@ -63,8 +63,8 @@ impl Caller<'_> {
         }
         if let Some(location) = write.responses.iter().find_map(|response| response.location.clone()) {
             let shown = self.get_record(&location);
-            let is_it = |(status, shown)| status == 200 && created_value_of(system, &shown) == Some(write.value);
-            assert!(shown.is_none_or(is_it), "{write:?}");
+            let is_created = |(status, shown)| status == 200 && created_value_of(system, &shown) == Some(write.value);
+            assert!(shown.is_none_or(is_created), "{write:?}");
         }
         self.run.writes.lock().unwrap().push(write);
     }
@@ -158,8 +158,8 @@ impl HistoryVerifier<'_> {
             (false, 1) if unknown && self.may_lack_evidence(write) => {}
             (_, count) => self.report_violation(write, &format!("{count} records have its value")),
         }
-        let is_it = |place: &str| there.iter().any(|key| place.ends_with(key.as_str()));
-        if !write.responses.iter().filter_map(|response| response.location.as_deref()).all(is_it) {
+        let is_created = |location: &str| there.iter().any(|key| location.ends_with(key.as_str()));
+        if !write.responses.iter().filter_map(|response| response.location.as_deref()).all(is_created) {
             self.report_violation(write, "the Location names another record than was created");
         }
     }

@@ -17,7 +17,7 @@ type KeyAndText = (String, Option<String>);
 /// How one vendor's records hold a value.
 pub(crate) struct HistoryVendor {
     pub(crate) fixture: &'static VendorFixture,
-    /// Whether a version says nothing of how many writes there were before it.
+    /// Whether a version does not show the number of writes before it.
     pub(crate) opaque_versions: bool,
     /// Where the value stands in a record as the gateway shows it: a JSON pointer.
     value_pointer: &'static str,

@@ -188,7 +188,7 @@ impl<'r> HistoryVerifier<'r> {
 
     /// Contract 4.2: after a 500 without a reason, a changed version without the expected values is
     /// 412. That is untrue where the vendor had committed before it failed and another write
-    /// followed before the gateway read: an opaque version cannot tell.
+    /// followed before the gateway read: an opaque version does not show it.
     fn may_be_mistaken_for_conflict(&self, write: &Write) -> bool {
         let history = self.history.get(&(write.system, write.record)).map(Vec::as_slice).unwrap_or_default();
         VENDORS[write.system].opaque_versions
@@ -224,8 +224,7 @@ impl<'r> HistoryVerifier<'r> {
         if VENDORS[write.system].opaque_versions {
             return after(expected) >= 1;
         }
-        // Whether the one write since then was this one, in the vendor's own form, cannot always be
-        // told.
+        // The one write since then may have been this one, in the vendor's own form.
         after(expected) >= 2 - usize::from(self.effect_count(write) == 0)
     }
 
@@ -239,9 +238,9 @@ impl<'r> HistoryVerifier<'r> {
                 let expected = by_value.get(value).and_then(|write| write.expected);
                 let excused = is_guarded(*system) && before >= FIRST_EXTERNAL_VALUE;
                 if expected.is_some_and(|expected| expected != before && !excused) {
-                    let place = format!("{}/{record}", system_name(*system));
+                    let name = format!("{}/{record}", system_name(*system));
                     self.violations
-                        .push(format!("{place}: hw-{value} was based on {expected:?} and overwrote hw-{before}"));
+                        .push(format!("{name}: hw-{value} was based on {expected:?} and overwrote hw-{before}"));
                 }
                 before = *value;
             }
@@ -283,7 +282,7 @@ impl<'r> HistoryVerifier<'r> {
     }
 
     fn print_summary(&self, writes: &[Write]) {
-        let mut ends: BTreeMap<String, usize> = BTreeMap::new();
+        let mut response_counts: BTreeMap<String, usize> = BTreeMap::new();
         for write in writes {
             let kind = match write.kind {
                 WriteKind::Patch => "",
@@ -291,11 +290,13 @@ impl<'r> HistoryVerifier<'r> {
                 WriteKind::Delete(_) => " delete",
                 WriteKind::PatchDeletable(_) => " patch of deletable",
             };
-            *ends.entry(format!("{}{kind} {:?}", system_name(write.system), write.last_kind())).or_default() += 1;
+            *response_counts
+                .entry(format!("{}{kind} {:?}", system_name(write.system), write.last_kind()))
+                .or_default() += 1;
         }
-        let mut settled: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut state_counts: BTreeMap<&str, usize> = BTreeMap::new();
         for state in self.states.values() {
-            *settled.entry(state).or_default() += 1;
+            *state_counts.entry(state).or_default() += 1;
         }
         let mut faults = BTreeMap::new();
         for (fault, count) in self.run.proxies.iter().flat_map(FaultProxy::counts) {
@@ -304,7 +305,7 @@ impl<'r> HistoryVerifier<'r> {
         let disturbed: usize = self.run.proxies.iter().map(FaultProxy::faulted_count).sum();
         eprintln!(
             "{}: seed {}, {} writes, {disturbed} faulted, {} more cut from the gateway, {} kills, {} excused, {} wrong\n  \
-             responses {ends:?}\n  operations {settled:?}\n  faults {faults:?}",
+             responses {response_counts:?}\n  operations {state_counts:?}\n  faults {faults:?}",
             self.run.plan.name,
             self.run.seed,
             writes.len(),

@@ -44,8 +44,8 @@ impl RawConnection {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// The response to a request, which tells whether there is a body; `None` if the connection
-    /// ends before it.
+    /// The response to a request, whose method decides whether there is a body; `None` if the
+    /// connection ends before it.
     pub(crate) fn read_response_to(&mut self, request: &[u8]) -> Option<RawResponse> {
         self.read_response(request.starts_with(b"HEAD "))
     }

@@ -36,9 +36,9 @@ fn series_names(series: &[(String, f64)]) -> BTreeSet<String> {
 }
 
 fn unrouted_count(series: &[(String, f64)]) -> f64 {
-    let of_none =
+    let is_unrouted =
         |name: &&(String, f64)| name.0.starts_with("gateway_requests_total{") && name.0.contains("system=\"none\"");
-    series.iter().filter(of_none).map(|(_, value)| value).sum()
+    series.iter().filter(is_unrouted).map(|(_, value)| value).sum()
 }
 
 fn send(connection: &mut RawConnection, request: &str) {

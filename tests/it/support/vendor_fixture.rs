@@ -45,7 +45,7 @@ impl<M: VendorModel> RunningVendor for FakeVendor<M> {
     }
 }
 
-/// What becomes of an update that the vendor answers 500 without having applied it.
+/// The outcome of an update that the vendor rejects with 500 without an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnUpdate500 {
     /// It is bound to a version that counts, so the gateway sends it again.
