@@ -20,7 +20,7 @@
 //! 9. The adapter gets a [`VendorResponse`] that is a success, or the `VendorError`, whose
 //!    [`effect`](VendorError::effect) tells whether the vendor may have changed anything.
 //!
-//! The layers are put together in `stack`, where each has its reason for its place. This module
+//! The module `stack` builds the layers and gives the reason for their order. This module
 //! knows neither records nor callers.
 
 mod auth;

@@ -18,7 +18,7 @@ pub struct Settings {
     pub silent_failure: bool,
     /// A property that queued updates do not change.
     pub ignored_property: Option<String>,
-    /// GET omits `is_mandatory`: the documentation does not tell whether it is returned. Default
+    /// GET omits `is_mandatory`: whether it is returned is not documented. Default
     /// false.
     pub hide_is_mandatory: bool,
     /// The key has expired: 401. Default false.

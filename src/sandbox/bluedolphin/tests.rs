@@ -186,16 +186,16 @@ fn the_list_omits_details_and_disabled_definitions() {
 fn only_disabled_definitions_are_deleted_along_with_their_objects() {
     let vendor = Vendor::start().unwrap();
     let delete = |id: &str| call_with_api_key(&vendor, &format!("DELETE {DEFINITIONS}/{id}"), None).status;
-    let switch =
-        |id: &str, word: &str| call_with_api_key(&vendor, &format!("POST {DEFINITIONS}/{id}/{word}"), None).status;
+    let set_status =
+        |id: &str, action: &str| call_with_api_key(&vendor, &format!("POST {DEFINITIONS}/{id}/{action}"), None).status;
     assert_eq!(delete(NEW_APPLICATION_ID), 400);
-    assert_eq!(switch(NEW_APPLICATION_ID, "disable"), 200);
-    assert_eq!(switch(NEW_APPLICATION_ID, "disable"), 200, "already so is no error");
+    assert_eq!(set_status(NEW_APPLICATION_ID, "disable"), 200);
+    assert_eq!(set_status(NEW_APPLICATION_ID, "disable"), 200, "disabling twice is not an error");
     assert_eq!(get(&vendor, NEW_APPLICATION_ID)["status"], 1);
     assert_eq!((delete(NEW_APPLICATION_ID), delete(NEW_APPLICATION_ID)), (200, 400));
     assert_eq!(vendor.state.deleted_objects(), 12);
-    assert_eq!(switch(BUSINESS_OBJECT_ID, "disable"), 400);
-    assert_eq!((switch(RETIRED_SERVER_ID, "enable"), delete(RETIRED_SERVER_ID)), (200, 400));
+    assert_eq!(set_status(BUSINESS_OBJECT_ID, "disable"), 400);
+    assert_eq!((set_status(RETIRED_SERVER_ID, "enable"), delete(RETIRED_SERVER_ID)), (200, 400));
 }
 
 #[test]

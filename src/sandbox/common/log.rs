@@ -95,11 +95,6 @@ impl RequestLog {
         lock(&self.entries).clone()
     }
 
-    /// All requests of one kind, oldest first.
-    pub fn requests_of_kind(&self, kind: CallKind) -> Vec<Arc<ReceivedRequest>> {
-        lock(&self.entries).iter().filter(|entry| entry.kind == kind).cloned().collect()
-    }
-
     /// The number of requests of one kind.
     pub fn count(&self, kind: CallKind) -> usize {
         lock(&self.entries).iter().filter(|entry| entry.kind == kind).count()

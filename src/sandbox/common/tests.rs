@@ -128,7 +128,7 @@ async fn a_hanging_call_is_logged_and_gets_no_response() {
     assert_eq!(waiting.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     vendor.stop().await;
     waiting.set_nonblocking(false).unwrap();
-    assert_eq!(receive_response(waiting).status, 0, "the vendor's end closes the connection");
+    assert_eq!(receive_response(waiting).status, 0, "stopping the vendor closes the connection");
 }
 
 #[actix_web::test]
@@ -138,7 +138,7 @@ async fn a_paused_vendor_resumes_on_its_port_with_its_state() {
     vendor.call(&enable_request(), KEYS, None);
     vendor.pause().await;
     assert!(TcpStream::connect(vendor.address()).is_err(), "refused");
-    assert_eq!(receive_response(idle).status, 0, "open connections are cut");
+    assert_eq!(receive_response(idle).status, 0, "open connections are closed");
     vendor.resume().unwrap();
     vendor.resume().unwrap();
     assert_eq!(vendor.call(&read_request(), KEYS, None).status, 200);
@@ -191,13 +191,13 @@ fn the_control_endpoint_injects_faults_and_exposes_state() {
     let always = r#"{"fault":"delay","ms":0}"#;
     assert_eq!(vendor.call("POST /_sandbox/faults", &[], Some(always)).status, 204);
     assert_eq!(vendor.call("DELETE /_sandbox/faults", &[], None).status, 204);
-    for wrong in [r#"{"fault":"explode"}"#, r#"{"fault":"delay"}"#, r#"{"call":"x","fault":"hang"}"#, "nonsense"] {
-        assert_eq!(vendor.call("POST /_sandbox/faults", &[], Some(wrong)).status, 400, "{wrong}");
+    for invalid in [r#"{"fault":"explode"}"#, r#"{"fault":"delay"}"#, r#"{"call":"x","fault":"hang"}"#, "not JSON"] {
+        assert_eq!(vendor.call("POST /_sandbox/faults", &[], Some(invalid)).status, 400, "{invalid}");
     }
     let path = format!("PUT /_sandbox/records/{NEW_APPLICATION_ID}");
     let update = r#"{"properties":{"Supplier":"IBM","Owner":null}}"#;
     assert_eq!(vendor.call(&path, &[], Some(update)).status, 204);
-    assert_eq!(vendor.call("PUT /_sandbox/records/nobody", &[], Some("{}")).status, 404);
+    assert_eq!(vendor.call("PUT /_sandbox/records/unknown", &[], Some("{}")).status, 404);
     assert_eq!(vendor.state.definition(NEW_APPLICATION_ID).unwrap().property("Supplier"), Some("IBM"));
     assert_eq!(vendor.call("PUT /_sandbox/settings", &[], Some(r#"{"queue_delay_ms":null}"#)).status, 204);
     assert_eq!(vendor.call("PUT /_sandbox/settings", &[], Some(r#"{"no_such":1}"#)).status, 400);

@@ -23,7 +23,7 @@ pub(super) enum Failure {
     BadValue(&'static str),
     /// The `ID` in the body exists already.
     Duplicate,
-    /// The body is not a JSON object; the message does not tell.
+    /// The body is not a JSON object; the message does not name the cause.
     BadBody,
     /// Invalid A-SQL.
     Syntax,

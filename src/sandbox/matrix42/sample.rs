@@ -36,7 +36,7 @@ pub(super) fn columns(class: &str) -> Vec<Column> {
         column("Position", "Int32", false, false),
         column("End", "DateTime", false, false),
     ];
-    let own = match class {
+    let specific = match class {
         CATEGORY_CLASS => vec![
             column("DefaultSubject", "String", true, false),
             column("Parent", "Guid", false, false),
@@ -45,7 +45,7 @@ pub(super) fn columns(class: &str) -> Vec<Column> {
         ],
         _ => vec![column("Subject", "String", false, false), column("Category", "Guid", false, false)],
     };
-    common.into_iter().chain(own).collect()
+    common.into_iter().chain(specific).collect()
 }
 
 /// The sample fragments: class, id, distance of the counter from [`FIRST_COUNTER`], attributes.

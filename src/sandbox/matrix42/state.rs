@@ -23,8 +23,8 @@ pub struct Settings {
     pub api_token_withdrawn: bool,
     /// An attribute that PUT does not change, although it responds 204.
     pub ignored_attribute: Option<String>,
-    /// Lists reject the column `TimeStamp` as an unknown attribute: the documentation does not
-    /// tell. Default false.
+    /// Lists reject the column `TimeStamp` as an unknown attribute, which is not documented.
+    /// Default false.
     pub unlisted_time_stamp: bool,
 }
 
@@ -109,7 +109,7 @@ impl State {
         let mut attributes = class.validate_attributes(sent)?;
         let row = class.rows.get_mut(&id).ok_or(Failure::UnknownFragment)?;
         match find_member(sent, "TimeStamp") {
-            // Empty or null counts as absent; the documentation does not tell.
+            // Empty or null counts as absent; this is not documented.
             None | Some(Value::Null) => {}
             Some(Value::String(stamp)) if stamp.is_empty() => {}
             Some(Value::String(stamp)) => {

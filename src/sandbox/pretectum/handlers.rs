@@ -91,7 +91,7 @@ fn decode_page_key(key: &str) -> Option<(usize, bool)> {
     Some((offset.parse().ok()?, empty.parse().ok()?))
 }
 
-pub(super) fn find(state: &State, request: &FakeRequest<'_>) -> FakeResponse {
+pub(super) fn search(state: &State, request: &FakeRequest<'_>) -> FakeResponse {
     let Some(query) = request.query_param("query").filter(|query| !query.is_empty()) else {
         return message_response(400, "Parameter query is required");
     };

@@ -39,7 +39,7 @@ use super::common::members::set_members;
 use super::common::options::{parse_flag, parse_number, parse_optional_text};
 use super::common::{CallKind, Change, FakeRequest, FakeResponse, FakeVendor, VendorModel};
 use describe::{business_area_json, dataset_json, schema_json, schema_summary_json};
-use handlers::{find, list, message_response, sign_in, update};
+use handlers::{list, message_response, search, sign_in, update};
 use routes::{Route, route};
 pub use sample::{
     ADA_ID, ALAN_ID, BUSINESS_AREA_ID, BUSINESS_AREA_NAME, CLIENT_ID, CLIENT_SECRET, DATASET_ID, DATASET_NAME, EMMY_ID,
@@ -146,7 +146,7 @@ impl VendorModel for Pretectum {
                 FakeResponse::json(200, &json!({ "items": [dataset_json(&state)], "nextPageKey": null }))
             }
             Route::List => list(&state, request),
-            Route::Search => find(&state, request),
+            Route::Search => search(&state, request),
             Route::Create => match request.json() {
                 Some(Value::Object(body)) => FakeResponse::json(201, &Value::Object(state.create(&body).to_map())),
                 _ => message_response(400, "Malformed JSON in the request body"),

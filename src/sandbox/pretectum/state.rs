@@ -41,7 +41,7 @@ impl Object {
     }
 }
 
-/// How the last page of a list is marked: the documentation does not tell.
+/// How the last page of a list is marked, which is not documented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastKey {
     /// No `nextPageKey`.
@@ -71,8 +71,8 @@ pub struct Settings {
     pub token_path_plain: bool,
     /// The text for a stale version, which is not documented.
     pub conflict_text: String,
-    /// Whether a PUT with an invalid value is rejected with 400 instead of stored and flagged: the
-    /// documentation does not tell. Default false.
+    /// Whether a PUT with an invalid value is rejected with 400 instead of stored and flagged,
+    /// which is not documented. Default false.
     pub refuse_invalid: bool,
     /// A field that PUT does not change, although it responds 204.
     pub ignored_field: Option<String>,

@@ -47,10 +47,10 @@ fn the_token_is_sent_without_a_scheme_and_expires() {
 fn both_token_paths_reject_wrong_credentials_and_require_json() {
     let vendor = Vendor::start().unwrap();
     for path in ["POST /v1/oauth2/token", "POST /oauth2/token"] {
-        let wrong = r#"{"client_id":"a","client_secret":"b"}"#;
-        let response = vendor.call(path, &[("content-type", "application/json")], Some(wrong));
+        let credentials = r#"{"client_id":"a","client_secret":"b"}"#;
+        let response = vendor.call(path, &[("content-type", "application/json")], Some(credentials));
         assert_eq!((response.status, response.json()["message"].is_string()), (401, true));
-        assert_eq!(vendor.call(path, &[], Some(wrong)).status, 415);
+        assert_eq!(vendor.call(path, &[], Some(credentials)).status, 415);
     }
 }
 
@@ -81,7 +81,7 @@ fn stale_missing_and_malformed_are_400_with_different_texts() {
 #[test]
 fn invalid_values_are_stored_and_flagged() {
     let vendor = Vendor::start().unwrap();
-    assert_eq!(put(&vendor, ADA_ID, &json!({ "_version": 7, "Email": "nonsense" })).status, 204);
+    assert_eq!(put(&vendor, ADA_ID, &json!({ "_version": 7, "Email": "invalid" })).status, 204);
     assert_eq!(vendor.state.object(ADA_ID).unwrap().errors[0]["name"], "Email");
     let sent = json!({ "First Name": "Karl", "Status": "Gold" });
     let response = call_with_token(&vendor, &sign_in(&vendor), &format!("POST {OBJECTS}"), Some(&sent));
@@ -109,7 +109,7 @@ fn the_list_has_an_empty_page_that_still_has_a_next_key() {
         }
     }
     assert_eq!((pages, ids), (vec![2, 0, 1, 1], [ADA_ID, GRACE_ID, ALAN_ID, EMMY_ID].map(str::to_owned).to_vec()));
-    assert_eq!(call_with_token(&vendor, &token, &format!("GET {OBJECTS}?pageKey=nonsense"), None).status, 400);
+    assert_eq!(call_with_token(&vendor, &token, &format!("GET {OBJECTS}?pageKey=invalid"), None).status, 400);
 }
 
 #[test]
