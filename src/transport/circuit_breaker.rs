@@ -319,7 +319,6 @@ mod tests {
         assert_eq!(state(&working), CircuitState::Closed);
         assert_eq!(working.circuit.health().2.map(|last| last.reason).as_deref(), Some("rejected"));
         // Nor do they reset the count of failures.
-
         let script = [
             err_kind(VendorErrorKind::ConnectionLost),
             server_error(500),

@@ -120,7 +120,6 @@ fn reset(request: &HttpRequest) -> HttpResponse {
 }
 
 /// Writes half a response past actix, which does not send a body that violates its own length.
-
 fn truncated(request: &HttpRequest, response: &FakeResponse) -> HttpResponse {
     let filler = Bytes::from_static(br#"{"result":"this response was never finished"}"#);
     let body = if response.body.is_empty() { &filler } else { &response.body };

@@ -12,7 +12,6 @@ fn sign_in(vendor: &Vendor) -> String {
 }
 
 /// Sends one request with a token.
-
 fn call_with_token(vendor: &Vendor, token: &str, call: &str, body: Option<&Value>) -> ClientResponse {
     let body = body.map(Value::to_string);
     let headers = [("authorization", token), ("content-type", "application/json")];
