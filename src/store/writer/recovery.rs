@@ -70,10 +70,10 @@ impl Writer {
     /// Whether the intent of the command's operation is still in the retry queue: applied before
     /// that, the command would find no operation.
     fn depends_on_requeued(&self, queued: &QueuedCommand) -> bool {
-        queued.depends_on().is_some_and(|operation| {
-            let begins = |other: &QueuedCommand| matches!(&other.command, StoreCommand::Begin(intent) if intent.operation == *operation);
-            self.retry_queue.iter().any(begins)
-        })
+        let Some(operation) = queued.depends_on() else { return false };
+        self.retry_queue
+            .iter()
+            .any(|other| matches!(&other.command, StoreCommand::Begin(intent) if intent.operation == *operation))
     }
 
     /// Moves commands that depend on the retry queue behind it and returns the others.
