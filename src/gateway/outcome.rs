@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::problem::Problem;
-use crate::record::{FieldsJson, Operation, OperationId, Warning};
+use crate::record::{Operation, OperationId, RawJson, Warning, embedded_json};
 
 /// A record. `fields` holds the vendor's own names and values; no number loses precision or form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -20,8 +20,9 @@ pub struct RecordView {
     #[schema(required = true, example = "\"d3q2-7w.b1nd\"")]
     pub etag: Option<String>,
     /// The vendor's own names and values.
+    #[serde(with = "embedded_json")]
     #[schema(value_type = Object)]
-    pub fields: FieldsJson,
+    pub fields: RawJson,
     /// JSON Pointers of what cannot be patched.
     pub read_only: Vec<String>,
     /// What the caller would otherwise not learn.

@@ -9,7 +9,7 @@ use moka::policy::EvictionPolicy;
 use serde_json::{Map, Value};
 
 use super::outcome::RecordView;
-use crate::record::{diff, parse_preserving_numbers};
+use crate::record::{diff, parse_strict};
 
 /// The capacity in bytes of text.
 const MAX_BYTES: u64 = 16 << 20;
@@ -44,7 +44,7 @@ impl RecentStates {
     /// `fields` in the state of this ETag, if it is known.
     pub(super) async fn state(&self, etag: &str) -> Option<Map<String, Value>> {
         let fields = self.0.get(etag).await?;
-        match parse_preserving_numbers(&fields) {
+        match parse_strict(fields.as_bytes()) {
             Ok(Value::Object(fields)) => Some(fields),
             _ => None,
         }

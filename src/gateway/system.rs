@@ -8,7 +8,7 @@ use super::outcome::{Guarantee, RecordView};
 use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    EntityTag, FieldError, OperationId, Patch, Precondition, RawFields, RecordId, SystemName, VendorError,
+    EntityTag, FieldError, OperationId, Patch, Precondition, RawJson, RawObject, RecordId, SystemName, VendorError,
     VendorErrorKind, VendorRecord, Version, json_pointer, sha256,
 };
 use crate::transport::TransportStack;
@@ -155,8 +155,7 @@ impl System {
 
     /// The record as callers see it. `running` is a queued write on it.
     pub(super) fn to_view(&self, id: &RecordId, stored: &VendorRecord, running: Option<&OperationId>) -> RecordView {
-        let names = stored.fields.names();
-        let read_only = names.iter().filter(|name| self.adapter.is_read_only(name));
+        let read_only = stored.fields.names().filter(|name| self.adapter.is_read_only(name));
         let mut warnings = stored.warnings.clone();
         if !warnings.is_empty() {
             self.transport.redact_texts(warnings.iter_mut().map(|warning| &mut warning.detail));
@@ -165,7 +164,7 @@ impl System {
             system: self.name.as_str().to_owned(),
             id: id.as_str().to_owned(),
             etag: Some(self.etag_header(id, stored)),
-            fields: stored.fields.to_fields_json(),
+            fields: RawJson::from(&stored.fields),
             read_only: read_only.map(|name| json_pointer("/fields", &[name])).collect(),
             warnings,
             pending_operation: running.map(OperationId::path),
@@ -176,10 +175,8 @@ impl System {
     /// A created record that could not be read: its fields as sent, without an ETag.
     pub(super) fn view_from_request(&self, id: &RecordId, expected: &ExpectedState) -> RecordView {
         let fields = match expected {
-            ExpectedState::Created { fields, .. } => RawFields::from_map(fields),
-            ExpectedState::Values(_) | ExpectedState::Members(_) | ExpectedState::Deleted => {
-                RawFields::from_map(&serde_json::Map::new())
-            }
+            ExpectedState::Created { fields, .. } => RawObject::from(fields),
+            ExpectedState::Values(_) | ExpectedState::Members(_) | ExpectedState::Deleted => RawObject::default(),
         };
         let stored = VendorRecord { fields, version: None, warnings: Vec::new() };
         RecordView { etag: None, ..self.to_view(id, &stored, None) }

@@ -13,9 +13,7 @@ use super::system::join_errors;
 use super::write_problems::star_retries_exhausted;
 use super::write_task::{MAX_LEASE_RETRIES, WriteTask};
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{
-    Action, Patch, PatchError, RawFields, RawObject, RecordId, RecordIdentity, VendorRecord, Version, diff,
-};
+use crate::record::{Action, Patch, PatchError, RawObject, RecordId, RecordIdentity, VendorRecord, Version, diff};
 use crate::store::Lease;
 use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Versioning};
 
@@ -194,7 +192,7 @@ fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, plann
         (Version::Sequence(number), _) if system.adapter.capabilities().version_is_sequence => {
             number.checked_add(1).map(|next| etag_of(&Version::Sequence(next)))
         }
-        (Version::Digest(_), Some((_, after))) => Some(etag_of(&RawFields::from_map(after).content_version())),
+        (Version::Digest(_), Some((_, after))) => Some(etag_of(&Version::from_fields(after))),
         _ => None,
     };
     WriteIntent {

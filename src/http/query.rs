@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use super::request_target::percent_decode;
-use super::response::percent_encode;
 use crate::problem::{Problem, ProblemKind};
+use crate::record::percent_encode_id;
 use crate::record::{decode_cursor, encode_cursor};
 
 const DEFAULT_LIMIT: usize = 100;
@@ -92,8 +92,8 @@ impl QueryParams {
     pub(super) fn next_link_header(&self, path: &str, cursor: Option<&str>) -> Option<String> {
         let cursor = cursor?;
         let kept = self.0.iter().filter(|(name, value)| *name != "cursor" && !value.is_empty());
-        let mut pairs: Vec<String> = kept.map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
-        pairs.push(format!("cursor={}", percent_encode(cursor)));
+        let mut pairs: Vec<String> = kept.map(|(name, value)| format!("{name}={}", percent_encode_id(value))).collect();
+        pairs.push(format!("cursor={}", percent_encode_id(cursor)));
         Some(format!("<{path}?{}>; rel=\"next\"", pairs.join("&")))
     }
 }

@@ -3,11 +3,11 @@
 use super::headers::accept;
 use super::openapi::{CollectionPath, ListParams, ReadHeaderParams, RecordPath};
 use super::query::QueryParams;
-use super::response::{self, ReadPreconditions, percent_encode};
+use super::response::{self, ReadPreconditions};
 use super::service::{HandlerResult, RequestContext};
 use crate::gateway::{RecordPage, RecordView};
 use crate::problem::ProblemKind;
-use crate::record::Action;
+use crate::record::{Action, percent_encode_id};
 
 /// `GET` and `HEAD /records/{system}/{id}`.
 #[utoipa::path(get, path = "/records/{system}/{id}", tag = "Records", operation_id = "getRecord",
@@ -46,7 +46,7 @@ pub(super) async fn list(inbound: &RequestContext<'_>, system: &str) -> HandlerR
     let collection = inbound.api.records.collection(system, query.get("collection"))?;
     let ask = inbound.op_context()?;
     let page = inbound.api.records.list(system, &collection, limit, query.get("cursor"), &ask).await?;
-    let path = format!("/records/{}", percent_encode(system.name.as_str()));
+    let path = format!("/records/{}", percent_encode_id(system.name.as_str()));
     let link = query.next_link_header(&path, page.next.as_deref());
     conditions.respond(response::to_json(&page), None, link)
 }

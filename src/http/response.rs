@@ -3,14 +3,13 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, VARY};
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use super::headers;
 use super::service::HandlerResult;
 use crate::gateway::RecordView;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{EntityTag, Precondition};
+use crate::record::{EntityTag, Precondition, percent_encode_id};
 
 /// Nothing that answers a write or tells a problem is stored by a cache.
 pub(super) const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -24,17 +23,9 @@ pub(super) const H_CONCURRENCY_GUARANTEE: HeaderName = HeaderName::from_static("
 /// When to look again at what is still running, in seconds.
 pub(super) const POLL_INTERVAL_SECS: u64 = 1;
 
-/// What stays as it is in one path segment: unreserved characters, and the colon of ids (RFC 3986 §3.3).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
-
-/// One value as one path segment or query value.
-pub(super) fn percent_encode(text: &str) -> String {
-    utf8_percent_encode(text, SEGMENT).to_string()
-}
-
 /// The path of a record.
 pub(super) fn record_path(system: &str, id: &str) -> String {
-    format!("/records/{}/{}", percent_encode(system), percent_encode(id))
+    format!("/records/{}/{}", percent_encode_id(system), percent_encode_id(id))
 }
 
 /// 400 for a malformed `If-Match` or `If-None-Match`, before anything is read.

@@ -20,7 +20,8 @@ use crate::gateway::{
 };
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    Action, FieldError, FieldsJson, JsonError, Operation, Patch, PatchError, Precondition, json_pointer, parse_strict,
+    Action, FieldError, JsonError, Operation, Patch, PatchError, Precondition, RawJson, json_pointer, parse_strict,
+    percent_encode_id,
 };
 
 const PATCH_MEDIA_TYPES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPatch, BodyType::Json];
@@ -143,7 +144,7 @@ fn redact_record(written: &mut WriteSuccess) {
     if let SuccessBody::Record(record) = &mut written.body {
         record.etag = None;
         record.read_only.clear();
-        record.fields = FieldsJson::default();
+        record.fields = RawJson::empty_object();
     }
     // A create's tag is that of what its caller has just sent.
     if !matches!(written.body, SuccessBody::Created(_)) {
@@ -174,7 +175,7 @@ fn build_write_command(
         // However the target was spelled, it is the same request.
         let path = match &kind {
             WriteOp::Update { id, .. } | WriteOp::Delete { id } => response::record_path(system, id.as_str()),
-            WriteOp::Create { .. } => format!("/records/{}", response::percent_encode(system)),
+            WriteOp::Create { .. } => format!("/records/{}", percent_encode_id(system)),
         };
         let if_match = terms.if_match.as_ref().map(Precondition::to_header).unwrap_or_default();
         IdempotencyKey { key, fingerprint: fingerprint(inbound.method.as_str(), &path, &if_match, body) }

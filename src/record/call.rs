@@ -1,26 +1,27 @@
-//! The names of vendor calls.
+//! The kinds of vendor calls.
 
-/// The closed set of vendor calls: the `call` label of the vendor metrics and the `call` of a ledger entry.
+/// The closed set of vendor calls: the `call` label of the vendor metrics and the `call` member of
+/// a ledger entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum VendorCallKind {
-    /// Getting a token.
+    /// Gets a token.
     SignIn,
-    /// Reading one record.
+    /// Reads one record.
     Read,
-    /// Reading a page of records.
+    /// Reads a page of records.
     List,
-    /// Creating a record.
+    /// Creates a record.
     Create,
-    /// Changing a record, enabling and disabling included.
+    /// Changes a record; enabling and disabling are changes.
     Update,
-    /// Deleting a record.
+    /// Deletes a record.
     Delete,
-    /// Reading what columns or fields there are.
+    /// Reads which columns or fields a collection has.
     Schema,
 }
 
 impl VendorCallKind {
-    /// The word in metrics and ledger.
+    /// The word in metrics and in the ledger.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -34,11 +35,11 @@ impl VendorCallKind {
         }
     }
 
-    /// Every name, for metric tables.
+    /// Every kind, for metric tables.
     pub const ALL: [Self; 7] =
         [Self::SignIn, Self::Read, Self::List, Self::Create, Self::Update, Self::Delete, Self::Schema];
 
-    /// Whether the call changes nothing at the vendor: all that retry needs to know of it.
+    /// Whether the call changes nothing at the vendor, so that it can be repeated.
     #[must_use]
     pub fn is_safe(self) -> bool {
         matches!(self, Self::SignIn | Self::Read | Self::List | Self::Schema)

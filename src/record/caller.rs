@@ -1,9 +1,9 @@
-//! Who asks, and for what.
+//! The caller of a request, and the action that it requests.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// What a caller may be allowed to do with a system (`[access]`), and the `action` of a ledger entry and a metric.
+/// An action on records: what `[access]` permits, and the `action` of ledger entries and metrics.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
 )]
@@ -20,7 +20,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The word used in configuration, ledger and metrics.
+    /// The word in configuration, ledger and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Action {
     }
 }
 
-/// The name of the caller as configured, as the token says, or `anonymous` where access is open.
+/// The name of a caller: from the configuration or the token, or `anonymous` where access is open.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CallerName(pub Arc<str>);
 
@@ -42,15 +42,15 @@ impl fmt::Display for CallerName {
     }
 }
 
-/// `X-Request-Id`: 1..128 visible ASCII characters, the caller's or made here.
+/// `X-Request-Id`: 1 to 128 visible ASCII characters, from the caller or generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub Arc<str>);
 
 impl RequestId {
-    /// One for a request that came without.
+    /// A new id, for a request without one.
     #[must_use]
     pub fn generate() -> Self {
-        Self(super::json_write::new_uuid())
+        Self(super::uuid_v7::generate())
     }
 }
 

@@ -1,34 +1,34 @@
-//! The cursor of a list: opaque to callers, bound to the query it came from.
+//! The cursor of a list: opaque to callers and bound to its query.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
-use super::sha256;
+use super::sha256::sha256;
 
 const CHECKSUM_BYTES: usize = 6;
 
-/// Makes the cursor of the page of this query that begins at this place, whatever the place means to who lists.
+/// Encodes a position in the list of this query. Only the code that lists interprets the position.
 #[must_use]
-pub fn encode_cursor(query: &[&str], place: &str) -> String {
-    let mut bytes = checksum(query, place);
-    bytes.extend_from_slice(place.as_bytes());
+pub fn encode_cursor(query: &[&str], position: &str) -> String {
+    let mut bytes = checksum(query, position);
+    bytes.extend_from_slice(position.as_bytes());
     BASE64.encode(bytes)
 }
 
-/// Gives the place back, if the cursor is whole and came from the same query.
+/// The position of a cursor; `None` if the cursor is damaged or belongs to another query.
 #[must_use]
 pub fn decode_cursor(query: &[&str], cursor: &str) -> Option<String> {
     let bytes = BASE64.decode(cursor).ok()?;
-    let (sum, place) = bytes.split_at_checked(CHECKSUM_BYTES)?;
-    let place = std::str::from_utf8(place).ok()?;
-    (checksum(query, place) == sum).then(|| place.to_owned())
+    let (sum, position) = bytes.split_at_checked(CHECKSUM_BYTES)?;
+    let position = std::str::from_utf8(position).ok()?;
+    (checksum(query, position) == sum).then(|| position.to_owned())
 }
 
-/// Not a secret: it catches what is another query's, or was cut, edited or made up by accident. A forged cursor shows nothing
-/// its caller may not list anyway.
-fn checksum(query: &[&str], place: &str) -> Vec<u8> {
+/// Not a secret: it detects a cursor of another query and a cursor that was cut or edited. A forged
+/// cursor shows nothing that its caller may not list anyway.
+fn checksum(query: &[&str], position: &str) -> Vec<u8> {
     let parts = query.iter().flat_map(|part| [part.as_bytes(), &[0xff]]);
-    sha256(parts.chain([place.as_bytes()])).iter().take(CHECKSUM_BYTES).copied().collect()
+    sha256(parts.chain([position.as_bytes()])).iter().take(CHECKSUM_BYTES).copied().collect()
 }
 
 #[cfg(test)]

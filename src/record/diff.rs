@@ -1,26 +1,27 @@
-//! What differs between two states of a record's fields, and whether a state holds what was wanted.
+//! Differences between two states of a record's `fields`, and whether a state shows a change.
 
 use serde_json::{Map, Value};
 
-use super::json::values_equal;
-use super::write_pointer;
+use super::json_equal::values_equal;
+use super::json_pointer::fields_pointer;
 
-/// One place where the wanted state differs from the old one.
+/// A value that differs between the old state and the intended one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldChange {
     /// JSON Pointer into the record (RFC 6901), such as `/fields/properties/Supplier/value`.
     pub pointer: String,
-    /// The member of `fields` it lies in.
+    /// The member of `fields` that holds the value.
     pub member: String,
-    /// The names below `fields` that lead there.
+    /// The path below `fields`.
     pub path: Vec<String>,
-    /// The old value; `None` = absent (or null, which vendors do not tell apart).
+    /// The old value; `None` if it was absent or null, which vendors do not distinguish.
     pub old_value: Option<Value>,
-    /// The wanted value; `None` = absent or null.
+    /// The intended value; `None` for absent or null.
     pub new_value: Option<Value>,
 }
 
-/// Every place where `after` differs from `before`, objects entered, arrays as a whole; `1.10` and `1.1` differ.
+/// Every change from `before` to `after`: objects are compared member by member, arrays as a whole;
+/// `1.10` and `1.1` differ.
 #[must_use]
 pub fn diff(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<FieldChange> {
     let mut found = Vec::new();
@@ -57,49 +58,34 @@ fn collect_changes(
     }
 }
 
-/// The JSON Pointer (RFC 6901) of a path below `fields`.
-#[must_use]
-pub fn fields_pointer(path: &[String]) -> String {
-    let mut pointer = String::with_capacity(64);
-    write_fields_pointer(&mut pointer, path.iter().map(String::as_str));
-    pointer
-}
-
-/// Appends the JSON Pointer of a path below `fields`.
-pub fn write_fields_pointer<'n>(pointer: &mut String, names: impl IntoIterator<Item = &'n str>) {
-    pointer.push_str("/fields");
-    for name in names {
-        write_pointer(pointer, name);
-    }
-}
-
 impl FieldChange {
-    /// A change of one whole member of `fields` whose old value is not known.
+    /// The change of a whole member of `fields` whose old value is not known.
     #[must_use]
-    pub fn for_member(name: &str, wanted: Option<Value>) -> Self {
+    pub fn for_member(name: &str, new_value: Option<Value>) -> Self {
         let path = vec![name.to_owned()];
         Self {
             pointer: fields_pointer(&path),
             member: name.to_owned(),
             path,
             old_value: None,
-            new_value: wanted.filter(|value| !value.is_null()),
+            new_value: new_value.filter(|value| !value.is_null()),
         }
     }
 
-    /// Whether `observed` (the members of `fields`) shows the wanted value here, numbers compared by value.
+    /// Whether `observed` (a state of `fields`) shows the intended value. Numbers are compared by
+    /// value.
     #[must_use]
     pub fn is_applied_in(&self, observed: &Map<String, Value>) -> bool {
         match (self.value_in(observed), &self.new_value) {
             (seen, Some(wanted)) => contains_value(seen, wanted),
-            // Of an entry of a map nothing may be left, of the map itself that it is empty.
+            // A removed entry of a map must be gone; a removed map may read back empty.
             (Some(Value::Object(seen)), None) => seen.is_empty() && self.path.len() == 1,
             (Some(seen), None) => is_empty_value(seen) || *seen == Value::Bool(false),
             (None, None) => true,
         }
     }
 
-    /// Whether `observed` still shows the old value here.
+    /// Whether `observed` still shows the old value.
     #[must_use]
     pub fn is_unchanged_in(&self, observed: &Map<String, Value>) -> bool {
         match (self.value_in(observed), &self.old_value) {
@@ -108,7 +94,7 @@ impl FieldChange {
         }
     }
 
-    /// What `observed` shows here; null is nothing.
+    /// The value that `observed` shows at this path; `None` for null.
     #[must_use]
     pub fn value_in<'v>(&self, observed: &'v Map<String, Value>) -> Option<&'v Value> {
         let (first, rest) = self.path.split_first()?;
@@ -117,21 +103,22 @@ impl FieldChange {
     }
 }
 
-/// Whether `seen` has everything that `wanted` has. An object that was added may read back with members the vendor fills in.
+/// Whether `seen` has everything that `wanted` has. The vendor may have added members to a new
+/// object.
 fn contains_value(seen: Option<&Value>, wanted: &Value) -> bool {
     match (seen, wanted) {
         (Some(Value::Object(seen)), Value::Object(wanted)) => {
             wanted.iter().all(|(name, wanted)| wanted.is_null() || contains_value(seen.get(name), wanted))
         }
-        // An entry of a map that says nothing but that it is there is there or not.
+        // An empty entry of a map carries no value; it is present or absent.
         (None | Some(Value::Null), Value::Object(_)) => false,
         (None | Some(Value::Null), wanted) => is_empty_value(wanted),
         (Some(seen), wanted) => values_equal(seen, wanted),
     }
 }
 
-/// What vendors do not tell from nothing: a reset value reads back as absent, as null or as one of these (or as the flag that is
-/// off), and one of these as nothing.
+/// Whether vendors do not distinguish this value from an absent one: either of them may read back
+/// as the other.
 fn is_empty_value(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -142,10 +129,10 @@ fn is_empty_value(value: &Value) -> bool {
     }
 }
 
-/// Whether `observed` shows every wanted value.
+/// Whether `observed` shows every intended value.
 #[must_use]
-pub fn all_applied(wanted: &[FieldChange], observed: &Map<String, Value>) -> bool {
-    wanted.iter().all(|difference| difference.is_applied_in(observed))
+pub fn all_applied(changes: &[FieldChange], observed: &Map<String, Value>) -> bool {
+    changes.iter().all(|change| change.is_applied_in(observed))
 }
 
 #[cfg(test)]

@@ -4,28 +4,44 @@ use std::hash::Hasher as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde_json::{Map, Value};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
-use super::{RecordId, SystemName};
+use super::id::{RecordId, SystemName};
+use super::json_write::write_canonical;
+use super::sha256::sha256;
 
-/// What tells one state of a record from another.
+/// What identifies one state of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
-    /// A number that grows with each change (Pretectum's `_version`).
+    /// A number that grows with each change, such as Pretectum's `_version`.
     Sequence(u64),
-    /// Eight opaque bytes (Matrix42's `TimeStamp`, a SQL Server row version).
+    /// Eight opaque bytes, such as Matrix42's `TimeStamp`, a SQL Server row version.
     RowVersion([u8; 8]),
-    /// The first half of a SHA-256 over the canonical record, for vendors that have no version.
+    /// The first half of a SHA-256 over the canonical form of `fields`, for vendors that have no
+    /// version.
     Digest([u8; 16]),
 }
 
-/// The key of the binding hash; changes whenever the form of the tag changes.
+/// The key of the hash that binds a tag to its record. It changes with the form of the tag.
 const RECORD_HASH_KEY: &[u8; 16] = b"record tag no. 2";
 const RECORD_HASH_BYTES: usize = 9;
-/// Room for the longest encoded version.
+/// Capacity for the longest encoded version.
 const MAX_ENCODED_LEN: usize = 24;
 
 impl Version {
+    /// The version of a record that has none of its own: a digest of its `fields`. It does not
+    /// depend on the order of members and depends on the form of numbers.
+    #[must_use]
+    pub fn from_fields(fields: &Map<String, Value>) -> Self {
+        let mut text = String::with_capacity(1024);
+        write_canonical(&mut text, fields);
+        let digest = sha256([text.as_bytes()]);
+        let mut half = [0; 16];
+        half.iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);
+        Self::Digest(half)
+    }
+
     fn encode(&self) -> String {
         let coded = |kind: &str, bytes: &[u8]| {
             let mut text = String::with_capacity(MAX_ENCODED_LEN);
@@ -42,7 +58,7 @@ impl Version {
 
     fn decode(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_at_checked(1)?;
-        // Each version has one text: this base64 takes neither padding nor bits that mean nothing.
+        // Each version has exactly one text: this base64 accepts neither padding nor unused bits.
         match kind {
             "c" => rest.parse().ok().map(Self::Sequence).filter(|version| version.encode() == text),
             "r" => BASE64.decode(rest).ok()?.try_into().ok().map(Self::RowVersion),
@@ -52,7 +68,7 @@ impl Version {
     }
 }
 
-/// One member of an `If-Match` or `If-None-Match` list, or a tag the gateway gives out.
+/// An entity tag: a member of an `If-Match` or `If-None-Match` list, or the `ETag` of a response.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EntityTag {
     weak: bool,
@@ -62,10 +78,11 @@ pub struct EntityTag {
 impl EntityTag {
     /// The strong tag of one state of one record.
     ///
-    /// The tag carries the version itself, so that a conditional write needs no read, and 72 bits of a hash that bind it to
-    /// the record, so that a tag of another record never matches. It depends on nothing else: every replica gives the same
-    /// tag, before and after a restart. The hash (SipHash-2-4) keeps off mistakes and is no signature: whoever makes up a tag
-    /// could as well have sent `*`.
+    /// The tag carries the version itself, so that a conditional write needs no read. It also
+    /// carries 72 bits of a hash over system, id and version, so that the tag of another record
+    /// never matches. It depends on nothing else: every replica computes the same tag, before and
+    /// after a restart. The hash (SipHash-2-4) detects mistakes and is not a signature: a caller
+    /// that forges a tag could as well have sent `*`.
     #[must_use]
     pub fn for_version(system: &SystemName, id: &RecordId, version: &Version) -> Self {
         let encoded = version.encode();
@@ -73,13 +90,13 @@ impl EntityTag {
         Self { weak: false, opaque: [encoded.as_str(), ".", &binding].concat().into() }
     }
 
-    /// A tag as a caller sent it; `opaque` is the text between the quotes.
+    /// A tag from a request; `opaque` is the text between the quotes.
     #[must_use]
     pub fn from_header(weak: bool, opaque: &str) -> Self {
         Self { weak, opaque: opaque.into() }
     }
 
-    /// The version this tag stands for, if the gateway gave it out for this very record and it is strong.
+    /// The version that this tag carries, if it is a strong tag of this record.
     #[must_use]
     pub fn version_for(&self, system: &SystemName, id: &RecordId) -> Option<Version> {
         if self.weak {
@@ -90,19 +107,19 @@ impl EntityTag {
         (record_hash(system, id, encoded) == bound).then_some(version)
     }
 
-    /// The tag as it stands in a header field.
+    /// The tag as a header value.
     #[must_use]
     pub fn to_header(&self) -> String {
         [if self.weak { "W/\"" } else { "\"" }, &self.opaque, "\""].concat()
     }
 
-    /// Strong comparison (RFC 9110 §8.8.3.2), the one of `If-Match`.
+    /// Strong comparison (RFC 9110 §8.8.3.2), for `If-Match`.
     #[must_use]
     pub fn matches_strongly(&self, other: &Self) -> bool {
         !self.weak && !other.weak && self.opaque == other.opaque
     }
 
-    /// Weak comparison (RFC 9110 §8.8.3.2), the one of `If-None-Match`.
+    /// Weak comparison (RFC 9110 §8.8.3.2), for `If-None-Match`.
     #[must_use]
     pub fn matches_weakly(&self, other: &Self) -> bool {
         self.opaque == other.opaque
@@ -147,12 +164,23 @@ mod tests {
     }
 
     #[test]
+    fn a_content_version_ignores_only_member_order_and_white_space() {
+        let version = |text: &str| Version::from_fields(&serde_json::from_str(text).expect("an object"));
+        let known = version(r#"{"a":1,"b":{"c":2,"d":3}}"#);
+        assert_eq!(known, version(r#"{ "b": {"d":3,"c":2}, "a":1}"#));
+        for other in [r#"{"a":1.0,"b":{"c":2,"d":3}}"#, r#"{"a":1,"b":{"c":2}}"#, r#"{"a":"1","b":{"c":2,"d":3}}"#] {
+            assert_ne!(known, version(other), "{other}");
+        }
+    }
+
+    #[test]
     fn a_weak_or_foreign_etag_has_no_version() {
         let (system, id) = names();
         for opaque in ["", "7", "c7", "c7.", "c07.AAAAAAAAAAAA", "x.y", "ä"] {
             assert_eq!(EntityTag::from_header(false, opaque).version_for(&system, &id), None, "{opaque}");
         }
-        // Other spellings of a number, and of eight bytes: with padding, with white space, with a last bit that means nothing.
+        // Other spellings of a number, and of eight bytes: with padding, white space, or an unused
+        // last bit that is set.
         for encoded in
             ["c07", "c+7", "c", "rAAAAAEa7mU4=", "rAAAAAEa7mU4 ", "rAAAAAEa7mU5", "rAAAAAEa7mU", "rAAAAAEa7mU4AA"]
         {

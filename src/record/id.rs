@@ -1,19 +1,20 @@
-//! Names: of a configured system and of one record in it.
+//! The name of a configured system and the id of a record in it.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of a configured system: `[a-z][a-z0-9-]*`, the first segment after `/records/`.
+/// The name of a configured system: `[a-z][a-z0-9-]*`, the path segment after `/records/`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SystemName(Arc<str>);
 
 impl SystemName {
-    /// Takes a name of the form `[a-z][a-z0-9-]*`; anything else is `None`.
+    /// Parses a name; `None` if it does not match `[a-z][a-z0-9-]*`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let starts_well = text.starts_with(|first: char| first.is_ascii_lowercase());
-        let goes_on_well = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-        (starts_well && goes_on_well).then(|| Self(text.into()))
+        let has_valid_start = text.starts_with(|first: char| first.is_ascii_lowercase());
+        let has_valid_bytes =
+            text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        (has_valid_start && has_valid_bytes).then(|| Self(text.into()))
     }
 
     /// The name as text.
@@ -22,7 +23,7 @@ impl SystemName {
         &self.0
     }
 
-    /// The name as text that can be kept.
+    /// The name as shared text.
     #[must_use]
     pub fn to_shared_str(&self) -> Arc<str> {
         Arc::clone(&self.0)
@@ -35,15 +36,15 @@ impl fmt::Display for SystemName {
     }
 }
 
-/// The last part of an id, as the vendor spells it.
+/// The vendor's own id of a record within its collection.
 pub type Key = str;
 
-/// A record's full id, `collection:key`, in its one canonical spelling.
+/// The full id of a record, `collection:key`, in its canonical spelling.
 ///
-/// Only an adapter makes one (after checking the vendor's form), so two spellings of one id are one value here: the same
-/// tag, the same lease, the same operation.
+/// Only an adapter creates one, after it has checked the vendor's form. Two spellings of one id are
+/// therefore one value, with the same tag, the same lease and the same operations.
 ///
-/// As JSON it is its two parts.
+/// Serialized as an array of its two parts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(from = "(String, String)", into = "(String, String)")]
 pub struct RecordId {
@@ -52,7 +53,7 @@ pub struct RecordId {
 }
 
 impl RecordId {
-    /// Joins a collection and a key that are both in canonical form. The key holds no colon.
+    /// Joins a collection and a key, both in canonical form. The key holds no colon.
     #[must_use]
     pub fn new(collection: &str, key: &str) -> Self {
         Self { text: [collection, ":", key].concat().into(), collection_length: collection.len() }
@@ -64,19 +65,19 @@ impl RecordId {
         &self.text
     }
 
-    /// The full id as text that can be kept.
+    /// The full id as shared text.
     #[must_use]
     pub fn to_shared_str(&self) -> Arc<str> {
         Arc::clone(&self.text)
     }
 
-    /// What the vendor calls the set the record is in.
+    /// The collection, in the vendor's terms.
     #[must_use]
     pub fn collection(&self) -> &str {
         self.text.get(..self.collection_length).unwrap_or_default()
     }
 
-    /// The vendor's own id of the record within its collection.
+    /// The key within the collection.
     #[must_use]
     pub fn key(&self) -> &Key {
         self.text.get(self.collection_length + 1..).unwrap_or_default()

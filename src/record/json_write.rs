@@ -1,9 +1,8 @@
-//! The texts that every write makes: JSON, JSON Pointers, new ids. The usual ways look at each character by itself; most strings
-//! hold nothing to be escaped.
+//! The one writer of JSON for records. Every write makes many short strings that need no escape:
+//! they are checked in blocks.
 
-use std::sync::Arc;
-
-use serde_json::Value;
+use bytes::Bytes;
+use serde_json::{Map, Value};
 
 /// Appends a string, in quotes.
 pub fn write_json_string(text: &mut String, string: &str) {
@@ -31,16 +30,16 @@ fn write_escaped(text: &mut String, string: &str) {
     text.push_str(left);
 }
 
-/// Whether it may stand in a JSON string only in an escape (RFC 8259 §7).
+/// Whether a JSON string can hold this byte only as an escape (RFC 8259 §7).
 fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// Whether a string holds one of these bytes. The strings of a write are short, and many: they are looked at in blocks, each of which is
-/// a few vector instructions where no byte of it is skipped.
-fn contains_any_byte(string: &str, wanted: impl Fn(u8) -> bool) -> bool {
+/// Whether a string holds one of these bytes. Blocks of a fixed size compile to a few vector
+/// instructions each.
+pub(super) fn contains_any_byte(string: &str, wanted: impl Fn(u8) -> bool) -> bool {
     fn in_blocks<const N: usize>(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Option<bool> {
-        // The last block begins within the one before, unless it ends with the string.
+        // The last block overlaps the one before unless the length is a multiple of the size.
         let last = bytes.last_chunk::<N>()?;
         let in_block = |block: &[u8; N]| block.iter().fold(false, |found, byte| found | wanted(*byte));
         Some(in_block(last) || bytes.as_chunks::<N>().0.iter().any(in_block))
@@ -50,17 +49,15 @@ fn contains_any_byte(string: &str, wanted: impl Fn(u8) -> bool) -> bool {
     found.unwrap_or_else(|| bytes.iter().any(|byte| wanted(*byte)))
 }
 
-/// Appends a value without white space; numbers keep their form.
+/// Appends a value without white space. Numbers keep their form.
 pub fn write_json(text: &mut String, value: &Value) {
     match value {
-        Value::Null => text.push_str("null"),
-        Value::Bool(flag) => text.push_str(if *flag { "true" } else { "false" }),
-        Value::Number(number) => text.push_str(number.as_str()),
-        Value::String(string) => write_json_string(text, string),
         Value::Array(elements) => {
             text.push('[');
             for (index, element) in elements.iter().enumerate() {
-                write_comma(text, index);
+                if index > 0 {
+                    text.push(',');
+                }
                 write_json(text, element);
             }
             text.push(']');
@@ -68,50 +65,135 @@ pub fn write_json(text: &mut String, value: &Value) {
         Value::Object(members) => {
             text.push('{');
             for (index, (name, member)) in members.iter().enumerate() {
-                write_comma(text, index);
+                if index > 0 {
+                    text.push(',');
+                }
                 write_json_string(text, name);
                 text.push(':');
                 write_json(text, member);
             }
             text.push('}');
         }
+        scalar => write_scalar(text, scalar),
     }
 }
 
-fn write_comma(text: &mut String, index: usize) {
-    if index > 0 {
+/// Appends the form of an object that content versions are computed from: members sorted by name, a
+/// comma after each member and element, no white space, numbers as written. Stored ETags depend on
+/// every byte of it.
+pub(super) fn write_canonical(text: &mut String, object: &Map<String, Value>) {
+    fn write_value(text: &mut String, value: &Value) {
+        match value {
+            Value::Object(members) => write_canonical(text, members),
+            Value::Array(elements) => {
+                text.push('[');
+                for element in elements {
+                    write_value(text, element);
+                    text.push(',');
+                }
+                text.push(']');
+            }
+            scalar => write_scalar(text, scalar),
+        }
+    }
+    let mut members: Vec<_> = object.iter().collect();
+    members.sort_unstable_by_key(|(name, _)| name.as_str());
+    text.push('{');
+    for (name, member) in members {
+        write_json_string(text, name);
+        text.push(':');
+        write_value(text, member);
         text.push(',');
     }
+    text.push('}');
 }
 
-/// A new UUID version 7: ids that sort by time.
-pub(super) fn new_uuid() -> Arc<str> {
-    uuid_text(uuid::Uuid::now_v7())
-}
-
-/// The usual text of a UUID.
-pub(super) fn uuid_text(id: uuid::Uuid) -> Arc<str> {
-    Arc::from(&*id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()))
-}
-
-/// Appends one name to a JSON Pointer (RFC 6901 §3).
-pub fn write_pointer(pointer: &mut String, name: &str) {
-    pointer.push('/');
-    if contains_any_byte(name, |byte| byte == b'~' || byte == b'/') {
-        pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
-    } else {
-        pointer.push_str(name);
+/// Appends a value that is neither an object nor an array.
+fn write_scalar(text: &mut String, value: &Value) {
+    match value {
+        Value::Bool(true) => text.push_str("true"),
+        Value::Bool(false) => text.push_str("false"),
+        Value::Number(number) => text.push_str(number.as_str()),
+        Value::String(string) => write_json_string(text, string),
+        Value::Null | Value::Array(_) | Value::Object(_) => text.push_str("null"),
     }
 }
 
-/// The JSON Pointer of these names below another pointer.
-#[must_use]
-pub fn json_pointer(pointer: &str, names: &[&str]) -> String {
-    let mut pointer = pointer.to_owned();
-    for name in names {
-        write_pointer(&mut pointer, name);
+/// Writes an object member by member. The caller sees to it that no name is written twice.
+#[derive(Debug)]
+pub struct JsonObjectWriter(String);
+
+impl JsonObjectWriter {
+    /// An empty object, with room for a usual record.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_capacity(1024)
     }
-    pointer
+
+    /// An empty object, with room for this many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut text = String::with_capacity(bytes);
+        text.push('{');
+        Self(text)
+    }
+
+    /// Adds a string.
+    #[must_use]
+    pub fn string(mut self, name: &str, value: &str) -> Self {
+        write_json_string(self.begin_member(name), value);
+        self
+    }
+
+    /// Adds a value.
+    #[must_use]
+    pub fn value(mut self, name: &str, value: &Value) -> Self {
+        write_json(self.begin_member(name), value);
+        self
+    }
+
+    /// Adds every member of an object.
+    #[must_use]
+    pub fn members(self, members: &Map<String, Value>) -> Self {
+        members.iter().fold(self, |object, (name, value)| object.value(name, value))
+    }
+
+    /// Adds members whose values are JSON texts.
+    #[must_use]
+    pub fn raw_members<'m, V: AsRef<str> + 'm>(mut self, members: impl Iterator<Item = (&'m str, &'m V)>) -> Self {
+        for (name, value) in members {
+            self.begin_member(name).push_str(value.as_ref());
+        }
+        self
+    }
+
+    /// The text of the object.
+    #[must_use]
+    pub fn finish(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+
+    fn begin_member(&mut self, name: &str) -> &mut String {
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        write_json_string(&mut self.0, name);
+        self.0.push(':');
+        &mut self.0
+    }
+}
+
+impl Default for JsonObjectWriter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl From<JsonObjectWriter> for Bytes {
+    fn from(object: JsonObjectWriter) -> Self {
+        object.finish().into()
+    }
 }
 
 #[cfg(test)]
@@ -162,14 +244,17 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_their_format_and_pointers_are_escaped() {
+    fn numbers_keep_their_format_when_they_are_written() {
         let mut text = String::new();
         write_json(&mut text, &serde_json::from_str("[1.10,12345678901234567890]").expect("JSON"));
         assert_eq!(text, "[1.10,12345678901234567890]");
-        for (name, escaped) in
-            [("a/b~c", "a~1b~0c"), ("nine-ty~/", "nine-ty~0~1"), ("twenty-one-letters~1é", "twenty-one-letters~01é")]
-        {
-            assert_eq!(json_pointer("", &[name, "d"]), format!("/{escaped}/d"));
-        }
+    }
+
+    #[test]
+    fn the_canonical_form_never_changes() {
+        let mut text = String::new();
+        let object = serde_json::from_str(r#"{"b":[1.10,{"z":null,"y":"\""}],"a":true}"#).expect("an object");
+        write_canonical(&mut text, &object);
+        assert_eq!(text, r#"{"a":true,"b":[1.10,{"y":"\"","z":null,},],}"#);
     }
 }

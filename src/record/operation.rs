@@ -1,4 +1,4 @@
-//! The memory of one write: from the intent to its outcome (contract 4.4).
+//! One write, from its intent to its outcome (contract 4.4).
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,10 +7,11 @@ use serde_json::Value;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
-use super::json_write::{new_uuid, uuid_text};
-use super::{Action, Warning};
+use super::caller::Action;
+use super::uuid_v7;
+use super::vendor_record::Warning;
 
-/// The id of an operation: a UUID version 7, so that ids sort by time.
+/// The id of an operation: a UUID of version 7, so that ids sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Deserialize, utoipa::ToSchema)]
 #[schema(value_type = String, example = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11")]
 #[serde(from = "String")]
@@ -20,13 +21,13 @@ impl OperationId {
     /// A new id.
     #[must_use]
     pub fn new() -> Self {
-        Self(new_uuid())
+        Self(uuid_v7::generate())
     }
 
-    /// Takes the text of an id; anything that is not a UUID is `None`.
+    /// Parses an id; `None` if the text is not a UUID.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        uuid::Uuid::try_parse(text).ok().map(|id| Self(uuid_text(id)))
+        uuid_v7::parse(text).map(Self)
     }
 
     /// The id as text.
@@ -35,7 +36,7 @@ impl OperationId {
         &self.0
     }
 
-    /// Where callers find the operation: `/operations/{id}`.
+    /// The path of the operation's document: `/operations/{id}`.
     #[must_use]
     pub fn path(&self) -> String {
         ["/operations/", &self.0].concat()
@@ -66,22 +67,22 @@ impl fmt::Display for OperationId {
     }
 }
 
-/// How far an operation is.
+/// The state of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OperationState {
-    /// Begun and not settled.
+    /// Begun, without an outcome yet.
     Running,
-    /// The vendor said so at once, or a read shows the wanted state.
+    /// The vendor confirmed the write, or a read shows its effect.
     Applied,
-    /// The vendor refused, or certainly did nothing.
+    /// The vendor rejected the write, or it certainly had no effect.
     NotApplied,
-    /// Nobody can tell; see `observed`.
+    /// The outcome cannot be determined; see `observed`.
     Unknown,
 }
 
 impl OperationState {
-    /// The word used in documents, in the store and in queries.
+    /// The word in documents, in the store and in queries.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -92,26 +93,27 @@ impl OperationState {
         }
     }
 
-    /// The other way round.
+    /// The state that [`Self::as_str`] names so.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Running, Self::Applied, Self::NotApplied, Self::Unknown].into_iter().find(|state| state.as_str() == text)
     }
 }
 
-/// What the last read showed when the watching ended without an answer.
+/// What the last read showed when reconciliation ended without a definite outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObservedState {
-    /// Still the old state.
+    /// The state from before the write.
     Unchanged,
-    /// A third state: somebody else's.
+    /// A third state, which another client wrote.
     Other,
-    /// What was wanted, and it may be another's work. The gateway tells them apart, documents do not.
+    /// The state that the write intended; another client may have written it. Documents show it as
+    /// `other`.
     Expected,
 }
 
 impl ObservedState {
-    /// The word used in the store.
+    /// The word in the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -121,13 +123,13 @@ impl ObservedState {
         }
     }
 
-    /// The value of the store's word.
+    /// The value that [`Self::as_str`] names so.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Unchanged, Self::Other, Self::Expected].into_iter().find(|observed| observed.as_str() == word)
     }
 
-    /// The word used in documents.
+    /// The word in documents.
     fn public_str(self) -> &'static str {
         match self {
             Self::Unchanged => "unchanged",
@@ -154,46 +156,47 @@ impl utoipa::PartialSchema for ObservedState {
 
 impl utoipa::ToSchema for ObservedState {}
 
-/// One vendor call that was made for an operation, as the ledger tells it.
+/// One vendor call of an operation, as the ledger records it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[schema(as = CallMade)]
 pub struct VendorCallLog {
-    /// The name of the call: `sign_in read list create update delete schema`.
+    /// The kind of the call: `sign_in read list create update delete schema`.
     pub call: String,
-    /// The vendor's HTTP status, or null when it did not answer.
+    /// The vendor's HTTP status; null if it did not respond.
     pub status: Option<u16>,
-    /// How long it took, in milliseconds.
+    /// The duration in milliseconds.
     pub ms: u64,
 }
 
-/// An operation as callers see it (contract 4.4).
+/// The document of an operation (contract 4.4).
 #[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct Operation {
-    /// Its id.
+    /// The operation's id.
     pub id: OperationId,
-    /// How far it is.
+    /// The operation's state.
     pub state: OperationState,
-    /// What it does.
+    /// The kind of write.
     pub action: Action,
-    /// In which system.
+    /// The name of the system.
     #[schema(example = "architecture")]
     pub system: String,
-    /// To which record; null while a create has not been answered.
+    /// The id of the record; null until the vendor has responded to a create.
     #[schema(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
     pub record: Option<String>,
-    /// For whom.
+    /// The name of the caller.
     #[schema(example = "billing")]
     pub caller: String,
-    /// Since when (RFC 3339, UTC).
+    /// When the operation began (RFC 3339, UTC).
     #[schema(example = "2026-11-21T10:15:30.123Z")]
     pub started_at: String,
-    /// Until when; null while it runs.
+    /// When the operation finished; null while it runs.
     pub finished_at: Option<String>,
-    /// The record's tag after the write, when it is proven to be the state this write made.
+    /// The record's tag after the write, if that state is proven to be the result of this write.
     pub etag: Option<String>,
-    /// What the caller would otherwise not learn.
+    /// What the state alone does not show.
     pub warnings: Vec<Warning>,
-    /// For `not-applied` and `unknown`: the problem document a direct write would have answered.
+    /// For `not-applied` and `unknown`: the problem document of the response to a synchronous
+    /// write.
     #[schema(value_type = Option<Object>)]
     pub problem: Option<Value>,
     /// For `unknown`: what the last read showed.

@@ -1,8 +1,9 @@
-//! The evaluated form of `If-Match` on a write.
+//! The precondition of a write, from `If-Match` (RFC 9110 §13.1.1).
 
-use super::{EntityTag, RecordId, SystemName, Version};
+use super::etag::{EntityTag, Version};
+use super::id::{RecordId, SystemName};
 
-/// What must hold of the record for a write to happen (RFC 9110 §13.1.1).
+/// What must hold for the current record before a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
     /// `If-Match: *`: the record exists.
@@ -12,7 +13,7 @@ pub enum Precondition {
 }
 
 impl Precondition {
-    /// Whether a record whose tag is `current` fulfils this.
+    /// Whether a record whose tag is `current` meets the precondition.
     #[must_use]
     pub fn holds_for(&self, current: &EntityTag) -> bool {
         match self {
@@ -21,7 +22,7 @@ impl Precondition {
         }
     }
 
-    /// As it stands in the field, in one line.
+    /// The header value.
     #[must_use]
     pub fn to_header(&self) -> String {
         match self {
@@ -33,8 +34,8 @@ impl Precondition {
         }
     }
 
-    /// The tag to write against without reading, with its version, if the caller named exactly one and it belongs to this
-    /// record.
+    /// The tag and its version, if the caller named exactly one tag and it belongs to this record:
+    /// the write then needs no read.
     #[must_use]
     pub fn single_version(&self, system: &SystemName, id: &RecordId) -> Option<(&EntityTag, Version)> {
         match self {

@@ -1,9 +1,9 @@
-//! SHA-256, from ring, which TLS brings along: where a processor has no instructions for it, ring's assembly needs less than
-//! half of what portable Rust does.
+//! SHA-256 from `ring`, a dependency of TLS anyway. Without processor support its assembly costs
+//! less than half of portable Rust.
 
 use ring::digest::{Context, SHA256};
 
-/// The hash of these parts, one after the other.
+/// The hash of the concatenated parts.
 #[must_use]
 pub fn sha256<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] {
     let mut context = Context::new(&SHA256);

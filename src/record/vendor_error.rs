@@ -1,82 +1,110 @@
-//! What went wrong at a vendor, judged once, where the reply is read.
+//! The failure of a vendor call, classified once, where the response is read.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What kind of failure a vendor call had. The caller's problem document follows from this and the verb, in one table.
+/// The kind of a failure. One table maps it and the action to the caller's problem document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum VendorErrorKind {
-    /// The record (or the collection) is not there.
+    /// The record or the collection does not exist.
     NotFound,
-    /// The vendor compared versions and refused: somebody changed the record.
+    /// The vendor compared versions and rejected the write: the record has changed.
     Conflict,
-    /// The status covers several meanings (Pretectum's 400, Matrix42's 500): only reading again tells which.
-    /// The vendor has finished with the call.
+    /// The vendor has finished the call with a status of several meanings (Pretectum's 400,
+    /// Matrix42's 500). Only a read shows which one applies.
     Ambiguous,
-    /// The vendor works on the record just now and did nothing.
+    /// The vendor is busy with another change of the record and did nothing.
     Busy,
-    /// The vendor found values wrong and did nothing.
+    /// The vendor found invalid values and did nothing.
     Rejected,
-    /// The vendor does not let the gateway's account do this.
+    /// The gateway's account lacks the permission.
     Forbidden,
-    /// The vendor does not know the token (any more): one refresh is worth it.
+    /// The vendor does not accept the token, which may have expired: one refresh is worthwhile.
     #[serde(rename = "TokenRefused")]
     TokenRejected,
     /// The vendor does not accept the configured credentials.
     CredentialsRejected,
-    /// Too many calls: the vendor's limit or the configured one.
+    /// The vendor's rate limit, or the configured one, is exceeded.
     RateLimited,
-    /// No connection, or the vendor says it is out of service, or the circuit is open.
+    /// There is no connection, or the vendor reports that it is out of service.
     Unavailable,
-    /// The queue in front of the vendor is full, or the deadline passed in it.
+    /// The circuit is open, the queue in front of the vendor is full, or the deadline passed in the
+    /// queue.
     Overloaded,
-    /// No answer in time.
+    /// The vendor did not respond in time.
     Timeout,
-    /// The connection broke, or the answer was cut short.
+    /// The connection broke, or the response is truncated.
     #[serde(rename = "Broken")]
     ConnectionLost,
-    /// An answer that the vendor's documentation does not allow for: HTML, wrong JSON, a redirect, a huge body.
+    /// The response is not one that the vendor documents: HTML, other JSON, a redirect, an
+    /// oversized body.
     #[serde(rename = "Protocol")]
     InvalidResponse,
-    /// The vendor says that it failed (5xx).
+    /// The vendor reports a failure of its own (5xx).
     #[serde(rename = "VendorError")]
     ServerError,
-    /// The vendor has no such action.
+    /// The vendor does not have this action.
     Unsupported,
 }
 
-/// Whether the call may have changed something at the vendor.
+impl VendorErrorKind {
+    /// The word in health reports; it never changes.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "notfound",
+            Self::Conflict => "conflict",
+            Self::Ambiguous => "ambiguous",
+            Self::Busy => "busy",
+            Self::Rejected => "rejected",
+            Self::Forbidden => "forbidden",
+            Self::TokenRejected => "tokenrefused",
+            Self::CredentialsRejected => "credentialsrejected",
+            Self::RateLimited => "ratelimited",
+            Self::Unavailable => "unavailable",
+            Self::Overloaded => "overloaded",
+            Self::Timeout => "timeout",
+            Self::ConnectionLost => "broken",
+            Self::InvalidResponse => "protocol",
+            Self::ServerError => "vendorerror",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
+/// Whether a call may have changed something at the vendor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SideEffect {
-    /// Certainly not: nothing was sent, or the vendor said that it did nothing.
+    /// It certainly changed nothing: it was not sent, or the vendor did nothing.
     None,
-    /// Perhaps. Only a write can leave this open.
+    /// It may have changed something. Only a write can leave this open.
     Unknown,
 }
 
-/// When the same call may be worth sending again.
+/// When the same call is worth sending again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Retry {
-    /// Sending it again gives the same answer.
+    /// Never: the response would be the same.
     Never,
     /// After a short pause.
     Soon,
-    /// After this long, as the vendor (or the limit) says.
+    /// After this time, which the vendor or the limit gives.
     After(Duration),
 }
 
-/// One value that was found wrong, and where.
+/// An invalid value of a request body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldError {
-    /// JSON Pointer into the request body (RFC 6901), such as `/fields/Email`; empty for the whole body.
+    /// JSON Pointer into the request body (RFC 6901), such as `/fields/Email`; empty for the whole
+    /// body.
     pub pointer: String,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be right.
     pub detail: String,
 }
 
 impl FieldError {
-    /// A finding at a place.
+    /// An error at a pointer.
     #[must_use]
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), detail: detail.into() }
@@ -87,27 +115,25 @@ impl FieldError {
 #[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
 #[error("{kind:?} (effect {effect:?}, status {status:?}): {}", message.as_deref().unwrap_or("-"))]
 pub struct VendorError {
-    /// What kind of failure.
+    /// The kind of the failure.
     pub kind: VendorErrorKind,
-    /// Whether the call may have changed something.
+    /// Whether the call may have changed something at the vendor.
     pub effect: SideEffect,
-    /// When to try again.
+    /// When the same call is worth sending again.
     pub retry: Retry,
-    /// The vendor's HTTP status, when it answered at all.
+    /// The vendor's HTTP status; `None` if it did not respond.
     pub status: Option<u16>,
-    /// The vendor's own code, if it has one.
+    /// The vendor's own error code or trace id.
     pub code: Option<String>,
-    /// The vendor's text, cleaned (`transport::sanitize_text`): short, no markup, no stack trace, no secret.
+    /// The vendor's text, sanitized: short, without markup, stack traces and secrets.
     pub message: Option<String>,
-    /// The values the vendor found wrong, where it names them.
+    /// The values that the vendor names as invalid.
     pub invalid: Vec<FieldError>,
 }
 
 impl VendorError {
-    /// A fault of a kind, with the effect and retry that go with it when nothing else is known.
-    ///
-    /// The defaults are the cautious ones for a call that was sent: `SideEffect::None` only for kinds that mean that the vendor
-    /// (or the gateway, before sending) did nothing.
+    /// An error with the cautious effect and retry of its kind, for a call that was sent:
+    /// `SideEffect::None` only for kinds that mean that nothing was done.
     #[must_use]
     pub fn new(kind: VendorErrorKind) -> Self {
         let (effect, retry) = match kind {
@@ -130,47 +156,47 @@ impl VendorError {
         Self { kind, effect, retry, status: None, code: None, message: None, invalid: Vec::new() }
     }
 
-    /// A vendor lacks an action: never a silent success.
+    /// The vendor does not have an action.
     #[must_use]
-    pub fn unsupported(what: &str) -> Self {
-        Self::new(VendorErrorKind::Unsupported).message(what)
+    pub fn unsupported(detail: &str) -> Self {
+        Self::new(VendorErrorKind::Unsupported).message(detail)
     }
 
-    /// An answer the gateway cannot make sense of.
+    /// A response that the vendor does not document.
     #[must_use]
-    pub fn invalid_response(what: impl Into<String>) -> Self {
-        Self::new(VendorErrorKind::InvalidResponse).message(what)
+    pub fn invalid_response(detail: impl Into<String>) -> Self {
+        Self::new(VendorErrorKind::InvalidResponse).message(detail)
     }
 
-    /// Adds the vendor's (cleaned) text or the gateway's own.
+    /// Sets the text: the vendor's, sanitized, or the gateway's own.
     #[must_use]
     pub fn message(mut self, text: impl Into<String>) -> Self {
         self.message = Some(text.into());
         self
     }
 
-    /// Adds the vendor's status.
+    /// Sets the vendor's status.
     #[must_use]
     pub fn status(mut self, status: u16) -> Self {
         self.status = Some(status);
         self
     }
 
-    /// Adds the vendor's own code.
+    /// Sets the vendor's own code.
     #[must_use]
     pub fn code(mut self, code: impl Into<String>) -> Self {
         self.code = Some(code.into());
         self
     }
 
-    /// Says that nothing happened at the vendor.
+    /// Records that nothing changed at the vendor.
     #[must_use]
     pub fn without_effect(mut self) -> Self {
         self.effect = SideEffect::None;
         self
     }
 
-    /// Says when to try again.
+    /// Sets when the same call is worth sending again.
     #[must_use]
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;

@@ -1,42 +1,44 @@
 //! A record as a vendor holds it.
 
-use super::{RawFields, Version};
+use super::etag::Version;
+use super::raw_json::RawObject;
 
-/// What an adapter reads: the record in the shape that callers see, and what only the adapter understands.
+/// A record as an adapter reads it.
 #[derive(Clone, Debug)]
 pub struct VendorRecord {
-    /// The members of `fields`, the gateway's own business (`_version`, `ID`, `TimeStamp`…) left out.
-    pub fields: RawFields,
-    /// The vendor's own version; `None` where the vendor has none (the gateway then hashes `fields`).
+    /// The record's `fields` as callers see them, without the members that carry its id and version
+    /// (`_version`, `ID`, `TimeStamp`, …).
+    pub fields: RawObject,
+    /// The vendor's own version; `None` if the vendor has none.
     pub version: Option<Version>,
-    /// What the vendor says is wrong with the record.
+    /// What the vendor reports to be wrong with the record.
     pub warnings: Vec<Warning>,
 }
 
 impl VendorRecord {
-    /// The vendor's version or, if it has none, the digest of the canonical fields.
+    /// The vendor's version or, if it has none, a digest of `fields`.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.version.clone().unwrap_or_else(|| self.fields.content_version())
+        self.version.clone().unwrap_or_else(|| Version::from_fields(&self.fields.to_map()))
     }
 }
 
-/// Why a caller should look twice; the closed set of the contract, section 3.
+/// Why a caller should check a record again; the closed set of contract 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WarningCode {
     /// The vendor stored the value and marks it as breaking a rule.
     InvalidField,
-    /// The vendor answered success, and the value is still the old one.
+    /// The vendor reported success, and the value is still the old one.
     NotApplied,
-    /// Something the caller did not touch was destroyed.
+    /// Data that the caller did not touch was destroyed.
     Loss,
 }
 
-/// What the caller would otherwise not learn.
+/// What a successful response would otherwise not show.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Warning {
-    /// Which kind.
+    /// The kind of warning.
     pub code: WarningCode,
     /// JSON Pointer into the record, such as `/fields/Email`.
     pub pointer: String,

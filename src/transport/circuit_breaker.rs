@@ -198,14 +198,7 @@ impl Drop for CallPermit<'_> {
 }
 
 fn failure_reason(fault: &VendorError) -> String {
-    let kind = match fault.kind {
-        VendorErrorKind::ConnectionLost => "broken",
-        VendorErrorKind::InvalidResponse => "protocol",
-        VendorErrorKind::Unavailable => "unavailable",
-        VendorErrorKind::Timeout => "timeout",
-        _ => "vendorerror",
-    };
-    fault.message.clone().unwrap_or_else(|| kind.to_owned())
+    fault.message.clone().unwrap_or_else(|| fault.kind.as_str().to_owned())
 }
 
 fn classify(fault: &VendorError) -> Sample {

@@ -11,12 +11,8 @@ use actix_web::http::header::HeaderValue;
 
 use super::lock::lock;
 use super::request::VendorRequest;
-use crate::record::{Secret, VendorCallKind, VendorError};
+use crate::record::{Secret, VendorCallKind, VendorError, redact_secrets};
 
-/// Replaces a secret.
-const MASK: &str = "…";
-/// Shorter words are not treated as secrets: redacting them would make texts unreadable.
-const MIN_SECRET_LEN: usize = 8;
 /// Tokens to keep: a response may still contain the token that has just been replaced.
 const MAX_TOKENS: usize = 2;
 
@@ -72,37 +68,11 @@ impl SecretRedactor {
         secrets.extend(self.configured.iter().map(|secret| secret.expose().as_bytes()));
         secrets.extend(tokens.iter().map(HeaderValue::as_bytes));
         for text in texts {
-            if let Some(redacted) = redact_text(text, &secrets) {
+            if let Some(redacted) = redact_secrets(text, &secrets) {
                 *text = redacted;
             }
         }
     }
-}
-
-/// Returns the redacted text, or `None` if it holds no secret. Parts of a secret are found as well.
-fn redact_text(text: &str, secrets: &[&[u8]]) -> Option<String> {
-    let mut redacted = text.to_owned();
-    // Whole secrets first: a secret may contain characters that separate words.
-    for whole in secrets.iter().filter_map(|secret| std::str::from_utf8(secret).ok()) {
-        let bare = whole.strip_prefix("Bearer ").unwrap_or(whole);
-        if bare.len() >= MIN_SECRET_LEN {
-            redacted = redacted.replace(bare, MASK);
-        }
-    }
-    let is_secret = |word: &str| {
-        word.len() >= MIN_SECRET_LEN
-            && secrets.iter().any(|secret| secret.windows(word.len()).any(|part| part == word.as_bytes()))
-    };
-    for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || "-._~+/=".contains(c))) {
-        // Punctuation at the end of a word is not part of the secret.
-        let bare = word.trim_matches(['.', '=', '/']);
-        for form in [word, bare] {
-            if is_secret(form) {
-                redacted = redacted.replace(form, MASK);
-            }
-        }
-    }
-    (redacted != text).then_some(redacted)
 }
 
 #[cfg(test)]

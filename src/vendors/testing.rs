@@ -1,4 +1,5 @@
-//! A scripted transport, and the golden pairs: requests and replies copied from the vendors' pages, run in both directions.
+//! A scripted transport, and the golden files: requests and responses from the vendors' pages,
+//! tested in both directions.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,11 +12,13 @@ use base64::Engine as _;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::{Adapter, Completion, ListItem, PlannedRequest, UpdateInput};
-use crate::record::{RawFields, RawObject, RecordId, SideEffect, VendorError, VendorErrorKind, VendorRecord, Version};
+use super::adapter::{Adapter, ListItem, PlannedRequest, UpdateInput};
+use super::capabilities::Completion;
+use crate::record::{RawObject, RecordId, SideEffect, VendorError, VendorErrorKind, VendorRecord, Version};
 use crate::transport::{Token, Transport, VendorRequest, VendorResponse};
 
-/// Answers calls from a script and keeps them; judges replies as the real transport does.
+/// Responds to requests from a script, records them, and classifies responses as the real transport
+/// does.
 pub(super) struct ScriptedTransport<'a> {
     adapter: &'a dyn Adapter,
     responses: RefCell<VecDeque<VendorResponse>>,
@@ -27,7 +30,7 @@ impl<'a> ScriptedTransport<'a> {
         Self { adapter, responses: RefCell::new(replies.into_iter().collect()), calls: RefCell::default() }
     }
 
-    /// `METHOD path` of every call so far.
+    /// `METHOD path` of every request.
     pub(super) fn request_lines(&self) -> Vec<String> {
         self.calls.borrow().iter().map(|call| format!("{} {}", call.method, call.path)).collect()
     }
@@ -42,23 +45,23 @@ impl Transport for ScriptedTransport<'_> {
             self.adapter.sign(&mut call, &Token { secret, expires: None });
         }
         self.calls.borrow_mut().push(call.clone());
-        let reply = self.responses.borrow_mut().pop_front().expect("one more call than the script has replies");
+        let reply = self.responses.borrow_mut().pop_front().expect("the script has a response for every request");
         self.adapter.classify(&call, &reply).map_or(Ok(reply), Err)
     }
 }
 
-/// A reply with a JSON (or any) body.
+/// A response with this body.
 pub(super) fn response(status: u16, body: &str) -> VendorResponse {
     let content_type = if body.is_empty() { "" } else { "application/json; charset=utf-8" };
     VendorResponse { status, content_type: content_type.to_owned(), retry_after: None, body: body.to_owned().into() }
 }
 
-/// A reply with `Retry-After`.
+/// A response with `Retry-After`.
 pub(super) fn response_with_retry_after(status: u16, seconds: u64) -> VendorResponse {
     VendorResponse { retry_after: Some(Duration::from_secs(seconds)), ..response(status, "") }
 }
 
-/// Judges a reply to a planned call.
+/// Classifies a response to a request.
 pub(super) fn classify_response(
     adapter: &dyn Adapter,
     call: &VendorRequest,
@@ -68,23 +71,23 @@ pub(super) fn classify_response(
     adapter.classify(call, &response(status, body)).map(|fault| (fault.kind, fault.effect))
 }
 
-/// A body as text.
+/// The body of a request.
 pub(super) fn body(call: &VendorRequest) -> &str {
     call.body.as_deref().map(|body| std::str::from_utf8(body).expect("UTF-8")).unwrap_or_default()
 }
 
-/// An object from its text.
+/// Parses an object.
 pub(super) fn map(text: &str) -> Map<String, Value> {
     serde_json::from_str(text).expect("an object")
 }
 
-/// A record as read, of a vendor without versions.
+/// A record of a vendor without versions.
 pub(super) fn unversioned_record(fields: &Map<String, Value>) -> VendorRecord {
-    VendorRecord { fields: RawFields::from_map(fields), version: None, warnings: Vec::new() }
+    VendorRecord { fields: RawObject::from(fields), version: None, warnings: Vec::new() }
 }
 
-/// Runs every file of `tests/golden/{vendor}/`: `given` is done, must send exactly `request` and, when answered with `reply`,
-/// must come to `meaning`.
+/// Runs every file of `tests/golden/{vendor}/`: the action `given` must send exactly `request` and,
+/// with the response `reply`, must result in `meaning`.
 pub(super) async fn run_golden(vendor: &str, adapter: &dyn Adapter) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(vendor);
     let mut files: Vec<_> = folder.read_dir().expect("golden files").map(|file| file.expect("a file").path()).collect();
@@ -93,8 +96,8 @@ pub(super) async fn run_golden(vendor: &str, adapter: &dyn Adapter) {
     for file in files {
         let name = file.display().to_string();
         let golden: Value = serde_json::from_str(&std::fs::read_to_string(&file).expect("text")).expect("JSON");
-        let given_reply = golden.get("reply").filter(|reply| !reply.is_null()).map(parse_golden_response);
-        let transport = ScriptedTransport::new(adapter, given_reply);
+        let reply = golden.get("reply").filter(|reply| !reply.is_null()).map(parse_golden_response);
+        let transport = ScriptedTransport::new(adapter, reply);
         let meaning = run_action(adapter, &transport, &golden["given"]).await;
         let requests: Vec<Value> = transport.calls.borrow().iter().map(golden_request).collect();
         let expected: Vec<Value> = golden.get("request").filter(|one| !one.is_null()).cloned().into_iter().collect();

@@ -1,21 +1,22 @@
-//! The operations of a JSON Patch (RFC 6902), one at a time: `json-patch` does them; which members may change at all, `test` by
-//! numeric value (§4.6) and bounds on what a patch can cost are added here.
+//! The operations of a JSON Patch (RFC 6902). The `json-patch` crate applies them one at a time.
+//! This module adds which members may change, `test` by numeric value (§4.6), and limits on the
+//! cost of a patch.
 
 use json_patch::{AddOperation, PatchOperation, ReplaceOperation, TestOperation};
 use serde_json::Value;
 
-use super::{PatchError, read_only_error};
-use crate::record::FieldError;
-use crate::record::json::values_equal;
+use super::error::{PatchError, read_only_error};
+use crate::record::json_equal::values_equal;
+use crate::record::vendor_error::FieldError;
 
-/// How many bytes a JSON Patch may copy in all: `copy` can double a document with each operation.
+/// How many bytes all operations of a patch may copy: `copy` can double a document each time.
 const MAX_COPIED: usize = 4 * 1024 * 1024;
-/// How many elements and members a JSON Patch may make move up or down in all: adding and removing at the front of a long array
-/// moves all of it. About a tenth of a second.
+/// How many elements and members all operations of a patch may shift: an insertion at the front of
+/// an array shifts all of it. This takes about a tenth of a second.
 const MAX_SHIFTED: usize = 1_000_000;
 
-/// One operation. What serde reads of it goes through a buffer that holds no number of more than 64 bits, nor its form: so the
-/// value goes past it, and members that mean nothing (RFC 6902 §4) are left out.
+/// Parses one operation. `serde` buffers an operation in a form that loses large numbers and the
+/// form of numbers, so `value` bypasses it, and unknown members (RFC 6902 §4) are dropped.
 pub(super) fn parse_operation(mut operation: Value) -> serde_json::Result<PatchOperation> {
     let mut value = None;
     if let Some(members) = operation.as_object_mut() {
@@ -24,13 +25,13 @@ pub(super) fn parse_operation(mut operation: Value) -> serde_json::Result<PatchO
     }
     let mut operation = serde_json::from_value(operation)?;
     if let (
-        PatchOperation::Add(AddOperation { value: place, .. })
-        | PatchOperation::Replace(ReplaceOperation { value: place, .. })
-        | PatchOperation::Test(TestOperation { value: place, .. }),
+        PatchOperation::Add(AddOperation { value: slot, .. })
+        | PatchOperation::Replace(ReplaceOperation { value: slot, .. })
+        | PatchOperation::Test(TestOperation { value: slot, .. }),
         Some(value),
     ) = (&mut operation, value)
     {
-        *place = value;
+        *slot = value;
     }
     Ok(operation)
 }
@@ -41,18 +42,18 @@ pub(super) fn apply(
     operations: &[PatchOperation],
     read_only: &dyn Fn(&str) -> bool,
 ) -> Result<(), PatchError> {
-    let (mut copied, mut moved) = (0_usize, 0_usize);
+    let (mut copied, mut shifted) = (0_usize, 0_usize);
     for (index, operation) in operations.iter().enumerate() {
         let path = operation.path().as_str();
         match operation {
             PatchOperation::Test(test) => {
                 let Some(seen) = document.pointer(path) else {
-                    return Err(operation_error(index, path, "there is no value at this path to test"));
+                    return Err(operation_error(index, path, "the record has no value at this path"));
                 };
                 if !values_equal(seen, &test.value) {
                     return Err(PatchError::TestFailed(FieldError::new(
                         path,
-                        format!("operation {index}: the value is another"),
+                        format!("operation {index}: the record has another value here"),
                     )));
                 }
                 continue;
@@ -61,7 +62,7 @@ pub(super) fn apply(
                 copied = copied
                     .saturating_add(document.pointer(copy.from.as_str()).map_or(0, |value| value.to_string().len()));
                 if copied > MAX_COPIED {
-                    return Err(operation_error(index, path, "the patch copies more than 4 MiB in all"));
+                    return Err(operation_error(index, path, "the operations together copy more than 4 MiB"));
                 }
             }
             PatchOperation::Add(_)
@@ -71,10 +72,10 @@ pub(super) fn apply(
         }
         check_writable(operation, read_only)?;
         let from = if let PatchOperation::Move(operation) = operation { Some(operation.from.as_str()) } else { None };
-        moved =
-            [Some(path), from].into_iter().flatten().fold(moved, |moved, path| moved + count_siblings(document, path));
-        if moved > MAX_SHIFTED {
-            return Err(operation_error(index, path, "the patch moves more than a million elements in all"));
+        shifted =
+            [Some(path), from].into_iter().flatten().fold(shifted, |sum, path| sum + count_siblings(document, path));
+        if shifted > MAX_SHIFTED {
+            return Err(operation_error(index, path, "the operations together shift more than a million elements"));
         }
         json_patch::patch_unsafe(document, std::slice::from_ref(operation))
             .map_err(|error| operation_error(index, path, &error.kind.to_string()))?;
@@ -82,7 +83,7 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// How many values stand in the array or object that a path leads into.
+/// How many values the array or object that holds this path has.
 fn count_siblings(document: &Value, path: &str) -> usize {
     let parent = path.rsplit_once('/').and_then(|(parent, _)| document.pointer(parent));
     match parent {
@@ -92,11 +93,12 @@ fn count_siblings(document: &Value, path: &str) -> usize {
     }
 }
 
-fn operation_error(index: usize, path: &str, why: &str) -> PatchError {
-    PatchError::Failed(FieldError::new(path, format!("operation {index}: {why}")))
+fn operation_error(index: usize, path: &str, reason: &str) -> PatchError {
+    PatchError::Failed(FieldError::new(path, format!("operation {index}: {reason}")))
 }
 
-/// What an operation writes; `test` writes nothing, and `move` writes where it takes from, too.
+/// Checks every path that an operation writes: `test` writes none, and `move` also writes its
+/// `from`.
 pub(super) fn check_writable(operation: &PatchOperation, read_only: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
     match operation {
         PatchOperation::Test(_) => return Ok(()),
@@ -106,7 +108,7 @@ pub(super) fn check_writable(operation: &PatchOperation, read_only: &dyn Fn(&str
     check_path(operation.path().as_str(), read_only)
 }
 
-/// Only what lies below a member of `/fields` that is not read-only may be written.
+/// Only members of `/fields` that are not read-only, and values below them, may be written.
 fn check_path(path: &str, read_only: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
     let member = path.strip_prefix("/fields/").and_then(|rest| rest.split('/').next());
     match member.map(|name| name.replace("~1", "/").replace("~0", "~")) {

@@ -1,4 +1,4 @@
-//! Both formats, on one record.
+//! Both formats, applied to one record.
 
 use super::*;
 

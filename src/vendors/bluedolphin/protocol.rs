@@ -1,4 +1,5 @@
-//! BlueDolphin's URLs, bodies, replies and errors (support.valueblue.nl, «Public API»). Pure functions.
+//! BlueDolphin's requests, responses and errors (support.valueblue.nl, "Public API"), as pure
+//! functions.
 
 use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE};
@@ -8,15 +9,16 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::response_mapping;
-use crate::record::{RecordId, VendorError, VendorErrorKind};
+use crate::record::{JsonObjectWriter, RawJson, RecordId, VendorError, VendorErrorKind, percent_encode};
 use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
 use crate::vendors::common::{
-    ErrorTexts, JsonObjectWriter, fault_for_status, fault_from_response, first_byte, percent_encode,
-    undocumented_response, unparseable_response,
+    ErrorTexts, fault_for_status, fault_from_response, first_byte, parse_object, undocumented_response,
+    unparseable_response, utf8,
 };
 
-/// The one collection there is so far.
+/// The only collection.
 pub(super) const DEFINITIONS: &str = "object-definitions";
+const DEFINITIONS_PATH: &str = "/v1/object-definitions";
 
 const BUSY_PHRASES: &[&str] = &["ongoing update"];
 const MISSING_PHRASES: &[&str] = &[
@@ -25,144 +27,152 @@ const MISSING_PHRASES: &[&str] = &[
     "could not be loaded",
     "cannot be loaded",
     "unable to load bluedolphin object configuration",
-    // MongoDB's own words for an id that is 24 characters and not hexadecimal: no record can have it.
+    // MongoDB's text for an id of 24 characters that is not hexadecimal; no record has such an id.
     "24 digit hex",
 ];
-/// One text for a definition that may not be changed and for one that is not there: only reading tells.
+/// One text for a definition that cannot be changed and for a missing one: only a read shows which.
 const BUILT_IN_OR_MISSING_PHRASES: &[&str] = &["non-existing"];
-/// Things whose absence is a wrong value in the request and not a missing record.
+/// Objects whose absence is an invalid value of the request and not a missing record.
 const REFERRED_TO_PHRASES: &[&str] = &["questionnaire", "boem", "property", "role", "template"];
 
-/// 24 lower-case hexadecimal digits; one of the vendor's own samples has a `g`, so only the form is checked.
+/// Whether a text has the form of an id: 24 digits and lower-case letters. The vendor says
+/// hexadecimal, but one of its samples has a `g`.
 pub(super) fn is_id(text: &str) -> bool {
     text.len() == 24 && text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
 }
 
-fn path(id: &RecordId) -> String {
-    format!("/v1/object-definitions/{}", percent_encode(id.key()))
+fn definition_path(id: &RecordId) -> String {
+    format!("{DEFINITIONS_PATH}/{}", percent_encode(id.key()))
 }
 
-fn request(name: VendorCallKind, method: Method, path: impl Into<String>) -> VendorRequest {
-    VendorRequest::new(name, method, path).header(ACCEPT, JSON)
+fn request(kind: VendorCallKind, method: Method, path: impl Into<String>) -> VendorRequest {
+    VendorRequest::new(kind, method, path).header(ACCEPT, JSON)
 }
 
-/// Asks for one definition.
+/// Requests one definition.
 pub(super) fn read_request(id: &RecordId) -> VendorRequest {
-    request(VendorCallKind::Read, Method::GET, path(id))
+    request(VendorCallKind::Read, Method::GET, definition_path(id))
 }
 
-/// Asks for a page of definitions; disabled ones are hidden unless asked for.
+/// Requests a page of definitions, the disabled ones included.
 pub(super) fn list_request(start: u64, take: usize) -> VendorRequest {
-    let query = format!("/v1/object-definitions?start={start}&take={take}&include_disabled=true");
-    request(VendorCallKind::List, Method::GET, query)
+    let path = format!("{DEFINITIONS_PATH}?start={start}&take={take}&include_disabled=true");
+    request(VendorCallKind::List, Method::GET, path)
 }
 
-/// The vendor's enable and disable calls have no body.
+/// Enables or disables a definition. The vendor's calls have no body.
 pub(super) fn status_request(id: &RecordId, active: bool) -> VendorRequest {
     let verb = if active { "enable" } else { "disable" };
-    request(VendorCallKind::Update, Method::POST, format!("{}/{verb}", path(id)))
+    request(VendorCallKind::Update, Method::POST, format!("{}/{verb}", definition_path(id)))
 }
 
-/// Replaces a definition. The page calls `id` mandatory and leaves it out of every example: both readings take it.
+/// Replaces a definition. The vendor's page calls `id` mandatory and omits it from every example: a
+/// body with it satisfies both.
 pub(super) fn replace_request(id: &RecordId, body: &Map<String, Value>) -> VendorRequest {
-    with_body(
-        request(VendorCallKind::Update, Method::PUT, path(id)),
-        JsonObjectWriter::new().text("id", id.key()).members(body).finish(),
-    )
+    let body = JsonObjectWriter::new().string("id", id.key()).members(body);
+    request(VendorCallKind::Update, Method::PUT, definition_path(id)).header(CONTENT_TYPE, JSON).body(body)
 }
 
-/// Deletes a definition and every object based on it, for good.
+/// Deletes a definition and every object based on it, permanently.
 pub(super) fn delete_request(id: &RecordId) -> VendorRequest {
-    request(VendorCallKind::Delete, Method::DELETE, path(id))
+    request(VendorCallKind::Delete, Method::DELETE, definition_path(id))
 }
 
-/// Makes a definition.
+/// Creates a definition.
 pub(super) fn create_request(fields: &Map<String, Value>) -> VendorRequest {
-    let body = JsonObjectWriter::new().members(fields).finish();
-    with_body(request(VendorCallKind::Create, Method::POST, "/v1/object-definitions"), body)
+    let body = JsonObjectWriter::new().members(fields);
+    request(VendorCallKind::Create, Method::POST, DEFINITIONS_PATH).header(CONTENT_TYPE, JSON).body(body)
 }
 
-fn with_body(call: VendorRequest, body: Bytes) -> VendorRequest {
-    call.header(CONTENT_TYPE, JSON).body(body)
-}
-
-/// The error table.
-pub(super) fn classify(call: &VendorRequest, reply: &VendorResponse) -> Option<VendorError> {
-    let documented = match (call.kind, reply.status) {
+/// The error of a response; `None` for a success that the vendor documents for this request.
+pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
+    let documented = match (request.kind, response.status) {
         (VendorCallKind::Read | VendorCallKind::List, 200) | (VendorCallKind::Create, 201) => {
-            first_byte(reply) == Some(b'{')
+            first_byte(response) == Some(b'{')
         }
-        (VendorCallKind::Update, 202) => call.method == Method::PUT && is_ok_body(reply),
-        (VendorCallKind::Update, 200) => call.method == Method::POST && is_ok_body(reply),
-        (VendorCallKind::Delete, 200) => is_ok_body(reply),
-        _ => return Some(classify_error(call, reply)),
+        (VendorCallKind::Update, 202) => request.method == Method::PUT && is_ok_body(response),
+        (VendorCallKind::Update, 200) => request.method == Method::POST && is_ok_body(response),
+        (VendorCallKind::Delete, 200) => is_ok_body(response),
+        _ => return Some(classify_error(request, response)),
     };
-    (!documented)
-        .then(|| undocumented_response(call, reply, "the vendor's answer is not the one it documents for this call"))
+    (!documented).then(|| {
+        undocumented_response(request, response, "the vendor's response is not the one that it documents for this call")
+    })
 }
 
-/// `{"result":"OK"}`, and nothing less: what another answer means is found out by reading.
-fn is_ok_body(reply: &VendorResponse) -> bool {
+/// Whether the body is `{"result":"OK"}`. The gateway reads the record after any other body.
+fn is_ok_body(response: &VendorResponse) -> bool {
     #[derive(Deserialize)]
     struct OkBody {
         result: String,
     }
-    serde_json::from_slice::<OkBody>(&reply.body).is_ok_and(|said| said.result.eq_ignore_ascii_case("ok"))
+    serde_json::from_slice::<OkBody>(&response.body).is_ok_and(|body| body.result.eq_ignore_ascii_case("ok"))
 }
 
-fn classify_error(call: &VendorRequest, reply: &VendorResponse) -> VendorError {
-    let said = ErrorTexts::from_response(call, reply);
-    let is_write = !call.kind.is_safe();
-    let kind = match reply.status {
-        // A key does not expire in mid-flight: another try with the same one is of no use.
+fn classify_error(request: &VendorRequest, response: &VendorResponse) -> VendorError {
+    let texts = ErrorTexts::from_response(request, response);
+    let is_write = !request.kind.is_safe();
+    let kind = match response.status {
+        // An API key cannot be refreshed, so a second attempt is useless.
         401 => Some(VendorErrorKind::CredentialsRejected),
-        400 if said.mentions(BUSY_PHRASES) => Some(VendorErrorKind::Busy),
-        400 if said.mentions(MISSING_PHRASES) && !is_foreign_reference(call, &said) => Some(VendorErrorKind::NotFound),
-        400 if is_write && call.kind != VendorCallKind::Create && said.mentions(BUILT_IN_OR_MISSING_PHRASES) => {
+        400 if texts.mentions(BUSY_PHRASES) => Some(VendorErrorKind::Busy),
+        400 if texts.mentions(MISSING_PHRASES) && !is_foreign_reference(request, &texts) => {
+            Some(VendorErrorKind::NotFound)
+        }
+        400 if is_write && request.kind != VendorCallKind::Create && texts.mentions(BUILT_IN_OR_MISSING_PHRASES) => {
             return VendorError {
-                code: trace_id(reply),
-                ..fault_from_response(VendorErrorKind::Ambiguous, call, reply, &said).without_effect()
+                code: trace_id(response),
+                ..fault_from_response(VendorErrorKind::Ambiguous, request, response, &texts).without_effect()
             };
         }
         400 if is_write => Some(VendorErrorKind::Rejected),
         _ => None,
     };
-    let mut fault =
-        kind.map_or_else(|| fault_for_status(call, reply, &said), |kind| fault_from_response(kind, call, reply, &said));
-    fault.code = trace_id(reply);
+    let mut fault = kind.map_or_else(
+        || fault_for_status(request, response, &texts),
+        |kind| fault_from_response(kind, request, response, &texts),
+    );
+    fault.code = trace_id(response);
     fault
 }
 
-fn is_foreign_reference(call: &VendorRequest, said: &ErrorTexts) -> bool {
-    call.kind == VendorCallKind::Create || (call.kind == VendorCallKind::Update && said.mentions(REFERRED_TO_PHRASES))
+fn is_foreign_reference(request: &VendorRequest, texts: &ErrorTexts) -> bool {
+    request.kind == VendorCallKind::Create
+        || (request.kind == VendorCallKind::Update && texts.mentions(REFERRED_TO_PHRASES))
 }
 
-/// The number the vendor's support asks for.
-fn trace_id(reply: &VendorResponse) -> Option<String> {
-    let body: Value = serde_json::from_slice(&reply.body).ok()?;
+/// The trace id, which the vendor's support asks for.
+fn trace_id(response: &VendorResponse) -> Option<String> {
+    let body: Value = serde_json::from_slice(&response.body).ok()?;
     let id = body.get("traceId")?.as_str()?;
     let is_plain = id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     is_plain.then(|| id.to_owned())
 }
 
-/// A page of definitions, each still as text.
-#[derive(Deserialize)]
-pub(super) struct Listing<'r> {
-    #[serde(borrow)]
-    pub(super) items: Vec<&'r RawValue>,
+/// A page of definitions, which are not parsed yet.
+pub(super) struct Listing {
+    pub(super) items: Vec<RawJson>,
     pub(super) total_items: Option<u64>,
 }
 
-impl<'r> Listing<'r> {
-    /// Reads a page.
-    pub(super) fn parse(body: &'r [u8]) -> Result<Self, VendorError> {
-        let text = std::str::from_utf8(body).map_err(unparseable_response)?;
-        serde_json::from_str(text).map_err(unparseable_response)
+impl Listing {
+    /// Parses a page.
+    pub(super) fn parse(body: &Bytes) -> Result<Self, VendorError> {
+        #[derive(Deserialize)]
+        struct Page<'r> {
+            #[serde(borrow)]
+            items: Vec<&'r RawValue>,
+            total_items: Option<u64>,
+        }
+        let text = utf8(body)?;
+        let page: Page<'_> = serde_json::from_str(&text).map_err(unparseable_response)?;
+        let items = page.items.into_iter().map(|item| RawJson::slice_of(&text, item)).collect();
+        Ok(Self { items, total_items: page.total_items })
     }
 }
 
-/// The id in the answer to a create.
-pub(super) fn parse_created_id(reply: &VendorResponse) -> Option<String> {
-    let (id, _) = response_mapping::to_fields(&reply.body, false).ok()?;
+/// The id in the response to a create.
+pub(super) fn parse_created_id(response: &VendorResponse) -> Option<String> {
+    let (id, _) = response_mapping::to_fields(&parse_object(&response.body).ok()?, false).ok()?;
     id.filter(|id| is_id(id))
 }

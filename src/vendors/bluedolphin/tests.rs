@@ -10,12 +10,17 @@ const KEY: &str = "640b3d7d4a28b925fcf8b9a2";
 const Q: &str = "58edcaf2829327621cecc9e5";
 
 fn adapter() -> BlueDolphin {
-    let account = Credentials { tenant: "mytenant".to_owned(), api_key: Secret::new("s3cret-key") };
-    BlueDolphin::new(&account).expect("an adapter")
+    let credentials = Credentials { tenant: "mytenant".to_owned(), api_key: Secret::new("s3cret-key") };
+    BlueDolphin::new(&credentials).expect("an adapter")
 }
 
 fn id() -> RecordId {
     RecordId::new("object-definitions", KEY)
+}
+
+/// What callers see of a definition as the vendor shows it.
+fn to_fields(text: &str, complete: bool) -> Result<(Option<String>, RawObject), VendorError> {
+    response_mapping::to_fields(&parse_object(&text.to_owned().into())?, complete)
 }
 
 fn fields_before() -> Map<String, Value> {
@@ -65,22 +70,19 @@ fn ids_have_the_vendors_form() {
 fn a_definition_keeps_the_vendors_member_order_and_number_format() {
     let text = r#"{"id":"640b3d7d4a28b925fcf8b9a2","future":{"n":1.10},"status":1,"related_boem":[{"id":"b","name":"B"},{"id":"a"}],
                    "object_properties":[{"name":"Z","value":"1","is_mandatory":true,"id":"x"},{"name":"A"}],"name":"N"}"#;
-    let (id, fields) = response_mapping::to_fields(text.as_bytes(), true).expect("a definition");
+    let (id, fields) = to_fields(text, true).expect("a definition");
     assert_eq!(id.as_deref(), Some(KEY));
     let expected = r#"{"future":{"n":1.10},"status":"disabled","questionnaires":{"b":{"name":"B"},"a":{}},"properties":{"Z":{"value":"1","locked":true},"A":{"value":null,"locked":false}},"name":"N"}"#;
-    assert_eq!(fields.as_json(), expected);
+    assert_eq!(fields.to_json(), expected);
 }
 
 #[test]
 fn empty_and_missing_lists_are_one_state() {
-    let shown =
-        |text: &str| response_mapping::to_fields(text.as_bytes(), true).expect("a definition").1.content_version();
-    let empty = shown(r#"{"name":"N","object_properties":[],"related_boem":[]}"#);
-    assert_eq!(shown(r#"{"name":"N"}"#), empty);
-    assert_eq!(shown(r#"{"name":"N","object_properties":null,"related_boem":null}"#), empty);
-    assert!(
-        !response_mapping::to_fields(br#"{"name":"N"}"#, false).expect("an item").1.as_json().contains("properties")
-    );
+    let version = |text: &str| Version::from_fields(&to_fields(text, true).expect("a definition").1.to_map());
+    let empty = version(r#"{"name":"N","object_properties":[],"related_boem":[]}"#);
+    assert_eq!(version(r#"{"name":"N"}"#), empty);
+    assert_eq!(version(r#"{"name":"N","object_properties":null,"related_boem":null}"#), empty);
+    assert!(to_fields(r#"{"name":"N"}"#, false).expect("an item").1.get("properties").is_none());
 }
 
 #[test]
@@ -94,11 +96,7 @@ fn duplicate_entry_names_are_an_invalid_response_and_never_merged() {
         r#"{"object_properties":{}}"#,
         r#"{"name":"a","name":"b"}"#,
     ] {
-        assert_eq!(
-            response_mapping::to_fields(text.as_bytes(), true).expect_err(text).kind,
-            VendorErrorKind::InvalidResponse,
-            "{text}"
-        );
+        assert_eq!(to_fields(text, true).expect_err(text).kind, VendorErrorKind::InvalidResponse, "{text}");
     }
 }
 
@@ -216,7 +214,8 @@ fn the_error_text_of_a_400_is_classified_in_any_body_format() {
     let put = plan_patch(r#"{"name":"N"}"#).expect("a plan").request;
     let get = protocol::read_request(&id());
     let post = adapter.plan_create("object-definitions", &map(r#"{"name":"N"}"#)).expect("a plan").request;
-    let judge = |call: &VendorRequest, text: &str| classify_response(&adapter, call, 400, text).map(|(kind, _)| kind);
+    let classify =
+        |call: &VendorRequest, text: &str| classify_response(&adapter, call, 400, text).map(|(kind, _)| kind);
     let busy = "There might be an ongoing update in progress. Please try again later.";
     for text in [
         busy.to_owned(),
@@ -225,20 +224,20 @@ fn the_error_text_of_a_400_is_classified_in_any_body_format() {
         format!(r#"{{"errors":{{"a":["x","{busy}"]}}}}"#),
         format!("<html>{busy}</html>"),
     ] {
-        assert_eq!(judge(&put, &text), Some(VendorErrorKind::Busy), "{text}");
+        assert_eq!(classify(&put, &text), Some(VendorErrorKind::Busy), "{text}");
     }
-    assert_eq!(judge(&get, r#"{"detail":"Object definition cannot be found"}"#), Some(VendorErrorKind::NotFound));
+    assert_eq!(classify(&get, r#"{"detail":"Object definition cannot be found"}"#), Some(VendorErrorKind::NotFound));
     assert_eq!(
-        judge(&get, r#"{"errors":{"id":["'x' is not a valid 24 digit hex string."]}}"#),
+        classify(&get, r#"{"errors":{"id":["'x' is not a valid 24 digit hex string."]}}"#),
         Some(VendorErrorKind::NotFound)
     );
-    assert_eq!(judge(&get, r#"{"title":"'take' must be greater"}"#), Some(VendorErrorKind::ServerError));
-    assert_eq!(judge(&put, r#"{"detail":"questionnaire could not be found"}"#), Some(VendorErrorKind::Rejected));
-    assert_eq!(judge(&post, r#"{"detail":"Template could not be found"}"#), Some(VendorErrorKind::Rejected));
+    assert_eq!(classify(&get, r#"{"title":"'take' must be greater"}"#), Some(VendorErrorKind::ServerError));
+    assert_eq!(classify(&put, r#"{"detail":"questionnaire could not be found"}"#), Some(VendorErrorKind::Rejected));
+    assert_eq!(classify(&post, r#"{"detail":"Template could not be found"}"#), Some(VendorErrorKind::Rejected));
     let either = r#"{"detail":"Object definition is built-in or non-existing"}"#;
-    assert_eq!(judge(&put, either), Some(VendorErrorKind::Ambiguous));
-    assert_eq!(judge(&post, either), Some(VendorErrorKind::Rejected));
-    assert_eq!(judge(&put, ""), Some(VendorErrorKind::Rejected));
+    assert_eq!(classify(&put, either), Some(VendorErrorKind::Ambiguous));
+    assert_eq!(classify(&post, either), Some(VendorErrorKind::Rejected));
+    assert_eq!(classify(&put, ""), Some(VendorErrorKind::Rejected));
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! What makes one state of an object definition of another, in the vendor's terms: the other way round from `definition`.
-//! Pure functions.
+//! From a change of `fields` to the vendor's update, as pure functions; `response_mapping` is the
+//! inverse.
 //!
-//! The vendor's update replaces. A locked property is never removed or unlocked by it, and its value changes only if it is
-//! sent as mandatory.
+//! The vendor's update replaces the definition, with one exception: it never removes or unlocks a
+//! locked property, and it changes the value of one only if the property is sent as mandatory.
 
 use serde_json::{Map, Value, json};
 
@@ -10,31 +10,32 @@ use super::protocol::is_id;
 use crate::record::{FieldError, json_pointer};
 use crate::vendors::common::field_error;
 
-/// Names and values: 1 to 255 characters (the create page says 256 for names; the narrower holds).
+/// The length of names and values. The create page allows 256 characters for names; the lower limit
+/// applies.
 const MAX_TEXT_CHARS: usize = 255;
 
 const PROPERTY_RULE: &str = "must be an object {\"value\": \"…\", \"locked\": false}";
 const NAME_RULE: &str = "must be a string of 1 to 255 characters";
 
-/// Members that a definition's update can change.
+/// The members of `fields` that an update can change.
 pub(super) const CHANGEABLE_MEMBERS: [&str; 4] = ["name", "properties", "questionnaires", "status"];
 
-/// What changes between two states of a definition, in the vendor's terms.
+/// The vendor's request for a change.
 #[derive(Debug)]
 pub(super) enum UpdateRequest {
-    /// Only the status: the vendor's enable or disable call.
+    /// Only the status changes: an enable or disable call.
     Status {
-        /// Whether the definition is to be active.
+        /// Whether to enable the definition.
         active: bool,
     },
-    /// The body of the PUT, without its `id`.
+    /// The body of a PUT, without its `id`.
     Replace(Map<String, Value>),
 }
 
-/// Works out what makes `after` of `before`.
+/// Builds the update from `before` to `after`.
 ///
-/// The vendor removes what a PUT leaves out, except locked properties, which it never removes: those that do not change
-/// stay out, because that alone keeps the questions linked to them.
+/// A PUT omits locked properties that do not change: the vendor keeps them, and only then keeps the
+/// questions linked to them.
 pub(super) fn build_update(
     before: &Map<String, Value>,
     after: &Map<String, Value>,
@@ -47,11 +48,11 @@ pub(super) fn build_update(
         .collect();
     let mut invalid = Vec::new();
     for name in changed.iter().filter(|name| !CHANGEABLE_MEMBERS.contains(name)) {
-        invalid.push(field_error(name, "read-only: the vendor's update does not take it"));
+        invalid.push(field_error(name, "read-only: the vendor's update does not accept it"));
     }
     let status = changed.contains(&"status").then(|| parse_status(after, changed.len() > 1)).transpose();
-    let status = status.unwrap_or_else(|finding| {
-        invalid.push(finding);
+    let status = status.unwrap_or_else(|error| {
+        invalid.push(error);
         None
     });
     let body = json!({
@@ -60,18 +61,21 @@ pub(super) fn build_update(
         "related_boem": build_questionnaires(before, after, &mut invalid),
     });
     if changed.is_empty() {
-        invalid
-            .push(FieldError::new("", "nothing would change, and this vendor's update destroys what it cannot show"));
+        invalid.push(FieldError::new(
+            "",
+            "nothing would change, and this vendor's update destroys data that it does not show",
+        ));
     }
     match (status, body) {
         _ if !invalid.is_empty() => Err(invalid),
         (Some(active), _) => Ok(UpdateRequest::Status { active }),
         (None, Value::Object(body)) => Ok(UpdateRequest::Replace(body)),
-        (None, _) => Err(vec![FieldError::new("", "the update cannot be written down")]),
+        (None, _) => Err(vec![FieldError::new("", "the update cannot be written as JSON")]),
     }
 }
 
-/// What no definition can be patched to, whatever it holds. Values that may be there already are left to [`wanted`].
+/// Rejects values that no definition can have. Values that the record may have already are left to
+/// [`build_update`].
 pub(super) fn validate_patch(patch: &Map<String, Value>) -> Vec<FieldError> {
     let mut invalid = Vec::new();
     if patch.contains_key("status") {
@@ -89,17 +93,16 @@ pub(super) fn validate_patch(patch: &Map<String, Value>) -> Vec<FieldError> {
     invalid
 }
 
-/// Null and absent are not told apart.
+/// A member; `None` for null, which means absent.
 fn value_of<'m>(members: &'m Map<String, Value>, name: &str) -> Option<&'m Value> {
     members.get(name).filter(|value| !value.is_null())
 }
 
 fn parse_status(after: &Map<String, Value>, with_others: bool) -> Result<bool, FieldError> {
     match after.get("status").and_then(Value::as_str) {
-        Some("active" | "disabled") if with_others => Err(field_error(
-            "status",
-            "enabling and disabling are calls of their own at the vendor: patch status alone",
-        )),
+        Some("active" | "disabled") if with_others => {
+            Err(field_error("status", "the vendor enables and disables with separate calls: patch status alone"))
+        }
         Some("active") => Ok(true),
         Some("disabled") => Ok(false),
         _ => Err(field_error("status", "must be \"active\" or \"disabled\"")),
@@ -118,19 +121,19 @@ fn build_name(before: &Map<String, Value>, after: &Map<String, Value>, invalid: 
     new.cloned().unwrap_or_default()
 }
 
-/// The entries of a map member; findings if it is none.
+/// The entries of a member that must be an object.
 fn entries(fields: &Map<String, Value>, member: &str, invalid: &mut Vec<FieldError>) -> Map<String, Value> {
     match value_of(fields, member) {
         None => Map::new(),
         Some(Value::Object(entries)) => entries.clone(),
         Some(_) => {
-            invalid.push(field_error(member, "must be an object whose members are named by what they describe"));
+            invalid.push(field_error(member, "must be an object whose members are named after its entries"));
             Map::new()
         }
     }
 }
 
-/// The names of `after`, those of `before` first and in its order.
+/// The names of `after`: first those of `before` in its order, then the new ones.
 fn names_in_order<'m>(
     before: &'m Map<String, Value>,
     after: &'m Map<String, Value>,
@@ -143,7 +146,7 @@ fn entry_pointer(member: &str, name: &str) -> String {
     json_pointer("/fields", &[member, name])
 }
 
-/// One property, as wanted or as it was.
+/// A property of a definition.
 #[derive(PartialEq)]
 struct Property<'p> {
     value: Option<&'p Value>,
@@ -151,21 +154,21 @@ struct Property<'p> {
 }
 
 impl<'p> Property<'p> {
-    /// As read: whatever the vendor gave.
+    /// From a definition as read.
     fn read(entry: &'p Value) -> Self {
-        // The vendor's update refuses an empty value, and its GET may give one: no value at all is what both mean.
+        // The vendor's update rejects an empty value, and its GET may show one: both mean no value.
         let value = entry.get("value").filter(|value| !value.is_null() && value.as_str() != Some(""));
         Self { value, locked: entry.get("locked").and_then(Value::as_bool).unwrap_or(false) }
     }
 
-    /// As a caller wants it.
+    /// From a patched definition.
     fn parse(name: &str, entry: &'p Value, invalid: &mut Vec<FieldError>) -> Option<Self> {
         let at = entry_pointer("properties", name);
         let Value::Object(members) = entry else {
             invalid.push(FieldError::new(at, PROPERTY_RULE));
             return None;
         };
-        let faults = invalid.len();
+        let errors_before = invalid.len();
         for (member, value) in members {
             match (member.as_str(), value) {
                 ("value", Value::Null) | ("locked", Value::Bool(_) | Value::Null) => {}
@@ -175,12 +178,12 @@ impl<'p> Property<'p> {
                 }
                 ("locked", _) => invalid.push(FieldError::new(format!("{at}/locked"), "must be true or false")),
                 (other, _) => {
-                    let detail = format!("{other:?} is none of a property's members: value, locked");
+                    let detail = format!("a property has no member {other:?}, only value and locked");
                     invalid.push(FieldError::new(at.clone(), detail));
                 }
             }
         }
-        (invalid.len() == faults).then(|| Self::read(entry))
+        (invalid.len() == errors_before).then(|| Self::read(entry))
     }
 
     fn to_json(&self, name: &str) -> Value {
@@ -200,34 +203,34 @@ fn build_properties(
     invalid: &mut Vec<FieldError>,
 ) -> Vec<Value> {
     let (old, new) = (entries(before, "properties", &mut Vec::new()), entries(after, "properties", invalid));
-    let lost =
+    let is_lost =
         |name: &&String| !new.contains_key(*name) && old.get(*name).is_some_and(|entry| Property::read(entry).locked);
-    for name in old.keys().filter(lost) {
+    for name in old.keys().filter(is_lost) {
         invalid.push(FieldError::new(entry_pointer("properties", name), "a locked property cannot be removed"));
     }
     let mut put = Vec::new();
     for (name, entry) in names_in_order(&old, &new).filter_map(|name| Some((name, new.get(name)?))) {
-        let was = old.get(name).map(Property::read);
+        let previous = old.get(name).map(Property::read);
         if old.get(name) == Some(entry) {
-            put.extend(was.filter(|was| !was.locked).map(|was| was.to_json(name)));
+            put.extend(previous.filter(|property| !property.locked).map(|property| property.to_json(name)));
             continue;
         }
-        let Some(wanted) = Property::parse(name, entry, invalid) else { continue };
-        match was {
-            Some(was) if was.locked && !wanted.locked => {
+        let Some(property) = Property::parse(name, entry, invalid) else { continue };
+        match previous {
+            Some(previous) if previous.locked && !property.locked => {
                 invalid.push(FieldError::new(
                     entry_pointer("properties", name),
-                    "a locked property stays locked: its `locked` must be given and true",
+                    "a locked property stays locked: give `locked` with the value true",
                 ));
             }
-            Some(was) if was == wanted && was.locked => {}
+            Some(previous) if previous == property && previous.locked => {}
             None if !has_valid_length(name) => {
                 invalid.push(FieldError::new(
                     entry_pointer("properties", name),
                     "a property's name has 1 to 255 characters",
                 ));
             }
-            _ => put.push(wanted.to_json(name)),
+            _ => put.push(property.to_json(name)),
         }
     }
     put
@@ -241,7 +244,7 @@ fn build_questionnaires(
     let (old, new) = (entries(before, "questionnaires", &mut Vec::new()), entries(after, "questionnaires", invalid));
     for (id, entry) in &new {
         let detail = match (old.get(id), entry) {
-            (Some(was), now) if was == now => continue,
+            (Some(previous), current) if previous == current => continue,
             (None, Value::Object(members)) if members.is_empty() && is_id(id) => continue,
             (None, Value::Object(members)) if members.is_empty() => {
                 "a questionnaire's id has 24 digits and lower-case letters"
@@ -254,14 +257,15 @@ fn build_questionnaires(
     names_in_order(&old, &new).map(|id| json!({"id": id})).collect()
 }
 
-/// What a create takes: a name, and what the vendor calls for besides.
+/// The members that a create accepts.
 pub(super) const CREATABLE_MEMBERS: [&str; 3] = ["name", "object_template_id", "roles"];
 
-/// Findings about the fields of a create.
+/// Checks the fields of a create.
 pub(super) fn check_create(fields: &Map<String, Value>) -> Result<(), Vec<FieldError>> {
     let unknown = fields.keys().filter(|name| !CREATABLE_MEMBERS.contains(&name.as_str()));
-    let mut invalid: Vec<_> =
-        unknown.map(|name| field_error(name, "the vendor's create takes name, object_template_id and roles")).collect();
+    let mut invalid: Vec<_> = unknown
+        .map(|name| field_error(name, "the vendor's create accepts only name, object_template_id and roles"))
+        .collect();
     if !fields.get("name").and_then(Value::as_str).is_some_and(has_valid_length) {
         invalid.push(field_error("name", "is required: a string of 1 to 255 characters"));
     }

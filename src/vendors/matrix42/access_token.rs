@@ -1,4 +1,4 @@
-//! The access token and how long it lives: documented as «short-time» and no more. Pure functions.
+//! The access token and its lifetime, which the vendor documents only as "short-time".
 
 use std::time::Duration;
 
@@ -11,37 +11,34 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use crate::record::VendorError;
-use crate::vendors::common::{secret_header, unparseable_response};
+use crate::vendors::common::{limit_token_ttl, secret_header, unparseable_response};
 
-/// What public clients assume when no answer tells.
-const DEFAULT_TTL: Duration = Duration::from_mins(5);
-/// No token is trusted longer: the far-future date that stands for «none» included.
-const MAX_TTL: Duration = Duration::from_hours(24);
-
-/// Reads the answer of the exchange: `Bearer RawToken`, and how long it lives after `now`.
+/// Parses the response of the exchange: `Bearer RawToken`, and its lifetime from `now`.
 ///
-/// The life is `LifeTime` (met on real servers), else `ValidTo` (met in a mock), else the token's own `exp`, else five
-/// minutes. A time that is past cannot be meant: it was written in a local time without saying so.
-pub(super) fn read(body: &[u8], now: Timestamp) -> Result<(HeaderValue, Duration), VendorError> {
+/// The expiry is `LifeTime` (OBSERVED on real servers), else `ValidTo` (OBSERVED in a mock), else
+/// the token's own `exp`, else five minutes from now. A time in the past is ignored: it is a local
+/// time without an offset.
+pub(super) fn parse_access_token(body: &[u8], now: Timestamp) -> Result<(HeaderValue, Duration), VendorError> {
     let members: Map<String, Value> = serde_json::from_slice(body).map_err(unparseable_response)?;
     let text = |name: &str| {
-        let named = members.iter().find(|(member, _)| member.eq_ignore_ascii_case(name));
-        named.and_then(|(_, value)| value.as_str()).filter(|text| !text.is_empty())
+        let member = members.iter().find(|(member, _)| member.eq_ignore_ascii_case(name));
+        member.and_then(|(_, value)| value.as_str()).filter(|text| !text.is_empty())
     };
-    let token = text("RawToken").ok_or_else(|| unparseable_response("no RawToken in it"))?;
+    let token = text("RawToken").ok_or_else(|| unparseable_response("it holds no RawToken"))?;
     let header = secret_header(&format!("Bearer {token}"))
-        .ok_or_else(|| unparseable_response("a RawToken that no header can carry"))?;
-    let ends = [text("LifeTime").and_then(parse_datetime), text("ValidTo").and_then(parse_datetime), jwt_expiry(token)];
-    let life = ends
+        .ok_or_else(|| unparseable_response("a RawToken that cannot be a header value"))?;
+    let expiries =
+        [text("LifeTime").and_then(parse_datetime), text("ValidTo").and_then(parse_datetime), jwt_expiry(token)];
+    let lifetime = expiries
         .into_iter()
         .flatten()
-        .find_map(|end| Duration::try_from(end.duration_since(now)).ok().filter(|life| !life.is_zero()));
-    Ok((header, life.unwrap_or(DEFAULT_TTL).min(MAX_TTL)))
+        .find_map(|expiry| Duration::try_from(expiry.duration_since(now)).ok().filter(|lifetime| !lifetime.is_zero()));
+    Ok((header, limit_token_ttl(lifetime)))
 }
 
-/// An ISO 8601 date and time; UTC where it names no offset.
+/// Parses an ISO 8601 date and time; UTC if it has no offset.
 fn parse_datetime(text: &str) -> Option<Timestamp> {
-    // The vendor's «never» is a few hours beyond the last moment that jiff can hold.
+    // The vendor's "never" is a few hours beyond the last moment that jiff can represent.
     if text.starts_with("9999-12-31") {
         return Some(Timestamp::MAX);
     }
@@ -50,7 +47,7 @@ fn parse_datetime(text: &str) -> Option<Timestamp> {
     with_offset().or_else(without)
 }
 
-/// `exp` of a JWT, unverified: it only tells when to ask again.
+/// The `exp` of a JWT, unverified: it only determines when to refresh the token.
 fn jwt_expiry(token: &str) -> Option<Timestamp> {
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     let claims: Map<String, Value> = serde_json::from_slice(&payload).ok()?;
@@ -63,7 +60,7 @@ mod tests {
 
     fn lifetime_secs(body: &str) -> u64 {
         let now = "2026-07-30T10:00:00Z".parse().expect("a time");
-        read(body.as_bytes(), now).expect("a token").1.as_secs()
+        parse_access_token(body.as_bytes(), now).expect("a token").1.as_secs()
     }
 
     /// `{"exp":1785406200}` is 2026-07-30T10:10:00Z.
@@ -92,7 +89,7 @@ mod tests {
     #[test]
     fn a_response_without_a_usable_token_is_an_invalid_response() {
         for body in ["{}", r#"{"RawToken":""}"#, r#"{"RawToken":1}"#, r#"{"RawToken":"a\nb"}"#, "[]", "<html>"] {
-            assert!(read(body.as_bytes(), Timestamp::now()).is_err(), "{body}");
+            assert!(parse_access_token(body.as_bytes(), Timestamp::now()).is_err(), "{body}");
         }
     }
 }

@@ -57,10 +57,10 @@ fn ids_have_one_canonical_form() {
     ] {
         assert_eq!(adapter.parse_key(wrong), None, "{wrong}");
     }
-    for (name, good) in
+    for (name, is_valid) in
         [("Ud_X1", true), ("_a", true), ("1a", false), ("", false), ("a-b", false), ("a/b", false), ("é", false)]
     {
-        assert_eq!(adapter.parse_collection(name).is_some(), good, "{name}");
+        assert_eq!(adapter.parse_collection(name).is_some(), is_valid, "{name}");
     }
 }
 
@@ -70,10 +70,10 @@ fn a_fragment_omits_reserved_members_in_any_letter_case() {
         r#"{{"id":"{}","A":12345678901234567890,"timestamp":"AAAAAEa7mU4=","B":1.10,"IDx":1}}"#,
         KEY.to_uppercase()
     );
-    let fragment = protocol::read_fragment(text.as_bytes(), None).expect("a fragment");
+    let fragment = fragment::parse_fragment(&text.into()).expect("a fragment");
     assert_eq!(fragment.id.as_deref(), Some(KEY));
     assert_eq!(fragment.record.version, Some(version()));
-    assert_eq!(fragment.record.fields.as_json(), r#"{"A":12345678901234567890,"B":1.10,"IDx":1}"#);
+    assert_eq!(fragment.record.fields.to_json(), r#"{"A":12345678901234567890,"B":1.10,"IDx":1}"#);
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ fn a_conflict_is_recognized_by_its_text_and_not_by_a_stack_trace() {
         500,
         r#"{"Message":"An error has occurred.","ExceptionType":"System.X","StackTrace":"   at M42.Secret()"}"#,
     );
-    let fault = adapter.classify(&put, &trace).expect("a fault");
+    let fault = adapter.classify(&put, &trace).expect("an error");
     assert_eq!(fault.message.as_deref(), Some("An error has occurred."));
     assert_eq!(
         classify_response(&adapter, &protocol::delete_request(&id()), 500, text),
@@ -215,7 +215,7 @@ async fn a_list_loads_its_columns_once_and_its_items_match_get() {
     let adapter = adapter();
     let transport = ScriptedTransport::new(&adapter, [rows([1]), schema(), rows([1, 2]), rows([3])]);
     let page = adapter.list(&transport, DD, 2, None).await.expect("a page");
-    assert_eq!(page.items[0].record.fields.as_json(), r#"{"Name":"n1","End":1.10}"#);
+    assert_eq!(page.items[0].record.fields.to_json(), r#"{"Name":"n1","End":1.10}"#);
     assert!(page.items.iter().all(|item| !item.partial && item.record.version == Some(version())));
     let page = adapter.list(&transport, DD, 2, page.next.as_deref()).await.expect("a page");
     assert!(page.items.len() == 1 && page.next.is_none());
@@ -245,17 +245,17 @@ async fn columns_come_from_a_fragment_if_the_server_has_no_schema_info() {
 #[tokio::test]
 async fn rejected_columns_leave_the_cache_and_the_items_are_partial() {
     let adapter = adapter();
-    let refused = response(500, r#"{"Message":"Class X does not contain attribute End"}"#);
+    let rejected = response(500, r#"{"Message":"Class X does not contain attribute End"}"#);
     let ids = response(200, &format!(r#"[{{"ID":"{}","TimeStamp":"AAAAAEa7mU4="}}]"#, guid(1)));
     let transport =
-        ScriptedTransport::new(&adapter, [rows([1]), schema(), refused.clone(), ids, rows([1]), schema(), rows([1])]);
+        ScriptedTransport::new(&adapter, [rows([1]), schema(), rejected.clone(), ids, rows([1]), schema(), rows([1])]);
     let page = adapter.list(&transport, DD, 10, None).await.expect("a page");
     assert!(page.items[0].partial);
     let page = adapter.list(&transport, DD, 10, None).await.expect("a page");
     assert!(!page.items[0].partial);
     assert_eq!(transport.request_lines().len(), 7);
-    let never = ScriptedTransport::new(&adapter, [refused.clone(), refused]);
-    assert_eq!(adapter.list(&never, DD, 10, None).await.expect_err("a fault").kind, VendorErrorKind::ServerError);
+    let never = ScriptedTransport::new(&adapter, [rejected.clone(), rejected]);
+    assert_eq!(adapter.list(&never, DD, 10, None).await.expect_err("an error").kind, VendorErrorKind::ServerError);
 }
 
 #[tokio::test]
@@ -290,7 +290,7 @@ async fn an_empty_definition_is_an_empty_list_and_an_unknown_one_is_not_found() 
 async fn repeated_or_overlapping_pages_end_the_list_without_duplicates() {
     let adapter = adapter();
     adapter.columns.insert(DD.to_owned(), ["Name".to_owned(), "End".to_owned()].into()).await;
-    // The second page begins with the last of the first; the third is the second over again.
+    // The second page begins with the last record of the first; the third repeats the second.
     let transport = ScriptedTransport::new(&adapter, [rows([1, 2]), rows([2, 3]), rows([2, 3])]);
     let (mut cursor, mut seen) = (None, Vec::new());
     loop {
@@ -315,7 +315,7 @@ async fn a_cursor_of_another_list_is_rejected() {
     let cursor = Cursor { page: 1, size: 100, first: guid(1), last: guid(2) }.to_string();
     for (cursor, limit) in [("1", 100), ("x.y.z.w", 100), (cursor.as_str(), 99)] {
         let fault =
-            adapter.list(&ScriptedTransport::new(&adapter, []), DD, limit, Some(cursor)).await.expect_err("refused");
+            adapter.list(&ScriptedTransport::new(&adapter, []), DD, limit, Some(cursor)).await.expect_err("an error");
         assert_eq!(fault.kind, VendorErrorKind::Rejected, "{cursor}");
     }
 }
@@ -334,7 +334,7 @@ async fn a_lost_create_is_found_by_value_and_unsafe_names_are_never_queried() {
     );
     let same = map(r#"{"End":1.1}"#);
     let transport = ScriptedTransport::new(&adapter, [rows([1, 2])]);
-    let both = adapter.find_matching(&transport, DD, &same).await.expect("a search").expect("all looked at");
+    let both = adapter.find_matching(&transport, DD, &same).await.expect("a search").expect("a complete search");
     assert_eq!(both.len(), 2);
     let hostile = map(r#"{"Name],[Secret":"x"}"#);
     assert_eq!(
@@ -356,7 +356,7 @@ async fn a_login_page_or_a_malformed_response_is_not_a_token() {
         (500, "", VendorErrorKind::ServerError),
     ] {
         let fault =
-            adapter.sign_in(&ScriptedTransport::new(&adapter, [response(status, text)])).await.expect_err("refused");
+            adapter.sign_in(&ScriptedTransport::new(&adapter, [response(status, text)])).await.expect_err("an error");
         assert_eq!((fault.kind, fault.effect), (kind, SideEffect::None), "{status} {text}");
     }
 }
@@ -367,6 +367,6 @@ fn the_api_token_is_sent_only_to_the_exchange_and_never_printed() {
     let exchange = protocol::sign_in_request(&adapter.api_token);
     assert!(!exchange.needs_auth && !format!("{exchange:?}").contains("api-token"));
     let echo = response(401, "token api-token is not valid");
-    let fault = adapter.classify(&exchange, &echo).expect("a fault");
+    let fault = adapter.classify(&exchange, &echo).expect("an error");
     assert_eq!(fault.message.as_deref(), Some("token … is not valid"));
 }

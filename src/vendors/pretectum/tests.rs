@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::record::{RawObject, Retry, SideEffect, WarningCode};
+use crate::record::{RawObject, Retry, Secret, SideEffect, WarningCode};
 use crate::vendors::testing::{
     ScriptedTransport, body, classify_response, map, response, response_with_retry_after, run_golden,
 };
@@ -36,6 +36,10 @@ fn page(keys: &[&str], next: Option<&str>) -> VendorResponse {
 
 fn key(number: usize) -> String {
     format!("2024060112000032100000000000{number:04}")
+}
+
+fn parse_record(text: &str) -> Result<(String, VendorRecord), VendorError> {
+    protocol::parse_record(&text.to_owned().into())
 }
 
 fn page_keys(transport: &ScriptedTransport<'_>) -> Vec<String> {
@@ -99,9 +103,9 @@ async fn a_read_starts_at_the_cached_page_and_falls_back_to_a_full_scan() {
 #[tokio::test]
 async fn a_rejected_cached_page_key_causes_a_scan_and_no_error() {
     let adapter = adapter();
-    let refused = response(400, r#"{"message":"invalid pageKey"}"#);
+    let rejected = response(400, r#"{"message":"invalid pageKey"}"#);
     let transport =
-        ScriptedTransport::new(&adapter, [page(&[], Some("p2")), page(&[KEY], None), refused, page(&[KEY], None)]);
+        ScriptedTransport::new(&adapter, [page(&[], Some("p2")), page(&[KEY], None), rejected, page(&[KEY], None)]);
     for _ in 0..2 {
         adapter.read(&transport, &id()).await.expect("found");
     }
@@ -134,7 +138,7 @@ async fn a_vendor_page_longer_than_the_limit_is_split_after_the_last_record() {
     let adapter = adapter();
     let keys: Vec<String> = (0..5).map(key).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-    // Between the calls the first record has gone: nothing is skipped.
+    // The first record is deleted between the calls; the list skips no other.
     let pages = [page(&keys, Some("p2")), page(&keys[1..], Some("p2")), page(&keys[1..], Some("p2"))];
     let transport = ScriptedTransport::new(&adapter, pages);
     let (mut cursor, mut seen) = (None, Vec::new());
@@ -146,26 +150,27 @@ async fn a_vendor_page_longer_than_the_limit_is_split_after_the_last_record() {
     }
     assert_eq!(seen, keys);
     assert_eq!(cursor.as_deref(), Some("0..p2"));
-    let foreign = adapter.list(&transport, &collection(), 2, Some("x")).await.expect_err("refused");
+    let foreign = adapter.list(&transport, &collection(), 2, Some("x")).await.expect_err("an error");
     assert_eq!(foreign.kind, VendorErrorKind::Rejected);
 }
 
 #[test]
 fn a_record_keeps_unknown_members_and_omits_reserved_ones() {
     let text = r#"{"_dataObjectId":"k","A":12345678901234567890,"_version":7,"B":1.10,"_note":"x","_errors":null}"#;
-    let (key, stored) = protocol::read_record(text.as_bytes()).expect("a record");
-    assert_eq!((key.as_str(), stored.fields.as_json()), ("k", r#"{"A":12345678901234567890,"B":1.10,"_note":"x"}"#));
-    assert!(stored.warnings.is_empty());
+    let (key, record) = parse_record(text).expect("a record");
+    let expected = r#"{"A":12345678901234567890,"B":1.10,"_note":"x"}"#;
+    assert_eq!((key.as_str(), record.fields.to_json().as_str()), ("k", expected));
+    assert!(record.warnings.is_empty());
 }
 
 #[test]
 fn a_record_without_an_integer_version_is_an_invalid_response() {
     for version in ["", r#","_version":null"#, r#","_version":"7""#, r#","_version":7.0"#, r#","_version":-1"#] {
         let text = format!(r#"{{"_dataObjectId":"k"{version}}}"#);
-        assert_eq!(protocol::read_record(text.as_bytes()).expect_err(version).kind, VendorErrorKind::InvalidResponse);
+        assert_eq!(parse_record(&text).expect_err(version).kind, VendorErrorKind::InvalidResponse);
     }
     let twice = r#"{"_dataObjectId":"k","_version":1,"A":1,"A":2}"#;
-    assert_eq!(protocol::read_record(twice.as_bytes()).expect_err("twice").kind, VendorErrorKind::InvalidResponse);
+    assert_eq!(parse_record(twice).expect_err("twice").kind, VendorErrorKind::InvalidResponse);
 }
 
 #[test]
@@ -182,10 +187,10 @@ fn errors_of_any_shape_become_warnings() {
     ];
     for (errors, expected) in shapes {
         let text = format!(r#"{{"_dataObjectId":"k","_version":1,"_errors":{errors}}}"#);
-        let (_, stored) = protocol::read_record(text.as_bytes()).expect("a record");
-        let told: Vec<_> = stored.warnings.iter().map(|one| (one.pointer.as_str(), one.detail.as_str())).collect();
-        assert_eq!(told, expected, "{errors}");
-        assert!(stored.warnings.iter().all(|one| one.code == WarningCode::InvalidField));
+        let (_, record) = parse_record(&text).expect("a record");
+        let warnings: Vec<_> = record.warnings.iter().map(|one| (one.pointer.as_str(), one.detail.as_str())).collect();
+        assert_eq!(warnings, expected, "{errors}");
+        assert!(record.warnings.iter().all(|one| one.code == WarningCode::InvalidField));
     }
 }
 
@@ -254,30 +259,36 @@ fn a_common_status_determines_the_side_effect_and_the_retry() {
     let adapter = adapter();
     let write = protocol::delete_request(&id());
     let read = protocol::list_request(VendorCallKind::Read, &collection(), None);
-    let judge = |call: &VendorRequest, reply: VendorResponse| {
+    let classify = |call: &VendorRequest, reply: VendorResponse| {
         adapter.classify(call, &reply).map(|one| (one.kind, one.effect, one.retry))
     };
     let after = Retry::After(std::time::Duration::from_secs(9));
     assert_eq!(
-        judge(&write, response_with_retry_after(429, 9)),
+        classify(&write, response_with_retry_after(429, 9)),
         Some((VendorErrorKind::RateLimited, SideEffect::None, after))
     );
-    assert_eq!(judge(&write, response(429, "")), Some((VendorErrorKind::RateLimited, SideEffect::None, Retry::Soon)));
     assert_eq!(
-        judge(&write, response_with_retry_after(503, 9)),
+        classify(&write, response(429, "")),
+        Some((VendorErrorKind::RateLimited, SideEffect::None, Retry::Soon))
+    );
+    assert_eq!(
+        classify(&write, response_with_retry_after(503, 9)),
         Some((VendorErrorKind::Unavailable, SideEffect::None, after))
     );
     assert_eq!(
-        judge(&write, response(503, "")),
+        classify(&write, response(503, "")),
         Some((VendorErrorKind::Unavailable, SideEffect::Unknown, Retry::Soon))
     );
-    assert_eq!(judge(&read, response(503, "")), Some((VendorErrorKind::Unavailable, SideEffect::None, Retry::Soon)));
+    assert_eq!(classify(&read, response(503, "")), Some((VendorErrorKind::Unavailable, SideEffect::None, Retry::Soon)));
     for status in [500, 502, 504, 408] {
-        assert_eq!(judge(&write, response(status, "")).map(|one| one.1), Some(SideEffect::Unknown), "{status}");
-        assert_eq!(judge(&read, response(status, "")).map(|one| one.1), Some(SideEffect::None), "{status}");
+        assert_eq!(classify(&write, response(status, "")).map(|one| one.1), Some(SideEffect::Unknown), "{status}");
+        assert_eq!(classify(&read, response(status, "")).map(|one| one.1), Some(SideEffect::None), "{status}");
     }
-    assert_eq!(judge(&write, response(418, "")).map(|one| one.0), Some(VendorErrorKind::Rejected));
-    assert_eq!(judge(&read, response(418, "")), Some((VendorErrorKind::ServerError, SideEffect::None, Retry::Never)));
+    assert_eq!(classify(&write, response(418, "")).map(|one| one.0), Some(VendorErrorKind::Rejected));
+    assert_eq!(
+        classify(&read, response(418, "")),
+        Some((VendorErrorKind::ServerError, SideEffect::None, Retry::Never))
+    );
 }
 
 #[tokio::test]
@@ -303,9 +314,9 @@ async fn an_unknown_token_path_falls_back_to_the_other_one() {
 async fn rejected_credentials_are_not_tried_at_the_other_path() {
     let adapter = adapter();
     let transport = ScriptedTransport::new(&adapter, [response(401, "")]);
-    assert_eq!(adapter.sign_in(&transport).await.expect_err("refused").kind, VendorErrorKind::CredentialsRejected);
+    assert_eq!(adapter.sign_in(&transport).await.expect_err("an error").kind, VendorErrorKind::CredentialsRejected);
     let transport = ScriptedTransport::new(&adapter, [response(200, r#"{"message":"no such client"}"#)]);
-    assert_eq!(adapter.sign_in(&transport).await.expect_err("refused").kind, VendorErrorKind::CredentialsRejected);
+    assert_eq!(adapter.sign_in(&transport).await.expect_err("an error").kind, VendorErrorKind::CredentialsRejected);
 }
 
 #[test]
@@ -316,7 +327,7 @@ fn the_token_lifetime_is_clamped_to_a_sane_range() {
         (r#"{"access_token":"a","expires_in":-5}"#, 0),
         (r#"{"access_token":"a","expires_in":1e300}"#, 86400),
     ] {
-        assert_eq!(protocol::read_token(body.as_bytes()).expect("a token").1.as_secs(), seconds, "{body}");
+        assert_eq!(protocol::parse_access_token(body.as_bytes()).expect("a token").1.as_secs(), seconds, "{body}");
     }
 }
 
@@ -328,10 +339,10 @@ fn no_secret_appears_in_debug_output_or_vendor_messages() {
     let echo = response(401, r#"{"message":"no client with secret s3cret"}"#);
     assert!(!format!("{:?}", adapter.classify(&sign_in, &echo)).contains("s3cret"));
     let mut call = protocol::delete_request(&id());
-    let (secret, _) = protocol::read_token(br#"{"access_token":"tok-123"}"#).expect("a token");
+    let (secret, _) = protocol::parse_access_token(br#"{"access_token":"tok-123"}"#).expect("a token");
     adapter.sign(&mut call, &Token { secret, expires: None });
     let echo = response(403, r#"{"message":"'tok-123' not a valid key=value pair in Authorization header"}"#);
-    let fault = adapter.classify(&call, &echo).expect("a fault");
+    let fault = adapter.classify(&call, &echo).expect("an error");
     assert!(!format!("{fault:?} {call:?}").contains("tok-123"));
 }
 
@@ -361,8 +372,11 @@ async fn a_lost_create_is_found_among_the_records_that_match() {
     ] {
         let last = response(200, &format!(r#"{{"items":[{items}]}}"#));
         let transport = ScriptedTransport::new(&adapter, [page(&[], Some("p2")), last]);
-        let found =
-            adapter.find_matching(&transport, &collection(), &fields).await.expect("a search").expect("all looked at");
+        let found = adapter
+            .find_matching(&transport, &collection(), &fields)
+            .await
+            .expect("a search")
+            .expect("a complete search");
         let keys: Vec<String> = found.iter().map(|id| id.key().to_owned()).collect();
         assert_eq!(keys, expected, "{items}");
     }

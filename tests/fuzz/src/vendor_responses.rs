@@ -11,7 +11,7 @@ use actix_web::http::header::HeaderValue;
 use async_trait::async_trait;
 use bytes::Bytes;
 use records_gateway::record::{
-    FieldError, Patch, RawFields, RawObject, RecordId, VendorError, VendorRecord, Version, parse_strict,
+    FieldError, Patch, RawObject, RecordId, VendorError, VendorRecord, Version, parse_strict,
 };
 use records_gateway::transport::{Token, Transport, VendorCallKind, VendorRequest, VendorResponse, sanitize_text};
 use records_gateway::vendors::{Adapter, UpdateInput, UpdateStyle, Versioning};
@@ -123,11 +123,11 @@ async fn read(script: &ScriptedTransport<'_>, id: &RecordId) {
 
 /// What callers see: JSON without duplicate names, no member that the gateway hides, and a version.
 fn assert_valid_record(adapter: &dyn Adapter, stored: &VendorRecord) {
-    let text = stored.fields.as_json();
+    let text = stored.fields.to_json();
     let Ok(Value::Object(members)) = parse_strict(text.as_bytes()) else { panic!("no record: {text}") };
-    assert!(stored.fields.names().iter().eq(members.keys()), "{text}");
+    assert!(stored.fields.names().eq(members.keys()), "{text}");
     assert_eq!(stored.version.is_some(), adapter.capabilities().versioning == Versioning::Native, "a version");
-    assert_eq!(stored.version(), VendorRecord { fields: RawFields::from_map(&members), ..stored.clone() }.version());
+    assert_eq!(stored.version(), VendorRecord { fields: RawObject::from(&members), ..stored.clone() }.version());
     let hidden = hidden_members(adapter);
     assert!(!members.keys().any(|name| hidden.contains(&name.as_str())), "{text}");
     for warning in &stored.warnings {
@@ -166,7 +166,7 @@ async fn list(script: &ScriptedTransport<'_>, collection: &str, limit: usize) {
                 "an id of the vendor's form"
             );
             if item.partial {
-                parse_strict(item.record.fields.as_json().as_bytes()).expect("strict JSON");
+                parse_strict(item.record.fields.to_json().as_bytes()).expect("strict JSON");
             } else {
                 assert_valid_record(script.adapter, &item.record);
             }
@@ -210,7 +210,7 @@ fn classify_responses(script: &ScriptedTransport<'_>, id: &RecordId) {
             "an update without a version"
         );
     }
-    let before = VendorRecord { fields: RawFields::from_map(&fields), version: None, warnings: Vec::new() };
+    let before = VendorRecord { fields: RawObject::from(&fields), version: None, warnings: Vec::new() };
     calls.extend(adapter.plan_delete(id, &before).map(|planned| planned.request));
     calls.extend(adapter.plan_create(id.collection(), &fields).map(|planned| planned.request));
     for mut call in calls {

@@ -1,0 +1,275 @@
+//! The one parser of callers' and vendors' JSON. It rejects ambiguous texts and keeps the form of
+//! every number.
+//!
+//! It reads one level at a time and leaves the values below as text ([`RawValue`]), because
+//! `serde_json` gives exponents a form of its own when it reads a [`Value`].
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use memchr::memchr;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Number, Value};
+
+/// How deep objects and arrays may nest. Records are a few levels deep; more is an attack on the
+/// parser.
+const MAX_DEPTH: usize = 64;
+
+/// `serde_json` marks numbers and raw values by member names with this prefix. Such a name in a
+/// document would change its meaning.
+const RESERVED_PREFIX: &str = "$serde_json::private::";
+
+/// Objects of at most this many members are compared pairwise for duplicates; larger ones go
+/// through a set.
+const LINEAR_SCAN_MAX: usize = 16;
+
+/// Why a text is not acceptable JSON, in a sentence for the caller.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct JsonError(pub String);
+
+impl From<serde_json::Error> for JsonError {
+    fn from(error: serde_json::Error) -> Self {
+        Self(format!("not JSON: {error}"))
+    }
+}
+
+impl From<std::str::Utf8Error> for JsonError {
+    fn from(error: std::str::Utf8Error) -> Self {
+        Self(format!("not UTF-8: {error}"))
+    }
+}
+
+/// A member of an object: its name, and its value as text.
+pub(super) type Member<'a> = (Cow<'a, str>, &'a RawValue);
+
+/// Parses a whole text: UTF-8, JSON, no duplicate member name at any depth (RFC 8259 §4), no lone
+/// surrogate, at most 64 levels. Numbers keep their form.
+///
+/// # Errors
+/// What is wrong.
+pub fn parse_strict(bytes: &[u8]) -> Result<Value, JsonError> {
+    parse_level(std::str::from_utf8(bytes)?, 1)
+}
+
+/// Reads the members of a whole text that must be an object, checked as [`parse_strict`] does.
+pub(super) fn read_object(text: &str) -> Result<Vec<Member<'_>>, JsonError> {
+    let object = read_members(text, None)?;
+    validate_members(&object.members, 1)?;
+    Ok(object.members)
+}
+
+/// Reads a whole text that must be an object, and the object in its member `opened` in the same
+/// pass.
+///
+/// `None` if the text is not an object, if that member is not an object, or if [`parse_strict`]
+/// rejects the text.
+pub(super) fn read_object_opening<'a>(text: &'a str, opened: &'static str) -> Option<OpenedObject<'a>> {
+    let object = read_members(text, Some(opened)).ok()?;
+    let inner = object.opened.as_deref().unwrap_or_default();
+    validate_names(inner).ok()?;
+    validate_members(&object.members, 1).ok()?;
+    validate_members(inner, 2).ok()?;
+    Some(object)
+}
+
+/// Parses a value that is known to be JSON, without white space around it.
+pub(super) fn parse_value(text: &str, depth: usize) -> Result<Value, JsonError> {
+    match text.as_bytes() {
+        [b'{' | b'[', ..] => parse_level(text, depth + 1),
+        [b'"', string @ .., b'"'] if memchr(b'\\', string).is_none() => {
+            Ok(Value::from(text.get(1..text.len() - 1).unwrap_or_default()))
+        }
+        // The only constructor that keeps the form of a number; `serde_json` has it for its own
+        // tests.
+        [b'-' | b'0'..=b'9', ..] => Ok(Value::Number(Number::from_string_unchecked(text.to_owned()))),
+        _ => Ok(serde_json::from_str(text)?),
+    }
+}
+
+/// The members of an object. The values of one member that is an object itself are read in the same
+/// pass.
+pub(super) struct OpenedObject<'a> {
+    /// All members except the opened one.
+    pub(super) members: Vec<Member<'a>>,
+    /// The members of the opened one.
+    pub(super) opened: Option<Vec<Member<'a>>>,
+}
+
+/// One level of a text.
+enum Level<'a> {
+    Object(Vec<Member<'a>>),
+    Array(Vec<&'a RawValue>),
+    Scalar(&'a RawValue),
+}
+
+fn read_level(text: &str, depth: usize) -> Result<Level<'_>, JsonError> {
+    if depth > MAX_DEPTH {
+        return Err(JsonError(format!("nested deeper than {MAX_DEPTH} levels")));
+    }
+    match text.trim_ascii_start().as_bytes().first() {
+        Some(b'{') => Ok(Level::Object(read_members(text, None)?.members)),
+        Some(b'[') => Ok(Level::Array(serde_json::from_str(text)?)),
+        _ => Ok(Level::Scalar(serde_json::from_str(text)?)),
+    }
+}
+
+fn parse_level(text: &str, depth: usize) -> Result<Value, JsonError> {
+    match read_level(text, depth)? {
+        Level::Object(members) => {
+            let member = |(name, value): Member<'_>| Ok((name.into_owned(), parse_value(value.get(), depth)?));
+            members.into_iter().map(member).collect::<Result<_, _>>().map(Value::Object)
+        }
+        Level::Array(elements) => {
+            elements.iter().map(|value| parse_value(value.get(), depth)).collect::<Result<_, _>>().map(Value::Array)
+        }
+        Level::Scalar(value) => parse_value(value.get(), depth),
+    }
+}
+
+fn validate_level(text: &str, depth: usize) -> Result<(), JsonError> {
+    match read_level(text, depth)? {
+        Level::Object(members) => validate_members(&members, depth),
+        Level::Array(elements) => elements.iter().try_for_each(|value| validate_value(value.get(), depth)),
+        Level::Scalar(value) => validate_value(value.get(), depth),
+    }
+}
+
+fn validate_members(members: &[Member<'_>], depth: usize) -> Result<(), JsonError> {
+    members.iter().try_for_each(|(_, value)| validate_value(value.get(), depth))
+}
+
+fn validate_value(text: &str, depth: usize) -> Result<(), JsonError> {
+    match text.as_bytes().first() {
+        Some(b'{' | b'[') => validate_level(text, depth + 1),
+        // A raw string may hold a lone surrogate, which no other parser accepts.
+        Some(b'"') if memchr(b'\\', text.as_bytes()).is_some() && text.contains("\\u") => {
+            serde_json::from_str::<String>(text).map(drop).map_err(JsonError::from)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The members of one object, its own level checked.
+fn read_members<'a>(text: &'a str, opened: Option<&'static str>) -> Result<OpenedObject<'a>, JsonError> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let object = ObjectVisitor { opened }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    validate_names(&object.members)?;
+    Ok(object)
+}
+
+fn validate_names(members: &[Member<'_>]) -> Result<(), JsonError> {
+    if let Some((name, _)) = members.iter().find(|(name, _)| name.starts_with(RESERVED_PREFIX)) {
+        return Err(JsonError(format!("the member name {name:?} is reserved")));
+    }
+    if let Some(name) = find_duplicate(members) {
+        return Err(JsonError(format!("the member name {name:?} occurs twice in one object")));
+    }
+    Ok(())
+}
+
+fn find_duplicate<'m>(members: &'m [Member<'_>]) -> Option<&'m str> {
+    if members.len() <= LINEAR_SCAN_MAX {
+        return members.iter().enumerate().find_map(|(index, (name, _))| {
+            members.iter().take(index).any(|(earlier, _)| earlier == name).then_some(name.as_ref())
+        });
+    }
+    let mut seen = HashSet::with_capacity(members.len());
+    members.iter().map(|(name, _)| name.as_ref()).find(|name| !seen.insert(*name))
+}
+
+/// A member name, borrowed from the text unless it holds an escape.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct ObjectVisitor {
+    opened: Option<&'static str>,
+}
+
+impl<'de> DeserializeSeed<'de> for ObjectVisitor {
+    type Value = OpenedObject<'de>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = OpenedObject<'de>;
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut object = OpenedObject { members: Vec::with_capacity(LINEAR_SCAN_MAX), opened: None };
+        while let Some(Name(name)) = map.next_key()? {
+            if self.opened.is_none_or(|opened| name != opened) {
+                object.members.push((name, map.next_value()?));
+            } else if object.opened.replace(map.next_value_seed(Self { opened: None })?.members).is_some() {
+                return Err(A::Error::custom(format_args!("the member name {name:?} occurs twice in one object")));
+            }
+        }
+        Ok(object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ambiguous_json_is_rejected() {
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        for text in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":[{"b":{"c":1,"\u0063":2}}]}"#,
+            r#"{"$serde_json::private::Number":"1"}"#,
+            r#"{"\u0024serde_json::private::Number":"1"}"#,
+            r#"{"a":"\ud800"}"#,
+            r#" "\ud800" "#,
+            "{} {}",
+            "",
+            "{",
+            "NaN",
+            "[1,]",
+            &deep,
+        ] {
+            assert!(validate_level(text, 1).is_err(), "{text:.60}");
+            assert!(parse_strict(text.as_bytes()).is_err(), "{text:.60}");
+            assert!(read_object(text).is_err(), "{text:.60}");
+            assert!(read_object_opening(text, "a").is_none(), "{text:.60}");
+        }
+        assert!(parse_strict(b"{\"a\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn an_opened_member_is_checked_like_any_other() {
+        let object = read_object_opening(r#"{"f":{"a":1,"b":[]},"g":2}"#, "f").expect("an object");
+        assert_eq!((object.members.len(), object.opened.map(|members| members.len())), (1, Some(2)));
+        assert!(read_object_opening(r#"{"g":2}"#, "f").is_some_and(|object| object.opened.is_none()));
+        for wrong in [
+            r#"{"f":1}"#,
+            r#"{"f":{},"f":{}}"#,
+            r#"{"f":{"a":1,"a":2}}"#,
+            r#"{"f":{"a":"\ud800"}}"#,
+            r#"{"f":{"$serde_json::private::Number":"1"}}"#,
+        ] {
+            assert!(read_object_opening(wrong, "f").is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_format() {
+        let text =
+            r#"{"a":12345678901234567890,"b":1.10,"c":1e+400,"d":[-0.0,-0,1E5,1e5,1e-05,{"e":99999999999999999999}]}"#;
+        assert_eq!(parse_strict(text.as_bytes()).expect("strict JSON").to_string(), text);
+        for text in ["-0", " 1E5 ", "12345678901234567890"] {
+            assert_eq!(parse_strict(text.as_bytes()).expect("strict JSON").to_string(), text.trim());
+        }
+        for text in ["1e", "01", "-", "1.", "0x1"] {
+            assert!(parse_strict(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! JSON Pointers (RFC 6901).
+
+use super::json_write::contains_any_byte;
+
+/// The pointer to these names below another pointer.
+#[must_use]
+pub fn json_pointer(pointer: &str, names: &[&str]) -> String {
+    let mut pointer = pointer.to_owned();
+    names.iter().for_each(|name| write_pointer(&mut pointer, name));
+    pointer
+}
+
+/// The pointer to a path below `fields`.
+#[must_use]
+pub fn fields_pointer(path: &[String]) -> String {
+    let mut pointer = String::with_capacity(64);
+    write_fields_pointer(&mut pointer, path.iter().map(String::as_str));
+    pointer
+}
+
+/// Appends the pointer to a path below `fields`.
+pub fn write_fields_pointer<'n>(pointer: &mut String, names: impl IntoIterator<Item = &'n str>) {
+    pointer.push_str("/fields");
+    names.into_iter().for_each(|name| write_pointer(pointer, name));
+}
+
+/// Appends one name, escaped (RFC 6901 §3).
+fn write_pointer(pointer: &mut String, name: &str) {
+    pointer.push('/');
+    if contains_any_byte(name, |byte| byte == b'~' || byte == b'/') {
+        pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+    } else {
+        pointer.push_str(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn special_characters_of_a_name_are_escaped() {
+        for (name, escaped) in
+            [("a/b~c", "a~1b~0c"), ("nine-ty~/", "nine-ty~0~1"), ("twenty-one-letters~1é", "twenty-one-letters~01é")]
+        {
+            assert_eq!(json_pointer("", &[name, "d"]), format!("/{escaped}/d"));
+        }
+    }
+}

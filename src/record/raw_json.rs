@@ -1,0 +1,295 @@
+//! JSON that is kept as text: what the gateway passes on reaches the other side digit for digit.
+//!
+//! This is the raw form of a JSON object in this crate. The parsed form is [`Map`], for applying
+//! patches and comparing values.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::json_parse::{JsonError, Member, parse_value, read_object, read_object_opening};
+use super::json_write::{JsonObjectWriter, write_json};
+
+/// A JSON value as text, without white space around it. Numbers keep their form. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawJson(ByteString);
+
+impl RawJson {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is an object.
+    #[must_use]
+    pub fn is_object(&self) -> bool {
+        self.0.starts_with('{')
+    }
+
+    /// The value, parsed; `None` for `null`.
+    #[must_use]
+    pub fn value(&self) -> Option<Value> {
+        parse_value(&self.0, 0).ok().filter(|value| !value.is_null())
+    }
+
+    /// The value of a string; `None` for any other value.
+    #[must_use]
+    pub fn to_text(&self) -> Option<String> {
+        serde_json::from_str(&self.0).ok()
+    }
+
+    /// The members of an object; their values share this text.
+    ///
+    /// # Errors
+    /// It is not an object, or it is ambiguous.
+    pub fn to_object(&self) -> Result<RawObject, JsonError> {
+        RawObject::parse_text(&self.0)
+    }
+
+    /// The elements of an array; they share this text.
+    ///
+    /// # Errors
+    /// It is not an array.
+    pub fn elements(&self) -> Result<Vec<Self>, JsonError> {
+        Self::parse_array(&self.0)
+    }
+
+    /// The elements of a whole text that must be an array; they share the text and are not checked
+    /// for ambiguity.
+    ///
+    /// # Errors
+    /// The text is not an array.
+    pub fn parse_array(text: &ByteString) -> Result<Vec<Self>, JsonError> {
+        let elements: Vec<&RawValue> = serde_json::from_str(text)?;
+        Ok(elements.into_iter().map(|element| Self::slice_of(text, element)).collect())
+    }
+
+    /// The empty object.
+    #[must_use]
+    pub fn empty_object() -> Self {
+        Self(ByteString::from_static("{}"))
+    }
+
+    /// A part of a larger text; the larger text lives as long as the part.
+    #[must_use]
+    pub fn slice_of(text: &ByteString, value: &RawValue) -> Self {
+        Self(text.slice_ref(value.get()))
+    }
+}
+
+impl AsRef<str> for RawJson {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&Value> for RawJson {
+    fn from(value: &Value) -> Self {
+        let mut text = String::new();
+        write_json(&mut text, value);
+        Self(text.into())
+    }
+}
+
+impl From<&RawObject> for RawJson {
+    fn from(object: &RawObject) -> Self {
+        Self(object.to_json().into())
+    }
+}
+
+/// Serialized as a string that holds the text: the stored form of a write's recovery data.
+impl Serialize for RawJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = ByteString::from(String::deserialize(deserializer)?);
+        let value: &RawValue = serde_json::from_str(&text).map_err(D::Error::custom)?;
+        Ok(Self::slice_of(&text, value))
+    }
+}
+
+/// Serializes a [`RawJson`] as the value that it holds instead of a string, for `#[serde(with =
+/// "…")]`.
+pub mod embedded_json {
+    use super::{ByteString, Deserialize, Deserializer, RawJson, RawValue, Serialize, Serializer};
+
+    /// Writes the value.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(json: &RawJson, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: &RawValue = serde_json::from_str(json.as_str()).map_err(serde::ser::Error::custom)?;
+        value.serialize(serializer)
+    }
+
+    /// Reads a value, or a string with the text of one: earlier versions stored it that way.
+    ///
+    /// # Errors
+    /// Those of the deserializer.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RawJson, D::Error> {
+        let value = Box::<RawValue>::deserialize(deserializer)?;
+        if value.get().starts_with('"') {
+            return serde_json::from_str(value.get()).map_err(serde::de::Error::custom);
+        }
+        Ok(RawJson(ByteString::from(value.get())))
+    }
+}
+
+/// A JSON object: names with their values as text, in the order of the source. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawObject(Arc<Vec<(ByteString, RawJson)>>);
+
+impl RawObject {
+    /// Parses a whole text that must be an object, checked as [`parse_strict`](super::parse_strict)
+    /// does. Names and values share the text.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn parse(body: &Bytes) -> Result<Self, JsonError> {
+        Self::parse_text(&ByteString::try_from(body.clone())?)
+    }
+
+    fn parse_text(text: &ByteString) -> Result<Self, JsonError> {
+        read_object(text).map(|members| Self::from_slices(text, members))
+    }
+
+    /// Parses an object and, in the same pass, the object in its member `opened`: the other
+    /// members, and those of `opened`.
+    ///
+    /// `None` if the text or that member is not an object, or if
+    /// [`parse_strict`](super::parse_strict) rejects the text.
+    pub(super) fn parse_opening(text: &ByteString, opened: &'static str) -> Option<(Self, Self)> {
+        let object = read_object_opening(text, opened)?;
+        let inner = Self::from_slices(text, object.opened.unwrap_or_default());
+        Some((Self::from_slices(text, object.members), inner))
+    }
+
+    fn from_slices(text: &ByteString, members: Vec<Member<'_>>) -> Self {
+        let member = |(name, value): Member<'_>| {
+            let name = match name {
+                Cow::Borrowed(name) => text.slice_ref(name),
+                Cow::Owned(name) => name.into(),
+            };
+            (name, RawJson::slice_of(text, value))
+        };
+        members.into_iter().map(member).collect()
+    }
+
+    /// Whether it has no members.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many members it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The value of a member.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&RawJson> {
+        self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
+    }
+
+    /// Each name with its value.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &RawJson)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
+    }
+
+    /// The names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &**name)
+    }
+
+    /// Keeps only the members whose name `keep` accepts.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        Arc::make_mut(&mut self.0).retain(|(name, _)| keep(name));
+    }
+
+    /// The text of the object.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Quotes, colon and comma of each member, and the braces.
+        let size: usize = self.iter().map(|(name, value)| name.len() + value.as_str().len() + 4).sum();
+        JsonObjectWriter::with_capacity(size + 2).raw_members(self.iter()).finish()
+    }
+
+    /// The members, parsed. Numbers keep their form.
+    #[must_use]
+    pub fn to_map(&self) -> Map<String, Value> {
+        self.iter().map(|(name, value)| (name.to_owned(), value.value().unwrap_or_default())).collect()
+    }
+}
+
+impl<N: Into<ByteString>> FromIterator<(N, RawJson)> for RawObject {
+    fn from_iter<I: IntoIterator<Item = (N, RawJson)>>(members: I) -> Self {
+        Self(Arc::new(members.into_iter().map(|(name, value)| (name.into(), value)).collect()))
+    }
+}
+
+impl From<&Map<String, Value>> for RawObject {
+    fn from(map: &Map<String, Value>) -> Self {
+        map.iter().map(|(name, value)| (name.clone(), value.into())).collect()
+    }
+}
+
+/// Serialized as pairs of strings: the stored form of a write's recovery data.
+impl Serialize for RawObject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for RawObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<(String, RawJson)>::deserialize(deserializer).map(Self::from_iter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_keep_their_original_text() {
+        let text = r#"{"First Name":"A\u00e9","n":1.10,"q\"":[1, 2]}"#;
+        let object = RawObject::parse(&Bytes::from_static(text.as_bytes())).expect("an object");
+        assert_eq!(object.to_json(), text);
+        assert_eq!(object.to_map().get("n").map(ToString::to_string).as_deref(), Some("1.10"));
+    }
+
+    #[test]
+    fn embedded_json_is_written_as_is_and_read_in_both_stored_forms() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct View(#[serde(with = "embedded_json")] RawJson);
+        let text = r#"{"n":12345678901234567890,"d":1.10}"#;
+        let view = View(RawJson(ByteString::from_static(text)));
+        assert_eq!(serde_json::to_string(&view).expect("JSON"), text);
+        for stored in [text.to_owned(), Value::from(text).to_string()] {
+            assert_eq!(serde_json::from_str::<View>(&stored).expect("stored fields"), view, "{stored}");
+        }
+        assert!(serde_json::from_str::<View>("\"{\"").is_err());
+    }
+
+    #[test]
+    fn the_stored_form_is_pairs_of_strings() {
+        let object = RawObject::parse(&Bytes::from_static(br#"{"a":1.10,"b":{"c":null}}"#)).expect("an object");
+        let stored = serde_json::to_string(&object).expect("JSON");
+        assert_eq!(stored, r#"[["a","1.10"],["b","{\"c\":null}"]]"#);
+        assert_eq!(serde_json::from_str::<RawObject>(&stored).expect("an object"), object);
+        assert!(serde_json::from_str::<RawObject>(r#"[["a","1x"]]"#).is_err());
+    }
+}

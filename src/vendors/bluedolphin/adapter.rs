@@ -1,0 +1,268 @@
+//! The conversation with BlueDolphin.
+//!
+//! The vendor has no versions. An update replaces a whole definition some time after the response,
+//! and destroys linked questions and source connections, which the API does not show.
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
+
+use std::sync::Arc;
+
+use actix_web::http::header::{HeaderName, HeaderValue};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::update_mapping::UpdateRequest;
+use super::{protocol, response_mapping, update_mapping};
+use crate::record::{Action, FieldError, RawJson, RawObject, RecordId, Secret, VendorError, VendorRecord, Version};
+use crate::transport::{Token, Transport, VendorProtocol, VendorRequest, VendorResponse};
+use crate::vendors::adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
+use crate::vendors::capabilities::{Capabilities, Completion, DataLoss, UpdateStyle, Versioning};
+use crate::vendors::common::{
+    MatchCollector, as_changes, field_error, invalid_cursor_fault, missing_id_fault, parse_object, secret_header,
+    unparseable_response,
+};
+use crate::vendors::factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings, require_setting};
+
+/// The entry in the registry.
+pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
+    vendor: "bluedolphin",
+    settings: &[
+        SettingSpec {
+            identifies_tenant: true,
+            ..SettingSpec::text("tenant", "the last part of bluedolphin.app/<tenant>").format(SettingFormat::Header)
+        },
+        SettingSpec::secret("api_key", "the secret of a user key").format(SettingFormat::Header),
+    ],
+    added_paths: &["/v1"],
+    collection_form: "\"object-definitions\"",
+    is_collection: |text| text == protocol::DEFINITIONS,
+    build: |settings| Ok(Arc::new(BlueDolphin::new(&Credentials::from_settings(settings)?)?)),
+};
+
+const TENANT: HeaderName = HeaderName::from_static("tenant");
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Page size and number of pages of a search by name. Pages of 2000 work (OBSERVED).
+const SEARCH_PAGE_SIZE: usize = 1000;
+const MAX_SEARCH_PAGES: u64 = 50;
+
+const LINKED_QUESTIONS: DataLoss = DataLoss {
+    name: "linked-questions",
+    detail: "questions linked to the definition's properties and questionnaires, which the vendor's API neither shows nor keeps",
+    actions: &[Action::Update],
+    caller_must_accept: false,
+};
+const SOURCE_CONNECTIONS: DataLoss = DataLoss {
+    name: "source-connections",
+    detail: "connections of the definition to data sources, which the vendor's API neither shows nor keeps",
+    actions: &[Action::Update],
+    caller_must_accept: false,
+};
+const DEPENDENT_OBJECTS: DataLoss = DataLoss {
+    name: "dependent-objects",
+    detail: "every object based on the definition, permanently",
+    actions: &[Action::Delete],
+    caller_must_accept: true,
+};
+
+static CAPABILITIES: Capabilities = Capabilities {
+    vendor: "bluedolphin",
+    id_form: "object-definitions:{id}, the id 24 digits and lower-case letters",
+    id_example: "object-definitions:640b3d7d4a28b925fcf8b9a2",
+    versioning: Versioning::None,
+    update_style: UpdateStyle::Replace,
+    actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
+    losses: &[LINKED_QUESTIONS, SOURCE_CONNECTIONS, DEPENDENT_OBJECTS],
+    version_is_sequence: false,
+    ids_are_timestamped: false,
+    list_is_complete: false,
+};
+
+/// The credentials of a user.
+#[derive(Clone, Debug)]
+struct Credentials {
+    /// The tenant's name.
+    tenant: String,
+    /// A user key. It has a date of expiry and cannot be refreshed.
+    api_key: Secret,
+}
+
+impl Credentials {
+    fn from_settings(settings: &Settings) -> Result<Self, InvalidSetting> {
+        let tenant = require_setting(settings, "tenant")?.expose().to_owned();
+        Ok(Self { tenant, api_key: require_setting(settings, "api_key")? })
+    }
+}
+
+/// One BlueDolphin tenant.
+pub(super) struct BlueDolphin {
+    tenant: HeaderValue,
+    api_key: HeaderValue,
+}
+
+impl BlueDolphin {
+    fn new(credentials: &Credentials) -> Result<Self, InvalidSetting> {
+        let unfit = |key| InvalidSetting::new(key, "holds characters that an HTTP header cannot hold");
+        let tenant = HeaderValue::from_str(&credentials.tenant).map_err(|_| unfit("tenant"))?;
+        let api_key = secret_header(credentials.api_key.expose()).ok_or(unfit("api_key"))?;
+        Ok(Self { tenant, api_key })
+    }
+}
+
+#[async_trait(?Send)]
+impl VendorProtocol for BlueDolphin {
+    fn classify(&self, request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
+        protocol::classify(request, response)
+    }
+
+    fn sign(&self, request: &mut VendorRequest, token: &Token) {
+        request.headers.retain(|(name, _)| *name != API_KEY && *name != TENANT);
+        request.headers.push((API_KEY, token.secret.clone()));
+        request.headers.push((TENANT, self.tenant.clone()));
+    }
+
+    /// The API key is the token; no call is made.
+    async fn sign_in(&self, _transport: &dyn Transport) -> Result<Token, VendorError> {
+        Ok(Token { secret: self.api_key.clone(), expires: None })
+    }
+}
+
+#[async_trait(?Send)]
+impl Adapter for BlueDolphin {
+    fn capabilities(&self) -> &Capabilities {
+        &CAPABILITIES
+    }
+
+    fn parse_collection(&self, raw: &str) -> Option<String> {
+        (raw == protocol::DEFINITIONS).then(|| raw.to_owned())
+    }
+
+    fn parse_key(&self, raw: &str) -> Option<String> {
+        protocol::is_id(raw).then(|| raw.to_owned())
+    }
+
+    fn is_read_only(&self, member: &str) -> bool {
+        !update_mapping::CHANGEABLE_MEMBERS.contains(&member)
+    }
+
+    async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
+        let response = transport.send(protocol::read_request(id)).await?;
+        match response_mapping::to_fields(&parse_object(&response.body)?, true)? {
+            (None, _) => Err(unparseable_response("a definition without an id")),
+            (Some(other), _) if !other.eq_ignore_ascii_case(id.key()) => {
+                Err(unparseable_response("another record than the requested one"))
+            }
+            (Some(_), fields) => Ok(VendorRecord { fields, version: None, warnings: Vec::new() }),
+        }
+    }
+
+    async fn list(
+        &self,
+        transport: &dyn Transport,
+        _collection: &str,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
+        let start: u64 = cursor.map_or(Ok(0), |text| text.parse().map_err(|_| invalid_cursor_fault()))?;
+        let response = transport.send(protocol::list_request(start, limit)).await?;
+        let listing = protocol::Listing::parse(&response.body)?;
+        if listing.items.len() > limit {
+            return Err(unparseable_response("more records than requested"));
+        }
+        let items = listing.items.iter().map(parse_list_item).collect::<Result<Vec<_>, _>>()?;
+        let end = start.saturating_add(u64::try_from(items.len()).unwrap_or(u64::MAX));
+        let has_next = match listing.total_items {
+            _ if items.is_empty() => false,
+            Some(total) => end < total,
+            None => items.len() >= limit,
+        };
+        Ok(ListPage { items, next: has_next.then(|| end.to_string()) })
+    }
+
+    fn validate_patch(&self, patch: &RawObject) -> Vec<FieldError> {
+        update_mapping::validate_patch(&patch.to_map())
+    }
+
+    fn plan_update(
+        &self,
+        id: &RecordId,
+        change: &UpdateInput<'_>,
+        _expected: Option<&Version>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
+        let UpdateInput::FullRecord { before, after } = change else {
+            return Err(vec![FieldError::new("", "this vendor takes whole records, not the members that change")]);
+        };
+        Ok(match update_mapping::build_update(before, after)? {
+            UpdateRequest::Status { active } => {
+                plan_request(protocol::status_request(id, active), &[], Completion::Now)
+            }
+            UpdateRequest::Replace(body) => plan_request(
+                protocol::replace_request(id, &body),
+                &[LINKED_QUESTIONS, SOURCE_CONNECTIONS],
+                Completion::Queued,
+            ),
+        })
+    }
+
+    fn plan_delete(&self, id: &RecordId, before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
+        if response_mapping::is_active(&before.fields.to_map()) {
+            let detail = "the vendor deletes disabled definitions only: patch status to \"disabled\" first";
+            return Err(vec![field_error("status", detail)]);
+        }
+        let delete = plan_request(protocol::delete_request(id), &[DEPENDENT_OBJECTS], Completion::Now);
+        Ok(PlannedRequest { idempotent: true, ..delete })
+    }
+
+    fn plan_create(&self, _collection: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
+        update_mapping::check_create(fields)?;
+        Ok(plan_request(protocol::create_request(fields), &[], Completion::Now))
+    }
+
+    fn parse_created(&self, collection: &str, response: &VendorResponse) -> Result<CreatedRecord, VendorError> {
+        let key = protocol::parse_created_id(response).ok_or_else(|| missing_id_fault(response))?;
+        Ok(CreatedRecord { id: RecordId::new(collection, &key), record: None })
+    }
+
+    fn created_at(&self, _id: &RecordId) -> Option<Timestamp> {
+        None
+    }
+
+    /// Names are unique in a tenant, and a list shows no other field of a create.
+    async fn find_matching(
+        &self,
+        transport: &dyn Transport,
+        _collection: &str,
+        fields: &Map<String, Value>,
+    ) -> Result<Option<Vec<RecordId>>, VendorError> {
+        let Some(name) = response_mapping::name_of(fields) else { return Ok(None) };
+        let expected = as_changes(&Map::from_iter([("name".to_owned(), name.into())]));
+        let mut search = MatchCollector::new(&expected);
+        let mut cursor = None;
+        for _ in 0..MAX_SEARCH_PAGES {
+            let page = self.list(transport, protocol::DEFINITIONS, SEARCH_PAGE_SIZE, cursor.as_deref()).await?;
+            for item in page.items {
+                search.push_if_matching(item.id, &item.record.fields.to_map());
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(Some(search.into_matches()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn parse_list_item(item: &RawJson) -> Result<ListItem, VendorError> {
+    let (id, fields) = response_mapping::to_fields(&item.to_object().map_err(unparseable_response)?, false)?;
+    let key = id
+        .filter(|id| protocol::is_id(id))
+        .ok_or_else(|| unparseable_response("a definition without an id of the vendor's form"))?;
+    let record = VendorRecord { fields, version: None, warnings: Vec::new() };
+    Ok(ListItem { id: RecordId::new(protocol::DEFINITIONS, &key), record, partial: true })
+}
+
+fn plan_request(request: VendorRequest, losses: &[DataLoss], completion: Completion) -> PlannedRequest {
+    PlannedRequest { request, losses: losses.to_vec(), completion, idempotent: false }
+}

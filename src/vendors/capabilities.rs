@@ -1,0 +1,69 @@
+//! What a vendor can do, as data.
+
+use crate::record::Action;
+
+/// How a vendor distinguishes the states of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versioning {
+    /// Records have versions, and an update compares them: compare-and-swap.
+    Native,
+    /// Records have no versions. The gateway compares a digest of the record under a lease.
+    None,
+}
+
+/// What an update does to the members that it does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateStyle {
+    /// It keeps them. This holds for the members of `fields`; nested values are replaced.
+    Partial,
+    /// It removes them.
+    Replace,
+}
+
+/// When a read shows the effect of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// As soon as the vendor has responded.
+    Now,
+    /// Some time after the vendor has responded.
+    Queued,
+}
+
+/// Data that a vendor is documented to destroy although the caller did not touch it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DataLoss {
+    /// The name in `Accept-Loss`, problems, warnings, the ledger and metrics.
+    pub name: &'static str,
+    /// What is destroyed, as a phrase for the caller.
+    pub detail: &'static str,
+    /// The actions that may destroy it.
+    pub actions: &'static [Action],
+    /// Whether only the caller may accept the loss, whatever `on_lossy_write` is set to.
+    pub caller_must_accept: bool,
+}
+
+/// What a vendor can do; `GET /systems/{system}` shows it.
+#[derive(Clone, Debug)]
+pub struct Capabilities {
+    /// The vendor's name in `vendor = "…"`.
+    pub vendor: &'static str,
+    /// The form of a record id, for people: `{collection}:{key}` and what each part is.
+    pub id_form: &'static str,
+    /// An id of that form.
+    pub id_example: &'static str,
+    /// How the vendor distinguishes the states of a record.
+    pub versioning: Versioning,
+    /// What an update does to the members that it does not name.
+    pub update_style: UpdateStyle,
+    /// The actions that the vendor has.
+    pub actions: &'static [Action],
+    /// Everything that a write may destroy although the caller did not touch it.
+    pub losses: &'static [DataLoss],
+    /// Whether each change increments the version by one, so that the next version is known.
+    pub version_is_sequence: bool,
+    /// Whether an id contains the time of the record's creation; see
+    /// [`Adapter::created_at`](super::Adapter::created_at).
+    pub ids_are_timestamped: bool,
+    /// Whether list items are complete records with the tag that a GET returns.
+    pub list_is_complete: bool,
+}

@@ -1,0 +1,33 @@
+//! Errors about the values of a write.
+
+use crate::record::{FieldError, Version, json_pointer};
+
+/// The JSON Pointer to a member of `fields`.
+pub(crate) fn member_pointer(member: &str) -> String {
+    json_pointer("/fields", &[member])
+}
+
+/// An error about a member of `fields`.
+pub(crate) fn field_error(member: &str, detail: impl Into<String>) -> FieldError {
+    FieldError::new(member_pointer(member), detail)
+}
+
+/// Rejects the names that `is_reserved` accepts, each with `detail`.
+pub(crate) fn check_writable<'n>(
+    names: impl Iterator<Item = &'n str>,
+    is_reserved: fn(&str) -> bool,
+    detail: &str,
+) -> Result<(), Vec<FieldError>> {
+    let errors: Vec<_> = names.filter(|name| is_reserved(name)).map(|name| field_error(name, detail)).collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// The error of an update that lacks the vendor's version. The gateway never plans one.
+pub(crate) fn missing_version_error(expected: Option<&Version>) -> Vec<FieldError> {
+    let detail = if expected.is_some() {
+        "the version is not one of this vendor's"
+    } else {
+        "an update needs the version that it is bound to"
+    };
+    vec![FieldError::new("", detail)]
+}

@@ -1,0 +1,116 @@
+//! A vendor as configuration sees it: its settings, and how its adapter is built.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::adapter::Adapter;
+use crate::record::Secret;
+
+/// The form of a setting's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingFormat {
+    /// Any text.
+    Text,
+    /// A header value: visible ASCII without spaces (RFC 9110 §5.5).
+    Header,
+    /// A path that begins with `/`.
+    Path,
+}
+
+/// A key of `[systems.NAME]` that is specific to a vendor.
+#[derive(Clone, Copy, Debug)]
+pub struct SettingSpec {
+    /// The key.
+    pub key: &'static str,
+    /// What the value is, in a few words, for the error that the key is missing.
+    pub description: &'static str,
+    /// The form of the value.
+    pub format: SettingFormat,
+    /// Whether the value is secret.
+    pub is_secret: bool,
+    /// Whether the value selects the data, as a tenant's name does and a renewed API key does not.
+    pub identifies_tenant: bool,
+    /// The default; `None` if the key is required.
+    pub default: Option<&'static str>,
+}
+
+impl SettingSpec {
+    /// A required text that is not secret.
+    #[must_use]
+    pub const fn text(key: &'static str, description: &'static str) -> Self {
+        Self {
+            key,
+            description,
+            format: SettingFormat::Text,
+            is_secret: false,
+            identifies_tenant: false,
+            default: None,
+        }
+    }
+
+    /// A required secret text.
+    #[must_use]
+    pub const fn secret(key: &'static str, description: &'static str) -> Self {
+        Self { is_secret: true, ..Self::text(key, description) }
+    }
+
+    /// The same setting with another form.
+    #[must_use]
+    pub const fn format(self, format: SettingFormat) -> Self {
+        Self { format, ..self }
+    }
+}
+
+/// The values of a vendor's settings, defaults included. All of them are kept as secrets, because
+/// none needs to be printed.
+pub type Settings = BTreeMap<&'static str, Secret>;
+
+/// A setting that cannot be used. The error does not repeat the value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {detail}")]
+pub struct InvalidSetting {
+    /// The key.
+    pub key: &'static str,
+    /// What is wrong, and what would be right.
+    pub detail: &'static str,
+}
+
+impl InvalidSetting {
+    /// An error about a key.
+    #[must_use]
+    pub fn new(key: &'static str, detail: &'static str) -> Self {
+        Self { key, detail }
+    }
+}
+
+/// One vendor: its settings, and how its adapter is built.
+#[derive(Clone, Copy, Debug)]
+pub struct AdapterFactory {
+    /// The vendor's name in `vendor = "…"`.
+    pub vendor: &'static str,
+    /// The settings that only this vendor has.
+    pub settings: &'static [SettingSpec],
+    /// Paths that the adapter appends to `base_url` although the vendor's pages show them as a part
+    /// of it.
+    pub added_paths: &'static [&'static str],
+    /// The form of a collection's name, for people.
+    pub collection_form: &'static str,
+    /// Whether a text has the form of a collection's name.
+    pub is_collection: fn(&str) -> bool,
+    /// Builds the adapter of one system.
+    pub build: fn(&Settings) -> Result<Arc<dyn Adapter>, InvalidSetting>,
+}
+
+impl AdapterFactory {
+    /// The setting with this key.
+    #[must_use]
+    pub fn find_setting(&self, key: &str) -> Option<&'static SettingSpec> {
+        self.settings.iter().find(|setting| setting.key == key)
+    }
+}
+
+/// The value of a required setting, which must not be empty.
+pub(super) fn require_setting(settings: &Settings, key: &'static str) -> Result<Secret, InvalidSetting> {
+    let present = settings.get(key).filter(|value| !value.expose().is_empty());
+    present.cloned().ok_or(InvalidSetting::new(key, "is required and must not be empty"))
+}

@@ -1,0 +1,327 @@
+//! The conversation with Matrix42.
+//!
+//! A list returns only the columns that the request names. The vendor documents no way to list the
+//! columns of a Data Definition, so the adapter uses the members of its first fragment and caches
+//! them.
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::{AUTHORIZATION, HeaderValue};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use moka::future::Cache;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::access_token::parse_access_token;
+use super::fragment::{self, Fragment};
+use super::page_cursor::Cursor;
+use super::protocol::{self, Columns};
+use crate::record::{
+    Action, FieldError, RawObject, RecordId, Secret, VendorError, VendorErrorKind, VendorRecord, Version,
+};
+use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
+use crate::vendors::adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
+use crate::vendors::capabilities::{Capabilities, UpdateStyle, Versioning};
+use crate::vendors::common::{
+    MatchCollector, as_changes, invalid_cursor_fault, missing_id_fault, parse_guid, secret_header, unparseable_response,
+};
+use crate::vendors::factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, require_setting};
+
+/// The entry in the registry.
+pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
+    vendor: "matrix42",
+    settings: &[SettingSpec::secret("api_token", "an API token, which is exchanged for access tokens")
+        .format(SettingFormat::Header)],
+    added_paths: &["/m42Services/api", "/m42Services"],
+    collection_form: "a Data Definition's technical name, such as \"SPSScCategoryClassBase\"",
+    is_collection: protocol::is_definition,
+    build: |settings| Ok(Arc::new(Matrix42::new(&require_setting(settings, "api_token")?)?)),
+};
+
+/// How many Data Definitions' columns are cached, and for how long.
+const MAX_CACHED_DEFINITIONS: u64 = 256;
+const COLUMNS_TTL: Duration = Duration::from_mins(10);
+/// Page size and number of pages of a search. Pages of 1000 work (OBSERVED).
+const SEARCH_PAGE_SIZE: usize = 1000;
+const MAX_SEARCH_PAGES: u64 = 50;
+/// The web server may reject a longer query before the vendor reads it (IIS allows 2048 bytes).
+const MAX_SAFE_QUERY_LEN: usize = 2000;
+
+static CAPABILITIES: Capabilities = Capabilities {
+    vendor: "matrix42",
+    id_form: "{Data Definition's technical name}:{GUID}",
+    id_example: "SPSScCategoryClassBase:7777780d-71a0-df11-708c-000c2968299e",
+    versioning: Versioning::Native,
+    update_style: UpdateStyle::Partial,
+    actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
+    losses: &[],
+    version_is_sequence: false,
+    ids_are_timestamped: false,
+    list_is_complete: true,
+};
+
+/// One Matrix42 server.
+pub(super) struct Matrix42 {
+    /// `Bearer …`, only for the exchange.
+    api_token: HeaderValue,
+    columns: Cache<String, Arc<[String]>>,
+    /// The Data Definitions whose lists reject the column `TimeStamp`: their items carry no tags.
+    versionless_definitions: Cache<String, ()>,
+}
+
+impl Matrix42 {
+    /// # Errors
+    /// The API token cannot be a header value.
+    pub(super) fn new(api_token: &Secret) -> Result<Self, InvalidSetting> {
+        let unfit = InvalidSetting::new("api_token", "holds characters that an HTTP header cannot hold");
+        let api_token = secret_header(&format!("Bearer {}", api_token.expose())).ok_or(unfit)?;
+        let columns = Cache::builder().max_capacity(MAX_CACHED_DEFINITIONS).time_to_live(COLUMNS_TTL).build();
+        let without_versions = Cache::builder().max_capacity(MAX_CACHED_DEFINITIONS).time_to_live(COLUMNS_TTL).build();
+        Ok(Self { api_token, columns, versionless_definitions: without_versions })
+    }
+
+    /// The columns of a complete list item; `None` if they cannot be determined.
+    async fn load_columns(
+        &self,
+        transport: &dyn Transport,
+        definition: &str,
+    ) -> Result<Option<Arc<[String]>>, VendorError> {
+        if let Some(columns) = self.columns.get(definition).await {
+            return Ok(Some(columns));
+        }
+        let probe = self
+            .list_with_version_fallback(transport, definition, &[], |columns| {
+                protocol::list_request(definition, columns, 0, 1)
+            })
+            .await?;
+        let first = fragment::parse_page(&probe.body, None)?.into_iter().next();
+        let Some(key) = first.and_then(|fragment| fragment.id) else { return Ok(None) };
+        let id = RecordId::new(definition, &key);
+        let response = match transport.send(protocol::schema_request(&id)).await {
+            // The server lacks the call; the fragment itself shows the same names.
+            Err(fault) if is_vendor_response(&fault) => {
+                transport.send(protocol::read_request(VendorCallKind::Schema, &id)).await
+            }
+            result => result,
+        };
+        let names = match response {
+            Ok(response) => fragment::parse_column_names(&response.body)?,
+            Err(fault) if is_vendor_response(&fault) => None,
+            Err(fault) => return Err(fault),
+        };
+        let names: Option<Arc<[String]>> = names.map(Into::into);
+        if let Some(names) = &names {
+            self.columns.insert(definition.to_owned(), Arc::clone(names)).await;
+        }
+        Ok(names)
+    }
+
+    /// Requests a list with versions or, once the Data Definition has rejected that column,
+    /// without.
+    async fn list_with_version_fallback(
+        &self,
+        transport: &dyn Transport,
+        definition: &str,
+        names: &[String],
+        request: impl Fn(&Columns<'_>) -> VendorRequest,
+    ) -> Result<VendorResponse, VendorError> {
+        let versions = !self.versionless_definitions.contains_key(definition);
+        match transport.send(request(&Columns { names, versions })).await {
+            Err(fault) if versions && protocol::rejects_version_column(&fault) => {
+                self.versionless_definitions.insert(definition.to_owned(), ()).await;
+                transport.send(request(&Columns { names, versions: false })).await
+            }
+            result => result,
+        }
+    }
+
+    /// Requests a page with these columns or, if the vendor rejects one of them, with those that
+    /// every fragment has.
+    async fn load_page(
+        &self,
+        transport: &dyn Transport,
+        definition: &str,
+        columns: &mut Option<Arc<[String]>>,
+        cursor: &Cursor,
+    ) -> Result<VendorResponse, VendorError> {
+        let names = columns.clone().unwrap_or_default();
+        let request = |columns: &Columns<'_>| protocol::list_request(definition, columns, cursor.page, cursor.size);
+        let is_long = request(&Columns { names: &names, versions: true }).path.len() > MAX_SAFE_QUERY_LEN;
+        match self.list_with_version_fallback(transport, definition, &names, request).await {
+            Err(fault)
+                if !names.is_empty()
+                    && (fault.kind == VendorErrorKind::Rejected
+                        || (is_long && fault.kind == VendorErrorKind::NotFound)) =>
+            {
+                self.columns.invalidate(definition).await;
+                *columns = None;
+                self.list_with_version_fallback(transport, definition, &[], request).await.map_err(as_read_fault)
+            }
+            result => result.map_err(as_read_fault),
+        }
+    }
+}
+
+/// Whether the vendor processed the request, as opposed to a failure on the way.
+fn is_vendor_response(fault: &VendorError) -> bool {
+    matches!(
+        fault.kind,
+        VendorErrorKind::NotFound
+            | VendorErrorKind::Rejected
+            | VendorErrorKind::ServerError
+            | VendorErrorKind::InvalidResponse
+            | VendorErrorKind::Forbidden
+    )
+}
+
+/// A list carries no values of the caller that could be invalid.
+fn as_read_fault(mut fault: VendorError) -> VendorError {
+    if fault.kind == VendorErrorKind::Rejected {
+        fault.kind = VendorErrorKind::ServerError;
+    }
+    fault
+}
+
+#[async_trait(?Send)]
+impl VendorProtocol for Matrix42 {
+    fn classify(&self, request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
+        protocol::classify(request, response)
+    }
+
+    fn sign(&self, request: &mut VendorRequest, token: &Token) {
+        request.headers.retain(|(name, _)| name != AUTHORIZATION);
+        request.headers.push((AUTHORIZATION, token.secret.clone()));
+    }
+
+    async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, VendorError> {
+        let (sent_at, sent_at_time) = (Instant::now(), Timestamp::now());
+        let response = transport.send(protocol::sign_in_request(&self.api_token)).await?;
+        let (secret, lifetime) = parse_access_token(&response.body, sent_at_time)?;
+        Ok(Token { secret, expires: sent_at.checked_add(lifetime) })
+    }
+}
+
+#[async_trait(?Send)]
+impl Adapter for Matrix42 {
+    fn capabilities(&self) -> &Capabilities {
+        &CAPABILITIES
+    }
+
+    fn parse_collection(&self, raw: &str) -> Option<String> {
+        protocol::is_definition(raw).then(|| raw.to_owned())
+    }
+
+    fn parse_key(&self, raw: &str) -> Option<String> {
+        parse_guid(raw)
+    }
+
+    fn is_read_only(&self, member: &str) -> bool {
+        protocol::is_reserved(member)
+    }
+
+    async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
+        let response = transport.send(protocol::read_request(VendorCallKind::Read, id)).await?;
+        let fragment = fragment::parse_fragment(&response.body)?;
+        if fragment.id.is_some_and(|other| other != id.key()) {
+            return Err(unparseable_response("another fragment than the requested one"));
+        }
+        match fragment.record.version {
+            Some(_) => Ok(fragment.record),
+            None => Err(unparseable_response("a fragment without TimeStamp")),
+        }
+    }
+
+    /// A page number refers to a page size, so a cursor is valid for the limit of its query and for
+    /// larger ones.
+    async fn list(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
+        let start = Cursor { size: limit, ..Cursor::default() };
+        let cursor = cursor.map_or(Some(start), Cursor::parse).filter(|cursor| cursor.size <= limit);
+        let cursor = cursor.ok_or_else(invalid_cursor_fault)?;
+        let mut columns = self.load_columns(transport, collection).await.map_err(as_read_fault)?;
+        let response = self.load_page(transport, collection, &mut columns, &cursor).await?;
+        let (fragments, next) = cursor.next_page(fragment::parse_page(&response.body, columns.as_deref())?)?;
+        let items = fragments.into_iter().map(|fragment| to_list_item(collection, fragment, columns.as_deref()));
+        Ok(ListPage { items: items.collect::<Result<_, _>>()?, next: next.map(|cursor| cursor.to_string()) })
+    }
+
+    /// Only the vendor knows which values an attribute accepts.
+    fn validate_patch(&self, _patch: &RawObject) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    fn plan_update(
+        &self,
+        id: &RecordId,
+        change: &UpdateInput<'_>,
+        expected: Option<&Version>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
+        Ok(PlannedRequest::immediate(protocol::update_request(id, change.members()?, expected)?, true))
+    }
+
+    fn plan_delete(&self, id: &RecordId, _before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
+        Ok(PlannedRequest::immediate(protocol::delete_request(id), true))
+    }
+
+    fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
+        Ok(PlannedRequest::immediate(protocol::create_request(collection, fields)?, false))
+    }
+
+    fn parse_created(&self, collection: &str, response: &VendorResponse) -> Result<CreatedRecord, VendorError> {
+        let key = protocol::parse_new_guid(response).ok_or_else(|| missing_id_fault(response))?;
+        Ok(CreatedRecord { id: RecordId::new(collection, &key), record: None })
+    }
+
+    fn created_at(&self, _id: &RecordId) -> Option<Timestamp> {
+        None
+    }
+
+    async fn find_matching(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        fields: &Map<String, Value>,
+    ) -> Result<Option<Vec<RecordId>>, VendorError> {
+        if !fields.keys().all(|name| fragment::is_column(name)) {
+            return Ok(None);
+        }
+        let columns: Vec<String> = fields.keys().cloned().collect();
+        let expected = as_changes(fields);
+        let mut search = MatchCollector::new(&expected);
+        let mut next = Some(Cursor { size: SEARCH_PAGE_SIZE, ..Cursor::default() });
+        while let Some(cursor) = next.filter(|cursor| cursor.page < MAX_SEARCH_PAGES) {
+            let request =
+                |columns: &Columns<'_>| protocol::search_request(collection, columns, fields, cursor.page, cursor.size);
+            let response = self.list_with_version_fallback(transport, collection, &columns, request).await?;
+            let fragments;
+            (fragments, next) = cursor.next_page(fragment::parse_page(&response.body, None)?)?;
+            for fragment in fragments {
+                search.push_if_matching(fragment.id, &fragment.record.fields.to_map());
+            }
+            if next.is_none() {
+                let keys = search.into_matches().into_iter().flatten();
+                return Ok(Some(keys.map(|key| RecordId::new(collection, &key)).collect()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A list item is complete if it has a version and every member that a GET shows.
+fn to_list_item(collection: &str, fragment: Fragment, columns: Option<&[String]>) -> Result<ListItem, VendorError> {
+    let key = fragment.id.ok_or_else(|| unparseable_response("a fragment without ID"))?;
+    let has_all = columns.is_some_and(|columns| columns.len() == fragment.record.fields.len());
+    let partial = !has_all || fragment.record.version.is_none();
+    Ok(ListItem { id: RecordId::new(collection, &key), record: fragment.record, partial })
+}

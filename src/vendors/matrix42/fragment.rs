@@ -1,0 +1,86 @@
+//! The fragments in Matrix42's responses, as pure functions.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::protocol::is_reserved;
+use crate::record::{RawJson, RawObject, VendorError, VendorRecord, Version};
+use crate::vendors::common::{parse_guid, parse_object, unparseable_response, utf8};
+
+/// A fragment in a response.
+pub(super) struct Fragment {
+    /// `ID`, in lower case.
+    pub(super) id: Option<String>,
+    /// The other members; without a version if the response holds no `TimeStamp`.
+    pub(super) record: VendorRecord,
+}
+
+/// Parses the fragment of a response.
+pub(super) fn parse_fragment(body: &Bytes) -> Result<Fragment, VendorError> {
+    read_fragment(parse_object(body)?, None)
+}
+
+/// Parses a page: an array of fragments. Of each fragment only `columns` are kept, because lists
+/// add members of their own.
+pub(super) fn parse_page(body: &Bytes, columns: Option<&[String]>) -> Result<Vec<Fragment>, VendorError> {
+    let rows = RawJson::parse_array(&utf8(body)?).map_err(unparseable_response)?;
+    rows.iter().map(|row| read_fragment(row.to_object().map_err(unparseable_response)?, columns)).collect()
+}
+
+fn read_fragment(mut members: RawObject, columns: Option<&[String]>) -> Result<Fragment, VendorError> {
+    let (mut id, mut version) = (None, None);
+    for (name, value) in members.iter() {
+        if name.eq_ignore_ascii_case("ID") {
+            set_once(&mut id, parse_id(value)?)?;
+        } else if name.eq_ignore_ascii_case("TimeStamp") && value.as_str() != "null" {
+            set_once(&mut version, Version::RowVersion(parse_row_version(value)?))?;
+        }
+    }
+    members
+        .retain(|name| !is_reserved(name) && columns.is_none_or(|columns| columns.iter().any(|column| column == name)));
+    Ok(Fragment { id, record: VendorRecord { fields: members, version, warnings: Vec::new() } })
+}
+
+fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<(), VendorError> {
+    if slot.replace(value).is_some() {
+        return Err(unparseable_response("ID or TimeStamp occurs twice in one fragment"));
+    }
+    Ok(())
+}
+
+fn parse_id(value: &RawJson) -> Result<String, VendorError> {
+    let id = value.to_text().and_then(|text| parse_guid(&text));
+    id.ok_or_else(|| unparseable_response("an ID that is not a GUID"))
+}
+
+/// `TimeStamp`: a row version of SQL Server, 8 opaque bytes in base64.
+fn parse_row_version(value: &RawJson) -> Result<[u8; 8], VendorError> {
+    let bytes = value.to_text().and_then(|text| BASE64.decode(text).ok()).and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| unparseable_response("a TimeStamp that is not 8 bytes in base64"))
+}
+
+/// The members that a GET of a fragment shows, from a response of `schema-info` (`{Result: {…},
+/// Schema: […]}`) or of the GET itself. `None` if lists cannot request one of them as a column.
+pub(super) fn parse_column_names(body: &Bytes) -> Result<Option<Vec<String>>, VendorError> {
+    let members = parse_object(body)?;
+    let names: Vec<String> = match (members.get("Result"), members.get("Schema")) {
+        (Some(result), Some(_)) if result.is_object() => {
+            result.to_object().map_err(unparseable_response)?.names().map(str::to_owned).collect()
+        }
+        (Some(_), Some(schema)) => {
+            let columns: Vec<Map<String, Value>> =
+                serde_json::from_str(schema.as_str()).map_err(unparseable_response)?;
+            columns.iter().filter_map(|column| column.get("ColumnName")?.as_str().map(str::to_owned)).collect()
+        }
+        _ => members.names().map(str::to_owned).collect(),
+    };
+    let names: Vec<String> = names.into_iter().filter(|name| !is_reserved(name)).collect();
+    Ok((names.iter().all(|name| is_column(name)) && !names.is_empty()).then_some(names))
+}
+
+/// Whether a bracketed name is an identifier in an A-SQL expression and nothing else.
+pub(super) fn is_column(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}

@@ -1,0 +1,288 @@
+//! The conversation with Pretectum.
+//!
+//! The vendor has no endpoint for one record: a read scans the pages of the dataset. A bounded
+//! cache of the page where each record was last seen reduces the usual read to one call; `NotFound`
+//! comes only from a whole scan. The vendor does not document the order of a list, so a record that
+//! moves to a page already read during the scan looks like a missing one.
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
+
+use std::sync::Arc;
+
+use actix_web::http::header::AUTHORIZATION;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use moka::future::Cache;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::protocol::{self, Credentials, Listing};
+use super::scan::{Cursor, Scan};
+use crate::record::{
+    Action, FieldError, RawObject, RecordId, VendorError, VendorErrorKind, VendorRecord, Version, hide_secret,
+};
+use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
+use crate::vendors::adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
+use crate::vendors::capabilities::{Capabilities, UpdateStyle, Versioning};
+use crate::vendors::common::{
+    MatchCollector, as_changes, invalid_cursor_fault, missing_id_fault, unparseable_response, utf8,
+};
+use crate::vendors::factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings, require_setting};
+
+/// The entry in the registry.
+pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
+    vendor: "pretectum",
+    settings: &[
+        SettingSpec::text("client_id", "the application client's id"),
+        SettingSpec::secret("client_secret", "the application client's secret"),
+        SettingSpec {
+            default: Some("/v1/oauth2/token"),
+            ..SettingSpec::text("token_path", "a path such as \"/v1/oauth2/token\" or \"/oauth2/token\"")
+                .format(SettingFormat::Path)
+        },
+    ],
+    added_paths: &["/v1"],
+    collection_form: "\"{businessAreaId}:{schemaId}:{datasetId}\", each 20 to 64 letters and digits",
+    is_collection: |text| protocol::parse_collection(text).is_some(),
+    build: |settings| Ok(Arc::new(Pretectum::new(Credentials::from_settings(settings)?)?)),
+};
+
+/// For how many records the page is cached.
+const MAX_CACHED_RECORDS: u64 = 50_000;
+
+static CAPABILITIES: Capabilities = Capabilities {
+    vendor: "pretectum",
+    id_form: "{businessAreaId}:{schemaId}:{datasetId}:{dataObjectId}, each 20 to 64 letters and digits",
+    id_example: "20240115103000123a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5:20240115103500456b1c2d3e4f5g6h7i8j9k0l1m2n3o4p5:\
+                 20240925084200789c1d2e3f4g5h6i7j8k9l0m1n2o3p4q5:20240601120000321d1e2f3g4h5i6j7k8l9m0n1o2p3q4r5",
+    versioning: Versioning::Native,
+    update_style: UpdateStyle::Partial,
+    actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
+    losses: &[],
+    version_is_sequence: true,
+    ids_are_timestamped: true,
+    list_is_complete: true,
+};
+
+impl Credentials {
+    fn from_settings(settings: &Settings) -> Result<Self, InvalidSetting> {
+        Ok(Self {
+            client_id: require_setting(settings, "client_id")?.expose().to_owned(),
+            client_secret: require_setting(settings, "client_secret")?,
+            token_path: require_setting(settings, "token_path")?.expose().to_owned(),
+        })
+    }
+}
+
+/// One Pretectum tenant.
+pub(super) struct Pretectum {
+    credentials: Credentials,
+    /// The key of the page where each record was last seen. Records of the first page are not in
+    /// it.
+    page_cache: Cache<RecordId, Arc<str>>,
+}
+
+impl Pretectum {
+    /// # Errors
+    /// The token path is not a path.
+    pub(super) fn new(credentials: Credentials) -> Result<Self, InvalidSetting> {
+        let is_path = |path: &str| path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_path(&credentials.token_path) {
+            return Err(InvalidSetting::new("token_path", "must be a path that begins with /"));
+        }
+        Ok(Self { credentials, page_cache: Cache::new(MAX_CACHED_RECORDS) })
+    }
+
+    async fn cache_page(&self, id: &RecordId, page_key: Option<&str>) {
+        match page_key {
+            Some(key) => self.page_cache.insert(id.clone(), key.into()).await,
+            None => self.page_cache.invalidate(id).await,
+        }
+    }
+
+    /// Reads the page where the record was last seen. A page key that the vendor no longer accepts
+    /// is not an error of the read.
+    async fn read_cached_page(
+        &self,
+        transport: &dyn Transport,
+        id: &RecordId,
+    ) -> Result<Option<VendorRecord>, VendorError> {
+        let Some(page_key) = self.page_cache.get(id).await else { return Ok(None) };
+        let request = protocol::list_request(VendorCallKind::Read, id.collection(), Some(&page_key));
+        let found = match transport.send(request).await {
+            Ok(response) => Listing::parse(&response.body)?.find_record(id.key())?,
+            Err(fault) if matches!(fault.status, Some(400 | 404 | 410 | 422)) => None,
+            Err(fault) => return Err(fault),
+        };
+        if found.is_none() {
+            self.page_cache.invalidate(id).await;
+        }
+        Ok(found)
+    }
+}
+
+#[async_trait(?Send)]
+impl VendorProtocol for Pretectum {
+    fn classify(&self, request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
+        let mut fault = protocol::classify(request, response)?;
+        // The secret is in the body of the request, where `ErrorTexts` does not look for secrets.
+        if request.kind == VendorCallKind::SignIn {
+            let secret = self.credentials.client_secret.expose();
+            fault.message = fault.message.map(|message| hide_secret(&message, secret));
+        }
+        Some(fault)
+    }
+
+    /// The token alone, without `Bearer`, although the vendor gives that as the token's type.
+    fn sign(&self, request: &mut VendorRequest, token: &Token) {
+        request.headers.retain(|(name, _)| name != AUTHORIZATION);
+        request.headers.push((AUTHORIZATION, token.secret.clone()));
+    }
+
+    async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, VendorError> {
+        let sent_at = Instant::now();
+        let configured = self.credentials.token_path.as_str();
+        let response = match transport.send(protocol::sign_in_request(&self.credentials, configured)).await {
+            Err(fault) if matches!(fault.status, Some(403 | 404)) => {
+                let other = protocol::TOKEN_PATHS.into_iter().find(|path| *path != configured).unwrap_or(configured);
+                match transport.send(protocol::sign_in_request(&self.credentials, other)).await {
+                    // Neither path exists: the operator can act on the error of the configured one.
+                    Err(second) if matches!(second.status, Some(403 | 404)) => return Err(fault),
+                    result => result?,
+                }
+            }
+            result => result?,
+        };
+        let (secret, lifetime) = protocol::parse_access_token(&response.body)?;
+        Ok(Token { secret, expires: sent_at.checked_add(lifetime) })
+    }
+}
+
+#[async_trait(?Send)]
+impl Adapter for Pretectum {
+    fn capabilities(&self) -> &Capabilities {
+        &CAPABILITIES
+    }
+
+    fn parse_collection(&self, raw: &str) -> Option<String> {
+        protocol::parse_collection(raw)
+    }
+
+    fn parse_key(&self, raw: &str) -> Option<String> {
+        protocol::is_id(raw).then(|| raw.to_owned())
+    }
+
+    fn is_read_only(&self, member: &str) -> bool {
+        protocol::is_reserved(member)
+    }
+
+    async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
+        if let Some(found) = self.read_cached_page(transport, id).await? {
+            return Ok(found);
+        }
+        let mut scan = Scan::new(transport, VendorCallKind::Read, id.collection());
+        while let Some((page_key, listing)) = scan.next_page().await? {
+            if let Some(found) = listing.find_record(id.key())? {
+                self.cache_page(id, page_key.as_deref()).await;
+                return Ok(found);
+            }
+        }
+        Err(VendorError::new(VendorErrorKind::NotFound).message("no page of the dataset holds the record"))
+    }
+
+    async fn list(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
+        let cursor =
+            cursor.map_or(Ok(Cursor::default()), |text| Cursor::parse(text).ok_or_else(invalid_cursor_fault))?;
+        let request = protocol::list_request(VendorCallKind::List, collection, cursor.page_key.as_deref());
+        let listing = Listing::parse(&transport.send(request).await?.body)?;
+        if listing.next_page_key.is_some() && listing.next_page_key == cursor.page_key {
+            return Err(unparseable_response("a list that repeats a page"));
+        }
+        let keys =
+            listing.items.iter().map(|item| protocol::parse_item_id(item.as_str())).collect::<Result<Vec<_>, _>>()?;
+        // The vendor chooses the length of its pages, and records may move within one: the last
+        // listed record is the position.
+        let last = cursor.last_key.as_deref().and_then(|last| keys.iter().position(|key| key == last));
+        let start = last.map_or(cursor.offset, |last| last + 1);
+        let mut items = Vec::new();
+        for item in listing.items.iter().skip(start).take(limit) {
+            let (key, record) = protocol::parse_item(item)?;
+            let key = self
+                .parse_key(&key)
+                .ok_or_else(|| unparseable_response("a record whose id does not have the vendor's form"))?;
+            let id = RecordId::new(collection, &key);
+            self.cache_page(&id, cursor.page_key.as_deref()).await;
+            items.push(ListItem { id, record, partial: false });
+        }
+        let offset = start + items.len();
+        let next = if offset < listing.items.len() {
+            let last_key = items.last().map(|item| item.id.key().to_owned());
+            Some(Cursor { offset, last_key, page_key: cursor.page_key }.to_string())
+        } else {
+            listing.next_page_key.map(|key| Cursor { page_key: Some(key), ..Cursor::default() }.to_string())
+        };
+        Ok(ListPage { items, next })
+    }
+
+    /// Only the vendor knows which values a field accepts.
+    fn validate_patch(&self, _patch: &RawObject) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    fn plan_update(
+        &self,
+        id: &RecordId,
+        change: &UpdateInput<'_>,
+        expected: Option<&Version>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
+        Ok(PlannedRequest::immediate(protocol::update_request(id, change.members()?, expected)?, true))
+    }
+
+    fn plan_delete(&self, id: &RecordId, _before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
+        Ok(PlannedRequest::immediate(protocol::delete_request(id), true))
+    }
+
+    fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
+        Ok(PlannedRequest::immediate(protocol::create_request(collection, fields)?, false))
+    }
+
+    fn parse_created(&self, collection: &str, response: &VendorResponse) -> Result<CreatedRecord, VendorError> {
+        let text = utf8(&response.body).unwrap_or_default();
+        let key = protocol::parse_item_id(&text).ok().and_then(|key| self.parse_key(&key));
+        let key = key.ok_or_else(|| missing_id_fault(response))?;
+        // If the rest of the response cannot be parsed, the gateway reads the record.
+        let record = protocol::parse_record(&response.body).ok().map(|(_, record)| record);
+        Ok(CreatedRecord { id: RecordId::new(collection, &key), record })
+    }
+
+    fn created_at(&self, id: &RecordId) -> Option<Timestamp> {
+        protocol::created_at(id.key())
+    }
+
+    async fn find_matching(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        fields: &Map<String, Value>,
+    ) -> Result<Option<Vec<RecordId>>, VendorError> {
+        let expected = as_changes(fields);
+        let mut search = MatchCollector::new(&expected);
+        let mut scan = Scan::new(transport, VendorCallKind::List, collection);
+        while let Some((_, listing)) = scan.next_page().await? {
+            for item in &listing.items {
+                let (key, record) = protocol::parse_item(item)?;
+                search.push_if_matching(key, &record.fields.to_map());
+            }
+        }
+        let keys = search.into_matches().into_iter().filter_map(|key| self.parse_key(&key));
+        Ok(Some(keys.map(|key| RecordId::new(collection, &key)).collect()))
+    }
+}
