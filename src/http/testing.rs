@@ -146,7 +146,7 @@ pub(super) fn sample_record() -> RecordView {
         system: "crm".into(),
         id: "a:b c".into(),
         etag: Some("\"c7.x\"".into()),
-        fields: serde_json::from_str(r#"{"n":1.10}"#).expect("JSON"),
+        fields: (&serde_json::from_str::<serde_json::Value>(r#"{"n":1.10}"#).expect("JSON")).into(),
         read_only: Vec::new(),
         warnings: Vec::new(),
         pending_operation: None,

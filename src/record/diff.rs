@@ -77,7 +77,7 @@ impl FieldChange {
     #[must_use]
     pub fn is_applied_in(&self, observed: &Map<String, Value>) -> bool {
         match (self.value_in(observed), &self.new_value) {
-            (seen, Some(wanted)) => contains_value(seen, wanted),
+            (seen, Some(expected)) => contains_value(seen, expected),
             // A removed entry of a map must be gone; a removed map may read back empty.
             (Some(Value::Object(seen)), None) => seen.is_empty() && self.path.len() == 1,
             (Some(seen), None) => is_empty_value(seen) || *seen == Value::Bool(false),
@@ -103,17 +103,17 @@ impl FieldChange {
     }
 }
 
-/// Whether `seen` has everything that `wanted` has. The vendor may have added members to a new
+/// Whether `seen` has everything that `expected` has. The vendor may have added members to a new
 /// object.
-fn contains_value(seen: Option<&Value>, wanted: &Value) -> bool {
-    match (seen, wanted) {
-        (Some(Value::Object(seen)), Value::Object(wanted)) => {
-            wanted.iter().all(|(name, wanted)| wanted.is_null() || contains_value(seen.get(name), wanted))
+fn contains_value(seen: Option<&Value>, expected: &Value) -> bool {
+    match (seen, expected) {
+        (Some(Value::Object(seen)), Value::Object(expected)) => {
+            expected.iter().all(|(name, expected)| expected.is_null() || contains_value(seen.get(name), expected))
         }
         // An empty entry of a map carries no value; it is present or absent.
         (None | Some(Value::Null), Value::Object(_)) => false,
-        (None | Some(Value::Null), wanted) => is_empty_value(wanted),
-        (Some(seen), wanted) => values_equal(seen, wanted),
+        (None | Some(Value::Null), expected) => is_empty_value(expected),
+        (Some(seen), expected) => values_equal(seen, expected),
     }
 }
 
@@ -153,53 +153,53 @@ mod tests {
 
     #[test]
     fn a_new_number_format_is_a_change_but_is_applied_by_value() {
-        let wanted = diff(&map(r#"{"a":1.10}"#), &map(r#"{"a":1.1}"#));
-        assert_eq!(wanted.len(), 1);
-        assert!(all_applied(&wanted, &map(r#"{"a":1.100}"#)));
-        assert!(!all_applied(&wanted, &map(r#"{"a":1.2}"#)));
+        let changes = diff(&map(r#"{"a":1.10}"#), &map(r#"{"a":1.1}"#));
+        assert_eq!(changes.len(), 1);
+        assert!(all_applied(&changes, &map(r#"{"a":1.100}"#)));
+        assert!(!all_applied(&changes, &map(r#"{"a":1.2}"#)));
     }
 
     #[test]
     fn an_added_object_is_applied_even_with_vendor_defaults() {
-        let wanted = diff(&map(r#"{"p":{}}"#), &map(r#"{"p":{"new":{"value":"x"}}}"#));
-        assert!(all_applied(&wanted, &map(r#"{"p":{"new":{"value":"x","locked":false}}}"#)));
-        assert!(!all_applied(&wanted, &map(r#"{"p":{"new":{"value":"y","locked":false}}}"#)));
+        let changes = diff(&map(r#"{"p":{}}"#), &map(r#"{"p":{"new":{"value":"x"}}}"#));
+        assert!(all_applied(&changes, &map(r#"{"p":{"new":{"value":"x","locked":false}}}"#)));
+        assert!(!all_applied(&changes, &map(r#"{"p":{"new":{"value":"y","locked":false}}}"#)));
     }
 
     #[test]
     fn an_empty_value_is_applied_if_it_reads_back_as_absent() {
-        let wanted = diff(&map(r#"{"p":{}}"#), &map(r#"{"p":{"new":{"value":"","list":[]}},"q":[]}"#));
-        assert!(all_applied(&wanted, &map(r#"{"p":{"new":{"value":null,"locked":false}}}"#)));
-        assert!(!all_applied(&wanted, &map(r#"{"p":{"new":{"value":"x"}}}"#)));
-        assert!(!all_applied(&wanted, &map(r#"{"p":{"new":{"value":null}},"q":1}"#)));
+        let changes = diff(&map(r#"{"p":{}}"#), &map(r#"{"p":{"new":{"value":"","list":[]}},"q":[]}"#));
+        assert!(all_applied(&changes, &map(r#"{"p":{"new":{"value":null,"locked":false}}}"#)));
+        assert!(!all_applied(&changes, &map(r#"{"p":{"new":{"value":"x"}}}"#)));
+        assert!(!all_applied(&changes, &map(r#"{"p":{"new":{"value":null}},"q":1}"#)));
     }
 
     #[test]
     fn an_empty_map_entry_is_either_present_or_absent() {
         let (without, with) = (map(r#"{"p":{}}"#), map(r#"{"p":{"new":{}}}"#));
         for (before, after) in [(&without, &with), (&with, &without)] {
-            let wanted = diff(before, after);
-            assert!(all_applied(&wanted, after) && !all_applied(&wanted, before), "{wanted:?}");
-            assert!(wanted[0].is_unchanged_in(before) && !wanted[0].is_unchanged_in(after));
+            let changes = diff(before, after);
+            assert!(all_applied(&changes, after) && !all_applied(&changes, before), "{changes:?}");
+            assert!(changes[0].is_unchanged_in(before) && !changes[0].is_unchanged_in(after));
         }
         assert!(!all_applied(&diff(&map("{}"), &map(r#"{"p":{}}"#)), &map("{}")));
     }
 
     #[test]
     fn an_omitted_flag_is_applied_if_it_reads_back_false() {
-        let wanted = diff(&map(r#"{"p":{"value":"x","locked":false}}"#), &map(r#"{"p":{"value":"y"}}"#));
-        assert!(all_applied(&wanted, &map(r#"{"p":{"value":"y","locked":false}}"#)));
-        assert!(!all_applied(&wanted, &map(r#"{"p":{"value":"y","locked":true}}"#)));
+        let changes = diff(&map(r#"{"p":{"value":"x","locked":false}}"#), &map(r#"{"p":{"value":"y"}}"#));
+        assert!(all_applied(&changes, &map(r#"{"p":{"value":"y","locked":false}}"#)));
+        assert!(!all_applied(&changes, &map(r#"{"p":{"value":"y","locked":true}}"#)));
     }
 
     #[test]
     fn a_removed_value_is_applied_if_it_reads_back_empty() {
-        let wanted = diff(&map(r#"{"a":"x","b":{"c":1}}"#), &map(r#"{"b":{}}"#));
-        assert!(all_applied(&wanted, &map(r#"{"a":null,"b":{}}"#)));
-        assert!(all_applied(&wanted, &map(r#"{"a":""}"#)));
-        assert!(all_applied(&wanted, &map(r#"{"a":{},"b":{}}"#)));
-        assert!(all_applied(&wanted, &map(r#"{"a":[],"b":{}}"#)));
-        assert!(!all_applied(&wanted, &map(r#"{"a":{"left":1},"b":{}}"#)));
-        assert!(!all_applied(&wanted, &map(r#"{"a":"x"}"#)));
+        let changes = diff(&map(r#"{"a":"x","b":{"c":1}}"#), &map(r#"{"b":{}}"#));
+        assert!(all_applied(&changes, &map(r#"{"a":null,"b":{}}"#)));
+        assert!(all_applied(&changes, &map(r#"{"a":""}"#)));
+        assert!(all_applied(&changes, &map(r#"{"a":{},"b":{}}"#)));
+        assert!(all_applied(&changes, &map(r#"{"a":[],"b":{}}"#)));
+        assert!(!all_applied(&changes, &map(r#"{"a":{"left":1},"b":{}}"#)));
+        assert!(!all_applied(&changes, &map(r#"{"a":"x"}"#)));
     }
 }

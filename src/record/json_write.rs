@@ -37,16 +37,16 @@ fn is_special(byte: u8) -> bool {
 
 /// Whether a string holds one of these bytes. Blocks of a fixed size compile to a few vector
 /// instructions each.
-pub(super) fn contains_any_byte(string: &str, wanted: impl Fn(u8) -> bool) -> bool {
-    fn in_blocks<const N: usize>(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Option<bool> {
+pub(super) fn contains_any_byte(string: &str, matches: impl Fn(u8) -> bool) -> bool {
+    fn in_blocks<const N: usize>(bytes: &[u8], matches: impl Fn(u8) -> bool) -> Option<bool> {
         // The last block overlaps the one before unless the length is a multiple of the size.
         let last = bytes.last_chunk::<N>()?;
-        let in_block = |block: &[u8; N]| block.iter().fold(false, |found, byte| found | wanted(*byte));
+        let in_block = |block: &[u8; N]| block.iter().fold(false, |found, byte| found | matches(*byte));
         Some(in_block(last) || bytes.as_chunks::<N>().0.iter().any(in_block))
     }
     let bytes = string.as_bytes();
-    let found = in_blocks::<16>(bytes, &wanted).or_else(|| in_blocks::<8>(bytes, &wanted));
-    found.unwrap_or_else(|| bytes.iter().any(|byte| wanted(*byte)))
+    let found = in_blocks::<16>(bytes, &matches).or_else(|| in_blocks::<8>(bytes, &matches));
+    found.unwrap_or_else(|| bytes.iter().any(|byte| matches(*byte)))
 }
 
 /// Appends a value without white space. Numbers keep their form.

@@ -119,8 +119,8 @@ impl<'de> Deserialize<'de> for RawJson {
     }
 }
 
-/// Serializes a [`RawJson`] as the value that it holds instead of a string, for `#[serde(with =
-/// "…")]`.
+/// Serializes a [`RawJson`] as the value that it holds instead of a string. Use it with
+/// `#[serde(with = "…")]`.
 pub mod embedded_json {
     use super::{ByteString, Deserialize, Deserializer, RawJson, RawValue, Serialize, Serializer};
 
