@@ -4,13 +4,13 @@
 //! The vendor's lists become objects that are keyed by name or id, so that a merge patch can change
 //! one entry:
 //!
-//! | vendor | `fields` |
-//! |---|---|
-//! | `object_properties[]` `{name, value, is_mandatory, …}` | `properties.{name}` `{value, locked}`; `locked` is false if the vendor gives no `is_mandatory` |
-//! | `related_boem[]` `{id, …}` | `questionnaires.{id}` = the entry without `id`; its members cannot be changed |
-//! | `status` 0, 1 | `active`, `disabled` |
-//! | `id` | omitted |
-//! | anything else | unchanged |
+//! - `object_properties[]` `{name, value, is_mandatory, …}` becomes `properties.{name}`
+//!   `{value, locked}`; `locked` is false if the vendor gives no `is_mandatory`.
+//! - `related_boem[]` `{id, …}` becomes `questionnaires.{id}`, the entry without `id`; its members
+//!   cannot be changed.
+//! - `status` 0 and 1 become `active` and `disabled`.
+//! - `id` is omitted.
+//! - Anything else is unchanged.
 
 use std::collections::HashSet;
 
