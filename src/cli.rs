@@ -1,7 +1,7 @@
 //! The command line.
 //!
-//! [`parse`] makes a [`Command`] of it. Commands that need no running gateway are functions here; they write where they are
-//! told to and give an [`Exit`].
+//! [`parse`] turns the arguments into a [`Cli`]. Commands that need no running gateway are
+//! functions here; they write to the given writers and return an [`Exit`].
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -18,11 +18,11 @@ use crate::telemetry::LogFormat;
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// 0: done.
+    /// 0: success.
     Success,
-    /// 1: failed at run time.
+    /// 1: a failure at run time.
     Failure,
-    /// 2: bad arguments or configuration.
+    /// 2: invalid arguments or configuration.
     UsageError,
 }
 
@@ -36,15 +36,15 @@ impl From<Exit> for ExitCode {
 #[derive(Debug, Parser)]
 #[command(name = "records-gateway", version)]
 pub struct Cli {
-    /// The form of log lines on standard error
+    /// The format of the log on standard error
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub log_format: LogFormat,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the gateway
@@ -52,13 +52,13 @@ pub enum Command {
         /// The configuration file (TOML)
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Listen here instead of where the configuration says
+        /// Listen on this address instead of `server.bind`
         #[arg(long, value_name = "IP:PORT")]
         bind: Option<SocketAddr>,
     },
-    /// Run the gateway in front of three embedded stand-in vendors with sample records
+    /// Run the gateway in front of three embedded fake vendors with sample records
     Sandbox {
-        /// Listen here
+        /// Listen on this address
         #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
         bind: SocketAddr,
     },
@@ -70,14 +70,14 @@ pub enum Command {
     },
     /// Print the OpenAPI document
     Openapi,
-    /// Read a caller's key on standard input and print its key_sha256
+    /// Read a caller's key from standard input and print its key_sha256
     HashKey,
-    /// Look after the ledger
+    /// Commands for the ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),
 }
 
-/// What to do with the ledger.
+/// The commands for the ledger.
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
     /// Compute the hash chain again and print its head
@@ -85,23 +85,24 @@ pub enum LedgerCommand {
         /// The configuration file (TOML)
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// The hash of an entry that must be there: a head printed before
+        /// The hash of an entry that must exist: a head printed before
         #[arg(long, value_name = "HASH", value_parser = parse_hash)]
         head: Option<String>,
     },
 }
 
-/// 64 hexadecimal digits, given in lower case.
+/// Parses 64 hexadecimal digits; returns them in lower case.
 fn parse_hash(text: &str) -> Result<String, String> {
     let mut bytes = [0; 32];
-    const_hex::decode_to_slice(text, &mut bytes).map_err(|_| "64 hexadecimal digits are needed".to_owned())?;
+    const_hex::decode_to_slice(text, &mut bytes).map_err(|_| "expected 64 hexadecimal digits".to_owned())?;
     Ok(const_hex::encode(bytes))
 }
 
-/// Reads the command line, the program's name first. Help, version and faults are written out.
+/// Parses the command line, which starts with the program's name. Writes help and version to `out`
+/// and errors to `err`.
 ///
 /// # Errors
-/// How to end: [`Exit::Done`] after help and version, [`Exit::Refused`] after a fault.
+/// The exit: [`Exit::Success`] after help and version, [`Exit::UsageError`] after an error.
 pub fn parse(
     arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     out: &mut dyn Write,
@@ -117,16 +118,17 @@ pub fn parse(
     })
 }
 
-/// `check`: faults go to `err`, one a line as `FILE:LINE:COLUMN: key.path: what is wrong; valid: what would be`.
+/// `check`: writes errors to `err`, one a line as `FILE:LINE:COLUMN: key.path: what is wrong;
+/// valid: what would be`.
 pub fn check(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
     let (exit, written) = match config::load(path) {
         Ok(config) => {
             let systems = config.systems.len();
             (Exit::Success, writeln!(out, "{}: ok ({systems} system{})", path.display(), plural_suffix(systems)))
         }
-        Err(faults) => {
-            let count = faults.errors.len();
-            (Exit::UsageError, writeln!(err, "{faults}\n{}: {count} fault{}", path.display(), plural_suffix(count)))
+        Err(errors) => {
+            let count = errors.errors.len();
+            (Exit::UsageError, writeln!(err, "{errors}\n{}: {count} error{}", path.display(), plural_suffix(count)))
         }
     };
     written.map_or(Exit::Failure, |()| exit)
@@ -136,28 +138,28 @@ fn plural_suffix(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// Longer than any server takes a header.
+/// More than any server accepts in a header.
 const MAX_KEY_LEN: u64 = 4096;
 
-/// `hash-key`: reads a key to its end, without the newline that `echo` adds, and prints its `key_sha256`.
+/// `hash-key`: reads a key, removes the newline that `echo` adds, and prints its `key_sha256`.
 pub fn hash_key(input: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
     let mut bytes = Vec::new();
     if let Err(error) = input.take(MAX_KEY_LEN + 2).read_to_end(&mut bytes) {
         let _ = writeln!(err, "the key cannot be read: {error}");
         return Exit::Failure;
     }
-    let line = bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n")).unwrap_or(&bytes);
-    let refusal = if line.is_empty() {
+    let key = bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n")).unwrap_or(&bytes);
+    let error = if key.is_empty() {
         "the key is empty"
-    } else if line.len() as u64 > MAX_KEY_LEN {
+    } else if key.len() as u64 > MAX_KEY_LEN {
         "the key is longer than 4096 bytes"
-    } else if !line.iter().all(u8::is_ascii_graphic) {
-        "the key holds a character that cannot be sent after `Bearer `: use visible ASCII without spaces"
+    } else if !key.iter().all(u8::is_ascii_graphic) {
+        "the key has a character that cannot be sent after `Bearer `: use visible ASCII without spaces"
     } else {
-        let written = writeln!(out, "{}", const_hex::encode(sha256([line])));
+        let written = writeln!(out, "{}", const_hex::encode(sha256([key])));
         return written.map_or(Exit::Failure, |()| Exit::Success);
     };
-    let _ = writeln!(err, "{refusal}");
+    let _ = writeln!(err, "{error}");
     Exit::UsageError
 }
 
@@ -178,14 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn every_command_of_the_contract_is_understood() {
+    fn every_documented_command_is_parsed() {
         let command = |arguments: &[&str]| parse_args(arguments).0.unwrap().command;
         assert!(matches!(command(&["serve", "--config", "a.toml"]), Command::Serve { bind: None, .. }));
         assert!(matches!(
             command(&["serve", "--config", "a.toml", "--bind", "0.0.0.0:0"]),
             Command::Serve { bind: Some(_), .. }
         ));
-        let Command::Sandbox { bind } = command(&["sandbox"]) else { panic!("not the sandbox") };
+        let Command::Sandbox { bind } = command(&["sandbox"]) else { panic!("another command") };
         assert_eq!(bind.to_string(), "127.0.0.1:8080");
         assert!(matches!(command(&["check", "--config", "a.toml"]), Command::Check { .. }));
         assert!(matches!(command(&["openapi"]), Command::Openapi));
@@ -193,7 +195,7 @@ mod tests {
         let Command::Ledger(LedgerCommand::Verify { head, .. }) =
             command(&["ledger", "verify", "--config", "a.toml", "--head", &"AB".repeat(32)])
         else {
-            panic!("not the ledger")
+            panic!("another command")
         };
         assert_eq!(head, Some("ab".repeat(32)));
     }
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_arguments_end_with_2_and_help_with_0() {
+    fn invalid_arguments_exit_with_2_and_help_with_0() {
         for wrong in [
             &[][..],
             &["serve"],
@@ -247,7 +249,7 @@ mod tests {
         assert_eq!(check(Path::new("/nowhere/at/all.toml"), &mut out, &mut err), Exit::UsageError);
         let err = String::from_utf8(err).unwrap();
         assert!(err.starts_with("/nowhere/at/all.toml: cannot be read: "), "{err}");
-        assert!(err.ends_with("/nowhere/at/all.toml: 1 fault\n"), "{err}");
+        assert!(err.ends_with("/nowhere/at/all.toml: 1 error\n"), "{err}");
         assert!(out.is_empty());
     }
 
@@ -273,6 +275,6 @@ mod tests {
         assert!(
             lines[1].starts_with(&format!("{name}:7:1: systems.a.timout: is not a key of this table; did you mean"))
         );
-        assert_eq!(lines[2], format!("{name}: 2 faults"));
+        assert_eq!(lines[2], format!("{name}: 2 errors"));
     }
 }

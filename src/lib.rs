@@ -25,7 +25,8 @@
 //!   record                   the shared vocabulary
 //! ```
 //!
-//! `sandbox` holds the fake vendors and uses nothing of the rest. `telemetry` sets up the log.
+//! `sandbox` holds the fake vendors and uses nothing of the rest. `telemetry` sets up the log. `bounded` reads settings
+//! that lie within bounds, for the structs of `config`, `store` and `transport`.
 //!
 //! # Documents
 //!
@@ -40,6 +41,7 @@
 
 pub mod access;
 pub mod app;
+mod bounded;
 pub mod cli;
 pub mod config;
 pub mod docs;

@@ -1,11 +1,11 @@
-//! The program: reads its arguments and hands over to the library.
+//! The program: it calls the library.
 
 use std::process::ExitCode;
 
 use records_gateway::app;
 
-/// A request makes a few hundred small allocations on one thread and frees some of them on another; this allocator spends
-/// half the instructions of the system's on that (`tests/bench`).
+/// A request makes a few hundred small allocations on one thread and frees some of them on another.
+/// This allocator needs half the instructions of the system's allocator for that (`tests/bench`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

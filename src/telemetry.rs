@@ -1,7 +1,8 @@
-//! Logs: to standard error, as text or JSON, filtered by `RUST_LOG`.
+//! The log: to standard error, as text or JSON, filtered by `RUST_LOG`.
 //!
-//! What there is to read at the usual level: one line per failure (`problem/failure.rs`), changes of state (a configuration
-//! taken over, the store away and back, stopping), and nothing for what goes well.
+//! At level `info` there is one event per failure (`problem/failure_log.rs`) and per change of
+//! state (configuration reloaded, store lost and restored, shutdown), and none for successful
+//! requests.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::env::VarError;
@@ -13,20 +14,20 @@ use tracing_subscriber::EnvFilter;
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// One JSON object a line, for machines.
+    /// One JSON object a line, for programs.
     Json,
     /// For people.
     #[default]
     Text,
 }
 
-/// Why logging could not be started; a fault of the command line or the environment (exit code 2).
+/// Why logging could not be started: an error of the command line or the environment (exit code 2).
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// `RUST_LOG` cannot be read as a filter.
+    /// `RUST_LOG` is not a valid filter.
     #[error("RUST_LOG is not a log filter: {0}; valid: \"info\" or \"warn,records_gateway=debug\"")]
     Filter(String),
-    /// Something has set up logging before.
+    /// Logging was set up before.
     #[error("logging is set up already")]
     AlreadyInitialized,
 }
@@ -47,14 +48,14 @@ pub fn start(format: LogFormat) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// A panic is a line like any other. What it cost whom is told where it was caught.
+/// Logs a panic. The place that catches it logs which request or operation failed.
 fn panic_hook(panic: &PanicHookInfo<'_>) {
-    let trace = Backtrace::capture();
-    let trace = (trace.status() == BacktraceStatus::Captured).then_some(trace);
-    tracing::error!(backtrace = trace.map(tracing::field::display), "{}", panic.to_string().replace('\n', " "));
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+    tracing::error!(backtrace = backtrace.map(tracing::field::display), "{}", panic.to_string().replace('\n', " "));
 }
 
-/// `RUST_LOG`, where unset and empty mean `info`.
+/// Parses `RUST_LOG`; unset and empty mean `info`.
 fn parse_filter(rust_log: Result<String, VarError>) -> Result<EnvFilter, TelemetryError> {
     let directives = match rust_log {
         Ok(directives) if !directives.trim().is_empty() => directives,

@@ -1,17 +1,17 @@
-//! A set of public keys (RFC 7517), as far as the gateway can use it.
+//! A set of public keys (RFC 7517), reduced to those that the gateway can use.
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Below this an RSA key is too weak to be believed (RFC 7518 §3.3), in bytes of the modulus.
+/// The shortest modulus of an RSA key that is accepted (RFC 7518 §3.3).
 const MIN_MODULUS_BYTES: usize = 2048 / 8;
 
 /// One usable key.
 pub(super) struct Key {
     id: Option<String>,
-    /// The one algorithm it is good for, whatever a token says.
+    /// The one algorithm that the key is used with, whatever a token says.
     pub(super) algorithm: Algorithm,
     /// The key itself.
     pub(super) public: DecodingKey,
@@ -20,7 +20,7 @@ pub(super) struct Key {
 /// The usable keys of a document.
 pub(super) struct KeySet {
     keys: Vec<Key>,
-    /// How many keys of the document cannot be used here.
+    /// The number of keys in the document that cannot be used.
     pub(super) ignored: usize,
 }
 
@@ -30,13 +30,13 @@ struct JwksDocument {
 }
 
 impl KeySet {
-    /// Reads a document. Keys that are not for this (of other kinds, for encryption, too short) are left out, as RFC 7517 §5
-    /// wants it.
+    /// Parses a document. Keys of other kinds, keys for encryption and keys that are too short are
+    /// ignored, as RFC 7517 §5 requires.
     ///
     /// # Errors
-    /// What is wrong with the document as a whole.
+    /// Why the document is not a key set.
     pub(super) fn parse(document: &[u8]) -> Result<Self, String> {
-        // The parser's own words may quote the document.
+        // The parser's own message may quote the document.
         let document: JwksDocument = serde_json::from_slice(document)
             .map_err(|_| "it is not a JSON object with a list `keys` (RFC 7517 §5)".to_owned())?;
         let all = document.keys.len();
@@ -45,13 +45,13 @@ impl KeySet {
         Ok(Self { keys, ignored })
     }
 
-    /// How many keys there are.
+    /// The number of usable keys.
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// The key that a token names. A key without a name serves every token, and every key one without a name, if it is the
-    /// only one.
+    /// The key that a token names. If there is only one key, a token without a key id matches it,
+    /// and a key without an id matches every token.
     pub(super) fn find(&self, id: Option<&str>) -> Option<&Key> {
         if let [only] = &*self.keys
             && (id.is_none() || only.id.is_none())
@@ -72,10 +72,10 @@ fn parse_key(value: Value) -> Option<Key> {
         _ => return None,
     };
     let common = &jwk.common;
-    let is_for_this = common.key_algorithm.is_none_or(|stated| stated == KeyAlgorithm::from(algorithm))
+    let is_usable = common.key_algorithm.is_none_or(|stated| stated == KeyAlgorithm::from(algorithm))
         && common.public_key_use.as_ref().is_none_or(|stated| *stated == PublicKeyUse::Signature)
         && common.key_operations.as_ref().is_none_or(|stated| stated.contains(&KeyOperations::Verify));
-    let public = DecodingKey::from_jwk(&jwk).ok().filter(|key| is_for_this && has_valid_length(key))?;
+    let public = DecodingKey::from_jwk(&jwk).ok().filter(|key| is_usable && has_valid_length(key))?;
     Some(Key { id: jwk.common.key_id, algorithm, public })
 }
 

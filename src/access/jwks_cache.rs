@@ -1,4 +1,4 @@
-//! The keys that tokens are checked with: fetched, kept, and fetched again when that is called for.
+//! The keys that tokens are verified with: fetched, cached and refreshed.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,20 +11,22 @@ use tokio::time::Instant;
 
 use super::jwks::KeySet;
 
-/// Where the document of keys comes from.
+/// The source of the key set document.
 #[async_trait(?Send)]
 pub trait JwksSource: Send + Sync {
-    /// The document (RFC 7517 §5) as it is now.
+    /// The current document (RFC 7517 §5).
     ///
     /// # Errors
-    /// Why it cannot be had, for the log.
+    /// Why it is not available, for the log.
     async fn fetch(&self) -> Result<Bytes, String>;
 }
 
-/// A token with an unknown key causes a fetch no more often than this, or anybody could make the gateway fetch all day.
+/// The shortest interval between fetches that tokens with unknown keys cause: anybody can send such
+/// tokens.
 const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A set with its number, by which verdicts reached with a former set are told.
+/// A key set with its number. A cached token counts only with the number of the set that verified
+/// it.
 pub(super) struct JwksGeneration {
     pub(super) number: u64,
     pub(super) keys: KeySet,
@@ -52,36 +54,37 @@ impl JwksCache {
         })
     }
 
-    /// The keys, if there have ever been any.
+    /// The keys of the last successful fetch.
     pub(super) fn current(&self) -> Option<Arc<JwksGeneration>> {
         self.current.load_full()
     }
 
-    /// Whether the last attempt failed: then what is not known may exist all the same.
+    /// Whether the last fetch failed: then an unknown key may still exist at the issuer.
     pub(super) fn last_fetch_failed(&self) -> bool {
         self.last_failed.load(Ordering::Acquire)
     }
 
-    /// Fetches because of a token whose key is not known; waits for the fetch if one is under way.
+    /// Fetches because of a token with an unknown key; waits for a fetch that is in progress.
     pub(super) async fn refresh_for_unknown_kid(self: &Arc<Self>) {
         self.fetch_if_older_than(MIN_FETCH_INTERVAL).await;
     }
 
-    /// Fetches, unless that was tried within this time; one at a time in the whole process.
-    pub(super) async fn fetch_if_older_than(self: &Arc<Self>, within: Duration) {
-        let turn = Arc::clone(&self.fetch_lock).lock_owned().await;
+    /// Fetches unless the last attempt is younger than `max_age`; one fetch at a time in the
+    /// process.
+    pub(super) async fn fetch_if_older_than(self: &Arc<Self>, max_age: Duration) {
+        let guard = Arc::clone(&self.fetch_lock).lock_owned().await;
         {
             let mut last = self.last_attempt.lock().unwrap_or_else(PoisonError::into_inner);
-            if last.is_some_and(|last| last.elapsed() < within) {
+            if last.is_some_and(|last| last.elapsed() < max_age) {
                 return;
             }
             *last = Some(Instant::now());
         }
         let store = Arc::clone(self);
-        // A caller who hangs up must not take the fetch along that others are waiting for.
+        // A caller that disconnects must not cancel the fetch that others wait for.
         let fetch = tokio::task::spawn_local(async move {
             store.fetch().await;
-            drop(turn);
+            drop(guard);
         });
         let _ = fetch.await;
     }
@@ -93,17 +96,14 @@ impl JwksCache {
             Ok(keys) => {
                 let number = self.fetch_count.fetch_add(1, Ordering::AcqRel) + 1;
                 if keys.len() == 0 {
-                    tracing::warn!(
-                        ignored = keys.ignored,
-                        "the JWKS holds no key that can be used: no token is accepted"
-                    );
+                    tracing::warn!(ignored = keys.ignored, "the JWKS has no usable key: no token is accepted");
                 } else {
                     tracing::debug!(keys = keys.len(), ignored = keys.ignored, "the JWKS was read");
                 }
                 self.current.store(Some(Arc::new(JwksGeneration { number, keys })));
             }
             Err(reason) => {
-                tracing::warn!(reason, "the JWKS cannot be read; the keys read before go on to be used");
+                tracing::warn!(reason, "the JWKS cannot be read; the previous keys stay in use");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Who a caller is, by a signed token (JWT, RFC 7519) of an issuer that the operator trusts.
+//! Authentication by a signed token (JWT, RFC 7519) of an issuer that the operator trusts.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,28 +20,29 @@ use crate::record::{CallerName, sha256};
 const LEEWAY: f64 = 30.0;
 /// OpenID Connect Core §2: `sub` has at most 255 ASCII characters.
 const MAX_NAME_LEN: usize = 255;
-/// Verdicts that are kept: a signature costs more to check than the rest of a request.
+/// The number of verified tokens that are cached: checking a signature costs more than the rest of
+/// a request.
 const CACHE_SIZE: u64 = 10_000;
-/// While there are no keys at all they are asked for this often.
+/// The interval of fetches while there are no keys.
 const JWKS_RETRY: Duration = Duration::from_secs(5);
-/// So often keys are fetched without a reason, so that one that was withdrawn does not stay good for ever.
+/// The interval of regular fetches, so that a withdrawn key does not stay valid.
 const JWKS_TTL: Duration = Duration::from_mins(10);
 
-/// Why a token's bearer is nobody. Never holds a part of the token.
+/// Why a token does not authenticate a caller. It never holds a part of the token.
 #[derive(Debug, PartialEq, Eq)]
 pub enum AuthError {
-    /// The token is not good; what is wrong with it.
+    /// The token is invalid, for this reason.
     Token(&'static str),
-    /// It cannot be told: the keys cannot be had.
+    /// The token cannot be verified: the issuer's keys are not available.
     KeysUnavailable,
 }
 
-/// Checks tokens.
+/// Verifies tokens.
 pub struct JwtVerifier {
     keys: Arc<JwksCache>,
     issuer: String,
     audience: String,
-    /// By SHA-256 of the token: the token itself is kept nowhere.
+    /// By the SHA-256 of the token: the token itself is not stored.
     cache: Cache<[u8; 32], CachedClaims>,
 }
 
@@ -61,7 +62,7 @@ struct Claims {
 }
 
 impl JwtVerifier {
-    /// Takes `[access.jwt]` and where its keys come from. There are none before the first [`refresh`](Self::refresh).
+    /// A verifier for `[access.jwt]`. It has no keys before the first [`refresh`](Self::refresh).
     #[must_use]
     pub fn new(jwt: &JwtConfig, source: Arc<dyn JwksSource>) -> Self {
         jwt_crypto::install_provider();
@@ -73,10 +74,11 @@ impl JwtVerifier {
         }
     }
 
-    /// Fetches the keys if it is time to. Call this every few seconds, inside a `LocalSet` or an actix system.
+    /// Fetches the keys if they are due. Call this every few seconds, inside a `LocalSet` or an
+    /// actix system.
     pub async fn refresh_if_stale(&self) {
-        let patience = if self.keys.current().is_some() { JWKS_TTL } else { JWKS_RETRY };
-        self.keys.fetch_if_older_than(patience).await;
+        let max_age = if self.keys.current().is_some() { JWKS_TTL } else { JWKS_RETRY };
+        self.keys.fetch_if_older_than(max_age).await;
     }
 
     /// Fetches the keys now: at the start, and when their file has changed.
@@ -84,24 +86,24 @@ impl JwtVerifier {
         self.keys.fetch_if_older_than(Duration::ZERO).await;
     }
 
-    /// The caller who has this token (what stands after `Bearer `).
+    /// The caller of this token (the text after `Bearer `).
     ///
     /// # Errors
-    /// Why the token is not taken.
+    /// Why the token is not accepted.
     pub async fn authenticate(&self, token: &str) -> Result<Arc<Principal>, AuthError> {
         let digest = sha256([token.as_bytes()]);
         let now = seconds_since_epoch();
-        let number = self.keys.current().map(|keys| keys.number);
-        if let Some(known) = self.cache.get(&digest).await
-            && Some(known.generation) == number
-            && now < known.expires_at
+        let generation = self.keys.current().map(|keys| keys.number);
+        if let Some(cached) = self.cache.get(&digest).await
+            && Some(cached.generation) == generation
+            && now < cached.expires_at
         {
-            return Ok(known.principal);
+            return Ok(cached.principal);
         }
         let verified = self.verify(token, now).await?;
-        let rights = Arc::clone(&verified.principal);
+        let principal = Arc::clone(&verified.principal);
         self.cache.insert(digest, verified).await;
-        Ok(rights)
+        Ok(principal)
     }
 
     async fn verify(&self, token: &str, now: f64) -> Result<CachedClaims, AuthError> {
@@ -111,9 +113,9 @@ impl JwtVerifier {
         if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA) {
             return Err(AuthError::Token("its algorithm is not RS256, ES256 or EdDSA"));
         }
-        // RFC 7515 §4.1.11: what is critical and not understood refuses the token.
+        // RFC 7515 §4.1.11: a critical extension that is not understood makes the token invalid.
         if header.crit.is_some() {
-            return Err(AuthError::Token("it demands an extension (`crit`) that the gateway does not know"));
+            return Err(AuthError::Token("it requires an extension (`crit`) that the gateway does not support"));
         }
         let keys = self.keys_containing(header.kid.as_deref()).await?;
         let key = keys.keys.find(header.kid.as_deref()).ok_or(UNKNOWN_KEY)?;
@@ -121,27 +123,28 @@ impl JwtVerifier {
             return Err(AuthError::Token("its algorithm is not that of its key"));
         }
         let claims = self.verify_claims(token, key)?;
-        let (rights, until) = principal_from_claims(&claims, now)?;
-        Ok(CachedClaims { generation: keys.number, expires_at: until, principal: Arc::new(rights) })
+        let (principal, expires_at) = principal_from_claims(&claims, now)?;
+        Ok(CachedClaims { generation: keys.number, expires_at, principal: Arc::new(principal) })
     }
 
-    /// A set that has the key of this id, fetched anew if need be.
+    /// A key set with the key of this id; fetches the keys if the current set does not have it.
     async fn keys_containing(&self, id: Option<&str>) -> Result<Arc<JwksGeneration>, AuthError> {
-        let known = || self.keys.current().filter(|held| held.keys.find(id).is_some());
-        if let Some(keys) = known() {
+        let containing = || self.keys.current().filter(|current| current.keys.find(id).is_some());
+        if let Some(keys) = containing() {
             return Ok(keys);
         }
         self.keys.refresh_for_unknown_kid().await;
-        known().ok_or_else(|| if self.keys.last_fetch_failed() { AuthError::KeysUnavailable } else { UNKNOWN_KEY })
+        containing().ok_or_else(|| if self.keys.last_fetch_failed() { AuthError::KeysUnavailable } else { UNKNOWN_KEY })
     }
 
-    /// Signature, issuer and audience.
+    /// Checks signature, issuer and audience.
     fn verify_claims(&self, token: &str, key: &Key) -> Result<Claims, AuthError> {
         let mut validation = Validation::new(key.algorithm);
         validation.set_required_spec_claims(&["iss", "aud"]);
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
-        // The library cannot read numbers where serde_json keeps their digits, as it does here: times are checked below.
+        // The library cannot read numbers with serde_json's `arbitrary_precision`:
+        // `principal_from_claims` checks the times.
         validation.validate_exp = false;
         let decoded = decode::<Claims>(token, &key.public, &validation);
         decoded.map(|data| data.claims).map_err(|error| {
@@ -160,33 +163,33 @@ impl JwtVerifier {
 
 const UNKNOWN_KEY: AuthError = AuthError::Token("its key (`kid`) is not in the issuer's JWKS");
 
-/// Time, name and rights; and until when they hold.
+/// Checks times and name; returns the principal and when it expires.
 fn principal_from_claims(claims: &Claims, now: f64) -> Result<(Principal, f64), AuthError> {
-    let until = parse_seconds(&claims.exp).ok_or(AuthError::Token("its `exp` is not a time"))? + LEEWAY;
-    if now >= until {
+    let expires_at = parse_seconds(&claims.exp).ok_or(AuthError::Token("its `exp` is not a time"))? + LEEWAY;
+    if now >= expires_at {
         return Err(AuthError::Token("it has expired"));
     }
     if let Some(not_before) = &claims.nbf {
-        let from = parse_seconds(not_before).ok_or(AuthError::Token("its `nbf` is not a time"))? - LEEWAY;
-        if now < from {
+        let valid_from = parse_seconds(not_before).ok_or(AuthError::Token("its `nbf` is not a time"))? - LEEWAY;
+        if now < valid_from {
             return Err(AuthError::Token("it is not valid yet"));
         }
     }
     let name = &*claims.sub;
     if name.trim().is_empty() {
-        return Err(AuthError::Token("it names nobody: `sub` is empty"));
+        return Err(AuthError::Token("it names no caller: `sub` is empty"));
     }
     if name.len() > MAX_NAME_LEN || name.chars().any(char::is_control) || name == crate::config::ANONYMOUS {
         return Err(AuthError::Token("its `sub` cannot be a caller's name"));
     }
-    Ok((Principal::new(CallerName(name.into()), &grants_from_scope(claims.scope.as_ref())), until))
+    Ok((Principal::new(CallerName(name.into()), &grants_from_scope(claims.scope.as_ref())), expires_at))
 }
 
-/// The `system:action` words of `scope`; an issuer puts other words there too.
+/// The grants among the scopes; an issuer adds other scopes, too.
 fn grants_from_scope(scope: Option<&Value>) -> Vec<Grant> {
     match scope {
-        Some(Value::String(words)) => words.split(' ').filter_map(Grant::parse).collect(),
-        Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).filter_map(Grant::parse).collect(),
+        Some(Value::String(scopes)) => scopes.split(' ').filter_map(Grant::parse).collect(),
+        Some(Value::Array(scopes)) => scopes.iter().filter_map(Value::as_str).filter_map(Grant::parse).collect(),
         _ => Vec::new(),
     }
 }

@@ -100,7 +100,7 @@ fn claims() -> Value {
     json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "billing", "exp": in_seconds(300), "scope": "crm:read itsm:*" })
 }
 
-/// The usual claims with one exchanged or (null) taken away.
+/// The usual claims with one replaced or, by null, removed.
 fn claims_with(name: &str, value: Value) -> Value {
     let mut claims = claims();
     let members = claims.as_object_mut().unwrap();
@@ -150,7 +150,7 @@ impl JwksSource for Issuer {
         if let Some(hold) = hold {
             hold.notified().await;
         }
-        self.document.lock().unwrap().clone().map(Bytes::from).ok_or_else(|| "it is away".to_owned())
+        self.document.lock().unwrap().clone().map(Bytes::from).ok_or_else(|| "the issuer is unavailable".to_owned())
     }
 }
 
@@ -162,7 +162,7 @@ fn jwt_verifier(issuer: &Arc<Issuer>) -> JwtVerifier {
 async fn error_reason(tokens: &JwtVerifier, token: &str) -> &'static str {
     match tokens.authenticate(token).await {
         Err(AuthError::Token(why)) => why,
-        Err(AuthError::KeysUnavailable) => "keys away",
+        Err(AuthError::KeysUnavailable) => "keys unavailable",
         Ok(_) => "ok",
     }
 }
@@ -279,8 +279,8 @@ async fn claims_are_checked_with_thirty_seconds_of_leeway() {
                 (claims_with("aud", json!([])), "it is for another audience"),
                 (claims_with("sub", Value::Null), not_claims),
                 (claims_with("sub", json!(7)), not_claims),
-                (claims_with("sub", json!("")), "it names nobody: `sub` is empty"),
-                (claims_with("sub", json!(" ")), "it names nobody: `sub` is empty"),
+                (claims_with("sub", json!("")), "it names no caller: `sub` is empty"),
+                (claims_with("sub", json!(" ")), "it names no caller: `sub` is empty"),
                 (claims_with("sub", json!("a\nb")), "its `sub` cannot be a caller's name"),
                 (claims_with("sub", json!("anonymous")), "its `sub` cannot be a caller's name"),
                 (claims_with("sub", json!("x".repeat(256))), "its `sub` cannot be a caller's name"),
@@ -381,15 +381,15 @@ async fn an_unknown_kid_causes_at_most_one_fetch_in_thirty_seconds() {
 
             issuer.publish(&[old.jwk("old"), new.jwk("new")]);
             let arrived = new.token("new", &claims());
-            assert_ne!(error_reason(&tokens, &arrived).await, "ok", "too early to look again");
+            assert_ne!(error_reason(&tokens, &arrived).await, "ok", "too early for another fetch");
             tokio::time::advance(Duration::from_secs(29)).await;
             assert_ne!(error_reason(&tokens, &arrived).await, "ok");
             assert_eq!(issuer.fetches(), 1);
 
             tokio::time::advance(Duration::from_secs(2)).await;
-            let asking = (0..20).map(|_| error_reason(&tokens, &arrived));
-            let answers = futures_util::future::join_all(asking).await;
-            assert!(answers.iter().all(|answer| *answer == "ok"), "{answers:?}");
+            let requests = (0..20).map(|_| error_reason(&tokens, &arrived));
+            let results = futures_util::future::join_all(requests).await;
+            assert!(results.iter().all(|result| *result == "ok"), "{results:?}");
             assert_eq!(issuer.fetches(), 2);
 
             for round in 0..5 {
@@ -414,7 +414,7 @@ async fn a_failed_fetch_keeps_the_previous_keys() {
             tokens.refresh().await;
             assert_eq!(error_reason(&tokens, &ed.token("ed", &claims_with("sub", json!("another")))).await, "ok");
             tokio::time::advance(Duration::from_secs(31)).await;
-            assert_eq!(error_reason(&tokens, &ed.token("newer", &claims())).await, "keys away", "it may exist");
+            assert_eq!(error_reason(&tokens, &ed.token("newer", &claims())).await, "keys unavailable", "it may exist");
             assert_eq!(issuer.fetches(), 3);
             *issuer.document.lock().unwrap() = Some("<html>".into());
             tokens.refresh().await;
@@ -431,7 +431,7 @@ async fn without_keys_no_token_is_judged_and_the_fetch_is_retried() {
             let issuer = Arc::new(Issuer::default());
             let tokens = jwt_verifier(&issuer);
             let good = ed.token("ed", &claims());
-            assert_eq!(error_reason(&tokens, &good).await, "keys away");
+            assert_eq!(error_reason(&tokens, &good).await, "keys unavailable");
             issuer.publish(&[ed.jwk("ed")]);
             tokens.refresh_if_stale().await;
             assert_eq!(issuer.fetches(), 1);
@@ -478,10 +478,10 @@ async fn a_disconnecting_caller_does_not_cancel_the_fetch() {
             let tokens = jwt_verifier(&issuer);
             let good = ed.token("ed", &claims());
             {
-                let impatient = tokens.authenticate(&good);
+                let request = tokens.authenticate(&good);
                 tokio::select! {
                     biased;
-                    _ = impatient => panic!("the issuer has not answered"),
+                    _ = request => panic!("the issuer has not responded"),
                     () = issuer.fetch_started.notified() => {}
                 }
             }

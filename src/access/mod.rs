@@ -1,4 +1,4 @@
-//! Who a caller is, by the key or the token they send, and what they may do.
+//! Authentication of callers by key or token, and their permissions.
 
 mod jwks;
 mod jwks_cache;
@@ -15,28 +15,29 @@ use crate::record::{CallerName, SystemName, sha256};
 pub use jwks_cache::JwksSource;
 pub use jwt::{AuthError, JwtVerifier};
 
-/// The callers of a configuration who have keys, ready to be asked for.
+/// Authenticates the callers of a configuration by their keys.
 #[derive(Debug)]
 pub struct ApiKeyAuth {
     anonymous: Option<Arc<Principal>>,
     keys: Vec<ApiKey>,
 }
 
-/// A caller with the digest of its key. Once the key has been shown its BLAKE3 is known, too, which takes a quarter of the work.
+/// A caller's key. Once a request has shown the key, its BLAKE3 hash is cached: comparing that
+/// costs a quarter of the work.
 struct ApiKey {
     key_sha256: KeyDigest,
     blake3_cache: OnceLock<blake3::Hash>,
     principal: Arc<Principal>,
 }
 
-/// Neither digest.
+/// Prints neither digest.
 impl std::fmt::Debug for ApiKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("KeyHolder").field("rights", &self.principal).finish_non_exhaustive()
+        formatter.debug_struct("ApiKey").field("principal", &self.principal).finish_non_exhaustive()
     }
 }
 
-/// A caller who is known, with what they may do.
+/// An authenticated caller with its permissions.
 #[derive(Debug)]
 pub struct Principal {
     name: CallerName,
@@ -45,7 +46,7 @@ pub struct Principal {
 }
 
 impl ApiKeyAuth {
-    /// Everybody, with every right.
+    /// Open access: every caller is anonymous and has every permission.
     #[must_use]
     pub fn new_open() -> Self {
         let everything = [Grant { system: None, permission: None }];
@@ -53,65 +54,67 @@ impl ApiKeyAuth {
         Self { anonymous: Some(Arc::new(anonymous)), keys: Vec::new() }
     }
 
-    /// Those who have one of these keys.
+    /// Access with one of these keys.
     #[must_use]
     pub fn with_keys(callers: &[config::CallerConfig]) -> Self {
-        let holder = |caller: &config::CallerConfig| ApiKey {
+        let api_key = |caller: &config::CallerConfig| ApiKey {
             key_sha256: caller.key_sha256,
             blake3_cache: OnceLock::new(),
             principal: Arc::new(Principal::new(caller.name.clone(), &caller.allow)),
         };
-        Self { anonymous: None, keys: callers.iter().map(holder).collect() }
+        Self { anonymous: None, keys: callers.iter().map(api_key).collect() }
     }
 
-    /// Everybody's rights, where access is open: then no key is looked at.
+    /// The principal of every caller where access is open; then keys are not checked.
     #[must_use]
     pub fn anonymous(&self) -> Option<Arc<Principal>> {
         self.anonymous.clone()
     }
 
-    /// The caller who has this key (what stands after `Bearer `), or everybody where access is open.
+    /// The caller with this key (the text after `Bearer `), or the anonymous caller where access is
+    /// open.
     ///
-    /// Digests are compared to their ends, so that the time taken tells nothing about any key that was not shown.
+    /// Digests are compared in constant time, so that the duration reveals nothing about other
+    /// keys.
     #[must_use]
     pub fn authenticate(&self, bearer: &str) -> Option<Arc<Principal>> {
         if let Some(anonymous) = &self.anonymous {
             return Some(Arc::clone(anonymous));
         }
-        // Hashes of this kind compare in constant time.
-        let shown = blake3::hash(bearer.as_bytes());
-        if let Some(known) = self.keys.iter().find(|holder| holder.blake3_cache.get() == Some(&shown)) {
-            return Some(Arc::clone(&known.principal));
+        // BLAKE3 hashes compare in constant time.
+        let hash = blake3::hash(bearer.as_bytes());
+        if let Some(cached) = self.keys.iter().find(|key| key.blake3_cache.get() == Some(&hash)) {
+            return Some(Arc::clone(&cached.principal));
         }
         let digest = sha256([bearer.as_bytes()]);
         let mut found = None;
-        for holder in &self.keys {
-            if holder.key_sha256.0.ct_eq(&digest).into() {
-                found = Some(holder);
+        for key in &self.keys {
+            if key.key_sha256.0.ct_eq(&digest).into() {
+                found = Some(key);
             }
         }
-        found.map(|holder| {
-            // Whoever comes second finds it set.
-            let _ = holder.blake3_cache.set(shown);
-            Arc::clone(&holder.principal)
+        found.map(|key| {
+            // A concurrent request may have set it first.
+            let _ = key.blake3_cache.set(hash);
+            Arc::clone(&key.principal)
         })
     }
 }
 
 impl Principal {
-    fn new(name: CallerName, allow: &[Grant]) -> Self {
-        let mut rights = Self { name, everywhere: PermissionSet::default(), by_system: Vec::new() };
-        for Grant { system, permission: right } in allow {
-            let added = right.map_or(PermissionSet::ALL, PermissionSet::from_permission);
+    fn new(name: CallerName, grants: &[Grant]) -> Self {
+        let mut principal = Self { name, everywhere: PermissionSet::default(), by_system: Vec::new() };
+        for Grant { system, permission } in grants {
+            let added = permission.map_or(PermissionSet::ALL, PermissionSet::from_permission);
             match system {
-                None => rights.everywhere.add(added),
-                Some(system) => match rights.by_system.iter_mut().find(|(name, _)| name == system) {
+                None => principal.everywhere.add(added),
+                Some(system) => match principal.by_system.iter_mut().find(|(name, _)| name == system) {
                     Some((_, set)) => set.add(added),
-                    None => rights.by_system.push((system.clone(), added)),
+                    None => principal.by_system.push((system.clone(), added)),
                 },
             }
         }
-        rights
+        principal
     }
 
     /// The caller's name.
@@ -120,24 +123,24 @@ impl Principal {
         &self.name
     }
 
-    /// Whether the caller may do this in that system.
+    /// Whether the caller has this permission for that system.
     #[must_use]
-    pub fn can(&self, system: &str, right: impl Into<Permission>) -> bool {
-        let wanted = PermissionSet::from_permission(right.into());
+    pub fn can(&self, system: &str, permission: impl Into<Permission>) -> bool {
+        let needed = PermissionSet::from_permission(permission.into());
         let here = self.by_system.iter().find(|(name, _)| name.as_str() == system).map(|(_, set)| *set);
-        self.everywhere.has(wanted) || here.is_some_and(|set| set.has(wanted))
+        self.everywhere.has(needed) || here.is_some_and(|set| set.has(needed))
     }
 }
 
-/// A set of rights, one bit each.
+/// A set of permissions, one bit each.
 #[derive(Clone, Copy, Debug, Default)]
 struct PermissionSet(u8);
 
 impl PermissionSet {
     const ALL: Self = Self(u8::MAX);
 
-    fn from_permission(right: Permission) -> Self {
-        Self(match right {
+    fn from_permission(permission: Permission) -> Self {
+        Self(match permission {
             Permission::Read => 1,
             Permission::Create => 2,
             Permission::Update => 4,
@@ -150,8 +153,8 @@ impl PermissionSet {
         self.0 |= other.0;
     }
 
-    fn has(self, wanted: Self) -> bool {
-        self.0 & wanted.0 != 0
+    fn has(self, needed: Self) -> bool {
+        self.0 & needed.0 != 0
     }
 }
 
@@ -160,14 +163,14 @@ mod tests {
     use super::*;
 
     fn caller(name: &str, key: &str, allow: &[(Option<&str>, Option<Permission>)]) -> config::CallerConfig {
-        let word = |(system, right): &(Option<&str>, Option<Permission>)| Grant {
+        let grant = |(system, permission): &(Option<&str>, Option<Permission>)| Grant {
             system: system.and_then(SystemName::parse),
-            permission: *right,
+            permission: *permission,
         };
         config::CallerConfig {
             name: CallerName(name.into()),
             key_sha256: KeyDigest(sha256([key.as_bytes()])),
-            allow: allow.iter().map(word).collect(),
+            allow: allow.iter().map(grant).collect(),
         }
     }
 
@@ -183,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_identifies_its_caller_and_any_other_key_nobody() {
+    fn a_key_identifies_its_caller_and_any_other_key_is_rejected() {
         let access = access();
         assert_eq!(access.authenticate("key-one").unwrap().name().0.as_ref(), "billing");
         for _ in 0..2 {

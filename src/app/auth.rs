@@ -1,4 +1,4 @@
-//! From `[access]` to what tells callers.
+//! Builds the authentication that `[access]` configures.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::config::{self, JwksLocation, MAX_JWKS_BYTES};
 use crate::http::Authenticator;
 use crate::transport;
 
-/// How long an issuer may take to send its keys: callers with new tokens wait for that.
+/// How long an issuer may take to send its keys; callers with new tokens wait for them.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Tells callers; where they bring tokens, with what needs looking after.
+/// Authenticates callers; with tokens it also keeps the issuer's keys fresh.
 pub(super) struct AuthSetup {
     pub(super) authenticator: Arc<dyn Authenticator>,
     verifier: Option<Arc<JwtVerifier>>,
@@ -31,26 +31,26 @@ impl AuthSetup {
             config::AccessConfig::Keys(callers) => return Self::from_keys(ApiKeyAuth::with_keys(callers)),
             config::AccessConfig::Jwt(jwt) => jwt,
         };
-        let (source, file): (Arc<dyn JwksSource>, _) = match &jwt.jwks {
+        let (source, watcher): (Arc<dyn JwksSource>, _) = match &jwt.jwks {
             JwksLocation::Url(url) => (Arc::new(HttpJwks(url.clone())), None),
             JwksLocation::File(path) => (Arc::new(FileJwks(path.clone())), Some(FileWatcher::new([&**path]))),
         };
-        let tokens = Arc::new(JwtVerifier::new(jwt, source));
-        Self { authenticator: plugs::bearers(&tokens), verifier: Some(tokens), watcher: file }
+        let verifier = Arc::new(JwtVerifier::new(jwt, source));
+        Self { authenticator: plugs::bearers(&verifier), verifier: Some(verifier), watcher }
     }
 
     fn from_keys(access: ApiKeyAuth) -> Self {
         Self { authenticator: plugs::authenticator(access), verifier: None, watcher: None }
     }
 
-    /// Fetches the issuer's keys if that is due, if their file has changed, or if it is wanted `now`.
-    pub(super) async fn refresh(&mut self, now: bool) {
-        let Some(tokens) = &self.verifier else { return };
+    /// Fetches the issuer's keys if they are due, if their file has changed, or if `force` is set.
+    pub(super) async fn refresh(&mut self, force: bool) {
+        let Some(verifier) = &self.verifier else { return };
         let has_changed = self.watcher.as_mut().is_some_and(FileWatcher::has_changed);
-        if now || has_changed {
-            tokens.refresh().await;
+        if force || has_changed {
+            verifier.refresh().await;
         } else {
-            tokens.refresh_if_stale().await;
+            verifier.refresh_if_stale().await;
         }
     }
 }
@@ -76,7 +76,7 @@ struct HttpJwks(String);
 #[async_trait(?Send)]
 impl JwksSource for HttpJwks {
     async fn fetch(&self) -> Result<Bytes, String> {
-        let longest = usize::try_from(MAX_JWKS_BYTES).unwrap_or(usize::MAX);
-        transport::fetch(&self.0, FETCH_TIMEOUT, longest).await
+        let max_bytes = usize::try_from(MAX_JWKS_BYTES).unwrap_or(usize::MAX);
+        transport::fetch(&self.0, FETCH_TIMEOUT, max_bytes).await
     }
 }

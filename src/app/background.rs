@@ -1,4 +1,5 @@
-//! What is looked after while the gateway runs: files that change, and the keys that tokens are checked with.
+//! Background work while the gateway runs: reloads changed files and refreshes the keys that tokens
+//! are verified with.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,10 +12,10 @@ use super::reload::LiveConfig;
 use super::tls::ReloadableTls;
 use crate::metrics::ReloadTarget;
 
-/// How often files are looked at.
+/// How often files are checked for changes.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The configuration's file, and the signal that asks to read it again.
+/// The configuration file, and the signal that reloads it.
 pub(super) struct ConfigFile {
     path: PathBuf,
     bind: Option<SocketAddr>,
@@ -23,40 +24,40 @@ pub(super) struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// From now on SIGHUP is a request and ends the process no more.
+    /// From now on SIGHUP reloads the file and no longer ends the process.
     pub(super) fn watch(path: &Path, bind: Option<SocketAddr>) -> std::io::Result<Self> {
-        let hangup = signal(SignalKind::hangup())?;
-        Ok(Self { path: path.to_owned(), bind, watcher: FileWatcher::new([path]), sighup: hangup })
+        let sighup = signal(SignalKind::hangup())?;
+        Ok(Self { path: path.to_owned(), bind, watcher: FileWatcher::new([path]), sighup })
     }
 }
 
-/// Looks after it all until it is dropped.
-pub(super) async fn run(mut running: LiveConfig, mut tls: Option<ReloadableTls>, mut file: Option<ConfigFile>) {
-    let mut look = tokio::time::interval(POLL_INTERVAL);
+/// Runs until it is dropped.
+pub(super) async fn run(mut live_config: LiveConfig, mut tls: Option<ReloadableTls>, mut file: Option<ConfigFile>) {
+    let mut poll = tokio::time::interval(POLL_INTERVAL);
     loop {
-        let asked = tokio::select! {
-            _ = look.tick() => false,
+        let is_signalled = tokio::select! {
+            _ = poll.tick() => false,
             () = wait_for_reload_signal(&mut file) => true,
         };
         if let Some(file) = &mut file
-            && (file.watcher.has_changed() || asked)
+            && (file.watcher.has_changed() || is_signalled)
         {
-            running.reload(&file.path, file.bind).await;
+            live_config.reload(&file.path, file.bind).await;
         }
         if let Some(tls) = &mut tls {
-            match tls.reload_if_changed(asked) {
+            match tls.reload_if_changed(is_signalled) {
                 Some(Ok(())) => {
-                    running.metrics.reload(ReloadTarget::Certificate, true);
-                    tracing::info!("the files of server.tls were read again; new connections get what is in them");
+                    live_config.metrics.reload(ReloadTarget::Certificate, true);
+                    tracing::info!("server.tls was reloaded; new connections use the new files");
                 }
-                Some(Err(fault)) => {
-                    running.metrics.reload(ReloadTarget::Certificate, false);
-                    tracing::error!(%fault, "the changed files of server.tls are refused; the former ones stay");
+                Some(Err(error)) => {
+                    live_config.metrics.reload(ReloadTarget::Certificate, false);
+                    tracing::error!(%error, "the changed files of server.tls are invalid; the previous ones stay in use");
                 }
                 None => {}
             }
         }
-        running.auth.refresh(asked).await;
+        live_config.auth.refresh(is_signalled).await;
     }
 }
 

@@ -1,29 +1,31 @@
-//! Files whose change is to be noticed.
+//! Detects changes of files.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Files, with what they looked like when they were last looked at.
+/// Files with their state at the last check.
 pub(super) struct FileWatcher {
     files: Vec<(PathBuf, Option<FileStamp>)>,
 }
 
-/// Another file, or another content. Symbolic links are followed: that is how orchestrators exchange whole folders.
+/// Identifies a file and its content: inode, length and modification time. Symbolic links are
+/// followed, because orchestrators replace whole folders behind them.
 type FileStamp = (u64, u64, i64, i64);
 
 impl FileWatcher {
-    /// Begins with what they look like now.
+    /// Starts with the current state of the files.
     pub(super) fn new<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Self {
         Self { files: paths.into_iter().map(|path| (path.to_owned(), stat(path))).collect() }
     }
 
-    /// Whether one of them has changed since the last time. One that has vanished has not: it may be about to come back.
+    /// Whether a file has changed since the last check. A missing file has not: it may be in the
+    /// middle of a replacement.
     pub(super) fn has_changed(&mut self) -> bool {
         let mut changed = false;
-        for (path, seen) in &mut self.files {
+        for (path, last) in &mut self.files {
             let now = stat(path);
-            if now.is_some() && now != *seen {
-                *seen = now;
+            if now.is_some() && now != *last {
+                *last = now;
                 changed = true;
             }
         }
@@ -32,8 +34,8 @@ impl FileWatcher {
 }
 
 fn stat(path: &Path) -> Option<FileStamp> {
-    let found = std::fs::metadata(path).ok()?;
-    Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
 #[cfg(test)]
@@ -45,16 +47,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (one, other) = (folder.path().join("one"), folder.path().join("other"));
         std::fs::write(&one, "first").unwrap();
-        let mut watched = FileWatcher::new([&*one]);
-        assert!(!watched.has_changed());
+        let mut watcher = FileWatcher::new([&*one]);
+        assert!(!watcher.has_changed());
         std::fs::write(&one, "second, longer").unwrap();
-        assert!(watched.has_changed() && !watched.has_changed());
+        assert!(watcher.has_changed() && !watcher.has_changed());
         std::fs::write(&other, "second, longer").unwrap();
         std::fs::rename(&other, &one).unwrap();
-        assert!(watched.has_changed() && !watched.has_changed());
+        assert!(watcher.has_changed() && !watcher.has_changed());
         std::fs::remove_file(&one).unwrap();
-        assert!(!watched.has_changed());
+        assert!(!watcher.has_changed());
         std::fs::write(&one, "third").unwrap();
-        assert!(watched.has_changed());
+        assert!(watcher.has_changed());
     }
 }

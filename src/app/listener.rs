@@ -8,7 +8,7 @@ use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpServer};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::StartError;
+use super::error::StartError;
 use super::tls::ReloadableTls;
 use crate::{config, http};
 
@@ -19,19 +19,21 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a caller may leave an answer untaken; then the kernel ends the connection, and what it held is free again.
+/// How long a caller may leave an answer untaken; then the kernel ends the connection, and what it
+/// held is free again.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of an answer the kernel holds for a caller: by itself it would grow this to megabytes, and what all connections of
-/// the machine may hold together is bounded.
+/// How much of an answer the kernel holds for a caller: by itself it would grow this to megabytes,
+/// and what all connections of the machine may hold together is bounded.
 const SEND_BUFFER: usize = 128 * 1024;
 /// How many connections wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// The most connections of one worker, however many files there may be: what `actix-web` itself takes.
+/// The most connections of one worker, however many files there may be: what `actix-web` itself
+/// takes.
 const MAX_CONNECTIONS: usize = 25_600;
 
-/// How many of the files that the process may open callers get at the most: without such a bound, callers who just keep
-/// their connections would leave none for the vendors and the store.
+/// How many of the files that the process may open callers get at the most: without such a bound,
+/// callers who just keep their connections would leave none for the vendors and the store.
 #[derive(Clone, Copy)]
 pub(super) enum ConnectionQuota {
     /// The API: three quarters.
@@ -50,8 +52,9 @@ impl ConnectionQuota {
     }
 }
 
-/// How many files the process may open. The soft limit (`ulimit -n`, often 1024) is raised to the hard one first: a thousand
-/// callers who wait for one vendor must not keep out those of the others.
+/// How many files the process may open. The soft limit (`ulimit -n`, often 1024) is raised to the
+/// hard one first: a thousand callers who wait for one vendor must not keep out those of the
+/// others.
 fn raise_open_file_limit() -> usize {
     let limit = rlimit::increase_nofile_limit(u64::MAX).or_else(|_| rlimit::Resource::NOFILE.get_soft());
     limit.ok().and_then(|limit| limit.try_into().ok()).unwrap_or(usize::MAX)
@@ -70,7 +73,8 @@ pub(super) struct BoundServer {
     pub(super) socket: Socket,
 }
 
-/// Refuses whoever comes from now on. A server that was only told to pause leaves them waiting until the process ends.
+/// Refuses whoever comes from now on. A server that was only told to pause leaves them waiting
+/// until the process ends.
 pub(super) fn stop_accepting(socket: &Socket) {
     if let Err(error) = socket.shutdown(Shutdown::Read) {
         tracing::warn!(%error, "new connections wait instead of being refused");
@@ -118,7 +122,8 @@ fn bind_socket(bind: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
     socket.set_send_buffer_size(SEND_BUFFER)?;
-    // Small packets do not wait for the acknowledgement of earlier ones, such as those that end a TLS handshake.
+    // Small packets do not wait for the acknowledgement of earlier ones, such as those that end a
+    // TLS handshake.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&bind.into())?;
     socket.listen(BACKLOG)?;

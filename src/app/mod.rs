@@ -1,8 +1,9 @@
-//! The program: put together, run, drained.
+//! The program: assembled, run, reloaded, drained.
 
 mod application;
 mod auth;
 mod background;
+mod error;
 mod file_watcher;
 mod ledger_verify;
 mod listener;
@@ -19,10 +20,12 @@ use std::sync::Arc;
 use crate::cli::{self, Cli, Command, Exit, LedgerCommand};
 use crate::transport::trace::Tracer;
 use crate::{http, telemetry};
+use error::print_error;
 
-pub use application::{Application, StartError};
+pub use application::Application;
+pub use error::StartError;
 
-/// The whole program, from its arguments to its exit code.
+/// Runs the program, from its arguments to its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
@@ -41,8 +44,8 @@ fn run(cli: Cli) -> Exit {
         return Exit::UsageError;
     }
     match cli.command {
-        Command::Serve { config, bind } => with_tracing(|spans| application::serve_command(&config, bind, spans)),
-        Command::Sandbox { bind } => with_tracing(|spans| sandbox::sandbox_command(bind, spans)),
+        Command::Serve { config, bind } => with_tracing(|tracer| application::serve_command(&config, bind, tracer)),
+        Command::Sandbox { bind } => with_tracing(|tracer| sandbox::sandbox_command(bind, tracer)),
         Command::Check { config } => cli::check(&config, &mut out, &mut err),
         Command::Openapi => match write!(out, "{}", http::openapi_json()) {
             Ok(()) => Exit::Success,
@@ -55,18 +58,13 @@ fn run(cli: Cli) -> Exit {
     }
 }
 
-/// Runs what serves, with spans if the environment asks for them.
+/// Runs a serving command, with tracing if the environment configures it.
 fn with_tracing(serve: impl FnOnce(Option<Arc<Tracer>>) -> Exit) -> Exit {
     match Tracer::from_environment() {
-        Ok(spans) => serve(spans),
-        Err(wrong) => {
-            print_error(&wrong);
+        Ok(tracer) => serve(tracer),
+        Err(error) => {
+            print_error(&error);
             Exit::UsageError
         }
     }
-}
-
-/// A fault of the start, told to the operator on standard error.
-fn print_error(what: &dyn std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{what}");
 }

@@ -1,7 +1,7 @@
-//! What a configuration decides, and how another one takes its place while requests run.
+//! Replaces the configuration while requests run.
 //!
-//! A request begins with one [`ApiState`] and ends with it, so a change is seen as a whole or not at all. What a change cannot
-//! reach are addresses, threads and the store: they need a restart, and the log says so.
+//! A request uses one [`ApiState`] from its start to its end, so it sees a change as a whole or not
+//! at all. Addresses, threads and the store need a restart, which the log says.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::auth::AuthSetup;
-use super::{StartError, plugs, systems};
+use super::error::StartError;
+use super::{plugs, systems};
 use crate::config::{self, Config, ServerConfig};
 use crate::gateway::Gateway;
 use crate::http::{self, ApiState, SharedApiState};
@@ -19,7 +20,7 @@ use crate::transport::trace::Tracer;
 /// How long the body of a request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The configuration that runs, and what was built from it.
+/// The configuration in force, and what was built from it.
 pub(super) struct LiveConfig {
     pub(super) config: Config,
     pub(super) systems: Vec<systems::BuiltSystem>,
@@ -30,23 +31,23 @@ pub(super) struct LiveConfig {
     pub(super) tracer: Option<Arc<Tracer>>,
 }
 
-/// The API of a configuration.
+/// The state of the API for a configuration.
 pub(super) fn build_api_state(
     config: &Config,
     built: &[systems::BuiltSystem],
-    callers: &AuthSetup,
+    auth: &AuthSetup,
     gateway: &Arc<Gateway>,
     metrics: &Arc<Metrics>,
-    spans: Option<&Arc<Tracer>>,
+    tracer: Option<&Arc<Tracer>>,
 ) -> ApiState {
     let systems: Vec<_> = built.iter().map(|(_, system)| Arc::clone(system)).collect();
     ApiState {
         records: plugs::records(gateway, &systems),
-        access: Arc::clone(&callers.authenticator),
+        access: Arc::clone(&auth.authenticator),
         operations: plugs::operations(gateway),
         health: plugs::health(gateway),
         metrics: plugs::request_metrics(metrics, &systems),
-        tracer: spans.cloned(),
+        tracer: tracer.cloned(),
         limits: http::RequestLimits {
             max_body: config.server.max_body as u64,
             body_timeout: BODY_TIMEOUT.min(config.server.deadline),
@@ -56,7 +57,7 @@ pub(super) fn build_api_state(
     }
 }
 
-/// Systems with the configuration that each was built from.
+/// Builds the systems, each with the configuration that it was built from.
 pub(super) fn build_systems(
     config: &Config,
     running: &[systems::BuiltSystem],
@@ -67,25 +68,26 @@ pub(super) fn build_systems(
 }
 
 impl LiveConfig {
-    /// Reads the configuration again; a bad one changes nothing. `bind` is what stands in for its `server.bind` (`--bind`).
+    /// Reads the configuration again; an invalid one changes nothing. `bind` replaces its
+    /// `server.bind` (`--bind`).
     pub(super) async fn reload(&mut self, path: &Path, bind: Option<SocketAddr>) {
-        let taken = match config::load(path) {
+        let result = match config::load(path) {
             Ok(config) => self.apply(config, bind).await,
-            Err(faults) => Err(faults.to_string()),
+            Err(errors) => Err(errors.to_string()),
         };
-        self.metrics.reload(ReloadTarget::Configuration, taken.is_ok());
-        match taken {
-            Ok(()) => tracing::info!(file = %path.display(), "the configuration was read again and is in force"),
-            Err(faults) => {
-                tracing::error!(file = %path.display(), faults, "the changed configuration is refused; the former one stays");
+        self.metrics.reload(ReloadTarget::Configuration, result.is_ok());
+        match result {
+            Ok(()) => tracing::info!(file = %path.display(), "the configuration was reloaded and is in force"),
+            Err(errors) => {
+                tracing::error!(file = %path.display(), errors, "the changed configuration is invalid; the previous one stays in force");
             }
         }
     }
 
     async fn apply(&mut self, mut config: Config, bind: Option<SocketAddr>) -> Result<(), String> {
         config.server.bind = bind.unwrap_or(config.server.bind);
-        let stays = needs_restart(&self.config, &config);
-        // What listens goes on listening where it does: that is where open access would be open.
+        let restart_keys = needs_restart(&self.config, &config);
+        // The addresses stay until a restart: open access is checked against the current one.
         config.override_bind(self.config.server.bind)?;
         let ServerConfig { max_body, deadline, .. } = config.server;
         config.server = ServerConfig { max_body, deadline, ..self.config.server.clone() };
@@ -97,17 +99,17 @@ impl LiveConfig {
         }
         let systems = build_systems(&config, &self.systems, &self.metrics).map_err(|error| error.to_string())?;
         if config.access != self.config.access {
-            let mut callers = AuthSetup::new(&config.access);
-            callers.refresh(true).await;
-            self.auth = callers;
+            let mut auth = AuthSetup::new(&config.access);
+            auth.refresh(true).await;
+            self.auth = auth;
         }
-        let alone: Vec<_> = systems.iter().map(|(_, system)| Arc::clone(system)).collect();
-        self.gateway.replace_systems(&alone);
-        let spans = self.tracer.as_ref();
-        self.api_state.replace(build_api_state(&config, &systems, &self.auth, &self.gateway, &self.metrics, spans));
+        let built: Vec<_> = systems.iter().map(|(_, system)| Arc::clone(system)).collect();
+        self.gateway.replace_systems(&built);
+        let tracer = self.tracer.as_ref();
+        self.api_state.replace(build_api_state(&config, &systems, &self.auth, &self.gateway, &self.metrics, tracer));
         (self.systems, self.config) = (systems, config);
-        if !stays.is_empty() {
-            tracing::warn!(keys = stays.join(", "), "changed keys that are in force only after a restart");
+        if !restart_keys.is_empty() {
+            tracing::warn!(keys = restart_keys.join(", "), "some changed keys need a restart");
         }
         Ok(())
     }
@@ -120,7 +122,7 @@ fn matching_systems<'c>(
     now.systems.iter().filter_map(|now| Some((before.systems.iter().find(|before| before.name == now.name)?, now)))
 }
 
-/// The changed keys that a running process cannot take over.
+/// The changed keys that a running process cannot apply.
 fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
     let (old, new) = (&before.server, &now.server);
     let changed = [

@@ -1,10 +1,11 @@
-//! `sandbox`: the gateway in front of three embedded stand-in vendors with sample records, for people who explore.
+//! `sandbox`: the gateway in front of three embedded fake vendors with sample records, to try it
+//! out.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::application::run_until_signal;
-use super::{Application, print_error};
+use super::application::{Application, run_until_signal};
+use super::error::print_error;
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::record::{EntityTag, RecordId, SystemName, Version};
@@ -14,12 +15,12 @@ use crate::transport::trace::Tracer;
 /// The sample record's row version: the bytes of [`matrix42::FACILITY_TIMESTAMP`], `AAAAAEa7mU4=`.
 const FACILITY_VERSION: [u8; 8] = [0, 0, 0, 0, 0x46, 0xbb, 0x99, 0x4e];
 
-/// Runs until SIGTERM or SIGINT; the store's folder is removed then.
-pub(super) fn sandbox_command(bind: SocketAddr, spans: Option<Arc<Tracer>>) -> Exit {
+/// Runs until SIGTERM or SIGINT; then the store's folder is removed.
+pub(super) fn sandbox_command(bind: SocketAddr, tracer: Option<Arc<Tracer>>) -> Exit {
     let folder = match tempfile::tempdir() {
         Ok(folder) => folder,
         Err(error) => {
-            print_error(&format_args!("a temporary folder cannot be made: {error}"));
+            print_error(&format_args!("a temporary folder cannot be created: {error}"));
             return Exit::Failure;
         }
     };
@@ -27,19 +28,19 @@ pub(super) fn sandbox_command(bind: SocketAddr, spans: Option<Arc<Tracer>>) -> E
         let vendors = match Sandbox::start() {
             Ok(vendors) => vendors,
             Err(error) => {
-                print_error(&format_args!("the stand-in vendors cannot start: {error}"));
+                print_error(&format_args!("the fake vendors cannot start: {error}"));
                 return Exit::Failure;
             }
         };
         let text = configuration(&vendors, bind, &folder.path().join("store.db").display().to_string());
         let config = match Config::parse(&text, "sandbox") {
             Ok(config) => config,
-            Err(faults) => {
-                print_error(&faults);
+            Err(errors) => {
+                print_error(&errors);
                 return Exit::UsageError;
             }
         };
-        let exit = match Application::build_with_tracer(&config, spans).await {
+        let exit = match Application::build_with_tracer(&config, tracer).await {
             Ok(application) => {
                 let welcome = welcome(&vendors, application.address());
                 run_until_signal(application, &welcome).await
@@ -54,7 +55,7 @@ pub(super) fn sandbox_command(bind: SocketAddr, spans: Option<Arc<Tracer>>) -> E
     })
 }
 
-/// The configuration of a gateway in front of these stand-ins (TOML).
+/// The configuration (TOML) of a gateway in front of these fake vendors.
 #[must_use]
 pub fn configuration(vendors: &Sandbox, bind: SocketAddr, store: &str) -> String {
     let collection = format!("{}:{}:{}", pretectum::BUSINESS_AREA_ID, pretectum::SCHEMA_ID, pretectum::DATASET_ID);
@@ -96,7 +97,7 @@ pub fn configuration(vendors: &Sandbox, bind: SocketAddr, store: &str) -> String
     )
 }
 
-/// Three `curl` lines to try, and where to look further.
+/// `curl` commands to try, and the addresses of Swagger UI and of the fake vendors' logs.
 fn welcome(vendors: &Sandbox, address: SocketAddr) -> Vec<String> {
     let record = format!("http://{address}/records/itsm/{}:{}", matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID);
     let tag = SystemName::parse("itsm").map(|itsm| {
@@ -112,9 +113,9 @@ fn welcome(vendors: &Sandbox, address: SocketAddr) -> Vec<String> {
         String::new(),
         "Read a record:".to_owned(),
         format!("  curl -i {record}"),
-        "Change it, if it is still the one you read (204); once more, and the tag is stale (412):".to_owned(),
+        "Change it if it has not changed since you read it (204); the second time the ETag is stale (412):".to_owned(),
         format!("  {patch}"),
-        "Change one property of a record that its vendor replaces as a whole, through a queue:".to_owned(),
+        "Change one property of a record that its vendor replaces as a whole and updates through a queue:".to_owned(),
         format!(
             "  curl -i -X PATCH -H 'If-Match: *' -H 'Prefer: wait=5, return=representation' \
              -H 'Accept-Loss: linked-questions, source-connections' -H 'Content-Type: application/merge-patch+json' \
@@ -125,7 +126,7 @@ fn welcome(vendors: &Sandbox, address: SocketAddr) -> Vec<String> {
         String::new(),
         format!("Swagger UI: http://{address}/docs/"),
         format!(
-            "The vendors' side (what they received, faults to switch on): {0}/_sandbox/log {1}/_sandbox/log {2}/_sandbox/log",
+            "The fake vendors (requests they received, faults to inject): {0}/_sandbox/log {1}/_sandbox/log {2}/_sandbox/log",
             vendors.pretectum.base_url(),
             vendors.bluedolphin.base_url(),
             vendors.matrix42.base_url()

@@ -1,4 +1,4 @@
-//! TLS towards callers: the present certificate, exchanged while connections go on.
+//! TLS for callers: the certificate can be replaced while connections are open.
 
 use std::sync::Arc;
 
@@ -13,49 +13,46 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, Sign
 use super::file_watcher::FileWatcher;
 use crate::config::{TlsConfig, TlsError, TlsIdentity};
 
-/// The files of `server.tls` with what they held when they were last good.
+/// The files of `server.tls` with their last valid content.
 pub(super) struct ReloadableTls {
     files: TlsConfig,
     watcher: FileWatcher,
     identity: Arc<CurrentIdentity>,
 }
 
-/// What handshakes take.
+/// The identity that new handshakes use.
 #[derive(Debug)]
 struct CurrentIdentity(ArcSwap<TlsIdentity>);
 
 impl ReloadableTls {
     /// Reads the files.
     pub(super) fn new(files: &TlsConfig) -> Result<Self, TlsError> {
-        let watched =
+        let watcher =
             FileWatcher::new([&*files.certificate, &*files.private_key].into_iter().chain(files.client_ca.as_deref()));
         let identity = files.load()?;
-        Ok(Self {
-            files: files.clone(),
-            watcher: watched,
-            identity: Arc::new(CurrentIdentity(ArcSwap::from_pointee(identity))),
-        })
+        Ok(Self { files: files.clone(), watcher, identity: Arc::new(CurrentIdentity(ArcSwap::from_pointee(identity))) })
     }
 
-    /// For the listener, which adds HTTP/2 and HTTP/1.1 as what may be spoken (ALPN).
+    /// The configuration for the listener, which adds HTTP/2 and HTTP/1.1 (ALPN).
     pub(super) fn server_config(&self) -> Result<ServerConfig, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let present = || Arc::clone(&self.identity);
+        let identity = || Arc::clone(&self.identity);
         if self.files.client_ca.is_none() {
-            return Ok(builder.with_no_client_auth().with_cert_resolver(present()));
+            return Ok(builder.with_no_client_auth().with_cert_resolver(identity()));
         }
-        let mut config = builder.with_client_cert_verifier(present()).with_cert_resolver(present());
-        // A resumed session is not asked for its certificate again: an authority that was withdrawn would stay good.
+        let mut config = builder.with_client_cert_verifier(identity()).with_cert_resolver(identity());
+        // A resumed session does not show its certificate again: a withdrawn authority would stay
+        // accepted.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(config)
     }
 
-    /// Reads the files again if they have changed, or if that is wanted `now`; bad ones change nothing. `None` = there was
-    /// nothing to do.
-    pub(super) fn reload_if_changed(&mut self, now: bool) -> Option<Result<(), TlsError>> {
-        if !self.watcher.has_changed() && !now {
+    /// Reads the files again if they have changed or if `force` is set; invalid ones change
+    /// nothing. `None` = nothing to do.
+    pub(super) fn reload_if_changed(&mut self, force: bool) -> Option<Result<(), TlsError>> {
+        if !self.watcher.has_changed() && !force {
             return None;
         }
         Some(self.files.load().map(|identity| self.identity.0.store(Arc::new(identity))))
@@ -70,8 +67,8 @@ impl ResolvesServerCert for CurrentIdentity {
 
 impl CurrentIdentity {
     fn client_verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, Error> {
-        let present = self.0.load();
-        present
+        let identity = self.0.load();
+        identity
             .client_verifier
             .clone()
             .ok_or_else(|| Error::General("no authority of callers' certificates".to_owned()))
@@ -83,7 +80,8 @@ impl ClientCertVerifier for CurrentIdentity {
         true
     }
 
-    /// None: they cannot be lent out of what may be exchanged any moment. A client then sends the certificate it has.
+    /// Empty: the current authorities cannot be borrowed for as long as `self`. A client then sends
+    /// the certificate it has.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -91,31 +89,31 @@ impl ClientCertVerifier for CurrentIdentity {
     fn verify_client_cert(
         &self,
         certificate: &CertificateDer<'_>,
-        between: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.client_verifier()?.verify_client_cert(certificate, between, now)
+        self.client_verifier()?.verify_client_cert(certificate, intermediates, now)
     }
 
     fn verify_tls12_signature(
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
+        signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.client_verifier()?.verify_tls12_signature(message, certificate, signed)
+        self.client_verifier()?.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
+        signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.client_verifier()?.verify_tls13_signature(message, certificate, signed)
+        self.client_verifier()?.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.client_verifier().map(|callers| callers.supported_verify_schemes()).unwrap_or_default()
+        self.client_verifier().map(|verifier| verifier.supported_verify_schemes()).unwrap_or_default()
     }
 }

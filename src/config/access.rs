@@ -1,26 +1,34 @@
-//! `[access]`: who may call, and what they may do.
+//! `[access]`: who may call, and what each caller may do.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::de::{Error, Unexpected};
+use serde::{Deserialize, Deserializer};
+
 use super::jwt::JwtConfig;
-use super::reader::Entry;
-use super::section::{Section, wrong_type};
-use super::text::{Text, text};
+use super::spanned_value::SpannedValue;
+use super::table_reader::TableReader;
 use crate::record::{Action, CallerName, SystemName};
 
-/// The name of everybody where access is open.
+/// The name of every caller where access is open.
 pub const ANONYMOUS: &str = "anonymous";
 const MAX_NAME_LEN: usize = 128;
-/// SHA-256 over nothing: what `printf '' | sha256sum` prints when a variable was not set.
+/// SHA-256 of nothing: what `printf '' | sha256sum` prints when a variable was not set.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+const MODES: &str = "\"keys\", \"jwt\" or \"open\"";
+const CALLERS: &str = "one [[access.callers]] or more";
+const NAME: &str = "1 to 128 visible ASCII characters, another name for each caller";
+const DIGEST: &str = "64 lower-case hexadecimal digits, as `records-gateway hash-key` prints them";
+const ALLOW: &str = "a list of \"SYSTEM:ACTION\", such as [\"crm:read\", \"itsm:*\", \"*:read\"]";
 
 /// `[access]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessConfig {
-    /// Everybody may do everything.
+    /// Every caller may do everything.
     Open {
-        /// Whether that is wanted on an address that is not loopback, too.
+        /// Whether that is intended on an address that is not loopback, too.
         allow_open: bool,
     },
     /// Callers have keys.
@@ -30,17 +38,19 @@ pub enum AccessConfig {
 }
 
 /// A caller with a key: `[[access.callers]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct CallerConfig {
     /// 1 to 128 visible ASCII characters; in ledger, operations and logs.
+    #[serde(deserialize_with = "caller_name")]
     pub name: CallerName,
-    /// SHA-256 over the key's bytes.
+    /// SHA-256 of the key's bytes.
     pub key_sha256: KeyDigest,
     /// What the caller may do; never empty.
+    #[serde(skip)]
     pub allow: Vec<Grant>,
 }
 
-/// SHA-256 over a caller's key. Not printed: a weak key can be guessed from it.
+/// SHA-256 of a caller's key. Not printed: a weak key can be guessed from it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyDigest(pub [u8; 32]);
 
@@ -50,21 +60,21 @@ impl fmt::Debug for KeyDigest {
     }
 }
 
-/// One `system:action` word.
+/// One `system:action` of an `allow` list or of a token's scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Where; `None` = `*`, every system.
+    /// The system; `None` = `*`, every system.
     pub system: Option<SystemName>,
-    /// What; `None` = `*`, everything.
+    /// The permission; `None` = `*`, every permission.
     pub permission: Option<Permission>,
 }
 
 impl Grant {
-    /// Reads a word, whether or not its system is configured.
+    /// Parses `system:action`, whether or not the system is configured.
     #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        let (system, action) = word.split_once(':')?;
-        let right = match action {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (system, action) = text.split_once(':')?;
+        let permission = match action {
             "*" => None,
             action => Some(Permission::parse(action)?),
         };
@@ -72,7 +82,7 @@ impl Grant {
             "*" => None,
             system => Some(SystemName::parse(system)?),
         };
-        Some(Self { system, permission: right })
+        Some(Self { system, permission })
     }
 }
 
@@ -92,17 +102,15 @@ pub enum Permission {
 }
 
 impl Permission {
-    /// Every right with its word.
-    pub(super) const WORDS: [(&'static str, Self); 5] = [
-        ("read", Self::Read),
-        ("create", Self::Create),
-        ("update", Self::Update),
-        ("delete", Self::Delete),
-        ("ledger", Self::Ledger),
-    ];
-
     fn parse(action: &str) -> Option<Self> {
-        Self::WORDS.iter().find(|(word, _)| *word == action).map(|(_, right)| *right)
+        Some(match action {
+            "read" => Self::Read,
+            "create" => Self::Create,
+            "update" => Self::Update,
+            "delete" => Self::Delete,
+            "ledger" => Self::Ledger,
+            _ => return None,
+        })
     }
 }
 
@@ -117,7 +125,8 @@ impl From<Action> for Permission {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
 enum Mode {
     Keys,
     Jwt,
@@ -125,144 +134,113 @@ enum Mode {
 }
 
 impl AccessConfig {
-    /// `systems` are the names under `[systems]`, well-formed or not: a word about a system with a fault is no second fault.
-    pub(super) fn read(mut section: Section<'_, '_>, systems: &[&str]) -> Self {
-        let modes = [("keys", Mode::Keys), ("jwt", Mode::Jwt), ("open", Mode::Open)];
-        let mode = section.word("mode", &modes);
-        if !section.has("mode") {
-            section.reader.missing(&section.place, "mode", "\"keys\", \"jwt\" or \"open\"");
-        }
-        let allow_open = section.boolean("allow_open", false);
-        let (callers, jwt) = (section.entry("callers"), section.entry("jwt"));
-        let unwanted = match mode {
+    /// `systems` are the names under `[systems]`, valid or not: naming a system that has an error
+    /// is not an error.
+    pub(super) fn read(table: TableReader<'_>, systems: &[&str]) -> Self {
+        table.require(&[("mode", MODES)]);
+        let mode: Option<Mode> = table.value("mode");
+        let allow_open = table.value("allow_open").unwrap_or(false);
+        let (callers, jwt) = (table.get("callers"), table.get("jwt"));
+        let unused = match mode {
             Some(Mode::Open) => [callers.as_ref(), jwt.as_ref()],
             Some(Mode::Jwt) => [callers.as_ref(), None],
             Some(Mode::Keys) => [None, jwt.as_ref()],
             None => [None, None],
         };
-        for entry in unwanted.into_iter().flatten() {
-            section.reader.fault(&entry.place, "has no meaning in this mode", "another mode, or nothing here");
+        for value in unused.into_iter().flatten() {
+            value.error("has no meaning in this mode", "another mode, or nothing here");
         }
         let access = match (mode, callers) {
             (Some(Mode::Open), _) => Self::Open { allow_open },
-            (Some(Mode::Jwt), _) => JwtConfig::read(&section, jwt).map_or_else(|| Self::Keys(Vec::new()), Self::Jwt),
-            (_, Some(entry)) => Self::Keys(callers_of(&section, &entry, systems)),
+            (Some(Mode::Jwt), _) => read_jwt(&table, jwt.as_ref()).map_or_else(|| Self::Keys(Vec::new()), Self::Jwt),
+            (_, Some(callers)) => Self::Keys(read_callers(&callers, systems)),
             (Some(Mode::Keys), None) => {
-                section.reader.missing(&section.place, "callers", CALLERS);
+                table.require(&[("callers", CALLERS)]);
                 Self::Keys(Vec::new())
             }
             (None, None) => Self::Keys(Vec::new()),
         };
-        section.finish(|_| None);
+        table.reject_unknown(|_| None);
         access
     }
 }
 
-const CALLERS: &str = "one [[access.callers]] or more";
+fn read_jwt(table: &TableReader<'_>, jwt: Option<&SpannedValue<'_>>) -> Option<JwtConfig> {
+    table.require(&[("jwt", JwtConfig::EXPECTED)]);
+    JwtConfig::read(TableReader::of(jwt?, JwtConfig::EXPECTED)?)
+}
 
-fn callers_of(section: &Section<'_, '_>, entry: &Entry<'_>, systems: &[&str]) -> Vec<CallerConfig> {
-    let reader = section.reader;
-    let Some(elements) = entry.elements() else {
-        wrong_type(reader, entry, CALLERS);
-        return Vec::new();
-    };
-    if elements.is_empty() {
-        reader.fault(&entry.place, "is empty", CALLERS);
-    }
-    let mut names = BTreeMap::new();
-    let mut digests = BTreeMap::new();
-    let mut callers = Vec::new();
-    for element in elements {
-        let path = element.place.path.clone();
-        let Some(mut caller) = Section::of(reader, element, "a table") else { continue };
-        let name = caller.required("name", NAME).and_then(|text| name(&caller, &text, &mut names, &path));
-        let digest = caller.required("key_sha256", DIGEST).and_then(|text| digest(&caller, &text, &mut digests, &path));
-        let allow = allow(&mut caller, systems);
-        caller.finish(|_| None);
-        if let (Some(name), Some(key_sha256), Some(allow)) = (name, digest, allow) {
-            callers.push(CallerConfig { name, key_sha256, allow });
+fn read_callers(callers: &SpannedValue<'_>, systems: &[&str]) -> Vec<CallerConfig> {
+    let (mut names, mut digests) = (BTreeMap::new(), BTreeMap::new());
+    let read_caller = |element: SpannedValue<'_>| {
+        let table = TableReader::of(&element, "a table")?;
+        table.require(&[("name", NAME), ("key_sha256", DIGEST), ("allow", ALLOW)]);
+        let allow = table.get("allow").map(|list| read_grants(&list, systems));
+        let caller: Option<CallerConfig> = table.read();
+        if let Some(CallerConfig { name, key_sha256, .. }) = &caller {
+            let at = &element.at.path;
+            if let Some(other) = names.insert(name.0.to_string(), at.clone()) {
+                table.error("name", format!("is the name of {other} as well"), NAME);
+            }
+            if let Some(other) = digests.insert(*key_sha256, at.clone()) {
+                table.error("key_sha256", format!("is the key of {other} as well"), DIGEST);
+            }
         }
-    }
-    callers
+        table.reject_unknown(|_| None);
+        Some(CallerConfig { allow: allow?, ..caller? })
+    };
+    callers.elements(CALLERS).into_iter().flatten().filter_map(read_caller).collect()
 }
 
-const NAME: &str = "1 to 128 visible ASCII characters, another name for each caller";
-
-fn name(section: &Section<'_, '_>, text: &Text, seen: &mut BTreeMap<String, String>, path: &str) -> Option<CallerName> {
-    let wrong = if text.value.len() > MAX_NAME_LEN || !text.value.bytes().all(|byte| byte.is_ascii_graphic()) {
-        "is not a name".to_owned()
-    } else if text.value == ANONYMOUS {
-        "is the name of everybody where access is open".to_owned()
-    } else if let Some(other) = seen.insert(text.value.clone(), path.to_owned()) {
-        format!("is the name of {other} as well")
+fn caller_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CallerName, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let message = if !(1..=MAX_NAME_LEN).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        "is not a name"
+    } else if text == ANONYMOUS {
+        "is the name of every caller where access is open"
     } else {
-        return Some(CallerName(text.value.as_str().into()));
+        return Ok(CallerName(text.into()));
     };
-    section.reader.fault(&text.place, wrong, NAME);
-    None
+    Err(D::Error::invalid_value(Unexpected::Other(message), &NAME))
 }
 
-const DIGEST: &str = "64 lower-case hexadecimal digits, as `records-gateway hash-key` prints them";
-
-/// The faults do not show the value: it may be the key itself.
-fn digest(
-    section: &Section<'_, '_>,
-    text: &Text,
-    seen: &mut BTreeMap<KeyDigest, String>,
-    path: &str,
-) -> Option<KeyDigest> {
-    let mut bytes = [0; 32];
-    let is_lower = !text.value.bytes().any(|byte| byte.is_ascii_uppercase());
-    let wrong = if !is_lower || const_hex::decode_to_slice(&text.value, &mut bytes).is_err() {
-        "is not a SHA-256".to_owned()
-    } else if text.value == EMPTY_SHA256 {
-        "is the SHA-256 of an empty key".to_owned()
-    } else if let Some(other) = seen.insert(KeyDigest(bytes), path.to_owned()) {
-        format!("is the key of {other} as well")
-    } else {
-        return Some(KeyDigest(bytes));
-    };
-    section.reader.fault(&text.place, wrong, DIGEST);
-    None
+impl<'de> Deserialize<'de> for KeyDigest {
+    /// The errors do not show the value: it may be the key itself.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut bytes = [0; 32];
+        let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        let message = if !is_lower || const_hex::decode_to_slice(&text, &mut bytes).is_err() {
+            "is not a SHA-256"
+        } else if text == EMPTY_SHA256 {
+            "is the SHA-256 of an empty key"
+        } else {
+            return Ok(Self(bytes));
+        };
+        Err(D::Error::invalid_value(Unexpected::Other(message), &DIGEST))
+    }
 }
 
-const ALLOW: &str = "a list of \"SYSTEM:ACTION\", such as [\"crm:read\", \"itsm:*\", \"*:read\"]";
-
-fn allow(section: &mut Section<'_, '_>, systems: &[&str]) -> Option<Vec<Grant>> {
-    let reader = section.reader;
-    let Some(entry) = section.entry("allow") else {
-        reader.missing(&section.place, "allow", ALLOW);
-        return None;
-    };
-    let Some(elements) = entry.elements() else {
-        wrong_type(reader, &entry, ALLOW);
-        return None;
-    };
-    if elements.is_empty() {
-        reader.fault(&entry.place, "is empty", ALLOW);
-    }
-    let words = elements.iter().filter_map(|element| allow_word(section, &text(reader, element, ALLOW)?, systems));
-    Some(words.collect())
+fn read_grants(list: &SpannedValue<'_>, systems: &[&str]) -> Vec<Grant> {
+    list.elements(ALLOW).into_iter().flatten().filter_map(|element| read_grant(&element, systems)).collect()
 }
 
-fn allow_word(section: &Section<'_, '_>, text: &Text, systems: &[&str]) -> Option<Grant> {
-    let Some((system, action)) = text.value.split_once(':') else {
-        section.reader.fault(&text.place, format!("{} is not a system and an action", text.shown()), ALLOW);
+fn read_grant(element: &SpannedValue<'_>, systems: &[&str]) -> Option<Grant> {
+    let text: String = element.read()?;
+    let shown = element.display_redacted();
+    let Some((system, action)) = text.split_once(':') else {
+        element.error(format!("{shown} is not a system and an action"), ALLOW);
         return None;
     };
-    let right = Permission::parse(action);
-    if right.is_none() && action != "*" {
-        let wrong = format!("{} names no known action", text.shown());
-        section.reader.fault(&text.place, wrong, "read, create, update, delete, ledger or * after the colon");
+    if action != "*" && Permission::parse(action).is_none() {
+        let expected = "read, create, update, delete, ledger or * after the colon";
+        element.error(format!("{shown} names no known action"), expected);
         return None;
     }
-    if system == "*" {
-        return Some(Grant { system: None, permission: right });
-    }
-    if !systems.contains(&system) {
-        let wrong = format!("{} names a system that is not configured", text.shown());
-        section.reader.fault(&text.place, wrong, format!("{} or * before the colon", systems.join(", ")));
+    if system != "*" && !systems.contains(&system) {
+        let expected = format!("{} or * before the colon", systems.join(", "));
+        element.error(format!("{shown} names a system that is not configured"), expected);
         return None;
     }
-    Some(Grant { system: Some(SystemName::parse(system)?), permission: right })
+    Grant::parse(&text)
 }

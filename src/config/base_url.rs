@@ -1,57 +1,53 @@
-//! `base_url`: where a vendor is.
+//! `base_url`: the address of a vendor.
 
 use std::net::{IpAddr, SocketAddr};
 
 use url::{Host, Url};
 
-use super::reader::Reader;
-use super::text::Text;
+const EXPECTED: &str = "scheme, host, optional port and prefix, such as \"https://vendor.example/prefix\"";
 
-const VALID: &str = "scheme, host, optional port and prefix, such as \"https://vendor.example/prefix\"";
-
-/// Takes a vendor's address and gives it in its one spelling, without a slash at its end.
+/// The one spelling of a vendor's address, without a slash at its end; or what is wrong and what
+/// would be valid.
 ///
-/// The faults do not show the address: it may hold a password.
-pub(super) fn base_url(reader: &Reader<'_>, text: &Text, allow_http: bool, added: &[&str]) -> Option<String> {
-    let refuse = |wrong: &str, valid: &str| {
-        reader.fault(&text.place, wrong, valid);
-        None
-    };
-    // The parser mends what follows, in ways nobody would guess.
-    if text.value.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
-        return refuse("holds a space, a control character or a backslash", VALID);
+/// The errors do not show the address: it may hold a password.
+pub(super) fn normalize(text: &str, allow_http: bool, added_paths: &[&str]) -> Result<String, (String, &'static str)> {
+    let invalid = |message: &str| Err((message.to_owned(), EXPECTED));
+    // The parser would silently repair what follows.
+    if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+        return invalid("holds a space, a control character or a backslash");
     }
-    let Ok(url) = Url::parse(&text.value) else { return refuse("is not a URL", VALID) };
+    let Ok(url) = Url::parse(text) else { return invalid("is not a URL") };
     let Some(host) = url.host().filter(|_| matches!(url.scheme(), "https" | "http")) else {
-        return refuse("is not an http or https URL", VALID);
+        return invalid("is not an http or https URL");
     };
-    if !text.value.to_ascii_lowercase().starts_with(&format!("{}://", url.scheme())) {
-        return refuse("does not have two slashes after its scheme", VALID);
+    if !text.to_ascii_lowercase().starts_with(&format!("{}://", url.scheme())) {
+        return invalid("does not have two slashes after its scheme");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return refuse("holds credentials", "an address without a user; credentials have keys of their own");
+        return Err(("holds credentials".to_owned(), "an address without a user; credentials have their own keys"));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return refuse("has a query or a fragment", VALID);
+        return invalid("has a query or a fragment");
     }
     if url.port() == Some(0) {
-        return refuse("has the port 0", VALID);
+        return invalid("has the port 0");
     }
     let prefix = url.path().trim_end_matches('/');
     if prefix.contains("//") {
-        return refuse("has an empty path segment", VALID);
+        return invalid("has an empty path segment");
     }
     let lower = prefix.to_ascii_lowercase();
-    if let Some(repeated) = added.iter().find(|path| lower.ends_with(&path.to_ascii_lowercase())) {
-        return refuse(&format!("ends in {repeated:?}, which the gateway adds by itself"), VALID);
+    if let Some(repeated) = added_paths.iter().find(|path| lower.ends_with(&path.to_ascii_lowercase())) {
+        return invalid(&format!("ends in {repeated:?}, which the gateway adds itself"));
     }
     if url.scheme() == "http" && !allow_http && !is_loopback(&host) {
-        return refuse("sends secrets in clear text over http", "https, or a loopback host, or allow_http = true");
+        let expected = "https, or a loopback host, or allow_http = true";
+        return Err(("sends secrets in clear text over http".to_owned(), expected));
     }
-    Some(url.as_str().trim_end_matches('/').to_owned())
+    Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// Whether an address leads back to the gateway itself (RFC 9110, section 7.6: no loops).
+/// Whether an address is the gateway's own (RFC 9110, section 7.6: no loops).
 pub(super) fn is_self_address(base_url: &str, bind: SocketAddr) -> bool {
     let Ok(url) = Url::parse(base_url) else { return false };
     let host = match url.host() {

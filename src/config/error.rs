@@ -1,8 +1,8 @@
-//! What is wrong with a configuration, in a form that an editor can jump to.
+//! The errors of a configuration, in a form that an editor can jump to.
 
 use std::fmt;
 
-/// A place in the configuration's text.
+/// A position in the configuration's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The line, from 1.
@@ -12,7 +12,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// The place of a byte of the text.
+    /// The position of a byte of the text.
     pub(super) fn from_offset(text: &str, offset: usize) -> Self {
         let before = text.get(..text.floor_char_boundary(offset)).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -23,12 +23,12 @@ impl Position {
     }
 }
 
-/// One thing that is wrong. It never holds the value of a secret.
+/// One error. It never holds the value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Where; `None` when the file could not be read at all.
+    /// Where it is; `None` when the file could not be read.
     pub position: Option<Position>,
-    /// The key's path, such as `systems.crm.client_secret`; empty for a fault of the TOML itself.
+    /// The key's path, such as `systems.crm.client_secret`; empty for an error of the TOML syntax.
     pub path: String,
     /// What is wrong.
     pub message: String,
@@ -36,45 +36,45 @@ pub struct ConfigError {
     pub expected: String,
 }
 
-/// Everything that is wrong with a configuration, in the order of its text; never empty.
+/// All errors of a configuration, in the order of its text; never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigErrors {
-    /// The file, as it was named.
+    /// The file as the command line names it.
     pub file: String,
-    /// The faults.
+    /// The errors.
     pub errors: Vec<ConfigError>,
 }
 
 impl ConfigErrors {
-    /// The one fault of a file that cannot be read.
-    pub(super) fn unreadable(origin: &str, wrong: String) -> Self {
-        let fault = ConfigError {
+    /// The one error of a file that cannot be read.
+    pub(super) fn unreadable(source: &str, message: String) -> Self {
+        let error = ConfigError {
             position: None,
             path: String::new(),
-            message: wrong,
+            message,
             expected: "a TOML file that the gateway may read".to_owned(),
         };
-        Self { file: origin.to_owned(), errors: vec![fault] }
+        Self { file: source.to_owned(), errors: vec![error] }
     }
 }
 
 impl fmt::Display for ConfigErrors {
-    /// One line a fault: `FILE:LINE:COLUMN: key.path: what is wrong; what would be valid`.
+    /// One line an error: `FILE:LINE:COLUMN: key.path: what is wrong; what would be valid`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.errors.iter().enumerate() {
+        for (index, error) in self.errors.iter().enumerate() {
             if index > 0 {
                 formatter.write_str("\n")?;
             }
             formatter.write_str(&self.file)?;
-            if let Some(Position { line, column }) = fault.position {
+            if let Some(Position { line, column }) = error.position {
                 write!(formatter, ":{line}:{column}")?;
             }
-            if !fault.path.is_empty() {
-                write!(formatter, ": {}", fault.path)?;
+            if !error.path.is_empty() {
+                write!(formatter, ": {}", error.path)?;
             }
-            write!(formatter, ": {}", fault.message)?;
-            if !fault.expected.is_empty() {
-                write!(formatter, "; valid: {}", fault.expected)?;
+            write!(formatter, ": {}", error.message)?;
+            if !error.expected.is_empty() {
+                write!(formatter, "; valid: {}", error.expected)?;
             }
         }
         Ok(())

@@ -1,22 +1,23 @@
-//! `[access.jwt]`: whose tokens callers bring.
+//! `[access.jwt]`: the issuer whose tokens authenticate callers.
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Error, IgnoredAny, Unexpected};
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::base_url::is_loopback;
-use super::reader::Entry;
-use super::section::Section;
-use super::text::{Text, read_file};
+use super::env_or_file::read_file;
+use super::table_reader::TableReader;
 
 /// `[access.jwt]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct JwtConfig {
-    /// What `iss` must be, letter by letter.
+    /// What `iss` must be, compared character by character.
+    #[serde(deserialize_with = "not_empty")]
     pub issuer: String,
-    /// What `aud` must be or hold, letter by letter.
+    /// What `aud` must be or contain, compared character by character.
+    #[serde(deserialize_with = "not_empty")]
     pub audience: String,
     /// Where the issuer's public keys are.
     pub jwks: JwksLocation,
@@ -27,50 +28,50 @@ pub struct JwtConfig {
 pub enum JwksLocation {
     /// Fetched, and fetched again when a token names a key that is not in it.
     Url(String),
-    /// Read, and read again when the file changes; it could be read when the configuration was.
+    /// Read, and read again when the file changes. It was readable when the configuration was read.
     File(PathBuf),
 }
 
 /// More than any issuer publishes.
 pub(crate) const MAX_JWKS_BYTES: u64 = 1_048_576;
 
-const TABLE: &str = "a table [access.jwt] with issuer, audience and jwks";
 const ISSUER: &str = "what the tokens' `iss` is, such as \"https://issuer.example/\"";
-const AUDIENCE: &str = "what the tokens' `aud` is or holds: the gateway's name at the issuer";
+const AUDIENCE: &str = "what the tokens' `aud` is or contains: the gateway's name at the issuer";
 const JWKS: &str = "\"https://issuer.example/keys\" or the path of a JSON file with a list \"keys\"";
 
 impl JwtConfig {
-    pub(super) fn read(access: &Section<'_, '_>, entry: Option<Entry<'_>>) -> Option<Self> {
-        let Some(entry) = entry else {
-            access.reader.missing(&access.place, "jwt", TABLE);
-            return None;
-        };
-        let mut section = Section::of(access.reader, entry, TABLE)?;
-        let issuer = section.required("issuer", ISSUER);
-        let audience = section.required("audience", AUDIENCE);
-        let jwks = section.required("jwks", JWKS).and_then(|text| jwks(&section, &text));
-        section.finish(|_| None);
-        Some(Self { issuer: issuer?.value, audience: audience?.value, jwks: jwks? })
+    pub(super) const EXPECTED: &str = "a table [access.jwt] with issuer, audience and jwks";
+
+    pub(super) fn read(table: TableReader<'_>) -> Option<Self> {
+        table.require(&[("issuer", ISSUER), ("audience", AUDIENCE), ("jwks", JWKS)]);
+        let jwt = table.read();
+        table.reject_unknown(|_| None);
+        jwt
     }
 }
 
-fn jwks(section: &Section<'_, '_>, text: &Text) -> Option<JwksLocation> {
-    let found = if text.value.contains("://") { url(&text.value) } else { file(&text.value) };
-    match found {
-        Ok(found) => Some(found),
-        Err(wrong) => {
-            section.reader.fault(&text.place, wrong, JWKS);
-            None
-        }
+fn not_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Err(D::Error::invalid_value(Unexpected::Other("is empty"), &"a string that is not empty"));
+    }
+    Ok(text)
+}
+
+impl<'de> Deserialize<'de> for JwksLocation {
+    /// The errors do not show an address: it may hold a password.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let found = if text.contains("://") { parse_url(&text) } else { check_file(&text) };
+        found.map_err(|message| D::Error::invalid_value(Unexpected::Other(&message), &JWKS))
     }
 }
 
-/// The faults do not show the address: it may hold a password.
-fn url(text: &str) -> Result<JwksLocation, String> {
+fn parse_url(text: &str) -> Result<JwksLocation, String> {
     let url = Url::parse(text).map_err(|_| "is not a URL".to_owned())?;
     let host = url.host().filter(|_| matches!(url.scheme(), "https" | "http"));
     let host = host.ok_or_else(|| "is not an https URL".to_owned())?;
-    // Whoever can change this document on its way can be anybody.
+    // Anybody who can change the keys on their way can impersonate every caller.
     if url.scheme() == "http" && !is_loopback(&host) {
         return Err("would be fetched over http, where anybody can change it".to_owned());
     }
@@ -83,7 +84,7 @@ fn url(text: &str) -> Result<JwksLocation, String> {
     Ok(JwksLocation::Url(url.into()))
 }
 
-fn file(path: &str) -> Result<JwksLocation, String> {
+fn check_file(path: &str) -> Result<JwksLocation, String> {
     #[derive(Deserialize)]
     struct Document {
         #[serde(rename = "keys")]

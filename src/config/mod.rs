@@ -1,21 +1,23 @@
-//! The configuration: read whole or refused whole, with every fault at once.
+//! The configuration: read whole or rejected whole, with every error at once.
 //!
-//! Each table has a file and a struct of its own; `reader` and `section` know TOML, and nobody else does.
+//! Each table is deserialized by serde into the struct that the program uses. `table_reader` makes
+//! serde collect all errors instead of stopping at the first.
 
 mod access;
 mod base_url;
-mod duration;
+mod diagnostics;
+mod env_or_file;
 mod error;
 mod jwt;
-mod reader;
-mod section;
 mod server;
+mod spanned_value;
 mod store;
 mod system;
+mod table_reader;
 #[cfg(test)]
 mod tests;
-mod text;
 mod tls;
+mod value_error;
 mod vendor;
 
 use std::net::SocketAddr;
@@ -28,22 +30,23 @@ pub use error::{ConfigError, ConfigErrors, Position};
 pub(crate) use jwt::MAX_JWKS_BYTES;
 pub use jwt::{JwksLocation, JwtConfig};
 pub use server::ServerConfig;
-pub use store::{Durability, StoreConfig, StoreUrl};
-pub use system::{LimitsConfig, OnLossyWrite, SystemConfig};
+pub use system::{SystemConfig, SystemPolicy};
 pub use tls::{TlsConfig, TlsError, TlsIdentity};
 pub use vendor::VendorConfig;
 
 use crate::record::SystemName;
-use reader::{Environment, Reader};
-use section::Section;
+use crate::store::StoreSettings;
+use diagnostics::{Diagnostics, Environment, KeyPath};
+use spanned_value::SpannedValue;
+use table_reader::TableReader;
 
-/// A configuration without a fault.
+/// A valid configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `[server]`.
     pub server: ServerConfig,
     /// `[store]`.
-    pub store: StoreConfig,
+    pub store: StoreSettings,
     /// `[access]`.
     pub access: AccessConfig,
     /// `[systems.*]`, in the order of the text; never empty.
@@ -55,63 +58,63 @@ pub struct Config {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
-    let origin = path.display().to_string();
+    let source = path.display().to_string();
     let bytes =
-        std::fs::read(path).map_err(|error| ConfigErrors::unreadable(&origin, format!("cannot be read: {error}")))?;
+        std::fs::read(path).map_err(|error| ConfigErrors::unreadable(&source, format!("cannot be read: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        ConfigErrors::unreadable(&origin, format!("is not UTF-8 from byte {valid} on"))
+        ConfigErrors::unreadable(&source, format!("is not UTF-8 from byte {valid} on"))
     })?;
-    Config::parse(&text, &origin)
+    Config::parse(&text, &source)
 }
 
 impl Config {
-    /// Reads a configuration's text; `origin` is what faults call it.
+    /// Parses a configuration; `source` is what errors call it.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigErrors> {
-        Self::parse_in(text, origin, &|name| std::env::var(name))
+    pub fn parse(text: &str, source: &str) -> Result<Self, ConfigErrors> {
+        Self::parse_in(text, source, &|name| std::env::var(name))
     }
 
-    /// The same in an environment that a test can choose.
-    fn parse_in(text: &str, origin: &str, environment: Environment<'_>) -> Result<Self, ConfigErrors> {
+    /// The same with an environment that a test can choose.
+    fn parse_in(text: &str, source: &str, environment: Environment<'_>) -> Result<Self, ConfigErrors> {
         let (document, syntax) = DeTable::parse_recoverable(text);
-        let reader = Reader::new(text, &syntax, environment);
-        let config = Self::read(reader.root(document.get_ref()));
-        if reader.is_clean() { Ok(config) } else { Err(reader.into_faults(origin)) }
+        let diagnostics = Diagnostics::new(text, &syntax, environment);
+        let root = KeyPath { path: String::new(), offset: 0 };
+        let config = Self::read(TableReader::new(&diagnostics, root, Some(document.get_ref())));
+        if diagnostics.is_ok() { Ok(config) } else { Err(diagnostics.into_errors(source)) }
     }
 
-    fn read(mut root: Section<'_, '_>) -> Self {
-        let reader = root.reader;
+    fn read(root: TableReader<'_>) -> Self {
         let server = ServerConfig::read(root.table("server"));
-        let store = StoreConfig::read(root.table("store"));
+        let store = store::read_store(root.table("store"));
         let systems = root.table("systems");
         let names: Vec<&str> = systems.entries().iter().map(|(name, _)| *name).collect();
         if names.is_empty() {
-            reader.missing(&systems.place, "NAME", "one table [systems.NAME] or more");
+            root.diagnostics.missing_key(&systems.at, "NAME", "one table [systems.NAME] or more");
         }
+        root.require(&[("access", "a table [access] with mode = \"keys\", \"jwt\" or \"open\"")]);
         let access = if root.has("access") {
             AccessConfig::read(root.table("access"), &names)
         } else {
-            reader.missing(&root.place, "access", "a table [access] with mode = \"keys\", \"jwt\" or \"open\"");
             AccessConfig::Keys(Vec::new())
         };
-        if let (Err(wrong), Some(entry)) = (check_open_access(&access, server.bind), root.entry("access")) {
-            reader.fault(&entry.place, wrong, format!("a loopback server.bind, {OPEN_ACCESS_HINT}"));
+        if let Err(message) = check_open_access(&access, server.bind) {
+            root.error("access", message, format!("a loopback server.bind, {OPEN_ACCESS_HINT}"));
         }
         let systems = read_systems(&systems, server.bind);
-        root.finish(|_| None);
+        root.reject_unknown(|_| None);
         Self { server, store, access, systems }
     }
 
-    /// Listens elsewhere than the configuration says (`--bind`).
+    /// Replaces `server.bind` (`--bind`).
     ///
     /// # Errors
-    /// Why the configuration cannot listen there.
+    /// Why the configuration is not valid with that address.
     pub fn override_bind(&mut self, bind: SocketAddr) -> Result<(), String> {
         check_open_access(&self.access, bind)
-            .map_err(|wrong| format!("{wrong}; a loopback address, {OPEN_ACCESS_HINT}"))?;
+            .map_err(|message| format!("{message}; valid: a loopback address, {OPEN_ACCESS_HINT}"))?;
         if let Some(system) = self.systems.iter().find(|system| system.points_to_self(bind)) {
             return Err(format!("{bind} is the base_url of the system {}", system.name));
         }
@@ -127,7 +130,7 @@ impl Config {
 /// What else is valid where access is open.
 const OPEN_ACCESS_HINT: &str = "mode = \"keys\", or allow_open = true";
 
-/// Open access is for one's own machine, unless somebody says that it is meant.
+/// Open access is for loopback addresses, unless `allow_open` says that it is intended elsewhere.
 fn check_open_access(access: &AccessConfig, bind: SocketAddr) -> Result<(), String> {
     match access {
         AccessConfig::Open { allow_open: false } if !bind.ip().to_canonical().is_loopback() => {
@@ -140,15 +143,13 @@ fn check_open_access(access: &AccessConfig, bind: SocketAddr) -> Result<(), Stri
 /// The `system` label of metrics for requests that name no system.
 const UNROUTED: &str = "none";
 
-fn read_systems(section: &Section<'_, '_>, bind: SocketAddr) -> Vec<SystemConfig> {
-    let mut systems = Vec::new();
-    for (raw, entry) in section.entries() {
-        let name = SystemName::parse(raw).filter(|name| name.as_str() != UNROUTED);
+fn read_systems(systems: &TableReader<'_>, bind: SocketAddr) -> Vec<SystemConfig> {
+    let read_one = |(text, value): (&str, SpannedValue<'_>)| {
+        let name = SystemName::parse(text).filter(|name| name.as_str() != UNROUTED);
         if name.is_none() {
-            section.reader.fault(&entry.place, "is not a system's name", "[a-z][a-z0-9-]*, but not \"none\"");
+            value.error("is not a system's name", "[a-z][a-z0-9-]*, but not \"none\"");
         }
-        let Some(table) = Section::of(section.reader, entry, "a table") else { continue };
-        systems.extend(SystemConfig::read(table, name, bind));
-    }
-    systems
+        SystemConfig::read(TableReader::of(&value, "a table")?, name, bind)
+    };
+    systems.entries().into_iter().filter_map(read_one).collect()
 }

@@ -1,71 +1,96 @@
-//! `[server]`: where the gateway listens and how much of a request it takes.
+//! `[server]`: where the gateway listens and how much of a request it accepts.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use super::section::Section;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
+
+use super::table_reader::TableReader;
 use super::tls::TlsConfig;
+use crate::bounded;
 
 const MAX_WORKERS: u32 = 512;
-const MAX_BODY_BYTES: u32 = 64 * 1024 * 1024;
-const TLS: &str = "{ certificate = \"PATH\", private_key = \"PATH\" }, and client_ca for mutual TLS";
-const ADDRESS: &str = "IP:PORT, such as \"127.0.0.1:8080\" or \"[::1]:8080\"";
 
 /// `[server]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct ServerConfig {
-    /// Where the API and the Swagger UI are; port 0 = any free one. Default `127.0.0.1:8080`.
+    /// The address of the API and the Swagger UI; port 0 = any free port. Default `127.0.0.1:8080`.
+    #[serde(deserialize_with = "address")]
     pub bind: SocketAddr,
-    /// Where metrics and health are, instead of on `bind`.
+    /// The address of metrics and health, instead of `bind`.
+    #[serde(deserialize_with = "optional_address")]
     pub ops_bind: Option<SocketAddr>,
     /// Worker threads, 1 to 512. Default: the number of cores.
+    #[serde(deserialize_with = "bounded::integer::<1, MAX_WORKERS, _, _>")]
     pub workers: usize,
     /// The longest request body in bytes, 1 to 64 MiB. Default 1 MiB.
+    #[serde(deserialize_with = "bounded::integer::<1, 67_108_864, _, _>")]
     pub max_body: usize,
     /// The longest that a caller waits for one request, 100 ms to 1 h. Default 30 s.
+    #[serde(deserialize_with = "bounded::duration::<100, 3_600_000, _>")]
     pub deadline: Duration,
-    /// How long a stop waits for what is in flight, 0 s to 1 h. Default 30 s.
+    /// How long a shutdown waits for requests and writes in flight, 0 s to 1 h. Default 30 s.
+    #[serde(deserialize_with = "bounded::duration::<0, 3_600_000, _>")]
     pub shutdown_timeout: Duration,
     /// TLS on `bind`. Default none.
+    #[serde(skip)]
     pub tls: Option<TlsConfig>,
 }
 
-impl ServerConfig {
-    pub(super) fn read(mut section: Section<'_, '_>) -> Self {
-        let cores = available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(MAX_WORKERS));
-        let bind = address(&mut section, "bind").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
-        let server = Self {
-            bind,
-            ops_bind: address(&mut section, "ops_bind"),
-            workers: section.integer("workers", cores.min(MAX_WORKERS), 1..=MAX_WORKERS) as usize,
-            max_body: section.integer("max_body", 1024 * 1024, 1..=MAX_BODY_BYTES) as usize,
-            deadline: section.duration("deadline", secs(30), Duration::from_millis(100)..=secs(3600)),
-            shutdown_timeout: section.duration("shutdown_timeout", secs(30), Duration::ZERO..=secs(3600)),
-            tls: section.entry("tls").and_then(|entry| TlsConfig::read(Section::of(section.reader, entry, TLS)?)),
-        };
-        if let Some(entry) = section.entry("ops_bind").filter(|_| server.has_duplicate_bind()) {
-            section.reader.fault(&entry.place, "is the same address as bind", "another port, or no ops_bind at all");
+impl Default for ServerConfig {
+    fn default() -> Self {
+        let cores = available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            ops_bind: None,
+            workers: cores.min(MAX_WORKERS as usize),
+            max_body: 1024 * 1024,
+            deadline: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(30),
+            tls: None,
         }
-        section.finish(|_| None);
+    }
+}
+
+impl ServerConfig {
+    pub(super) fn read(table: TableReader<'_>) -> Self {
+        let mut server: Self = table.read().unwrap_or_default();
+        server.tls = table.get("tls").and_then(|value| TlsConfig::read(TableReader::of(&value, TlsConfig::EXPECTED)?));
+        if server.has_duplicate_bind() {
+            table.error("ops_bind", "is the same address as bind", "another port, or no ops_bind at all");
+        }
+        table.reject_unknown(|_| None);
         server
     }
 
-    /// Whether `ops_bind` is `bind` once more; with port 0 each gets a port of its own.
+    /// Whether `ops_bind` equals `bind`; with port 0 each gets its own port.
     pub(super) fn has_duplicate_bind(&self) -> bool {
         self.ops_bind == Some(self.bind) && self.bind.port() != 0
     }
 }
 
-fn address(section: &mut Section<'_, '_>, key: &'static str) -> Option<SocketAddr> {
-    let text = section.text(key, ADDRESS)?;
-    let address = text.value.parse().ok();
-    if address.is_none() {
-        section.reader.fault(&text.place, format!("{} is not an address", text.shown()), ADDRESS);
+struct AddressVisitor;
+
+impl Visitor<'_> for AddressVisitor {
+    type Value = SocketAddr;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("IP:PORT, such as \"127.0.0.1:8080\" or \"[::1]:8080\"")
     }
-    address
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<SocketAddr, E> {
+        text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+    }
 }
 
-fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    deserializer.deserialize_str(AddressVisitor)
+}
+
+fn optional_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    address(deserializer).map(Some)
 }

@@ -1,15 +1,17 @@
-//! `[systems.NAME]`: one vendor's system, and how hard it may be pressed.
+//! `[systems.NAME]`: one vendor's system.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::base_url::{base_url, is_self_address};
-use super::section::{Section, either};
-use super::text::text;
-use super::vendor::{VendorConfig, words};
-use crate::record::SystemName;
-use crate::vendors::AdapterFactory;
+use serde::{Deserialize, Deserializer};
+
+use super::base_url::{self, is_self_address};
+use super::table_reader::TableReader;
+use super::vendor::{VendorConfig, vendor_choices};
+use crate::bounded;
+use crate::record::{Secret, SystemName};
+use crate::transport::StackSettings;
+use crate::vendors::{AdapterFactory, VENDORS, find_vendor};
 
 /// `[systems.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,164 +20,155 @@ pub struct SystemConfig {
     pub name: SystemName,
     /// The vendor with its own keys.
     pub vendor: VendorConfig,
-    /// Scheme, host, optional port and prefix, without a slash at its end; a path is appended as it is.
-    pub base_url: String,
-    /// Whether http to a host that is not loopback is wanted. Default no.
-    pub allow_http: bool,
+    /// How the gateway uses the system.
+    pub policy: SystemPolicy,
+    /// How the vendor is reached. A `ca_certificate` was readable when the configuration was read.
+    pub stack: StackSettings,
+}
+
+/// How the gateway uses a system: the keys of `[systems.NAME]` that do not concern single vendor
+/// calls.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct SystemPolicy {
     /// The collection that callers may leave out of ids, in the vendor's form. Default none.
+    #[serde(deserialize_with = "none_if_empty")]
     pub collection: Option<String>,
-    /// Whether a write without `If-Match` is refused; if not it counts as `If-Match: *`. Default yes.
+    /// Whether a write without `If-Match` is rejected; if not, it counts as `If-Match: *`. Default
+    /// yes.
     pub require_if_match: bool,
-    /// What happens to a write that the vendor is documented to destroy something with.
-    pub on_lossy_write: OnLossyWrite,
-    /// How calls are timed, counted and repeated.
-    pub limits: LimitsConfig,
-    /// PEM file of the vendor's private authorities; it could be read when the configuration was.
-    pub ca_certificate: Option<PathBuf>,
-}
-
-/// `on_lossy_write`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnLossyWrite {
-    /// Refused unless the caller accepts each loss by name.
-    Refuse,
-    /// Done, with a warning.
-    Warn,
-}
-
-/// How a system's calls are timed, counted and repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LimitsConfig {
-    /// One vendor call, connect to last byte, 10 ms to 1 h. Default 10 s.
+    /// `on_lossy_write = "warn"`: a loss that the caller need not accept by name is only a warning.
+    /// Default `"refuse"`.
+    #[serde(rename = "on_lossy_write", deserialize_with = "is_warn")]
+    pub warn_on_loss: bool,
+    /// One vendor call, connect to last byte (see [`StackSettings::timeout`]).
+    #[serde(deserialize_with = "bounded::duration::<10, 3_600_000, _>")]
     pub timeout: Duration,
-    /// Its connect, 1 ms to 5 min and no longer than `timeout`. Default 2 s, or `timeout` where that is shorter.
-    pub connect_timeout: Duration,
-    /// Vendor calls at once, 1 to 65536. Default 64.
-    pub max_in_flight: usize,
-    /// Calls that wait for one of those, 0 to 1000000. Default 256.
-    pub max_queue: usize,
-    /// Calls a second, up to 1000000; `None` (written 0) = no limit. Default none.
-    pub rate_limit: Option<u32>,
-    /// Safe repeats of one call, 0 to 10. Default 2.
-    pub retries: u32,
-    /// The pause before the first of them, 1 ms to 1 min. Default 100 ms.
-    pub retry_backoff: Duration,
-    /// Failing calls in a row that open the circuit, 1 to 10000. Default 5.
-    pub circuit_failures: u32,
-    /// How long it stays open, 10 ms to 1 h. Default 10 s.
-    pub circuit_open_for: Duration,
-    /// How long before its end a token is replaced, 0 s to 1 h. Default 60 s.
-    pub token_refresh_ahead: Duration,
-    /// How long the effect of a queued write is looked for, 10 ms to 24 h. Default 10 min.
+    /// How long the gateway polls for the effect of a queued write, 10 ms to 24 h. Default 10 min.
+    #[serde(deserialize_with = "bounded::duration::<10, 86_400_000, _>")]
     pub completion_timeout: Duration,
-    /// The pause before the first look, 1 ms to 10 s. Default 500 ms.
+    /// The pause before the first poll, 1 ms to 10 s. Default 500 ms.
+    #[serde(deserialize_with = "bounded::duration::<1, 10_000, _>")]
     pub completion_poll: Duration,
-    /// The longest answer of the vendor in bytes, 1 KiB to 1 GiB. Default 16 MiB.
-    pub max_vendor_body: usize,
+}
+
+impl Default for SystemPolicy {
+    fn default() -> Self {
+        Self {
+            collection: None,
+            require_if_match: true,
+            warn_on_loss: false,
+            timeout: StackSettings::TIMEOUT,
+            completion_timeout: Duration::from_mins(10),
+            completion_poll: Duration::from_millis(500),
+        }
+    }
+}
+
+fn none_if_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(|text| Some(text).filter(|text| !text.is_empty()))
+}
+
+fn is_warn<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum OnLossyWrite {
+        Refuse,
+        Warn,
+    }
+    Ok(matches!(OnLossyWrite::deserialize(deserializer)?, OnLossyWrite::Warn))
 }
 
 impl SystemConfig {
-    pub(super) fn read(mut section: Section<'_, '_>, name: Option<SystemName>, bind: SocketAddr) -> Option<Self> {
-        let words = words();
-        let vendor = section.word("vendor", &words);
-        if !section.has("vendor") {
-            section.reader.missing(&section.place, "vendor", either(&words));
-        }
-        let allow_http = section.boolean("allow_http", false);
-        let base_url = read_base_url(&mut section, vendor, allow_http, bind);
-        let collection = read_collection(&mut section, vendor);
-        let vendor_config = vendor.and_then(|vendor| VendorConfig::read(vendor, &mut section));
-        let require_if_match = section.boolean("require_if_match", true);
-        let lossy = section.word("on_lossy_write", &[("refuse", OnLossyWrite::Refuse), ("warn", OnLossyWrite::Warn)]);
-        let limits = LimitsConfig::read(&mut section);
-        let ca_certificate = section.certificates("ca_certificate");
-        section.finish(|key| foreign(key, vendor));
-        Some(Self {
-            name: name?,
-            vendor: vendor_config?,
-            base_url: base_url?,
-            allow_http,
-            collection,
-            require_if_match,
-            on_lossy_write: lossy.unwrap_or(OnLossyWrite::Refuse),
-            limits,
-            ca_certificate,
-        })
+    /// `name` is `None` where the name is wrong. `None` if the system is incomplete; then the
+    /// errors say why.
+    pub(super) fn read(table: TableReader<'_>, name: Option<SystemName>, bind: SocketAddr) -> Option<Self> {
+        table.require(&[
+            ("vendor", &vendor_choices()),
+            ("base_url", "the vendor's address, such as \"https://vendor.example\""),
+        ]);
+        let vendor = read_vendor(&table);
+        let mut stack: StackSettings = table.read().unwrap_or_default();
+        let policy: SystemPolicy = table.read().unwrap_or_default();
+        check_base_url(&table, &mut stack, vendor, bind);
+        check_connect_timeout(&table, &mut stack);
+        check_collection(&table, &policy, vendor);
+        check_certificates(&table, &stack);
+        let settings = vendor.and_then(|vendor| VendorConfig::read(vendor, &table));
+        table.reject_unknown(|key| other_vendor_hint(key, vendor));
+        let vendor = settings?;
+        stack.secrets = vendor.values_where(|setting| setting.is_secret).cloned().collect::<Vec<Secret>>();
+        Some(Self { name: name?, vendor, policy, stack })
     }
 
     /// Whether the system's address is the gateway's own.
     pub(super) fn points_to_self(&self, bind: SocketAddr) -> bool {
-        is_self_address(&self.base_url, bind)
+        is_self_address(&self.stack.base_url, bind)
     }
 }
 
-impl LimitsConfig {
-    fn read(section: &mut Section<'_, '_>) -> Self {
-        let timeout = section.duration("timeout", secs(10), millis(10)..=secs(3600));
-        let connect_timeout = section.duration("connect_timeout", secs(2).min(timeout), millis(1)..=secs(300));
-        if let Some(entry) = section.entry("connect_timeout").filter(|_| connect_timeout > timeout) {
-            section.reader.fault(&entry.place, "is longer than timeout, which includes it", "the same or shorter");
-        }
-        Self {
-            timeout,
-            connect_timeout,
-            max_in_flight: section.integer("max_in_flight", 64, 1..=65_536) as usize,
-            max_queue: section.integer("max_queue", 256, 0..=1_000_000) as usize,
-            rate_limit: Some(section.integer("rate_limit", 0, 0..=1_000_000)).filter(|rate| *rate > 0),
-            retries: section.integer("retries", 2, 0..=10),
-            retry_backoff: section.duration("retry_backoff", millis(100), millis(1)..=secs(60)),
-            circuit_failures: section.integer("circuit_failures", 5, 1..=10_000),
-            circuit_open_for: section.duration("circuit_open_for", secs(10), millis(10)..=secs(3600)),
-            token_refresh_ahead: section.duration("token_refresh_ahead", secs(60), Duration::ZERO..=secs(3600)),
-            completion_timeout: section.duration("completion_timeout", secs(600), millis(10)..=secs(86_400)),
-            completion_poll: section.duration("completion_poll", millis(500), millis(1)..=secs(10)),
-            max_vendor_body: section.integer("max_vendor_body", 16_777_216, 1024..=1_073_741_824) as usize,
-        }
+fn read_vendor(table: &TableReader<'_>) -> Option<&'static AdapterFactory> {
+    let word: String = table.value("vendor")?;
+    let vendor = find_vendor(&word);
+    if vendor.is_none() {
+        let value = table.get("vendor")?;
+        value.error(format!("cannot be {}", value.display_redacted()), vendor_choices());
     }
+    vendor
 }
 
-fn read_base_url(
-    section: &mut Section<'_, '_>,
+fn check_base_url(
+    table: &TableReader<'_>,
+    stack: &mut StackSettings,
     vendor: Option<&AdapterFactory>,
-    allow_http: bool,
     bind: SocketAddr,
-) -> Option<String> {
-    let text = section.required("base_url", "the vendor's address, such as \"https://vendor.example\"")?;
+) {
+    let allow_http = table.value("allow_http").unwrap_or(false);
     let added_paths = vendor.map_or(&[][..], |vendor| vendor.added_paths);
-    let url = base_url(section.reader, &text, allow_http, added_paths)?;
-    if is_self_address(&url, bind) {
-        section.reader.fault(&text.place, "is the address of the gateway itself", "the vendor's address");
-        return None;
+    match base_url::normalize(&stack.base_url, allow_http, added_paths) {
+        Ok(url) if is_self_address(&url, bind) => {
+            table.error("base_url", "is the address of the gateway itself", "the vendor's address");
+        }
+        Ok(url) => stack.base_url = url,
+        Err((message, expected)) => table.error("base_url", message, expected),
     }
-    Some(url)
 }
 
-fn read_collection(section: &mut Section<'_, '_>, vendor: Option<&AdapterFactory>) -> Option<String> {
-    let form = vendor.map_or("a string", |vendor| vendor.collection_form);
-    let entry = section.entry("collection")?;
-    // Empty means none, wherever the emptiness comes from.
-    let text = text(section.reader, &entry, form).filter(|text| !text.value.is_empty())?;
-    let vendor = vendor?;
-    if !(vendor.is_collection)(&text.value) {
-        section.reader.fault(&text.place, format!("{} is not a collection of this vendor", text.shown()), form);
-        return None;
+fn check_connect_timeout(table: &TableReader<'_>, stack: &mut StackSettings) {
+    if !table.has("connect_timeout") {
+        stack.connect_timeout = stack.connect_timeout.min(stack.timeout);
+    } else if stack.connect_timeout > stack.timeout {
+        table.error(
+            "connect_timeout",
+            "is longer than timeout, which includes it",
+            "the same duration or a shorter one",
+        );
     }
-    Some(text.value)
 }
 
-/// What to say of a key that belongs to a vendor: to another one, or to any while this system's is not known.
-fn foreign(key: &str, vendor: Option<&AdapterFactory>) -> Option<String> {
-    let (owner, _) = words().into_iter().find(|(_, other)| other.find_setting(key).is_some())?;
+fn check_collection(table: &TableReader<'_>, policy: &SystemPolicy, vendor: Option<&AdapterFactory>) {
+    let (Some(collection), Some(vendor), Some(value)) = (&policy.collection, vendor, table.get("collection")) else {
+        return;
+    };
+    if !(vendor.is_collection)(collection) {
+        let message = format!("{} is not a collection of this vendor", value.display_redacted());
+        value.error(message, vendor.collection_form);
+    }
+}
+
+fn check_certificates(table: &TableReader<'_>, stack: &StackSettings) {
+    if let Some(path) = &stack.ca_certificate
+        && let Err(message) = super::tls::check_certificates(path)
+    {
+        table.error("ca_certificate", message, "the path of a readable PEM file of certificates");
+    }
+}
+
+/// Names the vendor that an unknown key belongs to.
+fn other_vendor_hint(key: &str, vendor: Option<&AdapterFactory>) -> Option<String> {
+    let owner = VENDORS.iter().find(|other| other.find_setting(key).is_some())?.vendor;
     Some(match vendor {
         Some(_) => format!("is a key of vendor {owner:?}, not of this one"),
         None => format!("is a key of vendor {owner:?}, and this system's vendor is not known"),
     })
-}
-
-fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-fn millis(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds)
 }

@@ -1,4 +1,4 @@
-//! `server.tls`: who the gateway is to its callers, and whose certificates callers must have.
+//! `server.tls`: the gateway's certificate, and the authorities of callers' certificates.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,27 +9,29 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore};
+use serde::Deserialize;
 
-use super::section::Section;
-use super::text::read_file;
+use super::env_or_file::read_file;
+use super::table_reader::TableReader;
 
-/// `server.tls`: three PEM files. They fitted when the configuration was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `server.tls`: three PEM files. They were valid when the configuration was read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct TlsConfig {
-    /// The gateway's certificate, then those between it and its authority.
+    /// The gateway's certificate, then its chain.
     pub certificate: PathBuf,
     /// Its private key (PKCS #8, PKCS #1 or SEC 1).
     pub private_key: PathBuf,
-    /// The authorities of callers' certificates; with it a caller without one cannot connect.
+    /// The authorities of callers' certificates. With it, a caller needs such a certificate to
+    /// connect.
     pub client_ca: Option<PathBuf>,
 }
 
-/// What the files hold.
+/// The contents of the files.
 #[derive(Clone, Debug)]
 pub struct TlsIdentity {
-    /// Certificate and key, which belong together.
+    /// The certificate with its private key.
     pub certified_key: Arc<CertifiedKey>,
-    /// Checks callers' certificates, if they need one.
+    /// Verifies callers' certificates, if callers need one.
     pub client_verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
@@ -43,7 +45,7 @@ pub struct TlsError {
     pub message: String,
 }
 
-/// A bundle of all public authorities has a quarter of this.
+/// A bundle of all public authorities has a quarter of this size.
 const MAX_PEM_BYTES: u64 = 1_048_576;
 
 const CERTIFICATE: &str = "the path of a PEM file: the server's certificate, then its chain";
@@ -51,47 +53,38 @@ const PRIVATE_KEY: &str = "the path of a PEM file with the private key of the ce
 const CLIENT_CA: &str = "the path of a PEM file with the authorities of callers' certificates";
 
 impl TlsConfig {
-    pub(super) fn read(mut section: Section<'_, '_>) -> Option<Self> {
-        let certificate = section.required("certificate", CERTIFICATE);
-        let private_key = section.required("private_key", PRIVATE_KEY);
-        let client_ca = section.text("client_ca", CLIENT_CA);
-        let (certificate_place, key_place) =
-            (certificate.as_ref().map(|text| text.place.clone()), private_key.as_ref().map(|text| text.place.clone()));
-        let ca_place = client_ca.as_ref().map(|text| text.place.clone());
-        let reader = section.reader;
-        section.finish(|_| None);
-        let tls = Self {
-            certificate: certificate?.value.into(),
-            private_key: private_key?.value.into(),
-            client_ca: client_ca.map(|text| text.value.into()),
-        };
-        let faults = tls.faults();
-        for TlsError { key, message: wrong } in &faults {
-            let (place, valid) = match *key {
-                "certificate" => (&certificate_place, CERTIFICATE),
-                "private_key" => (&key_place, PRIVATE_KEY),
-                _ => (&ca_place, CLIENT_CA),
+    pub(super) const EXPECTED: &str =
+        "{ certificate = \"PATH\", private_key = \"PATH\" }, and client_ca for mutual TLS";
+
+    pub(super) fn read(table: TableReader<'_>) -> Option<Self> {
+        table.require(&[("certificate", CERTIFICATE), ("private_key", PRIVATE_KEY)]);
+        let tls: Option<Self> = table.read();
+        let errors = tls.as_ref().map(Self::check_files).unwrap_or_default();
+        for TlsError { key, message } in &errors {
+            let expected = match *key {
+                "certificate" => CERTIFICATE,
+                "private_key" => PRIVATE_KEY,
+                _ => CLIENT_CA,
             };
-            if let Some(place) = place {
-                reader.fault(place, wrong.clone(), valid);
-            }
+            table.error(key, message, expected);
         }
-        faults.is_empty().then_some(tls)
+        table.reject_unknown(|_| None);
+        tls.filter(|_| errors.is_empty())
     }
 
-    /// Everything that is wrong with the files: each by itself, or what they are together.
-    fn faults(&self) -> Vec<TlsError> {
+    /// The errors of each file; if there are none, the first error of the files together.
+    fn check_files(&self) -> Vec<TlsError> {
         let authorities = self.client_ca.as_ref().map(|path| certificates("client_ca", path).map(drop));
         let alone =
             [certificates("certificate", &self.certificate).map(drop), private_key(&self.private_key).map(drop)];
-        let faults: Vec<_> = alone.into_iter().chain(authorities).filter_map(Result::err).collect();
-        if faults.is_empty() { self.load().err().into_iter().collect() } else { faults }
+        let errors: Vec<_> = alone.into_iter().chain(authorities).filter_map(Result::err).collect();
+        if errors.is_empty() { self.load().err().into_iter().collect() } else { errors }
     }
 
     /// Reads the files.
     ///
     /// # Errors
-    /// The first thing that is wrong with them.
+    /// The first error of the files.
     pub fn load(&self) -> Result<TlsIdentity, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates("certificate", &self.certificate)?;
@@ -103,28 +96,36 @@ impl TlsConfig {
             Error::InvalidCertificate(why) => at("certificate", format!("cannot be used: {why}")),
             other => at("private_key", format!("cannot be used: {other}")),
         })?;
-        let callers = match &self.client_ca {
+        let client_verifier = match &self.client_ca {
             Some(path) => {
-                let refused = |why: String| at("client_ca", format!("cannot be used: {why}"));
+                let unusable = |why: String| at("client_ca", format!("cannot be used: {why}"));
                 let mut roots = RootCertStore::empty();
                 for certificate in certificates("client_ca", path)? {
-                    roots.add(certificate).map_err(|error| refused(error.to_string()))?;
+                    roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
                 }
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-                Some(verifier.map_err(|error| refused(error.to_string()))?)
+                Some(verifier.map_err(|error| unusable(error.to_string()))?)
             }
             None => None,
         };
-        Ok(TlsIdentity { certified_key: Arc::new(certified), client_verifier: callers })
+        Ok(TlsIdentity { certified_key: Arc::new(certified), client_verifier })
     }
 }
 
-fn at(key: &'static str, wrong: String) -> TlsError {
-    TlsError { key, message: wrong }
+fn at(key: &'static str, message: String) -> TlsError {
+    TlsError { key, message }
+}
+
+/// Checks that a file holds PEM certificates.
+pub(super) fn check_certificates(path: &Path) -> Result<(), String> {
+    const HEADER: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    let bytes = read_file(&path.to_string_lossy(), MAX_PEM_BYTES)?;
+    let is_pem = bytes.windows(HEADER.len()).any(|window| window == HEADER);
+    if is_pem { Ok(()) } else { Err("the file holds no PEM certificate".to_owned()) }
 }
 
 fn bytes(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    read_file(&path.to_string_lossy(), MAX_PEM_BYTES).map_err(|wrong| at(key, wrong))
+    read_file(&path.to_string_lossy(), MAX_PEM_BYTES).map_err(|message| at(key, message))
 }
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -139,7 +140,7 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let pem = bytes("private_key", path)?;
-    // The parser's own words could show a part of the key.
+    // The parser's own message could show a part of the key.
     PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|_| at("private_key", "the file holds no PEM private key (PKCS #8, PKCS #1 or SEC 1)".to_owned()))
 }

@@ -1,15 +1,16 @@
-//! What each vendor needs to be told besides what every system takes: the keys that its adapter names.
+//! The keys of `[systems.NAME]` that belong to its vendor: those that the vendor's adapter lists.
 
-use super::section::Section;
+use super::table_reader::TableReader;
+use super::value_error::list_alternatives;
 use crate::record::Secret;
 use crate::vendors::{AdapterFactory, SettingFormat, SettingSpec, Settings, VENDORS};
 
 /// A vendor with the values of its own keys.
 #[derive(Clone)]
 pub struct VendorConfig {
-    /// Which.
+    /// The vendor.
     pub factory: &'static AdapterFactory,
-    /// Its keys' values, defaults filled in.
+    /// The values of its keys, with defaults filled in.
     pub settings: Settings,
 }
 
@@ -42,42 +43,39 @@ impl VendorConfig {
         self.factory.vendor == other.factory.vendor
     }
 
-    /// The values of the keys that are so.
-    pub fn values_where(&self, are_so: fn(&SettingSpec) -> bool) -> impl Iterator<Item = &Secret> {
-        self.factory.settings.iter().filter(move |setting| are_so(setting)).filter_map(|one| self.settings.get(one.key))
+    /// The values of the keys for which `predicate` holds.
+    pub fn values_where(&self, predicate: fn(&SettingSpec) -> bool) -> impl Iterator<Item = &Secret> {
+        let specs = self.factory.settings.iter().filter(move |spec| predicate(spec));
+        specs.filter_map(|spec| self.settings.get(spec.key))
     }
 
     /// Reads the vendor's own keys; `None` if one of them is missing or wrong.
-    pub(super) fn read(entry: &'static AdapterFactory, section: &mut Section<'_, '_>) -> Option<Self> {
-        // All of them are read, so that all that is wrong is told at once.
-        let values: Vec<_> =
-            entry.settings.iter().map(|setting| Some((setting.key, value(section, setting)?))).collect();
-        Some(Self { factory: entry, settings: values.into_iter().collect::<Option<_>>()? })
+    pub(super) fn read(factory: &'static AdapterFactory, table: &TableReader<'_>) -> Option<Self> {
+        // All of them are read before one is missed, so that every error is reported.
+        let values: Vec<_> = factory.settings.iter().map(|spec| Some((spec.key, read_setting(table, spec)?))).collect();
+        Some(Self { factory, settings: values.into_iter().collect::<Option<_>>()? })
     }
 }
 
-/// Every vendor by its word.
-pub(super) fn words() -> Vec<(&'static str, &'static AdapterFactory)> {
-    VENDORS.iter().map(|entry| (entry.vendor, entry)).collect()
+/// Every vendor's name, for error messages.
+pub(super) fn vendor_choices() -> String {
+    list_alternatives(&VENDORS.iter().map(|factory| factory.vendor).collect::<Vec<_>>())
 }
 
-fn value(section: &mut Section<'_, '_>, setting: &SettingSpec) -> Option<Secret> {
-    let given = match setting.default {
-        Some(default) if !section.has(setting.key) => {
-            section.entry(setting.key);
-            return Some(Secret::new(default));
+fn read_setting(table: &TableReader<'_>, spec: &SettingSpec) -> Option<Secret> {
+    if let (Some(default), None) = (spec.default, table.get(spec.key)) {
+        return Some(Secret::new(default));
+    }
+    let text = table.required_text(spec.key, spec.description)?;
+    let (message, expected) = match spec.format {
+        SettingFormat::Header if !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            ("holds a character that cannot be sent in a header", "visible ASCII characters, no spaces")
         }
-        _ => section.required(setting.key, setting.description)?,
+        SettingFormat::Path if !is_path(&text) => ("is not a path", spec.description),
+        SettingFormat::Text | SettingFormat::Header | SettingFormat::Path => return Some(Secret::new(text)),
     };
-    match setting.format {
-        SettingFormat::Text => Some(given.secret()),
-        SettingFormat::Header => Some(given.for_header(section.reader)?.secret()),
-        SettingFormat::Path if is_path(&given.value) => Some(given.secret()),
-        SettingFormat::Path => {
-            section.reader.fault(&given.place, format!("{} is not a path", given.shown()), setting.description);
-            None
-        }
-    }
+    table.error(spec.key, message, expected);
+    None
 }
 
 fn is_path(text: &str) -> bool {

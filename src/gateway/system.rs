@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::intent::ExpectedState;
 use super::outcome::{Guarantee, RecordView};
+pub use crate::config::SystemPolicy;
 use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
@@ -13,23 +14,6 @@ use crate::record::{
 };
 use crate::transport::TransportStack;
 use crate::vendors::{Adapter, DataLoss, Versioning};
-
-/// The keys of `[systems.…]` that concern the gateway itself.
-#[derive(Clone, Debug)]
-pub struct SystemPolicy {
-    /// `collection`: ids may omit it.
-    pub collection: Option<String>,
-    /// `require_if_match`.
-    pub require_if_match: bool,
-    /// `on_lossy_write = "warn"`: losses that a caller need not accept by name become warnings.
-    pub warn_on_loss: bool,
-    /// `timeout` of one vendor call.
-    pub timeout: Duration,
-    /// `completion_timeout`: how long an outcome is polled for.
-    pub completion_timeout: Duration,
-    /// `completion_poll`: the first pause between two polls.
-    pub completion_poll: Duration,
-}
 
 /// Identifies an installation of a vendor by its vendor, its address and whatever else selects a
 /// tenant: SHA-256 in hex over the parts.

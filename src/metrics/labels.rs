@@ -1,28 +1,28 @@
-//! The words that labels take, beside the names of systems and problems.
+//! The values of labels, besides the names of systems and problems.
 
 use crate::problem::ProblemKind;
 
-macro_rules! words {
-    ($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $each:literal])* $variant:ident = $word:literal,)* }) => {
+macro_rules! label_enum {
+    ($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $each:literal])* $variant:ident = $value:literal,)* }) => {
         $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $name { $($(#[doc = $each])* $variant,)* }
 
         impl $name {
-            /// Every word.
+            /// Every value.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
             /// The label's value.
             #[must_use]
             pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)* }
+                match self { $(Self::$variant => $value,)* }
             }
         }
     };
 }
 
-words! {
-    /// What a request is about: the `action` label.
+label_enum! {
+    /// The action of a request: the `action` label.
     RequestAction {
         /// GET or HEAD of one record.
         Read = "read",
@@ -45,70 +45,70 @@ words! {
     }
 }
 
-words! {
+label_enum! {
     /// How a vendor call ended: the `outcome` label.
     CallOutcome {
         /// A success.
         Ok2xx = "2xx",
         /// A redirect.
         Redirect3xx = "3xx",
-        /// The vendor blames the gateway.
+        /// An error of the request.
         Refused4xx = "4xx",
-        /// The vendor blames itself.
+        /// An error of the vendor.
         Failed5xx = "5xx",
-        /// No answer in time.
+        /// No response in time.
         Timeout = "timeout",
         /// No connection.
         Connect = "connect",
-        /// The answer was cut short or could not be read.
+        /// The response was truncated or could not be read.
         Broken = "broken",
     }
 }
 
-words! {
+label_enum! {
     /// Why a vendor call was sent again: the `reason` label.
     RetryReason {
         /// No connection, or the vendor was out of service.
         Unavailable = "unavailable",
-        /// No answer in time.
+        /// No response in time.
         Timeout = "timeout",
-        /// The answer was cut short.
+        /// The response was truncated.
         Broken = "broken",
         /// The vendor failed.
         VendorError = "vendor_error",
         /// The vendor had too many calls.
         RateLimited = "rate_limited",
-        /// The vendor did not know the token.
+        /// The vendor rejected the token.
         TokenRefused = "token_refused",
         /// Anything else that was safe to repeat.
         Other = "other",
     }
 }
 
-words! {
+label_enum! {
     /// How a sign-in ended: the `outcome` label.
     RefreshOutcome {
-        /// There is a new token.
+        /// The vendor issued a token.
         Ok = "ok",
-        /// The vendor does not accept the credentials.
+        /// The vendor rejected the credentials.
         Refused = "refused",
         /// Anything else.
         Failed = "failed",
     }
 }
 
-words! {
-    /// Who saw that a record had changed: the `detected_by` label.
+label_enum! {
+    /// Which side detected that a record had changed: the `detected_by` label.
     DetectedBy {
-        /// The gateway compared tags.
+        /// The gateway, by comparing ETags.
         Gateway = "gateway",
-        /// The vendor compared versions.
+        /// The vendor, by comparing versions.
         Vendor = "vendor",
     }
 }
 
-words! {
-    /// What was read again: the `what` label.
+label_enum! {
+    /// What was reloaded: the `what` label.
     ReloadTarget {
         /// The configuration.
         Configuration = "configuration",
@@ -122,7 +122,7 @@ words! {
 pub enum RequestOutcome {
     /// 2xx and 304.
     Ok,
-    /// The problem that was told.
+    /// The problem that was returned.
     Problem(ProblemKind),
 }
 
@@ -130,14 +130,14 @@ impl RequestOutcome {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
-            Self::Problem(name) => name.as_str(),
+            Self::Problem(kind) => kind.as_str(),
         }
     }
 
     pub(super) fn index(self) -> usize {
         match self {
             Self::Ok => 0,
-            Self::Problem(name) => 1 + name as usize,
+            Self::Problem(kind) => 1 + kind as usize,
         }
     }
 }

@@ -1,11 +1,12 @@
-//! What a scrape shows.
+//! What a scrape contains.
 
+use super::families::FAMILIES;
 use super::*;
 
 fn metrics() -> (Arc<Metrics>, SystemIndex) {
     let name = SystemName::parse("crm").expect("a name");
     let metrics = Metrics::new(std::slice::from_ref(&name)).expect("metrics");
-    let index = metrics.index(&name).expect("configured");
+    let index = metrics.index(&name).expect("an index");
     (metrics, index)
 }
 
@@ -24,7 +25,7 @@ fn metrics_with_all_families() -> Arc<Metrics> {
 }
 
 #[test]
-fn every_family_of_the_table_is_shown_with_its_help() {
+fn every_family_of_the_table_is_rendered_with_its_help() {
     let text = render_text(&metrics_with_all_families());
     for family in FAMILIES {
         assert!(text.contains(&format!("# HELP {} {}\n", family.name, family.help)), "{}", family.name);
@@ -93,7 +94,7 @@ fn promtool_reports_no_problems() {
         .expect("stdin")
         .write_all(render_text(&metrics_with_all_families()).as_bytes())
         .expect("written");
-    let said = promtool.wait_with_output().expect("finished");
-    let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
-    assert!(said.status.success() && out.is_empty() && err.is_empty(), "{out}{err}");
+    let output = promtool.wait_with_output().expect("finished");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.is_empty() && err.is_empty(), "{out}{err}");
 }

@@ -1,4 +1,4 @@
-//! The problem document (RFC 9457 §3): the one form in which a problem is shown.
+//! The problem document (RFC 9457 §3): the one JSON form of a problem.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::record::OperationId;
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemDocument<'p> {
-    /// `/problems/{name}`: names the problem, and leads to a page that explains it.
+    /// `/problems/{name}`: identifies the problem; a page there explains it.
     #[serde(rename = "type")]
     #[schema(format = "uri-reference", example = "/problems/precondition-failed")]
     type_uri: String,
@@ -25,7 +25,7 @@ pub struct ProblemDocument<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "uri-reference")]
     instance: Option<&'p str>,
-    /// The `X-Request-Id` of the answer.
+    /// The `X-Request-Id` of the response.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'p str>,
     /// Whether the same request may succeed later, unchanged.
@@ -33,21 +33,22 @@ pub struct ProblemDocument<'p> {
     /// The system, where a vendor was involved.
     #[serde(skip_serializing_if = "Option::is_none")]
     system: Option<&'p str>,
-    /// What the vendor said, cleaned.
+    /// The vendor's error, sanitized.
     #[serde(skip_serializing_if = "Option::is_none")]
     vendor: Option<&'p VendorErrorInfo>,
-    /// The values found wrong.
+    /// The invalid values.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     errors: Vec<FieldErrorView<'p>>,
-    /// 412: the record's present tag, if known. Not sent as `ETag`: no representation was selected.
+    /// 412: the record's current ETag, if known. It is not sent as `ETag`: no representation was
+    /// selected.
     #[serde(skip_serializing_if = "Option::is_none")]
     current_etag: Option<&'p str>,
-    /// 412: JSON Pointers of what differs from the caller's version, if known.
+    /// 412: JSON Pointers of the values that differ from the caller's version, if known.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     #[schema(required = false)]
     changed: &'p [String],
-    /// `/operations/{id}` of the operation that tells the outcome.
+    /// `/operations/{id}` of the operation that has the outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "uri-reference")]
     operation: Option<String>,
@@ -57,7 +58,7 @@ pub struct ProblemDocument<'p> {
     losses: &'p [String],
 }
 
-/// One value that was found wrong.
+/// One invalid value.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Finding)]
 pub struct FieldErrorView<'p> {
@@ -69,18 +70,18 @@ pub struct FieldErrorView<'p> {
 }
 
 impl<'p> ProblemDocument<'p> {
-    /// The document of a problem. `instance` and `request_id` are those of the request that is answered.
+    /// The document of a problem. `instance` and `request_id` are those of the request.
     #[must_use]
     pub fn new(problem: &'p Problem, instance: Option<&'p str>, request_id: Option<&'p str>) -> Self {
-        let row = problem.name.spec();
+        let spec = problem.name.spec();
         Self {
-            type_uri: format!("/problems/{}", row.name),
-            title: row.title,
-            status: row.status,
+            type_uri: format!("/problems/{}", spec.name),
+            title: spec.title,
+            status: spec.status,
             detail: &problem.detail,
             instance,
             request_id,
-            retryable: row.retryable,
+            retryable: spec.retryable,
             system: problem.system.as_deref(),
             vendor: problem.vendor.as_ref(),
             errors: problem.errors.iter().map(|(pointer, detail)| FieldErrorView { pointer, detail }).collect(),

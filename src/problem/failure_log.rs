@@ -1,72 +1,73 @@
-//! The one log line of a failure.
+//! The one log event of a failure.
 //!
-//! A failure is written down once, where it is handled: a request's where it is answered (`api/door.rs`), that of a write
-//! which goes on without its caller where it ends (`gateway/line.rs`, or `gateway/settler.rs` if that has taken it over). Successes leave no line: the metrics count
-//! them, and a line costs as much as half a request. What a caller did wrong leaves none either
-//! ([`ProblemKind::concerns_the_operator`]): it is told to the caller and counted.
+//! A failure is logged once, where it is handled: that of a request where it is responded to, that
+//! of a write that continues without its caller where it ends. Successes are not logged: the
+//! metrics count them, and a log line costs as much as half a request. Errors of callers are not
+//! logged either ([`ProblemKind::is_operator_issue`]): they are returned and counted.
 //!
-//! Every line has all of [`MEMBERS`], and of the others only [`MEMBERS_THAT_MAY_BE_THERE`]; as JSON (`--log-format json`) they
-//! are members of one flat object.
+//! Every event has all [`REQUIRED_FIELDS`] and otherwise only [`OPTIONAL_FIELDS`]; as JSON
+//! (`--log-format json`) they are members of one flat object.
 
 use std::time::Duration;
 
 use super::{Problem, ProblemKind};
 use crate::record::OperationId;
 
-/// What every line of a failure has.
+/// The fields of every failure event.
 pub const REQUIRED_FIELDS: [&str; 12] = [
     "timestamp",
     "level",
     "target",
     // `request failed` or `operation failed`.
     "message",
-    // `X-Request-Id`, which the answer, the problem and the ledger have too; `-` where nobody remembers it.
+    // `X-Request-Id`, as in the response, the problem and the ledger; `-` where it is not known.
     "request_id",
-    // The configured name, `none` if the request reached no system.
+    // The configured name; `none` if the request reached no system.
     "system",
     // As in the metrics.
     "action",
     // The problem's name.
     "outcome",
-    // What the caller is (or would be) answered.
+    // The HTTP status of the response, whether or not the caller still waits for it.
     "status",
-    // Milliseconds that vendor calls were on the wire, sign-ins and repeats included.
+    // Milliseconds of vendor calls on the wire, including sign-ins and repeats.
     "vendor_ms",
-    // All other milliseconds from the request's head to its end: queues and pauses included.
+    // All other milliseconds from the request's head to its end, including queues and pauses.
     "gateway_ms",
-    // As the caller reads it.
+    // As in the problem document.
     "detail",
 ];
 
-/// What a line of a failure has where it applies.
+/// The fields of a failure event where they apply.
 pub const OPTIONAL_FIELDS: [&str; 5] = [
-    // What no caller is told.
+    // The cause, which no caller gets.
     "cause",
-    // The operation that tells (or will tell) the outcome.
+    // The operation that has or will have the outcome.
     "operation",
-    // Of the request, where a vendor was about to be asked.
+    // Of the request, where it got as far as a vendor call.
     "trace_id",
-    // What the vendor said, cleaned.
+    // The vendor's error, sanitized.
     "vendor_message",
     "vendor_status",
 ];
 
 impl ProblemKind {
-    /// Whether it is the operator's trouble: something here or at the vendor does not work. What the caller did wrong, or
-    /// somebody else did first, is not.
+    /// Whether the operator can act on it: something here or at the vendor does not work. Errors of
+    /// the caller and conflicts with other writers are no operator issues.
     #[must_use]
     pub fn is_operator_issue(self) -> bool {
         match self {
-            // Only the operator can give the gateway's account more rights, or callers more room.
+            // Only the operator can give the gateway's account more permissions, or callers higher
+            // limits.
             Self::VendorForbidden | Self::VendorBusy | Self::RateLimited => true,
-            // A method that HTTP does not know is the caller's.
+            // A method that HTTP does not know is an error of the caller.
             Self::NotImplemented => false,
             _ => self.spec().status >= 500,
         }
     }
 }
 
-/// A failure about to be written down.
+/// A failure to be logged.
 #[derive(Debug)]
 pub struct FailureEvent<'f> {
     /// `request failed` or `operation failed`.
@@ -75,9 +76,9 @@ pub struct FailureEvent<'f> {
     pub request_id: &'f str,
     /// The configured name.
     pub system: Option<&'f str>,
-    /// The word of the metrics.
+    /// The action, as in the metrics.
     pub action: &'f str,
-    /// What the caller is told.
+    /// The problem that the caller gets.
     pub problem: &'f Problem,
     /// The operation, where the problem does not name it.
     pub operation: Option<&'f OperationId>,
@@ -85,19 +86,19 @@ pub struct FailureEvent<'f> {
     pub trace_id: Option<&'f str>,
     /// From the request's head to its end.
     pub elapsed: Duration,
-    /// How much of that vendor calls were on the wire.
+    /// The part of it that vendor calls were on the wire.
     pub vendor_time: Duration,
 }
 
 impl FailureEvent<'_> {
-    /// Writes it down, if it is the operator's trouble.
+    /// Logs the failure if it is an operator issue.
     pub fn log(&self) {
         let problem = self.problem;
         if !problem.name.is_operator_issue() {
             return;
         }
         let vendor_ms = to_millis(self.vendor_time);
-        let said = problem.vendor.as_ref();
+        let vendor_error = problem.vendor.as_ref();
         tracing::warn!(
             message = self.message,
             request_id = self.request_id,
@@ -111,8 +112,8 @@ impl FailureEvent<'_> {
             cause = problem.cause,
             operation = problem.operation.as_ref().or(self.operation).map(tracing::field::display),
             trace_id = self.trace_id,
-            vendor_message = said.and_then(|said| said.message.as_deref()),
-            vendor_status = said.and_then(|said| said.status),
+            vendor_message = vendor_error.and_then(|error| error.message.as_deref()),
+            vendor_status = vendor_error.and_then(|error| error.status),
         );
     }
 }
@@ -127,14 +128,14 @@ mod tests {
 
     #[test]
     fn operator_issues_exclude_errors_of_the_caller() {
-        let words = |wanted| -> Vec<&str> {
+        let names = |is_issue| -> Vec<&str> {
             ProblemKind::ALL
                 .iter()
-                .filter(|name| name.is_operator_issue() == wanted)
+                .filter(|name| name.is_operator_issue() == is_issue)
                 .map(|name| name.as_str())
                 .collect()
         };
-        let trouble = [
+        let issues = [
             "vendor-forbidden",
             "vendor-busy",
             "rate-limited",
@@ -147,7 +148,7 @@ mod tests {
             "vendor-timeout",
             "outcome-unknown",
         ];
-        assert_eq!(words(true), trouble);
-        assert!(words(false).contains(&"precondition-failed") && words(false).contains(&"operation-in-progress"));
+        assert_eq!(names(true), issues);
+        assert!(names(false).contains(&"precondition-failed") && names(false).contains(&"operation-in-progress"));
     }
 }

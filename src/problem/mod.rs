@@ -1,7 +1,8 @@
-//! The one table of problems: what a caller is told, whatever went wrong (RFC 9457, contract 4.7).
+//! The one table of problems: every error that a caller can get (RFC 9457, contract 4.7).
 //!
-//! Everything that shows problems is made from this table: the answers, their pages at `/problems/{name}`, the OpenAPI
-//! document, the README's table (tested) and the `outcome` label of the metrics.
+//! The responses, the pages at `/problems/{name}`, the OpenAPI document, the table in
+//! `docs/reference.md` (tested) and the `outcome` label of the metrics are all made from this
+//! table.
 
 mod document;
 pub mod failure_log;
@@ -18,7 +19,7 @@ use crate::record::{FieldError, OperationId, VendorError, VendorErrorKind};
 
 macro_rules! problems {
     ($($variant:ident, $name:literal, $status:literal, $retryable:literal, $title:literal, $meaning:literal, $remedy:literal;)*) => {
-        /// Which problem; the last segment of its `type`.
+        /// A kind of problem; its name is the last segment of `type`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum ProblemKind {
             $(#[doc = $meaning] #[serde(rename = $name)] $variant,)*
@@ -28,7 +29,7 @@ macro_rules! problems {
             /// Every problem, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// Its row of the table.
+            /// Its row of the table: what is the same for every problem of this kind.
             #[must_use]
             pub fn spec(self) -> &'static ProblemSpec {
                 match self {
@@ -41,7 +42,7 @@ macro_rules! problems {
     };
 }
 
-/// What is always the same about a problem.
+/// What is the same for every problem of one kind.
 #[derive(Debug)]
 pub struct ProblemSpec {
     /// The last segment of `type`.
@@ -52,160 +53,160 @@ pub struct ProblemSpec {
     pub retryable: bool,
     /// The `title`.
     pub title: &'static str,
-    /// What it means, in a sentence or two.
+    /// What was wrong, in a sentence or two.
     pub meaning: &'static str,
-    /// What to do about it.
+    /// What would be right.
     pub remedy: &'static str,
 }
 
 problems! {
     MalformedRequest, "malformed-request", 400, false, "Malformed request",
-        "The body, a header or the query does not have the form it must have. Nothing was sent to the vendor.",
-        "Correct what `detail` names. JSON must be UTF-8, without a member name twice in one object and at most 64 levels deep.";
-    Unauthenticated, "unauthenticated", 401, false, "Who are you?",
-        "The request carries no credentials that this gateway knows.",
-        "Send `Authorization: Bearer KEY` with a key (or token) that the operator has given you.";
+        "The body, a header or the query does not have the required form. Nothing was sent to the vendor.",
+        "Correct what `detail` names. JSON must be UTF-8, nested at most 64 levels, without a duplicate member name in an object.";
+    Unauthenticated, "unauthenticated", 401, false, "Authentication required",
+        "The request carries no credentials, or none that this gateway accepts.",
+        "Send `Authorization: Bearer KEY` with the key or token that you got from the operator.";
     Forbidden, "forbidden", 403, false, "Not allowed",
-        "The gateway knows you, and you may not do this with this system.",
-        "Ask the operator for the right `system:action`.";
+        "The credentials are valid, and they do not allow this action on this system.",
+        "Ask the operator for the permission `system:action`.";
     VendorForbidden, "vendor-forbidden", 403, false, "The vendor does not allow it",
-        "The vendor refuses the gateway's account this action.",
-        "Ask the operator to give the gateway's account the right at the vendor.";
+        "The vendor does not allow the gateway's account this action.",
+        "Ask the operator to give the gateway's account the permission at the vendor.";
     NotFound, "not-found", 404, false, "No such page",
-        "The path is none of the gateway's.",
-        "Look at `/docs/` for the paths there are.";
+        "The gateway has no such path.",
+        "See `/docs/` for the paths of the API.";
     SystemNotFound, "system-not-found", 404, false, "No such system",
         "No system of that name is configured.",
         "`GET /systems` lists the systems.";
     RecordNotFound, "record-not-found", 404, false, "No such record",
-        "The system has no record of that id that the gateway may see, or the id does not have the form the vendor's ids have.",
-        "Compare the id with the form that `detail` or `GET /systems/{system}` tells.";
+        "The system has no record of that id that the gateway may read, or the id does not have the form of the vendor's ids.",
+        "Compare the id with the form in `detail` or in `GET /systems/{system}`.";
     OperationNotFound, "operation-not-found", 404, false, "No such operation",
-        "There is no operation of that id that you may see; settled ones are kept for the configured retention.",
+        "There is no operation of that id that you may read. Finished operations are kept for the configured retention.",
         "Use the `Operation` or `Location` header of a write, unchanged.";
     MethodNotAllowed, "method-not-allowed", 405, false, "Method not allowed",
-        "The path exists and does not take this method, or the vendor has no such action.",
+        "The path exists and does not support this method, or the vendor has no such action.",
         "Use one of the methods in the `Allow` header.";
     NotAcceptable, "not-acceptable", 406, false, "Not acceptable",
-        "`Accept` rules out `application/json`, the only form in which this is to be had.",
-        "Send `Accept: application/json` or leave it out.";
+        "`Accept` excludes `application/json`, the only media type of this resource.",
+        "Send `Accept: application/json`, or no `Accept` header.";
     RequestTimeout, "request-timeout", 408, true, "Request too slow",
         "The request's body did not arrive in time. Nothing was sent to the vendor.",
         "Send the body without pauses.";
     OperationInProgress, "operation-in-progress", 409, true, "A write is running",
-        "Another write of this record (or the first request with this `Idempotency-Key`) is still running.",
-        "Follow the operation named in `operation`, or repeat after `Retry-After`.";
+        "Another write of this record, or the first request with this `Idempotency-Key`, is still running.",
+        "Poll the operation in `operation`, or repeat the request after `Retry-After`.";
     VendorBusy, "vendor-busy", 409, true, "The vendor is busy with the record",
-        "The vendor works on this record just now and did nothing.",
+        "The vendor is processing this record and made no change for this request.",
         "Read the record again after `Retry-After`: it is about to change.";
-    LossyWrite, "lossy-write", 409, false, "This write would destroy something else",
-        "The vendor is documented to destroy things with this write that it does not name; `losses` lists them. Nothing was done.",
-        "If that is acceptable, repeat with `Accept-Loss:` and the names in `losses`.";
+    LossyWrite, "lossy-write", 409, false, "This write would destroy other data",
+        "The vendor is documented to destroy data with this write that the write does not name; `losses` lists them. Nothing was changed.",
+        "If the losses are acceptable, repeat the request with `Accept-Loss:` and the names in `losses`.";
     GuaranteeUnavailable, "guarantee-unavailable", 409, false, "The vendor cannot guarantee that",
-        "`Require-Guarantee: native` was asked for, and the vendor does not compare versions for this action.",
-        "Leave `Require-Guarantee` out to accept the `guarded` way, or do not make this write.";
+        "The request has `Require-Guarantee: native`, and the vendor does not compare versions for this action.",
+        "Leave `Require-Guarantee` out to accept the guarantee `guarded`, or do not make this write.";
     PatchTestFailed, "patch-test-failed", 409, false, "A test operation failed",
         "A `test` of the JSON Patch found another value. Nothing was changed.",
-        "Read the record again and decide anew.";
+        "Read the record again and base a new patch on it.";
     PreconditionFailed, "precondition-failed", 412, false, "The record has changed",
-        "The record's tag is not the one in `If-Match` (or is the one in `If-None-Match`). Nothing was changed by this request.",
-        "Read the record again, decide anew and send its new tag; `current_etag` and `changed` tell more where the gateway knows it.";
+        "The record's ETag does not match `If-Match`, or matches `If-None-Match`. This request changed nothing.",
+        "Read the record again and repeat the change with its new ETag. `current_etag` and `changed` hold the new ETag and the differing paths where the gateway knows them.";
     BodyTooLarge, "body-too-large", 413, false, "Body too large",
-        "The body is longer than the gateway takes.",
-        "Send less; `detail` names the limit.";
+        "The body is longer than the gateway accepts.",
+        "Send a shorter body; `detail` names the limit.";
     UriTooLong, "uri-too-long", 414, false, "Address too long",
-        "The request's target is longer than 8000 bytes.",
+        "The request target is longer than 8000 bytes.",
         "Shorten the path or the query.";
     UnsupportedMediaType, "unsupported-media-type", 415, false, "Unsupported media type",
-        "The body's `Content-Type` (or `Content-Encoding`) is none the gateway reads here, or is missing.",
-        "Use one of the types in `detail`, without a content coding.";
+        "The body's `Content-Type` or `Content-Encoding` is missing or not supported here.",
+        "Use one of the media types in `detail`, without a content coding.";
     Rejected, "rejected", 422, false, "Values rejected",
-        "Values were found wrong, by the gateway before sending or by the vendor; `errors` lists them where they are known. Nothing was changed.",
+        "The gateway, before sending, or the vendor found invalid values; `errors` lists them where they are known. Nothing was changed.",
         "Correct the values.";
     ReadOnlyMember, "read-only-member", 422, false, "Read-only member",
-        "The patch would change something that is not the caller's to change.",
-        "Change members of `/fields` only, and none that `read_only` lists.";
+        "The patch would change a member that callers cannot change.",
+        "Change only members of `/fields`, and none that `read_only` lists.";
     PatchFailed, "patch-failed", 422, false, "The patch does not fit the record",
-        "A path of the JSON Patch is not in the record.",
+        "A path of the JSON Patch does not exist in the record.",
         "Read the record again and correct the path.";
     IdempotencyKeyReused, "idempotency-key-reused", 422, false, "Idempotency-Key used for another request",
-        "This `Idempotency-Key` came earlier with another method, path, `If-Match` or body.",
+        "This `Idempotency-Key` was used before with another method, path, `If-Match` or body.",
         "Use a new key for every new request.";
     PreconditionRequired, "precondition-required", 428, false, "If-Match required",
-        "This write needs `If-Match`, so that no change of others is overwritten. `If-Unmodified-Since` does not count.",
-        "Read the record and send its `ETag` as `If-Match`; or `If-Match: *` if any state will do.";
+        "This write needs `If-Match`, so that it overwrites no change of others. `If-Unmodified-Since` is not enough.",
+        "Read the record and send its ETag as `If-Match`, or `If-Match: *` to overwrite any state.";
     RateLimited, "rate-limited", 429, true, "Too many calls",
-        "The vendor's limit, or the one configured for it, is used up.",
-        "Repeat after `Retry-After`.";
+        "The vendor's rate limit, or the one configured for it, is exceeded.",
+        "Repeat the request after `Retry-After`.";
     HeadersTooLarge, "headers-too-large", 431, false, "Headers too large",
-        "The request's header fields are larger than the gateway takes.",
-        "Send less; `detail` names the limit.";
-    InternalError, "internal-error", 500, true, "A fault of the gateway",
-        "The gateway failed. If this answers a write, its operation tells the outcome.",
-        "Repeat a read; for a write look at its operation first. Tell the operator the `request_id`.";
+        "The request's headers are larger than the gateway accepts.",
+        "Send smaller headers; `detail` names the limit.";
+    InternalError, "internal-error", 500, true, "Internal error",
+        "The gateway failed. If the request was a write, its operation has the outcome.",
+        "Repeat a read; for a write, check its operation first. Report the `request_id` to the operator.";
     NotImplemented, "not-implemented", 501, false, "Unknown method",
-        "HTTP knows no such method, or this gateway does not. Methods are case-sensitive.",
+        "The method is unknown to HTTP or to this gateway. Methods are case-sensitive.",
         "Use one of the methods in `/docs/`.";
     VendorError, "vendor-error", 502, true, "The vendor failed",
-        "The vendor says that it failed, and it did not do what was asked.",
-        "Repeat later; `vendor` holds what it said.";
-    VendorCredentialsRejected, "vendor-credentials-rejected", 502, false, "The vendor does not accept the gateway",
-        "The vendor refuses the credentials configured for it.",
-        "The operator has to renew them.";
-    VendorProtocolError, "vendor-protocol-error", 502, true, "The vendor answered nonsense",
-        "The vendor's answer is not what its documentation allows for: not JSON, cut short, a redirect, too long.",
-        "Tell the operator: the address may be wrong, or something stands in front of the vendor.";
+        "The vendor reports that it failed, and it did not carry out the request.",
+        "Repeat the request later; `vendor` has the vendor's error.";
+    VendorCredentialsRejected, "vendor-credentials-rejected", 502, false, "The vendor rejects the gateway's credentials",
+        "The vendor rejects the credentials that are configured for it.",
+        "Ask the operator to renew the credentials.";
+    VendorProtocolError, "vendor-protocol-error", 502, true, "The vendor's response is invalid",
+        "The vendor's response does not follow its documentation: it is not JSON, truncated, a redirect or too long.",
+        "Report it to the operator: the address may be wrong, or a proxy in front of the vendor may have responded.";
     Overloaded, "overloaded", 503, true, "Too busy",
-        "Too many requests wait for this vendor, its circuit is open, the store cannot be written, or the gateway shuts down. Nothing was sent.",
-        "Repeat after `Retry-After`.";
+        "Too many requests wait for this vendor, its circuit is open, the store cannot be written, or the gateway is shutting down. Nothing was sent.",
+        "Repeat the request after `Retry-After`.";
     VendorUnavailable, "vendor-unavailable", 503, true, "The vendor cannot be reached",
-        "No connection to the vendor could be made, or it says that it is out of service. Nothing was changed.",
-        "Repeat after `Retry-After`.";
-    VendorTimeout, "vendor-timeout", 504, true, "The vendor did not answer in time",
-        "A read was not answered in time.",
-        "Repeat later.";
-    OutcomeUnknown, "outcome-unknown", 504, false, "Nobody knows yet whether it was done",
-        "The write was sent, and whether the vendor did it is not known yet. The gateway goes on finding out.",
-        "Follow `operation` until it is settled; do not send the write again before (with an `Idempotency-Key` you may).";
+        "The gateway could not connect to the vendor, or the vendor reports that it is out of service. Nothing was changed.",
+        "Repeat the request after `Retry-After`.";
+    VendorTimeout, "vendor-timeout", 504, true, "The vendor did not respond in time",
+        "The vendor did not respond to a read in time.",
+        "Repeat the request later.";
+    OutcomeUnknown, "outcome-unknown", 504, false, "The outcome of the write is not known yet",
+        "The write was sent, and it is not known yet whether the vendor applied it. The gateway keeps checking.",
+        "Poll `operation` until it is finished. Do not send the write again before that, except with the same `Idempotency-Key`.";
 }
 
 impl ProblemKind {
-    /// The last segment of the type.
+    /// The name: the last segment of `type`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.spec().name
     }
 
-    /// The problem of a name.
+    /// The kind with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|problem| problem.as_str() == name)
     }
 
-    /// A problem of this name.
+    /// A problem of this kind.
     #[must_use]
     pub fn with_detail(self, detail: impl Into<String>) -> Problem {
         Problem { name: self, detail: detail.into(), ..Problem::default() }
     }
 }
 
-/// What the vendor said, cleaned.
+/// The vendor's error, sanitized.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = VendorSaid)]
 pub struct VendorErrorInfo {
-    /// Its HTTP status, if it answered.
+    /// Its HTTP status, if it responded.
     #[schema(example = 500)]
     pub status: Option<u16>,
-    /// Its own code, if it has one.
+    /// Its own error code, if it has one.
     pub code: Option<String>,
-    /// Its text: short, no markup, no stack trace, no secret.
+    /// Its message: short, without markup, stack traces and secrets.
     pub message: Option<String>,
 }
 
-/// One problem that a caller is told about. It can be stored and told again, word for word.
+/// A problem of one request. It can be stored and returned again unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Which.
+    /// The kind.
     pub name: ProblemKind,
     /// What was wrong this time and what would be right.
     pub detail: String,
@@ -213,21 +214,21 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// The system, where one was involved.
     pub system: Option<String>,
-    /// What the vendor said, where it was asked.
+    /// The vendor's error, where the vendor responded.
     pub vendor: Option<VendorErrorInfo>,
-    /// The values found wrong: JSON Pointer and detail.
+    /// The invalid values: JSON Pointer and detail.
     pub errors: Vec<(String, String)>,
-    /// 412: the record's present tag, if known.
+    /// 412: the record's current ETag, if known.
     pub current_etag: Option<String>,
     /// 412: the paths that differ from the caller's version, if known.
     pub changed: Vec<String>,
-    /// The operation that tells or will tell the outcome.
+    /// The operation that has or will have the outcome.
     pub operation: Option<OperationId>,
     /// `lossy-write`: the names to accept.
     pub losses: Vec<String>,
-    /// 405: the methods the path takes (`Allow`).
+    /// 405: the methods that the path supports (`Allow`).
     pub allow: Option<String>,
-    /// Why, for the log alone: no caller is told, no operation remembers it.
+    /// The cause, for the log only: it is neither returned nor stored.
     #[serde(skip)]
     pub cause: Option<String>,
 }
@@ -259,28 +260,28 @@ impl Problem {
         self
     }
 
-    /// Adds the findings.
+    /// Adds the invalid values.
     #[must_use]
     pub fn errors(mut self, errors: Vec<FieldError>) -> Self {
-        self.errors = errors.into_iter().map(|one| (one.pointer, one.detail)).collect();
+        self.errors = errors.into_iter().map(|error| (error.pointer, error.detail)).collect();
         self
     }
 
-    /// Adds why, for the log alone.
+    /// Adds the cause, for the log only.
     #[must_use]
     pub fn with_cause(mut self, cause: impl std::fmt::Display) -> Self {
         self.cause = Some(cause.to_string());
         self
     }
 
-    /// Names the operation that tells the outcome.
+    /// Adds the operation that has the outcome.
     #[must_use]
     pub fn operation(mut self, operation: &OperationId) -> Self {
         self.operation = Some(operation.clone());
         self
     }
 
-    /// Names the system.
+    /// Adds the system.
     #[must_use]
     pub fn system(mut self, system: &str) -> Self {
         self.system = Some(system.to_owned());
@@ -293,35 +294,37 @@ impl Problem {
         self.retry_after.map(|after| after.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1))
     }
 
-    /// The document that an operation remembers, where it is known of which path and request.
+    /// The document as an operation stores it. `instance` and `request_id` are those of the
+    /// original request, if known.
     #[must_use]
     pub fn to_stored_json(&self, instance: Option<&str>, request_id: Option<&str>) -> Value {
         serde_json::to_value(ProblemDocument::new(self, instance, request_id)).unwrap_or_default()
     }
 
-    /// What a vendor's fault is to a caller: the one table from kind to problem.
+    /// The problem of a vendor's error: the one table from error kinds to problems.
     ///
-    /// `Ambiguous` faults must have been settled by reading before; one that was not is a vendor error. A write whose
-    /// effect is unknown is never told by this table: the gateway says `outcome-unknown` itself.
+    /// `Ambiguous` errors must have been resolved by reading before; one that was not is a vendor
+    /// error. A write with an unknown effect never gets here: the gateway responds
+    /// `outcome-unknown` itself.
     #[must_use]
-    pub fn from_vendor_error(fault: &VendorError) -> Self {
+    pub fn from_vendor_error(error: &VendorError) -> Self {
         const DEFAULT_RETRY: Duration = Duration::from_secs(1);
-        let wait = match fault.retry {
+        let wait = match error.retry {
             crate::record::Retry::After(wait) => wait,
             _ => DEFAULT_RETRY,
         };
-        let (name, retry_after, words) = match fault.kind {
+        let (name, retry_after, default_detail) = match error.kind {
             VendorErrorKind::NotFound => (ProblemKind::RecordNotFound, None, "the vendor has no such record"),
             VendorErrorKind::Conflict => {
-                (ProblemKind::PreconditionFailed, None, "the record has been changed by somebody else")
+                (ProblemKind::PreconditionFailed, None, "the record was changed by another writer")
             }
-            VendorErrorKind::Busy => (ProblemKind::VendorBusy, Some(wait), "the vendor works on this record just now"),
-            VendorErrorKind::Rejected => (ProblemKind::Rejected, None, "the vendor found values wrong"),
+            VendorErrorKind::Busy => (ProblemKind::VendorBusy, Some(wait), "the vendor is processing this record"),
+            VendorErrorKind::Rejected => (ProblemKind::Rejected, None, "the vendor rejected values"),
             VendorErrorKind::Forbidden => {
-                (ProblemKind::VendorForbidden, None, "the vendor refuses the gateway's account this action")
+                (ProblemKind::VendorForbidden, None, "the vendor does not allow the gateway's account this action")
             }
             VendorErrorKind::TokenRejected | VendorErrorKind::CredentialsRejected => {
-                (ProblemKind::VendorCredentialsRejected, None, "the vendor does not accept the gateway's credentials")
+                (ProblemKind::VendorCredentialsRejected, None, "the vendor rejects the gateway's credentials")
             }
             VendorErrorKind::RateLimited => (ProblemKind::RateLimited, Some(wait), "too many calls to the vendor"),
             VendorErrorKind::Unavailable => {
@@ -330,24 +333,25 @@ impl Problem {
             VendorErrorKind::Overloaded => {
                 (ProblemKind::Overloaded, Some(wait), "too many requests wait for this vendor")
             }
-            VendorErrorKind::Timeout => (ProblemKind::VendorTimeout, None, "the vendor did not answer in time"),
+            VendorErrorKind::Timeout => (ProblemKind::VendorTimeout, None, "the vendor did not respond in time"),
             VendorErrorKind::ConnectionLost | VendorErrorKind::InvalidResponse => {
-                (ProblemKind::VendorProtocolError, None, "the vendor's answer could not be read")
+                (ProblemKind::VendorProtocolError, None, "the vendor's response could not be read")
             }
             VendorErrorKind::Ambiguous | VendorErrorKind::ServerError => {
                 (ProblemKind::VendorError, None, "the vendor failed")
             }
             VendorErrorKind::Unsupported => (ProblemKind::MethodNotAllowed, None, "the vendor has no such action"),
         };
-        // Texts of the gateway's own making (no status) are the detail; the vendor's are quoted in `vendor`.
-        let own_words = fault.message.as_deref().filter(|_| fault.status.is_none());
-        let mut problem = name.with_detail(own_words.unwrap_or(words)).errors(fault.invalid.clone());
+        // A message without a status is the gateway's own and becomes the detail; the vendor's goes
+        // into `vendor`.
+        let own_message = error.message.as_deref().filter(|_| error.status.is_none());
+        let mut problem = name.with_detail(own_message.unwrap_or(default_detail)).errors(error.invalid.clone());
         problem.retry_after = retry_after;
-        if fault.status.is_some() {
+        if error.status.is_some() {
             problem.vendor = Some(VendorErrorInfo {
-                status: fault.status,
-                code: fault.code.clone(),
-                message: fault.message.clone(),
+                status: error.status,
+                code: error.code.clone(),
+                message: error.message.clone(),
             });
         }
         problem
@@ -359,10 +363,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_problem_has_one_name_and_is_found_by_it() {
+    fn every_problem_is_found_by_its_name() {
         for problem in ProblemKind::ALL {
             assert_eq!(ProblemKind::parse(problem.as_str()), Some(*problem));
-            let json = serde_json::to_string(problem).expect("a word");
+            let json = serde_json::to_string(problem).expect("a string");
             assert_eq!(json, format!("\"{}\"", problem.as_str()));
         }
     }

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::Value;
 
+use crate::bounded;
 use crate::record::{Action, ObservedState, OperationId, OperationState, VendorCallLog, Warning};
 
 /// When a write is acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// When it is on disk.
     Commit,
@@ -17,18 +20,33 @@ pub enum Durability {
     Relaxed,
 }
 
-/// The `[store]` section.
-#[derive(Clone)]
+/// The `[store]` section of the configuration.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct StoreSettings {
     /// `sqlite:PATH` (relative to the working directory), `sqlite::memory:` (a temporary file) or
-    /// `postgres://…`.
+    /// `postgres://…`. Default `sqlite:records-gateway.db`.
     pub url: String,
-    /// When a write is acknowledged.
+    /// When a write is acknowledged. Default [`Durability::Commit`].
     pub durability: Durability,
-    /// How long an idempotency key replays its outcome, counted from the outcome.
+    /// How long an idempotency key replays its outcome, counted from the outcome, 1 s to 365 d.
+    /// Default 24 h.
+    #[serde(deserialize_with = "bounded::duration::<1000, 31_536_000_000, _>")]
     pub idempotency_ttl: Duration,
-    /// How long finished operations are kept.
+    /// How long finished operations are kept, 1 s to 3650 d. Default 90 d.
+    #[serde(deserialize_with = "bounded::duration::<1000, 315_360_000_000, _>")]
     pub retention: Duration,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            url: "sqlite:records-gateway.db".to_owned(),
+            durability: Durability::Commit,
+            idempotency_ttl: Duration::from_hours(24),
+            retention: Duration::from_hours(90 * 24),
+        }
+    }
 }
 
 impl std::fmt::Debug for StoreSettings {

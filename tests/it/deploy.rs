@@ -9,7 +9,7 @@ fn read_file(path: &str) -> String {
 
 /// The names in the table of metrics.
 fn metric_families() -> BTreeSet<String> {
-    let source = read_file("src/metrics.rs");
+    let source = read_file("src/metrics/families.rs");
     let table = source.split("families! {\n").nth(1).unwrap().split("\n}\n").next().unwrap().to_owned();
     let names = table.lines().filter(|line| line.contains("\" [")).filter_map(|line| line.split('"').nth(1));
     names.map(str::to_owned).collect()

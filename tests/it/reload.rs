@@ -4,8 +4,8 @@ use records_gateway::sandbox::{CallKind, InjectedFault, matrix42};
 
 use super::support::{TestConfig, TestProcess};
 
-const LOG_RELOADED: &str = "the configuration was read again and is in force";
-const LOG_REJECTED: &str = "the changed configuration is refused";
+const LOG_RELOADED: &str = "the configuration was reloaded and is in force";
+const LOG_REJECTED: &str = "the changed configuration is invalid";
 
 /// The caller's key is `key-of-` and its name.
 fn with_caller(config: TestConfig, name: &str, allow: &str) -> TestConfig {

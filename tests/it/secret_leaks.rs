@@ -199,7 +199,7 @@ async fn no_secret_leaks_when_callers_use_api_keys() {
     }
     // The errors of a rejected configuration do not repeat its values.
     process.write_config(&process.config().system("crm", "retries", 99).key_in_place_of_digest(CALLER_KEY));
-    process.wait_for_log("the changed configuration is refused", 1).await;
+    process.wait_for_log("the changed configuration is invalid", 1).await;
     assert!(
         responses.iter().any(|response| response.status == 200)
             && responses.iter().any(|response| response.status >= 500)

@@ -138,7 +138,7 @@ async fn with_a_client_ca_only_its_clients_are_accepted() {
     }
     // The authority is exchanged: the clients of the former one are rejected now.
     std::fs::write(process.folder().join("ca.pem"), other_ca.pem()).unwrap();
-    process.wait_for_log("server.tls were read again", 1).await;
+    process.wait_for_log("server.tls was reloaded", 1).await;
     assert!(https_client(&authority, Some(&client_ca.issue()), &["h2"]).get(&url).send().await.is_err());
     assert!(https_client(&authority, Some(&other_ca.issue()), &["h2"]).get(&url).send().await.is_ok());
 }
@@ -152,11 +152,11 @@ async fn a_valid_new_certificate_is_served_without_a_restart() {
     assert!(reaches(&old).await && !reaches(&new).await);
 
     std::fs::write(process.folder().join("certificate.pem"), new.issue().certificate.pem()).unwrap();
-    process.wait_for_log("the changed files of server.tls are refused", 1).await;
+    process.wait_for_log("the changed files of server.tls are invalid", 1).await;
     assert!(process.log().contains("private_key: is not the key of the certificate"), "{}", process.log());
     assert!(reaches(&old).await);
 
     write_certificate(process.folder(), &new.issue());
-    process.wait_for_log("server.tls were read again", 1).await;
+    process.wait_for_log("server.tls was reloaded", 1).await;
     assert!(reaches(&new).await && !reaches(&old).await);
 }

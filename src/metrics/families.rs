@@ -1,0 +1,95 @@
+//! The metric families: their names, labels, help texts and buckets.
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+/// One metric family.
+pub(super) struct Family {
+    pub(super) name: &'static str,
+    labels: &'static [&'static str],
+    pub(super) help: &'static str,
+}
+
+macro_rules! families {
+    ($($constant:ident $name:literal $labels:expr, $help:literal;)*) => {
+        $(pub(super) const $constant: Family = Family { name: $name, labels: &$labels, help: $help };)*
+        #[cfg(test)]
+        pub(super) const FAMILIES: &[&Family] = &[$(&$constant,)*];
+    };
+}
+
+families! {
+    REQUESTS "gateway_requests_total" ["system", "action", "outcome"],
+        "Requests responded to, by outcome: ok or the name of the problem.";
+    REQUEST_SECONDS "gateway_request_duration_seconds" ["system", "action"],
+        "Time from a request's head to its response, in seconds.";
+    IN_FLIGHT "gateway_in_flight" ["system"],
+        "Requests in progress.";
+    VENDOR_REQUESTS "vendor_requests_total" ["system", "call", "outcome"],
+        "Calls sent to the vendor, by the class of its response or by the failure.";
+    VENDOR_SECONDS "vendor_request_duration_seconds" ["system", "call"],
+        "Time from sending a call to the last byte of the vendor's response, in seconds.";
+    RETRIES "vendor_retries_total" ["system", "reason"],
+        "Vendor calls sent again, by the reason why the previous one failed.";
+    CIRCUIT "vendor_circuit_state" ["system"],
+        "State of the circuit to the vendor: 0 closed, 1 half-open, 2 open.";
+    QUEUE "vendor_queue_depth" ["system"],
+        "Vendor calls that wait in the queue.";
+    REFRESHES "token_refreshes_total" ["system", "outcome"],
+        "Sign-ins at the vendor: ok, refused (the credentials) or failed (anything else).";
+    TOKEN_EXPIRES "token_expires_timestamp_seconds" ["system"],
+        "When the vendor's current token expires, in seconds since 1970; absent for keys that do not expire.";
+    PRECONDITIONS "precondition_failures_total" ["system", "detected_by"],
+        "Writes rejected because the record had changed, by the side that detected it: the gateway or the vendor.";
+    WRITES_UNKNOWN "writes_unknown" ["system"],
+        "Writes whose outcome is not known.";
+    OPERATIONS "operations_running" ["system"],
+        "Operations that are running.";
+    REPLAYS "idempotent_replays_total" [],
+        "Stored responses returned again for an Idempotency-Key.";
+    LOSSES "losses_accepted_total" ["system", "loss"],
+        "Writes made although they destroy other data, by the name of the loss.";
+    LEDGER_ENTRIES "ledger_entries_total" [],
+        "Entries written to the ledger since the start.";
+    LEDGER_SECONDS "ledger_commit_duration_seconds" [],
+        "Time to commit to the ledger, in seconds.";
+    RELOADS "config_reloads_total" ["what", "outcome"],
+        "Reloads of changed files, by their content and by outcome: ok or refused (the previous content stays in force).";
+    BUILD "build_info" ["version", "revision"],
+        "Always 1; the labels identify the running build.";
+}
+
+/// 1 ms to the longest deadline: a vendor's call and a request alike.
+pub(super) const CALL_BUCKETS: [f64; 13] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+/// A write-ahead log on a fast disk takes tenths of a millisecond, a busy one a second.
+pub(super) const COMMIT_BUCKETS: [f64; 11] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0];
+
+/// Creates the families of the table and registers them.
+pub(super) struct Registrar<'r>(pub(super) &'r Registry);
+
+impl Registrar<'_> {
+    pub(super) fn register_counters(&self, family: &Family) -> Result<IntCounterVec, prometheus::Error> {
+        let vec = IntCounterVec::new(Opts::new(family.name, family.help), family.labels)?;
+        self.0.register(Box::new(vec.clone()))?;
+        Ok(vec)
+    }
+
+    pub(super) fn register_gauges(&self, family: &Family) -> Result<IntGaugeVec, prometheus::Error> {
+        let vec = IntGaugeVec::new(Opts::new(family.name, family.help), family.labels)?;
+        self.0.register(Box::new(vec.clone()))?;
+        Ok(vec)
+    }
+
+    pub(super) fn register_histograms(
+        &self,
+        family: &Family,
+        buckets: &[f64],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let options = HistogramOpts::new(family.name, family.help).buckets(buckets.to_vec());
+        let vec = HistogramVec::new(options, family.labels)?;
+        self.0.register(Box::new(vec.clone()))?;
+        Ok(vec)
+    }
+}
