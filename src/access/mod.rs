@@ -9,7 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use subtle::ConstantTimeEq;
 
-use crate::config::{self, Grant, KeyDigest, Permission};
+pub use crate::config::Permission;
+use crate::config::{self, Grant, KeyDigest};
 use crate::record::{CallerName, SystemName, sha256};
 
 pub use jwks_cache::JwksSource;

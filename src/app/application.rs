@@ -12,14 +12,14 @@ use tokio::time::Instant;
 use super::auth::AuthSetup;
 use super::background::{self, ConfigFile};
 use super::error::{StartError, print_error};
-use super::listener::{BoundServer, ConnectionQuota, listen, stop_accepting};
-use super::plugs;
+use super::listener::{BoundServer, listen, stop_accepting};
 use super::reload::{self, LiveConfig};
+use super::store_metrics::LedgerMetrics;
 use super::tls::ReloadableTls;
 use crate::cli::Exit;
 use crate::config::{self, Config};
 use crate::gateway::{Gateway, ReconcileQueue};
-use crate::http::{self, SharedApiState};
+use crate::http::{Listener, SharedApiState};
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::transport::trace::Tracer;
@@ -67,7 +67,7 @@ impl Application {
         let names: Vec<_> = config.systems.iter().map(|system| system.name.clone()).collect();
         let metrics = Metrics::new(&names).map_err(|error| StartError::Metrics(error.to_string()))?;
         let built = reload::build_systems(config, &[], &metrics)?;
-        let store = Store::open(config.store.clone(), plugs::store_metrics(&metrics)).await?;
+        let store = Store::open(config.store.clone(), Arc::new(LedgerMetrics(Arc::clone(&metrics)))).await?;
         let systems = built.iter().map(|(_, system)| Arc::clone(system)).collect();
         let (gateway, reconcile_queue) = Gateway::new(systems, store, Arc::clone(&metrics));
         let auth = AuthSetup::new(&config.access);
@@ -75,11 +75,11 @@ impl Application {
             SharedApiState::new(reload::build_api_state(config, &built, &auth, &gateway, &metrics, tracer.as_ref()));
         let tls = config.server.tls.as_ref().map(ReloadableTls::new).transpose();
         let tls = tls.map_err(|error| StartError::Tls(error.to_string()))?;
-        let bind = (config.server.bind, ConnectionQuota::Api);
-        let api_server = listen(&config.server, bind, tls.as_ref(), http::configure(&api_state))?;
+        let listener = if config.server.ops_bind.is_some() { Listener::Api } else { Listener::Everything };
+        let api_server = listen(&config.server, config.server.bind, listener, tls.as_ref(), &api_state)?;
         let ops_server = config.server.ops_bind.map(|bind| {
             let ops = config::ServerConfig { workers: 1, ..config.server.clone() };
-            listen(&ops, (bind, ConnectionQuota::Ops), None, http::configure_ops(&api_state))
+            listen(&ops, bind, Listener::Ops, None, &api_state)
         });
         let ops_server = ops_server.transpose()?;
         let live_config =

@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::file_watcher::FileWatcher;
-use super::plugs;
 use crate::access::{ApiKeyAuth, JwksSource, JwtVerifier};
 use crate::config::{self, JwksLocation, MAX_JWKS_BYTES};
 use crate::http::Authenticator;
@@ -19,7 +18,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Authenticates callers; with tokens it also keeps the issuer's keys fresh.
 pub(super) struct AuthSetup {
-    pub(super) authenticator: Arc<dyn Authenticator>,
+    pub(super) authenticator: Arc<Authenticator>,
     verifier: Option<Arc<JwtVerifier>>,
     watcher: Option<FileWatcher>,
 }
@@ -36,11 +35,12 @@ impl AuthSetup {
             JwksLocation::File(path) => (Arc::new(FileJwks(path.clone())), Some(FileWatcher::new([&**path]))),
         };
         let verifier = Arc::new(JwtVerifier::new(jwt, source));
-        Self { authenticator: plugs::bearers(&verifier), verifier: Some(verifier), watcher }
+        let authenticator = Arc::new(Authenticator::Jwt(Arc::clone(&verifier)));
+        Self { authenticator, verifier: Some(verifier), watcher }
     }
 
     fn from_keys(access: ApiKeyAuth) -> Self {
-        Self { authenticator: plugs::authenticator(access), verifier: None, watcher: None }
+        Self { authenticator: Arc::new(Authenticator::ApiKeys(access)), verifier: None, watcher: None }
     }
 
     /// Fetches the issuer's keys if they are due, if their file has changed, or if `force` is set.

@@ -1,39 +1,39 @@
-//! What listens.
+//! The servers: socket options, limits and TLS of each listener.
 
 use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::HttpServer;
 use actix_web::dev::Server;
-use actix_web::web::ServiceConfig;
-use actix_web::{App, HttpServer};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::error::StartError;
 use super::tls::ReloadableTls;
+use crate::http::{Listener, SharedApiState};
 use crate::{config, http};
 
-/// How long an idle caller's connection is kept.
+/// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long the head of a request may take to arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a caller may leave an answer untaken; then the kernel ends the connection, and what it
-/// held is free again.
+/// How long a client may leave a response unread; then the kernel ends the connection and frees
+/// what it held.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of an answer the kernel holds for a caller: by itself it would grow this to megabytes,
-/// and what all connections of the machine may hold together is bounded.
+/// How much of a response the kernel buffers for one connection. Left alone it would grow the
+/// buffer to megabytes, and the buffers of all connections of the machine are bounded together.
 const SEND_BUFFER: usize = 128 * 1024;
 /// How many connections wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// The most connections of one worker, however many files there may be: what `actix-web` itself
-/// takes.
+/// The most connections of one worker, however many files may be open: the default of actix-web.
 const MAX_CONNECTIONS: usize = 25_600;
 
-/// How many of the files that the process may open callers get at the most: without such a bound,
-/// callers who just keep their connections would leave none for the vendors and the store.
+/// The share of the process's open files that connections of a listener may take. Without it, idle
+/// connections of callers would leave none for the vendors and the store.
 #[derive(Clone, Copy)]
 pub(super) enum ConnectionQuota {
     /// The API: three quarters.
@@ -43,6 +43,13 @@ pub(super) enum ConnectionQuota {
 }
 
 impl ConnectionQuota {
+    fn of(listener: Listener) -> Self {
+        match listener {
+            Listener::Everything | Listener::Api => Self::Api,
+            Listener::Ops => Self::Ops,
+        }
+    }
+
     fn max_connections(self, files: usize, workers: usize) -> usize {
         let all = match self {
             Self::Api => files / 4 * 3,
@@ -53,28 +60,28 @@ impl ConnectionQuota {
 }
 
 /// How many files the process may open. The soft limit (`ulimit -n`, often 1024) is raised to the
-/// hard one first: a thousand callers who wait for one vendor must not keep out those of the
+/// hard one first: a thousand callers that wait for one vendor must not keep out those of the
 /// others.
 fn raise_open_file_limit() -> usize {
     let limit = rlimit::increase_nofile_limit(u64::MAX).or_else(|_| rlimit::Resource::NOFILE.get_soft());
     limit.ok().and_then(|limit| limit.try_into().ok()).unwrap_or(usize::MAX)
 }
 
-/// How much of an answer is written ahead of a caller who is slow to take it.
+/// How much of a response is written ahead of a client that reads slowly.
 const WRITE_BUFFER: usize = 8 * 1024;
 
-/// A server that listens.
+/// A server that is bound to its address.
 pub(super) struct BoundServer {
-    /// To be run.
+    /// The server, to be run.
     pub(super) server: Server,
-    /// Where.
+    /// Its address.
     pub(super) address: SocketAddr,
     /// The same socket that the server accepts from.
     pub(super) socket: Socket,
 }
 
-/// Refuses whoever comes from now on. A server that was only told to pause leaves them waiting
-/// until the process ends.
+/// Refuses new connections. A server that is only paused leaves them waiting until the process
+/// ends.
 pub(super) fn stop_accepting(socket: &Socket) {
     if let Err(error) = socket.shutdown(Shutdown::Read) {
         tracing::warn!(%error, "new connections wait instead of being refused");
@@ -82,41 +89,40 @@ pub(super) fn stop_accepting(socket: &Socket) {
 }
 
 /// Binds an address and builds the server that listens there.
-pub(super) fn listen<F>(
-    configured: &config::ServerConfig,
-    (bind, share): (SocketAddr, ConnectionQuota),
+pub(super) fn listen(
+    config: &config::ServerConfig,
+    bind: SocketAddr,
+    listener: Listener,
     tls: Option<&ReloadableTls>,
-    wiring: F,
-) -> Result<BoundServer, StartError>
-where
-    F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
-{
+    state: &Arc<SharedApiState>,
+) -> Result<BoundServer, StartError> {
     let failed = |error| StartError::Bind(bind, error);
-    let server = HttpServer::new(move || App::new().configure(wiring.clone()))
-        .workers(configured.workers)
-        .max_connections(share.max_connections(raise_open_file_limit(), configured.workers))
+    let (state, quota) = (Arc::clone(state), ConnectionQuota::of(listener));
+    let server = HttpServer::new(move || http::app(&state, listener))
+        .workers(config.workers)
+        .max_connections(quota.max_connections(raise_open_file_limit(), config.workers))
         .on_connect(http::on_connect)
         .disable_signals()
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
         .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
         .h1_write_buffer_size(WRITE_BUFFER)
-        .shutdown_timeout(configured.shutdown_timeout.as_secs().max(1));
-    let listener = bind_socket(bind).map_err(failed)?;
-    let socket = listener.try_clone().map_err(failed)?.into();
+        .shutdown_timeout(config.shutdown_timeout.as_secs().max(1));
+    let tcp = bind_socket(bind).map_err(failed)?;
+    let socket = tcp.try_clone().map_err(failed)?.into();
     let server = match tls {
         Some(tls) => {
             let tls = tls.server_config().map_err(|error| StartError::Tls(error.to_string()))?;
-            server.listen_rustls_0_23(listener, tls)
+            server.listen_rustls_0_23(tcp, tls)
         }
-        None => server.listen(listener),
+        None => server.listen(tcp),
     };
     let server = server.map_err(failed)?;
     let address = server.addrs().first().copied().unwrap_or(bind);
     Ok(BoundServer { server: server.run(), address, socket })
 }
 
-/// Its connections inherit what is set here.
+/// Connections inherit the options that are set here.
 fn bind_socket(bind: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(bind), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -160,7 +166,7 @@ mod tests {
         let (connection, _) = listener.accept().expect("a caller");
         let connection = SockRef::from(&connection);
         assert_eq!(connection.tcp_user_timeout().expect("a timeout"), Some(TCP_USER_TIMEOUT));
-        assert!(connection.tcp_nodelay().expect("told"));
+        assert!(connection.tcp_nodelay().expect("an option"));
         // The kernel doubles it for its own use.
         assert!(connection.send_buffer_size().expect("a size") <= 2 * SEND_BUFFER);
     }

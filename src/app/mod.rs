@@ -7,9 +7,9 @@ mod error;
 mod file_watcher;
 mod ledger_verify;
 mod listener;
-mod plugs;
 mod reload;
 pub mod sandbox;
+mod store_metrics;
 mod systems;
 mod tls;
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::auth::AuthSetup;
 use super::error::StartError;
-use super::{plugs, systems};
+use super::systems;
 use crate::config::{self, Config, ServerConfig};
 use crate::gateway::Gateway;
-use crate::http::{self, ApiState, SharedApiState};
+use crate::http::{ApiState, RequestLimits, SharedApiState};
 use crate::metrics::{Metrics, ReloadTarget};
 use crate::transport::trace::Tracer;
 
@@ -40,20 +40,17 @@ pub(super) fn build_api_state(
     metrics: &Arc<Metrics>,
     tracer: Option<&Arc<Tracer>>,
 ) -> ApiState {
-    let systems: Vec<_> = built.iter().map(|(_, system)| Arc::clone(system)).collect();
     ApiState {
-        records: plugs::records(gateway, &systems),
-        access: Arc::clone(&auth.authenticator),
-        operations: plugs::operations(gateway),
-        health: plugs::health(gateway),
-        metrics: plugs::request_metrics(metrics, &systems),
+        gateway: Arc::clone(gateway),
+        systems: built.iter().map(|(_, system)| Arc::clone(system)).collect(),
+        authenticator: Arc::clone(&auth.authenticator),
+        metrics: Arc::clone(metrics),
         tracer: tracer.cloned(),
-        limits: http::RequestLimits {
+        limits: RequestLimits {
             max_body: config.server.max_body as u64,
             body_timeout: BODY_TIMEOUT.min(config.server.deadline),
             deadline: config.server.deadline,
         },
-        separate_ops: config.server.ops_bind.is_some(),
     }
 }
 

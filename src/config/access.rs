@@ -102,6 +102,18 @@ pub enum Permission {
 }
 
 impl Permission {
+    /// The word in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Ledger => "ledger",
+        }
+    }
+
     fn parse(action: &str) -> Option<Self> {
         Some(match action {
             "read" => Self::Read,

@@ -1,6 +1,5 @@
-//! What must hold of a request's target and fields, whatever octets they are made of: the only door to the private parsers
-//! of this room. It is there for the fuzz targets (`cfg(fuzzing)`, see `tests/fuzz`) and for this crate's own tests, which run
-//! it over the inputs that are kept; the program has none of it.
+//! Properties of the parsers of a request's target and headers, for any input. The fuzz targets
+//! (`cfg(fuzzing)`, `tests/fuzz`) and a unit test call them; the program does not contain them.
 
 #![expect(clippy::missing_panics_doc, reason = "a panic is what a fuzzer looks for")]
 
@@ -17,7 +16,7 @@ use crate::record::Precondition;
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The lines of one field; those that no field can hold are left out.
+/// The lines of one header; those that no header can hold are left out.
 fn header_map(name: &HeaderName, data: &[u8]) -> HeaderMap {
     let mut map = HeaderMap::new();
     for line in data.split(|byte| *byte == b'\n') {
@@ -28,17 +27,17 @@ fn header_map(name: &HeaderName, data: &[u8]) -> HeaderMap {
     map
 }
 
-/// One line of octets that were written as characters, one for each.
+/// One line, given as one character for each octet.
 fn single_header(name: &HeaderName, text: &str) -> HeaderMap {
     let octets: Vec<u8> = text.chars().filter_map(|c| u8::try_from(u32::from(c)).ok()).collect();
     header_map(name, &octets)
 }
 
-/// Every tag of a list is read, in its order, and printed so that the same list is read again.
+/// Every tag of a list is parsed, in order, and prints as the same list.
 pub fn if_match(data: &[u8]) {
     let map = header_map(&IF_MATCH, data);
     let Ok(read) = headers::parse_precondition(&map, &IF_MATCH) else { return };
-    let Some(condition) = read else { return assert!(!map.contains_key(IF_MATCH), "a field that was overlooked") };
+    let Some(condition) = read else { return assert!(!map.contains_key(IF_MATCH), "a header that was overlooked") };
     let printed = condition.to_string();
     let again = headers::parse_precondition(&single_header(&IF_MATCH, &printed), &IF_MATCH);
     assert_eq!(again, Ok(Some(condition.clone())), "{printed:?}");
@@ -48,32 +47,32 @@ pub fn if_match(data: &[u8]) {
     }
 }
 
-/// A preference nobody knows changes nothing, wherever it stands, and no preference is an error.
+/// An unknown preference changes nothing at any position, and no preference is an error.
 pub fn prefer(data: &[u8]) {
     let map = header_map(&PREFER, data);
-    let Ok(terms) = WriteHeaders::read(&map) else { unreachable!("a preference that is an error") };
-    let wait = terms.prefer.wait.map(|wait| wait.as_secs());
+    let Ok(parsed) = WriteHeaders::parse(&map) else { unreachable!("a preference that is an error") };
+    let wait = parsed.prefer.wait.map(|wait| wait.as_secs());
     assert!(wait.is_none_or(|seconds| (1..=24 * 60 * 60).contains(&seconds)), "{wait:?}");
     for more in [[b"x-unknown=1\n", data].concat(), [data, b"\nx-unknown"].concat()] {
-        let with = WriteHeaders::read(&header_map(&PREFER, &more)).map(|terms| format!("{:?}", terms.prefer));
-        assert_eq!(with.ok(), Some(format!("{:?}", terms.prefer)));
+        let with = WriteHeaders::parse(&header_map(&PREFER, &more)).map(|parsed| format!("{:?}", parsed.prefer));
+        assert_eq!(with.ok(), Some(format!("{:?}", parsed.prefer)));
     }
-    let minimal = WriteHeaders::read(&header_map(&PREFER, &[data, b"\nreturn=minimal"].concat()));
-    assert!(minimal.is_ok_and(|terms| !terms.prefer.return_representation), "a body although none is wanted");
+    let minimal = WriteHeaders::parse(&header_map(&PREFER, &[data, b"\nreturn=minimal"].concat()));
+    assert!(minimal.is_ok_and(|parsed| !parsed.prefer.return_representation), "a body against `return=minimal`");
 }
 
-/// A key that is taken is visible ASCII, of a sensible length, and the same when it is quoted.
+/// An accepted key is 1 to 255 visible ASCII characters, and the same key when it is quoted.
 pub fn idempotency_key(data: &[u8]) {
     let map = header_map(&IDEMPOTENCY_KEY, data);
-    let Ok(terms) = WriteHeaders::read(&map) else { return };
-    let Some(key) = terms.idempotency_key else { return assert!(!map.contains_key(IDEMPOTENCY_KEY), "overlooked") };
+    let Ok(parsed) = WriteHeaders::parse(&map) else { return };
+    let Some(key) = parsed.idempotency_key else { return assert!(!map.contains_key(IDEMPOTENCY_KEY), "overlooked") };
     assert!((1..=255).contains(&key.len()) && key.bytes().all(|octet| octet.is_ascii_graphic()), "{key:?}");
     let quoted = format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""));
-    let again = WriteHeaders::read(&single_header(&IDEMPOTENCY_KEY, &quoted)).map(|terms| terms.idempotency_key);
+    let again = WriteHeaders::parse(&single_header(&IDEMPOTENCY_KEY, &quoted)).map(|parsed| parsed.idempotency_key);
     assert_eq!(again.ok().flatten(), Some(key));
 }
 
-/// The other fields that are read are read without a panic, and what comes of them is fit to be passed on.
+/// The other headers are parsed without a panic, and their values can be passed on.
 pub fn fields(data: &[u8]) {
     let text = |name: &'static str| header_map(&HeaderName::from_static(name), data);
     let id = headers::request_id(&text("x-request-id")).0;
@@ -91,7 +90,7 @@ pub fn fields(data: &[u8]) {
     let if_match = headers::parse_precondition(&header_map(&IF_MATCH, data), &IF_MATCH);
     assert_eq!(none_match.ok(), if_match.ok(), "one grammar for both");
     for name in ["accept-loss", "require-guarantee"] {
-        let _ = WriteHeaders::read(&text(name));
+        let _ = WriteHeaders::parse(&text(name));
     }
     let mut trace = text("traceparent");
     for (_, value) in &text("tracestate") {
@@ -102,11 +101,11 @@ pub fn fields(data: &[u8]) {
 
 const KNOWN_PARAMS: &[&str] = &["collection", "limit", "cursor"];
 
-/// A path is decoded once and written back as one that decodes to the same; a query goes into the link to the next page
-/// unchanged but for its cursor, and never ends that link.
+/// A decoded path encodes to one that decodes to the same. The link to the next page has the same
+/// query except for its cursor, and no query can end the link.
 pub fn request_target(data: &[u8]) {
     let Ok(uri) = Uri::try_from(data) else { return };
-    if let Ok(segments) = request_target::segments(&uri) {
+    if let Ok(segments) = request_target::decode_segments(&uri) {
         assert!(segments.iter().all(|one| !one.chars().any(|c| c.is_ascii_control())), "{segments:?}");
         if let [first, id] = segments.as_slice() {
             let path = response::record_path(first, id);
@@ -116,14 +115,14 @@ pub fn request_target(data: &[u8]) {
         }
     }
     let raw = uri.query().unwrap_or_default();
-    let Ok(query) = query::QueryParams::read(raw, KNOWN_PARAMS) else { return };
+    let Ok(query) = query::QueryParams::parse(raw, KNOWN_PARAMS) else { return };
     let _ = query.limit();
     let Some(link) = query.next_link_header("/records/crm", Some(raw)) else {
         unreachable!("no link to the next page")
     };
     assert!(link.bytes().all(|octet| octet.is_ascii_graphic() || octet == b' '), "{link:?}");
     let next = link.strip_prefix("</records/crm?").and_then(|rest| rest.strip_suffix(">; rel=\"next\""));
-    let Some(Ok(again)) = next.map(|next| query::QueryParams::read(next, KNOWN_PARAMS)) else {
+    let Some(Ok(again)) = next.map(|next| query::QueryParams::parse(next, KNOWN_PARAMS)) else {
         unreachable!("{link:?}")
     };
     assert_eq!(again.get("cursor"), Some(raw).filter(|raw| !raw.is_empty()));

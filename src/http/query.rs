@@ -10,27 +10,27 @@ use crate::record::{decode_cursor, encode_cursor};
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 
-/// The parameters that were sent, decoded, in the order they came.
+/// The parameters of a request, decoded, in their order.
 #[derive(Debug)]
 pub(super) struct QueryParams(Vec<(&'static str, String)>);
 
 impl QueryParams {
-    /// Takes a query apart; `known` are the names it may hold.
+    /// Parses a query; `known` are the names that it may have.
     ///
     /// # Errors
-    /// 400 for an unknown name, a name twice, or what cannot be decoded.
-    pub(super) fn read(raw: &str, known: &'static [&'static str]) -> Result<Self, Problem> {
+    /// 400 for an unknown name, a repeated name, or what cannot be decoded.
+    pub(super) fn parse(raw: &str, known: &'static [&'static str]) -> Result<Self, Problem> {
         let mut sent: Vec<(&'static str, String)> = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = percent_decode(&name.replace('+', " "), "query")?.into_owned();
             let value = percent_decode(&value.replace('+', " "), "query")?.into_owned();
             let Some(name) = known.iter().find(|known| **known == name) else {
-                let takes = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                return Err(bad_query(&format!("the query parameter {name:?} is unknown here; known: {takes}")));
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(bad_query(&format!("the query parameter {name:?} is unknown here; known: {known}")));
             };
             if sent.iter().any(|(earlier, _)| earlier == name) {
-                return Err(bad_query(&format!("the query parameter {name} stands there twice")));
+                return Err(bad_query(&format!("the query parameter {name} was sent twice; send it once")));
             }
             sent.push((name, value));
         }
@@ -45,9 +45,9 @@ impl QueryParams {
     /// A parameter of another type than text.
     ///
     /// # Errors
-    /// 400, saying what would be right.
+    /// 400; `form` says what would be right.
     pub(super) fn parse_param<T: FromStr>(&self, name: &str, form: &str) -> Result<Option<T>, Problem> {
-        let wrong = |_| bad_query(&format!("the query parameter {name} takes {form}"));
+        let wrong = |_| bad_query(&format!("the query parameter {name} must be {form}"));
         self.get(name).map(|text| text.parse().map_err(wrong)).transpose()
     }
 
@@ -61,24 +61,25 @@ impl QueryParams {
         match sent.map(|text| text.parse().ok().filter(|_| digits(text))) {
             None => Ok(DEFAULT_LIMIT),
             Some(Some(limit)) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
-            Some(_) => Err(bad_query("the query parameter limit takes a whole number from 1 to 1000")),
+            Some(_) => Err(bad_query("the query parameter limit must be a whole number from 1 to 1000")),
         }
     }
 
-    /// `cursor`, if it came from this very query: the place where its page begins.
+    /// Where the page begins: the place in `cursor`, if the cursor came from this very query.
     ///
     /// # Errors
     /// 400.
-    pub(super) fn decode_cursor(&self) -> Result<Option<String>, Problem> {
+    pub(super) fn decode_cursor<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Problem> {
         let Some(cursor) = self.get("cursor") else { return Ok(None) };
-        let foreign =
-            || bad_query("the cursor is none that this query gave; take `next` of the page before, unchanged");
-        decode_cursor(&self.cursor_scope(), cursor).ok_or_else(foreign).map(Some)
+        let place = decode_cursor(&self.cursor_scope(), cursor).and_then(|place| parse(&place));
+        place
+            .map(Some)
+            .ok_or_else(|| bad_query("the cursor is not from this query; send `next` of the previous page unchanged"))
     }
 
-    /// The cursor of this query's page that begins at a place.
-    pub(super) fn encode_cursor(&self, place: Option<&str>) -> Option<String> {
-        place.map(|place| encode_cursor(&self.cursor_scope(), place))
+    /// The cursor of the page of this query that begins at a place.
+    pub(super) fn encode_cursor(&self, place: &str) -> String {
+        encode_cursor(&self.cursor_scope(), place)
     }
 
     /// All parameters but the cursor, sorted.
@@ -110,27 +111,27 @@ mod tests {
 
     #[test]
     fn known_parameters_are_decoded_and_unknown_ones_are_rejected() {
-        let query = QueryParams::read("collection=a%3Ab+c&&limit=5", KNOWN).expect("a query");
+        let query = QueryParams::parse("collection=a%3Ab+c&&limit=5", KNOWN).expect("a query");
         assert_eq!(query.get("collection"), Some("a:b c"));
         assert_eq!(query.limit(), Ok(5));
         for wrong in ["x=1", "limit=1&limit=1", "collection=%zz", "collection=%00", "Limit=1", "%6Cimit=1&limit=2"] {
-            assert!(QueryParams::read(wrong, KNOWN).is_err(), "{wrong}");
+            assert!(QueryParams::parse(wrong, KNOWN).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn a_limit_is_a_whole_number_in_bounds() {
         for (raw, wanted) in [("", Some(100)), ("limit=1", Some(1)), ("limit=1000", Some(1000))] {
-            assert_eq!(QueryParams::read(raw, KNOWN).expect("a query").limit().ok(), wanted);
+            assert_eq!(QueryParams::parse(raw, KNOWN).expect("a query").limit().ok(), wanted);
         }
         for wrong in ["0", "1001", "-1", "%2B5", "1.0", "NaN", "", "99999999999999999999999"] {
-            assert!(QueryParams::read(&format!("limit={wrong}"), KNOWN).expect("a query").limit().is_err(), "{wrong}");
+            assert!(QueryParams::parse(&format!("limit={wrong}"), KNOWN).expect("a query").limit().is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn the_next_link_keeps_the_query_and_cannot_be_split() {
-        let query = QueryParams::read("collection=a%3Ab%0&limit=5&cursor=old".replace("%0", "%3E").as_str(), KNOWN)
+        let query = QueryParams::parse("collection=a%3Ab%0&limit=5&cursor=old".replace("%0", "%3E").as_str(), KNOWN)
             .expect("a query");
         let link = query.next_link_header("/records/crm", Some("n\r\n>x")).expect("a link");
         assert_eq!(link, "</records/crm?collection=a:b%3E&limit=5&cursor=n%0D%0A%3Ex>; rel=\"next\"");

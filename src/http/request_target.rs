@@ -1,9 +1,11 @@
-//! The request target (RFC 9112 §3.2): its length, and its path taken apart and decoded exactly once (http-rules 99, 115).
+//! The request target (RFC 9112 §3.2): its length, its form, and percent-decoding (http-rules 99,
+//! 115).
 //!
-//! One rule for each oddity: a percent sign that begins no octet, an octet below 0x20 or 0x7F, and octets that are not
-//! UTF-8 are 400. `%2F` is a slash within its segment and never parts one; `.` and `..` are ordinary segments; empty
-//! segments and a trailing slash are kept, so that they match no route. The target is a path or a URL: `host:port` alone is
-//! for CONNECT, which nothing here takes, and would otherwise be read as a URL without a path, the front page.
+//! A percent sign that begins no octet, an octet below 0x20 or 0x7F, and octets that are not UTF-8
+//! are 400. `%2F` is a slash within its segment and never separates segments; `.` and `..` are
+//! ordinary segments; empty segments and a trailing slash match no route. The target is a path or a
+//! URL: `host:port` alone is for CONNECT, which no route takes, and would otherwise be read as a
+//! URL without a path, the front page.
 
 use std::borrow::Cow;
 
@@ -15,21 +17,34 @@ use crate::problem::{Problem, ProblemKind};
 /// In bytes; RFC 9112 §3 recommends to support at least this.
 const MAX_TARGET_BYTES: usize = 8000;
 
-/// The decoded segments of the path, without the empty one before the first slash.
+/// Checks the length and the form of a target; `*` is one (RFC 9110 §9.3.7).
 ///
 /// # Errors
 /// 414 and 400.
-pub(super) fn segments(uri: &Uri) -> Result<Vec<Cow<'_, str>>, Problem> {
+pub(super) fn validate(uri: &Uri) -> Result<(), Problem> {
+    if uri.path() == "*" {
+        return Ok(());
+    }
     let authority = uri.authority().map_or(0, |authority| authority.as_str().len() + "https://".len());
     let length = uri.path_and_query().map_or(0, |target| target.as_str().len()) + authority;
     if length > MAX_TARGET_BYTES {
-        let detail = format!("the request's target has {length} bytes; at most {MAX_TARGET_BYTES} are taken");
+        let detail = format!("the request's target has {length} bytes; the limit is {MAX_TARGET_BYTES}");
         return Err(ProblemKind::UriTooLong.with_detail(detail));
     }
     if uri.authority().is_some() && uri.scheme().is_none() {
         let detail = "the request's target is neither a path nor a URL (RFC 9112 §3.2)";
         return Err(ProblemKind::MalformedRequest.with_detail(detail));
     }
+    percent_decode(uri.path(), "path").map(|_| ())
+}
+
+/// The decoded segments of the path, without the empty one before the first slash.
+///
+/// # Errors
+/// As [`validate`].
+#[cfg(any(test, fuzzing))]
+pub(super) fn decode_segments(uri: &Uri) -> Result<Vec<Cow<'_, str>>, Problem> {
+    validate(uri)?;
     let path = uri.path();
     path.strip_prefix('/').unwrap_or(path).split('/').map(|segment| percent_decode(segment, "path")).collect()
 }
@@ -39,7 +54,7 @@ pub(super) fn segments(uri: &Uri) -> Result<Vec<Cow<'_, str>>, Problem> {
 /// # Errors
 /// 400.
 pub(super) fn percent_decode<'r>(raw: &'r str, place: &str) -> Result<Cow<'r, str>, Problem> {
-    // No early end: so the compiler looks at many bytes at once.
+    // Without an early end the compiler vectorizes the loop.
     let special = |byte: u8| u8::from(!byte.is_ascii_graphic()) | u8::from(byte == b'%');
     if raw.bytes().fold(0, |found, byte| found | special(byte)) == 0 {
         return Ok(Cow::Borrowed(raw));
@@ -63,7 +78,7 @@ mod tests {
 
     fn decode_target(target: &str) -> Result<Vec<String>, &'static str> {
         let uri: Uri = target.parse().expect("a target");
-        let cut = segments(&uri).map_err(|problem| problem.name.as_str())?;
+        let cut = decode_segments(&uri).map_err(|problem| problem.name.as_str())?;
         Ok(cut.into_iter().map(Cow::into_owned).collect())
     }
 

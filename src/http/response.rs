@@ -1,26 +1,27 @@
-//! Successful answers: the header fields they share, and conditional reads (RFC 9110 §13.2.2).
+//! Successful responses: the headers that they share, and conditional reads (RFC 9110 §13.2.2).
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, VARY};
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::error::HandlerResult;
 use super::headers;
-use super::service::HandlerResult;
 use crate::gateway::RecordView;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{EntityTag, Precondition, percent_encode_id};
 
-/// Nothing that answers a write or tells a problem is stored by a cache.
+/// Responses to writes and problems are not stored by caches.
 pub(super) const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
-/// Records are revalidated each time, and never transformed: a weakened tag could not be sent back (http-rules 13, 112).
+/// Records are revalidated each time, and never transformed: a weakened tag could not be sent back
+/// (http-rules 13, 112).
 const CACHE_REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache, no-transform");
 const VARY_READ: HeaderValue = HeaderValue::from_static("Authorization, Prefer");
 pub(super) const ACCEPT_PATCH: &str = "application/merge-patch+json, application/json-patch+json";
 pub(super) const H_OPERATION: HeaderName = HeaderName::from_static("operation");
 pub(super) const H_IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 pub(super) const H_CONCURRENCY_GUARANTEE: HeaderName = HeaderName::from_static("concurrency-guarantee");
-/// When to look again at what is still running, in seconds.
+/// When to poll an operation that runs again, in seconds.
 pub(super) const POLL_INTERVAL_SECS: u64 = 1;
 
 /// The path of a record.
@@ -28,7 +29,7 @@ pub(super) fn record_path(system: &str, id: &str) -> String {
     format!("/records/{}/{}", percent_encode_id(system), percent_encode_id(id))
 }
 
-/// 400 for a malformed `If-Match` or `If-None-Match`, before anything is read.
+/// The preconditions of a GET or HEAD.
 pub(super) struct ReadPreconditions {
     if_match: Option<Precondition>,
     if_none_match: Option<Precondition>,
@@ -36,43 +37,45 @@ pub(super) struct ReadPreconditions {
 
 impl ReadPreconditions {
     /// # Errors
-    /// 400.
-    pub(super) fn read(fields: &HeaderMap) -> Result<Self, Problem> {
+    /// 400 for a malformed `If-Match` or `If-None-Match`.
+    pub(super) fn parse(fields: &HeaderMap) -> Result<Self, Problem> {
         Ok(Self {
             if_match: headers::parse_precondition(fields, &IF_MATCH)?,
             if_none_match: headers::parse_precondition(fields, &IF_NONE_MATCH)?,
         })
     }
 
-    /// The answer to a GET or HEAD whose representation is `json`, with this tag if it has one.
+    /// The response to a GET or HEAD whose representation is `json`, with its tag if it has one.
     ///
     /// # Errors
     /// 412.
     pub(super) fn respond(&self, json: Bytes, etag: Option<&str>, link: Option<String>) -> HandlerResult {
-        let tag = etag.and_then(headers::own_tag);
+        let tag = etag.and_then(headers::parse_own_etag);
         let holds = |condition: &Precondition, matches: fn(&EntityTag, &EntityTag) -> bool| match condition {
             Precondition::Exists => true,
             Precondition::AnyOf(tags) => tag.as_ref().is_some_and(|tag| tags.iter().any(|one| matches(one, tag))),
         };
         if self.if_match.as_ref().is_some_and(|condition| !holds(condition, EntityTag::matches_strongly)) {
-            let mut problem = ProblemKind::PreconditionFailed.with_detail("the tag is none of those in If-Match");
+            let mut problem =
+                ProblemKind::PreconditionFailed.with_detail("the record's tag is not one of those in If-Match");
             problem.current_etag = etag.map(str::to_owned);
             return Err(problem.into());
         }
-        let known = self.if_none_match.as_ref().is_some_and(|condition| holds(condition, EntityTag::matches_weakly));
-        let mut answer = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-        answer.insert_header((CACHE_CONTROL, CACHE_REVALIDATE)).insert_header((VARY, VARY_READ));
+        let is_known = self.if_none_match.as_ref().is_some_and(|condition| holds(condition, EntityTag::matches_weakly));
+        let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+        response.insert_header((CACHE_CONTROL, CACHE_REVALIDATE)).insert_header((VARY, VARY_READ));
         if let Some(etag) = etag {
-            answer.insert_header((ETAG, etag));
+            response.insert_header((ETAG, etag));
         }
-        if known {
-            // No body at all, rather than one of length 0, which HTTP/2 would announce (RFC 9110 §8.6).
-            return Ok(answer.finish().set_body(actix_web::body::None::new()).map_into_boxed_body());
+        if is_known {
+            // actix-http announces an empty body on HTTP/2 (`src/h2/dispatcher.rs`), and a 304 has
+            // none (RFC 9110 §8.6).
+            return Ok(response.finish().set_body(actix_web::body::None::new()).map_into_boxed_body());
         }
         if let Some(link) = link {
-            answer.insert_header(("Link", link));
+            response.insert_header(("Link", link));
         }
-        Ok(answer.content_type("application/json").body(json))
+        Ok(response.content_type("application/json").body(json))
     }
 }
 
@@ -107,9 +110,9 @@ mod tests {
         for (name, value) in fields {
             headers.append(name.clone(), HeaderValue::from_static(value));
         }
-        match ReadPreconditions::read(&headers).expect("well-formed").respond("{}".into(), Some("\"a\""), None) {
+        match ReadPreconditions::parse(&headers).expect("well-formed").respond("{}".into(), Some("\"a\""), None) {
             Ok(response) => response.status().as_u16(),
-            Err(refused) => refused.problem.name.spec().status,
+            Err(error) => error.problem.name.spec().status,
         }
     }
 

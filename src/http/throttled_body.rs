@@ -1,7 +1,9 @@
-//! Long answers, given out piece by piece: what a caller has not taken yet is held once and not copied into the connection's
-//! buffer as well, and a caller who takes next to nothing is not waited for.
+//! Large response bodies in chunks.
 //!
-//! `app::listener` cuts off a caller who takes nothing at all; this here one who takes a few bytes now and then.
+//! actix-http copies each chunk into the connection's buffer (`src/h1/dispatcher.rs`), so that a
+//! body in one chunk would be held twice until the client has read it. Chunks also show how fast
+//! the client reads: one that reads too slowly is disconnected. `app::listener` disconnects a
+//! client that reads nothing at all.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,16 +14,17 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-/// An answer up to this length goes out in one piece, and a longer one in pieces of it.
+/// The largest body that is sent in one chunk, and the size of the chunks of a larger one.
 const CHUNK_BYTES: usize = 16 * 1024;
-/// How long a caller may take for the first pieces, and how many bytes a second it must take after that.
+/// How long a client may take to read the first chunks, and how many bytes a second it must read
+/// after that.
 const INITIAL_GRACE: Duration = Duration::from_secs(30);
 const MIN_BYTES_PER_SEC: u32 = 8 * 1024;
 
-/// The rest of an answer.
+/// The rest of a body.
 struct ChunkedBody {
     rest: Bytes,
-    /// When the next piece must have been asked for: each one given out puts it off.
+    /// When the next chunk must have been polled for. Each chunk extends it.
     deadline: Instant,
 }
 
@@ -31,9 +34,9 @@ impl ChunkedBody {
     }
 }
 
-/// The caller was too slow; the connection ends with it.
+/// The client reads too slowly; the connection ends.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer was not taken in time")]
+#[error("the response was not read in time")]
 struct SlowReaderError;
 
 impl MessageBody for ChunkedBody {
@@ -51,13 +54,13 @@ impl MessageBody for ChunkedBody {
             return Poll::Ready(Some(Err(SlowReaderError)));
         }
         let length = self.rest.len().min(CHUNK_BYTES);
-        let piece = self.rest.split_to(length);
+        let chunk = self.rest.split_to(length);
         self.deadline += Duration::from_secs(1) * u32::try_from(length).unwrap_or(u32::MAX) / MIN_BYTES_PER_SEC;
-        Poll::Ready(Some(Ok(piece)))
+        Poll::Ready(Some(Ok(chunk)))
     }
 }
 
-/// The same answer, in pieces if it is long.
+/// The same response, in chunks if it is large.
 pub(super) fn chunk_large_body(response: HttpResponse) -> HttpResponse {
     match response.body().size() {
         BodySize::Sized(length) if length > CHUNK_BYTES as u64 => {
@@ -80,7 +83,7 @@ mod tests {
 
     async fn next_chunk(body: &mut BoxBody) -> Option<Result<Bytes, String>> {
         let next = poll_fn(|context| Pin::new(&mut *body).poll_next(context)).await;
-        next.map(|piece| piece.map_err(|error| error.to_string()))
+        next.map(|chunk| chunk.map_err(|error| error.to_string()))
     }
 
     fn response_body(length: usize) -> BoxBody {
@@ -94,10 +97,10 @@ mod tests {
             let mut body = response_body(length);
             assert_eq!(body.size(), BodySize::Sized(length as u64));
             let mut whole = Vec::new();
-            while let Some(piece) = next_chunk(&mut body).await {
-                let piece = piece.expect("in time");
-                assert!(piece.len() <= CHUNK_BYTES);
-                whole.extend_from_slice(&piece);
+            while let Some(chunk) = next_chunk(&mut body).await {
+                let chunk = chunk.expect("in time");
+                assert!(chunk.len() <= CHUNK_BYTES);
+                whole.extend_from_slice(&chunk);
             }
             assert!(whole.iter().enumerate().all(|(place, byte)| usize::from(*byte) == place % 251), "{length}");
             assert_eq!(whole.len(), length);
@@ -107,15 +110,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_reads_too_slowly_is_disconnected() {
         let mut body = response_body(100 * CHUNK_BYTES);
-        next_chunk(&mut body).await.expect("a piece").expect("in time");
+        next_chunk(&mut body).await.expect("a chunk").expect("in time");
         tokio::time::advance(INITIAL_GRACE).await;
-        next_chunk(&mut body).await.expect("a piece").expect("the first pieces have time");
+        next_chunk(&mut body).await.expect("a chunk").expect("the first chunks have time");
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(next_chunk(&mut body).await.expect("an end"), Err(SlowReaderError.to_string()));
-        // At twice the slowest pace it comes to its end.
+        // At twice the minimum rate the client reads all of it.
         let mut body = response_body(100 * CHUNK_BYTES);
-        while let Some(piece) = next_chunk(&mut body).await {
-            piece.expect("in time");
+        while let Some(chunk) = next_chunk(&mut body).await {
+            chunk.expect("in time");
             tokio::time::advance(Duration::from_secs(1)).await;
         }
     }

@@ -1,4 +1,4 @@
-//! What a write came to, as an HTTP answer (contract 4, 4.3 to 4.5).
+//! From the outcome of a write to its response (contract 4, 4.3 to 4.5).
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -7,75 +7,110 @@ use actix_web::http::header::{
 };
 use serde_json::Value;
 
+use super::context::{RequestContext, store_unavailable};
+use super::error::{ApiError, HandlerResult};
 use super::response;
-use super::seams::Permission;
-use super::service::{ApiError, HandlerResult, RequestContext};
 use crate::gateway::{RecordView, SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{Action, Operation, OperationId, OperationState};
+use crate::record::{Operation, OperationId, OperationState, RawJson};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// The answer, replayed or not.
-pub(super) async fn write_response(inbound: &RequestContext<'_>, told: WriteResponse) -> HandlerResult {
-    let written = match told.outcome {
-        WriteOutcome::Success(written) => written,
-        WriteOutcome::Problem(problem) => return Err(ApiError { problem, replayed: told.replayed }),
+/// The response, replayed or not.
+pub(super) async fn respond(context: &RequestContext, result: WriteResponse) -> HandlerResult {
+    let success = match result.outcome {
+        WriteOutcome::Success(success) => success,
+        WriteOutcome::Problem(problem) => return Err(ApiError { problem, is_replay: result.replayed }),
     };
-    let (mut answer, place) = match &written.body {
-        SuccessBody::NoContent => (HttpResponse::new(StatusCode::NO_CONTENT), None),
-        SuccessBody::Record(record) => {
-            (record_response(StatusCode::OK, record), Some((CONTENT_LOCATION, record_url(record))))
-        }
-        SuccessBody::Created(record) => {
-            (record_response(StatusCode::CREATED, record), Some((LOCATION, record_url(record))))
-        }
-        SuccessBody::Accepted => {
-            let operation = load_operation(inbound, written.operation.as_ref(), told.operation).await?;
-            (accepted_response(&operation), Some((LOCATION, operation.id.path())))
-        }
+    let operation = match success.body {
+        SuccessBody::Accepted => Some(load_operation(context, success.operation.as_ref(), result.operation).await?),
+        _ => None,
     };
-    if let Some((name, path)) = place {
-        append_header(answer.headers_mut(), name, path);
-    }
-    add_write_headers(answer.headers_mut(), &written, told.replayed);
-    Ok(answer)
+    Ok(success_response(&success, operation.as_ref(), result.replayed))
 }
 
-fn add_write_headers(fields: &mut HeaderMap, written: &WriteSuccess, replayed: bool) {
-    let (cache_control, no_store) = response::NO_STORE;
-    fields.append(cache_control, no_store);
-    fields.append(VARY, HeaderValue::from_static("Prefer"));
-    if let Some(operation) = &written.operation {
-        append_header(fields, response::H_OPERATION, operation.path());
-    }
-    if let Some(guarantee) = written.guarantee {
-        fields.append(response::H_CONCURRENCY_GUARANTEE, HeaderValue::from_static(guarantee.as_str()));
-    }
-    if let Some(applied) = &written.preference_applied {
-        append_header(fields, PREFERENCE_APPLIED, applied.as_str());
-    }
-    // The record in the body and its tag in the field are the same state; there is no new representation behind a 202 yet
-    // (http-rules 190).
-    let etag = match &written.body {
-        SuccessBody::Record(record) | SuccessBody::Created(record) => {
-            record.etag.as_deref().or(written.etag.as_deref())
+/// `operation` is the body of a 202.
+fn success_response(success: &WriteSuccess, operation: Option<&Operation>, is_replay: bool) -> HttpResponse {
+    let (mut response, location) = match (&success.body, operation) {
+        (SuccessBody::Record(record), _) => {
+            (record_response(StatusCode::OK, record), Some((CONTENT_LOCATION, record_url(record))))
         }
-        SuccessBody::NoContent => written.etag.as_deref(),
+        (SuccessBody::Created(record), _) => {
+            (record_response(StatusCode::CREATED, record), Some((LOCATION, record_url(record))))
+        }
+        (SuccessBody::Accepted, Some(operation)) => {
+            (accepted_response(operation), Some((LOCATION, operation.id.path())))
+        }
+        (SuccessBody::NoContent | SuccessBody::Accepted, _) => (HttpResponse::new(StatusCode::NO_CONTENT), None),
+    };
+    if let Some((name, path)) = location {
+        append_header(response.headers_mut(), name, path);
+    }
+    add_write_headers(response.headers_mut(), success, is_replay);
+    response
+}
+
+/// Removes what the record holds from the result of a caller that may not read it.
+pub(super) fn redact(result: &mut Result<WriteResponse, Problem>) {
+    match result {
+        Ok(WriteResponse { outcome: WriteOutcome::Success(success), .. }) => redact_record(success),
+        Ok(WriteResponse { outcome: WriteOutcome::Problem(problem), .. }) => redact_problem(problem),
+        Err(problem) => redact_problem(problem),
+    }
+}
+
+/// A record in a 200 carries the warnings, so it stays, without its state.
+fn redact_record(success: &mut WriteSuccess) {
+    if let SuccessBody::Record(record) = &mut success.body {
+        record.etag = None;
+        record.read_only.clear();
+        record.fields = RawJson::empty_object();
+    }
+    // The tag of a created record is that of what its caller has just sent.
+    if !matches!(success.body, SuccessBody::Created(_)) {
+        success.etag = None;
+    }
+}
+
+fn redact_problem(problem: &mut Problem) {
+    problem.current_etag = None;
+    problem.changed.clear();
+}
+
+fn add_write_headers(headers: &mut HeaderMap, success: &WriteSuccess, is_replay: bool) {
+    let (cache_control, no_store) = response::NO_STORE;
+    headers.append(cache_control, no_store);
+    headers.append(VARY, HeaderValue::from_static("Prefer"));
+    if let Some(operation) = &success.operation {
+        append_header(headers, response::H_OPERATION, operation.path());
+    }
+    if let Some(guarantee) = success.guarantee {
+        headers.append(response::H_CONCURRENCY_GUARANTEE, HeaderValue::from_static(guarantee.as_str()));
+    }
+    if let Some(applied) = &success.preference_applied {
+        append_header(headers, PREFERENCE_APPLIED, applied.as_str());
+    }
+    // `ETag` is the tag of the record in the body. A 202 has no new representation yet (http-rules
+    // 190).
+    let etag = match &success.body {
+        SuccessBody::Record(record) | SuccessBody::Created(record) => {
+            record.etag.as_deref().or(success.etag.as_deref())
+        }
+        SuccessBody::NoContent => success.etag.as_deref(),
         SuccessBody::Accepted => None,
     };
     if let Some(etag) = etag {
-        append_header(fields, ETAG, etag);
+        append_header(headers, ETAG, etag);
     }
-    if replayed {
-        fields.append(response::H_IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    if is_replay {
+        headers.append(response::H_IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
 }
 
-/// What cannot stand in a field is left out of it: none of these can hold such a thing.
-fn append_header(fields: &mut HeaderMap, name: HeaderName, value: impl TryInto<HeaderValue>) {
+/// Leaves out a value that no header can hold, which none of these is.
+fn append_header(headers: &mut HeaderMap, name: HeaderName, value: impl TryInto<HeaderValue>) {
     if let Ok(value) = value.try_into() {
-        fields.append(name, value);
+        headers.append(name, value);
     }
 }
 
@@ -88,29 +123,29 @@ fn record_response(status: StatusCode, record: &RecordView) -> HttpResponse {
 }
 
 fn accepted_response(operation: &Operation) -> HttpResponse {
-    let mut answer = HttpResponse::Accepted();
+    let mut response = HttpResponse::Accepted();
     if operation.state == OperationState::Running {
-        answer.insert_header((RETRY_AFTER, response::POLL_INTERVAL_SECS));
+        response.insert_header((RETRY_AFTER, response::POLL_INTERVAL_SECS));
     }
-    answer.content_type("application/json").body(response::to_json(operation))
+    response.content_type("application/json").body(response::to_json(operation))
 }
 
-/// The operation of a 202: as the gateway told it, else as the store has it now. What became of an earlier sending may tell of the
-/// record; that is for those who may read it.
+/// The operation of a 202: as the gateway returned it, else as the store has it now. The outcome of
+/// an earlier attempt may hold parts of the record, which only a caller that may read it sees.
 async fn load_operation(
-    inbound: &RequestContext<'_>,
+    context: &RequestContext,
     id: Option<&OperationId>,
-    told: Option<Operation>,
+    returned: Option<Operation>,
 ) -> Result<Operation, Problem> {
-    let mut operation = if let Some(operation) = told {
+    let mut operation = if let Some(operation) = returned {
         operation
     } else {
-        let missing =
-            || ProblemKind::InternalError.with_detail("the write was taken on, and its operation cannot be found");
+        let missing = || ProblemKind::InternalError.with_detail("the write was accepted, and its operation is missing");
         let id = id.ok_or_else(missing)?;
-        inbound.api.operations.operation(id).await?.ok_or_else(|| missing().operation(id))?
+        let stored = context.gateway().store().operation(id).await.map_err(|error| store_unavailable(&error))?;
+        stored.ok_or_else(|| missing().operation(id))?
     };
-    if !inbound.caller()?.can(&operation.system, Permission::Record(Action::Read)) {
+    if !context.can_read(&operation.system)? {
         operation.etag = None;
         if let Some(problem) = operation.problem.as_mut().and_then(Value::as_object_mut) {
             problem.retain(|name, _| !matches!(name.as_str(), "current_etag" | "changed"));

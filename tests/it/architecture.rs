@@ -23,7 +23,11 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("config", &["record", "bounded", "vendors", "store", "transport"]),
     ("access", &["record", "config"]),
     ("gateway", &["record", "problem", "metrics", "transport", "vendors", "store", "config"]),
-    ("http", &["record", "problem", "metrics", "transport", "vendors", "store", "gateway", "access"]),
+    // `config` and `sandbox` serve its tests.
+    (
+        "http",
+        &["record", "problem", "metrics", "transport", "vendors", "store", "gateway", "access", "config", "sandbox"],
+    ),
     ("cli", &["record", "config", "telemetry"]),
     (
         "app",

@@ -48,7 +48,7 @@ const LONG_FILES: &[(&str, &str)] = &[
 ];
 
 /// Modules that have not been revised yet.
-const REVISIONS_LEFT: &[&str] = &["app", "http"];
+const REVISIONS_LEFT: &[&str] = &["app"];
 
 fn revised_sources() -> impl Iterator<Item = Source> {
     read_sources().into_iter().filter(|source| !REVISIONS_LEFT.contains(&source.top_module()))

@@ -1,13 +1,13 @@
-//! `Accept` (RFC 9110 §12.5.1; http-rules 96). Everything but the pages is `application/json`; problems are
-//! `application/problem+json` whatever was asked for (RFC 9457 §3).
+//! `Accept` (RFC 9110 §12.5.1; http-rules 96). Every response but the pages is
+//! `application/json`; problems are `application/problem+json` whatever `Accept` is (RFC 9457 §3).
 
 use actix_web::http::header::{ACCEPT, HeaderMap};
 
 use super::syntax;
 use crate::problem::{Problem, ProblemKind};
 
-/// Lets a request pass whose `Accept` takes `application/json`. An absent or empty field takes everything, and so does one
-/// of which no member can be understood.
+/// Requires that `Accept` allows `application/json`. A header that is absent, empty or without a
+/// valid member allows everything.
 ///
 /// # Errors
 /// 406.
@@ -16,20 +16,20 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
         syntax::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok()).collect();
     let ranges = lines.iter().flat_map(|line| syntax::split_list(line, ',')).filter_map(match_media_range);
     // The most specific range that fits decides; of two equally specific ones the more generous.
-    let best = ranges.fold(None, |best: Option<(Option<u8>, bool)>, (fits, wanted)| match best {
-        Some((seen, takes)) if seen == fits => Some((seen, takes || wanted)),
+    let best = ranges.fold(None, |best: Option<(Option<u8>, bool)>, (fits, accepted)| match best {
+        Some((seen, earlier)) if seen == fits => Some((seen, earlier || accepted)),
         Some((seen, _)) if seen > fits => best,
-        _ => Some((fits, wanted)),
+        _ => Some((fits, accepted)),
     });
     match best {
         None | Some((Some(_), true)) => Ok(()),
-        Some(_) => {
-            Err(ProblemKind::NotAcceptable.with_detail("Accept rules out application/json, the only form there is"))
-        }
+        Some(_) => Err(ProblemKind::NotAcceptable
+            .with_detail("Accept excludes application/json, the only media type of this response")),
     }
 }
 
-/// How specifically a range covers `application/json` (`None`: not at all), and whether its weight is above 0.
+/// How specifically a range matches `application/json` (`None`: not at all), and whether its weight
+/// is above 0.
 fn match_media_range(member: &str) -> Option<(Option<u8>, bool)> {
     let mut parts = syntax::split_list(member, ';');
     let (kind, subtype) = parts.next()?.split_once('/')?;
@@ -43,11 +43,11 @@ fn match_media_range(member: &str) -> Option<(Option<u8>, bool)> {
         _ => None,
     };
     let weight = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
-    let wanted = match weight {
+    let accepted = match weight {
         Some((_, digits)) => q_is_positive(digits.trim())?,
         None => true,
     };
-    Some((fits, wanted))
+    Some((fits, accepted))
 }
 
 fn q_is_positive(text: &str) -> Option<bool> {

@@ -1,11 +1,12 @@
-//! `Content-Type`, `Content-Encoding` and `Content-Length` of a request (RFC 9110 §8.3, §8.4, §8.6; http-rules 93 to 98).
+//! `Content-Type`, `Content-Encoding` and `Content-Length` of a request (RFC 9110 §8.3, §8.4, §8.6;
+//! http-rules 93 to 98).
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 
 use super::syntax;
 use crate::problem::{Problem, ProblemKind};
 
-/// The forms of a body that the gateway reads.
+/// The media types of request bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyType {
     /// `application/json`.
@@ -26,26 +27,27 @@ impl BodyType {
     }
 }
 
-/// The type of the body, one of `takes`. Compared case-insensitively, parameters tolerated, `charset` only as UTF-8.
+/// The type of the body, one of `accepted`. Case does not matter; parameters are ignored, except
+/// that `charset` must be UTF-8.
 ///
 /// # Errors
-/// 415; 400 when the field stands there twice.
-pub(crate) fn body_type(headers: &HeaderMap, takes: &[BodyType]) -> Result<BodyType, Problem> {
+/// 415; 400 when the header was sent twice.
+pub(crate) fn body_type(headers: &HeaderMap, accepted: &[BodyType]) -> Result<BodyType, Problem> {
     let refused = |why: &str| {
-        let names: Vec<_> = takes.iter().map(|one| one.name()).collect();
-        ProblemKind::UnsupportedMediaType.with_detail(format!("{why}; this takes {}", names.join(", ")))
+        let names: Vec<_> = accepted.iter().map(|one| one.name()).collect();
+        ProblemKind::UnsupportedMediaType.with_detail(format!("{why}; send one of {}", names.join(", ")))
     };
     let Some(line) = syntax::single_value(headers, &CONTENT_TYPE)? else {
         return Err(refused("the body has no Content-Type"));
     };
-    if let Some(found) = takes.iter().find(|one| one.name().as_bytes() == line) {
+    if let Some(found) = accepted.iter().find(|one| one.name().as_bytes() == line) {
         return Ok(*found);
     }
-    let text = std::str::from_utf8(line).map_err(|_| refused("the Content-Type is not readable"))?;
+    let text = std::str::from_utf8(line).map_err(|_| refused("the Content-Type is not UTF-8"))?;
     let mut parts = syntax::split_list(text, ';');
     let essence = parts.next().unwrap_or_default();
-    let Some(found) = takes.iter().find(|one| one.name().eq_ignore_ascii_case(essence)) else {
-        return Err(refused("the body's Content-Type is another"));
+    let Some(found) = accepted.iter().find(|one| one.name().eq_ignore_ascii_case(essence)) else {
+        return Err(refused("the Content-Type is not accepted here"));
     };
     for (name, value) in parts.filter_map(|part| part.split_once('=')) {
         let utf8 = syntax::unquote(value).is_some_and(|value| value.eq_ignore_ascii_case("utf-8"));
@@ -56,7 +58,7 @@ pub(crate) fn body_type(headers: &HeaderMap, takes: &[BodyType]) -> Result<BodyT
     Ok(*found)
 }
 
-/// Whether the body has a content coding, which the gateway never takes off.
+/// Whether the body has a content coding. The gateway decodes none.
 pub(crate) fn has_content_encoding(headers: &HeaderMap) -> bool {
     let mut codings = syntax::field_values(headers, CONTENT_ENCODING)
         .flat_map(|line| line.split(|byte| *byte == b','))
@@ -64,7 +66,7 @@ pub(crate) fn has_content_encoding(headers: &HeaderMap) -> bool {
     codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
-/// The length the sender announces; `None` for a chunked body.
+/// `Content-Length`; `None` for a chunked body.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }

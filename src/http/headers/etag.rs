@@ -1,6 +1,6 @@
 //! `If-Match` and `If-None-Match` (RFC 9110 §13.1.1, §13.1.2; http-rules 8 to 29, 40 to 50).
 //!
-//! A field that is there and wrong is 400: ignoring it would perform the very write it was to prevent.
+//! A malformed header is 400: to ignore it would perform the very write that it is to prevent.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::syntax;
 use crate::problem::Problem;
 use crate::record::{EntityTag, Precondition};
 
-/// Reads one of the two fields; `None` if no line of it is there.
+/// Parses one of the two headers; `None` if it is absent.
 ///
 /// # Errors
 /// 400 when it is neither `*` alone nor a list of entity tags with at least one member.
@@ -26,14 +26,14 @@ pub(crate) fn parse_precondition(headers: &HeaderMap, name: &HeaderName) -> Resu
     let complete = lines.iter().all(|line| parse_etag_list(line, &mut tags).is_some());
     if !complete || tags.is_empty() {
         return Err(syntax::bad_header(&format!(
-            "{name} takes `*` alone or a list of entity tags, each in double quotes as `ETag` gave it, such as {name}: \"c7.x\""
+            "{name} must be `*` alone or a list of entity tags, each in double quotes as in `ETag`, such as {name}: \"c7.x\""
         )));
     }
     Ok(Some(Precondition::AnyOf(tags)))
 }
 
-/// Reads one entity tag that the gateway itself wrote.
-pub(crate) fn parse_etag(text: &str) -> Option<EntityTag> {
+/// Parses an entity tag of the gateway itself.
+pub(crate) fn parse_own_etag(text: &str) -> Option<EntityTag> {
     match parse_one_etag(text.as_bytes())? {
         (tag, []) => Some(tag),
         _ => None,
@@ -149,8 +149,8 @@ mod tests {
 
     #[test]
     fn the_gateways_own_tag_is_read_back() {
-        assert_eq!(parse_etag(r#""c7.x""#), Some(EntityTag::from_header(false, "c7.x")));
-        assert_eq!(parse_etag(r#""c7.x" "#), None);
-        assert_eq!(parse_etag("c7.x"), None);
+        assert_eq!(parse_own_etag(r#""c7.x""#), Some(EntityTag::from_header(false, "c7.x")));
+        assert_eq!(parse_own_etag(r#""c7.x" "#), None);
+        assert_eq!(parse_own_etag("c7.x"), None);
     }
 }

@@ -1,4 +1,5 @@
-//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header §2.1; http-rules 158, 159) and what it is bound to.
+//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header §2.1; http-rules 158, 159) and what
+//! it is bound to.
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 
@@ -8,10 +9,11 @@ use crate::record::sha256;
 
 const MAX_KEY_LEN: usize = 255;
 
-/// Reads the key: a Structured Field string (RFC 9651), or the same bare; `None` if it is absent.
+/// Parses the key: a Structured Field string (RFC 9651), or the same without quotes; `None` if it
+/// is absent.
 ///
 /// # Errors
-/// 400 for anything else: ignoring the field would silently drop the protection it asks for.
+/// 400 for anything else: to ignore the header would silently drop its protection.
 pub(crate) fn parse_idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(line) = syntax::single_value(headers, &HeaderName::from_static("idempotency-key"))? else {
         return Ok(None);
@@ -21,7 +23,7 @@ pub(crate) fn parse_idempotency_key(headers: &HeaderMap) -> Result<Option<String
     match key.filter(fits) {
         Some(key) => Ok(Some(key)),
         None => Err(syntax::bad_header(
-            "Idempotency-Key takes one string of 1 to 255 visible ASCII characters, such as \
+            "Idempotency-Key must be one string of 1 to 255 visible ASCII characters, such as \
              \"8e03978e-40d5-43dd-bc93-6894a57f9324\"",
         )),
     }
@@ -34,13 +36,14 @@ fn parse_quoted(line: &[u8]) -> Option<String> {
     }
 }
 
-/// A bare key holds nothing that would mean something in a structured field.
+/// A key without quotes has no character that means something in a Structured Field.
 fn parse_bare(line: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(line).ok()?;
     (!text.contains(['"', '\\', ',', ';'])).then(|| text.to_owned())
 }
 
-/// What a key is bound to: SHA-256 over the parts, each led by its length so that no two requests read alike.
+/// What a key is bound to: SHA-256 over the parts, each with its length, so that no two requests
+/// have the same digest.
 pub(crate) fn fingerprint(method: &str, path: &str, if_match: &str, body: &[u8]) -> [u8; 32] {
     let parts = [method.as_bytes(), path.as_bytes(), if_match.as_bytes(), body];
     let lengths = parts.map(|part| (part.len() as u64).to_be_bytes());

@@ -1,4 +1,4 @@
-//! Header fields to types: pure parsers, each with its table of cases.
+//! From headers to types: pure parsers, each tested with a table of cases.
 
 pub(crate) mod accept;
 mod content;
@@ -8,7 +8,7 @@ mod prefer;
 mod syntax;
 
 pub(crate) use content::{BodyType, body_type, content_length, has_content_encoding};
-pub(crate) use etag::{parse_etag as own_tag, parse_precondition};
+pub(crate) use etag::{parse_own_etag, parse_precondition};
 pub(crate) use idempotency::fingerprint;
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::problem::Problem;
 use crate::record::{Precondition, RequestId};
 use crate::transport::trace::{TraceContext, Tracer};
 
-/// Everything a caller says about a write in header fields.
+/// The headers of a write.
 #[derive(Debug)]
 pub(crate) struct WriteHeaders {
     pub(crate) if_match: Option<Precondition>,
@@ -33,8 +33,8 @@ pub(crate) struct WriteHeaders {
 
 impl WriteHeaders {
     /// # Errors
-    /// 400 for a field that is there and wrong.
-    pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Problem> {
+    /// 400 for a header that is malformed.
+    pub(crate) fn parse(headers: &HeaderMap) -> Result<Self, Problem> {
         Ok(Self {
             if_match: parse_precondition(headers, &IF_MATCH)?,
             if_none_match: parse_precondition(headers, &IF_NONE_MATCH)?,
@@ -46,23 +46,24 @@ impl WriteHeaders {
     }
 }
 
-/// `Accept-Loss: name, name`. Unknown names are ignored where losses are compared.
+/// `Accept-Loss: name, name`. Unknown names match no loss.
 fn parse_accept_loss(headers: &HeaderMap) -> Vec<String> {
     let lines = syntax::field_values(headers, HeaderName::from_static("accept-loss"));
     let texts: Vec<&str> = lines.filter_map(|line| std::str::from_utf8(line).ok()).collect();
     texts.iter().flat_map(|line| syntax::split_list(line, ',')).map(str::to_owned).collect()
 }
 
-/// `Require-Guarantee: native`, the only value there is.
+/// `Require-Guarantee: native`, the only value.
 fn parse_require_guarantee(headers: &HeaderMap) -> Result<bool, Problem> {
     match syntax::single_value(headers, &HeaderName::from_static("require-guarantee"))? {
         None => Ok(false),
         Some(b"native") => Ok(true),
-        Some(_) => Err(syntax::bad_header("Require-Guarantee takes the one value `native`")),
+        Some(_) => Err(syntax::bad_header("Require-Guarantee must be `native`")),
     }
 }
 
-/// `X-Request-Id` if it is 1 to 128 visible ASCII characters in one line, else a new one.
+/// The `X-Request-Id` of the request if it is one line of 1 to 128 visible ASCII characters, else a
+/// new one.
 pub(crate) fn request_id(headers: &HeaderMap) -> RequestId {
     let sent = syntax::single_value(headers, &HeaderName::from_static("x-request-id")).ok().flatten();
     let usable = sent.filter(|id| (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic));

@@ -1,4 +1,4 @@
-//! `Prefer` (RFC 7240; http-rules 149 to 157). Nothing in it is ever an error.
+//! `Prefer` (RFC 7240; http-rules 149 to 157). It is never an error.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 use super::syntax;
 use crate::gateway::Prefer;
 
-/// Nobody waits longer; the server's own deadline cuts it further.
+/// The longest wait. The server's deadline limits it further.
 const MAX_WAIT_SECS: u64 = 24 * 60 * 60;
 
-/// Reads the preferences the gateway knows; others, and malformed ones, are as if they were not there.
+/// Parses the preferences that the gateway knows; unknown and malformed ones are ignored.
 pub(crate) fn parse_prefer(headers: &HeaderMap) -> Prefer {
     let mut prefer = Prefer::default();
     let (mut minimal, mut wait_seen, mut async_seen) = (false, false, false);

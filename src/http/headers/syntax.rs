@@ -1,29 +1,30 @@
-//! What all list-valued fields share: several lines are one list, and a comma inside quotes is no separator
-//! (RFC 9110 §5.3, §5.6.1).
+//! The syntax that headers share: several lines are one list, and a comma inside quotes is no
+//! separator (RFC 9110 §5.3, §5.6.1).
 
 use actix_web::http::header::{AsHeaderName, HeaderMap, HeaderName};
 
 use crate::problem::{Problem, ProblemKind};
 
-/// The lines of a field, as the bytes that came.
+/// The lines of a header.
 pub(super) fn field_values(headers: &HeaderMap, name: impl AsHeaderName) -> impl Iterator<Item = &[u8]> {
     headers.get_all(name).map(actix_web::http::header::HeaderValue::as_bytes)
 }
 
-/// The only line of a field that is no list; `None` if it is absent.
+/// The value of a header that is no list; `None` if it is absent.
 ///
 /// # Errors
-/// 400 when it stands there twice.
+/// 400 when it was sent twice.
 pub(super) fn single_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h [u8]>, Problem> {
     let mut all = field_values(headers, name);
     let first = all.next();
     if all.next().is_some() {
-        return Err(bad_header(&format!("{name} stands there twice; it takes one value")));
+        return Err(bad_header(&format!("{name} was sent twice; send it once")));
     }
     Ok(first.map(trim))
 }
 
-/// Cuts at `separator` outside quoted strings; white space at both ends of a member is dropped, empty members too.
+/// Splits at `separator` outside quoted strings. White space around members and empty members are
+/// dropped.
 pub(super) fn split_list(line: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     line.split(move |c: char| {
@@ -41,7 +42,8 @@ pub(super) fn split_list(line: &str, separator: char) -> impl Iterator<Item = &s
     .filter(|member| !member.is_empty())
 }
 
-/// The value of a parameter or preference: a token as it is, a quoted string without quotes and escapes (RFC 9110 §5.6.4).
+/// The value of a parameter or preference: a token as it is, a quoted string without quotes and
+/// escapes (RFC 9110 §5.6.4).
 pub(super) fn unquote(word: &str) -> Option<String> {
     let Some(rest) = word.strip_prefix('"') else {
         return is_token(word).then(|| word.to_owned());
@@ -72,7 +74,7 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// 400 for a field.
+/// 400 for a header.
 pub(super) fn bad_header(detail: &str) -> Problem {
     ProblemKind::MalformedRequest.with_detail(detail)
 }

@@ -1,19 +1,17 @@
-//! The OpenAPI 3.1 document: what stands at each handler, completed here with what is the same everywhere: problems, header
-//! fields, links.
+//! The OpenAPI 3.1 document. Each handler describes its operation; problems, headers and links are
+//! added here.
 
-mod examples;
+pub(super) mod examples;
 mod params;
 mod problems;
+mod request_bodies;
 mod response_headers;
-mod schemas;
 
 use std::sync::LazyLock;
 
-use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi as _};
 
-pub(super) use examples::{bluedolphin, json_patch, matrix42, new_bluedolphin, new_matrix42, new_pretectum, pretectum};
 use problems::ProblemResponses;
 use response_headers::ResponseHeaders;
 
@@ -21,9 +19,9 @@ pub(super) use params::{
     CollectionPath, IfMatch, LedgerListParams, ListParams, OperationListParams, OperationPath, ProblemPath,
     ReadHeaderParams, RecordPath, SystemPath, WriteHeaderParams,
 };
-pub(super) use schemas::{JsonPatch, LedgerPage, MergePatch, NewRecord, OperationPage, Status, SystemList};
+pub(super) use request_bodies::{JsonPatch, MergePatch, NewRecord};
 
-static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
+pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -31,10 +29,10 @@ static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
         title = "records-gateway",
         description = "One way to read and change a record, whatever system holds it, and no update is ever lost, repeated or \
             misreported by the gateway.\n\n\
-            Read a record, keep its `ETag`, send it as `If-Match` with the change: a change made by somebody else in between is \
+            Read a record, keep its `ETag`, send it as `If-Match` with the change: a change that another client made in between is \
             never overwritten (412). Send an `Idempotency-Key` with a write, and repeating it is safe. Every error is a problem \
-            document (RFC 9457) whose `type` leads to a page that says what to do.\n\n\
-            Wherever GET works, HEAD does too; OPTIONS answers `Allow`.",
+            document (RFC 9457) whose `type` links to a page that explains what to do.\n\n\
+            Every path that takes GET takes HEAD as well; OPTIONS returns `Allow`.",
         contact(name = "The operator of this gateway"),
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
@@ -42,17 +40,17 @@ static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
     security(("key" = [])),
     tags(
         (name = "Records", description = "Reading and changing records"),
-        (name = "Operations", description = "What became of writes"),
+        (name = "Operations", description = "The outcomes of writes"),
         (name = "Systems", description = "What is configured, and what it can do"),
         (name = "Gateway", description = "The gateway itself"),
     ),
     paths(
-        super::records::list, super::writes::create,
-        super::records::show, super::writes::update, super::writes::delete,
-        super::operations::list, super::operations::show, super::ledger::list,
-        super::systems::list, super::systems::show,
-        super::health::healthz, super::health::readyz, super::health::metrics,
-        super::html::home, super::html::problem, get_openapi,
+        super::handlers::records::list, super::handlers::writes::create,
+        super::handlers::records::get, super::handlers::writes::update, super::handlers::writes::delete,
+        super::handlers::operations::list, super::handlers::operations::get, super::handlers::ledger::list,
+        super::handlers::systems::list, super::handlers::systems::get,
+        super::handlers::health::healthz, super::handlers::health::readyz, super::handlers::health::metrics,
+        super::handlers::docs::home, super::handlers::docs::problem, super::handlers::docs::openapi_json,
     ),
     components(schemas(crate::problem::ProblemDocument)),
     modifiers(&BearerAuthScheme, &ResponseHeaders, &ProblemResponses),
@@ -77,23 +75,12 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     ApiDoc::openapi()
 }
 
-/// Its text, as `records-gateway openapi` prints it and `/openapi.json` serves it.
+/// Its text, which `records-gateway openapi` prints and `/openapi.json` serves.
 #[must_use]
 pub fn openapi_json() -> String {
     let mut text = openapi().to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
-}
-
-/// This document.
-#[utoipa::path(get, path = "/openapi.json", tag = "Gateway", operation_id = "getOpenApi", summary = "This document", description = "What you are reading.",
-    security(()), responses((status = 200, description = "The OpenAPI 3.1 document", content_type = "application/json",
-        body = Object)))]
-pub(super) fn get_openapi() -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header(("Cache-Control", "no-cache"))
-        .content_type("application/json")
-        .body(OPENAPI_JSON.as_str())
 }
 
 #[cfg(test)]
@@ -103,14 +90,17 @@ mod tests {
 
     const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
 
-    /// `UPDATE_OPENAPI=1 cargo test --lib openapi` writes it anew.
+    /// `UPDATE_OPENAPI=1 cargo test --lib openapi` updates it.
     #[test]
     fn the_snapshot_matches_the_generated_document() {
         if std::env::var_os("UPDATE_OPENAPI").is_some() {
             std::fs::write(SNAPSHOT, openapi_json()).expect("written");
         }
         let snapshot = std::fs::read_to_string(SNAPSHOT).expect("openapi/openapi.json");
-        assert!(snapshot == openapi_json(), "openapi/openapi.json is old: UPDATE_OPENAPI=1 cargo test --lib openapi");
+        assert!(
+            snapshot == openapi_json(),
+            "openapi/openapi.json is out of date: UPDATE_OPENAPI=1 cargo test --lib openapi"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Parameters, as the document shows them; the parsers are in `headers` and `query`.
+//! Parameters as the document shows them. `headers` and `query` parse them.
 #![expect(dead_code, reason = "described, never constructed")]
 
 use utoipa::IntoParams;
@@ -11,8 +11,8 @@ pub(crate) struct RecordPath {
     /// The configured name of the system.
     #[param(example = "architecture", pattern = "^[a-z][a-z0-9-]*$")]
     system: String,
-    /// The record's id, `collection:key`, as one percent-encoded path segment. Where the system has a configured collection,
-    /// the key alone is enough. `GET /systems/{system}` tells the form.
+    /// The record's id, `collection:key`, as one percent-encoded path segment. Where the system has
+    /// a configured collection, the key alone is enough. `GET /systems/{system}` shows the form.
     #[param(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
     id: String,
 }
@@ -54,10 +54,10 @@ pub(crate) struct ProblemPath {
 pub(crate) struct ListParams {
     /// Which collection; the configured one if it is left out.
     collection: Option<String>,
-    /// At most so many; a page may be short, even empty, with `next` set.
+    /// The most items of the page; a page may be shorter, even empty, and have a `next`.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
-    /// `next` of a former page of the same query.
+    /// `next` of the previous page of the same query.
     cursor: Option<String>,
 }
 
@@ -70,10 +70,10 @@ pub(crate) struct OperationListParams {
     record: Option<String>,
     /// Only in this state.
     state: Option<OperationState>,
-    /// At most so many.
+    /// The most items of the page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
-    /// `next` of a former page of the same query.
+    /// `next` of the previous page of the same query.
     cursor: Option<String>,
 }
 
@@ -92,17 +92,17 @@ pub(crate) struct LedgerListParams {
     /// Earlier than this (RFC 3339).
     #[param(format = DateTime)]
     until: Option<String>,
-    /// At most so many.
+    /// The most items of the page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
-    /// `next` of a former page of the same query.
+    /// `next` of the previous page of the same query.
     cursor: Option<String>,
 }
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct ReadHeaderParams {
-    /// Tags the caller has; 304 if one is the present one.
+    /// Tags that the caller has; 304 if one of them is the current one.
     #[param(rename = "If-None-Match", nullable = false, pattern = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#)]
     if_none_match: Option<String>,
 }
@@ -110,7 +110,8 @@ pub(crate) struct ReadHeaderParams {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct IfMatch {
-    /// The record's `ETag` with its quotes, a list of them, or `*` if any state will do. Weak tags never match.
+    /// The record's `ETag` with its quotes, a list of them, or `*` if any state will do. Weak tags
+    /// never match.
     #[param(rename = "If-Match", example = "*", pattern = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#)]
     if_match: String,
 }
@@ -118,7 +119,8 @@ pub(crate) struct IfMatch {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct WriteHeaderParams {
-    /// Makes repeating this request safe: the same key with the same request gets the stored answer.
+    /// Makes repeating this request safe: the same key with the same request gets the stored
+    /// response.
     #[param(
         rename = "Idempotency-Key",
         nullable = false,

@@ -1,4 +1,4 @@
-//! Which problems each operation can answer, and how the document shows them: made from the one table of problems.
+//! The problems of each operation, described from the table of problems.
 
 use std::collections::BTreeMap;
 
@@ -20,14 +20,14 @@ use crate::problem::ProblemKind::{
     VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
 };
 
-/// HTTP itself: any request.
+/// Of any request.
 const ANY_PROBLEMS: &[ProblemKind] =
     &[MalformedRequest, MethodNotAllowed, UriTooLong, HeadersTooLarge, InternalError, NotImplemented];
-/// Whatever needs a caller.
+/// Of requests that need a caller.
 const CALLER_PROBLEMS: &[ProblemKind] = &[Unauthenticated, NotAcceptable, Overloaded];
-/// Whatever names a system and needs a right.
+/// Of requests that name a system and need a permission.
 const SYSTEM_PROBLEMS: &[ProblemKind] = &[SystemNotFound, Forbidden];
-/// Whatever asks a vendor.
+/// Of requests that send vendor requests.
 const VENDOR_PROBLEMS: &[ProblemKind] = &[
     VendorForbidden,
     RateLimited,
@@ -37,10 +37,10 @@ const VENDOR_PROBLEMS: &[ProblemKind] = &[
     VendorUnavailable,
     VendorTimeout,
 ];
-/// Any write.
+/// Of writes.
 const WRITE_PROBLEMS: &[ProblemKind] =
     &[OperationInProgress, VendorBusy, LossyWrite, PreconditionFailed, Rejected, IdempotencyKeyReused, OutcomeUnknown];
-/// Whatever has a body.
+/// Of requests with a body.
 const BODY_PROBLEMS: &[ProblemKind] = &[BodyTooLarge, RequestTimeout, UnsupportedMediaType];
 
 fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
@@ -81,7 +81,7 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
     all
 }
 
-/// Adds them to every operation.
+/// Adds the problems to every operation.
 pub(super) struct ProblemResponses;
 
 impl Modify for ProblemResponses {

@@ -1,4 +1,4 @@
-//! Header fields of answers, and the links between operations.
+//! Response headers, and the links between operations.
 
 use std::collections::BTreeMap;
 
@@ -11,32 +11,32 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 
 use super::problems::operations_mut;
 
-/// Every field of an answer that means something to a caller.
+/// Every response header that means something to a caller.
 const RESPONSE_HEADERS: &[(&str, &str)] = &[
-    ("X-Request-Id", "The request's id: the caller's, or made here"),
+    ("X-Request-Id", "The request's id: the caller's, or a new one"),
     ("ETag", "The record's strong tag, to be sent back as `If-Match`"),
     ("Location", "Where the new record, or the operation, is"),
     ("Content-Location", "The record that the body shows"),
-    ("Operation", "`/operations/{id}`: what becomes of this write"),
+    ("Operation", "`/operations/{id}`: the outcome of this write"),
     (
         "Concurrency-Guarantee",
         "`native`: the vendor compared and swapped; `guarded`: the gateway compared under a lease",
     ),
     ("Preference-Applied", "The preference that was honoured (RFC 7240)"),
-    ("Idempotency-Replayed", "`true`: the stored answer to an earlier request with this `Idempotency-Key`"),
-    ("Retry-After", "When to ask again, in seconds"),
-    ("Cache-Control", "Records are revalidated each time; answers to writes and problems are not stored"),
-    ("Vary", "What the answer depends on"),
+    ("Idempotency-Replayed", "`true`: the stored response to an earlier request with this `Idempotency-Key`"),
+    ("Retry-After", "When to try again, in seconds"),
+    ("Cache-Control", "Records are revalidated each time; problems and responses to writes are not stored"),
+    ("Vary", "The request headers that the response depends on"),
     ("Link", "`rel=\"next\"`: the next page"),
     ("Allow", "The methods the path takes"),
-    ("Accept-Patch", "The forms of a patch that are taken (RFC 5789)"),
+    ("Accept-Patch", "The media types of patches (RFC 5789)"),
     ("WWW-Authenticate", "The challenge (RFC 6750)"),
 ];
 
 const READ_HEADERS: &[&str] = &["ETag", "Cache-Control", "Vary"];
 const WRITE_HEADERS: &[&str] = &["Operation", "Concurrency-Guarantee", "Idempotency-Replayed", "Cache-Control", "Vary"];
 
-/// Puts them where they are sent.
+/// Adds the headers to the responses that carry them.
 pub(super) struct ResponseHeaders;
 
 impl Modify for ResponseHeaders {
@@ -60,7 +60,7 @@ impl Modify for ResponseHeaders {
     }
 }
 
-/// A reference to a field of [`FIELDS`].
+/// A reference to one of [`RESPONSE_HEADERS`].
 pub(super) fn header_ref<T>(name: &str) -> RefOr<T> {
     RefOr::Ref(Ref::new(format!("#/components/headers/{name}")))
 }
@@ -79,7 +79,8 @@ fn headers_for(id: &str, status: &str) -> impl Iterator<Item = &'static str> {
     std::iter::once("X-Request-Id").chain(first.iter().copied()).chain(more.iter().copied())
 }
 
-/// What can be done next: a new record can be read, changed and deleted; an operation can be followed.
+/// Possible next requests: a new record can be read, changed and deleted; an operation can be
+/// polled.
 fn add_links(operation: &mut Operation, id: &str) {
     let record = BTreeMap::from([
         ("system".to_owned(), "$response.body#/system".into()),

@@ -1,4 +1,5 @@
-//! What people read in a browser: the front page, one page per problem, Swagger UI. Nothing comes from elsewhere.
+//! What people read in a browser: the front page, one page per problem, Swagger UI. No page loads
+//! anything from another host.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,15 +12,16 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use utoipa_swagger_ui::Config;
 
-use super::openapi::ProblemPath;
-use super::service::HandlerResult;
+use crate::http::context::RequestContext;
+use crate::http::error::HandlerResult;
+use crate::http::openapi::{self, ProblemPath};
 use crate::problem::ProblemKind;
 use crate::record::sha256;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}\
     code{background:#f2f2f2;padding:.1em .3em}dt{font-weight:600}dd{margin:0 0 1rem}";
 
-/// Nothing but the one style sheet, by its hash.
+/// Allows the one style sheet, by its hash.
 static CSP_DEFAULT: LazyLock<String> = LazyLock::new(|| {
     let hash = STANDARD.encode(sha256([STYLE.as_bytes()]));
     format!(
@@ -33,15 +35,15 @@ const CSP_SWAGGER: &str = "default-src 'self'; style-src 'self' 'unsafe-inline';
 
 static SWAGGER_CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     let config = Config::from("/openapi.json").try_it_out_enabled(true).display_request_duration(true);
-    // No badge of a validator elsewhere, and no key left behind in the browser.
+    // No badge of an external validator, and no key stored in the browser.
     Arc::new(config.display_operation_id(true).validator_url("none"))
 });
 
 /// `GET /`.
 #[utoipa::path(get, path = "/", tag = "Gateway", operation_id = "getHome", security(()),
-    summary = "The front page", description = "Links to everything there is.",
+    summary = "The front page", description = "Links to the API's pages.",
     responses((status = 200, description = "The page", content_type = "text/html", body = String)))]
-pub(super) fn home() -> HttpResponse {
+pub(in crate::http) async fn home() -> HttpResponse {
     html_page(
         "records-gateway",
         "<p>One way to read and change a record, whatever system holds it.</p><ul>\
@@ -57,45 +59,64 @@ pub(super) fn home() -> HttpResponse {
     summary = "Explain a problem", description = "What a problem means and what to do about it.",
     params(ProblemPath),
     responses((status = 200, description = "The page", content_type = "text/html", body = String)))]
-pub(super) fn problem(name: ProblemKind) -> HttpResponse {
-    let row = name.spec();
+pub(in crate::http) async fn problem(context: RequestContext) -> HandlerResult {
+    let missing =
+        || ProblemKind::NotFound.with_detail("there is no problem of this name; every problem page lists all");
+    let name = ProblemKind::parse(&context.path_param("name")?).ok_or_else(missing)?;
+    Ok(problem_page(name))
+}
+
+fn problem_page(name: ProblemKind) -> HttpResponse {
+    let spec = name.spec();
     let again =
-        if row.retryable { "The same request may succeed later." } else { "Repeating the request does not help." };
+        if spec.retryable { "The same request may succeed later." } else { "Repeating the request does not help." };
     let mut body = String::new();
     // Writing into a String cannot fail.
     let _ = write!(
         body,
         "<p><code>{}</code>, status {}</p><dl><dt>What it means</dt><dd>{}</dd><dt>What to do</dt><dd>{}</dd>\
          <dt>Again?</dt><dd>{again}</dd></dl><p>All problems: ",
-        row.name,
-        row.status,
-        inline_code_html(row.meaning),
-        inline_code_html(row.remedy),
+        spec.name,
+        spec.status,
+        inline_code_html(spec.meaning),
+        inline_code_html(spec.remedy),
     );
     for other in ProblemKind::ALL {
         let _ = write!(body, "<a href=\"/problems/{0}\">{0}</a> ", other.as_str());
     }
     body.push_str("</p>");
-    html_page(row.title, &body)
+    html_page(spec.title, &body)
+}
+
+/// `GET /openapi.json`.
+#[utoipa::path(get, path = "/openapi.json", tag = "Gateway", operation_id = "getOpenApi", summary = "This document", description = "What you are reading.",
+    security(()), responses((status = 200, description = "The OpenAPI 3.1 document", content_type = "application/json",
+        body = Object)))]
+pub(in crate::http) async fn openapi_json() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-cache"))
+        .content_type("application/json")
+        .body(openapi::OPENAPI_JSON.as_str())
 }
 
 /// `GET /docs`.
-pub(super) fn docs_redirect() -> HttpResponse {
+pub(in crate::http) async fn redirect() -> HttpResponse {
     HttpResponse::PermanentRedirect().insert_header((LOCATION, "/docs/")).finish()
 }
 
 /// `GET /docs/{file}`: Swagger UI.
-pub(super) fn docs(file: &str) -> HandlerResult {
+pub(in crate::http) async fn swagger_ui(context: RequestContext) -> HandlerResult {
     let missing = || ProblemKind::NotFound.with_detail("Swagger UI has no such file");
-    let found = utoipa_swagger_ui::serve(file, Arc::clone(&SWAGGER_CONFIG)).ok().flatten().ok_or_else(missing)?;
-    let mut answer = HttpResponse::Ok();
-    answer.insert_header((CONTENT_SECURITY_POLICY, CSP_SWAGGER)).insert_header((CACHE_CONTROL, "no-cache"));
-    // What is part of the program is not copied for each caller.
+    let file = context.path_param("file")?;
+    let found = utoipa_swagger_ui::serve(&file, Arc::clone(&SWAGGER_CONFIG)).ok().flatten().ok_or_else(missing)?;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_SECURITY_POLICY, CSP_SWAGGER)).insert_header((CACHE_CONTROL, "no-cache"));
+    // What is part of the program is not copied.
     let bytes = match found.bytes {
         Cow::Borrowed(bytes) => Bytes::from_static(bytes),
         Cow::Owned(bytes) => bytes.into(),
     };
-    Ok(answer.content_type(found.content_type).body(bytes))
+    Ok(response.content_type(found.content_type).body(bytes))
 }
 
 fn html_page(title: &str, body: &str) -> HttpResponse {

@@ -1,8 +1,16 @@
-//! HTTP itself, before anything is known of route or caller: method, header section, singletons (http-rules 89, 94, 100, 116).
+//! HTTP itself, before anything is known of route or caller: method, header section, target
+//! (http-rules 89, 94, 99, 100, 116).
 
-use actix_web::HttpRequest;
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpRequest};
+
+use crate::http::context::RequestState;
+use crate::http::error::refuse;
+use crate::http::{compat, request_target};
 
 use crate::problem::{Problem, ProblemKind};
 
@@ -11,7 +19,8 @@ const MAX_HEADERS_BYTES: usize = 32 * 1024;
 /// One field line, in bytes.
 const MAX_HEADER_BYTES: usize = 8 * 1024;
 
-/// The methods of RFC 9110 §9.3 and RFC 5789. Any other, `patch` included, is one that HTTP does not know here.
+/// The methods of RFC 9110 §9.3 and RFC 5789. Methods are case-sensitive, so `patch` is none of
+/// them.
 const KNOWN_METHODS: [Method; 9] = [
     Method::GET,
     Method::HEAD,
@@ -24,21 +33,37 @@ const KNOWN_METHODS: [Method; 9] = [
     Method::CONNECT,
 ];
 
+/// Refuses a request whose head breaks the rules of HTTP.
+pub(in crate::http) async fn validate_head(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let http_request = request.request();
+    let checked = compat::check_not_closing(http_request)
+        .and_then(|()| check_head(http_request))
+        .and_then(|()| request_target::validate(http_request.uri()));
+    match checked {
+        Ok(()) => next.call(request).await,
+        Err(problem) => {
+            RequestState::of(http_request)?.begin(http_request, None, None);
+            Ok(refuse(request, problem))
+        }
+    }
+}
+
 /// Checks method and header section.
 ///
 /// # Errors
 /// 501, 431, 400.
-pub(super) fn validate_head(request: &HttpRequest) -> Result<(), Problem> {
+fn check_head(request: &HttpRequest) -> Result<(), Problem> {
     if !KNOWN_METHODS.contains(request.method()) {
-        let detail = "HTTP knows no such method; methods are case-sensitive (RFC 9110 §9.1)";
+        let detail = "HTTP has no such method; methods are case-sensitive (RFC 9110 §9.1)";
         return Err(ProblemKind::NotImplemented.with_detail(detail));
     }
     check_header_sizes(request.headers())?;
     for name in [HOST, CONTENT_TYPE, AUTHORIZATION] {
         if request.headers().get_all(&name).nth(1).is_some() {
-            return Err(
-                ProblemKind::MalformedRequest.with_detail(format!("{name} stands there twice; it takes one value"))
-            );
+            return Err(ProblemKind::MalformedRequest.with_detail(format!("{name} was sent twice; send it once")));
         }
     }
     match request.headers().get(HOST) {
@@ -54,19 +79,20 @@ fn check_header_sizes(headers: &HeaderMap) -> Result<(), Problem> {
     for (name, value) in headers {
         let field = name.as_str().len() + value.len();
         if field > MAX_HEADER_BYTES {
-            let detail = format!("the field {name} has {field} bytes; at most {MAX_HEADER_BYTES} are taken");
+            let detail = format!("the header {name} has {field} bytes; the limit is {MAX_HEADER_BYTES}");
             return Err(ProblemKind::HeadersTooLarge.with_detail(detail));
         }
         section += field + 4;
     }
     if section > MAX_HEADERS_BYTES {
-        let detail = format!("the header section has {section} bytes; at most {MAX_HEADERS_BYTES} are taken");
+        let detail = format!("the headers have {section} bytes; the limit is {MAX_HEADERS_BYTES}");
         return Err(ProblemKind::HeadersTooLarge.with_detail(detail));
     }
     Ok(())
 }
 
-/// `uri-host [":" port]` (RFC 9110 §7.2, RFC 3986 §3.2.2), which may be empty: a name, or an address in brackets.
+/// `uri-host [":" port]` (RFC 9110 §7.2, RFC 3986 §3.2.2), which may be empty: a name, or an
+/// address in brackets.
 fn is_host(field: &[u8]) -> bool {
     let colon = match field.first() {
         Some(b'[') => field.iter().position(|byte| *byte == b']').map(|end| end + 1),
@@ -90,7 +116,7 @@ mod tests {
     use super::*;
 
     fn problem_name(request: TestRequest) -> Option<&'static str> {
-        validate_head(&request.to_http_request()).err().map(|problem| problem.name.as_str())
+        check_head(&request.to_http_request()).err().map(|problem| problem.name.as_str())
     }
 
     #[test]
@@ -107,7 +133,7 @@ mod tests {
     #[test]
     fn a_large_header_and_many_small_headers_are_rejected() {
         let large = TestRequest::default().insert_header(("x-large", "v".repeat(MAX_HEADER_BYTES)));
-        let problem = validate_head(&large.to_http_request()).expect_err("too large");
+        let problem = check_head(&large.to_http_request()).expect_err("too large");
         assert!(problem.name == ProblemKind::HeadersTooLarge && problem.detail.contains("x-large"));
         let mut many = TestRequest::default();
         for _ in 0..5 {

@@ -1,34 +1,26 @@
-//! What only shows on the wire: framing of answers without content, and what becomes of connections after a refusal.
+//! What only shows on the wire: framing of responses without content, and connections after a
+//! refusal.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::{App, HttpServer};
+use actix_web::HttpServer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::testing::test_api;
-use super::{ApiState, RequestLimits, SharedApiState, configure};
+use super::test_api::TestApi;
+use crate::http::{Listener, RequestLimits, app};
 
-/// Sends `text` over one connection and reads until the server closes it or `answers` status lines have come.
-async fn send_raw(text: &str, answers: usize) -> String {
-    send_raw_with_limits(test_api().api.limits, text, answers).await
+/// Sends `text` over one connection and reads until the server closes it or `responses` status
+/// lines have come.
+async fn send_raw(text: &str, responses: usize) -> String {
+    send_raw_with(|_| {}, text, responses).await
 }
 
-async fn send_raw_with_limits(limits: RequestLimits, text: &str, answers: usize) -> String {
-    let doubles = test_api();
-    let ApiState { records, access, operations, health, metrics, .. } = &*doubles.api;
-    let api = SharedApiState::new(ApiState {
-        records: Arc::clone(records),
-        access: Arc::clone(access),
-        operations: Arc::clone(operations),
-        health: Arc::clone(health),
-        metrics: Arc::clone(metrics),
-        limits,
-        tracer: None,
-        separate_ops: false,
-    });
-    let server = HttpServer::new(move || App::new().configure(configure(&api))).workers(1).bind(("127.0.0.1", 0));
+async fn send_raw_with(change: impl FnOnce(&mut RequestLimits), text: &str, responses: usize) -> String {
+    let api = TestApi::start_with(change).await;
+    let state = Arc::clone(&api.state);
+    let server = HttpServer::new(move || app(&state, Listener::Everything)).workers(1).bind(("127.0.0.1", 0));
     let server = server.expect("a port");
     let address = server.addrs()[0];
     let running = server.disable_signals().run();
@@ -39,18 +31,18 @@ async fn send_raw_with_limits(limits: RequestLimits, text: &str, answers: usize)
     let mut seen = Vec::new();
     let reading = async {
         let mut chunk = [0; 4096];
-        while String::from_utf8_lossy(&seen).matches("HTTP/1.1 ").count() < answers || !seen.ends_with(b"\n") {
+        while String::from_utf8_lossy(&seen).matches("HTTP/1.1 ").count() < responses || !seen.ends_with(b"\n") {
             match stream.read(&mut chunk).await {
                 Ok(0) | Err(_) => break,
                 Ok(length) => seen.extend_from_slice(&chunk[..length]),
             }
             // A document ends without a line end; its last byte is the brace.
-            if String::from_utf8_lossy(&seen).matches("HTTP/1.1 ").count() >= answers && seen.ends_with(b"}") {
+            if String::from_utf8_lossy(&seen).matches("HTTP/1.1 ").count() >= responses && seen.ends_with(b"}") {
                 break;
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), reading).await.expect("an answer in time");
+    tokio::time::timeout(Duration::from_secs(5), reading).await.expect("a response in time");
     handle.stop(false).await;
     String::from_utf8(seen).expect("UTF-8").to_lowercase()
 }
@@ -77,17 +69,17 @@ async fn responses_without_content_have_no_content_length() {
 #[actix_web::test]
 async fn an_oversized_content_length_is_rejected_and_the_connection_closed() {
     let length = format!("{PATCH}Content-Length: 101\r\n");
-    let answer = send_raw(&raw_request("PATCH /records/crm/a:b", &length), 1).await;
-    assert!(answer.starts_with("http/1.1 413") && answer.contains("connection: close"), "{answer}");
-    assert!(answer.contains("application/problem+json"));
+    let response = send_raw(&raw_request("PATCH /records/crm/a:b", &length), 1).await;
+    assert!(response.starts_with("http/1.1 413") && response.contains("connection: close"), "{response}");
+    assert!(response.contains("application/problem+json"));
 }
 
 #[actix_web::test]
 async fn a_body_that_does_not_arrive_gets_408() {
     let length = format!("{PATCH}Content-Length: 10\r\n");
-    let limits = RequestLimits { body_timeout: Duration::ZERO, ..test_api().api.limits };
-    let answer = send_raw_with_limits(limits, &(raw_request("PATCH /records/crm/a:b", &length) + "{"), 1).await;
-    assert!(answer.starts_with("http/1.1 408") && answer.contains("connection: close"), "{answer}");
+    let no_time = |limits: &mut RequestLimits| limits.body_timeout = Duration::ZERO;
+    let response = send_raw_with(no_time, &(raw_request("PATCH /records/crm/a:b", &length) + "{"), 1).await;
+    assert!(response.starts_with("http/1.1 408") && response.contains("connection: close"), "{response}");
 }
 
 #[actix_web::test]
@@ -103,9 +95,9 @@ async fn a_rejected_body_is_never_parsed_as_the_next_request() {
     let smuggled = raw_request("GET /records/crm/a:b", "");
     let length = format!("Content-Type: text/plain\r\nContent-Length: {}\r\n", smuggled.len());
     let next = raw_request("GET /records/crm/a:missing", "");
-    let answers = send_raw(&(raw_request("PATCH /records/crm/a:b", &length) + &smuggled + &next), 2).await;
-    assert!(answers.starts_with("http/1.1 415") && answers.contains("http/1.1 404"), "{answers}");
-    assert!(!answers.contains("http/1.1 200"), "{answers}");
+    let responses = send_raw(&(raw_request("PATCH /records/crm/a:b", &length) + &smuggled + &next), 2).await;
+    assert!(responses.starts_with("http/1.1 415") && responses.contains("http/1.1 404"), "{responses}");
+    assert!(!responses.contains("http/1.1 200"), "{responses}");
 }
 
 #[actix_web::test]
@@ -121,7 +113,8 @@ async fn the_chunks_of_a_body_are_joined_and_counted_against_the_limit() {
 
 #[actix_web::test]
 async fn every_line_of_a_repeated_header_counts() {
-    let fields = "If-Match: \"no\"\r\nX-Between: 1\r\nIf-Match: \"c7.x\"\r\n";
-    let read = send_raw(&raw_request("GET /records/crm/a:b", fields), 1).await;
+    let tag = TestApi::start().await.tag(7);
+    let fields = format!("If-Match: \"no\"\r\nX-Between: 1\r\nIf-Match: {tag}\r\n");
+    let read = send_raw(&raw_request("GET /records/crm/a:b", &fields), 1).await;
     assert!(read.starts_with("http/1.1 200"), "{read}");
 }

@@ -1,6 +1,11 @@
-//! Several requests on one connection. On HTTP/1.1, where the caller may send the next before it has the answer to the last
-//! (RFC 9112 §9.3.2), what `actix-http` remembers of one request is by then what the next one said. On HTTP/2 `actix-http` takes
-//! as many at once as are sent, and keeps each until its answer was taken.
+//! Several requests on one connection.
+//!
+//! On HTTP/1.1 a client may send the next request before it has the response to the last (RFC 9112
+//! §9.3.2). actix-http's `Codec` (`src/h1/codec.rs`) keeps one method and one connection type for
+//! the whole connection, so that a response is framed by what the latest request said. Its
+//! `Dispatcher` (`src/h1/dispatcher.rs`) also executes what follows a request with `Connection:
+//! close`. On HTTP/2 its `Dispatcher` (`src/h2/dispatcher.rs`) announces no
+//! `SETTINGS_MAX_CONCURRENT_STREAMS`, and keeps each request until its response has been read.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -19,42 +24,42 @@ use futures_util::stream;
 
 use crate::problem::{Problem, ProblemKind};
 
-/// The most requests of one HTTP/2 connection at once, those included whose answers its caller has not taken: more than all
-/// the vendor calls that may run and wait for three systems, as they are configured by default.
+/// The most requests of one HTTP/2 connection at once, those included whose responses the client
+/// has not read. It is more than three systems with default limits can run and queue.
 const MAX_CONCURRENT_STREAMS: usize = 1024;
 
 /// What is known of a connection beyond one request.
 #[derive(Debug, Default)]
 struct Connection {
-    /// A request said that it is the last one, or an answer did.
+    /// A request or a response said that it is the last one.
     closing: Cell<bool>,
-    /// HTTP/2: the requests whose answers have not been taken.
+    /// HTTP/2: how many requests have responses that the client has not read.
     in_flight: Rc<Cell<usize>>,
 }
 
-/// A request's place among those of its connection, until its answer has been taken.
+/// Counts a request among those of its connection until its response has been read.
 #[derive(Debug)]
 pub(super) struct StreamPermit(Option<Rc<Cell<usize>>>);
 
 impl StreamPermit {
-    fn try_acquire(at_once: &Rc<Cell<usize>>) -> Option<Self> {
-        let taken = at_once.get();
-        (taken < MAX_CONCURRENT_STREAMS).then(|| {
-            at_once.set(taken + 1);
-            Self(Some(Rc::clone(at_once)))
+    fn try_acquire(in_flight: &Rc<Cell<usize>>) -> Option<Self> {
+        let count = in_flight.get();
+        (count < MAX_CONCURRENT_STREAMS).then(|| {
+            in_flight.set(count + 1);
+            Self(Some(Rc::clone(in_flight)))
         })
     }
 }
 
 impl Drop for StreamPermit {
     fn drop(&mut self) {
-        if let Some(at_once) = &self.0 {
-            at_once.set(at_once.get().saturating_sub(1));
+        if let Some(in_flight) = &self.0 {
+            in_flight.set(in_flight.get().saturating_sub(1));
         }
     }
 }
 
-/// Finds a request its place; `None` = there are too many.
+/// Counts a request; `None` = its connection has too many.
 pub(super) fn acquire_stream_permit(request: &HttpRequest) -> Option<StreamPermit> {
     match request.conn_data::<Connection>().filter(|_| request.version() > Version::HTTP_11) {
         Some(connection) => StreamPermit::try_acquire(&connection.in_flight),
@@ -62,13 +67,13 @@ pub(super) fn acquire_stream_permit(request: &HttpRequest) -> Option<StreamPermi
     }
 }
 
-/// The answer to one too many. It has no body: a caller that takes no answers would not take that either, and what is kept
-/// for it must not grow.
+/// The response to one request too many. It has no body: a client that reads no responses would not
+/// read it either, and what is kept for that client must not grow.
 pub(super) fn too_many_streams() -> HttpResponse {
     HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, "1")).finish()
 }
 
-/// An answer's body with the place of its request.
+/// A response's body with the permit of its request.
 struct PermitBody {
     body: BoxBody,
     _permit: StreamPermit,
@@ -86,16 +91,16 @@ impl MessageBody for PermitBody {
     }
 }
 
-/// The same answer, which keeps the place until it has been taken.
-pub(super) fn hold_permit_until_sent(response: HttpResponse, place: StreamPermit) -> HttpResponse {
-    if place.0.is_none() {
+/// The same response, which holds the permit until it has been read.
+pub(super) fn hold_permit_until_sent(response: HttpResponse, permit: StreamPermit) -> HttpResponse {
+    if permit.0.is_none() {
         return response;
     }
-    response.map_body(|_, body| BoxBody::new(PermitBody { body, _permit: place }))
+    response.map_body(|_, body| BoxBody::new(PermitBody { body, _permit: permit }))
 }
 
-/// Nothing that comes after this request is to be processed.
-pub(super) fn mark_closing(request: &HttpRequest) {
+/// Executes nothing that follows this request on its connection.
+pub(in crate::http) fn mark_closing(request: &HttpRequest) {
     if let Some(connection) = request.conn_data::<Connection>() {
         connection.closing.set(true);
     }
@@ -106,34 +111,34 @@ pub fn on_connect(_: &dyn Any, data: &mut Extensions) {
     data.insert(Connection::default());
 }
 
-/// Lets a request pass unless an earlier one of its connection was the last by its own word: what comes after that is not to
-/// be processed (RFC 9112 §9.6).
+/// Refuses a request that follows the last one of its connection (RFC 9112 §9.6).
 ///
 /// # Errors
-/// 400, for a caller that no longer listens.
-pub(super) fn check_not_closing(request: &HttpRequest) -> Result<(), Problem> {
+/// 400, which the client most likely does not read.
+pub(in crate::http) fn check_not_closing(request: &HttpRequest) -> Result<(), Problem> {
     let Some(connection) = request.conn_data::<Connection>().filter(|_| request.version() <= Version::HTTP_11) else {
         return Ok(());
     };
     if connection.closing.replace(is_last_request(request)) {
         connection.closing.set(true);
-        let detail = "an earlier request on this connection, or the answer to it, said that it was the last one";
+        let detail = "an earlier request on this connection, or the response to it, ended the connection";
         return Err(ProblemKind::MalformedRequest.with_detail(detail));
     }
     Ok(())
 }
 
-/// After an offered upgrade, too, which is never taken: `actix-http` would take what follows for the other protocol.
+/// An offered upgrade ends the connection as well: no upgrade is accepted, and actix-http would
+/// read what follows as the other protocol.
 fn is_last_request(request: &HttpRequest) -> bool {
     request.head().connection_type() != ConnectionType::KeepAlive || request.headers().contains_key(UPGRADE)
 }
 
-/// Says what only this answer knows, whatever request has been read meanwhile: that the connection ends, and that there
-/// is no content, only its length, because the method was HEAD.
+/// Frames a response by its own request, whatever request has been read meanwhile: sets
+/// `Connection: close`, and leaves only the length of the content where the method is HEAD.
 pub(super) fn fix_response_framing(mut response: HttpResponse, request: &HttpRequest) -> HttpResponse {
     let connection = request.conn_data::<Connection>();
-    let ending = connection.map_or_else(|| is_last_request(request), |connection| connection.closing.get());
-    if ending && request.version() <= Version::HTTP_11 {
+    let closes = connection.map_or_else(|| is_last_request(request), |connection| connection.closing.get());
+    if closes && request.version() <= Version::HTTP_11 {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     match response.body().size() {
@@ -153,16 +158,16 @@ mod tests {
     #[test]
     fn stream_permits_are_limited_and_are_released() {
         let connection = Connection::default();
-        let mut places: Vec<_> =
+        let mut permits: Vec<_> =
             (0..MAX_CONCURRENT_STREAMS).filter_map(|_| StreamPermit::try_acquire(&connection.in_flight)).collect();
-        assert_eq!(places.len(), MAX_CONCURRENT_STREAMS);
+        assert_eq!(permits.len(), MAX_CONCURRENT_STREAMS);
         assert!(StreamPermit::try_acquire(&connection.in_flight).is_none());
-        let answer = hold_permit_until_sent(HttpResponse::Ok().body("taken"), places.pop().expect("a place"));
+        let response = hold_permit_until_sent(HttpResponse::Ok().body("12345"), permits.pop().expect("a permit"));
         assert!(StreamPermit::try_acquire(&connection.in_flight).is_none());
-        assert_eq!(answer.body().size(), BodySize::Sized(5));
-        drop(answer);
+        assert_eq!(response.body().size(), BodySize::Sized(5));
+        drop(response);
         assert!(StreamPermit::try_acquire(&connection.in_flight).is_some());
-        drop(places);
+        drop(permits);
         assert_eq!(connection.in_flight.get(), 0);
     }
 }

@@ -1,0 +1,57 @@
+//! From credentials to a caller.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::access::{ApiKeyAuth, AuthError, JwtVerifier, Principal};
+use crate::problem::{Problem, ProblemKind};
+
+/// When a caller may try again whose token's key could not be fetched: the keys are fetched again
+/// about then.
+const JWKS_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// How callers are authenticated (`[access]`).
+pub enum Authenticator {
+    /// By keys, or not at all where access is open.
+    ApiKeys(ApiKeyAuth),
+    /// By tokens of an issuer.
+    Jwt(Arc<JwtVerifier>),
+}
+
+impl Authenticator {
+    /// The caller with this key or token; `None` = no `Authorization: Bearer` was sent.
+    ///
+    /// # Errors
+    /// 401; 503 when the issuer's keys cannot be fetched.
+    pub(super) async fn authenticate(&self, bearer: Option<&str>) -> Result<Arc<Principal>, Problem> {
+        match self {
+            Self::ApiKeys(keys) => {
+                let caller = keys.anonymous().or_else(|| bearer.and_then(|key| keys.authenticate(key)));
+                caller.ok_or_else(|| match bearer {
+                    Some(_) => unauthenticated("this gateway does not know the key in Authorization"),
+                    None => missing_credentials(),
+                })
+            }
+            Self::Jwt(verifier) => {
+                let token = bearer.ok_or_else(|| unauthenticated("send Authorization: Bearer TOKEN"))?;
+                verifier.authenticate(token).await.map_err(|error| match error {
+                    AuthError::Token(why) => {
+                        unauthenticated(&format!("the token in Authorization is not accepted: {why}"))
+                    }
+                    AuthError::KeysUnavailable => ProblemKind::Overloaded
+                        .with_detail("the keys that tokens are checked with cannot be fetched at the moment")
+                        .retry_after(JWKS_RETRY_AFTER),
+                })
+            }
+        }
+    }
+}
+
+/// 401 for a request without credentials.
+pub(super) fn missing_credentials() -> Problem {
+    unauthenticated("send Authorization: Bearer KEY")
+}
+
+fn unauthenticated(detail: &str) -> Problem {
+    ProblemKind::Unauthenticated.with_detail(detail)
+}

@@ -1,0 +1,49 @@
+//! Guards against what actix-http does and nothing else here can change. Each names its upstream
+//! source; the tests show that actix-http still does it, and fail when a guard is no longer needed.
+//!
+//! What actix-http does before there is a request stays as it is:
+//! - It refuses a broken request line or header block, a head of more than 128 KiB or 96 fields,
+//!   two `Host` lines, `Content-Length` with `Transfer-Encoding`, and a head that does not arrive
+//!   in time with a 400, 431 or 408 without a body. Of well-formed requests only those with a
+//!   target of more than 65,534 bytes or more than 96 fields are among them.
+//! - It closes the connection, mostly without a response, on a chunked body whose framing is
+//!   broken.
+//! - It answers `100 Continue` to every `Expect: 100-continue` at once, even where the head alone
+//!   decides the final status. RFC 9110 §10.1.1 allows that.
+
+mod connection_state;
+mod request_body;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use actix_web::Error;
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+
+pub use connection_state::on_connect;
+pub(super) use connection_state::{check_not_closing, mark_closing};
+pub(super) use request_body::limit_to_content_length;
+
+use super::state::ApiState;
+use super::throttled_body::chunk_large_body;
+use crate::metrics::{RequestAction, RequestOutcome};
+use crate::problem::ProblemKind;
+
+/// Limits the requests of one connection and frames each response by its own request.
+pub(super) async fn guard_connection(
+    api: Arc<ApiState>,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(permit) = connection_state::acquire_stream_permit(request.request()) else {
+        let overloaded = RequestOutcome::Problem(ProblemKind::Overloaded);
+        api.metrics.request(None, RequestAction::Other, overloaded, 0.0);
+        return Ok(request.into_response(connection_state::too_many_streams()));
+    };
+    let (request, response) = next.call(request).await?.into_parts();
+    let response = connection_state::fix_response_framing(chunk_large_body(response), &request);
+    Ok(ServiceResponse::new(request, connection_state::hold_permit_until_sent(response, permit)))
+}

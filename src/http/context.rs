@@ -1,0 +1,308 @@
+//! What is known of one request: the state that its middleware shares, and the extractor that its
+//! handler takes.
+
+use std::borrow::Cow;
+use std::cell::{Cell, OnceCell};
+use std::future::{Ready, ready};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant as WallInstant};
+
+use actix_web::dev::Payload;
+use actix_web::http::Method;
+use actix_web::http::header::HeaderMap;
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use tokio::time::{Instant, timeout_at};
+
+use super::authenticator::missing_credentials;
+use super::error::ApiError;
+use super::headers;
+use super::query::QueryParams;
+use super::request_target::percent_decode;
+use super::route::Route;
+use super::state::ApiState;
+use crate::access::{Permission, Principal};
+use crate::gateway::{Gateway, OpContext, System};
+use crate::metrics::RequestAction;
+use crate::problem::{FailureEvent, Problem, ProblemKind};
+use crate::record::{Action, RequestId};
+use crate::store::StoreError;
+use crate::transport::trace::{RequestAttributes, RequestSpan, TraceContext};
+
+/// Where a request goes.
+#[derive(Default)]
+struct Target {
+    /// `None` when no path matches or the head is refused.
+    route: Option<Rc<Route>>,
+    /// The configured system that the path names.
+    system: Option<Arc<System>>,
+    action: Option<RequestAction>,
+}
+
+/// What the middleware and the handler of one request share.
+pub(super) struct RequestState {
+    pub(super) api: Arc<ApiState>,
+    pub(super) request_id: RequestId,
+    pub(super) received_at: WallInstant,
+    deadline: Instant,
+    /// The body, unless it is being read.
+    payload: Cell<Option<Payload>>,
+    /// Parsed when it is needed first.
+    trace: OnceCell<Arc<TraceContext>>,
+    target: OnceCell<Target>,
+    principal: OnceCell<Arc<Principal>>,
+    span: Cell<Option<RequestSpan>>,
+}
+
+impl RequestState {
+    pub(super) fn new(api: Arc<ApiState>, request_id: RequestId, payload: Payload) -> Rc<Self> {
+        let deadline = Instant::now() + api.limits.deadline;
+        Rc::new(Self {
+            api,
+            request_id,
+            received_at: WallInstant::now(),
+            deadline,
+            payload: Cell::new(Some(payload)),
+            trace: OnceCell::new(),
+            target: OnceCell::new(),
+            principal: OnceCell::new(),
+            span: Cell::new(None),
+        })
+    }
+
+    /// The state that `middleware::create_request_state` put into the request.
+    ///
+    /// # Errors
+    /// 500 where the application is wired without it.
+    pub(super) fn of(request: &HttpRequest) -> Result<Rc<Self>, ApiError> {
+        let state = request.extensions().get::<Rc<Self>>().map(Rc::clone);
+        state.ok_or_else(|| ProblemKind::InternalError.with_detail("the request has no state").into())
+    }
+
+    /// Records where the request goes. From here on it counts as in flight, and its span begins.
+    pub(super) fn begin(&self, request: &HttpRequest, route: Option<Rc<Route>>, system: Option<Arc<System>>) {
+        let action = route.as_ref().map(|route| route.action(request.method()));
+        let target = self.target.get_or_init(|| Target { route, system, action });
+        self.api.metrics.in_flight(target.system.as_ref().map(|system| system.index), 1);
+        if self.api.tracer.is_some() && !self.is_probe() {
+            let attributes = RequestAttributes {
+                method: request.method(),
+                route: target.route.as_ref().map(|route| route.path),
+                scheme: if request.app_config().secure() { "https" } else { "http" },
+                system: target.system.as_ref().map(|system| system.name.as_str()),
+                action: self.action().as_str(),
+            };
+            self.span.set(RequestSpan::begin(self.trace(request.headers()), attributes));
+        }
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.target.get().is_some()
+    }
+
+    pub(super) fn route(&self) -> Option<&Route> {
+        self.target.get().and_then(|target| target.route.as_deref())
+    }
+
+    pub(super) fn system(&self) -> Option<&Arc<System>> {
+        self.target.get().and_then(|target| target.system.as_ref())
+    }
+
+    pub(super) fn action(&self) -> RequestAction {
+        self.target.get().and_then(|target| target.action).unwrap_or(RequestAction::Other)
+    }
+
+    fn is_probe(&self) -> bool {
+        self.route().is_some_and(|route| route.is_probe)
+    }
+
+    fn trace(&self, headers: &HeaderMap) -> &Arc<TraceContext> {
+        self.trace.get_or_init(|| headers::trace_context(headers, self.api.tracer.as_ref()))
+    }
+
+    pub(super) fn take_span(&self) -> Option<RequestSpan> {
+        self.span.take()
+    }
+
+    pub(super) fn set_principal(&self, principal: Arc<Principal>) {
+        // A request is authenticated once.
+        let _ = self.principal.set(principal);
+    }
+
+    pub(super) fn take_payload(&self) -> Option<Payload> {
+        self.payload.take()
+    }
+
+    pub(super) fn put_payload(&self, payload: Payload) {
+        self.payload.set(Some(payload));
+    }
+
+    /// Logs a failure that concerns the operator. A probe that finds the gateway not ready is no
+    /// failure.
+    pub(super) fn log_failure(&self, problem: &Problem) {
+        if self.is_probe() && problem.name == ProblemKind::Overloaded {
+            return;
+        }
+        let trace = self.trace.get();
+        let failure = FailureEvent {
+            message: "request failed",
+            request_id: &self.request_id.0,
+            system: self.system().map(|system| system.name.as_str()),
+            action: self.action().as_str(),
+            problem,
+            operation: None,
+            trace_id: trace.map(|trace| trace.trace_id()),
+            elapsed: self.received_at.elapsed(),
+            vendor_time: trace.map(|trace| trace.vendor_time()).unwrap_or_default(),
+        };
+        failure.log();
+    }
+}
+
+/// A request as its handler sees it.
+pub(super) struct RequestContext {
+    state: Rc<RequestState>,
+    request: HttpRequest,
+}
+
+impl FromRequest for RequestContext {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(RequestState::of(request).map(|state| Self { state, request: request.clone() }))
+    }
+}
+
+impl RequestContext {
+    pub(super) fn api(&self) -> &ApiState {
+        &self.state.api
+    }
+
+    pub(super) fn gateway(&self) -> &Arc<Gateway> {
+        &self.state.api.gateway
+    }
+
+    pub(super) fn state(&self) -> &RequestState {
+        &self.state
+    }
+
+    pub(super) fn request(&self) -> &HttpRequest {
+        &self.request
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        self.request.method()
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
+    /// The query's parameters; `known` are the names that it may have.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn query(&self, known: &'static [&'static str]) -> Result<QueryParams, Problem> {
+        QueryParams::parse(self.request.uri().query().unwrap_or_default(), known)
+    }
+
+    /// A segment of the path by its name in the route, percent-decoded. actix-web decodes all
+    /// octets but `%25`, `%2B` and `%2F`, so that decoding the rest here decodes each octet once.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn path_param(&self, name: &str) -> Result<Cow<'_, str>, Problem> {
+        percent_decode(self.request.match_info().get(name).unwrap_or_default(), "path")
+    }
+
+    /// The caller.
+    ///
+    /// # Errors
+    /// 401 on a public route, where nobody is authenticated.
+    pub(super) fn caller(&self) -> Result<&Principal, Problem> {
+        self.state.principal.get().map(|caller| &**caller).ok_or_else(missing_credentials)
+    }
+
+    /// The system that the path names.
+    ///
+    /// # Errors
+    /// 404.
+    pub(super) fn system(&self) -> Result<&Arc<System>, Problem> {
+        match self.state.system() {
+            Some(system) => Ok(system),
+            None => self.api().find_system(&self.path_param("system")?),
+        }
+    }
+
+    /// The system that the path names, if its vendor has the action and the caller has the
+    /// permission.
+    ///
+    /// # Errors
+    /// 404, 405, 403, in this order.
+    pub(super) fn authorize_system(&self, action: Action) -> Result<&Arc<System>, Problem> {
+        let system = self.system()?;
+        let capabilities = system.adapter.capabilities();
+        if !capabilities.actions.contains(&action) {
+            let detail = format!("{} has no way to {} a record", capabilities.vendor, action.as_str());
+            let mut problem = ProblemKind::MethodNotAllowed.with_detail(detail);
+            problem.allow = self.state.route().map(|route| route.allow_header(Some(system)));
+            return Err(problem);
+        }
+        if !self.caller()?.can(system.name.as_str(), action) {
+            return Err(missing_permission(system.name.as_str(), action.into()));
+        }
+        Ok(system)
+    }
+
+    /// Whether the caller may read the records of a system.
+    ///
+    /// # Errors
+    /// As [`caller`](Self::caller).
+    pub(super) fn can_read(&self, system: &str) -> Result<bool, Problem> {
+        Ok(self.caller()?.can(system, Permission::Read))
+    }
+
+    /// What the gateway needs to know of the caller.
+    ///
+    /// # Errors
+    /// As [`caller`](Self::caller).
+    pub(super) fn op_context(&self) -> Result<OpContext, Problem> {
+        Ok(OpContext {
+            caller: self.caller()?.name().clone(),
+            request_id: self.state.request_id.clone(),
+            trace: Arc::clone(self.state.trace(self.headers())),
+            deadline: self.state.deadline,
+        })
+    }
+
+    /// Reads from the store, at most until the request's deadline.
+    ///
+    /// # Errors
+    /// 503.
+    pub(super) async fn read_store<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, Problem> {
+        self.before_deadline(read).await?.map_err(|error| store_unavailable(&error))
+    }
+
+    /// Waits for the store, at most until the request's deadline.
+    ///
+    /// # Errors
+    /// 503.
+    pub(super) async fn before_deadline<T>(&self, work: impl Future<Output = T>) -> Result<T, Problem> {
+        timeout_at(self.state.deadline, work).await.map_err(|_| {
+            let problem = ProblemKind::Overloaded.with_detail("the store did not answer in time");
+            problem.retry_after(Duration::from_secs(1))
+        })
+    }
+}
+
+/// 503 for a store that cannot be read.
+pub(super) fn store_unavailable(error: &StoreError) -> Problem {
+    let problem = ProblemKind::Overloaded.with_detail("the gateway's store cannot be read at the moment");
+    problem.retry_after(Duration::from_secs(2)).with_cause(error)
+}
+
+/// 403 for a caller without a permission.
+pub(super) fn missing_permission(system: &str, permission: Permission) -> Problem {
+    ProblemKind::Forbidden.with_detail(format!("you lack the permission {system}:{}", permission.as_str()))
+}

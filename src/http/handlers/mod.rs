@@ -1,0 +1,9 @@
+//! What each path responds. Every handler keeps the order of checks of contract 4.
+
+pub(super) mod docs;
+pub(super) mod health;
+pub(super) mod ledger;
+pub(super) mod operations;
+pub(super) mod records;
+pub(super) mod systems;
+pub(super) mod writes;

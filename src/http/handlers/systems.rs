@@ -1,0 +1,208 @@
+//! The configured systems: what each can do, and its health.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::gateway::{Guarantee, System};
+use crate::http::context::RequestContext;
+use crate::http::error::HandlerResult;
+use crate::http::headers::accept;
+use crate::http::openapi::SystemPath;
+use crate::http::response::{self, ReadPreconditions};
+use crate::record::Action;
+use crate::transport::{LastFailure, VendorHealth};
+use crate::vendors::{DataLoss, UpdateStyle, Versioning};
+
+/// A system (contract 4). Every caller sees all systems: their names and capabilities are no
+/// records.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = System)]
+pub(in crate::http) struct SystemView<'s> {
+    /// Its configured name: the first segment after `/records/`.
+    #[schema(example = "architecture")]
+    name: &'s str,
+    /// `pretectum`, `bluedolphin` or `matrix42`.
+    #[schema(example = "bluedolphin")]
+    vendor: &'s str,
+    /// What can be done with its records.
+    capabilities: &'s [Action],
+    /// The form of its ids.
+    id: IdForm<'s>,
+    /// The configured collection, which ids may leave out; null if there is none.
+    collection: Option<&'s str>,
+    /// Whether PATCH and DELETE need `If-Match`.
+    require_if_match: bool,
+    /// Whether the vendor keeps (`partial`) or removes (`replace`) what a change does not name; the
+    /// gateway completes either.
+    #[schema(example = "replace")]
+    update: &'static str,
+    /// How a write excludes others, for each method.
+    guarantee: Guarantees,
+    /// Whether list items are whole records with their tags.
+    list_is_whole: bool,
+    /// What its writes may destroy although the request does not name it.
+    losses: Vec<LossView>,
+    /// What happens to a write that would destroy something that its request does not accept by
+    /// name: `refuse` (409) or `warn` (it is done with a warning, unless only the caller can accept
+    /// it).
+    #[schema(example = "refuse")]
+    on_lossy_write: &'static str,
+    /// Its health, as this process sees it.
+    health: SystemHealth,
+}
+
+/// The form of a system's ids.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct IdForm<'s> {
+    /// For people.
+    #[schema(example = "object-definitions:{24 hexadecimal digits}")]
+    form: &'s str,
+    /// An id of this form.
+    #[schema(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
+    example: &'s str,
+}
+
+/// For each method; null where the system has no such action.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Guarantees {
+    /// PATCH.
+    update: Option<Guarantee>,
+    /// DELETE.
+    delete: Option<Guarantee>,
+}
+
+/// Something that a write may destroy although the request does not name it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct LossView {
+    /// Its name in `Accept-Loss`.
+    #[schema(example = "linked-questions")]
+    name: &'static str,
+    /// What is destroyed.
+    detail: &'static str,
+    /// The actions whose writes may destroy it.
+    actions: &'static [Action],
+    /// Whether only the caller can accept it, whatever is configured.
+    caller_must_accept: bool,
+}
+
+/// The health of a system. All times are RFC 3339.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct SystemHealth {
+    /// `closed`: vendor requests are sent; `open`: several have failed in a row, and requests are
+    /// answered 503 without one; `half-open`: one vendor request is testing whether the vendor
+    /// works again.
+    #[schema(example = "closed")]
+    circuit: &'static str,
+    /// When a vendor request last showed that the vendor works; null if none has yet.
+    #[schema(format = "date-time")]
+    last_success: Option<String>,
+    /// The last vendor request that failed; null if none has yet.
+    last_failure: Option<SystemFailure>,
+    /// When the current token expires; null without one, and for keys that do not expire.
+    #[schema(format = "date-time")]
+    token_expires: Option<String>,
+}
+
+/// A vendor request that failed.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct SystemFailure {
+    /// When.
+    #[schema(format = "date-time", required = true, nullable = false)]
+    at: Option<String>,
+    /// Why, in a sentence.
+    #[schema(example = "the vendor did not answer in time")]
+    reason: String,
+}
+
+/// The configured systems.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct SystemList<'s> {
+    /// In the order of the configuration.
+    items: Vec<SystemView<'s>>,
+}
+
+/// `GET` and `HEAD /systems`.
+#[utoipa::path(get, path = "/systems", tag = "Systems", operation_id = "listSystems",
+    summary = "List systems", description = "Every configured system.",
+    responses((status = 200, description = "The systems", body = SystemList)))]
+pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
+    accept::require_json(context.headers())?;
+    context.query(&[])?;
+    let preconditions = ReadPreconditions::parse(context.headers())?;
+    let items = context.api().systems.iter().map(system_view).collect();
+    preconditions.respond(response::to_json(&SystemList { items }), None, None)
+}
+
+/// `GET` and `HEAD /systems/{system}`.
+#[utoipa::path(get, path = "/systems/{system}", tag = "Systems", operation_id = "getSystem",
+    summary = "Show a system", description = "What a system can do, the form of its ids, and its health.",
+    params(SystemPath),
+    responses((status = 200, description = "The system", body = SystemView)))]
+pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
+    let system = context.system()?;
+    accept::require_json(context.headers())?;
+    context.query(&[])?;
+    let preconditions = ReadPreconditions::parse(context.headers())?;
+    preconditions.respond(response::to_json(&system_view(system)), None, None)
+}
+
+fn system_view(system: &Arc<System>) -> SystemView<'_> {
+    let capabilities = system.adapter.capabilities();
+    let can = |action: Action| capabilities.actions.contains(&action);
+    let native = match capabilities.versioning {
+        Versioning::Native => Guarantee::Native,
+        Versioning::None => Guarantee::Guarded,
+    };
+    SystemView {
+        name: system.name.as_str(),
+        vendor: capabilities.vendor,
+        capabilities: capabilities.actions,
+        id: IdForm { form: capabilities.id_form, example: capabilities.id_example },
+        collection: system.policy.collection.as_deref(),
+        require_if_match: system.policy.require_if_match,
+        update: match capabilities.update_style {
+            UpdateStyle::Partial => "partial",
+            UpdateStyle::Replace => "replace",
+        },
+        guarantee: Guarantees {
+            update: can(Action::Update).then_some(native),
+            // No vendor compares versions on delete.
+            delete: can(Action::Delete).then_some(Guarantee::Guarded),
+        },
+        list_is_whole: capabilities.list_is_complete,
+        losses: capabilities.losses.iter().map(LossView::from).collect(),
+        on_lossy_write: if system.policy.warn_on_loss { "warn" } else { "refuse" },
+        health: system.transport.health().into(),
+    }
+}
+
+impl From<&DataLoss> for LossView {
+    fn from(loss: &DataLoss) -> Self {
+        let DataLoss { name, detail, actions, caller_must_accept } = *loss;
+        Self { name, detail, actions, caller_must_accept }
+    }
+}
+
+impl From<VendorHealth> for SystemHealth {
+    fn from(health: VendorHealth) -> Self {
+        Self {
+            circuit: health.circuit.as_str(),
+            last_success: health.last_success.and_then(timestamp),
+            last_failure: health.last_failure.map(SystemFailure::from),
+            token_expires: health.token_expires.and_then(timestamp),
+        }
+    }
+}
+
+impl From<LastFailure> for SystemFailure {
+    fn from(failure: LastFailure) -> Self {
+        Self { at: timestamp(failure.at), reason: failure.reason }
+    }
+}
+
+/// RFC 3339 with milliseconds.
+fn timestamp(at: SystemTime) -> Option<String> {
+    jiff::Timestamp::try_from(at).ok().map(|at| format!("{at:.3}"))
+}

@@ -1,0 +1,103 @@
+//! Changing records.
+
+use std::sync::Arc;
+
+use crate::access::Permission;
+use crate::gateway::{RecordView, System, WriteCommand, WriteOp};
+use crate::http::context::{RequestContext, missing_permission};
+use crate::http::error::HandlerResult;
+use crate::http::headers::{BodyType, accept};
+use crate::http::openapi::{
+    CollectionPath, IfMatch, JsonPatch, MergePatch, NewRecord, RecordPath, WriteHeaderParams, examples,
+};
+use crate::http::{body, write_request, write_response};
+use crate::problem::ProblemKind;
+use crate::record::{Action, JsonError, Operation, parse_strict};
+
+const PATCH_MEDIA_TYPES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPatch, BodyType::Json];
+
+/// `PATCH /records/{system}/{id}`.
+#[utoipa::path(patch, path = "/records/{system}/{id}", tag = "Records", operation_id = "updateRecord",
+    summary = "Change a record", description = "Changes members of `fields`, if the record is still in the state that `If-Match` names.",
+    params(RecordPath, IfMatch, WriteHeaderParams),
+    request_body(description = "What changes, as a merge patch or a JSON Patch", content(
+        (MergePatch = "application/merge-patch+json", examples(
+            ("BlueDolphin" = (summary = "One property of an object definition", value = json!(examples::bluedolphin()))),
+            ("Matrix42" = (summary = "Two attributes of a fragment, one reset", value = json!(examples::matrix42()))),
+            ("Pretectum" = (summary = "Two fields of a data object", value = json!(examples::pretectum()))))),
+        (JsonPatch = "application/json-patch+json", examples(
+            ("Test and replace" = (summary = "Replaces a value only if it is as expected", value = json!(examples::json_patch()))))),
+        (MergePatch = "application/json", examples(
+            ("Pretectum" = (summary = "Read as a merge patch", value = json!(examples::pretectum()))))))),
+    responses((status = 204, description = "Done"),
+        (status = 200, description = "Done, and this is the record now", body = RecordView),
+        (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
+pub(in crate::http) async fn update(context: RequestContext) -> HandlerResult {
+    let system = context.authorize_system(Action::Update)?;
+    let id = system.record_id(&context.path_param("id")?)?;
+    accept::require_json(context.headers())?;
+    let (body_type, body) = body::read(&context, PATCH_MEDIA_TYPES).await?;
+    let patch = write_request::parse_patch(body_type, &body)?;
+    let headers = write_request::parse_headers(&context)?;
+    system.require_if_match(headers.if_match.as_ref())?;
+    let patch = write_request::validate_patch(patch, system, &id)?;
+    if patch.has_test() && !context.can_read(system.name.as_str())? {
+        return Err(missing_permission(system.name.as_str(), Permission::Read).into());
+    }
+    system.validate_patch(&patch)?;
+    let command = write_request::build_command(&context, system, headers, WriteOp::Update { id, patch }, &body);
+    execute(&context, system, command).await
+}
+
+/// `DELETE /records/{system}/{id}`. A body has no meaning and is ignored (RFC 9110 §9.3.5).
+#[utoipa::path(delete, path = "/records/{system}/{id}", tag = "Records", operation_id = "deleteRecord",
+    summary = "Delete a record", description = "Deletes the record, if it is still in the state that `If-Match` names.",
+    params(RecordPath, IfMatch, WriteHeaderParams),
+    responses((status = 204, description = "Done"),
+        (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
+pub(in crate::http) async fn delete(context: RequestContext) -> HandlerResult {
+    let system = context.authorize_system(Action::Delete)?;
+    let id = system.record_id(&context.path_param("id")?)?;
+    accept::require_json(context.headers())?;
+    let headers = write_request::parse_headers(&context)?;
+    system.require_if_match(headers.if_match.as_ref())?;
+    let command = write_request::build_command(&context, system, headers, WriteOp::Delete { id }, b"");
+    execute(&context, system, command).await
+}
+
+/// `POST /records/{system}`.
+#[utoipa::path(post, path = "/records/{system}", tag = "Records", operation_id = "createRecord",
+    summary = "Create a record", description = "Creates a record in a collection. Send an `Idempotency-Key` to make repeating safe.",
+    params(CollectionPath, WriteHeaderParams),
+    request_body(description = "The new record", content(
+        (NewRecord = "application/json", examples(
+            ("BlueDolphin" = (summary = "An object definition", value = json!(examples::new_bluedolphin()))),
+            ("Matrix42" = (summary = "A fragment", value = json!(examples::new_matrix42()))),
+            ("Pretectum" = (summary = "A data object", value = json!(examples::new_pretectum()))))))),
+    responses((status = 201, description = "Created", body = RecordView),
+        (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
+pub(in crate::http) async fn create(context: RequestContext) -> HandlerResult {
+    let system = context.authorize_system(Action::Create)?;
+    accept::require_json(context.headers())?;
+    let (_, body) = body::read(&context, &[BodyType::Json]).await?;
+    let value = parse_strict(&body).map_err(|JsonError(detail)| ProblemKind::MalformedRequest.with_detail(detail))?;
+    let headers = write_request::parse_headers(&context)?;
+    let (collection, fields) = write_request::parse_new_record(value, system.name.as_str())?;
+    let collection = system.collection(collection.as_deref())?;
+    write_request::check_collection_precondition(&headers)?;
+    let command =
+        write_request::build_command(&context, system, headers, WriteOp::Create { collection, fields }, &body);
+    execute(&context, system, command).await
+}
+
+/// Executes a write. A caller that may not read the system's records learns nothing of what they
+/// hold.
+async fn execute(context: &RequestContext, system: &Arc<System>, mut command: WriteCommand) -> HandlerResult {
+    let can_read = context.can_read(system.name.as_str())?;
+    command.prefer.return_representation &= can_read;
+    let mut result = context.gateway().write(system, command, &context.op_context()?).await;
+    if !can_read {
+        write_response::redact(&mut result);
+    }
+    write_response::respond(context, result?).await
+}

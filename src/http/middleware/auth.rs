@@ -1,0 +1,35 @@
+//! Authentication (contract 4: 401 comes after the route and before the system).
+
+use actix_web::Error;
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::HeaderMap;
+use actix_web::middleware::Next;
+
+use crate::http::context::RequestState;
+use crate::http::error::refuse;
+use crate::http::headers;
+
+/// Authenticates the caller, unless the route is public: there, credentials are ignored.
+pub(in crate::http) async fn authenticate(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let state = RequestState::of(request.request())?;
+    if !state.route().is_some_and(|route| route.is_public) {
+        match state.api.authenticator.authenticate(headers::bearer(request.headers())).await {
+            Ok(caller) => state.set_principal(caller),
+            Err(problem) => return Ok(refuse(request, problem)),
+        }
+    }
+    next.call(request).await
+}
+
+/// The challenge of a 401 (RFC 6750 §3); `error` only if credentials were sent.
+pub(super) fn www_authenticate(headers: &HeaderMap) -> &'static str {
+    if headers::bearer(headers).is_some() {
+        r#"Bearer realm="records-gateway", error="invalid_token""#
+    } else {
+        r#"Bearer realm="records-gateway""#
+    }
+}

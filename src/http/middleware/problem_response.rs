@@ -1,0 +1,96 @@
+//! Problems as HTTP responses (RFC 9457; contract 4.7).
+
+use actix_web::Error;
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::middleware::Next;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _};
+
+use super::auth;
+use crate::http::context::RequestState;
+use crate::http::error::ApiError;
+use crate::http::{body, compat, headers, response};
+use crate::problem::{Problem, ProblemDocument, ProblemKind};
+
+/// Writes the document of an [`ApiError`], logs it, and drains the body that the handler did not
+/// read.
+pub(in crate::http) async fn render_problems(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let state = RequestState::of(request.request())?;
+    let (request, response) = next.call(request).await?.into_parts();
+    let Some(error) = response.error().and_then(|error| error.as_error::<ApiError>()) else {
+        return Ok(ServiceResponse::new(request, response));
+    };
+    state.log_failure(&error.problem);
+    let unread = matches!(error.problem.name, ProblemKind::BodyTooLarge | ProblemKind::RequestTimeout);
+    let close = unread || !body::drain_unread_body(&request, &state).await;
+    if close {
+        compat::mark_closing(&request);
+    }
+    let rendered = render(error, &state, &request, close);
+    Ok(ServiceResponse::new(request, rendered))
+}
+
+fn render(error: &ApiError, state: &RequestState, request: &HttpRequest, close: bool) -> HttpResponse {
+    let problem = &*error.problem;
+    let mut response = HttpResponse::build(error.status_code());
+    response.insert_header((CONTENT_TYPE, "application/problem+json")).insert_header(response::NO_STORE);
+    if let Some(seconds) = problem.retry_after_seconds().or_else(|| default_retry_after(problem.name)) {
+        response.insert_header((RETRY_AFTER, seconds));
+    }
+    if let Some(operation) = &problem.operation {
+        response.insert_header((response::H_OPERATION, operation.path()));
+    }
+    if error.is_replay {
+        response.insert_header((response::H_IDEMPOTENCY_REPLAYED, "true"));
+    }
+    add_required_headers(problem, state, request, &mut response);
+    if close {
+        response.force_close();
+    }
+    response.extensions_mut().insert(problem.name);
+    let document = ProblemDocument::new(problem, Some(request.uri().path()), Some(&state.request_id.0));
+    response.body(serde_json::to_vec(&document).unwrap_or_default())
+}
+
+/// Problems that always carry `Retry-After` (contract 4.7), one second where nothing better is
+/// known.
+fn default_retry_after(name: ProblemKind) -> Option<u64> {
+    use ProblemKind::{OperationInProgress, Overloaded, RateLimited, VendorBusy, VendorUnavailable};
+    let retryable = [OperationInProgress, VendorBusy, RateLimited, Overloaded, VendorUnavailable];
+    retryable.contains(&name).then_some(1)
+}
+
+/// The headers that particular problems must carry (RFC 9110 §15.5.2, §15.5.6, §15.5.16, §12.5.3;
+/// RFC 5789 §2.2).
+fn add_required_headers(
+    problem: &Problem,
+    state: &RequestState,
+    request: &HttpRequest,
+    response: &mut HttpResponseBuilder,
+) {
+    match problem.name {
+        ProblemKind::Unauthenticated => {
+            response.insert_header((WWW_AUTHENTICATE, auth::www_authenticate(request.headers())));
+        }
+        ProblemKind::MethodNotAllowed => {
+            let of_path = || state.route().map(|route| route.allow_header(None)).unwrap_or_default();
+            response.insert_header((ALLOW, problem.allow.clone().unwrap_or_else(of_path)));
+        }
+        ProblemKind::UnsupportedMediaType => {
+            if headers::has_content_encoding(request.headers()) {
+                response.insert_header(("Accept-Encoding", "identity"));
+            }
+            if request.method() == Method::PATCH {
+                response.insert_header(("Accept-Patch", response::ACCEPT_PATCH));
+            } else {
+                response.insert_header(("Accept-Post", "application/json"));
+            }
+        }
+        _ => {}
+    }
+}

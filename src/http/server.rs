@@ -1,0 +1,116 @@
+//! The application: every path, the middleware, and which listener serves what.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{App, Error};
+
+use super::context::RequestContext;
+use super::endpoint::{endpoint, options, probe, public};
+use super::error::HandlerResult;
+use super::handlers::{docs, health, ledger, operations, records, systems, writes};
+use super::route::Route;
+use super::state::SharedApiState;
+use super::{compat, middleware};
+use crate::metrics::RequestAction::{Create, Delete, Ledger, List, Operation, Other, Read, Update};
+use crate::problem::ProblemKind;
+
+/// Which address an application serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// `bind` without an `ops_bind` beside it: the API, health and metrics.
+    Everything,
+    /// `bind` beside an `ops_bind`: the API.
+    Api,
+    /// `ops_bind`: health and metrics.
+    Ops,
+}
+
+/// The application of one listener: `HttpServer::new(move || http::app(&state, listener))`.
+///
+/// `App::wrap` builds from the inside out, so a request passes the middleware from the last line to
+/// the first, and then that of its [`endpoint`].
+pub fn app(
+    state: &Arc<SharedApiState>,
+    listener: Listener,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+        Service: 'static,
+        Future: 'static,
+    > + use<>,
+> {
+    let (created, guarded) = (Arc::clone(state), Arc::clone(state));
+    App::new()
+        .configure(|config| routes(config, listener))
+        // HTTP itself comes before any route: 501, 431, 400, 414 (contract 4).
+        .wrap(from_fn(middleware::validate_head))
+        // An error of any line above becomes a problem document; an unread body is drained.
+        .wrap(from_fn(middleware::render_problems))
+        // Counts and traces every request, the refused and the abandoned included.
+        .wrap(from_fn(middleware::record_metrics))
+        // All other lines use the request's state; every response carries its X-Request-Id.
+        .wrap(from_fn(move |request, next| middleware::create_request_state(created.load(), request, next)))
+        // Corrects what actix-http does to responses on connections with several requests.
+        .wrap(from_fn(move |request, next| compat::guard_connection(guarded.load(), request, next)))
+}
+
+/// Every path (contract 4). Those of records come first: most requests name them, and actix-web
+/// compares in this order.
+fn routes(config: &mut ServiceConfig, listener: Listener) {
+    if listener != Listener::Ops {
+        config
+            .service(
+                endpoint("/records/{system}/{id}")
+                    .get(Read, records::get)
+                    .patch(Update, writes::update)
+                    .delete(Delete, writes::delete),
+            )
+            .service(endpoint("/records/{system}").get(List, records::list).post(Create, writes::create))
+            .service(endpoint("/operations/{id}").get(Operation, operations::get))
+            .service(endpoint("/operations").get(Operation, operations::list))
+            .service(endpoint("/ledger").get(Ledger, ledger::list))
+            .service(endpoint("/systems/{system}").get(Other, systems::get))
+            .service(endpoint("/systems").get(Other, systems::list))
+            .service(public("/").get(Other, docs::home))
+            .service(public("/openapi.json").get(Other, docs::openapi_json))
+            .service(public("/docs").get(Other, docs::redirect))
+            .service(public("/docs/{file:[^/]*}").get(Other, docs::swagger_ui))
+            .service(public("/problems/{name}").get(Other, docs::problem));
+    }
+    if listener != Listener::Api {
+        config
+            .service(probe("/healthz").get(Other, health::healthz))
+            .service(probe("/readyz").get(Other, health::readyz))
+            .service(probe("/metrics").get(Other, health::metrics));
+    }
+    config.default_service(web::to(unmatched));
+}
+
+/// A target that no route matches: `*`, to which only OPTIONS applies, or a path that does not
+/// exist.
+async fn unmatched(context: RequestContext) -> HandlerResult {
+    if context.request().uri().path() != "*" {
+        context.state().begin(context.request(), None, None);
+        let detail = "there is nothing at this path; /docs/ lists the paths that exist";
+        return Err(ProblemKind::NotFound.with_detail(detail).into());
+    }
+    let route = Rc::new(Route::server_wide());
+    context.state().begin(context.request(), Some(Rc::clone(&route)), None);
+    match *context.method() {
+        Method::OPTIONS => options(context).await,
+        ref method if route.allows(method) => {
+            Err(ProblemKind::NotFound.with_detail("only OPTIONS takes the target `*`").into())
+        }
+        _ => Err(route.method_not_allowed(None).into()),
+    }
+}

@@ -1,0 +1,70 @@
+//! What all requests share, and its replacement when the configuration changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::authenticator::Authenticator;
+use crate::gateway::{Gateway, System};
+use crate::metrics::Metrics;
+use crate::problem::{Problem, ProblemKind};
+use crate::transport::trace::Tracer;
+
+/// Limits on one request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLimits {
+    /// `max_body`, in bytes.
+    pub max_body: u64,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// `deadline`: the longest that a caller waits for one request.
+    pub deadline: Duration,
+}
+
+/// The services that handlers call, as one configuration built them.
+pub struct ApiState {
+    /// Reads and writes records.
+    pub gateway: Arc<Gateway>,
+    /// The configured systems, in the order of the configuration.
+    pub systems: Vec<Arc<System>>,
+    /// Authenticates callers (`[access]`).
+    pub authenticator: Arc<Authenticator>,
+    /// Counts requests.
+    pub metrics: Arc<Metrics>,
+    /// Records spans; `None` where no collector is configured.
+    pub tracer: Option<Arc<Tracer>>,
+    /// Limits on one request.
+    pub limits: RequestLimits,
+}
+
+impl ApiState {
+    /// The configured system of a name.
+    ///
+    /// # Errors
+    /// 404.
+    pub(super) fn find_system(&self, name: &str) -> Result<&Arc<System>, Problem> {
+        let found = self.systems.iter().find(|system| system.name.as_str() == name);
+        found.ok_or_else(|| ProblemKind::SystemNotFound.with_detail("no system of this name is configured"))
+    }
+}
+
+/// The current [`ApiState`]. A request keeps the one that it began with.
+pub struct SharedApiState(ArcSwap<ApiState>);
+
+impl SharedApiState {
+    /// Starts with this state.
+    #[must_use]
+    pub fn new(state: impl Into<Arc<ApiState>>) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::new(state.into())))
+    }
+
+    /// Gives later requests another state.
+    pub fn replace(&self, state: ApiState) {
+        self.0.store(Arc::new(state));
+    }
+
+    pub(super) fn load(&self) -> Arc<ApiState> {
+        self.0.load_full()
+    }
+}

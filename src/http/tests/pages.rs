@@ -1,0 +1,50 @@
+//! Pages, health and metrics.
+
+use std::time::Duration;
+
+use actix_web::test::TestRequest;
+
+use super::test_api::{TestApi, admin_request};
+use crate::http::Listener;
+
+#[actix_web::test]
+async fn html_pages_are_public_and_load_only_local_resources() {
+    let api = TestApi::start().await;
+    for target in ["/", "/problems/rejected", "/docs/", "/docs/swagger-ui-bundle.js", "/openapi.json", "/healthz"] {
+        let response = api.send(TestRequest::get().uri(target)).await;
+        assert_eq!(response.status, 200, "{target}");
+        if response.header("content-type").is_some_and(|kind| kind.starts_with("text/html")) {
+            assert!(response.header("content-security-policy").is_some(), "{target}");
+            assert!(!response.body.contains("src=\"http") && !response.body.contains("href=\"http"), "{target}");
+        }
+    }
+    assert_eq!(api.send(TestRequest::get().uri("/docs")).await.header("location"), Some("/docs/"));
+    assert_eq!(api.send(TestRequest::get().uri("/docs/nothing")).await.problem(), "not-found");
+    let metrics = api.send(TestRequest::get().uri("/metrics")).await;
+    assert!(metrics.body.contains("gateway_in_flight{system=\"none\"} 1\n"), "{}", metrics.body);
+}
+
+#[actix_web::test]
+async fn the_gateway_is_ready_until_it_stops() {
+    let api = TestApi::start().await;
+    let ready = api.send(TestRequest::get().uri("/readyz")).await;
+    assert_eq!((ready.status, ready.body.as_str()), (200, r#"{"status":"ready"}"#));
+    assert!(api.state.load().gateway.drain(Duration::from_secs(1)).await);
+    let stopping = api.send(TestRequest::get().uri("/readyz")).await;
+    assert_eq!((stopping.status, stopping.header("retry-after")), (503, Some("1")));
+}
+
+#[actix_web::test]
+async fn health_and_metrics_move_to_their_own_listener() {
+    let api = TestApi::start().await;
+    for target in ["/healthz", "/readyz", "/metrics"] {
+        let response = api.send_to(Listener::Api, TestRequest::get().uri(target)).await;
+        assert_eq!(response.problem(), "not-found", "{target}");
+    }
+    for (target, status) in
+        [("/healthz", 200), ("/metrics", 200), ("/", 404), ("/records/crm/a:b", 404), ("/systems", 404)]
+    {
+        let response = api.send_to(Listener::Ops, admin_request("GET", target)).await;
+        assert_eq!(response.status, status, "{target}");
+    }
+}

@@ -1,0 +1,207 @@
+//! A vendor with compare-and-swap whose answers a test decides: an adapter, and the HTTP server
+//! that it calls.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_web::http::Method;
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+
+use crate::gateway::{System, SystemPolicy};
+use crate::metrics::Metrics;
+use crate::record::{
+    Action, FieldError, RawObject, RecordId, SystemName, VendorError, VendorErrorKind, VendorRecord, Version,
+};
+use crate::sandbox::{CallKind, FakeRequest, FakeResponse, FakeVendor, VendorModel};
+use crate::transport::{
+    StackSettings, Token, Transport, TransportStack, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse,
+};
+use crate::vendors::{
+    Adapter, Capabilities, Completion, CreatedRecord, DataLoss, ListItem, ListPage, PlannedRequest, UpdateInput,
+    UpdateStyle, Versioning,
+};
+
+/// One record that every id names, and its version, from 7 on.
+pub(super) struct ScriptedVendor {
+    fields: Mutex<Map<String, Value>>,
+    version: AtomicU64,
+}
+
+impl Default for ScriptedVendor {
+    fn default() -> Self {
+        let fields = serde_json::from_str(r#"{"n":1.10}"#).expect("JSON");
+        Self { fields: Mutex::new(fields), version: AtomicU64::new(7) }
+    }
+}
+
+impl ScriptedVendor {
+    fn record(&self) -> VendorRecord {
+        let fields = RawObject::from(&*self.fields.lock().unwrap_or_else(PoisonError::into_inner));
+        let version = Some(Version::Sequence(self.version.load(Ordering::SeqCst)));
+        VendorRecord { fields, version, warnings: Vec::new() }
+    }
+}
+
+impl VendorModel for ScriptedVendor {
+    const NAME: &'static str = "scripted";
+
+    fn call_kind(&self, request: &FakeRequest<'_>) -> CallKind {
+        match *request.method {
+            Method::PUT => CallKind::Update,
+            Method::POST => CallKind::Create,
+            Method::DELETE => CallKind::Delete,
+            _ => CallKind::Other,
+        }
+    }
+    fn respond(&self, request: &FakeRequest<'_>) -> FakeResponse {
+        if let Some(Value::Object(members)) = request.json() {
+            self.fields.lock().unwrap_or_else(PoisonError::into_inner).extend(members);
+            self.version.fetch_add(1, Ordering::SeqCst);
+        }
+        FakeResponse::json(200, &json!({}))
+    }
+    fn records(&self) -> Value {
+        Value::Null
+    }
+    fn external_update(&self, _: &[String], _: &Map<String, Value>) -> bool {
+        false
+    }
+    fn set_option(&self, _: &str, _: &Value) -> Result<(), String> {
+        Err("there are no options".to_owned())
+    }
+}
+
+/// The ids `…:missing` and `…:panic` name no record and a fault of the adapter.
+struct ScriptedAdapter {
+    capabilities: Capabilities,
+    vendor: Arc<ScriptedVendor>,
+}
+
+fn planned(kind: VendorCallKind, method: Method, body: Option<String>) -> PlannedRequest {
+    let request = VendorRequest::new(kind, method, "/record");
+    let request = match body {
+        Some(body) => request.body(body),
+        None => request,
+    };
+    PlannedRequest { request, losses: Vec::new(), completion: Completion::Now, idempotent: true }
+}
+
+#[async_trait(?Send)]
+impl VendorProtocol for ScriptedAdapter {
+    fn classify(&self, _: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
+        (response.status != 200).then(|| VendorError::new(VendorErrorKind::ServerError))
+    }
+    fn sign(&self, _: &mut VendorRequest, _: &Token) {}
+    async fn sign_in(&self, _: &dyn Transport) -> Result<Token, VendorError> {
+        Ok(Token { secret: actix_web::http::header::HeaderValue::from_static("token"), expires: None })
+    }
+}
+
+#[async_trait(?Send)]
+impl Adapter for ScriptedAdapter {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+    fn parse_collection(&self, raw: &str) -> Option<String> {
+        (!raw.is_empty()).then(|| raw.to_owned())
+    }
+    fn parse_key(&self, raw: &str) -> Option<String> {
+        Some(raw.to_owned())
+    }
+    fn is_read_only(&self, _: &str) -> bool {
+        false
+    }
+    async fn read(&self, _: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
+        assert_ne!(id.key(), "panic", "a panic in a handler");
+        if id.key() == "missing" {
+            return Err(VendorError::new(VendorErrorKind::NotFound));
+        }
+        Ok(self.vendor.record())
+    }
+    async fn list(
+        &self,
+        _: &dyn Transport,
+        collection: &str,
+        _: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
+        let item = ListItem { id: RecordId::new(collection, "b"), record: self.vendor.record(), partial: false };
+        Ok(ListPage { items: vec![item], next: cursor.is_none().then(|| "2".to_owned()) })
+    }
+    fn validate_patch(&self, _: &RawObject) -> Vec<FieldError> {
+        Vec::new()
+    }
+    fn plan_update(
+        &self,
+        _: &RecordId,
+        change: &UpdateInput<'_>,
+        _: Option<&Version>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
+        let UpdateInput::Members(members) = change else { return Err(Vec::new()) };
+        let body = Value::Object(members.to_map()).to_string();
+        Ok(planned(VendorCallKind::Update, Method::PUT, Some(body)))
+    }
+    fn plan_delete(&self, _: &RecordId, _: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
+        Ok(planned(VendorCallKind::Delete, Method::DELETE, None))
+    }
+    fn plan_create(&self, _: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
+        Ok(planned(VendorCallKind::Create, Method::POST, Some(Value::Object(fields.clone()).to_string())))
+    }
+    fn parse_created(&self, collection: &str, _: &VendorResponse) -> Result<CreatedRecord, VendorError> {
+        Ok(CreatedRecord { id: RecordId::new(collection, "b c"), record: Some(self.vendor.record()) })
+    }
+    async fn find_matching(
+        &self,
+        _: &dyn Transport,
+        _: &str,
+        _: &Map<String, Value>,
+    ) -> Result<Option<Vec<RecordId>>, VendorError> {
+        Ok(None)
+    }
+    fn created_at(&self, _: &RecordId) -> Option<jiff::Timestamp> {
+        None
+    }
+}
+
+/// A system of this vendor with these actions.
+pub(super) fn scripted_system(
+    name: &SystemName,
+    actions: &'static [Action],
+    vendor: &FakeVendor<ScriptedVendor>,
+    metrics: &Arc<Metrics>,
+) -> Arc<System> {
+    const LOSSES: &[DataLoss] =
+        &[DataLoss { name: "linked-questions", detail: "lost", actions: &[Action::Update], caller_must_accept: false }];
+    let capabilities = Capabilities {
+        vendor: "pretectum",
+        id_form: "collection:key",
+        id_example: "a:b",
+        versioning: Versioning::Native,
+        update_style: UpdateStyle::Partial,
+        actions,
+        losses: LOSSES,
+        version_is_sequence: true,
+        ids_are_timestamped: false,
+        list_is_complete: true,
+    };
+    let adapter = Arc::new(ScriptedAdapter { capabilities, vendor: Arc::clone(&vendor.state) });
+    let settings = StackSettings::for_base_url(vendor.base_url());
+    let transport = TransportStack::new(name, Arc::clone(&adapter) as _, &settings, metrics).expect("a stack");
+    Arc::new(System {
+        index: metrics.index(name).expect("an index"),
+        transport: Arc::new(transport),
+        name: name.clone(),
+        tenant_fingerprint: "".into(),
+        adapter,
+        policy: SystemPolicy {
+            collection: None,
+            require_if_match: true,
+            warn_on_loss: false,
+            timeout: Duration::from_secs(10),
+            completion_timeout: Duration::from_mins(10),
+            completion_poll: Duration::from_millis(500),
+        },
+    })
+}

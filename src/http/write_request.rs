@@ -1,0 +1,160 @@
+//! From the request of a write to its [`WriteCommand`].
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::context::RequestContext;
+use super::headers::{BodyType, WriteHeaders, fingerprint};
+use super::response;
+use crate::gateway::{IdempotencyKey, System, WriteCommand, WriteOp, patch_error_to_problem};
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{FieldError, Patch, PatchError, Precondition, RecordId, json_pointer, percent_encode_id};
+
+/// The headers of a write, which takes no query.
+///
+/// # Errors
+/// 400.
+pub(super) fn parse_headers(context: &RequestContext) -> Result<WriteHeaders, Problem> {
+    context.query(&[])?;
+    WriteHeaders::parse(context.headers())
+}
+
+/// Parses a patch. A patch that is well-formed and impossible is returned as the inner error: 400
+/// for the headers and 428 come before its 422 (contract 4).
+///
+/// # Errors
+/// 400.
+pub(super) fn parse_patch(body_type: BodyType, body: &Bytes) -> Result<Result<Patch, PatchError>, Problem> {
+    let patch = match body_type {
+        BodyType::JsonPatch => Patch::parse_json_patch(body),
+        BodyType::MergePatch | BodyType::Json => Patch::parse_merge_patch(body),
+    };
+    match patch {
+        Err(PatchError::Malformed(detail)) => Err(ProblemKind::MalformedRequest.with_detail(detail)),
+        other => Ok(other),
+    }
+}
+
+/// Checks what the patch alone shows.
+///
+/// # Errors
+/// 422.
+pub(super) fn validate_patch(
+    patch: Result<Patch, PatchError>,
+    system: &System,
+    id: &RecordId,
+) -> Result<Patch, Problem> {
+    let canonical = |raw: &str| system.record_id(raw).ok().map(|id| id.as_str().to_owned());
+    let patch = patch.map_err(patch_error_to_problem)?.with_canonical_id(canonical);
+    let is_read_only = |name: &str| system.adapter.is_read_only(name);
+    patch.validate(system.name.as_str(), id.as_str(), &is_read_only).map_err(patch_error_to_problem)?;
+    Ok(patch)
+}
+
+/// Puts the command together. `body` is what an `Idempotency-Key` is bound to.
+pub(super) fn build_command(
+    context: &RequestContext,
+    system: &System,
+    headers: WriteHeaders,
+    kind: WriteOp,
+    body: &[u8],
+) -> WriteCommand {
+    let creates = matches!(kind, WriteOp::Create { .. });
+    let idempotency = headers.idempotency_key.map(|key| {
+        let system = system.name.as_str();
+        // All spellings of a target are one request.
+        let path = match &kind {
+            WriteOp::Update { id, .. } | WriteOp::Delete { id } => response::record_path(system, id.as_str()),
+            WriteOp::Create { .. } => format!("/records/{}", percent_encode_id(system)),
+        };
+        let if_match = headers.if_match.as_ref().map(Precondition::to_header).unwrap_or_default();
+        IdempotencyKey { key, fingerprint: fingerprint(context.method().as_str(), &path, &if_match, body) }
+    });
+    WriteCommand {
+        kind,
+        precondition: headers.if_match.filter(|_| !creates),
+        if_none_match: headers.if_none_match.filter(|_| !creates),
+        prefer: headers.prefer,
+        accept_loss: headers.accept_loss,
+        require_native: headers.require_native,
+        idempotency,
+    }
+}
+
+/// The preconditions of a POST are about its target, the collection, which exists and has no tag
+/// (http-rules 43).
+pub(super) fn check_collection_precondition(headers: &WriteHeaders) -> Result<(), Problem> {
+    let fails = match (&headers.if_match, &headers.if_none_match) {
+        (Some(Precondition::AnyOf(_)), _) => Some("If-Match names a tag, and a collection has none"),
+        (_, Some(Precondition::Exists)) => {
+            Some("If-None-Match: * is about the collection, which exists; use Idempotency-Key to create only once")
+        }
+        _ => None,
+    };
+    fails.map_or(Ok(()), |detail| Err(ProblemKind::PreconditionFailed.with_detail(detail)))
+}
+
+/// Parses `{"collection": "…", "fields": {…}}`. `system` may be present with its name. Members that
+/// responses add are ignored, so that a record that was read can be sent as a new one; those that
+/// claim an identity are refused.
+///
+/// # Errors
+/// 422.
+pub(super) fn parse_new_record(value: Value, system: &str) -> Result<(Option<String>, Map<String, Value>), Problem> {
+    let Value::Object(members) = value else {
+        return Err(invalid_new_record(vec![FieldError::new(
+            "",
+            "a new record is an object such as {\"collection\":\"…\",\"fields\":{}}",
+        )]));
+    };
+    let (mut collection, mut fields, mut errors) = (None, None, Vec::new());
+    for (name, value) in members {
+        match (name.as_str(), value) {
+            ("collection", Value::String(text)) => collection = Some(text),
+            ("collection", _) => errors.push(FieldError::new("/collection", "collection must be a string")),
+            ("fields", Value::Object(map)) => fields = Some(map),
+            ("fields", _) => errors.push(FieldError::new("/fields", "fields must be an object")),
+            ("system", Value::String(text)) if text == system => {}
+            ("warnings" | "read_only" | "pending_operation", _) => {}
+            (name, _) => {
+                let pointer = json_pointer("", &[name]);
+                errors.push(FieldError::new(pointer, "a new record has no such member; it has collection and fields"));
+            }
+        }
+    }
+    match fields {
+        Some(fields) if errors.is_empty() => Ok((collection, fields)),
+        None if errors.is_empty() => Err(invalid_new_record(vec![FieldError::new("/fields", "fields is missing")])),
+        _ => Err(invalid_new_record(errors)),
+    }
+}
+
+fn invalid_new_record(errors: Vec<FieldError>) -> Problem {
+    ProblemKind::Rejected.with_detail("the body does not describe a new record").errors(errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_record_has_fields_and_an_optional_collection() {
+        let read = |text: &str| parse_new_record(serde_json::from_str(text).expect("JSON"), "crm");
+        let (collection, fields) =
+            read(r#"{"collection":"a:b","fields":{"n":1.10},"system":"crm"}"#).expect("a record");
+        assert_eq!((collection.as_deref(), fields["n"].to_string().as_str()), (Some("a:b"), "1.10"));
+        assert!(read(r#"{"fields":{}}"#).is_ok());
+        for (wrong, pointer) in [
+            ("[]", ""),
+            ("{}", "/fields"),
+            (r#"{"fields":[]}"#, "/fields"),
+            (r#"{"fields":{},"collection":1}"#, "/collection"),
+            (r#"{"fields":{},"id":"a:b"}"#, "/id"),
+            (r#"{"fields":{},"system":"itsm"}"#, "/system"),
+            (r#"{"fields":{},"a/b":1}"#, "/a~1b"),
+        ] {
+            let problem = read(wrong).expect_err("rejected");
+            assert_eq!(problem.errors[0].0, pointer, "{wrong}");
+        }
+    }
+}
