@@ -38,13 +38,11 @@ pub(super) fn resolve(diagnostics: &Diagnostics<'_>, at: &KeyPath, table: &DeTab
 /// A string that is itself in the configuration.
 fn plain_string<'t>(at: &KeyPath, table: &'t DeTable<'_>, key: &str) -> Result<Option<&'t str>, ValueError> {
     let Some(value) = table.get(key) else { return Ok(None) };
-    match value.get_ref().as_str().filter(|text| !text.is_empty()) {
-        Some(text) => Ok(Some(text)),
-        None => {
-            let at = KeyPath { path: at.child(key), offset: value.span().start };
-            Err(ValueError::message("is not a name", "a string that is not empty").at(at))
-        }
+    if let Some(text) = value.get_ref().as_str().filter(|text| !text.is_empty()) {
+        return Ok(Some(text));
     }
+    let at = KeyPath { path: at.child(key), offset: value.span().start };
+    Err(ValueError::message("is not a name", "a string that is not empty").at(at))
 }
 
 /// A file's text without the newline that editors and `echo` put at its end.
