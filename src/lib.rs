@@ -8,25 +8,23 @@
 //! ```text
 //!   app                      the program: assembled, run, reloaded, stopped
 //!    │
-//!   http    cli              the API on actix-web; the command line
-//!    │       │
-//!   access   │               authentication and permissions of callers
-//!    │       │
-//!    │     config            the TOML file
-//!    │       │
-//!   gateway  │               writes and reads, the same for every vendor
-//!    │       │
+//!   http        cli          the API on actix-web; the command line
+//!    │           │
+//!   access  gateway          permissions of callers; writes and reads for every vendor
+//!    │           │
+//!    └─ config ──┘           the TOML file
+//!          │
 //!   store  vendors           the journal; the adapters
 //!    │       │
-//!    │     transport         one vendor request, carried safely
+//!    │    transport          one vendor request, carried safely
 //!    │       │
 //!   problem  metrics         errors of callers; counters for operators
 //!    │       │
 //!   record                   the shared vocabulary
 //! ```
 //!
-//! `sandbox` holds the fake vendors and uses nothing of the rest. `telemetry` sets up the log. `bounded` reads settings
-//! that lie within bounds, for the structs of `config`, `store` and `transport`.
+//! `sandbox` holds the fake vendors and uses nothing of the rest. `telemetry` sets up the log.
+//! `bounded` reads settings that lie within bounds, for `config`, `store` and `transport`.
 //!
 //! # Documents
 //!

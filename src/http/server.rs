@@ -7,7 +7,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::{self, ServiceConfig, ThinData};
 use actix_web::{App, Error};
 
 use super::context::RequestContext;
@@ -16,7 +16,7 @@ use super::error::HandlerResult;
 use super::handlers::{docs, health, ledger, operations, records, systems, writes};
 use super::route::Route;
 use super::state::SharedApiState;
-use super::{compat, middleware};
+use super::{compat, middleware, openapi};
 use crate::metrics::RequestAction::{Create, Delete, Ledger, List, Operation, Other, Read, Update};
 use crate::problem::ProblemKind;
 
@@ -69,6 +69,7 @@ pub fn app(
 fn routes(config: &mut ServiceConfig, listener: Listener) {
     if listener != Listener::Ops {
         config
+            .app_data(ThinData(docs::OpenApiText(&openapi::OPENAPI_JSON)))
             .service(
                 endpoint("/records/{system}/{id}")
                     .get(Read, records::get)

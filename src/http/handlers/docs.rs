@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION};
+use actix_web::web::ThinData;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use utoipa_swagger_ui::Config;
 
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
-use crate::http::openapi::{self, ProblemPath};
+use crate::http::openapi::ProblemPath;
 use crate::problem::ProblemKind;
 use crate::record::sha256;
 
@@ -88,15 +89,19 @@ fn problem_page(name: ProblemKind) -> HttpResponse {
     html_page(spec.title, &body)
 }
 
+/// The OpenAPI document as text. `server` provides it, because the document describes the handlers.
+#[derive(Clone, Copy)]
+pub(in crate::http) struct OpenApiText(pub(in crate::http) &'static LazyLock<String>);
+
 /// `GET /openapi.json`.
 #[utoipa::path(get, path = "/openapi.json", tag = "Gateway", operation_id = "getOpenApi", summary = "This document", description = "What you are reading.",
     security(()), responses((status = 200, description = "The OpenAPI 3.1 document", content_type = "application/json",
         body = Object)))]
-pub(in crate::http) async fn openapi_json() -> HttpResponse {
+pub(in crate::http) async fn openapi_json(text: ThinData<OpenApiText>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-cache"))
         .content_type("application/json")
-        .body(openapi::OPENAPI_JSON.as_str())
+        .body(text.0.0.as_str())
 }
 
 /// `GET /docs`.

@@ -2,6 +2,7 @@
 //! added here.
 
 pub(super) mod examples;
+mod operations;
 mod params;
 mod problems;
 mod request_bodies;

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use utoipa::Modify;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::example::ExampleBuilder;
-use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 
+use super::operations::operations_mut;
 use super::response_headers::header_ref;
 use crate::problem::ProblemKind::{
     self, BodyTooLarge, Forbidden, GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused, InternalError,
@@ -139,12 +139,4 @@ fn headers_for(problem: ProblemKind) -> impl Iterator<Item = &'static str> {
         _ => &[],
     };
     fields.iter().copied()
-}
-
-/// Every operation of the document.
-pub(super) fn operations_mut(document: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {
-    document.paths.paths.values_mut().flat_map(|item| {
-        let PathItem { get, post, patch, delete, .. } = item;
-        [get, post, patch, delete].into_iter().flatten()
-    })
 }

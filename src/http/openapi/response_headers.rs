@@ -9,7 +9,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 
-use super::problems::operations_mut;
+use super::operations::operations_mut;
 
 /// Every response header that means something to a caller.
 const RESPONSE_HEADERS: &[(&str, &str)] = &[
