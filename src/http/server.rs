@@ -34,7 +34,7 @@ pub enum Listener {
 /// The application of one listener: `HttpServer::new(move || http::app(&state, listener))`.
 ///
 /// `App::wrap` builds from the inside out, so a request passes the middleware from the last line to
-/// the first, and then that of its [`endpoint`].
+/// the first, and then that of its `endpoint`.
 pub fn app(
     state: &Arc<SharedApiState>,
     listener: Listener,
