@@ -142,12 +142,16 @@ impl ChangedPaths for WriteIntent {
         };
         match &self.expected {
             ExpectedState::Values(changes) => {
-                changes.iter().for_each(|change| visit_path(&mut change.path.iter().map(String::as_str)))
+                for change in changes {
+                    visit_path(&mut change.path.iter().map(String::as_str));
+                }
             }
             ExpectedState::Members(members) => members.names().for_each(|name| visit_path(&mut std::iter::once(name))),
             ExpectedState::Deleted => {}
             ExpectedState::Created { fields, .. } => {
-                fields.keys().for_each(|name| visit_path(&mut std::iter::once(name.as_str())))
+                for name in fields.keys() {
+                    visit_path(&mut std::iter::once(name.as_str()));
+                }
             }
         }
     }

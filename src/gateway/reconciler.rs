@@ -46,7 +46,7 @@ pub(super) async fn run_reconciler(gateway: &Arc<GatewayState>, mut receiver: mp
     let store_unavailable = Rc::new(Cell::new(false));
     loop {
         tokio::select! {
-            received = receiver.recv() => match (received, weak.upgrade()) {
+            handed_off = receiver.recv() => match (handed_off, weak.upgrade()) {
                 (Some(write), Some(gateway)) => { actix_web::rt::spawn(reconcile_supervised(gateway, write)); }
                 _ => return,
             },

@@ -6,7 +6,9 @@ use super::json_write::contains_any_byte;
 #[must_use]
 pub fn json_pointer(pointer: &str, names: &[&str]) -> String {
     let mut pointer = pointer.to_owned();
-    names.iter().for_each(|name| write_pointer(&mut pointer, name));
+    for name in names {
+        write_pointer(&mut pointer, name);
+    }
     pointer
 }
 

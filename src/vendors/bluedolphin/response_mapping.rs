@@ -82,6 +82,7 @@ fn index_by(
     Ok(RawJson::from(&RawObject::from_iter(indexed)))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it has the signature that `index_by` calls")]
 fn map_property(_: &str, members: RawObject) -> Result<RawJson, VendorError> {
     let locked = match members.get("is_mandatory").map(RawJson::as_str) {
         Some("true" | "1") => true,
