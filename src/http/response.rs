@@ -50,10 +50,12 @@ impl ReadPreconditions {
     /// # Errors
     /// 412.
     pub(super) fn respond(&self, json: Bytes, etag: Option<&str>, link: Option<String>) -> HandlerResult {
-        let tag = etag.and_then(headers::parse_own_etag);
         let holds = |condition: &Precondition, matches: fn(&EntityTag, &EntityTag) -> bool| match condition {
             Precondition::Exists => true,
-            Precondition::AnyOf(tags) => tag.as_ref().is_some_and(|tag| tags.iter().any(|one| matches(one, tag))),
+            Precondition::AnyOf(tags) => {
+                let tag = etag.and_then(headers::parse_own_etag);
+                tag.is_some_and(|tag| tags.iter().any(|one| matches(one, &tag)))
+            }
         };
         if self.if_match.as_ref().is_some_and(|condition| !holds(condition, EntityTag::matches_strongly)) {
             let mut problem =

@@ -12,6 +12,9 @@ use crate::problem::{Problem, ProblemKind};
 /// # Errors
 /// 406.
 pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.get_all(ACCEPT).all(|line| matches!(line.as_bytes(), b"application/json" | b"*/*")) {
+        return Ok(());
+    }
     let lines: Vec<&str> =
         syntax::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok()).collect();
     let ranges = lines.iter().flat_map(|line| syntax::split_list(line, ',')).filter_map(match_media_range);
