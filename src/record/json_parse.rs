@@ -76,8 +76,30 @@ pub(super) fn read_object_opening<'a>(text: &'a str, opened: &'static str) -> Op
     Some(object)
 }
 
+/// Parses a text that is JSON, without the checks of [`parse_strict`]. Numbers keep their form.
+///
+/// A member name may come from a vendor's value or from a patch path, and no name may make a value
+/// unreadable.
+///
+/// # Errors
+/// The text is not JSON.
+pub(super) fn parse_unchecked(text: &str) -> Result<Value, JsonError> {
+    match text.as_bytes().first() {
+        Some(b'{') => {
+            let object = ObjectVisitor { opened: None }.deserialize(&mut serde_json::Deserializer::from_str(text))?;
+            let member = |(name, value): Member<'_>| Ok((name.into_owned(), parse_unchecked(value.get())?));
+            object.members.into_iter().map(member).collect::<Result<_, _>>().map(Value::Object)
+        }
+        Some(b'[') => {
+            let elements: Vec<&RawValue> = serde_json::from_str(text)?;
+            elements.iter().map(|value| parse_unchecked(value.get())).collect::<Result<_, _>>().map(Value::Array)
+        }
+        _ => parse_value(text, 0),
+    }
+}
+
 /// Parses a value that is known to be JSON, without white space around it.
-pub(super) fn parse_value(text: &str, depth: usize) -> Result<Value, JsonError> {
+fn parse_value(text: &str, depth: usize) -> Result<Value, JsonError> {
     match text.as_bytes() {
         [b'{' | b'[', ..] => parse_level(text, depth + 1),
         [b'"', string @ .., b'"'] if memchr(b'\\', string).is_none() => {
@@ -257,6 +279,15 @@ mod tests {
             r#"{"f":{"$serde_json::private::Number":"1"}}"#,
         ] {
             assert!(read_object_opening(wrong, "f").is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_json_can_always_be_read_back() {
+        let deep = format!("{}1.10{}", "[".repeat(100), "]".repeat(100));
+        for text in [r#"{"$serde_json::private::Number":"1"}"#, r#"{"a":{"$serde_json::private::x":[1e5]}}"#, &deep] {
+            assert!(parse_strict(text.as_bytes()).is_err(), "{text:.60}");
+            assert_eq!(parse_unchecked(text).expect("JSON").to_string(), text);
         }
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::json_parse::{JsonError, Member, parse_value, read_object, read_object_opening};
+use super::json_parse::{JsonError, Member, parse_unchecked, read_object, read_object_opening};
 use super::json_write::{JsonObjectWriter, write_json};
 
 /// A JSON value as text, without white space around it. Numbers keep their form. Cheap to clone.
@@ -36,7 +36,7 @@ impl RawJson {
     /// The value, parsed; `None` for `null`.
     #[must_use]
     pub fn value(&self) -> Option<Value> {
-        parse_value(&self.0, 0).ok().filter(|value| !value.is_null())
+        parse_unchecked(&self.0).ok().filter(|value| !value.is_null())
     }
 
     /// The value of a string; `None` for any other value.

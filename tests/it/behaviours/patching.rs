@@ -351,6 +351,20 @@ async fn bluedolphin_list_entries_can_be_changed_added_and_removed() {
 }
 
 #[actix_web::test]
+async fn a_property_with_any_name_survives_a_change_of_another_member() {
+    let env = TestEnv::start(&BLUEDOLPHIN);
+    let add =
+        json!([{ "op": "add", "path": "/fields/properties/$serde_json::private::Number", "value": { "value": "1" } }]);
+    env.patch(BLUEDOLPHIN.key).if_match("*").json_patch(&add).send().await.assert_status(200);
+    let tag = env.current_etag(BLUEDOLPHIN.key).await;
+    env.set_text(BLUEDOLPHIN.key, &tag, "Renamed").send().await.assert_status(200);
+    let definition = env.vendors.bluedolphin.state.definition(BLUEDOLPHIN.key).unwrap();
+    let values = [definition.property("$serde_json::private::Number"), definition.property("Supplier")];
+    assert_eq!((definition.name.as_str(), values), ("Renamed", [Some("1"), Some("Microsoft")]));
+    env.set_text(BLUEDOLPHIN.key, &tag, "Stale").send().await.assert_problem(412, "precondition-failed");
+}
+
+#[actix_web::test]
 async fn bluedolphin_locked_properties_and_mixed_status_are_rejected() {
     let env = TestEnv::start(&BLUEDOLPHIN);
     for (patch, pointer) in [
