@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::error::HandlerResult;
 use super::headers;
-use crate::gateway::RecordView;
+use crate::gateway::{RecordPage, RecordView};
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{EntityTag, Precondition, percent_encode_id};
+use crate::record::{EntityTag, JsonObjectWriter, Precondition, percent_encode_id};
 
 /// Responses to writes and problems are not stored by caches.
 pub(super) const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -83,21 +83,37 @@ impl ReadPreconditions {
 
 /// The JSON text of a value whose keys are strings.
 pub(super) fn to_json(value: &impl Serialize) -> Bytes {
-    write_json(value, 1024)
+    // Values whose keys are strings always serialize.
+    serde_json::to_vec(value).map_or(Bytes::from_static(b"null"), Bytes::from)
 }
 
-/// The JSON text of a record.
-pub(super) fn record_json(record: &RecordView) -> Bytes {
-    write_json(record, record.fields.as_str().len() + 256)
-}
-
-fn write_json(value: &impl Serialize, capacity: usize) -> Bytes {
-    let mut json = Vec::with_capacity(capacity);
-    match serde_json::to_writer(&mut json, value) {
-        Ok(()) => json.into(),
-        // Values whose keys are strings always serialize.
-        Err(_) => Bytes::from_static(b"null"),
+/// The JSON text of a record, as serde writes it. Serde would parse `fields` once more before it
+/// writes them, which is a tenth of the work of a list.
+pub(super) fn record_json(record: &RecordView) -> String {
+    let RecordView { system, id, etag, fields, read_only, warnings, pending_operation, partial } = record;
+    let mut object = JsonObjectWriter::with_capacity(fields.as_str().len() + 256)
+        .string("system", system)
+        .string("id", id)
+        .serialized("etag", etag)
+        .raw("fields", fields.as_str())
+        .serialized("read_only", read_only);
+    if !warnings.is_empty() {
+        object = object.serialized("warnings", warnings);
     }
+    if let Some(operation) = pending_operation {
+        object = object.string("pending_operation", operation);
+    }
+    if *partial {
+        object = object.raw("partial", "true");
+    }
+    object.finish()
+}
+
+/// The JSON text of a page of records.
+pub(super) fn page_json(page: &RecordPage) -> String {
+    let items: Vec<String> = page.items.iter().map(record_json).collect();
+    let items = ["[", &items.join(","), "]"].concat();
+    JsonObjectWriter::with_capacity(items.len() + 64).raw("items", &items).serialized("next", &page.next).finish()
 }
 
 #[cfg(test)]
@@ -105,7 +121,6 @@ mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
 
     use super::*;
-    use crate::gateway::RecordPage;
 
     fn status(fields: &[(HeaderName, &'static str)]) -> u16 {
         let mut headers = HeaderMap::new();
@@ -155,7 +170,9 @@ mod tests {
         let warnings = r#","warnings":[{"code":"not-applied","pointer":"/fields/n","detail":"x"}]"#;
         let full = record(&format!(r#"{warnings},"pending_operation":"/operations/1","partial":true"#));
         let page = RecordPage { items: vec![record(""), full], next: Some("n".to_owned()) };
-        let value: serde_json::Value = serde_json::from_slice(&to_json(&page)).expect("JSON");
+        let json = page_json(&page);
+        assert_eq!(json, serde_json::to_string(&page).expect("JSON"), "serde writes the same");
+        let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         let last = &value["items"][1];
         assert_eq!(last["warnings"][0]["code"], "not-applied");
         assert_eq!(last["partial"], true);

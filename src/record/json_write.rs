@@ -2,6 +2,7 @@
 //! they are checked in blocks.
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Appends a string, in quotes.
@@ -145,11 +146,24 @@ impl JsonObjectWriter {
         self
     }
 
+    /// Adds a value that is JSON text.
+    #[must_use]
+    pub fn raw(mut self, name: &str, json: &str) -> Self {
+        self.begin_member(name).push_str(json);
+        self
+    }
+
     /// Adds a value.
     #[must_use]
     pub fn value(mut self, name: &str, value: &Value) -> Self {
         write_json(self.begin_member(name), value);
         self
+    }
+
+    /// Adds a value that always serializes: its keys are strings.
+    #[must_use]
+    pub fn serialized(self, name: &str, value: &impl Serialize) -> Self {
+        self.raw(name, &serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()))
     }
 
     /// Adds every member of an object.

@@ -1,5 +1,7 @@
 //! Matrix42's requests and errors (help.matrix42.com, "Fragments Data Service"), as pure functions.
 
+use std::borrow::Cow;
+
 use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use base64::Engine as _;
@@ -50,11 +52,11 @@ fn request(kind: VendorCallKind, method: Method, path: impl Into<String>) -> Ven
 }
 
 fn fragments_path(definition: &str) -> String {
-    format!("{FRAGMENTS}/{}", percent_encode(definition))
+    [FRAGMENTS, "/", &Cow::from(percent_encode(definition))].concat()
 }
 
 fn fragment_path(id: &RecordId) -> String {
-    format!("{}/{}", fragments_path(id.collection()), percent_encode(id.key()))
+    [&fragments_path(id.collection()), "/", &Cow::from(percent_encode(id.key()))].concat()
 }
 
 /// Exchanges the API token for a token that the data services accept.
