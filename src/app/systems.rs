@@ -42,11 +42,11 @@ fn build_one(configured: &SystemConfig, metrics: &Arc<Metrics>) -> Result<System
     metrics.register_losses(index, adapter.capabilities().losses.iter().map(|loss| loss.name));
     let stack = TransportStack::new(&name, Arc::clone(&adapter) as _, &configured.stack, metrics)
         .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;
-    let installation = system_tenant_fingerprint(configured).into();
+    let tenant_fingerprint = system_tenant_fingerprint(configured).into();
     Ok(System {
         name,
         index,
-        tenant_fingerprint: installation,
+        tenant_fingerprint,
         adapter,
         transport: Arc::new(stack),
         policy: configured.policy.clone(),

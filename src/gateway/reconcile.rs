@@ -146,7 +146,7 @@ impl OutcomeProbe<'_> {
     /// shows: the first request's, this one's or another write's.
     async fn resend(&self, write: &InFlightWrite, request: VendorRequest, deadline: Instant) -> Option<Resolution> {
         self.session.set_deadline(deadline);
-        self.gateway.metrics.vendor_retry(self.system.index, RetryReason::Broken);
+        self.gateway.metrics.vendor_retry(self.system.index, RetryReason::ConnectionLost);
         let Err(fault) = self.session.send(request).await else {
             return Some(Resolution::Applied(ObservedRecord::default()));
         };

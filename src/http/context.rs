@@ -6,7 +6,7 @@ use std::cell::{Cell, OnceCell};
 use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant as WallInstant};
+use std::time::{Duration, Instant as StdInstant};
 
 use actix_web::dev::Payload;
 use actix_web::http::Method;
@@ -43,7 +43,7 @@ struct Target {
 pub(super) struct RequestState {
     pub(super) api: Arc<ApiState>,
     pub(super) request_id: RequestId,
-    pub(super) received_at: WallInstant,
+    pub(super) received_at: StdInstant,
     deadline: Instant,
     /// The body, unless it is being read.
     payload: Cell<Option<Payload>>,
@@ -60,7 +60,7 @@ impl RequestState {
         Rc::new(Self {
             api,
             request_id,
-            received_at: WallInstant::now(),
+            received_at: StdInstant::now(),
             deadline,
             payload: Cell::new(Some(payload)),
             trace: OnceCell::new(),
@@ -80,11 +80,11 @@ impl RequestState {
     }
 
     /// Records where the request goes. From here on it counts as in flight, and its span begins.
-    pub(super) fn begin(&self, request: &HttpRequest, route: Option<Rc<Route>>, system: Option<Arc<System>>) {
+    pub(super) fn set_target(&self, request: &HttpRequest, route: Option<Rc<Route>>, system: Option<Arc<System>>) {
         let action = route.as_ref().map(|route| route.action(request.method()));
         let target = self.target.get_or_init(|| Target { route, system, action });
         self.api.metrics.in_flight(target.system.as_ref().map(|system| system.index), 1);
-        if self.api.tracer.is_some() && !self.is_probe() {
+        if self.api.tracer.is_some() && !self.is_ops() {
             let attributes = RequestAttributes {
                 method: request.method(),
                 route: target.route.as_ref().map(|route| route.path),
@@ -112,8 +112,8 @@ impl RequestState {
         self.target.get().and_then(|target| target.action).unwrap_or(RequestAction::Other)
     }
 
-    fn is_probe(&self) -> bool {
-        self.route().is_some_and(|route| route.is_probe)
+    fn is_ops(&self) -> bool {
+        self.route().is_some_and(|route| route.is_ops)
     }
 
     fn trace(&self, headers: &HeaderMap) -> &Arc<TraceContext> {
@@ -140,7 +140,7 @@ impl RequestState {
     /// Logs a failure that concerns the operator. A probe that finds the gateway not ready is no
     /// failure.
     pub(super) fn log_failure(&self, problem: &Problem) {
-        if self.is_probe() && problem.name == ProblemKind::Overloaded {
+        if self.is_ops() && problem.name == ProblemKind::Overloaded {
             return;
         }
         let trace = self.trace.get();
@@ -290,7 +290,7 @@ impl RequestContext {
     /// 503.
     pub(super) async fn before_deadline<T>(&self, work: impl Future<Output = T>) -> Result<T, Problem> {
         timeout_at(self.state.deadline, work).await.map_err(|_| {
-            let problem = ProblemKind::Overloaded.with_detail("the store did not answer in time");
+            let problem = ProblemKind::Overloaded.with_detail("the store did not respond in time");
             problem.retry_after(Duration::from_secs(1))
         })
     }

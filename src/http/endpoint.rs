@@ -34,9 +34,9 @@ pub(super) fn public(path: &'static str) -> Endpoint {
 }
 
 /// A public path for machines that watch the gateway.
-pub(super) fn probe(path: &'static str) -> Endpoint {
+pub(super) fn ops(path: &'static str) -> Endpoint {
     let mut endpoint = public(path);
-    endpoint.route.is_probe = true;
+    endpoint.route.is_ops = true;
     endpoint
 }
 
@@ -82,14 +82,14 @@ impl Endpoint {
 }
 
 /// The second half of the middleware, which needs to know the path; the first half is in `server`.
-/// actix-web runs the line that stands last first.
+/// A request passes `enter_route`,
+/// `catch_panic` and `authenticate`: the last `wrap` is the outermost.
 impl HttpServiceFactory for Endpoint {
     fn register(self, config: &mut AppService) {
         let route = Rc::new(self.route);
         self.resource
             .route(web::method(Method::OPTIONS).to(options))
-            // 401 comes after 404 and 405, and before anything about a system or a body is said
-            // (contract 4).
+            // 401 comes after the 404 of a path and after 405 (contract 4).
             .wrap(from_fn(middleware::authenticate))
             // A panic costs its request a 500 and nothing more; the response needs a clone of the
             // request, which actix-web allows only here.

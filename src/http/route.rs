@@ -17,12 +17,12 @@ pub(super) struct Route {
     /// Whether it is served without a caller.
     pub(super) is_public: bool,
     /// Whether it is for machines that watch the gateway: such requests have no spans.
-    pub(super) is_probe: bool,
+    pub(super) is_ops: bool,
 }
 
 impl Route {
     pub(super) fn new(path: &'static str) -> Self {
-        Self { path, methods: Vec::new(), is_public: false, is_probe: false }
+        Self { path, methods: Vec::new(), is_public: false, is_ops: false }
     }
 
     /// The target `*` (RFC 9110 §9.3.7): every method of the API.

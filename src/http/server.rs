@@ -11,7 +11,7 @@ use actix_web::web::{self, ServiceConfig, ThinData};
 use actix_web::{App, Error};
 
 use super::context::RequestContext;
-use super::endpoint::{endpoint, options, probe, public};
+use super::endpoint::{endpoint, ops, options, public};
 use super::error::HandlerResult;
 use super::handlers::{docs, health, ledger, operations, records, systems, writes};
 use super::route::Route;
@@ -33,8 +33,9 @@ pub enum Listener {
 
 /// The application of one listener: `HttpServer::new(move || http::app(&state, listener))`.
 ///
-/// `App::wrap` builds from the inside out, so a request passes the middleware from the last line to
-/// the first, and then that of its `endpoint`.
+/// The last `wrap` is the outermost. A request passes `guard_connection`, `create_request_state`,
+/// `record_metrics`, `render_problems` and `validate_head`, and then the middleware of its
+/// `endpoint`.
 pub fn app(
     state: &Arc<SharedApiState>,
     listener: Listener,
@@ -54,11 +55,14 @@ pub fn app(
         .configure(|config| routes(config, listener))
         // HTTP itself comes before any route: 501, 431, 400, 414 (contract 4).
         .wrap(from_fn(middleware::validate_head))
-        // An error of any line above becomes a problem document; an unread body is drained.
+        // Turns the errors of the middleware above and of handlers into problem documents, and drains
+        // an unread body.
         .wrap(from_fn(middleware::render_problems))
-        // Counts and traces every request, the refused and the abandoned included.
+        // Counts and traces requests. One whose caller disconnects has no outcome and is not
+        // counted.
         .wrap(from_fn(middleware::record_metrics))
-        // All other lines use the request's state; every response carries its X-Request-Id.
+        // Creates the state that the middleware above and the handlers share; adds
+        // X-Request-Id.
         .wrap(from_fn(move |request, next| middleware::create_request_state(created.load(), request, next)))
         // Corrects what actix-http does to responses on connections with several requests.
         .wrap(from_fn(move |request, next| compat::guard_connection(guarded.load(), request, next)))
@@ -90,9 +94,9 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
     }
     if listener != Listener::Api {
         config
-            .service(probe("/healthz").get(Other, health::healthz))
-            .service(probe("/readyz").get(Other, health::readyz))
-            .service(probe("/metrics").get(Other, health::metrics));
+            .service(ops("/healthz").get(Other, health::healthz))
+            .service(ops("/readyz").get(Other, health::readyz))
+            .service(ops("/metrics").get(Other, health::metrics));
     }
     config.default_service(web::to(unmatched));
 }
@@ -101,12 +105,12 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
 /// exist.
 async fn unmatched(context: RequestContext) -> HandlerResult {
     if context.request().uri().path() != "*" {
-        context.state().begin(context.request(), None, None);
+        context.state().set_target(context.request(), None, None);
         let detail = "there is nothing at this path; /docs/ lists the paths that exist";
         return Err(ProblemKind::NotFound.with_detail(detail).into());
     }
     let route = Rc::new(Route::server_wide());
-    context.state().begin(context.request(), Some(Rc::clone(&route)), None);
+    context.state().set_target(context.request(), Some(Rc::clone(&route)), None);
     match *context.method() {
         Method::OPTIONS => options(context).await,
         ref method if route.allows(method) => {

@@ -25,17 +25,17 @@ families! {
     IN_FLIGHT "gateway_in_flight" ["system"],
         "Requests in progress.";
     VENDOR_REQUESTS "vendor_requests_total" ["system", "call", "outcome"],
-        "Calls sent to the vendor, by the class of its response or by the failure.";
+        "Vendor requests, by the class of its response or by the failure.";
     VENDOR_SECONDS "vendor_request_duration_seconds" ["system", "call"],
-        "Time from sending a call to the last byte of the vendor's response, in seconds.";
+        "Time from sending a vendor request to the last byte of the vendor's response, in seconds.";
     RETRIES "vendor_retries_total" ["system", "reason"],
-        "Vendor calls sent again, by the reason why the previous one failed.";
+        "Vendor requests sent again, by the reason why the previous one failed.";
     CIRCUIT "vendor_circuit_state" ["system"],
         "State of the circuit to the vendor: 0 closed, 1 half-open, 2 open.";
     QUEUE "vendor_queue_depth" ["system"],
-        "Vendor calls that wait in the queue.";
+        "Vendor requests that wait in the queue.";
     REFRESHES "token_refreshes_total" ["system", "outcome"],
-        "Sign-ins at the vendor: ok, refused (the credentials) or failed (anything else).";
+        "Authentications at the vendor: ok, refused (the credentials) or failed (anything else).";
     TOKEN_EXPIRES "token_expires_timestamp_seconds" ["system"],
         "When the vendor's current token expires, in seconds since 1970; absent for keys that do not expire.";
     PRECONDITIONS "precondition_failures_total" ["system", "detected_by"],

@@ -34,8 +34,6 @@ label_enum! {
         Update = "update",
         /// DELETE.
         Delete = "delete",
-        /// POST of a preview.
-        Preview = "preview",
         /// GET of operations.
         Operation = "operation",
         /// GET of the ledger.
@@ -61,7 +59,7 @@ label_enum! {
         /// No connection.
         Connect = "connect",
         /// The response was truncated or could not be read.
-        Broken = "broken",
+        ConnectionLost = "broken",
     }
 }
 
@@ -72,8 +70,8 @@ label_enum! {
         Unavailable = "unavailable",
         /// No response in time.
         Timeout = "timeout",
-        /// The response was truncated.
-        Broken = "broken",
+        /// The connection broke, or the gateway sends a native update again.
+        ConnectionLost = "broken",
         /// The vendor failed.
         VendorError = "vendor_error",
         /// The vendor had too many calls.

@@ -40,7 +40,7 @@ fn recorded_values_are_rendered_with_their_labels() {
     let (metrics, crm) = metrics();
     metrics.request(Some(crm), RequestAction::Update, RequestOutcome::Problem(ProblemKind::PreconditionFailed), 0.2);
     metrics.request(None, RequestAction::Other, RequestOutcome::Problem(ProblemKind::OutcomeUnknown), 0.2);
-    metrics.vendor_request(crm, VendorCallKind::Schema, CallOutcome::Broken, 0.2);
+    metrics.vendor_request(crm, VendorCallKind::Schema, CallOutcome::ConnectionLost, 0.2);
     metrics.vendor_retry(crm, RetryReason::RateLimited);
     metrics.precondition_failure(crm, DetectedBy::Vendor);
     metrics.ledger_entries(2);

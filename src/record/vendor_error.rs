@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The kind of a failure. One table maps it and the action to the caller's problem document.
+/// The kind of a failure. `Problem::from_vendor_error` maps it to the problem of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum VendorErrorKind {
     /// The record or the collection does not exist.

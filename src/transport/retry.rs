@@ -88,7 +88,7 @@ fn retry_reason(kind: VendorErrorKind) -> RetryReason {
     match kind {
         VendorErrorKind::Unavailable => RetryReason::Unavailable,
         VendorErrorKind::Timeout => RetryReason::Timeout,
-        VendorErrorKind::ConnectionLost => RetryReason::Broken,
+        VendorErrorKind::ConnectionLost => RetryReason::ConnectionLost,
         VendorErrorKind::ServerError => RetryReason::VendorError,
         VendorErrorKind::RateLimited => RetryReason::RateLimited,
         _ => RetryReason::Other,

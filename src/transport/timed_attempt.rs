@@ -105,7 +105,7 @@ impl<T: Layer> Layer for AttemptLayer<T> {
 fn error_type(fault: &VendorError, outcome: CallOutcome) -> String {
     match (fault.status, outcome) {
         (Some(status @ 400..), _) => status.to_string(),
-        (_, CallOutcome::Timeout | CallOutcome::Connect | CallOutcome::Broken) => outcome.as_str().to_owned(),
+        (_, CallOutcome::Timeout | CallOutcome::Connect | CallOutcome::ConnectionLost) => outcome.as_str().to_owned(),
         _ if fault.kind == VendorErrorKind::NotFound => "not_found".to_owned(),
         _ => "unexpected_answer".to_owned(),
     }
@@ -124,7 +124,7 @@ fn outcome_of_fault(fault: &VendorError) -> CallOutcome {
     match fault.kind {
         VendorErrorKind::Unavailable => CallOutcome::Connect,
         VendorErrorKind::Timeout => CallOutcome::Timeout,
-        _ => CallOutcome::Broken,
+        _ => CallOutcome::ConnectionLost,
     }
 }
 

@@ -7,6 +7,9 @@
 //! An adapter holds no HTTP client: each method is lent a
 //! [`Transport`](crate::transport::Transport). What a vendor cannot do is data in its
 //! [`Capabilities`]; the gateway completes it once for all vendors.
+//!
+//! In comments, OBSERVED means seen on a real server, and INFERRED means concluded from examples;
+//! the vendor's documentation states neither.
 
 mod adapter;
 mod capabilities;

@@ -181,9 +181,9 @@ async fn run_write(
     planned: Result<PlannedRequest, Vec<crate::record::FieldError>>,
 ) -> Value {
     match planned {
-        Ok(PlannedRequest { request: call, losses, completion, idempotent: repeatable }) => golden_outcome(transport.send(call).await.map(|_| {
+        Ok(PlannedRequest { request: call, losses, completion, idempotent }) => golden_outcome(transport.send(call).await.map(|_| {
             let losses: Vec<_> = losses.iter().map(|loss| loss.name).collect();
-            json!({"done": if completion == Completion::Now { "now" } else { "queued" }, "losses": losses, "repeatable": repeatable})
+            json!({"done": if completion == Completion::Now { "now" } else { "queued" }, "losses": losses, "repeatable": idempotent})
         })),
         Err(invalid) => golden_errors(&invalid),
     }

@@ -8,7 +8,7 @@
 //!   target of more than 65,534 bytes or more than 96 fields are among them.
 //! - It closes the connection, mostly without a response, on a chunked body whose framing is
 //!   broken.
-//! - It answers `100 Continue` to every `Expect: 100-continue` at once, even where the head alone
+//! - It sends `100 Continue` to every `Expect: 100-continue` at once, even where the head alone
 //!   decides the final status. RFC 9110 §10.1.1 allows that.
 
 mod connection_state;

@@ -90,8 +90,8 @@ struct LossView {
 /// The health of a system. All times are RFC 3339.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct SystemHealth {
-    /// `closed`: vendor requests are sent; `open`: several have failed in a row, and requests are
-    /// answered 503 without one; `half-open`: one vendor request is testing whether the vendor
+    /// `closed`: vendor requests are sent; `open`: several have failed in a row, and callers get
+    /// 503 without one; `half-open`: one vendor request is testing whether the vendor
     /// works again.
     #[schema(example = "closed")]
     circuit: &'static str,
@@ -112,7 +112,7 @@ struct SystemFailure {
     #[schema(format = "date-time", required = true, nullable = false)]
     at: Option<String>,
     /// Why, in a sentence.
-    #[schema(example = "the vendor did not answer in time")]
+    #[schema(example = "the vendor did not respond in time")]
     reason: String,
 }
 

@@ -45,7 +45,7 @@ pub(in crate::http) async fn validate_head(
     match checked {
         Ok(()) => next.call(request).await,
         Err(problem) => {
-            RequestState::of(http_request)?.begin(http_request, None, None);
+            RequestState::of(http_request)?.set_target(http_request, None, None);
             Ok(refuse(request, problem))
         }
     }

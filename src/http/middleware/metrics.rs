@@ -27,7 +27,8 @@ pub(in crate::http) async fn record_metrics(
     Ok(response)
 }
 
-/// Counts a request however it ends. A request whose caller disconnects has no outcome.
+/// Ends a request's metrics however it ends. A request whose caller disconnects has no outcome and
+/// is not in `gateway_requests_total`.
 struct MetricsGuard {
     state: Rc<RequestState>,
     outcome: Option<RequestOutcome>,

@@ -21,7 +21,7 @@ pub(in crate::http) async fn enter_route(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let state = RequestState::of(request.request())?;
-    state.begin(request.request(), Some(Rc::clone(&route)), find_system(&state, &request));
+    state.set_target(request.request(), Some(Rc::clone(&route)), find_system(&state, &request));
     if !route.allows(request.method()) {
         return Ok(refuse(request, route.method_not_allowed(state.system().map(|system| &**system))));
     }

@@ -9,7 +9,7 @@ use super::test_api::{TestApi, admin_request};
 /// The paths in `server.rs`, with parameters without their patterns.
 fn served_paths() -> BTreeSet<String> {
     let source = include_str!("../server.rs");
-    let calls = ["endpoint(\"", "public(\"", "probe(\""];
+    let calls = ["endpoint(\"", "public(\"", "ops(\""];
     let paths = calls.iter().flat_map(|call| source.split(call).skip(1)).filter_map(|rest| rest.split('"').next());
     paths.map(|path| path.replace(":[^/]*}", "}")).collect()
 }

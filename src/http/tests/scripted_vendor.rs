@@ -1,4 +1,4 @@
-//! A vendor with compare-and-swap whose answers a test decides: an adapter, and the HTTP server
+//! A vendor with compare-and-swap whose responses a test decides: an adapter, and the HTTP server
 //! that it calls.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -82,8 +82,9 @@ impl Matrix42 {
         let unfit = InvalidSetting::new("api_token", "holds characters that an HTTP header cannot hold");
         let api_token = secret_header(&format!("Bearer {}", api_token.expose())).ok_or(unfit)?;
         let columns = Cache::builder().max_capacity(MAX_CACHED_DEFINITIONS).time_to_live(COLUMNS_TTL).build();
-        let without_versions = Cache::builder().max_capacity(MAX_CACHED_DEFINITIONS).time_to_live(COLUMNS_TTL).build();
-        Ok(Self { api_token, columns, versionless_definitions: without_versions })
+        let versionless_definitions =
+            Cache::builder().max_capacity(MAX_CACHED_DEFINITIONS).time_to_live(COLUMNS_TTL).build();
+        Ok(Self { api_token, columns, versionless_definitions })
     }
 
     /// The columns of a complete list item; `None` if they cannot be determined.
