@@ -55,8 +55,8 @@ pub fn app(
         .configure(|config| routes(config, listener))
         // HTTP itself comes before any route: 501, 431, 400, 414 (contract 4).
         .wrap(from_fn(middleware::validate_head))
-        // Turns the errors of the middleware above and of handlers into problem documents, and drains
-        // an unread body.
+        // Turns the errors of the middleware above and of handlers into problem documents, and
+        // drains an unread body.
         .wrap(from_fn(middleware::render_problems))
         // Counts and traces requests. One whose caller disconnects has no outcome and is not
         // counted.
