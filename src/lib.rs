@@ -10,7 +10,11 @@
 //!    │
 //!   http        cli          the API on actix-web; the command line
 //!    │           │
-//!   access  gateway          permissions of callers; writes and reads for every vendor
+//!   access  gateway          permissions of callers; what the API calls
+//!    │           │
+//!    │     reads  writes     reads; the write pipeline
+//!    │           │
+//!    │        system         one configured system, and records as callers see them
 //!    │           │
 //!    └─ config ──┘           the TOML file
 //!          │
@@ -47,9 +51,12 @@ pub mod gateway;
 pub mod http;
 pub mod metrics;
 pub mod problem;
+mod reads;
 pub mod record;
 pub mod sandbox;
 pub mod store;
+pub mod system;
 pub mod telemetry;
 pub mod transport;
 pub mod vendors;
+pub mod writes;

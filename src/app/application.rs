@@ -18,11 +18,12 @@ use super::store_metrics::LedgerMetrics;
 use super::tls::ReloadableTls;
 use crate::cli::Exit;
 use crate::config::{self, Config};
-use crate::gateway::{Gateway, ReconcileQueue};
+use crate::gateway::Gateway;
 use crate::http::{Listener, SharedApiState};
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::transport::trace::Tracer;
+use crate::writes::ReconcileQueue;
 
 /// The time that the store and the connections get for a shutdown, however short `shutdown_timeout`
 /// is.

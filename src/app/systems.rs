@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::config::SystemConfig;
-use crate::gateway::{self, System};
 use crate::metrics::Metrics;
 use crate::record::Secret;
+use crate::system::{System, tenant_fingerprint};
 use crate::transport::TransportStack;
 
 use super::error::StartError;
@@ -57,5 +57,5 @@ fn build_one(configured: &SystemConfig, metrics: &Arc<Metrics>) -> Result<System
 fn system_tenant_fingerprint(configured: &SystemConfig) -> String {
     let vendor = &configured.vendor;
     let whose = vendor.values_where(|setting| setting.identifies_tenant).map(Secret::expose);
-    gateway::tenant_fingerprint([vendor.factory.vendor, &configured.stack.base_url].into_iter().chain(whose))
+    tenant_fingerprint([vendor.factory.vendor, &configured.stack.base_url].into_iter().chain(whose))
 }

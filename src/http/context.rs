@@ -22,11 +22,12 @@ use super::request_target::percent_decode;
 use super::route::Route;
 use super::state::ApiState;
 use crate::access::{Permission, Principal};
-use crate::gateway::{Gateway, OpContext, System};
+use crate::gateway::Gateway;
 use crate::metrics::RequestAction;
 use crate::problem::{FailureEvent, Problem, ProblemKind};
 use crate::record::{Action, RequestId};
 use crate::store::StoreError;
+use crate::system::{OpContext, System};
 use crate::transport::trace::{RequestAttributes, RequestSpan, TraceContext};
 
 /// Where a request goes.
@@ -272,6 +273,7 @@ impl RequestContext {
             caller: self.caller()?.name().clone(),
             request_id: self.state.request_id.clone(),
             trace: Arc::clone(self.state.trace(self.headers())),
+            received_at: self.state.deadline - self.state.api.limits.deadline,
             deadline: self.state.deadline,
         })
     }

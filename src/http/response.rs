@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::error::HandlerResult;
 use super::headers;
-use crate::gateway::{RecordPage, RecordView};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{EntityTag, JsonObjectWriter, Precondition, percent_encode_id};
+use crate::system::{RecordPage, RecordView};
 
 /// Responses to writes and problems are not stored by caches.
 pub(super) const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -121,7 +121,6 @@ mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
 
     use super::*;
-
     fn status(fields: &[(HeaderName, &'static str)]) -> u16 {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {

@@ -2,10 +2,10 @@
 
 use actix_web::http::Method;
 
-use crate::gateway::System;
 use crate::metrics::RequestAction;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::Action;
+use crate::system::System;
 
 /// A path and its methods.
 pub(super) struct Route {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::authenticator::Authenticator;
-use crate::gateway::{Gateway, System};
+use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
+use crate::system::System;
 use crate::transport::trace::Tracer;
 
 /// Limits on one request.

@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 use super::context::RequestContext;
 use super::headers::{BodyType, WriteHeaders, fingerprint};
 use super::response;
-use crate::gateway::{IdempotencyKey, System, WriteCommand, WriteOp, patch_error_to_problem};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{FieldError, Patch, PatchError, Precondition, RecordId, json_pointer, percent_encode_id};
+use crate::system::System;
+use crate::writes::{IdempotencyKey, WriteCommand, WriteOp, patch_error_to_problem};
 
 /// The headers of a write, which takes no query.
 ///
@@ -56,14 +57,14 @@ pub(super) fn build_command(
     context: &RequestContext,
     system: &System,
     headers: WriteHeaders,
-    kind: WriteOp,
+    op: WriteOp,
     body: &[u8],
 ) -> WriteCommand {
-    let creates = matches!(kind, WriteOp::Create { .. });
+    let creates = matches!(op, WriteOp::Create { .. });
     let idempotency = headers.idempotency_key.map(|key| {
         let system = system.name.as_str();
         // All spellings of a target are one request.
-        let path = match &kind {
+        let path = match &op {
             WriteOp::Update { id, .. } | WriteOp::Delete { id } => response::record_path(system, id.as_str()),
             WriteOp::Create { .. } => format!("/records/{}", percent_encode_id(system)),
         };
@@ -71,7 +72,7 @@ pub(super) fn build_command(
         IdempotencyKey { key, fingerprint: fingerprint(context.method().as_str(), &path, &if_match, body) }
     });
     WriteCommand {
-        kind,
+        op,
         precondition: headers.if_match.filter(|_| !creates),
         if_none_match: headers.if_none_match.filter(|_| !creates),
         prefer: headers.prefer,

@@ -10,9 +10,10 @@ use serde_json::Value;
 use super::context::{RequestContext, store_unavailable};
 use super::error::{ApiError, HandlerResult};
 use super::response;
-use crate::gateway::{RecordView, SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Operation, OperationId, OperationState, RawJson};
+use crate::system::RecordView;
+use crate::writes::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -50,12 +51,11 @@ fn success_response(success: &WriteSuccess, operation: Option<&Operation>, is_re
     response
 }
 
-/// Removes what the record holds from the result of a caller that may not read it.
-pub(super) fn redact(result: &mut Result<WriteResponse, Problem>) {
-    match result {
-        Ok(WriteResponse { outcome: WriteOutcome::Success(success), .. }) => redact_record(success),
-        Ok(WriteResponse { outcome: WriteOutcome::Problem(problem), .. }) => redact_problem(problem),
-        Err(problem) => redact_problem(problem),
+/// Removes what the record holds from the outcome for a caller that may not read it.
+pub(super) fn redact(outcome: &mut WriteOutcome) {
+    match outcome {
+        WriteOutcome::Success(success) => redact_record(success),
+        WriteOutcome::Problem(problem) => redact_problem(problem),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use records_gateway::gateway::{Gateway, OpContext, Prefer, System, SystemPolicy, WriteCommand, WriteOp, WriteOutcome};
+use records_gateway::gateway::Gateway;
 use records_gateway::metrics::Metrics;
 use records_gateway::problem::ProblemKind;
 use records_gateway::record::{
@@ -15,6 +15,7 @@ use records_gateway::record::{
 };
 use records_gateway::sandbox::{self, CallKind, Sandbox, matrix42};
 use records_gateway::store::{Durability, OperationQuery, Store, StoreSettings};
+use records_gateway::system::{OpContext, System, SystemPolicy};
 use records_gateway::transport::trace::TraceContext;
 use records_gateway::transport::{
     StackSettings, Token, Transport, TransportStack, VendorProtocol, VendorRequest, VendorResponse,
@@ -22,6 +23,7 @@ use records_gateway::transport::{
 use records_gateway::vendors::{
     Adapter, Capabilities, CreatedRecord, ListPage, PlannedRequest, Settings, UpdateInput, find_vendor,
 };
+use records_gateway::writes::{Prefer, WriteCommand, WriteOp, WriteOutcome};
 use serde_json::{Map, Value};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::task::LocalSet;
@@ -153,7 +155,7 @@ async fn open_store(url: &str) -> Store {
 
 fn delete_command() -> (WriteCommand, OpContext) {
     let write = WriteCommand {
-        kind: WriteOp::Delete { id: RecordId::new(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID) },
+        op: WriteOp::Delete { id: RecordId::new(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID) },
         precondition: Some(Precondition::Exists),
         if_none_match: None,
         prefer: Prefer::default(),
@@ -165,6 +167,7 @@ fn delete_command() -> (WriteCommand, OpContext) {
         caller: CallerName("caller".into()),
         request_id: RequestId("request".into()),
         trace: TraceContext::from_headers(&[], &[]).into(),
+        received_at: Instant::now(),
         deadline: Instant::now() + Duration::from_secs(5),
     };
     (write, context)
@@ -187,8 +190,8 @@ async fn reconcile_despite_panics(
         async move { gateway.run_reconciler(queue).await }
     });
     let (write, context) = delete_command();
-    let result = gateway.write(&system, write, &context).await;
-    let result = result.expect_err("every read fails");
+    let response = gateway.write(&system, write, &context).await;
+    let WriteOutcome::Problem(result) = response.outcome else { panic!("every read fails") };
     assert_eq!((result.name, result.operation.is_some()), (ProblemKind::OutcomeUnknown, true));
     assert!(
         vendors.matrix42.state.fragment(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID).is_none(),
@@ -287,7 +290,7 @@ async fn a_rejection_is_not_returned_before_the_store_has_persisted_it() {
     let (mut write, mut context) = delete_command();
     let id = RecordId::new(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID);
     let patch = Patch::parse_merge_patch(&r#"{"fields":{"Description":"refused"}}"#.into()).unwrap();
-    write.kind = WriteOp::Update { id, patch };
+    write.op = WriteOp::Update { id, patch };
     context.deadline = Instant::now() + Duration::from_mins(1);
     let mut locked = SqliteConnection::connect(&file).await.unwrap();
     let reject = async {
@@ -300,7 +303,7 @@ async fn a_rejection_is_not_returned_before_the_store_has_persisted_it() {
         vendors.matrix42.faults.release();
     };
     let (result, ()) = futures_util::future::join(gateway.write(&system, write, &context), reject).await;
-    let WriteOutcome::Problem(problem) = result.unwrap().outcome else { panic!("the write was rejected") };
+    let WriteOutcome::Problem(problem) = result.outcome else { panic!("the write was rejected") };
     assert_eq!((problem.name, problem.operation.is_some()), (ProblemKind::OutcomeUnknown, true));
     locked.execute("COMMIT").await.unwrap();
     assert_eq!(wait_for_final_state(&store).await, OperationState::NotApplied);

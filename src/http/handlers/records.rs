@@ -1,6 +1,5 @@
 //! Reading records.
 
-use crate::gateway::{RecordPage, RecordView};
 use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, HandlerResult};
 use crate::http::headers::accept;
@@ -9,6 +8,7 @@ use crate::http::response::{self, ReadPreconditions};
 use crate::metrics::DetectedBy;
 use crate::problem::ProblemKind;
 use crate::record::{Action, percent_encode_id};
+use crate::system::{RecordPage, RecordView};
 
 /// `GET` and `HEAD /records/{system}/{id}`.
 #[utoipa::path(get, path = "/records/{system}/{id}", tag = "Records", operation_id = "getRecord",

@@ -5,13 +5,13 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::gateway::{Guarantee, System};
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
 use crate::http::headers::accept;
 use crate::http::openapi::SystemPath;
 use crate::http::response::{self, ReadPreconditions};
 use crate::record::Action;
+use crate::system::{Guarantee, System};
 use crate::transport::{LastFailure, VendorHealth};
 use crate::vendors::{DataLoss, UpdateStyle, Versioning};
 

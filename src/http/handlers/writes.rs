@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::access::Permission;
-use crate::gateway::{RecordView, System, WriteCommand, WriteOp};
 use crate::http::context::{RequestContext, missing_permission};
 use crate::http::error::HandlerResult;
 use crate::http::headers::{BodyType, accept};
@@ -13,6 +12,8 @@ use crate::http::openapi::{
 use crate::http::{body, write_request, write_response};
 use crate::problem::ProblemKind;
 use crate::record::{Action, JsonError, Operation, parse_strict};
+use crate::system::{RecordView, System};
+use crate::writes::{WriteCommand, WriteOp};
 
 const PATCH_MEDIA_TYPES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPatch, BodyType::Json];
 
@@ -95,9 +96,9 @@ pub(in crate::http) async fn create(context: RequestContext) -> HandlerResult {
 async fn execute(context: &RequestContext, system: &Arc<System>, mut command: WriteCommand) -> HandlerResult {
     let can_read = context.can_read(system.name.as_str())?;
     command.prefer.return_representation &= can_read;
-    let mut result = context.gateway().write(system, command, &context.op_context()?).await;
+    let mut response = context.gateway().write(system, command, &context.op_context()?).await;
     if !can_read {
-        write_response::redact(&mut result);
+        write_response::redact(&mut response.outcome);
     }
-    write_response::respond(context, result?).await
+    write_response::respond(context, response).await
 }

@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 use actix_web::http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 
-use crate::gateway::Prefer;
 use crate::problem::Problem;
 use crate::record::{Precondition, RequestId};
 use crate::transport::trace::{TraceContext, Tracer};
+use crate::writes::Prefer;
 
 /// The headers of a write.
 #[derive(Debug)]

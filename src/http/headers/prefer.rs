@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::http::header::{HeaderMap, HeaderName};
 
 use super::syntax;
-use crate::gateway::Prefer;
+use crate::writes::Prefer;
 
 /// The longest wait. The server's deadline limits it further.
 const MAX_WAIT_SECS: u64 = 24 * 60 * 60;

@@ -8,11 +8,11 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 
-use crate::gateway::System;
 use crate::http::context::RequestState;
 use crate::http::error::refuse;
 use crate::http::request_target::percent_decode;
 use crate::http::route::Route;
+use crate::system::System;
 
 /// Finds the system that the path names and refuses a method that the path does not take.
 pub(in crate::http) async fn enter_route(

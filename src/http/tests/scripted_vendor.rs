@@ -9,12 +9,12 @@ use actix_web::http::Method;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
-use crate::gateway::{System, SystemPolicy};
 use crate::metrics::Metrics;
 use crate::record::{
     Action, FieldError, RawObject, RecordId, SystemName, VendorError, VendorErrorKind, VendorRecord, Version,
 };
 use crate::sandbox::{CallKind, FakeRequest, FakeResponse, FakeVendor, VendorModel};
+use crate::system::{System, SystemPolicy};
 use crate::transport::{
     StackSettings, Token, Transport, TransportStack, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse,
 };

@@ -6,12 +6,11 @@ use actix_web::HttpResponse;
 use serde_json::json;
 
 use super::test_api::{PATCH, TestApi, TestResponse, admin_request, patch_request, request_of};
-use crate::gateway::{
-    Guarantee, RecordView, SuccessBody, WriteCommand, WriteOp, WriteOutcome, WriteResponse, WriteSuccess,
-};
 use crate::http::{write_request, write_response};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, Operation, OperationId, OperationState, Precondition, RecordId};
+use crate::system::{Guarantee, RecordView};
+use crate::writes::{SuccessBody, WriteCommand, WriteOp, WriteOutcome, WriteResponse, WriteSuccess};
 
 const OPERATION: &str = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11";
 
@@ -112,9 +111,9 @@ async fn a_write_reveals_no_record_data_without_read_permission() {
 #[actix_web::test]
 async fn redaction_leaves_only_the_warnings_of_a_record() {
     let api = TestApi::start().await;
-    let mut warned = Ok(success(SuccessBody::Record(Box::new(sample_record()))));
-    write_response::redact(&mut warned);
-    let warned = respond(&api, warned.expect("a record")).await;
+    let mut warned = success(SuccessBody::Record(Box::new(sample_record())));
+    write_response::redact(&mut warned.outcome);
+    let warned = respond(&api, warned).await;
     assert_eq!((warned.status, warned.header("etag")), (200, None));
     assert_eq!(warned.body, r#"{"system":"crm","id":"a:b c","etag":null,"fields":{},"read_only":[]}"#);
 
@@ -123,12 +122,11 @@ async fn redaction_leaves_only_the_warnings_of_a_record() {
         changed: vec!["/fields/Email".to_owned()],
         ..ProblemKind::PreconditionFailed.with_detail("stale")
     };
-    let mut result =
-        Ok(WriteResponse { outcome: WriteOutcome::Problem(Box::new(stale)), ..success(SuccessBody::NoContent) });
-    let shown = respond(&api, result.clone().expect("a problem")).await.json();
+    let mut response = WriteResponse::from(stale);
+    let shown = respond(&api, response.clone()).await.json();
     assert_eq!((&shown["current_etag"], &shown["changed"]), (&json!("\"c8.x\""), &json!(["/fields/Email"])));
-    write_response::redact(&mut result);
-    let hidden = respond(&api, result.expect("a problem")).await.json();
+    write_response::redact(&mut response.outcome);
+    let hidden = respond(&api, response).await.json();
     assert!(hidden.get("current_etag").is_none() && hidden.get("changed").is_none(), "{hidden}");
 }
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 /// One file of `src/`.
 pub(crate) struct Source {
-    /// Below `src/`, such as `gateway/mod.rs`.
+    /// Below `src/`, such as `writes/mod.rs`.
     pub(crate) path: String,
-    /// Its place in the crate, such as `["gateway"]`.
+    /// Its place in the crate, such as `["writes"]`.
     pub(crate) module: Vec<String>,
     /// As it is written.
     pub(crate) text: String,

@@ -1,0 +1,99 @@
+//! The gateway as the API sees it: every configured system and the store, with reads and writes in
+//! front of every vendor alike.
+//!
+//! It completes what a vendor lacks (see [`Capabilities`](crate::vendors::Capabilities)): ETags
+//! without versions, merging for replace-only updates, guarded writes, conflicts behind ambiguous
+//! errors, queued writes, and unknown outcomes. `docs/architecture.md` follows one write and one
+//! crash through the code.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+use crate::reads;
+use crate::record::RecordId;
+use crate::store::Store;
+use crate::system::{OpContext, RecordPage, RecordView, System};
+use crate::writes::{self, DrainTracker, GatewayState, ReconcileQueue, WriteCommand, WriteResponse};
+
+/// Every configured system, and the store.
+pub struct Gateway {
+    state: Arc<GatewayState>,
+    drain_tracker: DrainTracker,
+}
+
+impl Gateway {
+    /// A gateway in front of these systems. [`Gateway::run_reconciler`] must be awaited with the
+    /// queue.
+    #[must_use]
+    pub fn new(systems: Vec<Arc<System>>, store: Store, metrics: Arc<Metrics>) -> (Arc<Self>, ReconcileQueue) {
+        let (state, queue) = GatewayState::new(systems, store, metrics);
+        (Arc::new(Self { state, drain_tracker: DrainTracker::default() }), queue)
+    }
+
+    /// The system of this name, as it was last configured.
+    #[must_use]
+    pub fn system(&self, name: &str) -> Option<Arc<System>> {
+        self.state.system(name)
+    }
+
+    /// Replaces the systems that `configured` names. The others stay, so that their writes can be
+    /// resolved.
+    pub fn replace_systems(&self, configured: &[Arc<System>]) {
+        self.state.replace_systems(configured);
+    }
+
+    /// The store of operations, keys and the ledger.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.state.store
+    }
+
+    /// GET of one record.
+    ///
+    /// # Errors
+    /// The problem that the caller gets.
+    pub async fn read(&self, system: &System, id: &RecordId, context: &OpContext) -> Result<RecordView, Problem> {
+        reads::read((&self.state.store, &self.state.recent_states), system, id, context).await
+    }
+
+    /// GET of a page of records. `limit` is 1 to 1000.
+    ///
+    /// # Errors
+    /// The problem that the caller gets.
+    pub async fn list(
+        &self,
+        system: &System,
+        collection: &str,
+        limit: usize,
+        cursor: Option<&str>,
+        context: &OpContext,
+    ) -> Result<RecordPage, Problem> {
+        let shared = (&self.state.store, &self.state.recent_states);
+        reads::list(shared, system, collection, limit, cursor, context).await
+    }
+
+    /// POST, PATCH or DELETE. The write runs to its end even if the returned future is dropped.
+    pub async fn write(&self, system: &Arc<System>, command: WriteCommand, context: &OpContext) -> WriteResponse {
+        writes::submit(&self.state, &self.drain_tracker, system, command, context).await
+    }
+
+    /// Resolves the writes that outlive their callers or their process, until the gateway is
+    /// dropped. Await this on the main thread, inside a `LocalSet` or an actix system.
+    pub async fn run_reconciler(&self, queue: ReconcileQueue) {
+        writes::run_reconciler(&self.state, queue).await;
+    }
+
+    /// Rejects new writes and waits for the running ones; `false` if some still run after
+    /// `timeout`.
+    pub async fn drain(&self, timeout: Duration) -> bool {
+        self.drain_tracker.drain(timeout).await
+    }
+
+    /// Whether new writes are rejected because the process is stopping.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain_tracker.is_draining()
+    }
+}

@@ -1,0 +1,83 @@
+//! Reads of one record and of a page of records.
+
+use std::time::Duration;
+
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{OperationId, RecordId, VendorErrorKind, decode_cursor, encode_cursor};
+use crate::store::Store;
+use crate::system::{OpContext, RecentStates, RecordPage, RecordView, System, VendorSession};
+use crate::vendors::ListItem;
+
+/// How long a read waits for the store.
+const STORE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Reads one record.
+pub(crate) async fn read(
+    (store, recent_states): (&Store, &RecentStates),
+    system: &System,
+    id: &RecordId,
+    context: &OpContext,
+) -> Result<RecordView, Problem> {
+    let session = VendorSession::new(system, &context.trace, context.deadline);
+    let record = system
+        .adapter
+        .read(&session, id)
+        .await
+        .map_err(|fault| session.with_last_status(system.record_fault_to_problem(id, &fault)))?;
+    // Without the store a read still succeeds; it then omits `pending_operation`.
+    let lookup = store.async_write_on(system.name.as_str(), id.as_str());
+    let running = tokio::time::timeout(STORE_TIMEOUT, lookup).await.ok().and_then(Result::ok).flatten();
+    let view = system.to_view(id, &record, running.as_ref());
+    recent_states.insert(&view).await;
+    Ok(view)
+}
+
+/// Reads a page of at most `limit` records, after `cursor`.
+pub(crate) async fn list(
+    (store, recent_states): (&Store, &RecentStates),
+    system: &System,
+    collection: &str,
+    limit: usize,
+    cursor: Option<&str>,
+    context: &OpContext,
+) -> Result<RecordPage, Problem> {
+    let name = system.name.as_str();
+    let digits = limit.to_string();
+    let query = [name, collection, &digits];
+    let after = match cursor {
+        None => None,
+        Some(text) => Some(decode_cursor(&query, text).ok_or_else(invalid_cursor)?),
+    };
+    let session = VendorSession::new(system, &context.trace, context.deadline);
+    let page = system.adapter.list(&session, collection, limit, after.as_deref()).await.map_err(|fault| {
+        if fault.kind == VendorErrorKind::Rejected && after.is_some() {
+            invalid_cursor()
+        } else {
+            session.with_last_status(system.fault_to_problem(&fault))
+        }
+    })?;
+    let ids: Vec<String> = page.items.iter().map(|item| item.id.as_str().to_owned()).collect();
+    let lookup = store.async_writes_on(name, ids);
+    let running = tokio::time::timeout(STORE_TIMEOUT, lookup).await.ok().and_then(Result::ok).unwrap_or_default();
+    let to_view = |item: &ListItem| list_item_view(system, item, running.get(item.id.as_str()));
+    let items: Vec<RecordView> = page.items.iter().map(to_view).collect();
+    for record in &items {
+        recent_states.insert(record).await;
+    }
+    Ok(RecordPage { items, next: page.next.map(|next| encode_cursor(&query, &next)) })
+}
+
+fn list_item_view(system: &System, item: &ListItem, running: Option<&OperationId>) -> RecordView {
+    let mut record = system.to_view(&item.id, &item.record, running);
+    record.partial = item.partial;
+    if item.partial {
+        record.etag = None;
+    }
+    record
+}
+
+fn invalid_cursor() -> Problem {
+    let detail = "The cursor does not belong to this query (system, collection and limit). Send `next` of the \
+                  previous page unchanged with the same query, or start again without a cursor.";
+    ProblemKind::MalformedRequest.with_detail(detail)
+}

@@ -1,0 +1,23 @@
+//! The context of a caller's request.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::record::{CallerName, RequestId};
+use crate::transport::trace::TraceContext;
+
+/// Who sent a request, how it is traced, and when it must be responded to.
+#[derive(Clone, Debug)]
+pub struct OpContext {
+    /// The authenticated caller.
+    pub caller: CallerName,
+    /// `X-Request-Id`.
+    pub request_id: RequestId,
+    /// The trace that this request belongs to.
+    pub trace: Arc<TraceContext>,
+    /// When the head of the request was read: `Prefer: wait` counts from here.
+    pub received_at: Instant,
+    /// When the caller must have its response (`deadline` in `[server]`).
+    pub deadline: Instant,
+}

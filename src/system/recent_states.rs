@@ -1,0 +1,59 @@
+//! The record states that callers got lately. A caller with a stale ETag learns from them what has
+//! changed since (contract 4.2, `changed`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use moka::policy::EvictionPolicy;
+use serde_json::{Map, Value};
+
+use super::view::RecordView;
+use crate::record::{diff, parse_strict};
+
+/// The capacity in bytes of text.
+const MAX_BYTES: u64 = 16 << 20;
+/// How long a state is kept after its last use: a user decides about a change within minutes.
+const TTL: Duration = Duration::from_mins(15);
+/// The bytes that an entry takes besides its text.
+const ENTRY_OVERHEAD: usize = 256;
+
+/// `fields` of records by ETag; an ETag belongs to one state of one record.
+pub(crate) struct RecentStates(Cache<String, Arc<str>>);
+
+impl Default for RecentStates {
+    fn default() -> Self {
+        let weigh = |etag: &String, fields: &Arc<str>| {
+            u32::try_from(etag.len() + fields.len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
+        };
+        let cache = Cache::builder().weigher(weigh).max_capacity(MAX_BYTES).time_to_idle(TTL);
+        Self(cache.eviction_policy(EvictionPolicy::lru()).build())
+    }
+}
+
+impl RecentStates {
+    /// Remembers a record that a caller gets.
+    pub(crate) async fn insert(&self, record: &RecordView) {
+        let Some(etag) = &record.etag else { return };
+        // `get` counts as a use and so prolongs the entry.
+        if self.0.get(etag).await.is_none() {
+            self.0.insert(etag.clone(), record.fields.as_str().into()).await;
+        }
+    }
+
+    /// `fields` in the state of this ETag, if it is known.
+    pub(crate) async fn state(&self, etag: &str) -> Option<Map<String, Value>> {
+        let fields = self.0.get(etag).await?;
+        match parse_strict(fields.as_bytes()) {
+            Ok(Value::Object(fields)) => Some(fields),
+            _ => None,
+        }
+    }
+
+    /// JSON Pointers of what differs between the state of this ETag and `now`; empty if that state
+    /// is not known.
+    pub(crate) async fn diff_since(&self, etag: &str, now: &Map<String, Value>) -> Vec<String> {
+        let Some(then) = self.state(etag).await else { return Vec::new() };
+        diff(&then, now).into_iter().map(|change| change.pointer).collect()
+    }
+}

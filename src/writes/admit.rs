@@ -1,0 +1,28 @@
+//! Step 1. Nothing else writes the record, and no other writer may until this write is sent.
+
+use super::command::WriteOp;
+use super::lease::{LeaseGuard, acquire_lease, ensure_no_async_write};
+use super::outcome::EarlyReturn;
+use super::problems::guarantee_unavailable;
+use super::task::WriteTask;
+
+/// A write that may be planned.
+pub(super) struct Admitted<'t> {
+    pub task: &'t WriteTask<'t>,
+    /// The lease of a guarded write.
+    pub lease: Option<LeaseGuard>,
+}
+
+/// Checks what the vendor can guarantee and that no asynchronous write runs, and takes the lease
+/// that a guarded write needs.
+pub(super) async fn admit<'t>(task: &'t WriteTask<'t>) -> Result<Admitted<'t>, EarlyReturn> {
+    let WriteTask { gateway, system, command, context, .. } = *task;
+    let is_native = matches!(command.op, WriteOp::Update { .. }) && system.compares_versions();
+    if command.require_native && !is_native {
+        return Err(guarantee_unavailable(system, command.op.action()).into());
+    }
+    let Some(id) = command.op.record() else { return Ok(Admitted { task, lease: None }) };
+    ensure_no_async_write(&gateway.store, system, id).await?;
+    let lease = if is_native { None } else { Some(acquire_lease(&gateway.store, system, id, context).await?) };
+    Ok(Admitted { task, lease })
+}

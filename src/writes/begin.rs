@@ -1,0 +1,79 @@
+//! Step 3. The intent is in the journal before the request is sent. From here on the write gets an
+//! outcome, whatever happens to this task or this process.
+
+use std::sync::Arc;
+
+use super::idempotency::{idempotency_claim, outcome_from_key};
+use super::in_flight_write::InFlightWrite;
+use super::lease::{LeaseGuard, WriterTurn};
+use super::outcome::EarlyReturn;
+use super::plan::Planned;
+use super::problems::{begin_failed, write_in_progress};
+use super::reconcile_on_drop::ReconcileOnDrop;
+use super::task::WriteTask;
+use crate::record::{Precondition, RecordId};
+use crate::store::{BeginResult, Intent};
+use crate::vendors::PlannedRequest;
+
+/// A write that must be sent, and whose outcome must be recorded.
+pub(super) struct Journaled<'t> {
+    pub task: &'t WriteTask<'t>,
+    pub request: PlannedRequest,
+    pub guard: ReconcileOnDrop<'t>,
+}
+
+/// Stores the intent.
+pub(super) async fn journal(planned: Planned<'_>) -> Result<Journaled<'_>, EarlyReturn> {
+    let Planned { task, lease, request, intent } = planned;
+    let held = lease.as_ref().and_then(LeaseGuard::lease);
+    let write = InFlightWrite { lease: held, ..intent.into() };
+    begin(task, &write).await?;
+    if let Some(lease) = lease {
+        lease.keep();
+    }
+    task.gateway.metrics.operations_running(task.system.index, 1);
+    task.gateway.in_flight_creates.insert_if_create(&write);
+    Ok(Journaled { task, request, guard: ReconcileOnDrop::new(task.gateway, write) })
+}
+
+async fn begin(task: &WriteTask<'_>, write: &InFlightWrite) -> Result<(), EarlyReturn> {
+    let WriteTask { gateway, system, context, .. } = *task;
+    let intent = store_intent(task, write);
+    let mut turn = write.id().map(|id| WriterTurn::new(&gateway.store, system, id, context));
+    loop {
+        let begun = gateway.store.begin(intent.clone()).await;
+        match begun.map_err(|error| begin_failed(system, &write.operation, &error))? {
+            BeginResult::Started => return Ok(()),
+            BeginResult::LeaseLost => return Err(EarlyReturn::LeaseLost),
+            BeginResult::Running(operation) => return Err(write_in_progress(system, Some(&operation)).into()),
+            BeginResult::IdempotencyKey(state) => return Err(outcome_from_key(&gateway.metrics, system, state)),
+            BeginResult::LeaseHeld => match &mut turn {
+                Some(turn) => turn.wait(None).await?,
+                None => return Err(write_in_progress(system, None).into()),
+            },
+        }
+    }
+}
+
+fn store_intent(task: &WriteTask<'_>, write: &InFlightWrite) -> Intent {
+    let WriteTask { system, command, context, .. } = *task;
+    let precondition = command.precondition.as_ref().map(Precondition::to_header);
+    // The ledger names the compared version only where `If-Match` does not.
+    let compared_etag = write.compared_etag().filter(|etag| precondition.as_deref() != Some(*etag)).map(str::to_owned);
+    Intent {
+        operation: write.operation.clone(),
+        request_id: Arc::clone(&context.request_id.0),
+        caller: Arc::clone(&context.caller.0),
+        system: system.name.to_shared_str(),
+        record: write.id().map(RecordId::to_shared_str),
+        action: write.action,
+        precondition,
+        compared_etag,
+        paths: Arc::clone(&write.intent) as _,
+        losses: write.losses.clone(),
+        is_async: write.is_async,
+        lease: write.lease.clone(),
+        idempotency: idempotency_claim(command, context),
+        recovery: Some(Arc::clone(&write.intent) as _),
+    }
+}

@@ -1,0 +1,93 @@
+//! A write as its caller sent it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::record::{Action, Patch, Precondition, RecordId};
+
+/// The preferences of `Prefer` (RFC 7240) that the gateway supports.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Prefer {
+    /// `return=representation`, without `return=minimal` beside it.
+    pub return_representation: bool,
+    /// `respond-async`.
+    pub respond_async: bool,
+    /// `wait=N`, in seconds.
+    pub wait: Option<Duration>,
+}
+
+/// An `Idempotency-Key` and the request that it identifies.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    /// The key, unquoted: 1 to 255 visible ASCII characters.
+    pub key: String,
+    /// SHA-256 over method, path, `If-Match` and body.
+    pub fingerprint: [u8; 32],
+}
+
+/// What a write does, with its input.
+#[derive(Clone, Debug)]
+pub enum WriteOp {
+    /// PATCH.
+    Update {
+        /// The record to change.
+        id: RecordId,
+        /// The change.
+        patch: Patch,
+    },
+    /// DELETE.
+    Delete {
+        /// The record to delete.
+        id: RecordId,
+    },
+    /// POST.
+    Create {
+        /// The canonical collection.
+        collection: String,
+        /// The new record's fields.
+        fields: Map<String, Value>,
+    },
+}
+
+impl WriteOp {
+    /// The action, as permissions, ledger and metrics name it.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        match self {
+            Self::Update { .. } => Action::Update,
+            Self::Delete { .. } => Action::Delete,
+            Self::Create { .. } => Action::Create,
+        }
+    }
+
+    /// The record it changes; `None` for a create.
+    #[must_use]
+    pub fn record(&self) -> Option<&RecordId> {
+        match self {
+            Self::Update { id, .. } | Self::Delete { id } => Some(id),
+            Self::Create { .. } => None,
+        }
+    }
+}
+
+/// A write with the headers that govern it.
+#[derive(Clone, Debug)]
+pub struct WriteCommand {
+    /// What it does.
+    pub op: WriteOp,
+    /// `If-Match`. `None` on POST, and where the system does not require it (it then counts as
+    /// `*`).
+    pub precondition: Option<Precondition>,
+    /// `If-None-Match`: the write fails if it matches (`Exists` is `*`).
+    pub if_none_match: Option<Precondition>,
+    /// `Prefer`.
+    pub prefer: Prefer,
+    /// The names in `Accept-Loss`.
+    pub accept_loss: Vec<String>,
+    /// `Require-Guarantee: native`.
+    pub require_native: bool,
+    /// `Idempotency-Key`.
+    pub idempotency: Option<IdempotencyKey>,
+}

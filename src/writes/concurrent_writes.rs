@@ -1,0 +1,274 @@
+//! What the gateway's other writes reveal about a write whose response was lost: a record that
+//! shows the expected values may show the effect of another write.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::in_flight_write::InFlightWrite;
+use super::intent::{ExpectedState, WriteIntent};
+use crate::record::{Action, ObservedState, OperationId, OperationState, RecordId, values_equal};
+use crate::store::{ChangedPaths as _, LedgerEvent, LedgerQuery, OperationQuery, Store};
+use crate::system::System;
+
+/// How much earlier than this write a concurrent one may have begun, in addition to
+/// `completion_timeout`.
+const LOOKBACK: Duration = Duration::from_mins(15);
+/// Rows per query, and queries per search. A search with more rows than that stays inconclusive.
+const PAGE_SIZE: usize = 1000;
+const MAX_PAGES: usize = 32;
+
+/// The creates that run in this process.
+#[derive(Default)]
+pub(super) struct InFlightCreates(Mutex<CreateMap>);
+
+type CreateMap = HashMap<OperationId, Arc<WriteIntent>>;
+
+impl InFlightCreates {
+    /// Adds a create that has begun; ignores any other write.
+    pub(super) fn insert_if_create(&self, write: &InFlightWrite) {
+        if matches!(write.expected, ExpectedState::Created { .. }) {
+            self.lock().insert(write.operation.clone(), Arc::clone(&write.intent));
+        }
+    }
+
+    /// Removes a create that has ended.
+    pub(super) fn remove(&self, operation: &OperationId) {
+        let mut creates = self.lock();
+        if !creates.is_empty() {
+            creates.remove(operation);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, CreateMap> {
+        // Poisoning is harmless: each critical section is one operation on the map.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether another create could make the same record as this one; and the operations of all
+    /// creates.
+    fn competing_creates(&self, write: &InFlightWrite) -> (bool, HashSet<OperationId>) {
+        let creates = self.lock();
+        let is_contested = creates.iter().any(|(operation, other)| {
+            *operation != write.operation
+                && other.system == write.system
+                && could_be_same_record(&other.expected, &write.expected)
+        });
+        (is_contested, creates.keys().cloned().collect())
+    }
+}
+
+/// Whether one record can have the values of both creates.
+fn could_be_same_record(one: &ExpectedState, other: &ExpectedState) -> bool {
+    let (
+        ExpectedState::Created { collection, fields, .. },
+        ExpectedState::Created { collection: other_collection, fields: other_fields, .. },
+    ) = (one, other)
+    else {
+        return false;
+    };
+    collection == other_collection
+        && fields.iter().all(|(name, value)| other_fields.get(name).is_none_or(|other| values_equal(value, other)))
+}
+
+/// What the ledger shows of other writes of the record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ConcurrentWrites {
+    /// One that compared the very same version was applied: only one of such writes can be.
+    pub another_applied: bool,
+    /// The record's values may be another write's: one that compared the same version runs or ended
+    /// `unknown`, or one that may have compared it, or may have followed it unseen, writes the same
+    /// paths.
+    pub another_unresolved: bool,
+    /// One that began after this one was applied, or may have been, perhaps on the version that
+    /// this one made.
+    pub later_writer: bool,
+}
+
+/// Whether a write compared the version of an ETag.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum VersionMatch {
+    Exact,
+    Possible,
+    No,
+}
+
+impl VersionMatch {
+    /// Decides by the version that the vendor compares, or else by the caller's `If-Match`.
+    fn classify(compared_etag: Option<&str>, precondition: Option<&str>, etag: &str) -> Self {
+        match compared_etag.or(precondition) {
+            Some(sent) if sent == etag => Self::Exact,
+            None | Some("*") => Self::Possible,
+            Some(sent) if sent.split(", ").any(|one| one == etag) => Self::Possible,
+            Some(_) => Self::No,
+        }
+    }
+}
+
+/// Whether a path of one list equals a path of the other, or lies below it.
+fn paths_overlap(some: &[String], others: &[String]) -> bool {
+    let is_within = |path: &str, ancestor: &str| {
+        path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    some.iter().any(|one| others.iter().any(|other| is_within(one, other) || is_within(other, one)))
+}
+
+/// Searches the ledger for other writes of the record. `None`: the store is unavailable.
+pub(super) async fn find_concurrent_writes(
+    store: &Store,
+    system: &System,
+    write: &InFlightWrite,
+) -> Option<ConcurrentWrites> {
+    let (Some(id), Some(etag_before)) = (write.id(), &write.etag_before) else {
+        return Some(ConcurrentWrites::default());
+    };
+    let lookback = i64::try_from((LOOKBACK + system.policy.completion_timeout).as_millis()).unwrap_or(i64::MAX);
+    let mut query = LedgerQuery {
+        systems: vec![system.name.as_str().to_owned()],
+        record: Some(id.as_str().to_owned()),
+        since: Timestamp::from_millisecond(write.begun_ms.saturating_sub(lookback)).ok(),
+        limit: PAGE_SIZE,
+        ..LedgerQuery::default()
+    };
+    let paths = write.paths();
+    let is_sequence = system.adapter.capabilities().version_is_sequence;
+    let mut has_begun = false;
+    let (mut unresolved, mut later) = (HashSet::new(), HashSet::new());
+    for _ in 0..MAX_PAGES {
+        let page = store.ledger(query.clone()).await.ok()?;
+        for entry in page.items {
+            let version_match =
+                VersionMatch::classify(entry.compared_etag.as_deref(), entry.precondition.as_deref(), etag_before);
+            let is_applied = entry.state == OperationState::Applied.as_str();
+            if entry.operation == write.operation {
+                has_begun = true;
+            } else if entry.event == LedgerEvent::Intent {
+                if has_begun && version_match != VersionMatch::Exact {
+                    later.insert(entry.operation.clone());
+                }
+                // A write for any state reads the record before it is sent, so its values were not
+                // there yet. Where a version does not identify its writer, the values may be its
+                // own.
+                let may_follow_unseen = has_begun && !is_sequence && entry.compared_etag.is_some();
+                if version_match == VersionMatch::Exact
+                    || (version_match == VersionMatch::Possible || may_follow_unseen)
+                        && paths_overlap(&entry.paths, &paths)
+                {
+                    unresolved.insert(entry.operation);
+                }
+            } else if is_applied && version_match == VersionMatch::Exact {
+                return Some(ConcurrentWrites { another_applied: true, ..ConcurrentWrites::default() });
+            } else if entry.state == OperationState::NotApplied.as_str() {
+                later.remove(&entry.operation);
+                unresolved.remove(&entry.operation);
+            } else if is_applied && !has_begun || !is_applied && ended_without_effect(store, &entry.operation).await? {
+                unresolved.remove(&entry.operation);
+            }
+        }
+        query.after_seq = page.next;
+        if page.next.is_none() {
+            return Some(ConcurrentWrites {
+                another_applied: false,
+                another_unresolved: !unresolved.is_empty(),
+                later_writer: !later.is_empty(),
+            });
+        }
+    }
+    Some(ConcurrentWrites { another_applied: false, another_unresolved: true, later_writer: true })
+}
+
+/// Whether the final probe of a write that ended `unknown` showed values that are not its own.
+/// `None`: the store is unavailable.
+async fn ended_without_effect(store: &Store, operation: &OperationId) -> Option<bool> {
+    let ended = store.operation(operation).await.ok()?;
+    Some(ended.is_none_or(|ended| matches!(ended.observed, Some(ObservedState::Unchanged | ObservedState::Other))))
+}
+
+/// Keeps of `found`, the records that a create with a lost response may have made, those that no
+/// other create has made. `None`: a running create could have made them, or the store is
+/// unavailable.
+pub(super) async fn exclude_others_creates(
+    store: &Store,
+    in_flight: &InFlightCreates,
+    system: &System,
+    write: &InFlightWrite,
+    found: Vec<RecordId>,
+) -> Option<Vec<RecordId>> {
+    if found.is_empty() {
+        return Some(found);
+    }
+    let (is_contested, known) = in_flight.competing_creates(write);
+    let running = list_creates(store, system, None, Some(OperationState::Running)).await?;
+    if is_contested || running.iter().any(|id| *id != write.operation && !known.contains(id)) {
+        return None;
+    }
+    let mut left = Vec::new();
+    for id in found {
+        let creates = list_creates(store, system, Some(&id), None).await?;
+        if creates.iter().all(|create| *create == write.operation) {
+            left.push(id);
+        }
+    }
+    Some(left)
+}
+
+/// The creates of a system, optionally of one record or in one state. `None`: the store is
+/// unavailable, or there are too many.
+async fn list_creates(
+    store: &Store,
+    system: &System,
+    record: Option<&RecordId>,
+    state: Option<OperationState>,
+) -> Option<Vec<OperationId>> {
+    let mut query = OperationQuery {
+        systems: vec![system.name.as_str().to_owned()],
+        record: record.map(|id| id.as_str().to_owned()),
+        state,
+        limit: PAGE_SIZE,
+        after: None,
+    };
+    let mut found = Vec::new();
+    for _ in 0..MAX_PAGES {
+        let page = store.operations(query.clone()).await.ok()?;
+        let creates = page.items.into_iter().filter(|operation| operation.action == Action::Create);
+        found.extend(creates.map(|operation| operation.id));
+        query.after = page.next;
+        if query.after.is_none() {
+            return Some(found);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_overlap_when_equal_or_when_one_is_below_the_other() {
+        let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        for (some, others, expected) in [
+            (&["/fields/a", "/fields/b"][..], &["/fields/b", "/fields/c"][..], true),
+            (&["/fields/p"], &["/fields/p/x/value"], true),
+            (&["/fields/p/x/value"], &["/fields/p"], true),
+            (&["/fields/a"], &["/fields/ab"], false),
+            (&[], &["/fields/a"], false),
+        ] {
+            assert_eq!(paths_overlap(&owned(some), &owned(others)), expected, "{some:?} {others:?}");
+        }
+    }
+
+    #[test]
+    fn the_version_match_uses_the_compared_etag_before_the_precondition() {
+        let classify = |compared, precondition| VersionMatch::classify(compared, precondition, "\"v7\"");
+        assert!(classify(None, Some("\"v7\"")) == VersionMatch::Exact);
+        for possible in [None, Some("*"), Some("\"v6\", \"v7\"")] {
+            assert!(classify(None, possible) == VersionMatch::Possible, "{possible:?}");
+            assert!(classify(Some("\"v7\""), possible) == VersionMatch::Exact, "{possible:?}");
+            assert!(classify(Some("\"v6\""), possible) == VersionMatch::No, "{possible:?}");
+        }
+        assert!(classify(None, Some("\"v6\"")) == VersionMatch::No);
+    }
+}

@@ -1,0 +1,129 @@
+//! Step 5. The write is resolved in the caller's time, or handed over to the reconciler.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::in_flight_write::{InFlightWrite, ResponseState};
+use super::intent::ExpectedState;
+use super::outcome::WriteOutcome;
+use super::probe::{Finding, OutcomeProbe};
+use super::problems::outcome_unknown;
+use super::reconcile_on_drop::ReconcileOnDrop;
+use super::record_outcome::record_outcome;
+use super::resolve::{Answer, Refusal, Resolution};
+use super::send::Sent;
+use super::task::{WriteTask, accepted_success};
+use super::verify::verify_applied;
+use crate::record::{SideEffect, VendorError};
+use crate::transport::VendorResponse;
+
+/// How much longer than the caller's deadline the last probe may take.
+const MIN_PROBE_TIME: Duration = Duration::from_millis(300);
+
+/// A write whose caller gets this outcome.
+pub(super) struct Resolved {
+    pub outcome: WriteOutcome,
+    /// Whether the record changed between the gateway's read and its write.
+    pub is_conflict: bool,
+}
+
+/// Finds out what became of the write, and records it.
+pub(super) async fn finish(sent: Sent<'_>) -> Resolved {
+    let Sent { task, mut guard, result, is_queued } = sent;
+    let write = &mut guard.write;
+    let accepted_by_vendor = is_queued && result.is_ok();
+    let finding = match result {
+        Ok(response) => on_success(task, write, &response, is_queued).await,
+        Err(fault) => Box::pin(on_fault(task, write, fault)).await,
+    };
+    if finding.resolution == Resolution::Open {
+        write.ambiguous_fault = finding.fault;
+        write.calls.extend(task.session.take_calls());
+        let outcome = Box::pin(hand_off(task, guard, accepted_by_vendor)).await;
+        return Resolved { outcome, is_conflict: false };
+    }
+    let finding = verify_applied(&probe(task), write, finding, task.context.deadline).await;
+    write.calls.extend(task.session.take_calls());
+    let is_conflict = matches!(finding.resolution, Resolution::NotApplied(Refusal::Conflict | Refusal::Busy));
+    let outcome = record_outcome(task.gateway, task.system, write, finding).await;
+    // A conflict that the store could not confirm is none: a crash would send the write again.
+    Resolved { is_conflict: is_conflict && !outcome.is_unknown(), outcome }
+}
+
+/// The vendor reported success.
+async fn on_success(
+    task: &WriteTask<'_>,
+    write: &InFlightWrite,
+    response: &VendorResponse,
+    is_queued: bool,
+) -> Finding {
+    if let ExpectedState::Created { collection, .. } = &write.expected {
+        return match task.system.adapter.parse_created(collection, response) {
+            Ok(created) => {
+                Finding { record: created.record, created_id: Some(created.id), ..Resolution::Applied.into() }
+            }
+            Err(_) => Box::pin(await_resolution(task, write, task.context.deadline)).await,
+        };
+    }
+    if !is_queued {
+        return Resolution::Applied.into();
+    }
+    let until = task.wait_deadline(is_queued);
+    if until <= Instant::now() {
+        return Resolution::Open.into();
+    }
+    Box::pin(await_resolution(task, write, until)).await
+}
+
+/// The vendor reported a fault, or its response was lost.
+async fn on_fault(task: &WriteTask<'_>, write: &InFlightWrite, fault: VendorError) -> Finding {
+    match (Answer::of_refusal(&fault), fault.effect) {
+        (Some(answer), _) => {
+            let finding = probe(task).explain_refusal(write, &fault, task.context.deadline).await;
+            match (answer, finding.resolution) {
+                // The vendor's words suffice where the record cannot be read.
+                (Answer::Conflict | Answer::ConflictStatus, Resolution::Open) => {
+                    Finding { resolution: Resolution::NotApplied(Refusal::Conflict), ..finding }
+                }
+                _ => finding,
+            }
+        }
+        (None, SideEffect::None) => {
+            Finding { fault: Some(Box::new(fault)), ..Resolution::NotApplied(Refusal::AsReported).into() }
+        }
+        (None, SideEffect::Unknown) => await_resolution(task, write, task.context.deadline).await,
+    }
+}
+
+fn probe<'t>(task: &'t WriteTask<'_>) -> OutcomeProbe<'t> {
+    OutcomeProbe { gateway: task.gateway, system: task.system, session: &task.session }
+}
+
+/// Polls for the outcome while the caller waits. If the write's own time ends before that, it ends
+/// with a final probe.
+async fn await_resolution(task: &WriteTask<'_>, write: &InFlightWrite, until: Instant) -> Finding {
+    let write_deadline = Instant::now() + write.time_left(task.system.policy.completion_timeout);
+    let finding = probe(task).poll_until_resolved(write, until.min(write_deadline), MIN_PROBE_TIME).await;
+    if finding.resolution == Resolution::Open && write_deadline < until {
+        let deadline = task.context.deadline.max(Instant::now() + MIN_PROBE_TIME);
+        return probe(task).final_probe(write, deadline).await;
+    }
+    finding
+}
+
+/// The write is not resolved in the caller's time, and the reconciler goes on. A 202 requires that
+/// the vendor has accepted the write, or that the caller prefers not to wait for it.
+async fn hand_off(task: &WriteTask<'_>, mut guard: ReconcileOnDrop<'_>, accepted_by_vendor: bool) -> WriteOutcome {
+    let write = &mut guard.write;
+    let outcome = if accepted_by_vendor || task.command.prefer.respond_async {
+        write.response = ResponseState::Accepted;
+        WriteOutcome::Success(accepted_success(write))
+    } else {
+        outcome_unknown(task.system, &write.operation).into()
+    };
+    task.save_interim_outcome(write, &outcome).await;
+    task.handed_off.set(true);
+    drop(guard);
+    outcome
+}

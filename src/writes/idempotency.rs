@@ -1,0 +1,117 @@
+//! `Idempotency-Key` (contract 4.5): a repetition gets the stored outcome, and runs only if the
+//! first request left none.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::command::WriteCommand;
+use super::outcome::EarlyReturn;
+use super::problems::{duplicate_in_progress, store_unavailable, write_in_progress};
+use crate::metrics::Metrics;
+use crate::problem::ProblemKind;
+use crate::store::{IdempotencyClaim, IdempotencyState, Store};
+use crate::system::{OpContext, System};
+
+/// Pairs of caller and key.
+type KeySet = HashSet<(String, String)>;
+
+/// The keys of the requests that run in this process. The store knows a key only from the intent
+/// on. Until then the first request may still read the record, and its repetition could be decided
+/// by another state of it.
+#[derive(Clone, Default)]
+pub(super) struct InFlightKeys(Arc<Mutex<KeySet>>);
+
+/// One request's claim on its key, which is released on drop.
+pub(super) struct InFlightKeyGuard {
+    keys: InFlightKeys,
+    entry: (String, String),
+}
+
+impl InFlightKeys {
+    /// Claims the key of a command; `None` without a key.
+    ///
+    /// # Errors
+    /// `operation-in-progress` if another request holds it.
+    pub(super) fn claim(
+        &self,
+        system: &System,
+        command: &WriteCommand,
+        context: &OpContext,
+    ) -> Result<Option<InFlightKeyGuard>, EarlyReturn> {
+        let Some(key) = &command.idempotency else { return Ok(None) };
+        let guard = self.try_acquire(&context.caller.0, &key.key);
+        guard.map(Some).ok_or_else(|| duplicate_in_progress(system).into())
+    }
+
+    fn try_acquire(&self, caller: &str, key: &str) -> Option<InFlightKeyGuard> {
+        let entry = (caller.to_owned(), key.to_owned());
+        let is_new = self.lock().insert(entry.clone());
+        is_new.then(|| InFlightKeyGuard { keys: self.clone(), entry })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, KeySet> {
+        // Poisoning is harmless: each critical section is one operation on the set.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for InFlightKeyGuard {
+    fn drop(&mut self) {
+        self.keys.lock().remove(&self.entry);
+    }
+}
+
+/// Looks a key up: after authentication, before preconditions (http-rules 165).
+pub(super) async fn check_key(
+    (store, metrics): (&Store, &Metrics),
+    system: &System,
+    command: &WriteCommand,
+    context: &OpContext,
+) -> Result<(), EarlyReturn> {
+    let Some(claim) = idempotency_claim(command, context) else { return Ok(()) };
+    let state = store.lookup_idempotency_key(&claim).await.map_err(|error| store_unavailable(&error))?;
+    state.map_or(Ok(()), |state| Err(outcome_from_key(metrics, system, state)))
+}
+
+/// What the state of a key that is not free means for a repetition.
+pub(super) fn outcome_from_key(metrics: &Metrics, system: &System, state: IdempotencyState) -> EarlyReturn {
+    match state {
+        IdempotencyState::Running(operation) => write_in_progress(system, Some(&operation)).into(),
+        IdempotencyState::Mismatch => {
+            let detail = "This Idempotency-Key was used before with another method, path, If-Match or body. Use a \
+                          new key for a new request.";
+            ProblemKind::IdempotencyKeyReused.with_detail(detail).into()
+        }
+        IdempotencyState::Completed(text) | IdempotencyState::Interim(text) => match serde_json::from_str(&text) {
+            Ok(outcome) => {
+                metrics.idempotent_replay();
+                EarlyReturn::Replay(Box::new(outcome))
+            }
+            Err(error) => ProblemKind::InternalError
+                .with_detail("The stored response to this Idempotency-Key cannot be read.")
+                .with_cause(error)
+                .into(),
+        },
+    }
+}
+
+/// The key that the intent claims.
+pub(super) fn idempotency_claim(command: &WriteCommand, context: &OpContext) -> Option<IdempotencyClaim> {
+    let key = command.idempotency.as_ref()?;
+    Some(IdempotencyClaim { caller: context.caller.to_string(), key: key.key.clone(), fingerprint: key.fingerprint })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_request_per_idempotency_key_runs_at_a_time() {
+        let keys = InFlightKeys::default();
+        let first = keys.try_acquire("billing", "k");
+        assert!(first.is_some() && keys.try_acquire("billing", "k").is_none());
+        assert!(keys.try_acquire("billing", "other").is_some() && keys.try_acquire("shop", "k").is_some());
+        drop(first);
+        assert!(keys.try_acquire("billing", "k").is_some());
+    }
+}

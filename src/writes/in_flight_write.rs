@@ -1,0 +1,100 @@
+//! A write that was begun and has no recorded outcome yet: its intent, and what was learned since.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::intent::WriteIntent;
+use super::outcome::SuccessBody;
+use crate::record::{RecordId, VendorCallLog, VendorError};
+use crate::store::Lease;
+
+/// The least time that a process has to resolve a write it adopted, unless `completion_timeout` is
+/// shorter: nobody polled while no process owned it, and the vendor may be just recovering too.
+const MIN_ADOPTED_TIME: Duration = Duration::from_mins(1);
+
+/// A write that was begun.
+#[derive(Clone, Debug)]
+pub(super) struct InFlightWrite {
+    /// The stored intent.
+    pub intent: Arc<WriteIntent>,
+    /// The record that a create has made, once it is found.
+    pub created_id: Option<RecordId>,
+    /// The vendor's refusal whose meaning no read has shown yet. The write is then not sent again.
+    pub ambiguous_fault: Option<Box<VendorError>>,
+    /// The vendor requests made for it.
+    pub calls: Vec<VendorCallLog>,
+    /// The lease it holds.
+    pub lease: Option<Lease>,
+    /// What its caller got so far.
+    pub response: ResponseState,
+    /// Whether the store has its outcome.
+    pub recorded: bool,
+    /// When this process adopted it from another one.
+    pub adopted_at: Option<Instant>,
+}
+
+/// The response that the caller of an unfinished write got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ResponseState {
+    /// None yet.
+    #[default]
+    None,
+    /// 202, which is also what its key replays.
+    Accepted,
+    /// `outcome-unknown`; counted in `writes_unknown` until the write is resolved.
+    Unknown,
+}
+
+impl From<WriteIntent> for InFlightWrite {
+    fn from(intent: WriteIntent) -> Self {
+        Self {
+            intent: Arc::new(intent),
+            created_id: None,
+            ambiguous_fault: None,
+            calls: Vec::new(),
+            lease: None,
+            response: ResponseState::None,
+            recorded: false,
+            adopted_at: None,
+        }
+    }
+}
+
+impl Deref for InFlightWrite {
+    type Target = WriteIntent;
+
+    fn deref(&self) -> &WriteIntent {
+        &self.intent
+    }
+}
+
+impl InFlightWrite {
+    /// The record's id, where it is known.
+    pub(super) fn id(&self) -> Option<&RecordId> {
+        self.created_id.as_ref().or(self.record.as_ref())
+    }
+
+    /// How much longer its outcome is polled for.
+    pub(super) fn time_left(&self, completion_timeout: Duration) -> Duration {
+        let min_adopted = MIN_ADOPTED_TIME.min(completion_timeout);
+        let adopted_left = self.adopted_at.map_or(Duration::ZERO, |at| min_adopted.saturating_sub(at.elapsed()));
+        completion_timeout.saturating_sub(self.age()).max(adopted_left)
+    }
+
+    /// The value of `Preference-Applied` for a response with this body.
+    pub(super) fn preference_applied(&self, body: &SuccessBody) -> Option<String> {
+        if *body == SuccessBody::Accepted {
+            return self.prefer.respond_async.then(|| "respond-async".to_owned());
+        }
+        let is_representation = self.prefer.return_representation && matches!(body, SuccessBody::Record(_));
+        let representation = is_representation.then(|| "return=representation".to_owned());
+        // A caller that already has a response did not wait for the end of the write.
+        let has_waited = self.is_async && self.response == ResponseState::None;
+        let wait = self.prefer.wait.filter(|_| has_waited).map(|wait| format!("wait={}", wait.as_secs()));
+        let applied: Vec<String> = representation.into_iter().chain(wait).collect();
+        (!applied.is_empty()).then(|| applied.join(", "))
+    }
+}

@@ -1,0 +1,206 @@
+//! A write that was begun, as data: everything that a crash must leave behind to find its outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::command::Prefer;
+use super::stored_request::StoredRequest;
+use crate::record::{
+    Action, FieldChange, OperationId, RawJson, RawObject, RecordId, Warning, WarningCode, fields_pointer,
+    write_fields_pointer,
+};
+use crate::store::{ChangedPaths, RecoveryPayload};
+use crate::system::Guarantee;
+use crate::vendors::{Completion, PlannedRequest};
+
+/// What a write is to do, and what reconciling it needs. It never changes once the operation has
+/// begun: the store shares it and serializes it only when it persists a running operation.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct WriteIntent {
+    /// The operation that records it.
+    pub operation: OperationId,
+    /// The `X-Request-Id` of the request that began it.
+    pub request_id: Arc<str>,
+    /// The configured system.
+    pub system: Arc<str>,
+    /// The system's [`tenant_fingerprint`](crate::system::tenant_fingerprint).
+    pub tenant_fingerprint: Arc<str>,
+    /// The record; `None` for a create.
+    pub record: Option<RecordId>,
+    /// The action.
+    pub action: Action,
+    /// How concurrent writers are excluded.
+    pub guarantee: Guarantee,
+    /// What the record looks like once the write is applied.
+    pub expected: ExpectedState,
+    /// The ETag before the write.
+    pub etag_before: Option<String>,
+    /// The ETag after the write, where it can be predicted.
+    pub etag_after: Option<String>,
+    /// The vendor request, if it is safe to send again because the vendor compares `etag_before`.
+    pub resendable_request: Option<StoredRequest>,
+    /// The names of the accepted losses.
+    pub losses: Vec<String>,
+    /// Whether it is an asynchronous write: reads name its operation, other writes get 409.
+    pub is_async: bool,
+    /// Whether the caller accepts any state (`If-Match: *`), so that a conflict is no final
+    /// outcome.
+    pub if_match_any: bool,
+    /// Whether an `Idempotency-Key` is to replay the outcome.
+    pub has_idempotency_key: bool,
+    /// `Prefer`: part of the response that a key replays.
+    pub prefer: Prefer,
+    /// When it was begun, in milliseconds since 1970: the start of `completion_timeout`.
+    pub begun_ms: i64,
+}
+
+/// What the record looks like once the write is applied.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ExpectedState {
+    /// It has these values, and the old ones are known.
+    Values(Vec<StoredFieldChange>),
+    /// Its members have these values; the old ones are not known.
+    Members(RawObject),
+    /// It does not exist.
+    Deleted,
+    /// The collection has a record with all these values.
+    Created {
+        /// The canonical collection.
+        collection: String,
+        /// The values.
+        fields: Map<String, Value>,
+        /// The ids of the records that had these values before; `None` if they were not searched
+        /// for.
+        preexisting_ids: Option<Vec<String>>,
+    },
+}
+
+impl ExpectedState {
+    /// Whether the record is to be gone.
+    pub(super) fn is_deleted(&self) -> bool {
+        matches!(self, Self::Deleted)
+    }
+}
+
+/// A [`FieldChange`] in a form that can be stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredFieldChange {
+    path: Vec<String>,
+    old_value: Option<RawJson>,
+    new_value: RawJson,
+}
+
+impl From<FieldChange> for StoredFieldChange {
+    fn from(change: FieldChange) -> Self {
+        Self {
+            old_value: change.old_value.as_ref().map(RawJson::from),
+            new_value: RawJson::from(&change.new_value.unwrap_or_default()),
+            path: change.path,
+        }
+    }
+}
+
+impl StoredFieldChange {
+    fn restore(&self) -> FieldChange {
+        FieldChange {
+            pointer: fields_pointer(&self.path),
+            member: self.path.first().cloned().unwrap_or_default(),
+            path: self.path.clone(),
+            old_value: self.old_value.as_ref().and_then(RawJson::value),
+            new_value: self.new_value.value(),
+        }
+    }
+}
+
+impl RecoveryPayload for WriteIntent {
+    fn to_json(&self) -> Option<String> {
+        serde_json::to_string(self).ok()
+    }
+}
+
+impl ChangedPaths for WriteIntent {
+    fn for_each(&self, visit: &mut dyn FnMut(&str)) {
+        let mut text = String::with_capacity(64);
+        let mut visit_path = |names: &mut dyn Iterator<Item = &str>| {
+            text.clear();
+            write_fields_pointer(&mut text, names);
+            visit(&text);
+        };
+        match &self.expected {
+            ExpectedState::Values(changes) => {
+                for change in changes {
+                    visit_path(&mut change.path.iter().map(String::as_str));
+                }
+            }
+            ExpectedState::Members(members) => members.names().for_each(|name| visit_path(&mut std::iter::once(name))),
+            ExpectedState::Deleted => {}
+            ExpectedState::Created { fields, .. } => {
+                for name in fields.keys() {
+                    visit_path(&mut std::iter::once(name.as_str()));
+                }
+            }
+        }
+    }
+}
+
+impl WriteIntent {
+    /// The path of the caller's request.
+    pub(super) fn path(&self) -> String {
+        match &self.record {
+            Some(id) => ["/records/", &self.system, "/", id.as_str()].concat(),
+            None => ["/records/", &self.system].concat(),
+        }
+    }
+
+    /// The ETag of the version that the vendor compares before it applies the write.
+    pub(super) fn compared_etag(&self) -> Option<&str> {
+        self.etag_before.as_deref().filter(|_| self.guarantee == Guarantee::Native)
+    }
+
+    /// The changes of an update; empty for any other write.
+    pub(super) fn field_changes(&self) -> Vec<FieldChange> {
+        match &self.expected {
+            ExpectedState::Values(changes) => changes.iter().map(StoredFieldChange::restore).collect(),
+            ExpectedState::Members(members) => {
+                members.iter().map(|(name, value)| FieldChange::for_member(name, value.value())).collect()
+            }
+            ExpectedState::Deleted | ExpectedState::Created { .. } => Vec::new(),
+        }
+    }
+
+    /// A warning for each accepted loss.
+    pub(super) fn loss_warnings(&self) -> Vec<Warning> {
+        let warning = |name: &String| Warning {
+            code: WarningCode::Loss,
+            pointer: String::new(),
+            detail: format!("{name}: the vendor's documentation says that such a write destroys these"),
+        };
+        self.losses.iter().map(warning).collect()
+    }
+
+    /// Whether it changes values of a record.
+    pub(super) fn is_update(&self) -> bool {
+        matches!(self.expected, ExpectedState::Values(_) | ExpectedState::Members(_))
+    }
+
+    /// Whether it may be sent again because the vendor compares the version: at most one of its
+    /// requests can succeed.
+    pub(super) fn is_bound_to_version(&self) -> bool {
+        self.guarantee == Guarantee::Native && self.resendable_request.is_some()
+    }
+
+    /// How long ago it was begun.
+    pub(super) fn age(&self) -> Duration {
+        let now = jiff::Timestamp::now().as_millisecond();
+        Duration::from_millis(now.saturating_sub(self.begun_ms).try_into().unwrap_or(0))
+    }
+
+    /// The planned request, if it is safe to send again because the vendor compares the version.
+    pub(super) fn build_resendable_request(planned: &PlannedRequest, guarantee: Guarantee) -> Option<StoredRequest> {
+        let is_safe = planned.idempotent && guarantee == Guarantee::Native && planned.completion == Completion::Now;
+        is_safe.then(|| StoredRequest::new(planned.request.clone()))
+    }
+}

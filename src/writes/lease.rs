@@ -1,0 +1,99 @@
+//! The lease that makes one writer of a record wait for another (contract 4.3).
+
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::time::Instant;
+
+use super::problems::{store_unavailable, write_in_progress};
+use crate::problem::Problem;
+use crate::record::{OperationId, RecordId};
+use crate::store::{Lease, LeaseResult, Store};
+use crate::system::{OpContext, System};
+
+/// The first pause while another writer holds the record.
+const MIN_BACKOFF: Duration = Duration::from_millis(5);
+const MAX_BACKOFF: Duration = Duration::from_millis(250);
+
+/// A held lease, which is released on drop unless a begun write keeps it.
+pub(super) struct LeaseGuard {
+    store: Store,
+    lease: Option<Lease>,
+}
+
+impl LeaseGuard {
+    /// A copy of the lease, for the intent that names it.
+    pub(super) fn lease(&self) -> Option<Lease> {
+        self.lease.clone()
+    }
+
+    /// Leaves the lease to the write that was begun with it.
+    pub(super) fn keep(mut self) {
+        self.lease = None;
+    }
+}
+
+impl Drop for LeaseGuard {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            // The first poll queues the command. If that fails, the lease expires.
+            let _ = self.store.release(&lease).now_or_never();
+        }
+    }
+}
+
+/// Waits for the lease of a record and takes it.
+pub(super) async fn acquire_lease(
+    store: &Store,
+    system: &System,
+    id: &RecordId,
+    context: &OpContext,
+) -> Result<LeaseGuard, Problem> {
+    let mut turn = WriterTurn::new(store, system, id, context);
+    loop {
+        // The lease lasts until the request is sent, however long the transport queues it.
+        let until_sent = context.deadline.saturating_duration_since(Instant::now()) + system.policy.timeout;
+        let ttl = system.lease_ttl().max(until_sent);
+        let acquired = store.acquire(system.name.as_str(), id.as_str(), ttl).await;
+        let running = match acquired.map_err(|error| store_unavailable(&error))? {
+            LeaseResult::Lease(lease) => return Ok(LeaseGuard { store: store.clone(), lease: Some(lease) }),
+            LeaseResult::Held => None,
+            LeaseResult::Running(operation) => Some(operation),
+        };
+        turn.wait(running.as_ref()).await?;
+    }
+}
+
+/// Waits with growing pauses for another writer of a record.
+pub(super) struct WriterTurn<'w> {
+    store: &'w Store,
+    system: &'w System,
+    id: &'w RecordId,
+    context: &'w OpContext,
+    pause: Duration,
+}
+
+impl<'w> WriterTurn<'w> {
+    pub(super) fn new(store: &'w Store, system: &'w System, id: &'w RecordId, context: &'w OpContext) -> Self {
+        Self { store, system, id, context, pause: MIN_BACKOFF }
+    }
+
+    /// Rejects at once while an asynchronous write runs; pauses, deadline permitting, while another
+    /// write is sent.
+    pub(super) async fn wait(&mut self, running: Option<&OperationId>) -> Result<(), Problem> {
+        ensure_no_async_write(self.store, self.system, self.id).await?;
+        if Instant::now() + self.pause >= self.context.deadline {
+            return Err(write_in_progress(self.system, running));
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(MAX_BACKOFF);
+        Ok(())
+    }
+}
+
+/// Rejects with 409 while an asynchronous write of the record runs (contract 4.4).
+pub(super) async fn ensure_no_async_write(store: &Store, system: &System, id: &RecordId) -> Result<(), Problem> {
+    let running =
+        store.async_write_on(system.name.as_str(), id.as_str()).await.map_err(|error| store_unavailable(&error))?;
+    running.map_or(Ok(()), |operation| Err(write_in_progress(system, Some(&operation))))
+}

@@ -1,0 +1,46 @@
+//! Writes of records: one typed pipeline in front of every vendor.
+//!
+//! `pipeline` runs the five steps `admit`, `plan`, `begin`, `send` and `finish`; each has its file.
+//! `resolve` is the pure judgement of a write whose outcome is not plain, and `probe` gathers its
+//! evidence. `reconciler` goes on with the writes that outlive their callers or their process.
+
+// What moves through the pipeline.
+mod command;
+mod in_flight_write;
+mod intent;
+mod outcome;
+mod stored_request;
+
+// What the steps share.
+mod concurrent_writes;
+mod drain;
+mod idempotency;
+mod lease;
+mod probe;
+mod problems;
+mod reconcile_on_drop;
+mod record_outcome;
+mod refusal_problem;
+mod resolve;
+mod state;
+mod task;
+mod verify;
+
+// The steps, in their order, and who runs them.
+mod admit;
+mod begin;
+mod finish;
+mod pipeline;
+mod plan;
+mod reconciler;
+mod send;
+mod submit;
+
+pub use command::{IdempotencyKey, Prefer, WriteCommand, WriteOp};
+pub(crate) use drain::DrainTracker;
+pub use outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
+pub use plan::patch_error_to_problem;
+pub(crate) use reconciler::run_reconciler;
+pub(crate) use state::GatewayState;
+pub use state::ReconcileQueue;
+pub(crate) use submit::submit;

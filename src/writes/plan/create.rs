@@ -1,0 +1,53 @@
+//! POST. A create whose response was lost is searched for and never sent again.
+
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use crate::problem::Problem;
+use crate::record::VendorErrorKind;
+use crate::system::Guarantee;
+use crate::vendors::PlannedRequest;
+use crate::writes::intent::{ExpectedState, WriteIntent};
+use crate::writes::task::WriteTask;
+
+/// Plans a POST.
+pub(super) async fn plan_create(
+    task: &WriteTask<'_>,
+    collection: &str,
+    fields: &Map<String, Value>,
+) -> Result<(PlannedRequest, WriteIntent), Problem> {
+    let system = task.system;
+    let planned = system.adapter.plan_create(collection, fields).map_err(|errors| system.rejected_problem(errors))?;
+    system.check_losses(&planned.losses, &task.command.accept_loss)?;
+    let preexisting_ids = find_preexisting_matches(task, collection, fields).await?;
+    let expected =
+        ExpectedState::Created { collection: collection.to_owned(), fields: fields.clone(), preexisting_ids };
+    let intent = task.new_intent(Guarantee::Guarded, &planned.losses, false, expected);
+    Ok((planned, intent))
+}
+
+/// The records that have these values already, so that none of them is later taken for the created
+/// one.
+///
+/// `None` if the vendor's ids have a timestamp, which makes the search unnecessary, or if the
+/// search failed: a create with a lost response then stays unknown. If the vendor has no such
+/// collection or field, nothing is sent.
+async fn find_preexisting_matches(
+    task: &WriteTask<'_>,
+    collection: &str,
+    fields: &Map<String, Value>,
+) -> Result<Option<Vec<String>>, Problem> {
+    let adapter = &task.system.adapter;
+    if adapter.capabilities().ids_are_timestamped {
+        return Ok(None);
+    }
+    let left = task.context.deadline.saturating_duration_since(Instant::now());
+    task.session.set_deadline(Instant::now() + (left / 4).min(task.system.policy.timeout));
+    match adapter.find_matching(&task.session, collection, fields).await {
+        Ok(matching) => Ok(matching.map(|ids| ids.iter().map(|id| id.as_str().to_owned()).collect())),
+        Err(fault) if matches!(fault.kind, VendorErrorKind::NotFound | VendorErrorKind::Rejected) => {
+            Err(task.system.fault_to_problem(&fault))
+        }
+        Err(_) => Ok(None),
+    }
+}

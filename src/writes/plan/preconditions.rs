@@ -1,0 +1,39 @@
+//! Reads a record and evaluates `If-Match` and `If-None-Match` (RFC 9110 §13.2.2).
+
+use crate::metrics::DetectedBy;
+use crate::problem::Problem;
+use crate::record::{EntityTag, Precondition, RecordId, VendorRecord};
+use crate::writes::problems::precondition_failed;
+use crate::writes::task::WriteTask;
+
+/// The record and its ETag.
+///
+/// # Errors
+/// `precondition-failed`, with the current ETag and, where the caller's ETag is known, what has
+/// changed.
+pub(super) async fn read_and_check_preconditions(
+    task: &WriteTask<'_>,
+    id: &RecordId,
+) -> Result<(VendorRecord, EntityTag), Problem> {
+    let (system, session) = (task.system, &task.session);
+    session.set_deadline(task.context.deadline);
+    let read = system.adapter.read(session, id).await;
+    let record = read.map_err(|fault| session.with_last_status(system.record_fault_to_problem(id, &fault)))?;
+    let etag = system.tag(id, &record.version());
+    let precondition = task.command.precondition.as_ref();
+    let holds = precondition.is_none_or(|given| given.holds_for(&etag));
+    let is_excluded = task.command.if_none_match.as_ref().is_some_and(|given| match given {
+        Precondition::Exists => true,
+        Precondition::AnyOf(etags) => etags.iter().any(|one| one.matches_weakly(&etag)),
+    });
+    if holds && !is_excluded {
+        return Ok((record, etag));
+    }
+    let mut problem = precondition_failed(&task.gateway.metrics, system, DetectedBy::Gateway);
+    problem.current_etag = Some(etag.to_header());
+    let sent = precondition.and_then(|given| given.single_version(&system.name, id));
+    if let Some((sent, _)) = sent.filter(|_| !holds) {
+        problem.changed = task.gateway.recent_states.diff_since(&sent.to_header(), &record.fields.to_map()).await;
+    }
+    Err(problem)
+}

@@ -1,0 +1,172 @@
+//! PATCH. A vendor that compares versions and updates partially needs no read for a flat patch.
+
+use serde_json::{Map, Value};
+
+use super::preconditions::read_and_check_preconditions;
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{Patch, PatchError, RawObject, RecordId, RecordIdentity, VendorRecord, Version, diff};
+use crate::system::join_errors;
+use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Versioning};
+use crate::writes::intent::{ExpectedState, WriteIntent};
+use crate::writes::outcome::{EarlyReturn, SuccessBody, WriteOutcome, WriteSuccess};
+use crate::writes::task::WriteTask;
+
+/// A change to one version of the record.
+struct PatchPlan {
+    /// Every path that changes.
+    expected: ExpectedState,
+    /// The changed members of `fields`, for a vendor with partial updates.
+    members: RawObject,
+    /// `fields` before and after, if the record was read.
+    full_states: Option<(Map<String, Value>, Map<String, Value>)>,
+    /// The version that the change applies to.
+    version: Version,
+    /// That version's ETag.
+    etag: String,
+}
+
+/// Plans a PATCH, without reading the record where that is possible.
+pub(super) async fn plan_update(
+    task: &WriteTask<'_>,
+    id: &RecordId,
+    patch: &Patch,
+) -> Result<(PlannedRequest, WriteIntent), EarlyReturn> {
+    let plan = match plan_blind(task, id, patch)? {
+        Some(plan) => plan,
+        None => Box::pin(plan_with_read(task, id, patch)).await?,
+    };
+    let planned = plan_request(task, id, &plan)?;
+    task.system.check_losses(&planned.losses, &task.command.accept_loss)?;
+    let intent = new_update_intent(task, id, plan, &planned);
+    Ok((planned, intent))
+}
+
+/// The change, if it can be planned without a read: `If-Match` is one ETag with a version of this
+/// very record, and the changed members are scalars, arrays or null. The PATCH is then ONE
+/// vendor request.
+fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Option<PatchPlan>, Problem> {
+    let (system, command) = (task.system, task.command);
+    let capabilities = system.adapter.capabilities();
+    let is_possible = capabilities.versioning == Versioning::Native
+        && capabilities.update_style == UpdateStyle::Partial
+        && command.if_none_match.is_none()
+        // A 202 says that the precondition held (http-rules 189).
+        && !command.prefer.respond_async;
+    let precondition = command.precondition.as_ref().filter(|_| is_possible);
+    let Some((etag, version)) = precondition.and_then(|given| given.single_version(&system.name, id)) else {
+        return Ok(None);
+    };
+    let etag = etag.to_header();
+    let identity = RecordIdentity { system: system.name.as_str(), id: id.as_str(), etag: &etag };
+    let is_read_only = |name: &str| system.adapter.is_read_only(name);
+    let changes = patch
+        .as_flat_changes(&identity, &is_read_only)
+        .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
+    Ok(changes.map(|members| {
+        let expected = ExpectedState::Members(members.clone());
+        PatchPlan { expected, members: members.clone(), full_states: None, version, etag }
+    }))
+}
+
+/// Reads the record, checks the preconditions and applies the patch.
+async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<PatchPlan, EarlyReturn> {
+    let system = task.system;
+    let (record, etag) = read_and_check_preconditions(task, id).await?;
+    let etag = etag.to_header();
+    let before = record.fields.to_map();
+    let document = patch_document(task, id, &record, &etag, &before);
+    let is_read_only = |name: &str| system.adapter.is_read_only(name);
+    let after = patch
+        .apply(&document, &is_read_only)
+        .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
+    let changes = diff(&before, &after);
+    if changes.is_empty() {
+        return Err(EarlyReturn::Outcome(Box::new(no_change_outcome(task, id, &record))));
+    }
+    let mut members = Map::new();
+    for change in &changes {
+        members.insert(change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
+    }
+    Ok(PatchPlan {
+        expected: ExpectedState::Values(changes.into_iter().map(Into::into).collect()),
+        members: RawObject::from(&members),
+        version: record.version(),
+        etag,
+        full_states: Some((before, after)),
+    })
+}
+
+/// The JSON document that a patch is applied to. It has every member that GET shows, because a JSON
+/// Patch may test each of them.
+fn patch_document(
+    task: &WriteTask<'_>,
+    id: &RecordId,
+    record: &VendorRecord,
+    etag: &str,
+    fields: &Map<String, Value>,
+) -> Map<String, Value> {
+    let mut document = Map::new();
+    document.insert("system".to_owned(), Value::from(task.system.name.as_str()));
+    document.insert("id".to_owned(), Value::from(id.as_str()));
+    document.insert("etag".to_owned(), Value::from(etag));
+    document.insert("fields".to_owned(), Value::Object(fields.clone()));
+    let view = task.system.to_view(id, record, None);
+    document.insert("read_only".to_owned(), view.read_only.into());
+    if let Some(warnings) = serde_json::to_value(&view.warnings).ok().filter(|_| !view.warnings.is_empty()) {
+        document.insert("warnings".to_owned(), warnings);
+    }
+    document
+}
+
+fn plan_request(task: &WriteTask<'_>, id: &RecordId, plan: &PatchPlan) -> Result<PlannedRequest, Problem> {
+    let adapter = &task.system.adapter;
+    let compared_version = task.system.compares_versions().then_some(&plan.version);
+    let input = match (adapter.capabilities().update_style, &plan.full_states) {
+        (UpdateStyle::Replace, Some((before, after))) => UpdateInput::FullRecord { before, after },
+        _ => UpdateInput::Members(&plan.members),
+    };
+    adapter.plan_update(id, &input, compared_version).map_err(|errors| task.system.rejected_problem(errors))
+}
+
+fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, planned: &PlannedRequest) -> WriteIntent {
+    let system = task.system;
+    let etag_of = |version: &Version| system.tag(id, version).to_header();
+    let guarantee = system.update_guarantee();
+    let etag_after = match (&plan.version, &plan.full_states) {
+        (Version::Sequence(number), _) if system.adapter.capabilities().version_is_sequence => {
+            number.checked_add(1).map(|next| etag_of(&Version::Sequence(next)))
+        }
+        (Version::Digest(_), Some((_, after))) => Some(etag_of(&Version::from_fields(after))),
+        _ => None,
+    };
+    WriteIntent {
+        etag_before: Some(plan.etag),
+        etag_after,
+        resendable_request: WriteIntent::build_resendable_request(planned, guarantee),
+        ..task.new_intent(guarantee, &planned.losses, planned.completion == Completion::Queued, plan.expected)
+    }
+}
+
+fn no_change_outcome(task: &WriteTask<'_>, id: &RecordId, record: &VendorRecord) -> WriteOutcome {
+    let wants_record = task.command.prefer.return_representation;
+    let view = wants_record.then(|| Box::new(task.system.to_view(id, record, None)));
+    WriteOutcome::Success(WriteSuccess {
+        preference_applied: wants_record.then(|| "return=representation".to_owned()),
+        body: view.map_or(SuccessBody::NoContent, SuccessBody::Record),
+        operation: None,
+        guarantee: Some(task.system.update_guarantee()),
+        etag: None,
+    })
+}
+
+/// The problem that an inapplicable patch is to its caller.
+#[must_use]
+pub fn patch_error_to_problem(error: PatchError) -> Problem {
+    let (kind, errors) = match error {
+        PatchError::Malformed(detail) => return ProblemKind::MalformedRequest.with_detail(detail),
+        PatchError::ReadOnly(errors) => (ProblemKind::ReadOnlyMember, errors),
+        PatchError::TestFailed(error) => (ProblemKind::PatchTestFailed, vec![error]),
+        PatchError::Failed(error) => (ProblemKind::PatchFailed, vec![error]),
+    };
+    kind.with_detail(join_errors(&errors)).errors(errors)
+}

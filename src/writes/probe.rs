@@ -1,0 +1,293 @@
+//! Finds out what became of a write (contract 5.3), with the same steps while the caller waits, in
+//! the background, and after a crash: it gathers the evidence, and `resolve` decides.
+//!
+//! A read that shows the old state does not prove that a write with a lost response will not still
+//! arrive. A write whose version the vendor compares is therefore sent again, since at most one of
+//! its requests can succeed. Every other write is only probed for.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::concurrent_writes::{ConcurrentWrites, exclude_others_creates, find_concurrent_writes};
+use super::in_flight_write::InFlightWrite;
+use super::intent::ExpectedState;
+use super::resolve::{Answer, Evidence, Resolution, Seen, needs_ledger, resolve, resolve_finally};
+use super::state::GatewayState;
+use crate::metrics::RetryReason;
+use crate::record::{FieldChange, RecordId, SideEffect, VendorError, VendorErrorKind, VendorRecord, Warning};
+use crate::system::{System, VendorSession};
+use crate::transport::{Transport as _, VendorRequest};
+
+/// The longest pause between two polls.
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a record must stay unchanged before a partial effect counts as the whole effect.
+const STABLE_FOR: Duration = Duration::from_secs(15);
+
+/// A resolution, and what was learned with it.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub resolution: Resolution,
+    /// The record as read; `None` if it was not needed, or does not exist.
+    pub record: Option<VendorRecord>,
+    /// The record that a create made.
+    pub created_id: Option<RecordId>,
+    /// The vendor's fault that the resolution explains.
+    pub fault: Option<Box<VendorError>>,
+    /// What did not take effect.
+    pub warnings: Vec<Warning>,
+}
+
+impl From<Resolution> for Finding {
+    fn from(resolution: Resolution) -> Self {
+        Self { resolution, record: None, created_id: None, fault: None, warnings: Vec::new() }
+    }
+}
+
+/// What a read and the ledger show.
+struct Observation {
+    seen: Seen,
+    record: Option<VendorRecord>,
+    concurrent: ConcurrentWrites,
+}
+
+/// Since when a record has its version.
+#[derive(Default)]
+struct Stability(Option<(String, Instant)>);
+
+impl Stability {
+    /// Whether the record has kept its version for `duration`.
+    fn has_lasted(&mut self, seen: &Seen, duration: Duration) -> bool {
+        let Seen::Record(etag, _) = seen else { return false };
+        match &self.0 {
+            Some((known, since)) if known == etag => since.elapsed() >= duration,
+            _ => {
+                self.0 = Some((etag.clone(), Instant::now()));
+                false
+            }
+        }
+    }
+}
+
+/// Reads a system's records to resolve writes.
+#[derive(Clone, Copy)]
+pub(super) struct OutcomeProbe<'p> {
+    pub gateway: &'p GatewayState,
+    pub system: &'p System,
+    pub session: &'p VendorSession<'p>,
+}
+
+impl OutcomeProbe<'_> {
+    /// Polls with growing pauses until the write is resolved or `until` has come. The last poll
+    /// starts at `until` and may take `min_probe_time` longer.
+    pub(super) async fn poll_until_resolved(
+        &self,
+        write: &InFlightWrite,
+        until: Instant,
+        min_probe_time: Duration,
+    ) -> Finding {
+        let mut pause = self.system.policy.completion_poll;
+        let mut stability = Stability::default();
+        if write.resendable_request.is_none() && write.is_async {
+            // The vendor has only just queued it.
+            tokio::time::sleep_until((Instant::now() + pause).min(until)).await;
+        }
+        loop {
+            // One poll may be many requests: a vendor's list is read page by page.
+            let deadline = until.max(Instant::now() + min_probe_time);
+            let finding = self.poll(write, deadline, &mut stability).await;
+            if finding.resolution != Resolution::Open || Instant::now() >= until {
+                return finding;
+            }
+            tokio::time::sleep_until((Instant::now() + pause).min(until)).await;
+            pause = (pause * 2).min(MAX_POLL_INTERVAL);
+            if let Some(lease) = &write.lease {
+                // A lost lease does not change what was sent; it only lets others write.
+                let _ = self.gateway.store.renew(lease, self.system.lease_ttl()).await;
+            }
+        }
+    }
+
+    async fn poll(&self, write: &InFlightWrite, deadline: Instant, stability: &mut Stability) -> Finding {
+        if let Some(fault) = &write.ambiguous_fault {
+            return self.explain_refusal(write, fault, deadline).await;
+        }
+        let answer = match &write.resendable_request {
+            Some(request) => match self.resend(request.restore(), deadline).await {
+                Some(Answer::Success) => return Resolution::Applied.into(),
+                Some(answer) => answer,
+                None => return Resolution::Open.into(),
+            },
+            None => Answer::Lost,
+        };
+        let Some(observation) = self.observe(write, answer, deadline).await else { return Resolution::Open.into() };
+        let stable_for = STABLE_FOR.min(self.system.policy.completion_timeout / 4);
+        let is_stable = stability.has_lasted(&observation.seen, stable_for);
+        self.decide(write, answer, observation, is_stable, resolve).await
+    }
+
+    /// Sends a write again whose version the vendor compares. `None`: the request was not sent.
+    async fn resend(&self, request: VendorRequest, deadline: Instant) -> Option<Answer> {
+        self.session.set_deadline(deadline);
+        self.gateway.metrics.vendor_retry(self.system.index, RetryReason::ConnectionLost);
+        let Err(fault) = self.session.send(request).await else { return Some(Answer::Success) };
+        let is_refused = matches!(
+            fault.kind,
+            VendorErrorKind::Conflict
+                | VendorErrorKind::Ambiguous
+                | VendorErrorKind::NotFound
+                | VendorErrorKind::Rejected
+        );
+        if is_refused {
+            Some(Answer::LostThenRefused)
+        } else {
+            // Once the version has moved, a request that is still under way will be refused.
+            (fault.effect == SideEffect::Unknown).then_some(Answer::Lost)
+        }
+    }
+
+    /// Reads what a vendor's refusal of several meanings means (Pretectum's 400, Matrix42's 500).
+    pub(super) async fn explain_refusal(
+        &self,
+        write: &InFlightWrite,
+        fault: &VendorError,
+        deadline: Instant,
+    ) -> Finding {
+        let answer = Answer::of_refusal(fault).unwrap_or(Answer::Lost);
+        let fault = Some(Box::new(fault.clone()));
+        let Some(observation) = self.observe(write, answer, deadline).await else {
+            return Finding { fault, ..Resolution::Open.into() };
+        };
+        Finding { fault, ..self.decide(write, answer, observation, false, resolve).await }
+    }
+
+    /// What a read shows after the vendor has reported success.
+    pub(super) async fn explain_success(&self, write: &InFlightWrite, record: VendorRecord) -> Finding {
+        let (Some(id), answer) = (write.id(), Answer::Success) else { return Resolution::Applied.into() };
+        let seen = Seen::Record(self.system.etag_header(id, &record), record.fields.to_map());
+        let concurrent = match self.concurrent_writes(write, answer, &seen).await {
+            Some(concurrent) => concurrent,
+            None => ConcurrentWrites { another_unresolved: true, ..ConcurrentWrites::default() },
+        };
+        let observation = Observation { seen, record: Some(record), concurrent };
+        self.decide(write, answer, observation, false, resolve).await
+    }
+
+    /// The outcome once the time to find it is over. Even then one read may prove that the write
+    /// was applied, which no earlier poll could.
+    pub(super) async fn final_probe(&self, write: &InFlightWrite, deadline: Instant) -> Finding {
+        let fault = write.ambiguous_fault.clone();
+        let answer = match &fault {
+            Some(fault) => Answer::of_refusal(fault).unwrap_or(Answer::Lost),
+            None if write.is_bound_to_version() => Answer::LostThenRefused,
+            None => Answer::Lost,
+        };
+        match self.observe(write, answer, deadline).await {
+            Some(observation) if write.id().is_some() => {
+                Finding { fault, ..self.decide(write, answer, observation, false, resolve_finally).await }
+            }
+            _ => Resolution::Unknown(None).into(),
+        }
+    }
+
+    /// Reads the record, and the ledger where it makes a difference. `None`: one of them cannot be
+    /// read.
+    async fn observe(&self, write: &InFlightWrite, answer: Answer, deadline: Instant) -> Option<Observation> {
+        let (seen, record) = if let ExpectedState::Created { .. } = &write.expected {
+            (Seen::Created(self.find_created(write, deadline).await?), None)
+        } else {
+            let id = write.id()?;
+            match self.session.read_confirming_absence(self.system, id, deadline).await.ok()? {
+                Some(record) => {
+                    (Seen::Record(self.system.etag_header(id, &record), record.fields.to_map()), Some(record))
+                }
+                None => (Seen::Absent, None),
+            }
+        };
+        let concurrent = self.concurrent_writes(write, answer, &seen).await?;
+        Some(Observation { seen, record, concurrent })
+    }
+
+    async fn concurrent_writes(&self, write: &InFlightWrite, answer: Answer, seen: &Seen) -> Option<ConcurrentWrites> {
+        if needs_ledger(write, answer, seen) {
+            find_concurrent_writes(&self.gateway.store, self.system, write).await
+        } else {
+            Some(ConcurrentWrites::default())
+        }
+    }
+
+    async fn decide(
+        &self,
+        write: &InFlightWrite,
+        answer: Answer,
+        observation: Observation,
+        is_stable: bool,
+        decide: fn(&Evidence<'_>) -> Resolution,
+    ) -> Finding {
+        let Observation { seen, record, concurrent } = observation;
+        let (changes, old_values_known) = self.known_changes(write, answer).await;
+        let evidence = Evidence {
+            intent: &write.intent,
+            changes: &changes,
+            old_values_known,
+            answer,
+            seen: &seen,
+            concurrent,
+            version_is_sequence: self.system.adapter.capabilities().version_is_sequence,
+            is_stable,
+        };
+        let resolution = decide(&evidence);
+        let warnings = match resolution {
+            Resolution::Applied | Resolution::NotApplied(_) => evidence.warnings(),
+            Resolution::Unknown(_) | Resolution::Open => Vec::new(),
+        };
+        let created_id = match seen {
+            Seen::Created(ids) if resolution == Resolution::Applied => ids.into_iter().next(),
+            _ => None,
+        };
+        Finding { resolution, record, created_id, fault: None, warnings }
+    }
+
+    /// The changes of an update, and whether their old values are known. The gateway does not read
+    /// before a write that is bound to the caller's version; but the caller may have got the state
+    /// before it from this process.
+    async fn known_changes(&self, write: &InFlightWrite, answer: Answer) -> (Vec<FieldChange>, bool) {
+        let mut changes = write.field_changes();
+        if !matches!(write.expected, ExpectedState::Members(_)) {
+            return (changes, true);
+        }
+        let etag = write.etag_before.as_deref().filter(|_| answer == Answer::Success);
+        let before = match etag {
+            Some(etag) => self.gateway.recent_states.state(etag).await,
+            None => None,
+        };
+        let Some(before) = before else { return (changes, false) };
+        changes.retain(|change| !change.is_applied_in(&before));
+        for change in &mut changes {
+            change.old_value = change.value_in(&before).cloned();
+        }
+        (changes, true)
+    }
+
+    /// The new records that have all the values of a create; the one it made is known only if there
+    /// is exactly one. `None`: the search failed, or new records cannot be distinguished from old
+    /// ones.
+    async fn find_created(&self, write: &InFlightWrite, deadline: Instant) -> Option<Vec<RecordId>> {
+        let ExpectedState::Created { collection, fields, preexisting_ids } = &write.expected else {
+            return None;
+        };
+        let adapter = &self.system.adapter;
+        self.session.set_deadline(deadline);
+        let matching = adapter.find_matching(self.session, collection, fields).await.ok().flatten()?;
+        let is_new = |id: &RecordId| match preexisting_ids {
+            Some(preexisting) => !preexisting.iter().any(|old| old == id.as_str()),
+            None => adapter.created_at(id).is_some_and(|created| created.as_millisecond() >= write.begun_ms),
+        };
+        if preexisting_ids.is_none() && !adapter.capabilities().ids_are_timestamped {
+            return None;
+        }
+        let new = matching.into_iter().filter(is_new).collect();
+        exclude_others_creates(&self.gateway.store, &self.gateway.in_flight_creates, self.system, write, new).await
+    }
+}

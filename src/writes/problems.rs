@@ -1,0 +1,90 @@
+//! The problems that the write pipeline itself reports.
+
+use std::time::Duration;
+
+use crate::metrics::{DetectedBy, Metrics};
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{Action, OperationId};
+use crate::store::StoreError;
+use crate::system::System;
+
+/// `Retry-After` while other writers keep changing the record.
+const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// `Retry-After` while a write runs, or while the store is unavailable.
+const RUNNING_RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// `precondition-failed`, counted.
+pub(super) fn precondition_failed(metrics: &Metrics, system: &System, detected_by: DetectedBy) -> Problem {
+    metrics.precondition_failure(system.index, detected_by);
+    let detail = "The record does not match the request's precondition: it was changed meanwhile. Read the record \
+                  again and repeat the change with its new ETag.";
+    ProblemKind::PreconditionFailed.with_detail(detail).system(system.name.as_str())
+}
+
+/// `guarantee-unavailable`: the vendor does not compare versions for this action.
+pub(super) fn guarantee_unavailable(system: &System, action: Action) -> Problem {
+    let detail = format!(
+        "{} does not compare versions on {}. The gateway compares under a lease (guarded), which does not exclude a \
+         change made elsewhere within that window. Omit Require-Guarantee to accept this.",
+        system.name,
+        action.as_str()
+    );
+    ProblemKind::GuaranteeUnavailable.with_detail(detail).system(system.name.as_str())
+}
+
+/// `operation-in-progress`: another write of the record runs, or another request with the same key.
+pub(super) fn write_in_progress(system: &System, operation: Option<&OperationId>) -> Problem {
+    let detail = match operation {
+        Some(operation) => format!("Operation {operation} is still running. Repeat the request when it has ended."),
+        None => "Another write of this record is being sent. Repeat the request when it has ended.".to_owned(),
+    };
+    let mut problem = ProblemKind::OperationInProgress.with_detail(detail).system(system.name.as_str());
+    problem.operation = operation.cloned();
+    problem.retry_after(RUNNING_RETRY_AFTER)
+}
+
+/// `operation-in-progress`: the first request with this key has no stored intent yet.
+pub(super) fn duplicate_in_progress(system: &System) -> Problem {
+    let detail = "A request with this Idempotency-Key is still running. Repeat the request when it has ended.";
+    ProblemKind::OperationInProgress.with_detail(detail).system(system.name.as_str()).retry_after(RUNNING_RETRY_AFTER)
+}
+
+/// `vendor-busy`: a caller that accepts any state has no precondition that could have failed.
+pub(super) fn star_retries_exhausted(system: &System) -> Problem {
+    let detail = "On every attempt another writer changed the record between the gateway's read and its write, so \
+                  nothing was written. Repeat the request.";
+    ProblemKind::VendorBusy.with_detail(detail).system(system.name.as_str()).retry_after(BUSY_RETRY_AFTER)
+}
+
+/// `overloaded`: the lease was lost on every attempt.
+pub(super) fn lease_retries_exhausted() -> Problem {
+    let detail = "On every attempt the gateway lost its lease on the record, so nothing was sent. Repeat the request.";
+    ProblemKind::Overloaded.with_detail(detail).retry_after(BUSY_RETRY_AFTER)
+}
+
+/// `outcome-unknown`, with the operation that will have the outcome.
+pub(super) fn outcome_unknown(system: &System, operation: &OperationId) -> Problem {
+    let detail = "The write was sent, and the gateway does not know yet whether the vendor applied it. Follow the \
+                  operation, and do not send the write again before it has ended.";
+    ProblemKind::OutcomeUnknown.with_detail(detail).system(system.name.as_str()).operation(operation)
+}
+
+/// Without a stored intent nothing is sent. If the store may have the intent after all, the problem
+/// is `outcome-unknown`: a process that finds the operation running would send the write.
+pub(super) fn begin_failed(system: &System, operation: &OperationId, error: &StoreError) -> Problem {
+    if *error != StoreError::CommitUnknown {
+        return store_unavailable(error);
+    }
+    let detail = "The gateway's store did not confirm the intent in time, so nothing was sent to the vendor. The \
+                  operation will report this, unless the gateway stops or loses its store before: then the next \
+                  process resolves the write.";
+    let problem = ProblemKind::OutcomeUnknown.with_detail(detail).system(system.name.as_str());
+    problem.operation(operation).with_cause(error)
+}
+
+/// `overloaded`: without the store no write begins.
+pub(super) fn store_unavailable(error: &StoreError) -> Problem {
+    let detail = "The gateway's store cannot be written at the moment, so the write was not begun and nothing was \
+                  sent to the vendor. Repeat the request later.";
+    ProblemKind::Overloaded.with_detail(detail).retry_after(RUNNING_RETRY_AFTER).with_cause(error)
+}

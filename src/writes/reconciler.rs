@@ -1,0 +1,217 @@
+//! The background job that resolves the writes whose callers already have a response, and those
+//! that a crashed process left behind.
+//!
+//! It runs on the thread that awaits [`run_reconciler`], so that a worker that stops takes no write
+//! with it. The callers of its writes have 202 or `outcome-unknown`. A failure is therefore logged
+//! here, once, as is the end of a write whose caller got `outcome-unknown`.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::in_flight_write::{InFlightWrite, ResponseState};
+use super::intent::WriteIntent;
+use super::outcome::WriteOutcome;
+use super::probe::{Finding, OutcomeProbe};
+use super::record_outcome::record_outcome;
+use super::resolve::Resolution;
+use super::state::{GatewayState, ReconcileQueue};
+use super::verify::verify_applied;
+use crate::problem::{FailureEvent, Problem, ProblemKind};
+use crate::record::{OperationId, OperationState, VendorCallLog};
+use crate::store::{self, InterimResponse};
+use crate::system::{System, VendorSession};
+use crate::transport::trace::TraceContext;
+
+/// How often the store is searched for operations of dead processes.
+const ADOPT_INTERVAL: Duration = Duration::from_secs(5);
+/// How many operations are adopted at a time.
+const MAX_ADOPT_BATCH: usize = 256;
+/// The pause before a write is tried again whose resolution panicked.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// The time that a final probe may take.
+const FINAL_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Resolves the writes of the queue and those of dead processes, until the gateway is
+/// dropped.
+pub(crate) async fn run_reconciler(gateway: &Arc<GatewayState>, ReconcileQueue(mut receiver): ReconcileQueue) {
+    let weak = Arc::downgrade(gateway);
+    let mut adopt = tokio::time::interval(ADOPT_INTERVAL);
+    let mut adopting: Option<JoinHandle<()>> = None;
+    let store_unavailable = Rc::new(Cell::new(false));
+    loop {
+        tokio::select! {
+            handed_off = receiver.recv() => match (handed_off, weak.upgrade()) {
+                (Some(write), Some(gateway)) => { actix_web::rt::spawn(reconcile_supervised(gateway, write)); }
+                _ => return,
+            },
+            _ = adopt.tick() => match weak.upgrade() {
+                // Not awaited here: a slow store must not delay the writes of this process.
+                Some(gateway) if adopting.as_ref().is_none_or(JoinHandle::is_finished) => {
+                    adopting = Some(actix_web::rt::spawn(adopt_orphans(gateway, Rc::clone(&store_unavailable))));
+                }
+                Some(_) => {}
+                None => return,
+            },
+        }
+    }
+}
+
+/// Adopts operations of dead processes. `store_unavailable` is the last attempt's result: the log
+/// gets the beginning of a failure only.
+async fn adopt_orphans(gateway: Arc<GatewayState>, store_unavailable: Rc<Cell<bool>>) {
+    let orphans = match gateway.store.adopt(MAX_ADOPT_BATCH).await {
+        Ok(orphans) => orphans,
+        Err(error) => {
+            if !store_unavailable.replace(true) {
+                tracing::warn!(%error, "operations of dead processes cannot be adopted yet");
+            }
+            return;
+        }
+    };
+    store_unavailable.set(false);
+    for orphan in orphans {
+        let (adopting, operation) = (Arc::clone(&gateway), orphan.operation.clone());
+        // In a task of its own, so that a panic does not keep the other operations from being
+        // adopted.
+        let adopted = actix_web::rt::spawn(async move { adopt_one(&adopting, orphan).await }).await;
+        if adopted.is_err_and(|failure| failure.is_panic()) {
+            abandon(&gateway, &operation, None, "adopting it panicked").await;
+        }
+    }
+}
+
+async fn adopt_one(gateway: &GatewayState, orphan: store::OrphanedOperation) {
+    let intent = orphan.recovery.as_deref().and_then(|text| serde_json::from_str::<WriteIntent>(text).ok());
+    let Some(intent) = intent else {
+        abandon(gateway, &orphan.operation, None, "its stored intent cannot be read").await;
+        return;
+    };
+    tracing::info!(operation = %orphan.operation, system = %intent.system, "operation adopted");
+    if let Some(system) = gateway.system(&intent.system) {
+        gateway.metrics.operations_running(system.index, 1);
+    }
+    let response = match orphan.response {
+        Some(InterimResponse::Accepted) => ResponseState::Accepted,
+        // The caller of a queued write has most likely got its 202.
+        None if intent.is_async => ResponseState::Accepted,
+        Some(InterimResponse::Unknown) | None => ResponseState::Unknown,
+    };
+    gateway.enqueue_reconcile(InFlightWrite { response, adopted_at: Some(Instant::now()), ..intent.into() });
+}
+
+/// Resolves a write. If that panics it is tried again until the write's time is over, and then ends
+/// `unknown`: no write runs for ever.
+async fn reconcile_supervised(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
+    let reconciling = actix_web::rt::spawn(reconcile(Arc::clone(&gateway), write.clone()));
+    // A cancelled task ends with the process, and the next process adopts the write.
+    if !reconciling.await.is_err_and(|failure| failure.is_panic()) {
+        return;
+    }
+    tracing::error!(operation = %write.operation, system = %write.system, "reconciling panicked");
+    match gateway.system(&write.system) {
+        Some(system) if write.time_left(system.policy.completion_timeout).is_zero() => {
+            record_outcome(&gateway, &system, &mut write, Resolution::Unknown(None).into()).await;
+        }
+        _ => {
+            tokio::time::sleep(RETRY_DELAY).await;
+            gateway.requeue(write);
+        }
+    }
+}
+
+async fn reconcile(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
+    let Some(system) = gateway.system(&write.system) else {
+        abandon(&gateway, &write.operation, Some(&write), "its system is no longer configured").await;
+        return;
+    };
+    let finding = if write.tenant_fingerprint == system.tenant_fingerprint {
+        resolve(&gateway, &system, &mut write).await
+    } else {
+        // What was sent to one installation is neither probed for at another nor sent to it.
+        tracing::warn!(operation = %write.operation, system = %system.name,
+            "the write was sent to another installation than the one that is configured now");
+        Resolution::Unknown(None).into()
+    };
+    let state = finding.resolution.as_str();
+    let calls = write.calls.clone();
+    match record_outcome(&gateway, &system, &mut write, finding).await {
+        WriteOutcome::Problem(problem) if problem.name.is_operator_issue() => {
+            log_failure(&problem, &write.operation, Some(&write), &calls);
+        }
+        _ if write.response == ResponseState::Unknown => {
+            tracing::info!(operation = %write.operation, system = %system.name, state, "write resolved");
+        }
+        _ => {}
+    }
+}
+
+/// Polls until the write's time is over, and then probes once more. The record that a create has
+/// made is read, for its `Idempotency-Key` to replay.
+async fn resolve(gateway: &GatewayState, system: &System, write: &mut InFlightWrite) -> Finding {
+    let trace = TraceContext::new_root();
+    let until = Instant::now() + write.time_left(system.policy.completion_timeout);
+    let session = VendorSession::new(system, &trace, until);
+    let probe = OutcomeProbe { gateway, system, session: &session };
+    let finding = match probe.poll_until_resolved(write, until, FINAL_PROBE_TIMEOUT).await {
+        Finding { resolution: Resolution::Open, .. } => {
+            probe.final_probe(write, Instant::now() + FINAL_PROBE_TIMEOUT).await
+        }
+        finding if finding.created_id.is_some() => {
+            verify_applied(&probe, write, finding, Instant::now() + FINAL_PROBE_TIMEOUT).await
+        }
+        finding => finding,
+    };
+    write.calls.extend(session.take_calls());
+    finding
+}
+
+/// Ends an operation that can no longer be resolved. `write` is what is left of it.
+async fn abandon(gateway: &GatewayState, operation: &OperationId, write: Option<&InFlightWrite>, reason: &str) {
+    let problem = ProblemKind::OutcomeUnknown
+        .with_detail("The gateway restarted and can no longer find out whether the vendor applied this write.")
+        .with_cause(reason)
+        .operation(operation);
+    log_failure(&problem, operation, write, &[]);
+    gateway.in_flight_creates.remove(operation);
+    let outcome = store::Outcome {
+        operation: operation.clone(),
+        state: OperationState::Unknown,
+        record: None,
+        etag: None,
+        warnings: Vec::new(),
+        problem_name: Some(problem.name.as_str().to_owned()),
+        problem: Some(
+            problem.to_stored_json(write.map(|write| write.path()).as_deref(), write.map(|write| &*write.request_id)),
+        ),
+        observed: None,
+        calls: Vec::new(),
+        losses: Vec::new(),
+        replay_json: serde_json::to_string(&WriteOutcome::Problem(Box::new(problem))).ok(),
+        lease: None,
+    };
+    if let Err(error) = gateway.store.finish(outcome).await {
+        tracing::error!(%operation, %error, "outcome of an abandoned operation not stored");
+    }
+}
+
+/// Logs a write that failed when its caller already had a response.
+fn log_failure(problem: &Problem, operation: &OperationId, write: Option<&InFlightWrite>, calls: &[VendorCallLog]) {
+    let request_id = write.map(|write| &*write.request_id);
+    let failure = FailureEvent {
+        message: "operation failed",
+        request_id: request_id.unwrap_or("-"),
+        system: write.map(|write| &*write.system),
+        action: write.map_or("other", |write| write.action.as_str()),
+        problem,
+        operation: Some(operation),
+        trace_id: None,
+        elapsed: write.map(|write| write.age()).unwrap_or_default(),
+        vendor_time: Duration::from_millis(calls.iter().map(|call| call.ms).sum()),
+    };
+    failure.log();
+}

@@ -1,0 +1,199 @@
+//! The end of a write: its outcome in the store and the ledger, and the outcome that its caller and
+//! its `Idempotency-Key` get.
+
+use std::sync::Arc;
+
+use super::in_flight_write::{InFlightWrite, ResponseState};
+use super::intent::ExpectedState;
+use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
+use super::probe::Finding;
+use super::problems::{outcome_unknown, star_retries_exhausted};
+use super::refusal_problem::refusal_problem;
+use super::resolve::Resolution;
+use super::state::GatewayState;
+use super::task::accepted_success;
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{Action, ObservedState, OperationState, Warning};
+use crate::store;
+use crate::system::{RecordView, System};
+
+/// Ends the operation with one store call, which also ends its lease and completes its key.
+///
+/// If the store is unavailable it keeps the outcome in memory and persists it later. An applied
+/// write is reported anyway. A write that was not applied is reported as such only once no crash
+/// can undo it: a process that finds the intent without an outcome would send it again.
+pub(super) async fn record_outcome(
+    gateway: &GatewayState,
+    system: &System,
+    write: &mut InFlightWrite,
+    finding: Finding,
+) -> WriteOutcome {
+    let result = build_result(gateway, system, write, finding).await;
+    update_metrics(gateway, system, write, result.state);
+    let (stored, outcome) = stored_outcome(system, write, result);
+    let finishing = gateway.store.finish(stored);
+    write.recorded = true;
+    let is_authoritative = finishing.await.unwrap_or_else(|error| {
+        tracing::error!(operation = %write.operation, system = %system.name, %error, "outcome not stored yet");
+        matches!(outcome, WriteOutcome::Success(_))
+    });
+    // Only now does the store know which record a create made.
+    gateway.in_flight_creates.remove(&write.operation);
+    if is_authoritative {
+        return outcome;
+    }
+    // Either the store has failed, or another process has adopted the write and may know more.
+    outcome_unknown(system, &write.operation).into()
+}
+
+fn update_metrics(gateway: &GatewayState, system: &System, write: &InFlightWrite, state: OperationState) {
+    gateway.metrics.operations_running(system.index, -1);
+    if write.response == ResponseState::Unknown {
+        gateway.metrics.writes_unknown(system.index, -1);
+    }
+    if state == OperationState::Applied {
+        for loss in system.adapter.capabilities().losses {
+            if write.losses.iter().any(|name| name == loss.name) {
+                gateway.metrics.loss_accepted(system.index, loss.name);
+            }
+        }
+    }
+}
+
+/// What a resolution is to the caller and to the operation.
+struct FinalResult {
+    state: OperationState,
+    etag: Option<String>,
+    warnings: Vec<Warning>,
+    observed: Option<ObservedState>,
+    outcome: WriteOutcome,
+}
+
+async fn build_result(
+    gateway: &GatewayState,
+    system: &System,
+    write: &mut InFlightWrite,
+    finding: Finding,
+) -> FinalResult {
+    let (state, observed, problem) = match finding.resolution {
+        Resolution::Applied => return build_success(system, write, &finding),
+        Resolution::NotApplied(refusal) => {
+            let problem = refusal_problem(gateway, system, write, refusal, finding).await;
+            (OperationState::NotApplied, None, problem)
+        }
+        Resolution::Unknown(observed) => (OperationState::Unknown, observed, outcome_unknown(system, &write.operation)),
+        Resolution::Open => (OperationState::Unknown, None, outcome_unknown(system, &write.operation)),
+    };
+    let outcome = problem.operation(&write.operation).into();
+    FinalResult { state, etag: None, warnings: Vec::new(), observed, outcome }
+}
+
+fn build_success(system: &System, write: &mut InFlightWrite, finding: &Finding) -> FinalResult {
+    if finding.created_id.is_some() {
+        write.created_id.clone_from(&finding.created_id);
+    }
+    let mut warnings = write.loss_warnings();
+    warnings.extend(finding.warnings.iter().cloned());
+    let mut etag = confirmed_etag(system, write, finding);
+    let body = match view(system, write, finding, &warnings) {
+        Some(mut record) => {
+            record.warnings.append(&mut warnings);
+            warnings.clone_from(&record.warnings);
+            if write.action == Action::Create {
+                etag.clone_from(&record.etag);
+                SuccessBody::Created(Box::new(record))
+            } else {
+                SuccessBody::Record(Box::new(record))
+            }
+        }
+        None => SuccessBody::NoContent,
+    };
+    let success = WriteSuccess {
+        preference_applied: write.preference_applied(&body),
+        body,
+        operation: Some(write.operation.clone()),
+        guarantee: (write.action != Action::Create).then_some(write.guarantee),
+        etag: etag.clone(),
+    };
+    let outcome = WriteOutcome::Success(success);
+    FinalResult { state: OperationState::Applied, etag, warnings, observed: None, outcome }
+}
+
+/// The record in the response: of a create always, else if the caller asks for it or there are
+/// warnings to return.
+fn view(system: &System, write: &InFlightWrite, finding: &Finding, warnings: &[Warning]) -> Option<RecordView> {
+    let id = write.id()?;
+    match (&finding.record, &write.expected) {
+        (Some(record), expected) => {
+            let is_create = matches!(expected, ExpectedState::Created { .. });
+            let is_needed = is_create || write.prefer.return_representation || !warnings.is_empty();
+            is_needed.then(|| system.to_view(id, record, None))
+        }
+        (None, ExpectedState::Created { fields, .. }) => Some(system.view_from_request(id, fields)),
+        (None, _) => None,
+    }
+}
+
+/// The ETag of the state that this write made, where that is proven (http-rules 74, 75): the state
+/// is the predicted one, by its content or by a number that only this write can have made.
+fn confirmed_etag(system: &System, write: &InFlightWrite, finding: &Finding) -> Option<String> {
+    let record = finding.record.as_ref()?;
+    let is_predicted = system.is_current(write.etag_after.as_deref(), write.id()?, record);
+    is_predicted.then(|| write.etag_after.clone()).flatten()
+}
+
+/// The outcome for the store, and the outcome for the caller.
+fn stored_outcome(
+    system: &System,
+    write: &mut InFlightWrite,
+    result: FinalResult,
+) -> (Arc<store::Outcome>, WriteOutcome) {
+    let FinalResult { state, etag, warnings, observed, outcome } = result;
+    let problem = match &outcome {
+        WriteOutcome::Problem(problem) if is_star_conflict(write, problem) => {
+            Some(Box::new(star_retries_exhausted(system).operation(&write.operation)))
+        }
+        WriteOutcome::Problem(problem) => Some(problem.clone()),
+        WriteOutcome::Success(_) => None,
+    };
+    let stored = store::Outcome {
+        operation: write.operation.clone(),
+        state,
+        record: write.created_id.as_ref().map(|id| id.as_str().to_owned()),
+        etag,
+        warnings,
+        problem: problem.as_ref().map(|problem| problem.to_stored_json(Some(&write.path()), Some(&write.request_id))),
+        problem_name: problem.map(|problem| problem.name.as_str().to_owned()),
+        observed,
+        calls: std::mem::take(&mut write.calls),
+        losses: write.losses.clone(),
+        replay_json: replay_body(write, &outcome),
+        lease: write.lease.take(),
+    };
+    (Arc::new(stored), outcome)
+}
+
+/// What the write's `Idempotency-Key` replays; `None` releases the key, so that a repetition runs
+/// (contract 4.5).
+fn replay_body(write: &InFlightWrite, outcome: &WriteOutcome) -> Option<String> {
+    if !write.has_idempotency_key {
+        return None;
+    }
+    let replayed = match outcome {
+        _ if write.response == ResponseState::Accepted => &WriteOutcome::Success(accepted_success(write)),
+        WriteOutcome::Success(_) => outcome,
+        WriteOutcome::Problem(problem) => {
+            let status = problem.name.spec().status;
+            let is_final = matches!(status, 404 | 412 | 422) || problem.name == ProblemKind::OutcomeUnknown;
+            // The pipeline tries a star conflict again under the same key.
+            (is_final && !is_star_conflict(write, problem)).then_some(outcome)?
+        }
+    };
+    serde_json::to_string(replayed).ok()
+}
+
+/// Whether another writer changed the record between read and write, for a caller that accepts any
+/// state.
+fn is_star_conflict(write: &InFlightWrite, problem: &Problem) -> bool {
+    write.if_match_any && problem.name == ProblemKind::PreconditionFailed
+}

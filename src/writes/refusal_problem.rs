@@ -1,0 +1,87 @@
+//! The problem of a write that was not applied.
+
+use super::in_flight_write::InFlightWrite;
+use super::probe::Finding;
+use super::problems::precondition_failed;
+use super::resolve::Refusal;
+use super::state::GatewayState;
+use crate::metrics::DetectedBy;
+use crate::problem::Problem;
+use crate::record::{FieldError, VendorError, VendorErrorKind};
+use crate::system::System;
+
+/// The problem of a write that was not applied.
+pub(super) async fn refusal_problem(
+    gateway: &GatewayState,
+    system: &System,
+    write: &InFlightWrite,
+    refusal: Refusal,
+    finding: Finding,
+) -> Problem {
+    let fault = finding.fault.as_deref();
+    match refusal {
+        Refusal::Conflict => conflict_problem(gateway, system, write, &finding).await,
+        Refusal::NotFound => fault_problem(system, write, &VendorError::new(VendorErrorKind::NotFound)),
+        Refusal::AsReported => {
+            fault_problem(system, write, fault.unwrap_or(&VendorError::new(VendorErrorKind::ServerError)))
+        }
+        Refusal::Rejected => rejection_problem(system, fault),
+        Refusal::Busy => busy_problem(system, fault),
+        Refusal::NoEffect => {
+            let errors = finding.warnings.into_iter().map(|warning| FieldError::new(warning.pointer, warning.detail));
+            system.rejected_problem(errors.collect())
+        }
+    }
+}
+
+fn fault_problem(system: &System, write: &InFlightWrite, fault: &VendorError) -> Problem {
+    match write.id() {
+        Some(id) => system.record_fault_to_problem(id, fault),
+        None => system.fault_to_problem(fault),
+    }
+}
+
+/// `precondition-failed` that the vendor detected, with what is known of the record now.
+async fn conflict_problem(
+    gateway: &GatewayState,
+    system: &System,
+    write: &InFlightWrite,
+    finding: &Finding,
+) -> Problem {
+    let mut problem = precondition_failed(&gateway.metrics, system, DetectedBy::Vendor);
+    if let Some(fault) = &finding.fault {
+        problem.vendor = system.fault_to_problem(fault).vendor;
+    }
+    let (Some(record), Some(id)) = (&finding.record, write.id()) else { return problem };
+    // An unmoved tag is not what the caller needs: the vendor has a change that no read shows yet.
+    if !system.is_current(write.etag_before.as_deref(), id, record) {
+        problem.current_etag = Some(system.etag_header(id, record));
+        let before = write.etag_before.as_deref().unwrap_or_default();
+        problem.changed = gateway.recent_states.diff_since(before, &record.fields.to_map()).await;
+    }
+    problem
+}
+
+/// The vendor refused the write although nobody changed the record: the values are invalid, or the
+/// vendor failed.
+fn rejection_problem(system: &System, fault: Option<&VendorError>) -> Problem {
+    let Some(fault) = fault else { return system.rejected_problem(Vec::new()) };
+    let is_client_error = fault.status.is_some_and(|status| (400..500).contains(&status));
+    let kind = if is_client_error { VendorErrorKind::Rejected } else { VendorErrorKind::ServerError };
+    system.fault_to_problem(&VendorError { kind, ..fault.clone() })
+}
+
+/// Words of a vendor that speaks of other writers. Any other text names what is wrong with this
+/// write.
+const BUSY_WORDS: &[&str] =
+    &["busy", "lock", "in use", "in progress", "ongoing", "concurr", "conflict", "changed", "modified", "version"];
+
+/// The vendor reports a conflict on a record that nobody has changed, as far as its reads show: it
+/// is busy with it, or the vendor has another reason that its words give.
+fn busy_problem(system: &System, fault: Option<&VendorError>) -> Problem {
+    let Some(fault) = fault else { return rejection_problem(system, None) };
+    let text = fault.message.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let is_busy = fault.invalid.is_empty() && (text.is_empty() || BUSY_WORDS.iter().any(|word| text.contains(word)));
+    let kind = if is_busy { VendorErrorKind::Busy } else { VendorErrorKind::Rejected };
+    system.fault_to_problem(&VendorError { kind, ..fault.clone() })
+}

@@ -1,0 +1,308 @@
+//! What the evidence proves about a write (contract 5.3): one pure function for the request, the
+//! background reconciler and the start after a crash. Reading is done before, in `probe`.
+
+use serde_json::{Map, Value};
+
+use super::concurrent_writes::ConcurrentWrites;
+use super::intent::{ExpectedState, WriteIntent};
+use crate::record::{
+    FieldChange, ObservedState, RecordId, SideEffect, VendorError, VendorErrorKind, Warning, WarningCode, all_applied,
+};
+
+/// What the vendor's answer to the write says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The vendor reports success.
+    Success,
+    /// The vendor says in its own words that the record has another version.
+    Conflict,
+    /// The status says so, without the words that would prove it.
+    ConflictStatus,
+    /// The vendor has finished the request, with an answer of several meanings.
+    Ambiguous(SideEffect),
+    /// No answer arrived, or none that says what happened.
+    Lost,
+    /// The same, and the vendor has refused a repetition of the write.
+    LostThenRefused,
+}
+
+impl Answer {
+    /// The answer to a request that the vendor refused; `None` if the fault speaks for itself or is
+    /// no answer.
+    pub(super) fn of_refusal(fault: &VendorError) -> Option<Self> {
+        match fault.kind {
+            VendorErrorKind::Conflict if matches!(fault.status, Some(409 | 412)) => Some(Self::ConflictStatus),
+            VendorErrorKind::Conflict => Some(Self::Conflict),
+            VendorErrorKind::Rejected if fault.status == Some(412) => Some(Self::ConflictStatus),
+            VendorErrorKind::Ambiguous => Some(Self::Ambiguous(fault.effect)),
+            _ => None,
+        }
+    }
+}
+
+/// What a read after the write shows.
+#[derive(Clone, Debug)]
+pub(super) enum Seen {
+    /// The record does not exist.
+    Absent,
+    /// The record, with its ETag and its `fields`.
+    Record(String, Map<String, Value>),
+    /// The new records that have all values of a create.
+    Created(Vec<RecordId>),
+}
+
+/// Everything that a resolution depends on.
+#[derive(Clone, Debug)]
+pub(super) struct Evidence<'e> {
+    pub intent: &'e WriteIntent,
+    /// The changes of an update, with their old values where they are known.
+    pub changes: &'e [FieldChange],
+    /// Whether the old values of all changes are known.
+    pub old_values_known: bool,
+    pub answer: Answer,
+    pub seen: &'e Seen,
+    /// The other writes of the record in the ledger.
+    pub concurrent: ConcurrentWrites,
+    /// Whether each change increments the version by one.
+    pub version_is_sequence: bool,
+    /// Whether the record has not changed for so long that nothing more is expected.
+    pub is_stable: bool,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resolution {
+    /// It was applied.
+    Applied,
+    /// It was not applied and never will be.
+    NotApplied(Refusal),
+    /// It cannot be found out any more.
+    Unknown(Option<ObservedState>),
+    /// Nothing is proven yet.
+    Open,
+}
+
+/// Why a write was not applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The record has another version than the one that the write was bound to.
+    Conflict,
+    /// The record does not exist.
+    NotFound,
+    /// The vendor refused it although nobody changed the record.
+    Rejected,
+    /// The vendor reports a conflict, and its reads do not show that anybody changed the record.
+    Busy,
+    /// The vendor's fault says it all.
+    AsReported,
+    /// The vendor reported success and changed nothing.
+    NoEffect,
+}
+
+impl Resolution {
+    /// The state as the log names it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::NotApplied(_) => "not-applied",
+            Self::Unknown(_) => "unknown",
+            Self::Open => "running",
+        }
+    }
+}
+
+/// What the evidence proves.
+pub(super) fn resolve(evidence: &Evidence<'_>) -> Resolution {
+    match evidence.seen {
+        Seen::Created(ids) => resolve_create(evidence.answer, ids),
+        Seen::Absent => resolve_absent(evidence.answer, &evidence.intent.expected),
+        Seen::Record(etag, _) if evidence.intent.expected.is_deleted() => resolve_undeleted(evidence, etag),
+        Seen::Record(etag, fields) => match evidence.answer {
+            Answer::Success => resolve_success(evidence, etag, fields),
+            Answer::Conflict | Answer::ConflictStatus | Answer::Ambiguous(_) => resolve_refusal(evidence, etag, fields),
+            Answer::Lost | Answer::LostThenRefused if evidence.intent.is_bound_to_version() => {
+                resolve_by_version(evidence, etag, fields)
+            }
+            Answer::Lost | Answer::LostThenRefused => resolve_by_values(evidence, fields),
+        },
+    }
+}
+
+/// The resolution when the time to find one is over: what is open ends as unknown.
+pub(super) fn resolve_finally(evidence: &Evidence<'_>) -> Resolution {
+    match resolve(evidence) {
+        Resolution::Open => Resolution::Unknown(observed_state(evidence)),
+        resolution => resolution,
+    }
+}
+
+/// Whether the ledger's other writes can make a difference.
+pub(super) fn needs_ledger(intent: &WriteIntent, answer: Answer, seen: &Seen) -> bool {
+    let Seen::Record(etag, _) = seen else { return false };
+    let is_possible = match answer {
+        Answer::Success | Answer::Ambiguous(SideEffect::Unknown) => true,
+        Answer::Conflict | Answer::ConflictStatus | Answer::Ambiguous(SideEffect::None) => false,
+        Answer::Lost | Answer::LostThenRefused => intent.is_bound_to_version(),
+    };
+    is_possible && intent.is_update() && intent.etag_before.as_ref() != Some(etag)
+}
+
+fn resolve_create(answer: Answer, ids: &[RecordId]) -> Resolution {
+    match (answer, ids) {
+        (_, [_]) => Resolution::Applied,
+        (Answer::Conflict | Answer::ConflictStatus | Answer::Ambiguous(_), []) => {
+            Resolution::NotApplied(Refusal::Rejected)
+        }
+        _ => Resolution::Open,
+    }
+}
+
+fn resolve_absent(answer: Answer, expected: &ExpectedState) -> Resolution {
+    match (answer, expected.is_deleted()) {
+        (Answer::Success | Answer::Lost | Answer::LostThenRefused | Answer::Ambiguous(SideEffect::Unknown), true) => {
+            Resolution::Applied
+        }
+        (Answer::Conflict | Answer::ConflictStatus | Answer::Ambiguous(_), _) => {
+            Resolution::NotApplied(Refusal::NotFound)
+        }
+        // A deleted record does not show whether the write was applied before.
+        (Answer::LostThenRefused, false) => Resolution::Unknown(Some(ObservedState::Other)),
+        (Answer::Success, false) => Resolution::Applied,
+        (Answer::Lost, false) => Resolution::Open,
+    }
+}
+
+/// The record of a delete still exists.
+fn resolve_undeleted(evidence: &Evidence<'_>, etag: &str) -> Resolution {
+    match evidence.answer {
+        Answer::Success => Resolution::Applied,
+        Answer::Ambiguous(_) => Resolution::NotApplied(Refusal::Rejected),
+        Answer::ConflictStatus if evidence.is_before(etag) => Resolution::NotApplied(Refusal::Busy),
+        Answer::Conflict | Answer::ConflictStatus => Resolution::NotApplied(Refusal::Conflict),
+        Answer::Lost | Answer::LostThenRefused => Resolution::Open,
+    }
+}
+
+/// The vendor reported success, which a read may disprove: some vendors ignore values silently.
+fn resolve_success(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Value>) -> Resolution {
+    let no_effect = Resolution::NotApplied(Refusal::NoEffect);
+    if all_applied(evidence.changes, fields) {
+        return Resolution::Applied;
+    }
+    if evidence.is_before(etag) {
+        return no_effect;
+    }
+    let all_unchanged = evidence.old_values_known
+        && evidence.changes.iter().all(|change| change.is_unchanged_in(fields) && !change.is_applied_in(fields));
+    // The write may have been applied and another one may have restored the old values. Only the
+    // very version that this write makes excludes that.
+    let is_another_version = evidence.intent.etag_after.as_deref().is_some_and(|after| after != etag);
+    let may_be_restored = evidence.concurrent.another_unresolved || evidence.concurrent.later_writer;
+    if all_unchanged && !is_another_version && !may_be_restored { no_effect } else { Resolution::Applied }
+}
+
+/// The vendor has finished the write with an answer other than success.
+fn resolve_refusal(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Value>) -> Resolution {
+    if evidence.is_before(etag) {
+        return Resolution::NotApplied(match evidence.answer {
+            // The vendor may have a change that a read does not show yet.
+            Answer::Conflict => Refusal::Conflict,
+            Answer::ConflictStatus => Refusal::Busy,
+            _ => Refusal::Rejected,
+        });
+    }
+    let had_no_effect = evidence.answer != Answer::Ambiguous(SideEffect::Unknown);
+    if had_no_effect || evidence.concurrent.another_applied {
+        return Resolution::NotApplied(Refusal::Conflict);
+    }
+    // The vendor may have committed and failed afterwards, and another write may have followed or
+    // have written the same values.
+    Resolution::Unknown(Some(shown_or_other(evidence, fields)))
+}
+
+/// The answer is lost, and the vendor applies at most one request that is bound to this version.
+fn resolve_by_version(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Value>) -> Resolution {
+    if evidence.is_before(etag) {
+        // The first request may still arrive.
+        return Resolution::Open;
+    }
+    if evidence.concurrent.another_applied {
+        return Resolution::NotApplied(Refusal::Conflict);
+    }
+    let is_shown = all_applied(evidence.changes, fields);
+    if is_shown && evidence.concurrent.another_unresolved {
+        // The values may be another write's.
+        return Resolution::Open;
+    }
+    if !evidence.version_is_sequence {
+        return if is_shown { Resolution::Applied } else { Resolution::Unknown(Some(ObservedState::Other)) };
+    }
+    // Exactly one write makes the version after `etag_before`. It is this one if its values are
+    // there, and another one if all its paths still show the old values. Anything else may be this
+    // write's effect in part, or in the vendor's own form.
+    let is_next_version = evidence.intent.etag_after.as_deref() == Some(etag);
+    let is_untouched =
+        evidence.old_values_known && evidence.changes.iter().all(|change| change.is_unchanged_in(fields));
+    match (is_next_version, is_shown) {
+        (true, true) => Resolution::Applied,
+        (true, false) if is_untouched => Resolution::NotApplied(Refusal::Conflict),
+        _ if evidence.changes.iter().any(|change| change.is_applied_in(fields)) => {
+            Resolution::Unknown(Some(ObservedState::Expected))
+        }
+        _ => Resolution::Unknown(Some(ObservedState::Other)),
+    }
+}
+
+/// The answer is lost, or the vendor has queued the write: only the values show the effect.
+fn resolve_by_values(evidence: &Evidence<'_>, fields: &Map<String, Value>) -> Resolution {
+    let is_done = |change: &FieldChange| change.is_applied_in(fields);
+    // A partial effect may be another writer's while this write still waits in the vendor's queue.
+    // If the record stays unchanged for long enough, the rest will not be applied.
+    let is_partial = evidence.changes.iter().any(|change| is_done(change) && !change.is_unchanged_in(fields))
+        && evidence.changes.iter().all(|change| is_done(change) || change.is_unchanged_in(fields));
+    if all_applied(evidence.changes, fields) || (is_partial && evidence.is_stable) {
+        Resolution::Applied
+    } else {
+        Resolution::Open
+    }
+}
+
+fn observed_state(evidence: &Evidence<'_>) -> Option<ObservedState> {
+    match evidence.seen {
+        Seen::Created(_) => None,
+        Seen::Absent => Some(ObservedState::Other),
+        Seen::Record(etag, _) if evidence.is_before(etag) => Some(ObservedState::Unchanged),
+        Seen::Record(_, fields) => Some(shown_or_other(evidence, fields)),
+    }
+}
+
+fn shown_or_other(evidence: &Evidence<'_>, fields: &Map<String, Value>) -> ObservedState {
+    let is_shown = evidence.intent.is_update() && all_applied(evidence.changes, fields);
+    if is_shown { ObservedState::Expected } else { ObservedState::Other }
+}
+
+impl Evidence<'_> {
+    /// Whether this is the ETag from before the write.
+    fn is_before(&self, etag: &str) -> bool {
+        self.intent.etag_before.as_deref() == Some(etag)
+    }
+
+    /// A warning for each change of an applied write that the record does not show.
+    pub(super) fn warnings(&self) -> Vec<Warning> {
+        let Seen::Record(etag, fields) = self.seen else { return Vec::new() };
+        // With the version unchanged no value has changed, even where the old values are not known.
+        let is_old =
+            |change: &FieldChange| self.is_before(etag) || (self.old_values_known && change.is_unchanged_in(fields));
+        let ignored = self.changes.iter().filter(|change| !change.is_applied_in(fields) && is_old(change));
+        ignored
+            .map(|change| Warning {
+                code: WarningCode::NotApplied,
+                pointer: change.pointer.clone(),
+                detail: "the vendor reported success and still shows the old value".to_owned(),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

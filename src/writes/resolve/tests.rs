@@ -1,0 +1,274 @@
+//! The truth table: one line for each case that the evidence can make.
+
+use serde_json::{Map, Value, json};
+
+use super::Answer::{Ambiguous, Conflict, ConflictStatus, Lost, LostThenRefused, Success};
+use super::Resolution::{Applied, NotApplied, Open};
+use super::*;
+use crate::record::{Action, OperationId};
+use crate::record::{FieldChange, RawObject};
+use crate::system::Guarantee;
+use crate::transport::{VendorCallKind, VendorRequest};
+use crate::writes::command::Prefer;
+use crate::writes::intent::StoredFieldChange;
+use crate::writes::stored_request::StoredRequest;
+
+const UNKNOWN_EFFECT: Answer = Ambiguous(SideEffect::Unknown);
+const NO_EFFECT: Answer = Ambiguous(SideEffect::None);
+const EXPECTED: Resolution = Resolution::Unknown(Some(ObservedState::Expected));
+const OTHER: Resolution = Resolution::Unknown(Some(ObservedState::Other));
+const UNCHANGED: Resolution = Resolution::Unknown(Some(ObservedState::Unchanged));
+
+/// The write of `a` and `b` from 1 to 2.
+#[derive(Clone, Copy, Debug)]
+enum Write {
+    /// The vendor compares versions that count, from v1 to v2.
+    Counted,
+    /// The same, and the old values are not known.
+    Blind,
+    /// The vendor compares versions whose next one is not known.
+    Native,
+    /// The vendor compares nothing.
+    Guarded,
+    /// The same, for long enough unchanged.
+    Stable,
+}
+
+fn intent(guarantee: Guarantee, expected: ExpectedState) -> WriteIntent {
+    WriteIntent {
+        operation: OperationId::new(),
+        request_id: "r".into(),
+        system: "crm".into(),
+        tenant_fingerprint: "".into(),
+        record: Some(RecordId::new("c", "k")),
+        action: Action::Update,
+        guarantee,
+        expected,
+        etag_before: Some("v1".to_owned()),
+        etag_after: None,
+        resendable_request: None,
+        losses: Vec::new(),
+        is_async: false,
+        if_match_any: false,
+        has_idempotency_key: false,
+        prefer: Prefer::default(),
+        begun_ms: 0,
+    }
+}
+
+fn change(name: &str, is_blind: bool) -> FieldChange {
+    let old_value = (!is_blind).then(|| json!(1));
+    FieldChange { old_value, ..FieldChange::for_member(name, Some(json!(2))) }
+}
+
+fn update_intent(write: Write) -> WriteIntent {
+    let request = || StoredRequest::new(VendorRequest::new(VendorCallKind::Update, actix_web::http::Method::PUT, "/"));
+    let values = || ExpectedState::Values(["a", "b"].map(|name| StoredFieldChange::from(change(name, false))).into());
+    match write {
+        Write::Guarded | Write::Stable => intent(Guarantee::Guarded, values()),
+        Write::Native => WriteIntent { resendable_request: Some(request()), ..intent(Guarantee::Native, values()) },
+        Write::Counted | Write::Blind => {
+            let members = RawObject::from(&fields("2 2"));
+            let expected = if matches!(write, Write::Blind) { ExpectedState::Members(members) } else { values() };
+            WriteIntent {
+                resendable_request: Some(request()),
+                etag_after: Some("v2".to_owned()),
+                ..intent(Guarantee::Native, expected)
+            }
+        }
+    }
+}
+
+/// `fields` with these values of `a` and `b`.
+fn fields(values: &str) -> Map<String, Value> {
+    let values = values.split(' ').map(|value| value.parse::<u8>().expect("a digit"));
+    ["a", "b"].into_iter().zip(values).map(|(name, value)| (name.to_owned(), json!(value))).collect()
+}
+
+/// `-` = no record; else its ETag and the values of `a` and `b`.
+fn seen(text: &str) -> Seen {
+    text.split_once(' ').map_or(Seen::Absent, |(etag, values)| Seen::Record(etag.to_owned(), fields(values)))
+}
+
+/// The ledger's other writes by name.
+fn others(names: &str) -> ConcurrentWrites {
+    ConcurrentWrites {
+        another_applied: names.contains("applied"),
+        another_unresolved: names.contains("unresolved"),
+        later_writer: names.contains("later"),
+    }
+}
+
+fn judge(
+    write: Write,
+    answer: Answer,
+    shown: &str,
+    ledger: &str,
+    decide: fn(&Evidence<'_>) -> Resolution,
+) -> Resolution {
+    let intent = update_intent(write);
+    let is_blind = matches!(write, Write::Blind);
+    decide(&Evidence {
+        intent: &intent,
+        changes: &["a", "b"].map(|name| change(name, is_blind)),
+        old_values_known: !is_blind,
+        answer,
+        seen: &seen(shown),
+        concurrent: others(ledger),
+        version_is_sequence: matches!(write, Write::Counted | Write::Blind),
+        is_stable: matches!(write, Write::Stable),
+    })
+}
+
+#[test]
+fn the_truth_table_of_updates_holds() {
+    use Write::{Blind, Counted, Guarded, Native, Stable};
+    let conflict = NotApplied(Refusal::Conflict);
+    #[rustfmt::skip]
+    let rows = [
+        // A success is disproved only by a read that shows nothing of the write.
+        (Counted, Success,         "v2 2 2", "",           Applied),
+        (Counted, Success,         "v2 2 1", "",           Applied),
+        (Counted, Success,         "v2 1 1", "",           NotApplied(Refusal::NoEffect)),
+        (Counted, Success,         "v2 1 1", "unresolved", Applied),
+        (Counted, Success,         "v2 1 1", "later",      Applied),
+        (Counted, Success,         "v3 1 1", "",           Applied),
+        (Counted, Success,         "v1 1 1", "",           NotApplied(Refusal::NoEffect)),
+        (Blind,   Success,         "v2 1 1", "",           Applied),
+        (Native,  Success,         "v3 1 1", "",           NotApplied(Refusal::NoEffect)),
+        (Guarded, Success,         "v1 1 2", "",           NotApplied(Refusal::NoEffect)),
+        (Guarded, Success,         "-",      "",           Applied),
+        // The vendor says that it compared: a failed precondition if the record has moved.
+        (Native,  Conflict,        "v3 9 9", "",           conflict),
+        (Native,  Conflict,        "v3 2 2", "",           conflict),
+        (Native,  Conflict,        "v1 1 1", "",           conflict),
+        (Native,  ConflictStatus,  "v3 9 9", "",           conflict),
+        (Native,  ConflictStatus,  "v1 1 1", "",           NotApplied(Refusal::Busy)),
+        (Native,  Conflict,        "-",      "",           NotApplied(Refusal::NotFound)),
+        // The vendor says that it did nothing, and not why.
+        (Counted, NO_EFFECT,       "v2 9 9", "",           conflict),
+        (Counted, NO_EFFECT,       "v1 1 1", "",           NotApplied(Refusal::Rejected)),
+        (Counted, NO_EFFECT,       "-",      "",           NotApplied(Refusal::NotFound)),
+        // The vendor may have committed before it failed: only the ledger proves who wrote.
+        (Native,  UNKNOWN_EFFECT,  "v1 1 1", "",           NotApplied(Refusal::Rejected)),
+        (Native,  UNKNOWN_EFFECT,  "v3 2 2", "",           EXPECTED),
+        (Native,  UNKNOWN_EFFECT,  "v3 9 9", "",           OTHER),
+        (Native,  UNKNOWN_EFFECT,  "v3 1 1", "",           OTHER),
+        (Native,  UNKNOWN_EFFECT,  "v3 9 9", "applied",    conflict),
+        (Native,  UNKNOWN_EFFECT,  "v3 9 9", "later",      OTHER),
+        (Native,  UNKNOWN_EFFECT,  "-",      "",           NotApplied(Refusal::NotFound)),
+        // Lost, and bound to a version: once the version has moved, nothing more can arrive.
+        (Counted, Lost,            "v1 1 1", "",           Open),
+        (Counted, LostThenRefused, "v1 1 1", "",           Open),
+        (Counted, LostThenRefused, "v2 2 2", "",           Applied),
+        (Counted, LostThenRefused, "v2 2 2", "unresolved", Open),
+        (Counted, LostThenRefused, "v2 2 2", "applied",    conflict),
+        (Counted, LostThenRefused, "v2 1 1", "",           conflict),
+        (Blind,   LostThenRefused, "v2 1 1", "",           OTHER),
+        (Counted, LostThenRefused, "v2 2 1", "",           EXPECTED),
+        (Counted, LostThenRefused, "v2 9 9", "",           OTHER),
+        (Counted, LostThenRefused, "v3 2 2", "",           EXPECTED),
+        (Counted, LostThenRefused, "v3 1 1", "",           OTHER),
+        (Native,  LostThenRefused, "v3 2 2", "",           Applied),
+        (Native,  LostThenRefused, "v3 2 1", "",           OTHER),
+        (Native,  Lost,            "v3 9 9", "",           OTHER),
+        (Native,  Lost,            "v3 9 9", "applied",    conflict),
+        (Native,  Lost,            "-",      "",           Open),
+        (Native,  LostThenRefused, "-",      "",           OTHER),
+        // Lost, or queued, and bound to nothing: only the values show the effect.
+        (Guarded, Lost,            "v1 1 1", "",           Open),
+        (Guarded, Lost,            "v3 2 2", "",           Applied),
+        (Guarded, Lost,            "v3 2 1", "",           Open),
+        (Stable,  Lost,            "v3 2 1", "",           Applied),
+        (Stable,  Lost,            "v3 2 9", "",           Open),
+        (Stable,  Lost,            "v3 1 1", "",           Open),
+        (Guarded, Lost,            "-",      "",           Open),
+    ];
+    for (write, answer, shown, ledger, expected) in rows {
+        assert_eq!(judge(write, answer, shown, ledger, resolve), expected, "{write:?} {answer:?} [{shown}] [{ledger}]");
+    }
+}
+
+#[test]
+fn what_is_open_when_the_time_is_over_ends_unknown() {
+    #[rustfmt::skip]
+    let rows = [
+        (Write::Guarded, Lost,            "v1 1 1", "",           UNCHANGED),
+        (Write::Guarded, Lost,            "v3 2 1", "",           OTHER),
+        (Write::Guarded, Lost,            "-",      "",           OTHER),
+        (Write::Counted, LostThenRefused, "v1 1 1", "",           UNCHANGED),
+        (Write::Counted, LostThenRefused, "v2 2 2", "unresolved", EXPECTED),
+        (Write::Guarded, Lost,            "v3 2 2", "",           Applied),
+    ];
+    for (write, answer, shown, ledger, expected) in rows {
+        let resolution = judge(write, answer, shown, ledger, resolve_finally);
+        assert_eq!(resolution, expected, "{write:?} {answer:?} [{shown}] [{ledger}]");
+    }
+}
+
+fn judge_other(expected: ExpectedState, answer: Answer, seen: &Seen) -> Resolution {
+    let intent = intent(Guarantee::Guarded, expected);
+    resolve(&Evidence {
+        intent: &intent,
+        changes: &[],
+        old_values_known: true,
+        answer,
+        seen,
+        concurrent: ConcurrentWrites::default(),
+        version_is_sequence: false,
+        is_stable: false,
+    })
+}
+
+#[test]
+fn the_truth_table_of_deletes_holds() {
+    #[rustfmt::skip]
+    let rows = [
+        (Success,         "-",      Applied),
+        (Lost,            "-",      Applied),
+        (UNKNOWN_EFFECT,  "-",      Applied),
+        (NO_EFFECT,       "-",      NotApplied(Refusal::NotFound)),
+        (Conflict,        "-",      NotApplied(Refusal::NotFound)),
+        (Lost,            "v1 1 1", Open),
+        (Lost,            "v3 1 1", Open),
+        (Conflict,        "v3 1 1", NotApplied(Refusal::Conflict)),
+        (ConflictStatus,  "v3 1 1", NotApplied(Refusal::Conflict)),
+        (ConflictStatus,  "v1 1 1", NotApplied(Refusal::Busy)),
+        (UNKNOWN_EFFECT,  "v1 1 1", NotApplied(Refusal::Rejected)),
+    ];
+    for (answer, shown, expected) in rows {
+        assert_eq!(judge_other(ExpectedState::Deleted, answer, &seen(shown)), expected, "{answer:?} [{shown}]");
+    }
+}
+
+#[test]
+fn the_truth_table_of_creates_holds() {
+    let made = |count: usize| Seen::Created((0..count).map(|key| RecordId::new("c", &key.to_string())).collect());
+    #[rustfmt::skip]
+    let rows = [
+        (Lost,           1, Applied),
+        (Lost,           0, Open),
+        (Lost,           2, Open),
+        (UNKNOWN_EFFECT, 0, NotApplied(Refusal::Rejected)),
+        (UNKNOWN_EFFECT, 1, Applied),
+        (UNKNOWN_EFFECT, 2, Open),
+    ];
+    for (answer, count, expected) in rows {
+        let state = ExpectedState::Created { collection: "c".into(), fields: Map::new(), preexisting_ids: None };
+        assert_eq!(judge_other(state, answer, &made(count)), expected, "{answer:?} {count}");
+    }
+}
+
+#[test]
+fn the_ledger_is_read_only_where_it_can_make_a_difference() {
+    let native = update_intent(Write::Native);
+    let guarded = update_intent(Write::Guarded);
+    let moved = seen("v3 2 2");
+    assert!(needs_ledger(&native, Lost, &moved) && needs_ledger(&native, UNKNOWN_EFFECT, &moved));
+    assert!(needs_ledger(&guarded, Success, &moved));
+    for (intent, answer, shown) in
+        [(&guarded, Lost, "v3 2 2"), (&native, Conflict, "v3 2 2"), (&native, Lost, "v1 1 1"), (&native, Lost, "-")]
+    {
+        assert!(!needs_ledger(intent, answer, &seen(shown)), "{answer:?} [{shown}]");
+    }
+}

@@ -1,0 +1,75 @@
+//! What requests, running writes and the reconciler share.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::mpsc;
+
+use super::concurrent_writes::InFlightCreates;
+use super::idempotency::InFlightKeys;
+use super::in_flight_write::{InFlightWrite, ResponseState};
+use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::system::{RecentStates, System};
+
+/// The writes that are handed over to the reconciler.
+pub struct ReconcileQueue(pub(super) mpsc::UnboundedReceiver<InFlightWrite>);
+
+/// The systems, the store, the metrics, and what this process remembers of its writes.
+pub(crate) struct GatewayState {
+    /// Every system that is or was configured since the start: an unresolved write needs its own.
+    systems: RwLock<Vec<Arc<System>>>,
+    pub store: Store,
+    pub metrics: Arc<Metrics>,
+    pub(super) in_flight_creates: InFlightCreates,
+    pub(super) in_flight_keys: InFlightKeys,
+    pub recent_states: RecentStates,
+    reconcile_sender: mpsc::UnboundedSender<InFlightWrite>,
+}
+
+impl GatewayState {
+    pub(crate) fn new(systems: Vec<Arc<System>>, store: Store, metrics: Arc<Metrics>) -> (Arc<Self>, ReconcileQueue) {
+        let (reconcile_sender, receiver) = mpsc::unbounded_channel();
+        let state = Self {
+            systems: RwLock::new(systems),
+            store,
+            metrics,
+            in_flight_creates: InFlightCreates::default(),
+            in_flight_keys: InFlightKeys::default(),
+            recent_states: RecentStates::default(),
+            reconcile_sender,
+        };
+        (Arc::new(state), ReconcileQueue(receiver))
+    }
+
+    /// The system of this name, as it was last configured.
+    pub(crate) fn system(&self, name: &str) -> Option<Arc<System>> {
+        let systems = self.systems.read().unwrap_or_else(PoisonError::into_inner);
+        systems.iter().find(|system| system.name.as_str() == name).cloned()
+    }
+
+    /// Replaces the systems that `configured` names. The others stay, so that their writes can be
+    /// resolved.
+    pub(crate) fn replace_systems(&self, configured: &[Arc<System>]) {
+        let mut systems = self.systems.write().unwrap_or_else(PoisonError::into_inner);
+        systems.retain(|system| configured.iter().all(|new| new.name != system.name));
+        systems.extend_from_slice(configured);
+    }
+
+    /// Hands a write over to the reconciler. It counts as unknown unless its caller has a 202.
+    pub(super) fn enqueue_reconcile(&self, mut write: InFlightWrite) {
+        if write.response != ResponseState::Accepted {
+            write.response = ResponseState::Unknown;
+            if let Some(system) = self.system(&write.system) {
+                self.metrics.writes_unknown(system.index, 1);
+            }
+        }
+        self.in_flight_creates.insert_if_create(&write);
+        self.requeue(write);
+    }
+
+    /// Hands a write over that is already counted.
+    pub(super) fn requeue(&self, write: InFlightWrite) {
+        // Without a reconciler the process is ending, and the store still has the operation.
+        let _ = self.reconcile_sender.send(write);
+    }
+}

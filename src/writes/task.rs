@@ -1,0 +1,150 @@
+//! One running write: what its steps share, and the responses that its caller gets before it ends.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::command::WriteCommand;
+use super::in_flight_write::{InFlightWrite, ResponseState};
+use super::intent::{ExpectedState, WriteIntent};
+use super::outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
+use super::state::GatewayState;
+use crate::record::{Action, OperationId, Precondition};
+use crate::store::InterimResponse;
+use crate::system::{Guarantee, OpContext, System, VendorSession};
+use crate::vendors::DataLoss;
+
+/// The operation whose vendor request may have been sent. The waiting caller shares it.
+pub(super) type SentOperation = RefCell<Option<OperationId>>;
+
+/// Delivers the response to the waiting caller.
+pub(super) type Responder = oneshot::Sender<WriteResponse>;
+
+/// One running write.
+pub(super) struct WriteTask<'t> {
+    pub gateway: &'t GatewayState,
+    pub system: &'t System,
+    pub command: &'t WriteCommand,
+    pub context: &'t OpContext,
+    pub session: VendorSession<'t>,
+    pub sent_operation: &'t SentOperation,
+    /// `None` once the caller has a response.
+    pub responder: RefCell<Option<Responder>>,
+    /// Whether the reconciler has the write, and will log how it ends.
+    pub handed_off: Cell<bool>,
+}
+
+impl WriteTask<'_> {
+    /// Whether the caller accepts any state of the record (`If-Match: *`).
+    pub(super) fn is_if_match_any(&self) -> bool {
+        matches!(self.command.precondition, Some(Precondition::Exists) | None)
+    }
+
+    /// What every action's intent has in common; each action sets the rest.
+    pub(super) fn new_intent(
+        &self,
+        guarantee: Guarantee,
+        losses: &[DataLoss],
+        is_queued: bool,
+        expected: ExpectedState,
+    ) -> WriteIntent {
+        WriteIntent {
+            operation: OperationId::new(),
+            request_id: Arc::clone(&self.context.request_id.0),
+            system: self.system.name.to_shared_str(),
+            tenant_fingerprint: Arc::clone(&self.system.tenant_fingerprint),
+            record: self.command.op.record().cloned(),
+            action: self.command.op.action(),
+            guarantee,
+            expected,
+            etag_before: None,
+            etag_after: None,
+            resendable_request: None,
+            losses: losses.iter().map(|loss| loss.name.to_owned()).collect(),
+            is_async: is_queued || self.command.prefer.respond_async,
+            begun_ms: jiff::Timestamp::now().as_millisecond(),
+            if_match_any: self.is_if_match_any(),
+            has_idempotency_key: self.command.idempotency.is_some(),
+            prefer: self.command.prefer.clone(),
+        }
+    }
+
+    /// When the vendor request must end. A quarter of the time left, at most 5 s, is kept for
+    /// finding the outcome.
+    pub(super) fn send_deadline(&self) -> Instant {
+        let left = self.context.deadline.saturating_duration_since(Instant::now());
+        self.context.deadline - (left / 4).min(Duration::from_secs(5))
+    }
+
+    /// Until when the caller waits for a write that goes on.
+    pub(super) fn wait_deadline(&self, is_queued: bool) -> Instant {
+        match self.command.prefer.wait {
+            Some(wait) => (self.context.received_at + wait).min(self.context.deadline),
+            None if is_queued || self.command.prefer.respond_async => Instant::now(),
+            None => self.context.deadline,
+        }
+    }
+
+    /// Whether the caller has its 202. It follows that operation, so another attempt, which is
+    /// another operation, must not follow.
+    pub(super) fn has_responded(&self) -> bool {
+        self.responder.borrow().is_none()
+    }
+
+    /// Responds 202 before the vendor has, because the caller asked for it.
+    pub(super) async fn respond_accepted(&self, write: &mut InFlightWrite) {
+        write.response = ResponseState::Accepted;
+        let outcome = WriteOutcome::Success(accepted_success(write));
+        self.save_interim_outcome(write, &outcome).await;
+        let response = build_response(self.gateway, outcome, false).await;
+        if let Some(responder) = self.responder.take() {
+            let _ = responder.send(response);
+        }
+    }
+
+    /// Stores what the `Idempotency-Key` replays until the write ends.
+    pub(super) async fn save_interim_outcome(&self, write: &InFlightWrite, outcome: &WriteOutcome) {
+        if self.command.idempotency.is_none() {
+            return;
+        }
+        let text = serde_json::to_string(outcome).unwrap_or_default();
+        let response = if write.response == ResponseState::Accepted {
+            InterimResponse::Accepted
+        } else {
+            InterimResponse::Unknown
+        };
+        if let Err(error) = self.gateway.store.save_interim_outcome(&write.operation, response, text).await {
+            tracing::warn!(%error, operation = %write.operation, "interim outcome not stored");
+        }
+    }
+}
+
+/// The 202 of a write that goes on.
+pub(super) fn accepted_success(write: &InFlightWrite) -> WriteSuccess {
+    WriteSuccess {
+        body: SuccessBody::Accepted,
+        operation: Some(write.operation.clone()),
+        guarantee: (write.action != Action::Create).then_some(write.guarantee),
+        etag: None,
+        preference_applied: write.preference_applied(&SuccessBody::Accepted),
+    }
+}
+
+/// Completes an outcome with the operation's document, where that is the body, and remembers the
+/// record that the caller gets.
+pub(super) async fn build_response(gateway: &GatewayState, outcome: WriteOutcome, replayed: bool) -> WriteResponse {
+    let mut operation = None;
+    if let WriteOutcome::Success(WriteSuccess { body, operation: id, .. }) = &outcome {
+        match (body, id) {
+            (SuccessBody::Accepted, Some(id)) => operation = gateway.store.operation(id).await.ok().flatten(),
+            (SuccessBody::Record(record) | SuccessBody::Created(record), _) => {
+                gateway.recent_states.insert(record).await;
+            }
+            _ => {}
+        }
+    }
+    WriteResponse { outcome, replayed, operation }
+}

@@ -1,0 +1,48 @@
+//! Reads a record again after the write was applied: for the response, and to find changes that did
+//! not take effect.
+
+use tokio::time::Instant;
+
+use super::in_flight_write::InFlightWrite;
+use super::probe::{Finding, OutcomeProbe};
+use super::resolve::Resolution;
+use crate::record::{VendorRecord, all_applied};
+
+/// Reads the record where the response needs it: for `return=representation`, a create, or an
+/// update that has losses to report.
+pub(super) async fn verify_applied(
+    probe: &OutcomeProbe<'_>,
+    write: &InFlightWrite,
+    mut finding: Finding,
+    deadline: Instant,
+) -> Finding {
+    let is_create = finding.created_id.is_some();
+    let is_needed = write.is_update() && (write.prefer.return_representation || !write.losses.is_empty());
+    let Some(id) = finding.created_id.as_ref().or(write.id()).cloned() else { return finding };
+    if finding.resolution != Resolution::Applied || !(is_create || is_needed) {
+        return finding;
+    }
+    let read = async |deadline| probe.session.read_optional(probe.system, &id, deadline).await.ok().flatten();
+    if finding.record.is_none() {
+        finding.record = read(deadline).await;
+    }
+    let is_stale = |record: &VendorRecord| {
+        probe.system.is_current(write.etag_before.as_deref(), &id, record)
+            && !all_applied(&write.field_changes(), &record.fields.to_map())
+    };
+    if finding.record.as_ref().is_some_and(is_stale) {
+        // The vendor reported success: its reads may lag behind.
+        let soon = Instant::now() + probe.system.policy.completion_poll;
+        tokio::time::sleep_until(soon.min(deadline)).await;
+        finding.record = read(deadline).await;
+    }
+    match finding.record.take() {
+        Some(record) if write.is_update() => {
+            let explained = probe.explain_success(write, record).await;
+            // What is known of a partial effect stays said.
+            let warnings = if finding.warnings.is_empty() { explained.warnings } else { finding.warnings };
+            Finding { warnings, ..explained }
+        }
+        record => Finding { record, ..finding },
+    }
+}
