@@ -11,16 +11,18 @@
 //! - It reports such an end as `Connect(Disconnected)`, which is *not* a failure to connect.
 //! - It accepts a body that ends before its `Content-Length`, so the length is compared here. It
 //!   cannot detect a truncated chunked body, so JSON without a length is checked for a missing end.
-//! - It takes an interim response (1xx) for the final one. It takes an HTTP/1.1 response without a
-//!   length, which ends with the connection (RFC 9112 §6.3), for an empty one. In both cases it
-//!   would hand the connection, with more data to come, to the next request: the pool is dropped
-//!   then.
+//! - It takes an interim response (1xx) for the final one, and an HTTP/1.1 response without a
+//!   length, which ends with the connection (RFC 9112 §6.3), for an empty one; it waits for a body
+//!   of a 204 that names a transfer coding. So `response_head` corrects such heads before awc reads
+//!   them (`vendor_stream`).
 //! - Dropping the future closes the connection.
 
 mod connector;
 mod one_shot;
 mod receive;
+mod response_head;
 mod vendor_client;
+mod vendor_stream;
 
 #[cfg(doc)]
 use crate::record::VendorErrorKind;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{ACCEPT, CONTENT_LENGTH, RETRY_AFTER, USER_AGENT};
+use actix_web::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, HOST, RETRY_AFTER, USER_AGENT};
 use actix_web::http::uri::Scheme;
 use actix_web::http::{StatusCode, Uri};
 use bytes::Bytes;
 
-use super::connector::{USER_AGENT_VALUE, build_client};
+use super::connector::{USER_AGENT_VALUE, build_client, stream_url};
 use super::receive::{fault_from_send_error, is_truncated, read_body, truncated_fault};
 use crate::transport::tls;
 
@@ -26,7 +26,9 @@ pub async fn fetch(url: &str, timeout: Duration, max_body: usize) -> Result<Byte
     } else {
         None
     };
-    let request = build_client(tls.as_ref(), timeout, None).get(uri).no_decompress();
+    let (stream_url, host) = split_host(uri)?;
+    let request = build_client(tls.as_ref(), timeout, None).get(stream_url).no_decompress();
+    let request = request.insert_header((HOST, host)).insert_header((ACCEPT_ENCODING, "identity"));
     let request = request.insert_header((USER_AGENT, USER_AGENT_VALUE)).insert_header((ACCEPT, "application/json"));
     let exchange = async {
         let mut response = request.send().await.map_err(|error| fault_from_send_error(&error).to_string())?;
@@ -39,6 +41,12 @@ pub async fn fetch(url: &str, timeout: Duration, max_body: usize) -> Result<Byte
         if is_truncated(&body, length, "json") { Err(truncated_fault().to_string()) } else { Ok(body) }
     };
     tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err("no response in time".to_owned()))
+}
+
+/// The URL for awc, and the `Host` of the original one.
+fn split_host(url: Uri) -> Result<(Uri, String), String> {
+    let host = url.authority().map(ToString::to_string);
+    stream_url(url).zip(host).ok_or_else(|| "the address has no host".to_owned())
 }
 
 /// The response to [`post`].
@@ -62,8 +70,9 @@ pub(in crate::transport) fn post<'h>(
     const MAX_RESPONSE_BYTES: usize = 64 * 1024;
     let runtime = actix_web::rt::Runtime::new().map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let mut request = build_client(tls, timeout, None).post(url).no_decompress();
-        request = request.insert_header((USER_AGENT, USER_AGENT_VALUE));
+        let (stream_url, host) = split_host(url.parse().map_err(|_| "the address is not a URL".to_owned())?)?;
+        let mut request = build_client(tls, timeout, None).post(stream_url).no_decompress();
+        request = request.insert_header((HOST, host)).insert_header((USER_AGENT, USER_AGENT_VALUE));
         for (name, value) in headers {
             request = request.insert_header((name, value));
         }

@@ -1,9 +1,12 @@
 //! Reads response bodies and translates awc's errors.
 
+use std::io::Read as _;
+
 use actix_web::error::{ParseError, PayloadError};
 use awc::ClientResponse;
 use awc::error::{ConnectError, SendRequestError};
 use bytes::{Bytes, BytesMut};
+use flate2::bufread::MultiGzDecoder;
 use futures_util::StreamExt as _;
 use serde::de::IgnoredAny;
 
@@ -32,6 +35,29 @@ pub(super) async fn read_body(response: &mut ClientResponse, max_body: usize) ->
         all.extend_from_slice(&chunk);
     }
     Ok(Some(if all.is_empty() { first } else { all.freeze() }))
+}
+
+/// The content of a body; `None` if it is longer than `max_body` bytes. Some vendors use gzip
+/// although it was not accepted.
+pub(super) fn decode_body(body: Bytes, coding: Option<&str>, max_body: usize) -> Result<Option<Bytes>, VendorError> {
+    let coding = coding.unwrap_or_default().trim().to_ascii_lowercase();
+    match coding.as_str() {
+        "" | "identity" => Ok(Some(body)),
+        "gzip" | "x-gzip" if body.is_empty() => Ok(Some(body)),
+        "gzip" | "x-gzip" => {
+            let limit = u64::try_from(max_body).unwrap_or(u64::MAX).saturating_add(1);
+            let mut content = Vec::new();
+            let decoded = MultiGzDecoder::new(&*body).take(limit).read_to_end(&mut content);
+            decoded.map_err(|error| {
+                VendorError::invalid_response(format!("the vendor's response is not gzip: {error}"))
+            })?;
+            Ok((content.len() <= max_body).then(|| content.into()))
+        }
+        _ => {
+            let coding = sanitize_text(&coding).unwrap_or_default();
+            Err(VendorError::invalid_response(format!("the vendor's response has the unaccepted coding {coding}")))
+        }
+    }
 }
 
 /// Whether a body ended early: it differs from its `Content-Length` or, without one, is unfinished

@@ -107,11 +107,13 @@ async fn a_request_is_sent_with_exactly_the_gateways_headers() {
             let host = format!("host: {}", client.authority);
             let agent = format!("user-agent: {USER_AGENT_VALUE}");
             let (via, accept) = ("via: 1.1 records-gateway", "accept: application/json");
+            let encoding = "accept-encoding: identity";
             let mut expected = vec![
                 "",
                 "{}",
                 "PUT /prefix/v1/x?a=b HTTP/1.1",
                 accept,
+                encoding,
                 "content-length: 2",
                 "content-type: application/json",
                 &host,
@@ -215,39 +217,6 @@ async fn an_endless_response_head_is_an_invalid_response() {
 }
 
 #[tokio::test]
-async fn malformed_and_interim_responses_are_invalid_responses() {
-    for response in
-        [&[&["SSH-2.0-OpenSSH_9.6\r\n\r\n"] as &[&str]] as &[&[&str]], &[&["HTTP/1.1 102 Processing\r\n\r\n"]]]
-    {
-        assert_eq!(
-            read_from_vendor(response).await.expect_err("not HTTP").kind,
-            VendorErrorKind::InvalidResponse,
-            "{response:?}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn late_data_on_a_connection_is_not_returned_to_the_next_request() {
-    const INTERIM: &[&[&str]] =
-        &[&["HTTP/1.1 102 Processing\r\n\r\n"], &["HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes"]];
-    const WITHOUT_LENGTH: &[&[&str]] = &[
-        &["HTTP/1.1 500 No\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno"],
-        &["HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes"],
-    ];
-    for (connections, first) in [(INTERIM, None), (WITHOUT_LENGTH, Some(500))] {
-        LocalSet::new()
-            .run_until(async {
-                let (base_url, _) = spawn_vendor(connections).await;
-                let client = client(&base_url);
-                assert_eq!(read(&client).await.ok().map(|response| response.status), first);
-                assert_eq!(&read(&client).await.expect("on a new connection").body[..], b"yes");
-            })
-            .await;
-    }
-}
-
-#[tokio::test]
 async fn a_redirect_is_returned_and_not_followed() {
     let response =
         read_from_vendor(&[&["HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"]]).await;
@@ -280,7 +249,6 @@ async fn a_tls_handshake_that_fails_proves_that_nothing_was_sent() {
                 let _ = stream.write_all(b"HTTP/1.1 400 Plain\r\n\r\n").await;
             });
             let mut client = client(&format!("http://{address}"));
-            client.scheme = Scheme::HTTPS;
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let config = rustls::ClientConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()
@@ -343,3 +311,6 @@ async fn the_full_stack_signs_in_sends_the_request_and_reports_health() {
         })
         .await;
 }
+
+#[path = "framing_tests.rs"]
+mod framing;

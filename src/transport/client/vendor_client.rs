@@ -8,14 +8,15 @@ use std::time::{Duration, SystemTime};
 
 use actix_web::body::None as NoBody;
 use actix_web::http::header::{
-    ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, USER_AGENT, VIA,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER,
+    USER_AGENT, VIA,
 };
 use actix_web::http::uri::{Authority, PathAndQuery, Scheme};
-use actix_web::http::{Method, StatusCode, Uri};
+use actix_web::http::{Method, Uri};
 use awc::ClientResponse;
 
-use super::connector::{USER_AGENT_VALUE, build_client};
-use super::receive::{fault_from_send_error, is_truncated, read_body, truncated_fault};
+use super::connector::{USER_AGENT_VALUE, build_client, stream_url};
+use super::receive::{decode_body, fault_from_send_error, is_truncated, read_body, truncated_fault};
 use crate::record::VendorError;
 use crate::transport::layer::Layer;
 use crate::transport::request::{JSON, VendorRequest};
@@ -26,8 +27,9 @@ use crate::transport::tls;
 /// Sends requests to one vendor.
 pub(in crate::transport) struct Client {
     id: u64,
-    scheme: Scheme,
     authority: Authority,
+    /// Scheme and authority of the URLs that awc gets.
+    stream_url: Uri,
     /// The path of the base URL without a trailing slash.
     prefix: String,
     host: HeaderValue,
@@ -70,10 +72,13 @@ impl Client {
         let host = HeaderValue::from_str(authority.as_str())
             .map_err(|_| invalid_url("its host is not a valid header value"))?;
         let via = HeaderValue::try_from(format!("1.1 {}", settings.via)).map_err(|_| StackError::Via)?;
+        let origin = Uri::builder().scheme(scheme).authority(authority.clone()).path_and_query("/").build();
+        let stream_url =
+            origin.ok().and_then(stream_url).ok_or_else(|| invalid_url("its host cannot be connected to"))?;
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            scheme,
             authority,
+            stream_url,
             prefix: path.path().trim_end_matches('/').to_owned(),
             host,
             via,
@@ -86,8 +91,7 @@ impl Client {
 
     /// Host and port of the vendor.
     pub(in crate::transport) fn address(&self) -> (String, u16) {
-        let default_port = if self.scheme == Scheme::HTTPS { 443 } else { 80 };
-        (self.authority.host().to_owned(), self.authority.port_u16().unwrap_or(default_port))
+        (self.authority.host().to_owned(), self.stream_url.port_u16().unwrap_or_default())
     }
 
     fn thread_local_client(&self) -> awc::Client {
@@ -101,29 +105,19 @@ impl Client {
         })
     }
 
-    fn reset_pool(&self) {
-        CLIENTS.with_borrow_mut(|clients| clients.retain(|(id, _)| *id != self.id));
-    }
-
     fn uri(&self, request: &VendorRequest) -> Option<Uri> {
         let path = PathAndQuery::try_from([self.prefix.as_str(), &request.path].concat()).ok()?;
-        Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path).build().ok()
+        let mut parts = self.stream_url.clone().into_parts();
+        parts.path_and_query = Some(path);
+        Uri::from_parts(parts).ok()
     }
 
     async fn read_response(&self, mut response: ClientResponse) -> Result<VendorResponse, VendorError> {
         let status = response.status().as_u16();
-        if status < 200 {
-            self.reset_pool();
-            return Err(VendorError::invalid_response(format!(
-                "the vendor sent an interim response ({status}) that was not requested"
-            )));
-        }
-        if is_close_delimited(&response) {
-            self.reset_pool();
-        }
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let content_type = header(CONTENT_TYPE).unwrap_or_default().to_owned();
         let retry_after = header(RETRY_AFTER).and_then(|value| parse_retry_after(value, SystemTime::now()));
+        let coding = header(CONTENT_ENCODING).map(str::to_owned);
         let length = header(CONTENT_LENGTH).and_then(|value| value.parse::<usize>().ok());
         let too_long =
             || VendorError::invalid_response(format!("the vendor's response is longer than {} bytes", self.max_body));
@@ -134,6 +128,7 @@ impl Client {
         if is_truncated(&body, length, &content_type) {
             return Err(truncated_fault());
         }
+        let body = decode_body(body, coding.as_deref(), self.max_body)?.ok_or_else(too_long)?;
         Ok(VendorResponse { status, content_type, retry_after, body })
     }
 }
@@ -159,6 +154,7 @@ impl Layer for Client {
         headers.append(HOST, self.host.clone());
         headers.append(VIA, self.via.clone());
         headers.append(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
+        headers.append(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if request.headers.iter().all(|(name, _)| name != ACCEPT) {
             headers.append(ACCEPT, JSON);
         }
@@ -177,12 +173,6 @@ impl Layer for Client {
             Err(error) => Err(fault_from_send_error(&error)),
         }
     }
-}
-
-fn is_close_delimited(response: &ClientResponse) -> bool {
-    let has_no_body = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let headers = response.headers();
-    !has_no_body && !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING)
 }
 
 #[cfg(test)]

@@ -1,0 +1,94 @@
+//! Where a response ends (RFC 9112 §6.3), and how its body is coded.
+
+use bytes::Bytes;
+
+use super::*;
+
+#[tokio::test]
+async fn a_response_that_is_not_http_is_an_invalid_response() {
+    let fault = read_from_vendor(&[&["SSH-2.0-OpenSSH_9.6\r\n\r\n"]]).await.expect_err("not HTTP");
+    assert_eq!(fault.kind, VendorErrorKind::InvalidResponse);
+}
+
+#[tokio::test]
+async fn interim_responses_before_the_final_one_are_skipped() {
+    const FINAL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes";
+    const INTERIM: &str = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
+    let together: &'static str = Box::leak(format!("{INTERIM}{FINAL}").into_boxed_str());
+    LocalSet::new()
+        .run_until(async {
+            let connections: &[&[&str]] = Box::leak(Box::new([Box::leak(Box::new([together, together])) as &[&str]]));
+            let (base_url, requests) = spawn_vendor(connections).await;
+            let client = client(&base_url);
+            for _ in 0..2 {
+                let response = read(&client).await.expect("the final response");
+                assert_eq!((response.status, &response.body[..]), (200, &b"yes"[..]));
+                let_the_reactor_poll().await;
+            }
+            assert_eq!(requests.await.expect("all served").len(), 2, "on one connection");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_body_that_ends_with_the_connection_is_read_to_its_end() {
+    for head in ["HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n"] {
+        let response: &'static str = Box::leak(format!("{head}{{\"a\":1}}").into_boxed_str());
+        let connections: &[&[&str]] = Box::leak(Box::new([Box::leak(Box::new([response])) as &[&str]]));
+        let response = read_from_vendor(connections).await.expect("a response");
+        assert_eq!((response.status, &response.body[..]), (200, &b"{\"a\":1}"[..]), "{head}");
+    }
+}
+
+/// The vendor keeps the connection open and sends no chunk.
+#[tokio::test(start_paused = true)]
+async fn a_204_ends_at_its_head_whatever_it_announces() {
+    LocalSet::new()
+        .run_until(async {
+            let head = "HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\nconnection: keep-alive\r\n\r\n";
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let base_url = format!("http://{}/", listener.local_addr().expect("an address"));
+            tokio::task::spawn_local(async move {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                read_request(&mut stream).await;
+                stream.write_all(head.as_bytes()).await.expect("sent");
+                std::future::pending::<()>().await;
+            });
+            assert_eq!(read(&client(&base_url)).await.expect("a response").status, 204);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn data_after_a_response_is_not_returned_to_the_next_request() {
+    const CONNECTIONS: &[&[&str]] = &[
+        &["HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno"],
+        &["HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes"],
+    ];
+    LocalSet::new()
+        .run_until(async {
+            let (base_url, _) = spawn_vendor(CONNECTIONS).await;
+            let client = client(&base_url);
+            assert_eq!(read(&client).await.expect("a response").status, 500);
+            assert_eq!(&read(&client).await.expect("on a new connection").body[..], b"yes");
+        })
+        .await;
+}
+
+#[test]
+fn a_gzip_body_is_decoded_within_the_limit() {
+    let gzip = |content: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut encoder, content).expect("written");
+        bytes::Bytes::from(encoder.finish().expect("finished"))
+    };
+    let decode = |body, coding| decode_body(body, Some(coding), 100);
+    assert_eq!(decode(gzip(b"{\"a\":1}"), "gzip").expect("gzip").as_deref(), Some(&b"{\"a\":1}"[..]));
+    assert_eq!(decode(gzip(&[b'x'; 100]), "X-GZIP").expect("gzip").map(|body| body.len()), Some(100));
+    assert_eq!(decode(gzip(&[b'x'; 100_000]), "gzip").expect("gzip"), None, "too long");
+    assert_eq!(decode(Bytes::from_static(b"{}"), "identity").expect("as it is").as_deref(), Some(&b"{}"[..]));
+    for (body, coding) in [(Bytes::from_static(b"{}"), "gzip"), (gzip(b"{}").slice(..12), "gzip"), (gzip(b"{}"), "br")]
+    {
+        assert_eq!(decode(body, coding).expect_err("unreadable").kind, VendorErrorKind::InvalidResponse);
+    }
+}
