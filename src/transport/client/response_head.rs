@@ -144,6 +144,6 @@ mod tests {
 
     #[test]
     fn an_endless_head_is_passed_on_for_awc_to_refuse() {
-        assert_eq!(inspect_head(&[b'x'; MAX_HEAD]), HeadAction::Pass);
+        assert_eq!(inspect_head(&vec![b'x'; MAX_HEAD]), HeadAction::Pass);
     }
 }
