@@ -62,6 +62,17 @@ pub(super) fn read_object(text: &str) -> Result<Vec<Member<'_>>, JsonError> {
     Ok(object.members)
 }
 
+/// Reads the members of the objects of a whole text that must be an array of objects, checked as
+/// [`parse_strict`] does, in one pass.
+pub(super) fn read_objects(text: &str) -> Result<Vec<Vec<Member<'_>>>, JsonError> {
+    let objects: Vec<PlainObject<'_>> = serde_json::from_str(text)?;
+    for PlainObject(members) in &objects {
+        validate_names(members)?;
+        validate_members(members, 2)?;
+    }
+    Ok(objects.into_iter().map(|object| object.0).collect())
+}
+
 /// Reads a whole text that must be an object, and the object in its member `opened` in the same
 /// pass.
 ///
@@ -212,6 +223,15 @@ struct ObjectVisitor {
     opened: Option<&'static str>,
 }
 
+/// The members of an object without an opened one.
+struct PlainObject<'a>(Vec<Member<'a>>);
+
+impl<'de> Deserialize<'de> for PlainObject<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        ObjectVisitor { opened: None }.deserialize(deserializer).map(|object| Self(object.members))
+    }
+}
+
 impl<'de> DeserializeSeed<'de> for ObjectVisitor {
     type Value = OpenedObject<'de>;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -262,7 +282,10 @@ mod tests {
             assert!(parse_strict(text.as_bytes()).is_err(), "{text:.60}");
             assert!(read_object(text).is_err(), "{text:.60}");
             assert!(read_object_opening(text, "a").is_none(), "{text:.60}");
+            assert!(read_objects(&format!("[{{}},{text}]")).is_err(), "{text:.60}");
         }
+        assert_eq!(read_objects(r#"[{"a":1,"b":[]},{}]"#).expect("objects").len(), 2);
+        assert!(read_objects(r#"[{"a":1},2]"#).is_err());
         assert!(parse_strict(b"{\"a\":\"\xff\"}").is_err());
     }
 

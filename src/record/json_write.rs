@@ -134,7 +134,12 @@ impl JsonObjectWriter {
     /// An empty object, with room for this many bytes.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        let mut text = String::with_capacity(bytes);
+        Self::append_to(String::with_capacity(bytes))
+    }
+
+    /// An empty object at the end of a text.
+    #[must_use]
+    pub fn append_to(mut text: String) -> Self {
         text.push('{');
         Self(text)
     }
@@ -181,7 +186,7 @@ impl JsonObjectWriter {
         self
     }
 
-    /// The text of the object.
+    /// The text that ends with the object.
     #[must_use]
     pub fn finish(mut self) -> String {
         self.0.push('}');
@@ -189,7 +194,7 @@ impl JsonObjectWriter {
     }
 
     fn begin_member(&mut self, name: &str) -> &mut String {
-        if self.0.len() > 1 {
+        if !self.0.ends_with('{') {
             self.0.push(',');
         }
         write_json_string(&mut self.0, name);

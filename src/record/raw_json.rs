@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::json_parse::{JsonError, Member, parse_unchecked, read_object, read_object_opening};
+use super::json_parse::{JsonError, Member, parse_unchecked, read_object, read_object_opening, read_objects};
 use super::json_write::{JsonObjectWriter, write_json};
 
 /// A JSON value as text, without white space around it. Numbers keep their form. Cheap to clone.
@@ -53,22 +53,13 @@ impl RawJson {
         RawObject::parse_text(&self.0)
     }
 
-    /// The elements of an array; they share this text.
+    /// The elements of an array; they share this text and are not checked for ambiguity.
     ///
     /// # Errors
     /// It is not an array.
     pub fn elements(&self) -> Result<Vec<Self>, JsonError> {
-        Self::parse_array(&self.0)
-    }
-
-    /// The elements of a whole text that must be an array; they share the text and are not checked
-    /// for ambiguity.
-    ///
-    /// # Errors
-    /// The text is not an array.
-    pub fn parse_array(text: &ByteString) -> Result<Vec<Self>, JsonError> {
-        let elements: Vec<&RawValue> = serde_json::from_str(text)?;
-        Ok(elements.into_iter().map(|element| Self::slice_of(text, element)).collect())
+        let elements: Vec<&RawValue> = serde_json::from_str(&self.0)?;
+        Ok(elements.into_iter().map(|element| Self::slice_of(&self.0, element)).collect())
     }
 
     /// The empty object.
@@ -158,6 +149,17 @@ impl RawObject {
     /// What is wrong.
     pub fn parse(body: &Bytes) -> Result<Self, JsonError> {
         Self::parse_text(&ByteString::try_from(body.clone())?)
+    }
+
+    /// Parses a whole text that must be an array of objects, each checked as
+    /// [`parse_strict`](super::parse_strict) does. Names and values share the text.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn parse_array(body: &Bytes) -> Result<Vec<Self>, JsonError> {
+        let text = ByteString::try_from(body.clone())?;
+        let objects = read_objects(&text)?;
+        Ok(objects.into_iter().map(|members| Self::from_slices(&text, members)).collect())
     }
 
     fn parse_text(text: &ByteString) -> Result<Self, JsonError> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::protocol::is_reserved;
 use crate::record::{RawJson, RawObject, VendorError, VendorRecord, Version};
-use crate::vendors::common::{parse_guid, parse_object, unparseable_response, utf8};
+use crate::vendors::common::{parse_guid, parse_object, unparseable_response};
 
 /// A fragment in a response.
 pub(super) struct Fragment {
@@ -25,8 +25,8 @@ pub(super) fn parse_fragment(body: &Bytes) -> Result<Fragment, VendorError> {
 /// Parses a page: an array of fragments. Of each fragment only `columns` are kept, because lists
 /// add members of their own.
 pub(super) fn parse_page(body: &Bytes, columns: Option<&[String]>) -> Result<Vec<Fragment>, VendorError> {
-    let rows = RawJson::parse_array(&utf8(body)?).map_err(unparseable_response)?;
-    rows.iter().map(|row| read_fragment(row.to_object().map_err(unparseable_response)?, columns)).collect()
+    let rows = RawObject::parse_array(body).map_err(unparseable_response)?;
+    rows.into_iter().map(|row| read_fragment(row, columns)).collect()
 }
 
 fn read_fragment(mut members: RawObject, columns: Option<&[String]>) -> Result<Fragment, VendorError> {
