@@ -1,45 +1,61 @@
-"""The load: keep-alive connections, each with its own record, each sending its next request after the response."""
+"""The load: keep-alive connections, each with its own records, each sending its next request after the response."""
 
 import http.client
+import math
 import socket
 import threading
+import time
 
 
 class Load:
-    def __init__(self, target, fake_vendor, port, connections):
-        self.target, self.fake_vendor, self.port = target, fake_vendor, port
-        self.keys = fake_vendor.keys[:connections]
-        self.failures = []
+    """`ahead` is how many requests a connection prepares before it sends them. Preparing reads current versions past the
+    measured process; with more than one, all connections prepare, then all send, so that no reading thins the load."""
 
-    def send(self, method, requests):
-        """Sends so many requests, all of which must succeed."""
-        each = requests // len(self.keys)
-        threads = [threading.Thread(target=self.run_connection, args=(method, key, each)) for key in self.keys]
+    def __init__(self, target, fake_vendor, port, connections, ahead=1):
+        self.target, self.port, self.ahead = target, port, ahead
+        self.groups = [fake_vendor.keys[at * ahead:(at + 1) * ahead] for at in range(connections)]
+        self.all_prepared = threading.Barrier(connections)
+        self.failures, self.seconds = [], []
+
+    def send(self, path, requests):
+        """Sends at least so many requests, all of which must succeed; returns how many. `seconds` has the time of each."""
+        self.seconds = []
+        blocks = math.ceil(requests / (len(self.groups) * self.ahead))
+        threads = [threading.Thread(target=self.run_connection, args=(path, keys, blocks)) for keys in self.groups]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         if self.failures:
-            raise self.failures[0]
+            raise next((one for one in self.failures if not isinstance(one, threading.BrokenBarrierError)), self.failures[0])
+        return blocks * len(self.groups) * self.ahead
 
-    def run_connection(self, method, key, requests):
+    def run_connection(self, path, keys, blocks):
         try:
-            self.send_over_one_connection(method, key, requests)
+            self.send_over_one_connection(path, keys, blocks)
         except Exception as failure:
             self.failures.append(failure)
+            self.all_prepared.abort()
 
-    def send_over_one_connection(self, method, key, requests):
+    def send_over_one_connection(self, path, keys, blocks):
         version_source = http.client.HTTPConnection(self.target.versions_from())
         with socket.create_connection(("127.0.0.1", self.port)) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for _ in range(requests):
-                # Each write needs a current version, which is read past the measured process.
-                request = self.target.get(key) if method == "get" else self.target.patch(key, version_source)
-                connection.sendall(request)
-                status = read_response(connection)
-                if status != (200 if method == "get" else 204):
-                    raise RuntimeError(f"{self.target.row}: {method} got {status}")
+            for _ in range(blocks):
+                prepared = [self.target.request(path, key, version_source) for key in keys]
+                if self.ahead > 1:
+                    self.all_prepared.wait()
+                for one in prepared:
+                    self.exchange(connection, one, path)
         version_source.close()
+
+    def exchange(self, connection, request_bytes, path):
+        since = time.perf_counter()
+        connection.sendall(request_bytes)
+        status = read_response(connection)
+        self.seconds.append(time.perf_counter() - since)
+        if status != self.target.SUCCESS[path]:
+            raise RuntimeError(f"{self.target.row}: {path} got {status}")
 
 
 def read_response(connection):
@@ -49,13 +65,16 @@ def read_response(connection):
         data += receive(connection)
     head, _, body = data.partition(b"\r\n\r\n")
     lines = head.lower().split(b"\r\n")
+    status = int(lines[0].split()[1])
+    if status == 304:
+        return status
     left = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0) - len(body)
     if b"transfer-encoding: chunked" in lines:
         while not body.endswith(b"0\r\n\r\n"):
             body += receive(connection)
     while left > 0:
         left -= len(receive(connection))
-    return int(lines[0].split()[1])
+    return status
 
 
 def receive(connection):

@@ -1,27 +1,40 @@
 """The targets of the benchmark: how each is started and which requests it gets."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
 import time
+import uuid
 
 from load import request
 from fake_vendor import API_TOKEN, CLASS, FIELDS, FRAGMENTS, MERGE_PATCH
 
 HERE = pathlib.Path(__file__).resolve().parent
+PACKAGES = {"valgrind": "valgrind", "nginx": "nginx libnginx-mod-http-lua lua-cjson"}
 KEY = "the API key of the benchmark"
+KEY_SHA256 = hashlib.sha256(KEY.encode()).hexdigest()
 
 
 class Target:
+    """`request` gives the bytes of one request of a path; `SUCCESS` is the status that each path must get; `PATHS` are those
+    whose instructions are counted."""
+
+    SUCCESS = {"patch": 204, "patch with key": 204, "get": 200, "not modified": 304, "list": 200}
+    PATHS = ("patch", "get")
     needs_nginx = False
-    binary = fake_vendor = None
+    binary = fake_vendor = pid = None
 
     def __init__(self, name, row, description):
         self.name, self.row, self.description = name, row, description
+
+    def request(self, path, key, version_source):
+        return self.get(key) if path == "get" else self.patch(key, version_source)
 
     @contextlib.contextmanager
     def process(self, command, port, folder):
@@ -29,6 +42,7 @@ class Target:
         with open(folder / "errors", "wb") as errors:
             process = subprocess.Popen(command, stdout=errors, stderr=errors, cwd=folder)
             try:
+                self.pid = process.pid
                 wait_until_listening(process, port, folder)
                 yield port
             finally:
@@ -36,9 +50,14 @@ class Target:
 
 
 class Gateway(Target):
+    """With a default configuration, but for one worker, so that one thread serves all requests."""
+
+    store_url = None
+
     def __init__(self, durability, row, description):
         super().__init__(f"gateway {durability}", row, description)
         self.durability = "commit" if durability == "durable" else durability
+        self.PATHS = tuple(self.SUCCESS) if durability == "durable" else ("patch",)
 
     def running(self, under, folder):
         port = free_port()
@@ -47,13 +66,13 @@ class Gateway(Target):
             bind = "127.0.0.1:{port}"
             workers = 1
             [store]
-            url = "sqlite:{folder}/store.db"
+            url = "{self.store_url or f'sqlite:{folder}/store.db'}"
             durability = "{self.durability}"
             [access]
             mode = "keys"
             [[access.callers]]
             name = "benchmark"
-            key_sha256 = "{hashlib.sha256(KEY.encode()).hexdigest()}"
+            key_sha256 = "{KEY_SHA256}"
             allow = ["itsm:*"]
             [systems.itsm]
             vendor = "matrix42"
@@ -65,14 +84,19 @@ class Gateway(Target):
     def versions_from(self):
         return self.fake_vendor.gateway
 
-    def get(self, key):
-        fields = [f"Authorization: Bearer {KEY}", "Accept: application/json"]
-        return request("GET", f"/records/itsm/{CLASS}:{key}", fields)
-
-    def patch(self, key, version_source):
+    def request(self, path, key, version_source):
+        record, fields = f"/records/itsm/{CLASS}:{key}", [f"Authorization: Bearer {KEY}"]
+        if path == "list":
+            return request("GET", f"/records/itsm?collection={CLASS}&limit=100", fields)
+        if path == "get":
+            return request("GET", record, [*fields, "Accept: application/json"])
         tag = self.fake_vendor.tag(version_source, key)
-        fields = [f"Authorization: Bearer {KEY}", f"If-Match: {tag}", "Content-Type: application/merge-patch+json"]
-        return request("PATCH", f"/records/itsm/{CLASS}:{key}", fields, MERGE_PATCH)
+        if path == "not modified":
+            return request("GET", record, [*fields, f"If-None-Match: {tag}"])
+        fields += [f"If-Match: {tag}", "Content-Type: application/merge-patch+json"]
+        if path == "patch with key":
+            fields.append(f'Idempotency-Key: "{uuid.uuid4()}"')
+        return request("PATCH", record, fields, MERGE_PATCH)
 
 
 class Nginx(Target):
@@ -103,16 +127,66 @@ class Plain(Nginx):
         return request("PUT", FRAGMENTS, fields, json.dumps(body, separators=(",", ":")).encode())
 
 
-class Lua(Nginx):
-    """The bare translation, with the vendor's version as the ETag."""
+class BareTranslation:
+    """The gateway's requests, with the vendor's version as the ETag."""
+
+    def versions_from(self):
+        return self.fake_vendor.vendor
 
     def get(self, key):
-        return request("GET", f"/records/itsm/{CLASS}:{key}", ["Accept: application/json"])
+        fields = [f"Authorization: Bearer {KEY}", "Accept: application/json"]
+        return request("GET", f"/records/itsm/{CLASS}:{key}", fields)
 
     def patch(self, key, version_source):
         tag = f'"{self.fake_vendor.timestamp(version_source, key)}"'
-        fields = [f"If-Match: {tag}", "Content-Type: application/merge-patch+json"]
+        fields = [f"Authorization: Bearer {KEY}", f"If-Match: {tag}", "Content-Type: application/merge-patch+json"]
         return request("PATCH", f"/records/itsm/{CLASS}:{key}", fields, MERGE_PATCH)
+
+
+class Lua(BareTranslation, Nginx):
+    pass
+
+
+class Obvious(BareTranslation, Target):
+    """The package in `obvious/`: the same durable work, one commit each. `lean` is one thread and one connection to SQLite."""
+
+    def __init__(self, variant, row, description):
+        super().__init__(f"obvious {variant}", row, description)
+        self.variant = variant
+
+    def running(self, under, folder):
+        port = free_port()
+        words = [str(port), self.fake_vendor.vendor, API_TOKEN, KEY_SHA256, str(folder / "journal.db"), self.variant]
+        return self.process([*under, build_obvious(), *words], port, folder)
+
+
+def install(tools):
+    """Installs missing packages by name."""
+    missing = [package for tool in tools if not shutil.which(tool) for package in PACKAGES[tool].split()]
+    if missing:
+        subprocess.run(["apt-get", "install", "--yes", "--no-install-recommends", *missing], check=True)
+
+
+def build_gateway():
+    """The release binary of this working tree."""
+    return build(["cargo", "build", "--release"])
+
+
+def build_obvious():
+    folder = HERE / "obvious"
+    return build(["cargo", "build", "--release", "--locked", "--manifest-path", folder / "Cargo.toml", "--target-dir",
+                  HERE.parents[1] / "target" / "obvious"])
+
+
+@functools.cache
+def build_command(command):
+    done = subprocess.run([*command, "--message-format=json-render-diagnostics"], cwd=HERE, check=True, stdout=subprocess.PIPE, text=True)
+    return next(line.split('"executable":"')[1].split('"')[0] for line in done.stdout.splitlines() if '"executable":"' in line)
+
+
+def build(command):
+    """Runs cargo once and returns the executable's path."""
+    return build_command(tuple(command))
 
 
 def free_port():
@@ -132,19 +206,20 @@ def stop(process):
 
 def wait_until_listening(process, port, folder):
     """Waits until the process accepts connections."""
-    for _ in range(1200):
+    for _ in range(24_000):
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", port)).close()
             return
         if process.poll() is not None:
             break
-        time.sleep(0.1)
+        time.sleep(0.005)
     raise RuntimeError(f"the process did not start: {(folder / 'errors').read_text()}")
 
 
-ALL = [
-    Plain("nginx-plain", "nginx, plain reverse proxy", "no translation"),
-    Lua("nginx-lua", "nginx + lua (cjson)", "the bare translation"),
-    Gateway("relaxed", "records-gateway, ledger relaxed", "everything of a default configuration"),
-    Gateway("durable", "records-gateway, ledger durable", "the same, each intent on disk before its vendor call"),
-]
+DURABLE = Gateway("durable", "records-gateway", "the default configuration")
+RELAXED = Gateway("relaxed", "records-gateway, relaxed", "the same with `durability = \"relaxed\"`")
+PLAIN = Plain("nginx-plain", "nginx, plain reverse proxy", "no translation")
+LUA = Lua("nginx-lua", "nginx + lua (cjson)", "the bare translation")
+OBVIOUS = Obvious("default", "axum + sqlx, the obvious way", "keys, translation, and two commits a write")
+LEAN = Obvious("lean", "the same, lean", "with one thread and one connection to SQLite")
+ALL = [DURABLE, RELAXED, OBVIOUS, LEAN, PLAIN, LUA]
