@@ -34,7 +34,7 @@ def name_of(pid, task):
     if task == pid:
         return "main"
     name = pathlib.Path(f"/proc/{pid}/task/{task}/comm").read_text().strip()
-    # Linux cuts names after 15 characters: `sqlx-sqlite-worker-0` is `sqlx-sqlite-wor`, `actix-rt|system:0` is `actix-rt|system`.
+    # Linux cuts names after 15 characters: `sqlx-sqlite-worker-0` is `sqlx-sqlite-wor`.
     return name.partition("|")[0].rstrip("-:0123456789")
 
 

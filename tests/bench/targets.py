@@ -180,8 +180,9 @@ def build_obvious():
 
 @functools.cache
 def build_command(command):
-    done = subprocess.run([*command, "--message-format=json-render-diagnostics"], cwd=HERE, check=True, stdout=subprocess.PIPE, text=True)
-    return next(line.split('"executable":"')[1].split('"')[0] for line in done.stdout.splitlines() if '"executable":"' in line)
+    command = [*command, "--message-format=json-render-diagnostics"]
+    lines = subprocess.run(command, cwd=HERE, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    return next(line.split('"executable":"')[1].split('"')[0] for line in lines if '"executable":"' in line)
 
 
 def build(command):
