@@ -4,21 +4,24 @@ use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::HttpServer;
-use actix_web::dev::Server;
+use actix_server::Server;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::connection::ConnectionLimits;
 use super::error::StartError;
 use super::tls::ReloadableTls;
+use crate::config;
 use crate::http::{Listener, SharedApiState};
-use crate::{config, http};
 
-/// How long an idle connection is kept.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How long the head of a request may take to arrive.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a TLS handshake may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a connection may take.
+const LIMITS: ConnectionLimits = ConnectionLimits {
+    keep_alive: Duration::from_secs(30),
+    head_timeout: Duration::from_secs(5),
+    handshake_timeout: Duration::from_secs(5),
+    close_timeout: Duration::from_secs(1),
+    write_buffer: 8 * 1024,
+    shutdown: None,
+};
 
 /// How long a client may leave a response unread; then the kernel ends the connection and frees
 /// what it held.
@@ -67,9 +70,6 @@ fn raise_open_file_limit() -> usize {
     limit.ok().and_then(|limit| limit.try_into().ok()).unwrap_or(usize::MAX)
 }
 
-/// How much of a response is written ahead of a client that reads slowly.
-const WRITE_BUFFER: usize = 8 * 1024;
-
 /// A server that is bound to its address.
 pub(super) struct BoundServer {
     /// The server, to be run.
@@ -97,29 +97,25 @@ pub(super) fn listen(
     state: &Arc<SharedApiState>,
 ) -> Result<BoundServer, StartError> {
     let failed = |error| StartError::Bind(bind, error);
-    let (state, quota) = (Arc::clone(state), ConnectionQuota::of(listener));
-    let server = HttpServer::new(move || http::app(&state, listener))
-        .workers(config.workers)
-        .max_connections(quota.max_connections(raise_open_file_limit(), config.workers))
-        .on_connect(http::on_connect)
-        .disable_signals()
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_TIMEOUT)
-        .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
-        .h1_write_buffer_size(WRITE_BUFFER)
-        .shutdown_timeout(config.shutdown_timeout.as_secs().max(1));
     let tcp = bind_socket(bind).map_err(failed)?;
+    let address = tcp.local_addr().map_err(failed)?;
     let socket = tcp.try_clone().map_err(failed)?.into();
-    let server = match tls {
+    let quota = ConnectionQuota::of(listener);
+    let builder = Server::build()
+        .workers(config.workers)
+        .max_concurrent_connections(quota.max_connections(raise_open_file_limit(), config.workers))
+        .disable_signals()
+        .shutdown_timeout(config.shutdown_timeout.as_secs().max(1));
+    let (state, shutdown) = (Arc::clone(state), builder.graceful_shutdown_signal());
+    let limits = move || LIMITS.shut_down_by(shutdown.clone());
+    let builder = match tls {
         Some(tls) => {
-            let tls = tls.server_config().map_err(|error| StartError::Tls(error.to_string()))?;
-            server.listen_rustls_0_23(tcp, tls)
+            let tls = tls.server_config(config.http2).map_err(|error| StartError::Tls(error.to_string()))?;
+            builder.listen("https", tcp, move || limits().accept_tls(tls.clone(), &state, listener))
         }
-        None => server.listen(tcp),
+        None => builder.listen("http", tcp, move || limits().accept_plain(&state, listener)),
     };
-    let server = server.map_err(failed)?;
-    let address = server.addrs().first().copied().unwrap_or(bind);
-    Ok(BoundServer { server: server.run(), address, socket })
+    Ok(BoundServer { server: builder.map_err(failed)?.run(), address, socket })
 }
 
 /// Connections inherit the options that are set here.

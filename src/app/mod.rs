@@ -3,6 +3,7 @@
 mod application;
 mod auth;
 mod background;
+mod connection;
 mod error;
 mod file_watcher;
 mod ledger_verify;

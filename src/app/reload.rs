@@ -128,6 +128,7 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
         ("server.workers", old.workers != new.workers),
         ("server.shutdown_timeout", old.shutdown_timeout != new.shutdown_timeout),
         ("server.tls", old.tls != new.tls),
+        ("server.http2", old.http2 != new.http2),
         ("store", before.store != now.store),
     ];
     changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()

@@ -13,6 +13,10 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, Sign
 use super::file_watcher::FileWatcher;
 use crate::config::{TlsConfig, TlsError, TlsIdentity};
 
+/// The names of the protocols in ALPN (RFC 7301, RFC 9113 §3.1).
+pub(super) const ALPN_HTTP2: &[u8] = b"h2";
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+
 /// The files of `server.tls` with their last valid content.
 pub(super) struct ReloadableTls {
     files: TlsConfig,
@@ -33,8 +37,15 @@ impl ReloadableTls {
         Ok(Self { files: files.clone(), watcher, identity: Arc::new(CurrentIdentity(ArcSwap::from_pointee(identity))) })
     }
 
-    /// The configuration for the listener, which adds HTTP/2 and HTTP/1.1 (ALPN).
-    pub(super) fn server_config(&self) -> Result<ServerConfig, Error> {
+    /// The configuration for the listener; `http2` = offer HTTP/2 before HTTP/1.1 (ALPN).
+    pub(super) fn server_config(&self, http2: bool) -> Result<ServerConfig, Error> {
+        let mut config = self.server_config_without_alpn()?;
+        let protocols: &[&[u8]] = if http2 { &[ALPN_HTTP2, ALPN_HTTP1] } else { &[ALPN_HTTP1] };
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(config)
+    }
+
+    fn server_config_without_alpn(&self) -> Result<ServerConfig, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let identity = || Arc::clone(&self.identity);

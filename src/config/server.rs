@@ -36,6 +36,9 @@ pub struct ServerConfig {
     /// How long a shutdown waits for requests and writes in flight, 0 s to 1 h. Default 30 s.
     #[serde(deserialize_with = "bounded::duration::<0, 3_600_000, _>")]
     pub shutdown_timeout: Duration,
+    /// HTTP/2 with callers, where TLS is on. Default no: `h2` 0.3, which actix-http uses, lets a
+    /// caller fill the memory with empty frames (RUSTSEC-2026-0258).
+    pub http2: bool,
     /// TLS on `bind`. Default none.
     #[serde(skip)]
     pub tls: Option<TlsConfig>,
@@ -51,6 +54,7 @@ impl Default for ServerConfig {
             max_body: 1024 * 1024,
             deadline: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(30),
+            http2: false,
             tls: None,
         }
     }

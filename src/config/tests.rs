@@ -264,7 +264,7 @@ vendor = "sap"
 "#;
     let expected = [
         "3:8 server.bind: cannot be \"localhost\"; IP:PORT",
-        "4:1 server.wokers: is not a key of this table; did you mean \"workers\"?; bind, deadline, max_body,",
+        "4:1 server.wokers: is not a key of this table; did you mean \"workers\"?; bind, deadline, http2, max_body,",
         "5:12 server.max_body: is out of range; a whole number from 1 to 67108864",
         "6:12 server.deadline: is an integer; a duration from \"100ms\" to \"1h\", with one of the units",
         "9:7 store.url: is not the URL of a store; \"sqlite:PATH\" or \"postgres://",

@@ -15,6 +15,7 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use tokio::time::{Instant, timeout_at};
 
 use super::authenticator::missing_credentials;
+use super::compat;
 use super::error::ApiError;
 use super::headers;
 use super::query::QueryParams;
@@ -89,7 +90,7 @@ impl RequestState {
             let attributes = RequestAttributes {
                 method: request.method(),
                 route: target.route.as_ref().map(|route| route.path),
-                scheme: if request.app_config().secure() { "https" } else { "http" },
+                scheme: if compat::is_over_tls(request) { "https" } else { "http" },
                 system: target.system.as_ref().map(|system| system.name.as_str()),
                 action: self.action().as_str(),
             };

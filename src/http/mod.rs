@@ -29,7 +29,7 @@ mod write_request;
 mod write_response;
 
 pub use authenticator::Authenticator;
-pub use compat::on_connect;
+pub use compat::{AbortableStream, on_connect};
 pub use openapi::{openapi, openapi_json};
 pub use server::{Listener, app};
 pub use state::{ApiState, RequestLimits, SharedApiState};

@@ -31,7 +31,7 @@ pub enum Listener {
     Ops,
 }
 
-/// The application of one listener: `HttpServer::new(move || http::app(&state, listener))`.
+/// The application of one listener: what each worker of it runs.
 ///
 /// The last `wrap` is the outermost. A request passes `guard_connection`, `create_request_state`,
 /// `record_metrics`, `render_problems` and `validate_head`, and then the middleware of its

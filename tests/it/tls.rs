@@ -1,16 +1,18 @@
 //! TLS between callers and the gateway.
 
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::{Method, Version};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use records_gateway::sandbox::matrix42;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use records_gateway::sandbox::{CallKind, InjectedFault, matrix42};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 
-use super::support::TestProcess;
+use super::support::{ProcessBuilder, TestProcess};
 
 /// A certificate authority.
 pub(crate) struct TestCa(CertifiedIssuer<'static, KeyPair>);
@@ -51,6 +53,11 @@ impl IssuedCertificate {
 
 /// A client that trusts this authority, and may have a certificate of its own.
 fn https_client(trusted: &TestCa, own: Option<&IssuedCertificate>, protocols: &[&str]) -> awc::Client {
+    let connector = awc::Connector::new().rustls_0_23(Arc::new(client_config(trusted, own, protocols)));
+    awc::Client::builder().timeout(Duration::from_secs(20)).connector(connector).finish()
+}
+
+fn client_config(trusted: &TestCa, own: Option<&IssuedCertificate>, protocols: &[&str]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.0.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -64,8 +71,7 @@ fn https_client(trusted: &TestCa, own: Option<&IssuedCertificate>, protocols: &[
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-    let connector = awc::Connector::new().rustls_0_23(Arc::new(config));
-    awc::Client::builder().timeout(Duration::from_secs(20)).connector(connector).finish()
+    config
 }
 
 fn write_certificate(folder: &Path, served: &IssuedCertificate) {
@@ -73,8 +79,13 @@ fn write_certificate(folder: &Path, served: &IssuedCertificate) {
     std::fs::write(folder.join("key.pem"), served.key.serialize_pem()).unwrap();
 }
 
-/// A gateway with this certificate; with `client_ca` it accepts only the authority's clients.
+/// A gateway with this certificate, with HTTP/2; with `client_ca` it accepts only the authority's
+/// clients.
 fn start_process(served: &IssuedCertificate, client_ca: Option<&TestCa>) -> TestProcess {
+    configure_tls(served, client_ca).configure(|config| config.server("http2", true)).start()
+}
+
+fn configure_tls(served: &IssuedCertificate, client_ca: Option<&TestCa>) -> ProcessBuilder {
     let builder = TestProcess::builder();
     let folder = builder.folder().to_owned();
     let path = |name: &str| toml::Value::from(folder.join(name).display().to_string());
@@ -86,7 +97,64 @@ fn start_process(served: &IssuedCertificate, client_ca: Option<&TestCa>) -> Test
         std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
         tls.insert("client_ca".to_owned(), path("ca.pem"));
     }
-    builder.configure(|config| config.server("tls", tls).server("ops_bind", "127.0.0.1:0")).start()
+    builder.configure(|config| config.server("tls", tls).server("ops_bind", "127.0.0.1:0"))
+}
+
+#[actix_web::test]
+async fn without_the_key_http2_no_caller_gets_http_2() {
+    let authority = TestCa::new();
+    let process = configure_tls(&authority.issue(), None).start();
+    let url = format!("{}/systems", process.base_url());
+    let both = https_client(&authority, None, &["h2", "http/1.1"]).get(&url).send().await.unwrap();
+    assert_eq!((both.version(), both.status().as_u16()), (Version::HTTP_11, 200));
+    assert!(https_client(&authority, None, &["h2"]).get(&url).send().await.is_err());
+    assert_eq!(process.terminate(), Some(0));
+}
+
+/// One frame (RFC 9113 §4.1).
+fn h2_frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// The beginning of a connection, and the head of a GET whose body goes on (RFC 7541 §6).
+fn h2_get(path: &str) -> Vec<u8> {
+    const SETTINGS: u8 = 4;
+    const HEADERS: u8 = 1;
+    const END_HEADERS: u8 = 4;
+    let length = u8::try_from(path.len()).unwrap();
+    let head = [&[0x82, 0x87, 0x01, 1, b'a', 0x04, length], path.as_bytes()].concat();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    [preface, h2_frame(SETTINGS, 0, 0, &[]), h2_frame(HEADERS, END_HEADERS, 1, &head)].concat()
+}
+
+#[actix_web::test]
+async fn a_get_with_too_many_body_frames_ends_its_http_2_connection() {
+    let authority = TestCa::new();
+    let process = start_process(&authority.issue(), None);
+    for payload in [&[][..], &[b'x'; 200]] {
+        process.vendors.matrix42.faults.once(CallKind::Read, InjectedFault::Hold);
+        let config = Arc::new(client_config(&authority, None, &["h2"]));
+        let address = process.address();
+        let ended = actix_web::rt::task::spawn_blocking(move || {
+            let session = ClientConnection::new(config, ServerName::try_from("127.0.0.1").unwrap()).unwrap();
+            let stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            let mut stream = StreamOwned::new(session, stream);
+            let path = format!("/records/itsm/{}:{}", matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID);
+            stream.write_all(&h2_get(&path)).unwrap();
+            let batch = h2_frame(0, 0, 1, payload).repeat(100);
+            let sent = (0..20).try_for_each(|_| stream.write_all(&batch).and_then(|()| stream.flush()));
+            // The gateway may have ended the connection already.
+            drop(sent);
+            stream.read_to_end(&mut Vec::new()).map_err(|error| error.kind())
+        });
+        let ended = ended.await.unwrap();
+        assert!(!matches!(ended, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)), "{ended:?}");
+        process.vendors.matrix42.faults.release();
+    }
+    let url = format!("{}/systems", process.base_url());
+    assert!(https_client(&authority, None, &["h2"]).get(&url).send().await.is_ok());
 }
 
 #[actix_web::test]

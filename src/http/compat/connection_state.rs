@@ -7,7 +7,6 @@
 //! close`. On HTTP/2 its `Dispatcher` (`src/h2/dispatcher.rs`) announces no
 //! `SETTINGS_MAX_CONCURRENT_STREAMS`, and keeps each request until its response has been read.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -30,11 +29,23 @@ const MAX_CONCURRENT_STREAMS: usize = 1024;
 
 /// What is known of a connection beyond one request.
 #[derive(Debug, Default)]
-struct Connection {
+pub(super) struct Connection {
     /// A request or a response said that it is the last one.
     closing: Cell<bool>,
     /// HTTP/2: how many requests have responses that the client has not read.
     in_flight: Rc<Cell<usize>>,
+    /// Set to end the connection; `None` without TLS.
+    aborted: Option<Rc<Cell<bool>>>,
+}
+
+impl Connection {
+    pub(super) fn over_tls(aborted: Rc<Cell<bool>>) -> Self {
+        Self { aborted: Some(aborted), ..Self::default() }
+    }
+
+    pub(super) fn abort_switch(&self) -> Option<Rc<Cell<bool>>> {
+        self.aborted.clone()
+    }
 }
 
 /// Counts a request among those of its connection until its response has been read.
@@ -106,9 +117,14 @@ pub(in crate::http) fn mark_closing(request: &HttpRequest) {
     }
 }
 
-/// For `HttpServer::on_connect`.
-pub fn on_connect(_: &dyn Any, data: &mut Extensions) {
+/// Lets the requests of a connection without TLS find what they share.
+pub fn on_connect(data: &mut Extensions) {
     data.insert(Connection::default());
+}
+
+/// Whether the request came over TLS.
+pub(in crate::http) fn is_over_tls(request: &HttpRequest) -> bool {
+    request.conn_data::<Connection>().is_some_and(|connection| connection.aborted.is_some())
 }
 
 /// Refuses a request that follows the last one of its connection (RFC 9112 §9.6).

@@ -11,21 +11,28 @@
 //! - It sends `100 Continue` to every `Expect: 100-continue` at once, even where the head alone
 //!   decides the final status. RFC 9110 §10.1.1 allows that.
 
+mod abortable_stream;
 mod connection_state;
 mod request_body;
 #[cfg(test)]
 mod tests;
+mod unread_body;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use actix_web::Error;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
+use futures_util::future::{Either, select};
 
+pub use abortable_stream::AbortableStream;
 pub use connection_state::on_connect;
-pub(super) use connection_state::{check_not_closing, mark_closing};
+pub(super) use connection_state::{check_not_closing, is_over_tls, mark_closing};
 pub(super) use request_body::limit_to_content_length;
+
+use unread_body::UnreadBody;
 
 use super::state::ApiState;
 use super::throttled_body::chunk_large_body;
@@ -35,7 +42,7 @@ use crate::problem::ProblemKind;
 /// Limits the requests of one connection and frames each response by its own request.
 pub(super) async fn guard_connection(
     api: Arc<ApiState>,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(permit) = connection_state::acquire_stream_permit(request.request()) else {
@@ -43,7 +50,14 @@ pub(super) async fn guard_connection(
         api.metrics.request(None, RequestAction::Other, overloaded, 0.0);
         return Ok(request.into_response(connection_state::too_many_streams()));
     };
-    let (request, response) = next.call(request).await?.into_parts();
+    let (request, response) = match UnreadBody::take(&mut request) {
+        None => next.call(request).await?,
+        Some(body) => match select(next.call(request), pin!(body.discard())).await {
+            Either::Left((response, _)) => response?,
+            Either::Right((too_long, _)) => return Err(too_long.into()),
+        },
+    }
+    .into_parts();
     let response = connection_state::fix_response_framing(chunk_large_body(response), &request);
     Ok(ServiceResponse::new(request, connection_state::hold_permit_until_sent(response, permit)))
 }

@@ -164,3 +164,15 @@ fn an_incomplete_body_is_408_and_closes_the_connection() {
     }
     server.assert_no_vendor_calls("slow bodies");
 }
+
+#[test]
+fn the_body_of_a_get_is_not_read_beyond_a_small_part() {
+    let server = start_server();
+    let head = request_head(&format!("GET {}", ada_path()), "Content-Length: 67108864\r\n");
+    let mut connection = server.connect();
+    connection.send(head + &"x".repeat(100));
+    assert_eq!(connection.read_response(false).expect("a response").status, 200);
+    // More than the buffers of both sides hold.
+    let sent = (0..256).try_for_each(|_| connection.try_send("x".repeat(64 * 1024)));
+    assert!(sent.is_err() || connection.read_to_end().is_empty(), "the connection ends");
+}
