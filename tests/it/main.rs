@@ -18,6 +18,7 @@ mod fault_proxy;
 mod fuzz_inputs;
 mod graceful_shutdown;
 mod history;
+mod moving_pages;
 mod patches;
 mod raw_http;
 mod readme;

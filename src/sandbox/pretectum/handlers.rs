@@ -58,7 +58,8 @@ pub(super) fn list(state: &State, request: &FakeRequest<'_>) -> FakeResponse {
         return message_response(400, "Invalid pageKey");
     };
     let size = settings.page_size.max(1);
-    let page = if empty { &[] } else { state.objects.get(offset..).unwrap_or_default() };
+    let stored: Vec<&Object> = state.objects.iter().filter(|object| !settings.moves_up || !object.deleted).collect();
+    let page = if empty { &[] } else { stored.get(offset..).unwrap_or_default() };
     let page = page.get(..size).unwrap_or(page);
     let end = if empty { offset } else { offset.saturating_add(page.len()) };
     let items: Vec<Value> =
@@ -67,7 +68,7 @@ pub(super) fn list(state: &State, request: &FakeRequest<'_>) -> FakeResponse {
     let next = if settings.empty_page && offset == 0 && !empty {
         Some(encode_page_key(end, true))
     } else {
-        (end < state.objects.len()).then(|| encode_page_key(end, false))
+        (end < stored.len()).then(|| encode_page_key(end, false))
     };
     let next = match (next, settings.last_key) {
         (Some(key), _) => Some(json!(key)),

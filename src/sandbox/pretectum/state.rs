@@ -59,6 +59,8 @@ pub struct Settings {
     /// Stored records per page. Deleted ones count but are not returned, so pages can be short or
     /// empty. Default 2.
     pub page_size: usize,
+    /// Whether deleted records leave their page, so that later ones move up. Default false.
+    pub moves_up: bool,
     /// Whether an empty page with a key follows the first page. Default true.
     pub empty_page: bool,
     /// How the last page is marked. Default absent.
@@ -82,6 +84,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             page_size: 2,
+            moves_up: false,
             empty_page: true,
             last_key: LastKey::Absent,
             token_life: Duration::from_hours(1),

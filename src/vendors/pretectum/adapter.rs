@@ -1,9 +1,10 @@
 //! The conversation with Pretectum.
 //!
 //! The vendor has no endpoint for one record: a read scans the pages of the dataset. A bounded
-//! cache of the page where each record was last seen reduces the usual read to one call; `NotFound`
-//! comes only from a whole scan. The vendor does not document the order of a list, so a record that
-//! moves to a page already read during the scan looks like a missing one.
+//! cache of the page where each record was last seen reduces the usual read to one call. A delete
+//! of another record moves later ones to earlier pages, so that a scan can miss a record.
+//! `NotFound` comes only from two scans that saw the same pages, or from several that all missed
+//! the record.
 
 #[cfg(test)]
 #[path = "tests.rs"]
@@ -49,6 +50,8 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     build: |settings| Ok(Arc::new(Pretectum::new(Credentials::from_settings(settings)?)?)),
 };
 
+/// How often a read scans a list that changes meanwhile.
+const MAX_SCANS: usize = 4;
 /// For how many records the page is cached.
 const MAX_CACHED_RECORDS: u64 = 50_000;
 
@@ -182,12 +185,20 @@ impl Adapter for Pretectum {
         if let Some(found) = self.read_cached_page(transport, id).await? {
             return Ok(found);
         }
-        let mut scan = Scan::new(transport, VendorCallKind::Read, id.collection());
-        while let Some((page_key, listing)) = scan.next_page().await? {
-            if let Some(found) = listing.find_record(id.key())? {
-                self.cache_page(id, page_key.as_deref()).await;
-                return Ok(found);
+        let mut earlier = None;
+        for _ in 0..MAX_SCANS {
+            let mut scan = Scan::new(transport, VendorCallKind::Read, id.collection());
+            while let Some((page_key, listing)) = scan.next_page().await? {
+                if let Some(found) = listing.find_record(id.key())? {
+                    self.cache_page(id, page_key.as_deref()).await;
+                    return Ok(found);
+                }
             }
+            let layout = scan.into_layout();
+            if layout.confirms(earlier.as_ref()) {
+                break;
+            }
+            earlier = Some(layout);
         }
         Err(VendorError::new(VendorErrorKind::NotFound).message("no page of the dataset holds the record"))
     }

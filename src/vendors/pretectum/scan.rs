@@ -1,5 +1,6 @@
 //! The paging of lists.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::protocol::{self, Listing};
@@ -18,11 +19,13 @@ pub(super) struct Scan<'s> {
     page_key: Option<String>,
     seen: HashSet<String>,
     is_done: bool,
+    /// Where each page began, to compare two scans.
+    layout: Vec<Option<String>>,
 }
 
 impl<'s> Scan<'s> {
     pub(super) fn new(transport: &'s dyn Transport, kind: VendorCallKind, collection: &'s str) -> Self {
-        Self { transport, kind, collection, page_key: None, seen: HashSet::new(), is_done: false }
+        Self { transport, kind, collection, page_key: None, seen: HashSet::new(), is_done: false, layout: Vec::new() }
     }
 
     /// The next page and the key that it was requested with. An empty page may have a successor:
@@ -35,6 +38,8 @@ impl<'s> Scan<'s> {
         let request = protocol::list_request(self.kind, self.collection, page_key.as_deref());
         let listing = Listing::parse(&self.transport.send(request).await?.body)?;
         self.page_key.clone_from(&listing.next_page_key);
+        let first = listing.items.first().map(|item| protocol::parse_item_id(item.as_str()));
+        self.layout.push(first.transpose()?.map(Cow::into_owned));
         match &self.page_key {
             None => self.is_done = true,
             Some(key) if !self.seen.insert(key.clone()) => {
@@ -44,6 +49,24 @@ impl<'s> Scan<'s> {
             Some(_) => {}
         }
         Ok(Some((page_key, listing)))
+    }
+}
+
+/// The first record of each page of a scan.
+pub(super) struct Layout(Vec<Option<String>>);
+
+impl Layout {
+    /// Whether the other scan saw the same pages. Records of a single page cannot move to a page
+    /// that was read before, so one such scan is enough.
+    pub(super) fn confirms(&self, earlier: Option<&Self>) -> bool {
+        self.0.len() <= 1 || earlier.is_some_and(|earlier| earlier.0 == self.0)
+    }
+}
+
+impl Scan<'_> {
+    /// The first record of each page that was read.
+    pub(super) fn into_layout(self) -> Layout {
+        Layout(self.layout)
     }
 }
 

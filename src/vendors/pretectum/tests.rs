@@ -80,11 +80,22 @@ fn ids_have_the_vendors_form_and_keep_their_case() {
 #[tokio::test]
 async fn a_read_scans_every_page_before_it_returns_not_found() {
     let adapter = adapter();
-    let pages = [page(&[&key(1)], Some("p2")), page(&[], Some("p3")), page(&[&key(2)], None)];
-    let transport = ScriptedTransport::new(&adapter, pages);
+    let pages = || [page(&[&key(1)], Some("p2")), page(&[], Some("p3")), page(&[&key(2)], None)];
+    let transport = ScriptedTransport::new(&adapter, [pages(), pages()].concat());
     let fault = adapter.read(&transport, &id()).await.expect_err("missing");
     assert_eq!((fault.kind, fault.effect), (VendorErrorKind::NotFound, SideEffect::None));
-    assert_eq!(page_keys(&transport), ["", "pageKey=p2", "pageKey=p3"]);
+    assert_eq!(page_keys(&transport), ["", "pageKey=p2", "pageKey=p3"].repeat(2));
+}
+
+#[tokio::test]
+async fn a_list_of_one_page_is_read_once_and_a_changing_one_at_most_four_times() {
+    let adapter = adapter();
+    let transport = ScriptedTransport::new(&adapter, [page(&[&key(1)], None)]);
+    assert_eq!(adapter.read(&transport, &id()).await.expect_err("missing").kind, VendorErrorKind::NotFound);
+    let changing = (0..4).flat_map(|scan| [page(&[&key(scan)], Some("p2")), page(&[&key(9)], None)]);
+    let transport = ScriptedTransport::new(&adapter, changing);
+    assert_eq!(adapter.read(&transport, &id()).await.expect_err("missing").kind, VendorErrorKind::NotFound);
+    assert_eq!(page_keys(&transport).len(), 8);
 }
 
 #[tokio::test]
