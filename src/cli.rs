@@ -119,12 +119,17 @@ pub fn parse(
 }
 
 /// `check`: writes errors to `err`, one a line as `FILE:LINE:COLUMN: key.path: what is wrong;
-/// valid: what would be`.
+/// valid: what would be`. Without errors it also tries the path of a SQLite store.
 pub fn check(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
     let (exit, written) = match config::load(path) {
         Ok(config) => {
-            let systems = config.systems.len();
-            (Exit::Success, writeln!(out, "{}: ok ({systems} system{})", path.display(), plural_suffix(systems)))
+            if let Some(error) = config.store_path_error() {
+                let valid = "the path of a file that can be opened or created";
+                (Exit::UsageError, writeln!(err, "{}: store.url: {error}; valid: {valid}", path.display()))
+            } else {
+                let systems = config.systems.len();
+                (Exit::Success, writeln!(out, "{}: ok ({systems} system{})", path.display(), plural_suffix(systems)))
+            }
         }
         Err(errors) => {
             let count = errors.errors.len();
@@ -266,6 +271,12 @@ mod tests {
         };
         let name = path.display();
         assert_eq!(checked(good), (Exit::Success, format!("{name}: ok (1 system)\n"), String::new()));
+        let (exit, out, err) = checked(&format!("{good}[store]\nurl = 'sqlite:/nowhere/at/all.db'\n"));
+        assert_eq!((exit, out), (Exit::UsageError, String::new()));
+        assert!(
+            err.starts_with(&format!("{name}: store.url: /nowhere/at is not a folder that exists; valid: ")),
+            "{err}"
+        );
         let (exit, out, err) = checked(&format!("{good}retries = 99\ntimout = '1s'\n"));
         assert_eq!((exit, out), (Exit::UsageError, String::new()));
         let lines: Vec<_> = err.lines().collect();

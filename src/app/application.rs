@@ -93,7 +93,7 @@ impl Application {
     /// # Errors
     /// Signals cannot be received.
     pub fn watch_config(mut self, file: &Path, bind: Option<SocketAddr>) -> std::io::Result<Self> {
-        self.config_file = Some(ConfigFile::watch(file, bind)?);
+        self.config_file = Some(ConfigFile::watch(file, bind, &self.live_config.config)?);
         Ok(self)
     }
 
@@ -124,6 +124,7 @@ impl Application {
             actix_web::rt::spawn(server);
         }
         let gateway = Arc::clone(&self.live_config.gateway);
+        let api_state = Arc::clone(&self.live_config.api_state);
         let tracer = self.live_config.tracer.clone();
         let shutdown_timeout = self.live_config.config.server.shutdown_timeout;
         let reconciler = {
@@ -132,6 +133,7 @@ impl Application {
         };
         let background = actix_web::rt::spawn(background::run(self.live_config, self.tls, self.config_file));
         stop.await;
+        api_state.begin_shutdown();
         background.abort();
         tracing::info!("shutting down: no new requests; requests in flight are finished");
         let deadline = Instant::now() + shutdown_timeout;

@@ -46,7 +46,7 @@ impl AuthSetup {
     /// Fetches the issuer's keys if they are due, if their file has changed, or if `force` is set.
     pub(super) async fn refresh(&mut self, force: bool) {
         let Some(verifier) = &self.verifier else { return };
-        let has_changed = self.watcher.as_mut().is_some_and(FileWatcher::has_changed);
+        let has_changed = self.watcher.as_mut().is_some_and(|watcher| watcher.has_changed(force));
         if force || has_changed {
             verifier.refresh().await;
         } else {

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::file_watcher::FileWatcher;
 use super::reload::LiveConfig;
 use super::tls::ReloadableTls;
+use crate::config::Config;
 use crate::metrics::ReloadTarget;
 
 /// How often files are checked for changes.
@@ -25,9 +26,10 @@ pub(super) struct ConfigFile {
 
 impl ConfigFile {
     /// From now on SIGHUP reloads the file and no longer ends the process.
-    pub(super) fn watch(path: &Path, bind: Option<SocketAddr>) -> std::io::Result<Self> {
+    pub(super) fn watch(path: &Path, bind: Option<SocketAddr>, config: &Config) -> std::io::Result<Self> {
         let sighup = signal(SignalKind::hangup())?;
-        Ok(Self { path: path.to_owned(), bind, watcher: FileWatcher::new([path]), sighup })
+        let watcher = FileWatcher::new([path].into_iter().chain(config.named_files()));
+        Ok(Self { path: path.to_owned(), bind, watcher, sighup })
     }
 }
 
@@ -40,9 +42,10 @@ pub(super) async fn run(mut live_config: LiveConfig, mut tls: Option<ReloadableT
             () = wait_for_reload_signal(&mut file) => true,
         };
         if let Some(file) = &mut file
-            && (file.watcher.has_changed() || is_signalled)
+            && file.watcher.has_changed(is_signalled)
         {
             live_config.reload(&file.path, file.bind).await;
+            file.watcher.retarget([&*file.path].into_iter().chain(live_config.config.named_files()));
         }
         if let Some(tls) = &mut tls {
             match tls.reload_if_changed(is_signalled) {

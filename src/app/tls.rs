@@ -63,7 +63,7 @@ impl ReloadableTls {
     /// Reads the files again if they have changed or if `force` is set; invalid ones change
     /// nothing. `None` = nothing to do.
     pub(super) fn reload_if_changed(&mut self, force: bool) -> Option<Result<(), TlsError>> {
-        if !self.watcher.has_changed() && !force {
+        if !self.watcher.has_changed(force) {
             return None;
         }
         Some(self.files.load().map(|identity| self.identity.0.store(Arc::new(identity))))

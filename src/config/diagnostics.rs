@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::env::VarError;
+use std::path::PathBuf;
 
 use super::error::{ConfigError, ConfigErrors, Position};
 
@@ -34,6 +35,8 @@ pub(super) struct Diagnostics<'d> {
     has_syntax_errors: bool,
     errors: RefCell<Vec<(usize, ConfigError)>>,
     faulty: RefCell<HashSet<String>>,
+    /// The files that values were read from.
+    files: RefCell<Vec<PathBuf>>,
 }
 
 impl<'d> Diagnostics<'d> {
@@ -45,6 +48,7 @@ impl<'d> Diagnostics<'d> {
             has_syntax_errors: !syntax.is_empty(),
             errors: RefCell::default(),
             faulty: RefCell::default(),
+            files: RefCell::default(),
         };
         for error in syntax {
             let offset = error.span().map_or(0, |span| span.start);
@@ -98,6 +102,16 @@ impl<'d> Diagnostics<'d> {
     /// The value of an environment variable.
     pub(super) fn env_var(&self, name: &str) -> Result<String, VarError> {
         (self.environment)(name)
+    }
+
+    /// Remembers a file that a value is read from.
+    pub(super) fn add_file(&self, path: &str) {
+        self.files.borrow_mut().push(path.into());
+    }
+
+    /// The files that values were read from.
+    pub(super) fn into_files(self) -> Vec<PathBuf> {
+        self.files.into_inner()
     }
 
     /// All errors in the order of the text.

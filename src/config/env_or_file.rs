@@ -28,6 +28,7 @@ pub(super) fn resolve(diagnostics: &Diagnostics<'_>, at: &KeyPath, table: &DeTab
             found.map_err(|message| ValueError::message(message, "a variable that is set"))
         }
         (None, Some(path)) => {
+            diagnostics.add_file(path);
             read_text_file(path).map_err(|message| ValueError::message(message, "a file that can be read"))
         }
         (Some(_), Some(_)) => Err(ValueError::message("has both env and file", EXPECTED)),

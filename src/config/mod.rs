@@ -21,7 +21,7 @@ mod value_error;
 mod vendor;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -51,6 +51,8 @@ pub struct Config {
     pub access: AccessConfig,
     /// `[systems.*]`, in the order of the text; never empty.
     pub systems: Vec<SystemConfig>,
+    /// The files of `{ file = "PATH" }`.
+    value_files: Vec<PathBuf>,
 }
 
 /// Reads a configuration file.
@@ -82,8 +84,12 @@ impl Config {
         let (document, syntax) = DeTable::parse_recoverable(text);
         let diagnostics = Diagnostics::new(text, &syntax, environment);
         let root = KeyPath { path: String::new(), offset: 0 };
-        let config = Self::read(TableReader::new(&diagnostics, root, Some(document.get_ref())));
-        if diagnostics.is_ok() { Ok(config) } else { Err(diagnostics.into_errors(source)) }
+        let mut config = Self::read(TableReader::new(&diagnostics, root, Some(document.get_ref())));
+        if !diagnostics.is_ok() {
+            return Err(diagnostics.into_errors(source));
+        }
+        config.value_files = diagnostics.into_files();
+        Ok(config)
     }
 
     fn read(root: TableReader<'_>) -> Self {
@@ -105,7 +111,21 @@ impl Config {
         }
         let systems = read_systems(&systems, server.bind);
         root.reject_unknown(|_| None);
-        Self { server, store, access, systems }
+        Self { server, store, access, systems, value_files: Vec::new() }
+    }
+
+    /// The files whose content belongs to the configuration: those of `{ file = "PATH" }` and of
+    /// `ca_certificate`. The files of `server.tls` and a file of JWKS can change by themselves.
+    pub fn named_files(&self) -> impl Iterator<Item = &Path> {
+        let authorities = self.systems.iter().filter_map(|system| system.stack.ca_certificate.as_deref());
+        self.value_files.iter().map(PathBuf::as_path).chain(authorities.map(Path::new))
+    }
+
+    /// Why the file of a SQLite store can neither be opened nor created; `None` if it can, and for
+    /// a server. Creates nothing.
+    #[must_use]
+    pub fn store_path_error(&self) -> Option<String> {
+        store::path_error(Path::new(self.store.url.strip_prefix("sqlite:")?))
     }
 
     /// Replaces `server.bind` (`--bind`).

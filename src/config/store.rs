@@ -1,5 +1,8 @@
 //! `[store]`: where operations, idempotency keys, leases and the ledger are kept.
 
+use std::path::Path;
+
+use rustix::fs::{Access, access};
 use url::Url;
 
 use super::table_reader::TableReader;
@@ -37,5 +40,46 @@ fn parse_store_url(text: &str) -> Result<String, &'static str> {
             Ok(text.to_owned())
         }
         _ => Err("is not the URL of a store"),
+    }
+}
+
+/// Why a database can neither be opened nor created at this path. SQLite keeps more files beside
+/// it, so the folder must be writable, too.
+pub(super) fn path_error(path: &Path) -> Option<String> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let because = |path: &Path, why: &str| Some(format!("{} {why}", path.display()));
+    if !folder.is_dir() {
+        return because(folder, "is not a folder that exists");
+    }
+    if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+        return because(folder, &format!("takes no new files: {error}"));
+    }
+    if !path.exists() {
+        return None;
+    }
+    if !path.is_file() {
+        return because(path, "is not a file");
+    }
+    let error = access(path, Access::READ_OK | Access::WRITE_OK).err()?;
+    because(path, &format!("cannot be read and written: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_path_that_cannot_be_opened_is_an_error_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("file"), "").unwrap();
+        assert_eq!(path_error(&at("new.db")), None);
+        assert_eq!(path_error(&at("file")), None);
+        assert_eq!(path_error(Path::new("new.db")), None);
+        for wrong in [at("missing/new.db"), at("file/new.db"), folder.path().to_owned()] {
+            assert!(path_error(&wrong).is_some(), "{}", wrong.display());
+        }
+        let names: Vec<_> = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["file"], "nothing is created");
     }
 }

@@ -65,7 +65,7 @@ pub fn app(
         // X-Request-Id.
         .wrap(from_fn(move |request, next| middleware::create_request_state(created.load(), request, next)))
         // Corrects what actix-http does to responses on connections with several requests.
-        .wrap(from_fn(move |request, next| compat::guard_connection(guarded.load(), request, next)))
+        .wrap(from_fn(move |request, next| compat::guard_connection(Arc::clone(&guarded), request, next)))
 }
 
 /// Every path (contract 4). Those of records come first: most requests name them, and actix-web

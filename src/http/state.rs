@@ -1,6 +1,7 @@
 //! What all requests share, and its replacement when the configuration changes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -51,21 +52,33 @@ impl ApiState {
 }
 
 /// The current [`ApiState`]. A request keeps the one that it began with.
-pub struct SharedApiState(ArcSwap<ApiState>);
+pub struct SharedApiState {
+    current: ArcSwap<ApiState>,
+    is_stopping: AtomicBool,
+}
 
 impl SharedApiState {
     /// Starts with this state.
     #[must_use]
     pub fn new(state: impl Into<Arc<ApiState>>) -> Arc<Self> {
-        Arc::new(Self(ArcSwap::new(state.into())))
+        Arc::new(Self { current: ArcSwap::new(state.into()), is_stopping: AtomicBool::new(false) })
     }
 
     /// Gives later requests another state.
     pub fn replace(&self, state: ApiState) {
-        self.0.store(Arc::new(state));
+        self.current.store(Arc::new(state));
     }
 
     pub(super) fn load(&self) -> Arc<ApiState> {
-        self.0.load_full()
+        self.current.load_full()
+    }
+
+    /// From now on every response ends its HTTP/1 connection, so that clients go elsewhere.
+    pub fn begin_shutdown(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
     }
 }

@@ -52,11 +52,12 @@ async fn shutdown_refuses_new_connections_and_finishes_running_writes() {
         // On a connection opened before the stop.
         let unready = other.get("/readyz").send().await;
         assert_eq!(unready.assert_problem(503, "overloaded").json()["detail"], json!("the gateway is stopping"));
+        assert_eq!(unready.header("connection"), Some("close"));
         env.faults().release();
         stopped.await.unwrap()
     };
     let (response, finished) = join(running, stop).await;
-    response.assert_status(204);
+    assert_eq!(response.assert_status(204).header("connection"), Some("close"));
     assert!(finished, "a write was left unfinished");
     assert_eq!(env.vendor_value(MATRIX42.key).unwrap(), "the last write");
 }

@@ -90,6 +90,22 @@ async fn an_invalid_file_changes_nothing_and_every_error_is_logged() {
 }
 
 #[actix_web::test]
+async fn a_secret_of_the_same_length_in_its_file_is_taken_over() {
+    let builder = TestProcess::builder();
+    let file = builder.folder().join("token");
+    std::fs::write(&file, matrix42::API_TOKEN).unwrap();
+    let token: toml::Table = [("file".to_owned(), file.display().to_string().into())].into_iter().collect();
+    let process =
+        builder.configure(|config| with_caller(config, "ada", "*:*").system("itsm", "api_token", token)).start();
+    assert_eq!(read_status(&process, "ada", "itsm").await, 200);
+    let time = std::fs::metadata(&file).unwrap().modified().unwrap();
+    std::fs::write(&file, "x".repeat(matrix42::API_TOKEN.len())).unwrap();
+    std::fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+    process.wait_for_log(LOG_RELOADED, 1).await;
+    assert_eq!(read_status(&process, "ada", "itsm").await, 502, "the new token is unknown to the vendor");
+}
+
+#[actix_web::test]
 async fn settings_that_need_a_restart_are_logged_and_the_rest_applies() {
     let process = start_for_ada();
     let elsewhere = tempfile::tempdir().unwrap();

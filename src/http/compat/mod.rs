@@ -34,20 +34,20 @@ pub(super) use request_body::limit_to_content_length;
 
 use unread_body::UnreadBody;
 
-use super::state::ApiState;
+use super::state::SharedApiState;
 use super::throttled_body::chunk_large_body;
 use crate::metrics::{RequestAction, RequestOutcome};
 use crate::problem::ProblemKind;
 
 /// Limits the requests of one connection and frames each response by its own request.
 pub(super) async fn guard_connection(
-    api: Arc<ApiState>,
+    shared: Arc<SharedApiState>,
     mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(permit) = connection_state::acquire_stream_permit(request.request()) else {
         let overloaded = RequestOutcome::Problem(ProblemKind::Overloaded);
-        api.metrics.request(None, RequestAction::Other, overloaded, 0.0);
+        shared.load().metrics.request(None, RequestAction::Other, overloaded, 0.0);
         return Ok(request.into_response(connection_state::too_many_streams()));
     };
     let (request, response) = match UnreadBody::take(&mut request) {
@@ -58,6 +58,9 @@ pub(super) async fn guard_connection(
         },
     }
     .into_parts();
+    if shared.is_stopping() {
+        mark_closing(&request);
+    }
     let response = connection_state::fix_response_framing(chunk_large_body(response), &request);
     Ok(ServiceResponse::new(request, connection_state::hold_permit_until_sent(response, permit)))
 }
