@@ -9,6 +9,7 @@ use super::error::HandlerResult;
 use super::headers;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{EntityTag, JsonObjectWriter, Precondition, percent_encode_id};
+use crate::system::System;
 use crate::system::{RecordPage, RecordView};
 
 /// Responses to writes and problems are not stored by caches.
@@ -27,6 +28,17 @@ pub(super) const POLL_INTERVAL_SECS: u64 = 1;
 /// The path of a record.
 pub(super) fn record_path(system: &str, id: &str) -> String {
     format!("/records/{}/{}", percent_encode_id(system), percent_encode_id(id))
+}
+
+/// The response's body, which counts among the large bodies of its system until it has been read.
+///
+/// # Errors
+/// 503.
+pub(super) fn hold_body(system: &System, json: Bytes) -> Result<Bytes, Problem> {
+    system.transport.hold_response_body(json).ok_or_else(|| {
+        let detail = "the responses that are being sent for this system fill the memory for them";
+        ProblemKind::Overloaded.with_detail(detail).system(system.name.as_str())
+    })
 }
 
 /// The preconditions of a GET or HEAD.

@@ -50,10 +50,12 @@ label_enum! {
         Ok2xx = "2xx",
         /// A redirect.
         Redirect3xx = "3xx",
-        /// An error of the request.
+        /// An error of the request, whatever the status.
         Refused4xx = "4xx",
         /// An error of the vendor.
         Failed5xx = "5xx",
+        /// The record has another version than the write was bound to, whatever the status.
+        Conflict = "conflict",
         /// No response in time.
         Timeout = "timeout",
         /// No connection.

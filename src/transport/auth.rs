@@ -9,7 +9,9 @@
 //! - A token is refreshed in the background before it expires. Requests use the old token
 //!   meanwhile. A refresh that fails is tried again a little later.
 //! - A request whose token is rejected is sent once more with a new one. A second rejection means
-//!   that the credentials are wrong.
+//!   that the credentials are wrong, if that token was issued after the first rejection and nobody
+//!   has replaced it. Otherwise the request is sent a third time: where the vendor keeps one token
+//!   for each client, another process may have replaced it.
 //!
 //! A sign-in passes the layers below this one: it has its own timeout, and the circuit breaker and
 //! the bulkhead apply to it.
@@ -41,6 +43,7 @@ const REFRESH_BACKOFF: Duration = Duration::from_secs(5);
 struct CachedToken {
     generation: u64,
     token: Token,
+    issued_at: Instant,
     /// When to refresh it in the background.
     refresh_at: Option<Instant>,
     expires_at: Option<SystemTime>,
@@ -162,7 +165,7 @@ impl<T: Layer + 'static> TokenProvider<T> {
         let now = Instant::now();
         // An API key has no lifetime, is never refreshed and does not count as a refresh.
         let Some(lifetime) = token.expires.map(|end| end.saturating_duration_since(now)) else {
-            return CachedToken { generation, token, refresh_at: None, expires_at: None };
+            return CachedToken { generation, token, issued_at: now, refresh_at: None, expires_at: None };
         };
         self.metrics.token_refresh(self.system, RefreshOutcome::Ok);
         let expires_at = SystemTime::now().checked_add(lifetime);
@@ -171,7 +174,7 @@ impl<T: Layer + 'static> TokenProvider<T> {
             self.metrics.token_expires(self.system, seconds);
         }
         let refresh_at = now + lifetime.saturating_sub(self.refresh_margin.min(lifetime / 2));
-        CachedToken { generation, token, refresh_at: Some(refresh_at), expires_at }
+        CachedToken { generation, token, issued_at: now, refresh_at: Some(refresh_at), expires_at }
     }
 
     /// Turns the error of a sign-in into the error of the request that was therefore not sent.
@@ -230,6 +233,17 @@ impl<T: Layer + 'static> TokenProvider<T> {
         request.headers.truncate(headers_without_credentials);
         result
     }
+
+    /// Sends a request again whose former token was rejected.
+    async fn send_again(
+        &self,
+        request: &mut VendorRequest,
+        cached: &CachedToken,
+    ) -> Result<VendorResponse, VendorError> {
+        self.metrics.vendor_retry(self.system, RetryReason::TokenRefused);
+        request.trace.next_attempt();
+        self.send_authorized(request, cached).await
+    }
 }
 
 /// Marks a background refresh as running, until it ends or its worker does.
@@ -274,18 +288,29 @@ impl<T: Layer + 'static> Layer for AuthLayer<T> {
         if cached.token.expires.is_none() {
             return Err(VendorError { kind: VendorErrorKind::CredentialsRejected, retry: Retry::Never, ..rejection });
         }
+        let rejected_at = Instant::now();
         let renewed = tokens.token_after(cached.generation, request).await?;
-        tokens.metrics.vendor_retry(tokens.system, RetryReason::TokenRefused);
-        request.trace.next_attempt();
-        tokens.send_authorized(request, &renewed).await.map_err(|fault| match fault.kind {
-            VendorErrorKind::TokenRejected => VendorError {
-                kind: VendorErrorKind::CredentialsRejected,
-                effect: SideEffect::None,
-                retry: Retry::Never,
-                ..fault
-            },
-            _ => fault,
-        })
+        let result = tokens.send_again(request, &renewed).await;
+        let Err(VendorError { kind: VendorErrorKind::TokenRejected, .. }) = result else { return result };
+        let is_current = tokens.current().is_some_and(|current| current.generation == renewed.generation);
+        if is_current && renewed.issued_at >= rejected_at {
+            return result.map_err(wrong_credentials);
+        }
+        let latest = tokens.token_after(renewed.generation, request).await?;
+        tokens.send_again(request, &latest).await.map_err(wrong_credentials)
+    }
+}
+
+/// The rejection of a token that the vendor has just issued.
+fn wrong_credentials(fault: VendorError) -> VendorError {
+    match fault.kind {
+        VendorErrorKind::TokenRejected => VendorError {
+            kind: VendorErrorKind::CredentialsRejected,
+            effect: SideEffect::None,
+            retry: Retry::Never,
+            ..fault
+        },
+        _ => fault,
     }
 }
 

@@ -91,6 +91,32 @@ async fn a_second_token_rejection_means_rejected_credentials() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rejected_token_that_was_not_fresh_is_replaced_once_more() {
+    let (layer, inner, _) = auth_layer([
+        response(200, "T1"),
+        ok(),
+        err_kind(VendorErrorKind::TokenRejected),
+        response(200, "T2"),
+        err_kind(VendorErrorKind::TokenRejected),
+        ok(),
+        err_kind(VendorErrorKind::TokenRejected),
+        response(200, "T3"),
+        ok(),
+    ]);
+    read(&layer).await.expect("T1");
+    // The second request is still under way with T1 when the first one has T2 already, which
+    // another process then replaces.
+    let late_request = async {
+        sleep(Duration::from_millis(1_500)).await;
+        read(&layer).await
+    };
+    let (first, second) = tokio::join!(read(&layer), late_request);
+    first.expect("T2");
+    second.expect("T3");
+    assert_eq!(call_log(&inner).iter().filter(|entry| *entry == "sign_in").count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_burst_of_rejections_causes_one_sign_in() {
     let burst = std::iter::once(response(200, "T1"))
         .chain([ok()])

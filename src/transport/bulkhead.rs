@@ -1,7 +1,7 @@
 //! Limits the load on one vendor, so that a slow vendor cannot fill the gateway.
 //!
-//! At most `max_in_flight` requests are in flight. At most `max_queue` requests wait, first come
-//! first served, for one of them to end or for the `rate_limit`. A request waits no longer than its
+//! At most `max_in_flight` requests are in flight. At most `max_queue` more wait, first come first
+//! served, for one of them to end or for the `rate_limit`. A request waits no longer than its
 //! deadline allows. One that cannot be sent in time is rejected at once.
 
 use std::sync::Arc;
@@ -27,8 +27,11 @@ pub(super) struct BulkheadLayer<T> {
     inner: T,
     permits: Semaphore,
     rate_limiter: Option<RateLimiter>,
+    /// Requests that wait or are in flight. Both are counted together: a request that has just got
+    /// a permit still waits for its task to run, and takes no place of the queue.
+    admitted: AtomicUsize,
+    max_admitted: usize,
     waiting: AtomicUsize,
-    max_queue: usize,
     /// How long a request without a deadline waits.
     default_wait: Duration,
     metrics: Arc<Metrics>,
@@ -37,12 +40,14 @@ pub(super) struct BulkheadLayer<T> {
 
 impl<T> BulkheadLayer<T> {
     pub(super) fn new(inner: T, settings: &StackSettings, metrics: Arc<Metrics>, system: SystemIndex) -> Self {
+        let max_in_flight = settings.max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             inner,
-            permits: Semaphore::new(settings.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+            permits: Semaphore::new(max_in_flight),
             rate_limiter: RateLimiter::new(settings.rate_limit),
+            admitted: AtomicUsize::new(0),
+            max_admitted: max_in_flight.saturating_add(settings.max_queue),
             waiting: AtomicUsize::new(0),
-            max_queue: settings.max_queue,
             default_wait: settings.timeout,
             metrics,
             system,
@@ -57,7 +62,7 @@ impl<T> BulkheadLayer<T> {
         {
             return Ok(Some(permit));
         }
-        let queue_slot = self.enqueue()?;
+        let queue_slot = self.enqueue();
         let deadline = deadline.unwrap_or_else(|| Instant::now() + self.default_wait);
         if let Some(rate_limiter) = &self.rate_limiter {
             let slot = rate_limiter.next_slot(queue_slot.ahead);
@@ -78,15 +83,29 @@ impl<T> BulkheadLayer<T> {
         Ok(permit)
     }
 
-    fn enqueue(&self) -> Result<QueueSlot<'_, T>, VendorError> {
+    fn enqueue(&self) -> QueueSlot<'_, T> {
         let ahead = self.waiting.fetch_add(1, Ordering::Relaxed);
         self.metrics.queue_depth(self.system, 1);
-        // Dropping the slot on rejection leaves the queue again.
-        let slot = QueueSlot { bulkhead: self, ahead };
-        if ahead >= self.max_queue {
+        QueueSlot { bulkhead: self, ahead }
+    }
+
+    fn admit(&self) -> Result<Admission<'_>, VendorError> {
+        let before = self.admitted.fetch_add(1, Ordering::Relaxed);
+        // Dropping the admission on rejection gives the place back.
+        let admission = Admission(&self.admitted);
+        if before >= self.max_admitted {
             return Err(overloaded_fault("too many requests wait for this vendor"));
         }
-        Ok(slot)
+        Ok(admission)
+    }
+}
+
+/// A place among the requests that wait or are in flight, freed on drop.
+struct Admission<'l>(&'l AtomicUsize);
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -115,6 +134,7 @@ fn overloaded_fault(why: &str) -> VendorError {
 
 impl<T: Layer> Layer for BulkheadLayer<T> {
     async fn call(&self, request: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
+        let _admission = self.admit()?;
         let _permit = self.acquire(request.deadline).await?;
         self.inner.call(request).await
     }
@@ -167,6 +187,14 @@ mod tests {
         let ((results, elapsed), depth) = tokio::join!(four, sample);
         assert_eq!(kinds(&results), [None, None, None, Some(VendorErrorKind::Overloaded)]);
         assert_eq!((elapsed, depth, metric_value(&metrics, queue)), (3, 2, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_callers_as_fit_in_both_limits_are_all_served() {
+        let (bulkhead, _) = bulkhead(64, 256, 0);
+        let caller = || async { [read(&bulkhead, 60_000).await, read(&bulkhead, 60_000).await].map(|end| end.is_ok()) };
+        let served = join_all((0..320).map(|_| caller())).await;
+        assert_eq!(served.iter().filter(|both| **both == [true, true]).count(), 320);
     }
 
     #[tokio::test(start_paused = true)]

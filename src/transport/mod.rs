@@ -24,6 +24,7 @@
 //! knows neither records nor callers.
 
 mod auth;
+mod body_budget;
 mod bulkhead;
 mod circuit_breaker;
 mod client;

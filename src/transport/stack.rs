@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::auth::{AuthLayer, TokenProvider};
+use super::body_budget::BodyBudget;
 use super::bulkhead::BulkheadLayer;
 use super::circuit_breaker::{BreakerLayer, CircuitBreaker, CircuitState, LastFailure};
 use super::client::Client;
@@ -45,6 +47,7 @@ pub struct TransportStack {
     circuit: Arc<CircuitBreaker>,
     tokens: Arc<TokenProvider<UnauthenticatedStack>>,
     redactor: Arc<SecretRedactor>,
+    bodies: Arc<BodyBudget>,
 }
 
 impl TransportStack {
@@ -69,6 +72,7 @@ impl TransportStack {
         // Directly around the connection, so that the timeout and the duration metric cover the
         // exchange and no wait. Responses are classified here, so that all layers above see only
         // `VendorError`s.
+        let bodies = Arc::clone(client.body_budget());
         let peer = PeerAttributes::new(system, client.address());
         let attempt = AttemptLayer::new(
             client,
@@ -105,7 +109,7 @@ impl TransportStack {
         // an open circuit and waits for a permit like any other request.
         let layers =
             RetryLayer::new(auth, settings.retries, settings.retry_backoff, settings.timeout, metrics(), index);
-        Ok(Self { layers, circuit, tokens, redactor })
+        Ok(Self { layers, circuit, tokens, redactor, bodies })
     }
 
     /// Redacts the system's secrets from an error. An adapter that could not parse a response may
@@ -118,6 +122,14 @@ impl TransportStack {
     /// Redacts the system's secrets from texts that the vendor added to a success.
     pub fn redact_texts<'t>(&self, texts: impl Iterator<Item = &'t mut String>) {
         self.redactor.redact_texts(texts);
+    }
+
+    /// Keeps a part of the memory for the system's large bodies until this response has been read;
+    /// `None` if there is not so much left.
+    #[must_use]
+    pub fn hold_response_body(&self, body: Bytes) -> Option<Bytes> {
+        let mut reservation = self.bodies.reservation();
+        reservation.try_grow_to(body.len()).then(|| reservation.hold(body))
     }
 
     /// The current state of the vendor.

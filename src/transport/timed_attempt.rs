@@ -89,7 +89,11 @@ impl<T: Layer> Layer for AttemptLayer<T> {
             return Err(VendorError::new(VendorErrorKind::Overloaded).message(why));
         }
         let (outcome, result) = match timeout_at(end, self.inner.call(request)).await {
-            Ok(Ok(response)) => (outcome_of_status(response.status), self.classify(request, response)),
+            Ok(Ok(response)) => {
+                let status = response.status;
+                let result = self.classify(request, response);
+                (outcome_of_response(status, result.as_ref().err()), result)
+            }
             Ok(Err(fault)) => (outcome_of_fault(&fault), Err(fault)),
             Err(_) => (CallOutcome::Timeout, Err(self.timeout_fault(end - started))),
         };
@@ -111,6 +115,26 @@ fn error_type(fault: &VendorError, outcome: CallOutcome) -> String {
     }
 }
 
+/// What a response meant: some vendors report with a 500 that the request was wrong, and no alert
+/// may take that for a failure of theirs.
+fn outcome_of_response(status: u16, fault: Option<&VendorError>) -> CallOutcome {
+    match fault.map(|fault| fault.kind) {
+        Some(VendorErrorKind::Conflict) => CallOutcome::Conflict,
+        // Pretectum's 400: only its text distinguishes a stale version from invalid values.
+        Some(VendorErrorKind::Ambiguous) if status < 500 && fault.is_some_and(mentions_version) => {
+            CallOutcome::Conflict
+        }
+        Some(VendorErrorKind::NotFound | VendorErrorKind::Rejected | VendorErrorKind::Busy) if status >= 500 => {
+            CallOutcome::Refused4xx
+        }
+        _ => outcome_of_status(status),
+    }
+}
+
+fn mentions_version(fault: &VendorError) -> bool {
+    fault.message.as_deref().is_some_and(|message| message.to_lowercase().contains("version"))
+}
+
 fn outcome_of_status(status: u16) -> CallOutcome {
     match status {
         ..300 => CallOutcome::Ok2xx,
@@ -123,6 +147,8 @@ fn outcome_of_status(status: u16) -> CallOutcome {
 fn outcome_of_fault(fault: &VendorError) -> CallOutcome {
     match fault.kind {
         VendorErrorKind::Unavailable => CallOutcome::Connect,
+        // The gateway has no memory left for the body of a response that came.
+        VendorErrorKind::Overloaded => CallOutcome::Ok2xx,
         VendorErrorKind::Timeout => CallOutcome::Timeout,
         _ => CallOutcome::ConnectionLost,
     }
@@ -202,6 +228,28 @@ mod tests {
         let fault = attempt.call(&mut request(VendorCallKind::Update)).await.expect_err("a fault");
         assert_eq!((fault.kind, fault.retry), (VendorErrorKind::Unavailable, Retry::After(Duration::from_secs(7))));
         assert_eq!(metric_value(&metrics, r#"vendor_requests_total{call="update",outcome="5xx",system="crm"}"#), 1);
+    }
+
+    #[test]
+    fn the_outcome_is_what_a_response_meant() {
+        use VendorErrorKind::{Ambiguous, Busy, Conflict, NotFound, Rejected, ServerError};
+        let stale = "The provided _version does not match the current version of the data object";
+        for (status, kind, text, expected) in [
+            (500, Conflict, "", CallOutcome::Conflict),
+            (412, Conflict, "", CallOutcome::Conflict),
+            (400, Ambiguous, stale, CallOutcome::Conflict),
+            (400, Ambiguous, "Validation failed", CallOutcome::Refused4xx),
+            (500, Ambiguous, "wrong version of the framework", CallOutcome::Failed5xx),
+            (500, ServerError, "", CallOutcome::Failed5xx),
+            (500, NotFound, "", CallOutcome::Refused4xx),
+            (500, Rejected, "", CallOutcome::Refused4xx),
+            (500, Busy, "", CallOutcome::Refused4xx),
+            (409, Busy, "", CallOutcome::Refused4xx),
+        ] {
+            let fault = VendorError::new(kind).message(text);
+            assert_eq!(outcome_of_response(status, Some(&fault)), expected, "{status} {kind:?} {text}");
+        }
+        assert_eq!(outcome_of_response(204, None), CallOutcome::Ok2xx);
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,7 +23,11 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     context.query(&[])?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
     let record = context.gateway().read(system, &id, &context.op_context()?).await?;
-    let response = preconditions.respond(response::record_json(&record).into(), record.etag.as_deref(), None);
+    let response = preconditions.respond(
+        response::hold_body(system, response::record_json(&record).into())?,
+        record.etag.as_deref(),
+        None,
+    );
     response.map_err(|mut error: ApiError| {
         if error.problem.name == ProblemKind::PreconditionFailed {
             context.api().metrics.precondition_failure(system.index, DetectedBy::Gateway);
@@ -49,5 +53,5 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let page = context.gateway().list(system, &collection, limit, query.get("cursor"), &op_context).await?;
     let path = format!("/records/{}", percent_encode_id(system.name.as_str()));
     let link = query.next_link_header(&path, page.next.as_deref());
-    preconditions.respond(response::page_json(&page).into(), None, link)
+    preconditions.respond(response::hold_body(system, response::page_json(&page).into())?, None, link)
 }

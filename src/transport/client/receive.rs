@@ -13,9 +13,13 @@ use serde::de::IgnoredAny;
 use crate::record::{VendorError, VendorErrorKind};
 use crate::transport::sanitize::sanitize_text;
 
-/// Reads the body; `None` if it is longer than `max_body` bytes. Dropping the response then closes
-/// the connection.
-pub(super) async fn read_body(response: &mut ClientResponse, max_body: usize) -> Result<Option<Bytes>, VendorError> {
+/// Reads the body; `None` if it is longer than `max_body` bytes. `fits` checks its length so far.
+/// Dropping the response then closes the connection.
+pub(super) async fn read_body(
+    response: &mut ClientResponse,
+    max_body: usize,
+    mut fits: impl FnMut(usize) -> Result<(), VendorError>,
+) -> Result<Option<Bytes>, VendorError> {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(chunk) = response.next().await {
@@ -23,6 +27,7 @@ pub(super) async fn read_body(response: &mut ClientResponse, max_body: usize) ->
         if first.len().max(all.len()) + chunk.len() > max_body {
             return Ok(None);
         }
+        fits(first.len().max(all.len()) + chunk.len())?;
         // A body of one chunk, the usual case, is not copied.
         if first.is_empty() && all.is_empty() {
             first = chunk;

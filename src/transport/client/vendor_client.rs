@@ -17,7 +17,8 @@ use awc::ClientResponse;
 
 use super::connector::{USER_AGENT_VALUE, build_client, stream_url};
 use super::receive::{decode_body, fault_from_send_error, is_truncated, read_body, truncated_fault};
-use crate::record::VendorError;
+use crate::record::{VendorError, VendorErrorKind};
+use crate::transport::body_budget::BodyBudget;
 use crate::transport::layer::Layer;
 use crate::transport::request::{JSON, VendorRequest};
 use crate::transport::response::{VendorResponse, parse_retry_after};
@@ -38,6 +39,7 @@ pub(in crate::transport) struct Client {
     connect_timeout: Duration,
     keep_alive: Duration,
     max_body: usize,
+    bodies: Arc<BodyBudget>,
 }
 
 thread_local! {
@@ -86,7 +88,13 @@ impl Client {
             connect_timeout: settings.connect_timeout,
             keep_alive: settings.keep_alive,
             max_body: settings.max_vendor_body,
+            bodies: Arc::default(),
         })
+    }
+
+    /// The budget of the system's large bodies.
+    pub(in crate::transport) fn body_budget(&self) -> &Arc<BodyBudget> {
+        &self.bodies
     }
 
     /// Host and port of the vendor.
@@ -112,7 +120,8 @@ impl Client {
         Uri::from_parts(parts).ok()
     }
 
-    async fn read_response(&self, mut response: ClientResponse) -> Result<VendorResponse, VendorError> {
+    /// `is_safe`: the request changed nothing, so that its response may be refused.
+    async fn read_response(&self, mut response: ClientResponse, is_safe: bool) -> Result<VendorResponse, VendorError> {
         let status = response.status().as_u16();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let content_type = header(CONTENT_TYPE).unwrap_or_default().to_owned();
@@ -124,12 +133,21 @@ impl Client {
         if length.is_some_and(|length| length > self.max_body) {
             return Err(too_long());
         }
-        let body = read_body(&mut response, self.max_body).await?.ok_or_else(too_long)?;
+        let mut reservation = self.bodies.reservation();
+        let mut fits = |length| {
+            let fits = reservation.try_grow_to(length) || !is_safe;
+            fits.then_some(()).ok_or_else(|| {
+                VendorError::new(VendorErrorKind::Overloaded)
+                    .message("the responses that are being read from this vendor fill the memory for them")
+            })
+        };
+        fits(length.unwrap_or(0))?;
+        let body = read_body(&mut response, self.max_body, fits).await?.ok_or_else(too_long)?;
         if is_truncated(&body, length, &content_type) {
             return Err(truncated_fault());
         }
         let body = decode_body(body, coding.as_deref(), self.max_body)?.ok_or_else(too_long)?;
-        Ok(VendorResponse { status, content_type, retry_after, body })
+        Ok(VendorResponse { status, content_type, retry_after, body: reservation.hold(body) })
     }
 }
 
@@ -169,7 +187,7 @@ impl Layer for Client {
         };
 
         match sending.await {
-            Ok(response) => self.read_response(response).await,
+            Ok(response) => self.read_response(response, request.kind.is_safe()).await,
             Err(error) => Err(fault_from_send_error(&error)),
         }
     }
