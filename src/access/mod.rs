@@ -124,6 +124,13 @@ impl Principal {
         &self.name
     }
 
+    /// Whether the caller has any permission for that system.
+    #[must_use]
+    pub fn can_anything(&self, system: &str) -> bool {
+        let anything = |set: PermissionSet| set.has(PermissionSet::ALL);
+        anything(self.everywhere) || self.by_system.iter().any(|(name, set)| name.as_str() == system && anything(*set))
+    }
+
     /// Whether the caller has this permission for that system.
     #[must_use]
     pub fn can(&self, system: &str, permission: impl Into<Permission>) -> bool {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
-use super::support::{BLUEDOLPHIN, MATRIX42, TestEnv};
+use super::support::{BLUEDOLPHIN, MATRIX42, PRETECTUM, TestEnv};
 
 async fn read_system(env: &TestEnv) -> Value {
     env.get(&format!("/systems/{}", env.fixture.system)).send().await.assert_status(200).json()
@@ -52,4 +52,33 @@ async fn each_loss_lists_its_actions_and_the_configured_policy() {
     assert_eq!(system["on_lossy_write"], "refuse");
     let warns = TestEnv::start_with(&BLUEDOLPHIN, |config| config.system("architecture", "on_lossy_write", "warn"));
     assert_eq!(read_system(&warns).await["on_lossy_write"], "warn");
+}
+
+#[actix_web::test]
+async fn a_stale_version_is_no_failure_of_the_vendor_in_the_metrics() {
+    for fixture in [&PRETECTUM, &MATRIX42] {
+        let env = TestEnv::start(fixture);
+        let tag = env.current_etag(fixture.key).await;
+        (fixture.external_touch)(&env.vendors, fixture.key);
+        env.set_text(fixture.key, &tag, "stale").send().await.assert_problem(412, "precondition-failed");
+        let metrics = env.get("/metrics").send().await.text;
+        let conflict =
+            format!(r#"vendor_requests_total{{call="update",outcome="conflict",system="{}"}} 1"#, fixture.system);
+        assert!(metrics.lines().any(|line| line == conflict), "{metrics}");
+        assert!(!metrics.contains(r#"outcome="5xx""#), "{metrics}");
+    }
+}
+
+#[actix_web::test]
+async fn a_caller_sees_only_the_systems_on_which_it_has_a_permission() {
+    let callers = [("ada", "key-of-ada", "itsm:ledger"), ("grace", "key-of-grace", "*:read")];
+    let env = TestEnv::start_with(&MATRIX42, |config| config.api_keys(&callers));
+    let send = |path: &str, key: &str| env.get(path).header("Authorization", &format!("Bearer {key}")).send();
+    let list = send("/systems", "key-of-ada").await.assert_status(200).json();
+    let names: Vec<_> = list["items"].as_array().unwrap().iter().map(|system| system["name"].clone()).collect();
+    assert_eq!(names, ["itsm"]);
+    send("/systems/itsm", "key-of-ada").await.assert_status(200);
+    send("/systems/crm", "key-of-ada").await.assert_problem(403, "forbidden");
+    let all = send("/systems", "key-of-grace").await.assert_status(200).json();
+    assert_eq!(all["items"].as_array().unwrap().len(), 3);
 }

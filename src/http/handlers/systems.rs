@@ -10,13 +10,13 @@ use crate::http::error::HandlerResult;
 use crate::http::headers::accept;
 use crate::http::openapi::SystemPath;
 use crate::http::response::{self, ReadPreconditions};
+use crate::problem::ProblemKind;
 use crate::record::Action;
 use crate::system::{Guarantee, System};
 use crate::transport::{LastFailure, VendorHealth};
 use crate::vendors::{DataLoss, UpdateStyle, Versioning};
 
-/// A system (contract 4). Every caller sees all systems: their names and capabilities are no
-/// records.
+/// A system (contract 4), as callers see it who have a permission on it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = System)]
 pub(in crate::http) struct SystemView<'s> {
@@ -116,7 +116,7 @@ struct SystemFailure {
     reason: String,
 }
 
-/// The configured systems.
+/// The systems on which the caller has a permission.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(in crate::http) struct SystemList<'s> {
     /// In the order of the configuration.
@@ -125,13 +125,15 @@ pub(in crate::http) struct SystemList<'s> {
 
 /// `GET` and `HEAD /systems`.
 #[utoipa::path(get, path = "/systems", tag = "Systems", operation_id = "listSystems",
-    summary = "List systems", description = "Every configured system.",
+    summary = "List systems", description = "The systems on which the caller has a permission.",
     responses((status = 200, description = "The systems", body = SystemList)))]
 pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     accept::require_json(context.headers())?;
     context.query(&[])?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    let items = context.api().systems.iter().map(system_view).collect();
+    let caller = context.caller()?;
+    let visible = context.api().systems.iter().filter(|system| caller.can_anything(system.name.as_str()));
+    let items = visible.map(system_view).collect();
     preconditions.respond(response::to_json(&SystemList { items }), None, None)
 }
 
@@ -142,6 +144,10 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     responses((status = 200, description = "The system", body = SystemView)))]
 pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     let system = context.system()?;
+    if !context.caller()?.can_anything(system.name.as_str()) {
+        let detail = format!("you have no permission on the system {}", system.name.as_str());
+        return Err(ProblemKind::Forbidden.with_detail(detail).into());
+    }
     accept::require_json(context.headers())?;
     context.query(&[])?;
     let preconditions = ReadPreconditions::parse(context.headers())?;

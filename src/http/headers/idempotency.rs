@@ -36,10 +36,9 @@ fn parse_quoted(line: &[u8]) -> Option<String> {
     }
 }
 
-/// A key without quotes has no character that means something in a Structured Field.
+/// A key without quotes is taken as it stands: a comma or a semicolon is a part of it.
 fn parse_bare(line: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(line).ok()?;
-    (!text.contains(['"', '\\', ',', ';'])).then(|| text.to_owned())
+    std::str::from_utf8(line).ok().map(str::to_owned)
 }
 
 /// What a key is bound to: SHA-256 over the parts, each with its length, so that no two requests
@@ -72,6 +71,13 @@ mod tests {
         }
         assert_eq!(read(&[br#""a\"b\\""#]).expect("a key").as_deref(), Some(r#"a"b\"#));
         assert_eq!(read(&[]).expect("absent"), None);
+    }
+
+    #[test]
+    fn a_bare_key_may_hold_every_visible_character() {
+        for line in ["2,3", "a;b=1", "a\\b", "a\"b", "!~"] {
+            assert_eq!(read(&[line.as_bytes()]).expect("a key").as_deref(), Some(line));
+        }
     }
 
     #[test]
