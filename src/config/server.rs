@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
+use super::base_url;
 use super::table_reader::TableReader;
 use super::tls::TlsConfig;
 use crate::bounded;
@@ -36,6 +37,9 @@ pub struct ServerConfig {
     /// How long a shutdown waits for requests and writes in flight, 0 s to 1 h. Default 30 s.
     #[serde(deserialize_with = "bounded::duration::<0, 3_600_000, _>")]
     pub shutdown_timeout: Duration,
+    /// How callers reach the gateway, without a slash at its end: the beginning of the URLs in
+    /// responses. Default empty: they are paths.
+    pub external_url: String,
     /// HTTP/2 with callers, where TLS is on. Default no: `h2` 0.3, which actix-http uses, lets a
     /// caller fill the memory with empty frames (RUSTSEC-2026-0258).
     pub http2: bool,
@@ -54,6 +58,7 @@ impl Default for ServerConfig {
             max_body: 1024 * 1024,
             deadline: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(30),
+            external_url: String::new(),
             http2: false,
             tls: None,
         }
@@ -64,6 +69,12 @@ impl ServerConfig {
     pub(super) fn read(table: TableReader<'_>) -> Self {
         let mut server: Self = table.read().unwrap_or_default();
         server.tls = table.get("tls").and_then(|value| TlsConfig::read(TableReader::of(&value, TlsConfig::EXPECTED)?));
+        if !server.external_url.is_empty() {
+            match base_url::normalize(&server.external_url, true, &[]) {
+                Ok(url) => server.external_url = url,
+                Err((message, expected)) => table.error("external_url", message, expected),
+            }
+        }
         if server.has_duplicate_bind() {
             table.error("ops_bind", "is the same address as bind", "another port, or no ops_bind at all");
         }

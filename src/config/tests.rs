@@ -264,7 +264,7 @@ vendor = "sap"
 "#;
     let expected = [
         "3:8 server.bind: cannot be \"localhost\"; IP:PORT",
-        "4:1 server.wokers: is not a key of this table; did you mean \"workers\"?; bind, deadline, http2, max_body,",
+        "4:1 server.wokers: is not a key of this table; did you mean \"workers\"?; bind, deadline, external_url, http2,",
         "5:12 server.max_body: is out of range; a whole number from 1 to 67108864",
         "6:12 server.deadline: is an integer; a duration from \"100ms\" to \"1h\", with one of the units",
         "9:7 store.url: is not the URL of a store; \"sqlite:PATH\" or \"postgres://",
@@ -285,6 +285,19 @@ vendor = "sap"
         assert!(found.starts_with(expected), "found    {found}\nexpected {expected}");
     }
     assert_eq!(found.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
+fn an_external_url_is_a_url_in_one_spelling() {
+    let server = |url: &str| format!("server.external_url = '{url}'\n{SMALL}");
+    for (written, read) in
+        [("", ""), ("https://a.example/gateway/", "https://a.example/gateway"), ("http://a", "http://a")]
+    {
+        assert_eq!(parse_valid(&server(written)).server.external_url, read);
+    }
+    for wrong in ["/gateway", "a.example", "https://a/?x=1", "https://u:p@a"] {
+        assert_eq!(error_lines(&server(wrong)).len(), 1, "{wrong}");
+    }
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub struct ApiState {
     pub metrics: Arc<Metrics>,
     /// Records spans; `None` where no collector is configured.
     pub tracer: Option<Arc<Tracer>>,
+    /// `external_url`: the beginning of the URLs in responses; empty for paths.
+    pub external_url: String,
     /// Limits on one request.
     pub limits: RequestLimits,
 }

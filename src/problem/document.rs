@@ -70,6 +70,16 @@ pub struct FieldErrorView<'p> {
 }
 
 impl<'p> ProblemDocument<'p> {
+    /// The same with URLs that begin with `external_url` instead of paths.
+    #[must_use]
+    pub fn at(mut self, external_url: &str) -> Self {
+        if !external_url.is_empty() {
+            self.type_uri.insert_str(0, external_url);
+            self.operation = self.operation.map(|path| [external_url, &path].concat());
+        }
+        self
+    }
+
     /// The document of a problem. `instance` and `request_id` are those of the request.
     #[must_use]
     pub fn new(problem: &'p Problem, instance: Option<&'p str>, request_id: Option<&'p str>) -> Self {

@@ -13,6 +13,7 @@ mod behaviours;
 mod deploy;
 mod disk_failures;
 mod documents;
+mod external_url;
 mod failure_log;
 mod fault_proxy;
 mod fuzz_inputs;

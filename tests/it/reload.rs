@@ -1,8 +1,11 @@
 //! A configuration that changes while the gateway runs.
 
+use std::time::{Duration, Instant};
+
+use actix_web::http::Method;
 use records_gateway::sandbox::{CallKind, InjectedFault, matrix42};
 
-use super::support::{TestConfig, TestProcess};
+use super::support::{Request, TestConfig, TestProcess};
 
 const LOG_RELOADED: &str = "the configuration was reloaded and is in force";
 const LOG_REJECTED: &str = "the changed configuration is invalid";
@@ -106,6 +109,35 @@ async fn a_secret_of_the_same_length_in_its_file_is_taken_over() {
 }
 
 #[actix_web::test]
+async fn a_write_is_resolved_although_its_system_has_vanished() {
+    let process = TestProcess::start_with(|config| {
+        with_caller(config, "ada", "*:*").server("deadline", "1s").system("itsm", "timeout", "300ms")
+    });
+    let authorized = |request: Request| request.header("Authorization", "Bearer key-of-ada");
+    let read = authorized(process.client().get(&record_path("itsm"))).send().await;
+    let faults = &process.vendors.matrix42.faults;
+    faults.always(CallKind::Update, InjectedFault::HangAfter);
+    faults.always(CallKind::Read, InjectedFault::Hang);
+    let patch = process.client().request(Method::PATCH, &record_path("itsm")).if_match(read.etag());
+    let patch = authorized(patch.merge_patch("{\"fields\":{\"Description\":\"applied\"}}")).send().await;
+    patch.assert_problem(504, "outcome-unknown");
+    process.write_config(&process.config().rename_system("itsm", "helpdesk"));
+    process.wait_for_log(LOG_RELOADED, 1).await;
+    assert_eq!(read_status(&process, "ada", "itsm").await, 404);
+    faults.clear();
+    let path = patch.header("operation").unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let operation = authorized(process.client().get(path)).send().await.assert_status(200).json();
+        if operation["state"] != "running" {
+            break assert_eq!(operation["state"], "applied", "{operation}");
+        }
+        assert!(Instant::now() < until, "{operation}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[actix_web::test]
 async fn settings_that_need_a_restart_are_logged_and_the_rest_applies() {
     let process = start_for_ada();
     let elsewhere = tempfile::tempdir().unwrap();
@@ -114,7 +146,7 @@ async fn settings_that_need_a_restart_are_logged_and_the_rest_applies() {
     process.wait_for_log("server.ops_bind, server.workers, store", 1).await;
     assert_eq!(read_status(&process, "grace", "itsm").await, 200);
     assert_eq!(process.client().get("/healthz").send().await.status, 200, "the address is unchanged");
-    let long = process.client().request(actix_web::http::Method::PATCH, &record_path("itsm")).if_match("*");
+    let long = process.client().request(Method::PATCH, &record_path("itsm")).if_match("*");
     let long = long.merge_patch("{\"fields\":{\"Description\":\"x\"}}").header("Authorization", "Bearer key-of-grace");
     long.send().await.assert_problem(413, "body-too-large");
     assert!(std::fs::read_dir(elsewhere.path()).unwrap().next().is_none(), "the store is unchanged");

@@ -35,7 +35,7 @@ const CSP_SWAGGER: &str = "default-src 'self'; style-src 'self' 'unsafe-inline';
                        base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static SWAGGER_CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
-    let config = Config::from("/openapi.json").try_it_out_enabled(true).display_request_duration(true);
+    let config = Config::from("../openapi.json").try_it_out_enabled(true).display_request_duration(true);
     // No badge of an external validator, and no key stored in the browser.
     Arc::new(config.display_operation_id(true).validator_url("none"))
 });
@@ -47,11 +47,12 @@ static SWAGGER_CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
 pub(in crate::http) async fn home() -> HttpResponse {
     html_page(
         "records-gateway",
+        ".",
         "<p>One way to read and change a record, whatever system holds it.</p><ul>\
-         <li><a href=\"/docs/\">API, to read and to try out</a> (<a href=\"/openapi.json\">OpenAPI document</a>)</li>\
-         <li><a href=\"/systems\">The systems behind this gateway</a> (needs credentials)</li>\
-         <li><a href=\"/problems/not-found\">What problems look like</a>: every error links to its page</li>\
-         <li><a href=\"/healthz\">Is the process up?</a> <a href=\"/readyz\">Is it ready?</a></li></ul>",
+         <li><a href=\"docs/\">API, to read and to try out</a> (<a href=\"openapi.json\">OpenAPI document</a>)</li>\
+         <li><a href=\"systems\">The systems behind this gateway</a> (needs credentials)</li>\
+         <li><a href=\"problems/not-found\">What problems look like</a>: every error links to its page</li>\
+         <li><a href=\"healthz\">Is the process up?</a> <a href=\"readyz\">Is it ready?</a></li></ul>",
     )
 }
 
@@ -83,10 +84,10 @@ fn problem_page(name: ProblemKind) -> HttpResponse {
         inline_code_html(spec.remedy),
     );
     for other in ProblemKind::ALL {
-        let _ = write!(body, "<a href=\"/problems/{0}\">{0}</a> ", other.as_str());
+        let _ = write!(body, "<a href=\"{0}\">{0}</a> ", other.as_str());
     }
     body.push_str("</p>");
-    html_page(spec.title, &body)
+    html_page(spec.title, "..", &body)
 }
 
 /// The OpenAPI document as text. `server` provides it, because the document describes the handlers.
@@ -97,12 +98,18 @@ pub(in crate::http) struct OpenApiText(pub(in crate::http) &'static LazyLock<Str
 #[utoipa::path(get, path = "/openapi.json", tag = "Gateway", operation_id = "getOpenApi", summary = "This document", description = "What you are reading.",
     security(()), responses((status = 200, description = "The OpenAPI 3.1 document", content_type = "application/json",
         body = Object)))]
-pub(in crate::http) async fn openapi_json(text: ThinData<OpenApiText>) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, "no-cache"))
-        .content_type("application/json")
-        .body(text.0.0.as_str())
+pub(in crate::http) async fn openapi_json(context: RequestContext, text: ThinData<OpenApiText>) -> HttpResponse {
+    let text = text.0.0.as_str();
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CACHE_CONTROL, "no-cache")).content_type("application/json");
+    match context.api().external_url.as_str() {
+        "" => response.body(text),
+        url => response.body(text.replacen(SERVER_URL, &format!("\"url\": \"{url}\""), 1)),
+    }
 }
+
+/// The gateway's own URL in the text of the document.
+const SERVER_URL: &str = "\"url\": \"/\"";
 
 /// `GET /docs`.
 pub(in crate::http) async fn redirect() -> HttpResponse {
@@ -124,12 +131,14 @@ pub(in crate::http) async fn swagger_ui(context: RequestContext) -> HandlerResul
     Ok(response.content_type(found.content_type).body(bytes))
 }
 
-fn html_page(title: &str, body: &str) -> HttpResponse {
+/// Links are relative, because a proxy may serve the gateway under a prefix; `home` leads to the
+/// front page.
+fn html_page(title: &str, home: &str, body: &str) -> HttpResponse {
     let title = escape_html(title);
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\
-         <body><h1>{title}</h1>{body}<p><a href=\"/\">records-gateway</a></p></body></html>"
+         <body><h1>{title}</h1>{body}<p><a href=\"{home}/\">records-gateway</a></p></body></html>"
     );
     HttpResponse::Ok()
         .insert_header((CONTENT_SECURITY_POLICY, CSP_DEFAULT.as_str()))

@@ -54,6 +54,7 @@ fn render(error: &ApiError, state: &RequestState, request: &HttpRequest, close: 
     }
     response.extensions_mut().insert(problem.name);
     let document = ProblemDocument::new(problem, Some(request.uri().path()), Some(&state.request_id.0));
+    let document = document.at(&state.api.external_url);
     response.body(serde_json::to_vec(&document).unwrap_or_default())
 }
 

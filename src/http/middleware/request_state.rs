@@ -5,15 +5,35 @@ use std::sync::Arc;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    CONTENT_LOCATION, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _};
 
 use crate::http::context::RequestState;
 use crate::http::headers;
+use crate::http::response::H_OPERATION;
 use crate::http::state::ApiState;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The headers that hold a path of the gateway.
+const URL_HEADERS: [HeaderName; 4] = [LOCATION, CONTENT_LOCATION, LINK, H_OPERATION];
+
+/// Turns the paths in headers into URLs of a gateway that callers reach elsewhere.
+fn add_external_url(headers: &mut HeaderMap, external_url: &str) {
+    for name in URL_HEADERS {
+        let Some(path) = headers.get(&name).and_then(|value| value.to_str().ok()) else { continue };
+        let url = match path.strip_prefix('<') {
+            Some(link) => format!("<{external_url}{link}"),
+            None => format!("{external_url}{path}"),
+        };
+        if let Ok(url) = HeaderValue::try_from(url) {
+            headers.insert(name, url);
+        }
+    }
+}
 
 /// Gives the request its [`RequestState`] with its id and its body, and the response `X-Request-Id`
 /// and `nosniff`.
@@ -29,6 +49,9 @@ pub(in crate::http) async fn create_request_state(
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&state.request_id.0) {
         headers.insert(REQUEST_ID, value);
+    }
+    if !state.api.external_url.is_empty() {
+        add_external_url(headers, &state.api.external_url);
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)

@@ -113,7 +113,8 @@ impl TestApi {
             RequestLimits { max_body: 100, body_timeout: Duration::from_secs(5), deadline: Duration::from_secs(30) };
         change(&mut limits);
         let authenticator = Arc::new(authenticator());
-        let state = ApiState { gateway, systems, authenticator, metrics, tracer: None, limits };
+        let state =
+            ApiState { gateway, systems, authenticator, metrics, tracer: None, external_url: String::new(), limits };
         Self { vendor, state: SharedApiState::new(state) }
     }
 
