@@ -14,6 +14,7 @@ use toml::de::DeTable;
 use super::diagnostics::{Diagnostics, KeyPath};
 use super::spanned_value::SpannedValue;
 use super::value_error::ValueError;
+use crate::record::nearest_name;
 
 /// No table with so many errors is worth reading on.
 const MAX_ERRORS: usize = 1000;
@@ -130,27 +131,13 @@ impl<'d> TableReader<'d> {
                 continue;
             }
             let at = KeyPath { path: self.at.child(name), offset: key.span().start };
-            let message = hint(name).unwrap_or_else(|| match suggest(name, &known) {
+            let message = hint(name).unwrap_or_else(|| match nearest_name(name, known.iter().copied()) {
                 Some(similar) => format!("is not a key of this table; did you mean {similar:?}?"),
                 None => "is not a key of this table".to_owned(),
             });
             self.diagnostics.error(&at, message, known.join(", "));
         }
     }
-}
-
-/// The known key that was probably meant: at most two edits away, and fewer than half of its
-/// length.
-fn suggest<'k>(typed: &str, known: &[&'k str]) -> Option<&'k str> {
-    let length = typed.chars().count();
-    let similar = |candidate: &&'k str| {
-        if length.abs_diff(candidate.len()) > 2 {
-            return None;
-        }
-        let distance = strsim::levenshtein(typed, candidate);
-        (distance <= 2 && distance * 2 < candidate.len()).then_some((distance, *candidate))
-    };
-    known.iter().filter_map(similar).min().map(|(_, candidate)| candidate)
 }
 
 /// Why a table was not deserialized.

@@ -47,8 +47,8 @@ pub(super) fn validate_patch(
 ) -> Result<Patch, Problem> {
     let canonical = |raw: &str| system.record_id(raw).ok().map(|id| id.as_str().to_owned());
     let patch = patch.map_err(patch_error_to_problem)?.with_canonical_id(canonical);
-    let is_read_only = |name: &str| system.adapter.is_read_only(name);
-    patch.validate(system.name.as_str(), id.as_str(), &is_read_only).map_err(patch_error_to_problem)?;
+    let is_reserved = |name: &str| system.adapter.is_reserved(name);
+    patch.validate(system.name.as_str(), id.as_str(), &is_reserved).map_err(patch_error_to_problem)?;
     Ok(patch)
 }
 
@@ -155,7 +155,7 @@ mod tests {
             (r#"{"fields":{},"a/b":1}"#, "/a~1b"),
         ] {
             let problem = read(wrong).expect_err("rejected");
-            assert_eq!(problem.errors[0].0, pointer, "{wrong}");
+            assert_eq!(problem.errors[0].pointer, pointer, "{wrong}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Problem, VendorErrorInfo};
-use crate::record::OperationId;
+use crate::record::{FieldError, OperationId};
 
 /// A problem document. Members that do not apply are absent.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -37,9 +37,9 @@ pub struct ProblemDocument<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     vendor: Option<&'p VendorErrorInfo>,
     /// The invalid values.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     #[schema(required = false)]
-    errors: Vec<FieldErrorView<'p>>,
+    errors: &'p [FieldError],
     /// 412: the record's current ETag, if known. It is not sent as `ETag`: no representation was
     /// selected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,17 +56,6 @@ pub struct ProblemDocument<'p> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     #[schema(required = false)]
     losses: &'p [String],
-}
-
-/// One invalid value.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Finding)]
-pub struct FieldErrorView<'p> {
-    /// JSON Pointer into the request's body (RFC 6901).
-    #[schema(example = "/fields/Email")]
-    pointer: &'p str,
-    /// What is wrong and what would be right.
-    detail: &'p str,
 }
 
 impl<'p> ProblemDocument<'p> {
@@ -94,7 +83,7 @@ impl<'p> ProblemDocument<'p> {
             retryable: spec.retryable,
             system: problem.system.as_deref(),
             vendor: problem.vendor.as_ref(),
-            errors: problem.errors.iter().map(|(pointer, detail)| FieldErrorView { pointer, detail }).collect(),
+            errors: &problem.errors,
             current_etag: problem.current_etag.as_deref(),
             changed: &problem.changed,
             operation: problem.operation.as_ref().map(OperationId::path),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use document::{FieldErrorView, ProblemDocument};
+pub use document::ProblemDocument;
 pub use failure_log::FailureEvent;
 
 use crate::record::{FieldError, OperationId, VendorError, VendorErrorKind};
@@ -217,7 +217,7 @@ pub struct Problem {
     /// The vendor's error, where the vendor responded.
     pub vendor: Option<VendorErrorInfo>,
     /// The invalid values: JSON Pointer and detail.
-    pub errors: Vec<(String, String)>,
+    pub errors: Vec<FieldError>,
     /// 412: the record's current ETag, if known.
     pub current_etag: Option<String>,
     /// 412: the paths that differ from the caller's version, if known.
@@ -263,7 +263,7 @@ impl Problem {
     /// Adds the invalid values.
     #[must_use]
     pub fn errors(mut self, errors: Vec<FieldError>) -> Self {
-        self.errors = errors.into_iter().map(|error| (error.pointer, error.detail)).collect();
+        self.errors = errors;
         self
     }
 

@@ -14,9 +14,9 @@ pub struct FieldChange {
     pub member: String,
     /// The path below `fields`.
     pub path: Vec<String>,
-    /// The old value; `None` if it was absent or null, which vendors do not distinguish.
+    /// The old value; `None` if it was absent, or a member that was null.
     pub old_value: Option<Value>,
-    /// The intended value; `None` for absent or null.
+    /// The intended value; `None` for an absent one, and for a member that is to be null.
     pub new_value: Option<Value>,
 }
 
@@ -37,8 +37,11 @@ fn collect_changes(
 ) {
     let removed = before.keys().filter(|name| !after.contains_key(*name));
     for name in after.keys().chain(removed) {
-        let old = before.get(name).filter(|value| !value.is_null());
-        let new = after.get(name).filter(|value| !value.is_null());
+        // Vendors do not distinguish a null member of `fields` from an absent one. Inside a value
+        // null is a value.
+        let is_member = path.is_empty();
+        let old = before.get(name).filter(|value| !(is_member && value.is_null()));
+        let new = after.get(name).filter(|value| !(is_member && value.is_null()));
         if old == new {
             continue;
         }

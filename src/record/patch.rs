@@ -93,10 +93,10 @@ impl Patch {
     pub fn as_flat_changes(
         &self,
         identity: &RecordIdentity<'_>,
-        read_only: &dyn Fn(&str) -> bool,
+        reserved: &dyn Fn(&str) -> bool,
     ) -> Result<Option<&RawObject>, PatchError> {
         let Self::Merge(patch) = self else { return Ok(None) };
-        let fields = validate_merge_patch(patch, identity, read_only)?;
+        let fields = validate_merge_patch(patch, identity, reserved)?;
         let flat = fields.iter().all(|(_, value)| !value.is_object());
         Ok((flat && !fields.is_empty()).then_some(fields))
     }
@@ -116,14 +116,14 @@ impl Patch {
     ///
     /// # Errors
     /// `ReadOnly` with the members that cannot change.
-    pub fn validate(&self, system: &str, id: &str, read_only: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
+    pub fn validate(&self, system: &str, id: &str, reserved: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
         match self {
             Self::Merge(patch) => {
                 let etag = patch.envelope.get("etag").and_then(RawJson::to_text).unwrap_or_default();
-                validate_merge_patch(patch, &RecordIdentity { system, id, etag: &etag }, read_only).map(drop)
+                validate_merge_patch(patch, &RecordIdentity { system, id, etag: &etag }, reserved).map(drop)
             }
             Self::Json(operations) => {
-                operations.iter().try_for_each(|operation| operations::check_writable(operation, read_only))
+                operations.iter().try_for_each(|operation| operations::check_writable(operation, reserved))
             }
         }
     }
@@ -154,30 +154,54 @@ impl Patch {
     /// `fields`.
     ///
     /// # Errors
-    /// `ReadOnly`, `TestFailed` or `Failed`.
+    /// `ReadOnly`, `TestFailed` or `Failed`. A changed member that is not reserved but read-only is
+    /// left to the caller of this function, because a patch may repeat its value.
     pub fn apply(
         &self,
         document: &Map<String, Value>,
-        read_only: &dyn Fn(&str) -> bool,
+        reserved: &dyn Fn(&str) -> bool,
     ) -> Result<PatchedFields, PatchError> {
         let text = |name| document.get(name).and_then(Value::as_str).unwrap_or_default();
         let identity = RecordIdentity { system: text("system"), id: text("id"), etag: text("etag") };
         let fields = match self {
             Self::Merge(patch) => {
-                let changes = Value::Object(validate_merge_patch(patch, &identity, read_only)?.to_map());
+                let changes = Value::Object(validate_merge_patch(patch, &identity, reserved)?.to_map());
                 let mut fields = document.get("fields").cloned().unwrap_or_default();
+                let before = fields.clone();
                 json_patch::merge(&mut fields, &changes);
+                keep_null_members(&before, &changes, &mut fields);
                 fields
             }
             Self::Json(operations) => {
                 let mut record = Value::Object(document.clone());
-                operations::apply(&mut record, operations, read_only)?;
+                operations::apply(&mut record, operations, reserved)?;
                 record.get_mut("fields").map(Value::take).unwrap_or_default()
             }
         };
         match fields {
             Value::Object(fields) => Ok(fields),
             _ => Err(PatchError::ReadOnly(vec![FieldError::new("/fields", "fields cannot be replaced as a whole")])),
+        }
+    }
+}
+
+/// A `null` in a merge patch leaves a member that is `null` as it is: who repeats a record as read
+/// changes nothing.
+fn keep_null_members(before: &Value, changes: &Value, after: &mut Value) {
+    let (Value::Object(before), Value::Object(changes), Value::Object(after)) = (before, changes, after) else {
+        return;
+    };
+    for (name, change) in changes {
+        match (before.get(name), change) {
+            (Some(Value::Null), Value::Null) => {
+                after.insert(name.clone(), Value::Null);
+            }
+            (Some(before), Value::Object(_)) => {
+                if let Some(after) = after.get_mut(name) {
+                    keep_null_members(before, change, after);
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -197,7 +221,7 @@ pub struct RecordIdentity<'i> {
 fn validate_merge_patch<'p>(
     patch: &'p MergePatch,
     identity: &RecordIdentity<'_>,
-    read_only: &dyn Fn(&str) -> bool,
+    reserved: &dyn Fn(&str) -> bool,
 ) -> Result<&'p RawObject, PatchError> {
     let current = [("system", identity.system), ("id", identity.id), ("etag", identity.etag)];
     let mut errors = Vec::new();
@@ -211,6 +235,6 @@ fn validate_merge_patch<'p>(
             errors.push(FieldError::new(pointer(), "cannot change; only members of /fields can"));
         }
     }
-    errors.extend(patch.fields.names().filter(|name| read_only(name)).map(read_only_error));
+    errors.extend(patch.fields.names().filter(|name| reserved(name)).map(read_only_error));
     if errors.is_empty() { Ok(&patch.fields) } else { Err(PatchError::ReadOnly(errors)) }
 }

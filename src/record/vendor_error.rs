@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::json_pointer::json_pointer;
+use super::nearest::nearest_name;
+
 /// The kind of a failure. `Problem::from_vendor_error` maps it to the problem of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum VendorErrorKind {
@@ -94,20 +97,38 @@ pub enum Retry {
 }
 
 /// An invalid value of a request body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Finding)]
 pub struct FieldError {
     /// JSON Pointer into the request body (RFC 6901), such as `/fields/Email`; empty for the whole
     /// body.
+    #[schema(example = "/fields/Email")]
     pub pointer: String,
     /// What is wrong, and what would be right.
     pub detail: String,
+    /// For a member that does not exist: the one that was probably meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub nearest: Option<String>,
 }
 
 impl FieldError {
     /// An error at a pointer.
     #[must_use]
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), detail: detail.into() }
+        Self { pointer: pointer.into(), detail: detail.into(), nearest: None }
+    }
+
+    /// The error of a member of `fields` that the record does not have. `known` are those that it
+    /// has.
+    #[must_use]
+    pub fn unknown_member<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Self {
+        let nearest = nearest_name(name, known).map(str::to_owned);
+        let detail = match &nearest {
+            Some(nearest) => format!("there is no such member; did you mean {nearest:?}?"),
+            None => "there is no such member".to_owned(),
+        };
+        Self { nearest, ..Self::new(json_pointer("/fields", &[name]), detail) }
     }
 }
 

@@ -96,8 +96,8 @@ pub struct ListPage {
 ///
 /// - [`VendorProtocol`]: how a request is authorized and which response is which error;
 /// - [`capabilities`](Self::capabilities): what the vendor can do;
-/// - `parse_*`, [`is_read_only`](Self::is_read_only), [`validate_patch`](Self::validate_patch) and
-///   `plan_*`: pure functions that are called before anything is sent;
+/// - `parse_*`, `is_*`, [`validate_patch`](Self::validate_patch) and `plan_*`: pure functions that
+///   are called before anything is sent;
 /// - [`read`](Self::read), [`list`](Self::list) and [`find_matching`](Self::find_matching): reads,
 ///   over as many calls as the vendor needs.
 ///
@@ -128,8 +128,13 @@ pub trait Adapter: VendorProtocol {
     /// form.
     fn parse_key(&self, raw: &str) -> Option<String>;
 
-    /// Whether callers cannot set this member of `fields`, because the vendor or the gateway sets
-    /// it. If the vendor ignores the case of names, so must this method.
+    /// Whether a member of this name carries the id or the version, which the gateway shows
+    /// outside `fields`: no patch may name it. If the vendor ignores the case of names, so must
+    /// this method.
+    fn is_reserved(&self, member: &str) -> bool;
+
+    /// Whether `fields` shows a member of this name and no update can change it. A patch may repeat
+    /// its value.
     fn is_read_only(&self, member: &str) -> bool;
 
     /// Reads one record.

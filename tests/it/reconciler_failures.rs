@@ -60,6 +60,10 @@ impl Adapter for FaultyAdapter {
     fn parse_key(&self, raw: &str) -> Option<String> {
         self.inner.parse_key(raw)
     }
+    fn is_reserved(&self, member: &str) -> bool {
+        self.inner.is_reserved(member)
+    }
+
     fn is_read_only(&self, member: &str) -> bool {
         self.inner.is_read_only(member)
     }

@@ -110,6 +110,9 @@ impl Adapter for ScriptedAdapter {
     fn parse_key(&self, raw: &str) -> Option<String> {
         Some(raw.to_owned())
     }
+    fn is_reserved(&self, _: &str) -> bool {
+        false
+    }
     fn is_read_only(&self, _: &str) -> bool {
         false
     }

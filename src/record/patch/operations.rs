@@ -40,7 +40,7 @@ pub(super) fn parse_operation(mut operation: Value) -> serde_json::Result<PatchO
 pub(super) fn apply(
     document: &mut Value,
     operations: &[PatchOperation],
-    read_only: &dyn Fn(&str) -> bool,
+    reserved: &dyn Fn(&str) -> bool,
 ) -> Result<(), PatchError> {
     let (mut copied, mut shifted) = (0_usize, 0_usize);
     for (index, operation) in operations.iter().enumerate() {
@@ -70,7 +70,7 @@ pub(super) fn apply(
             | PatchOperation::Replace(_)
             | PatchOperation::Move(_) => {}
         }
-        check_writable(operation, read_only)?;
+        check_writable(operation, reserved)?;
         let from = if let PatchOperation::Move(operation) = operation { Some(operation.from.as_str()) } else { None };
         shifted =
             [Some(path), from].into_iter().flatten().fold(shifted, |sum, path| sum + count_siblings(document, path));
@@ -99,20 +99,20 @@ fn operation_error(index: usize, path: &str, reason: &str) -> PatchError {
 
 /// Checks every path that an operation writes: `test` writes none, and `move` also writes its
 /// `from`.
-pub(super) fn check_writable(operation: &PatchOperation, read_only: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
+pub(super) fn check_writable(operation: &PatchOperation, reserved: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
     match operation {
         PatchOperation::Test(_) => return Ok(()),
-        PatchOperation::Move(moved) => check_path(moved.from.as_str(), read_only)?,
+        PatchOperation::Move(moved) => check_path(moved.from.as_str(), reserved)?,
         _ => {}
     }
-    check_path(operation.path().as_str(), read_only)
+    check_path(operation.path().as_str(), reserved)
 }
 
-/// Only members of `/fields` that are not read-only, and values below them, may be written.
-fn check_path(path: &str, read_only: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
+/// Only members of `/fields` that are not reserved, and values below them, may be written.
+fn check_path(path: &str, reserved: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
     let member = path.strip_prefix("/fields/").and_then(|rest| rest.split('/').next());
     match member.map(|name| name.replace("~1", "/").replace("~0", "~")) {
-        Some(name) if read_only(&name) => Err(PatchError::ReadOnly(vec![read_only_error(&name)])),
+        Some(name) if reserved(&name) => Err(PatchError::ReadOnly(vec![read_only_error(&name)])),
         Some(_) => Ok(()),
         None => Err(PatchError::ReadOnly(vec![FieldError::new(path, "only members of /fields can change")])),
     }

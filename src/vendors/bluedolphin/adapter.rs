@@ -60,6 +60,12 @@ const SOURCE_CONNECTIONS: DataLoss = DataLoss {
     actions: &[Action::Update],
     caller_must_accept: false,
 };
+const PROPERTY_VALUES: DataLoss = DataLoss {
+    name: "property-values",
+    detail: "the values that objects have of a removed or renamed property",
+    actions: &[Action::Update],
+    caller_must_accept: false,
+};
 const DEPENDENT_OBJECTS: DataLoss = DataLoss {
     name: "dependent-objects",
     detail: "every object based on the definition, permanently",
@@ -74,7 +80,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     versioning: Versioning::None,
     update_style: UpdateStyle::Replace,
     actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
-    losses: &[LINKED_QUESTIONS, SOURCE_CONNECTIONS, DEPENDENT_OBJECTS],
+    losses: &[LINKED_QUESTIONS, SOURCE_CONNECTIONS, PROPERTY_VALUES, DEPENDENT_OBJECTS],
     version_is_sequence: false,
     ids_are_timestamped: false,
     list_is_complete: false,
@@ -143,6 +149,10 @@ impl Adapter for BlueDolphin {
         protocol::is_id(raw).then(|| raw.to_owned())
     }
 
+    fn is_reserved(&self, _member: &str) -> bool {
+        false
+    }
+
     fn is_read_only(&self, member: &str) -> bool {
         !update_mapping::CHANGEABLE_MEMBERS.contains(&member)
     }
@@ -198,11 +208,14 @@ impl Adapter for BlueDolphin {
             UpdateRequest::Status { active } => {
                 plan_request(protocol::status_request(id, active), &[], Completion::Now)
             }
-            UpdateRequest::Replace(body) => plan_request(
-                protocol::replace_request(id, &body),
-                &[LINKED_QUESTIONS, SOURCE_CONNECTIONS],
-                Completion::Queued,
-            ),
+            UpdateRequest::Replace { body, removes_property } => {
+                let losses: &[DataLoss] = if removes_property {
+                    &[LINKED_QUESTIONS, SOURCE_CONNECTIONS, PROPERTY_VALUES]
+                } else {
+                    &[LINKED_QUESTIONS, SOURCE_CONNECTIONS]
+                };
+                plan_request(protocol::replace_request(id, &body), losses, Completion::Queued)
+            }
         })
     }
 

@@ -28,8 +28,14 @@ pub(super) enum UpdateRequest {
         /// Whether to enable the definition.
         active: bool,
     },
-    /// The body of a PUT, without its `id`.
-    Replace(Map<String, Value>),
+    /// A PUT.
+    Replace {
+        /// The body without its `id`.
+        body: Map<String, Value>,
+        /// Whether a property is removed. A new name counts: the vendor reads it as removal and
+        /// addition, and the values that objects have of the property are lost.
+        removes_property: bool,
+    },
 }
 
 /// Builds the update from `before` to `after`.
@@ -69,7 +75,10 @@ pub(super) fn build_update(
     match (status, body) {
         _ if !invalid.is_empty() => Err(invalid),
         (Some(active), _) => Ok(UpdateRequest::Status { active }),
-        (None, Value::Object(body)) => Ok(UpdateRequest::Replace(body)),
+        (None, Value::Object(body)) => {
+            let removes_property = removes_entry(before, after, "properties");
+            Ok(UpdateRequest::Replace { body, removes_property })
+        }
         (None, _) => Err(vec![FieldError::new("", "the update cannot be written as JSON")]),
     }
 }
@@ -85,7 +94,7 @@ pub(super) fn validate_patch(patch: &Map<String, Value>) -> Vec<FieldError> {
         invalid.push(field_error("name", NAME_RULE));
     }
     for (name, entry) in entries(patch, "properties", &mut invalid) {
-        if !entry.is_null() && !entry.is_object() {
+        if !entry.is_object() {
             invalid.push(FieldError::new(entry_pointer("properties", &name), PROPERTY_RULE));
         }
     }
@@ -121,11 +130,20 @@ fn build_name(before: &Map<String, Value>, after: &Map<String, Value>, invalid: 
     new.cloned().unwrap_or_default()
 }
 
-/// The entries of a member that must be an object.
+/// Whether an entry of a member is removed.
+fn removes_entry(before: &Map<String, Value>, after: &Map<String, Value>, member: &str) -> bool {
+    let (old, new) = (entries(before, member, &mut Vec::new()), entries(after, member, &mut Vec::new()));
+    old.keys().any(|name| !new.contains_key(name))
+}
+
+/// The entries of a member that must be an object. One that is null is absent.
 fn entries(fields: &Map<String, Value>, member: &str, invalid: &mut Vec<FieldError>) -> Map<String, Value> {
     match value_of(fields, member) {
         None => Map::new(),
-        Some(Value::Object(entries)) => entries.clone(),
+        Some(Value::Object(entries)) => {
+            let present = entries.iter().filter(|(_, entry)| !entry.is_null());
+            present.map(|(name, entry)| (name.clone(), entry.clone())).collect()
+        }
         Some(_) => {
             invalid.push(field_error(member, "must be an object whose members are named after its entries"));
             Map::new()
@@ -162,7 +180,10 @@ impl<'p> Property<'p> {
     }
 
     /// From a patched definition.
-    fn parse(name: &str, entry: &'p Value, invalid: &mut Vec<FieldError>) -> Option<Self> {
+    ///
+    /// The vendor shows the value of some properties as `""` and refuses it in an update, so a
+    /// patch may only repeat it.
+    fn parse(name: &str, entry: &'p Value, previous: Option<&Value>, invalid: &mut Vec<FieldError>) -> Option<Self> {
         let at = entry_pointer("properties", name);
         let Value::Object(members) = entry else {
             invalid.push(FieldError::new(at, PROPERTY_RULE));
@@ -172,9 +193,11 @@ impl<'p> Property<'p> {
         for (member, value) in members {
             match (member.as_str(), value) {
                 ("value", Value::Null) | ("locked", Value::Bool(_) | Value::Null) => {}
-                ("value", Value::String(text)) if text.is_empty() || has_valid_length(text) => {}
+                ("value", Value::String(text)) if has_valid_length(text) => {}
+                ("value", value) if previous.and_then(|entry| entry.get("value")) == Some(value) => {}
                 ("value", _) => {
-                    invalid.push(FieldError::new(format!("{at}/value"), "must be a string of at most 255 characters"));
+                    let detail = "must be a string of 1 to 255 characters, or null for none";
+                    invalid.push(FieldError::new(format!("{at}/value"), detail));
                 }
                 ("locked", _) => invalid.push(FieldError::new(format!("{at}/locked"), "must be true or false")),
                 (other, _) => {
@@ -215,7 +238,7 @@ fn build_properties(
             put.extend(previous.filter(|property| !property.locked).map(|property| property.to_json(name)));
             continue;
         }
-        let Some(property) = Property::parse(name, entry, invalid) else { continue };
+        let Some(property) = Property::parse(name, entry, old.get(name), invalid) else { continue };
         match previous {
             Some(previous) if previous.locked && !property.locked => {
                 invalid.push(FieldError::new(

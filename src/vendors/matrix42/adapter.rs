@@ -222,8 +222,12 @@ impl Adapter for Matrix42 {
         parse_guid(raw)
     }
 
-    fn is_read_only(&self, member: &str) -> bool {
+    fn is_reserved(&self, member: &str) -> bool {
         protocol::is_reserved(member)
+    }
+
+    fn is_read_only(&self, _member: &str) -> bool {
+        false
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {

@@ -33,6 +33,10 @@ const CONFLICT_PHRASES: &[&str] = &["updated by another process", "concurrency"]
 const DEFINITION_PHRASES: &[&str] = &["definition", "class ", "entity", "fragment"];
 const MISSING_PHRASES: &[&str] =
     &["not found", "not exist", "doesn't exist", "not defined", "cannot be found", "could not be found", "unknown"];
+/// The vendor found a value wrong and did nothing: "The value of the attribute X cannot be
+/// converted.", "Class X does not contain attribute Y", "The mandatory attribute X is missing."
+const INVALID_VALUE_PHRASES: &[&str] =
+    &["cannot be converted", "does not contain attribute", "unknown attribute", "mandatory attribute"];
 const BAD_COLUMN_PHRASES: &[&str] = &["attribute", "expressionparser"];
 
 /// Whether a text has the form of a Data Definition's technical name.
@@ -215,8 +219,10 @@ fn classify_error(request: &VendorRequest, response: &VendorResponse) -> VendorE
         (_, 401) => fault(VendorErrorKind::TokenRejected),
         (VendorCallKind::Update, 409 | 412) => fault(VendorErrorKind::Conflict),
         (VendorCallKind::Update, 500) if texts.mentions(CONFLICT_PHRASES) => fault(VendorErrorKind::Conflict),
-        // A missing fragment, invalid values, or a failure before or after the commit: only a read
-        // shows which.
+        (VendorCallKind::Create | VendorCallKind::Update, 500) if texts.mentions(INVALID_VALUE_PHRASES) => {
+            fault(VendorErrorKind::Rejected)
+        }
+        // A missing fragment, or a failure before or after the commit: only a read shows which.
         (VendorCallKind::Create | VendorCallKind::Update | VendorCallKind::Delete, 500) => {
             fault(VendorErrorKind::Ambiguous)
         }

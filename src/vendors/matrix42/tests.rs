@@ -114,7 +114,7 @@ fn an_update_always_sends_its_own_time_stamp_never_the_callers() {
             adapter.plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), Some(&version())).is_err(),
             "{own}"
         );
-        assert!(adapter.plan_create(DD, &members).is_err() && adapter.is_read_only(own), "{own}");
+        assert!(adapter.plan_create(DD, &members).is_err() && adapter.is_reserved(own), "{own}");
     }
 }
 

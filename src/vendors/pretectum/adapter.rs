@@ -177,8 +177,12 @@ impl Adapter for Pretectum {
         protocol::is_id(raw).then(|| raw.to_owned())
     }
 
-    fn is_read_only(&self, member: &str) -> bool {
+    fn is_reserved(&self, member: &str) -> bool {
         protocol::is_reserved(member)
+    }
+
+    fn is_read_only(&self, _member: &str) -> bool {
+        false
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {

@@ -219,7 +219,7 @@ fn an_update_requires_a_version_and_rejects_reserved_members() {
             .plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), Some(&Version::Sequence(1)))
             .expect_err(reserved);
         assert_eq!(found[0].pointer, format!("/fields/{reserved}"));
-        assert!(adapter.plan_create(&collection(), &members).is_err() && adapter.is_read_only(reserved));
+        assert!(adapter.plan_create(&collection(), &members).is_err() && adapter.is_reserved(reserved));
     }
 }
 

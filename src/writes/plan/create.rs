@@ -30,8 +30,8 @@ pub(super) async fn plan_create(
 /// one.
 ///
 /// `None` if the vendor's ids have a timestamp, which makes the search unnecessary, or if the
-/// search failed: a create with a lost response then stays unknown. If the vendor has no such
-/// collection or field, nothing is sent.
+/// search failed or was refused: a create with a lost response then stays unknown. If the vendor
+/// has no such collection, nothing is sent.
 async fn find_preexisting_matches(
     task: &WriteTask<'_>,
     collection: &str,
@@ -45,9 +45,7 @@ async fn find_preexisting_matches(
     task.session.set_deadline(Instant::now() + (left / 4).min(task.system.policy.timeout));
     match adapter.find_matching(&task.session, collection, fields).await {
         Ok(matching) => Ok(matching.map(|ids| ids.iter().map(|id| id.as_str().to_owned()).collect())),
-        Err(fault) if matches!(fault.kind, VendorErrorKind::NotFound | VendorErrorKind::Rejected) => {
-            Err(task.system.fault_to_problem(&fault))
-        }
+        Err(fault) if fault.kind == VendorErrorKind::NotFound => Err(task.system.fault_to_problem(&fault)),
         Err(_) => Ok(None),
     }
 }

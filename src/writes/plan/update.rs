@@ -4,8 +4,10 @@ use serde_json::{Map, Value};
 
 use super::preconditions::read_and_check_preconditions;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{Patch, PatchError, RawObject, RecordId, RecordIdentity, VendorRecord, Version, diff};
-use crate::system::join_errors;
+use crate::record::{
+    FieldChange, FieldError, Patch, PatchError, RawObject, RecordId, RecordIdentity, VendorRecord, Version, diff,
+};
+use crate::system::{System, join_errors};
 use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Versioning};
 use crate::writes::intent::{ExpectedState, WriteIntent};
 use crate::writes::outcome::{EarlyReturn, SuccessBody, WriteOutcome, WriteSuccess};
@@ -58,9 +60,9 @@ fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Opti
     };
     let etag = etag.to_header();
     let identity = RecordIdentity { system: system.name.as_str(), id: id.as_str(), etag: &etag };
-    let is_read_only = |name: &str| system.adapter.is_read_only(name);
+    let is_reserved = |name: &str| system.adapter.is_reserved(name);
     let changes = patch
-        .as_flat_changes(&identity, &is_read_only)
+        .as_flat_changes(&identity, &is_reserved)
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
     Ok(changes.map(|members| {
         let expected = ExpectedState::Members(members.clone());
@@ -75,14 +77,15 @@ async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> R
     let etag = etag.to_header();
     let before = record.fields.to_map();
     let document = patch_document(task, id, &record, &etag, &before);
-    let is_read_only = |name: &str| system.adapter.is_read_only(name);
+    let is_reserved = |name: &str| system.adapter.is_reserved(name);
     let after = patch
-        .apply(&document, &is_read_only)
+        .apply(&document, &is_reserved)
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
     let changes = diff(&before, &after);
     if changes.is_empty() {
         return Err(EarlyReturn::Outcome(Box::new(no_change_outcome(task, id, &record))));
     }
+    check_changeable(system, &changes, &before)?;
     let mut members = Map::new();
     for change in &changes {
         members.insert(change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
@@ -94,6 +97,24 @@ async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> R
         etag,
         full_states: Some((before, after)),
     })
+}
+
+/// Rejects changes of members that no update can change: read-only ones, and ones that the record
+/// does not have.
+fn check_changeable(system: &System, changes: &[FieldChange], before: &Map<String, Value>) -> Result<(), Problem> {
+    let refused = changes.iter().filter(|change| system.adapter.is_read_only(&change.member));
+    let (read_only, unknown): (Vec<_>, Vec<_>) = refused.partition(|change| before.contains_key(&change.member));
+    if !unknown.is_empty() {
+        let known = || before.keys().map(String::as_str);
+        let errors = unknown.iter().map(|change| FieldError::unknown_member(&change.member, known()));
+        return Err(system.rejected_problem(errors.collect()));
+    }
+    if read_only.is_empty() {
+        return Ok(());
+    }
+    let detail = "read-only: the vendor sets it; omit it, or repeat its current value";
+    let errors = read_only.iter().map(|change| FieldError::new(change.pointer.clone(), detail)).collect();
+    Err(patch_error_to_problem(PatchError::ReadOnly(errors)).system(system.name.as_str()))
 }
 
 /// The JSON document that a patch is applied to. It has every member that GET shows, because a JSON

@@ -251,9 +251,9 @@ async fn a_queued_update_is_polled_to_its_end_after_a_restart() {
 }
 
 #[actix_web::test]
-async fn an_emptied_map_and_a_blank_value_are_reported_as_applied() {
+async fn an_emptied_map_and_an_absent_value_are_reported_as_applied() {
     let env = TestEnv::start(&BLUEDOLPHIN);
-    for fields in [json!({ "questionnaires": null }), json!({ "properties": { "Blank": { "value": "" } } })] {
+    for fields in [json!({ "questionnaires": null }), json!({ "properties": { "Blank": { "value": null } } })] {
         let response = env.patch(KEY).if_match("*").fields(&fields).send().await;
         response.assert_status(200);
         assert_eq!(env.wait_for_operation(&response).await["state"], "applied", "{fields}");

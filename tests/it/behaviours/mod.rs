@@ -9,6 +9,7 @@ mod concurrent_lost_responses;
 mod creating;
 mod data_loss;
 mod deleting;
+mod field_values;
 mod idempotency;
 mod ledger;
 mod listing;

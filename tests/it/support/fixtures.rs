@@ -68,7 +68,7 @@ pub(crate) const BLUEDOLPHIN: VendorFixture = VendorFixture {
     native: false,
     patch_status: 200,
     queued: true,
-    losses: &["linked-questions", "source-connections", "dependent-objects"],
+    losses: &["linked-questions", "source-connections", "property-values", "dependent-objects"],
     read_call_kind: CallKind::Read,
     read_text: |vendors, key| vendors.bluedolphin.state.definition(key).map(|definition| definition.name),
     external_write: |vendors, key, text| {
