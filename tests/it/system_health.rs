@@ -47,7 +47,7 @@ async fn each_loss_lists_its_actions_and_the_configured_policy() {
         of_action.map(|loss| loss["name"].as_str().unwrap().to_owned()).collect()
     };
     let system = read_system(&TestEnv::start(&BLUEDOLPHIN)).await;
-    assert_eq!(names(&system, "update"), ["linked-questions", "source-connections"]);
+    assert_eq!(names(&system, "update"), ["linked-questions", "source-connections", "property-values"]);
     assert_eq!(names(&system, "delete"), ["dependent-objects"]);
     assert_eq!(system["on_lossy_write"], "refuse");
     let warns = TestEnv::start_with(&BLUEDOLPHIN, |config| config.system("architecture", "on_lossy_write", "warn"));
