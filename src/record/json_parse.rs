@@ -16,7 +16,7 @@ use serde_json::{Number, Value};
 
 /// How deep objects and arrays may nest. Records are a few levels deep; more is an attack on the
 /// parser.
-const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 
 /// `serde_json` marks numbers and raw values by member names with this prefix. Such a name in a
 /// document would change its meaning.
@@ -120,6 +120,15 @@ fn parse_value(text: &str, depth: usize) -> Result<Value, JsonError> {
         // tests.
         [b'-' | b'0'..=b'9', ..] => Ok(Value::Number(Number::from_string_unchecked(text.to_owned()))),
         _ => Ok(serde_json::from_str(text)?),
+    }
+}
+
+/// Whether a value nests at most so many levels of objects and arrays.
+pub(super) fn is_within_depth(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(elements) => levels > 0 && elements.iter().all(|element| is_within_depth(element, levels - 1)),
+        Value::Object(members) => levels > 0 && members.values().all(|member| is_within_depth(member, levels - 1)),
+        _ => true,
     }
 }
 

@@ -13,7 +13,7 @@ use bytestring::ByteString;
 use json_patch::PatchOperation;
 use serde_json::{Map, Value};
 
-use super::json_parse::parse_strict;
+use super::json_parse::{MAX_DEPTH, is_within_depth, parse_strict};
 use super::json_pointer::json_pointer;
 use super::raw_json::{RawJson, RawObject};
 use super::vendor_error::FieldError;
@@ -77,9 +77,14 @@ impl Patch {
             return Err(PatchError::Malformed("a JSON Patch must be an array of operations (RFC 6902 §3)".to_owned()));
         };
         let operations = operations.into_iter().enumerate().map(|(index, value)| {
-            operations::parse_operation(value).map_err(|error| {
-                PatchError::Malformed(format!("operation {index} is not an operation of RFC 6902: {error}"))
-            })
+            let malformed = |why: &dyn std::fmt::Display| {
+                PatchError::Malformed(format!("operation {index} is not an operation of RFC 6902: {why}"))
+            };
+            // The crate would also take an array for an operation.
+            if !value.is_object() {
+                return Err(malformed(&"it must be an object such as {\"op\":\"remove\",\"path\":\"/fields/Name\"}"));
+            }
+            operations::parse_operation(value).map_err(|error| malformed(&error))
         });
         Ok(Self::Json(operations.collect::<Result<_, _>>()?))
     }
@@ -179,7 +184,11 @@ impl Patch {
             }
         };
         match fields {
-            Value::Object(fields) => Ok(fields),
+            Value::Object(fields) if fields.values().all(|value| is_within_depth(value, MAX_DEPTH - 2)) => Ok(fields),
+            Value::Object(_) => {
+                let detail = format!("the patched record would be nested deeper than {MAX_DEPTH} levels");
+                Err(PatchError::Failed(FieldError::new("/fields", detail)))
+            }
             _ => Err(PatchError::ReadOnly(vec![FieldError::new("/fields", "fields cannot be replaced as a whole")])),
         }
     }

@@ -208,7 +208,9 @@ impl System {
         }
         let names: Vec<String> = refused.iter().map(|loss| loss.name.to_owned()).collect();
         let details: Vec<&str> = refused.iter().map(|loss| loss.detail).collect();
-        let detail = format!("{}. To accept this, send Accept-Loss: {}", details.join("; "), names.join(", "));
+        // The whole value, because a later header replaces the earlier one.
+        let accepting: Vec<&str> = losses.iter().map(|loss| loss.name).collect();
+        let detail = format!("{}. To accept this, send Accept-Loss: {}", details.join("; "), accepting.join(", "));
         let mut problem = ProblemKind::LossyWrite.with_detail(detail).system(self.name.as_str());
         problem.losses = names;
         Err(problem)

@@ -133,9 +133,23 @@ fn a_failed_test_a_missing_path_and_a_malformed_patch_are_distinct() {
         r#"[{"op":"add","op":"remove","path":"/fields/a","value":1}]"#,
         r#"[{"path":"/fields/a","value":1}]"#,
         r#"[{"op":"move","path":"/fields/a"}]"#,
+        r#"[["remove","/fields/a"]]"#,
+        r#"[["add","/fields/a",1]]"#,
+        "[[]]",
+        "[null]",
     ] {
         assert!(matches!(apply_json_patch(malformed, "{}"), Err(PatchError::Malformed(_))), "{malformed}");
     }
+}
+
+#[test]
+fn a_patch_cannot_nest_a_record_deeper_than_it_can_be_read() {
+    let nest = |copies: usize| {
+        let copy = r#",{"op":"copy","from":"/fields/a","path":"/fields/a/b"}"#.repeat(copies);
+        apply_json_patch(&format!(r#"[{{"op":"add","path":"/fields/a","value":{{"b":1}}}}{copy}]"#), "{}")
+    };
+    assert!(nest(6).is_ok());
+    assert!(matches!(nest(70), Err(PatchError::Failed(_))));
 }
 
 #[test]
