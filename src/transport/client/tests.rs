@@ -314,3 +314,24 @@ async fn the_full_stack_signs_in_sends_the_request_and_reports_health() {
 
 #[path = "framing_tests.rs"]
 mod framing;
+
+#[tokio::test]
+async fn a_read_beyond_the_memory_for_bodies_is_overloaded_and_a_write_is_read() {
+    LocalSet::new()
+        .run_until(async {
+            let body = "x".repeat(100 * 1024);
+            let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let one: &[&str] = Box::leak(Box::new([&*response.leak()]));
+            let (base_url, _) = spawn_vendor(Box::leak(Box::new([one; 4]))).await;
+            let mut client = client(&base_url);
+            (client.max_body, client.bodies) = (body.len(), Arc::new(BodyBudget::new(150 * 1024)));
+            let first = read(&client).await.expect("a response");
+            let fault = read(&client).await.expect_err("no memory");
+            assert_eq!((fault.kind, fault.effect), (VendorErrorKind::Overloaded, SideEffect::None));
+            let mut write = VendorRequest::new(VendorCallKind::Update, Method::PUT, "/v1/x").body("{}");
+            assert_eq!(client.call(&mut write).await.expect("a response").body.len(), body.len());
+            drop(first);
+            assert_eq!(read(&client).await.expect("a response").body, body);
+        })
+        .await;
+}

@@ -142,11 +142,12 @@ impl Client {
             })
         };
         fits(length.unwrap_or(0))?;
-        let body = read_body(&mut response, self.max_body, fits).await?.ok_or_else(too_long)?;
+        let body = read_body(&mut response, self.max_body, &mut fits).await?.ok_or_else(too_long)?;
         if is_truncated(&body, length, &content_type) {
             return Err(truncated_fault());
         }
         let body = decode_body(body, coding.as_deref(), self.max_body)?.ok_or_else(too_long)?;
+        fits(body.len())?;
         Ok(VendorResponse { status, content_type, retry_after, body: reservation.hold(body) })
     }
 }
