@@ -7,10 +7,12 @@
 //! Each gateway has its own registry, so several can live in one process. The child metrics of the
 //! hot path are cached: finding one by its labels costs more than counting.
 
+mod child_cache;
 mod families;
 mod labels;
 #[cfg(test)]
 mod tests;
+mod vendor_series;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -19,15 +21,17 @@ use prometheus::{
     Encoder as _, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
+use self::child_cache::ChildCache;
 use self::families::{
-    BUILD, CALL_BUCKETS, CIRCUIT, COMMIT_BUCKETS, IN_FLIGHT, LEDGER_ENTRIES, LEDGER_SECONDS, LOSSES, OPERATIONS,
-    PRECONDITIONS, QUEUE, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS, REQUESTS, RETRIES, Registrar, TOKEN_EXPIRES,
-    VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
+    BUILD, CALL_BUCKETS, CIRCUIT, COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT, LEDGER_ENTRIES,
+    LEDGER_SECONDS, LOSSES, OPERATIONS, PRECONDITIONS, QUEUE, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS, REQUESTS,
+    RETRIES, Registrar, TOKEN_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
 };
 
 pub use self::labels::{
     CallOutcome, DetectedBy, RefreshOutcome, ReloadTarget, RequestAction, RequestOutcome, RetryReason,
 };
+use self::vendor_series::{VendorFamilies, VendorSeries};
 use crate::problem::ProblemKind;
 use crate::record::{SystemName, VendorCallKind};
 
@@ -40,22 +44,6 @@ const MAX_SYSTEMS: usize = 1024;
 /// A configured system; only [`Metrics::index`] and [`Metrics::add`] create one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SystemIndex(usize);
-
-/// Child metrics, each created when it is first counted: most label combinations never occur, and a
-/// scrape should not consist of zeros.
-struct ChildCache<C>(Vec<OnceLock<C>>);
-
-impl<C> ChildCache<C> {
-    fn new(length: usize) -> Self {
-        Self((0..length).map(|_| OnceLock::new()).collect())
-    }
-
-    fn with(&self, index: usize, create: impl FnOnce() -> C, act: impl FnOnce(&C)) {
-        if let Some(cell) = self.0.get(index) {
-            act(cell.get_or_init(create));
-        }
-    }
-}
 
 /// The metric families with their cached children.
 pub struct Metrics {
@@ -92,19 +80,6 @@ struct RequestSeries {
     in_flight: IntGauge,
 }
 
-/// The cached metrics of calls to one vendor.
-struct VendorSeries {
-    requests: ChildCache<IntCounter>,
-    seconds: ChildCache<Histogram>,
-    retries: Vec<IntCounter>,
-    refreshes: Vec<IntCounter>,
-    preconditions: Vec<IntCounter>,
-    circuit: IntGauge,
-    queue: IntGauge,
-    writes_unknown: IntGauge,
-    operations: IntGauge,
-}
-
 const OUTCOME_COUNT: usize = 1 + ProblemKind::ALL.len();
 
 impl Metrics {
@@ -120,6 +95,8 @@ impl Metrics {
             retries: registrar.register_counters(&RETRIES)?,
             refreshes: registrar.register_counters(&REFRESHES)?,
             preconditions: registrar.register_counters(&PRECONDITIONS)?,
+            conflict_retries: registrar.register_counters(&CONFLICT_RETRIES)?,
+            contended: registrar.register_counters(&CONTENDED)?,
             circuit: registrar.register_gauges(&CIRCUIT)?,
             queue: registrar.register_gauges(&QUEUE)?,
             writes_unknown: registrar.register_gauges(&WRITES_UNKNOWN)?,
@@ -297,6 +274,16 @@ impl Metrics {
         self.with_vendor_series(system, |vendor| increment(&vendor.preconditions, detected_by as usize));
     }
 
+    /// Counts a write that reads and tries again after a conflict.
+    pub fn conflict_retry(&self, system: SystemIndex) {
+        self.with_vendor_series(system, |vendor| vendor.conflict_retries.inc());
+    }
+
+    /// Counts a write that met a conflict at every try.
+    pub fn contended(&self, system: SystemIndex) {
+        self.with_vendor_series(system, |vendor| vendor.contended.inc());
+    }
+
     /// Adds to the writes whose outcome is not known; `by` may be negative.
     pub fn writes_unknown(&self, system: SystemIndex, by: i64) {
         self.with_vendor_series(system, |vendor| vendor.writes_unknown.add(by));
@@ -361,35 +348,6 @@ impl RequestSeries {
             requests: ChildCache::new(RequestAction::ALL.len() * OUTCOME_COUNT),
             seconds: ChildCache::new(RequestAction::ALL.len()),
             in_flight: in_flight.with_label_values(&[system]),
-        }
-    }
-}
-
-struct VendorFamilies {
-    retries: IntCounterVec,
-    refreshes: IntCounterVec,
-    preconditions: IntCounterVec,
-    circuit: IntGaugeVec,
-    queue: IntGaugeVec,
-    writes_unknown: IntGaugeVec,
-    operations: IntGaugeVec,
-}
-
-impl VendorFamilies {
-    fn series_for(&self, system: &str) -> VendorSeries {
-        let each = |family: &IntCounterVec, values: Vec<&'static str>| {
-            values.into_iter().map(|value| family.with_label_values(&[system, value])).collect()
-        };
-        VendorSeries {
-            requests: ChildCache::new(VendorCallKind::ALL.len() * CallOutcome::ALL.len()),
-            seconds: ChildCache::new(VendorCallKind::ALL.len()),
-            retries: each(&self.retries, RetryReason::ALL.iter().map(|label| label.as_str()).collect()),
-            refreshes: each(&self.refreshes, RefreshOutcome::ALL.iter().map(|label| label.as_str()).collect()),
-            preconditions: each(&self.preconditions, DetectedBy::ALL.iter().map(|label| label.as_str()).collect()),
-            circuit: self.circuit.with_label_values(&[system]),
-            queue: self.queue.with_label_values(&[system]),
-            writes_unknown: self.writes_unknown.with_label_values(&[system]),
-            operations: self.operations.with_label_values(&[system]),
         }
     }
 }

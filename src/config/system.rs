@@ -44,6 +44,10 @@ pub struct SystemPolicy {
     /// One vendor call, connect to last byte (see [`StackSettings::timeout`]).
     #[serde(deserialize_with = "bounded::duration::<10, 3_600_000, _>")]
     pub timeout: Duration,
+    /// How long the gateway looks for what became of a direct write whose answer was lost, 10 ms to
+    /// 24 h. Default 30 s.
+    #[serde(deserialize_with = "bounded::duration::<10, 86_400_000, _>")]
+    pub settle_timeout: Duration,
     /// How long the gateway polls for the effect of a queued write, 10 ms to 24 h. Default 10 min.
     #[serde(deserialize_with = "bounded::duration::<10, 86_400_000, _>")]
     pub completion_timeout: Duration,
@@ -59,6 +63,7 @@ impl Default for SystemPolicy {
             require_if_match: true,
             warn_on_loss: false,
             timeout: StackSettings::TIMEOUT,
+            settle_timeout: Duration::from_secs(30),
             completion_timeout: Duration::from_mins(10),
             completion_poll: Duration::from_millis(500),
         }

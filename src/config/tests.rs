@@ -99,6 +99,7 @@ fn omitted_keys_have_their_defaults() {
         require_if_match: true,
         warn_on_loss: false,
         timeout: Duration::from_secs(10),
+        settle_timeout: Duration::from_secs(30),
         completion_timeout: Duration::from_mins(10),
         completion_poll: Duration::from_millis(500),
     };

@@ -40,6 +40,10 @@ families! {
         "When the vendor's current token expires, in seconds since 1970; absent for keys that do not expire.";
     PRECONDITIONS "precondition_failures_total" ["system", "detected_by"],
         "Writes rejected because the record had changed, by the side that detected it: the gateway or the vendor.";
+    CONFLICT_RETRIES "conflict_retries_total" ["system"],
+        "Writes that read again and tried again after a conflict.";
+    CONTENDED "contended_total" ["system"],
+        "Writes with If-Match: * that met a conflict at every try.";
     WRITES_UNKNOWN "writes_unknown" ["system"],
         "Writes whose outcome is not known.";
     OPERATIONS "operations_running" ["system"],

@@ -14,7 +14,7 @@ pub struct ProblemDocument<'p> {
     #[schema(format = "uri-reference", example = "/problems/precondition-failed")]
     type_uri: String,
     /// The same for every problem of this type.
-    #[schema(example = "The record has changed")]
+    #[schema(example = "Precondition failed")]
     title: &'static str,
     /// The HTTP status.
     #[schema(example = 412, minimum = 400, maximum = 599)]

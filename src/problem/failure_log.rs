@@ -91,10 +91,10 @@ pub struct FailureEvent<'f> {
 }
 
 impl FailureEvent<'_> {
-    /// Logs the failure if it is an operator issue.
+    /// Logs the failure if it is an operator issue that the log does not have yet.
     pub fn log(&self) {
         let problem = self.problem;
-        if !problem.name.is_operator_issue() {
+        if !problem.name.is_operator_issue() || problem.is_logged {
             return;
         }
         let vendor_ms = to_millis(self.vendor_time);

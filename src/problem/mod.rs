@@ -99,6 +99,9 @@ problems! {
     VendorBusy, "vendor-busy", 409, true, "The vendor is busy with the record",
         "The vendor is processing this record and made no change for this request.",
         "Read the record again after `Retry-After`: it is about to change.";
+    Contended, "contended", 409, true, "Other writers were faster",
+        "At every try of this `If-Match: *` write another writer changed the record between the gateway's read and its write. Nothing was changed.",
+        "Repeat the request after `Retry-After`.";
     LossyWrite, "lossy-write", 409, false, "This write would destroy other data",
         "The vendor is documented to destroy data with this write that the write does not name; `losses` lists them. Nothing was changed.",
         "If the losses are acceptable, repeat the request with `Accept-Loss:` and the names in `losses`.";
@@ -108,8 +111,8 @@ problems! {
     PatchTestFailed, "patch-test-failed", 409, false, "A test operation failed",
         "A `test` of the JSON Patch found another value. Nothing was changed.",
         "Read the record again and base a new patch on it.";
-    PreconditionFailed, "precondition-failed", 412, false, "The record has changed",
-        "The record's ETag does not match `If-Match`, or matches `If-None-Match`. This request changed nothing.",
+    PreconditionFailed, "precondition-failed", 412, false, "Precondition failed",
+        "The record's ETag does not match `If-Match`, or matches `If-None-Match`; `detail` says why. This request changed nothing.",
         "Read the record again and repeat the change with its new ETag. `current_etag` and `changed` hold the new ETag and the differing paths where the gateway knows them.";
     BodyTooLarge, "body-too-large", 413, false, "Body too large",
         "The body is longer than the gateway accepts.",
@@ -157,10 +160,10 @@ problems! {
         "The vendor's response does not follow its documentation: it is not JSON, truncated, a redirect or too long.",
         "Report it to the operator: the address may be wrong, or a proxy in front of the vendor may have responded.";
     Overloaded, "overloaded", 503, true, "Too busy",
-        "Too many requests wait for this vendor, its circuit is open, the store cannot be written, or the gateway is shutting down. Nothing was sent.",
+        "Too many requests wait for this vendor, the store cannot be written, or the gateway is shutting down. Nothing was sent.",
         "Repeat the request after `Retry-After`.";
     VendorUnavailable, "vendor-unavailable", 503, true, "The vendor cannot be reached",
-        "The gateway could not connect to the vendor, or the vendor reports that it is out of service. Nothing was changed.",
+        "The gateway could not connect to the vendor, its circuit is open, or the vendor reports that it is out of service. Nothing was changed.",
         "Repeat the request after `Retry-After`.";
     VendorTimeout, "vendor-timeout", 504, true, "The vendor did not respond in time",
         "The vendor did not respond to a read in time.",
@@ -231,6 +234,9 @@ pub struct Problem {
     /// The cause, for the log only: it is neither returned nor stored.
     #[serde(skip)]
     pub cause: Option<String>,
+    /// Whether the log has the failure already, once for all requests that it concerns.
+    #[serde(skip)]
+    pub is_logged: bool,
 }
 
 impl Default for Problem {
@@ -248,6 +254,7 @@ impl Default for Problem {
             losses: Vec::new(),
             allow: None,
             cause: None,
+            is_logged: false,
         }
     }
 }
@@ -327,7 +334,7 @@ impl Problem {
                 (ProblemKind::VendorCredentialsRejected, None, "the vendor rejects the gateway's credentials")
             }
             VendorErrorKind::RateLimited => (ProblemKind::RateLimited, Some(wait), "too many calls to the vendor"),
-            VendorErrorKind::Unavailable => {
+            VendorErrorKind::Unavailable | VendorErrorKind::CircuitOpen => {
                 (ProblemKind::VendorUnavailable, Some(wait), "the vendor cannot be reached")
             }
             VendorErrorKind::Overloaded => {
@@ -347,6 +354,7 @@ impl Problem {
         let own_message = error.message.as_deref().filter(|_| error.status.is_none());
         let mut problem = name.with_detail(own_message.unwrap_or(default_detail)).errors(error.invalid.clone());
         problem.retry_after = retry_after;
+        problem.is_logged = error.kind == VendorErrorKind::CircuitOpen;
         if error.status.is_some() {
             problem.vendor = Some(VendorErrorInfo {
                 status: error.status,

@@ -1,5 +1,8 @@
 //! Differences between two states of a record's `fields`, and whether a state shows a change.
 
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::json_equal::values_equal;
@@ -88,6 +91,17 @@ impl FieldChange {
         }
     }
 
+    /// Whether `observed` shows another value than the intended one. A value of another JSON type
+    /// may mean the same, so it contradicts nothing.
+    #[must_use]
+    pub fn is_contradicted_in(&self, observed: &Map<String, Value>) -> bool {
+        let is_comparable = match (self.value_in(observed), &self.new_value) {
+            (Some(seen), Some(expected)) => std::mem::discriminant(seen) == std::mem::discriminant(expected),
+            _ => true,
+        };
+        is_comparable && !self.is_applied_in(observed)
+    }
+
     /// Whether `observed` still shows the old value.
     #[must_use]
     pub fn is_unchanged_in(&self, observed: &Map<String, Value>) -> bool {
@@ -116,8 +130,28 @@ fn contains_value(seen: Option<&Value>, expected: &Value) -> bool {
         // An empty entry of a map carries no value; it is present or absent.
         (None | Some(Value::Null), Value::Object(_)) => false,
         (None | Some(Value::Null), expected) => is_empty_value(expected),
-        (Some(seen), expected) => values_equal(seen, expected),
+        (Some(seen), expected) => values_equal(seen, expected) || means_same(seen, expected),
     }
+}
+
+/// Whether two values of different form are one to vendors: a flag and its number, and two
+/// spellings of one time.
+fn means_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Bool(flag), Value::Number(number)) | (Value::Number(number), Value::Bool(flag)) => {
+            number.as_f64() == Some(f64::from(u8::from(*flag)))
+        }
+        (Value::String(one), Value::String(other)) => {
+            parse_time(one).is_some_and(|time| parse_time(other) == Some(time))
+        }
+        _ => false,
+    }
+}
+
+/// A time in any of the forms in which vendors show it; one without an offset is in UTC.
+fn parse_time(text: &str) -> Option<Timestamp> {
+    let in_utc = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+    text.parse().ok().or_else(in_utc)
 }
 
 /// Whether vendors do not distinguish this value from an absent one: either of them may read back
@@ -160,6 +194,31 @@ mod tests {
         assert_eq!(changes.len(), 1);
         assert!(all_applied(&changes, &map(r#"{"a":1.100}"#)));
         assert!(!all_applied(&changes, &map(r#"{"a":1.2}"#)));
+    }
+
+    #[test]
+    fn a_value_of_equal_meaning_is_applied_and_an_unknown_one_contradicts_nothing() {
+        let change = |new: &str| diff(&map("{}"), &map(new)).remove(0);
+        for (sent, shown) in [
+            (r#"{"a":true}"#, r#"{"a":1}"#),
+            (r#"{"a":0}"#, r#"{"a":false}"#),
+            (r#"{"a":"2024-05-01T00:00:00Z"}"#, r#"{"a":"2024-05-01T00:00:00"}"#),
+            (r#"{"a":"2024-05-01T02:00:00+02:00"}"#, r#"{"a":"2024-05-01T00:00:00Z"}"#),
+            (r#"{"a":"2024-05-01"}"#, r#"{"a":"2024-05-01T00:00:00.000"}"#),
+        ] {
+            assert!(change(sent).is_applied_in(&map(shown)), "{sent} {shown}");
+        }
+        for (sent, shown, is_contradicted) in [
+            (r#"{"a":true}"#, r#"{"a":0}"#, false),
+            (r#"{"a":"5"}"#, r#"{"a":5}"#, false),
+            (r#"{"a":"2024-05-01T00:00:00Z"}"#, r#"{"a":"2024-05-02T00:00:00Z"}"#, true),
+            (r#"{"a":"x"}"#, r#"{"a":"y"}"#, true),
+            (r#"{"a":"x"}"#, "{}", true),
+        ] {
+            let change = change(sent);
+            assert!(!change.is_applied_in(&map(shown)), "{sent} {shown}");
+            assert_eq!(change.is_contradicted_in(&map(shown)), is_contradicted, "{sent} {shown}");
+        }
     }
 
     #[test]

@@ -107,6 +107,20 @@ impl EntityTag {
         (record_hash(system, id, encoded) == bound).then_some(version)
     }
 
+    /// What the tag of a request is to a record.
+    #[must_use]
+    pub fn origin(&self, system: &SystemName, id: &RecordId) -> TagOrigin {
+        let is_own_form = self.opaque.rsplit_once('.').is_some_and(|(encoded, bound)| {
+            Version::decode(encoded).is_some() && BASE64.decode(bound).is_ok_and(|hash| hash.len() == RECORD_HASH_BYTES)
+        });
+        match self {
+            Self { weak: true, .. } => TagOrigin::Weak,
+            _ if self.version_for(system, id).is_some() => TagOrigin::ThisRecord,
+            _ if is_own_form => TagOrigin::OtherRecord,
+            _ => TagOrigin::Unknown,
+        }
+    }
+
     /// The tag as a header value.
     #[must_use]
     pub fn to_header(&self) -> String {
@@ -130,6 +144,19 @@ impl std::fmt::Display for EntityTag {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(&self.to_header())
     }
+}
+
+/// What the tag of a request is to a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagOrigin {
+    /// A weak tag, which never matches in `If-Match`.
+    Weak,
+    /// The tag of a state of this record.
+    ThisRecord,
+    /// The tag of another record.
+    OtherRecord,
+    /// No tag that the gateway gives.
+    Unknown,
 }
 
 fn record_hash(system: &SystemName, id: &RecordId, encoded: &str) -> String {
@@ -194,5 +221,8 @@ mod tests {
         let weak = EntityTag::from_header(true, &strong.opaque);
         assert_eq!(weak.version_for(&system, &id), None);
         assert!(weak.matches_weakly(&strong) && !weak.matches_strongly(&strong));
+        let origins = [&weak, &strong, &EntityTag::from_header(false, "v7")].map(|tag| tag.origin(&system, &id));
+        assert_eq!(origins, [TagOrigin::Weak, TagOrigin::ThisRecord, TagOrigin::Unknown]);
+        assert_eq!(strong.origin(&system, &RecordId::new("a:b:c", "e")), TagOrigin::OtherRecord);
     }
 }

@@ -29,7 +29,7 @@ pub use call::VendorCallKind;
 pub use caller::{Action, CallerName, RequestId};
 pub use cursor::{decode_cursor, encode_cursor};
 pub use diff::{FieldChange, all_applied, diff};
-pub use etag::{EntityTag, Version};
+pub use etag::{EntityTag, TagOrigin, Version};
 pub use id::{Key, RecordId, SystemName};
 pub use json_equal::values_equal;
 pub use json_parse::{JsonError, parse_strict};

@@ -32,8 +32,9 @@ pub enum VendorErrorKind {
     RateLimited,
     /// There is no connection, or the vendor reports that it is out of service.
     Unavailable,
-    /// The circuit is open, the queue in front of the vendor is full, or the deadline passed in the
-    /// queue.
+    /// The circuit is open: nothing is sent to a vendor that is failing.
+    CircuitOpen,
+    /// The queue in front of the vendor is full, or the deadline passed in the queue.
     Overloaded,
     /// The vendor did not respond in time.
     Timeout,
@@ -66,6 +67,7 @@ impl VendorErrorKind {
             Self::CredentialsRejected => "credentialsrejected",
             Self::RateLimited => "ratelimited",
             Self::Unavailable => "unavailable",
+            Self::CircuitOpen => "circuitopen",
             Self::Overloaded => "overloaded",
             Self::Timeout => "timeout",
             Self::ConnectionLost => "broken",
@@ -167,6 +169,7 @@ impl VendorError {
             | VendorErrorKind::Unsupported => (SideEffect::None, Retry::Never),
             VendorErrorKind::Busy
             | VendorErrorKind::RateLimited
+            | VendorErrorKind::CircuitOpen
             | VendorErrorKind::Overloaded
             | VendorErrorKind::Unavailable => (SideEffect::None, Retry::Soon),
             VendorErrorKind::Ambiguous | VendorErrorKind::InvalidResponse => (SideEffect::Unknown, Retry::Never),

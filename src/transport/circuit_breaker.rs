@@ -90,6 +90,7 @@ pub(super) struct CircuitBreaker {
     open_for: Duration,
     metrics: Arc<Metrics>,
     system: SystemIndex,
+    name: String,
 }
 
 /// What one result says about the vendor. A failure carries its reason.
@@ -102,9 +103,17 @@ enum Sample {
 }
 
 impl CircuitBreaker {
-    pub(super) fn new(failures: u32, open_for: Duration, metrics: Arc<Metrics>, system: SystemIndex) -> Arc<Self> {
+    /// `name` is the system's, for the log.
+    pub(super) fn new(
+        failures: u32,
+        open_for: Duration,
+        metrics: Arc<Metrics>,
+        system: SystemIndex,
+        name: &str,
+    ) -> Arc<Self> {
         let data = BreakerData { state: State::Closed { failures: 0 }, last_success: None, last_failure: None };
-        Arc::new(Self { data: Mutex::new(data), failure_threshold: failures.max(1), open_for, metrics, system })
+        let (data, name) = (Mutex::new(data), name.to_owned());
+        Arc::new(Self { data, failure_threshold: failures.max(1), open_for, metrics, system, name })
     }
 
     pub(super) fn health(&self) -> (CircuitState, Option<SystemTime>, Option<LastFailure>) {
@@ -155,7 +164,10 @@ impl CircuitBreaker {
         }
         let now = Instant::now();
         match (sample, data.state) {
-            (Sample::Success, State::HalfOpen) if is_probe => self.set_state(&mut data, State::Closed { failures: 0 }),
+            (Sample::Success, State::HalfOpen) if is_probe => {
+                tracing::info!(system = self.name, "circuit closed: the vendor responds again");
+                self.set_state(&mut data, State::Closed { failures: 0 });
+            }
             (Sample::Failure(_), State::HalfOpen) if is_probe => {
                 self.set_state(&mut data, State::Open { until: now + self.open_for });
             }
@@ -163,7 +175,9 @@ impl CircuitBreaker {
                 self.set_state(&mut data, State::Open { until: now });
             }
             (Sample::Success, State::Closed { .. }) => data.state = State::Closed { failures: 0 },
-            (Sample::Failure(_), State::Closed { failures }) if failures + 1 >= self.failure_threshold => {
+            (Sample::Failure(reason), State::Closed { failures }) if failures + 1 >= self.failure_threshold => {
+                // The requests that the open circuit rejects are not logged one by one.
+                tracing::warn!(system = self.name, reason, "circuit opened: nothing is sent to the vendor");
                 self.set_state(&mut data, State::Open { until: now + self.open_for });
             }
             (Sample::Failure(_), State::Closed { failures }) => data.state = State::Closed { failures: failures + 1 },
@@ -213,7 +227,11 @@ fn classify(fault: &VendorError) -> Sample {
         }
         VendorErrorKind::ServerError | VendorErrorKind::InvalidResponse => Sample::Inconclusive(failure_reason(fault)),
         // Without a status these are the gateway's own limits.
-        VendorErrorKind::Overloaded | VendorErrorKind::RateLimited if fault.status.is_none() => Sample::Ignored,
+        VendorErrorKind::Overloaded | VendorErrorKind::RateLimited | VendorErrorKind::CircuitOpen
+            if fault.status.is_none() =>
+        {
+            Sample::Ignored
+        }
         _ => Sample::Success,
     }
 }
@@ -233,7 +251,7 @@ impl<T> BreakerLayer<T> {
 impl<T: Layer> Layer for BreakerLayer<T> {
     async fn call(&self, request: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
         let permit = self.circuit.try_acquire().map_err(|retry_after| {
-            VendorError::new(VendorErrorKind::Overloaded)
+            VendorError::new(VendorErrorKind::CircuitOpen)
                 .message("the circuit is open: the last requests to the vendor failed, so nothing is sent to it")
                 .retry(Retry::After(retry_after))
         })?;
@@ -255,7 +273,7 @@ mod tests {
 
     fn breaker(script: ScriptedLayer) -> (BreakerLayer<ScriptedLayer>, Arc<Metrics>) {
         let (metrics, system) = metrics();
-        (BreakerLayer::new(script, CircuitBreaker::new(3, OPEN_FOR, Arc::clone(&metrics), system)), metrics)
+        (BreakerLayer::new(script, CircuitBreaker::new(3, OPEN_FOR, Arc::clone(&metrics), system, "crm")), metrics)
     }
 
     async fn read(breaker: &BreakerLayer<ScriptedLayer>) -> Result<VendorResponse, VendorErrorKind> {
@@ -275,7 +293,7 @@ mod tests {
         }
         advance(Duration::from_secs(4)).await;
         let fault = breaker.call(&mut request(VendorCallKind::Update)).await.expect_err("open");
-        assert_eq!((fault.kind, fault.effect), (VendorErrorKind::Overloaded, SideEffect::None));
+        assert_eq!((fault.kind, fault.effect), (VendorErrorKind::CircuitOpen, SideEffect::None));
         assert_eq!(fault.retry, Retry::After(Duration::from_secs(6)));
         assert_eq!(breaker.inner.call_count(), 3);
         assert_eq!(metric_value(&metrics, r#"vendor_circuit_state{system="crm"}"#), 2);
@@ -358,7 +376,7 @@ mod tests {
         advance(OPEN_FOR).await;
         let (probe, other) = tokio::join!(read(&breaker), read(&breaker));
         assert!(probe.is_ok());
-        assert_eq!(other.expect_err("rejected"), VendorErrorKind::Overloaded);
+        assert_eq!(other.expect_err("rejected"), VendorErrorKind::CircuitOpen);
         assert_eq!(breaker.inner.call_count(), 4);
         assert_eq!(state(&breaker), CircuitState::Closed);
         assert_eq!(metric_value(&metrics, r#"vendor_circuit_state{system="crm"}"#), 0);
@@ -373,7 +391,7 @@ mod tests {
         advance(OPEN_FOR).await;
         assert_eq!(read(&breaker).await.expect_err("fails"), VendorErrorKind::ConnectionLost);
         advance(Duration::from_millis(9_999)).await;
-        assert_eq!(read(&breaker).await.expect_err("rejected"), VendorErrorKind::Overloaded);
+        assert_eq!(read(&breaker).await.expect_err("rejected"), VendorErrorKind::CircuitOpen);
         advance(Duration::from_millis(1)).await;
         assert!(read(&breaker).await.is_ok());
     }

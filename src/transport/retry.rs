@@ -76,6 +76,7 @@ fn is_retryable(kind: VendorErrorKind) -> bool {
     !matches!(
         kind,
         VendorErrorKind::Busy
+            | VendorErrorKind::CircuitOpen
             | VendorErrorKind::Overloaded
             | VendorErrorKind::TokenRejected
             | VendorErrorKind::CredentialsRejected
@@ -205,11 +206,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn errors_that_a_retry_cannot_fix_are_not_retried() {
         use VendorErrorKind::{
-            Busy, Conflict, CredentialsRejected, InvalidResponse, NotFound, Overloaded, Rejected, TokenRejected,
+            Busy, CircuitOpen, Conflict, CredentialsRejected, InvalidResponse, NotFound, Overloaded, Rejected,
+            TokenRejected,
         };
-        for kind in
-            [Busy, Overloaded, TokenRejected, CredentialsRejected, NotFound, Conflict, Rejected, InvalidResponse]
-        {
+        for kind in [
+            Busy,
+            CircuitOpen,
+            Overloaded,
+            TokenRejected,
+            CredentialsRejected,
+            NotFound,
+            Conflict,
+            Rejected,
+            InvalidResponse,
+        ] {
             assert_eq!(count_calls(VendorCallKind::Read, VendorError::new(kind)).await, 1, "{kind:?}");
         }
     }

@@ -90,7 +90,13 @@ impl TransportStack {
 
         // In front of the queue, so that an open circuit rejects at once. Below retry, so that
         // every attempt counts.
-        let circuit = CircuitBreaker::new(settings.circuit_failures, settings.circuit_open_for, metrics(), index);
+        let circuit = CircuitBreaker::new(
+            settings.circuit_failures,
+            settings.circuit_open_for,
+            metrics(),
+            index,
+            system.as_str(),
+        );
         let breaker = BreakerLayer::new(bulkhead, Arc::clone(&circuit));
 
         // Above the circuit breaker, so that it protects the token endpoint too and a rejected

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::ExpectedState;
+use super::interim::{block_record, save_interim_outcome};
 use super::outcome::WriteOutcome;
 use super::probe::{Finding, OutcomeProbe};
 use super::problems::outcome_unknown;
@@ -16,6 +17,7 @@ use super::send::Sent;
 use super::task::{WriteTask, accepted_success};
 use super::verify::verify_applied;
 use crate::record::{SideEffect, VendorError};
+use crate::store::InterimResponse;
 use crate::transport::VendorResponse;
 
 /// How much longer than the caller's deadline the last probe may take.
@@ -24,8 +26,6 @@ const MIN_PROBE_TIME: Duration = Duration::from_millis(300);
 /// A write whose caller gets this outcome.
 pub(super) struct Resolved {
     pub outcome: WriteOutcome,
-    /// Whether the record changed between the gateway's read and its write.
-    pub is_conflict: bool,
 }
 
 /// Finds out what became of the write, and records it.
@@ -41,20 +41,17 @@ pub(super) async fn finish(sent: Sent<'_>) -> Resolved {
         write.ambiguous_fault = finding.fault;
         write.calls.extend(task.session.take_calls());
         let outcome = Box::pin(hand_off(task, guard, accepted_by_vendor)).await;
-        return Resolved { outcome, is_conflict: false };
+        return Resolved { outcome };
     }
     let finding = verify_applied(&probe(task), write, finding, task.context.deadline).await;
     write.calls.extend(task.session.take_calls());
-    let is_conflict = matches!(finding.resolution, Resolution::NotApplied(Refusal::Conflict | Refusal::Busy));
-    let outcome = record_outcome(task.gateway, task.system, write, finding).await;
-    // A conflict that the store could not confirm is none: a crash would send the write again.
-    Resolved { is_conflict: is_conflict && !outcome.is_unknown(), outcome }
+    Resolved { outcome: record_outcome(task.gateway, task.system, write, finding).await }
 }
 
 /// The vendor reported success.
 async fn on_success(
     task: &WriteTask<'_>,
-    write: &InFlightWrite,
+    write: &mut InFlightWrite,
     response: &VendorResponse,
     is_queued: bool,
 ) -> Finding {
@@ -77,7 +74,7 @@ async fn on_success(
 }
 
 /// The vendor reported a fault, or its response was lost.
-async fn on_fault(task: &WriteTask<'_>, write: &InFlightWrite, fault: VendorError) -> Finding {
+async fn on_fault(task: &WriteTask<'_>, write: &mut InFlightWrite, fault: VendorError) -> Finding {
     match (Answer::of_refusal(&fault), fault.effect) {
         (Some(answer), _) => {
             let finding = probe(task).explain_refusal(write, &fault, task.context.deadline).await;
@@ -85,6 +82,14 @@ async fn on_fault(task: &WriteTask<'_>, write: &InFlightWrite, fault: VendorErro
                 // The vendor's words suffice where the record cannot be read.
                 (Answer::Conflict | Answer::ConflictStatus, Resolution::Open) => {
                     Finding { resolution: Resolution::NotApplied(Refusal::Conflict), ..finding }
+                }
+                // One failure of the vendor is no verdict on a delete that may be repeated.
+                (_, Resolution::NotApplied(Refusal::Rejected)) => {
+                    let repeated = probe(task).repeat_delete(write, finding, task.context.deadline).await;
+                    match (repeated.resolution, &repeated.fault) {
+                        (Resolution::Open, None) => await_resolution(task, write, task.context.deadline).await,
+                        _ => repeated,
+                    }
                 }
                 _ => finding,
             }
@@ -102,8 +107,9 @@ fn probe<'t>(task: &'t WriteTask<'_>) -> OutcomeProbe<'t> {
 
 /// Polls for the outcome while the caller waits. If the write's own time ends before that, it ends
 /// with a final probe.
-async fn await_resolution(task: &WriteTask<'_>, write: &InFlightWrite, until: Instant) -> Finding {
-    let write_deadline = Instant::now() + write.time_left(task.system.policy.completion_timeout);
+async fn await_resolution(task: &WriteTask<'_>, write: &mut InFlightWrite, until: Instant) -> Finding {
+    write.lost_at = Some(Instant::now());
+    let write_deadline = Instant::now() + write.time_left(&task.system.policy);
     let finding = probe(task).poll_until_resolved(write, until.min(write_deadline), MIN_PROBE_TIME).await;
     if finding.resolution == Resolution::Open && write_deadline < until {
         let deadline = task.context.deadline.max(Instant::now() + MIN_PROBE_TIME);
@@ -122,7 +128,15 @@ async fn hand_off(task: &WriteTask<'_>, mut guard: ReconcileOnDrop<'_>, accepted
     } else {
         outcome_unknown(task.system, &write.operation).into()
     };
-    task.save_interim_outcome(write, &outcome).await;
+    let store = &task.gateway.store;
+    match write.response {
+        ResponseState::Accepted if write.has_idempotency_key => {
+            save_interim_outcome(store, write, InterimResponse::Accepted, &outcome).await;
+        }
+        ResponseState::Accepted => {}
+        _ if write.is_async => save_interim_outcome(store, write, InterimResponse::Unknown, &outcome).await,
+        _ => block_record(store, task.system, write).await,
+    }
     task.handed_off.set(true);
     drop(guard);
     outcome

@@ -10,9 +10,10 @@ use super::intent::WriteIntent;
 use super::outcome::SuccessBody;
 use crate::record::{RecordId, VendorCallLog, VendorError};
 use crate::store::Lease;
+use crate::system::SystemPolicy;
 
-/// The least time that a process has to resolve a write it adopted, unless `completion_timeout` is
-/// shorter: nobody polled while no process owned it, and the vendor may be just recovering too.
+/// The least time that a process has to resolve a write it adopted, unless its timeout is shorter:
+/// nobody polled while no process owned it, and the vendor may be just recovering too.
 const MIN_ADOPTED_TIME: Duration = Duration::from_mins(1);
 
 /// A write that was begun.
@@ -30,6 +31,11 @@ pub(super) struct InFlightWrite {
     pub lease: Option<Lease>,
     /// What its caller got so far.
     pub response: ResponseState,
+    /// Whether the store keeps other writers from the record until it ends.
+    pub blocks_record: bool,
+    /// When the vendor's answer was lost; `None` if another process, or a task that is gone, sent
+    /// the request.
+    pub lost_at: Option<Instant>,
     /// Whether the store has its outcome.
     pub recorded: bool,
     /// When this process adopted it from another one.
@@ -57,6 +63,8 @@ impl From<WriteIntent> for InFlightWrite {
             calls: Vec::new(),
             lease: None,
             response: ResponseState::None,
+            blocks_record: false,
+            lost_at: None,
             recorded: false,
             adopted_at: None,
         }
@@ -77,11 +85,13 @@ impl InFlightWrite {
         self.created_id.as_ref().or(self.record.as_ref())
     }
 
-    /// How much longer its outcome is polled for.
-    pub(super) fn time_left(&self, completion_timeout: Duration) -> Duration {
-        let min_adopted = MIN_ADOPTED_TIME.min(completion_timeout);
+    /// How much longer its outcome is looked for.
+    pub(super) fn time_left(&self, policy: &SystemPolicy) -> Duration {
+        let timeout = if self.is_queued { policy.completion_timeout } else { policy.settle_timeout };
+        let elapsed = self.lost_at.filter(|_| !self.is_queued).map_or_else(|| self.age(), |at| at.elapsed());
+        let min_adopted = MIN_ADOPTED_TIME.min(timeout);
         let adopted_left = self.adopted_at.map_or(Duration::ZERO, |at| min_adopted.saturating_sub(at.elapsed()));
-        completion_timeout.saturating_sub(self.age()).max(adopted_left)
+        timeout.saturating_sub(elapsed).max(adopted_left)
     }
 
     /// The value of `Preference-Applied` for a response with this body.

@@ -14,11 +14,13 @@ use crate::record::{
 };
 use crate::store::{ChangedPaths, RecoveryPayload};
 use crate::system::Guarantee;
+use crate::transport::VendorCallKind;
 use crate::vendors::{Completion, PlannedRequest};
 
 /// What a write is to do, and what reconciling it needs. It never changes once the operation has
 /// begun: the store shares it and serializes it only when it persists a running operation.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that a later process needs")]
 pub(super) struct WriteIntent {
     /// The operation that records it.
     pub operation: OperationId,
@@ -40,12 +42,15 @@ pub(super) struct WriteIntent {
     pub etag_before: Option<String>,
     /// The ETag after the write, where it can be predicted.
     pub etag_after: Option<String>,
-    /// The vendor request, if it is safe to send again because the vendor compares `etag_before`.
+    /// The vendor request, if it is safe to send again: the vendor compares `etag_before`, or it
+    /// deletes an id that is never used again.
     pub resendable_request: Option<StoredRequest>,
     /// The names of the accepted losses.
     pub losses: Vec<String>,
     /// Whether it is an asynchronous write: reads name its operation, other writes get 409.
     pub is_async: bool,
+    /// Whether the vendor queues it, so that its effect may come long after the response.
+    pub is_queued: bool,
     /// Whether the caller accepts any state (`If-Match: *`), so that a conflict is no final
     /// outcome.
     pub if_match_any: bool,
@@ -189,7 +194,7 @@ impl WriteIntent {
     /// Whether it may be sent again because the vendor compares the version: at most one of its
     /// requests can succeed.
     pub(super) fn is_bound_to_version(&self) -> bool {
-        self.guarantee == Guarantee::Native && self.resendable_request.is_some()
+        self.guarantee == Guarantee::Native && self.is_update() && self.resendable_request.is_some()
     }
 
     /// How long ago it was begun.
@@ -198,9 +203,10 @@ impl WriteIntent {
         Duration::from_millis(now.saturating_sub(self.begun_ms).try_into().unwrap_or(0))
     }
 
-    /// The planned request, if it is safe to send again because the vendor compares the version.
+    /// The planned request, if it is safe to send again.
     pub(super) fn build_resendable_request(planned: &PlannedRequest, guarantee: Guarantee) -> Option<StoredRequest> {
-        let is_safe = planned.idempotent && guarantee == Guarantee::Native && planned.completion == Completion::Now;
-        is_safe.then(|| StoredRequest::new(planned.request.clone()))
+        let is_safe = guarantee == Guarantee::Native || planned.request.kind == VendorCallKind::Delete;
+        let is_direct = planned.completion == Completion::Now;
+        (planned.idempotent && is_safe && is_direct).then(|| StoredRequest::new(planned.request.clone()))
     }
 }

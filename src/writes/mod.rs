@@ -15,11 +15,13 @@ mod stored_request;
 mod concurrent_writes;
 mod drain;
 mod idempotency;
+mod interim;
 mod lease;
 mod probe;
 mod problems;
 mod reconcile_on_drop;
 mod record_outcome;
+mod record_queues;
 mod refusal_problem;
 mod resolve;
 mod state;
@@ -35,6 +37,8 @@ mod plan;
 mod reconciler;
 mod send;
 mod submit;
+#[cfg(test)]
+mod tests;
 
 pub use command::{IdempotencyKey, Prefer, WriteCommand, WriteOp};
 pub(crate) use drain::DrainTracker;

@@ -1,6 +1,10 @@
 //! The write pipeline: one write in five steps, from its `Idempotency-Key` to its response.
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use tokio::time::Instant;
 
 use super::admit::admit;
 use super::begin::journal;
@@ -9,17 +13,20 @@ use super::finish::{Resolved, finish};
 use super::idempotency::check_key;
 use super::outcome::{EarlyReturn, WriteOutcome, WriteResponse};
 use super::plan::plan;
-use super::problems::{lease_retries_exhausted, star_retries_exhausted};
+use super::problems::{contended, lease_retries_exhausted};
 use super::send::send;
 use super::state::GatewayState;
 use super::task::{Responder, SentOperation, WriteTask, build_response};
-use crate::problem::{FailureEvent, Problem};
+use crate::problem::{FailureEvent, Problem, ProblemKind};
 use crate::system::{OpContext, System, VendorSession};
 
 /// How often a write starts again because its lease was lost before it was sent.
 const MAX_LEASE_RETRIES: usize = 2;
-/// How often a write with `If-Match: *` reads and tries in all (contract 4.2).
-const MAX_STAR_ATTEMPTS: usize = 3;
+/// How often a write tries at least that meets conflicts (contract 4.2).
+const MIN_ATTEMPTS: u32 = 3;
+/// The pauses between its tries, before they are cut at random.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// One attempt. Each step owns what the one before it has won; the first failure is the outcome.
 async fn attempt(task: &WriteTask<'_>) -> Result<Resolved, EarlyReturn> {
@@ -30,27 +37,72 @@ async fn attempt(task: &WriteTask<'_>) -> Result<Resolved, EarlyReturn> {
     Ok(finish(sent).await)
 }
 
-/// Attempts until the write has an outcome: a lost lease and a conflict behind `If-Match: *` are
-/// none.
+/// Attempts until the write has an outcome: a lost lease, a conflict behind `If-Match: *` and a
+/// busy vendor are none, as long as there is time.
 async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, EarlyReturn> {
-    let (mut conflicts, mut lease_losses) = (0, 0);
+    let (gateway, system) = (task.gateway, task.system);
+    let mut conflicts = ConflictRetries::new(task.retry_deadline());
+    let mut lease_losses = 0;
     loop {
         // The operation of an earlier attempt has ended.
         task.sent_operation.replace(None);
-        match attempt(task).await {
-            Ok(Resolved { outcome: WriteOutcome::Problem(problem), is_conflict: true })
-                if task.is_if_match_any() && !task.has_responded() =>
-            {
-                conflicts += 1;
-                if conflicts == MAX_STAR_ATTEMPTS {
-                    let operation = problem.operation;
-                    return Err(Problem { operation, ..star_retries_exhausted(task.system) }.into());
+        // Attempts of this process for one record do not race each other.
+        let turn = match task.command.op.record().filter(|_| task.is_if_match_any()) {
+            Some(id) => gateway.record_queues.enter(&system.name, id, conflicts.until).await,
+            None => None,
+        };
+        let result = attempt(task).await;
+        drop(turn);
+        match result {
+            Ok(Resolved { outcome }) => match may_try_again(task, &outcome) {
+                Some(_) if conflicts.pause(gateway, system).await => {}
+                Some(Problem { name: ProblemKind::PreconditionFailed, operation, .. }) => {
+                    gateway.metrics.contended(system.index);
+                    let operation = operation.clone();
+                    return Err(Problem { operation, ..contended(system) }.into());
                 }
-            }
-            Ok(resolved) => return Ok(resolved.outcome),
+                _ => return Ok(outcome),
+            },
             Err(EarlyReturn::LeaseLost) if lease_losses < MAX_LEASE_RETRIES => lease_losses += 1,
             Err(early) => return Err(early),
         }
+    }
+}
+
+/// The conflict that another attempt may not meet. A caller that sent a tag gets its 412 at once; a
+/// caller that has its 202 follows that operation, so no other one may follow.
+fn may_try_again<'o>(task: &WriteTask<'_>, outcome: &'o WriteOutcome) -> Option<&'o Problem> {
+    let WriteOutcome::Problem(problem) = outcome else { return None };
+    let is_conflict = match problem.name {
+        ProblemKind::PreconditionFailed => task.is_if_match_any(),
+        name => name == ProblemKind::VendorBusy,
+    };
+    (is_conflict && !task.has_responded()).then_some(&**problem)
+}
+
+/// The attempts after a conflict (contract 4.2).
+struct ConflictRetries {
+    until: Instant,
+    attempts: u32,
+    backoff: ExponentialBackoff,
+}
+
+impl ConflictRetries {
+    fn new(until: Instant) -> Self {
+        let backoff = ExponentialBuilder::new().with_min_delay(MIN_PAUSE).with_max_delay(MAX_PAUSE).with_factor(2.0);
+        Self { until, attempts: 1, backoff: backoff.without_max_times().build() }
+    }
+
+    /// Pauses before the next attempt; `false` if there is no time for one.
+    async fn pause(&mut self, gateway: &GatewayState, system: &System) -> bool {
+        let pause = self.backoff.next().unwrap_or(MAX_PAUSE).mul_f64(fastrand::f64());
+        if self.attempts >= MIN_ATTEMPTS && Instant::now() + pause >= self.until {
+            return false;
+        }
+        self.attempts += 1;
+        gateway.metrics.conflict_retry(system.index);
+        tokio::time::sleep(pause).await;
+        true
     }
 }
 

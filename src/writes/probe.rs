@@ -3,7 +3,8 @@
 //!
 //! A read that shows the old state does not prove that a write with a lost response will not still
 //! arrive. A write whose version the vendor compares is therefore sent again, since at most one of
-//! its requests can succeed. Every other write is only probed for.
+//! its requests can succeed; so is a delete of an id that is never used again, while the record
+//! still has the version that was compared. Every other write is only probed for.
 
 use std::time::Duration;
 
@@ -12,12 +13,15 @@ use tokio::time::Instant;
 use super::concurrent_writes::{ConcurrentWrites, exclude_others_creates, find_concurrent_writes};
 use super::in_flight_write::InFlightWrite;
 use super::intent::ExpectedState;
+use super::interim::block_record;
 use super::resolve::{Answer, Evidence, Resolution, Seen, needs_ledger, resolve, resolve_finally};
 use super::state::GatewayState;
+use super::stored_request::StoredRequest;
 use crate::metrics::RetryReason;
 use crate::record::{FieldChange, RecordId, SideEffect, VendorError, VendorErrorKind, VendorRecord, Warning};
+use crate::store::LeaseResult;
 use crate::system::{System, VendorSession};
-use crate::transport::{Transport as _, VendorRequest};
+use crate::transport::{Transport as _, VendorCallKind, VendorRequest};
 
 /// The longest pause between two polls.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(10);
@@ -83,7 +87,7 @@ impl OutcomeProbe<'_> {
     /// starts at `until` and may take `min_probe_time` longer.
     pub(super) async fn poll_until_resolved(
         &self,
-        write: &InFlightWrite,
+        write: &mut InFlightWrite,
         until: Instant,
         min_probe_time: Duration,
     ) -> Finding {
@@ -100,6 +104,7 @@ impl OutcomeProbe<'_> {
             if finding.resolution != Resolution::Open || Instant::now() >= until {
                 return finding;
             }
+            block_record(&self.gateway.store, self.system, write).await;
             tokio::time::sleep_until((Instant::now() + pause).min(until)).await;
             pause = (pause * 2).min(MAX_POLL_INTERVAL);
             if let Some(lease) = &write.lease {
@@ -114,22 +119,63 @@ impl OutcomeProbe<'_> {
             return self.explain_refusal(write, fault, deadline).await;
         }
         let answer = match &write.resendable_request {
-            Some(request) => match self.resend(request.restore(), deadline).await {
+            Some(request) if write.is_bound_to_version() => match self.resend(write, request, deadline).await {
                 Some(Answer::Success) => return Resolution::Applied.into(),
                 Some(answer) => answer,
                 None => return Resolution::Open.into(),
             },
-            None => Answer::Lost,
+            _ => Answer::Lost,
         };
         let Some(observation) = self.observe(write, answer, deadline).await else { return Resolution::Open.into() };
         let stable_for = STABLE_FOR.min(self.system.policy.completion_timeout / 4);
         let is_stable = stability.has_lasted(&observation.seen, stable_for);
-        self.decide(write, answer, observation, is_stable, resolve).await
+        let finding = self.decide(write, answer, observation, is_stable, resolve).await;
+        match finding.resolution {
+            Resolution::Open => self.repeat_delete(write, finding, deadline).await,
+            _ => finding,
+        }
     }
 
-    /// Sends a write again whose version the vendor compares. `None`: the request was not sent.
-    async fn resend(&self, request: VendorRequest, deadline: Instant) -> Option<Answer> {
+    /// Sends a delete again whose id is never used again, if the record still has the version that
+    /// was compared and nobody else may write it (contract 5.2).
+    pub(super) async fn repeat_delete(&self, write: &InFlightWrite, finding: Finding, deadline: Instant) -> Finding {
+        let request = write.resendable_request.as_ref().filter(|_| write.expected.is_deleted());
+        let (Some(request), Some(id), Some(record)) = (request, write.id(), &finding.record) else { return finding };
+        let is_unchanged = self.system.is_current(write.etag_before.as_deref(), id, record);
+        if !is_unchanged || !self.excludes_others(write, id).await {
+            return finding;
+        }
+        match (self.resend(write, request, deadline).await, &finding.fault) {
+            (Some(Answer::Success), _) => Resolution::Applied.into(),
+            (Some(Answer::Lost), _) => Resolution::Open.into(),
+            (Some(_), Some(fault)) => self.explain_refusal(write, fault, deadline).await,
+            _ => finding,
+        }
+    }
+
+    /// Whether no other writer of the record can begin: this write has its lease, or the store
+    /// keeps all others from the record.
+    async fn excludes_others(&self, write: &InFlightWrite, id: &RecordId) -> bool {
+        let (store, ttl) = (&self.gateway.store, self.system.lease_ttl());
+        match &write.lease {
+            Some(lease) => store.renew(lease, ttl).await.unwrap_or(false),
+            None if !write.blocks_record => false,
+            None => match store.acquire(self.system.name.as_str(), id.as_str(), ttl).await {
+                Ok(LeaseResult::Running(operation)) => operation == write.operation,
+                Ok(LeaseResult::Lease(lease)) => {
+                    let _ = store.release(&lease).await;
+                    false
+                }
+                Ok(LeaseResult::Held) | Err(_) => false,
+            },
+        }
+    }
+
+    /// Sends a write again. `None`: the request was not sent.
+    async fn resend(&self, write: &InFlightWrite, request: &StoredRequest, deadline: Instant) -> Option<Answer> {
         self.session.set_deadline(deadline);
+        let kind = if write.expected.is_deleted() { VendorCallKind::Delete } else { VendorCallKind::Update };
+        let request = VendorRequest { kind, ..request.restore() };
         self.gateway.metrics.vendor_retry(self.system.index, RetryReason::ConnectionLost);
         let Err(fault) = self.session.send(request).await else { return Some(Answer::Success) };
         let is_refused = matches!(

@@ -49,11 +49,11 @@ pub(super) fn duplicate_in_progress(system: &System) -> Problem {
     ProblemKind::OperationInProgress.with_detail(detail).system(system.name.as_str()).retry_after(RUNNING_RETRY_AFTER)
 }
 
-/// `vendor-busy`: a caller that accepts any state has no precondition that could have failed.
-pub(super) fn star_retries_exhausted(system: &System) -> Problem {
+/// `contended`: a caller that accepts any state has no precondition that could have failed.
+pub(super) fn contended(system: &System) -> Problem {
     let detail = "On every attempt another writer changed the record between the gateway's read and its write, so \
                   nothing was written. Repeat the request.";
-    ProblemKind::VendorBusy.with_detail(detail).system(system.name.as_str()).retry_after(BUSY_RETRY_AFTER)
+    ProblemKind::Contended.with_detail(detail).system(system.name.as_str()).retry_after(BUSY_RETRY_AFTER)
 }
 
 /// `overloaded`: the lease was lost on every attempt.

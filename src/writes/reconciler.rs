@@ -101,7 +101,8 @@ async fn adopt_one(gateway: &GatewayState, orphan: store::OrphanedOperation) {
         None if intent.is_async => ResponseState::Accepted,
         Some(InterimResponse::Unknown) | None => ResponseState::Unknown,
     };
-    gateway.enqueue_reconcile(InFlightWrite { response, adopted_at: Some(Instant::now()), ..intent.into() });
+    let adopted_at = Some(Instant::now());
+    gateway.enqueue_reconcile(InFlightWrite { response, adopted_at, ..intent.into() });
 }
 
 /// Resolves a write. If that panics it is tried again until the write's time is over, and then ends
@@ -114,7 +115,7 @@ async fn reconcile_supervised(gateway: Arc<GatewayState>, mut write: InFlightWri
     }
     tracing::error!(operation = %write.operation, system = %write.system, "reconciling panicked");
     match gateway.system(&write.system) {
-        Some(system) if write.time_left(system.policy.completion_timeout).is_zero() => {
+        Some(system) if write.time_left(&system.policy).is_zero() => {
             record_outcome(&gateway, &system, &mut write, Resolution::Unknown(None).into()).await;
         }
         _ => {
@@ -154,7 +155,7 @@ async fn reconcile(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
 /// made is read, for its `Idempotency-Key` to replay.
 async fn resolve(gateway: &GatewayState, system: &System, write: &mut InFlightWrite) -> Finding {
     let trace = TraceContext::new_root();
-    let until = Instant::now() + write.time_left(system.policy.completion_timeout);
+    let until = Instant::now() + write.time_left(&system.policy);
     let session = VendorSession::new(system, &trace, until);
     let probe = OutcomeProbe { gateway, system, session: &session };
     let finding = match probe.poll_until_resolved(write, until, FINAL_PROBE_TIMEOUT).await {

@@ -7,7 +7,7 @@ use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::ExpectedState;
 use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
 use super::probe::Finding;
-use super::problems::{outcome_unknown, star_retries_exhausted};
+use super::problems::{contended, outcome_unknown};
 use super::refusal_problem::refusal_problem;
 use super::resolve::Resolution;
 use super::state::GatewayState;
@@ -151,7 +151,7 @@ fn stored_outcome(
     let FinalResult { state, etag, warnings, observed, outcome } = result;
     let problem = match &outcome {
         WriteOutcome::Problem(problem) if is_star_conflict(write, problem) => {
-            Some(Box::new(star_retries_exhausted(system).operation(&write.operation)))
+            Some(Box::new(contended(system).operation(&write.operation)))
         }
         WriteOutcome::Problem(problem) => Some(problem.clone()),
         WriteOutcome::Success(_) => None,

@@ -186,14 +186,15 @@ fn resolve_undeleted(evidence: &Evidence<'_>, etag: &str) -> Resolution {
 /// The vendor reported success, which a read may disprove: some vendors ignore values silently.
 fn resolve_success(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Value>) -> Resolution {
     let no_effect = Resolution::NotApplied(Refusal::NoEffect);
-    if all_applied(evidence.changes, fields) {
+    let is_contradicted = |change: &FieldChange| change.is_contradicted_in(fields);
+    if !evidence.changes.iter().any(is_contradicted) {
         return Resolution::Applied;
     }
     if evidence.is_before(etag) {
         return no_effect;
     }
     let all_unchanged = evidence.old_values_known
-        && evidence.changes.iter().all(|change| change.is_unchanged_in(fields) && !change.is_applied_in(fields));
+        && evidence.changes.iter().all(|change| change.is_unchanged_in(fields) && is_contradicted(change));
     // The write may have been applied and another one may have restored the old values. Only the
     // very version that this write makes excludes that.
     let is_another_version = evidence.intent.etag_after.as_deref().is_some_and(|after| after != etag);
@@ -293,7 +294,7 @@ impl Evidence<'_> {
         // With the version unchanged no value has changed, even where the old values are not known.
         let is_old =
             |change: &FieldChange| self.is_before(etag) || (self.old_values_known && change.is_unchanged_in(fields));
-        let ignored = self.changes.iter().filter(|change| !change.is_applied_in(fields) && is_old(change));
+        let ignored = self.changes.iter().filter(|change| change.is_contradicted_in(fields) && is_old(change));
         ignored
             .map(|change| Warning {
                 code: WarningCode::NotApplied,

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::concurrent_writes::InFlightCreates;
 use super::idempotency::InFlightKeys;
 use super::in_flight_write::{InFlightWrite, ResponseState};
+use super::record_queues::RecordQueues;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::system::{RecentStates, System};
@@ -22,6 +23,7 @@ pub(crate) struct GatewayState {
     pub metrics: Arc<Metrics>,
     pub(super) in_flight_creates: InFlightCreates,
     pub(super) in_flight_keys: InFlightKeys,
+    pub(super) record_queues: RecordQueues,
     pub recent_states: RecentStates,
     reconcile_sender: mpsc::UnboundedSender<InFlightWrite>,
 }
@@ -35,6 +37,7 @@ impl GatewayState {
             metrics,
             in_flight_creates: InFlightCreates::default(),
             in_flight_keys: InFlightKeys::default(),
+            record_queues: RecordQueues::default(),
             recent_states: RecentStates::default(),
             reconcile_sender,
         };

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::command::WriteCommand;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::{ExpectedState, WriteIntent};
+use super::interim::save_interim_outcome;
 use super::outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 use super::state::GatewayState;
 use crate::record::{Action, OperationId, Precondition};
@@ -64,6 +65,7 @@ impl WriteTask<'_> {
             etag_after: None,
             resendable_request: None,
             losses: losses.iter().map(|loss| loss.name.to_owned()).collect(),
+            is_queued,
             is_async: is_queued || self.command.prefer.respond_async,
             begun_ms: jiff::Timestamp::now().as_millisecond(),
             if_match_any: self.is_if_match_any(),
@@ -77,6 +79,15 @@ impl WriteTask<'_> {
     pub(super) fn send_deadline(&self) -> Instant {
         let left = self.context.deadline.saturating_duration_since(Instant::now());
         self.context.deadline - (left / 4).min(Duration::from_secs(5))
+    }
+
+    /// Until when a write that meets conflicts tries again: the caller's `Prefer: wait`, or its
+    /// deadline without the reserve for finding the outcome.
+    pub(super) fn retry_deadline(&self) -> Instant {
+        match self.command.prefer.wait {
+            Some(wait) => (self.context.received_at + wait).min(self.send_deadline()),
+            None => self.send_deadline(),
+        }
     }
 
     /// Until when the caller waits for a write that goes on.
@@ -98,26 +109,12 @@ impl WriteTask<'_> {
     pub(super) async fn respond_accepted(&self, write: &mut InFlightWrite) {
         write.response = ResponseState::Accepted;
         let outcome = WriteOutcome::Success(accepted_success(write));
-        self.save_interim_outcome(write, &outcome).await;
+        if write.has_idempotency_key {
+            save_interim_outcome(&self.gateway.store, write, InterimResponse::Accepted, &outcome).await;
+        }
         let response = build_response(self.gateway, outcome, false).await;
         if let Some(responder) = self.responder.take() {
             let _ = responder.send(response);
-        }
-    }
-
-    /// Stores what the `Idempotency-Key` replays until the write ends.
-    pub(super) async fn save_interim_outcome(&self, write: &InFlightWrite, outcome: &WriteOutcome) {
-        if self.command.idempotency.is_none() {
-            return;
-        }
-        let text = serde_json::to_string(outcome).unwrap_or_default();
-        let response = if write.response == ResponseState::Accepted {
-            InterimResponse::Accepted
-        } else {
-            InterimResponse::Unknown
-        };
-        if let Err(error) = self.gateway.store.save_interim_outcome(&write.operation, response, text).await {
-            tracing::warn!(%error, operation = %write.operation, "interim outcome not stored");
         }
     }
 }

@@ -11,15 +11,15 @@ struct FailureLogEnv(TestProcess);
 
 impl FailureLogEnv {
     fn start() -> Self {
-        Self::start_with_completion_timeout("3s")
+        Self::start_with_settle_timeout("3s")
     }
 
     /// Every vendor call is tried once and times out soon; the circuit stays closed.
-    fn start_with_completion_timeout(completion_timeout: &str) -> Self {
+    fn start_with_settle_timeout(settle_timeout: &str) -> Self {
         let builder = TestProcess::builder().configure(|config| {
             let config = config.server("deadline", "2s").system("itsm", "retries", 0);
             let config = config.system("itsm", "timeout", "400ms").system("itsm", "circuit_failures", 10_000);
-            config.system("itsm", "completion_poll", "20ms").system("itsm", "completion_timeout", completion_timeout)
+            config.system("itsm", "completion_poll", "20ms").system("itsm", "settle_timeout", settle_timeout)
         });
         Self(builder.log_as_json().start())
     }
@@ -142,7 +142,7 @@ async fn an_async_write_that_fails_logs_one_line_of_its_own() {
 
 #[actix_web::test]
 async fn an_unknown_write_logs_its_outcome_once_it_is_known() {
-    let env = FailureLogEnv::start_with_completion_timeout("30s");
+    let env = FailureLogEnv::start_with_settle_timeout("30s");
     env.read("well").send().await.assert_status(200);
     let faults = &env.0.vendors.matrix42.faults;
     faults.always(CallKind::Update, InjectedFault::Hang);

@@ -124,7 +124,7 @@ fn faulty_adapter(should_panic: fn(usize) -> bool) -> Arc<FaultyAdapter> {
 fn build_system(
     vendors: &Sandbox,
     adapter: &Arc<FaultyAdapter>,
-    completion_timeout: Duration,
+    settle_timeout: Duration,
 ) -> (Arc<System>, Arc<Metrics>) {
     let name = SystemName::parse("itsm").unwrap();
     let metrics = Metrics::new(std::slice::from_ref(&name)).unwrap();
@@ -140,7 +140,8 @@ fn build_system(
             require_if_match: true,
             warn_on_loss: false,
             timeout: Duration::from_secs(2),
-            completion_timeout,
+            settle_timeout,
+            completion_timeout: Duration::from_mins(1),
             completion_poll: Duration::from_millis(10),
         },
     };
@@ -181,12 +182,12 @@ fn delete_command() -> (WriteCommand, OpContext) {
 /// panic. Returns the final state and the number of reads.
 async fn reconcile_despite_panics(
     should_panic: fn(usize) -> bool,
-    completion_timeout: Duration,
+    settle_timeout: Duration,
 ) -> (OperationState, usize) {
     let vendors = Sandbox::start().unwrap();
     vendors.matrix42.faults.once(CallKind::Delete, sandbox::InjectedFault::ResetAfter);
     let adapter = faulty_adapter(should_panic);
-    let (system, metrics) = build_system(&vendors, &adapter, completion_timeout);
+    let (system, metrics) = build_system(&vendors, &adapter, settle_timeout);
     let store = open_store("sqlite::memory:").await;
     let (gateway, queue) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
     let reconciler = actix_web::rt::spawn({
@@ -320,10 +321,10 @@ async fn a_rejection_is_not_returned_before_the_store_has_persisted_it() {
 async fn an_orphan_older_than_its_timeout_is_polled_again_after_a_restart() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
     let file = format!("sqlite:{}", folder.path().join("store.db").display());
-    let completion_timeout = Duration::from_secs(2);
+    let settle_timeout = Duration::from_secs(2);
     vendors.matrix42.faults.once(CallKind::Delete, sandbox::InjectedFault::HangAfter);
     {
-        let (system, metrics) = build_system(&vendors, &faulty_adapter(|_| false), completion_timeout);
+        let (system, metrics) = build_system(&vendors, &faulty_adapter(|_| false), settle_timeout);
         let store = open_store(&file).await;
         let (gateway, _queue) = Gateway::new(vec![Arc::clone(&system)], store.clone(), metrics);
         let (write, context) = delete_command();
@@ -333,9 +334,9 @@ async fn an_orphan_older_than_its_timeout_is_polled_again_after_a_restart() {
         }
         store.close(Duration::from_secs(5)).await;
     }
-    tokio::time::sleep(completion_timeout).await;
+    tokio::time::sleep(settle_timeout).await;
     vendors.matrix42.faults.next(CallKind::Read, 3, sandbox::InjectedFault::ResetBefore);
-    let (system, metrics) = build_system(&vendors, &faulty_adapter(|_| false), completion_timeout);
+    let (system, metrics) = build_system(&vendors, &faulty_adapter(|_| false), settle_timeout);
     let store = open_store(&file).await;
     let (gateway, queue) = Gateway::new(vec![system], store.clone(), metrics);
     let reconciler = actix_web::rt::spawn(async move { gateway.run_reconciler(queue).await });

@@ -181,7 +181,10 @@ fn assert_no_secret_anywhere(process: &TestProcess, responses: &[TestResponse], 
 /// Short timeouts: what fails here fails on purpose.
 fn with_short_timeouts(config: TestConfig) -> TestConfig {
     let config = config.server("deadline", "4s").every_system("timeout", "2s").every_system("retry_backoff", "1ms");
-    config.every_system("circuit_failures", 10_000).every_system("completion_timeout", "1s")
+    config
+        .every_system("circuit_failures", 10_000)
+        .every_system("completion_timeout", "1s")
+        .every_system("settle_timeout", "1s")
 }
 
 #[actix_web::test]

@@ -32,7 +32,7 @@ async fn health_reports_the_circuit_the_last_results_and_the_token_expiry() {
         env.inject_once(CallKind::Read, InjectedFault::json(500, r#"{"Message":"the disk is full"}"#));
         env.read(env.fixture.key).send().await.assert_problem(502, "vendor-error");
     }
-    env.read(env.fixture.key).send().await.assert_problem(503, "overloaded");
+    env.read(env.fixture.key).send().await.assert_problem(503, "vendor-unavailable");
     let health = read_system(&env).await["health"].clone();
     assert_eq!(health["circuit"], "open");
     assert_eq!(health["last_failure"]["reason"], "the disk is full");

@@ -61,8 +61,8 @@ fn render(error: &ApiError, state: &RequestState, request: &HttpRequest, close: 
 /// Problems that always carry `Retry-After` (contract 4.7), one second where nothing better is
 /// known.
 fn default_retry_after(name: ProblemKind) -> Option<u64> {
-    use ProblemKind::{OperationInProgress, Overloaded, RateLimited, VendorBusy, VendorUnavailable};
-    let retryable = [OperationInProgress, VendorBusy, RateLimited, Overloaded, VendorUnavailable];
+    use ProblemKind::{Contended, OperationInProgress, Overloaded, RateLimited, VendorBusy, VendorUnavailable};
+    let retryable = [OperationInProgress, VendorBusy, Contended, RateLimited, Overloaded, VendorUnavailable];
     retryable.contains(&name).then_some(1)
 }
 

@@ -12,12 +12,12 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 use super::operations::operations_mut;
 use super::response_headers::header_ref;
 use crate::problem::ProblemKind::{
-    self, BodyTooLarge, Forbidden, GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused, InternalError,
-    LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound, NotImplemented, OperationInProgress,
-    OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed, PreconditionFailed,
-    PreconditionRequired, RateLimited, ReadOnlyMember, RecordNotFound, Rejected, RequestTimeout, SystemNotFound,
-    Unauthenticated, UnsupportedMediaType, UriTooLong, VendorBusy, VendorCredentialsRejected, VendorError,
-    VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
+    self, BodyTooLarge, Contended, Forbidden, GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused,
+    InternalError, LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound, NotImplemented,
+    OperationInProgress, OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed,
+    PreconditionFailed, PreconditionRequired, RateLimited, ReadOnlyMember, RecordNotFound, Rejected, RequestTimeout,
+    SystemNotFound, Unauthenticated, UnsupportedMediaType, UriTooLong, VendorBusy, VendorCredentialsRejected,
+    VendorError, VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
 };
 
 /// Of any request.
@@ -38,8 +38,16 @@ const VENDOR_PROBLEMS: &[ProblemKind] = &[
     VendorTimeout,
 ];
 /// Of writes.
-const WRITE_PROBLEMS: &[ProblemKind] =
-    &[OperationInProgress, VendorBusy, LossyWrite, PreconditionFailed, Rejected, IdempotencyKeyReused, OutcomeUnknown];
+const WRITE_PROBLEMS: &[ProblemKind] = &[
+    OperationInProgress,
+    VendorBusy,
+    Contended,
+    LossyWrite,
+    PreconditionFailed,
+    Rejected,
+    IdempotencyKeyReused,
+    OutcomeUnknown,
+];
 /// Of requests with a body.
 const BODY_PROBLEMS: &[ProblemKind] = &[BodyTooLarge, RequestTimeout, UnsupportedMediaType];
 

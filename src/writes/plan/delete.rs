@@ -17,6 +17,7 @@ pub(super) async fn plan_delete(task: &WriteTask<'_>, id: &RecordId) -> Result<(
     system.check_losses(&planned.losses, &task.command.accept_loss)?;
     let is_queued = planned.completion == Completion::Queued;
     let intent = WriteIntent {
+        resendable_request: WriteIntent::build_resendable_request(&planned, Guarantee::Guarded),
         etag_before: Some(etag.to_header()),
         ..task.new_intent(Guarantee::Guarded, &planned.losses, is_queued, ExpectedState::Deleted)
     };

@@ -2,7 +2,7 @@
 
 use crate::metrics::DetectedBy;
 use crate::problem::Problem;
-use crate::record::{EntityTag, Precondition, RecordId, VendorRecord};
+use crate::record::{EntityTag, Precondition, RecordId, TagOrigin, VendorRecord};
 use crate::writes::problems::precondition_failed;
 use crate::writes::task::WriteTask;
 
@@ -30,10 +30,33 @@ pub(super) async fn read_and_check_preconditions(
         return Ok((record, etag));
     }
     let mut problem = precondition_failed(&task.gateway.metrics, system, DetectedBy::Gateway);
+    problem.detail = failure_detail(task, id, precondition.filter(|_| !holds)).to_owned();
     problem.current_etag = Some(etag.to_header());
     let sent = precondition.and_then(|given| given.single_version(&system.name, id));
     if let Some((sent, _)) = sent.filter(|_| !holds) {
         problem.changed = task.gateway.recent_states.diff_since(&sent.to_header(), &record.fields.to_map()).await;
     }
     Err(problem)
+}
+
+/// Why the precondition is false. `if_match` is the one that did not hold, if it was that.
+fn failure_detail(task: &WriteTask<'_>, id: &RecordId, if_match: Option<&Precondition>) -> &'static str {
+    let Some(Precondition::AnyOf(tags)) = if_match else {
+        return "The record matches If-None-Match, so nothing was written.";
+    };
+    let origins: Vec<TagOrigin> = tags.iter().map(|tag| tag.origin(&task.system.name, id)).collect();
+    let of_this_record = origins.iter().find(|origin| **origin == TagOrigin::ThisRecord);
+    match of_this_record.or(origins.first()) {
+        Some(TagOrigin::Weak) => {
+            "A weak tag never matches in If-Match. Send the strong ETag of a GET of this record, without W/."
+        }
+        Some(TagOrigin::OtherRecord) => "This tag belongs to another record. Send the ETag of a GET of this record.",
+        Some(TagOrigin::Unknown) | None => {
+            "This is no tag that the gateway has given. Send the ETag of a GET of this record, unchanged."
+        }
+        Some(TagOrigin::ThisRecord) => {
+            "The record does not match If-Match: it was changed meanwhile. Read the record again and repeat the \
+             change with its new ETag."
+        }
+    }
 }

@@ -48,6 +48,7 @@ fn intent(guarantee: Guarantee, expected: ExpectedState) -> WriteIntent {
         etag_after: None,
         resendable_request: None,
         losses: Vec::new(),
+        is_queued: false,
         is_async: false,
         if_match_any: false,
         has_idempotency_key: false,

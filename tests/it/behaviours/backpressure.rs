@@ -95,15 +95,16 @@ async fn a_vendor_that_hangs_is_504_on_reads(fixture: &'static VendorFixture) {
 }
 
 async fn a_write_whose_read_hits_the_deadline_is_504(fixture: &'static VendorFixture) {
-    let env = TestEnv::start_with(fixture, |config| config.server("deadline", "700ms").every_system("timeout", "5s"));
+    let env = TestEnv::start_with(fixture, |config| config.server("deadline", "3s").every_system("timeout", "20s"));
     let current_etag = env.current_etag(fixture.deletable_key).await;
     env.faults().always(fixture.read_call_kind, InjectedFault::Hang);
-    for request in [
+    let requests = [
         env.read(fixture.key),
         env.set_text(fixture.key, "*", "never").idempotency_key("k"),
         env.delete(fixture.deletable_key, &current_etag),
-    ] {
-        request.send().await.assert_problem(504, "vendor-timeout");
+    ];
+    for response in join_all(requests.into_iter().map(crate::support::Request::send)).await {
+        response.assert_problem(504, "vendor-timeout");
     }
     assert_eq!(env.write_call_count(), 0);
 }
@@ -143,7 +144,7 @@ async fn an_open_circuit_sends_nothing_and_closes_again(fixture: &'static Vendor
     env.faults().clear();
     env.forget_calls();
     let rejected = env.read(fixture.key).send().await;
-    rejected.assert_problem(503, "overloaded");
+    rejected.assert_problem(503, "vendor-unavailable");
     assert!(rejected.header("retry-after").is_some());
     env.assert_nothing_sent();
     let health = env.get(&format!("/systems/{}", fixture.system)).send().await.json();

@@ -15,6 +15,7 @@ fn with_short_timeouts(config: TestConfig) -> TestConfig {
         .every_system("timeout", "1500ms")
         .every_system("connect_timeout", "1500ms")
         .every_system("completion_timeout", "6s")
+        .every_system("settle_timeout", "6s")
 }
 
 for_each_vendor!(

@@ -1,8 +1,9 @@
 //! DELETE: guarded everywhere, because no vendor compares versions there (contract 4.3).
 
+use futures_util::future::join;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 
-use crate::support::{BLUEDOLPHIN, TestEnv, VendorFixture, for_each_vendor};
+use crate::support::{BLUEDOLPHIN, MATRIX42, TestEnv, VendorFixture, for_each_vendor};
 
 for_each_vendor!(
     the_current_etag_deletes_exactly_once,
@@ -10,6 +11,7 @@ for_each_vendor!(
     star_deletes_any_state,
     a_record_deleted_before_the_delete_is_204_or_404,
     a_second_write_waits_for_a_delete_in_flight,
+    a_delete_with_one_failure_is_sent_again_and_done,
 );
 
 async fn the_current_etag_deletes_exactly_once(fixture: &'static VendorFixture) {
@@ -77,6 +79,41 @@ async fn a_second_write_waits_for_a_delete_in_flight(fixture: &'static VendorFix
     deleted.assert_status(204);
     assert!(matches!(late.problem().as_str(), "record-not-found" | "operation-in-progress"), "{late:?}");
     assert_eq!(env.vendor_value(fixture.deletable_key), None);
+}
+
+async fn a_delete_with_one_failure_is_sent_again_and_done(fixture: &'static VendorFixture) {
+    for fault in [InjectedFault::status(500), InjectedFault::ResetBefore, InjectedFault::Hang] {
+        let env = TestEnv::start_with(fixture, |config| config.every_system("timeout", "1s"));
+        let current_etag = env.current_etag(fixture.deletable_key).await;
+        env.inject_once(CallKind::Delete, fault.clone());
+        let response = env.delete(fixture.deletable_key, &current_etag).send().await;
+        assert_eq!(response.status, 204, "{fault:?}: {response:?}");
+        assert_eq!((env.vendor_value(fixture.deletable_key), env.call_count(CallKind::Delete)), (None, 2), "{fault:?}");
+        assert_eq!(env.wait_for_operation(&response).await["state"], "applied");
+    }
+}
+
+#[actix_web::test]
+async fn a_lost_delete_is_not_repeated_on_a_record_that_has_changed() {
+    let env = TestEnv::start_with(&MATRIX42, |config| {
+        config.server("deadline", "2s").every_system("settle_timeout", "3s").every_system("completion_poll", "50ms")
+    });
+    let current_etag = env.current_etag(MATRIX42.deletable_key).await;
+    env.faults().always(CallKind::Delete, InjectedFault::ResetBefore);
+    let change = async {
+        env.wait_for_calls(CallKind::Delete, 1).await;
+        (MATRIX42.external_touch)(&env.vendors, MATRIX42.deletable_key);
+        env.faults().clear();
+    };
+    let (response, ()) = join(env.delete(MATRIX42.deletable_key, &current_etag).send(), change).await;
+    // A repetition that was under way before the change is harmless; none follows it.
+    if response.status != 204 {
+        response.assert_problem(504, "outcome-unknown");
+        assert_eq!(env.wait_for_operation(&response).await["state"], "unknown");
+        assert!(env.vendor_value(MATRIX42.deletable_key).is_some());
+        // The record is free again.
+        env.delete(MATRIX42.deletable_key, "*").send().await.assert_status(204);
+    }
 }
 
 #[actix_web::test]

@@ -33,6 +33,7 @@ fn with_short_timeouts(config: TestConfig) -> TestConfig {
         .every_system("timeout", "250ms")
         .every_system("connect_timeout", "250ms")
         .every_system("completion_timeout", "2s")
+        .every_system("settle_timeout", "2s")
         .every_system("max_vendor_body", 65_536)
 }
 
@@ -130,9 +131,8 @@ async fn an_update_that_arrives_late_is_applied_once(fixture: &'static VendorFix
 }
 
 async fn an_update_continues_after_the_response_is_outcome_unknown(fixture: &'static VendorFixture) {
-    let env = TestEnv::start_with(fixture, |config| {
-        config.server("deadline", "300ms").every_system("completion_poll", "30ms")
-    });
+    let env =
+        TestEnv::start_with(fixture, |config| config.server("deadline", "2s").every_system("completion_poll", "30ms"));
     let current_etag = env.current_etag(fixture.key).await;
     env.faults().always(CallKind::Update, InjectedFault::ResetBefore);
     let response = env.set_text(fixture.key, &current_etag, "in the end").send().await;

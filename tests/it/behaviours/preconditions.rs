@@ -32,7 +32,9 @@ for_each_native_vendor!(
     a_flat_patch_with_one_etag_is_one_vendor_call,
     a_conflict_detected_by_the_vendor_is_412_and_never_retried,
     star_reads_again_and_retries_after_a_conflict,
-    star_gives_up_after_three_conflicts,
+    star_gives_up_as_contended_after_three_conflicts,
+    twenty_star_writes_of_one_record_are_all_done,
+    a_412_says_what_is_wrong_with_the_tag,
 );
 
 async fn the_current_etag_admits_exactly_one_patch(fixture: &'static VendorFixture) {
@@ -255,26 +257,64 @@ async fn star_reads_again_and_retries_after_a_conflict(fixture: &'static VendorF
     assert_eq!((env.vendor_value(fixture.key).unwrap().as_str(), env.call_count(CallKind::Update)), ("in the end", 2));
 }
 
-async fn star_gives_up_after_three_conflicts(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture);
+async fn star_gives_up_as_contended_after_three_conflicts(fixture: &'static VendorFixture) {
+    let env = TestEnv::start_with(fixture, |config| config.server("deadline", "4s"));
     env.faults().always(CallKind::Update, InjectedFault::Hold);
     let others = async {
-        for time in 1..=3 {
+        for time in 1.. {
             env.wait_for_calls(CallKind::Update, time).await;
             (fixture.external_touch)(&env.vendors, fixture.key);
             env.faults().release();
         }
     };
     let before = env.vendor_value(fixture.key);
-    let (response, ()) = join(env.set_text(fixture.key, "*", "never").send(), others).await;
-    response.assert_problem(409, "vendor-busy");
+    let response = tokio::select! {
+        response = env.set_text(fixture.key, "*", "never").send() => response,
+        () = others => unreachable!("there is always another writer"),
+    };
+    response.assert_problem(409, "contended");
     assert!(response.header("retry-after").is_some());
-    assert_eq!((env.vendor_value(fixture.key), env.call_count(CallKind::Update)), (before, 3));
+    let tries = env.call_count(CallKind::Update);
+    assert!(tries >= 3 && env.vendor_value(fixture.key) == before, "{tries} tries");
     // Each attempt is an operation, and none reports a failed precondition: `*` matches any state.
     assert_eq!(env.wait_for_operation(&response).await["state"], "not-applied");
     let ledger = env.read_ledger().await.json();
     let outcomes = ledger["items"].as_array().unwrap().iter().filter(|entry| entry["event"] == "outcome");
-    assert_eq!(outcomes.map(|entry| entry["problem"].clone()).collect::<Vec<_>>(), ["vendor-busy"; 3]);
+    assert_eq!(outcomes.map(|entry| entry["problem"].clone()).collect::<Vec<_>>(), vec!["contended"; tries]);
+}
+
+async fn twenty_star_writes_of_one_record_are_all_done(fixture: &'static VendorFixture) {
+    let env = TestEnv::start_with(fixture, |config| config.server("deadline", "25s"));
+    let texts: Vec<String> = (0..20).map(|number| format!("written by {number}")).collect();
+    let writes = texts.iter().map(|text| env.set_text(fixture.key, "*", text).send());
+    for response in join_all(writes).await {
+        response.assert_status(fixture.patch_status);
+    }
+    let held = env.vendor_value(fixture.key).unwrap();
+    assert!(texts.contains(&held), "{held}");
+    if let Some(update_count) = fixture.update_count {
+        assert_eq!(update_count(&env.vendors, fixture.key), 20);
+    }
+}
+
+async fn a_412_says_what_is_wrong_with_the_tag(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    let (current, foreign) = (env.current_etag(fixture.key).await, env.current_etag(fixture.other_key).await);
+    for (tag, reason) in [
+        (format!("W/{current}"), "weak tag never matches"),
+        (foreign, "belongs to another record"),
+        ("\"invented\"".to_owned(), "no tag that the gateway has given"),
+    ] {
+        let response = env.set_text(fixture.key, &tag, "never").send().await;
+        let problem = response.assert_problem(412, "precondition-failed").json();
+        assert!(problem["detail"].as_str().unwrap().contains(reason), "{tag}: {problem}");
+        assert_eq!((problem["current_etag"].as_str(), problem.get("changed")), (Some(current.as_str()), None), "{tag}");
+    }
+    (fixture.external_touch)(&env.vendors, fixture.key);
+    let response = env.set_text(fixture.key, &current, "never").send().await;
+    let problem = response.assert_problem(412, "precondition-failed").json();
+    assert_ne!(problem["current_etag"], current);
+    assert_eq!(env.write_call_count(), usize::from(fixture.native), "only a native write is sent to be compared");
 }
 
 async fn one_of_many_patches_with_the_same_etag_wins(fixture: &'static VendorFixture) {

@@ -123,6 +123,7 @@ fn configure(config: TestConfig, proxies: &[FaultProxy], plan: &Plan) -> TestCon
         let completion_timeout = if fixture.native { native } else { plan.guarded_completion_timeout };
         let config = config.system(fixture.system, "base_url", proxy.base_url());
         let config = config.system(fixture.system, "collection", fixture.collection());
+        let config = config.system(fixture.system, "settle_timeout", completion_timeout);
         config.system(fixture.system, "completion_timeout", completion_timeout)
     });
     match &plan.store {

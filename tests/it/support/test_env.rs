@@ -19,7 +19,10 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 fn with_short_timeouts(config: TestConfig) -> TestConfig {
     let config = config.server("deadline", "5s").every_system("timeout", "3s").every_system("connect_timeout", "1s");
     let config = config.every_system("retry_backoff", "2ms").every_system("circuit_failures", 10_000);
-    config.every_system("completion_poll", "10ms").every_system("completion_timeout", "5s")
+    config
+        .every_system("completion_poll", "10ms")
+        .every_system("completion_timeout", "5s")
+        .every_system("settle_timeout", "5s")
 }
 
 /// The environment of one test. Requests can be made on it directly.

@@ -1,0 +1,56 @@
+//! The metrics of the requests to one vendor.
+
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::child_cache::ChildCache;
+use super::labels::{CallOutcome, DetectedBy, RefreshOutcome, RetryReason};
+use crate::record::VendorCallKind;
+
+/// The cached metrics of calls to one vendor.
+pub(super) struct VendorSeries {
+    pub(super) requests: ChildCache<IntCounter>,
+    pub(super) seconds: ChildCache<Histogram>,
+    pub(super) retries: Vec<IntCounter>,
+    pub(super) refreshes: Vec<IntCounter>,
+    pub(super) preconditions: Vec<IntCounter>,
+    pub(super) conflict_retries: IntCounter,
+    pub(super) contended: IntCounter,
+    pub(super) circuit: IntGauge,
+    pub(super) queue: IntGauge,
+    pub(super) writes_unknown: IntGauge,
+    pub(super) operations: IntGauge,
+}
+
+/// The families of these metrics.
+pub(super) struct VendorFamilies {
+    pub(super) retries: IntCounterVec,
+    pub(super) refreshes: IntCounterVec,
+    pub(super) preconditions: IntCounterVec,
+    pub(super) conflict_retries: IntCounterVec,
+    pub(super) contended: IntCounterVec,
+    pub(super) circuit: IntGaugeVec,
+    pub(super) queue: IntGaugeVec,
+    pub(super) writes_unknown: IntGaugeVec,
+    pub(super) operations: IntGaugeVec,
+}
+
+impl VendorFamilies {
+    pub(super) fn series_for(&self, system: &str) -> VendorSeries {
+        let each = |family: &IntCounterVec, values: Vec<&'static str>| {
+            values.into_iter().map(|value| family.with_label_values(&[system, value])).collect()
+        };
+        VendorSeries {
+            requests: ChildCache::new(VendorCallKind::ALL.len() * CallOutcome::ALL.len()),
+            seconds: ChildCache::new(VendorCallKind::ALL.len()),
+            retries: each(&self.retries, RetryReason::ALL.iter().map(|label| label.as_str()).collect()),
+            refreshes: each(&self.refreshes, RefreshOutcome::ALL.iter().map(|label| label.as_str()).collect()),
+            preconditions: each(&self.preconditions, DetectedBy::ALL.iter().map(|label| label.as_str()).collect()),
+            conflict_retries: self.conflict_retries.with_label_values(&[system]),
+            contended: self.contended.with_label_values(&[system]),
+            circuit: self.circuit.with_label_values(&[system]),
+            queue: self.queue.with_label_values(&[system]),
+            writes_unknown: self.writes_unknown.with_label_values(&[system]),
+            operations: self.operations.with_label_values(&[system]),
+        }
+    }
+}

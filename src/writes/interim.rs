@@ -1,0 +1,31 @@
+//! What the store knows of a write that has a response or has lost its vendor's answer, and has not
+//! ended: what its `Idempotency-Key` replays, and that it keeps other writers from the record.
+
+use super::in_flight_write::InFlightWrite;
+use super::outcome::WriteOutcome;
+use super::problems::outcome_unknown;
+use crate::store::{InterimResponse, Store};
+use crate::system::System;
+
+/// Stores what the `Idempotency-Key` replays until the write ends.
+pub(super) async fn save_interim_outcome(
+    store: &Store,
+    write: &InFlightWrite,
+    response: InterimResponse,
+    outcome: &WriteOutcome,
+) {
+    let text = serde_json::to_string(outcome).unwrap_or_default();
+    if let Err(error) = store.save_interim_outcome(&write.operation, response, text).await {
+        tracing::warn!(%error, operation = %write.operation, "interim outcome not stored");
+    }
+}
+
+/// Keeps other writers from the record of a write whose answer was lost (contract 4.4). An
+/// asynchronous write does so from the start.
+pub(super) async fn block_record(store: &Store, system: &System, write: &mut InFlightWrite) {
+    if !write.is_async && !write.blocks_record {
+        write.blocks_record = true;
+        let outcome = outcome_unknown(system, &write.operation).into();
+        save_interim_outcome(store, write, InterimResponse::Unknown, &outcome).await;
+    }
+}

@@ -1,0 +1,236 @@
+//! A write that stops at any of its await points, because its process is killed or its task is
+//! aborted there: the next process brings ledger and vendor into agreement, and no write happens
+//! twice.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::command::{Prefer, WriteCommand, WriteOp};
+use super::pipeline;
+use super::reconciler::run_reconciler;
+use super::state::GatewayState;
+use crate::metrics::Metrics;
+use crate::record::{
+    CallerName, Operation, OperationState, Patch, Precondition, RecordId, RequestId, Secret, SystemName,
+};
+use crate::sandbox::{CallKind, InjectedFault, matrix42};
+use crate::store::{Durability, OperationQuery, Store, StoreSettings};
+use crate::system::{OpContext, System, SystemPolicy};
+use crate::transport::trace::TraceContext;
+use crate::transport::{StackSettings, TransportStack};
+use crate::vendors::{Settings, find_vendor};
+
+const CLASS: &str = matrix42::CATEGORY_CLASS;
+const KEY: &str = matrix42::SOFTWARE_ID;
+
+/// How a write stops.
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    /// Its task is dropped, as by a panic or a stopping worker.
+    Abort,
+    /// Nothing of it runs any more, no destructor either, as by `kill -9`.
+    Kill,
+}
+
+fn build_system(vendor: &matrix42::Vendor) -> (Arc<System>, Arc<Metrics>) {
+    let factory = find_vendor("matrix42").expect("a vendor");
+    let adapter = (factory.build)(&Settings::from([("api_token", Secret::new(matrix42::API_TOKEN))])).expect("built");
+    let name = SystemName::parse("itsm").expect("a name");
+    let metrics = Metrics::new(std::slice::from_ref(&name)).expect("metrics");
+    let settings = StackSettings { retries: 0, ..StackSettings::for_base_url(vendor.base_url()) };
+    let transport = TransportStack::new(&name, Arc::clone(&adapter) as _, &settings, &metrics).expect("a stack");
+    let policy = SystemPolicy {
+        timeout: Duration::from_secs(20),
+        settle_timeout: Duration::from_millis(1500),
+        completion_poll: Duration::from_millis(10),
+        ..SystemPolicy::default()
+    };
+    let index = metrics.index(&name).expect("an index");
+    let tenant_fingerprint = "t".into();
+    (Arc::new(System { index, transport: Arc::new(transport), name, tenant_fingerprint, adapter, policy }), metrics)
+}
+
+async fn open_store(file: &Path) -> Store {
+    let settings = StoreSettings {
+        url: format!("sqlite:{}", file.display()),
+        durability: Durability::Commit,
+        ..StoreSettings::default()
+    };
+    Store::open(settings, Arc::new(())).await.expect("a store")
+}
+
+fn command(op: WriteOp) -> WriteCommand {
+    WriteCommand {
+        precondition: op.record().map(|_| Precondition::Exists),
+        op,
+        if_none_match: None,
+        prefer: Prefer::default(),
+        accept_loss: Vec::new(),
+        require_native: false,
+        idempotency: None,
+    }
+}
+
+fn context() -> OpContext {
+    OpContext {
+        caller: CallerName("caller".into()),
+        request_id: RequestId("request".into()),
+        trace: TraceContext::from_headers(&[], &[]).into(),
+        received_at: Instant::now(),
+        deadline: Instant::now() + Duration::from_secs(30),
+    }
+}
+
+/// Polls a future until it has waited `times` times; whether it has ended before.
+async fn poll_times(mut future: Pin<&mut (dyn Future<Output = ()> + '_)>, times: usize) -> bool {
+    let mut waits = 0;
+    std::future::poll_fn(move |context| match future.as_mut().poll(context) {
+        Poll::Ready(()) => Poll::Ready(true),
+        Poll::Pending if waits == times => Poll::Ready(false),
+        Poll::Pending => {
+            waits += 1;
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// Runs a write until its `times`-th await point, and lets the next process end it. Whether it
+/// ended before, and the operations.
+async fn stop_and_recover(vendor: &matrix42::Vendor, op: WriteOp, stop: Stop, times: usize) -> (bool, Vec<Operation>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("store.db");
+    let (system, metrics) = build_system(vendor);
+    let has_ended = {
+        let store = open_store(&file).await;
+        let (state, _queue) = GatewayState::new(vec![Arc::clone(&system)], store.clone(), Arc::clone(&metrics));
+        let (responder, _response) = oneshot::channel();
+        let (command, context, sent) = (command(op), context(), RefCell::new(None));
+        let mut write = Box::pin(pipeline::run(&state, &system, &command, &context, responder, &sent));
+        let has_ended = poll_times(write.as_mut(), times).await;
+        match stop {
+            Stop::Abort => drop(write),
+            Stop::Kill => std::mem::forget(write),
+        }
+        store.close(Duration::from_secs(10)).await;
+        has_ended
+    };
+    let store = open_store(&file).await;
+    let (state, queue) = GatewayState::new(vec![system], store.clone(), metrics);
+    let reconciler = actix_web::rt::spawn(async move { run_reconciler(&state, queue).await });
+    let operations = wait_until_all_ended(&store).await;
+    reconciler.abort();
+    store.close(Duration::from_secs(10)).await;
+    (has_ended, operations)
+}
+
+async fn wait_until_all_ended(store: &Store) -> Vec<Operation> {
+    let query = OperationQuery { systems: vec!["itsm".to_owned()], limit: 10, ..OperationQuery::default() };
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let operations = store.operations(query.clone()).await.expect("operations").items;
+        if operations.iter().all(|operation| operation.state != OperationState::Running) {
+            return operations;
+        }
+        assert!(Instant::now() < until, "an operation does not end: {operations:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Stops a write at each of its await points in turn. `check` compares the operations with the
+/// vendor.
+async fn stop_everywhere(
+    op: impl Fn() -> WriteOp,
+    faults: &[(CallKind, InjectedFault)],
+    check: impl Fn(&matrix42::Vendor, &[Operation], &str),
+) {
+    for stop in [Stop::Abort, Stop::Kill] {
+        let mut seen_states = Vec::new();
+        for times in 0.. {
+            let vendor = matrix42::Vendor::start().expect("a vendor");
+            for (call, fault) in faults {
+                vendor.faults.once(*call, fault.clone());
+            }
+            let (has_ended, operations) = stop_and_recover(&vendor, op(), stop, times).await;
+            check(&vendor, &operations, &format!("{stop:?} at await point {times}: {operations:?}"));
+            seen_states.extend(operations.iter().map(|operation| operation.state));
+            vendor.stop().await;
+            if has_ended {
+                assert!(times > 3 && !seen_states.is_empty(), "{times} await points, {seen_states:?}");
+                break;
+            }
+        }
+    }
+}
+
+fn description(vendor: &matrix42::Vendor) -> Option<Value> {
+    Some(vendor.state.fragment(CLASS, KEY)?.attributes.get("Description").cloned().unwrap_or_default())
+}
+
+fn update() -> WriteOp {
+    let patch = Patch::parse_merge_patch(&r#"{"fields":{"Description":"new"}}"#.into()).expect("a patch");
+    WriteOp::Update { id: RecordId::new(CLASS, KEY), patch }
+}
+
+fn check_update(vendor: &matrix42::Vendor, operations: &[Operation], at: &str) {
+    check_state(description(vendor) == Some(json!("new")), operations, at);
+}
+
+/// The operation says applied if, and only if, the vendor holds the effect. Without it there is no
+/// operation, or its begin was not confirmed and nothing was sent.
+fn check_state(is_done: bool, operations: &[Operation], at: &str) {
+    match operations {
+        [] => assert!(!is_done, "{at}"),
+        [operation] if is_done => assert_eq!(operation.state, OperationState::Applied, "{at}"),
+        [operation] => assert_eq!(operation.state, OperationState::NotApplied, "{at}"),
+        _ => panic!("{at}"),
+    }
+}
+
+#[actix_web::test]
+async fn an_update_stopped_at_any_await_point_is_applied_once_or_not_begun() {
+    stop_everywhere(update, &[], check_update).await;
+}
+
+#[actix_web::test]
+async fn a_lost_update_stopped_at_any_await_point_is_applied_once() {
+    stop_everywhere(update, &[(CallKind::Update, InjectedFault::ResetAfter)], check_update).await;
+}
+
+#[actix_web::test]
+async fn a_delete_stopped_at_any_await_point_is_applied_or_not_begun() {
+    let delete = || WriteOp::Delete { id: RecordId::new(CLASS, KEY) };
+    let check = |vendor: &matrix42::Vendor, operations: &[Operation], at: &str| {
+        check_state(description(vendor).is_none(), operations, at);
+    };
+    stop_everywhere(delete, &[], check).await;
+    stop_everywhere(delete, &[(CallKind::Delete, InjectedFault::ResetBefore)], check).await;
+}
+
+#[actix_web::test]
+async fn a_create_stopped_at_any_await_point_makes_at_most_one_record() {
+    let fields: Map<String, Value> = [("Name".to_owned(), json!("made once"))].into_iter().collect();
+    let create = || WriteOp::Create { collection: CLASS.to_owned(), fields: fields.clone() };
+    let is_made = |attributes: &Map<String, Value>| attributes.get("Name") == Some(&json!("made once"));
+    stop_everywhere(create, &[], |vendor, operations, at| {
+        let made = vendor.state.fragments(CLASS).into_iter().filter(|fragment| is_made(&fragment.attributes)).count();
+        match operations {
+            [] => assert_eq!(made, 0, "{at}"),
+            [operation] if operation.state == OperationState::Applied => {
+                assert!(made == 1 && operation.record.is_some(), "{at}");
+            }
+            // A create that may have arrived is never sent again.
+            [operation] => assert!(operation.state != OperationState::Running && made == 0, "{at}"),
+            _ => panic!("{at}"),
+        }
+    })
+    .await;
+}
