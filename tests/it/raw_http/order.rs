@@ -144,8 +144,9 @@ fn what_no_patch_can_change_is_422_before_the_record_is_read() {
         let record = format!("PATCH /records/architecture/{}", bluedolphin::NEW_APPLICATION_ID);
         request_with_body(&record, &format!("{MERGE}{tag}"), r#"{"fields":{"type":"other"}}"#)
     };
-    server.assert_rejected(&read_only("If-Match: *\r\n"), "read-only-member");
-    server.assert_rejected(&read_only(STALE), "precondition-failed");
+    let target = format!("/records/architecture/{}", bluedolphin::NEW_APPLICATION_ID);
+    server.exchange(read_only("If-Match: *\r\n")).assert_problem("read-only-member", &target);
+    server.exchange(read_only(STALE)).assert_problem("precondition-failed", &target);
 }
 
 #[test]
