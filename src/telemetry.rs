@@ -55,11 +55,14 @@ fn panic_hook(panic: &PanicHookInfo<'_>) {
     tracing::error!(backtrace = backtrace.map(tracing::field::display), "{}", panic.to_string().replace('\n', " "));
 }
 
-/// Parses `RUST_LOG`; unset and empty mean `info`.
+/// The filter without `RUST_LOG`. The HTTP server logs each of its workers at `info`.
+const DEFAULT_FILTER: &str = "actix_server=warn,info";
+
+/// Parses `RUST_LOG`; unset and empty mean [`DEFAULT_FILTER`].
 fn parse_filter(rust_log: Result<String, VarError>) -> Result<EnvFilter, TelemetryError> {
     let directives = match rust_log {
         Ok(directives) if !directives.trim().is_empty() => directives,
-        Ok(_) | Err(VarError::NotPresent) => "info".to_owned(),
+        Ok(_) | Err(VarError::NotPresent) => DEFAULT_FILTER.to_owned(),
         Err(VarError::NotUnicode(_)) => return Err(TelemetryError::Filter("it is not UTF-8".to_owned())),
     };
     EnvFilter::builder().parse(&directives).map_err(|error| TelemetryError::Filter(error.to_string()))
@@ -70,9 +73,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_filter_and_an_empty_one_mean_info() {
-        assert_eq!(parse_filter(Err(VarError::NotPresent)).unwrap().to_string(), "info");
-        assert_eq!(parse_filter(Ok("  ".to_owned())).unwrap().to_string(), "info");
+    fn no_filter_and_an_empty_one_mean_the_default() {
+        assert_eq!(parse_filter(Err(VarError::NotPresent)).unwrap().to_string(), DEFAULT_FILTER);
+        assert_eq!(parse_filter(Ok("  ".to_owned())).unwrap().to_string(), DEFAULT_FILTER);
         assert_eq!(parse_filter(Ok("warn".to_owned())).unwrap().to_string(), "warn");
     }
 
