@@ -9,11 +9,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::reads;
 use crate::record::RecordId;
-use crate::store::Store;
 use crate::system::{OpContext, RecordPage, RecordView, System};
 use crate::writes::{self, DrainTracker, GatewayState, ReconcileQueue, WriteCommand, WriteResponse};
 
@@ -27,7 +27,7 @@ impl Gateway {
     /// A gateway in front of these systems. [`Gateway::run_reconciler`] must be awaited with the
     /// queue.
     #[must_use]
-    pub fn new(systems: Vec<Arc<System>>, store: Store, metrics: Arc<Metrics>) -> (Arc<Self>, ReconcileQueue) {
+    pub fn new(systems: Vec<Arc<System>>, store: Journal, metrics: Arc<Metrics>) -> (Arc<Self>, ReconcileQueue) {
         let (state, queue) = GatewayState::new(systems, store, metrics);
         (Arc::new(Self { state, drain_tracker: DrainTracker::default() }), queue)
     }
@@ -46,7 +46,7 @@ impl Gateway {
 
     /// The store of operations, keys and the ledger.
     #[must_use]
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &Journal {
         &self.state.store
     }
 

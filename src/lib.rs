@@ -18,7 +18,7 @@
 //!    │           │
 //!    └─ config ──┘           the TOML file
 //!          │
-//!   store  vendors           the journal; the adapters
+//!   journal  vendors         operations and the ledger; the adapters
 //!    │       │
 //!    │    transport          one vendor request, carried safely
 //!    │       │
@@ -28,7 +28,7 @@
 //! ```
 //!
 //! `sandbox` holds the fake vendors and uses nothing of the rest. `telemetry` sets up the log.
-//! `bounded` reads settings that lie within bounds, for `config`, `store` and `transport`.
+//! `bounded` reads settings that lie within bounds, for `config`, `journal` and `transport`.
 //!
 //! # Documents
 //!
@@ -49,12 +49,12 @@ pub mod config;
 pub mod docs;
 pub mod gateway;
 pub mod http;
+pub mod journal;
 pub mod metrics;
 pub mod problem;
 mod reads;
 pub mod record;
 pub mod sandbox;
-pub mod store;
 pub mod system;
 pub mod telemetry;
 pub mod transport;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::journal::Journal;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{OperationId, RecordId, VendorErrorKind, decode_cursor, encode_cursor};
-use crate::store::Store;
 use crate::system::{OpContext, RecentStates, RecordPage, RecordView, System, VendorSession};
 use crate::vendors::ListItem;
 
@@ -13,7 +13,7 @@ const STORE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Reads one record.
 pub(crate) async fn read(
-    (store, recent_states): (&Store, &RecentStates),
+    (store, recent_states): (&Journal, &RecentStates),
     system: &System,
     id: &RecordId,
     context: &OpContext,
@@ -34,7 +34,7 @@ pub(crate) async fn read(
 
 /// Reads a page of at most `limit` records, after `cursor`.
 pub(crate) async fn list(
-    (store, recent_states): (&Store, &RecentStates),
+    (store, recent_states): (&Journal, &RecentStates),
     system: &System,
     collection: &str,
     limit: usize,

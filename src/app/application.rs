@@ -20,8 +20,8 @@ use crate::cli::Exit;
 use crate::config::{self, Config};
 use crate::gateway::Gateway;
 use crate::http::{Listener, SharedApiState};
+use crate::journal::Journal;
 use crate::metrics::Metrics;
-use crate::store::Store;
 use crate::transport::trace::Tracer;
 use crate::writes::ReconcileQueue;
 
@@ -68,7 +68,9 @@ impl Application {
         let names: Vec<_> = config.systems.iter().map(|system| system.name.clone()).collect();
         let metrics = Metrics::new(&names).map_err(|error| StartError::Metrics(error.to_string()))?;
         let built = reload::build_systems(config, &[], &metrics)?;
-        let store = Store::open(config.store.clone(), Arc::new(LedgerMetrics(Arc::clone(&metrics)))).await?;
+        let ledger_metrics = Arc::new(LedgerMetrics(Arc::clone(&metrics)));
+        let retry_for = config.server.shutdown_timeout;
+        let store = Journal::open_within(config.store.clone(), ledger_metrics, retry_for).await?;
         let systems = built.iter().map(|(_, system)| Arc::clone(system)).collect();
         let (gateway, reconcile_queue) = Gateway::new(systems, store, Arc::clone(&metrics));
         let auth = AuthSetup::new(&config.access);

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 pub enum StartError {
     /// The store could not be opened.
     #[error("the store cannot be opened: {0}")]
-    Store(#[from] crate::store::StoreError),
+    Store(#[from] crate::journal::JournalError),
     /// A system could not be set up.
     #[error("the system {0}: {1}")]
     System(String, String),

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::error::print_error;
 use crate::cli::Exit;
 use crate::config;
-use crate::store;
+use crate::journal;
 
 /// Computes the hash chain again and prints its head. If an entry is broken, prints the first one
 /// and exits with 1.
@@ -18,7 +18,7 @@ pub(super) fn verify_command(path: &Path, head: Option<&str>) -> Exit {
             return Exit::UsageError;
         }
     };
-    let result = actix_web::rt::System::new().block_on(store::verify_ledger(&config.store.url, head));
+    let result = actix_web::rt::System::new().block_on(journal::verify_ledger(&config.store.url, head));
     match result {
         Ok(report) => {
             if let Some(broken) = &report.first_error {

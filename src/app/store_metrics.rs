@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::journal::JournalMetrics;
 use crate::metrics::Metrics;
-use crate::store::StoreMetrics;
 
 /// Counts ledger entries and measures commits.
 pub(super) struct LedgerMetrics(pub(super) Arc<Metrics>);
 
-impl StoreMetrics for LedgerMetrics {
+impl JournalMetrics for LedgerMetrics {
     fn on_ledger_entry(&self) {
         self.0.ledger_entries(1);
     }

@@ -34,8 +34,8 @@ pub use system::{SystemConfig, SystemPolicy};
 pub use tls::{TlsConfig, TlsError, TlsIdentity};
 pub use vendor::VendorConfig;
 
+use crate::journal::StoreSettings;
 use crate::record::SystemName;
-use crate::store::StoreSettings;
 use diagnostics::{Diagnostics, Environment, KeyPath};
 use spanned_value::SpannedValue;
 use table_reader::TableReader;

@@ -6,7 +6,7 @@ use rustix::fs::{Access, access};
 use url::Url;
 
 use super::table_reader::TableReader;
-use crate::store::StoreSettings;
+use crate::journal::StoreSettings;
 
 /// Reads `[store]` and checks what no single key shows.
 pub(super) fn read_store(table: TableReader<'_>) -> StoreSettings {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
+use crate::journal::Durability;
 use crate::record::Secret;
-use crate::store::Durability;
 use crate::transport::StackSettings;
 
 const DIGEST: &str = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683";

@@ -35,10 +35,10 @@ pub mod decisions {
     #[doc = include_str!("decisions/0005-spans-by-hand.md")]
     pub mod d05_spans_by_hand {}
 
-    #[doc = include_str!("decisions/0006-ledger-blocks.md")]
+    #[doc = include_str!("decisions/0006-plain-rows.md")]
     pub mod d06_ledger_blocks {}
 
-    #[doc = include_str!("decisions/0007-inline-path-for-relaxed-writes.md")]
+    #[doc = include_str!("decisions/0007-two-database-clients.md")]
     pub mod d07_inline_path_for_relaxed_writes {}
 
     #[doc = include_str!("decisions/0008-ledger-hash-is-blake3.md")]

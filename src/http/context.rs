@@ -24,10 +24,10 @@ use super::route::Route;
 use super::state::ApiState;
 use crate::access::{Permission, Principal};
 use crate::gateway::Gateway;
+use crate::journal::JournalError;
 use crate::metrics::RequestAction;
 use crate::problem::{FailureEvent, Problem, ProblemKind};
 use crate::record::{Action, RequestId};
-use crate::store::StoreError;
 use crate::system::{OpContext, System};
 use crate::transport::trace::{RequestAttributes, RequestSpan, TraceContext};
 
@@ -283,7 +283,10 @@ impl RequestContext {
     ///
     /// # Errors
     /// 503.
-    pub(super) async fn read_store<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, Problem> {
+    pub(super) async fn read_store<T>(
+        &self,
+        read: impl Future<Output = Result<T, JournalError>>,
+    ) -> Result<T, Problem> {
         self.before_deadline(read).await?.map_err(|error| store_unavailable(&error))
     }
 
@@ -300,7 +303,7 @@ impl RequestContext {
 }
 
 /// 503 for a store that cannot be read.
-pub(super) fn store_unavailable(error: &StoreError) -> Problem {
+pub(super) fn store_unavailable(error: &JournalError) -> Problem {
     let problem = ProblemKind::Overloaded.with_detail("the gateway's store cannot be read at the moment");
     problem.retry_after(Duration::from_secs(2)).with_cause(error)
 }

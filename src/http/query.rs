@@ -2,13 +2,17 @@
 
 use std::str::FromStr;
 
+use jiff::Timestamp;
+
 use super::request_target::percent_decode;
+use crate::journal::SortOrder;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::percent_encode_id;
 use crate::record::{decode_cursor, encode_cursor};
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
+const TIME_FORM: &str = "an RFC 3339 time such as 2026-11-21T10:15:30Z (a + is written %2B)";
 
 /// The parameters of a request, decoded, in their order.
 #[derive(Debug)]
@@ -18,7 +22,7 @@ impl QueryParams {
     /// Parses a query; `known` are the names that it may have.
     ///
     /// # Errors
-    /// 400 for an unknown name, a repeated name, or what cannot be decoded.
+    /// 400 for an unknown name, a repeated name, an empty value, or what cannot be decoded.
     pub(super) fn parse(raw: &str, known: &'static [&'static str]) -> Result<Self, Problem> {
         let mut sent: Vec<(&'static str, String)> = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
@@ -29,6 +33,11 @@ impl QueryParams {
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 return Err(bad_query(&format!("the query parameter {name:?} is unknown here; known: {known}")));
             };
+            if value.is_empty() {
+                return Err(bad_query(&format!(
+                    "the query parameter {name} has no value; give it one or leave it out"
+                )));
+            }
             if sent.iter().any(|(earlier, _)| earlier == name) {
                 return Err(bad_query(&format!("the query parameter {name} was sent twice; send it once")));
             }
@@ -37,9 +46,44 @@ impl QueryParams {
         Ok(Self(sent))
     }
 
-    /// A parameter's value; an empty one counts as absent.
+    /// A parameter's value.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(sent, _)| *sent == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.0.iter().find(|(sent, _)| *sent == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter that is one of a few words.
+    ///
+    /// # Errors
+    /// 400; `words` says which there are.
+    pub(super) fn parse_word<T>(
+        &self,
+        name: &str,
+        words: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let wrong = || bad_query(&format!("the query parameter {name} must be one of {words}"));
+        self.get(name).map(|word| parse(word).ok_or_else(wrong)).transpose()
+    }
+
+    /// `order`: `asc` (oldest first, the default) or `desc`.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn order(&self) -> Result<SortOrder, Problem> {
+        let order = self.parse_word("order", "asc, desc", |word| match word {
+            "asc" => Some(SortOrder::Ascending),
+            "desc" => Some(SortOrder::Descending),
+            _ => None,
+        })?;
+        Ok(order.unwrap_or_default())
+    }
+
+    /// The times `since` and `until`.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn time_range(&self) -> Result<(Option<Timestamp>, Option<Timestamp>), Problem> {
+        Ok((self.parse_param("since", TIME_FORM)?, self.parse_param("until", TIME_FORM)?))
     }
 
     /// A parameter of another type than text.
@@ -84,7 +128,7 @@ impl QueryParams {
 
     /// All parameters but the cursor, sorted.
     fn cursor_scope(&self) -> Vec<&str> {
-        let mut kept: Vec<_> = self.0.iter().filter(|(name, value)| *name != "cursor" && !value.is_empty()).collect();
+        let mut kept: Vec<_> = self.0.iter().filter(|(name, _)| *name != "cursor").collect();
         kept.sort_unstable();
         kept.into_iter().flat_map(|(name, value)| [*name, value.as_str()]).collect()
     }
@@ -92,7 +136,7 @@ impl QueryParams {
     /// `Link` to the next page: the same query with another cursor (RFC 8288).
     pub(super) fn next_link_header(&self, path: &str, cursor: Option<&str>) -> Option<String> {
         let cursor = cursor?;
-        let kept = self.0.iter().filter(|(name, value)| *name != "cursor" && !value.is_empty());
+        let kept = self.0.iter().filter(|(name, _)| *name != "cursor");
         let mut pairs: Vec<String> = kept.map(|(name, value)| format!("{name}={}", percent_encode_id(value))).collect();
         pairs.push(format!("cursor={}", percent_encode_id(cursor)));
         Some(format!("<{path}?{}>; rel=\"next\"", pairs.join("&")))
@@ -114,7 +158,16 @@ mod tests {
         let query = QueryParams::parse("collection=a%3Ab+c&&limit=5", KNOWN).expect("a query");
         assert_eq!(query.get("collection"), Some("a:b c"));
         assert_eq!(query.limit(), Ok(5));
-        for wrong in ["x=1", "limit=1&limit=1", "collection=%zz", "collection=%00", "Limit=1", "%6Cimit=1&limit=2"] {
+        for wrong in [
+            "x=1",
+            "limit=",
+            "collection",
+            "limit=1&limit=1",
+            "collection=%zz",
+            "collection=%00",
+            "Limit=1",
+            "%6Cimit=1&limit=2",
+        ] {
             assert!(QueryParams::parse(wrong, KNOWN).is_err(), "{wrong}");
         }
     }
@@ -124,7 +177,7 @@ mod tests {
         for (raw, wanted) in [("", Some(100)), ("limit=1", Some(1)), ("limit=1000", Some(1000))] {
             assert_eq!(QueryParams::parse(raw, KNOWN).expect("a query").limit().ok(), wanted);
         }
-        for wrong in ["0", "1001", "-1", "%2B5", "1.0", "NaN", "", "99999999999999999999999"] {
+        for wrong in ["0", "1001", "-1", "%2B5", "1.0", "NaN", "99999999999999999999999"] {
             assert!(QueryParams::parse(&format!("limit={wrong}"), KNOWN).expect("a query").limit().is_err(), "{wrong}");
         }
     }

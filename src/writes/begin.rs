@@ -11,8 +11,8 @@ use super::plan::Planned;
 use super::problems::{begin_failed, write_in_progress};
 use super::reconcile_on_drop::ReconcileOnDrop;
 use super::task::WriteTask;
+use crate::journal::{BeginResult, Intent};
 use crate::record::{Precondition, RecordId};
-use crate::store::{BeginResult, Intent};
 use crate::vendors::PlannedRequest;
 
 /// A write that must be sent, and whose outcome must be recorded.

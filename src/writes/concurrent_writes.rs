@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use super::in_flight_write::InFlightWrite;
 use super::intent::{ExpectedState, WriteIntent};
+use crate::journal::{ChangedPaths as _, Journal, LedgerEvent, LedgerQuery, OperationQuery};
 use crate::record::{Action, ObservedState, OperationId, OperationState, RecordId, values_equal};
-use crate::store::{ChangedPaths as _, LedgerEvent, LedgerQuery, OperationQuery, Store};
 use crate::system::System;
 
 /// How much earlier than this write a concurrent one may have begun, in addition to
@@ -117,7 +117,7 @@ fn paths_overlap(some: &[String], others: &[String]) -> bool {
 
 /// Searches the ledger for other writes of the record. `None`: the store is unavailable.
 pub(super) async fn find_concurrent_writes(
-    store: &Store,
+    store: &Journal,
     system: &System,
     write: &InFlightWrite,
 ) -> Option<ConcurrentWrites> {
@@ -181,7 +181,7 @@ pub(super) async fn find_concurrent_writes(
 
 /// Whether the final probe of a write that ended `unknown` showed values that are not its own.
 /// `None`: the store is unavailable.
-async fn ended_without_effect(store: &Store, operation: &OperationId) -> Option<bool> {
+async fn ended_without_effect(store: &Journal, operation: &OperationId) -> Option<bool> {
     let ended = store.operation(operation).await.ok()?;
     Some(ended.is_none_or(|ended| matches!(ended.observed, Some(ObservedState::Unchanged | ObservedState::Other))))
 }
@@ -190,7 +190,7 @@ async fn ended_without_effect(store: &Store, operation: &OperationId) -> Option<
 /// other create has made. `None`: a running create could have made them, or the store is
 /// unavailable.
 pub(super) async fn exclude_others_creates(
-    store: &Store,
+    store: &Journal,
     in_flight: &InFlightCreates,
     system: &System,
     write: &InFlightWrite,
@@ -217,7 +217,7 @@ pub(super) async fn exclude_others_creates(
 /// The creates of a system, optionally of one record or in one state. `None`: the store is
 /// unavailable, or there are too many.
 async fn list_creates(
-    store: &Store,
+    store: &Journal,
     system: &System,
     record: Option<&RecordId>,
     state: Option<OperationState>,
@@ -227,7 +227,7 @@ async fn list_creates(
         record: record.map(|id| id.as_str().to_owned()),
         state,
         limit: PAGE_SIZE,
-        after: None,
+        ..OperationQuery::default()
     };
     let mut found = Vec::new();
     for _ in 0..MAX_PAGES {

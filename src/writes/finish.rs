@@ -17,7 +17,7 @@ use super::send::Sent;
 use super::task::{WriteTask, accepted_success};
 use super::verify::verify_applied;
 use crate::record::{SideEffect, VendorError};
-use crate::store::InterimResponse;
+use crate::journal::InterimResponse;
 use crate::transport::VendorResponse;
 
 /// How much longer than the caller's deadline the last probe may take.

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::command::WriteCommand;
 use super::outcome::EarlyReturn;
 use super::problems::{duplicate_in_progress, store_unavailable, write_in_progress};
+use crate::journal::{IdempotencyClaim, IdempotencyState, Journal};
 use crate::metrics::Metrics;
 use crate::problem::ProblemKind;
-use crate::store::{IdempotencyClaim, IdempotencyState, Store};
 use crate::system::{OpContext, System};
 
 /// Pairs of caller and key.
@@ -63,7 +63,7 @@ impl Drop for InFlightKeyGuard {
 
 /// Looks a key up: after authentication, before preconditions (http-rules 165).
 pub(super) async fn check_key(
-    (store, metrics): (&Store, &Metrics),
+    (store, metrics): (&Journal, &Metrics),
     system: &System,
     command: &WriteCommand,
     context: &OpContext,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::intent::WriteIntent;
 use super::outcome::SuccessBody;
 use crate::record::{RecordId, VendorCallLog, VendorError};
-use crate::store::Lease;
+use crate::journal::Lease;
 use crate::system::SystemPolicy;
 
 /// The least time that a process has to resolve a write it adopted, unless its timeout is shorter:

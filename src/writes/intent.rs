@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 
 use super::command::Prefer;
 use super::stored_request::StoredRequest;
+use crate::journal::{ChangedPaths, RecoveryPayload};
 use crate::record::{
     Action, FieldChange, OperationId, RawJson, RawObject, RecordId, Warning, WarningCode, fields_pointer,
     write_fields_pointer,
 };
-use crate::store::{ChangedPaths, RecoveryPayload};
 use crate::system::Guarantee;
 use crate::transport::VendorCallKind;
 use crate::vendors::{Completion, PlannedRequest};

@@ -4,12 +4,12 @@
 use super::in_flight_write::InFlightWrite;
 use super::outcome::WriteOutcome;
 use super::problems::outcome_unknown;
-use crate::store::{InterimResponse, Store};
+use crate::journal::{InterimResponse, Journal};
 use crate::system::System;
 
 /// Stores what the `Idempotency-Key` replays until the write ends.
 pub(super) async fn save_interim_outcome(
-    store: &Store,
+    store: &Journal,
     write: &InFlightWrite,
     response: InterimResponse,
     outcome: &WriteOutcome,
@@ -22,7 +22,7 @@ pub(super) async fn save_interim_outcome(
 
 /// Keeps other writers from the record of a write whose answer was lost (contract 4.4). An
 /// asynchronous write does so from the start.
-pub(super) async fn block_record(store: &Store, system: &System, write: &mut InFlightWrite) {
+pub(super) async fn block_record(store: &Journal, system: &System, write: &mut InFlightWrite) {
     if !write.is_async && !write.blocks_record {
         write.blocks_record = true;
         let outcome = outcome_unknown(system, &write.operation).into();

@@ -6,9 +6,9 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::problems::{store_unavailable, write_in_progress};
+use crate::journal::{Journal, Lease, LeaseResult};
 use crate::problem::Problem;
 use crate::record::{OperationId, RecordId};
-use crate::store::{Lease, LeaseResult, Store};
 use crate::system::{OpContext, System};
 
 /// The first pause while another writer holds the record.
@@ -17,7 +17,7 @@ const MAX_BACKOFF: Duration = Duration::from_millis(250);
 
 /// A held lease, which is released on drop unless a begun write keeps it.
 pub(super) struct LeaseGuard {
-    store: Store,
+    store: Journal,
     lease: Option<Lease>,
 }
 
@@ -44,7 +44,7 @@ impl Drop for LeaseGuard {
 
 /// Waits for the lease of a record and takes it.
 pub(super) async fn acquire_lease(
-    store: &Store,
+    store: &Journal,
     system: &System,
     id: &RecordId,
     context: &OpContext,
@@ -66,7 +66,7 @@ pub(super) async fn acquire_lease(
 
 /// Waits with growing pauses for another writer of a record.
 pub(super) struct WriterTurn<'w> {
-    store: &'w Store,
+    store: &'w Journal,
     system: &'w System,
     id: &'w RecordId,
     context: &'w OpContext,
@@ -74,7 +74,7 @@ pub(super) struct WriterTurn<'w> {
 }
 
 impl<'w> WriterTurn<'w> {
-    pub(super) fn new(store: &'w Store, system: &'w System, id: &'w RecordId, context: &'w OpContext) -> Self {
+    pub(super) fn new(store: &'w Journal, system: &'w System, id: &'w RecordId, context: &'w OpContext) -> Self {
         Self { store, system, id, context, pause: MIN_BACKOFF }
     }
 
@@ -92,7 +92,7 @@ impl<'w> WriterTurn<'w> {
 }
 
 /// Rejects with 409 while an asynchronous write of the record runs (contract 4.4).
-pub(super) async fn ensure_no_async_write(store: &Store, system: &System, id: &RecordId) -> Result<(), Problem> {
+pub(super) async fn ensure_no_async_write(store: &Journal, system: &System, id: &RecordId) -> Result<(), Problem> {
     let running =
         store.async_write_on(system.name.as_str(), id.as_str()).await.map_err(|error| store_unavailable(&error))?;
     running.map_or(Ok(()), |operation| Err(write_in_progress(system, Some(&operation))))

@@ -19,7 +19,7 @@ use super::state::GatewayState;
 use super::stored_request::StoredRequest;
 use crate::metrics::RetryReason;
 use crate::record::{FieldChange, RecordId, SideEffect, VendorError, VendorErrorKind, VendorRecord, Warning};
-use crate::store::LeaseResult;
+use crate::journal::LeaseResult;
 use crate::system::{System, VendorSession};
 use crate::transport::{Transport as _, VendorCallKind, VendorRequest};
 

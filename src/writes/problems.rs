@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::journal::JournalError;
 use crate::metrics::{DetectedBy, Metrics};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, OperationId};
-use crate::store::StoreError;
 use crate::system::System;
 
 /// `Retry-After` while other writers keep changing the record.
@@ -71,8 +71,8 @@ pub(super) fn outcome_unknown(system: &System, operation: &OperationId) -> Probl
 
 /// Without a stored intent nothing is sent. If the store may have the intent after all, the problem
 /// is `outcome-unknown`: a process that finds the operation running would send the write.
-pub(super) fn begin_failed(system: &System, operation: &OperationId, error: &StoreError) -> Problem {
-    if *error != StoreError::CommitUnknown {
+pub(super) fn begin_failed(system: &System, operation: &OperationId, error: &JournalError) -> Problem {
+    if *error != JournalError::CommitUnknown {
         return store_unavailable(error);
     }
     let detail = "The gateway's store did not confirm the intent in time, so nothing was sent to the vendor. The \
@@ -83,7 +83,7 @@ pub(super) fn begin_failed(system: &System, operation: &OperationId, error: &Sto
 }
 
 /// `overloaded`: without the store no write begins.
-pub(super) fn store_unavailable(error: &StoreError) -> Problem {
+pub(super) fn store_unavailable(error: &JournalError) -> Problem {
     let detail = "The gateway's store cannot be written at the moment, so the write was not begun and nothing was \
                   sent to the vendor. Repeat the request later.";
     ProblemKind::Overloaded.with_detail(detail).retry_after(RUNNING_RETRY_AFTER).with_cause(error)

@@ -21,9 +21,9 @@ use super::record_outcome::record_outcome;
 use super::resolve::Resolution;
 use super::state::{GatewayState, ReconcileQueue};
 use super::verify::verify_applied;
+use crate::journal::{self, InterimResponse};
 use crate::problem::{FailureEvent, Problem, ProblemKind};
 use crate::record::{OperationId, OperationState, VendorCallLog};
-use crate::store::{self, InterimResponse};
 use crate::system::{System, VendorSession};
 use crate::transport::trace::TraceContext;
 
@@ -85,7 +85,7 @@ async fn adopt_orphans(gateway: Arc<GatewayState>, store_unavailable: Rc<Cell<bo
     }
 }
 
-async fn adopt_one(gateway: &GatewayState, orphan: store::OrphanedOperation) {
+async fn adopt_one(gateway: &GatewayState, orphan: journal::OrphanedOperation) {
     let intent = orphan.recovery.as_deref().and_then(|text| serde_json::from_str::<WriteIntent>(text).ok());
     let Some(intent) = intent else {
         abandon(gateway, &orphan.operation, None, "its stored intent cannot be read").await;
@@ -179,7 +179,7 @@ async fn abandon(gateway: &GatewayState, operation: &OperationId, write: Option<
         .operation(operation);
     log_failure(&problem, operation, write, &[]);
     gateway.in_flight_creates.remove(operation);
-    let outcome = store::Outcome {
+    let outcome = journal::Outcome {
         operation: operation.clone(),
         state: OperationState::Unknown,
         record: None,

@@ -12,9 +12,9 @@ use super::refusal_problem::refusal_problem;
 use super::resolve::Resolution;
 use super::state::GatewayState;
 use super::task::accepted_success;
+use crate::journal;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, ObservedState, OperationState, Warning};
-use crate::store;
 use crate::system::{RecordView, System};
 
 /// Ends the operation with one store call, which also ends its lease and completes its key.
@@ -147,7 +147,7 @@ fn stored_outcome(
     system: &System,
     write: &mut InFlightWrite,
     result: FinalResult,
-) -> (Arc<store::Outcome>, WriteOutcome) {
+) -> (Arc<journal::Outcome>, WriteOutcome) {
     let FinalResult { state, etag, warnings, observed, outcome } = result;
     let problem = match &outcome {
         WriteOutcome::Problem(problem) if is_star_conflict(write, problem) => {
@@ -156,7 +156,7 @@ fn stored_outcome(
         WriteOutcome::Problem(problem) => Some(problem.clone()),
         WriteOutcome::Success(_) => None,
     };
-    let stored = store::Outcome {
+    let stored = journal::Outcome {
         operation: write.operation.clone(),
         state,
         record: write.created_id.as_ref().map(|id| id.as_str().to_owned()),

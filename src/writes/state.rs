@@ -9,7 +9,7 @@ use super::idempotency::InFlightKeys;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::record_queues::RecordQueues;
 use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::journal::Journal;
 use crate::system::{RecentStates, System};
 
 /// The writes that are handed over to the reconciler.
@@ -19,7 +19,7 @@ pub struct ReconcileQueue(pub(super) mpsc::UnboundedReceiver<InFlightWrite>);
 pub(crate) struct GatewayState {
     /// Every system that is or was configured since the start: an unresolved write needs its own.
     systems: RwLock<Vec<Arc<System>>>,
-    pub store: Store,
+    pub store: Journal,
     pub metrics: Arc<Metrics>,
     pub(super) in_flight_creates: InFlightCreates,
     pub(super) in_flight_keys: InFlightKeys,
@@ -29,7 +29,7 @@ pub(crate) struct GatewayState {
 }
 
 impl GatewayState {
-    pub(crate) fn new(systems: Vec<Arc<System>>, store: Store, metrics: Arc<Metrics>) -> (Arc<Self>, ReconcileQueue) {
+    pub(crate) fn new(systems: Vec<Arc<System>>, store: Journal, metrics: Arc<Metrics>) -> (Arc<Self>, ReconcileQueue) {
         let (reconcile_sender, receiver) = mpsc::unbounded_channel();
         let state = Self {
             systems: RwLock::new(systems),

@@ -13,8 +13,8 @@ use super::intent::{ExpectedState, WriteIntent};
 use super::interim::save_interim_outcome;
 use super::outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 use super::state::GatewayState;
+use crate::journal::InterimResponse;
 use crate::record::{Action, OperationId, Precondition};
-use crate::store::InterimResponse;
 use crate::system::{Guarantee, OpContext, System, VendorSession};
 use crate::vendors::DataLoss;
 

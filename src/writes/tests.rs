@@ -22,7 +22,7 @@ use crate::record::{
     CallerName, Operation, OperationState, Patch, Precondition, RecordId, RequestId, Secret, SystemName,
 };
 use crate::sandbox::{CallKind, InjectedFault, matrix42};
-use crate::store::{Durability, OperationQuery, Store, StoreSettings};
+use crate::journal::{Durability, OperationQuery, Journal, StoreSettings};
 use crate::system::{OpContext, System, SystemPolicy};
 use crate::transport::trace::TraceContext;
 use crate::transport::{StackSettings, TransportStack};
@@ -58,13 +58,13 @@ fn build_system(vendor: &matrix42::Vendor) -> (Arc<System>, Arc<Metrics>) {
     (Arc::new(System { index, transport: Arc::new(transport), name, tenant_fingerprint, adapter, policy }), metrics)
 }
 
-async fn open_store(file: &Path) -> Store {
+async fn open_store(file: &Path) -> Journal {
     let settings = StoreSettings {
         url: format!("sqlite:{}", file.display()),
         durability: Durability::Commit,
         ..StoreSettings::default()
     };
-    Store::open(settings, Arc::new(())).await.expect("a store")
+    Journal::open(settings, Arc::new(())).await.expect("a store")
 }
 
 fn command(op: WriteOp) -> WriteCommand {
@@ -132,7 +132,7 @@ async fn stop_and_recover(vendor: &matrix42::Vendor, op: WriteOp, stop: Stop, ti
     (has_ended, operations)
 }
 
-async fn wait_until_all_ended(store: &Store) -> Vec<Operation> {
+async fn wait_until_all_ended(store: &Journal) -> Vec<Operation> {
     let query = OperationQuery { systems: vec!["itsm".to_owned()], limit: 10, ..OperationQuery::default() };
     let until = Instant::now() + Duration::from_secs(30);
     loop {

@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use records_gateway::record::{Action, OperationId, OperationState, VendorCallLog};
-use records_gateway::store::{
-    BeginResult, Durability, Intent, Outcome, RecoveryPayload, Store, StoreMetrics, StoreSettings,
+use records_gateway::journal::{
+    BeginResult, Durability, Intent, Journal, JournalMetrics, Outcome, RecoveryPayload, StoreSettings,
 };
+use records_gateway::record::{Action, OperationId, OperationState, VendorCallLog};
 
 const WRITER_COUNTS: [usize; 3] = [1, 32, 256];
 /// Each round measures every number of writers, so that other load on the machine affects all
@@ -37,7 +37,7 @@ impl RecoveryPayload for SampleRecoveryPayload {
 #[derive(Default)]
 struct CommitCounter(AtomicU64);
 
-impl StoreMetrics for CommitCounter {
+impl JournalMetrics for CommitCounter {
     fn on_ledger_entry(&self) {}
     fn on_commit(&self, _seconds: f64) {
         self.0.fetch_add(1, Ordering::Relaxed);
@@ -63,7 +63,7 @@ async fn main() {
         retention: Duration::from_hours(24 * 90),
     };
     let commits = Arc::new(CommitCounter::default());
-    let store = Store::open(settings, Arc::clone(&commits) as Arc<dyn StoreMetrics>).await.expect("a store");
+    let store = Journal::open(settings, Arc::clone(&commits) as Arc<dyn JournalMetrics>).await.expect("a store");
     let round = Duration::from_secs_f64(seconds) / ROUNDS;
     let mut tallies = [Tally::default(); WRITER_COUNTS.len()];
     for _ in 0..ROUNDS {
@@ -86,7 +86,7 @@ async fn main() {
     assert!(store.close(Duration::from_mins(1)).await, "everything is written");
 }
 
-async fn measure(store: &Store, commits: &CommitCounter, writer_count: usize, duration: Duration) -> Tally {
+async fn measure(store: &Journal, commits: &CommitCounter, writer_count: usize, duration: Duration) -> Tally {
     let (start, commits_before) = (Instant::now(), commits.0.load(Ordering::Relaxed));
     let tasks = (0..writer_count).map(async |number| {
         let record = format!("20240115:20240116:20240117:{number:030}");
@@ -102,7 +102,7 @@ async fn measure(store: &Store, commits: &CommitCounter, writer_count: usize, du
     Tally { writes, commits: commits.0.load(Ordering::Relaxed) - commits_before, seconds }
 }
 
-async fn write(store: &Store, record: &str) {
+async fn write(store: &Journal, record: &str) {
     let operation = OperationId::new();
     let intent = Intent {
         operation: operation.clone(),

@@ -9,8 +9,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use actix_web::http::Method;
+use records_gateway::journal::verify_ledger;
 use records_gateway::sandbox::{CallKind, InjectedFault, matrix42};
-use records_gateway::store::verify_ledger;
 use serde_json::{Value, json};
 
 use super::support::{ProcessBuilder, TestClient, TestProcess, TestResponse};
@@ -53,7 +53,7 @@ impl DiskFailureEnv {
     /// Whether the store's files, once they are opened again, can be written.
     fn set_writable(&self, writable: bool) {
         set_mode(self.0.folder(), if writable { 0o755 } else { 0o555 });
-        for suffix in ["", "-wal", "-shm", ".lock"] {
+        for suffix in ["", "-wal", "-shm"].iter().filter(|suffix| self.store_file(suffix).exists()) {
             set_mode(&self.store_file(suffix), if writable { 0o644 } else { 0o444 });
         }
     }

@@ -239,7 +239,6 @@ fn send_duplicate_during_first_read(if_match: impl Fn(&str) -> String) {
 
 /// An empty database of the run's own, where there is a PostgreSQL server.
 fn create_postgres_database() -> Option<String> {
-    use sqlx::Connection as _;
     let Ok(server) = std::env::var("TEST_POSTGRES_URL") else {
         eprintln!("TEST_POSTGRES_URL is not set: two replicas are not tested");
         return None;
@@ -247,10 +246,9 @@ fn create_postgres_database() -> Option<String> {
     let name = format!("history{:016x}", fastrand::u64(..));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        sqlx::any::install_default_drivers();
-        let mut connection = sqlx::AnyConnection::connect(&server).await.expect("a server");
-        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
-        sqlx::raw_sql(create).execute(&mut connection).await.expect("a database");
+        let (client, connection) = tokio_postgres::connect(&server, tokio_postgres::NoTls).await.expect("a server");
+        tokio::spawn(connection);
+        client.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a database");
     });
     let (base, _) = server.rsplit_once('/').expect("a database in the address");
     Some(format!("{base}/{name}"))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use records_gateway::gateway::Gateway;
+use records_gateway::journal::{Durability, Journal, OperationQuery, StoreSettings};
 use records_gateway::metrics::Metrics;
 use records_gateway::problem::ProblemKind;
 use records_gateway::record::{
@@ -14,7 +15,6 @@ use records_gateway::record::{
     VendorError, VendorRecord, Version,
 };
 use records_gateway::sandbox::{self, CallKind, Sandbox, matrix42};
-use records_gateway::store::{Durability, OperationQuery, Store, StoreSettings};
 use records_gateway::system::{OpContext, System, SystemPolicy};
 use records_gateway::transport::trace::TraceContext;
 use records_gateway::transport::{
@@ -25,7 +25,6 @@ use records_gateway::vendors::{
 };
 use records_gateway::writes::{Prefer, WriteCommand, WriteOp, WriteOutcome};
 use serde_json::{Map, Value};
-use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
@@ -148,14 +147,14 @@ fn build_system(
     (Arc::new(system), metrics)
 }
 
-async fn open_store(url: &str) -> Store {
+async fn open_store(url: &str) -> Journal {
     let settings = StoreSettings {
         url: url.into(),
         durability: Durability::Commit,
         idempotency_ttl: Duration::from_hours(1),
         retention: Duration::from_hours(1),
     };
-    Store::open(settings, Arc::new(())).await.unwrap()
+    Journal::open(settings, Arc::new(())).await.unwrap()
 }
 
 fn delete_command() -> (WriteCommand, OpContext) {
@@ -209,7 +208,7 @@ async fn reconcile_despite_panics(
 }
 
 /// The final state of the only operation.
-async fn wait_for_final_state(store: &Store) -> OperationState {
+async fn wait_for_final_state(store: &Journal) -> OperationState {
     let query = OperationQuery { systems: vec!["itsm".into()], limit: 10, ..OperationQuery::default() };
     let until = Instant::now() + Duration::from_secs(20);
     loop {
@@ -258,13 +257,13 @@ async fn a_write_whose_outcome_is_being_stored_is_not_reconciled_again() {
         let series = format!("{name}{{system=\"itsm\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&series)).unwrap().to_owned()
     };
-    let mut locked = SqliteConnection::connect(&file).await.unwrap();
+    let locked = rusqlite::Connection::open(&file).unwrap();
     let worker = LocalSet::new();
     {
         let writing = worker.run_until(gateway.write(&system, write, &context));
         let locking = async {
             wait_until(|| vendors.matrix42.log.count(CallKind::Delete) == 1).await;
-            locked.execute("BEGIN IMMEDIATE").await.unwrap();
+            locked.execute_batch("BEGIN IMMEDIATE").unwrap();
             vendors.matrix42.faults.release();
             wait_until(|| gauge("operations_running") == "0").await;
         };
@@ -275,7 +274,7 @@ async fn a_write_whose_outcome_is_being_stored_is_not_reconciled_again() {
     }
     drop(worker);
     assert_eq!(gauge("writes_unknown"), "0", "the write was not handed to the reconciler");
-    locked.execute("COMMIT").await.unwrap();
+    locked.execute_batch("COMMIT").unwrap();
     assert_eq!(wait_for_final_state(&store).await, OperationState::Applied);
     reconciler.abort();
     // The one read is for the precondition.
@@ -297,20 +296,20 @@ async fn a_rejection_is_not_returned_before_the_store_has_persisted_it() {
     let patch = Patch::parse_merge_patch(&r#"{"fields":{"Description":"refused"}}"#.into()).unwrap();
     write.op = WriteOp::Update { id, patch };
     context.deadline = Instant::now() + Duration::from_mins(1);
-    let mut locked = SqliteConnection::connect(&file).await.unwrap();
+    let locked = rusqlite::Connection::open(&file).unwrap();
     let reject = async {
         wait_until(|| vendors.matrix42.log.count(CallKind::Update) == 1).await;
         let state = &vendors.matrix42.state;
         assert!(state.write(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID, |all| {
             all.insert("Description".into(), "an external write".into());
         }));
-        locked.execute("BEGIN IMMEDIATE").await.unwrap();
+        locked.execute_batch("BEGIN IMMEDIATE").unwrap();
         vendors.matrix42.faults.release();
     };
     let (result, ()) = futures_util::future::join(gateway.write(&system, write, &context), reject).await;
     let WriteOutcome::Problem(problem) = result.outcome else { panic!("the write was rejected") };
     assert_eq!((problem.name, problem.operation.is_some()), (ProblemKind::OutcomeUnknown, true));
-    locked.execute("COMMIT").await.unwrap();
+    locked.execute_batch("COMMIT").unwrap();
     assert_eq!(wait_for_final_state(&store).await, OperationState::NotApplied);
     assert_eq!(vendors.matrix42.log.count(CallKind::Update), 1);
 }

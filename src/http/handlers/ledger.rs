@@ -9,11 +9,11 @@ use crate::http::error::HandlerResult;
 use crate::http::headers::accept;
 use crate::http::openapi::LedgerListParams;
 use crate::http::response::{self, ReadPreconditions};
-use crate::store::{LedgerEntry, LedgerQuery};
+use crate::journal::{LedgerEntry, LedgerQuery};
+use crate::problem::ProblemKind;
+use crate::record::OperationId;
 
-const TIME_FORM: &str = "an RFC 3339 time such as 2026-11-21T10:15:30Z (a + is written %2B)";
-
-/// A page of the ledger, oldest first.
+/// A page of the ledger.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(in crate::http) struct LedgerPage {
     /// The entries.
@@ -23,22 +23,38 @@ pub(in crate::http) struct LedgerPage {
     next: Option<String>,
 }
 
-/// `GET` and `HEAD /ledger?system=&record=&caller=&since=&until=&limit=&cursor=`.
+/// `GET` and `HEAD /ledger?system=&record=&caller=&operation=&problem=&since=&until=&order=&limit=&cursor=`.
 #[utoipa::path(get, path = "/ledger", tag = "Operations", operation_id = "listLedger",
-    summary = "Read the ledger", description = "Who changed what, when and with what outcome; oldest first, never a field's value.",
+    summary = "Read the ledger", description = "Who changed what, when and with what outcome, never a field's value; oldest first unless `order` is `desc`.",
     params(LedgerListParams),
     responses((status = 200, description = "A page", body = LedgerPage)))]
 pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     context.caller()?;
-    let params = context.query(&["system", "record", "caller", "since", "until", "limit", "cursor"])?;
+    let params = context.query(&[
+        "system",
+        "record",
+        "caller",
+        "operation",
+        "problem",
+        "since",
+        "until",
+        "order",
+        "limit",
+        "cursor",
+    ])?;
     let systems = authorized_systems(&context, params.get("system"), Permission::Ledger)?;
     accept::require_json(context.headers())?;
+    let (since, until) = params.time_range()?;
+    let problem = params.parse_word("problem", "the names under /problems", ProblemKind::parse)?;
     let query = LedgerQuery {
         systems,
         record: parse_record_filter(&context, &params)?,
         caller: params.get("caller").map(str::to_owned),
-        since: params.parse_param("since", TIME_FORM)?,
-        until: params.parse_param("until", TIME_FORM)?,
+        operation: params.parse_word("operation", "the ids of operations", OperationId::parse)?,
+        problem: problem.map(|problem| problem.as_str().to_owned()),
+        since,
+        until,
+        order: params.order()?,
         limit: params.limit()?,
         after_seq: params.decode_cursor(|place| place.parse().ok())?,
     };

@@ -10,11 +10,11 @@ use crate::http::headers::accept;
 use crate::http::openapi::{OperationListParams, OperationPath};
 use crate::http::query::QueryParams;
 use crate::http::response::{self, ReadPreconditions};
+use crate::journal::OperationQuery;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{Operation, OperationId, OperationState};
-use crate::store::OperationQuery;
+use crate::record::{Action, Operation, OperationId, OperationState};
 
-/// A page of operations, oldest first.
+/// A page of operations.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(in crate::http) struct OperationPage {
     /// The operations.
@@ -47,35 +47,39 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     Ok(response)
 }
 
-/// `GET` and `HEAD /operations?system=&record=&state=&limit=&cursor=`.
+/// `GET` and `HEAD /operations?system=&record=&state=&caller=&action=&since=&until=&order=&limit=&cursor=`.
 #[utoipa::path(get, path = "/operations", tag = "Operations", operation_id = "listOperations",
-    summary = "List operations", description = "Operations of the systems that the caller may read, oldest first.",
+    summary = "List operations", description = "Operations of the systems that the caller may read; oldest first unless `order` is `desc`.",
     params(OperationListParams),
     responses((status = 200, description = "A page", body = OperationPage)))]
 pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     context.caller()?;
-    let params = context.query(&["system", "record", "state", "limit", "cursor"])?;
+    let params = context
+        .query(&["system", "record", "state", "caller", "action", "since", "until", "order", "limit", "cursor"])?;
     let systems = authorized_systems(&context, params.get("system"), Permission::Read)?;
     accept::require_json(context.headers())?;
-    let state = parse_state(&params)?;
-    let record = parse_record_filter(&context, &params)?;
-    let limit = params.limit()?;
-    let after = params.decode_cursor(OperationId::parse)?;
+    let (since, until) = params.time_range()?;
+    let query = OperationQuery {
+        systems,
+        record: parse_record_filter(&context, &params)?,
+        state: params.parse_word("state", "running, applied, not-applied, unknown", OperationState::parse)?,
+        caller: params.get("caller").map(str::to_owned),
+        action: params.parse_word("action", "create, update, delete", parse_action)?,
+        since,
+        until,
+        order: params.order()?,
+        limit: params.limit()?,
+        after: params.decode_cursor(|place| place.parse().ok())?,
+    };
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    let query = OperationQuery { systems, record, state, limit, after };
     let page = context.read_store(context.gateway().store().operations(query)).await?;
-    let body = OperationPage { items: page.items, next: page.next.map(|id| params.encode_cursor(id.as_str())) };
+    let body = OperationPage { items: page.items, next: page.next.map(|seq| params.encode_cursor(&seq.to_string())) };
     let link = params.next_link_header("/operations", body.next.as_deref());
     preconditions.respond(response::to_json(&body), None, link)
 }
 
-fn parse_state(params: &QueryParams) -> Result<Option<OperationState>, Problem> {
-    let parse = |word| {
-        OperationState::parse(word).ok_or_else(|| {
-            ProblemKind::MalformedRequest.with_detail("state is one of running, applied, not-applied, unknown")
-        })
-    };
-    params.get("state").map(parse).transpose()
+fn parse_action(word: &str) -> Option<Action> {
+    [Action::Create, Action::Update, Action::Delete].into_iter().find(|action| action.as_str() == word)
 }
 
 /// The systems to list: the requested one, or all for which the caller has the permission.

@@ -61,6 +61,28 @@ pub(crate) struct ListParams {
     cursor: Option<String>,
 }
 
+/// The order of a list.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(crate) enum ListOrder {
+    /// Oldest first.
+    Asc,
+    /// Newest first.
+    Desc,
+}
+
+/// The kind of a write.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(crate) enum WriteAction {
+    /// A create.
+    Create,
+    /// An update.
+    Update,
+    /// A delete.
+    Delete,
+}
+
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct OperationListParams {
@@ -70,6 +92,20 @@ pub(crate) struct OperationListParams {
     record: Option<String>,
     /// Only in this state.
     state: Option<OperationState>,
+    /// Only of this caller.
+    caller: Option<String>,
+    /// Only of this kind.
+    #[param(inline)]
+    action: Option<WriteAction>,
+    /// Begun not earlier than this (RFC 3339).
+    #[param(format = DateTime)]
+    since: Option<String>,
+    /// Begun earlier than this (RFC 3339).
+    #[param(format = DateTime)]
+    until: Option<String>,
+    /// `asc` is oldest first.
+    #[param(inline)]
+    order: Option<ListOrder>,
     /// The most items of the page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
@@ -86,12 +122,21 @@ pub(crate) struct LedgerListParams {
     record: Option<String>,
     /// Only of this caller.
     caller: Option<String>,
+    /// Only of this operation.
+    #[param(example = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11")]
+    operation: Option<String>,
+    /// Only with this problem, by its name.
+    #[param(example = "rejected")]
+    problem: Option<String>,
     /// Not earlier than this (RFC 3339).
     #[param(format = DateTime)]
     since: Option<String>,
     /// Earlier than this (RFC 3339).
     #[param(format = DateTime)]
     until: Option<String>,
+    /// `asc` is oldest first.
+    #[param(inline)]
+    order: Option<ListOrder>,
     /// The most items of the page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,

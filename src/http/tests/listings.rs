@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::test_api::{TestApi, admin_request, patch_request, request_of};
+use crate::journal::{ChangedPaths, Intent};
 use crate::record::{Action, OperationId};
-use crate::store::{ChangedPaths, Intent};
 
 #[derive(Debug)]
 struct NoPaths;
@@ -49,12 +49,22 @@ async fn operations_of_unreadable_systems_are_not_found() {
     let all = api.send(reader("/operations?state=running")).await;
     assert_eq!(all.json()["items"].as_array().map(Vec::len), Some(1));
     assert_eq!(api.send(reader("/operations?system=itsm")).await.problem(), "forbidden");
-    assert_eq!(api.send(reader("/operations?state=odd")).await.problem(), "malformed-request");
+    for wrong in ["state=odd", "state=", "until=", "action=read", "order=up", "since=now", "operation=x"] {
+        assert_eq!(api.send(reader(&format!("/operations?{wrong}"))).await.problem(), "malformed-request", "{wrong}");
+    }
+    for (query, count) in [("action=update", 1), ("action=delete", 0), ("caller=admin", 1), ("caller=nobody", 0)] {
+        let page = api.send(reader(&format!("/operations?{query}&since=2026-01-01T00:00:00Z&order=desc"))).await;
+        assert_eq!(page.json()["items"].as_array().map(Vec::len), Some(count), "{query}");
+    }
     assert_eq!(api.send(reader("/ledger")).await.problem(), "forbidden");
     let ledger = api.send(admin_request("GET", "/ledger?system=crm&since=2026-01-01T00:00:00Z")).await;
     assert_eq!(ledger.json()["items"][0]["system"], "crm");
     assert_eq!(ledger.json()["items"].as_array().map(Vec::len), Some(1));
-    assert_eq!(api.send(admin_request("GET", "/ledger?since=yesterday")).await.problem(), "malformed-request");
+    for wrong in ["since=yesterday", "until=", "problem=odd", "operation=x", "order=up"] {
+        assert_eq!(api.send(admin_request("GET", &format!("/ledger?{wrong}"))).await.problem(), "malformed-request");
+    }
+    let of_operation = api.send(admin_request("GET", &format!("/ledger?operation={readable}&order=desc"))).await;
+    assert_eq!(of_operation.json()["items"].as_array().map(Vec::len), Some(1));
 }
 
 #[actix_web::test]

@@ -18,10 +18,10 @@ use crate::gateway::Gateway;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
 use crate::http::{ApiState, Authenticator, Listener, RequestLimits, SharedApiState, app, middleware};
+use crate::journal::{Durability, Journal, StoreSettings};
 use crate::metrics::Metrics;
 use crate::record::{Action, CallerName, RecordId, SystemName, Version, sha256};
 use crate::sandbox::{CallKind, FakeVendor};
-use crate::store::{Durability, Store, StoreSettings};
 
 const SYSTEMS: [(&str, &[Action]); 3] = [
     ("crm", &[Action::Read, Action::Create, Action::Update, Action::Delete]),
@@ -107,7 +107,7 @@ impl TestApi {
             idempotency_ttl: Duration::from_hours(1),
             retention: Duration::from_hours(1),
         };
-        let store = Store::open(settings, Arc::new(())).await.expect("a store");
+        let store = Journal::open(settings, Arc::new(())).await.expect("a store");
         let (gateway, _) = Gateway::new(systems.clone(), store, Arc::clone(&metrics));
         let mut limits =
             RequestLimits { max_body: 100, body_timeout: Duration::from_secs(5), deadline: Duration::from_secs(30) };

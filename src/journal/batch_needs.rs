@@ -1,0 +1,84 @@
+//! What a batch must know from the database before its commands are applied.
+
+use std::sync::Arc;
+
+use super::command::{Command, QueuedCommand};
+use super::rows::{IdempotencyKeyId, RecordKey};
+use super::writer_state::WriterState;
+use crate::record::OperationId;
+
+/// The lookups of a batch.
+#[derive(Debug, Default)]
+pub(super) struct BatchNeeds {
+    /// Records whose leases and running operations matter.
+    pub(super) records: Vec<RecordKey>,
+    pub(super) keys: Vec<IdempotencyKeyId>,
+    /// Operations of this instance that the batch continues or ends.
+    pub(super) owned: Vec<OperationId>,
+    /// Operations whose intent may be in the database already.
+    pub(super) retried: Vec<OperationId>,
+    /// The most operations of dead instances to adopt.
+    pub(super) orphan_limit: Option<usize>,
+    /// Operations that were adopted before, but whose caller never received them.
+    pub(super) unclaimed: Vec<OperationId>,
+    /// Whether a lease may be granted.
+    pub(super) grants_leases: bool,
+}
+
+impl BatchNeeds {
+    pub(super) fn new(batch: &[QueuedCommand], state: &WriterState, unclaimed: &[OperationId]) -> Self {
+        let mut needs = Self::default();
+        for queued in batch {
+            needs.add(queued, state, unclaimed);
+        }
+        needs
+    }
+
+    fn add(&mut self, queued: &QueuedCommand, state: &WriterState, unclaimed: &[OperationId]) {
+        match &queued.command {
+            Command::Acquire { system, record, .. } => {
+                self.records.push((Arc::clone(system), Arc::clone(record)));
+                self.grants_leases = true;
+            }
+            Command::Renew { lease, .. } | Command::Release { lease } => self.add_record(&lease.system, &lease.record),
+            Command::Begin(intent) => {
+                if let Some(record) = &intent.record {
+                    self.records.push((Arc::clone(&intent.system), Arc::clone(record)));
+                }
+                if let Some(lease) = &intent.lease {
+                    self.add_record(&lease.system, &lease.record);
+                }
+                if let Some(claim) = &intent.idempotency {
+                    self.keys.push((Arc::clone(&intent.caller), claim.key.as_str().into()));
+                }
+                if queued.is_retry {
+                    self.retried.push(intent.operation.clone());
+                }
+            }
+            Command::SaveInterim { operation, .. } | Command::CancelUnclaimed(operation) => {
+                self.add_owned(operation, state);
+            }
+            Command::Finish(outcome) => {
+                self.add_owned(&outcome.operation, state);
+                if let Some(lease) = &outcome.lease {
+                    self.add_record(&lease.system, &lease.record);
+                }
+            }
+            Command::Adopt { limit } => {
+                self.orphan_limit = Some(*limit);
+                self.unclaimed = unclaimed.to_vec();
+            }
+            Command::Heartbeat | Command::Probe | Command::Flush => {}
+        }
+    }
+
+    fn add_record(&mut self, system: &str, record: &str) {
+        self.records.push((system.into(), record.into()));
+    }
+
+    fn add_owned(&mut self, operation: &OperationId, state: &WriterState) {
+        if state.running.contains_key(operation) {
+            self.owned.push(operation.clone());
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The commands of the writer, their results, and their state while they wait.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::JournalError;
+use super::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
+use crate::record::OperationId;
+
+/// A command of the writer.
+#[derive(Debug)]
+pub(super) enum Command {
+    Acquire {
+        system: Arc<str>,
+        record: Arc<str>,
+        ttl_ms: i64,
+    },
+    Renew {
+        lease: Lease,
+        ttl_ms: i64,
+    },
+    Release {
+        lease: Lease,
+    },
+    Begin(Arc<Intent>),
+    SaveInterim {
+        operation: OperationId,
+        response: InterimResponse,
+        replay_json: String,
+    },
+    Finish(Arc<Outcome>),
+    /// Ends an operation whose caller never received `Started`: the vendor was not called.
+    CancelUnclaimed(OperationId),
+    Adopt {
+        limit: usize,
+    },
+    /// Records that this instance is alive.
+    Heartbeat,
+    /// Checks that the database can be written, which only a write shows.
+    Probe,
+    /// Has its response when everything before it is written.
+    Flush,
+}
+
+/// The result of a command.
+#[derive(Debug)]
+pub(super) enum CommandResult {
+    Acquired(LeaseResult),
+    Renewed(bool),
+    Begun(BeginResult, Option<CancelUnclaimedGuard>),
+    Adopted(Vec<OrphanedOperation>),
+    /// Whether this outcome is the operation's final one.
+    Finished(bool),
+    Done,
+}
+
+pub(super) type ResponseTx = oneshot::Sender<Result<CommandResult, JournalError>>;
+
+/// A command in the queue, with the channel for its result.
+#[derive(Debug)]
+pub(super) struct QueuedCommand {
+    pub(super) command: Command,
+    pub(super) response_tx: Option<ResponseTx>,
+    /// For a `Begin`: whether its id is known outside, so that it must be carried out.
+    pub(super) must_begin: bool,
+    /// Whether an earlier attempt may be in the database.
+    pub(super) is_retry: bool,
+    /// For a `Begin`: whether an operation exists that its caller does not know of.
+    pub(super) commit_state: CommitState,
+}
+
+/// Whether a `Begin` is in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CommitState {
+    /// It is, and its caller knows; or it is not.
+    Known,
+    /// It is, if this attempt commits.
+    Pending,
+    /// A commit was sent, and its result is unknown.
+    Unknown,
+}
+
+impl CommitState {
+    /// The command has been applied and is about to be committed.
+    pub(super) fn on_applied(&mut self, starts: bool) {
+        if *self != Self::Unknown {
+            *self = if starts { Self::Pending } else { Self::Known };
+        }
+    }
+
+    /// The attempt has failed.
+    pub(super) fn on_failed(&mut self, committing: bool) {
+        if *self == Self::Pending {
+            *self = if committing { Self::Unknown } else { Self::Known };
+        }
+    }
+}
+
+impl QueuedCommand {
+    pub(super) fn new(command: Command, response_tx: Option<ResponseTx>) -> Self {
+        Self { command, response_tx, must_begin: false, is_retry: false, commit_state: CommitState::Known }
+    }
+
+    /// Whether it is kept and carried out later when the database fails.
+    pub(super) fn must_persist(&self) -> bool {
+        self.must_begin
+            || matches!(self.command, Command::SaveInterim { .. } | Command::Finish(_) | Command::CancelUnclaimed(_))
+    }
+
+    /// The operation whose intent must be persisted before.
+    pub(super) fn depends_on(&self) -> Option<&OperationId> {
+        match &self.command {
+            Command::SaveInterim { operation, .. } | Command::CancelUnclaimed(operation) => Some(operation),
+            Command::Finish(outcome) => Some(&outcome.operation),
+            _ => None,
+        }
+    }
+
+    /// Whether its caller has a response and nothing is left to persist.
+    pub(super) fn is_done(&self) -> bool {
+        self.response_tx.is_none() && !self.must_persist()
+    }
+
+    /// Sends the response and returns whether a caller waits for it. A `Started` that no caller
+    /// receives is cancelled by its [`CancelUnclaimedGuard`].
+    pub(super) fn send_response(&mut self, response: Result<CommandResult, JournalError>) -> bool {
+        self.response_tx.take().is_some_and(|response_tx| response_tx.send(response).is_ok())
+    }
+}
+
+/// Travels with every `Started`. If the caller is gone, dropping it cancels the operation, which
+/// would otherwise run for ever.
+#[derive(Debug)]
+pub(super) struct CancelUnclaimedGuard {
+    armed: Option<(OperationId, mpsc::UnboundedSender<QueuedCommand>)>,
+}
+
+impl CancelUnclaimedGuard {
+    pub(super) fn new(operation: OperationId, commands: mpsc::UnboundedSender<QueuedCommand>) -> Self {
+        Self { armed: Some((operation, commands)) }
+    }
+
+    /// The caller has received the response.
+    pub(super) fn disarm(mut self) {
+        self.armed = None;
+    }
+}
+
+impl Drop for CancelUnclaimedGuard {
+    fn drop(&mut self) {
+        if let Some((operation, commands)) = self.armed.take() {
+            // If the writer has ended, the next start reconciles the operation.
+            let _ = commands.send(QueuedCommand::new(Command::CancelUnclaimed(operation), None));
+        }
+    }
+}

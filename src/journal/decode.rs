@@ -1,0 +1,70 @@
+//! Rows as values of this crate. Each function names the columns that it expects.
+
+use std::sync::Arc;
+
+use super::entry_json::StoredEntry;
+use super::error::DbError;
+use super::model::{Intent, InterimResponse, OrphanedOperation};
+use super::rows::{IdempotencyKeyId, IdempotencyRow, KeyProgress, RunningOperation, StoredOperation};
+use super::sql::Row;
+use crate::record::Action;
+
+/// Selects what [`stored_operation`] expects.
+pub(super) const SELECT_RUNNING: &str = "SELECT r.seq, r.operation, r.owner, r.system, r.record, r.action, r.caller,
+     r.is_async, r.key, r.interim, r.first_adopted, r.recovery, l.entry
+     FROM running r LEFT JOIN ledger l ON l.seq = r.seq";
+
+/// Selects what [`idempotency_row`] expects.
+pub(super) const SELECT_KEYS: &str = "SELECT i.caller, i.key, i.fingerprint, i.operation, i.replay_json, i.interim,
+     i.expires FROM idempotency i";
+
+pub(super) fn parse_action(text: &str) -> Result<Action, DbError> {
+    [Action::Read, Action::Create, Action::Update, Action::Delete]
+        .into_iter()
+        .find(|action| action.as_str() == text)
+        .ok_or_else(|| DbError::Corrupt("an operation's action is unknown".into()))
+}
+
+/// A row of [`SELECT_KEYS`].
+pub(super) fn idempotency_row(row: &mut Row) -> Result<(IdempotencyKeyId, IdempotencyRow), DbError> {
+    let key: IdempotencyKeyId = (row.text(0)?.into(), row.text(1)?.into());
+    let progress =
+        KeyProgress { replay_json: row.opt_text(4)?, interim: row.opt_text(5)?, expires_ms: row.opt_int(6)? };
+    let fingerprint = row.opt_bytes(2)?.unwrap_or_default();
+    Ok((key, IdempotencyRow { fingerprint, operation: row.operation(3)?, progress }))
+}
+
+/// A row of [`SELECT_RUNNING`].
+pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError> {
+    let (seq, operation) = (row.int(0)?, row.operation(1)?);
+    let response = row.opt_int(9)?.and_then(InterimResponse::from_code);
+    let first_adopted_ms = row.opt_int(10)?.unwrap_or_default();
+    let recovery = row.opt_bytes(11)?.and_then(|bytes| String::from_utf8(bytes).ok());
+    // If the ledger has been tampered with, the operation is still reconciled.
+    let entry = row.opt_text(12)?.and_then(|json| StoredEntry::parse(&json));
+    let entry = entry.filter(|entry| entry.operation == operation);
+    let (request_id, precondition, compared_etag, paths, losses) = entry
+        .map(|entry| (entry.request_id, entry.precondition, entry.compared_etag, entry.paths, entry.losses))
+        .unwrap_or_default();
+    let intent = Intent {
+        operation: operation.clone(),
+        request_id: request_id.into(),
+        caller: row.text(6)?.into(),
+        system: row.text(3)?.into(),
+        record: row.opt_text(4)?.map(Into::into),
+        action: parse_action(&row.text(5)?)?,
+        precondition,
+        compared_etag,
+        paths: Arc::new(paths),
+        losses,
+        is_async: row.int(7)? != 0,
+        lease: None,
+        idempotency: None,
+        recovery: None,
+    };
+    let is_unresolved = response == Some(InterimResponse::Unknown) || first_adopted_ms != 0;
+    let running =
+        RunningOperation { intent: Arc::new(intent), seq, key: row.opt_text(8)?.map(Into::into), is_unresolved };
+    let orphan = OrphanedOperation { operation, response, recovery, first_adopted_ms };
+    Ok(StoredOperation { owner: row.text(2)?, running, orphan })
+}

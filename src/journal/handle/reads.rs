@@ -1,0 +1,130 @@
+//! Reads of operations, idempotency keys, blocking writes and the ledger.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Journal;
+use crate::journal::decode::{SELECT_KEYS, idempotency_row};
+use crate::journal::error::JournalError;
+use crate::journal::ledger::LedgerEntry;
+use crate::journal::model::{IdempotencyClaim, IdempotencyState};
+use crate::journal::query::{LedgerQuery, OperationQuery, Page};
+use crate::journal::sql::{Value, replace_nul};
+use crate::journal::verify::{self, VerifyReport};
+use crate::journal::{ledger_list, operations};
+use crate::record::{Operation, OperationId};
+
+impl Journal {
+    /// The state of an idempotency key, without a claim; `None` = the key is free.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn lookup_idempotency_key(
+        &self,
+        claim: &IdempotencyClaim,
+    ) -> Result<Option<IdempotencyState>, JournalError> {
+        let key = [replace_nul(claim.caller.clone()), replace_nul(claim.key.clone())].map(Value::Text);
+        let statement = format!("{SELECT_KEYS} WHERE i.caller = ?1 AND i.key = ?2");
+        let query = Arc::new((statement, key));
+        let rows = self.read(move |reader| {
+            let query = Arc::clone(&query);
+            async move { reader.select(&query.0, &query.1).await }
+        });
+        let Some(mut row) = rows.await?.into_iter().next() else { return Ok(None) };
+        let (_, row) = idempotency_row(&mut row)?;
+        Ok(row.state(claim, self.inner.shared.now_ms()))
+    }
+
+    /// One operation.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn operation(&self, id: &OperationId) -> Result<Option<Operation>, JournalError> {
+        let (id, cutoff_ms) = (id.clone(), self.inner.shared.retention_cutoff_ms());
+        self.read(move |reader| {
+            let id = id.clone();
+            async move { operations::operation(&reader, &id, cutoff_ms).await }
+        })
+        .await
+    }
+
+    /// A page of operations.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn operations(&self, query: OperationQuery) -> Result<Page<Operation, i64>, JournalError> {
+        let (query, cutoff_ms) = (Arc::new(query), self.inner.shared.retention_cutoff_ms());
+        self.read(move |reader| {
+            let query = Arc::clone(&query);
+            async move { operations::operations(&reader, &query, cutoff_ms).await }
+        })
+        .await
+    }
+
+    /// The queued or unresolved write that runs on a record. Every read of a record uses it: it
+    /// comes from memory. Writes of other replicas are seen at most 250 ms late, or as they were
+    /// while the server is away.
+    ///
+    /// # Errors
+    /// None now.
+    #[expect(clippy::unused_async, reason = "callers need not know that it is in memory")]
+    pub async fn async_write_on(&self, system: &str, record: &str) -> Result<Option<OperationId>, JournalError> {
+        Ok(self.inner.shared.blocking.get(system, record))
+    }
+
+    /// The same for several records, by record.
+    ///
+    /// # Errors
+    /// None now.
+    #[expect(clippy::unused_async, reason = "callers need not know that it is in memory")]
+    pub async fn async_writes_on(
+        &self,
+        system: &str,
+        records: Vec<String>,
+    ) -> Result<HashMap<String, OperationId>, JournalError> {
+        let index = &self.inner.shared.blocking;
+        let running = |record: String| index.get(system, &record).map(|operation| (record, operation));
+        Ok(records.into_iter().filter_map(running).collect())
+    }
+
+    /// A page of the ledger.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn ledger(&self, query: LedgerQuery) -> Result<Page<LedgerEntry, i64>, JournalError> {
+        let query = Arc::new(query);
+        self.read(move |reader| {
+            let query = Arc::clone(&query);
+            async move { ledger_list::entries(&reader, &query).await }
+        })
+        .await
+    }
+
+    /// Verifies the whole chain. `head` is the hash of an earlier report, which must still be in
+    /// it.
+    ///
+    /// # Errors
+    /// `Unavailable`. A broken chain is not an error; the report has it.
+    pub async fn verify(&self, head: Option<&str>) -> Result<VerifyReport, JournalError> {
+        let head = head.map(str::to_owned);
+        self.read(move |reader| {
+            let head = head.clone();
+            async move { verify::run(&reader, head.as_deref()).await }
+        })
+        .await
+    }
+
+    /// How many running operations stay unresolved if this process ends: with SQLite all, on
+    /// PostgreSQL its own.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn count_running(&self) -> Result<i64, JournalError> {
+        let owner = self.inner.location.is_shared().then(|| self.inner.shared.instance.clone());
+        self.read(move |reader| {
+            let owner = owner.clone();
+            async move { operations::count_running(&reader, owner).await }
+        })
+        .await
+    }
+}

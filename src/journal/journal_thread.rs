@@ -1,0 +1,113 @@
+//! The journal's own thread: its runtime, the writer and the connections for reads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender};
+use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::command::QueuedCommand;
+use super::database::Database;
+use super::error::{DbError, JournalError};
+use super::location::Location;
+use super::operations::blocking_writes_of_others;
+use super::readers::Readers;
+use super::shared::Shared;
+use super::writer::Writer;
+
+/// The most reads of SQLite at a time; each blocks a thread.
+const MAX_READ_THREADS: usize = 3;
+/// How often the blocking writes of other replicas are read: a read of a record sees one that began
+/// this long ago, at the latest.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What the thread begins with.
+pub(super) struct Setup {
+    pub(super) shared: Arc<Shared>,
+    pub(super) location: Location,
+    pub(super) command_rx: UnboundedReceiver<QueuedCommand>,
+    pub(super) command_tx: WeakUnboundedSender<QueuedCommand>,
+    pub(super) retry_for: Duration,
+}
+
+/// What the handles get when the journal is open.
+pub(super) struct Started {
+    pub(super) runtime: Handle,
+    pub(super) readers: Arc<Readers>,
+}
+
+/// Runs the journal until all handles are dropped or `stop` is notified.
+pub(super) fn run(setup: Setup, started: oneshot::Sender<Result<Started, JournalError>>) {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MAX_READ_THREADS)
+        .thread_name("journal-read")
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = started.send(Err(JournalError::Open(error.to_string())));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        match open(setup).await {
+            Err(error) => drop(started.send(Err(error))),
+            Ok((shared, database, readers, mut writer)) => {
+                let handles = Started { runtime: Handle::current(), readers: Arc::clone(&readers) };
+                if started.send(Ok(handles)).is_ok() {
+                    tokio::select! {
+                        () = writer.run() => {}
+                        () = shared.stop.notified() => {}
+                    }
+                }
+                readers.close();
+                writer.close();
+                if let Database::Sqlite(file) = &database {
+                    file.remove_if_temporary();
+                }
+            }
+        }
+    });
+    runtime.shutdown_background();
+}
+
+async fn open(setup: Setup) -> Result<(Arc<Shared>, Database, Arc<Readers>, Writer), JournalError> {
+    let Setup { shared, location, command_rx, command_tx, retry_for } = setup;
+    let database = Database::open(&location, &shared, retry_for).await?;
+    let writer = Writer::open(Arc::clone(&shared), database.clone(), command_rx, command_tx, retry_for).await?;
+    let readers = match &database {
+        Database::Sqlite(file) => Arc::new(Readers::sqlite(Arc::clone(file), Arc::clone(&shared))),
+        Database::Postgres(server) => {
+            let readers = Arc::new(Readers::postgres(Arc::clone(server)));
+            // The first time now: the first read must know what runs.
+            let failed = |error: DbError| JournalError::Open(error.to_string());
+            look_at_others(&shared, &readers).await.map_err(failed)?;
+            tokio::spawn(follow_others(Arc::clone(&shared), Arc::clone(&readers)));
+            readers
+        }
+    };
+    Ok((shared, database, readers, writer))
+}
+
+/// Keeps the blocking writes of other replicas in memory, so that reads of records ask no database.
+async fn follow_others(shared: Arc<Shared>, readers: Arc<Readers>) {
+    let mut ticks = interval(FOLLOW_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // While the server is away, the last snapshot stands; the writer reports the failure.
+        let _ = look_at_others(&shared, &readers).await;
+    }
+}
+
+async fn look_at_others(shared: &Shared, readers: &Arc<Readers>) -> Result<(), DbError> {
+    let query = |reader: Arc<super::readers::Reader>| {
+        let instance = shared.instance.clone();
+        async move { blocking_writes_of_others(&reader, &instance).await }
+    };
+    shared.blocking.replace_others(readers.run_async(&query).await?);
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! The durable journal of operations, idempotency keys, leases and the ledger (contract 4.3 to 4.5,
+//! 4.9, 5), in SQLite (one file, one process) or PostgreSQL (shared by replicas). Its parts:
+//!
+//! - Each call on a [`Journal`] (`handle`) becomes a command (`command`) in the queue of the one
+//!   writer, which runs on the journal's own thread (`journal_thread`, `shared`).
+//! - The writer (`writer`) takes all waiting commands as a batch. A session (`database`, `sqlite`,
+//!   `postgres`) reads what the batch needs (`batch_needs`, `decode`), the commands are applied to
+//!   the state in memory (`writer_state`, `rows`, `clock`), and one transaction writes the changes
+//!   (`change_set`). After its commit all callers get their responses (group commit). The writers
+//!   of several replicas take turns on a lock.
+//! - The ledger has one row for each entry (`entry_json`), whose hash covers the entry before
+//!   (`ledger`, `verify`). `schema` has the tables.
+//! - A lease has a fencing number and an expiry time, checked when a write begins.
+//! - Expired rows are deleted between batches. The ledger keeps all its entries.
+//! - While the database fails, the writer rejects new writes, keeps what must persist in memory and
+//!   retries (`writer/recovery`). After a crash the next start, or another replica, adopts the
+//!   operations that still run.
+//! - Reads have connections of their own (`readers`) and the same statements on both databases
+//!   (`sql`): operations (`operations`) and entries (`ledger_list`) in pages (`query`, `page`),
+//!   found by time (`time_search`). What blocks a record is in memory (`blocking_index`).
+
+mod batch_needs;
+mod blocking_index;
+mod change_set;
+mod clock;
+mod command;
+mod database;
+mod decode;
+mod entry_json;
+mod error;
+mod handle;
+mod journal_thread;
+mod ledger;
+mod ledger_list;
+mod location;
+mod model;
+mod operations;
+mod page;
+mod postgres;
+mod query;
+mod readers;
+mod rows;
+mod schema;
+mod shared;
+mod sql;
+mod sqlite;
+mod time_search;
+mod verify;
+mod writer;
+mod writer_state;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::JournalError;
+pub use handle::Journal;
+pub use ledger::{LedgerEntry, LedgerEvent};
+pub use model::{
+    BeginResult, ChangedPaths, Durability, IdempotencyClaim, IdempotencyState, Intent, InterimResponse, JournalMetrics,
+    Lease, LeaseResult, OrphanedOperation, Outcome, RecoveryPayload, StoreSettings,
+};
+pub use query::{LedgerQuery, OperationQuery, Page, SortOrder};
+pub use verify::{ChainError, VerifyReport, verify_ledger};

@@ -1,0 +1,183 @@
+//! Operations, read from the ledger: the intent, its outcome if there is one, and what the ledger
+//! does not hold.
+
+use super::entry_json::StoredEntry;
+use super::error::DbError;
+use super::ledger::rfc3339;
+use super::page::{Request, Source, read_page};
+use super::query::{OperationQuery, Page};
+use super::readers::Reader;
+use super::sql::{Row, Value, operation_uuid};
+use super::time_search::ranges_of_time;
+use crate::record::{ObservedState, Operation, OperationId, OperationState};
+
+/// Longer than any operation runs (milliseconds): its outcome is at most so much later than its
+/// intent.
+const MAX_RUN_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// The columns of [`decode`] after the position.
+const COLUMNS: &str = "i.entry, o.entry, d.warnings, d.problem, d.observed";
+/// Finds the outcome and the details of an intent `i`.
+const ENDING: &str = "LEFT JOIN ledger o ON o.operation = i.operation AND o.intent IS NOT NULL
+    LEFT JOIN operation_detail d ON d.seq = i.seq";
+
+/// One operation. One that finished before `cutoff_ms` is not there any more.
+pub(super) async fn operation(reader: &Reader, id: &OperationId, cutoff_ms: i64) -> Result<Option<Operation>, DbError> {
+    // One statement sees one state: an operation cannot end between two.
+    let statement = format!(
+        "SELECT i.seq, i.entry, NULL, NULL, NULL, NULL FROM running r JOIN ledger i ON i.seq = r.seq
+         WHERE r.operation = ?1
+         UNION ALL SELECT i.seq, {COLUMNS} FROM ledger o JOIN ledger i ON i.seq = o.intent
+         LEFT JOIN operation_detail d ON d.seq = i.seq WHERE o.operation = ?1 AND o.intent IS NOT NULL"
+    );
+    let rows = reader.select(&statement, &[Value::Id(operation_uuid(id))]).await?;
+    let cutoff = rfc3339(cutoff_ms);
+    match rows.into_iter().next() {
+        Some(row) => Ok(Some(decode(row)?.1).filter(|operation| is_kept(operation, &cutoff))),
+        None => Ok(None),
+    }
+}
+
+/// A page of operations. Those that finished before `cutoff_ms` are not listed.
+pub(super) async fn operations(
+    reader: &Reader,
+    query: &OperationQuery,
+    cutoff_ms: i64,
+) -> Result<Page<Operation, i64>, DbError> {
+    if query.systems.is_empty() || query.limit == 0 {
+        return Ok(Page { items: Vec::new(), next: None });
+    }
+    let (since, until) = (query.since.map(ceil_ms), query.until.map(ceil_ms));
+    let (since_text, until_text, cutoff) = (since.map(rfc3339), until.map(rfc3339), rfc3339(cutoff_ms));
+    // What runs is listed whatever its age; there is little of it.
+    let oldest = Some(cutoff_ms - MAX_RUN_MS).filter(|_| query.state != Some(OperationState::Running));
+    let oldest = match oldest {
+        Some(oldest) => Some(oldest.min(first_running(reader).await?.unwrap_or(i64::MAX))),
+        None => None,
+    };
+    let latest = until.map(|until| if query.record.is_some() { until.saturating_add(MAX_RUN_MS) } else { until });
+    let request = Request {
+        ranges: ranges_of_time(reader, since.max(oldest), latest).await?,
+        order: query.order,
+        after: query.after,
+        limit: query.limit,
+    };
+    let matches = |operation: &Operation| {
+        query.systems.contains(&operation.system)
+            && query.record.as_ref().is_none_or(|record| operation.record.as_ref() == Some(record))
+            && query.state.is_none_or(|state| operation.state == state)
+            && query.caller.as_ref().is_none_or(|caller| operation.caller == *caller)
+            && query.action.is_none_or(|action| operation.action == action)
+            && since_text.as_ref().is_none_or(|since| operation.started_at >= *since)
+            && until_text.as_ref().is_none_or(|until| operation.started_at < *until)
+            && is_kept(operation, &cutoff)
+    };
+    read_page(reader, &source(query), &request, |row| {
+        let (position, operation) = decode(row)?;
+        Ok((position, Some(operation).filter(matches)))
+    })
+    .await
+}
+
+/// The time of the oldest intent that runs.
+async fn first_running(reader: &Reader) -> Result<Option<i64>, DbError> {
+    let statement = "SELECT l.at FROM ledger l WHERE l.seq = (SELECT min(seq) FROM running)";
+    reader.select(statement, &[]).await?.first_mut().map(|row| row.int(0)).transpose()
+}
+
+/// Milliseconds are all that the ledger has: a time within one is after its beginning.
+pub(super) fn ceil_ms(time: jiff::Timestamp) -> i64 {
+    let floor = time.as_millisecond();
+    let has_rest = time.as_nanosecond() > i128::from(floor) * 1_000_000;
+    (floor + i64::from(has_rest)).min(jiff::Timestamp::MAX.as_second() * 1000)
+}
+
+/// The shortest walk that meets all matches.
+fn source(query: &OperationQuery) -> Source {
+    match (&query.record, query.state) {
+        // A create is met by its outcome, which reveals the record.
+        (Some(record), _) => Source {
+            select: format!(
+                "SELECT e.seq, {COLUMNS} FROM ledger e JOIN ledger i ON i.seq = coalesce(e.intent, e.seq) {ENDING}
+                 WHERE e.record = ?4 AND (e.intent IS NULL OR i.record IS NULL)"
+            ),
+            params: vec![Value::Text(record.clone())],
+        },
+        (None, Some(OperationState::Running)) => Source {
+            select: format!(
+                "SELECT e.seq, {COLUMNS} FROM running e JOIN ledger i ON i.seq = e.seq {ENDING} WHERE 1 = 1"
+            ),
+            params: Vec::new(),
+        },
+        (None, Some(state @ (OperationState::Unknown | OperationState::NotApplied))) => Source {
+            select: format!(
+                "SELECT e.seq, {COLUMNS} FROM operation_detail e JOIN ledger i ON i.seq = e.seq {ENDING}
+                 WHERE e.state <> 'applied' AND e.state = ?4"
+            ),
+            params: vec![Value::Text(state.as_str().to_owned())],
+        },
+        (None, Some(OperationState::Applied) | None) => Source {
+            select: format!(
+                "SELECT e.seq, {COLUMNS} FROM ledger e JOIN ledger i ON i.seq = e.seq {ENDING} WHERE e.intent IS NULL"
+            ),
+            params: Vec::new(),
+        },
+    }
+}
+
+/// Whether the retention has not ended; `cutoff` in the form of the ledger, which sorts by time.
+fn is_kept(operation: &Operation, cutoff: &str) -> bool {
+    operation.finished_at.as_deref().is_none_or(|finished_at| finished_at >= cutoff)
+}
+
+fn corrupt(what: &str) -> DbError {
+    DbError::Corrupt(format!("an operation's {what} cannot be read"))
+}
+
+/// A row with the position and [`COLUMNS`].
+fn decode(mut row: Row) -> Result<(i64, Operation), DbError> {
+    let parse = |json: String| StoredEntry::parse(&json).ok_or_else(|| corrupt("ledger entry"));
+    let intent = parse(row.text(1)?)?;
+    let outcome = row.opt_text(2)?.map(parse).transpose()?;
+    let (warnings, problem, observed) = (row.opt_text(3)?, row.opt_text(4)?, row.opt_text(5)?);
+    let operation = Operation {
+        id: intent.operation,
+        state: outcome.as_ref().map_or(OperationState::Running, |outcome| outcome.state),
+        action: intent.action,
+        system: intent.system,
+        record: outcome.as_ref().and_then(|outcome| outcome.record.clone()).or(intent.record),
+        caller: intent.caller,
+        started_at: intent.at,
+        finished_at: outcome.as_ref().map(|outcome| outcome.at.clone()),
+        etag: outcome.and_then(|outcome| outcome.etag_after),
+        warnings: match warnings {
+            Some(text) => serde_json::from_str(&text).map_err(|_| corrupt("warnings"))?,
+            None => Vec::new(),
+        },
+        problem: problem.map(|text| serde_json::from_str(&text)).transpose().map_err(|_| corrupt("problem"))?,
+        observed: observed
+            .map(|text| ObservedState::parse(&text).ok_or_else(|| corrupt("observed state")))
+            .transpose()?,
+    };
+    Ok((row.int(0)?, operation))
+}
+
+/// The state of an idempotency key's row, and what else is read of operations.
+pub(super) async fn count_running(reader: &Reader, owner: Option<String>) -> Result<i64, DbError> {
+    let owner = owner.unwrap_or_default();
+    let statement = "SELECT count(*) FROM running WHERE ?1 = '' OR owner = ?1";
+    let rows = reader.select(statement, &[Value::Text(owner)]).await?;
+    rows.into_iter().next().map_or(Ok(0), |mut row| row.int(0))
+}
+
+/// The writes of other instances that block their records: system, record, operation.
+pub(super) async fn blocking_writes_of_others(
+    reader: &Reader,
+    instance: &str,
+) -> Result<Vec<(String, String, OperationId)>, DbError> {
+    let statement = "SELECT system, record, operation FROM running WHERE owner <> ?1 AND record IS NOT NULL
+        AND (is_async = 1 OR interim = ?2 OR first_adopted IS NOT NULL)";
+    let unknown = super::model::InterimResponse::Unknown.code();
+    let rows = reader.select(statement, &[Value::Text(instance.to_owned()), Value::Int(unknown)]).await?;
+    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.text(1)?, row.operation(2)?))).collect()
+}

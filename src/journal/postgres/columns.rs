@@ -1,0 +1,153 @@
+//! The changes of a batch as arrays, one for each column.
+
+use uuid::Uuid;
+
+use crate::journal::change_set::ChangeSet;
+use crate::journal::rows::{IdempotencyKeyId, KeyProgress};
+use crate::journal::sql::operation_uuid;
+
+/// Columns of `idempotency`.
+#[derive(Default)]
+pub(super) struct KeyColumns<'c> {
+    pub(super) caller: Vec<&'c str>,
+    pub(super) key: Vec<&'c str>,
+    pub(super) operation: Vec<Uuid>,
+    pub(super) fingerprint: Vec<&'c [u8]>,
+    pub(super) replay_json: Vec<Option<&'c str>>,
+    pub(super) interim: Vec<Option<&'c str>>,
+    pub(super) expires: Vec<Option<i64>>,
+}
+
+impl<'c> KeyColumns<'c> {
+    fn push(&mut self, (caller, key): &'c IdempotencyKeyId, operation: Uuid, progress: Option<&'c KeyProgress>) {
+        self.caller.push(caller);
+        self.key.push(key);
+        self.operation.push(operation);
+        if let Some(progress) = progress {
+            self.replay_json.push(progress.replay_json.as_deref());
+            self.interim.push(progress.interim.as_deref());
+            self.expires.push(progress.expires_ms);
+        }
+    }
+}
+
+/// The columns of every table that a batch writes.
+#[derive(Default)]
+pub(super) struct Columns<'c> {
+    pub(super) seq: Vec<i64>,
+    pub(super) at: Vec<i64>,
+    pub(super) operation: Vec<Uuid>,
+    pub(super) system: Vec<&'c str>,
+    pub(super) record: Vec<Option<&'c str>>,
+    pub(super) intent: Vec<Option<i64>>,
+    pub(super) entry: Vec<&'c str>,
+    pub(super) hash: Vec<&'c [u8]>,
+    pub(super) begun_seq: Vec<i64>,
+    pub(super) begun_operation: Vec<Uuid>,
+    pub(super) begun_system: Vec<&'c str>,
+    pub(super) begun_record: Vec<Option<&'c str>>,
+    pub(super) begun_action: Vec<&'c str>,
+    pub(super) begun_caller: Vec<&'c str>,
+    pub(super) begun_is_async: Vec<i64>,
+    pub(super) begun_key: Vec<Option<&'c str>>,
+    pub(super) begun_recovery: Vec<Option<Vec<u8>>>,
+    pub(super) interim_seq: Vec<i64>,
+    pub(super) interim_code: Vec<i64>,
+    pub(super) detail_seq: Vec<i64>,
+    pub(super) detail_state: Vec<&'static str>,
+    pub(super) detail_finished: Vec<i64>,
+    pub(super) warnings: Vec<Option<String>>,
+    pub(super) problem: Vec<Option<String>>,
+    pub(super) observed: Vec<Option<&'static str>>,
+    pub(super) update: KeyColumns<'c>,
+    pub(super) free: KeyColumns<'c>,
+    pub(super) claim: KeyColumns<'c>,
+    pub(super) lease_system: Vec<&'c str>,
+    pub(super) lease_record: Vec<&'c str>,
+    pub(super) lease_fence: Vec<i64>,
+    pub(super) lease_expires: Vec<i64>,
+    pub(super) freed_system: Vec<&'c str>,
+    pub(super) freed_record: Vec<&'c str>,
+}
+
+impl<'c> Columns<'c> {
+    pub(super) fn new(changes: &'c ChangeSet) -> Self {
+        let mut columns = Self::default();
+        columns.add_entries(changes);
+        columns.add_begun(changes);
+        for (seq, code) in &changes.interim {
+            columns.interim_seq.push(*seq);
+            columns.interim_code.push(*code);
+        }
+        columns.add_details(changes);
+        columns.add_keys(changes);
+        columns.add_leases(changes);
+        columns
+    }
+
+    fn add_entries(&mut self, changes: &'c ChangeSet) {
+        for entry in &changes.entries {
+            self.seq.push(entry.seq);
+            self.at.push(entry.at);
+            self.operation.push(entry.operation);
+            self.system.push(&entry.system);
+            self.record.push(entry.record.as_deref());
+            self.intent.push(entry.intent);
+            self.entry.push(&entry.json);
+            self.hash.push(&entry.hash);
+        }
+    }
+
+    fn add_begun(&mut self, changes: &'c ChangeSet) {
+        for running in &changes.begun {
+            let intent = &running.intent;
+            self.begun_seq.push(running.seq);
+            self.begun_operation.push(operation_uuid(&intent.operation));
+            self.begun_system.push(&intent.system);
+            self.begun_record.push(intent.record.as_deref());
+            self.begun_action.push(intent.action.as_str());
+            self.begun_caller.push(&intent.caller);
+            self.begun_is_async.push(intent.is_async.into());
+            self.begun_key.push(running.key.as_deref());
+            let recovery = intent.recovery.as_ref().and_then(|recovery| recovery.to_json());
+            self.begun_recovery.push(recovery.map(String::into_bytes));
+        }
+    }
+
+    fn add_details(&mut self, changes: &'c ChangeSet) {
+        for detail in &changes.details {
+            let (warnings, problem, observed) = detail.columns();
+            self.detail_seq.push(detail.seq);
+            self.detail_state.push(detail.outcome.final_state().as_str());
+            self.detail_finished.push(detail.finished_ms);
+            self.warnings.push(warnings);
+            self.problem.push(problem);
+            self.observed.push(observed);
+        }
+    }
+
+    fn add_keys(&mut self, changes: &'c ChangeSet) {
+        for (operation, update) in &changes.key_updates {
+            let columns = if update.progress.is_some() { &mut self.update } else { &mut self.free };
+            columns.push(&update.key, operation_uuid(operation), update.progress.as_ref());
+        }
+        for (key, row) in &changes.key_claims {
+            self.claim.push(key, operation_uuid(&row.operation), Some(&row.progress));
+            self.claim.fingerprint.push(&row.fingerprint);
+        }
+    }
+
+    fn add_leases(&mut self, changes: &'c ChangeSet) {
+        for ((system, record), row) in &changes.leases {
+            if let Some(row) = row {
+                self.lease_system.push(system);
+                self.lease_record.push(record);
+                self.lease_fence.push(row.fence);
+                self.lease_expires.push(row.expires_ms);
+            } else {
+                self.freed_system.push(system);
+                self.freed_record.push(record);
+            }
+        }
+    }
+}

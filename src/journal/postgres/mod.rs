@@ -1,0 +1,10 @@
+//! The journal in a PostgreSQL database that replicas share.
+
+mod columns;
+mod pipeline;
+mod server;
+mod session;
+mod statements;
+
+pub(super) use server::PostgresServer;
+pub(super) use session::PostgresSession;

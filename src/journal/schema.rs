@@ -1,0 +1,56 @@
+//! The form of the tables, and what to say about a store of another form.
+
+use super::error::JournalError;
+
+/// The version of the form that this build reads and writes.
+pub(super) const VERSION: i64 = 2;
+pub(super) const SQLITE: &str = include_str!("schema/sqlite.sql");
+pub(super) const POSTGRES: &str = include_str!("schema/postgres.sql");
+
+/// What a database holds before this build writes to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// No tables.
+    Nothing,
+    /// Tables, but not the one that tells the version.
+    OtherTables,
+    /// The form of this version.
+    Version(i64),
+}
+
+impl Found {
+    /// Whether the tables must be created.
+    ///
+    /// # Errors
+    /// `Open`: the form is another one. Nothing may be written.
+    pub(super) fn needs_tables(self) -> Result<bool, JournalError> {
+        match self {
+            Self::Nothing => Ok(true),
+            Self::Version(VERSION) => Ok(false),
+            Self::Version(version) if version > VERSION => Err(JournalError::Open(format!(
+                "its form has version {version}, made by a newer records-gateway; this one knows version {VERSION}"
+            ))),
+            Self::Version(_) | Self::OtherTables => Err(JournalError::Open(
+                "it was made by records-gateway 0.1 or by another program, and this version does not read it; set \
+                 `url` in `[store]` to a new file or an empty database, and keep the old one for its ledger"
+                    .into(),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_empty_database_or_the_own_form_is_used() {
+        assert_eq!(Found::Nothing.needs_tables(), Ok(true));
+        assert_eq!(Found::Version(VERSION).needs_tables(), Ok(false));
+        for (found, word) in
+            [(Found::OtherTables, "keep the old one"), (Found::Version(1), "new file"), (Found::Version(9), "newer")]
+        {
+            assert!(matches!(found.needs_tables(), Err(JournalError::Open(reason)) if reason.contains(word)));
+        }
+    }
+}

@@ -1,0 +1,84 @@
+-- Times are milliseconds since 1970.
+
+CREATE TABLE schema_version (version BIGINT NOT NULL);
+
+-- Append-only, one row for each entry. `entry` is the JSON that the hash covers; the other columns
+-- repeat what searches need. `intent` is the number of the intent, in an outcome only.
+CREATE TABLE ledger (
+    seq       BIGINT PRIMARY KEY,
+    at        BIGINT NOT NULL,
+    operation UUID   NOT NULL,
+    system    TEXT   NOT NULL,
+    record    TEXT,
+    intent    BIGINT,
+    entry     TEXT   NOT NULL,
+    hash      BYTEA  NOT NULL
+);
+CREATE INDEX ledger_record ON ledger (record, seq) WHERE record IS NOT NULL;
+CREATE INDEX ledger_outcome ON ledger (operation) WHERE intent IS NOT NULL;
+
+-- The first entries after the clock went back by a second or more: between two of them `at` grows.
+CREATE TABLE clock_step (
+    seq BIGINT PRIMARY KEY,
+    at  BIGINT NOT NULL
+);
+
+-- The operations that run, by the number of the intent. Rows come and go with every write, so
+-- vacuum comes soon.
+CREATE TABLE running (
+    seq           BIGINT PRIMARY KEY,
+    operation     UUID   NOT NULL UNIQUE,
+    owner         TEXT   NOT NULL,
+    system        TEXT   NOT NULL,
+    record        TEXT,
+    action        TEXT   NOT NULL,
+    caller        TEXT   NOT NULL,
+    is_async      BIGINT NOT NULL,
+    key           TEXT,
+    interim       BIGINT,
+    first_adopted BIGINT,
+    recovery      BYTEA
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE INDEX running_record ON running (record, system) WHERE record IS NOT NULL;
+
+-- What the ledger does not hold of an operation that has ended, by the number of the intent. Every
+-- operation that was not applied has a row.
+CREATE TABLE operation_detail (
+    seq      BIGINT PRIMARY KEY,
+    state    TEXT   NOT NULL,
+    finished BIGINT NOT NULL,
+    warnings TEXT,
+    problem  TEXT,
+    observed TEXT
+);
+CREATE INDEX operation_detail_state ON operation_detail (state, seq) WHERE state <> 'applied';
+
+-- `expires` is null while the operation runs.
+CREATE TABLE idempotency (
+    caller      TEXT  NOT NULL,
+    key         TEXT  NOT NULL,
+    fingerprint BYTEA NOT NULL,
+    operation   UUID  NOT NULL,
+    replay_json TEXT,
+    interim     TEXT,
+    expires     BIGINT,
+    PRIMARY KEY (caller, key)
+);
+CREATE INDEX idempotency_expires ON idempotency (expires) WHERE expires IS NOT NULL;
+
+CREATE TABLE lease (
+    system  TEXT   NOT NULL,
+    record  TEXT   NOT NULL,
+    owner   TEXT   NOT NULL,
+    fence   BIGINT NOT NULL,
+    expires BIGINT NOT NULL,
+    PRIMARY KEY (system, record)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+-- A batch takes as many fencing numbers at once as it may hold commands.
+CREATE SEQUENCE lease_fence INCREMENT BY 1024;
+
+-- The replicas and their last heartbeats. No index on `seen`: an update then needs no new one.
+CREATE TABLE instance (
+    id   TEXT   NOT NULL PRIMARY KEY,
+    seen BIGINT NOT NULL
+) WITH (fillfactor = 50);

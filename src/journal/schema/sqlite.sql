@@ -1,0 +1,73 @@
+-- Times are milliseconds since 1970, ids of operations the 16 bytes of the UUID.
+
+CREATE TABLE schema_version (version INTEGER NOT NULL);
+
+-- Append-only, one row for each entry. `entry` is the JSON that the hash covers; the other columns
+-- repeat what searches need. `intent` is the number of the intent, in an outcome only.
+CREATE TABLE ledger (
+    seq       INTEGER PRIMARY KEY,
+    at        INTEGER NOT NULL,
+    operation BLOB    NOT NULL,
+    system    TEXT    NOT NULL,
+    record    TEXT,
+    intent    INTEGER,
+    entry     TEXT    NOT NULL,
+    hash      BLOB    NOT NULL
+);
+-- SQLite adds `seq` to each index.
+CREATE INDEX ledger_record ON ledger (record) WHERE record IS NOT NULL;
+CREATE INDEX ledger_outcome ON ledger (operation) WHERE intent IS NOT NULL;
+
+-- The first entries after the clock went back by a second or more: between two of them `at` grows.
+CREATE TABLE clock_step (
+    seq INTEGER PRIMARY KEY,
+    at  INTEGER NOT NULL
+);
+
+-- The operations that run, by the number of the intent. There are few, so a search by operation
+-- may read them all.
+CREATE TABLE running (
+    seq           INTEGER PRIMARY KEY,
+    operation     BLOB    NOT NULL,
+    owner         TEXT    NOT NULL,
+    system        TEXT    NOT NULL,
+    record        TEXT,
+    action        TEXT    NOT NULL,
+    caller        TEXT    NOT NULL,
+    is_async      INTEGER NOT NULL,
+    key           TEXT,
+    interim       INTEGER,
+    first_adopted INTEGER,
+    recovery      BLOB
+);
+
+-- What the ledger does not hold of an operation that has ended, by the number of the intent. Every
+-- operation that was not applied has a row.
+CREATE TABLE operation_detail (
+    seq      INTEGER PRIMARY KEY,
+    state    TEXT    NOT NULL,
+    finished INTEGER NOT NULL,
+    warnings TEXT,
+    problem  TEXT,
+    observed TEXT
+);
+CREATE INDEX operation_detail_state ON operation_detail (state) WHERE state <> 'applied';
+
+-- `expires` is null while the operation runs.
+CREATE TABLE idempotency (
+    caller      TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    operation   BLOB NOT NULL,
+    replay_json TEXT,
+    interim     TEXT,
+    expires     INTEGER,
+    PRIMARY KEY (caller, key)
+);
+CREATE INDEX idempotency_expires ON idempotency (expires) WHERE expires IS NOT NULL;
+
+-- One row that the writer changes to see whether the file can be written.
+CREATE TABLE instance (
+    id   TEXT    NOT NULL PRIMARY KEY,
+    seen INTEGER NOT NULL
+);

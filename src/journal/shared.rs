@@ -1,0 +1,44 @@
+//! What the handles and the journal's thread share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+use super::blocking_index::BlockingIndex;
+use super::model::{Durability, JournalMetrics};
+
+/// The settings, counters and flags that handles and the writer share.
+pub(super) struct Shared {
+    pub(super) durability: Durability,
+    /// The id of this instance, new at each start.
+    pub(super) instance: String,
+    pub(super) idempotency_ttl_ms: i64,
+    pub(super) retention_ms: i64,
+    pub(super) metrics: Arc<dyn JournalMetrics>,
+    /// How many commands wait in the queue.
+    pub(super) queued: AtomicUsize,
+    /// How many commands must persist and are not written yet.
+    pub(super) unpersisted: AtomicUsize,
+    pub(super) healthy: AtomicBool,
+    pub(super) blocking: BlockingIndex,
+    /// Milliseconds added to the clock, so that tests need not wait.
+    pub(super) skew_ms: AtomicI64,
+    pub(super) stop: Notify,
+}
+
+impl Shared {
+    /// Operations that finished before this time (milliseconds since 1970) are not kept.
+    pub(super) fn retention_cutoff_ms(&self) -> i64 {
+        self.now_ms().saturating_sub(self.retention_ms)
+    }
+
+    /// The process's clock in milliseconds since 1970.
+    pub(super) fn now_ms(&self) -> i64 {
+        jiff::Timestamp::now().as_millisecond().saturating_add(self.skew_ms())
+    }
+
+    pub(super) fn skew_ms(&self) -> i64 {
+        self.skew_ms.load(Ordering::Relaxed)
+    }
+}

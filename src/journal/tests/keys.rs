@@ -1,0 +1,117 @@
+//! Idempotency keys.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fixtures::test_databases;
+use super::samples::{applied_outcome, claim, intent, intent_with_key};
+use crate::journal::{
+    BeginResult, Durability, IdempotencyClaim, IdempotencyState, Intent, InterimResponse, Journal, LeaseResult, Outcome,
+};
+
+#[tokio::test]
+async fn fifty_repeats_at_once_start_one_write() {
+    for durability in [Durability::Commit, Durability::Relaxed] {
+        for database in test_databases().await {
+            let one = Journal::open(database.settings(durability), Arc::new(())).await.expect("a store");
+            let two = if database.is_shared { database.open().await } else { one.clone() };
+            let key = format!("key {durability:?}");
+            let begun = futures_util::future::join_all((0..50).map(|index| {
+                let store = if index % 2 == 0 { &one } else { &two };
+                store.begin(intent_with_key("A:1", &key))
+            }));
+            let begun = begun.await;
+            assert_eq!(begun.iter().filter(|one| **one == Ok(BeginResult::Started)).count(), 1);
+            assert_eq!(
+                begun
+                    .iter()
+                    .filter(|one| matches!(one, Ok(BeginResult::IdempotencyKey(IdempotencyState::Running(_)))))
+                    .count(),
+                49,
+                "{begun:?}"
+            );
+            assert!(one.close(Duration::from_mins(1)).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_returns_running_interim_then_the_outcome_even_after_a_crash() {
+    for database in test_databases().await {
+        let store = database.open().await;
+        let write = intent_with_key("A:1", "k");
+        let operation = write.operation.clone();
+        assert_eq!(store.lookup_idempotency_key(&claim("k")).await, Ok(None));
+        assert_eq!(store.begin(write).await, Ok(BeginResult::Started));
+        let again = || store.begin(intent_with_key("A:1", "k"));
+        assert_eq!(again().await, Ok(BeginResult::IdempotencyKey(IdempotencyState::Running(operation.clone()))));
+        store
+            .save_interim_outcome(&operation, InterimResponse::Unknown, "{\"unknown\":1}".into())
+            .await
+            .expect("saved");
+        assert_eq!(again().await, Ok(BeginResult::IdempotencyKey(IdempotencyState::Interim("{\"unknown\":1}".into()))));
+        store.finish(applied_outcome(&operation)).await.expect("finished");
+        let completed = IdempotencyState::Completed("{\"done\":true}".into());
+        assert_eq!(again().await, Ok(BeginResult::IdempotencyKey(completed.clone())));
+        store.kill().await;
+        let store = database.open().await;
+        assert_eq!(store.lookup_idempotency_key(&claim("k")).await, Ok(Some(completed.clone())));
+        let lease = store.acquire("crm", "A:1", Duration::from_secs(9)).await;
+        assert!(matches!(lease, Ok(LeaseResult::Lease(_))));
+        assert_eq!(
+            store.begin(intent_with_key("A:1", "k")).await,
+            Ok(BeginResult::IdempotencyKey(completed)),
+            "whatever else runs"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_key_with_another_request_mismatches_and_keys_are_per_caller() {
+    for database in test_databases().await {
+        let store = database.open().await;
+        assert_eq!(store.begin(intent_with_key("A:1", "k")).await, Ok(BeginResult::Started));
+        let other = IdempotencyClaim { fingerprint: [8; 32], ..claim("k") };
+        let reused = store.begin(Intent { idempotency: Some(other.clone()), ..intent("A:1") }).await;
+        assert_eq!(reused, Ok(BeginResult::IdempotencyKey(IdempotencyState::Mismatch)));
+        assert_eq!(store.lookup_idempotency_key(&other).await, Ok(Some(IdempotencyState::Mismatch)));
+        let foreign = Intent { caller: "shop".into(), ..intent_with_key("A:1", "k") };
+        assert_eq!(store.begin(foreign).await, Ok(BeginResult::Started));
+    }
+}
+
+#[tokio::test]
+async fn a_running_key_never_expires_and_a_dropped_or_expired_one_is_free() {
+    for database in test_databases().await {
+        let store = database.open().await;
+        let write = intent_with_key("A:1", "k");
+        let operation = write.operation.clone();
+        store.begin(write).await.expect("begun");
+        store.advance_clock(Duration::from_hours(48));
+        store.run_heartbeat().await;
+        assert_eq!(
+            store.lookup_idempotency_key(&claim("k")).await,
+            Ok(Some(IdempotencyState::Running(operation.clone())))
+        );
+        store.finish(Outcome { replay_json: None, ..applied_outcome(&operation) }).await.expect("finished");
+        let write = intent_with_key("A:1", "k");
+        let operation = write.operation.clone();
+        assert_eq!(store.begin(write).await, Ok(BeginResult::Started), "freed");
+        store.finish(applied_outcome(&operation)).await.expect("finished");
+        store.advance_clock(Duration::from_hours(23));
+        assert!(matches!(store.lookup_idempotency_key(&claim("k")).await, Ok(Some(IdempotencyState::Completed(_)))));
+        store.advance_clock(Duration::from_hours(1));
+        assert_eq!(store.begin(intent_with_key("A:1", "k")).await, Ok(BeginResult::Started), "expired");
+    }
+}
+
+#[tokio::test]
+async fn names_with_hostile_characters_are_stored_and_matched() {
+    for database in test_databases().await {
+        let store = database.open().await;
+        let hostile = || Intent { caller: "a\0'; DROP TABLE ledger; --é".into(), ..intent_with_key("A:1", "k") };
+        assert_eq!(store.begin(hostile()).await, Ok(BeginResult::Started));
+        assert!(matches!(store.begin(hostile()).await, Ok(BeginResult::IdempotencyKey(IdempotencyState::Running(_)))));
+        assert!(store.verify(None).await.expect("verified").is_sound());
+    }
+}

@@ -1,0 +1,13 @@
+//! Behaviours of the journal, the same for both databases. PostgreSQL takes part if
+//! `TEST_POSTGRES_URL` names a server.
+
+mod crash;
+mod db_failures;
+mod fixtures;
+mod hash_chain;
+mod keys;
+mod leases;
+mod lists;
+mod operations;
+pub(super) mod samples;
+mod tampering;

@@ -1,0 +1,60 @@
+//! Intents, outcomes and queries for tests.
+
+use std::sync::Arc;
+
+use crate::journal::{IdempotencyClaim, Intent, LedgerQuery, Outcome, RecoveryPayload};
+use crate::record::{Action, OperationId, OperationState, VendorCallLog};
+
+impl RecoveryPayload for &'static str {
+    fn to_json(&self) -> Option<String> {
+        Some((*self).to_owned())
+    }
+}
+
+pub(in crate::journal) fn intent(record: &str) -> Intent {
+    Intent {
+        operation: OperationId::new(),
+        request_id: "request-1".into(),
+        caller: "billing".into(),
+        system: "crm".into(),
+        record: Some(record.into()),
+        action: Action::Update,
+        precondition: Some("\"c1\"".into()),
+        compared_etag: None,
+        paths: Arc::new(vec!["/fields/Email".to_owned()]),
+        losses: vec![],
+        is_async: false,
+        lease: None,
+        idempotency: None,
+        recovery: Some(Arc::new("{\"wanted\":1}")),
+    }
+}
+
+pub(super) fn intent_with_key(record: &str, key: &str) -> Intent {
+    Intent { idempotency: Some(claim(key)), ..intent(record) }
+}
+
+pub(super) fn claim(key: &str) -> IdempotencyClaim {
+    IdempotencyClaim { caller: "billing".into(), key: key.into(), fingerprint: [7; 32] }
+}
+
+pub(in crate::journal) fn applied_outcome(operation: &OperationId) -> Outcome {
+    Outcome {
+        operation: operation.clone(),
+        state: OperationState::Applied,
+        record: None,
+        etag: Some("\"c2\"".into()),
+        warnings: vec![],
+        problem: None,
+        problem_name: None,
+        observed: None,
+        calls: vec![VendorCallLog { call: "update".into(), status: Some(204), ms: 41 }],
+        losses: vec![],
+        replay_json: Some("{\"done\":true}".into()),
+        lease: None,
+    }
+}
+
+pub(super) fn all_entries_query() -> LedgerQuery {
+    LedgerQuery { systems: vec!["crm".into(), "itsm".into()], limit: 1000, ..LedgerQuery::default() }
+}

@@ -1,0 +1,327 @@
+//! The one writer: it takes all waiting commands, applies them, writes them in one transaction,
+//! commits, and sends the responses (group commit).
+
+mod recovery;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::batch_needs::BatchNeeds;
+use super::change_set::ChangeSet;
+use super::command::{CancelUnclaimedGuard, Command, CommandResult, QueuedCommand};
+use super::database::{Database, Session, retry_until};
+use super::error::{DbError, JournalError};
+use super::model::{BeginResult, InterimResponse, Outcome};
+use super::rows::StoredOperation;
+use super::shared::Shared;
+use super::writer_state::WriterState;
+use crate::problem::ProblemKind;
+use crate::record::{OperationId, OperationState};
+
+/// How long a transaction or a connection attempt may take before the database counts as gone.
+const TX_TIMEOUT: Duration = Duration::from_secs(5);
+/// The logged failure of a timeout.
+const TIMED_OUT: &str = "no response in time";
+/// How often this instance records that it is alive and deletes expired rows.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
+/// The most commands in one transaction.
+const MAX_BATCH: usize = 512;
+
+/// The writer and the commands that it still has to write.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    database: Database,
+    command_rx: UnboundedReceiver<QueuedCommand>,
+    command_tx: WeakUnboundedSender<QueuedCommand>,
+    session: Option<Session>,
+    state: WriterState,
+    /// Commands that must persist although the database failed, in order.
+    retry_queue: VecDeque<QueuedCommand>,
+    /// Adopted operations whose adoption no caller has received yet.
+    unclaimed: Vec<OperationId>,
+    /// Whether a commit was sent whose result is unknown.
+    committing: bool,
+    /// Whether expired rows may be left.
+    has_expired: bool,
+    /// Why the last reconnect failed; empty if it succeeded.
+    last_error: String,
+}
+
+impl Writer {
+    /// Connects and loads what runs. While the server restarts, that is tried again for
+    /// `retry_for`.
+    pub(super) async fn open(
+        shared: Arc<Shared>,
+        database: Database,
+        command_rx: UnboundedReceiver<QueuedCommand>,
+        command_tx: WeakUnboundedSender<QueuedCommand>,
+        retry_for: Duration,
+    ) -> Result<Self, JournalError> {
+        let mut state = WriterState::new(shared.instance.clone());
+        let end = tokio::time::Instant::now() + retry_for;
+        let session = retry_until(end, async || database.connect(&shared, &mut state).await).await?;
+        Ok(Self {
+            shared,
+            database,
+            command_rx,
+            command_tx,
+            session: Some(session),
+            state,
+            retry_queue: VecDeque::new(),
+            unclaimed: Vec::new(),
+            committing: false,
+            has_expired: false,
+            last_error: String::new(),
+        })
+    }
+
+    /// Works until every [`Journal`](super::Journal) is dropped.
+    pub(super) async fn run(&mut self) {
+        let mut heartbeat = interval(HEARTBEAT_INTERVAL);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        heartbeat.tick().await;
+        let mut is_idle = false;
+        loop {
+            let mut batch = Vec::new();
+            tokio::select! {
+                biased;
+                _ = heartbeat.tick() => {
+                    if std::mem::replace(&mut is_idle, true) && let Some(session) = &mut self.session {
+                        session.idle();
+                    }
+                    batch.push(QueuedCommand::new(Command::Heartbeat, None));
+                }
+                received = self.command_rx.recv_many(&mut batch, MAX_BATCH) => {
+                    if received == 0 {
+                        break;
+                    }
+                    is_idle = false;
+                    self.dequeue(received);
+                }
+                () = std::future::ready(()), if self.has_expired => {}
+            }
+            self.process(batch).await;
+            self.delete_expired().await;
+        }
+        self.drain_retry_queue().await;
+    }
+
+    async fn process(&mut self, mut batch: Vec<QueuedCommand>) {
+        let is_heartbeat = batch.iter().any(|queued| matches!(queued.command, Command::Heartbeat));
+        if !self.retry_queue.is_empty() {
+            batch = self.requeue_dependents(batch);
+        }
+        if batch.is_empty() {
+            return;
+        }
+        if !self.try_batch(&mut batch).await {
+            self.retry_individually(batch).await;
+        } else if is_heartbeat && !self.retry_queue.is_empty() {
+            self.drain_retry_queue().await;
+        }
+    }
+
+    /// Ends the session, so that nothing of what was deleted stays beside the file.
+    pub(super) fn close(mut self) {
+        if let Some(session) = &mut self.session {
+            session.idle();
+        }
+    }
+
+    fn dequeue(&self, commands: usize) {
+        // The writer's own commands were never counted; the count only bounds the queue.
+        let _ = self
+            .shared
+            .queued
+            .try_update(Ordering::AcqRel, Ordering::Acquire, |queued| Some(queued.saturating_sub(commands)));
+    }
+
+    async fn connect(&mut self) -> Result<(), DbError> {
+        self.session = None;
+        let session = self.database.connect(&self.shared, &mut self.state).await?;
+        // Operations whose ids are known outside run although the database does not hold them yet.
+        for queued in &self.retry_queue {
+            if let Command::Begin(intent) = &queued.command {
+                self.state.mark_busy(intent, intent.is_async);
+            }
+        }
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// Executes a batch. `false` = it failed, the connection is gone, and its commit may be
+    /// unknown.
+    async fn try_batch(&mut self, batch: &mut [QueuedCommand]) -> bool {
+        self.committing = false;
+        let failure = match timeout(TX_TIMEOUT, self.execute_batch(batch)).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => TIMED_OUT.to_owned(),
+        };
+        tracing::warn!(failure, "store batch failed");
+        self.session = None;
+        self.state.restore_leases();
+        for queued in batch.iter_mut() {
+            queued.is_retry = true;
+            queued.commit_state.on_failed(self.committing);
+        }
+        false
+    }
+
+    async fn execute_batch(&mut self, batch: &mut [QueuedCommand]) -> Result<(), DbError> {
+        let mut session = self.session.take().ok_or_else(|| DbError::Other("not connected".into()))?;
+        self.state.start_batch();
+        let needs = BatchNeeds::new(batch, &self.state, &self.unclaimed);
+        let mut orphans = session.begin(&self.shared, &needs, &mut self.state).await?;
+        let mut changes = ChangeSet::default();
+        let mut results = Vec::with_capacity(batch.len());
+        for queued in batch.iter() {
+            results.push(self.apply(queued, &mut orphans, &mut changes));
+        }
+        for (queued, result) in batch.iter_mut().zip(&results) {
+            queued.commit_state.on_applied(matches!(result, CommandResult::Begun(BeginResult::Started, _)));
+        }
+        let start = Instant::now();
+        session.commit(&changes, &self.state, &mut self.committing).await?;
+        self.report(&changes, start);
+        self.has_expired |= batch.iter().any(|queued| matches!(queued.command, Command::Heartbeat));
+        for (queued, result) in batch.iter_mut().zip(results) {
+            self.respond(queued, result);
+        }
+        self.session = Some(session);
+        Ok(())
+    }
+
+    fn report(&self, changes: &ChangeSet, start: Instant) {
+        if !changes.entries.is_empty() {
+            self.shared.metrics.on_commit(start.elapsed().as_secs_f64());
+            changes.entries.iter().for_each(|_| self.shared.metrics.on_ledger_entry());
+        }
+        if let Some((seq, _)) = changes.clock_step {
+            tracing::warn!(seq, "the clock went back; the ledger's entries from this one on have the new time");
+        }
+    }
+
+    /// Deletes one chunk of expired rows, so that waiting commands are served between two chunks.
+    async fn delete_expired(&mut self) {
+        if !std::mem::take(&mut self.has_expired) {
+            return;
+        }
+        let now_ms = self.state.now_ms();
+        self.state.leases.retain(|_, lease| lease.expires_ms > now_ms);
+        let Some(mut session) = self.session.take() else { return };
+        match timeout(TX_TIMEOUT, session.delete_expired(&self.shared, &self.state)).await {
+            Ok(Ok(has_more)) => {
+                self.has_expired = has_more;
+                self.session = Some(session);
+            }
+            // The next batch finds no connection and makes one.
+            Ok(Err(error)) => tracing::warn!(failure = error.to_string(), "store retention failed"),
+            Err(_) => tracing::warn!(failure = TIMED_OUT, "store retention failed"),
+        }
+    }
+
+    fn apply(
+        &mut self,
+        queued: &QueuedCommand,
+        orphans: &mut Vec<StoredOperation>,
+        changes: &mut ChangeSet,
+    ) -> CommandResult {
+        let (state, key_ttl_ms) = (&mut self.state, self.shared.idempotency_ttl_ms);
+        match &queued.command {
+            Command::Acquire { system, record, ttl_ms } => {
+                CommandResult::Acquired(state.acquire(system, record, *ttl_ms, changes))
+            }
+            Command::Renew { lease, ttl_ms } => CommandResult::Renewed(state.renew(lease, *ttl_ms, changes)),
+            Command::Release { lease } => {
+                state.release(lease, changes);
+                CommandResult::Done
+            }
+            Command::Begin(intent) => CommandResult::Begun(state.begin(intent, queued.must_begin, changes), None),
+            Command::SaveInterim { operation, response, replay_json } => {
+                state.save_interim_outcome(operation, *response, replay_json, changes);
+                CommandResult::Done
+            }
+            // The outcome of a retry may be in the database already.
+            Command::Finish(outcome) => {
+                CommandResult::Finished(state.finish(outcome, key_ttl_ms, changes) || queued.is_retry)
+            }
+            Command::CancelUnclaimed(operation) => {
+                state.finish(&Arc::new(not_sent_outcome(operation)), key_ttl_ms, changes);
+                CommandResult::Done
+            }
+            Command::Adopt { .. } => {
+                let adopted = state.adopt(std::mem::take(orphans), changes);
+                self.unclaimed = adopted.iter().map(|orphan| orphan.operation.clone()).collect();
+                CommandResult::Adopted(adopted)
+            }
+            // No other process asks whether the only writer of a file is alive.
+            Command::Heartbeat => {
+                changes.heartbeat |= self.database.is_shared();
+                CommandResult::Done
+            }
+            Command::Probe => {
+                changes.heartbeat = true;
+                CommandResult::Done
+            }
+            Command::Flush => CommandResult::Done,
+        }
+    }
+
+    /// Sends the response of a command. Only here does a `Started` get its guard: the results of a
+    /// failed attempt reach nobody.
+    fn respond(&mut self, queued: &mut QueuedCommand, mut result: CommandResult) {
+        self.update_blocking_index(queued, &result);
+        if let (Command::Begin(intent), CommandResult::Begun(BeginResult::Started, guard), Some(_)) =
+            (&queued.command, &mut result, &queued.response_tx)
+        {
+            let command_tx = self.command_tx.upgrade();
+            *guard = command_tx.map(|command_tx| CancelUnclaimedGuard::new(intent.operation.clone(), command_tx));
+        }
+        let adopted = matches!(result, CommandResult::Adopted(_));
+        if queued.send_response(Ok(result)) && adopted {
+            self.unclaimed.clear();
+        }
+    }
+
+    /// Updates what the reads of this process see of queued and unresolved writes.
+    fn update_blocking_index(&self, queued: &QueuedCommand, result: &CommandResult) {
+        let (index, running) = (&self.shared.blocking, &self.state.running);
+        let insert = |operation: &OperationId| {
+            if let Some(running) = running.get(operation).filter(|running| running.blocks()) {
+                index.insert(&running.intent);
+            }
+        };
+        match (&queued.command, result) {
+            (Command::Begin(intent), CommandResult::Begun(BeginResult::Started, _)) => insert(&intent.operation),
+            (Command::SaveInterim { operation, response: InterimResponse::Unknown, .. }, _) => insert(operation),
+            (_, CommandResult::Adopted(orphans)) => orphans.iter().for_each(|orphan| insert(&orphan.operation)),
+            (Command::Finish(outcome), _) => index.remove(&outcome.operation),
+            (Command::CancelUnclaimed(operation), _) => index.remove(operation),
+            _ => {}
+        }
+    }
+}
+
+/// The outcome of an operation whose caller never received `Started`.
+fn not_sent_outcome(operation: &OperationId) -> Outcome {
+    Outcome {
+        operation: operation.clone(),
+        state: OperationState::NotApplied,
+        record: None,
+        etag: None,
+        warnings: Vec::new(),
+        problem: None,
+        problem_name: Some(ProblemKind::Overloaded.as_str().to_owned()),
+        observed: None,
+        calls: Vec::new(),
+        losses: Vec::new(),
+        replay_json: None,
+        lease: None,
+    }
+}
