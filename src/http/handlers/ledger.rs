@@ -23,7 +23,7 @@ pub(in crate::http) struct LedgerPage {
     next: Option<String>,
 }
 
-/// `GET` and `HEAD /ledger?system=&record=&caller=&operation=&problem=&since=&until=&order=&limit=&cursor=`.
+/// `GET` and `HEAD /ledger`, with the filters of [`LedgerListParams`].
 #[utoipa::path(get, path = "/ledger", tag = "Operations", operation_id = "listLedger",
     summary = "Read the ledger", description = "Who changed what, when and with what outcome, never a field's value; oldest first unless `order` is `desc`.",
     params(LedgerListParams),

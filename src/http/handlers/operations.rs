@@ -47,7 +47,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     Ok(response)
 }
 
-/// `GET` and `HEAD /operations?system=&record=&state=&caller=&action=&since=&until=&order=&limit=&cursor=`.
+/// `GET` and `HEAD /operations`, with the filters of [`OperationListParams`].
 #[utoipa::path(get, path = "/operations", tag = "Operations", operation_id = "listOperations",
     summary = "List operations", description = "Operations of the systems that the caller may read; oldest first unless `order` is `desc`.",
     params(OperationListParams),
