@@ -16,8 +16,8 @@ use super::resolve::{Answer, Refusal, Resolution};
 use super::send::Sent;
 use super::task::{WriteTask, accepted_success};
 use super::verify::verify_applied;
-use crate::record::{SideEffect, VendorError};
 use crate::journal::InterimResponse;
+use crate::record::{SideEffect, VendorError};
 use crate::transport::VendorResponse;
 
 /// How much longer than the caller's deadline the last probe may take.

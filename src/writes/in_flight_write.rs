@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::intent::WriteIntent;
 use super::outcome::SuccessBody;
-use crate::record::{RecordId, VendorCallLog, VendorError};
 use crate::journal::Lease;
+use crate::record::{RecordId, VendorCallLog, VendorError};
 use crate::system::SystemPolicy;
 
 /// The least time that a process has to resolve a write it adopted, unless its timeout is shorter:

@@ -17,9 +17,9 @@ use super::interim::block_record;
 use super::resolve::{Answer, Evidence, Resolution, Seen, needs_ledger, resolve, resolve_finally};
 use super::state::GatewayState;
 use super::stored_request::StoredRequest;
+use crate::journal::LeaseResult;
 use crate::metrics::RetryReason;
 use crate::record::{FieldChange, RecordId, SideEffect, VendorError, VendorErrorKind, VendorRecord, Warning};
-use crate::journal::LeaseResult;
 use crate::system::{System, VendorSession};
 use crate::transport::{Transport as _, VendorCallKind, VendorRequest};
 

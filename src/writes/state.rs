@@ -8,8 +8,8 @@ use super::concurrent_writes::InFlightCreates;
 use super::idempotency::InFlightKeys;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::record_queues::RecordQueues;
-use crate::metrics::Metrics;
 use crate::journal::Journal;
+use crate::metrics::Metrics;
 use crate::system::{RecentStates, System};
 
 /// The writes that are handed over to the reconciler.

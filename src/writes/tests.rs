@@ -17,12 +17,12 @@ use super::command::{Prefer, WriteCommand, WriteOp};
 use super::pipeline;
 use super::reconciler::run_reconciler;
 use super::state::GatewayState;
+use crate::journal::{Durability, Journal, OperationQuery, StoreSettings};
 use crate::metrics::Metrics;
 use crate::record::{
     CallerName, Operation, OperationState, Patch, Precondition, RecordId, RequestId, Secret, SystemName,
 };
 use crate::sandbox::{CallKind, InjectedFault, matrix42};
-use crate::journal::{Durability, OperationQuery, Journal, StoreSettings};
 use crate::system::{OpContext, System, SystemPolicy};
 use crate::transport::trace::TraceContext;
 use crate::transport::{StackSettings, TransportStack};
