@@ -78,12 +78,12 @@ async fn open(setup: Setup) -> Result<(Arc<Shared>, Database, Arc<Readers>, Writ
     let Setup { shared, location, command_rx, command_tx, retry_for } = setup;
     let database = Database::open(&location, &shared, retry_for).await?;
     let writer = Writer::open(Arc::clone(&shared), database.clone(), command_rx, command_tx, retry_for).await?;
+    let failed = |error: DbError| JournalError::Open(error.to_string());
     let readers = match &database {
-        Database::Sqlite(file) => Arc::new(Readers::sqlite(Arc::clone(file), Arc::clone(&shared))),
+        Database::Sqlite(file) => Arc::new(Readers::sqlite(Arc::clone(file), Arc::clone(&shared)).map_err(failed)?),
         Database::Postgres(server) => {
             let readers = Arc::new(Readers::postgres(Arc::clone(server)));
             // The first time now: the first read must know what runs.
-            let failed = |error: DbError| JournalError::Open(error.to_string());
             look_at_others(&shared, &readers).await.map_err(failed)?;
             tokio::spawn(follow_others(Arc::clone(&shared), Arc::clone(&readers)));
             readers

@@ -72,8 +72,10 @@ pub(super) enum Readers {
 }
 
 impl Readers {
-    pub(super) fn sqlite(file: Arc<SqliteFile>, shared: Arc<Shared>) -> Self {
-        Self::Sqlite { shared, pool: Mutex::new(Some(SqlitePool { file, idle: Vec::new() })) }
+    /// One connection is opened now: on a full disk none could be opened later.
+    pub(super) fn sqlite(file: Arc<SqliteFile>, shared: Arc<Shared>) -> Result<Self, DbError> {
+        let idle = vec![Arc::new(Reader::Sqlite(Mutex::new(file.connect_reader()?)))];
+        Ok(Self::Sqlite { shared, pool: Mutex::new(Some(SqlitePool { file, idle })) })
     }
 
     pub(super) fn postgres(server: Arc<PostgresServer>) -> Self {
@@ -109,16 +111,16 @@ impl Readers {
             let pool = pool.as_mut().ok_or_else(ended)?;
             (Arc::clone(&pool.file), pool.idle.pop())
         };
+        // SQLite writes no file while a connection is open that found the file read-only, so one
+        // that was opened while the writer fails is not kept.
+        let keep = kept.is_some() || shared.healthy.load(Ordering::Acquire);
         let reader = match kept {
             Some(reader) => reader,
             None => Arc::new(Reader::Sqlite(Mutex::new(file.connect_reader()?))),
         };
         // A read of SQLite never waits for a wake-up.
         let result = query(Arc::clone(&reader)).now_or_never().unwrap_or_else(|| Err(ended()));
-        // SQLite writes no file while a connection is open that found the file read-only.
-        if shared.healthy.load(Ordering::Acquire)
-            && let Some(pool) = &mut *lock()
-        {
+        if keep && let Some(pool) = &mut *lock() {
             pool.idle.push(reader);
         }
         result

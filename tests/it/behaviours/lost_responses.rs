@@ -301,8 +301,8 @@ async fn a_matrix42_commit_followed_by_500_is_unknown() {
     assert_eq!((&operation["state"], &operation["observed"]), (&json!("unknown"), &json!("other")));
 }
 
-/// The first write made the state that the second one is bound to; the vendor does not show who
-/// made it.
+/// Somebody else overwrites the state that the write made; the vendor does not show who made it.
+/// The gateway's own writers wait until the write is resolved.
 #[actix_web::test]
 async fn an_overwritten_matrix42_commit_followed_by_500_is_unknown() {
     let env = TestEnv::start_with(&MATRIX42, |config| {
@@ -316,10 +316,12 @@ async fn an_overwritten_matrix42_commit_followed_by_500_is_unknown() {
         // Its first poll has failed, and the next one is due later.
         env.wait_for_calls(CallKind::Read, reads + 1).await;
         let current_etag = env.current_etag(MATRIX42.key).await;
-        env.set_text(MATRIX42.key, &current_etag, "second").send().await
+        let second = env.set_text(MATRIX42.key, &current_etag, "refused").send().await;
+        (MATRIX42.external_write)(&env.vendors, MATRIX42.key, "second");
+        second
     };
     let (first, second) = join(env.set_text(MATRIX42.key, &current_etag, "first").send(), later).await;
-    second.assert_status(204);
+    second.assert_problem(409, "operation-in-progress");
     first.assert_problem(504, "outcome-unknown");
     assert_eq!(env.wait_for_operation(&first).await["state"], "unknown");
     assert_eq!(env.vendor_value(MATRIX42.key).unwrap(), "second");
