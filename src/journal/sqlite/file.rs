@@ -19,7 +19,7 @@ use crate::journal::model::Durability;
 use crate::journal::schema::{Found, SQLITE, VERSION};
 
 /// How long a statement waits while another process has locked the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 /// The size of the -wal file, in pages of 4 KiB, at which its content moves to the file; and the
 /// size in bytes that it shrinks to then.
 const WAL_LIMITS: &str = "PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 8388608;";

@@ -5,10 +5,11 @@
 //! and leases are in memory only, because no other process may hold one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, Params, params};
 
-use super::file::SqliteFile;
+use super::file::{BUSY_TIMEOUT, SqliteFile};
 use crate::journal::batch_needs::BatchNeeds;
 use crate::journal::change_set::{ChangeSet, NewDetail, NewEntry};
 use crate::journal::decode::{SELECT_KEYS, SELECT_RUNNING, idempotency_row, stored_operation};
@@ -19,6 +20,8 @@ use crate::journal::sql::{Row, operation_uuid};
 use crate::journal::writer_state::WriterState;
 use crate::record::Action;
 
+/// How long emptying the -wal file waits for other processes.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(50);
 /// The most rows that one statement deletes.
 const DELETE_CHUNK: u32 = 1000;
 
@@ -248,9 +251,12 @@ impl SqliteSession {
         if !std::mem::take(&mut self.wal_used) {
             return;
         }
+        // A process that reads for long must not keep the next commands waiting.
+        let is_set = self.connection.busy_timeout(CHECKPOINT_TIMEOUT);
         let busy = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
-        // Another process reads: tried again when the journal is idle the next time.
-        self.wal_used = !matches!(busy, Ok(0));
+        // While another process reads, it is tried again when the journal is idle the next time.
+        self.wal_used = !matches!((is_set, busy), (Ok(()), Ok(0)));
+        self.wal_used |= self.connection.busy_timeout(BUSY_TIMEOUT).is_err();
     }
 
     fn execute(&self, statement: &str, values: impl Params) -> Result<(), DbError> {
