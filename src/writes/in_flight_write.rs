@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::intent::WriteIntent;
+use super::intent::{WriteIntent, time_since};
 use super::outcome::SuccessBody;
 use crate::journal::Lease;
 use crate::record::{RecordId, VendorCallLog, VendorError};
@@ -38,8 +38,9 @@ pub(super) struct InFlightWrite {
     pub lost_at: Option<Instant>,
     /// Whether the store has its outcome.
     pub recorded: bool,
-    /// When this process adopted it from another one.
-    pub adopted_at: Option<Instant>,
+    /// When a process adopted it from another one for the first time, in milliseconds since 1970:
+    /// the extra time is granted once, however often processes die.
+    pub first_adopted_ms: Option<i64>,
 }
 
 /// The response that the caller of an unfinished write got.
@@ -66,7 +67,7 @@ impl From<WriteIntent> for InFlightWrite {
             blocks_record: false,
             lost_at: None,
             recorded: false,
-            adopted_at: None,
+            first_adopted_ms: None,
         }
     }
 }
@@ -90,7 +91,8 @@ impl InFlightWrite {
         let timeout = if self.is_queued { policy.completion_timeout } else { policy.settle_timeout };
         let elapsed = self.lost_at.filter(|_| !self.is_queued).map_or_else(|| self.age(), |at| at.elapsed());
         let min_adopted = MIN_ADOPTED_TIME.min(timeout);
-        let adopted_left = self.adopted_at.map_or(Duration::ZERO, |at| min_adopted.saturating_sub(at.elapsed()));
+        let adopted_left =
+            self.first_adopted_ms.map_or(Duration::ZERO, |at| min_adopted.saturating_sub(time_since(at)));
         timeout.saturating_sub(elapsed).max(adopted_left)
     }
 

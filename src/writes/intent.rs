@@ -199,8 +199,7 @@ impl WriteIntent {
 
     /// How long ago it was begun.
     pub(super) fn age(&self) -> Duration {
-        let now = jiff::Timestamp::now().as_millisecond();
-        Duration::from_millis(now.saturating_sub(self.begun_ms).try_into().unwrap_or(0))
+        time_since(self.begun_ms)
     }
 
     /// The planned request, if it is safe to send again.
@@ -209,4 +208,10 @@ impl WriteIntent {
         let is_direct = planned.completion == Completion::Now;
         (planned.idempotent && is_safe && is_direct).then(|| StoredRequest::new(planned.request.clone()))
     }
+}
+
+/// How long ago a time in milliseconds since 1970 was; zero if it is in the future.
+pub(super) fn time_since(at_ms: i64) -> Duration {
+    let now = jiff::Timestamp::now().as_millisecond();
+    Duration::from_millis(now.saturating_sub(at_ms).try_into().unwrap_or(0))
 }

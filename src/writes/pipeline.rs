@@ -148,8 +148,11 @@ async fn attempt_once_per_key(task: &WriteTask<'_>) -> Result<WriteOutcome, Earl
     let WriteTask { gateway, system, command, context, .. } = *task;
     let check = async || check_key((&gateway.store, &gateway.metrics), system, command, context).await;
     let claimed = gateway.in_flight_keys.claim(system, command, context);
-    check().await?;
-    let _key_guard = claimed?;
+    let _key_guard = match (check().await, claimed) {
+        // The first request still runs here, whatever the store knows of it already.
+        (Err(EarlyReturn::Replay(outcome)), Err(in_progress)) if outcome.is_unknown() => return Err(in_progress),
+        (checked, claimed) => checked.and(claimed)?,
+    };
     match attempt_until_resolved(task).await {
         // The operation of a begin without confirmation says more than its key could.
         Err(EarlyReturn::Outcome(outcome)) if !outcome.is_unknown() => {

@@ -101,8 +101,9 @@ async fn adopt_one(gateway: &GatewayState, orphan: journal::OrphanedOperation) {
         None if intent.is_async => ResponseState::Accepted,
         Some(InterimResponse::Unknown) | None => ResponseState::Unknown,
     };
-    let adopted_at = Some(Instant::now());
-    gateway.enqueue_reconcile(InFlightWrite { response, adopted_at, ..intent.into() });
+    let first_adopted_ms = Some(orphan.first_adopted_ms);
+    // The journal keeps other writers from the record of an adopted write.
+    gateway.enqueue_reconcile(InFlightWrite { response, first_adopted_ms, blocks_record: true, ..intent.into() });
 }
 
 /// Resolves a write. If that panics it is tried again until the write's time is over, and then ends

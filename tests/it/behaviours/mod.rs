@@ -20,4 +20,5 @@ mod operations;
 mod patching;
 mod preconditions;
 mod reading;
+mod unresolved_writes;
 mod vendor_auth;
