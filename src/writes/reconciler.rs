@@ -28,7 +28,7 @@ use crate::system::{System, VendorSession};
 use crate::transport::trace::TraceContext;
 
 /// How often the store is searched for operations of dead processes.
-const ADOPT_INTERVAL: Duration = Duration::from_secs(5);
+const ADOPT_INTERVAL: Duration = Duration::from_secs(2);
 /// How many operations are adopted at a time.
 const MAX_ADOPT_BATCH: usize = 256;
 /// The pause before a write is tried again whose resolution panicked.
