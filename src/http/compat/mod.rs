@@ -8,6 +8,9 @@
 //!   target of more than 65,534 bytes or more than 96 fields are among them.
 //! - It closes the connection, mostly without a response, on a chunked body whose framing is
 //!   broken.
+//! - It takes a chunk size of up to 16 hexadecimal digits without a limit. The size is not handed
+//!   out, so that such a chunk is refused like any long body: with 413 when too much of it has
+//!   arrived, or with 408.
 //! - It sends `100 Continue` to every `Expect: 100-continue` at once, even where the head alone
 //!   decides the final status. RFC 9110 §10.1.1 allows that.
 
@@ -16,6 +19,7 @@ mod connection_state;
 mod request_body;
 #[cfg(test)]
 mod tests;
+mod unfinished_body;
 mod unread_body;
 
 use std::pin::pin;
@@ -31,7 +35,9 @@ pub use abortable_stream::AbortableStream;
 pub use connection_state::on_connect;
 pub(super) use connection_state::{check_not_closing, is_over_tls, mark_closing};
 pub(super) use request_body::limit_to_content_length;
+pub(super) use unfinished_body::keep_unfinished_body;
 
+use unfinished_body::UnfinishedBody;
 use unread_body::UnreadBody;
 
 use super::state::SharedApiState;
@@ -58,9 +64,13 @@ pub(super) async fn guard_connection(
         },
     }
     .into_parts();
-    if shared.is_stopping() {
+    let unfinished = UnfinishedBody::take(&request);
+    if shared.is_stopping() || unfinished.is_some() {
         mark_closing(&request);
     }
-    let response = connection_state::fix_response_framing(chunk_large_body(response), &request);
+    let mut response = connection_state::fix_response_framing(chunk_large_body(response), &request);
+    if let Some(body) = unfinished {
+        response = body.hold_until_sent(response);
+    }
     Ok(ServiceResponse::new(request, connection_state::hold_permit_until_sent(response, permit)))
 }

@@ -94,6 +94,15 @@ async fn actix_reads_the_whole_connection_as_the_body_of_an_offered_upgrade() {
     assert!(!response.ends_with("\r\n\r\nabc"), "the body ends by its Content-Length: {response}");
 }
 
+/// `UnfinishedBody`.
+#[actix_web::test]
+async fn actix_reads_a_dropped_chunked_body_to_its_end_whatever_it_takes() {
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n";
+    let response = BareServer::start().exchange_text(&format!("{head}{}", "x".repeat(300_000))).await;
+    assert!(response.starts_with("HTTP/1.1 4"), "the body is not refused: {response}");
+    assert!(!response.contains("connection: close"), "the connection ends: {response}");
+}
+
 /// `acquire_stream_permit`.
 #[actix_web::test]
 async fn actix_announces_no_limit_of_concurrent_http2_streams() {

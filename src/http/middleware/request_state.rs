@@ -12,9 +12,9 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _};
 
 use crate::http::context::RequestState;
-use crate::http::headers;
 use crate::http::response::H_OPERATION;
 use crate::http::state::ApiState;
+use crate::http::{compat, headers};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -46,6 +46,7 @@ pub(in crate::http) async fn create_request_state(
     let state = RequestState::new(api, headers::request_id(request.headers()), payload);
     request.extensions_mut().insert(Rc::clone(&state));
     let mut response = next.call(request).await?;
+    compat::keep_unfinished_body(response.request(), || state.take_payload());
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&state.request_id.0) {
         headers.insert(REQUEST_ID, value);

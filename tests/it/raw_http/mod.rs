@@ -3,6 +3,7 @@
 
 mod connection;
 mod connections;
+mod endless_bodies;
 mod framing;
 mod fuzz;
 mod limits;
