@@ -79,7 +79,14 @@ fn body_too_large(max_body: u64) -> Problem {
 }
 
 fn body_read_error(error: &PayloadError) -> Problem {
-    ProblemKind::MalformedRequest.with_detail(format!("the body could not be read to its end: {error}"))
+    let why = match error {
+        // actix-http reports a broken chunk as the end of the connection.
+        PayloadError::Incomplete(_) => "the connection ended before it, or its chunks are malformed",
+        PayloadError::Http2Payload(_) => "the stream ended before it",
+        PayloadError::Io(_) => "the connection failed before it",
+        _ => "what follows on the connection is not HTTP",
+    };
+    ProblemKind::MalformedRequest.with_detail(format!("the body could not be read to its end: {why}"))
 }
 
 /// Whether the connection can be used again after a refusal. A server reads a body to its end or

@@ -14,6 +14,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
+use super::json_error::JsonError;
+
 /// How deep objects and arrays may nest. Records are a few levels deep; more is an attack on the
 /// parser.
 pub(super) const MAX_DEPTH: usize = 64;
@@ -26,23 +28,6 @@ const RESERVED_PREFIX: &str = "$serde_json::private::";
 /// through a set.
 const LINEAR_SCAN_MAX: usize = 16;
 
-/// Why a text is not acceptable JSON, in a sentence for the caller.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct JsonError(pub String);
-
-impl From<serde_json::Error> for JsonError {
-    fn from(error: serde_json::Error) -> Self {
-        Self(format!("not JSON: {error}"))
-    }
-}
-
-impl From<std::str::Utf8Error> for JsonError {
-    fn from(error: std::str::Utf8Error) -> Self {
-        Self(format!("not UTF-8: {error}"))
-    }
-}
-
 /// A member of an object: its name, and its value as text.
 pub(super) type Member<'a> = (Cow<'a, str>, &'a RawValue);
 
@@ -52,7 +37,15 @@ pub(super) type Member<'a> = (Cow<'a, str>, &'a RawValue);
 /// # Errors
 /// What is wrong.
 pub fn parse_strict(bytes: &[u8]) -> Result<Value, JsonError> {
-    parse_level(std::str::from_utf8(bytes)?, 1)
+    let text = std::str::from_utf8(bytes)?;
+    if text.trim_ascii().is_empty() {
+        return Err(JsonError("the body is empty".to_owned()));
+    }
+    if text.starts_with('\u{feff}') {
+        let detail = "the body begins with a byte order mark; send it without (RFC 8259 §8.1)";
+        return Err(JsonError(detail.to_owned()));
+    }
+    parse_level(text, 1)
 }
 
 /// Reads the members of a whole text that must be an object, checked as [`parse_strict`] does.

@@ -4,7 +4,9 @@
 //! change at all.
 
 mod error;
+mod missing_value;
 mod operations;
+mod parse_operation;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,7 @@ use super::raw_json::{RawJson, RawObject};
 use super::vendor_error::FieldError;
 pub use error::PatchError;
 use error::read_only_error;
+use parse_operation::parse_operation;
 
 /// Members of a record that a patch may repeat; they are ignored.
 const IGNORED_MEMBERS: [&str; 3] = ["warnings", "read_only", "pending_operation"];
@@ -77,14 +80,9 @@ impl Patch {
             return Err(PatchError::Malformed("a JSON Patch must be an array of operations (RFC 6902 §3)".to_owned()));
         };
         let operations = operations.into_iter().enumerate().map(|(index, value)| {
-            let malformed = |why: &dyn std::fmt::Display| {
+            parse_operation(value).map_err(|why| {
                 PatchError::Malformed(format!("operation {index} is not an operation of RFC 6902: {why}"))
-            };
-            // The crate would also take an array for an operation.
-            if !value.is_object() {
-                return Err(malformed(&"it must be an object such as {\"op\":\"remove\",\"path\":\"/fields/Name\"}"));
-            }
-            operations::parse_operation(value).map_err(|error| malformed(&error))
+            })
         });
         Ok(Self::Json(operations.collect::<Result<_, _>>()?))
     }

@@ -13,7 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::json_parse::{JsonError, Member, parse_unchecked, read_object, read_object_opening, read_objects};
+use super::json_error::JsonError;
+use super::json_parse::{Member, parse_unchecked, read_object, read_object_opening, read_objects};
 use super::json_write::{JsonObjectWriter, write_json};
 
 /// A JSON value as text, without white space around it. Numbers keep their form. Cheap to clone.

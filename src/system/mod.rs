@@ -217,8 +217,12 @@ impl System {
     }
 }
 
-/// All errors in one text: `pointer: detail; pointer: detail`.
+/// All errors in one text: `pointer: detail; pointer: detail`. An error of the whole body has no
+/// pointer.
 pub(crate) fn join_errors(errors: &[FieldError]) -> String {
-    let texts: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
-    texts.join("; ")
+    let text = |error: &FieldError| match error.pointer.as_str() {
+        "" => error.detail.clone(),
+        pointer => format!("{pointer}: {}", error.detail),
+    };
+    errors.iter().map(text).collect::<Vec<_>>().join("; ")
 }

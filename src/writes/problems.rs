@@ -23,6 +23,11 @@ pub(super) fn precondition_failed(metrics: &Metrics, system: &System, detected_b
 
 /// `guarantee-unavailable`: the vendor does not compare versions for this action.
 pub(super) fn guarantee_unavailable(system: &System, action: Action) -> Problem {
+    if action == Action::Create {
+        let detail = "A create compares no versions, because there is no record yet. Omit Require-Guarantee; \
+                      Idempotency-Key creates the record only once.";
+        return ProblemKind::GuaranteeUnavailable.with_detail(detail).system(system.name.as_str());
+    }
     let detail = format!(
         "{} does not compare versions on {}. The gateway compares under a lease (guarded), which does not exclude a \
          change made elsewhere within that window. Omit Require-Guarantee to accept this.",

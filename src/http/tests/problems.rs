@@ -41,6 +41,44 @@ async fn a_body_over_the_limit_is_rejected_even_without_a_length() {
 }
 
 #[actix_web::test]
+async fn the_detail_of_a_refused_body_is_in_plain_words() {
+    let api = TestApi::start().await;
+    let (merge, patch) = ("application/merge-patch+json", "application/json-patch+json");
+    for (content_type, body, detail) in [
+        (merge, "", "the body is empty"),
+        (patch, "", "the body is empty"),
+        (merge, "\u{feff}{}", "the body begins with a byte order mark; send it without (RFC 8259 §8.1)"),
+        (merge, "{\"fields\":{", "not JSON: the text ends inside an object (line 1, column 11)"),
+        (
+            merge,
+            r#"{"fields":{"a":"\ud83d"}}"#,
+            "a string holds half of a surrogate pair, such as \\ud83d alone; send both halves, such as \\ud83d\\ude00, \
+             or the character itself",
+        ),
+        (
+            merge,
+            "[1]",
+            "a merge patch of a record must be an object such as {\"fields\":{\"Name\":\"new\"}}; any other value would \
+             replace the whole record",
+        ),
+        (
+            patch,
+            r#"[{"op":1,"path":"/a"}]"#,
+            "operation 0 is not an operation of RFC 6902: its op is 1; it must be add, remove, replace, move, copy or test",
+        ),
+        (patch, r#"[{"op":"remove","path":""}]"#, "only members of /fields can change"),
+    ] {
+        let response = api.send(patch_request().insert_header(("content-type", content_type)).set_payload(body)).await;
+        assert_eq!(response.json()["detail"], detail, "{body:?}");
+    }
+    let missing = r#"[{"op":"remove","path":"/fields/nn"}]"#;
+    let response = api.send(patch_request().insert_header(("content-type", patch)).set_payload(missing)).await;
+    assert_eq!(response.problem(), "patch-failed");
+    assert_eq!(response.json()["detail"], "/fields/nn: operation 0: the record has no value here");
+    assert_eq!(api.write_count(), 0);
+}
+
+#[actix_web::test]
 async fn options_lists_the_methods_that_the_system_allows() {
     let api = TestApi::start().await;
     let all = api.send(admin_request("OPTIONS", "/records/crm/a:b").insert_header(("if-match", "\"no\""))).await;

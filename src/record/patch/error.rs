@@ -1,6 +1,6 @@
 //! Why a patch is rejected.
 
-use crate::record::json_parse::JsonError;
+use crate::record::json_error::JsonError;
 use crate::record::json_pointer::json_pointer;
 use crate::record::vendor_error::FieldError;
 

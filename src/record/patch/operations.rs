@@ -2,10 +2,11 @@
 //! This module adds which members may change, `test` by numeric value (§4.6), and limits on the
 //! cost of a patch.
 
-use json_patch::{AddOperation, PatchOperation, ReplaceOperation, TestOperation};
+use json_patch::{PatchErrorKind, PatchOperation};
 use serde_json::Value;
 
 use super::error::{PatchError, read_only_error};
+use super::missing_value::missing_value_error;
 use crate::record::json_equal::values_equal;
 use crate::record::vendor_error::FieldError;
 
@@ -14,27 +15,6 @@ const MAX_COPIED: usize = 4 * 1024 * 1024;
 /// How many elements and members all operations of a patch may shift: an insertion at the front of
 /// an array shifts all of it. This takes about a tenth of a second.
 const MAX_SHIFTED: usize = 1_000_000;
-
-/// Parses one operation. `serde` buffers an operation in a form that loses large numbers and the
-/// form of numbers, so `value` bypasses it, and unknown members (RFC 6902 §4) are dropped.
-pub(super) fn parse_operation(mut operation: Value) -> serde_json::Result<PatchOperation> {
-    let mut value = None;
-    if let Some(members) = operation.as_object_mut() {
-        members.retain(|name, _| matches!(name.as_str(), "op" | "path" | "from" | "value"));
-        value = members.get_mut("value").map(Value::take);
-    }
-    let mut operation = serde_json::from_value(operation)?;
-    if let (
-        PatchOperation::Add(AddOperation { value: slot, .. })
-        | PatchOperation::Replace(ReplaceOperation { value: slot, .. })
-        | PatchOperation::Test(TestOperation { value: slot, .. }),
-        Some(value),
-    ) = (&mut operation, value)
-    {
-        *slot = value;
-    }
-    Ok(operation)
-}
 
 /// Applies operations in their order.
 pub(super) fn apply(
@@ -48,7 +28,7 @@ pub(super) fn apply(
         match operation {
             PatchOperation::Test(test) => {
                 let Some(seen) = document.pointer(path) else {
-                    return Err(operation_error(index, path, "the record has no value at this path"));
+                    return Err(PatchError::Failed(missing_value_error(document, index, operation.path())));
                 };
                 if !values_equal(seen, &test.value) {
                     return Err(PatchError::TestFailed(FieldError::new(
@@ -78,9 +58,21 @@ pub(super) fn apply(
             return Err(operation_error(index, path, "the operations together shift more than a million elements"));
         }
         json_patch::patch_unsafe(document, std::slice::from_ref(operation))
-            .map_err(|error| operation_error(index, path, &error.kind.to_string()))?;
+            .map_err(|error| apply_error(&error.kind, document, index, operation))?;
     }
     Ok(())
+}
+
+fn apply_error(kind: &PatchErrorKind, document: &Value, index: usize, operation: &PatchOperation) -> PatchError {
+    let missing = match (kind, operation) {
+        (PatchErrorKind::CannotMoveInsideItself, _) => {
+            return operation_error(index, operation.path().as_str(), "a value cannot be moved into itself");
+        }
+        (PatchErrorKind::InvalidFromPointer, PatchOperation::Move(moved)) => &moved.from,
+        (PatchErrorKind::InvalidFromPointer, PatchOperation::Copy(copied)) => &copied.from,
+        _ => operation.path(),
+    };
+    PatchError::Failed(missing_value_error(document, index, missing))
 }
 
 /// How many values the array or object that holds this path has.

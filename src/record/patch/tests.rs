@@ -143,6 +143,83 @@ fn a_failed_test_a_missing_path_and_a_malformed_patch_are_distinct() {
 }
 
 #[test]
+fn a_path_that_is_not_there_is_named_with_the_member_that_was_meant() {
+    let fields = r#"{"Name":"n","l":[1,2],"Address":{"Street":"s"}}"#;
+    for (operation, pointer, detail, nearest) in [
+        (
+            r#"{"op":"remove","path":"/fields/Naem"}"#,
+            "/fields/Naem",
+            "the record has no value here; did you mean \"Name\"?",
+            Some("Name"),
+        ),
+        (
+            r#"{"op":"test","path":"/fields/Adress/Street","value":1}"#,
+            "/fields/Adress/Street",
+            "the record has no value here; did you mean \"Address\"?",
+            Some("Address"),
+        ),
+        (
+            r#"{"op":"copy","from":"/fields/Address/Sreet","path":"/fields/a"}"#,
+            "/fields/Address/Sreet",
+            "the record has no value here; did you mean \"Street\"?",
+            Some("Street"),
+        ),
+        (
+            r#"{"op":"move","from":"/fields/other","path":"/fields/a"}"#,
+            "/fields/other",
+            "the record has no value here",
+            None,
+        ),
+        (
+            r#"{"op":"add","path":"/fields/l/9","value":1}"#,
+            "/fields/l/9",
+            "the record has no value here: the array has no element \"9\"",
+            None,
+        ),
+        (
+            r#"{"op":"replace","path":"/fields/Name/first","value":1}"#,
+            "/fields/Name/first",
+            "the record has no value here: \"first\" would be in a value that is no object or array",
+            None,
+        ),
+        (
+            r#"{"op":"move","from":"/fields/Address","path":"/fields/Address/a"}"#,
+            "/fields/Address/a",
+            "a value cannot be moved into itself",
+            None,
+        ),
+    ] {
+        let Err(PatchError::Failed(error)) = apply_json_patch(&format!("[{operation}]"), fields) else {
+            panic!("{operation} is applied");
+        };
+        assert_eq!((error.pointer.as_str(), error.nearest.as_deref()), (pointer, nearest), "{operation}");
+        assert_eq!(error.detail, format!("operation 0: {detail}"), "{operation}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_an_operation_is_said_in_plain_words() {
+    for (operation, detail) in [
+        ("1", "it must be an object such as {\"op\":\"remove\",\"path\":\"/fields/Name\"}"),
+        (r#"{"path":"/fields/a"}"#, "it has no op"),
+        (r#"{"op":"spread","path":"/a"}"#, "its op is \"spread\"; it must be add, remove, replace, move, copy or test"),
+        (r#"{"op":1}"#, "its op is 1; it must be add, remove, replace, move, copy or test"),
+        (r#"{"op":"add","value":1}"#, "it has no path"),
+        (r#"{"op":"add","path":"/fields/a"}"#, "it has no value"),
+        (r#"{"op":"copy","path":"/fields/a"}"#, "it has no from"),
+        (r#"{"op":"remove","path":1}"#, "its path must be a string such as \"/fields/Name\""),
+        (
+            r#"{"op":"remove","path":"fields/a"}"#,
+            "its path must begin with / and may have ~ only in ~0 and ~1, such as /fields/Name (RFC 6901 §3)",
+        ),
+    ] {
+        let expected = format!("operation 0 is not an operation of RFC 6902: {detail}");
+        let patch = format!("[{operation}]");
+        assert_eq!(apply_json_patch(&patch, "{}"), Err(PatchError::Malformed(expected)), "{operation}");
+    }
+}
+
+#[test]
 fn a_patch_cannot_nest_a_record_deeper_than_it_can_be_read() {
     let nest = |copies: usize| {
         let copy = r#",{"op":"copy","from":"/fields/a","path":"/fields/a/b"}"#.repeat(copies);

@@ -11,6 +11,7 @@ for_each_vendor!(
     a_new_record_has_a_location_and_the_etag_of_get,
     a_new_record_can_be_changed_at_once,
     an_invalid_new_record_is_rejected_and_nothing_is_sent,
+    a_create_cannot_have_the_native_guarantee_because_it_compares_nothing,
     preconditions_on_a_create_apply_to_the_collection,
     a_create_that_the_vendor_rejects_creates_nothing,
 );
@@ -39,6 +40,15 @@ async fn a_new_record_can_be_changed_at_once(fixture: &'static VendorFixture) {
     let key = made.json()["id"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
     env.set_text(&key, made.etag(), "changed").send().await.assert_status(fixture.patch_status);
     assert_eq!(env.vendor_value(&key).unwrap(), "changed");
+}
+
+async fn a_create_cannot_have_the_native_guarantee_because_it_compares_nothing(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    let response = env.create("guaranteed").header("Require-Guarantee", "native").send().await;
+    response.assert_problem(409, "guarantee-unavailable");
+    let detail = response.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.starts_with("A create compares no versions") && !detail.contains("lease"), "{detail}");
+    assert_eq!(env.write_call_count(), 0);
 }
 
 async fn an_invalid_new_record_is_rejected_and_nothing_is_sent(fixture: &'static VendorFixture) {
