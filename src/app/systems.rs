@@ -40,7 +40,7 @@ fn build_one(configured: &SystemConfig, metrics: &Arc<Metrics>) -> Result<System
     let built = (vendor.factory.build)(&vendor.settings);
     let adapter = built.map_err(|wrong| StartError::System(name.to_string(), wrong.to_string()))?;
     metrics.register_losses(index, adapter.capabilities().losses.iter().map(|loss| loss.name));
-    let stack = TransportStack::new(&name, Arc::clone(&adapter) as _, &configured.stack, metrics)
+    let stack = TransportStack::new(&name, Arc::clone(&adapter) as _, &configured.stack, None, metrics)
         .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;
     let tenant_fingerprint = system_tenant_fingerprint(configured).into();
     Ok(System {

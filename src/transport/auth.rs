@@ -12,6 +12,8 @@
 //!   that the credentials are wrong, if that token was issued after the first rejection and nobody
 //!   has replaced it. Otherwise the request is sent a third time: where the vendor keeps one token
 //!   for each client, another process may have replaced it.
+//! - Replicas with one database share the token through it (`shared_token`). Before a sign-in, a
+//!   replica takes a token that another one has got meanwhile, and only one signs in at a time.
 //!
 //! A sign-in passes the layers below this one: it has its own timeout, and the circuit breaker and
 //! the bulkhead apply to it.
@@ -30,6 +32,7 @@ use super::protocol::{Token, VendorProtocol};
 use super::redact::SecretRedactor;
 use super::request::VendorRequest;
 use super::response::VendorResponse;
+use super::shared_token::SharedToken;
 use super::trace::{CallTrace, TraceContext};
 use crate::metrics::{Metrics, RefreshOutcome, RetryReason, SystemIndex};
 use crate::record::{Retry, SideEffect, VendorError, VendorErrorKind};
@@ -43,7 +46,8 @@ const REFRESH_BACKOFF: Duration = Duration::from_secs(5);
 struct CachedToken {
     generation: u64,
     token: Token,
-    issued_at: Instant,
+    /// When this process signed in for it; `None` if another replica did.
+    issued_at: Option<Instant>,
     /// When to refresh it in the background.
     refresh_at: Option<Instant>,
     expires_at: Option<SystemTime>,
@@ -64,6 +68,7 @@ pub(super) struct TokenProvider<T> {
     current: RwLock<Option<Arc<CachedToken>>>,
     /// Sign-ins in flight, by the generation of the token they replace.
     sign_ins_in_flight: Cache<u64, Arc<CachedToken>>,
+    shared: Option<SharedToken>,
     last_rejection: Mutex<Option<(Instant, VendorError)>>,
     refreshing: AtomicBool,
     next_refresh_at: Mutex<Option<Instant>>,
@@ -77,6 +82,7 @@ impl<T: Layer + 'static> TokenProvider<T> {
         protocol: Arc<dyn VendorProtocol>,
         redactor: Arc<SecretRedactor>,
         refresh_margin: Duration,
+        shared: Option<SharedToken>,
         metrics: Arc<Metrics>,
         system: SystemIndex,
     ) -> Arc<Self> {
@@ -87,6 +93,7 @@ impl<T: Layer + 'static> TokenProvider<T> {
             refresh_margin,
             current: RwLock::default(),
             sign_ins_in_flight: Cache::new(16),
+            shared,
             last_rejection: Mutex::default(),
             refreshing: AtomicBool::new(false),
             next_refresh_at: Mutex::default(),
@@ -153,28 +160,61 @@ impl<T: Layer + 'static> TokenProvider<T> {
         if let Some(cached) = self.current().filter(|cached| cached.generation > replaced) {
             return Ok(cached);
         }
-        let transport = UnauthenticatedTransport { inner: &self.inner, trace };
-        let token = self.protocol.sign_in(&transport).await.map_err(|fault| self.sign_in_fault(fault))?;
-        self.redactor.add_token(&token.secret);
-        let cached = Arc::new(self.cache_entry(replaced + 1, token));
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&cached));
-        Ok(cached)
+        // Boxed: a future that is rarely needed must not make every request's future larger.
+        let (token, issued_at) = match &self.shared {
+            Some(shared) => Box::pin(self.shared_token(shared, trace)).await?,
+            None => (Box::pin(self.request_token(trace)).await?, Some(Instant::now())),
+        };
+        Ok(self.store(self.cache_entry(replaced + 1, token, issued_at)))
     }
 
-    fn cache_entry(&self, generation: u64, token: Token) -> CachedToken {
-        let now = Instant::now();
+    /// The token that another replica has got meanwhile, or else a new one; with the time of this
+    /// process's sign-in.
+    async fn shared_token(
+        &self,
+        shared: &SharedToken,
+        trace: Option<&Arc<TraceContext>>,
+    ) -> Result<(Token, Option<Instant>), VendorError> {
+        let former = self.current();
+        let (newer, lock) = shared.newer_or_lock(former.as_ref().map(|cached| &cached.token)).await;
+        if let Some(token) = newer {
+            return Ok((token, None));
+        }
+        let token = self.request_token(trace).await?;
+        shared.save(&token).await;
+        drop(lock);
+        Ok((token, Some(Instant::now())))
+    }
+
+    async fn request_token(&self, trace: Option<&Arc<TraceContext>>) -> Result<Token, VendorError> {
+        let transport = UnauthenticatedTransport { inner: &self.inner, trace };
+        let token = self.protocol.sign_in(&transport).await.map_err(|fault| self.sign_in_fault(fault))?;
         // An API key has no lifetime, is never refreshed and does not count as a refresh.
+        if token.expires.is_some() {
+            self.metrics.token_refresh(self.system, RefreshOutcome::Ok);
+        }
+        Ok(token)
+    }
+
+    fn store(&self, cached: CachedToken) -> Arc<CachedToken> {
+        self.redactor.add_token(&cached.token.secret);
+        let cached = Arc::new(cached);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&cached));
+        cached
+    }
+
+    fn cache_entry(&self, generation: u64, token: Token, issued_at: Option<Instant>) -> CachedToken {
+        let now = Instant::now();
         let Some(lifetime) = token.expires.map(|end| end.saturating_duration_since(now)) else {
-            return CachedToken { generation, token, issued_at: now, refresh_at: None, expires_at: None };
+            return CachedToken { generation, token, issued_at, refresh_at: None, expires_at: None };
         };
-        self.metrics.token_refresh(self.system, RefreshOutcome::Ok);
         let expires_at = SystemTime::now().checked_add(lifetime);
         let since_epoch = expires_at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
         if let Some(seconds) = since_epoch.and_then(|since| i64::try_from(since.as_secs()).ok()) {
             self.metrics.token_expires(self.system, seconds);
         }
         let refresh_at = now + lifetime.saturating_sub(self.refresh_margin.min(lifetime / 2));
-        CachedToken { generation, token, issued_at: now, refresh_at: Some(refresh_at), expires_at }
+        CachedToken { generation, token, issued_at, refresh_at: Some(refresh_at), expires_at }
     }
 
     /// Turns the error of a sign-in into the error of the request that was therefore not sent.
@@ -293,7 +333,7 @@ impl<T: Layer + 'static> Layer for AuthLayer<T> {
         let result = tokens.send_again(request, &renewed).await;
         let Err(VendorError { kind: VendorErrorKind::TokenRejected, .. }) = result else { return result };
         let is_current = tokens.current().is_some_and(|current| current.generation == renewed.generation);
-        if is_current && renewed.issued_at >= rejected_at {
+        if is_current && renewed.issued_at.is_some_and(|issued_at| issued_at >= rejected_at) {
             return result.map_err(wrong_credentials);
         }
         let latest = tokens.token_after(renewed.generation, request).await?;

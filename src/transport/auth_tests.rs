@@ -6,6 +6,7 @@ use tokio::time::{advance, sleep, timeout};
 
 use super::*;
 use crate::record::VendorCallKind;
+use crate::transport::shared_token::{SignInLock, TokenStore};
 use crate::transport::testing::{
     STATIC_KEY, ScriptedLayer, StatusVendor, err_kind, metric_value, metrics, ok, request, response, status,
 };
@@ -13,6 +14,13 @@ use crate::transport::trace;
 
 /// A layer in front of a vendor that responds to each request after a second, from a script.
 fn auth_layer(
+    script: impl IntoIterator<Item = Result<VendorResponse, VendorError>>,
+) -> (AuthLayer<Arc<ScriptedLayer>>, Arc<ScriptedLayer>, Arc<Metrics>) {
+    auth_layer_sharing(None, script)
+}
+
+fn auth_layer_sharing(
+    shared: Option<SharedToken>,
     script: impl IntoIterator<Item = Result<VendorResponse, VendorError>>,
 ) -> (AuthLayer<Arc<ScriptedLayer>>, Arc<ScriptedLayer>, Arc<Metrics>) {
     let (metrics, system) = metrics();
@@ -23,6 +31,7 @@ fn auth_layer(
         Arc::new(StatusVendor),
         SecretRedactor::new(&[]),
         refresh_margin,
+        shared,
         Arc::clone(&metrics),
         system,
     );
@@ -236,6 +245,7 @@ async fn a_sign_in_error_is_not_an_error_of_the_record() {
             Arc::new(StatusVendor),
             SecretRedactor::new(&[]),
             Duration::ZERO,
+            None,
             metrics,
             system,
         ));
@@ -262,4 +272,73 @@ async fn a_caller_waits_for_a_sign_in_no_longer_than_its_deadline() {
     call.deadline = Some(Instant::now() + Duration::from_millis(300));
     let fault = layer.call(&mut call).await.expect_err("too late");
     assert_eq!((fault.kind, fault.effect, inner.call_count()), (VendorErrorKind::Timeout, SideEffect::None, 1));
+}
+
+/// A database with one token and one lock.
+#[derive(Default)]
+struct MemoryTokenStore {
+    sealed: Mutex<Option<Vec<u8>>>,
+    locked: Arc<AtomicBool>,
+}
+
+#[async_trait(?Send)]
+impl TokenStore for MemoryTokenStore {
+    async fn load(&self) -> Option<Vec<u8>> {
+        lock(&self.sealed).clone()
+    }
+
+    async fn save(&self, sealed: Vec<u8>) {
+        *lock(&self.sealed) = Some(sealed);
+    }
+
+    async fn try_lock(&self) -> Option<SignInLock> {
+        let locked = Arc::clone(&self.locked);
+        let is_free = !locked.swap(true, Ordering::AcqRel);
+        is_free.then(|| SignInLock::new(move || locked.store(false, Ordering::Release)))
+    }
+}
+
+fn replica(
+    store: &Arc<MemoryTokenStore>,
+    script: impl IntoIterator<Item = Result<VendorResponse, VendorError>>,
+) -> (AuthLayer<Arc<ScriptedLayer>>, Arc<ScriptedLayer>) {
+    let shared = SharedToken::new(Arc::clone(store) as _, "crm", &[crate::record::Secret::new("s3cret")]);
+    let (layer, inner, _) = auth_layer_sharing(shared, script);
+    (layer, inner)
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_that_start_together_sign_in_once() {
+    let store = Arc::default();
+    let (first, first_log) = replica(&store, [response(200, "T1"), ok()]);
+    let (second, second_log) = replica(&store, [ok()]);
+    let (one, other) = tokio::join!(read(&first), read(&second));
+    assert!(one.is_ok() && other.is_ok());
+    assert_eq!(call_log(&first_log), ["sign_in", "read T1"]);
+    assert_eq!(call_log(&second_log), ["read T1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_another_replica_has_replaced_is_taken_over() {
+    let store = Arc::default();
+    let rejected = || err_kind(VendorErrorKind::TokenRejected);
+    let (first, first_log) = replica(&store, [response(200, "T1"), ok(), rejected(), response(200, "T2"), ok()]);
+    let (second, second_log) = replica(&store, [ok(), rejected(), ok()]);
+    read(&first).await.expect("T1");
+    read(&second).await.expect("T1");
+    advance(Duration::from_secs(30)).await;
+    // The vendor keeps one token for each client and has dropped T1.
+    read(&first).await.expect("T2");
+    read(&second).await.expect("T2");
+    assert_eq!(call_log(&first_log), ["sign_in", "read T1", "read T1", "sign_in", "read T2"]);
+    assert_eq!(call_log(&second_log), ["read T1", "read T1", "read T2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_signs_in_itself_if_the_lock_is_never_freed() {
+    let store = Arc::<MemoryTokenStore>::default();
+    let _never_freed = store.try_lock().await;
+    let (layer, log) = replica(&store, [response(200, "T1"), ok()]);
+    read(&layer).await.expect("T1");
+    assert_eq!(call_log(&log), ["sign_in", "read T1"]);
 }

@@ -38,6 +38,7 @@ mod response;
 mod retry;
 mod sanitize;
 mod settings;
+mod shared_token;
 mod stack;
 #[cfg(test)]
 mod testing;
@@ -56,4 +57,5 @@ pub use request::{JSON, VendorRequest};
 pub use response::VendorResponse;
 pub use sanitize::{sanitize_text, strip_stack_trace};
 pub use settings::{StackError, StackSettings};
+pub use shared_token::{SignInLock, TokenStore};
 pub use stack::{TransportStack, VendorHealth};

@@ -18,6 +18,7 @@ use super::request::VendorRequest;
 use super::response::VendorResponse;
 use super::retry::RetryLayer;
 use super::settings::{StackError, StackSettings};
+use super::shared_token::{SharedToken, TokenStore};
 use super::timed_attempt::AttemptLayer;
 use super::trace::PeerAttributes;
 use crate::metrics::Metrics;
@@ -60,6 +61,7 @@ impl TransportStack {
         system: &SystemName,
         protocol: Arc<dyn VendorProtocol>,
         settings: &StackSettings,
+        token_store: Option<Arc<dyn TokenStore>>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, StackError> {
         let index = metrics.index(system).ok_or_else(|| StackError::UnknownSystem(system.clone()))?;
@@ -101,11 +103,13 @@ impl TransportStack {
 
         // Above the circuit breaker, so that it protects the token endpoint too and a rejected
         // token does not count as a failure of the vendor.
+        let shared = token_store.and_then(|store| SharedToken::new(store, system.as_str(), &settings.secrets));
         let tokens = TokenProvider::new(
             breaker,
             protocol,
             Arc::clone(&redactor),
             settings.token_refresh_ahead,
+            shared,
             metrics(),
             index,
         );

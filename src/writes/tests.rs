@@ -46,7 +46,7 @@ fn build_system(vendor: &matrix42::Vendor) -> (Arc<System>, Arc<Metrics>) {
     let name = SystemName::parse("itsm").expect("a name");
     let metrics = Metrics::new(std::slice::from_ref(&name)).expect("metrics");
     let settings = StackSettings { retries: 0, ..StackSettings::for_base_url(vendor.base_url()) };
-    let transport = TransportStack::new(&name, Arc::clone(&adapter) as _, &settings, &metrics).expect("a stack");
+    let transport = TransportStack::new(&name, Arc::clone(&adapter) as _, &settings, None, &metrics).expect("a stack");
     let policy = SystemPolicy {
         timeout: Duration::from_secs(20),
         settle_timeout: Duration::from_millis(1500),

@@ -130,7 +130,7 @@ fn build_system(
     let settings = StackSettings { retries: 0, ..StackSettings::for_base_url(vendors.matrix42.base_url()) };
     let system = System {
         index: metrics.index(&name).unwrap(),
-        transport: Arc::new(TransportStack::new(&name, Arc::clone(adapter) as _, &settings, &metrics).unwrap()),
+        transport: Arc::new(TransportStack::new(&name, Arc::clone(adapter) as _, &settings, None, &metrics).unwrap()),
         name,
         tenant_fingerprint: "".into(),
         adapter: Arc::clone(adapter) as _,

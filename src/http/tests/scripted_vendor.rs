@@ -191,7 +191,7 @@ pub(super) fn scripted_system(
     };
     let adapter = Arc::new(ScriptedAdapter { capabilities, vendor: Arc::clone(&vendor.state) });
     let settings = StackSettings::for_base_url(vendor.base_url());
-    let transport = TransportStack::new(name, Arc::clone(&adapter) as _, &settings, metrics).expect("a stack");
+    let transport = TransportStack::new(name, Arc::clone(&adapter) as _, &settings, None, metrics).expect("a stack");
     Arc::new(System {
         index: metrics.index(name).expect("an index"),
         transport: Arc::new(transport),

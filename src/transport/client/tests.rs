@@ -294,7 +294,7 @@ async fn the_full_stack_signs_in_sends_the_request_and_reports_health() {
             let (metrics, _) = metrics();
             let name = crate::record::SystemName::parse("crm").expect("a name");
             let settings = StackSettings::for_base_url(base_url);
-            let stack = TransportStack::new(&name, Arc::new(StatusVendor), &settings, &metrics).expect("a stack");
+            let stack = TransportStack::new(&name, Arc::new(StatusVendor), &settings, None, &metrics).expect("a stack");
             let response =
                 stack.send(VendorRequest::new(VendorCallKind::Read, Method::GET, "/v1/x")).await.expect("a response");
             assert_eq!(response.status, 200);
