@@ -44,9 +44,9 @@ impl Gateway {
         self.state.replace_systems(configured);
     }
 
-    /// The store of operations, keys and the ledger.
+    /// The journal: operations, keys and the ledger.
     #[must_use]
-    pub fn store(&self) -> &Journal {
+    pub fn journal(&self) -> &Journal {
         &self.state.store
     }
 

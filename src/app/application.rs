@@ -67,10 +67,10 @@ impl Application {
     pub async fn build_with_tracer(config: &Config, tracer: Option<Arc<Tracer>>) -> Result<Self, StartError> {
         let names: Vec<_> = config.systems.iter().map(|system| system.name.clone()).collect();
         let metrics = Metrics::new(&names).map_err(|error| StartError::Metrics(error.to_string()))?;
-        let built = reload::build_systems(config, &[], &metrics)?;
         let ledger_metrics = Arc::new(LedgerMetrics(Arc::clone(&metrics)));
         let retry_for = config.server.shutdown_timeout;
         let store = Journal::open_within(config.store.clone(), ledger_metrics, retry_for).await?;
+        let built = reload::build_systems(config, &[], &store, &metrics)?;
         let systems = built.iter().map(|(_, system)| Arc::clone(system)).collect();
         let (gateway, reconcile_queue) = Gateway::new(systems, store, Arc::clone(&metrics));
         let auth = AuthSetup::new(&config.access);
@@ -155,12 +155,12 @@ impl Application {
             let _ = tokio::time::timeout(grace, handle.stop(true)).await;
         }
         // Background writes get the rest of the time, too.
-        while Instant::now() < deadline && gateway.store().count_running().await.is_ok_and(|running| running > 0) {
+        while Instant::now() < deadline && gateway.journal().count_running().await.is_ok_and(|running| running > 0) {
             tokio::time::sleep(RECONCILE_POLL_INTERVAL).await;
         }
         reconciler.abort();
-        let unfinished = gateway.store().count_running().await.map_or(true, |running| running > 0);
-        let stored = gateway.store().close(time_left).await;
+        let unfinished = gateway.journal().count_running().await.map_or(true, |running| running > 0);
+        let stored = gateway.journal().close(time_left).await;
         if !drained || unfinished || !stored {
             tracing::warn!("writes were left unfinished; the next start reconciles them");
         }

@@ -13,6 +13,7 @@ pub mod sandbox;
 mod store_metrics;
 mod systems;
 mod tls;
+mod token_store;
 
 use std::io::Write as _;
 use std::process::ExitCode;

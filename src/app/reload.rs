@@ -14,6 +14,7 @@ use super::systems;
 use crate::config::{self, Config, ServerConfig};
 use crate::gateway::Gateway;
 use crate::http::{ApiState, RequestLimits, SharedApiState};
+use crate::journal::Journal;
 use crate::metrics::{Metrics, ReloadTarget};
 use crate::transport::trace::Tracer;
 
@@ -59,9 +60,10 @@ pub(super) fn build_api_state(
 pub(super) fn build_systems(
     config: &Config,
     running: &[systems::BuiltSystem],
+    journal: &Journal,
     metrics: &Arc<Metrics>,
 ) -> Result<Vec<systems::BuiltSystem>, StartError> {
-    let built = systems::build(&config.systems, running, metrics)?;
+    let built = systems::build(&config.systems, running, journal, metrics)?;
     Ok(config.systems.iter().cloned().zip(built).collect())
 }
 
@@ -95,7 +97,9 @@ impl LiveConfig {
                 return Err(format!("systems.{}: another vendor under the same name needs a restart", now.name));
             }
         }
-        let systems = build_systems(&config, &self.systems, &self.metrics).map_err(|error| error.to_string())?;
+        let journal = self.gateway.journal();
+        let systems =
+            build_systems(&config, &self.systems, journal, &self.metrics).map_err(|error| error.to_string())?;
         if config.access != self.config.access {
             let mut auth = AuthSetup::new(&config.access);
             auth.refresh(true).await;

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use crate::config::SystemConfig;
+use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::record::Secret;
 use crate::system::{System, tenant_fingerprint};
 use crate::transport::TransportStack;
 
 use super::error::StartError;
+use super::token_store::token_store;
 
 /// A system with the configuration it was built from.
 pub(super) type BuiltSystem = (SystemConfig, Arc<System>);
@@ -18,6 +20,7 @@ pub(super) type BuiltSystem = (SystemConfig, Arc<System>);
 pub(super) fn build(
     configured: &[SystemConfig],
     running: &[BuiltSystem],
+    journal: &Journal,
     metrics: &Arc<Metrics>,
 ) -> Result<Vec<Arc<System>>, StartError> {
     let build = |config: &SystemConfig| {
@@ -25,13 +28,13 @@ pub(super) fn build(
         let reusable = running.iter().find(|(built, _)| built == config && config.stack.ca_certificate.is_none());
         match reusable {
             Some((_, system)) => Ok(Arc::clone(system)),
-            None => build_one(config, metrics).map(Arc::new),
+            None => build_one(config, journal, metrics).map(Arc::new),
         }
     };
     configured.iter().map(build).collect()
 }
 
-fn build_one(configured: &SystemConfig, metrics: &Arc<Metrics>) -> Result<System, StartError> {
+fn build_one(configured: &SystemConfig, journal: &Journal, metrics: &Arc<Metrics>) -> Result<System, StartError> {
     let name = configured.name.clone();
     let index = metrics
         .add(&name)
@@ -40,7 +43,8 @@ fn build_one(configured: &SystemConfig, metrics: &Arc<Metrics>) -> Result<System
     let built = (vendor.factory.build)(&vendor.settings);
     let adapter = built.map_err(|wrong| StartError::System(name.to_string(), wrong.to_string()))?;
     metrics.register_losses(index, adapter.capabilities().losses.iter().map(|loss| loss.name));
-    let stack = TransportStack::new(&name, Arc::clone(&adapter) as _, &configured.stack, None, metrics)
+    let tokens = token_store(journal, &name);
+    let stack = TransportStack::new(&name, Arc::clone(&adapter) as _, &configured.stack, tokens, metrics)
         .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;
     let tenant_fingerprint = system_tenant_fingerprint(configured).into();
     Ok(System {

@@ -142,7 +142,7 @@ async fn load_operation(
     } else {
         let missing = || ProblemKind::InternalError.with_detail("the write was accepted, and its operation is missing");
         let id = id.ok_or_else(missing)?;
-        let stored = context.gateway().store().operation(id).await.map_err(|error| store_unavailable(&error))?;
+        let stored = context.gateway().journal().operation(id).await.map_err(|error| store_unavailable(&error))?;
         stored.ok_or_else(|| missing().operation(id))?
     };
     if !context.can_read(&operation.system)? {

@@ -68,7 +68,7 @@ impl BatchNeeds {
                 self.orphan_limit = Some(*limit);
                 self.unclaimed = unclaimed.to_vec();
             }
-            Command::Heartbeat | Command::Probe | Command::Flush => {}
+            Command::SaveToken { .. } | Command::Heartbeat | Command::Probe | Command::Flush => {}
         }
     }
 

@@ -72,6 +72,8 @@ pub(super) struct ChangeSet {
     pub(super) key_claims: HashMap<IdempotencyKeyId, IdempotencyRow>,
     /// The final state of each changed lease; `None` = free.
     pub(super) leases: HashMap<RecordKey, Option<LeaseRow>>,
+    /// Sealed tokens of vendors, by system.
+    pub(super) tokens: HashMap<Arc<str>, Arc<[u8]>>,
     /// Whether this instance records that it is alive.
     pub(super) heartbeat: bool,
 }
@@ -84,6 +86,7 @@ impl ChangeSet {
             && self.adopted.is_empty()
             && self.interim.is_empty()
             && self.key_updates.is_empty()
+            && self.tokens.is_empty()
     }
 
     /// Sets how far the operation of a key is; `None` frees the key. A key that was claimed in this

@@ -35,6 +35,11 @@ pub(super) enum Command {
     Adopt {
         limit: usize,
     },
+    /// Saves a vendor's token for the other replicas.
+    SaveToken {
+        system: Arc<str>,
+        sealed: Arc<[u8]>,
+    },
     /// Records that this instance is alive.
     Heartbeat,
     /// Checks that the database can be written, which only a write shows.

@@ -101,6 +101,12 @@ impl Journal {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Whether other replicas may use the same database.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.inner.location.is_shared()
+    }
+
     /// Whether the last attempt to write succeeded. On PostgreSQL the writer writes at least every
     /// two seconds; with SQLite [`ping`](Self::ping) makes it write.
     #[must_use]

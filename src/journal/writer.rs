@@ -260,6 +260,10 @@ impl Writer {
                 self.unclaimed = adopted.iter().map(|orphan| orphan.operation.clone()).collect();
                 CommandResult::Adopted(adopted)
             }
+            Command::SaveToken { system, sealed } => {
+                changes.tokens.insert(Arc::clone(system), Arc::clone(sealed));
+                CommandResult::Done
+            }
             // No other process asks whether the only writer of a file is alive.
             Command::Heartbeat => {
                 changes.heartbeat |= self.database.is_shared();

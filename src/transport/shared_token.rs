@@ -1,4 +1,4 @@
-//! The token of a vendor as replicas share it through their journal (contract 5.2): a vendor that
+//! The token of a vendor as replicas share it through their journal (contract 5.7): a vendor that
 //! keeps one token for each client would otherwise reject the one that another replica has just
 //! replaced.
 

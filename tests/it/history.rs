@@ -238,7 +238,7 @@ fn send_duplicate_during_first_read(if_match: impl Fn(&str) -> String) {
 }
 
 /// An empty database of the run's own, where there is a PostgreSQL server.
-fn create_postgres_database() -> Option<String> {
+pub(crate) fn create_postgres_database() -> Option<String> {
     let Ok(server) = std::env::var("TEST_POSTGRES_URL") else {
         eprintln!("TEST_POSTGRES_URL is not set: two replicas are not tested");
         return None;

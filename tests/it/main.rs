@@ -28,6 +28,7 @@ mod reload;
 mod resource_exhaustion;
 mod response_matches_vendor_state;
 mod secret_leaks;
+mod shared_tokens;
 mod support;
 mod system_health;
 mod tls;

@@ -37,7 +37,10 @@ pub(in crate::http) async fn readyz(context: RequestContext) -> HandlerResult {
     if gateway.is_draining() {
         return Err(not_ready("the gateway is stopping".to_owned()).into());
     }
-    context.before_deadline(gateway.store().ping()).await?.map_err(|error| not_ready(format!("the store: {error}")))?;
+    context
+        .before_deadline(gateway.journal().ping())
+        .await?
+        .map_err(|error| not_ready(format!("the store: {error}")))?;
     Ok(ok(&Status { status: "ready" }))
 }
 

@@ -37,7 +37,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     accept::require_json(context.headers())?;
     context.query(&[])?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    let found = context.read_store(context.gateway().store().operation(&id)).await?;
+    let found = context.read_store(context.gateway().journal().operation(&id)).await?;
     let may_see = |operation: &Operation| caller.can(&operation.system, Permission::Read);
     let operation = found.filter(may_see).ok_or_else(unknown)?;
     let mut response = preconditions.respond(response::to_json(&operation), None, None)?;
@@ -72,7 +72,7 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
         after: params.decode_cursor(|place| place.parse().ok())?,
     };
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    let page = context.read_store(context.gateway().store().operations(query)).await?;
+    let page = context.read_store(context.gateway().journal().operations(query)).await?;
     let body = OperationPage { items: page.items, next: page.next.map(|seq| params.encode_cursor(&seq.to_string())) };
     let link = params.next_link_header("/operations", body.next.as_deref());
     preconditions.respond(response::to_json(&body), None, link)

@@ -32,7 +32,7 @@ async fn begin_operation(api: &TestApi, system: &str) -> OperationId {
         idempotency: None,
         recovery: None,
     };
-    api.state.load().gateway.store().begin(intent).await.expect("an operation");
+    api.state.load().gateway.journal().begin(intent).await.expect("an operation");
     operation
 }
 

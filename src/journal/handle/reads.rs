@@ -35,6 +35,20 @@ impl Journal {
         Ok(row.state(claim, self.inner.shared.now_ms()))
     }
 
+    /// The encrypted token that a replica saved last for a system.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn token(&self, system: &str) -> Result<Option<Vec<u8>>, JournalError> {
+        let system = [Value::Text(system.to_owned())];
+        let rows = self.read(move |reader| {
+            let system = system.clone();
+            async move { reader.select("SELECT sealed FROM token WHERE system = ?1", &system).await }
+        });
+        let Some(mut row) = rows.await?.into_iter().next() else { return Ok(None) };
+        Ok(row.opt_bytes(0)?)
+    }
+
     /// One operation.
     ///
     /// # Errors

@@ -105,6 +105,15 @@ impl Journal {
         async move { Ok(!matches!(finished.await?, CommandResult::Finished(false))) }
     }
 
+    /// Saves a vendor's token, encrypted, for the other replicas; it replaces an earlier one.
+    ///
+    /// # Errors
+    /// `Unavailable`: it was not saved.
+    pub async fn save_token(&self, system: &str, sealed: &[u8]) -> Result<(), JournalError> {
+        let command = Command::SaveToken { system: Arc::from(system), sealed: Arc::from(sealed) };
+        self.submit(command).await.map(|_| ())
+    }
+
     /// Adopts running operations of dead instances, oldest first, at most `limit`. Of several
     /// replicas one gets each operation and must reconcile and finish it. Call it again until the
     /// result is empty; on PostgreSQL call it at intervals.

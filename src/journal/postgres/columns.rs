@@ -62,6 +62,8 @@ pub(super) struct Columns<'c> {
     pub(super) update: KeyColumns<'c>,
     pub(super) free: KeyColumns<'c>,
     pub(super) claim: KeyColumns<'c>,
+    pub(super) token_system: Vec<&'c str>,
+    pub(super) token_sealed: Vec<&'c [u8]>,
     pub(super) lease_system: Vec<&'c str>,
     pub(super) lease_record: Vec<&'c str>,
     pub(super) lease_fence: Vec<i64>,
@@ -81,7 +83,7 @@ impl<'c> Columns<'c> {
         }
         columns.add_details(changes);
         columns.add_keys(changes);
-        columns.add_leases(changes);
+        columns.add_leases_and_tokens(changes);
         columns
     }
 
@@ -137,7 +139,11 @@ impl<'c> Columns<'c> {
         }
     }
 
-    fn add_leases(&mut self, changes: &'c ChangeSet) {
+    fn add_leases_and_tokens(&mut self, changes: &'c ChangeSet) {
+        for (system, sealed) in &changes.tokens {
+            self.token_system.push(system);
+            self.token_sealed.push(sealed);
+        }
         for ((system, record), row) in &changes.leases {
             if let Some(row) = row {
                 self.lease_system.push(system);

@@ -308,6 +308,7 @@ fn lease_writes<'w>(c: &'w Columns<'_>, changes: &ChangeSet, context: &'w WriteC
             &[&c.lease_system, &c.lease_record, &c.lease_fence, &c.lease_expires, context.instance],
         ),
         Write::new(sql::FREE_LEASES, !c.freed_system.is_empty(), &[&c.freed_system, &c.freed_record]),
+        Write::new(sql::SAVE_TOKENS, !c.token_system.is_empty(), &[&c.token_system, &c.token_sealed]),
         Write::new(sql::HEARTBEAT, changes.heartbeat, &[context.instance, &context.now_ms]),
     ]
 }

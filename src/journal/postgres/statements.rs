@@ -62,6 +62,8 @@ pub(super) const SET_LEASES: &str = "INSERT INTO lease (system, record, owner, f
     DO UPDATE SET owner = excluded.owner, fence = excluded.fence, expires = excluded.expires";
 pub(super) const FREE_LEASES: &str = "DELETE FROM lease l USING unnest($1, $2) AS v(system, record)
     WHERE l.system = v.system AND l.record = v.record";
+pub(super) const SAVE_TOKENS: &str = "INSERT INTO token (system, sealed) SELECT * FROM unnest($1, $2)
+    ON CONFLICT (system) DO UPDATE SET sealed = excluded.sealed";
 pub(super) const HEARTBEAT: &str =
     "INSERT INTO instance (id, seen) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen";
 
@@ -130,6 +132,7 @@ const ALL: &[(&str, &[Type])] = &[
     ),
     (SET_LEASES, &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::TEXT]),
     (FREE_LEASES, &[Type::TEXT_ARRAY, Type::TEXT_ARRAY]),
+    (SAVE_TOKENS, &[Type::TEXT_ARRAY, Type::BYTEA_ARRAY]),
     (HEARTBEAT, &[Type::TEXT, Type::INT8]),
 ];
 

@@ -82,3 +82,9 @@ CREATE TABLE instance (
     id   TEXT   NOT NULL PRIMARY KEY,
     seen BIGINT NOT NULL
 ) WITH (fillfactor = 50);
+
+-- The token of each vendor as the replicas share it, encrypted with the system's credentials.
+CREATE TABLE token (
+    system TEXT  NOT NULL PRIMARY KEY,
+    sealed BYTEA NOT NULL
+);

@@ -71,3 +71,9 @@ CREATE TABLE instance (
     id   TEXT    NOT NULL PRIMARY KEY,
     seen INTEGER NOT NULL
 );
+
+-- The token of each vendor as the replicas share it, encrypted with the system's credentials.
+CREATE TABLE token (
+    system TEXT  NOT NULL PRIMARY KEY,
+    sealed BLOB NOT NULL
+);

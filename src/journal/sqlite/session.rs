@@ -150,6 +150,10 @@ impl SqliteSession {
         }
         changes.details.iter().try_for_each(|detail| self.insert_detail(detail))?;
         self.write_keys(changes)?;
+        for (system, sealed) in &changes.tokens {
+            let statement = "INSERT OR REPLACE INTO token (system, sealed) VALUES (?1, ?2)";
+            self.execute(statement, params![system, &sealed[..]])?;
+        }
         if changes.heartbeat {
             self.execute("INSERT OR REPLACE INTO instance (id, seen) VALUES ('', ?1)", [now_ms])?;
         }

@@ -115,3 +115,19 @@ async fn names_with_hostile_characters_are_stored_and_matched() {
         assert!(store.verify(None).await.expect("verified").is_sound());
     }
 }
+
+#[tokio::test]
+async fn a_saved_token_replaces_the_earlier_one_and_is_read_by_all() {
+    for database in test_databases().await {
+        let journal = database.open().await;
+        assert_eq!(journal.token("crm").await, Ok(None));
+        for sealed in [&b"first"[..], b"second"] {
+            journal.save_token("crm", sealed).await.expect("saved");
+        }
+        let (one, other) = tokio::join!(journal.save_token("itsm", b"x"), journal.save_token("itsm", b"y"));
+        assert!(one.is_ok() && other.is_ok(), "two in one batch");
+        let reader = if journal.is_shared() { database.open().await } else { journal };
+        assert_eq!(reader.token("crm").await, Ok(Some(b"second".to_vec())));
+        assert!(reader.token("itsm").await.is_ok_and(|token| token.is_some()));
+    }
+}
