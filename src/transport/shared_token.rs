@@ -65,13 +65,14 @@ impl SharedToken {
         TokenSeal::new(system, credentials).map(|seal| Self { store, seal })
     }
 
-    /// A token that another replica has got after `former`, or else the right to sign in. Neither of
-    /// the two if the right cannot be had in time: the vendor must stay reachable without the store.
+    /// A token that another replica has got after `former`, or else the right to sign in. Neither
+    /// of the two if the right is not free in time: the vendor must stay reachable without the
+    /// store.
     pub(super) async fn newer_or_lock(&self, former: Option<&Token>) -> (Option<Token>, Option<SignInLock>) {
         let until = Instant::now() + LOCK_TIMEOUT;
         loop {
             let lock = self.store.try_lock().await;
-            // Read after the attempt: whoever signed in before it has saved its token.
+            // Read after the attempt: a replica that signed in before it has saved its token.
             let stored = self.store.load().await.and_then(|sealed| self.seal.open(&sealed));
             let newer = stored.filter(|stored| former.is_none_or(|former| is_newer(stored, former)));
             if newer.is_some() || lock.is_some() || Instant::now() >= until {
