@@ -17,6 +17,8 @@ pub(super) struct BatchNeeds {
     pub(super) owned: Vec<OperationId>,
     /// Operations whose intent may be in the database already.
     pub(super) retried: Vec<OperationId>,
+    /// Operations whose outcome may be in the database already.
+    pub(super) ended: Vec<OperationId>,
     /// The most operations of dead instances to adopt.
     pub(super) orphan_limit: Option<usize>,
     /// Operations that were adopted before, but whose caller never received them.
@@ -60,6 +62,9 @@ impl BatchNeeds {
             }
             Command::Finish(outcome) => {
                 self.add_owned(&outcome.operation, state);
+                if queued.is_retry {
+                    self.ended.push(outcome.operation.clone());
+                }
                 if let Some(lease) = &outcome.lease {
                     self.add_record(&lease.system, &lease.record);
                 }

@@ -54,6 +54,8 @@ pub(super) enum CommandResult {
     Acquired(LeaseResult),
     Renewed(bool),
     Begun(BeginResult, Option<CancelUnclaimedGuard>),
+    /// The operation has begun, and another replica has it now.
+    Taken,
     Adopted(Vec<OrphanedOperation>),
     /// Whether this outcome is the operation's final one.
     Finished(bool),

@@ -7,7 +7,7 @@ use super::error::DbError;
 use super::model::{Intent, InterimResponse, OrphanedOperation};
 use super::rows::{IdempotencyKeyId, IdempotencyRow, KeyProgress, RunningOperation, StoredOperation};
 use super::sql::Row;
-use crate::record::Action;
+use crate::record::{Action, OperationState};
 
 /// Selects what [`stored_operation`] expects.
 pub(super) const SELECT_RUNNING: &str = "SELECT r.seq, r.operation, r.owner, r.system, r.record, r.action, r.caller,
@@ -23,6 +23,13 @@ pub(super) fn parse_action(text: &str) -> Result<Action, DbError> {
         .into_iter()
         .find(|action| action.as_str() == text)
         .ok_or_else(|| DbError::Corrupt("an operation's action is unknown".into()))
+}
+
+/// The state in the JSON of an outcome.
+pub(super) fn outcome_state(entry: &str) -> Result<OperationState, DbError> {
+    let corrupt = || DbError::Corrupt("the state in a ledger entry cannot be read".into());
+    let entry: serde_json::Value = serde_json::from_str(entry).map_err(|_| corrupt())?;
+    entry.get("state").and_then(|state| OperationState::parse(state.as_str()?)).ok_or_else(corrupt)
 }
 
 /// A row of [`SELECT_KEYS`].

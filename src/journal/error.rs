@@ -1,7 +1,7 @@
 //! Why a call failed, and what an error of the database means.
 
-use rusqlite::ffi;
-use tokio_postgres::error::SqlState;
+use rusqlite::ErrorCode;
+use tokio_postgres::error::{Severity, SqlState};
 
 /// Why a call of the journal failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,14 +67,19 @@ fn postgres_text(error: &tokio_postgres::Error) -> String {
 }
 
 impl DbError {
-    /// Whether a failed `COMMIT` certainly changed nothing. That is open when the disk does not
-    /// confirm it or the server goes away meanwhile (PostgreSQL's error classes 08 and 57P).
+    /// Whether a failed `COMMIT` certainly changed nothing. That is open when the disk or the memory
+    /// fails meanwhile, or the server goes away (PostgreSQL's error classes 08 and 57P, and every
+    /// error that ends the session).
     pub(super) fn is_definite(&self) -> bool {
         match self {
             Self::Sqlite(rusqlite::Error::SqliteFailure(code, _)) => {
-                ![ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC].contains(&code.extended_code)
+                !matches!(code.code, ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory)
             }
-            Self::Postgres(error) => error.code().is_some_and(|code| !is_connection_state(code)),
+            Self::Postgres(error) => error.as_db_error().is_some_and(|database| {
+                database.parsed_severity() == Some(Severity::Error)
+                    && !is_connection_state(database.code())
+                    && *database.code() != SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN
+            }),
             _ => false,
         }
     }

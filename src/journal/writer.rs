@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::batch_needs::BatchNeeds;
 use super::change_set::ChangeSet;
 use super::command::{CancelUnclaimedGuard, Command, CommandResult, QueuedCommand};
-use super::database::{Database, Session, retry_until};
+use super::database::{DEAD_AFTER, Database, Session, retry_until};
 use super::error::{DbError, JournalError};
 use super::model::{BeginResult, InterimResponse, Outcome};
 use super::rows::StoredOperation;
@@ -48,6 +48,10 @@ pub(super) struct Writer {
     committing: bool,
     /// Whether expired rows may be left.
     has_expired: bool,
+    /// From when on this replica may judge that others are dead. One that was cut off itself sees
+    /// heartbeats that are as old as its own.
+    adopts_from: Instant,
+    last_heartbeat: Instant,
     /// Why the last reconnect failed; empty if it succeeded.
     last_error: String,
 }
@@ -76,6 +80,8 @@ impl Writer {
             unclaimed: Vec::new(),
             committing: false,
             has_expired: false,
+            adopts_from: Instant::now(),
+            last_heartbeat: Instant::now(),
             last_error: String::new(),
         })
     }
@@ -151,6 +157,10 @@ impl Writer {
             }
         }
         self.session = Some(session);
+        self.last_heartbeat = Instant::now();
+        if self.database.is_shared() {
+            self.adopts_from = Instant::now() + DEAD_AFTER;
+        }
         Ok(())
     }
 
@@ -174,9 +184,10 @@ impl Writer {
     }
 
     async fn execute_batch(&mut self, batch: &mut [QueuedCommand]) -> Result<(), DbError> {
-        let mut session = self.session.take().ok_or_else(|| DbError::Other("not connected".into()))?;
         self.state.start_batch();
-        let needs = BatchNeeds::new(batch, &self.state, &self.unclaimed);
+        let mut session = self.session.take().ok_or_else(|| DbError::Other("not connected".into()))?;
+        let mut needs = BatchNeeds::new(batch, &self.state, &self.unclaimed);
+        needs.orphan_limit = needs.orphan_limit.filter(|_| Instant::now() >= self.adopts_from);
         let mut orphans = session.begin(&self.shared, &needs, &mut self.state).await?;
         let mut changes = ChangeSet::default();
         let mut results = Vec::with_capacity(batch.len());
@@ -186,8 +197,13 @@ impl Writer {
         for (queued, result) in batch.iter_mut().zip(&results) {
             queued.commit_state.on_applied(matches!(result, CommandResult::Begun(BeginResult::Started, _)));
         }
+        // Also while a long queue is written: another replica would adopt what is still in it.
+        changes.heartbeat |= self.database.is_shared() && self.last_heartbeat.elapsed() >= HEARTBEAT_INTERVAL;
         let start = Instant::now();
         session.commit(&changes, &self.state, &mut self.committing).await?;
+        if changes.heartbeat {
+            self.last_heartbeat = start;
+        }
         self.report(&changes, start);
         self.has_expired |= batch.iter().any(|queued| matches!(queued.command, Command::Heartbeat));
         for (queued, result) in batch.iter_mut().zip(results) {
@@ -242,14 +258,16 @@ impl Writer {
                 state.release(lease, changes);
                 CommandResult::Done
             }
+            Command::Begin(intent) if !queued.must_begin && state.is_taken(&intent.operation) => CommandResult::Taken,
             Command::Begin(intent) => CommandResult::Begun(state.begin(intent, queued.must_begin, changes), None),
             Command::SaveInterim { operation, response, replay_json } => {
                 state.save_interim_outcome(operation, *response, replay_json, changes);
                 CommandResult::Done
             }
-            // The outcome of a retry may be in the database already.
+            // The outcome of a retry may be in the database already; another replica's is not it.
             Command::Finish(outcome) => {
-                CommandResult::Finished(state.finish(outcome, key_ttl_ms, changes) || queued.is_retry)
+                let is_stored = queued.is_retry && state.ended.get(&outcome.operation) == Some(&outcome.final_state());
+                CommandResult::Finished(state.finish(outcome, key_ttl_ms, changes) || is_stored)
             }
             Command::CancelUnclaimed(operation) => {
                 state.finish(&Arc::new(not_sent_outcome(operation)), key_ttl_ms, changes);
@@ -286,6 +304,10 @@ impl Writer {
         {
             let command_tx = self.command_tx.upgrade();
             *guard = command_tx.map(|command_tx| CancelUnclaimedGuard::new(intent.operation.clone(), command_tx));
+        }
+        if matches!(result, CommandResult::Taken) {
+            queued.send_response(Err(JournalError::CommitUnknown));
+            return;
         }
         let adopted = matches!(result, CommandResult::Adopted(_));
         if queued.send_response(Ok(result)) && adopted {

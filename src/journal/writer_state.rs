@@ -44,6 +44,8 @@ pub(super) struct WriterState {
     pub(super) keys: HashMap<IdempotencyKeyId, IdempotencyRow>,
     /// The operations of the current batch's retries that the database already holds.
     pub(super) already_written: HashSet<OperationId>,
+    /// The outcomes that the database holds already of the operations that retries end.
+    pub(super) ended: HashMap<OperationId, OperationState>,
 }
 
 impl WriterState {
@@ -59,6 +61,7 @@ impl WriterState {
             replaced_leases: Vec::new(),
             keys: HashMap::new(),
             already_written: HashSet::new(),
+            ended: HashMap::new(),
         }
     }
 
@@ -73,6 +76,7 @@ impl WriterState {
     pub(super) fn start_batch(&mut self) {
         self.keys.clear();
         self.already_written.clear();
+        self.ended.clear();
         self.replaced_leases.clear();
     }
 
@@ -147,6 +151,12 @@ impl WriterState {
         };
         self.replaced_leases.push((key.clone(), replaced));
         changes.leases.insert(key, row);
+    }
+
+    /// Whether an operation of this instance has begun and is no longer its own: another replica has
+    /// adopted it or has ended it.
+    pub(super) fn is_taken(&self, operation: &OperationId) -> bool {
+        self.already_written.contains(operation) && !self.running.contains_key(operation)
     }
 
     /// Begins an operation or returns why it must not begin. `must_begin` = its id is known

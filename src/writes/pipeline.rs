@@ -74,7 +74,8 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, Ea
 fn may_try_again<'o>(task: &WriteTask<'_>, outcome: &'o WriteOutcome) -> Option<&'o Problem> {
     let WriteOutcome::Problem(problem) = outcome else { return None };
     let is_conflict = match problem.name {
-        ProblemKind::PreconditionFailed => task.is_if_match_any(),
+        // A create has no state that another attempt could read anew.
+        ProblemKind::PreconditionFailed => task.command.op.record().is_some() && task.is_if_match_any(),
         name => name == ProblemKind::VendorBusy,
     };
     (is_conflict && !task.has_responded()).then_some(&**problem)

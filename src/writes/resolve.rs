@@ -149,10 +149,11 @@ pub(super) fn needs_ledger(intent: &WriteIntent, answer: Answer, seen: &Seen) ->
 
 fn resolve_create(answer: Answer, ids: &[RecordId]) -> Resolution {
     match (answer, ids) {
-        (_, [_]) => Resolution::Applied,
-        (Answer::Conflict | Answer::ConflictStatus | Answer::Ambiguous(_), []) => {
+        // A conflict is the vendor's refusal, whatever others have created meanwhile.
+        (Answer::Conflict | Answer::ConflictStatus, _) | (Answer::Ambiguous(_), []) => {
             Resolution::NotApplied(Refusal::Rejected)
         }
+        (_, [_]) => Resolution::Applied,
         _ => Resolution::Open,
     }
 }

@@ -54,17 +54,18 @@ impl PostgresServer {
             Durability::Commit => "on",
             Durability::Relaxed => "off",
         };
-        // A replica that hangs must not hold the lock of all writers.
+        // A replica that hangs must not hold the lock of all writers until they count as dead
+        // themselves (`DEAD_AFTER`).
         let settings = format!(
             "SET synchronous_commit = {synchronous}; SET lock_timeout = '4s'; {PLANNER}
-             SET idle_in_transaction_session_timeout = '10s'"
+             SET idle_in_transaction_session_timeout = '3s'"
         );
         self.connect(&settings).await
     }
 
     /// A connection for reads.
     pub(in crate::journal) async fn connect_reader(&self) -> Result<Client, DbError> {
-        let settings = format!("SET default_transaction_read_only = on; SET statement_timeout = '60s'; {PLANNER}");
+        let settings = format!("SET default_transaction_read_only = on; SET statement_timeout = '10s'; {PLANNER}");
         self.connect(&settings).await
     }
 

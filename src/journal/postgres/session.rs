@@ -14,7 +14,8 @@ use super::server::{PostgresServer, WRITER_LOCK};
 use super::statements::{self as sql, Statements};
 use crate::journal::batch_needs::BatchNeeds;
 use crate::journal::change_set::ChangeSet;
-use crate::journal::decode::{SELECT_RUNNING, idempotency_row, parse_action, stored_operation};
+use crate::journal::database::DEAD_AFTER;
+use crate::journal::decode::{SELECT_RUNNING, idempotency_row, outcome_state, parse_action, stored_operation};
 use crate::journal::error::DbError;
 use crate::journal::model::InterimResponse;
 use crate::journal::rows::{ChainHead, LeaseRow, RecordKey, RecordOperation, StoredOperation};
@@ -23,8 +24,8 @@ use crate::journal::sql::{Row, operation_uuid};
 use crate::journal::writer_state::WriterState;
 use crate::record::{Action, OperationId};
 
-/// An instance without a heartbeat for this long is dead.
-const DEAD_AFTER_MS: i64 = 8000;
+#[expect(clippy::cast_possible_truncation, reason = "8000 fits")]
+const DEAD_AFTER_MS: i64 = DEAD_AFTER.as_millis() as i64;
 /// How long the heartbeats of dead instances are kept.
 const INSTANCE_KEPT_MS: i64 = 60 * 60 * 1000;
 /// The most rows that one statement deletes.
@@ -89,9 +90,10 @@ impl PostgresSession {
             needs.keys.iter().map(|(caller, key)| (&**caller, &**key)).unzip();
         let owned: Vec<Uuid> = needs.owned.iter().map(operation_uuid).collect();
         let retried: Vec<Uuid> = needs.retried.iter().map(operation_uuid).collect();
+        let ended: Vec<Uuid> = needs.ended.iter().map(operation_uuid).collect();
         let unknown = InterimResponse::Unknown.code();
         let grants_leases = i64::from(needs.grants_leases);
-        let lookups: [(&'static str, bool, Params<'_>); 8] = [
+        let lookups: [(&'static str, bool, Params<'_>); 9] = [
             (sql::LOCK, true, &[&WRITER_LOCK]),
             (sql::HEAD, true, &[]),
             (sql::CLOCK, true, &[&grants_leases]),
@@ -100,6 +102,7 @@ impl PostgresSession {
             (sql::KEYS, !keys.is_empty(), &[&callers, &keys]),
             (sql::OWNED, !owned.is_empty(), &[&owned, &state.instance]),
             (sql::WRITTEN, !retried.is_empty(), &[&retried]),
+            (sql::ENDED, !ended.is_empty(), &[&ended]),
         ];
         let begin = async { self.client.batch_execute(BEGIN).await.map(|()| Vec::new()) };
         let mut queries: Vec<Query<'_, Vec<PgRow>>> = vec![Box::pin(begin)];
@@ -114,8 +117,9 @@ impl PostgresSession {
             let rows = if needed { results.next().transpose()?.unwrap_or_default() } else { Vec::new() };
             rows.iter().map(Row::from_postgres).collect()
         };
-        let [_, head, clock, leases, running, keys, owned, written] =
-            [0, 1, 2, 3, 4, 5, 6, 7].map(|at: usize| take(lookups.get(at).is_some_and(|(_, needed, _)| *needed)));
+        let [lock, head, clock, leases, running, keys, owned, written, ended] =
+            [0, 1, 2, 3, 4, 5, 6, 7, 8].map(|at: usize| take(lookups.get(at).is_some_and(|(_, needed, _)| *needed)));
+        lock?;
         apply_head(head?, clock?, shared, needs, state)?;
         apply_records(leases?, running?, state)?;
         for mut row in keys? {
@@ -128,6 +132,9 @@ impl PostgresSession {
             state.running.remove(operation);
         }
         state.already_written.extend(operations(written?)?);
+        for mut row in ended? {
+            state.ended.insert(row.operation(0)?, outcome_state(&row.text(1)?)?);
+        }
         Ok(())
     }
 
@@ -201,7 +208,9 @@ impl PostgresSession {
         cutoff_ms: i64,
     ) -> Result<bool, DbError> {
         let now_ms = state.now_ms();
-        let keys = "DELETE FROM idempotency WHERE (caller, key) IN
+        // The outer condition is not redundant: another replica may claim the key meanwhile, and only
+        // the outer condition is checked again on the row that it has changed.
+        let keys = "DELETE FROM idempotency WHERE expires IS NOT NULL AND expires <= $1 AND (caller, key) IN
             (SELECT caller, key FROM idempotency WHERE expires IS NOT NULL AND expires <= $1 LIMIT $2)";
         // The oldest rows are looked at, and no others: the table has no index on the time.
         let details = "DELETE FROM operation_detail WHERE seq IN (SELECT seq FROM

@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Error, Statement};
 
 use super::pipeline::{Query, pipeline};
 
-pub(super) const LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
+pub(super) const LOCK: &str = "SELECT pg_advisory_xact_lock($1)::text";
 pub(super) const HEAD: &str = "SELECT seq, hash, at FROM ledger ORDER BY seq DESC LIMIT 1";
 /// The server's time, the latest heartbeat, and a number of leases if `$1`.
 pub(super) const CLOCK: &str = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT),
@@ -28,6 +28,9 @@ pub(super) const OWNED: &str = "SELECT r.operation FROM unnest($1) AS k(operatio
 pub(super) const WRITTEN: &str = "SELECT k.operation FROM unnest($1) AS k(operation)
     WHERE EXISTS (SELECT FROM running r WHERE r.operation = k.operation)
     OR EXISTS (SELECT FROM ledger l WHERE l.operation = k.operation AND l.intent IS NOT NULL)";
+/// The outcomes of those of these operations that have ended.
+pub(super) const ENDED: &str = "SELECT l.operation, l.entry FROM unnest($1) AS k(operation)
+    JOIN ledger l ON l.operation = k.operation AND l.intent IS NOT NULL";
 
 pub(super) const INSERT_LEDGER: &str = "INSERT INTO ledger (seq, at, operation, system, record, intent, entry, hash)
      SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -77,6 +80,7 @@ const ALL: &[(&str, &[Type])] = &[
     (KEYS, &[Type::TEXT_ARRAY, Type::TEXT_ARRAY]),
     (OWNED, &[Type::UUID_ARRAY, Type::TEXT]),
     (WRITTEN, &[Type::UUID_ARRAY]),
+    (ENDED, &[Type::UUID_ARRAY]),
     (
         INSERT_LEDGER,
         &[

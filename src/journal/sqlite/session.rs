@@ -12,7 +12,7 @@ use rusqlite::{Connection, Params, params};
 use super::file::{BUSY_TIMEOUT, SqliteFile};
 use crate::journal::batch_needs::BatchNeeds;
 use crate::journal::change_set::{ChangeSet, NewDetail, NewEntry};
-use crate::journal::decode::{SELECT_KEYS, SELECT_RUNNING, idempotency_row, stored_operation};
+use crate::journal::decode::{SELECT_KEYS, SELECT_RUNNING, idempotency_row, outcome_state, stored_operation};
 use crate::journal::error::DbError;
 use crate::journal::rows::{ChainHead, KeyProgress, RecordOperation, RunningOperation, StoredOperation};
 use crate::journal::shared::Shared;
@@ -98,6 +98,12 @@ impl SqliteSession {
             let statement = "SELECT seq FROM ledger WHERE operation = ?1 AND intent IS NOT NULL";
             if !self.select(statement, params![operation_uuid(operation).as_bytes()])?.is_empty() {
                 state.already_written.insert(operation.clone());
+            }
+        }
+        for operation in &needs.ended {
+            let statement = "SELECT entry FROM ledger WHERE operation = ?1 AND intent IS NOT NULL";
+            for mut row in self.select(statement, params![operation_uuid(operation).as_bytes()])? {
+                state.ended.insert(operation.clone(), outcome_state(&row.text(0)?)?);
             }
         }
         let Some(limit) = needs.orphan_limit else { return Ok(Vec::new()) };
