@@ -16,10 +16,6 @@ use super::shared::Shared;
 use super::sqlite::{SqliteFile, SqliteSession};
 use super::writer_state::WriterState;
 
-/// An instance without a heartbeat for this long is dead. All that one hung replica can hold up
-/// takes less: its lock is freed after 3 s.
-pub(super) const DEAD_AFTER: Duration = Duration::from_secs(8);
-
 /// The shortest and the longest pause between two attempts to reach the server at the start.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 

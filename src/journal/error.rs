@@ -67,9 +67,9 @@ fn postgres_text(error: &tokio_postgres::Error) -> String {
 }
 
 impl DbError {
-    /// Whether a failed `COMMIT` certainly changed nothing. That is open when the disk or the memory
-    /// fails meanwhile, or the server goes away (PostgreSQL's error classes 08 and 57P, and every
-    /// error that ends the session).
+    /// Whether a failed `COMMIT` certainly changed nothing. That is open when the disk or the
+    /// memory fails meanwhile, or the server goes away (PostgreSQL's error classes 08 and 57P, and
+    /// every error that ends the session).
     pub(super) fn is_definite(&self) -> bool {
         match self {
             Self::Sqlite(rusqlite::Error::SqliteFailure(code, _)) => {

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::blocking_index::BlockingIndex;
 use super::model::{Durability, JournalMetrics};
+
+/// An instance without a heartbeat for this long is dead. All that one hung replica can hold up
+/// takes less: its lock is freed after 3 s.
+pub(super) const DEAD_AFTER: Duration = Duration::from_secs(8);
 
 /// The settings, counters and flags that handles and the writer share.
 pub(super) struct Shared {

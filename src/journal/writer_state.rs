@@ -153,8 +153,8 @@ impl WriterState {
         changes.leases.insert(key, row);
     }
 
-    /// Whether an operation of this instance has begun and is no longer its own: another replica has
-    /// adopted it or has ended it.
+    /// Whether an operation of this instance has begun and is no longer its own: another replica
+    /// has adopted it or has ended it.
     pub(super) fn is_taken(&self, operation: &OperationId) -> bool {
         self.already_written.contains(operation) && !self.running.contains_key(operation)
     }

@@ -14,12 +14,11 @@ use super::server::{PostgresServer, WRITER_LOCK};
 use super::statements::{self as sql, Statements};
 use crate::journal::batch_needs::BatchNeeds;
 use crate::journal::change_set::ChangeSet;
-use crate::journal::database::DEAD_AFTER;
 use crate::journal::decode::{SELECT_RUNNING, idempotency_row, outcome_state, parse_action, stored_operation};
 use crate::journal::error::DbError;
 use crate::journal::model::InterimResponse;
 use crate::journal::rows::{ChainHead, LeaseRow, RecordKey, RecordOperation, StoredOperation};
-use crate::journal::shared::Shared;
+use crate::journal::shared::{DEAD_AFTER, Shared};
 use crate::journal::sql::{Row, operation_uuid};
 use crate::journal::writer_state::WriterState;
 use crate::record::{Action, OperationId};
@@ -208,8 +207,8 @@ impl PostgresSession {
         cutoff_ms: i64,
     ) -> Result<bool, DbError> {
         let now_ms = state.now_ms();
-        // The outer condition is not redundant: another replica may claim the key meanwhile, and only
-        // the outer condition is checked again on the row that it has changed.
+        // The outer condition is not redundant: another replica may claim the key meanwhile, and
+        // only the outer condition is checked again on the row that it has changed.
         let keys = "DELETE FROM idempotency WHERE expires IS NOT NULL AND expires <= $1 AND (caller, key) IN
             (SELECT caller, key FROM idempotency WHERE expires IS NOT NULL AND expires <= $1 LIMIT $2)";
         // The oldest rows are looked at, and no others: the table has no index on the time.
