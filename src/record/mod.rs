@@ -42,7 +42,7 @@ pub use operation::{ObservedState, Operation, OperationId, OperationState, Vendo
 pub use patch::{MergePatch, Patch, PatchError, PatchedFields, RecordIdentity};
 pub use percent_encode::{percent_encode, percent_encode_id};
 pub use precondition::Precondition;
-pub use raw_json::{RawJson, RawObject, embedded_json};
+pub use raw_json::{RawJson, RawObject};
 pub use secret::{Secret, hide_secret, redact_secrets};
 pub use sha256::sha256;
 pub use vendor_error::{FieldError, Retry, SideEffect, VendorError, VendorErrorKind};

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -96,45 +95,17 @@ impl From<&RawObject> for RawJson {
     }
 }
 
-/// Serialized as a string that holds the text: the stored form of a write's recovery data.
+/// Serialized as the value that it holds.
 impl Serialize for RawJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        let value: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        value.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for RawJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = ByteString::from(String::deserialize(deserializer)?);
-        let value: &RawValue = serde_json::from_str(&text).map_err(D::Error::custom)?;
-        Ok(Self::slice_of(&text, value))
-    }
-}
-
-/// Serializes a [`RawJson`] as the value that it holds instead of a string. Use it with
-/// `#[serde(with = "…")]`.
-pub mod embedded_json {
-    use super::{ByteString, Deserialize, Deserializer, RawJson, RawValue, Serialize, Serializer};
-
-    /// Writes the value.
-    ///
-    /// # Errors
-    /// Those of the serializer.
-    pub fn serialize<S: Serializer>(json: &RawJson, serializer: S) -> Result<S::Ok, S::Error> {
-        let value: &RawValue = serde_json::from_str(json.as_str()).map_err(serde::ser::Error::custom)?;
-        value.serialize(serializer)
-    }
-
-    /// Reads a value, or a string with the text of one: earlier versions stored it that way.
-    ///
-    /// # Errors
-    /// Those of the deserializer.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RawJson, D::Error> {
-        let value = Box::<RawValue>::deserialize(deserializer)?;
-        if value.get().starts_with('"') {
-            return serde_json::from_str(value.get()).map_err(serde::de::Error::custom);
-        }
-        Ok(RawJson(ByteString::from(value.get())))
+        Ok(Self(Box::<RawValue>::deserialize(deserializer)?.get().into()))
     }
 }
 
@@ -249,7 +220,7 @@ impl From<&Map<String, Value>> for RawObject {
     }
 }
 
-/// Serialized as pairs of strings: the stored form of a write's recovery data.
+/// Serialized as pairs of names and values: the stored form of a write's recovery data.
 impl Serialize for RawObject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.iter())
@@ -275,24 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn embedded_json_is_written_as_is_and_read_in_both_stored_forms() {
-        #[derive(Debug, PartialEq, Serialize, Deserialize)]
-        struct View(#[serde(with = "embedded_json")] RawJson);
-        let text = r#"{"n":12345678901234567890,"d":1.10}"#;
-        let view = View(RawJson(ByteString::from_static(text)));
-        assert_eq!(serde_json::to_string(&view).expect("JSON"), text);
-        for stored in [text.to_owned(), Value::from(text).to_string()] {
-            assert_eq!(serde_json::from_str::<View>(&stored).expect("stored fields"), view, "{stored}");
-        }
-        assert!(serde_json::from_str::<View>("\"{\"").is_err());
-    }
-
-    #[test]
-    fn the_stored_form_is_pairs_of_strings() {
+    fn the_stored_form_is_pairs_of_names_and_values() {
         let object = RawObject::parse(&Bytes::from_static(br#"{"a":1.10,"b":{"c":null}}"#)).expect("an object");
         let stored = serde_json::to_string(&object).expect("JSON");
-        assert_eq!(stored, r#"[["a","1.10"],["b","{\"c\":null}"]]"#);
+        assert_eq!(stored, r#"[["a",1.10],["b",{"c":null}]]"#);
         assert_eq!(serde_json::from_str::<RawObject>(&stored).expect("an object"), object);
-        assert!(serde_json::from_str::<RawObject>(r#"[["a","1x"]]"#).is_err());
+        assert!(serde_json::from_str::<RawObject>(r#"[["a",1x]]"#).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{RawJson, Warning, embedded_json};
+use crate::record::{RawJson, Warning};
 
 /// A record. `fields` holds the vendor's own names and values; no number loses precision or form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -18,7 +18,6 @@ pub struct RecordView {
     #[schema(required = true, example = "\"d3q2-7w.b1nd\"")]
     pub etag: Option<String>,
     /// The vendor's own names and values.
-    #[serde(with = "embedded_json")]
     #[schema(value_type = Object)]
     pub fields: RawJson,
     /// JSON Pointers of what cannot be patched.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use crate::transport::{VendorCallKind, VendorRequest};
 
@@ -13,13 +14,18 @@ use crate::transport::{VendorCallKind, VendorRequest};
 #[derive(Debug)]
 pub(super) struct StoredRequest(VendorRequest);
 
-/// A [`StoredRequest`] in JSON: text throughout.
+/// A [`StoredRequest`] in JSON.
 #[derive(Serialize, Deserialize)]
 struct StoredRequestJson {
     method: String,
     path: String,
     headers: Vec<(String, String)>,
-    body: Option<String>,
+    /// A body that is JSON, unescaped: it is the largest part of a stored write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    json: Option<Box<RawValue>>,
+    /// Any other body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
 }
 
 impl StoredRequest {
@@ -36,14 +42,21 @@ impl StoredRequest {
         let VendorRequest { method, path, headers, body, .. } = &self.0;
         let headers = headers.iter().map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
         let body = match body {
-            Some(bytes) => Some(std::str::from_utf8(bytes).ok()?.to_owned()),
+            Some(bytes) => Some(std::str::from_utf8(bytes).ok()?),
             None => None,
         };
+        // The body is sent again byte for byte: white space around a value would be lost, and
+        // `null` would become no body.
+        let json = body.and_then(|body| {
+            serde_json::from_str::<&RawValue>(body).ok().filter(|raw| raw.get() == body && body != "null")
+        });
+        let text = body.filter(|_| json.is_none());
         Some(StoredRequestJson {
             method: method.to_string(),
             path: path.clone(),
             headers: headers.collect::<Option<_>>()?,
-            body,
+            json: json.map(ToOwned::to_owned),
+            text: text.map(str::to_owned),
         })
     }
 
@@ -53,7 +66,8 @@ impl StoredRequest {
         for (name, value) in &json.headers {
             request.headers.push((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?));
         }
-        request.body = json.body.map(Bytes::from);
+        let body = json.json.map(|raw| String::from(Box::<str>::from(raw))).or(json.text);
+        request.body = body.map(Bytes::from);
         Some(Self(request))
     }
 }
@@ -68,5 +82,20 @@ impl<'de> Deserialize<'de> for StoredRequest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::from_json(StoredRequestJson::deserialize(deserializer)?)
             .ok_or_else(|| D::Error::custom("not a vendor request"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_request_has_its_body_byte_for_byte() {
+        for body in [r#"{"Costs":1.10,"Name":"\"\u00e9\""}"#, " {}", "a=b&c=d", r#""text""#, "null", ""] {
+            let request = VendorRequest::new(VendorCallKind::Update, Method::PUT, "/p?q=1").body(body.to_owned());
+            let json = serde_json::to_string(&StoredRequest::new(request)).expect("JSON");
+            let restored: StoredRequest = serde_json::from_str(&json).expect("a request");
+            assert_eq!(restored.restore().body.as_deref(), Some(body.as_bytes()), "{json}");
+        }
     }
 }
