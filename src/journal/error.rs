@@ -1,6 +1,6 @@
 //! Why a call failed, and what an error of the database means.
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 use tokio_postgres::error::{Severity, SqlState};
 
 /// Why a call of the journal failed.
@@ -66,6 +66,16 @@ fn postgres_text(error: &tokio_postgres::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
+/// The errors of SQLite that leave open what became of a commit: its frame is in the -wal file when
+/// the disk does not confirm it, and when the index of that file cannot grow.
+const IO_ERRORS_AFTER_COMMIT: [i32; 5] = [
+    ffi::SQLITE_IOERR_FSYNC,
+    ffi::SQLITE_IOERR_DIR_FSYNC,
+    ffi::SQLITE_IOERR_SHMOPEN,
+    ffi::SQLITE_IOERR_SHMSIZE,
+    ffi::SQLITE_IOERR_SHMMAP,
+];
+
 impl DbError {
     /// Whether a failed `COMMIT` certainly changed nothing. That is open when the disk or the
     /// memory fails meanwhile, or the server goes away (PostgreSQL's error classes 08 and 57P, and
@@ -73,7 +83,7 @@ impl DbError {
     pub(super) fn is_definite(&self) -> bool {
         match self {
             Self::Sqlite(rusqlite::Error::SqliteFailure(code, _)) => {
-                !matches!(code.code, ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory)
+                code.code != ErrorCode::OutOfMemory && !IO_ERRORS_AFTER_COMMIT.contains(&code.extended_code)
             }
             Self::Postgres(error) => error.as_db_error().is_some_and(|database| {
                 database.parsed_severity() == Some(Severity::Error)
