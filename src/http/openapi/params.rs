@@ -53,11 +53,13 @@ pub(crate) struct ProblemPath {
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListParams {
     /// Which collection; the configured one if it is left out.
+    #[param(min_length = 1)]
     collection: Option<String>,
     /// The most items of the page; a page may be shorter, even empty, and have a `next`.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
     /// `next` of the previous page of the same query.
+    #[param(min_length = 1)]
     cursor: Option<String>,
 }
 
@@ -87,12 +89,15 @@ pub(crate) enum WriteAction {
 #[into_params(parameter_in = Query)]
 pub(crate) struct OperationListParams {
     /// Only of this system.
+    #[param(min_length = 1)]
     system: Option<String>,
     /// Only of this record.
+    #[param(min_length = 1)]
     record: Option<String>,
     /// Only in this state.
     state: Option<OperationState>,
     /// Only of this caller.
+    #[param(min_length = 1)]
     caller: Option<String>,
     /// Only of this kind.
     #[param(inline)]
@@ -110,6 +115,7 @@ pub(crate) struct OperationListParams {
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
     /// `next` of the previous page of the same query.
+    #[param(min_length = 1)]
     cursor: Option<String>,
 }
 
@@ -117,16 +123,19 @@ pub(crate) struct OperationListParams {
 #[into_params(parameter_in = Query)]
 pub(crate) struct LedgerListParams {
     /// Only of this system.
+    #[param(min_length = 1)]
     system: Option<String>,
     /// Only of this record.
+    #[param(min_length = 1)]
     record: Option<String>,
     /// Only of this caller.
+    #[param(min_length = 1)]
     caller: Option<String>,
     /// Only of this operation.
-    #[param(example = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11")]
+    #[param(min_length = 1, example = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11")]
     operation: Option<String>,
     /// Only with this problem, by its name.
-    #[param(example = "rejected")]
+    #[param(min_length = 1, example = "rejected")]
     problem: Option<String>,
     /// Not earlier than this (RFC 3339).
     #[param(format = DateTime)]
@@ -141,6 +150,7 @@ pub(crate) struct LedgerListParams {
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
     /// `next` of the previous page of the same query.
+    #[param(min_length = 1)]
     cursor: Option<String>,
 }
 
