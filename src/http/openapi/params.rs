@@ -2,8 +2,16 @@
 #![expect(dead_code, reason = "described, never constructed")]
 
 use utoipa::IntoParams;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
+use crate::problem::ProblemKind;
 use crate::record::OperationState;
+
+/// The names of all problems.
+fn problem_names() -> Object {
+    let names = ProblemKind::ALL.iter().map(|problem| problem.as_str());
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
+}
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -135,7 +143,7 @@ pub(crate) struct LedgerListParams {
     #[param(min_length = 1, example = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11")]
     operation: Option<String>,
     /// Only with this problem, by its name.
-    #[param(min_length = 1, example = "rejected")]
+    #[param(schema_with = problem_names, example = "rejected")]
     problem: Option<String>,
     /// Not earlier than this (RFC 3339).
     #[param(format = DateTime)]
