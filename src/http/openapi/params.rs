@@ -140,7 +140,10 @@ pub(crate) struct LedgerListParams {
     #[param(min_length = 1)]
     caller: Option<String>,
     /// Only of this operation.
-    #[param(min_length = 1, example = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11")]
+    #[param(
+        pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$",
+        example = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11"
+    )]
     operation: Option<String>,
     /// Only with this problem, by its name.
     #[param(schema_with = problem_names, example = "rejected")]
