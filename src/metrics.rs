@@ -24,12 +24,12 @@ use prometheus::{
 use self::child_cache::ChildCache;
 use self::families::{
     BUILD, CALL_BUCKETS, CIRCUIT, COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT, LEDGER_ENTRIES,
-    LEDGER_SECONDS, LOSSES, OPERATIONS, PRECONDITIONS, QUEUE, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS, REQUESTS,
-    RETRIES, Registrar, TOKEN_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
+    LEDGER_SECONDS, LOSSES, OPERATIONS, PRECONDITIONS, QUEUE, QUEUE_WAIT, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS,
+    REQUESTS, RETRIES, Registrar, TOKEN_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
 };
 
 pub use self::labels::{
-    CallOutcome, DetectedBy, RefreshOutcome, ReloadTarget, RequestAction, RequestOutcome, RetryReason,
+    CallOutcome, DetectedBy, Lane, RefreshOutcome, ReloadTarget, RequestAction, RequestOutcome, RetryReason,
 };
 use self::vendor_series::{VendorFamilies, VendorSeries};
 use crate::problem::ProblemKind;
@@ -99,6 +99,7 @@ impl Metrics {
             contended: registrar.register_counters(&CONTENDED)?,
             circuit: registrar.register_gauges(&CIRCUIT)?,
             queue: registrar.register_gauges(&QUEUE)?,
+            queue_wait: registrar.register_histograms(&QUEUE_WAIT, &CALL_BUCKETS)?,
             writes_unknown: registrar.register_gauges(&WRITES_UNKNOWN)?,
             operations: registrar.register_gauges(&OPERATIONS)?,
         };
@@ -256,6 +257,15 @@ impl Metrics {
     /// Adds to the calls that wait in the queue; `by` may be negative.
     pub fn queue_depth(&self, system: SystemIndex, by: i64) {
         self.with_vendor_series(system, |vendor| vendor.queue.add(by));
+    }
+
+    /// Records how long a call waited in the queue.
+    pub fn queue_wait(&self, system: SystemIndex, lane: Lane, waited: Duration) {
+        self.with_vendor_series(system, |vendor| {
+            if let Some(histogram) = vendor.queue_wait.get(lane as usize) {
+                histogram.observe(waited.as_secs_f64());
+            }
+        });
     }
 
     /// Counts a sign-in.

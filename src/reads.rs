@@ -18,7 +18,7 @@ pub(crate) async fn read(
     id: &RecordId,
     context: &OpContext,
 ) -> Result<RecordView, Problem> {
-    let session = VendorSession::new(system, &context.trace, context.deadline);
+    let session = VendorSession::new(system, context);
     let record = system
         .adapter
         .read(&session, id)
@@ -48,7 +48,7 @@ pub(crate) async fn list(
         None => None,
         Some(text) => Some(decode_cursor(&query, text).ok_or_else(invalid_cursor)?),
     };
-    let session = VendorSession::new(system, &context.trace, context.deadline);
+    let session = VendorSession::new(system, context);
     let page = system.adapter.list(&session, collection, limit, after.as_deref()).await.map_err(|fault| {
         if fault.kind == VendorErrorKind::Rejected && after.is_some() {
             invalid_cursor()

@@ -5,13 +5,14 @@ mod jwks_cache;
 mod jwt;
 mod jwt_crypto;
 
+use std::num::NonZeroU16;
 use std::sync::{Arc, OnceLock};
 
 use subtle::ConstantTimeEq;
 
 pub use crate::config::Permission;
 use crate::config::{self, Grant, KeyDigest};
-use crate::record::{CallerName, SystemName, sha256};
+use crate::record::{CallerName, CallerShare, SystemName, sha256};
 
 pub use jwks_cache::JwksSource;
 pub use jwt::{AuthError, JwtVerifier};
@@ -42,6 +43,7 @@ impl std::fmt::Debug for ApiKey {
 #[derive(Debug)]
 pub struct Principal {
     name: CallerName,
+    share: CallerShare,
     everywhere: PermissionSet,
     by_system: Vec<(SystemName, PermissionSet)>,
 }
@@ -104,7 +106,8 @@ impl ApiKeyAuth {
 
 impl Principal {
     fn new(name: CallerName, grants: &[Grant]) -> Self {
-        let mut principal = Self { name, everywhere: PermissionSet::default(), by_system: Vec::new() };
+        let share = CallerShare::new(&name, NonZeroU16::MIN);
+        let mut principal = Self { name, share, everywhere: PermissionSet::default(), by_system: Vec::new() };
         for Grant { system, permission } in grants {
             let added = permission.map_or(PermissionSet::ALL, PermissionSet::from_permission);
             match system {
@@ -122,6 +125,12 @@ impl Principal {
     #[must_use]
     pub fn name(&self) -> &CallerName {
         &self.name
+    }
+
+    /// Its share of a congested vendor.
+    #[must_use]
+    pub fn share(&self) -> CallerShare {
+        self.share
     }
 
     /// Whether the caller has any permission for that system.

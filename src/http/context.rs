@@ -29,6 +29,7 @@ use crate::metrics::RequestAction;
 use crate::problem::{FailureEvent, Problem, ProblemKind};
 use crate::record::{Action, RequestId};
 use crate::system::{OpContext, System};
+use crate::transport::Priority;
 use crate::transport::trace::{RequestAttributes, RequestSpan, TraceContext};
 
 /// Where a request goes.
@@ -276,6 +277,7 @@ impl RequestContext {
             trace: Arc::clone(self.state.trace(self.headers())),
             received_at: self.state.deadline - self.state.api.limits.deadline,
             deadline: self.state.deadline,
+            priority: Priority::single(self.caller()?.share()),
         })
     }
 

@@ -34,6 +34,8 @@ families! {
         "State of the circuit to the vendor: 0 closed, 1 half-open, 2 open.";
     QUEUE "vendor_queue_depth" ["system"],
         "Vendor requests that wait in the queue.";
+    QUEUE_WAIT "vendor_queue_wait_seconds" ["system", "lane"],
+        "Time that a vendor request waited in the queue, in seconds; those that need not wait are not counted.";
     REFRESHES "token_refreshes_total" ["system", "outcome"],
         "Authentications at the vendor: ok, refused (the credentials) or failed (anything else).";
     TOKEN_EXPIRES "token_expires_timestamp_seconds" ["system"],

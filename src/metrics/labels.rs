@@ -108,6 +108,19 @@ label_enum! {
 }
 
 label_enum! {
+    /// Which of a vendor's queues a call waits in: the `lane` label, in the order in which they are
+    /// served.
+    Lane {
+        /// Sign-ins, and calls that find out what became of a write.
+        Reconcile = "settle",
+        /// Calls of single requests.
+        Single = "single",
+        /// Calls of items of a batch.
+        Bulk = "bulk",
+    }
+}
+
+label_enum! {
     /// What was reloaded: the `what` label.
     ReloadTarget {
         /// The configuration.

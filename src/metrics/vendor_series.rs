@@ -1,9 +1,9 @@
 //! The metrics of the requests to one vendor.
 
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::child_cache::ChildCache;
-use super::labels::{CallOutcome, DetectedBy, RefreshOutcome, RetryReason};
+use super::labels::{CallOutcome, DetectedBy, Lane, RefreshOutcome, RetryReason};
 use crate::record::VendorCallKind;
 
 /// The cached metrics of calls to one vendor.
@@ -17,6 +17,7 @@ pub(super) struct VendorSeries {
     pub(super) contended: IntCounter,
     pub(super) circuit: IntGauge,
     pub(super) queue: IntGauge,
+    pub(super) queue_wait: Vec<Histogram>,
     pub(super) writes_unknown: IntGauge,
     pub(super) operations: IntGauge,
 }
@@ -30,6 +31,7 @@ pub(super) struct VendorFamilies {
     pub(super) contended: IntCounterVec,
     pub(super) circuit: IntGaugeVec,
     pub(super) queue: IntGaugeVec,
+    pub(super) queue_wait: HistogramVec,
     pub(super) writes_unknown: IntGaugeVec,
     pub(super) operations: IntGaugeVec,
 }
@@ -49,6 +51,10 @@ impl VendorFamilies {
             contended: self.contended.with_label_values(&[system]),
             circuit: self.circuit.with_label_values(&[system]),
             queue: self.queue.with_label_values(&[system]),
+            queue_wait: Lane::ALL
+                .iter()
+                .map(|lane| self.queue_wait.with_label_values(&[system, lane.as_str()]))
+                .collect(),
             writes_unknown: self.writes_unknown.with_label_values(&[system]),
             operations: self.operations.with_label_values(&[system]),
         }

@@ -1,7 +1,10 @@
 //! The caller of a request, and the action that it requests.
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::sync::Arc;
+
+use super::sha256;
 
 /// An action on records: what `[access]` permits, and the `action` of ledger entries and metrics.
 #[derive(
@@ -39,6 +42,30 @@ pub struct CallerName(pub Arc<str>);
 impl fmt::Display for CallerName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
+    }
+}
+
+/// The share of a congested vendor that a caller gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallerShare {
+    /// Stands for the caller where its name must not go.
+    pub caller: u64,
+    /// Its share beside those of the others (`weight`).
+    pub weight: NonZeroU16,
+}
+
+impl CallerShare {
+    /// The share of a caller. The same name has the same number after a reload.
+    #[must_use]
+    pub fn new(name: &CallerName, weight: NonZeroU16) -> Self {
+        let hash = sha256([name.0.as_bytes()]);
+        Self { caller: hash.first_chunk().copied().map_or(0, u64::from_le_bytes), weight }
+    }
+}
+
+impl Default for CallerShare {
+    fn default() -> Self {
+        Self { caller: 0, weight: NonZeroU16::MIN }
     }
 }
 

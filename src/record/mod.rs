@@ -27,7 +27,7 @@ mod vendor_error;
 mod vendor_record;
 
 pub use call::VendorCallKind;
-pub use caller::{Action, CallerName, RequestId};
+pub use caller::{Action, CallerName, CallerShare, RequestId};
 pub use cursor::{decode_cursor, encode_cursor};
 pub use diff::{FieldChange, all_applied, diff};
 pub use etag::{EntityTag, TagOrigin, Version};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::record::{CallerName, RequestId};
+use crate::transport::Priority;
 use crate::transport::trace::TraceContext;
 
 /// Who sent a request, how it is traced, and when it must be responded to.
@@ -20,4 +21,6 @@ pub struct OpContext {
     pub received_at: Instant,
     /// When the caller must have its response (`deadline` in `[server]`).
     pub deadline: Instant,
+    /// Where its calls wait while the vendor is congested.
+    pub priority: Priority,
 }

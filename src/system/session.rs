@@ -7,25 +7,35 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::System;
+use super::{OpContext, System};
 use crate::problem::{Problem, ProblemKind, VendorErrorInfo};
 use crate::record::{RecordId, VendorCallLog, VendorError, VendorErrorKind, VendorRecord};
 use crate::transport::trace::{CallTrace, TraceContext};
-use crate::transport::{Transport, VendorRequest, VendorResponse};
+use crate::transport::{Priority, Transport, VendorRequest, VendorResponse};
 
 /// The transport of one request, or of one write that the reconciler resolves.
 pub(crate) struct VendorSession<'s> {
     inner: &'s dyn Transport,
     trace: &'s Arc<TraceContext>,
     deadline: Cell<Instant>,
+    priority: Priority,
     calls: RefCell<Vec<VendorCallLog>>,
 }
 
 impl<'s> VendorSession<'s> {
-    /// Calls `system`'s vendor until `deadline`.
-    pub(crate) fn new(system: &'s System, trace: &'s Arc<TraceContext>, deadline: Instant) -> Self {
+    /// Calls `system`'s vendor for a caller's request.
+    pub(crate) fn new(system: &'s System, context: &'s OpContext) -> Self {
+        Self::with_priority(system, &context.trace, context.deadline, context.priority)
+    }
+
+    /// Calls `system`'s vendor until `deadline`, to find out what became of a write.
+    pub(crate) fn to_reconcile(system: &'s System, trace: &'s Arc<TraceContext>, deadline: Instant) -> Self {
+        Self::with_priority(system, trace, deadline, Priority::reconcile())
+    }
+
+    fn with_priority(system: &'s System, trace: &'s Arc<TraceContext>, deadline: Instant, priority: Priority) -> Self {
         let inner = &*system.transport;
-        Self { inner, trace, deadline: Cell::new(deadline), calls: RefCell::new(Vec::new()) }
+        Self { inner, trace, deadline: Cell::new(deadline), priority, calls: RefCell::new(Vec::new()) }
     }
 
     /// Sets the deadline of the calls that follow.
@@ -82,6 +92,7 @@ impl<'s> VendorSession<'s> {
 impl Transport for VendorSession<'_> {
     async fn send(&self, mut request: VendorRequest) -> Result<VendorResponse, VendorError> {
         request.deadline = Some(self.deadline.get());
+        request.priority = self.priority;
         request.trace = CallTrace::child_of(self.trace);
         let name = request.kind.as_str().to_owned();
         let begun = Instant::now();

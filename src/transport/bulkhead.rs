@@ -1,18 +1,19 @@
 //! Limits the load on one vendor, so that a slow vendor cannot fill the gateway.
 //!
-//! At most `max_in_flight` requests are in flight. At most `max_queue` more wait, first come first
-//! served, for one of them to end or for the `rate_limit`. A request waits no longer than its
-//! deadline allows. One that cannot be sent in time is rejected at once.
+//! At most `max_in_flight` requests are in flight. At most `max_queue` more wait for one of them to
+//! end or for the `rate_limit`, in the order of the [`FairQueue`]. A request waits no longer than
+//! its deadline allows. One that cannot be sent in time is rejected at once.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::fair_queue::{FairQueue, Ticket};
 use super::layer::Layer;
-use super::rate_limiter::RateLimiter;
+use super::lock::lock;
+use super::priority::Priority;
 use super::request::VendorRequest;
 use super::response::VendorResponse;
 use super::settings::StackSettings;
@@ -25,99 +26,130 @@ const MIN_SEND_MARGIN: Duration = Duration::from_millis(5);
 /// Limits the requests in flight, in the queue and per second.
 pub(super) struct BulkheadLayer<T> {
     inner: T,
-    permits: Semaphore,
-    rate_limiter: Option<RateLimiter>,
-    /// Requests that wait or are in flight. Both are counted together: a request that has just got
-    /// a permit still waits for its task to run, and takes no place of the queue.
-    admitted: AtomicUsize,
-    max_admitted: usize,
-    waiting: AtomicUsize,
+    places: Arc<Places>,
     /// How long a request without a deadline waits.
     default_wait: Duration,
     metrics: Arc<Metrics>,
     system: SystemIndex,
 }
 
+/// The places of one vendor, shared by all workers.
+struct Places {
+    queue: Mutex<FairQueue<oneshot::Sender<Place>>>,
+    /// Locked by the task that waits for the rate limit, if there is one.
+    timer: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A place among the requests in flight, freed on drop.
+struct Place {
+    places: Arc<Places>,
+    priority: Priority,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if lock(&self.places.queue).release(self.priority) {
+            self.places.grant();
+        }
+    }
+}
+
+impl Places {
+    /// Gives the free places to those who wait.
+    fn grant(self: &Arc<Self>) {
+        loop {
+            // The lock is released before a place is given away: a waiter that has just left drops
+            // it at once.
+            let granted = lock(&self.queue).grant_next();
+            let Some((waiter, priority)) = granted else { break };
+            let _ = waiter.send(Place { places: Arc::clone(self), priority });
+        }
+        self.wait_for_rate_limit();
+    }
+
+    /// Grants places later, where the rate limit alone is in the way.
+    fn wait_for_rate_limit(self: &Arc<Self>) {
+        if lock(&self.queue).next_start().is_none() {
+            return;
+        }
+        let Ok(guard) = Arc::clone(&self.timer).try_lock_owned() else { return };
+        let places = Arc::clone(self);
+        tokio::spawn(async move {
+            let next_start = || lock(&places.queue).next_start();
+            while let Some(start) = next_start() {
+                sleep_until(start).await;
+                places.grant();
+            }
+            drop(guard);
+            // A request may have come between the last look and the release of the guard.
+            places.wait_for_rate_limit();
+        });
+    }
+}
+
 impl<T> BulkheadLayer<T> {
     pub(super) fn new(inner: T, settings: &StackSettings, metrics: Arc<Metrics>, system: SystemIndex) -> Self {
-        let max_in_flight = settings.max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
-        Self {
-            inner,
-            permits: Semaphore::new(max_in_flight),
-            rate_limiter: RateLimiter::new(settings.rate_limit),
-            admitted: AtomicUsize::new(0),
-            max_admitted: max_in_flight.saturating_add(settings.max_queue),
-            waiting: AtomicUsize::new(0),
-            default_wait: settings.timeout,
-            metrics,
-            system,
+        let places = Places { queue: Mutex::new(FairQueue::new(settings)), timer: Arc::default() };
+        Self { inner, places: Arc::new(places), default_wait: settings.timeout, metrics, system }
+    }
+
+    async fn acquire(&self, priority: Priority, deadline: Option<Instant>) -> Result<Place, VendorError> {
+        // The usual case: nothing waits and there is room.
+        if lock(&self.places.queue).try_take(priority) {
+            return Ok(Place { places: Arc::clone(&self.places), priority });
+        }
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + self.default_wait);
+        let (slot, place) = self.enqueue(priority, deadline)?;
+        self.places.wait_for_rate_limit();
+        match timeout_at(deadline, place).await {
+            Ok(Ok(place)) => {
+                self.metrics.queue_wait(self.system, priority.lane, slot.since.elapsed());
+                Ok(place)
+            }
+            Ok(Err(_)) => Err(overloaded_fault("another caller needed the place in the vendor's queue")),
+            Err(_) => Err(self.too_late()),
         }
     }
 
-    async fn acquire(&self, deadline: Option<Instant>) -> Result<Option<SemaphorePermit<'_>>, VendorError> {
-        // The usual case: nothing waits and there is a permit.
-        if self.waiting.load(Ordering::Relaxed) == 0
-            && let Ok(permit) = self.permits.try_acquire()
-            && self.rate_limiter.as_ref().is_none_or(RateLimiter::try_acquire)
-        {
-            return Ok(Some(permit));
-        }
-        let queue_slot = self.enqueue();
-        let deadline = deadline.unwrap_or_else(|| Instant::now() + self.default_wait);
-        if let Some(rate_limiter) = &self.rate_limiter {
-            let slot = rate_limiter.next_slot(queue_slot.ahead);
+    fn enqueue(
+        &self,
+        priority: Priority,
+        deadline: Instant,
+    ) -> Result<(QueueSlot<'_, T>, oneshot::Receiver<Place>), VendorError> {
+        let (notify, place) = oneshot::channel();
+        let mut queue = lock(&self.places.queue);
+        if let Some(slot) = queue.predict_start(priority) {
             let wait = slot.saturating_duration_since(Instant::now());
             // A slot comes up to 2 % later than predicted.
             if !wait.is_zero() && slot + wait / 50 + MIN_SEND_MARGIN >= deadline {
                 return Err(rate_limited_fault(wait));
             }
         }
-        let too_late = |_| overloaded_fault("the deadline passed while the request waited in the vendor's queue");
-        // The semaphore is never closed.
-        let permit = timeout_at(deadline, self.permits.acquire()).await.map_err(too_late)?.ok();
-        if let Some(rate_limiter) = &self.rate_limiter {
-            let slot = rate_limiter.next_slot(0);
-            let too_late = |_| rate_limited_fault(slot.saturating_duration_since(Instant::now()));
-            timeout_at(deadline, rate_limiter.acquire()).await.map_err(too_late)?;
-        }
-        Ok(permit)
-    }
-
-    fn enqueue(&self) -> QueueSlot<'_, T> {
-        let ahead = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let ticket = queue.push(priority, notify).map_err(overloaded_fault)?;
         self.metrics.queue_depth(self.system, 1);
-        QueueSlot { bulkhead: self, ahead }
+        Ok((QueueSlot { bulkhead: self, ticket, since: Instant::now() }, place))
     }
 
-    fn admit(&self) -> Result<Admission<'_>, VendorError> {
-        let before = self.admitted.fetch_add(1, Ordering::Relaxed);
-        // Dropping the admission on rejection gives the place back.
-        let admission = Admission(&self.admitted);
-        if before >= self.max_admitted {
-            return Err(overloaded_fault("too many requests wait for this vendor"));
+    /// Why the deadline passed in the queue.
+    fn too_late(&self) -> VendorError {
+        let queue = lock(&self.places.queue);
+        match queue.next_start() {
+            Some(slot) if !queue.is_full() => rate_limited_fault(slot.saturating_duration_since(Instant::now())),
+            _ => overloaded_fault("the deadline passed while the request waited in the vendor's queue"),
         }
-        Ok(admission)
-    }
-}
-
-/// A place among the requests that wait or are in flight, freed on drop.
-struct Admission<'l>(&'l AtomicUsize);
-
-impl Drop for Admission<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// A place in the queue, freed on drop.
 struct QueueSlot<'l, T> {
     bulkhead: &'l BulkheadLayer<T>,
-    ahead: usize,
+    ticket: Ticket,
+    since: Instant,
 }
 
 impl<T> Drop for QueueSlot<'_, T> {
     fn drop(&mut self) {
-        self.bulkhead.waiting.fetch_sub(1, Ordering::Relaxed);
+        lock(&self.bulkhead.places.queue).remove(self.ticket);
         self.bulkhead.metrics.queue_depth(self.bulkhead.system, -1);
     }
 }
@@ -134,8 +166,7 @@ fn overloaded_fault(why: &str) -> VendorError {
 
 impl<T: Layer> Layer for BulkheadLayer<T> {
     async fn call(&self, request: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
-        let _admission = self.admit()?;
-        let _permit = self.acquire(request.deadline).await?;
+        let _place = self.acquire(request.priority, request.deadline).await?;
         self.inner.call(request).await
     }
 }
@@ -146,7 +177,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::record::{SideEffect, VendorCallKind};
+    use crate::record::{CallerShare, SideEffect, VendorCallKind};
     use crate::transport::testing::{ScriptedLayer, metric_value, metrics, request};
 
     fn bulkhead(
@@ -162,7 +193,16 @@ mod tests {
     }
 
     async fn read(bulkhead: &BulkheadLayer<ScriptedLayer>, timeout_ms: u64) -> Result<VendorResponse, VendorError> {
+        read_as(bulkhead, timeout_ms, Priority::single(CallerShare::default())).await
+    }
+
+    async fn read_as(
+        bulkhead: &BulkheadLayer<ScriptedLayer>,
+        timeout_ms: u64,
+        priority: Priority,
+    ) -> Result<VendorResponse, VendorError> {
         let mut request = request(VendorCallKind::Read);
+        request.priority = priority;
         request.deadline = Some(Instant::now() + Duration::from_millis(timeout_ms));
         bulkhead.call(&mut request).await
     }
@@ -248,5 +288,56 @@ mod tests {
         }));
         let rejected: Vec<_> = ends.await.into_iter().filter_map(|(kind, after)| Some((kind?, after))).collect();
         assert_eq!(rejected, [(VendorErrorKind::RateLimited, 0); 2]);
+    }
+
+    fn caller(caller: u64) -> Priority {
+        Priority::single(CallerShare { caller, ..CallerShare::default() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_waiting_call_is_served_before_a_thousand_of_a_hog() {
+        for rate_limit in [0, 1] {
+            let (bulkhead, metrics) = bulkhead(1, 5_000, rate_limit);
+            let started = Instant::now();
+            let hog = async {
+                let all = join_all((0..1000).map(|_| read_as(&bulkhead, 2_000_000, caller(1)))).await;
+                (all.iter().filter(|end| end.is_ok()).count(), started.elapsed().as_secs())
+            };
+            let other = async {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                let end = read_as(&bulkhead, 60_000, caller(2)).await;
+                (end.is_ok(), started.elapsed().as_secs())
+            };
+            assert_eq!(tokio::join!(hog, other), ((1000, 1001), (true, 2)));
+            let waits = r#"vendor_queue_wait_seconds_count{lane="single",system="crm"}"#;
+            assert_eq!(metric_value(&metrics, waits), 1000);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sign_in_passes_a_full_queue() {
+        let (bulkhead, _) = bulkhead(1, 2, 0);
+        let started = Instant::now();
+        let hog = join_all((0..3).map(|_| read_as(&bulkhead, 9_000, caller(1))));
+        let sign_in = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let end = read_as(&bulkhead, 9_000, Priority::reconcile()).await;
+            (end.is_ok(), started.elapsed().as_secs())
+        };
+        let (hog, sign_in) = tokio::join!(hog, sign_in);
+        assert_eq!((kinds(&hog), sign_in), (vec![None; 3], (true, 2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hog_that_fills_the_queue_makes_room_for_others() {
+        let (bulkhead, _) = bulkhead(1, 4, 0);
+        let hog = join_all((0..5).map(|_| read_as(&bulkhead, 9_000, caller(1))));
+        let other = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            read_as(&bulkhead, 9_000, caller(2)).await.is_ok()
+        };
+        let (hog, other) = tokio::join!(hog, other);
+        assert_eq!(kinds(&hog), [None, None, None, None, Some(VendorErrorKind::Overloaded)]);
+        assert!(other);
     }
 }

@@ -5,6 +5,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::priority::Priority;
 use super::trace::CallTrace;
 use crate::record::VendorCallKind;
 
@@ -35,6 +36,8 @@ pub struct VendorRequest {
     /// When the caller stops waiting. The timeout of the attempt applies as well. Set by the
     /// gateway.
     pub deadline: Option<Instant>,
+    /// Where it waits while the vendor is congested. Set by the gateway.
+    pub priority: Priority,
     /// The trace headers and span id of this request. Set by the gateway.
     pub trace: CallTrace,
     /// Whether to add credentials: everything but a sign-in needs them.
@@ -52,6 +55,7 @@ impl VendorRequest {
             headers: Vec::with_capacity(TYPICAL_HEADERS),
             body: None,
             deadline: None,
+            priority: Priority::reconcile(),
             trace: CallTrace::default(),
             needs_auth: kind != VendorCallKind::SignIn,
         }

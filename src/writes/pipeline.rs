@@ -121,7 +121,7 @@ pub(super) async fn run(
         system,
         command,
         context,
-        session: VendorSession::new(system, &context.trace, context.deadline),
+        session: VendorSession::new(system, context),
         sent_operation,
         responder: RefCell::new(Some(responder)),
         handed_off: Cell::new(false),

@@ -157,7 +157,7 @@ async fn reconcile(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
 async fn resolve(gateway: &GatewayState, system: &System, write: &mut InFlightWrite) -> Finding {
     let trace = TraceContext::new_root();
     let until = Instant::now() + write.time_left(&system.policy);
-    let session = VendorSession::new(system, &trace, until);
+    let session = VendorSession::to_reconcile(system, &trace, until);
     let probe = OutcomeProbe { gateway, system, session: &session };
     let finding = match probe.poll_until_resolved(write, until, FINAL_PROBE_TIMEOUT).await {
         Finding { resolution: Resolution::Open, .. } => {

@@ -20,12 +20,12 @@ use super::state::GatewayState;
 use crate::journal::{Durability, Journal, OperationQuery, StoreSettings};
 use crate::metrics::Metrics;
 use crate::record::{
-    CallerName, Operation, OperationState, Patch, Precondition, RecordId, RequestId, Secret, SystemName,
+    CallerName, CallerShare, Operation, OperationState, Patch, Precondition, RecordId, RequestId, Secret, SystemName,
 };
 use crate::sandbox::{CallKind, InjectedFault, matrix42};
 use crate::system::{OpContext, System, SystemPolicy};
 use crate::transport::trace::TraceContext;
-use crate::transport::{StackSettings, TransportStack};
+use crate::transport::{Priority, StackSettings, TransportStack};
 use crate::vendors::{Settings, find_vendor};
 
 const CLASS: &str = matrix42::CATEGORY_CLASS;
@@ -86,6 +86,7 @@ fn context() -> OpContext {
         trace: TraceContext::from_headers(&[], &[]).into(),
         received_at: Instant::now(),
         deadline: Instant::now() + Duration::from_secs(30),
+        priority: Priority::single(CallerShare::default()),
     }
 }
 

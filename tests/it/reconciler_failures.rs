@@ -11,14 +11,14 @@ use records_gateway::journal::{Durability, Journal, OperationQuery, StoreSetting
 use records_gateway::metrics::Metrics;
 use records_gateway::problem::ProblemKind;
 use records_gateway::record::{
-    CallerName, FieldError, OperationState, Patch, Precondition, RawObject, RecordId, RequestId, Secret, SystemName,
-    VendorError, VendorRecord, Version,
+    CallerName, CallerShare, FieldError, OperationState, Patch, Precondition, RawObject, RecordId, RequestId, Secret,
+    SystemName, VendorError, VendorRecord, Version,
 };
 use records_gateway::sandbox::{self, CallKind, Sandbox, matrix42};
 use records_gateway::system::{OpContext, System, SystemPolicy};
 use records_gateway::transport::trace::TraceContext;
 use records_gateway::transport::{
-    StackSettings, Token, Transport, TransportStack, VendorProtocol, VendorRequest, VendorResponse,
+    Priority, StackSettings, Token, Transport, TransportStack, VendorProtocol, VendorRequest, VendorResponse,
 };
 use records_gateway::vendors::{
     Adapter, Capabilities, CreatedRecord, ListPage, PlannedRequest, Settings, UpdateInput, find_vendor,
@@ -173,6 +173,7 @@ fn delete_command() -> (WriteCommand, OpContext) {
         trace: TraceContext::from_headers(&[], &[]).into(),
         received_at: Instant::now(),
         deadline: Instant::now() + Duration::from_secs(5),
+        priority: Priority::single(CallerShare::default()),
     };
     (write, context)
 }
