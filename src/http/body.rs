@@ -33,8 +33,9 @@ pub(super) async fn read(context: &RequestContext, accepted: &[BodyType]) -> Res
         return Err(ProblemKind::UnsupportedMediaType.with_detail("the body has a Content-Encoding; send it without"));
     }
     let body_type = headers::body_type(headers, accepted)?;
+    let Some(request) = context.http_request() else { return item_body(context, body_type) };
     let mut payload = context.state().take_payload().unwrap_or(Payload::None);
-    let mut stream = compat::limit_to_content_length(context.request(), &mut payload);
+    let mut stream = compat::limit_to_content_length(request, &mut payload);
     let body = tokio::time::timeout(limits.body_timeout, collect(&mut stream, limits.max_body)).await;
     drop(stream);
     context.state().put_payload(payload);
@@ -43,6 +44,12 @@ pub(super) async fn read(context: &RequestContext, accepted: &[BodyType]) -> Res
         ProblemKind::RequestTimeout.with_detail(detail)
     };
     Ok((body_type, body.map_err(late)??))
+}
+
+/// The body of an item of a batch, which has arrived with the batch.
+fn item_body(context: &RequestContext, body_type: BodyType) -> Result<(BodyType, Bytes), Problem> {
+    let body = context.item().map(|item| item.body.clone()).unwrap_or_default();
+    Ok((body_type, check_limit(0, Ok(body), context.api().limits.max_body)?))
 }
 
 /// A body as it arrives.

@@ -18,6 +18,7 @@ use super::authenticator::missing_credentials;
 use super::compat;
 use super::error::ApiError;
 use super::headers;
+use super::item_request::ItemRequest;
 use super::query::QueryParams;
 use super::request_target::percent_decode;
 use super::route::Route;
@@ -40,6 +41,13 @@ struct Target {
     /// The configured system that the path names.
     system: Option<Arc<System>>,
     action: Option<RequestAction>,
+}
+
+/// Where an item of a batch goes.
+pub(super) struct ItemTarget {
+    pub(super) route: Rc<Route>,
+    pub(super) system: Option<Arc<System>>,
+    pub(super) action: RequestAction,
 }
 
 /// What the middleware and the handler of one request share.
@@ -97,6 +105,21 @@ impl RequestState {
             };
             self.span.set(RequestSpan::begin(self.trace(request.headers()), attributes));
         }
+    }
+
+    /// The state of an item of a batch: the batch's caller and trace, and a deadline of its own. It
+    /// is not counted as a request in flight.
+    pub(super) fn of_item(batch: &RequestContext, target: ItemTarget) -> Rc<Self> {
+        let of_batch = &batch.state;
+        let state = Self::new(Arc::clone(&of_batch.api), of_batch.request_id.clone(), Payload::None);
+        let ItemTarget { route, system, action } = target;
+        // A new state has nothing of these yet.
+        let _ = state.trace.set(Arc::clone(of_batch.trace(batch.headers())));
+        let _ = state.target.set(Target { route: Some(route), system, action: Some(action) });
+        if let Some(caller) = of_batch.principal.get() {
+            state.set_principal(Arc::clone(caller));
+        }
+        state
     }
 
     pub(super) fn has_begun(&self) -> bool {
@@ -162,10 +185,17 @@ impl RequestState {
     }
 }
 
-/// A request as its handler sees it.
+/// A request as its handler sees it, whether it came alone or as an item of a batch: its handler
+/// cannot tell.
 pub(super) struct RequestContext {
     state: Rc<RequestState>,
-    request: HttpRequest,
+    source: Source,
+}
+
+/// Where the parts of a request are.
+enum Source {
+    Http(HttpRequest),
+    Item(Rc<ItemRequest>),
 }
 
 impl FromRequest for RequestContext {
@@ -173,11 +203,16 @@ impl FromRequest for RequestContext {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(RequestState::of(request).map(|state| Self { state, request: request.clone() }))
+        ready(RequestState::of(request).map(|state| Self { state, source: Source::Http(request.clone()) }))
     }
 }
 
 impl RequestContext {
+    /// An item of a batch.
+    pub(super) fn of_item(state: Rc<RequestState>, item: Rc<ItemRequest>) -> Self {
+        Self { state, source: Source::Item(item) }
+    }
+
     pub(super) fn api(&self) -> &ApiState {
         &self.state.api
     }
@@ -186,20 +221,38 @@ impl RequestContext {
         &self.state.api.gateway
     }
 
-    pub(super) fn state(&self) -> &RequestState {
+    pub(super) fn state(&self) -> &Rc<RequestState> {
         &self.state
     }
 
-    pub(super) fn request(&self) -> &HttpRequest {
-        &self.request
+    /// The item of a batch that this request is, if it is one.
+    pub(super) fn item(&self) -> Option<&ItemRequest> {
+        match &self.source {
+            Source::Http(_) => None,
+            Source::Item(item) => Some(item),
+        }
+    }
+
+    /// The HTTP request, unless this is an item of a batch.
+    pub(super) fn http_request(&self) -> Option<&HttpRequest> {
+        match &self.source {
+            Source::Http(request) => Some(request),
+            Source::Item(_) => None,
+        }
     }
 
     pub(super) fn method(&self) -> &Method {
-        self.request.method()
+        match &self.source {
+            Source::Http(request) => request.method(),
+            Source::Item(item) => &item.method,
+        }
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
-        self.request.headers()
+        match &self.source {
+            Source::Http(request) => request.headers(),
+            Source::Item(item) => &item.headers,
+        }
     }
 
     /// The query's parameters; `known` are the names that it may have.
@@ -207,16 +260,22 @@ impl RequestContext {
     /// # Errors
     /// 400.
     pub(super) fn query(&self, known: &'static [&'static str]) -> Result<QueryParams, Problem> {
-        QueryParams::parse(self.request.uri().query().unwrap_or_default(), known)
+        let query = self.http_request().and_then(|request| request.uri().query());
+        QueryParams::parse(query.unwrap_or_default(), known)
     }
 
     /// A segment of the path by its name in the route, percent-decoded. actix-web decodes all
     /// octets but `%25`, `%2B` and `%2F`, so that decoding the rest here decodes each octet once.
+    /// The segments of an item are as they were sent.
     ///
     /// # Errors
     /// 400.
     pub(super) fn path_param(&self, name: &str) -> Result<Cow<'_, str>, Problem> {
-        percent_decode(self.request.match_info().get(name).unwrap_or_default(), "path")
+        let segment = match &self.source {
+            Source::Http(request) => request.match_info().get(name),
+            Source::Item(item) => item.param(name),
+        };
+        percent_decode(segment.unwrap_or_default(), "path")
     }
 
     /// The caller.

@@ -5,6 +5,8 @@
 //! document (contract 4.7). `compat` guards against what actix-http does on its own.
 
 mod authenticator;
+#[cfg_attr(not(test), expect(dead_code, reason = "POST /batch is its first user"))]
+mod batch;
 mod body;
 mod compat;
 mod context;
@@ -14,6 +16,7 @@ mod error;
 pub mod fuzzing;
 mod handlers;
 mod headers;
+mod item_request;
 mod middleware;
 mod openapi;
 mod query;

@@ -104,13 +104,16 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
 /// A target that no route matches: `*`, to which only OPTIONS applies, or a path that does not
 /// exist.
 async fn unmatched(context: RequestContext) -> HandlerResult {
-    if context.request().uri().path() != "*" {
-        context.state().set_target(context.request(), None, None);
+    let Some(request) = context.http_request() else {
+        return Err(ProblemKind::NotFound.with_detail("there is nothing at this path").into());
+    };
+    if request.uri().path() != "*" {
+        context.state().set_target(request, None, None);
         let detail = "there is nothing at this path; /docs/ lists the paths that exist";
         return Err(ProblemKind::NotFound.with_detail(detail).into());
     }
     let route = Rc::new(Route::server_wide());
-    context.state().set_target(context.request(), Some(Rc::clone(&route)), None);
+    context.state().set_target(request, Some(Rc::clone(&route)), None);
     match *context.method() {
         Method::OPTIONS => options(context).await,
         ref method if route.allows(method) => {

@@ -26,7 +26,7 @@ pub(in crate::http) async fn catch_panic(
     }
 }
 
-fn panic_to_problem(panic: &(dyn Any + Send)) -> Problem {
+pub(in crate::http) fn panic_to_problem(panic: &(dyn Any + Send)) -> Problem {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let problem = ProblemKind::InternalError.with_detail("the gateway failed while it handled this request");
     problem.with_cause(format_args!("a panic: {}", text.unwrap_or("without a message")))

@@ -3,10 +3,10 @@
 use actix_web::Error;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
-use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError as _};
 
 use super::auth;
 use crate::http::context::RequestState;
@@ -31,11 +31,27 @@ pub(in crate::http) async fn render_problems(
     if close {
         compat::mark_closing(&request);
     }
-    let rendered = render(error, &state, &request, close);
+    let target = ProblemTarget { method: request.method(), path: request.uri().path(), headers: request.headers() };
+    let mut rendered = render_problem(error, &state, &target);
+    if close {
+        rendered.head_mut().set_connection_type(ConnectionType::Close);
+    }
     Ok(ServiceResponse::new(request, rendered))
 }
 
-fn render(error: &ApiError, state: &RequestState, request: &HttpRequest, close: bool) -> HttpResponse {
+/// The request that a problem document is about.
+pub(in crate::http) struct ProblemTarget<'r> {
+    pub(in crate::http) method: &'r Method,
+    pub(in crate::http) path: &'r str,
+    pub(in crate::http) headers: &'r HeaderMap,
+}
+
+/// The document of a problem.
+pub(in crate::http) fn render_problem(
+    error: &ApiError,
+    state: &RequestState,
+    target: &ProblemTarget<'_>,
+) -> HttpResponse {
     let problem = &*error.problem;
     let mut response = HttpResponse::build(error.status_code());
     response.insert_header((CONTENT_TYPE, "application/problem+json")).insert_header(response::NO_STORE);
@@ -48,12 +64,9 @@ fn render(error: &ApiError, state: &RequestState, request: &HttpRequest, close: 
     if error.is_replay {
         response.insert_header((response::H_IDEMPOTENCY_REPLAYED, "true"));
     }
-    add_required_headers(problem, state, request, &mut response);
-    if close {
-        response.force_close();
-    }
+    add_required_headers(problem, state, target, &mut response);
     response.extensions_mut().insert(problem.name);
-    let document = ProblemDocument::new(problem, Some(request.uri().path()), Some(&state.request_id.0));
+    let document = ProblemDocument::new(problem, Some(target.path), Some(&state.request_id.0));
     let document = document.at(&state.api.external_url);
     response.body(serde_json::to_vec(&document).unwrap_or_default())
 }
@@ -71,22 +84,22 @@ fn default_retry_after(name: ProblemKind) -> Option<u64> {
 fn add_required_headers(
     problem: &Problem,
     state: &RequestState,
-    request: &HttpRequest,
+    target: &ProblemTarget<'_>,
     response: &mut HttpResponseBuilder,
 ) {
     match problem.name {
         ProblemKind::Unauthenticated => {
-            response.insert_header((WWW_AUTHENTICATE, auth::www_authenticate(request.headers())));
+            response.insert_header((WWW_AUTHENTICATE, auth::www_authenticate(target.headers)));
         }
         ProblemKind::MethodNotAllowed => {
             let of_path = || state.route().map(|route| route.allow_header(None)).unwrap_or_default();
             response.insert_header((ALLOW, problem.allow.clone().unwrap_or_else(of_path)));
         }
         ProblemKind::UnsupportedMediaType => {
-            if headers::has_content_encoding(request.headers()) {
+            if headers::has_content_encoding(target.headers) {
                 response.insert_header(("Accept-Encoding", "identity"));
             }
-            if request.method() == Method::PATCH {
+            if target.method == Method::PATCH {
                 response.insert_header(("Accept-Patch", response::ACCEPT_PATCH));
             } else {
                 response.insert_header(("Accept-Post", "application/json"));

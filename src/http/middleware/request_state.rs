@@ -47,7 +47,12 @@ pub(in crate::http) async fn create_request_state(
     request.extensions_mut().insert(Rc::clone(&state));
     let mut response = next.call(request).await?;
     compat::keep_unfinished_body(response.request(), || state.take_payload());
-    let headers = response.headers_mut();
+    add_common_headers(response.headers_mut(), &state);
+    Ok(response)
+}
+
+/// The headers that every response carries, and the gateway's URL in those that hold a path.
+pub(in crate::http) fn add_common_headers(headers: &mut HeaderMap, state: &RequestState) {
     if let Ok(value) = HeaderValue::from_str(&state.request_id.0) {
         headers.insert(REQUEST_ID, value);
     }
@@ -55,5 +60,4 @@ pub(in crate::http) async fn create_request_state(
         add_external_url(headers, &state.api.external_url);
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Ok(response)
 }

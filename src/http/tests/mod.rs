@@ -1,6 +1,7 @@
 //! The API from outside, in front of the real gateway and store and a scripted vendor.
 
 mod check_order;
+mod items;
 mod listings;
 mod pages;
 mod problems;
