@@ -268,6 +268,13 @@ impl Metrics {
         });
     }
 
+    /// The requests to a system in progress, and its vendor requests in the queue.
+    #[must_use]
+    pub fn load(&self, system: SystemIndex) -> (i64, i64) {
+        let row = self.system_metrics(system);
+        row.map_or((0, 0), |row| (row.request.in_flight.get(), row.vendor.queue.get()))
+    }
+
     /// Counts a sign-in.
     pub fn token_refresh(&self, system: SystemIndex, outcome: RefreshOutcome) {
         self.with_vendor_series(system, |vendor| increment(&vendor.refreshes, outcome as usize));

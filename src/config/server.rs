@@ -40,6 +40,8 @@ pub struct ServerConfig {
     /// How callers reach the gateway, without a slash at its end: the beginning of the URLs in
     /// responses. Default empty: they are paths.
     pub external_url: String,
+    /// Whether the console is served. Default yes.
+    pub console: bool,
     /// HTTP/2 with callers, where TLS is on. Default no: `h2` 0.3, which actix-http uses, lets a
     /// caller fill the memory with empty frames (RUSTSEC-2026-0258).
     pub http2: bool,
@@ -59,6 +61,7 @@ impl Default for ServerConfig {
             deadline: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(30),
             external_url: String::new(),
+            console: true,
             http2: false,
             tls: None,
         }

@@ -229,7 +229,7 @@ fn a_system_name_has_its_form_and_is_not_a_metric_label() {
 
 #[test]
 fn the_configuration_of_the_container_is_valid() {
-    let config = parse_valid(include_str!("../../deploy/compose.toml"));
+    let config = parse_valid(include_str!("../../deploy/compose/gateway.toml"));
     assert_eq!(config.server.ops_bind.map(|address| address.port()), Some(9090));
 }
 
@@ -265,7 +265,7 @@ vendor = "sap"
 "#;
     let expected = [
         "3:8 server.bind: cannot be \"localhost\"; IP:PORT",
-        "4:1 server.wokers: is not a key of this table; did you mean \"workers\"?; bind, deadline, external_url, http2,",
+        "4:1 server.wokers: is not a key of this table; did you mean \"workers\"?; bind, console, deadline, external_url, http2,",
         "5:12 server.max_body: is out of range; a whole number from 1 to 67108864",
         "6:12 server.deadline: is an integer; a duration from \"100ms\" to \"1h\", with one of the units",
         "9:7 store.url: is not the URL of a store; \"sqlite:PATH\" or \"postgres://",

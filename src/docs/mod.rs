@@ -15,6 +15,12 @@ pub mod architecture {}
 #[doc = include_str!("adding-a-vendor.md")]
 pub mod adding_a_vendor {}
 
+#[doc = include_str!("deploying.md")]
+pub mod deploying {}
+
+#[doc = include_str!("runbook.md")]
+pub mod runbook {}
+
 #[doc = include_str!("contributing.md")]
 pub mod contributing {}
 

@@ -19,6 +19,11 @@ pub enum Authenticator {
 }
 
 impl Authenticator {
+    /// Whether no credentials are needed.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::ApiKeys(keys) if keys.anonymous().is_some())
+    }
+
     /// The caller with this key or token; `None` = no `Authorization: Bearer` was sent.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod error;
 pub mod fuzzing;
 mod handlers;
 mod headers;
+mod html;
 mod item_request;
 mod middleware;
 mod openapi;

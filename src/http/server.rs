@@ -13,11 +13,11 @@ use actix_web::{App, Error};
 use super::context::RequestContext;
 use super::endpoint::{endpoint, ops, options, public};
 use super::error::HandlerResult;
-use super::handlers::{docs, health, ledger, operations, records, systems, writes};
+use super::handlers::{console, docs, health, home, ledger, operations, records, systems, writes};
 use super::route::Route;
 use super::state::SharedApiState;
 use super::{compat, middleware, openapi};
-use crate::metrics::RequestAction::{Create, Delete, Ledger, List, Operation, Other, Read, Update};
+use crate::metrics::RequestAction::{Console, Create, Delete, Ledger, List, Operation, Other, Read, Update};
 use crate::problem::ProblemKind;
 
 /// Which address an application serves.
@@ -86,10 +86,12 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
             .service(endpoint("/ledger").get(Ledger, ledger::list))
             .service(endpoint("/systems/{system}").get(Other, systems::get))
             .service(endpoint("/systems").get(Other, systems::list))
-            .service(public("/").get(Other, docs::home))
+            .service(public("/").get(Other, home::home))
             .service(public("/openapi.json").get(Other, docs::openapi_json))
             .service(public("/docs").get(Other, docs::redirect))
             .service(public("/docs/{file:[^/]*}").get(Other, docs::swagger_ui))
+            .service(public("/console").get(Console, console::redirect))
+            .service(public("/console/{file:[^/]*}").get(Console, console::file))
             .service(public("/problems/{name}").get(Other, docs::problem));
     }
     if listener != Listener::Api {

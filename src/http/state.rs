@@ -38,6 +38,8 @@ pub struct ApiState {
     pub tracer: Option<Arc<Tracer>>,
     /// `external_url`: the beginning of the URLs in responses; empty for paths.
     pub external_url: String,
+    /// `console`: whether the console is served.
+    pub console: bool,
     /// Limits on one request.
     pub limits: RequestLimits,
 }

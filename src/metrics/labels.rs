@@ -38,6 +38,8 @@ label_enum! {
         Operation = "operation",
         /// GET of the ledger.
         Ledger = "ledger",
+        /// GET of the console's files.
+        Console = "console",
         /// Everything else.
         Other = "other",
     }

@@ -10,6 +10,7 @@
 mod access_jwt;
 mod architecture;
 mod behaviours;
+mod console;
 mod deploy;
 mod disk_failures;
 mod documents;

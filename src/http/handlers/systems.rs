@@ -10,6 +10,7 @@ use crate::http::error::HandlerResult;
 use crate::http::headers::accept;
 use crate::http::openapi::SystemPath;
 use crate::http::response::{self, ReadPreconditions};
+use crate::http::state::ApiState;
 use crate::problem::ProblemKind;
 use crate::record::Action;
 use crate::system::{Guarantee, System};
@@ -103,6 +104,10 @@ struct SystemHealth {
     /// When the current token expires; null without one, and for keys that do not expire.
     #[schema(format = "date-time")]
     token_expires: Option<String>,
+    /// The requests to this system in progress, this one included if it names the system.
+    in_flight: i64,
+    /// The vendor requests that wait for a free slot.
+    queued: i64,
 }
 
 /// A vendor request that failed.
@@ -133,7 +138,7 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let preconditions = ReadPreconditions::parse(context.headers())?;
     let caller = context.caller()?;
     let visible = context.api().systems.iter().filter(|system| caller.can_anything(system.name.as_str()));
-    let items = visible.map(system_view).collect();
+    let items = visible.map(|system| system_view(context.api(), system)).collect();
     preconditions.respond(response::to_json(&SystemList { items }), None, None)
 }
 
@@ -151,10 +156,10 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     accept::require_json(context.headers())?;
     context.query(&[])?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    preconditions.respond(response::to_json(&system_view(system)), None, None)
+    preconditions.respond(response::to_json(&system_view(context.api(), system)), None, None)
 }
 
-fn system_view(system: &Arc<System>) -> SystemView<'_> {
+fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
     let capabilities = system.adapter.capabilities();
     let can = |action: Action| capabilities.actions.contains(&action);
     let native = match capabilities.versioning {
@@ -180,7 +185,7 @@ fn system_view(system: &Arc<System>) -> SystemView<'_> {
         list_is_whole: capabilities.list_is_complete,
         losses: capabilities.losses.iter().map(LossView::from).collect(),
         on_lossy_write: if system.policy.warn_on_loss { "warn" } else { "refuse" },
-        health: system.transport.health().into(),
+        health: SystemHealth::new(system.transport.health(), api.metrics.load(system.index)),
     }
 }
 
@@ -191,9 +196,11 @@ impl From<&DataLoss> for LossView {
     }
 }
 
-impl From<VendorHealth> for SystemHealth {
-    fn from(health: VendorHealth) -> Self {
+impl SystemHealth {
+    fn new(health: VendorHealth, (in_flight, queued): (i64, i64)) -> Self {
         Self {
+            in_flight,
+            queued,
             circuit: health.circuit.as_str(),
             last_success: health.last_success.and_then(timestamp),
             last_failure: health.last_failure.map(SystemFailure::from),

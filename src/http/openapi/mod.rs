@@ -51,7 +51,7 @@ pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
         super::handlers::operations::list, super::handlers::operations::get, super::handlers::ledger::list,
         super::handlers::systems::list, super::handlers::systems::get,
         super::handlers::health::healthz, super::handlers::health::readyz, super::handlers::health::metrics,
-        super::handlers::docs::home, super::handlers::docs::problem, super::handlers::docs::openapi_json,
+        super::handlers::home::home, super::handlers::docs::problem, super::handlers::docs::openapi_json,
     ),
     components(schemas(crate::problem::ProblemDocument)),
     modifiers(&BearerAuthScheme, &ResponseHeaders, &ProblemResponses),

@@ -114,7 +114,16 @@ impl TestApi {
         change(&mut limits);
         let authenticator = Arc::new(authenticator());
         let state =
-            ApiState { gateway, systems, authenticator, metrics, tracer: None, external_url: String::new(), limits };
+            ApiState {
+            gateway,
+            systems,
+            authenticator,
+            metrics,
+            tracer: None,
+            external_url: String::new(),
+            console: true,
+            limits,
+        };
         Self { vendor, state: SharedApiState::new(state) }
     }
 
