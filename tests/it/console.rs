@@ -31,7 +31,9 @@ async fn the_console_is_static_strict_and_complete() {
             assert_eq!(response.header(header), Some(value), "{file}");
         }
         assert_eq!(response.header("set-cookie"), None);
-        for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "http://", "https://"] {
+        for forbidden in
+            ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "http://", "https://"]
+        {
             assert!(!response.text.contains(forbidden), "{file}: {forbidden}");
         }
         let known = env.get(&format!("/console/{file}")).header("If-None-Match", response.etag()).send().await;
@@ -63,7 +65,8 @@ async fn the_front_page_shows_the_systems_to_callers_who_may_see_them() {
     assert!(page.contains("href=\"systems/itsm\"") && page.contains("not called yet"), "{page}");
     assert!(page.contains("curl -i 'http://127.0.0.1:"), "{page}");
 
-    let keys = TestEnv::start_with(&MATRIX42, |config| config.api_keys(&[("reader", "a-key-of-a-reader", "itsm:read")]));
+    let keys =
+        TestEnv::start_with(&MATRIX42, |config| config.api_keys(&[("reader", "a-key-of-a-reader", "itsm:read")]));
     let page = keys.get("/").send().await.assert_status(200).text.clone();
     assert!(!page.contains("itsm") && page.contains("Authorization: Bearer $KEY"), "{page}");
     let page = keys.get("/").header("Authorization", "Bearer a-key-of-a-reader").send().await;

@@ -47,7 +47,7 @@ async function seed() {
   // The vendor carries it out, says nothing, and does not respond to reads: nobody knows.
   await vendor('POST', 'faults', { call: 'update', fault: 'hang_after' });
   await vendor('POST', 'faults', { call: 'read', fault: 'hang' });
-  const lost = await write(setup.keys, ID, { Description: 'lost' }, { 'if-match': tag });
+  const lost = await write(setup.keys, ID, { Description: `${CANARY}3` }, { 'if-match': tag });
   assert.equal(lost.status, 504, await lost.clone().text());
   const unknown = String((await lost.json()).operation).split('/').pop();
   await waitFor(async () => (await read(setup.keys, `operations/${unknown}`)).state === 'unknown', 'the write to end unknown');
@@ -98,7 +98,7 @@ async function lookAtEveryPage(unknown, applied) {
     ['light', WIDE, { colorScheme: 'light' }], ['dark', WIDE, { colorScheme: 'dark' }], ['narrow', NARROW, { colorScheme: 'light' }],
   ]) {
     const { page, complaints } = await openPage(browser, setup.keys, viewport, options);
-    await page.addInitScript((key) => sessionStorage.setItem('records-gateway.key', key), setup.key);
+    await withKey(page);
     for (const [name, target] of Object.entries(pages)) {
       await page.goto('about:blank');
       await page.goto(`${setup.keys}${target}`);
@@ -205,7 +205,7 @@ async function takeAToken() {
 /** What a person on call does with a write of which nobody knows what became. */
 async function settleAndResolve(id) {
   const { page, complaints } = await openPage(browser, setup.keys, WIDE);
-  await page.addInitScript((key) => sessionStorage.setItem('records-gateway.key', key), setup.key);
+  await withKey(page);
   await page.goto(`${setup.keys}/console/#/operations?unresolved=yes`);
   await page.getByRole('link', { name: id }).click();
   await page.getByRole('heading', { name: 'Resolve it' }).waitFor();
@@ -217,4 +217,10 @@ async function settleAndResolve(id) {
   assert.equal((await read(setup.keys, `operations/${id}`)).state, 'applied');
   assert.deepEqual(unexpected(complaints), []);
   await page.context().close();
+}
+
+/** As if the key had been given in this tab before. */
+function withKey(page) {
+  const keep = (key) => location.protocol === 'http:' && sessionStorage.setItem('records-gateway.key', key);
+  return page.addInitScript(keep, setup.key);
 }

@@ -53,6 +53,7 @@ export function time(text) {
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
   const local = `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
   const utc = date.toISOString().replace('T', ' ').replace(/\.\d+Z$/, ' UTC');
+  if (utc === `${local} UTC`) return el('time', { datetime: date.toISOString() }, utc);
   return el('time', { datetime: date.toISOString() }, local, el('span', { class: 'utc' }, utc));
 }
 
@@ -85,11 +86,12 @@ export function notice(tone, ...children) {
 
 /** Names with values; entries without a value are left out. */
 export function facts(entries) {
-  const shown = entries.filter(([, value]) => value !== undefined && value !== null && value !== '');
+  const isEmpty = (value) => value === undefined || value === null || value === '' || value.length === 0;
+  const shown = entries.filter(([, value]) => !isEmpty(value));
   return el('dl', { class: 'facts' }, shown.map(([name, value]) => [el('dt', {}, name), el('dd', {}, value)]));
 }
 
-/** A table that becomes a list of cards on a narrow screen. `columns` are [title, cell of a row]. */
+/** A table that becomes a list of cards on a narrow screen. `columns` are [title, cell of a row, class]. */
 export function table(caption, columns, rows) {
   return el('table', { class: 'rows' },
     el('caption', {}, caption),
@@ -98,7 +100,7 @@ export function table(caption, columns, rows) {
 }
 
 function tableRow(columns, row) {
-  return el('tr', {}, columns.map(([title, cell]) => el('td', { 'data-label': title }, cell(row) ?? '')));
+  return el('tr', {}, columns.map(([title, cell, kind]) => el('td', { 'data-label': title, class: kind }, cell(row) ?? '')));
 }
 
 /** A table of the API's pages: 100 rows, and more on demand. `load(cursor)` fetches one page. */

@@ -13,15 +13,17 @@ const FIELDS = [
 export const COLUMNS = [
   ['No.', (one) => one.seq],
   ['At', (one) => time(one.at)],
-  ['Event', (one) => one.event],
-  ['Action', (one) => one.action],
+  ['Event', (one) => one.event, 'word'],
+  ['Action', (one) => one.action, 'word'],
   ['Record', (one) => recordLink(one.system, one.record)],
-  ['Caller', (one) => one.caller],
-  ['Paths', (one) => (one.paths ?? []).map((path) => el('div', {}, path))],
+  ['Caller', (one) => one.caller, 'word'],
+  ['Paths', (one) => (one.paths ?? []).map((path) => el('div', {}, path)), 'path'],
   ['State', (one) => (one.state ? state(one.state) : '')],
   ['Problem', (one) => problemLink(one.problem)],
   ['Operation', (one) => (one.operation ? operationLink(one.operation) : '')],
 ];
+
+export const COLUMNS_OF_ONE = COLUMNS.filter(([title]) => title !== 'Record');
 
 export async function ledger({ params, signal }) {
   const sent = query(params, FIELDS.map((field) => field.name));

@@ -73,12 +73,12 @@ function warningPart(warnings) {
 
 function ledgerPart(page) {
   if (!page) return [notice('', 'Its intent and its vendor requests are shown to callers with the permission ledger.')];
-  const calls = (entry) => (entry.calls ?? []).map((call) => el('div', {}, `${call.call} ${call.status ?? call.outcome ?? '–'} (${call.ms} ms)`));
+  const calls = (entry) => (entry.calls ?? []).map((call) => el('div', {}, `${call.call} ${call.status ?? 'no response'} (${call.ms} ms)`));
   return [
     el('h2', {}, 'Ledger'),
     table('Its entries', [
-      ['No.', (one) => one.seq], ['At', (one) => time(one.at)], ['Event', (one) => one.event],
-      ['Precondition', (one) => one.precondition], ['Paths', (one) => (one.paths ?? []).map((path) => el('div', {}, path))],
+      ['No.', (one) => one.seq], ['At', (one) => time(one.at)], ['Event', (one) => one.event, 'word'],
+      ['Precondition', (one) => one.precondition], ['Paths', (one) => (one.paths ?? []).map((path) => el('div', {}, path)), 'path'],
       ['Losses', (one) => (one.losses ?? []).join(', ')], ['Vendor requests', calls],
       ['State', (one) => (one.state ? state(one.state) : '')], ['Problem', (one) => problemLink(one.problem)],
       ['Request', (one) => one.request_id],

@@ -16,9 +16,9 @@ const FIELDS = [
 export const COLUMNS = [
   ['Begun', (one) => time(one.started_at)],
   ['State', (one) => state(one.state)],
-  ['Action', (one) => one.action],
+  ['Action', (one) => one.action, 'word'],
   ['Record', (one) => recordLink(one.system, one.record)],
-  ['Caller', (one) => one.caller],
+  ['Caller', (one) => one.caller, 'word'],
   ['Problem', (one) => problemLink(String(one.problem?.type ?? '').split('/').pop())],
   ['Operation', (one) => operationLink(one.id)],
 ];

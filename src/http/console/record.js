@@ -3,7 +3,7 @@
 import { curl, get, getIfAllowed, request } from './api.js';
 import { command, el, facts, json, notice, pagedTable, problemLink, table } from './dom.js';
 import { filters } from './filters.js';
-import { COLUMNS } from './ledger.js';
+import { COLUMNS_OF_ONE } from './ledger.js';
 
 const FIELDS = [{ name: 'system', label: 'System' }, { name: 'id', label: 'Id' }];
 
@@ -41,7 +41,7 @@ function values(headers, text) {
     ]),
     table('Its fields', [
       ['Name', ([name]) => name],
-      ['Value', ([, value]) => (value === null ? el('span', { class: 'quiet' }, 'null') : json(value))],
+      ['Value', ([, value]) => shownValue(value)],
       ['', ([name]) => (readOnly.has(`/fields/${name}`) ? 'read-only' : '')],
     ], rows),
   ];
@@ -76,10 +76,15 @@ function rules(one) {
 async function changes(system, id, signal) {
   const load = (cursor) => get('ledger', { system, record: id, order: 'desc', limit: 100, cursor }, signal);
   try {
-    return [el('h2', {}, 'History'), await pagedTable('Newest first', COLUMNS, load, 'The ledger has no entry for it.')];
+    return [el('h2', {}, 'History'), await pagedTable('Newest first', COLUMNS_OF_ONE, load, 'The ledger has no entry for it.')];
   } catch (error) {
     if (signal.aborted || error.status === 401) throw error;
     return [el('h2', {}, 'History'), notice('', error.message)];
   }
 }
 
+
+function shownValue(value) {
+  if (value === null) return el('span', { class: 'quiet' }, 'null');
+  return value === '' ? el('span', { class: 'quiet' }, 'empty text') : json(value);
+}

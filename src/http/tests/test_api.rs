@@ -113,8 +113,7 @@ impl TestApi {
             RequestLimits { max_body: 100, body_timeout: Duration::from_secs(5), deadline: Duration::from_secs(30) };
         change(&mut limits);
         let authenticator = Arc::new(authenticator());
-        let state =
-            ApiState {
+        let state = ApiState {
             gateway,
             systems,
             authenticator,
