@@ -23,6 +23,7 @@ build_gateway() {
 declare -A pids=()
 postgres_data=''
 prometheus_pid=''
+nginx_pid=''
 
 # start_gateway NAME ARGUMENT...: starts the program; $url is its address and $pid its process.
 start_gateway() {
@@ -105,6 +106,20 @@ stop_prometheus() {
   prometheus_pid=''
 }
 
+start_nginx() {
+  nginx -e stderr -c "$1" -g 'daemon off; master_process off;' >"$scratch/nginx.log" 2>&1 &
+  nginx_pid=$!
+  sleep 0.5
+  kill -0 "$nginx_pid" 2>/dev/null || { cat "$scratch/nginx.log"; die 'nginx did not start'; }
+}
+
+stop_nginx() {
+  [[ -n $nginx_pid ]] || return 0
+  kill -TERM "$nginx_pid" 2>/dev/null || true
+  wait "$nginx_pid" 2>/dev/null || true
+  nginx_pid=''
+}
+
 free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
@@ -113,7 +128,8 @@ free_port() {
 stop_servers() {
   local name
   stop_prometheus
-  for name in authenticated keys jwt sandbox; do
+  stop_nginx
+  for name in authenticated keys jwt second sandbox; do
     [[ -z ${pids[$name]:-} ]] || stop_gateway "$name"
   done
   stop_postgres
@@ -140,6 +156,7 @@ stop_postgres() {
 kill_servers() {
   local name
   stop_prometheus
+  stop_nginx
   for name in "${!pids[@]}"; do
     kill -KILL "${pids[$name]}" 2>/dev/null || true
     wait "${pids[$name]}" 2>/dev/null || true

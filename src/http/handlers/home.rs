@@ -107,7 +107,7 @@ fn own_url(context: &RequestContext) -> String {
     if !configured.is_empty() {
         return configured.to_owned();
     }
-    let scheme = if compat::is_over_tls(context.request()) { "https" } else { "http" };
+    let scheme = if context.http_request().is_some_and(compat::is_over_tls) { "https" } else { "http" };
     let is_host = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
     let host = context.headers().get(HOST).and_then(|host| host.to_str().ok()).filter(is_host);
     format!("{scheme}://{}", host.unwrap_or("HOST"))
