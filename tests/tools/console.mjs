@@ -95,7 +95,7 @@ async function lookAtEveryPage(unknown, applied) {
     empty: `/console/#/operations?caller=${canary}&record=${canary}`, nowhere: `/console/#/${canary}`,
   };
   for (const [look, viewport, options] of [
-    ['light', WIDE, { colorScheme: 'light' }], ['dark', WIDE, { colorScheme: 'dark' }], ['narrow', NARROW, { colorScheme: 'light' }],
+    ['light', WIDE, { colorScheme: 'light' }], ['dark', WIDE, { colorScheme: 'dark' }], ['narrow', NARROW, { colorScheme: 'light', timezoneId: 'America/New_York' }],
   ]) {
     const { page, complaints } = await openPage(browser, setup.keys, viewport, options);
     await withKey(page);
