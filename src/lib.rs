@@ -27,6 +27,7 @@
 //!   record                   the shared vocabulary
 //! ```
 //!
+//! `client` is the small client of the command line: it sends requests to a running gateway.
 //! `sandbox` holds the fake vendors and uses nothing of the rest. `telemetry` sets up the log.
 //! `bounded` reads settings that lie within bounds, for `config`, `journal` and `transport`.
 //!
@@ -45,6 +46,7 @@ pub mod access;
 pub mod app;
 mod bounded;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod docs;
 pub mod gateway;

@@ -7,6 +7,7 @@
 //! Each gateway has its own registry, so several can live in one process. The child metrics of the
 //! hot path are cached: finding one by its labels costs more than counting.
 
+mod caller_series;
 mod child_cache;
 mod families;
 mod labels;
@@ -21,6 +22,7 @@ use prometheus::{
     Encoder as _, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
+pub use self::caller_series::CallerSeries;
 use self::child_cache::ChildCache;
 use self::families::{
     BUILD, CALL_BUCKETS, CIRCUIT, COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT, LEDGER_ENTRIES,
@@ -29,7 +31,8 @@ use self::families::{
 };
 
 pub use self::labels::{
-    CallOutcome, DetectedBy, Lane, RefreshOutcome, ReloadTarget, RequestAction, RequestOutcome, RetryReason,
+    CallOutcome, DetectedBy, Lane, QuotaPolicy, RefreshOutcome, ReloadTarget, RequestAction, RequestOutcome,
+    RetryReason,
 };
 use self::vendor_series::{VendorFamilies, VendorSeries};
 use crate::problem::ProblemKind;
@@ -58,6 +61,7 @@ pub struct Metrics {
     ledger_entries: IntCounter,
     ledger_seconds: Histogram,
     reloads: IntCounterVec,
+    callers: CallerSeries,
     /// Filled from the front and never emptied, so that an index can be read without a lock.
     systems: Vec<OnceLock<Box<SystemMetrics>>>,
     add_lock: Mutex<()>,
@@ -88,6 +92,14 @@ impl Metrics {
     /// # Errors
     /// A family that the registry rejects: an error of the table of families.
     pub fn new(systems: &[SystemName]) -> Result<Arc<Self>, prometheus::Error> {
+        Self::with_caller_label(systems, false)
+    }
+
+    /// The same; `caller_label` adds the names of callers with keys to the metrics of callers.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_caller_label(systems: &[SystemName], caller_label: bool) -> Result<Arc<Self>, prometheus::Error> {
         let registry = Registry::new();
         let registrar = Registrar(&registry);
         let in_flight = registrar.register_gauges(&IN_FLIGHT)?;
@@ -121,6 +133,7 @@ impl Metrics {
                 .register_histograms(&LEDGER_SECONDS, &COMMIT_BUCKETS)?
                 .with_label_values(&[] as &[&str]),
             reloads: registrar.register_counters(&RELOADS)?,
+            callers: CallerSeries::new(&registrar, caller_label)?,
             systems: (0..MAX_SYSTEMS).map(|_| OnceLock::new()).collect(),
             add_lock: Mutex::new(()),
             unrouted: RequestSeries::new("none", &in_flight),
@@ -199,6 +212,12 @@ impl Metrics {
         if let Some(row) = self.system_metrics(system) {
             act(&row.vendor);
         }
+    }
+
+    /// The metrics of callers.
+    #[must_use]
+    pub fn callers(&self) -> &CallerSeries {
+        &self.callers
     }
 
     /// Counts a reload of changed files, and whether they were valid.

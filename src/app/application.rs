@@ -66,14 +66,16 @@ impl Application {
     /// As [`build`](Self::build).
     pub async fn build_with_tracer(config: &Config, tracer: Option<Arc<Tracer>>) -> Result<Self, StartError> {
         let names: Vec<_> = config.systems.iter().map(|system| system.name.clone()).collect();
-        let metrics = Metrics::new(&names).map_err(|error| StartError::Metrics(error.to_string()))?;
+        let metrics = Metrics::with_caller_label(&names, config.metrics.caller_label)
+            .map_err(|error| StartError::Metrics(error.to_string()))?;
         let ledger_metrics = Arc::new(LedgerMetrics(Arc::clone(&metrics)));
         let retry_for = config.server.shutdown_timeout;
         let store = Journal::open_within(config.store.clone(), ledger_metrics, retry_for).await?;
         let built = reload::build_systems(config, &[], &store, &metrics)?;
         let systems = built.iter().map(|(_, system)| Arc::clone(system)).collect();
         let (gateway, reconcile_queue) = Gateway::new(systems, store, Arc::clone(&metrics));
-        let auth = AuthSetup::new(&config.access);
+        let auth = AuthSetup::new(&config.access, None);
+        auth.report_expiries(&metrics);
         let api_state =
             SharedApiState::new(reload::build_api_state(config, &built, &auth, &gateway, &metrics, tracer.as_ref()));
         let tls = config.server.tls.as_ref().map(ReloadableTls::new).transpose();

@@ -102,7 +102,8 @@ impl LiveConfig {
         let systems =
             build_systems(&config, &self.systems, journal, &self.metrics).map_err(|error| error.to_string())?;
         if config.access != self.config.access {
-            let mut auth = AuthSetup::new(&config.access);
+            let mut auth = AuthSetup::new(&config.access, Some(&self.auth));
+            auth.report_expiries(&self.metrics);
             auth.refresh(true).await;
             self.auth = auth;
         }

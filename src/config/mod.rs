@@ -5,10 +5,12 @@
 
 mod access;
 mod base_url;
+mod caller;
 mod diagnostics;
 mod env_or_file;
 mod error;
 mod jwt;
+mod metrics;
 mod server;
 mod spanned_value;
 mod store;
@@ -25,10 +27,12 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use access::{ANONYMOUS, AccessConfig, CallerConfig, Grant, KeyDigest, Permission};
+pub use access::{ANONYMOUS, AccessConfig, Grant, Permission};
+pub use caller::{CallerConfig, CallerKey, CallerLimits, KeyDigest};
 pub use error::{ConfigError, ConfigErrors, Position};
 pub(crate) use jwt::MAX_JWKS_BYTES;
 pub use jwt::{JwksLocation, JwtConfig};
+pub use metrics::MetricsConfig;
 pub use server::ServerConfig;
 pub use system::{SystemConfig, SystemPolicy};
 pub use tls::{TlsConfig, TlsError, TlsIdentity};
@@ -47,6 +51,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// `[store]`.
     pub store: StoreSettings,
+    /// `[metrics]`.
+    pub metrics: MetricsConfig,
     /// `[access]`.
     pub access: AccessConfig,
     /// `[systems.*]`, in the order of the text; never empty.
@@ -95,6 +101,7 @@ impl Config {
     fn read(root: TableReader<'_>) -> Self {
         let server = ServerConfig::read(root.table("server"));
         let store = store::read_store(root.table("store"));
+        let metrics = MetricsConfig::read(root.table("metrics"));
         let systems = root.table("systems");
         let names: Vec<&str> = systems.entries().iter().map(|(name, _)| *name).collect();
         if names.is_empty() {
@@ -111,7 +118,7 @@ impl Config {
         }
         let systems = read_systems(&systems, server.bind);
         root.reject_unknown(|_| None);
-        Self { server, store, access, systems, value_files: Vec::new() }
+        Self { server, store, metrics, access, systems, value_files: Vec::new() }
     }
 
     /// The files whose content belongs to the configuration: those of `{ file = "PATH" }` and of
@@ -153,7 +160,7 @@ const OPEN_ACCESS_HINT: &str = "mode = \"keys\", or allow_open = true";
 /// Open access is for loopback addresses, unless `allow_open` says that it is intended elsewhere.
 fn check_open_access(access: &AccessConfig, bind: SocketAddr) -> Result<(), String> {
     match access {
-        AccessConfig::Open { allow_open: false } if !bind.ip().to_canonical().is_loopback() => {
+        AccessConfig::Open { allow_open: false, .. } if !bind.ip().to_canonical().is_loopback() => {
             Err(format!("access is open to everybody who can reach {bind}"))
         }
         _ => Ok(()),

@@ -543,10 +543,18 @@ fn access_and_its_callers_are_checked() {
     let keys = |callers: &str| with(&format!("[access]\nmode = 'keys'\n{callers}"));
     let good = caller("a", DIGEST, "['itsm:*', '*:read', '*:*', 'itsm:ledger']");
     let AccessConfig::Keys(callers) = parse_valid(&keys(&good)).access else { panic!("keys") };
-    assert_eq!(callers[0].key_sha256.0[..2], [0x2c, 0x70]);
+    assert_eq!(callers[0].keys[0].digest.0[..2], [0x2c, 0x70]);
     assert_eq!(callers[0].allow[0], Grant { system: SystemName::parse("itsm"), permission: None });
     assert_eq!(callers[0].allow[1], Grant { system: None, permission: Some(Permission::Read) });
     assert_eq!(callers[0].allow[2], Grant { system: None, permission: None });
+
+    let list =
+        format!("[{{ sha256 = '{DIGEST}', not_after = '2027-03-31T00:00:00Z' }}, '{}']", DIGEST.replace('2', "3"));
+    let keys_of = |keys: &str| format!("[[access.callers]]\nname = 'a'\nkey_sha256 = {keys}\nallow = ['*:*']\n");
+    let limited = format!("default_limits = {{ rate = 5 }}\n{}weight = 3\n", keys_of(&list));
+    let AccessConfig::Keys(callers) = parse_valid(&keys(&limited)).access else { panic!("keys") };
+    let ends = callers[0].keys.iter().map(|key| key.not_after.is_some()).collect::<Vec<_>>();
+    assert_eq!((ends, callers[0].weight.get(), callers[0].limits.rate), (vec![true, false], 3, 5));
 
     let other = DIGEST.replace('2', "3");
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -581,6 +589,24 @@ fn access_and_its_callers_are_checked() {
         ),
         (keys(&caller("a", DIGEST, "[':read']")), "6:10 access.callers[0].allow[0]: \":read\" names a system"),
         (keys("[[access.callers]]\nkey = 1"), "3:"),
+        (keys(&keys_of("[]")), "5:14 access.callers[0].key_sha256: is empty"),
+        (keys(&keys_of("['x']")), "5:15 access.callers[0].key_sha256[0]: is not a SHA-256"),
+        (
+            keys(&keys_of(&format!("['{DIGEST}', '{DIGEST}']"))),
+            "5:83 access.callers[0].key_sha256[1]: is the key of access.callers[0] as well",
+        ),
+        (
+            keys(&keys_of(&format!("[{{ sha256 = '{DIGEST}', not_after = 'soon' }}]"))),
+            "5:105 access.callers[0].key_sha256[0].not_after: is not a time with a zone; a time of RFC 3339",
+        ),
+        (
+            keys(&keys_of(&format!("{{ sha256 = '{DIGEST}', until = 1 }}"))),
+            "5:93 access.callers[0].key_sha256.until: is not a key of this table",
+        ),
+        (keys(&format!("{good}weight = 0")), "7:10 access.callers[0].weight: is out of range"),
+        (keys(&format!("{good}limits = {{ burst = 1 }}")), "7:20 access.callers[0].limits.burst: limits nothing"),
+        (keys(&format!("{good}limits = {{ rat = 1 }}")), "7:12 access.callers[0].limits.rat: is not a key"),
+        (keys(&format!("default_limits = 1\n{good}")), "3:18 access.default_limits: is an integer"),
     ] {
         let found = error_lines(&text);
         assert!(found.iter().any(|error| error.starts_with(expected)), "{found:#?}\nexpected {expected}");

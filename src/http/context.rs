@@ -19,11 +19,12 @@ use super::compat;
 use super::error::ApiError;
 use super::headers;
 use super::item_request::ItemRequest;
+use super::limits;
 use super::query::QueryParams;
 use super::request_target::percent_decode;
 use super::route::Route;
 use super::state::ApiState;
-use crate::access::{Permission, Principal};
+use crate::access::{AdmittedRequest, Permission, Principal};
 use crate::gateway::Gateway;
 use crate::journal::JournalError;
 use crate::metrics::RequestAction;
@@ -62,6 +63,8 @@ pub(super) struct RequestState {
     trace: OnceCell<Arc<TraceContext>>,
     target: OnceCell<Target>,
     principal: OnceCell<Arc<Principal>>,
+    /// Counts the request as under way, where its caller has limits.
+    admitted: OnceCell<AdmittedRequest>,
     span: Cell<Option<RequestSpan>>,
 }
 
@@ -77,6 +80,7 @@ impl RequestState {
             trace: OnceCell::new(),
             target: OnceCell::new(),
             principal: OnceCell::new(),
+            admitted: OnceCell::new(),
             span: Cell::new(None),
         })
     }
@@ -153,6 +157,25 @@ impl RequestState {
     pub(super) fn set_principal(&self, principal: Arc<Principal>) {
         // A request is authenticated once.
         let _ = self.principal.set(principal);
+    }
+
+    /// Counts the request against its caller's limits.
+    ///
+    /// # Errors
+    /// 429.
+    pub(super) fn admit(&self) -> Result<(), Problem> {
+        let Some(caller) = self.principal.get() else { return Ok(()) };
+        if let Some(admitted) = limits::admit(caller, &self.api)? {
+            let _ = self.admitted.set(admitted);
+        }
+        Ok(())
+    }
+
+    /// Adds `RateLimit` and `RateLimit-Policy`, where the caller has a rate.
+    pub(super) fn add_rate_limit_headers(&self, headers: &mut HeaderMap) {
+        if let Some(quota) = self.principal.get().and_then(|caller| caller.quota()) {
+            limits::add_headers(headers, quota, self.admitted.get());
+        }
     }
 
     pub(super) fn take_payload(&self) -> Option<Payload> {
@@ -330,13 +353,14 @@ impl RequestContext {
     /// # Errors
     /// As [`caller`](Self::caller).
     pub(super) fn op_context(&self) -> Result<OpContext, Problem> {
+        let share = self.caller()?.share();
         Ok(OpContext {
             caller: self.caller()?.name().clone(),
             request_id: self.state.request_id.clone(),
             trace: Arc::clone(self.state.trace(self.headers())),
             received_at: self.state.deadline - self.state.api.limits.deadline,
             deadline: self.state.deadline,
-            priority: Priority::single(self.caller()?.share()),
+            priority: if self.item().is_some() { Priority::bulk(share) } else { Priority::single(share) },
         })
     }
 

@@ -18,6 +18,7 @@ mod handlers;
 mod headers;
 mod html;
 mod item_request;
+mod limits;
 mod middleware;
 mod openapi;
 mod query;

@@ -60,6 +60,12 @@ families! {
         "Time to commit to the ledger, in seconds.";
     RELOADS "config_reloads_total" ["what", "outcome"],
         "Reloads of changed files, by their content and by outcome: ok or refused (the previous content stays in force).";
+    QUOTA_REFUSALS "quota_refusals_total" ["policy"],
+        "Requests rejected because their caller exceeded its own limit, by the limit: rate or in-flight.";
+    CALLER_QUOTA_REFUSALS "caller_quota_refusals_total" ["policy", "caller"],
+        "The same by caller; only with caller_label in [metrics].";
+    CALLER_KEY_EXPIRES "caller_key_expires_timestamp_seconds" ["caller"],
+        "When the last key of a caller expires, in seconds since 1970; only with caller_label in [metrics].";
     BUILD "build_info" ["version", "revision"],
         "Always 1; the labels identify the running build.";
 }

@@ -123,6 +123,17 @@ label_enum! {
 }
 
 label_enum! {
+    /// The limit of a caller that a request exceeds: the `policy` label, and a word of
+    /// `violated_policies`.
+    QuotaPolicy {
+        /// Requests a second.
+        Rate = "rate",
+        /// Requests under way.
+        InFlight = "in-flight",
+    }
+}
+
+label_enum! {
     /// What was reloaded: the `what` label.
     ReloadTarget {
         /// The configuration.

@@ -56,6 +56,10 @@ pub struct ProblemDocument<'p> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     #[schema(required = false)]
     losses: &'p [String],
+    /// `quota-exceeded`: `rate` or `in-flight`.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    #[schema(required = false)]
+    violated_policies: &'p [String],
 }
 
 impl<'p> ProblemDocument<'p> {
@@ -88,6 +92,7 @@ impl<'p> ProblemDocument<'p> {
             changed: &problem.changed,
             operation: problem.operation.as_ref().map(OperationId::path),
             losses: &problem.losses,
+            violated_policies: &problem.violated_policies,
         }
     }
 }

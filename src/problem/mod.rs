@@ -141,6 +141,9 @@ problems! {
     RateLimited, "rate-limited", 429, true, "Too many calls",
         "The vendor's rate limit, or the one configured for it, is exceeded.",
         "Repeat the request after `Retry-After`.";
+    QuotaExceeded, "quota-exceeded", 429, true, "Too many requests of this caller",
+        "You exceed the limit that the operator has set for you; `violated_policies` names it. Nothing was sent to the vendor.",
+        "Repeat the request after `Retry-After`. `RateLimit` in every response says how much is left.";
     HeadersTooLarge, "headers-too-large", 431, false, "Headers too large",
         "The request's headers are larger than the gateway accepts.",
         "Send smaller headers; `detail` names the limit.";
@@ -229,6 +232,9 @@ pub struct Problem {
     pub operation: Option<OperationId>,
     /// `lossy-write`: the names to accept.
     pub losses: Vec<String>,
+    /// `quota-exceeded`: the limits that the request exceeds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub violated_policies: Vec<String>,
     /// 405: the methods that the path supports (`Allow`).
     pub allow: Option<String>,
     /// The cause, for the log only: it is neither returned nor stored.
@@ -252,6 +258,7 @@ impl Default for Problem {
             changed: Vec::new(),
             operation: None,
             losses: Vec::new(),
+            violated_policies: Vec::new(),
             allow: None,
             cause: None,
             is_logged: false,

@@ -53,7 +53,7 @@ pub use crate::record::VendorCallKind;
 #[cfg(doc)]
 use crate::record::VendorError;
 pub use circuit_breaker::{CircuitState, LastFailure};
-pub use client::fetch;
+pub use client::{ExchangeError, OneShot, OneShotResponse, exchange, fetch};
 pub use layer::Transport;
 pub use priority::{Lane, Priority};
 pub use protocol::{Token, VendorProtocol};

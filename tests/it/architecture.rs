@@ -21,7 +21,7 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("vendors", &["record", "transport"]),
     ("journal", &["record", "bounded", "problem"]),
     ("config", &["record", "bounded", "vendors", "journal", "transport"]),
-    ("access", &["record", "config"]),
+    ("access", &["record", "metrics", "config"]),
     ("system", &["record", "problem", "metrics", "transport", "vendors", "config"]),
     ("reads", &["record", "problem", "vendors", "journal", "system"]),
     ("writes", &["record", "problem", "metrics", "transport", "vendors", "journal", "system"]),
@@ -31,6 +31,7 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
         &["record", "problem", "metrics", "transport", "vendors", "journal", "system", "writes", "gateway", "access"],
     ),
     ("cli", &["record", "config", "telemetry"]),
+    ("client", &["record", "transport", "cli"]),
     (
         "app",
         &[
@@ -49,6 +50,7 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
             "sandbox",
             "telemetry",
             "cli",
+            "client",
         ],
     ),
 ];

@@ -10,6 +10,8 @@
 mod access_jwt;
 mod architecture;
 mod behaviours;
+mod caller_limits;
+mod client_commands;
 mod console;
 mod deploy;
 mod disk_failures;
@@ -20,6 +22,7 @@ mod fault_proxy;
 mod fuzz_inputs;
 mod graceful_shutdown;
 mod history;
+mod key_rotation;
 mod moving_pages;
 mod patches;
 mod raw_http;

@@ -6,10 +6,10 @@ use std::fs;
 use std::path::Path;
 
 use actix_web::http::Method;
-use records_gateway::metrics::{CallOutcome, Metrics, RequestAction, RequestOutcome};
+use records_gateway::metrics::{CallOutcome, Metrics, QuotaPolicy, RequestAction, RequestOutcome};
 use records_gateway::problem::ProblemKind;
 use records_gateway::problem::failure_log::{OPTIONAL_FIELDS, REQUIRED_FIELDS};
-use records_gateway::record::{SystemName, VendorCallKind};
+use records_gateway::record::{CallerName, SystemName, VendorCallKind};
 use serde_json::Value;
 
 use crate::support::{MATRIX42, TestEnv};
@@ -70,12 +70,15 @@ fn the_contract_lists_every_member_of_a_log_line() {
 /// Every family with a series, as text.
 fn render_metrics() -> String {
     let system = SystemName::parse("crm").unwrap();
-    let metrics = Metrics::new(std::slice::from_ref(&system)).unwrap();
+    let metrics = Metrics::with_caller_label(std::slice::from_ref(&system), true).unwrap();
     let index = metrics.index(&system).unwrap();
     metrics.request(Some(index), RequestAction::Read, RequestOutcome::Ok, 0.01);
     metrics.vendor_request(index, VendorCallKind::Read, CallOutcome::Ok2xx, 0.01);
     metrics.token_expires(index, 1_800_000_000);
     metrics.loss_accepted(index, "linked-questions");
+    let caller = CallerName("billing".into());
+    metrics.callers().quota_refusal(QuotaPolicy::Rate, Some(&caller));
+    metrics.callers().set_key_expiries([(&caller, 1_800_000_000)].into_iter());
     String::from_utf8(metrics.render().unwrap()).unwrap()
 }
 

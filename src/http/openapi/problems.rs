@@ -15,16 +15,16 @@ use crate::problem::ProblemKind::{
     self, BodyTooLarge, Contended, Forbidden, GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused,
     InternalError, LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound, NotImplemented,
     OperationInProgress, OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed,
-    PreconditionFailed, PreconditionRequired, RateLimited, ReadOnlyMember, RecordNotFound, Rejected, RequestTimeout,
-    SystemNotFound, Unauthenticated, UnsupportedMediaType, UriTooLong, VendorBusy, VendorCredentialsRejected,
-    VendorError, VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
+    PreconditionFailed, PreconditionRequired, QuotaExceeded, RateLimited, ReadOnlyMember, RecordNotFound, Rejected,
+    RequestTimeout, SystemNotFound, Unauthenticated, UnsupportedMediaType, UriTooLong, VendorBusy,
+    VendorCredentialsRejected, VendorError, VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
 };
 
 /// Of any request.
 const ANY_PROBLEMS: &[ProblemKind] =
     &[MalformedRequest, MethodNotAllowed, UriTooLong, HeadersTooLarge, InternalError, NotImplemented];
 /// Of requests that need a caller.
-const CALLER_PROBLEMS: &[ProblemKind] = &[Unauthenticated, NotAcceptable, Overloaded];
+const CALLER_PROBLEMS: &[ProblemKind] = &[Unauthenticated, QuotaExceeded, NotAcceptable, Overloaded];
 /// Of requests that name a system and need a permission.
 const SYSTEM_PROBLEMS: &[ProblemKind] = &[SystemNotFound, Forbidden];
 /// Of requests that send vendor requests.
@@ -141,7 +141,8 @@ fn headers_for(problem: ProblemKind) -> impl Iterator<Item = &'static str> {
         401 => &["WWW-Authenticate"],
         405 => &["Allow"],
         415 => &["Accept-Patch"],
-        429 | 503 => &["Retry-After"],
+        429 => &["Retry-After", "RateLimit", "RateLimit-Policy"],
+        503 => &["Retry-After"],
         409 if problem.spec().retryable => &["Retry-After"],
         504 if problem == OutcomeUnknown => &["Operation"],
         _ => &[],

@@ -25,6 +25,8 @@ const RESPONSE_HEADERS: &[(&str, &str)] = &[
     ("Preference-Applied", "The preference that was honoured (RFC 7240)"),
     ("Idempotency-Replayed", "`true`: the stored response to an earlier request with this `Idempotency-Key`"),
     ("Retry-After", "When to try again, in seconds"),
+    ("RateLimit", "What is left of the caller's limit, where it has one"),
+    ("RateLimit-Policy", "The caller's limit, where it has one"),
     ("Cache-Control", "Records are revalidated each time; problems and responses to writes are not stored"),
     ("Vary", "The request headers that the response depends on"),
     ("Link", "`rel=\"next\"`: the next page"),

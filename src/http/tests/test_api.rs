@@ -1,5 +1,6 @@
 //! The API under test, and requests to it.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use serde_json::Value;
 
 use super::scripted_vendor::{ScriptedVendor, scripted_system};
 use crate::access::{ApiKeyAuth, Permission};
-use crate::config::{CallerConfig, Grant, KeyDigest};
+use crate::config::{CallerConfig, CallerKey, CallerLimits, Grant, KeyDigest};
 use crate::gateway::Gateway;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
@@ -79,8 +80,10 @@ fn authenticator() -> Authenticator {
     let grant = |system: Option<&str>, permission| Grant { system: system.and_then(SystemName::parse), permission };
     let caller = |name: &str, allow| CallerConfig {
         name: CallerName(name.into()),
-        key_sha256: KeyDigest(sha256([name.as_bytes()])),
+        keys: vec![CallerKey { digest: KeyDigest(sha256([name.as_bytes()])), not_after: None }],
         allow: vec![allow],
+        limits: CallerLimits::default(),
+        weight: NonZeroU16::MIN,
     };
     Authenticator::ApiKeys(ApiKeyAuth::with_keys(&[
         caller("admin", grant(None, None)),

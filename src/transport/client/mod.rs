@@ -26,6 +26,6 @@ mod vendor_stream;
 
 #[cfg(doc)]
 use crate::record::VendorErrorKind;
-pub use one_shot::fetch;
+pub use one_shot::{ExchangeError, OneShot, OneShotResponse, exchange, fetch};
 pub(super) use one_shot::{PostResponse, post};
 pub(super) use vendor_client::Client;
