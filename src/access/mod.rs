@@ -1,14 +1,18 @@
 //! Authentication of callers by key or token, and their permissions.
 
+mod caller_info;
 mod jwks;
 mod jwks_cache;
 mod jwt;
 mod jwt_crypto;
 
 use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use subtle::ConstantTimeEq;
+
+pub use caller_info::CallerInfo;
 
 pub use crate::config::Permission;
 use crate::config::{self, Grant, KeyDigest};
@@ -29,6 +33,8 @@ pub struct ApiKeyAuth {
 struct ApiKey {
     key_sha256: KeyDigest,
     blake3_cache: OnceLock<blake3::Hash>,
+    /// When it was shown last, in seconds since 1970; 0 = not yet.
+    last_used: AtomicI64,
     principal: Arc<Principal>,
 }
 
@@ -63,6 +69,7 @@ impl ApiKeyAuth {
         let api_key = |caller: &config::CallerConfig| ApiKey {
             key_sha256: caller.key_sha256,
             blake3_cache: OnceLock::new(),
+            last_used: AtomicI64::new(0),
             principal: Arc::new(Principal::new(caller.name.clone(), &caller.allow)),
         };
         Self { anonymous: None, keys: callers.iter().map(api_key).collect() }
@@ -87,7 +94,7 @@ impl ApiKeyAuth {
         // BLAKE3 hashes compare in constant time.
         let hash = blake3::hash(bearer.as_bytes());
         if let Some(cached) = self.keys.iter().find(|key| key.blake3_cache.get() == Some(&hash)) {
-            return Some(Arc::clone(&cached.principal));
+            return Some(cached.use_now());
         }
         let digest = sha256([bearer.as_bytes()]);
         let mut found = None;
@@ -99,8 +106,15 @@ impl ApiKeyAuth {
         found.map(|key| {
             // A concurrent request may have set it first.
             let _ = key.blake3_cache.set(hash);
-            Arc::clone(&key.principal)
+            key.use_now()
         })
+    }
+}
+
+impl ApiKey {
+    fn use_now(&self) -> Arc<Principal> {
+        self.last_used.store(jiff::Timestamp::now().as_second(), Ordering::Relaxed);
+        Arc::clone(&self.principal)
     }
 }
 
@@ -163,6 +177,7 @@ impl PermissionSet {
             Permission::Update => 4,
             Permission::Delete => 8,
             Permission::Ledger => 16,
+            Permission::Operate => 32,
         })
     }
 

@@ -99,6 +99,8 @@ pub enum Permission {
     Delete,
     /// Read the ledger.
     Ledger,
+    /// Settle and resolve operations, and see the state of the gateway.
+    Operate,
 }
 
 impl Permission {
@@ -111,6 +113,7 @@ impl Permission {
             Self::Update => "update",
             Self::Delete => "delete",
             Self::Ledger => "ledger",
+            Self::Operate => "operate",
         }
     }
 
@@ -121,6 +124,7 @@ impl Permission {
             "update" => Self::Update,
             "delete" => Self::Delete,
             "ledger" => Self::Ledger,
+            "operate" => Self::Operate,
             _ => return None,
         })
     }

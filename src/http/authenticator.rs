@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::access::{ApiKeyAuth, AuthError, JwtVerifier, Principal};
+use crate::access::{ApiKeyAuth, AuthError, CallerInfo, JwtVerifier, Principal};
 use crate::problem::{Problem, ProblemKind};
 
 /// When a caller may try again whose token's key could not be fetched: the keys are fetched again
@@ -22,6 +22,14 @@ impl Authenticator {
     /// Whether no credentials are needed.
     pub(super) fn is_open(&self) -> bool {
         matches!(self, Self::ApiKeys(keys) if keys.anonymous().is_some())
+    }
+
+    /// The configured callers; none where access is open or by tokens.
+    pub(super) fn callers(&self) -> Vec<CallerInfo> {
+        match self {
+            Self::ApiKeys(keys) => keys.callers(),
+            Self::Jwt(_) => Vec::new(),
+        }
     }
 
     /// The caller with this key or token; `None` = no `Authorization: Bearer` was sent.

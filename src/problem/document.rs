@@ -56,6 +56,13 @@ pub struct ProblemDocument<'p> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     #[schema(required = false)]
     losses: &'p [String],
+    /// `cursor-expired`: `since` for what comes from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart: Option<&'p str>,
+    /// `cursor-expired`: the paths of the collections to read again.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    #[schema(required = false)]
+    lists: &'p [String],
 }
 
 impl<'p> ProblemDocument<'p> {
@@ -88,6 +95,8 @@ impl<'p> ProblemDocument<'p> {
             changed: &problem.changed,
             operation: problem.operation.as_ref().map(OperationId::path),
             losses: &problem.losses,
+            restart: problem.restart.as_deref(),
+            lists: &problem.lists,
         }
     }
 }

@@ -10,6 +10,7 @@
 mod access_jwt;
 mod architecture;
 mod behaviours;
+mod changes;
 mod console;
 mod deploy;
 mod disk_failures;
@@ -20,7 +21,9 @@ mod fault_proxy;
 mod fuzz_inputs;
 mod graceful_shutdown;
 mod history;
+mod ledger_commands;
 mod moving_pages;
+mod operators;
 mod patches;
 mod raw_http;
 mod readme;
