@@ -118,6 +118,30 @@ pub enum LedgerCommand {
         #[arg(long, value_name = "HASH", value_parser = parse_hash)]
         head: Option<String>,
     },
+    /// Write the entries before a time to a new file, as JSON lines with the head
+    Export {
+        /// The configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Only entries before this time
+        #[arg(long, value_name = "RFC3339")]
+        until: jiff::Timestamp,
+        /// The file to write, which must not exist
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Remove the entries before a time that an export holds
+    Cut {
+        /// The configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Only entries before this time
+        #[arg(long, value_name = "RFC3339")]
+        until: jiff::Timestamp,
+        /// The export, which is compared with the ledger first
+        #[arg(long, value_name = "FILE")]
+        exported: PathBuf,
+    },
 }
 
 /// Parses 64 hexadecimal digits; returns them in lower case.
@@ -239,6 +263,18 @@ mod tests {
             panic!("another command")
         };
         assert_eq!(head, Some("ab".repeat(32)));
+    }
+
+    #[test]
+    fn export_and_cut_need_a_time_and_a_file() {
+        let until = ["--until", "2026-11-01T00:00:00Z"];
+        for (command, file) in [("export", "--to"), ("cut", "--exported")] {
+            let given = ["ledger", command, "--config", "a.toml", until[0], until[1], file, "a.jsonl"];
+            assert!(parse_args(&given).0.is_ok(), "{command}");
+            assert_eq!(parse_args(&given[..6]).0.err(), Some(Exit::UsageError), "{command}");
+            let wrong = ["ledger", command, "--config", "a.toml", until[0], "yesterday", file, "a.jsonl"];
+            assert_eq!(parse_args(&wrong).0.err(), Some(Exit::UsageError), "{command}");
+        }
     }
 
     #[test]

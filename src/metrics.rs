@@ -25,24 +25,34 @@ use prometheus::{
 pub use self::caller_series::CallerSeries;
 use self::child_cache::ChildCache;
 use self::families::{
-    BUILD, CALL_BUCKETS, CIRCUIT, COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT, LEDGER_ENTRIES,
-    LEDGER_SECONDS, LOSSES, OPERATIONS, PRECONDITIONS, QUEUE, QUEUE_WAIT, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS,
-    REQUESTS, RETRIES, Registrar, TOKEN_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
+    BUILD, CALL_BUCKETS, CHANGES, CHANGES_STREAMS, CIRCUIT, COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT,
+    LEDGER_ENTRIES, LEDGER_SECONDS, LOSSES, OPERATIONS, PRECONDITIONS, QUEUE, QUEUE_WAIT, REFRESHES, RELOADS, REPLAYS,
+    REQUEST_SECONDS, REQUESTS, RESOLVED, RETRIES, Registrar, TOKEN_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS,
+    WRITES_UNKNOWN,
 };
 
 pub use self::labels::{
-    CallOutcome, DetectedBy, Lane, QuotaPolicy, RefreshOutcome, ReloadTarget, RequestAction, RequestOutcome,
-    RetryReason,
+    CallOutcome, ChangeType, DetectedBy, Lane, QuotaPolicy, RefreshOutcome, ReloadTarget, RequestAction,
+    RequestOutcome, RetryReason,
 };
 use self::vendor_series::{VendorFamilies, VendorSeries};
 use crate::problem::ProblemKind;
-use crate::record::{SystemName, VendorCallKind};
+use crate::record::{OperationState, SystemName, VendorCallKind};
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The revision of the source that this build was made from.
+pub const BUILD_REVISION: &str = match option_env!("GIT_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
 /// The number of systems that one process can have, including those that a reload removed.
 const MAX_SYSTEMS: usize = 1024;
+
+/// Where the events of the feed come from: only the gateway's own writes so far.
+const CHANGE_ORIGIN: &str = "gateway";
 
 /// A configured system; only [`Metrics::index`] and [`Metrics::add`] create one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +72,9 @@ pub struct Metrics {
     ledger_seconds: Histogram,
     reloads: IntCounterVec,
     callers: CallerSeries,
+    resolved: IntCounterVec,
+    changes: IntCounterVec,
+    changes_streams: IntGauge,
     /// Filled from the front and never emptied, so that an index can be read without a lock.
     systems: Vec<OnceLock<Box<SystemMetrics>>>,
     add_lock: Mutex<()>,
@@ -74,6 +87,7 @@ pub struct Metrics {
 struct SystemMetrics {
     request: RequestSeries,
     vendor: VendorSeries,
+    changes: ChildCache<IntCounter>,
 }
 
 /// The cached metrics of requests to one system, or to `none`.
@@ -115,8 +129,7 @@ impl Metrics {
             writes_unknown: registrar.register_gauges(&WRITES_UNKNOWN)?,
             operations: registrar.register_gauges(&OPERATIONS)?,
         };
-        let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
-        registrar.register_gauges(&BUILD)?.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
+        registrar.register_gauges(&BUILD)?.with_label_values(&[env!("CARGO_PKG_VERSION"), BUILD_REVISION]).set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
 
@@ -134,6 +147,9 @@ impl Metrics {
                 .with_label_values(&[] as &[&str]),
             reloads: registrar.register_counters(&RELOADS)?,
             callers: CallerSeries::new(&registrar, caller_label)?,
+            resolved: registrar.register_counters(&RESOLVED)?,
+            changes: registrar.register_counters(&CHANGES)?,
+            changes_streams: registrar.register_gauges(&CHANGES_STREAMS)?.with_label_values(&[] as &[&str]),
             systems: (0..MAX_SYSTEMS).map(|_| OnceLock::new()).collect(),
             add_lock: Mutex::new(()),
             unrouted: RequestSeries::new("none", &in_flight),
@@ -165,6 +181,7 @@ impl Metrics {
         let row = SystemMetrics {
             request: RequestSeries::new(name, &self.in_flight),
             vendor: self.per_vendor.series_for(name),
+            changes: ChildCache::new(ChangeType::ALL.len()),
         };
         self.init_series(name);
         let _ = self.systems.get(free)?.set(Box::new(row));
@@ -178,6 +195,12 @@ impl Metrics {
         for action in [Read, List, Create, Update, Delete] {
             self.requests.with_label_values(&[system, action.as_str(), "ok"]);
             self.request_seconds.with_label_values(&[system, action.as_str()]);
+        }
+        for state in [OperationState::Applied, OperationState::NotApplied] {
+            self.resolved.with_label_values(&[system, state.as_str()]);
+        }
+        for change in ChangeType::ALL {
+            self.changes.with_label_values(&[system, change.as_str(), CHANGE_ORIGIN]);
         }
         for call in VendorCallKind::ALL {
             self.vendor_requests.with_label_values(&[system, call.as_str(), "2xx"]);
@@ -333,6 +356,27 @@ impl Metrics {
     /// Adds to the running operations; `by` may be negative.
     pub fn operations_running(&self, system: SystemIndex, by: i64) {
         self.with_vendor_series(system, |vendor| vendor.operations.add(by));
+    }
+
+    /// Counts an operation that a person has ended.
+    pub fn operation_resolved(&self, system: SystemIndex, state: OperationState) {
+        let name = self.request_series(Some(system)).system.as_str();
+        self.resolved.with_label_values(&[name, state.as_str()]).inc();
+    }
+
+    /// Counts an event of the feed of changes. A system that is not configured any more has none.
+    pub fn change(&self, system: &str, change: ChangeType) {
+        let rows = self.systems.iter().map_while(OnceLock::get);
+        if let Some(row) = rows.into_iter().find(|row| row.request.system == system) {
+            let child = || self.changes.with_label_values(&[system, change.as_str(), CHANGE_ORIGIN]);
+            row.changes.with(change as usize, child, IntCounter::inc);
+        }
+    }
+
+    /// Adds to the open streams of changes; `by` may be negative. Returns how many there are now.
+    pub fn changes_streams(&self, by: i64) -> i64 {
+        self.changes_streams.add(by);
+        self.changes_streams.get()
     }
 
     /// Counts a stored response that was returned again.

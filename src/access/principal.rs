@@ -104,6 +104,7 @@ impl PermissionSet {
             Permission::Update => 4,
             Permission::Delete => 8,
             Permission::Ledger => 16,
+            Permission::Operate => 32,
         })
     }
 

@@ -6,7 +6,7 @@ mod background;
 mod connection;
 mod error;
 mod file_watcher;
-mod ledger_verify;
+mod ledger_commands;
 mod listener;
 mod reload;
 pub mod sandbox;
@@ -57,7 +57,13 @@ fn run(cli: Cli) -> Exit {
         Command::Completions { shell } => cli::completions(shell, &mut out),
         Command::HashKey => cli::hash_key(&mut std::io::stdin(), &mut out, &mut err),
         Command::Ledger(LedgerCommand::Verify { config, head }) => {
-            ledger_verify::verify_command(&config, head.as_deref())
+            ledger_commands::verify_command(&config, head.as_deref())
+        }
+        Command::Ledger(LedgerCommand::Export { config, until, to }) => {
+            ledger_commands::export_command(&config, until, &to)
+        }
+        Command::Ledger(LedgerCommand::Cut { config, until, exported }) => {
+            ledger_commands::cut_command(&config, until, &exported)
         }
     }
 }

@@ -42,6 +42,12 @@ pub struct ServerConfig {
     pub external_url: String,
     /// Whether the console is served. Default yes.
     pub console: bool,
+    /// How long events of the feed of changes are kept, 1 s to 3650 d. Default 7 d.
+    #[serde(deserialize_with = "bounded::duration::<1000, 315_360_000_000, _>")]
+    pub changes_retention: Duration,
+    /// The most streams of changes at a time, 1 to 10,000. Default 256.
+    #[serde(deserialize_with = "bounded::integer::<1, 10_000, _, _>")]
+    pub max_streams: usize,
     /// HTTP/2 with callers, where TLS is on. Default no: `h2` 0.3, which actix-http uses, lets a
     /// caller fill the memory with empty frames (RUSTSEC-2026-0258).
     pub http2: bool,
@@ -62,6 +68,8 @@ impl Default for ServerConfig {
             shutdown_timeout: Duration::from_secs(30),
             external_url: String::new(),
             console: true,
+            changes_retention: Duration::from_hours(7 * 24),
+            max_streams: 256,
             http2: false,
             tls: None,
         }

@@ -364,6 +364,11 @@ impl RequestContext {
         })
     }
 
+    /// When the caller must have its response.
+    pub(super) fn deadline(&self) -> Instant {
+        self.state.deadline
+    }
+
     /// Reads from the store, at most until the request's deadline.
     ///
     /// # Errors

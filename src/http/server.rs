@@ -13,7 +13,10 @@ use actix_web::{App, Error};
 use super::context::RequestContext;
 use super::endpoint::{endpoint, ops, options, public};
 use super::error::HandlerResult;
-use super::handlers::{console, docs, health, home, ledger, operations, records, systems, writes};
+use super::handlers::{
+    changes, console, docs, health, home, ledger, ledger_chain, operations, records, settlement, status, systems,
+    writes,
+};
 use super::route::Route;
 use super::state::SharedApiState;
 use super::{compat, middleware, openapi};
@@ -81,9 +84,15 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
                     .delete(Delete, writes::delete),
             )
             .service(endpoint("/records/{system}").get(List, records::list).post(Create, writes::create))
+            .service(endpoint("/operations/{id}/settle").post(Operation, settlement::settle))
+            .service(endpoint("/operations/{id}/resolve").post(Operation, settlement::resolve))
             .service(endpoint("/operations/{id}").get(Operation, operations::get))
             .service(endpoint("/operations").get(Operation, operations::list))
+            .service(endpoint("/ledger/head").get(Ledger, ledger_chain::head))
+            .service(endpoint("/ledger/verify").get(Ledger, ledger_chain::verify))
             .service(endpoint("/ledger").get(Ledger, ledger::list))
+            .service(endpoint("/changes").get(Other, changes::list))
+            .service(endpoint("/status").get(Other, status::get))
             .service(endpoint("/systems/{system}").get(Other, systems::get))
             .service(endpoint("/systems").get(Other, systems::list))
             .service(public("/").get(Other, home::home))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::authenticator::Authenticator;
+use super::process_info::ProcessInfo;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
@@ -22,6 +23,10 @@ pub struct RequestLimits {
     pub body_timeout: Duration,
     /// `deadline`: the longest that a caller waits for one request.
     pub deadline: Duration,
+    /// `changes_retention`: how long events of the feed of changes are kept.
+    pub changes_retention: Duration,
+    /// `max_streams`: the most streams of changes at a time.
+    pub max_streams: usize,
 }
 
 /// The services that handlers call, as one configuration built them.
@@ -42,6 +47,8 @@ pub struct ApiState {
     pub console: bool,
     /// Limits on one request.
     pub limits: RequestLimits,
+    /// What is known of the process.
+    pub process: Arc<ProcessInfo>,
 }
 
 impl ApiState {

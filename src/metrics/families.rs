@@ -50,6 +50,12 @@ families! {
         "Writes whose outcome is not known.";
     OPERATIONS "operations_running" ["system"],
         "Operations that are running.";
+    RESOLVED "operations_resolved_total" ["system", "state"],
+        "Operations that a person has ended, by the state in which.";
+    CHANGES "changes_total" ["system", "type", "origin"],
+        "Events of the feed of changes: record.created, record.updated, record.deleted or system.gap.";
+    CHANGES_STREAMS "changes_streams" [],
+        "Streams of changes that are open.";
     REPLAYS "idempotent_replays_total" [],
         "Stored responses returned again for an Idempotency-Key.";
     LOSSES "losses_accepted_total" ["system", "loss"],

@@ -46,6 +46,20 @@ label_enum! {
 }
 
 label_enum! {
+    /// What an event of the feed of changes tells: the `type` label.
+    ChangeType {
+        /// A record was created.
+        Created = "record.created",
+        /// A record was changed.
+        Updated = "record.updated",
+        /// A record was deleted.
+        Deleted = "record.deleted",
+        /// It is not known what became of a write.
+        Gap = "system.gap",
+    }
+}
+
+label_enum! {
     /// How a vendor call ended: the `outcome` label.
     CallOutcome {
         /// A success.

@@ -60,6 +60,11 @@ pub struct ProblemDocument<'p> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     #[schema(required = false)]
     violated_policies: &'p [String],
+    /// `cursor-expired`: `since` for what comes from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart: Option<&'p str>,
+    /// `cursor-expired`: the paths of the collections to read again.
+    lists: &'p [String],
 }
 
 impl<'p> ProblemDocument<'p> {
@@ -93,6 +98,8 @@ impl<'p> ProblemDocument<'p> {
             operation: problem.operation.as_ref().map(OperationId::path),
             losses: &problem.losses,
             violated_policies: &problem.violated_policies,
+            restart: problem.restart.as_deref(),
+            lists: &problem.lists,
         }
     }
 }

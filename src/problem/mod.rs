@@ -111,9 +111,15 @@ problems! {
     PatchTestFailed, "patch-test-failed", 409, false, "A test operation failed",
         "A `test` of the JSON Patch found another value. Nothing was changed.",
         "Read the record again and base a new patch on it.";
+    OperationEnded, "operation-ended", 409, false, "The operation has ended",
+        "What became of this write is known already, or nothing is left to look for.",
+        "Read the operation: its `state` is final.";
     PreconditionFailed, "precondition-failed", 412, false, "Precondition failed",
         "The record's ETag does not match `If-Match`, or matches `If-None-Match`; `detail` says why. This request changed nothing.",
         "Read the record again and repeat the change with its new ETag. `current_etag` and `changed` hold the new ETag and the differing paths where the gateway knows them.";
+    CursorExpired, "cursor-expired", 410, false, "Cursor expired",
+        "The events after this cursor are not kept any more.",
+        "Take `restart` as the new `since`, read the collections in `lists` again, and go on from `restart`.";
     BodyTooLarge, "body-too-large", 413, false, "Body too large",
         "The body is longer than the gateway accepts.",
         "Send a shorter body; `detail` names the limit.";
@@ -235,6 +241,11 @@ pub struct Problem {
     /// `quota-exceeded`: the limits that the request exceeds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub violated_policies: Vec<String>,
+    /// `cursor-expired`: the cursor of now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<String>,
+    /// `cursor-expired`: the paths of what to read again.
+    pub lists: Vec<String>,
     /// 405: the methods that the path supports (`Allow`).
     pub allow: Option<String>,
     /// The cause, for the log only: it is neither returned nor stored.
@@ -259,6 +270,8 @@ impl Default for Problem {
             operation: None,
             losses: Vec::new(),
             violated_policies: Vec::new(),
+            restart: None,
+            lists: Vec::new(),
             allow: None,
             cause: None,
             is_logged: false,

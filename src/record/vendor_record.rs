@@ -33,6 +33,8 @@ pub enum WarningCode {
     NotApplied,
     /// Data that the caller did not touch was destroyed.
     Loss,
+    /// A person has said what became of the write, and the gateway found later that it is not so.
+    ResolvedOtherwise,
 }
 
 /// What a successful response would otherwise not show.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::record::{Action, Patch, Precondition, RecordId};
+use crate::record::{Action, CallerName, Patch, Precondition, RecordId, RequestId};
 
 /// The preferences of `Prefer` (RFC 7240) that the gateway supports.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -90,4 +90,13 @@ pub struct WriteCommand {
     pub require_native: bool,
     /// `Idempotency-Key`.
     pub idempotency: Option<IdempotencyKey>,
+}
+
+/// Who asks what became of a write.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    /// The caller's name.
+    pub caller: CallerName,
+    /// The request's id.
+    pub request_id: RequestId,
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::ExpectedState;
-use super::interim::{block_record, save_interim_outcome};
+use super::interim::save_interim_outcome;
 use super::outcome::WriteOutcome;
 use super::probe::{Finding, OutcomeProbe};
 use super::problems::outcome_unknown;
@@ -134,8 +134,10 @@ async fn hand_off(task: &WriteTask<'_>, mut guard: ReconcileOnDrop<'_>, accepted
             save_interim_outcome(store, write, InterimResponse::Accepted, &outcome).await;
         }
         ResponseState::Accepted => {}
-        _ if write.is_async => save_interim_outcome(store, write, InterimResponse::Unknown, &outcome).await,
-        _ => block_record(store, task.system, write).await,
+        _ => {
+            write.blocks_record = true;
+            save_interim_outcome(store, write, InterimResponse::Unknown, &outcome).await;
+        }
     }
     task.handed_off.set(true);
     drop(guard);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::intent::{WriteIntent, time_since};
+use super::looks::Look;
 use super::outcome::SuccessBody;
 use crate::journal::Lease;
 use crate::record::{RecordId, VendorCallLog, VendorError};
@@ -38,6 +39,11 @@ pub(super) struct InFlightWrite {
     pub lost_at: Option<Instant>,
     /// Whether the store has its outcome.
     pub recorded: bool,
+    /// Whether its operation has ended in the store without this process: it is not sent again, and
+    /// no longer counted.
+    pub is_released: bool,
+    /// Where an operator can have it looked for at once.
+    pub look: Option<Arc<Look>>,
     /// When a process adopted it from another one for the first time, in milliseconds since 1970:
     /// the extra time is granted once, however often processes die.
     pub first_adopted_ms: Option<i64>,
@@ -67,6 +73,8 @@ impl From<WriteIntent> for InFlightWrite {
             blocks_record: false,
             lost_at: None,
             recorded: false,
+            is_released: false,
+            look: None,
             first_adopted_ms: None,
         }
     }

@@ -17,6 +17,7 @@ mod drain;
 mod idempotency;
 mod interim;
 mod lease;
+mod looks;
 mod probe;
 mod problems;
 mod reconcile_on_drop;
@@ -36,15 +37,18 @@ mod pipeline;
 mod plan;
 mod reconciler;
 mod send;
+mod settle;
 mod submit;
 #[cfg(test)]
 mod tests;
 
-pub use command::{IdempotencyKey, Prefer, WriteCommand, WriteOp};
+pub use command::{IdempotencyKey, Operator, Prefer, WriteCommand, WriteOp};
 pub(crate) use drain::DrainTracker;
 pub use outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 pub use plan::patch_error_to_problem;
 pub(crate) use reconciler::run_reconciler;
+pub use settle::SettleResult;
+pub(crate) use settle::{resolve, settle};
 pub(crate) use state::GatewayState;
 pub use state::ReconcileQueue;
 pub(crate) use submit::submit;

@@ -26,6 +26,10 @@ use crate::transport::{Transport as _, VendorCallKind, VendorRequest};
 /// The longest pause between two polls.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How old an operation is at least that a person ends, with something to spare for clocks that
+/// differ.
+const MIN_RELEASE_AGE: Duration = Duration::from_secs(50);
+
 /// How long a record must stay unchanged before a partial effect counts as the whole effect.
 const STABLE_FOR: Duration = Duration::from_secs(15);
 
@@ -100,12 +104,20 @@ impl OutcomeProbe<'_> {
         loop {
             // One poll may be many requests: a vendor's list is read page by page.
             let deadline = until.max(Instant::now() + min_probe_time);
+            self.release_if_ended(write).await;
+            let look = write.look.clone();
+            look.iter().for_each(|look| look.set_polling(true));
             let finding = self.poll(write, deadline, &mut stability).await;
+            look.iter().for_each(|look| look.set_polling(false));
             if finding.resolution != Resolution::Open || Instant::now() >= until {
                 return finding;
             }
-            block_record(&self.gateway.store, self.system, write).await;
-            tokio::time::sleep_until((Instant::now() + pause).min(until)).await;
+            block_record(&self.gateway.store, write).await;
+            let pause_end = (Instant::now() + pause).min(until);
+            match &look {
+                Some(look) => look.pause(pause_end).await,
+                None => tokio::time::sleep_until(pause_end).await,
+            }
             pause = (pause * 2).min(MAX_POLL_INTERVAL);
             if let Some(lease) = &write.lease {
                 // A lost lease does not change what was sent; it only lets others write.
@@ -114,16 +126,31 @@ impl OutcomeProbe<'_> {
         }
     }
 
+    /// A person may have ended the operation. Looking goes on, to tell if it ended otherwise; but the
+    /// record is free, so the write is not sent again.
+    async fn release_if_ended(&self, write: &mut InFlightWrite) {
+        if write.is_released || write.age() < MIN_RELEASE_AGE {
+            return;
+        }
+        write.is_released = !self.gateway.store.is_running(&write.operation).await.unwrap_or(true);
+        if write.is_released {
+            self.gateway.uncount(self.system, write);
+            self.gateway.store.forget_blocking(&write.operation);
+        }
+    }
+
     async fn poll(&self, write: &InFlightWrite, deadline: Instant, stability: &mut Stability) -> Finding {
         if let Some(fault) = &write.ambiguous_fault {
             return self.explain_refusal(write, fault, deadline).await;
         }
         let answer = match &write.resendable_request {
-            Some(request) if write.is_bound_to_version() => match self.resend(write, request, deadline).await {
-                Some(Answer::Success) => return Resolution::Applied.into(),
-                Some(answer) => answer,
-                None => return Resolution::Open.into(),
-            },
+            Some(request) if write.is_bound_to_version() && !write.is_released => {
+                match self.resend(write, request, deadline).await {
+                    Some(Answer::Success) => return Resolution::Applied.into(),
+                    Some(answer) => answer,
+                    None => return Resolution::Open.into(),
+                }
+            }
             _ => Answer::Lost,
         };
         let Some(observation) = self.observe(write, answer, deadline).await else { return Resolution::Open.into() };

@@ -2,7 +2,9 @@
 //! its `Idempotency-Key` get.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::command::Operator;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::ExpectedState;
 use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
@@ -12,7 +14,7 @@ use super::refusal_problem::refusal_problem;
 use super::resolve::Resolution;
 use super::state::GatewayState;
 use super::task::accepted_success;
-use crate::journal;
+use crate::journal::{self, Verdict};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, ObservedState, OperationState, Warning};
 use crate::system::{RecordView, System};
@@ -33,12 +35,12 @@ pub(super) async fn record_outcome(
     let (stored, outcome) = stored_outcome(system, write, result);
     let finishing = gateway.store.finish(stored);
     write.recorded = true;
+    // Only once it is stored does the store know which record a create made.
+    let _ended = gateway.in_flight_creates.remove_on_drop(&write.operation);
     let is_authoritative = finishing.await.unwrap_or_else(|error| {
         tracing::error!(operation = %write.operation, system = %system.name, %error, "outcome not stored yet");
         matches!(outcome, WriteOutcome::Success(_))
     });
-    // Only now does the store know which record a create made.
-    gateway.in_flight_creates.remove(&write.operation);
     if is_authoritative {
         return outcome;
     }
@@ -47,9 +49,8 @@ pub(super) async fn record_outcome(
 }
 
 fn update_metrics(gateway: &GatewayState, system: &System, write: &InFlightWrite, state: OperationState) {
-    gateway.metrics.operations_running(system.index, -1);
-    if write.response == ResponseState::Unknown {
-        gateway.metrics.writes_unknown(system.index, -1);
+    if !write.is_released {
+        gateway.uncount(system, write);
     }
     if state == OperationState::Applied {
         for loss in system.adapter.capabilities().losses {
@@ -140,6 +141,30 @@ fn confirmed_etag(system: &System, write: &InFlightWrite, finding: &Finding) -> 
     let record = finding.record.as_ref()?;
     let is_predicted = system.is_current(write.etag_after.as_deref(), write.id()?, record);
     is_predicted.then(|| write.etag_after.clone()).flatten()
+}
+
+/// What a look has found after the write had ended `unknown`; `None` = nothing that is certain.
+pub(super) async fn late_verdict(
+    gateway: &GatewayState,
+    system: &System,
+    write: &mut InFlightWrite,
+    finding: Finding,
+    operator: &Operator,
+) -> Option<Verdict> {
+    let FinalResult { state, etag, warnings, outcome, .. } = build_result(gateway, system, write, finding).await;
+    matches!(state, OperationState::Applied | OperationState::NotApplied).then(|| Verdict {
+        operation: write.operation.clone(),
+        state,
+        caller: Arc::clone(&operator.caller.0),
+        request_id: Arc::clone(&operator.request_id.0),
+        is_by_hand: false,
+        note: None,
+        record: write.created_id.as_ref().map(|id| id.as_str().to_owned()),
+        etag,
+        warnings,
+        replay_json: replay_body(write, &outcome),
+        min_age: Duration::ZERO,
+    })
 }
 
 /// The outcome for the store, and the outcome for the caller.

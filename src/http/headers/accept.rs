@@ -31,6 +31,46 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+/// The forms of the feed of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Representation {
+    /// `application/json`.
+    Json,
+    /// `text/event-stream`.
+    EventStream,
+}
+
+/// Which form of the feed of changes `Accept` asks for: a stream where it names
+/// `text/event-stream`, before or without `application/json`.
+///
+/// # Errors
+/// 406.
+pub(crate) fn json_or_event_stream(headers: &HeaderMap) -> Result<Representation, Problem> {
+    let lines = syntax::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok());
+    for member in lines.flat_map(|line| syntax::split_list(line, ',')) {
+        let mut parts = syntax::split_list(member, ';');
+        let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+        if !weight_of(parts).unwrap_or(false) {
+            continue;
+        }
+        match media_type.as_str() {
+            "text/event-stream" => return Ok(Representation::EventStream),
+            "application/json" => return Ok(Representation::Json),
+            _ => {}
+        }
+    }
+    require_json(headers).map(|()| Representation::Json)
+}
+
+/// Whether the weight among the parameters of a range is above 0; `None` = it is no weight.
+fn weight_of<'p>(parts: impl Iterator<Item = &'p str>) -> Option<bool> {
+    let mut pairs = parts.filter_map(|part| part.split_once('='));
+    match pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("q")) {
+        Some((_, digits)) => q_is_positive(digits.trim()),
+        None => Some(true),
+    }
+}
+
 /// How specifically a range matches `application/json` (`None`: not at all), and whether its weight
 /// is above 0.
 fn match_media_range(member: &str) -> Option<(Option<u8>, bool)> {
@@ -45,12 +85,7 @@ fn match_media_range(member: &str) -> Option<(Option<u8>, bool)> {
         ("*", "*") => Some(0),
         _ => None,
     };
-    let weight = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
-    let accepted = match weight {
-        Some((_, digits)) => q_is_positive(digits.trim())?,
-        None => true,
-    };
-    Some((fits, accepted))
+    Some((fits, weight_of(parts)?))
 }
 
 fn q_is_positive(text: &str) -> Option<bool> {
@@ -68,6 +103,24 @@ mod tests {
     use actix_web::http::header::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn a_stream_is_sent_to_who_names_it() {
+        use Representation::{EventStream, Json};
+        for (accept, wanted) in [
+            ("text/event-stream", Some(EventStream)),
+            ("Text/Event-Stream; q=0.5, */*;q=0.1", Some(EventStream)),
+            ("application/json, text/event-stream", Some(Json)),
+            ("text/event-stream;q=0, application/json", Some(Json)),
+            ("*/*", Some(Json)),
+            ("text/*", None),
+            ("text/event-stream;q=0", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(json_or_event_stream(&headers).ok(), wanted, "{accept}");
+        }
+    }
 
     #[test]
     fn the_most_specific_range_decides() {

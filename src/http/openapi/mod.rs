@@ -17,8 +17,8 @@ use problems::ProblemResponses;
 use response_headers::ResponseHeaders;
 
 pub(super) use params::{
-    CollectionPath, IfMatch, LedgerListParams, ListParams, OperationListParams, OperationPath, ProblemPath,
-    ReadHeaderParams, RecordPath, SystemPath, WriteHeaderParams,
+    ChangeListParams, CollectionPath, IfMatch, LastEventId, LedgerListParams, LedgerVerifyParams, ListParams,
+    OperationListParams, OperationPath, ProblemPath, ReadHeaderParams, RecordPath, SystemPath, WriteHeaderParams,
 };
 pub(super) use request_bodies::{JsonPatch, MergePatch, NewRecord};
 
@@ -48,7 +48,9 @@ pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
     paths(
         super::handlers::records::list, super::handlers::writes::create,
         super::handlers::records::get, super::handlers::writes::update, super::handlers::writes::delete,
-        super::handlers::operations::list, super::handlers::operations::get, super::handlers::ledger::list,
+        super::handlers::operations::list, super::handlers::operations::get, super::handlers::settlement::settle,
+        super::handlers::settlement::resolve, super::handlers::ledger::list, super::handlers::ledger_chain::head,
+        super::handlers::ledger_chain::verify, super::handlers::changes::list, super::handlers::status::get,
         super::handlers::systems::list, super::handlers::systems::get,
         super::handlers::health::healthz, super::handlers::health::readyz, super::handlers::health::metrics,
         super::handlers::home::home, super::handlers::docs::problem, super::handlers::docs::openapi_json,

@@ -166,6 +166,49 @@ pub(crate) struct LedgerListParams {
 }
 
 #[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ChangeListParams {
+    /// Only of this system.
+    #[param(min_length = 1)]
+    system: Option<String>,
+    /// Only of records of this collection.
+    #[param(min_length = 1)]
+    collection: Option<String>,
+    /// Only of this record.
+    #[param(min_length = 1)]
+    record: Option<String>,
+    /// Where to begin: `first` (the oldest event that is kept), `now`, or `next` of the previous
+    /// response to the same query.
+    #[param(min_length = 1, default = "first")]
+    since: Option<String>,
+    /// The most events of the response.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// For how many seconds the response is held while there is no event; at most the deadline.
+    #[param(minimum = 0)]
+    wait: Option<u32>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct LastEventId {
+    /// The id of the last event that the client has; it replaces `since`.
+    #[param(rename = "Last-Event-ID", nullable = false)]
+    last_event_id: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LedgerVerifyParams {
+    /// The number of the first entry; the first that is kept if it is left out.
+    #[param(minimum = 1, default = 1)]
+    from: Option<i64>,
+    /// The most entries to verify.
+    #[param(minimum = 1, maximum = 10_000, default = 10_000)]
+    limit: Option<u32>,
+}
+
+#[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct ReadHeaderParams {
     /// Tags that the caller has; 304 if one of them is the current one.

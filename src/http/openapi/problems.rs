@@ -12,10 +12,11 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 use super::operations::operations_mut;
 use super::response_headers::header_ref;
 use crate::problem::ProblemKind::{
-    self, BodyTooLarge, Contended, Forbidden, GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused,
-    InternalError, LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound, NotImplemented,
-    OperationInProgress, OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed,
-    PreconditionFailed, PreconditionRequired, QuotaExceeded, RateLimited, ReadOnlyMember, RecordNotFound, Rejected,
+    self, BodyTooLarge, Contended, CursorExpired, Forbidden, GuaranteeUnavailable, HeadersTooLarge,
+    IdempotencyKeyReused, InternalError, LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound,
+    NotImplemented, OperationEnded, OperationInProgress, OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed,
+    PatchTestFailed, PreconditionFailed, PreconditionRequired, QuotaExceeded, RateLimited, ReadOnlyMember,
+    RecordNotFound, Rejected,
     RequestTimeout, SystemNotFound, Unauthenticated, UnsupportedMediaType, UriTooLong, VendorBusy,
     VendorCredentialsRejected, VendorError, VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
 };
@@ -77,6 +78,14 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
         ],
         "listOperations" | "listLedger" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, PreconditionFailed]],
         "getOperation" => &[CALLER_PROBLEMS, &[OperationNotFound, PreconditionFailed]],
+        "settleOperation" => &[CALLER_PROBLEMS, &[Forbidden, OperationNotFound, OperationInProgress, OperationEnded]],
+        "resolveOperation" => &[
+            CALLER_PROBLEMS,
+            BODY_PROBLEMS,
+            &[Forbidden, OperationNotFound, OperationInProgress, OperationEnded, Rejected],
+        ],
+        "listChanges" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, CursorExpired]],
+        "getLedgerHead" | "verifyLedger" | "getStatus" => &[CALLER_PROBLEMS, &[Forbidden, PreconditionFailed]],
         "listSystems" => &[CALLER_PROBLEMS, &[PreconditionFailed]],
         "getSystem" => &[CALLER_PROBLEMS, &[SystemNotFound, PreconditionFailed]],
         "getReadiness" => &[&[Overloaded]],

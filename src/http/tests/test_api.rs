@@ -112,20 +112,19 @@ impl TestApi {
         };
         let store = Journal::open(settings, Arc::new(())).await.expect("a store");
         let (gateway, _) = Gateway::new(systems.clone(), store, Arc::clone(&metrics));
-        let mut limits =
-            RequestLimits { max_body: 100, body_timeout: Duration::from_secs(5), deadline: Duration::from_secs(30) };
+        let mut limits = RequestLimits {
+            max_body: 100,
+            body_timeout: Duration::from_secs(5),
+            deadline: Duration::from_secs(30),
+            changes_retention: Duration::from_hours(1),
+            max_streams: 256,
+        };
         change(&mut limits);
         let authenticator = Arc::new(authenticator());
-        let state = ApiState {
-            gateway,
-            systems,
-            authenticator,
-            metrics,
-            tracer: None,
-            external_url: String::new(),
-            console: true,
-            limits,
-        };
+        let (tracer, external_url, process) = (None, String::new(), Arc::default());
+        let console = true;
+        let state =
+            ApiState { gateway, systems, authenticator, metrics, tracer, external_url, console, limits, process };
         Self { vendor, state: SharedApiState::new(state) }
     }
 

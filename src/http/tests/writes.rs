@@ -166,6 +166,8 @@ async fn each_write_outcome_has_its_response() {
         warnings: Vec::new(),
         problem: None,
         observed: None,
+        resolved_by: None,
+        note: None,
     };
     let accepted = WriteResponse { operation: Some(operation), ..success(SuccessBody::Accepted) };
     let accepted = respond(&api, accepted).await;
