@@ -30,7 +30,7 @@ pub use error::{ConfigError, ConfigErrors, Position};
 pub(crate) use jwt::MAX_JWKS_BYTES;
 pub use jwt::{JwksLocation, JwtConfig};
 pub use server::ServerConfig;
-pub use system::{SystemConfig, SystemPolicy};
+pub use system::{SystemConfig, SystemPolicy, Validation};
 pub use tls::{TlsConfig, TlsError, TlsIdentity};
 pub use vendor::VendorConfig;
 

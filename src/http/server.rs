@@ -13,11 +13,11 @@ use actix_web::{App, Error};
 use super::context::RequestContext;
 use super::endpoint::{endpoint, ops, options, public};
 use super::error::HandlerResult;
-use super::handlers::{console, docs, health, home, ledger, operations, records, systems, writes};
+use super::handlers::{collections, console, docs, health, home, ledger, operations, records, systems, writes};
 use super::route::Route;
 use super::state::SharedApiState;
 use super::{compat, middleware, openapi};
-use crate::metrics::RequestAction::{Console, Create, Delete, Ledger, List, Operation, Other, Read, Update};
+use crate::metrics::RequestAction::{Console, Create, Delete, Ledger, List, Operation, Other, Read, Schema, Update};
 use crate::problem::ProblemKind;
 
 /// Which address an application serves.
@@ -84,6 +84,8 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
             .service(endpoint("/operations/{id}").get(Operation, operations::get))
             .service(endpoint("/operations").get(Operation, operations::list))
             .service(endpoint("/ledger").get(Ledger, ledger::list))
+            .service(endpoint("/systems/{system}/collections/{collection}/schema").get(Schema, collections::schema))
+            .service(endpoint("/systems/{system}/collections").get(Schema, collections::list))
             .service(endpoint("/systems/{system}").get(Other, systems::get))
             .service(endpoint("/systems").get(Other, systems::list))
             .service(public("/").get(Other, home::home))

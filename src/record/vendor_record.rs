@@ -33,6 +33,8 @@ pub enum WarningCode {
     NotApplied,
     /// Data that the caller did not touch was destroyed.
     Loss,
+    /// The value breaks the vendor's schema, and was sent all the same.
+    Schema,
 }
 
 /// What a successful response would otherwise not show.

@@ -24,6 +24,7 @@ mod record_outcome;
 mod record_queues;
 mod refusal_problem;
 mod resolve;
+mod schema_findings;
 mod state;
 mod task;
 mod verify;
@@ -35,12 +36,13 @@ mod finish;
 mod pipeline;
 mod plan;
 mod reconciler;
+mod schema_check;
 mod send;
 mod submit;
 #[cfg(test)]
 mod tests;
 
-pub use command::{IdempotencyKey, Prefer, WriteCommand, WriteOp};
+pub use command::{Handling, IdempotencyKey, Prefer, WriteCommand, WriteOp};
 pub(crate) use drain::DrainTracker;
 pub use outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 pub use plan::patch_error_to_problem;

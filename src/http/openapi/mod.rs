@@ -17,8 +17,8 @@ use problems::ProblemResponses;
 use response_headers::ResponseHeaders;
 
 pub(super) use params::{
-    CollectionPath, IfMatch, LedgerListParams, ListParams, OperationListParams, OperationPath, ProblemPath,
-    ReadHeaderParams, RecordPath, SystemPath, WriteHeaderParams,
+    CollectionPath, IfMatch, LedgerListParams, ListParams, OperationListParams, OperationPath, PageParams, ProblemPath,
+    ReadHeaderParams, RecordPath, SchemaParams, SchemaPath, SystemPath, WriteHeaderParams,
 };
 pub(super) use request_bodies::{JsonPatch, MergePatch, NewRecord};
 
@@ -50,6 +50,7 @@ pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
         super::handlers::records::get, super::handlers::writes::update, super::handlers::writes::delete,
         super::handlers::operations::list, super::handlers::operations::get, super::handlers::ledger::list,
         super::handlers::systems::list, super::handlers::systems::get,
+        super::handlers::collections::list, super::handlers::collections::schema,
         super::handlers::health::healthz, super::handlers::health::readyz, super::handlers::health::metrics,
         super::handlers::home::home, super::handlers::docs::problem, super::handlers::docs::openapi_json,
     ),

@@ -12,9 +12,9 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 use super::operations::operations_mut;
 use super::response_headers::header_ref;
 use crate::problem::ProblemKind::{
-    self, BodyTooLarge, Contended, Forbidden, GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused,
-    InternalError, LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound, NotImplemented,
-    OperationInProgress, OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed,
+    self, BodyTooLarge, CollectionNotFound, Contended, Forbidden, GuaranteeUnavailable, HeadersTooLarge,
+    IdempotencyKeyReused, InternalError, LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound,
+    NotImplemented, OperationInProgress, OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed,
     PreconditionFailed, PreconditionRequired, RateLimited, ReadOnlyMember, RecordNotFound, Rejected, RequestTimeout,
     SystemNotFound, Unauthenticated, UnsupportedMediaType, UriTooLong, VendorBusy, VendorCredentialsRejected,
     VendorError, VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
@@ -79,6 +79,10 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
         "getOperation" => &[CALLER_PROBLEMS, &[OperationNotFound, PreconditionFailed]],
         "listSystems" => &[CALLER_PROBLEMS, &[PreconditionFailed]],
         "getSystem" => &[CALLER_PROBLEMS, &[SystemNotFound, PreconditionFailed]],
+        "listCollections" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[PreconditionFailed]],
+        "getSchema" => {
+            &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[CollectionNotFound, NotFound, PreconditionFailed]]
+        }
         "getReadiness" => &[&[Overloaded]],
         "getProblem" => &[&[NotFound]],
         _ => &[],
