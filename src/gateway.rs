@@ -60,7 +60,7 @@ impl Gateway {
         reads::read((&self.state.store, &self.state.recent_states), system, id, context).await
     }
 
-    /// GET of a page of records. `limit` is 1 to 1000.
+    /// GET of a page of records that have these values. `limit` is 1 to 1000.
     ///
     /// # Errors
     /// The problem that the caller gets.
@@ -68,12 +68,13 @@ impl Gateway {
         &self,
         system: &System,
         collection: &str,
+        conditions: &[(&str, &str)],
         limit: usize,
         cursor: Option<&str>,
         context: &OpContext,
     ) -> Result<RecordPage, Problem> {
         let shared = (&self.state.store, &self.state.recent_states);
-        reads::list(shared, system, collection, limit, cursor, context).await
+        reads::list(shared, system, collection, conditions, limit, cursor, context).await
     }
 
     /// POST, PATCH or DELETE. The write runs to its end even if the returned future is dropped.

@@ -18,7 +18,9 @@
 //!    │           │
 //!    └─ config ──┘           the TOML file
 //!          │
-//!   journal  vendors         operations and the ledger; the adapters
+//!   journal  catalog         operations and the ledger; collections and their schemas
+//!    │       │
+//!    │    vendors            the adapters
 //!    │       │
 //!    │    transport          one vendor request, carried safely
 //!    │       │
@@ -45,6 +47,7 @@
 pub mod access;
 pub mod app;
 mod bounded;
+pub mod catalog;
 pub mod cli;
 pub mod client;
 pub mod config;

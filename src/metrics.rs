@@ -27,8 +27,8 @@ use self::child_cache::ChildCache;
 use self::families::{
     BUILD, CALL_BUCKETS, CHANGES, CHANGES_STREAMS, CIRCUIT, COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT,
     LEDGER_ENTRIES, LEDGER_SECONDS, LOSSES, OPERATIONS, PRECONDITIONS, QUEUE, QUEUE_WAIT, REFRESHES, RELOADS, REPLAYS,
-    REQUEST_SECONDS, REQUESTS, RESOLVED, RETRIES, Registrar, TOKEN_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS,
-    WRITES_UNKNOWN,
+    REQUEST_SECONDS, REQUESTS, RESOLVED, RETRIES, Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE, TOKEN_EXPIRES,
+    VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
 };
 
 pub use self::labels::{
@@ -37,7 +37,7 @@ pub use self::labels::{
 };
 use self::vendor_series::{VendorFamilies, VendorSeries};
 use crate::problem::ProblemKind;
-use crate::record::{OperationState, SystemName, VendorCallKind};
+use crate::record::{OperationState, SchemaRule, SystemName, VendorCallKind};
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -123,6 +123,8 @@ impl Metrics {
             preconditions: registrar.register_counters(&PRECONDITIONS)?,
             conflict_retries: registrar.register_counters(&CONFLICT_RETRIES)?,
             contended: registrar.register_counters(&CONTENDED)?,
+            schema_refusals: registrar.register_counters(&SCHEMA_REFUSALS)?,
+            schema_unavailable: registrar.register_counters(&SCHEMA_UNAVAILABLE)?,
             circuit: registrar.register_gauges(&CIRCUIT)?,
             queue: registrar.register_gauges(&QUEUE)?,
             queue_wait: registrar.register_histograms(&QUEUE_WAIT, &CALL_BUCKETS)?,
@@ -341,6 +343,16 @@ impl Metrics {
     /// Counts a write that met a conflict at every try.
     pub fn contended(&self, system: SystemIndex) {
         self.with_vendor_series(system, |vendor| vendor.contended.inc());
+    }
+
+    /// Counts a value that breaks the vendor's schema.
+    pub fn schema_refusal(&self, system: SystemIndex, rule: SchemaRule) {
+        self.with_vendor_series(system, |vendor| increment(&vendor.schema_refusals, rule as usize));
+    }
+
+    /// Counts a write that was not checked because there was no schema.
+    pub fn schema_unavailable(&self, system: SystemIndex) {
+        self.with_vendor_series(system, |vendor| vendor.schema_unavailable.inc());
     }
 
     /// Adds to the writes whose outcome is not known; `by` may be negative.

@@ -34,7 +34,7 @@ pub(crate) use jwt::MAX_JWKS_BYTES;
 pub use jwt::{JwksLocation, JwtConfig};
 pub use metrics::MetricsConfig;
 pub use server::ServerConfig;
-pub use system::{SystemConfig, SystemPolicy};
+pub use system::{SystemConfig, SystemPolicy, Validation};
 pub use tls::{TlsConfig, TlsError, TlsIdentity};
 pub use vendor::VendorConfig;
 

@@ -54,6 +54,39 @@ pub struct SystemPolicy {
     /// The pause before the first poll, 1 ms to 10 s. Default 500 ms.
     #[serde(deserialize_with = "bounded::duration::<1, 10_000, _>")]
     pub completion_poll: Duration,
+    /// Whether writes are checked against the vendor's schema before they are sent. Default
+    /// `"refuse"`.
+    pub validate: Validation,
+    /// How long a schema is used before it is read again, 1 s to 24 h. Default 10 min.
+    #[serde(deserialize_with = "bounded::duration::<1_000, 86_400_000, _>")]
+    pub schema_ttl: Duration,
+    /// Collections to list besides those that the vendor names, in the vendor's form.
+    pub collections: Vec<String>,
+}
+
+/// `validate`: what happens to a write that breaks the vendor's schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Validation {
+    /// It is refused, and nothing is sent.
+    #[default]
+    Refuse,
+    /// It is sent, and its answer has warnings.
+    Warn,
+    /// Nothing is checked.
+    Off,
+}
+
+impl Validation {
+    /// The word in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Warn => "warn",
+            Self::Off => "off",
+        }
+    }
 }
 
 impl Default for SystemPolicy {
@@ -66,6 +99,9 @@ impl Default for SystemPolicy {
             settle_timeout: Duration::from_secs(30),
             completion_timeout: Duration::from_mins(10),
             completion_poll: Duration::from_millis(500),
+            validate: Validation::Refuse,
+            schema_ttl: Duration::from_mins(10),
+            collections: Vec::new(),
         }
     }
 }
@@ -152,12 +188,15 @@ fn check_connect_timeout(table: &TableReader<'_>, stack: &mut StackSettings) {
 }
 
 fn check_collection(table: &TableReader<'_>, policy: &SystemPolicy, vendor: Option<&AdapterFactory>) {
-    let (Some(collection), Some(vendor), Some(value)) = (&policy.collection, vendor, table.get("collection")) else {
-        return;
-    };
-    if !(vendor.is_collection)(collection) {
+    let Some(vendor) = vendor else { return };
+    let is_wrong = |collection: &String| !(vendor.is_collection)(collection);
+    if let Some(value) = table.get("collection").filter(|_| policy.collection.as_ref().is_some_and(is_wrong)) {
         let message = format!("{} is not a collection of this vendor", value.display_redacted());
         value.error(message, vendor.collection_form);
+    }
+    if let Some(wrong) = policy.collections.iter().find(|collection| is_wrong(collection)) {
+        let message = format!("{wrong:?} is not a collection of this vendor");
+        table.error("collections", message, vendor.collection_form);
     }
 }
 

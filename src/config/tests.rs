@@ -102,6 +102,9 @@ fn omitted_keys_have_their_defaults() {
         settle_timeout: Duration::from_secs(30),
         completion_timeout: Duration::from_mins(10),
         completion_poll: Duration::from_millis(500),
+        validate: Validation::Refuse,
+        schema_ttl: Duration::from_mins(10),
+        collections: Vec::new(),
     };
     assert_eq!(system.policy, expected);
     let expected = StackSettings {
@@ -412,6 +415,12 @@ fn invalid_values_of_a_system_are_reported() {
         ("max_vendor_body = 0", "max_vendor_body: is out of range"),
         ("require_if_match = 'yes'", "require_if_match: is a string; true or false"),
         ("on_lossy_write = 'ignore'", "on_lossy_write: cannot be \"ignore\"; \"refuse\" or \"warn\""),
+        ("validate = 'maybe'", "validate: cannot be \"maybe\"; \"refuse\" or \"warn\" or \"off\""),
+        ("schema_ttl = '1ms'", "schema_ttl: cannot be \"1ms\""),
+        (
+            "collections = ['A', '1abc']",
+            "collections: \"1abc\" is not a collection of this vendor; a Data Definition's",
+        ),
         ("collection = '1abc'", "collection: \"1abc\" is not a collection of this vendor; a Data Definition's"),
         ("collection = 1", "collection: is an integer"),
         ("ca_certificate = '/nowhere/ca.pem'", "ca_certificate: the file \"/nowhere/ca.pem\" cannot be read"),

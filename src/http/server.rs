@@ -14,13 +14,13 @@ use super::context::RequestContext;
 use super::endpoint::{endpoint, ops, options, public};
 use super::error::HandlerResult;
 use super::handlers::{
-    changes, console, docs, health, home, ledger, ledger_chain, operations, records, settlement, status, systems,
-    writes,
+    changes, collections, console, docs, health, home, ledger, ledger_chain, operations, records, settlement, status,
+    systems, writes,
 };
 use super::route::Route;
 use super::state::SharedApiState;
 use super::{compat, middleware, openapi};
-use crate::metrics::RequestAction::{Console, Create, Delete, Ledger, List, Operation, Other, Read, Update};
+use crate::metrics::RequestAction::{Console, Create, Delete, Ledger, List, Operation, Other, Read, Schema, Update};
 use crate::problem::ProblemKind;
 
 /// Which address an application serves.
@@ -93,6 +93,8 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
             .service(endpoint("/ledger").get(Ledger, ledger::list))
             .service(endpoint("/changes").get(Other, changes::list))
             .service(endpoint("/status").get(Other, status::get))
+            .service(endpoint("/systems/{system}/collections/{collection}/schema").get(Schema, collections::schema))
+            .service(endpoint("/systems/{system}/collections").get(Schema, collections::list))
             .service(endpoint("/systems/{system}").get(Other, systems::get))
             .service(endpoint("/systems").get(Other, systems::list))
             .service(public("/").get(Other, home::home))

@@ -8,7 +8,7 @@ use super::headers::{BodyType, WriteHeaders, fingerprint};
 use super::response;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{FieldError, Patch, PatchError, Precondition, RecordId, json_pointer, percent_encode_id};
-use crate::system::System;
+use crate::system::{System, Validation};
 use crate::writes::{IdempotencyKey, WriteCommand, WriteOp, patch_error_to_problem};
 
 /// The headers of a write, which takes no query.
@@ -71,11 +71,14 @@ pub(super) fn build_command(
         let if_match = headers.if_match.as_ref().map(Precondition::to_header).unwrap_or_default();
         IdempotencyKey { key, fingerprint: fingerprint(context.method().as_str(), &path, &if_match, body) }
     });
+    let is_checked = system.policy.validate != Validation::Off && !matches!(op, WriteOp::Delete { .. });
+    let mut prefer = headers.prefer;
+    prefer.handling = prefer.handling.filter(|_| is_checked);
     WriteCommand {
         op,
         precondition: headers.if_match.filter(|_| !creates),
         if_none_match: headers.if_none_match.filter(|_| !creates),
-        prefer: headers.prefer,
+        prefer,
         accept_loss: headers.accept_loss,
         require_native: headers.require_native,
         idempotency,

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    CONTENT_LOCATION, ETAG, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, VARY,
+    CONTENT_LOCATION, ETAG, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER, VARY,
 };
 use serde_json::Value;
 
@@ -27,7 +27,13 @@ pub(super) async fn respond(context: &RequestContext, result: WriteResponse) -> 
         SuccessBody::Accepted => Some(load_operation(context, success.operation.as_ref(), result.operation).await?),
         _ => None,
     };
-    Ok(success_response(&success, operation.as_ref(), result.replayed))
+    let mut response = success_response(&success, operation.as_ref(), result.replayed);
+    if let SuccessBody::Record(record) | SuccessBody::Created(record) = &success.body
+        && let Some(link) = response::describedby_link(context.api().find_system(&record.system)?, &record.id)
+    {
+        append_header(response.headers_mut(), LINK, link);
+    }
+    Ok(response)
 }
 
 /// `operation` is the body of a 202.

@@ -58,6 +58,10 @@ families! {
         "Streams of changes that are open.";
     REPLAYS "idempotent_replays_total" [],
         "Stored responses returned again for an Idempotency-Key.";
+    SCHEMA_REFUSALS "schema_refusals_total" ["system", "rule"],
+        "Values that the gateway refused or warned of because they break the vendor's schema, by the rule.";
+    SCHEMA_UNAVAILABLE "schema_unavailable_total" ["system"],
+        "Writes that were not checked because the vendor's schema could not be had.";
     LOSSES "losses_accepted_total" ["system", "loss"],
         "Writes made although they destroy other data, by the name of the loss.";
     LEDGER_ENTRIES "ledger_entries_total" [],

@@ -40,6 +40,8 @@ label_enum! {
         Ledger = "ledger",
         /// GET of the console's files.
         Console = "console",
+        /// GET of collections and of their schemas.
+        Schema = "schema",
         /// Everything else.
         Other = "other",
     }

@@ -4,7 +4,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 
 use super::child_cache::ChildCache;
 use super::labels::{CallOutcome, DetectedBy, Lane, RefreshOutcome, RetryReason};
-use crate::record::VendorCallKind;
+use crate::record::{SchemaRule, VendorCallKind};
 
 /// The cached metrics of calls to one vendor.
 pub(super) struct VendorSeries {
@@ -15,6 +15,8 @@ pub(super) struct VendorSeries {
     pub(super) preconditions: Vec<IntCounter>,
     pub(super) conflict_retries: IntCounter,
     pub(super) contended: IntCounter,
+    pub(super) schema_refusals: Vec<IntCounter>,
+    pub(super) schema_unavailable: IntCounter,
     pub(super) circuit: IntGauge,
     pub(super) queue: IntGauge,
     pub(super) queue_wait: Vec<Histogram>,
@@ -29,6 +31,8 @@ pub(super) struct VendorFamilies {
     pub(super) preconditions: IntCounterVec,
     pub(super) conflict_retries: IntCounterVec,
     pub(super) contended: IntCounterVec,
+    pub(super) schema_refusals: IntCounterVec,
+    pub(super) schema_unavailable: IntCounterVec,
     pub(super) circuit: IntGaugeVec,
     pub(super) queue: IntGaugeVec,
     pub(super) queue_wait: HistogramVec,
@@ -49,6 +53,8 @@ impl VendorFamilies {
             preconditions: each(&self.preconditions, DetectedBy::ALL.iter().map(|label| label.as_str()).collect()),
             conflict_retries: self.conflict_retries.with_label_values(&[system]),
             contended: self.contended.with_label_values(&[system]),
+            schema_refusals: each(&self.schema_refusals, SchemaRule::ALL.iter().map(|rule| rule.as_str()).collect()),
+            schema_unavailable: self.schema_unavailable.with_label_values(&[system]),
             circuit: self.circuit.with_label_values(&[system]),
             queue: self.queue.with_label_values(&[system]),
             queue_wait: Lane::ALL

@@ -81,6 +81,9 @@ problems! {
     RecordNotFound, "record-not-found", 404, false, "No such record",
         "The system has no record of that id that the gateway may read, or the id does not have the form of the vendor's ids.",
         "Compare the id with the form in `detail` or in `GET /systems/{system}`.";
+    CollectionNotFound, "collection-not-found", 404, false, "No such collection",
+        "The system has no collection of that name that the gateway may read, or the name does not have the vendor's form.",
+        "`GET /systems/{system}/collections` lists the collections.";
     OperationNotFound, "operation-not-found", 404, false, "No such operation",
         "There is no operation of that id that you may read. Finished operations are kept for the configured retention.",
         "Use the `Operation` or `Location` header of a write, unchanged.";

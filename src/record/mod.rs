@@ -45,5 +45,5 @@ pub use precondition::Precondition;
 pub use raw_json::{RawJson, RawObject};
 pub use secret::{Secret, hide_secret, redact_secrets};
 pub use sha256::sha256;
-pub use vendor_error::{FieldError, Retry, SideEffect, VendorError, VendorErrorKind};
+pub use vendor_error::{FieldError, Retry, SchemaRule, SideEffect, VendorError, VendorErrorKind};
 pub use vendor_record::{VendorRecord, Warning, WarningCode};

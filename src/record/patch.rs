@@ -153,6 +153,13 @@ impl Patch {
         }
     }
 
+    /// The members of `fields` that a JSON Patch sets as a whole, with their last values.
+    #[must_use]
+    pub fn replaced_members(&self) -> PatchedFields {
+        let Self::Json(operations) = self else { return PatchedFields::new() };
+        operations::replaced_members(operations)
+    }
+
     /// Applies the patch to a record as callers see it, with its `fields`, and returns the new
     /// `fields`.
     ///

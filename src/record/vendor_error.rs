@@ -112,13 +112,64 @@ pub struct FieldError {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub nearest: Option<String>,
+    /// The rule of the collection's schema that the value breaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub rule: Option<SchemaRule>,
+}
+
+/// A rule of a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SchemaRule {
+    /// There is such a member.
+    Unknown,
+    /// The value has this type.
+    Type,
+    /// The value is one of these.
+    Enum,
+    /// The text has this length.
+    Length,
+    /// The number lies within these bounds.
+    Range,
+    /// The text has this form.
+    Format,
+    /// The member is there.
+    Required,
+}
+
+impl SchemaRule {
+    /// Every rule.
+    pub const ALL: &'static [Self] =
+        &[Self::Unknown, Self::Type, Self::Enum, Self::Length, Self::Range, Self::Format, Self::Required];
+
+    /// The word in problems and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Type => "type",
+            Self::Enum => "enum",
+            Self::Length => "length",
+            Self::Range => "range",
+            Self::Format => "format",
+            Self::Required => "required",
+        }
+    }
 }
 
 impl FieldError {
     /// An error at a pointer.
     #[must_use]
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), detail: detail.into(), nearest: None }
+        Self { pointer: pointer.into(), detail: detail.into(), nearest: None, rule: None }
+    }
+
+    /// Sets the rule of the schema that is broken.
+    #[must_use]
+    pub fn rule(mut self, rule: SchemaRule) -> Self {
+        self.rule = Some(rule);
+        self
     }
 
     /// The error of a member of `fields` that the record does not have. `known` are those that it

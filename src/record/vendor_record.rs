@@ -35,6 +35,8 @@ pub enum WarningCode {
     Loss,
     /// A person has said what became of the write, and the gateway found later that it is not so.
     ResolvedOtherwise,
+    /// The value breaks the vendor's schema, and was sent all the same.
+    Schema,
 }
 
 /// What a successful response would otherwise not show.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::catalog::Requester;
 use crate::record::{CallerName, RequestId};
 use crate::transport::Priority;
 use crate::transport::trace::TraceContext;
@@ -23,4 +24,12 @@ pub struct OpContext {
     pub deadline: Instant,
     /// Where its calls wait while the vendor is congested.
     pub priority: Priority,
+}
+
+impl OpContext {
+    /// This request, as one that needs a schema.
+    #[must_use]
+    pub fn requester(&self) -> Requester<'_> {
+        Requester { trace: &self.trace, priority: self.priority, deadline: self.deadline }
+    }
 }

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-pub use crate::config::SystemPolicy;
+pub use crate::config::{SystemPolicy, Validation};
 pub use context::OpContext;
 pub(crate) use recent_states::RecentStates;
 pub(crate) use session::VendorSession;
 pub use view::{Guarantee, RecordPage, RecordView};
 
+use crate::catalog::Catalog;
 use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
@@ -46,6 +47,8 @@ pub struct System {
     pub adapter: Arc<dyn Adapter>,
     /// The way to the vendor.
     pub transport: Arc<TransportStack>,
+    /// Its collections and the schemas of their records.
+    pub catalog: Arc<Catalog>,
     /// Its configuration.
     pub policy: SystemPolicy,
 }

@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::capabilities::{Capabilities, Completion, DataLoss};
+use super::filter::FieldFilter;
+use super::schema::{CollectionList, RecordSchema};
 use crate::record::{FieldError, RawObject, RecordId, VendorError, VendorRecord, Version};
 use crate::transport::{Transport, VendorProtocol, VendorRequest, VendorResponse};
 
@@ -156,6 +158,34 @@ pub trait Adapter: VendorProtocol {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<ListPage, VendorError>;
+
+    /// Reads a page of at most `limit` records that show all of these values, by the vendor's own
+    /// means where it has some. The gateway has checked that [`Capabilities::filters`] allows the
+    /// members, and that the values have their types.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    async fn list_filtered(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        filters: &[FieldFilter],
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError>;
+
+    /// The collections that the vendor names. The gateway adds the configured ones.
+    ///
+    /// # Errors
+    /// Every error of the calls.
+    async fn collections(&self, transport: &dyn Transport) -> Result<CollectionList, VendorError>;
+
+    /// The fields of a collection's records. The gateway asks only where
+    /// [`Capabilities::schema_source`] is not `None`.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown collection, and every other error of the calls.
+    async fn schema(&self, transport: &dyn Transport, collection: &str) -> Result<RecordSchema, VendorError>;
 
     /// What is wrong with a merge patch of `fields`, whatever the record holds. The gateway rejects
     /// such a patch before it reads the record.

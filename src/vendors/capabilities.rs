@@ -1,5 +1,6 @@
 //! What a vendor can do, as data.
 
+use super::schema::SchemaSource;
 use crate::record::Action;
 
 /// How a vendor distinguishes the states of a record.
@@ -42,6 +43,35 @@ pub struct DataLoss {
     pub caller_must_accept: bool,
 }
 
+/// The members that a list can be filtered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filterable {
+    /// Every member of the collection's schema.
+    Any,
+    /// These.
+    Only(&'static [&'static str]),
+}
+
+impl Filterable {
+    /// The members, or `*` for all.
+    #[must_use]
+    pub fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Any => &["*"],
+            Self::Only(names) => names,
+        }
+    }
+
+    /// Whether a list can be filtered by a member of the schema.
+    #[must_use]
+    pub fn allows(self, member: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(names) => names.contains(&member),
+        }
+    }
+}
+
 /// What a vendor can do; `GET /systems/{system}` shows it.
 #[derive(Clone, Debug)]
 pub struct Capabilities {
@@ -66,4 +96,10 @@ pub struct Capabilities {
     pub ids_are_timestamped: bool,
     /// Whether list items are complete records with the tag that a GET returns.
     pub list_is_complete: bool,
+    /// The members that a list can be filtered by.
+    pub filters: Filterable,
+    /// Whether the vendor reads the names of members in any case.
+    pub ignores_case: bool,
+    /// Where the fields of records are described.
+    pub schema_source: SchemaSource,
 }

@@ -16,6 +16,30 @@ pub struct Prefer {
     pub respond_async: bool,
     /// `wait=N`, in seconds.
     pub wait: Option<Duration>,
+    /// `handling=…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handling: Option<Handling>,
+}
+
+/// What a caller prefers to happen to a write that breaks the vendor's schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Handling {
+    /// It is sent, with warnings.
+    Lenient,
+    /// It is refused.
+    Strict,
+}
+
+impl Handling {
+    /// The preference as `Preference-Applied` repeats it.
+    #[must_use]
+    pub fn as_preference(self) -> &'static str {
+        match self {
+            Self::Lenient => "handling=lenient",
+            Self::Strict => "handling=strict",
+        }
+    }
 }
 
 /// An `Idempotency-Key` and the request that it identifies.

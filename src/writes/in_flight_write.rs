@@ -106,15 +106,22 @@ impl InFlightWrite {
 
     /// The value of `Preference-Applied` for a response with this body.
     pub(super) fn preference_applied(&self, body: &SuccessBody) -> Option<String> {
+        let handling = self.prefer.handling.map(|handling| handling.as_preference().to_owned());
         if *body == SuccessBody::Accepted {
-            return self.prefer.respond_async.then(|| "respond-async".to_owned());
+            let is_async = self.prefer.respond_async.then(|| "respond-async".to_owned());
+            return join_preferences(is_async.into_iter().chain(handling));
         }
         let is_representation = self.prefer.return_representation && matches!(body, SuccessBody::Record(_));
         let representation = is_representation.then(|| "return=representation".to_owned());
         // A caller that already has a response did not wait for the end of the write.
         let has_waited = self.is_async && self.response == ResponseState::None;
         let wait = self.prefer.wait.filter(|_| has_waited).map(|wait| format!("wait={}", wait.as_secs()));
-        let applied: Vec<String> = representation.into_iter().chain(wait).collect();
-        (!applied.is_empty()).then(|| applied.join(", "))
+        join_preferences(representation.into_iter().chain(wait).chain(handling))
     }
+}
+
+/// The value of `Preference-Applied`, if there is any.
+pub(super) fn join_preferences(applied: impl Iterator<Item = String>) -> Option<String> {
+    let applied: Vec<String> = applied.collect();
+    (!applied.is_empty()).then(|| applied.join(", "))
 }

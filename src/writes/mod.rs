@@ -25,6 +25,7 @@ mod record_outcome;
 mod record_queues;
 mod refusal_problem;
 mod resolve;
+mod schema_findings;
 mod state;
 mod task;
 mod verify;
@@ -36,13 +37,14 @@ mod finish;
 mod pipeline;
 mod plan;
 mod reconciler;
+mod schema_check;
 mod send;
 mod settle;
 mod submit;
 #[cfg(test)]
 mod tests;
 
-pub use command::{IdempotencyKey, Operator, Prefer, WriteCommand, WriteOp};
+pub use command::{Handling, IdempotencyKey, Operator, Prefer, WriteCommand, WriteOp};
 pub(crate) use drain::DrainTracker;
 pub use outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 pub use plan::patch_error_to_problem;

@@ -14,6 +14,8 @@ use super::idempotency::check_key;
 use super::outcome::{EarlyReturn, WriteOutcome, WriteResponse};
 use super::plan::plan;
 use super::problems::{contended, lease_retries_exhausted};
+use super::schema_check::check_request;
+use super::schema_findings::SchemaFindings;
 use super::send::send;
 use super::state::GatewayState;
 use super::task::{Responder, SentOperation, WriteTask, build_response};
@@ -125,6 +127,7 @@ pub(super) async fn run(
         sent_operation,
         responder: RefCell::new(Some(responder)),
         handed_off: Cell::new(false),
+        schema: SchemaFindings::default(),
     };
     let (outcome, replayed) = match attempt_once_per_key(&task).await {
         Ok(outcome) => (outcome, false),
@@ -154,6 +157,7 @@ async fn attempt_once_per_key(task: &WriteTask<'_>) -> Result<WriteOutcome, Earl
         (Err(EarlyReturn::Replay(outcome)), Err(in_progress)) if outcome.is_unknown() => return Err(in_progress),
         (checked, claimed) => checked.and(claimed)?,
     };
+    check_request(task).await?;
     match attempt_until_resolved(task).await {
         // The operation of a begin without confirmation says more than its key could.
         Err(EarlyReturn::Outcome(outcome)) if !outcome.is_unknown() => {

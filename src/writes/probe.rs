@@ -299,7 +299,12 @@ impl OutcomeProbe<'_> {
         decide: fn(&Evidence<'_>) -> Resolution,
     ) -> Finding {
         let Observation { seen, record, concurrent } = observation;
-        let (changes, old_values_known) = self.known_changes(write, answer).await;
+        let (mut changes, old_values_known) = self.known_changes(write, answer).await;
+        if self.system.adapter.capabilities().ignores_case
+            && let Seen::Record(_, fields) = &seen
+        {
+            changes.iter_mut().for_each(|change| change.respell(fields));
+        }
         let evidence = Evidence {
             intent: &write.intent,
             changes: &changes,

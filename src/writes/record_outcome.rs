@@ -93,7 +93,7 @@ fn build_success(system: &System, write: &mut InFlightWrite, finding: &Finding) 
     if finding.created_id.is_some() {
         write.created_id.clone_from(&finding.created_id);
     }
-    let mut warnings = write.loss_warnings();
+    let mut warnings = write.known_warnings();
     warnings.extend(finding.warnings.iter().cloned());
     let mut etag = confirmed_etag(system, write, finding);
     let body = match view(system, write, finding, &warnings) {
@@ -127,7 +127,9 @@ fn view(system: &System, write: &InFlightWrite, finding: &Finding, warnings: &[W
     match (&finding.record, &write.expected) {
         (Some(record), expected) => {
             let is_create = matches!(expected, ExpectedState::Created { .. });
-            let is_needed = is_create || write.prefer.return_representation || !warnings.is_empty();
+            // Nobody has checked the values: what the vendor says of them is not left out.
+            let is_flagged = write.needs_read_back && !record.warnings.is_empty();
+            let is_needed = is_create || write.prefer.return_representation || !warnings.is_empty() || is_flagged;
             is_needed.then(|| system.to_view(id, record, None))
         }
         (None, ExpectedState::Created { fields, .. }) => Some(system.view_from_request(id, fields)),

@@ -12,6 +12,7 @@ use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::{ExpectedState, WriteIntent};
 use super::interim::save_interim_outcome;
 use super::outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
+use super::schema_findings::SchemaFindings;
 use super::state::GatewayState;
 use crate::journal::InterimResponse;
 use crate::record::{Action, OperationId, Precondition};
@@ -36,6 +37,8 @@ pub(super) struct WriteTask<'t> {
     pub responder: RefCell<Option<Responder>>,
     /// Whether the reconciler has the write, and will log how it ends.
     pub handed_off: Cell<bool>,
+    /// What the check against the schema has found.
+    pub schema: SchemaFindings,
 }
 
 impl WriteTask<'_> {
@@ -71,6 +74,8 @@ impl WriteTask<'_> {
             if_match_any: self.is_if_match_any(),
             has_idempotency_key: self.command.idempotency.is_some(),
             prefer: self.command.prefer.clone(),
+            schema_warnings: self.schema.warnings(),
+            needs_read_back: self.schema.needs_read_back(),
         }
     }
 

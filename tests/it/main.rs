@@ -34,6 +34,7 @@ mod reconciler_failures;
 mod reload;
 mod resource_exhaustion;
 mod response_matches_vendor_state;
+mod schemas;
 mod secret_leaks;
 mod shared_tokens;
 mod support;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use records_gateway::catalog::Catalog;
 use records_gateway::gateway::Gateway;
 use records_gateway::journal::{Durability, Journal, OperationQuery, StoreSettings};
 use records_gateway::metrics::Metrics;
@@ -21,7 +22,8 @@ use records_gateway::transport::{
     Priority, StackSettings, Token, Transport, TransportStack, VendorProtocol, VendorRequest, VendorResponse,
 };
 use records_gateway::vendors::{
-    Adapter, Capabilities, CreatedRecord, ListPage, PlannedRequest, Settings, UpdateInput, find_vendor,
+    Adapter, Capabilities, CollectionList, CreatedRecord, FieldFilter, ListPage, PlannedRequest, RecordSchema,
+    Settings, UpdateInput, find_vendor,
 };
 use records_gateway::writes::{Prefer, WriteCommand, WriteOp, WriteOutcome};
 use serde_json::{Map, Value};
@@ -80,6 +82,22 @@ impl Adapter for FaultyAdapter {
     ) -> Result<ListPage, VendorError> {
         self.inner.list(transport, collection, limit, cursor).await
     }
+    async fn list_filtered(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        filters: &[FieldFilter],
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
+        self.inner.list_filtered(transport, collection, filters, limit, cursor).await
+    }
+    async fn collections(&self, transport: &dyn Transport) -> Result<CollectionList, VendorError> {
+        self.inner.collections(transport).await
+    }
+    async fn schema(&self, transport: &dyn Transport, collection: &str) -> Result<RecordSchema, VendorError> {
+        self.inner.schema(transport, collection).await
+    }
     fn validate_patch(&self, patch: &RawObject) -> Vec<FieldError> {
         self.inner.validate_patch(patch)
     }
@@ -128,9 +146,13 @@ fn build_system(
     let name = SystemName::parse("itsm").unwrap();
     let metrics = Metrics::new(std::slice::from_ref(&name)).unwrap();
     let settings = StackSettings { retries: 0, ..StackSettings::for_base_url(vendors.matrix42.base_url()) };
+    let transport = TransportStack::new(&name, Arc::clone(adapter) as _, &settings, None, &metrics).unwrap();
+    let transport = Arc::new(transport);
+    let schema_ttl = Duration::from_mins(10);
     let system = System {
         index: metrics.index(&name).unwrap(),
-        transport: Arc::new(TransportStack::new(&name, Arc::clone(adapter) as _, &settings, None, &metrics).unwrap()),
+        catalog: Catalog::new("/systems/itsm", Arc::clone(adapter) as _, Arc::clone(&transport), schema_ttl),
+        transport,
         name,
         tenant_fingerprint: "".into(),
         adapter: Arc::clone(adapter) as _,
@@ -142,6 +164,7 @@ fn build_system(
             settle_timeout,
             completion_timeout: Duration::from_mins(1),
             completion_poll: Duration::from_millis(10),
+            ..SystemPolicy::default()
         },
     };
     (Arc::new(system), metrics)

@@ -4,6 +4,7 @@ use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, HandlerResult};
 use crate::http::headers::accept;
 use crate::http::openapi::{CollectionPath, ListParams, ReadHeaderParams, RecordPath};
+use crate::http::query::FILTER;
 use crate::http::response::{self, ReadPreconditions};
 use crate::metrics::DetectedBy;
 use crate::problem::ProblemKind;
@@ -26,7 +27,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     let response = preconditions.respond(
         response::hold_body(system, response::record_json(&record).into())?,
         record.etag.as_deref(),
-        None,
+        response::describedby_link(system, &record.id),
     );
     response.map_err(|mut error: ApiError| {
         if error.problem.name == ProblemKind::PreconditionFailed {
@@ -37,7 +38,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     })
 }
 
-/// `GET` and `HEAD /records/{system}?collection=&limit=&cursor=`.
+/// `GET` and `HEAD /records/{system}?collection=&filter[NAME]=&limit=&cursor=`.
 #[utoipa::path(get, path = "/records/{system}", tag = "Records", operation_id = "listRecords",
     summary = "List records", description = "A page of a collection's records, in the vendor's order.",
     params(CollectionPath, ListParams),
@@ -45,12 +46,13 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
 pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let system = context.authorize_system(Action::Read)?;
     accept::require_json(context.headers())?;
-    let query = context.query(&["collection", "limit", "cursor"])?;
+    let query = context.query(&["collection", "limit", "cursor", FILTER])?;
     let limit = query.limit()?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
     let collection = system.collection(query.get("collection"))?;
     let op_context = context.op_context()?;
-    let page = context.gateway().list(system, &collection, limit, query.get("cursor"), &op_context).await?;
+    let page =
+        context.gateway().list(system, &collection, &query.filters(), limit, query.get("cursor"), &op_context).await?;
     let path = format!("/records/{}", percent_encode_id(system.name.as_str()));
     let link = query.next_link_header(&path, page.next.as_deref());
     preconditions.respond(response::hold_body(system, response::page_json(&page).into())?, None, link)

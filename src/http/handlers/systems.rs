@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::catalog::CatalogHealth;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
 use crate::http::headers::accept;
@@ -43,6 +44,8 @@ pub(in crate::http) struct SystemView<'s> {
     guarantee: Guarantees,
     /// Whether list items are whole records with their tags.
     list_is_whole: bool,
+    /// The members of `fields` that lists can be filtered by; `*` stands for all.
+    filters: &'static [&'static str],
     /// What its writes may destroy although the request does not name it.
     losses: Vec<LossView>,
     /// What happens to a write that would destroy something that its request does not accept by
@@ -50,8 +53,26 @@ pub(in crate::http) struct SystemView<'s> {
     /// it).
     #[schema(example = "refuse")]
     on_lossy_write: &'static str,
+    /// Whether writes are checked against the vendor's schema before they are sent: `refuse`,
+    /// `warn` or `off`.
+    #[schema(example = "refuse")]
+    validate: &'static str,
+    /// The schemas that this process has read.
+    schemas: SchemasView,
     /// Its health, as this process sees it.
     health: SystemHealth,
+}
+
+/// The schemas that this process has read.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct SchemasView {
+    /// How many.
+    known: usize,
+    /// When the oldest of them was read (RFC 3339); null if there is none.
+    #[schema(format = "date-time")]
+    oldest: Option<String>,
+    /// How many could not be read the last time.
+    unavailable: usize,
 }
 
 /// The form of a system's ids.
@@ -183,9 +204,19 @@ fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
             delete: can(Action::Delete).then_some(Guarantee::Guarded),
         },
         list_is_whole: capabilities.list_is_complete,
+        filters: capabilities.filters.names(),
         losses: capabilities.losses.iter().map(LossView::from).collect(),
         on_lossy_write: if system.policy.warn_on_loss { "warn" } else { "refuse" },
         health: SystemHealth::new(system.transport.health(), api.metrics.load(system.index)),
+        validate: system.policy.validate.as_str(),
+        schemas: system.catalog.health().into(),
+    }
+}
+
+impl From<CatalogHealth> for SchemasView {
+    fn from(health: CatalogHealth) -> Self {
+        let CatalogHealth { known, oldest, unavailable } = health;
+        Self { known, oldest: oldest.and_then(timestamp), unavailable }
     }
 }
 

@@ -15,9 +15,24 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.get_all(ACCEPT).all(|line| matches!(line.as_bytes(), b"application/json" | b"*/*")) {
         return Ok(());
     }
+    require_subtype(headers, "json")
+}
+
+/// The same for `application/schema+json`, which serves those who ask for JSON as well.
+///
+/// # Errors
+/// 406.
+pub(crate) fn require_schema(headers: &HeaderMap) -> Result<(), Problem> {
+    require_json(headers).or_else(|_| require_subtype(headers, "schema+json"))
+}
+
+fn require_subtype(headers: &HeaderMap, subtype: &str) -> Result<(), Problem> {
     let lines: Vec<&str> =
         syntax::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    let ranges = lines.iter().flat_map(|line| syntax::split_list(line, ',')).filter_map(match_media_range);
+    let ranges = lines
+        .iter()
+        .flat_map(|line| syntax::split_list(line, ','))
+        .filter_map(|member| match_media_range(member, subtype));
     // The most specific range that fits decides; of two equally specific ones the more generous.
     let best = ranges.fold(None, |best: Option<(Option<u8>, bool)>, (fits, accepted)| match best {
         Some((seen, earlier)) if seen == fits => Some((seen, earlier || accepted)),
@@ -27,7 +42,7 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     match best {
         None | Some((Some(_), true)) => Ok(()),
         Some(_) => Err(ProblemKind::NotAcceptable
-            .with_detail("Accept excludes application/json, the only media type of this response")),
+            .with_detail(format!("Accept excludes application/{subtype}, the only media type of this response"))),
     }
 }
 
@@ -71,16 +86,16 @@ fn weight_of<'p>(parts: impl Iterator<Item = &'p str>) -> Option<bool> {
     }
 }
 
-/// How specifically a range matches `application/json` (`None`: not at all), and whether its weight
-/// is above 0.
-fn match_media_range(member: &str) -> Option<(Option<u8>, bool)> {
+/// How specifically a range matches `application/` and the subtype (`None`: not at all), and
+/// whether its weight is above 0.
+fn match_media_range(member: &str, wanted: &str) -> Option<(Option<u8>, bool)> {
     let mut parts = syntax::split_list(member, ';');
     let (kind, subtype) = parts.next()?.split_once('/')?;
     if !syntax::is_token(kind) || !syntax::is_token(subtype) {
         return None;
     }
     let fits = match (kind.to_ascii_lowercase().as_str(), subtype.to_ascii_lowercase().as_str()) {
-        ("application", "json") => Some(2),
+        ("application", subtype) if subtype == wanted => Some(2),
         ("application", "*") => Some(1),
         ("*", "*") => Some(0),
         _ => None,

@@ -18,7 +18,8 @@ use response_headers::ResponseHeaders;
 
 pub(super) use params::{
     ChangeListParams, CollectionPath, IfMatch, LastEventId, LedgerListParams, LedgerVerifyParams, ListParams,
-    OperationListParams, OperationPath, ProblemPath, ReadHeaderParams, RecordPath, SystemPath, WriteHeaderParams,
+    OperationListParams, OperationPath, PageParams, ProblemPath, ReadHeaderParams, RecordPath, SchemaParams,
+    SchemaPath, SystemPath, WriteHeaderParams,
 };
 pub(super) use request_bodies::{JsonPatch, MergePatch, NewRecord};
 
@@ -52,6 +53,7 @@ pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
         super::handlers::settlement::resolve, super::handlers::ledger::list, super::handlers::ledger_chain::head,
         super::handlers::ledger_chain::verify, super::handlers::changes::list, super::handlers::status::get,
         super::handlers::systems::list, super::handlers::systems::get,
+        super::handlers::collections::list, super::handlers::collections::schema,
         super::handlers::health::healthz, super::handlers::health::readyz, super::handlers::health::metrics,
         super::handlers::home::home, super::handlers::docs::problem, super::handlers::docs::openapi_json,
     ),

@@ -1,6 +1,8 @@
 //! Parameters as the document shows them. `headers` and `query` parse them.
 #![expect(dead_code, reason = "described, never constructed")]
 
+use std::collections::BTreeMap;
+
 use utoipa::IntoParams;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
@@ -43,6 +45,48 @@ pub(crate) struct SystemPath {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
+pub(crate) struct SchemaPath {
+    /// The configured name of the system.
+    #[param(example = "architecture", pattern = "^[a-z][a-z0-9-]*$")]
+    system: String,
+    /// The collection, as one percent-encoded path segment.
+    #[param(example = "object-definitions")]
+    collection: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SchemaParams {
+    /// What the schema is to describe: `fields` of a record, of a new record, or of a merge patch.
+    #[param(rename = "for", inline)]
+    purpose: Option<SchemaPurpose>,
+}
+
+/// What a schema describes.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(crate) enum SchemaPurpose {
+    /// A record.
+    Record,
+    /// A new record.
+    Create,
+    /// A merge patch.
+    Update,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageParams {
+    /// The most items of the page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// `next` of the previous page of the same query.
+    #[param(min_length = 1)]
+    cursor: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(crate) struct OperationPath {
     /// The operation's id: the last segment of `Operation` or `Location`.
     #[param(example = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11")]
@@ -63,6 +107,10 @@ pub(crate) struct ListParams {
     /// Which collection; the configured one if it is left out.
     #[param(min_length = 1)]
     collection: Option<String>,
+    /// `filter[NAME]=VALUE`: only records whose member NAME of `fields` has this value; several
+    /// must hold together. `GET /systems/{system}` says which members can be filtered by.
+    #[param(style = DeepObject, explode, value_type = Option<BTreeMap<String, String>>, example = json!({}))]
+    filter: Option<BTreeMap<String, String>>,
     /// The most items of the page; a page may be shorter, even empty, and have a `next`.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,

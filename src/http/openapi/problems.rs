@@ -12,13 +12,13 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 use super::operations::operations_mut;
 use super::response_headers::header_ref;
 use crate::problem::ProblemKind::{
-    self, BodyTooLarge, Contended, CursorExpired, Forbidden, GuaranteeUnavailable, HeadersTooLarge,
+    self, BodyTooLarge, CollectionNotFound, Contended, CursorExpired, Forbidden, GuaranteeUnavailable, HeadersTooLarge,
     IdempotencyKeyReused, InternalError, LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound,
     NotImplemented, OperationEnded, OperationInProgress, OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed,
     PatchTestFailed, PreconditionFailed, PreconditionRequired, QuotaExceeded, RateLimited, ReadOnlyMember,
-    RecordNotFound, Rejected,
-    RequestTimeout, SystemNotFound, Unauthenticated, UnsupportedMediaType, UriTooLong, VendorBusy,
-    VendorCredentialsRejected, VendorError, VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
+    RecordNotFound, Rejected, RequestTimeout, SystemNotFound, Unauthenticated, UnsupportedMediaType, UriTooLong,
+    VendorBusy, VendorCredentialsRejected, VendorError, VendorForbidden, VendorProtocolError, VendorTimeout,
+    VendorUnavailable,
 };
 
 /// Of any request.
@@ -88,6 +88,10 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
         "getLedgerHead" | "verifyLedger" | "getStatus" => &[CALLER_PROBLEMS, &[Forbidden, PreconditionFailed]],
         "listSystems" => &[CALLER_PROBLEMS, &[PreconditionFailed]],
         "getSystem" => &[CALLER_PROBLEMS, &[SystemNotFound, PreconditionFailed]],
+        "listCollections" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[PreconditionFailed]],
+        "getSchema" => {
+            &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[CollectionNotFound, NotFound, PreconditionFailed]]
+        }
         "getReadiness" => &[&[Overloaded]],
         "getProblem" => &[&[NotFound]],
         _ => &[],

@@ -9,6 +9,7 @@ use actix_web::http::Method;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
+use crate::catalog::Catalog;
 use crate::metrics::Metrics;
 use crate::record::{
     Action, FieldError, RawObject, RecordId, SystemName, VendorError, VendorErrorKind, VendorRecord, Version,
@@ -19,8 +20,8 @@ use crate::transport::{
     StackSettings, Token, Transport, TransportStack, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse,
 };
 use crate::vendors::{
-    Adapter, Capabilities, Completion, CreatedRecord, DataLoss, ListItem, ListPage, PlannedRequest, UpdateInput,
-    UpdateStyle, Versioning,
+    Adapter, Capabilities, CollectionList, Completion, CreatedRecord, DataLoss, FieldFilter, Filterable, ListItem,
+    ListPage, PlannedRequest, RecordSchema, SchemaSource, UpdateInput, UpdateStyle, Versioning,
 };
 
 /// One record that every id names, and its version, from 7 on.
@@ -133,6 +134,22 @@ impl Adapter for ScriptedAdapter {
         let item = ListItem { id: RecordId::new(collection, "b"), record: self.vendor.record(), partial: false };
         Ok(ListPage { items: vec![item], next: cursor.is_none().then(|| "2".to_owned()) })
     }
+    async fn list_filtered(
+        &self,
+        _: &dyn Transport,
+        _: &str,
+        _: &[FieldFilter],
+        _: usize,
+        _: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
+        Err(VendorError::unsupported("there are no filters"))
+    }
+    async fn collections(&self, _: &dyn Transport) -> Result<CollectionList, VendorError> {
+        Ok(CollectionList::default())
+    }
+    async fn schema(&self, _: &dyn Transport, _: &str) -> Result<RecordSchema, VendorError> {
+        Err(VendorError::unsupported("there are no schemas"))
+    }
     fn validate_patch(&self, _: &RawObject) -> Vec<FieldError> {
         Vec::new()
     }
@@ -188,13 +205,19 @@ pub(super) fn scripted_system(
         version_is_sequence: true,
         ids_are_timestamped: false,
         list_is_complete: true,
+        filters: Filterable::Only(&[]),
+        ignores_case: false,
+        schema_source: SchemaSource::None,
     };
     let adapter = Arc::new(ScriptedAdapter { capabilities, vendor: Arc::clone(&vendor.state) });
     let settings = StackSettings::for_base_url(vendor.base_url());
     let transport = TransportStack::new(name, Arc::clone(&adapter) as _, &settings, None, metrics).expect("a stack");
+    let transport = Arc::new(transport);
+    let catalog = Catalog::new("/systems/x", Arc::clone(&adapter) as _, Arc::clone(&transport), Duration::from_mins(1));
     Arc::new(System {
         index: metrics.index(name).expect("an index"),
-        transport: Arc::new(transport),
+        transport,
+        catalog,
         name: name.clone(),
         tenant_fingerprint: "".into(),
         adapter,
@@ -206,6 +229,7 @@ pub(super) fn scripted_system(
             settle_timeout: Duration::from_secs(30),
             completion_timeout: Duration::from_mins(10),
             completion_poll: Duration::from_millis(500),
+            ..SystemPolicy::default()
         },
     })
 }

@@ -3,7 +3,7 @@
 //! cost of a patch.
 
 use json_patch::{PatchErrorKind, PatchOperation};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::error::{PatchError, read_only_error};
 use super::missing_value::missing_value_error;
@@ -87,6 +87,22 @@ fn count_siblings(document: &Value, path: &str) -> usize {
 
 fn operation_error(index: usize, path: &str, reason: &str) -> PatchError {
     PatchError::Failed(FieldError::new(path, format!("operation {index}: {reason}")))
+}
+
+/// The members of `/fields` that the operations set as a whole.
+pub(super) fn replaced_members(operations: &[PatchOperation]) -> Map<String, Value> {
+    let mut members = Map::new();
+    for operation in operations {
+        let value = match operation {
+            PatchOperation::Add(add) => &add.value,
+            PatchOperation::Replace(replace) => &replace.value,
+            _ => continue,
+        };
+        if let Some(name) = operation.path().as_str().strip_prefix("/fields/").filter(|rest| !rest.contains('/')) {
+            members.insert(name.replace("~1", "/").replace("~0", "~"), value.clone());
+        }
+    }
+    members
 }
 
 /// Checks every path that an operation writes: `test` writes none, and `move` also writes its

@@ -15,16 +15,18 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::update_mapping::UpdateRequest;
-use super::{protocol, response_mapping, update_mapping};
+use super::{protocol, response_mapping, schema, update_mapping};
 use crate::record::{Action, FieldError, RawJson, RawObject, RecordId, Secret, VendorError, VendorRecord, Version};
 use crate::transport::{Token, Transport, VendorProtocol, VendorRequest, VendorResponse};
 use crate::vendors::adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
-use crate::vendors::capabilities::{Capabilities, Completion, DataLoss, UpdateStyle, Versioning};
+use crate::vendors::capabilities::{Capabilities, Completion, DataLoss, Filterable, UpdateStyle, Versioning};
 use crate::vendors::common::{
     MatchCollector, as_changes, field_error, invalid_cursor_fault, missing_id_fault, parse_object, secret_header,
     unparseable_response,
 };
 use crate::vendors::factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings, require_setting};
+use crate::vendors::filter::{FieldFilter, all_match};
+use crate::vendors::schema::{CollectionInfo, CollectionList, RecordSchema, SchemaSource};
 
 /// The entry in the registry.
 pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
@@ -84,6 +86,9 @@ static CAPABILITIES: Capabilities = Capabilities {
     version_is_sequence: false,
     ids_are_timestamped: false,
     list_is_complete: false,
+    filters: Filterable::Only(&["name"]),
+    ignores_case: false,
+    schema_source: SchemaSource::Fixed,
 };
 
 /// The credentials of a user.
@@ -189,6 +194,34 @@ impl Adapter for BlueDolphin {
             None => items.len() >= limit,
         };
         Ok(ListPage { items, next: has_next.then(|| end.to_string()) })
+    }
+
+    /// The vendor's list of definitions has no condition: a page holds those of its records that
+    /// match.
+    async fn list_filtered(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        filters: &[FieldFilter],
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
+        let mut page = self.list(transport, collection, limit, cursor).await?;
+        page.items.retain(|item| all_match(filters, &item.record.fields.to_map()));
+        Ok(page)
+    }
+
+    async fn collections(&self, _transport: &dyn Transport) -> Result<CollectionList, VendorError> {
+        let definitions = CollectionInfo {
+            collection: protocol::DEFINITIONS.to_owned(),
+            title: schema::TITLE.to_owned(),
+            records: None,
+        };
+        Ok(CollectionList { items: vec![definitions], complete: true })
+    }
+
+    async fn schema(&self, _transport: &dyn Transport, _collection: &str) -> Result<RecordSchema, VendorError> {
+        Ok(schema::definition_schema())
     }
 
     fn validate_patch(&self, patch: &RawObject) -> Vec<FieldError> {

@@ -19,18 +19,22 @@ use moka::future::Cache;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use super::metadata;
 use super::protocol::{self, Credentials, Listing};
 use super::scan::{Cursor, Scan};
+use super::search::{self, Hit};
 use crate::record::{
     Action, FieldError, RawObject, RecordId, VendorError, VendorErrorKind, VendorRecord, Version, hide_secret,
 };
 use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
 use crate::vendors::adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
-use crate::vendors::capabilities::{Capabilities, UpdateStyle, Versioning};
+use crate::vendors::capabilities::{Capabilities, Filterable, UpdateStyle, Versioning};
 use crate::vendors::common::{
     MatchCollector, as_changes, invalid_cursor_fault, missing_id_fault, unparseable_response, utf8,
 };
 use crate::vendors::factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings, require_setting};
+use crate::vendors::filter::{FieldFilter, all_match};
+use crate::vendors::schema::{CollectionList, RecordSchema, SchemaSource};
 
 /// The entry in the registry.
 pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
@@ -50,6 +54,8 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     build: |settings| Ok(Arc::new(Pretectum::new(Credentials::from_settings(settings)?)?)),
 };
 
+/// The beginning of a position in the hits of a search.
+const SEARCH_CURSOR: &str = "search.";
 /// How often a read scans a list that changes meanwhile.
 const MAX_SCANS: usize = 4;
 /// For how many records the page is cached.
@@ -67,6 +73,9 @@ static CAPABILITIES: Capabilities = Capabilities {
     version_is_sequence: true,
     ids_are_timestamped: true,
     list_is_complete: true,
+    filters: Filterable::Any,
+    ignores_case: false,
+    schema_source: SchemaSource::Vendor,
 };
 
 impl Credentials {
@@ -96,6 +105,26 @@ impl Pretectum {
             return Err(InvalidSetting::new("token_path", "must be a path that begins with /"));
         }
         Ok(Self { credentials, page_cache: Cache::new(MAX_CACHED_RECORDS) })
+    }
+
+    /// A page of hits. They have no version, so none is a whole record.
+    fn to_hit_page(
+        &self,
+        collection: &str,
+        filters: &[FieldFilter],
+        hits: Vec<Hit>,
+        offset: usize,
+        limit: usize,
+    ) -> Result<ListPage, VendorError> {
+        let matching = hits.into_iter().filter(|(_, record)| all_match(filters, &record.fields.to_map()));
+        let mut rest = matching.skip(offset);
+        let to_item = |(key, record): Hit| {
+            let key = self.parse_key(&key).ok_or_else(|| unparseable_response("a hit without a record's id"))?;
+            Ok(ListItem { id: RecordId::new(collection, &key), record, partial: true })
+        };
+        let items = rest.by_ref().take(limit).map(to_item).collect::<Result<_, VendorError>>()?;
+        let next = rest.next().map(|_| format!("{SEARCH_CURSOR}{}", offset.saturating_add(limit)));
+        Ok(ListPage { items, next })
     }
 
     async fn cache_page(&self, id: &RecordId, page_key: Option<&str>) {
@@ -245,6 +274,37 @@ impl Adapter for Pretectum {
             listing.next_page_key.map(|key| Cursor { page_key: Some(key), ..Cursor::default() }.to_string())
         };
         Ok(ListPage { items, next })
+    }
+
+    /// The vendor's search finds candidates, whose values are compared. Where it gives no complete
+    /// answer, the pages of the dataset are filtered.
+    async fn list_filtered(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        filters: &[FieldFilter],
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
+        let offset = cursor.map_or(Some(0), |text| text.strip_prefix(SEARCH_CURSOR)?.parse().ok());
+        if let (Some(offset), Some(query)) = (offset, search::query_of(filters)) {
+            let response = transport.send(search::search_request(&query)).await?;
+            let (hits, is_complete) = search::parse_hits(&response.body, collection)?;
+            if is_complete || offset > 0 {
+                return self.to_hit_page(collection, filters, hits, offset, limit);
+            }
+        }
+        let mut page = self.list(transport, collection, limit, cursor).await?;
+        page.items.retain(|item| all_match(filters, &item.record.fields.to_map()));
+        Ok(page)
+    }
+
+    async fn collections(&self, transport: &dyn Transport) -> Result<CollectionList, VendorError> {
+        metadata::load_collections(transport).await
+    }
+
+    async fn schema(&self, transport: &dyn Transport, collection: &str) -> Result<RecordSchema, VendorError> {
+        metadata::load_schema(transport, collection).await
     }
 
     /// Only the vendor knows which values a field accepts.

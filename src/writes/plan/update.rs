@@ -7,10 +7,12 @@ use crate::problem::{Problem, ProblemKind};
 use crate::record::{
     FieldChange, FieldError, Patch, PatchError, RawObject, RecordId, RecordIdentity, VendorRecord, Version, diff,
 };
-use crate::system::{System, join_errors};
+use crate::system::join_errors;
 use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Versioning};
+use crate::writes::in_flight_write::join_preferences;
 use crate::writes::intent::{ExpectedState, WriteIntent};
 use crate::writes::outcome::{EarlyReturn, SuccessBody, WriteOutcome, WriteSuccess};
+use crate::writes::schema_check::check_changes;
 use crate::writes::task::WriteTask;
 
 /// A change to one version of the record.
@@ -64,6 +66,8 @@ fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Opti
     let changes = patch
         .as_flat_changes(&identity, &is_reserved)
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
+    // Whether a read-only member is repeated or changed, only the record shows.
+    let changes = changes.filter(|members| !members.names().any(|name| task.schema.is_read_only(name)));
     Ok(changes.map(|members| {
         let expected = ExpectedState::Members(members.clone());
         PatchPlan { expected, members: members.clone(), full_states: None, version, etag }
@@ -85,7 +89,8 @@ async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> R
     if changes.is_empty() {
         return Err(EarlyReturn::Outcome(Box::new(no_change_outcome(task, id, &record))));
     }
-    check_changeable(system, &changes, &before)?;
+    check_changeable(task, &changes, &before)?;
+    check_changes(task, id, &changes, &after).await?;
     let mut members = Map::new();
     for change in &changes {
         members.insert(change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
@@ -101,8 +106,10 @@ async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> R
 
 /// Rejects changes of members that no update can change: read-only ones, and ones that the record
 /// does not have.
-fn check_changeable(system: &System, changes: &[FieldChange], before: &Map<String, Value>) -> Result<(), Problem> {
-    let refused = changes.iter().filter(|change| system.adapter.is_read_only(&change.member));
+fn check_changeable(task: &WriteTask<'_>, changes: &[FieldChange], before: &Map<String, Value>) -> Result<(), Problem> {
+    let system = task.system;
+    let is_read_only = |member: &str| system.adapter.is_read_only(member) || task.schema.is_read_only(member);
+    let refused = changes.iter().filter(|change| is_read_only(&change.member));
     let (read_only, unknown): (Vec<_>, Vec<_>) = refused.partition(|change| before.contains_key(&change.member));
     if !unknown.is_empty() {
         let known = || before.keys().map(String::as_str);
@@ -171,8 +178,10 @@ fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, plann
 fn no_change_outcome(task: &WriteTask<'_>, id: &RecordId, record: &VendorRecord) -> WriteOutcome {
     let wants_record = task.command.prefer.return_representation;
     let view = wants_record.then(|| Box::new(task.system.to_view(id, record, None)));
+    let handling = task.command.prefer.handling.map(|handling| handling.as_preference().to_owned());
+    let applied = wants_record.then(|| "return=representation".to_owned()).into_iter().chain(handling);
     WriteOutcome::Success(WriteSuccess {
-        preference_applied: wants_record.then(|| "return=representation".to_owned()),
+        preference_applied: join_preferences(applied),
         body: view.map_or(SuccessBody::NoContent, SuccessBody::Record),
         operation: None,
         guarantee: Some(task.system.update_guarantee()),

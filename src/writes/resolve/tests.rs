@@ -54,6 +54,8 @@ fn intent(guarantee: Guarantee, expected: ExpectedState) -> WriteIntent {
         has_idempotency_key: false,
         prefer: Prefer::default(),
         begun_ms: 0,
+        schema_warnings: Vec::new(),
+        needs_read_back: false,
     }
 }
 
