@@ -13,11 +13,11 @@ use actix_web::{App, Error};
 use super::context::RequestContext;
 use super::endpoint::{endpoint, ops, options, public};
 use super::error::HandlerResult;
-use super::handlers::{console, docs, health, home, ledger, operations, records, systems, writes};
+use super::handlers::{batch, console, docs, health, home, ledger, operations, records, systems, writes};
 use super::route::Route;
 use super::state::SharedApiState;
 use super::{compat, middleware, openapi};
-use crate::metrics::RequestAction::{Console, Create, Delete, Ledger, List, Operation, Other, Read, Update};
+use crate::metrics::RequestAction::{Batch, Console, Create, Delete, Ledger, List, Operation, Other, Read, Update};
 use crate::problem::ProblemKind;
 
 /// Which address an application serves.
@@ -81,6 +81,7 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
                     .delete(Delete, writes::delete),
             )
             .service(endpoint("/records/{system}").get(List, records::list).post(Create, writes::create))
+            .service(endpoint("/batch").post(Batch, batch::run))
             .service(endpoint("/operations/{id}").get(Operation, operations::get))
             .service(endpoint("/operations").get(Operation, operations::list))
             .service(endpoint("/ledger").get(Ledger, ledger::list))

@@ -146,6 +146,7 @@ fn decode(mut row: Row) -> Result<(i64, Operation), DbError> {
         action: intent.action,
         system: intent.system,
         record: outcome.as_ref().and_then(|outcome| outcome.record.clone()).or(intent.record),
+        batch: intent.batch,
         caller: intent.caller,
         started_at: intent.at,
         finished_at: outcome.as_ref().map(|outcome| outcome.at.clone()),

@@ -76,6 +76,7 @@ fn render_metrics() -> String {
     metrics.vendor_request(index, VendorCallKind::Read, CallOutcome::Ok2xx, 0.01);
     metrics.token_expires(index, 1_800_000_000);
     metrics.loss_accepted(index, "linked-questions");
+    metrics.batch_item(Some(index), RequestAction::Update, RequestOutcome::Ok);
     String::from_utf8(metrics.render().unwrap()).unwrap()
 }
 

@@ -31,6 +31,32 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+/// Whether the response may be lines of JSON, `application/x-ndjson`: only for a caller that names
+/// them, and no JSON before them.
+///
+/// # Errors
+/// 406, where `Accept` excludes both.
+pub(crate) fn require_json_or_lines(headers: &HeaderMap) -> Result<bool, Problem> {
+    let lines: Vec<&str> =
+        syntax::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    let named = lines.iter().flat_map(|line| syntax::split_list(line, ',')).find_map(|member| {
+        let mut parts = syntax::split_list(member, ';');
+        let essence = parts.next()?.to_ascii_lowercase();
+        let weight =
+            parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+        let is_accepted = weight.is_none_or(|(_, digits)| q_is_positive(digits.trim()) == Some(true));
+        match essence.as_str() {
+            "application/x-ndjson" if is_accepted => Some(true),
+            "application/json" if is_accepted => Some(false),
+            _ => None,
+        }
+    });
+    match named {
+        Some(as_lines) => Ok(as_lines),
+        None => require_json(headers).map(|()| false),
+    }
+}
+
 /// How specifically a range matches `application/json` (`None`: not at all), and whether its weight
 /// is above 0.
 fn match_media_range(member: &str) -> Option<(Option<u8>, bool)> {
@@ -68,6 +94,23 @@ mod tests {
     use actix_web::http::header::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn lines_are_for_callers_that_name_them_first() {
+        for (line, wanted) in [
+            ("*/*", Ok(false)),
+            ("application/json", Ok(false)),
+            ("application/x-ndjson", Ok(true)),
+            ("Application/X-NDJSON;q=0.5, application/json;q=0.1", Ok(true)),
+            ("application/json, application/x-ndjson", Ok(false)),
+            ("application/x-ndjson;q=0, */*", Ok(false)),
+            ("text/html", Err("not-acceptable")),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(ACCEPT, HeaderValue::from_static(line));
+            assert_eq!(require_json_or_lines(&headers).map_err(|problem| problem.name.as_str()), wanted, "{line}");
+        }
+    }
 
     #[test]
     fn the_most_specific_range_decides() {

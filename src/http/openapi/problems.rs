@@ -12,9 +12,9 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 use super::operations::operations_mut;
 use super::response_headers::header_ref;
 use crate::problem::ProblemKind::{
-    self, BodyTooLarge, Contended, Forbidden, GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused,
-    InternalError, LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound, NotImplemented,
-    OperationInProgress, OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed,
+    self, BodyTooLarge, Contended, DependencyFailed, Forbidden, GuaranteeUnavailable, HeadersTooLarge,
+    IdempotencyKeyReused, InternalError, LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound,
+    NotImplemented, OperationInProgress, OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed,
     PreconditionFailed, PreconditionRequired, RateLimited, ReadOnlyMember, RecordNotFound, Rejected, RequestTimeout,
     SystemNotFound, Unauthenticated, UnsupportedMediaType, UriTooLong, VendorBusy, VendorCredentialsRejected,
     VendorError, VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
@@ -75,6 +75,7 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
             WRITE_PROBLEMS,
             &[RecordNotFound, PreconditionRequired, GuaranteeUnavailable],
         ],
+        "runBatch" => &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed]],
         "listOperations" | "listLedger" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, PreconditionFailed]],
         "getOperation" => &[CALLER_PROBLEMS, &[OperationNotFound, PreconditionFailed]],
         "listSystems" => &[CALLER_PROBLEMS, &[PreconditionFailed]],

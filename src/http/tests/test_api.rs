@@ -17,7 +17,7 @@ use crate::config::{CallerConfig, Grant, KeyDigest};
 use crate::gateway::Gateway;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
-use crate::http::{ApiState, Authenticator, Listener, RequestLimits, SharedApiState, app, middleware};
+use crate::http::{ApiState, Authenticator, BatchLimits, Listener, RequestLimits, SharedApiState, app, middleware};
 use crate::journal::{Durability, Journal, StoreSettings};
 use crate::metrics::Metrics;
 use crate::record::{Action, CallerName, RecordId, SystemName, Version, sha256};
@@ -112,6 +112,8 @@ impl TestApi {
         let mut limits =
             RequestLimits { max_body: 100, body_timeout: Duration::from_secs(5), deadline: Duration::from_secs(30) };
         change(&mut limits);
+        let batch_limits =
+            BatchLimits { max_items: 100, max_body: 100_000, max_concurrency: 8, deadline: Duration::from_secs(120) };
         let authenticator = Arc::new(authenticator());
         let state = ApiState {
             gateway,
@@ -122,6 +124,7 @@ impl TestApi {
             external_url: String::new(),
             console: true,
             limits,
+            batch_limits,
         };
         Self { vendor, state: SharedApiState::new(state) }
     }
