@@ -25,10 +25,10 @@ use prometheus::{
 pub use self::caller_series::CallerSeries;
 use self::child_cache::ChildCache;
 use self::families::{
-    BUILD, CALL_BUCKETS, CHANGES, CHANGES_STREAMS, CIRCUIT, COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT,
-    LEDGER_ENTRIES, LEDGER_SECONDS, LOSSES, OPERATIONS, PRECONDITIONS, QUEUE, QUEUE_WAIT, REFRESHES, RELOADS, REPLAYS,
-    REQUEST_SECONDS, REQUESTS, RESOLVED, RETRIES, Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE, TOKEN_EXPIRES,
-    VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
+    BATCH_BUCKETS, BATCH_ITEMS, BATCH_SIZE, BATCHES_RUNNING, BUILD, CALL_BUCKETS, CHANGES, CHANGES_STREAMS, CIRCUIT,
+    COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT, LEDGER_ENTRIES, LEDGER_SECONDS, LOSSES, OPERATIONS,
+    PRECONDITIONS, QUEUE, QUEUE_WAIT, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS, REQUESTS, RESOLVED, RETRIES,
+    Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE, TOKEN_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
 };
 
 pub use self::labels::{
@@ -75,6 +75,9 @@ pub struct Metrics {
     resolved: IntCounterVec,
     changes: IntCounterVec,
     changes_streams: IntGauge,
+    batch_items: IntCounterVec,
+    batch_size: Histogram,
+    batches_running: IntGauge,
     /// Filled from the front and never emptied, so that an index can be read without a lock.
     systems: Vec<OnceLock<Box<SystemMetrics>>>,
     add_lock: Mutex<()>,
@@ -98,7 +101,7 @@ struct RequestSeries {
     in_flight: IntGauge,
 }
 
-const OUTCOME_COUNT: usize = 1 + ProblemKind::ALL.len();
+const OUTCOME_COUNT: usize = 2 + ProblemKind::ALL.len();
 
 impl Metrics {
     /// Registers every family and adds the configured systems.
@@ -152,6 +155,9 @@ impl Metrics {
             resolved: registrar.register_counters(&RESOLVED)?,
             changes: registrar.register_counters(&CHANGES)?,
             changes_streams: registrar.register_gauges(&CHANGES_STREAMS)?.with_label_values(&[] as &[&str]),
+            batch_items: registrar.register_counters(&BATCH_ITEMS)?,
+            batch_size: registrar.register_histograms(&BATCH_SIZE, &BATCH_BUCKETS)?.with_label_values(&[] as &[&str]),
+            batches_running: registrar.register_gauges(&BATCHES_RUNNING)?.with_label_values(&[] as &[&str]),
             systems: (0..MAX_SYSTEMS).map(|_| OnceLock::new()).collect(),
             add_lock: Mutex::new(()),
             unrouted: RequestSeries::new("none", &in_flight),
@@ -264,6 +270,22 @@ impl Metrics {
             || self.request_seconds.with_label_values(&[name, action.as_str()]),
             |histogram| histogram.observe(seconds),
         );
+    }
+
+    /// Counts an item of a batch.
+    pub fn batch_item(&self, system: Option<SystemIndex>, action: RequestAction, outcome: RequestOutcome) {
+        let name = self.request_series(system).system.as_str();
+        self.batch_items.with_label_values(&[name, action.as_str(), outcome.as_str()]).inc();
+    }
+
+    /// Counts a batch of so many items that begins.
+    pub fn batch_size(&self, items: usize) {
+        self.batch_size.observe(u32::try_from(items).map_or(f64::MAX, f64::from));
+    }
+
+    /// Adds to the batches that run; `by` may be negative.
+    pub fn batches_running(&self, by: i64) {
+        self.batches_running.add(by);
     }
 
     /// Adds to the requests in progress; `by` may be negative.

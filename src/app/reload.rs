@@ -13,7 +13,7 @@ use super::error::StartError;
 use super::systems;
 use crate::config::{self, Config, ServerConfig};
 use crate::gateway::Gateway;
-use crate::http::{ApiState, ProcessInfo, RequestLimits, SharedApiState};
+use crate::http::{ApiState, BatchLimits, ProcessInfo, RequestLimits, SharedApiState};
 use crate::journal::Journal;
 use crate::metrics::{Metrics, ReloadTarget};
 use crate::record::sha256;
@@ -59,6 +59,12 @@ pub(super) fn build_api_state(
             changes_retention: config.server.changes_retention,
             max_streams: config.server.max_streams,
         },
+        batch_limits: BatchLimits {
+            max_items: config.server.max_batch_items,
+            max_body: config.server.max_batch_body as u64,
+            max_concurrency: config.server.batch_concurrency,
+            deadline: config.server.batch_deadline,
+        },
         process: Arc::clone(process),
     }
 }
@@ -101,11 +107,17 @@ impl LiveConfig {
         let restart_keys = needs_restart(&self.config, &config);
         // The addresses stay until a restart: open access is checked against the current one.
         config.override_bind(self.config.server.bind)?;
-        let ServerConfig { max_body, deadline, external_url, console, .. } = config.server;
-        let ServerConfig { changes_retention, max_streams, .. } = config.server;
-        let running = self.config.server.clone();
-        let live = ServerConfig { max_body, deadline, external_url, console, ..running };
-        config.server = ServerConfig { changes_retention, max_streams, ..live };
+        let current = self.config.server.clone();
+        // What is bound, and what the threads are started with, stays.
+        config.server = ServerConfig {
+            bind: current.bind,
+            ops_bind: current.ops_bind,
+            workers: current.workers,
+            shutdown_timeout: current.shutdown_timeout,
+            http2: current.http2,
+            tls: current.tls,
+            ..config.server
+        };
         config.store = self.config.store.clone();
         for (before, now) in matching_systems(&self.config, &config) {
             if !before.vendor.is_same_vendor(&now.vendor) {

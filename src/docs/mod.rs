@@ -3,6 +3,9 @@
 #[doc = include_str!("contract.md")]
 pub mod contract {}
 
+#[doc = include_str!("many-records.md")]
+pub mod many_records {}
+
 #[doc = include_str!("http-rules.md")]
 pub mod http_rules {}
 

@@ -47,6 +47,7 @@ struct Target {
 /// Where an item of a batch goes.
 pub(super) struct ItemTarget {
     pub(super) route: Rc<Route>,
+    /// The configured system that the path names.
     pub(super) system: Option<Arc<System>>,
     pub(super) action: RequestAction,
 }
@@ -113,14 +114,13 @@ impl RequestState {
 
     /// The state of an item of a batch: the batch's caller and trace, and a deadline of its own. It
     /// is not counted as a request in flight.
-    pub(super) fn of_item(batch: &RequestContext, target: ItemTarget) -> Rc<Self> {
-        let of_batch = &batch.state;
-        let state = Self::new(Arc::clone(&of_batch.api), of_batch.request_id.clone(), Payload::None);
+    pub(super) fn of_item(batch: &Self, target: ItemTarget) -> Rc<Self> {
+        let state = Self::new(Arc::clone(&batch.api), batch.request_id.clone(), Payload::None);
         let ItemTarget { route, system, action } = target;
         // A new state has nothing of these yet.
-        let _ = state.trace.set(Arc::clone(of_batch.trace(batch.headers())));
+        let _ = state.trace.set(Arc::clone(batch.trace(&HeaderMap::new())));
         let _ = state.target.set(Target { route: Some(route), system, action: Some(action) });
-        if let Some(caller) = of_batch.principal.get() {
+        if let Some(caller) = batch.principal.get() {
             state.set_principal(Arc::clone(caller));
         }
         state
@@ -357,6 +357,7 @@ impl RequestContext {
         Ok(OpContext {
             caller: self.caller()?.name().clone(),
             request_id: self.state.request_id.clone(),
+            batch: self.item().map(|item| Arc::clone(&item.name)),
             trace: Arc::clone(self.state.trace(self.headers())),
             received_at: self.state.deadline - self.state.api.limits.deadline,
             deadline: self.state.deadline,

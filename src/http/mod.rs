@@ -5,7 +5,6 @@
 //! document (contract 4.7). `compat` guards against what actix-http does on its own.
 
 mod authenticator;
-#[cfg_attr(not(test), expect(dead_code, reason = "POST /batch is its first user"))]
 mod batch;
 mod body;
 mod change_event;
@@ -41,4 +40,4 @@ pub use compat::{AbortableStream, on_connect};
 pub use openapi::{openapi, openapi_json};
 pub use process_info::{ConfigState, ProcessInfo};
 pub use server::{Listener, app};
-pub use state::{ApiState, RequestLimits, SharedApiState};
+pub use state::{ApiState, BatchLimits, RequestLimits, SharedApiState};

@@ -14,13 +14,15 @@ use super::context::RequestContext;
 use super::endpoint::{endpoint, ops, options, public};
 use super::error::HandlerResult;
 use super::handlers::{
-    changes, collections, console, docs, health, home, ledger, ledger_chain, operations, records, settlement, status,
-    systems, writes,
+    batch, changes, collections, console, docs, health, home, ledger, ledger_chain, operations, records, settlement,
+    status, systems, writes,
 };
 use super::route::Route;
 use super::state::SharedApiState;
 use super::{compat, middleware, openapi};
-use crate::metrics::RequestAction::{Console, Create, Delete, Ledger, List, Operation, Other, Read, Schema, Update};
+use crate::metrics::RequestAction::{
+    Batch, Console, Create, Delete, Ledger, List, Operation, Other, Read, Schema, Update,
+};
 use crate::problem::ProblemKind;
 
 /// Which address an application serves.
@@ -86,6 +88,7 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
             .service(endpoint("/records/{system}").get(List, records::list).post(Create, writes::create))
             .service(endpoint("/operations/{id}/settle").post(Operation, settlement::settle))
             .service(endpoint("/operations/{id}/resolve").post(Operation, settlement::resolve))
+            .service(endpoint("/batch").post(Batch, batch::run))
             .service(endpoint("/operations/{id}").get(Operation, operations::get))
             .service(endpoint("/operations").get(Operation, operations::list))
             .service(endpoint("/ledger/head").get(Ledger, ledger_chain::head))

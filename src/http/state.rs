@@ -29,6 +29,19 @@ pub struct RequestLimits {
     pub max_streams: usize,
 }
 
+/// Limits on one batch.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// `max_batch_items`.
+    pub max_items: usize,
+    /// `max_batch_body`, in bytes.
+    pub max_body: u64,
+    /// `batch_concurrency`: the most items that run at once.
+    pub max_concurrency: usize,
+    /// `batch_deadline`: how long items may begin.
+    pub deadline: Duration,
+}
+
 /// The services that handlers call, as one configuration built them.
 pub struct ApiState {
     /// Reads and writes records.
@@ -49,6 +62,8 @@ pub struct ApiState {
     pub limits: RequestLimits,
     /// What is known of the process.
     pub process: Arc<ProcessInfo>,
+    /// Limits on one batch.
+    pub batch_limits: BatchLimits,
 }
 
 impl ApiState {

@@ -61,7 +61,9 @@ pub(super) fn build_command(
     body: &[u8],
 ) -> WriteCommand {
     let creates = matches!(op, WriteOp::Create { .. });
-    let idempotency = headers.idempotency_key.map(|key| {
+    // The key of an item of a batch holds spaces, which no key of a caller does.
+    let key = headers.idempotency_key.or_else(|| context.item().and_then(|item| item.key.clone()));
+    let idempotency = key.map(|key| {
         let system = system.name.as_str();
         // All spellings of a target are one request.
         let path = match &op {

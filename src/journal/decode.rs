@@ -59,12 +59,15 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
     // If the ledger has been tampered with, the operation is still reconciled.
     let entry = row.opt_text(12)?.and_then(|json| StoredEntry::parse(&json));
     let entry = entry.filter(|entry| entry.operation.as_ref() == Some(&operation));
-    let (request_id, precondition, compared_etag, paths, losses) = entry
-        .map(|entry| (entry.request_id, entry.precondition, entry.compared_etag, entry.paths, entry.losses))
+    let (request_id, batch, precondition, compared_etag, paths, losses) = entry
+        .map(|entry| {
+            (entry.request_id, entry.batch, entry.precondition, entry.compared_etag, entry.paths, entry.losses)
+        })
         .unwrap_or_default();
     let intent = Intent {
         operation: operation.clone(),
         request_id: request_id.into(),
+        batch: batch.map(Into::into),
         caller: row.text(6)?.into(),
         system: row.text(3)?.into(),
         record: row.opt_text(4)?.map(Into::into),

@@ -34,6 +34,7 @@ pub(super) fn encode(intent: &Intent, ending: Option<Ending<'_>>, at: i64) -> St
     let mut json = CanonicalJson { text: &mut text, separator: "{\"" };
     json.plain("action", intent.action.as_str());
     json.plain("at", &rfc3339(at));
+    json.optional("batch", intent.batch.as_deref());
     json.optional("bound_to", intent.compared_etag.as_deref());
     json.list("calls", outcome.map_or(&[], |outcome| &outcome.calls), write_call);
     json.non_empty("caller", &intent.caller);
@@ -178,6 +179,7 @@ fn write_call(json: &mut String, call: &VendorCallLog) {
 pub(super) struct StoredEntry {
     pub(super) action: Option<Action>,
     pub(super) at: String,
+    pub(super) batch: Option<String>,
     #[serde(rename = "bound_to")]
     pub(super) compared_etag: Option<String>,
     #[serde(default)]
@@ -233,6 +235,7 @@ impl StoredEntry {
             event: self.event,
             operation: self.operation,
             request_id: self.request_id,
+            batch: self.batch,
             caller: self.caller,
             system: self.system,
             record: self.record,
@@ -306,12 +309,14 @@ mod tests {
             calls: vec![],
             ..outcome_without_etag()
         };
+        let item = Intent { batch: Some("r/a".into()), ..update_intent() };
         let tagged = Outcome { etag: Some("\"t\"".into()), ..outcome_without_etag() };
         let revealed = Outcome { record: Some("A:2".into()), ..outcome_without_etag() };
         for (intent, outcome) in [
             (update_intent(), outcome_without_etag()),
             (update_intent(), refused),
             (star, tagged),
+            (item, outcome_without_etag()),
             (create.clone(), revealed),
             (create, outcome_without_etag()),
         ] {
@@ -322,6 +327,7 @@ mod tests {
                 assert_eq!(read.intent, ending.map(|_| 7));
                 let read = read.into_entry(8, &GENESIS, &GENESIS);
                 let record = outcome.and_then(|outcome| outcome.record.clone());
+                assert_eq!(read.batch.as_deref(), intent.batch.as_deref());
                 assert_eq!(read.record, record.or(intent.record.as_deref().map(str::to_owned)));
                 assert_eq!((&*read.caller, &*read.system), (&*intent.caller, &*intent.system));
                 assert_eq!(

@@ -65,6 +65,9 @@ pub struct LedgerEntry {
     pub operation: Option<OperationId>,
     /// The request that began it.
     pub request_id: String,
+    /// The batch and the item that the write is, `{request id}/{item id}`; absent in others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
     /// The caller's name.
     pub caller: String,
     /// The system's name.
@@ -131,6 +134,7 @@ mod tests {
             event: LedgerEvent::Intent,
             operation: Some(OperationId::new()),
             request_id: String::new(),
+            batch: None,
             caller: String::new(),
             system: String::new(),
             record: None,

@@ -177,6 +177,8 @@ pub struct Intent {
     pub operation: OperationId,
     /// `X-Request-Id`.
     pub request_id: Arc<str>,
+    /// The batch and the item that the write is: `{request id}/{item id}`.
+    pub batch: Option<Arc<str>>,
     /// The caller's name.
     pub caller: Arc<str>,
     /// The configured system's name.

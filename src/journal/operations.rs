@@ -150,6 +150,7 @@ fn decode(mut row: Row) -> Result<(i64, Operation), DbError> {
         action: intent.action.ok_or_else(|| corrupt("action"))?,
         system: intent.system,
         record: record.or_else(|| outcome.as_ref()?.record.clone()).or(intent.record),
+        batch: intent.batch,
         caller: intent.caller,
         started_at: intent.at,
         finished_at: outcome.as_ref().map(|outcome| outcome.at.clone()),

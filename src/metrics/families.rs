@@ -68,6 +68,12 @@ families! {
         "Entries written to the ledger since the start.";
     LEDGER_SECONDS "ledger_commit_duration_seconds" [],
         "Time to commit to the ledger, in seconds.";
+    BATCH_ITEMS "gateway_batch_items_total" ["system", "action", "outcome"],
+        "Items of batches that ended, by outcome: ok or the name of the problem.";
+    BATCH_SIZE "gateway_batch_size" [],
+        "Items of each batch.";
+    BATCHES_RUNNING "gateway_batches_running" [],
+        "Batches that run.";
     RELOADS "config_reloads_total" ["what", "outcome"],
         "Reloads of changed files, by their content and by outcome: ok or refused (the previous content stays in force).";
     QUOTA_REFUSALS "quota_refusals_total" ["policy"],
@@ -83,6 +89,9 @@ families! {
 /// 1 ms to the longest deadline: a vendor's call and a request alike.
 pub(super) const CALL_BUCKETS: [f64; 13] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+/// One item to the most that a batch can have.
+pub(super) const BATCH_BUCKETS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, 10_000.0];
 
 /// A write-ahead log on a fast disk takes tenths of a millisecond, a busy one a second.
 pub(super) const COMMIT_BUCKETS: [f64; 11] =

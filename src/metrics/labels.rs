@@ -34,6 +34,8 @@ label_enum! {
         Update = "update",
         /// DELETE.
         Delete = "delete",
+        /// Many requests in one.
+        Batch = "batch",
         /// GET of operations.
         Operation = "operation",
         /// GET of the ledger.
@@ -164,6 +166,8 @@ label_enum! {
 pub enum RequestOutcome {
     /// 2xx and 304.
     Ok,
+    /// 207: some items of a batch failed.
+    Partial,
     /// The problem that was returned.
     Problem(ProblemKind),
 }
@@ -172,6 +176,7 @@ impl RequestOutcome {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Partial => "partial",
             Self::Problem(kind) => kind.as_str(),
         }
     }
@@ -179,7 +184,8 @@ impl RequestOutcome {
     pub(super) fn index(self) -> usize {
         match self {
             Self::Ok => 0,
-            Self::Problem(kind) => 1 + kind as usize,
+            Self::Partial => 1,
+            Self::Problem(kind) => 2 + kind as usize,
         }
     }
 }

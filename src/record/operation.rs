@@ -183,6 +183,9 @@ pub struct Operation {
     /// The id of the record; null until the vendor has responded to a create.
     #[schema(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
     pub record: Option<String>,
+    /// The batch and the item that the write is, `{request id}/{item id}`; absent in others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
     /// The name of the caller.
     #[schema(example = "billing")]
     pub caller: String,

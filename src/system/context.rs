@@ -16,6 +16,8 @@ pub struct OpContext {
     pub caller: CallerName,
     /// `X-Request-Id`.
     pub request_id: RequestId,
+    /// For an item of a batch: what the ledger calls it, `{request id}/{item id}`.
+    pub batch: Option<Arc<str>>,
     /// The trace that this request belongs to.
     pub trace: Arc<TraceContext>,
     /// When the head of the request was read: `Prefer: wait` counts from here.

@@ -86,6 +86,7 @@ fn context() -> OpContext {
     OpContext {
         caller: CallerName("caller".into()),
         request_id: RequestId("request".into()),
+        batch: None,
         trace: TraceContext::from_headers(&[], &[]).into(),
         received_at: Instant::now(),
         deadline: Instant::now() + Duration::from_secs(30),

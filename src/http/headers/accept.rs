@@ -55,26 +55,41 @@ pub(crate) enum Representation {
     EventStream,
 }
 
-/// Which form of the feed of changes `Accept` asks for: a stream where it names
-/// `text/event-stream`, before or without `application/json`.
+/// Which form of the feed of changes `Accept` asks for.
 ///
 /// # Errors
 /// 406.
 pub(crate) fn json_or_event_stream(headers: &HeaderMap) -> Result<Representation, Problem> {
+    let is_stream = prefers_to_json(headers, "text/event-stream")?;
+    Ok(if is_stream { Representation::EventStream } else { Representation::Json })
+}
+
+/// Whether the response may be lines of JSON, `application/x-ndjson`.
+///
+/// # Errors
+/// 406, where `Accept` excludes both.
+pub(crate) fn require_json_or_lines(headers: &HeaderMap) -> Result<bool, Problem> {
+    prefers_to_json(headers, "application/x-ndjson")
+}
+
+/// Whether `Accept` names this media type, before or without `application/json`: only a caller that
+/// names it gets it.
+fn prefers_to_json(headers: &HeaderMap, media_type: &str) -> Result<bool, Problem> {
     let lines = syntax::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok());
     for member in lines.flat_map(|line| syntax::split_list(line, ',')) {
         let mut parts = syntax::split_list(member, ';');
-        let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let named = parts.next().unwrap_or_default().to_ascii_lowercase();
         if !weight_of(parts).unwrap_or(false) {
             continue;
         }
-        match media_type.as_str() {
-            "text/event-stream" => return Ok(Representation::EventStream),
-            "application/json" => return Ok(Representation::Json),
-            _ => {}
+        if named == media_type {
+            return Ok(true);
+        }
+        if named == "application/json" {
+            return Ok(false);
         }
     }
-    require_json(headers).map(|()| Representation::Json)
+    require_json(headers).map(|()| false)
 }
 
 /// Whether the weight among the parameters of a range is above 0; `None` = it is no weight.
@@ -134,6 +149,23 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.append(ACCEPT, HeaderValue::from_static(accept));
             assert_eq!(json_or_event_stream(&headers).ok(), wanted, "{accept}");
+        }
+    }
+
+    #[test]
+    fn lines_are_for_callers_that_name_them_first() {
+        for (line, wanted) in [
+            ("*/*", Ok(false)),
+            ("application/json", Ok(false)),
+            ("application/x-ndjson", Ok(true)),
+            ("Application/X-NDJSON;q=0.5, application/json;q=0.1", Ok(true)),
+            ("application/json, application/x-ndjson", Ok(false)),
+            ("application/x-ndjson;q=0, */*", Ok(false)),
+            ("text/html", Err("not-acceptable")),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(ACCEPT, HeaderValue::from_static(line));
+            assert_eq!(require_json_or_lines(&headers).map_err(|problem| problem.name.as_str()), wanted, "{line}");
         }
     }
 

@@ -17,11 +17,11 @@ use problems::ProblemResponses;
 use response_headers::ResponseHeaders;
 
 pub(super) use params::{
-    ChangeListParams, CollectionPath, IfMatch, LastEventId, LedgerListParams, LedgerVerifyParams, ListParams,
-    OperationListParams, OperationPath, PageParams, ProblemPath, ReadHeaderParams, RecordPath, SchemaParams,
-    SchemaPath, SystemPath, WriteHeaderParams,
+    BatchHeaderParams, ChangeListParams, CollectionPath, IfMatch, LastEventId, LedgerListParams, LedgerVerifyParams,
+    ListParams, OperationListParams, OperationPath, PageParams, ProblemPath, ReadHeaderParams, RecordPath,
+    SchemaParams, SchemaPath, SystemPath, WriteHeaderParams,
 };
-pub(super) use request_bodies::{JsonPatch, MergePatch, NewRecord};
+pub(super) use request_bodies::{BatchBody, BatchResult, JsonPatch, MergePatch, NewRecord};
 
 pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
 
@@ -49,9 +49,7 @@ pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
     paths(
         super::handlers::records::list, super::handlers::writes::create,
         super::handlers::records::get, super::handlers::writes::update, super::handlers::writes::delete,
-        super::handlers::operations::list, super::handlers::operations::get, super::handlers::settlement::settle,
-        super::handlers::settlement::resolve, super::handlers::ledger::list, super::handlers::ledger_chain::head,
-        super::handlers::ledger_chain::verify, super::handlers::changes::list, super::handlers::status::get,
+    super::handlers::operations::list, super::handlers::operations::get, super::handlers::settlement::settle, super::handlers::settlement::resolve, super::handlers::ledger::list, super::handlers::ledger_chain::head, super::handlers::ledger_chain::verify, super::handlers::changes::list, super::handlers::status::get, super::handlers::batch::run,
         super::handlers::systems::list, super::handlers::systems::get,
         super::handlers::collections::list, super::handlers::collections::schema,
         super::handlers::health::healthz, super::handlers::health::readyz, super::handlers::health::metrics,

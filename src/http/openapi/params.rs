@@ -275,6 +275,19 @@ pub(crate) struct IfMatch {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
+pub(crate) struct BatchHeaderParams {
+    /// Makes repeating this batch safe: every write item without a key of its own has this key with
+    /// its id, and a repetition runs only the items that have no stored response.
+    #[param(
+        rename = "Idempotency-Key",
+        nullable = false,
+        pattern = r#"^("[!#-\[\]-~]{1,255}"|[!#-+\--:<-\[\]-~]{1,255})$"#
+    )]
+    idempotency_key: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
 pub(crate) struct WriteHeaderParams {
     /// Makes repeating this request safe: the same key with the same request gets the stored
     /// response.

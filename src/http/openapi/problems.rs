@@ -12,13 +12,13 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 use super::operations::operations_mut;
 use super::response_headers::header_ref;
 use crate::problem::ProblemKind::{
-    self, BodyTooLarge, CollectionNotFound, Contended, CursorExpired, Forbidden, GuaranteeUnavailable, HeadersTooLarge,
-    IdempotencyKeyReused, InternalError, LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound,
-    NotImplemented, OperationEnded, OperationInProgress, OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed,
-    PatchTestFailed, PreconditionFailed, PreconditionRequired, QuotaExceeded, RateLimited, ReadOnlyMember,
-    RecordNotFound, Rejected, RequestTimeout, SystemNotFound, Unauthenticated, UnsupportedMediaType, UriTooLong,
-    VendorBusy, VendorCredentialsRejected, VendorError, VendorForbidden, VendorProtocolError, VendorTimeout,
-    VendorUnavailable,
+    self, BodyTooLarge, CollectionNotFound, Contended, CursorExpired, DependencyFailed, Forbidden,
+    GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused, InternalError, LossyWrite, MalformedRequest,
+    MethodNotAllowed, NotAcceptable, NotFound, NotImplemented, OperationEnded, OperationInProgress, OperationNotFound,
+    OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed, PreconditionFailed, PreconditionRequired, QuotaExceeded,
+    RateLimited, ReadOnlyMember, RecordNotFound, Rejected, RequestTimeout, SystemNotFound, Unauthenticated,
+    UnsupportedMediaType, UriTooLong, VendorBusy, VendorCredentialsRejected, VendorError, VendorForbidden,
+    VendorProtocolError, VendorTimeout, VendorUnavailable,
 };
 
 /// Of any request.
@@ -76,6 +76,7 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
             WRITE_PROBLEMS,
             &[RecordNotFound, PreconditionRequired, GuaranteeUnavailable],
         ],
+        "runBatch" => &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed]],
         "listOperations" | "listLedger" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, PreconditionFailed]],
         "getOperation" => &[CALLER_PROBLEMS, &[OperationNotFound, PreconditionFailed]],
         "settleOperation" => &[CALLER_PROBLEMS, &[Forbidden, OperationNotFound, OperationInProgress, OperationEnded]],

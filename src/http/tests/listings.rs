@@ -19,6 +19,7 @@ async fn begin_operation(api: &TestApi, system: &str) -> OperationId {
     let intent = Intent {
         operation: operation.clone(),
         request_id: "request".into(),
+        batch: None,
         caller: "admin".into(),
         system: system.into(),
         record: Some("a:b".into()),

@@ -18,7 +18,7 @@ use crate::config::{CallerConfig, CallerKey, CallerLimits, Grant, KeyDigest};
 use crate::gateway::Gateway;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
-use crate::http::{ApiState, Authenticator, Listener, RequestLimits, SharedApiState, app, middleware};
+use crate::http::{ApiState, Authenticator, BatchLimits, Listener, RequestLimits, SharedApiState, app, middleware};
 use crate::journal::{Durability, Journal, StoreSettings};
 use crate::metrics::Metrics;
 use crate::record::{Action, CallerName, RecordId, SystemName, Version, sha256};
@@ -120,11 +120,21 @@ impl TestApi {
             max_streams: 256,
         };
         change(&mut limits);
+        let batch_limits =
+            BatchLimits { max_items: 100, max_body: 100_000, max_concurrency: 8, deadline: Duration::from_secs(120) };
         let authenticator = Arc::new(authenticator());
-        let (tracer, external_url, process) = (None, String::new(), Arc::default());
-        let console = true;
-        let state =
-            ApiState { gateway, systems, authenticator, metrics, tracer, external_url, console, limits, process };
+        let state = ApiState {
+            gateway,
+            systems,
+            authenticator,
+            metrics,
+            tracer: None,
+            external_url: String::new(),
+            console: true,
+            limits,
+            batch_limits,
+            process: Arc::default(),
+        };
         Self { vendor, state: SharedApiState::new(state) }
     }
 
