@@ -25,7 +25,9 @@ pub mod pretectum;
 #[cfg(test)]
 mod testing;
 
-pub use adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
-pub use capabilities::{Capabilities, Completion, DataLoss, UpdateStyle, Versioning};
+pub use adapter::{
+    Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
+};
+pub use capabilities::{Capabilities, Completion, DataLoss, UpdateStyle};
 pub use factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings};
 pub use registry::{VENDORS, find_vendor};

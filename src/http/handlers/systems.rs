@@ -14,7 +14,7 @@ use crate::problem::ProblemKind;
 use crate::record::Action;
 use crate::system::{Guarantee, System};
 use crate::transport::{LastFailure, VendorHealth};
-use crate::vendors::{DataLoss, UpdateStyle, Versioning};
+use crate::vendors::{DataLoss, UpdateStyle};
 
 /// A system (contract 4), as callers see it who have a permission on it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -40,6 +40,10 @@ pub(in crate::http) struct SystemView<'s> {
     update: &'static str,
     /// How a write excludes others, for each method.
     guarantee: Guarantees,
+    /// What a tag stands for: `strong`, everything that a record shows; `weak`, the vendor's own
+    /// version, without which some calculated values may change.
+    #[schema(example = "strong")]
+    validator: &'static str,
     /// Whether list items are whole records with their tags.
     list_is_whole: bool,
     /// What its writes may destroy although the request does not name it.
@@ -157,9 +161,9 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
 fn system_view(system: &Arc<System>) -> SystemView<'_> {
     let capabilities = system.adapter.capabilities();
     let can = |action: Action| capabilities.actions.contains(&action);
-    let native = match capabilities.versioning {
-        Versioning::Native => Guarantee::Native,
-        Versioning::None => Guarantee::Guarded,
+    let guarantee = |action: Action| {
+        let compares = capabilities.compares.contains(&action);
+        can(action).then_some(if compares { Guarantee::Native } else { Guarantee::Guarded })
     };
     SystemView {
         name: system.name.as_str(),
@@ -172,11 +176,8 @@ fn system_view(system: &Arc<System>) -> SystemView<'_> {
             UpdateStyle::Partial => "partial",
             UpdateStyle::Replace => "replace",
         },
-        guarantee: Guarantees {
-            update: can(Action::Update).then_some(native),
-            // No vendor compares versions on delete.
-            delete: can(Action::Delete).then_some(Guarantee::Guarded),
-        },
+        guarantee: Guarantees { update: guarantee(Action::Update), delete: guarantee(Action::Delete) },
+        validator: if capabilities.has_weak_versions { "weak" } else { "strong" },
         list_is_whole: capabilities.list_is_complete,
         losses: capabilities.losses.iter().map(LossView::from).collect(),
         on_lossy_write: if system.policy.warn_on_loss { "warn" } else { "refuse" },
