@@ -131,20 +131,27 @@ impl SystemConfig {
         let vendor = read_vendor(&table);
         let mut stack: StackSettings = table.read().unwrap_or_default();
         let policy: SystemPolicy = table.read().unwrap_or_default();
-        check_base_url(&table, &mut stack, vendor, bind);
+        let added_paths = vendor.map_or(&[][..], |vendor| vendor.added_paths);
+        if let Some(url) = check_url(&table, "base_url", &stack.base_url, added_paths, bind) {
+            stack.base_url = url;
+        }
         check_connect_timeout(&table, &mut stack);
         check_collection(&table, &policy, vendor);
         check_certificates(&table, &stack);
         let settings = vendor.and_then(|vendor| VendorConfig::read(vendor, &table));
+        if let Some((key, url)) = settings.as_ref().and_then(VendorConfig::sign_in_url) {
+            stack.sign_in_url = check_url(&table, key, url.expose(), &[], bind);
+        }
         table.reject_unknown(|key| other_vendor_hint(key, vendor));
         let vendor = settings?;
         stack.secrets = vendor.values_where(|setting| setting.is_secret).cloned().collect::<Vec<Secret>>();
         Some(Self { name: name?, vendor, policy, stack })
     }
 
-    /// Whether the system's address is the gateway's own.
+    /// Whether an address of the system is the gateway's own.
     pub(super) fn points_to_self(&self, bind: SocketAddr) -> bool {
-        is_self_address(&self.stack.base_url, bind)
+        let sign_in_url = self.stack.sign_in_url.as_deref();
+        [Some(self.stack.base_url.as_str()), sign_in_url].into_iter().flatten().any(|url| is_self_address(url, bind))
     }
 }
 
@@ -158,20 +165,25 @@ fn read_vendor(table: &TableReader<'_>) -> Option<&'static AdapterFactory> {
     vendor
 }
 
-fn check_base_url(
+/// The one spelling of an address of the vendor, under this key.
+fn check_url(
     table: &TableReader<'_>,
-    stack: &mut StackSettings,
-    vendor: Option<&AdapterFactory>,
+    key: &'static str,
+    url: &str,
+    added_paths: &[&str],
     bind: SocketAddr,
-) {
+) -> Option<String> {
     let allow_http = table.value("allow_http").unwrap_or(false);
-    let added_paths = vendor.map_or(&[][..], |vendor| vendor.added_paths);
-    match base_url::normalize(&stack.base_url, allow_http, added_paths) {
+    match base_url::normalize(url, allow_http, added_paths) {
         Ok(url) if is_self_address(&url, bind) => {
-            table.error("base_url", "is the address of the gateway itself", "the vendor's address");
+            table.error(key, "is the address of the gateway itself", "the vendor's address");
+            None
         }
-        Ok(url) => stack.base_url = url,
-        Err((message, expected)) => table.error("base_url", message, expected),
+        Ok(url) => Some(url),
+        Err((message, expected)) => {
+            table.error(key, message, expected);
+            None
+        }
     }
 }
 

@@ -109,6 +109,7 @@ fn omitted_keys_have_their_defaults() {
     assert_eq!(system.policy, expected);
     let expected = StackSettings {
         base_url: "https://server.example".to_owned(),
+        sign_in_url: None,
         timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(2),
         keep_alive: Duration::from_secs(4),

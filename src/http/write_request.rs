@@ -47,7 +47,7 @@ pub(super) fn validate_patch(
 ) -> Result<Patch, Problem> {
     let canonical = |raw: &str| system.record_id(raw).ok().map(|id| id.as_str().to_owned());
     let patch = patch.map_err(patch_error_to_problem)?.with_canonical_id(canonical);
-    let is_reserved = |name: &str| system.adapter.is_reserved(name);
+    let is_reserved = |name: &str| system.adapter.is_reserved(id.collection(), name);
     patch.validate(system.name.as_str(), id.as_str(), &is_reserved).map_err(patch_error_to_problem)?;
     Ok(patch)
 }

@@ -374,6 +374,9 @@ impl Problem {
                 (ProblemKind::VendorError, None, "the vendor failed")
             }
             VendorErrorKind::Unsupported => (ProblemKind::MethodNotAllowed, None, "the vendor has no such action"),
+            VendorErrorKind::NotCompared => {
+                (ProblemKind::GuaranteeUnavailable, None, "the vendor compares no versions in this collection")
+            }
         };
         // A message without a status is the gateway's own and becomes the detail; the vendor's goes
         // into `vendor`.

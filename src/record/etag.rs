@@ -18,6 +18,8 @@ pub enum Version {
     Sequence(u64),
     /// Eight opaque bytes, such as Matrix42's `TimeStamp`, a SQL Server row version.
     RowVersion([u8; 8]),
+    /// An opaque text, such as Dataverse's `W/"12345"`.
+    Text(Box<str>),
     /// The first half of a SHA-256 over the canonical form of `fields`, for vendors that have no
     /// version.
     Digest([u8; 16]),
@@ -52,6 +54,7 @@ impl Version {
         match self {
             Self::Sequence(number) => format!("c{number}"),
             Self::RowVersion(bytes) => coded("r", bytes),
+            Self::Text(text) => coded("t", text.as_bytes()),
             Self::Digest(bytes) => coded("d", bytes),
         }
     }
@@ -62,6 +65,7 @@ impl Version {
         match kind {
             "c" => rest.parse().ok().map(Self::Sequence).filter(|version| version.encode() == text),
             "r" => BASE64.decode(rest).ok()?.try_into().ok().map(Self::RowVersion),
+            "t" => String::from_utf8(BASE64.decode(rest).ok()?).ok().map(|text| Self::Text(text.into())),
             "d" => BASE64.decode(rest).ok()?.try_into().ok().map(Self::Digest),
             _ => None,
         }
@@ -179,9 +183,12 @@ mod tests {
     #[test]
     fn an_etag_decodes_to_its_version_only_for_its_own_record() {
         let (system, id) = names();
-        for version in
-            [Version::Sequence(7), Version::RowVersion([0, 0, 0, 0, 0x46, 0xbb, 0x99, 0x4e]), Version::Digest([9; 16])]
-        {
+        for version in [
+            Version::Sequence(7),
+            Version::RowVersion([0, 0, 0, 0, 0x46, 0xbb, 0x99, 0x4e]),
+            Version::Text("W/\"12345\"".into()),
+            Version::Digest([9; 16]),
+        ] {
             let tag = EntityTag::for_version(&system, &id, &version);
             assert_eq!(tag.version_for(&system, &id), Some(version.clone()));
             assert_eq!(tag.version_for(&system, &RecordId::new("a:b:c", "e")), None);

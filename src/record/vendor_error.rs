@@ -50,6 +50,8 @@ pub enum VendorErrorKind {
     ServerError,
     /// The vendor does not have this action.
     Unsupported,
+    /// The vendor compares no versions in this collection, and did nothing.
+    NotCompared,
 }
 
 impl VendorErrorKind {
@@ -74,6 +76,7 @@ impl VendorErrorKind {
             Self::InvalidResponse => "protocol",
             Self::ServerError => "vendorerror",
             Self::Unsupported => "unsupported",
+            Self::NotCompared => "notcompared",
         }
     }
 }
@@ -217,7 +220,8 @@ impl VendorError {
             | VendorErrorKind::Forbidden
             | VendorErrorKind::TokenRejected
             | VendorErrorKind::CredentialsRejected
-            | VendorErrorKind::Unsupported => (SideEffect::None, Retry::Never),
+            | VendorErrorKind::Unsupported
+            | VendorErrorKind::NotCompared => (SideEffect::None, Retry::Never),
             VendorErrorKind::Busy
             | VendorErrorKind::RateLimited
             | VendorErrorKind::CircuitOpen

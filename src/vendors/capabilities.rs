@@ -3,15 +3,6 @@
 use super::schema::SchemaSource;
 use crate::record::Action;
 
-/// How a vendor distinguishes the states of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Versioning {
-    /// Records have versions, and an update compares them: compare-and-swap.
-    Native,
-    /// Records have no versions. The gateway compares a digest of the record under a lease.
-    None,
-}
-
 /// What an update does to the members that it does not name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateStyle {
@@ -81,8 +72,13 @@ pub struct Capabilities {
     pub id_form: &'static str,
     /// An id of that form.
     pub id_example: &'static str,
-    /// How the vendor distinguishes the states of a record.
-    pub versioning: Versioning,
+    /// The actions before which the vendor compares versions: compare-and-swap. Before all others
+    /// the gateway compares under a lease. A collection may be an exception; see
+    /// [`Adapter::compares`](super::Adapter::compares).
+    pub compares: &'static [Action],
+    /// Whether the vendor calls its versions weak: some values that it shows may change without
+    /// them.
+    pub has_weak_versions: bool,
     /// What an update does to the members that it does not name.
     pub update_style: UpdateStyle,
     /// The actions that the vendor has.

@@ -27,8 +27,10 @@ pub mod pretectum;
 #[cfg(test)]
 mod testing;
 
-pub use adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
-pub use capabilities::{Capabilities, Completion, DataLoss, Filterable, UpdateStyle, Versioning};
+pub use adapter::{
+    Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
+};
+pub use capabilities::{Capabilities, Completion, DataLoss, Filterable, UpdateStyle};
 pub use factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings};
 pub use filter::FieldFilter;
 pub use registry::{VENDORS, find_vendor};

@@ -1,10 +1,11 @@
 //! Step 1. Nothing else writes the record, and no other writer may until this write is sent.
 
-use super::command::WriteOp;
 use super::lease::{LeaseGuard, acquire_lease, ensure_no_async_write};
 use super::outcome::EarlyReturn;
 use super::problems::guarantee_unavailable;
 use super::task::WriteTask;
+use crate::record::RecordId;
+use crate::system::Guarantee;
 
 /// A write that may be planned.
 pub(super) struct Admitted<'t> {
@@ -17,7 +18,8 @@ pub(super) struct Admitted<'t> {
 /// that a guarded write needs.
 pub(super) async fn admit<'t>(task: &'t WriteTask<'t>) -> Result<Admitted<'t>, EarlyReturn> {
     let WriteTask { gateway, system, command, context, .. } = *task;
-    let is_native = matches!(command.op, WriteOp::Update { .. }) && system.compares_versions();
+    let guarantee = |id: &RecordId| system.guarantee(command.op.action(), id.collection());
+    let is_native = command.op.record().map(guarantee) == Some(Guarantee::Native);
     if command.require_native && !is_native {
         return Err(guarantee_unavailable(system, command.op.action()).into());
     }

@@ -64,7 +64,10 @@ async fn on_success(
         };
     }
     if !is_queued {
-        return Resolution::Applied.into();
+        let updated = write.id().filter(|_| write.is_update());
+        let updated = updated.map(|id| task.system.adapter.parse_updated(id, response)).unwrap_or_default();
+        let version = updated.version.or_else(|| updated.record.as_ref().and_then(|record| record.version.clone()));
+        return Finding { record: updated.record, version, ..Resolution::Applied.into() };
     }
     let until = task.wait_deadline(is_queued);
     if until <= Instant::now() {

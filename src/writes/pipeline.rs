@@ -45,6 +45,7 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, Ea
     let (gateway, system) = (task.gateway, task.system);
     let mut conflicts = ConflictRetries::new(task.retry_deadline());
     let mut lease_losses = 0;
+    let mut was_native = false;
     loop {
         // The operation of an earlier attempt has ended.
         task.sent_operation.replace(None);
@@ -56,6 +57,10 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, Ea
         let result = attempt(task).await;
         drop(turn);
         match result {
+            // The adapter has learned it from the vendor: the next attempt is guarded.
+            Ok(Resolved { outcome }) if may_go_on_guarded(task, &outcome) && !was_native => {
+                was_native = true;
+            }
             Ok(Resolved { outcome }) => match may_try_again(task, &outcome) {
                 Some(_) if conflicts.pause(gateway, system).await => {}
                 Some(Problem { name: ProblemKind::PreconditionFailed, operation, .. }) => {
@@ -69,6 +74,14 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, Ea
             Err(early) => return Err(early),
         }
     }
+}
+
+/// Whether the vendor did nothing because it compares no versions in the record's collection, and
+/// the caller accepts that the gateway compares.
+fn may_go_on_guarded(task: &WriteTask<'_>, outcome: &WriteOutcome) -> bool {
+    let WriteOutcome::Problem(problem) = outcome else { return false };
+    let is_not_compared = problem.name == ProblemKind::GuaranteeUnavailable;
+    is_not_compared && !task.command.require_native && !task.has_responded()
 }
 
 /// The conflict that another attempt may not meet. A caller that sent a tag gets its 412 at once; a

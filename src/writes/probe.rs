@@ -19,7 +19,7 @@ use super::state::GatewayState;
 use super::stored_request::StoredRequest;
 use crate::journal::LeaseResult;
 use crate::metrics::RetryReason;
-use crate::record::{FieldChange, RecordId, SideEffect, VendorError, VendorErrorKind, VendorRecord, Warning};
+use crate::record::{FieldChange, RecordId, SideEffect, VendorError, VendorErrorKind, VendorRecord, Version, Warning};
 use crate::system::{System, VendorSession};
 use crate::transport::{Transport as _, VendorCallKind, VendorRequest};
 
@@ -39,6 +39,8 @@ pub(super) struct Finding {
     pub resolution: Resolution,
     /// The record as read; `None` if it was not needed, or does not exist.
     pub record: Option<VendorRecord>,
+    /// The version that the vendor's response names as the write's own.
+    pub version: Option<Version>,
     /// The record that a create made.
     pub created_id: Option<RecordId>,
     /// The vendor's fault that the resolution explains.
@@ -49,7 +51,7 @@ pub(super) struct Finding {
 
 impl From<Resolution> for Finding {
     fn from(resolution: Resolution) -> Self {
-        Self { resolution, record: None, created_id: None, fault: None, warnings: Vec::new() }
+        Self { resolution, record: None, version: None, created_id: None, fault: None, warnings: Vec::new() }
     }
 }
 
@@ -169,7 +171,8 @@ impl OutcomeProbe<'_> {
         let request = write.resendable_request.as_ref().filter(|_| write.expected.is_deleted());
         let (Some(request), Some(id), Some(record)) = (request, write.id(), &finding.record) else { return finding };
         let is_unchanged = self.system.is_current(write.etag_before.as_deref(), id, record);
-        if !is_unchanged || !self.excludes_others(write, id).await {
+        let excludes_others = write.compared_etag().is_some() || self.excludes_others(write, id).await;
+        if !is_unchanged || !excludes_others {
             return finding;
         }
         match (self.resend(write, request, deadline).await, &finding.fault) {
@@ -324,7 +327,7 @@ impl OutcomeProbe<'_> {
             Seen::Created(ids) if resolution == Resolution::Applied => ids.into_iter().next(),
             _ => None,
         };
-        Finding { resolution, record, created_id, fault: None, warnings }
+        Finding { resolution, record, version: None, created_id, fault: None, warnings }
     }
 
     /// The changes of an update, and whether their old values are known. The gateway does not read

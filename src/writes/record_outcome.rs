@@ -140,6 +140,10 @@ fn view(system: &System, write: &InFlightWrite, finding: &Finding, warnings: &[W
 /// The ETag of the state that this write made, where that is proven (http-rules 74, 75): the state
 /// is the predicted one, by its content or by a number that only this write can have made.
 fn confirmed_etag(system: &System, write: &InFlightWrite, finding: &Finding) -> Option<String> {
+    // The vendor itself has said so.
+    if let (Some(version), Some(id)) = (&finding.version, write.id()) {
+        return Some(system.tag(id, version).to_header());
+    }
     let record = finding.record.as_ref()?;
     let is_predicted = system.is_current(write.etag_after.as_deref(), write.id()?, record);
     is_predicted.then(|| write.etag_after.clone()).flatten()

@@ -57,7 +57,7 @@ async fn conflict_problem(
     if !system.is_current(write.etag_before.as_deref(), id, record) {
         problem.current_etag = Some(system.etag_header(id, record));
         let before = write.etag_before.as_deref().unwrap_or_default();
-        problem.changed = gateway.recent_states.diff_since(before, &record.fields.to_map()).await;
+        problem.changed = system.changed_since(&gateway.recent_states, before, id, record).await;
     }
     problem
 }

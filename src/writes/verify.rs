@@ -42,7 +42,7 @@ pub(super) async fn verify_applied(
             let explained = probe.explain_success(write, record).await;
             // What is known of a partial effect stays said.
             let warnings = if finding.warnings.is_empty() { explained.warnings } else { finding.warnings };
-            Finding { warnings, ..explained }
+            Finding { warnings, version: finding.version, ..explained }
         }
         record => Finding { record, ..finding },
     }

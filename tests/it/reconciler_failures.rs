@@ -12,8 +12,8 @@ use records_gateway::journal::{Durability, Journal, OperationQuery, StoreSetting
 use records_gateway::metrics::Metrics;
 use records_gateway::problem::ProblemKind;
 use records_gateway::record::{
-    CallerName, CallerShare, FieldError, OperationState, Patch, Precondition, RawObject, RecordId, RequestId, Secret,
-    SystemName, VendorError, VendorRecord, Version,
+    Action, CallerName, CallerShare, FieldError, OperationState, Patch, Precondition, RawObject, RecordId, RequestId,
+    Secret, SystemName, VendorError, VendorRecord, Version,
 };
 use records_gateway::sandbox::{self, CallKind, Sandbox, matrix42};
 use records_gateway::system::{OpContext, System, SystemPolicy};
@@ -23,7 +23,7 @@ use records_gateway::transport::{
 };
 use records_gateway::vendors::{
     Adapter, Capabilities, CollectionList, CreatedRecord, FieldFilter, ListPage, PlannedRequest, RecordSchema,
-    Settings, UpdateInput, find_vendor,
+    Settings, UpdateInput, UpdateTerms, UpdatedRecord, find_vendor,
 };
 use records_gateway::writes::{Prefer, WriteCommand, WriteOp, WriteOutcome};
 use serde_json::{Map, Value};
@@ -41,6 +41,9 @@ struct FaultyAdapter {
 impl VendorProtocol for FaultyAdapter {
     fn classify(&self, call: &VendorRequest, reply: &VendorResponse) -> Option<VendorError> {
         self.inner.classify(call, reply)
+    }
+    fn reply_headers(&self) -> &'static [&'static str] {
+        self.inner.reply_headers()
     }
     fn sign(&self, call: &mut VendorRequest, token: &Token) {
         self.inner.sign(call, token);
@@ -61,12 +64,28 @@ impl Adapter for FaultyAdapter {
     fn parse_key(&self, raw: &str) -> Option<String> {
         self.inner.parse_key(raw)
     }
-    fn is_reserved(&self, member: &str) -> bool {
-        self.inner.is_reserved(member)
+    fn compares(&self, action: Action, collection: &str) -> bool {
+        self.inner.compares(action, collection)
     }
-
-    fn is_read_only(&self, member: &str) -> bool {
-        self.inner.is_read_only(member)
+    fn is_reserved(&self, collection: &str, member: &str) -> bool {
+        self.inner.is_reserved(collection, member)
+    }
+    fn is_read_only(&self, collection: &str, member: &str) -> bool {
+        self.inner.is_read_only(collection, member)
+    }
+    fn is_stamped(&self, collection: &str, member: &str) -> bool {
+        self.inner.is_stamped(collection, member)
+    }
+    async fn resolve_references(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        change: &UpdateInput<'_>,
+    ) -> Result<Vec<FieldError>, VendorError> {
+        self.inner.resolve_references(transport, collection, change).await
+    }
+    fn parse_updated(&self, id: &RecordId, reply: &VendorResponse) -> UpdatedRecord {
+        self.inner.parse_updated(id, reply)
     }
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
         let number = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
@@ -105,12 +124,17 @@ impl Adapter for FaultyAdapter {
         &self,
         id: &RecordId,
         change: &UpdateInput<'_>,
+        terms: &UpdateTerms<'_>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
+        self.inner.plan_update(id, change, terms)
+    }
+    fn plan_delete(
+        &self,
+        id: &RecordId,
+        before: Option<&VendorRecord>,
         expected: Option<&Version>,
     ) -> Result<PlannedRequest, Vec<FieldError>> {
-        self.inner.plan_update(id, change, expected)
-    }
-    fn plan_delete(&self, id: &RecordId, before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
-        self.inner.plan_delete(id, before)
+        self.inner.plan_delete(id, before, expected)
     }
     fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
         self.inner.plan_create(collection, fields)

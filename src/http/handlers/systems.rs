@@ -16,7 +16,7 @@ use crate::problem::ProblemKind;
 use crate::record::Action;
 use crate::system::{Guarantee, System};
 use crate::transport::{LastFailure, VendorHealth};
-use crate::vendors::{DataLoss, UpdateStyle, Versioning};
+use crate::vendors::{DataLoss, UpdateStyle};
 
 /// A system (contract 4), as callers see it who have a permission on it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -42,6 +42,10 @@ pub(in crate::http) struct SystemView<'s> {
     update: &'static str,
     /// How a write excludes others, for each method.
     guarantee: Guarantees,
+    /// What a tag stands for: `strong`, everything that a record shows; `weak`, the vendor's own
+    /// version, without which some calculated values may change.
+    #[schema(example = "strong")]
+    validator: &'static str,
     /// Whether list items are whole records with their tags.
     list_is_whole: bool,
     /// The members of `fields` that lists can be filtered by; `*` stands for all.
@@ -183,9 +187,9 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
 fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
     let capabilities = system.adapter.capabilities();
     let can = |action: Action| capabilities.actions.contains(&action);
-    let native = match capabilities.versioning {
-        Versioning::Native => Guarantee::Native,
-        Versioning::None => Guarantee::Guarded,
+    let guarantee = |action: Action| {
+        let compares = capabilities.compares.contains(&action);
+        can(action).then_some(if compares { Guarantee::Native } else { Guarantee::Guarded })
     };
     SystemView {
         name: system.name.as_str(),
@@ -198,11 +202,8 @@ fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
             UpdateStyle::Partial => "partial",
             UpdateStyle::Replace => "replace",
         },
-        guarantee: Guarantees {
-            update: can(Action::Update).then_some(native),
-            // No vendor compares versions on delete.
-            delete: can(Action::Delete).then_some(Guarantee::Guarded),
-        },
+        guarantee: Guarantees { update: guarantee(Action::Update), delete: guarantee(Action::Delete) },
+        validator: if capabilities.has_weak_versions { "weak" } else { "strong" },
         list_is_whole: capabilities.list_is_complete,
         filters: capabilities.filters.names(),
         losses: capabilities.losses.iter().map(LossView::from).collect(),

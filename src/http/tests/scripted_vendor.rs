@@ -21,7 +21,7 @@ use crate::transport::{
 };
 use crate::vendors::{
     Adapter, Capabilities, CollectionList, Completion, CreatedRecord, DataLoss, FieldFilter, Filterable, ListItem,
-    ListPage, PlannedRequest, RecordSchema, SchemaSource, UpdateInput, UpdateStyle, Versioning,
+    ListPage, PlannedRequest, RecordSchema, SchemaSource, UpdateInput, UpdateStyle, UpdateTerms, UpdatedRecord,
 };
 
 /// One record that every id names, and its version, from 7 on.
@@ -94,6 +94,9 @@ impl VendorProtocol for ScriptedAdapter {
     fn classify(&self, _: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
         (response.status != 200).then(|| VendorError::new(VendorErrorKind::ServerError))
     }
+    fn reply_headers(&self) -> &'static [&'static str] {
+        &[]
+    }
     fn sign(&self, _: &mut VendorRequest, _: &Token) {}
     async fn sign_in(&self, _: &dyn Transport) -> Result<Token, VendorError> {
         Ok(Token { secret: actix_web::http::header::HeaderValue::from_static("token"), expires: None })
@@ -111,11 +114,25 @@ impl Adapter for ScriptedAdapter {
     fn parse_key(&self, raw: &str) -> Option<String> {
         Some(raw.to_owned())
     }
-    fn is_reserved(&self, _: &str) -> bool {
+    fn compares(&self, action: Action, _: &str) -> bool {
+        self.capabilities.compares.contains(&action)
+    }
+    fn is_reserved(&self, _: &str, _: &str) -> bool {
         false
     }
-    fn is_read_only(&self, _: &str) -> bool {
+    fn is_read_only(&self, _: &str, _: &str) -> bool {
         false
+    }
+    fn is_stamped(&self, _: &str, _: &str) -> bool {
+        false
+    }
+    async fn resolve_references(
+        &self,
+        _: &dyn Transport,
+        _: &str,
+        _: &UpdateInput<'_>,
+    ) -> Result<Vec<FieldError>, VendorError> {
+        Ok(Vec::new())
     }
     async fn read(&self, _: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
         assert_ne!(id.key(), "panic", "a panic in a handler");
@@ -157,13 +174,21 @@ impl Adapter for ScriptedAdapter {
         &self,
         _: &RecordId,
         change: &UpdateInput<'_>,
-        _: Option<&Version>,
+        _: &UpdateTerms<'_>,
     ) -> Result<PlannedRequest, Vec<FieldError>> {
         let UpdateInput::Members(members) = change else { return Err(Vec::new()) };
         let body = Value::Object(members.to_map()).to_string();
         Ok(planned(VendorCallKind::Update, Method::PUT, Some(body)))
     }
-    fn plan_delete(&self, _: &RecordId, _: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
+    fn parse_updated(&self, _: &RecordId, _: &VendorResponse) -> UpdatedRecord {
+        UpdatedRecord::default()
+    }
+    fn plan_delete(
+        &self,
+        _: &RecordId,
+        _: Option<&VendorRecord>,
+        _: Option<&Version>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
         Ok(planned(VendorCallKind::Delete, Method::DELETE, None))
     }
     fn plan_create(&self, _: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
@@ -198,7 +223,8 @@ pub(super) fn scripted_system(
         vendor: "pretectum",
         id_form: "collection:key",
         id_example: "a:b",
-        versioning: Versioning::Native,
+        compares: &[Action::Update],
+        has_weak_versions: false,
         update_style: UpdateStyle::Partial,
         actions,
         losses: LOSSES,

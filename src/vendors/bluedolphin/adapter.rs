@@ -18,8 +18,10 @@ use super::update_mapping::UpdateRequest;
 use super::{protocol, response_mapping, schema, update_mapping};
 use crate::record::{Action, FieldError, RawJson, RawObject, RecordId, Secret, VendorError, VendorRecord, Version};
 use crate::transport::{Token, Transport, VendorProtocol, VendorRequest, VendorResponse};
-use crate::vendors::adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
-use crate::vendors::capabilities::{Capabilities, Completion, DataLoss, Filterable, UpdateStyle, Versioning};
+use crate::vendors::adapter::{
+    Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
+};
+use crate::vendors::capabilities::{Capabilities, Completion, DataLoss, Filterable, UpdateStyle};
 use crate::vendors::common::{
     MatchCollector, as_changes, field_error, invalid_cursor_fault, missing_id_fault, parse_object, secret_header,
     unparseable_response,
@@ -79,7 +81,8 @@ static CAPABILITIES: Capabilities = Capabilities {
     vendor: "bluedolphin",
     id_form: "object-definitions:{id}, the id 24 digits and lower-case letters",
     id_example: "object-definitions:640b3d7d4a28b925fcf8b9a2",
-    versioning: Versioning::None,
+    compares: &[],
+    has_weak_versions: false,
     update_style: UpdateStyle::Replace,
     actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
     losses: &[LINKED_QUESTIONS, SOURCE_CONNECTIONS, PROPERTY_VALUES, DEPENDENT_OBJECTS],
@@ -128,6 +131,10 @@ impl VendorProtocol for BlueDolphin {
         protocol::classify(request, response)
     }
 
+    fn reply_headers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn sign(&self, request: &mut VendorRequest, token: &Token) {
         request.headers.retain(|(name, _)| *name != API_KEY && *name != TENANT);
         request.headers.push((API_KEY, token.secret.clone()));
@@ -154,12 +161,20 @@ impl Adapter for BlueDolphin {
         protocol::is_id(raw).then(|| raw.to_owned())
     }
 
-    fn is_reserved(&self, _member: &str) -> bool {
+    fn compares(&self, action: Action, _collection: &str) -> bool {
+        CAPABILITIES.compares.contains(&action)
+    }
+
+    fn is_reserved(&self, _collection: &str, _member: &str) -> bool {
         false
     }
 
-    fn is_read_only(&self, member: &str) -> bool {
+    fn is_read_only(&self, _collection: &str, member: &str) -> bool {
         !update_mapping::CHANGEABLE_MEMBERS.contains(&member)
+    }
+
+    fn is_stamped(&self, _collection: &str, _member: &str) -> bool {
+        false
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
@@ -228,11 +243,20 @@ impl Adapter for BlueDolphin {
         update_mapping::validate_patch(&patch.to_map())
     }
 
+    async fn resolve_references(
+        &self,
+        _transport: &dyn Transport,
+        _collection: &str,
+        _change: &UpdateInput<'_>,
+    ) -> Result<Vec<FieldError>, VendorError> {
+        Ok(Vec::new())
+    }
+
     fn plan_update(
         &self,
         id: &RecordId,
         change: &UpdateInput<'_>,
-        _expected: Option<&Version>,
+        _terms: &UpdateTerms<'_>,
     ) -> Result<PlannedRequest, Vec<FieldError>> {
         let UpdateInput::FullRecord { before, after } = change else {
             return Err(vec![FieldError::new("", "this vendor takes whole records, not the members that change")]);
@@ -252,8 +276,17 @@ impl Adapter for BlueDolphin {
         })
     }
 
-    fn plan_delete(&self, id: &RecordId, before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
-        if response_mapping::is_active(&before.fields.to_map()) {
+    fn parse_updated(&self, _id: &RecordId, _response: &VendorResponse) -> UpdatedRecord {
+        UpdatedRecord::default()
+    }
+
+    fn plan_delete(
+        &self,
+        id: &RecordId,
+        before: Option<&VendorRecord>,
+        _expected: Option<&Version>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
+        if before.is_some_and(|before| response_mapping::is_active(&before.fields.to_map())) {
             let detail = "the vendor deletes disabled definitions only: patch status to \"disabled\" first";
             return Err(vec![field_error("status", detail)]);
         }

@@ -27,8 +27,10 @@ use crate::record::{
     Action, FieldError, RawObject, RecordId, Secret, VendorError, VendorErrorKind, VendorRecord, Version,
 };
 use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
-use crate::vendors::adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
-use crate::vendors::capabilities::{Capabilities, Filterable, UpdateStyle, Versioning};
+use crate::vendors::adapter::{
+    Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
+};
+use crate::vendors::capabilities::{Capabilities, Filterable, UpdateStyle};
 use crate::vendors::common::{
     MatchCollector, as_changes, find_respelled, invalid_cursor_fault, missing_id_fault, parse_guid, secret_header,
     unparseable_response,
@@ -61,7 +63,8 @@ static CAPABILITIES: Capabilities = Capabilities {
     vendor: "matrix42",
     id_form: "{Data Definition's technical name}:{GUID}",
     id_example: "SPSScCategoryClassBase:7777780d-71a0-df11-708c-000c2968299e",
-    versioning: Versioning::Native,
+    compares: &[Action::Update],
+    has_weak_versions: false,
     update_style: UpdateStyle::Partial,
     actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
     losses: &[],
@@ -205,6 +208,10 @@ impl VendorProtocol for Matrix42 {
         protocol::classify(request, response)
     }
 
+    fn reply_headers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn sign(&self, request: &mut VendorRequest, token: &Token) {
         request.headers.retain(|(name, _)| name != AUTHORIZATION);
         request.headers.push((AUTHORIZATION, token.secret.clone()));
@@ -232,11 +239,19 @@ impl Adapter for Matrix42 {
         parse_guid(raw)
     }
 
-    fn is_reserved(&self, member: &str) -> bool {
+    fn compares(&self, action: Action, _collection: &str) -> bool {
+        CAPABILITIES.compares.contains(&action)
+    }
+
+    fn is_reserved(&self, _collection: &str, member: &str) -> bool {
         protocol::is_reserved(member)
     }
 
-    fn is_read_only(&self, _member: &str) -> bool {
+    fn is_read_only(&self, _collection: &str, _member: &str) -> bool {
+        false
+    }
+
+    fn is_stamped(&self, _collection: &str, _member: &str) -> bool {
         false
     }
 
@@ -299,16 +314,34 @@ impl Adapter for Matrix42 {
         find_respelled(patch.names())
     }
 
+    async fn resolve_references(
+        &self,
+        _transport: &dyn Transport,
+        _collection: &str,
+        _change: &UpdateInput<'_>,
+    ) -> Result<Vec<FieldError>, VendorError> {
+        Ok(Vec::new())
+    }
+
     fn plan_update(
         &self,
         id: &RecordId,
         change: &UpdateInput<'_>,
-        expected: Option<&Version>,
+        terms: &UpdateTerms<'_>,
     ) -> Result<PlannedRequest, Vec<FieldError>> {
-        Ok(PlannedRequest::immediate(protocol::update_request(id, change.members()?, expected)?, true))
+        Ok(PlannedRequest::immediate(protocol::update_request(id, change.members()?, terms.expected)?, true))
     }
 
-    fn plan_delete(&self, id: &RecordId, _before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
+    fn parse_updated(&self, _id: &RecordId, _response: &VendorResponse) -> UpdatedRecord {
+        UpdatedRecord::default()
+    }
+
+    fn plan_delete(
+        &self,
+        id: &RecordId,
+        _before: Option<&VendorRecord>,
+        _expected: Option<&Version>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
         Ok(PlannedRequest::immediate(protocol::delete_request(id), true))
     }
 

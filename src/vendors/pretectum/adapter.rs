@@ -27,8 +27,10 @@ use crate::record::{
     Action, FieldError, RawObject, RecordId, VendorError, VendorErrorKind, VendorRecord, Version, hide_secret,
 };
 use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
-use crate::vendors::adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
-use crate::vendors::capabilities::{Capabilities, Filterable, UpdateStyle, Versioning};
+use crate::vendors::adapter::{
+    Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
+};
+use crate::vendors::capabilities::{Capabilities, Filterable, UpdateStyle};
 use crate::vendors::common::{
     MatchCollector, as_changes, invalid_cursor_fault, missing_id_fault, unparseable_response, utf8,
 };
@@ -66,7 +68,8 @@ static CAPABILITIES: Capabilities = Capabilities {
     id_form: "{businessAreaId}:{schemaId}:{datasetId}:{dataObjectId}, each 20 to 64 letters and digits",
     id_example: "20240115103000123a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5:20240115103500456b1c2d3e4f5g6h7i8j9k0l1m2n3o4p5:\
                  20240925084200789c1d2e3f4g5h6i7j8k9l0m1n2o3p4q5:20240601120000321d1e2f3g4h5i6j7k8l9m0n1o2p3q4r5",
-    versioning: Versioning::Native,
+    compares: &[Action::Update],
+    has_weak_versions: false,
     update_style: UpdateStyle::Partial,
     actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
     losses: &[],
@@ -167,6 +170,10 @@ impl VendorProtocol for Pretectum {
         Some(fault)
     }
 
+    fn reply_headers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The token alone, without `Bearer`, although the vendor gives that as the token's type.
     fn sign(&self, request: &mut VendorRequest, token: &Token) {
         request.headers.retain(|(name, _)| name != AUTHORIZATION);
@@ -206,11 +213,19 @@ impl Adapter for Pretectum {
         protocol::is_id(raw).then(|| raw.to_owned())
     }
 
-    fn is_reserved(&self, member: &str) -> bool {
+    fn compares(&self, action: Action, _collection: &str) -> bool {
+        CAPABILITIES.compares.contains(&action)
+    }
+
+    fn is_reserved(&self, _collection: &str, member: &str) -> bool {
         protocol::is_reserved(member)
     }
 
-    fn is_read_only(&self, _member: &str) -> bool {
+    fn is_read_only(&self, _collection: &str, _member: &str) -> bool {
+        false
+    }
+
+    fn is_stamped(&self, _collection: &str, _member: &str) -> bool {
         false
     }
 
@@ -312,16 +327,34 @@ impl Adapter for Pretectum {
         Vec::new()
     }
 
+    async fn resolve_references(
+        &self,
+        _transport: &dyn Transport,
+        _collection: &str,
+        _change: &UpdateInput<'_>,
+    ) -> Result<Vec<FieldError>, VendorError> {
+        Ok(Vec::new())
+    }
+
     fn plan_update(
         &self,
         id: &RecordId,
         change: &UpdateInput<'_>,
-        expected: Option<&Version>,
+        terms: &UpdateTerms<'_>,
     ) -> Result<PlannedRequest, Vec<FieldError>> {
-        Ok(PlannedRequest::immediate(protocol::update_request(id, change.members()?, expected)?, true))
+        Ok(PlannedRequest::immediate(protocol::update_request(id, change.members()?, terms.expected)?, true))
     }
 
-    fn plan_delete(&self, id: &RecordId, _before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
+    fn parse_updated(&self, _id: &RecordId, _response: &VendorResponse) -> UpdatedRecord {
+        UpdatedRecord::default()
+    }
+
+    fn plan_delete(
+        &self,
+        id: &RecordId,
+        _before: Option<&VendorRecord>,
+        _expected: Option<&Version>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
         Ok(PlannedRequest::immediate(protocol::delete_request(id), true))
     }
 

@@ -4,6 +4,7 @@
 mod create;
 mod delete;
 mod preconditions;
+mod references;
 mod update;
 
 pub use update::patch_error_to_problem;
@@ -14,6 +15,7 @@ use super::intent::WriteIntent;
 use super::lease::LeaseGuard;
 use super::outcome::EarlyReturn;
 use super::task::WriteTask;
+use crate::system::Guarantee;
 use crate::vendors::PlannedRequest;
 
 /// A write whose intent can be stored.
@@ -33,5 +35,9 @@ pub(super) async fn plan(admitted: Admitted<'_>) -> Result<Planned<'_>, EarlyRet
         WriteOp::Delete { id } => Box::pin(delete::plan_delete(task, id)).await?,
         WriteOp::Create { collection, fields } => Box::pin(create::plan_create(task, collection, fields)).await?,
     };
+    // Meanwhile the adapter may have learned that the vendor compares no versions here.
+    if lease.is_none() && intent.record.is_some() && intent.guarantee == Guarantee::Guarded {
+        return Err(EarlyReturn::LeaseLost);
+    }
     Ok(Planned { task, lease, request, intent })
 }

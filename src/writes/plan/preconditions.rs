@@ -34,7 +34,8 @@ pub(super) async fn read_and_check_preconditions(
     problem.current_etag = Some(etag.to_header());
     let sent = precondition.and_then(|given| given.single_version(&system.name, id));
     if let Some((sent, _)) = sent.filter(|_| !holds) {
-        problem.changed = task.gateway.recent_states.diff_since(&sent.to_header(), &record.fields.to_map()).await;
+        let recent_states = &task.gateway.recent_states;
+        problem.changed = system.changed_since(recent_states, &sent.to_header(), id, &record).await;
     }
     Err(problem)
 }

@@ -3,12 +3,14 @@
 use serde_json::{Map, Value};
 
 use super::preconditions::read_and_check_preconditions;
+use super::references::check_references;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    FieldChange, FieldError, Patch, PatchError, RawObject, RecordId, RecordIdentity, VendorRecord, Version, diff,
+    Action, FieldChange, FieldError, Patch, PatchError, RawObject, RecordId, RecordIdentity, VendorRecord, Version,
+    diff,
 };
 use crate::system::join_errors;
-use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Versioning};
+use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, UpdateTerms};
 use crate::writes::in_flight_write::join_preferences;
 use crate::writes::intent::{ExpectedState, WriteIntent};
 use crate::writes::outcome::{EarlyReturn, SuccessBody, WriteOutcome, WriteSuccess};
@@ -39,7 +41,7 @@ pub(super) async fn plan_update(
         Some(plan) => plan,
         None => Box::pin(plan_with_read(task, id, patch)).await?,
     };
-    let planned = plan_request(task, id, &plan)?;
+    let planned = plan_request(task, id, &plan).await?;
     task.system.check_losses(&planned.losses, &task.command.accept_loss)?;
     let intent = new_update_intent(task, id, plan, &planned);
     Ok((planned, intent))
@@ -51,7 +53,7 @@ pub(super) async fn plan_update(
 fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Option<PatchPlan>, Problem> {
     let (system, command) = (task.system, task.command);
     let capabilities = system.adapter.capabilities();
-    let is_possible = capabilities.versioning == Versioning::Native
+    let is_possible = system.adapter.compares(Action::Update, id.collection())
         && capabilities.update_style == UpdateStyle::Partial
         && command.if_none_match.is_none()
         // A 202 says that the precondition held (http-rules 189).
@@ -62,12 +64,12 @@ fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Opti
     };
     let etag = etag.to_header();
     let identity = RecordIdentity { system: system.name.as_str(), id: id.as_str(), etag: &etag };
-    let is_reserved = |name: &str| system.adapter.is_reserved(name);
+    let is_reserved = |name: &str| system.adapter.is_reserved(id.collection(), name);
     let changes = patch
         .as_flat_changes(&identity, &is_reserved)
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
     // Whether a read-only member is repeated or changed, only the record shows.
-    let changes = changes.filter(|members| !members.names().any(|name| task.schema.is_read_only(name)));
+    let changes = changes.filter(|members| !members.names().any(|name| is_read_only(task, id, name)));
     Ok(changes.map(|members| {
         let expected = ExpectedState::Members(members.clone());
         PatchPlan { expected, members: members.clone(), full_states: None, version, etag }
@@ -81,7 +83,7 @@ async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> R
     let etag = etag.to_header();
     let before = record.fields.to_map();
     let document = patch_document(task, id, &record, &etag, &before);
-    let is_reserved = |name: &str| system.adapter.is_reserved(name);
+    let is_reserved = |name: &str| system.adapter.is_reserved(id.collection(), name);
     let after = patch
         .apply(&document, &is_reserved)
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
@@ -89,7 +91,7 @@ async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> R
     if changes.is_empty() {
         return Err(EarlyReturn::Outcome(Box::new(no_change_outcome(task, id, &record))));
     }
-    check_changeable(task, &changes, &before)?;
+    check_changeable(task, id, &changes, &before)?;
     check_changes(task, id, &changes, &after).await?;
     let mut members = Map::new();
     for change in &changes {
@@ -104,12 +106,21 @@ async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> R
     })
 }
 
+/// Whether no update can change a member, as the adapter knows or the vendor's schema says.
+fn is_read_only(task: &WriteTask<'_>, id: &RecordId, member: &str) -> bool {
+    task.system.adapter.is_read_only(id.collection(), member) || task.schema.is_read_only(member)
+}
+
 /// Rejects changes of members that no update can change: read-only ones, and ones that the record
 /// does not have.
-fn check_changeable(task: &WriteTask<'_>, changes: &[FieldChange], before: &Map<String, Value>) -> Result<(), Problem> {
+fn check_changeable(
+    task: &WriteTask<'_>,
+    id: &RecordId,
+    changes: &[FieldChange],
+    before: &Map<String, Value>,
+) -> Result<(), Problem> {
     let system = task.system;
-    let is_read_only = |member: &str| system.adapter.is_read_only(member) || task.schema.is_read_only(member);
-    let refused = changes.iter().filter(|change| is_read_only(&change.member));
+    let refused = changes.iter().filter(|change| is_read_only(task, id, &change.member));
     let (read_only, unknown): (Vec<_>, Vec<_>) = refused.partition(|change| before.contains_key(&change.member));
     if !unknown.is_empty() {
         let known = || before.keys().map(String::as_str);
@@ -146,20 +157,25 @@ fn patch_document(
     document
 }
 
-fn plan_request(task: &WriteTask<'_>, id: &RecordId, plan: &PatchPlan) -> Result<PlannedRequest, Problem> {
+async fn plan_request(task: &WriteTask<'_>, id: &RecordId, plan: &PatchPlan) -> Result<PlannedRequest, Problem> {
     let adapter = &task.system.adapter;
-    let compared_version = task.system.compares_versions().then_some(&plan.version);
+    let is_compared = adapter.compares(Action::Update, id.collection());
+    let terms = UpdateTerms {
+        expected: is_compared.then_some(&plan.version),
+        wants_record: task.command.prefer.return_representation,
+    };
     let input = match (adapter.capabilities().update_style, &plan.full_states) {
         (UpdateStyle::Replace, Some((before, after))) => UpdateInput::FullRecord { before, after },
         _ => UpdateInput::Members(&plan.members),
     };
-    adapter.plan_update(id, &input, compared_version).map_err(|errors| task.system.rejected_problem(errors))
+    check_references(task, id.collection(), &input).await?;
+    adapter.plan_update(id, &input, &terms).map_err(|errors| task.system.rejected_problem(errors))
 }
 
 fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, planned: &PlannedRequest) -> WriteIntent {
     let system = task.system;
     let etag_of = |version: &Version| system.tag(id, version).to_header();
-    let guarantee = system.update_guarantee();
+    let guarantee = system.guarantee(Action::Update, id.collection());
     let etag_after = match (&plan.version, &plan.full_states) {
         (Version::Sequence(number), _) if system.adapter.capabilities().version_is_sequence => {
             number.checked_add(1).map(|next| etag_of(&Version::Sequence(next)))
@@ -184,7 +200,7 @@ fn no_change_outcome(task: &WriteTask<'_>, id: &RecordId, record: &VendorRecord)
         preference_applied: join_preferences(applied),
         body: view.map_or(SuccessBody::NoContent, SuccessBody::Record),
         operation: None,
-        guarantee: Some(task.system.update_guarantee()),
+        guarantee: Some(task.system.guarantee(Action::Update, id.collection())),
         etag: None,
     })
 }
