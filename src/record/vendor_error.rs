@@ -112,13 +112,32 @@ pub struct FieldError {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub nearest: Option<String>,
+    /// For a value of a model: the pointer of the vendor's place, such as `/vendor/Status`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub vendor_pointer: Option<String>,
+    /// Whether the pointer is one of a model's document already. Neither returned nor stored.
+    #[serde(skip)]
+    pub is_in_model: bool,
 }
 
 impl FieldError {
     /// An error at a pointer.
     #[must_use]
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), detail: detail.into(), nearest: None }
+        Self {
+            pointer: pointer.into(),
+            detail: detail.into(),
+            nearest: None,
+            vendor_pointer: None,
+            is_in_model: false,
+        }
+    }
+
+    /// An error at a pointer into a model's document.
+    #[must_use]
+    pub fn in_model(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { is_in_model: true, ..Self::new(pointer, detail) }
     }
 
     /// The error of a member of `fields` that the record does not have. `known` are those that it

@@ -15,12 +15,13 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("record", &[]),
     ("bounded", &[]),
+    ("models", &["record"]),
     ("problem", &["record"]),
     ("metrics", &["record", "problem"]),
     ("transport", &["record", "bounded", "metrics"]),
     ("vendors", &["record", "transport"]),
     ("journal", &["record", "bounded", "problem"]),
-    ("config", &["record", "bounded", "vendors", "journal", "transport"]),
+    ("config", &["record", "models", "bounded", "vendors", "journal", "transport"]),
     ("access", &["record", "config"]),
     ("system", &["record", "problem", "metrics", "transport", "vendors", "config"]),
     ("reads", &["record", "problem", "vendors", "journal", "system"]),
@@ -28,13 +29,17 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("gateway", &["record", "problem", "metrics", "journal", "system", "reads", "writes"]),
     (
         "http",
-        &["record", "problem", "metrics", "transport", "vendors", "journal", "system", "writes", "gateway", "access"],
+        &[
+            "record", "models", "problem", "metrics", "transport", "vendors", "journal", "system", "writes", "gateway",
+            "access",
+        ],
     ),
     ("cli", &["record", "config", "telemetry"]),
     (
         "app",
         &[
             "record",
+            "models",
             "problem",
             "metrics",
             "transport",
