@@ -25,7 +25,7 @@ use self::child_cache::ChildCache;
 use self::families::{
     BUILD, CALL_BUCKETS, CIRCUIT, COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT, LEDGER_ENTRIES,
     LEDGER_SECONDS, LOSSES, OPERATIONS, PRECONDITIONS, QUEUE, QUEUE_WAIT, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS,
-    REQUESTS, RETRIES, Registrar, TOKEN_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
+    REQUESTS, RETRIES, Registrar, TOKEN_EXPIRES, UNMAPPED, VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
 };
 
 pub use self::labels::{
@@ -58,6 +58,7 @@ pub struct Metrics {
     ledger_entries: IntCounter,
     ledger_seconds: Histogram,
     reloads: IntCounterVec,
+    unmapped: IntCounterVec,
     /// Filled from the front and never emptied, so that an index can be read without a lock.
     systems: Vec<OnceLock<Box<SystemMetrics>>>,
     add_lock: Mutex<()>,
@@ -121,6 +122,7 @@ impl Metrics {
                 .register_histograms(&LEDGER_SECONDS, &COMMIT_BUCKETS)?
                 .with_label_values(&[] as &[&str]),
             reloads: registrar.register_counters(&RELOADS)?,
+            unmapped: registrar.register_counters(&UNMAPPED)?,
             systems: (0..MAX_SYSTEMS).map(|_| OnceLock::new()).collect(),
             add_lock: Mutex::new(()),
             unrouted: RequestSeries::new("none", &in_flight),
@@ -204,6 +206,13 @@ impl Metrics {
     /// Counts a reload of changed files, and whether they were valid.
     pub fn reload(&self, target: ReloadTarget, is_valid: bool) {
         self.reloads.with_label_values(&[target.as_str(), if is_valid { "ok" } else { "refused" }]).inc();
+    }
+
+    /// Counts values that the map of a configured model could not read.
+    pub fn model_unmapped_values(&self, model: &str, count: usize) {
+        if count > 0 {
+            self.unmapped.with_label_values(&[model]).inc_by(count as u64);
+        }
     }
 
     /// Counts a request with its response, and its duration in seconds.

@@ -13,7 +13,7 @@ use super::error::StartError;
 use super::systems;
 use crate::config::{self, Config, ServerConfig};
 use crate::gateway::Gateway;
-use crate::http::{ApiState, RequestLimits, SharedApiState};
+use crate::http::{ApiState, Models, RequestLimits, SharedApiState};
 use crate::journal::Journal;
 use crate::metrics::{Metrics, ReloadTarget};
 use crate::transport::trace::Tracer;
@@ -44,6 +44,7 @@ pub(super) fn build_api_state(
     ApiState {
         gateway: Arc::clone(gateway),
         systems: built.iter().map(|(_, system)| Arc::clone(system)).collect(),
+        models: Arc::new(Models::new(config.models.clone())),
         authenticator: Arc::clone(&auth.authenticator),
         metrics: Arc::clone(metrics),
         tracer: tracer.cloned(),

@@ -64,14 +64,17 @@ fn read_together(table: &TableReader<'_>) -> Vec<Vec<String>> {
     let Some(value) = table.get("together") else { return Vec::new() };
     let known: Vec<&str> = table.table("fields").entries().into_iter().map(|(name, _)| name).collect();
     let read_group = |group: SpannedValue<'_>| {
-        let names: Vec<String> =
-            group.elements(EXPECTED)?.iter().filter_map(|name| {
+        let names: Vec<String> = group
+            .elements(EXPECTED)?
+            .iter()
+            .filter_map(|name| {
                 let text: String = name.read()?;
                 if !known.contains(&text.as_str()) {
                     name.error(format!("{text:?} is not a field of the model"), known.join(", "));
                 }
                 Some(text)
-            }).collect();
+            })
+            .collect();
         Some(names)
     };
     value.elements(EXPECTED).unwrap_or_default().into_iter().filter_map(read_group).collect()

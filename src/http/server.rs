@@ -7,16 +7,16 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, ServiceConfig, ThinData};
+use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, Error};
 
 use super::context::RequestContext;
 use super::endpoint::{endpoint, ops, options, public};
 use super::error::HandlerResult;
-use super::handlers::{console, docs, health, home, ledger, operations, records, systems, writes};
+use super::handlers::{console, docs, health, home, ledger, models, operations, records, systems, writes};
 use super::route::Route;
 use super::state::SharedApiState;
-use super::{compat, middleware, openapi};
+use super::{compat, middleware};
 use crate::metrics::RequestAction::{Console, Create, Delete, Ledger, List, Operation, Other, Read, Update};
 use crate::problem::ProblemKind;
 
@@ -73,7 +73,6 @@ pub fn app(
 fn routes(config: &mut ServiceConfig, listener: Listener) {
     if listener != Listener::Ops {
         config
-            .app_data(ThinData(docs::OpenApiText(&openapi::OPENAPI_JSON)))
             .service(
                 endpoint("/records/{system}/{id}")
                     .get(Read, records::get)
@@ -81,6 +80,17 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
                     .delete(Delete, writes::delete),
             )
             .service(endpoint("/records/{system}").get(List, records::list).post(Create, writes::create))
+            // Before the path of a system, whose name it would be.
+            .service(endpoint("/models/{model}/schema").get(Other, models::schema))
+            .service(
+                endpoint("/models/{model}/{system}/{id}")
+                    .get(Read, records::get)
+                    .patch(Update, writes::update)
+                    .delete(Delete, writes::delete),
+            )
+            .service(endpoint("/models/{model}/{system}").get(List, records::list).post(Create, writes::create))
+            .service(endpoint("/models/{model}").get(List, models::get))
+            .service(endpoint("/models").get(Other, models::list))
             .service(endpoint("/operations/{id}").get(Operation, operations::get))
             .service(endpoint("/operations").get(Operation, operations::list))
             .service(endpoint("/ledger").get(Ledger, ledger::list))

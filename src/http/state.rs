@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::authenticator::Authenticator;
+use super::models::Models;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
@@ -30,6 +31,8 @@ pub struct ApiState {
     pub gateway: Arc<Gateway>,
     /// The configured systems, in the order of the configuration.
     pub systems: Vec<Arc<System>>,
+    /// The configured models.
+    pub models: Arc<Models>,
     /// Authenticates callers (`[access]`).
     pub authenticator: Arc<Authenticator>,
     /// Counts requests.

@@ -18,7 +18,10 @@ pub(super) struct Assignment {
 ///
 /// # Errors
 /// Every field that the system does not keep, and every group that is no object.
-pub(super) fn read_assignments(map: &SystemMap, fields: &Map<String, Value>) -> Result<Vec<Assignment>, Vec<FieldError>> {
+pub(super) fn read_assignments(
+    map: &SystemMap,
+    fields: &Map<String, Value>,
+) -> Result<Vec<Assignment>, Vec<FieldError>> {
     let mut walk = Walk { map, path: Vec::new(), found: Vec::new(), errors: Vec::new() };
     walk.members(fields);
     if walk.errors.is_empty() { Ok(walk.found) } else { Err(walk.errors) }

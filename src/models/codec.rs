@@ -12,7 +12,7 @@ use crate::record::values_equal;
 
 /// How a system writes a value.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(test, expect(unpredictable_function_pointer_comparisons, reason = "no test compares them"))]
+#[cfg_attr(test, allow(unpredictable_function_pointer_comparisons, reason = "no test compares them"))]
 pub enum Codec {
     /// As the model does.
     Same,
@@ -107,7 +107,9 @@ impl Codec {
             },
             Self::Scale(places) => {
                 let shifted = wanted.as_number().and_then(|number| decimal::shift(number.as_str(), *places));
-                shifted.and_then(|text| number(&text)).ok_or_else(|| "must be a number of at most 300 digits".to_owned())
+                shifted
+                    .and_then(|text| number(&text))
+                    .ok_or_else(|| "must be a number of at most 300 digits".to_owned())
             }
             Self::Date(pattern) => {
                 let date = wanted.as_str().and_then(|text| text.parse::<civil::Date>().ok());
@@ -192,7 +194,11 @@ fn json_scalar(word: &str) -> Option<Value> {
 fn number(text: &str) -> Option<Value> {
     // Parsing a number keeps its form, but for the exponent.
     let parsed: Number = serde_json::from_str(text).ok().filter(|_| decimal::is_json_number(text))?;
-    Some(if parsed.as_str() == text { parsed.into() } else { Value::Number(Number::from_string_unchecked(text.to_owned())) })
+    Some(if parsed.as_str() == text {
+        parsed.into()
+    } else {
+        Value::Number(Number::from_string_unchecked(text.to_owned()))
+    })
 }
 
 /// The first word of a value. Words that are all numbers, or all flags, are written as such.
@@ -203,9 +209,7 @@ fn encode_word(words: &[EnumWord], wanted: &Value) -> Result<Value, String> {
         return Err(format!("must be one of {}", known.join(", ")));
     };
     let scalars: Option<Vec<Value>> = words.iter().map(|one| json_scalar(&one.word)).collect();
-    let is_typed = scalars.is_some_and(|all| {
-        all.iter().all(Value::is_number) || all.iter().all(Value::is_boolean)
-    });
+    let is_typed = scalars.is_some_and(|all| all.iter().all(Value::is_number) || all.iter().all(Value::is_boolean));
     Ok(json_scalar(&found.word).filter(|_| is_typed).unwrap_or_else(|| found.word.as_str().into()))
 }
 
@@ -264,7 +268,9 @@ mod tests {
     use crate::models::time::parse_zone;
 
     fn enum_codec(words: &[(&str, &str)]) -> Codec {
-        Codec::Enum(words.iter().map(|(word, means)| EnumWord { word: (*word).to_owned(), means: json!(means) }).collect())
+        Codec::Enum(
+            words.iter().map(|(word, means)| EnumWord { word: (*word).to_owned(), means: json!(means) }).collect(),
+        )
     }
 
     fn datetime(pattern: Option<&str>, zone: &str, is_local: bool) -> Codec {

@@ -62,8 +62,7 @@ pub(super) fn is_json_number(text: &str) -> bool {
 
 /// Whether the value of a JSON number is a whole number.
 pub(super) fn is_whole(number: &str) -> bool {
-    is_digits(number.strip_prefix('-').unwrap_or(number))
-        || shift(number, 0).is_some_and(|plain| !plain.contains('.'))
+    is_digits(number.strip_prefix('-').unwrap_or(number)) || shift(number, 0).is_some_and(|plain| !plain.contains('.'))
 }
 
 fn is_digits(text: &str) -> bool {

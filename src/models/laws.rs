@@ -25,20 +25,20 @@ pub struct BrokenLaw {
     pub detail: String,
 }
 
-/// Checks a map over so many values of each field, and as many records.
+/// Checks a map over so many values of each field, and over so many records.
 #[must_use]
-pub fn check_laws(map: &Arc<SystemMap>, rounds: usize) -> Vec<BrokenLaw> {
+pub fn check_laws(map: &Arc<SystemMap>, values: usize, records: usize) -> Vec<BrokenLaw> {
     let mut rng = Rng::with_seed(4);
     let of_field = |entry: &MapEntry| {
         let mut rng = Rng::with_seed(7);
-        let broken = (0..rounds).find_map(|_| check_entry(&mut rng, entry).err());
+        let broken = (0..values).find_map(|_| check_entry(&mut rng, entry).err());
         broken.map(|detail| BrokenLaw { field: Some(entry.field.name()), detail })
     };
     let broken: Vec<BrokenLaw> = map.entries.iter().filter_map(of_field).collect();
     if !broken.is_empty() {
         return broken;
     }
-    let of_record = (0..rounds).find_map(|_| {
+    let of_record = (0..records).find_map(|_| {
         let fields = record(&mut rng, map);
         check_record(map, &fields).and_then(|()| check_apart(&mut rng, map, &fields)).err()
     });

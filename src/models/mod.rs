@@ -6,6 +6,7 @@
 
 mod assignments;
 mod codec;
+mod create;
 mod decimal;
 mod field;
 mod generate;

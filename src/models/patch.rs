@@ -13,7 +13,7 @@ use super::system_map::{Decoded, Document, MapEntry, SystemMap, put};
 use super::tags::model_etag;
 use crate::record::{
     FieldChange, FieldError, MappedPatch, Patch, PatchError, PatchedFields, RawJson, RawObject, RecordId,
-    apply_json_patch, diff, json_pointer, merge_fields, parse_strict,
+    apply_json_patch, diff, fields_pointer, json_pointer, merge_fields, parse_strict,
 };
 
 /// Members of a model's document that a patch may repeat; they are ignored.
@@ -40,7 +40,11 @@ enum Change {
 
 impl fmt::Debug for ModelPatch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("ModelPatch").field("model", &self.map.model).field("id", &self.id).finish_non_exhaustive()
+        formatter
+            .debug_struct("ModelPatch")
+            .field("model", &self.map.model)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -267,6 +271,20 @@ impl ModelPatch {
         json
     }
 
+    /// The places of the record behind a pointer into the document.
+    fn record_places(&self, pointer: &str) -> Vec<String> {
+        let path: Vec<String> =
+            pointer.split('/').skip(1).map(|name| name.replace("~1", "/").replace("~0", "~")).collect();
+        match path.split_first() {
+            Some((first, rest)) if first == "vendor" => vec![fields_pointer(rest)],
+            Some((first, rest)) if first == "fields" => {
+                let meets = |entry: &&MapEntry| entry.field.path.iter().zip(rest).all(|(one, other)| one == other);
+                self.map.entries.iter().filter(meets).map(|entry| entry.place.pointer("/fields")).collect()
+            }
+            _ => vec![pointer.to_owned()],
+        }
+    }
+
     /// The same error, with the vendor's place beside a field's pointer.
     fn in_model(&self, error: PatchError) -> PatchError {
         let mark = |mut error: FieldError| {
@@ -344,6 +362,22 @@ impl MappedPatch for ModelPatch {
         self.members.as_ref()
     }
 
+    fn named_places(&self) -> Vec<String> {
+        match &self.change {
+            Change::Merge { envelope, assignments, vendor } => {
+                let mut named = Vec::new();
+                collect_leaves(vendor, &mut Vec::new(), &mut named);
+                let fields = self.entries(assignments).map(|(entry, _)| entry.place.pointer("/fields"));
+                let rest = named.into_iter().map(|(path, _)| fields_pointer(&path));
+                let etag = envelope.contains_key("etag").then(|| "/etag".to_owned());
+                fields.chain(rest).chain(etag).collect()
+            }
+            Change::Json(operations) => {
+                operations.iter().flat_map(operation_paths).flat_map(|path| self.record_places(path)).collect()
+            }
+        }
+    }
+
     fn apply(
         &self,
         document: &Map<String, Value>,
@@ -392,6 +426,16 @@ fn vendor_pointer(path: &[String]) -> String {
 fn place_of_field(entry: &MapEntry, path: &[String]) -> FieldError {
     let detail = format!("is the place of {}; change it there", entry.pointer());
     FieldError::in_model(vendor_pointer(path), detail)
+}
+
+/// Every path that an operation names.
+fn operation_paths(operation: &PatchOperation) -> impl Iterator<Item = &str> {
+    let from = match operation {
+        PatchOperation::Move(moved) => Some(moved.from.as_str()),
+        PatchOperation::Copy(copied) => Some(copied.from.as_str()),
+        _ => None,
+    };
+    from.into_iter().chain([operation.path().as_str()])
 }
 
 /// Only values below `/fields` and `/vendor` may be written.

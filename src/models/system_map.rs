@@ -58,7 +58,8 @@ impl MapEntry {
     }
 
     /// Reads the value in a record's `fields`.
-    pub(super) fn decode_in(&self, fields: &Map<String, Value>) -> Decoded {
+    #[must_use]
+    pub fn decode_in(&self, fields: &Map<String, Value>) -> Decoded {
         if self.place.is_blocked(fields) {
             return Decoded::Unreadable("the record has no object around the place of this field".to_owned());
         }

@@ -100,18 +100,18 @@ fn rejected(result: Result<String, PatchError>) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_hundred_thousand_documents_sent_back_change_no_byte() {
+fn generated_documents_sent_back_change_no_byte() {
     let map = customer();
     let mut rng = Rng::with_seed(1);
-    for _ in 0..100_000 {
+    for _ in 0..5_000 {
         let fields = record(&mut rng, &map);
         check_record(&map, &fields).unwrap_or_else(|broken| panic!("{broken}"));
     }
 }
 
 #[test]
-fn every_codec_keeps_its_laws_over_generated_values() {
-    let broken = check_laws(&customer(), 20_000);
+fn every_codec_keeps_its_laws_over_a_hundred_thousand_values() {
+    let broken = check_laws(&customer(), 100_000, 1_000);
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
@@ -121,7 +121,7 @@ fn a_codec_with_a_wrong_inverse_breaks_a_law() {
     let decode = |value: &Value| Some(Value::from(value.as_str()?.to_uppercase()));
     map.entries[0].codec = Codec::Planted(decode, |value| value.clone());
     map.entries[0].field.format = None;
-    let broken = check_laws(&Arc::new(map), 1000);
+    let broken = check_laws(&Arc::new(map), 1000, 0);
     assert_eq!(broken.first().and_then(|one| one.field.as_deref()), Some("email"), "{broken:?}");
 }
 
@@ -195,7 +195,10 @@ fn one_place_through_two_doors_is_refused() {
     }
     let odd = r#"{"fields":{"tier":"gold"},"vendor":{"Status":"VIP"}}"#;
     assert_eq!(rejected(merge(r#"{"Status":"Odd"}"#, odd))[0].0, "/vendor/Status");
-    assert_eq!(rejected(json_patch(fields, r#"[{"op":"add","path":"/vendor/Status","value":"x"}]"#))[0].0, "/vendor/Status");
+    assert_eq!(
+        rejected(json_patch(fields, r#"[{"op":"add","path":"/vendor/Status","value":"x"}]"#))[0].0,
+        "/vendor/Status"
+    );
     // The record with all its places, sent back as it was.
     assert!(merge(fields, r#"{"vendor":{"Status":"VIP","p":{"Cost":{"value":"1"}}}}"#).is_ok());
 }
@@ -208,7 +211,10 @@ fn all_that_is_wrong_with_a_patch_is_said_at_once() {
     let unknown: Vec<_> = found.iter().map(|(pointer, detail)| (pointer.as_str(), detail.as_str())).collect();
     assert_eq!(
         unknown,
-        [("/fields/emial", "no such field; nearest: email"), ("/fields/unmapped", "customer.unmapped is not kept by crm")]
+        [
+            ("/fields/emial", "no such field; nearest: email"),
+            ("/fields/unmapped", "customer.unmapped is not kept by crm")
+        ]
     );
     let known = body.replace(r#""emial":"x","unmapped":"x","#, "");
     let pointers: Vec<_> = rejected(merge("{}", &known)).into_iter().map(|(pointer, _)| pointer).collect();
@@ -237,7 +243,8 @@ fn a_patch_of_one_plain_field_needs_no_read() {
     let map = customer();
     let etag = record_etag(&map);
     let flat = |body: &str, state: Option<&str>| {
-        let patch = ModelPatch::parse_merge_patch(&map, &id(), &Bytes::copy_from_slice(body.as_bytes())).expect("a patch");
+        let patch =
+            ModelPatch::parse_merge_patch(&map, &id(), &Bytes::copy_from_slice(body.as_bytes())).expect("a patch");
         let state = state.map(object);
         let changes = patch.flat_changes(&etag, state.as_ref(), &|_| false).expect("allowed");
         (changes.map(|members| members.to_json()), patch.needs_state())
@@ -249,15 +256,18 @@ fn a_patch_of_one_plain_field_needs_no_read() {
     let state = Some(r#"{"Status":"Standard","Email":"a@b.c"}"#);
     assert_eq!(flat(r#"{"fields":{"tier":"gold"}}"#, state).0, Some(r#"{"Status":"Premium"}"#.to_owned()));
     assert_eq!(flat(r#"{"fields":{"tier":"basic","email":"a@b.c"}}"#, state).0, None);
-    assert_eq!(flat(r#"{"fields":{"tier":"gold","email":"a@b.c"}}"#, Some(r#"{"Status":"VIP","Email":"x"}"#)).0,
-        Some(r#"{"Email":"a@b.c"}"#.to_owned()));
+    assert_eq!(
+        flat(r#"{"fields":{"tier":"gold","email":"a@b.c"}}"#, Some(r#"{"Status":"VIP","Email":"x"}"#)).0,
+        Some(r#"{"Email":"a@b.c"}"#.to_owned())
+    );
 }
 
 #[test]
 fn a_patch_may_repeat_the_identity_of_the_document() {
     let map = customer();
     let etag = model_etag(&map, &id(), &record_etag(&map)).expect("a tag");
-    let body = serde_json::json!({"model":"customer","system":"crm","id":"a:b:c:d","etag":etag,"warnings":[],"fields":{}});
+    let body =
+        serde_json::json!({"model":"customer","system":"crm","id":"a:b:c:d","etag":etag,"warnings":[],"fields":{}});
     assert_eq!(merge(r#"{"a":1}"#, &body.to_string()).expect("applied"), r#"{"a":1}"#);
     for wrong in [r#"{"etag":"\"c7.x\""}"#, r#"{"model":"other"}"#, r#"{"fields":null}"#, r#"{"more":1}"#, "[]"] {
         assert!(matches!(merge("{}", wrong), Err(PatchError::ReadOnly(_))), "{wrong}");

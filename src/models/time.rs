@@ -74,7 +74,11 @@ impl Pattern {
                 rest = rest.get(first.len_utf8()..).unwrap_or_default();
             }
         }
-        if DATE_PARTS.iter().all(|part| parts.contains(part)) { Ok(Self(parts)) } else { Err("must have yyyy, MM and dd") }
+        if DATE_PARTS.iter().all(|part| parts.contains(part)) {
+            Ok(Self(parts))
+        } else {
+            Err("must have yyyy, MM and dd")
+        }
     }
 
     /// Reads a text in exactly this form.
@@ -174,7 +178,8 @@ mod tests {
         let pattern = Pattern::parse_datetime("dd.MM.yyyy HH:mm:ss").expect("a pattern");
         let time = pattern.read("09.12.2019 10:11:12").expect("a time");
         assert_eq!(pattern.write(time), "09.12.2019 10:11:12");
-        for wrong in ["9.12.2019 10:11:12", "09.12.2019 10:11:12 ", "31.02.2019 10:11:12", "09.12.2019 24:00:00", "ä"] {
+        for wrong in ["9.12.2019 10:11:12", "09.12.2019 10:11:12 ", "31.02.2019 10:11:12", "09.12.2019 24:00:00", "ä"]
+        {
             assert_eq!(pattern.read(wrong), None, "{wrong}");
         }
     }

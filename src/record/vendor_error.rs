@@ -125,13 +125,7 @@ impl FieldError {
     /// An error at a pointer.
     #[must_use]
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
-            pointer: pointer.into(),
-            detail: detail.into(),
-            nearest: None,
-            vendor_pointer: None,
-            is_in_model: false,
-        }
+        Self { pointer: pointer.into(), detail: detail.into(), nearest: None, vendor_pointer: None, is_in_model: false }
     }
 
     /// An error at a pointer into a model's document.

@@ -30,7 +30,16 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     (
         "http",
         &[
-            "record", "models", "problem", "metrics", "transport", "vendors", "journal", "system", "writes", "gateway",
+            "record",
+            "models",
+            "problem",
+            "metrics",
+            "transport",
+            "vendors",
+            "journal",
+            "system",
+            "writes",
+            "gateway",
             "access",
         ],
     ),

@@ -117,9 +117,8 @@ fn read_datetime(table: &TableReader<'_>) -> Option<Codec> {
 }
 
 fn read_enum(words: &TableReader<'_>) -> Option<Codec> {
-    let read_word = |(word, means): (&str, SpannedValue<'_>)| {
-        Some(EnumWord { word: word.to_owned(), means: to_json(&means)? })
-    };
+    let read_word =
+        |(word, means): (&str, SpannedValue<'_>)| Some(EnumWord { word: word.to_owned(), means: to_json(&means)? });
     let words: Option<Vec<EnumWord>> = words.entries().into_iter().map(read_word).collect();
     words.map(Codec::Enum)
 }
@@ -131,18 +130,16 @@ fn read_values(table: &TableReader<'_>, key: &'static str) -> Option<Vec<Value>>
 
 /// Whether the field's type is one that the codec can hold.
 fn check_fit(field: &Field, codec: &Codec, value: &SpannedValue<'_>) -> bool {
-    let is_scalar = |scalars: &[ScalarType]| {
-        matches!(field.kind, FieldType::Scalar(scalar) if scalars.contains(&scalar))
-    };
+    let is_scalar =
+        |scalars: &[ScalarType]| matches!(field.kind, FieldType::Scalar(scalar) if scalars.contains(&scalar));
     let (fits, needs) = match codec {
         Codec::Boolean { .. } => (is_scalar(&[ScalarType::Boolean]), "type = \"boolean\""),
         Codec::NumberText => {
             (is_scalar(&[ScalarType::Number, ScalarType::Integer]), "type = \"number\" or \"integer\"")
         }
-        Codec::Scale(places) => (
-            is_scalar(&[ScalarType::Number]) || *places <= 0 && is_scalar(&[ScalarType::Integer]),
-            "type = \"number\"",
-        ),
+        Codec::Scale(places) => {
+            (is_scalar(&[ScalarType::Number]) || *places <= 0 && is_scalar(&[ScalarType::Integer]), "type = \"number\"")
+        }
         Codec::Date(_) => (
             is_scalar(&[ScalarType::String]) && field.format == Some(Format::Date),
             "type = \"string\" with format = \"date\"",
@@ -168,11 +165,15 @@ fn check_words(entry: &MapEntry, value: &SpannedValue<'_>) {
         Codec::Enum(words) => {
             let wrong = words.iter().find(|one| !entry.field.allows(&one.means));
             if let Some(word) = wrong {
-                value.error(format!("enum: {:?} means {}, which the field cannot be", word.word, word.means), "values of the field");
+                value.error(
+                    format!("enum: {:?} means {}, which the field cannot be", word.word, word.means),
+                    "values of the field",
+                );
             }
             let missing = choices.iter().find(|choice| !words.iter().any(|one| one.means == **choice));
             if let Some(choice) = missing.filter(|_| !entry.is_read_only) {
-                value.error(format!("enum: no word of the system means {choice}"), "a word for each value of the field");
+                value
+                    .error(format!("enum: no word of the system means {choice}"), "a word for each value of the field");
             }
         }
         Codec::Boolean { yes, no } if yes.iter().any(|one| no.contains(one)) => {

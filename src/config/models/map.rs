@@ -12,8 +12,9 @@ use crate::config::table_reader::TableReader;
 use crate::models::{Field, MapEntry, Model, SystemMap, check_laws};
 use crate::vendors::Adapter;
 
-/// How many values of each field the laws are checked with at the start.
-const LAW_ROUNDS: usize = 64;
+/// How many values of each field, and how many records, the laws are checked with at the start.
+const LAW_VALUES: usize = 100;
+const LAW_RECORDS: usize = 20;
 /// The version of the shapes in which adapters show records (contract 3). It is a part of the
 /// fingerprint, so that tags of another shape never match.
 const RECORD_SHAPE: u32 = 1;
@@ -148,7 +149,7 @@ fn report_broken_laws(map: &SystemMap, entries: &[(MapEntry, SpannedValue<'_>)],
     if !table.diagnostics.is_ok() {
         return;
     }
-    for broken in check_laws(&Arc::new(map.clone()), LAW_ROUNDS) {
+    for broken in check_laws(&Arc::new(map.clone()), LAW_VALUES, LAW_RECORDS) {
         let at = entries.iter().find(|(entry, _)| broken.field.as_ref() == Some(&entry.field.name()));
         let value = at.map_or(table, |(_, value)| value);
         value.error(broken.detail, "a map whose values read back as they were written");

@@ -64,10 +64,7 @@ z = "Z""#;
 
 #[test]
 fn places_that_meet_are_refused() {
-    assert_eq!(
-        errors("a = \"/p\"\nb = \"/p/q\""),
-        ["20 models.m.systems.crm.map.b: its place meets that of \"a\""]
-    );
+    assert_eq!(errors("a = \"/p\"\nb = \"/p/q\""), ["20 models.m.systems.crm.map.b: its place meets that of \"a\""]);
     assert_eq!(errors("a = \"P\"\nb = \"P\"").len(), 1);
 }
 
@@ -78,7 +75,10 @@ fn a_codec_must_fit_its_field() {
         ("n = { at = \"A\", date = \"iso\" }", "the codec does not fit the field \"n\""),
         ("a = { at = \"A\", date = \"iso\" }", "the codec does not fit the field \"a\""),
         ("a = { at = \"A\", list = \";\" }", "the codec does not fit the field \"a\""),
-        ("b = { at = \"B\", enum = { X = \"x\", Y = \"y\", Z = \"z\" } }", "enum: \"Z\" means \"z\", which the field cannot be"),
+        (
+            "b = { at = \"B\", enum = { X = \"x\", Y = \"y\", Z = \"z\" } }",
+            "enum: \"Z\" means \"z\", which the field cannot be",
+        ),
         ("a = { at = \"A\", zone = \"UTC\" }", "belongs to datetime"),
         ("a = { at = \"\" }", "is empty"),
         ("a = { none = 1 }", "is missing"),

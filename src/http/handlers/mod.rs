@@ -5,6 +5,7 @@ pub(super) mod docs;
 pub(super) mod health;
 pub(super) mod home;
 pub(super) mod ledger;
+pub(super) mod models;
 pub(super) mod operations;
 pub(super) mod records;
 pub(super) mod systems;

@@ -13,8 +13,8 @@ use super::operations::operations_mut;
 use super::response_headers::header_ref;
 use crate::problem::ProblemKind::{
     self, BodyTooLarge, Contended, Forbidden, GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused,
-    InternalError, LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound, NotImplemented,
-    OperationInProgress, OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed,
+    InternalError, LossyWrite, MalformedRequest, MethodNotAllowed, ModelNotFound, NotAcceptable, NotFound,
+    NotImplemented, OperationInProgress, OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed,
     PreconditionFailed, PreconditionRequired, RateLimited, ReadOnlyMember, RecordNotFound, Rejected, RequestTimeout,
     SystemNotFound, Unauthenticated, UnsupportedMediaType, UriTooLong, VendorBusy, VendorCredentialsRejected,
     VendorError, VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
@@ -79,6 +79,9 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
         "getOperation" => &[CALLER_PROBLEMS, &[OperationNotFound, PreconditionFailed]],
         "listSystems" => &[CALLER_PROBLEMS, &[PreconditionFailed]],
         "getSystem" => &[CALLER_PROBLEMS, &[SystemNotFound, PreconditionFailed]],
+        "listModels" => &[CALLER_PROBLEMS],
+        "getModel" => &[CALLER_PROBLEMS, &[ModelNotFound, Forbidden]],
+        "getModelSchema" => &[CALLER_PROBLEMS, &[ModelNotFound]],
         "getReadiness" => &[&[Overloaded]],
         "getProblem" => &[&[NotFound]],
         _ => &[],

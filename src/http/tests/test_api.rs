@@ -114,6 +114,7 @@ impl TestApi {
         change(&mut limits);
         let authenticator = Arc::new(authenticator());
         let state = ApiState {
+            models: Arc::default(),
             gateway,
             systems,
             authenticator,

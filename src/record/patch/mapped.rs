@@ -37,6 +37,10 @@ pub trait MappedPatch: fmt::Debug + Send + Sync {
     /// the patch alone shows them.
     fn merge_members(&self) -> Option<&RawObject>;
 
+    /// JSON Pointers into the record of every place that the patch names, whether it changes it or
+    /// not.
+    fn named_places(&self) -> Vec<String>;
+
     /// As [`Patch::apply`](super::Patch::apply), with the record as callers see it.
     ///
     /// # Errors
