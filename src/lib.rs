@@ -31,6 +31,7 @@
 //!
 //! `client` is the small client of the command line: it sends requests to a running gateway.
 //! `sandbox` holds the fake vendors and uses nothing of the rest. `telemetry` sets up the log.
+//! `models` holds normalized shapes over records, for `config` and `http`; it uses `record` alone.
 //! `bounded` reads settings that lie within bounds, for `config`, `journal` and `transport`.
 //!
 //! # Documents
@@ -56,6 +57,7 @@ pub mod gateway;
 pub mod http;
 pub mod journal;
 pub mod metrics;
+pub mod models;
 pub mod problem;
 mod reads;
 pub mod record;

@@ -28,7 +28,8 @@ use self::families::{
     BATCH_BUCKETS, BATCH_ITEMS, BATCH_SIZE, BATCHES_RUNNING, BUILD, CALL_BUCKETS, CHANGES, CHANGES_STREAMS, CIRCUIT,
     COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT, LEDGER_ENTRIES, LEDGER_SECONDS, LOSSES, OPERATIONS,
     PRECONDITIONS, QUEUE, QUEUE_WAIT, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS, REQUESTS, RESOLVED, RETRIES,
-    Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE, TOKEN_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
+    Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE, TOKEN_EXPIRES, UNMAPPED, VENDOR_REQUESTS, VENDOR_SECONDS,
+    WRITES_UNKNOWN,
 };
 
 pub use self::labels::{
@@ -78,6 +79,7 @@ pub struct Metrics {
     batch_items: IntCounterVec,
     batch_size: Histogram,
     batches_running: IntGauge,
+    unmapped: IntCounterVec,
     /// Filled from the front and never emptied, so that an index can be read without a lock.
     systems: Vec<OnceLock<Box<SystemMetrics>>>,
     add_lock: Mutex<()>,
@@ -158,6 +160,7 @@ impl Metrics {
             batch_items: registrar.register_counters(&BATCH_ITEMS)?,
             batch_size: registrar.register_histograms(&BATCH_SIZE, &BATCH_BUCKETS)?.with_label_values(&[] as &[&str]),
             batches_running: registrar.register_gauges(&BATCHES_RUNNING)?.with_label_values(&[] as &[&str]),
+            unmapped: registrar.register_counters(&UNMAPPED)?,
             systems: (0..MAX_SYSTEMS).map(|_| OnceLock::new()).collect(),
             add_lock: Mutex::new(()),
             unrouted: RequestSeries::new("none", &in_flight),
@@ -254,6 +257,13 @@ impl Metrics {
     /// Counts a reload of changed files, and whether they were valid.
     pub fn reload(&self, target: ReloadTarget, is_valid: bool) {
         self.reloads.with_label_values(&[target.as_str(), if is_valid { "ok" } else { "refused" }]).inc();
+    }
+
+    /// Counts values that the map of a configured model could not read.
+    pub fn model_unmapped_values(&self, model: &str, count: usize) {
+        if count > 0 {
+            self.unmapped.with_label_values(&[model]).inc_by(count as u64);
+        }
     }
 
     /// Counts a request with its response, and its duration in seconds.

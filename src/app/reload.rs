@@ -13,7 +13,7 @@ use super::error::StartError;
 use super::systems;
 use crate::config::{self, Config, ServerConfig};
 use crate::gateway::Gateway;
-use crate::http::{ApiState, BatchLimits, ProcessInfo, RequestLimits, SharedApiState};
+use crate::http::{ApiState, BatchLimits, Models, ProcessInfo, RequestLimits, SharedApiState};
 use crate::journal::Journal;
 use crate::metrics::{Metrics, ReloadTarget};
 use crate::record::sha256;
@@ -47,6 +47,7 @@ pub(super) fn build_api_state(
     ApiState {
         gateway: Arc::clone(gateway),
         systems: built.iter().map(|(_, system)| Arc::clone(system)).collect(),
+        models: Arc::new(Models::new(config.models.clone())),
         authenticator: Arc::clone(&auth.authenticator),
         metrics: Arc::clone(metrics),
         tracer: tracer.cloned(),

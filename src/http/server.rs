@@ -7,19 +7,19 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, ServiceConfig, ThinData};
+use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, Error};
 
 use super::context::RequestContext;
 use super::endpoint::{endpoint, ops, options, public};
 use super::error::HandlerResult;
 use super::handlers::{
-    batch, changes, collections, console, docs, health, home, ledger, ledger_chain, operations, records, settlement,
-    status, systems, writes,
+    batch, changes, collections, console, docs, health, home, ledger, ledger_chain, models, operations, records,
+    settlement, status, systems, writes,
 };
 use super::route::Route;
 use super::state::SharedApiState;
-use super::{compat, middleware, openapi};
+use super::{compat, middleware};
 use crate::metrics::RequestAction::{
     Batch, Console, Create, Delete, Ledger, List, Operation, Other, Read, Schema, Update,
 };
@@ -78,7 +78,6 @@ pub fn app(
 fn routes(config: &mut ServiceConfig, listener: Listener) {
     if listener != Listener::Ops {
         config
-            .app_data(ThinData(docs::OpenApiText(&openapi::OPENAPI_JSON)))
             .service(
                 endpoint("/records/{system}/{id}")
                     .get(Read, records::get)
@@ -89,6 +88,17 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
             .service(endpoint("/operations/{id}/settle").post(Operation, settlement::settle))
             .service(endpoint("/operations/{id}/resolve").post(Operation, settlement::resolve))
             .service(endpoint("/batch").post(Batch, batch::run))
+            // Before the path of a system, whose name it would be.
+            .service(endpoint("/models/{model}/schema").get(Other, models::schema))
+            .service(
+                endpoint("/models/{model}/{system}/{id}")
+                    .get(Read, records::get)
+                    .patch(Update, writes::update)
+                    .delete(Delete, writes::delete),
+            )
+            .service(endpoint("/models/{model}/{system}").get(List, records::list).post(Create, writes::create))
+            .service(endpoint("/models/{model}").get(List, models::get))
+            .service(endpoint("/models").get(Other, models::list))
             .service(endpoint("/operations/{id}").get(Operation, operations::get))
             .service(endpoint("/operations").get(Operation, operations::list))
             .service(endpoint("/ledger/head").get(Ledger, ledger_chain::head))

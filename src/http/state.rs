@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::authenticator::Authenticator;
+use super::models::Models;
 use super::process_info::ProcessInfo;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
@@ -48,6 +49,8 @@ pub struct ApiState {
     pub gateway: Arc<Gateway>,
     /// The configured systems, in the order of the configuration.
     pub systems: Vec<Arc<System>>,
+    /// The configured models.
+    pub models: Arc<Models>,
     /// Authenticates callers (`[access]`).
     pub authenticator: Arc<Authenticator>,
     /// Counts requests.

@@ -64,6 +64,8 @@ families! {
         "Writes that were not checked because the vendor's schema could not be had.";
     LOSSES "losses_accepted_total" ["system", "loss"],
         "Writes made although they destroy other data, by the name of the loss.";
+    UNMAPPED "model_unmapped_values_total" ["model"],
+        "Values of records that a model's map could not read.";
     LEDGER_ENTRIES "ledger_entries_total" [],
         "Entries written to the ledger since the start.";
     LEDGER_SECONDS "ledger_commit_duration_seconds" [],

@@ -75,6 +75,9 @@ problems! {
     NotFound, "not-found", 404, false, "No such page",
         "The gateway has no such path.",
         "See `/docs/` for the paths of the API.";
+    ModelNotFound, "model-not-found", 404, false, "No such model",
+        "No model of that name is configured.",
+        "`GET /models` lists the models.";
     SystemNotFound, "system-not-found", 404, false, "No such system",
         "No system of that name is configured.",
         "`GET /systems` lists the systems.";

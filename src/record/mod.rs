@@ -39,7 +39,9 @@ pub use json_pointer::{fields_pointer, json_pointer, write_fields_pointer};
 pub use json_write::{JsonObjectWriter, write_json, write_json_string};
 pub use nearest::nearest_name;
 pub use operation::{ObservedState, Operation, OperationId, OperationState, VendorCallLog};
-pub use patch::{MergePatch, Patch, PatchError, PatchedFields, RecordIdentity};
+pub use patch::{
+    MappedPatch, MergePatch, Patch, PatchError, PatchedFields, RecordIdentity, apply_json_patch, merge_fields,
+};
 pub use percent_encode::{percent_encode, percent_encode_id};
 pub use precondition::Precondition;
 pub use raw_json::{RawJson, RawObject};

@@ -119,6 +119,13 @@ pub struct FieldError {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub rule: Option<SchemaRule>,
+    /// For a value of a model: the pointer of the vendor's place, such as `/vendor/Status`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub vendor_pointer: Option<String>,
+    /// Whether the pointer is one of a model's document already. Neither returned nor stored.
+    #[serde(skip)]
+    pub is_in_model: bool,
 }
 
 /// A rule of a schema.
@@ -165,7 +172,14 @@ impl FieldError {
     /// An error at a pointer.
     #[must_use]
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), detail: detail.into(), nearest: None, rule: None }
+        Self {
+            pointer: pointer.into(),
+            detail: detail.into(),
+            nearest: None,
+            rule: None,
+            vendor_pointer: None,
+            is_in_model: false,
+        }
     }
 
     /// Sets the rule of the schema that is broken.
@@ -173,6 +187,12 @@ impl FieldError {
     pub fn rule(mut self, rule: SchemaRule) -> Self {
         self.rule = Some(rule);
         self
+    }
+
+    /// An error at a pointer into a model's document.
+    #[must_use]
+    pub fn in_model(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { is_in_model: true, ..Self::new(pointer, detail) }
     }
 
     /// The error of a member of `fields` that the record does not have. `known` are those that it

@@ -15,9 +15,13 @@ impl ItemRoutes {
     pub(in crate::http) fn new() -> Self {
         let record = Route::new("/records/{system}/{id}").with(Method::GET, Read).with(Method::HEAD, Read);
         let collection = Route::new("/records/{system}").with(Method::GET, List).with(Method::HEAD, List);
+        let document = Route::new("/models/{model}/{system}/{id}").with(Method::GET, Read).with(Method::HEAD, Read);
+        let documents = Route::new("/models/{model}/{system}").with(Method::GET, List).with(Method::HEAD, List);
         Self(vec![
             Rc::new(record.with(Method::PATCH, Update).with(Method::DELETE, Delete)),
             Rc::new(collection.with(Method::POST, Create)),
+            Rc::new(document.with(Method::PATCH, Update).with(Method::DELETE, Delete)),
+            Rc::new(documents.with(Method::POST, Create)),
         ])
     }
 

@@ -15,7 +15,7 @@ use crate::http::change_event::ChangeEvent;
 use crate::http::change_stream::{ChangeStream, StreamPermit};
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
-use crate::http::headers::accept::{self, Representation};
+use crate::http::headers::accept::{self, FeedFormat};
 use crate::http::openapi::{ChangeListParams, LastEventId};
 use crate::http::query::QueryParams;
 use crate::http::response;

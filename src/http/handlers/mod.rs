@@ -9,6 +9,7 @@ pub(super) mod health;
 pub(super) mod home;
 pub(super) mod ledger;
 pub(super) mod ledger_chain;
+pub(super) mod models;
 pub(super) mod operations;
 pub(super) mod records;
 pub(super) mod settlement;

@@ -9,6 +9,7 @@ use crate::http::headers::{BodyType, accept};
 use crate::http::openapi::{
     CollectionPath, IfMatch, JsonPatch, MergePatch, NewRecord, RecordPath, WriteHeaderParams, examples,
 };
+use crate::http::representation::Representation;
 use crate::http::{body, write_request, write_response};
 use crate::problem::ProblemKind;
 use crate::record::{Action, JsonError, Operation, parse_strict};
@@ -34,20 +35,25 @@ const PATCH_MEDIA_TYPES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPat
         (status = 200, description = "Done, and this is the record now", body = RecordView),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn update(context: RequestContext) -> HandlerResult {
+    let representation = context.representation()?;
+    representation.translate(&context, send_update(&context, &representation).await)
+}
+
+async fn send_update(context: &RequestContext, representation: &Representation) -> HandlerResult {
     let system = context.authorize_system(Action::Update)?;
-    let id = system.record_id(&context.path_param("id")?)?;
+    let id = representation.record_id(system, &context.path_param("id")?)?;
     accept::require_json(context.headers())?;
-    let (body_type, body) = body::read(&context, PATCH_MEDIA_TYPES).await?;
-    let patch = write_request::parse_patch(body_type, &body)?;
-    let headers = write_request::parse_headers(&context)?;
+    let (body_type, body) = body::read(context, PATCH_MEDIA_TYPES).await?;
+    let patch = representation.parse_patch(&id, body_type, &body)?;
+    let headers = write_request::parse_headers(context)?;
     system.require_if_match(headers.if_match.as_ref())?;
     let patch = write_request::validate_patch(patch, system, &id)?;
     if patch.has_test() && !context.can_read(system.name.as_str())? {
         return Err(missing_permission(system.name.as_str(), Permission::Read).into());
     }
     system.validate_patch(&patch)?;
-    let command = write_request::build_command(&context, system, headers, WriteOp::Update { id, patch }, &body);
-    execute(&context, system, command).await
+    let command = write_request::build_command(context, system, headers, WriteOp::Update { id, patch }, &body);
+    execute(context, system, representation, command).await
 }
 
 /// `DELETE /records/{system}/{id}`. A body has no meaning and is ignored (RFC 9110 §9.3.5).
@@ -57,13 +63,18 @@ pub(in crate::http) async fn update(context: RequestContext) -> HandlerResult {
     responses((status = 204, description = "Done"),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn delete(context: RequestContext) -> HandlerResult {
+    let representation = context.representation()?;
+    representation.translate(&context, send_delete(&context, &representation).await)
+}
+
+async fn send_delete(context: &RequestContext, representation: &Representation) -> HandlerResult {
     let system = context.authorize_system(Action::Delete)?;
-    let id = system.record_id(&context.path_param("id")?)?;
+    let id = representation.record_id(system, &context.path_param("id")?)?;
     accept::require_json(context.headers())?;
-    let headers = write_request::parse_headers(&context)?;
+    let headers = write_request::parse_headers(context)?;
     system.require_if_match(headers.if_match.as_ref())?;
-    let command = write_request::build_command(&context, system, headers, WriteOp::Delete { id }, b"");
-    execute(&context, system, command).await
+    let command = write_request::build_command(context, system, headers, WriteOp::Delete { id }, b"");
+    execute(context, system, representation, command).await
 }
 
 /// `POST /records/{system}`.
@@ -78,27 +89,36 @@ pub(in crate::http) async fn delete(context: RequestContext) -> HandlerResult {
     responses((status = 201, description = "Created", body = RecordView),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn create(context: RequestContext) -> HandlerResult {
+    let representation = context.representation()?;
+    representation.translate(&context, send_create(&context, &representation).await)
+}
+
+async fn send_create(context: &RequestContext, representation: &Representation) -> HandlerResult {
     let system = context.authorize_system(Action::Create)?;
     accept::require_json(context.headers())?;
-    let (_, body) = body::read(&context, &[BodyType::Json]).await?;
+    let (_, body) = body::read(context, &[BodyType::Json]).await?;
     let value = parse_strict(&body).map_err(|JsonError(detail)| ProblemKind::MalformedRequest.with_detail(detail))?;
-    let headers = write_request::parse_headers(&context)?;
-    let (collection, fields) = write_request::parse_new_record(value, system.name.as_str())?;
-    let collection = system.collection(collection.as_deref())?;
+    let headers = write_request::parse_headers(context)?;
+    let (collection, fields) = representation.parse_new_record(value, system)?;
     write_request::check_collection_precondition(&headers)?;
-    let command =
-        write_request::build_command(&context, system, headers, WriteOp::Create { collection, fields }, &body);
-    execute(&context, system, command).await
+    let command = write_request::build_command(context, system, headers, WriteOp::Create { collection, fields }, &body);
+    execute(context, system, representation, command).await
 }
 
 /// Executes a write. A caller that may not read the system's records learns nothing of what they
 /// hold.
-async fn execute(context: &RequestContext, system: &Arc<System>, mut command: WriteCommand) -> HandlerResult {
+async fn execute(
+    context: &RequestContext,
+    system: &Arc<System>,
+    representation: &Representation,
+    mut command: WriteCommand,
+) -> HandlerResult {
+    representation.bind(&mut command);
     let can_read = context.can_read(system.name.as_str())?;
     command.prefer.return_representation &= can_read;
     let mut response = context.gateway().write(system, command, &context.op_context()?).await;
     if !can_read {
         write_response::redact(&mut response.outcome);
     }
-    write_response::respond(context, response).await
+    write_response::respond(context, representation, response).await
 }

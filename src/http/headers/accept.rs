@@ -48,7 +48,7 @@ fn require_subtype(headers: &HeaderMap, subtype: &str) -> Result<(), Problem> {
 
 /// The forms of the feed of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Representation {
+pub(crate) enum FeedFormat {
     /// `application/json`.
     Json,
     /// `text/event-stream`.
@@ -59,9 +59,9 @@ pub(crate) enum Representation {
 ///
 /// # Errors
 /// 406.
-pub(crate) fn json_or_event_stream(headers: &HeaderMap) -> Result<Representation, Problem> {
+pub(crate) fn json_or_event_stream(headers: &HeaderMap) -> Result<FeedFormat, Problem> {
     let is_stream = prefers_to_json(headers, "text/event-stream")?;
-    Ok(if is_stream { Representation::EventStream } else { Representation::Json })
+    Ok(if is_stream { FeedFormat::EventStream } else { FeedFormat::Json })
 }
 
 /// Whether the response may be lines of JSON, `application/x-ndjson`.
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_sent_to_who_names_it() {
-        use Representation::{EventStream, Json};
+        use FeedFormat::{EventStream, Json};
         for (accept, wanted) in [
             ("text/event-stream", Some(EventStream)),
             ("Text/Event-Stream; q=0.5, */*;q=0.1", Some(EventStream)),

@@ -14,11 +14,11 @@ use super::response_headers::header_ref;
 use crate::problem::ProblemKind::{
     self, BodyTooLarge, CollectionNotFound, Contended, CursorExpired, DependencyFailed, Forbidden,
     GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused, InternalError, LossyWrite, MalformedRequest,
-    MethodNotAllowed, NotAcceptable, NotFound, NotImplemented, OperationEnded, OperationInProgress, OperationNotFound,
-    OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed, PreconditionFailed, PreconditionRequired, QuotaExceeded,
-    RateLimited, ReadOnlyMember, RecordNotFound, Rejected, RequestTimeout, SystemNotFound, Unauthenticated,
-    UnsupportedMediaType, UriTooLong, VendorBusy, VendorCredentialsRejected, VendorError, VendorForbidden,
-    VendorProtocolError, VendorTimeout, VendorUnavailable,
+    MethodNotAllowed, ModelNotFound, NotAcceptable, NotFound, NotImplemented, OperationEnded, OperationInProgress,
+    OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed, PreconditionFailed,
+    PreconditionRequired, QuotaExceeded, RateLimited, ReadOnlyMember, RecordNotFound, Rejected, RequestTimeout,
+    SystemNotFound, Unauthenticated, UnsupportedMediaType, UriTooLong, VendorBusy, VendorCredentialsRejected,
+    VendorError, VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
 };
 
 /// Of any request.
@@ -93,6 +93,9 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
         "getSchema" => {
             &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[CollectionNotFound, NotFound, PreconditionFailed]]
         }
+        "listModels" => &[CALLER_PROBLEMS],
+        "getModel" => &[CALLER_PROBLEMS, &[ModelNotFound, Forbidden]],
+        "getModelSchema" => &[CALLER_PROBLEMS, &[ModelNotFound]],
         "getReadiness" => &[&[Overloaded]],
         "getProblem" => &[&[NotFound]],
         _ => &[],

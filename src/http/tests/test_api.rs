@@ -124,6 +124,7 @@ impl TestApi {
             BatchLimits { max_items: 100, max_body: 100_000, max_concurrency: 8, deadline: Duration::from_secs(120) };
         let authenticator = Arc::new(authenticator());
         let state = ApiState {
+            models: Arc::default(),
             gateway,
             systems,
             authenticator,

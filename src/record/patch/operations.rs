@@ -16,11 +16,14 @@ const MAX_COPIED: usize = 4 * 1024 * 1024;
 /// an array shifts all of it. This takes about a tenth of a second.
 const MAX_SHIFTED: usize = 1_000_000;
 
-/// Applies operations in their order.
-pub(super) fn apply(
+/// Applies operations in their order; `check` says which may write where they do.
+///
+/// # Errors
+/// Those of `check`, `TestFailed` or `Failed`.
+pub fn apply_json_patch(
     document: &mut Value,
     operations: &[PatchOperation],
-    reserved: &dyn Fn(&str) -> bool,
+    check: &dyn Fn(&PatchOperation) -> Result<(), PatchError>,
 ) -> Result<(), PatchError> {
     let (mut copied, mut shifted) = (0_usize, 0_usize);
     for (index, operation) in operations.iter().enumerate() {
@@ -50,7 +53,7 @@ pub(super) fn apply(
             | PatchOperation::Replace(_)
             | PatchOperation::Move(_) => {}
         }
-        check_writable(operation, reserved)?;
+        check(operation)?;
         let from = if let PatchOperation::Move(operation) = operation { Some(operation.from.as_str()) } else { None };
         shifted =
             [Some(path), from].into_iter().flatten().fold(shifted, |sum, path| sum + count_siblings(document, path));

@@ -52,6 +52,9 @@ fn failure_detail(task: &WriteTask<'_>, id: &RecordId, if_match: Option<&Precond
             "A weak tag never matches in If-Match. Send the strong ETag of a GET of this record, without W/."
         }
         Some(TagOrigin::OtherRecord) => "This tag belongs to another record. Send the ETag of a GET of this record.",
+        Some(TagOrigin::Model) => {
+            "This is the tag of a model's document. Send the ETag of a GET of this record at /records."
+        }
         Some(TagOrigin::Unknown) | None => {
             "This is no tag that the gateway has given. Send the ETag of a GET of this record, unchanged."
         }

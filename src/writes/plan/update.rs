@@ -37,7 +37,7 @@ pub(super) async fn plan_update(
     id: &RecordId,
     patch: &Patch,
 ) -> Result<(PlannedRequest, WriteIntent), EarlyReturn> {
-    let plan = match plan_blind(task, id, patch)? {
+    let plan = match plan_blind(task, id, patch).await? {
         Some(plan) => plan,
         None => Box::pin(plan_with_read(task, id, patch)).await?,
     };
@@ -50,7 +50,7 @@ pub(super) async fn plan_update(
 /// The change, if it can be planned without a read: `If-Match` is one ETag with a version of this
 /// very record, and the changed members are scalars, arrays or null. The PATCH is then ONE
 /// vendor request.
-fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Option<PatchPlan>, Problem> {
+async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Option<PatchPlan>, Problem> {
     let (system, command) = (task.system, task.command);
     let capabilities = system.adapter.capabilities();
     let is_possible = system.adapter.compares(Action::Update, id.collection())
@@ -65,14 +65,15 @@ fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Opti
     let etag = etag.to_header();
     let identity = RecordIdentity { system: system.name.as_str(), id: id.as_str(), etag: &etag };
     let is_reserved = |name: &str| system.adapter.is_reserved(id.collection(), name);
+    let state = if patch.needs_state() { task.gateway.recent_states.state(&etag).await } else { None };
     let changes = patch
-        .as_flat_changes(&identity, &is_reserved)
+        .as_flat_changes(&identity, state.as_ref(), &is_reserved)
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
     // Whether a read-only member is repeated or changed, only the record shows.
     let changes = changes.filter(|members| !members.names().any(|name| is_read_only(task, id, name)));
     Ok(changes.map(|members| {
         let expected = ExpectedState::Members(members.clone());
-        PatchPlan { expected, members: members.clone(), full_states: None, version, etag }
+        PatchPlan { expected, members, full_states: None, version, etag }
     }))
 }
 
@@ -211,6 +212,7 @@ pub fn patch_error_to_problem(error: PatchError) -> Problem {
     let (kind, errors) = match error {
         PatchError::Malformed(detail) => return ProblemKind::MalformedRequest.with_detail(detail),
         PatchError::ReadOnly(errors) => (ProblemKind::ReadOnlyMember, errors),
+        PatchError::Rejected(errors) => (ProblemKind::Rejected, errors),
         PatchError::TestFailed(error) => (ProblemKind::PatchTestFailed, vec![error]),
         PatchError::Failed(error) => (ProblemKind::PatchFailed, vec![error]),
     };
