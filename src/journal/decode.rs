@@ -95,6 +95,7 @@ pub(super) fn open_operation(row: &mut Row) -> Result<Option<OpenOperation>, DbE
     let intent = Intent {
         operation: entry.operation.ok_or_else(corrupt)?,
         request_id: entry.request_id.into(),
+        batch: entry.batch.map(Into::into),
         caller: entry.caller.into(),
         system: entry.system.into(),
         record: entry.record.map(Into::into),
