@@ -24,12 +24,13 @@ use prometheus::{
 use self::child_cache::ChildCache;
 use self::families::{
     BUILD, CALL_BUCKETS, CIRCUIT, COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT, LEDGER_ENTRIES,
-    LEDGER_SECONDS, LOSSES, OPERATIONS, PRECONDITIONS, QUEUE, QUEUE_WAIT, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS,
-    REQUESTS, RETRIES, Registrar, TOKEN_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
+    LEDGER_SECONDS, LOSSES, OPERATIONS, PLANS, PRECONDITIONS, QUEUE, QUEUE_WAIT, REBASES, REFRESHES, RELOADS, REPLAYS,
+    REQUEST_SECONDS, REQUESTS, RETRIES, Registrar, TOKEN_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
 };
 
 pub use self::labels::{
-    CallOutcome, DetectedBy, Lane, RefreshOutcome, ReloadTarget, RequestAction, RequestOutcome, RetryReason,
+    CallOutcome, DetectedBy, Lane, PlanOutcome, RebaseOutcome, RefreshOutcome, ReloadTarget, RequestAction,
+    RequestOutcome, RetryReason,
 };
 use self::vendor_series::{VendorFamilies, VendorSeries};
 use crate::problem::ProblemKind;
@@ -97,6 +98,8 @@ impl Metrics {
             preconditions: registrar.register_counters(&PRECONDITIONS)?,
             conflict_retries: registrar.register_counters(&CONFLICT_RETRIES)?,
             contended: registrar.register_counters(&CONTENDED)?,
+            rebases: registrar.register_counters(&REBASES)?,
+            plans: registrar.register_counters(&PLANS)?,
             circuit: registrar.register_gauges(&CIRCUIT)?,
             queue: registrar.register_gauges(&QUEUE)?,
             queue_wait: registrar.register_histograms(&QUEUE_WAIT, &CALL_BUCKETS)?,
@@ -292,6 +295,16 @@ impl Metrics {
     /// Counts a write that met a conflict at every try.
     pub fn contended(&self, system: SystemIndex) {
         self.with_vendor_series(system, |vendor| vendor.contended.inc());
+    }
+
+    /// Counts how a rebase ended.
+    pub fn rebase(&self, system: SystemIndex, outcome: RebaseOutcome) {
+        self.with_vendor_series(system, |vendor| increment(&vendor.rebases, outcome as usize));
+    }
+
+    /// Counts a plan, and what became of it.
+    pub fn plan(&self, system: SystemIndex, outcome: PlanOutcome) {
+        self.with_vendor_series(system, |vendor| increment(&vendor.plans, outcome as usize));
     }
 
     /// Adds to the writes whose outcome is not known; `by` may be negative.

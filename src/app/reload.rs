@@ -52,6 +52,7 @@ pub(super) fn build_api_state(
             max_body: config.server.max_body as u64,
             body_timeout: BODY_TIMEOUT.min(config.server.deadline),
             deadline: config.server.deadline,
+            plan_ttl: config.server.plan_ttl,
         },
     }
 }
@@ -89,8 +90,8 @@ impl LiveConfig {
         let restart_keys = needs_restart(&self.config, &config);
         // The addresses stay until a restart: open access is checked against the current one.
         config.override_bind(self.config.server.bind)?;
-        let ServerConfig { max_body, deadline, external_url, .. } = config.server;
-        config.server = ServerConfig { max_body, deadline, external_url, ..self.config.server.clone() };
+        let ServerConfig { max_body, deadline, plan_ttl, external_url, .. } = config.server;
+        config.server = ServerConfig { max_body, deadline, plan_ttl, external_url, ..self.config.server.clone() };
         config.store = self.config.store.clone();
         for (before, now) in matching_systems(&self.config, &config) {
             if !before.vendor.is_same_vendor(&now.vendor) {

@@ -13,11 +13,11 @@ use actix_web::{App, Error};
 use super::context::RequestContext;
 use super::endpoint::{endpoint, ops, options, public};
 use super::error::HandlerResult;
-use super::handlers::{docs, health, ledger, operations, records, systems, writes};
+use super::handlers::{docs, health, ledger, operations, previews, records, systems, writes};
 use super::route::Route;
 use super::state::SharedApiState;
 use super::{compat, middleware, openapi};
-use crate::metrics::RequestAction::{Create, Delete, Ledger, List, Operation, Other, Read, Update};
+use crate::metrics::RequestAction::{Create, Delete, Ledger, List, Operation, Other, Preview, Read, Update};
 use crate::problem::ProblemKind;
 
 /// Which address an application serves.
@@ -74,12 +74,15 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
     if listener != Listener::Ops {
         config
             .app_data(ThinData(docs::OpenApiText(&openapi::OPENAPI_JSON)))
+            // Before the path of a record, whose id it would be.
+            .service(endpoint("/records/{system}/preview").post(Preview, previews::new_record))
             .service(
                 endpoint("/records/{system}/{id}")
                     .get(Read, records::get)
                     .patch(Update, writes::update)
                     .delete(Delete, writes::delete),
             )
+            .service(endpoint("/records/{system}/{id}/preview").post(Preview, previews::change))
             .service(endpoint("/records/{system}").get(List, records::list).post(Create, writes::create))
             .service(endpoint("/operations/{id}").get(Operation, operations::get))
             .service(endpoint("/operations").get(Operation, operations::list))

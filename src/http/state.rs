@@ -22,6 +22,8 @@ pub struct RequestLimits {
     pub body_timeout: Duration,
     /// `deadline`: the longest that a caller waits for one request.
     pub deadline: Duration,
+    /// `plan_ttl`: how long a plan is valid.
+    pub plan_ttl: Duration,
 }
 
 /// The services that handlers call, as one configuration built them.

@@ -50,8 +50,18 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
     // If the ledger has been tampered with, the operation is still reconciled.
     let entry = row.opt_text(12)?.and_then(|json| StoredEntry::parse(&json));
     let entry = entry.filter(|entry| entry.operation == operation);
-    let (request_id, precondition, compared_etag, paths, losses) = entry
-        .map(|entry| (entry.request_id, entry.precondition, entry.compared_etag, entry.paths, entry.losses))
+    let (request_id, precondition, compared_etag, rebased_onto, has_plan, paths, losses) = entry
+        .map(|entry| {
+            (
+                entry.request_id,
+                entry.precondition,
+                entry.compared_etag,
+                entry.rebased_onto,
+                entry.plan,
+                entry.paths,
+                entry.losses,
+            )
+        })
         .unwrap_or_default();
     let intent = Intent {
         operation: operation.clone(),
@@ -62,6 +72,8 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
         action: parse_action(&row.text(5)?)?,
         precondition,
         compared_etag,
+        rebased_onto,
+        has_plan,
         paths: Arc::new(paths),
         losses,
         is_async: row.int(7)? != 0,

@@ -107,6 +107,12 @@ impl Journal {
         self.inner.location.is_shared()
     }
 
+    /// How long an idempotency key replays its outcome.
+    #[must_use]
+    pub fn idempotency_ttl(&self) -> Duration {
+        Duration::from_millis(self.inner.shared.idempotency_ttl_ms.try_into().unwrap_or_default())
+    }
+
     /// Whether the last attempt to write succeeded. On PostgreSQL the writer writes at least every
     /// two seconds; with SQLite [`ping`](Self::ping) makes it write.
     #[must_use]

@@ -7,6 +7,7 @@ mod error;
 mod missing_value;
 mod operations;
 mod parse_operation;
+mod places;
 #[cfg(test)]
 mod tests;
 

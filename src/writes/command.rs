@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::record::{Action, Patch, Precondition, RecordId};
+use crate::record::{Action, Patch, PlanTag, Precondition, RecordId};
 
 /// The preferences of `Prefer` (RFC 7240) that the gateway supports.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -16,6 +16,10 @@ pub struct Prefer {
     pub respond_async: bool,
     /// `wait=N`, in seconds.
     pub wait: Option<Duration>,
+    /// `rebase=disjoint`: a change for a state that is no longer current is applied to the present
+    /// one if the two change different places.
+    #[serde(default)]
+    pub rebase: bool,
 }
 
 /// An `Idempotency-Key` and the request that it identifies.
@@ -88,6 +92,8 @@ pub struct WriteCommand {
     pub accept_loss: Vec<String>,
     /// `Require-Guarantee: native`.
     pub require_native: bool,
+    /// `If-Plan`.
+    pub plan: Option<PlanTag>,
     /// `Idempotency-Key`.
     pub idempotency: Option<IdempotencyKey>,
 }

@@ -106,7 +106,8 @@ impl InFlightWrite {
         // A caller that already has a response did not wait for the end of the write.
         let has_waited = self.is_async && self.response == ResponseState::None;
         let wait = self.prefer.wait.filter(|_| has_waited).map(|wait| format!("wait={}", wait.as_secs()));
-        let applied: Vec<String> = representation.into_iter().chain(wait).collect();
+        let rebase = self.rebased.is_some().then(|| "rebase=disjoint".to_owned());
+        let applied: Vec<String> = representation.into_iter().chain(wait).chain(rebase).collect();
         (!applied.is_empty()).then(|| applied.join(", "))
     }
 }

@@ -75,6 +75,7 @@ fn command(op: WriteOp) -> WriteCommand {
         prefer: Prefer::default(),
         accept_loss: Vec::new(),
         require_native: false,
+        plan: None,
         idempotency: None,
     }
 }

@@ -4,6 +4,7 @@ pub(super) mod docs;
 pub(super) mod health;
 pub(super) mod ledger;
 pub(super) mod operations;
+pub(super) mod previews;
 pub(super) mod records;
 pub(super) mod systems;
 pub(super) mod writes;

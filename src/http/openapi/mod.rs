@@ -17,8 +17,8 @@ use problems::ProblemResponses;
 use response_headers::ResponseHeaders;
 
 pub(super) use params::{
-    CollectionPath, IfMatch, LedgerListParams, ListParams, OperationListParams, OperationPath, ProblemPath,
-    ReadHeaderParams, RecordPath, SystemPath, WriteHeaderParams,
+    CollectionPath, IfMatch, LedgerListParams, ListParams, OperationListParams, OperationPath, PreviewParams,
+    ProblemPath, ReadHeaderParams, RecordPath, SystemPath, WriteHeaderParams,
 };
 pub(super) use request_bodies::{JsonPatch, MergePatch, NewRecord};
 
@@ -48,6 +48,7 @@ pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
     paths(
         super::handlers::records::list, super::handlers::writes::create,
         super::handlers::records::get, super::handlers::writes::update, super::handlers::writes::delete,
+        super::handlers::previews::new_record, super::handlers::previews::change,
         super::handlers::operations::list, super::handlers::operations::get, super::handlers::ledger::list,
         super::handlers::systems::list, super::handlers::systems::get,
         super::handlers::health::healthz, super::handlers::health::readyz, super::handlers::health::metrics,

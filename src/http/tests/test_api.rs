@@ -109,8 +109,12 @@ impl TestApi {
         };
         let store = Journal::open(settings, Arc::new(())).await.expect("a store");
         let (gateway, _) = Gateway::new(systems.clone(), store, Arc::clone(&metrics));
-        let mut limits =
-            RequestLimits { max_body: 100, body_timeout: Duration::from_secs(5), deadline: Duration::from_secs(30) };
+        let mut limits = RequestLimits {
+            max_body: 100,
+            body_timeout: Duration::from_secs(5),
+            deadline: Duration::from_secs(30),
+            plan_ttl: Duration::from_secs(60),
+        };
         change(&mut limits);
         let authenticator = Arc::new(authenticator());
         let state =
