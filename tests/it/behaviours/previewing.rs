@@ -217,7 +217,7 @@ async fn a_preview_shows_no_secret(fixture: &'static VendorFixture) {
     let sent = env.set_text(fixture.key, "*", "written").send().await;
     sent.assert_status(fixture.patch_status);
     let call = env.last_call(CallKind::Update);
-    let previews = [env.set_text(fixture.key, "*", "x"), env.delete(fixture.key, "*"), env.create("x")];
+    let previews = [env.set_text(fixture.key, "*", "x"), env.delete(fixture.deletable_key, "*"), env.create("x")];
     for preview in previews.map(Request::preview) {
         let shown = preview.send().await;
         let headers = shown.assert_status(200).json()["calls"][0]["headers"].clone();
@@ -239,7 +239,7 @@ async fn a_write_that_differs_from_its_plan_is_not_made(fixture: &'static Vendor
     let other_record = env.set_text(fixture.other_key, "*", "planned").header("If-Plan", &planned).send().await;
     let differs = other_record.assert_problem(409, "plan-changed").json()["differs"].clone();
     assert!(differs.as_array().unwrap().contains(&json!("based_on")), "{differs}");
-    let delete = env.delete(fixture.key, "*").header("If-Plan", &planned).send().await;
+    let delete = env.delete(fixture.deletable_key, "*").header("If-Plan", &planned).send().await;
     assert!(delete.assert_problem(409, "plan-changed").json()["differs"].as_array().unwrap().contains(&json!("calls")));
     // A stale tag is found out before the plan.
     let stale = env.current_etag(fixture.key).await;
@@ -252,7 +252,9 @@ async fn a_write_that_differs_from_its_plan_is_not_made(fixture: &'static Vendor
     let missing =
         env.patch(fixture.key).header("If-Plan", &planned).fields(&fixture.text_patch("planned")).send().await;
     missing.assert_problem(428, "precondition-required");
-    assert_eq!((env.vendor_value(fixture.key), env.write_call_count()), (before, 0));
+    assert_eq!(env.vendor_value(fixture.key), before);
+    // A write that needs no read leaves it to the vendor to find the tag stale.
+    assert!(env.write_call_count() <= usize::from(fixture.native), "{:?}", env.requests());
 }
 
 async fn a_plan_of_another_caller_or_another_gateway_is_none(fixture: &'static VendorFixture) {
@@ -337,7 +339,7 @@ async fn a_system_can_require_plans(fixture: &'static VendorFixture) {
     let env = TestEnv::start_with(fixture, |config| config.system(fixture.system, "require_plan", required));
     let update = || env.set_text(fixture.key, "*", "planned");
     env.patch(fixture.key).fields(&fixture.text_patch("x")).send().await.assert_problem(428, "precondition-required");
-    for request in [update(), env.delete(fixture.deletable_key, "*"), env.create("planned")] {
+    for request in [update(), env.delete(fixture.deletable_key, "*"), env.create("a new one")] {
         request.clone().send().await.assert_problem(428, "plan-required");
         assert_eq!(env.write_call_count(), 0);
         let planned = plan(&request.clone().preview().send().await);
@@ -349,13 +351,14 @@ async fn a_system_can_require_plans(fixture: &'static VendorFixture) {
 
 async fn an_operation_that_runs_is_shown_instead_of_refused(fixture: &'static VendorFixture) {
     let env = TestEnv::start(fixture);
+    let tag = env.current_etag(fixture.key).await;
     env.inject_once(CallKind::Update, InjectedFault::Hold);
     let asynchronous = env.set_text(fixture.key, "*", "slow").without_prefer().prefer("respond-async").send();
     asynchronous.await.assert_status(202);
     env.wait_for_calls(CallKind::Update, 1).await;
     let preview = env.set_text(fixture.key, "*", "next").preview().send().await.assert_status(200).json();
     assert_eq!(preview["would"], json!({"status": 409, "problem": "operation-in-progress"}));
-    env.set_text(fixture.key, "*", "next").send().await.assert_problem(409, "operation-in-progress");
+    env.set_text(fixture.key, &tag, "next").send().await.assert_problem(409, "operation-in-progress");
     env.faults().release();
 }
 
