@@ -3,17 +3,29 @@
 //! [`parse`] turns the arguments into a [`Cli`]. Commands that need no running gateway are
 //! functions here; they write to the given writers and return an [`Exit`].
 
+mod client_args;
+
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+pub use self::client_args::{ClientCommand, Connection, Preconditions, RecordAddress, WriteOptions};
 
 use crate::config;
 use crate::record::sha256;
 use crate::telemetry::LogFormat;
+
+/// The version, and the revision that it was built from.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
+    format!("{} (revision {revision})", env!("CARGO_PKG_VERSION"))
+});
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +36,14 @@ pub enum Exit {
     Failure,
     /// 2: invalid arguments or configuration.
     UsageError,
+    /// 3, of the client: the record is not in the state that `--if-match` names (412).
+    Stale,
+    /// 4, of the client: the gateway refused the request (any other 4xx).
+    Refused,
+    /// 5, of the client: the vendor or the gateway failed, or the gateway cannot be reached.
+    Trouble,
+    /// 6, of the client: it is not known whether the write was made.
+    OutcomeUnknown,
 }
 
 impl From<Exit> for ExitCode {
@@ -34,7 +54,7 @@ impl From<Exit> for ExitCode {
 
 /// One way to read and change a record, whatever system holds it.
 #[derive(Debug, Parser)]
-#[command(name = "records-gateway", version)]
+#[command(name = "records-gateway", version = VERSION.as_str())]
 pub struct Cli {
     /// The format of the log on standard error
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
@@ -75,6 +95,15 @@ pub enum Command {
     /// Commands for the ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Commands of the client.
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// Print a script that completes commands in a shell
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL", value_enum)]
+        shell: Shell,
+    },
 }
 
 /// The commands for the ledger.
@@ -88,6 +117,30 @@ pub enum LedgerCommand {
         /// The hash of an entry that must exist: a head printed before
         #[arg(long, value_name = "HASH", value_parser = parse_hash)]
         head: Option<String>,
+    },
+    /// Write the entries before a time to a new file, as JSON lines with the head
+    Export {
+        /// The configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Only entries before this time
+        #[arg(long, value_name = "RFC3339")]
+        until: jiff::Timestamp,
+        /// The file to write, which must not exist
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Remove the entries before a time that an export holds
+    Cut {
+        /// The configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Only entries before this time
+        #[arg(long, value_name = "RFC3339")]
+        until: jiff::Timestamp,
+        /// The export, which is compared with the ledger first
+        #[arg(long, value_name = "FILE")]
+        exported: PathBuf,
     },
 }
 
@@ -141,6 +194,13 @@ pub fn check(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
 
 fn plural_suffix(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
+}
+
+/// `completions`: prints the script for a shell.
+pub fn completions(shell: Shell, out: &mut dyn Write) -> Exit {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "records-gateway", &mut script);
+    out.write_all(&script).map_or(Exit::Failure, |()| Exit::Success)
 }
 
 /// More than any server accepts in a header.
@@ -203,6 +263,18 @@ mod tests {
             panic!("another command")
         };
         assert_eq!(head, Some("ab".repeat(32)));
+    }
+
+    #[test]
+    fn export_and_cut_need_a_time_and_a_file() {
+        let until = ["--until", "2026-11-01T00:00:00Z"];
+        for (command, file) in [("export", "--to"), ("cut", "--exported")] {
+            let given = ["ledger", command, "--config", "a.toml", until[0], until[1], file, "a.jsonl"];
+            assert!(parse_args(&given).0.is_ok(), "{command}");
+            assert_eq!(parse_args(&given[..6]).0.err(), Some(Exit::UsageError), "{command}");
+            let wrong = ["ledger", command, "--config", "a.toml", until[0], "yesterday", file, "a.jsonl"];
+            assert_eq!(parse_args(&wrong).0.err(), Some(Exit::UsageError), "{command}");
+        }
     }
 
     #[test]

@@ -9,13 +9,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError, VerdictResult};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::reads;
-use crate::record::RecordId;
+use crate::record::{Operation, OperationState, RecordId};
 use crate::system::{OpContext, RecordPage, RecordView, System};
-use crate::writes::{self, DrainTracker, GatewayState, Preview, ReconcileQueue, WriteCommand, WriteResponse};
+use crate::writes::{
+    self, DrainTracker, GatewayState, Operator, Preview, ReconcileQueue, SettleResult, WriteCommand, WriteResponse,
+};
 
 /// Every configured system, and the store.
 pub struct Gateway {
@@ -58,7 +60,7 @@ impl Gateway {
         reads::read((&self.state.store, &self.state.recent_states), system, id, context).await
     }
 
-    /// GET of a page of records. `limit` is 1 to 1000.
+    /// GET of a page of records that have these values. `limit` is 1 to 1000.
     ///
     /// # Errors
     /// The problem that the caller gets.
@@ -66,12 +68,13 @@ impl Gateway {
         &self,
         system: &System,
         collection: &str,
+        conditions: &[(&str, &str)],
         limit: usize,
         cursor: Option<&str>,
         context: &OpContext,
     ) -> Result<RecordPage, Problem> {
         let shared = (&self.state.store, &self.state.recent_states);
-        reads::list(shared, system, collection, limit, cursor, context).await
+        reads::list(shared, system, collection, conditions, limit, cursor, context).await
     }
 
     /// POST, PATCH or DELETE. The write runs to its end even if the returned future is dropped.
@@ -103,6 +106,33 @@ impl Gateway {
     /// `timeout`.
     pub async fn drain(&self, timeout: Duration) -> bool {
         self.drain_tracker.drain(timeout).await
+    }
+
+    /// Completes when the process begins to stop.
+    pub async fn draining(&self) {
+        self.drain_tracker.draining().await;
+    }
+
+    /// Looks for the outcome of a write at once.
+    ///
+    /// # Errors
+    /// The store is unavailable.
+    pub async fn settle(&self, operation: &Operation, operator: Operator) -> Result<SettleResult, JournalError> {
+        writes::settle(&self.state, operation, operator).await
+    }
+
+    /// Ends an operation as a person says: `Applied` or `NotApplied`.
+    ///
+    /// # Errors
+    /// The store is unavailable.
+    pub async fn resolve(
+        &self,
+        operation: &Operation,
+        state: OperationState,
+        note: String,
+        operator: Operator,
+    ) -> Result<VerdictResult, JournalError> {
+        writes::resolve(&self.state, operation, state, note, operator).await
     }
 
     /// Whether new writes are rejected because the process is stopping.

@@ -7,6 +7,7 @@
 //! Each gateway has its own registry, so several can live in one process. The child metrics of the
 //! hot path are cached: finding one by its labels costs more than counting.
 
+mod caller_series;
 mod child_cache;
 mod families;
 mod labels;
@@ -21,26 +22,38 @@ use prometheus::{
     Encoder as _, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
+pub use self::caller_series::CallerSeries;
 use self::child_cache::ChildCache;
 use self::families::{
-    BUILD, CALL_BUCKETS, CIRCUIT, COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT, LEDGER_ENTRIES,
-    LEDGER_SECONDS, LOSSES, OPERATIONS, PLANS, PRECONDITIONS, QUEUE, QUEUE_WAIT, REBASES, REFRESHES, RELOADS, REPLAYS,
-    REQUEST_SECONDS, REQUESTS, RETRIES, Registrar, TOKEN_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
+    BATCH_BUCKETS, BATCH_ITEMS, BATCH_SIZE, BATCHES_RUNNING, BUILD, CALL_BUCKETS, CHANGES, CHANGES_STREAMS, CIRCUIT,
+    COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT, LEDGER_ENTRIES, LEDGER_SECONDS, LOSSES, OPERATIONS, PLANS,
+    PRECONDITIONS, QUEUE, QUEUE_WAIT, REBASES, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS, REQUESTS, RESOLVED,
+    RETRIES, Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE, TOKEN_EXPIRES, UNMAPPED, VENDOR_REQUESTS, VENDOR_SECONDS,
+    WRITES_UNKNOWN,
 };
 
 pub use self::labels::{
-    CallOutcome, DetectedBy, Lane, PlanOutcome, RebaseOutcome, RefreshOutcome, ReloadTarget, RequestAction,
-    RequestOutcome, RetryReason,
+    CallOutcome, ChangeType, DetectedBy, Lane, PlanOutcome, QuotaPolicy, RebaseOutcome, RefreshOutcome, ReloadTarget,
+    RequestAction, RequestOutcome, RetryReason,
 };
 use self::vendor_series::{VendorFamilies, VendorSeries};
 use crate::problem::ProblemKind;
-use crate::record::{SystemName, VendorCallKind};
+use crate::record::{OperationState, SchemaRule, SystemName, VendorCallKind};
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The revision of the source that this build was made from.
+pub const BUILD_REVISION: &str = match option_env!("GIT_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
 /// The number of systems that one process can have, including those that a reload removed.
 const MAX_SYSTEMS: usize = 1024;
+
+/// Where the events of the feed come from: only the gateway's own writes so far.
+const CHANGE_ORIGIN: &str = "gateway";
 
 /// A configured system; only [`Metrics::index`] and [`Metrics::add`] create one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +72,14 @@ pub struct Metrics {
     ledger_entries: IntCounter,
     ledger_seconds: Histogram,
     reloads: IntCounterVec,
+    callers: CallerSeries,
+    resolved: IntCounterVec,
+    changes: IntCounterVec,
+    changes_streams: IntGauge,
+    batch_items: IntCounterVec,
+    batch_size: Histogram,
+    batches_running: IntGauge,
+    unmapped: IntCounterVec,
     /// Filled from the front and never emptied, so that an index can be read without a lock.
     systems: Vec<OnceLock<Box<SystemMetrics>>>,
     add_lock: Mutex<()>,
@@ -71,6 +92,7 @@ pub struct Metrics {
 struct SystemMetrics {
     request: RequestSeries,
     vendor: VendorSeries,
+    changes: ChildCache<IntCounter>,
 }
 
 /// The cached metrics of requests to one system, or to `none`.
@@ -81,7 +103,7 @@ struct RequestSeries {
     in_flight: IntGauge,
 }
 
-const OUTCOME_COUNT: usize = 1 + ProblemKind::ALL.len();
+const OUTCOME_COUNT: usize = 2 + ProblemKind::ALL.len();
 
 impl Metrics {
     /// Registers every family and adds the configured systems.
@@ -89,6 +111,14 @@ impl Metrics {
     /// # Errors
     /// A family that the registry rejects: an error of the table of families.
     pub fn new(systems: &[SystemName]) -> Result<Arc<Self>, prometheus::Error> {
+        Self::with_caller_label(systems, false)
+    }
+
+    /// The same; `caller_label` adds the names of callers with keys to the metrics of callers.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_caller_label(systems: &[SystemName], caller_label: bool) -> Result<Arc<Self>, prometheus::Error> {
         let registry = Registry::new();
         let registrar = Registrar(&registry);
         let in_flight = registrar.register_gauges(&IN_FLIGHT)?;
@@ -100,14 +130,15 @@ impl Metrics {
             contended: registrar.register_counters(&CONTENDED)?,
             rebases: registrar.register_counters(&REBASES)?,
             plans: registrar.register_counters(&PLANS)?,
+            schema_refusals: registrar.register_counters(&SCHEMA_REFUSALS)?,
+            schema_unavailable: registrar.register_counters(&SCHEMA_UNAVAILABLE)?,
             circuit: registrar.register_gauges(&CIRCUIT)?,
             queue: registrar.register_gauges(&QUEUE)?,
             queue_wait: registrar.register_histograms(&QUEUE_WAIT, &CALL_BUCKETS)?,
             writes_unknown: registrar.register_gauges(&WRITES_UNKNOWN)?,
             operations: registrar.register_gauges(&OPERATIONS)?,
         };
-        let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
-        registrar.register_gauges(&BUILD)?.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
+        registrar.register_gauges(&BUILD)?.with_label_values(&[env!("CARGO_PKG_VERSION"), BUILD_REVISION]).set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
 
@@ -124,6 +155,14 @@ impl Metrics {
                 .register_histograms(&LEDGER_SECONDS, &COMMIT_BUCKETS)?
                 .with_label_values(&[] as &[&str]),
             reloads: registrar.register_counters(&RELOADS)?,
+            callers: CallerSeries::new(&registrar, caller_label)?,
+            resolved: registrar.register_counters(&RESOLVED)?,
+            changes: registrar.register_counters(&CHANGES)?,
+            changes_streams: registrar.register_gauges(&CHANGES_STREAMS)?.with_label_values(&[] as &[&str]),
+            batch_items: registrar.register_counters(&BATCH_ITEMS)?,
+            batch_size: registrar.register_histograms(&BATCH_SIZE, &BATCH_BUCKETS)?.with_label_values(&[] as &[&str]),
+            batches_running: registrar.register_gauges(&BATCHES_RUNNING)?.with_label_values(&[] as &[&str]),
+            unmapped: registrar.register_counters(&UNMAPPED)?,
             systems: (0..MAX_SYSTEMS).map(|_| OnceLock::new()).collect(),
             add_lock: Mutex::new(()),
             unrouted: RequestSeries::new("none", &in_flight),
@@ -155,6 +194,7 @@ impl Metrics {
         let row = SystemMetrics {
             request: RequestSeries::new(name, &self.in_flight),
             vendor: self.per_vendor.series_for(name),
+            changes: ChildCache::new(ChangeType::ALL.len()),
         };
         self.init_series(name);
         let _ = self.systems.get(free)?.set(Box::new(row));
@@ -168,6 +208,12 @@ impl Metrics {
         for action in [Read, List, Create, Update, Delete] {
             self.requests.with_label_values(&[system, action.as_str(), "ok"]);
             self.request_seconds.with_label_values(&[system, action.as_str()]);
+        }
+        for state in [OperationState::Applied, OperationState::NotApplied] {
+            self.resolved.with_label_values(&[system, state.as_str()]);
+        }
+        for change in ChangeType::ALL {
+            self.changes.with_label_values(&[system, change.as_str(), CHANGE_ORIGIN]);
         }
         for call in VendorCallKind::ALL {
             self.vendor_requests.with_label_values(&[system, call.as_str(), "2xx"]);
@@ -204,9 +250,22 @@ impl Metrics {
         }
     }
 
+    /// The metrics of callers.
+    #[must_use]
+    pub fn callers(&self) -> &CallerSeries {
+        &self.callers
+    }
+
     /// Counts a reload of changed files, and whether they were valid.
     pub fn reload(&self, target: ReloadTarget, is_valid: bool) {
         self.reloads.with_label_values(&[target.as_str(), if is_valid { "ok" } else { "refused" }]).inc();
+    }
+
+    /// Counts values that the map of a configured model could not read.
+    pub fn model_unmapped_values(&self, model: &str, count: usize) {
+        if count > 0 {
+            self.unmapped.with_label_values(&[model]).inc_by(count as u64);
+        }
     }
 
     /// Counts a request with its response, and its duration in seconds.
@@ -223,6 +282,22 @@ impl Metrics {
             || self.request_seconds.with_label_values(&[name, action.as_str()]),
             |histogram| histogram.observe(seconds),
         );
+    }
+
+    /// Counts an item of a batch.
+    pub fn batch_item(&self, system: Option<SystemIndex>, action: RequestAction, outcome: RequestOutcome) {
+        let name = self.request_series(system).system.as_str();
+        self.batch_items.with_label_values(&[name, action.as_str(), outcome.as_str()]).inc();
+    }
+
+    /// Counts a batch of so many items that begins.
+    pub fn batch_size(&self, items: usize) {
+        self.batch_size.observe(u32::try_from(items).map_or(f64::MAX, f64::from));
+    }
+
+    /// Adds to the batches that run; `by` may be negative.
+    pub fn batches_running(&self, by: i64) {
+        self.batches_running.add(by);
     }
 
     /// Adds to the requests in progress; `by` may be negative.
@@ -271,6 +346,13 @@ impl Metrics {
         });
     }
 
+    /// The requests to a system in progress, and its vendor requests in the queue.
+    #[must_use]
+    pub fn load(&self, system: SystemIndex) -> (i64, i64) {
+        let row = self.system_metrics(system);
+        row.map_or((0, 0), |row| (row.request.in_flight.get(), row.vendor.queue.get()))
+    }
+
     /// Counts a sign-in.
     pub fn token_refresh(&self, system: SystemIndex, outcome: RefreshOutcome) {
         self.with_vendor_series(system, |vendor| increment(&vendor.refreshes, outcome as usize));
@@ -307,6 +389,16 @@ impl Metrics {
         self.with_vendor_series(system, |vendor| increment(&vendor.plans, outcome as usize));
     }
 
+    /// Counts a value that breaks the vendor's schema.
+    pub fn schema_refusal(&self, system: SystemIndex, rule: SchemaRule) {
+        self.with_vendor_series(system, |vendor| increment(&vendor.schema_refusals, rule as usize));
+    }
+
+    /// Counts a write that was not checked because there was no schema.
+    pub fn schema_unavailable(&self, system: SystemIndex) {
+        self.with_vendor_series(system, |vendor| vendor.schema_unavailable.inc());
+    }
+
     /// Adds to the writes whose outcome is not known; `by` may be negative.
     pub fn writes_unknown(&self, system: SystemIndex, by: i64) {
         self.with_vendor_series(system, |vendor| vendor.writes_unknown.add(by));
@@ -320,6 +412,27 @@ impl Metrics {
     /// Adds to the running operations; `by` may be negative.
     pub fn operations_running(&self, system: SystemIndex, by: i64) {
         self.with_vendor_series(system, |vendor| vendor.operations.add(by));
+    }
+
+    /// Counts an operation that a person has ended.
+    pub fn operation_resolved(&self, system: SystemIndex, state: OperationState) {
+        let name = self.request_series(Some(system)).system.as_str();
+        self.resolved.with_label_values(&[name, state.as_str()]).inc();
+    }
+
+    /// Counts an event of the feed of changes. A system that is not configured any more has none.
+    pub fn change(&self, system: &str, change: ChangeType) {
+        let rows = self.systems.iter().map_while(OnceLock::get);
+        if let Some(row) = rows.into_iter().find(|row| row.request.system == system) {
+            let child = || self.changes.with_label_values(&[system, change.as_str(), CHANGE_ORIGIN]);
+            row.changes.with(change as usize, child, IntCounter::inc);
+        }
+    }
+
+    /// Adds to the open streams of changes; `by` may be negative. Returns how many there are now.
+    pub fn changes_streams(&self, by: i64) -> i64 {
+        self.changes_streams.add(by);
+        self.changes_streams.get()
     }
 
     /// Counts a stored response that was returned again.

@@ -4,6 +4,7 @@ readonly target=${CARGO_TARGET_DIR:-$PWD/target}
 readonly gateway=$target/debug/records-gateway
 readonly tools=$PWD/tests/tools
 readonly python=$target/tools/venv/bin
+readonly deploy=$target/tools/deploy
 scratch=$(mktemp -d)
 readonly scratch
 
@@ -21,6 +22,8 @@ build_gateway() {
 # The running gateways by name, and the data of a running PostgreSQL.
 declare -A pids=()
 postgres_data=''
+prometheus_pid=''
+nginx_pid=''
 
 # start_gateway NAME ARGUMENT...: starts the program; $url is its address and $pid its process.
 start_gateway() {
@@ -60,7 +63,7 @@ start_authenticated() {
 start_postgres() {
   local bin port
   bin=$(dirname "$(find /usr/lib/postgresql -path '*/bin/initdb' | sort -V | tail -n 1)")
-  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  port=$(free_port)
   postgres_data=$(mktemp -d)
   # The server refuses to run as root.
   as_postgres=()
@@ -78,10 +81,55 @@ start_postgres() {
   postgres_url=postgres://postgres@127.0.0.1:$port/postgres
 }
 
+# A Prometheus that watches this address with the alerts of deploy/: $prometheus_url.
+start_prometheus() {
+  local port tries
+  port=$(free_port)
+  sed -e 's/^\( *scrape_interval:\).*/\1 1s/; s/^\( *evaluation_interval:\).*/\1 1s/' -e "s/demo:8080/$1/" \
+    -e "s|alerts.yaml|$PWD/deploy/prometheus/alerts.yaml|" deploy/prometheus/demo.yaml >"$scratch/prometheus.yaml"
+  prometheus --config.file "$scratch/prometheus.yaml" --storage.tsdb.path "$scratch/prometheus" \
+    --web.listen-address "127.0.0.1:$port" >"$scratch/prometheus.log" 2>&1 &
+  prometheus_pid=$!
+  prometheus_url=http://127.0.0.1:$port
+  for ((tries = 0; tries < 300; tries++)); do
+    curl --silent --fail --output /dev/null "$prometheus_url/-/ready" && return
+    sleep 0.1
+  done
+  cat "$scratch/prometheus.log"
+  die 'Prometheus did not start'
+}
+
+stop_prometheus() {
+  [[ -n $prometheus_pid ]] || return 0
+  kill -TERM "$prometheus_pid" 2>/dev/null || true
+  wait "$prometheus_pid" 2>/dev/null || true
+  prometheus_pid=''
+}
+
+start_nginx() {
+  nginx -e stderr -c "$1" -g 'daemon off; master_process off;' >"$scratch/nginx.log" 2>&1 &
+  nginx_pid=$!
+  sleep 0.5
+  kill -0 "$nginx_pid" 2>/dev/null || { cat "$scratch/nginx.log"; die 'nginx did not start'; }
+}
+
+stop_nginx() {
+  [[ -n $nginx_pid ]] || return 0
+  kill -TERM "$nginx_pid" 2>/dev/null || true
+  wait "$nginx_pid" 2>/dev/null || true
+  nginx_pid=''
+}
+
+free_port() {
+  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
 # Stops the servers of a step. A gateway must stop by itself, and nothing in it may have panicked.
 stop_servers() {
   local name
-  for name in authenticated sandbox; do
+  stop_prometheus
+  stop_nginx
+  for name in authenticated keys jwt second sandbox; do
     [[ -z ${pids[$name]:-} ]] || stop_gateway "$name"
   done
   stop_postgres
@@ -107,6 +155,8 @@ stop_postgres() {
 # After a failure.
 kill_servers() {
   local name
+  stop_prometheus
+  stop_nginx
   for name in "${!pids[@]}"; do
     kill -KILL "${pids[$name]}" 2>/dev/null || true
     wait "${pids[$name]}" 2>/dev/null || true

@@ -9,10 +9,11 @@ use moka::future::Cache;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use super::Principal;
 use super::jwks::Key;
 use super::jwks_cache::{JwksCache, JwksGeneration, JwksSource};
 use super::jwt_crypto;
+use super::principal::Principal;
+use super::quota::TokenCallerQuotas;
 use crate::config::{Grant, JwtConfig};
 use crate::record::{CallerName, sha256};
 
@@ -44,6 +45,7 @@ pub struct JwtVerifier {
     audience: String,
     /// By the SHA-256 of the token: the token itself is not stored.
     cache: Cache<[u8; 32], CachedClaims>,
+    quotas: Option<TokenCallerQuotas>,
 }
 
 #[derive(Clone)]
@@ -71,6 +73,7 @@ impl JwtVerifier {
             issuer: jwt.issuer.clone(),
             audience: jwt.audience.clone(),
             cache: Cache::builder().max_capacity(CACHE_SIZE).build(),
+            quotas: TokenCallerQuotas::new(jwt.limits),
         }
     }
 
@@ -124,6 +127,11 @@ impl JwtVerifier {
         }
         let claims = self.verify_claims(token, key)?;
         let (principal, expires_at) = principal_from_claims(&claims, now)?;
+        let quota = match &self.quotas {
+            Some(quotas) => Some(quotas.quota(principal.name()).await),
+            None => None,
+        };
+        let principal = principal.with_quota(quota);
         Ok(CachedClaims { generation: keys.number, expires_at, principal: Arc::new(principal) })
     }
 

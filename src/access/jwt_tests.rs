@@ -16,7 +16,7 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::access::JwksSource;
-use crate::config::{JwksLocation, Permission};
+use crate::config::{CallerLimits, JwksLocation, Permission};
 
 const ISSUER: &str = "https://issuer.example/";
 const AUDIENCE: &str = "records-gateway";
@@ -155,7 +155,12 @@ impl JwksSource for Issuer {
 }
 
 fn jwt_verifier(issuer: &Arc<Issuer>) -> JwtVerifier {
-    let jwt = JwtConfig { issuer: ISSUER.into(), audience: AUDIENCE.into(), jwks: JwksLocation::File("unused".into()) };
+    let jwt = JwtConfig {
+        issuer: ISSUER.into(),
+        audience: AUDIENCE.into(),
+        jwks: JwksLocation::File("unused".into()),
+        limits: CallerLimits::default(),
+    };
     JwtVerifier::new(&jwt, Arc::clone(issuer) as _)
 }
 

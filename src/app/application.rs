@@ -19,7 +19,7 @@ use super::tls::ReloadableTls;
 use crate::cli::Exit;
 use crate::config::{self, Config};
 use crate::gateway::Gateway;
-use crate::http::{Listener, SharedApiState};
+use crate::http::{Listener, ProcessInfo, SharedApiState};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::transport::trace::Tracer;
@@ -66,16 +66,20 @@ impl Application {
     /// As [`build`](Self::build).
     pub async fn build_with_tracer(config: &Config, tracer: Option<Arc<Tracer>>) -> Result<Self, StartError> {
         let names: Vec<_> = config.systems.iter().map(|system| system.name.clone()).collect();
-        let metrics = Metrics::new(&names).map_err(|error| StartError::Metrics(error.to_string()))?;
+        let metrics = Metrics::with_caller_label(&names, config.metrics.caller_label)
+            .map_err(|error| StartError::Metrics(error.to_string()))?;
         let ledger_metrics = Arc::new(LedgerMetrics(Arc::clone(&metrics)));
         let retry_for = config.server.shutdown_timeout;
         let store = Journal::open_within(config.store.clone(), ledger_metrics, retry_for).await?;
         let built = reload::build_systems(config, &[], &store, &metrics)?;
         let systems = built.iter().map(|(_, system)| Arc::clone(system)).collect();
         let (gateway, reconcile_queue) = Gateway::new(systems, store, Arc::clone(&metrics));
-        let auth = AuthSetup::new(&config.access);
-        let api_state =
-            SharedApiState::new(reload::build_api_state(config, &built, &auth, &gateway, &metrics, tracer.as_ref()));
+        let auth = AuthSetup::new(&config.access, None);
+        auth.report_expiries(&metrics);
+        let process = Arc::new(ProcessInfo::default());
+        let tracer_ref = tracer.as_ref();
+        let api_state = reload::build_api_state(config, &built, &auth, &gateway, &metrics, tracer_ref, &process);
+        let api_state = SharedApiState::new(api_state);
         let tls = config.server.tls.as_ref().map(ReloadableTls::new).transpose();
         let tls = tls.map_err(|error| StartError::Tls(error.to_string()))?;
         let listener = if config.server.ops_bind.is_some() { Listener::Api } else { Listener::Everything };
@@ -86,7 +90,7 @@ impl Application {
         });
         let ops_server = ops_server.transpose()?;
         let live_config =
-            LiveConfig { config: config.clone(), systems: built, auth, gateway, metrics, api_state, tracer };
+            LiveConfig { config: config.clone(), systems: built, auth, gateway, metrics, api_state, tracer, process };
         Ok(Self { api_server, ops_server, live_config, tls, config_file: None, reconcile_queue })
     }
 
@@ -95,6 +99,7 @@ impl Application {
     /// # Errors
     /// Signals cannot be received.
     pub fn watch_config(mut self, file: &Path, bind: Option<SocketAddr>) -> std::io::Result<Self> {
+        self.live_config.process.config_loaded(reload::fingerprint(file));
         self.config_file = Some(ConfigFile::watch(file, bind, &self.live_config.config)?);
         Ok(self)
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use super::file_watcher::FileWatcher;
 use crate::access::{ApiKeyAuth, JwksSource, JwtVerifier};
 use crate::config::{self, JwksLocation, MAX_JWKS_BYTES};
 use crate::http::Authenticator;
+use crate::metrics::Metrics;
 use crate::transport;
 
 /// How long an issuer may take to send its keys; callers with new tokens wait for them.
@@ -24,10 +25,17 @@ pub(super) struct AuthSetup {
 }
 
 impl AuthSetup {
-    pub(super) fn new(access: &config::AccessConfig) -> Self {
+    /// Replaces `former`, whose callers keep what they have used of their limits.
+    pub(super) fn new(access: &config::AccessConfig, former: Option<&Self>) -> Self {
         let jwt = match access {
-            config::AccessConfig::Open { .. } => return Self::from_keys(ApiKeyAuth::new_open()),
-            config::AccessConfig::Keys(callers) => return Self::from_keys(ApiKeyAuth::with_keys(callers)),
+            config::AccessConfig::Open { limits, .. } => return Self::from_keys(ApiKeyAuth::new_open(*limits)),
+            config::AccessConfig::Keys(callers) => {
+                let former = match former.map(|former| &*former.authenticator) {
+                    Some(Authenticator::ApiKeys(keys)) => Some(keys),
+                    _ => None,
+                };
+                return Self::from_keys(ApiKeyAuth::replacing(former, callers));
+            }
             config::AccessConfig::Jwt(jwt) => jwt,
         };
         let (source, watcher): (Arc<dyn JwksSource>, _) = match &jwt.jwks {
@@ -37,6 +45,17 @@ impl AuthSetup {
         let verifier = Arc::new(JwtVerifier::new(jwt, source));
         let authenticator = Arc::new(Authenticator::Jwt(Arc::clone(&verifier)));
         Self { authenticator, verifier: Some(verifier), watcher }
+    }
+
+    /// Shows in the metrics when the keys of callers expire.
+    pub(super) fn report_expiries(&self, metrics: &Metrics) {
+        let callers = self.authenticator.callers();
+        let seconds = |end: SystemTime| {
+            let since = end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        };
+        let ends = callers.iter().filter_map(|caller| Some((&caller.name, seconds(caller.not_after?))));
+        metrics.callers().set_key_expiries(ends);
     }
 
     fn from_keys(access: ApiKeyAuth) -> Self {

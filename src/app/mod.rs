@@ -6,7 +6,7 @@ mod background;
 mod connection;
 mod error;
 mod file_watcher;
-mod ledger_verify;
+mod ledger_commands;
 mod listener;
 mod reload;
 pub mod sandbox;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::cli::{self, Cli, Command, Exit, LedgerCommand};
 use crate::transport::trace::Tracer;
-use crate::{http, telemetry};
+use crate::{client, http, telemetry};
 use error::print_error;
 
 pub use application::Application;
@@ -53,9 +53,17 @@ fn run(cli: Cli) -> Exit {
             Ok(()) => Exit::Success,
             Err(_) => Exit::Failure,
         },
+        Command::Client(command) => client::run(&command, &mut std::io::stdin(), &mut out, &mut err),
+        Command::Completions { shell } => cli::completions(shell, &mut out),
         Command::HashKey => cli::hash_key(&mut std::io::stdin(), &mut out, &mut err),
         Command::Ledger(LedgerCommand::Verify { config, head }) => {
-            ledger_verify::verify_command(&config, head.as_deref())
+            ledger_commands::verify_command(&config, head.as_deref())
+        }
+        Command::Ledger(LedgerCommand::Export { config, until, to }) => {
+            ledger_commands::export_command(&config, until, &to)
+        }
+        Command::Ledger(LedgerCommand::Cut { config, until, exported }) => {
+            ledger_commands::cut_command(&config, until, &exported)
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::catalog::Catalog;
 use crate::config::SystemConfig;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
@@ -46,15 +47,11 @@ fn build_one(configured: &SystemConfig, journal: &Journal, metrics: &Arc<Metrics
     let tokens = token_store(journal, &name);
     let stack = TransportStack::new(&name, Arc::clone(&adapter) as _, &configured.stack, tokens, metrics)
         .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;
+    let transport = Arc::new(stack);
+    let path = format!("/systems/{name}");
+    let catalog = Catalog::new(&path, Arc::clone(&adapter), Arc::clone(&transport), configured.policy.schema_ttl);
     let tenant_fingerprint = system_tenant_fingerprint(configured).into();
-    Ok(System {
-        name,
-        index,
-        tenant_fingerprint,
-        adapter,
-        transport: Arc::new(stack),
-        policy: configured.policy.clone(),
-    })
+    Ok(System { name, index, tenant_fingerprint, adapter, transport, catalog, policy: configured.policy.clone() })
 }
 
 /// Identifies whose data the system holds. A renewed key does not change it; another tenant does.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::base_url::is_loopback;
+use super::caller::CallerLimits;
 use super::env_or_file::read_file;
 use super::table_reader::TableReader;
 
@@ -21,6 +22,9 @@ pub struct JwtConfig {
     pub audience: String,
     /// Where the issuer's public keys are.
     pub jwks: JwksLocation,
+    /// What each caller may send (`default_limits`).
+    #[serde(skip)]
+    pub limits: CallerLimits,
 }
 
 /// `jwks`: a JSON Web Key Set (RFC 7517).

@@ -5,10 +5,13 @@
 
 mod access;
 mod base_url;
+mod caller;
 mod diagnostics;
 mod env_or_file;
 mod error;
 mod jwt;
+mod metrics;
+mod models;
 mod server;
 mod spanned_value;
 mod store;
@@ -22,35 +25,43 @@ mod vendor;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
-pub use access::{ANONYMOUS, AccessConfig, CallerConfig, Grant, KeyDigest, Permission};
+pub use access::{ANONYMOUS, AccessConfig, Grant, Permission};
+pub use caller::{CallerConfig, CallerKey, CallerLimits, KeyDigest};
 pub use error::{ConfigError, ConfigErrors, Position};
 pub(crate) use jwt::MAX_JWKS_BYTES;
 pub use jwt::{JwksLocation, JwtConfig};
+pub use metrics::MetricsConfig;
 pub use server::ServerConfig;
-pub use system::{SystemConfig, SystemPolicy};
+pub use system::{SystemConfig, SystemPolicy, Validation};
 pub use tls::{TlsConfig, TlsError, TlsIdentity};
 pub use vendor::VendorConfig;
 
 use crate::journal::StoreSettings;
+use crate::models::Model;
 use crate::record::SystemName;
 use diagnostics::{Diagnostics, Environment, KeyPath};
 use spanned_value::SpannedValue;
 use table_reader::TableReader;
 
 /// A valid configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// `[server]`.
     pub server: ServerConfig,
     /// `[store]`.
     pub store: StoreSettings,
+    /// `[metrics]`.
+    pub metrics: MetricsConfig,
     /// `[access]`.
     pub access: AccessConfig,
     /// `[systems.*]`, in the order of the text; never empty.
     pub systems: Vec<SystemConfig>,
+    /// `[models.*]`, in the order of the text.
+    pub models: Vec<Arc<Model>>,
     /// The files of `{ file = "PATH" }`.
     value_files: Vec<PathBuf>,
 }
@@ -95,6 +106,7 @@ impl Config {
     fn read(root: TableReader<'_>) -> Self {
         let server = ServerConfig::read(root.table("server"));
         let store = store::read_store(root.table("store"));
+        let metrics = MetricsConfig::read(root.table("metrics"));
         let systems = root.table("systems");
         let names: Vec<&str> = systems.entries().iter().map(|(name, _)| *name).collect();
         if names.is_empty() {
@@ -110,8 +122,9 @@ impl Config {
             root.error("access", message, format!("a loopback server.bind, {OPEN_ACCESS_HINT}"));
         }
         let systems = read_systems(&systems, server.bind);
+        let models = models::read_models(&root.table("models"), &systems);
         root.reject_unknown(|_| None);
-        Self { server, store, access, systems, value_files: Vec::new() }
+        Self { models, server, store, metrics, access, systems, value_files: Vec::new() }
     }
 
     /// The files whose content belongs to the configuration: those of `{ file = "PATH" }` and of
@@ -153,7 +166,7 @@ const OPEN_ACCESS_HINT: &str = "mode = \"keys\", or allow_open = true";
 /// Open access is for loopback addresses, unless `allow_open` says that it is intended elsewhere.
 fn check_open_access(access: &AccessConfig, bind: SocketAddr) -> Result<(), String> {
     match access {
-        AccessConfig::Open { allow_open: false } if !bind.ip().to_canonical().is_loopback() => {
+        AccessConfig::Open { allow_open: false, .. } if !bind.ip().to_canonical().is_loopback() => {
             Err(format!("access is open to everybody who can reach {bind}"))
         }
         _ => Ok(()),

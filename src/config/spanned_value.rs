@@ -77,7 +77,7 @@ impl<'d> SpannedValue<'d> {
         array.iter().enumerate().map(element).collect()
     }
 
-    /// A serde error of this value, with its position, for whoever reads what it is a part of.
+    /// A serde error of this value, with its position, for the reader of what it is a part of.
     fn locate(&self, error: ValueError) -> ValueError {
         let kind = match error.kind {
             ErrorKind::WrongType => ErrorKind::Message(self.wrong_type()),

@@ -62,6 +62,39 @@ pub struct SystemPolicy {
     /// The pause before the first poll, 1 ms to 10 s. Default 500 ms.
     #[serde(deserialize_with = "bounded::duration::<1, 10_000, _>")]
     pub completion_poll: Duration,
+    /// Whether writes are checked against the vendor's schema before they are sent. Default
+    /// `"refuse"`.
+    pub validate: Validation,
+    /// How long a schema is used before it is read again, 1 s to 24 h. Default 10 min.
+    #[serde(deserialize_with = "bounded::duration::<1_000, 86_400_000, _>")]
+    pub schema_ttl: Duration,
+    /// Collections to list besides those that the vendor names, in the vendor's form.
+    pub collections: Vec<String>,
+}
+
+/// `validate`: what happens to a write that breaks the vendor's schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Validation {
+    /// It is refused, and nothing is sent.
+    #[default]
+    Refuse,
+    /// It is sent, and its answer has warnings.
+    Warn,
+    /// Nothing is checked.
+    Off,
+}
+
+impl Validation {
+    /// The word in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Warn => "warn",
+            Self::Off => "off",
+        }
+    }
 }
 
 impl Default for SystemPolicy {
@@ -77,6 +110,9 @@ impl Default for SystemPolicy {
             settle_timeout: Duration::from_secs(30),
             completion_timeout: Duration::from_mins(10),
             completion_poll: Duration::from_millis(500),
+            validate: Validation::Refuse,
+            schema_ttl: Duration::from_mins(10),
+            collections: Vec::new(),
         }
     }
 }
@@ -133,20 +169,27 @@ impl SystemConfig {
         let vendor = read_vendor(&table);
         let mut stack: StackSettings = table.read().unwrap_or_default();
         let policy: SystemPolicy = table.read().unwrap_or_default();
-        check_base_url(&table, &mut stack, vendor, bind);
+        let added_paths = vendor.map_or(&[][..], |vendor| vendor.added_paths);
+        if let Some(url) = check_url(&table, "base_url", &stack.base_url, added_paths, bind) {
+            stack.base_url = url;
+        }
         check_connect_timeout(&table, &mut stack);
         check_collection(&table, &policy, vendor);
         check_certificates(&table, &stack);
         let settings = vendor.and_then(|vendor| VendorConfig::read(vendor, &table));
+        if let Some((key, url)) = settings.as_ref().and_then(VendorConfig::sign_in_url) {
+            stack.sign_in_url = check_url(&table, key, url.expose(), &[], bind);
+        }
         table.reject_unknown(|key| other_vendor_hint(key, vendor));
         let vendor = settings?;
         stack.secrets = vendor.values_where(|setting| setting.is_secret).cloned().collect::<Vec<Secret>>();
         Some(Self { name: name?, vendor, policy, stack })
     }
 
-    /// Whether the system's address is the gateway's own.
+    /// Whether an address of the system is the gateway's own.
     pub(super) fn points_to_self(&self, bind: SocketAddr) -> bool {
-        is_self_address(&self.stack.base_url, bind)
+        let sign_in_url = self.stack.sign_in_url.as_deref();
+        [Some(self.stack.base_url.as_str()), sign_in_url].into_iter().flatten().any(|url| is_self_address(url, bind))
     }
 }
 
@@ -160,20 +203,25 @@ fn read_vendor(table: &TableReader<'_>) -> Option<&'static AdapterFactory> {
     vendor
 }
 
-fn check_base_url(
+/// The one spelling of an address of the vendor, under this key.
+fn check_url(
     table: &TableReader<'_>,
-    stack: &mut StackSettings,
-    vendor: Option<&AdapterFactory>,
+    key: &'static str,
+    url: &str,
+    added_paths: &[&str],
     bind: SocketAddr,
-) {
+) -> Option<String> {
     let allow_http = table.value("allow_http").unwrap_or(false);
-    let added_paths = vendor.map_or(&[][..], |vendor| vendor.added_paths);
-    match base_url::normalize(&stack.base_url, allow_http, added_paths) {
+    match base_url::normalize(url, allow_http, added_paths) {
         Ok(url) if is_self_address(&url, bind) => {
-            table.error("base_url", "is the address of the gateway itself", "the vendor's address");
+            table.error(key, "is the address of the gateway itself", "the vendor's address");
+            None
         }
-        Ok(url) => stack.base_url = url,
-        Err((message, expected)) => table.error("base_url", message, expected),
+        Ok(url) => Some(url),
+        Err((message, expected)) => {
+            table.error(key, message, expected);
+            None
+        }
     }
 }
 
@@ -190,12 +238,15 @@ fn check_connect_timeout(table: &TableReader<'_>, stack: &mut StackSettings) {
 }
 
 fn check_collection(table: &TableReader<'_>, policy: &SystemPolicy, vendor: Option<&AdapterFactory>) {
-    let (Some(collection), Some(vendor), Some(value)) = (&policy.collection, vendor, table.get("collection")) else {
-        return;
-    };
-    if !(vendor.is_collection)(collection) {
+    let Some(vendor) = vendor else { return };
+    let is_wrong = |collection: &String| !(vendor.is_collection)(collection);
+    if let Some(value) = table.get("collection").filter(|_| policy.collection.as_ref().is_some_and(is_wrong)) {
         let message = format!("{} is not a collection of this vendor", value.display_redacted());
         value.error(message, vendor.collection_form);
+    }
+    if let Some(wrong) = policy.collections.iter().find(|collection| is_wrong(collection)) {
+        let message = format!("{wrong:?} is not a collection of this vendor");
+        table.error("collections", message, vendor.collection_form);
     }
 }
 

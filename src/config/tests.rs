@@ -105,10 +105,14 @@ fn omitted_keys_have_their_defaults() {
         settle_timeout: Duration::from_secs(30),
         completion_timeout: Duration::from_mins(10),
         completion_poll: Duration::from_millis(500),
+        validate: Validation::Refuse,
+        schema_ttl: Duration::from_mins(10),
+        collections: Vec::new(),
     };
     assert_eq!(system.policy, expected);
     let expected = StackSettings {
         base_url: "https://server.example".to_owned(),
+        sign_in_url: None,
         timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(2),
         keep_alive: Duration::from_secs(4),
@@ -248,7 +252,7 @@ fn a_system_name_has_its_form_and_is_not_a_metric_label() {
 
 #[test]
 fn the_configuration_of_the_container_is_valid() {
-    let config = parse_valid(include_str!("../../deploy/compose.toml"));
+    let config = parse_valid(include_str!("../../deploy/compose/gateway.toml"));
     assert_eq!(config.server.ops_bind.map(|address| address.port()), Some(9090));
 }
 
@@ -284,7 +288,7 @@ vendor = "sap"
 "#;
     let expected = [
         "3:8 server.bind: cannot be \"localhost\"; IP:PORT",
-        "4:1 server.wokers: is not a key of this table; did you mean \"workers\"?; bind, deadline, external_url, http2,",
+        "4:1 server.wokers: is not a key of this table; did you mean \"workers\"?; bind, console, deadline, external_url, http2,",
         "5:12 server.max_body: is out of range; a whole number from 1 to 67108864",
         "6:12 server.deadline: is an integer; a duration from \"100ms\" to \"1h\", with one of the units",
         "9:7 store.url: is not the URL of a store; \"sqlite:PATH\" or \"postgres://",
@@ -377,7 +381,7 @@ fn columns_count_characters_without_a_byte_order_mark() {
         &SMALL.replace("\"token-of-itsm\"", "1").replacen("api_token", "  api_token", 1),
         "6:15 systems.itsm.api_token",
     );
-    assert_one_error(&format!("\u{feff}zzz = 1\n{SMALL}"), "1:1 zzz: is not a key of this table; access, server,");
+    assert_one_error(&format!("\u{feff}zzz = 1\n{SMALL}"), "1:1 zzz: is not a key of this table; access, models,");
     assert_one_error(&SMALL.replace("\"token-of-itsm\"", "{ env = 'é', \"ö\" = 1 }"), "6:26 ");
 }
 
@@ -431,6 +435,12 @@ fn invalid_values_of_a_system_are_reported() {
         ("max_vendor_body = 0", "max_vendor_body: is out of range"),
         ("require_if_match = 'yes'", "require_if_match: is a string; true or false"),
         ("on_lossy_write = 'ignore'", "on_lossy_write: cannot be \"ignore\"; \"refuse\" or \"warn\""),
+        ("validate = 'maybe'", "validate: cannot be \"maybe\"; \"refuse\" or \"warn\" or \"off\""),
+        ("schema_ttl = '1ms'", "schema_ttl: cannot be \"1ms\""),
+        (
+            "collections = ['A', '1abc']",
+            "collections: \"1abc\" is not a collection of this vendor; a Data Definition's",
+        ),
         ("collection = '1abc'", "collection: \"1abc\" is not a collection of this vendor; a Data Definition's"),
         ("collection = 1", "collection: is an integer"),
         ("ca_certificate = '/nowhere/ca.pem'", "ca_certificate: the file \"/nowhere/ca.pem\" cannot be read"),
@@ -562,10 +572,18 @@ fn access_and_its_callers_are_checked() {
     let keys = |callers: &str| with(&format!("[access]\nmode = 'keys'\n{callers}"));
     let good = caller("a", DIGEST, "['itsm:*', '*:read', '*:*', 'itsm:ledger']");
     let AccessConfig::Keys(callers) = parse_valid(&keys(&good)).access else { panic!("keys") };
-    assert_eq!(callers[0].key_sha256.0[..2], [0x2c, 0x70]);
+    assert_eq!(callers[0].keys[0].digest.0[..2], [0x2c, 0x70]);
     assert_eq!(callers[0].allow[0], Grant { system: SystemName::parse("itsm"), permission: None });
     assert_eq!(callers[0].allow[1], Grant { system: None, permission: Some(Permission::Read) });
     assert_eq!(callers[0].allow[2], Grant { system: None, permission: None });
+
+    let list =
+        format!("[{{ sha256 = '{DIGEST}', not_after = '2027-03-31T00:00:00Z' }}, '{}']", DIGEST.replace('2', "3"));
+    let keys_of = |keys: &str| format!("[[access.callers]]\nname = 'a'\nkey_sha256 = {keys}\nallow = ['*:*']\n");
+    let limited = format!("default_limits = {{ rate = 5 }}\n{}weight = 3\n", keys_of(&list));
+    let AccessConfig::Keys(callers) = parse_valid(&keys(&limited)).access else { panic!("keys") };
+    let ends = callers[0].keys.iter().map(|key| key.not_after.is_some()).collect::<Vec<_>>();
+    assert_eq!((ends, callers[0].weight.get(), callers[0].limits.rate), (vec![true, false], 3, 5));
 
     let other = DIGEST.replace('2', "3");
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -600,6 +618,24 @@ fn access_and_its_callers_are_checked() {
         ),
         (keys(&caller("a", DIGEST, "[':read']")), "6:10 access.callers[0].allow[0]: \":read\" names a system"),
         (keys("[[access.callers]]\nkey = 1"), "3:"),
+        (keys(&keys_of("[]")), "5:14 access.callers[0].key_sha256: is empty"),
+        (keys(&keys_of("['x']")), "5:15 access.callers[0].key_sha256[0]: is not a SHA-256"),
+        (
+            keys(&keys_of(&format!("['{DIGEST}', '{DIGEST}']"))),
+            "5:83 access.callers[0].key_sha256[1]: is the key of access.callers[0] as well",
+        ),
+        (
+            keys(&keys_of(&format!("[{{ sha256 = '{DIGEST}', not_after = 'soon' }}]"))),
+            "5:105 access.callers[0].key_sha256[0].not_after: is not a time with a zone; a time of RFC 3339",
+        ),
+        (
+            keys(&keys_of(&format!("{{ sha256 = '{DIGEST}', until = 1 }}"))),
+            "5:93 access.callers[0].key_sha256.until: is not a key of this table",
+        ),
+        (keys(&format!("{good}weight = 0")), "7:10 access.callers[0].weight: is out of range"),
+        (keys(&format!("{good}limits = {{ burst = 1 }}")), "7:20 access.callers[0].limits.burst: limits nothing"),
+        (keys(&format!("{good}limits = {{ rat = 1 }}")), "7:12 access.callers[0].limits.rat: is not a key"),
+        (keys(&format!("default_limits = 1\n{good}")), "3:18 access.default_limits: is an integer"),
     ] {
         let found = error_lines(&text);
         assert!(found.iter().any(|error| error.starts_with(expected)), "{found:#?}\nexpected {expected}");

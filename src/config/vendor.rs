@@ -49,6 +49,12 @@ impl VendorConfig {
         specs.filter_map(|spec| self.settings.get(spec.key))
     }
 
+    /// The key and the value of the host that issues tokens, if the vendor has one of its own.
+    pub(super) fn sign_in_url(&self) -> Option<(&'static str, &Secret)> {
+        let spec = self.factory.settings.iter().find(|spec| spec.format == SettingFormat::SignInUrl)?;
+        Some((spec.key, self.settings.get(spec.key)?))
+    }
+
     /// Reads the vendor's own keys; `None` if one of them is missing or wrong.
     pub(super) fn read(factory: &'static AdapterFactory, table: &TableReader<'_>) -> Option<Self> {
         // All of them are read before one is missed, so that every error is reported.
@@ -72,7 +78,9 @@ fn read_setting(table: &TableReader<'_>, spec: &SettingSpec) -> Option<Secret> {
             ("holds a character that cannot be sent in a header", "visible ASCII characters, no spaces")
         }
         SettingFormat::Path if !is_path(&text) => ("is not a path", spec.description),
-        SettingFormat::Text | SettingFormat::Header | SettingFormat::Path => return Some(Secret::new(text)),
+        SettingFormat::Text | SettingFormat::Header | SettingFormat::Path | SettingFormat::SignInUrl => {
+            return Some(Secret::new(text));
+        }
     };
     table.error(spec.key, message, expected);
     None

@@ -3,6 +3,9 @@
 #[doc = include_str!("contract.md")]
 pub mod contract {}
 
+#[doc = include_str!("many-records.md")]
+pub mod many_records {}
+
 #[doc = include_str!("http-rules.md")]
 pub mod http_rules {}
 
@@ -14,6 +17,12 @@ pub mod architecture {}
 
 #[doc = include_str!("adding-a-vendor.md")]
 pub mod adding_a_vendor {}
+
+#[doc = include_str!("deploying.md")]
+pub mod deploying {}
+
+#[doc = include_str!("runbook.md")]
+pub mod runbook {}
 
 #[doc = include_str!("contributing.md")]
 pub mod contributing {}

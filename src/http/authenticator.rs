@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::access::{ApiKeyAuth, AuthError, JwtVerifier, Principal};
+use crate::access::{ApiKeyAuth, AuthError, CallerStatus, JwtVerifier, KeyError, Principal};
 use crate::problem::{Problem, ProblemKind};
+use crate::record::CallerName;
 
 /// When a caller may try again whose token's key could not be fetched: the keys are fetched again
 /// about then.
@@ -19,6 +20,11 @@ pub enum Authenticator {
 }
 
 impl Authenticator {
+    /// Whether no credentials are needed.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::ApiKeys(keys) if keys.anonymous().is_some())
+    }
+
     /// The caller with this key or token; `None` = no `Authorization: Bearer` was sent.
     ///
     /// # Errors
@@ -26,10 +32,12 @@ impl Authenticator {
     pub(super) async fn authenticate(&self, bearer: Option<&str>) -> Result<Arc<Principal>, Problem> {
         match self {
             Self::ApiKeys(keys) => {
-                let caller = keys.anonymous().or_else(|| bearer.and_then(|key| keys.authenticate(key)));
-                caller.ok_or_else(|| match bearer {
-                    Some(_) => unauthenticated("this gateway does not know the key in Authorization"),
-                    None => missing_credentials(),
+                if let Some(anonymous) = keys.anonymous() {
+                    return Ok(anonymous);
+                }
+                keys.authenticate(bearer.ok_or_else(missing_credentials)?).map_err(|error| match error {
+                    KeyError::Unknown => unauthenticated("this gateway does not know the key in Authorization"),
+                    KeyError::Expired => unauthenticated("this key has expired"),
                 })
             }
             Self::Jwt(verifier) => {
@@ -43,6 +51,25 @@ impl Authenticator {
                         .retry_after(JWKS_RETRY_AFTER),
                 })
             }
+        }
+    }
+}
+
+impl Authenticator {
+    /// The caller's name if the configuration has it: names of tokens are no closed set.
+    pub(super) fn configured_name<'c>(&self, caller: &'c Principal) -> Option<&'c CallerName> {
+        match self {
+            Self::ApiKeys(_) => Some(caller.name()),
+            Self::Jwt(_) => None,
+        }
+    }
+
+    /// The configured callers; none with tokens and where access is open.
+    #[must_use]
+    pub fn callers(&self) -> Vec<CallerStatus> {
+        match self {
+            Self::ApiKeys(keys) => keys.callers(),
+            Self::Jwt(_) => Vec::new(),
         }
     }
 }

@@ -5,9 +5,10 @@
 //! document (contract 4.7). `compat` guards against what actix-http does on its own.
 
 mod authenticator;
-#[cfg_attr(not(test), expect(dead_code, reason = "POST /batch is its first user"))]
 mod batch;
 mod body;
+mod change_event;
+mod change_stream;
 mod compat;
 mod context;
 mod endpoint;
@@ -16,10 +17,16 @@ mod error;
 pub mod fuzzing;
 mod handlers;
 mod headers;
+mod html;
 mod item_request;
+mod limits;
 mod middleware;
+mod model_document;
+mod models;
 mod openapi;
+mod process_info;
 mod query;
+mod representation;
 mod request_target;
 mod response;
 mod route;
@@ -33,6 +40,9 @@ mod write_response;
 
 pub use authenticator::Authenticator;
 pub use compat::{AbortableStream, on_connect};
+pub use models::Models;
 pub use openapi::{openapi, openapi_json};
+pub use openapi::{openapi, openapi_json, openapi_json_with};
+pub use process_info::{ConfigState, ProcessInfo};
 pub use server::{Listener, app};
-pub use state::{ApiState, RequestLimits, SharedApiState};
+pub use state::{ApiState, BatchLimits, RequestLimits, SharedApiState};

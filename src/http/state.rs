@@ -7,6 +7,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::authenticator::Authenticator;
+use super::models::Models;
+use super::process_info::ProcessInfo;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
@@ -24,6 +26,23 @@ pub struct RequestLimits {
     pub deadline: Duration,
     /// `plan_ttl`: how long a plan is valid.
     pub plan_ttl: Duration,
+    /// `changes_retention`: how long events of the feed of changes are kept.
+    pub changes_retention: Duration,
+    /// `max_streams`: the most streams of changes at a time.
+    pub max_streams: usize,
+}
+
+/// Limits on one batch.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// `max_batch_items`.
+    pub max_items: usize,
+    /// `max_batch_body`, in bytes.
+    pub max_body: u64,
+    /// `batch_concurrency`: the most items that run at once.
+    pub max_concurrency: usize,
+    /// `batch_deadline`: how long items may begin.
+    pub deadline: Duration,
 }
 
 /// The services that handlers call, as one configuration built them.
@@ -32,6 +51,8 @@ pub struct ApiState {
     pub gateway: Arc<Gateway>,
     /// The configured systems, in the order of the configuration.
     pub systems: Vec<Arc<System>>,
+    /// The configured models.
+    pub models: Arc<Models>,
     /// Authenticates callers (`[access]`).
     pub authenticator: Arc<Authenticator>,
     /// Counts requests.
@@ -40,8 +61,14 @@ pub struct ApiState {
     pub tracer: Option<Arc<Tracer>>,
     /// `external_url`: the beginning of the URLs in responses; empty for paths.
     pub external_url: String,
+    /// `console`: whether the console is served.
+    pub console: bool,
     /// Limits on one request.
     pub limits: RequestLimits,
+    /// What is known of the process.
+    pub process: Arc<ProcessInfo>,
+    /// Limits on one batch.
+    pub batch_limits: BatchLimits,
 }
 
 impl ApiState {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::JournalError;
+use super::ledger::Hash;
 use super::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
-use crate::record::OperationId;
+use super::verdict::{Verdict, VerdictResult};
+use crate::record::{OperationId, OperationState};
 
 /// A command of the writer.
 #[derive(Debug)]
@@ -27,13 +29,26 @@ pub(super) enum Command {
     SaveInterim {
         operation: OperationId,
         response: InterimResponse,
-        replay_json: String,
+        /// What the key replays; `None` = its first request still runs.
+        replay_json: Option<String>,
     },
     Finish(Arc<Outcome>),
     /// Ends an operation whose caller never received `Started`: the vendor was not called.
     CancelUnclaimed(OperationId),
     Adopt {
         limit: usize,
+    },
+    /// Records what became of an operation that has ended `unknown` or does not end.
+    Settle(Arc<Verdict>),
+    /// Compares what was found out with the verdict on the operation.
+    NoteOtherwise {
+        operation: OperationId,
+        found: OperationState,
+    },
+    /// Ends the keeping of all entries up to this one.
+    Cut {
+        seq: i64,
+        hash: Hash,
     },
     /// Saves a vendor's token for the other replicas.
     SaveToken {
@@ -59,6 +74,7 @@ pub(super) enum CommandResult {
     Adopted(Vec<OrphanedOperation>),
     /// Whether this outcome is the operation's final one.
     Finished(bool),
+    Settled(VerdictResult),
     Done,
 }
 

@@ -54,16 +54,40 @@ families! {
         "Writes whose outcome is not known.";
     OPERATIONS "operations_running" ["system"],
         "Operations that are running.";
+    RESOLVED "operations_resolved_total" ["system", "state"],
+        "Operations that a person has ended, by the state in which.";
+    CHANGES "changes_total" ["system", "type", "origin"],
+        "Events of the feed of changes: record.created, record.updated, record.deleted or system.gap.";
+    CHANGES_STREAMS "changes_streams" [],
+        "Streams of changes that are open.";
     REPLAYS "idempotent_replays_total" [],
         "Stored responses returned again for an Idempotency-Key.";
+    SCHEMA_REFUSALS "schema_refusals_total" ["system", "rule"],
+        "Values that the gateway refused or warned of because they break the vendor's schema, by the rule.";
+    SCHEMA_UNAVAILABLE "schema_unavailable_total" ["system"],
+        "Writes that were not checked because the vendor's schema could not be had.";
     LOSSES "losses_accepted_total" ["system", "loss"],
         "Writes made although they destroy other data, by the name of the loss.";
+    UNMAPPED "model_unmapped_values_total" ["model"],
+        "Values of records that a model's map could not read.";
     LEDGER_ENTRIES "ledger_entries_total" [],
         "Entries written to the ledger since the start.";
     LEDGER_SECONDS "ledger_commit_duration_seconds" [],
         "Time to commit to the ledger, in seconds.";
+    BATCH_ITEMS "gateway_batch_items_total" ["system", "action", "outcome"],
+        "Items of batches that ended, by outcome: ok or the name of the problem.";
+    BATCH_SIZE "gateway_batch_size" [],
+        "Items of each batch.";
+    BATCHES_RUNNING "gateway_batches_running" [],
+        "Batches that run.";
     RELOADS "config_reloads_total" ["what", "outcome"],
         "Reloads of changed files, by their content and by outcome: ok or refused (the previous content stays in force).";
+    QUOTA_REFUSALS "quota_refusals_total" ["policy"],
+        "Requests rejected because their caller exceeded its own limit, by the limit: rate or in-flight.";
+    CALLER_QUOTA_REFUSALS "caller_quota_refusals_total" ["policy", "caller"],
+        "The same by caller; only with caller_label in [metrics].";
+    CALLER_KEY_EXPIRES "caller_key_expires_timestamp_seconds" ["caller"],
+        "When the last key of a caller expires, in seconds since 1970; only with caller_label in [metrics].";
     BUILD "build_info" ["version", "revision"],
         "Always 1; the labels identify the running build.";
 }
@@ -71,6 +95,9 @@ families! {
 /// 1 ms to the longest deadline: a vendor's call and a request alike.
 pub(super) const CALL_BUCKETS: [f64; 13] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+/// One item to the most that a batch can have.
+pub(super) const BATCH_BUCKETS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, 10_000.0];
 
 /// A write-ahead log on a fast disk takes tenths of a millisecond, a busy one a second.
 pub(super) const COMMIT_BUCKETS: [f64; 11] =

@@ -36,12 +36,32 @@ label_enum! {
         Delete = "delete",
         /// POST of a preview.
         Preview = "preview",
+        /// Many requests in one.
+        Batch = "batch",
         /// GET of operations.
         Operation = "operation",
         /// GET of the ledger.
         Ledger = "ledger",
+        /// GET of the console's files.
+        Console = "console",
+        /// GET of collections and of their schemas.
+        Schema = "schema",
         /// Everything else.
         Other = "other",
+    }
+}
+
+label_enum! {
+    /// What an event of the feed of changes tells: the `type` label.
+    ChangeType {
+        /// A record was created.
+        Created = "record.created",
+        /// A record was changed.
+        Updated = "record.updated",
+        /// A record was deleted.
+        Deleted = "record.deleted",
+        /// It is not known what became of a write.
+        Gap = "system.gap",
     }
 }
 
@@ -151,6 +171,17 @@ label_enum! {
 }
 
 label_enum! {
+    /// The limit of a caller that a request exceeds: the `policy` label, and a word of
+    /// `violated_policies`.
+    QuotaPolicy {
+        /// Requests a second.
+        Rate = "rate",
+        /// Requests under way.
+        InFlight = "in-flight",
+    }
+}
+
+label_enum! {
     /// What was reloaded: the `what` label.
     ReloadTarget {
         /// The configuration.
@@ -165,6 +196,8 @@ label_enum! {
 pub enum RequestOutcome {
     /// 2xx and 304.
     Ok,
+    /// 207: some items of a batch failed.
+    Partial,
     /// The problem that was returned.
     Problem(ProblemKind),
 }
@@ -173,6 +206,7 @@ impl RequestOutcome {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Partial => "partial",
             Self::Problem(kind) => kind.as_str(),
         }
     }
@@ -180,7 +214,8 @@ impl RequestOutcome {
     pub(super) fn index(self) -> usize {
         match self {
             Self::Ok => 0,
-            Self::Problem(kind) => 1 + kind as usize,
+            Self::Partial => 1,
+            Self::Problem(kind) => 2 + kind as usize,
         }
     }
 }

@@ -4,7 +4,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 
 use super::child_cache::ChildCache;
 use super::labels::{CallOutcome, DetectedBy, Lane, PlanOutcome, RebaseOutcome, RefreshOutcome, RetryReason};
-use crate::record::VendorCallKind;
+use crate::record::{SchemaRule, VendorCallKind};
 
 /// The cached metrics of calls to one vendor.
 pub(super) struct VendorSeries {
@@ -17,6 +17,8 @@ pub(super) struct VendorSeries {
     pub(super) contended: IntCounter,
     pub(super) rebases: Vec<IntCounter>,
     pub(super) plans: Vec<IntCounter>,
+    pub(super) schema_refusals: Vec<IntCounter>,
+    pub(super) schema_unavailable: IntCounter,
     pub(super) circuit: IntGauge,
     pub(super) queue: IntGauge,
     pub(super) queue_wait: Vec<Histogram>,
@@ -33,6 +35,8 @@ pub(super) struct VendorFamilies {
     pub(super) contended: IntCounterVec,
     pub(super) rebases: IntCounterVec,
     pub(super) plans: IntCounterVec,
+    pub(super) schema_refusals: IntCounterVec,
+    pub(super) schema_unavailable: IntCounterVec,
     pub(super) circuit: IntGaugeVec,
     pub(super) queue: IntGaugeVec,
     pub(super) queue_wait: HistogramVec,
@@ -55,6 +59,8 @@ impl VendorFamilies {
             contended: self.contended.with_label_values(&[system]),
             plans: each(&self.plans, PlanOutcome::ALL.iter().map(|label| label.as_str()).collect()),
             rebases: each(&self.rebases, RebaseOutcome::ALL.iter().map(|label| label.as_str()).collect()),
+            schema_refusals: each(&self.schema_refusals, SchemaRule::ALL.iter().map(|rule| rule.as_str()).collect()),
+            schema_unavailable: self.schema_unavailable.with_label_values(&[system]),
             circuit: self.circuit.with_label_values(&[system]),
             queue: self.queue.with_label_values(&[system]),
             queue_wait: Lane::ALL

@@ -68,6 +68,15 @@ pub struct ProblemDocument<'p> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     #[schema(required = false)]
     losses: &'p [String],
+    /// `quota-exceeded`: `rate` or `in-flight`.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    #[schema(required = false)]
+    violated_policies: &'p [String],
+    /// `cursor-expired`: `since` for what comes from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart: Option<&'p str>,
+    /// `cursor-expired`: the paths of the collections to read again.
+    lists: &'p [String],
 }
 
 impl<'p> ProblemDocument<'p> {
@@ -103,6 +112,9 @@ impl<'p> ProblemDocument<'p> {
             differs: &problem.differs,
             operation: problem.operation.as_ref().map(OperationId::path),
             losses: &problem.losses,
+            violated_policies: &problem.violated_policies,
+            restart: problem.restart.as_deref(),
+            lists: &problem.lists,
         }
     }
 }

@@ -75,12 +75,18 @@ problems! {
     NotFound, "not-found", 404, false, "No such page",
         "The gateway has no such path.",
         "See `/docs/` for the paths of the API.";
+    ModelNotFound, "model-not-found", 404, false, "No such model",
+        "No model of that name is configured.",
+        "`GET /models` lists the models.";
     SystemNotFound, "system-not-found", 404, false, "No such system",
         "No system of that name is configured.",
         "`GET /systems` lists the systems.";
     RecordNotFound, "record-not-found", 404, false, "No such record",
         "The system has no record of that id that the gateway may read, or the id does not have the form of the vendor's ids.",
         "Compare the id with the form in `detail` or in `GET /systems/{system}`.";
+    CollectionNotFound, "collection-not-found", 404, false, "No such collection",
+        "The system has no collection of that name that the gateway may read, or the name does not have the vendor's form.",
+        "`GET /systems/{system}/collections` lists the collections.";
     OperationNotFound, "operation-not-found", 404, false, "No such operation",
         "There is no operation of that id that you may read. Finished operations are kept for the configured retention.",
         "Use the `Operation` or `Location` header of a write, unchanged.";
@@ -114,9 +120,15 @@ problems! {
     PlanChanged, "plan-changed", 409, false, "The write differs from its plan",
         "The write that this request makes is not, or no longer, the one that was previewed; `differs` says in what. Nothing was sent.",
         "Preview the write again, and send the new plan if it is still what you want.";
+    OperationEnded, "operation-ended", 409, false, "The operation has ended",
+        "What became of this write is known already, or nothing is left to look for.",
+        "Read the operation: its `state` is final.";
     PreconditionFailed, "precondition-failed", 412, false, "Precondition failed",
         "The record's ETag does not match `If-Match`, or matches `If-None-Match`; `detail` says why. This request changed nothing.",
         "Read the record again and repeat the change with its new ETag. `current_etag` and `changed` hold the new ETag and the differing paths where the gateway knows them.";
+    CursorExpired, "cursor-expired", 410, false, "Cursor expired",
+        "The events after this cursor are not kept any more.",
+        "Take `restart` as the new `since`, read the collections in `lists` again, and go on from `restart`.";
     BodyTooLarge, "body-too-large", 413, false, "Body too large",
         "The body is longer than the gateway accepts.",
         "Send a shorter body; `detail` names the limit.";
@@ -138,6 +150,9 @@ problems! {
     IdempotencyKeyReused, "idempotency-key-reused", 422, false, "Idempotency-Key used for another request",
         "This `Idempotency-Key` was used before with another method, path, `If-Match` or body.",
         "Use a new key for every new request.";
+    DependencyFailed, "dependency-failed", 424, false, "An item before it failed",
+        "The item of the batch was not begun, because an item that it depends on failed, or because the batch stops at a failure. Nothing was sent for it.",
+        "See the item that `detail` names; correct it and send this item again.";
     PreconditionRequired, "precondition-required", 428, false, "If-Match required",
         "This write needs `If-Match`, so that it overwrites no change of others. `If-Unmodified-Since` is not enough.",
         "Read the record and send its ETag as `If-Match`, or `If-Match: *` to overwrite any state.";
@@ -147,6 +162,9 @@ problems! {
     RateLimited, "rate-limited", 429, true, "Too many calls",
         "The vendor's rate limit, or the one configured for it, is exceeded.",
         "Repeat the request after `Retry-After`.";
+    QuotaExceeded, "quota-exceeded", 429, true, "Too many requests of this caller",
+        "You exceed the limit that the operator has set for you; `violated_policies` names it. Nothing was sent to the vendor.",
+        "Repeat the request after `Retry-After`. `RateLimit` in every response says how much is left.";
     HeadersTooLarge, "headers-too-large", 431, false, "Headers too large",
         "The request's headers are larger than the gateway accepts.",
         "Send smaller headers; `detail` names the limit.";
@@ -244,6 +262,14 @@ pub struct Problem {
     pub operation: Option<OperationId>,
     /// `lossy-write`: the names to accept.
     pub losses: Vec<String>,
+    /// `quota-exceeded`: the limits that the request exceeds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub violated_policies: Vec<String>,
+    /// `cursor-expired`: the cursor of now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<String>,
+    /// `cursor-expired`: the paths of what to read again.
+    pub lists: Vec<String>,
     /// 405: the methods that the path supports (`Allow`).
     pub allow: Option<String>,
     /// The cause, for the log only: it is neither returned nor stored.
@@ -278,6 +304,9 @@ impl Default for Problem {
             differs: Vec::new(),
             operation: None,
             losses: Vec::new(),
+            violated_policies: Vec::new(),
+            restart: None,
+            lists: Vec::new(),
             allow: None,
             cause: None,
             is_logged: false,
@@ -374,6 +403,9 @@ impl Problem {
                 (ProblemKind::VendorError, None, "the vendor failed")
             }
             VendorErrorKind::Unsupported => (ProblemKind::MethodNotAllowed, None, "the vendor has no such action"),
+            VendorErrorKind::NotCompared => {
+                (ProblemKind::GuaranteeUnavailable, None, "the vendor compares no versions in this collection")
+            }
         };
         // A message without a status is the gateway's own and becomes the detail; the vendor's goes
         // into `vendor`.

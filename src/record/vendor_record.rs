@@ -35,6 +35,10 @@ pub enum WarningCode {
     Loss,
     /// The change was made for an earlier state, and was applied to the present one.
     Rebased,
+    /// A person has said what became of the write, and the gateway found later that it is not so.
+    ResolvedOtherwise,
+    /// The value breaks the vendor's schema, and was sent all the same.
+    Schema,
 }
 
 /// What a successful response would otherwise not show.

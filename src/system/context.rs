@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::catalog::Requester;
 use crate::record::{CallerName, RequestId};
 use crate::transport::Priority;
 use crate::transport::trace::TraceContext;
@@ -15,6 +16,8 @@ pub struct OpContext {
     pub caller: CallerName,
     /// `X-Request-Id`.
     pub request_id: RequestId,
+    /// For an item of a batch: what the ledger calls it, `{request id}/{item id}`.
+    pub batch: Option<Arc<str>>,
     /// The trace that this request belongs to.
     pub trace: Arc<TraceContext>,
     /// When the head of the request was read: `Prefer: wait` counts from here.
@@ -23,4 +26,12 @@ pub struct OpContext {
     pub deadline: Instant,
     /// Where its calls wait while the vendor is congested.
     pub priority: Priority,
+}
+
+impl OpContext {
+    /// This request, as one that needs a schema.
+    #[must_use]
+    pub fn requester(&self) -> Requester<'_> {
+        Requester { trace: &self.trace, priority: self.priority, deadline: self.deadline }
+    }
 }

@@ -53,11 +53,11 @@ pub use crate::record::VendorCallKind;
 #[cfg(doc)]
 use crate::record::VendorError;
 pub use circuit_breaker::{CircuitState, LastFailure};
-pub use client::fetch;
+pub use client::{ExchangeError, OneShot, OneShotResponse, exchange, fetch};
 pub use layer::Transport;
 pub use priority::{Lane, Priority};
 pub use protocol::{Token, VendorProtocol};
-pub use request::{JSON, VendorRequest};
+pub use request::{JSON, RequestOrigin, VendorRequest};
 pub use response::VendorResponse;
 pub use sanitize::{sanitize_text, strip_stack_trace};
 pub use settings::{StackError, StackSettings};

@@ -70,13 +70,13 @@ impl TransportStack {
         let redactor = SecretRedactor::new(&settings.secrets);
 
         // Innermost, the connection: only here is it known whether anything was sent.
-        let client = Client::new(settings)?;
+        let client = Client::new(settings, protocol.reply_headers())?;
 
         // Directly around the connection, so that the timeout and the duration metric cover the
         // exchange and no wait. Responses are classified here, so that all layers above see only
         // `VendorError`s.
         let bodies = Arc::clone(client.body_budget());
-        let peer = PeerAttributes::new(system, client.address());
+        let peer = PeerAttributes::new(system, |origin| client.address(origin));
         let attempt = AttemptLayer::new(
             client,
             Arc::clone(&protocol),

@@ -15,6 +15,10 @@ pub enum SettingFormat {
     Header,
     /// A path that begins with `/`.
     Path,
+    /// The address of the host that issues tokens, checked like `base_url`. A vendor has at most one
+    /// such setting; requests with [`RequestOrigin::SignIn`](crate::transport::RequestOrigin) go
+    /// there.
+    SignInUrl,
 }
 
 /// A key of `[systems.NAME]` that is specific to a vendor.

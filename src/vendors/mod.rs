@@ -14,7 +14,9 @@
 mod adapter;
 mod capabilities;
 mod factory;
+mod filter;
 mod registry;
+mod schema;
 
 mod common;
 
@@ -25,7 +27,11 @@ pub mod pretectum;
 #[cfg(test)]
 mod testing;
 
-pub use adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
-pub use capabilities::{Capabilities, Completion, DataLoss, UpdateStyle, Versioning};
+pub use adapter::{
+    Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
+};
+pub use capabilities::{Capabilities, Completion, DataLoss, Filterable, UpdateStyle};
 pub use factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings};
+pub use filter::FieldFilter;
 pub use registry::{VENDORS, find_vendor};
+pub use schema::{CollectionInfo, CollectionList, FieldSchema, RecordSchema, SchemaSource};

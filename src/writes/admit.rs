@@ -1,12 +1,13 @@
 //! Step 1. Nothing else writes the record, and no other writer may until this write is sent.
 
-use super::command::{WriteCommand, WriteOp};
+use super::command::WriteCommand;
 use super::lease::{LeaseGuard, acquire_lease, ensure_no_async_write};
 use super::outcome::EarlyReturn;
 use super::problems::guarantee_unavailable;
 use super::task::WriteTask;
 use crate::problem::Problem;
-use crate::system::System;
+use crate::record::RecordId;
+use crate::system::{Guarantee, System};
 
 /// A write that may be planned.
 pub(super) struct Admitted<'t> {
@@ -20,7 +21,8 @@ pub(super) struct Admitted<'t> {
 /// # Errors
 /// `guarantee-unavailable`: it does not, and the caller requires it.
 pub(super) fn check_guarantee(system: &System, command: &WriteCommand) -> Result<bool, Problem> {
-    let is_native = matches!(command.op, WriteOp::Update { .. }) && system.compares_versions();
+    let guarantee = |id: &RecordId| system.guarantee(command.op.action(), id.collection());
+    let is_native = command.op.record().map(guarantee) == Some(Guarantee::Native);
     if command.require_native && !is_native {
         return Err(guarantee_unavailable(system, command.op.action()));
     }

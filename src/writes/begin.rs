@@ -63,6 +63,7 @@ fn store_intent(task: &WriteTask<'_>, write: &InFlightWrite) -> Intent {
     Intent {
         operation: write.operation.clone(),
         request_id: Arc::clone(&context.request_id.0),
+        batch: context.batch.clone(),
         caller: Arc::clone(&context.caller.0),
         system: system.name.to_shared_str(),
         record: write.id().map(RecordId::to_shared_str),

@@ -13,6 +13,7 @@ use super::idempotency::check_key;
 use super::outcome::{EarlyReturn, WriteOutcome, WriteResponse};
 use super::plan::plan;
 use super::problems::{contended, lease_retries_exhausted};
+use super::schema_check::check_request;
 use super::send::send;
 use super::state::GatewayState;
 use super::task::{Responder, SentOperation, WriteTask, build_response};
@@ -43,6 +44,7 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, Ea
     let (gateway, system) = (task.gateway, task.system);
     let mut conflicts = ConflictRetries::new(task.retry_deadline());
     let mut lease_losses = 0;
+    let mut was_native = false;
     loop {
         // The operation of an earlier attempt has ended.
         task.sent_operation.replace(None);
@@ -55,6 +57,10 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, Ea
         let result = attempt(task).await;
         drop(turn);
         match result {
+            // The adapter has learned it from the vendor: the next attempt is guarded.
+            Ok(Resolved { outcome }) if may_go_on_guarded(task, &outcome) && !was_native => {
+                was_native = true;
+            }
             Ok(Resolved { outcome }) => match may_try_again(task, &outcome) {
                 Some(conflict) if conflicts.pause(gateway, system).await => {
                     task.must_read.set(conflict.name == ProblemKind::PreconditionFailed);
@@ -74,6 +80,14 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, Ea
             Err(early) => return Err(early),
         }
     }
+}
+
+/// Whether the vendor did nothing because it compares no versions in the record's collection, and
+/// the caller accepts that the gateway compares.
+fn may_go_on_guarded(task: &WriteTask<'_>, outcome: &WriteOutcome) -> bool {
+    let WriteOutcome::Problem(problem) = outcome else { return false };
+    let is_not_compared = problem.name == ProblemKind::GuaranteeUnavailable;
+    is_not_compared && !task.command.require_native && !task.has_responded()
 }
 
 /// The conflict that another attempt may not meet. A caller that sent a tag gets its 412 at once
@@ -155,6 +169,7 @@ async fn attempt_once_per_key(task: &WriteTask<'_>) -> Result<WriteOutcome, Earl
         (Err(EarlyReturn::Replay(outcome)), Err(in_progress)) if outcome.is_unknown() => return Err(in_progress),
         (checked, claimed) => checked.and(claimed)?,
     };
+    check_request(task).await?;
     match attempt_until_resolved(task).await {
         // The operation of a begin without confirmation says more than its key could.
         Err(EarlyReturn::Outcome(outcome)) if !outcome.is_unknown() => {

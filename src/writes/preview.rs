@@ -15,6 +15,7 @@ use super::command::{WriteCommand, WriteOp};
 use super::plan::{Draft, PlanSubject, draft};
 use super::problems::store_unavailable;
 use super::rebased::Rebased;
+use super::schema_check::check_request;
 use super::state::GatewayState;
 use super::task::WriteTask;
 use crate::metrics::PlanOutcome;
@@ -39,6 +40,7 @@ pub(crate) async fn preview(
 ) -> Result<Preview, Problem> {
     let sent_operation = RefCell::new(None);
     let task = WriteTask::new((gateway, system), command, context, &sent_operation, None);
+    check_request(&task).await?;
     check_guarantee(system, command)?;
     let is_blocked = is_blocked(&task).await?;
     let draft = draft(&task).await?;
@@ -97,7 +99,7 @@ fn show(task: &WriteTask<'_>, draft: Draft, is_blocked: bool, plan: &PlanTag, ex
         calls: draft.planned.iter().map(|planned| PreviewCall::new(system, &planned.request)).collect(),
         then: then(task, &draft, is_queued),
         would: would(task, &draft, is_queued, is_blocked),
-        warnings: draft.rebased.iter().map(Rebased::warning).collect(),
+        warnings: draft.rebased.iter().map(Rebased::warning).chain(task.schema.warnings()).collect(),
         changes_cut: draft.changes.len() > MAX_CHANGES,
         changes: draft.changes.into_iter().take(MAX_CHANGES).map(Change::from).collect(),
         based_on: draft.based_on,
@@ -141,7 +143,8 @@ fn is_accepted_first(task: &WriteTask<'_>, is_queued: bool) -> bool {
 /// Whether an update is answered with the record: because its caller prefers that, or because there
 /// are warnings to show.
 fn has_body(task: &WriteTask<'_>, draft: &Draft) -> bool {
-    task.command.prefer.return_representation || !draft.losses().is_empty() || draft.rebased.is_some()
+    let has_warnings = !draft.losses().is_empty() || draft.rebased.is_some() || !task.schema.warnings().is_empty();
+    task.command.prefer.return_representation || has_warnings
 }
 
 /// What follows the call, in words.

@@ -63,7 +63,7 @@ async fn conflict_problem(
         problem.current_etag = Some(system.etag_header(id, record));
         let rebased_from = write.rebased.as_ref().map(|rebased| rebased.from.as_str());
         let before = rebased_from.or(write.etag_before.as_deref()).unwrap_or_default();
-        problem.changed = gateway.recent_states.diff_since(before, &record.fields.to_map()).await;
+        problem.changed = system.changed_since(&gateway.recent_states, before, id, record).await;
     }
     problem
 }

@@ -31,7 +31,9 @@ impl Answer {
     /// no answer.
     pub(super) fn of_refusal(fault: &VendorError) -> Option<Self> {
         match fault.kind {
-            VendorErrorKind::Conflict if matches!(fault.status, Some(409 | 412)) => Some(Self::ConflictStatus),
+            VendorErrorKind::Conflict if matches!(fault.status, Some(409 | 412)) && fault.code.is_none() => {
+                Some(Self::ConflictStatus)
+            }
             VendorErrorKind::Conflict => Some(Self::Conflict),
             VendorErrorKind::Rejected if fault.status == Some(412) => Some(Self::ConflictStatus),
             VendorErrorKind::Ambiguous => Some(Self::Ambiguous(fault.effect)),
@@ -180,6 +182,12 @@ fn resolve_undeleted(evidence: &Evidence<'_>, etag: &str) -> Resolution {
         Answer::Ambiguous(_) => Resolution::NotApplied(Refusal::Rejected),
         Answer::ConflictStatus if evidence.is_before(etag) => Resolution::NotApplied(Refusal::Busy),
         Answer::Conflict | Answer::ConflictStatus => Resolution::NotApplied(Refusal::Conflict),
+        // The vendor compares the version, so a request that is still under way will be refused.
+        Answer::Lost | Answer::LostThenRefused
+            if evidence.intent.compared_etag().is_some() && !evidence.is_before(etag) =>
+        {
+            Resolution::NotApplied(Refusal::Conflict)
+        }
         Answer::Lost | Answer::LostThenRefused => Resolution::Open,
     }
 }

@@ -12,6 +12,7 @@ use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::{ExpectedState, WriteIntent};
 use super::interim::save_interim_outcome;
 use super::outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
+use super::schema_findings::SchemaFindings;
 use super::state::GatewayState;
 use crate::journal::InterimResponse;
 use crate::record::{Action, OperationId, Precondition};
@@ -38,6 +39,8 @@ pub(super) struct WriteTask<'t> {
     pub handed_off: Cell<bool>,
     /// Whether an update must be planned from a read, because its tag is known to be stale.
     pub must_read: Cell<bool>,
+    /// What the check against the schema has found.
+    pub schema: SchemaFindings,
 }
 
 impl<'t> WriteTask<'t> {
@@ -59,6 +62,7 @@ impl<'t> WriteTask<'t> {
             responder: RefCell::new(responder),
             handed_off: Cell::new(false),
             must_read: Cell::new(false),
+            schema: SchemaFindings::default(),
         }
     }
 }
@@ -98,6 +102,8 @@ impl WriteTask<'_> {
             if_match_any: self.is_if_match_any(),
             has_idempotency_key: self.command.idempotency.is_some(),
             prefer: self.command.prefer.clone(),
+            schema_warnings: self.schema.warnings(),
+            needs_read_back: self.schema.needs_read_back(),
         }
     }
 

@@ -107,6 +107,7 @@ async fn write(store: &Journal, record: &str) {
     let intent = Intent {
         operation: operation.clone(),
         request_id: operation.as_str().into(),
+        batch: None,
         caller: "benchmark".into(),
         system: "crm".into(),
         record: Some(record.into()),

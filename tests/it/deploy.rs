@@ -45,3 +45,35 @@ fn alerts_and_dashboard_reference_only_existing_metrics() {
         assert!(unknown.is_empty(), "{path}: {unknown:?}");
     }
 }
+
+/// What follows a word at the beginning of a line.
+fn values_of<'t>(text: &'t str, begin: &str) -> Vec<&'t str> {
+    text.lines().filter_map(|line| line.trim_start().strip_prefix(begin)).map(str::trim).collect()
+}
+
+#[test]
+fn every_alert_has_a_section_in_the_runbook_and_links_it() {
+    let rules = read_file("deploy/prometheus/alerts.yaml");
+    let alerts = values_of(&rules, "- alert:");
+    assert!(alerts.len() > 12, "{alerts:?}");
+    let links: Vec<String> =
+        alerts.iter().map(|name| format!("src/docs/runbook.md#{}", name.to_ascii_lowercase())).collect();
+    assert_eq!(values_of(&rules, "runbook:"), links);
+    let runbook = read_file("src/docs/runbook.md");
+    let sections: BTreeSet<&str> = values_of(&runbook, "## ").into_iter().collect();
+    let missing: Vec<_> = alerts.iter().filter(|name| !sections.contains(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_alert_is_tested_where_it_fires_and_where_it_does_not() {
+    let rules = read_file("deploy/prometheus/alerts.yaml");
+    let tests = read_file("deploy/prometheus/alerts.test.yaml");
+    for name in values_of(&rules, "- alert:") {
+        let checks: Vec<&str> =
+            tests.split("alertname: ").skip(1).filter(|check| check.lines().next() == Some(name)).collect();
+        let is_silent = |check: &&str| check.lines().nth(1).is_some_and(|line| line.trim() == "exp_alerts: []");
+        assert!(checks.iter().any(is_silent), "{name} is never tested where it must not fire");
+        assert!(!checks.iter().all(|check| is_silent(check)), "{name} is never tested where it fires");
+    }
+}

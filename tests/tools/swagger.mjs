@@ -3,7 +3,7 @@
 // Fails on an unexpected status, an error in the console, and a request to another origin.
 
 import assert from 'node:assert/strict';
-import { chromium } from 'playwright-core';
+import { launch, openPage } from './browser.mjs';
 
 const [base, screenshot] = process.argv.slice(2);
 assert.ok(base && screenshot, 'usage: node swagger.mjs BASE_URL SCREENSHOT');
@@ -12,35 +12,10 @@ const PATH = '/records/{system}/{id}';
 const SYSTEM = 'itsm';
 const ID = 'SPSScCategoryClassBase:7777780d-71a0-df11-708c-000c2968299e';
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-    '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
-  ],
-});
+const browser = await launch();
 
 try {
-  const complaints = [];
-  const context = await browser.newContext({ viewport: { width: 1280, height: 1600 }, serviceWorkers: 'block' });
-  context.setDefaultTimeout(15_000);
-  await context.route('**', (route) => {
-    const url = new URL(route.request().url());
-    if (url.origin === base) return route.continue();
-    complaints.push(`a request to another origin: ${url.href}`);
-    return route.abort();
-  });
-  const page = await context.newPage();
-  page.on('console', (message) => {
-    if (message.type() === 'error') complaints.push(`console: ${message.text()} (${message.location().url})`);
-  });
-  page.on('pageerror', (error) => complaints.push(`page: ${error.message}`));
+  const { page, complaints } = await openPage(browser, base, { width: 1280, height: 1600 });
 
   await assertPage(page, '/', ['href="docs/"', 'href="openapi.json"']);
   await assertPage(page, '/problems/precondition-failed', ['precondition-failed', '412']);

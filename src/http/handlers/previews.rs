@@ -9,6 +9,7 @@ use crate::http::error::HandlerResult;
 use crate::http::openapi::{
     CollectionPath, IfMatch, JsonPatch, MergePatch, NewRecord, PreviewParams, RecordPath, WriteHeaderParams, examples,
 };
+use crate::http::representation::Representation;
 use crate::http::response;
 use crate::http::write_request::Purpose;
 use crate::problem::{Problem, ProblemKind};
@@ -52,24 +53,27 @@ pub(in crate::http) async fn new_record(context: RequestContext) -> HandlerResul
 
 /// The preview of a PATCH.
 pub(in crate::http) async fn preview_update(context: &RequestContext) -> HandlerResult {
+    let representation = context.representation()?;
     require_read(context, Action::Update)?;
-    let (system, command) = parse_update(context, Purpose::Preview).await?;
+    let (system, command) = parse_update(context, &representation, Purpose::Preview).await?;
     check_action(context)?;
-    respond(context, system, &command).await
+    respond(context, &representation, system, command).await
 }
 
 /// The preview of a DELETE.
 pub(in crate::http) async fn preview_delete(context: &RequestContext) -> HandlerResult {
+    let representation = context.representation()?;
     require_read(context, Action::Delete)?;
-    let (system, command) = parse_delete(context, Purpose::Preview)?;
-    respond(context, system, &command).await
+    let (system, command) = parse_delete(context, &representation, Purpose::Preview)?;
+    respond(context, &representation, system, command).await
 }
 
 /// The preview of a POST.
 pub(in crate::http) async fn preview_create(context: &RequestContext) -> HandlerResult {
+    let representation = context.representation()?;
     require_read(context, Action::Create)?;
-    let (system, command) = parse_create(context, Purpose::Preview).await?;
-    respond(context, system, &command).await
+    let (system, command) = parse_create(context, &representation, Purpose::Preview).await?;
+    respond(context, &representation, system, command).await
 }
 
 /// 403 unless the caller may make the write and read the record: a preview shows values.
@@ -86,9 +90,15 @@ fn check_action(context: &RequestContext) -> Result<(), Problem> {
     }
 }
 
-async fn respond(context: &RequestContext, system: &System, command: &WriteCommand) -> HandlerResult {
+async fn respond(
+    context: &RequestContext,
+    representation: &Representation,
+    system: &System,
+    mut command: WriteCommand,
+) -> HandlerResult {
+    representation.bind(&mut command);
     let plan_ttl = context.api().limits.plan_ttl;
-    let preview: Preview = context.gateway().preview(system, command, &context.op_context()?, plan_ttl).await?;
+    let preview: Preview = context.gateway().preview(system, &command, &context.op_context()?, plan_ttl).await?;
     let mut response = HttpResponse::Ok();
     response.insert_header(response::NO_STORE).content_type("application/json");
     Ok(response.body(response::to_json(&preview)))

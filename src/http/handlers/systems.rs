@@ -5,16 +5,18 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::catalog::CatalogHealth;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
 use crate::http::headers::accept;
 use crate::http::openapi::SystemPath;
 use crate::http::response::{self, ReadPreconditions};
+use crate::http::state::ApiState;
 use crate::problem::ProblemKind;
 use crate::record::Action;
 use crate::system::{Guarantee, System};
 use crate::transport::{LastFailure, VendorHealth};
-use crate::vendors::{DataLoss, UpdateStyle, Versioning};
+use crate::vendors::{DataLoss, UpdateStyle};
 
 /// A system (contract 4), as callers see it who have a permission on it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -40,8 +42,14 @@ pub(in crate::http) struct SystemView<'s> {
     update: &'static str,
     /// How a write excludes others, for each method.
     guarantee: Guarantees,
+    /// What a tag stands for: `strong`, everything that a record shows; `weak`, the vendor's own
+    /// version, without which some calculated values may change.
+    #[schema(example = "strong")]
+    validator: &'static str,
     /// Whether list items are whole records with their tags.
     list_is_whole: bool,
+    /// The members of `fields` that lists can be filtered by; `*` stands for all.
+    filters: &'static [&'static str],
     /// What its writes may destroy although the request does not name it.
     losses: Vec<LossView>,
     /// What happens to a write that would destroy something that its request does not accept by
@@ -49,8 +57,26 @@ pub(in crate::http) struct SystemView<'s> {
     /// it).
     #[schema(example = "refuse")]
     on_lossy_write: &'static str,
+    /// Whether writes are checked against the vendor's schema before they are sent: `refuse`,
+    /// `warn` or `off`.
+    #[schema(example = "refuse")]
+    validate: &'static str,
+    /// The schemas that this process has read.
+    schemas: SchemasView,
     /// Its health, as this process sees it.
     health: SystemHealth,
+}
+
+/// The schemas that this process has read.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct SchemasView {
+    /// How many.
+    known: usize,
+    /// When the oldest of them was read (RFC 3339); null if there is none.
+    #[schema(format = "date-time")]
+    oldest: Option<String>,
+    /// How many could not be read the last time.
+    unavailable: usize,
 }
 
 /// The form of a system's ids.
@@ -103,6 +129,10 @@ struct SystemHealth {
     /// When the current token expires; null without one, and for keys that do not expire.
     #[schema(format = "date-time")]
     token_expires: Option<String>,
+    /// The requests to this system in progress, this one included if it names the system.
+    in_flight: i64,
+    /// The vendor requests that wait for a free slot.
+    queued: i64,
 }
 
 /// A vendor request that failed.
@@ -133,7 +163,7 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let preconditions = ReadPreconditions::parse(context.headers())?;
     let caller = context.caller()?;
     let visible = context.api().systems.iter().filter(|system| caller.can_anything(system.name.as_str()));
-    let items = visible.map(system_view).collect();
+    let items = visible.map(|system| system_view(context.api(), system)).collect();
     preconditions.respond(response::to_json(&SystemList { items }), None, None)
 }
 
@@ -151,15 +181,15 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     accept::require_json(context.headers())?;
     context.query(&[])?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    preconditions.respond(response::to_json(&system_view(system)), None, None)
+    preconditions.respond(response::to_json(&system_view(context.api(), system)), None, None)
 }
 
-fn system_view(system: &Arc<System>) -> SystemView<'_> {
+fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
     let capabilities = system.adapter.capabilities();
     let can = |action: Action| capabilities.actions.contains(&action);
-    let native = match capabilities.versioning {
-        Versioning::Native => Guarantee::Native,
-        Versioning::None => Guarantee::Guarded,
+    let guarantee = |action: Action| {
+        let compares = capabilities.compares.contains(&action);
+        can(action).then_some(if compares { Guarantee::Native } else { Guarantee::Guarded })
     };
     SystemView {
         name: system.name.as_str(),
@@ -172,15 +202,22 @@ fn system_view(system: &Arc<System>) -> SystemView<'_> {
             UpdateStyle::Partial => "partial",
             UpdateStyle::Replace => "replace",
         },
-        guarantee: Guarantees {
-            update: can(Action::Update).then_some(native),
-            // No vendor compares versions on delete.
-            delete: can(Action::Delete).then_some(Guarantee::Guarded),
-        },
+        guarantee: Guarantees { update: guarantee(Action::Update), delete: guarantee(Action::Delete) },
+        validator: if capabilities.has_weak_versions { "weak" } else { "strong" },
         list_is_whole: capabilities.list_is_complete,
+        filters: capabilities.filters.names(),
         losses: capabilities.losses.iter().map(LossView::from).collect(),
         on_lossy_write: if system.policy.warn_on_loss { "warn" } else { "refuse" },
-        health: system.transport.health().into(),
+        health: SystemHealth::new(system.transport.health(), api.metrics.load(system.index)),
+        validate: system.policy.validate.as_str(),
+        schemas: system.catalog.health().into(),
+    }
+}
+
+impl From<CatalogHealth> for SchemasView {
+    fn from(health: CatalogHealth) -> Self {
+        let CatalogHealth { known, oldest, unavailable } = health;
+        Self { known, oldest: oldest.and_then(timestamp), unavailable }
     }
 }
 
@@ -191,9 +228,11 @@ impl From<&DataLoss> for LossView {
     }
 }
 
-impl From<VendorHealth> for SystemHealth {
-    fn from(health: VendorHealth) -> Self {
+impl SystemHealth {
+    fn new(health: VendorHealth, (in_flight, queued): (i64, i64)) -> Self {
         Self {
+            in_flight,
+            queued,
             circuit: health.circuit.as_str(),
             last_success: health.last_success.and_then(timestamp),
             last_failure: health.last_failure.map(SystemFailure::from),

@@ -9,6 +9,7 @@ use crate::http::headers::{BodyType, WriteHeaders, accept};
 use crate::http::openapi::{
     CollectionPath, IfMatch, JsonPatch, MergePatch, NewRecord, RecordPath, WriteHeaderParams, examples,
 };
+use crate::http::representation::Representation;
 use crate::http::write_request::{self, Purpose};
 use crate::http::{body, write_response};
 use crate::problem::{Problem, ProblemKind};
@@ -35,20 +36,26 @@ const PATCH_MEDIA_TYPES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPat
         (status = 200, description = "Done, and this is the record now", body = RecordView),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn update(context: RequestContext) -> HandlerResult {
-    let (system, command) = parse_update(&context, Purpose::Write).await?;
-    execute(&context, system, command).await
+    let representation = context.representation()?;
+    representation.translate(&context, send_update(&context, &representation).await)
+}
+
+async fn send_update(context: &RequestContext, representation: &Representation) -> HandlerResult {
+    let (system, command) = parse_update(context, representation, Purpose::Write).await?;
+    execute(context, system, representation, command).await
 }
 
 /// A PATCH, checked as far as the request alone allows.
-pub(super) async fn parse_update(
-    context: &RequestContext,
+pub(super) async fn parse_update<'c>(
+    context: &'c RequestContext,
+    representation: &Representation,
     purpose: Purpose,
-) -> Result<(&Arc<System>, WriteCommand), Problem> {
+) -> Result<(&'c Arc<System>, WriteCommand), Problem> {
     let system = context.authorize_system(Action::Update)?;
-    let id = system.record_id(&context.path_param("id")?)?;
+    let id = representation.record_id(system, &context.path_param("id")?)?;
     accept::require_json(context.headers())?;
     let (body_type, body) = body::read(context, PATCH_MEDIA_TYPES).await?;
-    let patch = write_request::parse_patch(body_type, &body)?;
+    let patch = representation.parse_patch(&id, body_type, &body)?;
     let headers = write_request::parse_headers(context, purpose)?;
     require_conditions(system, Action::Update, &headers, purpose)?;
     let patch = write_request::validate_patch(patch, system, &id)?;
@@ -83,17 +90,23 @@ fn require_conditions(
     responses((status = 204, description = "Done"),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn delete(context: RequestContext) -> HandlerResult {
-    let (system, command) = parse_delete(&context, Purpose::Write)?;
-    execute(&context, system, command).await
+    let representation = context.representation()?;
+    representation.translate(&context, send_delete(&context, &representation).await)
+}
+
+async fn send_delete(context: &RequestContext, representation: &Representation) -> HandlerResult {
+    let (system, command) = parse_delete(context, representation, Purpose::Write)?;
+    execute(context, system, representation, command).await
 }
 
 /// A DELETE, checked as far as the request alone allows.
-pub(super) fn parse_delete(
-    context: &RequestContext,
+pub(super) fn parse_delete<'c>(
+    context: &'c RequestContext,
+    representation: &Representation,
     purpose: Purpose,
-) -> Result<(&Arc<System>, WriteCommand), Problem> {
+) -> Result<(&'c Arc<System>, WriteCommand), Problem> {
     let system = context.authorize_system(Action::Delete)?;
-    let id = system.record_id(&context.path_param("id")?)?;
+    let id = representation.record_id(system, &context.path_param("id")?)?;
     accept::require_json(context.headers())?;
     let headers = write_request::parse_headers(context, purpose)?;
     require_conditions(system, Action::Delete, &headers, purpose)?;
@@ -112,23 +125,28 @@ pub(super) fn parse_delete(
     responses((status = 201, description = "Created", body = RecordView),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn create(context: RequestContext) -> HandlerResult {
-    let (system, command) = parse_create(&context, Purpose::Write).await?;
-    execute(&context, system, command).await
+    let representation = context.representation()?;
+    representation.translate(&context, send_create(&context, &representation).await)
+}
+
+async fn send_create(context: &RequestContext, representation: &Representation) -> HandlerResult {
+    let (system, command) = parse_create(context, representation, Purpose::Write).await?;
+    execute(context, system, representation, command).await
 }
 
 /// A POST, checked as far as the request alone allows.
-pub(super) async fn parse_create(
-    context: &RequestContext,
+pub(super) async fn parse_create<'c>(
+    context: &'c RequestContext,
+    representation: &Representation,
     purpose: Purpose,
-) -> Result<(&Arc<System>, WriteCommand), Problem> {
+) -> Result<(&'c Arc<System>, WriteCommand), Problem> {
     let system = context.authorize_system(Action::Create)?;
     accept::require_json(context.headers())?;
     let (_, body) = body::read(context, &[BodyType::Json]).await?;
     let value = parse_strict(&body).map_err(|JsonError(detail)| ProblemKind::MalformedRequest.with_detail(detail))?;
     let headers = write_request::parse_headers(context, purpose)?;
     require_conditions(system, Action::Create, &headers, purpose)?;
-    let (collection, fields) = write_request::parse_new_record(value, system.name.as_str())?;
-    let collection = system.collection(collection.as_deref())?;
+    let (collection, fields) = representation.parse_new_record(value, system)?;
     write_request::check_collection_precondition(&headers)?;
     let op = WriteOp::Create { collection, fields };
     Ok((system, write_request::build_command(context, system, headers, op, &body)))
@@ -136,7 +154,13 @@ pub(super) async fn parse_create(
 
 /// Executes a write. A caller that may not read the system's records learns nothing of what they
 /// hold.
-async fn execute(context: &RequestContext, system: &Arc<System>, mut command: WriteCommand) -> HandlerResult {
+async fn execute(
+    context: &RequestContext,
+    system: &Arc<System>,
+    representation: &Representation,
+    mut command: WriteCommand,
+) -> HandlerResult {
+    representation.bind(&mut command);
     let can_read = context.can_read(system.name.as_str())?;
     command.prefer.return_representation &= can_read;
     // Whether places have moved says something about the record.
@@ -145,5 +169,5 @@ async fn execute(context: &RequestContext, system: &Arc<System>, mut command: Wr
     if !can_read {
         write_response::redact(&mut response.outcome);
     }
-    write_response::respond(context, response).await
+    write_response::respond(context, representation, response).await
 }

@@ -9,7 +9,7 @@ mod syntax;
 
 pub(crate) use content::{BodyType, body_type, content_length, has_content_encoding};
 pub(crate) use etag::{parse_own_etag, parse_precondition};
-pub(crate) use idempotency::fingerprint;
+pub(crate) use idempotency::{fingerprint, parse_idempotency_key};
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ impl WriteHeaders {
             prefer: prefer::parse_prefer(headers),
             accept_loss: parse_accept_loss(headers),
             require_native: parse_require_guarantee(headers)?,
-            idempotency_key: idempotency::parse_idempotency_key(headers)?,
+            idempotency_key: parse_idempotency_key(headers)?,
             if_plan: parse_if_plan(headers)?,
         })
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::http::header::{HeaderMap, HeaderName};
 
 use super::syntax;
-use crate::writes::Prefer;
+use crate::writes::{Handling, Prefer};
 
 /// The longest wait. The server's deadline limits it further.
 const MAX_WAIT_SECS: u64 = 24 * 60 * 60;
@@ -13,7 +13,8 @@ const MAX_WAIT_SECS: u64 = 24 * 60 * 60;
 /// Parses the preferences that the gateway knows; unknown and malformed ones are ignored.
 pub(crate) fn parse_prefer(headers: &HeaderMap) -> Prefer {
     let mut prefer = Prefer::default();
-    let (mut minimal, mut wait_seen, mut async_seen, mut rebase_seen) = (false, false, false, false);
+    let (mut minimal, mut wait_seen, mut async_seen) = (false, false, false);
+    let (mut rebase_seen, mut handling_seen) = (false, false);
     let lines = syntax::field_values(headers, HeaderName::from_static("prefer"));
     let texts: Vec<&str> = lines.filter_map(|line| std::str::from_utf8(line).ok()).collect();
     for (name, value) in texts.iter().flat_map(|line| syntax::split_list(line, ',')).filter_map(parse_preference) {
@@ -21,6 +22,14 @@ pub(crate) fn parse_prefer(headers: &HeaderMap) -> Prefer {
             "return" => {
                 minimal |= value == "minimal";
                 prefer.return_representation |= value == "representation";
+            }
+            "handling" if !handling_seen => {
+                handling_seen = true;
+                prefer.handling = match value.as_str() {
+                    "lenient" => Some(Handling::Lenient),
+                    "strict" => Some(Handling::Strict),
+                    _ => None,
+                };
             }
             // The first of a name counts (RFC 7240 §2).
             "respond-async" if !async_seen => {

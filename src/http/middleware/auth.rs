@@ -1,4 +1,5 @@
-//! Authentication (contract 4: 401 comes after the route and before the system).
+//! Authentication (contract 4: 401 comes after the route and before the system), and then the
+//! caller's limits (contract 4.16).
 
 use actix_web::Error;
 use actix_web::body::BoxBody;
@@ -10,7 +11,7 @@ use crate::http::context::RequestState;
 use crate::http::error::refuse;
 use crate::http::headers;
 
-/// Authenticates the caller, unless the route is public: there, credentials are ignored.
+/// Authenticates the caller and applies its limits, unless the route is public: there, credentials are ignored.
 pub(in crate::http) async fn authenticate(
     request: ServiceRequest,
     next: Next<BoxBody>,
@@ -18,7 +19,12 @@ pub(in crate::http) async fn authenticate(
     let state = RequestState::of(request.request())?;
     if !state.route().is_some_and(|route| route.is_public) {
         match state.api.authenticator.authenticate(headers::bearer(request.headers())).await {
-            Ok(caller) => state.set_principal(caller),
+            Ok(caller) => {
+                state.set_principal(caller);
+                if let Err(problem) = state.admit() {
+                    return Ok(refuse(request, problem));
+                }
+            }
             Err(problem) => return Ok(refuse(request, problem)),
         }
     }

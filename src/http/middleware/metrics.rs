@@ -5,6 +5,7 @@ use std::rc::Rc;
 use actix_web::Error;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
 
 use crate::http::context::RequestState;
@@ -20,7 +21,11 @@ pub(in crate::http) async fn record_metrics(
     let response = next.call(request).await?;
     // `render_problems` leaves the problem's name here.
     let problem = response.response().extensions().get::<ProblemKind>().copied();
-    guard.outcome = Some(problem.map_or(RequestOutcome::Ok, RequestOutcome::Problem));
+    guard.outcome = Some(match problem {
+        Some(problem) => RequestOutcome::Problem(problem),
+        None if response.status() == StatusCode::MULTI_STATUS => RequestOutcome::Partial,
+        None => RequestOutcome::Ok,
+    });
     if let Some(mut span) = guard.state.take_span() {
         span.set_response(response.status().as_u16(), problem.map(ProblemKind::as_str));
     }

@@ -74,8 +74,11 @@ pub(in crate::http) fn render_problem(
 /// Problems that always carry `Retry-After` (contract 4.7), one second where nothing better is
 /// known.
 fn default_retry_after(name: ProblemKind) -> Option<u64> {
-    use ProblemKind::{Contended, OperationInProgress, Overloaded, RateLimited, VendorBusy, VendorUnavailable};
-    let retryable = [OperationInProgress, VendorBusy, Contended, RateLimited, Overloaded, VendorUnavailable];
+    use ProblemKind::{
+        Contended, OperationInProgress, Overloaded, QuotaExceeded, RateLimited, VendorBusy, VendorUnavailable,
+    };
+    let retryable =
+        [OperationInProgress, VendorBusy, Contended, QuotaExceeded, RateLimited, Overloaded, VendorUnavailable];
     retryable.contains(&name).then_some(1)
 }
 

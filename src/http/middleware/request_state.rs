@@ -59,5 +59,6 @@ pub(in crate::http) fn add_common_headers(headers: &mut HeaderMap, state: &Reque
     if !state.api.external_url.is_empty() {
         add_external_url(headers, &state.api.external_url);
     }
+    state.add_rate_limit_headers(headers);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }

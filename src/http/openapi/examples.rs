@@ -25,6 +25,16 @@ pub(crate) fn json_patch() -> Value {
     ])
 }
 
+/// A batch that reads a record and changes another.
+pub(crate) fn batch() -> Value {
+    json!({"items": [
+        {"id": "read", "method": "GET", "path": "/records/architecture/object-definitions:640b3d7d4a28b925fcf8b9a2"},
+        {"id": "change", "method": "PATCH",
+            "path": "/records/itsm/SPSScCategoryClassBase:7777780d-71a0-df11-708c-000c2968299e",
+            "headers": {"If-Match": "*"}, "body": {"fields": {"Description": "Facility Management"}}}
+    ]})
+}
+
 /// A new Pretectum data object.
 pub(crate) fn new_pretectum() -> Value {
     json!({

@@ -1,6 +1,8 @@
 //! Parameters as the document shows them. `headers` and `query` parse them.
 #![expect(dead_code, reason = "described, never constructed")]
 
+use std::collections::BTreeMap;
+
 use utoipa::IntoParams;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
@@ -43,6 +45,48 @@ pub(crate) struct SystemPath {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
+pub(crate) struct SchemaPath {
+    /// The configured name of the system.
+    #[param(example = "architecture", pattern = "^[a-z][a-z0-9-]*$")]
+    system: String,
+    /// The collection, as one percent-encoded path segment.
+    #[param(example = "object-definitions")]
+    collection: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SchemaParams {
+    /// What the schema is to describe: `fields` of a record, of a new record, or of a merge patch.
+    #[param(rename = "for", inline)]
+    purpose: Option<SchemaPurpose>,
+}
+
+/// What a schema describes.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(crate) enum SchemaPurpose {
+    /// A record.
+    Record,
+    /// A new record.
+    Create,
+    /// A merge patch.
+    Update,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageParams {
+    /// The most items of the page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// `next` of the previous page of the same query.
+    #[param(min_length = 1)]
+    cursor: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(crate) struct OperationPath {
     /// The operation's id: the last segment of `Operation` or `Location`.
     #[param(example = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11")]
@@ -63,6 +107,10 @@ pub(crate) struct ListParams {
     /// Which collection; the configured one if it is left out.
     #[param(min_length = 1)]
     collection: Option<String>,
+    /// `filter[NAME]=VALUE`: only records whose member NAME of `fields` has this value; several
+    /// must hold together. `GET /systems/{system}` says which members can be filtered by.
+    #[param(style = DeepObject, explode, value_type = Option<BTreeMap<String, String>>, example = json!({}))]
+    filter: Option<BTreeMap<String, String>>,
     /// The most items of the page; a page may be shorter, even empty, and have a `next`.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
@@ -166,6 +214,49 @@ pub(crate) struct LedgerListParams {
 }
 
 #[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ChangeListParams {
+    /// Only of this system.
+    #[param(min_length = 1)]
+    system: Option<String>,
+    /// Only of records of this collection.
+    #[param(min_length = 1)]
+    collection: Option<String>,
+    /// Only of this record.
+    #[param(min_length = 1)]
+    record: Option<String>,
+    /// Where to begin: `first` (the oldest event that is kept), `now`, or `next` of the previous
+    /// response to the same query.
+    #[param(min_length = 1, default = "first")]
+    since: Option<String>,
+    /// The most events of the response.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// For how many seconds the response is held while there is no event; at most the deadline.
+    #[param(minimum = 0)]
+    wait: Option<u32>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct LastEventId {
+    /// The id of the last event that the client has; it replaces `since`.
+    #[param(rename = "Last-Event-ID", nullable = false)]
+    last_event_id: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LedgerVerifyParams {
+    /// The number of the first entry; the first that is kept if it is left out.
+    #[param(minimum = 1, default = 1)]
+    from: Option<i64>,
+    /// The most entries to verify.
+    #[param(minimum = 1, maximum = 10_000, default = 10_000)]
+    limit: Option<u32>,
+}
+
+#[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct ReadHeaderParams {
     /// Tags that the caller has; 304 if one of them is the current one.
@@ -180,6 +271,19 @@ pub(crate) struct IfMatch {
     /// never match.
     #[param(rename = "If-Match", example = "*", pattern = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#)]
     if_match: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct BatchHeaderParams {
+    /// Makes repeating this batch safe: every write item without a key of its own has this key with
+    /// its id, and a repetition runs only the items that have no stored response.
+    #[param(
+        rename = "Idempotency-Key",
+        nullable = false,
+        pattern = r#"^("[!#-\[\]-~]{1,255}"|[!#-+\--:<-\[\]-~]{1,255})$"#
+    )]
+    idempotency_key: Option<String>,
 }
 
 #[derive(IntoParams)]

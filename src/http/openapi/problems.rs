@@ -12,10 +12,11 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 use super::operations::operations_mut;
 use super::response_headers::header_ref;
 use crate::problem::ProblemKind::{
-    self, BodyTooLarge, Contended, Forbidden, GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused,
-    InternalError, LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound, NotImplemented,
-    OperationInProgress, OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed, PlanChanged,
-    PlanRequired, PreconditionFailed, PreconditionRequired, RateLimited, ReadOnlyMember, RecordNotFound, Rejected,
+    self, BodyTooLarge, CollectionNotFound, Contended, CursorExpired, DependencyFailed, Forbidden,
+    GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused, InternalError, LossyWrite, MalformedRequest,
+    MethodNotAllowed, ModelNotFound, NotAcceptable, NotFound, NotImplemented, OperationEnded, OperationInProgress,
+    OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed, PlanChanged, PlanRequired,
+    PreconditionFailed, PreconditionRequired, QuotaExceeded, RateLimited, ReadOnlyMember, RecordNotFound, Rejected,
     RequestTimeout, SystemNotFound, Unauthenticated, UnsupportedMediaType, UriTooLong, VendorBusy,
     VendorCredentialsRejected, VendorError, VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
 };
@@ -24,7 +25,7 @@ use crate::problem::ProblemKind::{
 const ANY_PROBLEMS: &[ProblemKind] =
     &[MalformedRequest, MethodNotAllowed, UriTooLong, HeadersTooLarge, InternalError, NotImplemented];
 /// Of requests that need a caller.
-const CALLER_PROBLEMS: &[ProblemKind] = &[Unauthenticated, NotAcceptable, Overloaded];
+const CALLER_PROBLEMS: &[ProblemKind] = &[Unauthenticated, QuotaExceeded, NotAcceptable, Overloaded];
 /// Of requests that name a system and need a permission.
 const SYSTEM_PROBLEMS: &[ProblemKind] = &[SystemNotFound, Forbidden];
 /// Of requests that send vendor requests.
@@ -95,10 +96,26 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
             WRITE_PROBLEMS,
             &[RecordNotFound, PreconditionRequired, GuaranteeUnavailable],
         ],
+        "runBatch" => &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed]],
         "listOperations" | "listLedger" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, PreconditionFailed]],
         "getOperation" => &[CALLER_PROBLEMS, &[OperationNotFound, PreconditionFailed]],
+        "settleOperation" => &[CALLER_PROBLEMS, &[Forbidden, OperationNotFound, OperationInProgress, OperationEnded]],
+        "resolveOperation" => &[
+            CALLER_PROBLEMS,
+            BODY_PROBLEMS,
+            &[Forbidden, OperationNotFound, OperationInProgress, OperationEnded, Rejected],
+        ],
+        "listChanges" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, CursorExpired]],
+        "getLedgerHead" | "verifyLedger" | "getStatus" => &[CALLER_PROBLEMS, &[Forbidden, PreconditionFailed]],
         "listSystems" => &[CALLER_PROBLEMS, &[PreconditionFailed]],
         "getSystem" => &[CALLER_PROBLEMS, &[SystemNotFound, PreconditionFailed]],
+        "listCollections" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[PreconditionFailed]],
+        "getSchema" => {
+            &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[CollectionNotFound, NotFound, PreconditionFailed]]
+        }
+        "listModels" => &[CALLER_PROBLEMS],
+        "getModel" => &[CALLER_PROBLEMS, &[ModelNotFound, Forbidden]],
+        "getModelSchema" => &[CALLER_PROBLEMS, &[ModelNotFound]],
         "getReadiness" => &[&[Overloaded]],
         "getProblem" => &[&[NotFound]],
         _ => &[],
@@ -161,7 +178,8 @@ fn headers_for(problem: ProblemKind) -> impl Iterator<Item = &'static str> {
         401 => &["WWW-Authenticate"],
         405 => &["Allow"],
         415 => &["Accept-Patch"],
-        429 | 503 => &["Retry-After"],
+        429 => &["Retry-After", "RateLimit", "RateLimit-Policy"],
+        503 => &["Retry-After"],
         409 if problem.spec().retryable => &["Retry-After"],
         504 if problem == OutcomeUnknown => &["Operation"],
         _ => &[],

@@ -19,6 +19,7 @@ async fn begin_operation(api: &TestApi, system: &str) -> OperationId {
     let intent = Intent {
         operation: operation.clone(),
         request_id: "request".into(),
+        batch: None,
         caller: "admin".into(),
         system: system.into(),
         record: Some("a:b".into()),
@@ -88,7 +89,9 @@ async fn a_system_resource_lists_its_capabilities() {
     let shown = api.send(admin_request("GET", "/systems/docs")).await.json();
     assert_eq!(shown["capabilities"], json!(["read"]));
     assert!(shown["guarantee"]["update"].is_null());
-    let health = json!({"circuit": "closed", "last_success": null, "last_failure": null, "token_expires": null});
+    let health = json!({
+        "circuit": "closed", "last_success": null, "last_failure": null, "token_expires": null, "in_flight": 1, "queued": 0,
+    });
     assert_eq!(shown["health"], health);
     let all = api.send(admin_request("GET", "/systems")).await;
     assert_eq!(all.json()["items"].as_array().map(Vec::len), Some(3));

@@ -1,5 +1,6 @@
 //! The API under test, and requests to it.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +14,11 @@ use serde_json::Value;
 
 use super::scripted_vendor::{ScriptedVendor, scripted_system};
 use crate::access::{ApiKeyAuth, Permission};
-use crate::config::{CallerConfig, Grant, KeyDigest};
+use crate::config::{CallerConfig, CallerKey, CallerLimits, Grant, KeyDigest};
 use crate::gateway::Gateway;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
-use crate::http::{ApiState, Authenticator, Listener, RequestLimits, SharedApiState, app, middleware};
+use crate::http::{ApiState, Authenticator, BatchLimits, Listener, RequestLimits, SharedApiState, app, middleware};
 use crate::journal::{Durability, Journal, StoreSettings};
 use crate::metrics::Metrics;
 use crate::record::{Action, CallerName, RecordId, SystemName, Version, sha256};
@@ -79,8 +80,10 @@ fn authenticator() -> Authenticator {
     let grant = |system: Option<&str>, permission| Grant { system: system.and_then(SystemName::parse), permission };
     let caller = |name: &str, allow| CallerConfig {
         name: CallerName(name.into()),
-        key_sha256: KeyDigest(sha256([name.as_bytes()])),
+        keys: vec![CallerKey { digest: KeyDigest(sha256([name.as_bytes()])), not_after: None }],
         allow: vec![allow],
+        limits: CallerLimits::default(),
+        weight: NonZeroU16::MIN,
     };
     Authenticator::ApiKeys(ApiKeyAuth::with_keys(&[
         caller("admin", grant(None, None)),
@@ -114,11 +117,26 @@ impl TestApi {
             body_timeout: Duration::from_secs(5),
             deadline: Duration::from_secs(30),
             plan_ttl: Duration::from_secs(60),
+            changes_retention: Duration::from_hours(1),
+            max_streams: 256,
         };
         change(&mut limits);
+        let batch_limits =
+            BatchLimits { max_items: 100, max_body: 100_000, max_concurrency: 8, deadline: Duration::from_secs(120) };
         let authenticator = Arc::new(authenticator());
-        let state =
-            ApiState { gateway, systems, authenticator, metrics, tracer: None, external_url: String::new(), limits };
+        let state = ApiState {
+            models: Arc::default(),
+            gateway,
+            systems,
+            authenticator,
+            metrics,
+            tracer: None,
+            external_url: String::new(),
+            console: true,
+            limits,
+            batch_limits,
+            process: Arc::default(),
+        };
         Self { vendor, state: SharedApiState::new(state) }
     }
 

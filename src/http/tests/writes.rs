@@ -159,6 +159,7 @@ async fn each_write_outcome_has_its_response() {
         action: Action::Update,
         system: "crm".into(),
         record: Some("a:b".into()),
+        batch: None,
         caller: "admin".into(),
         started_at: "2026-11-21T10:15:30.123Z".into(),
         finished_at: None,
@@ -166,6 +167,8 @@ async fn each_write_outcome_has_its_response() {
         warnings: Vec::new(),
         problem: None,
         observed: None,
+        resolved_by: None,
+        note: None,
     };
     let accepted = WriteResponse { operation: Some(operation), ..success(SuccessBody::Accepted) };
     let accepted = respond(&api, accepted).await;

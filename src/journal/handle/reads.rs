@@ -9,7 +9,7 @@ use crate::journal::error::{DbError, JournalError};
 use crate::journal::ledger::LedgerEntry;
 use crate::journal::model::{IdempotencyClaim, IdempotencyState};
 use crate::journal::query::{LedgerQuery, OperationQuery, Page};
-use crate::journal::sql::{Value, replace_nul};
+use crate::journal::sql::{Value, operation_uuid, replace_nul};
 use crate::journal::verify::{self, VerifyReport};
 use crate::journal::{ledger_list, operations};
 use crate::record::{Operation, OperationId, PlanKey};
@@ -111,6 +111,11 @@ impl Journal {
         Ok(records.into_iter().filter_map(running).collect())
     }
 
+    /// A write of this instance has ended in the store without it: it blocks its record no longer.
+    pub fn forget_blocking(&self, operation: &OperationId) {
+        self.inner.shared.blocking.remove(operation);
+    }
+
     /// A page of the ledger.
     ///
     /// # Errors
@@ -136,6 +141,37 @@ impl Journal {
             async move { verify::run(&reader, head.as_deref()).await }
         })
         .await
+    }
+
+    /// What looking for the outcome of an operation needs that runs or has ended `unknown`: the JSON
+    /// of its [`Intent::recovery`](crate::journal::Intent::recovery).
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn recovery_of(&self, operation: &OperationId) -> Result<Option<String>, JournalError> {
+        let statement = "SELECT recovery FROM running WHERE operation = ?1
+             UNION ALL SELECT d.recovery FROM ledger o JOIN operation_detail d ON d.seq = o.intent
+             WHERE o.operation = ?1 AND o.intent > 0";
+        let id = [Value::Id(operation_uuid(operation))];
+        let rows = self.read(move |reader| {
+            let id = id.clone();
+            async move { reader.select(statement, &id).await }
+        });
+        let Some(mut row) = rows.await?.into_iter().next() else { return Ok(None) };
+        Ok(row.opt_bytes(0)?.and_then(|bytes| String::from_utf8(bytes).ok()))
+    }
+
+    /// Whether an operation still runs, here or in another instance.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn is_running(&self, operation: &OperationId) -> Result<bool, JournalError> {
+        let id = [Value::Id(operation_uuid(operation))];
+        let rows = self.read(move |reader| {
+            let id = id.clone();
+            async move { reader.select("SELECT seq FROM running WHERE operation = ?1", &id).await }
+        });
+        Ok(!rows.await?.is_empty())
     }
 
     /// How many running operations stay unresolved if this process ends: with SQLite all, on

@@ -14,12 +14,14 @@ use super::server::{PostgresServer, WRITER_LOCK};
 use super::statements::{self as sql, Statements};
 use crate::journal::batch_needs::BatchNeeds;
 use crate::journal::change_set::ChangeSet;
-use crate::journal::decode::{SELECT_RUNNING, idempotency_row, outcome_state, parse_action, stored_operation};
+use crate::journal::decode::{
+    SELECT_OPEN, SELECT_RUNNING, idempotency_row, open_operation, outcome_state, parse_action, stored_operation,
+};
 use crate::journal::error::DbError;
 use crate::journal::model::InterimResponse;
 use crate::journal::rows::{ChainHead, LeaseRow, RecordKey, RecordOperation, StoredOperation};
 use crate::journal::shared::{DEAD_AFTER, Shared};
-use crate::journal::sql::{Row, operation_uuid};
+use crate::journal::sql::{CUT_TABLES, Row, delete_cut, operation_uuid};
 use crate::journal::writer_state::WriterState;
 use crate::record::{Action, OperationId};
 
@@ -78,6 +80,13 @@ impl PostgresSession {
         state.records.clear();
         state.leases.clear();
         self.lock_and_read(shared, needs, state).await?;
+        for operation in &needs.open {
+            let rows = self.client.query(&SELECT_OPEN.replace('?', "$"), &[&operation_uuid(operation)]).await?;
+            for row in &rows {
+                let open = open_operation(&mut Row::from_postgres(row)?)?;
+                state.open.extend(open.map(|open| (operation.clone(), open)));
+            }
+        }
         let Some(limit) = needs.orphan_limit else { return Ok(Vec::new()) };
         self.orphans(needs, limit, state).await
     }
@@ -180,6 +189,7 @@ impl PostgresSession {
             now_ms: state.now_ms(),
             wall_ms: state.clock.wall_ms,
             step: changes.clock_step.unwrap_or_default(),
+            cut: changes.cut.as_ref().map(|cut| (cut.seq, &cut.hash[..], cut.marker)).unwrap_or_default(),
         };
         let writes = [
             operation_writes(&columns, changes, &context),
@@ -222,7 +232,11 @@ impl PostgresSession {
             AND NOT EXISTS (SELECT FROM instance i WHERE i.id = lease.owner AND i.seen > $3)";
         self.client.execute(leases, &[&now_ms, &state.instance, &(now_ms - DEAD_AFTER_MS)]).await?;
         self.client.execute("DELETE FROM instance WHERE seen <= $1", &[&(now_ms - INSTANCE_KEPT_MS)]).await?;
-        Ok(keys > 0 || details > 0)
+        let mut cut = 0;
+        for table in CUT_TABLES {
+            cut += self.client.execute(&delete_cut(table).replace('?', "$"), &[&DELETE_CHUNK]).await?;
+        }
+        Ok(keys > 0 || details > 0 || cut > 0)
     }
 }
 
@@ -232,6 +246,7 @@ struct WriteContext<'w> {
     now_ms: i64,
     wall_ms: i64,
     step: (i64, i64),
+    cut: (i64, &'w [u8], i64),
 }
 
 /// One statement of a batch.
@@ -249,6 +264,7 @@ impl<'w> Write<'w> {
 
 fn operation_writes<'w>(c: &'w Columns<'_>, changes: &'w ChangeSet, context: &'w WriteContext<'_>) -> Vec<Write<'w>> {
     let (step_seq, step_at) = (&context.step.0, &context.step.1);
+    let (cut_seq, cut_hash, cut_marker) = (&context.cut.0, &context.cut.1, &context.cut.2);
     vec![
         Write::new(
             sql::INSERT_LEDGER,
@@ -256,6 +272,7 @@ fn operation_writes<'w>(c: &'w Columns<'_>, changes: &'w ChangeSet, context: &'w
             &[&c.seq, &c.at, &c.operation, &c.system, &c.record, &c.intent, &c.entry, &c.hash],
         ),
         Write::new(sql::INSERT_STEP, changes.clock_step.is_some(), &[step_seq, step_at]),
+        Write::new(sql::INSERT_CUT, changes.cut.is_some(), &[cut_seq, cut_hash, cut_marker]),
         Write::new(
             sql::INSERT_RUNNING,
             !c.begun_seq.is_empty(),
@@ -278,8 +295,32 @@ fn operation_writes<'w>(c: &'w Columns<'_>, changes: &'w ChangeSet, context: &'w
         Write::new(
             sql::INSERT_DETAIL,
             !c.detail_seq.is_empty(),
-            &[&c.detail_seq, &c.detail_state, &c.detail_finished, &c.warnings, &c.problem, &c.observed],
+            &[
+                &c.detail_seq,
+                &c.detail_state,
+                &c.detail_finished,
+                &c.warnings,
+                &c.problem,
+                &c.observed,
+                &c.detail_key,
+                &c.detail_recovery,
+            ],
         ),
+        Write::new(
+            sql::SET_VERDICT,
+            !changes.verdicts.is_empty(),
+            &[
+                &c.verdict_seq,
+                &c.verdict_state,
+                &c.verdict_entry,
+                &c.resolved_by,
+                &c.note,
+                &c.verdict_record,
+                &c.verdict_etag,
+                &c.verdict_warnings,
+            ],
+        ),
+        Write::new(sql::SET_WARNINGS, !changes.warnings.is_empty(), &[&c.warned_seq, &c.new_warnings]),
     ]
 }
 

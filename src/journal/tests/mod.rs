@@ -2,7 +2,9 @@
 //! `TEST_POSTGRES_URL` names a server.
 
 mod crash;
+mod cut;
 mod db_failures;
+mod feed;
 mod fixtures;
 mod hash_chain;
 mod keys;
@@ -11,3 +13,4 @@ mod lists;
 mod operations;
 pub(super) mod samples;
 mod tampering;
+mod verdicts;

@@ -15,6 +15,7 @@ pub(in crate::journal) fn intent(record: &str) -> Intent {
     Intent {
         operation: OperationId::new(),
         request_id: "request-1".into(),
+        batch: None,
         caller: "billing".into(),
         system: "crm".into(),
         record: Some(record.into()),

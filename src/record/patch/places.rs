@@ -14,6 +14,7 @@ impl Patch {
     pub fn named_places(&self) -> Vec<String> {
         match self {
             Self::Merge(patch) => merge_places(patch),
+            Self::Mapped(patch) => patch.named_places(),
             Self::Json(operations) => operations.iter().flat_map(operation_places).map(str::to_owned).collect(),
         }
     }

@@ -18,6 +18,7 @@
 //! - Dropping the future closes the connection.
 
 mod connector;
+mod host;
 mod one_shot;
 mod receive;
 mod response_head;
@@ -26,6 +27,6 @@ mod vendor_stream;
 
 #[cfg(doc)]
 use crate::record::VendorErrorKind;
-pub use one_shot::fetch;
+pub use one_shot::{ExchangeError, OneShot, OneShotResponse, exchange, fetch};
 pub(super) use one_shot::{PostResponse, post};
 pub(super) use vendor_client::Client;

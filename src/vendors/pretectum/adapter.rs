@@ -19,18 +19,24 @@ use moka::future::Cache;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use super::metadata;
 use super::protocol::{self, Credentials, Listing};
 use super::scan::{Cursor, Scan};
+use super::search::{self, Hit};
 use crate::record::{
     Action, FieldError, RawObject, RecordId, VendorError, VendorErrorKind, VendorRecord, Version, hide_secret,
 };
 use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
-use crate::vendors::adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
-use crate::vendors::capabilities::{Capabilities, UpdateStyle, Versioning};
+use crate::vendors::adapter::{
+    Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
+};
+use crate::vendors::capabilities::{Capabilities, Filterable, UpdateStyle};
 use crate::vendors::common::{
     MatchCollector, as_changes, invalid_cursor_fault, missing_id_fault, unparseable_response, utf8,
 };
 use crate::vendors::factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings, require_setting};
+use crate::vendors::filter::{FieldFilter, all_match};
+use crate::vendors::schema::{CollectionList, RecordSchema, SchemaSource};
 
 /// The entry in the registry.
 pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
@@ -50,6 +56,8 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     build: |settings| Ok(Arc::new(Pretectum::new(Credentials::from_settings(settings)?)?)),
 };
 
+/// The beginning of a position in the hits of a search.
+const SEARCH_CURSOR: &str = "search.";
 /// How often a read scans a list that changes meanwhile.
 const MAX_SCANS: usize = 4;
 /// For how many records the page is cached.
@@ -60,13 +68,17 @@ static CAPABILITIES: Capabilities = Capabilities {
     id_form: "{businessAreaId}:{schemaId}:{datasetId}:{dataObjectId}, each 20 to 64 letters and digits",
     id_example: "20240115103000123a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5:20240115103500456b1c2d3e4f5g6h7i8j9k0l1m2n3o4p5:\
                  20240925084200789c1d2e3f4g5h6i7j8k9l0m1n2o3p4q5:20240601120000321d1e2f3g4h5i6j7k8l9m0n1o2p3q4r5",
-    versioning: Versioning::Native,
+    compares: &[Action::Update],
+    has_weak_versions: false,
     update_style: UpdateStyle::Partial,
     actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
     losses: &[],
     version_is_sequence: true,
     ids_are_timestamped: true,
     list_is_complete: true,
+    filters: Filterable::Any,
+    ignores_case: false,
+    schema_source: SchemaSource::Vendor,
 };
 
 impl Credentials {
@@ -96,6 +108,26 @@ impl Pretectum {
             return Err(InvalidSetting::new("token_path", "must be a path that begins with /"));
         }
         Ok(Self { credentials, page_cache: Cache::new(MAX_CACHED_RECORDS) })
+    }
+
+    /// A page of hits. They have no version, so none is a whole record.
+    fn to_hit_page(
+        &self,
+        collection: &str,
+        filters: &[FieldFilter],
+        hits: Vec<Hit>,
+        offset: usize,
+        limit: usize,
+    ) -> Result<ListPage, VendorError> {
+        let matching = hits.into_iter().filter(|(_, record)| all_match(filters, &record.fields.to_map()));
+        let mut rest = matching.skip(offset);
+        let to_item = |(key, record): Hit| {
+            let key = self.parse_key(&key).ok_or_else(|| unparseable_response("a hit without a record's id"))?;
+            Ok(ListItem { id: RecordId::new(collection, &key), record, partial: true })
+        };
+        let items = rest.by_ref().take(limit).map(to_item).collect::<Result<_, VendorError>>()?;
+        let next = rest.next().map(|_| format!("{SEARCH_CURSOR}{}", offset.saturating_add(limit)));
+        Ok(ListPage { items, next })
     }
 
     async fn cache_page(&self, id: &RecordId, page_key: Option<&str>) {
@@ -138,6 +170,10 @@ impl VendorProtocol for Pretectum {
         Some(fault)
     }
 
+    fn reply_headers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The token alone, without `Bearer`, although the vendor gives that as the token's type.
     fn sign(&self, request: &mut VendorRequest, token: &Token) {
         request.headers.retain(|(name, _)| name != AUTHORIZATION);
@@ -177,11 +213,19 @@ impl Adapter for Pretectum {
         protocol::is_id(raw).then(|| raw.to_owned())
     }
 
-    fn is_reserved(&self, member: &str) -> bool {
+    fn compares(&self, action: Action, _collection: &str) -> bool {
+        CAPABILITIES.compares.contains(&action)
+    }
+
+    fn is_reserved(&self, _collection: &str, member: &str) -> bool {
         protocol::is_reserved(member)
     }
 
-    fn is_read_only(&self, _member: &str) -> bool {
+    fn is_read_only(&self, _collection: &str, _member: &str) -> bool {
+        false
+    }
+
+    fn is_stamped(&self, _collection: &str, _member: &str) -> bool {
         false
     }
 
@@ -247,21 +291,70 @@ impl Adapter for Pretectum {
         Ok(ListPage { items, next })
     }
 
+    /// The vendor's search finds candidates, whose values are compared. Where it gives no complete
+    /// answer, the pages of the dataset are filtered.
+    async fn list_filtered(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        filters: &[FieldFilter],
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
+        let offset = cursor.map_or(Some(0), |text| text.strip_prefix(SEARCH_CURSOR)?.parse().ok());
+        if let (Some(offset), Some(query)) = (offset, search::query_of(filters)) {
+            let response = transport.send(search::search_request(&query)).await?;
+            let (hits, is_complete) = search::parse_hits(&response.body, collection)?;
+            if is_complete || offset > 0 {
+                return self.to_hit_page(collection, filters, hits, offset, limit);
+            }
+        }
+        let mut page = self.list(transport, collection, limit, cursor).await?;
+        page.items.retain(|item| all_match(filters, &item.record.fields.to_map()));
+        Ok(page)
+    }
+
+    async fn collections(&self, transport: &dyn Transport) -> Result<CollectionList, VendorError> {
+        metadata::load_collections(transport).await
+    }
+
+    async fn schema(&self, transport: &dyn Transport, collection: &str) -> Result<RecordSchema, VendorError> {
+        metadata::load_schema(transport, collection).await
+    }
+
     /// Only the vendor knows which values a field accepts.
     fn validate_patch(&self, _patch: &RawObject) -> Vec<FieldError> {
         Vec::new()
+    }
+
+    async fn resolve_references(
+        &self,
+        _transport: &dyn Transport,
+        _collection: &str,
+        _change: &UpdateInput<'_>,
+    ) -> Result<Vec<FieldError>, VendorError> {
+        Ok(Vec::new())
     }
 
     fn plan_update(
         &self,
         id: &RecordId,
         change: &UpdateInput<'_>,
-        expected: Option<&Version>,
+        terms: &UpdateTerms<'_>,
     ) -> Result<PlannedRequest, Vec<FieldError>> {
-        Ok(PlannedRequest::immediate(protocol::update_request(id, change.members()?, expected)?, true))
+        Ok(PlannedRequest::immediate(protocol::update_request(id, change.members()?, terms.expected)?, true))
     }
 
-    fn plan_delete(&self, id: &RecordId, _before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
+    fn parse_updated(&self, _id: &RecordId, _response: &VendorResponse) -> UpdatedRecord {
+        UpdatedRecord::default()
+    }
+
+    fn plan_delete(
+        &self,
+        id: &RecordId,
+        _before: Option<&VendorRecord>,
+        _expected: Option<&Version>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
         Ok(PlannedRequest::immediate(protocol::delete_request(id), true))
     }
 

@@ -121,6 +121,7 @@ pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Op
     let documented = match (request.kind, response.status) {
         (VendorCallKind::SignIn | VendorCallKind::Read | VendorCallKind::List, 200)
         | (VendorCallKind::Create, 200 | 201) => first_byte(response) == Some(b'{'),
+        (VendorCallKind::Schema, 200) => matches!(first_byte(response), Some(b'{' | b'[')),
         (VendorCallKind::Update | VendorCallKind::Delete, 204) => true,
         _ => return Some(classify_error(request, response)),
     };

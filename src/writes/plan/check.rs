@@ -34,7 +34,8 @@ impl PlanSubject<'_> {
             PlanPart::Losses => self.losses.iter().copied().map(text).collect(),
             PlanPart::Guarantee => vec![text(self.guarantee.as_str())],
             PlanPart::Mapping => {
-                vec![text(task.system.adapter.capabilities().vendor), text(env!("CARGO_PKG_VERSION"))]
+                let model = task.command.mapping.as_deref().unwrap_or_default();
+                vec![text(task.system.adapter.capabilities().vendor), text(env!("CARGO_PKG_VERSION")), text(model)]
             }
             PlanPart::Caller => vec![text(&task.context.caller.0)],
             PlanPart::Expired => Vec::new(),

@@ -8,6 +8,7 @@ mod document;
 mod draft;
 mod preconditions;
 mod rebase;
+mod references;
 mod update;
 
 pub(super) use check::PlanSubject;
@@ -21,6 +22,7 @@ use super::lease::LeaseGuard;
 use super::outcome::EarlyReturn;
 use super::task::WriteTask;
 use crate::problem::Problem;
+use crate::system::Guarantee;
 use crate::vendors::PlannedRequest;
 
 /// A write whose intent can be stored.
@@ -41,10 +43,23 @@ pub(super) async fn plan(admitted: Admitted<'_>) -> Result<Planned<'_>, EarlyRet
         WriteOp::Create { collection, fields } => Box::pin(create::plan_create(task, collection, fields)).await?,
     };
     if task.command.plan.is_some() {
-        let was_read = !matches!(intent.expected, ExpectedState::Members(_));
+        let was_read = was_read(&intent, task);
         Box::pin(check::check_plan(task, &subject(&request, &intent), was_read)).await?;
     }
+    // Meanwhile the adapter may have learned that the vendor compares no versions here.
+    if lease.is_none() && intent.record.is_some() && intent.guarantee == Guarantee::Guarded {
+        return Err(EarlyReturn::LeaseLost);
+    }
     Ok(Planned { task, lease, request, intent })
+}
+
+/// Whether the preconditions were compared with the record.
+fn was_read(intent: &WriteIntent, task: &WriteTask<'_>) -> bool {
+    match &intent.expected {
+        ExpectedState::Members(_) => false,
+        ExpectedState::Deleted => !delete::needs_no_read(task),
+        ExpectedState::Values(_) | ExpectedState::Created { .. } => true,
+    }
 }
 
 fn subject<'p>(planned: &'p PlannedRequest, intent: &'p WriteIntent) -> PlanSubject<'p> {

@@ -68,7 +68,8 @@ pub(super) async fn failed_precondition(
     problem.current_etag = Some(etag.to_header());
     let sent = precondition.and_then(|given| given.single_version(&system.name, id));
     if let Some((sent, _)) = sent.filter(|_| !holds) {
-        problem.changed = task.gateway.recent_states.diff_since(&sent.to_header(), &record.fields.to_map()).await;
+        let recent_states = &task.gateway.recent_states;
+        problem.changed = system.changed_since(recent_states, &sent.to_header(), id, &record).await;
     }
     Problem { overlap: no_rebase.overlap, rebase: no_rebase.refusal, ..problem }
 }
@@ -85,6 +86,9 @@ fn failure_detail(task: &WriteTask<'_>, id: &RecordId, if_match: Option<&Precond
             "A weak tag never matches in If-Match. Send the strong ETag of a GET of this record, without W/."
         }
         Some(TagOrigin::OtherRecord) => "This tag belongs to another record. Send the ETag of a GET of this record.",
+        Some(TagOrigin::Model) => {
+            "This is the tag of a model's document. Send the ETag of a GET of this record at /records."
+        }
         Some(TagOrigin::Unknown) | None => {
             "This is no tag that the gateway has given. Send the ETag of a GET of this record, unchanged."
         }

@@ -73,7 +73,7 @@ fn touched_places(
 ) -> impl Iterator<Item = String> {
     let record = VendorRecord { fields: RawObject::from(base), version: None, warnings: Vec::new() };
     let document = patch_document(task, id, &record, etag, base);
-    let after = patch.apply(&document, &|name| task.system.adapter.is_reserved(name));
+    let after = patch.apply(&document, &|name| task.system.adapter.is_reserved(id.collection(), name));
     let changed = after.map(|after| diff(base, &after)).unwrap_or_default();
     patch.named_places().into_iter().chain(changed.into_iter().map(|change| change.pointer))
 }

@@ -6,15 +6,19 @@ use super::check::{PlanSubject, check_plan};
 use super::document::patch_document;
 use super::draft::Draft;
 use super::rebase::read_and_rebase;
+use super::references::check_references;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    FieldChange, FieldError, Patch, PatchError, RawObject, RecordId, RecordIdentity, VendorRecord, Version, diff,
+    Action, FieldChange, FieldError, Patch, PatchError, RawObject, RecordId, RecordIdentity, VendorRecord, Version,
+    diff,
 };
-use crate::system::{System, join_errors};
-use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Versioning};
+use crate::system::join_errors;
+use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, UpdateTerms};
+use crate::writes::in_flight_write::join_preferences;
 use crate::writes::intent::{ExpectedState, WriteIntent};
 use crate::writes::outcome::{EarlyReturn, SuccessBody, WriteOutcome, WriteSuccess};
 use crate::writes::rebased::Rebased;
+use crate::writes::schema_check::check_changes;
 use crate::writes::task::WriteTask;
 
 /// A change to one version of the record.
@@ -39,11 +43,11 @@ pub(super) async fn plan_update(
     id: &RecordId,
     patch: &Patch,
 ) -> Result<(PlannedRequest, WriteIntent), EarlyReturn> {
-    let plan = match plan_blind(task, id, patch)? {
+    let plan = match plan_blind(task, id, patch).await? {
         Some(plan) => plan,
         None => Box::pin(plan_with_read(task, id, patch)).await?,
     };
-    let planned = plan_request(task, id, &plan)?;
+    let planned = plan_request(task, id, &plan).await?;
     task.system.check_losses(&planned.losses, &task.command.accept_loss)?;
     let intent = new_update_intent(task, id, plan, &planned);
     Ok((planned, intent))
@@ -52,10 +56,10 @@ pub(super) async fn plan_update(
 /// The change, if it can be planned without a read: `If-Match` is one ETag with a version of this
 /// very record, and the changed members are scalars, arrays or null. The PATCH is then ONE
 /// vendor request.
-fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Option<PatchPlan>, Problem> {
+async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Option<PatchPlan>, Problem> {
     let (system, command) = (task.system, task.command);
     let capabilities = system.adapter.capabilities();
-    let is_possible = capabilities.versioning == Versioning::Native
+    let is_possible = system.adapter.compares(Action::Update, id.collection())
         && capabilities.update_style == UpdateStyle::Partial
         && command.if_none_match.is_none()
         && !task.must_read.get()
@@ -67,13 +71,16 @@ fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Opti
     };
     let etag = etag.to_header();
     let identity = RecordIdentity { system: system.name.as_str(), id: id.as_str(), etag: &etag };
-    let is_reserved = |name: &str| system.adapter.is_reserved(name);
+    let is_reserved = |name: &str| system.adapter.is_reserved(id.collection(), name);
+    let state = if patch.needs_state() { task.gateway.recent_states.state(&etag).await } else { None };
     let changes = patch
-        .as_flat_changes(&identity, &is_reserved)
+        .as_flat_changes(&identity, state.as_ref(), &is_reserved)
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
+    // Whether a read-only member is repeated or changed, only the record shows.
+    let changes = changes.filter(|members| !members.names().any(|name| is_read_only(task, id, name)));
     Ok(changes.map(|members| {
         let expected = ExpectedState::Members(members.clone());
-        PatchPlan { expected, members: members.clone(), full_states: None, version, etag, rebased: None }
+        PatchPlan { expected, members, full_states: None, version, etag, rebased: None }
     }))
 }
 
@@ -91,15 +98,15 @@ struct ReadChange {
 async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<PatchPlan, EarlyReturn> {
     let read = read_change(task, id, patch).await?;
     if read.changes.is_empty() {
-        check_plan(task, &nothing_to_send(task, &read.etag), true).await?;
+        check_plan(task, &nothing_to_send(task, id, &read.etag), true).await?;
         return Err(EarlyReturn::Outcome(Box::new(no_change_outcome(task, id, &read.record))));
     }
     Ok(read.into_plan())
 }
 
 /// What a plan of a change that changes nothing is made of.
-fn nothing_to_send<'p>(task: &WriteTask<'_>, etag: &'p str) -> PlanSubject<'p> {
-    let guarantee = task.system.update_guarantee();
+fn nothing_to_send<'p>(task: &WriteTask<'_>, id: &RecordId, etag: &'p str) -> PlanSubject<'p> {
+    let guarantee = task.system.guarantee(Action::Update, id.collection());
     PlanSubject { based_on: Some(etag), request: None, losses: Vec::new(), guarantee }
 }
 
@@ -110,12 +117,15 @@ async fn read_change(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resu
     let etag = etag.to_header();
     let before = record.fields.to_map();
     let document = patch_document(task, id, &record, &etag, &before);
-    let is_reserved = |name: &str| system.adapter.is_reserved(name);
+    let is_reserved = |name: &str| system.adapter.is_reserved(id.collection(), name);
     let after = patch
         .apply(&document, &is_reserved)
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
     let changes = diff(&before, &after);
-    check_changeable(system, &changes, &before)?;
+    check_changeable(task, id, &changes, &before)?;
+    if !changes.is_empty() {
+        check_changes(task, id, &changes, &after).await?;
+    }
     Ok(ReadChange { record, etag, rebased, before, after, changes })
 }
 
@@ -144,24 +154,35 @@ pub(super) async fn draft_update(task: &WriteTask<'_>, id: &RecordId, patch: &Pa
     let (changes, rebased) = (read.changes.clone(), read.rebased.clone());
     let draft = Draft {
         based_on: Some(read.etag.clone()),
-        guarantee: task.system.update_guarantee(),
+        guarantee: task.system.guarantee(Action::Update, id.collection()),
         planned: None,
         changes,
         rebased,
     };
-    let blind = if draft.rebased.is_none() { plan_blind(task, id, patch)? } else { None };
+    let blind = if draft.rebased.is_none() { plan_blind(task, id, patch).await? } else { None };
     let plan = match blind {
         Some(plan) => plan,
         None if draft.changes.is_empty() => return Ok(draft),
         None => read.into_plan(),
     };
-    Ok(Draft { planned: Some(plan_request(task, id, &plan)?), ..draft })
+    Ok(Draft { planned: Some(plan_request(task, id, &plan).await?), ..draft })
+}
+
+/// Whether no update can change a member, as the adapter knows or the vendor's schema says.
+fn is_read_only(task: &WriteTask<'_>, id: &RecordId, member: &str) -> bool {
+    task.system.adapter.is_read_only(id.collection(), member) || task.schema.is_read_only(member)
 }
 
 /// Rejects changes of members that no update can change: read-only ones, and ones that the record
 /// does not have.
-fn check_changeable(system: &System, changes: &[FieldChange], before: &Map<String, Value>) -> Result<(), Problem> {
-    let refused = changes.iter().filter(|change| system.adapter.is_read_only(&change.member));
+fn check_changeable(
+    task: &WriteTask<'_>,
+    id: &RecordId,
+    changes: &[FieldChange],
+    before: &Map<String, Value>,
+) -> Result<(), Problem> {
+    let system = task.system;
+    let refused = changes.iter().filter(|change| is_read_only(task, id, &change.member));
     let (read_only, unknown): (Vec<_>, Vec<_>) = refused.partition(|change| before.contains_key(&change.member));
     if !unknown.is_empty() {
         let known = || before.keys().map(String::as_str);
@@ -176,20 +197,25 @@ fn check_changeable(system: &System, changes: &[FieldChange], before: &Map<Strin
     Err(patch_error_to_problem(PatchError::ReadOnly(errors)).system(system.name.as_str()))
 }
 
-fn plan_request(task: &WriteTask<'_>, id: &RecordId, plan: &PatchPlan) -> Result<PlannedRequest, Problem> {
+async fn plan_request(task: &WriteTask<'_>, id: &RecordId, plan: &PatchPlan) -> Result<PlannedRequest, Problem> {
     let adapter = &task.system.adapter;
-    let compared_version = task.system.compares_versions().then_some(&plan.version);
+    let is_compared = adapter.compares(Action::Update, id.collection());
+    let terms = UpdateTerms {
+        expected: is_compared.then_some(&plan.version),
+        wants_record: task.command.prefer.return_representation,
+    };
     let input = match (adapter.capabilities().update_style, &plan.full_states) {
         (UpdateStyle::Replace, Some((before, after))) => UpdateInput::FullRecord { before, after },
         _ => UpdateInput::Members(&plan.members),
     };
-    adapter.plan_update(id, &input, compared_version).map_err(|errors| task.system.rejected_problem(errors))
+    check_references(task, id.collection(), &input).await?;
+    adapter.plan_update(id, &input, &terms).map_err(|errors| task.system.rejected_problem(errors))
 }
 
 fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, planned: &PlannedRequest) -> WriteIntent {
     let system = task.system;
     let etag_of = |version: &Version| system.tag(id, version).to_header();
-    let guarantee = system.update_guarantee();
+    let guarantee = system.guarantee(Action::Update, id.collection());
     let etag_after = match (&plan.version, &plan.full_states) {
         (Version::Sequence(number), _) if system.adapter.capabilities().version_is_sequence => {
             number.checked_add(1).map(|next| etag_of(&Version::Sequence(next)))
@@ -209,11 +235,13 @@ fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, plann
 fn no_change_outcome(task: &WriteTask<'_>, id: &RecordId, record: &VendorRecord) -> WriteOutcome {
     let wants_record = task.command.prefer.return_representation;
     let view = wants_record.then(|| Box::new(task.system.to_view(id, record, None)));
+    let handling = task.command.prefer.handling.map(|handling| handling.as_preference().to_owned());
+    let applied = wants_record.then(|| "return=representation".to_owned()).into_iter().chain(handling);
     WriteOutcome::Success(WriteSuccess {
-        preference_applied: wants_record.then(|| "return=representation".to_owned()),
+        preference_applied: join_preferences(applied),
         body: view.map_or(SuccessBody::NoContent, SuccessBody::Record),
         operation: None,
-        guarantee: Some(task.system.update_guarantee()),
+        guarantee: Some(task.system.guarantee(Action::Update, id.collection())),
         etag: None,
     })
 }
@@ -224,6 +252,7 @@ pub fn patch_error_to_problem(error: PatchError) -> Problem {
     let (kind, errors) = match error {
         PatchError::Malformed(detail) => return ProblemKind::MalformedRequest.with_detail(detail),
         PatchError::ReadOnly(errors) => (ProblemKind::ReadOnlyMember, errors),
+        PatchError::Rejected(errors) => (ProblemKind::Rejected, errors),
         PatchError::TestFailed(error) => (ProblemKind::PatchTestFailed, vec![error]),
         PatchError::Failed(error) => (ProblemKind::PatchFailed, vec![error]),
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use records_gateway::access::{JwksSource, JwtVerifier};
-use records_gateway::config::{JwksLocation, JwtConfig};
+use records_gateway::config::{CallerLimits, JwksLocation, JwtConfig};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
@@ -42,6 +42,7 @@ fn jwt_verifier(keys: Bytes) -> JwtVerifier {
         issuer: "https://issuer.example/".to_owned(),
         audience: "records-gateway".to_owned(),
         jwks: JwksLocation::Url("https://issuer.example/keys".to_owned()),
+        limits: CallerLimits::default(),
     };
     let tokens = JwtVerifier::new(&jwt, Arc::new(FixedJwks(keys)));
     block_on(tokens.refresh());

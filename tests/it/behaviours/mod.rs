@@ -4,6 +4,7 @@
 
 mod async_writes;
 mod backpressure;
+mod batches;
 mod client_disconnects;
 mod concurrent_lost_responses;
 mod creating;

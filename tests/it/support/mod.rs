@@ -11,7 +11,7 @@ mod test_process;
 mod test_server;
 mod vendor_fixture;
 
-pub(crate) use client::{Request, TestClient, TestResponse};
+pub(crate) use client::{EventStream, Request, TestClient, TestResponse};
 pub(crate) use fixtures::{BLUEDOLPHIN, MATRIX42, PRETECTUM};
 pub(crate) use jwt_issuer::JwtIssuer;
 pub(crate) use test_config::TestConfig;

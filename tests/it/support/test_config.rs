@@ -104,6 +104,20 @@ impl TestConfig {
         self
     }
 
+    /// A key of one of those callers.
+    pub(crate) fn caller(mut self, name: &str, key: &str, value: impl Into<Value>) -> Self {
+        let callers = self.table("access")["callers"].as_array_mut().expect("callers");
+        let caller = callers.iter_mut().find(|caller| caller["name"].as_str() == Some(name)).expect("a caller");
+        caller.as_table_mut().expect("a table").insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// A key of `[metrics]`.
+    pub(crate) fn metrics(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.table("metrics").insert(key.to_owned(), value.into());
+        self
+    }
+
     /// A key of `[access]`.
     pub(crate) fn access(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.table("access").insert(key.to_owned(), value.into());

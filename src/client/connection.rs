@@ -1,0 +1,141 @@
+//! The way to the gateway.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+pub(super) use actix_web::http::Method;
+use serde_json::Value;
+
+use super::Stopped;
+use super::body::Patch;
+use crate::cli::{Connection, Exit};
+use crate::transport::{ExchangeError, OneShot, exchange};
+
+/// Longer than the longest deadline of most gateways.
+const TIMEOUT: Duration = Duration::from_secs(90);
+/// How long a queued write is followed.
+const MAX_FOLLOW: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(500);
+const MAX_RESPONSE: usize = 256 * 1024 * 1024;
+
+/// A gateway with the caller's key.
+pub(super) struct Gateway<'c> {
+    url: String,
+    authorization: Option<String>,
+    ca_certificate: Option<&'c Path>,
+}
+
+/// A request to it.
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) path: String,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+}
+
+/// Its response.
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) etag: Option<String>,
+    /// `null` without a body.
+    pub(super) body: Value,
+}
+
+impl Request {
+    pub(super) fn new(method: Method, path: String) -> Self {
+        Self { method, path, headers: vec![("Accept", "application/json".to_owned())], body: Vec::new() }
+    }
+
+    pub(super) fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    pub(super) fn body(self, patch: Patch) -> Self {
+        Self { body: patch.text, ..self.header("Content-Type", patch.media_type) }
+    }
+}
+
+impl<'c> Gateway<'c> {
+    /// Reads the key.
+    pub(super) fn new(connection: &'c Connection) -> Result<Self, Stopped> {
+        let key = connection.key_file.as_deref().map(read_key).transpose()?;
+        Ok(Self {
+            url: connection.url.trim_end_matches('/').to_owned(),
+            authorization: key.map(|key| format!("Bearer {key}")),
+            ca_certificate: connection.ca_certificate.as_deref(),
+        })
+    }
+
+    pub(super) async fn send(&self, request: Request) -> Result<Reply, Stopped> {
+        let is_read = request.method == Method::GET || request.path.contains("/preview");
+        let authorization = self.authorization.iter().map(|value| ("Authorization", value.as_str()));
+        let headers = request.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let url = format!("{}{}", self.url, request.path);
+        let sent = exchange(OneShot {
+            method: request.method.clone(),
+            url: &url,
+            ca_certificate: self.ca_certificate,
+            headers: headers.chain(authorization).collect(),
+            body: request.body.into(),
+            timeout: TIMEOUT,
+            max_body: MAX_RESPONSE,
+        });
+        let response = sent.await.map_err(|error| self.no_response(&error, is_read))?;
+        let etag = response.header("etag").map(str::to_owned);
+        let body = match response.body.trim_ascii() {
+            [] => Value::Null,
+            text => serde_json::from_slice(text).map_err(|_| self.not_the_gateway(response.status, is_read))?,
+        };
+        Ok(Reply { status: response.status, etag, body })
+    }
+
+    /// A write that may have arrived has an unknown outcome.
+    fn no_response(&self, error: &ExchangeError, is_read: bool) -> Stopped {
+        let message = format!("{}: {}", self.url, error.message);
+        match (is_read, error.was_sent) {
+            (false, true) => {
+                let message = format!("{message}; the write may have been made: read the record, or GET /operations");
+                Stopped { exit: Exit::OutcomeUnknown, message }
+            }
+            _ => Stopped { exit: Exit::Trouble, message },
+        }
+    }
+
+    fn not_the_gateway(&self, status: u16, is_read: bool) -> Stopped {
+        let message = format!("{}: status {status} without JSON; is it the gateway's address?", self.url);
+        let exit = if !is_read && status >= 500 { Exit::OutcomeUnknown } else { Exit::Trouble };
+        Stopped { exit, message }
+    }
+
+    /// Polls the operation of a queued write until it has ended. It may still run at the end.
+    pub(super) async fn await_operation(&self, accepted: &Reply) -> Result<Reply, Stopped> {
+        let until = Instant::now() + MAX_FOLLOW;
+        let mut operation = Reply { status: 200, etag: None, body: accepted.body.clone() };
+        let id = operation.body.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        while is_running(&operation.body) && Instant::now() < until {
+            tokio::time::sleep(POLL).await;
+            let next = self.send(Request::new(Method::GET, format!("/operations/{id}"))).await;
+            // The write goes on whatever becomes of the polls.
+            if let Ok(next @ Reply { status: 200, .. }) = next {
+                operation = next;
+            }
+        }
+        Ok(operation)
+    }
+}
+
+fn is_running(operation: &Value) -> bool {
+    operation.get("state").and_then(Value::as_str) == Some("running")
+}
+
+/// The key without the newline that editors and `echo` put at its end.
+fn read_key(path: &Path) -> Result<String, Stopped> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Stopped::usage(format!("the key file {} cannot be read: {error}", path.display())))?;
+    let key = text.trim();
+    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Stopped::usage(format!("the key file {} holds no key", path.display())));
+    }
+    Ok(key.to_owned())
+}

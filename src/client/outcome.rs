@@ -1,0 +1,139 @@
+//! What a response means to a shell: the exit code, and the texts.
+
+use std::io::Write;
+
+use serde_json::Value;
+
+use super::Stopped;
+use super::connection::Reply;
+use crate::cli::Exit;
+
+/// The exit code of a response.
+pub(super) fn exit_of(reply: &Reply) -> Exit {
+    match reply.status {
+        200..=299 | 304 => Exit::Success,
+        412 => Exit::Stale,
+        400..=499 => Exit::Refused,
+        _ if problem_name(&reply.body) == Some("outcome-unknown") => Exit::OutcomeUnknown,
+        _ => Exit::Trouble,
+    }
+}
+
+/// The exit code of a queued write's operation, as it was seen last.
+pub(super) fn exit_of_operation(operation: &Value) -> Exit {
+    match operation.get("state").and_then(Value::as_str) {
+        Some("applied") => Exit::Success,
+        Some("not-applied") => {
+            let status = operation.get("problem").and_then(|problem| problem.get("status")).and_then(Value::as_u64);
+            match status {
+                Some(412) => Exit::Stale,
+                Some(400..=499) => Exit::Refused,
+                _ => Exit::Trouble,
+            }
+        }
+        _ => Exit::OutcomeUnknown,
+    }
+}
+
+fn problem_name(body: &Value) -> Option<&str> {
+    body.get("type").and_then(Value::as_str)?.rsplit('/').next()
+}
+
+/// The tag of the record in a response.
+pub(super) fn etag_of(reply: &Reply) -> Option<&str> {
+    let is_record = reply.status == 200;
+    reply.etag.as_deref().or_else(|| reply.body.get("etag").and_then(Value::as_str)).filter(|_| is_record)
+}
+
+/// One line for a person, and one more for each invalid value.
+pub(super) fn describe(reply: &Reply) -> String {
+    let text = |name| reply.body.get(name).and_then(Value::as_str);
+    let name = problem_name(&reply.body).unwrap_or("no problem document");
+    let mut lines = format!("{} {name}: {}", reply.status, text("detail").unwrap_or_default());
+    for error in reply.body.get("errors").and_then(Value::as_array).into_iter().flatten() {
+        let part = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
+        lines.push_str(&format!("\n  {}: {}", part("pointer"), part("detail")));
+    }
+    for (name, meaning) in [("current_etag", "its tag now"), ("operation", "follow"), ("request_id", "request")] {
+        if let Some(value) = text(name) {
+            lines.push_str(&format!("\n  {meaning}: {value}"));
+        }
+    }
+    lines
+}
+
+/// Writes what a command found.
+pub(super) struct Report<'w> {
+    out: &'w mut dyn Write,
+    err: &'w mut dyn Write,
+}
+
+impl<'w> Report<'w> {
+    pub(super) fn new(out: &'w mut dyn Write, err: &'w mut dyn Write) -> Self {
+        Self { out, err }
+    }
+
+    /// A record, page, plan or operation to standard output, a problem to standard error.
+    pub(super) fn reply(&mut self, reply: &Reply) -> Exit {
+        let exit = exit_of(reply);
+        if exit != Exit::Success {
+            let _ = writeln!(self.err, "{}", describe(reply));
+            return exit;
+        }
+        if reply.body != Value::Null {
+            let written = writeln!(self.out, "{:#}", reply.body).and_then(|()| self.out.flush());
+            if written.is_err() {
+                return Exit::Failure;
+            }
+        }
+        if let Some(tag) = etag_of(reply) {
+            let _ = writeln!(self.err, "ETag: {tag}");
+        }
+        exit
+    }
+
+    pub(super) fn stopped(&mut self, stopped: &Stopped) -> Exit {
+        let _ = writeln!(self.err, "{}", stopped.message);
+        stopped.exit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_exit_code_says_what_became_of_the_request() {
+        let exit = |status: u16, name: &str| {
+            exit_of(&Reply { status, etag: None, body: json!({ "type": format!("https://a.b/problems/{name}") }) })
+        };
+        for (status, name, expected) in [
+            (200, "", Exit::Success),
+            (204, "", Exit::Success),
+            (412, "precondition-failed", Exit::Stale),
+            (404, "record-not-found", Exit::Refused),
+            (429, "quota-exceeded", Exit::Refused),
+            (503, "overloaded", Exit::Trouble),
+            (504, "vendor-timeout", Exit::Trouble),
+            (504, "outcome-unknown", Exit::OutcomeUnknown),
+        ] {
+            assert_eq!(exit(status, name), expected, "{status} {name}");
+        }
+    }
+
+    #[test]
+    fn the_exit_code_of_an_operation_follows_its_state() {
+        for (operation, expected) in [
+            (json!({ "state": "applied" }), Exit::Success),
+            (json!({ "state": "not-applied", "problem": { "status": 412 } }), Exit::Stale),
+            (json!({ "state": "not-applied", "problem": { "status": 422 } }), Exit::Refused),
+            (json!({ "state": "not-applied", "problem": { "status": 502 } }), Exit::Trouble),
+            (json!({ "state": "unknown" }), Exit::OutcomeUnknown),
+            (json!({ "state": "running" }), Exit::OutcomeUnknown),
+        ] {
+            assert_eq!(exit_of_operation(&operation), expected, "{operation}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The limits of callers: requests a second and requests under way.
+
+use std::time::Duration;
+
+use actix_web::http::Method;
+use records_gateway::sandbox::{CallKind, InjectedFault};
+use toml::{Table, Value};
+
+use super::support::{MATRIX42, Request, TestConfig, TestEnv, TestResponse};
+
+fn limits(rate: i64, burst: i64, in_flight: i64) -> Value {
+    let entries = [("rate", rate), ("burst", burst), ("in_flight", in_flight)];
+    Value::Table(entries.map(|(key, value)| (key.to_owned(), Value::from(value))).into_iter().collect::<Table>())
+}
+
+/// Two callers; only the hog has limits.
+fn start(hog: Value) -> TestEnv {
+    TestEnv::start_with(&MATRIX42, |config| {
+        config
+            .api_keys(&[("hog", "key-of-hog", "*:*"), ("other", "key-of-other", "*:*")])
+            .caller("hog", "limits", hog)
+            .metrics("caller_label", true)
+    })
+}
+
+fn authorized(request: Request, caller: &str) -> Request {
+    request.header("Authorization", &format!("Bearer key-of-{caller}"))
+}
+
+async fn read(gateway: &TestEnv, caller: &str) -> TestResponse {
+    authorized(gateway.read(MATRIX42.key), caller).send().await
+}
+
+#[actix_web::test]
+async fn a_caller_over_its_rate_gets_429_and_others_are_served() {
+    let gateway = start(limits(1, 3, 0));
+    for remaining in [2, 1, 0] {
+        let response = read(&gateway, "hog").await;
+        response.assert_status(200);
+        assert_eq!(response.header("ratelimit-policy"), Some(r#""rate";q=3;w=3"#));
+        assert_eq!(response.header("ratelimit"), Some(&*format!(r#""rate";r={remaining};t={}"#, 3 - remaining)));
+    }
+    let calls = gateway.call_count(CallKind::Read);
+    let refused = read(&gateway, "hog").await;
+    refused.assert_problem(429, "quota-exceeded");
+    assert_eq!(refused.json()["violated_policies"], serde_json::json!(["rate"]));
+    assert_eq!(refused.json()["retryable"], true);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(refused.header("ratelimit"), Some(r#""rate";r=0;t=3"#));
+    assert_eq!(gateway.call_count(CallKind::Read), calls, "nothing was sent");
+    for _ in 0..5 {
+        let response = read(&gateway, "other").await;
+        response.assert_status(200);
+        assert_eq!(response.header("ratelimit"), None);
+    }
+    for path in ["/healthz", "/readyz", "/docs/", "/openapi.json", "/problems/quota-exceeded", "/"] {
+        authorized(gateway.get(path), "hog").send().await.assert_status(200);
+    }
+    let metrics = gateway.get("/metrics").send().await.text;
+    for line in [
+        r#"quota_refusals_total{policy="rate"} 1"#,
+        r#"quota_refusals_total{policy="in-flight"} 0"#,
+        r#"caller_quota_refusals_total{caller="hog",policy="rate"} 1"#,
+    ] {
+        assert!(metrics.lines().any(|shown| shown == line), "{line} not in\n{metrics}");
+    }
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    read(&gateway, "hog").await.assert_status(200);
+}
+
+#[actix_web::test]
+async fn the_limit_comes_after_401_and_before_404_and_the_body() {
+    let gateway = start(limits(1, 1, 0));
+    read(&gateway, "hog").await.assert_status(200);
+    gateway.get("/records/nowhere/x").header("Authorization", "Bearer x").send().await.assert_status(401);
+    for request in [
+        gateway.get("/records/nowhere/x"),
+        gateway.request(Method::PATCH, "/records/itsm/x").header("Content-Type", "text/plain").body("{"),
+        gateway.get("/systems"),
+    ] {
+        authorized(request, "hog").send().await.assert_problem(429, "quota-exceeded");
+    }
+    authorized(gateway.get("/nowhere"), "hog").send().await.assert_problem(404, "not-found");
+    authorized(gateway.request(Method::PUT, "/systems"), "hog").send().await.assert_status(405);
+}
+
+#[actix_web::test]
+async fn requests_under_way_are_limited_and_freed_when_they_end() {
+    let gateway = start(limits(0, 0, 1));
+    gateway.faults().once(CallKind::Read, InjectedFault::Hold);
+    let first = actix_web::rt::spawn(authorized(gateway.read(MATRIX42.key), "hog").send());
+    gateway.wait_for_calls(CallKind::Read, 1).await;
+    let refused = read(&gateway, "hog").await;
+    refused.assert_problem(429, "quota-exceeded");
+    assert_eq!(refused.json()["violated_policies"], serde_json::json!(["in-flight"]));
+    read(&gateway, "other").await.assert_status(200);
+    gateway.faults().release();
+    first.await.unwrap().assert_status(200);
+    read(&gateway, "hog").await.assert_status(200);
+}
+
+#[actix_web::test]
+async fn default_limits_apply_to_callers_without_their_own() {
+    let configure = |config: TestConfig| {
+        config
+            .api_keys(&[("hog", "key-of-hog", "*:*"), ("other", "key-of-other", "*:*")])
+            .access("default_limits", limits(1, 1, 0))
+            .caller("other", "limits", limits(1, 2, 0))
+    };
+    let gateway = TestEnv::start_with(&MATRIX42, configure);
+    for (caller, statuses) in [("hog", vec![200, 429]), ("other", vec![200, 200, 429])] {
+        for status in statuses {
+            read(&gateway, caller).await.assert_status(status);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Keys of callers and secrets of vendors change under load, without a failed request.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use records_gateway::record::sha256;
+use records_gateway::sandbox::matrix42;
+use toml::{Table, Value};
+
+use super::support::{TestConfig, TestProcess};
+
+const LOG_RELOADED: &str = "the configuration was reloaded and is in force";
+
+fn record_path() -> String {
+    format!("/records/itsm/{}:{}", matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID)
+}
+
+fn digest(key: &str) -> String {
+    const_hex::encode(sha256([key.as_bytes()]))
+}
+
+fn key(key: &str, not_after: Option<&str>) -> Value {
+    let entries = [("sha256", Some(digest(key))), ("not_after", not_after.map(str::to_owned))];
+    let entries = entries.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+    Value::Table(entries.collect::<Table>())
+}
+
+fn with_keys(config: TestConfig, keys: Vec<Value>) -> TestConfig {
+    config.api_keys(&[("ada", "old", "*:*")]).caller("ada", "key_sha256", keys)
+}
+
+async fn status(process: &TestProcess, key: &str) -> (u16, String) {
+    let authorization = format!("Bearer {key}");
+    let response = process.client().get(&record_path()).header("Authorization", &authorization).send().await;
+    (response.status, response.text)
+}
+
+async fn reload(process: &TestProcess, config: &TestConfig, times: usize) {
+    process.write_config(config);
+    process.signal("-HUP");
+    process.wait_for_log(LOG_RELOADED, times).await;
+}
+
+#[actix_web::test]
+async fn a_key_is_replaced_under_load_without_a_failed_request() {
+    let process = TestProcess::start_with(|config| with_keys(config, vec![digest("old").into()]));
+    let (current, stop) = (Rc::new(Cell::new("old")), Rc::new(Cell::new(false)));
+    let load: Vec<_> = (0..4)
+        .map(|_| {
+            let (client, current, stop) = (process.client(), Rc::clone(&current), Rc::clone(&stop));
+            actix_web::rt::spawn(async move {
+                let mut served = 0;
+                while !stop.get() {
+                    let authorization = format!("Bearer {}", current.get());
+                    let request = client.get(&record_path()).header("Authorization", &authorization);
+                    request.send().await.assert_status(200);
+                    served += 1;
+                }
+                served
+            })
+        })
+        .collect();
+    let both = vec![key("old", None), key("new", None)];
+    reload(&process, &with_keys(process.config(), both), 1).await;
+    current.set("new");
+    // Requests with the former key end before it is withdrawn.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    reload(&process, &with_keys(process.config(), vec![key("new", None)]), 2).await;
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    stop.set(true);
+    for caller in load {
+        assert!(caller.await.unwrap() > 0);
+    }
+    assert_eq!(status(&process, "old").await.0, 401);
+}
+
+#[actix_web::test]
+async fn an_expired_key_is_401_and_says_so() {
+    let process = TestProcess::start_with(|config| {
+        let keys = vec![key("old", Some("2026-01-01T00:00:00Z")), key("new", Some("2999-01-01T00:00:00+01:00"))];
+        with_keys(config, keys).metrics("caller_label", true)
+    });
+    let (code, text) = status(&process, "old").await;
+    assert!(code == 401 && text.contains("this key has expired"), "{text}");
+    let (code, text) = status(&process, "unknown").await;
+    assert!(code == 401 && !text.contains("expired"), "{text}");
+    assert_eq!(status(&process, "new").await.0, 200);
+    let metrics = process.client().get("/metrics").send().await.text;
+    assert!(metrics.contains(r#"caller_key_expires_timestamp_seconds{caller="ada"} 32472140400"#), "{metrics}");
+}
