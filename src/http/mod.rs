@@ -41,7 +41,6 @@ mod write_response;
 pub use authenticator::Authenticator;
 pub use compat::{AbortableStream, on_connect};
 pub use models::Models;
-pub use openapi::{openapi, openapi_json};
 pub use openapi::{openapi, openapi_json, openapi_json_with};
 pub use process_info::{ConfigState, ProcessInfo};
 pub use server::{Listener, app};

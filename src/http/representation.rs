@@ -11,7 +11,7 @@ use super::context::RequestContext;
 use super::error::HandlerResult;
 use super::headers::{self, BodyType};
 use super::model_document::{self, VendorPart};
-use super::query::QueryParams;
+use super::query::{FILTER, QueryParams};
 use super::{response, write_request};
 use crate::metrics::Metrics;
 use crate::models::{ModelPatch, SystemMap, model_etag};

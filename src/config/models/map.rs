@@ -46,7 +46,7 @@ pub(super) fn read_map(
         .into_iter()
         .filter_map(|(name, value)| Some((read_entry(find_field(model, name, &value)?, &value)?, value)))
         .collect();
-    check_places(&entries, adapter.as_deref());
+    check_places(&entries, adapter.as_deref(), collection.as_deref().unwrap_or_default());
     table.reject_unknown(|_| None);
     let config = config?;
     let fingerprint = fingerprint(model, config, collection.as_deref(), &entries_table)?;
@@ -106,7 +106,7 @@ fn read_create(table: &TableReader<'_>) -> Map<String, Value> {
 }
 
 /// No two fields meet, and what the vendor or the gateway sets is read-only.
-fn check_places(entries: &[(MapEntry, SpannedValue<'_>)], adapter: Option<&dyn Adapter>) {
+fn check_places(entries: &[(MapEntry, SpannedValue<'_>)], adapter: Option<&dyn Adapter>, collection: &str) {
     for (index, (entry, value)) in entries.iter().enumerate() {
         let earlier = entries.iter().take(index).find(|(other, _)| other.place.meets_place(&entry.place));
         if let Some((other, _)) = earlier {
@@ -114,8 +114,8 @@ fn check_places(entries: &[(MapEntry, SpannedValue<'_>)], adapter: Option<&dyn A
             value.error(message, "places of which none is the other or lies in it");
         }
         let member = entry.place.member();
-        let is_set_elsewhere =
-            adapter.is_some_and(|adapter| adapter.is_reserved(member) || adapter.is_read_only(member));
+        let is_set_elsewhere = adapter
+            .is_some_and(|adapter| adapter.is_reserved(collection, member) || adapter.is_read_only(collection, member));
         if is_set_elsewhere && !entry.is_read_only {
             value.error(format!("{member:?} cannot be changed at this vendor"), "read_only = true, or another place");
         }

@@ -51,8 +51,8 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let representation = accept::json_or_event_stream(context.headers())?;
     let feed = Feed::parse(&context, &params, systems)?;
     match representation {
-        Representation::Json => page(&context, &params, feed).await,
-        Representation::EventStream => stream(&context, feed).await,
+        FeedFormat::Json => page(&context, &params, feed).await,
+        FeedFormat::EventStream => stream(&context, feed).await,
     }
 }
 

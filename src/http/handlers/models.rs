@@ -267,7 +267,7 @@ impl CrossPage {
         let system = context.api().find_system(map.system.as_str())?;
         let collection = Representation::Model(Arc::clone(map)).collection(system, None)?;
         let op_context = context.op_context()?;
-        let page = context.gateway().list(system, &collection, limit, cursor, &op_context).await?;
+        let page = context.gateway().list(system, &collection, &[], limit, cursor, &op_context).await?;
         self.items.extend(page.items.into_iter().map(|record| (Arc::clone(map), record)));
         Ok(page.next)
     }

@@ -4,7 +4,6 @@ use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, HandlerResult};
 use crate::http::headers::accept;
 use crate::http::openapi::{CollectionPath, ListParams, ReadHeaderParams, RecordPath};
-use crate::http::query::FILTER;
 use crate::http::response::{self, ReadPreconditions};
 use crate::metrics::DetectedBy;
 use crate::problem::ProblemKind;
