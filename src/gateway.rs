@@ -16,7 +16,7 @@ use crate::reads;
 use crate::record::{Operation, OperationState, RecordId};
 use crate::system::{OpContext, RecordPage, RecordView, System};
 use crate::writes::{
-    self, DrainTracker, GatewayState, Operator, ReconcileQueue, SettleResult, WriteCommand, WriteResponse,
+    self, DrainTracker, GatewayState, Operator, Preview, ReconcileQueue, SettleResult, WriteCommand, WriteResponse,
 };
 
 /// Every configured system, and the store.
@@ -80,6 +80,20 @@ impl Gateway {
     /// POST, PATCH or DELETE. The write runs to its end even if the returned future is dropped.
     pub async fn write(&self, system: &Arc<System>, command: WriteCommand, context: &OpContext) -> WriteResponse {
         writes::submit(&self.state, &self.drain_tracker, system, command, context).await
+    }
+
+    /// What a write would do. Nothing is written anywhere; `plan_ttl` is how long the plan is valid.
+    ///
+    /// # Errors
+    /// The problem that the caller gets.
+    pub async fn preview(
+        &self,
+        system: &System,
+        command: &WriteCommand,
+        context: &OpContext,
+        plan_ttl: Duration,
+    ) -> Result<Preview, Problem> {
+        writes::preview(&self.state, system, command, context, plan_ttl).await
     }
 
     /// Resolves the writes that outlive their callers or their process, until the gateway is

@@ -26,15 +26,15 @@ pub use self::caller_series::CallerSeries;
 use self::child_cache::ChildCache;
 use self::families::{
     BATCH_BUCKETS, BATCH_ITEMS, BATCH_SIZE, BATCHES_RUNNING, BUILD, CALL_BUCKETS, CHANGES, CHANGES_STREAMS, CIRCUIT,
-    COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT, LEDGER_ENTRIES, LEDGER_SECONDS, LOSSES, OPERATIONS,
-    PRECONDITIONS, QUEUE, QUEUE_WAIT, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS, REQUESTS, RESOLVED, RETRIES,
-    Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE, TOKEN_EXPIRES, UNMAPPED, VENDOR_REQUESTS, VENDOR_SECONDS,
+    COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT, LEDGER_ENTRIES, LEDGER_SECONDS, LOSSES, OPERATIONS, PLANS,
+    PRECONDITIONS, QUEUE, QUEUE_WAIT, REBASES, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS, REQUESTS, RESOLVED,
+    RETRIES, Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE, TOKEN_EXPIRES, UNMAPPED, VENDOR_REQUESTS, VENDOR_SECONDS,
     WRITES_UNKNOWN,
 };
 
 pub use self::labels::{
-    CallOutcome, ChangeType, DetectedBy, Lane, QuotaPolicy, RefreshOutcome, ReloadTarget, RequestAction,
-    RequestOutcome, RetryReason,
+    CallOutcome, ChangeType, DetectedBy, Lane, PlanOutcome, QuotaPolicy, RebaseOutcome, RefreshOutcome, ReloadTarget,
+    RequestAction, RequestOutcome, RetryReason,
 };
 use self::vendor_series::{VendorFamilies, VendorSeries};
 use crate::problem::ProblemKind;
@@ -128,6 +128,8 @@ impl Metrics {
             preconditions: registrar.register_counters(&PRECONDITIONS)?,
             conflict_retries: registrar.register_counters(&CONFLICT_RETRIES)?,
             contended: registrar.register_counters(&CONTENDED)?,
+            rebases: registrar.register_counters(&REBASES)?,
+            plans: registrar.register_counters(&PLANS)?,
             schema_refusals: registrar.register_counters(&SCHEMA_REFUSALS)?,
             schema_unavailable: registrar.register_counters(&SCHEMA_UNAVAILABLE)?,
             circuit: registrar.register_gauges(&CIRCUIT)?,
@@ -375,6 +377,16 @@ impl Metrics {
     /// Counts a write that met a conflict at every try.
     pub fn contended(&self, system: SystemIndex) {
         self.with_vendor_series(system, |vendor| vendor.contended.inc());
+    }
+
+    /// Counts how a rebase ended.
+    pub fn rebase(&self, system: SystemIndex, outcome: RebaseOutcome) {
+        self.with_vendor_series(system, |vendor| increment(&vendor.rebases, outcome as usize));
+    }
+
+    /// Counts a plan, and what became of it.
+    pub fn plan(&self, system: SystemIndex, outcome: PlanOutcome) {
+        self.with_vendor_series(system, |vendor| increment(&vendor.plans, outcome as usize));
     }
 
     /// Counts a value that breaks the vendor's schema.

@@ -57,6 +57,7 @@ pub(super) fn build_api_state(
             max_body: config.server.max_body as u64,
             body_timeout: BODY_TIMEOUT.min(config.server.deadline),
             deadline: config.server.deadline,
+            plan_ttl: config.server.plan_ttl,
             changes_retention: config.server.changes_retention,
             max_streams: config.server.max_streams,
         },

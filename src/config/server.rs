@@ -34,6 +34,9 @@ pub struct ServerConfig {
     /// The longest that a caller waits for one request, 100 ms to 1 h. Default 30 s.
     #[serde(deserialize_with = "bounded::duration::<100, 3_600_000, _>")]
     pub deadline: Duration,
+    /// How long a plan is valid, 1 s to 24 h. Default 15 min.
+    #[serde(deserialize_with = "bounded::duration::<1000, 86_400_000, _>")]
+    pub plan_ttl: Duration,
     /// How long a shutdown waits for requests and writes in flight, 0 s to 1 h. Default 30 s.
     #[serde(deserialize_with = "bounded::duration::<0, 3_600_000, _>")]
     pub shutdown_timeout: Duration,
@@ -77,6 +80,7 @@ impl Default for ServerConfig {
             workers: cores.min(MAX_WORKERS as usize),
             max_body: 1024 * 1024,
             deadline: Duration::from_secs(30),
+            plan_ttl: Duration::from_mins(15),
             shutdown_timeout: Duration::from_secs(30),
             external_url: String::new(),
             console: true,

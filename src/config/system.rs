@@ -9,7 +9,7 @@ use super::base_url::{self, is_self_address};
 use super::table_reader::TableReader;
 use super::vendor::{VendorConfig, vendor_choices};
 use crate::bounded;
-use crate::record::{Secret, SystemName};
+use crate::record::{Action, Secret, SystemName};
 use crate::transport::StackSettings;
 use crate::vendors::{AdapterFactory, VENDORS, find_vendor};
 
@@ -41,6 +41,14 @@ pub struct SystemPolicy {
     /// Default `"refuse"`.
     #[serde(rename = "on_lossy_write", deserialize_with = "is_warn")]
     pub warn_on_loss: bool,
+    /// Whether callers may rebase a patch: `rebase = "disjoint"` or `"never"`. Default yes.
+    #[serde(rename = "rebase", deserialize_with = "is_disjoint")]
+    pub allow_rebase: bool,
+    /// The writes that are made only with `If-Plan`: `create`, `update`, `delete`. Default none.
+    #[serde(deserialize_with = "write_actions")]
+    pub require_plan: Vec<Action>,
+    /// Groups of members of `fields` that count as one place for a rebase. Default none.
+    pub together: Vec<Vec<String>>,
     /// One vendor call, connect to last byte (see [`StackSettings::timeout`]).
     #[serde(deserialize_with = "bounded::duration::<10, 3_600_000, _>")]
     pub timeout: Duration,
@@ -95,6 +103,9 @@ impl Default for SystemPolicy {
             collection: None,
             require_if_match: true,
             warn_on_loss: false,
+            allow_rebase: true,
+            require_plan: Vec::new(),
+            together: Vec::new(),
             timeout: StackSettings::TIMEOUT,
             settle_timeout: Duration::from_secs(30),
             completion_timeout: Duration::from_mins(10),
@@ -118,6 +129,33 @@ fn is_warn<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error>
         Warn,
     }
     Ok(matches!(OnLossyWrite::deserialize(deserializer)?, OnLossyWrite::Warn))
+}
+
+fn write_actions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Action>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Write {
+        Create,
+        Update,
+        Delete,
+    }
+    let words = Vec::<Write>::deserialize(deserializer)?;
+    let action = |word| match word {
+        Write::Create => Action::Create,
+        Write::Update => Action::Update,
+        Write::Delete => Action::Delete,
+    };
+    Ok(words.into_iter().map(action).collect())
+}
+
+fn is_disjoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Rebase {
+        Disjoint,
+        Never,
+    }
+    Ok(matches!(Rebase::deserialize(deserializer)?, Rebase::Disjoint))
 }
 
 impl SystemConfig {

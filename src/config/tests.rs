@@ -98,6 +98,9 @@ fn omitted_keys_have_their_defaults() {
         collection: None,
         require_if_match: true,
         warn_on_loss: false,
+        allow_rebase: true,
+        require_plan: Vec::new(),
+        together: Vec::new(),
         timeout: Duration::from_secs(10),
         settle_timeout: Duration::from_secs(30),
         completion_timeout: Duration::from_mins(10),
@@ -208,6 +211,22 @@ fn the_example_shows_every_key() {
             let shown = EXAMPLE.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} =")));
             assert!(shown || ["callers", "jwt"].contains(&key), "{key} of {}", error.path);
         }
+    }
+}
+
+#[test]
+fn a_wrong_element_of_an_array_is_named_with_its_position() {
+    let config = parse_valid(&format!("{SMALL}require_plan = [\"delete\"]\ntogether = [[\"Street\", \"City\"], []]\n"));
+    assert_eq!(config.systems[0].policy.require_plan, [crate::record::Action::Delete]);
+    assert_eq!(config.systems[0].policy.together, [vec!["Street".to_owned(), "City".to_owned()], Vec::new()]);
+    for (line, wanted) in [
+        ("require_plan = [\"update\", \"read\"]", "require_plan[1]: cannot be \"read\""),
+        ("require_plan = \"update\"", "require_plan: "),
+        ("together = [\"Street\"]", "together[0]: is a string"),
+        ("together = [[1]]", "together[0][0]: is an integer"),
+    ] {
+        let errors = parse(&format!("{SMALL}{line}\n")).unwrap_err().to_string();
+        assert!(errors.contains(wanted), "{errors}");
     }
 }
 

@@ -144,6 +144,7 @@ impl Representation {
         if let Some(key) = &mut command.idempotency {
             key.fingerprint = sha256([&key.fingerprint[..], b"/models/", map.model.as_bytes()]);
         }
+        command.mapping = Some([&*map.model, "@", &map.tag_part()].concat().into());
         command.precondition = command.precondition.take().map(|given| to_record_tags(map, given));
         command.if_none_match = command.if_none_match.take().map(|given| to_record_tags(map, given));
     }
@@ -251,7 +252,7 @@ fn translate_problem(map: &SystemMap, problem: &mut Problem, id: Option<&RecordI
     if problem.detail == old_detail {
         problem.detail = join_errors(&problem.errors);
     }
-    for pointer in &mut problem.changed {
+    for pointer in problem.changed.iter_mut().chain(&mut problem.overlap) {
         if let Some((translated, _)) = map.translate(pointer) {
             *pointer = translated;
         }

@@ -14,14 +14,14 @@ use super::context::RequestContext;
 use super::endpoint::{endpoint, ops, options, public};
 use super::error::HandlerResult;
 use super::handlers::{
-    batch, changes, collections, console, docs, health, home, ledger, ledger_chain, models, operations, records,
-    settlement, status, systems, writes,
+    batch, changes, collections, console, docs, health, home, ledger, ledger_chain, models, operations, previews,
+    records, settlement, status, systems, writes,
 };
 use super::route::Route;
 use super::state::SharedApiState;
 use super::{compat, middleware};
 use crate::metrics::RequestAction::{
-    Batch, Console, Create, Delete, Ledger, List, Operation, Other, Read, Schema, Update,
+    Batch, Console, Create, Delete, Ledger, List, Operation, Other, Preview, Read, Schema, Update,
 };
 use crate::problem::ProblemKind;
 
@@ -78,12 +78,15 @@ pub fn app(
 fn routes(config: &mut ServiceConfig, listener: Listener) {
     if listener != Listener::Ops {
         config
+            // Before the path of a record, whose id it would be.
+            .service(endpoint("/records/{system}/preview").post(Preview, previews::new_record))
             .service(
                 endpoint("/records/{system}/{id}")
                     .get(Read, records::get)
                     .patch(Update, writes::update)
                     .delete(Delete, writes::delete),
             )
+            .service(endpoint("/records/{system}/{id}/preview").post(Preview, previews::change))
             .service(endpoint("/records/{system}").get(List, records::list).post(Create, writes::create))
             .service(endpoint("/operations/{id}/settle").post(Operation, settlement::settle))
             .service(endpoint("/operations/{id}/resolve").post(Operation, settlement::resolve))

@@ -24,6 +24,8 @@ pub struct RequestLimits {
     pub body_timeout: Duration,
     /// `deadline`: the longest that a caller waits for one request.
     pub deadline: Duration,
+    /// `plan_ttl`: how long a plan is valid.
+    pub plan_ttl: Duration,
     /// `changes_retention`: how long events of the feed of changes are kept.
     pub changes_retention: Duration,
     /// `max_streams`: the most streams of changes at a time.

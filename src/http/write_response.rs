@@ -91,6 +91,10 @@ fn redact_record(success: &mut WriteSuccess) {
         record.etag = None;
         record.read_only.clear();
         record.fields = RawJson::empty_object();
+        for warning in &mut record.warnings {
+            warning.onto = None;
+            warning.moved.clear();
+        }
     }
     // The tag of a created record is that of what its caller has just sent.
     if !matches!(success.body, SuccessBody::Created(_)) {
@@ -101,6 +105,7 @@ fn redact_record(success: &mut WriteSuccess) {
 fn redact_problem(problem: &mut Problem) {
     problem.current_etag = None;
     problem.changed.clear();
+    problem.overlap.clear();
 }
 
 fn add_write_headers(headers: &mut HeaderMap, shown: &RecordInResponse<'_>, success: &WriteSuccess, is_replay: bool) {

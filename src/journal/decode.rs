@@ -59,9 +59,18 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
     // If the ledger has been tampered with, the operation is still reconciled.
     let entry = row.opt_text(12)?.and_then(|json| StoredEntry::parse(&json));
     let entry = entry.filter(|entry| entry.operation.as_ref() == Some(&operation));
-    let (request_id, batch, precondition, compared_etag, paths, losses) = entry
+    let (request_id, batch, precondition, compared_etag, rebased_onto, has_plan, paths, losses) = entry
         .map(|entry| {
-            (entry.request_id, entry.batch, entry.precondition, entry.compared_etag, entry.paths, entry.losses)
+            (
+                entry.request_id,
+                entry.batch,
+                entry.precondition,
+                entry.compared_etag,
+                entry.rebased_onto,
+                entry.plan,
+                entry.paths,
+                entry.losses,
+            )
         })
         .unwrap_or_default();
     let intent = Intent {
@@ -74,6 +83,8 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
         action: parse_action(&row.text(5)?)?,
         precondition,
         compared_etag,
+        rebased_onto,
+        has_plan,
         paths: Arc::new(paths),
         losses,
         is_async: row.int(7)? != 0,
@@ -102,6 +113,8 @@ pub(super) fn open_operation(row: &mut Row) -> Result<Option<OpenOperation>, DbE
         action: entry.action.ok_or_else(corrupt)?,
         precondition: entry.precondition,
         compared_etag: entry.compared_etag,
+        rebased_onto: entry.rebased_onto,
+        has_plan: entry.plan,
         paths: Arc::new(entry.paths),
         losses: entry.losses,
         is_async: false,

@@ -47,8 +47,12 @@ pub(super) fn encode(intent: &Intent, ending: Option<Ending<'_>>, at: i64) -> St
     json.list("losses", losses, |json, loss| write_json_string(json, loss));
     json.plain("operation", intent.operation.as_str());
     json.paths(&*intent.paths);
+    if intent.has_plan {
+        json.begin_member("plan").push_str("true");
+    }
     json.optional("precondition", intent.precondition.as_deref());
     json.optional("problem", outcome.and_then(|outcome| outcome.problem_name.as_deref()));
+    json.optional("rebased_onto", intent.rebased_onto.as_deref());
     json.optional("record", revealed.or(intent.record.as_deref()));
     json.non_empty("request_id", &intent.request_id);
     if let Some(outcome) = outcome {
@@ -196,8 +200,11 @@ pub(super) struct StoredEntry {
     pub(super) operation: Option<OperationId>,
     #[serde(default)]
     pub(super) paths: Vec<String>,
+    #[serde(default)]
+    pub(super) plan: bool,
     pub(super) precondition: Option<String>,
     pub(super) problem: Option<String>,
+    pub(super) rebased_onto: Option<String>,
     pub(super) record: Option<String>,
     #[serde(default)]
     pub(super) request_id: String,
@@ -242,6 +249,8 @@ impl StoredEntry {
             action: self.action,
             precondition: self.precondition,
             compared_etag: self.compared_etag,
+            rebased_onto: self.rebased_onto,
+            plan: self.plan,
             paths: self.paths,
             losses: self.losses,
             calls: self.calls,

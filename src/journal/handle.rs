@@ -111,6 +111,12 @@ impl Journal {
         self.inner.location.is_shared()
     }
 
+    /// How long an idempotency key replays its outcome.
+    #[must_use]
+    pub fn idempotency_ttl(&self) -> Duration {
+        Duration::from_millis(self.inner.shared.idempotency_ttl_ms.try_into().unwrap_or_default())
+    }
+
     /// What a commit waits for.
     #[must_use]
     pub fn durability(&self) -> Durability {

@@ -83,6 +83,14 @@ pub struct LedgerEntry {
     /// that.
     #[serde(skip)]
     pub compared_etag: Option<String>,
+    /// The ETag of the state that a rebased write was applied to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub rebased_onto: Option<String>,
+    /// Whether the write was compared with a plan.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub plan: bool,
     /// JSON Pointers to what the write changes.
     pub paths: Vec<String>,
     /// The names of the losses that were accepted (intent) or happened (outcome).
@@ -141,6 +149,8 @@ mod tests {
             action: Some(Action::Update),
             precondition: None,
             compared_etag: Some("not serialized".into()),
+            rebased_onto: None,
+            plan: false,
             paths: Vec::new(),
             losses: Vec::new(),
             calls: Vec::new(),

@@ -192,6 +192,10 @@ pub struct Intent {
     /// The ETag of the version that the vendor compares, if `precondition` does not name exactly
     /// that.
     pub compared_etag: Option<String>,
+    /// The ETag of the state that the change was applied to, if that is not the caller's.
+    pub rebased_onto: Option<String>,
+    /// Whether the write was compared with a plan.
+    pub has_plan: bool,
     /// What changes, without values.
     pub paths: Arc<dyn ChangedPaths>,
     /// The names of the accepted losses.

@@ -46,6 +46,10 @@ families! {
         "Writes that read again and tried again after a conflict.";
     CONTENDED "contended_total" ["system"],
         "Writes with If-Match: * that met a conflict at every try.";
+    REBASES "rebases_total" ["system", "outcome"],
+        "Writes with Prefer: rebase=disjoint whose tag was stale: applied, overlap (both changed one place), unknown-base (the tag's state is not known) or lost (conflicts until the deadline).";
+    PLANS "plans_total" ["system", "outcome"],
+        "Plans that previews made, and writes with If-Plan: applied, changed (the write differs from its plan) or expired.";
     WRITES_UNKNOWN "writes_unknown" ["system"],
         "Writes whose outcome is not known.";
     OPERATIONS "operations_running" ["system"],

@@ -34,6 +34,8 @@ label_enum! {
         Update = "update",
         /// DELETE.
         Delete = "delete",
+        /// POST of a preview.
+        Preview = "preview",
         /// Many requests in one.
         Batch = "batch",
         /// GET of operations.
@@ -137,6 +139,34 @@ label_enum! {
         Single = "single",
         /// Calls of items of a batch.
         Bulk = "bulk",
+    }
+}
+
+label_enum! {
+    /// How a rebase ended: the `outcome` label.
+    RebaseOutcome {
+        /// The change was applied to the present state.
+        Applied = "applied",
+        /// The change and another writer's touch one place.
+        Overlap = "overlap",
+        /// The state of the caller's tag is not known.
+        UnknownBase = "unknown-base",
+        /// The write met conflicts until its deadline.
+        Lost = "lost",
+    }
+}
+
+label_enum! {
+    /// What became of a plan: the `outcome` label.
+    PlanOutcome {
+        /// A preview made it.
+        Made = "made",
+        /// A write was made as planned.
+        Applied = "applied",
+        /// A write differs from its plan.
+        Changed = "changed",
+        /// A write came after its plan had expired.
+        Expired = "expired",
     }
 }
 

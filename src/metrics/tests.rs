@@ -22,6 +22,7 @@ fn metrics_with_all_families() -> Arc<Metrics> {
     metrics.token_expires(crm, 1_800_000_000);
     metrics.batch_item(Some(crm), RequestAction::Update, RequestOutcome::Ok);
     metrics.loss_accepted(crm, "linked-questions");
+    metrics.rebase(crm, RebaseOutcome::Applied);
     metrics
 }
 

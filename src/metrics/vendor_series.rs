@@ -3,7 +3,7 @@
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::child_cache::ChildCache;
-use super::labels::{CallOutcome, DetectedBy, Lane, RefreshOutcome, RetryReason};
+use super::labels::{CallOutcome, DetectedBy, Lane, PlanOutcome, RebaseOutcome, RefreshOutcome, RetryReason};
 use crate::record::{SchemaRule, VendorCallKind};
 
 /// The cached metrics of calls to one vendor.
@@ -15,6 +15,8 @@ pub(super) struct VendorSeries {
     pub(super) preconditions: Vec<IntCounter>,
     pub(super) conflict_retries: IntCounter,
     pub(super) contended: IntCounter,
+    pub(super) rebases: Vec<IntCounter>,
+    pub(super) plans: Vec<IntCounter>,
     pub(super) schema_refusals: Vec<IntCounter>,
     pub(super) schema_unavailable: IntCounter,
     pub(super) circuit: IntGauge,
@@ -31,6 +33,8 @@ pub(super) struct VendorFamilies {
     pub(super) preconditions: IntCounterVec,
     pub(super) conflict_retries: IntCounterVec,
     pub(super) contended: IntCounterVec,
+    pub(super) rebases: IntCounterVec,
+    pub(super) plans: IntCounterVec,
     pub(super) schema_refusals: IntCounterVec,
     pub(super) schema_unavailable: IntCounterVec,
     pub(super) circuit: IntGaugeVec,
@@ -53,6 +57,8 @@ impl VendorFamilies {
             preconditions: each(&self.preconditions, DetectedBy::ALL.iter().map(|label| label.as_str()).collect()),
             conflict_retries: self.conflict_retries.with_label_values(&[system]),
             contended: self.contended.with_label_values(&[system]),
+            plans: each(&self.plans, PlanOutcome::ALL.iter().map(|label| label.as_str()).collect()),
+            rebases: each(&self.rebases, RebaseOutcome::ALL.iter().map(|label| label.as_str()).collect()),
             schema_refusals: each(&self.schema_refusals, SchemaRule::ALL.iter().map(|rule| rule.as_str()).collect()),
             schema_unavailable: self.schema_unavailable.with_label_values(&[system]),
             circuit: self.circuit.with_label_values(&[system]),

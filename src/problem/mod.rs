@@ -15,7 +15,7 @@ use serde_json::Value;
 pub use document::ProblemDocument;
 pub use failure_log::FailureEvent;
 
-use crate::record::{FieldError, OperationId, VendorError, VendorErrorKind};
+use crate::record::{FieldError, OperationId, PlanPart, VendorError, VendorErrorKind};
 
 macro_rules! problems {
     ($($variant:ident, $name:literal, $status:literal, $retryable:literal, $title:literal, $meaning:literal, $remedy:literal;)*) => {
@@ -117,6 +117,9 @@ problems! {
     PatchTestFailed, "patch-test-failed", 409, false, "A test operation failed",
         "A `test` of the JSON Patch found another value. Nothing was changed.",
         "Read the record again and base a new patch on it.";
+    PlanChanged, "plan-changed", 409, false, "The write differs from its plan",
+        "The write that this request makes is not, or no longer, the one that was previewed; `differs` says in what. Nothing was sent.",
+        "Preview the write again, and send the new plan if it is still what you want.";
     OperationEnded, "operation-ended", 409, false, "The operation has ended",
         "What became of this write is known already, or nothing is left to look for.",
         "Read the operation: its `state` is final.";
@@ -153,6 +156,9 @@ problems! {
     PreconditionRequired, "precondition-required", 428, false, "If-Match required",
         "This write needs `If-Match`, so that it overwrites no change of others. `If-Unmodified-Since` is not enough.",
         "Read the record and send its ETag as `If-Match`, or `If-Match: *` to overwrite any state.";
+    PlanRequired, "plan-required", 428, false, "A plan is required",
+        "The system makes such a write only as it was previewed, and the request has no `If-Plan`.",
+        "Preview the write, and repeat the request with the `plan` of the preview in `If-Plan`.";
     RateLimited, "rate-limited", 429, true, "Too many calls",
         "The vendor's rate limit, or the one configured for it, is exceeded.",
         "Repeat the request after `Retry-After`.";
@@ -243,6 +249,15 @@ pub struct Problem {
     pub current_etag: Option<String>,
     /// 412: the paths that differ from the caller's version, if known.
     pub changed: Vec<String>,
+    /// 412 of a rebase: the places that the request and another writer have both changed.
+    #[serde(default)]
+    pub overlap: Vec<String>,
+    /// 412: why a rebase that was preferred was not tried.
+    #[serde(default)]
+    pub rebase: Option<RebaseRefusal>,
+    /// `plan-changed`: in what the write differs from its plan.
+    #[serde(default)]
+    pub differs: Vec<PlanPart>,
     /// The operation that has or will have the outcome.
     pub operation: Option<OperationId>,
     /// `lossy-write`: the names to accept.
@@ -265,6 +280,14 @@ pub struct Problem {
     pub is_logged: bool,
 }
 
+/// Why a rebase that was preferred was not tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RebaseRefusal {
+    /// The gateway does not know the state of the caller's tag any more.
+    StateUnknown,
+}
+
 impl Default for Problem {
     fn default() -> Self {
         Self {
@@ -276,6 +299,9 @@ impl Default for Problem {
             errors: Vec::new(),
             current_etag: None,
             changed: Vec::new(),
+            overlap: Vec::new(),
+            rebase: None,
+            differs: Vec::new(),
             operation: None,
             losses: Vec::new(),
             violated_policies: Vec::new(),

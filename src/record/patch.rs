@@ -9,6 +9,7 @@ mod merge;
 mod missing_value;
 mod operations;
 mod parse_operation;
+mod places;
 #[cfg(test)]
 mod tests;
 

@@ -21,7 +21,7 @@ use crate::catalog::Catalog;
 use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    Action, EntityTag, FieldError, OperationId, Patch, Precondition, RawJson, RawObject, RecordId, SystemName,
+    Action, EntityTag, FieldError, OperationId, Patch, PlanTag, Precondition, RawJson, RawObject, RecordId, SystemName,
     VendorError, VendorErrorKind, VendorRecord, Version, json_pointer, sha256,
 };
 use crate::transport::TransportStack;
@@ -108,6 +108,23 @@ impl System {
         let detail = "The request has no If-Match. Send the ETag of a GET of this record, or If-Match: * to \
                       write whatever its state.";
         Err(ProblemKind::PreconditionRequired.with_detail(detail).system(self.name.as_str()))
+    }
+
+    /// Rejects a write without `If-Plan`, if the system makes such writes only as planned.
+    ///
+    /// # Errors
+    /// `plan-required`.
+    pub fn require_plan(&self, action: Action, plan: Option<&PlanTag>) -> Result<(), Problem> {
+        if plan.is_some() || !self.policy.require_plan.contains(&action) {
+            return Ok(());
+        }
+        let detail = format!(
+            "{} makes a {} only as it was previewed. Send the same request to its preview, and repeat it with the \
+             plan in If-Plan.",
+            self.name,
+            action.as_str()
+        );
+        Err(ProblemKind::PlanRequired.with_detail(detail).system(self.name.as_str()))
     }
 
     /// Rejects a patch that the vendor never accepts, whatever the record holds.

@@ -49,6 +49,7 @@ pub struct TransportStack {
     tokens: Arc<TokenProvider<UnauthenticatedStack>>,
     redactor: Arc<SecretRedactor>,
     bodies: Arc<BodyBudget>,
+    base_url: String,
 }
 
 impl TransportStack {
@@ -119,7 +120,14 @@ impl TransportStack {
         // an open circuit and waits for a permit like any other request.
         let layers =
             RetryLayer::new(auth, settings.retries, settings.retry_backoff, settings.timeout, metrics(), index);
-        Ok(Self { layers, circuit, tokens, redactor, bodies })
+        let base_url = settings.base_url.trim_end_matches('/').to_owned();
+        Ok(Self { layers, circuit, tokens, redactor, bodies, base_url })
+    }
+
+    /// The URL of a request with this path.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        [&self.base_url, path].concat()
     }
 
     /// Redacts the system's secrets from an error. An adapter that could not parse a response may

@@ -70,6 +70,8 @@ fn store_intent(task: &WriteTask<'_>, write: &InFlightWrite) -> Intent {
         action: write.action,
         precondition,
         compared_etag,
+        rebased_onto: write.rebased.as_ref().map(|rebased| rebased.onto.clone()),
+        has_plan: write.has_plan,
         paths: Arc::clone(&write.intent) as _,
         losses: write.losses.clone(),
         is_async: write.is_async,

@@ -1,11 +1,12 @@
 //! A write as its caller sent it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::record::{Action, CallerName, Patch, Precondition, RecordId, RequestId};
+use crate::record::{Action, CallerName, Patch, PlanTag, Precondition, RecordId, RequestId};
 
 /// The preferences of `Prefer` (RFC 7240) that the gateway supports.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -16,6 +17,10 @@ pub struct Prefer {
     pub respond_async: bool,
     /// `wait=N`, in seconds.
     pub wait: Option<Duration>,
+    /// `rebase=disjoint`: a change for a state that is no longer current is applied to the present
+    /// one if the two change different places.
+    #[serde(default)]
+    pub rebase: bool,
     /// `handling=…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handling: Option<Handling>,
@@ -112,6 +117,10 @@ pub struct WriteCommand {
     pub accept_loss: Vec<String>,
     /// `Require-Guarantee: native`.
     pub require_native: bool,
+    /// The model that the caller sees the record in, with the fingerprint of its map.
+    pub mapping: Option<Arc<str>>,
+    /// `If-Plan`.
+    pub plan: Option<PlanTag>,
     /// `Idempotency-Key`.
     pub idempotency: Option<IdempotencyKey>,
 }

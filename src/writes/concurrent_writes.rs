@@ -162,8 +162,9 @@ pub(super) async fn find_concurrent_writes(
         let page = store.ledger(query.clone()).await.ok()?;
         for entry in page.items {
             let Some(operation) = entry.operation else { continue };
-            let version_match =
-                VersionMatch::classify(entry.compared_etag.as_deref(), entry.precondition.as_deref(), etag_before);
+            // A rebased write compared the state that it was applied to, not that of its tag.
+            let compared = entry.compared_etag.as_deref().or(entry.rebased_onto.as_deref());
+            let version_match = VersionMatch::classify(compared, entry.precondition.as_deref(), etag_before);
             let is_applied = entry.state == OperationState::Applied.as_str();
             if operation == write.operation {
                 has_begun = true;

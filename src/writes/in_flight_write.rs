@@ -116,7 +116,8 @@ impl InFlightWrite {
         // A caller that already has a response did not wait for the end of the write.
         let has_waited = self.is_async && self.response == ResponseState::None;
         let wait = self.prefer.wait.filter(|_| has_waited).map(|wait| format!("wait={}", wait.as_secs()));
-        join_preferences(representation.into_iter().chain(wait).chain(handling))
+        let rebase = self.rebased.is_some().then(|| "rebase=disjoint".to_owned());
+        join_preferences(representation.into_iter().chain(wait).chain(handling).chain(rebase))
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::command::Prefer;
+use super::rebased::Rebased;
 use super::stored_request::StoredRequest;
 use crate::journal::{ChangedPaths, RecoveryPayload};
 use crate::record::{
@@ -45,6 +46,12 @@ pub(super) struct WriteIntent {
     /// The vendor request, if it is safe to send again: the vendor compares `etag_before`, or it
     /// deletes an id that is never used again.
     pub resendable_request: Option<StoredRequest>,
+    /// The rebase that made it a write on `etag_before`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebased: Option<Rebased>,
+    /// Whether it was compared with a plan.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_plan: bool,
     /// The names of the accepted losses.
     pub losses: Vec<String>,
     /// Whether it is an asynchronous write: reads name its operation, other writes get 409.
@@ -187,15 +194,15 @@ impl WriteIntent {
         }
     }
 
-    /// What is known before the vendor answers: a warning for each accepted loss, and for each
-    /// place that breaks the schema.
+    /// What is known before the vendor answers: a warning for each accepted loss, for a rebase, and
+    /// for each place that breaks the schema.
     pub(super) fn known_warnings(&self) -> Vec<Warning> {
-        let warning = |name: &String| Warning {
-            code: WarningCode::Loss,
-            pointer: String::new(),
-            detail: format!("{name}: the vendor's documentation says that such a write destroys these"),
+        let warning = |name: &String| {
+            let detail = format!("{name}: the vendor's documentation says that such a write destroys these");
+            Warning::new(WarningCode::Loss, "", detail)
         };
-        self.losses.iter().map(warning).chain(self.schema_warnings.iter().cloned()).collect()
+        let rebased = self.rebased.iter().map(Rebased::warning);
+        self.losses.iter().map(warning).chain(rebased).chain(self.schema_warnings.iter().cloned()).collect()
     }
 
     /// Whether it changes values of a record.

@@ -15,6 +15,7 @@ use super::resolve::Resolution;
 use super::state::GatewayState;
 use super::task::accepted_success;
 use crate::journal::{self, Verdict};
+use crate::metrics::{PlanOutcome, RebaseOutcome};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, ObservedState, OperationState, Warning};
 use crate::system::{RecordView, System};
@@ -53,6 +54,12 @@ fn update_metrics(gateway: &GatewayState, system: &System, write: &InFlightWrite
         gateway.uncount(system, write);
     }
     if state == OperationState::Applied {
+        if write.rebased.is_some() {
+            gateway.metrics.rebase(system.index, RebaseOutcome::Applied);
+        }
+        if write.has_plan {
+            gateway.metrics.plan(system.index, PlanOutcome::Applied);
+        }
         for loss in system.adapter.capabilities().losses {
             if write.losses.iter().any(|name| name == loss.name) {
                 gateway.metrics.loss_accepted(system.index, loss.name);
@@ -216,15 +223,20 @@ fn replay_body(write: &InFlightWrite, outcome: &WriteOutcome) -> Option<String> 
         WriteOutcome::Problem(problem) => {
             let status = problem.name.spec().status;
             let is_final = matches!(status, 404 | 412 | 422) || problem.name == ProblemKind::OutcomeUnknown;
-            // The pipeline tries a star conflict again under the same key.
-            (is_final && !is_star_conflict(write, problem)).then_some(outcome)?
+            // The pipeline tries these conflicts again under the same key.
+            (is_final && !is_retried_conflict(write, problem)).then_some(outcome)?
         }
     };
     serde_json::to_string(replayed).ok()
 }
 
-/// Whether another writer changed the record between read and write, for a caller that accepts any
-/// state.
+/// Whether another writer changed the record between read and write, for a caller whose write is
+/// then tried again.
+fn is_retried_conflict(write: &InFlightWrite, problem: &Problem) -> bool {
+    (write.if_match_any || write.prefer.rebase) && problem.name == ProblemKind::PreconditionFailed
+}
+
+/// The same, for a caller that accepts any state.
 fn is_star_conflict(write: &InFlightWrite, problem: &Problem) -> bool {
     write.if_match_any && problem.name == ProblemKind::PreconditionFailed
 }

@@ -305,10 +305,9 @@ impl Evidence<'_> {
             |change: &FieldChange| self.is_before(etag) || (self.old_values_known && change.is_unchanged_in(fields));
         let ignored = self.changes.iter().filter(|change| change.is_contradicted_in(fields) && is_old(change));
         ignored
-            .map(|change| Warning {
-                code: WarningCode::NotApplied,
-                pointer: change.pointer.clone(),
-                detail: "the vendor reported success and still shows the old value".to_owned(),
+            .map(|change| {
+                let detail = "the vendor reported success and still shows the old value";
+                Warning::new(WarningCode::NotApplied, change.pointer.as_str(), detail)
             })
             .collect()
     }

@@ -36,7 +36,7 @@ impl SchemaFindings {
         let mut warnings = self.warnings.borrow_mut();
         for FieldError { pointer, detail, .. } in errors {
             if warnings.iter().all(|warning| warning.pointer != pointer) {
-                warnings.push(Warning { code: WarningCode::Schema, pointer, detail });
+                warnings.push(Warning::new(WarningCode::Schema, pointer, detail));
             }
         }
     }

@@ -2,15 +2,18 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 
 use super::concurrent_writes::InFlightCreates;
 use super::idempotency::InFlightKeys;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::looks::Looks;
+use super::problems::store_unavailable;
 use super::record_queues::RecordQueues;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
+use crate::problem::Problem;
+use crate::record::PlanKey;
 use crate::system::{RecentStates, System};
 
 /// The writes that are handed over to the reconciler.
@@ -27,6 +30,7 @@ pub(crate) struct GatewayState {
     pub(super) record_queues: RecordQueues,
     pub(super) looks: Looks,
     pub recent_states: RecentStates,
+    plan_key: OnceCell<PlanKey>,
     reconcile_sender: mpsc::UnboundedSender<InFlightWrite>,
 }
 
@@ -42,9 +46,15 @@ impl GatewayState {
             record_queues: RecordQueues::default(),
             looks: Looks::default(),
             recent_states: RecentStates::default(),
+            plan_key: OnceCell::new(),
             reconcile_sender,
         };
         (Arc::new(state), ReconcileQueue(receiver))
+    }
+
+    /// The key that authenticates the tags of plans.
+    pub(super) async fn plan_key(&self) -> Result<&PlanKey, Problem> {
+        self.plan_key.get_or_try_init(|| self.store.plan_key()).await.map_err(|error| store_unavailable(&error))
     }
 
     /// The system of this name, as it was last configured.

@@ -37,8 +37,34 @@ pub(super) struct WriteTask<'t> {
     pub responder: RefCell<Option<Responder>>,
     /// Whether the reconciler has the write, and will log how it ends.
     pub handed_off: Cell<bool>,
+    /// Whether an update must be planned from a read, because its tag is known to be stale.
+    pub must_read: Cell<bool>,
     /// What the check against the schema has found.
     pub schema: SchemaFindings,
+}
+
+impl<'t> WriteTask<'t> {
+    /// A write that begins. Without a `responder` nobody waits for it.
+    pub(super) fn new(
+        (gateway, system): (&'t GatewayState, &'t System),
+        command: &'t WriteCommand,
+        context: &'t OpContext,
+        sent_operation: &'t SentOperation,
+        responder: Option<Responder>,
+    ) -> Self {
+        Self {
+            gateway,
+            system,
+            command,
+            context,
+            session: VendorSession::new(system, context),
+            sent_operation,
+            responder: RefCell::new(responder),
+            handed_off: Cell::new(false),
+            must_read: Cell::new(false),
+            schema: SchemaFindings::default(),
+        }
+    }
 }
 
 impl WriteTask<'_> {
@@ -67,6 +93,8 @@ impl WriteTask<'_> {
             etag_before: None,
             etag_after: None,
             resendable_request: None,
+            rebased: None,
+            has_plan: self.command.plan.is_some(),
             losses: losses.iter().map(|loss| loss.name.to_owned()).collect(),
             is_queued,
             is_async: is_queued || self.command.prefer.respond_async,

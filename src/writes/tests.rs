@@ -78,6 +78,8 @@ fn command(op: WriteOp) -> WriteCommand {
         prefer: Prefer::default(),
         accept_loss: Vec::new(),
         require_native: false,
+        mapping: None,
+        plan: None,
         idempotency: None,
     }
 }

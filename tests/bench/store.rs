@@ -116,6 +116,8 @@ async fn write(store: &Journal, record: &str) {
         action: Action::Update,
         precondition: Some("\"c1\"".into()),
         compared_etag: None,
+        rebased_onto: None,
+        has_plan: false,
         paths: Arc::new(vec!["/fields/First Name".to_owned(), "/fields/Email".to_owned()]),
         losses: vec![],
         is_async: false,

@@ -184,6 +184,9 @@ fn build_system(
             collection: None,
             require_if_match: true,
             warn_on_loss: false,
+            allow_rebase: true,
+            require_plan: Vec::new(),
+            together: Vec::new(),
             timeout: Duration::from_secs(2),
             settle_timeout,
             completion_timeout: Duration::from_mins(1),
@@ -212,6 +215,8 @@ fn delete_command() -> (WriteCommand, OpContext) {
         prefer: Prefer::default(),
         accept_loss: Vec::new(),
         require_native: false,
+        mapping: None,
+        plan: None,
         idempotency: None,
     };
     let context = OpContext {

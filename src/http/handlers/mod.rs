@@ -11,6 +11,7 @@ pub(super) mod ledger;
 pub(super) mod ledger_chain;
 pub(super) mod models;
 pub(super) mod operations;
+pub(super) mod previews;
 pub(super) mod records;
 pub(super) mod settlement;
 pub(super) mod status;

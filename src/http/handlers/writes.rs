@@ -5,13 +5,14 @@ use std::sync::Arc;
 use crate::access::Permission;
 use crate::http::context::{RequestContext, missing_permission};
 use crate::http::error::HandlerResult;
-use crate::http::headers::{BodyType, accept};
+use crate::http::headers::{BodyType, WriteHeaders, accept};
 use crate::http::openapi::{
     CollectionPath, IfMatch, JsonPatch, MergePatch, NewRecord, RecordPath, WriteHeaderParams, examples,
 };
 use crate::http::representation::Representation;
-use crate::http::{body, write_request, write_response};
-use crate::problem::ProblemKind;
+use crate::http::write_request::{self, Purpose};
+use crate::http::{body, write_response};
+use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, JsonError, Operation, parse_strict};
 use crate::system::{RecordView, System};
 use crate::writes::{WriteCommand, WriteOp};
@@ -40,20 +41,46 @@ pub(in crate::http) async fn update(context: RequestContext) -> HandlerResult {
 }
 
 async fn send_update(context: &RequestContext, representation: &Representation) -> HandlerResult {
+    let (system, command) = parse_update(context, representation, Purpose::Write).await?;
+    execute(context, system, representation, command).await
+}
+
+/// A PATCH, checked as far as the request alone allows.
+pub(super) async fn parse_update<'c>(
+    context: &'c RequestContext,
+    representation: &Representation,
+    purpose: Purpose,
+) -> Result<(&'c Arc<System>, WriteCommand), Problem> {
     let system = context.authorize_system(Action::Update)?;
     let id = representation.record_id(system, &context.path_param("id")?)?;
     accept::require_json(context.headers())?;
     let (body_type, body) = body::read(context, PATCH_MEDIA_TYPES).await?;
     let patch = representation.parse_patch(&id, body_type, &body)?;
-    let headers = write_request::parse_headers(context)?;
-    system.require_if_match(headers.if_match.as_ref())?;
+    let headers = write_request::parse_headers(context, purpose)?;
+    require_conditions(system, Action::Update, &headers, purpose)?;
     let patch = write_request::validate_patch(patch, system, &id)?;
     if patch.has_test() && !context.can_read(system.name.as_str())? {
-        return Err(missing_permission(system.name.as_str(), Permission::Read).into());
+        return Err(missing_permission(system.name.as_str(), Permission::Read));
     }
     system.validate_patch(&patch)?;
     let command = write_request::build_command(context, system, headers, WriteOp::Update { id, patch }, &body);
-    execute(context, system, representation, command).await
+    Ok((system, command))
+}
+
+/// 428 for a write without `If-Match`, or without the plan that the system requires of it.
+fn require_conditions(
+    system: &System,
+    action: Action,
+    headers: &WriteHeaders,
+    purpose: Purpose,
+) -> Result<(), Problem> {
+    if action != Action::Create {
+        system.require_if_match(headers.if_match.as_ref())?;
+    }
+    match purpose {
+        Purpose::Write => system.require_plan(action, headers.if_plan.as_ref()),
+        Purpose::Preview => Ok(()),
+    }
 }
 
 /// `DELETE /records/{system}/{id}`. A body has no meaning and is ignored (RFC 9110 §9.3.5).
@@ -68,13 +95,22 @@ pub(in crate::http) async fn delete(context: RequestContext) -> HandlerResult {
 }
 
 async fn send_delete(context: &RequestContext, representation: &Representation) -> HandlerResult {
+    let (system, command) = parse_delete(context, representation, Purpose::Write)?;
+    execute(context, system, representation, command).await
+}
+
+/// A DELETE, checked as far as the request alone allows.
+pub(super) fn parse_delete<'c>(
+    context: &'c RequestContext,
+    representation: &Representation,
+    purpose: Purpose,
+) -> Result<(&'c Arc<System>, WriteCommand), Problem> {
     let system = context.authorize_system(Action::Delete)?;
     let id = representation.record_id(system, &context.path_param("id")?)?;
     accept::require_json(context.headers())?;
-    let headers = write_request::parse_headers(context)?;
-    system.require_if_match(headers.if_match.as_ref())?;
-    let command = write_request::build_command(context, system, headers, WriteOp::Delete { id }, b"");
-    execute(context, system, representation, command).await
+    let headers = write_request::parse_headers(context, purpose)?;
+    require_conditions(system, Action::Delete, &headers, purpose)?;
+    Ok((system, write_request::build_command(context, system, headers, WriteOp::Delete { id }, b"")))
 }
 
 /// `POST /records/{system}`.
@@ -94,15 +130,26 @@ pub(in crate::http) async fn create(context: RequestContext) -> HandlerResult {
 }
 
 async fn send_create(context: &RequestContext, representation: &Representation) -> HandlerResult {
+    let (system, command) = parse_create(context, representation, Purpose::Write).await?;
+    execute(context, system, representation, command).await
+}
+
+/// A POST, checked as far as the request alone allows.
+pub(super) async fn parse_create<'c>(
+    context: &'c RequestContext,
+    representation: &Representation,
+    purpose: Purpose,
+) -> Result<(&'c Arc<System>, WriteCommand), Problem> {
     let system = context.authorize_system(Action::Create)?;
     accept::require_json(context.headers())?;
     let (_, body) = body::read(context, &[BodyType::Json]).await?;
     let value = parse_strict(&body).map_err(|JsonError(detail)| ProblemKind::MalformedRequest.with_detail(detail))?;
-    let headers = write_request::parse_headers(context)?;
+    let headers = write_request::parse_headers(context, purpose)?;
+    require_conditions(system, Action::Create, &headers, purpose)?;
     let (collection, fields) = representation.parse_new_record(value, system)?;
     write_request::check_collection_precondition(&headers)?;
-    let command = write_request::build_command(context, system, headers, WriteOp::Create { collection, fields }, &body);
-    execute(context, system, representation, command).await
+    let op = WriteOp::Create { collection, fields };
+    Ok((system, write_request::build_command(context, system, headers, op, &body)))
 }
 
 /// Executes a write. A caller that may not read the system's records learns nothing of what they
@@ -116,6 +163,8 @@ async fn execute(
     representation.bind(&mut command);
     let can_read = context.can_read(system.name.as_str())?;
     command.prefer.return_representation &= can_read;
+    // Whether places have moved says something about the record.
+    command.prefer.rebase &= can_read;
     let mut response = context.gateway().write(system, command, &context.op_context()?).await;
     if !can_read {
         write_response::redact(&mut response.outcome);

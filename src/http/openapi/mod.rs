@@ -24,8 +24,8 @@ use response_headers::ResponseHeaders;
 pub(super) use model_bodies::{ModelListParams, ModelPath};
 pub(super) use params::{
     BatchHeaderParams, ChangeListParams, CollectionPath, IfMatch, LastEventId, LedgerListParams, LedgerVerifyParams,
-    ListParams, OperationListParams, OperationPath, PageParams, ProblemPath, ReadHeaderParams, RecordPath,
-    SchemaParams, SchemaPath, SystemPath, WriteHeaderParams,
+    ListParams, OperationListParams, OperationPath, PageParams, PreviewParams, ProblemPath, ReadHeaderParams,
+    RecordPath, SchemaParams, SchemaPath, SystemPath, WriteHeaderParams,
 };
 pub(super) use request_bodies::{BatchBody, BatchResult, JsonPatch, MergePatch, NewRecord};
 
@@ -56,6 +56,7 @@ pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
     paths(
         super::handlers::records::list, super::handlers::writes::create,
         super::handlers::records::get, super::handlers::writes::update, super::handlers::writes::delete,
+        super::handlers::previews::new_record, super::handlers::previews::change,
         super::handlers::operations::list, super::handlers::operations::get,
         super::handlers::settlement::settle, super::handlers::settlement::resolve,
         super::handlers::ledger::list, super::handlers::ledger_chain::head,

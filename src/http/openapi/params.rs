@@ -297,7 +297,8 @@ pub(crate) struct WriteHeaderParams {
         pattern = r#"^("[!#-\[\]-~]{1,255}"|[!#-+\--:<-\[\]-~]{1,255})$"#
     )]
     idempotency_key: Option<String>,
-    /// `return=representation`, `respond-async`, `wait=N` (RFC 7240).
+    /// `return=representation`, `respond-async`, `wait=N` (RFC 7240); `rebase=disjoint` with one tag
+    /// in `If-Match` of a PATCH.
     #[param(rename = "Prefer", nullable = false)]
     prefer: Option<String>,
     /// The names of losses that are acceptable, such as `linked-questions, source-connections`.
@@ -306,4 +307,23 @@ pub(crate) struct WriteHeaderParams {
     /// `native`: refuse the write rather than guard it in the gateway.
     #[param(rename = "Require-Guarantee", nullable = false, pattern = "^native$")]
     require_guarantee: Option<String>,
+    /// The `plan` of a preview: the write is made only if it is still that very write.
+    #[param(rename = "If-Plan", nullable = false, pattern = r#"^"p\.[!#-~]*"$"#)]
+    if_plan: Option<String>,
+}
+
+/// What a preview previews.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum PreviewAction {
+    Update,
+    Delete,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PreviewParams {
+    /// `delete` previews a DELETE, which needs no body.
+    #[param(inline, nullable = false)]
+    action: Option<PreviewAction>,
 }

@@ -15,10 +15,10 @@ use crate::problem::ProblemKind::{
     self, BodyTooLarge, CollectionNotFound, Contended, CursorExpired, DependencyFailed, Forbidden,
     GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused, InternalError, LossyWrite, MalformedRequest,
     MethodNotAllowed, ModelNotFound, NotAcceptable, NotFound, NotImplemented, OperationEnded, OperationInProgress,
-    OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed, PreconditionFailed,
-    PreconditionRequired, QuotaExceeded, RateLimited, ReadOnlyMember, RecordNotFound, Rejected, RequestTimeout,
-    SystemNotFound, Unauthenticated, UnsupportedMediaType, UriTooLong, VendorBusy, VendorCredentialsRejected,
-    VendorError, VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
+    OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed, PlanChanged, PlanRequired,
+    PreconditionFailed, PreconditionRequired, QuotaExceeded, RateLimited, ReadOnlyMember, RecordNotFound, Rejected,
+    RequestTimeout, SystemNotFound, Unauthenticated, UnsupportedMediaType, UriTooLong, VendorBusy,
+    VendorCredentialsRejected, VendorError, VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
 };
 
 /// Of any request.
@@ -44,11 +44,15 @@ const WRITE_PROBLEMS: &[ProblemKind] = &[
     VendorBusy,
     Contended,
     LossyWrite,
+    PlanChanged,
+    PlanRequired,
     PreconditionFailed,
     Rejected,
     IdempotencyKeyReused,
     OutcomeUnknown,
 ];
+/// Of previews.
+const PREVIEW_PROBLEMS: &[ProblemKind] = &[RecordNotFound, PreconditionFailed, Rejected];
 /// Of requests with a body.
 const BODY_PROBLEMS: &[ProblemKind] = &[BodyTooLarge, RequestTimeout, UnsupportedMediaType];
 
@@ -61,6 +65,22 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
         "createRecord" => {
             &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, WRITE_PROBLEMS, BODY_PROBLEMS, &[RecordNotFound]]
         }
+        "previewRecord" => &[
+            CALLER_PROBLEMS,
+            SYSTEM_PROBLEMS,
+            VENDOR_PROBLEMS,
+            BODY_PROBLEMS,
+            PREVIEW_PROBLEMS,
+            &[PreconditionRequired, GuaranteeUnavailable, PatchTestFailed, ReadOnlyMember, PatchFailed],
+        ],
+        "previewNewRecord" => &[
+            CALLER_PROBLEMS,
+            SYSTEM_PROBLEMS,
+            VENDOR_PROBLEMS,
+            BODY_PROBLEMS,
+            PREVIEW_PROBLEMS,
+            &[GuaranteeUnavailable],
+        ],
         "updateRecord" => &[
             CALLER_PROBLEMS,
             SYSTEM_PROBLEMS,

@@ -26,6 +26,8 @@ async fn begin_operation(api: &TestApi, system: &str) -> OperationId {
         action: Action::Update,
         precondition: None,
         compared_etag: None,
+        rebased_onto: None,
+        has_plan: false,
         paths: std::sync::Arc::new(NoPaths),
         losses: Vec::new(),
         is_async: true,

@@ -116,6 +116,7 @@ impl TestApi {
             max_body: 100,
             body_timeout: Duration::from_secs(5),
             deadline: Duration::from_secs(30),
+            plan_ttl: Duration::from_secs(60),
             changes_retention: Duration::from_hours(1),
             max_streams: 256,
         };

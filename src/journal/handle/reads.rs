@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::Journal;
 use crate::journal::decode::{SELECT_KEYS, idempotency_row};
-use crate::journal::error::JournalError;
+use crate::journal::error::{DbError, JournalError};
 use crate::journal::ledger::LedgerEntry;
 use crate::journal::model::{IdempotencyClaim, IdempotencyState};
 use crate::journal::query::{LedgerQuery, OperationQuery, Page};
 use crate::journal::sql::{Value, operation_uuid, replace_nul};
 use crate::journal::verify::{self, VerifyReport};
 use crate::journal::{ledger_list, operations};
-use crate::record::{Operation, OperationId};
+use crate::record::{Operation, OperationId, PlanKey};
 
 impl Journal {
     /// The state of an idempotency key, without a claim; `None` = the key is free.
@@ -47,6 +47,16 @@ impl Journal {
         });
         let Some(mut row) = rows.await?.into_iter().next() else { return Ok(None) };
         Ok(row.opt_bytes(0)?)
+    }
+
+    /// The key that authenticates the tags of plans, the same for all replicas.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn plan_key(&self) -> Result<PlanKey, JournalError> {
+        let rows = self.read(|reader| async move { reader.select("SELECT key FROM plan_key", &[]).await }).await?;
+        let mut row = rows.into_iter().next().ok_or_else(|| DbError::Corrupt("the key of plans is missing".into()))?;
+        Ok(PlanKey::new(row.array(0)?))
     }
 
     /// One operation.

@@ -2,6 +2,9 @@
 
 CREATE TABLE schema_version (version INTEGER NOT NULL);
 
+-- The key that authenticates the tags of plans, made with the tables.
+CREATE TABLE plan_key (key BLOB NOT NULL);
+
 -- Append-only, one row for each entry. `entry` is the JSON that the hash covers; the other columns
 -- repeat what searches need. `intent` is null in an intent, the number of the intent in its
 -- outcome, the same below zero in a later verdict, and 0 in a `cut`, which belongs to no operation.

@@ -22,6 +22,8 @@ pub(in crate::journal) fn intent(record: &str) -> Intent {
         action: Action::Update,
         precondition: Some("\"c1\"".into()),
         compared_etag: None,
+        rebased_onto: None,
+        has_plan: false,
         paths: Arc::new(vec!["/fields/Email".to_owned()]),
         losses: vec![],
         is_async: false,

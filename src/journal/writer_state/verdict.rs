@@ -98,11 +98,11 @@ impl WriterState {
         if warnings.iter().any(|warning| warning.code == WarningCode::ResolvedOtherwise) {
             return;
         }
-        warnings.push(Warning {
-            code: WarningCode::ResolvedOtherwise,
-            pointer: String::new(),
-            detail: format!("the gateway found later that the write is {}", found.as_str()),
-        });
+        warnings.push(Warning::new(
+            WarningCode::ResolvedOtherwise,
+            "",
+            format!("the gateway found later that the write is {}", found.as_str()),
+        ));
         changes.warnings.push((running.seq, serde_json::to_string(&warnings).unwrap_or_default()));
     }
 

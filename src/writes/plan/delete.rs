@@ -2,9 +2,12 @@
 //! For all others the gateway reads and compares under a lease. What became of a delete whose
 //! response was lost is decided in `resolve`.
 
+use serde_json::Map;
+
+use super::draft::Draft;
 use super::preconditions::read_and_check_preconditions;
 use crate::problem::Problem;
-use crate::record::{Action, RecordId, VendorRecord, Version};
+use crate::record::{Action, RecordId, VendorRecord, Version, diff};
 use crate::system::Guarantee;
 use crate::vendors::{Completion, PlannedRequest};
 use crate::writes::intent::{ExpectedState, WriteIntent};
@@ -16,6 +19,25 @@ struct DeletedState {
     record: Option<VendorRecord>,
     version: Version,
     etag: String,
+}
+
+/// Works a delete out for a preview. The record is always read; the request is the one that the
+/// write would send, also where the write would send it without reading.
+pub(super) async fn draft_delete(task: &WriteTask<'_>, id: &RecordId) -> Result<Draft, Problem> {
+    let system = task.system;
+    let guarantee = system.guarantee(Action::Delete, id.collection());
+    let (record, etag) = read_and_check_preconditions(task, id).await?;
+    let (version, shown) = (record.version(), (!needs_no_read(task)).then_some(&record));
+    let planned = system.adapter.plan_delete(id, shown, (guarantee == Guarantee::Native).then_some(&version));
+    let planned = planned.map_err(|errors| system.rejected_problem(errors))?;
+    let changes = diff(&record.fields.to_map(), &Map::new());
+    Ok(Draft { based_on: Some(etag.to_header()), guarantee, planned: Some(planned), changes, rebased: None })
+}
+
+/// Whether the write is sent without reading the record.
+pub(super) fn needs_no_read(task: &WriteTask<'_>) -> bool {
+    let Some(id) = task.command.op.record() else { return false };
+    task.system.guarantee(Action::Delete, id.collection()) == Guarantee::Native && named_state(task, id).is_some()
 }
 
 /// Plans a DELETE.

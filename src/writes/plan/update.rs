@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::preconditions::read_and_check_preconditions;
+use super::check::{PlanSubject, check_plan};
+use super::document::patch_document;
+use super::draft::Draft;
+use super::rebase::read_and_rebase;
 use super::references::check_references;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
@@ -14,6 +17,7 @@ use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Updat
 use crate::writes::in_flight_write::join_preferences;
 use crate::writes::intent::{ExpectedState, WriteIntent};
 use crate::writes::outcome::{EarlyReturn, SuccessBody, WriteOutcome, WriteSuccess};
+use crate::writes::rebased::Rebased;
 use crate::writes::schema_check::check_changes;
 use crate::writes::task::WriteTask;
 
@@ -29,6 +33,8 @@ struct PatchPlan {
     version: Version,
     /// That version's ETag.
     etag: String,
+    /// The rebase that made it a change to that version.
+    rebased: Option<Rebased>,
 }
 
 /// Plans a PATCH, without reading the record where that is possible.
@@ -56,6 +62,7 @@ async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resul
     let is_possible = system.adapter.compares(Action::Update, id.collection())
         && capabilities.update_style == UpdateStyle::Partial
         && command.if_none_match.is_none()
+        && !task.must_read.get()
         // A 202 says that the precondition held (http-rules 189).
         && !command.prefer.respond_async;
     let precondition = command.precondition.as_ref().filter(|_| is_possible);
@@ -73,14 +80,40 @@ async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resul
     let changes = changes.filter(|members| !members.names().any(|name| is_read_only(task, id, name)));
     Ok(changes.map(|members| {
         let expected = ExpectedState::Members(members.clone());
-        PatchPlan { expected, members, full_states: None, version, etag }
+        PatchPlan { expected, members, full_states: None, version, etag, rebased: None }
     }))
 }
 
-/// Reads the record, checks the preconditions and applies the patch.
+/// The record as read, and what the patch changes in it.
+struct ReadChange {
+    record: VendorRecord,
+    etag: String,
+    rebased: Option<Rebased>,
+    before: Map<String, Value>,
+    after: Map<String, Value>,
+    changes: Vec<FieldChange>,
+}
+
+/// Reads the record and plans the change of what the patch changes in it.
 async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<PatchPlan, EarlyReturn> {
+    let read = read_change(task, id, patch).await?;
+    if read.changes.is_empty() {
+        check_plan(task, &nothing_to_send(task, id, &read.etag), true).await?;
+        return Err(EarlyReturn::Outcome(Box::new(no_change_outcome(task, id, &read.record))));
+    }
+    Ok(read.into_plan())
+}
+
+/// What a plan of a change that changes nothing is made of.
+fn nothing_to_send<'p>(task: &WriteTask<'_>, id: &RecordId, etag: &'p str) -> PlanSubject<'p> {
+    let guarantee = task.system.guarantee(Action::Update, id.collection());
+    PlanSubject { based_on: Some(etag), request: None, losses: Vec::new(), guarantee }
+}
+
+/// Reads the record, checks the preconditions and applies the patch.
+async fn read_change(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<ReadChange, Problem> {
     let system = task.system;
-    let (record, etag) = read_and_check_preconditions(task, id).await?;
+    let (record, etag, rebased) = read_and_rebase(task, id, patch).await?;
     let etag = etag.to_header();
     let before = record.fields.to_map();
     let document = patch_document(task, id, &record, &etag, &before);
@@ -89,22 +122,50 @@ async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> R
         .apply(&document, &is_reserved)
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
     let changes = diff(&before, &after);
-    if changes.is_empty() {
-        return Err(EarlyReturn::Outcome(Box::new(no_change_outcome(task, id, &record))));
-    }
     check_changeable(task, id, &changes, &before)?;
-    check_changes(task, id, &changes, &after).await?;
-    let mut members = Map::new();
-    for change in &changes {
-        members.insert(change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
+    if !changes.is_empty() {
+        check_changes(task, id, &changes, &after).await?;
     }
-    Ok(PatchPlan {
-        expected: ExpectedState::Values(changes.into_iter().map(Into::into).collect()),
-        members: RawObject::from(&members),
-        version: record.version(),
-        etag,
-        full_states: Some((before, after)),
-    })
+    Ok(ReadChange { record, etag, rebased, before, after, changes })
+}
+
+impl ReadChange {
+    fn into_plan(self) -> PatchPlan {
+        let Self { record, etag, rebased, before, after, changes } = self;
+        let mut members = Map::new();
+        for change in &changes {
+            members.insert(change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
+        }
+        PatchPlan {
+            expected: ExpectedState::Values(changes.into_iter().map(Into::into).collect()),
+            members: RawObject::from(&members),
+            version: record.version(),
+            etag,
+            full_states: Some((before, after)),
+            rebased,
+        }
+    }
+}
+
+/// Works an update out for a preview. The record is always read; the request is the one that the
+/// write would send, also where the write would send it without reading.
+pub(super) async fn draft_update(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Draft, Problem> {
+    let read = read_change(task, id, patch).await?;
+    let (changes, rebased) = (read.changes.clone(), read.rebased.clone());
+    let draft = Draft {
+        based_on: Some(read.etag.clone()),
+        guarantee: task.system.guarantee(Action::Update, id.collection()),
+        planned: None,
+        changes,
+        rebased,
+    };
+    let blind = if draft.rebased.is_none() { plan_blind(task, id, patch).await? } else { None };
+    let plan = match blind {
+        Some(plan) => plan,
+        None if draft.changes.is_empty() => return Ok(draft),
+        None => read.into_plan(),
+    };
+    Ok(Draft { planned: Some(plan_request(task, id, &plan).await?), ..draft })
 }
 
 /// Whether no update can change a member, as the adapter knows or the vendor's schema says.
@@ -134,28 +195,6 @@ fn check_changeable(
     let detail = "read-only: the vendor sets it; omit it, or repeat its current value";
     let errors = read_only.iter().map(|change| FieldError::new(change.pointer.clone(), detail)).collect();
     Err(patch_error_to_problem(PatchError::ReadOnly(errors)).system(system.name.as_str()))
-}
-
-/// The JSON document that a patch is applied to. It has every member that GET shows, because a JSON
-/// Patch may test each of them.
-fn patch_document(
-    task: &WriteTask<'_>,
-    id: &RecordId,
-    record: &VendorRecord,
-    etag: &str,
-    fields: &Map<String, Value>,
-) -> Map<String, Value> {
-    let mut document = Map::new();
-    document.insert("system".to_owned(), Value::from(task.system.name.as_str()));
-    document.insert("id".to_owned(), Value::from(id.as_str()));
-    document.insert("etag".to_owned(), Value::from(etag));
-    document.insert("fields".to_owned(), Value::Object(fields.clone()));
-    let view = task.system.to_view(id, record, None);
-    document.insert("read_only".to_owned(), view.read_only.into());
-    if let Some(warnings) = serde_json::to_value(&view.warnings).ok().filter(|_| !view.warnings.is_empty()) {
-        document.insert("warnings".to_owned(), warnings);
-    }
-    document
 }
 
 async fn plan_request(task: &WriteTask<'_>, id: &RecordId, plan: &PatchPlan) -> Result<PlannedRequest, Problem> {
@@ -188,6 +227,7 @@ fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, plann
         etag_before: Some(plan.etag),
         etag_after,
         resendable_request: WriteIntent::build_resendable_request(planned, guarantee),
+        rebased: plan.rebased,
         ..task.new_intent(guarantee, &planned.losses, planned.completion == Completion::Queued, plan.expected)
     }
 }

@@ -50,6 +50,8 @@ fn intent(guarantee: Guarantee, expected: ExpectedState) -> WriteIntent {
         losses: Vec::new(),
         is_queued: false,
         is_async: false,
+        rebased: None,
+        has_plan: false,
         if_match_any: false,
         has_idempotency_key: false,
         prefer: Prefer::default(),

@@ -20,6 +20,8 @@ mod numbers;
 mod operations;
 mod patching;
 mod preconditions;
+mod previewing;
 mod reading;
+mod rebasing;
 mod unresolved_writes;
 mod vendor_auth;

@@ -107,6 +107,14 @@ impl Request {
         self
     }
 
+    /// The preview of this write.
+    pub(crate) fn preview(mut self) -> Self {
+        let query = if self.method == Method::DELETE { "?action=delete" } else { "" };
+        self.path = format!("{}/preview{query}", self.path);
+        self.method = Method::POST;
+        self
+    }
+
     pub(crate) async fn send(self) -> TestResponse {
         self.try_send().await.unwrap_or_else(|error| panic!("no response: {error}"))
     }
