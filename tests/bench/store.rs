@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use records_gateway::journal::{
     BeginResult, Durability, Intent, Journal, JournalMetrics, Outcome, RecoveryPayload, StoreSettings,
 };
+use records_gateway::metrics::ChangeType;
 use records_gateway::record::{Action, OperationId, OperationState, VendorCallLog};
 
 const WRITER_COUNTS: [usize; 3] = [1, 32, 256];
@@ -42,6 +43,7 @@ impl JournalMetrics for CommitCounter {
     fn on_commit(&self, _seconds: f64) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+    fn on_change(&self, _system: &str, _change: ChangeType) {}
 }
 
 #[derive(Clone, Copy, Default)]
