@@ -91,7 +91,7 @@ pub async fn export_ledger(url: &str, until: Timestamp, path: &Path) -> Result<E
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let written = write_entries(&reader, until, file).await;
     if written.is_err() {
-        // What is wrong already is told.
+        // The first error is the one to report.
         let _ = std::fs::remove_file(path);
     }
     written

@@ -16,6 +16,7 @@ mod concurrent_writes;
 mod drain;
 mod idempotency;
 mod interim;
+mod later_look;
 mod lease;
 mod looks;
 mod probe;
@@ -39,18 +40,17 @@ mod plan;
 mod reconciler;
 mod schema_check;
 mod send;
-mod settle;
 mod submit;
 #[cfg(test)]
 mod tests;
 
 pub use command::{Handling, IdempotencyKey, Operator, Prefer, WriteCommand, WriteOp};
 pub(crate) use drain::DrainTracker;
+pub use later_look::LookResult;
+pub(crate) use later_look::{look_again, resolve};
 pub use outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 pub use plan::patch_error_to_problem;
 pub(crate) use reconciler::run_reconciler;
-pub use settle::SettleResult;
-pub(crate) use settle::{resolve, settle};
 pub(crate) use state::GatewayState;
 pub use state::ReconcileQueue;
 pub(crate) use submit::submit;
