@@ -74,8 +74,8 @@ impl ChangeStream {
         }
     }
 
-    /// The bytes to send. The stream ends when the gateway stops, when the store cannot be read, and
-    /// when the client is too slow for the retention; the client connects again with its last id.
+    /// The bytes to send. The stream ends when the gateway stops, when the store cannot be read,
+    /// and when the client is too slow for the retention; the client connects again with its last id.
     pub(super) fn into_events(self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
         futures_util::stream::unfold(self, |mut stream| async move {
             let bytes = stream.next().await?;
@@ -93,7 +93,8 @@ impl ChangeStream {
             if self.gateway.is_draining() {
                 return None;
             }
-            let page = self.read().await?;
+            // On the heap for as long as it takes: an idle stream should be small.
+            let page = Box::pin(self.read()).await?;
             self.position = page.next;
             if !page.items.is_empty() {
                 return Some(self.encode(&page));

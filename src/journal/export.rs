@@ -1,7 +1,7 @@
 //! The ledger as a file: JSON lines that anybody can verify, written before a cut (contract 1).
 //!
-//! A line is the stored JSON of an entry with `seq`, `prev` and `hash` in front: without these three
-//! members it is the text that the hash covers. The last line holds the `head`, and without it the
+//! A line is the stored JSON of an entry with `seq`, `prev` and `hash` in front: without these
+//! three members it is the text that the hash covers. The last line holds the `head`, and without it the
 //! file is incomplete.
 
 use std::fs::{File, OpenOptions};
