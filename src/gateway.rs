@@ -16,7 +16,7 @@ use crate::reads;
 use crate::record::{Operation, OperationState, RecordId};
 use crate::system::{OpContext, RecordPage, RecordView, System};
 use crate::writes::{
-    self, DrainTracker, GatewayState, Operator, Preview, ReconcileQueue, SettleResult, WriteCommand, WriteResponse,
+    self, DrainTracker, GatewayState, LookResult, Operator, Preview, ReconcileQueue, WriteCommand, WriteResponse,
 };
 
 /// Every configured system, and the store.
@@ -117,8 +117,8 @@ impl Gateway {
     ///
     /// # Errors
     /// The store is unavailable.
-    pub async fn settle(&self, operation: &Operation, operator: Operator) -> Result<SettleResult, JournalError> {
-        writes::settle(&self.state, operation, operator).await
+    pub async fn look_again(&self, operation: &Operation, operator: Operator) -> Result<LookResult, JournalError> {
+        writes::look_again(&self.state, operation, operator).await
     }
 
     /// Ends an operation as a person says: `Applied` or `NotApplied`.

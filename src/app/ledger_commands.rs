@@ -41,8 +41,8 @@ pub(super) fn export_command(path: &Path, until: Timestamp, to: &Path) -> Exit {
     })
 }
 
-/// `ledger cut`: removes the entries before a time that the file holds, and prints the last of them.
-/// A file of SQLite has one owner, so the gateway must not run; with PostgreSQL it may.
+/// `ledger cut`: removes the entries before a time that the file holds, and prints the last of
+/// them. A file of SQLite has one owner, so the gateway must not run; with PostgreSQL it may.
 pub(super) fn cut_command(path: &Path, until: Timestamp, exported: &Path) -> Exit {
     with_config(path, |config| {
         let cut = actix_web::rt::System::new().block_on(journal::cut_ledger(config.store, until, exported));

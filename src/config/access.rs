@@ -68,7 +68,7 @@ pub enum Permission {
     Delete,
     /// Read the ledger.
     Ledger,
-    /// Settle and resolve operations, and see the state of the gateway.
+    /// Find out what became of operations, and see the state of the gateway.
     Operate,
 }
 

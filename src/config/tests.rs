@@ -288,14 +288,14 @@ vendor = "sap"
 "#;
     let expected = [
         "3:8 server.bind: cannot be \"localhost\"; IP:PORT",
-        "4:1 server.wokers: is not a key of this table; did you mean \"workers\"?; bind, console, deadline, external_url, http2,",
+        "4:1 server.wokers: is not a key of this table; did you mean \"workers\"?; bind, changes_retention, console, deadline,",
         "5:12 server.max_body: is out of range; a whole number from 1 to 67108864",
         "6:12 server.deadline: is an integer; a duration from \"100ms\" to \"1h\", with one of the units",
         "9:7 store.url: is not the URL of a store; \"sqlite:PATH\" or \"postgres://",
         "10:14 store.durability: cannot be \"perhaps\"; \"commit\" or \"relaxed\"",
         "16:14 access.callers[0].key_sha256: is not a SHA-256; 64 lower-case hexadecimal digits",
         "17:22 access.callers[0].allow[1]: \"erp:read\" names a system that is not configured; crm, Big_One or *",
-        "17:34 access.callers[0].allow[2]: \"crm:fly\" names no known action; read, create, update, delete, ledger",
+        "17:34 access.callers[0].allow[2]: \"crm:fly\" names no known action; read, create, update, delete, ledger, operate",
         "17:45 access.callers[0].allow[3]: \"crm\" is not a system and an action; a list of \"SYSTEM:ACTION\"",
         "21:12 systems.crm.base_url: sends secrets in clear text over http; https, or a loopback host, or allow_http",
         "23:17 systems.crm.client_secret: the environment variable \"NOT_SET\" is not set; a variable that is set",

@@ -64,4 +64,7 @@ pub mod decisions {
 
     #[doc = include_str!("decisions/0012-actix-awc-and-few-crates.md")]
     pub mod d12_actix_awc_and_few_crates {}
+
+    #[doc = include_str!("decisions/0013-the-feed-is-the-ledger.md")]
+    pub mod d13_the_feed_is_the_ledger {}
 }

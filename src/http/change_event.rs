@@ -19,7 +19,7 @@ pub(super) struct ChangeEvent<'c> {
     /// The version of CloudEvents.
     #[schema(example = "1.0")]
     specversion: &'static str,
-    /// The same for the same change, however often it is told.
+    /// The same for the same change, however often it is in the feed.
     #[schema(example = "c.9f86d081884c7d659a2feaa0c55ad015")]
     id: String,
     /// The path of the system.

@@ -44,7 +44,7 @@ pub(super) struct ChangeStream {
     retention: Duration,
     position: i64,
     /// The position that the client knows.
-    told: Option<i64>,
+    client_position: Option<i64>,
     last_read: Instant,
     heartbeat: Instant,
     _permit: StreamPermit,
@@ -61,11 +61,21 @@ impl ChangeStream {
     ) -> Self {
         let now = Instant::now();
         let heartbeat = now + HEARTBEAT;
-        Self { gateway, query, scope, retention, position, told: None, last_read: now, heartbeat, _permit: permit }
+        Self {
+            gateway,
+            query,
+            scope,
+            retention,
+            position,
+            client_position: None,
+            last_read: now,
+            heartbeat,
+            _permit: permit,
+        }
     }
 
-    /// The bytes to send. The stream ends when the gateway stops, when the store cannot be read, and
-    /// when the client is too slow for the retention; the client connects again with its last id.
+    /// The bytes to send. The stream ends when the gateway stops, when the store cannot be read,
+    /// and when the client is too slow for the retention; the client connects again with its last id.
     pub(super) fn into_events(self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
         futures_util::stream::unfold(self, |mut stream| async move {
             let bytes = stream.next().await?;
@@ -74,22 +84,23 @@ impl ChangeStream {
     }
 
     async fn next(&mut self) -> Option<Bytes> {
-        if self.told.is_none() {
+        if self.client_position.is_none() {
             // An id without data: a client that is cut off before its first event knows where to
             // go on.
-            return Some(self.tell_position(""));
+            return Some(self.encode_position(""));
         }
         loop {
             if self.gateway.is_draining() {
                 return None;
             }
-            let page = self.read().await?;
+            // On the heap for as long as it takes: an idle stream should be small.
+            let page = Box::pin(self.read()).await?;
             self.position = page.next;
             if !page.items.is_empty() {
-                return Some(self.tell(&page));
+                return Some(self.encode(&page));
             }
             if page.at_end && !self.wait().await {
-                return Some(self.tell_position(":\n"));
+                return Some(self.encode_position(":\n"));
             }
         }
     }
@@ -114,7 +125,7 @@ impl ChangeStream {
     }
 
     /// The events of a page.
-    fn tell(&mut self, page: &ChangePage) -> Bytes {
+    fn encode(&mut self, page: &ChangePage) -> Bytes {
         let mut text = Vec::new();
         for change in &page.items {
             let id = ChangeEvent::encode_cursor(&self.scope, change.seq);
@@ -122,18 +133,18 @@ impl ChangeStream {
             text.extend_from_slice(&response::to_json(&ChangeEvent::from(change)));
             text.extend_from_slice(b"\n\n");
         }
-        self.told = page.items.last().map(|change| change.seq);
+        self.client_position = page.items.last().map(|change| change.seq);
         self.heartbeat = Instant::now() + HEARTBEAT;
         text.into()
     }
 
     /// A comment, and the position if the client does not know it: it passes over what the client
     /// does not follow, and would else not be kept for ever.
-    fn tell_position(&mut self, comment: &str) -> Bytes {
+    fn encode_position(&mut self, comment: &str) -> Bytes {
         self.heartbeat = Instant::now() + HEARTBEAT;
         let mut text = comment.to_owned();
-        if self.told != Some(self.position) {
-            self.told = Some(self.position);
+        if self.client_position != Some(self.position) {
+            self.client_position = Some(self.position);
             text.push_str("id: ");
             text.push_str(&ChangeEvent::encode_cursor(&self.scope, self.position));
             text.push('\n');

@@ -75,7 +75,7 @@ impl BatchNeeds {
                 self.orphan_limit = Some(*limit);
                 self.unclaimed = unclaimed.to_vec();
             }
-            Command::Settle(verdict) => self.open.push(verdict.operation.clone()),
+            Command::RecordVerdict(verdict) => self.open.push(verdict.operation.clone()),
             Command::NoteOtherwise { operation, .. } => self.open.push(operation.clone()),
             Command::Cut { .. } | Command::SaveToken { .. } | Command::Heartbeat | Command::Probe | Command::Flush => {}
         }

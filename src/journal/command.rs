@@ -39,7 +39,7 @@ pub(super) enum Command {
         limit: usize,
     },
     /// Records what became of an operation that has ended `unknown` or does not end.
-    Settle(Arc<Verdict>),
+    RecordVerdict(Arc<Verdict>),
     /// Compares what was found out with the verdict on the operation.
     NoteOtherwise {
         operation: OperationId,
@@ -74,7 +74,7 @@ pub(super) enum CommandResult {
     Adopted(Vec<OrphanedOperation>),
     /// Whether this outcome is the operation's final one.
     Finished(bool),
-    Settled(VerdictResult),
+    Verdict(VerdictResult),
     Done,
 }
 

@@ -1,7 +1,7 @@
 //! The ledger as a file: JSON lines that anybody can verify, written before a cut (contract 1).
 //!
-//! A line is the stored JSON of an entry with `seq`, `prev` and `hash` in front: without these three
-//! members it is the text that the hash covers. The last line holds the `head`, and without it the
+//! A line is the stored JSON of an entry with `seq`, `prev` and `hash` in front: without these
+//! three members it is the text that the hash covers. The last line holds the `head`, and without it the
 //! file is incomplete.
 
 use std::fs::{File, OpenOptions};
@@ -91,7 +91,7 @@ pub async fn export_ledger(url: &str, until: Timestamp, path: &Path) -> Result<E
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let written = write_entries(&reader, until, file).await;
     if written.is_err() {
-        // What is wrong already is told.
+        // The first error is the one to report.
         let _ = std::fs::remove_file(path);
     }
     written

@@ -18,7 +18,8 @@
 //!   operations that still run.
 //! - Reads have connections of their own (`readers`) and the same statements on both databases
 //!   (`sql`): operations (`operations`) and entries (`ledger_list`) in pages (`query`, `page`),
-//!   found by time (`time_search`), and the feed of changes (`changes`). What blocks a record is in memory (`blocking_index`).
+//!   found by time (`time_search`), and the feed of changes (`changes`). What blocks a record is in
+//!   memory (`blocking_index`).
 
 mod batch_needs;
 mod blocking_index;

@@ -33,7 +33,7 @@ pub struct Verdict {
     pub min_age: Duration,
 }
 
-/// The result of [`Journal::settle`](super::Journal::settle).
+/// The result of [`Journal::record_verdict`](super::Journal::record_verdict).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerdictResult {
     /// The operation has this verdict now.

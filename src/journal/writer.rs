@@ -288,7 +288,9 @@ impl Writer {
                 self.has_expired = true;
                 CommandResult::Done
             }
-            Command::Settle(verdict) => CommandResult::Settled(state.settle(verdict, key_ttl_ms, changes)),
+            Command::RecordVerdict(verdict) => {
+                CommandResult::Verdict(state.record_verdict(verdict, key_ttl_ms, changes))
+            }
             Command::NoteOtherwise { operation, found } => {
                 state.note_otherwise(operation, *found, changes);
                 CommandResult::Done
@@ -359,7 +361,7 @@ impl Writer {
             (_, CommandResult::Adopted(orphans)) => orphans.iter().for_each(|orphan| insert(&orphan.operation)),
             (Command::Finish(outcome), _) => index.remove(&outcome.operation),
             (Command::CancelUnclaimed(operation), _) => index.remove(operation),
-            (Command::Settle(verdict), CommandResult::Settled(VerdictResult::Recorded)) => {
+            (Command::RecordVerdict(verdict), CommandResult::Verdict(VerdictResult::Recorded)) => {
                 index.remove(&verdict.operation);
             }
             _ => {}

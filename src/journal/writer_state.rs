@@ -4,6 +4,7 @@
 //! With SQLite this state is complete, because this process is the only writer. With PostgreSQL the
 //! session reloads what concerns a batch while it holds the lock that all replicas take in turn.
 
+mod append;
 mod verdict;
 
 use std::collections::hash_map::Entry;
@@ -11,17 +12,16 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
-use super::change_set::{ChangeSet, EntryKeys, NewDetail, NewEntry};
+use super::change_set::{ChangeSet, NewDetail};
 use super::changes::change_type;
-use super::clock::{Clock, EntryTime};
-use super::entry_json::{Ending, encode};
-use super::ledger::{LedgerEvent, chain_hash};
+use super::clock::Clock;
+use super::entry_json::Ending;
+use super::ledger::LedgerEvent;
 use super::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
 use super::rows::{
     ChainHead, EndedOperation, IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, OpenOperation, RecordKey,
     RecordOperation, RunningOperation, StoredOperation,
 };
-use super::sql::{operation_uuid, replace_nul};
 use crate::record::{Action, OperationId, OperationState};
 
 fn lease_record_key(lease: &Lease) -> RecordKey {
@@ -241,41 +241,6 @@ impl WriterState {
         }
     }
 
-    /// The time of the next entry.
-    fn next_entry_time(&self, changes: &mut ChangeSet) -> i64 {
-        match EntryTime::after(self.head.at, self.clock.wall_ms) {
-            EntryTime::At(at) => at,
-            EntryTime::Step(at) => {
-                changes.clock_step = Some((self.head.seq + 1, at));
-                at
-            }
-        }
-    }
-
-    /// Adds an entry to the chain and returns its number.
-    fn push_entry(&mut self, at: i64, json: String, keys: EntryKeys, changes: &mut ChangeSet) -> i64 {
-        let seq = self.head.seq + 1;
-        let hash = chain_hash(&self.head.hash, seq, &json);
-        changes.entries.push(NewEntry { seq, at, keys, json, hash });
-        self.head = ChainHead { seq, hash, at };
-        seq
-    }
-
-    /// Appends a ledger entry and returns its number.
-    fn append(&mut self, intent: &Intent, ending: Option<Ending<'_>>, changes: &mut ChangeSet) -> i64 {
-        let at = self.next_entry_time(changes);
-        let json = encode(intent, ending, at);
-        let revealed = ending.and_then(|ending| ending.outcome.record.as_deref());
-        let record = revealed.map(|record| replace_nul(Arc::from(record))).or_else(|| intent.record.clone());
-        let keys = EntryKeys {
-            operation: operation_uuid(&intent.operation),
-            system: replace_nul(Arc::clone(&intent.system)),
-            record,
-            intent: ending.map(|ending| ending.intent_seq),
-        };
-        self.push_entry(at, json, keys, changes)
-    }
-
     pub(super) fn save_interim_outcome(
         &mut self,
         operation: &OperationId,
@@ -324,8 +289,8 @@ impl WriterState {
             self.set_key_progress(key_id, &outcome.operation, progress, changes);
         }
         self.append(intent, Some(Ending { intent_seq: running.seq, outcome }), changes);
-        let told = change_type(LedgerEvent::Outcome, intent.action, outcome.final_state());
-        changes.feed.extend(told.map(|told| (Arc::clone(&intent.system), told)));
+        let event = change_type(LedgerEvent::Outcome, intent.action, outcome.final_state());
+        changes.feed.extend(event.map(|event| (Arc::clone(&intent.system), event)));
         changes.ended.push(running.seq);
         if outcome.final_state() != OperationState::Applied || outcome.has_details() {
             changes.details.push(NewDetail {

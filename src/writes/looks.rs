@@ -50,7 +50,7 @@ impl Looks {
         Some(LookGuard { looks: self.clone(), operation: operation.clone(), look })
     }
 
-    /// Ends the pause of whoever looks for a write.
+    /// Ends the pause of who looks for a write.
     pub(super) fn wake(&self, operation: &OperationId) -> Asked {
         let looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match looks.get(operation) {

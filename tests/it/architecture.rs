@@ -21,7 +21,7 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("transport", &["record", "bounded", "metrics"]),
     ("vendors", &["record", "transport"]),
     ("catalog", &["record", "transport", "vendors"]),
-    ("journal", &["record", "bounded", "problem"]),
+    ("journal", &["record", "bounded", "problem", "metrics"]),
     ("config", &["record", "models", "bounded", "vendors", "journal", "transport"]),
     ("access", &["record", "metrics", "config"]),
     ("system", &["record", "problem", "metrics", "transport", "vendors", "catalog", "config"]),

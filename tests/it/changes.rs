@@ -1,12 +1,14 @@
 //! The feed of changes (contract 4.14).
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use actix_web::http::Method;
 use futures_util::future::join;
 use serde_json::Value;
 
-use crate::support::{EventStream, FIXTURES, PRETECTUM, Request, TestEnv, VendorFixture, for_each_vendor};
+use crate::support::{EventStream, FIXTURES, PRETECTUM, Request, TestEnv, TestProcess, VendorFixture, for_each_vendor};
 
 for_each_vendor!(every_applied_write_is_told_once_and_in_order,);
 
@@ -219,4 +221,44 @@ async fn head_of_the_feed_has_no_body() {
         let head = env.request(Method::HEAD, "/changes").header("Accept", accept).send().await;
         assert_eq!((head.assert_status(200).header("content-type"), head.text.as_str()), (Some(accept), ""));
     }
+}
+
+/// Opens a stream and reads the id of its position.
+fn open_socket(address: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.write_all(b"GET /changes HTTP/1.1\r\nHost: gateway\r\nAccept: text/event-stream\r\n\r\n").unwrap();
+    let (mut seen, mut buffer) = (Vec::new(), [0; 1024]);
+    while !seen.windows(2).any(|two| two == b"\n\n") {
+        let read = socket.read(&mut buffer).unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&buffer[..read]);
+    }
+    socket
+}
+
+/// The resident memory of a process in KiB.
+fn resident_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
+}
+
+#[actix_web::test]
+async fn idle_streams_take_at_most_20_kib_each() {
+    let process = TestProcess::builder().configure(|config| config.server("workers", 2)).start();
+    let (address, id) = (process.address(), process.id());
+    let grown = tokio::task::spawn_blocking(move || {
+        drop((0..32).map(|_| open_socket(&address)).collect::<Vec<_>>());
+        std::thread::sleep(Duration::from_millis(300));
+        let before = resident_kib(id);
+        let streams: Vec<_> = (0..200).map(|_| open_socket(&address)).collect();
+        let grown = resident_kib(id).saturating_sub(before);
+        drop(streams);
+        grown
+    });
+    let grown = grown.await.unwrap();
+    assert!(grown <= 200 * 20, "{grown} KiB for 200 streams");
+    process.kill();
+    process.vendors.stop().await;
 }

@@ -23,7 +23,8 @@ fn settle(env: &TestEnv, operation: &str) -> Request {
 
 fn start(fixture: &'static VendorFixture) -> TestEnv {
     TestEnv::start_with(fixture, |config| {
-        let config = config.server("deadline", "2s").every_system("timeout", "500ms");
+        let config =
+            config.server("deadline", "2s").every_system("timeout", "500ms").every_system("connect_timeout", "500ms");
         config.every_system("settle_timeout", "600ms").every_system("retries", 0)
     })
 }

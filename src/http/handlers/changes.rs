@@ -100,8 +100,8 @@ impl Feed {
         context.read_store(read).await
     }
 
-    /// 410 with the way back: what changed meanwhile is found by listing, what comes after `restart`
-    /// by following.
+    /// 410 with the way back: what changed meanwhile is found by listing, what comes after
+    /// `restart` by following.
     fn expired(&self, context: &RequestContext, now: i64) -> Problem {
         let detail =
             "events after this cursor are not kept any more: take `restart` as the new `since`, then list again";

@@ -14,7 +14,7 @@ use crate::http::{body, response};
 use crate::journal::VerdictResult;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{FieldError, JsonError, Operation, OperationState, parse_strict};
-use crate::writes::{Operator, SettleResult};
+use crate::writes::{LookResult, Operator};
 
 /// The longest note, in characters.
 const MAX_NOTE: usize = 500;
@@ -49,16 +49,16 @@ enum ResolvedState {
     params(OperationPath),
     responses((status = 202, description = "A look has begun", body = Operation),
         (status = 200, description = "The outcome is known already", body = Operation)))]
-pub(in crate::http) async fn settle(context: RequestContext) -> HandlerResult {
+pub(in crate::http) async fn look_again(context: RequestContext) -> HandlerResult {
     let operation = authorized_operation(&context).await?;
     accept::require_json(context.headers())?;
     context.query(&[])?;
-    let result = context.gateway().settle(&operation, operator(&context)?).await;
+    let result = context.gateway().look_again(&operation, operator(&context)?).await;
     match result.map_err(|error| store_unavailable(&error))? {
-        SettleResult::Begun => Ok(respond(StatusCode::ACCEPTED, &operation)),
-        SettleResult::Settled => Ok(respond(StatusCode::OK, &operation)),
-        SettleResult::Looking => Err(in_progress("the outcome of this write is being looked for", &operation).into()),
-        SettleResult::Forgotten => {
+        LookResult::Begun => Ok(respond(StatusCode::ACCEPTED, &operation)),
+        LookResult::Known => Ok(respond(StatusCode::OK, &operation)),
+        LookResult::UnderWay => Err(in_progress("the outcome of this write is being looked for", &operation).into()),
+        LookResult::Forgotten => {
             let detail = "the gateway no longer has what it would look for; say what became of it with `/resolve`";
             Err(ProblemKind::OperationEnded.with_detail(detail).operation(&operation.id).into())
         }

@@ -53,7 +53,7 @@ impl Journal {
     /// most 250 ms late.
     pub async fn wait_for_entry_after(&self, position: i64) {
         let mut head = self.inner.shared.head.subscribe();
-        // An error means that the journal has ended; whoever waits has a deadline.
+        // An error means that the journal has ended; who waits has a deadline.
         if head.wait_for(|head| *head > position).await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -42,8 +42,8 @@ impl Journal {
         Ok(row.opt_int(0)?.is_some_and(|first| first <= ms))
     }
 
-    /// Ends the keeping of all entries up to this one, leaves a `cut` entry, and waits until they are
-    /// deleted.
+    /// Ends the keeping of all entries up to this one, leaves a `cut` entry, and waits until they
+    /// are deleted.
     ///
     /// # Errors
     /// `Unavailable`: perhaps not all of them are deleted; any later start goes on with it.

@@ -143,8 +143,8 @@ impl Journal {
         .await
     }
 
-    /// What looking for the outcome of an operation needs that runs or has ended `unknown`: the JSON
-    /// of its [`Intent::recovery`](crate::journal::Intent::recovery).
+    /// What looking for the outcome of an operation needs that runs or has ended `unknown`: the
+    /// JSON of its [`Intent::recovery`](crate::journal::Intent::recovery).
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.

@@ -123,12 +123,12 @@ impl Journal {
     /// # Errors
     /// `Unavailable`: nothing is recorded, or it cannot be known whether it was; asking again
     /// tells.
-    pub async fn settle(&self, mut verdict: Verdict) -> Result<VerdictResult, JournalError> {
+    pub async fn record_verdict(&self, mut verdict: Verdict) -> Result<VerdictResult, JournalError> {
         verdict.caller = replace_nul(verdict.caller);
         verdict.note = verdict.note.map(replace_nul);
         verdict.record = verdict.record.map(replace_nul);
-        match self.submit(Command::Settle(Arc::new(verdict))).await? {
-            CommandResult::Settled(result) => Ok(result),
+        match self.submit(Command::RecordVerdict(Arc::new(verdict))).await? {
+            CommandResult::Verdict(result) => Ok(result),
             _ => Err(JournalError::Unavailable),
         }
     }

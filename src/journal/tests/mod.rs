@@ -11,6 +11,7 @@ mod keys;
 mod leases;
 mod lists;
 mod operations;
+mod retention;
 pub(super) mod samples;
 mod tampering;
 mod verdicts;

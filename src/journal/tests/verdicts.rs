@@ -59,7 +59,7 @@ async fn a_person_ends_an_operation_that_is_unknown() {
             begin(&store, &write).await;
             store.finish(unknown_outcome(&write.operation)).await.expect("finished");
             assert_eq!(store.recovery_of(&write.operation).await, Ok(Some("{\"wanted\":1}".to_owned())));
-            assert_eq!(store.settle(verdict(&write.operation, said)).await, Ok(VerdictResult::Recorded));
+            assert_eq!(store.record_verdict(verdict(&write.operation, said)).await, Ok(VerdictResult::Recorded));
             let operation = store.operation(&write.operation).await.expect("read").expect("an operation");
             assert_eq!(
                 (operation.state, operation.resolved_by.as_deref(), operation.note.as_deref()),
@@ -82,10 +82,10 @@ async fn a_person_ends_an_operation_that_is_unknown() {
                 }
                 _ => assert_eq!(key, None, "a repeat runs"),
             }
-            assert_eq!(store.settle(verdict(&write.operation, said)).await, Ok(VerdictResult::Repeated));
+            assert_eq!(store.record_verdict(verdict(&write.operation, said)).await, Ok(VerdictResult::Repeated));
             let other =
                 if said == OperationState::Applied { OperationState::NotApplied } else { OperationState::Applied };
-            assert_eq!(store.settle(verdict(&write.operation, other)).await, Ok(VerdictResult::Ended));
+            assert_eq!(store.record_verdict(verdict(&write.operation, other)).await, Ok(VerdictResult::Ended));
             let query = OperationQuery {
                 systems: vec!["crm".into()],
                 state: Some(OperationState::Unknown),
@@ -121,7 +121,7 @@ async fn a_person_ends_an_operation_that_runs_too_long_and_frees_its_record() {
         begin(&store, &write).await;
         store.save_interim_outcome(&write.operation, InterimResponse::Unknown, "{}".into()).await.expect("saved");
         let applied = || verdict(&write.operation, OperationState::Applied);
-        assert_eq!(store.settle(applied()).await, Ok(VerdictResult::TooEarly));
+        assert_eq!(store.record_verdict(applied()).await, Ok(VerdictResult::TooEarly));
         assert_eq!(state(&store, &write.operation).await, OperationState::Running);
         if database.is_shared {
             let began = "UPDATE ledger SET at = at - 61000 WHERE intent IS NULL";
@@ -129,7 +129,7 @@ async fn a_person_ends_an_operation_that_runs_too_long_and_frees_its_record() {
         } else {
             store.advance_clock(Duration::from_secs(61));
         }
-        assert_eq!(store.settle(applied()).await, Ok(VerdictResult::Recorded));
+        assert_eq!(store.record_verdict(applied()).await, Ok(VerdictResult::Recorded));
         assert_eq!(state(&store, &write.operation).await, OperationState::Applied);
         assert_eq!(store.is_running(&write.operation).await, Ok(false));
         assert_eq!(store.async_write_on("crm", "A:1").await, Ok(None));
@@ -150,7 +150,7 @@ async fn a_later_finding_that_differs_is_told_and_changes_nothing() {
         let write = intent("A:1");
         begin(&store, &write).await;
         let said = Verdict { min_age: Duration::ZERO, ..verdict(&write.operation, OperationState::NotApplied) };
-        assert_eq!(store.settle(said).await, Ok(VerdictResult::Recorded));
+        assert_eq!(store.record_verdict(said).await, Ok(VerdictResult::Recorded));
         assert_eq!(store.finish(applied_outcome(&write.operation)).await, Ok(false));
         store.ping().await.expect("written");
         let operation = store.operation(&write.operation).await.expect("read").expect("an operation");
@@ -168,7 +168,7 @@ async fn a_verdict_on_an_operation_of_another_replica_counts() {
         let write = Intent { is_async: true, ..intent("A:1") };
         begin(&one, &write).await;
         let said = Verdict { min_age: Duration::ZERO, ..verdict(&write.operation, OperationState::NotApplied) };
-        assert_eq!(two.settle(said).await, Ok(VerdictResult::Recorded));
+        assert_eq!(two.record_verdict(said).await, Ok(VerdictResult::Recorded));
         assert_eq!(one.begin(intent("A:1")).await, Ok(BeginResult::Started), "the record is free");
         assert_eq!(one.finish(applied_outcome(&write.operation)).await, Ok(false));
         assert_eq!(state(&one, &write.operation).await, OperationState::NotApplied);
@@ -183,10 +183,10 @@ async fn an_outcome_that_is_known_takes_no_verdict() {
         begin(&store, &write).await;
         store.finish(applied_outcome(&write.operation)).await.expect("finished");
         for said in [OperationState::Applied, OperationState::NotApplied] {
-            assert_eq!(store.settle(verdict(&write.operation, said)).await, Ok(VerdictResult::Ended));
+            assert_eq!(store.record_verdict(verdict(&write.operation, said)).await, Ok(VerdictResult::Ended));
         }
         let unknown = OperationId::new();
-        assert_eq!(store.settle(verdict(&unknown, OperationState::Applied)).await, Ok(VerdictResult::NotFound));
+        assert_eq!(store.record_verdict(verdict(&unknown, OperationState::Applied)).await, Ok(VerdictResult::NotFound));
         assert_eq!(events(&store, &write.operation).await.len(), 2);
     }
 }
@@ -205,7 +205,7 @@ async fn a_create_that_a_later_look_finds_is_listed_with_its_record() {
             etag: Some("\"c9\"".into()),
             ..verdict(&write.operation, OperationState::Applied)
         };
-        assert_eq!(store.settle(found).await, Ok(VerdictResult::Recorded));
+        assert_eq!(store.record_verdict(found).await, Ok(VerdictResult::Recorded));
         let query = OperationQuery {
             systems: vec!["crm".into()],
             record: Some("A:7".into()),
@@ -228,13 +228,13 @@ async fn a_verdict_while_the_process_is_killed_is_recorded_or_not() {
         store.finish(unknown_outcome(&write.operation)).await.expect("finished");
         let said = Arc::new(verdict(&write.operation, OperationState::Applied));
         let killed = store.clone();
-        let settling = {
+        let recording = {
             let said = Verdict::clone(&said);
-            tokio::spawn(async move { killed.settle(said).await })
+            tokio::spawn(async move { killed.record_verdict(said).await })
         };
         tokio::task::yield_now().await;
         store.kill().await;
-        let answered = settling.await.expect("answered");
+        let answered = recording.await.expect("answered");
         let store = database.open().await;
         let state = state(&store, &write.operation).await;
         let entries = events(&store, &write.operation).await.len();

@@ -18,7 +18,7 @@ use crate::record::{OperationId, OperationState, Warning, WarningCode};
 impl WriterState {
     /// Records a verdict. An operation that runs first ends `unknown`, so that each operation has
     /// one intent and one outcome.
-    pub(in crate::journal) fn settle(
+    pub(in crate::journal) fn record_verdict(
         &mut self,
         verdict: &Arc<Verdict>,
         key_ttl_ms: i64,
@@ -46,8 +46,8 @@ impl WriterState {
             record: record.or_else(|| intent.record.clone()),
             intent: Some(-running.seq),
         };
-        let told = change_type(LedgerEvent::Resolved, intent.action, verdict.state);
-        changes.feed.extend(told.map(|told| (Arc::clone(&intent.system), told)));
+        let event = change_type(LedgerEvent::Resolved, intent.action, verdict.state);
+        changes.feed.extend(event.map(|event| (Arc::clone(&intent.system), event)));
         let entry = self.push_entry(at, json, keys, changes);
         changes.verdicts.push(NewVerdict { seq: running.seq, entry, verdict: Arc::clone(verdict) });
         if let Some(key) = &running.key {

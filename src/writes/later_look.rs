@@ -28,42 +28,42 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What came of asking for one more look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SettleResult {
+pub enum LookResult {
     /// It has begun.
     Begun,
     /// Another one is under way.
-    Looking,
+    UnderWay,
     /// The operation's outcome is known.
-    Settled,
+    Known,
     /// The store no longer has what a look needs.
     Forgotten,
 }
 
 /// Looks for the outcome of a write at once. Of a write that has ended `unknown` the record is read
 /// once more, and nothing is sent.
-pub(crate) async fn settle(
+pub(crate) async fn look_again(
     gateway: &Arc<GatewayState>,
     operation: &Operation,
     operator: Operator,
-) -> Result<SettleResult, JournalError> {
+) -> Result<LookResult, JournalError> {
     match operation.state {
-        OperationState::Applied | OperationState::NotApplied => Ok(SettleResult::Settled),
+        OperationState::Applied | OperationState::NotApplied => Ok(LookResult::Known),
         // Its request, or another replica, is at it if nobody here is.
         OperationState::Running => Ok(match gateway.looks.wake(&operation.id) {
-            Asked::Woken => SettleResult::Begun,
-            Asked::Polling | Asked::Nobody => SettleResult::Looking,
+            Asked::Woken => LookResult::Begun,
+            Asked::Polling | Asked::Nobody => LookResult::UnderWay,
         }),
         OperationState::Unknown => {
-            let Some(guard) = gateway.looks.begin(&operation.id) else { return Ok(SettleResult::Looking) };
+            let Some(guard) = gateway.looks.begin(&operation.id) else { return Ok(LookResult::UnderWay) };
             let intent = stored_intent(gateway, &operation.id).await?;
             let (Some(intent), Some(system)) = (intent, gateway.system(&operation.system)) else {
-                return Ok(SettleResult::Forgotten);
+                return Ok(LookResult::Forgotten);
             };
             if intent.tenant_fingerprint != system.tenant_fingerprint {
-                return Ok(SettleResult::Forgotten);
+                return Ok(LookResult::Forgotten);
             }
-            actix_web::rt::spawn(look_again(Arc::clone(gateway), system, intent, operator, guard));
-            Ok(SettleResult::Begun)
+            actix_web::rt::spawn(take_look(Arc::clone(gateway), system, intent, operator, guard));
+            Ok(LookResult::Begun)
         }
     }
 }
@@ -73,7 +73,7 @@ async fn stored_intent(gateway: &GatewayState, operation: &OperationId) -> Resul
     Ok(recovery.and_then(|json| serde_json::from_str(&json).ok()))
 }
 
-async fn look_again(
+async fn take_look(
     gateway: Arc<GatewayState>,
     system: Arc<System>,
     intent: WriteIntent,
@@ -93,7 +93,7 @@ async fn look_again(
     };
     let resolution = finding.resolution.as_str();
     let Some(verdict) = late_verdict(&gateway, &system, &mut write, finding, &operator).await else { return };
-    match gateway.store.settle(verdict).await {
+    match gateway.store.record_verdict(verdict).await {
         Ok(result) => {
             tracing::info!(operation = %write.operation, system = %system.name, resolution, ?result, "write looked for again");
         }
@@ -123,9 +123,9 @@ pub(crate) async fn resolve(
         replay_json: intent.filter(|_| state == OperationState::Applied).and_then(replay_of_applied),
         min_age: MIN_AGE,
     };
-    let result = gateway.store.settle(verdict).await?;
+    let result = gateway.store.record_verdict(verdict).await?;
     if result == VerdictResult::Recorded {
-        // Whoever looks for it learns that it has ended.
+        // Who looks for it learns that it has ended.
         gateway.looks.wake(&operation.id);
         if let Some(system) = gateway.system(&operation.system) {
             gateway.metrics.operation_resolved(system.index, state);
