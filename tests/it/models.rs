@@ -91,6 +91,7 @@ async fn a_whole_document_sent_back_writes_nothing() {
         ada(),
         format!("/models/contact/crm/{}", pretectum::GRACE_ID),
         format!("/models/asset/architecture/{}", bluedolphin::NEW_APPLICATION_ID),
+        format!("/models/asset/architecture/{}", bluedolphin::EMPTY_DEFINITION_ID),
         format!("/models/asset/itsm/{}", matrix42::HARDWARE_ID),
     ] {
         for query in ["", "?vendor=all", "?vendor=none"] {
