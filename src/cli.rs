@@ -89,7 +89,11 @@ pub enum Command {
         config: PathBuf,
     },
     /// Print the OpenAPI document
-    Openapi,
+    Openapi {
+        /// The configuration file (TOML) whose models the document describes
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Read a caller's key from standard input and print its key_sha256
     HashKey,
     /// Commands for the ledger
@@ -255,7 +259,7 @@ mod tests {
         let Command::Sandbox { bind } = command(&["sandbox"]) else { panic!("another command") };
         assert_eq!(bind.to_string(), "127.0.0.1:8080");
         assert!(matches!(command(&["check", "--config", "a.toml"]), Command::Check { .. }));
-        assert!(matches!(command(&["openapi"]), Command::Openapi));
+        assert!(matches!(command(&["openapi"]), Command::Openapi { config: None }));
         assert!(matches!(command(&["hash-key"]), Command::HashKey));
         let Command::Ledger(LedgerCommand::Verify { head, .. }) =
             command(&["ledger", "verify", "--config", "a.toml", "--head", &"AB".repeat(32)])

@@ -15,6 +15,55 @@ use crate::transport::trace::Tracer;
 /// The sample record's row version: the bytes of [`matrix42::FACILITY_TIMESTAMP`], `AAAAAEa7mU4=`.
 const FACILITY_VERSION: [u8; 8] = [0, 0, 0, 0, 0x46, 0xbb, 0x99, 0x4e];
 
+/// The models of the sandbox: one shape of people and one of things, whatever system keeps them.
+pub const MODELS: &str = r#"
+[models.contact]
+title = "Contact"
+[models.contact.fields]
+first_name = { type = "string", max_length = 50 }
+last_name = { type = "string", max_length = 50 }
+email = { type = "string", format = "email", max_length = 100 }
+phone = { type = "string" }
+tier = { type = "string", enum = ["basic", "gold"] }
+since = { type = "string", format = "date" }
+credit = { type = "number" }
+newsletter = { type = "boolean" }
+
+[models.contact.systems.crm.map]
+first_name = "First Name"
+last_name = "Last Name"
+email = "Email"
+phone = "Phone"
+tier = { at = "Status", enum = { Standard = "basic", Premium = "gold" } }
+since = { at = "Customer Since", date = "MM/dd/yyyy" }
+credit = "Credit Limit"
+newsletter = "Newsletter"
+
+[models.asset]
+title = "Asset"
+[models.asset.fields]
+name = { type = "string", max_length = 255 }
+description = { type = "string" }
+owner = { type = "string", max_length = 255 }
+active = { type = "boolean" }
+cost = { type = "number" }
+ends = { type = "string", format = "date-time" }
+
+[models.asset.systems.architecture.map]
+name = "name"
+owner = { at = "/properties/Owner/value", none = "" }
+active = { at = "status", boolean = { true = ["active"], false = ["disabled"] } }
+
+[models.asset.systems.itsm]
+collection = "SPSScCategoryClassBase"
+[models.asset.systems.itsm.map]
+name = "Name"
+description = { at = "Description", none = "" }
+active = { at = "Hidden", boolean = { true = [false, 0], false = [true, 1] } }
+cost = "Costs"
+ends = { at = "End", datetime = "iso" }
+"#;
+
 /// Runs until SIGTERM or SIGINT; then the store's folder is removed.
 pub(super) fn sandbox_command(bind: SocketAddr, tracer: Option<Arc<Tracer>>) -> Exit {
     let folder = match tempfile::tempdir() {
@@ -33,7 +82,7 @@ pub(super) fn sandbox_command(bind: SocketAddr, tracer: Option<Arc<Tracer>>) -> 
             }
         };
         let text = configuration(&vendors, bind, &folder.path().join("store.db").display().to_string());
-        let config = match Config::parse(&text, "sandbox") {
+        let config = match Config::parse(&[&text, MODELS].concat(), "sandbox") {
             Ok(config) => config,
             Err(errors) => {
                 print_error(&errors);

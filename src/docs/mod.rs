@@ -27,6 +27,9 @@ pub mod runbook {}
 #[doc = include_str!("contributing.md")]
 pub mod contributing {}
 
+#[doc = include_str!("models.md")]
+pub mod models {}
+
 /// What was decided, why, and what it costs.
 pub mod decisions {
     #[doc = include_str!("decisions/0001-tags-carry-the-version.md")]

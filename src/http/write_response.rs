@@ -21,11 +21,8 @@ use crate::writes::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// The response, replayed or not.
-pub(super) async fn respond(
-    context: &RequestContext,
-    representation: &Representation,
-    result: WriteResponse,
-) -> HandlerResult {
+pub(super) async fn respond(context: &RequestContext, result: WriteResponse) -> HandlerResult {
+    let representation = context.representation()?;
     let mut success = match result.outcome {
         WriteOutcome::Success(success) => success,
         WriteOutcome::Problem(problem) => return Err(ApiError { problem, is_replay: result.replayed }),
@@ -35,7 +32,7 @@ pub(super) async fn respond(
         _ => None,
     };
     representation.translate_success(context, &mut success);
-    let shown = RecordInResponse { representation, metrics: &context.api().metrics };
+    let shown = RecordInResponse { representation: &representation, metrics: &context.api().metrics };
     let mut response = success_response(&shown, &success, operation.as_ref(), result.replayed);
     if let SuccessBody::Record(record) | SuccessBody::Created(record) = &success.body
         && let Some(link) = representation.describedby_link(context.api().find_system(&record.system)?, &record.id)

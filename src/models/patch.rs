@@ -24,7 +24,7 @@ pub struct ModelPatch {
     map: Arc<SystemMap>,
     id: RecordId,
     change: Change,
-    /// What a merge patch changes, encoded without the record; for checks before it is read.
+    /// What a merge patch changes, encoded without the record.
     members: Option<RawObject>,
 }
 
@@ -359,7 +359,12 @@ impl MappedPatch for ModelPatch {
     }
 
     fn merge_members(&self) -> Option<&RawObject> {
-        self.members.as_ref()
+        match &self.change {
+            Change::Merge { assignments, vendor, .. } => {
+                self.members_alone(assignments, vendor).and(self.members.as_ref())
+            }
+            Change::Json(_) => None,
+        }
     }
 
     fn named_places(&self) -> Vec<String> {

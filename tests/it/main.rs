@@ -25,6 +25,7 @@ mod graceful_shutdown;
 mod history;
 mod key_rotation;
 mod ledger_commands;
+mod models;
 mod moving_pages;
 mod operators;
 mod patches;

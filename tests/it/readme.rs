@@ -80,6 +80,7 @@ fn render_metrics() -> String {
     metrics.callers().quota_refusal(QuotaPolicy::Rate, Some(&caller));
     metrics.callers().set_key_expiries([(&caller, 1_800_000_000)].into_iter());
     metrics.batch_item(Some(index), RequestAction::Update, RequestOutcome::Ok);
+    metrics.model_unmapped_values("contact", 1);
     String::from_utf8(metrics.render().unwrap()).unwrap()
 }
 

@@ -30,7 +30,11 @@ async fn the_openapi_document_describes_every_path_and_no_other() {
 async fn every_documented_method_is_served_and_allowed() {
     let api = TestApi::start().await;
     for (path, item) in crate::http::openapi().paths.paths {
-        let target = path.replace("{system}", "crm").replace("{id}", "a:b").replace("{name}", "rejected");
+        let target = path
+            .replace("{model}", "m")
+            .replace("{system}", "crm")
+            .replace("{id}", "a:b")
+            .replace("{name}", "rejected");
         let allow = api.send(admin_request("OPTIONS", &target)).await;
         let allow = allow.header("allow").unwrap_or_default().to_owned();
         let methods = [("GET", item.get), ("POST", item.post), ("PATCH", item.patch), ("DELETE", item.delete)];
@@ -81,7 +85,7 @@ async fn every_path_but_the_public_ones_needs_a_caller() {
         "/problems/{name}",
     ];
     for path in served_paths() {
-        let target = path.replace("{system}", "crm").replace("{file}", "").replace("{name}", "rejected");
+        let target = path.replace("{model}", "m").replace("{system}", "crm").replace("{file}", "").replace("{name}", "rejected");
         for method in [Method::GET, Method::POST, Method::OPTIONS] {
             let response = api.send(TestRequest::default().method(method).uri(&target.replace("{id}", "a"))).await;
             // 405 comes before 401; OPTIONS is everywhere.

@@ -33,8 +33,8 @@ pub trait MappedPatch: fmt::Debug + Send + Sync {
     /// As [`Patch::has_test`](super::Patch::has_test).
     fn has_test(&self) -> bool;
 
-    /// As [`Patch::merge_members`](super::Patch::merge_members), in the record's words, as far as
-    /// the patch alone shows them.
+    /// As [`Patch::merge_members`](super::Patch::merge_members), in the record's words; `None` if
+    /// they depend on the record.
     fn merge_members(&self) -> Option<&RawObject>;
 
     /// JSON Pointers into the record of every place that the patch names, whether it changes it or

@@ -60,6 +60,13 @@ impl TestConfig {
         self
     }
 
+    /// A table of this text, in place of the configuration's own.
+    pub(crate) fn text_of(mut self, name: &str, text: &str) -> Self {
+        let mut tables: Table = text.parse().expect("TOML");
+        self.0.insert(name.to_owned(), tables.remove(name).expect("the table"));
+        self
+    }
+
     /// A system is configured under another name.
     pub(crate) fn rename_system(mut self, from: &str, to: &str) -> Self {
         let system = self.table("systems").remove(from).expect("a system");
