@@ -186,6 +186,10 @@ impl Adapter for BlueDolphin {
         false
     }
 
+    fn shown_value(&self, _collection: &str, _member: &str, _value: &RawJson) -> Option<RawJson> {
+        None
+    }
+
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
         let response = transport.send(protocol::read_request(id)).await?;
         match response_mapping::to_fields(&parse_object(&response.body)?, true)? {

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::organization::{Dataverse, check_member, condition, is_list_path};
 use super::row::{PrimaryKey, guess_key_column, parse_row};
-use super::{lookups, protocol};
+use super::{lookups, protocol, schema};
 use crate::record::{
     Action, FieldError, RawJson, RawObject, RecordId, VendorError, VendorErrorKind, VendorRecord, Version, hide_secret,
 };
@@ -27,12 +27,14 @@ use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorR
 use crate::vendors::adapter::{
     Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
 };
-use crate::vendors::capabilities::{Capabilities, UpdateStyle};
+use crate::vendors::capabilities::{Capabilities, Filterable, UpdateStyle};
 use crate::vendors::common::{
     MatchCollector, as_changes, client_credentials_request, field_error, invalid_cursor_fault, missing_id_fault,
     missing_version_error, parse_guid, parse_token_response, unparseable_response,
 };
 use crate::vendors::factory::{AdapterFactory, SettingFormat, SettingSpec, VendorSamples};
+use crate::vendors::filter::{FieldFilter, all_match};
+use crate::vendors::schema::{CollectionList, RecordSchema, SchemaSource};
 
 /// The entry in the registry.
 pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
@@ -99,6 +101,9 @@ static CAPABILITIES: Capabilities = Capabilities {
     version_is_sequence: false,
     ids_are_timestamped: false,
     list_is_complete: true,
+    filters: Filterable::Any,
+    ignores_case: false,
+    schema_source: SchemaSource::Vendor,
 };
 
 #[async_trait(?Send)]
@@ -166,7 +171,9 @@ impl Adapter for Dataverse {
     }
 
     fn is_read_only(&self, collection: &str, member: &str) -> bool {
-        self.is_stamped(collection, member) || READ_ONLY.contains(&member)
+        self.is_stamped(collection, member)
+            || READ_ONLY.contains(&member)
+            || self.tables.is_read_only(collection, member)
     }
 
     fn is_stamped(&self, _collection: &str, member: &str) -> bool {
@@ -190,10 +197,26 @@ impl Adapter for Dataverse {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<ListPage, VendorError> {
+        self.list_filtered(transport, collection, &[], limit, cursor).await
+    }
+
+    /// The vendor compares texts in any case, and some values by no literal that is safe without
+    /// the column's type: what it returns is compared again.
+    async fn list_filtered(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        filters: &[FieldFilter],
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
+        let conditions: Vec<String> =
+            filters.iter().filter_map(|filter| condition((&filter.field, &filter.value))).collect();
         let path = match cursor {
             Some(path) if is_list_path(path, collection) => path.to_owned(),
             Some(_) => return Err(invalid_cursor_fault()),
-            None => protocol::list_path(collection),
+            None if conditions.is_empty() => protocol::list_path(collection),
+            None => protocol::search_path(collection, &conditions),
         };
         self.tables.load_tables(transport).await?;
         let (rows, next) = self.load_page(transport, collection, path.clone(), limit).await?;
@@ -207,7 +230,17 @@ impl Adapter for Dataverse {
             let partial = record.version.is_none();
             ListItem { id: RecordId::new(collection, &key), record, partial }
         };
-        Ok(ListPage { items: rows.into_iter().map(to_item).collect(), next })
+        let matching =
+            rows.into_iter().filter(|(_, record)| filters.is_empty() || all_match(filters, &record.fields.to_map()));
+        Ok(ListPage { items: matching.map(to_item).collect(), next })
+    }
+
+    async fn collections(&self, transport: &dyn Transport) -> Result<CollectionList, VendorError> {
+        schema::load_collections(transport, &self.tables).await
+    }
+
+    async fn schema(&self, transport: &dyn Transport, collection: &str) -> Result<RecordSchema, VendorError> {
+        schema::load_schema(transport, &self.tables, collection).await
     }
 
     fn validate_patch(&self, patch: &RawObject) -> Vec<FieldError> {

@@ -5,6 +5,7 @@ mod lookups;
 mod organization;
 mod protocol;
 mod row;
+mod schema;
 mod tables;
 
 pub(super) use adapter::FACTORY;

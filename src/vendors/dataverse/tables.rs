@@ -1,12 +1,13 @@
 //! What the adapter knows of the organization's tables: their sets, their primary keys, and the
 //! navigation properties of their lookups. It is read where it is needed, and kept for some minutes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::protocol::{is_property, is_set, metadata_request};
@@ -33,6 +34,35 @@ pub(super) struct Table {
     key: Option<String>,
     #[serde(rename = "IsOptimisticConcurrencyEnabled")]
     compares_versions: Option<bool>,
+    #[serde(rename = "DisplayName", default)]
+    label: Value,
+}
+
+impl Table {
+    /// The name of the entity set, if the Web API shows the table.
+    pub(super) fn set(&self) -> Option<&str> {
+        self.set.as_deref().filter(|set| is_set(set))
+    }
+
+    /// The logical name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The column of the primary key.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// The name for people.
+    pub(super) fn title(&self) -> &str {
+        label_text(&self.label).unwrap_or(&self.name)
+    }
+}
+
+/// The label for the account's language.
+pub(super) fn label_text(label: &Value) -> Option<&str> {
+    label.get("UserLocalizedLabel")?.get("Label")?.as_str().filter(|text| !text.is_empty())
 }
 
 /// A navigation property of a lookup, and the set that it leads to.
@@ -49,6 +79,8 @@ pub(super) type Lookups = HashMap<String, Vec<Target>>;
 struct Known {
     tables: Option<(Instant, Arc<Vec<Table>>)>,
     lookups: HashMap<String, (Instant, Arc<Lookups>)>,
+    /// The columns of each set that no update sets.
+    read_only: HashMap<String, HashSet<String>>,
     /// Sets whose rows the vendor does not compare, as a response has shown.
     not_compared: HashMap<String, Instant>,
 }
@@ -86,6 +118,21 @@ impl TableCache {
                 known.not_compared.clear();
             }
             known.not_compared.insert(set.to_owned(), Instant::now());
+        });
+    }
+
+    /// Whether a set's description says that no update sets a column.
+    pub(super) fn is_read_only(&self, set: &str, column: &str) -> bool {
+        self.read(|known| known.read_only.get(set).is_some_and(|columns| columns.contains(column)))
+    }
+
+    /// Notes the columns of a set that no update sets.
+    pub(super) fn note_read_only(&self, set: &str, columns: HashSet<String>) {
+        self.change(|known| {
+            if known.read_only.len() >= MAX_TABLES {
+                known.read_only.clear();
+            }
+            known.read_only.insert(set.to_owned(), columns);
         });
     }
 
@@ -138,7 +185,7 @@ fn find<'k>(known: &'k Known, set: &str) -> Option<&'k Table> {
 }
 
 /// The metadata at a resource; `None` if the account may not read it.
-async fn fetch(transport: &dyn Transport, resource: &str) -> Result<Option<Bytes>, VendorError> {
+pub(super) async fn fetch(transport: &dyn Transport, resource: &str) -> Result<Option<Bytes>, VendorError> {
     match transport.send(metadata_request(resource)).await {
         Ok(response) => Ok(Some(response.body)),
         Err(fault)
@@ -153,7 +200,8 @@ async fn fetch(transport: &dyn Transport, resource: &str) -> Result<Option<Bytes
     }
 }
 
-fn parse_value<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Result<Vec<T>, VendorError> {
+/// The items of `{"value": […]}`.
+pub(super) fn parse_value<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Result<Vec<T>, VendorError> {
     #[derive(Deserialize)]
     struct Items<T> {
         value: Vec<T>,

@@ -24,7 +24,7 @@ use super::metadata;
 use super::page_cursor::Cursor;
 use super::protocol::{self, Columns};
 use crate::record::{
-    Action, FieldError, RawObject, RecordId, Secret, VendorError, VendorErrorKind, VendorRecord, Version,
+    Action, FieldError, RawJson, RawObject, RecordId, Secret, VendorError, VendorErrorKind, VendorRecord, Version,
 };
 use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
 use crate::vendors::adapter::{
@@ -262,6 +262,10 @@ impl Adapter for Matrix42 {
 
     fn is_stamped(&self, _collection: &str, _member: &str) -> bool {
         false
+    }
+
+    fn shown_value(&self, _collection: &str, _member: &str, _value: &RawJson) -> Option<RawJson> {
+        None
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {

@@ -24,7 +24,7 @@ use super::protocol::{self, Credentials, Listing};
 use super::scan::{Cursor, Scan};
 use super::search::{self, Hit};
 use crate::record::{
-    Action, FieldError, RawObject, RecordId, VendorError, VendorErrorKind, VendorRecord, Version, hide_secret,
+    Action, FieldError, RawJson, RawObject, RecordId, VendorError, VendorErrorKind, VendorRecord, Version, hide_secret,
 };
 use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
 use crate::vendors::adapter::{
@@ -237,6 +237,10 @@ impl Adapter for Pretectum {
 
     fn is_stamped(&self, _collection: &str, _member: &str) -> bool {
         false
+    }
+
+    fn shown_value(&self, _collection: &str, _member: &str, _value: &RawJson) -> Option<RawJson> {
+        None
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {

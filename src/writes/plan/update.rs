@@ -6,8 +6,8 @@ use super::preconditions::read_and_check_preconditions;
 use super::references::check_references;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    Action, FieldChange, FieldError, Patch, PatchError, RawObject, RecordId, RecordIdentity, VendorRecord, Version,
-    diff,
+    Action, FieldChange, FieldError, Patch, PatchError, RawJson, RawObject, RecordId, RecordIdentity, VendorRecord,
+    Version, diff,
 };
 use crate::system::join_errors;
 use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, UpdateTerms};
@@ -72,9 +72,28 @@ async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resul
     // Whether a read-only member is repeated or changed, only the record shows.
     let changes = changes.filter(|members| !members.names().any(|name| is_read_only(task, id, name)));
     Ok(changes.map(|members| {
-        let expected = ExpectedState::Members(members.clone());
+        let expected = ExpectedState::Members(as_shown(system, id, &members));
         PatchPlan { expected, members, full_states: None, version, etag }
     }))
+}
+
+/// The members as a read shows them once they are set.
+fn as_shown(system: &System, id: &RecordId, members: &RawObject) -> RawObject {
+    let shown = |name: &str, value: &RawJson| system.adapter.shown_value(id.collection(), name, value);
+    if members.iter().all(|(name, value)| shown(name, value).is_none()) {
+        return members.clone();
+    }
+    let value = |name: &str, value: &RawJson| shown(name, value).unwrap_or_else(|| value.clone());
+    members.iter().map(|(name, raw)| (name, value(name, raw))).collect()
+}
+
+/// The same for the change of a whole member.
+fn change_as_shown(system: &System, id: &RecordId, change: FieldChange) -> FieldChange {
+    let value = change.new_value.as_ref().filter(|_| change.path.len() == 1).map(RawJson::from);
+    match value.and_then(|value| system.adapter.shown_value(id.collection(), &change.member, &value)) {
+        Some(shown) => FieldChange { new_value: shown.value(), ..change },
+        None => change,
+    }
 }
 
 /// Reads the record, checks the preconditions and applies the patch.
@@ -99,7 +118,9 @@ async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> R
         members.insert(change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
     }
     Ok(PatchPlan {
-        expected: ExpectedState::Values(changes.into_iter().map(Into::into).collect()),
+        expected: ExpectedState::Values(
+            changes.into_iter().map(|change| change_as_shown(system, id, change).into()).collect(),
+        ),
         members: RawObject::from(&members),
         version: record.version(),
         etag,
