@@ -76,7 +76,7 @@ pub enum Command {
         #[arg(long, value_name = "IP:PORT")]
         bind: Option<SocketAddr>,
     },
-    /// Run the gateway in front of three embedded fake vendors with sample records
+    /// Run the gateway in front of four embedded fake vendors with sample records
     Sandbox {
         /// Listen on this address
         #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]

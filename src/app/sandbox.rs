@@ -1,4 +1,4 @@
-//! `sandbox`: the gateway in front of three embedded fake vendors with sample records, to try it
+//! `sandbox`: the gateway in front of the embedded fake vendors with sample records, to try it
 //! out.
 
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use super::error::print_error;
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::record::{EntityTag, RecordId, SystemName, Version};
-use crate::sandbox::{Sandbox, bluedolphin, matrix42, pretectum};
+use crate::sandbox::{Sandbox, SandboxSystem, bluedolphin, matrix42};
 use crate::transport::trace::Tracer;
 
 /// The sample record's row version: the bytes of [`matrix42::FACILITY_TIMESTAMP`], `AAAAAEa7mU4=`.
@@ -107,43 +107,11 @@ pub(super) fn sandbox_command(bind: SocketAddr, tracer: Option<Arc<Tracer>>) -> 
 /// The configuration (TOML) of a gateway in front of these fake vendors.
 #[must_use]
 pub fn configuration(vendors: &Sandbox, bind: SocketAddr, store: &str) -> String {
-    let collection = format!("{}:{}:{}", pretectum::BUSINESS_AREA_ID, pretectum::SCHEMA_ID, pretectum::DATASET_ID);
-    format!(
-        r#"
-        [server]
-        bind = "{bind}"
-        [store]
-        url = {store}
-        [access]
-        mode = "open"
-        allow_open = true
-        [systems.crm]
-        vendor = "pretectum"
-        base_url = "{}"
-        client_id = "{}"
-        client_secret = "{}"
-        collection = "{collection}"
-        [systems.architecture]
-        vendor = "bluedolphin"
-        base_url = "{}"
-        tenant = "{}"
-        api_key = "{}"
-        collection = "object-definitions"
-        [systems.itsm]
-        vendor = "matrix42"
-        base_url = "{}"
-        api_token = "{}"
-        "#,
-        vendors.pretectum.base_url(),
-        pretectum::CLIENT_ID,
-        pretectum::CLIENT_SECRET,
-        vendors.bluedolphin.base_url(),
-        bluedolphin::TENANT,
-        bluedolphin::API_KEY,
-        vendors.matrix42.base_url(),
-        matrix42::API_TOKEN,
-        store = serde_json::Value::from(format!("sqlite:{store}")),
-    )
+    let store = serde_json::Value::from(format!("sqlite:{store}"));
+    let head =
+        format!("[server]\nbind = \"{bind}\"\n[store]\nurl = {store}\n[access]\nmode = \"open\"\nallow_open = true\n");
+    let systems = vendors.systems().iter().map(SandboxSystem::to_toml).collect::<String>();
+    head + &systems
 }
 
 /// `curl` commands to try, and the addresses of Swagger UI and of the fake vendors' logs.
@@ -158,6 +126,7 @@ fn welcome(vendors: &Sandbox, address: SocketAddr) -> Vec<String> {
          -d '{{\"fields\":{{\"Description\":\"Facilities\"}}}}' {record}",
         tag.unwrap_or_default()
     );
+    let logs: String = vendors.systems().iter().map(|system| format!(" {}/_sandbox/log", system.base_url)).collect();
     vec![
         String::new(),
         "Read a record:".to_owned(),
@@ -174,11 +143,6 @@ fn welcome(vendors: &Sandbox, address: SocketAddr) -> Vec<String> {
         ),
         String::new(),
         format!("Swagger UI: http://{address}/docs/"),
-        format!(
-            "The fake vendors (requests they received, faults to inject): {0}/_sandbox/log {1}/_sandbox/log {2}/_sandbox/log",
-            vendors.pretectum.base_url(),
-            vendors.bluedolphin.base_url(),
-            vendors.matrix42.base_url()
-        ),
+        format!("The fake vendors (requests they received, faults to inject):{logs}"),
     ]
 }

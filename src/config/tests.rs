@@ -302,7 +302,7 @@ vendor = "sap"
         "24:1 systems.crm.api_key: is a key of vendor \"bluedolphin\", not of this one; allow_http, base_url,",
         "26:1 systems.Big_One: is not a system's name; [a-z][a-z0-9-]*",
         "26:1 systems.Big_One.base_url: is missing; the vendor's address",
-        "27:10 systems.Big_One.vendor: cannot be \"sap\"; \"pretectum\" or \"bluedolphin\" or \"matrix42\"",
+        "27:10 systems.Big_One.vendor: cannot be \"sap\"; \"pretectum\" or \"bluedolphin\" or \"matrix42\" or \"dataverse\"",
     ];
     let found = error_lines(text);
     for (found, expected) in found.iter().zip(expected) {
@@ -339,6 +339,7 @@ fn the_required_keys_of_each_vendor_are_reported() {
         ("pretectum", &["base_url", "client_id", "client_secret"][..]),
         ("bluedolphin", &["base_url", "tenant", "api_key"]),
         ("matrix42", &["base_url", "api_token"]),
+        ("dataverse", &["base_url", "tenant_id", "client_id", "client_secret"]),
     ] {
         let found = error_lines(&format!("access.mode = 'open'\n[systems.a]\nvendor = '{vendor}'\n"));
         let expected: Vec<_> = keys.iter().map(|key| format!("2:1 systems.a.{key}: is missing; ")).collect();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::capabilities::{Capabilities, Completion, DataLoss};
 use super::filter::FieldFilter;
 use super::schema::{CollectionList, RecordSchema};
-use crate::record::{Action, FieldError, RawObject, RecordId, VendorError, VendorRecord, Version};
+use crate::record::{Action, FieldError, RawJson, RawObject, RecordId, VendorError, VendorRecord, Version};
 use crate::transport::{Transport, VendorProtocol, VendorRequest, VendorResponse};
 
 /// The input of an update, in the form of the vendor's [`UpdateStyle`](super::UpdateStyle).
@@ -172,6 +172,10 @@ pub trait Adapter: VendorProtocol {
     /// Whether the vendor itself changes a member of this name with every write, such as the time
     /// of the last change. Its new value is not reported as somebody's change.
     fn is_stamped(&self, collection: &str, member: &str) -> bool;
+
+    /// The form in which a read shows a value that a write may give in another form; `None` if it
+    /// is the same.
+    fn shown_value(&self, collection: &str, member: &str, value: &RawJson) -> Option<RawJson>;
 
     /// Reads one record.
     ///

@@ -137,7 +137,11 @@ fn parse_golden_response(golden: &Value, kept_headers: &[&'static str]) -> Vendo
 fn golden_request(call: &VendorRequest) -> Value {
     let headers: Map<_, _> =
         call.headers.iter().map(|(name, value)| (name.to_string(), json!(value.to_str().expect("text")))).collect();
-    let body: Value = call.body.as_deref().map(|body| serde_json::from_slice(body).expect("JSON")).unwrap_or_default();
+    let body: Value = call
+        .body
+        .as_deref()
+        .map(|body| serde_json::from_slice(body).unwrap_or_else(|_| json!({ "$text": String::from_utf8_lossy(body) })))
+        .unwrap_or_default();
     json!({"method": call.method.as_str(), "path": call.path, "headers": headers, "body": body})
 }
 
@@ -181,7 +185,7 @@ async fn run_action(adapter: &dyn Adapter, transport: &ScriptedTransport<'_>, gi
             } else {
                 UpdateInput::FullRecord { before: &before, after: &after }
             };
-            run_write(transport, {
+            run_write(transport, &id(), {
                 let expected = parse_golden_version(&given["expected"]);
                 let terms = UpdateTerms { expected: expected.as_ref(), wants_record: given["wants_record"] == true };
                 adapter.plan_update(&id(), &change, &terms)
@@ -191,7 +195,7 @@ async fn run_action(adapter: &dyn Adapter, transport: &ScriptedTransport<'_>, gi
         "delete" => {
             let expected = parse_golden_version(&given["expected"]);
             let before = expected.is_none().then(|| unversioned_record(&object("before")));
-            run_write(transport, adapter.plan_delete(&id(), before.as_ref(), expected.as_ref())).await
+            run_write(transport, &id(), adapter.plan_delete(&id(), before.as_ref(), expected.as_ref())).await
         }
         other => panic!("cannot do {other}"),
     }
@@ -199,15 +203,22 @@ async fn run_action(adapter: &dyn Adapter, transport: &ScriptedTransport<'_>, gi
 
 async fn run_write(
     transport: &ScriptedTransport<'_>,
+    id: &RecordId,
     planned: Result<PlannedRequest, Vec<crate::record::FieldError>>,
 ) -> Value {
-    match planned {
-        Ok(PlannedRequest { request: call, losses, completion, idempotent }) => golden_outcome(transport.send(call).await.map(|_| {
-            let losses: Vec<_> = losses.iter().map(|loss| loss.name).collect();
-            json!({"done": if completion == Completion::Now { "now" } else { "queued" }, "losses": losses, "repeatable": idempotent})
-        })),
-        Err(invalid) => golden_errors(&invalid),
-    }
+    let planned = match planned {
+        Ok(planned) => planned,
+        Err(invalid) => return golden_errors(&invalid),
+    };
+    let losses: Vec<_> = planned.losses.iter().map(|loss| loss.name).collect();
+    let done = if planned.completion == Completion::Now { "now" } else { "queued" };
+    let mut meaning = json!({ "done": done, "losses": losses, "repeatable": planned.idempotent });
+    golden_outcome(transport.send(planned.request).await.map(|reply| {
+        if let Some(record) = transport.adapter.parse_updated(id, &reply).record {
+            meaning["updated"] = golden_record(&record);
+        }
+        meaning
+    }))
 }
 
 fn golden_errors(invalid: &[crate::record::FieldError]) -> Value {

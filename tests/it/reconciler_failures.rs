@@ -12,8 +12,8 @@ use records_gateway::journal::{Durability, Journal, OperationQuery, StoreSetting
 use records_gateway::metrics::Metrics;
 use records_gateway::problem::ProblemKind;
 use records_gateway::record::{
-    Action, CallerName, CallerShare, FieldError, OperationState, Patch, Precondition, RawObject, RecordId, RequestId,
-    Secret, SystemName, VendorError, VendorRecord, Version,
+    Action, CallerName, CallerShare, FieldError, OperationState, Patch, Precondition, RawJson, RawObject, RecordId,
+    RequestId, Secret, SystemName, VendorError, VendorRecord, Version,
 };
 use records_gateway::sandbox::{self, CallKind, Sandbox, matrix42};
 use records_gateway::system::{OpContext, System, SystemPolicy};
@@ -75,6 +75,9 @@ impl Adapter for FaultyAdapter {
     }
     fn is_stamped(&self, collection: &str, member: &str) -> bool {
         self.inner.is_stamped(collection, member)
+    }
+    fn shown_value(&self, collection: &str, member: &str, value: &RawJson) -> Option<RawJson> {
+        self.inner.shown_value(collection, member, value)
     }
     async fn resolve_references(
         &self,

@@ -25,7 +25,7 @@ pub(in crate::http) struct SystemView<'s> {
     /// Its configured name: the first segment after `/records/`.
     #[schema(example = "architecture")]
     name: &'s str,
-    /// `pretectum`, `bluedolphin` or `matrix42`.
+    /// Its vendor, as in the configuration.
     #[schema(example = "bluedolphin")]
     vendor: &'s str,
     /// What can be done with its records.

@@ -24,14 +24,10 @@ const PATCH_MEDIA_TYPES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPat
     summary = "Change a record", description = "Changes members of `fields`, if the record is still in the state that `If-Match` names.",
     params(RecordPath, IfMatch, WriteHeaderParams),
     request_body(description = "What changes, as a merge patch or a JSON Patch", content(
-        (MergePatch = "application/merge-patch+json", examples(
-            ("BlueDolphin" = (summary = "One property of an object definition", value = json!(examples::bluedolphin()))),
-            ("Matrix42" = (summary = "Two attributes of a fragment, one reset", value = json!(examples::matrix42()))),
-            ("Pretectum" = (summary = "Two fields of a data object", value = json!(examples::pretectum()))))),
+        (MergePatch = "application/merge-patch+json"),
         (JsonPatch = "application/json-patch+json", examples(
             ("Test and replace" = (summary = "Replaces a value only if it is as expected", value = json!(examples::json_patch()))))),
-        (MergePatch = "application/json", examples(
-            ("Pretectum" = (summary = "Read as a merge patch", value = json!(examples::pretectum()))))))),
+        (MergePatch = "application/json"))),
     responses((status = 204, description = "Done"),
         (status = 200, description = "Done, and this is the record now", body = RecordView),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
@@ -118,10 +114,7 @@ pub(super) fn parse_delete<'c>(
     summary = "Create a record", description = "Creates a record in a collection. Send an `Idempotency-Key` to make repeating safe.",
     params(CollectionPath, WriteHeaderParams),
     request_body(description = "The new record", content(
-        (NewRecord = "application/json", examples(
-            ("BlueDolphin" = (summary = "An object definition", value = json!(examples::new_bluedolphin()))),
-            ("Matrix42" = (summary = "A fragment", value = json!(examples::new_matrix42()))),
-            ("Pretectum" = (summary = "A data object", value = json!(examples::new_pretectum()))))))),
+        (NewRecord = "application/json"))),
     responses((status = 201, description = "Created", body = RecordView),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn create(context: RequestContext) -> HandlerResult {

@@ -17,6 +17,7 @@ use utoipa::{Modify, OpenApi as _};
 
 use crate::models::Model;
 
+use examples::VendorExamples;
 use models::ModelPaths;
 use problems::ProblemResponses;
 use response_headers::ResponseHeaders;
@@ -72,7 +73,7 @@ pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
         crate::problem::ProblemDocument, model_bodies::ModelDocument, model_bodies::ModelDocumentPage,
         model_bodies::ModelMergePatch, model_bodies::NewModelDocument,
     )),
-    modifiers(&BearerAuthScheme, &ResponseHeaders, &ProblemResponses, &ModelPaths),
+    modifiers(&BearerAuthScheme, &VendorExamples, &ResponseHeaders, &ProblemResponses, &ModelPaths),
 )]
 struct ApiDoc;
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::catalog::Catalog;
 use crate::metrics::Metrics;
 use crate::record::{
-    Action, FieldError, RawObject, RecordId, SystemName, VendorError, VendorErrorKind, VendorRecord, Version,
+    Action, FieldError, RawJson, RawObject, RecordId, SystemName, VendorError, VendorErrorKind, VendorRecord, Version,
 };
 use crate::sandbox::{CallKind, FakeRequest, FakeResponse, FakeVendor, VendorModel};
 use crate::system::{System, SystemPolicy};
@@ -125,6 +125,9 @@ impl Adapter for ScriptedAdapter {
     }
     fn is_stamped(&self, _: &str, _: &str) -> bool {
         false
+    }
+    fn shown_value(&self, _: &str, _: &str, _: &RawJson) -> Option<RawJson> {
+        None
     }
     async fn resolve_references(
         &self,

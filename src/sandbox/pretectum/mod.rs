@@ -48,6 +48,15 @@ pub use sample::{
 use state::State;
 pub use state::{LastKey, Object, Settings};
 
+/// The name of the sandbox's system in front of it.
+pub const SYSTEM: &str = "crm";
+
+/// The keys of that system in the gateway's configuration.
+pub(super) fn settings(_base_url: &str) -> Vec<(&'static str, String)> {
+    let collection = [BUSINESS_AREA_ID, SCHEMA_ID, DATASET_ID].join(":");
+    vec![("client_id", CLIENT_ID.to_owned()), ("client_secret", CLIENT_SECRET.to_owned()), ("collection", collection)]
+}
+
 /// A running fake Pretectum.
 pub type Vendor = FakeVendor<Pretectum>;
 

@@ -26,7 +26,9 @@ use crate::vendors::common::{
     MatchCollector, as_changes, field_error, invalid_cursor_fault, missing_id_fault, parse_object, secret_header,
     unparseable_response,
 };
-use crate::vendors::factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings, require_setting};
+use crate::vendors::factory::{
+    AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings, VendorSamples, require_setting,
+};
 use crate::vendors::filter::{FieldFilter, all_match};
 use crate::vendors::schema::{CollectionInfo, CollectionList, RecordSchema, SchemaSource};
 
@@ -43,6 +45,13 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     added_paths: &["/v1"],
     collection_form: "\"object-definitions\"",
     is_collection: |text| text == protocol::DEFINITIONS,
+    samples: VendorSamples {
+        title: "BlueDolphin",
+        patch_summary: "One property of an object definition",
+        patch: r#"{"fields":{"properties":{"Supplier":{"value":"Microsoft"}}}}"#,
+        create_summary: "An object definition",
+        create: r#"{"collection":"object-definitions","fields":{"name":"New Application","object_template_id":"644779a07470b332c82b8d00","roles":["5f0c1d7d4a28b925fcf80001"]}}"#,
+    },
     build: |settings| Ok(Arc::new(BlueDolphin::new(&Credentials::from_settings(settings)?)?)),
 };
 
@@ -175,6 +184,10 @@ impl Adapter for BlueDolphin {
 
     fn is_stamped(&self, _collection: &str, _member: &str) -> bool {
         false
+    }
+
+    fn shown_value(&self, _collection: &str, _member: &str, _value: &RawJson) -> Option<RawJson> {
+        None
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {

@@ -1,6 +1,7 @@
 //! What the protocols of several vendors share.
 
 mod access_token;
+mod client_credentials;
 mod error_texts;
 mod faults;
 mod field_errors;
@@ -9,6 +10,7 @@ mod json;
 mod matching;
 
 pub(super) use access_token::{limit_token_ttl, secret_header};
+pub(super) use client_credentials::{client_credentials_request, parse_token_response};
 pub(super) use error_texts::ErrorTexts;
 pub(super) use faults::{
     fault_for_status, fault_from_response, invalid_cursor_fault, missing_id_fault, undocumented_response,

@@ -24,7 +24,7 @@ use super::metadata;
 use super::page_cursor::Cursor;
 use super::protocol::{self, Columns};
 use crate::record::{
-    Action, FieldError, RawObject, RecordId, Secret, VendorError, VendorErrorKind, VendorRecord, Version,
+    Action, FieldError, RawJson, RawObject, RecordId, Secret, VendorError, VendorErrorKind, VendorRecord, Version,
 };
 use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
 use crate::vendors::adapter::{
@@ -35,7 +35,9 @@ use crate::vendors::common::{
     MatchCollector, as_changes, find_respelled, invalid_cursor_fault, missing_id_fault, parse_guid, secret_header,
     unparseable_response,
 };
-use crate::vendors::factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, require_setting};
+use crate::vendors::factory::{
+    AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, VendorSamples, require_setting,
+};
 use crate::vendors::filter::{FieldFilter, all_match};
 use crate::vendors::schema::{CollectionList, RecordSchema, SchemaSource};
 
@@ -47,6 +49,13 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     added_paths: &["/m42Services/api", "/m42Services"],
     collection_form: "a Data Definition's technical name, such as \"SPSScCategoryClassBase\"",
     is_collection: protocol::is_definition,
+    samples: VendorSamples {
+        title: "Matrix42",
+        patch_summary: "Two attributes of a fragment, one reset",
+        patch: r#"{"fields":{"Description":"Facility Management","DefaultSubject":null}}"#,
+        create_summary: "A fragment",
+        create: r#"{"collection":"SPSScCategoryClassBase","fields":{"Name":"Facilities","Description":"Facility Management"}}"#,
+    },
     build: |settings| Ok(Arc::new(Matrix42::new(&require_setting(settings, "api_token")?)?)),
 };
 
@@ -253,6 +262,10 @@ impl Adapter for Matrix42 {
 
     fn is_stamped(&self, _collection: &str, _member: &str) -> bool {
         false
+    }
+
+    fn shown_value(&self, _collection: &str, _member: &str, _value: &RawJson) -> Option<RawJson> {
+        None
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {

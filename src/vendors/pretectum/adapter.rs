@@ -24,7 +24,7 @@ use super::protocol::{self, Credentials, Listing};
 use super::scan::{Cursor, Scan};
 use super::search::{self, Hit};
 use crate::record::{
-    Action, FieldError, RawObject, RecordId, VendorError, VendorErrorKind, VendorRecord, Version, hide_secret,
+    Action, FieldError, RawJson, RawObject, RecordId, VendorError, VendorErrorKind, VendorRecord, Version, hide_secret,
 };
 use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
 use crate::vendors::adapter::{
@@ -32,9 +32,12 @@ use crate::vendors::adapter::{
 };
 use crate::vendors::capabilities::{Capabilities, Filterable, UpdateStyle};
 use crate::vendors::common::{
-    MatchCollector, as_changes, invalid_cursor_fault, missing_id_fault, unparseable_response, utf8,
+    MatchCollector, as_changes, invalid_cursor_fault, missing_id_fault, parse_token_response, unparseable_response,
+    utf8,
 };
-use crate::vendors::factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings, require_setting};
+use crate::vendors::factory::{
+    AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings, VendorSamples, require_setting,
+};
 use crate::vendors::filter::{FieldFilter, all_match};
 use crate::vendors::schema::{CollectionList, RecordSchema, SchemaSource};
 
@@ -53,6 +56,13 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     added_paths: &["/v1"],
     collection_form: "\"{businessAreaId}:{schemaId}:{datasetId}\", each 20 to 64 letters and digits",
     is_collection: |text| protocol::parse_collection(text).is_some(),
+    samples: VendorSamples {
+        title: "Pretectum",
+        patch_summary: "Two fields of a data object",
+        patch: r#"{"fields":{"Status":"Premium","First Name":"Ada"}}"#,
+        create_summary: "A data object",
+        create: r#"{"collection":"202401151030001234a5b6c7d8e9f0a1b2c3d4e5f6g7h8i:20240115104500456g2b3c4d5e6f7a8b9c0d1e2f3a4b5c6:20240925110000789h3c4d5e6f7a8b9c0d1e2f3g8a5b6c7","fields":{"First Name":"Ada","Last Name":"King","Email":"ada@example.org","Status":"Standard"}}"#,
+    },
     build: |settings| Ok(Arc::new(Pretectum::new(Credentials::from_settings(settings)?)?)),
 };
 
@@ -194,7 +204,7 @@ impl VendorProtocol for Pretectum {
             }
             result => result?,
         };
-        let (secret, lifetime) = protocol::parse_access_token(&response.body)?;
+        let (secret, lifetime) = parse_token_response(&response.body, "")?;
         Ok(Token { secret, expires: sent_at.checked_add(lifetime) })
     }
 }
@@ -227,6 +237,10 @@ impl Adapter for Pretectum {
 
     fn is_stamped(&self, _collection: &str, _member: &str) -> bool {
         false
+    }
+
+    fn shown_value(&self, _collection: &str, _member: &str, _value: &RawJson) -> Option<RawJson> {
+        None
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {

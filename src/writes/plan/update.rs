@@ -9,8 +9,8 @@ use super::rebase::read_and_rebase;
 use super::references::check_references;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    Action, FieldChange, FieldError, Patch, PatchError, RawObject, RecordId, RecordIdentity, VendorRecord, Version,
-    diff,
+    Action, FieldChange, FieldError, Patch, PatchError, RawJson, RawObject, RecordId, RecordIdentity, VendorRecord,
+    Version, diff,
 };
 use crate::system::join_errors;
 use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, UpdateTerms};
@@ -79,9 +79,28 @@ async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resul
     // Whether a read-only member is repeated or changed, only the record shows.
     let changes = changes.filter(|members| !members.names().any(|name| is_read_only(task, id, name)));
     Ok(changes.map(|members| {
-        let expected = ExpectedState::Members(members.clone());
+        let expected = ExpectedState::Members(as_shown(system, id, &members));
         PatchPlan { expected, members, full_states: None, version, etag, rebased: None }
     }))
+}
+
+/// The members as a read shows them once they are set.
+fn as_shown(system: &System, id: &RecordId, members: &RawObject) -> RawObject {
+    let shown = |name: &str, value: &RawJson| system.adapter.shown_value(id.collection(), name, value);
+    if members.iter().all(|(name, value)| shown(name, value).is_none()) {
+        return members.clone();
+    }
+    let value = |name: &str, value: &RawJson| shown(name, value).unwrap_or_else(|| value.clone());
+    members.iter().map(|(name, raw)| (name, value(name, raw))).collect()
+}
+
+/// The same for the change of a whole member.
+fn change_as_shown(system: &System, id: &RecordId, change: FieldChange) -> FieldChange {
+    let value = change.new_value.as_ref().filter(|_| change.path.len() == 1).map(RawJson::from);
+    match value.and_then(|value| system.adapter.shown_value(id.collection(), &change.member, &value)) {
+        Some(shown) => FieldChange { new_value: shown.value(), ..change },
+        None => change,
+    }
 }
 
 /// The record as read, and what the patch changes in it.
@@ -101,7 +120,7 @@ async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> R
         check_plan(task, &nothing_to_send(task, id, &read.etag), true).await?;
         return Err(EarlyReturn::Outcome(Box::new(no_change_outcome(task, id, &read.record))));
     }
-    Ok(read.into_plan())
+    Ok(read.into_plan(task.system, id))
 }
 
 /// What a plan of a change that changes nothing is made of.
@@ -130,14 +149,16 @@ async fn read_change(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resu
 }
 
 impl ReadChange {
-    fn into_plan(self) -> PatchPlan {
+    fn into_plan(self, system: &System, id: &RecordId) -> PatchPlan {
         let Self { record, etag, rebased, before, after, changes } = self;
         let mut members = Map::new();
         for change in &changes {
             members.insert(change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
         }
         PatchPlan {
-            expected: ExpectedState::Values(changes.into_iter().map(Into::into).collect()),
+            expected: ExpectedState::Values(
+                changes.into_iter().map(|change| change_as_shown(system, id, change).into()).collect(),
+            ),
             members: RawObject::from(&members),
             version: record.version(),
             etag,
@@ -163,7 +184,7 @@ pub(super) async fn draft_update(task: &WriteTask<'_>, id: &RecordId, patch: &Pa
     let plan = match blind {
         Some(plan) => plan,
         None if draft.changes.is_empty() => return Ok(draft),
-        None => read.into_plan(),
+        None => read.into_plan(task.system, id),
     };
     Ok(Draft { planned: Some(plan_request(task, id, &plan).await?), ..draft })
 }
