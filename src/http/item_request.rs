@@ -14,6 +14,7 @@ use crate::system::System;
 pub(super) type PathParams = Vec<(&'static str, String)>;
 
 /// One item, as parts of a request.
+#[derive(Clone)]
 pub(super) struct ItemRequest {
     pub(super) method: Method,
     /// The path, as it was sent.

@@ -13,7 +13,7 @@ use actix_web::{App, Error};
 use super::context::RequestContext;
 use super::endpoint::{endpoint, ops, options, public};
 use super::error::HandlerResult;
-use super::handlers::{batch, console, docs, health, home, ledger, operations, records, systems, writes};
+use super::handlers::{batch, batches, console, docs, health, home, ledger, operations, records, systems, writes};
 use super::route::Route;
 use super::state::SharedApiState;
 use super::{compat, middleware, openapi};
@@ -82,6 +82,7 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
             )
             .service(endpoint("/records/{system}").get(List, records::list).post(Create, writes::create))
             .service(endpoint("/batch").post(Batch, batch::run))
+            .service(endpoint("/batches/{id}").get(Batch, batches::get).delete(Batch, batches::cancel))
             .service(endpoint("/operations/{id}").get(Operation, operations::get))
             .service(endpoint("/operations").get(Operation, operations::list))
             .service(endpoint("/ledger").get(Ledger, ledger::list))

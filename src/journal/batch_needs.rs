@@ -73,7 +73,11 @@ impl BatchNeeds {
                 self.orphan_limit = Some(*limit);
                 self.unclaimed = unclaimed.to_vec();
             }
-            Command::SaveToken { .. } | Command::Heartbeat | Command::Probe | Command::Flush => {}
+            Command::SaveToken { .. }
+            | Command::SaveBatchRows(_)
+            | Command::Heartbeat
+            | Command::Probe
+            | Command::Flush => {}
         }
     }
 

@@ -11,6 +11,7 @@
 //! - The ledger has one row for each entry (`entry_json`), whose hash covers the entry before
 //!   (`ledger`, `verify`). `schema` has the tables.
 //! - A lease has a fencing number and an expiry time, checked when a write begins.
+//! - An asynchronous batch is rows of texts (`batches`), and the lease of its id says who runs it.
 //! - Expired rows are deleted between batches. The ledger keeps all its entries.
 //! - While the database fails, the writer rejects new writes, keeps what must persist in memory and
 //!   retries (`writer/recovery`). After a crash the next start, or another replica, adopts the
@@ -20,6 +21,7 @@
 //!   found by time (`time_search`). What blocks a record is in memory (`blocking_index`).
 
 mod batch_needs;
+mod batches;
 mod blocking_index;
 mod change_set;
 mod clock;
@@ -52,6 +54,7 @@ mod writer_state;
 #[cfg(test)]
 mod tests;
 
+pub use batches::BatchRow;
 pub use error::JournalError;
 pub use handle::Journal;
 pub use ledger::{LedgerEntry, LedgerEvent};

@@ -30,6 +30,7 @@ mod resource_exhaustion;
 mod response_matches_vendor_state;
 mod secret_leaks;
 mod shared_tokens;
+mod stored_batches;
 mod support;
 mod system_health;
 mod tls;

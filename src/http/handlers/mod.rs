@@ -1,6 +1,7 @@
 //! What each path responds. Every handler keeps the order of checks of contract 4.
 
 pub(super) mod batch;
+pub(super) mod batches;
 pub(super) mod console;
 pub(super) mod docs;
 pub(super) mod health;

@@ -17,10 +17,10 @@ use problems::ProblemResponses;
 use response_headers::ResponseHeaders;
 
 pub(super) use params::{
-    BatchHeaderParams, CollectionPath, IfMatch, LedgerListParams, ListParams, OperationListParams, OperationPath,
-    ProblemPath, ReadHeaderParams, RecordPath, SystemPath, WriteHeaderParams,
+    BatchHeaderParams, BatchListParams, BatchPath, CollectionPath, IfMatch, LedgerListParams, ListParams,
+    OperationListParams, OperationPath, ProblemPath, ReadHeaderParams, RecordPath, SystemPath, WriteHeaderParams,
 };
-pub(super) use request_bodies::{BatchBody, BatchResult, JsonPatch, MergePatch, NewRecord};
+pub(super) use request_bodies::{BatchBody, BatchResult, JsonPatch, MergePatch, NewRecord, StoredBatch};
 
 pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
 
@@ -48,7 +48,7 @@ pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
     paths(
         super::handlers::records::list, super::handlers::writes::create,
         super::handlers::records::get, super::handlers::writes::update, super::handlers::writes::delete,
-        super::handlers::batch::run,
+        super::handlers::batch::run, super::handlers::batches::get, super::handlers::batches::cancel,
         super::handlers::operations::list, super::handlers::operations::get, super::handlers::ledger::list,
         super::handlers::systems::list, super::handlers::systems::get,
         super::handlers::health::healthz, super::handlers::health::readyz, super::handlers::health::metrics,

@@ -12,7 +12,7 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 use super::operations::operations_mut;
 use super::response_headers::header_ref;
 use crate::problem::ProblemKind::{
-    self, BodyTooLarge, Contended, DependencyFailed, Forbidden, GuaranteeUnavailable, HeadersTooLarge,
+    self, BatchNotFound, BodyTooLarge, Contended, DependencyFailed, Forbidden, GuaranteeUnavailable, HeadersTooLarge,
     IdempotencyKeyReused, InternalError, LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound,
     NotImplemented, OperationInProgress, OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed,
     PreconditionFailed, PreconditionRequired, RateLimited, ReadOnlyMember, RecordNotFound, Rejected, RequestTimeout,
@@ -76,6 +76,7 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
             &[RecordNotFound, PreconditionRequired, GuaranteeUnavailable],
         ],
         "runBatch" => &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed]],
+        "getBatch" | "cancelBatch" => &[CALLER_PROBLEMS, &[BatchNotFound, PreconditionFailed]],
         "listOperations" | "listLedger" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, PreconditionFailed]],
         "getOperation" => &[CALLER_PROBLEMS, &[OperationNotFound, PreconditionFailed]],
         "listSystems" => &[CALLER_PROBLEMS, &[PreconditionFailed]],

@@ -13,6 +13,7 @@ use super::pipeline::{Query, pipeline};
 use super::server::{PostgresServer, WRITER_LOCK};
 use super::statements::{self as sql, Statements};
 use crate::journal::batch_needs::BatchNeeds;
+use crate::journal::batches;
 use crate::journal::change_set::ChangeSet;
 use crate::journal::decode::{SELECT_RUNNING, idempotency_row, outcome_state, parse_action, stored_operation};
 use crate::journal::error::DbError;
@@ -222,7 +223,8 @@ impl PostgresSession {
             AND NOT EXISTS (SELECT FROM instance i WHERE i.id = lease.owner AND i.seen > $3)";
         self.client.execute(leases, &[&now_ms, &state.instance, &(now_ms - DEAD_AFTER_MS)]).await?;
         self.client.execute("DELETE FROM instance WHERE seen <= $1", &[&(now_ms - INSTANCE_KEPT_MS)]).await?;
-        Ok(keys > 0 || details > 0)
+        let expired = self.client.execute(batches::DELETE_EXPIRED, &[&cutoff_ms, &batches::DELETED_AT_ONCE]).await?;
+        Ok(keys > 0 || details > 0 || expired > 0)
     }
 }
 
@@ -317,6 +319,11 @@ fn lease_writes<'w>(c: &'w Columns<'_>, changes: &ChangeSet, context: &'w WriteC
         ),
         Write::new(sql::FREE_LEASES, !c.freed_system.is_empty(), &[&c.freed_system, &c.freed_record]),
         Write::new(sql::SAVE_TOKENS, !c.token_system.is_empty(), &[&c.token_system, &c.token_sealed]),
+        Write::new(
+            sql::SAVE_BATCH_ROWS,
+            !c.batch_id.is_empty(),
+            &[&c.batch_id, &c.batch_position, &c.batch_status, &c.batch_request, &c.batch_response, &context.wall_ms],
+        ),
         Write::new(sql::HEARTBEAT, changes.heartbeat, &[context.instance, &context.now_ms]),
     ]
 }

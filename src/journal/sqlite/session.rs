@@ -11,6 +11,7 @@ use rusqlite::{Connection, Params, params};
 
 use super::file::{BUSY_TIMEOUT, SqliteFile};
 use crate::journal::batch_needs::BatchNeeds;
+use crate::journal::batches;
 use crate::journal::change_set::{ChangeSet, NewDetail, NewEntry};
 use crate::journal::decode::{SELECT_KEYS, SELECT_RUNNING, idempotency_row, outcome_state, stored_operation};
 use crate::journal::error::DbError;
@@ -160,6 +161,10 @@ impl SqliteSession {
             let statement = "INSERT OR REPLACE INTO token (system, sealed) VALUES (?1, ?2)";
             self.execute(statement, params![system, &sealed[..]])?;
         }
+        for row in changes.batch_rows.values() {
+            let values = params![row.id, row.position, row.status, state.clock.wall_ms, row.request, row.response];
+            self.execute(batches::SAVE, values)?;
+        }
         if changes.heartbeat {
             self.execute("INSERT OR REPLACE INTO instance (id, seen) VALUES ('', ?1)", [now_ms])?;
         }
@@ -252,8 +257,10 @@ impl SqliteSession {
              (SELECT seq, finished FROM operation_detail ORDER BY seq LIMIT ?2) AS oldest WHERE finished < ?1)",
         );
         let details = details?.execute(params![cutoff_ms, DELETE_CHUNK])?;
-        self.wal_used |= keys + details > 0;
-        Ok(keys > 0 || details > 0)
+        let expired = self.connection.prepare_cached(batches::DELETE_EXPIRED);
+        let expired = expired?.execute(params![cutoff_ms, batches::DELETED_AT_ONCE])?;
+        self.wal_used |= keys + details + expired > 0;
+        Ok(keys > 0 || details > 0 || expired > 0)
     }
 
     /// Moves the content of the -wal file to the file and empties it: it holds what was deleted.
