@@ -1,5 +1,6 @@
 //! Runs the items of a batch: as many at once as it asks for, each in its turn (contract 4.10).
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,10 +25,14 @@ use crate::http::route::Route;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{OperationId, OperationState, percent_encode_id};
+use crate::system::SharedReads;
 
 /// The pauses between two looks at an operation that items wait for.
 const MIN_POLL: Duration = Duration::from_millis(50);
 const MAX_POLL: Duration = Duration::from_secs(1);
+
+/// How many items take part in one scan, at most.
+const MAX_ENTERED: usize = 64;
 
 /// What all items of a batch share.
 pub(in crate::http) struct BatchContext {
@@ -46,6 +51,8 @@ pub(in crate::http) struct BatchContext {
 /// What the future of an item has come to.
 enum Step {
     Answered(usize, Box<ItemOutcome>),
+    /// It could not begin in time, or its batch was cancelled before.
+    NotBegun(usize),
     /// The operation of a queued write that other items waited for has ended, or time is up.
     Followed(usize, Option<OperationEnd>),
 }
@@ -89,7 +96,11 @@ impl EndedItem {
 pub(in crate::http) struct Runner {
     context: Rc<BatchContext>,
     items: Vec<BatchItem>,
+    /// How many items wait for their beginning or for a scan, or run.
     concurrency: usize,
+    /// What the items share, and how many of them run at once.
+    reads: Rc<SharedReads>,
+    is_cancelled: Rc<Cell<bool>>,
     schedule: Schedule,
     left: Vec<Left>,
     running: usize,
@@ -100,6 +111,9 @@ pub(in crate::http) struct Runner {
 impl Runner {
     pub(in crate::http) fn new(context: BatchContext, request: BatchRequest) -> Self {
         let BatchRequest { items, stop_on_failure, concurrency } = request;
+        let reads = SharedReads::new(concurrency);
+        // After a failure none may begin, so that none waits for its beginning.
+        let concurrency = if stop_on_failure { concurrency } else { concurrency.max(MAX_ENTERED) };
         let depends_on = items.iter().map(|item| item.depends_on.clone()).collect();
         let schedule = Schedule::new(depends_on, record_keys(&context.state, &items), stop_on_failure);
         let left = items.iter().map(|item| Left { path: item.path.clone(), ..Left::default() }).collect();
@@ -107,6 +121,8 @@ impl Runner {
             context: Rc::new(context),
             items,
             concurrency,
+            reads,
+            is_cancelled: Rc::default(),
             schedule,
             left,
             running: 0,
@@ -138,6 +154,7 @@ impl Runner {
 
     /// Lets nothing new begin; what has not begun never ends.
     pub(super) fn cancel(&mut self) {
+        self.is_cancelled.set(true);
         self.schedule.give_up();
     }
 
@@ -189,16 +206,26 @@ impl Runner {
         None
     }
 
-    fn begin(&mut self, item: usize, route: Rc<Route>, request: ItemRequest) {
+    fn begin(&mut self, item: usize, route: Rc<Route>, mut request: ItemRequest) {
         let state = Rc::clone(&self.context.state);
         self.running += 1;
         let is_stored = self.context.is_stored;
+        let (reads, is_cancelled) = (Rc::clone(&self.reads), Rc::clone(&self.is_cancelled));
+        let deadline = self.context.deadline;
         let answered = async move {
+            // An item that waits for a scan makes room for another.
+            let Ok(share) = timeout_at(deadline, reads.enter()).await else { return Step::NotBegun(item) };
+            if is_cancelled.get() {
+                return Step::NotBegun(item);
+            }
+            request.reads = Some(share.clone());
             let mut outcome = respond(&state, &route, request.clone()).await;
             while is_stored && is_own_write_running(&state, &request.name, &outcome).await {
                 tokio::time::sleep(MAX_POLL).await;
                 outcome = respond(&state, &route, request.clone()).await;
             }
+            // The write may go on without its caller.
+            share.leave();
             Step::Answered(item, Box::new(outcome))
         };
         self.steps.push(answered.boxed_local());
@@ -218,6 +245,11 @@ impl Runner {
                     self.schedule.fail(item);
                 }
                 Some((item, *outcome))
+            }
+            Step::NotBegun(item) => {
+                self.running -= 1;
+                self.schedule.end(item, false);
+                (!self.is_cancelled.get()).then(|| (item, self.decide(item, not_begun())))
             }
             Step::Followed(item, end) => {
                 let applied = end.as_ref().is_some_and(|end| end.applied);
@@ -308,7 +340,7 @@ impl Runner {
         let BatchItem { id, method, path, route, params, headers, body, .. } = item;
         let name = format!("{}/{id}", self.context.name).into();
         let key = self.context.key.as_ref().map(|key| format!("batch {key} {id}"));
-        Ok((route, ItemRequest { method, path, params, headers, body, name, key }))
+        Ok((route, ItemRequest { method, path, params, headers, body, name, reads: None, key }))
     }
 
     /// 424; its `instance` is the path of the item that failed.

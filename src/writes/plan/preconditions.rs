@@ -17,7 +17,7 @@ pub(super) async fn read_and_check_preconditions(
 ) -> Result<(VendorRecord, EntityTag), Problem> {
     let (system, session) = (task.system, &task.session);
     session.set_deadline(task.context.deadline);
-    let read = system.adapter.read(session, id).await;
+    let read = session.read(system, id).await;
     let record = read.map_err(|fault| session.with_last_status(system.record_fault_to_problem(id, &fault)))?;
     let etag = system.tag(id, &record.version());
     let precondition = task.command.precondition.as_ref();
