@@ -21,9 +21,8 @@ pub(crate) async fn read(
     context: &OpContext,
 ) -> Result<RecordView, Problem> {
     let session = VendorSession::new(system, context);
-    let record = system
-        .adapter
-        .read(&session, id)
+    let record = session
+        .read(system, id)
         .await
         .map_err(|fault| session.with_last_status(system.record_fault_to_problem(id, &fault)))?;
     // Without the store a read still succeeds; it then omits `pending_operation`.

@@ -138,10 +138,12 @@ impl Application {
             let gateway = Arc::clone(&gateway);
             actix_web::rt::spawn(async move { gateway.run_reconciler(self.reconcile_queue).await })
         };
+        let batches = actix_web::rt::spawn(crate::http::resume_batches(Arc::clone(&api_state)));
         let background = actix_web::rt::spawn(background::run(self.live_config, self.tls, self.config_file));
         stop.await;
         api_state.begin_shutdown();
         background.abort();
+        batches.abort();
         tracing::info!("shutting down: no new requests; requests in flight are finished");
         let deadline = Instant::now() + shutdown_timeout;
         for (handle, _) in &servers {

@@ -64,6 +64,7 @@ pub(super) fn build_api_state(
         batch_limits: BatchLimits {
             max_items: config.server.max_batch_items,
             max_body: config.server.max_batch_body as u64,
+            max_async_items: config.server.max_async_batch_items,
             max_concurrency: config.server.batch_concurrency,
             deadline: config.server.batch_deadline,
         },

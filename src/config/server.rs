@@ -57,6 +57,9 @@ pub struct ServerConfig {
     /// The most items of a batch, 1 to 1000. Default 100.
     #[serde(deserialize_with = "bounded::integer::<1, 1000, _, _>")]
     pub max_batch_items: usize,
+    /// The most items of an asynchronous batch, 1 to 100000. Default 10000.
+    #[serde(deserialize_with = "bounded::integer::<1, 100_000, _, _>")]
+    pub max_async_batch_items: usize,
     /// The longest body of a batch in bytes, 1 to 64 MiB. Default 4 MiB.
     #[serde(deserialize_with = "bounded::integer::<1, 67_108_864, _, _>")]
     pub max_batch_body: usize,
@@ -88,6 +91,7 @@ impl Default for ServerConfig {
             max_streams: 256,
             http2: false,
             max_batch_items: 100,
+            max_async_batch_items: 10_000,
             max_batch_body: 4 * 1024 * 1024,
             batch_concurrency: 8,
             batch_deadline: Duration::from_mins(2),

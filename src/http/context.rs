@@ -379,6 +379,7 @@ impl RequestContext {
             caller: self.caller()?.name().clone(),
             request_id: self.state.request_id.clone(),
             batch: self.item().map(|item| Arc::clone(&item.name)),
+            reads: self.item().and_then(|item| item.reads.clone()),
             trace: Arc::clone(self.state.trace(self.headers())),
             received_at: self.state.deadline - self.state.api.limits.deadline,
             deadline: self.state.deadline,

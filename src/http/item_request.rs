@@ -8,12 +8,13 @@ use bytes::Bytes;
 
 use super::request_target::percent_decode;
 use super::state::ApiState;
-use crate::system::System;
+use crate::system::{ReadShare, System};
 
 /// Segments of a path by their names in its route, as they were sent.
 pub(super) type PathParams = Vec<(&'static str, String)>;
 
 /// One item, as parts of a request.
+#[derive(Clone)]
 pub(super) struct ItemRequest {
     pub(super) method: Method,
     /// The path, as it was sent.
@@ -23,6 +24,8 @@ pub(super) struct ItemRequest {
     pub(super) body: Bytes,
     /// What the ledger calls the item: `{request id}/{item id}`.
     pub(super) name: Arc<str>,
+    /// Its part in the reads that the items of its batch share.
+    pub(super) reads: Option<ReadShare>,
     /// What makes a repetition of the item one: the batch's `Idempotency-Key` with the item's id.
     pub(super) key: Option<String>,
 }

@@ -39,6 +39,7 @@ mod write_request;
 mod write_response;
 
 pub use authenticator::Authenticator;
+pub use batch::stored::resume as resume_batches;
 pub use compat::{AbortableStream, on_connect};
 pub use models::Models;
 pub use openapi::{openapi, openapi_json, openapi_json_with};

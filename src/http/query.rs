@@ -16,7 +16,7 @@ const MAX_LIMIT: usize = 1000;
 const TIME_FORM: &str = "an RFC 3339 time such as 2026-11-21T10:15:30Z (a + is written %2B)";
 
 /// The parameters of a request, decoded, in their order.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct QueryParams(Vec<(Cow<'static, str>, String)>);
 
 /// Stands for `filter[NAME]` among the known names.

@@ -14,8 +14,8 @@ use super::context::RequestContext;
 use super::endpoint::{endpoint, ops, options, public};
 use super::error::HandlerResult;
 use super::handlers::{
-    batch, changes, collections, console, docs, health, home, ledger, ledger_chain, models, operations, previews,
-    records, settlement, status, systems, writes,
+    batch, batches, changes, collections, console, docs, health, home, ledger, ledger_chain, models, operations,
+    previews, records, settlement, status, systems, writes,
 };
 use super::route::Route;
 use super::state::SharedApiState;
@@ -91,6 +91,7 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
             .service(endpoint("/operations/{id}/settle").post(Operation, settlement::look_again))
             .service(endpoint("/operations/{id}/resolve").post(Operation, settlement::resolve))
             .service(endpoint("/batch").post(Batch, batch::run))
+            .service(endpoint("/batches/{id}").get(Batch, batches::get).delete(Batch, batches::cancel))
             // Before the path of a system, whose name it would be.
             .service(endpoint("/models/{model}/schema").get(Other, models::schema))
             .service(

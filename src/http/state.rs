@@ -39,6 +39,8 @@ pub struct BatchLimits {
     pub max_items: usize,
     /// `max_batch_body`, in bytes.
     pub max_body: u64,
+    /// `max_async_batch_items`.
+    pub max_async_items: usize,
     /// `batch_concurrency`: the most items that run at once.
     pub max_concurrency: usize,
     /// `batch_deadline`: how long items may begin.

@@ -77,7 +77,12 @@ impl BatchNeeds {
             }
             Command::RecordVerdict(verdict) => self.open.push(verdict.operation.clone()),
             Command::NoteOtherwise { operation, .. } => self.open.push(operation.clone()),
-            Command::Cut { .. } | Command::SaveToken { .. } | Command::Heartbeat | Command::Probe | Command::Flush => {}
+            Command::Cut { .. }
+            | Command::SaveBatchRows(_)
+            | Command::SaveToken { .. }
+            | Command::Heartbeat
+            | Command::Probe
+            | Command::Flush => {}
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use uuid::Uuid;
 
+use super::batches::BatchRow;
 use super::ledger::Hash;
 use super::model::Outcome;
 use super::rows::{IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, RecordKey, RunningOperation};
@@ -126,6 +127,8 @@ pub(super) struct ChangeSet {
     pub(super) leases: HashMap<RecordKey, Option<LeaseRow>>,
     /// Sealed tokens of vendors, by system.
     pub(super) tokens: HashMap<Arc<str>, Arc<[u8]>>,
+    /// Rows of asynchronous batches, by batch and position.
+    pub(super) batch_rows: HashMap<(Arc<str>, i64), BatchRow>,
     /// Whether this instance records that it is alive.
     pub(super) heartbeat: bool,
 }
@@ -140,6 +143,14 @@ impl ChangeSet {
             && self.key_updates.is_empty()
             && self.tokens.is_empty()
             && self.warnings.is_empty()
+            && self.batch_rows.is_empty()
+    }
+
+    /// Saves rows of a batch; each replaces an earlier one.
+    pub(super) fn save_batch_rows(&mut self, rows: &[BatchRow]) {
+        for row in rows {
+            self.batch_rows.insert((Arc::clone(&row.id), row.position), row.clone());
+        }
     }
 
     /// Sets how far the operation of a key is; `None` frees the key. A key that was claimed in this

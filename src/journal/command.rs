@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::batches::BatchRow;
 use super::error::JournalError;
 use super::ledger::Hash;
 use super::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
@@ -55,6 +56,8 @@ pub(super) enum Command {
         system: Arc<str>,
         sealed: Arc<[u8]>,
     },
+    /// Saves rows of an asynchronous batch.
+    SaveBatchRows(Arc<[BatchRow]>),
     /// Records that this instance is alive.
     Heartbeat,
     /// Checks that the database can be written, which only a write shows.

@@ -1,5 +1,6 @@
 //! The handle through which callers use the journal. `reads` and `writes` have its methods.
 
+mod batches;
 mod changes;
 mod ledger;
 mod reads;

@@ -12,6 +12,7 @@
 //!   (`ledger`, `verify`). `schema` has the tables.
 //!   `export` writes it to a file, after which it can be cut.
 //! - A lease has a fencing number and an expiry time, checked when a write begins.
+//! - An asynchronous batch is rows of texts (`batches`), and the lease of its id says who runs it.
 //! - Expired rows are deleted between batches. The ledger keeps all its entries.
 //! - While the database fails, the writer rejects new writes, keeps what must persist in memory and
 //!   retries (`writer/recovery`). After a crash the next start, or another replica, adopts the
@@ -22,6 +23,7 @@
 //!   memory (`blocking_index`).
 
 mod batch_needs;
+mod batches;
 mod blocking_index;
 mod change_set;
 mod changes;
@@ -57,6 +59,7 @@ mod writer_state;
 #[cfg(test)]
 mod tests;
 
+pub use batches::BatchRow;
 pub use changes::{Change, ChangePage, ChangeQuery, ChangeRead, ChangeStart};
 pub use error::JournalError;
 pub use export::{ExportHead, LedgerFileError, cut_ledger, export_ledger};

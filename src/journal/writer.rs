@@ -299,6 +299,10 @@ impl Writer {
                 changes.tokens.insert(Arc::clone(system), Arc::clone(sealed));
                 CommandResult::Done
             }
+            Command::SaveBatchRows(rows) => {
+                changes.save_batch_rows(rows);
+                CommandResult::Done
+            }
             // No other process asks whether the only writer of a file is alive.
             Command::Heartbeat => {
                 changes.heartbeat |= self.database.is_shared();

@@ -91,6 +91,9 @@ problems! {
     OperationNotFound, "operation-not-found", 404, false, "No such operation",
         "There is no operation of that id that you may read. Finished operations are kept for the configured retention.",
         "Use the `Operation` or `Location` header of a write, unchanged.";
+    BatchNotFound, "batch-not-found", 404, false, "No such batch",
+        "There is no asynchronous batch of that id that you may read. Batches that are over are kept for the configured retention.",
+        "Use the `Location` header of the batch, unchanged.";
     MethodNotAllowed, "method-not-allowed", 405, false, "Method not allowed",
         "The path exists and does not support this method, or the vendor has no such action.",
         "Use one of the methods in the `Allow` header.";

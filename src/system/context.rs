@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::shared_reads::ReadShare;
 use crate::catalog::Requester;
 use crate::record::{CallerName, RequestId};
 use crate::transport::Priority;
@@ -24,6 +25,8 @@ pub struct OpContext {
     pub received_at: Instant,
     /// When the caller must have its response (`deadline` in `[server]`).
     pub deadline: Instant,
+    /// For an item of a batch: its part in the reads that the items share.
+    pub reads: Option<ReadShare>,
     /// Where its calls wait while the vendor is congested.
     pub priority: Priority,
 }

@@ -4,6 +4,7 @@
 mod context;
 mod recent_states;
 mod session;
+mod shared_reads;
 mod view;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub use crate::config::{SystemPolicy, Validation};
 pub use context::OpContext;
 pub(crate) use recent_states::RecentStates;
 pub(crate) use session::VendorSession;
+pub use shared_reads::{ReadShare, SharedReads};
 pub use view::{Guarantee, RecordPage, RecordView};
 
 use crate::catalog::Catalog;

@@ -184,6 +184,21 @@ pub trait Adapter: VendorProtocol {
     /// or the end of a list).
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError>;
 
+    /// Whether a read goes through a list of the collection, so that reading many records at once
+    /// costs less.
+    fn reads_by_scanning(&self) -> bool {
+        false
+    }
+
+    /// Reads records of one collection; the results are in the order of `ids`.
+    async fn read_many(&self, transport: &dyn Transport, ids: &[RecordId]) -> Vec<Result<VendorRecord, VendorError>> {
+        let mut results = Vec::with_capacity(ids.len());
+        for id in ids {
+            results.push(self.read(transport, id).await);
+        }
+        results
+    }
+
     /// Reads a page of at most `limit` records, from the beginning or from the `next` of an earlier
     /// page.
     ///

@@ -89,6 +89,7 @@ fn context() -> OpContext {
         caller: CallerName("caller".into()),
         request_id: RequestId("request".into()),
         batch: None,
+        reads: None,
         trace: TraceContext::from_headers(&[], &[]).into(),
         received_at: Instant::now(),
         deadline: Instant::now() + Duration::from_secs(30),

@@ -226,6 +226,7 @@ fn delete_command() -> (WriteCommand, OpContext) {
         caller: CallerName("caller".into()),
         request_id: RequestId("request".into()),
         batch: None,
+        reads: None,
         trace: TraceContext::from_headers(&[], &[]).into(),
         received_at: Instant::now(),
         deadline: Instant::now() + Duration::from_secs(5),

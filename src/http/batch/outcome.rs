@@ -66,6 +66,18 @@ impl ItemOutcome {
         !self.is_success() && self.status != 202
     }
 
+    /// How it counts.
+    pub(super) fn class(&self) -> ItemClass {
+        let is_unknown = self.problem.as_ref().is_some_and(|problem| problem.name == ProblemKind::OutcomeUnknown);
+        match self {
+            _ if self.is_skipped => ItemClass::Skipped,
+            _ if is_unknown => ItemClass::Unknown,
+            _ if self.status == 202 => ItemClass::Running,
+            _ if self.is_success() => ItemClass::Ok,
+            _ => ItemClass::Failed,
+        }
+    }
+
     /// The `outcome` label.
     pub(super) fn label(&self) -> RequestOutcome {
         self.problem.as_ref().map_or(RequestOutcome::Ok, |problem| RequestOutcome::Problem(problem.name))
@@ -89,6 +101,16 @@ impl ItemOutcome {
             .raw("headers", &headers.finish());
         if self.body.is_empty() { object.finish() } else { object.raw("body", &self.body).finish() }
     }
+}
+
+/// How an item counts; the numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum ItemClass {
+    Ok = 1,
+    Failed = 2,
+    Running = 3,
+    Unknown = 4,
+    Skipped = 5,
 }
 
 /// How many items have ended how.
@@ -122,19 +144,39 @@ impl Summary {
 
     /// Counts an item that has ended.
     pub(super) fn count(&mut self, outcome: &ItemOutcome) {
-        let is_unknown = outcome.problem.as_ref().is_some_and(|problem| problem.name == ProblemKind::OutcomeUnknown);
-        let counter = match outcome {
-            _ if outcome.is_skipped => &mut self.skipped,
-            _ if is_unknown => &mut self.unknown,
-            _ if outcome.status == 202 => &mut self.running,
-            _ if outcome.is_success() => &mut self.ok,
-            _ => &mut self.failed,
+        self.add(outcome.class(), 1);
+    }
+
+    fn add(&mut self, class: ItemClass, number: usize) {
+        let counter = match class {
+            ItemClass::Ok => &mut self.ok,
+            ItemClass::Failed => &mut self.failed,
+            ItemClass::Running => &mut self.running,
+            ItemClass::Unknown => &mut self.unknown,
+            ItemClass::Skipped => &mut self.skipped,
         };
-        *counter += 1;
+        *counter += number;
+    }
+
+    /// The summary of stored items: their number by [`ItemClass`], 0 for those that have not ended.
+    /// Where the batch is over, those were skipped.
+    pub(in crate::http) fn of_stored(counts: &[(i64, i64)], is_over: bool) -> Self {
+        use ItemClass::{Failed, Ok, Running, Skipped, Unknown};
+        let mut summary = Self::default();
+        for (class, number) in counts {
+            let number = usize::try_from(*number).unwrap_or_default();
+            summary.items += number;
+            match [Ok, Failed, Running, Unknown, Skipped].into_iter().find(|one| *one as i64 == *class) {
+                Some(class) => summary.add(class, number),
+                None if is_over => summary.skipped += number,
+                None => {}
+            }
+        }
+        summary
     }
 
     /// Whether no item failed; a write that goes on is no failure.
-    pub(super) fn is_success(&self) -> bool {
+    pub(in crate::http) fn is_success(&self) -> bool {
         self.ok + self.running == self.items
     }
 }

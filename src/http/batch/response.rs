@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::time::timeout;
 
-use super::outcome::Summary;
+use super::outcome::{ItemOutcome, Summary};
 use super::run::Runner;
 use crate::http::response;
 use crate::metrics::Metrics;
@@ -19,7 +19,7 @@ use crate::record::JsonObjectWriter;
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Counts a batch while it runs, and its items as they end.
-struct Progress {
+pub(super) struct Progress {
     metrics: std::sync::Arc<Metrics>,
     summary: Summary,
 }
@@ -32,12 +32,19 @@ impl Progress {
         Self { metrics, summary: Summary::of(runner.len()) }
     }
 
-    /// The next item that ends, with its document.
-    async fn next(&mut self, runner: &mut Runner) -> Option<(usize, String)> {
+    /// The same for a batch that was counted when it was stored.
+    pub(super) fn resume(runner: &Runner) -> Self {
+        let metrics = runner.metrics();
+        metrics.batches_running(1);
+        Self { metrics, summary: Summary::of(runner.len()) }
+    }
+
+    /// The next item that ends.
+    pub(super) async fn next(&mut self, runner: &mut Runner) -> Option<(usize, ItemOutcome)> {
         let (item, outcome) = runner.next().await?;
         self.metrics.batch_item(outcome.system, outcome.action, outcome.label());
         self.summary.count(&outcome);
-        Some((item, outcome.to_json(runner.id(item))))
+        Some((item, outcome))
     }
 }
 
@@ -51,17 +58,22 @@ impl Drop for Progress {
 pub(in crate::http) async fn whole(mut runner: Runner) -> HttpResponse {
     let mut progress = Progress::begin(&runner);
     let mut items = vec![String::new(); runner.len()];
-    while let Some((item, document)) = progress.next(&mut runner).await {
+    while let Some((item, outcome)) = progress.next(&mut runner).await {
         if let Some(slot) = items.get_mut(item) {
-            *slot = document;
+            *slot = outcome.to_json(runner.id(item));
         }
     }
+    document(&progress.summary, &items)
+}
+
+/// 200, or 207 where an item failed, with the items in their order.
+pub(in crate::http) fn document(summary: &Summary, items: &[String]) -> HttpResponse {
     let size = items.iter().map(|item| item.len() + 1).sum::<usize>() + 160;
     let body = JsonObjectWriter::with_capacity(size)
-        .serialized("summary", &progress.summary)
+        .serialized("summary", summary)
         .raw("items", &["[", &items.join(","), "]"].concat())
         .finish();
-    let status = if progress.summary.is_success() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+    let status = if summary.is_success() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
     HttpResponse::build(status).insert_header(response::NO_STORE).content_type("application/json").body(body)
 }
 
@@ -78,7 +90,7 @@ fn line_stream(runner: Runner) -> impl Stream<Item = Result<Bytes, Infallible>> 
     stream::unfold(Some((runner, progress)), |running| async {
         let (mut runner, mut progress) = running?;
         let line = match timeout(PROGRESS_INTERVAL, progress.next(&mut runner)).await {
-            Ok(Some((_, document))) => document,
+            Ok(Some((item, outcome))) => outcome.to_json(runner.id(item)),
             Ok(None) => {
                 let last = JsonObjectWriter::new().serialized("summary", &progress.summary).finish();
                 return Some((Ok((last + "\n").into()), None));

@@ -1,5 +1,7 @@
 //! Runs the items of a batch: as many at once as it asks for, each in its turn (contract 4.10).
 
+use std::cell::Cell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,24 +10,29 @@ use actix_web::http::header::{ETAG, IF_MATCH, LOCATION};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::item::respond;
 use super::outcome::ItemOutcome;
+use super::records::{fill, record_keys};
 use super::request::{BatchItem, BatchRequest};
 use super::schedule::{Next, Schedule};
 use crate::http::context::RequestState;
-use crate::http::item_request::{ItemRequest, PathParams, segment};
-use crate::http::request_target::percent_decode;
+use crate::http::item_request::{ItemRequest, segment};
 use crate::http::response::H_OPERATION;
 use crate::http::route::Route;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{OperationId, OperationState, RecordId, percent_encode_id};
+use crate::record::{OperationId, OperationState, percent_encode_id};
+use crate::system::SharedReads;
 
 /// The pauses between two looks at an operation that items wait for.
 const MIN_POLL: Duration = Duration::from_millis(50);
 const MAX_POLL: Duration = Duration::from_secs(1);
+
+/// How many items take part in one scan, at most.
+const MAX_ENTERED: usize = 64;
 
 /// What all items of a batch share.
 pub(in crate::http) struct BatchContext {
@@ -35,6 +42,8 @@ pub(in crate::http) struct BatchContext {
     pub(in crate::http) key: Option<String>,
     /// What the ledger calls the batch: the id of its request.
     pub(in crate::http) name: String,
+    /// Whether the batch is in the journal, so that its items may have begun before.
+    pub(in crate::http) is_stored: bool,
     /// When no further item begins.
     pub(in crate::http) deadline: Instant,
 }
@@ -42,6 +51,8 @@ pub(in crate::http) struct BatchContext {
 /// What the future of an item has come to.
 enum Step {
     Answered(usize, Box<ItemOutcome>),
+    /// It could not begin in time, or its batch was cancelled before.
+    NotBegun(usize),
     /// The operation of a queued write that other items waited for has ended, or time is up.
     Followed(usize, Option<OperationEnd>),
 }
@@ -64,11 +75,32 @@ struct Left {
     ended: String,
 }
 
+/// An item that ended in an earlier process, by its document.
+#[derive(Deserialize)]
+pub(super) struct EndedItem {
+    status: u16,
+    headers: HashMap<String, String>,
+}
+
+impl EndedItem {
+    pub(super) fn from_document(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    fn last_segment(&self, header: &str) -> Option<String> {
+        self.headers.get(header).and_then(|path| path.rsplit('/').next()).map(str::to_owned)
+    }
+}
+
 /// A batch that runs. Dropping it lets nothing new begin; writes that have begun go on.
 pub(in crate::http) struct Runner {
     context: Rc<BatchContext>,
     items: Vec<BatchItem>,
+    /// How many items wait for their beginning or for a scan, or run.
     concurrency: usize,
+    /// What the items share, and how many of them run at once.
+    reads: Rc<SharedReads>,
+    is_cancelled: Rc<Cell<bool>>,
     schedule: Schedule,
     left: Vec<Left>,
     running: usize,
@@ -79,6 +111,9 @@ pub(in crate::http) struct Runner {
 impl Runner {
     pub(in crate::http) fn new(context: BatchContext, request: BatchRequest) -> Self {
         let BatchRequest { items, stop_on_failure, concurrency } = request;
+        let reads = SharedReads::new(concurrency);
+        // After a failure none may begin, so that none waits for its beginning.
+        let concurrency = if stop_on_failure { concurrency } else { concurrency.max(MAX_ENTERED) };
         let depends_on = items.iter().map(|item| item.depends_on.clone()).collect();
         let schedule = Schedule::new(depends_on, record_keys(&context.state, &items), stop_on_failure);
         let left = items.iter().map(|item| Left { path: item.path.clone(), ..Left::default() }).collect();
@@ -86,12 +121,41 @@ impl Runner {
             context: Rc::new(context),
             items,
             concurrency,
+            reads,
+            is_cancelled: Rc::default(),
             schedule,
             left,
             running: 0,
             steps: FuturesUnordered::new(),
             given_up: Vec::new(),
         }
+    }
+
+    /// Takes what an item left that ended in an earlier process.
+    pub(super) fn restore(&mut self, item: usize, ended: &EndedItem) {
+        let sent = self.items.get(item);
+        let own = match sent.and_then(|sent| sent.record_of) {
+            Some(of) => self.left.get(of).and_then(|left| left.record.clone()),
+            None => sent.and_then(|sent| segment(&sent.params, "id")).map(str::to_owned),
+        };
+        if let Some(left) = self.left.get_mut(item) {
+            left.record = ended.last_segment("location").filter(|_| ended.status == 201).or(own);
+            left.etag = ended.headers.get("etag").cloned();
+            left.ended = ended.status.to_string();
+        }
+        self.schedule.restore(item);
+        let succeeded = matches!(ended.status, 200..=299 | 304);
+        let operation = ended.last_segment("operation").and_then(|id| OperationId::parse(&id));
+        match operation.filter(|_| ended.status == 202) {
+            Some(operation) if self.schedule.has_followers(item) => self.follow(item, operation),
+            _ => self.schedule.end(item, succeeded),
+        }
+    }
+
+    /// Lets nothing new begin; what has not begun never ends.
+    pub(super) fn cancel(&mut self) {
+        self.is_cancelled.set(true);
+        self.schedule.give_up();
     }
 
     /// The next item that ends, in the order in which they end; `None` after the last.
@@ -142,11 +206,29 @@ impl Runner {
         None
     }
 
-    fn begin(&mut self, item: usize, route: Rc<Route>, request: ItemRequest) {
+    fn begin(&mut self, item: usize, route: Rc<Route>, mut request: ItemRequest) {
         let state = Rc::clone(&self.context.state);
         self.running += 1;
-        self.steps
-            .push(async move { Step::Answered(item, Box::new(respond(&state, &route, request).await)) }.boxed_local());
+        let is_stored = self.context.is_stored;
+        let (reads, is_cancelled) = (Rc::clone(&self.reads), Rc::clone(&self.is_cancelled));
+        let deadline = self.context.deadline;
+        let answered = async move {
+            // An item that waits for a scan makes room for another.
+            let Ok(share) = timeout_at(deadline, reads.enter()).await else { return Step::NotBegun(item) };
+            if is_cancelled.get() {
+                return Step::NotBegun(item);
+            }
+            request.reads = Some(share.clone());
+            let mut outcome = respond(&state, &route, request.clone()).await;
+            while is_stored && is_own_write_running(&state, &request.name, &outcome).await {
+                tokio::time::sleep(MAX_POLL).await;
+                outcome = respond(&state, &route, request.clone()).await;
+            }
+            // The write may go on without its caller.
+            share.leave();
+            Step::Answered(item, Box::new(outcome))
+        };
+        self.steps.push(answered.boxed_local());
     }
 
     fn take(&mut self, step: Step) -> Option<(usize, ItemOutcome)> {
@@ -163,6 +245,11 @@ impl Runner {
                     self.schedule.fail(item);
                 }
                 Some((item, *outcome))
+            }
+            Step::NotBegun(item) => {
+                self.running -= 1;
+                self.schedule.end(item, false);
+                (!self.is_cancelled.get()).then(|| (item, self.decide(item, not_begun())))
             }
             Step::Followed(item, end) => {
                 let applied = end.as_ref().is_some_and(|end| end.applied);
@@ -253,7 +340,7 @@ impl Runner {
         let BatchItem { id, method, path, route, params, headers, body, .. } = item;
         let name = format!("{}/{id}", self.context.name).into();
         let key = self.context.key.as_ref().map(|key| format!("batch {key} {id}"));
-        Ok((route, ItemRequest { method, path, params, headers, body, name, key }))
+        Ok((route, ItemRequest { method, path, params, headers, body, name, reads: None, key }))
     }
 
     /// 424; its `instance` is the path of the item that failed.
@@ -291,42 +378,15 @@ impl Runner {
     }
 }
 
+/// Whether the write of this item, begun by a process that has ended, is still being followed.
+async fn is_own_write_running(state: &RequestState, name: &str, outcome: &ItemOutcome) -> bool {
+    let problem = outcome.problem.as_ref().filter(|problem| problem.name == ProblemKind::OperationInProgress);
+    let Some(id) = problem.and_then(|problem| problem.operation.as_ref()) else { return false };
+    let operation = state.api.gateway.journal().operation(id).await.ok().flatten();
+    operation.is_some_and(|operation| operation.batch.as_deref() == Some(name))
+}
+
 fn not_begun() -> Problem {
     let detail = "the batch's time was over before this item began, so nothing was sent; send it again";
     ProblemKind::Overloaded.with_detail(detail).retry_after(Duration::from_secs(1))
-}
-
-/// The path of a route with its segments.
-fn fill(pattern: &str, params: &PathParams) -> String {
-    let named = |part: &str| segment(params, part.strip_prefix('{')?.strip_suffix('}')?).map(str::to_owned);
-    pattern.split('/').map(|part| named(part).unwrap_or_else(|| part.to_owned())).collect::<Vec<_>>().join("/")
-}
-
-/// The record of an item, however its id is spelled.
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum RecordKey {
-    Known(String, RecordId),
-    /// The record that this item creates.
-    CreatedBy(usize),
-}
-
-fn record_keys(state: &RequestState, items: &[BatchItem]) -> Vec<Option<RecordKey>> {
-    let mut keys: Vec<Option<RecordKey>> = Vec::with_capacity(items.len());
-    for item in items {
-        let of = |name: &str| segment(&item.params, name);
-        let key = match (item.record_of, of("id")) {
-            (Some(earlier), _) => keys.get(earlier).cloned().flatten().or(Some(RecordKey::CreatedBy(earlier))),
-            (None, Some(id)) => of("system").and_then(|system| known_record(state, system, id)),
-            (None, None) => None,
-        };
-        keys.push(key);
-    }
-    keys
-}
-
-/// `None` for an id that no record has: such an item fails whatever runs beside it.
-fn known_record(state: &RequestState, system: &str, id: &str) -> Option<RecordKey> {
-    let system = state.api.find_system(&percent_decode(system, "path").ok()?).ok()?;
-    let id = system.record_id(&percent_decode(id, "path").ok()?).ok()?;
-    Some(RecordKey::Known(system.name.as_str().to_owned(), id))
 }

@@ -78,6 +78,12 @@ impl Schedule {
         })
     }
 
+    /// Takes an item that began in an earlier process.
+    pub(super) fn restore(&mut self, item: usize) {
+        self.ready.remove(&item);
+        self.set(item, State::Begun);
+    }
+
     /// Records that an item failed, before those that wait for it may go on.
     pub(super) fn fail(&mut self, item: usize) {
         self.first_failure.get_or_insert(item);

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use actix_web::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use tokio::time::Instant;
 
+use super::batches;
+use crate::http::batch::raw::RawBatch;
 use crate::http::batch::request::{BatchBounds, BatchRequest};
 use crate::http::batch::response;
 use crate::http::batch::routes::ItemRoutes;
@@ -13,7 +15,7 @@ use crate::http::body;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
 use crate::http::headers::{self, BodyType, accept};
-use crate::http::openapi::{BatchBody, BatchHeaderParams, BatchResult, examples};
+use crate::http::openapi::{BatchBody, BatchHeaderParams, BatchResult, StoredBatch, examples};
 use crate::problem::{Problem, ProblemKind};
 
 /// The headers that are an item's: the batch's own would be dropped silently.
@@ -36,6 +38,7 @@ const ITEM_HEADERS: [HeaderName; 5] = [
             ("Two records" = (summary = "Reads one record and changes another", value = json!(examples::batch()))))))),
     responses((status = 200, description = "Every item succeeded, or its write goes on", content(
             (BatchResult = "application/json"), (String = "application/x-ndjson"))),
+        (status = 202, description = "Stored, and running: `Prefer: respond-async`", body = StoredBatch),
         (status = 207, description = "Some items failed; `summary` counts them", body = BatchResult)))]
 pub(in crate::http) async fn run(context: RequestContext) -> HandlerResult {
     // The caller, and the trace that all items continue.
@@ -46,11 +49,17 @@ pub(in crate::http) async fn run(context: RequestContext) -> HandlerResult {
     context.query(&[])?;
     check_headers(&context)?;
     let key = headers::parse_idempotency_key(context.headers())?;
-    let bounds = BatchBounds { max_items: limits.max_items, max_concurrency: limits.max_concurrency };
+    let prefer = headers::parse_prefer(context.headers());
+    let max_items = if prefer.respond_async { limits.max_async_items } else { limits.max_items };
+    let bounds = BatchBounds { max_items, max_concurrency: limits.max_concurrency };
     let request = BatchRequest::parse(&body, &ItemRoutes::new(), bounds)?;
+    if prefer.respond_async {
+        return batches::begin(&context, key, &RawBatch::parse(&body)?, prefer.wait).await;
+    }
     let state = Rc::clone(context.state());
     let name = state.request_id.0.to_string();
-    let runner = Runner::new(BatchContext { state, key, name, deadline: Instant::now() + limits.deadline }, request);
+    let deadline = Instant::now() + limits.deadline;
+    let runner = Runner::new(BatchContext { state, key, name, is_stored: false, deadline }, request);
     Ok(if as_lines { response::lines(runner) } else { response::whole(runner).await })
 }
 

@@ -1,6 +1,7 @@
 //! What each path responds. Every handler keeps the order of checks of contract 4.
 
 pub(super) mod batch;
+pub(super) mod batches;
 pub(super) mod changes;
 pub(super) mod collections;
 pub(super) mod console;

@@ -10,6 +10,7 @@ mod syntax;
 pub(crate) use content::{BodyType, body_type, content_length, has_content_encoding};
 pub(crate) use etag::{parse_own_etag, parse_precondition};
 pub(crate) use idempotency::{fingerprint, parse_idempotency_key};
+pub(crate) use prefer::parse_prefer;
 
 use std::sync::Arc;
 
@@ -39,7 +40,7 @@ impl WriteHeaders {
         Ok(Self {
             if_match: parse_precondition(headers, &IF_MATCH)?,
             if_none_match: parse_precondition(headers, &IF_NONE_MATCH)?,
-            prefer: prefer::parse_prefer(headers),
+            prefer: parse_prefer(headers),
             accept_loss: parse_accept_loss(headers),
             require_native: parse_require_guarantee(headers)?,
             idempotency_key: parse_idempotency_key(headers)?,

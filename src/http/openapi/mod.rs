@@ -24,11 +24,11 @@ use response_headers::ResponseHeaders;
 
 pub(super) use model_bodies::{ModelListParams, ModelPath};
 pub(super) use params::{
-    BatchHeaderParams, ChangeListParams, CollectionPath, IfMatch, LastEventId, LedgerListParams, LedgerVerifyParams,
-    ListParams, OperationListParams, OperationPath, PageParams, PreviewParams, ProblemPath, ReadHeaderParams,
-    RecordPath, SchemaParams, SchemaPath, SystemPath, WriteHeaderParams,
+    BatchHeaderParams, BatchListParams, BatchPath, ChangeListParams, CollectionPath, IfMatch, LastEventId,
+    LedgerListParams, LedgerVerifyParams, ListParams, OperationListParams, OperationPath, PageParams, PreviewParams,
+    ProblemPath, ReadHeaderParams, RecordPath, SchemaParams, SchemaPath, SystemPath, WriteHeaderParams,
 };
-pub(super) use request_bodies::{BatchBody, BatchResult, JsonPatch, MergePatch, NewRecord};
+pub(super) use request_bodies::{BatchBody, BatchResult, JsonPatch, MergePatch, NewRecord, StoredBatch};
 
 pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
 
@@ -62,7 +62,8 @@ pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
         super::handlers::settlement::look_again, super::handlers::settlement::resolve,
         super::handlers::ledger::list, super::handlers::ledger_chain::head,
         super::handlers::ledger_chain::verify, super::handlers::changes::list, super::handlers::status::get,
-        super::handlers::batch::run, super::handlers::models::list, super::handlers::models::get,
+        super::handlers::batch::run,
+        super::handlers::batches::get, super::handlers::batches::cancel, super::handlers::models::list, super::handlers::models::get,
         super::handlers::models::schema,
         super::handlers::systems::list, super::handlers::systems::get,
         super::handlers::collections::list, super::handlers::collections::schema,

@@ -95,6 +95,25 @@ pub(crate) struct OperationPath {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
+pub(crate) struct BatchPath {
+    /// The batch's id: the last segment of `Location`.
+    #[param(example = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11")]
+    id: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct BatchListParams {
+    /// The most items of the page.
+    #[param(nullable = false, minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u16>,
+    /// `next` of the page before, unchanged.
+    #[param(nullable = false, min_length = 1)]
+    cursor: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(crate) struct ProblemPath {
     /// The last segment of a problem's `type`.
     #[param(example = "precondition-failed")]
@@ -284,6 +303,10 @@ pub(crate) struct BatchHeaderParams {
         pattern = r#"^("[!#-\[\]-~]{1,255}"|[!#-+\--:<-\[\]-~]{1,255})$"#
     )]
     idempotency_key: Option<String>,
+    /// `respond-async`: store the batch and respond 202. `wait=N` beside it waits for its end
+    /// first.
+    #[param(rename = "Prefer", nullable = false)]
+    prefer: Option<String>,
 }
 
 #[derive(IntoParams)]

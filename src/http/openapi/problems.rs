@@ -12,7 +12,7 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 use super::operations::operations_mut;
 use super::response_headers::header_ref;
 use crate::problem::ProblemKind::{
-    self, BodyTooLarge, CollectionNotFound, Contended, CursorExpired, DependencyFailed, Forbidden,
+    self, BatchNotFound, BodyTooLarge, CollectionNotFound, Contended, CursorExpired, DependencyFailed, Forbidden,
     GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused, InternalError, LossyWrite, MalformedRequest,
     MethodNotAllowed, ModelNotFound, NotAcceptable, NotFound, NotImplemented, OperationEnded, OperationInProgress,
     OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed, PlanChanged, PlanRequired,
@@ -97,6 +97,7 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
             &[RecordNotFound, PreconditionRequired, GuaranteeUnavailable],
         ],
         "runBatch" => &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed]],
+        "getBatch" | "cancelBatch" => &[CALLER_PROBLEMS, &[BatchNotFound, PreconditionFailed]],
         "listOperations" | "listLedger" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, PreconditionFailed]],
         "getOperation" => &[CALLER_PROBLEMS, &[OperationNotFound, PreconditionFailed]],
         "settleOperation" => &[CALLER_PROBLEMS, &[Forbidden, OperationNotFound, OperationInProgress, OperationEnded]],

@@ -112,3 +112,43 @@ pub(crate) struct BatchItemResult {
     #[schema(required = false, value_type = Object)]
     body: Value,
 }
+
+/// An asynchronous batch.
+#[derive(ToSchema)]
+pub(crate) struct StoredBatch {
+    /// Its id.
+    id: String,
+    /// `running`, `done` or `cancelled`.
+    #[schema(pattern = "^(running|done|cancelled)$")]
+    state: String,
+    /// The name of the caller.
+    caller: String,
+    /// When it was stored (RFC 3339, UTC).
+    started_at: String,
+    /// When nothing of it was left to run; null before.
+    #[schema(required = true)]
+    finished_at: Option<String>,
+    /// How many of all its items have ended how.
+    summary: crate::http::batch::outcome::Summary,
+    /// A page of its items, in their order.
+    items: Vec<StoredItem>,
+    /// The cursor of the next page; null on the last.
+    #[schema(required = true)]
+    next: Option<String>,
+}
+
+/// What became of an item of an asynchronous batch, or that it has not ended.
+#[derive(ToSchema)]
+pub(crate) struct StoredItem {
+    /// Its name.
+    id: String,
+    /// The HTTP status; null until the item has ended.
+    #[schema(required = true)]
+    status: Option<u16>,
+    /// The headers, their names in lower case.
+    #[schema(value_type = Option<Object>, nullable = false)]
+    headers: Option<Value>,
+    /// The body: a record, an operation or a problem.
+    #[schema(required = false, value_type = Object)]
+    body: Value,
+}

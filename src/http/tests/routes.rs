@@ -85,7 +85,8 @@ async fn every_path_but_the_public_ones_needs_a_caller() {
         "/problems/{name}",
     ];
     for path in served_paths() {
-        let target = path.replace("{model}", "m").replace("{system}", "crm").replace("{file}", "").replace("{name}", "rejected");
+        let target =
+            path.replace("{model}", "m").replace("{system}", "crm").replace("{file}", "").replace("{name}", "rejected");
         for method in [Method::GET, Method::POST, Method::OPTIONS] {
             let response = api.send(TestRequest::default().method(method).uri(&target.replace("{id}", "a"))).await;
             // 405 comes before 401; OPTIONS is everywhere.

@@ -121,8 +121,13 @@ impl TestApi {
             max_streams: 256,
         };
         change(&mut limits);
-        let batch_limits =
-            BatchLimits { max_items: 100, max_body: 100_000, max_concurrency: 8, deadline: Duration::from_secs(120) };
+        let batch_limits = BatchLimits {
+            max_items: 100,
+            max_body: 100_000,
+            max_async_items: 1000,
+            max_concurrency: 8,
+            deadline: Duration::from_secs(120),
+        };
         let authenticator = Arc::new(authenticator());
         let state = ApiState {
             models: Arc::default(),

@@ -82,6 +82,11 @@ pub(super) struct Columns<'c> {
     pub(super) lease_expires: Vec<i64>,
     pub(super) freed_system: Vec<&'c str>,
     pub(super) freed_record: Vec<&'c str>,
+    pub(super) batch_id: Vec<&'c str>,
+    pub(super) batch_position: Vec<i64>,
+    pub(super) batch_status: Vec<i64>,
+    pub(super) batch_request: Vec<&'c str>,
+    pub(super) batch_response: Vec<Option<&'c str>>,
 }
 
 impl<'c> Columns<'c> {
@@ -97,6 +102,13 @@ impl<'c> Columns<'c> {
         columns.add_verdicts(changes);
         columns.add_keys(changes);
         columns.add_leases_and_tokens(changes);
+        for row in changes.batch_rows.values() {
+            columns.batch_id.push(&row.id);
+            columns.batch_position.push(row.position);
+            columns.batch_status.push(row.status);
+            columns.batch_request.push(&row.request);
+            columns.batch_response.push(row.response.as_deref());
+        }
         columns
     }
 

@@ -14,6 +14,7 @@ use super::server::{PostgresServer, WRITER_LOCK};
 use super::statements::{self as sql, Statements};
 use super::writes::{WriteContext, key_writes, lease_writes, operation_writes};
 use crate::journal::batch_needs::BatchNeeds;
+use crate::journal::batches;
 use crate::journal::change_set::ChangeSet;
 use crate::journal::decode::{
     SELECT_OPEN, SELECT_RUNNING, idempotency_row, open_operation, outcome_state, parse_action, stored_operation,
@@ -237,7 +238,8 @@ impl PostgresSession {
         for table in CUT_TABLES {
             cut += self.client.execute(&delete_cut(table).replace('?', "$"), &[&DELETE_CHUNK]).await?;
         }
-        Ok(keys > 0 || details > 0 || cut > 0)
+        let expired = self.client.execute(batches::DELETE_EXPIRED, &[&cutoff_ms, &batches::DELETED_AT_ONCE]).await?;
+        Ok(keys > 0 || details > 0 || cut > 0 || expired > 0)
     }
 }
 

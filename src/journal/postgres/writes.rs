@@ -132,6 +132,11 @@ pub(super) fn lease_writes<'w>(
         ),
         Write::new(sql::FREE_LEASES, !c.freed_system.is_empty(), &[&c.freed_system, &c.freed_record]),
         Write::new(sql::SAVE_TOKENS, !c.token_system.is_empty(), &[&c.token_system, &c.token_sealed]),
+        Write::new(
+            sql::SAVE_BATCH_ROWS,
+            !c.batch_id.is_empty(),
+            &[&c.batch_id, &c.batch_position, &c.batch_status, &c.batch_request, &c.batch_response, &context.wall_ms],
+        ),
         Write::new(sql::HEARTBEAT, changes.heartbeat, &[context.instance, &context.now_ms]),
     ]
 }

@@ -108,3 +108,16 @@ CREATE TABLE token (
     system TEXT  NOT NULL PRIMARY KEY,
     sealed BYTEA NOT NULL
 );
+
+-- Asynchronous batches: the batch itself as item -1, then its items. `status` of the batch is 1
+-- until nothing is left to do.
+CREATE TABLE batch_row (
+    id       TEXT    NOT NULL,
+    item     BIGINT NOT NULL,
+    status   BIGINT NOT NULL,
+    at       BIGINT NOT NULL,
+    request  TEXT    NOT NULL,
+    response TEXT,
+    PRIMARY KEY (id, item)
+);
+CREATE INDEX batch_row_status ON batch_row (status) WHERE item = -1;

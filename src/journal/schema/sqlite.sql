@@ -97,3 +97,16 @@ CREATE TABLE token (
     system TEXT  NOT NULL PRIMARY KEY,
     sealed BLOB NOT NULL
 );
+
+-- Asynchronous batches: the batch itself as item -1, then its items. `status` of the batch is 1
+-- until nothing is left to do.
+CREATE TABLE batch_row (
+    id       TEXT    NOT NULL,
+    item     INTEGER NOT NULL,
+    status   INTEGER NOT NULL,
+    at       INTEGER NOT NULL,
+    request  TEXT    NOT NULL,
+    response TEXT,
+    PRIMARY KEY (id, item)
+);
+CREATE INDEX batch_row_status ON batch_row (status) WHERE item = -1;

@@ -11,6 +11,7 @@ use rusqlite::{Connection, Params, params};
 
 use super::file::{BUSY_TIMEOUT, SqliteFile};
 use crate::journal::batch_needs::BatchNeeds;
+use crate::journal::batches;
 use crate::journal::change_set::{ChangeSet, EntryKeys, NewCut, NewDetail, NewEntry, NewVerdict};
 use crate::journal::decode::{
     SELECT_KEYS, SELECT_OPEN, SELECT_RUNNING, idempotency_row, open_operation, outcome_state, stored_operation,
@@ -172,6 +173,10 @@ impl SqliteSession {
             let statement = "INSERT OR REPLACE INTO token (system, sealed) VALUES (?1, ?2)";
             self.execute(statement, params![system, &sealed[..]])?;
         }
+        for row in changes.batch_rows.values() {
+            let values = params![row.id, row.position, row.status, state.clock.wall_ms, row.request, row.response];
+            self.execute(batches::SAVE, values)?;
+        }
         if changes.heartbeat {
             self.execute("INSERT OR REPLACE INTO instance (id, seen) VALUES ('', ?1)", [now_ms])?;
         }
@@ -279,8 +284,10 @@ impl SqliteSession {
         for table in CUT_TABLES {
             cut += self.connection.prepare_cached(&delete_cut(table))?.execute([DELETE_CHUNK])?;
         }
-        self.wal_used |= keys + details + cut > 0;
-        Ok(keys > 0 || details > 0 || cut > 0)
+        let expired = self.connection.prepare_cached(batches::DELETE_EXPIRED);
+        let expired = expired?.execute(params![cutoff_ms, batches::DELETED_AT_ONCE])?;
+        self.wal_used |= keys + details + cut + expired > 0;
+        Ok(keys > 0 || details > 0 || cut > 0 || expired > 0)
     }
 
     /// Moves the content of the -wal file to the file and empties it: it holds what was deleted.

@@ -10,6 +10,7 @@
 #[path = "tests.rs"]
 mod tests;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use actix_web::http::header::AUTHORIZATION;
@@ -149,6 +150,37 @@ impl Pretectum {
 
     /// Reads the page where the record was last seen. A page key that the vendor no longer accepts
     /// is not an error of the read.
+    /// Scans until every record is found, or a second scan has confirmed that the others are missing.
+    async fn find_all(
+        &self,
+        transport: &dyn Transport,
+        ids: &[RecordId],
+        found: &mut HashMap<String, VendorRecord>,
+    ) -> Result<(), VendorError> {
+        let Some(first) = ids.first() else { return Ok(()) };
+        let mut wanted: HashSet<&str> = ids.iter().map(RecordId::key).collect();
+        let mut earlier = None;
+        for _ in 0..MAX_SCANS {
+            let mut scan = Scan::new(transport, VendorCallKind::Read, first.collection());
+            while let Some((page_key, listing)) = scan.next_page().await? {
+                for (key, record) in listing.find_records(&wanted)? {
+                    wanted.remove(key.as_str());
+                    self.cache_page(&RecordId::new(first.collection(), &key), page_key.as_deref()).await;
+                    found.insert(key, record);
+                }
+                if wanted.is_empty() {
+                    return Ok(());
+                }
+            }
+            let layout = scan.into_layout();
+            if layout.confirms(earlier.as_ref()) {
+                break;
+            }
+            earlier = Some(layout);
+        }
+        Ok(())
+    }
+
     async fn read_cached_page(
         &self,
         transport: &dyn Transport,
@@ -263,6 +295,20 @@ impl Adapter for Pretectum {
             earlier = Some(layout);
         }
         Err(VendorError::new(VendorErrorKind::NotFound).message("no page of the dataset holds the record"))
+    }
+
+    fn reads_by_scanning(&self) -> bool {
+        true
+    }
+
+    async fn read_many(&self, transport: &dyn Transport, ids: &[RecordId]) -> Vec<Result<VendorRecord, VendorError>> {
+        if let [id] = ids {
+            return vec![self.read(transport, id).await];
+        }
+        let mut found = HashMap::new();
+        let fault = self.find_all(transport, ids, &mut found).await.err();
+        let missing = || VendorError::new(VendorErrorKind::NotFound).message("no page of the dataset holds the record");
+        ids.iter().map(|id| found.get(id.key()).cloned().ok_or_else(|| fault.clone().unwrap_or_else(missing))).collect()
     }
 
     async fn list(

@@ -1,6 +1,7 @@
 //! Pretectum's requests, responses and errors (docs.pretectum.io/api-reference), as pure functions.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE};
@@ -171,6 +172,17 @@ impl Listing {
             items: page.items.into_iter().map(|item| RawJson::slice_of(&text, item)).collect(),
             next_page_key: page.next_page_key.filter(|key| !key.is_empty()),
         })
+    }
+
+    /// The records with these keys that are on the page.
+    pub(super) fn find_records(&self, keys: &HashSet<&str>) -> Result<Vec<(String, VendorRecord)>, VendorError> {
+        let mut found = Vec::new();
+        for item in &self.items {
+            if keys.contains(&*parse_item_id(item.as_str())?) {
+                found.push(parse_item(item)?);
+            }
+        }
+        Ok(found)
     }
 
     /// The record with this key, if it is on the page.

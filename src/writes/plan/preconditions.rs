@@ -33,7 +33,7 @@ pub(super) async fn read_and_check_preconditions(
 pub(super) async fn read_record(task: &WriteTask<'_>, id: &RecordId) -> Result<(VendorRecord, EntityTag), Problem> {
     let (system, session) = (task.system, &task.session);
     session.set_deadline(task.context.deadline);
-    let read = system.adapter.read(session, id).await;
+    let read = session.read(system, id).await;
     let record = read.map_err(|fault| session.with_last_status(system.record_fault_to_problem(id, &fault)))?;
     let etag = system.tag(id, &record.version());
     Ok((record, etag))

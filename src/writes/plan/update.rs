@@ -12,7 +12,7 @@ use crate::record::{
     Action, FieldChange, FieldError, Patch, PatchError, RawJson, RawObject, RecordId, RecordIdentity, VendorRecord,
     Version, diff,
 };
-use crate::system::join_errors;
+use crate::system::{System, join_errors};
 use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, UpdateTerms};
 use crate::writes::in_flight_write::join_preferences;
 use crate::writes::intent::{ExpectedState, WriteIntent};
