@@ -25,9 +25,9 @@ use prometheus::{
 pub use self::caller_series::CallerSeries;
 use self::child_cache::ChildCache;
 use self::families::{
-    BUILD, CALL_BUCKETS, CIRCUIT, COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT, LEDGER_ENTRIES,
-    LEDGER_SECONDS, LOSSES, OPERATIONS, PRECONDITIONS, QUEUE, QUEUE_WAIT, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS,
-    REQUESTS, RETRIES, Registrar, TOKEN_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
+    BUILD, CALL_BUCKETS, CIRCUIT, COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, CREDENTIAL_FALLBACKS, IN_FLIGHT,
+    LEDGER_ENTRIES, LEDGER_SECONDS, LOSSES, OPERATIONS, PRECONDITIONS, QUEUE, QUEUE_WAIT, REFRESHES, RELOADS, REPLAYS,
+    REQUEST_SECONDS, REQUESTS, RETRIES, Registrar, TOKEN_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
 };
 
 pub use self::labels::{
@@ -106,6 +106,7 @@ impl Metrics {
         let per_vendor = VendorFamilies {
             retries: registrar.register_counters(&RETRIES)?,
             refreshes: registrar.register_counters(&REFRESHES)?,
+            credential_fallbacks: registrar.register_counters(&CREDENTIAL_FALLBACKS)?,
             preconditions: registrar.register_counters(&PRECONDITIONS)?,
             conflict_retries: registrar.register_counters(&CONFLICT_RETRIES)?,
             contended: registrar.register_counters(&CONTENDED)?,
@@ -297,6 +298,11 @@ impl Metrics {
     /// Counts a sign-in.
     pub fn token_refresh(&self, system: SystemIndex, outcome: RefreshOutcome) {
         self.with_vendor_series(system, |vendor| increment(&vendor.refreshes, outcome as usize));
+    }
+
+    /// Counts that the second secret of a system took over.
+    pub fn credential_fallback(&self, system: SystemIndex) {
+        self.with_vendor_series(system, |vendor| vendor.credential_fallbacks.inc());
     }
 
     /// Sets when the current token expires, in seconds since 1970.

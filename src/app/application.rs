@@ -119,6 +119,20 @@ impl Application {
         self.ops_server.as_ref().map(|server| server.address)
     }
 
+    /// What the gateway serves and where, in a few lines for the operator.
+    #[must_use]
+    pub fn summary(&self) -> Vec<String> {
+        let config = &self.live_config.config;
+        let systems = config.systems.iter().map(|system| format!("{} ({})", system.name, system.vendor.factory.vendor));
+        let own = format!("{}://{}", self.scheme(), self.address());
+        let ops = self.ops_address().map_or_else(|| own.clone(), |address| format!("http://{address}"));
+        vec![
+            format!("  Swagger UI {own}/docs/, metrics {ops}/metrics, health {ops}/readyz"),
+            format!("  store {}", display_store(&config.store.url)),
+            format!("  systems {}", systems.collect::<Vec<_>>().join(", ")),
+        ]
+    }
+
     /// Serves until `stop` completes, then finishes what is in flight. Returns whether no write was
     /// left unfinished.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
@@ -174,6 +188,17 @@ impl Application {
     }
 }
 
+/// Where the store is, without credentials.
+fn display_store(url: &str) -> String {
+    if url.starts_with("sqlite:") {
+        return url.to_owned();
+    }
+    match url::Url::parse(url) {
+        Ok(url) => format!("postgres://{}{}", url.host_str().unwrap_or_default(), url.path()),
+        Err(_) => "postgres".to_owned(),
+    }
+}
+
 /// `serve`.
 pub(super) fn serve_command(path: &Path, bind: Option<SocketAddr>, tracer: Option<Arc<Tracer>>) -> Exit {
     let mut config = match config::load(path) {
@@ -215,6 +240,7 @@ pub(super) async fn run_until_signal(application: Application, more: &[String]) 
     let mut out = std::io::stdout();
     let lines = [format!("listening on {}://{}", application.scheme(), application.address())]
         .into_iter()
+        .chain(application.summary())
         .chain(more.iter().cloned());
     for line in lines {
         // The gateway serves even if standard output is closed.

@@ -49,6 +49,7 @@ pub(super) fn build_api_state(
         tracer: tracer.cloned(),
         external_url: config.server.external_url.clone(),
         console: config.server.console,
+        access_log: config.server.access_log,
         limits: RequestLimits {
             max_body: config.server.max_body as u64,
             body_timeout: BODY_TIMEOUT.min(config.server.deadline),
@@ -90,8 +91,9 @@ impl LiveConfig {
         let restart_keys = needs_restart(&self.config, &config);
         // The addresses stay until a restart: open access is checked against the current one.
         config.override_bind(self.config.server.bind)?;
-        let ServerConfig { max_body, deadline, external_url, console, .. } = config.server;
-        config.server = ServerConfig { max_body, deadline, external_url, console, ..self.config.server.clone() };
+        let ServerConfig { access_log, max_body, deadline, external_url, console, .. } = config.server;
+        config.server =
+            ServerConfig { access_log, max_body, deadline, external_url, console, ..self.config.server.clone() };
         config.store = self.config.store.clone();
         for (before, now) in matching_systems(&self.config, &config) {
             if !before.vendor.is_same_vendor(&now.vendor) {

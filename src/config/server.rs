@@ -42,6 +42,8 @@ pub struct ServerConfig {
     pub external_url: String,
     /// Whether the console is served. Default yes.
     pub console: bool,
+    /// One line per request on standard error. Default no.
+    pub access_log: bool,
     /// HTTP/2 with callers, where TLS is on. Default no: `h2` 0.3, which actix-http uses, lets a
     /// caller fill the memory with empty frames (RUSTSEC-2026-0258).
     pub http2: bool,
@@ -62,6 +64,7 @@ impl Default for ServerConfig {
             shutdown_timeout: Duration::from_secs(30),
             external_url: String::new(),
             console: true,
+            access_log: false,
             http2: false,
             tls: None,
         }

@@ -4,6 +4,7 @@
 //! the gateway or the store, and returns a response or an `ApiError`, which becomes a problem
 //! document (contract 4.7). `compat` guards against what actix-http does on its own.
 
+mod access_log;
 mod authenticator;
 #[cfg_attr(not(test), expect(dead_code, reason = "POST /batch is its first user"))]
 mod batch;

@@ -40,6 +40,8 @@ pub struct ApiState {
     pub external_url: String,
     /// `console`: whether the console is served.
     pub console: bool,
+    /// Whether every request is logged (`access_log`).
+    pub access_log: bool,
     /// Limits on one request.
     pub limits: RequestLimits,
 }

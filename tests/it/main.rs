@@ -8,6 +8,7 @@
 )]
 
 mod access_jwt;
+mod access_log;
 mod architecture;
 mod behaviours;
 mod caller_limits;

@@ -31,6 +31,16 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+/// Whether `Accept` names HTML and not JSON, as that of a browser does.
+pub(crate) fn accepts_html(headers: &HeaderMap) -> bool {
+    let lines = syntax::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok());
+    let names: Vec<String> = lines
+        .flat_map(|line| syntax::split_list(line, ','))
+        .filter_map(|member| Some(member.split(';').next()?.trim().to_ascii_lowercase()))
+        .collect();
+    names.iter().any(|name| name == "text/html") && !names.iter().any(|name| name.ends_with("json"))
+}
+
 /// How specifically a range matches `application/json` (`None`: not at all), and whether its weight
 /// is above 0.
 fn match_media_range(member: &str) -> Option<(Option<u8>, bool)> {

@@ -124,6 +124,7 @@ impl TestApi {
             tracer: None,
             external_url: String::new(),
             console: true,
+            access_log: false,
             limits,
         };
         Self { vendor, state: SharedApiState::new(state) }
