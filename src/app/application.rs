@@ -19,7 +19,7 @@ use super::tls::ReloadableTls;
 use crate::cli::Exit;
 use crate::config::{self, Config};
 use crate::gateway::Gateway;
-use crate::http::{Listener, SharedApiState};
+use crate::http::{ApiState, FaultRehearsal, Listener, SharedApiState};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::transport::trace::Tracer;
@@ -90,6 +90,17 @@ impl Application {
         let live_config =
             LiveConfig { config: config.clone(), systems: built, auth, gateway, metrics, api_state, tracer };
         Ok(Self { api_server, ops_server, live_config, tls, config_file: None, reconcile_queue })
+    }
+
+    /// Lets requests make the fake vendors fail (`Sandbox-Fault`).
+    #[must_use]
+    pub fn with_rehearsal(self, rehearsal: Arc<dyn FaultRehearsal>) -> Self {
+        let live = &self.live_config;
+        let tracer = live.tracer.as_ref();
+        let state =
+            reload::build_api_state(&live.config, &live.systems, &live.auth, &live.gateway, &live.metrics, tracer);
+        live.api_state.replace(ApiState { rehearsal: Some(rehearsal), ..state });
+        self
     }
 
     /// Reloads this file whenever it changes and at SIGHUP; `bind` replaces its `server.bind`.

@@ -360,7 +360,10 @@ fn columns_count_characters_without_a_byte_order_mark() {
         &SMALL.replace("\"token-of-itsm\"", "1").replacen("api_token", "  api_token", 1),
         "6:15 systems.itsm.api_token",
     );
-    assert_one_error(&format!("\u{feff}zzz = 1\n{SMALL}"), "1:1 zzz: is not a key of this table; access, metrics, server,");
+    assert_one_error(
+        &format!("\u{feff}zzz = 1\n{SMALL}"),
+        "1:1 zzz: is not a key of this table; access, metrics, server,",
+    );
     assert_one_error(&SMALL.replace("\"token-of-itsm\"", "{ env = 'é', \"ö\" = 1 }"), "6:26 ");
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::authenticator::Authenticator;
+use super::rehearsal::FaultRehearsal;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
@@ -40,6 +41,8 @@ pub struct ApiState {
     pub external_url: String,
     /// `console`: whether the console is served.
     pub console: bool,
+    /// Makes fake vendors fail; only in the sandbox.
+    pub rehearsal: Option<Arc<dyn FaultRehearsal>>,
     /// Whether every request is logged (`access_log`).
     pub access_log: bool,
     /// Limits on one request.

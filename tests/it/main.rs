@@ -29,6 +29,7 @@ mod patches;
 mod raw_http;
 mod readme;
 mod reconciler_failures;
+mod rehearsal;
 mod reload;
 mod resource_exhaustion;
 mod response_matches_vendor_state;

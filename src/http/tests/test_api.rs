@@ -124,6 +124,7 @@ impl TestApi {
             tracer: None,
             external_url: String::new(),
             console: true,
+            rehearsal: None,
             access_log: false,
             limits,
         };
