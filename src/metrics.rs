@@ -27,10 +27,10 @@ pub use self::caller_series::CallerSeries;
 use self::child_cache::ChildCache;
 use self::families::{
     BATCH_BUCKETS, BATCH_ITEMS, BATCH_SIZE, BATCHES_RUNNING, BUILD, CALL_BUCKETS, CHANGES, CHANGES_STREAMS, CIRCUIT,
-    COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, IN_FLIGHT, LEDGER_ENTRIES, LEDGER_SECONDS, LOSSES, OPERATIONS, PLANS,
-    PRECONDITIONS, QUEUE, QUEUE_WAIT, REBASES, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS, REQUESTS, RESOLVED,
-    RETRIES, Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE, TOKEN_EXPIRES, UNMAPPED, VENDOR_REQUESTS, VENDOR_SECONDS,
-    WRITES_UNKNOWN,
+    COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, CREDENTIAL_FALLBACKS, IN_FLIGHT, LEDGER_ENTRIES, LEDGER_SECONDS,
+    LOSSES, OPERATIONS, PLANS, PRECONDITIONS, QUEUE, QUEUE_WAIT, REBASES, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS,
+    REQUESTS, RESOLVED, RETRIES, Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE, TOKEN_EXPIRES, UNMAPPED,
+    VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
 };
 
 pub use self::labels::{
@@ -126,6 +126,7 @@ impl Metrics {
         let per_vendor = VendorFamilies {
             retries: registrar.register_counters(&RETRIES)?,
             refreshes: registrar.register_counters(&REFRESHES)?,
+            credential_fallbacks: registrar.register_counters(&CREDENTIAL_FALLBACKS)?,
             preconditions: registrar.register_counters(&PRECONDITIONS)?,
             conflict_retries: registrar.register_counters(&CONFLICT_RETRIES)?,
             contended: registrar.register_counters(&CONTENDED)?,
@@ -357,6 +358,11 @@ impl Metrics {
     /// Counts a sign-in.
     pub fn token_refresh(&self, system: SystemIndex, outcome: RefreshOutcome) {
         self.with_vendor_series(system, |vendor| increment(&vendor.refreshes, outcome as usize));
+    }
+
+    /// Counts that the second secret of a system took over.
+    pub fn credential_fallback(&self, system: SystemIndex) {
+        self.with_vendor_series(system, |vendor| vendor.credential_fallbacks.inc());
     }
 
     /// Sets when the current token expires, in seconds since 1970.

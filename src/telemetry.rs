@@ -58,13 +58,18 @@ fn panic_hook(panic: &PanicHookInfo<'_>) {
 /// The filter without `RUST_LOG`. The HTTP server logs each of its workers at `info`.
 const DEFAULT_FILTER: &str = "actix_server=warn,info";
 
+/// Only the configuration decides about the access log, unless `RUST_LOG` names it.
+const ACCESS_LOG: &str = "access=info";
+
 /// Parses `RUST_LOG`; unset and empty mean [`DEFAULT_FILTER`].
 fn parse_filter(rust_log: Result<String, VarError>) -> Result<EnvFilter, TelemetryError> {
+    // The access log has a key of its own.
     let directives = match rust_log {
         Ok(directives) if !directives.trim().is_empty() => directives,
         Ok(_) | Err(VarError::NotPresent) => DEFAULT_FILTER.to_owned(),
         Err(VarError::NotUnicode(_)) => return Err(TelemetryError::Filter("it is not UTF-8".to_owned())),
     };
+    let directives = if directives.contains("access=") { directives } else { format!("{directives},{ACCESS_LOG}") };
     EnvFilter::builder().parse(&directives).map_err(|error| TelemetryError::Filter(error.to_string()))
 }
 
@@ -74,9 +79,9 @@ mod tests {
 
     #[test]
     fn no_filter_and_an_empty_one_mean_the_default() {
-        assert_eq!(parse_filter(Err(VarError::NotPresent)).unwrap().to_string(), DEFAULT_FILTER);
-        assert_eq!(parse_filter(Ok("  ".to_owned())).unwrap().to_string(), DEFAULT_FILTER);
-        assert_eq!(parse_filter(Ok("warn".to_owned())).unwrap().to_string(), "warn");
+        assert_eq!(parse_filter(Err(VarError::NotPresent)).unwrap().to_string(), "actix_server=warn,access=info,info");
+        assert_eq!(parse_filter(Ok("  ".to_owned())).unwrap().to_string(), "access=info,actix_server=warn,info");
+        assert_eq!(parse_filter(Ok("warn".to_owned())).unwrap().to_string(), "access=info,warn");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::tls::ReloadableTls;
 use crate::cli::Exit;
 use crate::config::{self, Config};
 use crate::gateway::Gateway;
-use crate::http::{Listener, ProcessInfo, SharedApiState};
+use crate::http::{ApiState, FaultRehearsal, Listener, ProcessInfo, SharedApiState};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::transport::trace::Tracer;
@@ -94,6 +94,17 @@ impl Application {
         Ok(Self { api_server, ops_server, live_config, tls, config_file: None, reconcile_queue })
     }
 
+    /// Lets requests make the fake vendors fail (`Sandbox-Fault`).
+    #[must_use]
+    pub fn with_rehearsal(self, rehearsal: Arc<dyn FaultRehearsal>) -> Self {
+        let live = &self.live_config;
+        let tracer = live.tracer.as_ref();
+        let state =
+            reload::build_api_state(&live.config, &live.systems, &live.auth, &live.gateway, &live.metrics, tracer);
+        live.api_state.replace(ApiState { rehearsal: Some(rehearsal), ..state });
+        self
+    }
+
     /// Reloads this file whenever it changes and at SIGHUP; `bind` replaces its `server.bind`.
     ///
     /// # Errors
@@ -120,6 +131,20 @@ impl Application {
     #[must_use]
     pub fn ops_address(&self) -> Option<SocketAddr> {
         self.ops_server.as_ref().map(|server| server.address)
+    }
+
+    /// What the gateway serves and where, in a few lines for the operator.
+    #[must_use]
+    pub fn summary(&self) -> Vec<String> {
+        let config = &self.live_config.config;
+        let systems = config.systems.iter().map(|system| format!("{} ({})", system.name, system.vendor.factory.vendor));
+        let own = format!("{}://{}", self.scheme(), self.address());
+        let ops = self.ops_address().map_or_else(|| own.clone(), |address| format!("http://{address}"));
+        vec![
+            format!("  Swagger UI {own}/docs/, metrics {ops}/metrics, health {ops}/readyz"),
+            format!("  store {}", display_store(&config.store.url)),
+            format!("  systems {}", systems.collect::<Vec<_>>().join(", ")),
+        ]
     }
 
     /// Serves until `stop` completes, then finishes what is in flight. Returns whether no write was
@@ -179,6 +204,17 @@ impl Application {
     }
 }
 
+/// Where the store is, without credentials.
+fn display_store(url: &str) -> String {
+    if url.starts_with("sqlite:") {
+        return url.to_owned();
+    }
+    match url::Url::parse(url) {
+        Ok(url) => format!("postgres://{}{}", url.host_str().unwrap_or_default(), url.path()),
+        Err(_) => "postgres".to_owned(),
+    }
+}
+
 /// `serve`.
 pub(super) fn serve_command(path: &Path, bind: Option<SocketAddr>, tracer: Option<Arc<Tracer>>) -> Exit {
     let mut config = match config::load(path) {
@@ -220,6 +256,7 @@ pub(super) async fn run_until_signal(application: Application, more: &[String]) 
     let mut out = std::io::stdout();
     let lines = [format!("listening on {}://{}", application.scheme(), application.address())]
         .into_iter()
+        .chain(application.summary())
         .chain(more.iter().cloned());
     for line in lines {
         // The gateway serves even if standard output is closed.

@@ -8,6 +8,7 @@ mod error;
 mod file_watcher;
 mod ledger_commands;
 mod listener;
+mod rehearsal;
 mod reload;
 pub mod sandbox;
 mod store_metrics;

@@ -53,6 +53,8 @@ pub(super) fn build_api_state(
         tracer: tracer.cloned(),
         external_url: config.server.external_url.clone(),
         console: config.server.console,
+        rehearsal: None,
+        access_log: config.server.access_log,
         limits: RequestLimits {
             max_body: config.server.max_body as u64,
             body_timeout: BODY_TIMEOUT.min(config.server.deadline),

@@ -3,9 +3,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::application::{Application, run_until_signal};
 use super::error::print_error;
+use super::rehearsal::SandboxFaults;
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::record::{EntityTag, RecordId, SystemName, Version};
@@ -83,7 +85,7 @@ pub(super) fn sandbox_command(bind: SocketAddr, tracer: Option<Arc<Tracer>>) -> 
         };
         let text = configuration(&vendors, bind, &folder.path().join("store.db").display().to_string());
         let config = match Config::parse(&[&text, MODELS].concat(), "sandbox") {
-            Ok(config) => config,
+            Ok(config) => with_short_deadline(config),
             Err(errors) => {
                 print_error(&errors);
                 return Exit::UsageError;
@@ -91,6 +93,7 @@ pub(super) fn sandbox_command(bind: SocketAddr, tracer: Option<Arc<Tracer>>) -> 
         };
         let exit = match Application::build_with_tracer(&config, tracer).await {
             Ok(application) => {
+                let application = application.with_rehearsal(Arc::new(SandboxFaults(vendors.clone())));
                 let welcome = welcome(&vendors, application.address());
                 run_until_signal(application, &welcome).await
             }
@@ -102,6 +105,12 @@ pub(super) fn sandbox_command(bind: SocketAddr, tracer: Option<Arc<Tracer>>) -> 
         vendors.stop().await;
         exit
     })
+}
+
+/// A caller that rehearses an unknown outcome waits for the deadline.
+fn with_short_deadline(mut config: Config) -> Config {
+    config.server.deadline = Duration::from_secs(10);
+    config
 }
 
 /// The configuration (TOML) of a gateway in front of these fake vendors.
@@ -141,6 +150,7 @@ fn welcome(vendors: &Sandbox, address: SocketAddr) -> Vec<String> {
              http://{address}/records/architecture/object-definitions:{}",
             bluedolphin::NEW_APPLICATION_ID
         ),
+        "Rehearse a failure: add -H 'Sandbox-Fault: conflict' (or unknown, busy, quota) to a request.".to_owned(),
         String::new(),
         format!("Swagger UI: http://{address}/docs/"),
         format!("The fake vendors (requests they received, faults to inject):{logs}"),

@@ -48,7 +48,10 @@ fn build_one(configured: &SystemConfig, journal: &Journal, metrics: &Arc<Metrics
     let adapter = built.map_err(|wrong| StartError::System(name.to_string(), wrong.to_string()))?;
     metrics.register_losses(index, adapter.capabilities().losses.iter().map(|loss| loss.name));
     let tokens = token_store(journal, &name);
-    let stack = TransportStack::new(&name, Arc::clone(&adapter) as _, &configured.stack, tokens, metrics)
+    let second = vendor.second_settings.as_ref().map(vendor.factory.build).transpose();
+    let second = second.map_err(|wrong| StartError::System(name.to_string(), wrong.to_string()))?;
+    let (first, second) = (Arc::clone(&adapter) as _, second.map(|adapter| adapter as _));
+    let stack = TransportStack::with_second_secret(&name, first, second, &configured.stack, tokens, metrics)
         .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;
     let transport = Arc::new(stack);
     let path = format!("/systems/{name}");

@@ -51,6 +51,8 @@ pub struct ServerConfig {
     /// The most streams of changes at a time, 1 to 10,000. Default 256.
     #[serde(deserialize_with = "bounded::integer::<1, 10_000, _, _>")]
     pub max_streams: usize,
+    /// One line per request on standard error. Default no.
+    pub access_log: bool,
     /// HTTP/2 with callers, where TLS is on. Default no: `h2` 0.3, which actix-http uses, lets a
     /// caller fill the memory with empty frames (RUSTSEC-2026-0258).
     pub http2: bool,
@@ -89,6 +91,7 @@ impl Default for ServerConfig {
             console: true,
             changes_retention: Duration::from_hours(7 * 24),
             max_streams: 256,
+            access_log: false,
             http2: false,
             max_batch_items: 100,
             max_async_batch_items: 10_000,

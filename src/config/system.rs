@@ -182,7 +182,7 @@ impl SystemConfig {
         }
         table.reject_unknown(|key| other_vendor_hint(key, vendor));
         let vendor = settings?;
-        stack.secrets = vendor.values_where(|setting| setting.is_secret).cloned().collect::<Vec<Secret>>();
+        stack.secrets = vendor.secrets().cloned().collect::<Vec<Secret>>();
         Some(Self { name: name?, vendor, policy, stack })
     }
 

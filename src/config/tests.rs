@@ -150,7 +150,9 @@ fn the_example_shows_the_defaults() {
     assert_eq!(example.store.retention, small.store.retention);
     assert_eq!(example.server.bind, small.server.bind);
     assert_eq!(example.server.max_body, small.server.max_body);
-    let VendorConfig { factory: entry, settings } = &example.systems[0].vendor;
+    let VendorConfig { factory: entry, settings, second_settings: None } = &example.systems[0].vendor else {
+        panic!("one secret")
+    };
     assert_eq!((entry.vendor, settings["token_path"].expose()), ("pretectum", "/v1/oauth2/token"));
     assert_eq!(settings["client_secret"].expose(), "value-of-CRM_SECRET");
     let names: Vec<_> = example.systems.iter().map(|system| system.name.as_str()).collect();
@@ -288,7 +290,7 @@ vendor = "sap"
 "#;
     let expected = [
         "3:8 server.bind: cannot be \"localhost\"; IP:PORT",
-        "4:1 server.wokers: is not a key of this table; did you mean \"workers\"?; bind, changes_retention, console, deadline,",
+        "4:1 server.wokers: is not a key of this table; did you mean \"workers\"?; access_log, batch_concurrency,",
         "5:12 server.max_body: is out of range; a whole number from 1 to 67108864",
         "6:12 server.deadline: is an integer; a duration from \"100ms\" to \"1h\", with one of the units",
         "9:7 store.url: is not the URL of a store; \"sqlite:PATH\" or \"postgres://",
@@ -382,7 +384,10 @@ fn columns_count_characters_without_a_byte_order_mark() {
         &SMALL.replace("\"token-of-itsm\"", "1").replacen("api_token", "  api_token", 1),
         "6:15 systems.itsm.api_token",
     );
-    assert_one_error(&format!("\u{feff}zzz = 1\n{SMALL}"), "1:1 zzz: is not a key of this table; access, models,");
+    assert_one_error(
+        &format!("\u{feff}zzz = 1\n{SMALL}"),
+        "1:1 zzz: is not a key of this table; access, metrics, models,",
+    );
     assert_one_error(&SMALL.replace("\"token-of-itsm\"", "{ env = 'é', \"ö\" = 1 }"), "6:26 ");
 }
 
@@ -551,7 +556,7 @@ fn any_string_can_come_from_the_environment_or_a_file() {
         (format!("{{ file = '{}' }}", two.path()), "holds a character that cannot be sent in a header"),
         ("{ env = 'A', file = 'B' }".to_owned(), "has both env and file"),
         ("{}".to_owned(), "has neither env nor file"),
-        ("[\"a\"]".to_owned(), "is an array"),
+        ("1".to_owned(), "is an integer"),
     ] {
         assert_one_error(
             &SMALL.replace("\"token-of-itsm\"", &given),
@@ -627,7 +632,7 @@ fn access_and_its_callers_are_checked() {
         ),
         (
             keys(&keys_of(&format!("[{{ sha256 = '{DIGEST}', not_after = 'soon' }}]"))),
-            "5:105 access.callers[0].key_sha256[0].not_after: is not a time with a zone; a time of RFC 3339",
+            "5:106 access.callers[0].key_sha256[0].not_after: is not a time with a zone; a time of RFC 3339",
         ),
         (
             keys(&keys_of(&format!("{{ sha256 = '{DIGEST}', until = 1 }}"))),
@@ -641,6 +646,24 @@ fn access_and_its_callers_are_checked() {
         let found = error_lines(&text);
         assert!(found.iter().any(|error| error.starts_with(expected)), "{found:#?}\nexpected {expected}");
         assert!(found.len() == 1 || text.contains("key = 1"), "{found:#?}");
+    }
+}
+
+#[test]
+fn a_secret_may_have_two_values() {
+    let with = |value: &str| SMALL.replace("\"token-of-itsm\"", value);
+    let vendor = parse_valid(&with("['new', 'old']")).systems[0].vendor.clone();
+    let second = vendor.second_settings.clone().expect("two values");
+    assert_eq!((vendor.settings["api_token"].expose(), second["api_token"].expose()), ("new", "old"));
+    assert_eq!(vendor.secrets().count(), 2);
+    assert!(parse_valid(&with("['only']")).systems[0].vendor.second_settings.is_none());
+    for (value, expected) in [
+        ("[]", "6:13 systems.itsm.api_token: is empty"),
+        ("['a', 'b', 'c']", "6:13 systems.itsm.api_token: has more than two values"),
+        ("['a', '']", "6:19 systems.itsm.api_token[1]: is empty"),
+        ("['a', 'b c']", "6:19 systems.itsm.api_token[1]: holds a character"),
+    ] {
+        assert_one_error(&with(value), expected);
     }
 }
 

@@ -1,9 +1,12 @@
 //! The keys of `[systems.NAME]` that belong to its vendor: those that the vendor's adapter lists.
 
+use super::spanned_value::SpannedValue;
 use super::table_reader::TableReader;
 use super::value_error::list_alternatives;
 use crate::record::Secret;
 use crate::vendors::{AdapterFactory, SettingFormat, SettingSpec, Settings, VENDORS};
+
+const TWO_SECRETS: &str = "one value, or a list of two: the second is used while the vendor rejects the first";
 
 /// A vendor with the values of its own keys.
 #[derive(Clone)]
@@ -12,6 +15,8 @@ pub struct VendorConfig {
     pub factory: &'static AdapterFactory,
     /// The values of its keys, with defaults filled in.
     pub settings: Settings,
+    /// The same with the second value of each secret that has two.
+    pub second_settings: Option<Settings>,
 }
 
 impl std::fmt::Debug for VendorConfig {
@@ -30,7 +35,7 @@ impl std::fmt::Debug for VendorConfig {
 
 impl PartialEq for VendorConfig {
     fn eq(&self, other: &Self) -> bool {
-        self.is_same_vendor(other) && self.settings == other.settings
+        self.is_same_vendor(other) && self.settings == other.settings && self.second_settings == other.second_settings
     }
 }
 
@@ -58,8 +63,21 @@ impl VendorConfig {
     /// Reads the vendor's own keys; `None` if one of them is missing or wrong.
     pub(super) fn read(factory: &'static AdapterFactory, table: &TableReader<'_>) -> Option<Self> {
         // All of them are read before one is missed, so that every error is reported.
-        let values: Vec<_> = factory.settings.iter().map(|spec| Some((spec.key, read_setting(table, spec)?))).collect();
-        Some(Self { factory, settings: values.into_iter().collect::<Option<_>>()? })
+        let values: Vec<_> = factory.settings.iter().map(|spec| Some((spec.key, read_values(table, spec)?))).collect();
+        let values: Vec<_> = values.into_iter().collect::<Option<_>>()?;
+        let has_second = values.iter().any(|(_, (_, second))| second.is_some());
+        let settings: Settings = values.iter().map(|(key, (first, _))| (*key, first.clone())).collect();
+        let second = values.into_iter().map(|(key, (first, second))| (key, second.unwrap_or(first)));
+        Some(Self { factory, settings, second_settings: has_second.then(|| second.collect()) })
+    }
+
+    /// All values of the keys that are secret.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let second = self.second_settings.iter().flat_map(|settings| {
+            let specs = self.factory.settings.iter().filter(|spec| spec.is_secret);
+            specs.filter_map(|spec| settings.get(spec.key))
+        });
+        self.values_where(|spec| spec.is_secret).chain(second)
     }
 }
 
@@ -68,22 +86,50 @@ pub(super) fn vendor_choices() -> String {
     list_alternatives(&VENDORS.iter().map(|factory| factory.vendor).collect::<Vec<_>>())
 }
 
+/// The values of one key: a secret may have two.
+fn read_values(table: &TableReader<'_>, spec: &SettingSpec) -> Option<(Secret, Option<Secret>)> {
+    let value = table.get(spec.key).filter(|value| spec.is_secret && value.value.is_array());
+    let Some(value) = value else { return Some((read_setting(table, spec)?, None)) };
+    let values = value.elements(TWO_SECRETS)?;
+    if values.len() > 2 {
+        value.error("has more than two values", TWO_SECRETS);
+        return None;
+    }
+    let read = |value: &SpannedValue<'_>| {
+        let text: String = value.read()?;
+        match check_text(spec, text) {
+            Ok(secret) => Some(secret),
+            Err((message, expected)) => {
+                value.error(message, expected);
+                None
+            }
+        }
+    };
+    let secrets: Vec<Option<Secret>> = values.iter().map(read).collect();
+    let mut secrets = secrets.into_iter().collect::<Option<Vec<_>>>()?.into_iter();
+    Some((secrets.next()?, secrets.next()))
+}
+
 fn read_setting(table: &TableReader<'_>, spec: &SettingSpec) -> Option<Secret> {
     if let (Some(default), None) = (spec.default, table.get(spec.key)) {
         return Some(Secret::new(default));
     }
     let text = table.required_text(spec.key, spec.description)?;
-    let (message, expected) = match spec.format {
+    let checked = check_text(spec, text);
+    checked.map_err(|(message, expected)| table.error(spec.key, message, expected)).ok()
+}
+
+fn check_text(spec: &SettingSpec, text: String) -> Result<Secret, (&'static str, &'static str)> {
+    match spec.format {
+        _ if text.is_empty() => Err(("is empty", spec.description)),
         SettingFormat::Header if !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            ("holds a character that cannot be sent in a header", "visible ASCII characters, no spaces")
+            Err(("holds a character that cannot be sent in a header", "visible ASCII characters, no spaces"))
         }
-        SettingFormat::Path if !is_path(&text) => ("is not a path", spec.description),
+        SettingFormat::Path if !is_path(&text) => Err(("is not a path", spec.description)),
         SettingFormat::Text | SettingFormat::Header | SettingFormat::Path | SettingFormat::SignInUrl => {
-            return Some(Secret::new(text));
+            Ok(Secret::new(text))
         }
-    };
-    table.error(spec.key, message, expected);
-    None
+    }
 }
 
 fn is_path(text: &str) -> bool {

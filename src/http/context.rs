@@ -151,6 +151,16 @@ impl RequestState {
         self.trace.get_or_init(|| headers::trace_context(headers, self.api.tracer.as_ref()))
     }
 
+    /// The caller's name; `none` before it is known.
+    pub(super) fn caller_name(&self) -> &str {
+        self.principal.get().map_or("none", |caller| &caller.name().0)
+    }
+
+    /// How long vendor requests were on the wire.
+    pub(super) fn vendor_time(&self) -> Duration {
+        self.trace.get().map(|trace| trace.vendor_time()).unwrap_or_default()
+    }
+
     pub(super) fn take_span(&self) -> Option<RequestSpan> {
         self.span.take()
     }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -25,6 +25,16 @@ static CSP_DEFAULT: LazyLock<String> = LazyLock::new(|| {
 /// Links are relative, because a proxy may serve the gateway under a prefix; `home` leads to the
 /// front page from every other one.
 pub(super) fn html_page(title: &str, home: Option<&str>, body: &str) -> HttpResponse {
+    html_response(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-cache")), title, home, body)
+}
+
+/// The same as the body of a response that has its status and its other headers.
+pub(super) fn html_response(
+    response: &mut HttpResponseBuilder,
+    title: &str,
+    home: Option<&str>,
+    body: &str,
+) -> HttpResponse {
     let title = escape_html(title);
     let home = home.map(|home| format!("<p><a href=\"{home}/\">records-gateway</a></p>")).unwrap_or_default();
     let html = format!(
@@ -32,9 +42,8 @@ pub(super) fn html_page(title: &str, home: Option<&str>, body: &str) -> HttpResp
          <meta name=\"viewport\" content=\"width=device-width\"><link rel=\"icon\" href=\"data:,\">\
          <style>{STYLE}</style></head><body><main><h1>{title}</h1>{body}{home}</main></body></html>"
     );
-    HttpResponse::Ok()
+    response
         .insert_header((CONTENT_SECURITY_POLICY, CSP_DEFAULT.as_str()))
-        .insert_header((CACHE_CONTROL, "no-cache"))
         .content_type("text/html; charset=utf-8")
         .body(html)
 }

@@ -4,6 +4,7 @@
 //! the gateway or the store, and returns a response or an `ApiError`, which becomes a problem
 //! document (contract 4.7). `compat` guards against what actix-http does on its own.
 
+mod access_log;
 mod authenticator;
 mod batch;
 mod body;
@@ -26,6 +27,7 @@ mod models;
 mod openapi;
 mod process_info;
 mod query;
+mod rehearsal;
 mod representation;
 mod request_target;
 mod response;
@@ -44,5 +46,6 @@ pub use compat::{AbortableStream, on_connect};
 pub use models::Models;
 pub use openapi::{openapi, openapi_json, openapi_json_with};
 pub use process_info::{ConfigState, ProcessInfo};
+pub use rehearsal::FaultRehearsal;
 pub use server::{Listener, app};
 pub use state::{ApiState, BatchLimits, RequestLimits, SharedApiState};

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use super::authenticator::Authenticator;
 use super::models::Models;
 use super::process_info::ProcessInfo;
+use super::rehearsal::FaultRehearsal;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
@@ -65,6 +66,10 @@ pub struct ApiState {
     pub external_url: String,
     /// `console`: whether the console is served.
     pub console: bool,
+    /// Makes fake vendors fail; only in the sandbox.
+    pub rehearsal: Option<Arc<dyn FaultRehearsal>>,
+    /// Whether every request is logged (`access_log`).
+    pub access_log: bool,
     /// Limits on one request.
     pub limits: RequestLimits,
     /// What is known of the process.

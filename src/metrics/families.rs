@@ -38,6 +38,8 @@ families! {
         "Time that a vendor request waited in the queue, in seconds; those that need not wait are not counted.";
     REFRESHES "token_refreshes_total" ["system", "outcome"],
         "Authentications at the vendor: ok, refused (the credentials) or failed (anything else).";
+    CREDENTIAL_FALLBACKS "credential_fallbacks_total" ["system"],
+        "Times that the second of a system's secrets took over, because the vendor rejected the first.";
     TOKEN_EXPIRES "token_expires_timestamp_seconds" ["system"],
         "When the vendor's current token expires, in seconds since 1970; absent for keys that do not expire.";
     PRECONDITIONS "precondition_failures_total" ["system", "detected_by"],

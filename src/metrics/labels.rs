@@ -203,7 +203,9 @@ pub enum RequestOutcome {
 }
 
 impl RequestOutcome {
-    pub(super) fn as_str(self) -> &'static str {
+    /// The label's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Partial => "partial",

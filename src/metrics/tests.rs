@@ -2,6 +2,7 @@
 
 use super::families::FAMILIES;
 use super::*;
+use crate::record::CallerName;
 
 fn metrics() -> (Arc<Metrics>, SystemIndex) {
     let name = SystemName::parse("crm").expect("a name");
@@ -16,7 +17,12 @@ fn render_text(metrics: &Metrics) -> String {
 
 /// Every family with at least one series.
 fn metrics_with_all_families() -> Arc<Metrics> {
-    let (metrics, crm) = metrics();
+    let name = SystemName::parse("crm").expect("a name");
+    let metrics = Metrics::with_caller_label(std::slice::from_ref(&name), true).expect("metrics");
+    let crm = metrics.index(&name).expect("an index");
+    let caller = CallerName("billing".into());
+    metrics.callers().quota_refusal(QuotaPolicy::Rate, Some(&caller));
+    metrics.callers().set_key_expiries([(&caller, 1_800_000_000)].into_iter());
     metrics.request(Some(crm), RequestAction::Read, RequestOutcome::Ok, 0.01);
     metrics.vendor_request(crm, VendorCallKind::Read, CallOutcome::Ok2xx, 0.01);
     metrics.token_expires(crm, 1_800_000_000);

@@ -12,6 +12,7 @@ pub(super) struct VendorSeries {
     pub(super) seconds: ChildCache<Histogram>,
     pub(super) retries: Vec<IntCounter>,
     pub(super) refreshes: Vec<IntCounter>,
+    pub(super) credential_fallbacks: IntCounter,
     pub(super) preconditions: Vec<IntCounter>,
     pub(super) conflict_retries: IntCounter,
     pub(super) contended: IntCounter,
@@ -30,6 +31,7 @@ pub(super) struct VendorSeries {
 pub(super) struct VendorFamilies {
     pub(super) retries: IntCounterVec,
     pub(super) refreshes: IntCounterVec,
+    pub(super) credential_fallbacks: IntCounterVec,
     pub(super) preconditions: IntCounterVec,
     pub(super) conflict_retries: IntCounterVec,
     pub(super) contended: IntCounterVec,
@@ -54,6 +56,7 @@ impl VendorFamilies {
             seconds: ChildCache::new(VendorCallKind::ALL.len()),
             retries: each(&self.retries, RetryReason::ALL.iter().map(|label| label.as_str()).collect()),
             refreshes: each(&self.refreshes, RefreshOutcome::ALL.iter().map(|label| label.as_str()).collect()),
+            credential_fallbacks: self.credential_fallbacks.with_label_values(&[system]),
             preconditions: each(&self.preconditions, DetectedBy::ALL.iter().map(|label| label.as_str()).collect()),
             conflict_retries: self.conflict_retries.with_label_values(&[system]),
             contended: self.contended.with_label_values(&[system]),

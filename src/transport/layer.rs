@@ -1,5 +1,7 @@
 //! What sends a request: the whole stack for an adapter, one layer for the layer above it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::request::VendorRequest;
@@ -23,4 +25,10 @@ pub trait Transport {
 /// A layer borrows the request because it may send it several times: no layer copies it.
 pub(super) trait Layer {
     async fn call(&self, request: &mut VendorRequest) -> Result<VendorResponse, VendorError>;
+}
+
+impl<T: Layer> Layer for Arc<T> {
+    async fn call(&self, call: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
+        self.as_ref().call(call).await
+    }
 }

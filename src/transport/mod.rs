@@ -29,6 +29,7 @@ mod body_budget;
 mod bulkhead;
 mod circuit_breaker;
 mod client;
+mod credential_fallback;
 mod fair_queue;
 mod layer;
 mod lock;

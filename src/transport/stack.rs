@@ -11,6 +11,7 @@ use super::body_budget::BodyBudget;
 use super::bulkhead::BulkheadLayer;
 use super::circuit_breaker::{BreakerLayer, CircuitBreaker, CircuitState, LastFailure};
 use super::client::Client;
+use super::credential_fallback::{FallbackLayer, SecondSecret};
 use super::layer::{Layer, Transport};
 use super::protocol::VendorProtocol;
 use super::redact::SecretRedactor;
@@ -38,13 +39,13 @@ pub struct VendorHealth {
 }
 
 /// The layers below authentication: a sign-in passes these alone.
-type UnauthenticatedStack = BreakerLayer<BulkheadLayer<AttemptLayer<Client>>>;
+type UnauthenticatedStack = Arc<BreakerLayer<BulkheadLayer<AttemptLayer<Client>>>>;
 
 /// The transport of one system, shared by all workers of the process.
 ///
 /// It must be used on actix workers: connections and background token refreshes are local tasks.
 pub struct TransportStack {
-    layers: RetryLayer<AuthLayer<UnauthenticatedStack>>,
+    layers: RetryLayer<FallbackLayer<UnauthenticatedStack>>,
     circuit: Arc<CircuitBreaker>,
     tokens: Arc<TokenProvider<UnauthenticatedStack>>,
     redactor: Arc<SecretRedactor>,
@@ -61,6 +62,21 @@ impl TransportStack {
     pub fn new(
         system: &SystemName,
         protocol: Arc<dyn VendorProtocol>,
+        settings: &StackSettings,
+        token_store: Option<Arc<dyn TokenStore>>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, StackError> {
+        Self::with_second_secret(system, protocol, None, settings, token_store, metrics)
+    }
+
+    /// The same for a system with two secrets: `second` signs with the second one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_second_secret(
+        system: &SystemName,
+        protocol: Arc<dyn VendorProtocol>,
+        second: Option<Arc<dyn VendorProtocol>>,
         settings: &StackSettings,
         token_store: Option<Arc<dyn TokenStore>>,
         metrics: &Arc<Metrics>,
@@ -100,21 +116,26 @@ impl TransportStack {
             index,
             system.as_str(),
         );
-        let breaker = BreakerLayer::new(bulkhead, Arc::clone(&circuit));
+        let breaker = Arc::new(BreakerLayer::new(bulkhead, Arc::clone(&circuit)));
 
         // Above the circuit breaker, so that it protects the token endpoint too and a rejected
         // token does not count as a failure of the vendor.
         let shared = token_store.and_then(|store| SharedToken::new(store, system.as_str(), &settings.secrets));
-        let tokens = TokenProvider::new(
-            breaker,
-            protocol,
-            Arc::clone(&redactor),
-            settings.token_refresh_ahead,
-            shared,
-            metrics(),
-            index,
-        );
-        let auth = AuthLayer(Arc::clone(&tokens));
+        let tokens_of = |protocol, shared| {
+            let (inner, redactor) = (Arc::clone(&breaker), Arc::clone(&redactor));
+            TokenProvider::new(inner, protocol, redactor, settings.token_refresh_ahead, shared, metrics(), index)
+        };
+        let tokens = tokens_of(protocol, shared);
+
+        // Around authentication, so that a fresh token comes before another secret.
+        let second = second.map(|protocol| {
+            let (system, metrics) = (system.clone(), metrics());
+            SecondSecret::new(AuthLayer(tokens_of(protocol, None)), move || {
+                metrics.credential_fallback(index);
+                tracing::warn!(%system, "the vendor rejects the first secret; the second is used for 5 minutes");
+            })
+        });
+        let auth = FallbackLayer::new(AuthLayer(Arc::clone(&tokens)), second);
 
         // Outermost, so that a retry passes all the layers again: it gets a fresh token, respects
         // an open circuit and waits for a permit like any other request.

@@ -62,12 +62,6 @@ impl Layer for ScriptedLayer {
     }
 }
 
-impl<T: Layer> Layer for Arc<T> {
-    async fn call(&self, call: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
-        self.as_ref().call(call).await
-    }
-}
-
 /// A token that does not expire.
 pub(super) const STATIC_KEY: &str = "static";
 

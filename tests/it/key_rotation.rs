@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use records_gateway::record::sha256;
-use records_gateway::sandbox::matrix42;
+use records_gateway::sandbox::{bluedolphin, matrix42};
 use toml::{Table, Value};
 
 use super::support::{TestConfig, TestProcess};
@@ -87,4 +87,37 @@ async fn an_expired_key_is_401_and_says_so() {
     assert_eq!(status(&process, "new").await.0, 200);
     let metrics = process.client().get("/metrics").send().await.text;
     assert!(metrics.contains(r#"caller_key_expires_timestamp_seconds{caller="ada"} 32472140400"#), "{metrics}");
+}
+
+#[actix_web::test]
+async fn a_vendor_secret_is_replaced_under_load_without_a_failure() {
+    let process = TestProcess::start_with(|config| config.access("mode", "open"));
+    let path = format!("/records/architecture/object-definitions:{}", bluedolphin::NEW_APPLICATION_ID);
+    let stop = Rc::new(Cell::new(false));
+    let load: Vec<_> = (0..4)
+        .map(|_| {
+            let (client, path, stop) = (process.client(), path.clone(), Rc::clone(&stop));
+            actix_web::rt::spawn(async move {
+                while !stop.get() {
+                    client.get(&path).send().await.assert_status(200);
+                }
+            })
+        })
+        .collect();
+    // The vendor does not know the new secret yet.
+    let both: Vec<Value> = vec!["the-next-key".into(), bluedolphin::API_KEY.into()];
+    reload(&process, &process.config().system("architecture", "api_key", both), 1).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let metrics = process.client().get("/metrics").send().await.text;
+    assert!(metrics.contains(r#"credential_fallbacks_total{system="architecture"} 1"#), "{metrics}");
+    let known_first: Vec<Value> = vec![bluedolphin::API_KEY.into(), "the-former-key".into()];
+    reload(&process, &process.config().system("architecture", "api_key", known_first), 2).await;
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    stop.set(true);
+    for caller in load {
+        caller.await.unwrap();
+    }
+    let log = process.stop_and_read_log();
+    assert!(log.contains("the vendor rejects the first secret"), "{log}");
+    assert!(!log.contains("the-next-key") && !log.contains(bluedolphin::API_KEY), "{log}");
 }

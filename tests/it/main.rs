@@ -8,6 +8,7 @@
 )]
 
 mod access_jwt;
+mod access_log;
 mod architecture;
 mod behaviours;
 mod caller_limits;
@@ -32,6 +33,7 @@ mod patches;
 mod raw_http;
 mod readme;
 mod reconciler_failures;
+mod rehearsal;
 mod reload;
 mod resource_exhaustion;
 mod response_matches_vendor_state;

@@ -101,6 +101,16 @@ fn weight_of<'p>(parts: impl Iterator<Item = &'p str>) -> Option<bool> {
     }
 }
 
+/// Whether `Accept` names HTML and not JSON, as that of a browser does.
+pub(crate) fn accepts_html(headers: &HeaderMap) -> bool {
+    let lines = syntax::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok());
+    let names: Vec<String> = lines
+        .flat_map(|line| syntax::split_list(line, ','))
+        .filter_map(|member| Some(member.split(';').next()?.trim().to_ascii_lowercase()))
+        .collect();
+    names.iter().any(|name| name == "text/html") && !names.iter().any(|name| name.ends_with("json"))
+}
+
 /// How specifically a range matches `application/` and the subtype (`None`: not at all), and
 /// whether its weight is above 0.
 fn match_media_range(member: &str, wanted: &str) -> Option<(Option<u8>, bool)> {

@@ -9,7 +9,7 @@ use actix_web::middleware::Next;
 
 use crate::http::context::RequestState;
 use crate::http::error::refuse;
-use crate::http::headers;
+use crate::http::{headers, rehearsal};
 
 /// Authenticates the caller and applies its limits, unless the route is public: there, credentials are ignored.
 pub(in crate::http) async fn authenticate(
@@ -28,7 +28,10 @@ pub(in crate::http) async fn authenticate(
             Err(problem) => return Ok(refuse(request, problem)),
         }
     }
-    next.call(request).await
+    match rehearsal::begin(&state, request.request()) {
+        Ok(_rehearsal) => next.call(request).await,
+        Err(problem) => Ok(refuse(request, problem)),
+    }
 }
 
 /// The challenge of a 401 (RFC 6750 §3); `error` only if credentials were sent.

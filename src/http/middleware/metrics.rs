@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use actix_web::Error;
-use actix_web::body::BoxBody;
+use actix_web::body::{BodySize, BoxBody, MessageBody as _};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 
+use crate::http::access_log::AccessLine;
 use crate::http::context::RequestState;
 use crate::metrics::RequestOutcome;
 use crate::problem::ProblemKind;
@@ -17,7 +18,9 @@ pub(in crate::http) async fn record_metrics(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let mut guard = MetricsGuard { state: RequestState::of(request.request())?, outcome: None };
+    let state = RequestState::of(request.request())?;
+    let method = state.api.access_log.then(|| request.method().clone());
+    let mut guard = MetricsGuard { state, outcome: None, method, status: None, bytes: None };
     let response = next.call(request).await?;
     // `render_problems` leaves the problem's name here.
     let problem = response.response().extensions().get::<ProblemKind>().copied();
@@ -26,6 +29,14 @@ pub(in crate::http) async fn record_metrics(
         None if response.status() == StatusCode::MULTI_STATUS => RequestOutcome::Partial,
         None => RequestOutcome::Ok,
     });
+    if guard.method.is_some() {
+        guard.status = Some(response.status().as_u16());
+        guard.bytes = match response.response().body().size() {
+            BodySize::Sized(bytes) => Some(bytes),
+            BodySize::None => Some(0),
+            BodySize::Stream => None,
+        };
+    }
     if let Some(mut span) = guard.state.take_span() {
         span.set_response(response.status().as_u16(), problem.map(ProblemKind::as_str));
     }
@@ -37,6 +48,10 @@ pub(in crate::http) async fn record_metrics(
 struct MetricsGuard {
     state: Rc<RequestState>,
     outcome: Option<RequestOutcome>,
+    /// Where there is an access log.
+    method: Option<Method>,
+    status: Option<u16>,
+    bytes: Option<u64>,
 }
 
 impl Drop for MetricsGuard {
@@ -44,6 +59,10 @@ impl Drop for MetricsGuard {
         let state = &self.state;
         if !state.has_begun() {
             return;
+        }
+        if let Some(method) = &self.method {
+            let outcome = self.outcome.map_or("disconnected", RequestOutcome::as_str);
+            AccessLine { method, status: self.status, outcome, bytes: self.bytes }.log(state);
         }
         let (metrics, system) = (&state.api.metrics, state.system().map(|system| system.index));
         metrics.in_flight(system, -1);

@@ -3,7 +3,7 @@
 use actix_web::Error;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderMap, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
 use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError as _};
@@ -11,6 +11,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError as _};
 use super::auth;
 use crate::http::context::RequestState;
 use crate::http::error::ApiError;
+use crate::http::html::{escape_html, html_response, inline_code_html};
 use crate::http::{body, compat, headers, response};
 use crate::problem::{Problem, ProblemDocument, ProblemKind};
 
@@ -66,9 +67,34 @@ pub(in crate::http) fn render_problem(
     }
     add_required_headers(problem, state, target, &mut response);
     response.extensions_mut().insert(problem.name);
+    if is_for_a_browser(problem.name, target) {
+        return problem_page(&mut response, problem, state);
+    }
     let document = ProblemDocument::new(problem, Some(target.path), Some(&state.request_id.0));
     let document = document.at(&state.api.external_url);
     response.body(serde_json::to_vec(&document).unwrap_or_default())
+}
+
+/// Whether a person reads the response: a browser that has followed a link to nothing, or to what
+/// needs credentials. Programs that want something else than JSON get the document all the same.
+fn is_for_a_browser(name: ProblemKind, target: &ProblemTarget<'_>) -> bool {
+    matches!(name.spec().status, 401 | 404)
+        && target.method == Method::GET
+        && headers::accept::accepts_html(target.headers)
+}
+
+fn problem_page(response: &mut HttpResponseBuilder, problem: &Problem, state: &RequestState) -> HttpResponse {
+    let spec = problem.name.spec();
+    let url = &state.api.external_url;
+    let body = format!(
+        "<p>{}</p><p>{}</p><p><a href=\"{url}/problems/{name}\">{name}</a>, status {}, request <code>{}</code></p>",
+        escape_html(&problem.detail),
+        inline_code_html(spec.remedy),
+        spec.status,
+        escape_html(&state.request_id.0),
+        name = spec.name,
+    );
+    html_response(response.insert_header((VARY, "Accept")), spec.title, Some(url), &body)
 }
 
 /// Problems that always carry `Retry-After` (contract 4.7), one second where nothing better is

@@ -48,3 +48,23 @@ async fn health_and_metrics_move_to_their_own_listener() {
         assert_eq!(response.status, status, "{target}");
     }
 }
+
+#[actix_web::test]
+async fn a_browser_gets_a_page_for_401_and_404_and_a_program_a_document() {
+    let api = TestApi::start().await;
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    for (target, status, name) in [("/records/crm/x", 401, "unauthenticated"), ("/<b>", 404, "not-found")] {
+        let target = target.replace('<', "%3C").replace('>', "%3E");
+        let get = |accept: &str| api.send(TestRequest::get().uri(&target).insert_header(("Accept", accept.to_owned())));
+        let page = get(browser).await;
+        assert_eq!((page.status, page.header("content-type")), (status, Some("text/html; charset=utf-8")));
+        assert!(page.header("content-security-policy").is_some() && page.header("vary") == Some("Accept"));
+        assert!(page.body.contains(&format!("/problems/{name}")) && !page.body.contains("<b>"), "{}", page.body);
+        for accept in ["*/*", "application/json", "text/html, application/json", "text/plain"] {
+            let document = get(accept).await;
+            assert_eq!((document.status, document.problem().as_str()), (status, name), "{accept}");
+        }
+    }
+    let put = TestRequest::put().uri("/records/crm/x").insert_header(("Accept", browser));
+    assert_eq!(api.send(put).await.problem(), "method-not-allowed");
+}

@@ -138,6 +138,8 @@ impl TestApi {
             tracer: None,
             external_url: String::new(),
             console: true,
+            rehearsal: None,
+            access_log: false,
             limits,
             batch_limits,
             process: Arc::default(),

@@ -1,0 +1,34 @@
+//! Failures on demand: the header `Sandbox-Fault` of the `sandbox` command.
+
+use std::any::Any;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::HeaderName;
+
+use super::context::RequestState;
+use super::request_target::percent_decode;
+use crate::problem::{Problem, ProblemKind};
+
+const SANDBOX_FAULT: HeaderName = HeaderName::from_static("sandbox-fault");
+
+/// Makes a fake vendor fail for one request.
+pub trait FaultRehearsal: Send + Sync {
+    /// Begins the failure `fault` of a system's vendor, for a request that may name a record. It
+    /// ends when the result is dropped.
+    ///
+    /// # Errors
+    /// What would be valid.
+    fn begin(&self, system: &str, record: Option<&str>, fault: &str) -> Result<Box<dyn Any>, String>;
+}
+
+/// Begins the failure that the request wishes, where the gateway is a sandbox.
+///
+/// # Errors
+/// 400.
+pub(super) fn begin(state: &RequestState, request: &HttpRequest) -> Result<Option<Box<dyn Any>>, Problem> {
+    let Some(rehearsal) = &state.api.rehearsal else { return Ok(None) };
+    let (Some(fault), Some(system)) = (request.headers().get(SANDBOX_FAULT), state.system()) else { return Ok(None) };
+    let record = request.match_info().get("id").map(|id| percent_decode(id, "path")).transpose()?;
+    let begun = rehearsal.begin(system.name.as_str(), record.as_deref(), fault.to_str().unwrap_or_default());
+    begun.map(Some).map_err(|message| ProblemKind::MalformedRequest.with_detail(message))
+}

@@ -1,0 +1,70 @@
+//! The access log, and what the program prints at its start.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use records_gateway::sandbox::matrix42;
+use serde_json::Value;
+
+use super::support::{PROGRAM, TestProcess};
+
+fn record_path() -> String {
+    format!("/records/itsm/{}:{}", matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID)
+}
+
+#[actix_web::test]
+async fn every_request_is_one_line_without_ids_where_it_is_wanted() {
+    for is_wanted in [true, false] {
+        let builder = TestProcess::builder().log_as_json().log_level("warn");
+        let process = builder.configure(|config| config.server("access_log", is_wanted)).start();
+        let get = |path: &str| process.client().get(path).header("X-Request-Id", "the-request").send();
+        let read = get(&record_path()).await;
+        get("/records/nowhere/secret-id").await.assert_status(404);
+        let log = process.stop_and_read_log();
+        let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let lines: Vec<&Value> = lines.iter().filter(|line| line["target"] == "access").collect();
+        assert_eq!(lines.len(), if is_wanted { 2 } else { 0 }, "{log}");
+        assert!(!log.contains(matrix42::FACILITY_ID) && !log.contains("secret-id"), "{log}");
+        let Some(first) = lines.first() else { continue };
+        for (member, expected) in [
+            ("request_id", Value::from("the-request")),
+            ("caller", "anonymous".into()),
+            ("method", "GET".into()),
+            ("route", "/records/{system}/{id}".into()),
+            ("system", "itsm".into()),
+            ("status", 200.into()),
+            ("outcome", "ok".into()),
+            ("bytes", read.text.len().into()),
+        ] {
+            assert_eq!(first[member], expected, "{first}");
+        }
+        assert!(first["ms"].is_u64() && first["vendor_ms"].is_u64() && first["timestamp"].is_string(), "{first}");
+        assert_eq!((&lines[1]["outcome"], &lines[1]["system"]), (&"system-not-found".into(), &"none".into()));
+    }
+}
+
+#[test]
+fn the_start_names_addresses_store_and_systems() {
+    let mut command = Command::new(PROGRAM);
+    command.args(["sandbox", "--bind", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let lines: Vec<String> = lines.take(4).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let address = lines[0].strip_prefix("listening on ").unwrap();
+    assert_eq!(lines[1], format!("  Swagger UI {address}/docs/, metrics {address}/metrics, health {address}/readyz"));
+    assert!(lines[2].starts_with("  store sqlite:"), "{lines:?}");
+    assert!(
+        lines[3].starts_with("  systems crm (pretectum), architecture (bluedolphin), itsm (matrix42)"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn the_version_names_the_revision() {
+    let output = Command::new(PROGRAM).arg("--version").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
+    assert_eq!(text, format!("records-gateway {} (revision {revision})\n", env!("CARGO_PKG_VERSION")));
+}

@@ -1,0 +1,84 @@
+//! `Sandbox-Fault`: failures on demand, in the sandbox alone.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use actix_web::http::Method;
+use records_gateway::sandbox::{bluedolphin, matrix42};
+use serde_json::json;
+
+use super::support::{MATRIX42, PROGRAM, Request, TestClient, TestEnv, TestResponse};
+
+struct SandboxProcess {
+    child: Child,
+    client: TestClient,
+}
+
+impl SandboxProcess {
+    fn start() -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.args(["sandbox", "--bind", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim_end().strip_prefix("listening on ").unwrap();
+        Self { client: TestClient::new(url.to_owned()), child }
+    }
+
+    async fn get(&self, path: &str) -> TestResponse {
+        self.client.get(path).send().await
+    }
+
+    fn patch(&self, path: &str, tag: &str, fault: &str) -> Request {
+        self.client.request(Method::PATCH, path).if_match(tag).header("Sandbox-Fault", fault)
+    }
+}
+
+impl Drop for SandboxProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn facility() -> String {
+    format!("/records/itsm/{}:{}", matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID)
+}
+
+#[actix_web::test]
+async fn each_failure_can_be_rehearsed_and_is_over_with_its_request() {
+    let sandbox = SandboxProcess::start();
+    let fields = json!({ "Description": "Facilities" });
+    let tag = sandbox.get(&facility()).await.etag().to_owned();
+    let conflict = sandbox.patch(&facility(), &tag, "conflict").fields(&fields).send().await;
+    conflict.assert_problem(412, "precondition-failed");
+    let tag = sandbox.get(&facility()).await.etag().to_owned();
+    sandbox.patch(&facility(), &tag, "quota").fields(&fields).send().await.assert_problem(429, "rate-limited");
+    sandbox.patch(&facility(), &tag, "busy").fields(&fields).send().await.assert_problem(503, "vendor-unavailable");
+    sandbox.patch(&facility(), &tag, "fire").fields(&fields).send().await.assert_problem(400, "malformed-request");
+    let application = format!("/records/architecture/object-definitions:{}", bluedolphin::NEW_APPLICATION_ID);
+    let busy = sandbox.patch(&application, "*", "busy").header("Accept-Loss", "linked-questions, source-connections");
+    let busy = busy.fields(&json!({ "properties": { "Supplier": { "value": "Contoso" } } })).send().await;
+    busy.assert_problem(409, "vendor-busy");
+
+    let unknown = sandbox.patch(&facility(), &tag, "unknown").fields(&fields).send().await;
+    unknown.assert_problem(504, "outcome-unknown");
+    let operation = unknown.json()["operation"].as_str().unwrap().to_owned();
+    let mut state = json!("running");
+    for _ in 0..200 {
+        state = sandbox.get(&operation).await.json()["state"].clone();
+        if state != "running" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(state, "applied");
+    assert_eq!(sandbox.get(&facility()).await.json()["fields"]["Description"], "Facilities");
+}
+
+#[actix_web::test]
+async fn outside_the_sandbox_the_header_has_no_meaning() {
+    let gateway = TestEnv::start(&MATRIX42);
+    let read = gateway.read(MATRIX42.key).header("Sandbox-Fault", "quota").send().await;
+    read.assert_status(200);
+}
