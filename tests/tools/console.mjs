@@ -29,6 +29,7 @@ try {
   const { unknown, applied } = await seed();
   await lookAtEveryPage(unknown, applied);
   await followAnOperation();
+  await showMore();
   await askForAKey();
   await takeAToken();
   await settleAndResolve(unknown);
@@ -167,6 +168,25 @@ async function followAnOperation() {
   assert.deepEqual(complaints, []);
   const cookies = await page.context().cookies();
   assert.deepEqual(cookies, []);
+  await page.context().close();
+}
+
+/** A list shows 100 rows at first, whatever there is. */
+async function showMore() {
+  for (let number = 0; number < 104; number += 1) {
+    const written = await write(setup.open, ID, { Description: `text ${number}` }, { 'if-match': '*' });
+    assert.equal(written.status, 204, await written.text());
+  }
+  const { page, complaints } = await openPage(browser, setup.open, WIDE);
+  await page.goto(`${setup.open}/console/#/operations?system=itsm&action=update`);
+  await loaded(page);
+  const rows = page.locator('main tbody tr');
+  assert.equal(await rows.count(), 100);
+  await page.getByRole('button', { name: 'More' }).click();
+  await page.getByText('105 rows').waitFor();
+  assert.equal(await rows.count(), 105);
+  assert.equal(await page.getByRole('button', { name: 'More' }).isVisible(), false);
+  assert.deepEqual(complaints, []);
   await page.context().close();
 }
 
