@@ -19,7 +19,26 @@ fn metric_families() -> BTreeSet<String> {
 fn metric_names_in(text: &str) -> BTreeSet<String> {
     const ENDS: [&str; 4] = ["_total", "_bucket", "_sum", "_count"];
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let ours = ["gateway_", "vendor_", "token_", "ledger_", "writes_", "operations_", "losses_", "config_"];
+    let ours = [
+        "caller_",
+        "changes_",
+        "config_",
+        "conflict_",
+        "contended_",
+        "gateway_",
+        "idempotent_",
+        "ledger_",
+        "losses_",
+        "operations_",
+        "plans_",
+        "precondition_",
+        "quota_",
+        "rebases_",
+        "schema_",
+        "token_",
+        "vendor_",
+        "writes_",
+    ];
     let names = words.filter(|word| ours.iter().any(|begin| word.starts_with(begin)) && word.len() > 12);
     names
         .filter(|word| ENDS.iter().any(|end| word.ends_with(end)) || word.matches('_').count() > 1)
