@@ -42,7 +42,7 @@ async fn the_same_client_changes_two_systems_without_a_branch() {
         assert_eq!(after["fields"]["name"], "Renamed");
         assert_eq!(after["fields"]["active"], true, "{after}");
     }
-    let definition = server.vendors.bluedolphin.definition(bluedolphin::NEW_APPLICATION_ID).expect("there");
+    let definition = server.vendors.bluedolphin.state.definition(bluedolphin::NEW_APPLICATION_ID).expect("there");
     assert_eq!(definition.name, "Renamed");
 }
 

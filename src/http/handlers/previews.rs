@@ -23,14 +23,10 @@ use crate::writes::{Preview, WriteCommand};
         would do, and writes nothing. Its `plan` makes that very write when it is sent with it in `If-Plan`.",
     params(RecordPath, PreviewParams, IfMatch, WriteHeaderParams),
     request_body(description = "What would change, as in the PATCH; nothing for a delete", content(
-        (MergePatch = "application/merge-patch+json", examples(
-            ("BlueDolphin" = (summary = "One property of an object definition", value = json!(examples::bluedolphin()))),
-            ("Matrix42" = (summary = "Two attributes of a fragment, one reset", value = json!(examples::matrix42()))),
-            ("Pretectum" = (summary = "Two fields of a data object", value = json!(examples::pretectum()))))),
+        (MergePatch = "application/merge-patch+json"),
         (JsonPatch = "application/json-patch+json", examples(
             ("Test and replace" = (summary = "Replaces a value only if it is as expected", value = json!(examples::json_patch()))))),
-        (MergePatch = "application/json", examples(
-            ("Pretectum" = (summary = "Read as a merge patch", value = json!(examples::pretectum()))))))),
+        (MergePatch = "application/json"))),
     responses((status = 200, description = "What the write would do", body = Preview)))]
 pub(in crate::http) async fn change(context: RequestContext) -> HandlerResult {
     let deletes = context.query(&["action"]).is_ok_and(|query| query.get("action") == Some("delete"));
@@ -41,11 +37,7 @@ pub(in crate::http) async fn change(context: RequestContext) -> HandlerResult {
 #[utoipa::path(post, path = "/records/{system}/preview", tag = "Records", operation_id = "previewNewRecord",
     summary = "Preview a new record", description = "Shows what the same POST would do, and creates nothing.",
     params(CollectionPath, WriteHeaderParams),
-    request_body(description = "The new record", content(
-        (NewRecord = "application/json", examples(
-            ("BlueDolphin" = (summary = "An object definition", value = json!(examples::new_bluedolphin()))),
-            ("Matrix42" = (summary = "A fragment", value = json!(examples::new_matrix42()))),
-            ("Pretectum" = (summary = "A data object", value = json!(examples::new_pretectum()))))))),
+    request_body(description = "The new record", content((NewRecord = "application/json"))),
     responses((status = 200, description = "What the write would do", body = Preview)))]
 pub(in crate::http) async fn new_record(context: RequestContext) -> HandlerResult {
     preview_create(&context).await

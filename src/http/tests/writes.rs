@@ -6,7 +6,6 @@ use actix_web::HttpResponse;
 use serde_json::json;
 
 use super::test_api::{PATCH, TestApi, TestResponse, admin_request, patch_request, request_of};
-use crate::http::representation::Representation;
 use crate::http::{write_request, write_response};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, Operation, OperationId, OperationState, Precondition, RecordId};
@@ -32,7 +31,7 @@ fn success(body: SuccessBody) -> WriteResponse {
 async fn respond(api: &TestApi, result: WriteResponse) -> TestResponse {
     api.respond(move |context| {
         let result = result.clone();
-        async move { write_response::respond(&context, &Representation::Record, result).await }
+        async move { write_response::respond(&context, result).await }
     })
     .await
 }
