@@ -45,7 +45,7 @@ pub(in crate::http) async fn new_record(context: RequestContext) -> HandlerResul
 
 /// The preview of a PATCH.
 pub(in crate::http) async fn preview_update(context: &RequestContext) -> HandlerResult {
-    let representation = context.representation()?;
+    let representation = Representation::of(&context)?;
     require_read(context, Action::Update)?;
     let (system, command) = parse_update(context, &representation, Purpose::Preview).await?;
     check_action(context)?;
@@ -54,7 +54,7 @@ pub(in crate::http) async fn preview_update(context: &RequestContext) -> Handler
 
 /// The preview of a DELETE.
 pub(in crate::http) async fn preview_delete(context: &RequestContext) -> HandlerResult {
-    let representation = context.representation()?;
+    let representation = Representation::of(&context)?;
     require_read(context, Action::Delete)?;
     let (system, command) = parse_delete(context, &representation, Purpose::Preview)?;
     respond(context, &representation, system, command).await
@@ -62,7 +62,7 @@ pub(in crate::http) async fn preview_delete(context: &RequestContext) -> Handler
 
 /// The preview of a POST.
 pub(in crate::http) async fn preview_create(context: &RequestContext) -> HandlerResult {
-    let representation = context.representation()?;
+    let representation = Representation::of(&context)?;
     require_read(context, Action::Create)?;
     let (system, command) = parse_create(context, &representation, Purpose::Preview).await?;
     respond(context, &representation, system, command).await
@@ -90,7 +90,8 @@ async fn respond(
 ) -> HandlerResult {
     representation.bind(&mut command);
     let plan_ttl = context.api().limits.plan_ttl;
-    let preview: Preview = context.gateway().preview(system, &command, &context.op_context()?, plan_ttl).await?;
+    let mut preview: Preview = context.gateway().preview(system, &command, &context.op_context()?, plan_ttl).await?;
+    representation.translate_preview(&mut preview);
     let mut response = HttpResponse::Ok();
     response.insert_header(response::NO_STORE).content_type("application/json");
     Ok(response.body(response::to_json(&preview)))

@@ -10,7 +10,7 @@ mod problems;
 mod request_bodies;
 mod response_headers;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi as _};
@@ -29,8 +29,6 @@ pub(super) use params::{
     ProblemPath, ReadHeaderParams, RecordPath, SchemaParams, SchemaPath, SystemPath, WriteHeaderParams,
 };
 pub(super) use request_bodies::{BatchBody, BatchResult, JsonPatch, MergePatch, NewRecord, StoredBatch};
-
-pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -107,6 +105,9 @@ pub fn openapi_json() -> String {
 /// The same with the paths and the types of these models.
 #[must_use]
 pub fn openapi_json_with(models: &[Arc<Model>]) -> String {
+    if models.is_empty() {
+        return openapi_json();
+    }
     let mut document = serde_json::to_value(openapi()).unwrap_or_default();
     models::add_models(&mut document, models);
     let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
