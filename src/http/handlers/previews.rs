@@ -7,7 +7,7 @@ use crate::access::Permission;
 use crate::http::context::{RequestContext, missing_permission};
 use crate::http::error::HandlerResult;
 use crate::http::openapi::{
-    CollectionPath, IfMatch, JsonPatch, MergePatch, NewRecord, PreviewParams, RecordPath, WriteHeaderParams, examples,
+    CollectionPath, IfMatch, JsonPatch, MergePatch, RecordDraft, PreviewParams, RecordPath, WriteHeaderParams, examples,
 };
 use crate::http::representation::Representation;
 use crate::http::response;
@@ -42,7 +42,7 @@ pub(in crate::http) async fn change(context: RequestContext) -> HandlerResult {
     summary = "Preview a new record", description = "Shows what the same POST would do, and creates nothing.",
     params(CollectionPath, WriteHeaderParams),
     request_body(description = "The new record", content(
-        (NewRecord = "application/json", examples(
+        (RecordDraft = "application/json", examples(
             ("BlueDolphin" = (summary = "An object definition", value = json!(examples::new_bluedolphin()))),
             ("Matrix42" = (summary = "A fragment", value = json!(examples::new_matrix42()))),
             ("Pretectum" = (summary = "A data object", value = json!(examples::new_pretectum()))))))),

@@ -148,6 +148,26 @@ mod tests {
     }
 
     #[test]
+    fn every_reference_leads_to_a_component() {
+        let document: Value = serde_json::from_str(&openapi_json()).expect("JSON");
+        let text = openapi_json();
+        let targets = text.split("\"$ref\": \"#").skip(1).filter_map(|rest| rest.split('"').next());
+        let missing: Vec<&str> = targets.filter(|target| document.pointer(target).is_none()).collect();
+        assert_eq!(missing, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn no_two_schemas_have_names_that_a_generator_takes_for_one() {
+        let document: Value = serde_json::from_str(&openapi_json()).expect("JSON");
+        let schemas = document["components"]["schemas"].as_object().expect("schemas");
+        for name in schemas.keys() {
+            // Constructors are named so.
+            assert!(!schemas.contains_key(&format!("New{name}")), "New{name}");
+            assert!(!["Record", "Object", "Error", "Map"].contains(&name.as_str()), "{name}");
+        }
+    }
+
+    #[test]
     fn every_problem_is_documented_somewhere() {
         let text = openapi_json();
         for problem in ProblemKind::ALL {

@@ -16,9 +16,12 @@ pub(super) fn tidy(document: &mut Value) {
             patch.shift_remove("schema");
         }
     });
-    if let Some(schemas) = schemas_mut(document) {
-        schemas.shift_remove("JsonPatch");
-        schemas.shift_remove("PatchOperation");
+    for unused in ["JsonPatch", "PatchOperation"] {
+        let reference = format!("\"{SCHEMAS}{unused}\"");
+        let is_used = document.to_string().contains(&reference);
+        if let Some(schemas) = schemas_mut(document).filter(|_| !is_used) {
+            schemas.shift_remove(unused);
+        }
     }
 }
 
