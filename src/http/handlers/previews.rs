@@ -7,7 +7,7 @@ use crate::access::Permission;
 use crate::http::context::{RequestContext, missing_permission};
 use crate::http::error::HandlerResult;
 use crate::http::openapi::{
-    CollectionPath, IfMatch, JsonPatch, MergePatch, RecordDraft, PreviewParams, RecordPath, WriteHeaderParams, examples,
+    CollectionPath, IfMatch, JsonPatch, MergePatch, PreviewParams, RecordDraft, RecordPath, WriteHeaderParams, examples,
 };
 use crate::http::representation::Representation;
 use crate::http::response;
