@@ -111,6 +111,7 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
             .service(endpoint("/changes").get(Other, changes::list))
             .service(endpoint("/status").get(Other, status::get))
             .service(endpoint("/systems/{system}/collections/{collection}/schema").get(Schema, collections::schema))
+            .service(endpoint("/systems/{system}/openapi.json").get(Schema, systems::openapi_json))
             .service(endpoint("/systems/{system}/collections").get(Schema, collections::list))
             .service(endpoint("/systems/{system}").get(Other, systems::get))
             .service(endpoint("/systems").get(Other, systems::list))

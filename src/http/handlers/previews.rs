@@ -7,7 +7,7 @@ use crate::access::Permission;
 use crate::http::context::{RequestContext, missing_permission};
 use crate::http::error::HandlerResult;
 use crate::http::openapi::{
-    CollectionPath, IfMatch, JsonPatch, MergePatch, NewRecord, PreviewParams, RecordPath, WriteHeaderParams, examples,
+    CollectionPath, IfMatch, JsonPatch, MergePatch, PreviewParams, RecordDraft, RecordPath, WriteHeaderParams, examples,
 };
 use crate::http::representation::Representation;
 use crate::http::response;
@@ -37,7 +37,7 @@ pub(in crate::http) async fn change(context: RequestContext) -> HandlerResult {
 #[utoipa::path(post, path = "/records/{system}/preview", tag = "Records", operation_id = "previewNewRecord",
     summary = "Preview a new record", description = "Shows what the same POST would do, and creates nothing.",
     params(CollectionPath, WriteHeaderParams),
-    request_body(description = "The new record", content((NewRecord = "application/json"))),
+    request_body(description = "The new record", content((RecordDraft = "application/json"))),
     responses((status = 200, description = "What the write would do", body = Preview)))]
 pub(in crate::http) async fn new_record(context: RequestContext) -> HandlerResult {
     preview_create(&context).await

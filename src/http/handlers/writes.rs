@@ -7,7 +7,7 @@ use crate::http::context::{RequestContext, missing_permission};
 use crate::http::error::HandlerResult;
 use crate::http::headers::{BodyType, WriteHeaders, accept};
 use crate::http::openapi::{
-    CollectionPath, IfMatch, JsonPatch, MergePatch, NewRecord, RecordPath, WriteHeaderParams, examples,
+    CollectionPath, IfMatch, JsonPatch, MergePatch, RecordDraft, RecordPath, WriteHeaderParams, examples,
 };
 use crate::http::representation::Representation;
 use crate::http::write_request::{self, Purpose};
@@ -114,7 +114,7 @@ pub(super) fn parse_delete<'c>(
     summary = "Create a record", description = "Creates a record in a collection. Send an `Idempotency-Key` to make repeating safe.",
     params(CollectionPath, WriteHeaderParams),
     request_body(description = "The new record", content(
-        (NewRecord = "application/json"))),
+        (RecordDraft = "application/json"))),
     responses((status = 201, description = "Created", body = RecordView),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn create(context: RequestContext) -> HandlerResult {
