@@ -78,14 +78,14 @@ pub fn app(
 fn routes(config: &mut ServiceConfig, listener: Listener) {
     if listener != Listener::Ops {
         config
-            // Before the path of a record, whose id it would be.
-            .service(endpoint("/records/{system}/preview").post(Preview, previews::new_record))
             .service(
                 endpoint("/records/{system}/{id}")
+                    .except("/preview")
                     .get(Read, records::get)
                     .patch(Update, writes::update)
                     .delete(Delete, writes::delete),
             )
+            .service(endpoint("/records/{system}/preview").post(Preview, previews::new_record))
             .service(endpoint("/records/{system}/{id}/preview").post(Preview, previews::change))
             .service(endpoint("/records/{system}").get(List, records::list).post(Create, writes::create))
             .service(endpoint("/operations/{id}/settle").post(Operation, settlement::look_again))
