@@ -74,6 +74,7 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
     if listener != Listener::Ops {
         config
             .app_data(ThinData(docs::OpenApiText(&openapi::OPENAPI_JSON)))
+            .app_data(ThinData(home::HasHealth(listener == Listener::Everything)))
             .service(
                 endpoint("/records/{system}/{id}")
                     .get(Read, records::get)
