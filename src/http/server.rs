@@ -78,6 +78,7 @@ pub fn app(
 fn routes(config: &mut ServiceConfig, listener: Listener) {
     if listener != Listener::Ops {
         config
+            .app_data(ThinData(home::HasHealth(listener == Listener::Everything)))
             .service(
                 endpoint("/records/{system}/{id}")
                     .except("/preview")
