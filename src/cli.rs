@@ -76,7 +76,7 @@ pub enum Command {
         #[arg(long, value_name = "IP:PORT")]
         bind: Option<SocketAddr>,
     },
-    /// Run the gateway in front of three embedded fake vendors with sample records
+    /// Run the gateway in front of four embedded fake vendors with sample records
     Sandbox {
         /// Listen on this address
         #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
@@ -89,7 +89,11 @@ pub enum Command {
         config: PathBuf,
     },
     /// Print the OpenAPI document
-    Openapi,
+    Openapi {
+        /// The configuration file (TOML) whose models the document describes
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Read a caller's key from standard input and print its key_sha256
     HashKey,
     /// Commands for the ledger
@@ -117,6 +121,30 @@ pub enum LedgerCommand {
         /// The hash of an entry that must exist: a head printed before
         #[arg(long, value_name = "HASH", value_parser = parse_hash)]
         head: Option<String>,
+    },
+    /// Write the entries before a time to a new file, as JSON lines with the head
+    Export {
+        /// The configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Only entries before this time
+        #[arg(long, value_name = "RFC3339")]
+        until: jiff::Timestamp,
+        /// The file to write, which must not exist
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Remove the entries before a time that an export holds
+    Cut {
+        /// The configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Only entries before this time
+        #[arg(long, value_name = "RFC3339")]
+        until: jiff::Timestamp,
+        /// The export, which is compared with the ledger first
+        #[arg(long, value_name = "FILE")]
+        exported: PathBuf,
     },
 }
 
@@ -231,7 +259,7 @@ mod tests {
         let Command::Sandbox { bind } = command(&["sandbox"]) else { panic!("another command") };
         assert_eq!(bind.to_string(), "127.0.0.1:8080");
         assert!(matches!(command(&["check", "--config", "a.toml"]), Command::Check { .. }));
-        assert!(matches!(command(&["openapi"]), Command::Openapi));
+        assert!(matches!(command(&["openapi"]), Command::Openapi { config: None }));
         assert!(matches!(command(&["hash-key"]), Command::HashKey));
         let Command::Ledger(LedgerCommand::Verify { head, .. }) =
             command(&["ledger", "verify", "--config", "a.toml", "--head", &"AB".repeat(32)])
@@ -239,6 +267,18 @@ mod tests {
             panic!("another command")
         };
         assert_eq!(head, Some("ab".repeat(32)));
+    }
+
+    #[test]
+    fn export_and_cut_need_a_time_and_a_file() {
+        let until = ["--until", "2026-11-01T00:00:00Z"];
+        for (command, file) in [("export", "--to"), ("cut", "--exported")] {
+            let given = ["ledger", command, "--config", "a.toml", until[0], until[1], file, "a.jsonl"];
+            assert!(parse_args(&given).0.is_ok(), "{command}");
+            assert_eq!(parse_args(&given[..6]).0.err(), Some(Exit::UsageError), "{command}");
+            let wrong = ["ledger", command, "--config", "a.toml", until[0], "yesterday", file, "a.jsonl"];
+            assert_eq!(parse_args(&wrong).0.err(), Some(Exit::UsageError), "{command}");
+        }
     }
 
     #[test]

@@ -9,13 +9,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError, VerdictResult};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::reads;
-use crate::record::RecordId;
+use crate::record::{Operation, OperationState, RecordId};
 use crate::system::{OpContext, RecordPage, RecordView, System};
-use crate::writes::{self, DrainTracker, GatewayState, ReconcileQueue, WriteCommand, WriteResponse};
+use crate::writes::{
+    self, DrainTracker, GatewayState, LookResult, Operator, Preview, ReconcileQueue, WriteCommand, WriteResponse,
+};
 
 /// Every configured system, and the store.
 pub struct Gateway {
@@ -58,7 +60,7 @@ impl Gateway {
         reads::read((&self.state.store, &self.state.recent_states), system, id, context).await
     }
 
-    /// GET of a page of records. `limit` is 1 to 1000.
+    /// GET of a page of records that have these values. `limit` is 1 to 1000.
     ///
     /// # Errors
     /// The problem that the caller gets.
@@ -66,17 +68,32 @@ impl Gateway {
         &self,
         system: &System,
         collection: &str,
+        conditions: &[(&str, &str)],
         limit: usize,
         cursor: Option<&str>,
         context: &OpContext,
     ) -> Result<RecordPage, Problem> {
         let shared = (&self.state.store, &self.state.recent_states);
-        reads::list(shared, system, collection, limit, cursor, context).await
+        reads::list(shared, system, collection, conditions, limit, cursor, context).await
     }
 
     /// POST, PATCH or DELETE. The write runs to its end even if the returned future is dropped.
     pub async fn write(&self, system: &Arc<System>, command: WriteCommand, context: &OpContext) -> WriteResponse {
         writes::submit(&self.state, &self.drain_tracker, system, command, context).await
+    }
+
+    /// What a write would do. Nothing is written anywhere; `plan_ttl` is how long the plan is valid.
+    ///
+    /// # Errors
+    /// The problem that the caller gets.
+    pub async fn preview(
+        &self,
+        system: &System,
+        command: &WriteCommand,
+        context: &OpContext,
+        plan_ttl: Duration,
+    ) -> Result<Preview, Problem> {
+        writes::preview(&self.state, system, command, context, plan_ttl).await
     }
 
     /// Resolves the writes that outlive their callers or their process, until the gateway is
@@ -89,6 +106,33 @@ impl Gateway {
     /// `timeout`.
     pub async fn drain(&self, timeout: Duration) -> bool {
         self.drain_tracker.drain(timeout).await
+    }
+
+    /// Completes when the process begins to stop.
+    pub async fn draining(&self) {
+        self.drain_tracker.draining().await;
+    }
+
+    /// Looks for the outcome of a write at once.
+    ///
+    /// # Errors
+    /// The store is unavailable.
+    pub async fn look_again(&self, operation: &Operation, operator: Operator) -> Result<LookResult, JournalError> {
+        writes::look_again(&self.state, operation, operator).await
+    }
+
+    /// Ends an operation as a person says: `Applied` or `NotApplied`.
+    ///
+    /// # Errors
+    /// The store is unavailable.
+    pub async fn resolve(
+        &self,
+        operation: &Operation,
+        state: OperationState,
+        note: String,
+        operator: Operator,
+    ) -> Result<VerdictResult, JournalError> {
+        writes::resolve(&self.state, operation, state, note, operator).await
     }
 
     /// Whether new writes are rejected because the process is stopping.

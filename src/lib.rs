@@ -18,7 +18,9 @@
 //!    │           │
 //!    └─ config ──┘           the TOML file
 //!          │
-//!   journal  vendors         operations and the ledger; the adapters
+//!   journal  catalog         operations and the ledger; collections and their schemas
+//!    │       │
+//!    │    vendors            the adapters
 //!    │       │
 //!    │    transport          one vendor request, carried safely
 //!    │       │
@@ -29,6 +31,7 @@
 //!
 //! `client` is the small client of the command line: it sends requests to a running gateway.
 //! `sandbox` holds the fake vendors and uses nothing of the rest. `telemetry` sets up the log.
+//! `models` holds normalized shapes over records, for `config` and `http`; it uses `record` alone.
 //! `bounded` reads settings that lie within bounds, for `config`, `journal` and `transport`.
 //!
 //! # Documents
@@ -45,6 +48,7 @@
 pub mod access;
 pub mod app;
 mod bounded;
+pub mod catalog;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -53,6 +57,7 @@ pub mod gateway;
 pub mod http;
 pub mod journal;
 pub mod metrics;
+pub mod models;
 pub mod problem;
 mod reads;
 pub mod record;

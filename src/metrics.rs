@@ -14,6 +14,7 @@ mod labels;
 #[cfg(test)]
 mod tests;
 mod vendor_series;
+mod writes;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -25,24 +26,35 @@ use prometheus::{
 pub use self::caller_series::CallerSeries;
 use self::child_cache::ChildCache;
 use self::families::{
-    BUILD, CALL_BUCKETS, CIRCUIT, COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, CREDENTIAL_FALLBACKS, IN_FLIGHT,
-    LEDGER_ENTRIES, LEDGER_SECONDS, LOSSES, OPERATIONS, PRECONDITIONS, QUEUE, QUEUE_WAIT, REFRESHES, RELOADS, REPLAYS,
-    REQUEST_SECONDS, REQUESTS, RETRIES, Registrar, TOKEN_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
+    BATCH_BUCKETS, BATCH_ITEMS, BATCH_SIZE, BATCHES_RUNNING, BUILD, CALL_BUCKETS, CHANGES, CHANGES_STREAMS, CIRCUIT,
+    COMMIT_BUCKETS, CONFLICT_RETRIES, CONTENDED, CREDENTIAL_FALLBACKS, IN_FLIGHT, LEDGER_ENTRIES, LEDGER_SECONDS,
+    LOSSES, OPERATIONS, PLANS, PRECONDITIONS, QUEUE, QUEUE_WAIT, REBASES, REFRESHES, RELOADS, REPLAYS, REQUEST_SECONDS,
+    REQUESTS, RESOLVED, RETRIES, Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE, TOKEN_EXPIRES, UNMAPPED,
+    VENDOR_REQUESTS, VENDOR_SECONDS, WRITES_UNKNOWN,
 };
 
 pub use self::labels::{
-    CallOutcome, DetectedBy, Lane, QuotaPolicy, RefreshOutcome, ReloadTarget, RequestAction, RequestOutcome,
-    RetryReason,
+    CallOutcome, ChangeType, DetectedBy, Lane, PlanOutcome, QuotaPolicy, RebaseOutcome, RefreshOutcome, ReloadTarget,
+    RequestAction, RequestOutcome, RetryReason,
 };
 use self::vendor_series::{VendorFamilies, VendorSeries};
 use crate::problem::ProblemKind;
-use crate::record::{SystemName, VendorCallKind};
+use crate::record::{OperationState, SystemName, VendorCallKind};
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The revision of the source that this build was made from.
+pub const BUILD_REVISION: &str = match option_env!("GIT_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
 /// The number of systems that one process can have, including those that a reload removed.
 const MAX_SYSTEMS: usize = 1024;
+
+/// Where the events of the feed come from: only the gateway's own writes so far.
+const CHANGE_ORIGIN: &str = "gateway";
 
 /// A configured system; only [`Metrics::index`] and [`Metrics::add`] create one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +74,13 @@ pub struct Metrics {
     ledger_seconds: Histogram,
     reloads: IntCounterVec,
     callers: CallerSeries,
+    resolved: IntCounterVec,
+    changes: IntCounterVec,
+    changes_streams: IntGauge,
+    batch_items: IntCounterVec,
+    batch_size: Histogram,
+    batches_running: IntGauge,
+    unmapped: IntCounterVec,
     /// Filled from the front and never emptied, so that an index can be read without a lock.
     systems: Vec<OnceLock<Box<SystemMetrics>>>,
     add_lock: Mutex<()>,
@@ -74,6 +93,7 @@ pub struct Metrics {
 struct SystemMetrics {
     request: RequestSeries,
     vendor: VendorSeries,
+    changes: ChildCache<IntCounter>,
 }
 
 /// The cached metrics of requests to one system, or to `none`.
@@ -84,7 +104,7 @@ struct RequestSeries {
     in_flight: IntGauge,
 }
 
-const OUTCOME_COUNT: usize = 1 + ProblemKind::ALL.len();
+const OUTCOME_COUNT: usize = 2 + ProblemKind::ALL.len();
 
 impl Metrics {
     /// Registers every family and adds the configured systems.
@@ -110,14 +130,17 @@ impl Metrics {
             preconditions: registrar.register_counters(&PRECONDITIONS)?,
             conflict_retries: registrar.register_counters(&CONFLICT_RETRIES)?,
             contended: registrar.register_counters(&CONTENDED)?,
+            rebases: registrar.register_counters(&REBASES)?,
+            plans: registrar.register_counters(&PLANS)?,
+            schema_refusals: registrar.register_counters(&SCHEMA_REFUSALS)?,
+            schema_unavailable: registrar.register_counters(&SCHEMA_UNAVAILABLE)?,
             circuit: registrar.register_gauges(&CIRCUIT)?,
             queue: registrar.register_gauges(&QUEUE)?,
             queue_wait: registrar.register_histograms(&QUEUE_WAIT, &CALL_BUCKETS)?,
             writes_unknown: registrar.register_gauges(&WRITES_UNKNOWN)?,
             operations: registrar.register_gauges(&OPERATIONS)?,
         };
-        let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
-        registrar.register_gauges(&BUILD)?.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
+        registrar.register_gauges(&BUILD)?.with_label_values(&[env!("CARGO_PKG_VERSION"), BUILD_REVISION]).set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
 
@@ -135,6 +158,13 @@ impl Metrics {
                 .with_label_values(&[] as &[&str]),
             reloads: registrar.register_counters(&RELOADS)?,
             callers: CallerSeries::new(&registrar, caller_label)?,
+            resolved: registrar.register_counters(&RESOLVED)?,
+            changes: registrar.register_counters(&CHANGES)?,
+            changes_streams: registrar.register_gauges(&CHANGES_STREAMS)?.with_label_values(&[] as &[&str]),
+            batch_items: registrar.register_counters(&BATCH_ITEMS)?,
+            batch_size: registrar.register_histograms(&BATCH_SIZE, &BATCH_BUCKETS)?.with_label_values(&[] as &[&str]),
+            batches_running: registrar.register_gauges(&BATCHES_RUNNING)?.with_label_values(&[] as &[&str]),
+            unmapped: registrar.register_counters(&UNMAPPED)?,
             systems: (0..MAX_SYSTEMS).map(|_| OnceLock::new()).collect(),
             add_lock: Mutex::new(()),
             unrouted: RequestSeries::new("none", &in_flight),
@@ -166,6 +196,7 @@ impl Metrics {
         let row = SystemMetrics {
             request: RequestSeries::new(name, &self.in_flight),
             vendor: self.per_vendor.series_for(name),
+            changes: ChildCache::new(ChangeType::ALL.len()),
         };
         self.init_series(name);
         let _ = self.systems.get(free)?.set(Box::new(row));
@@ -179,6 +210,12 @@ impl Metrics {
         for action in [Read, List, Create, Update, Delete] {
             self.requests.with_label_values(&[system, action.as_str(), "ok"]);
             self.request_seconds.with_label_values(&[system, action.as_str()]);
+        }
+        for state in [OperationState::Applied, OperationState::NotApplied] {
+            self.resolved.with_label_values(&[system, state.as_str()]);
+        }
+        for change in ChangeType::ALL {
+            self.changes.with_label_values(&[system, change.as_str(), CHANGE_ORIGIN]);
         }
         for call in VendorCallKind::ALL {
             self.vendor_requests.with_label_values(&[system, call.as_str(), "2xx"]);
@@ -226,6 +263,13 @@ impl Metrics {
         self.reloads.with_label_values(&[target.as_str(), if is_valid { "ok" } else { "refused" }]).inc();
     }
 
+    /// Counts values that the map of a configured model could not read.
+    pub fn model_unmapped_values(&self, model: &str, count: usize) {
+        if count > 0 {
+            self.unmapped.with_label_values(&[model]).inc_by(count as u64);
+        }
+    }
+
     /// Counts a request with its response, and its duration in seconds.
     pub fn request(&self, system: Option<SystemIndex>, action: RequestAction, outcome: RequestOutcome, seconds: f64) {
         let series = self.request_series(system);
@@ -240,6 +284,22 @@ impl Metrics {
             || self.request_seconds.with_label_values(&[name, action.as_str()]),
             |histogram| histogram.observe(seconds),
         );
+    }
+
+    /// Counts an item of a batch.
+    pub fn batch_item(&self, system: Option<SystemIndex>, action: RequestAction, outcome: RequestOutcome) {
+        let name = self.request_series(system).system.as_str();
+        self.batch_items.with_label_values(&[name, action.as_str(), outcome.as_str()]).inc();
+    }
+
+    /// Counts a batch of so many items that begins.
+    pub fn batch_size(&self, items: usize) {
+        self.batch_size.observe(u32::try_from(items).map_or(f64::MAX, f64::from));
+    }
+
+    /// Adds to the batches that run; `by` may be negative.
+    pub fn batches_running(&self, by: i64) {
+        self.batches_running.add(by);
     }
 
     /// Adds to the requests in progress; `by` may be negative.
@@ -309,61 +369,6 @@ impl Metrics {
     pub fn token_expires(&self, system: SystemIndex, timestamp: i64) {
         let name = self.request_series(Some(system)).system.as_str();
         self.token_expires.with_label_values(&[name]).set(timestamp);
-    }
-
-    /// Counts a write that was rejected because the record had changed.
-    pub fn precondition_failure(&self, system: SystemIndex, detected_by: DetectedBy) {
-        self.with_vendor_series(system, |vendor| increment(&vendor.preconditions, detected_by as usize));
-    }
-
-    /// Counts a write that reads and tries again after a conflict.
-    pub fn conflict_retry(&self, system: SystemIndex) {
-        self.with_vendor_series(system, |vendor| vendor.conflict_retries.inc());
-    }
-
-    /// Counts a write that met a conflict at every try.
-    pub fn contended(&self, system: SystemIndex) {
-        self.with_vendor_series(system, |vendor| vendor.contended.inc());
-    }
-
-    /// Adds to the writes whose outcome is not known; `by` may be negative.
-    pub fn writes_unknown(&self, system: SystemIndex, by: i64) {
-        self.with_vendor_series(system, |vendor| vendor.writes_unknown.add(by));
-    }
-
-    /// Sets the number of running operations: what the store found at the start.
-    pub fn set_operations_running(&self, system: SystemIndex, number: i64) {
-        self.with_vendor_series(system, |vendor| vendor.operations.set(number));
-    }
-
-    /// Adds to the running operations; `by` may be negative.
-    pub fn operations_running(&self, system: SystemIndex, by: i64) {
-        self.with_vendor_series(system, |vendor| vendor.operations.add(by));
-    }
-
-    /// Counts a stored response that was returned again.
-    pub fn idempotent_replay(&self) {
-        self.replays.inc();
-    }
-
-    /// Counts a write made although it destroys other data; `loss` is the adapter's name for it.
-    pub fn loss_accepted(&self, system: SystemIndex, loss: &'static str) {
-        self.loss_counter(system, loss).inc();
-    }
-
-    fn loss_counter(&self, system: SystemIndex, loss: &'static str) -> IntCounter {
-        let name = self.request_series(Some(system)).system.as_str();
-        self.losses.with_label_values(&[name, loss])
-    }
-
-    /// Counts entries written to the ledger.
-    pub fn ledger_entries(&self, number: u64) {
-        self.ledger_entries.inc_by(number);
-    }
-
-    /// Records how long a commit to the ledger took.
-    pub fn ledger_commit(&self, duration: Duration) {
-        self.ledger_seconds.observe(duration.as_secs_f64());
     }
 
     /// All metrics in Prometheus' text format, version 0.0.4.

@@ -1,5 +1,7 @@
 //! Reads of one record and of a page of records.
 
+mod filters;
+
 use std::time::Duration;
 
 use crate::journal::Journal;
@@ -19,9 +21,8 @@ pub(crate) async fn read(
     context: &OpContext,
 ) -> Result<RecordView, Problem> {
     let session = VendorSession::new(system, context);
-    let record = system
-        .adapter
-        .read(&session, id)
+    let record = session
+        .read(system, id)
         .await
         .map_err(|fault| session.with_last_status(system.record_fault_to_problem(id, &fault)))?;
     // Without the store a read still succeeds; it then omits `pending_operation`.
@@ -37,19 +38,28 @@ pub(crate) async fn list(
     (store, recent_states): (&Journal, &RecentStates),
     system: &System,
     collection: &str,
+    conditions: &[(&str, &str)],
     limit: usize,
     cursor: Option<&str>,
     context: &OpContext,
 ) -> Result<RecordPage, Problem> {
     let name = system.name.as_str();
     let digits = limit.to_string();
-    let query = [name, collection, &digits];
+    let mut query = vec![name, collection, &digits];
+    query.extend(conditions.iter().flat_map(|(field, value)| [*field, *value]));
     let after = match cursor {
         None => None,
         Some(text) => Some(decode_cursor(&query, text).ok_or_else(invalid_cursor)?),
     };
     let session = VendorSession::new(system, context);
-    let page = system.adapter.list(&session, collection, limit, after.as_deref()).await.map_err(|fault| {
+    let adapter = &system.adapter;
+    let page = if conditions.is_empty() {
+        adapter.list(&session, collection, limit, after.as_deref()).await
+    } else {
+        let filters = filters::parse(system, collection, conditions, context.requester()).await?;
+        adapter.list_filtered(&session, collection, &filters, limit, after.as_deref()).await
+    };
+    let page = page.map_err(|fault| {
         if fault.kind == VendorErrorKind::Rejected && after.is_some() {
             invalid_cursor()
         } else {
@@ -77,7 +87,7 @@ fn list_item_view(system: &System, item: &ListItem, running: Option<&OperationId
 }
 
 fn invalid_cursor() -> Problem {
-    let detail = "The cursor does not belong to this query (system, collection and limit). Send `next` of the \
+    let detail = "The cursor does not belong to this query (system, collection, filters and limit). Send `next` of the \
                   previous page unchanged with the same query, or start again without a cursor.";
     ProblemKind::MalformedRequest.with_detail(detail)
 }

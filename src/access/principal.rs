@@ -3,12 +3,15 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::quota::{AdmittedRequest, CallerQuota, QuotaExceeded};
 use crate::config::{Grant, Permission};
 use crate::record::{CallerName, CallerShare, SystemName};
 
 /// An authenticated caller with its permissions and limits.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "StoredPrincipal", into = "StoredPrincipal")]
 pub struct Principal {
     name: CallerName,
     share: CallerShare,
@@ -90,8 +93,36 @@ impl Principal {
     }
 }
 
+/// A [`Principal`] as an asynchronous batch keeps it: what it may do when the batch is accepted. Its
+/// limits are not kept.
+#[derive(Serialize, Deserialize)]
+struct StoredPrincipal {
+    name: String,
+    weight: NonZeroU16,
+    everywhere: PermissionSet,
+    by_system: Vec<(String, PermissionSet)>,
+}
+
+impl From<Principal> for StoredPrincipal {
+    fn from(principal: Principal) -> Self {
+        let by_system = principal.by_system.into_iter().map(|(name, set)| (name.as_str().to_owned(), set)).collect();
+        let (name, weight) = (principal.name.0.to_string(), principal.share.weight);
+        Self { name, weight, everywhere: principal.everywhere, by_system }
+    }
+}
+
+impl From<StoredPrincipal> for Principal {
+    fn from(stored: StoredPrincipal) -> Self {
+        let name = CallerName(stored.name.into());
+        let known = |(name, set): (String, PermissionSet)| Some((SystemName::parse(&name)?, set));
+        let by_system = stored.by_system.into_iter().filter_map(known).collect();
+        let share = CallerShare::new(&name, stored.weight);
+        Self { name, share, quota: None, everywhere: stored.everywhere, by_system }
+    }
+}
+
 /// A set of permissions, one bit each.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct PermissionSet(u8);
 
 impl PermissionSet {
@@ -104,6 +135,7 @@ impl PermissionSet {
             Permission::Update => 4,
             Permission::Delete => 8,
             Permission::Ledger => 16,
+            Permission::Operate => 32,
         })
     }
 

@@ -19,7 +19,7 @@ use super::tls::ReloadableTls;
 use crate::cli::Exit;
 use crate::config::{self, Config};
 use crate::gateway::Gateway;
-use crate::http::{ApiState, FaultRehearsal, Listener, SharedApiState};
+use crate::http::{ApiState, FaultRehearsal, Listener, ProcessInfo, SharedApiState};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::transport::trace::Tracer;
@@ -76,8 +76,10 @@ impl Application {
         let (gateway, reconcile_queue) = Gateway::new(systems, store, Arc::clone(&metrics));
         let auth = AuthSetup::new(&config.access, None);
         auth.report_expiries(&metrics);
-        let api_state =
-            SharedApiState::new(reload::build_api_state(config, &built, &auth, &gateway, &metrics, tracer.as_ref()));
+        let process = Arc::new(ProcessInfo::default());
+        let tracer_ref = tracer.as_ref();
+        let api_state = reload::build_api_state(config, &built, &auth, &gateway, &metrics, tracer_ref, &process);
+        let api_state = SharedApiState::new(api_state);
         let tls = config.server.tls.as_ref().map(ReloadableTls::new).transpose();
         let tls = tls.map_err(|error| StartError::Tls(error.to_string()))?;
         let listener = if config.server.ops_bind.is_some() { Listener::Api } else { Listener::Everything };
@@ -88,7 +90,7 @@ impl Application {
         });
         let ops_server = ops_server.transpose()?;
         let live_config =
-            LiveConfig { config: config.clone(), systems: built, auth, gateway, metrics, api_state, tracer };
+            LiveConfig { config: config.clone(), systems: built, auth, gateway, metrics, api_state, tracer, process };
         Ok(Self { api_server, ops_server, live_config, tls, config_file: None, reconcile_queue })
     }
 
@@ -108,6 +110,7 @@ impl Application {
     /// # Errors
     /// Signals cannot be received.
     pub fn watch_config(mut self, file: &Path, bind: Option<SocketAddr>) -> std::io::Result<Self> {
+        self.live_config.process.config_loaded(reload::fingerprint(file));
         self.config_file = Some(ConfigFile::watch(file, bind, &self.live_config.config)?);
         Ok(self)
     }
@@ -160,10 +163,12 @@ impl Application {
             let gateway = Arc::clone(&gateway);
             actix_web::rt::spawn(async move { gateway.run_reconciler(self.reconcile_queue).await })
         };
+        let batches = actix_web::rt::spawn(crate::http::resume_batches(Arc::clone(&api_state)));
         let background = actix_web::rt::spawn(background::run(self.live_config, self.tls, self.config_file));
         stop.await;
         api_state.begin_shutdown();
         background.abort();
+        batches.abort();
         tracing::info!("shutting down: no new requests; requests in flight are finished");
         let deadline = Instant::now() + shutdown_timeout;
         for (handle, _) in &servers {

@@ -6,7 +6,7 @@ mod background;
 mod connection;
 mod error;
 mod file_watcher;
-mod ledger_verify;
+mod ledger_commands;
 mod listener;
 mod rehearsal;
 mod reload;
@@ -16,13 +16,14 @@ mod systems;
 mod tls;
 mod token_store;
 
-use std::io::Write as _;
+use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::cli::{self, Cli, Command, Exit, LedgerCommand};
 use crate::transport::trace::Tracer;
-use crate::{client, http, telemetry};
+use crate::{client, config, http, telemetry};
 use error::print_error;
 
 pub use application::Application;
@@ -50,16 +51,35 @@ fn run(cli: Cli) -> Exit {
         Command::Serve { config, bind } => with_tracing(|tracer| application::serve_command(&config, bind, tracer)),
         Command::Sandbox { bind } => with_tracing(|tracer| sandbox::sandbox_command(bind, tracer)),
         Command::Check { config } => cli::check(&config, &mut out, &mut err),
-        Command::Openapi => match write!(out, "{}", http::openapi_json()) {
-            Ok(()) => Exit::Success,
-            Err(_) => Exit::Failure,
-        },
+        Command::Openapi { config } => openapi_command(config.as_deref(), &mut out),
         Command::Client(command) => client::run(&command, &mut std::io::stdin(), &mut out, &mut err),
         Command::Completions { shell } => cli::completions(shell, &mut out),
         Command::HashKey => cli::hash_key(&mut std::io::stdin(), &mut out, &mut err),
         Command::Ledger(LedgerCommand::Verify { config, head }) => {
-            ledger_verify::verify_command(&config, head.as_deref())
+            ledger_commands::verify_command(&config, head.as_deref())
         }
+        Command::Ledger(LedgerCommand::Export { config, until, to }) => {
+            ledger_commands::export_command(&config, until, &to)
+        }
+        Command::Ledger(LedgerCommand::Cut { config, until, exported }) => {
+            ledger_commands::cut_command(&config, until, &exported)
+        }
+    }
+}
+
+/// Prints the OpenAPI document, with the models of a configuration.
+fn openapi_command(path: Option<&Path>, out: &mut dyn Write) -> Exit {
+    let text = match path.map(config::load) {
+        None => http::openapi_json(),
+        Some(Ok(config)) => http::openapi_json_with(&config.models),
+        Some(Err(errors)) => {
+            print_error(&errors);
+            return Exit::UsageError;
+        }
+    };
+    match write!(out, "{text}") {
+        Ok(()) => Exit::Success,
+        Err(_) => Exit::Failure,
     }
 }
 

@@ -13,9 +13,10 @@ use super::error::StartError;
 use super::systems;
 use crate::config::{self, Config, ServerConfig};
 use crate::gateway::Gateway;
-use crate::http::{ApiState, RequestLimits, SharedApiState};
+use crate::http::{ApiState, BatchLimits, Models, ProcessInfo, RequestLimits, SharedApiState};
 use crate::journal::Journal;
 use crate::metrics::{Metrics, ReloadTarget};
+use crate::record::sha256;
 use crate::transport::trace::Tracer;
 
 /// How long the body of a request may take to arrive.
@@ -30,6 +31,7 @@ pub(super) struct LiveConfig {
     pub(super) metrics: Arc<Metrics>,
     pub(super) api_state: Arc<SharedApiState>,
     pub(super) tracer: Option<Arc<Tracer>>,
+    pub(super) process: Arc<ProcessInfo>,
 }
 
 /// The state of the API for a configuration.
@@ -40,10 +42,12 @@ pub(super) fn build_api_state(
     gateway: &Arc<Gateway>,
     metrics: &Arc<Metrics>,
     tracer: Option<&Arc<Tracer>>,
+    process: &Arc<ProcessInfo>,
 ) -> ApiState {
     ApiState {
         gateway: Arc::clone(gateway),
         systems: built.iter().map(|(_, system)| Arc::clone(system)).collect(),
+        models: Arc::new(Models::new(config.models.clone())),
         authenticator: Arc::clone(&auth.authenticator),
         metrics: Arc::clone(metrics),
         tracer: tracer.cloned(),
@@ -55,7 +59,18 @@ pub(super) fn build_api_state(
             max_body: config.server.max_body as u64,
             body_timeout: BODY_TIMEOUT.min(config.server.deadline),
             deadline: config.server.deadline,
+            plan_ttl: config.server.plan_ttl,
+            changes_retention: config.server.changes_retention,
+            max_streams: config.server.max_streams,
         },
+        batch_limits: BatchLimits {
+            max_items: config.server.max_batch_items,
+            max_body: config.server.max_batch_body as u64,
+            max_async_items: config.server.max_async_batch_items,
+            max_concurrency: config.server.batch_concurrency,
+            deadline: config.server.batch_deadline,
+        },
+        process: Arc::clone(process),
     }
 }
 
@@ -74,14 +89,19 @@ impl LiveConfig {
     /// Reads the configuration again; an invalid one changes nothing. `bind` replaces its
     /// `server.bind` (`--bind`).
     pub(super) async fn reload(&mut self, path: &Path, bind: Option<SocketAddr>) {
+        let fingerprint = fingerprint(path);
         let result = match config::load(path) {
             Ok(config) => self.apply(config, bind).await,
             Err(errors) => Err(errors.to_string()),
         };
         self.metrics.reload(ReloadTarget::Configuration, result.is_ok());
         match result {
-            Ok(()) => tracing::info!(file = %path.display(), "the configuration was reloaded and is in force"),
+            Ok(()) => {
+                self.process.config_loaded(fingerprint);
+                tracing::info!(file = %path.display(), "the configuration was reloaded and is in force");
+            }
             Err(errors) => {
+                self.process.config_refused(&errors);
                 tracing::error!(file = %path.display(), errors, "the changed configuration is invalid; the previous one stays in force");
             }
         }
@@ -92,9 +112,17 @@ impl LiveConfig {
         let restart_keys = needs_restart(&self.config, &config);
         // The addresses stay until a restart: open access is checked against the current one.
         config.override_bind(self.config.server.bind)?;
-        let ServerConfig { access_log, max_body, deadline, external_url, console, .. } = config.server;
-        config.server =
-            ServerConfig { access_log, max_body, deadline, external_url, console, ..self.config.server.clone() };
+        let current = self.config.server.clone();
+        // What is bound, and what the threads are started with, stays.
+        config.server = ServerConfig {
+            bind: current.bind,
+            ops_bind: current.ops_bind,
+            workers: current.workers,
+            shutdown_timeout: current.shutdown_timeout,
+            http2: current.http2,
+            tls: current.tls,
+            ..config.server
+        };
         config.store = self.config.store.clone();
         for (before, now) in matching_systems(&self.config, &config) {
             if !before.vendor.is_same_vendor(&now.vendor) {
@@ -113,13 +141,20 @@ impl LiveConfig {
         let built: Vec<_> = systems.iter().map(|(_, system)| Arc::clone(system)).collect();
         self.gateway.replace_systems(&built);
         let tracer = self.tracer.as_ref();
-        self.api_state.replace(build_api_state(&config, &systems, &self.auth, &self.gateway, &self.metrics, tracer));
+        let process = &self.process;
+        let (auth, gateway, metrics) = (&self.auth, &self.gateway, &self.metrics);
+        self.api_state.replace(build_api_state(&config, &systems, auth, gateway, metrics, tracer, process));
         (self.systems, self.config) = (systems, config);
         if !restart_keys.is_empty() {
             tracing::warn!(keys = restart_keys.join(", "), "some changed keys need a restart");
         }
         Ok(())
     }
+}
+
+/// SHA-256 of a file, in hex.
+pub(super) fn fingerprint(path: &Path) -> Option<String> {
+    Some(const_hex::encode(sha256([&*std::fs::read(path).ok()?])))
 }
 
 fn matching_systems<'c>(

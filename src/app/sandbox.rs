@@ -1,4 +1,4 @@
-//! `sandbox`: the gateway in front of three embedded fake vendors with sample records, to try it
+//! `sandbox`: the gateway in front of the embedded fake vendors with sample records, to try it
 //! out.
 
 use std::net::SocketAddr;
@@ -11,11 +11,60 @@ use super::rehearsal::SandboxFaults;
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::record::{EntityTag, RecordId, SystemName, Version};
-use crate::sandbox::{Sandbox, bluedolphin, matrix42, pretectum};
+use crate::sandbox::{Sandbox, SandboxSystem, bluedolphin, matrix42};
 use crate::transport::trace::Tracer;
 
 /// The sample record's row version: the bytes of [`matrix42::FACILITY_TIMESTAMP`], `AAAAAEa7mU4=`.
 const FACILITY_VERSION: [u8; 8] = [0, 0, 0, 0, 0x46, 0xbb, 0x99, 0x4e];
+
+/// The models of the sandbox: one shape of people and one of things, whatever system keeps them.
+pub const MODELS: &str = r#"
+[models.contact]
+title = "Contact"
+[models.contact.fields]
+first_name = { type = "string", max_length = 50 }
+last_name = { type = "string", max_length = 50 }
+email = { type = "string", format = "email", max_length = 100 }
+phone = { type = "string" }
+tier = { type = "string", enum = ["basic", "gold"] }
+since = { type = "string", format = "date" }
+credit = { type = "number" }
+newsletter = { type = "boolean" }
+
+[models.contact.systems.crm.map]
+first_name = "First Name"
+last_name = "Last Name"
+email = "Email"
+phone = "Phone"
+tier = { at = "Status", enum = { Standard = "basic", Premium = "gold" } }
+since = { at = "Customer Since", date = "MM/dd/yyyy" }
+credit = "Credit Limit"
+newsletter = "Newsletter"
+
+[models.asset]
+title = "Asset"
+[models.asset.fields]
+name = { type = "string", max_length = 255 }
+description = { type = "string" }
+owner = { type = "string", max_length = 255 }
+active = { type = "boolean" }
+cost = { type = "number" }
+ends = { type = "string", format = "date-time" }
+
+[models.asset.systems.architecture.map]
+name = "name"
+owner = { at = "/properties/Owner/value", none = "" }
+active = { at = "status", boolean = { true = ["active"], false = ["disabled"] } }
+
+[models.asset.systems.itsm]
+collection = "SPSScCategoryClassBase"
+[models.asset.systems.itsm.map]
+name = "Name"
+description = { at = "Description", none = "" }
+active = { at = "Hidden", boolean = { true = [false, 0], false = [true, 1] } }
+cost = "Costs"
+ends = { at = "End", datetime = "iso" }
+"#;
 
 /// Runs until SIGTERM or SIGINT; then the store's folder is removed.
 pub(super) fn sandbox_command(bind: SocketAddr, tracer: Option<Arc<Tracer>>) -> Exit {
@@ -35,7 +84,7 @@ pub(super) fn sandbox_command(bind: SocketAddr, tracer: Option<Arc<Tracer>>) -> 
             }
         };
         let text = configuration(&vendors, bind, &folder.path().join("store.db").display().to_string());
-        let config = match Config::parse(&text, "sandbox") {
+        let config = match Config::parse(&[&text, MODELS].concat(), "sandbox") {
             Ok(config) => with_short_deadline(config),
             Err(errors) => {
                 print_error(&errors);
@@ -67,43 +116,11 @@ fn with_short_deadline(mut config: Config) -> Config {
 /// The configuration (TOML) of a gateway in front of these fake vendors.
 #[must_use]
 pub fn configuration(vendors: &Sandbox, bind: SocketAddr, store: &str) -> String {
-    let collection = format!("{}:{}:{}", pretectum::BUSINESS_AREA_ID, pretectum::SCHEMA_ID, pretectum::DATASET_ID);
-    format!(
-        r#"
-        [server]
-        bind = "{bind}"
-        [store]
-        url = {store}
-        [access]
-        mode = "open"
-        allow_open = true
-        [systems.crm]
-        vendor = "pretectum"
-        base_url = "{}"
-        client_id = "{}"
-        client_secret = "{}"
-        collection = "{collection}"
-        [systems.architecture]
-        vendor = "bluedolphin"
-        base_url = "{}"
-        tenant = "{}"
-        api_key = "{}"
-        collection = "object-definitions"
-        [systems.itsm]
-        vendor = "matrix42"
-        base_url = "{}"
-        api_token = "{}"
-        "#,
-        vendors.pretectum.base_url(),
-        pretectum::CLIENT_ID,
-        pretectum::CLIENT_SECRET,
-        vendors.bluedolphin.base_url(),
-        bluedolphin::TENANT,
-        bluedolphin::API_KEY,
-        vendors.matrix42.base_url(),
-        matrix42::API_TOKEN,
-        store = serde_json::Value::from(format!("sqlite:{store}")),
-    )
+    let store = serde_json::Value::from(format!("sqlite:{store}"));
+    let head =
+        format!("[server]\nbind = \"{bind}\"\n[store]\nurl = {store}\n[access]\nmode = \"open\"\nallow_open = true\n");
+    let systems = vendors.systems().iter().map(SandboxSystem::to_toml).collect::<String>();
+    head + &systems
 }
 
 /// `curl` commands to try, and the addresses of Swagger UI and of the fake vendors' logs.
@@ -118,6 +135,7 @@ fn welcome(vendors: &Sandbox, address: SocketAddr) -> Vec<String> {
          -d '{{\"fields\":{{\"Description\":\"Facilities\"}}}}' {record}",
         tag.unwrap_or_default()
     );
+    let logs: String = vendors.systems().iter().map(|system| format!(" {}/_sandbox/log", system.base_url)).collect();
     vec![
         String::new(),
         "Read a record:".to_owned(),
@@ -135,11 +153,6 @@ fn welcome(vendors: &Sandbox, address: SocketAddr) -> Vec<String> {
         "Rehearse a failure: add -H 'Sandbox-Fault: conflict' (or unknown, busy, quota) to a request.".to_owned(),
         String::new(),
         format!("Swagger UI: http://{address}/docs/"),
-        format!(
-            "The fake vendors (requests they received, faults to inject): {0}/_sandbox/log {1}/_sandbox/log {2}/_sandbox/log",
-            vendors.pretectum.base_url(),
-            vendors.bluedolphin.base_url(),
-            vendors.matrix42.base_url()
-        ),
+        format!("The fake vendors (requests they received, faults to inject):{logs}"),
     ]
 }

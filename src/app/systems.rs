@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::catalog::Catalog;
 use crate::config::SystemConfig;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::record::Secret;
 use crate::system::{System, tenant_fingerprint};
 use crate::transport::TransportStack;
+use crate::vendors::BASE_URL;
 
 use super::error::StartError;
 use super::token_store::token_store;
@@ -40,7 +42,9 @@ fn build_one(configured: &SystemConfig, journal: &Journal, metrics: &Arc<Metrics
         .add(&name)
         .ok_or_else(|| StartError::System(name.to_string(), "there are too many systems".to_owned()))?;
     let vendor = &configured.vendor;
-    let built = (vendor.factory.build)(&vendor.settings);
+    let mut settings = vendor.settings.clone();
+    settings.insert(BASE_URL, Secret::new(configured.stack.base_url.as_str()));
+    let built = (vendor.factory.build)(&settings);
     let adapter = built.map_err(|wrong| StartError::System(name.to_string(), wrong.to_string()))?;
     metrics.register_losses(index, adapter.capabilities().losses.iter().map(|loss| loss.name));
     let tokens = token_store(journal, &name);
@@ -49,15 +53,11 @@ fn build_one(configured: &SystemConfig, journal: &Journal, metrics: &Arc<Metrics
     let (first, second) = (Arc::clone(&adapter) as _, second.map(|adapter| adapter as _));
     let stack = TransportStack::with_second_secret(&name, first, second, &configured.stack, tokens, metrics)
         .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;
+    let transport = Arc::new(stack);
+    let path = format!("/systems/{name}");
+    let catalog = Catalog::new(&path, Arc::clone(&adapter), Arc::clone(&transport), configured.policy.schema_ttl);
     let tenant_fingerprint = system_tenant_fingerprint(configured).into();
-    Ok(System {
-        name,
-        index,
-        tenant_fingerprint,
-        adapter,
-        transport: Arc::new(stack),
-        policy: configured.policy.clone(),
-    })
+    Ok(System { name, index, tenant_fingerprint, adapter, transport, catalog, policy: configured.policy.clone() })
 }
 
 /// Identifies whose data the system holds. A renewed key does not change it; another tenant does.

@@ -68,6 +68,8 @@ pub enum Permission {
     Delete,
     /// Read the ledger.
     Ledger,
+    /// Find out what became of operations, and see the state of the gateway.
+    Operate,
 }
 
 impl Permission {
@@ -80,6 +82,7 @@ impl Permission {
             Self::Update => "update",
             Self::Delete => "delete",
             Self::Ledger => "ledger",
+            Self::Operate => "operate",
         }
     }
 
@@ -90,6 +93,7 @@ impl Permission {
             "update" => Self::Update,
             "delete" => Self::Delete,
             "ledger" => Self::Ledger,
+            "operate" => Self::Operate,
             _ => return None,
         })
     }

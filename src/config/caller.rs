@@ -206,7 +206,7 @@ fn read_grant(element: &SpannedValue<'_>, systems: &[&str]) -> Option<Grant> {
         return None;
     };
     if action != "*" && Permission::parse(action).is_none() {
-        let expected = "read, create, update, delete, ledger or * after the colon";
+        let expected = "read, create, update, delete, ledger, operate or * after the colon";
         element.error(format!("{shown} names no known action"), expected);
         return None;
     }

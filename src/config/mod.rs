@@ -11,6 +11,7 @@ mod env_or_file;
 mod error;
 mod jwt;
 mod metrics;
+mod models;
 mod server;
 mod spanned_value;
 mod store;
@@ -24,6 +25,7 @@ mod vendor;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -34,18 +36,19 @@ pub(crate) use jwt::MAX_JWKS_BYTES;
 pub use jwt::{JwksLocation, JwtConfig};
 pub use metrics::MetricsConfig;
 pub use server::ServerConfig;
-pub use system::{SystemConfig, SystemPolicy};
+pub use system::{SystemConfig, SystemPolicy, Validation};
 pub use tls::{TlsConfig, TlsError, TlsIdentity};
 pub use vendor::VendorConfig;
 
 use crate::journal::StoreSettings;
+use crate::models::Model;
 use crate::record::SystemName;
 use diagnostics::{Diagnostics, Environment, KeyPath};
 use spanned_value::SpannedValue;
 use table_reader::TableReader;
 
 /// A valid configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// `[server]`.
     pub server: ServerConfig,
@@ -57,6 +60,8 @@ pub struct Config {
     pub access: AccessConfig,
     /// `[systems.*]`, in the order of the text; never empty.
     pub systems: Vec<SystemConfig>,
+    /// `[models.*]`, in the order of the text.
+    pub models: Vec<Arc<Model>>,
     /// The files of `{ file = "PATH" }`.
     value_files: Vec<PathBuf>,
 }
@@ -117,8 +122,9 @@ impl Config {
             root.error("access", message, format!("a loopback server.bind, {OPEN_ACCESS_HINT}"));
         }
         let systems = read_systems(&systems, server.bind);
+        let models = models::read_models(&root.table("models"), &systems);
         root.reject_unknown(|_| None);
-        Self { server, store, metrics, access, systems, value_files: Vec::new() }
+        Self { models, server, store, metrics, access, systems, value_files: Vec::new() }
     }
 
     /// The files whose content belongs to the configuration: those of `{ file = "PATH" }` and of

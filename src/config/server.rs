@@ -34,6 +34,9 @@ pub struct ServerConfig {
     /// The longest that a caller waits for one request, 100 ms to 1 h. Default 30 s.
     #[serde(deserialize_with = "bounded::duration::<100, 3_600_000, _>")]
     pub deadline: Duration,
+    /// How long a plan is valid, 1 s to 24 h. Default 15 min.
+    #[serde(deserialize_with = "bounded::duration::<1000, 86_400_000, _>")]
+    pub plan_ttl: Duration,
     /// How long a shutdown waits for requests and writes in flight, 0 s to 1 h. Default 30 s.
     #[serde(deserialize_with = "bounded::duration::<0, 3_600_000, _>")]
     pub shutdown_timeout: Duration,
@@ -42,11 +45,32 @@ pub struct ServerConfig {
     pub external_url: String,
     /// Whether the console is served. Default yes.
     pub console: bool,
+    /// How long events of the feed of changes are kept, 1 s to 3650 d. Default 7 d.
+    #[serde(deserialize_with = "bounded::duration::<1000, 315_360_000_000, _>")]
+    pub changes_retention: Duration,
+    /// The most streams of changes at a time, 1 to 10,000. Default 256.
+    #[serde(deserialize_with = "bounded::integer::<1, 10_000, _, _>")]
+    pub max_streams: usize,
     /// One line per request on standard error. Default no.
     pub access_log: bool,
     /// HTTP/2 with callers, where TLS is on. Default no: `h2` 0.3, which actix-http uses, lets a
     /// caller fill the memory with empty frames (RUSTSEC-2026-0258).
     pub http2: bool,
+    /// The most items of a batch, 1 to 1000. Default 100.
+    #[serde(deserialize_with = "bounded::integer::<1, 1000, _, _>")]
+    pub max_batch_items: usize,
+    /// The most items of an asynchronous batch, 1 to 100000. Default 10000.
+    #[serde(deserialize_with = "bounded::integer::<1, 100_000, _, _>")]
+    pub max_async_batch_items: usize,
+    /// The longest body of a batch in bytes, 1 to 64 MiB. Default 4 MiB.
+    #[serde(deserialize_with = "bounded::integer::<1, 67_108_864, _, _>")]
+    pub max_batch_body: usize,
+    /// The most items of one batch that run at once, 1 to 32. Default 8.
+    #[serde(deserialize_with = "bounded::integer::<1, 32, _, _>")]
+    pub batch_concurrency: usize,
+    /// How long items of a batch may begin, 100 ms to 1 h. Default 2 min.
+    #[serde(deserialize_with = "bounded::duration::<100, 3_600_000, _>")]
+    pub batch_deadline: Duration,
     /// TLS on `bind`. Default none.
     #[serde(skip)]
     pub tls: Option<TlsConfig>,
@@ -61,11 +85,19 @@ impl Default for ServerConfig {
             workers: cores.min(MAX_WORKERS as usize),
             max_body: 1024 * 1024,
             deadline: Duration::from_secs(30),
+            plan_ttl: Duration::from_mins(15),
             shutdown_timeout: Duration::from_secs(30),
             external_url: String::new(),
             console: true,
+            changes_retention: Duration::from_hours(7 * 24),
+            max_streams: 256,
             access_log: false,
             http2: false,
+            max_batch_items: 100,
+            max_async_batch_items: 10_000,
+            max_batch_body: 4 * 1024 * 1024,
+            batch_concurrency: 8,
+            batch_deadline: Duration::from_mins(2),
             tls: None,
         }
     }

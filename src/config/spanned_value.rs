@@ -2,9 +2,11 @@
 //! what would be valid.
 
 use serde::de::value::StringDeserializer;
-use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer as _, Unexpected, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error as _, IntoDeserializer as _, SeqAccess, Unexpected, Visitor,
+};
 use serde::forward_to_deserialize_any;
-use toml::de::DeValue;
+use toml::de::{DeArray, DeValue};
 
 use super::diagnostics::{Diagnostics, KeyPath};
 use super::env_or_file;
@@ -63,12 +65,26 @@ impl<'d> SpannedValue<'d> {
         if array.is_empty() {
             self.error("is empty", expected);
         }
+        Some(self.elements_of(array))
+    }
+
+    fn elements_of(&self, array: &'d DeArray<'d>) -> Vec<Self> {
         let element = |(index, value): (usize, &'d toml::Spanned<DeValue<'d>>)| Self {
             diagnostics: self.diagnostics,
             at: KeyPath { path: format!("{}[{index}]", self.at.path), offset: value.span().start },
             value: value.get_ref(),
         };
-        Some(array.iter().enumerate().map(element).collect())
+        array.iter().enumerate().map(element).collect()
+    }
+
+    /// A serde error of this value, with its position, for the reader of what it is a part of.
+    fn locate(&self, error: ValueError) -> ValueError {
+        let kind = match error.kind {
+            ErrorKind::WrongType => ErrorKind::Message(self.wrong_type()),
+            ErrorKind::Invalid => ErrorKind::Message(format!("cannot be {}", self.display_redacted())),
+            message @ ErrorKind::Message(_) => message,
+        };
+        ValueError { kind, at: error.at.or_else(|| Some(self.at.clone())), ..error }
     }
 
     /// What is wrong with a value of the wrong type.
@@ -88,6 +104,18 @@ impl<'d> SpannedValue<'d> {
     }
 }
 
+/// The elements of an array.
+struct ElementAccess<'d>(std::vec::IntoIter<SpannedValue<'d>>);
+
+impl<'de> SeqAccess<'de> for ElementAccess<'_> {
+    type Error = ValueError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ValueError> {
+        let Some(element) = self.0.next() else { return Ok(None) };
+        seed.deserialize(element.clone()).map(Some).map_err(|error| element.locate(error))
+    }
+}
+
 impl<'de> Deserializer<'de> for SpannedValue<'_> {
     type Error = ValueError;
 
@@ -99,6 +127,7 @@ impl<'de> Deserializer<'de> for SpannedValue<'_> {
                 // More than 64 bits.
                 Err(_) => Err(ValueError::invalid_value(Unexpected::Signed(i64::MAX), &visitor)),
             },
+            DeValue::Array(array) => visitor.visit_seq(ElementAccess(self.elements_of(array).into_iter())),
             _ => Err(ValueError::invalid_type(Unexpected::Other(self.value.type_str()), &visitor)),
         }
     }

@@ -9,7 +9,7 @@ use super::base_url::{self, is_self_address};
 use super::table_reader::TableReader;
 use super::vendor::{VendorConfig, vendor_choices};
 use crate::bounded;
-use crate::record::{Secret, SystemName};
+use crate::record::{Action, Secret, SystemName};
 use crate::transport::StackSettings;
 use crate::vendors::{AdapterFactory, VENDORS, find_vendor};
 
@@ -41,6 +41,14 @@ pub struct SystemPolicy {
     /// Default `"refuse"`.
     #[serde(rename = "on_lossy_write", deserialize_with = "is_warn")]
     pub warn_on_loss: bool,
+    /// Whether callers may rebase a patch: `rebase = "disjoint"` or `"never"`. Default yes.
+    #[serde(rename = "rebase", deserialize_with = "is_disjoint")]
+    pub allow_rebase: bool,
+    /// The writes that are made only with `If-Plan`: `create`, `update`, `delete`. Default none.
+    #[serde(deserialize_with = "write_actions")]
+    pub require_plan: Vec<Action>,
+    /// Groups of members of `fields` that count as one place for a rebase. Default none.
+    pub together: Vec<Vec<String>>,
     /// One vendor call, connect to last byte (see [`StackSettings::timeout`]).
     #[serde(deserialize_with = "bounded::duration::<10, 3_600_000, _>")]
     pub timeout: Duration,
@@ -54,6 +62,39 @@ pub struct SystemPolicy {
     /// The pause before the first poll, 1 ms to 10 s. Default 500 ms.
     #[serde(deserialize_with = "bounded::duration::<1, 10_000, _>")]
     pub completion_poll: Duration,
+    /// Whether writes are checked against the vendor's schema before they are sent. Default
+    /// `"refuse"`.
+    pub validate: Validation,
+    /// How long a schema is used before it is read again, 1 s to 24 h. Default 10 min.
+    #[serde(deserialize_with = "bounded::duration::<1_000, 86_400_000, _>")]
+    pub schema_ttl: Duration,
+    /// Collections to list besides those that the vendor names, in the vendor's form.
+    pub collections: Vec<String>,
+}
+
+/// `validate`: what happens to a write that breaks the vendor's schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Validation {
+    /// It is refused, and nothing is sent.
+    #[default]
+    Refuse,
+    /// It is sent, and its answer has warnings.
+    Warn,
+    /// Nothing is checked.
+    Off,
+}
+
+impl Validation {
+    /// The word in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Warn => "warn",
+            Self::Off => "off",
+        }
+    }
 }
 
 impl Default for SystemPolicy {
@@ -62,10 +103,16 @@ impl Default for SystemPolicy {
             collection: None,
             require_if_match: true,
             warn_on_loss: false,
+            allow_rebase: true,
+            require_plan: Vec::new(),
+            together: Vec::new(),
             timeout: StackSettings::TIMEOUT,
             settle_timeout: Duration::from_secs(30),
             completion_timeout: Duration::from_mins(10),
             completion_poll: Duration::from_millis(500),
+            validate: Validation::Refuse,
+            schema_ttl: Duration::from_mins(10),
+            collections: Vec::new(),
         }
     }
 }
@@ -84,6 +131,33 @@ fn is_warn<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error>
     Ok(matches!(OnLossyWrite::deserialize(deserializer)?, OnLossyWrite::Warn))
 }
 
+fn write_actions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Action>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Write {
+        Create,
+        Update,
+        Delete,
+    }
+    let words = Vec::<Write>::deserialize(deserializer)?;
+    let action = |word| match word {
+        Write::Create => Action::Create,
+        Write::Update => Action::Update,
+        Write::Delete => Action::Delete,
+    };
+    Ok(words.into_iter().map(action).collect())
+}
+
+fn is_disjoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Rebase {
+        Disjoint,
+        Never,
+    }
+    Ok(matches!(Rebase::deserialize(deserializer)?, Rebase::Disjoint))
+}
+
 impl SystemConfig {
     /// `name` is `None` where the name is wrong. `None` if the system is incomplete; then the
     /// errors say why.
@@ -95,20 +169,27 @@ impl SystemConfig {
         let vendor = read_vendor(&table);
         let mut stack: StackSettings = table.read().unwrap_or_default();
         let policy: SystemPolicy = table.read().unwrap_or_default();
-        check_base_url(&table, &mut stack, vendor, bind);
+        let added_paths = vendor.map_or(&[][..], |vendor| vendor.added_paths);
+        if let Some(url) = check_url(&table, "base_url", &stack.base_url, added_paths, bind) {
+            stack.base_url = url;
+        }
         check_connect_timeout(&table, &mut stack);
         check_collection(&table, &policy, vendor);
         check_certificates(&table, &stack);
         let settings = vendor.and_then(|vendor| VendorConfig::read(vendor, &table));
+        if let Some((key, url)) = settings.as_ref().and_then(VendorConfig::sign_in_url) {
+            stack.sign_in_url = check_url(&table, key, url.expose(), &[], bind);
+        }
         table.reject_unknown(|key| other_vendor_hint(key, vendor));
         let vendor = settings?;
         stack.secrets = vendor.secrets().cloned().collect::<Vec<Secret>>();
         Some(Self { name: name?, vendor, policy, stack })
     }
 
-    /// Whether the system's address is the gateway's own.
+    /// Whether an address of the system is the gateway's own.
     pub(super) fn points_to_self(&self, bind: SocketAddr) -> bool {
-        is_self_address(&self.stack.base_url, bind)
+        let sign_in_url = self.stack.sign_in_url.as_deref();
+        [Some(self.stack.base_url.as_str()), sign_in_url].into_iter().flatten().any(|url| is_self_address(url, bind))
     }
 }
 
@@ -122,20 +203,25 @@ fn read_vendor(table: &TableReader<'_>) -> Option<&'static AdapterFactory> {
     vendor
 }
 
-fn check_base_url(
+/// The one spelling of an address of the vendor, under this key.
+fn check_url(
     table: &TableReader<'_>,
-    stack: &mut StackSettings,
-    vendor: Option<&AdapterFactory>,
+    key: &'static str,
+    url: &str,
+    added_paths: &[&str],
     bind: SocketAddr,
-) {
+) -> Option<String> {
     let allow_http = table.value("allow_http").unwrap_or(false);
-    let added_paths = vendor.map_or(&[][..], |vendor| vendor.added_paths);
-    match base_url::normalize(&stack.base_url, allow_http, added_paths) {
+    match base_url::normalize(url, allow_http, added_paths) {
         Ok(url) if is_self_address(&url, bind) => {
-            table.error("base_url", "is the address of the gateway itself", "the vendor's address");
+            table.error(key, "is the address of the gateway itself", "the vendor's address");
+            None
         }
-        Ok(url) => stack.base_url = url,
-        Err((message, expected)) => table.error("base_url", message, expected),
+        Ok(url) => Some(url),
+        Err((message, expected)) => {
+            table.error(key, message, expected);
+            None
+        }
     }
 }
 
@@ -152,12 +238,15 @@ fn check_connect_timeout(table: &TableReader<'_>, stack: &mut StackSettings) {
 }
 
 fn check_collection(table: &TableReader<'_>, policy: &SystemPolicy, vendor: Option<&AdapterFactory>) {
-    let (Some(collection), Some(vendor), Some(value)) = (&policy.collection, vendor, table.get("collection")) else {
-        return;
-    };
-    if !(vendor.is_collection)(collection) {
+    let Some(vendor) = vendor else { return };
+    let is_wrong = |collection: &String| !(vendor.is_collection)(collection);
+    if let Some(value) = table.get("collection").filter(|_| policy.collection.as_ref().is_some_and(is_wrong)) {
         let message = format!("{} is not a collection of this vendor", value.display_redacted());
         value.error(message, vendor.collection_form);
+    }
+    if let Some(wrong) = policy.collections.iter().find(|collection| is_wrong(collection)) {
+        let message = format!("{wrong:?} is not a collection of this vendor");
+        table.error("collections", message, vendor.collection_form);
     }
 }
 

@@ -98,14 +98,21 @@ fn omitted_keys_have_their_defaults() {
         collection: None,
         require_if_match: true,
         warn_on_loss: false,
+        allow_rebase: true,
+        require_plan: Vec::new(),
+        together: Vec::new(),
         timeout: Duration::from_secs(10),
         settle_timeout: Duration::from_secs(30),
         completion_timeout: Duration::from_mins(10),
         completion_poll: Duration::from_millis(500),
+        validate: Validation::Refuse,
+        schema_ttl: Duration::from_mins(10),
+        collections: Vec::new(),
     };
     assert_eq!(system.policy, expected);
     let expected = StackSettings {
         base_url: "https://server.example".to_owned(),
+        sign_in_url: None,
         timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(2),
         keep_alive: Duration::from_secs(4),
@@ -210,6 +217,22 @@ fn the_example_shows_every_key() {
 }
 
 #[test]
+fn a_wrong_element_of_an_array_is_named_with_its_position() {
+    let config = parse_valid(&format!("{SMALL}require_plan = [\"delete\"]\ntogether = [[\"Street\", \"City\"], []]\n"));
+    assert_eq!(config.systems[0].policy.require_plan, [crate::record::Action::Delete]);
+    assert_eq!(config.systems[0].policy.together, [vec!["Street".to_owned(), "City".to_owned()], Vec::new()]);
+    for (line, wanted) in [
+        ("require_plan = [\"update\", \"read\"]", "require_plan[1]: cannot be \"read\""),
+        ("require_plan = \"update\"", "require_plan: "),
+        ("together = [\"Street\"]", "together[0]: is a string"),
+        ("together = [[1]]", "together[0][0]: is an integer"),
+    ] {
+        let errors = parse(&format!("{SMALL}{line}\n")).unwrap_err().to_string();
+        assert!(errors.contains(wanted), "{errors}");
+    }
+}
+
+#[test]
 fn whole_numbers_are_accepted_in_every_toml_notation() {
     let config = parse_valid(&format!("server.max_body = 2_097_152\nserver.workers = 0x10\n{SMALL}max_queue = +0\n"));
     assert_eq!((config.server.max_body, config.server.workers), (2_097_152, 16));
@@ -267,21 +290,21 @@ vendor = "sap"
 "#;
     let expected = [
         "3:8 server.bind: cannot be \"localhost\"; IP:PORT",
-        "4:1 server.wokers: is not a key of this table; did you mean \"workers\"?; access_log, bind, console, deadline, external_url, http2,",
+        "4:1 server.wokers: is not a key of this table; did you mean \"workers\"?; access_log, batch_concurrency,",
         "5:12 server.max_body: is out of range; a whole number from 1 to 67108864",
         "6:12 server.deadline: is an integer; a duration from \"100ms\" to \"1h\", with one of the units",
         "9:7 store.url: is not the URL of a store; \"sqlite:PATH\" or \"postgres://",
         "10:14 store.durability: cannot be \"perhaps\"; \"commit\" or \"relaxed\"",
         "16:14 access.callers[0].key_sha256: is not a SHA-256; 64 lower-case hexadecimal digits",
         "17:22 access.callers[0].allow[1]: \"erp:read\" names a system that is not configured; crm, Big_One or *",
-        "17:34 access.callers[0].allow[2]: \"crm:fly\" names no known action; read, create, update, delete, ledger",
+        "17:34 access.callers[0].allow[2]: \"crm:fly\" names no known action; read, create, update, delete, ledger, operate",
         "17:45 access.callers[0].allow[3]: \"crm\" is not a system and an action; a list of \"SYSTEM:ACTION\"",
         "21:12 systems.crm.base_url: sends secrets in clear text over http; https, or a loopback host, or allow_http",
         "23:17 systems.crm.client_secret: the environment variable \"NOT_SET\" is not set; a variable that is set",
         "24:1 systems.crm.api_key: is a key of vendor \"bluedolphin\", not of this one; allow_http, base_url,",
         "26:1 systems.Big_One: is not a system's name; [a-z][a-z0-9-]*",
         "26:1 systems.Big_One.base_url: is missing; the vendor's address",
-        "27:10 systems.Big_One.vendor: cannot be \"sap\"; \"pretectum\" or \"bluedolphin\" or \"matrix42\"",
+        "27:10 systems.Big_One.vendor: cannot be \"sap\"; \"pretectum\" or \"bluedolphin\" or \"matrix42\" or \"dataverse\"",
     ];
     let found = error_lines(text);
     for (found, expected) in found.iter().zip(expected) {
@@ -318,6 +341,7 @@ fn the_required_keys_of_each_vendor_are_reported() {
         ("pretectum", &["base_url", "client_id", "client_secret"][..]),
         ("bluedolphin", &["base_url", "tenant", "api_key"]),
         ("matrix42", &["base_url", "api_token"]),
+        ("dataverse", &["base_url", "tenant_id", "client_id", "client_secret"]),
     ] {
         let found = error_lines(&format!("access.mode = 'open'\n[systems.a]\nvendor = '{vendor}'\n"));
         let expected: Vec<_> = keys.iter().map(|key| format!("2:1 systems.a.{key}: is missing; ")).collect();
@@ -362,7 +386,7 @@ fn columns_count_characters_without_a_byte_order_mark() {
     );
     assert_one_error(
         &format!("\u{feff}zzz = 1\n{SMALL}"),
-        "1:1 zzz: is not a key of this table; access, metrics, server,",
+        "1:1 zzz: is not a key of this table; access, metrics, models,",
     );
     assert_one_error(&SMALL.replace("\"token-of-itsm\"", "{ env = 'é', \"ö\" = 1 }"), "6:26 ");
 }
@@ -417,6 +441,12 @@ fn invalid_values_of_a_system_are_reported() {
         ("max_vendor_body = 0", "max_vendor_body: is out of range"),
         ("require_if_match = 'yes'", "require_if_match: is a string; true or false"),
         ("on_lossy_write = 'ignore'", "on_lossy_write: cannot be \"ignore\"; \"refuse\" or \"warn\""),
+        ("validate = 'maybe'", "validate: cannot be \"maybe\"; \"refuse\" or \"warn\" or \"off\""),
+        ("schema_ttl = '1ms'", "schema_ttl: cannot be \"1ms\""),
+        (
+            "collections = ['A', '1abc']",
+            "collections: \"1abc\" is not a collection of this vendor; a Data Definition's",
+        ),
         ("collection = '1abc'", "collection: \"1abc\" is not a collection of this vendor; a Data Definition's"),
         ("collection = 1", "collection: is an integer"),
         ("ca_certificate = '/nowhere/ca.pem'", "ca_certificate: the file \"/nowhere/ca.pem\" cannot be read"),

@@ -54,6 +54,12 @@ impl VendorConfig {
         specs.filter_map(|spec| self.settings.get(spec.key))
     }
 
+    /// The key and the value of the host that issues tokens, if the vendor has one of its own.
+    pub(super) fn sign_in_url(&self) -> Option<(&'static str, &Secret)> {
+        let spec = self.factory.settings.iter().find(|spec| spec.format == SettingFormat::SignInUrl)?;
+        Some((spec.key, self.settings.get(spec.key)?))
+    }
+
     /// Reads the vendor's own keys; `None` if one of them is missing or wrong.
     pub(super) fn read(factory: &'static AdapterFactory, table: &TableReader<'_>) -> Option<Self> {
         // All of them are read before one is missed, so that every error is reported.
@@ -120,7 +126,9 @@ fn check_text(spec: &SettingSpec, text: String) -> Result<Secret, (&'static str,
             Err(("holds a character that cannot be sent in a header", "visible ASCII characters, no spaces"))
         }
         SettingFormat::Path if !is_path(&text) => Err(("is not a path", spec.description)),
-        SettingFormat::Text | SettingFormat::Header | SettingFormat::Path => Ok(Secret::new(text)),
+        SettingFormat::Text | SettingFormat::Header | SettingFormat::Path | SettingFormat::SignInUrl => {
+            Ok(Secret::new(text))
+        }
     }
 }
 

@@ -3,6 +3,9 @@
 #[doc = include_str!("contract.md")]
 pub mod contract {}
 
+#[doc = include_str!("many-records.md")]
+pub mod many_records {}
+
 #[doc = include_str!("http-rules.md")]
 pub mod http_rules {}
 
@@ -23,6 +26,9 @@ pub mod runbook {}
 
 #[doc = include_str!("contributing.md")]
 pub mod contributing {}
+
+#[doc = include_str!("models.md")]
+pub mod models {}
 
 /// What was decided, why, and what it costs.
 pub mod decisions {
@@ -61,4 +67,7 @@ pub mod decisions {
 
     #[doc = include_str!("decisions/0012-actix-awc-and-few-crates.md")]
     pub mod d12_actix_awc_and_few_crates {}
+
+    #[doc = include_str!("decisions/0013-the-feed-is-the-ledger.md")]
+    pub mod d13_the_feed_is_the_ledger {}
 }

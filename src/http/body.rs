@@ -25,9 +25,21 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// # Errors
 /// 413 by `Content-Length`, 415, then 413 and 408 while reading, 400 when the body ends too early.
 pub(super) async fn read(context: &RequestContext, accepted: &[BodyType]) -> Result<(BodyType, Bytes), Problem> {
+    read_up_to(context, accepted, context.api().limits.max_body).await
+}
+
+/// The same, of a body that may have `max_body` bytes.
+///
+/// # Errors
+/// As [`read`].
+pub(super) async fn read_up_to(
+    context: &RequestContext,
+    accepted: &[BodyType],
+    max_body: u64,
+) -> Result<(BodyType, Bytes), Problem> {
     let (headers, limits) = (context.headers(), context.api().limits);
-    if headers::content_length(headers).is_some_and(|length| length > limits.max_body) {
-        return Err(body_too_large(limits.max_body));
+    if headers::content_length(headers).is_some_and(|length| length > max_body) {
+        return Err(body_too_large(max_body));
     }
     if headers::has_content_encoding(headers) {
         return Err(ProblemKind::UnsupportedMediaType.with_detail("the body has a Content-Encoding; send it without"));
@@ -36,7 +48,7 @@ pub(super) async fn read(context: &RequestContext, accepted: &[BodyType]) -> Res
     let Some(request) = context.http_request() else { return item_body(context, body_type) };
     let mut payload = context.state().take_payload().unwrap_or(Payload::None);
     let mut stream = compat::limit_to_content_length(request, &mut payload);
-    let body = tokio::time::timeout(limits.body_timeout, collect(&mut stream, limits.max_body)).await;
+    let body = tokio::time::timeout(limits.body_timeout, collect(&mut stream, max_body)).await;
     drop(stream);
     context.state().put_payload(payload);
     let late = |_| {

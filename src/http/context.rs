@@ -21,6 +21,7 @@ use super::headers;
 use super::item_request::ItemRequest;
 use super::limits;
 use super::query::QueryParams;
+use super::representation::Representation;
 use super::request_target::percent_decode;
 use super::route::Route;
 use super::state::ApiState;
@@ -47,6 +48,7 @@ struct Target {
 /// Where an item of a batch goes.
 pub(super) struct ItemTarget {
     pub(super) route: Rc<Route>,
+    /// The configured system that the path names.
     pub(super) system: Option<Arc<System>>,
     pub(super) action: RequestAction,
 }
@@ -113,14 +115,13 @@ impl RequestState {
 
     /// The state of an item of a batch: the batch's caller and trace, and a deadline of its own. It
     /// is not counted as a request in flight.
-    pub(super) fn of_item(batch: &RequestContext, target: ItemTarget) -> Rc<Self> {
-        let of_batch = &batch.state;
-        let state = Self::new(Arc::clone(&of_batch.api), of_batch.request_id.clone(), Payload::None);
+    pub(super) fn of_item(batch: &Self, target: ItemTarget) -> Rc<Self> {
+        let state = Self::new(Arc::clone(&batch.api), batch.request_id.clone(), Payload::None);
         let ItemTarget { route, system, action } = target;
         // A new state has nothing of these yet.
-        let _ = state.trace.set(Arc::clone(of_batch.trace(batch.headers())));
+        let _ = state.trace.set(Arc::clone(batch.trace(&HeaderMap::new())));
         let _ = state.target.set(Target { route: Some(route), system, action: Some(action) });
-        if let Some(caller) = of_batch.principal.get() {
+        if let Some(caller) = batch.principal.get() {
             state.set_principal(Arc::clone(caller));
         }
         state
@@ -358,6 +359,26 @@ impl RequestContext {
         Ok(self.caller()?.can(system, Permission::Read))
     }
 
+    /// How the path shows records.
+    ///
+    /// # Errors
+    /// 404 for a model that is not configured, or that the system does not keep.
+    pub(super) fn representation(&self) -> Result<Representation, Problem> {
+        let name = self.path_param("model")?;
+        if name.is_empty() {
+            return Ok(Representation::Record);
+        }
+        let model = self.api().models.find(&name)?;
+        let system = self.system()?;
+        match model.map_of(system.name.as_str()) {
+            Some(map) => Ok(Representation::Model(Arc::clone(map))),
+            None => {
+                let detail = format!("{} does not keep the model {}", system.name, model.name);
+                Err(ProblemKind::NotFound.with_detail(detail))
+            }
+        }
+    }
+
     /// What the gateway needs to know of the caller.
     ///
     /// # Errors
@@ -367,11 +388,18 @@ impl RequestContext {
         Ok(OpContext {
             caller: self.caller()?.name().clone(),
             request_id: self.state.request_id.clone(),
+            batch: self.item().map(|item| Arc::clone(&item.name)),
+            reads: self.item().and_then(|item| item.reads.clone()),
             trace: Arc::clone(self.state.trace(self.headers())),
             received_at: self.state.deadline - self.state.api.limits.deadline,
             deadline: self.state.deadline,
             priority: if self.item().is_some() { Priority::bulk(share) } else { Priority::single(share) },
         })
+    }
+
+    /// When the caller must have its response.
+    pub(super) fn deadline(&self) -> Instant {
+        self.state.deadline
     }
 
     /// Reads from the store, at most until the request's deadline.

@@ -1,13 +1,20 @@
 //! A request of a batch: what a request over HTTP has, without a connection.
 
+use std::sync::Arc;
+
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use bytes::Bytes;
+
+use super::request_target::percent_decode;
+use super::state::ApiState;
+use crate::system::{ReadShare, System};
 
 /// Segments of a path by their names in its route, as they were sent.
 pub(super) type PathParams = Vec<(&'static str, String)>;
 
 /// One item, as parts of a request.
+#[derive(Clone)]
 pub(super) struct ItemRequest {
     pub(super) method: Method,
     /// The path, as it was sent.
@@ -15,11 +22,33 @@ pub(super) struct ItemRequest {
     pub(super) params: PathParams,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// What the ledger calls the item: `{request id}/{item id}`.
+    pub(super) name: Arc<str>,
+    /// Its part in the reads that the items of its batch share.
+    pub(super) reads: Option<ReadShare>,
+    /// What makes a repetition of the item one: the batch's `Idempotency-Key` with the item's id.
+    pub(super) key: Option<String>,
 }
 
 impl ItemRequest {
+    /// The configured system that the path names.
+    pub(super) fn system(&self, api: &ApiState) -> Option<Arc<System>> {
+        system_of(&self.params, api)
+    }
+
     /// A segment of the path.
     pub(super) fn param(&self, name: &str) -> Option<&str> {
-        self.params.iter().find(|(one, _)| *one == name).map(|(_, segment)| segment.as_str())
+        segment(&self.params, name)
     }
+}
+
+/// A segment by its name.
+pub(super) fn segment<'p>(params: &'p PathParams, name: &str) -> Option<&'p str> {
+    params.iter().find(|(one, _)| *one == name).map(|(_, segment)| segment.as_str())
+}
+
+/// The configured system that a path names.
+pub(super) fn system_of(params: &PathParams, api: &ApiState) -> Option<Arc<System>> {
+    let name = percent_decode(segment(params, "system")?, "path").ok()?;
+    api.find_system(&name).ok().cloned()
 }

@@ -6,9 +6,10 @@
 
 mod access_log;
 mod authenticator;
-#[cfg_attr(not(test), expect(dead_code, reason = "POST /batch is its first user"))]
 mod batch;
 mod body;
+mod change_event;
+mod change_stream;
 mod compat;
 mod context;
 mod endpoint;
@@ -21,9 +22,13 @@ mod html;
 mod item_request;
 mod limits;
 mod middleware;
+mod model_document;
+mod models;
 mod openapi;
+mod process_info;
 mod query;
 mod rehearsal;
+mod representation;
 mod request_target;
 mod response;
 mod route;
@@ -36,8 +41,11 @@ mod write_request;
 mod write_response;
 
 pub use authenticator::Authenticator;
+pub use batch::stored::resume as resume_batches;
 pub use compat::{AbortableStream, on_connect};
-pub use openapi::{openapi, openapi_json};
+pub use models::Models;
+pub use openapi::{openapi, openapi_json, openapi_json_with};
+pub use process_info::{ConfigState, ProcessInfo};
 pub use rehearsal::FaultRehearsal;
 pub use server::{Listener, app};
-pub use state::{ApiState, RequestLimits, SharedApiState};
+pub use state::{ApiState, BatchLimits, RequestLimits, SharedApiState};

@@ -1,5 +1,6 @@
 //! The query of a request: known parameters, each at most once (http-rules 178, contract 4).
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -7,16 +8,19 @@ use jiff::Timestamp;
 use super::request_target::percent_decode;
 use crate::journal::SortOrder;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::percent_encode_id;
 use crate::record::{decode_cursor, encode_cursor};
+use crate::record::{percent_encode, percent_encode_id};
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 const TIME_FORM: &str = "an RFC 3339 time such as 2026-11-21T10:15:30Z (a + is written %2B)";
 
 /// The parameters of a request, decoded, in their order.
-#[derive(Debug)]
-pub(super) struct QueryParams(Vec<(&'static str, String)>);
+#[derive(Debug, Default)]
+pub(super) struct QueryParams(Vec<(Cow<'static, str>, String)>);
+
+/// Stands for `filter[NAME]` among the known names.
+pub(super) const FILTER: &str = "filter[]";
 
 impl QueryParams {
     /// Parses a query; `known` are the names that it may have.
@@ -24,26 +28,32 @@ impl QueryParams {
     /// # Errors
     /// 400 for an unknown name, a repeated name, an empty value, or what cannot be decoded.
     pub(super) fn parse(raw: &str, known: &'static [&'static str]) -> Result<Self, Problem> {
-        let mut sent: Vec<(&'static str, String)> = Vec::new();
+        let mut sent: Vec<(Cow<'static, str>, String)> = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = percent_decode(&name.replace('+', " "), "query")?.into_owned();
             let value = percent_decode(&value.replace('+', " "), "query")?.into_owned();
-            let Some(name) = known.iter().find(|known| **known == name) else {
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                return Err(bad_query(&format!("the query parameter {name:?} is unknown here; known: {known}")));
+            let name = match known.iter().find(|known| **known == name) {
+                Some(known) => Cow::Borrowed(*known),
+                None if known.contains(&FILTER) && filtered_member(&name).is_some() => Cow::Owned(name),
+                None => return Err(unknown_parameter(&name, known)),
             };
             if value.is_empty() {
                 return Err(bad_query(&format!(
                     "the query parameter {name} has no value; give it one or leave it out"
                 )));
             }
-            if sent.iter().any(|(earlier, _)| earlier == name) {
+            if sent.iter().any(|(earlier, _)| *earlier == name) {
                 return Err(bad_query(&format!("the query parameter {name} was sent twice; send it once")));
             }
             sent.push((name, value));
         }
         Ok(Self(sent))
+    }
+
+    /// The members of `fields` in `filter[NAME]`, each with its value.
+    pub(super) fn filters(&self) -> Vec<(&str, &str)> {
+        self.0.iter().filter_map(|(name, value)| Some((filtered_member(name)?, value.as_str()))).collect()
     }
 
     /// A parameter's value.
@@ -130,17 +140,34 @@ impl QueryParams {
     fn cursor_scope(&self) -> Vec<&str> {
         let mut kept: Vec<_> = self.0.iter().filter(|(name, _)| *name != "cursor").collect();
         kept.sort_unstable();
-        kept.into_iter().flat_map(|(name, value)| [*name, value.as_str()]).collect()
+        kept.into_iter().flat_map(|(name, value)| [name.as_ref(), value.as_str()]).collect()
     }
 
     /// `Link` to the next page: the same query with another cursor (RFC 8288).
     pub(super) fn next_link_header(&self, path: &str, cursor: Option<&str>) -> Option<String> {
         let cursor = cursor?;
         let kept = self.0.iter().filter(|(name, _)| *name != "cursor");
-        let mut pairs: Vec<String> = kept.map(|(name, value)| format!("{name}={}", percent_encode_id(value))).collect();
+        let mut pairs: Vec<String> =
+            kept.map(|(name, value)| format!("{}={}", encode_name(name), percent_encode_id(value))).collect();
         pairs.push(format!("cursor={}", percent_encode_id(cursor)));
         Some(format!("<{path}?{}>; rel=\"next\"", pairs.join("&")))
     }
+}
+
+/// NAME of `filter[NAME]`.
+fn filtered_member(name: &str) -> Option<&str> {
+    name.strip_prefix("filter[")?.strip_suffix(']').filter(|member| !member.is_empty())
+}
+
+/// Brackets and the member's name may not stand in a query as they are (RFC 3986 §3.4).
+fn encode_name(name: &str) -> Cow<'_, str> {
+    if filtered_member(name).is_some() { percent_encode(name).to_string().into() } else { name.into() }
+}
+
+fn unknown_parameter(name: &str, known: &[&str]) -> Problem {
+    let known: Vec<&str> = known.iter().map(|known| if *known == FILTER { "filter[NAME]" } else { known }).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    bad_query(&format!("the query parameter {name:?} is unknown here; known: {known}"))
 }
 
 fn bad_query(detail: &str) -> Problem {

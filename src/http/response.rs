@@ -30,6 +30,17 @@ pub(super) fn record_path(system: &str, id: &str) -> String {
     format!("/records/{}/{}", percent_encode_id(system), percent_encode_id(id))
 }
 
+/// The path of a collection's records.
+pub(super) fn list_path(system: &str, collection: &str) -> String {
+    format!("/records/{}?collection={}", percent_encode_id(system), percent_encode_id(collection))
+}
+
+/// `Link` from a record to the schema of its fields, where there is one.
+pub(super) fn describedby_link(system: &System, id: &str) -> Option<String> {
+    let (collection, _) = id.rsplit_once(':')?;
+    system.catalog.schema_path(collection).map(|path| format!("<{path}>; rel=\"describedby\""))
+}
+
 /// The response's body, which counts among the large bodies of its system until it has been read.
 ///
 /// # Errors

@@ -7,17 +7,22 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, ServiceConfig, ThinData};
+use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, Error};
 
 use super::context::RequestContext;
 use super::endpoint::{endpoint, ops, options, public};
 use super::error::HandlerResult;
-use super::handlers::{console, docs, health, home, ledger, operations, records, systems, writes};
+use super::handlers::{
+    batch, batches, changes, collections, console, docs, health, home, ledger, ledger_chain, models, operations,
+    previews, records, settlement, status, systems, writes,
+};
 use super::route::Route;
 use super::state::SharedApiState;
-use super::{compat, middleware, openapi};
-use crate::metrics::RequestAction::{Console, Create, Delete, Ledger, List, Operation, Other, Read, Update};
+use super::{compat, middleware};
+use crate::metrics::RequestAction::{
+    Batch, Console, Create, Delete, Ledger, List, Operation, Other, Preview, Read, Schema, Update,
+};
 use crate::problem::ProblemKind;
 
 /// Which address an application serves.
@@ -73,17 +78,40 @@ pub fn app(
 fn routes(config: &mut ServiceConfig, listener: Listener) {
     if listener != Listener::Ops {
         config
-            .app_data(ThinData(docs::OpenApiText(&openapi::OPENAPI_JSON)))
+            // Before the path of a record, whose id it would be.
+            .service(endpoint("/records/{system}/preview").post(Preview, previews::new_record))
             .service(
                 endpoint("/records/{system}/{id}")
                     .get(Read, records::get)
                     .patch(Update, writes::update)
                     .delete(Delete, writes::delete),
             )
+            .service(endpoint("/records/{system}/{id}/preview").post(Preview, previews::change))
             .service(endpoint("/records/{system}").get(List, records::list).post(Create, writes::create))
+            .service(endpoint("/operations/{id}/settle").post(Operation, settlement::look_again))
+            .service(endpoint("/operations/{id}/resolve").post(Operation, settlement::resolve))
+            .service(endpoint("/batch").post(Batch, batch::run))
+            .service(endpoint("/batches/{id}").get(Batch, batches::get).delete(Batch, batches::cancel))
+            // Before the path of a system, whose name it would be.
+            .service(endpoint("/models/{model}/schema").get(Other, models::schema))
+            .service(
+                endpoint("/models/{model}/{system}/{id}")
+                    .get(Read, records::get)
+                    .patch(Update, writes::update)
+                    .delete(Delete, writes::delete),
+            )
+            .service(endpoint("/models/{model}/{system}").get(List, records::list).post(Create, writes::create))
+            .service(endpoint("/models/{model}").get(List, models::get))
+            .service(endpoint("/models").get(Other, models::list))
             .service(endpoint("/operations/{id}").get(Operation, operations::get))
             .service(endpoint("/operations").get(Operation, operations::list))
+            .service(endpoint("/ledger/head").get(Ledger, ledger_chain::head))
+            .service(endpoint("/ledger/verify").get(Ledger, ledger_chain::verify))
             .service(endpoint("/ledger").get(Ledger, ledger::list))
+            .service(endpoint("/changes").get(Other, changes::list))
+            .service(endpoint("/status").get(Other, status::get))
+            .service(endpoint("/systems/{system}/collections/{collection}/schema").get(Schema, collections::schema))
+            .service(endpoint("/systems/{system}/collections").get(Schema, collections::list))
             .service(endpoint("/systems/{system}").get(Other, systems::get))
             .service(endpoint("/systems").get(Other, systems::list))
             .service(public("/").get(Other, home::home))

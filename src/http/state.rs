@@ -7,6 +7,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::authenticator::Authenticator;
+use super::models::Models;
+use super::process_info::ProcessInfo;
 use super::rehearsal::FaultRehearsal;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
@@ -23,6 +25,27 @@ pub struct RequestLimits {
     pub body_timeout: Duration,
     /// `deadline`: the longest that a caller waits for one request.
     pub deadline: Duration,
+    /// `plan_ttl`: how long a plan is valid.
+    pub plan_ttl: Duration,
+    /// `changes_retention`: how long events of the feed of changes are kept.
+    pub changes_retention: Duration,
+    /// `max_streams`: the most streams of changes at a time.
+    pub max_streams: usize,
+}
+
+/// Limits on one batch.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// `max_batch_items`.
+    pub max_items: usize,
+    /// `max_batch_body`, in bytes.
+    pub max_body: u64,
+    /// `max_async_batch_items`.
+    pub max_async_items: usize,
+    /// `batch_concurrency`: the most items that run at once.
+    pub max_concurrency: usize,
+    /// `batch_deadline`: how long items may begin.
+    pub deadline: Duration,
 }
 
 /// The services that handlers call, as one configuration built them.
@@ -31,6 +54,8 @@ pub struct ApiState {
     pub gateway: Arc<Gateway>,
     /// The configured systems, in the order of the configuration.
     pub systems: Vec<Arc<System>>,
+    /// The configured models.
+    pub models: Arc<Models>,
     /// Authenticates callers (`[access]`).
     pub authenticator: Arc<Authenticator>,
     /// Counts requests.
@@ -47,6 +72,10 @@ pub struct ApiState {
     pub access_log: bool,
     /// Limits on one request.
     pub limits: RequestLimits,
+    /// What is known of the process.
+    pub process: Arc<ProcessInfo>,
+    /// Limits on one batch.
+    pub batch_limits: BatchLimits,
 }
 
 impl ApiState {

@@ -7,16 +7,28 @@ use super::context::RequestContext;
 use super::headers::{BodyType, WriteHeaders, fingerprint};
 use super::response;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{FieldError, Patch, PatchError, Precondition, RecordId, json_pointer, percent_encode_id};
-use crate::system::System;
+use crate::record::{FieldError, Patch, PatchError, PlanTag, Precondition, RecordId, json_pointer, percent_encode_id};
+use crate::system::{System, Validation};
 use crate::writes::{IdempotencyKey, WriteCommand, WriteOp, patch_error_to_problem};
 
-/// The headers of a write, which takes no query.
+/// Whether a request makes its write or previews it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It is made.
+    Write,
+    /// It is shown (contract 4.11).
+    Preview,
+}
+
+/// The headers of a write, which takes no query; the path of its preview takes `action`.
 ///
 /// # Errors
 /// 400.
-pub(super) fn parse_headers(context: &RequestContext) -> Result<WriteHeaders, Problem> {
-    context.query(&[])?;
+pub(super) fn parse_headers(context: &RequestContext, purpose: Purpose) -> Result<WriteHeaders, Problem> {
+    match purpose {
+        Purpose::Write => context.query(&[])?,
+        Purpose::Preview => context.query(&["action"])?,
+    };
     WriteHeaders::parse(context.headers())
 }
 
@@ -47,7 +59,7 @@ pub(super) fn validate_patch(
 ) -> Result<Patch, Problem> {
     let canonical = |raw: &str| system.record_id(raw).ok().map(|id| id.as_str().to_owned());
     let patch = patch.map_err(patch_error_to_problem)?.with_canonical_id(canonical);
-    let is_reserved = |name: &str| system.adapter.is_reserved(name);
+    let is_reserved = |name: &str| system.adapter.is_reserved(id.collection(), name);
     patch.validate(system.name.as_str(), id.as_str(), &is_reserved).map_err(patch_error_to_problem)?;
     Ok(patch)
 }
@@ -61,7 +73,12 @@ pub(super) fn build_command(
     body: &[u8],
 ) -> WriteCommand {
     let creates = matches!(op, WriteOp::Create { .. });
-    let idempotency = headers.idempotency_key.map(|key| {
+    // No key of a caller has a space. The plan of a create makes it at most once, as a key does.
+    let plan_key = || headers.if_plan.as_ref().filter(|_| creates).map(|plan| ["plan: ", plan.as_str()].concat());
+    // The key of an item of a batch holds spaces, too.
+    let item_key = || context.item().and_then(|item| item.key.clone());
+    let key = headers.idempotency_key.or_else(plan_key).or_else(item_key);
+    let idempotency = key.map(|key| {
         let system = system.name.as_str();
         // All spellings of a target are one request.
         let path = match &op {
@@ -69,15 +86,24 @@ pub(super) fn build_command(
             WriteOp::Create { .. } => format!("/records/{}", percent_encode_id(system)),
         };
         let if_match = headers.if_match.as_ref().map(Precondition::to_header).unwrap_or_default();
-        IdempotencyKey { key, fingerprint: fingerprint(context.method().as_str(), &path, &if_match, body) }
+        let if_plan = headers.if_plan.as_ref().map(PlanTag::as_str);
+        IdempotencyKey { key, fingerprint: fingerprint(context.method().as_str(), &path, &if_match, body, if_plan) }
     });
+    let is_update = matches!(op, WriteOp::Update { .. });
+    let has_one_tag = matches!(&headers.if_match, Some(Precondition::AnyOf(tags)) if tags.len() == 1);
+    let is_checked = system.policy.validate != Validation::Off && !matches!(op, WriteOp::Delete { .. });
+    let mut prefer = headers.prefer;
+    prefer.rebase &= is_update && has_one_tag && headers.if_plan.is_none() && system.policy.allow_rebase;
+    prefer.handling = prefer.handling.filter(|_| is_checked);
     WriteCommand {
         op,
         precondition: headers.if_match.filter(|_| !creates),
         if_none_match: headers.if_none_match.filter(|_| !creates),
-        prefer: headers.prefer,
+        prefer,
         accept_loss: headers.accept_loss,
         require_native: headers.require_native,
+        mapping: None,
+        plan: headers.if_plan,
         idempotency,
     }
 }

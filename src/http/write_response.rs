@@ -3,13 +3,16 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    CONTENT_LOCATION, ETAG, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, VARY,
+    CONTENT_LOCATION, ETAG, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER, VARY,
 };
 use serde_json::Value;
 
 use super::context::{RequestContext, store_unavailable};
 use super::error::{ApiError, HandlerResult};
+use super::model_document::VendorPart;
+use super::representation::Representation;
 use super::response;
+use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Operation, OperationId, OperationState, RawJson};
 use crate::system::RecordView;
@@ -19,7 +22,8 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 
 /// The response, replayed or not.
 pub(super) async fn respond(context: &RequestContext, result: WriteResponse) -> HandlerResult {
-    let success = match result.outcome {
+    let representation = context.representation()?;
+    let mut success = match result.outcome {
         WriteOutcome::Success(success) => success,
         WriteOutcome::Problem(problem) => return Err(ApiError { problem, is_replay: result.replayed }),
     };
@@ -27,17 +31,36 @@ pub(super) async fn respond(context: &RequestContext, result: WriteResponse) -> 
         SuccessBody::Accepted => Some(load_operation(context, success.operation.as_ref(), result.operation).await?),
         _ => None,
     };
-    Ok(success_response(&success, operation.as_ref(), result.replayed))
+    representation.translate_success(context, &mut success);
+    let shown = RecordInResponse { representation: &representation, metrics: &context.api().metrics };
+    let mut response = success_response(&shown, &success, operation.as_ref(), result.replayed);
+    if let SuccessBody::Record(record) | SuccessBody::Created(record) = &success.body
+        && let Some(link) = representation.describedby_link(context.api().find_system(&record.system)?, &record.id)
+    {
+        append_header(response.headers_mut(), LINK, link);
+    }
+    Ok(response)
+}
+
+/// How a record is shown in a response.
+struct RecordInResponse<'r> {
+    representation: &'r Representation,
+    metrics: &'r Metrics,
 }
 
 /// `operation` is the body of a 202.
-fn success_response(success: &WriteSuccess, operation: Option<&Operation>, is_replay: bool) -> HttpResponse {
+fn success_response(
+    shown: &RecordInResponse<'_>,
+    success: &WriteSuccess,
+    operation: Option<&Operation>,
+    is_replay: bool,
+) -> HttpResponse {
     let (mut response, location) = match (&success.body, operation) {
         (SuccessBody::Record(record), _) => {
-            (record_response(StatusCode::OK, record), Some((CONTENT_LOCATION, record_url(record))))
+            (shown.response(StatusCode::OK, record), Some((CONTENT_LOCATION, shown.url(record))))
         }
         (SuccessBody::Created(record), _) => {
-            (record_response(StatusCode::CREATED, record), Some((LOCATION, record_url(record))))
+            (shown.response(StatusCode::CREATED, record), Some((LOCATION, shown.url(record))))
         }
         (SuccessBody::Accepted, Some(operation)) => {
             (accepted_response(operation), Some((LOCATION, operation.id.path())))
@@ -47,7 +70,7 @@ fn success_response(success: &WriteSuccess, operation: Option<&Operation>, is_re
     if let Some((name, path)) = location {
         append_header(response.headers_mut(), name, path);
     }
-    add_write_headers(response.headers_mut(), success, is_replay);
+    add_write_headers(response.headers_mut(), shown, success, is_replay);
     response
 }
 
@@ -65,6 +88,10 @@ fn redact_record(success: &mut WriteSuccess) {
         record.etag = None;
         record.read_only.clear();
         record.fields = RawJson::empty_object();
+        for warning in &mut record.warnings {
+            warning.onto = None;
+            warning.moved.clear();
+        }
     }
     // The tag of a created record is that of what its caller has just sent.
     if !matches!(success.body, SuccessBody::Created(_)) {
@@ -75,9 +102,10 @@ fn redact_record(success: &mut WriteSuccess) {
 fn redact_problem(problem: &mut Problem) {
     problem.current_etag = None;
     problem.changed.clear();
+    problem.overlap.clear();
 }
 
-fn add_write_headers(headers: &mut HeaderMap, success: &WriteSuccess, is_replay: bool) {
+fn add_write_headers(headers: &mut HeaderMap, shown: &RecordInResponse<'_>, success: &WriteSuccess, is_replay: bool) {
     let (cache_control, no_store) = response::NO_STORE;
     headers.append(cache_control, no_store);
     headers.append(VARY, HeaderValue::from_static("Prefer"));
@@ -94,9 +122,9 @@ fn add_write_headers(headers: &mut HeaderMap, success: &WriteSuccess, is_replay:
     // 190).
     let etag = match &success.body {
         SuccessBody::Record(record) | SuccessBody::Created(record) => {
-            record.etag.as_deref().or(success.etag.as_deref())
+            shown.representation.etag_of(record).or_else(|| success.etag.clone())
         }
-        SuccessBody::NoContent => success.etag.as_deref(),
+        SuccessBody::NoContent => success.etag.clone(),
         SuccessBody::Accepted => None,
     };
     if let Some(etag) = etag {
@@ -114,12 +142,15 @@ fn append_header(headers: &mut HeaderMap, name: HeaderName, value: impl TryInto<
     }
 }
 
-fn record_url(record: &RecordView) -> String {
-    response::record_path(&record.system, &record.id)
-}
+impl RecordInResponse<'_> {
+    fn url(&self, record: &RecordView) -> String {
+        self.representation.path(&record.system, Some(&record.id))
+    }
 
-fn record_response(status: StatusCode, record: &RecordView) -> HttpResponse {
-    HttpResponse::build(status).content_type("application/json").body(response::record_json(record))
+    fn response(&self, status: StatusCode, record: &RecordView) -> HttpResponse {
+        let json = self.representation.record_json(record, VendorPart::default(), self.metrics);
+        HttpResponse::build(status).content_type("application/json").body(json)
+    }
 }
 
 fn accepted_response(operation: &Operation) -> HttpResponse {

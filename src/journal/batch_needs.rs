@@ -19,6 +19,8 @@ pub(super) struct BatchNeeds {
     pub(super) retried: Vec<OperationId>,
     /// Operations whose outcome may be in the database already.
     pub(super) ended: Vec<OperationId>,
+    /// Operations that a verdict is about.
+    pub(super) open: Vec<OperationId>,
     /// The most operations of dead instances to adopt.
     pub(super) orphan_limit: Option<usize>,
     /// Operations that were adopted before, but whose caller never received them.
@@ -73,7 +75,14 @@ impl BatchNeeds {
                 self.orphan_limit = Some(*limit);
                 self.unclaimed = unclaimed.to_vec();
             }
-            Command::SaveToken { .. } | Command::Heartbeat | Command::Probe | Command::Flush => {}
+            Command::RecordVerdict(verdict) => self.open.push(verdict.operation.clone()),
+            Command::NoteOtherwise { operation, .. } => self.open.push(operation.clone()),
+            Command::Cut { .. }
+            | Command::SaveBatchRows(_)
+            | Command::SaveToken { .. }
+            | Command::Heartbeat
+            | Command::Probe
+            | Command::Flush => {}
         }
     }
 

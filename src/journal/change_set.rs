@@ -5,35 +5,82 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use uuid::Uuid;
 
+use super::batches::BatchRow;
 use super::ledger::Hash;
 use super::model::Outcome;
 use super::rows::{IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, RecordKey, RunningOperation};
-use crate::record::OperationId;
+use super::verdict::Verdict;
+use crate::metrics::ChangeType;
+use crate::record::{OperationId, OperationState};
 
 /// A new row of the ledger.
 #[derive(Debug)]
 pub(super) struct NewEntry {
     pub(super) seq: i64,
     pub(super) at: i64,
+    pub(super) keys: EntryKeys,
+    pub(super) json: String,
+    pub(super) hash: Hash,
+}
+
+/// A cut of the ledger.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewCut {
+    /// The last entry that is no longer kept.
+    pub(super) seq: i64,
+    /// Its hash.
+    pub(super) hash: Hash,
+    /// The number of the entry of the cut.
+    pub(super) marker: i64,
+}
+
+/// What an entry is found by besides its number and its time.
+#[derive(Debug)]
+pub(super) struct EntryKeys {
+    /// Nil in the entry of a cut.
     pub(super) operation: Uuid,
     pub(super) system: Arc<str>,
     pub(super) record: Option<Arc<str>>,
-    /// In an outcome, the number of the intent.
+    /// In an outcome, the number of the intent; 0 in the entry of a cut.
     pub(super) intent: Option<i64>,
-    pub(super) json: String,
-    pub(super) hash: Hash,
 }
 
 /// What the ledger does not hold of an operation that has ended.
 #[derive(Debug)]
 pub(super) struct NewDetail {
-    /// The intent's number.
-    pub(super) seq: i64,
+    pub(super) running: RunningOperation,
     pub(super) finished_ms: i64,
     pub(super) outcome: Arc<Outcome>,
 }
 
+/// A verdict on an operation that has ended, by the intent's number, and the number of its entry.
+#[derive(Debug)]
+pub(super) struct NewVerdict {
+    pub(super) seq: i64,
+    pub(super) entry: i64,
+    pub(super) verdict: Arc<Verdict>,
+}
+
+impl NewVerdict {
+    /// The columns resolved_by, note and warnings.
+    pub(super) fn columns(&self) -> (Option<&str>, Option<&str>, Option<String>) {
+        let Verdict { caller, is_by_hand, note, warnings, .. } = &*self.verdict;
+        let warnings = (!warnings.is_empty()).then(|| serde_json::to_string(warnings).unwrap_or_default());
+        (is_by_hand.then_some(&**caller), note.as_deref(), warnings)
+    }
+}
+
 impl NewDetail {
+    /// What a later verdict needs, kept while the operation is `unknown`: the columns key and
+    /// recovery.
+    pub(super) fn open_columns(&self) -> (Option<&str>, Option<Vec<u8>>) {
+        if self.outcome.final_state() != OperationState::Unknown {
+            return (None, None);
+        }
+        let recovery = self.running.intent.recovery.as_ref().and_then(|recovery| recovery.to_json());
+        (self.running.key.as_deref(), recovery.map(String::into_bytes))
+    }
+
     /// The columns warnings, problem and observed.
     pub(super) fn columns(&self) -> (Option<String>, Option<String>, Option<&'static str>) {
         let outcome = &self.outcome;
@@ -58,8 +105,11 @@ pub(super) struct KeyUpdate {
 pub(super) struct ChangeSet {
     /// New ledger entries, in order.
     pub(super) entries: Vec<NewEntry>,
+    /// What the feed of changes has to tell of them, and of which system.
+    pub(super) feed: Vec<(Arc<str>, ChangeType)>,
     /// The number and the time of the first entry after the clock went back.
     pub(super) clock_step: Option<(i64, i64)>,
+    pub(super) cut: Option<NewCut>,
     pub(super) begun: Vec<RunningOperation>,
     /// Operations that are this instance's from now on, by number.
     pub(super) adopted: Vec<i64>,
@@ -68,12 +118,17 @@ pub(super) struct ChangeSet {
     /// The operations that no longer run, by number.
     pub(super) ended: Vec<i64>,
     pub(super) details: Vec<NewDetail>,
+    pub(super) verdicts: Vec<NewVerdict>,
+    /// The warnings of operations, by number.
+    pub(super) warnings: Vec<(i64, String)>,
     pub(super) key_updates: HashMap<OperationId, KeyUpdate>,
     pub(super) key_claims: HashMap<IdempotencyKeyId, IdempotencyRow>,
     /// The final state of each changed lease; `None` = free.
     pub(super) leases: HashMap<RecordKey, Option<LeaseRow>>,
     /// Sealed tokens of vendors, by system.
     pub(super) tokens: HashMap<Arc<str>, Arc<[u8]>>,
+    /// Rows of asynchronous batches, by batch and position.
+    pub(super) batch_rows: HashMap<(Arc<str>, i64), BatchRow>,
     /// Whether this instance records that it is alive.
     pub(super) heartbeat: bool,
 }
@@ -87,6 +142,15 @@ impl ChangeSet {
             && self.interim.is_empty()
             && self.key_updates.is_empty()
             && self.tokens.is_empty()
+            && self.warnings.is_empty()
+            && self.batch_rows.is_empty()
+    }
+
+    /// Saves rows of a batch; each replaces an earlier one.
+    pub(super) fn save_batch_rows(&mut self, rows: &[BatchRow]) {
+        for row in rows {
+            self.batch_rows.insert((Arc::clone(&row.id), row.position), row.clone());
+        }
     }
 
     /// Sets how far the operation of a key is; `None` frees the key. A key that was claimed in this

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::batches::BatchRow;
 use super::error::JournalError;
+use super::ledger::Hash;
 use super::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
-use crate::record::OperationId;
+use super::verdict::{Verdict, VerdictResult};
+use crate::record::{OperationId, OperationState};
 
 /// A command of the writer.
 #[derive(Debug)]
@@ -27,7 +30,8 @@ pub(super) enum Command {
     SaveInterim {
         operation: OperationId,
         response: InterimResponse,
-        replay_json: String,
+        /// What the key replays; `None` = its first request still runs.
+        replay_json: Option<String>,
     },
     Finish(Arc<Outcome>),
     /// Ends an operation whose caller never received `Started`: the vendor was not called.
@@ -35,11 +39,25 @@ pub(super) enum Command {
     Adopt {
         limit: usize,
     },
+    /// Records what became of an operation that has ended `unknown` or does not end.
+    RecordVerdict(Arc<Verdict>),
+    /// Compares what was found out with the verdict on the operation.
+    NoteOtherwise {
+        operation: OperationId,
+        found: OperationState,
+    },
+    /// Ends the keeping of all entries up to this one.
+    Cut {
+        seq: i64,
+        hash: Hash,
+    },
     /// Saves a vendor's token for the other replicas.
     SaveToken {
         system: Arc<str>,
         sealed: Arc<[u8]>,
     },
+    /// Saves rows of an asynchronous batch.
+    SaveBatchRows(Arc<[BatchRow]>),
     /// Records that this instance is alive.
     Heartbeat,
     /// Checks that the database can be written, which only a write shows.
@@ -59,6 +77,7 @@ pub(super) enum CommandResult {
     Adopted(Vec<OrphanedOperation>),
     /// Whether this outcome is the operation's final one.
     Finished(bool),
+    Verdict(VerdictResult),
     Done,
 }
 

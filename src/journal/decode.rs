@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::entry_json::StoredEntry;
 use super::error::DbError;
 use super::model::{Intent, InterimResponse, OrphanedOperation};
-use super::rows::{IdempotencyKeyId, IdempotencyRow, KeyProgress, RunningOperation, StoredOperation};
+use super::rows::{
+    EndedOperation, IdempotencyKeyId, IdempotencyRow, KeyProgress, OpenOperation, RunningOperation, StoredOperation,
+};
 use super::sql::Row;
 use crate::record::{Action, OperationState};
 
@@ -17,6 +19,13 @@ pub(super) const SELECT_RUNNING: &str = "SELECT r.seq, r.operation, r.owner, r.s
 /// Selects what [`idempotency_row`] expects.
 pub(super) const SELECT_KEYS: &str = "SELECT i.caller, i.key, i.fingerprint, i.operation, i.replay_json, i.interim,
      i.expires FROM idempotency i";
+
+/// Selects what [`open_operation`] expects of operation `?1`.
+pub(super) const SELECT_OPEN: &str = "SELECT i.seq, i.at, i.entry, r.key, NULL, NULL, NULL, NULL
+     FROM running r JOIN ledger i ON i.seq = r.seq WHERE r.operation = ?1
+     UNION ALL SELECT i.seq, i.at, i.entry, d.key, o.entry, d.state, d.verdict, d.warnings
+     FROM ledger o JOIN ledger i ON i.seq = o.intent LEFT JOIN operation_detail d ON d.seq = o.intent
+     WHERE o.operation = ?1 AND o.intent > 0";
 
 pub(super) fn parse_action(text: &str) -> Result<Action, DbError> {
     [Action::Read, Action::Create, Action::Update, Action::Delete]
@@ -49,29 +58,82 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
     let recovery = row.opt_bytes(11)?.and_then(|bytes| String::from_utf8(bytes).ok());
     // If the ledger has been tampered with, the operation is still reconciled.
     let entry = row.opt_text(12)?.and_then(|json| StoredEntry::parse(&json));
-    let entry = entry.filter(|entry| entry.operation == operation);
-    let (request_id, precondition, compared_etag, paths, losses) = entry
-        .map(|entry| (entry.request_id, entry.precondition, entry.compared_etag, entry.paths, entry.losses))
+    let entry = entry.filter(|entry| entry.operation.as_ref() == Some(&operation));
+    let (request_id, batch, precondition, compared_etag, rebased_onto, has_plan, paths, losses) = entry
+        .map(|entry| {
+            (
+                entry.request_id,
+                entry.batch,
+                entry.precondition,
+                entry.compared_etag,
+                entry.rebased_onto,
+                entry.plan,
+                entry.paths,
+                entry.losses,
+            )
+        })
         .unwrap_or_default();
     let intent = Intent {
         operation: operation.clone(),
         request_id: request_id.into(),
+        batch: batch.map(Into::into),
         caller: row.text(6)?.into(),
         system: row.text(3)?.into(),
         record: row.opt_text(4)?.map(Into::into),
         action: parse_action(&row.text(5)?)?,
         precondition,
         compared_etag,
+        rebased_onto,
+        has_plan,
         paths: Arc::new(paths),
         losses,
         is_async: row.int(7)? != 0,
         lease: None,
         idempotency: None,
-        recovery: None,
+        recovery: recovery.clone().map(|json| Arc::new(json) as _),
     };
     let is_unresolved = response == Some(InterimResponse::Unknown) || first_adopted_ms != 0;
     let running =
         RunningOperation { intent: Arc::new(intent), seq, key: row.opt_text(8)?.map(Into::into), is_unresolved };
     let orphan = OrphanedOperation { operation, response, recovery, first_adopted_ms };
     Ok(StoredOperation { owner: row.text(2)?, running, orphan })
+}
+
+/// A row of [`SELECT_OPEN`]; `None` = what became of the operation is not kept any more.
+pub(super) fn open_operation(row: &mut Row) -> Result<Option<OpenOperation>, DbError> {
+    let corrupt = || DbError::Corrupt("an operation's ledger entry cannot be read".into());
+    let entry = StoredEntry::parse(&row.text(2)?).ok_or_else(corrupt)?;
+    let intent = Intent {
+        operation: entry.operation.ok_or_else(corrupt)?,
+        request_id: entry.request_id.into(),
+        batch: entry.batch.map(Into::into),
+        caller: entry.caller.into(),
+        system: entry.system.into(),
+        record: entry.record.map(Into::into),
+        action: entry.action.ok_or_else(corrupt)?,
+        precondition: entry.precondition,
+        compared_etag: entry.compared_etag,
+        rebased_onto: entry.rebased_onto,
+        has_plan: entry.plan,
+        paths: Arc::new(entry.paths),
+        losses: entry.losses,
+        is_async: false,
+        lease: None,
+        idempotency: None,
+        recovery: None,
+    };
+    let (seq, key) = (row.int(0)?, row.opt_text(3)?.map(Into::into));
+    let running = RunningOperation { intent: Arc::new(intent), seq, key, is_unresolved: true };
+    let ended = match (row.opt_text(4)?, row.opt_text(5)?) {
+        (None, _) => None,
+        (Some(_), Some(state)) => {
+            let state = OperationState::parse(&state).ok_or_else(corrupt)?;
+            Some(EndedOperation { state, has_verdict: row.opt_int(6)?.is_some(), warnings: row.opt_text(7)? })
+        }
+        (Some(outcome), None) => match outcome_state(&outcome)? {
+            OperationState::Unknown => return Ok(None),
+            state => Some(EndedOperation { state, has_verdict: false, warnings: None }),
+        },
+    };
+    Ok(Some(OpenOperation { running, started_ms: row.int(1)?, ended }))
 }

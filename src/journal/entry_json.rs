@@ -9,9 +9,10 @@
 
 use serde::Deserialize;
 
-use super::ledger::{Hash, LedgerEntry, LedgerEvent, rfc3339};
+use super::ledger::{Hash, LedgerCut, LedgerEntry, LedgerEvent, rfc3339};
 use super::model::{ChangedPaths, Intent, Outcome};
-use crate::record::{Action, OperationId, OperationState, VendorCallLog, write_json_string};
+use super::verdict::Verdict;
+use crate::record::{Action, OperationId, OperationState, VendorCallLog, sha256, write_json_string};
 
 /// About the length of an entry.
 const EST_ENTRY_BYTES: usize = 512;
@@ -33,6 +34,7 @@ pub(super) fn encode(intent: &Intent, ending: Option<Ending<'_>>, at: i64) -> St
     let mut json = CanonicalJson { text: &mut text, separator: "{\"" };
     json.plain("action", intent.action.as_str());
     json.plain("at", &rfc3339(at));
+    json.optional("batch", intent.batch.as_deref());
     json.optional("bound_to", intent.compared_etag.as_deref());
     json.list("calls", outcome.map_or(&[], |outcome| &outcome.calls), write_call);
     json.non_empty("caller", &intent.caller);
@@ -45,14 +47,58 @@ pub(super) fn encode(intent: &Intent, ending: Option<Ending<'_>>, at: i64) -> St
     json.list("losses", losses, |json, loss| write_json_string(json, loss));
     json.plain("operation", intent.operation.as_str());
     json.paths(&*intent.paths);
+    if intent.has_plan {
+        json.begin_member("plan").push_str("true");
+    }
     json.optional("precondition", intent.precondition.as_deref());
     json.optional("problem", outcome.and_then(|outcome| outcome.problem_name.as_deref()));
+    json.optional("rebased_onto", intent.rebased_onto.as_deref());
     json.optional("record", revealed.or(intent.record.as_deref()));
     json.non_empty("request_id", &intent.request_id);
     if let Some(outcome) = outcome {
         json.plain("state", outcome.final_state().as_str());
     }
     json.non_empty("system", &intent.system);
+    json.text.push('}');
+    text
+}
+
+/// The JSON of a later verdict on an operation. Of its note it has the hash.
+pub(super) fn encode_verdict(intent: &Intent, intent_seq: i64, verdict: &Verdict, at: i64) -> String {
+    let mut text = String::with_capacity(EST_ENTRY_BYTES);
+    let note_hash = verdict.note.as_ref().map(|note| const_hex::encode(sha256([note.as_bytes()])));
+    let mut json = CanonicalJson { text: &mut text, separator: "{\"" };
+    json.plain("action", intent.action.as_str());
+    json.plain("at", &rfc3339(at));
+    json.optional("bound_to", intent.compared_etag.as_deref());
+    json.non_empty("caller", &verdict.caller);
+    json.optional("etag_after", verdict.etag.as_deref());
+    json.plain("event", LedgerEvent::Resolved.as_str());
+    json.begin_member("intent").push_str(itoa::Buffer::new().format(intent_seq));
+    json.optional("note_hash", note_hash.as_deref());
+    json.plain("operation", intent.operation.as_str());
+    json.paths(&*intent.paths);
+    json.optional("precondition", intent.precondition.as_deref());
+    json.optional("record", verdict.record.as_deref().or(intent.record.as_deref()));
+    json.non_empty("request_id", &verdict.request_id);
+    json.plain("state", verdict.state.as_str());
+    json.non_empty("system", &intent.system);
+    json.text.push('}');
+    text
+}
+
+/// The JSON of the entry that a cut leaves: the last entry that is no longer kept, and its hash.
+pub(super) fn encode_cut(at: i64, last: i64, hash: &Hash) -> String {
+    let mut text = String::with_capacity(EST_ENTRY_BYTES);
+    let mut json = CanonicalJson { text: &mut text, separator: "{\"" };
+    json.plain("at", &rfc3339(at));
+    let cut = json.begin_member("cut");
+    cut.push_str("{\"hash\":\"");
+    cut.push_str(&const_hex::encode(hash));
+    cut.push_str("\",\"seq\":");
+    cut.push_str(itoa::Buffer::new().format(last));
+    cut.push('}');
+    json.plain("event", LedgerEvent::Cut.as_str());
     json.text.push('}');
     text
 }
@@ -135,24 +181,30 @@ fn write_call(json: &mut String, call: &VendorCallLog) {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StoredEntry {
-    pub(super) action: Action,
+    pub(super) action: Option<Action>,
     pub(super) at: String,
+    pub(super) batch: Option<String>,
     #[serde(rename = "bound_to")]
     pub(super) compared_etag: Option<String>,
     #[serde(default)]
     pub(super) calls: Vec<VendorCallLog>,
     #[serde(default)]
     pub(super) caller: String,
+    pub(super) cut: Option<LedgerCut>,
     pub(super) etag_after: Option<String>,
     pub(super) event: LedgerEvent,
     pub(super) intent: Option<i64>,
     #[serde(default)]
     pub(super) losses: Vec<String>,
-    pub(super) operation: OperationId,
+    pub(super) note_hash: Option<String>,
+    pub(super) operation: Option<OperationId>,
     #[serde(default)]
     pub(super) paths: Vec<String>,
+    #[serde(default)]
+    pub(super) plan: bool,
     pub(super) precondition: Option<String>,
     pub(super) problem: Option<String>,
+    pub(super) rebased_onto: Option<String>,
     pub(super) record: Option<String>,
     #[serde(default)]
     pub(super) request_id: String,
@@ -172,26 +224,41 @@ impl StoredEntry {
         serde_json::from_str(json).ok()
     }
 
+    /// The column `intent` of its row.
+    pub(super) fn intent_column(&self) -> Option<i64> {
+        match self.event {
+            LedgerEvent::Intent | LedgerEvent::Outcome => self.intent,
+            LedgerEvent::Resolved => self.intent.map(|intent| -intent),
+            LedgerEvent::Cut => Some(0),
+        }
+    }
+
     /// The entry as callers read it.
     pub(super) fn into_entry(self, seq: i64, prev: &Hash, hash: &Hash) -> LedgerEntry {
+        let state = if self.operation.is_some() { self.state.as_str() } else { "" };
         LedgerEntry {
             seq,
             at: self.at,
             event: self.event,
             operation: self.operation,
             request_id: self.request_id,
+            batch: self.batch,
             caller: self.caller,
             system: self.system,
             record: self.record,
             action: self.action,
             precondition: self.precondition,
             compared_etag: self.compared_etag,
+            rebased_onto: self.rebased_onto,
+            plan: self.plan,
             paths: self.paths,
             losses: self.losses,
             calls: self.calls,
-            state: self.state.as_str().to_owned(),
+            state: state.to_owned(),
             problem: self.problem,
             etag_after: self.etag_after,
+            note_hash: self.note_hash,
+            cut: self.cut,
             prev: const_hex::encode(prev),
             hash: const_hex::encode(hash),
         }
@@ -251,12 +318,14 @@ mod tests {
             calls: vec![],
             ..outcome_without_etag()
         };
+        let item = Intent { batch: Some("r/a".into()), ..update_intent() };
         let tagged = Outcome { etag: Some("\"t\"".into()), ..outcome_without_etag() };
         let revealed = Outcome { record: Some("A:2".into()), ..outcome_without_etag() };
         for (intent, outcome) in [
             (update_intent(), outcome_without_etag()),
             (update_intent(), refused),
             (star, tagged),
+            (item, outcome_without_etag()),
             (create.clone(), revealed),
             (create, outcome_without_etag()),
         ] {
@@ -267,6 +336,7 @@ mod tests {
                 assert_eq!(read.intent, ending.map(|_| 7));
                 let read = read.into_entry(8, &GENESIS, &GENESIS);
                 let record = outcome.and_then(|outcome| outcome.record.clone());
+                assert_eq!(read.batch.as_deref(), intent.batch.as_deref());
                 assert_eq!(read.record, record.or(intent.record.as_deref().map(str::to_owned)));
                 assert_eq!((&*read.caller, &*read.system), (&*intent.caller, &*intent.system));
                 assert_eq!(

@@ -1,10 +1,13 @@
 //! The handle through which callers use the journal. `reads` and `writes` have its methods.
 
+mod batches;
+mod changes;
+mod ledger;
 mod reads;
 mod writes;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
@@ -14,7 +17,7 @@ use super::command::{Command, CommandResult, QueuedCommand};
 use super::error::{DbError, JournalError};
 use super::journal_thread::{self, Started};
 use super::location::Location;
-use super::model::{JournalMetrics, StoreSettings};
+use super::model::{Durability, JournalMetrics, StoreSettings};
 use super::readers::{Reader, Readers};
 use super::shared::Shared;
 
@@ -75,6 +78,8 @@ impl Journal {
             blocking: BlockingIndex::default(),
             skew_ms: AtomicI64::new(0),
             stop: Notify::new(),
+            head: watch::Sender::new(0),
+            floor: Mutex::new(None),
         });
         let (command_tx, command_rx) = mpsc::unbounded_channel();
         let (started_tx, started) = oneshot::channel();
@@ -105,6 +110,18 @@ impl Journal {
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.inner.location.is_shared()
+    }
+
+    /// How long an idempotency key replays its outcome.
+    #[must_use]
+    pub fn idempotency_ttl(&self) -> Duration {
+        Duration::from_millis(self.inner.shared.idempotency_ttl_ms.try_into().unwrap_or_default())
+    }
+
+    /// What a commit waits for.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.inner.shared.durability
     }
 
     /// Whether the last attempt to write succeeded. On PostgreSQL the writer writes at least every

@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::changes;
 use super::command::QueuedCommand;
 use super::database::Database;
 use super::error::{DbError, JournalError};
@@ -109,5 +110,7 @@ async fn look_at_others(shared: &Shared, readers: &Arc<Readers>) -> Result<(), D
         async move { blocking_writes_of_others(&reader, &instance).await }
     };
     shared.blocking.replace_others(readers.run_async(&query).await?);
+    let head = readers.run_async(&|reader| async move { changes::head(&reader).await }).await?;
+    shared.advance_head(head);
     Ok(())
 }

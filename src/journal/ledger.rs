@@ -20,6 +20,10 @@ pub enum LedgerEvent {
     Intent,
     /// The write has ended.
     Outcome,
+    /// A person has looked, or the gateway once more, after the write had ended `unknown`.
+    Resolved,
+    /// The operator has moved all entries up to one to a file (`ledger cut`).
+    Cut,
 }
 
 impl LedgerEvent {
@@ -28,8 +32,20 @@ impl LedgerEvent {
         match self {
             Self::Intent => "intent",
             Self::Outcome => "outcome",
+            Self::Resolved => "resolved",
+            Self::Cut => "cut",
         }
     }
+}
+
+/// Where the ledger begins after a cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerCut {
+    /// The hash of the last entry that is gone: the `prev` of the first that is left.
+    pub hash: String,
+    /// The number of the last entry that is gone.
+    pub seq: i64,
 }
 
 /// One entry. It never holds the value of a field.
@@ -41,26 +57,40 @@ pub struct LedgerEntry {
     /// where the clock went back by a second or more.
     #[schema(example = "2026-11-21T10:15:30.123Z")]
     pub at: String,
-    /// Whether the entry precedes the vendor call or follows it.
+    /// Whether the entry precedes the vendor call or follows it, or stands for entries that are
+    /// gone.
     pub event: LedgerEvent,
-    /// The operation, which an intent and an outcome share.
-    pub operation: OperationId,
+    /// The operation, which an intent and an outcome share; null in the entry of a cut.
+    #[schema(required = true)]
+    pub operation: Option<OperationId>,
     /// The request that began it.
     pub request_id: String,
+    /// The batch and the item that the write is, `{request id}/{item id}`; absent in others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
     /// The caller's name.
     pub caller: String,
     /// The system's name.
     pub system: String,
     /// The record's id; null in a create until the vendor has responded.
     pub record: Option<String>,
-    /// Create, update or delete.
-    pub action: Action,
+    /// Create, update or delete; null in the entry of a cut.
+    #[schema(required = true)]
+    pub action: Option<Action>,
     /// `If-Match` as sent.
     pub precondition: Option<String>,
     /// The ETag of the version that the vendor compares, if `precondition` does not name exactly
     /// that.
     #[serde(skip)]
     pub compared_etag: Option<String>,
+    /// The ETag of the state that a rebased write was applied to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub rebased_onto: Option<String>,
+    /// Whether the write was compared with a plan.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub plan: bool,
     /// JSON Pointers to what the write changes.
     pub paths: Vec<String>,
     /// The names of the losses that were accepted (intent) or happened (outcome).
@@ -73,6 +103,12 @@ pub struct LedgerEntry {
     pub problem: Option<String>,
     /// The record's ETag after the write, if confirmed.
     pub etag_after: Option<String>,
+    /// In a verdict: the SHA-256 of the note, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note_hash: Option<String>,
+    /// In an entry of a cut: the last entry that is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<LedgerCut>,
     /// The hash of the entry before.
     pub prev: String,
     /// This entry's hash.
@@ -104,20 +140,25 @@ mod tests {
             seq: 1,
             at: rfc3339(1_795_255_530_120),
             event: LedgerEvent::Intent,
-            operation: OperationId::new(),
+            operation: Some(OperationId::new()),
             request_id: String::new(),
+            batch: None,
             caller: String::new(),
             system: String::new(),
             record: None,
-            action: Action::Update,
+            action: Some(Action::Update),
             precondition: None,
             compared_etag: Some("not serialized".into()),
+            rebased_onto: None,
+            plan: false,
             paths: Vec::new(),
             losses: Vec::new(),
             calls: Vec::new(),
             state: String::new(),
             problem: None,
             etag_after: None,
+            note_hash: None,
+            cut: None,
             prev: const_hex::encode(GENESIS),
             hash: String::new(),
         };

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::entry_json::StoredEntry;
 use super::error::DbError;
-use super::ledger::{GENESIS, LedgerEntry};
+use super::ledger::{GENESIS, LedgerEntry, LedgerEvent};
 use super::operations::ceil_ms;
 use super::page::{Request, Source, read_page};
 use super::query::{LedgerQuery, Page};
@@ -25,7 +25,7 @@ pub(super) async fn entries(reader: &Reader, query: &LedgerQuery) -> Result<Page
     }
     let request = Request { ranges, order: query.order, after: query.after_seq, limit: query.limit };
     let matches = |entry: &LedgerEntry| {
-        query.systems.contains(&entry.system)
+        (query.systems.contains(&entry.system) || query.includes_cuts && entry.event == LedgerEvent::Cut)
             && query.record.as_ref().is_none_or(|record| entry.record.as_ref() == Some(record))
             && query.caller.as_ref().is_none_or(|caller| entry.caller == *caller)
             && query.problem.as_ref().is_none_or(|problem| entry.problem.as_ref() == Some(problem))
@@ -38,7 +38,8 @@ pub(super) async fn entries(reader: &Reader, query: &LedgerQuery) -> Result<Page
 }
 
 fn source(query: &LedgerQuery) -> Source {
-    let select = "SELECT e.seq, e.hash, e.entry, p.hash FROM ledger e LEFT JOIN ledger p ON p.seq = e.seq - 1 WHERE";
+    let select = "SELECT e.seq, e.hash, e.entry, coalesce(p.hash, c.hash) FROM ledger e
+        LEFT JOIN ledger p ON p.seq = e.seq - 1 LEFT JOIN ledger_cut c ON c.seq = e.seq - 1 WHERE";
     match &query.record {
         Some(record) => Source { select: format!("{select} e.record = ?4"), params: vec![Value::Text(record.clone())] },
         None => Source { select: format!("{select} 1 = 1"), params: Vec::new() },
@@ -51,13 +52,15 @@ async fn entries_of(
     operation: &OperationId,
     ranges: &[Range<i64>],
 ) -> Result<Vec<Range<i64>>, DbError> {
-    let statement = "SELECT intent, seq FROM ledger WHERE operation = ?1 AND intent IS NOT NULL
+    let statement = "SELECT abs(intent), seq FROM ledger WHERE operation = ?1 AND intent IS NOT NULL
                      UNION ALL SELECT seq, NULL FROM running WHERE operation = ?1";
     let mut found = Vec::new();
-    if let Some(row) = reader.select(statement, &[Value::Id(operation_uuid(operation))]).await?.first_mut() {
+    for mut row in reader.select(statement, &[Value::Id(operation_uuid(operation))]).await? {
         found.push(row.int(0)?);
         found.extend(row.opt_int(1)?);
     }
+    found.sort_unstable();
+    found.dedup();
     found.retain(|seq| ranges.iter().any(|range| range.contains(seq)));
     Ok(found.into_iter().map(|seq| seq..seq + 1).collect())
 }

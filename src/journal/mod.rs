@@ -10,24 +10,30 @@
 //!   of several replicas take turns on a lock.
 //! - The ledger has one row for each entry (`entry_json`), whose hash covers the entry before
 //!   (`ledger`, `verify`). `schema` has the tables.
+//!   `export` writes it to a file, after which it can be cut.
 //! - A lease has a fencing number and an expiry time, checked when a write begins.
+//! - An asynchronous batch is rows of texts (`batches`), and the lease of its id says who runs it.
 //! - Expired rows are deleted between batches. The ledger keeps all its entries.
 //! - While the database fails, the writer rejects new writes, keeps what must persist in memory and
 //!   retries (`writer/recovery`). After a crash the next start, or another replica, adopts the
 //!   operations that still run.
 //! - Reads have connections of their own (`readers`) and the same statements on both databases
 //!   (`sql`): operations (`operations`) and entries (`ledger_list`) in pages (`query`, `page`),
-//!   found by time (`time_search`). What blocks a record is in memory (`blocking_index`).
+//!   found by time (`time_search`), and the feed of changes (`changes`). What blocks a record is in
+//!   memory (`blocking_index`).
 
 mod batch_needs;
+mod batches;
 mod blocking_index;
 mod change_set;
+mod changes;
 mod clock;
 mod command;
 mod database;
 mod decode;
 mod entry_json;
 mod error;
+mod export;
 mod handle;
 mod journal_thread;
 mod ledger;
@@ -45,6 +51,7 @@ mod shared;
 mod sql;
 mod sqlite;
 mod time_search;
+mod verdict;
 mod verify;
 mod writer;
 mod writer_state;
@@ -52,12 +59,16 @@ mod writer_state;
 #[cfg(test)]
 mod tests;
 
+pub use batches::BatchRow;
+pub use changes::{Change, ChangePage, ChangeQuery, ChangeRead, ChangeStart};
 pub use error::JournalError;
+pub use export::{ExportHead, LedgerFileError, cut_ledger, export_ledger};
 pub use handle::Journal;
-pub use ledger::{LedgerEntry, LedgerEvent};
+pub use ledger::{LedgerCut, LedgerEntry, LedgerEvent};
 pub use model::{
     BeginResult, ChangedPaths, Durability, IdempotencyClaim, IdempotencyState, Intent, InterimResponse, JournalMetrics,
     Lease, LeaseResult, OrphanedOperation, Outcome, RecoveryPayload, StoreSettings,
 };
 pub use query::{LedgerQuery, OperationQuery, Page, SortOrder};
-pub use verify::{ChainError, VerifyReport, verify_ledger};
+pub use verdict::{Verdict, VerdictResult};
+pub use verify::{ChainError, LedgerHead, VerifiedRange, VerifyReport, verify_ledger};

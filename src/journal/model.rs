@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::bounded;
+use crate::metrics::ChangeType;
 use crate::record::{Action, ObservedState, OperationId, OperationState, VendorCallLog, Warning};
 
 /// What a commit waits for. It is the database's own setting; nothing in the journal differs.
@@ -18,6 +19,17 @@ pub enum Durability {
     /// Nothing: `synchronous = NORMAL`, `synchronous_commit = off`. A crash of the process loses
     /// nothing with SQLite; a crash of the machine or of the server may lose the last moments.
     Relaxed,
+}
+
+impl Durability {
+    /// The word in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Relaxed => "relaxed",
+        }
+    }
 }
 
 /// The `[store]` section of the configuration.
@@ -67,11 +79,14 @@ pub trait JournalMetrics: Send + Sync {
     fn on_ledger_entry(&self);
     /// A commit took this many seconds (`ledger_commit_duration_seconds`).
     fn on_commit(&self, seconds: f64);
+    /// The feed of changes has one more event of a system (`changes_total`).
+    fn on_change(&self, system: &str, change: ChangeType);
 }
 
 impl JournalMetrics for () {
     fn on_ledger_entry(&self) {}
     fn on_commit(&self, _seconds: f64) {}
+    fn on_change(&self, _system: &str, _change: ChangeType) {}
 }
 
 /// The exclusive right to write one record until it expires (contract 4.3).
@@ -127,6 +142,13 @@ pub trait RecoveryPayload: std::fmt::Debug + Send + Sync {
     fn to_json(&self) -> Option<String>;
 }
 
+/// A payload that was read from the store.
+impl RecoveryPayload for String {
+    fn to_json(&self) -> Option<String> {
+        Some(self.clone())
+    }
+}
+
 /// The JSON Pointers that a write changes. They become text when the ledger entry is written.
 pub trait ChangedPaths: std::fmt::Debug + Send + Sync {
     /// Calls `visit` with each JSON Pointer.
@@ -155,6 +177,8 @@ pub struct Intent {
     pub operation: OperationId,
     /// `X-Request-Id`.
     pub request_id: Arc<str>,
+    /// The batch and the item that the write is: `{request id}/{item id}`.
+    pub batch: Option<Arc<str>>,
     /// The caller's name.
     pub caller: Arc<str>,
     /// The configured system's name.
@@ -168,6 +192,10 @@ pub struct Intent {
     /// The ETag of the version that the vendor compares, if `precondition` does not name exactly
     /// that.
     pub compared_etag: Option<String>,
+    /// The ETag of the state that the change was applied to, if that is not the caller's.
+    pub rebased_onto: Option<String>,
+    /// Whether the write was compared with a plan.
+    pub has_plan: bool,
     /// What changes, without values.
     pub paths: Arc<dyn ChangedPaths>,
     /// The names of the accepted losses.
@@ -229,6 +257,24 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// An outcome that tells nothing but its state.
+    pub(super) fn without_effect(operation: &OperationId, state: OperationState) -> Self {
+        Self {
+            operation: operation.clone(),
+            state,
+            record: None,
+            etag: None,
+            warnings: Vec::new(),
+            problem: None,
+            problem_name: None,
+            observed: None,
+            calls: Vec::new(),
+            losses: Vec::new(),
+            replay_json: None,
+            lease: None,
+        }
+    }
+
     /// The state in which the operation ends.
     pub(super) fn final_state(&self) -> OperationState {
         match self.state {

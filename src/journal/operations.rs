@@ -16,19 +16,20 @@ use crate::record::{ObservedState, Operation, OperationId, OperationState};
 const MAX_RUN_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// The columns of [`decode`] after the position.
-const COLUMNS: &str = "i.entry, o.entry, d.warnings, d.problem, d.observed";
+const COLUMNS: &str =
+    "i.entry, o.entry, d.warnings, d.problem, d.observed, d.state, d.resolved_by, d.note, d.record, d.etag";
 /// Finds the outcome and the details of an intent `i`.
-const ENDING: &str = "LEFT JOIN ledger o ON o.operation = i.operation AND o.intent IS NOT NULL
+const ENDING: &str = "LEFT JOIN ledger o ON o.operation = i.operation AND o.intent > 0
     LEFT JOIN operation_detail d ON d.seq = i.seq";
 
 /// One operation. One that finished before `cutoff_ms` is not there any more.
 pub(super) async fn operation(reader: &Reader, id: &OperationId, cutoff_ms: i64) -> Result<Option<Operation>, DbError> {
     // One statement sees one state: an operation cannot end between two.
     let statement = format!(
-        "SELECT i.seq, i.entry, NULL, NULL, NULL, NULL FROM running r JOIN ledger i ON i.seq = r.seq
+        "SELECT i.seq, i.entry, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM running r JOIN ledger i ON i.seq = r.seq
          WHERE r.operation = ?1
          UNION ALL SELECT i.seq, {COLUMNS} FROM ledger o JOIN ledger i ON i.seq = o.intent
-         LEFT JOIN operation_detail d ON d.seq = i.seq WHERE o.operation = ?1 AND o.intent IS NOT NULL"
+         LEFT JOIN operation_detail d ON d.seq = i.seq WHERE o.operation = ?1 AND o.intent > 0"
     );
     let rows = reader.select(&statement, &[Value::Id(operation_uuid(id))]).await?;
     let cutoff = rfc3339(cutoff_ms);
@@ -95,10 +96,10 @@ pub(super) fn ceil_ms(time: jiff::Timestamp) -> i64 {
 /// The shortest walk that meets all matches.
 fn source(query: &OperationQuery) -> Source {
     match (&query.record, query.state) {
-        // A create is met by its outcome, which reveals the record.
+        // A create is met by its outcome, or by a later verdict, which reveals the record.
         (Some(record), _) => Source {
             select: format!(
-                "SELECT e.seq, {COLUMNS} FROM ledger e JOIN ledger i ON i.seq = coalesce(e.intent, e.seq) {ENDING}
+                "SELECT e.seq, {COLUMNS} FROM ledger e JOIN ledger i ON i.seq = coalesce(abs(e.intent), e.seq) {ENDING}
                  WHERE e.record = ?4 AND (e.intent IS NULL OR i.record IS NULL)"
             ),
             params: vec![Value::Text(record.clone())],
@@ -140,16 +141,20 @@ fn decode(mut row: Row) -> Result<(i64, Operation), DbError> {
     let intent = parse(row.text(1)?)?;
     let outcome = row.opt_text(2)?.map(parse).transpose()?;
     let (warnings, problem, observed) = (row.opt_text(3)?, row.opt_text(4)?, row.opt_text(5)?);
+    let later = (row.opt_text(6)?, row.opt_text(7)?, row.opt_text(8)?, row.opt_text(9)?, row.opt_text(10)?);
+    let (state, resolved_by, note, record, etag) = later;
+    let state = state.map(|text| OperationState::parse(&text).ok_or_else(|| corrupt("state"))).transpose()?;
     let operation = Operation {
-        id: intent.operation,
-        state: outcome.as_ref().map_or(OperationState::Running, |outcome| outcome.state),
-        action: intent.action,
+        id: intent.operation.ok_or_else(|| corrupt("id"))?,
+        state: state.or(outcome.as_ref().map(|outcome| outcome.state)).unwrap_or(OperationState::Running),
+        action: intent.action.ok_or_else(|| corrupt("action"))?,
         system: intent.system,
-        record: outcome.as_ref().and_then(|outcome| outcome.record.clone()).or(intent.record),
+        record: record.or_else(|| outcome.as_ref()?.record.clone()).or(intent.record),
+        batch: intent.batch,
         caller: intent.caller,
         started_at: intent.at,
         finished_at: outcome.as_ref().map(|outcome| outcome.at.clone()),
-        etag: outcome.and_then(|outcome| outcome.etag_after),
+        etag: etag.or_else(|| outcome?.etag_after),
         warnings: match warnings {
             Some(text) => serde_json::from_str(&text).map_err(|_| corrupt("warnings"))?,
             None => Vec::new(),
@@ -158,6 +163,8 @@ fn decode(mut row: Row) -> Result<(i64, Operation), DbError> {
         observed: observed
             .map(|text| ObservedState::parse(&text).ok_or_else(|| corrupt("observed state")))
             .transpose()?,
+        resolved_by,
+        note,
     };
     Ok((row.int(0)?, operation))
 }

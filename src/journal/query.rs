@@ -44,6 +44,8 @@ pub struct OperationQuery {
 pub struct LedgerQuery {
     /// The systems that the caller may see; no others are listed.
     pub systems: Vec<String>,
+    /// Whether the entries of cuts are listed, which belong to no system.
+    pub includes_cuts: bool,
     /// Only entries of this record.
     pub record: Option<String>,
     /// Only entries of this caller.

@@ -1,6 +1,6 @@
 //! Connections for reads, beside the writer's one.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,12 @@ use super::sqlite::SqliteFile;
 
 /// The longest a read of PostgreSQL may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many connections reads of PostgreSQL use.
+const POSTGRES_CONNECTIONS: usize = 4;
+
+/// A connection to PostgreSQL, once one is needed.
+type OpenReader = tokio::sync::Mutex<Option<Arc<Reader>>>;
 
 /// One connection. The statements of reads are the same on both databases.
 pub(super) enum Reader {
@@ -67,8 +73,8 @@ pub(super) struct SqlitePool {
 pub(super) enum Readers {
     /// Reads block a thread each; `None` = no more reads.
     Sqlite { shared: Arc<Shared>, pool: Mutex<Option<SqlitePool>> },
-    /// Reads share one connection.
-    Postgres { server: Arc<PostgresServer>, current: tokio::sync::Mutex<Option<Arc<Reader>>> },
+    /// Reads take the connections in turn: a long one holds up a part of the others only.
+    Postgres { server: Arc<PostgresServer>, turn: AtomicUsize, connections: [OpenReader; POSTGRES_CONNECTIONS] },
 }
 
 impl Readers {
@@ -79,7 +85,7 @@ impl Readers {
     }
 
     pub(super) fn postgres(server: Arc<PostgresServer>) -> Self {
-        Self::Postgres { server, current: tokio::sync::Mutex::new(None) }
+        Self::Postgres { server, turn: AtomicUsize::new(0), connections: Default::default() }
     }
 
     /// Runs a query on the journal's runtime.
@@ -126,7 +132,7 @@ impl Readers {
         result
     }
 
-    /// Runs a query on PostgreSQL; once more if the connection was lost.
+    /// Runs a query on PostgreSQL; again if the connection was lost.
     pub(super) async fn run_async<T, Q, F>(&self, query: &Q) -> Result<T, DbError>
     where
         Q: Fn(Arc<Reader>) -> F,
@@ -138,18 +144,24 @@ impl Readers {
             Ok::<_, DbError>((result, reader.is_closed()))
         };
         let timed = async {
-            match attempt().await? {
-                (Err(_), true) => attempt().await?.0,
-                (result, _) => result,
+            let mut attempts = 0;
+            loop {
+                attempts += 1;
+                match attempt().await? {
+                    // All of them may be from before the server restarted.
+                    (Err(_), true) if attempts <= POSTGRES_CONNECTIONS => {}
+                    (result, _) => return result,
+                }
             }
         };
         timeout(READ_TIMEOUT, timed).await.unwrap_or_else(|_| Err(DbError::Io(std::io::ErrorKind::TimedOut.into())))
     }
 
     async fn current(&self) -> Result<Arc<Reader>, DbError> {
-        let Self::Postgres { server, current } = self else {
-            return Err(DbError::Other("not a server".into()));
-        };
+        let not_a_server = || DbError::Other("not a server".into());
+        let Self::Postgres { server, turn, connections } = self else { return Err(not_a_server()) };
+        let turn = turn.fetch_add(1, Ordering::Relaxed) % POSTGRES_CONNECTIONS;
+        let current = connections.get(turn).ok_or_else(not_a_server)?;
         let mut current = current.lock().await;
         if let Some(reader) = current.as_ref().filter(|reader| !reader.is_closed()) {
             return Ok(Arc::clone(reader));

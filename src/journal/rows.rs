@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::ledger::{GENESIS, Hash};
 use super::model::{IdempotencyClaim, IdempotencyState, Intent, OrphanedOperation};
-use crate::record::OperationId;
+use crate::record::{OperationId, OperationState};
 
 /// A system and the id of one of its records.
 pub(super) type RecordKey = (Arc<str>, Arc<str>);
@@ -53,6 +53,26 @@ pub(super) struct StoredOperation {
     pub(super) running: RunningOperation,
     /// What an instance that adopts it gets. The time is 0 if none has adopted it.
     pub(super) orphan: OrphanedOperation,
+}
+
+/// An operation that a verdict is about.
+#[derive(Clone, Debug)]
+pub(super) struct OpenOperation {
+    pub(super) running: RunningOperation,
+    /// When it began.
+    pub(super) started_ms: i64,
+    /// `None` while it runs.
+    pub(super) ended: Option<EndedOperation>,
+}
+
+/// How an operation has ended.
+#[derive(Clone, Debug)]
+pub(super) struct EndedOperation {
+    pub(super) state: OperationState,
+    /// Whether the state is that of a verdict.
+    pub(super) has_verdict: bool,
+    /// The stored JSON of its warnings.
+    pub(super) warnings: Option<String>,
 }
 
 /// An operation that runs on a record, whichever instance finishes it.

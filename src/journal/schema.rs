@@ -1,11 +1,24 @@
 //! The form of the tables, and what to say about a store of another form.
 
-use super::error::JournalError;
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use super::error::{DbError, JournalError};
 
 /// The version of the form that this build reads and writes.
 pub(super) const VERSION: i64 = 2;
+/// The length of the key that authenticates the tags of plans.
+pub(super) const PLAN_KEY_BYTES: usize = 32;
 pub(super) const SQLITE: &str = include_str!("schema/sqlite.sql");
 pub(super) const POSTGRES: &str = include_str!("schema/postgres.sql");
+
+/// The first rows, as statements: the version of the form, and a new key for plans. `blob` writes
+/// bytes in hex as a literal of the database.
+pub(super) fn first_rows(blob: impl FnOnce(&str) -> String) -> Result<String, DbError> {
+    let mut key = [0; PLAN_KEY_BYTES];
+    SystemRandom::new().fill(&mut key).map_err(|_| DbError::Other("no random bytes".into()))?;
+    let key = blob(&const_hex::encode(key));
+    Ok(format!("INSERT INTO schema_version VALUES ({VERSION}); INSERT INTO plan_key VALUES ({key});"))
+}
 
 /// What a database holds before this build writes to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

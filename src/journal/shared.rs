@@ -1,10 +1,10 @@
 //! What the handles and the journal's thread share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::blocking_index::BlockingIndex;
 use super::model::{Durability, JournalMetrics};
@@ -30,9 +30,37 @@ pub(super) struct Shared {
     /// Milliseconds added to the clock, so that tests need not wait.
     pub(super) skew_ms: AtomicI64,
     pub(super) stop: Notify,
+    /// The number of the newest entry that this instance knows of.
+    pub(super) head: watch::Sender<i64>,
+    pub(super) floor: Mutex<Option<FeedFloor>>,
+}
+
+/// Where the kept events of the feed begin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FeedFloor {
+    /// The position before the oldest event that is kept.
+    pub(super) position: i64,
+    /// For how long events are kept, in milliseconds.
+    pub(super) retention_ms: i64,
+    /// When this was found, in milliseconds since 1970.
+    pub(super) found_ms: i64,
 }
 
 impl Shared {
+    pub(super) fn lock_floor(&self) -> MutexGuard<'_, Option<FeedFloor>> {
+        // Poisoning is harmless: each critical section is one assignment.
+        self.floor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest entry that this instance knows of has this number, or a later one.
+    pub(super) fn advance_head(&self, seq: i64) {
+        self.head.send_if_modified(|head| {
+            let is_new = seq > *head;
+            *head = seq.max(*head);
+            is_new
+        });
+    }
+
     /// Operations that finished before this time (milliseconds since 1970) are not kept.
     pub(super) fn retention_cutoff_ms(&self) -> i64 {
         self.now_ms().saturating_sub(self.retention_ms)

@@ -21,6 +21,18 @@ pub(super) fn operation_uuid(id: &OperationId) -> Uuid {
     Uuid::try_parse(id.as_str()).unwrap_or_default()
 }
 
+/// The tables whose rows belong to entries of the ledger, which goes last: what is left of it says
+/// how far a deletion is.
+pub(super) const CUT_TABLES: [&str; 3] = ["clock_step", "operation_detail", "ledger"];
+
+/// Deletes at most `?1` rows of a table that belong to entries that were cut.
+pub(super) fn delete_cut(table: &str) -> String {
+    format!(
+        "DELETE FROM {table} WHERE seq IN (SELECT seq FROM {table}
+         WHERE seq <= (SELECT max(seq) FROM ledger_cut) ORDER BY seq LIMIT ?1)"
+    )
+}
+
 /// One value, as a parameter or in a row. In a row an id is its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
@@ -111,6 +123,22 @@ impl Row {
 
     fn take(&mut self, column: usize) -> Value {
         self.0.get_mut(column).map_or(Value::Null, |value| std::mem::replace(value, Value::Null))
+    }
+
+    /// A copy of a whole number, which is not taken.
+    pub(super) fn peek_int(&self, column: usize) -> Result<i64, DbError> {
+        match self.0.get(column) {
+            Some(Value::Int(number)) => Ok(*number),
+            _ => Err(wrong_type(column, "a whole number")),
+        }
+    }
+
+    /// A copy of a text, which is not taken.
+    pub(super) fn peek_text(&self, column: usize) -> Result<String, DbError> {
+        match self.0.get(column) {
+            Some(Value::Text(text)) => Ok(text.clone()),
+            _ => Err(wrong_type(column, "text")),
+        }
     }
 
     /// A whole number, or null.

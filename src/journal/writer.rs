@@ -19,6 +19,7 @@ use super::error::{DbError, JournalError};
 use super::model::{BeginResult, InterimResponse, Outcome};
 use super::rows::StoredOperation;
 use super::shared::{DEAD_AFTER, Shared};
+use super::verdict::VerdictResult;
 use super::writer_state::WriterState;
 use crate::problem::ProblemKind;
 use crate::record::{OperationId, OperationState};
@@ -69,6 +70,7 @@ impl Writer {
         let mut state = WriterState::new(shared.instance.clone());
         let end = tokio::time::Instant::now() + retry_for;
         let session = retry_until(end, async || database.connect(&shared, &mut state).await).await?;
+        shared.advance_head(state.head.seq);
         Ok(Self {
             shared,
             database,
@@ -157,6 +159,7 @@ impl Writer {
             }
         }
         self.session = Some(session);
+        self.shared.advance_head(self.state.head.seq);
         self.last_heartbeat = Instant::now();
         if self.database.is_shared() {
             self.adopts_from = Instant::now() + DEAD_AFTER;
@@ -217,6 +220,8 @@ impl Writer {
         if !changes.entries.is_empty() {
             self.shared.metrics.on_commit(start.elapsed().as_secs_f64());
             changes.entries.iter().for_each(|_| self.shared.metrics.on_ledger_entry());
+            changes.feed.iter().for_each(|(system, change)| self.shared.metrics.on_change(system, *change));
+            self.shared.advance_head(self.state.head.seq);
         }
         if let Some((seq, _)) = changes.clock_step {
             tracing::warn!(seq, "the clock went back; the ledger's entries from this one on have the new time");
@@ -261,7 +266,7 @@ impl Writer {
             Command::Begin(intent) if !queued.must_begin && state.is_taken(&intent.operation) => CommandResult::Taken,
             Command::Begin(intent) => CommandResult::Begun(state.begin(intent, queued.must_begin, changes), None),
             Command::SaveInterim { operation, response, replay_json } => {
-                state.save_interim_outcome(operation, *response, replay_json, changes);
+                state.save_interim_outcome(operation, *response, replay_json.as_deref(), changes);
                 CommandResult::Done
             }
             // The outcome of a retry may be in the database already; another replica's is not it.
@@ -278,8 +283,24 @@ impl Writer {
                 self.unclaimed = adopted.iter().map(|orphan| orphan.operation.clone()).collect();
                 CommandResult::Adopted(adopted)
             }
+            Command::Cut { seq, hash } => {
+                state.cut(*seq, *hash, changes);
+                self.has_expired = true;
+                CommandResult::Done
+            }
+            Command::RecordVerdict(verdict) => {
+                CommandResult::Verdict(state.record_verdict(verdict, key_ttl_ms, changes))
+            }
+            Command::NoteOtherwise { operation, found } => {
+                state.note_otherwise(operation, *found, changes);
+                CommandResult::Done
+            }
             Command::SaveToken { system, sealed } => {
                 changes.tokens.insert(Arc::clone(system), Arc::clone(sealed));
+                CommandResult::Done
+            }
+            Command::SaveBatchRows(rows) => {
+                changes.save_batch_rows(rows);
                 CommandResult::Done
             }
             // No other process asks whether the only writer of a file is alive.
@@ -309,9 +330,24 @@ impl Writer {
             queued.send_response(Err(JournalError::CommitUnknown));
             return;
         }
+        if let (Command::Finish(outcome), CommandResult::Finished(false)) = (&queued.command, &result) {
+            self.compare_with_verdict(outcome);
+        }
         let adopted = matches!(result, CommandResult::Adopted(_));
         if queued.send_response(Ok(result)) && adopted {
             self.unclaimed.clear();
+        }
+    }
+
+    /// Another outcome is the final one. If it is a verdict that is wrong, the operation tells.
+    fn compare_with_verdict(&self, outcome: &Outcome) {
+        let found = outcome.final_state();
+        if found != OperationState::Unknown
+            && let Some(command_tx) = self.command_tx.upgrade()
+        {
+            let command = Command::NoteOtherwise { operation: outcome.operation.clone(), found };
+            // If the writer ends before, nothing but the warning is lost.
+            let _ = command_tx.send(QueuedCommand::new(command, None));
         }
     }
 
@@ -329,6 +365,9 @@ impl Writer {
             (_, CommandResult::Adopted(orphans)) => orphans.iter().for_each(|orphan| insert(&orphan.operation)),
             (Command::Finish(outcome), _) => index.remove(&outcome.operation),
             (Command::CancelUnclaimed(operation), _) => index.remove(operation),
+            (Command::RecordVerdict(verdict), CommandResult::Verdict(VerdictResult::Recorded)) => {
+                index.remove(&verdict.operation);
+            }
             _ => {}
         }
     }
@@ -336,18 +375,6 @@ impl Writer {
 
 /// The outcome of an operation whose caller never received `Started`.
 fn not_sent_outcome(operation: &OperationId) -> Outcome {
-    Outcome {
-        operation: operation.clone(),
-        state: OperationState::NotApplied,
-        record: None,
-        etag: None,
-        warnings: Vec::new(),
-        problem: None,
-        problem_name: Some(ProblemKind::Overloaded.as_str().to_owned()),
-        observed: None,
-        calls: Vec::new(),
-        losses: Vec::new(),
-        replay_json: None,
-        lease: None,
-    }
+    let problem_name = Some(ProblemKind::Overloaded.as_str().to_owned());
+    Outcome { problem_name, ..Outcome::without_effect(operation, OperationState::NotApplied) }
 }

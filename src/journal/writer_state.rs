@@ -4,21 +4,24 @@
 //! With SQLite this state is complete, because this process is the only writer. With PostgreSQL the
 //! session reloads what concerns a batch while it holds the lock that all replicas take in turn.
 
+mod append;
+mod verdict;
+
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
-use super::change_set::{ChangeSet, NewDetail, NewEntry};
-use super::clock::{Clock, EntryTime};
-use super::entry_json::{Ending, encode};
-use super::ledger::chain_hash;
+use super::change_set::{ChangeSet, NewDetail};
+use super::changes::change_type;
+use super::clock::Clock;
+use super::entry_json::Ending;
+use super::ledger::LedgerEvent;
 use super::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
 use super::rows::{
-    ChainHead, IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, RecordKey, RecordOperation, RunningOperation,
-    StoredOperation,
+    ChainHead, EndedOperation, IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, OpenOperation, RecordKey,
+    RecordOperation, RunningOperation, StoredOperation,
 };
-use super::sql::{operation_uuid, replace_nul};
 use crate::record::{Action, OperationId, OperationState};
 
 fn lease_record_key(lease: &Lease) -> RecordKey {
@@ -46,6 +49,8 @@ pub(super) struct WriterState {
     pub(super) already_written: HashSet<OperationId>,
     /// The outcomes that the database holds already of the operations that retries end.
     pub(super) ended: HashMap<OperationId, OperationState>,
+    /// The operations that the verdicts of the current batch are about.
+    pub(super) open: HashMap<OperationId, OpenOperation>,
 }
 
 impl WriterState {
@@ -62,6 +67,7 @@ impl WriterState {
             keys: HashMap::new(),
             already_written: HashSet::new(),
             ended: HashMap::new(),
+            open: HashMap::new(),
         }
     }
 
@@ -77,6 +83,7 @@ impl WriterState {
         self.keys.clear();
         self.already_written.clear();
         self.ended.clear();
+        self.open.clear();
         self.replaced_leases.clear();
     }
 
@@ -234,38 +241,11 @@ impl WriterState {
         }
     }
 
-    /// Appends a ledger entry and returns its number.
-    fn append(&mut self, intent: &Intent, ending: Option<Ending<'_>>, changes: &mut ChangeSet) -> i64 {
-        let seq = self.head.seq + 1;
-        let at = match EntryTime::after(self.head.at, self.clock.wall_ms) {
-            EntryTime::At(at) => at,
-            EntryTime::Step(at) => {
-                changes.clock_step = Some((seq, at));
-                at
-            }
-        };
-        let json = encode(intent, ending, at);
-        let hash = chain_hash(&self.head.hash, seq, &json);
-        let revealed = ending.and_then(|ending| ending.outcome.record.as_deref());
-        changes.entries.push(NewEntry {
-            seq,
-            at,
-            operation: operation_uuid(&intent.operation),
-            system: replace_nul(Arc::clone(&intent.system)),
-            record: revealed.map(|record| replace_nul(Arc::from(record))).or_else(|| intent.record.clone()),
-            intent: ending.map(|ending| ending.intent_seq),
-            json,
-            hash,
-        });
-        self.head = ChainHead { seq, hash, at };
-        seq
-    }
-
     pub(super) fn save_interim_outcome(
         &mut self,
         operation: &OperationId,
         response: InterimResponse,
-        replay_json: &str,
+        replay_json: Option<&str>,
         changes: &mut ChangeSet,
     ) {
         let Some(running) = self.running.get_mut(operation) else { return };
@@ -277,7 +257,7 @@ impl WriterState {
             let intent = Arc::clone(&running.intent);
             self.mark_busy(&intent, true);
         }
-        if let Some(key_id) = key_id {
+        if let (Some(key_id), Some(replay_json)) = (key_id, replay_json) {
             let progress = KeyProgress { interim: Some(replay_json.to_owned()), ..KeyProgress::default() };
             self.set_key_progress(key_id, operation, Some(progress), changes);
         }
@@ -309,13 +289,18 @@ impl WriterState {
             self.set_key_progress(key_id, &outcome.operation, progress, changes);
         }
         self.append(intent, Some(Ending { intent_seq: running.seq, outcome }), changes);
+        let event = change_type(LedgerEvent::Outcome, intent.action, outcome.final_state());
+        changes.feed.extend(event.map(|event| (Arc::clone(&intent.system), event)));
         changes.ended.push(running.seq);
         if outcome.final_state() != OperationState::Applied || outcome.has_details() {
             changes.details.push(NewDetail {
-                seq: running.seq,
+                running: running.clone(),
                 finished_ms: self.head.at,
                 outcome: Arc::clone(outcome),
             });
+        }
+        if let Some(open) = self.open.get_mut(&outcome.operation) {
+            open.ended = Some(EndedOperation { state: outcome.final_state(), has_verdict: false, warnings: None });
         }
         true
     }

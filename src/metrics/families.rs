@@ -48,18 +48,40 @@ families! {
         "Writes that read again and tried again after a conflict.";
     CONTENDED "contended_total" ["system"],
         "Writes with If-Match: * that met a conflict at every try.";
+    REBASES "rebases_total" ["system", "outcome"],
+        "Writes with Prefer: rebase=disjoint whose tag was stale: applied, overlap (both changed one place), unknown-base (the tag's state is not known) or lost (conflicts until the deadline).";
+    PLANS "plans_total" ["system", "outcome"],
+        "Plans that previews made, and writes with If-Plan: applied, changed (the write differs from its plan) or expired.";
     WRITES_UNKNOWN "writes_unknown" ["system"],
         "Writes whose outcome is not known.";
     OPERATIONS "operations_running" ["system"],
         "Operations that are running.";
+    RESOLVED "operations_resolved_total" ["system", "state"],
+        "Operations that a person has ended, by the state in which.";
+    CHANGES "changes_total" ["system", "type", "origin"],
+        "Events of the feed of changes: record.created, record.updated, record.deleted or system.gap.";
+    CHANGES_STREAMS "changes_streams" [],
+        "Streams of changes that are open.";
     REPLAYS "idempotent_replays_total" [],
         "Stored responses returned again for an Idempotency-Key.";
+    SCHEMA_REFUSALS "schema_refusals_total" ["system", "rule"],
+        "Values that the gateway refused or warned of because they break the vendor's schema, by the rule.";
+    SCHEMA_UNAVAILABLE "schema_unavailable_total" ["system"],
+        "Writes that were not checked because the vendor's schema could not be had.";
     LOSSES "losses_accepted_total" ["system", "loss"],
         "Writes made although they destroy other data, by the name of the loss.";
+    UNMAPPED "model_unmapped_values_total" ["model"],
+        "Values of records that a model's map could not read.";
     LEDGER_ENTRIES "ledger_entries_total" [],
         "Entries written to the ledger since the start.";
     LEDGER_SECONDS "ledger_commit_duration_seconds" [],
         "Time to commit to the ledger, in seconds.";
+    BATCH_ITEMS "gateway_batch_items_total" ["system", "action", "outcome"],
+        "Items of batches that ended, by outcome: ok or the name of the problem.";
+    BATCH_SIZE "gateway_batch_size" [],
+        "Items of each batch.";
+    BATCHES_RUNNING "gateway_batches_running" [],
+        "Batches that run.";
     RELOADS "config_reloads_total" ["what", "outcome"],
         "Reloads of changed files, by their content and by outcome: ok or refused (the previous content stays in force).";
     QUOTA_REFUSALS "quota_refusals_total" ["policy"],
@@ -75,6 +97,9 @@ families! {
 /// 1 ms to the longest deadline: a vendor's call and a request alike.
 pub(super) const CALL_BUCKETS: [f64; 13] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+/// One item to the most that a batch can have.
+pub(super) const BATCH_BUCKETS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, 10_000.0];
 
 /// A write-ahead log on a fast disk takes tenths of a millisecond, a busy one a second.
 pub(super) const COMMIT_BUCKETS: [f64; 11] =

@@ -34,14 +34,34 @@ label_enum! {
         Update = "update",
         /// DELETE.
         Delete = "delete",
+        /// POST of a preview.
+        Preview = "preview",
+        /// Many requests in one.
+        Batch = "batch",
         /// GET of operations.
         Operation = "operation",
         /// GET of the ledger.
         Ledger = "ledger",
         /// GET of the console's files.
         Console = "console",
+        /// GET of collections and of their schemas.
+        Schema = "schema",
         /// Everything else.
         Other = "other",
+    }
+}
+
+label_enum! {
+    /// What an event of the feed of changes tells: the `type` label.
+    ChangeType {
+        /// A record was created.
+        Created = "record.created",
+        /// A record was changed.
+        Updated = "record.updated",
+        /// A record was deleted.
+        Deleted = "record.deleted",
+        /// It is not known what became of a write.
+        Gap = "system.gap",
     }
 }
 
@@ -123,6 +143,34 @@ label_enum! {
 }
 
 label_enum! {
+    /// How a rebase ended: the `outcome` label.
+    RebaseOutcome {
+        /// The change was applied to the present state.
+        Applied = "applied",
+        /// The change and another writer's touch one place.
+        Overlap = "overlap",
+        /// The state of the caller's tag is not known.
+        UnknownBase = "unknown-base",
+        /// The write met conflicts until its deadline.
+        Lost = "lost",
+    }
+}
+
+label_enum! {
+    /// What became of a plan: the `outcome` label.
+    PlanOutcome {
+        /// A preview made it.
+        Made = "made",
+        /// A write was made as planned.
+        Applied = "applied",
+        /// A write differs from its plan.
+        Changed = "changed",
+        /// A write came after its plan had expired.
+        Expired = "expired",
+    }
+}
+
+label_enum! {
     /// The limit of a caller that a request exceeds: the `policy` label, and a word of
     /// `violated_policies`.
     QuotaPolicy {
@@ -148,6 +196,8 @@ label_enum! {
 pub enum RequestOutcome {
     /// 2xx and 304.
     Ok,
+    /// 207: some items of a batch failed.
+    Partial,
     /// The problem that was returned.
     Problem(ProblemKind),
 }
@@ -158,6 +208,7 @@ impl RequestOutcome {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Partial => "partial",
             Self::Problem(kind) => kind.as_str(),
         }
     }
@@ -165,7 +216,8 @@ impl RequestOutcome {
     pub(super) fn index(self) -> usize {
         match self {
             Self::Ok => 0,
-            Self::Problem(kind) => 1 + kind as usize,
+            Self::Partial => 1,
+            Self::Problem(kind) => 2 + kind as usize,
         }
     }
 }

@@ -26,7 +26,9 @@ fn metrics_with_all_families() -> Arc<Metrics> {
     metrics.request(Some(crm), RequestAction::Read, RequestOutcome::Ok, 0.01);
     metrics.vendor_request(crm, VendorCallKind::Read, CallOutcome::Ok2xx, 0.01);
     metrics.token_expires(crm, 1_800_000_000);
+    metrics.batch_item(Some(crm), RequestAction::Update, RequestOutcome::Ok);
     metrics.loss_accepted(crm, "linked-questions");
+    metrics.rebase(crm, RebaseOutcome::Applied);
     metrics
 }
 

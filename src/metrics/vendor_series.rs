@@ -3,8 +3,8 @@
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::child_cache::ChildCache;
-use super::labels::{CallOutcome, DetectedBy, Lane, RefreshOutcome, RetryReason};
-use crate::record::VendorCallKind;
+use super::labels::{CallOutcome, DetectedBy, Lane, PlanOutcome, RebaseOutcome, RefreshOutcome, RetryReason};
+use crate::record::{SchemaRule, VendorCallKind};
 
 /// The cached metrics of calls to one vendor.
 pub(super) struct VendorSeries {
@@ -16,6 +16,10 @@ pub(super) struct VendorSeries {
     pub(super) preconditions: Vec<IntCounter>,
     pub(super) conflict_retries: IntCounter,
     pub(super) contended: IntCounter,
+    pub(super) rebases: Vec<IntCounter>,
+    pub(super) plans: Vec<IntCounter>,
+    pub(super) schema_refusals: Vec<IntCounter>,
+    pub(super) schema_unavailable: IntCounter,
     pub(super) circuit: IntGauge,
     pub(super) queue: IntGauge,
     pub(super) queue_wait: Vec<Histogram>,
@@ -31,6 +35,10 @@ pub(super) struct VendorFamilies {
     pub(super) preconditions: IntCounterVec,
     pub(super) conflict_retries: IntCounterVec,
     pub(super) contended: IntCounterVec,
+    pub(super) rebases: IntCounterVec,
+    pub(super) plans: IntCounterVec,
+    pub(super) schema_refusals: IntCounterVec,
+    pub(super) schema_unavailable: IntCounterVec,
     pub(super) circuit: IntGaugeVec,
     pub(super) queue: IntGaugeVec,
     pub(super) queue_wait: HistogramVec,
@@ -52,6 +60,10 @@ impl VendorFamilies {
             preconditions: each(&self.preconditions, DetectedBy::ALL.iter().map(|label| label.as_str()).collect()),
             conflict_retries: self.conflict_retries.with_label_values(&[system]),
             contended: self.contended.with_label_values(&[system]),
+            plans: each(&self.plans, PlanOutcome::ALL.iter().map(|label| label.as_str()).collect()),
+            rebases: each(&self.rebases, RebaseOutcome::ALL.iter().map(|label| label.as_str()).collect()),
+            schema_refusals: each(&self.schema_refusals, SchemaRule::ALL.iter().map(|rule| rule.as_str()).collect()),
+            schema_unavailable: self.schema_unavailable.with_label_values(&[system]),
             circuit: self.circuit.with_label_values(&[system]),
             queue: self.queue.with_label_values(&[system]),
             queue_wait: Lane::ALL

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Problem, VendorErrorInfo};
-use crate::record::{FieldError, OperationId};
+use super::{Problem, RebaseRefusal, VendorErrorInfo};
+use crate::record::{FieldError, OperationId, PlanPart};
 
 /// A problem document. Members that do not apply are absent.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -48,6 +48,18 @@ pub struct ProblemDocument<'p> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     #[schema(required = false)]
     changed: &'p [String],
+    /// 412 with `Prefer: rebase=disjoint`: JSON Pointers of the values that the request touches and
+    /// another client has changed.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    #[schema(required = false)]
+    overlap: &'p [String],
+    /// 412 with `Prefer: rebase=disjoint`: why the rebase was not tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rebase: Option<RebaseRefusal>,
+    /// `plan-changed`: in what the write differs from its plan.
+    #[serde(skip_serializing_if = "<[PlanPart]>::is_empty")]
+    #[schema(required = false)]
+    differs: &'p [PlanPart],
     /// `/operations/{id}` of the operation that has the outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "uri-reference")]
@@ -60,6 +72,11 @@ pub struct ProblemDocument<'p> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     #[schema(required = false)]
     violated_policies: &'p [String],
+    /// `cursor-expired`: `since` for what comes from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart: Option<&'p str>,
+    /// `cursor-expired`: the paths of the collections to read again.
+    lists: &'p [String],
 }
 
 impl<'p> ProblemDocument<'p> {
@@ -90,9 +107,14 @@ impl<'p> ProblemDocument<'p> {
             errors: &problem.errors,
             current_etag: problem.current_etag.as_deref(),
             changed: &problem.changed,
+            overlap: &problem.overlap,
+            rebase: problem.rebase,
+            differs: &problem.differs,
             operation: problem.operation.as_ref().map(OperationId::path),
             losses: &problem.losses,
             violated_policies: &problem.violated_policies,
+            restart: problem.restart.as_deref(),
+            lists: &problem.lists,
         }
     }
 }

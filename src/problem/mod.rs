@@ -6,6 +6,7 @@
 
 mod document;
 pub mod failure_log;
+mod from_vendor;
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use serde_json::Value;
 pub use document::ProblemDocument;
 pub use failure_log::FailureEvent;
 
-use crate::record::{FieldError, OperationId, VendorError, VendorErrorKind};
+use crate::record::{FieldError, OperationId, PlanPart};
 
 macro_rules! problems {
     ($($variant:ident, $name:literal, $status:literal, $retryable:literal, $title:literal, $meaning:literal, $remedy:literal;)*) => {
@@ -75,15 +76,24 @@ problems! {
     NotFound, "not-found", 404, false, "No such page",
         "The gateway has no such path.",
         "See `/docs/` for the paths of the API.";
+    ModelNotFound, "model-not-found", 404, false, "No such model",
+        "No model of that name is configured.",
+        "`GET /models` lists the models.";
     SystemNotFound, "system-not-found", 404, false, "No such system",
         "No system of that name is configured.",
         "`GET /systems` lists the systems.";
     RecordNotFound, "record-not-found", 404, false, "No such record",
         "The system has no record of that id that the gateway may read, or the id does not have the form of the vendor's ids.",
         "Compare the id with the form in `detail` or in `GET /systems/{system}`.";
+    CollectionNotFound, "collection-not-found", 404, false, "No such collection",
+        "The system has no collection of that name that the gateway may read, or the name does not have the vendor's form.",
+        "`GET /systems/{system}/collections` lists the collections.";
     OperationNotFound, "operation-not-found", 404, false, "No such operation",
         "There is no operation of that id that you may read. Finished operations are kept for the configured retention.",
         "Use the `Operation` or `Location` header of a write, unchanged.";
+    BatchNotFound, "batch-not-found", 404, false, "No such batch",
+        "There is no asynchronous batch of that id that you may read. Batches that are over are kept for the configured retention.",
+        "Use the `Location` header of the batch, unchanged.";
     MethodNotAllowed, "method-not-allowed", 405, false, "Method not allowed",
         "The path exists and does not support this method, or the vendor has no such action.",
         "Use one of the methods in the `Allow` header.";
@@ -111,9 +121,18 @@ problems! {
     PatchTestFailed, "patch-test-failed", 409, false, "A test operation failed",
         "A `test` of the JSON Patch found another value. Nothing was changed.",
         "Read the record again and base a new patch on it.";
+    PlanChanged, "plan-changed", 409, false, "The write differs from its plan",
+        "The write that this request makes is not, or no longer, the one that was previewed; `differs` says in what. Nothing was sent.",
+        "Preview the write again, and send the new plan if it is still what you want.";
+    OperationEnded, "operation-ended", 409, false, "The operation has ended",
+        "What became of this write is known already, or nothing is left to look for.",
+        "Read the operation: its `state` is final.";
     PreconditionFailed, "precondition-failed", 412, false, "Precondition failed",
         "The record's ETag does not match `If-Match`, or matches `If-None-Match`; `detail` says why. This request changed nothing.",
         "Read the record again and repeat the change with its new ETag. `current_etag` and `changed` hold the new ETag and the differing paths where the gateway knows them.";
+    CursorExpired, "cursor-expired", 410, false, "Cursor expired",
+        "The events after this cursor are not kept any more.",
+        "Take `restart` as the new `since`, read the collections in `lists` again, and go on from `restart`.";
     BodyTooLarge, "body-too-large", 413, false, "Body too large",
         "The body is longer than the gateway accepts.",
         "Send a shorter body; `detail` names the limit.";
@@ -135,9 +154,15 @@ problems! {
     IdempotencyKeyReused, "idempotency-key-reused", 422, false, "Idempotency-Key used for another request",
         "This `Idempotency-Key` was used before with another method, path, `If-Match` or body.",
         "Use a new key for every new request.";
+    DependencyFailed, "dependency-failed", 424, false, "An item before it failed",
+        "The item of the batch was not begun, because an item that it depends on failed, or because the batch stops at a failure. Nothing was sent for it.",
+        "See the item that `detail` names; correct it and send this item again.";
     PreconditionRequired, "precondition-required", 428, false, "If-Match required",
         "This write needs `If-Match`, so that it overwrites no change of others. `If-Unmodified-Since` is not enough.",
         "Read the record and send its ETag as `If-Match`, or `If-Match: *` to overwrite any state.";
+    PlanRequired, "plan-required", 428, false, "A plan is required",
+        "The system makes such a write only as it was previewed, and the request has no `If-Plan`.",
+        "Preview the write, and repeat the request with the `plan` of the preview in `If-Plan`.";
     RateLimited, "rate-limited", 429, true, "Too many calls",
         "The vendor's rate limit, or the one configured for it, is exceeded.",
         "Repeat the request after `Retry-After`.";
@@ -228,6 +253,15 @@ pub struct Problem {
     pub current_etag: Option<String>,
     /// 412: the paths that differ from the caller's version, if known.
     pub changed: Vec<String>,
+    /// 412 of a rebase: the places that the request and another writer have both changed.
+    #[serde(default)]
+    pub overlap: Vec<String>,
+    /// 412: why a rebase that was preferred was not tried.
+    #[serde(default)]
+    pub rebase: Option<RebaseRefusal>,
+    /// `plan-changed`: in what the write differs from its plan.
+    #[serde(default)]
+    pub differs: Vec<PlanPart>,
     /// The operation that has or will have the outcome.
     pub operation: Option<OperationId>,
     /// `lossy-write`: the names to accept.
@@ -235,6 +269,11 @@ pub struct Problem {
     /// `quota-exceeded`: the limits that the request exceeds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub violated_policies: Vec<String>,
+    /// `cursor-expired`: the cursor of now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<String>,
+    /// `cursor-expired`: the paths of what to read again.
+    pub lists: Vec<String>,
     /// 405: the methods that the path supports (`Allow`).
     pub allow: Option<String>,
     /// The cause, for the log only: it is neither returned nor stored.
@@ -243,6 +282,14 @@ pub struct Problem {
     /// Whether the log has the failure already, once for all requests that it concerns.
     #[serde(skip)]
     pub is_logged: bool,
+}
+
+/// Why a rebase that was preferred was not tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RebaseRefusal {
+    /// The gateway does not know the state of the caller's tag any more.
+    StateUnknown,
 }
 
 impl Default for Problem {
@@ -256,9 +303,14 @@ impl Default for Problem {
             errors: Vec::new(),
             current_etag: None,
             changed: Vec::new(),
+            overlap: Vec::new(),
+            rebase: None,
+            differs: Vec::new(),
             operation: None,
             losses: Vec::new(),
             violated_policies: Vec::new(),
+            restart: None,
+            lists: Vec::new(),
             allow: None,
             cause: None,
             is_logged: false,
@@ -313,63 +365,6 @@ impl Problem {
     #[must_use]
     pub fn to_stored_json(&self, instance: Option<&str>, request_id: Option<&str>) -> Value {
         serde_json::to_value(ProblemDocument::new(self, instance, request_id)).unwrap_or_default()
-    }
-
-    /// The problem of a vendor's error: the one table from error kinds to problems.
-    ///
-    /// `Ambiguous` errors must have been resolved by reading before; one that was not is a vendor
-    /// error. A write with an unknown effect never gets here: the gateway responds
-    /// `outcome-unknown` itself.
-    #[must_use]
-    pub fn from_vendor_error(error: &VendorError) -> Self {
-        const DEFAULT_RETRY: Duration = Duration::from_secs(1);
-        let wait = match error.retry {
-            crate::record::Retry::After(wait) => wait,
-            _ => DEFAULT_RETRY,
-        };
-        let (name, retry_after, default_detail) = match error.kind {
-            VendorErrorKind::NotFound => (ProblemKind::RecordNotFound, None, "the vendor has no such record"),
-            VendorErrorKind::Conflict => {
-                (ProblemKind::PreconditionFailed, None, "the record was changed by another writer")
-            }
-            VendorErrorKind::Busy => (ProblemKind::VendorBusy, Some(wait), "the vendor is processing this record"),
-            VendorErrorKind::Rejected => (ProblemKind::Rejected, None, "the vendor rejected values"),
-            VendorErrorKind::Forbidden => {
-                (ProblemKind::VendorForbidden, None, "the vendor does not allow the gateway's account this action")
-            }
-            VendorErrorKind::TokenRejected | VendorErrorKind::CredentialsRejected => {
-                (ProblemKind::VendorCredentialsRejected, None, "the vendor rejects the gateway's credentials")
-            }
-            VendorErrorKind::RateLimited => (ProblemKind::RateLimited, Some(wait), "too many calls to the vendor"),
-            VendorErrorKind::Unavailable | VendorErrorKind::CircuitOpen => {
-                (ProblemKind::VendorUnavailable, Some(wait), "the vendor cannot be reached")
-            }
-            VendorErrorKind::Overloaded => {
-                (ProblemKind::Overloaded, Some(wait), "too many requests wait for this vendor")
-            }
-            VendorErrorKind::Timeout => (ProblemKind::VendorTimeout, None, "the vendor did not respond in time"),
-            VendorErrorKind::ConnectionLost | VendorErrorKind::InvalidResponse => {
-                (ProblemKind::VendorProtocolError, None, "the vendor's response could not be read")
-            }
-            VendorErrorKind::Ambiguous | VendorErrorKind::ServerError => {
-                (ProblemKind::VendorError, None, "the vendor failed")
-            }
-            VendorErrorKind::Unsupported => (ProblemKind::MethodNotAllowed, None, "the vendor has no such action"),
-        };
-        // A message without a status is the gateway's own and becomes the detail; the vendor's goes
-        // into `vendor`.
-        let own_message = error.message.as_deref().filter(|_| error.status.is_none());
-        let mut problem = name.with_detail(own_message.unwrap_or(default_detail)).errors(error.invalid.clone());
-        problem.retry_after = retry_after;
-        problem.is_logged = error.kind == VendorErrorKind::CircuitOpen;
-        if error.status.is_some() {
-            problem.vendor = Some(VendorErrorInfo {
-                status: error.status,
-                code: error.code.clone(),
-                message: error.message.clone(),
-            });
-        }
-        problem
     }
 }
 

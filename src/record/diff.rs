@@ -78,6 +78,14 @@ impl FieldChange {
         }
     }
 
+    /// Takes over the spelling of its member in `observed`, for a vendor that ignores case.
+    pub fn respell(&mut self, observed: &Map<String, Value>) {
+        let shown = observed.keys().find(|name| name.eq_ignore_ascii_case(&self.member));
+        if let (Some(shown), Some(first)) = (shown, self.path.first_mut()) {
+            first.clone_from(shown);
+        }
+    }
+
     /// Whether `observed` (a state of `fields`) shows the intended value. Numbers are compared by
     /// value.
     #[must_use]

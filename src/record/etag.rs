@@ -18,6 +18,8 @@ pub enum Version {
     Sequence(u64),
     /// Eight opaque bytes, such as Matrix42's `TimeStamp`, a SQL Server row version.
     RowVersion([u8; 8]),
+    /// An opaque text, such as Dataverse's `W/"12345"`.
+    Text(Box<str>),
     /// The first half of a SHA-256 over the canonical form of `fields`, for vendors that have no
     /// version.
     Digest([u8; 16]),
@@ -52,6 +54,7 @@ impl Version {
         match self {
             Self::Sequence(number) => format!("c{number}"),
             Self::RowVersion(bytes) => coded("r", bytes),
+            Self::Text(text) => coded("t", text.as_bytes()),
             Self::Digest(bytes) => coded("d", bytes),
         }
     }
@@ -62,6 +65,7 @@ impl Version {
         match kind {
             "c" => rest.parse().ok().map(Self::Sequence).filter(|version| version.encode() == text),
             "r" => BASE64.decode(rest).ok()?.try_into().ok().map(Self::RowVersion),
+            "t" => String::from_utf8(BASE64.decode(rest).ok()?).ok().map(|text| Self::Text(text.into())),
             "d" => BASE64.decode(rest).ok()?.try_into().ok().map(Self::Digest),
             _ => None,
         }
@@ -90,6 +94,22 @@ impl EntityTag {
         Self { weak: false, opaque: [encoded.as_str(), ".", &binding].concat().into() }
     }
 
+    /// The strong tag of one state of one record in the words of a map, whose fingerprint is `map`.
+    /// It matches no tag of the record itself, nor one of another map.
+    #[must_use]
+    pub fn for_mapped_version(system: &SystemName, id: &RecordId, version: &Version, map: &str) -> Self {
+        let tag = Self::for_version(system, id, version);
+        Self { weak: false, opaque: ["m", &tag.opaque, ".", map].concat().into() }
+    }
+
+    /// The record's tag and the map's fingerprint, if this has the form of a mapped tag.
+    #[must_use]
+    pub fn split_mapped(&self) -> Option<(Self, &str)> {
+        let (tag, map) = self.opaque.strip_prefix('m')?.rsplit_once('.')?;
+        let record = Self { weak: self.weak, opaque: tag.into() };
+        record.has_own_form().then_some((record, map))
+    }
+
     /// A tag from a request; `opaque` is the text between the quotes.
     #[must_use]
     pub fn from_header(weak: bool, opaque: &str) -> Self {
@@ -110,15 +130,19 @@ impl EntityTag {
     /// What the tag of a request is to a record.
     #[must_use]
     pub fn origin(&self, system: &SystemName, id: &RecordId) -> TagOrigin {
-        let is_own_form = self.opaque.rsplit_once('.').is_some_and(|(encoded, bound)| {
-            Version::decode(encoded).is_some() && BASE64.decode(bound).is_ok_and(|hash| hash.len() == RECORD_HASH_BYTES)
-        });
         match self {
             Self { weak: true, .. } => TagOrigin::Weak,
             _ if self.version_for(system, id).is_some() => TagOrigin::ThisRecord,
-            _ if is_own_form => TagOrigin::OtherRecord,
+            _ if self.has_own_form() => TagOrigin::OtherRecord,
+            _ if self.split_mapped().is_some() => TagOrigin::Model,
             _ => TagOrigin::Unknown,
         }
+    }
+
+    fn has_own_form(&self) -> bool {
+        self.opaque.rsplit_once('.').is_some_and(|(encoded, bound)| {
+            Version::decode(encoded).is_some() && BASE64.decode(bound).is_ok_and(|hash| hash.len() == RECORD_HASH_BYTES)
+        })
     }
 
     /// The tag as a header value.
@@ -155,6 +179,8 @@ pub enum TagOrigin {
     ThisRecord,
     /// The tag of another record.
     OtherRecord,
+    /// The tag of a model's document.
+    Model,
     /// No tag that the gateway gives.
     Unknown,
 }
@@ -179,15 +205,32 @@ mod tests {
     #[test]
     fn an_etag_decodes_to_its_version_only_for_its_own_record() {
         let (system, id) = names();
-        for version in
-            [Version::Sequence(7), Version::RowVersion([0, 0, 0, 0, 0x46, 0xbb, 0x99, 0x4e]), Version::Digest([9; 16])]
-        {
+        for version in [
+            Version::Sequence(7),
+            Version::RowVersion([0, 0, 0, 0, 0x46, 0xbb, 0x99, 0x4e]),
+            Version::Text("W/\"12345\"".into()),
+            Version::Digest([9; 16]),
+        ] {
             let tag = EntityTag::for_version(&system, &id, &version);
             assert_eq!(tag.version_for(&system, &id), Some(version.clone()));
             assert_eq!(tag.version_for(&system, &RecordId::new("a:b:c", "e")), None);
             let elsewhere = SystemName::parse("crm2").expect("a name");
             assert_eq!(tag.version_for(&elsewhere, &id), None);
         }
+    }
+
+    #[test]
+    fn the_tag_of_a_map_is_none_of_the_record() {
+        let (system, id) = names();
+        let version = Version::Sequence(7);
+        let (plain, mapped) = (
+            EntityTag::for_version(&system, &id, &version),
+            EntityTag::for_mapped_version(&system, &id, &version, "AAAAAAAAAAAA"),
+        );
+        assert_eq!(mapped.version_for(&system, &id), None);
+        assert_eq!(mapped.origin(&system, &id), TagOrigin::Model);
+        assert_eq!(mapped.split_mapped(), Some((plain.clone(), "AAAAAAAAAAAA")));
+        assert_eq!(plain.split_mapped(), None);
     }
 
     #[test]

@@ -18,8 +18,10 @@ mod nearest;
 mod operation;
 mod patch;
 mod percent_encode;
+mod plan_tag;
 mod precondition;
 mod raw_json;
+mod rebase;
 mod secret;
 mod sha256;
 mod uuid_v7;
@@ -39,11 +41,15 @@ pub use json_pointer::{fields_pointer, json_pointer, write_fields_pointer};
 pub use json_write::{JsonObjectWriter, write_json, write_json_string};
 pub use nearest::nearest_name;
 pub use operation::{ObservedState, Operation, OperationId, OperationState, VendorCallLog};
-pub use patch::{MergePatch, Patch, PatchError, PatchedFields, RecordIdentity};
+pub use patch::{
+    MappedPatch, MergePatch, Patch, PatchError, PatchedFields, RecordIdentity, apply_json_patch, merge_fields,
+};
 pub use percent_encode::{percent_encode, percent_encode_id};
+pub use plan_tag::{PlanDigests, PlanKey, PlanPart, PlanTag};
 pub use precondition::Precondition;
 pub use raw_json::{RawJson, RawObject};
+pub use rebase::{Rebase, rebase};
 pub use secret::{Secret, hide_secret, redact_secrets};
 pub use sha256::sha256;
-pub use vendor_error::{FieldError, Retry, SideEffect, VendorError, VendorErrorKind};
+pub use vendor_error::{FieldError, Retry, SchemaRule, SideEffect, VendorError, VendorErrorKind};
 pub use vendor_record::{VendorRecord, Warning, WarningCode};

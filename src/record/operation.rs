@@ -183,6 +183,9 @@ pub struct Operation {
     /// The id of the record; null until the vendor has responded to a create.
     #[schema(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
     pub record: Option<String>,
+    /// The batch and the item that the write is, `{request id}/{item id}`; absent in others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
     /// The name of the caller.
     #[schema(example = "billing")]
     pub caller: String,
@@ -202,4 +205,10 @@ pub struct Operation {
     /// For `unknown`: what the last read showed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed: Option<ObservedState>,
+    /// Who has said what became of the write (`POST /operations/{id}/resolve`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolved_by: Option<String>,
+    /// What that person said about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }

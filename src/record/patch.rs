@@ -4,11 +4,16 @@
 //! change at all.
 
 mod error;
+mod mapped;
+mod merge;
 mod missing_value;
 mod operations;
 mod parse_operation;
+mod places;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -21,6 +26,9 @@ use super::raw_json::{RawJson, RawObject};
 use super::vendor_error::FieldError;
 pub use error::PatchError;
 use error::read_only_error;
+pub use mapped::MappedPatch;
+pub use merge::merge_fields;
+pub use operations::apply_json_patch;
 use parse_operation::parse_operation;
 
 /// Members of a record that a patch may repeat; they are ignored.
@@ -33,6 +41,8 @@ pub enum Patch {
     Merge(MergePatch),
     /// `application/json-patch+json` (RFC 6902).
     Json(Vec<PatchOperation>),
+    /// A patch of another document that is made from the record.
+    Mapped(Arc<dyn MappedPatch>),
 }
 
 /// A merge patch. Its values stay text, because most of them are only passed on.
@@ -89,19 +99,34 @@ impl Patch {
 
     /// The changed members of `fields` if the patch alone determines them: a merge patch whose
     /// values are scalars, arrays or null, and which repeats nothing of the record except its
-    /// `identity`.
+    /// `identity`. `state` are the record's `fields` in the state of that tag, where they are known
+    /// and [needed](Self::needs_state).
     ///
     /// # Errors
     /// `ReadOnly` with the members that cannot change.
     pub fn as_flat_changes(
         &self,
         identity: &RecordIdentity<'_>,
+        state: Option<&Map<String, Value>>,
         reserved: &dyn Fn(&str) -> bool,
-    ) -> Result<Option<&RawObject>, PatchError> {
-        let Self::Merge(patch) = self else { return Ok(None) };
+    ) -> Result<Option<RawObject>, PatchError> {
+        let patch = match self {
+            Self::Merge(patch) => patch,
+            Self::Json(_) => return Ok(None),
+            Self::Mapped(patch) => return patch.flat_changes(identity.etag, state, reserved),
+        };
         let fields = validate_merge_patch(patch, identity, reserved)?;
         let flat = fields.iter().all(|(_, value)| !value.is_object());
-        Ok((flat && !fields.is_empty()).then_some(fields))
+        Ok((flat && !fields.is_empty()).then(|| fields.clone()))
+    }
+
+    /// Whether [`as_flat_changes`](Self::as_flat_changes) may find more with the record's `fields`.
+    #[must_use]
+    pub fn needs_state(&self) -> bool {
+        match self {
+            Self::Mapped(patch) => patch.needs_state(),
+            Self::Merge(_) | Self::Json(_) => false,
+        }
     }
 
     /// Whether the response reveals something about the record's values: a JSON Patch with a `test`
@@ -111,6 +136,7 @@ impl Patch {
         match self {
             Self::Json(operations) => operations.iter().any(|one| matches!(one, PatchOperation::Test(_))),
             Self::Merge(_) => false,
+            Self::Mapped(patch) => patch.has_test(),
         }
     }
 
@@ -128,6 +154,7 @@ impl Patch {
             Self::Json(operations) => {
                 operations.iter().try_for_each(|operation| operations::check_writable(operation, reserved))
             }
+            Self::Mapped(patch) => patch.validate(reserved),
         }
     }
 
@@ -150,7 +177,15 @@ impl Patch {
         match self {
             Self::Merge(patch) => Some(&patch.fields),
             Self::Json(_) => None,
+            Self::Mapped(patch) => patch.merge_members(),
         }
+    }
+
+    /// The members of `fields` that a JSON Patch sets as a whole, with their last values.
+    #[must_use]
+    pub fn replaced_members(&self) -> PatchedFields {
+        let Self::Json(operations) = self else { return PatchedFields::new() };
+        operations::replaced_members(operations)
     }
 
     /// Applies the patch to a record as callers see it, with its `fields`, and returns the new
@@ -168,18 +203,17 @@ impl Patch {
         let identity = RecordIdentity { system: text("system"), id: text("id"), etag: text("etag") };
         let fields = match self {
             Self::Merge(patch) => {
-                let changes = Value::Object(validate_merge_patch(patch, &identity, reserved)?.to_map());
-                let mut fields = document.get("fields").cloned().unwrap_or_default();
-                let before = fields.clone();
-                json_patch::merge(&mut fields, &changes);
-                keep_null_members(&before, &changes, &mut fields);
-                fields
+                let changes = validate_merge_patch(patch, &identity, reserved)?.to_map();
+                let before = document.get("fields").and_then(Value::as_object);
+                Value::Object(merge_fields(before.unwrap_or(&Map::new()), &changes))
             }
             Self::Json(operations) => {
                 let mut record = Value::Object(document.clone());
-                operations::apply(&mut record, operations, reserved)?;
+                let check = |operation: &PatchOperation| operations::check_writable(operation, reserved);
+                apply_json_patch(&mut record, operations, &check)?;
                 record.get_mut("fields").map(Value::take).unwrap_or_default()
             }
+            Self::Mapped(patch) => Value::Object(patch.apply(document, reserved)?),
         };
         match fields {
             Value::Object(fields) if fields.values().all(|value| is_within_depth(value, MAX_DEPTH - 2)) => Ok(fields),
@@ -188,27 +222,6 @@ impl Patch {
                 Err(PatchError::Failed(FieldError::new("/fields", detail)))
             }
             _ => Err(PatchError::ReadOnly(vec![FieldError::new("/fields", "fields cannot be replaced as a whole")])),
-        }
-    }
-}
-
-/// A `null` in a merge patch leaves a member that is `null` as it is: who repeats a record as read
-/// changes nothing.
-fn keep_null_members(before: &Value, changes: &Value, after: &mut Value) {
-    let (Value::Object(before), Value::Object(changes), Value::Object(after)) = (before, changes, after) else {
-        return;
-    };
-    for (name, change) in changes {
-        match (before.get(name), change) {
-            (Some(Value::Null), Value::Null) => {
-                after.insert(name.clone(), Value::Null);
-            }
-            (Some(before), Value::Object(_)) => {
-                if let Some(after) = after.get_mut(name) {
-                    keep_null_members(before, change, after);
-                }
-            }
-            _ => {}
         }
     }
 }

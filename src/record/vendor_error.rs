@@ -50,6 +50,8 @@ pub enum VendorErrorKind {
     ServerError,
     /// The vendor does not have this action.
     Unsupported,
+    /// The vendor compares no versions in this collection, and did nothing.
+    NotCompared,
 }
 
 impl VendorErrorKind {
@@ -74,6 +76,7 @@ impl VendorErrorKind {
             Self::InvalidResponse => "protocol",
             Self::ServerError => "vendorerror",
             Self::Unsupported => "unsupported",
+            Self::NotCompared => "notcompared",
         }
     }
 }
@@ -112,13 +115,84 @@ pub struct FieldError {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub nearest: Option<String>,
+    /// The rule of the collection's schema that the value breaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub rule: Option<SchemaRule>,
+    /// For a value of a model: the pointer of the vendor's place, such as `/vendor/Status`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub vendor_pointer: Option<String>,
+    /// Whether the pointer is one of a model's document already. Neither returned nor stored.
+    #[serde(skip)]
+    pub is_in_model: bool,
+}
+
+/// A rule of a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SchemaRule {
+    /// There is such a member.
+    Unknown,
+    /// The value has this type.
+    Type,
+    /// The value is one of these.
+    Enum,
+    /// The text has this length.
+    Length,
+    /// The number lies within these bounds.
+    Range,
+    /// The text has this form.
+    Format,
+    /// The member is there.
+    Required,
+}
+
+impl SchemaRule {
+    /// Every rule.
+    pub const ALL: &'static [Self] =
+        &[Self::Unknown, Self::Type, Self::Enum, Self::Length, Self::Range, Self::Format, Self::Required];
+
+    /// The word in problems and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Type => "type",
+            Self::Enum => "enum",
+            Self::Length => "length",
+            Self::Range => "range",
+            Self::Format => "format",
+            Self::Required => "required",
+        }
+    }
 }
 
 impl FieldError {
     /// An error at a pointer.
     #[must_use]
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), detail: detail.into(), nearest: None }
+        Self {
+            pointer: pointer.into(),
+            detail: detail.into(),
+            nearest: None,
+            rule: None,
+            vendor_pointer: None,
+            is_in_model: false,
+        }
+    }
+
+    /// Sets the rule of the schema that is broken.
+    #[must_use]
+    pub fn rule(mut self, rule: SchemaRule) -> Self {
+        self.rule = Some(rule);
+        self
+    }
+
+    /// An error at a pointer into a model's document.
+    #[must_use]
+    pub fn in_model(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { is_in_model: true, ..Self::new(pointer, detail) }
     }
 
     /// The error of a member of `fields` that the record does not have. `known` are those that it
@@ -166,7 +240,8 @@ impl VendorError {
             | VendorErrorKind::Forbidden
             | VendorErrorKind::TokenRejected
             | VendorErrorKind::CredentialsRejected
-            | VendorErrorKind::Unsupported => (SideEffect::None, Retry::Never),
+            | VendorErrorKind::Unsupported
+            | VendorErrorKind::NotCompared => (SideEffect::None, Retry::Never),
             VendorErrorKind::Busy
             | VendorErrorKind::RateLimited
             | VendorErrorKind::CircuitOpen

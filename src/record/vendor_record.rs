@@ -33,6 +33,12 @@ pub enum WarningCode {
     NotApplied,
     /// Data that the caller did not touch was destroyed.
     Loss,
+    /// The change was made for an earlier state, and was applied to the present one.
+    Rebased,
+    /// A person has said what became of the write, and the gateway found later that it is not so.
+    ResolvedOtherwise,
+    /// The value breaks the vendor's schema, and was sent all the same.
+    Schema,
 }
 
 /// What a successful response would otherwise not show.
@@ -44,4 +50,20 @@ pub struct Warning {
     pub pointer: String,
     /// What happened, in a sentence.
     pub detail: String,
+    /// `rebased`: the tag of the state that the change was applied to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub onto: Option<String>,
+    /// `rebased`: JSON Pointers of what other clients had changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub moved: Vec<String>,
+}
+
+impl Warning {
+    /// A warning about a place; `pointer` is empty if it is about the whole record.
+    #[must_use]
+    pub fn new(code: WarningCode, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { code, pointer: pointer.into(), detail: detail.into(), onto: None, moved: Vec::new() }
+    }
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::shared_reads::ReadShare;
+use crate::catalog::Requester;
 use crate::record::{CallerName, RequestId};
 use crate::transport::Priority;
 use crate::transport::trace::TraceContext;
@@ -15,12 +17,24 @@ pub struct OpContext {
     pub caller: CallerName,
     /// `X-Request-Id`.
     pub request_id: RequestId,
+    /// For an item of a batch: what the ledger calls it, `{request id}/{item id}`.
+    pub batch: Option<Arc<str>>,
     /// The trace that this request belongs to.
     pub trace: Arc<TraceContext>,
     /// When the head of the request was read: `Prefer: wait` counts from here.
     pub received_at: Instant,
     /// When the caller must have its response (`deadline` in `[server]`).
     pub deadline: Instant,
+    /// For an item of a batch: its part in the reads that the items share.
+    pub reads: Option<ReadShare>,
     /// Where its calls wait while the vendor is congested.
     pub priority: Priority,
+}
+
+impl OpContext {
+    /// This request, as one that needs a schema.
+    #[must_use]
+    pub fn requester(&self) -> Requester<'_> {
+        Requester { trace: &self.trace, priority: self.priority, deadline: self.deadline }
+    }
 }

@@ -4,6 +4,7 @@
 mod context;
 mod recent_states;
 mod session;
+mod shared_reads;
 mod view;
 
 use std::sync::Arc;
@@ -11,20 +12,22 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-pub use crate::config::SystemPolicy;
+pub use crate::config::{SystemPolicy, Validation};
 pub use context::OpContext;
 pub(crate) use recent_states::RecentStates;
 pub(crate) use session::VendorSession;
+pub use shared_reads::{ReadShare, SharedReads};
 pub use view::{Guarantee, RecordPage, RecordView};
 
+use crate::catalog::Catalog;
 use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    EntityTag, FieldError, OperationId, Patch, Precondition, RawJson, RawObject, RecordId, SystemName, VendorError,
-    VendorErrorKind, VendorRecord, Version, json_pointer, sha256,
+    Action, EntityTag, FieldError, OperationId, Patch, PlanTag, Precondition, RawJson, RawObject, RecordId, SystemName,
+    VendorError, VendorErrorKind, VendorRecord, Version, json_pointer, sha256,
 };
 use crate::transport::TransportStack;
-use crate::vendors::{Adapter, DataLoss, Versioning};
+use crate::vendors::{Adapter, DataLoss};
 
 /// Identifies an installation of a vendor by its vendor, its address and whatever else selects a
 /// tenant: SHA-256 in hex over the parts.
@@ -46,6 +49,8 @@ pub struct System {
     pub adapter: Arc<dyn Adapter>,
     /// The way to the vendor.
     pub transport: Arc<TransportStack>,
+    /// Its collections and the schemas of their records.
+    pub catalog: Arc<Catalog>,
     /// Its configuration.
     pub policy: SystemPolicy,
 }
@@ -107,6 +112,23 @@ impl System {
         Err(ProblemKind::PreconditionRequired.with_detail(detail).system(self.name.as_str()))
     }
 
+    /// Rejects a write without `If-Plan`, if the system makes such writes only as planned.
+    ///
+    /// # Errors
+    /// `plan-required`.
+    pub fn require_plan(&self, action: Action, plan: Option<&PlanTag>) -> Result<(), Problem> {
+        if plan.is_some() || !self.policy.require_plan.contains(&action) {
+            return Ok(());
+        }
+        let detail = format!(
+            "{} makes a {} only as it was previewed. Send the same request to its preview, and repeat it with the \
+             plan in If-Plan.",
+            self.name,
+            action.as_str()
+        );
+        Err(ProblemKind::PlanRequired.with_detail(detail).system(self.name.as_str()))
+    }
+
     /// Rejects a patch that the vendor never accepts, whatever the record holds.
     ///
     /// # Errors
@@ -137,14 +159,22 @@ impl System {
         etag == Some(self.etag_header(id, record).as_str())
     }
 
-    /// Whether the vendor compares versions on updates.
-    pub(crate) fn compares_versions(&self) -> bool {
-        self.adapter.capabilities().versioning == Versioning::Native
+    /// How an action on a record of this collection excludes concurrent writers.
+    pub(crate) fn guarantee(&self, action: Action, collection: &str) -> Guarantee {
+        if self.adapter.compares(action, collection) { Guarantee::Native } else { Guarantee::Guarded }
     }
 
-    /// How an update excludes concurrent writers.
-    pub(crate) fn update_guarantee(&self) -> Guarantee {
-        if self.compares_versions() { Guarantee::Native } else { Guarantee::Guarded }
+    /// JSON Pointers of what others have changed in a record since the state of this ETag; empty if
+    /// that state is not known. What the vendor itself changes with every write is left out.
+    pub(crate) async fn changed_since(
+        &self,
+        recent_states: &RecentStates,
+        etag: &str,
+        id: &RecordId,
+        record: &VendorRecord,
+    ) -> Vec<String> {
+        let is_stamped = |member: &str| self.adapter.is_stamped(id.collection(), member);
+        recent_states.diff_since(etag, &record.fields.to_map(), is_stamped).await
     }
 
     /// How long a lease lasts unless it is renewed: longer than one vendor call and its
@@ -155,7 +185,7 @@ impl System {
 
     /// The record as callers see it. `running` is a queued write on it.
     pub(crate) fn to_view(&self, id: &RecordId, record: &VendorRecord, running: Option<&OperationId>) -> RecordView {
-        let read_only = record.fields.names().filter(|name| self.adapter.is_read_only(name));
+        let read_only = record.fields.names().filter(|name| self.adapter.is_read_only(id.collection(), name));
         let mut warnings = record.warnings.clone();
         if !warnings.is_empty() {
             self.transport.redact_texts(warnings.iter_mut().map(|warning| &mut warning.detail));

@@ -51,9 +51,15 @@ impl RecentStates {
     }
 
     /// JSON Pointers of what differs between the state of this ETag and `now`; empty if that state
-    /// is not known.
-    pub(crate) async fn diff_since(&self, etag: &str, now: &Map<String, Value>) -> Vec<String> {
+    /// is not known. Members of `fields` that `is_left_out` accepts are not compared.
+    pub(super) async fn diff_since(
+        &self,
+        etag: &str,
+        now: &Map<String, Value>,
+        is_left_out: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
         let Some(then) = self.state(etag).await else { return Vec::new() };
-        diff(&then, now).into_iter().map(|change| change.pointer).collect()
+        let changes = diff(&then, now).into_iter().filter(|change| !is_left_out(&change.member));
+        changes.map(|change| change.pointer).collect()
     }
 }

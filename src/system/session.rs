@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::shared_reads::ReadShare;
 use super::{OpContext, System};
 use crate::problem::{Problem, ProblemKind, VendorErrorInfo};
 use crate::record::{RecordId, VendorCallLog, VendorError, VendorErrorKind, VendorRecord};
@@ -19,13 +20,15 @@ pub(crate) struct VendorSession<'s> {
     trace: &'s Arc<TraceContext>,
     deadline: Cell<Instant>,
     priority: Priority,
+    reads: Option<&'s ReadShare>,
     calls: RefCell<Vec<VendorCallLog>>,
 }
 
 impl<'s> VendorSession<'s> {
     /// Calls `system`'s vendor for a caller's request.
     pub(crate) fn new(system: &'s System, context: &'s OpContext) -> Self {
-        Self::with_priority(system, &context.trace, context.deadline, context.priority)
+        let session = Self::with_priority(system, &context.trace, context.deadline, context.priority);
+        Self { reads: context.reads.as_ref(), ..session }
     }
 
     /// Calls `system`'s vendor until `deadline`, to find out what became of a write.
@@ -35,7 +38,7 @@ impl<'s> VendorSession<'s> {
 
     fn with_priority(system: &'s System, trace: &'s Arc<TraceContext>, deadline: Instant, priority: Priority) -> Self {
         let inner = &*system.transport;
-        Self { inner, trace, deadline: Cell::new(deadline), priority, calls: RefCell::new(Vec::new()) }
+        Self { inner, trace, deadline: Cell::new(deadline), priority, reads: None, calls: RefCell::new(Vec::new()) }
     }
 
     /// Sets the deadline of the calls that follow.
@@ -56,6 +59,16 @@ impl<'s> VendorSession<'s> {
     /// Removes and returns the calls made so far.
     pub(crate) fn take_calls(&self) -> Vec<VendorCallLog> {
         self.calls.take()
+    }
+
+    /// Reads a record. Items of a batch share the scans of vendors that read by scanning.
+    pub(crate) async fn read(&self, system: &System, id: &RecordId) -> Result<VendorRecord, VendorError> {
+        match self.reads {
+            Some(share) if system.adapter.reads_by_scanning() => {
+                share.read((system, self), id, self.deadline.get()).await
+            }
+            _ => system.adapter.read(self, id).await,
+        }
     }
 
     /// Reads a record until `deadline`; `None` if it does not exist.

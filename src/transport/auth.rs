@@ -228,9 +228,10 @@ impl<T: Layer + 'static> TokenProvider<T> {
             }
             VendorErrorKind::Ambiguous | VendorErrorKind::Busy => VendorErrorKind::ServerError,
             // These describe a record, and a sign-in concerns none.
-            VendorErrorKind::NotFound | VendorErrorKind::Conflict | VendorErrorKind::Unsupported => {
-                VendorErrorKind::InvalidResponse
-            }
+            VendorErrorKind::NotFound
+            | VendorErrorKind::Conflict
+            | VendorErrorKind::Unsupported
+            | VendorErrorKind::NotCompared => VendorErrorKind::InvalidResponse,
             kind => kind,
         };
         let fault = VendorError { kind, effect: SideEffect::None, ..fault };

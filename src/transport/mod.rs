@@ -58,7 +58,7 @@ pub use client::{ExchangeError, OneShot, OneShotResponse, exchange, fetch};
 pub use layer::Transport;
 pub use priority::{Lane, Priority};
 pub use protocol::{Token, VendorProtocol};
-pub use request::{JSON, VendorRequest};
+pub use request::{JSON, RequestOrigin, VendorRequest};
 pub use response::VendorResponse;
 pub use sanitize::{sanitize_text, strip_stack_trace};
 pub use settings::{StackError, StackSettings};

@@ -12,6 +12,17 @@ use crate::record::VendorCallKind;
 /// The media type of most request and response bodies.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// The host that a request goes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RequestOrigin {
+    /// The vendor's, at `base_url`.
+    #[default]
+    Vendor,
+    /// The one that issues tokens, where that is another one; its address is configured and checked
+    /// like `base_url`.
+    SignIn,
+}
+
 /// Capacity for the headers of most requests, the credentials included.
 const TYPICAL_HEADERS: usize = 5;
 
@@ -24,7 +35,9 @@ pub struct VendorRequest {
     pub kind: VendorCallKind,
     /// HTTP method.
     pub method: Method,
-    /// Path and query below the configured `base_url`: starts with `/`, percent-encoded.
+    /// The host.
+    pub origin: RequestOrigin,
+    /// Path and query below the host's configured address: starts with `/`, percent-encoded.
     pub path: String,
     /// Headers of the vendor's protocol, never the caller's. Only [`VendorProtocol::sign`] adds
     /// secrets.
@@ -51,6 +64,7 @@ impl VendorRequest {
         Self {
             kind,
             method,
+            origin: RequestOrigin::Vendor,
             path: path.into(),
             headers: Vec::with_capacity(TYPICAL_HEADERS),
             body: None,
@@ -59,6 +73,12 @@ impl VendorRequest {
             trace: CallTrace::default(),
             needs_auth: kind != VendorCallKind::SignIn,
         }
+    }
+
+    /// Sends it to the host that issues tokens.
+    #[must_use]
+    pub fn to_sign_in_host(self) -> Self {
+        Self { origin: RequestOrigin::SignIn, ..self }
     }
 
     /// Adds a header.

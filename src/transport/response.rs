@@ -13,8 +13,21 @@ pub struct VendorResponse {
     pub content_type: String,
     /// `Retry-After`, seconds or date, as a duration from now.
     pub retry_after: Option<Duration>,
+    /// The headers that [`VendorProtocol::reply_headers`] names and the response has; the first
+    /// value of each.
+    ///
+    /// [`VendorProtocol::reply_headers`]: super::VendorProtocol::reply_headers
+    pub headers: Vec<(&'static str, String)>,
     /// The body, at most `max_vendor_body` bytes.
     pub body: Bytes,
+}
+
+impl VendorResponse {
+    /// The value of a header that the protocol's list names.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// Parses `Retry-After`: whole seconds or an HTTP-date (RFC 9110 §10.2.3). Other values are

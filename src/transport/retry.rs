@@ -82,6 +82,7 @@ fn is_retryable(kind: VendorErrorKind) -> bool {
             | VendorErrorKind::CredentialsRejected
             | VendorErrorKind::Forbidden
             | VendorErrorKind::Unsupported
+            | VendorErrorKind::NotCompared
     )
 }
 

@@ -19,6 +19,15 @@ pub fn sanitize_text(text: &str) -> Option<String> {
     (!short.is_empty()).then_some(short)
 }
 
+/// A vendor's code as callers get it; `None` unless it is 1 to 64 visible ASCII characters without
+/// markup and quotes.
+pub(super) fn sanitize_code(code: &str) -> Option<String> {
+    const MAX_CODE: usize = 64;
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"<>\"'&\\".contains(&byte);
+    let code = code.trim();
+    ((1..=MAX_CODE).contains(&code.len()) && code.bytes().all(is_plain)).then(|| code.to_owned())
+}
+
 /// Returns the text before a stack trace: its class names must not be taken for the vendor's
 /// message.
 ///
@@ -63,6 +72,16 @@ fn strip_markup(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_is_short_visible_and_free_of_markup() {
+        for code in ["0x80060882", "ERR-17", "Some.Namespace:42"] {
+            assert_eq!(sanitize_code(code).as_deref(), Some(code));
+        }
+        for unfit in ["", " ", "a b", "<b>", "a\u{7}", "\"x\"", "é", &"x".repeat(65)] {
+            assert_eq!(sanitize_code(unfit), None, "{unfit:?}");
+        }
+    }
 
     #[test]
     fn vendor_text_is_sanitized() {

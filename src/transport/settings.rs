@@ -16,6 +16,9 @@ pub struct StackSettings {
     /// Scheme, host, optional port and prefix, without a slash at its end. Paths are appended to
     /// it.
     pub base_url: String,
+    /// The same for the host that issues tokens, where that is another one.
+    #[serde(skip)]
+    pub sign_in_url: Option<String>,
     /// One call, connect to last byte, 10 ms to 1 h. Default 10 s.
     #[serde(deserialize_with = "bounded::duration::<10, 3_600_000, _>")]
     pub timeout: Duration,
@@ -79,6 +82,7 @@ impl Default for StackSettings {
     fn default() -> Self {
         Self {
             base_url: String::new(),
+            sign_in_url: None,
             timeout: Self::TIMEOUT,
             connect_timeout: Duration::from_secs(2),
             // Most servers close idle connections after five seconds or more. A write must not be

@@ -50,6 +50,7 @@ pub struct TransportStack {
     tokens: Arc<TokenProvider<UnauthenticatedStack>>,
     redactor: Arc<SecretRedactor>,
     bodies: Arc<BodyBudget>,
+    base_url: String,
 }
 
 impl TransportStack {
@@ -85,13 +86,13 @@ impl TransportStack {
         let redactor = SecretRedactor::new(&settings.secrets);
 
         // Innermost, the connection: only here is it known whether anything was sent.
-        let client = Client::new(settings)?;
+        let client = Client::new(settings, protocol.reply_headers())?;
 
         // Directly around the connection, so that the timeout and the duration metric cover the
         // exchange and no wait. Responses are classified here, so that all layers above see only
         // `VendorError`s.
         let bodies = Arc::clone(client.body_budget());
-        let peer = PeerAttributes::new(system, client.address());
+        let peer = PeerAttributes::new(system, |origin| client.address(origin));
         let attempt = AttemptLayer::new(
             client,
             Arc::clone(&protocol),
@@ -140,7 +141,14 @@ impl TransportStack {
         // an open circuit and waits for a permit like any other request.
         let layers =
             RetryLayer::new(auth, settings.retries, settings.retry_backoff, settings.timeout, metrics(), index);
-        Ok(Self { layers, circuit, tokens, redactor, bodies })
+        let base_url = settings.base_url.trim_end_matches('/').to_owned();
+        Ok(Self { layers, circuit, tokens, redactor, bodies, base_url })
+    }
+
+    /// The URL of a request with this path.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        [&self.base_url, path].concat()
     }
 
     /// Redacts the system's secrets from an error. An adapter that could not parse a response may

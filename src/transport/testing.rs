@@ -84,6 +84,10 @@ impl VendorProtocol for StatusVendor {
         Some(VendorError::new(kind).status(response.status))
     }
 
+    fn reply_headers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn sign(&self, call: &mut VendorRequest, token: &Token) {
         call.headers.push((AUTHORIZATION, token.secret.clone()));
     }
@@ -106,6 +110,7 @@ pub(super) fn response(status: u16, body: &'static str) -> Result<VendorResponse
         status,
         content_type: String::new(),
         retry_after: None,
+        headers: Vec::new(),
         body: Bytes::from_static(body.as_bytes()),
     })
 }

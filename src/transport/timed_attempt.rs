@@ -10,6 +10,7 @@ use super::protocol::VendorProtocol;
 use super::redact::SecretRedactor;
 use super::request::VendorRequest;
 use super::response::VendorResponse;
+use super::sanitize::{sanitize_code, sanitize_text};
 use super::trace::{CallAttributes, PeerAttributes};
 use crate::metrics::{CallOutcome, Metrics, SystemIndex};
 use crate::record::{Retry, VendorError, VendorErrorKind};
@@ -57,7 +58,14 @@ impl<T> AttemptLayer<T> {
             Ok(response) => (Some(response.status), None),
             Err(fault) => (fault.status, Some(error_type(fault, outcome))),
         };
-        CallAttributes { peer: &self.peer, call: request.kind.as_str(), method: &request.method, status, error }
+        CallAttributes {
+            peer: &self.peer,
+            origin: request.origin,
+            call: request.kind.as_str(),
+            method: &request.method,
+            status,
+            error,
+        }
     }
 
     /// Applies the vendor's rules. A redirect that they do not mention is never followed.
@@ -67,7 +75,11 @@ impl<T> AttemptLayer<T> {
                 if let (Retry::Soon, Some(wait)) = (fault.retry, response.retry_after) {
                     fault.retry = Retry::After(wait);
                 }
-                Err(self.redactor.redact_for_call(request, fault))
+                let mut fault = self.redactor.redact_for_call(request, fault);
+                // Whatever the adapter has taken from the response is fit for callers only now.
+                fault.message = fault.message.as_deref().and_then(sanitize_text);
+                fault.code = fault.code.as_deref().and_then(sanitize_code);
+                Err(fault)
             }
             None if (300..400).contains(&response.status) => {
                 let what =

@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::capabilities::{Capabilities, Completion, DataLoss};
-use crate::record::{FieldError, RawObject, RecordId, VendorError, VendorRecord, Version};
+use super::filter::FieldFilter;
+use super::schema::{CollectionList, RecordSchema};
+use crate::record::{Action, FieldError, RawJson, RawObject, RecordId, VendorError, VendorRecord, Version};
 use crate::transport::{Transport, VendorProtocol, VendorRequest, VendorResponse};
 
 /// The input of an update, in the form of the vendor's [`UpdateStyle`](super::UpdateStyle).
@@ -37,6 +39,23 @@ impl<'c> UpdateInput<'c> {
     }
 }
 
+/// What an update is bound to, and what its response should hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UpdateTerms<'t> {
+    /// The version that the vendor compares; `None` where the gateway compares under a lease.
+    pub expected: Option<&'t Version>,
+    /// Whether the caller gets the record back. A vendor that can return it saves a read.
+    pub wants_record: bool,
+}
+
+impl<'t> UpdateTerms<'t> {
+    /// Bound to this version, without the record in the response.
+    #[must_use]
+    pub fn bound_to(version: &'t Version) -> Self {
+        Self { expected: Some(version), wants_record: false }
+    }
+}
+
 /// A write that is complete to the last byte and not sent yet.
 #[derive(Clone, Debug)]
 pub struct PlannedRequest {
@@ -65,6 +84,15 @@ pub struct CreatedRecord {
     /// The new record's id.
     pub id: RecordId,
     /// The new record, if the vendor's response holds all of it, its version included.
+    pub record: Option<VendorRecord>,
+}
+
+/// What the response to an update shows of the new state.
+#[derive(Clone, Debug, Default)]
+pub struct UpdatedRecord {
+    /// The version that the update made.
+    pub version: Option<Version>,
+    /// The whole record, its version included.
     pub record: Option<VendorRecord>,
 }
 
@@ -128,14 +156,26 @@ pub trait Adapter: VendorProtocol {
     /// form.
     fn parse_key(&self, raw: &str) -> Option<String>;
 
+    /// Whether the vendor compares versions before this action on records of this collection. Some
+    /// vendors do so in some collections only, and the adapter may learn it from a response.
+    fn compares(&self, action: Action, collection: &str) -> bool;
+
     /// Whether a member of this name carries the id or the version, which the gateway shows
     /// outside `fields`: no patch may name it. If the vendor ignores the case of names, so must
     /// this method.
-    fn is_reserved(&self, member: &str) -> bool;
+    fn is_reserved(&self, collection: &str, member: &str) -> bool;
 
     /// Whether `fields` shows a member of this name and no update can change it. A patch may repeat
     /// its value.
-    fn is_read_only(&self, member: &str) -> bool;
+    fn is_read_only(&self, collection: &str, member: &str) -> bool;
+
+    /// Whether the vendor itself changes a member of this name with every write, such as the time
+    /// of the last change. Its new value is not reported as somebody's change.
+    fn is_stamped(&self, collection: &str, member: &str) -> bool;
+
+    /// The form in which a read shows a value that a write may give in another form; `None` if it
+    /// is the same.
+    fn shown_value(&self, collection: &str, member: &str, value: &RawJson) -> Option<RawJson>;
 
     /// Reads one record.
     ///
@@ -143,6 +183,21 @@ pub trait Adapter: VendorProtocol {
     /// `NotFound` for a missing record, however the vendor reports it (200 with `null`, 400, 500,
     /// or the end of a list).
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError>;
+
+    /// Whether a read goes through a list of the collection, so that reading many records at once
+    /// costs less.
+    fn reads_by_scanning(&self) -> bool {
+        false
+    }
+
+    /// Reads records of one collection; the results are in the order of `ids`.
+    async fn read_many(&self, transport: &dyn Transport, ids: &[RecordId]) -> Vec<Result<VendorRecord, VendorError>> {
+        let mut results = Vec::with_capacity(ids.len());
+        for id in ids {
+            results.push(self.read(transport, id).await);
+        }
+        results
+    }
 
     /// Reads a page of at most `limit` records, from the beginning or from the `next` of an earlier
     /// page.
@@ -157,13 +212,53 @@ pub trait Adapter: VendorProtocol {
         cursor: Option<&str>,
     ) -> Result<ListPage, VendorError>;
 
+    /// Reads a page of at most `limit` records that show all of these values, by the vendor's own
+    /// means where it has some. The gateway has checked that [`Capabilities::filters`] allows the
+    /// members, and that the values have their types.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    async fn list_filtered(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        filters: &[FieldFilter],
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError>;
+
+    /// The collections that the vendor names. The gateway adds the configured ones.
+    ///
+    /// # Errors
+    /// Every error of the calls.
+    async fn collections(&self, transport: &dyn Transport) -> Result<CollectionList, VendorError>;
+
+    /// The fields of a collection's records. The gateway asks only where
+    /// [`Capabilities::schema_source`] is not `None`.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown collection, and every other error of the calls.
+    async fn schema(&self, transport: &dyn Transport, collection: &str) -> Result<RecordSchema, VendorError>;
+
     /// What is wrong with a merge patch of `fields`, whatever the record holds. The gateway rejects
     /// such a patch before it reads the record.
     fn validate_patch(&self, patch: &RawObject) -> Vec<FieldError>;
 
-    /// Plans an update. `expected` is the version to bind it to; with
-    /// [`Versioning::Native`](super::Versioning::Native) an update without one is an error, because
-    /// it would overwrite blindly.
+    /// Looks up at the vendor what the values of a write refer to, where a plan needs it or the
+    /// vendor accepts a reference to nothing. Most vendors have nothing to look up. For a create,
+    /// `before` is empty. Returns the values that refer to nothing.
+    ///
+    /// # Errors
+    /// Every error of the calls.
+    async fn resolve_references(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        change: &UpdateInput<'_>,
+    ) -> Result<Vec<FieldError>, VendorError>;
+
+    /// Plans an update. Where [`compares`](Self::compares) says that the vendor compares versions,
+    /// an update without a version is an error, because it would overwrite blindly.
     ///
     /// # Errors
     /// The values that cannot be sent, and why.
@@ -171,14 +266,24 @@ pub trait Adapter: VendorProtocol {
         &self,
         id: &RecordId,
         change: &UpdateInput<'_>,
-        expected: Option<&Version>,
+        terms: &UpdateTerms<'_>,
     ) -> Result<PlannedRequest, Vec<FieldError>>;
 
-    /// Plans a delete; `before` is the current record.
+    /// Reads what the response to an update shows of the new state. What it does not show, or not
+    /// readably, is `None`.
+    fn parse_updated(&self, id: &RecordId, response: &VendorResponse) -> UpdatedRecord;
+
+    /// Plans a delete. `before` is the current record. It is `None` only if `expected` is a version
+    /// that the vendor compares: then the gateway does not read first.
     ///
     /// # Errors
     /// Why the record cannot be deleted in its current state.
-    fn plan_delete(&self, id: &RecordId, before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>>;
+    fn plan_delete(
+        &self,
+        id: &RecordId,
+        before: Option<&VendorRecord>,
+        expected: Option<&Version>,
+    ) -> Result<PlannedRequest, Vec<FieldError>>;
 
     /// Plans a create.
     ///

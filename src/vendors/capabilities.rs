@@ -1,15 +1,7 @@
 //! What a vendor can do, as data.
 
+use super::schema::SchemaSource;
 use crate::record::Action;
-
-/// How a vendor distinguishes the states of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Versioning {
-    /// Records have versions, and an update compares them: compare-and-swap.
-    Native,
-    /// Records have no versions. The gateway compares a digest of the record under a lease.
-    None,
-}
 
 /// What an update does to the members that it does not name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +34,35 @@ pub struct DataLoss {
     pub caller_must_accept: bool,
 }
 
+/// The members that a list can be filtered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filterable {
+    /// Every member of the collection's schema.
+    Any,
+    /// These.
+    Only(&'static [&'static str]),
+}
+
+impl Filterable {
+    /// The members, or `*` for all.
+    #[must_use]
+    pub fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Any => &["*"],
+            Self::Only(names) => names,
+        }
+    }
+
+    /// Whether a list can be filtered by a member of the schema.
+    #[must_use]
+    pub fn allows(self, member: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(names) => names.contains(&member),
+        }
+    }
+}
+
 /// What a vendor can do; `GET /systems/{system}` shows it.
 #[derive(Clone, Debug)]
 pub struct Capabilities {
@@ -51,8 +72,13 @@ pub struct Capabilities {
     pub id_form: &'static str,
     /// An id of that form.
     pub id_example: &'static str,
-    /// How the vendor distinguishes the states of a record.
-    pub versioning: Versioning,
+    /// The actions before which the vendor compares versions: compare-and-swap. Before all others
+    /// the gateway compares under a lease. A collection may be an exception; see
+    /// [`Adapter::compares`](super::Adapter::compares).
+    pub compares: &'static [Action],
+    /// Whether the vendor calls its versions weak: some values that it shows may change without
+    /// them.
+    pub has_weak_versions: bool,
     /// What an update does to the members that it does not name.
     pub update_style: UpdateStyle,
     /// The actions that the vendor has.
@@ -66,4 +92,10 @@ pub struct Capabilities {
     pub ids_are_timestamped: bool,
     /// Whether list items are complete records with the tag that a GET returns.
     pub list_is_complete: bool,
+    /// The members that a list can be filtered by.
+    pub filters: Filterable,
+    /// Whether the vendor reads the names of members in any case.
+    pub ignores_case: bool,
+    /// Where the fields of records are described.
+    pub schema_source: SchemaSource,
 }

@@ -15,6 +15,10 @@ pub enum SettingFormat {
     Header,
     /// A path that begins with `/`.
     Path,
+    /// The address of the host that issues tokens, checked like `base_url`. A vendor has at most one
+    /// such setting; requests with [`RequestOrigin::SignIn`](crate::transport::RequestOrigin) go
+    /// there.
+    SignInUrl,
 }
 
 /// A key of `[systems.NAME]` that is specific to a vendor.
@@ -61,7 +65,10 @@ impl SettingSpec {
     }
 }
 
-/// The values of a vendor's settings, defaults included. All of them are kept as secrets, because
+/// The key of the system's address, which every vendor's settings hold besides its own.
+pub const BASE_URL: &str = "base_url";
+
+/// The values of a vendor's settings, defaults included, and [`BASE_URL`]. All of them are kept as secrets, because
 /// none needs to be printed.
 pub type Settings = BTreeMap<&'static str, Secret>;
 
@@ -83,6 +90,21 @@ impl InvalidSetting {
     }
 }
 
+/// Examples that fit the vendor's sandbox, for its documentation.
+#[derive(Clone, Copy, Debug)]
+pub struct VendorSamples {
+    /// The vendor's name for people.
+    pub title: &'static str,
+    /// What the merge patch changes, in a few words.
+    pub patch_summary: &'static str,
+    /// The JSON of a merge patch.
+    pub patch: &'static str,
+    /// What the create makes, in a few words.
+    pub create_summary: &'static str,
+    /// The JSON of the body of a create.
+    pub create: &'static str,
+}
+
 /// One vendor: its settings, and how its adapter is built.
 #[derive(Clone, Copy, Debug)]
 pub struct AdapterFactory {
@@ -97,6 +119,8 @@ pub struct AdapterFactory {
     pub collection_form: &'static str,
     /// Whether a text has the form of a collection's name.
     pub is_collection: fn(&str) -> bool,
+    /// Bodies to try out, and the vendor's part of an example configuration.
+    pub samples: VendorSamples,
     /// Builds the adapter of one system.
     pub build: fn(&Settings) -> Result<Arc<dyn Adapter>, InvalidSetting>,
 }

@@ -14,18 +14,29 @@
 mod adapter;
 mod capabilities;
 mod factory;
+mod filter;
 mod registry;
+mod schema;
 
 mod common;
 
 pub mod bluedolphin;
+pub mod dataverse;
 pub mod matrix42;
 pub mod pretectum;
+
+/// Every vendor: a new one is a module above and a line here.
+pub const VENDORS: &[AdapterFactory] =
+    &[pretectum::FACTORY, bluedolphin::FACTORY, matrix42::FACTORY, dataverse::FACTORY];
 
 #[cfg(test)]
 mod testing;
 
-pub use adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
-pub use capabilities::{Capabilities, Completion, DataLoss, UpdateStyle, Versioning};
-pub use factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings};
-pub use registry::{VENDORS, find_vendor};
+pub use adapter::{
+    Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
+};
+pub use capabilities::{Capabilities, Completion, DataLoss, Filterable, UpdateStyle};
+pub use factory::{AdapterFactory, BASE_URL, InvalidSetting, SettingFormat, SettingSpec, Settings, VendorSamples};
+pub use filter::FieldFilter;
+pub use registry::find_vendor;
+pub use schema::{CollectionInfo, CollectionList, FieldSchema, RecordSchema, SchemaSource};

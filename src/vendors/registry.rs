@@ -1,10 +1,7 @@
-//! The list of vendors. A new vendor is a folder, a line here, a fake vendor and golden files.
+//! The search in the list of vendors.
 
+use super::VENDORS;
 use super::factory::AdapterFactory;
-use super::{bluedolphin, matrix42, pretectum};
-
-/// Every vendor.
-pub const VENDORS: &[AdapterFactory] = &[pretectum::FACTORY, bluedolphin::FACTORY, matrix42::FACTORY];
 
 /// The vendor of this name.
 #[must_use]
@@ -16,10 +13,12 @@ pub fn find_vendor(name: &str) -> Option<&'static AdapterFactory> {
 mod tests {
     use super::*;
     use crate::record::Secret;
-    use crate::vendors::factory::Settings;
+    use crate::vendors::factory::{BASE_URL, Settings};
 
     fn complete_settings(factory: &AdapterFactory) -> Settings {
-        factory.settings.iter().map(|key| (key.key, Secret::new(key.default.unwrap_or("value")))).collect()
+        let own = factory.settings.iter().map(|key| (key.key, key.default.unwrap_or("value")));
+        let all = own.chain([(BASE_URL, "https://vendor.example")]);
+        all.map(|(key, value)| (key, Secret::new(value))).collect()
     }
 
     #[test]

@@ -12,7 +12,7 @@ use base64::Engine as _;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::adapter::{Adapter, ListItem, PlannedRequest, UpdateInput};
+use super::adapter::{Adapter, ListItem, PlannedRequest, UpdateInput, UpdateTerms};
 use super::capabilities::Completion;
 use crate::record::{RawObject, RecordId, SideEffect, VendorError, VendorErrorKind, VendorRecord, Version};
 use crate::transport::{Token, Transport, VendorRequest, VendorResponse};
@@ -53,7 +53,13 @@ impl Transport for ScriptedTransport<'_> {
 /// A response with this body.
 pub(super) fn response(status: u16, body: &str) -> VendorResponse {
     let content_type = if body.is_empty() { "" } else { "application/json; charset=utf-8" };
-    VendorResponse { status, content_type: content_type.to_owned(), retry_after: None, body: body.to_owned().into() }
+    VendorResponse {
+        status,
+        content_type: content_type.to_owned(),
+        retry_after: None,
+        headers: Vec::new(),
+        body: body.to_owned().into(),
+    }
 }
 
 /// A response with `Retry-After`.
@@ -96,7 +102,10 @@ pub(super) async fn run_golden(vendor: &str, adapter: &dyn Adapter) {
     for file in files {
         let name = file.display().to_string();
         let golden: Value = serde_json::from_str(&std::fs::read_to_string(&file).expect("text")).expect("JSON");
-        let reply = golden.get("reply").filter(|reply| !reply.is_null()).map(parse_golden_response);
+        let reply = golden
+            .get("reply")
+            .filter(|reply| !reply.is_null())
+            .map(|reply| parse_golden_response(reply, adapter.reply_headers()));
         let transport = ScriptedTransport::new(adapter, reply);
         let meaning = run_action(adapter, &transport, &golden["given"]).await;
         let requests: Vec<Value> = transport.calls.borrow().iter().map(golden_request).collect();
@@ -106,17 +115,21 @@ pub(super) async fn run_golden(vendor: &str, adapter: &dyn Adapter) {
     }
 }
 
-fn parse_golden_response(golden: &Value) -> VendorResponse {
+fn parse_golden_response(golden: &Value, kept_headers: &[&'static str]) -> VendorResponse {
     let body = match &golden["body"] {
         Value::Null => String::new(),
         Value::Object(text) if text.contains_key("$text") => text["$text"].as_str().expect("text").to_owned(),
         json => json.to_string(),
     };
-    let header = |name: &str| golden["headers"].get(name).and_then(Value::as_str);
+    let header = |name: &str| {
+        let headers = golden["headers"].as_object()?;
+        headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).and_then(|(_, value)| value.as_str())
+    };
     VendorResponse {
         status: golden["status"].as_u64().and_then(|status| status.try_into().ok()).expect("a status"),
         content_type: header("Content-Type").unwrap_or_default().to_owned(),
         retry_after: header("Retry-After").map(|after| Duration::from_secs(after.parse().expect("seconds"))),
+        headers: kept_headers.iter().filter_map(|name| Some((*name, header(name)?.to_owned()))).collect(),
         body: body.into(),
     }
 }
@@ -124,7 +137,11 @@ fn parse_golden_response(golden: &Value) -> VendorResponse {
 fn golden_request(call: &VendorRequest) -> Value {
     let headers: Map<_, _> =
         call.headers.iter().map(|(name, value)| (name.to_string(), json!(value.to_str().expect("text")))).collect();
-    let body: Value = call.body.as_deref().map(|body| serde_json::from_slice(body).expect("JSON")).unwrap_or_default();
+    let body: Value = call
+        .body
+        .as_deref()
+        .map(|body| serde_json::from_slice(body).unwrap_or_else(|_| json!({ "$text": String::from_utf8_lossy(body) })))
+        .unwrap_or_default();
     json!({"method": call.method.as_str(), "path": call.path, "headers": headers, "body": body})
 }
 
@@ -168,25 +185,40 @@ async fn run_action(adapter: &dyn Adapter, transport: &ScriptedTransport<'_>, gi
             } else {
                 UpdateInput::FullRecord { before: &before, after: &after }
             };
-            run_write(transport, adapter.plan_update(&id(), &change, parse_golden_version(&given["expected"]).as_ref()))
-                .await
+            run_write(transport, &id(), {
+                let expected = parse_golden_version(&given["expected"]);
+                let terms = UpdateTerms { expected: expected.as_ref(), wants_record: given["wants_record"] == true };
+                adapter.plan_update(&id(), &change, &terms)
+            })
+            .await
         }
-        "delete" => run_write(transport, adapter.plan_delete(&id(), &unversioned_record(&object("before")))).await,
+        "delete" => {
+            let expected = parse_golden_version(&given["expected"]);
+            let before = expected.is_none().then(|| unversioned_record(&object("before")));
+            run_write(transport, &id(), adapter.plan_delete(&id(), before.as_ref(), expected.as_ref())).await
+        }
         other => panic!("cannot do {other}"),
     }
 }
 
 async fn run_write(
     transport: &ScriptedTransport<'_>,
+    id: &RecordId,
     planned: Result<PlannedRequest, Vec<crate::record::FieldError>>,
 ) -> Value {
-    match planned {
-        Ok(PlannedRequest { request: call, losses, completion, idempotent }) => golden_outcome(transport.send(call).await.map(|_| {
-            let losses: Vec<_> = losses.iter().map(|loss| loss.name).collect();
-            json!({"done": if completion == Completion::Now { "now" } else { "queued" }, "losses": losses, "repeatable": idempotent})
-        })),
-        Err(invalid) => golden_errors(&invalid),
-    }
+    let planned = match planned {
+        Ok(planned) => planned,
+        Err(invalid) => return golden_errors(&invalid),
+    };
+    let losses: Vec<_> = planned.losses.iter().map(|loss| loss.name).collect();
+    let done = if planned.completion == Completion::Now { "now" } else { "queued" };
+    let mut meaning = json!({ "done": done, "losses": losses, "repeatable": planned.idempotent });
+    golden_outcome(transport.send(planned.request).await.map(|reply| {
+        if let Some(record) = transport.adapter.parse_updated(id, &reply).record {
+            meaning["updated"] = golden_record(&record);
+        }
+        meaning
+    }))
 }
 
 fn golden_errors(invalid: &[crate::record::FieldError]) -> Value {
@@ -212,6 +244,7 @@ fn golden_item(item: &ListItem) -> Value {
 fn golden_version(version: &Version) -> Value {
     match version {
         Version::Sequence(number) => json!(number),
+        Version::Text(text) => json!({ "$text": text }),
         Version::RowVersion(bytes) => json!(base64::engine::general_purpose::STANDARD.encode(bytes)),
         Version::Digest(bytes) => json!(const_hex::encode(bytes)),
     }
@@ -224,6 +257,7 @@ fn parse_golden_version(shown: &Value) -> Option<Version> {
             let bytes = base64::engine::general_purpose::STANDARD.decode(text).expect("base64");
             Some(Version::RowVersion(bytes.try_into().expect("8 bytes")))
         }
+        Value::Object(text) => Some(Version::Text(text["$text"].as_str().expect("text").into())),
         _ => None,
     }
 }

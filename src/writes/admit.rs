@@ -1,10 +1,13 @@
 //! Step 1. Nothing else writes the record, and no other writer may until this write is sent.
 
-use super::command::WriteOp;
+use super::command::WriteCommand;
 use super::lease::{LeaseGuard, acquire_lease, ensure_no_async_write};
 use super::outcome::EarlyReturn;
 use super::problems::guarantee_unavailable;
 use super::task::WriteTask;
+use crate::problem::Problem;
+use crate::record::RecordId;
+use crate::system::{Guarantee, System};
 
 /// A write that may be planned.
 pub(super) struct Admitted<'t> {
@@ -13,14 +16,24 @@ pub(super) struct Admitted<'t> {
     pub lease: Option<LeaseGuard>,
 }
 
+/// Whether the vendor compares versions for this write.
+///
+/// # Errors
+/// `guarantee-unavailable`: it does not, and the caller requires it.
+pub(super) fn check_guarantee(system: &System, command: &WriteCommand) -> Result<bool, Problem> {
+    let guarantee = |id: &RecordId| system.guarantee(command.op.action(), id.collection());
+    let is_native = command.op.record().map(guarantee) == Some(Guarantee::Native);
+    if command.require_native && !is_native {
+        return Err(guarantee_unavailable(system, command.op.action()));
+    }
+    Ok(is_native)
+}
+
 /// Checks what the vendor can guarantee and that no asynchronous write runs, and takes the lease
 /// that a guarded write needs.
 pub(super) async fn admit<'t>(task: &'t WriteTask<'t>) -> Result<Admitted<'t>, EarlyReturn> {
     let WriteTask { gateway, system, command, context, .. } = *task;
-    let is_native = matches!(command.op, WriteOp::Update { .. }) && system.compares_versions();
-    if command.require_native && !is_native {
-        return Err(guarantee_unavailable(system, command.op.action()).into());
-    }
+    let is_native = check_guarantee(system, command)?;
     let Some(id) = command.op.record() else { return Ok(Admitted { task, lease: None }) };
     ensure_no_async_write(&gateway.store, system, id).await?;
     let lease = if is_native { None } else { Some(acquire_lease(&gateway.store, system, id, context).await?) };

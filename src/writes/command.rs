@@ -1,11 +1,12 @@
 //! A write as its caller sent it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::record::{Action, Patch, Precondition, RecordId};
+use crate::record::{Action, CallerName, Patch, PlanTag, Precondition, RecordId, RequestId};
 
 /// The preferences of `Prefer` (RFC 7240) that the gateway supports.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -16,6 +17,34 @@ pub struct Prefer {
     pub respond_async: bool,
     /// `wait=N`, in seconds.
     pub wait: Option<Duration>,
+    /// `rebase=disjoint`: a change for a state that is no longer current is applied to the present
+    /// one if the two change different places.
+    #[serde(default)]
+    pub rebase: bool,
+    /// `handling=…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handling: Option<Handling>,
+}
+
+/// What a caller prefers to happen to a write that breaks the vendor's schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Handling {
+    /// It is sent, with warnings.
+    Lenient,
+    /// It is refused.
+    Strict,
+}
+
+impl Handling {
+    /// The preference as `Preference-Applied` repeats it.
+    #[must_use]
+    pub fn as_preference(self) -> &'static str {
+        match self {
+            Self::Lenient => "handling=lenient",
+            Self::Strict => "handling=strict",
+        }
+    }
 }
 
 /// An `Idempotency-Key` and the request that it identifies.
@@ -88,6 +117,19 @@ pub struct WriteCommand {
     pub accept_loss: Vec<String>,
     /// `Require-Guarantee: native`.
     pub require_native: bool,
+    /// The model that the caller sees the record in, with the fingerprint of its map.
+    pub mapping: Option<Arc<str>>,
+    /// `If-Plan`.
+    pub plan: Option<PlanTag>,
     /// `Idempotency-Key`.
     pub idempotency: Option<IdempotencyKey>,
+}
+
+/// Who asks what became of a write.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    /// The caller's name.
+    pub caller: CallerName,
+    /// The request's id.
+    pub request_id: RequestId,
 }

@@ -34,6 +34,11 @@ impl InFlightCreates {
         }
     }
 
+    /// Removes a create when the guard is dropped, however its task ends.
+    pub(super) fn remove_on_drop(&self, operation: &OperationId) -> EndedCreate<'_> {
+        EndedCreate { creates: self, operation: operation.clone() }
+    }
+
     /// Removes a create that has ended.
     pub(super) fn remove(&self, operation: &OperationId) {
         let mut creates = self.lock();
@@ -57,6 +62,18 @@ impl InFlightCreates {
                 && could_be_same_record(&other.expected, &write.expected)
         });
         (is_contested, creates.keys().cloned().collect())
+    }
+}
+
+/// A create whose outcome is being stored.
+pub(super) struct EndedCreate<'c> {
+    creates: &'c InFlightCreates,
+    operation: OperationId,
+}
+
+impl Drop for EndedCreate<'_> {
+    fn drop(&mut self) {
+        self.creates.remove(&self.operation);
     }
 }
 
@@ -132,6 +149,11 @@ pub(super) async fn find_concurrent_writes(
         limit: PAGE_SIZE,
         ..LedgerQuery::default()
     };
+    // What a cut has taken away cannot be excluded.
+    let is_complete = store.is_complete_since(write.begun_ms.saturating_sub(lookback)).await.ok()?;
+    if !is_complete {
+        return Some(ConcurrentWrites { another_applied: false, another_unresolved: true, later_writer: true });
+    }
     let paths = write.paths();
     let is_sequence = system.adapter.capabilities().version_is_sequence;
     let mut has_begun = false;
@@ -139,14 +161,16 @@ pub(super) async fn find_concurrent_writes(
     for _ in 0..MAX_PAGES {
         let page = store.ledger(query.clone()).await.ok()?;
         for entry in page.items {
-            let version_match =
-                VersionMatch::classify(entry.compared_etag.as_deref(), entry.precondition.as_deref(), etag_before);
+            let Some(operation) = entry.operation else { continue };
+            // A rebased write compared the state that it was applied to, not that of its tag.
+            let compared = entry.compared_etag.as_deref().or(entry.rebased_onto.as_deref());
+            let version_match = VersionMatch::classify(compared, entry.precondition.as_deref(), etag_before);
             let is_applied = entry.state == OperationState::Applied.as_str();
-            if entry.operation == write.operation {
+            if operation == write.operation {
                 has_begun = true;
             } else if entry.event == LedgerEvent::Intent {
                 if has_begun && version_match != VersionMatch::Exact {
-                    later.insert(entry.operation.clone());
+                    later.insert(operation.clone());
                 }
                 // A write for any state reads the record before it is sent, so its values were not
                 // there yet. Where a version does not identify its writer, the values may be its
@@ -156,15 +180,15 @@ pub(super) async fn find_concurrent_writes(
                     || (version_match == VersionMatch::Possible || may_follow_unseen)
                         && paths_overlap(&entry.paths, &paths)
                 {
-                    unresolved.insert(entry.operation);
+                    unresolved.insert(operation);
                 }
             } else if is_applied && version_match == VersionMatch::Exact {
                 return Some(ConcurrentWrites { another_applied: true, ..ConcurrentWrites::default() });
             } else if entry.state == OperationState::NotApplied.as_str() {
-                later.remove(&entry.operation);
-                unresolved.remove(&entry.operation);
-            } else if is_applied && !has_begun || !is_applied && ended_without_effect(store, &entry.operation).await? {
-                unresolved.remove(&entry.operation);
+                later.remove(&operation);
+                unresolved.remove(&operation);
+            } else if is_applied && !has_begun || !is_applied && ended_without_effect(store, &operation).await? {
+                unresolved.remove(&operation);
             }
         }
         query.after_seq = page.next;

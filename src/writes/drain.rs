@@ -22,6 +22,8 @@ struct Shared {
     /// Wakes the callers when the drain is aborted. It is not `changed`, because each end of a
     /// write would then wake all of them.
     abort_notify: Notify,
+    /// Wakes who follows the feed of changes when a drain begins.
+    drain_notify: Notify,
 }
 
 /// One running write, counted until it is dropped.
@@ -49,9 +51,21 @@ impl DrainTracker {
         self.shared.draining.load(Ordering::SeqCst)
     }
 
+    /// Completes when a drain has begun.
+    pub(crate) async fn draining(&self) {
+        loop {
+            let notified = self.shared.drain_notify.notified();
+            if self.is_draining() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
     /// Rejects new writes and waits until none runs; `false` if some still run after `timeout`.
     pub(crate) async fn drain(&self, timeout: Duration) -> bool {
         self.shared.draining.store(true, Ordering::SeqCst);
+        self.shared.drain_notify.notify_waiters();
         let all_ended = async {
             loop {
                 let changed = self.shared.changed.notified();

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::ExpectedState;
-use super::interim::{block_record, save_interim_outcome};
+use super::interim::save_interim_outcome;
 use super::outcome::WriteOutcome;
 use super::probe::{Finding, OutcomeProbe};
 use super::problems::outcome_unknown;
@@ -64,7 +64,10 @@ async fn on_success(
         };
     }
     if !is_queued {
-        return Resolution::Applied.into();
+        let updated = write.id().filter(|_| write.is_update());
+        let updated = updated.map(|id| task.system.adapter.parse_updated(id, response)).unwrap_or_default();
+        let version = updated.version.or_else(|| updated.record.as_ref().and_then(|record| record.version.clone()));
+        return Finding { record: updated.record, version, ..Resolution::Applied.into() };
     }
     let until = task.wait_deadline(is_queued);
     if until <= Instant::now() {
@@ -134,8 +137,10 @@ async fn hand_off(task: &WriteTask<'_>, mut guard: ReconcileOnDrop<'_>, accepted
             save_interim_outcome(store, write, InterimResponse::Accepted, &outcome).await;
         }
         ResponseState::Accepted => {}
-        _ if write.is_async => save_interim_outcome(store, write, InterimResponse::Unknown, &outcome).await,
-        _ => block_record(store, task.system, write).await,
+        _ => {
+            write.blocks_record = true;
+            save_interim_outcome(store, write, InterimResponse::Unknown, &outcome).await;
+        }
     }
     task.handed_off.set(true);
     drop(guard);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::intent::{WriteIntent, time_since};
+use super::looks::Look;
 use super::outcome::SuccessBody;
 use crate::journal::Lease;
 use crate::record::{RecordId, VendorCallLog, VendorError};
@@ -38,6 +39,11 @@ pub(super) struct InFlightWrite {
     pub lost_at: Option<Instant>,
     /// Whether the store has its outcome.
     pub recorded: bool,
+    /// Whether its operation has ended in the store without this process: it is not sent again, and
+    /// no longer counted.
+    pub is_released: bool,
+    /// Where an operator can have it looked for at once.
+    pub look: Option<Arc<Look>>,
     /// When a process adopted it from another one for the first time, in milliseconds since 1970:
     /// the extra time is granted once, however often processes die.
     pub first_adopted_ms: Option<i64>,
@@ -67,6 +73,8 @@ impl From<WriteIntent> for InFlightWrite {
             blocks_record: false,
             lost_at: None,
             recorded: false,
+            is_released: false,
+            look: None,
             first_adopted_ms: None,
         }
     }
@@ -98,15 +106,23 @@ impl InFlightWrite {
 
     /// The value of `Preference-Applied` for a response with this body.
     pub(super) fn preference_applied(&self, body: &SuccessBody) -> Option<String> {
+        let handling = self.prefer.handling.map(|handling| handling.as_preference().to_owned());
         if *body == SuccessBody::Accepted {
-            return self.prefer.respond_async.then(|| "respond-async".to_owned());
+            let is_async = self.prefer.respond_async.then(|| "respond-async".to_owned());
+            return join_preferences(is_async.into_iter().chain(handling));
         }
         let is_representation = self.prefer.return_representation && matches!(body, SuccessBody::Record(_));
         let representation = is_representation.then(|| "return=representation".to_owned());
         // A caller that already has a response did not wait for the end of the write.
         let has_waited = self.is_async && self.response == ResponseState::None;
         let wait = self.prefer.wait.filter(|_| has_waited).map(|wait| format!("wait={}", wait.as_secs()));
-        let applied: Vec<String> = representation.into_iter().chain(wait).collect();
-        (!applied.is_empty()).then(|| applied.join(", "))
+        let rebase = self.rebased.is_some().then(|| "rebase=disjoint".to_owned());
+        join_preferences(representation.into_iter().chain(wait).chain(handling).chain(rebase))
     }
+}
+
+/// The value of `Preference-Applied`, if there is any.
+pub(super) fn join_preferences(applied: impl Iterator<Item = String>) -> Option<String> {
+    let applied: Vec<String> = applied.collect();
+    (!applied.is_empty()).then(|| applied.join(", "))
 }

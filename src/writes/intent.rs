@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::command::Prefer;
+use super::rebased::Rebased;
 use super::stored_request::StoredRequest;
 use crate::journal::{ChangedPaths, RecoveryPayload};
 use crate::record::{
@@ -45,6 +46,12 @@ pub(super) struct WriteIntent {
     /// The vendor request, if it is safe to send again: the vendor compares `etag_before`, or it
     /// deletes an id that is never used again.
     pub resendable_request: Option<StoredRequest>,
+    /// The rebase that made it a write on `etag_before`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebased: Option<Rebased>,
+    /// Whether it was compared with a plan.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_plan: bool,
     /// The names of the accepted losses.
     pub losses: Vec<String>,
     /// Whether it is an asynchronous write: reads name its operation, other writes get 409.
@@ -60,6 +67,17 @@ pub(super) struct WriteIntent {
     pub prefer: Prefer,
     /// When it was begun, in milliseconds since 1970: the start of `completion_timeout`.
     pub begun_ms: i64,
+    /// How it breaks the vendor's schema, where it is sent all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schema_warnings: Vec<Warning>,
+    /// Whether only a read shows what the vendor made of its values.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub needs_read_back: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What the record looks like once the write is applied.
@@ -176,14 +194,15 @@ impl WriteIntent {
         }
     }
 
-    /// A warning for each accepted loss.
-    pub(super) fn loss_warnings(&self) -> Vec<Warning> {
-        let warning = |name: &String| Warning {
-            code: WarningCode::Loss,
-            pointer: String::new(),
-            detail: format!("{name}: the vendor's documentation says that such a write destroys these"),
+    /// What is known before the vendor answers: a warning for each accepted loss, for a rebase, and
+    /// for each place that breaks the schema.
+    pub(super) fn known_warnings(&self) -> Vec<Warning> {
+        let warning = |name: &String| {
+            let detail = format!("{name}: the vendor's documentation says that such a write destroys these");
+            Warning::new(WarningCode::Loss, "", detail)
         };
-        self.losses.iter().map(warning).collect()
+        let rebased = self.rebased.iter().map(Rebased::warning);
+        self.losses.iter().map(warning).chain(rebased).chain(self.schema_warnings.iter().cloned()).collect()
     }
 
     /// Whether it changes values of a record.

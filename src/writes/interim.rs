@@ -3,9 +3,7 @@
 
 use super::in_flight_write::InFlightWrite;
 use super::outcome::WriteOutcome;
-use super::problems::outcome_unknown;
 use crate::journal::{InterimResponse, Journal};
-use crate::system::System;
 
 /// Stores what the `Idempotency-Key` replays until the write ends.
 pub(super) async fn save_interim_outcome(
@@ -22,10 +20,12 @@ pub(super) async fn save_interim_outcome(
 
 /// Keeps other writers from the record of a write whose answer was lost (contract 4.4). An
 /// asynchronous write does so from the start.
-pub(super) async fn block_record(store: &Journal, system: &System, write: &mut InFlightWrite) {
-    if !write.is_async && !write.blocks_record {
-        write.blocks_record = true;
-        let outcome = outcome_unknown(system, &write.operation).into();
-        save_interim_outcome(store, write, InterimResponse::Unknown, &outcome).await;
+pub(super) async fn block_record(store: &Journal, write: &mut InFlightWrite) {
+    if write.is_async || write.blocks_record {
+        return;
+    }
+    write.blocks_record = true;
+    if let Err(error) = store.block_record(&write.operation).await {
+        tracing::warn!(%error, operation = %write.operation, "blocked record not stored");
     }
 }

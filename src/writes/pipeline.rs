@@ -1,6 +1,5 @@
 //! The write pipeline: one write in five steps, from its `Idempotency-Key` to its response.
 
-use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
@@ -14,11 +13,13 @@ use super::idempotency::check_key;
 use super::outcome::{EarlyReturn, WriteOutcome, WriteResponse};
 use super::plan::plan;
 use super::problems::{contended, lease_retries_exhausted};
+use super::schema_check::check_request;
 use super::send::send;
 use super::state::GatewayState;
 use super::task::{Responder, SentOperation, WriteTask, build_response};
+use crate::metrics::RebaseOutcome;
 use crate::problem::{FailureEvent, Problem, ProblemKind};
-use crate::system::{OpContext, System, VendorSession};
+use crate::system::{OpContext, System};
 
 /// How often a write starts again because its lease was lost before it was sent.
 const MAX_LEASE_RETRIES: usize = 2;
@@ -43,19 +44,31 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, Ea
     let (gateway, system) = (task.gateway, task.system);
     let mut conflicts = ConflictRetries::new(task.retry_deadline());
     let mut lease_losses = 0;
+    let mut was_native = false;
     loop {
         // The operation of an earlier attempt has ended.
         task.sent_operation.replace(None);
         // Attempts of this process for one record do not race each other.
-        let turn = match task.command.op.record().filter(|_| task.is_if_match_any()) {
+        let may_race = task.is_if_match_any() || task.must_read.get();
+        let turn = match task.command.op.record().filter(|_| may_race) {
             Some(id) => gateway.record_queues.enter(&system.name, id, conflicts.until).await,
             None => None,
         };
         let result = attempt(task).await;
         drop(turn);
         match result {
+            // The adapter has learned it from the vendor: the next attempt is guarded.
+            Ok(Resolved { outcome }) if may_go_on_guarded(task, &outcome) && !was_native => {
+                was_native = true;
+            }
             Ok(Resolved { outcome }) => match may_try_again(task, &outcome) {
-                Some(_) if conflicts.pause(gateway, system).await => {}
+                Some(conflict) if conflicts.pause(gateway, system).await => {
+                    task.must_read.set(conflict.name == ProblemKind::PreconditionFailed);
+                }
+                Some(Problem { name: ProblemKind::PreconditionFailed, .. }) if !task.is_if_match_any() => {
+                    gateway.metrics.rebase(system.index, RebaseOutcome::Lost);
+                    return Ok(outcome);
+                }
                 Some(Problem { name: ProblemKind::PreconditionFailed, operation, .. }) => {
                     gateway.metrics.contended(system.index);
                     let operation = operation.clone();
@@ -69,13 +82,24 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, Ea
     }
 }
 
-/// The conflict that another attempt may not meet. A caller that sent a tag gets its 412 at once; a
-/// caller that has its 202 follows that operation, so no other one may follow.
+/// Whether the vendor did nothing because it compares no versions in the record's collection, and
+/// the caller accepts that the gateway compares.
+fn may_go_on_guarded(task: &WriteTask<'_>, outcome: &WriteOutcome) -> bool {
+    let WriteOutcome::Problem(problem) = outcome else { return false };
+    let is_not_compared = problem.name == ProblemKind::GuaranteeUnavailable;
+    is_not_compared && !task.command.require_native && !task.has_responded()
+}
+
+/// The conflict that another attempt may not meet. A caller that sent a tag gets its 412 at once
+/// unless it prefers a rebase; a caller that has its 202 follows that operation, so no other one may
+/// follow.
 fn may_try_again<'o>(task: &WriteTask<'_>, outcome: &'o WriteOutcome) -> Option<&'o Problem> {
     let WriteOutcome::Problem(problem) = outcome else { return None };
     let is_conflict = match problem.name {
         // A create has no state that another attempt could read anew.
-        ProblemKind::PreconditionFailed => task.command.op.record().is_some() && task.is_if_match_any(),
+        ProblemKind::PreconditionFailed => {
+            task.command.op.record().is_some() && (task.is_if_match_any() || task.command.prefer.rebase)
+        }
         name => name == ProblemKind::VendorBusy,
     };
     (is_conflict && !task.has_responded()).then_some(&**problem)
@@ -116,16 +140,7 @@ pub(super) async fn run(
     responder: Responder,
     sent_operation: &SentOperation,
 ) {
-    let task = WriteTask {
-        gateway,
-        system,
-        command,
-        context,
-        session: VendorSession::new(system, context),
-        sent_operation,
-        responder: RefCell::new(Some(responder)),
-        handed_off: Cell::new(false),
-    };
+    let task = WriteTask::new((gateway, system), command, context, sent_operation, Some(responder));
     let (outcome, replayed) = match attempt_once_per_key(&task).await {
         Ok(outcome) => (outcome, false),
         Err(EarlyReturn::Outcome(outcome)) => (*outcome, false),
@@ -154,6 +169,7 @@ async fn attempt_once_per_key(task: &WriteTask<'_>) -> Result<WriteOutcome, Earl
         (Err(EarlyReturn::Replay(outcome)), Err(in_progress)) if outcome.is_unknown() => return Err(in_progress),
         (checked, claimed) => checked.and(claimed)?,
     };
+    check_request(task).await?;
     match attempt_until_resolved(task).await {
         // The operation of a begin without confirmation says more than its key could.
         Err(EarlyReturn::Outcome(outcome)) if !outcome.is_unknown() => {

@@ -19,12 +19,16 @@ use super::state::GatewayState;
 use super::stored_request::StoredRequest;
 use crate::journal::LeaseResult;
 use crate::metrics::RetryReason;
-use crate::record::{FieldChange, RecordId, SideEffect, VendorError, VendorErrorKind, VendorRecord, Warning};
+use crate::record::{FieldChange, RecordId, SideEffect, VendorError, VendorErrorKind, VendorRecord, Version, Warning};
 use crate::system::{System, VendorSession};
 use crate::transport::{Transport as _, VendorCallKind, VendorRequest};
 
 /// The longest pause between two polls.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How old an operation is at least that a person ends, with something to spare for clocks that
+/// differ.
+const MIN_RELEASE_AGE: Duration = Duration::from_secs(50);
 
 /// How long a record must stay unchanged before a partial effect counts as the whole effect.
 const STABLE_FOR: Duration = Duration::from_secs(15);
@@ -35,6 +39,8 @@ pub(super) struct Finding {
     pub resolution: Resolution,
     /// The record as read; `None` if it was not needed, or does not exist.
     pub record: Option<VendorRecord>,
+    /// The version that the vendor's response names as the write's own.
+    pub version: Option<Version>,
     /// The record that a create made.
     pub created_id: Option<RecordId>,
     /// The vendor's fault that the resolution explains.
@@ -45,7 +51,7 @@ pub(super) struct Finding {
 
 impl From<Resolution> for Finding {
     fn from(resolution: Resolution) -> Self {
-        Self { resolution, record: None, created_id: None, fault: None, warnings: Vec::new() }
+        Self { resolution, record: None, version: None, created_id: None, fault: None, warnings: Vec::new() }
     }
 }
 
@@ -100,12 +106,20 @@ impl OutcomeProbe<'_> {
         loop {
             // One poll may be many requests: a vendor's list is read page by page.
             let deadline = until.max(Instant::now() + min_probe_time);
+            self.release_if_ended(write).await;
+            let look = write.look.clone();
+            look.iter().for_each(|look| look.set_polling(true));
             let finding = self.poll(write, deadline, &mut stability).await;
+            look.iter().for_each(|look| look.set_polling(false));
             if finding.resolution != Resolution::Open || Instant::now() >= until {
                 return finding;
             }
-            block_record(&self.gateway.store, self.system, write).await;
-            tokio::time::sleep_until((Instant::now() + pause).min(until)).await;
+            block_record(&self.gateway.store, write).await;
+            let pause_end = (Instant::now() + pause).min(until);
+            match &look {
+                Some(look) => look.pause(pause_end).await,
+                None => tokio::time::sleep_until(pause_end).await,
+            }
             pause = (pause * 2).min(MAX_POLL_INTERVAL);
             if let Some(lease) = &write.lease {
                 // A lost lease does not change what was sent; it only lets others write.
@@ -114,16 +128,31 @@ impl OutcomeProbe<'_> {
         }
     }
 
+    /// A person may have ended the operation. Looking goes on, to tell if it ended otherwise; but
+    /// the record is free, so the write is not sent again.
+    async fn release_if_ended(&self, write: &mut InFlightWrite) {
+        if write.is_released || write.age() < MIN_RELEASE_AGE {
+            return;
+        }
+        write.is_released = !self.gateway.store.is_running(&write.operation).await.unwrap_or(true);
+        if write.is_released {
+            self.gateway.uncount(self.system, write);
+            self.gateway.store.forget_blocking(&write.operation);
+        }
+    }
+
     async fn poll(&self, write: &InFlightWrite, deadline: Instant, stability: &mut Stability) -> Finding {
         if let Some(fault) = &write.ambiguous_fault {
             return self.explain_refusal(write, fault, deadline).await;
         }
         let answer = match &write.resendable_request {
-            Some(request) if write.is_bound_to_version() => match self.resend(write, request, deadline).await {
-                Some(Answer::Success) => return Resolution::Applied.into(),
-                Some(answer) => answer,
-                None => return Resolution::Open.into(),
-            },
+            Some(request) if write.is_bound_to_version() && !write.is_released => {
+                match self.resend(write, request, deadline).await {
+                    Some(Answer::Success) => return Resolution::Applied.into(),
+                    Some(answer) => answer,
+                    None => return Resolution::Open.into(),
+                }
+            }
             _ => Answer::Lost,
         };
         let Some(observation) = self.observe(write, answer, deadline).await else { return Resolution::Open.into() };
@@ -142,7 +171,8 @@ impl OutcomeProbe<'_> {
         let request = write.resendable_request.as_ref().filter(|_| write.expected.is_deleted());
         let (Some(request), Some(id), Some(record)) = (request, write.id(), &finding.record) else { return finding };
         let is_unchanged = self.system.is_current(write.etag_before.as_deref(), id, record);
-        if !is_unchanged || !self.excludes_others(write, id).await {
+        let excludes_others = write.compared_etag().is_some() || self.excludes_others(write, id).await;
+        if !is_unchanged || !excludes_others {
             return finding;
         }
         match (self.resend(write, request, deadline).await, &finding.fault) {
@@ -272,7 +302,12 @@ impl OutcomeProbe<'_> {
         decide: fn(&Evidence<'_>) -> Resolution,
     ) -> Finding {
         let Observation { seen, record, concurrent } = observation;
-        let (changes, old_values_known) = self.known_changes(write, answer).await;
+        let (mut changes, old_values_known) = self.known_changes(write, answer).await;
+        if self.system.adapter.capabilities().ignores_case
+            && let Seen::Record(_, fields) = &seen
+        {
+            changes.iter_mut().for_each(|change| change.respell(fields));
+        }
         let evidence = Evidence {
             intent: &write.intent,
             changes: &changes,
@@ -292,7 +327,7 @@ impl OutcomeProbe<'_> {
             Seen::Created(ids) if resolution == Resolution::Applied => ids.into_iter().next(),
             _ => None,
         };
-        Finding { resolution, record, created_id, fault: None, warnings }
+        Finding { resolution, record, version: None, created_id, fault: None, warnings }
     }
 
     /// The changes of an update, and whether their old values are known. The gateway does not read

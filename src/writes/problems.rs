@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::journal::JournalError;
 use crate::metrics::{DetectedBy, Metrics};
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{Action, OperationId};
+use crate::record::{Action, OperationId, PlanPart};
 use crate::system::System;
 
 /// `Retry-After` while other writers keep changing the record.
@@ -59,6 +59,17 @@ pub(super) fn contended(system: &System) -> Problem {
     let detail = "On every attempt another writer changed the record between the gateway's read and its write, so \
                   nothing was written. Repeat the request.";
     ProblemKind::Contended.with_detail(detail).system(system.name.as_str()).retry_after(BUSY_RETRY_AFTER)
+}
+
+/// `plan-changed`: the write is not, or no longer, the one that was previewed.
+pub(super) fn plan_changed(system: &System, differs: Vec<PlanPart>) -> Problem {
+    let words: Vec<&str> = differs.iter().map(|part| part.as_str()).collect();
+    let detail = format!(
+        "The write differs from its plan in {}. Nothing was sent. Preview it again and compare.",
+        words.join(", ")
+    );
+    let problem = ProblemKind::PlanChanged.with_detail(detail).system(system.name.as_str());
+    Problem { differs, ..problem }
 }
 
 /// `overloaded`: the lease was lost on every attempt.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::WriteIntent;
+use super::looks::LookGuard;
 use super::outcome::WriteOutcome;
 use super::probe::{Finding, OutcomeProbe};
 use super::record_outcome::record_outcome;
@@ -131,6 +132,8 @@ async fn reconcile(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
         abandon(&gateway, &write.operation, Some(&write), "its system is no longer configured").await;
         return;
     };
+    let guard = gateway.looks.begin(&write.operation);
+    write.look = guard.as_ref().map(LookGuard::look);
     let finding = if write.tenant_fingerprint == system.tenant_fingerprint {
         resolve(&gateway, &system, &mut write).await
     } else {
@@ -142,6 +145,9 @@ async fn reconcile(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
     let state = finding.resolution.as_str();
     let calls = write.calls.clone();
     match record_outcome(&gateway, &system, &mut write, finding).await {
+        _ if write.is_released => {
+            tracing::info!(operation = %write.operation, system = %system.name, state, "write found that was ended before");
+        }
         WriteOutcome::Problem(problem) if problem.name.is_operator_issue() => {
             log_failure(&problem, &write.operation, Some(&write), &calls);
         }

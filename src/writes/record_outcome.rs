@@ -2,7 +2,9 @@
 //! its `Idempotency-Key` get.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::command::Operator;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::ExpectedState;
 use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
@@ -12,7 +14,8 @@ use super::refusal_problem::refusal_problem;
 use super::resolve::Resolution;
 use super::state::GatewayState;
 use super::task::accepted_success;
-use crate::journal;
+use crate::journal::{self, Verdict};
+use crate::metrics::{PlanOutcome, RebaseOutcome};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, ObservedState, OperationState, Warning};
 use crate::system::{RecordView, System};
@@ -33,12 +36,12 @@ pub(super) async fn record_outcome(
     let (stored, outcome) = stored_outcome(system, write, result);
     let finishing = gateway.store.finish(stored);
     write.recorded = true;
+    // Only once it is stored does the store know which record a create made.
+    let _ended = gateway.in_flight_creates.remove_on_drop(&write.operation);
     let is_authoritative = finishing.await.unwrap_or_else(|error| {
         tracing::error!(operation = %write.operation, system = %system.name, %error, "outcome not stored yet");
         matches!(outcome, WriteOutcome::Success(_))
     });
-    // Only now does the store know which record a create made.
-    gateway.in_flight_creates.remove(&write.operation);
     if is_authoritative {
         return outcome;
     }
@@ -47,11 +50,16 @@ pub(super) async fn record_outcome(
 }
 
 fn update_metrics(gateway: &GatewayState, system: &System, write: &InFlightWrite, state: OperationState) {
-    gateway.metrics.operations_running(system.index, -1);
-    if write.response == ResponseState::Unknown {
-        gateway.metrics.writes_unknown(system.index, -1);
+    if !write.is_released {
+        gateway.uncount(system, write);
     }
     if state == OperationState::Applied {
+        if write.rebased.is_some() {
+            gateway.metrics.rebase(system.index, RebaseOutcome::Applied);
+        }
+        if write.has_plan {
+            gateway.metrics.plan(system.index, PlanOutcome::Applied);
+        }
         for loss in system.adapter.capabilities().losses {
             if write.losses.iter().any(|name| name == loss.name) {
                 gateway.metrics.loss_accepted(system.index, loss.name);
@@ -92,7 +100,7 @@ fn build_success(system: &System, write: &mut InFlightWrite, finding: &Finding) 
     if finding.created_id.is_some() {
         write.created_id.clone_from(&finding.created_id);
     }
-    let mut warnings = write.loss_warnings();
+    let mut warnings = write.known_warnings();
     warnings.extend(finding.warnings.iter().cloned());
     let mut etag = confirmed_etag(system, write, finding);
     let body = match view(system, write, finding, &warnings) {
@@ -126,7 +134,9 @@ fn view(system: &System, write: &InFlightWrite, finding: &Finding, warnings: &[W
     match (&finding.record, &write.expected) {
         (Some(record), expected) => {
             let is_create = matches!(expected, ExpectedState::Created { .. });
-            let is_needed = is_create || write.prefer.return_representation || !warnings.is_empty();
+            // Nobody has checked the values: what the vendor says of them is not left out.
+            let is_flagged = write.needs_read_back && !record.warnings.is_empty();
+            let is_needed = is_create || write.prefer.return_representation || !warnings.is_empty() || is_flagged;
             is_needed.then(|| system.to_view(id, record, None))
         }
         (None, ExpectedState::Created { fields, .. }) => Some(system.view_from_request(id, fields)),
@@ -137,9 +147,37 @@ fn view(system: &System, write: &InFlightWrite, finding: &Finding, warnings: &[W
 /// The ETag of the state that this write made, where that is proven (http-rules 74, 75): the state
 /// is the predicted one, by its content or by a number that only this write can have made.
 fn confirmed_etag(system: &System, write: &InFlightWrite, finding: &Finding) -> Option<String> {
+    // The vendor itself has said so.
+    if let (Some(version), Some(id)) = (&finding.version, write.id()) {
+        return Some(system.tag(id, version).to_header());
+    }
     let record = finding.record.as_ref()?;
     let is_predicted = system.is_current(write.etag_after.as_deref(), write.id()?, record);
     is_predicted.then(|| write.etag_after.clone()).flatten()
+}
+
+/// What a look has found after the write had ended `unknown`; `None` = nothing that is certain.
+pub(super) async fn late_verdict(
+    gateway: &GatewayState,
+    system: &System,
+    write: &mut InFlightWrite,
+    finding: Finding,
+    operator: &Operator,
+) -> Option<Verdict> {
+    let FinalResult { state, etag, warnings, outcome, .. } = build_result(gateway, system, write, finding).await;
+    matches!(state, OperationState::Applied | OperationState::NotApplied).then(|| Verdict {
+        operation: write.operation.clone(),
+        state,
+        caller: Arc::clone(&operator.caller.0),
+        request_id: Arc::clone(&operator.request_id.0),
+        is_by_hand: false,
+        note: None,
+        record: write.created_id.as_ref().map(|id| id.as_str().to_owned()),
+        etag,
+        warnings,
+        replay_json: replay_body(write, &outcome),
+        min_age: Duration::ZERO,
+    })
 }
 
 /// The outcome for the store, and the outcome for the caller.
@@ -185,15 +223,20 @@ fn replay_body(write: &InFlightWrite, outcome: &WriteOutcome) -> Option<String> 
         WriteOutcome::Problem(problem) => {
             let status = problem.name.spec().status;
             let is_final = matches!(status, 404 | 412 | 422) || problem.name == ProblemKind::OutcomeUnknown;
-            // The pipeline tries a star conflict again under the same key.
-            (is_final && !is_star_conflict(write, problem)).then_some(outcome)?
+            // The pipeline tries these conflicts again under the same key.
+            (is_final && !is_retried_conflict(write, problem)).then_some(outcome)?
         }
     };
     serde_json::to_string(replayed).ok()
 }
 
-/// Whether another writer changed the record between read and write, for a caller that accepts any
-/// state.
+/// Whether another writer changed the record between read and write, for a caller whose write is
+/// then tried again.
+fn is_retried_conflict(write: &InFlightWrite, problem: &Problem) -> bool {
+    (write.if_match_any || write.prefer.rebase) && problem.name == ProblemKind::PreconditionFailed
+}
+
+/// The same, for a caller that accepts any state.
 fn is_star_conflict(write: &InFlightWrite, problem: &Problem) -> bool {
     write.if_match_any && problem.name == ProblemKind::PreconditionFailed
 }

@@ -2,12 +2,12 @@
 
 use super::in_flight_write::InFlightWrite;
 use super::probe::Finding;
-use super::problems::precondition_failed;
+use super::problems::{plan_changed, precondition_failed};
 use super::resolve::Refusal;
 use super::state::GatewayState;
-use crate::metrics::DetectedBy;
+use crate::metrics::{DetectedBy, PlanOutcome};
 use crate::problem::Problem;
-use crate::record::{FieldError, VendorError, VendorErrorKind};
+use crate::record::{FieldError, PlanPart, VendorError, VendorErrorKind};
 use crate::system::System;
 
 /// The problem of a write that was not applied.
@@ -48,6 +48,11 @@ async fn conflict_problem(
     write: &InFlightWrite,
     finding: &Finding,
 ) -> Problem {
+    // Its caller's precondition was no state of its own, but the plan's.
+    if write.has_plan && write.if_match_any {
+        gateway.metrics.plan(system.index, PlanOutcome::Changed);
+        return plan_changed(system, vec![PlanPart::BasedOn]);
+    }
     let mut problem = precondition_failed(&gateway.metrics, system, DetectedBy::Vendor);
     if let Some(fault) = &finding.fault {
         problem.vendor = system.fault_to_problem(fault).vendor;
@@ -56,8 +61,9 @@ async fn conflict_problem(
     // An unmoved tag is not what the caller needs: the vendor has a change that no read shows yet.
     if !system.is_current(write.etag_before.as_deref(), id, record) {
         problem.current_etag = Some(system.etag_header(id, record));
-        let before = write.etag_before.as_deref().unwrap_or_default();
-        problem.changed = gateway.recent_states.diff_since(before, &record.fields.to_map()).await;
+        let rebased_from = write.rebased.as_ref().map(|rebased| rebased.from.as_str());
+        let before = rebased_from.or(write.etag_before.as_deref()).unwrap_or_default();
+        problem.changed = system.changed_since(&gateway.recent_states, before, id, record).await;
     }
     problem
 }

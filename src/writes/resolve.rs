@@ -31,7 +31,9 @@ impl Answer {
     /// no answer.
     pub(super) fn of_refusal(fault: &VendorError) -> Option<Self> {
         match fault.kind {
-            VendorErrorKind::Conflict if matches!(fault.status, Some(409 | 412)) => Some(Self::ConflictStatus),
+            VendorErrorKind::Conflict if matches!(fault.status, Some(409 | 412)) && fault.code.is_none() => {
+                Some(Self::ConflictStatus)
+            }
             VendorErrorKind::Conflict => Some(Self::Conflict),
             VendorErrorKind::Rejected if fault.status == Some(412) => Some(Self::ConflictStatus),
             VendorErrorKind::Ambiguous => Some(Self::Ambiguous(fault.effect)),
@@ -180,6 +182,12 @@ fn resolve_undeleted(evidence: &Evidence<'_>, etag: &str) -> Resolution {
         Answer::Ambiguous(_) => Resolution::NotApplied(Refusal::Rejected),
         Answer::ConflictStatus if evidence.is_before(etag) => Resolution::NotApplied(Refusal::Busy),
         Answer::Conflict | Answer::ConflictStatus => Resolution::NotApplied(Refusal::Conflict),
+        // The vendor compares the version, so a request that is still under way will be refused.
+        Answer::Lost | Answer::LostThenRefused
+            if evidence.intent.compared_etag().is_some() && !evidence.is_before(etag) =>
+        {
+            Resolution::NotApplied(Refusal::Conflict)
+        }
         Answer::Lost | Answer::LostThenRefused => Resolution::Open,
     }
 }
@@ -297,10 +305,9 @@ impl Evidence<'_> {
             |change: &FieldChange| self.is_before(etag) || (self.old_values_known && change.is_unchanged_in(fields));
         let ignored = self.changes.iter().filter(|change| change.is_contradicted_in(fields) && is_old(change));
         ignored
-            .map(|change| Warning {
-                code: WarningCode::NotApplied,
-                pointer: change.pointer.clone(),
-                detail: "the vendor reported success and still shows the old value".to_owned(),
+            .map(|change| {
+                let detail = "the vendor reported success and still shows the old value";
+                Warning::new(WarningCode::NotApplied, change.pointer.as_str(), detail)
             })
             .collect()
     }

@@ -2,14 +2,18 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 
 use super::concurrent_writes::InFlightCreates;
 use super::idempotency::InFlightKeys;
 use super::in_flight_write::{InFlightWrite, ResponseState};
+use super::looks::Looks;
+use super::problems::store_unavailable;
 use super::record_queues::RecordQueues;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
+use crate::problem::Problem;
+use crate::record::PlanKey;
 use crate::system::{RecentStates, System};
 
 /// The writes that are handed over to the reconciler.
@@ -24,7 +28,9 @@ pub(crate) struct GatewayState {
     pub(super) in_flight_creates: InFlightCreates,
     pub(super) in_flight_keys: InFlightKeys,
     pub(super) record_queues: RecordQueues,
+    pub(super) looks: Looks,
     pub recent_states: RecentStates,
+    plan_key: OnceCell<PlanKey>,
     reconcile_sender: mpsc::UnboundedSender<InFlightWrite>,
 }
 
@@ -38,10 +44,17 @@ impl GatewayState {
             in_flight_creates: InFlightCreates::default(),
             in_flight_keys: InFlightKeys::default(),
             record_queues: RecordQueues::default(),
+            looks: Looks::default(),
             recent_states: RecentStates::default(),
+            plan_key: OnceCell::new(),
             reconcile_sender,
         };
         (Arc::new(state), ReconcileQueue(receiver))
+    }
+
+    /// The key that authenticates the tags of plans.
+    pub(super) async fn plan_key(&self) -> Result<&PlanKey, Problem> {
+        self.plan_key.get_or_try_init(|| self.store.plan_key()).await.map_err(|error| store_unavailable(&error))
     }
 
     /// The system of this name, as it was last configured.
@@ -68,6 +81,14 @@ impl GatewayState {
         }
         self.in_flight_creates.insert_if_create(&write);
         self.requeue(write);
+    }
+
+    /// A write that was counted runs no longer.
+    pub(super) fn uncount(&self, system: &System, write: &InFlightWrite) {
+        self.metrics.operations_running(system.index, -1);
+        if write.response == ResponseState::Unknown {
+            self.metrics.writes_unknown(system.index, -1);
+        }
     }
 
     /// Hands a write over that is already counted.

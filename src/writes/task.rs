@@ -12,6 +12,7 @@ use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::{ExpectedState, WriteIntent};
 use super::interim::save_interim_outcome;
 use super::outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
+use super::schema_findings::SchemaFindings;
 use super::state::GatewayState;
 use crate::journal::InterimResponse;
 use crate::record::{Action, OperationId, Precondition};
@@ -36,6 +37,34 @@ pub(super) struct WriteTask<'t> {
     pub responder: RefCell<Option<Responder>>,
     /// Whether the reconciler has the write, and will log how it ends.
     pub handed_off: Cell<bool>,
+    /// Whether an update must be planned from a read, because its tag is known to be stale.
+    pub must_read: Cell<bool>,
+    /// What the check against the schema has found.
+    pub schema: SchemaFindings,
+}
+
+impl<'t> WriteTask<'t> {
+    /// A write that begins. Without a `responder` nobody waits for it.
+    pub(super) fn new(
+        (gateway, system): (&'t GatewayState, &'t System),
+        command: &'t WriteCommand,
+        context: &'t OpContext,
+        sent_operation: &'t SentOperation,
+        responder: Option<Responder>,
+    ) -> Self {
+        Self {
+            gateway,
+            system,
+            command,
+            context,
+            session: VendorSession::new(system, context),
+            sent_operation,
+            responder: RefCell::new(responder),
+            handed_off: Cell::new(false),
+            must_read: Cell::new(false),
+            schema: SchemaFindings::default(),
+        }
+    }
 }
 
 impl WriteTask<'_> {
@@ -64,6 +93,8 @@ impl WriteTask<'_> {
             etag_before: None,
             etag_after: None,
             resendable_request: None,
+            rebased: None,
+            has_plan: self.command.plan.is_some(),
             losses: losses.iter().map(|loss| loss.name.to_owned()).collect(),
             is_queued,
             is_async: is_queued || self.command.prefer.respond_async,
@@ -71,6 +102,8 @@ impl WriteTask<'_> {
             if_match_any: self.is_if_match_any(),
             has_idempotency_key: self.command.idempotency.is_some(),
             prefer: self.command.prefer.clone(),
+            schema_warnings: self.schema.warnings(),
+            needs_read_back: self.schema.needs_read_back(),
         }
     }
 

@@ -17,6 +17,7 @@ use super::command::{Prefer, WriteCommand, WriteOp};
 use super::pipeline;
 use super::reconciler::run_reconciler;
 use super::state::GatewayState;
+use crate::catalog::Catalog;
 use crate::journal::{Durability, Journal, OperationQuery, StoreSettings};
 use crate::metrics::Metrics;
 use crate::record::{
@@ -55,7 +56,9 @@ fn build_system(vendor: &matrix42::Vendor) -> (Arc<System>, Arc<Metrics>) {
     };
     let index = metrics.index(&name).expect("an index");
     let tenant_fingerprint = "t".into();
-    (Arc::new(System { index, transport: Arc::new(transport), name, tenant_fingerprint, adapter, policy }), metrics)
+    let transport = Arc::new(transport);
+    let catalog = Catalog::new("/systems/itsm", Arc::clone(&adapter), Arc::clone(&transport), Duration::from_mins(10));
+    (Arc::new(System { index, transport, catalog, name, tenant_fingerprint, adapter, policy }), metrics)
 }
 
 async fn open_store(file: &Path) -> Journal {
@@ -75,6 +78,8 @@ fn command(op: WriteOp) -> WriteCommand {
         prefer: Prefer::default(),
         accept_loss: Vec::new(),
         require_native: false,
+        mapping: None,
+        plan: None,
         idempotency: None,
     }
 }
@@ -83,6 +88,8 @@ fn context() -> OpContext {
     OpContext {
         caller: CallerName("caller".into()),
         request_id: RequestId("request".into()),
+        batch: None,
+        reads: None,
         trace: TraceContext::from_headers(&[], &[]).into(),
         received_at: Instant::now(),
         deadline: Instant::now() + Duration::from_secs(30),

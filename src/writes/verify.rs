@@ -9,7 +9,7 @@ use super::resolve::Resolution;
 use crate::record::{VendorRecord, all_applied};
 
 /// Reads the record where the response needs it: for `return=representation`, a create, or an
-/// update that has losses to report.
+/// update that has warnings to report or whose values nobody has checked.
 pub(super) async fn verify_applied(
     probe: &OutcomeProbe<'_>,
     write: &InFlightWrite,
@@ -17,7 +17,9 @@ pub(super) async fn verify_applied(
     deadline: Instant,
 ) -> Finding {
     let is_create = finding.created_id.is_some();
-    let is_needed = write.is_update() && (write.prefer.return_representation || !write.losses.is_empty());
+    let has_warnings = !write.losses.is_empty() || write.rebased.is_some();
+    let must_read = write.prefer.return_representation || has_warnings || write.needs_read_back;
+    let is_needed = write.is_update() && must_read;
     let Some(id) = finding.created_id.as_ref().or(write.id()).cloned() else { return finding };
     if finding.resolution != Resolution::Applied || !(is_create || is_needed) {
         return finding;
@@ -41,7 +43,7 @@ pub(super) async fn verify_applied(
             let explained = probe.explain_success(write, record).await;
             // What is known of a partial effect stays said.
             let warnings = if finding.warnings.is_empty() { explained.warnings } else { finding.warnings };
-            Finding { warnings, ..explained }
+            Finding { warnings, version: finding.version, ..explained }
         }
         record => Finding { record, ..finding },
     }

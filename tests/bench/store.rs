@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use records_gateway::journal::{
     BeginResult, Durability, Intent, Journal, JournalMetrics, Outcome, RecoveryPayload, StoreSettings,
 };
+use records_gateway::metrics::ChangeType;
 use records_gateway::record::{Action, OperationId, OperationState, VendorCallLog};
 
 const WRITER_COUNTS: [usize; 3] = [1, 32, 256];
@@ -42,6 +43,7 @@ impl JournalMetrics for CommitCounter {
     fn on_commit(&self, _seconds: f64) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+    fn on_change(&self, _system: &str, _change: ChangeType) {}
 }
 
 #[derive(Clone, Copy, Default)]
@@ -107,12 +109,15 @@ async fn write(store: &Journal, record: &str) {
     let intent = Intent {
         operation: operation.clone(),
         request_id: operation.as_str().into(),
+        batch: None,
         caller: "benchmark".into(),
         system: "crm".into(),
         record: Some(record.into()),
         action: Action::Update,
         precondition: Some("\"c1\"".into()),
         compared_etag: None,
+        rebased_onto: None,
+        has_plan: false,
         paths: Arc::new(vec!["/fields/First Name".to_owned(), "/fields/Email".to_owned()]),
         losses: vec![],
         is_async: false,

@@ -10,7 +10,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 fn named_files(text: &str) -> Vec<String> {
     let quoted = ["href=\"", "src=\"", "from './"].into_iter().flat_map(|begin| text.split(begin).skip(1));
     let names = quoted.filter_map(|rest| rest.split(['"', '\'']).next());
-    names.filter(|name| name.ends_with(".js") || name.ends_with(".css")).map(str::to_owned).collect()
+    names.filter(|name| [".js", ".css"].iter().any(|end| name.ends_with(end))).map(str::to_owned).collect()
 }
 
 #[actix_web::test]

@@ -19,7 +19,26 @@ fn metric_families() -> BTreeSet<String> {
 fn metric_names_in(text: &str) -> BTreeSet<String> {
     const ENDS: [&str; 4] = ["_total", "_bucket", "_sum", "_count"];
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let ours = ["gateway_", "vendor_", "token_", "ledger_", "writes_", "operations_", "losses_", "config_"];
+    let ours = [
+        "caller_",
+        "changes_",
+        "config_",
+        "conflict_",
+        "contended_",
+        "gateway_",
+        "idempotent_",
+        "ledger_",
+        "losses_",
+        "operations_",
+        "plans_",
+        "precondition_",
+        "quota_",
+        "rebases_",
+        "schema_",
+        "token_",
+        "vendor_",
+        "writes_",
+    ];
     let names = words.filter(|word| ours.iter().any(|begin| word.starts_with(begin)) && word.len() > 12);
     names
         .filter(|word| ENDS.iter().any(|end| word.ends_with(end)) || word.matches('_').count() > 1)
@@ -74,6 +93,6 @@ fn every_alert_is_tested_where_it_fires_and_where_it_does_not() {
             tests.split("alertname: ").skip(1).filter(|check| check.lines().next() == Some(name)).collect();
         let is_silent = |check: &&str| check.lines().nth(1).is_some_and(|line| line.trim() == "exp_alerts: []");
         assert!(checks.iter().any(is_silent), "{name} is never tested where it must not fire");
-        assert!(!checks.iter().all(|check| is_silent(check)), "{name} is never tested where it fires");
+        assert!(!checks.iter().all(is_silent), "{name} is never tested where it fires");
     }
 }

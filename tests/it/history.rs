@@ -7,6 +7,7 @@
 
 mod caller;
 mod client;
+mod follower;
 mod lifecycle;
 mod register_model;
 mod runner;

@@ -12,7 +12,7 @@ use records_gateway::problem::failure_log::{OPTIONAL_FIELDS, REQUIRED_FIELDS};
 use records_gateway::record::{CallerName, SystemName, VendorCallKind};
 use serde_json::Value;
 
-use crate::support::{MATRIX42, TestEnv};
+use crate::support::{MATRIX42, TestEnv, TestResponse};
 
 fn read_file(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
@@ -79,6 +79,8 @@ fn render_metrics() -> String {
     let caller = CallerName("billing".into());
     metrics.callers().quota_refusal(QuotaPolicy::Rate, Some(&caller));
     metrics.callers().set_key_expiries([(&caller, 1_800_000_000)].into_iter());
+    metrics.batch_item(Some(index), RequestAction::Update, RequestOutcome::Ok);
+    metrics.model_unmapped_values("contact", 1);
     String::from_utf8(metrics.render().unwrap()).unwrap()
 }
 
@@ -137,7 +139,9 @@ fn the_header_table_has_every_header_of_the_openapi_document() {
                 if members.get("in").is_some_and(|place| place == "header") {
                     names.extend(members["name"].as_str().map(str::to_owned));
                 }
-                if let Some(Value::Object(headers)) = members.get("headers") {
+                // A property of a schema may have this name, too; it has a type.
+                let headers = members.get("headers").filter(|headers| headers.get("type").is_none());
+                if let Some(Value::Object(headers)) = headers {
                     names.extend(headers.keys().cloned());
                 }
                 members.values().for_each(|member| collect(member, names));
@@ -203,6 +207,30 @@ fn split_command(command: &str) -> Vec<String> {
     words
 }
 
+/// Sends what a `curl` command sends.
+async fn send_command(gateway: &TestEnv, command: &str) -> TestResponse {
+    let words = split_command(command);
+    let after = |option: &str| {
+        words
+            .iter()
+            .zip(words.iter().skip(1))
+            .filter(|(word, _)| *word == option)
+            .map(|(_, value)| value.as_str())
+            .collect::<Vec<_>>()
+    };
+    let method = after("-X").first().map_or(Method::GET, |method| method.parse().unwrap());
+    let path = words.last().and_then(|url| url.strip_prefix("http://127.0.0.1:8080")).unwrap();
+    let mut request = gateway.request(method, path);
+    for header in after("-H") {
+        let (name, value) = header.split_once(": ").unwrap();
+        request = request.header(name, value);
+    }
+    if let Some(body) = after("-d").first() {
+        request = request.body(body);
+    }
+    request.send().await
+}
+
 #[actix_web::test]
 async fn the_three_curl_examples_return_the_documented_responses() {
     let readme = read_file("README.md");
@@ -210,26 +238,7 @@ async fn the_three_curl_examples_return_the_documented_responses() {
     let [read, change, replace] = commands.as_slice() else { panic!("three commands: {commands:?}") };
     let gateway = TestEnv::start(&MATRIX42);
     for (command, status) in [(read, 200), (change, 204), (change, 412), (replace, 200)] {
-        let words = split_command(command);
-        let after = |option: &str| {
-            words
-                .iter()
-                .zip(words.iter().skip(1))
-                .filter(|(word, _)| *word == option)
-                .map(|(_, value)| value.as_str())
-                .collect::<Vec<_>>()
-        };
-        let method = after("-X").first().map_or(Method::GET, |method| method.parse().unwrap());
-        let path = words.last().and_then(|url| url.strip_prefix("http://127.0.0.1:8080")).unwrap();
-        let mut request = gateway.request(method, path);
-        for header in after("-H") {
-            let (name, value) = header.split_once(": ").unwrap();
-            request = request.header(name, value);
-        }
-        if let Some(body) = after("-d").first() {
-            request = request.body(body);
-        }
-        let response = request.send().await;
+        let response = send_command(&gateway, command).await;
         response.assert_status(status);
         for name in ["etag", "concurrency-guarantee", "preference-applied"] {
             let Some(value) = response.header(name) else { continue };
@@ -242,4 +251,20 @@ async fn the_three_curl_examples_return_the_documented_responses() {
             assert!(readme.contains(&shown), "{shown}");
         }
     }
+}
+
+#[actix_web::test]
+async fn the_commands_of_the_guide_return_what_it_says() {
+    let guide = read_file("src/docs/many-records.md");
+    let commands: Vec<_> = code_blocks(&guide, "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
+    let [batch, stale, linked, compare] = commands.as_slice() else { panic!("four commands: {commands:?}") };
+    let gateway = TestEnv::start(&MATRIX42);
+    send_command(&gateway, batch).await.assert_status(200);
+    let again = send_command(&gateway, batch).await;
+    assert_eq!(again.assert_status(200).json()["items"][1]["headers"]["idempotency-replayed"], "true");
+    let refused = send_command(&gateway, stale).await;
+    assert_eq!(refused.assert_status(207).json()["items"][0]["status"], 412);
+    let created = send_command(&gateway, linked).await;
+    assert_eq!(created.assert_status(200).json()["summary"]["ok"], 2, "{created:?}");
+    assert!(send_command(&gateway, compare).await.assert_status(409).problem() == "patch-test-failed");
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use records_gateway::catalog::Catalog;
 use records_gateway::gateway::Gateway;
 use records_gateway::journal::{Durability, Journal, OperationQuery, StoreSettings};
 use records_gateway::metrics::Metrics;
 use records_gateway::problem::ProblemKind;
 use records_gateway::record::{
-    CallerName, CallerShare, FieldError, OperationState, Patch, Precondition, RawObject, RecordId, RequestId, Secret,
-    SystemName, VendorError, VendorRecord, Version,
+    Action, CallerName, CallerShare, FieldError, OperationState, Patch, Precondition, RawJson, RawObject, RecordId,
+    RequestId, Secret, SystemName, VendorError, VendorRecord, Version,
 };
 use records_gateway::sandbox::{self, CallKind, Sandbox, matrix42};
 use records_gateway::system::{OpContext, System, SystemPolicy};
@@ -21,7 +22,8 @@ use records_gateway::transport::{
     Priority, StackSettings, Token, Transport, TransportStack, VendorProtocol, VendorRequest, VendorResponse,
 };
 use records_gateway::vendors::{
-    Adapter, Capabilities, CreatedRecord, ListPage, PlannedRequest, Settings, UpdateInput, find_vendor,
+    Adapter, Capabilities, CollectionList, CreatedRecord, FieldFilter, ListPage, PlannedRequest, RecordSchema,
+    Settings, UpdateInput, UpdateTerms, UpdatedRecord, find_vendor,
 };
 use records_gateway::writes::{Prefer, WriteCommand, WriteOp, WriteOutcome};
 use serde_json::{Map, Value};
@@ -39,6 +41,9 @@ struct FaultyAdapter {
 impl VendorProtocol for FaultyAdapter {
     fn classify(&self, call: &VendorRequest, reply: &VendorResponse) -> Option<VendorError> {
         self.inner.classify(call, reply)
+    }
+    fn reply_headers(&self) -> &'static [&'static str] {
+        self.inner.reply_headers()
     }
     fn sign(&self, call: &mut VendorRequest, token: &Token) {
         self.inner.sign(call, token);
@@ -59,12 +64,31 @@ impl Adapter for FaultyAdapter {
     fn parse_key(&self, raw: &str) -> Option<String> {
         self.inner.parse_key(raw)
     }
-    fn is_reserved(&self, member: &str) -> bool {
-        self.inner.is_reserved(member)
+    fn compares(&self, action: Action, collection: &str) -> bool {
+        self.inner.compares(action, collection)
     }
-
-    fn is_read_only(&self, member: &str) -> bool {
-        self.inner.is_read_only(member)
+    fn is_reserved(&self, collection: &str, member: &str) -> bool {
+        self.inner.is_reserved(collection, member)
+    }
+    fn is_read_only(&self, collection: &str, member: &str) -> bool {
+        self.inner.is_read_only(collection, member)
+    }
+    fn is_stamped(&self, collection: &str, member: &str) -> bool {
+        self.inner.is_stamped(collection, member)
+    }
+    fn shown_value(&self, collection: &str, member: &str, value: &RawJson) -> Option<RawJson> {
+        self.inner.shown_value(collection, member, value)
+    }
+    async fn resolve_references(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        change: &UpdateInput<'_>,
+    ) -> Result<Vec<FieldError>, VendorError> {
+        self.inner.resolve_references(transport, collection, change).await
+    }
+    fn parse_updated(&self, id: &RecordId, reply: &VendorResponse) -> UpdatedRecord {
+        self.inner.parse_updated(id, reply)
     }
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
         let number = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
@@ -80,6 +104,22 @@ impl Adapter for FaultyAdapter {
     ) -> Result<ListPage, VendorError> {
         self.inner.list(transport, collection, limit, cursor).await
     }
+    async fn list_filtered(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        filters: &[FieldFilter],
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
+        self.inner.list_filtered(transport, collection, filters, limit, cursor).await
+    }
+    async fn collections(&self, transport: &dyn Transport) -> Result<CollectionList, VendorError> {
+        self.inner.collections(transport).await
+    }
+    async fn schema(&self, transport: &dyn Transport, collection: &str) -> Result<RecordSchema, VendorError> {
+        self.inner.schema(transport, collection).await
+    }
     fn validate_patch(&self, patch: &RawObject) -> Vec<FieldError> {
         self.inner.validate_patch(patch)
     }
@@ -87,12 +127,17 @@ impl Adapter for FaultyAdapter {
         &self,
         id: &RecordId,
         change: &UpdateInput<'_>,
+        terms: &UpdateTerms<'_>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
+        self.inner.plan_update(id, change, terms)
+    }
+    fn plan_delete(
+        &self,
+        id: &RecordId,
+        before: Option<&VendorRecord>,
         expected: Option<&Version>,
     ) -> Result<PlannedRequest, Vec<FieldError>> {
-        self.inner.plan_update(id, change, expected)
-    }
-    fn plan_delete(&self, id: &RecordId, before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
-        self.inner.plan_delete(id, before)
+        self.inner.plan_delete(id, before, expected)
     }
     fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
         self.inner.plan_create(collection, fields)
@@ -128,9 +173,13 @@ fn build_system(
     let name = SystemName::parse("itsm").unwrap();
     let metrics = Metrics::new(std::slice::from_ref(&name)).unwrap();
     let settings = StackSettings { retries: 0, ..StackSettings::for_base_url(vendors.matrix42.base_url()) };
+    let transport = TransportStack::new(&name, Arc::clone(adapter) as _, &settings, None, &metrics).unwrap();
+    let transport = Arc::new(transport);
+    let schema_ttl = Duration::from_mins(10);
     let system = System {
         index: metrics.index(&name).unwrap(),
-        transport: Arc::new(TransportStack::new(&name, Arc::clone(adapter) as _, &settings, None, &metrics).unwrap()),
+        catalog: Catalog::new("/systems/itsm", Arc::clone(adapter) as _, Arc::clone(&transport), schema_ttl),
+        transport,
         name,
         tenant_fingerprint: "".into(),
         adapter: Arc::clone(adapter) as _,
@@ -138,10 +187,14 @@ fn build_system(
             collection: None,
             require_if_match: true,
             warn_on_loss: false,
+            allow_rebase: true,
+            require_plan: Vec::new(),
+            together: Vec::new(),
             timeout: Duration::from_secs(2),
             settle_timeout,
             completion_timeout: Duration::from_mins(1),
             completion_poll: Duration::from_millis(10),
+            ..SystemPolicy::default()
         },
     };
     (Arc::new(system), metrics)
@@ -165,11 +218,15 @@ fn delete_command() -> (WriteCommand, OpContext) {
         prefer: Prefer::default(),
         accept_loss: Vec::new(),
         require_native: false,
+        mapping: None,
+        plan: None,
         idempotency: None,
     };
     let context = OpContext {
         caller: CallerName("caller".into()),
         request_id: RequestId("request".into()),
+        batch: None,
+        reads: None,
         trace: TraceContext::from_headers(&[], &[]).into(),
         received_at: Instant::now(),
         deadline: Instant::now() + Duration::from_secs(5),

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use records_gateway::record::Action;
 use records_gateway::sandbox::Sandbox;
-use records_gateway::vendors::{VENDORS, Versioning};
+use records_gateway::vendors::VENDORS;
 
 use super::history;
 use super::support::{FIXTURES, HAS_NATIVE_TESTS, TestConfig};
@@ -66,12 +67,13 @@ fn every_fixture_states_the_capabilities_of_its_vendor() {
         let adapter = config.adapter(fixture.system);
         let capabilities = adapter.capabilities();
         assert_eq!(capabilities.vendor, fixture.vendor_name);
-        assert_eq!(capabilities.versioning == Versioning::Native, fixture.native, "{}", fixture.vendor_name);
+        assert_eq!(capabilities.compares.contains(&Action::Update), fixture.native, "{}", fixture.vendor_name);
         assert_eq!(fixture.native, *has_native_tests, "{}", fixture.vendor_name);
         let losses: Vec<_> = capabilities.losses.iter().map(|loss| loss.name).collect();
         assert_eq!(losses, fixture.losses, "{}", fixture.vendor_name);
+        let collection = capabilities.id_example.rsplit_once(':').unwrap().0;
         assert!(
-            adapter.is_reserved(fixture.read_only) || adapter.is_read_only(fixture.read_only),
+            adapter.is_reserved(collection, fixture.read_only) || adapter.is_read_only(collection, fixture.read_only),
             "{}",
             fixture.vendor_name
         );

@@ -29,6 +29,7 @@ try {
   const { unknown, applied } = await seed();
   await lookAtEveryPage(unknown, applied);
   await followAnOperation();
+  await showMore();
   await askForAKey();
   await takeAToken();
   await settleAndResolve(unknown);
@@ -43,16 +44,21 @@ async function seed() {
   const applied = await write(setup.keys, ID, { Description: `${CANARY}2` }, { 'if-match': '*' });
   assert.equal(applied.status, 204, await applied.text());
   await write(setup.open, ID, { Description: CANARY }, { 'if-match': '*' });
+  const unknown = await loseAWrite(`${CANARY}3`);
+  return { unknown, applied: applied.headers.get('operation').split('/').pop() };
+}
+
+/** The vendor carries a write out, says nothing, and does not respond to reads: nobody knows what became of it. */
+async function loseAWrite(text) {
   const tag = (await fetch(`${setup.keys}/records/itsm/${ID}`, { headers: credentials(setup.keys) })).headers.get('etag');
-  // The vendor carries it out, says nothing, and does not respond to reads: nobody knows.
   await vendor('POST', 'faults', { call: 'update', fault: 'hang_after' });
   await vendor('POST', 'faults', { call: 'read', fault: 'hang' });
-  const lost = await write(setup.keys, ID, { Description: `${CANARY}3` }, { 'if-match': tag });
+  const lost = await write(setup.keys, ID, { Description: text }, { 'if-match': tag });
   assert.equal(lost.status, 504, await lost.clone().text());
-  const unknown = String((await lost.json()).operation).split('/').pop();
-  await waitFor(async () => (await read(setup.keys, `operations/${unknown}`)).state === 'unknown', 'the write to end unknown');
+  const id = String((await lost.json()).operation).split('/').pop();
+  await waitFor(async () => (await read(setup.keys, `operations/${id}`)).state === 'unknown', 'the write to end unknown');
   await vendor('DELETE', 'faults');
-  return { unknown, applied: applied.headers.get('operation').split('/').pop() };
+  return id;
 }
 
 async function vendor(method, target, body) {
@@ -170,6 +176,25 @@ async function followAnOperation() {
   await page.context().close();
 }
 
+/** A list shows 100 rows at first, whatever there is. */
+async function showMore() {
+  for (let number = 0; number < 104; number += 1) {
+    const written = await write(setup.open, ID, { Description: `text ${number}` }, { 'if-match': '*' });
+    assert.equal(written.status, 204, await written.text());
+  }
+  const { page, complaints } = await openPage(browser, setup.open, WIDE);
+  await page.goto(`${setup.open}/console/#/operations?system=itsm&action=update`);
+  await loaded(page);
+  const rows = page.locator('main tbody tr');
+  assert.equal(await rows.count(), 100);
+  await page.getByRole('button', { name: 'More' }).click();
+  await page.getByText('105 rows').waitFor();
+  assert.equal(await rows.count(), 105);
+  assert.equal(await page.getByRole('button', { name: 'More' }).isVisible(), false);
+  assert.deepEqual(complaints, []);
+  await page.context().close();
+}
+
 async function askForAKey() {
   const { page, complaints } = await openPage(browser, setup.keys, WIDE);
   await page.goto(`${setup.keys}/console/`);
@@ -206,6 +231,12 @@ async function takeAToken() {
 async function settleAndResolve(id) {
   const { page, complaints } = await openPage(browser, setup.keys, WIDE);
   await withKey(page);
+  // The vendor responds again: looking once more is enough.
+  const other = await loseAWrite('lost, and found again');
+  await page.goto(`${setup.keys}/console/#/operations/${other}`);
+  await page.getByRole('button', { name: 'Look once more now' }).click();
+  await page.getByRole('heading', { name: 'Operation applied' }).waitFor();
+  // Others have written the record since: only a person can tell.
   await page.goto(`${setup.keys}/console/#/operations?unresolved=yes`);
   await page.getByRole('link', { name: id }).click();
   await page.getByRole('heading', { name: 'Resolve it' }).waitFor();
@@ -214,6 +245,7 @@ async function settleAndResolve(id) {
   await page.getByRole('button', { name: 'Resolve' }).click();
   await page.getByRole('heading', { name: 'Operation applied' }).waitFor();
   assert.match(await page.locator('main').innerText(), /tester[\s\S]*the vendor shows it[\s\S]*resolved/);
+  await page.screenshot({ path: path.join(folder, 'resolved.png'), fullPage: true });
   assert.equal((await read(setup.keys, `operations/${id}`)).state, 'applied');
   assert.deepEqual(unexpected(complaints), []);
   await page.context().close();

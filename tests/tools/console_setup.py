@@ -12,7 +12,7 @@ import sys
 import vendors
 
 # A lost write ends `unknown` soon.
-SHORT = 'timeout = "1s"\nsettle_timeout = "2s"\n'
+SHORT = 'circuit_failures = 1000\ntimeout = "1s"\nsettle_timeout = "2s"\n'
 
 
 def with_short_timeouts(text):

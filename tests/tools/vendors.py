@@ -43,19 +43,26 @@ collection = "object-definitions"
 vendor = "matrix42"
 base_url = "{matrix42}"
 api_token = "eyJhbGciOiJIUzI1NiJ9.sandbox-api-token.signature"
+[systems.sales]
+vendor = "dataverse"
+base_url = "{dataverse}"
+authority = "{dataverse}"
+tenant_id = "11aa11aa-0000-4000-8000-22bb22bb22bb"
+client_id = "33cc33cc-0000-4000-8000-44dd44dd44dd"
+client_secret = "sandbox~dataverse+secret/0123456789"
 """
 
 
 def addresses(sandbox_output):
-    """The addresses of the fake vendors, in the order of the sandbox's output: Pretectum, BlueDolphin, Matrix42."""
+    """The addresses of the fake vendors, in the order of the sandbox's output: Pretectum, BlueDolphin, Matrix42, Dataverse."""
     return re.findall(r"(http://[^/\s]+)/_sandbox/log", sandbox_output)
 
 
 def configuration(sandbox_output, store, key, server=""):
     """The configuration file; `server` is more lines of `[server]`."""
-    pretectum, bluedolphin, matrix42 = addresses(sandbox_output)
+    pretectum, bluedolphin, matrix42, dataverse = addresses(sandbox_output)
     return TEMPLATE.format(
-        pretectum=pretectum, bluedolphin=bluedolphin, matrix42=matrix42, collection=COLLECTION, server=server,
+        pretectum=pretectum, bluedolphin=bluedolphin, matrix42=matrix42, dataverse=dataverse, collection=COLLECTION, server=server,
         store=json.dumps(f"sqlite:{store}"), digest=hashlib.sha256(key.encode()).hexdigest())
 
 

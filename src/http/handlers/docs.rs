@@ -7,7 +7,6 @@ use std::sync::{Arc, LazyLock};
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION};
-use actix_web::web::ThinData;
 use bytes::Bytes;
 use utoipa_swagger_ui::Config;
 
@@ -61,21 +60,17 @@ fn problem_page(name: ProblemKind) -> HttpResponse {
     html_page(spec.title, Some(".."), &body)
 }
 
-/// The OpenAPI document as text. `server` provides it, because the document describes the handlers.
-#[derive(Clone, Copy)]
-pub(in crate::http) struct OpenApiText(pub(in crate::http) &'static LazyLock<String>);
-
 /// `GET /openapi.json`.
 #[utoipa::path(get, path = "/openapi.json", tag = "Gateway", operation_id = "getOpenApi", summary = "This document", description = "What you are reading.",
     security(()), responses((status = 200, description = "The OpenAPI 3.1 document", content_type = "application/json",
         body = Object)))]
-pub(in crate::http) async fn openapi_json(context: RequestContext, text: ThinData<OpenApiText>) -> HttpResponse {
-    let text = text.0.0.as_str();
+pub(in crate::http) async fn openapi_json(context: RequestContext) -> HttpResponse {
+    let text = context.api().models.openapi();
     let mut response = HttpResponse::Ok();
     response.insert_header((CACHE_CONTROL, "no-cache")).content_type("application/json");
-    match context.api().external_url.as_str() {
-        "" => response.body(text),
-        url => response.body(text.replacen(SERVER_URL, &format!("\"url\": \"{url}\""), 1)),
+    match (context.api().external_url.as_str(), std::str::from_utf8(&text)) {
+        ("", _) | (_, Err(_)) => response.body(text),
+        (url, Ok(text)) => response.body(text.replacen(SERVER_URL, &format!("\"url\": \"{url}\""), 1)),
     }
 }
 

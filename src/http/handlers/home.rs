@@ -80,7 +80,8 @@ fn append_links(html: &mut String, has_console: bool) {
     }
     html.push_str(
         "<li><a href=\"docs/\">API, to read and to try out</a> (<a href=\"openapi.json\">OpenAPI document</a>)</li>\
-         <li><a href=\"systems\">Systems</a>, with what each can do (needs credentials)</li>\
+         <li><a href=\"systems\">Systems</a>, with what each can do, and <a href=\"models\">models</a>, the shapes that several of them \
+         share (both need credentials)</li>\
          <li><a href=\"problems/not-found\">Problems</a>: every error links to its page</li>\
          <li><a href=\"healthz\">Is the process up?</a> <a href=\"readyz\">Is it ready?</a></li></ul>",
     );

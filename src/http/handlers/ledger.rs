@@ -47,6 +47,7 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let (since, until) = params.time_range()?;
     let problem = params.parse_word("problem", "the names under /problems", ProblemKind::parse)?;
     let query = LedgerQuery {
+        includes_cuts: systems.len() == context.api().systems.len() && params.get("system").is_none(),
         systems,
         record: parse_record_filter(&context, &params)?,
         caller: params.get("caller").map(str::to_owned),

@@ -31,20 +31,42 @@ pub(in crate::http) struct OperationPage {
     params(OperationPath),
     responses((status = 200, description = "The operation", body = Operation)))]
 pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
-    let unknown = || ProblemKind::OperationNotFound.with_detail("there is no operation of this id that you may see");
-    let caller = context.caller()?;
-    let id = OperationId::parse(&context.path_param("id")?).ok_or_else(unknown)?;
+    context.caller()?;
+    let id = parse_id(&context)?;
     accept::require_json(context.headers())?;
     context.query(&[])?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    let found = context.read_store(context.gateway().journal().operation(&id)).await?;
-    let may_see = |operation: &Operation| caller.can(&operation.system, Permission::Read);
-    let operation = found.filter(may_see).ok_or_else(unknown)?;
+    let operation = find_operation(&context, &id).await?;
     let mut response = preconditions.respond(response::to_json(&operation), None, None)?;
     if operation.state == OperationState::Running {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(response::POLL_INTERVAL_SECS));
     }
     Ok(response)
+}
+
+fn unknown_operation() -> Problem {
+    ProblemKind::OperationNotFound.with_detail("there is no operation of this id that you may see")
+}
+
+/// The id in the path.
+///
+/// # Errors
+/// 404.
+pub(super) fn parse_id(context: &RequestContext) -> Result<OperationId, Problem> {
+    OperationId::parse(&context.path_param("id")?).ok_or_else(unknown_operation)
+}
+
+/// An operation that the caller may read or operate.
+///
+/// # Errors
+/// 404.
+pub(super) async fn find_operation(context: &RequestContext, id: &OperationId) -> Result<Operation, Problem> {
+    let caller = context.caller()?;
+    let found = context.read_store(context.gateway().journal().operation(id)).await?;
+    let may_see = |operation: &Operation| {
+        [Permission::Read, Permission::Operate].iter().any(|permission| caller.can(&operation.system, *permission))
+    };
+    found.filter(may_see).ok_or_else(unknown_operation)
 }
 
 /// `GET` and `HEAD /operations`, with the filters of [`OperationListParams`].

@@ -7,7 +7,7 @@ use crate::http::openapi::{CollectionPath, ListParams, ReadHeaderParams, RecordP
 use crate::http::response::{self, ReadPreconditions};
 use crate::metrics::DetectedBy;
 use crate::problem::ProblemKind;
-use crate::record::{Action, percent_encode_id};
+use crate::record::Action;
 use crate::system::{RecordPage, RecordView};
 
 /// `GET` and `HEAD /records/{system}/{id}`.
@@ -17,16 +17,18 @@ use crate::system::{RecordPage, RecordView};
     responses((status = 200, description = "The record", body = RecordView),
         (status = 304, description = "The caller has the current state")))]
 pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
+    let representation = context.representation()?;
     let system = context.authorize_system(Action::Read)?;
-    let id = system.record_id(&context.path_param("id")?)?;
+    let id = representation.record_id(system, &context.path_param("id")?)?;
     accept::require_json(context.headers())?;
-    context.query(&[])?;
+    let part = representation.vendor_part(&context.query(representation.record_params())?)?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
     let record = context.gateway().read(system, &id, &context.op_context()?).await?;
+    let json = representation.record_json(&record, part, &context.api().metrics);
     let response = preconditions.respond(
-        response::hold_body(system, response::record_json(&record).into())?,
-        record.etag.as_deref(),
-        None,
+        response::hold_body(system, json.into())?,
+        representation.etag_of(&record).as_deref(),
+        representation.describedby_link(system, &record.id),
     );
     response.map_err(|mut error: ApiError| {
         if error.problem.name == ProblemKind::PreconditionFailed {
@@ -37,21 +39,23 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     })
 }
 
-/// `GET` and `HEAD /records/{system}?collection=&limit=&cursor=`.
+/// `GET` and `HEAD /records/{system}?collection=&filter[NAME]=&limit=&cursor=`.
 #[utoipa::path(get, path = "/records/{system}", tag = "Records", operation_id = "listRecords",
     summary = "List records", description = "A page of a collection's records, in the vendor's order.",
     params(CollectionPath, ListParams),
     responses((status = 200, description = "A page", body = RecordPage)))]
 pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
+    let representation = context.representation()?;
     let system = context.authorize_system(Action::Read)?;
     accept::require_json(context.headers())?;
-    let query = context.query(&["collection", "limit", "cursor"])?;
-    let limit = query.limit()?;
+    let query = context.query(representation.list_params())?;
+    let (limit, part) = (query.limit()?, representation.vendor_part(&query)?);
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    let collection = system.collection(query.get("collection"))?;
+    let collection = representation.collection(system, query.get("collection"))?;
     let op_context = context.op_context()?;
-    let page = context.gateway().list(system, &collection, limit, query.get("cursor"), &op_context).await?;
-    let path = format!("/records/{}", percent_encode_id(system.name.as_str()));
-    let link = query.next_link_header(&path, page.next.as_deref());
-    preconditions.respond(response::hold_body(system, response::page_json(&page).into())?, None, link)
+    let page =
+        context.gateway().list(system, &collection, &query.filters(), limit, query.get("cursor"), &op_context).await?;
+    let link = query.next_link_header(&representation.path(system.name.as_str(), None), page.next.as_deref());
+    let json = representation.page_json(&page, part, &context.api().metrics);
+    preconditions.respond(response::hold_body(system, json.into())?, None, link)
 }

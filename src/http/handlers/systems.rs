@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::catalog::CatalogHealth;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
 use crate::http::headers::accept;
@@ -15,7 +16,7 @@ use crate::problem::ProblemKind;
 use crate::record::Action;
 use crate::system::{Guarantee, System};
 use crate::transport::{LastFailure, VendorHealth};
-use crate::vendors::{DataLoss, UpdateStyle, Versioning};
+use crate::vendors::{DataLoss, UpdateStyle};
 
 /// A system (contract 4), as callers see it who have a permission on it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -24,7 +25,7 @@ pub(in crate::http) struct SystemView<'s> {
     /// Its configured name: the first segment after `/records/`.
     #[schema(example = "architecture")]
     name: &'s str,
-    /// `pretectum`, `bluedolphin` or `matrix42`.
+    /// Its vendor, as in the configuration.
     #[schema(example = "bluedolphin")]
     vendor: &'s str,
     /// What can be done with its records.
@@ -41,8 +42,14 @@ pub(in crate::http) struct SystemView<'s> {
     update: &'static str,
     /// How a write excludes others, for each method.
     guarantee: Guarantees,
+    /// What a tag stands for: `strong`, everything that a record shows; `weak`, the vendor's own
+    /// version, without which some calculated values may change.
+    #[schema(example = "strong")]
+    validator: &'static str,
     /// Whether list items are whole records with their tags.
     list_is_whole: bool,
+    /// The members of `fields` that lists can be filtered by; `*` stands for all.
+    filters: &'static [&'static str],
     /// What its writes may destroy although the request does not name it.
     losses: Vec<LossView>,
     /// What happens to a write that would destroy something that its request does not accept by
@@ -50,8 +57,26 @@ pub(in crate::http) struct SystemView<'s> {
     /// it).
     #[schema(example = "refuse")]
     on_lossy_write: &'static str,
+    /// Whether writes are checked against the vendor's schema before they are sent: `refuse`,
+    /// `warn` or `off`.
+    #[schema(example = "refuse")]
+    validate: &'static str,
+    /// The schemas that this process has read.
+    schemas: SchemasView,
     /// Its health, as this process sees it.
     health: SystemHealth,
+}
+
+/// The schemas that this process has read.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct SchemasView {
+    /// How many.
+    known: usize,
+    /// When the oldest of them was read (RFC 3339); null if there is none.
+    #[schema(format = "date-time")]
+    oldest: Option<String>,
+    /// How many could not be read the last time.
+    unavailable: usize,
 }
 
 /// The form of a system's ids.
@@ -162,9 +187,9 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
 fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
     let capabilities = system.adapter.capabilities();
     let can = |action: Action| capabilities.actions.contains(&action);
-    let native = match capabilities.versioning {
-        Versioning::Native => Guarantee::Native,
-        Versioning::None => Guarantee::Guarded,
+    let guarantee = |action: Action| {
+        let compares = capabilities.compares.contains(&action);
+        can(action).then_some(if compares { Guarantee::Native } else { Guarantee::Guarded })
     };
     SystemView {
         name: system.name.as_str(),
@@ -177,15 +202,22 @@ fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
             UpdateStyle::Partial => "partial",
             UpdateStyle::Replace => "replace",
         },
-        guarantee: Guarantees {
-            update: can(Action::Update).then_some(native),
-            // No vendor compares versions on delete.
-            delete: can(Action::Delete).then_some(Guarantee::Guarded),
-        },
+        guarantee: Guarantees { update: guarantee(Action::Update), delete: guarantee(Action::Delete) },
+        validator: if capabilities.has_weak_versions { "weak" } else { "strong" },
         list_is_whole: capabilities.list_is_complete,
+        filters: capabilities.filters.names(),
         losses: capabilities.losses.iter().map(LossView::from).collect(),
         on_lossy_write: if system.policy.warn_on_loss { "warn" } else { "refuse" },
         health: SystemHealth::new(system.transport.health(), api.metrics.load(system.index)),
+        validate: system.policy.validate.as_str(),
+        schemas: system.catalog.health().into(),
+    }
+}
+
+impl From<CatalogHealth> for SchemasView {
+    fn from(health: CatalogHealth) -> Self {
+        let CatalogHealth { known, oldest, unavailable } = health;
+        Self { known, oldest: oldest.and_then(timestamp), unavailable }
     }
 }
 

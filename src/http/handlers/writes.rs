@@ -5,12 +5,14 @@ use std::sync::Arc;
 use crate::access::Permission;
 use crate::http::context::{RequestContext, missing_permission};
 use crate::http::error::HandlerResult;
-use crate::http::headers::{BodyType, accept};
+use crate::http::headers::{BodyType, WriteHeaders, accept};
 use crate::http::openapi::{
     CollectionPath, IfMatch, JsonPatch, MergePatch, NewRecord, RecordPath, WriteHeaderParams, examples,
 };
-use crate::http::{body, write_request, write_response};
-use crate::problem::ProblemKind;
+use crate::http::representation::Representation;
+use crate::http::write_request::{self, Purpose};
+use crate::http::{body, write_response};
+use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, JsonError, Operation, parse_strict};
 use crate::system::{RecordView, System};
 use crate::writes::{WriteCommand, WriteOp};
@@ -22,32 +24,59 @@ const PATCH_MEDIA_TYPES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPat
     summary = "Change a record", description = "Changes members of `fields`, if the record is still in the state that `If-Match` names.",
     params(RecordPath, IfMatch, WriteHeaderParams),
     request_body(description = "What changes, as a merge patch or a JSON Patch", content(
-        (MergePatch = "application/merge-patch+json", examples(
-            ("BlueDolphin" = (summary = "One property of an object definition", value = json!(examples::bluedolphin()))),
-            ("Matrix42" = (summary = "Two attributes of a fragment, one reset", value = json!(examples::matrix42()))),
-            ("Pretectum" = (summary = "Two fields of a data object", value = json!(examples::pretectum()))))),
+        (MergePatch = "application/merge-patch+json"),
         (JsonPatch = "application/json-patch+json", examples(
             ("Test and replace" = (summary = "Replaces a value only if it is as expected", value = json!(examples::json_patch()))))),
-        (MergePatch = "application/json", examples(
-            ("Pretectum" = (summary = "Read as a merge patch", value = json!(examples::pretectum()))))))),
+        (MergePatch = "application/json"))),
     responses((status = 204, description = "Done"),
         (status = 200, description = "Done, and this is the record now", body = RecordView),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn update(context: RequestContext) -> HandlerResult {
+    let representation = context.representation()?;
+    representation.translate(&context, send_update(&context, &representation).await)
+}
+
+async fn send_update(context: &RequestContext, representation: &Representation) -> HandlerResult {
+    let (system, command) = parse_update(context, representation, Purpose::Write).await?;
+    execute(context, system, representation, command).await
+}
+
+/// A PATCH, checked as far as the request alone allows.
+pub(super) async fn parse_update<'c>(
+    context: &'c RequestContext,
+    representation: &Representation,
+    purpose: Purpose,
+) -> Result<(&'c Arc<System>, WriteCommand), Problem> {
     let system = context.authorize_system(Action::Update)?;
-    let id = system.record_id(&context.path_param("id")?)?;
+    let id = representation.record_id(system, &context.path_param("id")?)?;
     accept::require_json(context.headers())?;
-    let (body_type, body) = body::read(&context, PATCH_MEDIA_TYPES).await?;
-    let patch = write_request::parse_patch(body_type, &body)?;
-    let headers = write_request::parse_headers(&context)?;
-    system.require_if_match(headers.if_match.as_ref())?;
+    let (body_type, body) = body::read(context, PATCH_MEDIA_TYPES).await?;
+    let patch = representation.parse_patch(&id, body_type, &body)?;
+    let headers = write_request::parse_headers(context, purpose)?;
+    require_conditions(system, Action::Update, &headers, purpose)?;
     let patch = write_request::validate_patch(patch, system, &id)?;
     if patch.has_test() && !context.can_read(system.name.as_str())? {
-        return Err(missing_permission(system.name.as_str(), Permission::Read).into());
+        return Err(missing_permission(system.name.as_str(), Permission::Read));
     }
     system.validate_patch(&patch)?;
-    let command = write_request::build_command(&context, system, headers, WriteOp::Update { id, patch }, &body);
-    execute(&context, system, command).await
+    let command = write_request::build_command(context, system, headers, WriteOp::Update { id, patch }, &body);
+    Ok((system, command))
+}
+
+/// 428 for a write without `If-Match`, or without the plan that the system requires of it.
+fn require_conditions(
+    system: &System,
+    action: Action,
+    headers: &WriteHeaders,
+    purpose: Purpose,
+) -> Result<(), Problem> {
+    if action != Action::Create {
+        system.require_if_match(headers.if_match.as_ref())?;
+    }
+    match purpose {
+        Purpose::Write => system.require_plan(action, headers.if_plan.as_ref()),
+        Purpose::Preview => Ok(()),
+    }
 }
 
 /// `DELETE /records/{system}/{id}`. A body has no meaning and is ignored (RFC 9110 §9.3.5).
@@ -57,13 +86,27 @@ pub(in crate::http) async fn update(context: RequestContext) -> HandlerResult {
     responses((status = 204, description = "Done"),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn delete(context: RequestContext) -> HandlerResult {
+    let representation = context.representation()?;
+    representation.translate(&context, send_delete(&context, &representation).await)
+}
+
+async fn send_delete(context: &RequestContext, representation: &Representation) -> HandlerResult {
+    let (system, command) = parse_delete(context, representation, Purpose::Write)?;
+    execute(context, system, representation, command).await
+}
+
+/// A DELETE, checked as far as the request alone allows.
+pub(super) fn parse_delete<'c>(
+    context: &'c RequestContext,
+    representation: &Representation,
+    purpose: Purpose,
+) -> Result<(&'c Arc<System>, WriteCommand), Problem> {
     let system = context.authorize_system(Action::Delete)?;
-    let id = system.record_id(&context.path_param("id")?)?;
+    let id = representation.record_id(system, &context.path_param("id")?)?;
     accept::require_json(context.headers())?;
-    let headers = write_request::parse_headers(&context)?;
-    system.require_if_match(headers.if_match.as_ref())?;
-    let command = write_request::build_command(&context, system, headers, WriteOp::Delete { id }, b"");
-    execute(&context, system, command).await
+    let headers = write_request::parse_headers(context, purpose)?;
+    require_conditions(system, Action::Delete, &headers, purpose)?;
+    Ok((system, write_request::build_command(context, system, headers, WriteOp::Delete { id }, b"")))
 }
 
 /// `POST /records/{system}`.
@@ -71,31 +114,50 @@ pub(in crate::http) async fn delete(context: RequestContext) -> HandlerResult {
     summary = "Create a record", description = "Creates a record in a collection. Send an `Idempotency-Key` to make repeating safe.",
     params(CollectionPath, WriteHeaderParams),
     request_body(description = "The new record", content(
-        (NewRecord = "application/json", examples(
-            ("BlueDolphin" = (summary = "An object definition", value = json!(examples::new_bluedolphin()))),
-            ("Matrix42" = (summary = "A fragment", value = json!(examples::new_matrix42()))),
-            ("Pretectum" = (summary = "A data object", value = json!(examples::new_pretectum()))))))),
+        (NewRecord = "application/json"))),
     responses((status = 201, description = "Created", body = RecordView),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn create(context: RequestContext) -> HandlerResult {
+    let representation = context.representation()?;
+    representation.translate(&context, send_create(&context, &representation).await)
+}
+
+async fn send_create(context: &RequestContext, representation: &Representation) -> HandlerResult {
+    let (system, command) = parse_create(context, representation, Purpose::Write).await?;
+    execute(context, system, representation, command).await
+}
+
+/// A POST, checked as far as the request alone allows.
+pub(super) async fn parse_create<'c>(
+    context: &'c RequestContext,
+    representation: &Representation,
+    purpose: Purpose,
+) -> Result<(&'c Arc<System>, WriteCommand), Problem> {
     let system = context.authorize_system(Action::Create)?;
     accept::require_json(context.headers())?;
-    let (_, body) = body::read(&context, &[BodyType::Json]).await?;
+    let (_, body) = body::read(context, &[BodyType::Json]).await?;
     let value = parse_strict(&body).map_err(|JsonError(detail)| ProblemKind::MalformedRequest.with_detail(detail))?;
-    let headers = write_request::parse_headers(&context)?;
-    let (collection, fields) = write_request::parse_new_record(value, system.name.as_str())?;
-    let collection = system.collection(collection.as_deref())?;
+    let headers = write_request::parse_headers(context, purpose)?;
+    require_conditions(system, Action::Create, &headers, purpose)?;
+    let (collection, fields) = representation.parse_new_record(value, system)?;
     write_request::check_collection_precondition(&headers)?;
-    let command =
-        write_request::build_command(&context, system, headers, WriteOp::Create { collection, fields }, &body);
-    execute(&context, system, command).await
+    let op = WriteOp::Create { collection, fields };
+    Ok((system, write_request::build_command(context, system, headers, op, &body)))
 }
 
 /// Executes a write. A caller that may not read the system's records learns nothing of what they
 /// hold.
-async fn execute(context: &RequestContext, system: &Arc<System>, mut command: WriteCommand) -> HandlerResult {
+async fn execute(
+    context: &RequestContext,
+    system: &Arc<System>,
+    representation: &Representation,
+    mut command: WriteCommand,
+) -> HandlerResult {
+    representation.bind(&mut command);
     let can_read = context.can_read(system.name.as_str())?;
     command.prefer.return_representation &= can_read;
+    // Whether places have moved says something about the record.
+    command.prefer.rebase &= can_read;
     let mut response = context.gateway().write(system, command, &context.op_context()?).await;
     if !can_read {
         write_response::redact(&mut response.outcome);

@@ -15,9 +15,24 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.get_all(ACCEPT).all(|line| matches!(line.as_bytes(), b"application/json" | b"*/*")) {
         return Ok(());
     }
+    require_subtype(headers, "json")
+}
+
+/// The same for `application/schema+json`, which serves those who ask for JSON as well.
+///
+/// # Errors
+/// 406.
+pub(crate) fn require_schema(headers: &HeaderMap) -> Result<(), Problem> {
+    require_json(headers).or_else(|_| require_subtype(headers, "schema+json"))
+}
+
+fn require_subtype(headers: &HeaderMap, subtype: &str) -> Result<(), Problem> {
     let lines: Vec<&str> =
         syntax::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    let ranges = lines.iter().flat_map(|line| syntax::split_list(line, ',')).filter_map(match_media_range);
+    let ranges = lines
+        .iter()
+        .flat_map(|line| syntax::split_list(line, ','))
+        .filter_map(|member| match_media_range(member, subtype));
     // The most specific range that fits decides; of two equally specific ones the more generous.
     let best = ranges.fold(None, |best: Option<(Option<u8>, bool)>, (fits, accepted)| match best {
         Some((seen, earlier)) if seen == fits => Some((seen, earlier || accepted)),
@@ -27,7 +42,62 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     match best {
         None | Some((Some(_), true)) => Ok(()),
         Some(_) => Err(ProblemKind::NotAcceptable
-            .with_detail("Accept excludes application/json, the only media type of this response")),
+            .with_detail(format!("Accept excludes application/{subtype}, the only media type of this response"))),
+    }
+}
+
+/// The forms of the feed of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FeedFormat {
+    /// `application/json`.
+    Json,
+    /// `text/event-stream`.
+    EventStream,
+}
+
+/// Which form of the feed of changes `Accept` asks for.
+///
+/// # Errors
+/// 406.
+pub(crate) fn json_or_event_stream(headers: &HeaderMap) -> Result<FeedFormat, Problem> {
+    let is_stream = prefers_to_json(headers, "text/event-stream")?;
+    Ok(if is_stream { FeedFormat::EventStream } else { FeedFormat::Json })
+}
+
+/// Whether the response may be lines of JSON, `application/x-ndjson`.
+///
+/// # Errors
+/// 406, where `Accept` excludes both.
+pub(crate) fn require_json_or_lines(headers: &HeaderMap) -> Result<bool, Problem> {
+    prefers_to_json(headers, "application/x-ndjson")
+}
+
+/// Whether `Accept` names this media type, before or without `application/json`: only a caller that
+/// names it gets it.
+fn prefers_to_json(headers: &HeaderMap, media_type: &str) -> Result<bool, Problem> {
+    let lines = syntax::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok());
+    for member in lines.flat_map(|line| syntax::split_list(line, ',')) {
+        let mut parts = syntax::split_list(member, ';');
+        let named = parts.next().unwrap_or_default().to_ascii_lowercase();
+        if !weight_of(parts).unwrap_or(false) {
+            continue;
+        }
+        if named == media_type {
+            return Ok(true);
+        }
+        if named == "application/json" {
+            return Ok(false);
+        }
+    }
+    require_json(headers).map(|()| false)
+}
+
+/// Whether the weight among the parameters of a range is above 0; `None` = it is no weight.
+fn weight_of<'p>(parts: impl Iterator<Item = &'p str>) -> Option<bool> {
+    let mut pairs = parts.filter_map(|part| part.split_once('='));
+    match pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("q")) {
+        Some((_, digits)) => q_is_positive(digits.trim()),
+        None => Some(true),
     }
 }
 
@@ -41,26 +111,21 @@ pub(crate) fn accepts_html(headers: &HeaderMap) -> bool {
     names.iter().any(|name| name == "text/html") && !names.iter().any(|name| name.ends_with("json"))
 }
 
-/// How specifically a range matches `application/json` (`None`: not at all), and whether its weight
-/// is above 0.
-fn match_media_range(member: &str) -> Option<(Option<u8>, bool)> {
+/// How specifically a range matches `application/` and the subtype (`None`: not at all), and
+/// whether its weight is above 0.
+fn match_media_range(member: &str, wanted: &str) -> Option<(Option<u8>, bool)> {
     let mut parts = syntax::split_list(member, ';');
     let (kind, subtype) = parts.next()?.split_once('/')?;
     if !syntax::is_token(kind) || !syntax::is_token(subtype) {
         return None;
     }
     let fits = match (kind.to_ascii_lowercase().as_str(), subtype.to_ascii_lowercase().as_str()) {
-        ("application", "json") => Some(2),
+        ("application", subtype) if subtype == wanted => Some(2),
         ("application", "*") => Some(1),
         ("*", "*") => Some(0),
         _ => None,
     };
-    let weight = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
-    let accepted = match weight {
-        Some((_, digits)) => q_is_positive(digits.trim())?,
-        None => true,
-    };
-    Some((fits, accepted))
+    Some((fits, weight_of(parts)?))
 }
 
 fn q_is_positive(text: &str) -> Option<bool> {
@@ -78,6 +143,41 @@ mod tests {
     use actix_web::http::header::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn a_stream_is_sent_to_who_names_it() {
+        use FeedFormat::{EventStream, Json};
+        for (accept, wanted) in [
+            ("text/event-stream", Some(EventStream)),
+            ("Text/Event-Stream; q=0.5, */*;q=0.1", Some(EventStream)),
+            ("application/json, text/event-stream", Some(Json)),
+            ("text/event-stream;q=0, application/json", Some(Json)),
+            ("*/*", Some(Json)),
+            ("text/*", None),
+            ("text/event-stream;q=0", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(json_or_event_stream(&headers).ok(), wanted, "{accept}");
+        }
+    }
+
+    #[test]
+    fn lines_are_for_callers_that_name_them_first() {
+        for (line, wanted) in [
+            ("*/*", Ok(false)),
+            ("application/json", Ok(false)),
+            ("application/x-ndjson", Ok(true)),
+            ("Application/X-NDJSON;q=0.5, application/json;q=0.1", Ok(true)),
+            ("application/json, application/x-ndjson", Ok(false)),
+            ("application/x-ndjson;q=0, */*", Ok(false)),
+            ("text/html", Err("not-acceptable")),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(ACCEPT, HeaderValue::from_static(line));
+            assert_eq!(require_json_or_lines(&headers).map_err(|problem| problem.name.as_str()), wanted, "{line}");
+        }
+    }
 
     #[test]
     fn the_most_specific_range_decides() {

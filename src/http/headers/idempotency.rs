@@ -42,11 +42,13 @@ fn parse_bare(line: &[u8]) -> Option<String> {
 }
 
 /// What a key is bound to: SHA-256 over the parts, each with its length, so that no two requests
-/// have the same digest.
-pub(crate) fn fingerprint(method: &str, path: &str, if_match: &str, body: &[u8]) -> [u8; 32] {
-    let parts = [method.as_bytes(), path.as_bytes(), if_match.as_bytes(), body];
+/// have the same digest. `If-Plan` is a part where it is sent.
+pub(crate) fn fingerprint(method: &str, path: &str, if_match: &str, body: &[u8], if_plan: Option<&str>) -> [u8; 32] {
+    let plan = if_plan.unwrap_or_default().as_bytes();
+    let parts = [method.as_bytes(), path.as_bytes(), if_match.as_bytes(), body, plan];
     let lengths = parts.map(|part| (part.len() as u64).to_be_bytes());
-    sha256(lengths.iter().zip(parts).flat_map(|(length, part)| [length.as_slice(), part]))
+    let count = if if_plan.is_some() { parts.len() } else { parts.len() - 1 };
+    sha256(lengths.iter().zip(parts).take(count).flat_map(|(length, part)| [length.as_slice(), part]))
 }
 
 #[cfg(test)]
@@ -104,11 +106,13 @@ mod tests {
 
     #[test]
     fn no_two_requests_share_a_fingerprint_by_moving_bytes_between_parts() {
-        let one = fingerprint("PATCH", "/records/a/b", "\"c\"", b"{}");
-        assert_eq!(one, fingerprint("PATCH", "/records/a/b", "\"c\"", b"{}"));
-        assert_ne!(one, fingerprint("PATCH", "/records/a/b\"c\"", "", b"{}"));
-        assert_ne!(one, fingerprint("PATCH", "/records/a/", "b\"c\"", b"{}"));
-        assert_ne!(one, fingerprint("DELETE", "/records/a/b", "\"c\"", b"{}"));
-        assert_ne!(one, fingerprint("PATCH", "/records/a/b", "\"c\"", b"{} "));
+        let one = fingerprint("PATCH", "/records/a/b", "\"c\"", b"{}", None);
+        assert_eq!(one, fingerprint("PATCH", "/records/a/b", "\"c\"", b"{}", None));
+        assert_ne!(one, fingerprint("PATCH", "/records/a/b\"c\"", "", b"{}", None));
+        assert_ne!(one, fingerprint("PATCH", "/records/a/", "b\"c\"", b"{}", None));
+        assert_ne!(one, fingerprint("DELETE", "/records/a/b", "\"c\"", b"{}", None));
+        assert_ne!(one, fingerprint("PATCH", "/records/a/b", "\"c\"", b"{} ", None));
+        let with_plan = |plan| fingerprint("PATCH", "/records/a/b", "\"c\"", b"{}", Some(plan));
+        assert!(one != with_plan("p.A") && with_plan("p.A") != with_plan("p.B"));
     }
 }

@@ -9,14 +9,15 @@ mod syntax;
 
 pub(crate) use content::{BodyType, body_type, content_length, has_content_encoding};
 pub(crate) use etag::{parse_own_etag, parse_precondition};
-pub(crate) use idempotency::fingerprint;
+pub(crate) use idempotency::{fingerprint, parse_idempotency_key};
+pub(crate) use prefer::parse_prefer;
 
 use std::sync::Arc;
 
 use actix_web::http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 
 use crate::problem::Problem;
-use crate::record::{Precondition, RequestId};
+use crate::record::{PlanTag, Precondition, RequestId};
 use crate::transport::trace::{TraceContext, Tracer};
 use crate::writes::Prefer;
 
@@ -29,6 +30,7 @@ pub(crate) struct WriteHeaders {
     pub(crate) accept_loss: Vec<String>,
     pub(crate) require_native: bool,
     pub(crate) idempotency_key: Option<String>,
+    pub(crate) if_plan: Option<PlanTag>,
 }
 
 impl WriteHeaders {
@@ -38,10 +40,11 @@ impl WriteHeaders {
         Ok(Self {
             if_match: parse_precondition(headers, &IF_MATCH)?,
             if_none_match: parse_precondition(headers, &IF_NONE_MATCH)?,
-            prefer: prefer::parse_prefer(headers),
+            prefer: parse_prefer(headers),
             accept_loss: parse_accept_loss(headers),
             require_native: parse_require_guarantee(headers)?,
-            idempotency_key: idempotency::parse_idempotency_key(headers)?,
+            idempotency_key: parse_idempotency_key(headers)?,
+            if_plan: parse_if_plan(headers)?,
         })
     }
 }
@@ -59,6 +62,17 @@ fn parse_require_guarantee(headers: &HeaderMap) -> Result<bool, Problem> {
         None => Ok(false),
         Some(b"native") => Ok(true),
         Some(_) => Err(syntax::bad_header("Require-Guarantee must be `native`")),
+    }
+}
+
+/// `If-Plan: "p.…"`: one strong tag of a plan.
+fn parse_if_plan(headers: &HeaderMap) -> Result<Option<PlanTag>, Problem> {
+    let Some(line) = syntax::single_value(headers, &HeaderName::from_static("if-plan"))? else { return Ok(None) };
+    let opaque = line.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    let opaque = opaque.and_then(|opaque| std::str::from_utf8(opaque).ok()).filter(|opaque| !opaque.contains('"'));
+    match opaque.and_then(PlanTag::parse) {
+        Some(plan) => Ok(Some(plan)),
+        None => Err(syntax::bad_header("If-Plan must be the `plan` of a preview, such as \"p.AAAB\", with its quotes")),
     }
 }
 
@@ -123,6 +137,18 @@ mod tests {
     fn losses_are_accepted_by_name_over_several_lines() {
         let headers = headers_with("accept-loss", &["linked-questions, ,source-connections", "x"]);
         assert_eq!(parse_accept_loss(&headers), ["linked-questions", "source-connections", "x"]);
+    }
+
+    #[test]
+    fn a_plan_is_one_strong_tag_of_a_preview() {
+        let plan = parse_if_plan(&headers_with("if-plan", &[" \"p.AAAB\" "])).expect("a plan").expect("a plan");
+        assert_eq!(plan.as_str(), "p.AAAB");
+        assert_eq!(parse_if_plan(&headers_with("if-plan", &[])), Ok(None));
+        for lines in
+            [&["W/\"p.A\""][..], &["\"c7.x\""], &["p.A"], &["*"], &["\"p.A\", \"p.B\""], &["\"p.A\"", "\"p.A\""], &[""]]
+        {
+            assert!(parse_if_plan(&headers_with("if-plan", lines)).is_err(), "{lines:?}");
+        }
     }
 
     #[test]

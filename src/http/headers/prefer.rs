@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::http::header::{HeaderMap, HeaderName};
 
 use super::syntax;
-use crate::writes::Prefer;
+use crate::writes::{Handling, Prefer};
 
 /// The longest wait. The server's deadline limits it further.
 const MAX_WAIT_SECS: u64 = 24 * 60 * 60;
@@ -14,6 +14,7 @@ const MAX_WAIT_SECS: u64 = 24 * 60 * 60;
 pub(crate) fn parse_prefer(headers: &HeaderMap) -> Prefer {
     let mut prefer = Prefer::default();
     let (mut minimal, mut wait_seen, mut async_seen) = (false, false, false);
+    let (mut rebase_seen, mut handling_seen) = (false, false);
     let lines = syntax::field_values(headers, HeaderName::from_static("prefer"));
     let texts: Vec<&str> = lines.filter_map(|line| std::str::from_utf8(line).ok()).collect();
     for (name, value) in texts.iter().flat_map(|line| syntax::split_list(line, ',')).filter_map(parse_preference) {
@@ -21,6 +22,14 @@ pub(crate) fn parse_prefer(headers: &HeaderMap) -> Prefer {
             "return" => {
                 minimal |= value == "minimal";
                 prefer.return_representation |= value == "representation";
+            }
+            "handling" if !handling_seen => {
+                handling_seen = true;
+                prefer.handling = match value.as_str() {
+                    "lenient" => Some(Handling::Lenient),
+                    "strict" => Some(Handling::Strict),
+                    _ => None,
+                };
             }
             // The first of a name counts (RFC 7240 §2).
             "respond-async" if !async_seen => {
@@ -30,6 +39,10 @@ pub(crate) fn parse_prefer(headers: &HeaderMap) -> Prefer {
             "wait" if !wait_seen => {
                 wait_seen = true;
                 prefer.wait = parse_wait_seconds(&value);
+            }
+            "rebase" if !rebase_seen => {
+                rebase_seen = true;
+                prefer.rebase = value == "disjoint";
             }
             _ => {}
         }
@@ -68,6 +81,22 @@ mod tests {
         }
         let prefer = parse_prefer(&headers);
         (prefer.return_representation, prefer.respond_async, prefer.wait.map(|wait| wait.as_secs()))
+    }
+
+    #[test]
+    fn a_rebase_is_preferred_by_the_word_disjoint() {
+        for (line, wanted) in [
+            ("rebase=disjoint", true),
+            ("return=minimal, Rebase=\"disjoint\"", true),
+            ("rebase", false),
+            ("rebase=any", false),
+            ("rebase=Disjoint", false),
+            ("rebase=any, rebase=disjoint", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(HeaderName::from_static("prefer"), HeaderValue::from_static(line));
+            assert_eq!(parse_prefer(&headers).rebase, wanted, "{line}");
+        }
     }
 
     #[test]

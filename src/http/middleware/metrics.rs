@@ -5,7 +5,7 @@ use std::rc::Rc;
 use actix_web::Error;
 use actix_web::body::{BodySize, BoxBody, MessageBody as _};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 
 use crate::http::access_log::AccessLine;
@@ -24,7 +24,11 @@ pub(in crate::http) async fn record_metrics(
     let response = next.call(request).await?;
     // `render_problems` leaves the problem's name here.
     let problem = response.response().extensions().get::<ProblemKind>().copied();
-    guard.outcome = Some(problem.map_or(RequestOutcome::Ok, RequestOutcome::Problem));
+    guard.outcome = Some(match problem {
+        Some(problem) => RequestOutcome::Problem(problem),
+        None if response.status() == StatusCode::MULTI_STATUS => RequestOutcome::Partial,
+        None => RequestOutcome::Ok,
+    });
     if guard.method.is_some() {
         guard.status = Some(response.status().as_u16());
         guard.bytes = match response.response().body().size() {

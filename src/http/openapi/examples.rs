@@ -1,21 +1,12 @@
-//! Bodies to try out, one per vendor.
+//! Bodies to try out: those of every vendor in the registry, and a JSON Patch.
 
 use serde_json::{Value, json};
+use utoipa::Modify;
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::{Content, OpenApi, RefOr};
 
-/// A merge patch of a BlueDolphin object definition.
-pub(crate) fn bluedolphin() -> Value {
-    json!({"fields": {"properties": {"Supplier": {"value": "Microsoft"}}}})
-}
-
-/// A merge patch of a Pretectum data object.
-pub(crate) fn pretectum() -> Value {
-    json!({"fields": {"Status": "Premium", "First Name": "Ada"}})
-}
-
-/// A merge patch of a Matrix42 fragment.
-pub(crate) fn matrix42() -> Value {
-    json!({"fields": {"Description": "Facility Management", "DefaultSubject": null}})
-}
+use super::operations::operations_mut;
+use crate::vendors::{AdapterFactory, VENDORS};
 
 /// A JSON Patch that fits any system.
 pub(crate) fn json_patch() -> Value {
@@ -25,23 +16,57 @@ pub(crate) fn json_patch() -> Value {
     ])
 }
 
-/// A new Pretectum data object.
-pub(crate) fn new_pretectum() -> Value {
-    json!({
-        "collection": "20240115103000000a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5:20240115103100000a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5:20240925103000000a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5",
-        "fields": {"First Name": "Ada", "Email": "ada@example.org", "Status": "Standard"}
-    })
+/// A batch that reads a record and changes another.
+pub(crate) fn batch() -> Value {
+    json!({"items": [
+        {"id": "read", "method": "GET", "path": "/records/architecture/object-definitions:640b3d7d4a28b925fcf8b9a2"},
+        {"id": "change", "method": "PATCH",
+            "path": "/records/itsm/SPSScCategoryClassBase:7777780d-71a0-df11-708c-000c2968299e",
+            "headers": {"If-Match": "*"}, "body": {"fields": {"Description": "Facility Management"}}}
+    ]})
 }
 
-/// A new BlueDolphin object definition.
-pub(crate) fn new_bluedolphin() -> Value {
-    json!({
-        "collection": "object-definitions",
-        "fields": {"name": "New Application", "object_template_id": "58edcaf2829327621cecc9e5", "roles": []}
-    })
+/// Adds each vendor's samples to the bodies of writes.
+pub(super) struct VendorExamples;
+
+impl Modify for VendorExamples {
+    fn modify(&self, document: &mut OpenApi) {
+        for operation in operations_mut(document) {
+            let is_create = operation.operation_id.as_deref() == Some("createRecord");
+            let is_update = operation.operation_id.as_deref() == Some("updateRecord");
+            let body = operation.request_body.as_mut().filter(|_| is_create || is_update);
+            let Some(RefOr::T(body)) = body else { continue };
+            for (media_type, content) in &mut body.content {
+                if let (RefOr::T(content), true) = (content, media_type != "application/json-patch+json") {
+                    VENDORS.iter().for_each(|vendor| add_example(content, vendor, is_create));
+                }
+            }
+        }
+    }
 }
 
-/// A new Matrix42 fragment.
-pub(crate) fn new_matrix42() -> Value {
-    json!({"collection": "SPSScCategoryClassBase", "fields": {"Description": "Facility Management"}})
+fn add_example(content: &mut Content, vendor: &AdapterFactory, is_create: bool) {
+    let samples = vendor.samples;
+    let (summary, text) =
+        if is_create { (samples.create_summary, samples.create) } else { (samples.patch_summary, samples.patch) };
+    let value = serde_json::from_str(text).ok();
+    let example = ExampleBuilder::new().summary(summary).value(value).build();
+    content.examples.insert(samples.title.to_owned(), RefOr::T(example));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_samples_of_every_vendor_are_bodies_of_its_writes() {
+        for vendor in VENDORS {
+            for text in [vendor.samples.patch, vendor.samples.create] {
+                let body: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+                assert!(body["fields"].is_object(), "{text}");
+            }
+            let create: Value = serde_json::from_str(vendor.samples.create).expect("JSON");
+            assert!((vendor.is_collection)(create["collection"].as_str().expect("a collection")), "{create}");
+        }
+    }
 }

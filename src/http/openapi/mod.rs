@@ -2,25 +2,33 @@
 //! added here.
 
 pub(super) mod examples;
+mod model_bodies;
+mod models;
 mod operations;
 mod params;
 mod problems;
 mod request_bodies;
 mod response_headers;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi as _};
 
+use crate::models::Model;
+
+use examples::VendorExamples;
+use models::ModelPaths;
 use problems::ProblemResponses;
 use response_headers::ResponseHeaders;
 
+pub(super) use model_bodies::{ModelListParams, ModelPath};
 pub(super) use params::{
-    CollectionPath, IfMatch, LedgerListParams, ListParams, OperationListParams, OperationPath, ProblemPath,
-    ReadHeaderParams, RecordPath, SystemPath, WriteHeaderParams,
+    BatchHeaderParams, BatchListParams, BatchPath, ChangeListParams, CollectionPath, IfMatch, LastEventId,
+    LedgerListParams, LedgerVerifyParams, ListParams, OperationListParams, OperationPath, PageParams, PreviewParams,
+    ProblemPath, ReadHeaderParams, RecordPath, SchemaParams, SchemaPath, SystemPath, WriteHeaderParams,
 };
-pub(super) use request_bodies::{JsonPatch, MergePatch, NewRecord};
+pub(super) use request_bodies::{BatchBody, BatchResult, JsonPatch, MergePatch, NewRecord, StoredBatch};
 
 pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
 
@@ -41,6 +49,7 @@ pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
     security(("key" = [])),
     tags(
         (name = "Records", description = "Reading and changing records"),
+        (name = "Models", description = "Records in normalized shapes that the operator has declared over several systems"),
         (name = "Operations", description = "The outcomes of writes"),
         (name = "Systems", description = "What is configured, and what it can do"),
         (name = "Gateway", description = "The gateway itself"),
@@ -48,13 +57,24 @@ pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
     paths(
         super::handlers::records::list, super::handlers::writes::create,
         super::handlers::records::get, super::handlers::writes::update, super::handlers::writes::delete,
-        super::handlers::operations::list, super::handlers::operations::get, super::handlers::ledger::list,
+        super::handlers::previews::new_record, super::handlers::previews::change,
+        super::handlers::operations::list, super::handlers::operations::get,
+        super::handlers::settlement::look_again, super::handlers::settlement::resolve,
+        super::handlers::ledger::list, super::handlers::ledger_chain::head,
+        super::handlers::ledger_chain::verify, super::handlers::changes::list, super::handlers::status::get,
+        super::handlers::batch::run,
+        super::handlers::batches::get, super::handlers::batches::cancel, super::handlers::models::list, super::handlers::models::get,
+        super::handlers::models::schema,
         super::handlers::systems::list, super::handlers::systems::get,
+        super::handlers::collections::list, super::handlers::collections::schema,
         super::handlers::health::healthz, super::handlers::health::readyz, super::handlers::health::metrics,
         super::handlers::home::home, super::handlers::docs::problem, super::handlers::docs::openapi_json,
     ),
-    components(schemas(crate::problem::ProblemDocument)),
-    modifiers(&BearerAuthScheme, &ResponseHeaders, &ProblemResponses),
+    components(schemas(
+        crate::problem::ProblemDocument, model_bodies::ModelDocument, model_bodies::ModelDocumentPage,
+        model_bodies::ModelMergePatch, model_bodies::NewModelDocument,
+    )),
+    modifiers(&BearerAuthScheme, &VendorExamples, &ResponseHeaders, &ProblemResponses, &ModelPaths),
 )]
 struct ApiDoc;
 
@@ -80,6 +100,16 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 #[must_use]
 pub fn openapi_json() -> String {
     let mut text = openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The same with the paths and the types of these models.
+#[must_use]
+pub fn openapi_json_with(models: &[Arc<Model>]) -> String {
+    let mut document = serde_json::to_value(openapi()).unwrap_or_default();
+    models::add_models(&mut document, models);
+    let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
     text.push('\n');
     text
 }

@@ -12,9 +12,10 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 use super::operations::operations_mut;
 use super::response_headers::header_ref;
 use crate::problem::ProblemKind::{
-    self, BodyTooLarge, Contended, Forbidden, GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused,
-    InternalError, LossyWrite, MalformedRequest, MethodNotAllowed, NotAcceptable, NotFound, NotImplemented,
-    OperationInProgress, OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed,
+    self, BatchNotFound, BodyTooLarge, CollectionNotFound, Contended, CursorExpired, DependencyFailed, Forbidden,
+    GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused, InternalError, LossyWrite, MalformedRequest,
+    MethodNotAllowed, ModelNotFound, NotAcceptable, NotFound, NotImplemented, OperationEnded, OperationInProgress,
+    OperationNotFound, OutcomeUnknown, Overloaded, PatchFailed, PatchTestFailed, PlanChanged, PlanRequired,
     PreconditionFailed, PreconditionRequired, QuotaExceeded, RateLimited, ReadOnlyMember, RecordNotFound, Rejected,
     RequestTimeout, SystemNotFound, Unauthenticated, UnsupportedMediaType, UriTooLong, VendorBusy,
     VendorCredentialsRejected, VendorError, VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
@@ -43,11 +44,15 @@ const WRITE_PROBLEMS: &[ProblemKind] = &[
     VendorBusy,
     Contended,
     LossyWrite,
+    PlanChanged,
+    PlanRequired,
     PreconditionFailed,
     Rejected,
     IdempotencyKeyReused,
     OutcomeUnknown,
 ];
+/// Of previews.
+const PREVIEW_PROBLEMS: &[ProblemKind] = &[RecordNotFound, PreconditionFailed, Rejected];
 /// Of requests with a body.
 const BODY_PROBLEMS: &[ProblemKind] = &[BodyTooLarge, RequestTimeout, UnsupportedMediaType];
 
@@ -60,6 +65,22 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
         "createRecord" => {
             &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, WRITE_PROBLEMS, BODY_PROBLEMS, &[RecordNotFound]]
         }
+        "previewRecord" => &[
+            CALLER_PROBLEMS,
+            SYSTEM_PROBLEMS,
+            VENDOR_PROBLEMS,
+            BODY_PROBLEMS,
+            PREVIEW_PROBLEMS,
+            &[PreconditionRequired, GuaranteeUnavailable, PatchTestFailed, ReadOnlyMember, PatchFailed],
+        ],
+        "previewNewRecord" => &[
+            CALLER_PROBLEMS,
+            SYSTEM_PROBLEMS,
+            VENDOR_PROBLEMS,
+            BODY_PROBLEMS,
+            PREVIEW_PROBLEMS,
+            &[GuaranteeUnavailable],
+        ],
         "updateRecord" => &[
             CALLER_PROBLEMS,
             SYSTEM_PROBLEMS,
@@ -75,10 +96,27 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
             WRITE_PROBLEMS,
             &[RecordNotFound, PreconditionRequired, GuaranteeUnavailable],
         ],
+        "runBatch" => &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed]],
+        "getBatch" | "cancelBatch" => &[CALLER_PROBLEMS, &[BatchNotFound, PreconditionFailed]],
         "listOperations" | "listLedger" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, PreconditionFailed]],
         "getOperation" => &[CALLER_PROBLEMS, &[OperationNotFound, PreconditionFailed]],
+        "settleOperation" => &[CALLER_PROBLEMS, &[Forbidden, OperationNotFound, OperationInProgress, OperationEnded]],
+        "resolveOperation" => &[
+            CALLER_PROBLEMS,
+            BODY_PROBLEMS,
+            &[Forbidden, OperationNotFound, OperationInProgress, OperationEnded, Rejected],
+        ],
+        "listChanges" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, CursorExpired]],
+        "getLedgerHead" | "verifyLedger" | "getStatus" => &[CALLER_PROBLEMS, &[Forbidden, PreconditionFailed]],
         "listSystems" => &[CALLER_PROBLEMS, &[PreconditionFailed]],
         "getSystem" => &[CALLER_PROBLEMS, &[SystemNotFound, PreconditionFailed]],
+        "listCollections" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[PreconditionFailed]],
+        "getSchema" => {
+            &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[CollectionNotFound, NotFound, PreconditionFailed]]
+        }
+        "listModels" => &[CALLER_PROBLEMS],
+        "getModel" => &[CALLER_PROBLEMS, &[ModelNotFound, Forbidden]],
+        "getModelSchema" => &[CALLER_PROBLEMS, &[ModelNotFound]],
         "getReadiness" => &[&[Overloaded]],
         "getProblem" => &[&[NotFound]],
         _ => &[],

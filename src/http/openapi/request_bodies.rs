@@ -45,3 +45,110 @@ pub(crate) struct PatchOperation {
     #[schema(required = false)]
     value: Value,
 }
+
+/// Many requests in one.
+#[derive(ToSchema)]
+#[schema(as = Batch)]
+pub(crate) struct BatchBody {
+    /// `stop`: after the first failure no further item begins. Default `continue`.
+    #[schema(nullable = false, pattern = "^(continue|stop)$")]
+    on_failure: Option<String>,
+    /// How many items run at once; `batch_concurrency` limits it further.
+    #[schema(nullable = false, minimum = 1, maximum = 32, default = 8)]
+    concurrency: Option<u8>,
+    /// Headers of every item that does not have its own.
+    #[schema(value_type = Option<Object>, nullable = false)]
+    headers: Option<Value>,
+    /// The items. Those of one record run one after another in this order, the others side by side.
+    #[schema(min_items = 1)]
+    items: Vec<BatchItemBody>,
+}
+
+/// One request of a batch.
+#[derive(ToSchema)]
+#[schema(as = BatchItem)]
+pub(crate) struct BatchItemBody {
+    /// Its name in this batch; its position if it is left out.
+    #[schema(nullable = false, pattern = "^[A-Za-z0-9._-]{1,64}$")]
+    id: Option<String>,
+    /// The method.
+    #[schema(pattern = "^(GET|POST|PATCH|DELETE)$")]
+    method: String,
+    /// A path of `/records/...`, without a query. `{x}` instead of the id is the record of item x.
+    #[schema(example = "/records/architecture/object-definitions:640b3d7d4a28b925fcf8b9a2")]
+    path: String,
+    /// Its headers, such as `If-Match`. The value `{x}` of `If-Match` is the tag of item x.
+    #[schema(value_type = Option<Object>, nullable = false)]
+    headers: Option<Value>,
+    /// The body, as the request alone has it.
+    #[schema(required = false)]
+    body: Value,
+    /// Earlier items that must succeed before.
+    #[schema(nullable = false)]
+    depends_on: Option<Vec<String>>,
+}
+
+/// What became of a batch.
+#[derive(ToSchema)]
+pub(crate) struct BatchResult {
+    /// How many items have ended how.
+    summary: crate::http::batch::outcome::Summary,
+    /// The items, in the order of the batch.
+    items: Vec<BatchItemResult>,
+}
+
+/// What became of an item: the response that the request alone would have got.
+#[derive(ToSchema)]
+pub(crate) struct BatchItemResult {
+    /// Its name.
+    id: String,
+    /// The HTTP status.
+    #[schema(minimum = 200, maximum = 599)]
+    status: u16,
+    /// The headers, their names in lower case.
+    #[schema(value_type = Object)]
+    headers: Value,
+    /// The body: a record, an operation or a problem.
+    #[schema(required = false, value_type = Object)]
+    body: Value,
+}
+
+/// An asynchronous batch.
+#[derive(ToSchema)]
+pub(crate) struct StoredBatch {
+    /// Its id.
+    id: String,
+    /// `running`, `done` or `cancelled`.
+    #[schema(pattern = "^(running|done|cancelled)$")]
+    state: String,
+    /// The name of the caller.
+    caller: String,
+    /// When it was stored (RFC 3339, UTC).
+    started_at: String,
+    /// When nothing of it was left to run; null before.
+    #[schema(required = true)]
+    finished_at: Option<String>,
+    /// How many of all its items have ended how.
+    summary: crate::http::batch::outcome::Summary,
+    /// A page of its items, in their order.
+    items: Vec<StoredItem>,
+    /// The cursor of the next page; null on the last.
+    #[schema(required = true)]
+    next: Option<String>,
+}
+
+/// What became of an item of an asynchronous batch, or that it has not ended.
+#[derive(ToSchema)]
+pub(crate) struct StoredItem {
+    /// Its name.
+    id: String,
+    /// The HTTP status; null until the item has ended.
+    #[schema(required = true)]
+    status: Option<u16>,
+    /// The headers, their names in lower case.
+    #[schema(value_type = Option<Object>, nullable = false)]
+    headers: Option<Value>,
+    /// The body: a record, an operation or a problem.
+    #[schema(required = false, value_type = Object)]
+    body: Value,
+}

@@ -29,13 +29,14 @@ const RESPONSE_HEADERS: &[(&str, &str)] = &[
     ("RateLimit-Policy", "The caller's limit, where it has one"),
     ("Cache-Control", "Records are revalidated each time; problems and responses to writes are not stored"),
     ("Vary", "The request headers that the response depends on"),
-    ("Link", "`rel=\"next\"`: the next page"),
+    ("Link", "`rel=\"next\"`: the next page; `rel=\"describedby\"`: the schema of the record's fields"),
     ("Allow", "The methods the path takes"),
     ("Accept-Patch", "The media types of patches (RFC 5789)"),
     ("WWW-Authenticate", "The challenge (RFC 6750)"),
 ];
 
 const READ_HEADERS: &[&str] = &["ETag", "Cache-Control", "Vary"];
+const RECORD_HEADERS: &[&str] = &["ETag", "Cache-Control", "Vary", "Link"];
 const WRITE_HEADERS: &[&str] = &["Operation", "Concurrency-Guarantee", "Idempotency-Replayed", "Cache-Control", "Vary"];
 
 /// Adds the headers to the responses that carry them.
@@ -69,12 +70,15 @@ pub(super) fn header_ref<T>(name: &str) -> RefOr<T> {
 
 fn headers_for(id: &str, status: &str) -> impl Iterator<Item = &'static str> {
     let (first, more): (&[_], &[_]) = match (id, status) {
-        ("getRecord", _) => (READ_HEADERS, &[]),
-        ("listRecords" | "listOperations" | "listLedger", "200") => (&["Link"], &["Cache-Control", "Vary"]),
+        ("getRecord", _) => (RECORD_HEADERS, &[]),
+        ("getSchema", _) => (READ_HEADERS, &[]),
+        ("listRecords" | "listOperations" | "listLedger" | "listCollections", "200") => {
+            (&["Link"], &["Cache-Control", "Vary"])
+        }
         ("getOperation", "200") => (&["Retry-After"], &["Cache-Control", "Vary"]),
-        ("createRecord", "201") => (WRITE_HEADERS, &["Location", "ETag"]),
+        ("createRecord", "201") => (WRITE_HEADERS, &["Location", "ETag", "Link"]),
         (_, "202") => (WRITE_HEADERS, &["Location", "Retry-After"]),
-        ("updateRecord", "200") => (WRITE_HEADERS, &["ETag", "Content-Location", "Preference-Applied"]),
+        ("updateRecord", "200") => (WRITE_HEADERS, &["ETag", "Content-Location", "Preference-Applied", "Link"]),
         ("updateRecord" | "deleteRecord", "204") => (WRITE_HEADERS, &["Preference-Applied"]),
         _ => (&[], &[]),
     };

@@ -1,39 +1,27 @@
 //! A request gets the same response alone and as an item of a batch.
 
-use actix_web::HttpResponse;
-use actix_web::body::to_bytes;
-use actix_web::http::Method;
-use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH};
+use actix_web::http::header::{CONTENT_TYPE, IF_MATCH};
+use actix_web::test::TestRequest;
+use serde_json::{Value, json};
 
-use super::test_api::{PATCH, TestApi, TestResponse, admin_request};
-use crate::http::batch::route::{ItemOutcome, ItemRoutes, respond};
-use crate::http::context::RequestContext;
-use crate::http::item_request::ItemRequest;
+use super::test_api::{PATCH, TestApi, admin_request};
 
-/// The response to an item of a batch of `admin`.
-async fn respond_to_item(api: &TestApi, method: &Method, path: &'static str, headers: &HeaderMap) -> TestResponse {
-    let (method, headers) = (method.clone(), headers.clone());
-    api.respond(move |context: RequestContext| {
-        let (method, headers) = (method.clone(), headers.clone());
-        async move {
-            let (route, params) = ItemRoutes::new().find(path).expect("a path of records");
-            let item = ItemRequest { method, path: path.to_owned(), params, headers, body: PATCH.into() };
-            let ItemOutcome { response, problem } = respond(&context, &route, item).await;
-            assert_eq!(problem.is_some(), response.status().is_client_error());
-            let (status, headers) = (response.status(), response.headers().clone());
-            let body = to_bytes(response.into_body()).await.expect("a body");
-            let mut copy = HttpResponse::build(status).body(body);
-            *copy.headers_mut() = headers;
-            Ok(copy)
-        }
-    })
-    .await
+/// The response to a batch of one item of `admin`: its status, its headers and its body.
+async fn respond_to_item(api: &TestApi, path: &str, if_match: Option<&str>) -> Value {
+    let headers = if_match.map_or(json!({}), |tag| json!({"If-Match": tag}));
+    let body: Value = serde_json::from_str(PATCH).expect("JSON");
+    let item = json!({"id": "a", "method": "PATCH", "path": path, "headers": headers, "body": body});
+    let response = api.send(batch_request(&json!({"items": [item]}))).await;
+    assert!(matches!(response.status, 200 | 207), "{response:?}");
+    response.json()["items"][0].clone()
+}
+
+fn batch_request(batch: &Value) -> TestRequest {
+    admin_request("POST", "/batch").insert_header((CONTENT_TYPE, "application/json")).set_payload(batch.to_string())
 }
 
 #[actix_web::test]
 async fn a_patch_is_answered_alike_alone_and_as_an_item() {
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/merge-patch+json"));
     for (if_match, path, status) in [
         (Some("*"), "/records/crm/a:b", 204),
         (Some("\"stale\""), "/records/crm/a:b", 412),
@@ -43,26 +31,88 @@ async fn a_patch_is_answered_alike_alone_and_as_an_item() {
         (Some("*"), "/records/crm", 405),
         (Some("*"), "/records/crm/a:%zz", 400),
     ] {
-        headers.remove(IF_MATCH);
         let mut request = admin_request("PATCH", path)
             .insert_header((CONTENT_TYPE, "application/merge-patch+json"))
             .set_payload(PATCH);
         if let Some(if_match) = if_match {
-            headers.insert(IF_MATCH, HeaderValue::from_static(if_match));
             request = request.insert_header((IF_MATCH, if_match));
         }
         let api = TestApi::start().await;
         let alone = api.send(request).await;
         let api = TestApi::start().await;
-        let item = respond_to_item(&api, &Method::PATCH, path, &headers).await;
-        assert_eq!((alone.status, item.status), (status, status), "{path} {if_match:?}: {item:?}");
-        let name = |response: &TestResponse| (status != 204).then(|| response.json()["type"].clone());
-        assert_eq!(name(&alone), name(&item), "{path}");
-        let names = |response: &TestResponse| {
-            let mut names: Vec<String> = response.headers.keys().map(ToString::to_string).collect();
-            names.sort();
-            names
-        };
-        assert_eq!(names(&alone), names(&item), "{path}");
+        let item = respond_to_item(&api, path, if_match).await;
+        assert_eq!((alone.status, item["status"].as_u64()), (status, Some(status.into())), "{path}: {item}");
+        if status != 204 {
+            assert_eq!(
+                (&alone.json()["type"], &alone.json()["detail"]),
+                (&item["body"]["type"], &item["body"]["detail"])
+            );
+        }
+        let mut names: Vec<String> = alone.headers.keys().map(ToString::to_string).collect();
+        names.sort();
+        let of_item: Vec<String> = item["headers"].as_object().expect("headers").keys().cloned().collect();
+        assert_eq!(names, of_item, "{path}");
     }
+}
+
+#[actix_web::test]
+async fn items_are_answered_in_order_and_a_failure_makes_207() {
+    let api = TestApi::start().await;
+    let get = |id: &str, path: &str| json!({"id": id, "method": "GET", "path": path});
+    let batch =
+        json!({"items": [get("x", "/records/crm/a:b"), get("y", "/records/none/a:b"), get("z", "/records/crm/a:b")]});
+    let response = api.send(batch_request(&batch)).await;
+    assert_eq!(response.status, 207);
+    let document = response.json();
+    let expected = json!({"items": 3, "ok": 2, "failed": 1, "skipped": 0, "running": 0, "unknown": 0});
+    assert_eq!(document["summary"], expected);
+    let ids: Vec<_> = document["items"].as_array().expect("items").iter().map(|item| item["id"].clone()).collect();
+    assert_eq!(ids, ["x", "y", "z"]);
+    let all_well = api.send(batch_request(&json!({"items": [get("x", "/records/crm/a:b")]}))).await;
+    assert_eq!(all_well.status, 200);
+    let counted = api.counted();
+    let batches: Vec<_> = counted.iter().filter(|line| line.contains(r#"action="batch""#)).collect();
+    assert!(batches.len() == 2 && batches.iter().any(|line| line.contains("partial")), "{counted:?}");
+    assert!(!counted.iter().any(|line| line.contains(r#"action="read",outcome="ok""#)), "items are not requests");
+}
+
+#[actix_web::test]
+async fn a_condition_beside_the_items_is_refused_and_nothing_is_sent() {
+    let delete = json!({"items": [{"method": "DELETE", "path": "/records/crm/a:b", "headers": {"If-Match": "*"}}]});
+    for name in ["if-match", "if-none-match", "accept-loss", "require-guarantee", "if-plan"] {
+        let api = TestApi::start().await;
+        let response = api.send(batch_request(&delete).insert_header((name, "*"))).await;
+        assert_eq!((response.problem().as_str(), response.status, api.write_count()), ("malformed-request", 400, 0));
+        assert!(response.body.contains("belongs to an item"), "{response:?}");
+    }
+}
+
+#[actix_web::test]
+async fn a_batch_is_checked_in_the_order_of_the_contract() {
+    let api = TestApi::start().await;
+    let good = json!({"items": [{"method": "GET", "path": "/records/crm/a:b"}]});
+    let anonymous = TestRequest::post().uri("/batch").insert_header(("accept", "text/html"));
+    assert_eq!(api.send(anonymous).await.problem(), "unauthenticated");
+    let html = admin_request("POST", "/batch").insert_header(("accept", "text/html")).set_payload("x");
+    assert_eq!(api.send(html).await.problem(), "not-acceptable");
+    let text = admin_request("POST", "/batch").insert_header((CONTENT_TYPE, "text/plain")).set_payload("x");
+    assert_eq!(api.send(text).await.problem(), "unsupported-media-type");
+    let long = batch_request(&good).set_payload("x".repeat(100_001));
+    assert_eq!(api.send(long).await.problem(), "body-too-large");
+    let atomic = json!({"items": [], "atomic": true});
+    assert_eq!(api.send(batch_request(&atomic)).await.problem(), "malformed-request");
+    assert_eq!(api.send(batch_request(&json!({"items": []}))).await.problem(), "rejected");
+}
+
+#[actix_web::test]
+async fn a_stream_has_a_line_for_each_item_and_ends_with_the_summary() {
+    let api = TestApi::start().await;
+    let get = json!({"method": "GET", "path": "/records/crm/a:b"});
+    let request = batch_request(&json!({"items": [get, get, get]})).insert_header(("accept", "application/x-ndjson"));
+    let response = api.send(request).await;
+    assert_eq!((response.status, response.header("content-type")), (200, Some("application/x-ndjson")));
+    let lines: Vec<Value> = response.body.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 4);
+    assert!(lines.iter().take(3).all(|line| line["status"] == 200), "{lines:?}");
+    assert_eq!(lines[3]["summary"]["ok"], 3);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use actix_web::http::Method;
 use actix_web::test::TestRequest;
 
 use super::test_api::{TestApi, admin_request};
@@ -29,7 +30,11 @@ async fn the_openapi_document_describes_every_path_and_no_other() {
 async fn every_documented_method_is_served_and_allowed() {
     let api = TestApi::start().await;
     for (path, item) in crate::http::openapi().paths.paths {
-        let target = path.replace("{system}", "crm").replace("{id}", "a:b").replace("{name}", "rejected");
+        let target = path
+            .replace("{model}", "m")
+            .replace("{system}", "crm")
+            .replace("{id}", "a:b")
+            .replace("{name}", "rejected");
         let allow = api.send(admin_request("OPTIONS", &target)).await;
         let allow = allow.header("allow").unwrap_or_default().to_owned();
         let methods = [("GET", item.get), ("POST", item.post), ("PATCH", item.patch), ("DELETE", item.delete)];
@@ -80,9 +85,14 @@ async fn every_path_but_the_public_ones_needs_a_caller() {
         "/problems/{name}",
     ];
     for path in served_paths() {
-        let target = path.replace("{system}", "crm").replace("{file}", "").replace("{name}", "rejected");
-        for request in [TestRequest::get(), TestRequest::default().method(actix_web::http::Method::OPTIONS)] {
-            let response = api.send(request.uri(&target.replace("{id}", "a"))).await;
+        let target =
+            path.replace("{model}", "m").replace("{system}", "crm").replace("{file}", "").replace("{name}", "rejected");
+        for method in [Method::GET, Method::POST, Method::OPTIONS] {
+            let response = api.send(TestRequest::default().method(method).uri(&target.replace("{id}", "a"))).await;
+            // 405 comes before 401; OPTIONS is everywhere.
+            if response.status == 405 {
+                continue;
+            }
             assert_eq!(response.status != 401, public.contains(&path.as_str()), "{path}");
         }
     }

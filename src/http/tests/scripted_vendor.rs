@@ -9,9 +9,10 @@ use actix_web::http::Method;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
+use crate::catalog::Catalog;
 use crate::metrics::Metrics;
 use crate::record::{
-    Action, FieldError, RawObject, RecordId, SystemName, VendorError, VendorErrorKind, VendorRecord, Version,
+    Action, FieldError, RawJson, RawObject, RecordId, SystemName, VendorError, VendorErrorKind, VendorRecord, Version,
 };
 use crate::sandbox::{CallKind, FakeRequest, FakeResponse, FakeVendor, VendorModel};
 use crate::system::{System, SystemPolicy};
@@ -19,8 +20,8 @@ use crate::transport::{
     StackSettings, Token, Transport, TransportStack, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse,
 };
 use crate::vendors::{
-    Adapter, Capabilities, Completion, CreatedRecord, DataLoss, ListItem, ListPage, PlannedRequest, UpdateInput,
-    UpdateStyle, Versioning,
+    Adapter, Capabilities, CollectionList, Completion, CreatedRecord, DataLoss, FieldFilter, Filterable, ListItem,
+    ListPage, PlannedRequest, RecordSchema, SchemaSource, UpdateInput, UpdateStyle, UpdateTerms, UpdatedRecord,
 };
 
 /// One record that every id names, and its version, from 7 on.
@@ -93,6 +94,9 @@ impl VendorProtocol for ScriptedAdapter {
     fn classify(&self, _: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
         (response.status != 200).then(|| VendorError::new(VendorErrorKind::ServerError))
     }
+    fn reply_headers(&self) -> &'static [&'static str] {
+        &[]
+    }
     fn sign(&self, _: &mut VendorRequest, _: &Token) {}
     async fn sign_in(&self, _: &dyn Transport) -> Result<Token, VendorError> {
         Ok(Token { secret: actix_web::http::header::HeaderValue::from_static("token"), expires: None })
@@ -110,11 +114,28 @@ impl Adapter for ScriptedAdapter {
     fn parse_key(&self, raw: &str) -> Option<String> {
         Some(raw.to_owned())
     }
-    fn is_reserved(&self, _: &str) -> bool {
+    fn compares(&self, action: Action, _: &str) -> bool {
+        self.capabilities.compares.contains(&action)
+    }
+    fn is_reserved(&self, _: &str, _: &str) -> bool {
         false
     }
-    fn is_read_only(&self, _: &str) -> bool {
+    fn is_read_only(&self, _: &str, _: &str) -> bool {
         false
+    }
+    fn is_stamped(&self, _: &str, _: &str) -> bool {
+        false
+    }
+    fn shown_value(&self, _: &str, _: &str, _: &RawJson) -> Option<RawJson> {
+        None
+    }
+    async fn resolve_references(
+        &self,
+        _: &dyn Transport,
+        _: &str,
+        _: &UpdateInput<'_>,
+    ) -> Result<Vec<FieldError>, VendorError> {
+        Ok(Vec::new())
     }
     async fn read(&self, _: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
         assert_ne!(id.key(), "panic", "a panic in a handler");
@@ -133,6 +154,22 @@ impl Adapter for ScriptedAdapter {
         let item = ListItem { id: RecordId::new(collection, "b"), record: self.vendor.record(), partial: false };
         Ok(ListPage { items: vec![item], next: cursor.is_none().then(|| "2".to_owned()) })
     }
+    async fn list_filtered(
+        &self,
+        _: &dyn Transport,
+        _: &str,
+        _: &[FieldFilter],
+        _: usize,
+        _: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
+        Err(VendorError::unsupported("there are no filters"))
+    }
+    async fn collections(&self, _: &dyn Transport) -> Result<CollectionList, VendorError> {
+        Ok(CollectionList::default())
+    }
+    async fn schema(&self, _: &dyn Transport, _: &str) -> Result<RecordSchema, VendorError> {
+        Err(VendorError::unsupported("there are no schemas"))
+    }
     fn validate_patch(&self, _: &RawObject) -> Vec<FieldError> {
         Vec::new()
     }
@@ -140,13 +177,21 @@ impl Adapter for ScriptedAdapter {
         &self,
         _: &RecordId,
         change: &UpdateInput<'_>,
-        _: Option<&Version>,
+        _: &UpdateTerms<'_>,
     ) -> Result<PlannedRequest, Vec<FieldError>> {
         let UpdateInput::Members(members) = change else { return Err(Vec::new()) };
         let body = Value::Object(members.to_map()).to_string();
         Ok(planned(VendorCallKind::Update, Method::PUT, Some(body)))
     }
-    fn plan_delete(&self, _: &RecordId, _: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
+    fn parse_updated(&self, _: &RecordId, _: &VendorResponse) -> UpdatedRecord {
+        UpdatedRecord::default()
+    }
+    fn plan_delete(
+        &self,
+        _: &RecordId,
+        _: Option<&VendorRecord>,
+        _: Option<&Version>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
         Ok(planned(VendorCallKind::Delete, Method::DELETE, None))
     }
     fn plan_create(&self, _: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
@@ -181,20 +226,27 @@ pub(super) fn scripted_system(
         vendor: "pretectum",
         id_form: "collection:key",
         id_example: "a:b",
-        versioning: Versioning::Native,
+        compares: &[Action::Update],
+        has_weak_versions: false,
         update_style: UpdateStyle::Partial,
         actions,
         losses: LOSSES,
         version_is_sequence: true,
         ids_are_timestamped: false,
         list_is_complete: true,
+        filters: Filterable::Only(&[]),
+        ignores_case: false,
+        schema_source: SchemaSource::None,
     };
     let adapter = Arc::new(ScriptedAdapter { capabilities, vendor: Arc::clone(&vendor.state) });
     let settings = StackSettings::for_base_url(vendor.base_url());
     let transport = TransportStack::new(name, Arc::clone(&adapter) as _, &settings, None, metrics).expect("a stack");
+    let transport = Arc::new(transport);
+    let catalog = Catalog::new("/systems/x", Arc::clone(&adapter) as _, Arc::clone(&transport), Duration::from_mins(1));
     Arc::new(System {
         index: metrics.index(name).expect("an index"),
-        transport: Arc::new(transport),
+        transport,
+        catalog,
         name: name.clone(),
         tenant_fingerprint: "".into(),
         adapter,
@@ -202,10 +254,14 @@ pub(super) fn scripted_system(
             collection: None,
             require_if_match: true,
             warn_on_loss: false,
+            allow_rebase: true,
+            require_plan: Vec::new(),
+            together: Vec::new(),
             timeout: Duration::from_secs(10),
             settle_timeout: Duration::from_secs(30),
             completion_timeout: Duration::from_mins(10),
             completion_poll: Duration::from_millis(500),
+            ..SystemPolicy::default()
         },
     })
 }

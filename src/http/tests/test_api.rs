@@ -18,7 +18,7 @@ use crate::config::{CallerConfig, CallerKey, CallerLimits, Grant, KeyDigest};
 use crate::gateway::Gateway;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
-use crate::http::{ApiState, Authenticator, Listener, RequestLimits, SharedApiState, app, middleware};
+use crate::http::{ApiState, Authenticator, BatchLimits, Listener, RequestLimits, SharedApiState, app, middleware};
 use crate::journal::{Durability, Journal, StoreSettings};
 use crate::metrics::Metrics;
 use crate::record::{Action, CallerName, RecordId, SystemName, Version, sha256};
@@ -112,11 +112,25 @@ impl TestApi {
         };
         let store = Journal::open(settings, Arc::new(())).await.expect("a store");
         let (gateway, _) = Gateway::new(systems.clone(), store, Arc::clone(&metrics));
-        let mut limits =
-            RequestLimits { max_body: 100, body_timeout: Duration::from_secs(5), deadline: Duration::from_secs(30) };
+        let mut limits = RequestLimits {
+            max_body: 100,
+            body_timeout: Duration::from_secs(5),
+            deadline: Duration::from_secs(30),
+            plan_ttl: Duration::from_secs(60),
+            changes_retention: Duration::from_hours(1),
+            max_streams: 256,
+        };
         change(&mut limits);
+        let batch_limits = BatchLimits {
+            max_items: 100,
+            max_body: 100_000,
+            max_async_items: 1000,
+            max_concurrency: 8,
+            deadline: Duration::from_secs(120),
+        };
         let authenticator = Arc::new(authenticator());
         let state = ApiState {
+            models: Arc::default(),
             gateway,
             systems,
             authenticator,
@@ -127,6 +141,8 @@ impl TestApi {
             rehearsal: None,
             access_log: false,
             limits,
+            batch_limits,
+            process: Arc::default(),
         };
         Self { vendor, state: SharedApiState::new(state) }
     }

@@ -6,6 +6,7 @@ use actix_web::HttpResponse;
 use serde_json::json;
 
 use super::test_api::{PATCH, TestApi, TestResponse, admin_request, patch_request, request_of};
+use crate::http::representation::Representation;
 use crate::http::{write_request, write_response};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, Operation, OperationId, OperationState, Precondition, RecordId};
@@ -31,7 +32,7 @@ fn success(body: SuccessBody) -> WriteResponse {
 async fn respond(api: &TestApi, result: WriteResponse) -> TestResponse {
     api.respond(move |context| {
         let result = result.clone();
-        async move { write_response::respond(&context, result).await }
+        async move { write_response::respond(&context, &Representation::Record, result).await }
     })
     .await
 }
@@ -62,7 +63,7 @@ async fn a_write_command_carries_all_write_headers() {
     let response = api.respond_to(request, move |context| {
         let built = Arc::clone(&built);
         async move {
-            let headers = write_request::parse_headers(&context)?;
+            let headers = write_request::parse_headers(&context, write_request::Purpose::Write)?;
             let system = context.api().find_system("crm")?;
             let patch = crate::record::Patch::parse_merge_patch(&PATCH.into()).expect("a patch");
             let kind = WriteOp::Update { id: RecordId::new("a", "b"), patch };
@@ -159,6 +160,7 @@ async fn each_write_outcome_has_its_response() {
         action: Action::Update,
         system: "crm".into(),
         record: Some("a:b".into()),
+        batch: None,
         caller: "admin".into(),
         started_at: "2026-11-21T10:15:30.123Z".into(),
         finished_at: None,
@@ -166,6 +168,8 @@ async fn each_write_outcome_has_its_response() {
         warnings: Vec::new(),
         problem: None,
         observed: None,
+        resolved_by: None,
+        note: None,
     };
     let accepted = WriteResponse { operation: Some(operation), ..success(SuccessBody::Accepted) };
     let accepted = respond(&api, accepted).await;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::Journal;
 use crate::journal::decode::{SELECT_KEYS, idempotency_row};
-use crate::journal::error::JournalError;
+use crate::journal::error::{DbError, JournalError};
 use crate::journal::ledger::LedgerEntry;
 use crate::journal::model::{IdempotencyClaim, IdempotencyState};
 use crate::journal::query::{LedgerQuery, OperationQuery, Page};
-use crate::journal::sql::{Value, replace_nul};
+use crate::journal::sql::{Value, operation_uuid, replace_nul};
 use crate::journal::verify::{self, VerifyReport};
 use crate::journal::{ledger_list, operations};
-use crate::record::{Operation, OperationId};
+use crate::record::{Operation, OperationId, PlanKey};
 
 impl Journal {
     /// The state of an idempotency key, without a claim; `None` = the key is free.
@@ -47,6 +47,16 @@ impl Journal {
         });
         let Some(mut row) = rows.await?.into_iter().next() else { return Ok(None) };
         Ok(row.opt_bytes(0)?)
+    }
+
+    /// The key that authenticates the tags of plans, the same for all replicas.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn plan_key(&self) -> Result<PlanKey, JournalError> {
+        let rows = self.read(|reader| async move { reader.select("SELECT key FROM plan_key", &[]).await }).await?;
+        let mut row = rows.into_iter().next().ok_or_else(|| DbError::Corrupt("the key of plans is missing".into()))?;
+        Ok(PlanKey::new(row.array(0)?))
     }
 
     /// One operation.
@@ -101,6 +111,11 @@ impl Journal {
         Ok(records.into_iter().filter_map(running).collect())
     }
 
+    /// A write of this instance has ended in the store without it: it blocks its record no longer.
+    pub fn forget_blocking(&self, operation: &OperationId) {
+        self.inner.shared.blocking.remove(operation);
+    }
+
     /// A page of the ledger.
     ///
     /// # Errors
@@ -126,6 +141,37 @@ impl Journal {
             async move { verify::run(&reader, head.as_deref()).await }
         })
         .await
+    }
+
+    /// What looking for the outcome of an operation needs that runs or has ended `unknown`: the
+    /// JSON of its [`Intent::recovery`](crate::journal::Intent::recovery).
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn recovery_of(&self, operation: &OperationId) -> Result<Option<String>, JournalError> {
+        let statement = "SELECT recovery FROM running WHERE operation = ?1
+             UNION ALL SELECT d.recovery FROM ledger o JOIN operation_detail d ON d.seq = o.intent
+             WHERE o.operation = ?1 AND o.intent > 0";
+        let id = [Value::Id(operation_uuid(operation))];
+        let rows = self.read(move |reader| {
+            let id = id.clone();
+            async move { reader.select(statement, &id).await }
+        });
+        let Some(mut row) = rows.await?.into_iter().next() else { return Ok(None) };
+        Ok(row.opt_bytes(0)?.and_then(|bytes| String::from_utf8(bytes).ok()))
+    }
+
+    /// Whether an operation still runs, here or in another instance.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn is_running(&self, operation: &OperationId) -> Result<bool, JournalError> {
+        let id = [Value::Id(operation_uuid(operation))];
+        let rows = self.read(move |reader| {
+            let id = id.clone();
+            async move { reader.select("SELECT seq FROM running WHERE operation = ?1", &id).await }
+        });
+        Ok(!rows.await?.is_empty())
     }
 
     /// How many running operations stay unresolved if this process ends: with SQLite all, on

@@ -8,6 +8,7 @@ use crate::journal::command::{Command, CommandResult};
 use crate::journal::error::JournalError;
 use crate::journal::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
 use crate::journal::sql::replace_nul;
+use crate::journal::verdict::{Verdict, VerdictResult};
 use crate::record::OperationId;
 
 impl Journal {
@@ -83,8 +84,18 @@ impl Journal {
         response: InterimResponse,
         replay_json: String,
     ) -> Result<(), JournalError> {
-        let command = Command::SaveInterim { operation: operation.clone(), response, replay_json };
+        let command = Command::SaveInterim { operation: operation.clone(), response, replay_json: Some(replay_json) };
         self.submit_persistent(command).await.map(|_| ())
+    }
+
+    /// A write whose answer was lost blocks its record from now on, as one whose caller got an
+    /// [`Unknown`](InterimResponse::Unknown). Its key replays nothing yet: the first request runs.
+    ///
+    /// # Errors
+    /// `Unavailable`: it is kept in memory and written later.
+    pub async fn block_record(&self, operation: &OperationId) -> Result<(), JournalError> {
+        let (operation, response) = (operation.clone(), InterimResponse::Unknown);
+        self.submit_persistent(Command::SaveInterim { operation, response, replay_json: None }).await.map(|_| ())
     }
 
     /// Finishes an operation: stores its final state, appends the outcome to the ledger, completes
@@ -103,6 +114,23 @@ impl Journal {
     ) -> impl Future<Output = Result<bool, JournalError>> + use<O> {
         let finished = self.submit_persistent(Command::Finish(outcome.into()));
         async move { Ok(!matches!(finished.await?, CommandResult::Finished(false))) }
+    }
+
+    /// Records what became of an operation that has ended `unknown`, or that has run too long, as
+    /// somebody has found out; it ends so, and its record is free. One transaction ends the
+    /// operation, appends the verdict to the ledger, and completes or frees the idempotency key.
+    ///
+    /// # Errors
+    /// `Unavailable`: nothing is recorded, or it cannot be known whether it was; asking again
+    /// tells.
+    pub async fn record_verdict(&self, mut verdict: Verdict) -> Result<VerdictResult, JournalError> {
+        verdict.caller = replace_nul(verdict.caller);
+        verdict.note = verdict.note.map(replace_nul);
+        verdict.record = verdict.record.map(replace_nul);
+        match self.submit(Command::RecordVerdict(Arc::new(verdict))).await? {
+            CommandResult::Verdict(result) => Ok(result),
+            _ => Err(JournalError::Unavailable),
+        }
     }
 
     /// Saves a vendor's token, encrypted, for the other replicas; it replaces an earlier one.

@@ -59,6 +59,18 @@ pub(super) struct Columns<'c> {
     pub(super) warnings: Vec<Option<String>>,
     pub(super) problem: Vec<Option<String>>,
     pub(super) observed: Vec<Option<&'static str>>,
+    pub(super) detail_key: Vec<Option<&'c str>>,
+    pub(super) detail_recovery: Vec<Option<Vec<u8>>>,
+    pub(super) verdict_seq: Vec<i64>,
+    pub(super) verdict_state: Vec<&'static str>,
+    pub(super) verdict_entry: Vec<i64>,
+    pub(super) resolved_by: Vec<Option<&'c str>>,
+    pub(super) note: Vec<Option<&'c str>>,
+    pub(super) verdict_record: Vec<Option<&'c str>>,
+    pub(super) verdict_etag: Vec<Option<&'c str>>,
+    pub(super) verdict_warnings: Vec<Option<String>>,
+    pub(super) warned_seq: Vec<i64>,
+    pub(super) new_warnings: Vec<&'c str>,
     pub(super) update: KeyColumns<'c>,
     pub(super) free: KeyColumns<'c>,
     pub(super) claim: KeyColumns<'c>,
@@ -70,6 +82,11 @@ pub(super) struct Columns<'c> {
     pub(super) lease_expires: Vec<i64>,
     pub(super) freed_system: Vec<&'c str>,
     pub(super) freed_record: Vec<&'c str>,
+    pub(super) batch_id: Vec<&'c str>,
+    pub(super) batch_position: Vec<i64>,
+    pub(super) batch_status: Vec<i64>,
+    pub(super) batch_request: Vec<&'c str>,
+    pub(super) batch_response: Vec<Option<&'c str>>,
 }
 
 impl<'c> Columns<'c> {
@@ -82,8 +99,16 @@ impl<'c> Columns<'c> {
             columns.interim_code.push(*code);
         }
         columns.add_details(changes);
+        columns.add_verdicts(changes);
         columns.add_keys(changes);
         columns.add_leases_and_tokens(changes);
+        for row in changes.batch_rows.values() {
+            columns.batch_id.push(&row.id);
+            columns.batch_position.push(row.position);
+            columns.batch_status.push(row.status);
+            columns.batch_request.push(&row.request);
+            columns.batch_response.push(row.response.as_deref());
+        }
         columns
     }
 
@@ -91,10 +116,10 @@ impl<'c> Columns<'c> {
         for entry in &changes.entries {
             self.seq.push(entry.seq);
             self.at.push(entry.at);
-            self.operation.push(entry.operation);
-            self.system.push(&entry.system);
-            self.record.push(entry.record.as_deref());
-            self.intent.push(entry.intent);
+            self.operation.push(entry.keys.operation);
+            self.system.push(&entry.keys.system);
+            self.record.push(entry.keys.record.as_deref());
+            self.intent.push(entry.keys.intent);
             self.entry.push(&entry.json);
             self.hash.push(&entry.hash);
         }
@@ -119,12 +144,33 @@ impl<'c> Columns<'c> {
     fn add_details(&mut self, changes: &'c ChangeSet) {
         for detail in &changes.details {
             let (warnings, problem, observed) = detail.columns();
-            self.detail_seq.push(detail.seq);
+            let (key, recovery) = detail.open_columns();
+            self.detail_key.push(key);
+            self.detail_recovery.push(recovery);
+            self.detail_seq.push(detail.running.seq);
             self.detail_state.push(detail.outcome.final_state().as_str());
             self.detail_finished.push(detail.finished_ms);
             self.warnings.push(warnings);
             self.problem.push(problem);
             self.observed.push(observed);
+        }
+    }
+
+    fn add_verdicts(&mut self, changes: &'c ChangeSet) {
+        for change in &changes.verdicts {
+            let (resolved_by, note, warnings) = change.columns();
+            self.verdict_warnings.push(warnings);
+            self.verdict_seq.push(change.seq);
+            self.verdict_state.push(change.verdict.state.as_str());
+            self.verdict_entry.push(change.entry);
+            self.resolved_by.push(resolved_by);
+            self.note.push(note);
+            self.verdict_record.push(change.verdict.record.as_deref());
+            self.verdict_etag.push(change.verdict.etag.as_deref());
+        }
+        for (seq, warnings) in &changes.warnings {
+            self.warned_seq.push(*seq);
+            self.new_warnings.push(warnings);
         }
     }
 

@@ -5,6 +5,7 @@ mod pipeline;
 mod server;
 mod session;
 mod statements;
+mod writes;
 
 pub(super) use server::PostgresServer;
 pub(super) use session::PostgresSession;

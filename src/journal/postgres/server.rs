@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::journal::error::{DbError, JournalError};
 use crate::journal::model::Durability;
-use crate::journal::schema::{Found, POSTGRES, VERSION};
+use crate::journal::schema::{Found, POSTGRES, first_rows};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection to a server that does not respond ends after about this time.
@@ -80,8 +80,8 @@ impl PostgresServer {
         match found(&client).await?.needs_tables() {
             Ok(false) => {}
             Ok(true) => {
-                let version = format!("INSERT INTO schema_version VALUES ({VERSION})");
-                client.batch_execute(&format!("{POSTGRES} {version}; COMMIT")).await?;
+                let rows = first_rows(|hex| format!("'\\x{hex}'"))?;
+                client.batch_execute(&format!("{POSTGRES} {rows} COMMIT")).await?;
             }
             Err(error) => return Ok(Err(error)),
         }

@@ -12,14 +12,18 @@ use super::columns::Columns;
 use super::pipeline::{Query, pipeline};
 use super::server::{PostgresServer, WRITER_LOCK};
 use super::statements::{self as sql, Statements};
+use super::writes::{WriteContext, key_writes, lease_writes, operation_writes};
 use crate::journal::batch_needs::BatchNeeds;
+use crate::journal::batches;
 use crate::journal::change_set::ChangeSet;
-use crate::journal::decode::{SELECT_RUNNING, idempotency_row, outcome_state, parse_action, stored_operation};
+use crate::journal::decode::{
+    SELECT_OPEN, SELECT_RUNNING, idempotency_row, open_operation, outcome_state, parse_action, stored_operation,
+};
 use crate::journal::error::DbError;
 use crate::journal::model::InterimResponse;
 use crate::journal::rows::{ChainHead, LeaseRow, RecordKey, RecordOperation, StoredOperation};
 use crate::journal::shared::{DEAD_AFTER, Shared};
-use crate::journal::sql::{Row, operation_uuid};
+use crate::journal::sql::{CUT_TABLES, Row, delete_cut, operation_uuid};
 use crate::journal::writer_state::WriterState;
 use crate::record::{Action, OperationId};
 
@@ -78,6 +82,13 @@ impl PostgresSession {
         state.records.clear();
         state.leases.clear();
         self.lock_and_read(shared, needs, state).await?;
+        for operation in &needs.open {
+            let rows = self.client.query(&SELECT_OPEN.replace('?', "$"), &[&operation_uuid(operation)]).await?;
+            for row in &rows {
+                let open = open_operation(&mut Row::from_postgres(row)?)?;
+                state.open.extend(open.map(|open| (operation.clone(), open)));
+            }
+        }
         let Some(limit) = needs.orphan_limit else { return Ok(Vec::new()) };
         self.orphans(needs, limit, state).await
     }
@@ -180,6 +191,7 @@ impl PostgresSession {
             now_ms: state.now_ms(),
             wall_ms: state.clock.wall_ms,
             step: changes.clock_step.unwrap_or_default(),
+            cut: changes.cut.as_ref().map(|cut| (cut.seq, &cut.hash[..], cut.marker)).unwrap_or_default(),
         };
         let writes = [
             operation_writes(&columns, changes, &context),
@@ -222,103 +234,13 @@ impl PostgresSession {
             AND NOT EXISTS (SELECT FROM instance i WHERE i.id = lease.owner AND i.seen > $3)";
         self.client.execute(leases, &[&now_ms, &state.instance, &(now_ms - DEAD_AFTER_MS)]).await?;
         self.client.execute("DELETE FROM instance WHERE seen <= $1", &[&(now_ms - INSTANCE_KEPT_MS)]).await?;
-        Ok(keys > 0 || details > 0)
+        let mut cut = 0;
+        for table in CUT_TABLES {
+            cut += self.client.execute(&delete_cut(table).replace('?', "$"), &[&DELETE_CHUNK]).await?;
+        }
+        let expired = self.client.execute(batches::DELETE_EXPIRED, &[&cutoff_ms, &batches::DELETED_AT_ONCE]).await?;
+        Ok(keys > 0 || details > 0 || cut > 0 || expired > 0)
     }
-}
-
-/// What the statements of a batch share.
-struct WriteContext<'w> {
-    instance: &'w String,
-    now_ms: i64,
-    wall_ms: i64,
-    step: (i64, i64),
-}
-
-/// One statement of a batch.
-struct Write<'w> {
-    text: &'static str,
-    is_needed: bool,
-    params: Vec<&'w (dyn ToSql + Sync)>,
-}
-
-impl<'w> Write<'w> {
-    fn new(text: &'static str, is_needed: bool, params: &[&'w (dyn ToSql + Sync)]) -> Self {
-        Self { text, is_needed, params: params.to_vec() }
-    }
-}
-
-fn operation_writes<'w>(c: &'w Columns<'_>, changes: &'w ChangeSet, context: &'w WriteContext<'_>) -> Vec<Write<'w>> {
-    let (step_seq, step_at) = (&context.step.0, &context.step.1);
-    vec![
-        Write::new(
-            sql::INSERT_LEDGER,
-            !c.seq.is_empty(),
-            &[&c.seq, &c.at, &c.operation, &c.system, &c.record, &c.intent, &c.entry, &c.hash],
-        ),
-        Write::new(sql::INSERT_STEP, changes.clock_step.is_some(), &[step_seq, step_at]),
-        Write::new(
-            sql::INSERT_RUNNING,
-            !c.begun_seq.is_empty(),
-            &[
-                &c.begun_seq,
-                &c.begun_operation,
-                &c.begun_system,
-                &c.begun_record,
-                &c.begun_action,
-                &c.begun_caller,
-                &c.begun_is_async,
-                &c.begun_key,
-                context.instance,
-                &c.begun_recovery,
-            ],
-        ),
-        Write::new(sql::ADOPT, !changes.adopted.is_empty(), &[&changes.adopted, context.instance, &context.wall_ms]),
-        Write::new(sql::SET_INTERIM, !c.interim_seq.is_empty(), &[&c.interim_seq, &c.interim_code]),
-        Write::new(sql::DELETE_RUNNING, !changes.ended.is_empty(), &[&changes.ended]),
-        Write::new(
-            sql::INSERT_DETAIL,
-            !c.detail_seq.is_empty(),
-            &[&c.detail_seq, &c.detail_state, &c.detail_finished, &c.warnings, &c.problem, &c.observed],
-        ),
-    ]
-}
-
-fn key_writes<'w>(c: &'w Columns<'_>) -> Vec<Write<'w>> {
-    let (update, free, claim) = (&c.update, &c.free, &c.claim);
-    vec![
-        Write::new(
-            sql::UPDATE_KEYS,
-            !update.caller.is_empty(),
-            &[&update.caller, &update.key, &update.operation, &update.replay_json, &update.interim, &update.expires],
-        ),
-        Write::new(sql::FREE_KEYS, !free.caller.is_empty(), &[&free.caller, &free.key, &free.operation]),
-        Write::new(
-            sql::CLAIM_KEYS,
-            !claim.caller.is_empty(),
-            &[
-                &claim.caller,
-                &claim.key,
-                &claim.fingerprint,
-                &claim.operation,
-                &claim.replay_json,
-                &claim.interim,
-                &claim.expires,
-            ],
-        ),
-    ]
-}
-
-fn lease_writes<'w>(c: &'w Columns<'_>, changes: &ChangeSet, context: &'w WriteContext<'_>) -> Vec<Write<'w>> {
-    vec![
-        Write::new(
-            sql::SET_LEASES,
-            !c.lease_fence.is_empty(),
-            &[&c.lease_system, &c.lease_record, &c.lease_fence, &c.lease_expires, context.instance],
-        ),
-        Write::new(sql::FREE_LEASES, !c.freed_system.is_empty(), &[&c.freed_system, &c.freed_record]),
-        Write::new(sql::SAVE_TOKENS, !c.token_system.is_empty(), &[&c.token_system, &c.token_sealed]),
-        Write::new(sql::HEARTBEAT, changes.heartbeat, &[context.instance, &context.now_ms]),
-    ]
 }
 
 fn operations(rows: Vec<Row>) -> Result<HashSet<OperationId>, DbError> {

@@ -30,11 +30,13 @@ pub(super) const WRITTEN: &str = "SELECT k.operation FROM unnest($1) AS k(operat
     OR EXISTS (SELECT FROM ledger l WHERE l.operation = k.operation AND l.intent IS NOT NULL)";
 /// The outcomes of those of these operations that have ended.
 pub(super) const ENDED: &str = "SELECT l.operation, l.entry FROM unnest($1) AS k(operation)
-    JOIN ledger l ON l.operation = k.operation AND l.intent IS NOT NULL";
+    JOIN ledger l ON l.operation = k.operation AND l.intent > 0";
 
 pub(super) const INSERT_LEDGER: &str = "INSERT INTO ledger (seq, at, operation, system, record, intent, entry, hash)
      SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)";
 pub(super) const INSERT_STEP: &str = "INSERT INTO clock_step (seq, at) VALUES ($1, $2)";
+pub(super) const INSERT_CUT: &str =
+    "INSERT INTO ledger_cut (seq, hash, marker) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
 pub(super) const INSERT_RUNNING: &str = "INSERT INTO running
     (seq, operation, owner, system, record, action, caller, is_async, key, recovery)
     SELECT v.seq, v.operation, $9, v.system, v.record, v.action, v.caller, v.is_async, v.key, v.recovery
@@ -46,8 +48,14 @@ pub(super) const SET_INTERIM: &str =
     "UPDATE running r SET interim = v.interim FROM unnest($1, $2) AS v(seq, interim) WHERE r.seq = v.seq";
 pub(super) const DELETE_RUNNING: &str = "DELETE FROM running r USING unnest($1) AS v(seq) WHERE r.seq = v.seq";
 pub(super) const INSERT_DETAIL: &str =
-    "INSERT INTO operation_detail (seq, state, finished, warnings, problem, observed)
-     SELECT * FROM unnest($1, $2, $3, $4, $5, $6)";
+    "INSERT INTO operation_detail (seq, state, finished, warnings, problem, observed, key, recovery)
+     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)";
+pub(super) const SET_VERDICT: &str = "UPDATE operation_detail d SET state = v.state, verdict = v.verdict,
+    resolved_by = v.resolved_by, note = v.note, record = v.record, etag = v.etag, warnings = v.warnings,
+    problem = NULL, observed = NULL, key = NULL, recovery = NULL FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
+    AS v(seq, state, verdict, resolved_by, note, record, etag, warnings) WHERE d.seq = v.seq";
+pub(super) const SET_WARNINGS: &str =
+    "UPDATE operation_detail d SET warnings = v.warnings FROM unnest($1, $2) AS v(seq, warnings) WHERE d.seq = v.seq";
 pub(super) const UPDATE_KEYS: &str =
     "UPDATE idempotency i SET replay_json = v.replay_json, interim = v.interim, expires = v.expires
      FROM unnest($1, $2, $3, $4, $5, $6) AS v(caller, key, operation, replay_json, interim, expires)
@@ -67,6 +75,11 @@ pub(super) const FREE_LEASES: &str = "DELETE FROM lease l USING unnest($1, $2) A
     WHERE l.system = v.system AND l.record = v.record";
 pub(super) const SAVE_TOKENS: &str = "INSERT INTO token (system, sealed) SELECT * FROM unnest($1, $2)
     ON CONFLICT (system) DO UPDATE SET sealed = excluded.sealed";
+pub(super) const SAVE_BATCH_ROWS: &str = "INSERT INTO batch_row (id, item, status, request, response, at)
+    SELECT v.id, v.item, v.status, v.request, v.response, $6
+    FROM unnest($1, $2, $3, $4, $5) AS v(id, item, status, request, response)
+    ON CONFLICT (id, item) DO UPDATE SET status = excluded.status, at = excluded.at,
+        request = excluded.request, response = excluded.response";
 pub(super) const HEARTBEAT: &str =
     "INSERT INTO instance (id, seen) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen";
 
@@ -95,6 +108,7 @@ const ALL: &[(&str, &[Type])] = &[
         ],
     ),
     (INSERT_STEP, &[Type::INT8, Type::INT8]),
+    (INSERT_CUT, &[Type::INT8, Type::BYTEA, Type::INT8]),
     (
         INSERT_RUNNING,
         &[
@@ -115,8 +129,31 @@ const ALL: &[(&str, &[Type])] = &[
     (DELETE_RUNNING, &[Type::INT8_ARRAY]),
     (
         INSERT_DETAIL,
-        &[Type::INT8_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY],
+        &[
+            Type::INT8_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::INT8_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::BYTEA_ARRAY,
+        ],
     ),
+    (
+        SET_VERDICT,
+        &[
+            Type::INT8_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::INT8_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TEXT_ARRAY,
+        ],
+    ),
+    (SET_WARNINGS, &[Type::INT8_ARRAY, Type::TEXT_ARRAY]),
     (
         UPDATE_KEYS,
         &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY],
@@ -137,6 +174,10 @@ const ALL: &[(&str, &[Type])] = &[
     (SET_LEASES, &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::TEXT]),
     (FREE_LEASES, &[Type::TEXT_ARRAY, Type::TEXT_ARRAY]),
     (SAVE_TOKENS, &[Type::TEXT_ARRAY, Type::BYTEA_ARRAY]),
+    (
+        SAVE_BATCH_ROWS,
+        &[Type::TEXT_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8],
+    ),
     (HEARTBEAT, &[Type::TEXT, Type::INT8]),
 ];
 

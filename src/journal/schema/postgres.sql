@@ -2,8 +2,12 @@
 
 CREATE TABLE schema_version (version BIGINT NOT NULL);
 
+-- The key that authenticates the tags of plans, made with the tables.
+CREATE TABLE plan_key (key BYTEA NOT NULL);
+
 -- Append-only, one row for each entry. `entry` is the JSON that the hash covers; the other columns
--- repeat what searches need. `intent` is the number of the intent, in an outcome only.
+-- repeat what searches need. `intent` is null in an intent, the number of the intent in its
+-- outcome, the same below zero in a later verdict, and 0 in a `cut`, which belongs to no operation.
 CREATE TABLE ledger (
     seq       BIGINT PRIMARY KEY,
     at        BIGINT NOT NULL,
@@ -16,6 +20,14 @@ CREATE TABLE ledger (
 );
 CREATE INDEX ledger_record ON ledger (record, seq) WHERE record IS NOT NULL;
 CREATE INDEX ledger_outcome ON ledger (operation) WHERE intent IS NOT NULL;
+
+-- Up to which entry the ledger was cut, that entry's hash, and the number of the `cut`; the last row
+-- counts. What is left of these entries is being deleted.
+CREATE TABLE ledger_cut (
+    seq    BIGINT PRIMARY KEY,
+    hash   BYTEA  NOT NULL,
+    marker BIGINT NOT NULL
+);
 
 -- The first entries after the clock went back by a second or more: between two of them `at` grows.
 CREATE TABLE clock_step (
@@ -42,14 +54,22 @@ CREATE TABLE running (
 CREATE INDEX running_record ON running (record, system) WHERE record IS NOT NULL;
 
 -- What the ledger does not hold of an operation that has ended, by the number of the intent. Every
--- operation that was not applied has a row.
+-- operation that was not applied has a row. `key` and `recovery` are kept while it is `unknown`; the
+-- members from `verdict`, the number of that entry, are of the verdict that came later.
 CREATE TABLE operation_detail (
-    seq      BIGINT PRIMARY KEY,
-    state    TEXT   NOT NULL,
-    finished BIGINT NOT NULL,
-    warnings TEXT,
-    problem  TEXT,
-    observed TEXT
+    seq         BIGINT PRIMARY KEY,
+    state       TEXT    NOT NULL,
+    finished    BIGINT NOT NULL,
+    warnings    TEXT,
+    problem     TEXT,
+    observed    TEXT,
+    key         TEXT,
+    recovery    BYTEA,
+    verdict     BIGINT,
+    resolved_by TEXT,
+    note        TEXT,
+    record      TEXT,
+    etag        TEXT
 );
 CREATE INDEX operation_detail_state ON operation_detail (state, seq) WHERE state <> 'applied';
 
@@ -88,3 +108,16 @@ CREATE TABLE token (
     system TEXT  NOT NULL PRIMARY KEY,
     sealed BYTEA NOT NULL
 );
+
+-- Asynchronous batches: the batch itself as item -1, then its items. `status` of the batch is 1
+-- until nothing is left to do.
+CREATE TABLE batch_row (
+    id       TEXT    NOT NULL,
+    item     BIGINT NOT NULL,
+    status   BIGINT NOT NULL,
+    at       BIGINT NOT NULL,
+    request  TEXT    NOT NULL,
+    response TEXT,
+    PRIMARY KEY (id, item)
+);
+CREATE INDEX batch_row_status ON batch_row (status) WHERE item = -1;

@@ -2,8 +2,12 @@
 
 CREATE TABLE schema_version (version INTEGER NOT NULL);
 
+-- The key that authenticates the tags of plans, made with the tables.
+CREATE TABLE plan_key (key BLOB NOT NULL);
+
 -- Append-only, one row for each entry. `entry` is the JSON that the hash covers; the other columns
--- repeat what searches need. `intent` is the number of the intent, in an outcome only.
+-- repeat what searches need. `intent` is null in an intent, the number of the intent in its
+-- outcome, the same below zero in a later verdict, and 0 in a `cut`, which belongs to no operation.
 CREATE TABLE ledger (
     seq       INTEGER PRIMARY KEY,
     at        INTEGER NOT NULL,
@@ -17,6 +21,14 @@ CREATE TABLE ledger (
 -- SQLite adds `seq` to each index.
 CREATE INDEX ledger_record ON ledger (record) WHERE record IS NOT NULL;
 CREATE INDEX ledger_outcome ON ledger (operation) WHERE intent IS NOT NULL;
+
+-- Up to which entry the ledger was cut, that entry's hash, and the number of the `cut`; the last row
+-- counts. What is left of these entries is being deleted.
+CREATE TABLE ledger_cut (
+    seq    INTEGER PRIMARY KEY,
+    hash   BLOB    NOT NULL,
+    marker INTEGER NOT NULL
+);
 
 -- The first entries after the clock went back by a second or more: between two of them `at` grows.
 CREATE TABLE clock_step (
@@ -42,14 +54,22 @@ CREATE TABLE running (
 );
 
 -- What the ledger does not hold of an operation that has ended, by the number of the intent. Every
--- operation that was not applied has a row.
+-- operation that was not applied has a row. `key` and `recovery` are kept while it is `unknown`; the
+-- members from `verdict`, the number of that entry, are of the verdict that came later.
 CREATE TABLE operation_detail (
-    seq      INTEGER PRIMARY KEY,
-    state    TEXT    NOT NULL,
-    finished INTEGER NOT NULL,
-    warnings TEXT,
-    problem  TEXT,
-    observed TEXT
+    seq         INTEGER PRIMARY KEY,
+    state       TEXT    NOT NULL,
+    finished    INTEGER NOT NULL,
+    warnings    TEXT,
+    problem     TEXT,
+    observed    TEXT,
+    key         TEXT,
+    recovery    BLOB,
+    verdict     INTEGER,
+    resolved_by TEXT,
+    note        TEXT,
+    record      TEXT,
+    etag        TEXT
 );
 CREATE INDEX operation_detail_state ON operation_detail (state) WHERE state <> 'applied';
 
@@ -77,3 +97,16 @@ CREATE TABLE token (
     system TEXT  NOT NULL PRIMARY KEY,
     sealed BLOB NOT NULL
 );
+
+-- Asynchronous batches: the batch itself as item -1, then its items. `status` of the batch is 1
+-- until nothing is left to do.
+CREATE TABLE batch_row (
+    id       TEXT    NOT NULL,
+    item     INTEGER NOT NULL,
+    status   INTEGER NOT NULL,
+    at       INTEGER NOT NULL,
+    request  TEXT    NOT NULL,
+    response TEXT,
+    PRIMARY KEY (id, item)
+);
+CREATE INDEX batch_row_status ON batch_row (status) WHERE item = -1;

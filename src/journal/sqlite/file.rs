@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::journal::error::{DbError, JournalError};
 use crate::journal::model::Durability;
-use crate::journal::schema::{Found, SQLITE, VERSION};
+use crate::journal::schema::{Found, SQLITE, first_rows};
 
 /// How long a statement waits while another process has locked the file.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
@@ -97,9 +97,8 @@ impl SqliteFile {
         if self.found().map_err(failed)?.needs_tables()? {
             let create = || -> Result<(), DbError> {
                 let connection = self.connect_writer(durability)?;
-                connection.execute_batch(&format!(
-                    "BEGIN IMMEDIATE; {SQLITE} INSERT INTO schema_version VALUES ({VERSION}); COMMIT"
-                ))?;
+                let rows = first_rows(|hex| format!("x'{hex}'"))?;
+                connection.execute_batch(&format!("BEGIN IMMEDIATE; {SQLITE} {rows} COMMIT"))?;
                 Ok(())
             };
             create().map_err(failed)?;

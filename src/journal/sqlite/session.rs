@@ -11,12 +11,15 @@ use rusqlite::{Connection, Params, params};
 
 use super::file::{BUSY_TIMEOUT, SqliteFile};
 use crate::journal::batch_needs::BatchNeeds;
-use crate::journal::change_set::{ChangeSet, NewDetail, NewEntry};
-use crate::journal::decode::{SELECT_KEYS, SELECT_RUNNING, idempotency_row, outcome_state, stored_operation};
+use crate::journal::batches;
+use crate::journal::change_set::{ChangeSet, EntryKeys, NewCut, NewDetail, NewEntry, NewVerdict};
+use crate::journal::decode::{
+    SELECT_KEYS, SELECT_OPEN, SELECT_RUNNING, idempotency_row, open_operation, outcome_state, stored_operation,
+};
 use crate::journal::error::DbError;
 use crate::journal::rows::{ChainHead, KeyProgress, RecordOperation, RunningOperation, StoredOperation};
 use crate::journal::shared::Shared;
-use crate::journal::sql::{Row, operation_uuid};
+use crate::journal::sql::{CUT_TABLES, Row, delete_cut, operation_uuid};
 use crate::journal::writer_state::WriterState;
 use crate::record::Action;
 
@@ -101,9 +104,14 @@ impl SqliteSession {
             }
         }
         for operation in &needs.ended {
-            let statement = "SELECT entry FROM ledger WHERE operation = ?1 AND intent IS NOT NULL";
+            let statement = "SELECT entry FROM ledger WHERE operation = ?1 AND intent > 0";
             for mut row in self.select(statement, params![operation_uuid(operation).as_bytes()])? {
                 state.ended.insert(operation.clone(), outcome_state(&row.text(0)?)?);
+            }
+        }
+        for operation in &needs.open {
+            for mut row in self.select(SELECT_OPEN, params![operation_uuid(operation).as_bytes()])? {
+                state.open.extend(open_operation(&mut row)?.map(|open| (operation.clone(), open)));
             }
         }
         let Some(limit) = needs.orphan_limit else { return Ok(Vec::new()) };
@@ -143,6 +151,10 @@ impl SqliteSession {
         if let Some((seq, at)) = changes.clock_step {
             self.execute("INSERT INTO clock_step (seq, at) VALUES (?1, ?2)", [seq, at])?;
         }
+        if let Some(NewCut { seq, hash, marker }) = changes.cut {
+            let statement = "INSERT OR IGNORE INTO ledger_cut (seq, hash, marker) VALUES (?1, ?2, ?3)";
+            self.execute(statement, params![seq, hash, marker])?;
+        }
         changes.begun.iter().try_for_each(|running| self.insert_running(running, &state.instance))?;
         for seq in &changes.adopted {
             let statement = "UPDATE running SET owner = ?2, first_adopted = coalesce(first_adopted, ?3) WHERE seq = ?1";
@@ -155,10 +167,15 @@ impl SqliteSession {
             self.execute("DELETE FROM running WHERE seq = ?1", [seq])?;
         }
         changes.details.iter().try_for_each(|detail| self.insert_detail(detail))?;
+        self.write_verdicts(changes)?;
         self.write_keys(changes)?;
         for (system, sealed) in &changes.tokens {
             let statement = "INSERT OR REPLACE INTO token (system, sealed) VALUES (?1, ?2)";
             self.execute(statement, params![system, &sealed[..]])?;
+        }
+        for row in changes.batch_rows.values() {
+            let values = params![row.id, row.position, row.status, state.clock.wall_ms, row.request, row.response];
+            self.execute(batches::SAVE, values)?;
         }
         if changes.heartbeat {
             self.execute("INSERT OR REPLACE INTO instance (id, seen) VALUES ('', ?1)", [now_ms])?;
@@ -169,16 +186,9 @@ impl SqliteSession {
     fn insert_entry(&self, entry: &NewEntry) -> Result<(), DbError> {
         let statement = "INSERT INTO ledger (seq, at, operation, system, record, intent, entry, hash)
                          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        let values = params![
-            entry.seq,
-            entry.at,
-            entry.operation.as_bytes(),
-            entry.system,
-            entry.record,
-            entry.intent,
-            entry.json,
-            entry.hash
-        ];
+        let NewEntry { seq, at, keys, json, hash } = entry;
+        let EntryKeys { operation, system, record, intent } = keys;
+        let values = params![seq, at, operation.as_bytes(), system, record, intent, json, hash];
         self.execute(statement, values)
     }
 
@@ -205,10 +215,28 @@ impl SqliteSession {
 
     fn insert_detail(&self, detail: &NewDetail) -> Result<(), DbError> {
         let (warnings, problem, observed) = detail.columns();
-        let statement = "INSERT INTO operation_detail (seq, state, finished, warnings, problem, observed)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        let state = detail.outcome.final_state().as_str();
-        self.execute(statement, params![detail.seq, state, detail.finished_ms, warnings, problem, observed])
+        let (key, recovery) = detail.open_columns();
+        let statement =
+            "INSERT INTO operation_detail (seq, state, finished, warnings, problem, observed, key, recovery)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let (seq, state) = (detail.running.seq, detail.outcome.final_state().as_str());
+        self.execute(statement, params![seq, state, detail.finished_ms, warnings, problem, observed, key, recovery])
+    }
+
+    fn write_verdicts(&self, changes: &ChangeSet) -> Result<(), DbError> {
+        for change in &changes.verdicts {
+            let NewVerdict { seq, entry, verdict } = change;
+            let (resolved_by, note, warnings) = change.columns();
+            self.execute(
+                "UPDATE operation_detail SET state = ?2, verdict = ?3, resolved_by = ?4, note = ?5, record = ?6,
+                 etag = ?7, warnings = ?8, problem = NULL, observed = NULL, key = NULL, recovery = NULL WHERE seq = ?1",
+                params![seq, verdict.state.as_str(), entry, resolved_by, note, verdict.record, verdict.etag, warnings],
+            )?;
+        }
+        for (seq, warnings) in &changes.warnings {
+            self.execute("UPDATE operation_detail SET warnings = ?2 WHERE seq = ?1", params![seq, warnings])?;
+        }
+        Ok(())
     }
 
     fn write_keys(&self, changes: &ChangeSet) -> Result<(), DbError> {
@@ -252,8 +280,14 @@ impl SqliteSession {
              (SELECT seq, finished FROM operation_detail ORDER BY seq LIMIT ?2) AS oldest WHERE finished < ?1)",
         );
         let details = details?.execute(params![cutoff_ms, DELETE_CHUNK])?;
-        self.wal_used |= keys + details > 0;
-        Ok(keys > 0 || details > 0)
+        let mut cut = 0;
+        for table in CUT_TABLES {
+            cut += self.connection.prepare_cached(&delete_cut(table))?.execute([DELETE_CHUNK])?;
+        }
+        let expired = self.connection.prepare_cached(batches::DELETE_EXPIRED);
+        let expired = expired?.execute(params![cutoff_ms, batches::DELETED_AT_ONCE])?;
+        self.wal_used |= keys + details + cut + expired > 0;
+        Ok(keys > 0 || details > 0 || cut > 0 || expired > 0)
     }
 
     /// Moves the content of the -wal file to the file and empties it: it holds what was deleted.

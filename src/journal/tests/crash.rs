@@ -153,7 +153,7 @@ async fn run_until_crash(
 async fn entries_by_operation(store: &Journal) -> HashMap<OperationId, Vec<(LedgerEvent, String)>> {
     let mut entries: HashMap<_, Vec<_>> = HashMap::new();
     for entry in store.ledger(all_entries_query()).await.expect("read").items {
-        entries.entry(entry.operation).or_default().push((entry.event, entry.state));
+        entries.entry(entry.operation.expect("no cut")).or_default().push((entry.event, entry.state));
     }
     entries
 }

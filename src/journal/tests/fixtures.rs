@@ -10,6 +10,7 @@ use tokio_postgres::NoTls;
 use crate::journal::command::Command;
 use crate::journal::handle::to_millis;
 use crate::journal::{Durability, Journal, JournalMetrics, StoreSettings};
+use crate::metrics::ChangeType;
 
 /// Counts ledger entries and commits.
 #[derive(Default)]
@@ -25,6 +26,7 @@ impl JournalMetrics for CountingMetrics {
     fn on_commit(&self, _seconds: f64) {
         self.commits.fetch_add(1, Ordering::SeqCst);
     }
+    fn on_change(&self, _system: &str, _change: ChangeType) {}
 }
 
 /// An empty database; a SQLite file is removed at the end.

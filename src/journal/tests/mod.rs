@@ -2,12 +2,16 @@
 //! `TEST_POSTGRES_URL` names a server.
 
 mod crash;
+mod cut;
 mod db_failures;
+mod feed;
 mod fixtures;
 mod hash_chain;
 mod keys;
 mod leases;
 mod lists;
 mod operations;
+mod retention;
 pub(super) mod samples;
 mod tampering;
+mod verdicts;

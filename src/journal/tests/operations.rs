@@ -22,7 +22,7 @@ async fn an_operation_reads_as_the_contract_says_from_begin_to_finish() {
         let running = store.operation(&id).await.expect("read").expect("there");
         assert_eq!((running.state, running.record, running.finished_at), (OperationState::Running, None, None));
         assert!(running.started_at.ends_with('Z') && running.started_at.len() == 24, "{}", running.started_at);
-        let warning = Warning { code: WarningCode::Loss, pointer: "/fields/x".into(), detail: "\0".into() };
+        let warning = Warning::new(WarningCode::Loss, "/fields/x", "\0");
         let problem = serde_json::json!({ "status": 504, "n": 1 });
         let outcome = Outcome {
             state: OperationState::Unknown,

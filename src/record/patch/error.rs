@@ -11,6 +11,8 @@ pub enum PatchError {
     Malformed(String),
     /// The patch would change members that callers cannot change: 422 `read-only-member`.
     ReadOnly(Vec<FieldError>),
+    /// Values that can never be sent: 422 `rejected`.
+    Rejected(Vec<FieldError>),
     /// A `test` operation failed: 409 `patch-test-failed`.
     TestFailed(FieldError),
     /// An operation of a JSON Patch cannot be applied: 422 `patch-failed`.

@@ -3,7 +3,7 @@
 //! cost of a patch.
 
 use json_patch::{PatchErrorKind, PatchOperation};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::error::{PatchError, read_only_error};
 use super::missing_value::missing_value_error;
@@ -16,11 +16,14 @@ const MAX_COPIED: usize = 4 * 1024 * 1024;
 /// an array shifts all of it. This takes about a tenth of a second.
 const MAX_SHIFTED: usize = 1_000_000;
 
-/// Applies operations in their order.
-pub(super) fn apply(
+/// Applies operations in their order; `check` says which may write where they do.
+///
+/// # Errors
+/// Those of `check`, `TestFailed` or `Failed`.
+pub fn apply_json_patch(
     document: &mut Value,
     operations: &[PatchOperation],
-    reserved: &dyn Fn(&str) -> bool,
+    check: &dyn Fn(&PatchOperation) -> Result<(), PatchError>,
 ) -> Result<(), PatchError> {
     let (mut copied, mut shifted) = (0_usize, 0_usize);
     for (index, operation) in operations.iter().enumerate() {
@@ -50,7 +53,7 @@ pub(super) fn apply(
             | PatchOperation::Replace(_)
             | PatchOperation::Move(_) => {}
         }
-        check_writable(operation, reserved)?;
+        check(operation)?;
         let from = if let PatchOperation::Move(operation) = operation { Some(operation.from.as_str()) } else { None };
         shifted =
             [Some(path), from].into_iter().flatten().fold(shifted, |sum, path| sum + count_siblings(document, path));
@@ -87,6 +90,22 @@ fn count_siblings(document: &Value, path: &str) -> usize {
 
 fn operation_error(index: usize, path: &str, reason: &str) -> PatchError {
     PatchError::Failed(FieldError::new(path, format!("operation {index}: {reason}")))
+}
+
+/// The members of `/fields` that the operations set as a whole.
+pub(super) fn replaced_members(operations: &[PatchOperation]) -> Map<String, Value> {
+    let mut members = Map::new();
+    for operation in operations {
+        let value = match operation {
+            PatchOperation::Add(add) => &add.value,
+            PatchOperation::Replace(replace) => &replace.value,
+            _ => continue,
+        };
+        if let Some(name) = operation.path().as_str().strip_prefix("/fields/").filter(|rest| !rest.contains('/')) {
+            members.insert(name.replace("~1", "/").replace("~0", "~"), value.clone());
+        }
+    }
+    members
 }
 
 /// Checks every path that an operation writes: `test` writes none, and `move` also writes its

@@ -254,7 +254,7 @@ fn a_merge_patch_is_flat_only_without_nested_objects() {
     let identity = RecordIdentity { system: "itsm", id: "A:1", etag: "\"t\"" };
     let is_flat = |body: &'static str| {
         let patch = Patch::parse_merge_patch(&Bytes::from_static(body.as_bytes())).expect("a patch");
-        patch.as_flat_changes(&identity, &|_| false).expect("allowed").is_some()
+        patch.as_flat_changes(&identity, None, &|_| false).expect("allowed").is_some()
     };
     assert!(is_flat(r#"{"fields":{"a":1,"b":null,"c":[{}]}}"#));
     assert!(!is_flat(r#"{"fields":{"a":{"b":1}}}"#));

@@ -46,6 +46,15 @@ pub use sample::{
 pub use state::Settings;
 use state::State;
 
+/// The name of the sandbox's system in front of it.
+pub const SYSTEM: &str = "architecture";
+
+/// The keys of that system in the gateway's configuration.
+pub(super) fn settings(_base_url: &str) -> Vec<(&'static str, String)> {
+    let settings = [("tenant", TENANT), ("api_key", API_KEY), ("collection", "object-definitions")];
+    settings.map(|(key, value)| (key, value.to_owned())).into()
+}
+
 /// A running fake BlueDolphin.
 pub type Vendor = FakeVendor<BlueDolphin>;
 

@@ -44,6 +44,14 @@ pub use sample::{
 pub use state::Settings;
 use state::State;
 
+/// The name of the sandbox's system in front of it.
+pub const SYSTEM: &str = "itsm";
+
+/// The keys of that system in the gateway's configuration.
+pub(super) fn settings(_base_url: &str) -> Vec<(&'static str, String)> {
+    vec![("api_token", API_TOKEN.to_owned())]
+}
+
 /// A running fake Matrix42.
 pub type Vendor = FakeVendor<Matrix42>;
 

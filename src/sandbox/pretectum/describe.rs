@@ -12,16 +12,16 @@ pub(super) fn business_area_json() -> Value {
             "updatedDate": "2024-01-15T10:30:00Z", "version": 1 })
 }
 
-pub(super) fn schema_summary_json() -> Value {
+pub(super) fn schema_summary_json(state: &State) -> Value {
     json!({ "schemaId": SCHEMA_ID, "name": SCHEMA_NAME, "description": "", "businessAreaId": BUSINESS_AREA_ID,
             "businessAreaName": BUSINESS_AREA_NAME, "active": true, "state": "PUBLISHED",
-            "fieldsCount": rules::describe().len(), "dataSetCount": 1, "version": 1, "deleted": false })
+            "fieldsCount": rules::describe(state.settings.added_field.as_deref()).len(), "dataSetCount": 1, "version": 1, "deleted": false })
 }
 
-pub(super) fn schema_json() -> Value {
+pub(super) fn schema_json(state: &State) -> Value {
     json!({ "schemaId": SCHEMA_ID, "name": SCHEMA_NAME, "description": "", "businessAreaId": BUSINESS_AREA_ID,
             "businessAreaName": BUSINESS_AREA_NAME, "version": 1, "createdBy": "sandbox", "updatedBy": "sandbox",
-            "createdDate": "2024-01-15T10:45:00Z", "updatedDate": "2024-01-15T10:45:00Z", "fields": rules::describe() })
+            "createdDate": "2024-01-15T10:45:00Z", "updatedDate": "2024-01-15T10:45:00Z", "fields": rules::describe(state.settings.added_field.as_deref()) })
 }
 
 pub(super) fn dataset_json(state: &State) -> Value {

@@ -48,6 +48,15 @@ pub use sample::{
 use state::State;
 pub use state::{LastKey, Object, Settings};
 
+/// The name of the sandbox's system in front of it.
+pub const SYSTEM: &str = "crm";
+
+/// The keys of that system in the gateway's configuration.
+pub(super) fn settings(_base_url: &str) -> Vec<(&'static str, String)> {
+    let collection = [BUSINESS_AREA_ID, SCHEMA_ID, DATASET_ID].join(":");
+    vec![("client_id", CLIENT_ID.to_owned()), ("client_secret", CLIENT_SECRET.to_owned()), ("collection", collection)]
+}
+
 /// A running fake Pretectum.
 pub type Vendor = FakeVendor<Pretectum>;
 
@@ -139,9 +148,9 @@ impl VendorModel for Pretectum {
             Route::Token => message_response(403, "Forbidden"),
             Route::Areas => FakeResponse::json(200, &json!([business_area_json()])),
             Route::Schemas => {
-                FakeResponse::json(200, &json!({ "items": [schema_summary_json()], "nextPageKey": null }))
+                FakeResponse::json(200, &json!({ "items": [schema_summary_json(&state)], "nextPageKey": null }))
             }
-            Route::Schema => FakeResponse::json(200, &schema_json()),
+            Route::Schema => FakeResponse::json(200, &schema_json(&state)),
             Route::Datasets => {
                 FakeResponse::json(200, &json!({ "items": [dataset_json(&state)], "nextPageKey": null }))
             }
@@ -180,10 +189,11 @@ impl VendorModel for Pretectum {
             "token_life_ms" => settings.token_life = Duration::from_millis(parse_number(value)?),
             "refuse_invalid" => settings.refuse_invalid = parse_flag(value)?,
             "ignored_field" => settings.ignored_field = parse_optional_text(value)?,
+            "added_field" => settings.added_field = parse_optional_text(value)?,
             "expire_all_tokens" => state.tokens.expire_all(),
             _ => {
                 return Err(
-                    "page_size, empty_page, token_life_ms, refuse_invalid, ignored_field, expire_all_tokens".into()
+                    "page_size, empty_page, token_life_ms, refuse_invalid, ignored_field, added_field, expire_all_tokens".into()
                 );
             }
         }

@@ -89,15 +89,18 @@ fn is_date(text: &str) -> bool {
 }
 
 /// The `fields` of the schema, as the vendor's page "Get schema" shows them.
-pub(super) fn describe() -> Vec<Value> {
+pub(super) fn describe(added: Option<&str>) -> Vec<Value> {
     let describe = |(number, rule): (usize, &Rule)| {
         let picklist: Vec<Value> =
             rule.picklist.iter().map(|code| json!({ "code": code, "description": code })).collect();
+        // The bounds of a text are lengths; the other fields have none.
+        let bounds = (rule.data_type == "string").then_some((1, MAX_TEXT_CHARS));
         let data_type = if rule.data_type == "picklist" { "string" } else { rule.data_type };
         json!({
             "fieldId": format!("20240115104500456{number:030}"), "name": rule.name, "description": "", "active": true,
             "dataType": data_type, "isPrimaryKey": false, "isSortKey": false, "isRequired": rule.required,
-            "isMultivalue": false, "isPII": rule.name != "Status", "min": 1, "max": MAX_TEXT_CHARS, "classifiers": [],
+            "isMultivalue": false, "isPII": rule.name != "Status", "classifiers": [],
+            "min": bounds.map(|(min, _)| min), "max": bounds.map(|(_, max)| max),
             "validationRules": [], "allowedBooleanValues": null,
             "picklistType": if rule.picklist.is_empty() { Value::Null } else { json!("static") },
             "staticPicklist": picklist, "dataDomainId": null,
@@ -106,5 +109,6 @@ pub(super) fn describe() -> Vec<Value> {
             "timeFormat": null
         })
     };
-    RULES.iter().enumerate().map(describe).collect()
+    let any = |name| json!({ "fieldId": "20240115104500456999", "name": name, "active": true, "dataType": "json" });
+    RULES.iter().enumerate().map(describe).chain(added.map(any)).collect()
 }

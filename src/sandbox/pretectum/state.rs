@@ -78,6 +78,8 @@ pub struct Settings {
     pub refuse_invalid: bool,
     /// A field that PUT does not change, although it responds 204.
     pub ignored_field: Option<String>,
+    /// A field of any value that was added to the schema.
+    pub added_field: Option<String>,
 }
 
 impl Default for Settings {
@@ -93,6 +95,7 @@ impl Default for Settings {
             conflict_text: "The provided _version does not match the current version of the data object".to_owned(),
             refuse_invalid: false,
             ignored_field: None,
+            added_field: None,
         }
     }
 }
@@ -154,9 +157,10 @@ impl State {
     /// Stores valid and invalid values and flags the invalid ones. Names that the schema does not
     /// have are ignored (undocumented).
     pub(super) fn create(&mut self, sent: &Map<String, Value>) -> Object {
+        let added = self.settings.added_field.clone();
         let fields: Map<_, _> = sent
             .iter()
-            .filter(|(name, value)| rules::has_field(name) && !value.is_null())
+            .filter(|(name, value)| (rules::has_field(name) || added.as_ref() == Some(name)) && !value.is_null())
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         let object = Object { id: new_id(), version: 1, deleted: false, errors: rules::find_errors(&fields), fields };
@@ -168,6 +172,8 @@ impl State {
     /// ignored (both undocumented).
     pub(super) fn update(&mut self, id: &str, version: &Value, sent: &Map<String, Value>) -> Result<(), UpdateError> {
         let ignored = self.settings.ignored_field.clone();
+        let added = self.settings.added_field.clone();
+        let has_field = |name: &String| rules::has_field(name) || added.as_ref() == Some(name);
         let refuse_invalid = self.settings.refuse_invalid;
         let object = self.find_active_mut(id).ok_or(UpdateError::Missing)?;
         if version.as_u64() != Some(object.version) {
@@ -175,7 +181,7 @@ impl State {
         }
         let changes: Map<_, _> = sent
             .iter()
-            .filter(|(name, _)| rules::has_field(name) && ignored.as_ref() != Some(name))
+            .filter(|(name, _)| has_field(name) && ignored.as_ref() != Some(name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         let mut fields = object.fields.clone();

@@ -92,3 +92,79 @@ fn a_gzip_body_is_decoded_within_the_limit() {
         assert_eq!(decode(body, coding).expect_err("unreadable").kind, VendorErrorKind::InvalidResponse);
     }
 }
+
+/// What each answer says, byte for byte, and what is read: status and body, or the kind of error
+/// and a word of its reason.
+const ANSWERS: &[(&str, Result<(u16, &str), (VendorErrorKind, &str)>)] = &[
+    ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", Ok((200, "{}"))),
+    ("HTTP/1.1 200\r\nContent-Length: 2\r\n\r\n{}", Ok((200, "{}"))),
+    ("HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", Ok((200, "{}"))),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}", Ok((200, "{}"))),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n{}", Ok((200, "{}"))),
+    ("HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\n{}", Ok((200, "{}"))),
+    ("HTTP/1.1 200 OK\r\nX-Folded: a\r\n b\r\nContent-Length: 2\r\n\r\n{}", Ok((200, "{}"))),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", Ok((200, "{}"))),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;a=\"b\"\r\n{\r\n1 ;c\r\n}\r\n0\r\n\r\n", Ok((200, "{}"))),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-Sum: 1\r\n\r\n", Ok((200, "{}"))),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", Ok((200, "{}"))),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n{}", Ok((200, "{}"))),
+    ("HTTP/1.1 200 OK\r\n\r\n{}", Ok((200, "{}"))),
+    (
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        Ok((200, "{}")),
+    ),
+    ("HTTP/1.1 204 No Content\r\n\r\n", Ok((204, ""))),
+    ("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", Ok((204, ""))),
+    ("HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", Ok((304, ""))),
+    (
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
+        Err((VendorErrorKind::InvalidResponse, "not HTTP")),
+    ),
+    ("HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}", Err((VendorErrorKind::InvalidResponse, "not HTTP"))),
+    (
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: zip, chunked\r\n\r\n0\r\n\r\n",
+        Err((VendorErrorKind::InvalidResponse, "not HTTP")),
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}",
+        Err((VendorErrorKind::InvalidResponse, "br")),
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+        Err((VendorErrorKind::InvalidResponse, "gzip")),
+    ),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", Err((VendorErrorKind::ConnectionLost, "cut short"))),
+    (
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{\"a\":",
+        Err((VendorErrorKind::ConnectionLost, "cut short")),
+    ),
+    ("HTTP/1.1 200 OK\r\nContent-Le", Err((VendorErrorKind::ConnectionLost, "without a response"))),
+    ("", Err((VendorErrorKind::ConnectionLost, "without a response"))),
+];
+
+#[tokio::test]
+async fn every_framing_of_the_rfc_is_read_and_every_other_is_named() {
+    for (answer, expected) in ANSWERS {
+        let connections: &[&[&str]] = Box::leak(Box::new([Box::leak(Box::new([*answer])) as &[&str]]));
+        let read = read_from_vendor(connections).await;
+        match (&read, expected) {
+            (Ok(response), Ok((status, body))) => {
+                assert_eq!((response.status, &response.body[..]), (*status, body.as_bytes()), "{answer:?}");
+            }
+            (Err(fault), Err((kind, word))) => {
+                assert_eq!(fault.kind, *kind, "{answer:?}: {fault}");
+                assert!(fault.to_string().contains(word), "{answer:?}: {fault}");
+            }
+            _ => panic!("{answer:?}: {read:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_beyond_every_limit_is_an_invalid_response() {
+    let head = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\n\r\n", "x".repeat(400_000));
+    let connections: &[&[&str]] =
+        Box::leak(Box::new([Box::leak(Box::new([&*Box::leak(head.into_boxed_str())])) as &[&str]]));
+    let fault = read_from_vendor(connections).await.expect_err("too long");
+    assert!(matches!(fault.kind, VendorErrorKind::InvalidResponse | VendorErrorKind::ConnectionLost), "{fault}");
+}

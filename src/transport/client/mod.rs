@@ -18,6 +18,7 @@
 //! - Dropping the future closes the connection.
 
 mod connector;
+mod host;
 mod one_shot;
 mod receive;
 mod response_head;

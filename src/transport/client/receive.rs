@@ -1,12 +1,12 @@
 //! Reads response bodies and translates awc's errors.
 
-use std::io::Read as _;
+use std::io::Read;
 
 use actix_web::error::{ParseError, PayloadError};
 use awc::ClientResponse;
 use awc::error::{ConnectError, SendRequestError};
 use bytes::{Bytes, BytesMut};
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 use futures_util::StreamExt as _;
 use serde::de::IgnoredAny;
 
@@ -48,21 +48,24 @@ pub(super) fn decode_body(body: Bytes, coding: Option<&str>, max_body: usize) ->
     let coding = coding.unwrap_or_default().trim().to_ascii_lowercase();
     match coding.as_str() {
         "" | "identity" => Ok(Some(body)),
-        "gzip" | "x-gzip" if body.is_empty() => Ok(Some(body)),
-        "gzip" | "x-gzip" => {
-            let limit = u64::try_from(max_body).unwrap_or(u64::MAX).saturating_add(1);
-            let mut content = Vec::new();
-            let decoded = MultiGzDecoder::new(&*body).take(limit).read_to_end(&mut content);
-            decoded.map_err(|error| {
-                VendorError::invalid_response(format!("the vendor's response is not gzip: {error}"))
-            })?;
-            Ok((content.len() <= max_body).then(|| content.into()))
-        }
+        "gzip" | "x-gzip" | "deflate" if body.is_empty() => Ok(Some(body)),
+        "gzip" | "x-gzip" => read_decoded(MultiGzDecoder::new(&*body), "gzip", max_body),
+        "deflate" => read_decoded(ZlibDecoder::new(&*body), "deflate", max_body),
         _ => {
             let coding = sanitize_text(&coding).unwrap_or_default();
             Err(VendorError::invalid_response(format!("the vendor's response has the unaccepted coding {coding}")))
         }
     }
+}
+
+fn read_decoded(decoder: impl Read, coding: &str, max_body: usize) -> Result<Option<Bytes>, VendorError> {
+    let limit = u64::try_from(max_body).unwrap_or(u64::MAX).saturating_add(1);
+    let mut content = Vec::new();
+    decoder
+        .take(limit)
+        .read_to_end(&mut content)
+        .map_err(|error| VendorError::invalid_response(format!("the vendor's response is not {coding}: {error}")))?;
+    Ok((content.len() <= max_body).then(|| content.into()))
 }
 
 /// Whether a body ended early: it differs from its `Content-Length` or, without one, is unfinished
@@ -106,7 +109,10 @@ pub(super) fn fault_from_send_error(error: &SendRequestError) -> VendorError {
         SendRequestError::Response(ParseError::Io(_) | ParseError::Incomplete | ParseError::Timeout) => {
             truncated_fault()
         }
-        SendRequestError::Response(_) => VendorError::invalid_response("the vendor's response is not HTTP"),
+        SendRequestError::Response(error) => {
+            let why = sanitize_text(&error.to_string()).unwrap_or_default();
+            VendorError::invalid_response(format!("the vendor's response is not HTTP that can be read: {why}"))
+        }
         _ => VendorError::new(VendorErrorKind::ConnectionLost).message("the exchange with the vendor failed"),
     }
 }

@@ -2,7 +2,10 @@
 //! RFC 9112 §6.3 says that it is.
 //!
 //! awc takes an interim response (1xx) for the final one, waits for the chunks of a 204 that names
-//! a transfer coding, and takes a body that ends with the connection for an empty one.
+//! a transfer coding, and takes a body that ends with the connection for an empty one. It refuses
+//! heads that a client must read: folded lines (§5.2) and one length given twice (§6.3). It refuses
+//! white space before a colon, which old servers send and a proxy has to remove (§5.1). Beside a
+//! transfer coding a length counts for nothing (§6.3 rule 3).
 
 use std::ops::Range;
 
@@ -34,6 +37,17 @@ pub(super) fn inspect_head(received: &[u8]) -> HeadAction {
     let Some(head) = Head::parse(received) else {
         return if received.len() < MAX_HEAD { HeadAction::ReadMore } else { HeadAction::Pass };
     };
+    if let Some(mended) = head.mended() {
+        return match inspect_head(&mended) {
+            HeadAction::Skip(_) => HeadAction::Skip(head.length),
+            HeadAction::Replace { head: replaced, until_close, .. } => {
+                HeadAction::Replace { head: replaced, length: head.length, until_close }
+            }
+            HeadAction::Pass | HeadAction::ReadMore => {
+                HeadAction::Replace { head: mended, length: head.length, until_close: false }
+            }
+        };
+    }
     let has_coding = head.has("transfer-encoding");
     match head.status {
         Some(b"101") | None => HeadAction::Pass,
@@ -85,6 +99,58 @@ impl<'r> Head<'r> {
         self.received.starts_with(b"HTTP/1.1 ")
     }
 
+    /// The head in the form that awc reads; `None` if it has that form, or no valid one.
+    fn mended(&self) -> Option<Vec<u8>> {
+        let (status, fields) = self.lines.split_first()?;
+        if !self.received.starts_with(b"HTTP/1.") || !fields.iter().any(|range| self.is_mendable(range)) {
+            return None;
+        }
+        let mut unfolded: Vec<Vec<u8>> = Vec::with_capacity(fields.len());
+        for line in fields.iter().map(|range| self.line(range).trim_ascii_end()) {
+            match (line.first(), unfolded.last_mut()) {
+                (Some(b' ' | b'\t'), Some(last)) => {
+                    last.push(b' ');
+                    last.extend_from_slice(line.trim_ascii());
+                }
+                (Some(b' ' | b'\t'), None) => return None,
+                _ => unfolded.push(without_space_before_colon(line)),
+            }
+        }
+        let lengths = lengths_of(&unfolded);
+        let has_coding = unfolded.iter().any(|line| is_field(line, "transfer-encoding") && !is_identity(line));
+        let first = lengths.first().filter(|first| lengths.iter().all(|length| length == *first)).cloned();
+        if first.is_none() && !lengths.is_empty() && !has_coding {
+            return None;
+        }
+        unfolded.retain(|line| !is_field(line, "content-length") && !is_identity(line));
+        if let Some(length) = first.filter(|_| !has_coding) {
+            unfolded.push([b"content-length: ", length.as_slice()].concat());
+        }
+        let mut mended = self.line(status).trim_ascii_end().to_vec();
+        for line in &unfolded {
+            mended.extend_from_slice(b"\r\n");
+            mended.extend_from_slice(line);
+        }
+        mended.extend_from_slice(b"\r\n\r\n");
+        (self.received.get(..self.length) != Some(mended.as_slice())).then_some(mended)
+    }
+
+    /// Whether awc misreads a head because of this line, or may do so.
+    fn is_mendable(&self, range: &Range<usize>) -> bool {
+        let line = self.line(range);
+        let name_end = line.iter().position(|byte| matches!(byte, b':' | b' ' | b'\t' | b'\r' | b'\n'));
+        let has_space = name_end.and_then(|at| line.get(at)).is_some_and(|byte| matches!(byte, b' ' | b'\t'));
+        let is_second_length =
+            || is_field(line, "content-length") && (self.count("content-length") > 1 || line.contains(&b','));
+        let has_length_too =
+            || is_field(line, "transfer-encoding") && (self.has("content-length") || is_identity(line));
+        has_space || is_second_length() || has_length_too()
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.lines.iter().filter(|range| is_field(self.line(range), name)).count()
+    }
+
     /// Without the transfer coding. The connection ends after it: a vendor may still send the last
     /// chunk, which must not become the beginning of the next response.
     fn without_body(&self) -> HeadAction {
@@ -98,6 +164,26 @@ impl<'r> Head<'r> {
     fn until_close(&self) -> HeadAction {
         let rest = self.received.get(b"HTTP/1.1".len()..self.length).unwrap_or_default();
         HeadAction::Replace { head: [b"HTTP/1.0", rest].concat(), length: self.length, until_close: true }
+    }
+}
+
+/// `Transfer-Encoding: identity`, which says nothing and was once in the RFC.
+fn is_identity(line: &[u8]) -> bool {
+    let value = line.splitn(2, |byte| *byte == b':').nth(1).unwrap_or_default().trim_ascii();
+    is_field(line, "transfer-encoding") && value.eq_ignore_ascii_case(b"identity")
+}
+
+/// Every value of `Content-Length`, those of lists included.
+fn lengths_of(lines: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let fields = lines.iter().filter(|line| is_field(line, "content-length"));
+    let values = fields.filter_map(|line| line.splitn(2, |byte| *byte == b':').nth(1));
+    values.flat_map(|value| value.split(|byte| *byte == b',')).map(|length| length.trim_ascii().to_vec()).collect()
+}
+
+fn without_space_before_colon(line: &[u8]) -> Vec<u8> {
+    match line.iter().position(|byte| *byte == b':') {
+        Some(at) => [line.get(..at).unwrap_or_default().trim_ascii_end(), line.get(at..).unwrap_or_default()].concat(),
+        None => line.to_vec(),
     }
 }
 
@@ -120,7 +206,26 @@ mod tests {
             ("", HeadAction::ReadMore),
             ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", HeadAction::ReadMore),
             ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", HeadAction::Pass),
-            ("HTTP/1.1 200 OK\ncontent-length : 2\n\n{}", HeadAction::Pass),
+            ("HTTP/1.1 200 OK\ncontent-length: 2\n\n{}", HeadAction::Pass),
+            (
+                "HTTP/1.1 200 OK\ncontent-length : 2\n\n{}",
+                replaced("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", 36, false),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: b\r\n  c\r\n\td\r\ncontent-length: 2\r\n\r\n{}",
+                replaced("HTTP/1.1 200 OK\r\nX-A: b c d\r\ncontent-length: 2\r\n\r\n", 76, false),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n{}",
+                replaced("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", 42, false),
+            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", HeadAction::Pass),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n",
+                replaced("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 66, false),
+            ),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n{}", replaced("HTTP/1.0 200 OK\r\n\r\n", 48, true)),
+            ("HTTP/1.1 100 Continue\r\nX : y\r\n\r\n", HeadAction::Skip(32)),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", HeadAction::Pass),
             ("HTTP/1.0 200 OK\r\n\r\n{}", HeadAction::Pass),
             ("SSH-2.0-OpenSSH_9.6\r\n\r\n", HeadAction::Pass),

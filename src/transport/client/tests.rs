@@ -58,7 +58,7 @@ async fn let_the_reactor_poll() {
 fn client(base_url: &str) -> Client {
     let mut settings = StackSettings::for_base_url(base_url);
     settings.max_vendor_body = 100;
-    Client::new(&settings).expect("a client")
+    Client::new(&settings, &[]).expect("a client")
 }
 
 async fn read(client: &Client) -> Result<VendorResponse, VendorError> {
@@ -104,7 +104,7 @@ async fn a_request_is_sent_with_exactly_the_gateways_headers() {
                 lines.sort_unstable();
                 lines
             };
-            let host = format!("host: {}", client.authority);
+            let host = format!("host: {}", client.vendor.header.to_str().expect("text"));
             let agent = format!("user-agent: {USER_AGENT_VALUE}");
             let (via, accept) = ("via: 1.1 records-gateway", "accept: application/json");
             let encoding = "accept-encoding: identity";
@@ -255,7 +255,7 @@ async fn a_tls_handshake_that_fails_proves_that_nothing_was_sent() {
                 .expect("versions")
                 .with_root_certificates(rustls::RootCertStore::empty())
                 .with_no_client_auth();
-            client.tls = Some(Arc::new(config));
+            client.vendor.tls = Some(Arc::new(config));
             let mut call = VendorRequest::new(VendorCallKind::Update, Method::PUT, "/x").body("{}");
             let fault = client.call(&mut call).await.expect_err("no TLS there");
             assert_eq!((fault.kind, fault.effect), (VendorErrorKind::Unavailable, SideEffect::None));
@@ -269,17 +269,37 @@ fn invalid_base_urls_are_rejected() {
         ["", "vendor.example", "/v1", "ftp://vendor.example", "http://a:b@vendor.example", "http://v.example/?q=1"]
     {
         let settings = StackSettings::for_base_url(url);
-        assert!(matches!(Client::new(&settings), Err(StackError::BaseUrl { .. })), "{url}");
+        assert!(matches!(Client::new(&settings, &[]), Err(StackError::BaseUrl { .. })), "{url}");
     }
+}
+
+#[tokio::test]
+async fn a_sign_in_may_go_to_another_host_and_only_listed_headers_are_kept() {
+    LocalSet::new()
+        .run_until(async {
+            const RECORD: &str = "HTTP/1.1 200 OK\r\nOData-EntityId: a(1)\r\nX-Other: b\r\ncontent-length: 2\r\n\r\n{}";
+            let (vendor_url, at_vendor) = spawn_vendor(&[&[RECORD]]).await;
+            let (sign_in_url, at_issuer) = spawn_vendor(&[&[EMPTY]]).await;
+            let mut settings = StackSettings::for_base_url(vendor_url);
+            settings.sign_in_url = Some(sign_in_url);
+            let client = Client::new(&settings, &["odata-entityid"]).expect("a client");
+            let mut sign_in = VendorRequest::new(VendorCallKind::SignIn, Method::POST, "/token").to_sign_in_host();
+            client.call(&mut sign_in).await.expect("a token");
+            let response = read(&client).await.expect("a record");
+            assert_eq!((response.header("odata-entityid"), response.header("x-other")), (Some("a(1)"), None));
+            assert!(at_issuer.await.expect("requests")[0].contains("POST /prefix/token HTTP/1.1"));
+            assert!(at_vendor.await.expect("requests")[0].contains("GET /prefix/v1/x?a=b HTTP/1.1"));
+        })
+        .await;
 }
 
 #[test]
 fn an_unreadable_private_ca_is_rejected() {
     let mut settings = StackSettings::for_base_url("https://vendor.example");
     settings.ca_certificate = Some("Cargo.toml".into());
-    assert!(matches!(Client::new(&settings), Err(StackError::Certificate { .. })));
+    assert!(matches!(Client::new(&settings, &[]), Err(StackError::Certificate { .. })));
     settings.ca_certificate = Some("no/such/file.pem".into());
-    assert!(matches!(Client::new(&settings), Err(StackError::Certificate { .. })));
+    assert!(matches!(Client::new(&settings, &[]), Err(StackError::Certificate { .. })));
 }
 
 #[tokio::test]

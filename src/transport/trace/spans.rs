@@ -19,6 +19,7 @@ use opentelemetry::trace::{SpanId, SpanKind};
 use super::context::TraceContext;
 use super::tracer::{FinishedSpan, SampledContext};
 use crate::record::SystemName;
+use crate::transport::request::RequestOrigin;
 
 /// The attributes that are known when a request starts.
 #[derive(Clone, Copy, Debug)]
@@ -106,19 +107,29 @@ impl Drop for RequestSpan {
 #[derive(Clone, Debug, Default)]
 pub(in crate::transport) struct PeerAttributes {
     system: String,
-    host: String,
-    port: u16,
+    vendor: (String, u16),
+    sign_in: (String, u16),
 }
 
 impl PeerAttributes {
-    pub(in crate::transport) fn new(system: &SystemName, (host, port): (String, u16)) -> Self {
-        Self { system: system.to_string(), host, port }
+    /// `address` is host and port of an origin.
+    pub(in crate::transport) fn new(system: &SystemName, address: impl Fn(RequestOrigin) -> (String, u16)) -> Self {
+        let (vendor, sign_in) = (address(RequestOrigin::Vendor), address(RequestOrigin::SignIn));
+        Self { system: system.to_string(), vendor, sign_in }
+    }
+
+    fn address(&self, origin: RequestOrigin) -> &(String, u16) {
+        match origin {
+            RequestOrigin::Vendor => &self.vendor,
+            RequestOrigin::SignIn => &self.sign_in,
+        }
     }
 }
 
 /// The attributes of a finished vendor attempt.
 pub(in crate::transport) struct CallAttributes<'c> {
     pub(in crate::transport) peer: &'c PeerAttributes,
+    pub(in crate::transport) origin: RequestOrigin,
     pub(in crate::transport) call: &'static str,
     pub(in crate::transport) method: &'c Method,
     pub(in crate::transport) status: Option<u16>,
@@ -136,10 +147,11 @@ pub(super) fn record_call(
 ) {
     let method = known_method(call.method);
     let failed = call.error.is_some();
+    let (host, port) = call.peer.address(call.origin);
     let mut attributes = vec![
         KeyValue::new("http.request.method", method),
-        KeyValue::new("server.address", call.peer.host.clone()),
-        KeyValue::new("server.port", i64::from(call.peer.port)),
+        KeyValue::new("server.address", host.clone()),
+        KeyValue::new("server.port", i64::from(*port)),
         KeyValue::new("records_gateway.system", call.peer.system.clone()),
         KeyValue::new("records_gateway.call", call.call),
     ];

@@ -15,16 +15,22 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::update_mapping::UpdateRequest;
-use super::{protocol, response_mapping, update_mapping};
+use super::{protocol, response_mapping, schema, update_mapping};
 use crate::record::{Action, FieldError, RawJson, RawObject, RecordId, Secret, VendorError, VendorRecord, Version};
 use crate::transport::{Token, Transport, VendorProtocol, VendorRequest, VendorResponse};
-use crate::vendors::adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
-use crate::vendors::capabilities::{Capabilities, Completion, DataLoss, UpdateStyle, Versioning};
+use crate::vendors::adapter::{
+    Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
+};
+use crate::vendors::capabilities::{Capabilities, Completion, DataLoss, Filterable, UpdateStyle};
 use crate::vendors::common::{
     MatchCollector, as_changes, field_error, invalid_cursor_fault, missing_id_fault, parse_object, secret_header,
     unparseable_response,
 };
-use crate::vendors::factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings, require_setting};
+use crate::vendors::factory::{
+    AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings, VendorSamples, require_setting,
+};
+use crate::vendors::filter::{FieldFilter, all_match};
+use crate::vendors::schema::{CollectionInfo, CollectionList, RecordSchema, SchemaSource};
 
 /// The entry in the registry.
 pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
@@ -39,6 +45,13 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     added_paths: &["/v1"],
     collection_form: "\"object-definitions\"",
     is_collection: |text| text == protocol::DEFINITIONS,
+    samples: VendorSamples {
+        title: "BlueDolphin",
+        patch_summary: "One property of an object definition",
+        patch: r#"{"fields":{"properties":{"Supplier":{"value":"Microsoft"}}}}"#,
+        create_summary: "An object definition",
+        create: r#"{"collection":"object-definitions","fields":{"name":"New Application","object_template_id":"644779a07470b332c82b8d00","roles":["5f0c1d7d4a28b925fcf80001"]}}"#,
+    },
     build: |settings| Ok(Arc::new(BlueDolphin::new(&Credentials::from_settings(settings)?)?)),
 };
 
@@ -77,13 +90,17 @@ static CAPABILITIES: Capabilities = Capabilities {
     vendor: "bluedolphin",
     id_form: "object-definitions:{id}, the id 24 digits and lower-case letters",
     id_example: "object-definitions:640b3d7d4a28b925fcf8b9a2",
-    versioning: Versioning::None,
+    compares: &[],
+    has_weak_versions: false,
     update_style: UpdateStyle::Replace,
     actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
     losses: &[LINKED_QUESTIONS, SOURCE_CONNECTIONS, PROPERTY_VALUES, DEPENDENT_OBJECTS],
     version_is_sequence: false,
     ids_are_timestamped: false,
     list_is_complete: false,
+    filters: Filterable::Only(&["name"]),
+    ignores_case: false,
+    schema_source: SchemaSource::Fixed,
 };
 
 /// The credentials of a user.
@@ -123,6 +140,10 @@ impl VendorProtocol for BlueDolphin {
         protocol::classify(request, response)
     }
 
+    fn reply_headers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn sign(&self, request: &mut VendorRequest, token: &Token) {
         request.headers.retain(|(name, _)| *name != API_KEY && *name != TENANT);
         request.headers.push((API_KEY, token.secret.clone()));
@@ -149,12 +170,24 @@ impl Adapter for BlueDolphin {
         protocol::is_id(raw).then(|| raw.to_owned())
     }
 
-    fn is_reserved(&self, _member: &str) -> bool {
+    fn compares(&self, action: Action, _collection: &str) -> bool {
+        CAPABILITIES.compares.contains(&action)
+    }
+
+    fn is_reserved(&self, _collection: &str, _member: &str) -> bool {
         false
     }
 
-    fn is_read_only(&self, member: &str) -> bool {
+    fn is_read_only(&self, _collection: &str, member: &str) -> bool {
         !update_mapping::CHANGEABLE_MEMBERS.contains(&member)
+    }
+
+    fn is_stamped(&self, _collection: &str, _member: &str) -> bool {
+        false
+    }
+
+    fn shown_value(&self, _collection: &str, _member: &str, _value: &RawJson) -> Option<RawJson> {
+        None
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
@@ -191,15 +224,52 @@ impl Adapter for BlueDolphin {
         Ok(ListPage { items, next: has_next.then(|| end.to_string()) })
     }
 
+    /// The vendor's list of definitions has no condition: a page holds those of its records that
+    /// match.
+    async fn list_filtered(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        filters: &[FieldFilter],
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
+        let mut page = self.list(transport, collection, limit, cursor).await?;
+        page.items.retain(|item| all_match(filters, &item.record.fields.to_map()));
+        Ok(page)
+    }
+
+    async fn collections(&self, _transport: &dyn Transport) -> Result<CollectionList, VendorError> {
+        let definitions = CollectionInfo {
+            collection: protocol::DEFINITIONS.to_owned(),
+            title: schema::TITLE.to_owned(),
+            records: None,
+        };
+        Ok(CollectionList { items: vec![definitions], complete: true })
+    }
+
+    async fn schema(&self, _transport: &dyn Transport, _collection: &str) -> Result<RecordSchema, VendorError> {
+        Ok(schema::definition_schema())
+    }
+
     fn validate_patch(&self, patch: &RawObject) -> Vec<FieldError> {
         update_mapping::validate_patch(&patch.to_map())
+    }
+
+    async fn resolve_references(
+        &self,
+        _transport: &dyn Transport,
+        _collection: &str,
+        _change: &UpdateInput<'_>,
+    ) -> Result<Vec<FieldError>, VendorError> {
+        Ok(Vec::new())
     }
 
     fn plan_update(
         &self,
         id: &RecordId,
         change: &UpdateInput<'_>,
-        _expected: Option<&Version>,
+        _terms: &UpdateTerms<'_>,
     ) -> Result<PlannedRequest, Vec<FieldError>> {
         let UpdateInput::FullRecord { before, after } = change else {
             return Err(vec![FieldError::new("", "this vendor takes whole records, not the members that change")]);
@@ -219,8 +289,17 @@ impl Adapter for BlueDolphin {
         })
     }
 
-    fn plan_delete(&self, id: &RecordId, before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
-        if response_mapping::is_active(&before.fields.to_map()) {
+    fn parse_updated(&self, _id: &RecordId, _response: &VendorResponse) -> UpdatedRecord {
+        UpdatedRecord::default()
+    }
+
+    fn plan_delete(
+        &self,
+        id: &RecordId,
+        before: Option<&VendorRecord>,
+        _expected: Option<&Version>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
+        if before.is_some_and(|before| response_mapping::is_active(&before.fields.to_map())) {
             let detail = "the vendor deletes disabled definitions only: patch status to \"disabled\" first";
             return Err(vec![field_error("status", detail)]);
         }

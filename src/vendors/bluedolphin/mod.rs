@@ -3,6 +3,7 @@
 mod adapter;
 mod protocol;
 mod response_mapping;
+mod schema;
 mod update_mapping;
 
 pub(super) use adapter::FACTORY;

@@ -37,7 +37,11 @@ fn plan_patch(patch: &str) -> Result<PlannedRequest, Vec<FieldError>> {
     let mut after = Value::Object(fields_before());
     json_patch::merge(&mut after, &serde_json::from_str(patch).expect("JSON"));
     let after = after.as_object().cloned().expect("an object");
-    adapter().plan_update(&id(), &UpdateInput::FullRecord { before: &fields_before(), after: &after }, None)
+    adapter().plan_update(
+        &id(),
+        &UpdateInput::FullRecord { before: &fields_before(), after: &after },
+        &UpdateTerms::default(),
+    )
 }
 
 fn invalid_pointers(patch: &str) -> Vec<String> {
@@ -191,20 +195,20 @@ fn a_name_is_measured_in_characters_and_not_in_bytes() {
 fn every_member_that_no_update_can_change_is_read_only() {
     let adapter = adapter();
     for member in ["type", "id", "object_properties", "related_boem", "object_template_id", "roles", "future"] {
-        assert!(adapter.is_read_only(member), "{member}");
+        assert!(adapter.is_read_only("object-definitions", member), "{member}");
     }
     for member in ["name", "properties", "questionnaires", "status"] {
-        assert!(!adapter.is_read_only(member), "{member}");
+        assert!(!adapter.is_read_only("object-definitions", member), "{member}");
     }
 }
 
 #[test]
 fn a_delete_requires_a_disabled_definition_and_accepted_losses() {
     let adapter = adapter();
-    assert!(adapter.plan_delete(&id(), &unversioned_record(&fields_before())).is_err());
+    assert!(adapter.plan_delete(&id(), Some(&unversioned_record(&fields_before())), None).is_err());
     let mut disabled = fields_before();
     disabled.insert("status".to_owned(), "disabled".into());
-    let planned = adapter.plan_delete(&id(), &unversioned_record(&disabled)).expect("a plan");
+    let planned = adapter.plan_delete(&id(), Some(&unversioned_record(&disabled)), None).expect("a plan");
     assert!(planned.idempotent && planned.losses.iter().all(|loss| loss.caller_must_accept));
 }
 

@@ -33,6 +33,11 @@ impl ErrorTexts {
         Self { texts }
     }
 
+    /// The one text that an adapter has found in a body.
+    pub(crate) fn from_text(request: &VendorRequest, text: &str) -> Self {
+        Self { texts: vec![hide_secrets(request, strip_stack_trace(text))] }
+    }
+
     /// Whether a text contains one of these lower-case phrases.
     pub(crate) fn mentions(&self, phrases: &[&str]) -> bool {
         self.texts.iter().any(|text| {

@@ -1,6 +1,6 @@
 //! Errors about the values of a write.
 
-use crate::record::{FieldError, Version, json_pointer};
+use crate::record::{FieldError, SchemaRule, Version, json_pointer};
 
 /// The JSON Pointer to a member of `fields`.
 pub(crate) fn member_pointer(member: &str) -> String {
@@ -20,6 +20,15 @@ pub(crate) fn check_writable<'n>(
 ) -> Result<(), Vec<FieldError>> {
     let errors: Vec<_> = names.filter(|name| is_reserved(name)).map(|name| field_error(name, detail)).collect();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// An error for every name that is given in two spellings which differ in case alone.
+pub(crate) fn find_respelled<'n>(names: impl Iterator<Item = &'n str>) -> Vec<FieldError> {
+    let mut folded: Vec<(String, &str)> = names.map(|name| (name.to_ascii_lowercase(), name)).collect();
+    folded.sort_unstable();
+    let groups = folded.chunk_by(|(one, _), (other, _)| one == other).filter(|group| group.len() > 1);
+    let error = |(_, name): &(String, &str)| field_error(name, "is given in two spellings").rule(SchemaRule::Unknown);
+    groups.flatten().map(error).collect()
 }
 
 /// The error of an update that lacks the vendor's version. The gateway never plans one.

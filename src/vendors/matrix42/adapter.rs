@@ -20,18 +20,26 @@ use tokio::time::Instant;
 
 use super::access_token::parse_access_token;
 use super::fragment::{self, Fragment};
+use super::metadata;
 use super::page_cursor::Cursor;
 use super::protocol::{self, Columns};
 use crate::record::{
-    Action, FieldError, RawObject, RecordId, Secret, VendorError, VendorErrorKind, VendorRecord, Version,
+    Action, FieldError, RawJson, RawObject, RecordId, Secret, VendorError, VendorErrorKind, VendorRecord, Version,
 };
 use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
-use crate::vendors::adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
-use crate::vendors::capabilities::{Capabilities, UpdateStyle, Versioning};
-use crate::vendors::common::{
-    MatchCollector, as_changes, invalid_cursor_fault, missing_id_fault, parse_guid, secret_header, unparseable_response,
+use crate::vendors::adapter::{
+    Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
 };
-use crate::vendors::factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, require_setting};
+use crate::vendors::capabilities::{Capabilities, Filterable, UpdateStyle};
+use crate::vendors::common::{
+    MatchCollector, as_changes, find_respelled, invalid_cursor_fault, missing_id_fault, parse_guid, secret_header,
+    unparseable_response,
+};
+use crate::vendors::factory::{
+    AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, VendorSamples, require_setting,
+};
+use crate::vendors::filter::{FieldFilter, all_match};
+use crate::vendors::schema::{CollectionList, RecordSchema, SchemaSource};
 
 /// The entry in the registry.
 pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
@@ -41,6 +49,13 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     added_paths: &["/m42Services/api", "/m42Services"],
     collection_form: "a Data Definition's technical name, such as \"SPSScCategoryClassBase\"",
     is_collection: protocol::is_definition,
+    samples: VendorSamples {
+        title: "Matrix42",
+        patch_summary: "Two attributes of a fragment, one reset",
+        patch: r#"{"fields":{"Description":"Facility Management","DefaultSubject":null}}"#,
+        create_summary: "A fragment",
+        create: r#"{"collection":"SPSScCategoryClassBase","fields":{"Name":"Facilities","Description":"Facility Management"}}"#,
+    },
     build: |settings| Ok(Arc::new(Matrix42::new(&require_setting(settings, "api_token")?)?)),
 };
 
@@ -57,13 +72,17 @@ static CAPABILITIES: Capabilities = Capabilities {
     vendor: "matrix42",
     id_form: "{Data Definition's technical name}:{GUID}",
     id_example: "SPSScCategoryClassBase:7777780d-71a0-df11-708c-000c2968299e",
-    versioning: Versioning::Native,
+    compares: &[Action::Update],
+    has_weak_versions: false,
     update_style: UpdateStyle::Partial,
     actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
     losses: &[],
     version_is_sequence: false,
     ids_are_timestamped: false,
     list_is_complete: true,
+    filters: Filterable::Any,
+    ignores_case: true,
+    schema_source: SchemaSource::Vendor,
 };
 
 /// One Matrix42 server.
@@ -149,10 +168,13 @@ impl Matrix42 {
         transport: &dyn Transport,
         definition: &str,
         columns: &mut Option<Arc<[String]>>,
+        filters: &[FieldFilter],
         cursor: &Cursor,
     ) -> Result<VendorResponse, VendorError> {
         let names = columns.clone().unwrap_or_default();
-        let request = |columns: &Columns<'_>| protocol::list_request(definition, columns, cursor.page, cursor.size);
+        let request = |columns: &Columns<'_>| {
+            protocol::filter_list(protocol::list_request(definition, columns, cursor.page, cursor.size), filters)
+        };
         let is_long = request(&Columns { names: &names, versions: true }).path.len() > MAX_SAFE_QUERY_LEN;
         match self.list_with_version_fallback(transport, definition, &names, request).await {
             Err(fault)
@@ -195,6 +217,10 @@ impl VendorProtocol for Matrix42 {
         protocol::classify(request, response)
     }
 
+    fn reply_headers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn sign(&self, request: &mut VendorRequest, token: &Token) {
         request.headers.retain(|(name, _)| name != AUTHORIZATION);
         request.headers.push((AUTHORIZATION, token.secret.clone()));
@@ -222,12 +248,24 @@ impl Adapter for Matrix42 {
         parse_guid(raw)
     }
 
-    fn is_reserved(&self, member: &str) -> bool {
+    fn compares(&self, action: Action, _collection: &str) -> bool {
+        CAPABILITIES.compares.contains(&action)
+    }
+
+    fn is_reserved(&self, _collection: &str, member: &str) -> bool {
         protocol::is_reserved(member)
     }
 
-    fn is_read_only(&self, _member: &str) -> bool {
+    fn is_read_only(&self, _collection: &str, _member: &str) -> bool {
         false
+    }
+
+    fn is_stamped(&self, _collection: &str, _member: &str) -> bool {
+        false
+    }
+
+    fn shown_value(&self, _collection: &str, _member: &str, _value: &RawJson) -> Option<RawJson> {
+        None
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
@@ -251,35 +289,80 @@ impl Adapter for Matrix42 {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<ListPage, VendorError> {
+        self.list_filtered(transport, collection, &[], limit, cursor).await
+    }
+
+    async fn list_filtered(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        filters: &[FieldFilter],
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
         let start = Cursor { size: limit, ..Cursor::default() };
         let cursor = cursor.map_or(Some(start), Cursor::parse).filter(|cursor| cursor.size <= limit);
         let cursor = cursor.ok_or_else(invalid_cursor_fault)?;
         let mut columns = self.load_columns(transport, collection).await.map_err(as_read_fault)?;
-        let response = self.load_page(transport, collection, &mut columns, &cursor).await?;
+        let response = self.load_page(transport, collection, &mut columns, filters, &cursor).await?;
         let (fragments, next) = cursor.next_page(fragment::parse_page(&response.body, columns.as_deref())?)?;
-        let items = fragments.into_iter().map(|fragment| to_list_item(collection, fragment, columns.as_deref()));
+        // The vendor's comparison ignores case.
+        let matching = fragments.into_iter().filter(|fragment| {
+            filters.is_empty() || columns.is_none() || all_match(filters, &fragment.record.fields.to_map())
+        });
+        let items = matching.map(|fragment| to_list_item(collection, fragment, columns.as_deref()));
         Ok(ListPage { items: items.collect::<Result<_, _>>()?, next: next.map(|cursor| cursor.to_string()) })
     }
 
-    /// Only the vendor knows which values an attribute accepts.
-    fn validate_patch(&self, _patch: &RawObject) -> Vec<FieldError> {
-        Vec::new()
+    async fn collections(&self, transport: &dyn Transport) -> Result<CollectionList, VendorError> {
+        metadata::load_collections(transport).await
+    }
+
+    async fn schema(&self, transport: &dyn Transport, collection: &str) -> Result<RecordSchema, VendorError> {
+        metadata::load_schema(transport, collection).await
+    }
+
+    /// The vendor ignores the case of names: of two spellings of one it would lose a value.
+    fn validate_patch(&self, patch: &RawObject) -> Vec<FieldError> {
+        find_respelled(patch.names())
+    }
+
+    async fn resolve_references(
+        &self,
+        _transport: &dyn Transport,
+        _collection: &str,
+        _change: &UpdateInput<'_>,
+    ) -> Result<Vec<FieldError>, VendorError> {
+        Ok(Vec::new())
     }
 
     fn plan_update(
         &self,
         id: &RecordId,
         change: &UpdateInput<'_>,
-        expected: Option<&Version>,
+        terms: &UpdateTerms<'_>,
     ) -> Result<PlannedRequest, Vec<FieldError>> {
-        Ok(PlannedRequest::immediate(protocol::update_request(id, change.members()?, expected)?, true))
+        Ok(PlannedRequest::immediate(protocol::update_request(id, change.members()?, terms.expected)?, true))
     }
 
-    fn plan_delete(&self, id: &RecordId, _before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
+    fn parse_updated(&self, _id: &RecordId, _response: &VendorResponse) -> UpdatedRecord {
+        UpdatedRecord::default()
+    }
+
+    fn plan_delete(
+        &self,
+        id: &RecordId,
+        _before: Option<&VendorRecord>,
+        _expected: Option<&Version>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
         Ok(PlannedRequest::immediate(protocol::delete_request(id), true))
     }
 
     fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
+        let respelled = find_respelled(fields.keys().map(String::as_str));
+        if !respelled.is_empty() {
+            return Err(respelled);
+        }
         Ok(PlannedRequest::immediate(protocol::create_request(collection, fields)?, false))
     }
 
@@ -298,7 +381,7 @@ impl Adapter for Matrix42 {
         collection: &str,
         fields: &Map<String, Value>,
     ) -> Result<Option<Vec<RecordId>>, VendorError> {
-        if !fields.keys().all(|name| fragment::is_column(name)) {
+        if !fields.keys().all(|name| protocol::is_column(name)) {
             return Ok(None);
         }
         let columns: Vec<String> = fields.keys().cloned().collect();

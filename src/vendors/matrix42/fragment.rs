@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::protocol::is_reserved;
+use super::protocol::{is_column, is_reserved};
 use crate::record::{RawJson, RawObject, VendorError, VendorRecord, Version};
 use crate::vendors::common::{parse_guid, parse_object, unparseable_response};
 
@@ -78,9 +78,4 @@ pub(super) fn parse_column_names(body: &Bytes) -> Result<Option<Vec<String>>, Ve
     };
     let names: Vec<String> = names.into_iter().filter(|name| !is_reserved(name)).collect();
     Ok((names.iter().all(|name| is_column(name)) && !names.is_empty()).then_some(names))
-}
-
-/// Whether a bracketed name is an identifier in an A-SQL expression and nothing else.
-pub(super) fn is_column(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }

@@ -3,7 +3,9 @@
 mod access_token;
 mod adapter;
 mod fragment;
+mod metadata;
 mod page_cursor;
 mod protocol;
+mod schema;
 
 pub(super) use adapter::FACTORY;

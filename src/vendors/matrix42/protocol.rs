@@ -16,6 +16,7 @@ use crate::vendors::common::{
     ErrorTexts, check_writable, fault_for_status, fault_from_response, first_byte, is_null, missing_version_error,
     parse_guid, undocumented_response,
 };
+use crate::vendors::filter::FieldFilter;
 
 const FRAGMENTS: &str = "/m42Services/api/data/fragments";
 const SIGN_IN: &str = "/m42Services/api/ApiToken/GenerateAccessTokenFromApiToken/";
@@ -38,6 +39,11 @@ const MISSING_PHRASES: &[&str] =
 const INVALID_VALUE_PHRASES: &[&str] =
     &["cannot be converted", "does not contain attribute", "unknown attribute", "mandatory attribute"];
 const BAD_COLUMN_PHRASES: &[&str] = &["attribute", "expressionparser"];
+
+/// Whether a bracketed name is an identifier in an A-SQL expression and nothing else.
+pub(super) fn is_column(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
 
 /// Whether a text has the form of a Data Definition's technical name.
 pub(super) fn is_definition(text: &str) -> bool {
@@ -78,6 +84,17 @@ pub(super) fn read_request(kind: VendorCallKind, id: &RecordId) -> VendorRequest
 /// Requests one fragment with a description of its columns.
 pub(super) fn schema_request(id: &RecordId) -> VendorRequest {
     request(VendorCallKind::Schema, Method::GET, fragment_path(id) + "/schema-info")
+}
+
+/// Requests one fragment of a list with a description of its columns.
+pub(super) fn schema_list_request(definition: &str) -> VendorRequest {
+    let path = fragments_path(definition) + "/schema-info?pagesize=1&pagenumber=0";
+    request(VendorCallKind::Schema, Method::GET, path)
+}
+
+/// Requests the names of the Data Definitions.
+pub(super) fn class_list_request() -> VendorRequest {
+    request(VendorCallKind::Schema, Method::GET, "/m42Services/api/Schema/classes")
 }
 
 /// The columns of a list, in addition to `ID`.
@@ -122,15 +139,33 @@ pub(super) fn search_request(
     page: u64,
     size: usize,
 ) -> VendorRequest {
+    let call = list_request(definition, columns, page, size);
+    add_conditions(call, fields.iter().filter_map(|(name, value)| text_condition(name, value)))
+}
+
+/// Adds the conditions of a filter to a list, as far as A-SQL allows safely: the adapter compares
+/// the fragments again.
+pub(super) fn filter_list(call: VendorRequest, filters: &[FieldFilter]) -> VendorRequest {
+    let named = filters.iter().filter(|filter| is_column(&filter.field));
+    let condition = |filter: &FieldFilter| match &filter.value {
+        // The parts of a number of JSON are digits, signs, a point and an exponent.
+        Value::Number(number) => Some(format!("[{}] = {number}", filter.field)),
+        value => text_condition(&filter.field, value),
+    };
+    add_conditions(call, named.filter_map(condition))
+}
+
+/// A text is in single quotes, with quotes doubled. The name is checked to be an identifier and is
+/// bracketed.
+fn text_condition(name: &str, value: &Value) -> Option<String> {
     const MAX_TEXT_LEN: usize = 200;
-    let mut call = list_request(definition, columns, page, size);
-    let texts = fields.iter().filter_map(|(name, value)| Some((name, value.as_str()?)));
-    let plain =
-        texts.filter(|(_, text)| !text.is_empty() && text.len() <= MAX_TEXT_LEN && !text.contains(char::is_control));
-    // Texts are in single quotes, with quotes doubled. Names are checked to be identifiers and are
-    // bracketed.
-    let conditions: Vec<String> =
-        plain.map(|(name, text)| format!("[{name}] = '{}'", text.replace('\'', "''"))).collect();
+    let text = value.as_str()?;
+    let is_plain = !text.is_empty() && text.len() <= MAX_TEXT_LEN && !text.contains(char::is_control);
+    is_plain.then(|| format!("[{name}] = '{}'", text.replace('\'', "''")))
+}
+
+fn add_conditions(mut call: VendorRequest, conditions: impl Iterator<Item = String>) -> VendorRequest {
+    let conditions: Vec<String> = conditions.collect();
     if !conditions.is_empty() {
         call.path.push_str("&where=");
         call.path.push_str(&percent_encode(&conditions.join(" AND ")).to_string());
@@ -176,9 +211,8 @@ pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Op
         (VendorCallKind::SignIn | VendorCallKind::Read | VendorCallKind::Schema, 200) if is_null(response) => {
             return Some(classify_null_body(request, response));
         }
-        (VendorCallKind::SignIn | VendorCallKind::Read | VendorCallKind::Schema, 200) => {
-            first_byte(response) == Some(b'{')
-        }
+        (VendorCallKind::SignIn | VendorCallKind::Read, 200) => first_byte(response) == Some(b'{'),
+        (VendorCallKind::Schema, 200) => matches!(first_byte(response), Some(b'{' | b'[')),
         (VendorCallKind::List, 200) => first_byte(response) == Some(b'['),
         (VendorCallKind::Create, 200 | 201) => parse_new_guid(response).is_some(),
         // The statuses of a delete are not documented, and login pages and error documents also

@@ -99,22 +99,34 @@ fn an_update_always_sends_its_own_time_stamp_never_the_callers() {
     let adapter = adapter();
     let members = map(r#"{"A":1.10}"#);
     let planned = adapter
-        .plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), Some(&version()))
+        .plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), &UpdateTerms::bound_to(&version()))
         .expect("a plan");
     assert_eq!(body(&planned.request), format!(r#"{{"ID":"{KEY}","TimeStamp":"AAAAAEa7mU4=","A":1.10}}"#));
-    assert!(adapter.plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), None).is_err());
+    assert!(
+        adapter.plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), &UpdateTerms::default()).is_err()
+    );
     assert!(
         adapter
-            .plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), Some(&Version::Sequence(1)))
+            .plan_update(
+                &id(),
+                &UpdateInput::Members(&RawObject::from(&members)),
+                &UpdateTerms::bound_to(&Version::Sequence(1))
+            )
             .is_err()
     );
     for own in ["ID", "id", "Id", "TimeStamp", "timestamp", "TIMESTAMP"] {
         let members = map(&format!(r#"{{"{own}":null}}"#));
         assert!(
-            adapter.plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), Some(&version())).is_err(),
+            adapter
+                .plan_update(
+                    &id(),
+                    &UpdateInput::Members(&RawObject::from(&members)),
+                    &UpdateTerms::bound_to(&version())
+                )
+                .is_err(),
             "{own}"
         );
-        assert!(adapter.plan_create(DD, &members).is_err() && adapter.is_reserved(own), "{own}");
+        assert!(adapter.plan_create(DD, &members).is_err() && adapter.is_reserved(DD, own), "{own}");
     }
 }
 
@@ -123,7 +135,7 @@ fn a_conflict_is_recognized_by_its_text_and_not_by_a_stack_trace() {
     let adapter = adapter();
     let members = map(r#"{"A":1}"#);
     let put = adapter
-        .plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), Some(&version()))
+        .plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), &UpdateTerms::bound_to(&version()))
         .expect("a plan")
         .request;
     let text = "Concurrency. The object you want to update has been updated by another process.";
@@ -168,7 +180,7 @@ fn each_request_accepts_only_its_documented_successes() {
     let adapter = adapter();
     let members = map(r#"{"A":1}"#);
     let put = adapter
-        .plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), Some(&version()))
+        .plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), &UpdateTerms::bound_to(&version()))
         .expect("a plan")
         .request;
     let post = adapter.plan_create(DD, &members).expect("a plan").request;

@@ -10,6 +10,7 @@
 #[path = "tests.rs"]
 mod tests;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use actix_web::http::header::AUTHORIZATION;
@@ -19,18 +20,27 @@ use moka::future::Cache;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use super::metadata;
 use super::protocol::{self, Credentials, Listing};
 use super::scan::{Cursor, Scan};
+use super::search::{self, Hit};
 use crate::record::{
-    Action, FieldError, RawObject, RecordId, VendorError, VendorErrorKind, VendorRecord, Version, hide_secret,
+    Action, FieldError, RawJson, RawObject, RecordId, VendorError, VendorErrorKind, VendorRecord, Version, hide_secret,
 };
 use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
-use crate::vendors::adapter::{Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput};
-use crate::vendors::capabilities::{Capabilities, UpdateStyle, Versioning};
-use crate::vendors::common::{
-    MatchCollector, as_changes, invalid_cursor_fault, missing_id_fault, unparseable_response, utf8,
+use crate::vendors::adapter::{
+    Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
 };
-use crate::vendors::factory::{AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings, require_setting};
+use crate::vendors::capabilities::{Capabilities, Filterable, UpdateStyle};
+use crate::vendors::common::{
+    MatchCollector, as_changes, invalid_cursor_fault, missing_id_fault, parse_token_response, unparseable_response,
+    utf8,
+};
+use crate::vendors::factory::{
+    AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings, VendorSamples, require_setting,
+};
+use crate::vendors::filter::{FieldFilter, all_match};
+use crate::vendors::schema::{CollectionList, RecordSchema, SchemaSource};
 
 /// The entry in the registry.
 pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
@@ -47,9 +57,18 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     added_paths: &["/v1"],
     collection_form: "\"{businessAreaId}:{schemaId}:{datasetId}\", each 20 to 64 letters and digits",
     is_collection: |text| protocol::parse_collection(text).is_some(),
+    samples: VendorSamples {
+        title: "Pretectum",
+        patch_summary: "Two fields of a data object",
+        patch: r#"{"fields":{"Status":"Premium","First Name":"Ada"}}"#,
+        create_summary: "A data object",
+        create: r#"{"collection":"202401151030001234a5b6c7d8e9f0a1b2c3d4e5f6g7h8i:20240115104500456g2b3c4d5e6f7a8b9c0d1e2f3a4b5c6:20240925110000789h3c4d5e6f7a8b9c0d1e2f3g8a5b6c7","fields":{"First Name":"Ada","Last Name":"King","Email":"ada@example.org","Status":"Standard"}}"#,
+    },
     build: |settings| Ok(Arc::new(Pretectum::new(Credentials::from_settings(settings)?)?)),
 };
 
+/// The beginning of a position in the hits of a search.
+const SEARCH_CURSOR: &str = "search.";
 /// How often a read scans a list that changes meanwhile.
 const MAX_SCANS: usize = 4;
 /// For how many records the page is cached.
@@ -60,13 +79,17 @@ static CAPABILITIES: Capabilities = Capabilities {
     id_form: "{businessAreaId}:{schemaId}:{datasetId}:{dataObjectId}, each 20 to 64 letters and digits",
     id_example: "20240115103000123a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5:20240115103500456b1c2d3e4f5g6h7i8j9k0l1m2n3o4p5:\
                  20240925084200789c1d2e3f4g5h6i7j8k9l0m1n2o3p4q5:20240601120000321d1e2f3g4h5i6j7k8l9m0n1o2p3q4r5",
-    versioning: Versioning::Native,
+    compares: &[Action::Update],
+    has_weak_versions: false,
     update_style: UpdateStyle::Partial,
     actions: &[Action::Read, Action::Create, Action::Update, Action::Delete],
     losses: &[],
     version_is_sequence: true,
     ids_are_timestamped: true,
     list_is_complete: true,
+    filters: Filterable::Any,
+    ignores_case: false,
+    schema_source: SchemaSource::Vendor,
 };
 
 impl Credentials {
@@ -98,6 +121,26 @@ impl Pretectum {
         Ok(Self { credentials, page_cache: Cache::new(MAX_CACHED_RECORDS) })
     }
 
+    /// A page of hits. They have no version, so none is a whole record.
+    fn to_hit_page(
+        &self,
+        collection: &str,
+        filters: &[FieldFilter],
+        hits: Vec<Hit>,
+        offset: usize,
+        limit: usize,
+    ) -> Result<ListPage, VendorError> {
+        let matching = hits.into_iter().filter(|(_, record)| all_match(filters, &record.fields.to_map()));
+        let mut rest = matching.skip(offset);
+        let to_item = |(key, record): Hit| {
+            let key = self.parse_key(&key).ok_or_else(|| unparseable_response("a hit without a record's id"))?;
+            Ok(ListItem { id: RecordId::new(collection, &key), record, partial: true })
+        };
+        let items = rest.by_ref().take(limit).map(to_item).collect::<Result<_, VendorError>>()?;
+        let next = rest.next().map(|_| format!("{SEARCH_CURSOR}{}", offset.saturating_add(limit)));
+        Ok(ListPage { items, next })
+    }
+
     async fn cache_page(&self, id: &RecordId, page_key: Option<&str>) {
         match page_key {
             Some(key) => self.page_cache.insert(id.clone(), key.into()).await,
@@ -107,6 +150,37 @@ impl Pretectum {
 
     /// Reads the page where the record was last seen. A page key that the vendor no longer accepts
     /// is not an error of the read.
+    /// Scans until every record is found, or a second scan has confirmed that the others are missing.
+    async fn find_all(
+        &self,
+        transport: &dyn Transport,
+        ids: &[RecordId],
+        found: &mut HashMap<String, VendorRecord>,
+    ) -> Result<(), VendorError> {
+        let Some(first) = ids.first() else { return Ok(()) };
+        let mut wanted: HashSet<&str> = ids.iter().map(RecordId::key).collect();
+        let mut earlier = None;
+        for _ in 0..MAX_SCANS {
+            let mut scan = Scan::new(transport, VendorCallKind::Read, first.collection());
+            while let Some((page_key, listing)) = scan.next_page().await? {
+                for (key, record) in listing.find_records(&wanted)? {
+                    wanted.remove(key.as_str());
+                    self.cache_page(&RecordId::new(first.collection(), &key), page_key.as_deref()).await;
+                    found.insert(key, record);
+                }
+                if wanted.is_empty() {
+                    return Ok(());
+                }
+            }
+            let layout = scan.into_layout();
+            if layout.confirms(earlier.as_ref()) {
+                break;
+            }
+            earlier = Some(layout);
+        }
+        Ok(())
+    }
+
     async fn read_cached_page(
         &self,
         transport: &dyn Transport,
@@ -138,6 +212,10 @@ impl VendorProtocol for Pretectum {
         Some(fault)
     }
 
+    fn reply_headers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The token alone, without `Bearer`, although the vendor gives that as the token's type.
     fn sign(&self, request: &mut VendorRequest, token: &Token) {
         request.headers.retain(|(name, _)| name != AUTHORIZATION);
@@ -158,7 +236,7 @@ impl VendorProtocol for Pretectum {
             }
             result => result?,
         };
-        let (secret, lifetime) = protocol::parse_access_token(&response.body)?;
+        let (secret, lifetime) = parse_token_response(&response.body, "")?;
         Ok(Token { secret, expires: sent_at.checked_add(lifetime) })
     }
 }
@@ -177,12 +255,24 @@ impl Adapter for Pretectum {
         protocol::is_id(raw).then(|| raw.to_owned())
     }
 
-    fn is_reserved(&self, member: &str) -> bool {
+    fn compares(&self, action: Action, _collection: &str) -> bool {
+        CAPABILITIES.compares.contains(&action)
+    }
+
+    fn is_reserved(&self, _collection: &str, member: &str) -> bool {
         protocol::is_reserved(member)
     }
 
-    fn is_read_only(&self, _member: &str) -> bool {
+    fn is_read_only(&self, _collection: &str, _member: &str) -> bool {
         false
+    }
+
+    fn is_stamped(&self, _collection: &str, _member: &str) -> bool {
+        false
+    }
+
+    fn shown_value(&self, _collection: &str, _member: &str, _value: &RawJson) -> Option<RawJson> {
+        None
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
@@ -205,6 +295,20 @@ impl Adapter for Pretectum {
             earlier = Some(layout);
         }
         Err(VendorError::new(VendorErrorKind::NotFound).message("no page of the dataset holds the record"))
+    }
+
+    fn reads_by_scanning(&self) -> bool {
+        true
+    }
+
+    async fn read_many(&self, transport: &dyn Transport, ids: &[RecordId]) -> Vec<Result<VendorRecord, VendorError>> {
+        if let [id] = ids {
+            return vec![self.read(transport, id).await];
+        }
+        let mut found = HashMap::new();
+        let fault = self.find_all(transport, ids, &mut found).await.err();
+        let missing = || VendorError::new(VendorErrorKind::NotFound).message("no page of the dataset holds the record");
+        ids.iter().map(|id| found.get(id.key()).cloned().ok_or_else(|| fault.clone().unwrap_or_else(missing))).collect()
     }
 
     async fn list(
@@ -247,21 +351,70 @@ impl Adapter for Pretectum {
         Ok(ListPage { items, next })
     }
 
+    /// The vendor's search finds candidates, whose values are compared. Where it gives no complete
+    /// answer, the pages of the dataset are filtered.
+    async fn list_filtered(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        filters: &[FieldFilter],
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
+        let offset = cursor.map_or(Some(0), |text| text.strip_prefix(SEARCH_CURSOR)?.parse().ok());
+        if let (Some(offset), Some(query)) = (offset, search::query_of(filters)) {
+            let response = transport.send(search::search_request(&query)).await?;
+            let (hits, is_complete) = search::parse_hits(&response.body, collection)?;
+            if is_complete || offset > 0 {
+                return self.to_hit_page(collection, filters, hits, offset, limit);
+            }
+        }
+        let mut page = self.list(transport, collection, limit, cursor).await?;
+        page.items.retain(|item| all_match(filters, &item.record.fields.to_map()));
+        Ok(page)
+    }
+
+    async fn collections(&self, transport: &dyn Transport) -> Result<CollectionList, VendorError> {
+        metadata::load_collections(transport).await
+    }
+
+    async fn schema(&self, transport: &dyn Transport, collection: &str) -> Result<RecordSchema, VendorError> {
+        metadata::load_schema(transport, collection).await
+    }
+
     /// Only the vendor knows which values a field accepts.
     fn validate_patch(&self, _patch: &RawObject) -> Vec<FieldError> {
         Vec::new()
+    }
+
+    async fn resolve_references(
+        &self,
+        _transport: &dyn Transport,
+        _collection: &str,
+        _change: &UpdateInput<'_>,
+    ) -> Result<Vec<FieldError>, VendorError> {
+        Ok(Vec::new())
     }
 
     fn plan_update(
         &self,
         id: &RecordId,
         change: &UpdateInput<'_>,
-        expected: Option<&Version>,
+        terms: &UpdateTerms<'_>,
     ) -> Result<PlannedRequest, Vec<FieldError>> {
-        Ok(PlannedRequest::immediate(protocol::update_request(id, change.members()?, expected)?, true))
+        Ok(PlannedRequest::immediate(protocol::update_request(id, change.members()?, terms.expected)?, true))
     }
 
-    fn plan_delete(&self, id: &RecordId, _before: &VendorRecord) -> Result<PlannedRequest, Vec<FieldError>> {
+    fn parse_updated(&self, _id: &RecordId, _response: &VendorResponse) -> UpdatedRecord {
+        UpdatedRecord::default()
+    }
+
+    fn plan_delete(
+        &self,
+        id: &RecordId,
+        _before: Option<&VendorRecord>,
+        _expected: Option<&Version>,
+    ) -> Result<PlannedRequest, Vec<FieldError>> {
         Ok(PlannedRequest::immediate(protocol::delete_request(id), true))
     }
 

@@ -1,10 +1,10 @@
 //! Pretectum's requests, responses and errors (docs.pretectum.io/api-reference), as pure functions.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::collections::HashSet;
 
 use actix_web::http::Method;
-use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -16,10 +16,10 @@ use crate::record::{
     FieldError, JsonObjectWriter, RawJson, RawObject, RecordId, Secret, VendorError, VendorErrorKind, VendorRecord,
     Version, percent_encode,
 };
-use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse, sanitize_text};
+use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
 use crate::vendors::common::{
-    ErrorTexts, check_writable, fault_for_status, fault_from_response, first_byte, limit_token_ttl,
-    missing_version_error, parse_object, secret_header, undocumented_response, unparseable_response, utf8,
+    ErrorTexts, check_writable, fault_for_status, fault_from_response, first_byte, missing_version_error, parse_object,
+    undocumented_response, unparseable_response, utf8,
 };
 
 /// The two token paths that the vendor's pages give; they contradict each other.
@@ -121,6 +121,7 @@ pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Op
     let documented = match (request.kind, response.status) {
         (VendorCallKind::SignIn | VendorCallKind::Read | VendorCallKind::List, 200)
         | (VendorCallKind::Create, 200 | 201) => first_byte(response) == Some(b'{'),
+        (VendorCallKind::Schema, 200) => matches!(first_byte(response), Some(b'{' | b'[')),
         (VendorCallKind::Update | VendorCallKind::Delete, 204) => true,
         _ => return Some(classify_error(request, response)),
     };
@@ -147,36 +148,6 @@ fn classify_error(request: &VendorRequest, response: &VendorResponse) -> VendorE
     }
 }
 
-/// Parses the response of the token endpoint: the token and its lifetime.
-///
-/// # Errors
-/// `CredentialsRejected` if the response holds a message instead of a token.
-pub(super) fn parse_access_token(body: &[u8]) -> Result<(HeaderValue, Duration), VendorError> {
-    let members: Map<String, Value> = serde_json::from_slice(body).map_err(unparseable_response)?;
-    let Some(token) = members.get("access_token").and_then(Value::as_str).filter(|token| !token.is_empty()) else {
-        let message = members.get("message").and_then(Value::as_str).and_then(sanitize_text);
-        return Err(message.map_or_else(
-            || unparseable_response("it holds no access_token"),
-            |message| VendorError::new(VendorErrorKind::CredentialsRejected).message(message),
-        ));
-    };
-    let token =
-        secret_header(token).ok_or_else(|| unparseable_response("an access_token that cannot be a header value"))?;
-    Ok((token, token_lifetime(members.get("expires_in"))))
-}
-
-fn token_lifetime(expires_in: Option<&Value>) -> Duration {
-    let seconds: Option<f64> = match expires_in {
-        Some(Value::Number(number)) => number.as_f64(),
-        Some(Value::String(text)) => text.trim().parse().ok(),
-        _ => None,
-    };
-    let lifetime = seconds
-        .filter(|seconds| !seconds.is_nan())
-        .map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
-    limit_token_ttl(lifetime)
-}
-
 /// A page of records, which are not parsed yet.
 pub(super) struct Listing {
     pub(super) items: Vec<RawJson>,
@@ -201,6 +172,17 @@ impl Listing {
             items: page.items.into_iter().map(|item| RawJson::slice_of(&text, item)).collect(),
             next_page_key: page.next_page_key.filter(|key| !key.is_empty()),
         })
+    }
+
+    /// The records with these keys that are on the page.
+    pub(super) fn find_records(&self, keys: &HashSet<&str>) -> Result<Vec<(String, VendorRecord)>, VendorError> {
+        let mut found = Vec::new();
+        for item in &self.items {
+            if keys.contains(&*parse_item_id(item.as_str())?) {
+                found.push(parse_item(item)?);
+            }
+        }
+        Ok(found)
     }
 
     /// The record with this key, if it is on the page.

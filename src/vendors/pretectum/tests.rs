@@ -211,15 +211,19 @@ fn an_update_requires_a_version_and_rejects_reserved_members() {
     let members = map(r#"{"A":1}"#);
     let members = RawObject::from(&members);
     let change = UpdateInput::Members(&members);
-    assert!(adapter.plan_update(&id(), &change, None).is_err());
-    assert!(adapter.plan_update(&id(), &change, Some(&Version::RowVersion([0; 8]))).is_err());
+    assert!(adapter.plan_update(&id(), &change, &UpdateTerms::default()).is_err());
+    assert!(adapter.plan_update(&id(), &change, &UpdateTerms::bound_to(&Version::RowVersion([0; 8]))).is_err());
     for reserved in ["_version", "_dataObjectId", "_errors", "_new"] {
         let members = map(&format!(r#"{{"{reserved}":null}}"#));
         let found = adapter
-            .plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), Some(&Version::Sequence(1)))
+            .plan_update(
+                &id(),
+                &UpdateInput::Members(&RawObject::from(&members)),
+                &UpdateTerms::bound_to(&Version::Sequence(1)),
+            )
             .expect_err(reserved);
         assert_eq!(found[0].pointer, format!("/fields/{reserved}"));
-        assert!(adapter.plan_create(&collection(), &members).is_err() && adapter.is_reserved(reserved));
+        assert!(adapter.plan_create(&collection(), &members).is_err() && adapter.is_reserved(&collection(), reserved));
     }
 }
 
@@ -227,7 +231,11 @@ fn an_update_requires_a_version_and_rejects_reserved_members() {
 fn the_body_of_an_update_keeps_the_format_of_numbers() {
     let members = map(r#"{"A":1.10,"B":12345678901234567890,"C \"":[1e+3]}"#);
     let planned = adapter()
-        .plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), Some(&Version::Sequence(u64::MAX)))
+        .plan_update(
+            &id(),
+            &UpdateInput::Members(&RawObject::from(&members)),
+            &UpdateTerms::bound_to(&Version::Sequence(u64::MAX)),
+        )
         .expect("a plan");
     let expected = r#"{"_version":18446744073709551615,"A":1.10,"B":12345678901234567890,"C \"":[1e+3]}"#;
     assert_eq!(body(&planned.request), expected);
@@ -238,7 +246,11 @@ fn only_documented_responses_are_successes() {
     let adapter = adapter();
     let members = map(r#"{"A":1}"#);
     let put = adapter
-        .plan_update(&id(), &UpdateInput::Members(&RawObject::from(&members)), Some(&Version::Sequence(1)))
+        .plan_update(
+            &id(),
+            &UpdateInput::Members(&RawObject::from(&members)),
+            &UpdateTerms::bound_to(&Version::Sequence(1)),
+        )
         .expect("a plan")
         .request;
     let post = adapter.plan_create(&collection(), &members).expect("a plan").request;

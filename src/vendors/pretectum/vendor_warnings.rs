@@ -32,11 +32,11 @@ fn build_warning(field: Option<&str>, errors: &Value) -> Warning {
     let mut texts = Vec::new();
     collect_texts(errors, &mut texts);
     let detail = sanitize_text(&texts.join("; "));
-    Warning {
-        code: WarningCode::InvalidField,
-        pointer: field.map_or_else(|| "/fields".to_owned(), member_pointer),
-        detail: detail.unwrap_or_else(|| "the vendor marks the value as invalid and does not name the rule".to_owned()),
-    }
+    Warning::new(
+        WarningCode::InvalidField,
+        field.map_or_else(|| "/fields".to_owned(), member_pointer),
+        detail.unwrap_or_else(|| "the vendor marks the value as invalid and does not name the rule".to_owned()),
+    )
 }
 
 fn collect_texts(value: &Value, texts: &mut Vec<String>) {

@@ -3,12 +3,35 @@
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use super::draft::Draft;
+use super::references::check_references;
 use crate::problem::Problem;
-use crate::record::VendorErrorKind;
+use crate::record::{VendorErrorKind, diff};
 use crate::system::Guarantee;
-use crate::vendors::PlannedRequest;
+use crate::vendors::{PlannedRequest, UpdateInput};
 use crate::writes::intent::{ExpectedState, WriteIntent};
 use crate::writes::task::WriteTask;
+
+/// Works a create out for a preview.
+pub(super) async fn draft_create(
+    task: &WriteTask<'_>,
+    collection: &str,
+    fields: &Map<String, Value>,
+) -> Result<Draft, Problem> {
+    let system = task.system;
+    let before = Map::new();
+    check_references(task, collection, &UpdateInput::FullRecord { before: &before, after: fields }).await?;
+    let planned = system.adapter.plan_create(collection, fields).map_err(|errors| system.rejected_problem(errors))?;
+    // The write makes the same search, which finds out whether the collection exists.
+    find_preexisting_matches(task, collection, fields).await?;
+    Ok(Draft {
+        based_on: None,
+        guarantee: Guarantee::Guarded,
+        planned: Some(planned),
+        changes: diff(&Map::new(), fields),
+        rebased: None,
+    })
+}
 
 /// Plans a POST.
 pub(super) async fn plan_create(
@@ -17,6 +40,9 @@ pub(super) async fn plan_create(
     fields: &Map<String, Value>,
 ) -> Result<(PlannedRequest, WriteIntent), Problem> {
     let system = task.system;
+    let before = Map::new();
+    let change = UpdateInput::FullRecord { before: &before, after: fields };
+    check_references(task, collection, &change).await?;
     let planned = system.adapter.plan_create(collection, fields).map_err(|errors| system.rejected_problem(errors))?;
     system.check_losses(&planned.losses, &task.command.accept_loss)?;
     let preexisting_ids = find_preexisting_matches(task, collection, fields).await?;

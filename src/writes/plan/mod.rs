@@ -1,19 +1,28 @@
 //! Step 2. The one vendor request of a write, complete to the last byte, and the intent that
 //! describes it. The record is read where that is needed.
 
+mod check;
 mod create;
 mod delete;
+mod document;
+mod draft;
 mod preconditions;
+mod rebase;
+mod references;
 mod update;
 
+pub(super) use check::PlanSubject;
+pub(super) use draft::Draft;
 pub use update::patch_error_to_problem;
 
 use super::admit::Admitted;
 use super::command::WriteOp;
-use super::intent::WriteIntent;
+use super::intent::{ExpectedState, WriteIntent};
 use super::lease::LeaseGuard;
 use super::outcome::EarlyReturn;
 use super::task::WriteTask;
+use crate::problem::Problem;
+use crate::system::Guarantee;
 use crate::vendors::PlannedRequest;
 
 /// A write whose intent can be stored.
@@ -33,5 +42,40 @@ pub(super) async fn plan(admitted: Admitted<'_>) -> Result<Planned<'_>, EarlyRet
         WriteOp::Delete { id } => Box::pin(delete::plan_delete(task, id)).await?,
         WriteOp::Create { collection, fields } => Box::pin(create::plan_create(task, collection, fields)).await?,
     };
+    if task.command.plan.is_some() {
+        let was_read = was_read(&intent, task);
+        Box::pin(check::check_plan(task, &subject(&request, &intent), was_read)).await?;
+    }
+    // Meanwhile the adapter may have learned that the vendor compares no versions here.
+    if lease.is_none() && intent.record.is_some() && intent.guarantee == Guarantee::Guarded {
+        return Err(EarlyReturn::LeaseLost);
+    }
     Ok(Planned { task, lease, request, intent })
+}
+
+/// Whether the preconditions were compared with the record.
+fn was_read(intent: &WriteIntent, task: &WriteTask<'_>) -> bool {
+    match &intent.expected {
+        ExpectedState::Members(_) => false,
+        ExpectedState::Deleted => !delete::needs_no_read(task),
+        ExpectedState::Values(_) | ExpectedState::Created { .. } => true,
+    }
+}
+
+fn subject<'p>(planned: &'p PlannedRequest, intent: &'p WriteIntent) -> PlanSubject<'p> {
+    PlanSubject {
+        based_on: intent.etag_before.as_deref(),
+        request: Some(&planned.request),
+        losses: planned.losses.iter().map(|loss| loss.name).collect(),
+        guarantee: intent.guarantee,
+    }
+}
+
+/// Works a write out for its preview: all that [`plan`] does, without asking for consent to losses.
+pub(super) async fn draft(task: &WriteTask<'_>) -> Result<Draft, Problem> {
+    match &task.command.op {
+        WriteOp::Update { id, patch } => update::draft_update(task, id, patch).await,
+        WriteOp::Delete { id } => delete::draft_delete(task, id).await,
+        WriteOp::Create { collection, fields } => create::draft_create(task, collection, fields).await,
+    }
 }

@@ -2,15 +2,23 @@
 
 use serde_json::{Map, Value};
 
-use super::preconditions::read_and_check_preconditions;
+use super::check::{PlanSubject, check_plan};
+use super::document::patch_document;
+use super::draft::Draft;
+use super::rebase::read_and_rebase;
+use super::references::check_references;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    FieldChange, FieldError, Patch, PatchError, RawObject, RecordId, RecordIdentity, VendorRecord, Version, diff,
+    Action, FieldChange, FieldError, Patch, PatchError, RawJson, RawObject, RecordId, RecordIdentity, VendorRecord,
+    Version, diff,
 };
 use crate::system::{System, join_errors};
-use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Versioning};
+use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, UpdateTerms};
+use crate::writes::in_flight_write::join_preferences;
 use crate::writes::intent::{ExpectedState, WriteIntent};
 use crate::writes::outcome::{EarlyReturn, SuccessBody, WriteOutcome, WriteSuccess};
+use crate::writes::rebased::Rebased;
+use crate::writes::schema_check::check_changes;
 use crate::writes::task::WriteTask;
 
 /// A change to one version of the record.
@@ -25,6 +33,8 @@ struct PatchPlan {
     version: Version,
     /// That version's ETag.
     etag: String,
+    /// The rebase that made it a change to that version.
+    rebased: Option<Rebased>,
 }
 
 /// Plans a PATCH, without reading the record where that is possible.
@@ -33,11 +43,11 @@ pub(super) async fn plan_update(
     id: &RecordId,
     patch: &Patch,
 ) -> Result<(PlannedRequest, WriteIntent), EarlyReturn> {
-    let plan = match plan_blind(task, id, patch)? {
+    let plan = match plan_blind(task, id, patch).await? {
         Some(plan) => plan,
         None => Box::pin(plan_with_read(task, id, patch)).await?,
     };
-    let planned = plan_request(task, id, &plan)?;
+    let planned = plan_request(task, id, &plan).await?;
     task.system.check_losses(&planned.losses, &task.command.accept_loss)?;
     let intent = new_update_intent(task, id, plan, &planned);
     Ok((planned, intent))
@@ -46,12 +56,13 @@ pub(super) async fn plan_update(
 /// The change, if it can be planned without a read: `If-Match` is one ETag with a version of this
 /// very record, and the changed members are scalars, arrays or null. The PATCH is then ONE
 /// vendor request.
-fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Option<PatchPlan>, Problem> {
+async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Option<PatchPlan>, Problem> {
     let (system, command) = (task.system, task.command);
     let capabilities = system.adapter.capabilities();
-    let is_possible = capabilities.versioning == Versioning::Native
+    let is_possible = system.adapter.compares(Action::Update, id.collection())
         && capabilities.update_style == UpdateStyle::Partial
         && command.if_none_match.is_none()
+        && !task.must_read.get()
         // A 202 says that the precondition held (http-rules 189).
         && !command.prefer.respond_async;
     let precondition = command.precondition.as_ref().filter(|_| is_possible);
@@ -60,49 +71,139 @@ fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Opti
     };
     let etag = etag.to_header();
     let identity = RecordIdentity { system: system.name.as_str(), id: id.as_str(), etag: &etag };
-    let is_reserved = |name: &str| system.adapter.is_reserved(name);
+    let is_reserved = |name: &str| system.adapter.is_reserved(id.collection(), name);
+    let state = if patch.needs_state() { task.gateway.recent_states.state(&etag).await } else { None };
     let changes = patch
-        .as_flat_changes(&identity, &is_reserved)
+        .as_flat_changes(&identity, state.as_ref(), &is_reserved)
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
+    // Whether a read-only member is repeated or changed, only the record shows.
+    let changes = changes.filter(|members| !members.names().any(|name| is_read_only(task, id, name)));
     Ok(changes.map(|members| {
-        let expected = ExpectedState::Members(members.clone());
-        PatchPlan { expected, members: members.clone(), full_states: None, version, etag }
+        let expected = ExpectedState::Members(as_shown(system, id, &members));
+        PatchPlan { expected, members, full_states: None, version, etag, rebased: None }
     }))
 }
 
-/// Reads the record, checks the preconditions and applies the patch.
+/// The members as a read shows them once they are set.
+fn as_shown(system: &System, id: &RecordId, members: &RawObject) -> RawObject {
+    let shown = |name: &str, value: &RawJson| system.adapter.shown_value(id.collection(), name, value);
+    if members.iter().all(|(name, value)| shown(name, value).is_none()) {
+        return members.clone();
+    }
+    let value = |name: &str, value: &RawJson| shown(name, value).unwrap_or_else(|| value.clone());
+    members.iter().map(|(name, raw)| (name, value(name, raw))).collect()
+}
+
+/// The same for the change of a whole member.
+fn change_as_shown(system: &System, id: &RecordId, change: FieldChange) -> FieldChange {
+    let value = change.new_value.as_ref().filter(|_| change.path.len() == 1).map(RawJson::from);
+    match value.and_then(|value| system.adapter.shown_value(id.collection(), &change.member, &value)) {
+        Some(shown) => FieldChange { new_value: shown.value(), ..change },
+        None => change,
+    }
+}
+
+/// The record as read, and what the patch changes in it.
+struct ReadChange {
+    record: VendorRecord,
+    etag: String,
+    rebased: Option<Rebased>,
+    before: Map<String, Value>,
+    after: Map<String, Value>,
+    changes: Vec<FieldChange>,
+}
+
+/// Reads the record and plans the change of what the patch changes in it.
 async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<PatchPlan, EarlyReturn> {
+    let read = read_change(task, id, patch).await?;
+    if read.changes.is_empty() {
+        check_plan(task, &nothing_to_send(task, id, &read.etag), true).await?;
+        return Err(EarlyReturn::Outcome(Box::new(no_change_outcome(task, id, &read.record))));
+    }
+    Ok(read.into_plan(task.system, id))
+}
+
+/// What a plan of a change that changes nothing is made of.
+fn nothing_to_send<'p>(task: &WriteTask<'_>, id: &RecordId, etag: &'p str) -> PlanSubject<'p> {
+    let guarantee = task.system.guarantee(Action::Update, id.collection());
+    PlanSubject { based_on: Some(etag), request: None, losses: Vec::new(), guarantee }
+}
+
+/// Reads the record, checks the preconditions and applies the patch.
+async fn read_change(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<ReadChange, Problem> {
     let system = task.system;
-    let (record, etag) = read_and_check_preconditions(task, id).await?;
+    let (record, etag, rebased) = read_and_rebase(task, id, patch).await?;
     let etag = etag.to_header();
     let before = record.fields.to_map();
     let document = patch_document(task, id, &record, &etag, &before);
-    let is_reserved = |name: &str| system.adapter.is_reserved(name);
+    let is_reserved = |name: &str| system.adapter.is_reserved(id.collection(), name);
     let after = patch
         .apply(&document, &is_reserved)
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
     let changes = diff(&before, &after);
-    if changes.is_empty() {
-        return Err(EarlyReturn::Outcome(Box::new(no_change_outcome(task, id, &record))));
+    check_changeable(task, id, &changes, &before)?;
+    if !changes.is_empty() {
+        check_changes(task, id, &changes, &after).await?;
     }
-    check_changeable(system, &changes, &before)?;
-    let mut members = Map::new();
-    for change in &changes {
-        members.insert(change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
+    Ok(ReadChange { record, etag, rebased, before, after, changes })
+}
+
+impl ReadChange {
+    fn into_plan(self, system: &System, id: &RecordId) -> PatchPlan {
+        let Self { record, etag, rebased, before, after, changes } = self;
+        let mut members = Map::new();
+        for change in &changes {
+            members.insert(change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
+        }
+        PatchPlan {
+            expected: ExpectedState::Values(
+                changes.into_iter().map(|change| change_as_shown(system, id, change).into()).collect(),
+            ),
+            members: RawObject::from(&members),
+            version: record.version(),
+            etag,
+            full_states: Some((before, after)),
+            rebased,
+        }
     }
-    Ok(PatchPlan {
-        expected: ExpectedState::Values(changes.into_iter().map(Into::into).collect()),
-        members: RawObject::from(&members),
-        version: record.version(),
-        etag,
-        full_states: Some((before, after)),
-    })
+}
+
+/// Works an update out for a preview. The record is always read; the request is the one that the
+/// write would send, also where the write would send it without reading.
+pub(super) async fn draft_update(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<Draft, Problem> {
+    let read = read_change(task, id, patch).await?;
+    let (changes, rebased) = (read.changes.clone(), read.rebased.clone());
+    let draft = Draft {
+        based_on: Some(read.etag.clone()),
+        guarantee: task.system.guarantee(Action::Update, id.collection()),
+        planned: None,
+        changes,
+        rebased,
+    };
+    let blind = if draft.rebased.is_none() { plan_blind(task, id, patch).await? } else { None };
+    let plan = match blind {
+        Some(plan) => plan,
+        None if draft.changes.is_empty() => return Ok(draft),
+        None => read.into_plan(task.system, id),
+    };
+    Ok(Draft { planned: Some(plan_request(task, id, &plan).await?), ..draft })
+}
+
+/// Whether no update can change a member, as the adapter knows or the vendor's schema says.
+fn is_read_only(task: &WriteTask<'_>, id: &RecordId, member: &str) -> bool {
+    task.system.adapter.is_read_only(id.collection(), member) || task.schema.is_read_only(member)
 }
 
 /// Rejects changes of members that no update can change: read-only ones, and ones that the record
 /// does not have.
-fn check_changeable(system: &System, changes: &[FieldChange], before: &Map<String, Value>) -> Result<(), Problem> {
-    let refused = changes.iter().filter(|change| system.adapter.is_read_only(&change.member));
+fn check_changeable(
+    task: &WriteTask<'_>,
+    id: &RecordId,
+    changes: &[FieldChange],
+    before: &Map<String, Value>,
+) -> Result<(), Problem> {
+    let system = task.system;
+    let refused = changes.iter().filter(|change| is_read_only(task, id, &change.member));
     let (read_only, unknown): (Vec<_>, Vec<_>) = refused.partition(|change| before.contains_key(&change.member));
     if !unknown.is_empty() {
         let known = || before.keys().map(String::as_str);
@@ -117,42 +218,25 @@ fn check_changeable(system: &System, changes: &[FieldChange], before: &Map<Strin
     Err(patch_error_to_problem(PatchError::ReadOnly(errors)).system(system.name.as_str()))
 }
 
-/// The JSON document that a patch is applied to. It has every member that GET shows, because a JSON
-/// Patch may test each of them.
-fn patch_document(
-    task: &WriteTask<'_>,
-    id: &RecordId,
-    record: &VendorRecord,
-    etag: &str,
-    fields: &Map<String, Value>,
-) -> Map<String, Value> {
-    let mut document = Map::new();
-    document.insert("system".to_owned(), Value::from(task.system.name.as_str()));
-    document.insert("id".to_owned(), Value::from(id.as_str()));
-    document.insert("etag".to_owned(), Value::from(etag));
-    document.insert("fields".to_owned(), Value::Object(fields.clone()));
-    let view = task.system.to_view(id, record, None);
-    document.insert("read_only".to_owned(), view.read_only.into());
-    if let Some(warnings) = serde_json::to_value(&view.warnings).ok().filter(|_| !view.warnings.is_empty()) {
-        document.insert("warnings".to_owned(), warnings);
-    }
-    document
-}
-
-fn plan_request(task: &WriteTask<'_>, id: &RecordId, plan: &PatchPlan) -> Result<PlannedRequest, Problem> {
+async fn plan_request(task: &WriteTask<'_>, id: &RecordId, plan: &PatchPlan) -> Result<PlannedRequest, Problem> {
     let adapter = &task.system.adapter;
-    let compared_version = task.system.compares_versions().then_some(&plan.version);
+    let is_compared = adapter.compares(Action::Update, id.collection());
+    let terms = UpdateTerms {
+        expected: is_compared.then_some(&plan.version),
+        wants_record: task.command.prefer.return_representation,
+    };
     let input = match (adapter.capabilities().update_style, &plan.full_states) {
         (UpdateStyle::Replace, Some((before, after))) => UpdateInput::FullRecord { before, after },
         _ => UpdateInput::Members(&plan.members),
     };
-    adapter.plan_update(id, &input, compared_version).map_err(|errors| task.system.rejected_problem(errors))
+    check_references(task, id.collection(), &input).await?;
+    adapter.plan_update(id, &input, &terms).map_err(|errors| task.system.rejected_problem(errors))
 }
 
 fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, planned: &PlannedRequest) -> WriteIntent {
     let system = task.system;
     let etag_of = |version: &Version| system.tag(id, version).to_header();
-    let guarantee = system.update_guarantee();
+    let guarantee = system.guarantee(Action::Update, id.collection());
     let etag_after = match (&plan.version, &plan.full_states) {
         (Version::Sequence(number), _) if system.adapter.capabilities().version_is_sequence => {
             number.checked_add(1).map(|next| etag_of(&Version::Sequence(next)))
@@ -164,6 +248,7 @@ fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, plann
         etag_before: Some(plan.etag),
         etag_after,
         resendable_request: WriteIntent::build_resendable_request(planned, guarantee),
+        rebased: plan.rebased,
         ..task.new_intent(guarantee, &planned.losses, planned.completion == Completion::Queued, plan.expected)
     }
 }
@@ -171,11 +256,13 @@ fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, plann
 fn no_change_outcome(task: &WriteTask<'_>, id: &RecordId, record: &VendorRecord) -> WriteOutcome {
     let wants_record = task.command.prefer.return_representation;
     let view = wants_record.then(|| Box::new(task.system.to_view(id, record, None)));
+    let handling = task.command.prefer.handling.map(|handling| handling.as_preference().to_owned());
+    let applied = wants_record.then(|| "return=representation".to_owned()).into_iter().chain(handling);
     WriteOutcome::Success(WriteSuccess {
-        preference_applied: wants_record.then(|| "return=representation".to_owned()),
+        preference_applied: join_preferences(applied),
         body: view.map_or(SuccessBody::NoContent, SuccessBody::Record),
         operation: None,
-        guarantee: Some(task.system.update_guarantee()),
+        guarantee: Some(task.system.guarantee(Action::Update, id.collection())),
         etag: None,
     })
 }
@@ -186,6 +273,7 @@ pub fn patch_error_to_problem(error: PatchError) -> Problem {
     let (kind, errors) = match error {
         PatchError::Malformed(detail) => return ProblemKind::MalformedRequest.with_detail(detail),
         PatchError::ReadOnly(errors) => (ProblemKind::ReadOnlyMember, errors),
+        PatchError::Rejected(errors) => (ProblemKind::Rejected, errors),
         PatchError::TestFailed(error) => (ProblemKind::PatchTestFailed, vec![error]),
         PatchError::Failed(error) => (ProblemKind::PatchFailed, vec![error]),
     };

@@ -50,10 +50,14 @@ fn intent(guarantee: Guarantee, expected: ExpectedState) -> WriteIntent {
         losses: Vec::new(),
         is_queued: false,
         is_async: false,
+        rebased: None,
+        has_plan: false,
         if_match_any: false,
         has_idempotency_key: false,
         prefer: Prefer::default(),
         begun_ms: 0,
+        schema_warnings: Vec::new(),
+        needs_read_back: false,
     }
 }
 
@@ -207,8 +211,8 @@ fn what_is_open_when_the_time_is_over_ends_unknown() {
     }
 }
 
-fn judge_other(expected: ExpectedState, answer: Answer, seen: &Seen) -> Resolution {
-    let intent = intent(Guarantee::Guarded, expected);
+fn judge_other(guarantee: Guarantee, expected: ExpectedState, answer: Answer, seen: &Seen) -> Resolution {
+    let intent = intent(guarantee, expected);
     resolve(&Evidence {
         intent: &intent,
         changes: &[],
@@ -238,7 +242,17 @@ fn the_truth_table_of_deletes_holds() {
         (UNKNOWN_EFFECT,  "v1 1 1", NotApplied(Refusal::Rejected)),
     ];
     for (answer, shown, expected) in rows {
-        assert_eq!(judge_other(ExpectedState::Deleted, answer, &seen(shown)), expected, "{answer:?} [{shown}]");
+        let resolution = judge_other(Guarantee::Guarded, ExpectedState::Deleted, answer, &seen(shown));
+        assert_eq!(resolution, expected, "{answer:?} [{shown}]");
+    }
+    for (answer, shown, expected) in [
+        (Lost, "v1 1 1", Open),
+        (Lost, "v3 1 1", NotApplied(Refusal::Conflict)),
+        (Lost, "-", Applied),
+        (Conflict, "v3 1 1", NotApplied(Refusal::Conflict)),
+    ] {
+        let resolution = judge_other(Guarantee::Native, ExpectedState::Deleted, answer, &seen(shown));
+        assert_eq!(resolution, expected, "native: {answer:?} [{shown}]");
     }
 }
 
@@ -256,7 +270,7 @@ fn the_truth_table_of_creates_holds() {
     ];
     for (answer, count, expected) in rows {
         let state = ExpectedState::Created { collection: "c".into(), fields: Map::new(), preexisting_ids: None };
-        assert_eq!(judge_other(state, answer, &made(count)), expected, "{answer:?} {count}");
+        assert_eq!(judge_other(Guarantee::Guarded, state, answer, &made(count)), expected, "{answer:?} {count}");
     }
 }
 

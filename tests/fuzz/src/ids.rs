@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use records_gateway::record::{EntityTag, RecordId, Secret, SystemName, Version};
-use records_gateway::vendors::{Adapter, VENDORS};
+use records_gateway::vendors::{Adapter, BASE_URL, VENDORS};
 
 /// The value of every secret setting.
 pub const CREDENTIAL: &str = "0123456789abcdef";
@@ -17,7 +17,8 @@ pub fn adapters() -> &'static [Arc<dyn Adapter>] {
 fn build_adapters() -> Vec<Arc<dyn Adapter>> {
     let built = VENDORS.iter().map(|entry| {
         let value = |default: Option<&str>| Secret::new(default.unwrap_or(CREDENTIAL));
-        let settings = entry.settings.iter().map(|key| (key.key, value(key.default))).collect();
+        let own = entry.settings.iter().map(|key| (key.key, value(key.default)));
+        let settings = own.chain([(BASE_URL, Secret::new("https://vendor.example"))]).collect();
         (entry.build)(&settings).expect("valid settings")
     });
     built.collect()
@@ -54,7 +55,8 @@ fn is_plain(text: &str) -> bool {
 fn check_etags(id: &RecordId) {
     let system = SystemName::parse("crm").expect("a name");
     let elsewhere = RecordId::new(id.collection(), &format!("{}0", id.key()));
-    for version in [Version::Sequence(7), Version::RowVersion([7; 8]), Version::Digest([7; 16])] {
+    let text = Version::Text("W/\"7\"".into());
+    for version in [Version::Sequence(7), Version::RowVersion([7; 8]), text, Version::Digest([7; 16])] {
         let tag = EntityTag::for_version(&system, id, &version);
         assert_eq!(tag.version_for(&system, id).as_ref(), Some(&version));
         assert_eq!(tag.version_for(&system, &elsewhere), None);

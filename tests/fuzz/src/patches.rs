@@ -50,7 +50,7 @@ pub fn merge_patch(data: &[u8]) {
         assert_eq!(after.get(name), Some(value), "a member that the patch does not name");
     }
     let identity = records_gateway::record::RecordIdentity { system: "itsm", id: "A:1", etag: "\"t\"" };
-    if let Ok(Some(members)) = patch.as_flat_changes(&identity, &read_only) {
+    if let Ok(Some(members)) = patch.as_flat_changes(&identity, None, &read_only) {
         assert_eq!(members.to_map(), changes);
     }
     assert!(all_applied(&diff(&before, &after), &after), "the result does not contain the changes");

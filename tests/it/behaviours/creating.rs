@@ -73,7 +73,7 @@ async fn an_invalid_new_record_is_rejected_and_nothing_is_sent(fixture: &'static
     own[fixture.read_only] = json!(1);
     let response = post().json(&json!({ "collection": fixture.collection(), "fields": own })).send().await;
     assert_eq!(response.status, 422, "{response:?}");
-    env.assert_nothing_sent();
+    assert_eq!((env.write_call_count(), env.call_count(CallKind::List) + env.call_count(CallKind::Read)), (0, 0));
 }
 
 async fn preconditions_on_a_create_apply_to_the_collection(fixture: &'static VendorFixture) {
@@ -101,7 +101,9 @@ async fn a_create_that_the_vendor_rejects_creates_nothing(fixture: &'static Vend
 async fn invalid_pretectum_values_are_stored_with_a_warning() {
     let env = TestEnv::start(&PRETECTUM);
     let body = json!({ "fields": { "First Name": "New", "Last Name": "Person", "Email": "not an address" } });
-    let response = env.request(actix_web::http::Method::POST, "/records/crm").json(&body).send().await;
+    let response = env.request(actix_web::http::Method::POST, "/records/crm").json(&body);
+    // Nobody but the vendor judges the values.
+    let response = response.prefer("handling=lenient").send().await;
     response.assert_status(201);
     let warning = response.json()["warnings"][0].clone();
     assert_eq!((&warning["code"], &warning["pointer"]), (&json!("invalid-field"), &json!("/fields/Email")));

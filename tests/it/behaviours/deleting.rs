@@ -1,9 +1,9 @@
-//! DELETE: guarded everywhere, because no vendor compares versions there (contract 4.3).
+//! DELETE: guarded, but for vendors that compare versions there (contract 4.3).
 
 use futures_util::future::join;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 
-use crate::support::{BLUEDOLPHIN, MATRIX42, TestEnv, VendorFixture, for_each_vendor};
+use crate::support::{BLUEDOLPHIN, DATAVERSE, MATRIX42, TestEnv, VendorFixture, for_each_vendor};
 
 for_each_vendor!(
     the_current_etag_deletes_exactly_once,
@@ -20,7 +20,7 @@ async fn the_current_etag_deletes_exactly_once(fixture: &'static VendorFixture) 
     let response = env.delete(fixture.deletable_key, &tag).send().await;
     // An accepted loss is a warning, but there is no record to return it with.
     response.assert_status(204);
-    assert_eq!(response.header("concurrency-guarantee"), Some("guarded"));
+    assert_eq!(response.header("concurrency-guarantee"), Some(fixture.delete_guarantee()));
     assert_eq!((env.vendor_value(fixture.deletable_key), env.record_count()), (None, before - 1));
     assert_eq!((env.call_count(CallKind::Delete), env.write_call_count()), (1, 1));
     env.read(fixture.deletable_key).send().await.assert_problem(404, "record-not-found");
@@ -34,7 +34,8 @@ async fn a_stale_etag_deletes_nothing(fixture: &'static VendorFixture) {
     (fixture.external_touch)(&env.vendors, fixture.deletable_key);
     let response = env.delete(fixture.deletable_key, &current_etag).send().await;
     response.assert_problem(412, "precondition-failed");
-    assert_eq!(env.write_call_count(), 0);
+    assert_eq!(env.write_call_count(), usize::from(fixture.native_delete), "only a native delete is compared there");
+    assert!(env.vendor_value(fixture.deletable_key).is_some());
     assert_eq!(response.json()["current_etag"], env.current_etag(fixture.deletable_key).await);
 }
 
@@ -76,6 +77,11 @@ async fn a_second_write_waits_for_a_delete_in_flight(fixture: &'static VendorFix
         futures_util::future::join(second.send(), release).await.0
     };
     let (deleted, late) = futures_util::future::join(first.send(), second).await;
+    if fixture.native_delete {
+        // Both are compared with the version at the vendor: one of them fails there.
+        assert_eq!([deleted.status, late.status].iter().filter(|status| **status == 204).count(), 1, "{late:?}");
+        return;
+    }
     deleted.assert_status(204);
     assert!(matches!(late.problem().as_str(), "record-not-found" | "operation-in-progress"), "{late:?}");
     assert_eq!(env.vendor_value(fixture.deletable_key), None);
@@ -114,6 +120,17 @@ async fn a_lost_delete_is_not_repeated_on_a_record_that_has_changed() {
         // The record is free again.
         env.delete(MATRIX42.deletable_key, "*").send().await.assert_status(204);
     }
+}
+
+#[actix_web::test]
+async fn a_delete_that_the_vendor_compares_is_one_call() {
+    let env = TestEnv::start(&DATAVERSE);
+    let current_etag = env.current_etag(DATAVERSE.deletable_key).await;
+    let reads = env.call_count(CallKind::Read);
+    let response =
+        env.delete(DATAVERSE.deletable_key, &current_etag).header("Require-Guarantee", "native").send().await;
+    response.assert_status(204);
+    assert_eq!((env.call_count(CallKind::Read), env.write_call_count()), (reads, 1));
 }
 
 #[actix_web::test]

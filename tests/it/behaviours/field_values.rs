@@ -75,7 +75,7 @@ async fn a_null_entry_of_a_json_patch_removes_the_entry() {
 
 #[actix_web::test]
 async fn matrix42_values_that_it_finds_wrong_are_422_with_its_words() {
-    let env = TestEnv::start(&MATRIX42);
+    let env = TestEnv::start_with(&MATRIX42, |config| config.system("itsm", "validate", "off"));
     let tag = env.current_etag(MATRIX42.key).await;
     for (fields, words) in [
         (json!({ "Position": "abc" }), "cannot be converted"),

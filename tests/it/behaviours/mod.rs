@@ -4,6 +4,7 @@
 
 mod async_writes;
 mod backpressure;
+mod batches;
 mod client_disconnects;
 mod concurrent_lost_responses;
 mod creating;
@@ -19,6 +20,8 @@ mod numbers;
 mod operations;
 mod patching;
 mod preconditions;
+mod previewing;
 mod reading;
+mod rebasing;
 mod unresolved_writes;
 mod vendor_auth;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::caller::{Caller, ObservedRead, ResponseKind, Write};
 use super::client::Client;
+use super::follower::Follower;
 use super::register_model::FIRST_EXTERNAL_VALUE;
 use super::vendors::{VENDORS, Vendors};
 use crate::fault_proxy::FaultProxy;
@@ -101,6 +102,7 @@ pub(crate) struct Run {
     pub(crate) reads: Mutex<Vec<ObservedRead>>,
     pub(crate) writes: Mutex<Vec<Write>>,
     pub(crate) external_writes: Mutex<Vec<ExternalWrite>>,
+    follower: Mutex<Follower>,
     folder: TempDir,
 }
 
@@ -108,6 +110,8 @@ pub(crate) struct Run {
 pub(crate) struct GatewayReport {
     pub(crate) operations: Vec<Value>,
     pub(crate) ledger: Vec<Value>,
+    /// The events of the feed, as a consumer got them that followed it all the time.
+    pub(crate) events: Vec<Value>,
 }
 
 /// A gateway that reaches the vendors through these proxies.
@@ -162,6 +166,7 @@ impl Run {
             reads: Mutex::default(),
             writes: Mutex::default(),
             external_writes: Mutex::default(),
+            follower: Mutex::default(),
             folder,
         }
     }
@@ -216,6 +221,11 @@ impl Run {
             if self.plan.external_writer {
                 scope.spawn(|| self.write_externally());
             }
+            scope.spawn(|| {
+                let mut random = Rng::with_seed(self.seed.wrapping_add(55));
+                let address = || self.pick_address(&mut random);
+                self.follower.lock().unwrap().follow(address, || self.has_active_callers());
+            });
             self.kill_at_intervals();
         });
         self.proxies.iter().for_each(|proxy| proxy.set_fault_percent(0));
@@ -298,12 +308,15 @@ impl Run {
         let address = self.replicas[0].address();
         let operations = caller.client.get_all_pages(&address, "/operations");
         let ledger = caller.client.get_all_pages(&address, "/ledger");
+        let mut follower = self.follower.lock().unwrap();
+        while follower.read(&address) {}
+        let events = std::mem::take(&mut follower.events);
         for process in &self.replicas {
             assert_eq!(process.terminate(), Some(0), "a stop with nothing left to do");
         }
         let verified = self.replicas[0].run(&["ledger", "verify"]);
         assert!(verified.status.success(), "ledger verify: {}", String::from_utf8_lossy(&verified.stderr));
-        GatewayReport { operations, ledger }
+        GatewayReport { operations, ledger, events }
     }
 
     pub(crate) fn wait_until_nothing_runs(&self, caller: &mut Caller<'_>) {

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use records_gateway::sandbox::{CallKind, Change, InjectedFault, Sandbox, bluedolphin, matrix42};
+use records_gateway::sandbox::{CallKind, Change, InjectedFault, Sandbox, bluedolphin, dataverse, matrix42};
 use serde_json::{Map, Value, json};
 
 use crate::fault_proxy::find_write_number;
-use crate::support::{BLUEDOLPHIN, MATRIX42, PRETECTUM, VendorFixture};
+use crate::support::{BLUEDOLPHIN, DATAVERSE, MATRIX42, PRETECTUM, VendorFixture};
 
 /// A record's key, and the text that holds its value.
 type KeyAndText = (String, Option<String>);
@@ -122,6 +122,25 @@ pub(crate) const VENDORS: &[HistoryVendor] = &[
         },
         changes: |sandbox| sandbox.matrix42.state.changes(),
     },
+    HistoryVendor {
+        fixture: &DATAVERSE,
+        opaque_versions: true,
+        value_pointer: "/fields/description",
+        created_value_pointer: "/fields/description",
+        patch: |text| json!({ "description": text }),
+        new_record: |text| json!({ "name": "Created", "description": text }),
+        prepare: |sandbox| sandbox.dataverse.state.record_changes(),
+        insert: |sandbox, _| insert_account(sandbox, "Account"),
+        insert_deletable: |sandbox, _| insert_account(sandbox, "Deletable"),
+        write: |sandbox, key, text| {
+            sandbox.dataverse.state.write(dataverse::ACCOUNTS, key, set_field("description", text))
+        },
+        records: |sandbox| {
+            let rows = sandbox.dataverse.state.rows(dataverse::ACCOUNTS).into_iter();
+            rows.map(|row| (row.key, string(row.columns.get("description")))).collect()
+        },
+        changes: |sandbox| sandbox.dataverse.state.changes(),
+    },
 ];
 
 /// The system without versions, which queues its updates.
@@ -153,6 +172,11 @@ fn set_field(name: &'static str, text: String) -> impl FnOnce(&mut Map<String, V
 fn insert_category(sandbox: &Sandbox, name: &str) -> String {
     let category = object(json!({ "Name": name, "Description": "hw-0" }));
     sandbox.matrix42.state.insert(matrix42::CATEGORY_CLASS, &category).expect("a category")
+}
+
+fn insert_account(sandbox: &Sandbox, name: &str) -> String {
+    let account = object(json!({ "name": name, "description": "hw-0" }));
+    sandbox.dataverse.state.insert(dataverse::ACCOUNTS, &account).expect("an account")
 }
 
 /// The vendors' side of a run.

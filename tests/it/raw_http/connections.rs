@@ -9,7 +9,7 @@ use crate::support::TestServer;
 
 /// A patch that reaches the vendor if it is executed.
 fn patch_request() -> String {
-    request_with_body(&format!("PATCH {}", ada_path()), PATCH_HEADERS, r#"{"fields":{"Status":"Smuggled"}}"#)
+    request_with_body(&format!("PATCH {}", ada_path()), PATCH_HEADERS, r#"{"fields":{"Last Name":"Smuggled"}}"#)
 }
 
 fn assert_nothing_written(server: &TestServer, after: &str) {
@@ -261,7 +261,8 @@ fn an_offered_upgrade_does_not_change_body_framing() {
         assert_eq!(connection.read_to_end(), b"", "{body}");
     }
     server.assert_no_vendor_calls("upgrades");
-    let offered = request_with_body(&patch, &format!("{PATCH_HEADERS}{upgrade}"), r#"{"fields":{"Status":"Offered"}}"#);
+    let offered =
+        request_with_body(&patch, &format!("{PATCH_HEADERS}{upgrade}"), r#"{"fields":{"Last Name":"Offered"}}"#);
     let mut connection = server.connect();
     connection.send(offered + &patch_request());
     let response = connection.read_response(false).expect("a response");

@@ -151,7 +151,7 @@ fn what_no_patch_can_change_is_422_before_the_record_is_read() {
 
 #[test]
 fn not_found_precedes_412_and_412_precedes_vendor_rejection() {
-    let server = start_server();
+    let server = start_server_with(|config| config.every_system("validate", "off"));
     let change = r#"{"fields":{"Description":"x"}}"#;
     server
         .exchange(request_with_body(&format!("PATCH {MISSING_RECORD}"), &format!("{MERGE}{STALE}"), change))

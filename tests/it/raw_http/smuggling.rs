@@ -8,7 +8,7 @@ const BODY: &str = "2\r\n{}\r\n0\r\n\r\n";
 
 /// A write that must never be executed.
 fn smuggled_patch() -> String {
-    request_with_body(&format!("PATCH {}", ada_path()), PATCH_HEADERS, r#"{"fields":{"Status":"Smuggled"}}"#)
+    request_with_body(&format!("PATCH {}", ada_path()), PATCH_HEADERS, r#"{"fields":{"Last Name":"Smuggled"}}"#)
 }
 
 fn patch_request(framing: &str, body: &str) -> String {

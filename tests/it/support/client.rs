@@ -1,9 +1,12 @@
 //! The HTTP client of the tests.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
 use serde_json::{Value, json};
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -104,8 +107,32 @@ impl Request {
         self
     }
 
+    /// The preview of this write.
+    pub(crate) fn preview(mut self) -> Self {
+        let query = if self.method == Method::DELETE { "?action=delete" } else { "" };
+        self.path = format!("{}/preview{query}", self.path);
+        self.method = Method::POST;
+        self
+    }
+
     pub(crate) async fn send(self) -> TestResponse {
         self.try_send().await.unwrap_or_else(|error| panic!("no response: {error}"))
+    }
+
+    /// Opens a stream of events.
+    pub(crate) async fn open_stream(self) -> EventStream {
+        let url = format!("{}{}", self.client.base, self.path);
+        let mut request = self.client.client.request(self.method, url).no_decompress();
+        for (name, value) in self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())) {
+            request = request.append_header((name, value));
+        }
+        let response = request.append_header(("Accept", "text/event-stream")).send().await.expect("a response");
+        assert_eq!(response.status().as_u16(), 200);
+        assert_eq!(response.headers().get("content-type").unwrap(), "text/event-stream");
+        EventStream {
+            body: Box::pin(response.map(|chunk| chunk.map_err(|error| error.to_string()))),
+            text: String::new(),
+        }
     }
 
     /// For requests that may get no response.
@@ -126,6 +153,39 @@ impl Request {
         let body = response.body().limit(64 << 20).await.map_err(|error| error.to_string())?;
         let text = String::from_utf8_lossy(&body).into_owned();
         Ok(TestResponse { status: response.status().as_u16(), headers: response.headers().clone(), text })
+    }
+}
+
+/// A response that goes on.
+pub(crate) struct EventStream {
+    body: Pin<Box<dyn Stream<Item = Result<Bytes, String>>>>,
+    text: String,
+}
+
+impl EventStream {
+    /// The lines of the next event or comment; `None` = the stream has ended.
+    pub(crate) async fn next(&mut self) -> Option<Vec<String>> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let lines = block.lines().map(str::to_owned).collect();
+                self.text = rest.to_owned();
+                return Some(lines);
+            }
+            let chunk = tokio::time::timeout(RESPONSE_TIMEOUT, self.body.next()).await.expect("something in time")?;
+            self.text.push_str(&String::from_utf8_lossy(&chunk.ok()?));
+        }
+    }
+
+    /// The id and the document of the next event.
+    pub(crate) async fn next_event(&mut self) -> (String, Value) {
+        loop {
+            let lines = self.next().await.expect("an event");
+            let field = |name: &str| lines.iter().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+            if let (Some(id), Some(data)) = (field("id: "), field("data: ")) {
+                assert_eq!(field("event: ").as_deref(), Some("change"));
+                return (id, serde_json::from_str(&data).unwrap());
+            }
+        }
     }
 }
 

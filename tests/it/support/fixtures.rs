@@ -1,6 +1,6 @@
 //! The fixtures: one per vendor.
 
-use records_gateway::sandbox::{CallKind, bluedolphin, matrix42, pretectum};
+use records_gateway::sandbox::{CallKind, bluedolphin, dataverse, matrix42, pretectum};
 use serde_json::{Map, Value, json};
 
 use super::{OnUpdate500, VendorFixture};
@@ -25,6 +25,7 @@ pub(crate) const PRETECTUM: VendorFixture = VendorFixture {
     text: "Last Name",
     read_only: "_version",
     native: true,
+    native_delete: false,
     patch_status: 204,
     queued: false,
     losses: &[],
@@ -66,6 +67,7 @@ pub(crate) const BLUEDOLPHIN: VendorFixture = VendorFixture {
     text: "name",
     read_only: "type",
     native: false,
+    native_delete: false,
     patch_status: 200,
     queued: true,
     losses: &["linked-questions", "source-connections", "property-values", "dependent-objects"],
@@ -111,6 +113,7 @@ pub(crate) const MATRIX42: VendorFixture = VendorFixture {
     text: "Description",
     read_only: "TimeStamp",
     native: true,
+    native_delete: false,
     patch_status: 204,
     queued: false,
     losses: &[],
@@ -142,5 +145,56 @@ pub(crate) const MATRIX42: VendorFixture = VendorFixture {
     new_record: |text| json!({ "Name": "New", "Description": text }),
     ignore_text: |vendors| {
         vendors.matrix42.state.configure(|settings| settings.ignored_attribute = Some("Description".to_owned()));
+    },
+};
+
+pub(crate) const DATAVERSE: VendorFixture = VendorFixture {
+    vendor_name: "dataverse",
+    system: "sales",
+    collection: &[dataverse::ACCOUNTS],
+    key: dataverse::FOURTH_COFFEE_ID,
+    other_key: dataverse::LITWARE_ID,
+    deletable_key: dataverse::A_DATUM_ID,
+    missing_key: "00aa00aa-bb11-cc22-dd33-44ee44ee44ff",
+    malformed_ids: &[
+        "accounts:Fourth",
+        "00aa00aa-bb11-cc22-dd33-44ee44ee44ee",
+        "EntityDefinitions:00aa00aa-bb11-cc22-dd33-44ee44ee44ee",
+    ],
+    text: "description",
+    read_only: "createdon",
+    native: true,
+    native_delete: true,
+    patch_status: 204,
+    queued: false,
+    losses: &[],
+    read_call_kind: CallKind::Read,
+    read_text: |vendors, key| {
+        let row = vendors.dataverse.state.row(dataverse::ACCOUNTS, key)?;
+        Some(string_value(row.columns.get("description")).unwrap_or_default())
+    },
+    external_write: |vendors, key, text| {
+        let write = |columns: &mut Map<String, Value>| set_field(columns, "description", text);
+        assert!(vendors.dataverse.state.write(dataverse::ACCOUNTS, key, write));
+    },
+    external_touch: |vendors, key| {
+        let touch = |columns: &mut Map<String, Value>| set_field(columns, "telephone1", "touched");
+        assert!(vendors.dataverse.state.write(dataverse::ACCOUNTS, key, touch));
+    },
+    external_delete: |vendors, key| assert!(vendors.dataverse.state.remove(dataverse::ACCOUNTS, key)),
+    count: |vendors| vendors.dataverse.state.rows(dataverse::ACCOUNTS).len(),
+    fake_vendor: |vendors| &*vendors.dataverse,
+    expire_tokens: Some(|vendors| vendors.dataverse.state.expire_all_tokens()),
+    update_count: None,
+    on_update_500: OnUpdate500::Resent,
+    partial_lists: false,
+    reset_patch: || json!({ "telephone1": null }),
+    is_reset: |vendors| {
+        let row = vendors.dataverse.state.row(dataverse::ACCOUNTS, dataverse::FOURTH_COFFEE_ID).unwrap();
+        row.columns["telephone1"].is_null()
+    },
+    new_record: |text| json!({ "name": "New", "description": text }),
+    ignore_text: |vendors| {
+        vendors.dataverse.state.configure(|settings| settings.ignored_column = Some("description".to_owned()));
     },
 };

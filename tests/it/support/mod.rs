@@ -11,8 +11,8 @@ mod test_process;
 mod test_server;
 mod vendor_fixture;
 
-pub(crate) use client::{Request, TestClient, TestResponse};
-pub(crate) use fixtures::{BLUEDOLPHIN, MATRIX42, PRETECTUM};
+pub(crate) use client::{EventStream, Request, TestClient, TestResponse};
+pub(crate) use fixtures::{BLUEDOLPHIN, DATAVERSE, MATRIX42, PRETECTUM};
 pub(crate) use jwt_issuer::JwtIssuer;
 pub(crate) use test_config::TestConfig;
 pub(crate) use test_env::TestEnv;
@@ -28,7 +28,8 @@ macro_rules! with_every_fixture {
         crate::support::$then! {
             (pretectum PRETECTUM native)
             (bluedolphin BLUEDOLPHIN guarded)
-            (matrix42 MATRIX42 native);
+            (matrix42 MATRIX42 native)
+            (dataverse DATAVERSE native);
             $($rest)*
         }
     };

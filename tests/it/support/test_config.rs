@@ -8,7 +8,7 @@ use records_gateway::app::sandbox;
 use records_gateway::config::Config;
 use records_gateway::record::{Secret, sha256};
 use records_gateway::sandbox::Sandbox;
-use records_gateway::vendors::{Adapter, AdapterFactory, find_vendor};
+use records_gateway::vendors::{Adapter, AdapterFactory, BASE_URL, SettingFormat, find_vendor};
 use toml::{Table, Value};
 
 use super::FIXTURES;
@@ -60,6 +60,13 @@ impl TestConfig {
         self
     }
 
+    /// A table of this text, in place of the configuration's own.
+    pub(crate) fn text_of(mut self, name: &str, text: &str) -> Self {
+        let mut tables: Table = text.parse().expect("TOML");
+        self.0.insert(name.to_owned(), tables.remove(name).expect("the table"));
+        self
+    }
+
     /// A system is configured under another name.
     pub(crate) fn rename_system(mut self, from: &str, to: &str) -> Self {
         let system = self.table("systems").remove(from).expect("a system");
@@ -70,7 +77,12 @@ impl TestConfig {
     /// Every system is at the vendor's fake in this sandbox.
     pub(crate) fn vendors(self, vendors: &Sandbox) -> Self {
         let at = |config: Self, fixture: &&super::VendorFixture| {
-            config.system(fixture.system, "base_url", fixture.vendor(vendors).base_url())
+            let config = config.system(fixture.system, "base_url", fixture.vendor(vendors).base_url());
+            let mut keys = fixture.registration().settings.iter();
+            match keys.find(|setting| setting.format == SettingFormat::SignInUrl) {
+                Some(setting) => config.system(fixture.system, setting.key, fixture.vendor(vendors).base_url()),
+                None => config,
+            }
         };
         FIXTURES.iter().fold(self, at)
     }
@@ -148,7 +160,8 @@ impl TestConfig {
             .settings
             .iter()
             .filter_map(|setting| Some((setting.key, Secret::new(value(setting.key).or(setting.default)?))));
-        (vendor.build)(&settings.collect()).expect("an adapter")
+        let base_url = Secret::new(value(BASE_URL).expect("an address"));
+        (vendor.build)(&settings.chain([(BASE_URL, base_url)]).collect()).expect("an adapter")
     }
 
     /// What the program would read from this file.

@@ -142,8 +142,15 @@ impl TestEnv {
         self.fixture.log(&self.vendors).last(call).expect("a call of this kind")
     }
 
+    /// The requests that the vendor has received, without those for schemas: they belong to no
+    /// request of a caller.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.fixture.log(&self.vendors).request_lines()
+        let received = self.fixture.log(&self.vendors).all();
+        let line = |entry: &Arc<ReceivedRequest>| match entry.query.as_str() {
+            "" => format!("{} {}", entry.method, entry.path),
+            query => format!("{} {}?{query}", entry.method, entry.path),
+        };
+        received.iter().filter(|entry| entry.kind != CallKind::Schema).map(line).collect()
     }
 
     /// Waits until the vendor has received so many calls of a kind.

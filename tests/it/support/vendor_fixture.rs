@@ -78,8 +78,10 @@ pub(crate) struct VendorFixture {
     pub(crate) text: &'static str,
     /// A field that callers cannot change.
     pub(crate) read_only: &'static str,
-    /// Whether the vendor compares versions.
+    /// Whether the vendor compares versions on updates.
     pub(crate) native: bool,
+    /// Whether it does so on deletes.
+    pub(crate) native_delete: bool,
     /// The status of a direct update: an accepted loss is a warning, and warnings need a body.
     pub(crate) patch_status: u16,
     /// Whether updates are queued.
@@ -165,6 +167,11 @@ impl VendorFixture {
     /// The fields of a patch that sets the text.
     pub(crate) fn text_patch(&self, text: &str) -> Value {
         json!({ self.text: text })
+    }
+
+    /// `Concurrency-Guarantee` of successful deletes.
+    pub(crate) fn delete_guarantee(&self) -> &'static str {
+        if self.native_delete { "native" } else { "guarded" }
     }
 
     /// `Concurrency-Guarantee` of successful updates.

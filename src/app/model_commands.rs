@@ -1,0 +1,237 @@
+//! The commands that compare models with the schemas of the vendors: `model draft` and
+//! `check --live`.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::error::print_error;
+use super::systems;
+use crate::cli::Exit;
+use crate::config::{self, Config};
+use crate::journal::{Durability, Journal, StoreSettings};
+use crate::metrics::Metrics;
+use crate::models::{Codec, MapEntry, SystemMap};
+use crate::system::System;
+use crate::vendors::{FieldSchema, RecordSchema, SchemaSource};
+
+/// `model draft`: prints a commented map of a collection, made from the vendor's schema.
+pub(super) fn draft_command(path: &Path, system: &str, collection: Option<&str>) -> Exit {
+    let config = match config::load(path) {
+        Ok(config) => config,
+        Err(errors) => {
+            print_error(&errors);
+            return Exit::UsageError;
+        }
+    };
+    let drafted = actix_web::rt::System::new().block_on(async {
+        let systems = build_systems(&config).await?;
+        let found = systems.iter().find(|one| one.name.as_str() == system);
+        let found = found.ok_or_else(|| format!("no system {system:?} is configured"))?;
+        let collection = found.collection(collection).map_err(|problem| problem.detail.clone())?;
+        read_schema(found, &collection).await.map(|schema| draft(system, &collection, &schema))
+    });
+    match drafted {
+        Ok(text) => super::error::print_text(&text),
+        Err(error) => {
+            print_error(&error);
+            Exit::Failure
+        }
+    }
+}
+
+/// `check --live`: compares each map with the vendor's schema. Prints what does not fit, and fails
+/// if anything is wrong; what is only unusual is a warning.
+pub(super) fn check_live(path: &Path) -> Exit {
+    let Ok(config) = config::load(path) else { return Exit::UsageError };
+    let findings = actix_web::rt::System::new().block_on(compare_all(&config));
+    let file = path.display();
+    for Finding { at, is_error, detail } in &findings {
+        let word = if *is_error { "" } else { "warning: " };
+        print_error(&format_args!("{file}: {at}: {word}{detail}"));
+    }
+    if findings.iter().any(|finding| finding.is_error) { Exit::UsageError } else { Exit::Success }
+}
+
+/// What does not fit between a map and a schema.
+struct Finding {
+    at: String,
+    is_error: bool,
+    detail: String,
+}
+
+async fn compare_all(config: &Config) -> Vec<Finding> {
+    let systems = match build_systems(config).await {
+        Ok(systems) => systems,
+        Err(detail) => return vec![Finding { at: "systems".to_owned(), is_error: true, detail }],
+    };
+    let mut findings = Vec::new();
+    for map in config.models.iter().flat_map(|model| &model.maps) {
+        let at = format!("models.{}.systems.{}", map.model, map.system);
+        let system = systems.iter().find(|system| system.name == map.system);
+        let (Some(system), Some(collection)) = (system, &map.collection) else { continue };
+        match read_schema(system, collection).await {
+            Ok(schema) => findings.extend(compare(map, &schema, &at)),
+            Err(detail) => findings.push(Finding { at, is_error: true, detail }),
+        }
+    }
+    findings
+}
+
+/// Compares a map with the schema of its collection.
+fn compare(map: &SystemMap, schema: &RecordSchema, at: &str) -> Vec<Finding> {
+    let finding = |key: String, is_error, detail: String| Finding { at: format!("{at}.{key}"), is_error, detail };
+    let mut findings = Vec::new();
+    for entry in &map.entries {
+        let key = format!("map.{}", entry.field.name());
+        let member = entry.place.member();
+        match schema.fields.iter().find(|field| field.name == member) {
+            None if schema.is_closed => {
+                findings.push(finding(key, true, format!("the system has no member {member:?}")));
+            }
+            None => {}
+            Some(field) => {
+                for word in unmapped_words(entry, field) {
+                    findings.push(finding(key.clone(), false, format!("no value of the model is meant by {word}")));
+                }
+                if !field.is_updatable && !entry.is_read_only {
+                    let detail = format!("the system does not let anybody change {member:?}; say read_only = true");
+                    findings.push(finding(key, false, detail));
+                }
+            }
+        }
+    }
+    let given: BTreeSet<&str> = map.entries.iter().map(|entry| entry.place.member()).collect();
+    let missing = schema.fields.iter().filter(|field| {
+        field.is_required && field.is_creatable && !given.contains(field.name.as_str()) && !map.create.contains_key(&field.name)
+    });
+    for field in missing {
+        let detail = format!("a new record must have {:?}: map it, or set it here", field.name);
+        findings.push(finding("create".to_owned(), false, detail));
+    }
+    findings
+}
+
+/// The words of a vendor's choice that no value of the model stands for.
+fn unmapped_words(entry: &MapEntry, field: &FieldSchema) -> Vec<String> {
+    let Codec::Enum(words) = &entry.codec else { return Vec::new() };
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    choices(field).iter().map(plain).filter(|choice| words.iter().all(|one| one.word != *choice)).collect()
+}
+
+/// The values that a field may have, where the vendor lists them.
+fn choices(field: &FieldSchema) -> Vec<Value> {
+    let listed = |name: &str| field.value.get(name).and_then(Value::as_array);
+    match (listed("enum"), listed("oneOf")) {
+        (Some(values), _) => values.iter().filter(|value| !value.is_null()).cloned().collect(),
+        (None, Some(titled)) => titled.iter().filter_map(|one| one.get("const").cloned()).collect(),
+        (None, None) => Vec::new(),
+    }
+}
+
+/// The systems of a configuration, with a store of their own that nothing outlives.
+async fn build_systems(config: &Config) -> Result<Vec<Arc<System>>, String> {
+    let names: Vec<_> = config.systems.iter().map(|system| system.name.clone()).collect();
+    let metrics = Metrics::new(&names).map_err(|error| error.to_string())?;
+    let settings =
+        StoreSettings { url: "sqlite::memory:".to_owned(), durability: Durability::Relaxed, ..config.store.clone() };
+    let journal = Journal::open(settings, Arc::new(())).await.map_err(|error| error.to_string())?;
+    systems::build(&config.systems, &[], &journal, &metrics).map_err(|error| error.to_string())
+}
+
+async fn read_schema(system: &System, collection: &str) -> Result<RecordSchema, String> {
+    if system.adapter.capabilities().schema_source == SchemaSource::None {
+        return Err(format!("{} does not describe its collections", system.name));
+    }
+    let schema = system.adapter.schema(&*system.transport, collection).await;
+    schema.map_err(|fault| format!("the schema of {collection} cannot be read: {}", system.transport.redact_fault(fault)))
+}
+
+/// A commented model over one collection.
+fn draft(system: &str, collection: &str, schema: &RecordSchema) -> String {
+    let (mut fields, mut map) = (String::new(), String::new());
+    let mut names = BTreeSet::new();
+    for field in schema.fields.iter().filter(|field| field.is_shown) {
+        let mut name = snake_case(&field.name);
+        while !names.insert(name.clone()) {
+            name.push('_');
+        }
+        let DraftField { declared, entry, comment } = draft_field(field);
+        // Writing into a String cannot fail.
+        let _ = writeln!(fields, "{declared_name} = {declared}", declared_name = name);
+        let _ = writeln!(map, "{name} = {entry}{comment}");
+    }
+    format!(
+        "# A draft from the schema of {title:?}. Rename the fields, remove those that callers do not need, and\n\
+         # give values the form that callers should see: src/docs/models.md lists the codecs.\n\
+         [models.draft]\ntitle = {title}\n\n[models.draft.fields]\n{fields}\n[models.draft.systems.{system}]\n\
+         collection = {collection}\n\n[models.draft.systems.{system}.map]\n{map}",
+        title = quoted(&schema.title),
+        collection = quoted(collection),
+    )
+}
+
+struct DraftField {
+    declared: String,
+    entry: String,
+    comment: &'static str,
+}
+
+fn draft_field(field: &FieldSchema) -> DraftField {
+    let word = match field.value.get("type").and_then(Value::as_str) {
+        Some(word @ ("integer" | "number" | "boolean")) => word,
+        _ => "string",
+    };
+    let values: Vec<String> =
+        choices(field).iter().filter_map(Value::as_str).map(quoted).collect();
+    let mut declared = format!("type = \"{word}\"");
+    if word == "string" && !values.is_empty() {
+        let _ = write!(declared, ", enum = [{}]", values.join(", "));
+    }
+    if let Some(format @ ("email" | "date" | "date-time")) = field.value.get("format").and_then(Value::as_str) {
+        let _ = write!(declared, ", format = \"{format}\"");
+    }
+    if let Some(max) = field.value.get("maxLength").and_then(Value::as_u64).filter(|_| word == "string") {
+        let _ = write!(declared, ", max_length = {max}");
+    }
+    let is_nested = matches!(field.value.get("type").and_then(Value::as_str), Some("object" | "array"));
+    let at = if field.name.starts_with('/') { format!("/{}", field.name.replace('~', "~0").replace('/', "~1")) } else { field.name.clone() };
+    let entry = if field.is_updatable {
+        quoted(&at)
+    } else {
+        format!("{{ at = {}, read_only = true }}", quoted(&at))
+    };
+    let comment = match (is_nested, field.is_required) {
+        (true, _) => "   # holds more than one value: name a place below it, such as \"/member/name\"",
+        (false, true) => "   # a new record must have it",
+        (false, false) => "",
+    };
+    DraftField { declared: format!("{{ {declared} }}"), entry, comment }
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    let mut was_lower = false;
+    for letter in name.chars() {
+        if letter.is_ascii_alphanumeric() {
+            if letter.is_ascii_uppercase() && was_lower {
+                snake.push('_');
+            }
+            was_lower = letter.is_ascii_lowercase() || letter.is_ascii_digit();
+            snake.push(letter.to_ascii_lowercase());
+        } else if !snake.is_empty() && !snake.ends_with('_') {
+            snake.push('_');
+            was_lower = false;
+        }
+    }
+    let snake = snake.trim_end_matches('_');
+    if snake.starts_with(|first: char| first.is_ascii_alphabetic()) { snake.to_owned() } else { format!("field_{snake}") }
+}

@@ -1,0 +1,151 @@
+//! A collection's schema: as documents for callers, and compiled for the check of writes.
+
+use jsonschema::{Draft, Validator};
+use serde_json::{Map, Value, json};
+
+use super::check;
+use super::formats::add_formats;
+use super::purpose::Purpose;
+use crate::record::{FieldError, RawObject, percent_encode, sha256};
+use crate::vendors::{FieldSchema, RecordSchema};
+
+/// A JSON Schema (draft 2020-12) as text.
+#[derive(Clone, Debug)]
+pub struct SchemaDocument {
+    /// The text.
+    pub text: String,
+    /// Its strong `ETag`.
+    pub etag: String,
+}
+
+/// The schema of one collection.
+pub struct CollectionSchema {
+    /// As the vendor describes it.
+    pub schema: RecordSchema,
+    documents: [SchemaDocument; 3],
+    create: Validator,
+    update: Validator,
+}
+
+/// The path of a collection's schema below that of the collections.
+pub(super) fn schema_path(collections: &str, collection: &str) -> String {
+    format!("{collections}/{}/schema", percent_encode(collection))
+}
+
+impl CollectionSchema {
+    /// Compiles what a vendor says.
+    pub(super) fn compile(collections: &str, collection: &str, schema: RecordSchema) -> Result<Self, String> {
+        let path = schema_path(collections, collection);
+        let build = |purpose| {
+            let options = add_formats(jsonschema::options().with_draft(Draft::Draft202012));
+            let body = Value::Object(body_of(&schema, purpose));
+            options.build(&body).map_err(|_| "the vendor's description of its fields cannot be used".to_owned())
+        };
+        Ok(Self {
+            documents: Purpose::ALL.map(|purpose| document_of(&path, &schema, purpose)),
+            create: build(Purpose::Create)?,
+            update: build(Purpose::Update)?,
+            schema,
+        })
+    }
+
+    /// The document for a purpose.
+    #[must_use]
+    pub fn document(&self, purpose: Purpose) -> &SchemaDocument {
+        let [record, create, update] = &self.documents;
+        match purpose {
+            Purpose::Record => record,
+            Purpose::Create => create,
+            Purpose::Update => update,
+        }
+    }
+
+    /// Whether an update can change none of a member's values, although records show it.
+    #[must_use]
+    pub fn is_read_only(&self, member: &str) -> bool {
+        self.field(member).is_some_and(|field| field.is_shown && !field.is_updatable)
+    }
+
+    /// The field of a name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&FieldSchema> {
+        self.schema.fields.iter().find(|field| field.name == name)
+    }
+
+    /// What is wrong with the `fields` of a new record.
+    #[must_use]
+    pub fn check_create(&self, fields: &Map<String, Value>) -> Vec<FieldError> {
+        let value = Value::Object(fields.clone());
+        if self.create.is_valid(&value) {
+            return Vec::new();
+        }
+        check::find_errors(&self.create, &self.schema, Purpose::Create, &value)
+    }
+
+    /// What is wrong with members that a patch sets, null included.
+    #[must_use]
+    pub fn check_patch(&self, members: &RawObject) -> Vec<FieldError> {
+        self.check_members(members.to_map())
+    }
+
+    /// The same for parsed members.
+    #[must_use]
+    pub fn check_members(&self, members: Map<String, Value>) -> Vec<FieldError> {
+        let value = Value::Object(members);
+        if self.update.is_valid(&value) {
+            return Vec::new();
+        }
+        check::find_errors(&self.update, &self.schema, Purpose::Update, &value)
+    }
+}
+
+fn document_of(path: &str, schema: &RecordSchema, purpose: Purpose) -> SchemaDocument {
+    let mut document = Map::new();
+    document.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
+    let query = if purpose == Purpose::Record { String::new() } else { format!("?for={}", purpose.as_str()) };
+    document.insert("$id".to_owned(), format!("{path}{query}").into());
+    document.insert("title".to_owned(), schema.title.as_str().into());
+    document.extend(body_of(schema, purpose));
+    let text = Value::Object(document).to_string();
+    let etag = format!("\"s.{}\"", const_hex::encode(sha256([text.as_bytes()]).get(..16).unwrap_or_default()));
+    SchemaDocument { text, etag }
+}
+
+/// The document without its head.
+fn body_of(schema: &RecordSchema, purpose: Purpose) -> Map<String, Value> {
+    let is_part = |field: &&FieldSchema| match purpose {
+        Purpose::Record => field.is_shown,
+        Purpose::Create => field.is_creatable,
+        Purpose::Update => field.is_updatable,
+    };
+    let fields: Vec<&FieldSchema> = schema.fields.iter().filter(is_part).collect();
+    let properties: Map<String, Value> =
+        fields.iter().map(|field| (field.name.clone(), Value::Object(property_of(field, purpose)))).collect();
+    let required: Vec<&str> = match purpose {
+        Purpose::Update => Vec::new(),
+        Purpose::Record | Purpose::Create => {
+            fields.iter().filter(|field| field.is_required).map(|field| field.name.as_str()).collect()
+        }
+    };
+    let mut body = Map::new();
+    body.insert("type".to_owned(), "object".into());
+    body.insert("properties".to_owned(), Value::Object(properties));
+    if !required.is_empty() {
+        body.insert("required".to_owned(), json!(required));
+    }
+    if schema.is_closed {
+        body.insert("additionalProperties".to_owned(), false.into());
+    }
+    body
+}
+
+fn property_of(field: &FieldSchema, purpose: Purpose) -> Map<String, Value> {
+    let mut property = field.value_schema(field.is_nullable);
+    if purpose == Purpose::Record && !field.is_updatable {
+        property.insert("readOnly".to_owned(), true.into());
+    }
+    if !field.vendor.is_empty() {
+        property.insert("x-vendor".to_owned(), Value::Object(field.vendor.clone()));
+    }
+    property
+}

@@ -1,0 +1,151 @@
+//! A value that is read from the vendor: by one reader at a time, for everybody who waits.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::record::VendorError;
+
+/// A value, and when its reading began.
+pub(super) struct Loaded<T> {
+    pub(super) value: Arc<T>,
+    pub(super) at: Instant,
+}
+
+/// The value, or why it could not be read.
+pub(super) struct Slot<T> {
+    current: ArcSwapOption<Loaded<T>>,
+    failure: StdMutex<Option<(Instant, VendorError)>>,
+    turn: Mutex<()>,
+    is_refreshing: AtomicBool,
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self {
+            current: ArcSwapOption::empty(),
+            failure: StdMutex::default(),
+            turn: Mutex::default(),
+            is_refreshing: AtomicBool::new(false),
+        }
+    }
+}
+
+impl<T> Slot<T> {
+    /// The value, however old.
+    pub(super) fn current(&self) -> Option<Arc<Loaded<T>>> {
+        self.current.load_full()
+    }
+
+    /// Whether the last attempt failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// The value if it is younger than the first age, a failure that is younger than the second, or
+    /// else what `read` gives. Those who wait for a reader get its result.
+    pub(super) async fn load(
+        &self,
+        (max_age, max_failure_age): (Duration, Duration),
+        read: impl AsyncFnOnce() -> Result<T, VendorError>,
+    ) -> Result<Arc<Loaded<T>>, VendorError> {
+        let began = Instant::now();
+        let fresh = || self.current().filter(|loaded| loaded.at >= began || loaded.at.elapsed() < max_age);
+        if let Some(loaded) = fresh() {
+            return Ok(loaded);
+        }
+        let _turn = self.turn.lock().await;
+        if let Some(loaded) = fresh() {
+            return Ok(loaded);
+        }
+        if let Some(fault) = self.recent_failure(began, max_failure_age) {
+            return Err(fault);
+        }
+        let at = Instant::now();
+        match read().await {
+            Ok(value) => {
+                let loaded = Arc::new(Loaded { value: Arc::new(value), at });
+                self.current.store(Some(Arc::clone(&loaded)));
+                self.set_failure(None);
+                Ok(loaded)
+            }
+            Err(fault) => {
+                self.note_failure(fault.clone());
+                Err(fault)
+            }
+        }
+    }
+
+    /// Remembers that the value cannot be read at the moment.
+    pub(super) fn note_failure(&self, fault: VendorError) {
+        self.set_failure(Some((Instant::now(), fault)));
+    }
+
+    fn set_failure(&self, failure: Option<(Instant, VendorError)>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    fn recent_failure(&self, began: Instant, max_age: Duration) -> Option<VendorError> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = failure.as_ref().filter(|(at, _)| *at > began || at.elapsed() < max_age);
+        recent.map(|(_, fault)| fault.clone())
+    }
+
+    /// Whether the caller is to read the value again; nobody else does.
+    pub(super) fn begin_refresh(&self) -> bool {
+        !self.is_refreshing.swap(true, Ordering::AcqRel)
+    }
+
+    /// The refresh is over.
+    pub(super) fn end_refresh(&self) {
+        self.is_refreshing.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::record::VendorErrorKind;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[actix_web::test]
+    async fn a_thousand_who_wait_get_what_one_of_them_reads() {
+        tokio::time::pause();
+        let (slot, reads) = (Slot::default(), Cell::new(0));
+        let read = async || {
+            reads.set(reads.get() + 1);
+            tokio::time::sleep(SECOND).await;
+            Ok("schema")
+        };
+        let all = join_all((0..1000).map(|_| slot.load((10 * SECOND, SECOND), read))).await;
+        assert!(all.iter().all(|loaded| loaded.as_ref().is_ok_and(|loaded| *loaded.value == "schema")));
+        assert_eq!(reads.get(), 1);
+    }
+
+    #[actix_web::test]
+    async fn a_failure_is_shared_and_then_tried_again() {
+        tokio::time::pause();
+        let (slot, reads) = (Slot::<()>::default(), Cell::new(0));
+        let read = async || {
+            reads.set(reads.get() + 1);
+            tokio::time::sleep(SECOND).await;
+            Err(VendorError::new(VendorErrorKind::ServerError))
+        };
+        let all = join_all((0..100).map(|_| slot.load((10 * SECOND, 5 * SECOND), read))).await;
+        assert_eq!((all.iter().filter(|loaded| loaded.is_err()).count(), reads.get()), (100, 1));
+        assert!(slot.load((10 * SECOND, 5 * SECOND), read).await.is_err() && slot.has_failed());
+        assert_eq!(reads.get(), 1);
+        tokio::time::sleep(6 * SECOND).await;
+        assert!(slot.load((10 * SECOND, 5 * SECOND), read).await.is_err());
+        assert_eq!(reads.get(), 2);
+    }
+}

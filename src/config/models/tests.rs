@@ -1,0 +1,118 @@
+//! Models that are refused, each with the place and the reason.
+
+use crate::config::{Config, Position};
+
+const SYSTEMS: &str = r#"access.mode = "open"
+[systems.crm]
+vendor = "pretectum"
+base_url = "https://crm.example"
+client_id = "c"
+client_secret = "s"
+[systems.architecture]
+vendor = "bluedolphin"
+base_url = "https://b.example"
+tenant = "t"
+api_key = "k"
+[models.m.fields]
+a = { type = "string" }
+b = { type = "string", enum = ["x", "y"] }
+n = { type = "number" }
+l = { type = "array", items = "string", enum = ["p;q"] }
+d = { type = "string", format = "date" }
+"#;
+
+/// Each error as `LINE path: message`, for a map whose first entry is on line 19.
+fn errors(map: &str) -> Vec<String> {
+    errors_of(&format!("{SYSTEMS}[models.m.systems.crm.map]\n{map}\n"))
+}
+
+fn errors_of(text: &str) -> Vec<String> {
+    let errors = Config::parse(text, "test").err().map(|errors| errors.errors).unwrap_or_default();
+    let line = |error: &crate::config::ConfigError| {
+        let Position { line, .. } = error.position.expect("a position");
+        format!("{line} {}: {}", error.path, error.message)
+    };
+    errors.iter().map(line).collect()
+}
+
+#[test]
+fn a_valid_map_has_no_errors() {
+    assert_eq!(errors("a = \"A\"\nb = { at = \"B\", enum = { X = \"x\", Y = \"y\" } }"), [""; 0]);
+}
+
+#[test]
+fn all_faults_of_a_map_are_said_at_once_with_their_places() {
+    let map = r#"a = { at = "/p", none = 1 }
+b = { at = "/p/q", enum = { X = "x" } }
+n = { at = "N", date = "yyyy-MM" }
+l = { at = "L", list = ";" }
+d = { at = "D", date = "YYYY-MM-dd", scale = 2 }
+z = "Z""#;
+    let at = |key: &str| format!("models.m.systems.crm.map.{key}");
+    assert_eq!(
+        errors(map),
+        [
+            format!("20 {}: enum: no word of the system means \"y\"", at("b")),
+            format!("21 {}: must have yyyy, MM and dd", at("n.date")),
+            format!("22 {}: list: the separator is in \"p;q\"", at("l")),
+            format!("23 {}: has the codecs scale and date", at("d")),
+            format!("24 {}: is not a field of the model", at("z")),
+        ]
+        .map(String::from)
+    );
+}
+
+#[test]
+fn places_that_meet_are_refused() {
+    assert_eq!(errors("a = \"/p\"\nb = \"/p/q\""), ["20 models.m.systems.crm.map.b: its place meets that of \"a\""]);
+    assert_eq!(errors("a = \"P\"\nb = \"P\"").len(), 1);
+}
+
+#[test]
+fn a_codec_must_fit_its_field() {
+    for (map, message) in [
+        ("a = { at = \"A\", number = \"text\" }", "the codec does not fit the field \"a\""),
+        ("n = { at = \"A\", date = \"iso\" }", "the codec does not fit the field \"n\""),
+        ("a = { at = \"A\", date = \"iso\" }", "the codec does not fit the field \"a\""),
+        ("a = { at = \"A\", list = \";\" }", "the codec does not fit the field \"a\""),
+        (
+            "b = { at = \"B\", enum = { X = \"x\", Y = \"y\", Z = \"z\" } }",
+            "enum: \"Z\" means \"z\", which the field cannot be",
+        ),
+        ("a = { at = \"A\", zone = \"UTC\" }", "belongs to datetime"),
+        ("a = { at = \"\" }", "is empty"),
+        ("a = { none = 1 }", "is missing"),
+    ] {
+        let found = errors(map);
+        assert!(found.len() == 1 && found[0].ends_with(message), "{map} {found:?}");
+    }
+}
+
+#[test]
+fn what_the_vendor_sets_is_mapped_only_to_be_read() {
+    assert_eq!(
+        errors("a = \"_version\""),
+        ["19 models.m.systems.crm.map.a: \"_version\" cannot be changed at this vendor"]
+    );
+    assert_eq!(errors("a = { at = \"_version\", read_only = true }"), [""; 0]);
+    let type_of = format!("{SYSTEMS}[models.m.systems.architecture.map]\na = \"/type/name\"\n");
+    assert_eq!(errors_of(&type_of).len(), 1);
+}
+
+#[test]
+fn a_map_names_a_configured_system_and_its_own_collection() {
+    let text = format!("{SYSTEMS}[models.m.systems.other.map]\na = \"A\"\n");
+    assert_eq!(errors_of(&text), ["18 models.m.systems.other: is not a configured system"]);
+    let text = format!("{SYSTEMS}[models.m.systems.crm]\ncollection = \"x\"\nmap = {{ a = \"A\" }}\n");
+    assert_eq!(errors_of(&text), ["19 models.m.systems.crm.collection: \"x\" is not a collection of this vendor"]);
+}
+
+#[test]
+fn a_changed_map_has_another_fingerprint() {
+    let fingerprint = |map: &str| {
+        let text = format!("{SYSTEMS}[models.m.systems.crm.map]\n{map}\n");
+        Config::parse(&text, "test").expect("valid").models[0].maps[0].fingerprint.clone()
+    };
+    assert_eq!(fingerprint("a = \"A\""), fingerprint("a = \"A\" # the same"));
+    assert_ne!(fingerprint("a = \"A\""), fingerprint("a = { at = \"A\", none = \"\" }"));
+}

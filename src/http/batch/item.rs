@@ -1,0 +1,68 @@
+//! One item of a batch, handled as the request alone would be.
+
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+
+use actix_web::http::Uri;
+use futures_util::FutureExt as _;
+
+use super::outcome::ItemOutcome;
+use crate::http::context::{ItemTarget, RequestContext, RequestState};
+use crate::http::error::{ApiError, HandlerResult};
+use crate::http::handlers::{records, writes};
+use crate::http::item_request::ItemRequest;
+use crate::http::middleware::{ProblemTarget, add_common_headers, panic_to_problem, render_problem};
+use crate::http::request_target;
+use crate::http::route::Route;
+use crate::metrics::RequestAction::{self, Create, Delete, List, Read, Update};
+use crate::problem::ProblemKind;
+
+/// Handles an item on the path of `route`. `batch` is the state of the request that brought it.
+pub(in crate::http) async fn respond(batch: &RequestState, route: &Rc<Route>, item: ItemRequest) -> ItemOutcome {
+    let item = Rc::new(item);
+    let system = item.system(&batch.api);
+    let action = route.action(&item.method);
+    let state = RequestState::of_item(batch, ItemTarget { route: Rc::clone(route), system, action });
+    let context = RequestContext::of_item(Rc::clone(&state), Rc::clone(&item));
+    // A panic costs its item a 500 and nothing more.
+    let result = match AssertUnwindSafe(handle(route, action, context)).catch_unwind().await {
+        Ok(result) => result,
+        Err(panic) => Err(panic_to_problem(&*panic).into()),
+    };
+    match result {
+        Ok(mut response) => {
+            add_common_headers(response.headers_mut(), &state);
+            ItemOutcome::new(response, None, &state)
+        }
+        Err(error) => refuse(error, &state, &item),
+    }
+}
+
+/// The response to an item that failed.
+fn refuse(error: ApiError, state: &RequestState, item: &ItemRequest) -> ItemOutcome {
+    state.log_failure(&error.problem);
+    let target = ProblemTarget { method: &item.method, path: &item.path, headers: &item.headers };
+    let mut response = render_problem(&error, state, &target);
+    add_common_headers(response.headers_mut(), state);
+    ItemOutcome::new(response, Some(*error.problem), state)
+}
+
+/// The order of checks is that of a request alone (contract 4): the target, the method, and then
+/// what the handler checks.
+async fn handle(route: &Route, action: RequestAction, context: RequestContext) -> HandlerResult {
+    context.state().admit()?;
+    if let Some(uri) = context.item().and_then(|item| item.path.parse::<Uri>().ok()) {
+        request_target::validate(&uri)?;
+    }
+    if !route.allows(context.method()) {
+        return Err(route.method_not_allowed(context.state().system().map(|system| &**system)).into());
+    }
+    match action {
+        Read => records::get(context).await,
+        List => records::list(context).await,
+        Create => writes::create(context).await,
+        Update => writes::update(context).await,
+        Delete => writes::delete(context).await,
+        _ => Err(ProblemKind::InternalError.with_detail("the batch has a path without a handler").into()),
+    }
+}

@@ -1,0 +1,182 @@
+//! What became of an item, and what became of all of them (contract 4.10).
+
+use actix_web::HttpResponse;
+use actix_web::body::MessageBody as _;
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName};
+use serde::Serialize;
+
+use super::request::BatchItem;
+use crate::http::context::RequestState;
+use crate::http::error::ApiError;
+use crate::http::item_request::system_of;
+use crate::http::middleware::{ProblemTarget, add_common_headers, render_problem};
+use crate::metrics::{RequestAction, RequestOutcome, SystemIndex};
+use crate::problem::{Problem, ProblemKind};
+use crate::record::JsonObjectWriter;
+
+/// The response to an item.
+pub(in crate::http) struct ItemOutcome {
+    pub(super) status: u16,
+    headers: HeaderMap,
+    body: String,
+    /// The problem that it is.
+    pub(super) problem: Option<Problem>,
+    /// How its metrics name it.
+    pub(super) system: Option<SystemIndex>,
+    pub(super) action: RequestAction,
+    is_skipped: bool,
+}
+
+impl ItemOutcome {
+    /// `response` is what the request alone would have got.
+    pub(super) fn new(response: HttpResponse, problem: Option<Problem>, state: &RequestState) -> Self {
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        // Every body here is a text in memory.
+        let body = response.into_body().try_into_bytes().unwrap_or_default();
+        let body = String::from_utf8_lossy(&body).into_owned();
+        let system = state.system().map(|system| system.index);
+        Self { status, headers, body, problem, system, action: state.action(), is_skipped: false }
+    }
+
+    /// An item that was not begun.
+    pub(super) fn not_begun(state: &RequestState, item: Option<&BatchItem>, instance: &str, problem: Problem) -> Self {
+        let empty = HeaderMap::new();
+        let method = item.map_or(&actix_web::http::Method::GET, |item| &item.method);
+        let target = ProblemTarget { method, path: instance, headers: &empty };
+        let error = ApiError::from(problem);
+        let mut response = render_problem(&error, state, &target);
+        add_common_headers(response.headers_mut(), state);
+        let action = item.map_or(RequestAction::Other, |item| item.route.action(&item.method));
+        let system = item.and_then(|item| system_of(&item.params, &state.api)).map(|system| system.index);
+        Self { action, system, is_skipped: true, ..Self::new(response, Some(*error.problem), state) }
+    }
+
+    pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// 2xx without 202, and 304.
+    pub(super) fn is_success(&self) -> bool {
+        (matches!(self.status, 200..=299) && self.status != 202) || self.status == 304
+    }
+
+    /// Neither a success nor a write that goes on.
+    pub(super) fn is_failure(&self) -> bool {
+        !self.is_success() && self.status != 202
+    }
+
+    /// How it counts.
+    pub(super) fn class(&self) -> ItemClass {
+        let is_unknown = self.problem.as_ref().is_some_and(|problem| problem.name == ProblemKind::OutcomeUnknown);
+        match self {
+            _ if self.is_skipped => ItemClass::Skipped,
+            _ if is_unknown => ItemClass::Unknown,
+            _ if self.status == 202 => ItemClass::Running,
+            _ if self.is_success() => ItemClass::Ok,
+            _ => ItemClass::Failed,
+        }
+    }
+
+    /// The `outcome` label.
+    pub(super) fn label(&self) -> RequestOutcome {
+        self.problem.as_ref().map_or(RequestOutcome::Ok, |problem| RequestOutcome::Problem(problem.name))
+    }
+
+    /// The document of the item in the batch's response.
+    pub(super) fn to_json(&self, id: &str) -> String {
+        let mut headers = JsonObjectWriter::with_capacity(256);
+        let mut names: Vec<&HeaderName> = self.headers.keys().collect();
+        names.sort_by_key(|name| name.as_str());
+        names.dedup();
+        for name in names.into_iter().filter(|name| ![DATE, CONTENT_LENGTH].contains(*name)) {
+            let lines: Vec<&str> = self.headers.get_all(name).filter_map(|value| value.to_str().ok()).collect();
+            if *name != CONTENT_TYPE || lines != ["application/json"] {
+                headers = headers.string(name.as_str(), &lines.join(", "));
+            }
+        }
+        let object = JsonObjectWriter::with_capacity(self.body.len() + 512)
+            .string("id", id)
+            .raw("status", &self.status.to_string())
+            .raw("headers", &headers.finish());
+        if self.body.is_empty() { object.finish() } else { object.raw("body", &self.body).finish() }
+    }
+}
+
+/// How an item counts; the numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum ItemClass {
+    Ok = 1,
+    Failed = 2,
+    Running = 3,
+    Unknown = 4,
+    Skipped = 5,
+}
+
+/// How many items have ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = BatchSummary)]
+pub(in crate::http) struct Summary {
+    /// All items of the batch.
+    #[schema(example = 4)]
+    pub(super) items: usize,
+    /// Those that succeeded.
+    #[schema(example = 2)]
+    pub(super) ok: usize,
+    /// Those that failed.
+    #[schema(example = 1)]
+    pub(super) failed: usize,
+    /// Those that were not begun.
+    #[schema(example = 1)]
+    pub(super) skipped: usize,
+    /// Those whose write was accepted and goes on.
+    #[schema(example = 0)]
+    pub(super) running: usize,
+    /// Those whose outcome is not known yet.
+    #[schema(example = 0)]
+    pub(super) unknown: usize,
+}
+
+impl Summary {
+    pub(super) fn of(items: usize) -> Self {
+        Self { items, ..Self::default() }
+    }
+
+    /// Counts an item that has ended.
+    pub(super) fn count(&mut self, outcome: &ItemOutcome) {
+        self.add(outcome.class(), 1);
+    }
+
+    fn add(&mut self, class: ItemClass, number: usize) {
+        let counter = match class {
+            ItemClass::Ok => &mut self.ok,
+            ItemClass::Failed => &mut self.failed,
+            ItemClass::Running => &mut self.running,
+            ItemClass::Unknown => &mut self.unknown,
+            ItemClass::Skipped => &mut self.skipped,
+        };
+        *counter += number;
+    }
+
+    /// The summary of stored items: their number by [`ItemClass`], 0 for those that have not ended.
+    /// Where the batch is over, those were skipped.
+    pub(in crate::http) fn of_stored(counts: &[(i64, i64)], is_over: bool) -> Self {
+        use ItemClass::{Failed, Ok, Running, Skipped, Unknown};
+        let mut summary = Self::default();
+        for (class, number) in counts {
+            let number = usize::try_from(*number).unwrap_or_default();
+            summary.items += number;
+            match [Ok, Failed, Running, Unknown, Skipped].into_iter().find(|one| *one as i64 == *class) {
+                Some(class) => summary.add(class, number),
+                None if is_over => summary.skipped += number,
+                None => {}
+            }
+        }
+        summary
+    }
+
+    /// Whether no item failed; a write that goes on is no failure.
+    pub(in crate::http) fn is_success(&self) -> bool {
+        self.ok + self.running == self.items
+    }
+}

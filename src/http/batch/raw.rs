@@ -1,0 +1,59 @@
+//! A batch as text, to store it item by item.
+
+use bytes::Bytes;
+
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{JsonError, JsonObjectWriter, RawJson, RawObject};
+
+/// The members of a batch that was parsed before.
+pub(in crate::http) struct RawBatch {
+    options: RawObject,
+    items: Vec<RawObject>,
+}
+
+impl RawBatch {
+    /// # Errors
+    /// 400 for what is no batch.
+    pub(in crate::http) fn parse(body: &Bytes) -> Result<Self, Problem> {
+        let malformed = |JsonError(detail)| ProblemKind::MalformedRequest.with_detail(detail);
+        let mut options = RawObject::parse(body).map_err(malformed)?;
+        let items = options.get("items").map(RawJson::elements).transpose().map_err(malformed)?.unwrap_or_default();
+        let items = items.iter().map(RawJson::to_object).collect::<Result<_, _>>().map_err(malformed)?;
+        options.retain(|name| name != "items");
+        Ok(Self { options, items })
+    }
+
+    /// The body without its items.
+    pub(super) fn options(&self) -> RawJson {
+        RawJson::from(&self.options)
+    }
+
+    /// How many items it has.
+    pub(in crate::http) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Each item as text, with its id.
+    pub(super) fn items(&self) -> impl Iterator<Item = String> {
+        self.items.iter().enumerate().map(|(index, item)| {
+            let writer = JsonObjectWriter::new();
+            let writer = if item.get("id").is_none() { writer.string("id", &index.to_string()) } else { writer };
+            writer.raw_members(item.iter()).finish()
+        })
+    }
+
+    /// The body again, of what was stored.
+    pub(super) fn join(options: &RawJson, items: &[String]) -> String {
+        let members = options.to_object().unwrap_or_default();
+        let items = ["[", &items.join(","), "]"].concat();
+        JsonObjectWriter::new().raw_members(members.iter()).raw("items", &items).finish()
+    }
+
+    /// An item without its body.
+    pub(super) fn without_body(item: &str) -> String {
+        let object = serde_json::from_str::<RawJson>(item).ok().and_then(|item| item.to_object().ok());
+        let mut object = object.unwrap_or_default();
+        object.retain(|name| name != "body");
+        object.to_json()
+    }
+}

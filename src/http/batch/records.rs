@@ -1,0 +1,43 @@
+//! Which records the items of a batch name.
+
+use crate::http::context::RequestState;
+use crate::http::item_request::{PathParams, segment};
+use crate::http::request_target::percent_decode;
+use crate::record::RecordId;
+
+use super::request::BatchItem;
+
+/// The path of a route with its segments.
+pub(super) fn fill(pattern: &str, params: &PathParams) -> String {
+    let named = |part: &str| segment(params, part.strip_prefix('{')?.strip_suffix('}')?).map(str::to_owned);
+    pattern.split('/').map(|part| named(part).unwrap_or_else(|| part.to_owned())).collect::<Vec<_>>().join("/")
+}
+
+/// The record of an item, however its id is spelled.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum RecordKey {
+    Known(String, RecordId),
+    /// The record that this item creates.
+    CreatedBy(usize),
+}
+
+pub(super) fn record_keys(state: &RequestState, items: &[BatchItem]) -> Vec<Option<RecordKey>> {
+    let mut keys: Vec<Option<RecordKey>> = Vec::with_capacity(items.len());
+    for item in items {
+        let of = |name: &str| segment(&item.params, name);
+        let key = match (item.record_of, of("id")) {
+            (Some(earlier), _) => keys.get(earlier).cloned().flatten().or(Some(RecordKey::CreatedBy(earlier))),
+            (None, Some(id)) => of("system").and_then(|system| known_record(state, system, id)),
+            (None, None) => None,
+        };
+        keys.push(key);
+    }
+    keys
+}
+
+/// `None` for an id that no record has: such an item fails whatever runs beside it.
+fn known_record(state: &RequestState, system: &str, id: &str) -> Option<RecordKey> {
+    let system = state.api.find_system(&percent_decode(system, "path").ok()?).ok()?;
+    let id = system.record_id(&percent_decode(id, "path").ok()?).ok()?;
+    Some(RecordKey::Known(system.name.as_str().to_owned(), id))
+}

@@ -1,0 +1,357 @@
+//! The body of `POST /batch` (contract 4.10): pure parsing, and every check that concerns the batch
+//! as a whole.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use actix_web::http::Method;
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH};
+use bytes::Bytes;
+
+use super::routes::ItemRoutes;
+use crate::http::item_request::PathParams;
+use crate::http::route::Route;
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{FieldError, JsonError, RawJson, RawObject, json_pointer};
+
+/// The most items at once that a batch can ask for.
+const MAX_CONCURRENCY: u64 = 32;
+const DEFAULT_CONCURRENCY: usize = 8;
+const MAX_ID_LEN: usize = 64;
+
+/// The headers of an item.
+const ITEM_HEADERS: [&str; 8] = [
+    "if-match",
+    "if-none-match",
+    "prefer",
+    "accept-loss",
+    "require-guarantee",
+    "idempotency-key",
+    "if-plan",
+    "content-type",
+];
+
+/// What a batch asks for.
+pub(in crate::http) struct BatchRequest {
+    pub(in crate::http) items: Vec<BatchItem>,
+    /// `on_failure` is `stop`: after a failure no further item begins.
+    pub(super) stop_on_failure: bool,
+    /// How many items run at once.
+    pub(super) concurrency: usize,
+}
+
+/// An item as it was sent, with the defaults of its batch.
+#[derive(Clone)]
+pub(in crate::http) struct BatchItem {
+    pub(super) id: String,
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) route: Rc<Route>,
+    /// The segments of the path that its route names, as they were sent.
+    pub(super) params: PathParams,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// The items that must have succeeded before, by their positions.
+    pub(super) depends_on: Vec<usize>,
+    /// The item whose record the path names.
+    pub(super) record_of: Option<usize>,
+    /// The item whose tag is the `If-Match`.
+    pub(super) tag_of: Option<usize>,
+}
+
+/// What limits a batch as a whole.
+#[derive(Clone, Copy)]
+pub(in crate::http) struct BatchBounds {
+    pub(in crate::http) max_items: usize,
+    pub(in crate::http) max_concurrency: usize,
+}
+
+impl BatchRequest {
+    /// # Errors
+    /// 400 for what is malformed, then 422 for what cannot be.
+    pub(in crate::http) fn parse(body: &Bytes, routes: &ItemRoutes, bounds: BatchBounds) -> Result<Self, Problem> {
+        let members = RawObject::parse(body).map_err(|JsonError(detail)| malformed("", &detail))?;
+        check_names("", &members, &["items", "headers", "on_failure", "concurrency"])?;
+        let defaults = match members.get("headers") {
+            Some(headers) => parse_headers("/headers", headers)?,
+            None => HeaderMap::new(),
+        };
+        let stop_on_failure = match members.get("on_failure").map(RawJson::as_str) {
+            None | Some(r#""continue""#) => false,
+            Some(r#""stop""#) => true,
+            Some(_) => return Err(malformed("/on_failure", "must be \"continue\" or \"stop\"")),
+        };
+        let concurrency = match members.get("concurrency").map(|raw| raw.as_str().parse::<u64>()) {
+            None => DEFAULT_CONCURRENCY,
+            Some(Ok(number @ 1..=MAX_CONCURRENCY)) => usize::try_from(number).unwrap_or(DEFAULT_CONCURRENCY),
+            Some(_) => return Err(malformed("/concurrency", "must be an integer from 1 to 32")),
+        };
+        let items = members.get("items").ok_or_else(|| malformed("/items", "is missing"))?;
+        let items = items.elements().map_err(|_| malformed("/items", "must be an array"))?;
+        // A batch with too many items is not read further.
+        if items.is_empty() || items.len() > bounds.max_items {
+            let detail = format!("a batch has 1 to {} items, and this one has {}", bounds.max_items, items.len());
+            return Err(rejected(vec![FieldError::new("/items", detail)]));
+        }
+        let items = items.iter().enumerate().map(|(index, item)| RawItem::parse(index, item, &defaults, routes));
+        let items = link(items.collect::<Result<Vec<_>, _>>()?)?;
+        Ok(Self { items, stop_on_failure, concurrency: concurrency.min(bounds.max_concurrency) })
+    }
+}
+
+/// An item before its references are resolved.
+struct RawItem {
+    item: BatchItem,
+    depends_on: Vec<String>,
+}
+
+impl RawItem {
+    fn parse(index: usize, raw: &RawJson, defaults: &HeaderMap, routes: &ItemRoutes) -> Result<Self, Problem> {
+        let at = format!("/items/{index}");
+        let members = raw.to_object().map_err(|_| malformed(&at, "must be an object"))?;
+        check_names(&at, &members, &["id", "method", "path", "headers", "body", "depends_on"])?;
+        let text = |name: &str| -> Result<Option<String>, Problem> {
+            let Some(raw) = members.get(name) else { return Ok(None) };
+            raw.to_text().map(Some).ok_or_else(|| malformed(&format!("{at}/{name}"), "must be a string"))
+        };
+        let id = text("id")?.unwrap_or_else(|| index.to_string());
+        if !is_item_id(&id) {
+            return Err(malformed(&format!("{at}/id"), "must be 1 to 64 of the characters A-Z a-z 0-9 . _ -"));
+        }
+        let method = match text("method")?.as_deref() {
+            Some("GET") => Method::GET,
+            Some("POST") => Method::POST,
+            Some("PATCH") => Method::PATCH,
+            Some("DELETE") => Method::DELETE,
+            _ => return Err(malformed(&format!("{at}/method"), "must be GET, POST, PATCH or DELETE")),
+        };
+        let path = text("path")?.unwrap_or_default();
+        let found = routes.find(&path).ok_or_else(|| {
+            malformed(&format!("{at}/path"), "must be a path of a record or of a system's records, without a query")
+        });
+        let (route, params) = found?;
+        let mut headers = match members.get("headers") {
+            Some(headers) => parse_headers(&format!("{at}/headers"), headers)?,
+            None => HeaderMap::new(),
+        };
+        for (name, value) in defaults {
+            if !headers.contains_key(name) {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+        if let Some(media_type) = default_media_type(&method).filter(|_| !headers.contains_key(CONTENT_TYPE)) {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        }
+        let depends_on = match members.get("depends_on") {
+            Some(raw) => serde_json::from_str::<Vec<String>>(raw.as_str())
+                .map_err(|_| malformed(&format!("{at}/depends_on"), "must be an array of ids of items"))?,
+            None => Vec::new(),
+        };
+        let body = members.get("body").map(|body| Bytes::copy_from_slice(body.as_str().as_bytes()));
+        let item = BatchItem {
+            id,
+            method,
+            path,
+            route,
+            params,
+            headers,
+            body: body.unwrap_or_default(),
+            depends_on: Vec::new(),
+            record_of: None,
+            tag_of: None,
+        };
+        Ok(Self { item, depends_on })
+    }
+}
+
+/// Resolves the names of other items; all faults at once.
+///
+/// # Errors
+/// 400 for an id that occurs twice, 422 for a dependency that cannot be.
+fn link(items: Vec<RawItem>) -> Result<Vec<BatchItem>, Problem> {
+    let mut positions: HashMap<String, usize> = HashMap::with_capacity(items.len());
+    for (index, raw) in items.iter().enumerate() {
+        if positions.insert(raw.item.id.clone(), index).is_some() {
+            return Err(malformed(&format!("/items/{index}/id"), "is the id of an earlier item, too"));
+        }
+    }
+    let mut errors = Vec::new();
+    let mut linked = Vec::with_capacity(items.len());
+    for (index, RawItem { mut item, depends_on }) in items.into_iter().enumerate() {
+        for (at, name) in depends_on.iter().enumerate() {
+            match positions.get(name) {
+                Some(earlier) if *earlier < index => item.depends_on.push(*earlier),
+                found => {
+                    let detail = if found.is_some() { "names no earlier item" } else { "names no item of this batch" };
+                    errors.push(FieldError::new(format!("/items/{index}/depends_on/{at}"), detail));
+                }
+            }
+        }
+        let mut resolve = |name: &str, pointer: &str| {
+            let found = positions.get(name).copied().filter(|earlier| item.depends_on.contains(earlier));
+            if found.is_none() {
+                let detail = format!("{{{name}}} needs {name} in depends_on");
+                errors.push(FieldError::new(format!("/items/{index}{pointer}"), detail));
+            }
+            found
+        };
+        item.record_of = item
+            .params
+            .iter()
+            .find(|(name, _)| *name == "id")
+            .and_then(|(_, id)| reference(id))
+            .and_then(|name| resolve(name, "/path"));
+        let if_match = item.headers.get(IF_MATCH).and_then(|value| value.to_str().ok()).and_then(reference);
+        item.tag_of = if_match.and_then(|name| resolve(name, "/headers/If-Match"));
+        linked.push(item);
+    }
+    if errors.is_empty() { Ok(linked) } else { Err(rejected(errors)) }
+}
+
+/// The id in `{id}`.
+fn reference(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix('{')?.strip_suffix('}')?;
+    is_item_id(inner).then_some(inner)
+}
+
+fn is_item_id(id: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=MAX_ID_LEN).contains(&id.len()) && id.bytes().all(allowed)
+}
+
+fn default_media_type(method: &Method) -> Option<&'static str> {
+    match *method {
+        Method::PATCH => Some("application/merge-patch+json"),
+        Method::POST => Some("application/json"),
+        _ => None,
+    }
+}
+
+/// The headers of an item, or those that are the defaults of all items.
+fn parse_headers(at: &str, raw: &RawJson) -> Result<HeaderMap, Problem> {
+    let members = raw.to_object().map_err(|_| malformed(at, "must be an object"))?;
+    let mut headers = HeaderMap::with_capacity(members.len());
+    for (name, value) in members.iter() {
+        let at = json_pointer(at, &[name]);
+        let lower = name.to_ascii_lowercase();
+        if !ITEM_HEADERS.contains(&lower.as_str()) {
+            return Err(malformed(&at, &format!("is no header of an item; those are {}", ITEM_HEADERS.join(", "))));
+        }
+        let text = value.to_text().ok_or_else(|| malformed(&at, "must be a string"))?;
+        let value = HeaderValue::from_str(&text).map_err(|_| malformed(&at, "is no value of a header"))?;
+        let name = HeaderName::try_from(lower).map_err(|_| malformed(&at, "is no name of a header"))?;
+        if headers.contains_key(&name) {
+            return Err(malformed(&at, "occurs twice"));
+        }
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+fn check_names(at: &str, members: &RawObject, known: &[&str]) -> Result<(), Problem> {
+    let Some(unknown) = members.names().find(|name| !known.contains(name)) else { return Ok(()) };
+    let detail = format!("is unknown here; known members are {}", known.join(", "));
+    Err(malformed(&json_pointer(at, &[unknown]), &detail))
+}
+
+fn malformed(pointer: &str, detail: &str) -> Problem {
+    let separator = if pointer.is_empty() { "" } else { " " };
+    ProblemKind::MalformedRequest.with_detail(format!("{pointer}{separator}{detail}"))
+}
+
+fn rejected(errors: Vec<FieldError>) -> Problem {
+    ProblemKind::Rejected.with_detail("the batch cannot run as it is; nothing was sent").errors(errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &str) -> Result<BatchRequest, Problem> {
+        let bounds = BatchBounds { max_items: 4, max_concurrency: 16 };
+        BatchRequest::parse(&Bytes::copy_from_slice(body.as_bytes()), &ItemRoutes::new(), bounds)
+    }
+
+    #[test]
+    fn an_item_has_the_defaults_of_its_batch_and_its_method() {
+        let batch = parse(
+            r#"{"headers":{"IF-Match":"*","prefer":"wait=1"},"concurrency":32,"on_failure":"stop","items":[
+                {"method":"PATCH","path":"/records/crm/a:b","body":{"fields":{"n":12345678901234567890, "d": 1.10}}},
+                {"id":"x","method":"GET","path":"/records/crm/a:b","headers":{"if-match":"\"t\""}},
+                {"method":"POST","path":"/records/crm/","body":{}}]}"#,
+        );
+        assert!(batch.is_err(), "a trailing slash is another path");
+        let batch = parse(
+            r#"{"headers":{"IF-Match":"*","prefer":"wait=1"},"concurrency":32,"on_failure":"stop","items":[
+                {"method":"PATCH","path":"/records/crm/a:b","body":{"fields":{"n":12345678901234567890, "d": 1.10}}},
+                {"id":"x","method":"GET","path":"/records/crm/a:b","headers":{"if-match":"\"t\""}},
+                {"method":"PATCH","path":"/records/crm/{x}","depends_on":["x"],"headers":{"If-Match":"{x}"}}]}"#,
+        )
+        .expect("a batch");
+        assert!(batch.stop_on_failure && batch.concurrency == 16);
+        let [patch, get, linked] = batch.items.as_slice() else { panic!("three items") };
+        assert_eq!((patch.id.as_str(), get.id.as_str()), ("0", "x"));
+        assert_eq!(&*patch.body, br#"{"fields":{"n":12345678901234567890, "d": 1.10}}"#, "as it stands");
+        assert_eq!(patch.headers.get(CONTENT_TYPE).expect("a type"), "application/merge-patch+json");
+        assert_eq!(
+            (get.headers.get(IF_MATCH).expect("a tag"), get.headers.get("prefer").expect("a preference")),
+            (&HeaderValue::from_static("\"t\""), &HeaderValue::from_static("wait=1"))
+        );
+        assert_eq!((linked.depends_on.as_slice(), linked.record_of, linked.tag_of), (&[1][..], Some(1), Some(1)));
+    }
+
+    #[test]
+    fn what_is_no_batch_is_malformed_as_a_whole() {
+        let get = r#"{"method":"GET","path":"/records/crm/a:b"}"#;
+        for (body, word) in [
+            (String::new(), ""),
+            ("[]".to_owned(), ""),
+            ("{}".to_owned(), "/items"),
+            (r#"{"items":{}}"#.to_owned(), "/items"),
+            (format!(r#"{{"items":[{get}],"atomic":true}}"#), "/atomic"),
+            (format!(r#"{{"items":[{get}],"items":[]}}"#), "twice"),
+            (format!(r#"{{"items":[{get}],"on_failure":"halt"}}"#), "/on_failure"),
+            (format!(r#"{{"items":[{get}],"concurrency":0}}"#), "/concurrency"),
+            (format!(r#"{{"items":[{get}],"concurrency":33}}"#), "/concurrency"),
+            (format!(r#"{{"items":[{get}],"concurrency":"8"}}"#), "/concurrency"),
+            (format!(r#"{{"items":[{get}],"headers":{{"Authorization":"x"}}}}"#), "/headers/Authorization"),
+            (format!(r#"{{"items":[{get}],"headers":{{"If-Match":"*","if-match":"*"}}}}"#), "twice"),
+            (r#"{"items":[1]}"#.to_owned(), "/items/0"),
+            (r#"{"items":[{"path":"/records/crm/a:b"}]}"#.to_owned(), "/items/0/method"),
+            (r#"{"items":[{"method":"HEAD","path":"/records/crm/a:b"}]}"#.to_owned(), "/items/0/method"),
+            (r#"{"items":[{"method":"GET","path":"/ledger"}]}"#.to_owned(), "/items/0/path"),
+            (r#"{"items":[{"method":"GET","path":"/records/crm?limit=1"}]}"#.to_owned(), "/items/0/path"),
+            (r#"{"items":[{"method":"GET","path":"/records/crm/a b"}]}"#.to_owned(), "/items/0/path"),
+            (r#"{"items":[{"method":"GET"}]}"#.to_owned(), "/items/0/path"),
+            (format!(r#"{{"items":[{{"id":"a b","method":"GET","path":"/records/crm/a:b"}},{get}]}}"#), "/items/0/id"),
+            (format!(r#"{{"items":[{{"id":"1","method":"GET","path":"/records/crm/a:b"}},{get}]}}"#), "/items/1/id"),
+            (r#"{"items":[{"method":"GET","path":"/records/crm/a:b","headers":{"Accept":"x"}}]}"#.to_owned(), "Accept"),
+            (r#"{"items":[{"method":"GET","path":"/records/crm/a:b","headers":{"Prefer":1}}]}"#.to_owned(), "Prefer"),
+            (r#"{"items":[{"method":"GET","path":"/records/crm/a:b","query":"x"}]}"#.to_owned(), "/items/0/query"),
+            (r#"{"items":[{"method":"GET","path":"/records/crm/a:b","depends_on":"x"}]}"#.to_owned(), "depends_on"),
+        ] {
+            let problem = parse(&body).err().expect("refused");
+            assert_eq!(problem.name, ProblemKind::MalformedRequest, "{body}: {problem:?}");
+            assert!(problem.detail.contains(word), "{body}: {}", problem.detail);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_rejected_with_every_pointer() {
+        let item = |more: &str| format!(r#"{{"method":"DELETE","path":"/records/crm/a:b"{more}}}"#);
+        let problem = |items: &[String]| {
+            let problem = parse(&format!(r#"{{"items":[{}]}}"#, items.join(","))).err().expect("refused");
+            assert_eq!(problem.name, ProblemKind::Rejected, "{problem:?}");
+            problem.errors.into_iter().map(|error| error.pointer).collect::<Vec<_>>()
+        };
+        assert_eq!(problem(&[]), ["/items"]);
+        assert_eq!(problem(&vec![item(""); 5]), ["/items"]);
+        let later = item(r#","depends_on":["1","x","0"]"#);
+        assert_eq!(
+            problem(&[later, item("")]),
+            ["/items/0/depends_on/0", "/items/0/depends_on/1", "/items/0/depends_on/2"]
+        );
+        let loose = r#"{"method":"DELETE","path":"/records/crm/{0}","headers":{"If-Match":"{0}"}}"#.to_owned();
+        assert_eq!(problem(&[item(""), loose]), ["/items/1/path", "/items/1/headers/If-Match"]);
+    }
+}

@@ -1,0 +1,392 @@
+//! Runs the items of a batch: as many at once as it asks for, each in its turn (contract 4.10).
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::{ETAG, IF_MATCH, LOCATION};
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
+
+use super::item::respond;
+use super::outcome::ItemOutcome;
+use super::records::{fill, record_keys};
+use super::request::{BatchItem, BatchRequest};
+use super::schedule::{Next, Schedule};
+use crate::http::context::RequestState;
+use crate::http::item_request::{ItemRequest, segment};
+use crate::http::response::H_OPERATION;
+use crate::http::route::Route;
+use crate::metrics::Metrics;
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{OperationId, OperationState, percent_encode_id};
+use crate::system::SharedReads;
+
+/// The pauses between two looks at an operation that items wait for.
+const MIN_POLL: Duration = Duration::from_millis(50);
+const MAX_POLL: Duration = Duration::from_secs(1);
+
+/// How many items take part in one scan, at most.
+const MAX_ENTERED: usize = 64;
+
+/// What all items of a batch share.
+pub(in crate::http) struct BatchContext {
+    /// The state of the request that brought the batch.
+    pub(in crate::http) state: Rc<RequestState>,
+    /// `Idempotency-Key` of the batch.
+    pub(in crate::http) key: Option<String>,
+    /// What the ledger calls the batch: the id of its request.
+    pub(in crate::http) name: String,
+    /// Whether the batch is in the journal, so that its items may have begun before.
+    pub(in crate::http) is_stored: bool,
+    /// When no further item begins.
+    pub(in crate::http) deadline: Instant,
+}
+
+/// What the future of an item has come to.
+enum Step {
+    Answered(usize, Box<ItemOutcome>),
+    /// It could not begin in time, or its batch was cancelled before.
+    NotBegun(usize),
+    /// The operation of a queued write that other items waited for has ended, or time is up.
+    Followed(usize, Option<OperationEnd>),
+}
+
+/// How a queued write ended.
+struct OperationEnd {
+    applied: bool,
+    record: Option<String>,
+    etag: Option<String>,
+}
+
+/// What an item leaves to those that depend on it.
+#[derive(Default)]
+struct Left {
+    /// The id of its record, as a segment of a path.
+    record: Option<String>,
+    etag: Option<String>,
+    /// Its path as it was sent, and the status and problem that it ended with.
+    path: String,
+    ended: String,
+}
+
+/// An item that ended in an earlier process, by its document.
+#[derive(Deserialize)]
+pub(super) struct EndedItem {
+    status: u16,
+    headers: HashMap<String, String>,
+}
+
+impl EndedItem {
+    pub(super) fn from_document(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    fn last_segment(&self, header: &str) -> Option<String> {
+        self.headers.get(header).and_then(|path| path.rsplit('/').next()).map(str::to_owned)
+    }
+}
+
+/// A batch that runs. Dropping it lets nothing new begin; writes that have begun go on.
+pub(in crate::http) struct Runner {
+    context: Rc<BatchContext>,
+    items: Vec<BatchItem>,
+    /// How many items wait for their beginning or for a scan, or run.
+    concurrency: usize,
+    /// What the items share, and how many of them run at once.
+    reads: Rc<SharedReads>,
+    is_cancelled: Rc<Cell<bool>>,
+    schedule: Schedule,
+    left: Vec<Left>,
+    running: usize,
+    steps: FuturesUnordered<LocalBoxFuture<'static, Step>>,
+    given_up: Vec<usize>,
+}
+
+impl Runner {
+    pub(in crate::http) fn new(context: BatchContext, request: BatchRequest) -> Self {
+        let BatchRequest { items, stop_on_failure, concurrency } = request;
+        let reads = SharedReads::new(concurrency);
+        // After a failure none may begin, so that none waits for its beginning.
+        let concurrency = if stop_on_failure { concurrency } else { concurrency.max(MAX_ENTERED) };
+        let depends_on = items.iter().map(|item| item.depends_on.clone()).collect();
+        let schedule = Schedule::new(depends_on, record_keys(&context.state, &items), stop_on_failure);
+        let left = items.iter().map(|item| Left { path: item.path.clone(), ..Left::default() }).collect();
+        Self {
+            context: Rc::new(context),
+            items,
+            concurrency,
+            reads,
+            is_cancelled: Rc::default(),
+            schedule,
+            left,
+            running: 0,
+            steps: FuturesUnordered::new(),
+            given_up: Vec::new(),
+        }
+    }
+
+    /// Takes what an item left that ended in an earlier process.
+    pub(super) fn restore(&mut self, item: usize, ended: &EndedItem) {
+        let sent = self.items.get(item);
+        let own = match sent.and_then(|sent| sent.record_of) {
+            Some(of) => self.left.get(of).and_then(|left| left.record.clone()),
+            None => sent.and_then(|sent| segment(&sent.params, "id")).map(str::to_owned),
+        };
+        if let Some(left) = self.left.get_mut(item) {
+            left.record = ended.last_segment("location").filter(|_| ended.status == 201).or(own);
+            left.etag = ended.headers.get("etag").cloned();
+            left.ended = ended.status.to_string();
+        }
+        self.schedule.restore(item);
+        let succeeded = matches!(ended.status, 200..=299 | 304);
+        let operation = ended.last_segment("operation").and_then(|id| OperationId::parse(&id));
+        match operation.filter(|_| ended.status == 202) {
+            Some(operation) if self.schedule.has_followers(item) => self.follow(item, operation),
+            _ => self.schedule.end(item, succeeded),
+        }
+    }
+
+    /// Lets nothing new begin; what has not begun never ends.
+    pub(super) fn cancel(&mut self) {
+        self.is_cancelled.set(true);
+        self.schedule.give_up();
+    }
+
+    /// The next item that ends, in the order in which they end; `None` after the last.
+    pub(in crate::http) async fn next(&mut self) -> Option<(usize, ItemOutcome)> {
+        loop {
+            if let Some(late) = self.given_up.pop() {
+                return Some((late, self.decide(late, not_begun())));
+            }
+            if let Some(decided) = self.begin_items() {
+                return Some(decided);
+            }
+            let step = match timeout_at(self.context.deadline, self.steps.next()).await {
+                Ok(step) => step?,
+                Err(_) => {
+                    self.given_up = self.schedule.give_up();
+                    self.given_up.reverse();
+                    if self.given_up.is_empty() {
+                        self.steps.next().await?
+                    } else {
+                        continue;
+                    }
+                }
+            };
+            if let Some(ended) = self.take(step) {
+                return Some(ended);
+            }
+        }
+    }
+
+    /// Begins what may begin. An item that is decided without a beginning is returned.
+    fn begin_items(&mut self) -> Option<(usize, ItemOutcome)> {
+        while self.running < self.concurrency && Instant::now() < self.context.deadline {
+            match self.schedule.take_next()? {
+                Next::Skip { item, because } => {
+                    let outcome = self.dependency_failed(item, because, None);
+                    self.schedule.end(item, false);
+                    return Some((item, outcome));
+                }
+                Next::Begin(item) => match self.request(item) {
+                    Ok((route, request)) => self.begin(item, route, request),
+                    Err(outcome) => {
+                        self.schedule.end(item, false);
+                        return Some((item, *outcome));
+                    }
+                },
+            }
+        }
+        None
+    }
+
+    fn begin(&mut self, item: usize, route: Rc<Route>, mut request: ItemRequest) {
+        let state = Rc::clone(&self.context.state);
+        self.running += 1;
+        let is_stored = self.context.is_stored;
+        let (reads, is_cancelled) = (Rc::clone(&self.reads), Rc::clone(&self.is_cancelled));
+        let deadline = self.context.deadline;
+        let answered = async move {
+            // An item that waits for a scan makes room for another.
+            let Ok(share) = timeout_at(deadline, reads.enter()).await else { return Step::NotBegun(item) };
+            if is_cancelled.get() {
+                return Step::NotBegun(item);
+            }
+            request.reads = Some(share.clone());
+            let mut outcome = respond(&state, &route, request.clone()).await;
+            while is_stored && is_own_write_running(&state, &request.name, &outcome).await {
+                tokio::time::sleep(MAX_POLL).await;
+                outcome = respond(&state, &route, request.clone()).await;
+            }
+            // The write may go on without its caller.
+            share.leave();
+            Step::Answered(item, Box::new(outcome))
+        };
+        self.steps.push(answered.boxed_local());
+    }
+
+    fn take(&mut self, step: Step) -> Option<(usize, ItemOutcome)> {
+        match step {
+            Step::Answered(item, outcome) => {
+                self.running -= 1;
+                self.keep(item, &outcome);
+                let operation = outcome.header(&H_OPERATION).and_then(|path| path.rsplit('/').next());
+                match operation.and_then(OperationId::parse).filter(|_| outcome.status == 202) {
+                    Some(operation) if self.schedule.has_followers(item) => self.follow(item, operation),
+                    _ => self.schedule.end(item, outcome.is_success()),
+                }
+                if outcome.is_failure() {
+                    self.schedule.fail(item);
+                }
+                Some((item, *outcome))
+            }
+            Step::NotBegun(item) => {
+                self.running -= 1;
+                self.schedule.end(item, false);
+                (!self.is_cancelled.get()).then(|| (item, self.decide(item, not_begun())))
+            }
+            Step::Followed(item, end) => {
+                let applied = end.as_ref().is_some_and(|end| end.applied);
+                if let (Some(left), Some(end)) = (self.left.get_mut(item), end) {
+                    left.record = left.record.take().or(end.record);
+                    left.etag = end.etag;
+                    if !applied {
+                        "an operation that was not applied".clone_into(&mut left.ended);
+                    }
+                }
+                self.schedule.end(item, applied);
+                None
+            }
+        }
+    }
+
+    /// Waits for the end of a queued write, at most until the batch's deadline.
+    fn follow(&mut self, item: usize, operation: OperationId) {
+        let context = Rc::clone(&self.context);
+        let end = async move {
+            let gateway = &context.state.api.gateway;
+            let mut pause = MIN_POLL;
+            loop {
+                // A store that cannot be read may be read later.
+                let found = gateway.journal().operation(&operation).await.ok().flatten();
+                if let Some(found) = found.filter(|found| found.state != OperationState::Running) {
+                    let record = found.record.as_deref().map(|id| percent_encode_id(id).to_string());
+                    let applied = found.state == OperationState::Applied;
+                    return Step::Followed(item, Some(OperationEnd { applied, record, etag: found.etag }));
+                }
+                if Instant::now() + pause >= context.deadline {
+                    return Step::Followed(item, None);
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(MAX_POLL);
+            }
+        };
+        self.steps.push(end.boxed_local());
+    }
+
+    /// Keeps what later items need of this one.
+    fn keep(&mut self, item: usize, outcome: &ItemOutcome) {
+        let Some(left) = self.left.get_mut(item) else { return };
+        let created = outcome.header(&LOCATION).filter(|_| outcome.status == 201);
+        let created = created.and_then(|path| path.rsplit('/').next()).map(str::to_owned);
+        left.record = created.or_else(|| left.record.take());
+        left.etag = outcome.header(&ETAG).map(str::to_owned);
+        let name = outcome.problem.as_ref().map(|problem| problem.name.as_str()).unwrap_or_default();
+        left.ended = format!("{} {name}", outcome.status).trim_end().to_owned();
+    }
+
+    /// The request of an item, with what `{x}` stands for.
+    ///
+    /// # Errors
+    /// 424 where the item before has no record or no tag.
+    fn request(&mut self, index: usize) -> Result<(Rc<Route>, ItemRequest), Box<ItemOutcome>> {
+        let Some(mut item) = self.items.get(index).cloned() else {
+            return Err(Box::new(self.decide(index, not_begun())));
+        };
+        let missing = |what: &str, of: usize| {
+            let id = self.items.get(of).map(|item| item.id.as_str()).unwrap_or_default();
+            format!("the response of item {id} has no {what}")
+        };
+        if let Some(of) = item.record_of {
+            let Some(record) = self.left.get(of).and_then(|left| left.record.clone()) else {
+                let detail = missing("record's id", of);
+                return Err(Box::new(self.dependency_failed(index, of, Some(detail))));
+            };
+            for (name, segment) in &mut item.params {
+                if *name == "id" {
+                    segment.clone_from(&record);
+                }
+            }
+            item.path = fill(item.route.path, &item.params);
+        }
+        if let Some(of) = item.tag_of {
+            let tag = self.left.get(of).and_then(|left| left.etag.as_deref());
+            let Some(tag) = tag.and_then(|tag| tag.parse().ok()) else {
+                let detail = format!("{}; add Prefer: return=representation to it", missing("ETag", of));
+                return Err(Box::new(self.dependency_failed(index, of, Some(detail))));
+            };
+            item.headers.insert(IF_MATCH, tag);
+        }
+        if let Some(left) = self.left.get_mut(index) {
+            left.record = segment(&item.params, "id").map(str::to_owned);
+            left.path.clone_from(&item.path);
+        }
+        let BatchItem { id, method, path, route, params, headers, body, .. } = item;
+        let name = format!("{}/{id}", self.context.name).into();
+        let key = self.context.key.as_ref().map(|key| format!("batch {key} {id}"));
+        Ok((route, ItemRequest { method, path, params, headers, body, name, reads: None, key }))
+    }
+
+    /// 424; its `instance` is the path of the item that failed.
+    fn dependency_failed(&self, item: usize, because: usize, detail: Option<String>) -> ItemOutcome {
+        let detail = detail.unwrap_or_else(|| {
+            let id = self.items.get(because).map(|item| item.id.as_str()).unwrap_or_default();
+            let ended = self.left.get(because).map(|left| left.ended.as_str()).unwrap_or_default();
+            format!("item {id} ended with {ended}; this item was not begun, and nothing was sent for it")
+        });
+        let instance = self.left.get(because).map(|left| left.path.clone()).unwrap_or_default();
+        let problem = ProblemKind::DependencyFailed.with_detail(detail);
+        ItemOutcome::not_begun(&self.context.state, self.items.get(item), &instance, problem)
+    }
+
+    /// An item that ends with a problem of the batch.
+    fn decide(&self, item: usize, problem: Problem) -> ItemOutcome {
+        let sent = self.items.get(item);
+        let path = sent.map(|item| item.path.clone()).unwrap_or_default();
+        ItemOutcome::not_begun(&self.context.state, sent, &path, problem)
+    }
+
+    /// The id of an item.
+    pub(in crate::http) fn id(&self, item: usize) -> &str {
+        self.items.get(item).map(|item| item.id.as_str()).unwrap_or_default()
+    }
+
+    /// Where its items are counted.
+    pub(in crate::http) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.context.state.api.metrics)
+    }
+
+    /// How many items there are.
+    pub(in crate::http) fn len(&self) -> usize {
+        self.items.len()
+    }
+}
+
+/// Whether the write of this item, begun by a process that has ended, is still being followed.
+async fn is_own_write_running(state: &RequestState, name: &str, outcome: &ItemOutcome) -> bool {
+    let problem = outcome.problem.as_ref().filter(|problem| problem.name == ProblemKind::OperationInProgress);
+    let Some(id) = problem.and_then(|problem| problem.operation.as_ref()) else { return false };
+    let operation = state.api.gateway.journal().operation(id).await.ok().flatten();
+    operation.is_some_and(|operation| operation.batch.as_deref() == Some(name))
+}
+
+fn not_begun() -> Problem {
+    let detail = "the batch's time was over before this item began, so nothing was sent; send it again";
+    ProblemKind::Overloaded.with_detail(detail).retry_after(Duration::from_secs(1))
+}

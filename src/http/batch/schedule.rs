@@ -1,0 +1,166 @@
+//! Which item of a batch is next (contract 4.10): pure, so that its rules are tested without time.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+
+/// Where an item stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It waits for this many others.
+    Waiting(usize),
+    /// It has begun, or was decided without a beginning.
+    Begun,
+    /// Nothing that waits for it waits any longer.
+    Ended { succeeded: bool },
+}
+
+/// What to do with the next item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Begin it.
+    Begin(usize),
+    /// Do not begin it, because another item failed.
+    Skip { item: usize, because: usize },
+}
+
+/// The order of a batch's items. An item waits for those that it depends on, and for the one before
+/// it that names the same record.
+pub(super) struct Schedule {
+    states: Vec<State>,
+    depends_on: Vec<Vec<usize>>,
+    followers: Vec<Vec<usize>>,
+    ready: BTreeSet<usize>,
+    stop_on_failure: bool,
+    first_failure: Option<usize>,
+}
+
+impl Schedule {
+    /// `records` names the record of each item; items of one record run one after another.
+    pub(super) fn new<R: Eq + Hash>(
+        depends_on: Vec<Vec<usize>>,
+        records: impl IntoIterator<Item = Option<R>>,
+        stop_on_failure: bool,
+    ) -> Self {
+        let count = depends_on.len();
+        let mut followers = vec![Vec::new(); count];
+        let mut states = Vec::with_capacity(count);
+        let mut latest: HashMap<R, usize> = HashMap::new();
+        for (item, (needs, record)) in depends_on.iter().zip(records).enumerate() {
+            let mut before: BTreeSet<usize> = needs.iter().copied().collect();
+            before.extend(record.and_then(|record| latest.insert(record, item)));
+            for earlier in &before {
+                if let Some(list) = followers.get_mut(*earlier) {
+                    list.push(item);
+                }
+            }
+            states.push(State::Waiting(before.len()));
+        }
+        let is_free = |(item, state): (usize, &State)| (*state == State::Waiting(0)).then_some(item);
+        let ready = states.iter().enumerate().filter_map(is_free).collect();
+        Self { states, depends_on, followers, ready, stop_on_failure, first_failure: None }
+    }
+
+    /// Whether other items wait for this one.
+    pub(super) fn has_followers(&self, item: usize) -> bool {
+        self.followers.get(item).is_some_and(|followers| !followers.is_empty())
+    }
+
+    /// Takes the first item, in the order given, that waits for nothing.
+    pub(super) fn take_next(&mut self) -> Option<Next> {
+        let item = self.ready.pop_first()?;
+        self.set(item, State::Begun);
+        let failed = |dependency: &&usize| self.states.get(**dependency) == Some(&State::Ended { succeeded: false });
+        let dependency = self.depends_on.get(item).and_then(|needs| needs.iter().find(failed)).copied();
+        let stopped = self.first_failure.filter(|_| self.stop_on_failure);
+        Some(match dependency.or(stopped) {
+            Some(because) => Next::Skip { item, because },
+            None => Next::Begin(item),
+        })
+    }
+
+    /// Takes an item that began in an earlier process.
+    pub(super) fn restore(&mut self, item: usize) {
+        self.ready.remove(&item);
+        self.set(item, State::Begun);
+    }
+
+    /// Records that an item failed, before those that wait for it may go on.
+    pub(super) fn fail(&mut self, item: usize) {
+        self.first_failure.get_or_insert(item);
+    }
+
+    /// Ends an item: those that wait for it wait for one less.
+    pub(super) fn end(&mut self, item: usize, succeeded: bool) {
+        if !succeeded {
+            self.fail(item);
+        }
+        self.set(item, State::Ended { succeeded });
+        for follower in self.followers.get(item).cloned().unwrap_or_default() {
+            if let Some(State::Waiting(left)) = self.states.get_mut(follower) {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    self.ready.insert(follower);
+                }
+            }
+        }
+    }
+
+    /// The items that have not begun, in the order given. None of them begins any more.
+    pub(super) fn give_up(&mut self) -> Vec<usize> {
+        self.ready.clear();
+        let waits = |(item, state): (usize, &State)| matches!(state, State::Waiting(_)).then_some(item);
+        let left: Vec<usize> = self.states.iter().enumerate().filter_map(waits).collect();
+        for item in &left {
+            self.set(*item, State::Ended { succeeded: false });
+        }
+        left
+    }
+
+    fn set(&mut self, item: usize, state: State) {
+        if let Some(slot) = self.states.get_mut(item) {
+            *slot = state;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(schedule: &mut Schedule) -> Vec<Next> {
+        std::iter::from_fn(|| schedule.take_next()).collect()
+    }
+
+    #[test]
+    fn items_of_one_record_run_in_the_order_given() {
+        let records = [Some("a"), Some("b"), Some("a"), None, Some("a")];
+        let mut schedule = Schedule::new(vec![Vec::new(); 5], records, false);
+        assert_eq!(all(&mut schedule), [Next::Begin(0), Next::Begin(1), Next::Begin(3)]);
+        schedule.end(0, false);
+        assert_eq!(all(&mut schedule), [Next::Begin(2)], "a failure does not stop its record");
+        schedule.end(2, true);
+        assert_eq!(all(&mut schedule), [Next::Begin(4)]);
+        assert!(schedule.has_followers(0) && !schedule.has_followers(1));
+    }
+
+    #[test]
+    fn a_failed_dependency_skips_its_dependents_one_after_another() {
+        let mut schedule = Schedule::new(vec![vec![], vec![0], vec![1], vec![]], [None::<&str>; 4], false);
+        assert_eq!(all(&mut schedule), [Next::Begin(0), Next::Begin(3)]);
+        schedule.end(0, false);
+        assert_eq!(all(&mut schedule), [Next::Skip { item: 1, because: 0 }]);
+        schedule.end(1, false);
+        assert_eq!(all(&mut schedule), [Next::Skip { item: 2, because: 1 }]);
+    }
+
+    #[test]
+    fn after_a_stop_no_item_begins() {
+        let mut schedule = Schedule::new(vec![vec![], vec![], vec![0]], [None::<&str>; 3], true);
+        assert_eq!(schedule.take_next(), Some(Next::Begin(0)));
+        schedule.fail(0);
+        assert_eq!(schedule.take_next(), Some(Next::Skip { item: 1, because: 0 }));
+        schedule.end(0, false);
+        assert_eq!(schedule.give_up(), [2]);
+        assert_eq!(schedule.take_next(), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! The feed of changes as a stream of events (Server-Sent Events; contract 4.14).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::time::{Instant, sleep_until};
+
+use super::change_event::ChangeEvent;
+use super::response;
+use crate::gateway::Gateway;
+use crate::journal::{ChangePage, ChangeQuery, ChangeRead, ChangeStart};
+use crate::metrics::Metrics;
+
+/// How long a stream is silent at most.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// The least time between two reads of one stream: what comes meanwhile is read at once.
+const MIN_PAUSE: Duration = Duration::from_millis(20);
+
+/// One of the streams that may be open.
+pub(super) struct StreamPermit(Arc<Metrics>);
+
+impl StreamPermit {
+    /// `None`: as many are open as there may be.
+    pub(super) fn acquire(metrics: &Arc<Metrics>, max_streams: usize) -> Option<Self> {
+        let permit = Self(Arc::clone(metrics));
+        let open = metrics.changes_streams(1);
+        usize::try_from(open).is_ok_and(|open| open <= max_streams).then_some(permit)
+    }
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        self.0.changes_streams(-1);
+    }
+}
+
+/// A stream and how far it is.
+pub(super) struct ChangeStream {
+    gateway: Arc<Gateway>,
+    query: Arc<ChangeQuery>,
+    scope: Vec<String>,
+    retention: Duration,
+    position: i64,
+    /// The position that the client knows.
+    client_position: Option<i64>,
+    last_read: Instant,
+    heartbeat: Instant,
+    _permit: StreamPermit,
+}
+
+impl ChangeStream {
+    pub(super) fn new(
+        gateway: Arc<Gateway>,
+        query: Arc<ChangeQuery>,
+        scope: Vec<String>,
+        retention: Duration,
+        position: i64,
+        permit: StreamPermit,
+    ) -> Self {
+        let now = Instant::now();
+        let heartbeat = now + HEARTBEAT;
+        Self {
+            gateway,
+            query,
+            scope,
+            retention,
+            position,
+            client_position: None,
+            last_read: now,
+            heartbeat,
+            _permit: permit,
+        }
+    }
+
+    /// The bytes to send. The stream ends when the gateway stops, when the store cannot be read,
+    /// and when the client is too slow for the retention; the client connects again with its last id.
+    pub(super) fn into_events(self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
+        futures_util::stream::unfold(self, |mut stream| async move {
+            let bytes = stream.next().await?;
+            Some((Ok(bytes), stream))
+        })
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.client_position.is_none() {
+            // An id without data: a client that is cut off before its first event knows where to
+            // go on.
+            return Some(self.encode_position(""));
+        }
+        loop {
+            if self.gateway.is_draining() {
+                return None;
+            }
+            // On the heap for as long as it takes: an idle stream should be small.
+            let page = Box::pin(self.read()).await?;
+            self.position = page.next;
+            if !page.items.is_empty() {
+                return Some(self.encode(&page));
+            }
+            if page.at_end && !self.wait().await {
+                return Some(self.encode_position(":\n"));
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Option<ChangePage> {
+        sleep_until(self.last_read + MIN_PAUSE).await;
+        self.last_read = Instant::now();
+        let start = ChangeStart::After(self.position);
+        match self.gateway.journal().changes(&self.query, start, self.retention).await {
+            Ok(ChangeRead::Page(page)) => Some(page),
+            Ok(ChangeRead::Expired(_)) | Err(_) => None,
+        }
+    }
+
+    /// Waits for a new entry; `false` = it is time for a heartbeat.
+    async fn wait(&self) -> bool {
+        tokio::select! {
+            () = self.gateway.journal().wait_for_entry_after(self.position) => true,
+            () = self.gateway.draining() => true,
+            () = sleep_until(self.heartbeat) => false,
+        }
+    }
+
+    /// The events of a page.
+    fn encode(&mut self, page: &ChangePage) -> Bytes {
+        let mut text = Vec::new();
+        for change in &page.items {
+            let id = ChangeEvent::encode_cursor(&self.scope, change.seq);
+            text.extend_from_slice(format!("id: {id}\nevent: change\ndata: ").as_bytes());
+            text.extend_from_slice(&response::to_json(&ChangeEvent::from(change)));
+            text.extend_from_slice(b"\n\n");
+        }
+        self.client_position = page.items.last().map(|change| change.seq);
+        self.heartbeat = Instant::now() + HEARTBEAT;
+        text.into()
+    }
+
+    /// A comment, and the position if the client does not know it: it passes over what the client
+    /// does not follow, and would else not be kept for ever.
+    fn encode_position(&mut self, comment: &str) -> Bytes {
+        self.heartbeat = Instant::now() + HEARTBEAT;
+        let mut text = comment.to_owned();
+        if self.client_position != Some(self.position) {
+            self.client_position = Some(self.position);
+            text.push_str("id: ");
+            text.push_str(&ChangeEvent::encode_cursor(&self.scope, self.position));
+            text.push('\n');
+        }
+        text.push('\n');
+        text.into()
+    }
+}

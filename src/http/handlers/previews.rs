@@ -1,0 +1,105 @@
+//! Showing what a write would do, and making nothing (contract 4.11).
+
+use actix_web::HttpResponse;
+
+use super::writes::{parse_create, parse_delete, parse_update};
+use crate::access::Permission;
+use crate::http::context::{RequestContext, missing_permission};
+use crate::http::error::HandlerResult;
+use crate::http::openapi::{
+    CollectionPath, IfMatch, JsonPatch, MergePatch, NewRecord, PreviewParams, RecordPath, WriteHeaderParams, examples,
+};
+use crate::http::representation::Representation;
+use crate::http::response;
+use crate::http::write_request::Purpose;
+use crate::problem::{Problem, ProblemKind};
+use crate::record::Action;
+use crate::system::System;
+use crate::writes::{Preview, WriteCommand};
+
+/// `POST /records/{system}/{id}/preview`.
+#[utoipa::path(post, path = "/records/{system}/{id}/preview", tag = "Records", operation_id = "previewRecord",
+    summary = "Preview a change or a delete", description = "Shows what the same PATCH, or with `action=delete` the same DELETE, \
+        would do, and writes nothing. Its `plan` makes that very write when it is sent with it in `If-Plan`.",
+    params(RecordPath, PreviewParams, IfMatch, WriteHeaderParams),
+    request_body(description = "What would change, as in the PATCH; nothing for a delete", content(
+        (MergePatch = "application/merge-patch+json", examples(
+            ("BlueDolphin" = (summary = "One property of an object definition", value = json!(examples::bluedolphin()))),
+            ("Matrix42" = (summary = "Two attributes of a fragment, one reset", value = json!(examples::matrix42()))),
+            ("Pretectum" = (summary = "Two fields of a data object", value = json!(examples::pretectum()))))),
+        (JsonPatch = "application/json-patch+json", examples(
+            ("Test and replace" = (summary = "Replaces a value only if it is as expected", value = json!(examples::json_patch()))))),
+        (MergePatch = "application/json", examples(
+            ("Pretectum" = (summary = "Read as a merge patch", value = json!(examples::pretectum()))))))),
+    responses((status = 200, description = "What the write would do", body = Preview)))]
+pub(in crate::http) async fn change(context: RequestContext) -> HandlerResult {
+    let deletes = context.query(&["action"]).is_ok_and(|query| query.get("action") == Some("delete"));
+    if deletes { preview_delete(&context).await } else { preview_update(&context).await }
+}
+
+/// `POST /records/{system}/preview`.
+#[utoipa::path(post, path = "/records/{system}/preview", tag = "Records", operation_id = "previewNewRecord",
+    summary = "Preview a new record", description = "Shows what the same POST would do, and creates nothing.",
+    params(CollectionPath, WriteHeaderParams),
+    request_body(description = "The new record", content(
+        (NewRecord = "application/json", examples(
+            ("BlueDolphin" = (summary = "An object definition", value = json!(examples::new_bluedolphin()))),
+            ("Matrix42" = (summary = "A fragment", value = json!(examples::new_matrix42()))),
+            ("Pretectum" = (summary = "A data object", value = json!(examples::new_pretectum()))))))),
+    responses((status = 200, description = "What the write would do", body = Preview)))]
+pub(in crate::http) async fn new_record(context: RequestContext) -> HandlerResult {
+    preview_create(&context).await
+}
+
+/// The preview of a PATCH.
+pub(in crate::http) async fn preview_update(context: &RequestContext) -> HandlerResult {
+    let representation = context.representation()?;
+    require_read(context, Action::Update)?;
+    let (system, command) = parse_update(context, &representation, Purpose::Preview).await?;
+    check_action(context)?;
+    respond(context, &representation, system, command).await
+}
+
+/// The preview of a DELETE.
+pub(in crate::http) async fn preview_delete(context: &RequestContext) -> HandlerResult {
+    let representation = context.representation()?;
+    require_read(context, Action::Delete)?;
+    let (system, command) = parse_delete(context, &representation, Purpose::Preview)?;
+    respond(context, &representation, system, command).await
+}
+
+/// The preview of a POST.
+pub(in crate::http) async fn preview_create(context: &RequestContext) -> HandlerResult {
+    let representation = context.representation()?;
+    require_read(context, Action::Create)?;
+    let (system, command) = parse_create(context, &representation, Purpose::Preview).await?;
+    respond(context, &representation, system, command).await
+}
+
+/// 403 unless the caller may make the write and read the record: a preview shows values.
+fn require_read(context: &RequestContext, action: Action) -> Result<(), Problem> {
+    let system = context.authorize_system(action)?.name.as_str();
+    if context.can_read(system)? { Ok(()) } else { Err(missing_permission(system, Permission::Read)) }
+}
+
+/// 400 for an `action` other than `update` and `delete`.
+fn check_action(context: &RequestContext) -> Result<(), Problem> {
+    match context.query(&["action"])?.get("action") {
+        None | Some("update") => Ok(()),
+        Some(_) => Err(ProblemKind::MalformedRequest.with_detail("action must be update or delete")),
+    }
+}
+
+async fn respond(
+    context: &RequestContext,
+    representation: &Representation,
+    system: &System,
+    mut command: WriteCommand,
+) -> HandlerResult {
+    representation.bind(&mut command);
+    let plan_ttl = context.api().limits.plan_ttl;
+    let preview: Preview = context.gateway().preview(system, &command, &context.op_context()?, plan_ttl).await?;
+    let mut response = HttpResponse::Ok();
+    response.insert_header(response::NO_STORE).content_type("application/json");
+    Ok(response.body(response::to_json(&preview)))
+}

@@ -1,0 +1,154 @@
+//! What an operator does with a write whose outcome is not known (contract 4.15).
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use serde_json::Value;
+
+use super::operations::find_operation;
+use crate::access::Permission;
+use crate::http::context::{RequestContext, missing_permission, store_unavailable};
+use crate::http::error::HandlerResult;
+use crate::http::headers::{BodyType, accept};
+use crate::http::openapi::OperationPath;
+use crate::http::{body, response};
+use crate::journal::VerdictResult;
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{FieldError, JsonError, Operation, OperationState, parse_strict};
+use crate::writes::{LookResult, Operator};
+
+/// The longest note, in characters.
+const MAX_NOTE: usize = 500;
+
+/// What a person says became of a write.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "described, never constructed")]
+pub(in crate::http) struct Resolution {
+    /// The state in which the operation ends.
+    #[schema(example = "applied")]
+    state: ResolvedState,
+    /// Why: 1 to 500 characters. The ledger has only its hash.
+    #[schema(min_length = 1, max_length = 500, example = "Seen in the vendor's own user interface.")]
+    note: String,
+}
+
+/// A state that a person can say.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "described, never constructed")]
+enum ResolvedState {
+    /// The write took effect.
+    Applied,
+    /// The write had no effect.
+    NotApplied,
+}
+
+/// `POST /operations/{id}/settle`.
+#[utoipa::path(post, path = "/operations/{id}/settle", tag = "Operations", operation_id = "settleOperation",
+    summary = "Look once more", description = "Looks for the outcome of a write now. Needs the permission `operate`. It never sends a write \
+        that the gateway would not send by itself.",
+    params(OperationPath),
+    responses((status = 202, description = "A look has begun", body = Operation),
+        (status = 200, description = "The outcome is known already", body = Operation)))]
+pub(in crate::http) async fn look_again(context: RequestContext) -> HandlerResult {
+    let operation = authorized_operation(&context).await?;
+    accept::require_json(context.headers())?;
+    context.query(&[])?;
+    let result = context.gateway().look_again(&operation, operator(&context)?).await;
+    match result.map_err(|error| store_unavailable(&error))? {
+        LookResult::Begun => Ok(respond(StatusCode::ACCEPTED, &operation)),
+        LookResult::Known => Ok(respond(StatusCode::OK, &operation)),
+        LookResult::UnderWay => Err(in_progress("the outcome of this write is being looked for", &operation).into()),
+        LookResult::Forgotten => {
+            let detail = "the gateway no longer has what it would look for; say what became of it with `/resolve`";
+            Err(ProblemKind::OperationEnded.with_detail(detail).operation(&operation.id).into())
+        }
+    }
+}
+
+/// `POST /operations/{id}/resolve`.
+#[utoipa::path(post, path = "/operations/{id}/resolve", tag = "Operations", operation_id = "resolveOperation",
+    summary = "Say what became of a write", description = "Ends an operation that is `unknown`, or that has run for a minute: a person has looked. \
+        Its record is free at once. Needs the permission `operate`.",
+    params(OperationPath),
+    request_body(content = Resolution, description = "What became of it"),
+    responses((status = 200, description = "The operation has ended so", body = Operation)))]
+pub(in crate::http) async fn resolve(context: RequestContext) -> HandlerResult {
+    let operation = authorized_operation(&context).await?;
+    accept::require_json(context.headers())?;
+    let (_, body) = body::read(&context, &[BodyType::Json]).await?;
+    let value = parse_strict(&body).map_err(|JsonError(detail)| ProblemKind::MalformedRequest.with_detail(detail))?;
+    context.query(&[])?;
+    let (state, note) = parse_resolution(value)?;
+    let result = context.gateway().resolve(&operation, state, note, operator(&context)?).await;
+    match result.map_err(|error| store_unavailable(&error))? {
+        VerdictResult::Recorded | VerdictResult::Repeated => {
+            Ok(respond(StatusCode::OK, &find_operation(&context, &operation.id).await?))
+        }
+        VerdictResult::TooEarly => {
+            Err(in_progress("the write began less than a minute ago; the gateway still looks", &operation).into())
+        }
+        VerdictResult::Ended | VerdictResult::NotFound => {
+            let detail = "the operation has ended in another way meanwhile";
+            Err(ProblemKind::OperationEnded.with_detail(detail).operation(&operation.id).into())
+        }
+    }
+}
+
+/// The operation that the path names, of a caller that may operate its system.
+///
+/// # Errors
+/// 404 if the caller may not see it, 403.
+async fn authorized_operation(context: &RequestContext) -> Result<Operation, Problem> {
+    let id = super::operations::parse_id(context)?;
+    let operation = find_operation(context, &id).await?;
+    if !context.caller()?.can(&operation.system, Permission::Operate) {
+        return Err(missing_permission(&operation.system, Permission::Operate));
+    }
+    Ok(operation)
+}
+
+fn operator(context: &RequestContext) -> Result<Operator, Problem> {
+    let op = context.op_context()?;
+    Ok(Operator { caller: op.caller, request_id: op.request_id })
+}
+
+fn in_progress(detail: &str, operation: &Operation) -> Problem {
+    ProblemKind::OperationInProgress.with_detail(detail).operation(&operation.id).system(&operation.system)
+}
+
+fn respond(status: StatusCode, operation: &Operation) -> HttpResponse {
+    let mut response = HttpResponse::build(status);
+    if status == StatusCode::ACCEPTED {
+        response.insert_header(("Retry-After", response::POLL_INTERVAL_SECS.to_string()));
+        response.insert_header(("Location", operation.id.path()));
+    }
+    response.insert_header(response::NO_STORE).content_type("application/json").body(response::to_json(operation))
+}
+
+/// # Errors
+/// 400 for what is no object of these two members, 422 for their values.
+fn parse_resolution(value: Value) -> Result<(OperationState, String), Problem> {
+    let malformed = |detail: &str| ProblemKind::MalformedRequest.with_detail(detail);
+    let Value::Object(mut members) = value else { return Err(malformed("the body must be a JSON object")) };
+    let (state, note) = (members.remove("state"), members.remove("note"));
+    if let Some(name) = members.keys().next() {
+        return Err(malformed(&format!("the body has the unknown member {name:?}; known: state, note")));
+    }
+    let parsed = match state.as_ref().and_then(Value::as_str) {
+        Some("applied") => Some(OperationState::Applied),
+        Some("not-applied") => Some(OperationState::NotApplied),
+        _ => None,
+    };
+    let text = note.as_ref().and_then(Value::as_str).filter(|text| (1..=MAX_NOTE).contains(&text.chars().count()));
+    let mut errors = Vec::new();
+    if parsed.is_none() {
+        errors.push(FieldError::new("/state", "must be \"applied\" or \"not-applied\""));
+    }
+    if text.is_none() {
+        errors.push(FieldError::new("/note", "must be a text of 1 to 500 characters"));
+    }
+    match (parsed, text) {
+        (Some(state), Some(note)) => Ok((state, note.to_owned())),
+        _ => Err(ProblemKind::Rejected.with_detail("the body does not say what became of the write").errors(errors)),
+    }
+}

@@ -1,0 +1,128 @@
+//! A record as a document of a model (contract 4.12).
+
+use serde_json::{Map, Value};
+
+use crate::metrics::Metrics;
+use crate::models::{Decoded, SystemMap};
+use crate::record::{JsonObjectWriter, Warning, write_json};
+use crate::system::RecordView;
+
+/// How much of the record a document shows besides its fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum VendorPart {
+    /// The whole record.
+    All,
+    /// What no field shows.
+    #[default]
+    Rest,
+    /// Nothing.
+    None,
+}
+
+impl VendorPart {
+    pub(super) const WORDS: &'static str = "all, rest, none";
+
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        match word {
+            "all" => Some(Self::All),
+            "rest" => Some(Self::Rest),
+            "none" => Some(Self::None),
+            _ => None,
+        }
+    }
+}
+
+/// Appends the document of a record whose tag in the model is `etag`.
+pub(super) fn write(
+    text: String,
+    map: &SystemMap,
+    record: &RecordView,
+    etag: Option<&str>,
+    part: VendorPart,
+    metrics: &Metrics,
+) -> String {
+    let mut object = JsonObjectWriter::append_to(text)
+        .string("model", &map.model)
+        .string("system", &record.system)
+        .string("id", &record.id)
+        .serialized("etag", &etag);
+    let all = record.fields.to_object().map(|fields| fields.to_map()).unwrap_or_default();
+    // A caller that may not read the record gets none of its fields, not even unset ones.
+    let is_hidden = record.etag.is_none() && all.is_empty() && !record.partial;
+    let document = if is_hidden { Default::default() } else { map.decode(&all) };
+    object = object.value("fields", &Value::Object(document.fields));
+    object = match part {
+        VendorPart::All => object.raw("vendor", record.fields.as_str()),
+        VendorPart::Rest => object.value("vendor", &Value::Object(document.vendor)),
+        VendorPart::None => object,
+    };
+    object = object.raw("read_only", &array(read_only(map, record).map(Value::from)));
+    let unreadable = if is_hidden { Vec::new() } else { unmapped(map, &all) };
+    metrics.model_unmapped_values(&map.model, unreadable.len());
+    let warnings: Vec<Value> =
+        record.warnings.iter().map(|warning| translate_warning(map, warning)).chain(unreadable).collect();
+    if !warnings.is_empty() {
+        object = object.raw("warnings", &array(warnings));
+    }
+    if let Some(operation) = &record.pending_operation {
+        object = object.string("pending_operation", operation);
+    }
+    if record.partial {
+        object = object.raw("partial", "true");
+    }
+    object.finish()
+}
+
+/// JSON Pointers of what cannot be patched.
+fn read_only<'r>(map: &'r SystemMap, record: &'r RecordView) -> impl Iterator<Item = String> + 'r {
+    let of_map = map.entries.iter().filter(|entry| entry.is_read_only).map(|entry| entry.pointer());
+    let of_record = record.read_only.iter().filter_map(|pointer| match map.translate(pointer)? {
+        // The map has said so already, or shows another value there.
+        (_, Some(_)) => None,
+        (pointer, None) => Some(pointer),
+    });
+    of_map.chain(of_record)
+}
+
+/// A warning for each value that the map cannot read.
+fn unmapped(map: &SystemMap, fields: &Map<String, Value>) -> Vec<Value> {
+    let warning = |(entry, why): (&crate::models::MapEntry, String)| {
+        let mut warning = Map::new();
+        warning.insert("code".to_owned(), "unmapped-value".into());
+        warning.insert("pointer".to_owned(), entry.pointer().into());
+        warning.insert("vendor_pointer".to_owned(), entry.vendor_pointer().into());
+        warning.insert("detail".to_owned(), why.into());
+        Value::Object(warning)
+    };
+    let unreadable = map.entries.iter().filter_map(|entry| match entry.decode_in(fields) {
+        Decoded::Unreadable(why) => Some((entry, why)),
+        Decoded::Unset | Decoded::Value(_) => None,
+    });
+    unreadable.map(warning).collect()
+}
+
+/// A warning in the model's words.
+fn translate_warning(map: &SystemMap, warning: &Warning) -> Value {
+    let Ok(Value::Object(mut members)) = serde_json::to_value(warning) else { return Value::Null };
+    let translated = members.get("pointer").and_then(Value::as_str).and_then(|pointer| map.translate(pointer));
+    if let Some((pointer, vendor_pointer)) = translated {
+        members.insert("pointer".to_owned(), pointer.into());
+        if let Some(vendor_pointer) = vendor_pointer {
+            members.insert("vendor_pointer".to_owned(), vendor_pointer.into());
+        }
+    }
+    if let Some(Value::Array(moved)) = members.get_mut("moved") {
+        for one in moved {
+            if let Some((pointer, _)) = one.as_str().and_then(|pointer| map.translate(pointer)) {
+                *one = pointer.into();
+            }
+        }
+    }
+    Value::Object(members)
+}
+
+fn array(values: impl IntoIterator<Item = Value>) -> String {
+    let mut text = String::new();
+    write_json(&mut text, &values.into_iter().collect());
+    text
+}

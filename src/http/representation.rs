@@ -1,0 +1,309 @@
+//! The representation of a record that a path names: the record itself, or a model's document of
+//! it (contract 4.12). Handlers and the write pipeline are the same for both.
+
+use std::sync::Arc;
+
+use actix_web::http::header::{HeaderMap, IF_MATCH};
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::context::RequestContext;
+use super::error::HandlerResult;
+use super::headers::{self, BodyType};
+use super::model_document::{self, VendorPart};
+use super::query::{FILTER, QueryParams};
+use super::{response, write_request};
+use crate::metrics::Metrics;
+use crate::models::{ModelPatch, SystemMap, model_etag};
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{
+    EntityTag, FieldError, Patch, PatchError, Precondition, RecordId, json_pointer, percent_encode_id, sha256,
+};
+use crate::system::{RecordPage, RecordView, System, join_errors};
+use crate::writes::{SuccessBody, WriteCommand, WriteSuccess};
+
+/// How records are shown and changed.
+pub(super) enum Representation {
+    /// As records.
+    Record,
+    /// As documents of a model.
+    Model(Arc<SystemMap>),
+}
+
+impl Representation {
+    fn map(&self) -> Option<&Arc<SystemMap>> {
+        match self {
+            Self::Record => None,
+            Self::Model(map) => Some(map),
+        }
+    }
+
+    /// A record's id from the path.
+    ///
+    /// # Errors
+    /// 404, also for a record of another collection than the model's.
+    pub(super) fn record_id(&self, system: &System, raw: &str) -> Result<RecordId, Problem> {
+        let Some(map) = self.map() else { return system.record_id(raw) };
+        let Some(collection) = &map.collection else { return system.record_id(raw) };
+        let full = if raw.contains(':') { raw.to_owned() } else { format!("{collection}:{raw}") };
+        let id = system.record_id(&full)?;
+        if id.collection() == collection {
+            return Ok(id);
+        }
+        let detail =
+            format!("The records of {} in {} are those of the collection {collection}.", map.model, map.system);
+        Err(ProblemKind::RecordNotFound.with_detail(detail).system(system.name.as_str()))
+    }
+
+    /// The collection of a list or a create.
+    ///
+    /// # Errors
+    /// 422, also for another collection than the model's.
+    pub(super) fn collection(&self, system: &System, raw: Option<&str>) -> Result<String, Problem> {
+        match self.map().and_then(|map| map.collection.as_deref()) {
+            None => system.collection(raw),
+            Some(own) => {
+                let collection = system.collection(raw.or(Some(own)))?;
+                if collection == own {
+                    return Ok(collection);
+                }
+                let detail = format!("The model keeps the collection {own}; leave the collection out.");
+                let problem = ProblemKind::Rejected.with_detail(detail.clone()).system(system.name.as_str());
+                Err(problem.errors(vec![FieldError::in_model("/collection", detail)]))
+            }
+        }
+    }
+
+    /// The path of a record, or of a system's records.
+    pub(super) fn path(&self, system: &str, id: Option<&str>) -> String {
+        let mut path = match self.map() {
+            None => format!("/records/{}", percent_encode_id(system)),
+            Some(map) => format!("/models/{}/{}", map.model, percent_encode_id(system)),
+        };
+        if let Some(id) = id {
+            path.push('/');
+            path.push_str(&percent_encode_id(id).to_string());
+        }
+        path
+    }
+
+    /// Parses a patch in the words of the representation; see [`write_request::parse_patch`].
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn parse_patch(
+        &self,
+        id: &RecordId,
+        body_type: BodyType,
+        body: &Bytes,
+    ) -> Result<Result<Patch, PatchError>, Problem> {
+        let Some(map) = self.map() else { return write_request::parse_patch(body_type, body) };
+        let patch = match body_type {
+            BodyType::JsonPatch => ModelPatch::parse_json_patch(map, id, body),
+            BodyType::MergePatch | BodyType::Json => ModelPatch::parse_merge_patch(map, id, body),
+        };
+        match patch {
+            Err(PatchError::Malformed(detail)) => Err(ProblemKind::MalformedRequest.with_detail(detail)),
+            other => Ok(other.map(|patch| Patch::Mapped(Arc::new(patch)))),
+        }
+    }
+
+    /// The collection and the fields of a new record, from its body.
+    ///
+    /// # Errors
+    /// 422.
+    pub(super) fn parse_new_record(
+        &self,
+        value: Value,
+        system: &System,
+    ) -> Result<(String, Map<String, Value>), Problem> {
+        let name = system.name.as_str();
+        let Some(map) = self.map() else {
+            let (collection, fields) = write_request::parse_new_record(value, name)?;
+            return Ok((system.collection(collection.as_deref())?, fields));
+        };
+        let Value::Object(mut members) = value else {
+            return write_request::parse_new_record(value, name).map(|(_, fields)| (String::new(), fields));
+        };
+        let vendor = members.shift_remove("vendor");
+        if members.get("model").and_then(Value::as_str) == Some(&*map.model) {
+            members.shift_remove("model");
+        }
+        members.entry("fields".to_owned()).or_insert_with(|| Value::Object(Map::new()));
+        let (collection, fields) = write_request::parse_new_record(Value::Object(members), name)?;
+        let collection = self.collection(system, collection.as_deref())?;
+        let fields =
+            map.encode_new_record(&fields, vendor.as_ref()).map_err(|errors| system.rejected_problem(errors))?;
+        Ok((collection, fields))
+    }
+
+    /// Binds a write in this representation to the record: its tags become the record's, and it is
+    /// another request than the same at `/records`.
+    pub(super) fn bind(&self, command: &mut WriteCommand) {
+        let Some(map) = self.map() else { return };
+        if let Some(key) = &mut command.idempotency {
+            key.fingerprint = sha256([&key.fingerprint[..], b"/models/", map.model.as_bytes()]);
+        }
+        command.mapping = Some([&*map.model, "@", &map.tag_part()].concat().into());
+        command.precondition = command.precondition.take().map(|given| to_record_tags(map, given));
+        command.if_none_match = command.if_none_match.take().map(|given| to_record_tags(map, given));
+    }
+
+    /// The tag of this representation, from the record's.
+    fn etag(&self, id: &str, etag: Option<&str>) -> Option<String> {
+        match self.map() {
+            None => etag.map(str::to_owned),
+            Some(map) => model_etag(map, &to_record_id(id)?, etag?),
+        }
+    }
+
+    /// The tag of a record in this representation.
+    pub(super) fn etag_of(&self, record: &RecordView) -> Option<String> {
+        self.etag(&record.id, record.etag.as_deref())
+    }
+
+    /// The tags of a write's response in this representation.
+    pub(super) fn translate_success(&self, context: &RequestContext, success: &mut WriteSuccess) {
+        let Some(map) = self.map() else { return };
+        let id = match &success.body {
+            SuccessBody::Record(record) | SuccessBody::Created(record) => to_record_id(&record.id),
+            SuccessBody::NoContent | SuccessBody::Accepted => self.id_of(context),
+        };
+        success.etag = success.etag.take().and_then(|etag| model_etag(map, &id?, &etag));
+    }
+
+    /// The record that the path names.
+    fn id_of(&self, context: &RequestContext) -> Option<RecordId> {
+        self.record_id(context.system().ok()?, &context.path_param("id").ok()?).ok()
+    }
+
+    /// The query's parameters of a record.
+    pub(super) fn record_params(&self) -> &'static [&'static str] {
+        if self.map().is_some() { &["vendor"] } else { &[] }
+    }
+
+    /// The query's parameters of a list.
+    pub(super) fn list_params(&self) -> &'static [&'static str] {
+        if self.map().is_some() {
+            &["collection", "limit", "cursor", "vendor"]
+        } else {
+            &["collection", "limit", "cursor", FILTER]
+        }
+    }
+
+    /// `Link` from a record to the schema of its fields, where there is one.
+    pub(super) fn describedby_link(&self, system: &System, id: &str) -> Option<String> {
+        match self.map() {
+            None => response::describedby_link(system, id),
+            Some(map) => Some(format!("<{}>; rel=\"describedby\"", schema_path(&map.model))),
+        }
+    }
+
+    /// The part of the record that no field shows, as the query asks for it.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn vendor_part(&self, query: &QueryParams) -> Result<VendorPart, Problem> {
+        Ok(query.parse_word("vendor", VendorPart::WORDS, VendorPart::parse)?.unwrap_or_default())
+    }
+
+    /// The JSON text of a record.
+    pub(super) fn record_json(&self, record: &RecordView, part: VendorPart, metrics: &Metrics) -> String {
+        match self.map() {
+            None => response::record_json(record),
+            Some(map) => {
+                let etag = self.etag_of(record);
+                model_document::write(String::with_capacity(1024), map, record, etag.as_deref(), part, metrics)
+            }
+        }
+    }
+
+    /// The JSON text of a page.
+    pub(super) fn page_json(&self, page: &RecordPage, part: VendorPart, metrics: &Metrics) -> String {
+        if self.map().is_none() {
+            return response::page_json(page);
+        }
+        let items: Vec<String> = page.items.iter().map(|record| self.record_json(record, part, metrics)).collect();
+        let next = serde_json::to_string(&page.next).unwrap_or_else(|_| "null".to_owned());
+        [r#"{"items":["#, &items.join(","), r#"],"next":"#, &next, "}"].concat()
+    }
+
+    /// The result of a handler, with its problem in the words of the representation.
+    pub(super) fn translate(&self, context: &RequestContext, result: HandlerResult) -> HandlerResult {
+        result.map_err(|mut error| {
+            if let Some(map) = self.map() {
+                translate_problem(map, &mut error.problem, self.id_of(context).as_ref(), context.headers());
+            }
+            error
+        })
+    }
+}
+
+/// Tells a problem in the words of a model.
+fn translate_problem(map: &SystemMap, problem: &mut Problem, id: Option<&RecordId>, headers: &HeaderMap) {
+    let old_detail = join_errors(&problem.errors);
+    for error in problem.errors.iter_mut().filter(|error| !error.is_in_model) {
+        if let Some((pointer, vendor_pointer)) = map.translate(&error.pointer) {
+            error.pointer = pointer;
+            error.vendor_pointer = vendor_pointer;
+            error.is_in_model = true;
+        }
+    }
+    if problem.detail == old_detail {
+        problem.detail = join_errors(&problem.errors);
+    }
+    for pointer in problem.changed.iter_mut().chain(&mut problem.overlap) {
+        if let Some((translated, _)) = map.translate(pointer) {
+            *pointer = translated;
+        }
+    }
+    problem.current_etag = problem.current_etag.as_deref().and_then(|etag| model_etag(map, id?, etag));
+    if problem.name == ProblemKind::PreconditionFailed
+        && let Ok(Some(Precondition::AnyOf(tags))) = headers::parse_precondition(headers, &IF_MATCH)
+        && let Some(detail) = foreign_tag(map, &tags)
+    {
+        problem.detail = detail;
+        problem.changed.clear();
+    }
+}
+
+/// The precondition in tags of records. A tag of another representation becomes one that no record
+/// has.
+fn to_record_tags(map: &SystemMap, given: Precondition) -> Precondition {
+    let Precondition::AnyOf(tags) = &given else { return given };
+    let part = map.tag_part();
+    let to_record = |tag: &EntityTag| match tag.split_mapped() {
+        Some((record, of_map)) if of_map == part => record,
+        _ => EntityTag::from_header(false, "of-no-record"),
+    };
+    Precondition::AnyOf(tags.iter().map(to_record).collect())
+}
+
+/// Why none of these tags can match, where that is so because of the model.
+fn foreign_tag(map: &SystemMap, tags: &[EntityTag]) -> Option<String> {
+    let part = map.tag_part();
+    let is_own = |tag: &EntityTag| tag.split_mapped().is_some_and(|(_, of_map)| of_map == part);
+    if tags.iter().any(|tag| is_own(tag) || tag.to_header().starts_with("W/")) {
+        return None;
+    }
+    let whose = if tags.iter().any(|tag| tag.split_mapped().is_some()) {
+        "another model, or of a map that has changed since"
+    } else {
+        "no document of this model; a tag of /records is one of the record alone"
+    };
+    Some(format!(
+        "This is the tag of {whose}. Send the ETag of a GET of this record at /models/{}/{}.",
+        map.model, map.system
+    ))
+}
+
+/// The id of a record that callers see.
+fn to_record_id(id: &str) -> Option<RecordId> {
+    let (collection, key) = id.rsplit_once(':')?;
+    Some(RecordId::new(collection, key))
+}
+
+/// The pointer to the schema of a model.
+pub(super) fn schema_path(model: &str) -> String {
+    json_pointer("", &["models", model, "schema"])
+}

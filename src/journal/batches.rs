@@ -1,0 +1,72 @@
+//! The rows of asynchronous batches (contract 4.10): one for the batch itself and one for each
+//! item. The one that runs the batch gives the texts their meaning.
+
+use std::sync::Arc;
+
+use super::error::DbError;
+use super::readers::Reader;
+use super::sql::{Row, Value};
+
+/// One row of an asynchronous batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchRow {
+    /// The batch.
+    pub id: Arc<str>,
+    /// The item's position; [`BatchRow::HEAD`] in the row of the batch itself.
+    pub position: i64,
+    /// In the row of the batch: [`BatchRow::OPEN`] until nothing is left to do, then 0. In the row
+    /// of an item: how it ended, 0 before.
+    pub status: i64,
+    /// What was asked for.
+    pub request: String,
+    /// What became of it.
+    pub response: Option<String>,
+}
+
+impl BatchRow {
+    /// The position of the row of a batch itself.
+    pub const HEAD: i64 = -1;
+    /// The status of a batch that is not over.
+    pub const OPEN: i64 = 1;
+}
+
+/// Inserts a row or replaces it; for SQLite.
+pub(super) const SAVE: &str = "INSERT OR REPLACE INTO batch_row (id, item, status, at, request, response)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+/// Deletes batches that are over since before a time, on both databases.
+pub(super) const DELETE_EXPIRED: &str = "DELETE FROM batch_row WHERE id IN
+    (SELECT id FROM batch_row WHERE item = -1 AND status = 0 AND at < $1 LIMIT $2)";
+
+/// How many of them at once.
+pub(super) const DELETED_AT_ONCE: i64 = 10;
+
+/// At most `limit` rows of a batch from a position on.
+pub(super) async fn rows(reader: &Reader, id: Arc<str>, from: i64, limit: i64) -> Result<Vec<BatchRow>, DbError> {
+    let statement = "SELECT item, status, request, response FROM batch_row
+        WHERE id = ?1 AND item >= ?2 ORDER BY item LIMIT ?3";
+    let params = [Value::Text(id.to_string()), Value::Int(from), Value::Int(limit)];
+    let row = |mut row: Row| {
+        Ok(BatchRow {
+            id: Arc::clone(&id),
+            position: row.int(0)?,
+            status: row.int(1)?,
+            request: row.text(2)?,
+            response: row.opt_text(3)?,
+        })
+    };
+    reader.select(statement, &params).await?.into_iter().map(row).collect()
+}
+
+/// How many items of a batch have each status.
+pub(super) async fn counts(reader: &Reader, id: &str) -> Result<Vec<(i64, i64)>, DbError> {
+    let statement = "SELECT status, count(*) FROM batch_row WHERE id = ?1 AND item >= 0 GROUP BY status";
+    let rows = reader.select(statement, &[Value::Text(id.to_owned())]).await?;
+    rows.into_iter().map(|mut row| Ok((row.int(0)?, row.int(1)?))).collect()
+}
+
+/// The batches that are not over, oldest first.
+pub(super) async fn open(reader: &Reader, limit: i64) -> Result<Vec<String>, DbError> {
+    let statement = "SELECT id FROM batch_row WHERE item = -1 AND status = 1 ORDER BY id LIMIT ?1";
+    let rows = reader.select(statement, &[Value::Int(limit)]).await?;
+    rows.into_iter().map(|mut row| row.text(0)).collect()
+}

@@ -1,0 +1,49 @@
+//! How an operation ends whose outcome the gateway could not find out in time: a person has looked,
+//! or a later look of the gateway has found it (contract 4.15).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::record::{OperationId, OperationState, Warning};
+
+/// What became of an operation, as somebody has found out later.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// The operation.
+    pub operation: OperationId,
+    /// `Applied` or `NotApplied`.
+    pub state: OperationState,
+    /// Who asked for it, for the ledger.
+    pub caller: Arc<str>,
+    /// The `X-Request-Id` of the request that asked for it.
+    pub request_id: Arc<str>,
+    /// Whether the caller itself says so. If not, the gateway has read it.
+    pub is_by_hand: bool,
+    /// What the person says about it; the ledger has only its hash.
+    pub note: Option<String>,
+    /// The record that a create has made, if it is known now.
+    pub record: Option<String>,
+    /// The record's ETag after the write, if it is known now.
+    pub etag: Option<String>,
+    /// What did not take effect.
+    pub warnings: Vec<Warning>,
+    /// JSON that the idempotency key replays; `None` frees the key, so that a repeat runs.
+    pub replay_json: Option<String>,
+    /// An operation that runs must have begun so long ago.
+    pub min_age: Duration,
+}
+
+/// The result of [`Journal::record_verdict`](super::Journal::record_verdict).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerdictResult {
+    /// The operation has this verdict now.
+    Recorded,
+    /// It had the same verdict before.
+    Repeated,
+    /// It has ended in another way.
+    Ended,
+    /// It runs, and has not run long enough.
+    TooEarly,
+    /// It is not known, or not kept any more.
+    NotFound,
+}

@@ -1,0 +1,108 @@
+//! What becomes of writes, and what the store reports of them.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use prometheus::IntCounter;
+
+use super::labels::{ChangeType, DetectedBy, PlanOutcome, RebaseOutcome};
+use super::{CHANGE_ORIGIN, Metrics, SystemIndex, increment};
+use crate::record::{OperationState, SchemaRule};
+
+impl Metrics {
+    /// Counts a write that was rejected because the record had changed.
+    pub fn precondition_failure(&self, system: SystemIndex, detected_by: DetectedBy) {
+        self.with_vendor_series(system, |vendor| increment(&vendor.preconditions, detected_by as usize));
+    }
+
+    /// Counts a write that reads and tries again after a conflict.
+    pub fn conflict_retry(&self, system: SystemIndex) {
+        self.with_vendor_series(system, |vendor| vendor.conflict_retries.inc());
+    }
+
+    /// Counts a write that met a conflict at every try.
+    pub fn contended(&self, system: SystemIndex) {
+        self.with_vendor_series(system, |vendor| vendor.contended.inc());
+    }
+
+    /// Counts how a rebase ended.
+    pub fn rebase(&self, system: SystemIndex, outcome: RebaseOutcome) {
+        self.with_vendor_series(system, |vendor| increment(&vendor.rebases, outcome as usize));
+    }
+
+    /// Counts a plan, and what became of it.
+    pub fn plan(&self, system: SystemIndex, outcome: PlanOutcome) {
+        self.with_vendor_series(system, |vendor| increment(&vendor.plans, outcome as usize));
+    }
+
+    /// Counts a value that breaks the vendor's schema.
+    pub fn schema_refusal(&self, system: SystemIndex, rule: SchemaRule) {
+        self.with_vendor_series(system, |vendor| increment(&vendor.schema_refusals, rule as usize));
+    }
+
+    /// Counts a write that was not checked because there was no schema.
+    pub fn schema_unavailable(&self, system: SystemIndex) {
+        self.with_vendor_series(system, |vendor| vendor.schema_unavailable.inc());
+    }
+
+    /// Adds to the writes whose outcome is not known; `by` may be negative.
+    pub fn writes_unknown(&self, system: SystemIndex, by: i64) {
+        self.with_vendor_series(system, |vendor| vendor.writes_unknown.add(by));
+    }
+
+    /// Sets the number of running operations: what the store found at the start.
+    pub fn set_operations_running(&self, system: SystemIndex, number: i64) {
+        self.with_vendor_series(system, |vendor| vendor.operations.set(number));
+    }
+
+    /// Adds to the running operations; `by` may be negative.
+    pub fn operations_running(&self, system: SystemIndex, by: i64) {
+        self.with_vendor_series(system, |vendor| vendor.operations.add(by));
+    }
+
+    /// Counts an operation that a person has ended.
+    pub fn operation_resolved(&self, system: SystemIndex, state: OperationState) {
+        let name = self.request_series(Some(system)).system.as_str();
+        self.resolved.with_label_values(&[name, state.as_str()]).inc();
+    }
+
+    /// Counts an event of the feed of changes. A system that is not configured any more has none.
+    pub fn change(&self, system: &str, change: ChangeType) {
+        let rows = self.systems.iter().map_while(OnceLock::get);
+        if let Some(row) = rows.into_iter().find(|row| row.request.system == system) {
+            let child = || self.changes.with_label_values(&[system, change.as_str(), CHANGE_ORIGIN]);
+            row.changes.with(change as usize, child, IntCounter::inc);
+        }
+    }
+
+    /// Adds to the open streams of changes; `by` may be negative. Returns how many there are now.
+    pub fn changes_streams(&self, by: i64) -> i64 {
+        self.changes_streams.add(by);
+        self.changes_streams.get()
+    }
+
+    /// Counts a stored response that was returned again.
+    pub fn idempotent_replay(&self) {
+        self.replays.inc();
+    }
+
+    /// Counts a write made although it destroys other data; `loss` is the adapter's name for it.
+    pub fn loss_accepted(&self, system: SystemIndex, loss: &'static str) {
+        self.loss_counter(system, loss).inc();
+    }
+
+    pub(super) fn loss_counter(&self, system: SystemIndex, loss: &'static str) -> IntCounter {
+        let name = self.request_series(Some(system)).system.as_str();
+        self.losses.with_label_values(&[name, loss])
+    }
+
+    /// Counts entries written to the ledger.
+    pub fn ledger_entries(&self, number: u64) {
+        self.ledger_entries.inc_by(number);
+    }
+
+    /// Records how long a commit to the ledger took.
+    pub fn ledger_commit(&self, duration: Duration) {
+        self.ledger_seconds.observe(duration.as_secs_f64());
+    }
+}

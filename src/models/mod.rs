@@ -1,0 +1,31 @@
+//! Models: one normalized shape over collections of several systems (contract 4.12).
+//!
+//! A model declares fields once. For each system a [`SystemMap`] says where and how the system
+//! keeps them, with lossless codecs. A [`ModelPatch`] is a patch in the model's words that the
+//! write pipeline applies to the record.
+
+mod assignments;
+mod codec;
+mod create;
+mod decimal;
+mod field;
+mod generate;
+mod laws;
+mod model;
+mod patch;
+mod place;
+mod system_map;
+mod tags;
+#[cfg(test)]
+mod tests;
+mod time;
+
+pub use codec::{Codec, DateTimeForm, EnumWord};
+pub use field::{Field, FieldType, Format, ScalarType};
+pub use laws::{BrokenLaw, check_laws};
+pub use model::Model;
+pub use patch::ModelPatch;
+pub use place::Place;
+pub use system_map::{Decoded, Document, MapEntry, SystemMap};
+pub use tags::model_etag;
+pub use time::{Pattern, parse_zone};

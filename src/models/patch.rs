@@ -1,0 +1,461 @@
+//! A patch of a model's document, applied to the record.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use json_patch::PatchOperation;
+use serde_json::{Map, Value};
+
+use super::assignments::{Assignment, compare, read_assignments};
+use super::place::set_path;
+use super::system_map::{Decoded, Document, MapEntry, SystemMap, put};
+use super::tags::model_etag;
+use crate::record::{
+    FieldChange, FieldError, MappedPatch, Patch, PatchError, PatchedFields, RawJson, RawObject, RecordId,
+    apply_json_patch, diff, fields_pointer, json_pointer, merge_fields, parse_strict,
+};
+
+/// Members of a model's document that a patch may repeat; they are ignored.
+const IGNORED_MEMBERS: [&str; 4] = ["warnings", "read_only", "pending_operation", "partial"];
+
+/// A patch of a model's document, its syntax checked.
+pub struct ModelPatch {
+    map: Arc<SystemMap>,
+    id: RecordId,
+    change: Change,
+    /// What a merge patch changes, encoded without the record.
+    members: Option<RawObject>,
+}
+
+enum Change {
+    Merge {
+        /// The document's members besides `fields` and `vendor`.
+        envelope: Map<String, Value>,
+        assignments: Vec<Assignment>,
+        vendor: Map<String, Value>,
+    },
+    Json(Vec<PatchOperation>),
+}
+
+impl fmt::Debug for ModelPatch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ModelPatch")
+            .field("model", &self.map.model)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ModelPatch {
+    /// Parses a merge patch of the document.
+    ///
+    /// # Errors
+    /// `Malformed` for bad JSON, `ReadOnly` for a document that replaces more than members, and
+    /// `Rejected` with all values that can never be sent.
+    pub fn parse_merge_patch(map: &Arc<SystemMap>, id: &RecordId, body: &Bytes) -> Result<Self, PatchError> {
+        let Value::Object(mut envelope) = parse_strict(body)? else {
+            let detail = "a merge patch of a record must be an object such as {\"fields\":{\"name\":\"new\"}}";
+            return Err(PatchError::ReadOnly(vec![FieldError::in_model("", detail)]));
+        };
+        let fields = take_object(&mut envelope, "fields")?;
+        let vendor = take_object(&mut envelope, "vendor")?;
+        let assignments = read_assignments(map, &fields).map_err(PatchError::Rejected)?;
+        let patch = Self { map: Arc::clone(map), id: id.clone(), change: Change::Json(Vec::new()), members: None };
+        let members = patch.encode_without_record(&assignments, &vendor)?;
+        Ok(Self { change: Change::Merge { envelope, assignments, vendor }, members: Some(members), ..patch })
+    }
+
+    /// Parses a JSON Patch of the document.
+    ///
+    /// # Errors
+    /// `Malformed`; `ReadOnly` for paths outside `/fields` and `/vendor`.
+    pub fn parse_json_patch(map: &Arc<SystemMap>, id: &RecordId, body: &[u8]) -> Result<Self, PatchError> {
+        let Patch::Json(operations) = Patch::parse_json_patch(body)? else {
+            return Err(PatchError::Malformed("this is no JSON Patch".to_owned()));
+        };
+        Ok(Self { map: Arc::clone(map), id: id.clone(), change: Change::Json(operations), members: None })
+    }
+
+    /// The record's merge patch, as far as it can be known without the record. All values that can
+    /// never be sent are found here.
+    fn encode_without_record(
+        &self,
+        assignments: &[Assignment],
+        vendor: &Map<String, Value>,
+    ) -> Result<RawObject, PatchError> {
+        let mut members = vendor.clone();
+        let mut errors = Vec::new();
+        for (entry, wanted) in self.entries(assignments) {
+            match entry.encode(wanted, None) {
+                Ok(value) => put(&mut members, entry.place.names(), value),
+                Err(detail) => errors.push(entry.error(detail)),
+            }
+        }
+        if errors.is_empty() { Ok(RawObject::from(&members)) } else { Err(PatchError::Rejected(errors)) }
+    }
+
+    fn entries<'m>(&'m self, assignments: &'m [Assignment]) -> impl Iterator<Item = (&'m MapEntry, &'m Value)> {
+        assignments.iter().filter_map(|one| Some((self.map.entries.get(one.entry)?, &one.wanted)))
+    }
+
+    /// The members of `fields` that change, if the patch alone shows them all.
+    fn members_alone(&self, assignments: &[Assignment], vendor: &Map<String, Value>) -> Option<RawObject> {
+        let is_plain = |(entry, wanted): (&MapEntry, &Value)| {
+            entry.place.is_member() && !entry.is_read_only && entry.has_one_spelling(wanted)
+        };
+        let is_rest = |(name, value): (&String, &Value)| {
+            !value.is_object() && self.map.entry_meeting(std::slice::from_ref(name)).is_none()
+        };
+        let is_known = self.entries(assignments).all(is_plain) && vendor.iter().all(is_rest);
+        self.members.clone().filter(|members| is_known && !members.is_empty())
+    }
+
+    /// The record's `fields` after the patch; `etag` is the record's.
+    fn patch_fields(
+        &self,
+        before: &Map<String, Value>,
+        etag: &str,
+        reserved: &dyn Fn(&str) -> bool,
+    ) -> Result<PatchedFields, PatchError> {
+        let document = self.map.decode(before);
+        match &self.change {
+            Change::Merge { envelope, assignments, vendor } => {
+                self.check_envelope(envelope, Some(etag))?;
+                self.check_named_places(before, assignments, vendor)?;
+                let after = merge_fields(&document.vendor, vendor);
+                self.write_changes(before, assignments, &diff(&document.vendor, &after), reserved)
+            }
+            Change::Json(operations) => {
+                let after = self.apply_operations(&document, etag, operations)?;
+                let assignments = compare(&self.map, &document, &after.fields).map_err(PatchError::Rejected)?;
+                let changes = diff(&document.vendor, &after.vendor);
+                self.check_changed_places(before, &assignments, &changes)?;
+                self.write_changes(before, &assignments, &changes, reserved)
+            }
+        }
+    }
+
+    fn write_changes(
+        &self,
+        before: &Map<String, Value>,
+        assignments: &[Assignment],
+        vendor: &[FieldChange],
+        reserved: &dyn Fn(&str) -> bool,
+    ) -> Result<PatchedFields, PatchError> {
+        let mut after = before.clone();
+        let (mut rejected, mut read_only) = (Vec::new(), Vec::new());
+        for (entry, wanted) in self.entries(assignments) {
+            let present = entry.place.get(before);
+            if wanted.is_null() && entry.decode_in(before) == Decoded::Unset {
+                continue;
+            }
+            match entry.encode(wanted, present) {
+                Err(detail) => rejected.push(entry.error(detail)),
+                Ok(value) if present == Some(&value) => {}
+                Ok(_) if entry.is_read_only => {
+                    read_only.push(entry.error("read-only: omit it, or repeat its current value"));
+                }
+                Ok(_) if entry.place.is_blocked(before) => {
+                    rejected.push(entry.error("the record has no object around the place of this field"));
+                }
+                Ok(value) => entry.place.set(&mut after, value),
+            }
+        }
+        for change in vendor {
+            if reserved(&change.member) {
+                let detail = "read-only: the vendor or the gateway sets it";
+                read_only.push(FieldError::in_model(vendor_pointer(&change.path), detail));
+            }
+            set_path(&mut after, &change.path, change.new_value.clone().unwrap_or_default());
+        }
+        match (rejected.is_empty(), read_only.is_empty()) {
+            (false, _) => Err(PatchError::Rejected(rejected)),
+            (_, false) => Err(PatchError::ReadOnly(read_only)),
+            _ => Ok(after),
+        }
+    }
+
+    /// Only the identity may be repeated, and only as it is. An unknown `etag` counts as current.
+    fn check_envelope(&self, envelope: &Map<String, Value>, etag: Option<&str>) -> Result<(), PatchError> {
+        let mut errors = Vec::new();
+        for (name, value) in envelope {
+            let is_current = match name.as_str() {
+                "model" => value.as_str() == Some(&*self.map.model),
+                "system" => value.as_str() == Some(self.map.system.as_str()),
+                "id" => value.as_str() == Some(self.id.as_str()),
+                "etag" => etag.is_none_or(|etag| model_etag(&self.map, &self.id, etag).as_deref() == value.as_str()),
+                name if IGNORED_MEMBERS.contains(&name) => continue,
+                _ => {
+                    let detail = "cannot change; only members of /fields and /vendor can";
+                    errors.push(FieldError::in_model(json_pointer("", &[name]), detail));
+                    continue;
+                }
+            };
+            if !is_current {
+                let detail = "cannot change; omit it, or repeat its current value";
+                errors.push(FieldError::in_model(json_pointer("", &[name]), detail));
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(PatchError::ReadOnly(errors)) }
+    }
+
+    /// A merge patch may name the place of a field in `vendor` only with its present value, or
+    /// where the field cannot be read.
+    fn check_named_places(
+        &self,
+        before: &Map<String, Value>,
+        assignments: &[Assignment],
+        vendor: &Map<String, Value>,
+    ) -> Result<(), PatchError> {
+        let mut named = Vec::new();
+        collect_leaves(vendor, &mut Vec::new(), &mut named);
+        let is_wrong = |(path, value): &(Vec<String>, &Value)| {
+            let entry = self.map.entry_meeting(path)?;
+            let present = entry.place.get(before).unwrap_or(&Value::Null);
+            let is_repeated = entry.place.names() == path && present == *value;
+            (!is_repeated && !self.is_open(entry, before, assignments)).then(|| place_of_field(entry, path))
+        };
+        let errors: Vec<FieldError> = named.iter().filter_map(is_wrong).collect();
+        if errors.is_empty() { Ok(()) } else { Err(PatchError::Rejected(errors)) }
+    }
+
+    fn check_changed_places(
+        &self,
+        before: &Map<String, Value>,
+        assignments: &[Assignment],
+        changes: &[FieldChange],
+    ) -> Result<(), PatchError> {
+        let is_wrong = |change: &FieldChange| {
+            let entry = self.map.entry_meeting(&change.path)?;
+            (!self.is_open(entry, before, assignments)).then(|| place_of_field(entry, &change.path))
+        };
+        let errors: Vec<FieldError> = changes.iter().filter_map(is_wrong).collect();
+        if errors.is_empty() { Ok(()) } else { Err(PatchError::Rejected(errors)) }
+    }
+
+    /// Whether the place of a field may be changed through `vendor`: no field shows it, and the
+    /// patch does not change the field.
+    fn is_open(&self, entry: &MapEntry, before: &Map<String, Value>, assignments: &[Assignment]) -> bool {
+        matches!(entry.decode_in(before), Decoded::Unreadable(_))
+            && self.entries(assignments).all(|(assigned, _)| assigned.place != entry.place)
+    }
+
+    fn apply_operations(
+        &self,
+        document: &Document,
+        etag: &str,
+        operations: &[PatchOperation],
+    ) -> Result<Document, PatchError> {
+        let mut json = Value::Object(self.document_json(document, etag));
+        apply_json_patch(&mut json, operations, &check_operation).map_err(|error| self.in_model(error))?;
+        let mut take = |name: &str| match json.get_mut(name).map(Value::take) {
+            Some(Value::Object(members)) => members,
+            _ => Map::new(),
+        };
+        Ok(Document { fields: take("fields"), vendor: take("vendor") })
+    }
+
+    /// The document that a JSON Patch is applied to.
+    fn document_json(&self, document: &Document, etag: &str) -> Map<String, Value> {
+        let mut json = Map::new();
+        json.insert("model".to_owned(), (*self.map.model).into());
+        json.insert("system".to_owned(), self.map.system.as_str().into());
+        json.insert("id".to_owned(), self.id.as_str().into());
+        json.insert("etag".to_owned(), model_etag(&self.map, &self.id, etag).into());
+        json.insert("fields".to_owned(), Value::Object(document.fields.clone()));
+        json.insert("vendor".to_owned(), Value::Object(document.vendor.clone()));
+        let read_only = self.map.entries.iter().filter(|entry| entry.is_read_only);
+        json.insert("read_only".to_owned(), read_only.map(|entry| Value::from(entry.pointer())).collect());
+        json
+    }
+
+    /// The places of the record behind a pointer into the document.
+    fn record_places(&self, pointer: &str) -> Vec<String> {
+        let path: Vec<String> =
+            pointer.split('/').skip(1).map(|name| name.replace("~1", "/").replace("~0", "~")).collect();
+        match path.split_first() {
+            Some((first, rest)) if first == "vendor" => vec![fields_pointer(rest)],
+            Some((first, rest)) if first == "fields" => {
+                let meets = |entry: &&MapEntry| entry.field.path.iter().zip(rest).all(|(one, other)| one == other);
+                self.map.entries.iter().filter(meets).map(|entry| entry.place.pointer("/fields")).collect()
+            }
+            _ => vec![pointer.to_owned()],
+        }
+    }
+
+    /// The same error, with the vendor's place beside a field's pointer.
+    fn in_model(&self, error: PatchError) -> PatchError {
+        let mark = |mut error: FieldError| {
+            error.is_in_model = true;
+            let field = self.map.entries.iter().find(|entry| entry.pointer() == error.pointer);
+            error.vendor_pointer = field.map(MapEntry::vendor_pointer);
+            error
+        };
+        match error {
+            PatchError::Malformed(detail) => PatchError::Malformed(detail),
+            PatchError::ReadOnly(errors) => PatchError::ReadOnly(errors.into_iter().map(mark).collect()),
+            PatchError::Rejected(errors) => PatchError::Rejected(errors.into_iter().map(mark).collect()),
+            PatchError::TestFailed(error) => PatchError::TestFailed(mark(error)),
+            PatchError::Failed(error) => PatchError::Failed(mark(error)),
+        }
+    }
+}
+
+impl MappedPatch for ModelPatch {
+    fn validate(&self, reserved: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
+        match &self.change {
+            Change::Merge { envelope, vendor, .. } => {
+                self.check_envelope(envelope, None)?;
+                let detail = "read-only: the vendor or the gateway sets it";
+                let names = vendor.keys().filter(|name| reserved(name));
+                let errors: Vec<_> =
+                    names.map(|name| FieldError::in_model(json_pointer("/vendor", &[name]), detail)).collect();
+                if errors.is_empty() { Ok(()) } else { Err(PatchError::ReadOnly(errors)) }
+            }
+            Change::Json(operations) => operations.iter().try_for_each(check_operation),
+        }
+    }
+
+    fn needs_state(&self) -> bool {
+        match &self.change {
+            Change::Merge { assignments, vendor, .. } => {
+                assignments.len() + vendor.len() != 1 || self.members_alone(assignments, vendor).is_none()
+            }
+            Change::Json(_) => false,
+        }
+    }
+
+    fn flat_changes(
+        &self,
+        etag: &str,
+        state: Option<&Map<String, Value>>,
+        reserved: &dyn Fn(&str) -> bool,
+    ) -> Result<Option<RawObject>, PatchError> {
+        let Change::Merge { envelope, assignments, vendor } = &self.change else { return Ok(None) };
+        let Some(before) = state else {
+            self.check_envelope(envelope, Some(etag))?;
+            return Ok(self.members_alone(assignments, vendor));
+        };
+        let after = self.patch_fields(before, etag, reserved)?;
+        let mut members: Vec<(String, RawJson)> = Vec::new();
+        for change in diff(before, &after) {
+            if change.path.len() > 1 {
+                return Ok(None);
+            }
+            let value = after.get(&change.member).cloned().unwrap_or_default();
+            members.push((change.member, RawJson::from(&value)));
+        }
+        let is_flat = members.iter().all(|(_, value)| !value.is_object());
+        Ok((is_flat && !members.is_empty()).then(|| members.into_iter().collect()))
+    }
+
+    fn has_test(&self) -> bool {
+        match &self.change {
+            Change::Json(operations) => operations.iter().any(|one| matches!(one, PatchOperation::Test(_))),
+            Change::Merge { .. } => false,
+        }
+    }
+
+    fn merge_members(&self) -> Option<&RawObject> {
+        match &self.change {
+            Change::Merge { assignments, vendor, .. } => {
+                self.members_alone(assignments, vendor).and(self.members.as_ref())
+            }
+            Change::Json(_) => None,
+        }
+    }
+
+    fn named_places(&self) -> Vec<String> {
+        match &self.change {
+            Change::Merge { envelope, assignments, vendor } => {
+                let mut named = Vec::new();
+                collect_leaves(vendor, &mut Vec::new(), &mut named);
+                let fields = self.entries(assignments).map(|(entry, _)| entry.place.pointer("/fields"));
+                let rest = named.into_iter().map(|(path, _)| fields_pointer(&path));
+                let etag = envelope.contains_key("etag").then(|| "/etag".to_owned());
+                fields.chain(rest).chain(etag).collect()
+            }
+            Change::Json(operations) => {
+                operations.iter().flat_map(operation_paths).flat_map(|path| self.record_places(path)).collect()
+            }
+        }
+    }
+
+    fn apply(
+        &self,
+        document: &Map<String, Value>,
+        reserved: &dyn Fn(&str) -> bool,
+    ) -> Result<PatchedFields, PatchError> {
+        let etag = document.get("etag").and_then(Value::as_str).unwrap_or_default();
+        match document.get("fields") {
+            Some(Value::Object(fields)) => self.patch_fields(fields, etag, reserved),
+            _ => self.patch_fields(&Map::new(), etag, reserved),
+        }
+    }
+}
+
+/// Takes a member that must be an object; an absent one is empty.
+fn take_object(envelope: &mut Map<String, Value>, name: &str) -> Result<Map<String, Value>, PatchError> {
+    match envelope.shift_remove(name) {
+        None => Ok(Map::new()),
+        Some(Value::Object(members)) => Ok(members),
+        Some(_) => {
+            let detail = format!("{name} cannot be removed or replaced as a whole; give the members that change");
+            Err(PatchError::ReadOnly(vec![FieldError::in_model(json_pointer("", &[name]), detail)]))
+        }
+    }
+}
+
+/// The paths of a merge patch with what they get.
+fn collect_leaves<'v>(
+    members: &'v Map<String, Value>,
+    path: &mut Vec<String>,
+    found: &mut Vec<(Vec<String>, &'v Value)>,
+) {
+    for (name, value) in members {
+        path.push(name.clone());
+        match value {
+            Value::Object(below) if !below.is_empty() => collect_leaves(below, path, found),
+            value => found.push((path.clone(), value)),
+        }
+        path.pop();
+    }
+}
+
+fn vendor_pointer(path: &[String]) -> String {
+    json_pointer("/vendor", &path.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn place_of_field(entry: &MapEntry, path: &[String]) -> FieldError {
+    let detail = format!("is the place of {}; change it there", entry.pointer());
+    FieldError::in_model(vendor_pointer(path), detail)
+}
+
+/// Every path that an operation names.
+fn operation_paths(operation: &PatchOperation) -> impl Iterator<Item = &str> {
+    let from = match operation {
+        PatchOperation::Move(moved) => Some(moved.from.as_str()),
+        PatchOperation::Copy(copied) => Some(copied.from.as_str()),
+        _ => None,
+    };
+    from.into_iter().chain([operation.path().as_str()])
+}
+
+/// Only values below `/fields` and `/vendor` may be written.
+fn check_operation(operation: &PatchOperation) -> Result<(), PatchError> {
+    let from = match operation {
+        PatchOperation::Test(_) => return Ok(()),
+        PatchOperation::Move(moved) => Some(moved.from.as_str()),
+        _ => None,
+    };
+    let is_writable = |path: &str| path.starts_with("/fields/") || path.starts_with("/vendor/");
+    match [Some(operation.path().as_str()), from].into_iter().flatten().find(|path| !is_writable(path)) {
+        None => Ok(()),
+        Some(path) => {
+            let detail = "only members of /fields and /vendor can change";
+            Err(PatchError::ReadOnly(vec![FieldError::in_model(path, detail)]))
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The map of a model over one collection of one system.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde_json::{Map, Value};
+
+use super::codec::Codec;
+use super::field::Field;
+use super::place::{Place, get_below};
+use crate::record::{FieldError, SystemName, json_pointer, nearest_name, values_equal};
+
+/// How many bytes of the fingerprint a tag carries.
+const FINGERPRINT_BYTES: usize = 9;
+
+/// Where and how a system keeps one field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MapEntry {
+    /// The model's field.
+    pub field: Field,
+    /// Where the system keeps it.
+    pub place: Place,
+    /// How the system writes it.
+    pub codec: Codec,
+    /// The vendor's value that means: unset.
+    pub none: Option<Value>,
+    /// Whether callers cannot change it.
+    pub is_read_only: bool,
+}
+
+/// What a vendor's value is in the model.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decoded {
+    /// Nothing: absent, null, or the map's `none`.
+    Unset,
+    /// A value of the field's type.
+    Value(Value),
+    /// A value that the map cannot read, and why.
+    Unreadable(String),
+}
+
+impl MapEntry {
+    /// Reads a vendor's value; `None` where the record has none.
+    #[must_use]
+    pub fn decode(&self, vendor: Option<&Value>) -> Decoded {
+        let Some(vendor) = vendor.filter(|value| !value.is_null()) else { return Decoded::Unset };
+        if self.none.as_ref().is_some_and(|none| values_equal(none, vendor)) {
+            return Decoded::Unset;
+        }
+        match self.codec.decode(vendor) {
+            None => Decoded::Unreadable("the map does not say what the system's value means".to_owned()),
+            Some(value) => match self.field.validate(&value) {
+                Ok(()) => Decoded::Value(value),
+                Err(rule) => Decoded::Unreadable(format!("the system's value does not fit the field, which {rule}")),
+            },
+        }
+    }
+
+    /// Reads the value in a record's `fields`.
+    #[must_use]
+    pub fn decode_in(&self, fields: &Map<String, Value>) -> Decoded {
+        if self.place.is_blocked(fields) {
+            return Decoded::Unreadable("the record has no object around the place of this field".to_owned());
+        }
+        self.decode(self.place.get(fields))
+    }
+
+    /// The vendor's value of a wanted value; `null` unsets. `present` is the record's value: a
+    /// spelling that means the wanted value stays.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn encode(&self, wanted: &Value, present: Option<&Value>) -> Result<Value, String> {
+        let before = present.map(|value| (value, self.decode(Some(value))));
+        if wanted.is_null() {
+            return Ok(match before {
+                Some((present, Decoded::Unset)) => present.clone(),
+                _ => self.none.clone().unwrap_or_default(),
+            });
+        }
+        self.field.validate(wanted)?;
+        match before {
+            Some((present, Decoded::Value(value))) if self.codec.means_same(&value, wanted) => Ok(present.clone()),
+            _ => self.encode_anew(wanted),
+        }
+    }
+
+    /// Encodes a value and reads it back: what is sent means what was asked for.
+    fn encode_anew(&self, wanted: &Value) -> Result<Value, String> {
+        let encoded = self.codec.encode(wanted)?;
+        match self.decode(Some(&encoded)) {
+            Decoded::Value(back) if self.codec.means_same(&back, wanted) => Ok(encoded),
+            Decoded::Unset => Err("this value means unset here: send null".to_owned()),
+            Decoded::Value(_) | Decoded::Unreadable(_) => {
+                Err("the system's form cannot hold this value: it would read as another one".to_owned())
+            }
+        }
+    }
+
+    /// Whether the vendor's value of a wanted value does not depend on the record.
+    pub(super) fn has_one_spelling(&self, wanted: &Value) -> bool {
+        if wanted.is_null() { self.none.is_none() } else { self.codec.has_one_spelling(wanted) }
+    }
+
+    /// The pointer in the model's document.
+    #[must_use]
+    pub fn pointer(&self) -> String {
+        json_pointer("/fields", &self.field.path.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// The pointer of the vendor's place in the model's document.
+    #[must_use]
+    pub fn vendor_pointer(&self) -> String {
+        self.place.pointer("/vendor")
+    }
+
+    /// An error of the field, in the model's words.
+    pub(super) fn error(&self, detail: impl Into<String>) -> FieldError {
+        let error = FieldError::in_model(self.pointer(), detail);
+        FieldError { vendor_pointer: Some(self.vendor_pointer()), ..error }
+    }
+}
+
+/// The map of a model over one collection of one system.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SystemMap {
+    /// The model's name.
+    pub model: Arc<str>,
+    /// The system's name.
+    pub system: SystemName,
+    /// The collection, in the vendor's canonical form; `None` for any.
+    pub collection: Option<String>,
+    /// The mapped fields, in the order of the model.
+    pub entries: Vec<MapEntry>,
+    /// The fields that the system does not keep.
+    pub missing: Vec<Field>,
+    /// Members that a create sets where the model gives none.
+    pub create: Map<String, Value>,
+    /// BLAKE3, in hex, over the model, the map and the adapter's shape of records.
+    pub fingerprint: String,
+}
+
+impl SystemMap {
+    /// The part of the fingerprint that tags carry.
+    #[must_use]
+    pub fn tag_part(&self) -> String {
+        let digest = const_hex::decode(&self.fingerprint).unwrap_or_default();
+        BASE64.encode(digest.get(..FINGERPRINT_BYTES).unwrap_or_default())
+    }
+
+    /// The entry whose place is at, above or below this path of the record's `fields`.
+    pub(super) fn entry_meeting(&self, path: &[String]) -> Option<&MapEntry> {
+        self.entries.iter().find(|entry| entry.place.meets(path))
+    }
+
+    /// The entry whose place is this path, or lies above it.
+    #[must_use]
+    pub fn entry_above(&self, path: &[String]) -> Option<&MapEntry> {
+        self.entries.iter().find(|entry| path.starts_with(entry.place.names()))
+    }
+
+    /// Whether the model has fields below this path.
+    pub(super) fn is_group(&self, path: &[String]) -> bool {
+        let fields = self.entries.iter().map(|entry| &entry.field).chain(&self.missing);
+        fields.filter(|field| field.path.len() > path.len()).any(|field| field.path.starts_with(path))
+    }
+
+    /// The error of a field that the system does not keep, or that no model has.
+    pub(super) fn unknown_field(&self, path: &[String]) -> FieldError {
+        let pointer = json_pointer("/fields", &path.iter().map(String::as_str).collect::<Vec<_>>());
+        let name = path.join(".");
+        if self.missing.iter().any(|field| field.path == path) {
+            return FieldError::in_model(pointer, format!("{}.{name} is not kept by {}", self.model, self.system));
+        }
+        let known: Vec<String> = self.entries.iter().map(|entry| entry.field.name()).collect();
+        let nearest = nearest_name(&name, known.iter().map(String::as_str)).map(str::to_owned);
+        let detail = match &nearest {
+            Some(nearest) => format!("no such field; nearest: {nearest}"),
+            None => "no such field".to_owned(),
+        };
+        FieldError { nearest, ..FieldError::in_model(pointer, detail) }
+    }
+
+    /// The fields and the rest of a record.
+    #[must_use]
+    pub fn decode(&self, fields: &Map<String, Value>) -> Document {
+        let mut document = Document { vendor: fields.clone(), ..Document::default() };
+        for entry in &self.entries {
+            match entry.decode_in(fields) {
+                Decoded::Unset => put(&mut document.fields, &entry.field.path, Value::Null),
+                Decoded::Value(value) => put(&mut document.fields, &entry.field.path, value),
+                Decoded::Unreadable(_) => continue,
+            }
+            remove(&mut document.vendor, entry.place.names());
+        }
+        document
+    }
+}
+
+/// A record in the words of a model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Document {
+    /// The mapped fields that can be read.
+    pub fields: Map<String, Value>,
+    /// All that no field shows.
+    pub vendor: Map<String, Value>,
+}
+
+/// Puts a value at a path of `fields`.
+pub(super) fn put(fields: &mut Map<String, Value>, path: &[String], value: Value) {
+    let Some((name, below)) = path.split_first() else { return };
+    if below.is_empty() {
+        fields.insert(name.clone(), value);
+    } else if let Value::Object(group) = fields.entry(name.clone()).or_insert_with(|| Value::Object(Map::new())) {
+        put(group, below, value);
+    }
+}
+
+/// The value at a path of `fields`.
+pub(super) fn get<'v>(fields: &'v Map<String, Value>, path: &[String]) -> Option<&'v Value> {
+    let (name, below) = path.split_first()?;
+    get_below(fields.get(name)?, below)
+}
+
+/// Removes the value at a path, and leaves the objects around it.
+fn remove(members: &mut Map<String, Value>, path: &[String]) {
+    match path.split_first() {
+        Some((name, [])) => {
+            members.shift_remove(name);
+        }
+        Some((name, below)) => {
+            if let Some(Value::Object(child)) = members.get_mut(name) {
+                remove(child, below);
+            }
+        }
+        None => {}
+    }
+}

@@ -1,0 +1,67 @@
+//! The conditions of a list, typed by the collection's schema.
+
+use serde_json::Value;
+
+use crate::catalog::Requester;
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{FieldError, SchemaRule, VendorErrorKind, json_pointer};
+use crate::system::System;
+use crate::vendors::{FieldFilter, FieldSchema};
+
+/// The conditions as values.
+///
+/// # Errors
+/// `rejected` for a member that lists cannot be filtered by, and for a value of another type; the
+/// vendor's problem if the schema cannot be read.
+pub(super) async fn parse(
+    system: &System,
+    collection: &str,
+    conditions: &[(&str, &str)],
+    requester: Requester<'_>,
+) -> Result<Vec<FieldFilter>, Problem> {
+    let filterable = system.adapter.capabilities().filters;
+    let schema = match system.catalog.schema(collection, requester).await {
+        Ok(schema) => schema,
+        Err(fault) if fault.kind == VendorErrorKind::Unsupported => {
+            return Err(ProblemKind::Rejected.with_detail("lists of this system take no filters"));
+        }
+        Err(fault) => return Err(system.fault_to_problem(&fault)),
+    };
+    let known = || schema.schema.fields.iter().filter(|field| field.is_shown && filterable.allows(&field.name));
+    let parse_one = |(name, text): &(&str, &str)| match known().find(|field| field.name == *name) {
+        Some(field) => parse_value(field, text).map(|value| FieldFilter { field: field.name.clone(), value }),
+        None => {
+            let names = known().map(|field| field.name.as_str());
+            Err(FieldError::unknown_member(name, names).rule(SchemaRule::Unknown))
+        }
+    };
+    let (mut filters, mut errors) = (Vec::new(), Vec::new());
+    for parsed in conditions.iter().map(parse_one) {
+        match parsed {
+            Ok(filter) => filters.push(filter),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(filters) } else { Err(system.rejected_problem(errors)) }
+}
+
+/// A text of the query as a value of the field.
+fn parse_value(field: &FieldSchema, text: &str) -> Result<Value, FieldError> {
+    let types: Vec<&str> = match field.value.get("type") {
+        Some(Value::String(one)) => vec![one],
+        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let has = |name: &str| types.contains(&name);
+    let number = || serde_json::from_str::<Value>(text).ok().filter(Value::is_number);
+    let typed = match text {
+        "true" | "false" if has("boolean") => Some(Value::Bool(text == "true")),
+        _ if has("integer") || has("number") => number(),
+        _ if types.is_empty() || has("string") => Some(Value::from(text)),
+        _ => None,
+    };
+    typed.ok_or_else(|| {
+        let detail = format!("lists cannot be filtered by this value; the member holds {}", types.join(" or "));
+        FieldError::new(json_pointer("/fields", &[&field.name]), detail).rule(SchemaRule::Type)
+    })
+}

@@ -1,0 +1,88 @@
+//! The search of the vendor: full text over all datasets, whose hits carry no version.
+
+use std::borrow::Cow;
+
+use actix_web::http::Method;
+use actix_web::http::header::ACCEPT;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::protocol::is_reserved;
+use crate::record::{RawJson, VendorError, VendorRecord, percent_encode};
+use crate::transport::{JSON, VendorCallKind, VendorRequest};
+use crate::vendors::common::{unparseable_response, utf8};
+use crate::vendors::filter::FieldFilter;
+
+/// Words of the query language.
+const OPERATORS: [&str; 3] = ["AND", "OR", "NOT"];
+
+/// A query that every record with these values matches, as words in quotes; `None` if the values
+/// hold no word. The words alone cannot be read as anything else, whatever a value holds.
+pub(super) fn query_of(filters: &[FieldFilter]) -> Option<String> {
+    let texts = filters.iter().map(|filter| match &filter.value {
+        serde_json::Value::String(text) => Cow::from(text.as_str()),
+        other => other.to_string().into(),
+    });
+    let mut words: Vec<String> = Vec::new();
+    for text in texts {
+        let found = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        let plain = found.filter(|word| OPERATORS.iter().all(|operator| !operator.eq_ignore_ascii_case(word)));
+        words.extend(plain.map(|word| format!("\"{word}\"")));
+    }
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// Searches every dataset. The vendor limits a search by names, which need not be unique.
+pub(super) fn search_request(query: &str) -> VendorRequest {
+    let path = format!("/dataobjects/search?query={}", percent_encode(query));
+    VendorRequest::new(VendorCallKind::List, Method::GET, path).header(ACCEPT, JSON)
+}
+
+/// A hit: its key and what it shows of the record.
+pub(super) type Hit = (String, VendorRecord);
+
+/// The hits of one dataset, and whether these are all: the paging of a search is not documented.
+pub(super) fn parse_hits(body: &Bytes, collection: &str) -> Result<(Vec<Hit>, bool), VendorError> {
+    #[derive(Deserialize)]
+    struct Page<'r> {
+        #[serde(borrow)]
+        hits: Vec<&'r RawValue>,
+        total: Option<usize>,
+    }
+    let text = utf8(body)?;
+    let page: Page<'_> = serde_json::from_str(&text).map_err(unparseable_response)?;
+    let is_complete = page.total.is_none_or(|total| total <= page.hits.len());
+    let mut hits = Vec::new();
+    for hit in page.hits {
+        let mut members = RawJson::slice_of(&text, hit).to_object().map_err(unparseable_response)?;
+        let member = |name: &str| members.get(name).and_then(RawJson::to_text).unwrap_or_default();
+        let place = format!("{}:{}:{}", member("_businessAreaId"), member("_schemaId"), member("_dataSetId"));
+        if place == collection {
+            let key = member("_dataObjectId");
+            members.retain(|name| !is_reserved(name));
+            hits.push((key, VendorRecord { fields: members, version: None, warnings: Vec::new() }));
+        }
+    }
+    Ok((hits, is_complete))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn query(values: &[Value]) -> Option<String> {
+        let filter = |value: &Value| FieldFilter { field: "x".to_owned(), value: value.clone() };
+        query_of(&values.iter().map(filter).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_query_holds_quoted_words_and_nothing_else() {
+        assert_eq!(query(&[json!("Ada Lovelace"), json!(1.5)]).as_deref(), Some("\"Ada\" \"Lovelace\" \"1\" \"5\""));
+        let hostile = json!("x\" OR email:* NOT (a) \\\" AND *");
+        assert_eq!(query(&[hostile]).as_deref(), Some("\"x\" \"email\" \"a\""));
+        assert_eq!(query(&[json!("*:\"")]), None);
+    }
+}

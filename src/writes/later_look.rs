@@ -1,0 +1,148 @@
+//! What an operator can do with a write whose outcome is not known: have it looked for once more,
+//! or say what became of it (contract 4.15).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::command::Operator;
+use super::in_flight_write::{InFlightWrite, ResponseState};
+use super::intent::WriteIntent;
+use super::looks::{Asked, LookGuard};
+use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
+use super::probe::OutcomeProbe;
+use super::record_outcome::late_verdict;
+use super::resolve::Resolution;
+use super::state::GatewayState;
+use super::task::accepted_success;
+use crate::journal::{JournalError, Verdict, VerdictResult};
+use crate::record::{Action, Operation, OperationId, OperationState};
+use crate::system::{System, VendorSession};
+use crate::transport::trace::TraceContext;
+
+/// How long an operation must have run before a person may say what became of it.
+const MIN_AGE: Duration = Duration::from_mins(1);
+/// How long one more look may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What came of asking for one more look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookResult {
+    /// It has begun.
+    Begun,
+    /// Another one is under way.
+    UnderWay,
+    /// The operation's outcome is known.
+    Known,
+    /// The store no longer has what a look needs.
+    Forgotten,
+}
+
+/// Looks for the outcome of a write at once. Of a write that has ended `unknown` the record is read
+/// once more, and nothing is sent.
+pub(crate) async fn look_again(
+    gateway: &Arc<GatewayState>,
+    operation: &Operation,
+    operator: Operator,
+) -> Result<LookResult, JournalError> {
+    match operation.state {
+        OperationState::Applied | OperationState::NotApplied => Ok(LookResult::Known),
+        // Its request, or another replica, is at it if nobody here is.
+        OperationState::Running => Ok(match gateway.looks.wake(&operation.id) {
+            Asked::Woken => LookResult::Begun,
+            Asked::Polling | Asked::Nobody => LookResult::UnderWay,
+        }),
+        OperationState::Unknown => {
+            let Some(guard) = gateway.looks.begin(&operation.id) else { return Ok(LookResult::UnderWay) };
+            let intent = stored_intent(gateway, &operation.id).await?;
+            let (Some(intent), Some(system)) = (intent, gateway.system(&operation.system)) else {
+                return Ok(LookResult::Forgotten);
+            };
+            if intent.tenant_fingerprint != system.tenant_fingerprint {
+                return Ok(LookResult::Forgotten);
+            }
+            actix_web::rt::spawn(take_look(Arc::clone(gateway), system, intent, operator, guard));
+            Ok(LookResult::Begun)
+        }
+    }
+}
+
+async fn stored_intent(gateway: &GatewayState, operation: &OperationId) -> Result<Option<WriteIntent>, JournalError> {
+    let recovery = gateway.store.recovery_of(operation).await?;
+    Ok(recovery.and_then(|json| serde_json::from_str(&json).ok()))
+}
+
+async fn take_look(
+    gateway: Arc<GatewayState>,
+    system: Arc<System>,
+    intent: WriteIntent,
+    operator: Operator,
+    _guard: LookGuard,
+) {
+    // Others may have written the record since the write has ended: it is never sent again.
+    let mut write = InFlightWrite { response: ResponseState::Unknown, is_released: true, ..intent.into() };
+    let trace = TraceContext::new_root();
+    let session = VendorSession::to_reconcile(&system, &trace, Instant::now() + LOOK_TIMEOUT);
+    let probe = OutcomeProbe { gateway: &gateway, system: &system, session: &session };
+    let finding = match probe.poll_until_resolved(&mut write, Instant::now(), LOOK_TIMEOUT).await {
+        finding if finding.resolution == Resolution::Open => {
+            probe.final_probe(&write, Instant::now() + LOOK_TIMEOUT).await
+        }
+        finding => finding,
+    };
+    let resolution = finding.resolution.as_str();
+    let Some(verdict) = late_verdict(&gateway, &system, &mut write, finding, &operator).await else { return };
+    match gateway.store.record_verdict(verdict).await {
+        Ok(result) => {
+            tracing::info!(operation = %write.operation, system = %system.name, resolution, ?result, "write looked for again");
+        }
+        Err(error) => tracing::error!(operation = %write.operation, %error, "outcome of a later look not stored"),
+    }
+}
+
+/// Ends an operation as a person says. Its record is free at once.
+pub(crate) async fn resolve(
+    gateway: &GatewayState,
+    operation: &Operation,
+    state: OperationState,
+    note: String,
+    operator: Operator,
+) -> Result<VerdictResult, JournalError> {
+    let intent = stored_intent(gateway, &operation.id).await?;
+    let verdict = Verdict {
+        operation: operation.id.clone(),
+        state,
+        caller: operator.caller.0,
+        request_id: operator.request_id.0,
+        is_by_hand: true,
+        note: Some(note),
+        record: None,
+        etag: None,
+        warnings: Vec::new(),
+        replay_json: intent.filter(|_| state == OperationState::Applied).and_then(replay_of_applied),
+        min_age: MIN_AGE,
+    };
+    let result = gateway.store.record_verdict(verdict).await?;
+    if result == VerdictResult::Recorded {
+        // Who looks for it learns that it has ended.
+        gateway.looks.wake(&operation.id);
+        if let Some(system) = gateway.system(&operation.system) {
+            gateway.metrics.operation_resolved(system.index, state);
+        }
+    }
+    Ok(result)
+}
+
+/// What a key replays of a write that a person says is applied: no read has shown the record. Of
+/// one that is not applied it replays nothing, so that a repeat runs.
+fn replay_of_applied(intent: WriteIntent) -> Option<String> {
+    let guarantee = (intent.action != Action::Create).then_some(intent.guarantee);
+    let operation = Some(intent.operation.clone());
+    let outcome = WriteOutcome::Success(if intent.is_async {
+        accepted_success(&InFlightWrite { response: ResponseState::Accepted, ..intent.into() })
+    } else {
+        WriteSuccess { body: SuccessBody::NoContent, operation, guarantee, etag: None, preference_applied: None }
+    });
+    serde_json::to_string(&outcome).ok()
+}

@@ -1,0 +1,79 @@
+//! `Prefer: rebase=disjoint`: a change that was made for an earlier state of the record is applied
+//! to the present one, if the two change different places (contract 4.2). The write is then bound
+//! to the present version.
+
+use serde_json::{Map, Value};
+
+use super::document::patch_document;
+use super::preconditions::{NoRebase, failed_precondition, is_excluded, precondition_holds, read_record};
+use crate::metrics::RebaseOutcome;
+use crate::problem::{Problem, RebaseRefusal};
+use crate::record::{EntityTag, Patch, RawObject, RecordId, VendorRecord, diff, rebase};
+use crate::writes::rebased::Rebased;
+use crate::writes::task::WriteTask;
+
+/// The record and its ETag, after a check of the preconditions. A tag that is no longer current is
+/// accepted if the change can be rebased.
+///
+/// # Errors
+/// `precondition-failed`.
+pub(super) async fn read_and_rebase(
+    task: &WriteTask<'_>,
+    id: &RecordId,
+    patch: &Patch,
+) -> Result<(VendorRecord, EntityTag, Option<Rebased>), Problem> {
+    let (record, etag) = read_record(task, id).await?;
+    let holds = precondition_holds(task, &etag);
+    if holds && !is_excluded(task, &etag) {
+        return Ok((record, etag, None));
+    }
+    let mut no_rebase = NoRebase::default();
+    if !holds && task.command.prefer.rebase && !is_excluded(task, &etag) {
+        match try_rebase(task, id, patch, &record, &etag).await {
+            Ok(rebased) => return Ok((record, etag, Some(rebased))),
+            Err(refused) => no_rebase = refused,
+        }
+    }
+    Err(failed_precondition(task, id, &record, &etag, no_rebase).await)
+}
+
+async fn try_rebase(
+    task: &WriteTask<'_>,
+    id: &RecordId,
+    patch: &Patch,
+    record: &VendorRecord,
+    etag: &EntityTag,
+) -> Result<Rebased, NoRebase> {
+    let (gateway, system) = (task.gateway, task.system);
+    let sent = task.command.precondition.as_ref().and_then(|given| given.single_version(&system.name, id));
+    // A tag of another record is stale for another reason than a change.
+    let Some((sent, _)) = sent else { return Err(NoRebase::default()) };
+    let from = sent.to_header();
+    let Some(base) = gateway.recent_states.state(&from).await else {
+        gateway.metrics.rebase(system.index, RebaseOutcome::UnknownBase);
+        return Err(NoRebase { refusal: Some(RebaseRefusal::StateUnknown), ..NoRebase::default() });
+    };
+    let touched = touched_places(task, id, patch, &from, &base);
+    let found = rebase(&base, &record.fields.to_map(), touched, &system.policy.together);
+    if !found.overlap.is_empty() {
+        gateway.metrics.rebase(system.index, RebaseOutcome::Overlap);
+        return Err(NoRebase { overlap: found.overlap, ..NoRebase::default() });
+    }
+    Ok(Rebased { from, onto: etag.to_header(), moved: found.moved })
+}
+
+/// The places that the patch names, and those that it changes in the state that it was made for. A
+/// patch that does not fit that state does not fit the present one either, which says why.
+fn touched_places(
+    task: &WriteTask<'_>,
+    id: &RecordId,
+    patch: &Patch,
+    etag: &str,
+    base: &Map<String, Value>,
+) -> impl Iterator<Item = String> {
+    let record = VendorRecord { fields: RawObject::from(base), version: None, warnings: Vec::new() };
+    let document = patch_document(task, id, &record, etag, base);
+    let after = patch.apply(&document, &|name| task.system.adapter.is_reserved(id.collection(), name));
+    let changed = after.map(|after| diff(base, &after)).unwrap_or_default();
+    patch.named_places().into_iter().chain(changed.into_iter().map(|change| change.pointer))
+}

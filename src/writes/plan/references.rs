@@ -1,0 +1,23 @@
+//! What the values of a write refer to.
+
+use crate::problem::Problem;
+use crate::vendors::UpdateInput;
+use crate::writes::task::WriteTask;
+
+/// Lets the adapter look up what the values refer to, where it needs to.
+///
+/// # Errors
+/// `rejected` for a value that refers to nothing, and the vendor's fault if it cannot be looked up.
+pub(super) async fn check_references(
+    task: &WriteTask<'_>,
+    collection: &str,
+    change: &UpdateInput<'_>,
+) -> Result<(), Problem> {
+    let (system, session) = (task.system, &task.session);
+    session.set_deadline(task.context.deadline);
+    let looked_up = system.adapter.resolve_references(session, collection, change).await;
+    match looked_up.map_err(|fault| session.with_last_status(system.fault_to_problem(&fault)))? {
+        errors if errors.is_empty() => Ok(()),
+        errors => Err(system.rejected_problem(errors)),
+    }
+}

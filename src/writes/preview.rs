@@ -1,0 +1,185 @@
+//! A preview (contract 4.11): a write is worked out as the pipeline would, up to its intent, and
+//! shown. Nothing is sent but reads, and nothing is stored.
+
+mod calls;
+mod document;
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+pub use calls::PreviewCall;
+pub use document::{Change, LossView, Preview, PreviewCompletion, Would};
+
+use super::admit::check_guarantee;
+use super::command::{WriteCommand, WriteOp};
+use super::plan::{Draft, PlanSubject, draft};
+use super::problems::store_unavailable;
+use super::rebased::Rebased;
+use super::schema_check::check_request;
+use super::state::GatewayState;
+use super::task::WriteTask;
+use crate::metrics::PlanOutcome;
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{Action, FieldChange, PlanTag, RawJson, RecordId};
+use crate::system::{OpContext, System};
+use crate::vendors::{Completion, DataLoss, PlannedRequest};
+
+/// The most changes that a preview shows.
+const MAX_CHANGES: usize = 1000;
+
+/// Works a write out and shows it. `plan_ttl` is how long its plan is valid.
+///
+/// # Errors
+/// What stops the write by its caller's fault, with the same problem.
+pub(crate) async fn preview(
+    gateway: &GatewayState,
+    system: &System,
+    command: &WriteCommand,
+    context: &OpContext,
+    plan_ttl: Duration,
+) -> Result<Preview, Problem> {
+    let sent_operation = RefCell::new(None);
+    let task = WriteTask::new((gateway, system), command, context, &sent_operation, None);
+    check_request(&task).await?;
+    check_guarantee(system, command)?;
+    let is_blocked = is_blocked(&task).await?;
+    let draft = draft(&task).await?;
+    // A create's plan is its key as well: it must not outlive what the key remembers.
+    let is_create = command.op.action() == Action::Create;
+    let ttl = if is_create { plan_ttl.min(gateway.store.idempotency_ttl()) } else { plan_ttl };
+    let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
+    let expires_ms = now_ms.saturating_add(ttl.as_millis().try_into().unwrap_or_default());
+    let key = gateway.plan_key().await?;
+    let plan = PlanTag::sign(key, &subject(&draft).digests(key, &task), expires_ms);
+    gateway.metrics.plan(system.index, PlanOutcome::Made);
+    Ok(show(&task, draft, is_blocked, &plan, expires_ms))
+}
+
+/// Whether a queued or an unresolved write of the record runs, so that this one would be refused.
+async fn is_blocked(task: &WriteTask<'_>) -> Result<bool, Problem> {
+    let Some(id) = task.command.op.record() else { return Ok(false) };
+    let running = task.gateway.store.async_write_on(task.system.name.as_str(), id.as_str()).await;
+    Ok(running.map_err(|error| store_unavailable(&error))?.is_some())
+}
+
+fn subject(draft: &Draft) -> PlanSubject<'_> {
+    PlanSubject {
+        based_on: draft.based_on.as_deref(),
+        request: draft.planned.as_ref().map(|planned| &planned.request),
+        losses: draft.losses().iter().map(|loss| loss.name).collect(),
+        guarantee: draft.guarantee,
+    }
+}
+
+impl Draft {
+    fn losses(&self) -> &[DataLoss] {
+        self.planned.as_ref().map_or(&[], |planned| &planned.losses)
+    }
+}
+
+fn show(task: &WriteTask<'_>, draft: Draft, is_blocked: bool, plan: &PlanTag, expires_ms: u64) -> Preview {
+    let (system, command) = (task.system, task.command);
+    let expires = jiff::Timestamp::from_millisecond(expires_ms.try_into().unwrap_or(i64::MAX));
+    let losses = draft.losses().iter().map(|loss| LossView {
+        name: loss.name.to_owned(),
+        detail: loss.detail.to_owned(),
+        accepted: system.check_losses(std::slice::from_ref(loss), &command.accept_loss).is_ok(),
+    });
+    let is_queued = draft.planned.as_ref().is_some_and(|planned| planned.completion == Completion::Queued);
+    Preview {
+        plan: plan.to_header(),
+        expires_at: expires.unwrap_or_default().to_string(),
+        action: command.op.action(),
+        system: system.name.as_str().to_owned(),
+        record: command.op.record().map(|id| RecordId::as_str(id).to_owned()),
+        guarantee: (command.op.action() != Action::Create).then_some(draft.guarantee),
+        completion: if is_queued { PreviewCompletion::Queued } else { PreviewCompletion::Direct },
+        changes_nothing: draft.planned.is_none(),
+        losses: losses.collect(),
+        calls: draft.planned.iter().map(|planned| PreviewCall::new(system, &planned.request)).collect(),
+        then: then(task, &draft, is_queued),
+        would: would(task, &draft, is_queued, is_blocked),
+        warnings: draft.rebased.iter().map(Rebased::warning).chain(task.schema.warnings()).collect(),
+        changes_cut: draft.changes.len() > MAX_CHANGES,
+        changes: draft.changes.into_iter().take(MAX_CHANGES).map(Change::from).collect(),
+        based_on: draft.based_on,
+    }
+}
+
+impl From<FieldChange> for Change {
+    fn from(change: FieldChange) -> Self {
+        Self {
+            from: change.old_value.as_ref().map(RawJson::from),
+            to: change.new_value.as_ref().map(RawJson::from),
+            pointer: change.pointer,
+        }
+    }
+}
+
+/// What the write would be answered.
+fn would(task: &WriteTask<'_>, draft: &Draft, is_queued: bool, is_blocked: bool) -> Would {
+    let (system, command) = (task.system, task.command);
+    let refusal = |problem: ProblemKind| Would { status: problem.spec().status, problem: Some(problem.as_str()) };
+    if is_blocked {
+        return refusal(ProblemKind::OperationInProgress);
+    }
+    if system.check_losses(draft.losses(), &command.accept_loss).is_err() {
+        return refusal(ProblemKind::LossyWrite);
+    }
+    let status = match &command.op {
+        _ if draft.planned.is_some() && is_accepted_first(task, is_queued) => 202,
+        WriteOp::Create { .. } => 201,
+        WriteOp::Update { .. } if has_body(task, draft) => 200,
+        WriteOp::Update { .. } | WriteOp::Delete { .. } => 204,
+    };
+    Would { status, problem: None }
+}
+
+/// Whether the caller does not wait for the outcome.
+fn is_accepted_first(task: &WriteTask<'_>, is_queued: bool) -> bool {
+    (is_queued || task.command.prefer.respond_async) && task.command.prefer.wait.is_none()
+}
+
+/// Whether an update is answered with the record: because its caller prefers that, or because there
+/// are warnings to show.
+fn has_body(task: &WriteTask<'_>, draft: &Draft) -> bool {
+    let has_warnings = !draft.losses().is_empty() || draft.rebased.is_some() || !task.schema.warnings().is_empty();
+    task.command.prefer.return_representation || has_warnings
+}
+
+/// What follows the call, in words.
+fn then(task: &WriteTask<'_>, draft: &Draft, is_queued: bool) -> String {
+    let Some(PlannedRequest { .. }) = &draft.planned else { return "nothing is sent".to_owned() };
+    if is_queued {
+        let timeout = in_words(task.system.policy.completion_timeout);
+        return format!("read until the wanted state shows, at most {timeout}");
+    }
+    match &task.command.op {
+        WriteOp::Create { .. } => "read the new record, unless the vendor's answer holds it".to_owned(),
+        WriteOp::Update { .. } if has_body(task, draft) => "read the record once, for the response".to_owned(),
+        WriteOp::Update { .. } | WriteOp::Delete { .. } => "nothing: the vendor's answer is the outcome".to_owned(),
+    }
+}
+
+/// A duration as the configuration writes it.
+fn in_words(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    match ms {
+        _ if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
+        _ if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
+        _ if ms % 1000 == 0 => format!("{}s", ms / 1000),
+        _ => format!("{ms}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_written_as_in_the_configuration() {
+        for (ms, text) in [(600_000, "10m"), (90_000, "90s"), (7_200_000, "2h"), (1_500, "1500ms")] {
+            assert_eq!(in_words(Duration::from_millis(ms)), text);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The document of a preview.
+
+use serde::Serialize;
+
+use super::calls::PreviewCall;
+use crate::record::{Action, RawJson, Warning};
+use crate::system::Guarantee;
+
+/// What a write would do.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Preview {
+    /// The tag of the plan: send it in `If-Plan` with the same request to make this very write.
+    #[schema(example = "\"p.AAABnNVyY2x\"")]
+    pub plan: String,
+    /// Until when the plan is valid (RFC 3339).
+    #[schema(example = "2026-11-21T10:30:30.123Z")]
+    pub expires_at: String,
+    /// The kind of write.
+    pub action: Action,
+    /// The system's name.
+    #[schema(example = "architecture")]
+    pub system: String,
+    /// The record's id; null for a create.
+    #[schema(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
+    pub record: Option<String>,
+    /// The tag of the state that the write changes; null for a create.
+    pub based_on: Option<String>,
+    /// How concurrent writers would be excluded; null for a create.
+    pub guarantee: Option<Guarantee>,
+    /// When the vendor does the work.
+    pub completion: PreviewCompletion,
+    /// Whether nothing would be sent, because the record is as wanted.
+    pub changes_nothing: bool,
+    /// The values that change, at most 1000 of them. A delete shows every member with its value.
+    pub changes: Vec<Change>,
+    /// There are more changes than `changes` shows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub changes_cut: bool,
+    /// What the write would destroy although it does not name it.
+    pub losses: Vec<LossView>,
+    /// The one call that writes, as it would be sent; empty if nothing changes. Calls that sign in
+    /// or read are not listed.
+    pub calls: Vec<PreviewCall>,
+    /// What follows the call.
+    pub then: String,
+    /// How the write would be answered.
+    pub would: Would,
+    /// What the write would warn of before it is sent.
+    pub warnings: Vec<Warning>,
+}
+
+/// When the vendor does the work of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PreviewCompletion {
+    /// Before it answers.
+    Direct,
+    /// Some time after it has answered.
+    Queued,
+}
+
+/// A value that a write would change.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Change {
+    /// JSON Pointer into the record.
+    pub pointer: String,
+    /// The present value; null if there is none.
+    #[schema(value_type = Option<Value>)]
+    pub from: Option<RawJson>,
+    /// The new value; null if there is none.
+    #[schema(value_type = Option<Value>)]
+    pub to: Option<RawJson>,
+}
+
+/// What a write would destroy besides.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = PreviewLoss)]
+pub struct LossView {
+    /// The name to send in `Accept-Loss`.
+    pub name: String,
+    /// What is destroyed.
+    pub detail: String,
+    /// Whether the request or the configuration accepts it.
+    pub accepted: bool,
+}
+
+/// How a write would be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Would {
+    /// The HTTP status.
+    pub status: u16,
+    /// The name of the problem that would stop the write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub problem: Option<&'static str>,
+}

@@ -1,0 +1,171 @@
+//! The check of a write against the schema of its collection (contract 4.13). It never refuses what
+//! the vendor would take: a refusal comes from a schema that was read a moment ago, and a write
+//! whose schema cannot be had goes on.
+
+use serde_json::{Map, Value};
+
+use super::command::{Handling, WriteOp};
+use super::task::WriteTask;
+use crate::catalog::CollectionSchema;
+use crate::problem::Problem;
+use crate::record::{FieldChange, FieldError, Patch, RecordId, SchemaRule};
+use crate::system::Validation;
+use crate::vendors::SchemaSource;
+
+/// How this write is checked.
+fn validation(task: &WriteTask<'_>) -> Validation {
+    match (task.system.policy.validate, task.command.prefer.handling) {
+        (Validation::Off, _) => Validation::Off,
+        (Validation::Refuse, Some(Handling::Lenient)) => Validation::Warn,
+        (Validation::Warn, Some(Handling::Strict)) => Validation::Refuse,
+        (configured, _) => configured,
+    }
+}
+
+/// Checks what the request alone shows.
+///
+/// # Errors
+/// `rejected` with everything that is wrong.
+pub(super) async fn check_request(task: &WriteTask<'_>) -> Result<(), Problem> {
+    let is_off = validation(task) == Validation::Off || task.system.catalog.source() == SchemaSource::None;
+    let Some(collection) = collection_of(&task.command.op).filter(|_| !is_off) else { return Ok(()) };
+    let requester = task.context.requester();
+    let Ok(schema) = task.system.catalog.schema_for_check(collection, requester).await else {
+        note_unchecked(task);
+        return Ok(());
+    };
+    if find_errors(&schema, &task.command.op).is_empty() {
+        task.schema.set_schema(schema);
+        return Ok(());
+    }
+    Box::pin(check_again(task, collection)).await
+}
+
+/// The collection whose schema a write must fit; a DELETE has no values.
+fn collection_of(op: &WriteOp) -> Option<&str> {
+    match op {
+        WriteOp::Update { id, .. } => Some(id.collection()),
+        WriteOp::Create { collection, .. } => Some(collection),
+        WriteOp::Delete { .. } => None,
+    }
+}
+
+fn note_unchecked(task: &WriteTask<'_>) {
+    task.gateway.metrics.schema_unavailable(task.system.index);
+    task.schema.set_unchecked();
+}
+
+/// The same check with the schema of this moment.
+async fn check_again(task: &WriteTask<'_>, collection: &str) -> Result<(), Problem> {
+    let requester = task.context.requester();
+    let Ok(schema) = task.system.catalog.schema_for_refusal(collection, requester).await else {
+        note_unchecked(task);
+        return Ok(());
+    };
+    let mut errors = find_errors(&schema, &task.command.op);
+    task.schema.set_schema(schema);
+    if let WriteOp::Update { id, patch } = &task.command.op
+        && !errors.is_empty()
+    {
+        drop_repeated_values(task, id, patch, &mut errors).await;
+    }
+    report(task, errors)
+}
+
+fn find_errors(schema: &CollectionSchema, op: &WriteOp) -> Vec<FieldError> {
+    match op {
+        WriteOp::Update { patch, .. } => patch
+            .merge_members()
+            .map_or_else(|| schema.check_members(patch.replaced_members()), |members| schema.check_patch(members)),
+        WriteOp::Create { fields, .. } => schema.check_create(fields),
+        WriteOp::Delete { .. } => Vec::new(),
+    }
+}
+
+/// A patch may repeat what the record holds, whatever that is: who reads a record, changes one
+/// member and sends the whole is not refused for the others.
+async fn drop_repeated_values(task: &WriteTask<'_>, id: &RecordId, patch: &Patch, errors: &mut Vec<FieldError>) {
+    let members = patch.merge_members().map_or_else(|| patch.replaced_members(), |members| members.to_map());
+    let Some(before) = state_before(task, id, errors).await else { return };
+    errors.retain(|error| {
+        let mut names = members.keys().filter(|name| is_below(&error.pointer, name));
+        names.all(|name| before.get(name) != members.get(name))
+    });
+}
+
+fn is_below(pointer: &str, member: &str) -> bool {
+    let at = FieldChange::for_member(member, None).pointer;
+    pointer.strip_prefix(&at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The `fields` that the patch applies to: as this process has shown them or, if a value decides,
+/// as the vendor shows them now.
+async fn state_before(task: &WriteTask<'_>, id: &RecordId, errors: &[FieldError]) -> Option<Map<String, Value>> {
+    let system = task.system;
+    let precondition = task.command.precondition.as_ref();
+    if let Some((tag, _)) = precondition.and_then(|given| given.single_version(&system.name, id))
+        && let Some(state) = task.gateway.recent_states.state(&tag.to_header()).await
+    {
+        return Some(state);
+    }
+    if errors.iter().all(|error| error.rule == Some(SchemaRule::Unknown)) {
+        return None;
+    }
+    task.session.set_deadline(task.context.deadline);
+    system.adapter.read(&task.session, id).await.ok().map(|record| record.fields.to_map())
+}
+
+/// Checks what only the record shows: the members as the patch leaves them.
+///
+/// # Errors
+/// `rejected` with everything that is wrong.
+pub(super) async fn check_changes(
+    task: &WriteTask<'_>,
+    id: &RecordId,
+    changes: &[FieldChange],
+    after: &Map<String, Value>,
+) -> Result<(), Problem> {
+    let Some(schema) = task.schema.schema().filter(|_| validation(task) != Validation::Off) else {
+        return Ok(());
+    };
+    let find = |schema: &CollectionSchema| {
+        let value =
+            |change: &FieldChange| (change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
+        let mut errors = schema.check_members(changes.iter().map(value).collect());
+        errors.retain(|error| changes.iter().any(|change| is_related(&error.pointer, &change.pointer)));
+        errors
+    };
+    if find(schema).is_empty() {
+        return Ok(());
+    }
+    match task.system.catalog.schema_for_refusal(id.collection(), task.context.requester()).await {
+        Ok(schema) => report(task, find(&schema)),
+        Err(_) => {
+            note_unchecked(task);
+            Ok(())
+        }
+    }
+}
+
+/// Whether one of two places lies within the other.
+fn is_related(one: &str, other: &str) -> bool {
+    let is_within = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    is_within(one, other) || is_within(other, one)
+}
+
+/// Refuses the write, or warns of what is wrong with it.
+fn report(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Result<(), Problem> {
+    for rule in errors.iter().filter_map(|error| error.rule) {
+        task.gateway.metrics.schema_refusal(task.system.index, rule);
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    if validation(task) == Validation::Refuse {
+        return Err(task.system.rejected_problem(errors));
+    }
+    task.schema.warn(errors);
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! A consumer of the feed of changes, which goes on where it was when a gateway is killed.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::client::Client;
+
+/// What was told so far, and where to go on.
+#[derive(Default)]
+pub(crate) struct Follower {
+    client: Client,
+    cursor: Option<String>,
+    pub(crate) events: Vec<Value>,
+}
+
+impl Follower {
+    /// Reads once from this replica. `false` = there was nothing more, or no response.
+    pub(crate) fn read(&mut self, address: &str) -> bool {
+        let since = self.cursor.as_deref().unwrap_or("first");
+        let Ok(response) = self.client.get(address, &format!("/changes?limit=20&since={since}")) else { return false };
+        if response.status != 200 {
+            return false;
+        }
+        let page = response.json();
+        self.events.extend(page["items"].as_array().expect("items").iter().cloned());
+        self.cursor = Some(page["next"].as_str().expect("a cursor").to_owned());
+        page["at_end"] != true
+    }
+
+    /// Reads from whatever replica `address` names while `goes_on`.
+    pub(crate) fn follow(&mut self, mut address: impl FnMut() -> String, goes_on: impl Fn() -> bool) {
+        while goes_on() {
+            if !self.read(&address()) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+}

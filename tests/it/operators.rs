@@ -1,0 +1,226 @@
+//! What an operator sees and does (contract 4.15).
+
+use std::time::Duration;
+
+use actix_web::http::Method;
+use records_gateway::sandbox::{CallKind, InjectedFault};
+use serde_json::{Value, json};
+
+use crate::support::{FIXTURES, MATRIX42, Request, TestEnv, TestResponse, VendorFixture, for_each_native_vendor};
+
+for_each_native_vendor!(
+    a_look_finds_what_became_of_a_write_that_ended_unknown,
+    a_person_says_what_became_of_a_write_and_its_record_is_free,
+);
+
+fn resolve(env: &TestEnv, operation: &str, body: &Value) -> Request {
+    env.request(Method::POST, &format!("{operation}/resolve")).json(body)
+}
+
+fn settle(env: &TestEnv, operation: &str) -> Request {
+    env.request(Method::POST, &format!("{operation}/settle"))
+}
+
+fn start(fixture: &'static VendorFixture) -> TestEnv {
+    TestEnv::start_with(fixture, |config| {
+        let config =
+            config.server("deadline", "2s").every_system("timeout", "500ms").every_system("connect_timeout", "500ms");
+        config.every_system("settle_timeout", "600ms").every_system("retries", 0)
+    })
+}
+
+/// A write of which the gateway does not learn what became of it: what `fault` does with the
+/// request, and no read until it has ended.
+async fn lose(env: &TestEnv, key: &str, fault: InjectedFault, text: &str) -> (TestResponse, Value) {
+    let tag = env.current_etag(key).await;
+    env.faults().always(CallKind::Update, fault);
+    env.faults().always(env.fixture.read_call_kind, InjectedFault::ResetBefore);
+    let lost = env.set_text(key, &tag, text).idempotency_key("lost").send().await;
+    lost.assert_problem(504, "outcome-unknown");
+    let operation = env.wait_for_operation(&lost).await;
+    assert_eq!(operation["state"], "unknown", "{operation}");
+    env.faults().clear();
+    (lost, operation)
+}
+
+fn path_of(operation: &Value) -> String {
+    format!("/operations/{}", operation["id"].as_str().unwrap())
+}
+
+async fn wait_for_state(env: &TestEnv, path: &str, state: &str) -> Value {
+    for _ in 0..500 {
+        let operation = env.get(path).send().await.json();
+        if operation["state"] == state {
+            return operation;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{} is not {state}", env.get(path).send().await.text)
+}
+
+async fn a_look_finds_what_became_of_a_write_that_ended_unknown(fixture: &'static VendorFixture) {
+    let env = start(fixture);
+    let (_, operation) = lose(&env, fixture.key, InjectedFault::HangAfter, "done after all").await;
+    let path = path_of(&operation);
+    env.forget_calls();
+    let asked = settle(&env, &path).send().await;
+    assert_eq!(asked.assert_status(202).json()["id"], operation["id"]);
+    let found = wait_for_state(&env, &path, "applied").await;
+    assert_eq!(found["resolved_by"], Value::Null, "nobody said so: {found}");
+    assert_eq!(env.write_call_count(), 0, "nothing is sent again");
+    settle(&env, &path).send().await.assert_status(200);
+    let ledger = env.read_ledger().await.json();
+    let events: Vec<_> = ledger["items"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect();
+    assert_eq!(events, ["intent", "outcome", "resolved"]);
+    let changes = env.get("/changes").send().await.json();
+    let types: Vec<_> = changes["items"].as_array().unwrap().iter().map(|event| event["type"].clone()).collect();
+    assert_eq!(types, ["records-gateway.system.gap", "records-gateway.record.updated"], "{changes}");
+}
+
+async fn a_person_says_what_became_of_a_write_and_its_record_is_free(fixture: &'static VendorFixture) {
+    let env = start(fixture);
+    let (lost, operation) = lose(&env, fixture.key, InjectedFault::Hang, "never done").await;
+    let path = path_of(&operation);
+    let said = json!({ "state": "not-applied", "note": "seen at the vendor" });
+    let ended = resolve(&env, &path, &said).send().await.assert_status(200).json();
+    assert_eq!(
+        (&ended["state"], &ended["resolved_by"], &ended["note"]),
+        (&json!("not-applied"), &json!("anonymous"), &json!("seen at the vendor"))
+    );
+    resolve(&env, &path, &said).send().await.assert_status(200);
+    let other = json!({ "state": "applied", "note": "no" });
+    resolve(&env, &path, &other).send().await.assert_problem(409, "operation-ended");
+    let ledger = env.read_ledger().await;
+    let entry = ledger.json()["items"][2].clone();
+    assert_eq!((&entry["event"], &entry["state"]), (&json!("resolved"), &json!("not-applied")));
+    assert!(!ledger.text.contains("seen at the vendor") && entry["note_hash"].is_string(), "{entry}");
+    let metrics = env.get("/metrics").send().await.text;
+    let counted = format!("operations_resolved_total{{state=\"not-applied\",system=\"{}\"}} 1", fixture.system);
+    assert!(metrics.contains(&counted), "{metrics}");
+    assert!(lost.header("operation").is_some());
+    // The key is free: the same request runs.
+    let tag = env.current_etag(fixture.key).await;
+    let again = env.set_text(fixture.key, &tag, "never done").idempotency_key("lost").send().await;
+    assert_eq!(again.assert_status(fixture.patch_status).header("idempotency-replayed"), None);
+    assert_eq!(env.vendor_value(fixture.key).as_deref(), Some("never done"));
+}
+
+#[actix_web::test]
+async fn the_key_of_a_write_that_a_person_says_is_applied_replays_it() {
+    let env = start(&MATRIX42);
+    let tag = env.current_etag(MATRIX42.key).await;
+    let (_, operation) = lose(&env, MATRIX42.key, InjectedFault::Hang, "by hand").await;
+    let said = json!({ "state": "applied", "note": "it is there" });
+    resolve(&env, &path_of(&operation), &said).send().await.assert_status(200);
+    let replay = env.set_text(MATRIX42.key, &tag, "by hand").idempotency_key("lost").send().await;
+    assert_eq!(replay.assert_status(204).header("idempotency-replayed"), Some("true"));
+    assert!(replay.header("concurrency-guarantee").is_some() && replay.header("operation").is_some(), "{replay:?}");
+}
+
+#[actix_web::test]
+async fn a_young_operation_cannot_be_resolved_and_a_running_look_is_not_doubled() {
+    let env = TestEnv::start_with(&MATRIX42, |config| config.server("deadline", "1s").every_system("timeout", "10s"));
+    let tag = env.current_etag(MATRIX42.key).await;
+    env.faults().always(CallKind::Update, InjectedFault::ResetBefore);
+    env.faults().always(MATRIX42.read_call_kind, InjectedFault::Hold);
+    let lost = env.set_text(MATRIX42.key, &tag, "slow").send().await;
+    let path = lost.assert_problem(504, "outcome-unknown").json()["operation"].as_str().unwrap().to_owned();
+    let said = json!({ "state": "applied", "note": "too soon" });
+    let refused = resolve(&env, &path, &said).send().await;
+    assert!(refused.assert_problem(409, "operation-in-progress").header("retry-after").is_some());
+    settle(&env, &path).send().await.assert_problem(409, "operation-in-progress");
+    env.faults().clear();
+    env.faults().release();
+    env.wait_for_operation_at(&path).await;
+}
+
+#[actix_web::test]
+async fn only_a_caller_with_operate_settles_and_resolves() {
+    let env = TestEnv::start_with(&MATRIX42, |config| {
+        let callers = [
+            ("a", "k-all", "*:*"),
+            ("r", "k-read", "itsm:read"),
+            ("o", "k-op", "itsm:operate"),
+            ("x", "k-crm", "crm:*"),
+        ];
+        config.api_keys(&callers)
+    });
+    let with_key = |request: Request, key: &str| request.header("Authorization", &format!("Bearer {key}"));
+    let made = with_key(env.set_text(MATRIX42.key, "*", "x"), "k-all").send().await;
+    let path = made.assert_status(204).header("operation").unwrap().to_owned();
+    let said = json!({ "state": "applied", "note": "n" });
+    for (key, status, problem) in
+        [("k-read", 403, "forbidden"), ("k-crm", 404, "operation-not-found"), ("k-op", 409, "operation-ended")]
+    {
+        with_key(resolve(&env, &path, &said), key).send().await.assert_problem(status, problem);
+    }
+    with_key(settle(&env, &path), "k-read").send().await.assert_problem(403, "forbidden");
+    with_key(settle(&env, &path), "k-op").send().await.assert_status(200);
+    with_key(env.get("/status"), "k-read").send().await.assert_problem(403, "forbidden");
+    with_key(env.get("/status"), "k-op").send().await.assert_status(200);
+    with_key(env.get("/ledger/head"), "k-op").send().await.assert_problem(403, "forbidden");
+    with_key(env.get("/ledger/verify"), "k-crm").send().await.assert_problem(403, "forbidden");
+    with_key(env.get("/ledger/verify"), "k-all").send().await.assert_status(200);
+    let callers = with_key(env.get("/status"), "k-all").send().await.json()["callers"].clone();
+    assert_eq!((&callers[1]["name"], callers[1]["key_ids"][0].as_str().unwrap().len()), (&json!("r"), 8));
+    assert!(callers[1]["last_used"].is_string(), "{callers}");
+}
+
+#[actix_web::test]
+async fn a_resolution_that_is_no_resolution_is_refused() {
+    let env = TestEnv::start(&MATRIX42);
+    let made = env.set_text(MATRIX42.key, "*", "x").send().await;
+    let path = made.header("operation").unwrap().to_owned();
+    for (body, status, problem) in [
+        (json!([]), 400, "malformed-request"),
+        (json!({ "state": "applied", "note": "n", "why": 1 }), 400, "malformed-request"),
+        (json!({ "state": "running", "note": "n" }), 422, "rejected"),
+        (json!({ "state": "applied" }), 422, "rejected"),
+        (json!({ "state": "applied", "note": "" }), 422, "rejected"),
+        (json!({ "state": "applied", "note": "ü".repeat(501) }), 422, "rejected"),
+        (json!({ "state": "applied", "note": "ü".repeat(500) }), 409, "operation-ended"),
+    ] {
+        resolve(&env, &path, &body).send().await.assert_problem(status, problem);
+    }
+    let unknown = "/operations/01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11";
+    resolve(&env, unknown, &json!({ "state": "applied", "note": "n" }))
+        .send()
+        .await
+        .assert_problem(404, "operation-not-found");
+}
+
+#[actix_web::test]
+async fn the_ledger_is_verified_in_steps() {
+    let env = TestEnv::start(&MATRIX42);
+    for number in 0..3 {
+        env.set_text(MATRIX42.key, "*", &number.to_string()).send().await.assert_status(204);
+    }
+    let head = env.get("/ledger/head").send().await.assert_status(200).json();
+    assert_eq!(head["seq"], 6);
+    let mut from = 1;
+    let mut hash = Value::Null;
+    while from <= 6 {
+        let step = env.get(&format!("/ledger/verify?from={from}&limit=4")).send().await.assert_status(200).json();
+        assert_eq!((&step["ok"], &step["first_broken"]), (&json!(true), &Value::Null), "{step}");
+        hash = step["head"].clone();
+        from = step["to"].as_i64().unwrap() + 1;
+    }
+    assert_eq!(hash, head["hash"]);
+    for query in ["from=0", "from=x", "limit=0", "limit=10001", "until=1"] {
+        env.get(&format!("/ledger/verify?{query}")).send().await.assert_problem(400, "malformed-request");
+    }
+}
+
+#[actix_web::test]
+async fn the_status_tells_what_runs_and_no_secret() {
+    let env = TestEnv::start(&MATRIX42);
+    let status = env.get("/status").send().await.assert_status(200).json();
+    assert_eq!(
+        (&status["store"], &status["durability"], &status["replicas"]),
+        (&json!("sqlite"), &json!("commit"), &json!(1))
+    );
+    assert_eq!(status["systems"], FIXTURES.len());
+    assert!(status["build"]["version"].is_string() && status["started_at"].is_string(), "{status}");
+    assert_eq!(status["callers"], json!([]));
+    assert!(status["config"]["loaded_at"].is_string(), "{status}");
+}

@@ -1,0 +1,212 @@
+//! What is refused before anything is sent, and what is not.
+
+use std::time::Duration;
+
+use actix_web::http::Method;
+use records_gateway::sandbox::CallKind;
+use serde_json::{Value, json};
+
+use crate::support::{BLUEDOLPHIN, MATRIX42, PRETECTUM, TestEnv, TestResponse, VendorFixture, for_each_vendor};
+
+for_each_vendor!(
+    an_unknown_member_is_refused_alike_and_the_vendor_never_hears_of_it,
+    a_create_with_an_unknown_member_is_refused_and_nothing_is_sent,
+    lenient_handling_sends_what_strict_handling_refuses,
+    without_validation_the_vendor_judges,
+);
+
+fn errors(response: &TestResponse) -> Vec<Value> {
+    response.json()["errors"].as_array().cloned().unwrap_or_default()
+}
+
+/// A name that is one slip away from that of the text field.
+fn mistyped(fixture: &VendorFixture) -> String {
+    fixture.text.replacen('a', "aa", 1).replacen("Desc", "Decs", 1)
+}
+
+async fn an_unknown_member_is_refused_alike_and_the_vendor_never_hears_of_it(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    let tag = env.current_etag(fixture.key).await;
+    let name = mistyped(fixture);
+    for (tag, preference) in [(tag.as_str(), "return=minimal"), ("*", "return=representation"), ("*", "respond-async")]
+    {
+        let patch = env.patch(fixture.key).without_prefer().if_match(tag).prefer(preference);
+        let response = patch.fields(&json!({ name.clone(): "x" })).send().await;
+        response.assert_problem(422, "rejected");
+        let detail = format!("there is no such member; did you mean {:?}?", fixture.text);
+        let expected = json!({
+            "pointer": format!("/fields/{name}"), "detail": detail, "nearest": fixture.text, "rule": "unknown"
+        });
+        assert_eq!(errors(&response), [expected]);
+    }
+    let json_patch = json!([{ "op": "add", "path": format!("/fields/{name}"), "value": "x" }]);
+    let response = env.patch(fixture.key).if_match("*").json_patch(&json_patch).send().await;
+    assert_eq!(errors(response.assert_problem(422, "rejected"))[0]["rule"], "unknown");
+    env.assert_nothing_sent();
+    assert_eq!(env.list_operations().await, Vec::<Value>::new());
+}
+
+async fn a_create_with_an_unknown_member_is_refused_and_nothing_is_sent(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    let mut fields = (fixture.new_record)("new");
+    fields[mistyped(fixture)] = json!("x");
+    env.current_etag(fixture.key).await;
+    let body = json!({ "collection": fixture.collection(), "fields": fields });
+    let response = env.request(Method::POST, &format!("/records/{}", fixture.system)).json(&body).send().await;
+    assert_eq!(errors(response.assert_problem(422, "rejected"))[0]["rule"], "unknown");
+    env.assert_nothing_sent();
+}
+
+async fn lenient_handling_sends_what_strict_handling_refuses(fixture: &'static VendorFixture) {
+    let env = TestEnv::start_with(fixture, |config| config.every_system("validate", "warn"));
+    let wrong = json!({ fixture.text: "kept", "Unheard": "x" });
+    let patch = || env.patch(fixture.key).if_match("*").fields(&wrong);
+    patch().prefer("handling=strict").send().await.assert_problem(422, "rejected");
+    assert_eq!(env.write_call_count(), 0);
+    let sent = patch().prefer("handling=lenient").send().await;
+    match fixture.vendor_name {
+        // The vendor ignores what it does not know.
+        "pretectum" => {
+            let applied = sent.assert_status(200).header("preference-applied");
+            assert_eq!(applied, Some("handling=lenient"));
+            let codes: Vec<Value> =
+                sent.json()["warnings"].as_array().unwrap().iter().map(|one| one["code"].clone()).collect();
+            assert_eq!(codes, ["schema", "not-applied"], "{sent:?}");
+            assert_eq!(env.wait_for_operation(&sent).await["warnings"][0]["code"], "schema");
+            assert_eq!(env.vendor_value(fixture.key).as_deref(), Some("kept"));
+        }
+        // The adapter cannot put it into words; the vendor refuses it.
+        _ => drop(sent.assert_status(422)),
+    }
+}
+
+async fn without_validation_the_vendor_judges(fixture: &'static VendorFixture) {
+    let env = TestEnv::start_with(fixture, |config| config.every_system("validate", "off"));
+    env.set_text(fixture.key, "*", "mine").prefer("handling=strict").send().await.assert_status(fixture.patch_status);
+    assert_eq!(env.call_count(CallKind::Schema), 0);
+}
+
+#[actix_web::test]
+async fn every_fault_is_reported_at_once_with_its_rule() {
+    let env = TestEnv::start(&PRETECTUM);
+    let tag = env.current_etag(PRETECTUM.key).await;
+    let wrong = json!({
+        "Status": "Gold", "Newsletter": "yes", "First Name": "", "Email": "nobody", "Loyalty Points": 1.5,
+        "Customer Since": "2019-12-09", "email": "ada@example.com", "Last Name": null, "Phone": "+44 1",
+    });
+    let response = env.patch(PRETECTUM.key).if_match(&tag).fields(&wrong).send().await;
+    response.assert_problem(422, "rejected");
+    let found: Vec<(String, String)> = errors(&response)
+        .iter()
+        .map(|error| (error["pointer"].as_str().unwrap().to_owned(), error["rule"].as_str().unwrap().to_owned()))
+        .collect();
+    let expected = [
+        ("/fields/Status", "enum"),
+        ("/fields/Newsletter", "type"),
+        ("/fields/First Name", "length"),
+        ("/fields/Email", "format"),
+        ("/fields/Loyalty Points", "type"),
+        ("/fields/Customer Since", "format"),
+        ("/fields/email", "unknown"),
+        ("/fields/Last Name", "required"),
+    ];
+    let found: Vec<(&str, &str)> = found.iter().map(|(pointer, rule)| (pointer.as_str(), rule.as_str())).collect();
+    assert_eq!(found, expected);
+    env.assert_nothing_sent();
+    let metrics = env.get("/metrics").send().await.text;
+    assert!(metrics.contains("schema_refusals_total{rule=\"format\",system=\"crm\"} 2"), "{metrics}");
+}
+
+#[actix_web::test]
+async fn a_create_without_a_required_field_is_refused() {
+    let env = TestEnv::start(&PRETECTUM);
+    env.current_etag(PRETECTUM.key).await;
+    let body = json!({ "collection": PRETECTUM.collection(), "fields": { "First Name": "Ada" } });
+    let response = env.request(Method::POST, "/records/crm").json(&body).send().await;
+    let pointers: Vec<Value> =
+        errors(response.assert_problem(422, "rejected")).iter().map(|error| error["pointer"].clone()).collect();
+    assert_eq!(pointers, ["/fields/Email", "/fields/Last Name"]);
+    env.assert_nothing_sent();
+}
+
+#[actix_web::test]
+async fn two_spellings_of_one_name_are_refused_with_both_pointers() {
+    for validate in ["refuse", "off"] {
+        let env = TestEnv::start_with(&MATRIX42, |config| config.system("itsm", "validate", validate));
+        let twice = json!({ "Description": "A", "description": "B" });
+        let response = env.patch(MATRIX42.key).if_match("*").fields(&twice).send().await;
+        let mut pointers: Vec<String> = errors(response.assert_problem(422, "rejected"))
+            .iter()
+            .map(|error| error["pointer"].as_str().unwrap().to_owned())
+            .collect();
+        pointers.sort();
+        assert_eq!(pointers, ["/fields/Description", "/fields/description"], "{validate}");
+        assert_eq!(env.write_call_count(), 0);
+    }
+}
+
+#[actix_web::test]
+async fn a_name_in_another_case_that_is_sent_all_the_same_is_applied() {
+    let env = TestEnv::start(&MATRIX42);
+    let patch = env.patch(MATRIX42.key).if_match("*").fields(&json!({ "description": "C" }));
+    let response = patch.prefer("handling=lenient, return=representation").send().await;
+    assert_eq!(response.assert_status(200).json()["fields"]["Description"], "C");
+    let operation = env.wait_for_operation(&response).await;
+    assert_eq!((&operation["state"], &operation["warnings"][0]["code"]), (&json!("applied"), &json!("schema")));
+}
+
+#[actix_web::test]
+async fn a_field_added_a_second_ago_is_accepted() {
+    let env = TestEnv::start(&PRETECTUM);
+    let set = |value: &str| env.patch(PRETECTUM.key).if_match("*").fields(&json!({ "Nickname": value }));
+    set("x").send().await.assert_problem(422, "rejected");
+    env.vendors.pretectum.state.configure(|settings| settings.added_field = Some("Nickname".to_owned()));
+    tokio::time::sleep(Duration::from_millis(1050)).await;
+    set("Countess").send().await.assert_status(204);
+    let fields = env.vendors.pretectum.state.object(PRETECTUM.key).unwrap().fields;
+    assert_eq!(fields["Nickname"], "Countess");
+}
+
+#[actix_web::test]
+async fn a_record_with_a_wrong_value_can_be_sent_back_whole() {
+    let env = TestEnv::start(&PRETECTUM);
+    let key = records_gateway::sandbox::pretectum::ALAN_ID;
+    let read = env.read(key).send().await;
+    let mut whole = read.json();
+    whole["fields"]["Phone"] = json!("+44 20 7946 0002");
+    // Through a tag that the gateway has shown, and through one that only the vendor can explain.
+    for tag in [read.etag(), "*"] {
+        let mut body = whole.clone();
+        body.as_object_mut().unwrap().remove("etag");
+        let response = env.patch(key).if_match(tag).merge_patch(&body.to_string()).send().await;
+        assert!(response.status < 300, "{response:?}");
+    }
+    assert_eq!(env.vendors.pretectum.state.object(key).unwrap().fields["Phone"], "+44 20 7946 0002");
+    let changed = env.patch(key).if_match("*").fields(&json!({ "Email": "still wrong" })).send().await;
+    changed.assert_problem(422, "rejected");
+}
+
+#[actix_web::test]
+async fn what_a_json_patch_makes_of_a_value_is_checked() {
+    let env = TestEnv::start(&BLUEDOLPHIN);
+    let long = "x".repeat(256);
+    let operations = json!([{ "op": "replace", "path": "/fields/properties/Supplier/value", "value": long }]);
+    let response = env.patch(BLUEDOLPHIN.key).if_match("*").json_patch(&operations).send().await;
+    let error = errors(response.assert_problem(422, "rejected"))[0].clone();
+    assert_eq!((&error["pointer"], &error["rule"]), (&json!("/fields/properties/Supplier/value"), &json!("length")));
+    assert_eq!(env.write_call_count(), 0);
+}
+
+#[actix_web::test]
+async fn a_refusal_by_the_schema_is_not_stored_under_its_key() {
+    let env = TestEnv::start(&PRETECTUM);
+    let patch = || {
+        let patch = env.patch(PRETECTUM.key).if_match("*").idempotency_key("a-key");
+        patch.fields(&json!({ "Nickname": "Countess" }))
+    };
+    patch().send().await.assert_problem(422, "rejected");
+    env.vendors.pretectum.state.configure(|settings| settings.added_field = Some("Nickname".to_owned()));
+    tokio::time::sleep(Duration::from_millis(1050)).await;
+    let written = patch().send().await;
+    assert_eq!(written.assert_status(204).header("idempotency-replayed"), None);
+}
