@@ -9,7 +9,6 @@ use crate::metrics::Metrics;
 use crate::record::Secret;
 use crate::system::{System, tenant_fingerprint};
 use crate::transport::TransportStack;
-use crate::vendors::BASE_URL;
 
 use super::error::StartError;
 use super::token_store::token_store;
@@ -42,9 +41,7 @@ fn build_one(configured: &SystemConfig, journal: &Journal, metrics: &Arc<Metrics
         .add(&name)
         .ok_or_else(|| StartError::System(name.to_string(), "there are too many systems".to_owned()))?;
     let vendor = &configured.vendor;
-    let mut settings = vendor.settings.clone();
-    settings.insert(BASE_URL, Secret::new(configured.stack.base_url.as_str()));
-    let built = (vendor.factory.build)(&settings);
+    let built = (vendor.factory.build)(&vendor.settings);
     let adapter = built.map_err(|wrong| StartError::System(name.to_string(), wrong.to_string()))?;
     metrics.register_losses(index, adapter.capabilities().losses.iter().map(|loss| loss.name));
     let tokens = token_store(journal, &name);

@@ -60,14 +60,15 @@ async fn many_writers_at_a_cold_cache_cause_one_schema_call(fixture: &'static Ve
     let wrong = |number: usize| env.patch(fixture.key).if_match("\"stale\"").fields(&json!({ "Unheard": number }));
     let responses = join_all((0..100).map(|number| wrong(number).send())).await;
     assert!(responses.iter().all(|response| response.status == 422), "{responses:?}");
-    assert_eq!(env.call_count(CallKind::Schema), 1);
+    assert_eq!(env.call_count(CallKind::Schema), fixture.schema_calls);
 }
 
 async fn a_tagged_patch_is_one_call_once_the_schema_is_known(fixture: &'static VendorFixture) {
     let env = TestEnv::start(fixture);
     let tag = env.current_etag(fixture.key).await;
     env.set_text(fixture.key, &tag, "first").send().await.assert_status(204);
-    assert_eq!(env.call_count(CallKind::Schema), 1, "the first write after a start costs one more");
+    let schema_calls = env.call_count(CallKind::Schema);
+    assert_eq!(schema_calls, fixture.schema_calls, "the first write after a start costs more");
     let tag = env.current_etag(fixture.key).await;
     env.set_text(fixture.key, &tag, "second").send().await.assert_status(204);
     assert_eq!((env.call_count(CallKind::Schema), env.requests().len()), (0, 1));
