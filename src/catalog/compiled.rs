@@ -49,6 +49,12 @@ impl CollectionSchema {
         })
     }
 
+    /// The schema for a purpose, as a part of another document.
+    #[must_use]
+    pub fn fields_schema(&self, purpose: Purpose) -> Map<String, Value> {
+        body_of(&self.schema, purpose)
+    }
+
     /// The document for a purpose.
     #[must_use]
     pub fn document(&self, purpose: Purpose) -> &SchemaDocument {

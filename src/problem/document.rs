@@ -1,8 +1,9 @@
 //! The problem document (RFC 9457 §3): the one JSON form of a problem.
 
 use serde::Serialize;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
-use super::{Problem, RebaseRefusal, VendorErrorInfo};
+use super::{Problem, ProblemKind, RebaseRefusal, VendorErrorInfo};
 use crate::record::{FieldError, OperationId, PlanPart};
 
 /// A problem document. Members that do not apply are absent.
@@ -11,7 +12,7 @@ use crate::record::{FieldError, OperationId, PlanPart};
 pub struct ProblemDocument<'p> {
     /// `/problems/{name}`: identifies the problem; a page there explains it.
     #[serde(rename = "type")]
-    #[schema(format = "uri-reference", example = "/problems/precondition-failed")]
+    #[schema(schema_with = type_schema)]
     type_uri: String,
     /// The same for every problem of this type.
     #[schema(example = "Precondition failed")]
@@ -77,6 +78,17 @@ pub struct ProblemDocument<'p> {
     restart: Option<&'p str>,
     /// `cursor-expired`: the paths of the collections to read again.
     lists: &'p [String],
+}
+
+/// The type of every problem.
+fn type_schema() -> Object {
+    let types = ProblemKind::ALL.iter().map(|kind| format!("/problems/{}", kind.as_str()));
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(types))
+        .examples(["/problems/precondition-failed"])
+        .description(Some("`/problems/{name}`: identifies the problem; a page there explains it."))
+        .build()
 }
 
 impl<'p> ProblemDocument<'p> {

@@ -6,7 +6,7 @@ use crate::record::{RawJson, Warning};
 
 /// A record. `fields` holds the vendor's own names and values; no number loses precision or form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[schema(as = Record)]
+#[schema(as = StoredRecord)]
 pub struct RecordView {
     /// The configured system's name.
     #[schema(example = "architecture")]

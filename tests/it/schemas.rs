@@ -1,5 +1,9 @@
-//! Collections, schemas, and the check of writes before they are sent (contract 4.13).
+//! Collections, schemas, and the check of writes before they are sent (contract 4.13); lists with
+//! conditions.
 
 mod documents;
+mod filters;
+mod generated_values;
 mod refusals;
+mod system_documents;
 mod unavailable;

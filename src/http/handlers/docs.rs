@@ -20,6 +20,12 @@ use crate::problem::ProblemKind;
 const CSP_SWAGGER: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                        base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The document in the settings of Swagger UI, as text of its script.
+const DOCUMENT_URL: &str = "\"../openapi.json\"";
+/// The same, or the document of the system in `?system=`.
+const DOCUMENT_OF_SYSTEM: &str = "((name) => /^[a-z][a-z0-9-]*$/.test(name ?? '') ? \
+    `../systems/${name}/openapi.json` : '../openapi.json')(new URLSearchParams(location.search).get('system'))";
+
 static SWAGGER_CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     let config = Config::from("../openapi.json").try_it_out_enabled(true).display_request_duration(true);
     // No badge of an external validator, and no key stored in the browser.
@@ -70,8 +76,19 @@ pub(in crate::http) async fn openapi_json(context: RequestContext) -> HttpRespon
     response.insert_header((CACHE_CONTROL, "no-cache")).content_type("application/json");
     match (context.api().external_url.as_str(), std::str::from_utf8(&text)) {
         ("", _) | (_, Err(_)) => response.body(text),
-        (url, Ok(text)) => response.body(text.replacen(SERVER_URL, &format!("\"url\": \"{url}\""), 1)),
+        (url, Ok(text)) => response.body(at_external_url(text, url)),
     }
+}
+
+/// The document of a gateway that callers reach at this URL, which problem types begin with.
+pub(super) fn at_external_url(text: &str, url: &str) -> String {
+    if url.is_empty() {
+        return text.to_owned();
+    }
+    let text = text.replacen(SERVER_URL, &format!("\"url\": \"{url}\""), 1);
+    let text = text.replace("\"/problems/", &format!("\"{url}/problems/"));
+    // A path is relative to the server.
+    text.replace(&format!("\"{url}/problems/{{name}}\""), "\"/problems/{name}\"")
 }
 
 /// The gateway's own URL in the text of the document.
@@ -91,6 +108,9 @@ pub(in crate::http) async fn swagger_ui(context: RequestContext) -> HandlerResul
     response.insert_header((CONTENT_SECURITY_POLICY, CSP_SWAGGER)).insert_header((CACHE_CONTROL, "no-cache"));
     // What is part of the program is not copied.
     let bytes = match found.bytes {
+        Cow::Owned(bytes) if file == "swagger-initializer.js" => {
+            String::from_utf8_lossy(&bytes).replacen(DOCUMENT_URL, DOCUMENT_OF_SYSTEM, 1).into()
+        }
         Cow::Borrowed(bytes) => Bytes::from_static(bytes),
         Cow::Owned(bytes) => bytes.into(),
     };

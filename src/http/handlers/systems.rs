@@ -8,8 +8,9 @@ use serde::Serialize;
 use crate::catalog::CatalogHealth;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
+use crate::http::handlers::docs;
 use crate::http::headers::accept;
-use crate::http::openapi::SystemPath;
+use crate::http::openapi::{SystemPath, system_document};
 use crate::http::response::{self, ReadPreconditions};
 use crate::http::state::ApiState;
 use crate::problem::ProblemKind;
@@ -60,7 +61,7 @@ pub(in crate::http) struct SystemView<'s> {
     /// Whether writes are checked against the vendor's schema before they are sent: `refuse`,
     /// `warn` or `off`.
     #[schema(example = "refuse")]
-    validate: &'static str,
+    validation: &'static str,
     /// The schemas that this process has read.
     schemas: SchemasView,
     /// Its health, as this process sees it.
@@ -184,6 +185,28 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     preconditions.respond(response::to_json(&system_view(context.api(), system)), None, None)
 }
 
+/// `GET` and `HEAD /systems/{system}/openapi.json`.
+#[utoipa::path(get, path = "/systems/{system}/openapi.json", tag = "Systems", operation_id = "getSystemOpenApi",
+    summary = "The document of a system", description = "This document with the fields of the system's configured collection as types.",
+    params(SystemPath),
+    responses((status = 200, description = "The OpenAPI 3.1 document", content_type = "application/json", body = Object)))]
+pub(in crate::http) async fn openapi_json(context: RequestContext) -> HandlerResult {
+    let system = context.authorize_system(Action::Read)?;
+    accept::require_json(context.headers())?;
+    context.query(&[])?;
+    let preconditions = ReadPreconditions::parse(context.headers())?;
+    let policy = &system.policy;
+    let op_context = context.op_context()?;
+    // Without a collection, or without its schema, the fields have no types.
+    let schema = match policy.collection.iter().chain(&policy.collections).next() {
+        Some(collection) => system.catalog.schema(collection, op_context.requester()).await.ok(),
+        None => None,
+    };
+    let text = system_document(&context.api().models.openapi(), system, schema.as_deref());
+    let text = docs::at_external_url(&text, &context.api().external_url);
+    preconditions.respond(text.into(), None, None)
+}
+
 fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
     let capabilities = system.adapter.capabilities();
     let can = |action: Action| capabilities.actions.contains(&action);
@@ -209,7 +232,7 @@ fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
         losses: capabilities.losses.iter().map(LossView::from).collect(),
         on_lossy_write: if system.policy.warn_on_loss { "warn" } else { "refuse" },
         health: SystemHealth::new(system.transport.health(), api.metrics.load(system.index)),
-        validate: system.policy.validate.as_str(),
+        validation: system.policy.validate.as_str(),
         schemas: system.catalog.health().into(),
     }
 }

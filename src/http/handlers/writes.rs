@@ -7,7 +7,7 @@ use crate::http::context::{RequestContext, missing_permission};
 use crate::http::error::HandlerResult;
 use crate::http::headers::{BodyType, WriteHeaders, accept};
 use crate::http::openapi::{
-    CollectionPath, IfMatch, JsonPatch, MergePatch, NewRecord, RecordPath, WriteHeaderParams, examples,
+    CollectionPath, IfMatch, JsonPatch, MergePatch, RecordDraft, RecordPath, WriteHeaderParams, examples,
 };
 use crate::http::representation::Representation;
 use crate::http::write_request::{self, Purpose};
@@ -32,7 +32,7 @@ const PATCH_MEDIA_TYPES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPat
         (status = 200, description = "Done, and this is the record now", body = RecordView),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn update(context: RequestContext) -> HandlerResult {
-    let representation = context.representation()?;
+    let representation = Representation::of(&context)?;
     representation.translate(&context, send_update(&context, &representation).await)
 }
 
@@ -86,7 +86,7 @@ fn require_conditions(
     responses((status = 204, description = "Done"),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn delete(context: RequestContext) -> HandlerResult {
-    let representation = context.representation()?;
+    let representation = Representation::of(&context)?;
     representation.translate(&context, send_delete(&context, &representation).await)
 }
 
@@ -114,11 +114,11 @@ pub(super) fn parse_delete<'c>(
     summary = "Create a record", description = "Creates a record in a collection. Send an `Idempotency-Key` to make repeating safe.",
     params(CollectionPath, WriteHeaderParams),
     request_body(description = "The new record", content(
-        (NewRecord = "application/json"))),
+        (RecordDraft = "application/json"))),
     responses((status = 201, description = "Created", body = RecordView),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn create(context: RequestContext) -> HandlerResult {
-    let representation = context.representation()?;
+    let representation = Representation::of(&context)?;
     representation.translate(&context, send_create(&context, &representation).await)
 }
 

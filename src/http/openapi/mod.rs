@@ -9,9 +9,12 @@ mod params;
 mod problems;
 mod request_bodies;
 mod response_headers;
+mod system_document;
+mod tidy;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
+use serde_json::Value;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi as _};
 
@@ -28,9 +31,8 @@ pub(super) use params::{
     LedgerListParams, LedgerVerifyParams, ListParams, OperationListParams, OperationPath, PageParams, PreviewParams,
     ProblemPath, ReadHeaderParams, RecordPath, SchemaParams, SchemaPath, SystemPath, WriteHeaderParams,
 };
-pub(super) use request_bodies::{BatchBody, BatchResult, JsonPatch, MergePatch, NewRecord, StoredBatch};
-
-pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
+pub(super) use request_bodies::{BatchBody, BatchResult, JsonPatch, MergePatch, RecordDraft, StoredBatch};
+pub(super) use system_document::system_document;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -65,14 +67,14 @@ pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
         super::handlers::batch::run,
         super::handlers::batches::get, super::handlers::batches::cancel, super::handlers::models::list, super::handlers::models::get,
         super::handlers::models::schema,
-        super::handlers::systems::list, super::handlers::systems::get,
+        super::handlers::systems::list, super::handlers::systems::get, super::handlers::systems::openapi_json,
         super::handlers::collections::list, super::handlers::collections::schema,
         super::handlers::health::healthz, super::handlers::health::readyz, super::handlers::health::metrics,
         super::handlers::home::home, super::handlers::docs::problem, super::handlers::docs::openapi_json,
     ),
     components(schemas(
         crate::problem::ProblemDocument, model_bodies::ModelDocument, model_bodies::ModelDocumentPage,
-        model_bodies::ModelMergePatch, model_bodies::NewModelDocument,
+        model_bodies::ModelMergePatch, model_bodies::ModelDraft,
     )),
     modifiers(&BearerAuthScheme, &VendorExamples, &ResponseHeaders, &ProblemResponses, &ModelPaths),
 )]
@@ -99,7 +101,18 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// Its text, which `records-gateway openapi` prints and `/openapi.json` serves.
 #[must_use]
 pub fn openapi_json() -> String {
-    let mut text = openapi().to_pretty_json().unwrap_or_default();
+    to_text(&document())
+}
+
+/// The same as a value, in a form that generators turn into code that compiles.
+fn document() -> Value {
+    let mut document = serde_json::to_value(openapi()).unwrap_or_default();
+    tidy::tidy(&mut document);
+    document
+}
+
+fn to_text(document: &Value) -> String {
+    let mut text = serde_json::to_string_pretty(document).unwrap_or_default();
     text.push('\n');
     text
 }
@@ -107,11 +120,12 @@ pub fn openapi_json() -> String {
 /// The same with the paths and the types of these models.
 #[must_use]
 pub fn openapi_json_with(models: &[Arc<Model>]) -> String {
-    let mut document = serde_json::to_value(openapi()).unwrap_or_default();
+    if models.is_empty() {
+        return openapi_json();
+    }
+    let mut document = document();
     models::add_models(&mut document, models);
-    let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
-    text.push('\n');
-    text
+    to_text(&document)
 }
 
 #[cfg(test)]
@@ -132,6 +146,26 @@ mod tests {
             snapshot == openapi_json(),
             "openapi/openapi.json is out of date: UPDATE_OPENAPI=1 cargo test --lib openapi"
         );
+    }
+
+    #[test]
+    fn every_reference_leads_to_a_component() {
+        let document: Value = serde_json::from_str(&openapi_json()).expect("JSON");
+        let text = openapi_json();
+        let targets = text.split("\"$ref\": \"#").skip(1).filter_map(|rest| rest.split('"').next());
+        let missing: Vec<&str> = targets.filter(|target| document.pointer(target).is_none()).collect();
+        assert_eq!(missing, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn no_two_schemas_have_names_that_a_generator_takes_for_one() {
+        let document: Value = serde_json::from_str(&openapi_json()).expect("JSON");
+        let schemas = document["components"]["schemas"].as_object().expect("schemas");
+        for name in schemas.keys() {
+            // Constructors are named so.
+            assert!(!schemas.contains_key(&format!("New{name}")), "New{name}");
+            assert!(!["Record", "Object", "Error", "Map"].contains(&name.as_str()), "{name}");
+        }
     }
 
     #[test]

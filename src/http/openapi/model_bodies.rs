@@ -66,7 +66,7 @@ pub(crate) struct ModelDocumentPage {
 
 /// A new record in the words of a model.
 #[derive(ToSchema)]
-pub(crate) struct NewModelDocument {
+pub(crate) struct ModelDraft {
     /// Where to create it, if the model does not say.
     #[schema(nullable = false)]
     collection: Option<String>,

@@ -11,10 +11,10 @@ use crate::models::Model;
 
 /// The schemas of records, and what they are for models.
 const SCHEMAS: &[(&str, &str)] = &[
-    ("Record", "ModelDocument"),
+    ("StoredRecord", "ModelDocument"),
     ("RecordPage", "ModelDocumentPage"),
     ("MergePatch", "ModelMergePatch"),
-    ("NewRecord", "NewModelDocument"),
+    ("RecordDraft", "ModelDraft"),
 ];
 const RECORDS: &str = "/records/{system}";
 const MODELS: &str = "/models/{model}/{system}";
@@ -64,12 +64,12 @@ pub(super) fn add_models(document: &mut Value, models: &[Arc<Model>]) {
 fn add_model(document: &mut Value, model: &Model) {
     let name = type_name(document, model);
     let page = format!("{name}Page");
-    let (whole, patch, new) = (format!("{name}Document"), format!("{name}Patch"), format!("New{name}"));
+    let (whole, patch, new) = (format!("{name}Document"), format!("{name}Patch"), format!("{name}Draft"));
     let schemas = [
         ("ModelDocument", whole.as_str()),
         ("ModelDocumentPage", &page),
         ("ModelMergePatch", &patch),
-        ("NewModelDocument", &new),
+        ("ModelDraft", &new),
     ];
     let typed = [(name.clone(), fields_schema(model))];
     let documents = schemas.iter().map(|(generic, own)| {
@@ -134,7 +134,7 @@ fn type_name(document: &Value, model: &Model) -> String {
             format!("{name}Document"),
             format!("{name}Page"),
             format!("{name}Patch"),
-            format!("New{name}"),
+            format!("{name}Draft"),
         ]
         .iter()
         .any(|name| !component(document, name).is_null())

@@ -31,7 +31,7 @@ pub(crate) struct RecordPath {
 #[into_params(parameter_in = Path)]
 pub(crate) struct CollectionPath {
     /// The configured name of the system.
-    #[param(example = "itsm", pattern = "^[a-z][a-z0-9-]*$")]
+    #[param(example = "architecture", pattern = "^[a-z][a-z0-9-]*$")]
     system: String,
 }
 

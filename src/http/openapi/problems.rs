@@ -117,6 +117,7 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
         "listModels" => &[CALLER_PROBLEMS],
         "getModel" => &[CALLER_PROBLEMS, &[ModelNotFound, Forbidden]],
         "getModelSchema" => &[CALLER_PROBLEMS, &[ModelNotFound]],
+        "getSystemOpenApi" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[PreconditionFailed]],
         "getReadiness" => &[&[Overloaded]],
         "getProblem" => &[&[NotFound]],
         _ => &[],

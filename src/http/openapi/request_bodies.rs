@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 /// A new record.
 #[derive(ToSchema)]
-pub(crate) struct NewRecord {
+pub(crate) struct RecordDraft {
     /// Where to create it; the configured collection if it is left out.
     #[schema(nullable = false)]
     collection: Option<String>,

@@ -52,7 +52,7 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
         patch_summary: "One property of an object definition",
         patch: r#"{"fields":{"properties":{"Supplier":{"value":"Microsoft"}}}}"#,
         create_summary: "An object definition",
-        create: r#"{"collection":"object-definitions","fields":{"name":"New Application","object_template_id":"644779a07470b332c82b8d00","roles":["5f0c1d7d4a28b925fcf80001"]}}"#,
+        create: r#"{"collection":"object-definitions","fields":{"name":"Another Application","object_template_id":"644779a07470b332c82b8d00","roles":["5f0c1d7d4a28b925fcf80001"]}}"#,
     },
     build: |settings| Ok(Arc::new(BlueDolphin::new(&Credentials::from_settings(settings)?)?)),
 };

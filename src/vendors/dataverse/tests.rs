@@ -157,7 +157,8 @@ async fn a_table_that_does_not_compare_versions_is_remembered() {
     assert!(!adapter.compares(Action::Create, "accounts") && adapter.compares(Action::Update, "new_logs"));
     let members = RawObject::from(&map(r#"{"name":"x"}"#));
     let log = RecordId::new("new_logs", KEY);
-    let terms = UpdateTerms::bound_to(&version());
+    let version = version();
+    let terms = UpdateTerms::bound_to(&version);
     let call = adapter.plan_update(&log, &UpdateInput::Members(&members), &terms).expect("a plan").request;
     let refusal = r#"{"error":{"code":"0x80060883","message":"not enabled"}}"#;
     let judged = classify_response(&adapter, &call, 400, refusal);

@@ -21,7 +21,7 @@ fn errors(response: &TestResponse) -> Vec<Value> {
 
 /// A name that is one slip away from that of the text field.
 fn mistyped(fixture: &VendorFixture) -> String {
-    fixture.text.replacen('a', "aa", 1).replacen("esc", "ecs", 1)
+    fixture.text[..fixture.text.len() - 1].to_owned()
 }
 
 async fn an_unknown_member_is_refused_alike_and_the_vendor_never_hears_of_it(fixture: &'static VendorFixture) {

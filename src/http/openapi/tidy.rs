@@ -1,0 +1,98 @@
+//! Last changes of the document, so that generators make code of it that compiles.
+
+use serde_json::{Map, Value, json};
+
+const SCHEMAS: &str = "#/components/schemas/";
+/// A body that is an array: generators of clients make code of it that fails at every PATCH, merge
+/// patches included. The example shows what it is.
+const JSON_PATCH: &str = "application/json-patch+json";
+
+pub(super) fn tidy(document: &mut Value) {
+    let words = take_closed_words(document);
+    visit(document, &mut |object| {
+        inline_words(object, &words);
+        open_free_objects(object);
+        if let Some(Value::Object(patch)) = object.get_mut(JSON_PATCH) {
+            patch.shift_remove("schema");
+        }
+    });
+    for unused in ["JsonPatch", "PatchOperation"] {
+        let reference = format!("\"{SCHEMAS}{unused}\"");
+        let is_used = document.to_string().contains(&reference);
+        if let Some(schemas) = schemas_mut(document).filter(|_| !is_used) {
+            schemas.shift_remove(unused);
+        }
+    }
+}
+
+fn schemas_mut(document: &mut Value) -> Option<&mut Map<String, Value>> {
+    document.pointer_mut("/components/schemas")?.as_object_mut()
+}
+
+/// Removes and returns the schemas that only list words. Some generators give the words of all
+/// schemas one name space.
+fn take_closed_words(document: &mut Value) -> Map<String, Value> {
+    let Some(schemas) = schemas_mut(document) else { return Map::new() };
+    let is_closed = |schema: &Value| schema.get("enum").is_some() && schema["type"] == "string";
+    let names: Vec<String> =
+        schemas.iter().filter(|(_, schema)| is_closed(schema)).map(|(name, _)| name.clone()).collect();
+    names.into_iter().filter_map(|name| schemas.shift_remove_entry(&name)).collect()
+}
+
+fn inline_words(object: &mut Map<String, Value>, words: &Map<String, Value>) {
+    let name = object.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix(SCHEMAS));
+    if let Some(Value::Object(schema)) = name.and_then(|name| words.get(name)) {
+        let mut inlined = schema.clone();
+        object.shift_remove("$ref");
+        inlined.extend(std::mem::take(object));
+        *object = inlined;
+    }
+}
+
+/// An object of which nothing is said may have any member; some generators take it for an empty
+/// one.
+fn open_free_objects(object: &mut Map<String, Value>) {
+    let is_free = object.get("type") == Some(&json!("object"))
+        && !object.contains_key("properties")
+        && !object.contains_key("additionalProperties");
+    if is_free {
+        object.insert("additionalProperties".to_owned(), true.into());
+    }
+}
+
+/// Visits every object, the inner ones last. Examples are data, not schemas.
+fn visit(value: &mut Value, change: &mut dyn FnMut(&mut Map<String, Value>)) {
+    match value {
+        Value::Object(object) => {
+            change(object);
+            let inner = object.iter_mut().filter(|(name, _)| !matches!(name.as_str(), "example" | "examples"));
+            inner.for_each(|(_, value)| visit(value, change));
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| visit(value, change)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_words_stand_where_they_are_used() {
+        let mut document = json!({
+            "components": { "schemas": {
+                "State": { "type": "string", "enum": ["on", "off"], "description": "all" },
+                "Lamp": { "properties": { "state": { "$ref": "#/components/schemas/State", "description": "its own" } } },
+                "Free": { "type": "object" }, "JsonPatch": { "type": "array" }
+            } },
+            "content": { "application/json-patch+json": { "schema": { "$ref": "#/components/schemas/JsonPatch" } } }
+        });
+        tidy(&mut document);
+        let schemas = &document["components"]["schemas"];
+        assert_eq!(schemas["Lamp"]["properties"]["state"]["enum"], json!(["on", "off"]));
+        assert_eq!(schemas["Lamp"]["properties"]["state"]["description"], "its own");
+        assert_eq!(schemas["Free"], json!({ "type": "object", "additionalProperties": true }));
+        assert_eq!(schemas.as_object().map(Map::len), Some(2));
+        assert_eq!(document["content"]["application/json-patch+json"], json!({}));
+    }
+}

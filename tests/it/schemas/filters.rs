@@ -1,0 +1,95 @@
+//! Lists with conditions (contract 4): by the vendor's own means, and safe against hostile values.
+
+use records_gateway::sandbox::CallKind;
+use serde_json::{Value, json};
+
+use crate::support::{BLUEDOLPHIN, MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor};
+
+for_each_vendor!(
+    a_list_is_filtered_by_a_value,
+    a_hostile_value_matches_nothing_and_breaks_nothing,
+    a_member_that_lists_cannot_be_filtered_by_is_422,
+);
+
+fn encode(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+fn path(fixture: &VendorFixture, filters: &[(&str, &str)]) -> String {
+    let filters: String =
+        filters.iter().map(|(name, value)| format!("&filter%5B{}%5D={}", encode(name), encode(value))).collect();
+    format!("/records/{}?collection={}{filters}", fixture.system, fixture.collection())
+}
+
+/// The ids of every page.
+async fn ids(env: &TestEnv, filters: &[(&str, &str)]) -> Vec<String> {
+    let (mut found, mut next) = (Vec::new(), path(env.fixture, filters));
+    loop {
+        let response = env.get(&next).send().await;
+        let page = response.assert_status(200).json();
+        found.extend(page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+        let Some(cursor) = page["next"].as_str() else { return found };
+        next = format!("{}&cursor={}", path(env.fixture, filters), encode(cursor));
+    }
+}
+
+async fn a_list_is_filtered_by_a_value(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    (fixture.external_write)(&env.vendors, fixture.key, "O'Hara \"Ada\" 100%");
+    (fixture.external_write)(&env.vendors, fixture.other_key, "o'hara \"ada\" 100%");
+    assert_eq!(ids(&env, &[(fixture.text, "O'Hara \"Ada\" 100%")]).await, [fixture.id(fixture.key)], "case counts");
+    assert_eq!(ids(&env, &[(fixture.text, "nobody at all")]).await, Vec::<String>::new());
+}
+
+async fn a_hostile_value_matches_nothing_and_breaks_nothing(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    for hostile in
+        ["' OR '1'='1", "x' OR [ID] IS NOT NULL OR 'a'='", "\" OR *", "*", "x:* OR NOT x", "a&$filter=b", "\\", "%27"]
+    {
+        assert_eq!(ids(&env, &[(fixture.text, hostile)]).await, Vec::<String>::new(), "{hostile}");
+    }
+    assert_eq!(env.write_call_count(), 0);
+}
+
+async fn a_member_that_lists_cannot_be_filtered_by_is_422(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    let response = env.get(&path(fixture, &[("Unheard' OR 1", "x")])).send().await;
+    response.assert_problem(422, "rejected");
+    assert_eq!(response.json()["errors"][0]["rule"], "unknown");
+    env.get("/records/crm?filter%5B%5D=x").send().await.assert_problem(400, "malformed-request");
+    assert_eq!(env.call_count(CallKind::List), 0);
+}
+
+#[actix_web::test]
+async fn several_conditions_hold_together_and_have_types() {
+    let env = TestEnv::start(&PRETECTUM);
+    let grace = PRETECTUM.id(PRETECTUM.other_key);
+    assert_eq!(ids(&env, &[("Status", "Premium"), ("First Name", "Grace")]).await, [grace.as_str()]);
+    assert_eq!(ids(&env, &[("Status", "Premium"), ("First Name", "Ada")]).await, Vec::<String>::new());
+    assert_eq!(ids(&env, &[("Credit Limit", "1.1")]).await, [grace.as_str()]);
+    let wrong = env.get(&path(&PRETECTUM, &[("Credit Limit", "a lot"), ("Newsletter", "yes")])).send().await;
+    let rules: Vec<Value> =
+        wrong.json()["errors"].as_array().unwrap().iter().map(|error| error["rule"].clone()).collect();
+    assert_eq!((wrong.status, rules), (422, vec![json!("type"), json!("type")]));
+    let env = TestEnv::start(&MATRIX42);
+    assert_eq!(ids(&env, &[("Position", "2")]).await, [MATRIX42.id(MATRIX42.other_key)]);
+    assert!(env.last_call(CallKind::List).query.contains("where="), "{:?}", env.requests());
+}
+
+#[actix_web::test]
+async fn each_system_shows_what_its_lists_can_be_filtered_by() {
+    let env = TestEnv::start(&BLUEDOLPHIN);
+    for (system, expected) in [("crm", json!(["*"])), ("architecture", json!(["name"])), ("itsm", json!(["*"]))] {
+        assert_eq!(env.get(&format!("/systems/{system}")).send().await.json()["filters"], expected);
+    }
+    env.get(&path(&BLUEDOLPHIN, &[("status", "active")])).send().await.assert_problem(422, "rejected");
+}
+
+#[actix_web::test]
+async fn a_cursor_belongs_to_its_conditions() {
+    let env = TestEnv::start(&MATRIX42);
+    let page = env.get(&(path(&MATRIX42, &[]) + "&limit=1")).send().await.json();
+    let cursor = encode(page["next"].as_str().unwrap());
+    let other = path(&MATRIX42, &[("Position", "2")]) + "&limit=1&cursor=" + &cursor;
+    env.get(&other).send().await.assert_problem(400, "malformed-request");
+}
