@@ -87,6 +87,9 @@ pub enum Command {
         /// The configuration file (TOML)
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Also compare the models with the vendors' schemas
+        #[arg(long)]
+        live: bool,
     },
     /// Print the OpenAPI document
     Openapi {
@@ -96,6 +99,9 @@ pub enum Command {
     },
     /// Read a caller's key from standard input and print its key_sha256
     HashKey,
+    /// Commands for models
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Commands for the ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -107,6 +113,23 @@ pub enum Command {
         /// The shell
         #[arg(value_name = "SHELL", value_enum)]
         shell: Shell,
+    },
+}
+
+/// The commands for models.
+#[derive(Debug, Subcommand)]
+pub enum ModelCommand {
+    /// Print a commented model of a collection, made from the vendor's schema
+    Draft {
+        /// The configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The configured system
+        #[arg(long, value_name = "NAME")]
+        system: String,
+        /// The collection; the configured one if it is left out
+        #[arg(long, value_name = "NAME")]
+        collection: Option<String>,
     },
 }
 

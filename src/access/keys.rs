@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_key_is_told_apart_from_an_unknown_one() {
+    fn an_expired_key_is_another_error_than_an_unknown_one() {
         let key = |key: &str, not_after| CallerKey { digest: KeyDigest(sha256([key.as_bytes()])), not_after };
         let now = SystemTime::now();
         let (past, future) = (now - Duration::from_secs(1), now + Duration::from_hours(1));

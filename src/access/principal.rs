@@ -93,8 +93,8 @@ impl Principal {
     }
 }
 
-/// A [`Principal`] as an asynchronous batch keeps it: what it may do when the batch is accepted. Its
-/// limits are not kept.
+/// A [`Principal`] as an asynchronous batch keeps it: what it may do when the batch is accepted.
+/// Its limits are not kept.
 #[derive(Serialize, Deserialize)]
 struct StoredPrincipal {
     name: String,

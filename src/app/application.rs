@@ -98,9 +98,9 @@ impl Application {
     #[must_use]
     pub fn with_rehearsal(self, rehearsal: Arc<dyn FaultRehearsal>) -> Self {
         let live = &self.live_config;
-        let tracer = live.tracer.as_ref();
-        let state =
-            reload::build_api_state(&live.config, &live.systems, &live.auth, &live.gateway, &live.metrics, tracer);
+        let (tracer, process) = (live.tracer.as_ref(), &live.process);
+        let (auth, gateway, metrics) = (&live.auth, &live.gateway, &live.metrics);
+        let state = reload::build_api_state(&live.config, &live.systems, auth, gateway, metrics, tracer, process);
         live.api_state.replace(ApiState { rehearsal: Some(rehearsal), ..state });
         self
     }

@@ -8,6 +8,7 @@ mod error;
 mod file_watcher;
 mod ledger_commands;
 mod listener;
+mod model_commands;
 mod rehearsal;
 mod reload;
 pub mod sandbox;
@@ -21,7 +22,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::cli::{self, Cli, Command, Exit, LedgerCommand};
+use crate::cli::{self, Cli, Command, Exit, LedgerCommand, ModelCommand};
 use crate::transport::trace::Tracer;
 use crate::{client, config, http, telemetry};
 use error::print_error;
@@ -50,7 +51,13 @@ fn run(cli: Cli) -> Exit {
     match cli.command {
         Command::Serve { config, bind } => with_tracing(|tracer| application::serve_command(&config, bind, tracer)),
         Command::Sandbox { bind } => with_tracing(|tracer| sandbox::sandbox_command(bind, tracer)),
-        Command::Check { config } => cli::check(&config, &mut out, &mut err),
+        Command::Check { config, live } => match cli::check(&config, &mut out, &mut err) {
+            Exit::Success if live => model_commands::check_live(&config),
+            exit => exit,
+        },
+        Command::Model(ModelCommand::Draft { config, system, collection }) => {
+            model_commands::draft_command(&config, &system, collection.as_deref())
+        }
         Command::Openapi { config } => openapi_command(config.as_deref(), &mut out),
         Command::Client(command) => client::run(&command, &mut std::io::stdin(), &mut out, &mut err),
         Command::Completions { shell } => cli::completions(shell, &mut out),

@@ -2,7 +2,7 @@
 //! `check --live`.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,7 +35,10 @@ pub(super) fn draft_command(path: &Path, system: &str, collection: Option<&str>)
         read_schema(found, &collection).await.map(|schema| draft(system, &collection, &schema))
     });
     match drafted {
-        Ok(text) => super::error::print_text(&text),
+        Ok(text) => match write!(std::io::stdout(), "{text}") {
+            Ok(()) => Exit::Success,
+            Err(_) => Exit::Failure,
+        },
         Err(error) => {
             print_error(&error);
             Exit::Failure
@@ -106,7 +109,10 @@ fn compare(map: &SystemMap, schema: &RecordSchema, at: &str) -> Vec<Finding> {
     }
     let given: BTreeSet<&str> = map.entries.iter().map(|entry| entry.place.member()).collect();
     let missing = schema.fields.iter().filter(|field| {
-        field.is_required && field.is_creatable && !given.contains(field.name.as_str()) && !map.create.contains_key(&field.name)
+        field.is_required
+            && field.is_creatable
+            && !given.contains(field.name.as_str())
+            && !map.create.contains_key(&field.name)
     });
     for field in missing {
         let detail = format!("a new record must have {:?}: map it, or set it here", field.name);
@@ -147,7 +153,8 @@ async fn read_schema(system: &System, collection: &str) -> Result<RecordSchema, 
         return Err(format!("{} does not describe its collections", system.name));
     }
     let schema = system.adapter.schema(&*system.transport, collection).await;
-    schema.map_err(|fault| format!("the schema of {collection} cannot be read: {}", system.transport.redact_fault(fault)))
+    schema
+        .map_err(|fault| format!("the schema of {collection} cannot be read: {}", system.transport.redact_fault(fault)))
 }
 
 /// A commented model over one collection.
@@ -159,22 +166,23 @@ fn draft(system: &str, collection: &str, schema: &RecordSchema) -> String {
         while !names.insert(name.clone()) {
             name.push('_');
         }
-        let DraftField { declared, entry, comment } = draft_field(field);
-        // Writing into a String cannot fail.
-        let _ = writeln!(fields, "{declared_name} = {declared}", declared_name = name);
-        let _ = writeln!(map, "{name} = {entry}{comment}");
+        let DraftField { off, declared, entry, comment } = draft_field(field);
+        fields.push_str(&format!("{off}{name} = {declared}\n"));
+        map.push_str(&format!("{off}{name} = {entry}{comment}\n"));
     }
     format!(
-        "# A draft from the schema of {title:?}. Rename the fields, remove those that callers do not need, and\n\
-         # give values the form that callers should see: src/docs/models.md lists the codecs.\n\
+        "# A draft from the schema of {title}. Rename the fields, remove those that callers do not need, and\n\
+         # give values the form that callers should see; the guide to models lists the codecs.\n\
          [models.draft]\ntitle = {title}\n\n[models.draft.fields]\n{fields}\n[models.draft.systems.{system}]\n\
          collection = {collection}\n\n[models.draft.systems.{system}.map]\n{map}",
         title = quoted(&schema.title),
-        collection = quoted(collection),
+        collection = quoted(collection)
     )
 }
 
 struct DraftField {
+    /// The beginning of a line that is off.
+    off: &'static str,
     declared: String,
     entry: String,
     comment: &'static str,
@@ -185,31 +193,31 @@ fn draft_field(field: &FieldSchema) -> DraftField {
         Some(word @ ("integer" | "number" | "boolean")) => word,
         _ => "string",
     };
-    let values: Vec<String> =
-        choices(field).iter().filter_map(Value::as_str).map(quoted).collect();
+    let values: Vec<String> = choices(field).iter().filter_map(Value::as_str).map(quoted).collect();
     let mut declared = format!("type = \"{word}\"");
     if word == "string" && !values.is_empty() {
-        let _ = write!(declared, ", enum = [{}]", values.join(", "));
+        declared.push_str(&format!(", enum = [{}]", values.join(", ")));
     }
     if let Some(format @ ("email" | "date" | "date-time")) = field.value.get("format").and_then(Value::as_str) {
-        let _ = write!(declared, ", format = \"{format}\"");
+        declared.push_str(&format!(", format = \"{format}\""));
     }
     if let Some(max) = field.value.get("maxLength").and_then(Value::as_u64).filter(|_| word == "string") {
-        let _ = write!(declared, ", max_length = {max}");
+        declared.push_str(&format!(", max_length = {max}"));
     }
     let is_nested = matches!(field.value.get("type").and_then(Value::as_str), Some("object" | "array"));
-    let at = if field.name.starts_with('/') { format!("/{}", field.name.replace('~', "~0").replace('/', "~1")) } else { field.name.clone() };
-    let entry = if field.is_updatable {
-        quoted(&at)
+    let at = if field.name.starts_with('/') {
+        format!("/{}", field.name.replace('~', "~0").replace('/', "~1"))
     } else {
-        format!("{{ at = {}, read_only = true }}", quoted(&at))
+        field.name.clone()
     };
+    let entry = if field.is_updatable { quoted(&at) } else { format!("{{ at = {}, read_only = true }}", quoted(&at)) };
     let comment = match (is_nested, field.is_required) {
         (true, _) => "   # holds more than one value: name a place below it, such as \"/member/name\"",
         (false, true) => "   # a new record must have it",
         (false, false) => "",
     };
-    DraftField { declared: format!("{{ {declared} }}"), entry, comment }
+    let off = if is_nested { "# " } else { "" };
+    DraftField { off, declared: format!("{{ {declared} }}"), entry, comment }
 }
 
 /// A basic string of TOML.
@@ -233,5 +241,9 @@ fn snake_case(name: &str) -> String {
         }
     }
     let snake = snake.trim_end_matches('_');
-    if snake.starts_with(|first: char| first.is_ascii_alphabetic()) { snake.to_owned() } else { format!("field_{snake}") }
+    if snake.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        snake.to_owned()
+    } else {
+        format!("field_{snake}")
+    }
 }

@@ -33,6 +33,10 @@ impl FaultRehearsal for SandboxFaults {
                 let path = key.map(|(class, key)| vec![class.to_owned(), key.to_owned()]);
                 begin(&self.0.matrix42, path, "Description", fault)
             }
+            "sales" => {
+                let path = key.map(|(set, key)| vec![set.to_owned(), key.to_owned()]);
+                begin(&self.0.dataverse, path, "description", fault)
+            }
             other => Err(format!("the sandbox rehearses no failures of {other}")),
         }
     }

@@ -13,7 +13,7 @@ use super::error::StartError;
 use super::systems;
 use crate::config::{self, Config, ServerConfig};
 use crate::gateway::Gateway;
-use crate::http::{ApiState, BatchLimits, Models, ProcessInfo, RequestLimits, SharedApiState};
+use crate::http::{ApiState, BatchLimits, Models, ProcessInfo, RequestLimits, SharedApiState, openapi_json_with};
 use crate::journal::Journal;
 use crate::metrics::{Metrics, ReloadTarget};
 use crate::record::sha256;
@@ -47,7 +47,7 @@ pub(super) fn build_api_state(
     ApiState {
         gateway: Arc::clone(gateway),
         systems: built.iter().map(|(_, system)| Arc::clone(system)).collect(),
-        models: Arc::new(Models::new(config.models.clone())),
+        models: Arc::new(Models::new(config.models.clone(), openapi_json_with(&config.models))),
         authenticator: Arc::clone(&auth.authenticator),
         metrics: Arc::clone(metrics),
         tracer: tracer.cloned(),

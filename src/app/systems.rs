@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 use crate::record::Secret;
 use crate::system::{System, tenant_fingerprint};
 use crate::transport::TransportStack;
-use crate::vendors::BASE_URL;
+use crate::vendors::Settings;
 
 use super::error::StartError;
 use super::token_store::token_store;
@@ -42,14 +42,14 @@ fn build_one(configured: &SystemConfig, journal: &Journal, metrics: &Arc<Metrics
         .add(&name)
         .ok_or_else(|| StartError::System(name.to_string(), "there are too many systems".to_owned()))?;
     let vendor = &configured.vendor;
-    let mut settings = vendor.settings.clone();
-    settings.insert(BASE_URL, Secret::new(configured.stack.base_url.as_str()));
-    let built = (vendor.factory.build)(&settings);
-    let adapter = built.map_err(|wrong| StartError::System(name.to_string(), wrong.to_string()))?;
+    let build = |settings: &Settings| {
+        let built = (vendor.factory.build)(settings);
+        built.map_err(|wrong| StartError::System(name.to_string(), wrong.to_string()))
+    };
+    let adapter = build(&vendor.settings)?;
     metrics.register_losses(index, adapter.capabilities().losses.iter().map(|loss| loss.name));
     let tokens = token_store(journal, &name);
-    let second = vendor.second_settings.as_ref().map(vendor.factory.build).transpose();
-    let second = second.map_err(|wrong| StartError::System(name.to_string(), wrong.to_string()))?;
+    let second = vendor.second_settings.as_ref().map(build).transpose()?;
     let (first, second) = (Arc::clone(&adapter) as _, second.map(|adapter| adapter as _));
     let stack = TransportStack::with_second_secret(&name, first, second, &configured.stack, tokens, metrics)
         .map_err(|error| StartError::System(name.to_string(), error.to_string()))?;

@@ -181,7 +181,8 @@ impl SystemConfig {
             stack.sign_in_url = check_url(&table, key, url.expose(), &[], bind);
         }
         table.reject_unknown(|key| other_vendor_hint(key, vendor));
-        let vendor = settings?;
+        let mut vendor = settings?;
+        vendor.set_base_url(&stack.base_url);
         stack.secrets = vendor.secrets().cloned().collect::<Vec<Secret>>();
         Some(Self { name: name?, vendor, policy, stack })
     }

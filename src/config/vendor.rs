@@ -4,7 +4,7 @@ use super::spanned_value::SpannedValue;
 use super::table_reader::TableReader;
 use super::value_error::list_alternatives;
 use crate::record::Secret;
-use crate::vendors::{AdapterFactory, SettingFormat, SettingSpec, Settings, VENDORS};
+use crate::vendors::{AdapterFactory, BASE_URL, SettingFormat, SettingSpec, Settings, VENDORS};
 
 const TWO_SECRETS: &str = "one value, or a list of two: the second is used while the vendor rejects the first";
 
@@ -69,6 +69,13 @@ impl VendorConfig {
         let settings: Settings = values.iter().map(|(key, (first, _))| (*key, first.clone())).collect();
         let second = values.into_iter().map(|(key, (first, second))| (key, second.unwrap_or(first)));
         Some(Self { factory, settings, second_settings: has_second.then(|| second.collect()) })
+    }
+
+    /// Completes the settings with the system's address.
+    pub(super) fn set_base_url(&mut self, url: &str) {
+        for settings in std::iter::once(&mut self.settings).chain(self.second_settings.as_mut()) {
+            settings.insert(BASE_URL, Secret::new(url));
+        }
     }
 
     /// All values of the keys that are secret.

@@ -21,7 +21,6 @@ use super::headers;
 use super::item_request::ItemRequest;
 use super::limits;
 use super::query::QueryParams;
-use super::representation::Representation;
 use super::request_target::percent_decode;
 use super::route::Route;
 use super::state::ApiState;
@@ -357,26 +356,6 @@ impl RequestContext {
     /// As [`caller`](Self::caller).
     pub(super) fn can_read(&self, system: &str) -> Result<bool, Problem> {
         Ok(self.caller()?.can(system, Permission::Read))
-    }
-
-    /// How the path shows records.
-    ///
-    /// # Errors
-    /// 404 for a model that is not configured, or that the system does not keep.
-    pub(super) fn representation(&self) -> Result<Representation, Problem> {
-        let name = self.path_param("model")?;
-        if name.is_empty() {
-            return Ok(Representation::Record);
-        }
-        let model = self.api().models.find(&name)?;
-        let system = self.system()?;
-        match model.map_of(system.name.as_str()) {
-            Some(map) => Ok(Representation::Model(Arc::clone(map))),
-            None => {
-                let detail = format!("{} does not keep the model {}", system.name, model.name);
-                Err(ProblemKind::NotFound.with_detail(detail))
-            }
-        }
     }
 
     /// What the gateway needs to know of the caller.

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::metrics::Metrics;
-use crate::models::{Decoded, SystemMap};
-use crate::record::{JsonObjectWriter, Warning, write_json};
+use crate::models::{Decoded, SystemMap, model_etag};
+use crate::record::{JsonObjectWriter, RecordId, Warning, write_json};
 use crate::system::RecordView;
 
 /// How much of the record a document shows besides its fields.
@@ -60,7 +60,7 @@ pub(super) fn write(
     let unreadable = if is_hidden { Vec::new() } else { unmapped(map, &all) };
     metrics.model_unmapped_values(&map.model, unreadable.len());
     let warnings: Vec<Value> =
-        record.warnings.iter().map(|warning| translate_warning(map, warning)).chain(unreadable).collect();
+        record.warnings.iter().map(|warning| translate_warning(map, &record.id, warning)).chain(unreadable).collect();
     if !warnings.is_empty() {
         object = object.raw("warnings", &array(warnings));
     }
@@ -102,7 +102,7 @@ fn unmapped(map: &SystemMap, fields: &Map<String, Value>) -> Vec<Value> {
 }
 
 /// A warning in the model's words.
-fn translate_warning(map: &SystemMap, warning: &Warning) -> Value {
+fn translate_warning(map: &SystemMap, id: &str, warning: &Warning) -> Value {
     let Ok(Value::Object(mut members)) = serde_json::to_value(warning) else { return Value::Null };
     let translated = members.get("pointer").and_then(Value::as_str).and_then(|pointer| map.translate(pointer));
     if let Some((pointer, vendor_pointer)) = translated {
@@ -110,6 +110,11 @@ fn translate_warning(map: &SystemMap, warning: &Warning) -> Value {
         if let Some(vendor_pointer) = vendor_pointer {
             members.insert("vendor_pointer".to_owned(), vendor_pointer.into());
         }
+    }
+    let onto = warning.onto.as_deref().zip(id.rsplit_once(':'));
+    let onto = onto.and_then(|(etag, (collection, key))| model_etag(map, &RecordId::new(collection, key), etag));
+    if let Some(onto) = onto {
+        members.insert("onto".to_owned(), onto.into());
     }
     if let Some(Value::Array(moved)) = members.get_mut("moved") {
         for one in moved {

@@ -4,23 +4,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::openapi;
 use crate::models::Model;
 use crate::problem::{Problem, ProblemKind};
 
 /// The configured models.
 pub struct Models {
     list: Vec<Arc<Model>>,
-    /// The document with the models; `None` without models.
-    openapi: Option<Bytes>,
+    /// The document with the models.
+    openapi: Bytes,
 }
 
 impl Models {
-    /// The models of a configuration.
+    /// The models of a configuration, and the text of
+    /// [`openapi_json_with`](super::openapi_json_with) them.
     #[must_use]
-    pub fn new(list: Vec<Arc<Model>>) -> Self {
-        let openapi = (!list.is_empty()).then(|| openapi::openapi_json_with(&list).into());
-        Self { list, openapi }
+    pub fn new(list: Vec<Arc<Model>>, openapi: String) -> Self {
+        Self { list, openapi: openapi.into() }
     }
 
     /// Every model, in the order of the configuration.
@@ -29,10 +28,17 @@ impl Models {
         &self.list
     }
 
+    /// The names of the models over a collection of a system.
+    pub(super) fn of_collection(&self, system: &str, collection: &str) -> Vec<String> {
+        let is_over = |model: &&Arc<Model>| {
+            model.map_of(system).is_some_and(|map| map.collection.as_deref().is_none_or(|own| own == collection))
+        };
+        self.list.iter().filter(is_over).map(|model| model.name.to_string()).collect()
+    }
+
     /// The OpenAPI document.
-    #[must_use]
-    pub fn openapi(&self) -> Bytes {
-        self.openapi.clone().unwrap_or_else(|| Bytes::from_static(openapi::OPENAPI_JSON.as_bytes()))
+    pub(super) fn openapi(&self) -> Bytes {
+        self.openapi.clone()
     }
 
     /// The model of a name.
@@ -42,11 +48,5 @@ impl Models {
     pub(super) fn find(&self, name: &str) -> Result<&Arc<Model>, Problem> {
         let found = self.list.iter().find(|model| &*model.name == name);
         found.ok_or_else(|| ProblemKind::ModelNotFound.with_detail("no model of this name is configured"))
-    }
-}
-
-impl Default for Models {
-    fn default() -> Self {
-        Self::new(Vec::new())
     }
 }

@@ -14,13 +14,13 @@ use super::model_document::{self, VendorPart};
 use super::query::{FILTER, QueryParams};
 use super::{response, write_request};
 use crate::metrics::Metrics;
-use crate::models::{ModelPatch, SystemMap, model_etag};
+use crate::models::{Decoded, ModelPatch, SystemMap, model_etag};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    EntityTag, FieldError, Patch, PatchError, Precondition, RecordId, json_pointer, percent_encode_id, sha256,
+    EntityTag, FieldError, Patch, PatchError, Precondition, RawJson, RecordId, json_pointer, percent_encode_id, sha256,
 };
 use crate::system::{RecordPage, RecordView, System, join_errors};
-use crate::writes::{SuccessBody, WriteCommand, WriteSuccess};
+use crate::writes::{Change, Preview, SuccessBody, WriteCommand, WriteSuccess};
 
 /// How records are shown and changed.
 pub(super) enum Representation {
@@ -31,11 +31,36 @@ pub(super) enum Representation {
 }
 
 impl Representation {
+    /// The representation that the path of a request names.
+    ///
+    /// # Errors
+    /// 404 for a model that is not configured, or that the system does not keep.
+    pub(super) fn of(context: &RequestContext) -> Result<Self, Problem> {
+        let name = context.path_param("model")?;
+        if name.is_empty() {
+            return Ok(Self::Record);
+        }
+        let model = context.api().models.find(&name)?;
+        let system = context.system()?;
+        match model.map_of(system.name.as_str()) {
+            Some(map) => Ok(Self::Model(Arc::clone(map))),
+            None => {
+                let detail = format!("{} does not keep the model {}", system.name, model.name);
+                Err(ProblemKind::NotFound.with_detail(detail))
+            }
+        }
+    }
+
     fn map(&self) -> Option<&Arc<SystemMap>> {
         match self {
             Self::Record => None,
             Self::Model(map) => Some(map),
         }
+    }
+
+    /// What operations and the ledger call the model: `customer@fingerprint`.
+    pub(super) fn model(&self) -> Option<Arc<str>> {
+        self.map().map(|map| format!("{}@{}", map.model, map.fingerprint).into())
     }
 
     /// A record's id from the path.
@@ -144,7 +169,7 @@ impl Representation {
         if let Some(key) = &mut command.idempotency {
             key.fingerprint = sha256([&key.fingerprint[..], b"/models/", map.model.as_bytes()]);
         }
-        command.mapping = Some([&*map.model, "@", &map.tag_part()].concat().into());
+        command.mapping = self.model();
         command.precondition = command.precondition.take().map(|given| to_record_tags(map, given));
         command.if_none_match = command.if_none_match.take().map(|given| to_record_tags(map, given));
     }
@@ -228,6 +253,28 @@ impl Representation {
         [r#"{"items":["#, &items.join(","), r#"],"next":"#, &next, "}"].concat()
     }
 
+    /// Tells a preview in the words of the representation.
+    pub(super) fn translate_preview(&self, preview: &mut Preview) {
+        let Some(map) = self.map() else { return };
+        let id = preview.record.as_deref().and_then(to_record_id);
+        let to_model = |etag: &str| model_etag(map, id.as_ref()?, etag);
+        preview.based_on = preview.based_on.as_deref().and_then(to_model);
+        for change in &mut preview.changes {
+            translate_change(map, change);
+        }
+        for warning in &mut preview.warnings {
+            if let Some((pointer, _)) = map.translate(&warning.pointer) {
+                warning.pointer = pointer;
+            }
+            warning.onto = warning.onto.as_deref().and_then(to_model);
+            for pointer in &mut warning.moved {
+                if let Some((translated, _)) = map.translate(pointer) {
+                    *pointer = translated;
+                }
+            }
+        }
+    }
+
     /// The result of a handler, with its problem in the words of the representation.
     pub(super) fn translate(&self, context: &RequestContext, result: HandlerResult) -> HandlerResult {
         result.map_err(|mut error| {
@@ -237,6 +284,20 @@ impl Representation {
             error
         })
     }
+}
+
+/// A change of a field's place is one of the field, with the model's values.
+fn translate_change(map: &SystemMap, change: &mut Change) {
+    let Some((pointer, _)) = map.translate(&change.pointer) else { return };
+    if let Some(entry) = map.entries.iter().find(|entry| entry.record_pointer() == change.pointer) {
+        let decode = |value: &Option<RawJson>| match entry.decode(value.as_ref().and_then(RawJson::value).as_ref()) {
+            Decoded::Value(value) => Some(RawJson::from(&value)),
+            Decoded::Unset => None,
+            Decoded::Unreadable(_) => value.clone(),
+        };
+        (change.from, change.to) = (decode(&change.from), decode(&change.to));
+    }
+    change.pointer = pointer;
 }
 
 /// Tells a problem in the words of a model.

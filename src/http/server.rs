@@ -7,7 +7,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::{self, ServiceConfig, ThinData};
 use actix_web::{App, Error};
 
 use super::context::RequestContext;
@@ -78,14 +78,15 @@ pub fn app(
 fn routes(config: &mut ServiceConfig, listener: Listener) {
     if listener != Listener::Ops {
         config
-            // Before the path of a record, whose id it would be.
-            .service(endpoint("/records/{system}/preview").post(Preview, previews::new_record))
+            .app_data(ThinData(home::HasHealth(listener == Listener::Everything)))
             .service(
                 endpoint("/records/{system}/{id}")
+                    .except("/preview")
                     .get(Read, records::get)
                     .patch(Update, writes::update)
                     .delete(Delete, writes::delete),
             )
+            .service(endpoint("/records/{system}/preview").post(Preview, previews::new_record))
             .service(endpoint("/records/{system}/{id}/preview").post(Preview, previews::change))
             .service(endpoint("/records/{system}").get(List, records::list).post(Create, writes::create))
             .service(endpoint("/operations/{id}/settle").post(Operation, settlement::look_again))

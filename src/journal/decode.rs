@@ -59,11 +59,12 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
     // If the ledger has been tampered with, the operation is still reconciled.
     let entry = row.opt_text(12)?.and_then(|json| StoredEntry::parse(&json));
     let entry = entry.filter(|entry| entry.operation.as_ref() == Some(&operation));
-    let (request_id, batch, precondition, compared_etag, rebased_onto, has_plan, paths, losses) = entry
+    let (request_id, batch, model, precondition, compared_etag, rebased_onto, has_plan, paths, losses) = entry
         .map(|entry| {
             (
                 entry.request_id,
                 entry.batch,
+                entry.model,
                 entry.precondition,
                 entry.compared_etag,
                 entry.rebased_onto,
@@ -77,6 +78,7 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
         operation: operation.clone(),
         request_id: request_id.into(),
         batch: batch.map(Into::into),
+        model: model.map(Into::into),
         caller: row.text(6)?.into(),
         system: row.text(3)?.into(),
         record: row.opt_text(4)?.map(Into::into),
@@ -107,6 +109,7 @@ pub(super) fn open_operation(row: &mut Row) -> Result<Option<OpenOperation>, DbE
         operation: entry.operation.ok_or_else(corrupt)?,
         request_id: entry.request_id.into(),
         batch: entry.batch.map(Into::into),
+        model: entry.model.map(Into::into),
         caller: entry.caller.into(),
         system: entry.system.into(),
         record: entry.record.map(Into::into),

@@ -45,6 +45,7 @@ pub(super) fn encode(intent: &Intent, ending: Option<Ending<'_>>, at: i64) -> St
     }
     let losses = outcome.map_or(&intent.losses, |outcome| &outcome.losses);
     json.list("losses", losses, |json, loss| write_json_string(json, loss));
+    json.optional("model", intent.model.as_deref());
     json.plain("operation", intent.operation.as_str());
     json.paths(&*intent.paths);
     if intent.has_plan {
@@ -76,6 +77,7 @@ pub(super) fn encode_verdict(intent: &Intent, intent_seq: i64, verdict: &Verdict
     json.plain("event", LedgerEvent::Resolved.as_str());
     json.begin_member("intent").push_str(itoa::Buffer::new().format(intent_seq));
     json.optional("note_hash", note_hash.as_deref());
+    json.optional("model", intent.model.as_deref());
     json.plain("operation", intent.operation.as_str());
     json.paths(&*intent.paths);
     json.optional("precondition", intent.precondition.as_deref());
@@ -196,6 +198,7 @@ pub(super) struct StoredEntry {
     pub(super) intent: Option<i64>,
     #[serde(default)]
     pub(super) losses: Vec<String>,
+    pub(super) model: Option<String>,
     pub(super) note_hash: Option<String>,
     pub(super) operation: Option<OperationId>,
     #[serde(default)]
@@ -243,6 +246,7 @@ impl StoredEntry {
             operation: self.operation,
             request_id: self.request_id,
             batch: self.batch,
+            model: self.model,
             caller: self.caller,
             system: self.system,
             record: self.record,
@@ -318,7 +322,7 @@ mod tests {
             calls: vec![],
             ..outcome_without_etag()
         };
-        let item = Intent { batch: Some("r/a".into()), ..update_intent() };
+        let item = Intent { batch: Some("r/a".into()), model: Some("contact@f".into()), ..update_intent() };
         let tagged = Outcome { etag: Some("\"t\"".into()), ..outcome_without_etag() };
         let revealed = Outcome { record: Some("A:2".into()), ..outcome_without_etag() };
         for (intent, outcome) in [
@@ -337,6 +341,7 @@ mod tests {
                 let read = read.into_entry(8, &GENESIS, &GENESIS);
                 let record = outcome.and_then(|outcome| outcome.record.clone());
                 assert_eq!(read.batch.as_deref(), intent.batch.as_deref());
+                assert_eq!(read.model.as_deref(), intent.model.as_deref());
                 assert_eq!(read.record, record.or(intent.record.as_deref().map(str::to_owned)));
                 assert_eq!((&*read.caller, &*read.system), (&*intent.caller, &*intent.system));
                 assert_eq!(

@@ -68,6 +68,9 @@ pub struct LedgerEntry {
     /// The batch and the item that the write is, `{request id}/{item id}`; absent in others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<String>,
+    /// The model whose words the caller used, `{name}@{fingerprint}`; absent in others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// The caller's name.
     pub caller: String,
     /// The system's name.
@@ -143,6 +146,7 @@ mod tests {
             operation: Some(OperationId::new()),
             request_id: String::new(),
             batch: None,
+            model: None,
             caller: String::new(),
             system: String::new(),
             record: None,

@@ -151,6 +151,7 @@ fn decode(mut row: Row) -> Result<(i64, Operation), DbError> {
         system: intent.system,
         record: record.or_else(|| outcome.as_ref()?.record.clone()).or(intent.record),
         batch: intent.batch,
+        model: intent.model,
         caller: intent.caller,
         started_at: intent.at,
         finished_at: outcome.as_ref().map(|outcome| outcome.at.clone()),

@@ -13,6 +13,7 @@ mod generate;
 mod laws;
 mod model;
 mod patch;
+mod patch_paths;
 mod place;
 mod system_map;
 mod tags;

@@ -8,6 +8,9 @@ use json_patch::PatchOperation;
 use serde_json::{Map, Value};
 
 use super::assignments::{Assignment, compare, read_assignments};
+use super::patch_paths::{
+    check_operation, collect_leaves, operation_paths, place_of_field, take_object, vendor_pointer,
+};
 use super::place::set_path;
 use super::system_map::{Decoded, Document, MapEntry, SystemMap, put};
 use super::tags::model_etag;
@@ -392,70 +395,6 @@ impl MappedPatch for ModelPatch {
         match document.get("fields") {
             Some(Value::Object(fields)) => self.patch_fields(fields, etag, reserved),
             _ => self.patch_fields(&Map::new(), etag, reserved),
-        }
-    }
-}
-
-/// Takes a member that must be an object; an absent one is empty.
-fn take_object(envelope: &mut Map<String, Value>, name: &str) -> Result<Map<String, Value>, PatchError> {
-    match envelope.shift_remove(name) {
-        None => Ok(Map::new()),
-        Some(Value::Object(members)) => Ok(members),
-        Some(_) => {
-            let detail = format!("{name} cannot be removed or replaced as a whole; give the members that change");
-            Err(PatchError::ReadOnly(vec![FieldError::in_model(json_pointer("", &[name]), detail)]))
-        }
-    }
-}
-
-/// The paths of a merge patch with what they get.
-fn collect_leaves<'v>(
-    members: &'v Map<String, Value>,
-    path: &mut Vec<String>,
-    found: &mut Vec<(Vec<String>, &'v Value)>,
-) {
-    for (name, value) in members {
-        path.push(name.clone());
-        match value {
-            Value::Object(below) if !below.is_empty() => collect_leaves(below, path, found),
-            value => found.push((path.clone(), value)),
-        }
-        path.pop();
-    }
-}
-
-fn vendor_pointer(path: &[String]) -> String {
-    json_pointer("/vendor", &path.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-fn place_of_field(entry: &MapEntry, path: &[String]) -> FieldError {
-    let detail = format!("is the place of {}; change it there", entry.pointer());
-    FieldError::in_model(vendor_pointer(path), detail)
-}
-
-/// Every path that an operation names.
-fn operation_paths(operation: &PatchOperation) -> impl Iterator<Item = &str> {
-    let from = match operation {
-        PatchOperation::Move(moved) => Some(moved.from.as_str()),
-        PatchOperation::Copy(copied) => Some(copied.from.as_str()),
-        _ => None,
-    };
-    from.into_iter().chain([operation.path().as_str()])
-}
-
-/// Only values below `/fields` and `/vendor` may be written.
-fn check_operation(operation: &PatchOperation) -> Result<(), PatchError> {
-    let from = match operation {
-        PatchOperation::Test(_) => return Ok(()),
-        PatchOperation::Move(moved) => Some(moved.from.as_str()),
-        _ => None,
-    };
-    let is_writable = |path: &str| path.starts_with("/fields/") || path.starts_with("/vendor/");
-    match [Some(operation.path().as_str()), from].into_iter().flatten().find(|path| !is_writable(path)) {
-        None => Ok(()),
-        Some(path) => {
-            let detail = "only members of /fields and /vendor can change";
-            Err(PatchError::ReadOnly(vec![FieldError::in_model(path, detail)]))
         }
     }
 }

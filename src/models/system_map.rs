@@ -109,6 +109,12 @@ impl MapEntry {
         json_pointer("/fields", &self.field.path.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
+    /// The pointer of the place in the record.
+    #[must_use]
+    pub fn record_pointer(&self) -> String {
+        self.place.pointer("/fields")
+    }
+
     /// The pointer of the vendor's place in the model's document.
     #[must_use]
     pub fn vendor_pointer(&self) -> String {

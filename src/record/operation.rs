@@ -186,6 +186,9 @@ pub struct Operation {
     /// The batch and the item that the write is, `{request id}/{item id}`; absent in others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<String>,
+    /// The model whose words the caller used, `{name}@{fingerprint}`; absent in others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// The name of the caller.
     #[schema(example = "billing")]
     pub caller: String,

@@ -112,6 +112,10 @@ mod tests {
             None
         }
 
+        fn reply_headers(&self) -> &'static [&'static str] {
+            &[]
+        }
+
         fn sign(&self, request: &mut VendorRequest, token: &Token) {
             request.headers.push((actix_web::http::header::AUTHORIZATION, token.secret.clone()));
         }

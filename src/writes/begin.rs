@@ -64,6 +64,7 @@ fn store_intent(task: &WriteTask<'_>, write: &InFlightWrite) -> Intent {
         operation: write.operation.clone(),
         request_id: Arc::clone(&context.request_id.0),
         batch: context.batch.clone(),
+        model: command.mapping.clone(),
         caller: Arc::clone(&context.caller.0),
         system: system.name.to_shared_str(),
         record: write.id().map(RecordId::to_shared_str),

@@ -89,7 +89,6 @@ async fn the_exit_code_tells_trouble_from_an_unknown_outcome() {
     let faults = &process.vendors.matrix42.faults;
     faults.always(CallKind::Read, InjectedFault::Hang);
     assert_exit(&run(&process, &["get", "itsm", &record()]), 5);
-    faults.always(CallKind::Create, InjectedFault::Hang);
     faults.always(CallKind::Update, InjectedFault::HangAfter);
     let patch = ["patch", "itsm", &record(), "--if-match", &stale_free_tag(), "-f", "Description=x"];
     let (_, err) = assert_exit(&run(&process, &patch), 6);

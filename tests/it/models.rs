@@ -5,7 +5,7 @@ use records_gateway::app::sandbox::MODELS;
 use records_gateway::sandbox::{CallKind, InjectedFault, bluedolphin, matrix42, pretectum};
 use serde_json::{Value, json};
 
-use crate::support::{TestClient, TestResponse, TestServer};
+use crate::support::{TestClient, TestProcess, TestResponse, TestServer};
 
 const LOSSES: &str = "linked-questions, source-connections";
 
@@ -42,7 +42,7 @@ async fn the_same_client_changes_two_systems_without_a_branch() {
         assert_eq!(after["fields"]["name"], "Renamed");
         assert_eq!(after["fields"]["active"], true, "{after}");
     }
-    let definition = server.vendors.bluedolphin.definition(bluedolphin::NEW_APPLICATION_ID).expect("there");
+    let definition = server.vendors.bluedolphin.state.definition(bluedolphin::NEW_APPLICATION_ID).expect("there");
     assert_eq!(definition.name, "Renamed");
 }
 
@@ -346,4 +346,102 @@ async fn a_key_at_a_model_is_another_request_than_at_records() {
     assert_eq!(again.assert_status(204).header("idempotency-replayed"), Some("true"));
     let other = send(format!("/records/crm/{}", pretectum::ADA_ID)).merge_patch(&body.to_string()).send().await;
     other.assert_problem(422, "idempotency-key-reused");
+}
+
+#[actix_web::test]
+async fn the_ledger_names_the_model_beside_the_vendors_paths() {
+    let server = start();
+    let client = server.client();
+    let tag = client.get(&ada()).send().await.etag().to_owned();
+    let done = patch(&client, &ada(), &tag, &json!({ "fields": { "email": "x@example.com" } })).await;
+    let operation = client.get(done.assert_status(204).header("operation").expect("an operation")).send().await.json();
+    let entry = client.get("/ledger?order=desc&limit=1").send().await.json()["items"][0].clone();
+    for document in [&operation, &entry] {
+        assert!(document["model"].as_str().is_some_and(|model| model.starts_with("contact@")), "{document}");
+    }
+    assert_eq!(entry["paths"], json!(["/fields/Email"]));
+}
+
+#[actix_web::test]
+async fn a_preview_shows_the_change_in_the_models_words() {
+    let server = start();
+    let client = server.client();
+    let tag = client.get(&ada()).send().await.etag().to_owned();
+    let request = client.request(Method::POST, &format!("{}/preview", ada())).if_match(&tag);
+    let preview = request.fields(&json!({ "tier": "gold" })).send().await.assert_status(200).json();
+    assert_eq!(preview["changes"], json!([{ "pointer": "/fields/tier", "from": "basic", "to": "gold" }]));
+    assert_eq!(preview["based_on"], tag);
+    let planned = client.request(Method::PATCH, &ada()).if_match(&tag);
+    let planned = planned.header("If-Plan", preview["plan"].as_str().expect("a plan"));
+    planned.fields(&json!({ "tier": "gold" })).send().await.assert_status(204);
+    let now = server.vendors.pretectum.state.object(pretectum::ADA_ID).expect("there");
+    assert_eq!(now.fields["Status"], "Premium");
+}
+
+#[actix_web::test]
+async fn a_batch_changes_documents_of_several_systems() {
+    let server = start();
+    let client = server.client();
+    let item = |path: String| {
+        json!({ "method": "PATCH", "path": path, "headers": { "If-Match": "*" },
+                                      "body": { "fields": { "name": "Renamed" } } })
+    };
+    let paths = [matrix42::FACILITY_ID, matrix42::HARDWARE_ID].map(|id| format!("/models/asset/itsm/{id}"));
+    let body = json!({ "items": paths.clone().map(item) });
+    let answer = client.request(Method::POST, "/batch").json(&body).send().await;
+    assert_eq!(answer.assert_status(200).json()["summary"]["ok"], 2, "{answer:?}");
+    for path in paths {
+        assert_eq!(client.get(&path).send().await.json()["fields"]["name"], "Renamed");
+    }
+}
+
+#[actix_web::test]
+async fn a_rebase_compares_the_places_of_the_document() {
+    let server = start();
+    let client = server.client();
+    let tag = client.get(&ada()).send().await.etag().to_owned();
+    let elsewhere = |fields: &mut serde_json::Map<String, Value>| _ = fields.insert("Phone".into(), "1".into());
+    assert!(server.vendors.pretectum.state.write(pretectum::ADA_ID, elsewhere));
+    let send =
+        |fields: Value| client.request(Method::PATCH, &ada()).if_match(&tag).prefer("rebase=disjoint").fields(&fields);
+    let refused = send(json!({ "phone": "2" })).send().await;
+    refused.assert_problem(412, "precondition-failed");
+    assert_eq!(refused.json()["overlap"], json!(["/fields/phone"]));
+    let done = send(json!({ "email": "x@example.com" })).send().await.assert_status(200).json();
+    let warning = &done["warnings"][0];
+    assert_eq!((&warning["code"], &warning["moved"]), (&json!("rebased"), &json!(["/fields/phone"])));
+    assert!(warning["onto"].as_str().is_some_and(|tag| tag.starts_with("\"m")), "{warning}");
+}
+
+#[actix_web::test]
+async fn a_draft_from_the_vendors_schema_is_a_valid_model() {
+    let builder = TestProcess::builder();
+    let process = builder.clone().start();
+    for system in ["crm", "itsm"] {
+        let collection = if system == "itsm" { matrix42::CATEGORY_CLASS } else { "" };
+        let more: &[&str] = if collection.is_empty() { &[] } else { &["--collection", collection] };
+        let drafted = builder.run(&[&["model", "draft", "--system", system], more].concat());
+        assert!(drafted.status.success(), "{drafted:?}");
+        let draft = String::from_utf8(drafted.stdout).expect("text");
+        let server = TestServer::start_with(|config| config.text_of("models", &draft));
+        let page = server.client().get(&format!("/models/draft/{system}")).send().await.assert_status(200).json();
+        assert!(page["items"].as_array().is_some_and(|items| !items.is_empty()), "{page}\n{draft}");
+    }
+    drop(process);
+}
+
+#[actix_web::test]
+async fn a_live_check_finds_members_that_the_vendor_lacks() {
+    let start = |models: &str| {
+        let builder = TestProcess::builder().configure(|config| config.text_of("models", models));
+        (builder.clone().start(), builder)
+    };
+    let (_process, builder) = start(MODELS);
+    let checked = builder.run(&["check", "--live"]);
+    assert!(checked.status.success(), "{checked:?}");
+    let (_process, builder) = start(&MODELS.replace("phone = \"Phone\"", "phone = \"Fone\""));
+    let checked = builder.run(&["check", "--live"]);
+    assert_eq!(checked.status.code(), Some(2), "{checked:?}");
+    let error = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(error.contains("models.contact.systems.crm.map.phone: the system has no member \"Fone\""), "{error}");
 }

@@ -10,7 +10,7 @@ use records_gateway::metrics::{CallOutcome, Metrics, QuotaPolicy, RequestAction,
 use records_gateway::problem::ProblemKind;
 use records_gateway::problem::failure_log::{OPTIONAL_FIELDS, REQUIRED_FIELDS};
 use records_gateway::record::{CallerName, SystemName, VendorCallKind};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{MATRIX42, TestEnv, TestResponse};
 
@@ -257,7 +257,8 @@ async fn the_three_curl_examples_return_the_documented_responses() {
 async fn the_commands_of_the_guide_return_what_it_says() {
     let guide = read_file("src/docs/many-records.md");
     let commands: Vec<_> = code_blocks(&guide, "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
-    let [batch, stale, linked, compare] = commands.as_slice() else { panic!("four commands: {commands:?}") };
+    let [batch, stale, linked, compare, rest @ ..] = commands.as_slice() else { panic!("commands: {commands:?}") };
+    let [rebase, overlap, preview, preview_delete, apply] = rest else { panic!("nine commands: {commands:?}") };
     let gateway = TestEnv::start(&MATRIX42);
     send_command(&gateway, batch).await.assert_status(200);
     let again = send_command(&gateway, batch).await;
@@ -267,4 +268,13 @@ async fn the_commands_of_the_guide_return_what_it_says() {
     let created = send_command(&gateway, linked).await;
     assert_eq!(created.assert_status(200).json()["summary"]["ok"], 2, "{created:?}");
     assert!(send_command(&gateway, compare).await.assert_status(409).problem() == "patch-test-failed");
+    let rebased = send_command(&gateway, rebase).await.assert_status(200).json();
+    assert_eq!(rebased["warnings"][0]["moved"], json!(["/fields/Description"]), "{rebased}");
+    let overlapping = send_command(&gateway, overlap).await.assert_status(412).json();
+    assert_eq!(overlapping["overlap"], json!(["/fields/Description"]), "{overlapping}");
+    send_command(&gateway, preview_delete).await.assert_status(200);
+    let plan = send_command(&gateway, preview).await.assert_status(200).json()["plan"].clone();
+    let apply = apply.replace("PLAN", plan.as_str().unwrap());
+    send_command(&gateway, &apply).await.assert_status(204);
+    assert_eq!(send_command(&gateway, &apply).await.assert_status(409).problem(), "plan-changed");
 }

@@ -73,7 +73,11 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let configured: Vec<&str> = policy.collection.iter().chain(&policy.collections).map(String::as_str).collect();
     let list = system.catalog.collections(&configured, op_context.requester()).await;
     let list = list.map_err(|fault| system.fault_to_problem(&fault))?;
-    let items = list.items.iter().skip(start).take(limit).map(|info| collection_view(system, info)).collect();
+    let models = &context.api().models;
+    let shown = list.items.iter().skip(start).take(limit);
+    let items = shown
+        .map(|info| collection_view(system, info, models.of_collection(system.name.as_str(), &info.collection)))
+        .collect();
     let end = start.saturating_add(limit);
     let next = (end < list.items.len()).then(|| query.encode_cursor(&end.to_string()));
     let path = format!("/systems/{}/collections", percent_encode_id(system.name.as_str()));
@@ -82,7 +86,7 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     preconditions.respond(response::to_json(&page), None, link)
 }
 
-fn collection_view<'s>(system: &'s System, info: &'s CollectionInfo) -> CollectionView<'s> {
+fn collection_view<'s>(system: &'s System, info: &'s CollectionInfo, models: Vec<String>) -> CollectionView<'s> {
     CollectionView {
         collection: &info.collection,
         title: &info.title,
@@ -90,7 +94,7 @@ fn collection_view<'s>(system: &'s System, info: &'s CollectionInfo) -> Collecti
         actions: system.adapter.capabilities().actions,
         schema: system.catalog.schema_path(&info.collection),
         schema_source: system.catalog.source().as_str(),
-        models: Vec::new(),
+        models,
     }
 }
 

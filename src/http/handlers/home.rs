@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, HOST, HeaderValue, VARY};
+use actix_web::web::ThinData;
 
 use crate::http::compat;
 use crate::http::context::RequestContext;
@@ -12,11 +13,15 @@ use crate::http::html::{escape_html, html_page};
 use crate::system::System;
 use crate::transport::CircuitState;
 
+/// Whether `/healthz` and `/readyz` are on the same address.
+#[derive(Clone, Copy)]
+pub(in crate::http) struct HasHealth(pub(in crate::http) bool);
+
 /// `GET /`.
 #[utoipa::path(get, path = "/", tag = "Gateway", operation_id = "getHome", security(()),
     summary = "The front page", description = "What this gateway fronts, as far as the caller may see it, links to its pages, and three requests to try.",
     responses((status = 200, description = "The page", content_type = "text/html", body = String)))]
-pub(in crate::http) async fn home(context: RequestContext) -> HttpResponse {
+pub(in crate::http) async fn home(context: RequestContext, health: ThinData<HasHealth>) -> HttpResponse {
     let api = context.api();
     let caller = api.authenticator.authenticate(headers::bearer(context.headers())).await.ok();
     let visible: Option<Vec<&System>> = caller.as_ref().map(|caller| {
@@ -25,7 +30,7 @@ pub(in crate::http) async fn home(context: RequestContext) -> HttpResponse {
     });
     let mut body = "<p>One way to read and change a record, whatever system holds it.</p>".to_owned();
     append_systems(&mut body, visible.as_deref());
-    append_links(&mut body, api.console);
+    append_links(&mut body, api.console, health.0.0);
     let is_open = api.authenticator.is_open();
     append_requests(&mut body, &own_url(&context), visible.as_deref().and_then(<[_]>::first).copied(), is_open);
     let mut response = html_page("records-gateway", None, &body);
@@ -73,7 +78,7 @@ fn state_of(system: &System) -> (&'static str, &'static str) {
     }
 }
 
-fn append_links(html: &mut String, has_console: bool) {
+fn append_links(html: &mut String, has_console: bool, has_health: bool) {
     html.push_str("<h2>Where everything is</h2><ul>");
     if has_console {
         html.push_str("<li><a href=\"console/\">Console</a>: systems, operations, the ledger</li>");
@@ -82,9 +87,12 @@ fn append_links(html: &mut String, has_console: bool) {
         "<li><a href=\"docs/\">API, to read and to try out</a> (<a href=\"openapi.json\">OpenAPI document</a>)</li>\
          <li><a href=\"systems\">Systems</a>, with what each can do, and <a href=\"models\">models</a>, the shapes that several of them \
          share (both need credentials)</li>\
-         <li><a href=\"problems/not-found\">Problems</a>: every error links to its page</li>\
-         <li><a href=\"healthz\">Is the process up?</a> <a href=\"readyz\">Is it ready?</a></li></ul>",
+         <li><a href=\"problems/not-found\">Problems</a>: every error links to its page</li>",
     );
+    if has_health {
+        html.push_str("<li><a href=\"healthz\">Is the process up?</a> <a href=\"readyz\">Is it ready?</a></li>");
+    }
+    html.push_str("</ul>");
 }
 
 /// Three requests that change nothing.

@@ -23,14 +23,10 @@ use crate::writes::{Preview, WriteCommand};
         would do, and writes nothing. Its `plan` makes that very write when it is sent with it in `If-Plan`.",
     params(RecordPath, PreviewParams, IfMatch, WriteHeaderParams),
     request_body(description = "What would change, as in the PATCH; nothing for a delete", content(
-        (MergePatch = "application/merge-patch+json", examples(
-            ("BlueDolphin" = (summary = "One property of an object definition", value = json!(examples::bluedolphin()))),
-            ("Matrix42" = (summary = "Two attributes of a fragment, one reset", value = json!(examples::matrix42()))),
-            ("Pretectum" = (summary = "Two fields of a data object", value = json!(examples::pretectum()))))),
+        (MergePatch = "application/merge-patch+json"),
         (JsonPatch = "application/json-patch+json", examples(
             ("Test and replace" = (summary = "Replaces a value only if it is as expected", value = json!(examples::json_patch()))))),
-        (MergePatch = "application/json", examples(
-            ("Pretectum" = (summary = "Read as a merge patch", value = json!(examples::pretectum()))))))),
+        (MergePatch = "application/json"))),
     responses((status = 200, description = "What the write would do", body = Preview)))]
 pub(in crate::http) async fn change(context: RequestContext) -> HandlerResult {
     let deletes = context.query(&["action"]).is_ok_and(|query| query.get("action") == Some("delete"));
@@ -41,11 +37,7 @@ pub(in crate::http) async fn change(context: RequestContext) -> HandlerResult {
 #[utoipa::path(post, path = "/records/{system}/preview", tag = "Records", operation_id = "previewNewRecord",
     summary = "Preview a new record", description = "Shows what the same POST would do, and creates nothing.",
     params(CollectionPath, WriteHeaderParams),
-    request_body(description = "The new record", content(
-        (RecordDraft = "application/json", examples(
-            ("BlueDolphin" = (summary = "An object definition", value = json!(examples::new_bluedolphin()))),
-            ("Matrix42" = (summary = "A fragment", value = json!(examples::new_matrix42()))),
-            ("Pretectum" = (summary = "A data object", value = json!(examples::new_pretectum()))))))),
+    request_body(description = "The new record", content((RecordDraft = "application/json"))),
     responses((status = 200, description = "What the write would do", body = Preview)))]
 pub(in crate::http) async fn new_record(context: RequestContext) -> HandlerResult {
     preview_create(&context).await
@@ -53,7 +45,7 @@ pub(in crate::http) async fn new_record(context: RequestContext) -> HandlerResul
 
 /// The preview of a PATCH.
 pub(in crate::http) async fn preview_update(context: &RequestContext) -> HandlerResult {
-    let representation = context.representation()?;
+    let representation = Representation::of(&context)?;
     require_read(context, Action::Update)?;
     let (system, command) = parse_update(context, &representation, Purpose::Preview).await?;
     check_action(context)?;
@@ -62,7 +54,7 @@ pub(in crate::http) async fn preview_update(context: &RequestContext) -> Handler
 
 /// The preview of a DELETE.
 pub(in crate::http) async fn preview_delete(context: &RequestContext) -> HandlerResult {
-    let representation = context.representation()?;
+    let representation = Representation::of(&context)?;
     require_read(context, Action::Delete)?;
     let (system, command) = parse_delete(context, &representation, Purpose::Preview)?;
     respond(context, &representation, system, command).await
@@ -70,7 +62,7 @@ pub(in crate::http) async fn preview_delete(context: &RequestContext) -> Handler
 
 /// The preview of a POST.
 pub(in crate::http) async fn preview_create(context: &RequestContext) -> HandlerResult {
-    let representation = context.representation()?;
+    let representation = Representation::of(&context)?;
     require_read(context, Action::Create)?;
     let (system, command) = parse_create(context, &representation, Purpose::Preview).await?;
     respond(context, &representation, system, command).await
@@ -98,7 +90,8 @@ async fn respond(
 ) -> HandlerResult {
     representation.bind(&mut command);
     let plan_ttl = context.api().limits.plan_ttl;
-    let preview: Preview = context.gateway().preview(system, &command, &context.op_context()?, plan_ttl).await?;
+    let mut preview: Preview = context.gateway().preview(system, &command, &context.op_context()?, plan_ttl).await?;
+    representation.translate_preview(&mut preview);
     let mut response = HttpResponse::Ok();
     response.insert_header(response::NO_STORE).content_type("application/json");
     Ok(response.body(response::to_json(&preview)))

@@ -32,7 +32,7 @@ const PATCH_MEDIA_TYPES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPat
         (status = 200, description = "Done, and this is the record now", body = RecordView),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn update(context: RequestContext) -> HandlerResult {
-    let representation = context.representation()?;
+    let representation = Representation::of(&context)?;
     representation.translate(&context, send_update(&context, &representation).await)
 }
 
@@ -86,7 +86,7 @@ fn require_conditions(
     responses((status = 204, description = "Done"),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn delete(context: RequestContext) -> HandlerResult {
-    let representation = context.representation()?;
+    let representation = Representation::of(&context)?;
     representation.translate(&context, send_delete(&context, &representation).await)
 }
 
@@ -118,7 +118,7 @@ pub(super) fn parse_delete<'c>(
     responses((status = 201, description = "Created", body = RecordView),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn create(context: RequestContext) -> HandlerResult {
-    let representation = context.representation()?;
+    let representation = Representation::of(&context)?;
     representation.translate(&context, send_create(&context, &representation).await)
 }
 

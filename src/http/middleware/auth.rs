@@ -11,7 +11,8 @@ use crate::http::context::RequestState;
 use crate::http::error::refuse;
 use crate::http::{headers, rehearsal};
 
-/// Authenticates the caller and applies its limits, unless the route is public: there, credentials are ignored.
+/// Authenticates the caller and applies its limits, unless the route is public: there, credentials
+/// are ignored.
 pub(in crate::http) async fn authenticate(
     request: ServiceRequest,
     next: Next<BoxBody>,

@@ -32,10 +32,12 @@ pub(super) struct VendorExamples;
 impl Modify for VendorExamples {
     fn modify(&self, document: &mut OpenApi) {
         for operation in operations_mut(document) {
-            let is_create = operation.operation_id.as_deref() == Some("createRecord");
-            let is_update = operation.operation_id.as_deref() == Some("updateRecord");
-            let body = operation.request_body.as_mut().filter(|_| is_create || is_update);
-            let Some(RefOr::T(body)) = body else { continue };
+            let is_create = match operation.operation_id.as_deref() {
+                Some("createRecord" | "previewNewRecord") => true,
+                Some("updateRecord" | "previewRecord") => false,
+                _ => continue,
+            };
+            let Some(RefOr::T(body)) = operation.request_body.as_mut() else { continue };
             for (media_type, content) in &mut body.content {
                 if let (RefOr::T(content), true) = (content, media_type != "application/json-patch+json") {
                     VENDORS.iter().for_each(|vendor| add_example(content, vendor, is_create));

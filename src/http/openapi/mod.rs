@@ -12,7 +12,7 @@ mod response_headers;
 mod system_document;
 mod tidy;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use serde_json::Value;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -33,8 +33,6 @@ pub(super) use params::{
 };
 pub(super) use request_bodies::{BatchBody, BatchResult, JsonPatch, MergePatch, RecordDraft, StoredBatch};
 pub(super) use system_document::system_document;
-
-pub(super) static OPENAPI_JSON: LazyLock<String> = LazyLock::new(openapi_json);
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -122,6 +120,9 @@ fn to_text(document: &Value) -> String {
 /// The same with the paths and the types of these models.
 #[must_use]
 pub fn openapi_json_with(models: &[Arc<Model>]) -> String {
+    if models.is_empty() {
+        return openapi_json();
+    }
     let mut document = document();
     models::add_models(&mut document, models);
     to_text(&document)

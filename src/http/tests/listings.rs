@@ -20,6 +20,7 @@ async fn begin_operation(api: &TestApi, system: &str) -> OperationId {
         operation: operation.clone(),
         request_id: "request".into(),
         batch: None,
+        model: None,
         caller: "admin".into(),
         system: system.into(),
         record: Some("a:b".into()),

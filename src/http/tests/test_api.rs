@@ -18,7 +18,10 @@ use crate::config::{CallerConfig, CallerKey, CallerLimits, Grant, KeyDigest};
 use crate::gateway::Gateway;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
-use crate::http::{ApiState, Authenticator, BatchLimits, Listener, RequestLimits, SharedApiState, app, middleware};
+use crate::http::{
+    ApiState, Authenticator, BatchLimits, Listener, Models, RequestLimits, SharedApiState, app, middleware,
+    openapi_json,
+};
 use crate::journal::{Durability, Journal, StoreSettings};
 use crate::metrics::Metrics;
 use crate::record::{Action, CallerName, RecordId, SystemName, Version, sha256};
@@ -130,7 +133,7 @@ impl TestApi {
         };
         let authenticator = Arc::new(authenticator());
         let state = ApiState {
-            models: Arc::default(),
+            models: Arc::new(Models::new(Vec::new(), openapi_json())),
             gateway,
             systems,
             authenticator,

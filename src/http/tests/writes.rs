@@ -6,7 +6,6 @@ use actix_web::HttpResponse;
 use serde_json::json;
 
 use super::test_api::{PATCH, TestApi, TestResponse, admin_request, patch_request, request_of};
-use crate::http::representation::Representation;
 use crate::http::{write_request, write_response};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, Operation, OperationId, OperationState, Precondition, RecordId};
@@ -32,7 +31,7 @@ fn success(body: SuccessBody) -> WriteResponse {
 async fn respond(api: &TestApi, result: WriteResponse) -> TestResponse {
     api.respond(move |context| {
         let result = result.clone();
-        async move { write_response::respond(&context, &Representation::Record, result).await }
+        async move { write_response::respond(&context, result).await }
     })
     .await
 }
@@ -161,6 +160,7 @@ async fn each_write_outcome_has_its_response() {
         system: "crm".into(),
         record: Some("a:b".into()),
         batch: None,
+        model: None,
         caller: "admin".into(),
         started_at: "2026-11-21T10:15:30.123Z".into(),
         finished_at: None,

@@ -16,6 +16,7 @@ pub(in crate::journal) fn intent(record: &str) -> Intent {
         operation: OperationId::new(),
         request_id: "request-1".into(),
         batch: None,
+        model: None,
         caller: "billing".into(),
         system: "crm".into(),
         record: Some(record.into()),

@@ -52,7 +52,7 @@ pub(super) fn inspect_head(received: &[u8]) -> HeadAction {
     match head.status {
         Some(b"101") | None => HeadAction::Pass,
         Some([b'1', _, _]) => HeadAction::Skip(head.length),
-        Some(b"204" | b"304") if has_coding => head.without_body(),
+        Some(b"204" | b"304") if has_coding || head.announces_body() => head.without_body(),
         Some(b"204" | b"304") => HeadAction::Pass,
         Some(_) if has_coding || head.has("content-length") || !head.is_http_1_1() => HeadAction::Pass,
         Some(_) => head.until_close(),
@@ -151,11 +151,18 @@ impl<'r> Head<'r> {
         self.lines.iter().filter(|range| is_field(self.line(range), name)).count()
     }
 
-    /// Without the transfer coding. The connection ends after it: a vendor may still send the last
+    /// Whether a length other than 0 is given.
+    fn announces_body(&self) -> bool {
+        let lengths = self.lines.iter().map(|range| self.line(range)).filter(|line| is_field(line, "content-length"));
+        lengths.filter_map(|line| line.splitn(2, |byte| *byte == b':').nth(1)).any(|value| value.trim_ascii() != b"0")
+    }
+
+    /// Without the transfer coding and the length. The connection ends after it: a vendor may still send the last
     /// chunk, which must not become the beginning of the next response.
     fn without_body(&self) -> HeadAction {
         let kept = self.lines.iter().map(|range| self.line(range));
-        let kept = kept.filter(|line| !is_field(line, "transfer-encoding") && !is_field(line, "connection"));
+        let dropped = ["transfer-encoding", "content-length", "connection"];
+        let kept = kept.filter(|line| !dropped.iter().any(|name| is_field(line, name)));
         let head = kept.chain([&b"connection: close\r\n\r\n"[..]]).collect::<Vec<_>>().concat();
         HeadAction::Replace { head, length: self.length, until_close: false }
     }
@@ -213,11 +220,11 @@ mod tests {
             ),
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: b\r\n  c\r\n\td\r\ncontent-length: 2\r\n\r\n{}",
-                replaced("HTTP/1.1 200 OK\r\nX-A: b c d\r\ncontent-length: 2\r\n\r\n", 76, false),
+                replaced("HTTP/1.1 200 OK\r\nX-A: b c d\r\ncontent-length: 2\r\n\r\n", 74, false),
             ),
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n{}",
-                replaced("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", 42, false),
+                replaced("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", 41, false),
             ),
             ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", HeadAction::Pass),
             (

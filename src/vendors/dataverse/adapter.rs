@@ -106,6 +106,17 @@ static CAPABILITIES: Capabilities = Capabilities {
     schema_source: SchemaSource::Vendor,
 };
 
+/// Metadata helps where it can be had. A vendor that does not respond, or takes no requests at
+/// present, would not serve the request that needs it either.
+fn ignore_refusal<T>(result: Result<T, VendorError>) -> Result<(), VendorError> {
+    match result {
+        Err(fault) if !matches!(fault.kind, VendorErrorKind::ServerError | VendorErrorKind::InvalidResponse) => {
+            Err(fault)
+        }
+        _ => Ok(()),
+    }
+}
+
 #[async_trait(?Send)]
 impl VendorProtocol for Dataverse {
     fn classify(&self, request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
@@ -218,7 +229,7 @@ impl Adapter for Dataverse {
             None if conditions.is_empty() => protocol::list_path(collection),
             None => protocol::search_path(collection, &conditions),
         };
-        self.tables.load_tables(transport).await?;
+        ignore_refusal(self.tables.load_tables(transport).await)?;
         let (rows, next) = self.load_page(transport, collection, path.clone(), limit).await?;
         if next.as_ref() == Some(&path) {
             return Err(unparseable_response("a list that repeats a page"));
@@ -258,7 +269,7 @@ impl Adapter for Dataverse {
             UpdateInput::FullRecord { after, .. } => after.keys().any(|name| lookups::attribute_of(name).is_some()),
         };
         if has_lookup {
-            self.tables.load_lookups(transport, collection).await?;
+            ignore_refusal(self.tables.load_lookups(transport, collection).await)?;
         }
         Ok(Vec::new())
     }
@@ -334,7 +345,7 @@ impl Adapter for Dataverse {
         if conditions.is_empty() {
             return Ok(None);
         }
-        while protocol::search_path(collection, &conditions).len() > MAX_SEARCH_PATH {
+        while conditions.len() > 1 && protocol::search_path(collection, &conditions).len() > MAX_SEARCH_PATH {
             conditions.pop();
         }
         let shown = |(name, value): (&String, &Value)| {

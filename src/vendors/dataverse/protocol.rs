@@ -32,6 +32,8 @@ const STALE: &str = "0x80060882";
 const NOT_COMPARED: &str = "0x80060883";
 /// The row, or a row that the body refers to, does not exist.
 const MISSING: &str = "0x80040217";
+/// What every row has.
+const ETAG: &[u8] = b"@odata.etag";
 /// Error bodies that are longer are not parsed.
 const MAX_ERROR_BODY: usize = 256 * 1024;
 
@@ -136,8 +138,10 @@ pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Op
         }
         (VendorCallKind::Create, 200 | 201) => is_object(),
         (VendorCallKind::Create, 204) => response.header(ENTITY_ID).is_some(),
-        (VendorCallKind::Update, 200 | 201) => is_object(),
-        (VendorCallKind::Update, 204) | (VendorCallKind::Delete, 200 | 204) => true,
+        // The row; a login page or another document may come with the same status.
+        (VendorCallKind::Update, 200) => is_object() && memchr::memmem::find(&response.body, ETAG).is_some(),
+        (VendorCallKind::Delete, 200) => response.body.trim_ascii().is_empty(),
+        (VendorCallKind::Update | VendorCallKind::Delete, 204) => true,
         _ => return Some(classify_error(request, response)),
     };
     (!is_documented).then(|| {
@@ -220,7 +224,10 @@ fn classify_sign_in_error(request: &VendorRequest, response: &VendorResponse) ->
     let parsed: Option<SignInError> = serde_json::from_slice(&response.body).ok();
     let (code, description) = parsed.map(|error| (error.error, error.error_description)).unwrap_or_default();
     let text = description.split_once("Trace ID:").map_or(description.as_str(), |(text, _)| text);
-    let texts = ErrorTexts::from_text(request, text);
+    let texts = match text {
+        "" => ErrorTexts::from_response(request, response),
+        text => ErrorTexts::from_text(request, text),
+    };
     let fault = match response.status {
         400 | 401 | 403 => fault_from_response(VendorErrorKind::CredentialsRejected, request, response, &texts),
         404 => undocumented_response(request, response, "there is no token service at this address"),

@@ -1,5 +1,7 @@
 //! The columns of a table, from the organization's metadata.
 
+use bytes::Bytes;
+use futures_util::future::{join, join_all};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -93,13 +95,11 @@ pub(super) async fn load_schema(
     let tables = cache.load_tables(transport).await?.ok_or_else(forbidden)?;
     let table = tables.iter().find(|table| table.set() == Some(set));
     let table = table.ok_or_else(|| VendorError::new(VendorErrorKind::NotFound))?;
-    let load = async |resource: &str| {
-        let path = format!("EntityDefinitions(LogicalName='{}')/{resource}", table.name());
-        fetch(transport, &path).await
-    };
-    let mut attributes: Vec<Attribute> = parse_value(&load(COMMON).await?.ok_or_else(forbidden)?)?;
-    for cast in CASTS {
-        let Some(body) = load(cast).await? else { continue };
+    let details = join_all(CASTS.map(|cast| load(transport, table, cast)));
+    let (common, details) = join(load(transport, table, COMMON), details).await;
+    let mut attributes: Vec<Attribute> = parse_value(&common?.ok_or_else(forbidden)?)?;
+    for body in details {
+        let Some(body) = body? else { continue };
         for detailed in parse_value::<Attribute>(&body)? {
             let known = attributes.iter_mut().find(|one| one.logical_name == detailed.logical_name);
             if let Some(known) = known {
@@ -114,6 +114,10 @@ pub(super) async fn load_schema(
     let read_only = fields.iter().filter(|field| !field.is_updatable).map(|field| field.name.clone());
     cache.note_read_only(set, read_only.collect());
     Ok(RecordSchema { title: table.title().to_owned(), fields, is_closed: true })
+}
+
+async fn load(transport: &dyn Transport, table: &Table, resource: &str) -> Result<Option<Bytes>, VendorError> {
+    fetch(transport, &format!("EntityDefinitions(LogicalName='{}')/{resource}", table.name())).await
 }
 
 fn to_field(attribute: &Attribute, table: &Table) -> Option<FieldSchema> {

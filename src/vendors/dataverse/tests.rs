@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::record::SideEffect;
+use crate::record::{Secret, SideEffect};
 use crate::transport::VendorCallKind;
 use crate::vendors::factory::{BASE_URL, Settings};
 use crate::vendors::testing::{ScriptedTransport, body, classify_response, map, response, run_golden};
@@ -157,7 +157,8 @@ async fn a_table_that_does_not_compare_versions_is_remembered() {
     assert!(!adapter.compares(Action::Create, "accounts") && adapter.compares(Action::Update, "new_logs"));
     let members = RawObject::from(&map(r#"{"name":"x"}"#));
     let log = RecordId::new("new_logs", KEY);
-    let terms = UpdateTerms::bound_to(&version());
+    let version = version();
+    let terms = UpdateTerms::bound_to(&version);
     let call = adapter.plan_update(&log, &UpdateInput::Members(&members), &terms).expect("a plan").request;
     let refusal = r#"{"error":{"code":"0x80060883","message":"not enabled"}}"#;
     let judged = classify_response(&adapter, &call, 400, refusal);
@@ -183,10 +184,11 @@ fn every_success_that_may_mean_done_counts() {
     let adapter = adapter();
     let update = plan(&adapter, r#"{"name":"x"}"#).expect("a plan").request;
     let delete = adapter.plan_delete(&id(), None, Some(&version())).expect("a plan").request;
-    for (call, status, text) in [(&update, 204, ""), (&update, 200, "{}"), (&delete, 204, ""), (&delete, 200, "")] {
+    let row = r#"{"@odata.etag":"W/\"8\""}"#;
+    for (call, status, text) in [(&update, 204, ""), (&update, 200, row), (&delete, 204, ""), (&delete, 200, "")] {
         assert_eq!(classify_response(&adapter, call, status, text), None, "{status}");
     }
-    for (status, text) in [(200, "<html>"), (202, ""), (302, "")] {
+    for (status, text) in [(200, "<html>"), (200, "{}"), (202, ""), (302, "")] {
         let judged = classify_response(&adapter, &update, status, text);
         assert_eq!(judged, Some((VendorErrorKind::InvalidResponse, SideEffect::Unknown)), "{status}");
     }

@@ -350,7 +350,7 @@ fn the_token_lifetime_is_clamped_to_a_sane_range() {
         (r#"{"access_token":"a","expires_in":-5}"#, 0),
         (r#"{"access_token":"a","expires_in":1e300}"#, 86400),
     ] {
-        assert_eq!(protocol::parse_access_token(body.as_bytes()).expect("a token").1.as_secs(), seconds, "{body}");
+        assert_eq!(parse_token_response(body.as_bytes(), "").expect("a token").1.as_secs(), seconds, "{body}");
     }
 }
 
@@ -362,7 +362,7 @@ fn no_secret_appears_in_debug_output_or_vendor_messages() {
     let echo = response(401, r#"{"message":"no client with secret s3cret"}"#);
     assert!(!format!("{:?}", adapter.classify(&sign_in, &echo)).contains("s3cret"));
     let mut call = protocol::delete_request(&id());
-    let (secret, _) = protocol::parse_access_token(br#"{"access_token":"tok-123"}"#).expect("a token");
+    let (secret, _) = parse_token_response(br#"{"access_token":"tok-123"}"#, "").expect("a token");
     adapter.sign(&mut call, &Token { secret, expires: None });
     let echo = response(403, r#"{"message":"'tok-123' not a valid key=value pair in Authorization header"}"#);
     let fault = adapter.classify(&call, &echo).expect("an error");

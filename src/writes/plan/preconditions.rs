@@ -69,7 +69,7 @@ pub(super) async fn failed_precondition(
     let sent = precondition.and_then(|given| given.single_version(&system.name, id));
     if let Some((sent, _)) = sent.filter(|_| !holds) {
         let recent_states = &task.gateway.recent_states;
-        problem.changed = system.changed_since(recent_states, &sent.to_header(), id, &record).await;
+        problem.changed = system.changed_since(recent_states, &sent.to_header(), id, record).await;
     }
     Problem { overlap: no_rebase.overlap, rebase: no_rebase.refusal, ..problem }
 }

@@ -8,7 +8,7 @@ use super::document::patch_document;
 use super::preconditions::{NoRebase, failed_precondition, is_excluded, precondition_holds, read_record};
 use crate::metrics::RebaseOutcome;
 use crate::problem::{Problem, RebaseRefusal};
-use crate::record::{EntityTag, Patch, RawObject, RecordId, VendorRecord, diff, rebase};
+use crate::record::{EntityTag, Patch, RawObject, RecordId, VendorRecord, diff, json_pointer, rebase};
 use crate::writes::rebased::Rebased;
 use crate::writes::task::WriteTask;
 
@@ -54,11 +54,15 @@ async fn try_rebase(
         return Err(NoRebase { refusal: Some(RebaseRefusal::StateUnknown), ..NoRebase::default() });
     };
     let touched = touched_places(task, id, patch, &from, &base);
-    let found = rebase(&base, &record.fields.to_map(), touched, &system.policy.together);
+    let mut found = rebase(&base, &record.fields.to_map(), touched, &system.policy.together);
     if !found.overlap.is_empty() {
         gateway.metrics.rebase(system.index, RebaseOutcome::Overlap);
         return Err(NoRebase { overlap: found.overlap, ..NoRebase::default() });
     }
+    // What the vendor itself changes with every write tells nothing of others.
+    let stamped = record.fields.names().filter(|member| system.adapter.is_stamped(id.collection(), member));
+    let stamped: Vec<String> = stamped.map(|member| json_pointer("/fields", &[member])).collect();
+    found.moved.retain(|pointer| !stamped.contains(pointer));
     Ok(Rebased { from, onto: etag.to_header(), moved: found.moved })
 }
 

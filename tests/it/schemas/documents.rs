@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use records_gateway::sandbox::{self, CallKind};
 use serde_json::{Value, json};
 
-use crate::support::{BLUEDOLPHIN, MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor};
+use crate::support::{BLUEDOLPHIN, DATAVERSE, MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor};
 
 for_each_vendor!(
     every_sample_record_is_valid_under_its_own_schema,
@@ -105,6 +105,7 @@ async fn each_vendor_lists_its_collections() {
         (&PRETECTUM, "Sales / Customer / Customers", json!(4), "vendor", true),
         (&BLUEDOLPHIN, "Object definitions", json!(null), "fixed", true),
         (&MATRIX42, "SPSScCategoryClassBase", json!(null), "vendor", false),
+        (&DATAVERSE, "Account", json!(null), "vendor", true),
     ] {
         let path = format!("/systems/{}/collections", fixture.system);
         let page = env.get(&path).send().await.assert_status(200).json();
