@@ -110,6 +110,7 @@ async fn write(store: &Journal, record: &str) {
         operation: operation.clone(),
         request_id: operation.as_str().into(),
         batch: None,
+        model: None,
         caller: "benchmark".into(),
         system: "crm".into(),
         record: Some(record.into()),
