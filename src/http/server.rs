@@ -97,10 +97,13 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
             .service(endpoint("/models/{model}/schema").get(Other, models::schema))
             .service(
                 endpoint("/models/{model}/{system}/{id}")
+                    .except("/preview")
                     .get(Read, records::get)
                     .patch(Update, writes::update)
                     .delete(Delete, writes::delete),
             )
+            .service(endpoint("/models/{model}/{system}/preview").post(Preview, previews::new_record))
+            .service(endpoint("/models/{model}/{system}/{id}/preview").post(Preview, previews::change))
             .service(endpoint("/models/{model}/{system}").get(List, records::list).post(Create, writes::create))
             .service(endpoint("/models/{model}").get(List, models::get))
             .service(endpoint("/models").get(Other, models::list))

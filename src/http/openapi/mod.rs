@@ -73,7 +73,7 @@ pub(super) use system_document::system_document;
         super::handlers::home::home, super::handlers::docs::problem, super::handlers::docs::openapi_json,
     ),
     components(schemas(
-        crate::problem::ProblemDocument, model_bodies::ModelDocument, model_bodies::ModelDocumentPage,
+        crate::problem::ProblemDocument, model_bodies::ModelDocument, model_bodies::ModelDocumentPage, model_bodies::VendorPart,
         model_bodies::ModelMergePatch, model_bodies::ModelDraft,
     )),
     modifiers(&BearerAuthScheme, &VendorExamples, &ResponseHeaders, &ProblemResponses, &ModelPaths),

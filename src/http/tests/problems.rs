@@ -30,7 +30,7 @@ async fn problem_responses_have_the_headers_that_their_status_requires() {
     assert_eq!(zipped.header("accept-patch"), text.header("accept-patch"));
     assert_eq!(api.send(admin_request("GET", "/records/crm/a%00:b")).await.problem(), "malformed-request");
     assert_eq!(api.send(admin_request("GET", "/records/crm/a:b?x=1")).await.problem(), "malformed-request");
-    assert_eq!(api.send(admin_request("GET", "/records/crm/a:b/preview")).await.problem(), "not-found");
+    assert_eq!(api.send(admin_request("GET", "/records/crm/a:b/more")).await.problem(), "not-found");
     assert_eq!(api.write_count(), 0);
 }
 
