@@ -186,7 +186,7 @@ fn a_json_patch_speaks_the_words_of_the_model() {
 }
 
 #[test]
-fn one_place_through_two_doors_is_refused() {
+fn one_place_named_in_fields_and_vendor_is_refused() {
     let fields = r#"{"Status":"VIP","p":{"Cost":{"value":"1"}}}"#;
     for body in [
         r#"{"vendor":{"Status":"Premium"}}"#,
