@@ -41,6 +41,13 @@ since = { at = "Customer Since", date = "MM/dd/yyyy" }
 credit = "Credit Limit"
 newsletter = "Newsletter"
 
+[models.contact.systems.sales]
+collection = "contacts"
+[models.contact.systems.sales.map]
+first_name = "firstname"
+last_name = "lastname"
+email = "emailaddress1"
+
 [models.asset]
 title = "Asset"
 [models.asset.fields]

@@ -102,7 +102,8 @@ pub(super) fn vendor_value(rng: &mut Rng, entry: &MapEntry) -> Value {
 pub(super) fn record(rng: &mut Rng, map: &SystemMap) -> Map<String, Value> {
     let mut fields = Map::new();
     fields.insert("A member of no field".to_owned(), text(rng).into());
-    for entry in map.entries.iter().filter(|entry| !entry.place.is_member()) {
+    let has_more = rng.bool();
+    for entry in map.entries.iter().filter(|entry| has_more && !entry.place.is_member()) {
         let mut beside = entry.place.names().to_vec();
         if let Some(last) = beside.last_mut() {
             last.push_str(" beside");

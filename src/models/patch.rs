@@ -205,7 +205,7 @@ impl ModelPatch {
     }
 
     /// A merge patch may name the place of a field in `vendor` only with its present value, or
-    /// where the field cannot be read.
+    /// where the field cannot be read. An empty object changes nothing in the object that it names.
     fn check_named_places(
         &self,
         before: &Map<String, Value>,
@@ -217,7 +217,8 @@ impl ModelPatch {
         let is_wrong = |(path, value): &(Vec<String>, &Value)| {
             let entry = self.map.entry_meeting(path)?;
             let present = entry.place.get(before).unwrap_or(&Value::Null);
-            let is_repeated = entry.place.names() == path && present == *value;
+            let is_empty_object = value.is_object() && entry.place.names().len() > path.len();
+            let is_repeated = is_empty_object || entry.place.names() == path && present == *value;
             (!is_repeated && !self.is_open(entry, before, assignments)).then(|| place_of_field(entry, path))
         };
         let errors: Vec<FieldError> = named.iter().filter_map(is_wrong).collect();
@@ -347,8 +348,7 @@ impl MappedPatch for ModelPatch {
             if change.path.len() > 1 {
                 return Ok(None);
             }
-            let value = after.get(&change.member).cloned().unwrap_or_default();
-            members.push((change.member, RawJson::from(&value)));
+            members.push((change.member.clone(), after.get(&change.member).unwrap_or(&Value::Null).into()));
         }
         let is_flat = members.iter().all(|(_, value)| !value.is_object());
         Ok((is_flat && !members.is_empty()).then(|| members.into_iter().collect()))

@@ -2,7 +2,7 @@
 
 use actix_web::http::Method;
 use records_gateway::app::sandbox::MODELS;
-use records_gateway::sandbox::{CallKind, InjectedFault, bluedolphin, matrix42, pretectum};
+use records_gateway::sandbox::{CallKind, InjectedFault, bluedolphin, dataverse, matrix42, pretectum};
 use serde_json::{Value, json};
 
 use crate::support::{TestClient, TestProcess, TestResponse, TestServer};
@@ -26,7 +26,8 @@ async fn rename(client: &TestClient, path: &str, name: &str) -> Value {
     let before = client.get(path).send().await;
     let request = client.request(Method::PATCH, path).if_match(before.assert_status(200).etag());
     let request = request.header("Accept-Loss", LOSSES).prefer("wait=10");
-    request.fields(&json!({ "name": name })).send().await.assert_status(204);
+    let done = request.fields(&json!({ "name": name })).send().await;
+    assert!(matches!(done.status, 200 | 204), "{done:?}");
     client.get(path).send().await.assert_status(200).json()
 }
 
@@ -41,6 +42,11 @@ async fn the_same_client_changes_two_systems_without_a_branch() {
         let after = rename(&client, &path, "Renamed").await;
         assert_eq!(after["fields"]["name"], "Renamed");
         assert_eq!(after["fields"]["active"], true, "{after}");
+    }
+    for path in [ada(), format!("/models/contact/sales/{}", dataverse::YVONNE_ID)] {
+        let tag = client.get(&path).send().await.assert_status(200).etag().to_owned();
+        patch(&client, &path, &tag, &json!({ "fields": { "first_name": "Renamed" } })).await.assert_status(204);
+        assert_eq!(client.get(&path).send().await.json()["fields"]["first_name"], "Renamed");
     }
     let definition = server.vendors.bluedolphin.state.definition(bluedolphin::NEW_APPLICATION_ID).expect("there");
     assert_eq!(definition.name, "Renamed");
@@ -93,6 +99,7 @@ async fn a_whole_document_sent_back_writes_nothing() {
         format!("/models/asset/architecture/{}", bluedolphin::NEW_APPLICATION_ID),
         format!("/models/asset/architecture/{}", bluedolphin::EMPTY_DEFINITION_ID),
         format!("/models/asset/itsm/{}", matrix42::HARDWARE_ID),
+        format!("/models/contact/sales/{}", dataverse::YVONNE_ID),
     ] {
         for query in ["", "?vendor=all", "?vendor=none"] {
             let document = client.get(&format!("{path}{query}")).send().await;
@@ -102,7 +109,7 @@ async fn a_whole_document_sent_back_writes_nothing() {
         }
     }
     let vendors = &server.vendors;
-    let logs = [&vendors.pretectum.log, &vendors.bluedolphin.log, &vendors.matrix42.log];
+    let logs = [&vendors.pretectum.log, &vendors.bluedolphin.log, &vendors.matrix42.log, &vendors.dataverse.log];
     assert!(logs.iter().all(|log| log.count(CallKind::Update) == 0));
 }
 
@@ -115,7 +122,8 @@ async fn a_value_that_the_map_cannot_read_is_absent_and_kept() {
     let json = document.assert_status(200).json();
     assert!(json["fields"].get("tier").is_none(), "{json}");
     assert_eq!(json["vendor"]["Status"], "Odd");
-    let warning = &json["warnings"][0];
+    let warning = json["warnings"].as_array().expect("warnings").iter().find(|one| one["code"] == "unmapped-value");
+    let warning = warning.unwrap_or_else(|| panic!("{json}"));
     assert_eq!(
         [&warning["code"], &warning["pointer"], &warning["vendor_pointer"]],
         ["unmapped-value", "/fields/tier", "/vendor/Status"]
@@ -156,9 +164,8 @@ async fn tags_of_records_and_of_models_never_match_each_other() {
     let record_tag = client.get(&record).send().await.etag().to_owned();
     let tag = client.get(&ada()).send().await.etag().to_owned();
     assert_ne!(record_tag, tag);
-    let body = json!({ "fields": { "email": "x@example.com" } });
-    for (path, tag, word) in [(&ada(), &record_tag, "/records"), (&record, &tag, "model")] {
-        let refused = patch(&client, path, tag, &body).await;
+    for (path, tag, word, member) in [(&ada(), &record_tag, "/records", "email"), (&record, &tag, "model", "Email")] {
+        let refused = patch(&client, path, tag, &json!({ "fields": { member: "x@example.com" } })).await;
         refused.assert_problem(412, "precondition-failed");
         let problem = refused.json();
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(word)), "{problem}");
