@@ -166,6 +166,8 @@ pub(super) async fn find_concurrent_writes(
             let compared = entry.compared_etag.as_deref().or(entry.rebased_onto.as_deref());
             let version_match = VersionMatch::classify(compared, entry.precondition.as_deref(), etag_before);
             let is_applied = entry.state == OperationState::Applied.as_str();
+            // The id of a deleted record is never used again, whatever version was compared.
+            let is_other_delete = write.expected.is_deleted() && entry.action == Some(Action::Delete);
             if operation == write.operation {
                 has_begun = true;
             } else if entry.event == LedgerEvent::Intent {
@@ -176,13 +178,14 @@ pub(super) async fn find_concurrent_writes(
                 // there yet. Where a version does not identify its writer, the values may be its
                 // own.
                 let may_follow_unseen = has_begun && !is_sequence && entry.compared_etag.is_some();
-                if version_match == VersionMatch::Exact
+                if is_other_delete
+                    || version_match == VersionMatch::Exact
                     || (version_match == VersionMatch::Possible || may_follow_unseen)
                         && paths_overlap(&entry.paths, &paths)
                 {
                     unresolved.insert(operation);
                 }
-            } else if is_applied && version_match == VersionMatch::Exact {
+            } else if is_applied && (is_other_delete || version_match == VersionMatch::Exact) {
                 return Some(ConcurrentWrites { another_applied: true, ..ConcurrentWrites::default() });
             } else if entry.state == OperationState::NotApplied.as_str() {
                 later.remove(&operation);

@@ -4,10 +4,11 @@
 use serde_json::{Map, Value};
 
 use super::concurrent_writes::ConcurrentWrites;
-use super::intent::{ExpectedState, WriteIntent};
+use super::intent::WriteIntent;
 use crate::record::{
     FieldChange, ObservedState, RecordId, SideEffect, VendorError, VendorErrorKind, Warning, WarningCode, all_applied,
 };
+use crate::system::Guarantee;
 
 /// What the vendor's answer to the write says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +118,7 @@ impl Resolution {
 pub(super) fn resolve(evidence: &Evidence<'_>) -> Resolution {
     match evidence.seen {
         Seen::Created(ids) => resolve_create(evidence.answer, ids),
-        Seen::Absent => resolve_absent(evidence.answer, &evidence.intent.expected),
+        Seen::Absent => resolve_absent(evidence),
         Seen::Record(etag, _) if evidence.intent.expected.is_deleted() => resolve_undeleted(evidence, etag),
         Seen::Record(etag, fields) => match evidence.answer {
             Answer::Success => resolve_success(evidence, etag, fields),
@@ -140,7 +141,16 @@ pub(super) fn resolve_finally(evidence: &Evidence<'_>) -> Resolution {
 
 /// Whether the ledger's other writes can make a difference.
 pub(super) fn needs_ledger(intent: &WriteIntent, answer: Answer, seen: &Seen) -> bool {
-    let Seen::Record(etag, _) = seen else { return false };
+    let etag = match seen {
+        Seen::Record(etag, _) => etag,
+        // No lease keeps the deletes of others away that the vendor compares itself.
+        Seen::Absent => {
+            let is_lost =
+                matches!(answer, Answer::Lost | Answer::LostThenRefused | Answer::Ambiguous(SideEffect::Unknown));
+            return is_lost && intent.expected.is_deleted() && intent.guarantee == Guarantee::Native;
+        }
+        Seen::Created(_) => return false,
+    };
     let is_possible = match answer {
         Answer::Success | Answer::Ambiguous(SideEffect::Unknown) => true,
         Answer::Conflict | Answer::ConflictStatus | Answer::Ambiguous(SideEffect::None) => false,
@@ -160,10 +170,16 @@ fn resolve_create(answer: Answer, ids: &[RecordId]) -> Resolution {
     }
 }
 
-fn resolve_absent(answer: Answer, expected: &ExpectedState) -> Resolution {
-    match (answer, expected.is_deleted()) {
-        (Answer::Success | Answer::Lost | Answer::LostThenRefused | Answer::Ambiguous(SideEffect::Unknown), true) => {
-            Resolution::Applied
+fn resolve_absent(evidence: &Evidence<'_>) -> Resolution {
+    match (evidence.answer, evidence.intent.expected.is_deleted()) {
+        (Answer::Success, true) => Resolution::Applied,
+        // A record is deleted once: by another write, perhaps by another one, or by this.
+        (Answer::Lost | Answer::LostThenRefused | Answer::Ambiguous(SideEffect::Unknown), true) => {
+            match evidence.concurrent {
+                ConcurrentWrites { another_applied: true, .. } => Resolution::NotApplied(Refusal::NotFound),
+                ConcurrentWrites { another_unresolved: true, .. } => Resolution::Open,
+                _ => Resolution::Applied,
+            }
         }
         (Answer::Conflict | Answer::ConflictStatus | Answer::Ambiguous(_), _) => {
             Resolution::NotApplied(Refusal::NotFound)

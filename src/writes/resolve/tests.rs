@@ -7,10 +7,9 @@ use super::Resolution::{Applied, NotApplied, Open};
 use super::*;
 use crate::record::{Action, OperationId};
 use crate::record::{FieldChange, RawObject};
-use crate::system::Guarantee;
 use crate::transport::{VendorCallKind, VendorRequest};
 use crate::writes::command::Prefer;
-use crate::writes::intent::StoredFieldChange;
+use crate::writes::intent::{ExpectedState, StoredFieldChange};
 use crate::writes::stored_request::StoredRequest;
 
 const UNKNOWN_EFFECT: Answer = Ambiguous(SideEffect::Unknown);
@@ -254,6 +253,35 @@ fn the_truth_table_of_deletes_holds() {
         let resolution = judge_other(Guarantee::Native, ExpectedState::Deleted, answer, &seen(shown));
         assert_eq!(resolution, expected, "native: {answer:?} [{shown}]");
     }
+}
+
+#[test]
+fn a_record_that_is_gone_was_deleted_by_one_write_only() {
+    let native = intent(Guarantee::Native, ExpectedState::Deleted);
+    let judge = |answer, concurrent| {
+        let evidence = Evidence {
+            intent: &native,
+            changes: &[],
+            old_values_known: true,
+            answer,
+            seen: &Seen::Absent,
+            concurrent,
+            version_is_sequence: false,
+            is_stable: false,
+        };
+        (resolve(&evidence), resolve_finally(&evidence))
+    };
+    let applied = ConcurrentWrites { another_applied: true, ..ConcurrentWrites::default() };
+    let unresolved = ConcurrentWrites { another_unresolved: true, ..ConcurrentWrites::default() };
+    for answer in [Lost, LostThenRefused, UNKNOWN_EFFECT] {
+        assert!(needs_ledger(&native, answer, &Seen::Absent));
+        assert_eq!(judge(answer, ConcurrentWrites::default()).0, Applied, "{answer:?}");
+        assert_eq!(judge(answer, applied).0, NotApplied(Refusal::NotFound), "{answer:?}");
+        assert_eq!(judge(answer, unresolved), (Open, OTHER), "{answer:?}");
+    }
+    assert_eq!(judge(Success, applied).0, Applied, "the vendor says so");
+    let guarded = intent(Guarantee::Guarded, ExpectedState::Deleted);
+    assert!(!needs_ledger(&guarded, Lost, &Seen::Absent), "its lease keeps others away");
 }
 
 #[test]
