@@ -117,7 +117,7 @@ fn names_with_special_characters_are_compared_as_pointers() {
 
 /// The number of generated cases; `REBASE_CASES` sets another one.
 fn case_count() -> usize {
-    std::env::var("REBASE_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(100_000)
+    std::env::var("REBASE_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(5_000)
 }
 
 #[test]
