@@ -102,7 +102,7 @@ fn a_stale_version_is_412_on_patch_and_delete() {
     };
     let done = patch(&etag);
     assert_eq!((done.status, done.body.as_str()), (204, ""));
-    assert!(done.head.contains(&format!("odata-entityid: {}/api/data/v9.2/{resource}", client.vendor.base_url())));
+    assert!(done.head.contains(&format!("odata-entityid: http://vendor/api/data/v9.2/{resource}")));
     assert_eq!(code(&patch(&etag)), (412, "0x80060882".to_owned()));
     let delete = client.call(&format!("DELETE {resource}"), &[("If-Match", &etag)], None);
     assert_eq!(code(&delete), (412, "0x80060882".to_owned()));
@@ -183,7 +183,7 @@ fn a_list_has_pages_with_absolute_links() {
     let first = client.call("GET accounts", &[("Prefer", "odata.maxpagesize=2")], None).json();
     assert_eq!(first["value"].as_array().unwrap().len(), 2);
     let link = first["@odata.nextLink"].as_str().unwrap().to_owned();
-    let resource = link.strip_prefix(&format!("{}{}", client.vendor.base_url(), routes::API)).unwrap();
+    let resource = link.strip_prefix(&format!("http://vendor{}", routes::API)).unwrap();
     let second = client.call(&format!("GET {resource}"), &[("Prefer", "odata.maxpagesize=2")], None).json();
     assert_eq!((second["value"].as_array().unwrap().len(), second.get("@odata.nextLink")), (1, None));
     let found =

@@ -43,7 +43,7 @@ pub(super) fn shown_value(value: &Value) -> Option<Value> {
 /// Checks the value of a lookup without knowing its table.
 pub(super) fn check_value(member: &str, value: &RawJson) -> Option<FieldError> {
     let is_valid = match value.value() {
-        Some(Value::Null) => true,
+        None => value.as_str().trim() == "null",
         Some(Value::String(text)) => parse_reference(&text).is_some(),
         _ => false,
     };
