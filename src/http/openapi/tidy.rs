@@ -33,7 +33,8 @@ fn schemas_mut(document: &mut Value) -> Option<&mut Map<String, Value>> {
 /// schemas one name space.
 fn take_closed_words(document: &mut Value) -> Map<String, Value> {
     let Some(schemas) = schemas_mut(document) else { return Map::new() };
-    let is_closed = |schema: &Value| schema.get("enum").is_some() && schema["type"] == "string";
+    let is_closed =
+        |schema: &Value| schema.get("enum").is_some() && schema.get("type").is_some_and(|kind| kind == "string");
     let names: Vec<String> =
         schemas.iter().filter(|(_, schema)| is_closed(schema)).map(|(name, _)| name.clone()).collect();
     names.into_iter().filter_map(|name| schemas.shift_remove_entry(&name)).collect()

@@ -9,23 +9,20 @@
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::http::header::{AUTHORIZATION, HeaderValue};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use moka::future::Cache;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::access_token::parse_access_token;
+use super::column_cache::{ColumnCache, as_read_fault};
 use super::fragment::{self, Fragment};
 use super::metadata;
 use super::page_cursor::Cursor;
 use super::protocol::{self, Columns};
-use crate::record::{
-    Action, FieldError, RawJson, RawObject, RecordId, Secret, VendorError, VendorErrorKind, VendorRecord, Version,
-};
+use crate::record::{Action, FieldError, RawJson, RawObject, RecordId, Secret, VendorError, VendorRecord, Version};
 use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
 use crate::vendors::adapter::{
     Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
@@ -59,14 +56,9 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     build: |settings| Ok(Arc::new(Matrix42::new(&require_setting(settings, "api_token")?)?)),
 };
 
-/// How many Data Definitions' columns are cached, and for how long.
-const MAX_CACHED_DEFINITIONS: u64 = 256;
-const COLUMNS_TTL: Duration = Duration::from_mins(10);
 /// Page size and number of pages of a search. Pages of 1000 work (OBSERVED).
 const SEARCH_PAGE_SIZE: usize = 1000;
 const MAX_SEARCH_PAGES: u64 = 50;
-/// The web server may reject a longer query before the vendor reads it (IIS allows 2048 bytes).
-const MAX_SAFE_QUERY_LEN: usize = 2000;
 
 static CAPABILITIES: Capabilities = Capabilities {
     vendor: "matrix42",
@@ -89,9 +81,7 @@ static CAPABILITIES: Capabilities = Capabilities {
 pub(super) struct Matrix42 {
     /// `Bearer …`, only for the exchange.
     api_token: HeaderValue,
-    columns: Cache<String, Arc<[String]>>,
-    /// The Data Definitions whose lists reject the column `TimeStamp`: their items carry no tags.
-    versionless_definitions: Cache<String, ()>,
+    columns: ColumnCache,
 }
 
 impl Matrix42 {
@@ -100,115 +90,8 @@ impl Matrix42 {
     pub(super) fn new(api_token: &Secret) -> Result<Self, InvalidSetting> {
         let unfit = InvalidSetting::new("api_token", "holds characters that an HTTP header cannot hold");
         let api_token = secret_header(&format!("Bearer {}", api_token.expose())).ok_or(unfit)?;
-        let columns = Cache::builder().max_capacity(MAX_CACHED_DEFINITIONS).time_to_live(COLUMNS_TTL).build();
-        let versionless_definitions =
-            Cache::builder().max_capacity(MAX_CACHED_DEFINITIONS).time_to_live(COLUMNS_TTL).build();
-        Ok(Self { api_token, columns, versionless_definitions })
+        Ok(Self { api_token, columns: ColumnCache::default() })
     }
-
-    /// The columns of a complete list item; `None` if they cannot be determined.
-    async fn load_columns(
-        &self,
-        transport: &dyn Transport,
-        definition: &str,
-    ) -> Result<Option<Arc<[String]>>, VendorError> {
-        if let Some(columns) = self.columns.get(definition).await {
-            return Ok(Some(columns));
-        }
-        let probe = self
-            .list_with_version_fallback(transport, definition, &[], |columns| {
-                protocol::list_request(definition, columns, 0, 1)
-            })
-            .await?;
-        let first = fragment::parse_page(&probe.body, None)?.into_iter().next();
-        let Some(key) = first.and_then(|fragment| fragment.id) else { return Ok(None) };
-        let id = RecordId::new(definition, &key);
-        let response = match transport.send(protocol::schema_request(&id)).await {
-            // The server lacks the call; the fragment itself shows the same names.
-            Err(fault) if is_vendor_response(&fault) => {
-                transport.send(protocol::read_request(VendorCallKind::Schema, &id)).await
-            }
-            result => result,
-        };
-        let names = match response {
-            Ok(response) => fragment::parse_column_names(&response.body)?,
-            Err(fault) if is_vendor_response(&fault) => None,
-            Err(fault) => return Err(fault),
-        };
-        let names: Option<Arc<[String]>> = names.map(Into::into);
-        if let Some(names) = &names {
-            self.columns.insert(definition.to_owned(), Arc::clone(names)).await;
-        }
-        Ok(names)
-    }
-
-    /// Requests a list with versions or, once the Data Definition has rejected that column,
-    /// without.
-    async fn list_with_version_fallback(
-        &self,
-        transport: &dyn Transport,
-        definition: &str,
-        names: &[String],
-        request: impl Fn(&Columns<'_>) -> VendorRequest,
-    ) -> Result<VendorResponse, VendorError> {
-        let versions = !self.versionless_definitions.contains_key(definition);
-        match transport.send(request(&Columns { names, versions })).await {
-            Err(fault) if versions && protocol::rejects_version_column(&fault) => {
-                self.versionless_definitions.insert(definition.to_owned(), ()).await;
-                transport.send(request(&Columns { names, versions: false })).await
-            }
-            result => result,
-        }
-    }
-
-    /// Requests a page with these columns or, if the vendor rejects one of them, with those that
-    /// every fragment has.
-    async fn load_page(
-        &self,
-        transport: &dyn Transport,
-        definition: &str,
-        columns: &mut Option<Arc<[String]>>,
-        filters: &[FieldFilter],
-        cursor: &Cursor,
-    ) -> Result<VendorResponse, VendorError> {
-        let names = columns.clone().unwrap_or_default();
-        let request = |columns: &Columns<'_>| {
-            protocol::filter_list(protocol::list_request(definition, columns, cursor.page, cursor.size), filters)
-        };
-        let is_long = request(&Columns { names: &names, versions: true }).path.len() > MAX_SAFE_QUERY_LEN;
-        match self.list_with_version_fallback(transport, definition, &names, request).await {
-            Err(fault)
-                if !names.is_empty()
-                    && (fault.kind == VendorErrorKind::Rejected
-                        || (is_long && fault.kind == VendorErrorKind::NotFound)) =>
-            {
-                self.columns.invalidate(definition).await;
-                *columns = None;
-                self.list_with_version_fallback(transport, definition, &[], request).await.map_err(as_read_fault)
-            }
-            result => result.map_err(as_read_fault),
-        }
-    }
-}
-
-/// Whether the vendor processed the request, as opposed to a failure on the way.
-fn is_vendor_response(fault: &VendorError) -> bool {
-    matches!(
-        fault.kind,
-        VendorErrorKind::NotFound
-            | VendorErrorKind::Rejected
-            | VendorErrorKind::ServerError
-            | VendorErrorKind::InvalidResponse
-            | VendorErrorKind::Forbidden
-    )
-}
-
-/// A list carries no values of the caller that could be invalid.
-fn as_read_fault(mut fault: VendorError) -> VendorError {
-    if fault.kind == VendorErrorKind::Rejected {
-        fault.kind = VendorErrorKind::ServerError;
-    }
-    fault
 }
 
 #[async_trait(?Send)]
@@ -303,8 +186,8 @@ impl Adapter for Matrix42 {
         let start = Cursor { size: limit, ..Cursor::default() };
         let cursor = cursor.map_or(Some(start), Cursor::parse).filter(|cursor| cursor.size <= limit);
         let cursor = cursor.ok_or_else(invalid_cursor_fault)?;
-        let mut columns = self.load_columns(transport, collection).await.map_err(as_read_fault)?;
-        let response = self.load_page(transport, collection, &mut columns, filters, &cursor).await?;
+        let mut columns = self.columns.load(transport, collection).await.map_err(as_read_fault)?;
+        let response = self.columns.load_page(transport, collection, &mut columns, filters, &cursor).await?;
         let (fragments, next) = cursor.next_page(fragment::parse_page(&response.body, columns.as_deref())?)?;
         // The vendor's comparison ignores case.
         let matching = fragments.into_iter().filter(|fragment| {
@@ -391,7 +274,7 @@ impl Adapter for Matrix42 {
         while let Some(cursor) = next.filter(|cursor| cursor.page < MAX_SEARCH_PAGES) {
             let request =
                 |columns: &Columns<'_>| protocol::search_request(collection, columns, fields, cursor.page, cursor.size);
-            let response = self.list_with_version_fallback(transport, collection, &columns, request).await?;
+            let response = self.columns.list_with_version_fallback(transport, collection, &columns, request).await?;
             let fragments;
             (fragments, next) = cursor.next_page(fragment::parse_page(&response.body, None)?)?;
             for fragment in fragments {

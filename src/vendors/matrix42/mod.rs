@@ -2,6 +2,7 @@
 
 mod access_token;
 mod adapter;
+mod column_cache;
 mod fragment;
 mod metadata;
 mod page_cursor;

@@ -1,7 +1,7 @@
 //! The conversation with Matrix42, against a scripted transport.
 
 use super::*;
-use crate::record::{RawObject, SideEffect};
+use crate::record::{RawObject, SideEffect, VendorErrorKind};
 use crate::vendors::testing::{ScriptedTransport, body, classify_response, map, response, run_golden};
 
 const DD: &str = "SPSScCategoryClassBase";

@@ -10,20 +10,20 @@
 #[path = "tests.rs"]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix_web::http::header::AUTHORIZATION;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use moka::future::Cache;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::metadata;
+use super::page_cache::PageCache;
 use super::protocol::{self, Credentials, Listing};
 use super::scan::{Cursor, Scan};
-use super::search::{self, Hit};
+use super::search;
 use crate::record::{
     Action, FieldError, RawJson, RawObject, RecordId, VendorError, VendorErrorKind, VendorRecord, Version, hide_secret,
 };
@@ -67,12 +67,7 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     build: |settings| Ok(Arc::new(Pretectum::new(Credentials::from_settings(settings)?)?)),
 };
 
-/// The beginning of a position in the hits of a search.
-const SEARCH_CURSOR: &str = "search.";
-/// How often a read scans a list that changes meanwhile.
-const MAX_SCANS: usize = 4;
-/// For how many records the page is cached.
-const MAX_CACHED_RECORDS: u64 = 50_000;
+const NOT_ON_A_PAGE: &str = "no page of the dataset holds the record";
 
 static CAPABILITIES: Capabilities = Capabilities {
     vendor: "pretectum",
@@ -105,9 +100,7 @@ impl Credentials {
 /// One Pretectum tenant.
 pub(super) struct Pretectum {
     credentials: Credentials,
-    /// The key of the page where each record was last seen. Records of the first page are not in
-    /// it.
-    page_cache: Cache<RecordId, Arc<str>>,
+    pages: PageCache,
 }
 
 impl Pretectum {
@@ -118,85 +111,7 @@ impl Pretectum {
         if !is_path(&credentials.token_path) {
             return Err(InvalidSetting::new("token_path", "must be a path that begins with /"));
         }
-        Ok(Self { credentials, page_cache: Cache::new(MAX_CACHED_RECORDS) })
-    }
-
-    /// A page of hits. They have no version, so none is a whole record.
-    fn to_hit_page(
-        &self,
-        collection: &str,
-        filters: &[FieldFilter],
-        hits: Vec<Hit>,
-        offset: usize,
-        limit: usize,
-    ) -> Result<ListPage, VendorError> {
-        let matching = hits.into_iter().filter(|(_, record)| all_match(filters, &record.fields.to_map()));
-        let mut rest = matching.skip(offset);
-        let to_item = |(key, record): Hit| {
-            let key = self.parse_key(&key).ok_or_else(|| unparseable_response("a hit without a record's id"))?;
-            Ok(ListItem { id: RecordId::new(collection, &key), record, partial: true })
-        };
-        let items = rest.by_ref().take(limit).map(to_item).collect::<Result<_, VendorError>>()?;
-        let next = rest.next().map(|_| format!("{SEARCH_CURSOR}{}", offset.saturating_add(limit)));
-        Ok(ListPage { items, next })
-    }
-
-    async fn cache_page(&self, id: &RecordId, page_key: Option<&str>) {
-        match page_key {
-            Some(key) => self.page_cache.insert(id.clone(), key.into()).await,
-            None => self.page_cache.invalidate(id).await,
-        }
-    }
-
-    /// Reads the page where the record was last seen. A page key that the vendor no longer accepts
-    /// is not an error of the read.
-    /// Scans until every record is found, or a second scan has confirmed that the others are missing.
-    async fn find_all(
-        &self,
-        transport: &dyn Transport,
-        ids: &[RecordId],
-        found: &mut HashMap<String, VendorRecord>,
-    ) -> Result<(), VendorError> {
-        let Some(first) = ids.first() else { return Ok(()) };
-        let mut wanted: HashSet<&str> = ids.iter().map(RecordId::key).collect();
-        let mut earlier = None;
-        for _ in 0..MAX_SCANS {
-            let mut scan = Scan::new(transport, VendorCallKind::Read, first.collection());
-            while let Some((page_key, listing)) = scan.next_page().await? {
-                for (key, record) in listing.find_records(&wanted)? {
-                    wanted.remove(key.as_str());
-                    self.cache_page(&RecordId::new(first.collection(), &key), page_key.as_deref()).await;
-                    found.insert(key, record);
-                }
-                if wanted.is_empty() {
-                    return Ok(());
-                }
-            }
-            let layout = scan.into_layout();
-            if layout.confirms(earlier.as_ref()) {
-                break;
-            }
-            earlier = Some(layout);
-        }
-        Ok(())
-    }
-
-    async fn read_cached_page(
-        &self,
-        transport: &dyn Transport,
-        id: &RecordId,
-    ) -> Result<Option<VendorRecord>, VendorError> {
-        let Some(page_key) = self.page_cache.get(id).await else { return Ok(None) };
-        let request = protocol::list_request(VendorCallKind::Read, id.collection(), Some(&page_key));
-        let found = match transport.send(request).await {
-            Ok(response) => Listing::parse(&response.body)?.find_record(id.key())?,
-            Err(fault) if matches!(fault.status, Some(400 | 404 | 410 | 422)) => None,
-            Err(fault) => return Err(fault),
-        };
-        if found.is_none() {
-            self.page_cache.invalidate(id).await;
-        }
-        Ok(found)
+        Ok(Self { credentials, pages: PageCache::default() })
     }
 }
 
@@ -276,25 +191,11 @@ impl Adapter for Pretectum {
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
-        if let Some(found) = self.read_cached_page(transport, id).await? {
+        if let Some(found) = self.pages.read(transport, id).await? {
             return Ok(found);
         }
-        let mut earlier = None;
-        for _ in 0..MAX_SCANS {
-            let mut scan = Scan::new(transport, VendorCallKind::Read, id.collection());
-            while let Some((page_key, listing)) = scan.next_page().await? {
-                if let Some(found) = listing.find_record(id.key())? {
-                    self.cache_page(id, page_key.as_deref()).await;
-                    return Ok(found);
-                }
-            }
-            let layout = scan.into_layout();
-            if layout.confirms(earlier.as_ref()) {
-                break;
-            }
-            earlier = Some(layout);
-        }
-        Err(VendorError::new(VendorErrorKind::NotFound).message("no page of the dataset holds the record"))
+        let found = self.pages.find(transport, id).await?;
+        found.ok_or_else(|| VendorError::new(VendorErrorKind::NotFound).message(NOT_ON_A_PAGE))
     }
 
     fn reads_by_scanning(&self) -> bool {
@@ -306,8 +207,8 @@ impl Adapter for Pretectum {
             return vec![self.read(transport, id).await];
         }
         let mut found = HashMap::new();
-        let fault = self.find_all(transport, ids, &mut found).await.err();
-        let missing = || VendorError::new(VendorErrorKind::NotFound).message("no page of the dataset holds the record");
+        let fault = self.pages.find_all(transport, ids, &mut found).await.err();
+        let missing = || VendorError::new(VendorErrorKind::NotFound).message(NOT_ON_A_PAGE);
         ids.iter().map(|id| found.get(id.key()).cloned().ok_or_else(|| fault.clone().unwrap_or_else(missing))).collect()
     }
 
@@ -338,7 +239,7 @@ impl Adapter for Pretectum {
                 .parse_key(&key)
                 .ok_or_else(|| unparseable_response("a record whose id does not have the vendor's form"))?;
             let id = RecordId::new(collection, &key);
-            self.cache_page(&id, cursor.page_key.as_deref()).await;
+            self.pages.remember(&id, cursor.page_key.as_deref()).await;
             items.push(ListItem { id, record, partial: false });
         }
         let offset = start + items.len();
@@ -361,12 +262,12 @@ impl Adapter for Pretectum {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<ListPage, VendorError> {
-        let offset = cursor.map_or(Some(0), |text| text.strip_prefix(SEARCH_CURSOR)?.parse().ok());
+        let offset = search::parse_cursor(cursor);
         if let (Some(offset), Some(query)) = (offset, search::query_of(filters)) {
             let response = transport.send(search::search_request(&query)).await?;
             let (hits, is_complete) = search::parse_hits(&response.body, collection)?;
             if is_complete || offset > 0 {
-                return self.to_hit_page(collection, filters, hits, offset, limit);
+                return search::hit_page(collection, filters, hits, offset, limit);
             }
         }
         let mut page = self.list(transport, collection, limit, cursor).await?;

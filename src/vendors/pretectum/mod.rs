@@ -3,6 +3,7 @@
 mod adapter;
 mod date_pattern;
 mod metadata;
+mod page_cache;
 mod protocol;
 mod scan;
 mod schema;

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::protocol::is_reserved;
-use crate::record::{RawJson, VendorError, VendorRecord, percent_encode};
+use super::protocol::{is_id, is_reserved};
+use crate::record::{RawJson, RecordId, VendorError, VendorRecord, percent_encode};
 use crate::transport::{JSON, VendorCallKind, VendorRequest};
+use crate::vendors::adapter::{ListItem, ListPage};
 use crate::vendors::common::{unparseable_response, utf8};
-use crate::vendors::filter::FieldFilter;
+use crate::vendors::filter::{FieldFilter, all_match};
 
 /// Words of the query language.
 const OPERATORS: [&str; 3] = ["AND", "OR", "NOT"];
@@ -65,6 +66,34 @@ pub(super) fn parse_hits(body: &Bytes, collection: &str) -> Result<(Vec<Hit>, bo
         }
     }
     Ok((hits, is_complete))
+}
+
+/// The beginning of a position in the hits of a search.
+const CURSOR: &str = "search.";
+
+/// The position in the hits; `None` if the cursor is one of a list.
+pub(super) fn parse_cursor(cursor: Option<&str>) -> Option<usize> {
+    cursor.map_or(Some(0), |text| text.strip_prefix(CURSOR)?.parse().ok())
+}
+
+/// A page of hits. They have no version, so none is a whole record.
+pub(super) fn hit_page(
+    collection: &str,
+    filters: &[FieldFilter],
+    hits: Vec<Hit>,
+    offset: usize,
+    limit: usize,
+) -> Result<ListPage, VendorError> {
+    let matching = hits.into_iter().filter(|(_, record)| all_match(filters, &record.fields.to_map()));
+    let mut rest = matching.skip(offset);
+    let to_item = |(key, record): Hit| {
+        let is_id = is_id(&key);
+        let item = is_id.then(|| ListItem { id: RecordId::new(collection, &key), record, partial: true });
+        item.ok_or_else(|| unparseable_response("a hit without a record's id"))
+    };
+    let items = rest.by_ref().take(limit).map(to_item).collect::<Result<_, VendorError>>()?;
+    let next = rest.next().map(|_| format!("{CURSOR}{}", offset.saturating_add(limit)));
+    Ok(ListPage { items, next })
 }
 
 #[cfg(test)]
