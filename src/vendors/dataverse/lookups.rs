@@ -43,7 +43,8 @@ pub(super) fn shown_value(value: &Value) -> Option<Value> {
 /// Checks the value of a lookup without knowing its table.
 pub(super) fn check_value(member: &str, value: &RawJson) -> Option<FieldError> {
     let is_valid = match value.value() {
-        None => value.as_str().trim() == "null",
+        // Null clears the lookup.
+        None => true,
         Some(Value::String(text)) => parse_reference(&text).is_some(),
         _ => false,
     };
