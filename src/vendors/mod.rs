@@ -25,10 +25,6 @@ pub mod dataverse;
 pub mod matrix42;
 pub mod pretectum;
 
-/// Every vendor: a new one is a module above and a line here.
-pub const VENDORS: &[AdapterFactory] =
-    &[pretectum::FACTORY, bluedolphin::FACTORY, matrix42::FACTORY, dataverse::FACTORY];
-
 #[cfg(test)]
 mod testing;
 
@@ -38,5 +34,5 @@ pub use adapter::{
 pub use capabilities::{Capabilities, Completion, DataLoss, Filterable, UpdateStyle};
 pub use factory::{AdapterFactory, BASE_URL, InvalidSetting, SettingFormat, SettingSpec, Settings, VendorSamples};
 pub use filter::FieldFilter;
-pub use registry::find_vendor;
+pub use registry::{VENDORS, find_vendor};
 pub use schema::{CollectionInfo, CollectionList, FieldSchema, RecordSchema, SchemaSource};

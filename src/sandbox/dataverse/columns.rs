@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::table::Failure;
+use super::failure::Failure;
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug)]

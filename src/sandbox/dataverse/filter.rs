@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::table::{Failure, Row, Table};
+use super::failure::Failure;
+use super::table::{Row, Table};
 
 /// A parsed `$filter`.
 #[derive(Debug)]

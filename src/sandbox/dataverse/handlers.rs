@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
+use super::failure::{Failure, error_response};
 use super::filter::Filter;
 use super::metadata;
 use super::routes::{API, Route};
 use super::sample::{CLIENT_ID, CLIENT_SECRET, TENANT_ID};
 use super::state::State;
-use super::table::{Failure, Row, Table, error_response};
+use super::table::{Row, Table};
 use crate::sandbox::common::{FakeRequest, FakeResponse};
 
 /// The token endpoint: OAuth 2 client credentials in a form.

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::columns::{Column, ColumnType};
+use super::failure::Failure;
 use super::state::State;
-use super::table::{Failure, Table};
+use super::table::Table;
 use crate::sandbox::common::FakeResponse;
 
 fn label(text: &str) -> Value {

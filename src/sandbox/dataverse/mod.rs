@@ -24,6 +24,7 @@
 //! that clients have reported.
 
 mod columns;
+mod failure;
 mod filter;
 mod handlers;
 mod metadata;

@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::columns::{Column, ColumnType};
+use super::failure::Failure;
 use super::sample;
-use super::table::{Failure, Row, Table};
+use super::table::{Row, Table};
 use crate::sandbox::common::changes::Changes;
 use crate::sandbox::common::tokens::AccessTokens;
 
