@@ -75,7 +75,8 @@ impl ChangeStream {
     }
 
     /// The bytes to send. The stream ends when the gateway stops, when the store cannot be read,
-    /// and when the client is too slow for the retention; the client connects again with its last id.
+    /// and when the client is too slow for the retention; the client connects again with its last
+    /// id.
     pub(super) fn into_events(self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
         futures_util::stream::unfold(self, |mut stream| async move {
             let bytes = stream.next().await?;

@@ -39,7 +39,7 @@ async fn write(store: &Journal, intent: Intent, outcome: impl FnOnce(Outcome) ->
 }
 
 #[tokio::test]
-async fn what_was_applied_is_told_once_and_in_order() {
+async fn what_was_applied_is_shown_once_and_in_order() {
     for database in test_databases().await {
         let store = database.open().await;
         let create = Intent { record: None, action: Action::Create, ..intent("-") };
@@ -125,7 +125,7 @@ async fn events_that_were_cut_are_expired() {
 }
 
 #[tokio::test]
-async fn a_verdict_is_told_as_the_write_would_have_been() {
+async fn a_verdict_is_shown_as_the_write_would_have_been() {
     for database in test_databases().await {
         let store = database.open().await;
         let lost = intent("A:1");

@@ -144,7 +144,7 @@ async fn a_person_ends_an_operation_that_runs_too_long_and_frees_its_record() {
 }
 
 #[tokio::test]
-async fn a_later_finding_that_differs_is_told_and_changes_nothing() {
+async fn a_later_finding_that_differs_is_shown_and_changes_nothing() {
     for database in test_databases().await {
         let store = database.open().await;
         let write = intent("A:1");
