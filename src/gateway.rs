@@ -82,7 +82,8 @@ impl Gateway {
         writes::submit(&self.state, &self.drain_tracker, system, command, context).await
     }
 
-    /// What a write would do. Nothing is written anywhere; `plan_ttl` is how long the plan is valid.
+    /// What a write would do. Nothing is written anywhere; `plan_ttl` is how long its plan is
+    /// valid.
     ///
     /// # Errors
     /// The problem that the caller gets.

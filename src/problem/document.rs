@@ -77,6 +77,8 @@ pub struct ProblemDocument<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     restart: Option<&'p str>,
     /// `cursor-expired`: the paths of the collections to read again.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    #[schema(required = false)]
     lists: &'p [String],
 }
 

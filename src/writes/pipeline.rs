@@ -91,8 +91,8 @@ fn may_go_on_guarded(task: &WriteTask<'_>, outcome: &WriteOutcome) -> bool {
 }
 
 /// The conflict that another attempt may not meet. A caller that sent a tag gets its 412 at once
-/// unless it prefers a rebase; a caller that has its 202 follows that operation, so no other one may
-/// follow.
+/// unless it prefers a rebase; a caller that has its 202 follows that operation, so no other one
+/// may follow.
 fn may_try_again<'o>(task: &WriteTask<'_>, outcome: &'o WriteOutcome) -> Option<&'o Problem> {
     let WriteOutcome::Problem(problem) = outcome else { return None };
     let is_conflict = match problem.name {

@@ -139,6 +139,7 @@ impl VendorModel for BlueDolphin {
     fn call_kind(&self, request: &FakeRequest<'_>) -> CallKind {
         match route(request) {
             Route::Liveness | Route::Unknown => CallKind::Other,
+            Route::Questionnaire(_) => CallKind::Schema,
             Route::List => CallKind::List,
             Route::Create => CallKind::Create,
             Route::Get(_) => CallKind::Read,
@@ -166,6 +167,10 @@ impl VendorModel for BlueDolphin {
             Route::Get(id) => match state.find(&id) {
                 Some(definition) => FakeResponse::json(200, &definition.to_json(!state.settings.hide_is_mandatory)),
                 None => error_response(400, "object_definition", "Unable to load BlueDolphin Object configuration."),
+            },
+            Route::Questionnaire(id) => match state.questionnaires.iter().find(|known| known.id == id) {
+                Some(known) => FakeResponse::json(200, &json!({ "id": known.id, "name": known.name })),
+                None => FakeResponse::empty(404),
             },
             Route::Put(id) => put(&mut state, &id, request),
             Route::Delete(id) => delete(&mut state, &id),

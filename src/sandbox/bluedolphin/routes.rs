@@ -11,6 +11,7 @@ pub(super) enum Route {
     Delete(String),
     Enable(String),
     Disable(String),
+    Questionnaire(String),
     Unknown,
 }
 
@@ -27,6 +28,7 @@ pub(super) fn route(request: &FakeRequest<'_>) -> Route {
         ("DELETE", ["v1", "object-definitions", id]) => Route::Delete(id_of(id)),
         ("POST", ["v1", "object-definitions", id, "enable"]) => Route::Enable(id_of(id)),
         ("POST", ["v1", "object-definitions", id, "disable"]) => Route::Disable(id_of(id)),
+        ("GET", ["v1", "questionnaires", id]) => Route::Questionnaire(id_of(id)),
         _ => Route::Unknown,
     }
 }

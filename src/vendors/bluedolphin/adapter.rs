@@ -16,7 +16,9 @@ use serde_json::{Map, Value};
 
 use super::update_mapping::UpdateRequest;
 use super::{protocol, response_mapping, schema, update_mapping};
-use crate::record::{Action, FieldError, RawJson, RawObject, RecordId, Secret, VendorError, VendorRecord, Version};
+use crate::record::{
+    Action, FieldError, RawJson, RawObject, RecordId, Secret, VendorError, VendorErrorKind, VendorRecord, Version,
+};
 use crate::transport::{Token, Transport, VendorProtocol, VendorRequest, VendorResponse};
 use crate::vendors::adapter::{
     Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
@@ -258,11 +260,24 @@ impl Adapter for BlueDolphin {
 
     async fn resolve_references(
         &self,
-        _transport: &dyn Transport,
+        transport: &dyn Transport,
         _collection: &str,
-        _change: &UpdateInput<'_>,
+        change: &UpdateInput<'_>,
     ) -> Result<Vec<FieldError>, VendorError> {
-        Ok(Vec::new())
+        // The vendor's update drops a questionnaire that it does not know, without a word.
+        let UpdateInput::FullRecord { before, after } = change else { return Ok(Vec::new()) };
+        let mut errors = Vec::new();
+        for id in update_mapping::new_questionnaires(before, after) {
+            let found = transport.send(protocol::questionnaire_request(&id)).await;
+            // Whatever else goes wrong here does not make the id wrong.
+            if found.is_err_and(|fault| fault.kind == VendorErrorKind::NotFound) {
+                errors.push(FieldError::new(
+                    update_mapping::questionnaire_pointer(&id),
+                    "there is no such questionnaire",
+                ));
+            }
+        }
+        Ok(errors)
     }
 
     fn plan_update(

@@ -54,6 +54,11 @@ pub(super) fn read_request(id: &RecordId) -> VendorRequest {
     request(VendorCallKind::Read, Method::GET, definition_path(id))
 }
 
+/// Requests one questionnaire. A missing one is 404, other than a missing definition.
+pub(super) fn questionnaire_request(id: &str) -> VendorRequest {
+    request(VendorCallKind::Schema, Method::GET, format!("/v1/questionnaires/{}", percent_encode(id)))
+}
+
 /// Requests a page of definitions, the disabled ones included.
 pub(super) fn list_request(start: u64, take: usize) -> VendorRequest {
     let path = format!("{DEFINITIONS_PATH}?start={start}&take={take}&include_disabled=true");
@@ -87,7 +92,7 @@ pub(super) fn create_request(fields: &Map<String, Value>) -> VendorRequest {
 /// The error of a response; `None` for a success that the vendor documents for this request.
 pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
     let documented = match (request.kind, response.status) {
-        (VendorCallKind::Read | VendorCallKind::List, 200) | (VendorCallKind::Create, 201) => {
+        (VendorCallKind::Read | VendorCallKind::List | VendorCallKind::Schema, 200) | (VendorCallKind::Create, 201) => {
             first_byte(response) == Some(b'{')
         }
         (VendorCallKind::Update, 202) => request.method == Method::PUT && is_ok_body(response),

@@ -102,6 +102,18 @@ pub(super) fn validate_patch(patch: &Map<String, Value>) -> Vec<FieldError> {
     invalid
 }
 
+/// The ids of the questionnaires that a change links, in the vendor's form.
+pub(super) fn new_questionnaires(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<String> {
+    let known = entries(before, "questionnaires", &mut Vec::new());
+    let linked = entries(after, "questionnaires", &mut Vec::new());
+    linked.into_iter().map(|(id, _)| id).filter(|id| is_id(id) && !known.contains_key(id)).collect()
+}
+
+/// The JSON Pointer to a questionnaire.
+pub(super) fn questionnaire_pointer(id: &str) -> String {
+    entry_pointer("questionnaires", id)
+}
+
 /// A member; `None` for null, which means absent.
 fn value_of<'m>(members: &'m Map<String, Value>, name: &str) -> Option<&'m Value> {
     members.get(name).filter(|value| !value.is_null())

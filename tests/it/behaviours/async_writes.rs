@@ -163,6 +163,18 @@ async fn a_questionnaire_change_is_applied_only_when_a_read_shows_it() {
     }
 }
 
+#[actix_web::test]
+async fn an_unknown_questionnaire_is_rejected_before_anything_is_sent() {
+    let env = TestEnv::start(&BLUEDOLPHIN);
+    let unknown = "58edcaf2829327621ceccfff";
+    let fields = json!({ "questionnaires": { unknown: {} } });
+    let response = env.patch(KEY).if_match("*").fields(&fields).send().await;
+    let problem = response.assert_problem(422, "rejected").json();
+    assert_eq!(problem["errors"][0]["pointer"], format!("/fields/questionnaires/{unknown}"));
+    assert_eq!(env.write_call_count(), 0);
+    env.set_text(KEY, "*", "free").send().await.assert_status(200);
+}
+
 /// `locked: false` equals an absent flag: the expected value was there before the write.
 #[actix_web::test]
 async fn an_already_matching_value_does_not_count_as_partly_applied() {

@@ -190,7 +190,8 @@ async fn a_json_patch_relies_on_what_its_tests_name(fixture: &'static VendorFixt
     };
     let relies_on_all = patch(json!({"op": "test", "path": "/fields", "value": fields})).send().await;
     let problem = relies_on_all.assert_problem(412, "precondition-failed").json();
-    assert_eq!(problem["overlap"].as_array().map(Vec::len), Some(1), "{problem}");
+    // What the vendor stamps is a part of `fields` as well.
+    assert!(problem["overlap"].as_array().unwrap().contains(&problem["changed"][0]), "{problem}");
     let wrong = patch(json!({"op": "test", "path": text_pointer(fixture), "value": "never"})).send().await;
     wrong.assert_problem(409, "patch-test-failed");
     let value = fields[fixture.text].clone();

@@ -28,7 +28,6 @@ pub(crate) const PRETECTUM: VendorFixture = VendorFixture {
     native_delete: false,
     patch_status: 204,
     queued: false,
-    schema_calls: 1,
     losses: &[],
     read_call_kind: CallKind::List,
     read_text: |vendors, key| {
@@ -71,7 +70,6 @@ pub(crate) const BLUEDOLPHIN: VendorFixture = VendorFixture {
     native_delete: false,
     patch_status: 200,
     queued: true,
-    schema_calls: 0,
     losses: &["linked-questions", "source-connections", "property-values", "dependent-objects"],
     read_call_kind: CallKind::Read,
     read_text: |vendors, key| vendors.bluedolphin.state.definition(key).map(|definition| definition.name),
@@ -118,7 +116,6 @@ pub(crate) const MATRIX42: VendorFixture = VendorFixture {
     native_delete: false,
     patch_status: 204,
     queued: false,
-    schema_calls: 1,
     losses: &[],
     read_call_kind: CallKind::Read,
     read_text: |vendors, key| {
@@ -170,7 +167,6 @@ pub(crate) const DATAVERSE: VendorFixture = VendorFixture {
     native_delete: true,
     patch_status: 204,
     queued: false,
-    schema_calls: 6,
     losses: &[],
     read_call_kind: CallKind::Read,
     read_text: |vendors, key| {

@@ -86,8 +86,6 @@ pub(crate) struct VendorFixture {
     pub(crate) patch_status: u16,
     /// Whether updates are queued.
     pub(crate) queued: bool,
-    /// How many calls it takes to read the schema of a collection.
-    pub(crate) schema_calls: usize,
     /// The losses to accept so that every write is sent.
     pub(crate) losses: &'static [&'static str],
     /// The kind of call by which one record is read.
