@@ -34,6 +34,12 @@ impl Default for ColumnCache {
 }
 
 impl ColumnCache {
+    /// Remembers the columns of a Data Definition.
+    #[cfg(test)]
+    pub(super) async fn remember(&self, definition: &str, names: [&str; 2]) {
+        self.columns.insert(definition.to_owned(), names.map(str::to_owned).into()).await;
+    }
+
     /// The columns of a complete list item; `None` if they cannot be determined.
     pub(super) async fn load(
         &self,

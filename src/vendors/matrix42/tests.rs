@@ -278,7 +278,7 @@ async fn a_row_that_lacks_a_column_or_a_time_stamp_is_partial() {
         format!(r#"[{{"ID":"{}","TimeStamp":null,"Name":"n","End":1}}]"#, guid(1)),
         format!(r#"[{{"ID":"{}","Name":"n","End":1}}]"#, guid(1)),
     ] {
-        adapter.columns.insert(DD.to_owned(), ["Name".to_owned(), "End".to_owned()].into()).await;
+        adapter.columns.remember(DD, ["Name", "End"]).await;
         let page = adapter
             .list(&ScriptedTransport::new(&adapter, [response(200, &text)]), DD, 10, None)
             .await
@@ -301,7 +301,7 @@ async fn an_empty_definition_is_an_empty_list_and_an_unknown_one_is_not_found() 
 #[tokio::test]
 async fn repeated_or_overlapping_pages_end_the_list_without_duplicates() {
     let adapter = adapter();
-    adapter.columns.insert(DD.to_owned(), ["Name".to_owned(), "End".to_owned()].into()).await;
+    adapter.columns.remember(DD, ["Name", "End"]).await;
     // The second page begins with the last record of the first; the third repeats the second.
     let transport = ScriptedTransport::new(&adapter, [rows([1, 2]), rows([2, 3]), rows([2, 3])]);
     let (mut cursor, mut seen) = (None, Vec::new());
