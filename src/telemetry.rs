@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn no_filter_and_an_empty_one_mean_the_default() {
         assert_eq!(parse_filter(Err(VarError::NotPresent)).unwrap().to_string(), "actix_server=warn,access=info,info");
-        assert_eq!(parse_filter(Ok("  ".to_owned())).unwrap().to_string(), "access=info,actix_server=warn,info");
+        assert_eq!(parse_filter(Ok("  ".to_owned())).unwrap().to_string(), "actix_server=warn,access=info,info");
         assert_eq!(parse_filter(Ok("warn".to_owned())).unwrap().to_string(), "access=info,warn");
     }
 

@@ -157,7 +157,7 @@ fn the_example_shows_the_defaults() {
     assert_eq!((entry.vendor, settings["token_path"].expose()), ("pretectum", "/v1/oauth2/token"));
     assert_eq!(settings["client_secret"].expose(), "value-of-CRM_SECRET");
     let names: Vec<_> = example.systems.iter().map(|system| system.name.as_str()).collect();
-    assert_eq!(names, ["crm", "architecture", "itsm"], "the order of the text");
+    assert_eq!(names, ["crm", "architecture", "itsm", "sales"], "the order of the text");
 }
 
 #[test]

@@ -30,6 +30,7 @@ try {
   await lookAtEveryPage(unknown, applied);
   await followAnOperation();
   await showMore();
+  await showABatch();
   await askForAKey();
   await takeAToken();
   await settleAndResolve(unknown);
@@ -191,6 +192,30 @@ async function showMore() {
   await page.getByText('105 rows').waitFor();
   assert.equal(await rows.count(), 105);
   assert.equal(await page.getByRole('button', { name: 'More' }).isVisible(), false);
+  assert.deepEqual(complaints, []);
+  await page.context().close();
+}
+
+async function showABatch() {
+  const items = [
+    { id: 'change', method: 'PATCH', path: `/records/itsm/${ID}`, headers: { 'If-Match': '*' }, body: { fields: { Description: CANARY } } },
+    { id: 'missing', method: 'GET', path: '/records/itsm/none:none' },
+  ];
+  const sent = await fetch(`${setup.open}/batch`, {
+    method: 'POST', body: JSON.stringify({ items }),
+    headers: { 'content-type': 'application/json', prefer: 'respond-async' },
+  });
+  const { id } = await sent.json();
+  await waitFor(async () => (await read(setup.open, `batches/${id}`)).state === 'done', 'the batch to end');
+  const { page, complaints } = await openPage(browser, setup.open, WIDE);
+  await page.goto(`${setup.open}/console/#/batches`);
+  await page.getByLabel('Id of a batch').fill(id);
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'Batch done' }).waitFor();
+  assert.match(await page.locator('main').innerText(), /change[\s\S]*missing[\s\S]*record-not-found/);
+  await assertAccessible(page, 'a batch');
+  await page.locator('td[data-label=Operation] a').first().click();
+  await page.getByRole('heading', { name: 'Operation applied' }).waitFor();
   assert.deepEqual(complaints, []);
   await page.context().close();
 }
