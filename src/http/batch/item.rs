@@ -57,6 +57,7 @@ async fn handle(route: &Route, action: RequestAction, context: RequestContext) -
     if !route.allows(context.method()) {
         return Err(route.method_not_allowed(context.state().system().map(|system| &**system)).into());
     }
+    context.state().admit()?;
     match action {
         Read => records::get(context).await,
         List => records::list(context).await,

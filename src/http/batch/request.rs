@@ -1,7 +1,7 @@
 //! The body of `POST /batch` (contract 4.10): pure parsing, and every check that concerns the batch
 //! as a whole.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use actix_web::http::Method;
@@ -9,7 +9,7 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, 
 use bytes::Bytes;
 
 use super::routes::ItemRoutes;
-use crate::http::item_request::PathParams;
+use crate::http::item_request::{PathParams, segment};
 use crate::http::route::Route;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{FieldError, JsonError, RawJson, RawObject, json_pointer};
@@ -96,6 +96,14 @@ impl BatchRequest {
         let items = items.iter().enumerate().map(|(index, item)| RawItem::parse(index, item, &defaults, routes));
         let items = link(items.collect::<Result<Vec<_>, _>>()?)?;
         Ok(Self { items, stop_on_failure, concurrency: concurrency.min(bounds.max_concurrency) })
+    }
+}
+
+impl BatchRequest {
+    /// The systems that its items name, each once.
+    pub(in crate::http) fn systems(&self) -> Vec<String> {
+        let named = self.items.iter().filter_map(|item| segment(&item.params, "system")).map(str::to_owned);
+        named.collect::<BTreeSet<String>>().into_iter().collect()
     }
 }
 

@@ -48,6 +48,8 @@ pub(in crate::http) struct Head {
     pub(in crate::http) caller: Principal,
     pub(in crate::http) request_id: String,
     pub(in crate::http) started_at: String,
+    /// The systems that its items name.
+    pub(in crate::http) systems: Vec<String>,
     key: Option<String>,
     /// The body without its items.
     options: RawJson,
@@ -69,12 +71,14 @@ pub(in crate::http) async fn begin(
     caller: &Principal,
     key: Option<String>,
     raw: &RawBatch,
+    systems: Vec<String>,
 ) -> Result<String, JournalError> {
     let id = uuid::Uuid::now_v7().to_string();
     let head = Head {
         caller: caller.clone(),
         request_id: state.request_id.0.to_string(),
         started_at: jiff::Timestamp::now().to_string(),
+        systems,
         key,
         options: raw.options(),
     };

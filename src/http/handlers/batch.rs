@@ -54,7 +54,7 @@ pub(in crate::http) async fn run(context: RequestContext) -> HandlerResult {
     let bounds = BatchBounds { max_items, max_concurrency: limits.max_concurrency };
     let request = BatchRequest::parse(&body, &ItemRoutes::new(), bounds)?;
     if prefer.respond_async {
-        return batches::begin(&context, key, &RawBatch::parse(&body)?, prefer.wait).await;
+        return batches::begin(&context, key, &RawBatch::parse(&body)?, request.systems(), prefer.wait).await;
     }
     let state = Rc::clone(context.state());
     let name = state.request_id.0.to_string();
