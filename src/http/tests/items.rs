@@ -116,3 +116,81 @@ async fn a_stream_has_a_line_for_each_item_and_ends_with_the_summary() {
     assert!(lines.iter().take(3).all(|line| line["status"] == 200), "{lines:?}");
     assert_eq!(lines[3]["summary"]["ok"], 3);
 }
+
+/// One of many requests, good and bad ones.
+fn random_request(random: &mut fastrand::Rng, api: &TestApi) -> Value {
+    let pick = |random: &mut fastrand::Rng, choices: &[&str]| {
+        choices.get(random.usize(..choices.len())).copied().unwrap_or_default().to_owned()
+    };
+    let method = pick(random, &["GET", "PATCH", "PATCH", "DELETE", "POST"]);
+    let paths = ["/records/crm/a:b", "/records/crm/a:b", "/records/crm/a", "/records/docs/a:b", "/records/none/a:b"];
+    let path = if method == "POST" { "/records/crm".to_owned() } else { pick(random, &paths) };
+    let (current, stale) = (api.tag(7), api.tag(3));
+    let mut headers = serde_json::Map::new();
+    let mut add = |random: &mut fastrand::Rng, name: &str, values: &[&str]| {
+        if random.bool() {
+            headers.insert(name.to_owned(), pick(random, values).into());
+        }
+    };
+    add(random, "If-Match", &["*", "*", &current, &stale, "W/\"x\"", "no tag"]);
+    add(random, "If-None-Match", &["*", &current, "\"x\""]);
+    add(random, "Prefer", &["return=representation", "wait=1", "handling=strict", ";;"]);
+    add(random, "Require-Guarantee", &["native", "none"]);
+    add(random, "Accept-Loss", &["a, b"]);
+    add(random, "Content-Type", &["application/json", "application/json-patch+json", "text/plain"]);
+    let bodies = [
+        r#"{"fields":{"n":2}}"#,
+        r#"{"fields":{"n":12345678901234567890}}"#,
+        r#"{"collection":"a","fields":{"n":1}}"#,
+        r#"{"id":"x"}"#,
+        r#"[{"op":"test","path":"/fields/n","value":1}]"#,
+        "[]",
+        "1",
+    ];
+    let body: Value = serde_json::from_str(&pick(random, &bodies)).expect("JSON");
+    json!({"id": "a", "method": method, "path": path, "headers": headers, "body": body})
+}
+
+#[actix_web::test]
+async fn any_of_300_random_requests_is_answered_alike_as_an_item() {
+    let mut random = fastrand::Rng::with_seed(20);
+    let mut statuses = std::collections::BTreeSet::new();
+    for _ in 0..300 {
+        let (alone_api, batch_api) = (TestApi::start().await, TestApi::start().await);
+        let item = random_request(&mut random, &alone_api);
+        let text = |member: &str| item[member].as_str().expect("text").to_owned();
+        let mut request = admin_request(&text("method"), &text("path"));
+        let headers = item["headers"].as_object().expect("headers");
+        for (name, value) in headers {
+            request = request.insert_header((name.as_str(), value.as_str().expect("text")));
+        }
+        let default = match item["method"].as_str() {
+            Some("PATCH") => Some("application/merge-patch+json"),
+            Some("POST") => Some("application/json"),
+            _ => None,
+        };
+        if let Some(default) = default.filter(|_| !headers.contains_key("Content-Type")) {
+            request = request.insert_header((CONTENT_TYPE, default));
+        }
+        if default.is_some() {
+            request = request.set_payload(item["body"].to_string());
+        }
+        let alone = alone_api.send(request).await;
+        let batch = batch_api.send(batch_request(&json!({"items": [item]}))).await;
+        let answered = batch.json()["items"][0].clone();
+        assert_eq!(answered["status"], alone.status, "{item}: {answered} {alone:?}");
+        let of_item: Vec<&String> = answered["headers"].as_object().expect("headers").keys().collect();
+        let left_out = |name: &str| name == "content-length" || (name == "content-type" && alone.status < 300);
+        let mut names: Vec<String> = alone.headers.keys().map(ToString::to_string).collect();
+        names.retain(|name| !left_out(name));
+        names.sort();
+        assert_eq!(of_item, names.iter().collect::<Vec<_>>(), "{item}");
+        if alone.status >= 400 {
+            let (alone, item) = (alone.json(), &answered["body"]);
+            assert_eq!((&alone["type"], &alone["detail"]), (&item["type"], &item["detail"]));
+        }
+        assert_eq!(alone_api.write_count(), batch_api.write_count(), "{item}");
+        statuses.insert(alone.status);
+    }
+    assert!(statuses.len() >= 8, "{statuses:?}");
+}
