@@ -4,7 +4,7 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
-use super::Stopped;
+use super::stopped::Stopped;
 
 /// More than any gateway accepts.
 const MAX_BODY: u64 = 64 * 1024 * 1024;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 pub(super) use actix_web::http::Method;
 use serde_json::Value;
 
-use super::Stopped;
 use super::body::Patch;
+use super::stopped::Stopped;
 use crate::cli::{Connection, Exit};
 use crate::transport::{ExchangeError, OneShot, exchange};
 

@@ -6,6 +6,7 @@
 mod body;
 mod connection;
 mod outcome;
+mod stopped;
 
 use std::io::{Read, Write};
 
@@ -16,6 +17,7 @@ use crate::record::percent_encode;
 use body::{Patch, patch_body};
 use connection::{Gateway, Method, Request};
 use outcome::{Report, etag_of, exit_of, exit_of_operation};
+use stopped::Stopped;
 
 /// How long one request may wait for a queued write; the operation is polled after that.
 const WAIT: &str = "wait=20";
@@ -25,18 +27,6 @@ pub fn run(command: &ClientCommand, input: &mut dyn Read, out: &mut dyn Write, e
     let mut report = Report::new(out, err);
     let result = actix_web::rt::System::new().block_on(execute(command, input, &mut report));
     result.unwrap_or_else(|stopped| report.stopped(&stopped))
-}
-
-/// Why a command ended without a response.
-pub(crate) struct Stopped {
-    exit: Exit,
-    message: String,
-}
-
-impl Stopped {
-    fn usage(message: impl Into<String>) -> Self {
-        Self { exit: Exit::UsageError, message: message.into() }
-    }
 }
 
 async fn execute(command: &ClientCommand, input: &mut dyn Read, report: &mut Report<'_>) -> Result<Exit, Stopped> {

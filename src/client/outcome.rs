@@ -4,8 +4,8 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::Stopped;
 use super::connection::Reply;
+use super::stopped::Stopped;
 use crate::cli::Exit;
 
 /// The exit code of a response.

@@ -8,9 +8,6 @@ use super::spanned_value::SpannedValue;
 use super::table_reader::TableReader;
 use crate::record::{Action, SystemName};
 
-/// The name of every caller where access is open.
-pub const ANONYMOUS: &str = "anonymous";
-
 const MODES: &str = "\"keys\", \"jwt\" or \"open\"";
 
 /// `[access]`.
@@ -27,87 +24,6 @@ pub enum AccessConfig {
     Keys(Vec<CallerConfig>),
     /// Callers have tokens of an issuer.
     Jwt(JwtConfig),
-}
-
-/// One `system:action` of an `allow` list or of a token's scope.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// The system; `None` = `*`, every system.
-    pub system: Option<SystemName>,
-    /// The permission; `None` = `*`, every permission.
-    pub permission: Option<Permission>,
-}
-
-impl Grant {
-    /// Parses `system:action`, whether or not the system is configured.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (system, action) = text.split_once(':')?;
-        let permission = match action {
-            "*" => None,
-            action => Some(Permission::parse(action)?),
-        };
-        let system = match system {
-            "*" => None,
-            system => Some(SystemName::parse(system)?),
-        };
-        Some(Self { system, permission })
-    }
-}
-
-/// Something that a caller may be allowed to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permission {
-    /// Read records and operations.
-    Read,
-    /// Create records.
-    Create,
-    /// Change records.
-    Update,
-    /// Delete records.
-    Delete,
-    /// Read the ledger.
-    Ledger,
-    /// Find out what became of operations, and see the state of the gateway.
-    Operate,
-}
-
-impl Permission {
-    /// The word in the configuration.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Delete => "delete",
-            Self::Ledger => "ledger",
-            Self::Operate => "operate",
-        }
-    }
-
-    pub(super) fn parse(action: &str) -> Option<Self> {
-        Some(match action {
-            "read" => Self::Read,
-            "create" => Self::Create,
-            "update" => Self::Update,
-            "delete" => Self::Delete,
-            "ledger" => Self::Ledger,
-            "operate" => Self::Operate,
-            _ => return None,
-        })
-    }
-}
-
-impl From<Action> for Permission {
-    fn from(action: Action) -> Self {
-        match action {
-            Action::Read => Self::Read,
-            Action::Create => Self::Create,
-            Action::Update => Self::Update,
-            Action::Delete => Self::Delete,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Deserialize)]

@@ -9,11 +9,14 @@ use jiff::Timestamp;
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer};
 
-use super::access::{ANONYMOUS, Grant, Permission};
+use super::grant::{Grant, Permission};
 use super::spanned_value::SpannedValue;
 use super::table_reader::TableReader;
 use crate::bounded;
 use crate::record::CallerName;
+
+/// The name of every caller where access is open.
+pub const ANONYMOUS: &str = "anonymous";
 
 const MAX_NAME_LEN: usize = 128;
 const MAX_WEIGHT: u32 = 1000;

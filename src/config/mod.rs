@@ -9,6 +9,7 @@ mod caller;
 mod diagnostics;
 mod env_or_file;
 mod error;
+mod grant;
 mod jwt;
 mod metrics;
 mod models;
@@ -29,9 +30,10 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-pub use access::{ANONYMOUS, AccessConfig, Grant, Permission};
-pub use caller::{CallerConfig, CallerKey, CallerLimits, KeyDigest};
+pub use access::AccessConfig;
+pub use caller::{ANONYMOUS, CallerConfig, CallerKey, CallerLimits, KeyDigest};
 pub use error::{ConfigError, ConfigErrors, Position};
+pub use grant::{Grant, Permission};
 pub(crate) use jwt::MAX_JWKS_BYTES;
 pub use jwt::{JwksLocation, JwtConfig};
 pub use metrics::MetricsConfig;

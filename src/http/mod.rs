@@ -14,6 +14,7 @@ mod compat;
 mod context;
 mod endpoint;
 mod error;
+mod fault_rehearsal;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod handlers;
@@ -43,9 +44,9 @@ mod write_response;
 pub use authenticator::Authenticator;
 pub use batch::stored::resume as resume_batches;
 pub use compat::{AbortableStream, on_connect};
+pub use fault_rehearsal::FaultRehearsal;
 pub use models::Models;
 pub use openapi::{openapi, openapi_json, openapi_json_with};
 pub use process_info::{ConfigState, ProcessInfo};
-pub use rehearsal::FaultRehearsal;
 pub use server::{Listener, app};
 pub use state::{ApiState, BatchLimits, RequestLimits, SharedApiState};

@@ -11,16 +11,6 @@ use crate::problem::{Problem, ProblemKind};
 
 const SANDBOX_FAULT: HeaderName = HeaderName::from_static("sandbox-fault");
 
-/// Makes a fake vendor fail for one request.
-pub trait FaultRehearsal: Send + Sync {
-    /// Begins the failure `fault` of a system's vendor, for a request that may name a record. It
-    /// ends when the result is dropped.
-    ///
-    /// # Errors
-    /// What would be valid.
-    fn begin(&self, system: &str, record: Option<&str>, fault: &str) -> Result<Box<dyn Any>, String>;
-}
-
 /// Begins the failure that the request wishes, where the gateway is a sandbox.
 ///
 /// # Errors

@@ -7,9 +7,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::authenticator::Authenticator;
+use super::fault_rehearsal::FaultRehearsal;
 use super::models::Models;
 use super::process_info::ProcessInfo;
-use super::rehearsal::FaultRehearsal;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};

@@ -1,8 +1,8 @@
 //! The ledger as a file: JSON lines that anybody can verify, written before a cut (contract 1).
 //!
 //! A line is the stored JSON of an entry with `seq`, `prev` and `hash` in front: without these
-//! three members it is the text that the hash covers. The last line holds the `head`, and without it the
-//! file is incomplete.
+//! three members it is the text that the hash covers. The last line holds the `head`, and without
+//! it the file is incomplete.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};

@@ -48,8 +48,8 @@ impl SandboxSystem {
     }
 }
 
-/// The sandbox that starts the fake vendors: a new one is a module and a line here. The module has a
-/// type `Vendor`, the constant `SYSTEM`, and the function `settings`, which gives the keys of its
+/// The sandbox that starts the fake vendors: a new one is a module and a line here. The module has
+/// a type `Vendor`, the constant `SYSTEM`, and the function `settings`, which gives the keys of its
 /// system in the gateway's configuration.
 macro_rules! fake_vendors {
     ($($(#[$doc:meta])* $vendor:ident),+ $(,)?) => {

@@ -5,23 +5,13 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::origin::RequestOrigin;
 use super::priority::Priority;
 use super::trace::CallTrace;
 use crate::record::VendorCallKind;
 
 /// The media type of most request and response bodies.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-/// The host that a request goes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RequestOrigin {
-    /// The vendor's, at `base_url`.
-    #[default]
-    Vendor,
-    /// The one that issues tokens, where that is another one; its address is configured and checked
-    /// like `base_url`.
-    SignIn,
-}
 
 /// Capacity for the headers of most requests, the credentials included.
 const TYPICAL_HEADERS: usize = 5;

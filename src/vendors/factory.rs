@@ -15,9 +15,9 @@ pub enum SettingFormat {
     Header,
     /// A path that begins with `/`.
     Path,
-    /// The address of the host that issues tokens, checked like `base_url`. A vendor has at most one
-    /// such setting; requests with [`RequestOrigin::SignIn`](crate::transport::RequestOrigin) go
-    /// there.
+    /// The address of the host that issues tokens, checked like `base_url`. A vendor has at most
+    /// one such setting; requests with [`RequestOrigin::SignIn`](crate::transport::RequestOrigin)
+    /// go there.
     SignInUrl,
 }
 
@@ -68,8 +68,8 @@ impl SettingSpec {
 /// The key of the system's address, which every vendor's settings hold besides its own.
 pub const BASE_URL: &str = "base_url";
 
-/// The values of a vendor's settings, defaults included, and [`BASE_URL`]. All of them are kept as secrets, because
-/// none needs to be printed.
+/// The values of a vendor's settings, defaults included, and [`BASE_URL`]. All of them are kept as
+/// secrets, because none needs to be printed.
 pub type Settings = BTreeMap<&'static str, Secret>;
 
 /// A setting that cannot be used. The error does not repeat the value.

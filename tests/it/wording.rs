@@ -44,7 +44,9 @@ const MAX_FILE_LINES: usize = 400;
 const LONG_FILES: &[(&str, &str)] = &[
     ("access/jwt_tests.rs", "one case for each rule of RFC 7519 and RFC 8725"),
     ("config/tests.rs", "one case for each error message"),
+    ("http/context.rs", "what the middleware and the handlers of one request share"),
     ("transport/circuit_breaker.rs", "the states of a circuit and their tests belong together"),
+    ("vendors/pretectum/tests.rs", "one conversation for each rule of the vendor"),
 ];
 
 /// The words of a line, those within names included: `SystemName::in_flight` has `system`, `name`,

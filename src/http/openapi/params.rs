@@ -320,8 +320,8 @@ pub(crate) struct WriteHeaderParams {
         pattern = r#"^("[!#-\[\]-~]{1,255}"|[!#-+\--:<-\[\]-~]{1,255})$"#
     )]
     idempotency_key: Option<String>,
-    /// `return=representation`, `respond-async`, `wait=N` (RFC 7240); `rebase=disjoint` with one tag
-    /// in `If-Match` of a PATCH.
+    /// `return=representation`, `respond-async`, `wait=N` (RFC 7240); `rebase=disjoint` with one
+    /// tag in `If-Match` of a PATCH.
     #[param(rename = "Prefer", nullable = false)]
     prefer: Option<String>,
     /// The names of losses that are acceptable, such as `linked-questions, source-connections`.

@@ -157,8 +157,8 @@ impl<'r> Head<'r> {
         lengths.filter_map(|line| line.splitn(2, |byte| *byte == b':').nth(1)).any(|value| value.trim_ascii() != b"0")
     }
 
-    /// Without the transfer coding and the length. The connection ends after it: a vendor may still send the last
-    /// chunk, which must not become the beginning of the next response.
+    /// Without the transfer coding and the length. The connection ends after it: a vendor may still
+    /// send the last chunk, which must not become the beginning of the next response.
     fn without_body(&self) -> HeadAction {
         let kept = self.lines.iter().map(|range| self.line(range));
         let dropped = ["transfer-encoding", "content-length", "connection"];

@@ -19,7 +19,8 @@ use super::receive::{decode_body, fault_from_send_error, is_truncated, read_body
 use crate::record::{VendorError, VendorErrorKind};
 use crate::transport::body_budget::BodyBudget;
 use crate::transport::layer::Layer;
-use crate::transport::request::{JSON, RequestOrigin, VendorRequest};
+use crate::transport::origin::RequestOrigin;
+use crate::transport::request::{JSON, VendorRequest};
 use crate::transport::response::{VendorResponse, parse_retry_after};
 use crate::transport::settings::{StackError, StackSettings};
 

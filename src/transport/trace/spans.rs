@@ -19,7 +19,7 @@ use opentelemetry::trace::{SpanId, SpanKind};
 use super::context::TraceContext;
 use super::tracer::{FinishedSpan, SampledContext};
 use crate::record::SystemName;
-use crate::transport::request::RequestOrigin;
+use crate::transport::origin::RequestOrigin;
 
 /// The attributes that are known when a request starts.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,6 @@
 //! What the adapter knows of the organization's tables: their sets, their primary keys, and the
-//! navigation properties of their lookups. It is read where it is needed, and kept for some minutes.
+//! navigation properties of their lookups. It is read where it is needed, and kept for some
+//! minutes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};

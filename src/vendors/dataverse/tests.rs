@@ -192,7 +192,7 @@ fn every_success_that_may_mean_done_counts() {
         let judged = classify_response(&adapter, &update, status, text);
         assert_eq!(judged, Some((VendorErrorKind::InvalidResponse, SideEffect::Unknown)), "{status}");
     }
-    let judged = classify_response(&adapter, &update, 503, "<html>front door</html>");
+    let judged = classify_response(&adapter, &update, 503, "<html>Azure Front</html>");
     assert_eq!(judged, Some((VendorErrorKind::Unavailable, SideEffect::Unknown)));
     let judged = classify_response(&adapter, &update, 412, r#"{"error":{"code":"0x80040237","message":"exists"}}"#);
     assert_eq!(judged, Some((VendorErrorKind::Rejected, SideEffect::None)));

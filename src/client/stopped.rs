@@ -1,0 +1,15 @@
+//! Why a command ended without a response.
+
+use crate::cli::Exit;
+
+/// Why a command ended without a response.
+pub(super) struct Stopped {
+    pub(super) exit: Exit,
+    pub(super) message: String,
+}
+
+impl Stopped {
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self { exit: Exit::UsageError, message: message.into() }
+    }
+}
