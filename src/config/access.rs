@@ -6,7 +6,6 @@ use super::caller::{CALLERS, CallerConfig, CallerLimits, read_callers};
 use super::jwt::JwtConfig;
 use super::spanned_value::SpannedValue;
 use super::table_reader::TableReader;
-use crate::record::{Action, SystemName};
 
 const MODES: &str = "\"keys\", \"jwt\" or \"open\"";
 
