@@ -123,23 +123,6 @@ impl Metrics {
         let registry = Registry::new();
         let registrar = Registrar(&registry);
         let in_flight = registrar.register_gauges(&IN_FLIGHT)?;
-        let per_vendor = VendorFamilies {
-            retries: registrar.register_counters(&RETRIES)?,
-            refreshes: registrar.register_counters(&REFRESHES)?,
-            credential_fallbacks: registrar.register_counters(&CREDENTIAL_FALLBACKS)?,
-            preconditions: registrar.register_counters(&PRECONDITIONS)?,
-            conflict_retries: registrar.register_counters(&CONFLICT_RETRIES)?,
-            contended: registrar.register_counters(&CONTENDED)?,
-            rebases: registrar.register_counters(&REBASES)?,
-            plans: registrar.register_counters(&PLANS)?,
-            schema_refusals: registrar.register_counters(&SCHEMA_REFUSALS)?,
-            schema_unavailable: registrar.register_counters(&SCHEMA_UNAVAILABLE)?,
-            circuit: registrar.register_gauges(&CIRCUIT)?,
-            queue: registrar.register_gauges(&QUEUE)?,
-            queue_wait: registrar.register_histograms(&QUEUE_WAIT, &CALL_BUCKETS)?,
-            writes_unknown: registrar.register_gauges(&WRITES_UNKNOWN)?,
-            operations: registrar.register_gauges(&OPERATIONS)?,
-        };
         registrar.register_gauges(&BUILD)?.with_label_values(&[env!("CARGO_PKG_VERSION"), BUILD_REVISION]).set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
@@ -169,7 +152,7 @@ impl Metrics {
             add_lock: Mutex::new(()),
             unrouted: RequestSeries::new("none", &in_flight),
             in_flight,
-            per_vendor,
+            per_vendor: VendorFamilies::new(&registrar)?,
             registry,
         };
         for name in systems {

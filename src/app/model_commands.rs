@@ -167,8 +167,8 @@ fn draft(system: &str, collection: &str, schema: &RecordSchema) -> String {
             name.push('_');
         }
         let DraftField { off, declared, entry, comment } = draft_field(field);
-        fields.push_str(&format!("{off}{name} = {declared}\n"));
-        map.push_str(&format!("{off}{name} = {entry}{comment}\n"));
+        fields.extend([off, &name, " = ", &declared, "\n"]);
+        map.extend([off, &name, " = ", &entry, comment, "\n"]);
     }
     format!(
         "# A draft from the schema of {title}. Rename the fields, remove those that callers do not need, and\n\
@@ -189,20 +189,18 @@ struct DraftField {
 }
 
 fn draft_field(field: &FieldSchema) -> DraftField {
-    let word = match field.value.get("type").and_then(Value::as_str) {
-        Some(word @ ("integer" | "number" | "boolean")) => word,
-        _ => "string",
-    };
+    let word = field.value.get("type").and_then(Value::as_str);
+    let word = word.filter(|word| matches!(*word, "integer" | "number" | "boolean")).unwrap_or("string");
     let values: Vec<String> = choices(field).iter().filter_map(Value::as_str).map(quoted).collect();
     let mut declared = format!("type = \"{word}\"");
     if word == "string" && !values.is_empty() {
-        declared.push_str(&format!(", enum = [{}]", values.join(", ")));
+        declared.extend([", enum = [", &values.join(", "), "]"]);
     }
     if let Some(format @ ("email" | "date" | "date-time")) = field.value.get("format").and_then(Value::as_str) {
-        declared.push_str(&format!(", format = \"{format}\""));
+        declared.extend([", format = \"", format, "\""]);
     }
     if let Some(max) = field.value.get("maxLength").and_then(Value::as_u64).filter(|_| word == "string") {
-        declared.push_str(&format!(", max_length = {max}"));
+        declared.extend([", max_length = ", &max.to_string()]);
     }
     let is_nested = matches!(field.value.get("type").and_then(Value::as_str), Some("object" | "array"));
     let at = if field.name.starts_with('/') {

@@ -142,7 +142,8 @@ fn welcome(vendors: &Sandbox, address: SocketAddr) -> Vec<String> {
          -d '{{\"fields\":{{\"Description\":\"Facilities\"}}}}' {record}",
         tag.unwrap_or_default()
     );
-    let logs: String = vendors.systems().iter().map(|system| format!(" {}/_sandbox/log", system.base_url)).collect();
+    let systems = vendors.systems();
+    let logs: String = systems.iter().flat_map(|system| [" ", &*system.base_url, "/_sandbox/log"]).collect();
     vec![
         String::new(),
         "Read a record:".to_owned(),

@@ -175,12 +175,11 @@ impl Catalog {
         requester: Requester<'_>,
     ) -> Result<Arc<CollectionSchema>, VendorError> {
         let reading = slot.load(max_ages, || self.reader.read_schema(&self.path, collection, requester));
-        match timeout_at(requester.deadline, reading).await {
-            Ok(loaded) => loaded.map(|loaded| Arc::clone(&loaded.value)),
-            Err(_) => {
-                slot.note_failure(timeout_fault());
-                Err(timeout_fault())
-            }
+        if let Ok(loaded) = timeout_at(requester.deadline, reading).await {
+            loaded.map(|loaded| Arc::clone(&loaded.value))
+        } else {
+            slot.note_failure(timeout_fault());
+            Err(timeout_fault())
         }
     }
 

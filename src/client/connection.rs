@@ -14,7 +14,7 @@ use crate::transport::{ExchangeError, OneShot, exchange};
 /// Longer than the longest deadline of most gateways.
 const TIMEOUT: Duration = Duration::from_secs(90);
 /// How long a queued write is followed.
-const MAX_FOLLOW: Duration = Duration::from_secs(120);
+const MAX_FOLLOW: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(500);
 const MAX_RESPONSE: usize = 256 * 1024 * 1024;
 

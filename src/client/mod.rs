@@ -63,10 +63,10 @@ async fn execute(command: &ClientCommand, input: &mut dyn Read, report: &mut Rep
             if *delete {
                 request.path.push_str("?action=delete");
             } else {
-                let patch = patch_body(fields, input)?;
+                let body = patch_body(fields, input)?;
                 // Without an id it is the preview of a new record, whose body is plain JSON.
-                let media_type = if id.is_some() { patch.media_type } else { "application/json" };
-                request = request.body(Patch { media_type, ..patch });
+                let media_type = if id.is_some() { body.media_type } else { "application/json" };
+                request = request.body(Patch { media_type, ..body });
             }
             if let Some(id) = id {
                 let record = RecordAddress { system: system.clone(), id: id.clone() };
@@ -150,7 +150,7 @@ fn query_string<'q>(pairs: impl Iterator<Item = (&'q str, &'q Option<String>)>) 
     for (name, value) in pairs {
         if let Some(value) = value {
             query.push(if query.is_empty() { '?' } else { '&' });
-            query.push_str(&format!("{name}={}", percent_encode(value)));
+            query.extend([name, "="].into_iter().chain(percent_encode(value)));
         }
     }
     query

@@ -52,11 +52,11 @@ pub(super) fn describe(reply: &Reply) -> String {
     let mut lines = format!("{} {name}: {}", reply.status, text("detail").unwrap_or_default());
     for error in reply.body.get("errors").and_then(Value::as_array).into_iter().flatten() {
         let part = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
-        lines.push_str(&format!("\n  {}: {}", part("pointer"), part("detail")));
+        lines.extend(["\n  ", part("pointer"), ": ", part("detail")]);
     }
     for (name, meaning) in [("current_etag", "its tag now"), ("operation", "follow"), ("request_id", "request")] {
         if let Some(value) = text(name) {
-            lines.push_str(&format!("\n  {meaning}: {value}"));
+            lines.extend(["\n  ", meaning, ": ", value]);
         }
     }
     lines

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::metrics::Metrics;
-use crate::models::{Decoded, SystemMap, model_etag};
+use crate::models::{Decoded, MapEntry, SystemMap, model_etag};
 use crate::record::{JsonObjectWriter, RecordId, Warning, write_json};
 use crate::system::RecordView;
 
@@ -49,7 +49,7 @@ pub(super) fn write(
     let all = record.fields.to_object().map(|fields| fields.to_map()).unwrap_or_default();
     // A caller that may not read the record gets none of its fields, not even unset ones.
     let is_hidden = record.etag.is_none() && all.is_empty() && !record.partial;
-    let document = if is_hidden { Default::default() } else { map.decode(&all) };
+    let document = if is_hidden { Decoded::default() } else { map.decode(&all) };
     object = object.value("fields", &Value::Object(document.fields));
     object = match part {
         VendorPart::All => object.raw("vendor", record.fields.as_str()),
@@ -75,7 +75,7 @@ pub(super) fn write(
 
 /// JSON Pointers of what cannot be patched.
 fn read_only<'r>(map: &'r SystemMap, record: &'r RecordView) -> impl Iterator<Item = String> + 'r {
-    let of_map = map.entries.iter().filter(|entry| entry.is_read_only).map(|entry| entry.pointer());
+    let of_map = map.entries.iter().filter(|entry| entry.is_read_only).map(MapEntry::pointer);
     let of_record = record.read_only.iter().filter_map(|pointer| match map.translate(pointer)? {
         // The map has said so already, or shows another value there.
         (_, Some(_)) => None,

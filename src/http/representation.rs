@@ -42,12 +42,11 @@ impl Representation {
         }
         let model = context.api().models.find(&name)?;
         let system = context.system()?;
-        match model.map_of(system.name.as_str()) {
-            Some(map) => Ok(Self::Model(Arc::clone(map))),
-            None => {
-                let detail = format!("{} does not keep the model {}", system.name, model.name);
-                Err(ProblemKind::NotFound.with_detail(detail))
-            }
+        if let Some(map) = model.map_of(system.name.as_str()) {
+            Ok(Self::Model(Arc::clone(map)))
+        } else {
+            let detail = format!("{} does not keep the model {}", system.name, model.name);
+            Err(ProblemKind::NotFound.with_detail(detail))
         }
     }
 
@@ -228,7 +227,7 @@ impl Representation {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn vendor_part(&self, query: &QueryParams) -> Result<VendorPart, Problem> {
+    pub(super) fn vendor_part(query: &QueryParams) -> Result<VendorPart, Problem> {
         Ok(query.parse_word("vendor", VendorPart::WORDS, VendorPart::parse)?.unwrap_or_default())
     }
 

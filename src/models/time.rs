@@ -1,5 +1,7 @@
 //! Dates and times in a vendor's own form: a pattern of `yyyy MM dd HH mm ss`.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
@@ -116,15 +118,16 @@ impl Pattern {
     pub(super) fn write(&self, time: DateTime) -> String {
         let mut text = String::new();
         for part in &self.0 {
-            match part {
-                Part::Year => text.push_str(&format!("{:04}", time.year())),
-                Part::Month => text.push_str(&format!("{:02}", time.month())),
-                Part::Day => text.push_str(&format!("{:02}", time.day())),
-                Part::Hour => text.push_str(&format!("{:02}", time.hour())),
-                Part::Minute => text.push_str(&format!("{:02}", time.minute())),
-                Part::Second => text.push_str(&format!("{:02}", time.second())),
-                Part::Literal(literal) => text.push(*literal),
-            }
+            // Writing to a text cannot fail.
+            let _ = match part {
+                Part::Year => write!(text, "{:04}", time.year()),
+                Part::Month => write!(text, "{:02}", time.month()),
+                Part::Day => write!(text, "{:02}", time.day()),
+                Part::Hour => write!(text, "{:02}", time.hour()),
+                Part::Minute => write!(text, "{:02}", time.minute()),
+                Part::Second => write!(text, "{:02}", time.second()),
+                Part::Literal(literal) => text.write_char(*literal),
+            };
         }
         text
     }

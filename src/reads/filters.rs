@@ -28,9 +28,10 @@ pub(super) async fn parse(
         Err(fault) => return Err(system.fault_to_problem(&fault)),
     };
     let known = || schema.schema.fields.iter().filter(|field| field.is_shown && filterable.allows(&field.name));
-    let parse_one = |(name, text): &(&str, &str)| match known().find(|field| field.name == *name) {
-        Some(field) => parse_value(field, text).map(|value| FieldFilter { field: field.name.clone(), value }),
-        None => {
+    let parse_one = |(name, text): &(&str, &str)| {
+        if let Some(field) = known().find(|field| field.name == *name) {
+            parse_value(field, text).map(|value| FieldFilter { field: field.name.clone(), value })
+        } else {
             let names = known().map(|field| field.name.as_str());
             Err(FieldError::unknown_member(name, names).rule(SchemaRule::Unknown))
         }
@@ -54,13 +55,13 @@ fn parse_value(field: &FieldSchema, text: &str) -> Result<Value, FieldError> {
     };
     let has = |name: &str| types.contains(&name);
     let number = || serde_json::from_str::<Value>(text).ok().filter(Value::is_number);
-    let typed = match text {
+    let parsed = match text {
         "true" | "false" if has("boolean") => Some(Value::Bool(text == "true")),
         _ if has("integer") || has("number") => number(),
         _ if types.is_empty() || has("string") => Some(Value::from(text)),
         _ => None,
     };
-    typed.ok_or_else(|| {
+    parsed.ok_or_else(|| {
         let detail = format!("lists cannot be filtered by this value; the member holds {}", types.join(" or "));
         FieldError::new(json_pointer("/fields", &[&field.name]), detail).rule(SchemaRule::Type)
     })

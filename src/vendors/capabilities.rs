@@ -65,6 +65,7 @@ impl Filterable {
 
 /// What a vendor can do; `GET /systems/{system}` shows it.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that a vendor does or does not")]
 pub struct Capabilities {
     /// The vendor's name in `vendor = "…"`.
     pub vendor: &'static str,

@@ -108,9 +108,13 @@ impl OutcomeProbe<'_> {
             let deadline = until.max(Instant::now() + min_probe_time);
             self.release_if_ended(write).await;
             let look = write.look.clone();
-            look.iter().for_each(|look| look.set_polling(true));
+            if let Some(look) = &look {
+                look.set_polling(true);
+            }
             let finding = self.poll(write, deadline, &mut stability).await;
-            look.iter().for_each(|look| look.set_polling(false));
+            if let Some(look) = &look {
+                look.set_polling(false);
+            }
             if finding.resolution != Resolution::Open || Instant::now() >= until {
                 return finding;
             }
@@ -306,7 +310,9 @@ impl OutcomeProbe<'_> {
         if self.system.adapter.capabilities().ignores_case
             && let Seen::Record(_, fields) = &seen
         {
-            changes.iter_mut().for_each(|change| change.respell(fields));
+            for change in &mut changes {
+                change.respell(fields);
+            }
         }
         let evidence = Evidence {
             intent: &write.intent,

@@ -172,7 +172,7 @@ fn resolve_create(answer: Answer, ids: &[RecordId]) -> Resolution {
 
 fn resolve_absent(evidence: &Evidence<'_>) -> Resolution {
     match (evidence.answer, evidence.intent.expected.is_deleted()) {
-        (Answer::Success, true) => Resolution::Applied,
+        (Answer::Success, _) => Resolution::Applied,
         // A record is deleted once: by another write, perhaps by another one, or by this.
         (Answer::Lost | Answer::LostThenRefused | Answer::Ambiguous(SideEffect::Unknown), true) => {
             match evidence.concurrent {
@@ -186,7 +186,6 @@ fn resolve_absent(evidence: &Evidence<'_>) -> Resolution {
         }
         // A deleted record does not show whether the write was applied before.
         (Answer::LostThenRefused, false) => Resolution::Unknown(Some(ObservedState::Other)),
-        (Answer::Success, false) => Resolution::Applied,
         (Answer::Lost, false) => Resolution::Open,
     }
 }

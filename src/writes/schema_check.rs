@@ -8,7 +8,7 @@ use super::command::{Handling, WriteOp};
 use super::task::WriteTask;
 use crate::catalog::CollectionSchema;
 use crate::problem::Problem;
-use crate::record::{FieldChange, FieldError, Patch, RecordId, SchemaRule};
+use crate::record::{FieldChange, FieldError, Patch, RawObject, RecordId, SchemaRule};
 use crate::system::Validation;
 use crate::vendors::SchemaSource;
 
@@ -85,7 +85,7 @@ fn find_errors(schema: &CollectionSchema, op: &WriteOp) -> Vec<FieldError> {
 /// A patch may repeat what the record holds, whatever that is: who reads a record, changes one
 /// member and sends the whole is not refused for the others.
 async fn drop_repeated_values(task: &WriteTask<'_>, id: &RecordId, patch: &Patch, errors: &mut Vec<FieldError>) {
-    let members = patch.merge_members().map_or_else(|| patch.replaced_members(), |members| members.to_map());
+    let members = patch.merge_members().map_or_else(|| patch.replaced_members(), RawObject::to_map);
     let Some(before) = state_before(task, id, errors).await else { return };
     errors.retain(|error| {
         let mut names = members.keys().filter(|name| is_below(&error.pointer, name));
@@ -138,12 +138,11 @@ pub(super) async fn check_changes(
     if find(schema).is_empty() {
         return Ok(());
     }
-    match task.system.catalog.schema_for_refusal(id.collection(), task.context.requester()).await {
-        Ok(schema) => report(task, find(&schema)),
-        Err(_) => {
-            note_unchecked(task);
-            Ok(())
-        }
+    if let Ok(schema) = task.system.catalog.schema_for_refusal(id.collection(), task.context.requester()).await {
+        report(task, find(&schema))
+    } else {
+        note_unchecked(task);
+        Ok(())
     }
 }
 

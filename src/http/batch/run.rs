@@ -167,17 +167,15 @@ impl Runner {
             if let Some(decided) = self.begin_items() {
                 return Some(decided);
             }
-            let step = match timeout_at(self.context.deadline, self.steps.next()).await {
-                Ok(step) => step?,
-                Err(_) => {
-                    self.given_up = self.schedule.give_up();
-                    self.given_up.reverse();
-                    if self.given_up.is_empty() {
-                        self.steps.next().await?
-                    } else {
-                        continue;
-                    }
+            let step = if let Ok(step) = timeout_at(self.context.deadline, self.steps.next()).await {
+                step?
+            } else {
+                self.given_up = self.schedule.give_up();
+                self.given_up.reverse();
+                if !self.given_up.is_empty() {
+                    continue;
                 }
+                self.steps.next().await?
             };
             if let Some(ended) = self.take(step) {
                 return Some(ended);
@@ -298,7 +296,7 @@ impl Runner {
         left.record = created.or_else(|| left.record.take());
         left.etag = outcome.header(&ETAG).map(str::to_owned);
         let name = outcome.problem.as_ref().map(|problem| problem.name.as_str()).unwrap_or_default();
-        left.ended = format!("{} {name}", outcome.status).trim_end().to_owned();
+        format!("{} {name}", outcome.status).trim_end().clone_into(&mut left.ended);
     }
 
     /// The request of an item, with what `{x}` stands for.

@@ -174,7 +174,7 @@ impl Stored {
         };
         let mut runner = Runner::new(context, request);
         for (item, row) in rows.iter().enumerate() {
-            if let Some(ended) = row.response.as_deref().and_then(|text| EndedItem::from_document(text)) {
+            if let Some(ended) = row.response.as_deref().and_then(EndedItem::from_document) {
                 runner.restore(item, &ended);
             }
         }

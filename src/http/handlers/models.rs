@@ -151,7 +151,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     let limit = query.limit()?;
     let start = query.decode_cursor(ListPosition::parse)?.unwrap_or(ListPosition::start(limit));
     let page = CrossPage::read(&context, &maps, limit, start).await?;
-    let part = Representation::Record.vendor_part(&query)?;
+    let part = Representation::vendor_part(&query)?;
     let mut items = Vec::new();
     for (map, record) in &page.items {
         let json = Representation::Model(Arc::clone(map)).record_json(record, part, &context.api().metrics);

@@ -45,7 +45,7 @@ pub(in crate::http) async fn new_record(context: RequestContext) -> HandlerResul
 
 /// The preview of a PATCH.
 pub(in crate::http) async fn preview_update(context: &RequestContext) -> HandlerResult {
-    let representation = Representation::of(&context)?;
+    let representation = Representation::of(context)?;
     require_read(context, Action::Update)?;
     let (system, command) = parse_update(context, &representation, Purpose::Preview).await?;
     check_action(context)?;
@@ -54,7 +54,7 @@ pub(in crate::http) async fn preview_update(context: &RequestContext) -> Handler
 
 /// The preview of a DELETE.
 pub(in crate::http) async fn preview_delete(context: &RequestContext) -> HandlerResult {
-    let representation = Representation::of(&context)?;
+    let representation = Representation::of(context)?;
     require_read(context, Action::Delete)?;
     let (system, command) = parse_delete(context, &representation, Purpose::Preview)?;
     respond(context, &representation, system, command).await
@@ -62,7 +62,7 @@ pub(in crate::http) async fn preview_delete(context: &RequestContext) -> Handler
 
 /// The preview of a POST.
 pub(in crate::http) async fn preview_create(context: &RequestContext) -> HandlerResult {
-    let representation = Representation::of(&context)?;
+    let representation = Representation::of(context)?;
     require_read(context, Action::Create)?;
     let (system, command) = parse_create(context, &representation, Purpose::Preview).await?;
     respond(context, &representation, system, command).await

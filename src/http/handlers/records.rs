@@ -22,7 +22,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     let system = context.authorize_system(Action::Read)?;
     let id = representation.record_id(system, &context.path_param("id")?)?;
     accept::require_json(context.headers())?;
-    let part = representation.vendor_part(&context.query(representation.record_params())?)?;
+    let part = Representation::vendor_part(&context.query(representation.record_params())?)?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
     let record = context.gateway().read(system, &id, &context.op_context()?).await?;
     let json = representation.record_json(&record, part, &context.api().metrics);
@@ -50,7 +50,7 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let system = context.authorize_system(Action::Read)?;
     accept::require_json(context.headers())?;
     let query = context.query(representation.list_params())?;
-    let (limit, part) = (query.limit()?, representation.vendor_part(&query)?);
+    let (limit, part) = (query.limit()?, Representation::vendor_part(&query)?);
     let preconditions = ReadPreconditions::parse(context.headers())?;
     let collection = representation.collection(system, query.get("collection"))?;
     let op_context = context.op_context()?;

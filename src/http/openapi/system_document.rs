@@ -86,8 +86,8 @@ fn add_examples(document: &mut Value, system: &System, schema: &CollectionSchema
         set(document, &format!("{content}/{kind}/examples"), example);
     }
     if let Some((name, value)) = change.iter().next() {
-        let path = crate::record::json_pointer("/fields", &[name]);
-        let operations = json!([{ "op": "add", "path": path, "value": value }]);
+        let pointer = crate::record::json_pointer("/fields", &[name]);
+        let operations = json!([{ "op": "add", "path": pointer, "value": value }]);
         let example = json!({ "One field": { "summary": "Sets a field", "value": operations } });
         set(document, &format!("{patch}/application~1json-patch+json/examples"), example);
     }

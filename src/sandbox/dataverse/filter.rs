@@ -39,7 +39,7 @@ impl Filter {
         self.0.iter().all(|(name, expected)| match (row.columns.get(name), expected) {
             (Some(Value::String(text)), Value::String(expected)) => text.eq_ignore_ascii_case(expected),
             (Some(Value::Number(number)), Value::Number(expected)) => number.as_f64() == expected.as_f64(),
-            (None, expected) => expected.is_null() || *expected == Value::from(row.key.as_str()),
+            (None, expected) => expected.is_null() || expected.as_str() == Some(row.key.as_str()),
             (Some(value), expected) => value == expected,
         })
     }

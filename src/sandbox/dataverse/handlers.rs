@@ -51,7 +51,7 @@ pub(super) fn sign_in(state: &mut State, tenant: &str, request: &FakeRequest<'_>
 }
 
 /// The responses to requests that need a token.
-pub(super) fn respond_authorized(state: &mut State, route: Route, request: &FakeRequest<'_>) -> FakeResponse {
+pub(super) fn respond_authorized(state: &mut State, route: &Route, request: &FakeRequest<'_>) -> FakeResponse {
     match route {
         Route::Unknown => return error_response(404, "0x8006088a", "Resource not found for the segment."),
         Route::WrongMethod => {
@@ -68,7 +68,7 @@ pub(super) fn respond_authorized(state: &mut State, route: Route, request: &Fake
         let text = "Number of requests exceeded the limit of 6000 over time window of 300 seconds.";
         return error_response(429, "0x80072322", text).retry_after("1");
     }
-    serve(state, &route, request).unwrap_or_else(|failure| failure.to_response())
+    serve(state, route, request).unwrap_or_else(|failure| failure.to_response())
 }
 
 fn serve(state: &mut State, route: &Route, request: &FakeRequest<'_>) -> Result<FakeResponse, Failure> {

@@ -13,7 +13,7 @@ fn label(text: &str) -> Value {
             "UserLocalizedLabel": { "Label": text, "LanguageCode": 1033 } })
 }
 
-fn value_response(items: Vec<Value>) -> FakeResponse {
+fn value_response(items: &[Value]) -> FakeResponse {
     FakeResponse::json(200, &json!({ "value": items })).with_header("OData-Version", "4.0")
 }
 
@@ -28,7 +28,7 @@ pub(super) fn tables(state: &State) -> FakeResponse {
         json!({ "LogicalName": table.name, "EntitySetName": table.set, "PrimaryIdAttribute": table.key,
                 "DisplayName": label(table.title), "IsOptimisticConcurrencyEnabled": table.compares_versions })
     };
-    value_response(state.tables.iter().map(describe).collect())
+    value_response(&state.tables.iter().map(describe).collect::<Vec<_>>())
 }
 
 /// `EntityDefinitions(LogicalName='…')/Attributes`, with or without a cast.
@@ -40,7 +40,7 @@ pub(super) fn columns(state: &State, table: &str, cast: Option<&str>) -> Result<
     let shown = all.filter(|column| {
         wanted.as_ref().is_none_or(|wanted| *wanted == format!("{}AttributeMetadata", type_name(column.kind)))
     });
-    Ok(value_response(shown.map(|column| describe_column(table, column)).collect()))
+    Ok(value_response(&shown.map(|column| describe_column(table, column)).collect::<Vec<_>>()))
 }
 
 /// The value of `AttributeType`, which is also the first word of the cast.
@@ -118,5 +118,5 @@ pub(super) fn lookups(state: &State, table: &str) -> Result<FakeResponse, Failur
             }));
         }
     }
-    Ok(value_response(found))
+    Ok(value_response(&found))
 }

@@ -138,7 +138,7 @@ impl VendorModel for Dataverse {
         let mut state = lock(&self.0);
         match route(request) {
             Route::SignIn(tenant) => handlers::sign_in(&mut state, &tenant, request),
-            route => respond_authorized(&mut state, route, request),
+            route => respond_authorized(&mut state, &route, request),
         }
     }
 

@@ -144,7 +144,7 @@ impl State {
         &mut self,
         set: &str,
         key: &str,
-        sent: &Map<String, Value>,
+        body: &Map<String, Value>,
         if_match: Option<&str>,
     ) -> Result<bool, Failure> {
         let table = self.known_table(set)?;
@@ -152,12 +152,12 @@ impl State {
             if if_match.is_some() {
                 return Err(Failure::MissingRow(table.name, key.to_owned()));
             }
-            let mut sent = sent.clone();
-            sent.insert(table.key.to_owned(), key.into());
-            return self.create(set, &sent).map(|_| true);
+            let mut body = body.clone();
+            body.insert(table.key.to_owned(), key.into());
+            return self.create(set, &body).map(|_| true);
         };
         Self::check_version(table, row, if_match)?;
-        let mut columns = self.parse_columns(table, sent)?;
+        let mut columns = self.parse_columns(table, body)?;
         if let Some(ignored) = &self.settings.ignored_column {
             columns.shift_remove(ignored);
         }
@@ -166,9 +166,9 @@ impl State {
     }
 
     /// POST. Returns the new row's key.
-    pub(super) fn create(&mut self, set: &str, sent: &Map<String, Value>) -> Result<String, Failure> {
+    pub(super) fn create(&mut self, set: &str, body: &Map<String, Value>) -> Result<String, Failure> {
         let table = self.known_table(set)?;
-        let key = match sent.get(table.key) {
+        let key = match body.get(table.key) {
             None | Some(Value::Null) => Uuid::new_v4().to_string(),
             Some(Value::String(text)) => {
                 parse_guid(text).ok_or_else(|| Failure::WrongType(text.clone(), "Edm.Guid"))?
@@ -178,7 +178,7 @@ impl State {
         if table.row(&key).is_some() {
             return Err(Failure::Duplicate);
         }
-        let columns = self.parse_columns(table, sent)?;
+        let columns = self.parse_columns(table, body)?;
         let row = self.new_row(key.clone(), columns);
         if let Some(table) = self.table_mut(set) {
             table.rows.push(row);

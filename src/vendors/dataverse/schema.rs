@@ -25,6 +25,7 @@ const REFERENCE: &str = "^(/?[a-z_][a-z0-9_]*[:(])?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(clippy::struct_field_names, reason = "the names of the vendor")]
 struct Attribute {
     logical_name: String,
     #[serde(default)]

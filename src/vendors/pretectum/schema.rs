@@ -117,6 +117,7 @@ struct SchemaDocument {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the names of the vendor")]
 struct Field {
     field_id: Option<String>,
     name: String,

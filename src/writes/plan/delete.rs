@@ -44,12 +44,11 @@ pub(super) fn needs_no_read(task: &WriteTask<'_>) -> bool {
 pub(super) async fn plan_delete(task: &WriteTask<'_>, id: &RecordId) -> Result<(PlannedRequest, WriteIntent), Problem> {
     let system = task.system;
     let guarantee = system.guarantee(Action::Delete, id.collection());
-    let state = match named_state(task, id).filter(|_| guarantee == Guarantee::Native) {
-        Some(state) => state,
-        None => {
-            let (record, etag) = read_and_check_preconditions(task, id).await?;
-            DeletedState { version: record.version(), record: Some(record), etag: etag.to_header() }
-        }
+    let state = if let Some(state) = named_state(task, id).filter(|_| guarantee == Guarantee::Native) {
+        state
+    } else {
+        let (record, etag) = read_and_check_preconditions(task, id).await?;
+        DeletedState { version: record.version(), record: Some(record), etag: etag.to_header() }
     };
     let expected = (guarantee == Guarantee::Native).then_some(&state.version);
     let planned = system.adapter.plan_delete(id, state.record.as_ref(), expected);
