@@ -113,9 +113,8 @@ fn syntax_is_checked_before_428_and_428_before_422() {
 #[test]
 fn what_no_patch_can_change_is_422_before_the_record_is_read() {
     let server = start_server();
-    let keys = FIXTURES.iter().flat_map(|fixture| [fixture.key, fixture.missing_key].map(|key| (fixture.system, key)));
-    for (system, key) in keys {
-        let record = format!("/records/{system}/{key}");
+    let records = FIXTURES.iter().flat_map(|fixture| [fixture.key, fixture.missing_key].map(|key| fixture.path(key)));
+    for record in records {
         for body in [
             r#"{"fields":null}"#,
             r#"{"fields":[1]}"#,
