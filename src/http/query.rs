@@ -33,7 +33,8 @@ impl QueryParams {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = percent_decode(&name.replace('+', " "), "query")?.into_owned();
             let value = percent_decode(&value.replace('+', " "), "query")?.into_owned();
-            let name = match known.iter().find(|known| **known == name) {
+            // `filter[]` itself names no member: taken for a filter, it would be silently ignored.
+            let name = match known.iter().find(|known| **known == name && **known != FILTER) {
                 Some(known) => Cow::Borrowed(*known),
                 None if known.contains(&FILTER) && filtered_member(&name).is_some() => Cow::Owned(name),
                 None => return Err(unknown_parameter(&name, known)),
@@ -179,6 +180,14 @@ mod tests {
     use super::*;
 
     const KNOWN: &[&str] = &["collection", "limit", "cursor"];
+
+    #[test]
+    fn a_filter_without_a_name_is_rejected() {
+        let known = &["limit", FILTER];
+        let query = QueryParams::parse("filter%5Ba%5D=x", known).expect("a query");
+        assert_eq!(query.filters(), [("a", "x")]);
+        assert!(QueryParams::parse("filter%5B%5D=x", known).is_err());
+    }
 
     #[test]
     fn known_parameters_are_decoded_and_unknown_ones_are_rejected() {

@@ -1,5 +1,6 @@
 //! `Accept` (RFC 9110 §12.5.1; http-rules 96). Every response but the pages is
-//! `application/json`; problems are `application/problem+json` whatever `Accept` is (RFC 9457 §3).
+//! `application/json`; problems are `application/problem+json` whatever `Accept` is (RFC 9457 §3),
+//! but for the 401 and 404 of browsers ([`accepts_html`]).
 
 use actix_web::http::header::{ACCEPT, HeaderMap};
 
