@@ -568,6 +568,7 @@ fn any_string_can_come_from_the_environment_or_a_file() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn access_and_its_callers_are_checked() {
     let with = |access: &str| format!("{access}\n{}", SMALL.replace("access.mode = \"open\"\n", ""));
     let caller = |name: &str, digest: &str, allow: &str| {

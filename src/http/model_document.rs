@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::metrics::Metrics;
-use crate::models::{Decoded, MapEntry, SystemMap, model_etag};
+use crate::models::{Decoded, Document, MapEntry, SystemMap, model_etag};
 use crate::record::{JsonObjectWriter, RecordId, Warning, write_json};
 use crate::system::RecordView;
 
@@ -49,7 +49,7 @@ pub(super) fn write(
     let all = record.fields.to_object().map(|fields| fields.to_map()).unwrap_or_default();
     // A caller that may not read the record gets none of its fields, not even unset ones.
     let is_hidden = record.etag.is_none() && all.is_empty() && !record.partial;
-    let document = if is_hidden { Decoded::default() } else { map.decode(&all) };
+    let document = if is_hidden { Document::default() } else { map.decode(&all) };
     object = object.value("fields", &Value::Object(document.fields));
     object = match part {
         VendorPart::All => object.raw("vendor", record.fields.as_str()),

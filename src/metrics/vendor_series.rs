@@ -3,6 +3,10 @@
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::child_cache::ChildCache;
+use super::families::{
+    CALL_BUCKETS, CIRCUIT, CONFLICT_RETRIES, CONTENDED, CREDENTIAL_FALLBACKS, OPERATIONS, PLANS, PRECONDITIONS, QUEUE,
+    QUEUE_WAIT, REBASES, REFRESHES, RETRIES, Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE, WRITES_UNKNOWN,
+};
 use super::labels::{CallOutcome, DetectedBy, Lane, PlanOutcome, RebaseOutcome, RefreshOutcome, RetryReason};
 use crate::record::{SchemaRule, VendorCallKind};
 
@@ -47,6 +51,27 @@ pub(super) struct VendorFamilies {
 }
 
 impl VendorFamilies {
+    /// Registers the families.
+    pub(super) fn new(registrar: &Registrar<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            retries: registrar.register_counters(&RETRIES)?,
+            refreshes: registrar.register_counters(&REFRESHES)?,
+            credential_fallbacks: registrar.register_counters(&CREDENTIAL_FALLBACKS)?,
+            preconditions: registrar.register_counters(&PRECONDITIONS)?,
+            conflict_retries: registrar.register_counters(&CONFLICT_RETRIES)?,
+            contended: registrar.register_counters(&CONTENDED)?,
+            rebases: registrar.register_counters(&REBASES)?,
+            plans: registrar.register_counters(&PLANS)?,
+            schema_refusals: registrar.register_counters(&SCHEMA_REFUSALS)?,
+            schema_unavailable: registrar.register_counters(&SCHEMA_UNAVAILABLE)?,
+            circuit: registrar.register_gauges(&CIRCUIT)?,
+            queue: registrar.register_gauges(&QUEUE)?,
+            queue_wait: registrar.register_histograms(&QUEUE_WAIT, &CALL_BUCKETS)?,
+            writes_unknown: registrar.register_gauges(&WRITES_UNKNOWN)?,
+            operations: registrar.register_gauges(&OPERATIONS)?,
+        })
+    }
+
     pub(super) fn series_for(&self, system: &str) -> VendorSeries {
         let each = |family: &IntCounterVec, values: Vec<&'static str>| {
             values.into_iter().map(|value| family.with_label_values(&[system, value])).collect()

@@ -124,7 +124,7 @@ fn every_codec_keeps_its_laws_over_generated_values() {
 fn a_codec_with_a_wrong_inverse_breaks_a_law() {
     let mut map = SystemMap::clone(&customer());
     let decode = |value: &Value| Some(Value::from(value.as_str()?.to_uppercase()));
-    map.entries[0].codec = Codec::Planted(decode, |value| value.clone());
+    map.entries[0].codec = Codec::Planted(decode, Value::clone);
     map.entries[0].field.format = None;
     let broken = check_laws(&Arc::new(map), 1000, 0);
     assert_eq!(broken.first().and_then(|one| one.field.as_deref()), Some("email"), "{broken:?}");

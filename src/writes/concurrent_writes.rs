@@ -132,6 +132,17 @@ fn paths_overlap(some: &[String], others: &[String]) -> bool {
     some.iter().any(|one| others.iter().any(|other| is_within(one, other) || is_within(other, one)))
 }
 
+/// The query for the ledger entries of a record since a time in milliseconds.
+fn first_page(system: &System, id: &RecordId, since: i64) -> LedgerQuery {
+    LedgerQuery {
+        systems: vec![system.name.as_str().to_owned()],
+        record: Some(id.as_str().to_owned()),
+        since: Timestamp::from_millisecond(since).ok(),
+        limit: PAGE_SIZE,
+        ..LedgerQuery::default()
+    }
+}
+
 /// Searches the ledger for other writes of the record. `None`: the store is unavailable.
 pub(super) async fn find_concurrent_writes(
     store: &Journal,
@@ -142,15 +153,10 @@ pub(super) async fn find_concurrent_writes(
         return Some(ConcurrentWrites::default());
     };
     let lookback = i64::try_from((LOOKBACK + system.policy.completion_timeout).as_millis()).unwrap_or(i64::MAX);
-    let mut query = LedgerQuery {
-        systems: vec![system.name.as_str().to_owned()],
-        record: Some(id.as_str().to_owned()),
-        since: Timestamp::from_millisecond(write.begun_ms.saturating_sub(lookback)).ok(),
-        limit: PAGE_SIZE,
-        ..LedgerQuery::default()
-    };
+    let since = write.begun_ms.saturating_sub(lookback);
+    let mut query = first_page(system, id, since);
     // What a cut has taken away cannot be excluded.
-    let is_complete = store.is_complete_since(write.begun_ms.saturating_sub(lookback)).await.ok()?;
+    let is_complete = store.is_complete_since(since).await.ok()?;
     if !is_complete {
         return Some(ConcurrentWrites { another_applied: false, another_unresolved: true, later_writer: true });
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::support::{MATRIX42, TestClient, TestEnv, TestProcess, TestResponse};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 fn creates(count: usize) -> Value {
     let item = |n: usize| {

@@ -40,7 +40,9 @@ impl Modify for VendorExamples {
             let Some(RefOr::T(body)) = operation.request_body.as_mut() else { continue };
             for (media_type, content) in &mut body.content {
                 if let (RefOr::T(content), true) = (content, media_type != "application/json-patch+json") {
-                    VENDORS.iter().for_each(|vendor| add_example(content, vendor, is_create));
+                    for vendor in VENDORS {
+                        add_example(content, vendor, is_create);
+                    }
                 }
             }
         }

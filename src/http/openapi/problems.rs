@@ -57,7 +57,16 @@ const PREVIEW_PROBLEMS: &[ProblemKind] = &[RecordNotFound, PreconditionFailed, R
 const BODY_PROBLEMS: &[ProblemKind] = &[BodyTooLarge, RequestTimeout, UnsupportedMediaType];
 
 fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
-    let groups: &[&[ProblemKind]] = match operation_id {
+    let groups = record_groups(operation_id).or_else(|| other_groups(operation_id)).unwrap_or_default();
+    let mut all: Vec<ProblemKind> = ANY_PROBLEMS.iter().chain(groups.iter().copied().flatten()).copied().collect();
+    all.sort_unstable_by_key(|problem| ProblemKind::ALL.iter().position(|other| other == problem));
+    all.dedup();
+    all
+}
+
+/// Of the operations on records.
+fn record_groups(operation_id: &str) -> Option<&'static [&'static [ProblemKind]]> {
+    Some(match operation_id {
         "getRecord" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[RecordNotFound, PreconditionFailed]],
         "listRecords" => {
             &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[RecordNotFound, PreconditionFailed, Rejected]]
@@ -96,6 +105,13 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
             WRITE_PROBLEMS,
             &[RecordNotFound, PreconditionRequired, GuaranteeUnavailable],
         ],
+        _ => return None,
+    })
+}
+
+/// Of the other operations.
+fn other_groups(operation_id: &str) -> Option<&'static [&'static [ProblemKind]]> {
+    Some(match operation_id {
         "runBatch" => &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed]],
         "getBatch" | "cancelBatch" => &[CALLER_PROBLEMS, &[BatchNotFound, PreconditionFailed]],
         "listOperations" | "listLedger" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, PreconditionFailed]],
@@ -120,12 +136,8 @@ fn problems_for(operation_id: &str) -> Vec<ProblemKind> {
         "getSystemOpenApi" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[PreconditionFailed]],
         "getReadiness" => &[&[Overloaded]],
         "getProblem" => &[&[NotFound]],
-        _ => &[],
-    };
-    let mut all: Vec<ProblemKind> = ANY_PROBLEMS.iter().chain(groups.iter().copied().flatten()).copied().collect();
-    all.sort_unstable_by_key(|problem| ProblemKind::ALL.iter().position(|other| other == problem));
-    all.dedup();
-    all
+        _ => return None,
+    })
 }
 
 /// Adds the problems to every operation.

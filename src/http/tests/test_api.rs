@@ -119,7 +119,7 @@ impl TestApi {
             max_body: 100,
             body_timeout: Duration::from_secs(5),
             deadline: Duration::from_secs(30),
-            plan_ttl: Duration::from_secs(60),
+            plan_ttl: Duration::from_mins(1),
             changes_retention: Duration::from_hours(1),
             max_streams: 256,
         };
@@ -129,7 +129,7 @@ impl TestApi {
             max_body: 100_000,
             max_async_items: 1000,
             max_concurrency: 8,
-            deadline: Duration::from_secs(120),
+            deadline: Duration::from_mins(2),
         };
         let authenticator = Arc::new(authenticator());
         let state = ApiState {

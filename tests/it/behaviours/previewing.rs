@@ -165,7 +165,7 @@ async fn what_stops_the_write_stops_its_preview_with_the_same_problem(fixture: &
     let stale = env.current_etag(fixture.key).await;
     (fixture.external_touch)(&env.vendors, fixture.key);
     let foreign = env.current_etag(fixture.other_key).await;
-    let path = fixture.path(fixture.key);
+    let record = fixture.path(fixture.key);
     let text = format!("/fields/{}", fixture.text);
     let patch = || env.patch(fixture.key).if_match("*");
     let create = |body: Value| env.request(Method::POST, &format!("/records/{}", fixture.system)).json(&body);
@@ -191,7 +191,7 @@ async fn what_stops_the_write_stops_its_preview_with_the_same_problem(fixture: &
         patch().header("If-Plan", "\"c1\"").fields(&fixture.text_patch("x")),
         patch().header("If-Plan", "W/\"p.AA\"").fields(&fixture.text_patch("x")),
         env.request(Method::PATCH, "/records/nowhere/x").if_match("*").merge_patch("{}"),
-        env.request(Method::DELETE, &path),
+        env.request(Method::DELETE, &record),
         env.delete(fixture.missing_key, "*"),
         env.delete(fixture.key, &foreign),
         create(json!([])),

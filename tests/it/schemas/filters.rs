@@ -12,12 +12,12 @@ for_each_vendor!(
 );
 
 fn encode(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    text.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02X}"))
 }
 
 fn path(fixture: &VendorFixture, filters: &[(&str, &str)]) -> String {
-    let filters: String =
-        filters.iter().map(|(name, value)| format!("&filter%5B{}%5D={}", encode(name), encode(value))).collect();
+    let filter = |(name, value): &(&str, &str)| ["&filter%5B", &encode(name), "%5D=", &encode(value)].concat();
+    let filters: String = filters.iter().map(filter).collect();
     format!("/records/{}?collection={}{filters}", fixture.system, fixture.collection())
 }
 

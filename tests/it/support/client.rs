@@ -168,7 +168,8 @@ impl EventStream {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let lines = block.lines().map(str::to_owned).collect();
-                self.text = rest.to_owned();
+                let rest = rest.to_owned();
+                self.text = rest;
                 return Some(lines);
             }
             let chunk = tokio::time::timeout(RESPONSE_TIMEOUT, self.body.next()).await.expect("something in time")?;

@@ -57,6 +57,7 @@ pub(crate) enum OnUpdate500 {
 }
 
 /// One vendor: its sample records, and how to read and change them past the gateway.
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that a vendor does or does not")]
 pub(crate) struct VendorFixture {
     /// The vendor's name in the registry, in `vendor = "…"`.
     pub(crate) vendor_name: &'static str,
