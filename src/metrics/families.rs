@@ -87,9 +87,9 @@ families! {
     QUOTA_REFUSALS "quota_refusals_total" ["policy"],
         "Requests rejected because their caller exceeded its own limit, by the limit: rate or in-flight.";
     CALLER_QUOTA_REFUSALS "caller_quota_refusals_total" ["policy", "caller"],
-        "The same by caller; only with caller_label in [metrics].";
+        "The same by caller; only where caller_label is on.";
     CALLER_KEY_EXPIRES "caller_key_expires_timestamp_seconds" ["caller"],
-        "When the last key of a caller expires, in seconds since 1970; only with caller_label in [metrics].";
+        "When the last key of a caller expires, in seconds since 1970; only where caller_label is on.";
     BUILD "build_info" ["version", "revision"],
         "Always 1; the labels identify the running build.";
 }
