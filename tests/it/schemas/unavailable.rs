@@ -67,9 +67,13 @@ async fn many_writers_at_a_cold_cache_cause_one_schema_call(fixture: &'static Ve
     let env = TestEnv::start(fixture);
     env.faults().always(CallKind::Schema, InjectedFault::Delay { pause: Duration::from_millis(300) });
     let wrong = |number: usize| env.patch(fixture.key).if_match("\"stale\"").fields(&json!({ "Unheard": number }));
+    let begun = Instant::now();
     let responses = join_all((0..100).map(|number| wrong(number).send())).await;
     assert!(responses.iter().all(|response| response.status == 422), "{responses:?}");
-    assert_eq!(env.call_count(CallKind::Schema), one_reading(fixture).await);
+    // On a slow machine the schema gets older than a refusal's may be, and is read once more.
+    let readings = 1 + usize::try_from(begun.elapsed().as_secs()).unwrap();
+    let calls = env.call_count(CallKind::Schema);
+    assert!((1..=readings * one_reading(fixture).await).contains(&calls), "{calls} calls in {:?}", begun.elapsed());
 }
 
 async fn a_tagged_patch_is_one_call_once_the_schema_is_known(fixture: &'static VendorFixture) {
