@@ -130,7 +130,10 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 
 /// `wait` in seconds; it never holds a response beyond the deadline.
 fn wait_until(context: &RequestContext, params: &QueryParams) -> Result<Option<Instant>, Problem> {
-    let seconds: Option<u32> = params.parse_param("wait", "a whole number of seconds")?;
+    let seconds: Option<i32> = params.parse_param("wait", "a whole number of seconds")?;
+    let seconds = seconds.map(u32::try_from).transpose().map_err(|_| {
+        ProblemKind::MalformedRequest.with_detail("the query parameter wait must be a whole number of seconds")
+    })?;
     let longest = context.deadline() - WAIT_RESERVE.min(context.api().limits.deadline / 4);
     Ok(seconds.map(|seconds| (Instant::now() + Duration::from_secs(seconds.into())).min(longest)))
 }
