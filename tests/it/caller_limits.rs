@@ -111,6 +111,25 @@ async fn requests_under_way_are_limited_and_freed_when_they_end() {
 }
 
 #[actix_web::test]
+async fn an_item_of_a_batch_counts_once() {
+    // The batch and one item: two items of one record run one after another.
+    let gateway = start(limits(0, 0, 2));
+    let get = serde_json::json!({"method": "GET", "path": MATRIX42.path(MATRIX42.key)});
+    let batch = gateway.request(Method::POST, "/batch").json(&serde_json::json!({"items": [get, get]}));
+    let response = authorized(batch, "hog").send().await;
+    response.assert_status(200);
+    assert_eq!(response.json()["summary"]["ok"], 2, "{response:?}");
+    assert_eq!(gateway.call_count(CallKind::Read), 2);
+    // With one place the batch itself takes it, and each item is refused alone.
+    let gateway = start(limits(0, 0, 1));
+    let batch = gateway.request(Method::POST, "/batch").json(&serde_json::json!({"items": [get]}));
+    let response = authorized(batch, "hog").send().await;
+    response.assert_status(207);
+    assert_eq!(response.json()["items"][0]["body"]["type"], "/problems/quota-exceeded");
+    assert_eq!(gateway.call_count(CallKind::Read), 0);
+}
+
+#[actix_web::test]
 async fn default_limits_apply_to_callers_without_their_own() {
     let configure = |config: TestConfig| {
         config

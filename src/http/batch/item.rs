@@ -47,10 +47,9 @@ fn refuse(error: ApiError, state: &RequestState, item: &ItemRequest) -> ItemOutc
     ItemOutcome::new(response, Some(*error.problem), state)
 }
 
-/// The order of checks is that of a request alone (contract 4): the target, the method, and then
-/// what the handler checks.
+/// The order of checks is that of a request alone (contract 4): the target, the method, the
+/// caller's limits, and then what the handler checks.
 async fn handle(route: &Route, action: RequestAction, context: RequestContext) -> HandlerResult {
-    context.state().admit()?;
     if let Some(uri) = context.item().and_then(|item| item.path.parse::<Uri>().ok()) {
         request_target::validate(&uri)?;
     }
