@@ -56,9 +56,9 @@ impl ItemOutcome {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// 2xx without 202, and 304.
+    /// Whether it is done.
     pub(super) fn is_success(&self) -> bool {
-        (matches!(self.status, 200..=299) && self.status != 202) || self.status == 304
+        is_success(self.status)
     }
 
     /// Neither a success nor a write that goes on.
@@ -101,6 +101,11 @@ impl ItemOutcome {
             .raw("headers", &headers.finish());
         if self.body.is_empty() { object.finish() } else { object.raw("body", &self.body).finish() }
     }
+}
+
+/// 2xx without 202, and 304.
+pub(super) fn is_success(status: u16) -> bool {
+    (matches!(status, 200..=299) && status != 202) || status == 304
 }
 
 /// How an item counts; the numbers are stored.

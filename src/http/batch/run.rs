@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::item::respond;
-use super::outcome::ItemOutcome;
+use super::outcome::{ItemOutcome, is_success};
 use super::records::{fill, record_keys};
 use super::request::{BatchItem, BatchRequest};
 use super::schedule::{Next, Schedule};
@@ -144,11 +144,11 @@ impl Runner {
             left.ended = ended.status.to_string();
         }
         self.schedule.restore(item);
-        let succeeded = matches!(ended.status, 200..=299 | 304);
         let operation = ended.last_segment("operation").and_then(|id| OperationId::parse(&id));
         match operation.filter(|_| ended.status == 202) {
             Some(operation) if self.schedule.has_followers(item) => self.follow(item, operation),
-            _ => self.schedule.end(item, succeeded),
+            Some(_) => self.schedule.end(item, true),
+            None => self.schedule.end(item, is_success(ended.status)),
         }
     }
 
@@ -237,7 +237,9 @@ impl Runner {
                 let operation = outcome.header(&H_OPERATION).and_then(|path| path.rsplit('/').next());
                 match operation.and_then(OperationId::parse).filter(|_| outcome.status == 202) {
                     Some(operation) if self.schedule.has_followers(item) => self.follow(item, operation),
-                    _ => self.schedule.end(item, outcome.is_success()),
+                    // A write that goes on is no failure, and nothing waits for it.
+                    Some(_) => self.schedule.end(item, true),
+                    None => self.schedule.end(item, outcome.is_success()),
                 }
                 if outcome.is_failure() {
                     self.schedule.fail(item);

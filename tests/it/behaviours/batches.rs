@@ -13,6 +13,7 @@ for_each_vendor!(
     an_item_can_change_the_record_that_another_creates,
     a_repeated_batch_creates_once_and_replays,
     a_failed_item_skips_those_that_depend_on_it,
+    a_write_that_goes_on_does_not_stop_a_batch,
 );
 
 async fn send(env: &TestEnv, key: Option<&str>, batch: &Value) -> TestResponse {
@@ -137,4 +138,21 @@ async fn a_failed_item_skips_those_that_depend_on_it(fixture: &'static VendorFix
     assert_eq!(document["items"][1]["body"]["instance"], fixture.path(fixture.missing_key));
     assert_eq!(document["summary"]["skipped"], 2);
     assert_eq!(env.write_call_count(), 0);
+}
+
+async fn a_write_that_goes_on_does_not_stop_a_batch(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    let mut first = patch(&env, "a", fixture.key, "*", "later");
+    first["headers"]["Prefer"] = json!("respond-async");
+    let get = json!({"id": "b", "method": "GET", "path": fixture.path(fixture.other_key)});
+    let batch = json!({"on_failure": "stop", "concurrency": 1, "items": [first, get]});
+    let response = send(&env, None, &batch).await;
+    response.assert_status(200);
+    assert_eq!(statuses(&response), [202, 200]);
+    let document = response.json();
+    let summary = &document["summary"];
+    assert_eq!((&summary["ok"], &summary["running"], &summary["skipped"]), (&json!(1), &json!(1), &json!(0)));
+    let operation = document["items"][0]["headers"]["operation"].as_str().expect("an operation");
+    assert_eq!(env.wait_for_operation_at(operation).await["state"], "applied");
+    assert_eq!(env.vendor_value(fixture.key).as_deref(), Some("later"));
 }
