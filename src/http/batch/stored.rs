@@ -194,8 +194,9 @@ impl Stored {
                 self.runner.cancel();
             }
             let ended = tokio::select! {
+                // Items that end faster than they are saved must not keep the lease from being
+                // renewed.
                 biased;
-                ended = self.progress.next(&mut self.runner) => ended,
                 _ = poll.tick() => {
                     if self.api.gateway.is_draining() {
                         return false;
@@ -204,12 +205,14 @@ impl Stored {
                         match self.journal.renew(lease, LEASE_TTL).await {
                             Ok(true) => renewed_at = Instant::now(),
                             Ok(false) => return false,
+                            // It is renewed at the next look, or another process gets it.
                             Err(_) => {}
                         }
                     }
                     self.look_for_cancel().await;
                     continue;
                 }
+                ended = self.progress.next(&mut self.runner) => ended,
             };
             let Some((item, outcome)) = ended else { return true };
             // A process that stops refuses its items; another one begins them.
