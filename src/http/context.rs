@@ -34,6 +34,9 @@ use crate::system::{OpContext, System};
 use crate::transport::Priority;
 use crate::transport::trace::{RequestAttributes, RequestSpan, TraceContext};
 
+/// The part of the deadline that a held response leaves for itself.
+const WAIT_RESERVE: Duration = Duration::from_millis(250);
+
 /// Where a request goes.
 #[derive(Default)]
 struct Target {
@@ -376,9 +379,11 @@ impl RequestContext {
         })
     }
 
-    /// When the caller must have its response.
-    pub(super) fn deadline(&self) -> Instant {
-        self.state.deadline
+    /// Until when a response is held back for a caller that waits this long. It ends before the
+    /// deadline, because what follows takes time, too.
+    pub(super) fn end_of_wait(&self, wait: Duration) -> Instant {
+        let reserve = WAIT_RESERVE.min(self.state.api.limits.deadline / 4);
+        (Instant::now() + wait).min(self.state.deadline - reserve)
     }
 
     /// Reads from the store, at most until the request's deadline.

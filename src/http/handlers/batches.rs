@@ -42,8 +42,8 @@ pub(super) async fn begin(
     let begun = stored::begin(Rc::clone(context.state()), context.caller()?, key, raw, systems);
     let id = context.before_deadline(begun).await?.map_err(|error| store_unavailable(&error))?;
     context.api().metrics.batch_size(raw.len());
-    let limit = Instant::now() + wait.unwrap_or_default().min(context.api().limits.deadline);
-    while Instant::now() + WAIT_POLL < limit {
+    let until = context.end_of_wait(wait.unwrap_or_default());
+    while Instant::now() + WAIT_POLL < until {
         tokio::time::sleep(WAIT_POLL).await;
         let batch = find(context, &id).await?;
         if batch.is_over() && raw.len() <= context.api().batch_limits.max_items {

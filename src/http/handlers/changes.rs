@@ -23,8 +23,6 @@ use crate::journal::{Change, ChangeQuery, ChangeRead, ChangeStart};
 use crate::problem::{Problem, ProblemKind};
 
 const LAST_EVENT_ID: &str = "last-event-id";
-/// The part of the deadline that a held response leaves for itself.
-const WAIT_RESERVE: Duration = Duration::from_millis(250);
 
 /// A part of the feed of changes.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -134,8 +132,7 @@ fn wait_until(context: &RequestContext, params: &QueryParams) -> Result<Option<I
     let seconds = seconds.map(u32::try_from).transpose().map_err(|_| {
         ProblemKind::MalformedRequest.with_detail("the query parameter wait must be a whole number of seconds")
     })?;
-    let longest = context.deadline() - WAIT_RESERVE.min(context.api().limits.deadline / 4);
-    Ok(seconds.map(|seconds| (Instant::now() + Duration::from_secs(seconds.into())).min(longest)))
+    Ok(seconds.map(|seconds| context.end_of_wait(Duration::from_secs(seconds.into()))))
 }
 
 async fn page(context: &RequestContext, params: &QueryParams, feed: Feed) -> HandlerResult {
