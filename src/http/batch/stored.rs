@@ -147,6 +147,7 @@ struct Stored {
     progress: Progress,
     head: String,
     state: HeadState,
+    /// Each item as text; empty once it has ended.
     requests: Vec<String>,
 }
 
@@ -157,7 +158,7 @@ impl Stored {
         let Ok(head) = serde_json::from_str::<Head>(&head_row.request) else { return Ok(None) };
         let state = parse_state(head_row.response.as_deref());
         let rows: Vec<BatchRow> = rows.collect();
-        let requests: Vec<String> = rows.iter().map(|row| row.request.clone()).collect();
+        let mut requests: Vec<String> = rows.iter().map(|row| row.request.clone()).collect();
         let body = RawBatch::join(&head.options, &requests);
         let bounds = BatchBounds { max_items: requests.len(), max_concurrency: api.batch_limits.max_concurrency };
         let Ok(request) = BatchRequest::parse(&Bytes::from(body), &ItemRoutes::new(), bounds) else { return Ok(None) };
@@ -173,9 +174,10 @@ impl Stored {
             deadline: Instant::now() + NO_DEADLINE,
         };
         let mut runner = Runner::new(context, request);
-        for (item, row) in rows.iter().enumerate() {
+        for ((item, row), request) in rows.iter().enumerate().zip(&mut requests) {
             if let Some(ended) = row.response.as_deref().and_then(EndedItem::from_document) {
                 runner.restore(item, &ended);
+                request.clear();
             }
         }
         let progress = Progress::resume(&runner);
@@ -232,33 +234,46 @@ impl Stored {
     }
 
     /// Saves what became of an item; its body is not needed any more.
-    async fn save(&self, item: usize, outcome: &ItemOutcome) {
-        let request = self.requests.get(item).map(|text| RawBatch::without_body(text)).unwrap_or_default();
+    async fn save(&mut self, item: usize, outcome: &ItemOutcome) {
+        let request = self.requests.get_mut(item).map(std::mem::take).unwrap_or_default();
         let row = BatchRow {
-            id: Arc::clone(&self.id),
-            position: i64::try_from(item).unwrap_or(i64::MAX),
             status: outcome.class() as i64,
-            request,
             response: Some(outcome.to_json(self.runner.id(item))),
+            ..self.row_without_body(item, &request)
         };
-        self.save_row(row).await;
+        self.save_rows(vec![row]).await;
     }
 
+    /// Saves the end of the batch. The bodies of items that were cancelled before they began are
+    /// not needed any more either.
     async fn close(&mut self) {
         self.look_for_cancel().await;
         let state = HeadState { finished_at: Some(jiff::Timestamp::now().to_string()), ..self.state.clone() };
-        self.save_row(BatchRow {
+        let left = self.requests.iter().enumerate().filter(|(_, request)| !request.is_empty());
+        let mut rows: Vec<BatchRow> = left.map(|(item, request)| self.row_without_body(item, request)).collect();
+        rows.push(BatchRow {
             id: Arc::clone(&self.id),
             position: BatchRow::HEAD,
             status: 0,
             request: self.head.clone(),
             response: serde_json::to_string(&state).ok(),
-        })
-        .await;
+        });
+        self.save_rows(rows).await;
     }
 
-    async fn save_row(&self, row: BatchRow) {
-        while self.journal.save_batch_rows(vec![row.clone()]).await.is_err() {
+    /// The row of an item that has not ended.
+    fn row_without_body(&self, item: usize, request: &str) -> BatchRow {
+        BatchRow {
+            id: Arc::clone(&self.id),
+            position: i64::try_from(item).unwrap_or(i64::MAX),
+            status: 0,
+            request: RawBatch::without_body(request),
+            response: None,
+        }
+    }
+
+    async fn save_rows(&self, rows: Vec<BatchRow>) {
+        while self.journal.save_batch_rows(rows.clone()).await.is_err() {
             tokio::time::sleep(SAVE_PAUSE).await;
         }
     }
