@@ -68,7 +68,8 @@ impl<'c> Gateway<'c> {
     }
 
     pub(super) async fn send(&self, request: Request) -> Result<Reply, Stopped> {
-        let is_read = request.method == Method::GET || request.path.contains("/preview");
+        // A POST is a preview.
+        let is_read = request.method != Method::PATCH && request.method != Method::DELETE;
         let authorization = self.authorization.iter().map(|value| ("Authorization", value.as_str()));
         let headers = request.headers.iter().map(|(name, value)| (*name, value.as_str()));
         let url = format!("{}{}", self.url, request.path);
