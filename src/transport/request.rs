@@ -1,7 +1,7 @@
 //! The request to a vendor, before the layers complete it.
 
 use actix_web::http::Method;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -76,6 +76,12 @@ impl VendorRequest {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    /// Sets `Authorization`, in place of an earlier one.
+    pub fn set_authorization(&mut self, credentials: HeaderValue) {
+        self.headers.retain(|(name, _)| name != AUTHORIZATION);
+        self.headers.push((AUTHORIZATION, credentials));
     }
 
     /// Sets the body.

@@ -27,13 +27,14 @@ pub(crate) fn require_schema(headers: &HeaderMap) -> Result<(), Problem> {
     require_json(headers).or_else(|_| require_subtype(headers, "schema+json"))
 }
 
+/// The media ranges of `Accept`. Lines that are no text are left out.
+fn members(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = syntax::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok());
+    lines.flat_map(|line| syntax::split_list(line, ','))
+}
+
 fn require_subtype(headers: &HeaderMap, subtype: &str) -> Result<(), Problem> {
-    let lines: Vec<&str> =
-        syntax::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    let ranges = lines
-        .iter()
-        .flat_map(|line| syntax::split_list(line, ','))
-        .filter_map(|member| match_media_range(member, subtype));
+    let ranges = members(headers).filter_map(|member| match_media_range(member, subtype));
     // The most specific range that fits decides; of two equally specific ones the more generous.
     let best = ranges.fold(None, |best: Option<(Option<u8>, bool)>, (fits, accepted)| match best {
         Some((seen, earlier)) if seen == fits => Some((seen, earlier || accepted)),
@@ -76,8 +77,7 @@ pub(crate) fn require_json_or_lines(headers: &HeaderMap) -> Result<bool, Problem
 /// Whether `Accept` names this media type, before or without `application/json`: only a caller that
 /// names it gets it.
 fn prefers_to_json(headers: &HeaderMap, media_type: &str) -> Result<bool, Problem> {
-    let lines = syntax::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok());
-    for member in lines.flat_map(|line| syntax::split_list(line, ',')) {
+    for member in members(headers) {
         let mut parts = syntax::split_list(member, ';');
         let named = parts.next().unwrap_or_default().to_ascii_lowercase();
         if !weight_of(parts).unwrap_or(false) {
@@ -104,9 +104,7 @@ fn weight_of<'p>(parts: impl Iterator<Item = &'p str>) -> Option<bool> {
 
 /// Whether `Accept` names HTML and not JSON, as that of a browser does.
 pub(crate) fn accepts_html(headers: &HeaderMap) -> bool {
-    let lines = syntax::field_values(headers, ACCEPT).filter_map(|line| std::str::from_utf8(line).ok());
-    let names: Vec<String> = lines
-        .flat_map(|line| syntax::split_list(line, ','))
+    let names: Vec<String> = members(headers)
         .filter_map(|member| Some(member.split(';').next()?.trim().to_ascii_lowercase()))
         .collect();
     names.iter().any(|name| name == "text/html") && !names.iter().any(|name| name.ends_with("json"))

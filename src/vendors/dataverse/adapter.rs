@@ -11,7 +11,6 @@ mod tests;
 
 use std::sync::Arc;
 
-use actix_web::http::header::AUTHORIZATION;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -139,8 +138,7 @@ impl VendorProtocol for Dataverse {
     }
 
     fn sign(&self, request: &mut VendorRequest, token: &Token) {
-        request.headers.retain(|(name, _)| name != AUTHORIZATION);
-        request.headers.push((AUTHORIZATION, token.secret.clone()));
+        request.set_authorization(token.secret.clone());
     }
 
     async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, VendorError> {

@@ -126,7 +126,7 @@ impl ColumnCache {
 }
 
 /// Whether the vendor processed the request, as opposed to a failure on the way.
-fn is_vendor_response(fault: &VendorError) -> bool {
+pub(super) fn is_vendor_response(fault: &VendorError) -> bool {
     matches!(
         fault.kind,
         VendorErrorKind::NotFound

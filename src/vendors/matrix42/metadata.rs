@@ -1,8 +1,9 @@
 //! The calls that describe Data Definitions.
 
+use super::column_cache::is_vendor_response;
 use super::protocol::{class_list_request, schema_list_request, schema_request};
 use super::schema::{parse_class_names, parse_schema};
-use crate::record::{RecordId, VendorError, VendorErrorKind};
+use crate::record::{RecordId, VendorError};
 use crate::transport::Transport;
 use crate::vendors::common::unparseable_response;
 use crate::vendors::schema::{CollectionInfo, CollectionList, RecordSchema};
@@ -12,7 +13,7 @@ use crate::vendors::schema::{CollectionInfo, CollectionList, RecordSchema};
 pub(super) async fn load_collections(transport: &dyn Transport) -> Result<CollectionList, VendorError> {
     let names = match transport.send(class_list_request()).await {
         Ok(response) => parse_class_names(&response.body).unwrap_or_default(),
-        Err(fault) if is_answer(&fault) => Vec::new(),
+        Err(fault) if is_vendor_response(&fault) => Vec::new(),
         Err(fault) => return Err(fault),
     };
     let to_info = |name: String| CollectionInfo { title: name.clone(), collection: name, records: None };
@@ -34,16 +35,4 @@ pub(super) async fn load_schema(transport: &dyn Transport, definition: &str) -> 
         return Err(unparseable_response("a description without attributes"));
     }
     Ok(schema)
-}
-
-/// Whether the server has processed the request, as opposed to a failure on the way.
-fn is_answer(fault: &VendorError) -> bool {
-    matches!(
-        fault.kind,
-        VendorErrorKind::NotFound
-            | VendorErrorKind::Rejected
-            | VendorErrorKind::ServerError
-            | VendorErrorKind::InvalidResponse
-            | VendorErrorKind::Forbidden
-    )
 }

@@ -13,7 +13,6 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use actix_web::http::header::AUTHORIZATION;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -133,8 +132,7 @@ impl VendorProtocol for Pretectum {
 
     /// The token alone, without `Bearer`, although the vendor gives that as the token's type.
     fn sign(&self, request: &mut VendorRequest, token: &Token) {
-        request.headers.retain(|(name, _)| name != AUTHORIZATION);
-        request.headers.push((AUTHORIZATION, token.secret.clone()));
+        request.set_authorization(token.secret.clone());
     }
 
     async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, VendorError> {
