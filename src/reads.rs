@@ -53,12 +53,8 @@ pub(crate) async fn list(
     };
     let session = VendorSession::new(system, context);
     let adapter = &system.adapter;
-    let page = if conditions.is_empty() {
-        adapter.list(&session, collection, limit, after.as_deref()).await
-    } else {
-        let filters = filters::parse(system, collection, conditions, context.requester()).await?;
-        adapter.list_filtered(&session, collection, &filters, limit, after.as_deref()).await
-    };
+    let filters = filters::parse(system, collection, conditions, context.requester()).await?;
+    let page = adapter.list(&session, collection, &filters, limit, after.as_deref()).await;
     let page = page.map_err(|fault| {
         if fault.kind == VendorErrorKind::Rejected && after.is_some() {
             invalid_cursor()

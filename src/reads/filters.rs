@@ -8,7 +8,7 @@ use crate::record::{FieldError, SchemaRule, VendorErrorKind, json_pointer};
 use crate::system::System;
 use crate::vendors::{FieldFilter, FieldSchema};
 
-/// The conditions as values.
+/// The conditions as values. Without conditions no schema is needed.
 ///
 /// # Errors
 /// `rejected` for a member that lists cannot be filtered by, and for a value of another type; the
@@ -19,6 +19,9 @@ pub(super) async fn parse(
     conditions: &[(&str, &str)],
     requester: Requester<'_>,
 ) -> Result<Vec<FieldFilter>, Problem> {
+    if conditions.is_empty() {
+        return Ok(Vec::new());
+    }
     let filterable = system.adapter.capabilities().filters;
     let schema = match system.catalog.schema(collection, requester).await {
         Ok(schema) => schema,

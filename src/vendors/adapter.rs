@@ -199,26 +199,14 @@ pub trait Adapter: VendorProtocol {
         results
     }
 
-    /// Reads a page of at most `limit` records, from the beginning or from the `next` of an earlier
-    /// page.
+    /// Reads a page of at most `limit` records that show all values of `filters`, by the vendor's
+    /// own means where it has some; from the beginning or from the `next` of an earlier page. The
+    /// gateway has checked that [`Capabilities::filters`] allows the members, and that the values
+    /// have their types.
     ///
     /// # Errors
     /// `NotFound` for an unknown collection, `Rejected` for a cursor that is not the adapter's.
     async fn list(
-        &self,
-        transport: &dyn Transport,
-        collection: &str,
-        limit: usize,
-        cursor: Option<&str>,
-    ) -> Result<ListPage, VendorError>;
-
-    /// Reads a page of at most `limit` records that show all of these values, by the vendor's own
-    /// means where it has some. The gateway has checked that [`Capabilities::filters`] allows the
-    /// members, and that the values have their types.
-    ///
-    /// # Errors
-    /// As [`list`](Self::list).
-    async fn list_filtered(
         &self,
         transport: &dyn Transport,
         collection: &str,

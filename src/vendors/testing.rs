@@ -166,7 +166,7 @@ async fn run_action(adapter: &dyn Adapter, transport: &ScriptedTransport<'_>, gi
         "read" => golden_outcome(adapter.read(transport, &id()).await.map(|stored| golden_record(&stored))),
         "list" => {
             let limit = given["limit"].as_u64().expect("a limit").try_into().expect("small");
-            let page = adapter.list(transport, text("collection"), limit, given["cursor"].as_str()).await;
+            let page = adapter.list(transport, text("collection"), &[], limit, given["cursor"].as_str()).await;
             golden_outcome(page.map(
                 |page| json!({"items": page.items.iter().map(golden_item).collect::<Vec<_>>(), "next": page.next}),
             ))

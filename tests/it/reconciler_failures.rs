@@ -99,20 +99,11 @@ impl Adapter for FaultyAdapter {
         &self,
         transport: &dyn Transport,
         collection: &str,
-        limit: usize,
-        cursor: Option<&str>,
-    ) -> Result<ListPage, VendorError> {
-        self.inner.list(transport, collection, limit, cursor).await
-    }
-    async fn list_filtered(
-        &self,
-        transport: &dyn Transport,
-        collection: &str,
         filters: &[FieldFilter],
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<ListPage, VendorError> {
-        self.inner.list_filtered(transport, collection, filters, limit, cursor).await
+        self.inner.list(transport, collection, filters, limit, cursor).await
     }
     async fn collections(&self, transport: &dyn Transport) -> Result<CollectionList, VendorError> {
         self.inner.collections(transport).await

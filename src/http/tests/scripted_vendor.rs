@@ -148,21 +148,13 @@ impl Adapter for ScriptedAdapter {
         &self,
         _: &dyn Transport,
         collection: &str,
+        filters: &[FieldFilter],
         _: usize,
         cursor: Option<&str>,
     ) -> Result<ListPage, VendorError> {
+        assert!(filters.is_empty(), "there is no schema to filter by");
         let item = ListItem { id: RecordId::new(collection, "b"), record: self.vendor.record(), partial: false };
         Ok(ListPage { items: vec![item], next: cursor.is_none().then(|| "2".to_owned()) })
-    }
-    async fn list_filtered(
-        &self,
-        _: &dyn Transport,
-        _: &str,
-        _: &[FieldFilter],
-        _: usize,
-        _: Option<&str>,
-    ) -> Result<ListPage, VendorError> {
-        Err(VendorError::unsupported("there are no filters"))
     }
     async fn collections(&self, _: &dyn Transport) -> Result<CollectionList, VendorError> {
         Ok(CollectionList::default())

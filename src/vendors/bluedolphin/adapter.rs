@@ -203,10 +203,13 @@ impl Adapter for BlueDolphin {
         }
     }
 
+    /// The vendor's list of definitions has no condition: a page holds those of its records that
+    /// match.
     async fn list(
         &self,
         transport: &dyn Transport,
         _collection: &str,
+        filters: &[FieldFilter],
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<ListPage, VendorError> {
@@ -216,29 +219,15 @@ impl Adapter for BlueDolphin {
         if listing.items.len() > limit {
             return Err(unparseable_response("more records than requested"));
         }
-        let items = listing.items.iter().map(parse_list_item).collect::<Result<Vec<_>, _>>()?;
+        let mut items = listing.items.iter().map(parse_list_item).collect::<Result<Vec<_>, _>>()?;
         let end = start.saturating_add(u64::try_from(items.len()).unwrap_or(u64::MAX));
         let has_next = match listing.total_items {
             _ if items.is_empty() => false,
             Some(total) => end < total,
             None => items.len() >= limit,
         };
+        items.retain(|item| filters.is_empty() || all_match(filters, &item.record.fields.to_map()));
         Ok(ListPage { items, next: has_next.then(|| end.to_string()) })
-    }
-
-    /// The vendor's list of definitions has no condition: a page holds those of its records that
-    /// match.
-    async fn list_filtered(
-        &self,
-        transport: &dyn Transport,
-        collection: &str,
-        filters: &[FieldFilter],
-        limit: usize,
-        cursor: Option<&str>,
-    ) -> Result<ListPage, VendorError> {
-        let mut page = self.list(transport, collection, limit, cursor).await?;
-        page.items.retain(|item| all_match(filters, &item.record.fields.to_map()));
-        Ok(page)
     }
 
     async fn collections(&self, _transport: &dyn Transport) -> Result<CollectionList, VendorError> {

@@ -293,15 +293,15 @@ async fn a_list_ends_at_the_total_or_at_a_page_without_items() {
         (format!(r#"{{"items":[{item}]}}"#), Some("1"), Some("2")),
     ] {
         let transport = ScriptedTransport::new(&adapter, [response(200, &text)]);
-        let page = adapter.list(&transport, "object-definitions", 1, cursor).await.expect("a page");
+        let page = adapter.list(&transport, "object-definitions", &[], 1, cursor).await.expect("a page");
         assert_eq!(page.next.as_deref(), next, "{text}");
         assert!(page.items.iter().all(|item| item.partial));
     }
     let too_many = response(200, &format!(r#"{{"total_items":2,"items":[{item},{item}]}}"#));
     let transport = ScriptedTransport::new(&adapter, [too_many]);
-    assert!(adapter.list(&transport, "object-definitions", 1, None).await.is_err());
+    assert!(adapter.list(&transport, "object-definitions", &[], 1, None).await.is_err());
     assert_eq!(
-        adapter.list(&transport, "object-definitions", 1, Some("-1")).await.expect_err("bad").kind,
+        adapter.list(&transport, "object-definitions", &[], 1, Some("-1")).await.expect_err("bad").kind,
         VendorErrorKind::Rejected
     );
 }

@@ -199,19 +199,9 @@ impl Adapter for Dataverse {
         Ok(self.read_one(id, &response)?.record)
     }
 
-    async fn list(
-        &self,
-        transport: &dyn Transport,
-        collection: &str,
-        limit: usize,
-        cursor: Option<&str>,
-    ) -> Result<ListPage, VendorError> {
-        self.list_filtered(transport, collection, &[], limit, cursor).await
-    }
-
     /// The vendor compares texts in any case, and some values by no literal that is safe without
     /// the column's type: what it returns is compared again.
-    async fn list_filtered(
+    async fn list(
         &self,
         transport: &dyn Transport,
         collection: &str,

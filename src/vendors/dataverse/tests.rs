@@ -221,7 +221,7 @@ async fn without_metadata_the_primary_key_is_found_by_its_name() {
     ] {
         let page = response(200, &format!(r#"{{"value":[{row}]}}"#));
         let transport = ScriptedTransport::new(&adapter, [forbidden(), page]);
-        let page = adapter.list(&transport, set, 10, None).await.expect("a page");
+        let page = adapter.list(&transport, set, &[], 10, None).await.expect("a page");
         assert_eq!(page.items[0].id.as_str(), format!("{expected}:{KEY}"));
         assert!(!page.items[0].record.fields.names().any(|name| name.starts_with('@') || name == "accountid"));
     }
@@ -239,11 +239,12 @@ async fn a_next_link_is_followed_only_within_the_list() {
     ] {
         let page = json!({ "value": [], "@odata.nextLink": link }).to_string();
         let transport = ScriptedTransport::new(&adapter, [response(200, &page)]);
-        let fault = adapter.list(&transport, "accounts", 10, None).await.expect_err(link);
+        let fault = adapter.list(&transport, "accounts", &[], 10, None).await.expect_err(link);
         assert_eq!(fault.kind, VendorErrorKind::InvalidResponse, "{link}");
     }
     let transport = ScriptedTransport::new(&adapter, []);
-    let fault = adapter.list(&transport, "accounts", 10, Some("/api/data/v9.2/contacts?x")).await.expect_err("foreign");
+    let fault =
+        adapter.list(&transport, "accounts", &[], 10, Some("/api/data/v9.2/contacts?x")).await.expect_err("foreign");
     assert_eq!(fault.kind, VendorErrorKind::Rejected);
 }
 

@@ -168,16 +168,6 @@ impl Adapter for Matrix42 {
         &self,
         transport: &dyn Transport,
         collection: &str,
-        limit: usize,
-        cursor: Option<&str>,
-    ) -> Result<ListPage, VendorError> {
-        self.list_filtered(transport, collection, &[], limit, cursor).await
-    }
-
-    async fn list_filtered(
-        &self,
-        transport: &dyn Transport,
-        collection: &str,
         filters: &[FieldFilter],
         limit: usize,
         cursor: Option<&str>,

@@ -226,10 +226,10 @@ fn each_request_accepts_only_its_documented_successes() {
 async fn a_list_loads_its_columns_once_and_its_items_match_get() {
     let adapter = adapter();
     let transport = ScriptedTransport::new(&adapter, [rows([1]), schema(), rows([1, 2]), rows([3])]);
-    let page = adapter.list(&transport, DD, 2, None).await.expect("a page");
+    let page = adapter.list(&transport, DD, &[], 2, None).await.expect("a page");
     assert_eq!(page.items[0].record.fields.to_json(), r#"{"Name":"n1","End":1.10}"#);
     assert!(page.items.iter().all(|item| !item.partial && item.record.version == Some(version())));
-    let page = adapter.list(&transport, DD, 2, page.next.as_deref()).await.expect("a page");
+    let page = adapter.list(&transport, DD, &[], 2, page.next.as_deref()).await.expect("a page");
     assert!(page.items.len() == 1 && page.next.is_none());
     let base = format!("GET /m42Services/api/data/fragments/{DD}");
     let columns = "columns=%5BID%5D%2C%5BTimeStamp%5D";
@@ -249,7 +249,7 @@ async fn columns_come_from_a_fragment_if_the_server_has_no_schema_info() {
     let adapter = adapter();
     let fragment = response(200, &row(1).replace(r#","DisplayString":"x""#, ""));
     let transport = ScriptedTransport::new(&adapter, [rows([1]), response(404, ""), fragment, rows([1])]);
-    let page = adapter.list(&transport, DD, 10, None).await.expect("a page");
+    let page = adapter.list(&transport, DD, &[], 10, None).await.expect("a page");
     assert!(!page.items[0].partial && page.next.is_none());
     assert!(transport.request_lines()[3].contains("%5BName%5D%2C%5BEnd%5D&"));
 }
@@ -261,13 +261,13 @@ async fn rejected_columns_leave_the_cache_and_the_items_are_partial() {
     let ids = response(200, &format!(r#"[{{"ID":"{}","TimeStamp":"AAAAAEa7mU4="}}]"#, guid(1)));
     let transport =
         ScriptedTransport::new(&adapter, [rows([1]), schema(), rejected.clone(), ids, rows([1]), schema(), rows([1])]);
-    let page = adapter.list(&transport, DD, 10, None).await.expect("a page");
+    let page = adapter.list(&transport, DD, &[], 10, None).await.expect("a page");
     assert!(page.items[0].partial);
-    let page = adapter.list(&transport, DD, 10, None).await.expect("a page");
+    let page = adapter.list(&transport, DD, &[], 10, None).await.expect("a page");
     assert!(!page.items[0].partial);
     assert_eq!(transport.request_lines().len(), 7);
     let never = ScriptedTransport::new(&adapter, [rejected.clone(), rejected]);
-    assert_eq!(adapter.list(&never, DD, 10, None).await.expect_err("an error").kind, VendorErrorKind::ServerError);
+    assert_eq!(adapter.list(&never, DD, &[], 10, None).await.expect_err("an error").kind, VendorErrorKind::ServerError);
 }
 
 #[tokio::test]
@@ -291,10 +291,11 @@ async fn a_row_that_lacks_a_column_or_a_time_stamp_is_partial() {
 async fn an_empty_definition_is_an_empty_list_and_an_unknown_one_is_not_found() {
     let adapter = adapter();
     let page =
-        adapter.list(&ScriptedTransport::new(&adapter, [rows([]), rows([])]), DD, 10, None).await.expect("a page");
+        adapter.list(&ScriptedTransport::new(&adapter, [rows([]), rows([])]), DD, &[], 10, None).await.expect("a page");
     assert!(page.items.is_empty() && page.next.is_none());
     let unknown = response(500, r#"{"Message":"Data definition 'X' does not exist"}"#);
-    let fault = adapter.list(&ScriptedTransport::new(&adapter, [unknown]), DD, 10, None).await.expect_err("unknown");
+    let fault =
+        adapter.list(&ScriptedTransport::new(&adapter, [unknown]), DD, &[], 10, None).await.expect_err("unknown");
     assert_eq!(fault.kind, VendorErrorKind::NotFound);
 }
 
@@ -306,7 +307,7 @@ async fn repeated_or_overlapping_pages_end_the_list_without_duplicates() {
     let transport = ScriptedTransport::new(&adapter, [rows([1, 2]), rows([2, 3]), rows([2, 3])]);
     let (mut cursor, mut seen) = (None, Vec::new());
     loop {
-        let page = adapter.list(&transport, DD, 2, cursor.as_deref()).await.expect("a page");
+        let page = adapter.list(&transport, DD, &[], 2, cursor.as_deref()).await.expect("a page");
         seen.extend(page.items.iter().map(|item| item.id.key().to_owned()));
         cursor = page.next;
         if cursor.is_none() {
@@ -316,7 +317,7 @@ async fn repeated_or_overlapping_pages_end_the_list_without_duplicates() {
     assert_eq!(seen, [guid(1), guid(2), guid(3)]);
     let too_many = ScriptedTransport::new(&adapter, [rows([1, 2, 3])]);
     assert_eq!(
-        adapter.list(&too_many, DD, 2, None).await.expect_err("too many").kind,
+        adapter.list(&too_many, DD, &[], 2, None).await.expect_err("too many").kind,
         VendorErrorKind::InvalidResponse
     );
 }
@@ -326,8 +327,10 @@ async fn a_cursor_of_another_list_is_rejected() {
     let adapter = adapter();
     let cursor = Cursor { page: 1, size: 100, first: guid(1), last: guid(2) }.to_string();
     for (cursor, limit) in [("1", 100), ("x.y.z.w", 100), (cursor.as_str(), 99)] {
-        let fault =
-            adapter.list(&ScriptedTransport::new(&adapter, []), DD, limit, Some(cursor)).await.expect_err("an error");
+        let fault = adapter
+            .list(&ScriptedTransport::new(&adapter, []), DD, &[], limit, Some(cursor))
+            .await
+            .expect_err("an error");
         assert_eq!(fault.kind, VendorErrorKind::Rejected, "{cursor}");
     }
 }

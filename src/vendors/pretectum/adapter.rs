@@ -112,6 +112,47 @@ impl Pretectum {
         }
         Ok(Self { credentials, pages: PageCache::default() })
     }
+
+    /// Reads a part of the pages of a dataset.
+    async fn list_pages(
+        &self,
+        transport: &dyn Transport,
+        collection: &str,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, VendorError> {
+        let cursor =
+            cursor.map_or(Ok(Cursor::default()), |text| Cursor::parse(text).ok_or_else(invalid_cursor_fault))?;
+        let request = protocol::list_request(VendorCallKind::List, collection, cursor.page_key.as_deref());
+        let listing = Listing::parse(&transport.send(request).await?.body)?;
+        if listing.next_page_key.is_some() && listing.next_page_key == cursor.page_key {
+            return Err(unparseable_response("a list that repeats a page"));
+        }
+        let keys =
+            listing.items.iter().map(|item| protocol::parse_item_id(item.as_str())).collect::<Result<Vec<_>, _>>()?;
+        // The vendor chooses the length of its pages, and records may move within one: the last
+        // listed record is the position.
+        let last = cursor.last_key.as_deref().and_then(|last| keys.iter().position(|key| key == last));
+        let start = last.map_or(cursor.offset, |last| last + 1);
+        let mut items = Vec::new();
+        for item in listing.items.iter().skip(start).take(limit) {
+            let (key, record) = protocol::parse_item(item)?;
+            let key = self
+                .parse_key(&key)
+                .ok_or_else(|| unparseable_response("a record whose id does not have the vendor's form"))?;
+            let id = RecordId::new(collection, &key);
+            self.pages.remember(&id, cursor.page_key.as_deref()).await;
+            items.push(ListItem { id, record, partial: false });
+        }
+        let offset = start + items.len();
+        let next = if offset < listing.items.len() {
+            let last_key = items.last().map(|item| item.id.key().to_owned());
+            Some(Cursor { offset, last_key, page_key: cursor.page_key }.to_string())
+        } else {
+            listing.next_page_key.map(|key| Cursor { page_key: Some(key), ..Cursor::default() }.to_string())
+        };
+        Ok(ListPage { items, next })
+    }
 }
 
 #[async_trait(?Send)]
@@ -210,49 +251,9 @@ impl Adapter for Pretectum {
         ids.iter().map(|id| found.get(id.key()).cloned().ok_or_else(|| fault.clone().unwrap_or_else(missing))).collect()
     }
 
-    async fn list(
-        &self,
-        transport: &dyn Transport,
-        collection: &str,
-        limit: usize,
-        cursor: Option<&str>,
-    ) -> Result<ListPage, VendorError> {
-        let cursor =
-            cursor.map_or(Ok(Cursor::default()), |text| Cursor::parse(text).ok_or_else(invalid_cursor_fault))?;
-        let request = protocol::list_request(VendorCallKind::List, collection, cursor.page_key.as_deref());
-        let listing = Listing::parse(&transport.send(request).await?.body)?;
-        if listing.next_page_key.is_some() && listing.next_page_key == cursor.page_key {
-            return Err(unparseable_response("a list that repeats a page"));
-        }
-        let keys =
-            listing.items.iter().map(|item| protocol::parse_item_id(item.as_str())).collect::<Result<Vec<_>, _>>()?;
-        // The vendor chooses the length of its pages, and records may move within one: the last
-        // listed record is the position.
-        let last = cursor.last_key.as_deref().and_then(|last| keys.iter().position(|key| key == last));
-        let start = last.map_or(cursor.offset, |last| last + 1);
-        let mut items = Vec::new();
-        for item in listing.items.iter().skip(start).take(limit) {
-            let (key, record) = protocol::parse_item(item)?;
-            let key = self
-                .parse_key(&key)
-                .ok_or_else(|| unparseable_response("a record whose id does not have the vendor's form"))?;
-            let id = RecordId::new(collection, &key);
-            self.pages.remember(&id, cursor.page_key.as_deref()).await;
-            items.push(ListItem { id, record, partial: false });
-        }
-        let offset = start + items.len();
-        let next = if offset < listing.items.len() {
-            let last_key = items.last().map(|item| item.id.key().to_owned());
-            Some(Cursor { offset, last_key, page_key: cursor.page_key }.to_string())
-        } else {
-            listing.next_page_key.map(|key| Cursor { page_key: Some(key), ..Cursor::default() }.to_string())
-        };
-        Ok(ListPage { items, next })
-    }
-
     /// The vendor's search finds candidates, whose values are compared. Where it gives no complete
     /// answer, the pages of the dataset are filtered.
-    async fn list_filtered(
+    async fn list(
         &self,
         transport: &dyn Transport,
         collection: &str,
@@ -268,8 +269,8 @@ impl Adapter for Pretectum {
                 return search::hit_page(collection, filters, hits, offset, limit);
             }
         }
-        let mut page = self.list(transport, collection, limit, cursor).await?;
-        page.items.retain(|item| all_match(filters, &item.record.fields.to_map()));
+        let mut page = self.list_pages(transport, collection, limit, cursor).await?;
+        page.items.retain(|item| filters.is_empty() || all_match(filters, &item.record.fields.to_map()));
         Ok(page)
     }
 

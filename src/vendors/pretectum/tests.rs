@@ -130,7 +130,7 @@ async fn a_cyclic_list_is_an_invalid_response() {
     let fault = adapter.read(&ScriptedTransport::new(&adapter, circle), &id()).await.expect_err("a circle");
     assert_eq!(fault.kind, VendorErrorKind::InvalidResponse);
     let again = ScriptedTransport::new(&adapter, [page(&[], Some("a"))]);
-    let fault = adapter.list(&again, &collection(), 10, Some("0..a")).await.expect_err("a circle");
+    let fault = adapter.list(&again, &collection(), &[], 10, Some("0..a")).await.expect_err("a circle");
     assert_eq!(fault.kind, VendorErrorKind::InvalidResponse);
 }
 
@@ -139,7 +139,7 @@ async fn absent_null_and_empty_page_keys_all_end_the_list() {
     let adapter = adapter();
     for last in [r#"{"items":[]}"#, r#"{"items":[],"nextPageKey":null}"#, r#"{"items":[],"nextPageKey":""}"#] {
         let transport = ScriptedTransport::new(&adapter, [response(200, last)]);
-        let page = adapter.list(&transport, &collection(), 10, None).await.expect("a page");
+        let page = adapter.list(&transport, &collection(), &[], 10, None).await.expect("a page");
         assert!(page.next.is_none() && page.items.is_empty(), "{last}");
     }
 }
@@ -154,14 +154,14 @@ async fn a_vendor_page_longer_than_the_limit_is_split_after_the_last_record() {
     let transport = ScriptedTransport::new(&adapter, pages);
     let (mut cursor, mut seen) = (None, Vec::new());
     for _ in 0..3 {
-        let page = adapter.list(&transport, &collection(), 2, cursor.as_deref()).await.expect("a page");
+        let page = adapter.list(&transport, &collection(), &[], 2, cursor.as_deref()).await.expect("a page");
         assert!(page.items.len() <= 2);
         seen.extend(page.items.into_iter().map(|item| item.id.key().to_owned()));
         cursor = page.next;
     }
     assert_eq!(seen, keys);
     assert_eq!(cursor.as_deref(), Some("0..p2"));
-    let foreign = adapter.list(&transport, &collection(), 2, Some("x")).await.expect_err("an error");
+    let foreign = adapter.list(&transport, &collection(), &[], 2, Some("x")).await.expect_err("an error");
     assert_eq!(foreign.kind, VendorErrorKind::Rejected);
 }
 

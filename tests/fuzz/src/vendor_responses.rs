@@ -166,7 +166,7 @@ fn is_hidden(adapter: &dyn Adapter, member: &str) -> bool {
 async fn list(script: &ScriptedTransport<'_>, collection: &str, limit: usize) {
     let mut cursor: Option<String> = None;
     for _ in 0..4 {
-        let page = match script.adapter.list(script, collection, limit, cursor.as_deref()).await {
+        let page = match script.adapter.list(script, collection, &[], limit, cursor.as_deref()).await {
             Ok(page) => page,
             Err(fault) => return assert_sanitized(&fault),
         };
