@@ -28,6 +28,7 @@ pub(crate) const PRETECTUM: VendorFixture = VendorFixture {
     native_delete: false,
     patch_status: 204,
     queued: false,
+    ignores_unknown: true,
     losses: &[],
     read_call_kind: CallKind::List,
     read_text: |vendors, key| {
@@ -70,6 +71,7 @@ pub(crate) const BLUEDOLPHIN: VendorFixture = VendorFixture {
     native_delete: false,
     patch_status: 200,
     queued: true,
+    ignores_unknown: false,
     losses: &["linked-questions", "source-connections", "property-values", "dependent-objects"],
     read_call_kind: CallKind::Read,
     read_text: |vendors, key| vendors.bluedolphin.state.definition(key).map(|definition| definition.name),
@@ -116,6 +118,7 @@ pub(crate) const MATRIX42: VendorFixture = VendorFixture {
     native_delete: false,
     patch_status: 204,
     queued: false,
+    ignores_unknown: false,
     losses: &[],
     read_call_kind: CallKind::Read,
     read_text: |vendors, key| {
@@ -167,6 +170,7 @@ pub(crate) const DATAVERSE: VendorFixture = VendorFixture {
     native_delete: true,
     patch_status: 204,
     queued: false,
+    ignores_unknown: false,
     losses: &[],
     read_call_kind: CallKind::Read,
     read_text: |vendors, key| {

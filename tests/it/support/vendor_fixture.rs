@@ -87,6 +87,8 @@ pub(crate) struct VendorFixture {
     pub(crate) patch_status: u16,
     /// Whether updates are queued.
     pub(crate) queued: bool,
+    /// Whether the vendor ignores a member that it does not know, and makes the rest of the write.
+    pub(crate) ignores_unknown: bool,
     /// The losses to accept so that every write is sent.
     pub(crate) losses: &'static [&'static str],
     /// The kind of call by which one record is read.
