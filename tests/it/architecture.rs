@@ -6,7 +6,7 @@ pub(crate) mod sources;
 
 use std::collections::BTreeMap;
 
-use imports::{Files, circles};
+use imports::{Files, circles, modules_of_crate};
 use sources::read_sources;
 
 /// The modules, each after those that it may use. Tests may use more.
@@ -72,15 +72,6 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The modules that a text names as `crate::module`.
-fn find_imports(code: &str) -> Vec<String> {
-    let rest_of_each = code.split("crate::").skip(1);
-    rest_of_each
-        .map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect::<String>())
-        .filter(|module| !module.is_empty())
-        .collect()
-}
-
 #[test]
 fn no_module_imports_a_later_one() {
     for (at, (module, allowed)) in ALLOWED_IMPORTS.iter().enumerate() {
@@ -92,7 +83,7 @@ fn no_module_imports_a_later_one() {
     for source in read_sources().iter().filter(|source| !source.is_test()) {
         let module = source.top_module();
         let known = allowed.get(module).unwrap_or_else(|| panic!("{module} is not listed in this test"));
-        for import in find_imports(&source.code()) {
+        for import in modules_of_crate(&source.code()) {
             if import != module && !known.contains(&import.as_str()) {
                 wrong.push(format!("{} imports {import}", source.path));
             }

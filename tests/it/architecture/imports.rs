@@ -98,6 +98,16 @@ fn split_uses(code: &str) -> (Vec<UseLine>, String) {
     (uses, rest)
 }
 
+/// The modules that a text names from the crate's root: `crate::module`, also within
+/// `crate::{module, …}`.
+pub(super) fn modules_of_crate(code: &str) -> BTreeSet<String> {
+    let (uses, rest) = split_uses(code);
+    let paths = uses.iter().flat_map(|one| expand(&one.tree)).chain(inline_paths(&rest));
+    let of_crate = paths.filter(|path| path.first().is_some_and(|first| first == "crate"));
+    let modules = of_crate.filter_map(|path| path.into_iter().nth(1));
+    modules.filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).collect()
+}
+
 /// The names that a file lists by `pub use`, each with the path that it stands for.
 fn listed_names(code: &str) -> BTreeMap<String, ItemPath> {
     let (uses, _) = split_uses(code);
