@@ -247,7 +247,8 @@ impl CrossPage {
                 }
                 Ok(None) => position = following,
                 Err(problem) if problem.name.spec().status == 400 => return Err(problem),
-                Err(_) => {
+                Err(problem) => {
+                    context.state().log_failure(&problem);
                     page.unreachable.push(map.system.as_str().to_owned());
                     page.next = (following.system < maps.len()).then_some(following);
                     return Ok(page);
