@@ -120,13 +120,6 @@ async fn an_item_of_a_batch_counts_once() {
     response.assert_status(200);
     assert_eq!(response.json()["summary"]["ok"], 2, "{response:?}");
     assert_eq!(gateway.call_count(CallKind::Read), 2);
-    // With one place the batch itself takes it, and each item is refused alone.
-    let gateway = start(limits(0, 0, 1));
-    let batch = gateway.request(Method::POST, "/batch").json(&serde_json::json!({"items": [get]}));
-    let response = authorized(batch, "hog").send().await;
-    response.assert_status(207);
-    assert_eq!(response.json()["items"][0]["body"]["type"], "/problems/quota-exceeded");
-    assert_eq!(gateway.call_count(CallKind::Read), 0);
 }
 
 #[actix_web::test]
