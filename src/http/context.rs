@@ -218,8 +218,8 @@ impl RequestState {
     }
 }
 
-/// A request as its handler sees it, whether it came alone or as an item of a batch: its handler
-/// cannot tell.
+/// A request as its handler sees it. The handler cannot distinguish a single request from an item
+/// of a batch.
 pub(super) struct RequestContext {
     state: Rc<RequestState>,
     source: Source,

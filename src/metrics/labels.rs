@@ -52,7 +52,7 @@ label_enum! {
 }
 
 label_enum! {
-    /// What an event of the feed of changes tells: the `type` label.
+    /// The type of an event in the feed of changes: the `type` label.
     ChangeType {
         /// A record was created.
         Created = "record.created",

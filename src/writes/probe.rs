@@ -132,8 +132,8 @@ impl OutcomeProbe<'_> {
         }
     }
 
-    /// A person may have ended the operation. Looking goes on, to tell if it ended otherwise; but
-    /// the record is free, so the write is not sent again.
+    /// A person may have ended the operation. The probes continue, to warn if the vendor shows
+    /// another outcome; but the record is free, so the write is not sent again.
     async fn release_if_ended(&self, write: &mut InFlightWrite) {
         if write.is_released || write.age() < MIN_RELEASE_AGE {
             return;

@@ -1,4 +1,4 @@
-//! What is kept of a rebase (contract 4.2): the ledger, the response and the operation tell it.
+//! What is kept of a rebase (contract 4.2) for the ledger, the response and the operation.
 
 use serde::{Deserialize, Serialize};
 

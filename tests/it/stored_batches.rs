@@ -105,7 +105,7 @@ async fn a_stored_batch_survives_kill_9_and_creates_each_record_once() {
     process.kill();
     process.restart();
     let batch = wait_until_over(&process.client(), &path).await;
-    let status = |wanted: u64| items(&batch).iter().filter(|item| item["status"] == wanted).count();
+    let status = |expected: u64| items(&batch).iter().filter(|item| item["status"] == expected).count();
     assert_eq!(status(201) + status(504), 100, "{}", batch["summary"]);
     assert!(count() <= before + 100 && count() >= before + status(201), "{} records", count() - before);
     assert!(process.run(&["ledger", "verify"]).status.success());

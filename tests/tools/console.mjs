@@ -261,7 +261,7 @@ async function settleAndResolve(id) {
   await page.goto(`${setup.keys}/console/#/operations/${other}`);
   await page.getByRole('button', { name: 'Look once more now' }).click();
   await page.getByRole('heading', { name: 'Operation applied' }).waitFor();
-  // Others have written the record since: only a person can tell.
+  // Others have written the record since: only a person can decide.
   await page.goto(`${setup.keys}/console/#/operations?unresolved=yes`);
   await page.getByRole('link', { name: id }).click();
   await page.getByRole('heading', { name: 'Resolve it' }).waitFor();

@@ -1,4 +1,4 @@
-//! Operations that end by a verdict, and the feed that tells of it.
+//! Operations that end by a verdict, and the verdict's event in the feed.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -59,7 +59,7 @@ async fn try_rebase(
         gateway.metrics.rebase(system.index, RebaseOutcome::Overlap);
         return Err(NoRebase { overlap: found.overlap, ..NoRebase::default() });
     }
-    // What the vendor itself changes with every write tells nothing of others.
+    // A member that the vendor stamps on every write is no sign of another writer's change.
     let stamped = record.fields.names().filter(|member| system.adapter.is_stamped(id.collection(), member));
     let stamped: Vec<String> = stamped.map(|member| json_pointer("/fields", &[member])).collect();
     found.moved.retain(|pointer| !stamped.contains(pointer));

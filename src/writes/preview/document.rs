@@ -29,7 +29,7 @@ pub struct Preview {
     pub guarantee: Option<Guarantee>,
     /// When the vendor does the work.
     pub completion: PreviewCompletion,
-    /// Whether nothing would be sent, because the record is as wanted.
+    /// Whether nothing would be sent, because the record has the new values already.
     pub changes_nothing: bool,
     /// The values that change, at most 1000 of them. A delete shows every member with its value.
     pub changes: Vec<Change>,

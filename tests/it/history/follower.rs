@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::client::Client;
 
-/// What was told so far, and where to go on.
+/// The events received so far, and where to continue.
 #[derive(Default)]
 pub(crate) struct Follower {
     client: Client,
