@@ -125,7 +125,7 @@ problems! {
         "The write that this request makes is not, or no longer, the one that was previewed; `differs` says in what. Nothing was sent.",
         "Preview the write again, and send the new plan if it is still what you want.";
     OperationEnded, "operation-ended", 409, false, "The operation has ended",
-        "What became of this write is known already, or nothing is left to look for.",
+        "The outcome of this write is known already, or the gateway can no longer find it out.",
         "Read the operation: its `state` is final.";
     PreconditionFailed, "precondition-failed", 412, false, "Precondition failed",
         "The record's ETag does not match `If-Match`, or matches `If-None-Match`; `detail` says why. This request changed nothing.",

@@ -12,13 +12,13 @@ mod outcome;
 mod stored_request;
 
 // What the steps share.
+mod active_probes;
 mod concurrent_writes;
 mod drain;
 mod idempotency;
 mod interim;
-mod later_look;
 mod lease;
-mod looks;
+mod operator_actions;
 mod probe;
 mod problems;
 mod rebased;
@@ -48,8 +48,8 @@ mod tests;
 
 pub use command::{Handling, IdempotencyKey, Operator, Prefer, WriteCommand, WriteOp};
 pub(crate) use drain::DrainTracker;
-pub use later_look::LookResult;
-pub(crate) use later_look::{look_again, resolve};
+pub use operator_actions::ProbeRequestResult;
+pub(crate) use operator_actions::{probe_again, resolve};
 pub use outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 pub use plan::patch_error_to_problem;
 pub(crate) use preview::preview;

@@ -156,7 +156,7 @@ fn confirmed_etag(system: &System, write: &InFlightWrite, finding: &Finding) -> 
     is_predicted.then(|| write.etag_after.clone()).flatten()
 }
 
-/// What a look has found after the write had ended `unknown`; `None` = nothing that is certain.
+/// What a probe has found after the write had ended `unknown`; `None` = nothing that is certain.
 pub(super) async fn late_verdict(
     gateway: &GatewayState,
     system: &System,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{FIXTURES, MATRIX42, Request, TestEnv, TestResponse, VendorFixture, for_each_native_vendor};
 
 for_each_native_vendor!(
-    a_look_finds_what_became_of_a_write_that_ended_unknown,
+    a_probe_finds_what_became_of_a_write_that_ended_unknown,
     a_person_says_what_became_of_a_write_and_its_record_is_free,
 );
 
@@ -58,7 +58,7 @@ async fn wait_for_state(env: &TestEnv, path: &str, state: &str) -> Value {
     panic!("{} is not {state}", env.get(path).send().await.text)
 }
 
-async fn a_look_finds_what_became_of_a_write_that_ended_unknown(fixture: &'static VendorFixture) {
+async fn a_probe_finds_what_became_of_a_write_that_ended_unknown(fixture: &'static VendorFixture) {
     let env = start(fixture);
     let (_, operation) = lose(&env, fixture.key, InjectedFault::HangAfter, "done after all").await;
     let path = path_of(&operation);
@@ -118,7 +118,7 @@ async fn the_key_of_a_write_that_a_person_says_is_applied_replays_it() {
 }
 
 #[actix_web::test]
-async fn a_young_operation_cannot_be_resolved_and_a_running_look_is_not_doubled() {
+async fn a_young_operation_cannot_be_resolved_and_has_one_probe_at_a_time() {
     let env = TestEnv::start_with(&MATRIX42, |config| config.server("deadline", "1s").every_system("timeout", "10s"));
     let tag = env.current_etag(MATRIX42.key).await;
     env.faults().always(CallKind::Update, InjectedFault::ResetBefore);

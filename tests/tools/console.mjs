@@ -256,10 +256,10 @@ async function takeAToken() {
 async function settleAndResolve(id) {
   const { page, complaints } = await openPage(browser, setup.keys, WIDE);
   await withKey(page);
-  // The vendor responds again: looking once more is enough.
+  // The vendor responds again: one more check is enough.
   const other = await loseAWrite('lost, and found again');
   await page.goto(`${setup.keys}/console/#/operations/${other}`);
-  await page.getByRole('button', { name: 'Look once more now' }).click();
+  await page.getByRole('button', { name: 'Check again now' }).click();
   await page.getByRole('heading', { name: 'Operation applied' }).waitFor();
   // Others have written the record since: only a person can decide.
   await page.goto(`${setup.keys}/console/#/operations?unresolved=yes`);

@@ -98,18 +98,18 @@ function decisionPart(shown, path, reload) {
       status.replaceChildren(notice('bad', error.message, ' ', problemLink(error.name)));
     }
   };
-  const look = el('button', { type: 'button', class: 'first', click: () => act('POST', `${path}/settle`) }, 'Look once more now');
+  const check = el('button', { type: 'button', class: 'first', click: () => act('POST', `${path}/settle`) }, 'Check again now');
   return [
     el('h2', {}, 'Settle it'),
     el('p', {}, 'The gateway reads the record again and decides by what it shows. Nothing is written that it would not write by itself.'),
-    el('p', { class: 'buttons' }, look), command(curl('POST', `${path}/settle`)),
+    el('p', { class: 'buttons' }, check), command(curl('POST', `${path}/settle`)),
     el('h2', {}, 'Resolve it'), ...resolveForm(shown, path, act), status,
   ];
 }
 
 function resolveForm(shown, path, act) {
   const isYoung = shown.state === 'running' && Date.now() - new Date(shown.started_at).getTime() < DECIDABLE_AFTER;
-  if (isYoung) return [el('p', {}, 'The gateway still looks for its outcome. A person can decide it when it has run for a minute.')];
+  if (isYoung) return [el('p', {}, 'The gateway still reconciles it. A person can decide it when it has run for a minute.')];
   const choice = (value, text) => el('label', { class: 'check' },
     el('input', { type: 'radio', name: 'state', value, required: true }), text);
   const note = el('textarea', { name: 'note', rows: '3', maxlength: '500', required: true });

@@ -14,7 +14,7 @@ use crate::http::{body, response};
 use crate::journal::VerdictResult;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{FieldError, JsonError, Operation, OperationState, parse_strict};
-use crate::writes::{LookResult, Operator};
+use crate::writes::{Operator, ProbeRequestResult};
 
 /// The longest note, in characters.
 const MAX_NOTE: usize = 500;
@@ -44,22 +44,24 @@ enum ResolvedState {
 
 /// `POST /operations/{id}/settle`.
 #[utoipa::path(post, path = "/operations/{id}/settle", tag = "Operations", operation_id = "settleOperation",
-    summary = "Look once more", description = "Looks for the outcome of a write now. Needs the permission `operate`. It never sends a write \
+    summary = "Check the outcome again", description = "Reads the record again and reconciles the write now. Needs the permission `operate`. It never sends a write \
         that the gateway would not send by itself.",
     params(OperationPath),
-    responses((status = 202, description = "A look has begun", body = Operation),
+    responses((status = 202, description = "The check has begun", body = Operation),
         (status = 200, description = "The outcome is known already", body = Operation)))]
-pub(in crate::http) async fn look_again(context: RequestContext) -> HandlerResult {
+pub(in crate::http) async fn probe_again(context: RequestContext) -> HandlerResult {
     let operation = authorized_operation(&context).await?;
     accept::require_json(context.headers())?;
     context.query(&[])?;
-    let result = context.gateway().look_again(&operation, operator(&context)?).await;
+    let result = context.gateway().probe_again(&operation, operator(&context)?).await;
     match result.map_err(|error| store_unavailable(&error))? {
-        LookResult::Begun => Ok(respond(StatusCode::ACCEPTED, &operation)),
-        LookResult::Known => Ok(respond(StatusCode::OK, &operation)),
-        LookResult::UnderWay => Err(in_progress("the outcome of this write is being looked for", &operation).into()),
-        LookResult::Forgotten => {
-            let detail = "the gateway no longer has what it would look for; say what became of it with `/resolve`";
+        ProbeRequestResult::Started => Ok(respond(StatusCode::ACCEPTED, &operation)),
+        ProbeRequestResult::OutcomeKnown => Ok(respond(StatusCode::OK, &operation)),
+        ProbeRequestResult::AlreadyRunning => {
+            Err(in_progress("the gateway is checking the outcome of this write", &operation).into())
+        }
+        ProbeRequestResult::NoRecoveryData => {
+            let detail = "the gateway no longer knows what the write was to do; record its outcome with `/resolve`";
             Err(ProblemKind::OperationEnded.with_detail(detail).operation(&operation.id).into())
         }
     }
@@ -85,7 +87,8 @@ pub(in crate::http) async fn resolve(context: RequestContext) -> HandlerResult {
             Ok(respond(StatusCode::OK, &find_operation(&context, &operation.id).await?))
         }
         VerdictResult::TooEarly => {
-            Err(in_progress("the write began less than a minute ago; the gateway still looks", &operation).into())
+            Err(in_progress("the write began less than a minute ago; the gateway still reconciles it", &operation)
+                .into())
         }
         VerdictResult::Ended | VerdictResult::NotFound => {
             let detail = "the operation has ended in another way meanwhile";

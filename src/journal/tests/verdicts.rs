@@ -192,7 +192,7 @@ async fn an_outcome_that_is_known_takes_no_verdict() {
 }
 
 #[tokio::test]
-async fn a_create_that_a_later_look_finds_is_listed_with_its_record() {
+async fn a_create_that_a_later_probe_finds_is_listed_with_its_record() {
     for database in test_databases().await {
         let store = database.open().await;
         let write = Intent { record: None, action: crate::record::Action::Create, ..intent("-") };
