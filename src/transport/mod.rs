@@ -19,7 +19,7 @@
 //!    a rejected token and sends the request once more. Retry sends it again after a pause where
 //!    that is safe and may help.
 //! 9. The adapter gets a [`VendorResponse`] that is a success, or the `VendorError`, whose
-//!    [`effect`](VendorError::effect) tells whether the vendor may have changed anything.
+//!    [`effect`](VendorError::effect) says whether the vendor may have changed anything.
 //!
 //! The module `stack` builds the layers and gives the reason for their order. This module
 //! knows neither records nor callers.

@@ -58,7 +58,7 @@ async fn a_person_ends_an_operation_that_is_unknown() {
             let write = intent_with_key("A:1", said.as_str());
             begin(&store, &write).await;
             store.finish(unknown_outcome(&write.operation)).await.expect("finished");
-            assert_eq!(store.recovery_of(&write.operation).await, Ok(Some("{\"wanted\":1}".to_owned())));
+            assert_eq!(store.recovery_of(&write.operation).await, Ok(Some("{\"intent\":1}".to_owned())));
             assert_eq!(store.record_verdict(verdict(&write.operation, said)).await, Ok(VerdictResult::Recorded));
             let operation = store.operation(&write.operation).await.expect("read").expect("an operation");
             assert_eq!(
