@@ -22,9 +22,9 @@ pub(super) fn read_assignments(
     map: &SystemMap,
     fields: &Map<String, Value>,
 ) -> Result<Vec<Assignment>, Vec<FieldError>> {
-    let mut walk = Walk { map, path: Vec::new(), found: Vec::new(), errors: Vec::new() };
-    walk.members(fields);
-    if walk.errors.is_empty() { Ok(walk.found) } else { Err(walk.errors) }
+    let mut reader = AssignmentReader { map, path: Vec::new(), found: Vec::new(), errors: Vec::new() };
+    reader.members(fields);
+    if reader.errors.is_empty() { Ok(reader.found) } else { Err(reader.errors) }
 }
 
 /// The assignments that make one state of `fields` from another.
@@ -44,14 +44,14 @@ pub(super) fn compare(
     Ok(map.entries.iter().enumerate().filter_map(changed).collect())
 }
 
-struct Walk<'m> {
+struct AssignmentReader<'m> {
     map: &'m SystemMap,
     path: Vec<String>,
     found: Vec<Assignment>,
     errors: Vec<FieldError>,
 }
 
-impl Walk<'_> {
+impl AssignmentReader<'_> {
     fn members(&mut self, members: &Map<String, Value>) {
         for (name, value) in members {
             self.path.push(name.clone());

@@ -66,13 +66,13 @@ impl SharedReads {
     }
 }
 
-/// Gives the lead of a group back, also where the leading item is dropped.
-struct Lead<'r> {
+/// Removes a group when its leading item ends, also by being dropped.
+struct GroupGuard<'r> {
     reads: &'r SharedReads,
     key: &'r (String, String),
 }
 
-impl Drop for Lead<'_> {
+impl Drop for GroupGuard<'_> {
     fn drop(&mut self) {
         // Those that still wait read by themselves.
         self.reads.groups.borrow_mut().remove(self.key);
@@ -102,8 +102,8 @@ impl ReadShare {
         };
         self.leave();
         if leads {
-            let lead = Lead { reads: &self.reads, key: &key };
-            lead.scan_for_all(system, transport).await;
+            let group = GroupGuard { reads: &self.reads, key: &key };
+            group.scan_for_all(system, transport).await;
         }
         let late = |_| VendorError::new(VendorErrorKind::Timeout).message("the scan of the collection took too long");
         let shared = timeout_at(deadline, result).await.map_err(late)?;
@@ -117,7 +117,7 @@ impl ReadShare {
     }
 }
 
-impl Lead<'_> {
+impl GroupGuard<'_> {
     /// Scans until nobody waits.
     async fn scan_for_all(&self, system: &System, transport: &dyn Transport) {
         loop {

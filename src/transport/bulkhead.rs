@@ -107,7 +107,7 @@ impl<T> BulkheadLayer<T> {
                 Ok(place)
             }
             Ok(Err(_)) => Err(overloaded_fault("another caller needed the place in the vendor's queue")),
-            Err(_) => Err(self.too_late()),
+            Err(_) => Err(self.queue_timeout_fault()),
         }
     }
 
@@ -131,7 +131,7 @@ impl<T> BulkheadLayer<T> {
     }
 
     /// Why the deadline passed in the queue.
-    fn too_late(&self) -> VendorError {
+    fn queue_timeout_fault(&self) -> VendorError {
         let queue = lock(&self.places.queue);
         match queue.next_start() {
             Some(slot) if !queue.is_full() => rate_limited_fault(slot.saturating_duration_since(Instant::now())),

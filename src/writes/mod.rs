@@ -13,6 +13,7 @@ mod stored_request;
 
 // What the steps share.
 mod active_probes;
+mod applied_rebase;
 mod concurrent_writes;
 mod drain;
 mod idempotency;
@@ -21,7 +22,6 @@ mod lease;
 mod operator_actions;
 mod probe;
 mod problems;
-mod rebased;
 mod reconcile_on_drop;
 mod record_outcome;
 mod record_queues;
@@ -53,7 +53,7 @@ pub(crate) use operator_actions::{probe_again, resolve};
 pub use outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 pub use plan::patch_error_to_problem;
 pub(crate) use preview::preview;
-pub use preview::{Change, LossView, Preview, PreviewCall, PreviewCompletion, Would};
+pub use preview::{Change, ExpectedResponse, LossView, Preview, PreviewCall, PreviewCompletion};
 pub(crate) use reconciler::run_reconciler;
 pub(crate) use state::GatewayState;
 pub use state::ReconcileQueue;

@@ -140,7 +140,7 @@ impl OutcomeProbe<'_> {
         }
         write.is_released = !self.gateway.store.is_running(&write.operation).await.unwrap_or(true);
         if write.is_released {
-            self.gateway.uncount(self.system, write);
+            self.gateway.count_finished(self.system, write);
             self.gateway.store.forget_blocking(&write.operation);
         }
     }

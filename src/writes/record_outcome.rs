@@ -51,7 +51,7 @@ pub(super) async fn record_outcome(
 
 fn update_metrics(gateway: &GatewayState, system: &System, write: &InFlightWrite, state: OperationState) {
     if !write.is_released {
-        gateway.uncount(system, write);
+        gateway.count_finished(system, write);
     }
     if state == OperationState::Applied {
         if write.rebased.is_some() {

@@ -84,7 +84,7 @@ impl GatewayState {
     }
 
     /// A write that was counted runs no longer.
-    pub(super) fn uncount(&self, system: &System, write: &InFlightWrite) {
+    pub(super) fn count_finished(&self, system: &System, write: &InFlightWrite) {
         self.metrics.operations_running(system.index, -1);
         if write.response == ResponseState::Unknown {
             self.metrics.writes_unknown(system.index, -1);

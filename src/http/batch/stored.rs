@@ -125,7 +125,7 @@ pub async fn resume(shared: Arc<SharedApiState>) {
 
 /// Runs a batch until it is over, its lease is lost, or the process stops.
 async fn run(api: Arc<ApiState>, journal: Journal, id: String, lease: Lease) {
-    match Stored::load(&api, &journal, &id).await {
+    match RunningBatch::load(&api, &journal, &id).await {
         Ok(Some(mut stored)) => {
             if stored.run(&lease).await {
                 stored.close().await;
@@ -139,7 +139,7 @@ async fn run(api: Arc<ApiState>, journal: Journal, id: String, lease: Lease) {
 }
 
 /// A batch of the journal that runs here.
-struct Stored {
+struct RunningBatch {
     journal: Journal,
     id: Arc<str>,
     api: Arc<ApiState>,
@@ -150,7 +150,7 @@ struct Stored {
     requests: Vec<String>,
 }
 
-impl Stored {
+impl RunningBatch {
     async fn load(api: &Arc<ApiState>, journal: &Journal, id: &str) -> Result<Option<Self>, JournalError> {
         let mut rows = journal.batch_rows(id, BatchRow::HEAD, usize::MAX >> 1).await?.into_iter();
         let Some(head_row) = rows.next().filter(|row| row.position == BatchRow::HEAD) else { return Ok(None) };

@@ -45,7 +45,7 @@ pub struct Preview {
     /// What follows the call.
     pub then: String,
     /// How the write would be answered.
-    pub would: Would,
+    pub would: ExpectedResponse,
     /// What the write would warn of before it is sent.
     pub warnings: Vec<Warning>,
 }
@@ -87,7 +87,7 @@ pub struct LossView {
 
 /// How a write would be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Would {
+pub struct ExpectedResponse {
     /// The HTTP status.
     pub status: u16,
     /// The name of the problem that would stop the write.
