@@ -116,7 +116,7 @@ impl<'c> Gateway<'c> {
         while is_running(&operation.body) && Instant::now() < until {
             tokio::time::sleep(POLL).await;
             let next = self.send(Request::new(Method::GET, format!("/operations/{id}"))).await;
-            // The write goes on whatever becomes of the polls.
+            // A failed poll does not stop the write.
             if let Ok(next @ Response { status: 200, .. }) = next {
                 operation = next;
             }

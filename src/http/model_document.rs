@@ -7,7 +7,7 @@ use crate::models::{Decoded, Document, MapEntry, SystemMap, model_etag};
 use crate::record::{JsonObjectWriter, RecordId, Warning, write_json};
 use crate::system::RecordView;
 
-/// How much of the record a document shows besides its fields.
+/// How much of the record a document shows in addition to its fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum VendorPart {
     /// The whole record.

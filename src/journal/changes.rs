@@ -26,7 +26,7 @@ pub struct Change {
     pub kind: ChangeType,
     /// The system.
     pub system: String,
-    /// The record; `None` for a create whose outcome nobody knows.
+    /// The record; `None` for a create whose outcome is unknown.
     pub record: Option<String>,
     /// The record's ETag after the write, if confirmed.
     pub etag: Option<String>,

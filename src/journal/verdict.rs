@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::record::{OperationId, OperationState, Warning};
 
-/// What became of an operation, as somebody has found out later.
+/// What became of an operation, as it was found out later.
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// The operation.

@@ -82,12 +82,12 @@ impl MapEntry {
         self.field.validate(new_value)?;
         match before {
             Some((present, Decoded::Value(value))) if self.codec.means_same(&value, new_value) => Ok(present.clone()),
-            _ => self.encode_anew(new_value),
+            _ => self.encode_and_verify(new_value),
         }
     }
 
     /// Encodes a value and reads it back: what is sent means what was asked for.
-    fn encode_anew(&self, new_value: &Value) -> Result<Value, String> {
+    fn encode_and_verify(&self, new_value: &Value) -> Result<Value, String> {
         let encoded = self.codec.encode(new_value)?;
         match self.decode(Some(&encoded)) {
             Decoded::Value(back) if self.codec.means_same(&back, new_value) => Ok(encoded),

@@ -132,7 +132,7 @@ problems! {
         "Read the record again and repeat the change with its new ETag. `current_etag` and `changed` hold the new ETag and the differing paths where the gateway knows them.";
     CursorExpired, "cursor-expired", 410, false, "Cursor expired",
         "The events after this cursor are not kept any more.",
-        "Take `restart` as the new `since`, read the collections in `lists` again, and go on from `restart`.";
+        "Take `restart` as the new `since`, read the collections in `lists` again, and continue from `restart`.";
     BodyTooLarge, "body-too-large", 413, false, "Body too large",
         "The body is longer than the gateway accepts.",
         "Send a shorter body; `detail` names the limit.";

@@ -118,7 +118,7 @@ impl ReadShare {
 }
 
 impl GroupGuard<'_> {
-    /// Scans until nobody waits.
+    /// Scans until no item waits.
     async fn scan_for_all(&self, system: &System, transport: &dyn Transport) {
         loop {
             self.gather().await;

@@ -2,7 +2,7 @@
 //!
 //! `pipeline` runs the five steps `admit`, `plan`, `begin`, `send` and `finish`; each has its file.
 //! `resolve` is the pure judgement of a write whose outcome is not plain, and `probe` gathers its
-//! evidence. `reconciler` goes on with the writes that outlive their callers or their process.
+//! evidence. `reconciler` takes over the writes that outlive their callers or their process.
 
 // What moves through the pipeline.
 mod command;

@@ -135,7 +135,7 @@ async fn a_young_operation_cannot_be_resolved_and_has_one_probe_at_a_time() {
 }
 
 #[actix_web::test]
-async fn only_a_caller_with_operate_settles_and_resolves() {
+async fn only_a_caller_with_operate_probes_and_resolves() {
     let env = TestEnv::start_with(&MATRIX42, |config| {
         let callers = [
             ("a", "k-all", "*:*"),
@@ -212,7 +212,7 @@ async fn the_ledger_is_verified_in_steps() {
 }
 
 #[actix_web::test]
-async fn the_status_tells_what_runs_and_no_secret() {
+async fn the_status_shows_what_runs_and_no_secret() {
     let env = TestEnv::start(&MATRIX42);
     let status = env.get("/status").send().await.assert_status(200).json();
     assert_eq!(

@@ -79,7 +79,7 @@ async fn a_cancelled_batch_begins_nothing_more() {
     let path = store(&client, &creates(40)).await;
     env.wait_for_calls(records_gateway::sandbox::CallKind::Create, 1).await;
     client.request(Method::DELETE, &path).send().await.assert_status(202);
-    // The batch looks for this every half second.
+    // The batch polls for this every half second.
     tokio::time::sleep(Duration::from_millis(1200)).await;
     env.faults().clear();
     env.faults().release();

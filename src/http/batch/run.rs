@@ -27,7 +27,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::record::{OperationId, OperationState, percent_encode_id};
 use crate::system::SharedReads;
 
-/// The pauses between two looks at an operation that items wait for.
+/// The pauses between two polls of an operation that items wait for.
 const MIN_POLL: Duration = Duration::from_millis(50);
 const MAX_POLL: Duration = Duration::from_secs(1);
 
@@ -92,7 +92,7 @@ impl EndedItem {
     }
 }
 
-/// A batch that runs. Dropping it lets nothing new begin; writes that have begun go on.
+/// A batch that runs. Dropping it lets nothing new begin; writes that have begun continue.
 pub(in crate::http) struct Runner {
     context: Rc<BatchContext>,
     items: Vec<BatchItem>,
@@ -225,7 +225,7 @@ impl Runner {
                 tokio::time::sleep(MAX_POLL).await;
                 outcome = respond(&state, &route, request.clone()).await;
             }
-            // The write may go on without its caller.
+            // The write may continue without its caller.
             share.leave();
             Step::Answered(item, Box::new(outcome))
         };

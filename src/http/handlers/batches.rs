@@ -99,7 +99,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
 
 /// `DELETE /batches/{id}`: no further item begins.
 #[utoipa::path(delete, path = "/batches/{id}", tag = "Records", operation_id = "cancelBatch",
-    summary = "Cancel an asynchronous batch", description = "No further item begins; those that have begun go on.",
+    summary = "Cancel an asynchronous batch", description = "No further item begins; those that have begun continue.",
     params(BatchPath),
     responses((status = 202, description = "Nothing of the batch begins any more", body = StoredBatch)))]
 pub(in crate::http) async fn cancel(context: RequestContext) -> HandlerResult {

@@ -159,7 +159,7 @@ async fn page(context: &RequestContext, params: &QueryParams, feed: Feed) -> Han
                     () = gateway.draining() => {}
                 }
             };
-            // Without a change the last look shows none.
+            // Without a change the last read shows none.
             let _ = timeout_at(until, changed).await;
         }
     }

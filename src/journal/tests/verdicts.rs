@@ -111,7 +111,7 @@ async fn a_person_ends_an_operation_that_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_person_ends_an_operation_that_runs_too_long_and_frees_its_record() {
+async fn a_person_ends_a_long_running_operation_and_frees_its_record() {
     for database in test_databases().await {
         let store = database.open().await;
         let Ok(LeaseResult::Lease(lease)) = store.acquire("crm", "A:1", Duration::from_hours(1)).await else {

@@ -47,7 +47,7 @@ fn a_change_overlaps_what_has_moved_at_above_or_below_it() {
     let cases: &[(Value, Value, &[&str])] = &[
         (merge(json!({"b": 3})), merge(json!({"a": 9})), &[]),
         (merge(json!({"a": 3})), merge(json!({"a": 9})), &["/fields/a"]),
-        // Nobody knows whether twice was meant.
+        // It is not known whether the change was meant twice.
         (merge(json!({"a": 9})), merge(json!({"a": 9})), &["/fields/a"]),
         // Named, and not changed.
         (merge(json!({"a": 1})), merge(json!({"a": 9})), &["/fields/a"]),

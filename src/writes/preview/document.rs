@@ -73,7 +73,7 @@ pub struct Change {
     pub to: Option<RawJson>,
 }
 
-/// What a write would destroy besides.
+/// What a write would destroy although it does not name it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = PreviewLoss)]
 pub struct LossView {
