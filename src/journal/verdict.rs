@@ -1,5 +1,5 @@
-//! How an operation ends whose outcome the gateway could not find out in time: a person has resolved it,
-//! or a later probe of the gateway has found it (contract 4.15).
+//! The end of an operation whose outcome the gateway could not find out in time: by a person's
+//! verdict, or by a later probe of the gateway (contract 4.15).
 
 use std::sync::Arc;
 use std::time::Duration;
