@@ -75,7 +75,7 @@ pub struct CallerLimits {
     /// Requests at once after a pause, 0 to 1000000. Default: `rate`.
     #[serde(deserialize_with = "bounded::integer::<0, 1_000_000, _, _>")]
     pub burst: u32,
-    /// Requests under way at once, 0 to 65536. Default 0.
+    /// Requests in flight at once, 0 to 65536. Default 0.
     #[serde(deserialize_with = "bounded::integer::<0, 65_536, _, _>")]
     pub in_flight: u32,
 }

@@ -64,7 +64,7 @@ pub(super) struct RequestState {
     trace: OnceCell<Arc<TraceContext>>,
     target: OnceCell<Target>,
     principal: OnceCell<Arc<Principal>>,
-    /// Counts the request as under way, where its caller has limits.
+    /// Counts the request as in flight, where its caller has limits.
     admitted: OnceCell<AdmittedRequest>,
     span: Cell<Option<RequestSpan>>,
 }

@@ -174,9 +174,9 @@ label_enum! {
     /// The limit of a caller that a request exceeds: the `policy` label, and a word of
     /// `violated_policies`.
     QuotaPolicy {
-        /// Requests a second.
+        /// Requests per second.
         Rate = "rate",
-        /// Requests under way.
+        /// Requests in flight.
         InFlight = "in-flight",
     }
 }

@@ -154,7 +154,7 @@ problems! {
     IdempotencyKeyReused, "idempotency-key-reused", 422, false, "Idempotency-Key used for another request",
         "This `Idempotency-Key` was used before with another method, path, `If-Match` or body.",
         "Use a new key for every new request.";
-    DependencyFailed, "dependency-failed", 424, false, "An item before it failed",
+    DependencyFailed, "dependency-failed", 424, false, "A dependency failed",
         "The item of the batch was not begun, because an item that it depends on failed, or because the batch stops at a failure. Nothing was sent for it.",
         "See the item that `detail` names; correct it and send this item again.";
     PreconditionRequired, "precondition-required", 428, false, "If-Match required",

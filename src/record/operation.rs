@@ -211,7 +211,7 @@ pub struct Operation {
     /// The caller that resolved the operation (`POST /operations/{id}/resolve`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolved_by: Option<String>,
-    /// What that person said about it.
+    /// The note of that person.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }

@@ -146,7 +146,7 @@ async fn reconcile(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
     let calls = write.calls.clone();
     match record_outcome(&gateway, &system, &mut write, finding).await {
         _ if write.is_released => {
-            tracing::info!(operation = %write.operation, system = %system.name, state, "write found that was ended before");
+            tracing::info!(operation = %write.operation, system = %system.name, state, "outcome found of a write that had been ended");
         }
         WriteOutcome::Problem(problem) if problem.name.is_operator_issue() => {
             log_failure(&problem, &write.operation, Some(&write), &calls);

@@ -96,7 +96,7 @@ async fn the_limit_comes_after_401_and_before_404_and_the_body() {
 }
 
 #[actix_web::test]
-async fn requests_under_way_are_limited_and_freed_when_they_end() {
+async fn requests_in_flight_are_limited_and_freed_when_they_end() {
     let gateway = start(limits(0, 0, 1));
     gateway.faults().once(CallKind::Read, InjectedFault::Hold);
     let first = actix_web::rt::spawn(authorized(gateway.read(MATRIX42.key), "limited").send());

@@ -19,7 +19,7 @@ use crate::writes::{Operator, ProbeRequestResult};
 /// The longest note, in characters.
 const MAX_NOTE: usize = 500;
 
-/// What a person says became of a write.
+/// The outcome of a write, as a person has found it.
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "described, never constructed")]
 pub(in crate::http) struct Resolution {
@@ -31,7 +31,7 @@ pub(in crate::http) struct Resolution {
     note: String,
 }
 
-/// A state that a person can say.
+/// A state that a person can record.
 #[derive(utoipa::ToSchema)]
 #[schema(rename_all = "kebab-case")]
 #[expect(dead_code, reason = "described, never constructed")]
@@ -69,11 +69,11 @@ pub(in crate::http) async fn probe_again(context: RequestContext) -> HandlerResu
 
 /// `POST /operations/{id}/resolve`.
 #[utoipa::path(post, path = "/operations/{id}/resolve", tag = "Operations", operation_id = "resolveOperation",
-    summary = "Say what became of a write", description = "Ends an operation that is `unknown`, or that has run for a minute: a person has looked. \
+    summary = "Record the outcome of a write", description = "Ends an operation that is `unknown`, or that has run for a minute, with the outcome that a person has found. \
         Its record is free at once. Needs the permission `operate`.",
     params(OperationPath),
-    request_body(content = Resolution, description = "What became of it"),
-    responses((status = 200, description = "The operation has ended so", body = Operation)))]
+    request_body(content = Resolution, description = "The outcome"),
+    responses((status = 200, description = "The operation has this state", body = Operation)))]
 pub(in crate::http) async fn resolve(context: RequestContext) -> HandlerResult {
     let operation = authorized_operation(&context).await?;
     accept::require_json(context.headers())?;
