@@ -69,7 +69,7 @@ impl fmt::Debug for KeyDigest {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct CallerLimits {
-    /// Requests a second in the long run, 0 to 1000000. Default 0.
+    /// Requests per second in the long run, 0 to 1000000. Default 0.
     #[serde(deserialize_with = "bounded::integer::<0, 1_000_000, _, _>")]
     pub rate: u32,
     /// Requests at once after a pause, 0 to 1000000. Default: `rate`.

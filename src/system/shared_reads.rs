@@ -28,7 +28,7 @@ type ReadResult = Result<VendorRecord, VendorError>;
 #[derive(Default)]
 struct Group {
     waiting: Vec<(RecordId, oneshot::Sender<ReadResult>)>,
-    is_led: bool,
+    has_leader: bool,
 }
 
 /// What the items of one batch share.
@@ -80,8 +80,8 @@ impl Drop for GroupGuard<'_> {
 }
 
 impl ReadShare {
-    /// Lets another item run in place of this one.
-    pub fn leave(&self) {
+    /// Gives the slot of this item to another one.
+    pub fn release_slot(&self) {
         drop(self.slot.take());
     }
 
@@ -94,14 +94,14 @@ impl ReadShare {
     ) -> ReadResult {
         let key = (system.name.as_str().to_owned(), id.collection().to_owned());
         let (result_tx, result) = oneshot::channel();
-        let leads = {
+        let is_leader = {
             let mut groups = self.reads.groups.borrow_mut();
             let group = groups.entry(key.clone()).or_default();
             group.waiting.push((id.clone(), result_tx));
-            !std::mem::replace(&mut group.is_led, true)
+            !std::mem::replace(&mut group.has_leader, true)
         };
-        self.leave();
-        if leads {
+        self.release_slot();
+        if is_leader {
             let group = GroupGuard { reads: &self.reads, key: &key };
             group.scan_for_all(system, transport).await;
         }
@@ -111,7 +111,7 @@ impl ReadShare {
         self.slot.replace(slot);
         match shared {
             Ok(result) => result,
-            // The item that led is gone.
+            // The leading item was dropped before it scanned.
             Err(_) => system.adapter.read(transport, id).await,
         }
     }

@@ -15,9 +15,9 @@
 //! 7. Back in the attempt, [`VendorProtocol::classify`] decides once whether the response is a
 //!    success or a [`VendorError`]. Secrets are redacted from the error; the metric and the span
 //!    are recorded.
-//! 8. The bulkhead releases its permit. The circuit breaker counts the result. Authentication replaces
-//!    a rejected token and sends the request once more. Retry sends it again after a pause where
-//!    that is safe and may help.
+//! 8. The bulkhead releases its permit. The circuit breaker counts the result. Authentication
+//!    replaces a rejected token and sends the request once more. Retry sends it again after a pause
+//!    where that is safe and may help.
 //! 9. The adapter gets a [`VendorResponse`] that is a success, or the `VendorError`, whose
 //!    [`effect`](VendorError::effect) says whether the vendor may have changed anything.
 //!

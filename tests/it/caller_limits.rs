@@ -1,4 +1,4 @@
-//! The limits of callers: requests a second and requests under way.
+//! The limits of callers: requests per second and requests in flight.
 
 use std::time::Duration;
 

@@ -226,7 +226,7 @@ impl Runner {
                 outcome = respond(&state, &route, request.clone()).await;
             }
             // The write may continue without its caller.
-            share.leave();
+            share.release_slot();
             Step::Answered(item, Box::new(outcome))
         };
         self.steps.push(answered.boxed_local());
