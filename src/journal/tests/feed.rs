@@ -106,7 +106,10 @@ async fn a_cursor_older_than_the_retention_is_expired() {
         assert_eq!(read(&store, query(), ChangeStart::After(0)).await, ChangeRead::Expired(2));
         assert!(page(&store, query(), ChangeStart::After(old.next)).await.at_end, "nothing was missed after it");
         write(&store, intent("A:2"), |outcome| outcome).await;
-        assert_eq!(summarize(&page(&store, query(), ChangeStart::After(2)).await), [(4, ChangeType::Updated, Some("A:2"))]);
+        assert_eq!(
+            summarize(&page(&store, query(), ChangeStart::After(2)).await),
+            [(4, ChangeType::Updated, Some("A:2"))]
+        );
         assert_eq!(read(&store, query(), ChangeStart::After(1)).await, ChangeRead::Expired(4));
     }
 }
@@ -120,7 +123,10 @@ async fn events_that_were_cut_are_expired() {
         assert_eq!(page(&store, query(), ChangeStart::First).await.items.len(), 2);
         store.cut(2, [0; 32]).await.expect("cut");
         assert_eq!(read(&store, query(), ChangeStart::After(1)).await, ChangeRead::Expired(5));
-        assert_eq!(summarize(&page(&store, query(), ChangeStart::After(2)).await), [(4, ChangeType::Updated, Some("A:2"))]);
+        assert_eq!(
+            summarize(&page(&store, query(), ChangeStart::After(2)).await),
+            [(4, ChangeType::Updated, Some("A:2"))]
+        );
     }
 }
 
