@@ -16,7 +16,8 @@ use crate::reads;
 use crate::record::{Operation, OperationState, RecordId};
 use crate::system::{OpContext, RecordPage, RecordView, System};
 use crate::writes::{
-    self, DrainTracker, GatewayState, LookResult, Operator, Preview, ReconcileQueue, WriteCommand, WriteResponse,
+    self, DrainTracker, GatewayState, Operator, Preview, ProbeRequestResult, ReconcileQueue, WriteCommand,
+    WriteResponse,
 };
 
 /// Every configured system, and the store.
@@ -114,12 +115,16 @@ impl Gateway {
         self.drain_tracker.draining().await;
     }
 
-    /// Looks for the outcome of a write at once.
+    /// Probes the outcome of a write at once.
     ///
     /// # Errors
     /// The store is unavailable.
-    pub async fn look_again(&self, operation: &Operation, operator: Operator) -> Result<LookResult, JournalError> {
-        writes::look_again(&self.state, operation, operator).await
+    pub async fn probe_again(
+        &self,
+        operation: &Operation,
+        operator: Operator,
+    ) -> Result<ProbeRequestResult, JournalError> {
+        writes::probe_again(&self.state, operation, operator).await
     }
 
     /// Ends an operation as a person says: `Applied` or `NotApplied`.

@@ -1,4 +1,4 @@
-//! What one caller may send: requests a second, and requests under way.
+//! What one caller may send: requests per second, and requests in flight.
 //!
 //! The rate is GCRA (`governor`): `burst` requests at once after a pause, `rate` a second in the
 //! long run. Limits are those of this process; several replicas have one set each.
@@ -19,7 +19,7 @@ use crate::config::CallerLimits;
 pub use crate::metrics::QuotaPolicy;
 use crate::record::CallerName;
 
-/// How long a caller that has too much under way should wait.
+/// How long a caller with too many requests in flight should wait.
 const IN_FLIGHT_RETRY: Duration = Duration::from_secs(1);
 
 /// The limits of one caller with what it has used of them.
@@ -41,7 +41,7 @@ struct Rate {
     policy: String,
 }
 
-/// A request that its caller's limits allow; it counts as under way until it is dropped.
+/// A request that its caller's limits allow; it counts as in flight until it is dropped.
 #[must_use]
 #[derive(Debug)]
 pub struct AdmittedRequest {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_under_way_are_limited_until_they_end() {
+    fn requests_in_flight_are_limited_until_they_end() {
         let quota = quota(0, 0, 2);
         let first = quota.admit().expect("room");
         let _second = quota.admit().expect("room");

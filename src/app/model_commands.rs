@@ -175,8 +175,8 @@ fn draft(system: &str, collection: &str, schema: &RecordSchema) -> String {
          # give values the form that callers should see; the guide to models lists the codecs.\n\
          [models.draft]\ntitle = {title}\n\n[models.draft.fields]\n{fields}\n[models.draft.systems.{system}]\n\
          collection = {collection}\n\n[models.draft.systems.{system}.map]\n{map}",
-        title = quoted(&schema.title),
-        collection = quoted(collection)
+        title = quote_toml(&schema.title),
+        collection = quote_toml(collection)
     )
 }
 
@@ -191,7 +191,7 @@ struct DraftField {
 fn draft_field(field: &FieldSchema) -> DraftField {
     let word = field.value.get("type").and_then(Value::as_str);
     let word = word.filter(|word| matches!(*word, "integer" | "number" | "boolean")).unwrap_or("string");
-    let values: Vec<String> = choices(field).iter().filter_map(Value::as_str).map(quoted).collect();
+    let values: Vec<String> = choices(field).iter().filter_map(Value::as_str).map(quote_toml).collect();
     let mut declared = format!("type = \"{word}\"");
     if word == "string" && !values.is_empty() {
         declared.extend([", enum = [", &values.join(", "), "]"]);
@@ -208,7 +208,8 @@ fn draft_field(field: &FieldSchema) -> DraftField {
     } else {
         field.name.clone()
     };
-    let entry = if field.is_updatable { quoted(&at) } else { format!("{{ at = {}, read_only = true }}", quoted(&at)) };
+    let entry =
+        if field.is_updatable { quote_toml(&at) } else { format!("{{ at = {}, read_only = true }}", quote_toml(&at)) };
     let comment = match (is_nested, field.is_required) {
         (true, _) => "   # holds more than one value: name a place below it, such as \"/member/name\"",
         (false, true) => "   # a new record must have it",
@@ -219,7 +220,7 @@ fn draft_field(field: &FieldSchema) -> DraftField {
 }
 
 /// A basic string of TOML.
-fn quoted(text: &str) -> String {
+fn quote_toml(text: &str) -> String {
     Value::from(text).to_string()
 }
 

@@ -52,7 +52,7 @@ fn begin<M: VendorModel>(
     match fault {
         "conflict" => {
             let path = path.ok_or("a conflict needs a record")?;
-            let value = Value::from(format!("Changed by somebody else ({})", uuid::Uuid::now_v7()));
+            let value = Value::from(format!("Changed by another client ({})", uuid::Uuid::now_v7()));
             vendor.state.external_update(&path, &Map::from_iter([(member.to_owned(), value)]));
             Ok(Box::new(()))
         }

@@ -18,10 +18,10 @@ pub(super) fn find_errors(
 ) -> Vec<FieldError> {
     let empty = Map::new();
     let members = fields.as_object().unwrap_or(&empty);
-    let finder = Finder { schema, purpose, members };
+    let translator = ErrorTranslator { schema, purpose, members };
     let mut found: Vec<FieldError> = Vec::new();
     for error in validator.iter_errors(fields) {
-        for one in finder.translate(&error) {
+        for one in translator.translate(&error) {
             match found.iter_mut().find(|earlier| earlier.pointer == one.pointer) {
                 None => found.push(one),
                 // A value of the wrong type breaks other rules besides.
@@ -41,13 +41,13 @@ pub(super) fn find_errors(
     found
 }
 
-struct Finder<'f> {
+struct ErrorTranslator<'f> {
     schema: &'f RecordSchema,
     purpose: Purpose,
     members: &'f Map<String, Value>,
 }
 
-impl Finder<'_> {
+impl ErrorTranslator<'_> {
     fn translate(&self, error: &ValidationError<'_>) -> Vec<FieldError> {
         let at = ["/fields", error.instance_path().as_str()].concat();
         match error.kind() {

@@ -4,12 +4,12 @@
 //! Schemas are read when they are needed first, kept for `schema_ttl` and read again before that
 //! time is over. However many requests need one, one of them reads it.
 
+mod cache_slot;
 mod check;
 mod compiled;
 mod formats;
 mod purpose;
 mod reader;
-mod slot;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,11 +17,11 @@ use std::time::{Duration, SystemTime};
 use moka::future::Cache;
 use tokio::time::{Instant, timeout_at};
 
+use cache_slot::{CacheSlot, CachedValue};
 pub use compiled::{CollectionSchema, SchemaDocument};
 pub use purpose::Purpose;
 pub use reader::Requester;
 use reader::{MAX_WAIT, SchemaReader};
-use slot::{Loaded, Slot};
 
 use crate::record::{VendorError, VendorErrorKind};
 use crate::transport::trace::TraceContext;
@@ -44,8 +44,8 @@ pub struct Catalog {
     path: String,
     source: SchemaSource,
     ttl: Duration,
-    schemas: Cache<String, Arc<Slot<CollectionSchema>>>,
-    listing: Slot<CollectionList>,
+    schemas: Cache<String, Arc<CacheSlot<CollectionSchema>>>,
+    listing: CacheSlot<CollectionList>,
 }
 
 /// How many schemas are kept.
@@ -66,7 +66,14 @@ impl Catalog {
         let source = adapter.capabilities().schema_source;
         let reader = SchemaReader::new(adapter, transport);
         let schemas = Cache::new(MAX_COLLECTIONS);
-        Arc::new(Self { reader, path: format!("{path}/collections"), source, ttl, schemas, listing: Slot::default() })
+        Arc::new(Self {
+            reader,
+            path: format!("{path}/collections"),
+            source,
+            ttl,
+            schemas,
+            listing: CacheSlot::default(),
+        })
     }
 
     /// Where schemas come from.
@@ -160,7 +167,7 @@ impl Catalog {
         health
     }
 
-    async fn slot(&self, collection: &str) -> Arc<Slot<CollectionSchema>> {
+    async fn slot(&self, collection: &str) -> Arc<CacheSlot<CollectionSchema>> {
         match self.schemas.get(collection).await {
             Some(slot) => slot,
             None => self.schemas.get_with_by_ref(collection, async { Arc::default() }).await,
@@ -170,7 +177,7 @@ impl Catalog {
     async fn load(
         &self,
         collection: &str,
-        slot: &Slot<CollectionSchema>,
+        slot: &CacheSlot<CollectionSchema>,
         max_ages: (Duration, Duration),
         requester: Requester<'_>,
     ) -> Result<Arc<CollectionSchema>, VendorError> {
@@ -187,8 +194,8 @@ impl Catalog {
     fn refresh_ahead(
         self: &Arc<Self>,
         collection: &str,
-        slot: &Arc<Slot<CollectionSchema>>,
-        loaded: &Loaded<CollectionSchema>,
+        slot: &Arc<CacheSlot<CollectionSchema>>,
+        loaded: &CachedValue<CollectionSchema>,
         priority: Priority,
     ) {
         let is_due = loaded.at.elapsed() >= self.ttl.mul_f64(0.8);

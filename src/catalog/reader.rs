@@ -46,7 +46,7 @@ impl SchemaReader {
         requester: Requester<'_>,
     ) -> Result<CollectionSchema, VendorError> {
         // Others may wait for it longer than this request does.
-        let bounded = self.lend(Requester { deadline: Instant::now() + MAX_WAIT, ..requester });
+        let bounded = self.transport_for(Requester { deadline: Instant::now() + MAX_WAIT, ..requester });
         let schema = self.adapter.schema(&bounded, collection).await?;
         CollectionSchema::compile(path, collection, schema)
             .map_err(|why| VendorError::invalid_response(why).without_effect())
@@ -54,10 +54,10 @@ impl SchemaReader {
 
     /// Reads the list of collections.
     pub(super) async fn read_collections(&self, requester: Requester<'_>) -> Result<CollectionList, VendorError> {
-        self.adapter.collections(&self.lend(requester)).await
+        self.adapter.collections(&self.transport_for(requester)).await
     }
 
-    fn lend<'t>(&'t self, requester: Requester<'t>) -> SchemaTransport<'t> {
+    fn transport_for<'t>(&'t self, requester: Requester<'t>) -> SchemaTransport<'t> {
         SchemaTransport { inner: &self.transport, requester }
     }
 }

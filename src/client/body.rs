@@ -4,7 +4,7 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
-use super::stopped::Stopped;
+use super::command_error::CommandError;
 
 /// More than any gateway accepts.
 const MAX_BODY: u64 = 64 * 1024 * 1024;
@@ -17,7 +17,7 @@ pub(super) struct Patch {
 
 /// The merge patch of the fields or, without fields, what standard input holds: a JSON Patch if it
 /// is an array.
-pub(super) fn patch_body(fields: &[String], input: &mut dyn Read) -> Result<Patch, Stopped> {
+pub(super) fn patch_body(fields: &[String], input: &mut dyn Read) -> Result<Patch, CommandError> {
     if fields.is_empty() {
         return read_patch(input);
     }
@@ -26,7 +26,7 @@ pub(super) fn patch_body(fields: &[String], input: &mut dyn Read) -> Result<Patc
         let (name, value) = field
             .split_once('=')
             .filter(|(name, _)| !name.is_empty())
-            .ok_or_else(|| Stopped::usage(format!("-f {field:?} is not Field=value")))?;
+            .ok_or_else(|| CommandError::usage(format!("-f {field:?} is not Field=value")))?;
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
         set(&mut members, name, value)?;
     }
@@ -34,12 +34,12 @@ pub(super) fn patch_body(fields: &[String], input: &mut dyn Read) -> Result<Patc
     Ok(Patch { media_type: "application/merge-patch+json", text })
 }
 
-fn read_patch(input: &mut dyn Read) -> Result<Patch, Stopped> {
+fn read_patch(input: &mut dyn Read) -> Result<Patch, CommandError> {
     let mut text = Vec::new();
     let read = input.take(MAX_BODY).read_to_end(&mut text);
-    read.map_err(|error| Stopped::usage(format!("standard input cannot be read: {error}")))?;
+    read.map_err(|error| CommandError::usage(format!("standard input cannot be read: {error}")))?;
     if text.trim_ascii().is_empty() {
-        return Err(Stopped::usage("give the change with -f Field=value, or as JSON on standard input"));
+        return Err(CommandError::usage("give the change with -f Field=value, or as JSON on standard input"));
     }
     let is_json_patch = text.trim_ascii_start().first() == Some(&b'[');
     let media_type = if is_json_patch { "application/json-patch+json" } else { "application/merge-patch+json" };
@@ -47,7 +47,7 @@ fn read_patch(input: &mut dyn Read) -> Result<Patch, Stopped> {
 }
 
 /// Sets one member. A name that begins with `/` is a JSON Pointer below `fields`.
-fn set(members: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), Stopped> {
+fn set(members: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), CommandError> {
     let Some(pointer) = name.strip_prefix('/') else {
         members.insert(name.to_owned(), value);
         return Ok(());
@@ -57,8 +57,9 @@ fn set(members: &mut Map<String, Value>, name: &str, value: Value) -> Result<(),
     let mut at = members;
     for step in steps {
         let next = at.entry(step).or_insert_with(|| Value::Object(Map::new()));
-        at =
-            next.as_object_mut().ok_or_else(|| Stopped::usage(format!("-f {name}: another -f gives a value there")))?;
+        at = next
+            .as_object_mut()
+            .ok_or_else(|| CommandError::usage(format!("-f {name}: another -f gives a value there")))?;
     }
     at.insert(last, value);
     Ok(())
@@ -70,7 +71,7 @@ mod tests {
 
     fn text(fields: &[&str]) -> String {
         let fields: Vec<String> = fields.iter().map(|&field| field.to_owned()).collect();
-        let patch = patch_body(&fields, &mut std::io::empty()).unwrap_or_else(|stopped| panic!("{}", stopped.message));
+        let patch = patch_body(&fields, &mut std::io::empty()).unwrap_or_else(|error| panic!("{}", error.message));
         String::from_utf8(patch.text).unwrap()
     }
 

@@ -7,7 +7,7 @@ pub(super) use actix_web::http::Method;
 use serde_json::Value;
 
 use super::body::Patch;
-use super::stopped::Stopped;
+use super::command_error::CommandError;
 use crate::cli::{Connection, Exit};
 use crate::transport::{ExchangeError, OneShot, exchange};
 
@@ -34,7 +34,7 @@ pub(super) struct Request {
 }
 
 /// Its response.
-pub(super) struct Reply {
+pub(super) struct Response {
     pub(super) status: u16,
     pub(super) etag: Option<String>,
     /// `null` without a body.
@@ -58,7 +58,7 @@ impl Request {
 
 impl<'c> Gateway<'c> {
     /// Reads the key.
-    pub(super) fn new(connection: &'c Connection) -> Result<Self, Stopped> {
+    pub(super) fn new(connection: &'c Connection) -> Result<Self, CommandError> {
         let key = connection.key_file.as_deref().map(read_key).transpose()?;
         Ok(Self {
             url: connection.url.trim_end_matches('/').to_owned(),
@@ -67,7 +67,7 @@ impl<'c> Gateway<'c> {
         })
     }
 
-    pub(super) async fn send(&self, request: Request) -> Result<Reply, Stopped> {
+    pub(super) async fn send(&self, request: Request) -> Result<Response, CommandError> {
         // A POST is a preview.
         let is_read = request.method != Method::PATCH && request.method != Method::DELETE;
         let authorization = self.authorization.iter().map(|value| ("Authorization", value.as_str()));
@@ -88,37 +88,37 @@ impl<'c> Gateway<'c> {
             [] => Value::Null,
             text => serde_json::from_slice(text).map_err(|_| self.not_the_gateway(response.status, is_read))?,
         };
-        Ok(Reply { status: response.status, etag, body })
+        Ok(Response { status: response.status, etag, body })
     }
 
     /// A write that may have arrived has an unknown outcome.
-    fn no_response(&self, error: &ExchangeError, is_read: bool) -> Stopped {
+    fn no_response(&self, error: &ExchangeError, is_read: bool) -> CommandError {
         let message = format!("{}: {}", self.url, error.message);
         match (is_read, error.was_sent) {
             (false, true) => {
                 let message = format!("{message}; the write may have been made: read the record, or GET /operations");
-                Stopped { exit: Exit::OutcomeUnknown, message }
+                CommandError { exit: Exit::OutcomeUnknown, message }
             }
-            _ => Stopped { exit: Exit::Trouble, message },
+            _ => CommandError { exit: Exit::Trouble, message },
         }
     }
 
-    fn not_the_gateway(&self, status: u16, is_read: bool) -> Stopped {
+    fn not_the_gateway(&self, status: u16, is_read: bool) -> CommandError {
         let message = format!("{}: status {status} without JSON; is it the gateway's address?", self.url);
         let exit = if !is_read && status >= 500 { Exit::OutcomeUnknown } else { Exit::Trouble };
-        Stopped { exit, message }
+        CommandError { exit, message }
     }
 
     /// Polls the operation of a queued write until it has ended. It may still run at the end.
-    pub(super) async fn await_operation(&self, accepted: &Reply) -> Result<Reply, Stopped> {
+    pub(super) async fn await_operation(&self, accepted: &Response) -> Result<Response, CommandError> {
         let until = Instant::now() + MAX_FOLLOW;
-        let mut operation = Reply { status: 200, etag: None, body: accepted.body.clone() };
+        let mut operation = Response { status: 200, etag: None, body: accepted.body.clone() };
         let id = operation.body.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
         while is_running(&operation.body) && Instant::now() < until {
             tokio::time::sleep(POLL).await;
             let next = self.send(Request::new(Method::GET, format!("/operations/{id}"))).await;
-            // The write goes on whatever becomes of the polls.
-            if let Ok(next @ Reply { status: 200, .. }) = next {
+            // A failed poll does not stop the write.
+            if let Ok(next @ Response { status: 200, .. }) = next {
                 operation = next;
             }
         }
@@ -131,12 +131,12 @@ fn is_running(operation: &Value) -> bool {
 }
 
 /// The key without the newline that editors and `echo` put at its end.
-fn read_key(path: &Path) -> Result<String, Stopped> {
+fn read_key(path: &Path) -> Result<String, CommandError> {
     let text = std::fs::read_to_string(path)
-        .map_err(|error| Stopped::usage(format!("the key file {} cannot be read: {error}", path.display())))?;
+        .map_err(|error| CommandError::usage(format!("the key file {} cannot be read: {error}", path.display())))?;
     let key = text.trim();
     if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Stopped::usage(format!("the key file {} holds no key", path.display())));
+        return Err(CommandError::usage(format!("the key file {} holds no key", path.display())));
     }
     Ok(key.to_owned())
 }

@@ -4,9 +4,9 @@
 //! exit code says what became of the request ([`Exit`]).
 
 mod body;
+mod command_error;
 mod connection;
 mod outcome;
-mod stopped;
 
 use std::io::{Read, Write};
 
@@ -15,26 +15,26 @@ use serde_json::Value;
 use crate::cli::{ClientCommand, Exit, Preconditions, RecordAddress, WriteOptions};
 use crate::record::percent_encode;
 use body::{Patch, patch_body};
+use command_error::CommandError;
 use connection::{Gateway, Method, Request};
-use outcome::{Report, etag_of, exit_of, exit_of_operation};
-use stopped::Stopped;
+use outcome::{Output, etag_of, exit_of, exit_of_operation};
 
 /// How long one request may wait for a queued write; the operation is polled after that.
 const WAIT: &str = "wait=20";
 
 /// Runs one command. `input` is read where a patch is not given by `-f`.
 pub fn run(command: &ClientCommand, input: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
-    let mut report = Report::new(out, err);
-    let result = actix_web::rt::System::new().block_on(execute(command, input, &mut report));
-    result.unwrap_or_else(|stopped| report.stopped(&stopped))
+    let mut output = Output::new(out, err);
+    let result = actix_web::rt::System::new().block_on(execute(command, input, &mut output));
+    result.unwrap_or_else(|error| output.print_error(&error))
 }
 
-async fn execute(command: &ClientCommand, input: &mut dyn Read, report: &mut Report<'_>) -> Result<Exit, Stopped> {
+async fn execute(command: &ClientCommand, input: &mut dyn Read, output: &mut Output<'_>) -> Result<Exit, CommandError> {
     match command {
         ClientCommand::Get { record, connection } => {
             let gateway = Gateway::new(connection)?;
-            let reply = gateway.send(Request::new(Method::GET, record_path(record))).await?;
-            Ok(report.reply(&reply))
+            let response = gateway.send(Request::new(Method::GET, record_path(record))).await?;
+            Ok(output.print_response(&response))
         }
         ClientCommand::List { system, collection, limit, cursor, connection } => {
             let query = [("collection", collection), ("cursor", cursor)];
@@ -42,16 +42,16 @@ async fn execute(command: &ClientCommand, input: &mut dyn Read, report: &mut Rep
             let query = query.into_iter().chain([("limit", &limit)]);
             let path = format!("/records/{}{}", percent_encode(system), query_string(query));
             let gateway = Gateway::new(connection)?;
-            Ok(report.reply(&gateway.send(Request::new(Method::GET, path)).await?))
+            Ok(output.print_response(&gateway.send(Request::new(Method::GET, path)).await?))
         }
         ClientCommand::Patch { record, fields, write, connection } => {
             let patch = patch_body(fields, input)?;
             let request = Request::new(Method::PATCH, record_path(record)).body(patch);
-            send_write(&Gateway::new(connection)?, request, record, write, report).await
+            send_write(&Gateway::new(connection)?, request, record, write, output).await
         }
         ClientCommand::Delete { record, write, connection } => {
             let request = Request::new(Method::DELETE, record_path(record));
-            send_write(&Gateway::new(connection)?, request, record, write, report).await
+            send_write(&Gateway::new(connection)?, request, record, write, output).await
         }
         ClientCommand::Preview { system, id, delete, fields, preconditions, connection } => {
             let gateway = Gateway::new(connection)?;
@@ -72,7 +72,7 @@ async fn execute(command: &ClientCommand, input: &mut dyn Read, report: &mut Rep
                 let record = RecordAddress { system: system.clone(), id: id.clone() };
                 request = with_precondition(&gateway, request, &record, preconditions).await?;
             }
-            Ok(report.reply(&gateway.send(request).await?))
+            Ok(output.print_response(&gateway.send(request).await?))
         }
     }
 }
@@ -83,8 +83,8 @@ async fn send_write(
     request: Request,
     record: &RecordAddress,
     write: &WriteOptions,
-    report: &mut Report<'_>,
-) -> Result<Exit, Stopped> {
+    output: &mut Output<'_>,
+) -> Result<Exit, CommandError> {
     let request = with_precondition(gateway, request, record, &write.preconditions).await?;
     let mut request = request.header("Prefer", &format!("return=representation, {WAIT}"));
     if let Some(losses) = &write.accept_loss {
@@ -94,17 +94,17 @@ async fn send_write(
         request = request.header("Idempotency-Key", key);
     }
     let is_update = request.method == Method::PATCH;
-    let reply = gateway.send(request).await?;
-    if reply.status != 202 {
-        return Ok(report.reply(&reply));
+    let response = gateway.send(request).await?;
+    if response.status != 202 {
+        return Ok(output.print_response(&response));
     }
-    let operation = gateway.await_operation(&reply).await?;
+    let operation = gateway.await_operation(&response).await?;
     match operation.body.get("state").and_then(Value::as_str) {
         Some("applied") if is_update => {
-            Ok(report.reply(&gateway.send(Request::new(Method::GET, record_path(record))).await?))
+            Ok(output.print_response(&gateway.send(Request::new(Method::GET, record_path(record))).await?))
         }
         _ => {
-            report.reply(&operation);
+            output.print_response(&operation);
             Ok(exit_of_operation(&operation.body))
         }
     }
@@ -116,22 +116,22 @@ async fn with_precondition(
     request: Request,
     record: &RecordAddress,
     preconditions: &Preconditions,
-) -> Result<Request, Stopped> {
+) -> Result<Request, CommandError> {
     if !preconditions.if_match_current {
         return Ok(match &preconditions.if_match {
-            Some(tag) => request.header("If-Match", &quoted(tag)),
+            Some(tag) => request.header("If-Match", &quote_etag(tag)),
             None => request,
         });
     }
     let current = gateway.send(Request::new(Method::GET, record_path(record))).await?;
     match etag_of(&current) {
         Some(tag) => Ok(request.header("If-Match", tag)),
-        None => Err(Stopped { exit: exit_of(&current), message: outcome::describe(&current) }),
+        None => Err(CommandError { exit: exit_of(&current), message: outcome::describe(&current) }),
     }
 }
 
 /// A shell often takes the quotes of a tag away.
-fn quoted(tag: &str) -> String {
+fn quote_etag(tag: &str) -> String {
     let is_complete = tag == "*" || tag.starts_with(['"', 'W']);
     if is_complete { tag.to_owned() } else { format!("\"{tag}\"") }
 }

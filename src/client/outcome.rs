@@ -4,17 +4,17 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::connection::Reply;
-use super::stopped::Stopped;
+use super::command_error::CommandError;
+use super::connection::Response;
 use crate::cli::Exit;
 
 /// The exit code of a response.
-pub(super) fn exit_of(reply: &Reply) -> Exit {
-    match reply.status {
+pub(super) fn exit_of(response: &Response) -> Exit {
+    match response.status {
         200..=299 | 304 => Exit::Success,
         412 => Exit::Stale,
         400..=499 => Exit::Refused,
-        _ if problem_name(&reply.body) == Some("outcome-unknown") => Exit::OutcomeUnknown,
+        _ if problem_name(&response.body) == Some("outcome-unknown") => Exit::OutcomeUnknown,
         _ => Exit::Trouble,
     }
 }
@@ -40,17 +40,17 @@ fn problem_name(body: &Value) -> Option<&str> {
 }
 
 /// The tag of the record in a response.
-pub(super) fn etag_of(reply: &Reply) -> Option<&str> {
-    let is_record = reply.status == 200;
-    reply.etag.as_deref().or_else(|| reply.body.get("etag").and_then(Value::as_str)).filter(|_| is_record)
+pub(super) fn etag_of(response: &Response) -> Option<&str> {
+    let is_record = response.status == 200;
+    response.etag.as_deref().or_else(|| response.body.get("etag").and_then(Value::as_str)).filter(|_| is_record)
 }
 
 /// One line for a person, and one more for each invalid value.
-pub(super) fn describe(reply: &Reply) -> String {
-    let text = |name| reply.body.get(name).and_then(Value::as_str);
-    let name = problem_name(&reply.body).unwrap_or("no problem document");
-    let mut lines = format!("{} {name}: {}", reply.status, text("detail").unwrap_or_default());
-    for error in reply.body.get("errors").and_then(Value::as_array).into_iter().flatten() {
+pub(super) fn describe(response: &Response) -> String {
+    let text = |name| response.body.get(name).and_then(Value::as_str);
+    let name = problem_name(&response.body).unwrap_or("no problem document");
+    let mut lines = format!("{} {name}: {}", response.status, text("detail").unwrap_or_default());
+    for error in response.body.get("errors").and_then(Value::as_array).into_iter().flatten() {
         let part = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
         lines.extend(["\n  ", part("pointer"), ": ", part("detail")]);
     }
@@ -63,38 +63,38 @@ pub(super) fn describe(reply: &Reply) -> String {
 }
 
 /// Writes what a command found.
-pub(super) struct Report<'w> {
+pub(super) struct Output<'w> {
     out: &'w mut dyn Write,
     err: &'w mut dyn Write,
 }
 
-impl<'w> Report<'w> {
+impl<'w> Output<'w> {
     pub(super) fn new(out: &'w mut dyn Write, err: &'w mut dyn Write) -> Self {
         Self { out, err }
     }
 
     /// A record, page, plan or operation to standard output, a problem to standard error.
-    pub(super) fn reply(&mut self, reply: &Reply) -> Exit {
-        let exit = exit_of(reply);
+    pub(super) fn print_response(&mut self, response: &Response) -> Exit {
+        let exit = exit_of(response);
         if exit != Exit::Success {
-            let _ = writeln!(self.err, "{}", describe(reply));
+            let _ = writeln!(self.err, "{}", describe(response));
             return exit;
         }
-        if reply.body != Value::Null {
-            let written = writeln!(self.out, "{:#}", reply.body).and_then(|()| self.out.flush());
+        if response.body != Value::Null {
+            let written = writeln!(self.out, "{:#}", response.body).and_then(|()| self.out.flush());
             if written.is_err() {
                 return Exit::Failure;
             }
         }
-        if let Some(tag) = etag_of(reply) {
+        if let Some(tag) = etag_of(response) {
             let _ = writeln!(self.err, "ETag: {tag}");
         }
         exit
     }
 
-    pub(super) fn stopped(&mut self, stopped: &Stopped) -> Exit {
-        let _ = writeln!(self.err, "{}", stopped.message);
-        stopped.exit
+    pub(super) fn print_error(&mut self, error: &CommandError) -> Exit {
+        let _ = writeln!(self.err, "{}", error.message);
+        error.exit
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn the_exit_code_says_what_became_of_the_request() {
         let exit = |status: u16, name: &str| {
-            exit_of(&Reply { status, etag: None, body: json!({ "type": format!("https://a.b/problems/{name}") }) })
+            exit_of(&Response { status, etag: None, body: json!({ "type": format!("https://a.b/problems/{name}") }) })
         };
         for (status, name, expected) in [
             (200, "", Exit::Success),

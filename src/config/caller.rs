@@ -69,13 +69,13 @@ impl fmt::Debug for KeyDigest {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct CallerLimits {
-    /// Requests a second in the long run, 0 to 1000000. Default 0.
+    /// Requests per second in the long run, 0 to 1000000. Default 0.
     #[serde(deserialize_with = "bounded::integer::<0, 1_000_000, _, _>")]
     pub rate: u32,
     /// Requests at once after a pause, 0 to 1000000. Default: `rate`.
     #[serde(deserialize_with = "bounded::integer::<0, 1_000_000, _, _>")]
     pub burst: u32,
-    /// Requests under way at once, 0 to 65536. Default 0.
+    /// Requests in flight at once, 0 to 65536. Default 0.
     #[serde(deserialize_with = "bounded::integer::<0, 65_536, _, _>")]
     pub in_flight: u32,
 }
@@ -94,7 +94,7 @@ impl CallerLimits {
 
 /// The members that serde reads.
 #[derive(Deserialize)]
-struct Plain {
+struct CallerFields {
     #[serde(deserialize_with = "caller_name")]
     name: CallerName,
     #[serde(default = "default_weight", deserialize_with = "bounded::integer::<1, MAX_WEIGHT, _, _>")]
@@ -114,14 +114,14 @@ pub(super) fn read_callers(callers: &SpannedValue<'_>, systems: &[&str], default
         let allow = table.get("allow").map(|list| read_grants(&list, systems));
         let keys = table.get("key_sha256").map(|keys| read_keys(&keys, &element.at.path, &mut digests));
         let limits = table.get("limits").map_or(default, |limits| CallerLimits::read(&limits));
-        let caller: Option<Plain> = table.read();
-        if let Some(Plain { name, .. }) = &caller
+        let caller: Option<CallerFields> = table.read();
+        if let Some(CallerFields { name, .. }) = &caller
             && let Some(other) = names.insert(name.0.to_string(), element.at.path.clone())
         {
             table.error("name", format!("is the name of {other} as well"), NAME);
         }
         table.reject_unknown(|_| None);
-        let Plain { name, weight } = caller?;
+        let CallerFields { name, weight } = caller?;
         let weight = NonZeroU16::new(weight).unwrap_or(NonZeroU16::MIN);
         Some(CallerConfig { name, keys: keys?, allow: allow?, limits, weight })
     };

@@ -68,7 +68,7 @@ pub struct SystemPolicy {
     /// How long a schema is used before it is read again, 1 s to 24 h. Default 10 min.
     #[serde(deserialize_with = "bounded::duration::<1_000, 86_400_000, _>")]
     pub schema_ttl: Duration,
-    /// Collections to list besides those that the vendor names, in the vendor's form.
+    /// Collections to list in addition to those that the vendor names, in the vendor's form.
     pub collections: Vec<String>,
 }
 

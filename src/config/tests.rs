@@ -222,14 +222,14 @@ fn a_wrong_element_of_an_array_is_named_with_its_position() {
     let config = parse_valid(&format!("{SMALL}require_plan = [\"delete\"]\ntogether = [[\"Street\", \"City\"], []]\n"));
     assert_eq!(config.systems[0].policy.require_plan, [crate::record::Action::Delete]);
     assert_eq!(config.systems[0].policy.together, [vec!["Street".to_owned(), "City".to_owned()], Vec::new()]);
-    for (line, wanted) in [
+    for (line, expected) in [
         ("require_plan = [\"update\", \"read\"]", "require_plan[1]: cannot be \"read\""),
         ("require_plan = \"update\"", "require_plan: "),
         ("together = [\"Street\"]", "together[0]: is a string"),
         ("together = [[1]]", "together[0][0]: is an integer"),
     ] {
         let errors = parse(&format!("{SMALL}{line}\n")).unwrap_err().to_string();
-        assert!(errors.contains(wanted), "{errors}");
+        assert!(errors.contains(expected), "{errors}");
     }
 }
 

@@ -13,7 +13,7 @@ const FEED: &str = "changes";
 /// How many bytes of the hash an event's id has.
 const ID_BYTES: usize = 16;
 
-/// An event: a write that was applied, or one of which nobody knows. It never holds a value.
+/// An event: a write that was applied, or one whose outcome is unknown. It never holds a value.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct ChangeEvent<'c> {
     /// The version of CloudEvents.
@@ -108,7 +108,7 @@ fn cursor_scope(scope: &[String]) -> Vec<&str> {
 /// has its length in front, so that no two lists of parts are one text.
 fn event_id(change: &Change) -> String {
     let Change { system, record, kind, etag, operation, .. } = change;
-    // Nobody knows which version a gap is about.
+    // The version that a gap is about is not known.
     let etag = etag.as_deref().filter(|_| *kind != ChangeType::Gap);
     let parts = [system, record.as_deref().unwrap_or_default(), kind.as_str(), etag.unwrap_or(operation.as_str())];
     let mut hasher = blake3::Hasher::new();

@@ -67,7 +67,7 @@ pub(super) struct RequestState {
     trace: OnceCell<Arc<TraceContext>>,
     target: OnceCell<Target>,
     principal: OnceCell<Arc<Principal>>,
-    /// Counts the request as under way, where its caller has limits.
+    /// Counts the request as in flight, where its caller has limits.
     admitted: OnceCell<AdmittedRequest>,
     span: Cell<Option<RequestSpan>>,
 }
@@ -221,8 +221,8 @@ impl RequestState {
     }
 }
 
-/// A request as its handler sees it, whether it came alone or as an item of a batch: its handler
-/// cannot tell.
+/// A request as its handler sees it. The handler cannot distinguish a single request from an item
+/// of a batch.
 pub(super) struct RequestContext {
     state: Rc<RequestState>,
     source: Source,

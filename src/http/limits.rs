@@ -22,8 +22,8 @@ pub(super) fn admit(caller: &Principal, api: &ApiState) -> Result<Option<Admitte
 
 fn quota_problem(exceeded: QuotaExceeded) -> Problem {
     let detail = match exceeded.policy {
-        QuotaPolicy::Rate => "you send more requests a second than you are allowed to",
-        QuotaPolicy::InFlight => "you have more requests under way than you are allowed to",
+        QuotaPolicy::Rate => "you send more requests per second than you are allowed to",
+        QuotaPolicy::InFlight => "you have more requests in flight than you are allowed to",
     };
     let mut problem = ProblemKind::QuotaExceeded.with_detail(detail).retry_after(exceeded.retry_after);
     problem.violated_policies = vec![exceeded.policy.as_str().to_owned()];

@@ -7,7 +7,7 @@ use crate::models::{Decoded, Document, MapEntry, SystemMap, model_etag};
 use crate::record::{JsonObjectWriter, RecordId, Warning, write_json};
 use crate::system::RecordView;
 
-/// How much of the record a document shows besides its fields.
+/// How much of the record a document shows in addition to its fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum VendorPart {
     /// The whole record.
@@ -57,7 +57,7 @@ pub(super) fn write(
         VendorPart::None => object,
     };
     object = object.raw("read_only", &array(read_only(map, record).map(Value::from)));
-    let unreadable = if is_hidden { Vec::new() } else { unmapped(map, &all) };
+    let unreadable = if is_hidden { Vec::new() } else { unmapped_warnings(map, &all) };
     metrics.model_unmapped_values(&map.model, unreadable.len());
     let warnings: Vec<Value> =
         record.warnings.iter().map(|warning| translate_warning(map, &record.id, warning)).chain(unreadable).collect();
@@ -85,7 +85,7 @@ fn read_only<'r>(map: &'r SystemMap, record: &'r RecordView) -> impl Iterator<It
 }
 
 /// A warning for each value that the map cannot read.
-fn unmapped(map: &SystemMap, fields: &Map<String, Value>) -> Vec<Value> {
+fn unmapped_warnings(map: &SystemMap, fields: &Map<String, Value>) -> Vec<Value> {
     let warning = |(entry, why): (&crate::models::MapEntry, String)| {
         let mut warning = Map::new();
         warning.insert("code".to_owned(), "unmapped-value".into());

@@ -210,8 +210,8 @@ mod tests {
 
     #[test]
     fn a_limit_is_a_whole_number_in_bounds() {
-        for (raw, wanted) in [("", Some(100)), ("limit=1", Some(1)), ("limit=1000", Some(1000))] {
-            assert_eq!(QueryParams::parse(raw, KNOWN).expect("a query").limit().ok(), wanted);
+        for (raw, expected) in [("", Some(100)), ("limit=1", Some(1)), ("limit=1000", Some(1000))] {
+            assert_eq!(QueryParams::parse(raw, KNOWN).expect("a query").limit().ok(), expected);
         }
         for wrong in ["0", "1001", "-1", "%2B5", "1.0", "NaN", "99999999999999999999999"] {
             assert!(QueryParams::parse(&format!("limit={wrong}"), KNOWN).expect("a query").limit().is_err(), "{wrong}");

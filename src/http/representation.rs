@@ -252,7 +252,7 @@ impl Representation {
         [r#"{"items":["#, &items.join(","), r#"],"next":"#, &next, "}"].concat()
     }
 
-    /// Tells a preview in the words of the representation.
+    /// Translates a preview into the words of the representation.
     pub(super) fn translate_preview(&self, preview: &mut Preview) {
         let Some(map) = self.map() else { return };
         let id = preview.record.as_deref().and_then(to_record_id);
@@ -299,7 +299,7 @@ fn translate_change(map: &SystemMap, change: &mut Change) {
     change.pointer = pointer;
 }
 
-/// Tells a problem in the words of a model.
+/// Translates a problem into the words of a model.
 fn translate_problem(map: &SystemMap, problem: &mut Problem, id: Option<&RecordId>, headers: &HeaderMap) {
     let old_detail = join_errors(&problem.errors);
     for error in problem.errors.iter_mut().filter(|error| !error.is_in_model) {

@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_preconditions_of_a_read_are_checked_in_rfc_order() {
-        for (fields, wanted) in [
+        for (fields, expected) in [
             (&[][..], 200),
             (&[(IF_MATCH, "\"a\"")], 200),
             (&[(IF_MATCH, "*")], 200),
@@ -188,7 +188,7 @@ mod tests {
             (&[(IF_MATCH, "\"a\""), (IF_NONE_MATCH, "\"a\"")], 304),
             (&[(IF_MATCH, "\"b\""), (IF_NONE_MATCH, "\"a\"")], 412),
         ] {
-            assert_eq!(status(fields), wanted, "{fields:?}");
+            assert_eq!(status(fields), expected, "{fields:?}");
         }
     }
 

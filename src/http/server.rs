@@ -89,7 +89,7 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
             .service(endpoint("/records/{system}/preview").post(Preview, previews::new_record))
             .service(endpoint("/records/{system}/{id}/preview").post(Preview, previews::change))
             .service(endpoint("/records/{system}").get(List, records::list).post(Create, writes::create))
-            .service(endpoint("/operations/{id}/settle").post(Operation, settlement::look_again))
+            .service(endpoint("/operations/{id}/settle").post(Operation, settlement::probe_again))
             .service(endpoint("/operations/{id}/resolve").post(Operation, settlement::resolve))
             .service(endpoint("/batch").post(Batch, batch::run))
             .service(endpoint("/batches/{id}").get(Batch, batches::get).delete(Batch, batches::cancel))

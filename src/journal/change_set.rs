@@ -105,7 +105,7 @@ pub(super) struct KeyUpdate {
 pub(super) struct ChangeSet {
     /// New ledger entries, in order.
     pub(super) entries: Vec<NewEntry>,
-    /// What the feed of changes has to tell of them, and of which system.
+    /// The feed's events among them: the system and the type of each.
     pub(super) feed: Vec<(Arc<str>, ChangeType)>,
     /// The number and the time of the first entry after the clock went back.
     pub(super) clock_step: Option<(i64, i64)>,

@@ -22,11 +22,11 @@ pub struct Change {
     pub seq: i64,
     /// Its time (RFC 3339, UTC, milliseconds).
     pub at: String,
-    /// What it tells.
+    /// Its type.
     pub kind: ChangeType,
     /// The system.
     pub system: String,
-    /// The record; `None` for a create whose outcome nobody knows.
+    /// The record; `None` for a create whose outcome is unknown.
     pub record: Option<String>,
     /// The record's ETag after the write, if confirmed.
     pub etag: Option<String>,
@@ -164,7 +164,7 @@ fn is_of_collection(record: Option<&str>, query: &ChangeQuery) -> bool {
     record.is_none_or(|record| record.rsplit_once(':').is_some_and(|(of, _)| of == collection))
 }
 
-/// What an entry tells the feed, if anything.
+/// The type of the event that an entry is in the feed, if it is one.
 pub(super) fn change_type(event: LedgerEvent, action: Action, state: OperationState) -> Option<ChangeType> {
     match (event, state) {
         (LedgerEvent::Outcome | LedgerEvent::Resolved, OperationState::Applied) => match action {

@@ -166,23 +166,23 @@ async fn check_export(reader: &Reader, until: Timestamp, path: &Path) -> Result<
     while let Some(exported) = file.next_entry()? {
         if exported.seq <= start.seq {
             if exported.seq == start.seq && exported.hash != start.hash {
-                return Err(file.foreign("the ledger was cut at another entry of this number"));
+                return Err(file.foreign_file_error("the ledger was cut at another entry of this number"));
             }
             continue;
         }
         if exported.seq != kept.last + 1 {
-            return Err(file.foreign(&format!("expected entry {}; the file begins too late", kept.last + 1)));
+            return Err(file.foreign_file_error(&format!("expected entry {}; the file begins too late", kept.last + 1)));
         }
         if rows.len() == 0 {
             let limit = i64::try_from(CHUNK).unwrap_or(i64::MAX);
             let params = [Value::Int(kept.last + 1), Value::Int(limit)];
             rows = reader.select(SELECT_ROWS, &params).await?.into_iter();
         }
-        let Some(row) = rows.next() else { return Err(file.foreign("the ledger has no such entry")) };
+        let Some(row) = rows.next() else { return Err(file.foreign_file_error("the ledger has no such entry")) };
         let (at, json) = (row.peek_int(1)?, row.peek_text(6)?);
         kept.check(row).map_err(|error| LedgerFileError::Broken { seq: error.seq, reason: error.reason })?;
         if json != exported.json || kept.head != exported.hash {
-            return Err(file.foreign("the ledger has another entry of this number"));
+            return Err(file.foreign_file_error("the ledger has another entry of this number"));
         }
         // What is removed has no gaps, even where the clock went back.
         must_stay |= at >= until_ms || needed.is_some_and(|needed| exported.seq >= needed);
@@ -219,7 +219,7 @@ impl ExportFile {
         Ok(Self { lines: BufReader::new(File::open(path)?).lines(), line: 0, before: None })
     }
 
-    fn foreign(&self, reason: &str) -> LedgerFileError {
+    fn foreign_file_error(&self, reason: &str) -> LedgerFileError {
         LedgerFileError::Foreign { line: self.line, reason: reason.to_owned() }
     }
 
@@ -227,17 +227,22 @@ impl ExportFile {
     fn next_entry(&mut self) -> Result<Option<ExportedEntry>, LedgerFileError> {
         self.line += 1;
         let Some(text) = self.lines.next().transpose()? else {
-            return Err(self.foreign("the head is missing: the export was not finished"));
+            return Err(self.foreign_file_error("the head is missing: the export was not finished"));
         };
         if let Ok(HeadLine { head }) = serde_json::from_str(&text) {
             let is_of_chain =
                 self.before.is_none_or(|(seq, hash)| (seq, Some(hash)) == (head.seq, parse_hash(&head.hash)));
-            return if is_of_chain { Ok(None) } else { Err(self.foreign("the head is not that of the last entry")) };
+            return if is_of_chain {
+                Ok(None)
+            } else {
+                Err(self.foreign_file_error("the head is not that of the last entry"))
+            };
         }
-        let (entry, prev) = parse_line(&text).ok_or_else(|| self.foreign("it is not an entry of the ledger"))?;
+        let (entry, prev) =
+            parse_line(&text).ok_or_else(|| self.foreign_file_error("it is not an entry of the ledger"))?;
         let follows = self.before.is_none_or(|(seq, hash)| (seq + 1, hash) == (entry.seq, prev));
         if !follows || chain_hash(&prev, entry.seq, &entry.json) != entry.hash {
-            return Err(self.foreign("its hash does not match its content and the line before"));
+            return Err(self.foreign_file_error("its hash does not match its content and the line before"));
         }
         self.before = Some((entry.seq, entry.hash));
         Ok(Some(entry))

@@ -20,7 +20,7 @@ pub enum LedgerEvent {
     Intent,
     /// The write has ended.
     Outcome,
-    /// A person has looked, or the gateway once more, after the write had ended `unknown`.
+    /// The outcome of a write that had ended `unknown`: as a person or a later probe has found it.
     Resolved,
     /// The operator has moved all entries up to one to a file (`ledger cut`).
     Cut,

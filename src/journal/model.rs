@@ -259,7 +259,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// An outcome that tells nothing but its state.
+    /// An outcome with nothing but its state.
     pub(super) fn without_effect(operation: &OperationId, state: OperationState) -> Self {
         Self {
             operation: operation.clone(),

@@ -25,7 +25,7 @@ pub(super) fn first_rows(blob: impl FnOnce(&str) -> String) -> Result<String, Db
 pub(super) enum Found {
     /// No tables.
     Nothing,
-    /// Tables, but not the one that tells the version.
+    /// Tables, but not the one that holds the version.
     OtherTables,
     /// The form of this version.
     Version(i64),

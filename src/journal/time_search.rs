@@ -76,7 +76,7 @@ async fn first_not_before(reader: &Reader, piece: Range<i64>, time: i64) -> Resu
             }
         }
         if (low, high) == before {
-            // The entries are missing, as `verify` tells.
+            // The entries are missing, as `verify` reports.
             return Ok(high);
         }
     }

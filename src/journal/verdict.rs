@@ -1,12 +1,12 @@
-//! How an operation ends whose outcome the gateway could not find out in time: a person has looked,
-//! or a later look of the gateway has found it (contract 4.15).
+//! The end of an operation whose outcome the gateway could not find out in time: by a person's
+//! verdict, or by a later probe of the gateway (contract 4.15).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::record::{OperationId, OperationState, Warning};
 
-/// What became of an operation, as somebody has found out later.
+/// What became of an operation, as it was found out later.
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// The operation.

@@ -339,7 +339,7 @@ impl Writer {
         }
     }
 
-    /// Another outcome is the final one. If it is a verdict that is wrong, the operation tells.
+    /// Another outcome is the final one. If it is a wrong verdict, the operation gets a warning.
     fn compare_with_verdict(&self, outcome: &Outcome) {
         let found = outcome.final_state();
         if found != OperationState::Unknown

@@ -52,7 +52,7 @@ label_enum! {
 }
 
 label_enum! {
-    /// What an event of the feed of changes tells: the `type` label.
+    /// The type of an event in the feed of changes: the `type` label.
     ChangeType {
         /// A record was created.
         Created = "record.created",
@@ -174,9 +174,9 @@ label_enum! {
     /// The limit of a caller that a request exceeds: the `policy` label, and a word of
     /// `violated_policies`.
     QuotaPolicy {
-        /// Requests a second.
+        /// Requests per second.
         Rate = "rate",
-        /// Requests under way.
+        /// Requests in flight.
         InFlight = "in-flight",
     }
 }

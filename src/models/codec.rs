@@ -93,37 +93,37 @@ impl Codec {
     ///
     /// # Errors
     /// What would be right.
-    pub(super) fn encode(&self, wanted: &Value) -> Result<Value, String> {
+    pub(super) fn encode(&self, value: &Value) -> Result<Value, String> {
         match self {
-            Self::Same => Ok(wanted.clone()),
-            Self::Enum(words) => encode_word(words, wanted),
+            Self::Same => Ok(value.clone()),
+            Self::Enum(words) => encode_word(words, value),
             Self::Boolean { yes, no } => {
-                let values = if *wanted == Value::Bool(true) { yes } else { no };
+                let values = if *value == Value::Bool(true) { yes } else { no };
                 values.first().cloned().ok_or_else(|| "the system has no value for it".to_owned())
             }
-            Self::NumberText => match wanted {
+            Self::NumberText => match value {
                 Value::Number(number) => Ok(number.as_str().into()),
                 _ => Err("must be a number".to_owned()),
             },
             Self::Scale(places) => {
-                let shifted = wanted.as_number().and_then(|number| decimal::shift(number.as_str(), *places));
+                let shifted = value.as_number().and_then(|number| decimal::shift(number.as_str(), *places));
                 shifted
                     .and_then(|text| number(&text))
                     .ok_or_else(|| "must be a number of at most 300 digits".to_owned())
             }
             Self::Date(pattern) => {
-                let date = wanted.as_str().and_then(|text| text.parse::<civil::Date>().ok());
+                let date = value.as_str().and_then(|text| text.parse::<civil::Date>().ok());
                 let date = date.ok_or_else(|| "must be a date such as \"2019-12-09\"".to_owned())?;
                 Ok(pattern.write(date.to_datetime(civil::Time::midnight())).into())
             }
             Self::DateTime(form) => {
-                let instant = wanted.as_str().and_then(parse_instant);
+                let instant = value.as_str().and_then(parse_instant);
                 let instant = instant.ok_or_else(|| "must be a time such as \"2019-12-09T10:00:00Z\"".to_owned())?;
                 Ok(form.write(instant).into())
             }
-            Self::List { separator, .. } => join(wanted, separator),
+            Self::List { separator, .. } => join(value, separator),
             #[cfg(test)]
-            Self::Planted(_, encode) => Ok(encode(wanted)),
+            Self::Planted(_, encode) => Ok(encode(value)),
         }
     }
 
@@ -141,8 +141,8 @@ impl Codec {
     }
 
     /// Whether the codec claims to write this value: not a local time that occurs twice.
-    pub(super) fn claims(&self, wanted: &Value) -> bool {
-        match (self, wanted.as_str().and_then(parse_instant)) {
+    pub(super) fn claims(&self, value: &Value) -> bool {
+        match (self, value.as_str().and_then(parse_instant)) {
             (Self::DateTime(form), Some(instant)) => {
                 to_instant(instant.to_zoned(form.zone.clone()).datetime(), &form.zone).is_some()
             }
@@ -152,16 +152,16 @@ impl Codec {
 
     /// Whether only one vendor's value means this value, so that it can be written without knowing
     /// how the record spells it.
-    pub(super) fn has_one_spelling(&self, wanted: &Value) -> bool {
+    pub(super) fn has_one_spelling(&self, value: &Value) -> bool {
         match self {
             Self::Same | Self::NumberText | Self::Date(_) | Self::List { .. } => true,
             Self::Enum(words) => {
-                let of_value = words.iter().filter(|one| one.means == *wanted);
+                let of_value = words.iter().filter(|one| one.means == *value);
                 // A word such as `1` may be a number or a text.
                 of_value.clone().count() == 1 && of_value.clone().all(|one| json_scalar(&one.word).is_none())
             }
             Self::Boolean { yes, no } => {
-                let values = if *wanted == Value::Bool(true) { yes } else { no };
+                let values = if *value == Value::Bool(true) { yes } else { no };
                 matches!(values.as_slice(), [only] if !only.is_number())
             }
             Self::Scale(_) => false,
@@ -202,8 +202,8 @@ fn number(text: &str) -> Option<Value> {
 }
 
 /// The first word of a value. Words that are all numbers, or all flags, are written as such.
-fn encode_word(words: &[EnumWord], wanted: &Value) -> Result<Value, String> {
-    let Some(found) = words.iter().find(|one| one.means == *wanted) else {
+fn encode_word(words: &[EnumWord], value: &Value) -> Result<Value, String> {
+    let Some(found) = words.iter().find(|one| one.means == *value) else {
         let mut known: Vec<String> = words.iter().map(|one| one.means.to_string()).collect();
         known.dedup();
         return Err(format!("must be one of {}", known.join(", ")));
@@ -224,8 +224,8 @@ fn split(text: &str, separator: &str, items: ScalarType) -> Option<Value> {
     text.split(separator).map(element).collect()
 }
 
-fn join(wanted: &Value, separator: &str) -> Result<Value, String> {
-    let elements = wanted.as_array().ok_or("must be an array")?;
+fn join(value: &Value, separator: &str) -> Result<Value, String> {
+    let elements = value.as_array().ok_or("must be an array")?;
     let texts: Option<Vec<String>> = elements.iter().map(plain_form).collect();
     let texts = texts.ok_or("must be an array of texts, numbers or flags")?;
     if texts.iter().any(|text| text.contains(separator)) {

@@ -36,9 +36,9 @@ impl SystemMap {
         let named = |place: &[String], assignments: &[Assignment]| {
             assignments.iter().any(|one| self.entries.get(one.entry).is_some_and(|entry| entry.place.names() == place))
         };
-        for Assignment { entry, wanted } in &assignments {
+        for Assignment { entry, new_value } in &assignments {
             let Some(entry) = self.entries.get(*entry) else { continue };
-            match entry.encode(wanted, None) {
+            match entry.encode(new_value, None) {
                 Err(detail) => errors.push(entry.error(detail)),
                 // A vendor sets what it is not given.
                 Ok(Value::Null) => {}

@@ -46,8 +46,8 @@ fn scalar_value(rng: &mut Rng, entry: &MapEntry) -> Value {
             let date = format!("{:04}-{:02}-{:02}", rng.u16(1980..2100), rng.u8(1..13), rng.u8(1..29));
             format!("{date}T{:02}:{:02}:00Z", rng.u8(0..24), rng.u8(0..60)).into()
         }
-        (ScalarType::String, Some(Format::Email)) => cut(&format!("{}@b.example", rng.alphabetic()), entry).into(),
-        (ScalarType::String, None) => cut(&text(rng), entry).into(),
+        (ScalarType::String, Some(Format::Email)) => truncate(&format!("{}@b.example", rng.alphabetic()), entry).into(),
+        (ScalarType::String, None) => truncate(&text(rng), entry).into(),
     }
 }
 
@@ -69,7 +69,7 @@ fn text(rng: &mut Rng) -> String {
     (0..rng.usize(0..20)).map(|_| rng.char('\u{20}'..'\u{2ff}')).collect()
 }
 
-fn cut(text: &str, entry: &MapEntry) -> String {
+fn truncate(text: &str, entry: &MapEntry) -> String {
     let max = entry.field.max_length.and_then(|max| usize::try_from(max).ok()).unwrap_or(usize::MAX);
     text.chars().take(max).collect()
 }

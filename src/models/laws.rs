@@ -46,25 +46,25 @@ pub fn check_laws(map: &Arc<SystemMap>, values: usize, records: usize) -> Vec<Br
 }
 
 fn check_entry(rng: &mut Rng, entry: &MapEntry) -> Result<(), String> {
-    let wanted = model_value(rng, entry);
-    if entry.field.validate(&wanted).is_ok() && entry.codec.claims(&wanted) && !entry.is_read_only {
-        check_put_get(entry, &wanted, &vendor_value(rng, entry))?;
+    let new_value = model_value(rng, entry);
+    if entry.field.validate(&new_value).is_ok() && entry.codec.claims(&new_value) && !entry.is_read_only {
+        check_put_get(entry, &new_value, &vendor_value(rng, entry))?;
     }
     check_get_put(entry, &vendor_value(rng, entry))
 }
 
-fn check_put_get(entry: &MapEntry, wanted: &Value, present: &Value) -> Result<(), String> {
+fn check_put_get(entry: &MapEntry, new_value: &Value, present: &Value) -> Result<(), String> {
     for present in [None, Some(present)] {
-        match entry.encode(wanted, present) {
+        match entry.encode(new_value, present) {
             Ok(encoded) => match entry.decode(Some(&encoded)) {
-                Decoded::Value(back) if entry.codec.means_same(&back, wanted) => {}
-                back => return Err(format!("breaks PutGet: {wanted} is written as {encoded} and read as {back:?}")),
+                Decoded::Value(back) if entry.codec.means_same(&back, new_value) => {}
+                back => return Err(format!("breaks PutGet: {new_value} is written as {encoded} and read as {back:?}")),
             },
             // The one value that a map may refuse is that which means unset.
             Err(detail) => {
-                let encoded = entry.codec.encode(wanted).unwrap_or_default();
+                let encoded = entry.codec.encode(new_value).unwrap_or_default();
                 if !entry.none.as_ref().is_some_and(|none| values_equal(none, &encoded)) {
-                    return Err(format!("breaks PutGet: {wanted} is written as {encoded}: {detail}"));
+                    return Err(format!("breaks PutGet: {new_value} is written as {encoded}: {detail}"));
                 }
             }
         }
@@ -103,12 +103,12 @@ pub(super) fn check_record(map: &Arc<SystemMap>, fields: &Map<String, Value>) ->
 /// One changed field moves one place.
 fn check_apart(rng: &mut Rng, map: &Arc<SystemMap>, fields: &Map<String, Value>) -> Result<(), String> {
     let Some(entry) = rng.choice(&map.entries).filter(|entry| !entry.is_read_only) else { return Ok(()) };
-    let wanted = model_value(rng, entry);
-    if entry.encode(&wanted, None).is_err() || entry.place.is_blocked(fields) {
+    let new_value = model_value(rng, entry);
+    if entry.encode(&new_value, None).is_err() || entry.place.is_blocked(fields) {
         return Ok(());
     }
     let mut body = Map::new();
-    super::system_map::put(&mut body, &entry.field.path, wanted);
+    super::system_map::put(&mut body, &entry.field.path, new_value);
     let after = apply(map, fields, &json!({ "fields": body }))?;
     match diff(fields, &after).into_iter().find(|change| !entry.place.meets(&change.path)) {
         None => Ok(()),

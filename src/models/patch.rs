@@ -90,8 +90,8 @@ impl ModelPatch {
     ) -> Result<RawObject, PatchError> {
         let mut members = vendor.clone();
         let mut errors = Vec::new();
-        for (entry, wanted) in self.entries(assignments) {
-            match entry.encode(wanted, None) {
+        for (entry, new_value) in self.entries(assignments) {
+            match entry.encode(new_value, None) {
                 Ok(value) => put(&mut members, entry.place.names(), value),
                 Err(detail) => errors.push(entry.error(detail)),
             }
@@ -100,13 +100,13 @@ impl ModelPatch {
     }
 
     fn entries<'m>(&'m self, assignments: &'m [Assignment]) -> impl Iterator<Item = (&'m MapEntry, &'m Value)> {
-        assignments.iter().filter_map(|one| Some((self.map.entries.get(one.entry)?, &one.wanted)))
+        assignments.iter().filter_map(|one| Some((self.map.entries.get(one.entry)?, &one.new_value)))
     }
 
     /// The members of `fields` that change, if the patch alone shows them all.
     fn members_alone(&self, assignments: &[Assignment], vendor: &Map<String, Value>) -> Option<RawObject> {
-        let is_plain = |(entry, wanted): (&MapEntry, &Value)| {
-            entry.place.is_member() && !entry.is_read_only && entry.has_one_spelling(wanted)
+        let is_plain = |(entry, new_value): (&MapEntry, &Value)| {
+            entry.place.is_member() && !entry.is_read_only && entry.has_one_spelling(new_value)
         };
         let is_rest = |(name, value): (&String, &Value)| {
             !value.is_object() && self.map.entry_meeting(std::slice::from_ref(name)).is_none()
@@ -149,12 +149,12 @@ impl ModelPatch {
     ) -> Result<PatchedFields, PatchError> {
         let mut after = before.clone();
         let (mut rejected, mut read_only) = (Vec::new(), Vec::new());
-        for (entry, wanted) in self.entries(assignments) {
+        for (entry, new_value) in self.entries(assignments) {
             let present = entry.place.get(before);
-            if wanted.is_null() && entry.decode_in(before) == Decoded::Unset {
+            if new_value.is_null() && entry.decode_in(before) == Decoded::Unset {
                 continue;
             }
-            match entry.encode(wanted, present) {
+            match entry.encode(new_value, present) {
                 Err(detail) => rejected.push(entry.error(detail)),
                 Ok(value) if present == Some(&value) => {}
                 Ok(_) if entry.is_read_only => {

@@ -66,31 +66,31 @@ impl MapEntry {
         self.decode(self.place.get(fields))
     }
 
-    /// The vendor's value of a wanted value; `null` unsets. `present` is the record's value: a
-    /// spelling that means the wanted value stays.
+    /// The vendor's form of a new value; `null` unsets. `present` is the record's value: a
+    /// spelling that means the new value stays.
     ///
     /// # Errors
     /// What would be right.
-    pub fn encode(&self, wanted: &Value, present: Option<&Value>) -> Result<Value, String> {
+    pub fn encode(&self, new_value: &Value, present: Option<&Value>) -> Result<Value, String> {
         let before = present.map(|value| (value, self.decode(Some(value))));
-        if wanted.is_null() {
+        if new_value.is_null() {
             return Ok(match before {
                 Some((present, Decoded::Unset)) => present.clone(),
                 _ => self.none.clone().unwrap_or_default(),
             });
         }
-        self.field.validate(wanted)?;
+        self.field.validate(new_value)?;
         match before {
-            Some((present, Decoded::Value(value))) if self.codec.means_same(&value, wanted) => Ok(present.clone()),
-            _ => self.encode_anew(wanted),
+            Some((present, Decoded::Value(value))) if self.codec.means_same(&value, new_value) => Ok(present.clone()),
+            _ => self.encode_and_verify(new_value),
         }
     }
 
     /// Encodes a value and reads it back: what is sent means what was asked for.
-    fn encode_anew(&self, wanted: &Value) -> Result<Value, String> {
-        let encoded = self.codec.encode(wanted)?;
+    fn encode_and_verify(&self, new_value: &Value) -> Result<Value, String> {
+        let encoded = self.codec.encode(new_value)?;
         match self.decode(Some(&encoded)) {
-            Decoded::Value(back) if self.codec.means_same(&back, wanted) => Ok(encoded),
+            Decoded::Value(back) if self.codec.means_same(&back, new_value) => Ok(encoded),
             Decoded::Unset => Err("this value means unset here: send null".to_owned()),
             Decoded::Value(_) | Decoded::Unreadable(_) => {
                 Err("the system's form cannot hold this value: it would read as another one".to_owned())
@@ -98,9 +98,9 @@ impl MapEntry {
         }
     }
 
-    /// Whether the vendor's value of a wanted value does not depend on the record.
-    pub(super) fn has_one_spelling(&self, wanted: &Value) -> bool {
-        if wanted.is_null() { self.none.is_none() } else { self.codec.has_one_spelling(wanted) }
+    /// Whether the vendor's form of a new value does not depend on the record.
+    pub(super) fn has_one_spelling(&self, new_value: &Value) -> bool {
+        if new_value.is_null() { self.none.is_none() } else { self.codec.has_one_spelling(new_value) }
     }
 
     /// The pointer in the model's document.

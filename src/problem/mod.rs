@@ -125,14 +125,14 @@ problems! {
         "The write that this request makes is not, or no longer, the one that was previewed; `differs` says in what. Nothing was sent.",
         "Preview the write again, and send the new plan if it is still what you want.";
     OperationEnded, "operation-ended", 409, false, "The operation has ended",
-        "What became of this write is known already, or nothing is left to look for.",
+        "The outcome of this write is known already, or the gateway can no longer find it out.",
         "Read the operation: its `state` is final.";
     PreconditionFailed, "precondition-failed", 412, false, "Precondition failed",
         "The record's ETag does not match `If-Match`, or matches `If-None-Match`; `detail` says why. This request changed nothing.",
         "Read the record again and repeat the change with its new ETag. `current_etag` and `changed` hold the new ETag and the differing paths where the gateway knows them.";
     CursorExpired, "cursor-expired", 410, false, "Cursor expired",
         "The events after this cursor are not kept any more.",
-        "Take `restart` as the new `since`, read the collections in `lists` again, and go on from `restart`.";
+        "Take `restart` as the new `since`, read the collections in `lists` again, and continue from `restart`.";
     BodyTooLarge, "body-too-large", 413, false, "Body too large",
         "The body is longer than the gateway accepts.",
         "Send a shorter body; `detail` names the limit.";
@@ -154,7 +154,7 @@ problems! {
     IdempotencyKeyReused, "idempotency-key-reused", 422, false, "Idempotency-Key used for another request",
         "This `Idempotency-Key` was used before with another method, path, `If-Match` or body.",
         "Use a new key for every new request.";
-    DependencyFailed, "dependency-failed", 424, false, "An item before it failed",
+    DependencyFailed, "dependency-failed", 424, false, "A dependency failed",
         "The item of the batch was not begun, because an item that it depends on failed, or because the batch stops at a failure. Nothing was sent for it.",
         "See the item that `detail` names; correct it and send this item again.";
     PreconditionRequired, "precondition-required", 428, false, "If-Match required",

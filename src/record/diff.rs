@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_equal_meaning_is_applied_and_an_unknown_one_contradicts_nothing() {
+    fn an_equal_value_is_applied_and_an_unknown_one_contradicts_nothing() {
         let change = |new: &str| diff(&map("{}"), &map(new)).remove(0);
         for (sent, shown) in [
             (r#"{"a":true}"#, r#"{"a":1}"#),

@@ -208,10 +208,10 @@ pub struct Operation {
     /// For `unknown`: what the last read showed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed: Option<ObservedState>,
-    /// Who has said what became of the write (`POST /operations/{id}/resolve`).
+    /// The caller that resolved the operation (`POST /operations/{id}/resolve`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolved_by: Option<String>,
-    /// What that person said about it.
+    /// The note of that person.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }

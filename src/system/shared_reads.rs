@@ -28,7 +28,7 @@ type ReadResult = Result<VendorRecord, VendorError>;
 #[derive(Default)]
 struct Group {
     waiting: Vec<(RecordId, oneshot::Sender<ReadResult>)>,
-    is_led: bool,
+    has_leader: bool,
 }
 
 /// What the items of one batch share.
@@ -66,13 +66,13 @@ impl SharedReads {
     }
 }
 
-/// Gives the lead of a group back, also where the leading item is dropped.
-struct Lead<'r> {
+/// Removes a group when its leading item ends, also by being dropped.
+struct GroupGuard<'r> {
     reads: &'r SharedReads,
     key: &'r (String, String),
 }
 
-impl Drop for Lead<'_> {
+impl Drop for GroupGuard<'_> {
     fn drop(&mut self) {
         // Those that still wait read by themselves.
         self.reads.groups.borrow_mut().remove(self.key);
@@ -80,8 +80,8 @@ impl Drop for Lead<'_> {
 }
 
 impl ReadShare {
-    /// Lets another item run in place of this one.
-    pub fn leave(&self) {
+    /// Gives the slot of this item to another one.
+    pub fn release_slot(&self) {
         drop(self.slot.take());
     }
 
@@ -94,16 +94,16 @@ impl ReadShare {
     ) -> ReadResult {
         let key = (system.name.as_str().to_owned(), id.collection().to_owned());
         let (result_tx, result) = oneshot::channel();
-        let leads = {
+        let is_leader = {
             let mut groups = self.reads.groups.borrow_mut();
             let group = groups.entry(key.clone()).or_default();
             group.waiting.push((id.clone(), result_tx));
-            !std::mem::replace(&mut group.is_led, true)
+            !std::mem::replace(&mut group.has_leader, true)
         };
-        self.leave();
-        if leads {
-            let lead = Lead { reads: &self.reads, key: &key };
-            lead.scan_for_all(system, transport).await;
+        self.release_slot();
+        if is_leader {
+            let group = GroupGuard { reads: &self.reads, key: &key };
+            group.scan_for_all(system, transport).await;
         }
         let late = |_| VendorError::new(VendorErrorKind::Timeout).message("the scan of the collection took too long");
         let shared = timeout_at(deadline, result).await.map_err(late)?;
@@ -111,14 +111,14 @@ impl ReadShare {
         self.slot.replace(slot);
         match shared {
             Ok(result) => result,
-            // The item that led is gone.
+            // The leading item was dropped before it scanned.
             Err(_) => system.adapter.read(transport, id).await,
         }
     }
 }
 
-impl Lead<'_> {
-    /// Scans until nobody waits.
+impl GroupGuard<'_> {
+    /// Scans until no item waits.
     async fn scan_for_all(&self, system: &System, transport: &dyn Transport) {
         loop {
             self.gather().await;

@@ -26,88 +26,88 @@ const MIN_SEND_MARGIN: Duration = Duration::from_millis(5);
 /// Limits the requests in flight, in the queue and per second.
 pub(super) struct BulkheadLayer<T> {
     inner: T,
-    places: Arc<Places>,
+    permits: Arc<Permits>,
     /// How long a request without a deadline waits.
     default_wait: Duration,
     metrics: Arc<Metrics>,
     system: SystemIndex,
 }
 
-/// The places of one vendor, shared by all workers.
-struct Places {
-    queue: Mutex<FairQueue<oneshot::Sender<Place>>>,
+/// The permits of one vendor, shared by all workers.
+struct Permits {
+    queue: Mutex<FairQueue<oneshot::Sender<Permit>>>,
     /// Locked by the task that waits for the rate limit, if there is one.
     timer: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// A place among the requests in flight, freed on drop.
-struct Place {
-    places: Arc<Places>,
+/// The permit of a request in flight, released on drop.
+struct Permit {
+    permits: Arc<Permits>,
     priority: Priority,
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        if lock(&self.places.queue).release(self.priority) {
-            self.places.grant();
+        if lock(&self.permits.queue).release(self.priority) {
+            self.permits.grant();
         }
     }
 }
 
-impl Places {
-    /// Gives the free places to those who wait.
+impl Permits {
+    /// Grants the free permits to waiting requests.
     fn grant(self: &Arc<Self>) {
         loop {
-            // The lock is released before a place is given away: a waiter that has just left drops
-            // it at once.
+            // The lock is released before a permit is sent: a waiter that has just left drops it
+            // at once.
             let granted = lock(&self.queue).grant_next();
             let Some((waiter, priority)) = granted else { break };
-            let _ = waiter.send(Place { places: Arc::clone(self), priority });
+            let _ = waiter.send(Permit { permits: Arc::clone(self), priority });
         }
         self.wait_for_rate_limit();
     }
 
-    /// Grants places later, where the rate limit alone is in the way.
+    /// Grants permits later, where the rate limit alone is in the way.
     fn wait_for_rate_limit(self: &Arc<Self>) {
         if lock(&self.queue).next_start().is_none() {
             return;
         }
         let Ok(guard) = Arc::clone(&self.timer).try_lock_owned() else { return };
-        let places = Arc::clone(self);
+        let permits = Arc::clone(self);
         tokio::spawn(async move {
-            let next_start = || lock(&places.queue).next_start();
+            let next_start = || lock(&permits.queue).next_start();
             while let Some(start) = next_start() {
                 sleep_until(start).await;
-                places.grant();
+                permits.grant();
             }
             drop(guard);
-            // A request may have come between the last look and the release of the guard.
-            places.wait_for_rate_limit();
+            // A request may have come between the last check and the release of the guard.
+            permits.wait_for_rate_limit();
         });
     }
 }
 
 impl<T> BulkheadLayer<T> {
     pub(super) fn new(inner: T, settings: &StackSettings, metrics: Arc<Metrics>, system: SystemIndex) -> Self {
-        let places = Places { queue: Mutex::new(FairQueue::new(settings)), timer: Arc::default() };
-        Self { inner, places: Arc::new(places), default_wait: settings.timeout, metrics, system }
+        let permits = Permits { queue: Mutex::new(FairQueue::new(settings)), timer: Arc::default() };
+        Self { inner, permits: Arc::new(permits), default_wait: settings.timeout, metrics, system }
     }
 
-    async fn acquire(&self, priority: Priority, deadline: Option<Instant>) -> Result<Place, VendorError> {
+    async fn acquire(&self, priority: Priority, deadline: Option<Instant>) -> Result<Permit, VendorError> {
         // The usual case: nothing waits and there is room.
-        if lock(&self.places.queue).try_take(priority) {
-            return Ok(Place { places: Arc::clone(&self.places), priority });
+        if lock(&self.permits.queue).try_take(priority) {
+            return Ok(Permit { permits: Arc::clone(&self.permits), priority });
         }
         let deadline = deadline.unwrap_or_else(|| Instant::now() + self.default_wait);
-        let (slot, place) = self.enqueue(priority, deadline)?;
-        self.places.wait_for_rate_limit();
-        match timeout_at(deadline, place).await {
-            Ok(Ok(place)) => {
+        let (slot, permit) = self.enqueue(priority, deadline)?;
+        self.permits.wait_for_rate_limit();
+        match timeout_at(deadline, permit).await {
+            Ok(Ok(permit)) => {
                 self.metrics.queue_wait(self.system, priority.lane, slot.since.elapsed());
-                Ok(place)
+                Ok(permit)
             }
-            Ok(Err(_)) => Err(overloaded_fault("another caller needed the place in the vendor's queue")),
-            Err(_) => Err(self.too_late()),
+            Ok(Err(_)) => Err(overloaded_fault("another caller needed the position in the vendor's queue")),
+            Err(_) => Err(self.queue_timeout_fault()),
         }
     }
 
@@ -115,9 +115,9 @@ impl<T> BulkheadLayer<T> {
         &self,
         priority: Priority,
         deadline: Instant,
-    ) -> Result<(QueueSlot<'_, T>, oneshot::Receiver<Place>), VendorError> {
-        let (notify, place) = oneshot::channel();
-        let mut queue = lock(&self.places.queue);
+    ) -> Result<(QueueSlot<'_, T>, oneshot::Receiver<Permit>), VendorError> {
+        let (notify, permit) = oneshot::channel();
+        let mut queue = lock(&self.permits.queue);
         if let Some(slot) = queue.predict_start(priority) {
             let wait = slot.saturating_duration_since(Instant::now());
             // A slot comes up to 2 % later than predicted.
@@ -127,12 +127,12 @@ impl<T> BulkheadLayer<T> {
         }
         let ticket = queue.push(priority, notify).map_err(overloaded_fault)?;
         self.metrics.queue_depth(self.system, 1);
-        Ok((QueueSlot { bulkhead: self, ticket, since: Instant::now() }, place))
+        Ok((QueueSlot { bulkhead: self, ticket, since: Instant::now() }, permit))
     }
 
     /// Why the deadline passed in the queue.
-    fn too_late(&self) -> VendorError {
-        let queue = lock(&self.places.queue);
+    fn queue_timeout_fault(&self) -> VendorError {
+        let queue = lock(&self.permits.queue);
         match queue.next_start() {
             Some(slot) if !queue.is_full() => rate_limited_fault(slot.saturating_duration_since(Instant::now())),
             _ => overloaded_fault("the deadline passed while the request waited in the vendor's queue"),
@@ -140,7 +140,7 @@ impl<T> BulkheadLayer<T> {
     }
 }
 
-/// A place in the queue, freed on drop.
+/// A position in the queue, freed on drop.
 struct QueueSlot<'l, T> {
     bulkhead: &'l BulkheadLayer<T>,
     ticket: Ticket,
@@ -149,7 +149,7 @@ struct QueueSlot<'l, T> {
 
 impl<T> Drop for QueueSlot<'_, T> {
     fn drop(&mut self) {
-        lock(&self.bulkhead.places.queue).remove(self.ticket);
+        lock(&self.bulkhead.permits.queue).remove(self.ticket);
         self.bulkhead.metrics.queue_depth(self.bulkhead.system, -1);
     }
 }
@@ -166,7 +166,7 @@ fn overloaded_fault(why: &str) -> VendorError {
 
 impl<T: Layer> Layer for BulkheadLayer<T> {
     async fn call(&self, request: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
-        let _place = self.acquire(request.priority, request.deadline).await?;
+        let _permit = self.acquire(request.priority, request.deadline).await?;
         self.inner.call(request).await
     }
 }
@@ -295,11 +295,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_waiting_call_is_served_before_a_thousand_of_a_hog() {
+    async fn one_waiting_call_is_served_before_a_thousand_of_another_caller() {
         for rate_limit in [0, 1] {
             let (bulkhead, metrics) = bulkhead(1, 5_000, rate_limit);
             let started = Instant::now();
-            let hog = async {
+            let flood = async {
                 let all = join_all((0..1000).map(|_| read_as(&bulkhead, 2_000_000, caller(1)))).await;
                 (all.iter().filter(|end| end.is_ok()).count(), started.elapsed().as_secs())
             };
@@ -308,7 +308,7 @@ mod tests {
                 let end = read_as(&bulkhead, 60_000, caller(2)).await;
                 (end.is_ok(), started.elapsed().as_secs())
             };
-            assert_eq!(tokio::join!(hog, other), ((1000, 1001), (true, 2)));
+            assert_eq!(tokio::join!(flood, other), ((1000, 1001), (true, 2)));
             let waits = r#"vendor_queue_wait_seconds_count{lane="single",system="crm"}"#;
             assert_eq!(metric_value(&metrics, waits), 1000);
         }
@@ -318,26 +318,26 @@ mod tests {
     async fn a_sign_in_passes_a_full_queue() {
         let (bulkhead, _) = bulkhead(1, 2, 0);
         let started = Instant::now();
-        let hog = join_all((0..3).map(|_| read_as(&bulkhead, 9_000, caller(1))));
+        let flood = join_all((0..3).map(|_| read_as(&bulkhead, 9_000, caller(1))));
         let sign_in = async {
             tokio::time::sleep(Duration::from_millis(500)).await;
             let end = read_as(&bulkhead, 9_000, Priority::reconcile()).await;
             (end.is_ok(), started.elapsed().as_secs())
         };
-        let (hog, sign_in) = tokio::join!(hog, sign_in);
-        assert_eq!((kinds(&hog), sign_in), (vec![None; 3], (true, 2)));
+        let (flood, sign_in) = tokio::join!(flood, sign_in);
+        assert_eq!((kinds(&flood), sign_in), (vec![None; 3], (true, 2)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_hog_that_fills_the_queue_makes_room_for_others() {
         let (bulkhead, _) = bulkhead(1, 4, 0);
-        let hog = join_all((0..5).map(|_| read_as(&bulkhead, 9_000, caller(1))));
+        let flood = join_all((0..5).map(|_| read_as(&bulkhead, 9_000, caller(1))));
         let other = async {
             tokio::time::sleep(Duration::from_millis(500)).await;
             read_as(&bulkhead, 9_000, caller(2)).await.is_ok()
         };
-        let (hog, other) = tokio::join!(hog, other);
-        assert_eq!(kinds(&hog), [None, None, None, None, Some(VendorErrorKind::Overloaded)]);
+        let (flood, other) = tokio::join!(flood, other);
+        assert_eq!(kinds(&flood), [None, None, None, None, Some(VendorErrorKind::Overloaded)]);
         assert!(other);
     }
 }

@@ -52,7 +52,7 @@ impl<T: Layer + 'static> SecondSecret<T> {
         }
     }
 
-    fn give_back(&self) {
+    fn use_first(&self) {
         *lock(&self.until) = None;
     }
 }
@@ -76,7 +76,7 @@ impl<T: Layer + 'static> Layer for FallbackLayer<T> {
         // Boxed: a future that is rarely needed must not make every request's future larger.
         let again = Box::pin(other.call(request)).await;
         if !is_rejected(&again) {
-            if is_second { second.give_back() } else { second.take_over() }
+            if is_second { second.use_first() } else { second.take_over() }
         }
         again
     }

@@ -1,13 +1,13 @@
 //! Who is next when the calls of one system wait.
 //!
 //! Three lanes are served in order: sign-ins and calls that reconcile a write, single requests,
-//! items of batches. Within the last two, callers take turns: the next place goes to the caller
+//! items of batches. Within the last two, callers take turns: the next permit goes to the caller
 //! with the fewest, held now and granted since it began to wait, divided by its weight. This is
 //! start-time fair queueing: each caller has a tag that grows by 1 / weight with each call, and one
 //! that begins to wait starts level with the others, not with the credit of the time in which it
 //! sent nothing. Within a caller the oldest is first.
 //!
-//! Nobody waits while there is room. While nothing waits, only the places held are counted.
+//! No call waits while a permit is free. While none waits, only the permits held are counted.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -21,10 +21,10 @@ use crate::record::CallerShare;
 /// A caller may always have this many calls in the queue, however many callers wait.
 const MIN_WAITING_PER_CALLER: usize = 2;
 
-/// Callers that neither wait nor hold a place are forgotten when there are more than this.
-const MANY_CALLERS: usize = 1024;
+/// Callers that neither wait nor hold a permit are forgotten when there are more than this.
+const MAX_KEPT_CALLERS: usize = 1024;
 
-/// The places of one system, those who hold them, and those who wait for one. `W` is how a waiter
+/// The permits of one system, their holders, and the calls that wait for one. `W` is how a waiter
 /// is notified; dropping it rejects the waiter.
 pub(super) struct FairQueue<W> {
     max_in_flight: usize,
@@ -38,7 +38,7 @@ pub(super) struct FairQueue<W> {
     /// The calls in the lanes of the callers.
     waiting: usize,
     bulk_waiting: usize,
-    /// The tag of the caller that was last granted a place: where one that begins to wait starts.
+    /// The tag of the caller that was last granted a permit: where one that begins to wait starts.
     virtual_time: f64,
     next_number: u64,
 }
@@ -57,7 +57,7 @@ struct Waiter<W> {
     notify: W,
 }
 
-/// A place in the queue.
+/// A position in the queue.
 #[derive(Clone, Copy)]
 pub(super) struct Ticket {
     pub(super) priority: Priority,
@@ -105,7 +105,7 @@ impl<W> FairQueue<W> {
         }
     }
 
-    /// Takes a place at once, if there is room and nobody waits for it.
+    /// Takes a permit at once, if one is free and no call waits for it.
     pub(super) fn try_take(&mut self, priority: Priority) -> bool {
         let is_free = self.has_room(priority.lane) && self.next_lane().is_none();
         if !is_free || !self.try_start() {
@@ -152,13 +152,13 @@ impl<W> FairQueue<W> {
         if self.waiting < self.max_queue {
             return Ok(());
         }
-        let most = self.callers.values_mut().max_by_key(|other| other.waiting());
-        let Some(hog) = most.filter(|most| most.waiting() > part) else {
+        let largest = self.callers.values_mut().max_by_key(|other| other.waiting());
+        let Some(largest) = largest.filter(|largest| largest.waiting() > part) else {
             return Err("too many requests wait for this vendor");
         };
-        let is_bulk = hog.bulk.pop_back().is_some();
+        let is_bulk = largest.bulk.pop_back().is_some();
         if !is_bulk {
-            hog.single.pop_back();
+            largest.single.pop_back();
         }
         self.waiting -= 1;
         self.bulk_waiting -= usize::from(is_bulk);
@@ -179,10 +179,10 @@ impl<W> FairQueue<W> {
             self.waiting -= 1;
             self.bulk_waiting -= usize::from(lane == Lane::Bulk);
         }
-        self.forget_when_nobody_waits();
+        self.reset_when_none_waits();
     }
 
-    /// The next waiter that gets a place, if there is one.
+    /// The next waiter that gets a permit, if there is one.
     pub(super) fn grant_next(&mut self) -> Option<(W, Priority)> {
         let lane = self.next_lane()?;
         if !self.try_start() {
@@ -207,12 +207,12 @@ impl<W> FairQueue<W> {
         self.bulk_in_flight += usize::from(lane == Lane::Bulk);
         self.waiting -= 1;
         self.bulk_waiting -= usize::from(lane == Lane::Bulk);
-        self.forget_when_nobody_waits();
+        self.reset_when_none_waits();
         let share = CallerShare { caller: next, ..CallerShare::default() };
         Some((notify, Priority { lane, share }))
     }
 
-    /// Gives a place back. Whether somebody may get it.
+    /// Releases a permit. `true` if a waiter may get it.
     pub(super) fn release(&mut self, priority: Priority) -> bool {
         self.in_flight = self.in_flight.saturating_sub(1);
         if priority.lane != Lane::Reconcile {
@@ -231,7 +231,7 @@ impl<W> FairQueue<W> {
         self.waiting > 0 || !self.reconciling.is_empty()
     }
 
-    /// When the next call may start, if one has a place and waits for the rate limit alone.
+    /// When the next call may start, if one has a permit and waits for the rate limit alone.
     pub(super) fn next_start(&self) -> Option<Instant> {
         self.next_lane()?;
         self.rate_limiter.as_ref().map(|limiter| limiter.next_slot(0))
@@ -295,7 +295,7 @@ impl<W> FairQueue<W> {
     }
 
     fn caller(&mut self, priority: Priority) -> &mut Caller<W> {
-        if self.callers.len() > MANY_CALLERS {
+        if self.callers.len() > MAX_KEPT_CALLERS {
             let virtual_time = self.virtual_time;
             self.callers.retain(|_, caller| caller.held + caller.waiting() > 0 || caller.tag > virtual_time);
         }
@@ -303,7 +303,7 @@ impl<W> FairQueue<W> {
     }
 
     /// Without waiters all callers are level.
-    fn forget_when_nobody_waits(&mut self) {
+    fn reset_when_none_waits(&mut self) {
         if self.waiting == 0 {
             self.virtual_time = 0.0;
             self.callers.retain(|_, caller| {

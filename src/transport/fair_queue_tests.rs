@@ -17,8 +17,8 @@ fn single(caller: u64) -> Priority {
     Priority::single(share(caller, 1))
 }
 
-/// Ends calls one after the other, and returns who got each place.
-fn served(queue: &mut FairQueue<&'static str>, mut holder: Priority, calls: usize) -> Vec<&'static str> {
+/// Ends calls one after the other, and returns who got each permit.
+fn serve_calls(queue: &mut FairQueue<&'static str>, mut holder: Priority, calls: usize) -> Vec<&'static str> {
     let next = |_| {
         assert!(queue.release(holder));
         let (name, priority) = queue.grant_next()?;
@@ -29,14 +29,14 @@ fn served(queue: &mut FairQueue<&'static str>, mut holder: Priority, calls: usiz
 }
 
 #[test]
-fn one_call_beside_a_thousand_of_another_caller_is_next() {
+fn one_call_is_next_after_a_thousand_of_another_caller() {
     let mut queue = queue(1, 5000);
     assert!(queue.try_take(single(1)));
     for _ in 0..1000 {
-        assert!(queue.push(single(1), "hog").is_ok());
+        assert!(queue.push(single(1), "flood").is_ok());
     }
     assert!(queue.push(single(2), "other").is_ok());
-    assert_eq!(served(&mut queue, single(1), 3), ["other", "hog", "hog"]);
+    assert_eq!(serve_calls(&mut queue, single(1), 3), ["other", "flood", "flood"]);
 }
 
 #[test]
@@ -47,19 +47,19 @@ fn callers_share_a_congested_vendor_by_weight() {
     for _ in 0..400 {
         assert!(queue.push(heavy, "heavy").is_ok() && queue.push(light, "light").is_ok());
     }
-    let served = served(&mut queue, light, 400);
+    let served = serve_calls(&mut queue, light, 400);
     let heavy = served.iter().filter(|name| **name == "heavy").count();
     assert!(heavy.abs_diff(300) <= 1, "{heavy}");
 }
 
 #[test]
-fn places_held_count_against_their_caller() {
+fn permits_held_count_against_their_caller() {
     let mut queue = queue(4, 100);
     for _ in 0..4 {
         assert!(queue.try_take(single(1)));
     }
     for _ in 0..4 {
-        assert!(queue.push(single(1), "hog").is_ok() && queue.push(single(2), "other").is_ok());
+        assert!(queue.push(single(1), "flood").is_ok() && queue.push(single(2), "other").is_ok());
     }
     let mut names = Vec::new();
     for _ in 0..3 {
@@ -78,11 +78,11 @@ fn reconciling_calls_come_first_and_bulk_calls_last() {
     {
         assert!(queue.push(priority, name).is_ok());
     }
-    assert_eq!(served(&mut queue, single(1), 3), ["reconcile", "single", "bulk"]);
+    assert_eq!(serve_calls(&mut queue, single(1), 3), ["reconcile", "single", "bulk"]);
 }
 
 #[test]
-fn bulk_calls_hold_at_most_half_of_the_places() {
+fn bulk_calls_hold_at_most_half_of_the_permits() {
     let mut queue = queue(4, 100);
     let bulk = Priority::bulk(share(1, 1));
     assert_eq!([(); 3].map(|()| queue.try_take(bulk)), [true, true, false]);
@@ -98,11 +98,11 @@ fn bulk_calls_hold_at_most_half_of_the_places() {
 fn a_full_queue_rejects_only_the_caller_that_filled_it() {
     let mut queue = queue(1, 8);
     assert!(queue.try_take(single(1)));
-    let pushed = [(); 9].map(|()| queue.push(single(1), "hog").is_ok());
+    let pushed = [(); 9].map(|()| queue.push(single(1), "flood").is_ok());
     assert_eq!(pushed.iter().filter(|pushed| **pushed).count(), 8);
     assert_eq!([(); 5].map(|()| queue.push(single(2), "other").is_ok()), [true, true, true, true, false]);
     assert_eq!(queue.waiting, 8);
-    assert!(queue.push(single(1), "hog").is_err());
+    assert!(queue.push(single(1), "flood").is_err());
     assert!(queue.push(Priority::reconcile(), "reconcile").is_ok());
 }
 
@@ -110,7 +110,7 @@ fn a_full_queue_rejects_only_the_caller_that_filled_it() {
 fn a_call_that_waits_no_longer_leaves_no_trace() {
     let mut queue = queue(1, 8);
     assert!(queue.try_take(single(1)));
-    let tickets: Vec<_> = (2..6).filter_map(|caller| queue.push(single(caller), "gone").ok()).collect();
+    let tickets: Vec<_> = (2..6).filter_map(|caller| queue.push(single(caller), "cancelled").ok()).collect();
     for ticket in tickets.into_iter().rev() {
         queue.remove(ticket);
         queue.remove(ticket);

@@ -8,18 +8,18 @@
 //!    request of its own that enters at the next layer.
 //! 3. **Circuit breaker** lets the request through, or rejects it at once while the vendor is
 //!    failing.
-//! 4. **Bulkhead** waits for one of `max_in_flight` places and for the `rate_limit`; callers
+//! 4. **Bulkhead** waits for one of `max_in_flight` permits and for the `rate_limit`; callers
 //!    take turns.
 //! 5. **Attempt** starts the clock: the timeout covers connect to last byte, not the wait before.
 //! 6. **Client** opens or reuses a connection, writes the request and reads the whole response.
 //! 7. Back in the attempt, [`VendorProtocol::classify`] decides once whether the response is a
 //!    success or a [`VendorError`]. Secrets are redacted from the error; the metric and the span
 //!    are recorded.
-//! 8. The bulkhead frees its place. The circuit breaker counts the result. Authentication replaces
-//!    a rejected token and sends the request once more. Retry sends it again after a pause where
-//!    that is safe and may help.
+//! 8. The bulkhead releases its permit. The circuit breaker counts the result. Authentication
+//!    replaces a rejected token and sends the request once more. Retry sends it again after a pause
+//!    where that is safe and may help.
 //! 9. The adapter gets a [`VendorResponse`] that is a success, or the `VendorError`, whose
-//!    [`effect`](VendorError::effect) tells whether the vendor may have changed anything.
+//!    [`effect`](VendorError::effect) says whether the vendor may have changed anything.
 //!
 //! The module `stack` builds the layers and gives the reason for their order. This module
 //! knows neither records nor callers.

@@ -35,7 +35,7 @@ pub struct StackSettings {
     /// Calls that wait for one of those, 0 to 1000000. Default 256.
     #[serde(deserialize_with = "bounded::integer::<0, 1_000_000, _, _>")]
     pub max_queue: usize,
-    /// Calls a second, up to 1000000; 0 = no limit. Default 0.
+    /// Calls per second, up to 1000000; 0 = no limit. Default 0.
     #[serde(deserialize_with = "bounded::integer::<0, 1_000_000, _, _>")]
     pub rate_limit: u32,
     /// Repeats of one call that is safe to repeat, 0 to 10. Default 2.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::active_probes::ProbeControl;
 use super::intent::{WriteIntent, time_since};
-use super::looks::Look;
 use super::outcome::SuccessBody;
 use crate::journal::Lease;
 use crate::record::{RecordId, VendorCallLog, VendorError};
@@ -42,8 +42,8 @@ pub(super) struct InFlightWrite {
     /// Whether its operation has ended in the store without this process: it is not sent again, and
     /// no longer counted.
     pub is_released: bool,
-    /// Where an operator can have it looked for at once.
-    pub look: Option<Arc<Look>>,
+    /// Wakes its probe at an operator's request.
+    pub probe_control: Option<Arc<ProbeControl>>,
     /// When a process adopted it from another one for the first time, in milliseconds since 1970:
     /// the extra time is granted once, however often processes die.
     pub first_adopted_ms: Option<i64>,
@@ -74,7 +74,7 @@ impl From<WriteIntent> for InFlightWrite {
             lost_at: None,
             recorded: false,
             is_released: false,
-            look: None,
+            probe_control: None,
             first_adopted_ms: None,
         }
     }
@@ -94,7 +94,7 @@ impl InFlightWrite {
         self.created_id.as_ref().or(self.record.as_ref())
     }
 
-    /// How much longer its outcome is looked for.
+    /// How much longer its outcome is probed.
     pub(super) fn time_left(&self, policy: &SystemPolicy) -> Duration {
         let timeout = if self.is_queued { policy.completion_timeout } else { policy.settle_timeout };
         let elapsed = self.lost_at.filter(|_| !self.is_queued).map_or_else(|| self.age(), |at| at.elapsed());

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::applied_rebase::AppliedRebase;
 use super::command::Prefer;
-use super::rebased::Rebased;
 use super::stored_request::StoredRequest;
 use crate::journal::{ChangedPaths, RecoveryPayload};
 use crate::record::{
@@ -48,7 +48,7 @@ pub(super) struct WriteIntent {
     pub resendable_request: Option<StoredRequest>,
     /// The rebase that made it a write on `etag_before`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rebased: Option<Rebased>,
+    pub rebased: Option<AppliedRebase>,
     /// Whether it was compared with a plan.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_plan: bool,
@@ -201,7 +201,7 @@ impl WriteIntent {
             let detail = format!("{name}: the vendor's documentation says that such a write destroys these");
             Warning::new(WarningCode::Loss, "", detail)
         };
-        let rebased = self.rebased.iter().map(Rebased::warning);
+        let rebased = self.rebased.iter().map(AppliedRebase::warning);
         self.losses.iter().map(warning).chain(rebased).chain(self.schema_warnings.iter().cloned()).collect()
     }
 

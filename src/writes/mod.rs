@@ -2,7 +2,7 @@
 //!
 //! `pipeline` runs the five steps `admit`, `plan`, `begin`, `send` and `finish`; each has its file.
 //! `resolve` is the pure judgement of a write whose outcome is not plain, and `probe` gathers its
-//! evidence. `reconciler` goes on with the writes that outlive their callers or their process.
+//! evidence. `reconciler` takes over the writes that outlive their callers or their process.
 
 // What moves through the pipeline.
 mod command;
@@ -12,16 +12,16 @@ mod outcome;
 mod stored_request;
 
 // What the steps share.
+mod active_probes;
+mod applied_rebase;
 mod concurrent_writes;
 mod drain;
 mod idempotency;
 mod interim;
-mod later_look;
 mod lease;
-mod looks;
+mod operator_actions;
 mod probe;
 mod problems;
-mod rebased;
 mod reconcile_on_drop;
 mod record_outcome;
 mod record_queues;
@@ -48,12 +48,12 @@ mod tests;
 
 pub use command::{Handling, IdempotencyKey, Operator, Prefer, WriteCommand, WriteOp};
 pub(crate) use drain::DrainTracker;
-pub use later_look::LookResult;
-pub(crate) use later_look::{look_again, resolve};
+pub use operator_actions::ProbeRequestResult;
+pub(crate) use operator_actions::{probe_again, resolve};
 pub use outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 pub use plan::patch_error_to_problem;
 pub(crate) use preview::preview;
-pub use preview::{Change, LossView, Preview, PreviewCall, PreviewCompletion, Would};
+pub use preview::{Change, ExpectedResponse, LossView, Preview, PreviewCall, PreviewCompletion};
 pub(crate) use reconciler::run_reconciler;
 pub(crate) use state::GatewayState;
 pub use state::ReconcileQueue;

@@ -8,13 +8,13 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 pub use calls::PreviewCall;
-pub use document::{Change, LossView, Preview, PreviewCompletion, Would};
+pub use document::{Change, ExpectedResponse, LossView, Preview, PreviewCompletion};
 
 use super::admit::check_guarantee;
+use super::applied_rebase::AppliedRebase;
 use super::command::{WriteCommand, WriteOp};
 use super::plan::{Draft, PlanSubject, draft};
 use super::problems::store_unavailable;
-use super::rebased::Rebased;
 use super::schema_check::check_request;
 use super::state::GatewayState;
 use super::task::WriteTask;
@@ -98,8 +98,8 @@ fn show(task: &WriteTask<'_>, draft: Draft, is_blocked: bool, plan: &PlanTag, ex
         losses: losses.collect(),
         calls: draft.planned.iter().map(|planned| PreviewCall::new(system, &planned.request)).collect(),
         then: then(task, &draft, is_queued),
-        would: would(task, &draft, is_queued, is_blocked),
-        warnings: draft.rebased.iter().map(Rebased::warning).chain(task.schema.warnings()).collect(),
+        would: expected_response(task, &draft, is_queued, is_blocked),
+        warnings: draft.rebased.iter().map(AppliedRebase::warning).chain(task.schema.warnings()).collect(),
         changes_cut: draft.changes.len() > MAX_CHANGES,
         changes: draft.changes.into_iter().take(MAX_CHANGES).map(Change::from).collect(),
         based_on: draft.based_on,
@@ -117,9 +117,10 @@ impl From<FieldChange> for Change {
 }
 
 /// What the write would be answered.
-fn would(task: &WriteTask<'_>, draft: &Draft, is_queued: bool, is_blocked: bool) -> Would {
+fn expected_response(task: &WriteTask<'_>, draft: &Draft, is_queued: bool, is_blocked: bool) -> ExpectedResponse {
     let (system, command) = (task.system, task.command);
-    let refusal = |problem: ProblemKind| Would { status: problem.spec().status, problem: Some(problem.as_str()) };
+    let refusal =
+        |problem: ProblemKind| ExpectedResponse { status: problem.spec().status, problem: Some(problem.as_str()) };
     if is_blocked {
         return refusal(ProblemKind::OperationInProgress);
     }
@@ -132,7 +133,7 @@ fn would(task: &WriteTask<'_>, draft: &Draft, is_queued: bool, is_blocked: bool)
         WriteOp::Update { .. } if has_body(task, draft) => 200,
         WriteOp::Update { .. } | WriteOp::Delete { .. } => 204,
     };
-    Would { status, problem: None }
+    ExpectedResponse { status, problem: None }
 }
 
 /// Whether the caller does not wait for the outcome.
@@ -151,7 +152,7 @@ fn has_body(task: &WriteTask<'_>, draft: &Draft) -> bool {
 fn then(task: &WriteTask<'_>, draft: &Draft, is_queued: bool) -> String {
     let Some(PlannedRequest { .. }) = &draft.planned else { return "nothing is sent".to_owned() };
     if is_queued {
-        let timeout = in_words(task.system.policy.completion_timeout);
+        let timeout = format_duration(task.system.policy.completion_timeout);
         return format!("read until the wanted state shows, at most {timeout}");
     }
     match &task.command.op {
@@ -162,7 +163,7 @@ fn then(task: &WriteTask<'_>, draft: &Draft, is_queued: bool) -> String {
 }
 
 /// A duration as the configuration writes it.
-fn in_words(duration: Duration) -> String {
+fn format_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
     match ms {
         _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn a_duration_is_written_as_in_the_configuration() {
         for (ms, text) in [(600_000, "10m"), (90_000, "90s"), (7_200_000, "2h"), (1_500, "1500ms")] {
-            assert_eq!(in_words(Duration::from_millis(ms)), text);
+            assert_eq!(format_duration(Duration::from_millis(ms)), text);
         }
     }
 }

@@ -107,21 +107,21 @@ impl OutcomeProbe<'_> {
             // One poll may be many requests: a vendor's list is read page by page.
             let deadline = until.max(Instant::now() + min_probe_time);
             self.release_if_ended(write).await;
-            let look = write.look.clone();
-            if let Some(look) = &look {
-                look.set_polling(true);
+            let control = write.probe_control.clone();
+            if let Some(control) = &control {
+                control.set_polling(true);
             }
             let finding = self.poll(write, deadline, &mut stability).await;
-            if let Some(look) = &look {
-                look.set_polling(false);
+            if let Some(control) = &control {
+                control.set_polling(false);
             }
             if finding.resolution != Resolution::Open || Instant::now() >= until {
                 return finding;
             }
             block_record(&self.gateway.store, write).await;
             let pause_end = (Instant::now() + pause).min(until);
-            match &look {
-                Some(look) => look.pause(pause_end).await,
+            match &control {
+                Some(control) => control.pause(pause_end).await,
                 None => tokio::time::sleep_until(pause_end).await,
             }
             pause = (pause * 2).min(MAX_POLL_INTERVAL);
@@ -132,15 +132,15 @@ impl OutcomeProbe<'_> {
         }
     }
 
-    /// A person may have ended the operation. Looking goes on, to tell if it ended otherwise; but
-    /// the record is free, so the write is not sent again.
+    /// A person may have ended the operation. The probes continue, to warn if the vendor shows
+    /// another outcome; but the record is free, so the write is not sent again.
     async fn release_if_ended(&self, write: &mut InFlightWrite) {
         if write.is_released || write.age() < MIN_RELEASE_AGE {
             return;
         }
         write.is_released = !self.gateway.store.is_running(&write.operation).await.unwrap_or(true);
         if write.is_released {
-            self.gateway.uncount(self.system, write);
+            self.gateway.count_finished(self.system, write);
             self.gateway.store.forget_blocking(&write.operation);
         }
     }

@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::active_probes::ActiveProbeGuard;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::WriteIntent;
-use super::looks::LookGuard;
 use super::outcome::WriteOutcome;
 use super::probe::{Finding, OutcomeProbe};
 use super::record_outcome::record_outcome;
@@ -132,8 +132,8 @@ async fn reconcile(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
         abandon(&gateway, &write.operation, Some(&write), "its system is no longer configured").await;
         return;
     };
-    let guard = gateway.looks.begin(&write.operation);
-    write.look = guard.as_ref().map(LookGuard::look);
+    let guard = gateway.active_probes.begin(&write.operation);
+    write.probe_control = guard.as_ref().map(ActiveProbeGuard::control);
     let finding = if write.tenant_fingerprint == system.tenant_fingerprint {
         resolve(&gateway, &system, &mut write).await
     } else {
@@ -146,7 +146,7 @@ async fn reconcile(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
     let calls = write.calls.clone();
     match record_outcome(&gateway, &system, &mut write, finding).await {
         _ if write.is_released => {
-            tracing::info!(operation = %write.operation, system = %system.name, state, "write found that was ended before");
+            tracing::info!(operation = %write.operation, system = %system.name, state, "outcome found of a write that had been ended");
         }
         WriteOutcome::Problem(problem) if problem.name.is_operator_issue() => {
             log_failure(&problem, &write.operation, Some(&write), &calls);

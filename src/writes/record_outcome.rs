@@ -51,7 +51,7 @@ pub(super) async fn record_outcome(
 
 fn update_metrics(gateway: &GatewayState, system: &System, write: &InFlightWrite, state: OperationState) {
     if !write.is_released {
-        gateway.uncount(system, write);
+        gateway.count_finished(system, write);
     }
     if state == OperationState::Applied {
         if write.rebased.is_some() {
@@ -156,7 +156,7 @@ fn confirmed_etag(system: &System, write: &InFlightWrite, finding: &Finding) -> 
     is_predicted.then(|| write.etag_after.clone()).flatten()
 }
 
-/// What a look has found after the write had ended `unknown`; `None` = nothing that is certain.
+/// What a probe has found after the write had ended `unknown`; `None` = nothing that is certain.
 pub(super) async fn late_verdict(
     gateway: &GatewayState,
     system: &System,

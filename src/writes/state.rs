@@ -4,10 +4,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{OnceCell, mpsc};
 
+use super::active_probes::ActiveProbes;
 use super::concurrent_writes::InFlightCreates;
 use super::idempotency::InFlightKeys;
 use super::in_flight_write::{InFlightWrite, ResponseState};
-use super::looks::Looks;
 use super::problems::store_unavailable;
 use super::record_queues::RecordQueues;
 use crate::journal::Journal;
@@ -28,7 +28,7 @@ pub(crate) struct GatewayState {
     pub(super) in_flight_creates: InFlightCreates,
     pub(super) in_flight_keys: InFlightKeys,
     pub(super) record_queues: RecordQueues,
-    pub(super) looks: Looks,
+    pub(super) active_probes: ActiveProbes,
     pub recent_states: RecentStates,
     plan_key: OnceCell<PlanKey>,
     reconcile_sender: mpsc::UnboundedSender<InFlightWrite>,
@@ -44,7 +44,7 @@ impl GatewayState {
             in_flight_creates: InFlightCreates::default(),
             in_flight_keys: InFlightKeys::default(),
             record_queues: RecordQueues::default(),
-            looks: Looks::default(),
+            active_probes: ActiveProbes::default(),
             recent_states: RecentStates::default(),
             plan_key: OnceCell::new(),
             reconcile_sender,
@@ -84,7 +84,7 @@ impl GatewayState {
     }
 
     /// A write that was counted runs no longer.
-    pub(super) fn uncount(&self, system: &System, write: &InFlightWrite) {
+    pub(super) fn count_finished(&self, system: &System, write: &InFlightWrite) {
         self.metrics.operations_running(system.index, -1);
         if write.response == ResponseState::Unknown {
             self.metrics.writes_unknown(system.index, -1);

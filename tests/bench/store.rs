@@ -31,7 +31,7 @@ struct SampleRecoveryPayload;
 
 impl RecoveryPayload for SampleRecoveryPayload {
     fn to_json(&self) -> Option<String> {
-        Some(format!("{{\"wanted\":\"{}\"}}", "x".repeat(2500)))
+        Some(format!("{{\"intent\":\"{}\"}}", "x".repeat(2500)))
     }
 }
 

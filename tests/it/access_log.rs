@@ -13,17 +13,17 @@ fn record_path() -> String {
 }
 
 #[actix_web::test]
-async fn every_request_is_one_line_without_ids_where_it_is_wanted() {
-    for is_wanted in [true, false] {
+async fn with_access_log_every_request_is_one_line_without_ids() {
+    for is_enabled in [true, false] {
         let builder = TestProcess::builder().log_as_json().log_level("warn");
-        let process = builder.configure(|config| config.server("access_log", is_wanted)).start();
+        let process = builder.configure(|config| config.server("access_log", is_enabled)).start();
         let get = |path: &str| process.client().get(path).header("X-Request-Id", "the-request").send();
         let read = get(&record_path()).await;
         get("/records/nowhere/secret-id").await.assert_status(404);
         let log = process.stop_and_read_log();
         let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let lines: Vec<&Value> = lines.iter().filter(|line| line["target"] == "access").collect();
-        assert_eq!(lines.len(), if is_wanted { 2 } else { 0 }, "{log}");
+        assert_eq!(lines.len(), if is_enabled { 2 } else { 0 }, "{log}");
         assert!(!log.contains(matrix42::FACILITY_ID) && !log.contains("secret-id"), "{log}");
         let Some(first) = lines.first() else { continue };
         for (member, expected) in [

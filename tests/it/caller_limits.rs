@@ -1,4 +1,4 @@
-//! The limits of callers: requests a second and requests under way.
+//! The limits of callers: requests per second and requests in flight.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ fn limits(rate: i64, burst: i64, in_flight: i64) -> Value {
     Value::Table(entries.map(|(key, value)| (key.to_owned(), Value::from(value))).into_iter().collect::<Table>())
 }
 
-/// Two callers; only the hog has limits.
-fn start(hog: Value) -> TestEnv {
+/// Two callers; only one of them has limits.
+fn start(limited: Value) -> TestEnv {
     TestEnv::start_with(&MATRIX42, |config| {
         config
-            .api_keys(&[("hog", "key-of-hog", "*:*"), ("other", "key-of-other", "*:*")])
-            .caller("hog", "limits", hog)
+            .api_keys(&[("limited", "key-of-limited", "*:*"), ("other", "key-of-other", "*:*")])
+            .caller("limited", "limits", limited)
             .metrics("caller_label", true)
     })
 }
@@ -31,21 +31,21 @@ async fn read(gateway: &TestEnv, caller: &str) -> TestResponse {
     authorized(gateway.read(MATRIX42.key), caller).send().await
 }
 
-/// Reads until the hog is refused, and returns the refusal.
+/// Reads until the limited caller is refused, and returns the refusal.
 async fn use_up(gateway: &TestEnv) -> TestResponse {
     for _ in 0..50 {
-        let response = read(gateway, "hog").await;
+        let response = read(gateway, "limited").await;
         if response.status == 429 {
             return response;
         }
     }
-    panic!("the hog is never refused");
+    panic!("the limited caller is never refused");
 }
 
 #[actix_web::test]
 async fn a_caller_over_its_rate_gets_429_and_others_are_served() {
     let gateway = start(limits(1, 3, 0));
-    let response = read(&gateway, "hog").await;
+    let response = read(&gateway, "limited").await;
     response.assert_status(200);
     assert_eq!(response.header("ratelimit-policy"), Some(r#""rate";q=3;w=3"#));
     assert_eq!(response.header("ratelimit"), Some(r#""rate";r=2;t=1"#));
@@ -56,7 +56,7 @@ async fn a_caller_over_its_rate_gets_429_and_others_are_served() {
     assert_eq!(refused.json()["retryable"], true);
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(refused.header("ratelimit"), Some(r#""rate";r=0;t=3"#));
-    read(&gateway, "hog").await.assert_status(429);
+    read(&gateway, "limited").await.assert_status(429);
     assert_eq!(gateway.call_count(CallKind::Read), calls, "nothing was sent");
     for _ in 0..5 {
         let response = read(&gateway, "other").await;
@@ -64,18 +64,18 @@ async fn a_caller_over_its_rate_gets_429_and_others_are_served() {
         assert_eq!(response.header("ratelimit"), None);
     }
     for path in ["/healthz", "/readyz", "/docs/", "/openapi.json", "/problems/quota-exceeded", "/"] {
-        authorized(gateway.get(path), "hog").send().await.assert_status(200);
+        authorized(gateway.get(path), "limited").send().await.assert_status(200);
     }
     let metrics = gateway.get("/metrics").send().await.text;
     for line in [
         r#"quota_refusals_total{policy="rate"} 2"#,
         r#"quota_refusals_total{policy="in-flight"} 0"#,
-        r#"caller_quota_refusals_total{caller="hog",policy="rate"} 2"#,
+        r#"caller_quota_refusals_total{caller="limited",policy="rate"} 2"#,
     ] {
         assert!(metrics.lines().any(|shown| shown == line), "{line} not in\n{metrics}");
     }
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    read(&gateway, "hog").await.assert_status(200);
+    read(&gateway, "limited").await.assert_status(200);
 }
 
 #[actix_web::test]
@@ -88,26 +88,26 @@ async fn the_limit_comes_after_401_and_before_404_and_the_body() {
         gateway.get("/systems"),
     ] {
         use_up(&gateway).await;
-        authorized(request, "hog").send().await.assert_problem(429, "quota-exceeded");
+        authorized(request, "limited").send().await.assert_problem(429, "quota-exceeded");
     }
     use_up(&gateway).await;
-    authorized(gateway.get("/nowhere"), "hog").send().await.assert_problem(404, "not-found");
-    authorized(gateway.request(Method::PUT, "/systems"), "hog").send().await.assert_status(405);
+    authorized(gateway.get("/nowhere"), "limited").send().await.assert_problem(404, "not-found");
+    authorized(gateway.request(Method::PUT, "/systems"), "limited").send().await.assert_status(405);
 }
 
 #[actix_web::test]
-async fn requests_under_way_are_limited_and_freed_when_they_end() {
+async fn requests_in_flight_are_limited_and_freed_when_they_end() {
     let gateway = start(limits(0, 0, 1));
     gateway.faults().once(CallKind::Read, InjectedFault::Hold);
-    let first = actix_web::rt::spawn(authorized(gateway.read(MATRIX42.key), "hog").send());
+    let first = actix_web::rt::spawn(authorized(gateway.read(MATRIX42.key), "limited").send());
     gateway.wait_for_calls(CallKind::Read, 1).await;
-    let refused = read(&gateway, "hog").await;
+    let refused = read(&gateway, "limited").await;
     refused.assert_problem(429, "quota-exceeded");
     assert_eq!(refused.json()["violated_policies"], serde_json::json!(["in-flight"]));
     read(&gateway, "other").await.assert_status(200);
     gateway.faults().release();
     first.await.unwrap().assert_status(200);
-    read(&gateway, "hog").await.assert_status(200);
+    read(&gateway, "limited").await.assert_status(200);
 }
 
 #[actix_web::test]
@@ -126,12 +126,12 @@ async fn an_item_of_a_batch_counts_once() {
 async fn default_limits_apply_to_callers_without_their_own() {
     let configure = |config: TestConfig| {
         config
-            .api_keys(&[("hog", "key-of-hog", "*:*"), ("other", "key-of-other", "*:*")])
+            .api_keys(&[("limited", "key-of-limited", "*:*"), ("other", "key-of-other", "*:*")])
             .access("default_limits", limits(1, 1, 0))
             .caller("other", "limits", limits(1, 2, 0))
     };
     let gateway = TestEnv::start_with(&MATRIX42, configure);
-    for (caller, statuses) in [("hog", vec![200, 429]), ("other", vec![200, 200, 429])] {
+    for (caller, statuses) in [("limited", vec![200, 429]), ("other", vec![200, 200, 429])] {
         for status in statuses {
             read(&gateway, caller).await.assert_status(status);
         }

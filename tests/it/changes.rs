@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::{EventStream, FIXTURES, PRETECTUM, Request, TestEnv, TestProcess, VendorFixture, for_each_vendor};
 
-for_each_vendor!(every_applied_write_is_told_once_and_in_order,);
+for_each_vendor!(every_applied_write_is_in_the_feed_once_and_in_order,);
 
 fn changes(env: &TestEnv, query: &str) -> Request {
     env.get(&format!("/changes?{query}"))
@@ -33,7 +33,7 @@ async fn set_text(env: &TestEnv, text: &str) {
     env.set_text(env.fixture.key, "*", text).send().await.assert_status(env.fixture.patch_status);
 }
 
-async fn every_applied_write_is_told_once_and_in_order(fixture: &'static VendorFixture) {
+async fn every_applied_write_is_in_the_feed_once_and_in_order(fixture: &'static VendorFixture) {
     let env = TestEnv::start(fixture);
     let start = now(&env, "").await;
     set_text(&env, "very-secret-value").await;

@@ -82,7 +82,7 @@ async fn a_list_is_a_page_and_a_deleted_record_is_gone() {
 }
 
 #[actix_web::test]
-async fn the_exit_code_tells_trouble_from_an_unknown_outcome() {
+async fn an_unknown_outcome_has_its_own_exit_code() {
     let process = TestProcess::start_with(|config| {
         config.server("deadline", "2s").every_system("retries", 0).every_system("timeout", "300ms")
     });

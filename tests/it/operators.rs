@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{FIXTURES, MATRIX42, Request, TestEnv, TestResponse, VendorFixture, for_each_native_vendor};
 
 for_each_native_vendor!(
-    a_look_finds_what_became_of_a_write_that_ended_unknown,
+    a_probe_finds_what_became_of_a_write_that_ended_unknown,
     a_person_says_what_became_of_a_write_and_its_record_is_free,
 );
 
@@ -58,7 +58,7 @@ async fn wait_for_state(env: &TestEnv, path: &str, state: &str) -> Value {
     panic!("{} is not {state}", env.get(path).send().await.text)
 }
 
-async fn a_look_finds_what_became_of_a_write_that_ended_unknown(fixture: &'static VendorFixture) {
+async fn a_probe_finds_what_became_of_a_write_that_ended_unknown(fixture: &'static VendorFixture) {
     let env = start(fixture);
     let (_, operation) = lose(&env, fixture.key, InjectedFault::HangAfter, "done after all").await;
     let path = path_of(&operation);
@@ -66,7 +66,7 @@ async fn a_look_finds_what_became_of_a_write_that_ended_unknown(fixture: &'stati
     let asked = settle(&env, &path).send().await;
     assert_eq!(asked.assert_status(202).json()["id"], operation["id"]);
     let found = wait_for_state(&env, &path, "applied").await;
-    assert_eq!(found["resolved_by"], Value::Null, "nobody said so: {found}");
+    assert_eq!(found["resolved_by"], Value::Null, "no person resolved it: {found}");
     assert_eq!(env.write_call_count(), 0, "nothing is sent again");
     settle(&env, &path).send().await.assert_status(200);
     let ledger = env.read_ledger().await.json();
@@ -81,13 +81,13 @@ async fn a_person_says_what_became_of_a_write_and_its_record_is_free(fixture: &'
     let env = start(fixture);
     let (lost, operation) = lose(&env, fixture.key, InjectedFault::Hang, "never done").await;
     let path = path_of(&operation);
-    let said = json!({ "state": "not-applied", "note": "seen at the vendor" });
-    let ended = resolve(&env, &path, &said).send().await.assert_status(200).json();
+    let resolution = json!({ "state": "not-applied", "note": "seen at the vendor" });
+    let ended = resolve(&env, &path, &resolution).send().await.assert_status(200).json();
     assert_eq!(
         (&ended["state"], &ended["resolved_by"], &ended["note"]),
         (&json!("not-applied"), &json!("anonymous"), &json!("seen at the vendor"))
     );
-    resolve(&env, &path, &said).send().await.assert_status(200);
+    resolve(&env, &path, &resolution).send().await.assert_status(200);
     let other = json!({ "state": "applied", "note": "no" });
     resolve(&env, &path, &other).send().await.assert_problem(409, "operation-ended");
     let ledger = env.read_ledger().await;
@@ -110,23 +110,23 @@ async fn the_key_of_a_write_that_a_person_says_is_applied_replays_it() {
     let env = start(&MATRIX42);
     let tag = env.current_etag(MATRIX42.key).await;
     let (_, operation) = lose(&env, MATRIX42.key, InjectedFault::Hang, "by hand").await;
-    let said = json!({ "state": "applied", "note": "it is there" });
-    resolve(&env, &path_of(&operation), &said).send().await.assert_status(200);
+    let resolution = json!({ "state": "applied", "note": "it is there" });
+    resolve(&env, &path_of(&operation), &resolution).send().await.assert_status(200);
     let replay = env.set_text(MATRIX42.key, &tag, "by hand").idempotency_key("lost").send().await;
     assert_eq!(replay.assert_status(204).header("idempotency-replayed"), Some("true"));
     assert!(replay.header("concurrency-guarantee").is_some() && replay.header("operation").is_some(), "{replay:?}");
 }
 
 #[actix_web::test]
-async fn a_young_operation_cannot_be_resolved_and_a_running_look_is_not_doubled() {
+async fn a_young_operation_cannot_be_resolved_and_has_one_probe_at_a_time() {
     let env = TestEnv::start_with(&MATRIX42, |config| config.server("deadline", "1s").every_system("timeout", "10s"));
     let tag = env.current_etag(MATRIX42.key).await;
     env.faults().always(CallKind::Update, InjectedFault::ResetBefore);
     env.faults().always(MATRIX42.read_call_kind, InjectedFault::Hold);
     let lost = env.set_text(MATRIX42.key, &tag, "slow").send().await;
     let path = lost.assert_problem(504, "outcome-unknown").json()["operation"].as_str().unwrap().to_owned();
-    let said = json!({ "state": "applied", "note": "too soon" });
-    let refused = resolve(&env, &path, &said).send().await;
+    let resolution = json!({ "state": "applied", "note": "too soon" });
+    let refused = resolve(&env, &path, &resolution).send().await;
     assert!(refused.assert_problem(409, "operation-in-progress").header("retry-after").is_some());
     settle(&env, &path).send().await.assert_problem(409, "operation-in-progress");
     env.faults().clear();
@@ -135,7 +135,7 @@ async fn a_young_operation_cannot_be_resolved_and_a_running_look_is_not_doubled(
 }
 
 #[actix_web::test]
-async fn only_a_caller_with_operate_settles_and_resolves() {
+async fn only_a_caller_with_operate_probes_and_resolves() {
     let env = TestEnv::start_with(&MATRIX42, |config| {
         let callers = [
             ("a", "k-all", "*:*"),
@@ -148,11 +148,11 @@ async fn only_a_caller_with_operate_settles_and_resolves() {
     let with_key = |request: Request, key: &str| request.header("Authorization", &format!("Bearer {key}"));
     let made = with_key(env.set_text(MATRIX42.key, "*", "x"), "k-all").send().await;
     let path = made.assert_status(204).header("operation").unwrap().to_owned();
-    let said = json!({ "state": "applied", "note": "n" });
+    let resolution = json!({ "state": "applied", "note": "n" });
     for (key, status, problem) in
         [("k-read", 403, "forbidden"), ("k-crm", 404, "operation-not-found"), ("k-op", 409, "operation-ended")]
     {
-        with_key(resolve(&env, &path, &said), key).send().await.assert_problem(status, problem);
+        with_key(resolve(&env, &path, &resolution), key).send().await.assert_problem(status, problem);
     }
     with_key(settle(&env, &path), "k-read").send().await.assert_problem(403, "forbidden");
     with_key(settle(&env, &path), "k-op").send().await.assert_status(200);
@@ -212,7 +212,7 @@ async fn the_ledger_is_verified_in_steps() {
 }
 
 #[actix_web::test]
-async fn the_status_tells_what_runs_and_no_secret() {
+async fn the_status_shows_what_runs_and_no_secret() {
     let env = TestEnv::start(&MATRIX42);
     let status = env.get("/status").send().await.assert_status(200).json();
     assert_eq!(

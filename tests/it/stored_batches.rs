@@ -79,7 +79,7 @@ async fn a_cancelled_batch_begins_nothing_more() {
     let path = store(&client, &creates(40)).await;
     env.wait_for_calls(records_gateway::sandbox::CallKind::Create, 1).await;
     client.request(Method::DELETE, &path).send().await.assert_status(202);
-    // The batch looks for this every half second.
+    // The batch polls for this every half second.
     tokio::time::sleep(Duration::from_millis(1200)).await;
     env.faults().clear();
     env.faults().release();
@@ -105,7 +105,7 @@ async fn a_stored_batch_survives_kill_9_and_creates_each_record_once() {
     process.kill();
     process.restart();
     let batch = wait_until_over(&process.client(), &path).await;
-    let status = |wanted: u64| items(&batch).iter().filter(|item| item["status"] == wanted).count();
+    let status = |expected: u64| items(&batch).iter().filter(|item| item["status"] == expected).count();
     assert_eq!(status(201) + status(504), 100, "{}", batch["summary"]);
     assert!(count() <= before + 100 && count() >= before + status(201), "{} records", count() - before);
     assert!(process.run(&["ledger", "verify"]).status.success());

@@ -27,14 +27,18 @@ const PRIVATE_WORDS: &[&str] = &[
     "settles",
     "settling",
     "standin",
+    "tell",
+    "tells",
     "told",
     "unsettled",
     "untabled",
+    "wanted",
     "whoever",
 ];
 
 /// What operators know by these names: a key, the value of a label, a path and its operation.
-const OPERATORS_WORDS: &[&str] = &["settle_timeout", "\"settle\"", "/settle", "settleOperation"];
+const OPERATORS_WORDS: &[&str] =
+    &["settle_timeout", "\"settle\"", "/settle", "settleOperation", "\"wanted\"", "the wanted state"];
 
 /// The widest comment line, in characters.
 const MAX_COMMENT_WIDTH: usize = 100;

@@ -33,7 +33,7 @@ try {
   await showABatch();
   await askForAKey();
   await takeAToken();
-  await settleAndResolve(unknown);
+  await probeAndResolve(unknown);
   console.log(`Chromium ${browser.version()}: every page in light, dark and at 360 px; screenshots in ${folder}`);
 } finally {
   await browser.close();
@@ -96,7 +96,7 @@ async function lookAtEveryPage(unknown, applied) {
   const canary = encodeURIComponent(CANARY);
   const pages = {
     home: '/', problem: '/problems/outcome-unknown', overview: '/console/#/', operations: '/console/#/operations',
-    unsettled: '/console/#/operations?unresolved=yes', operation: `/console/#/operations/${applied}`,
+    unresolved: '/console/#/operations?unresolved=yes', operation: `/console/#/operations/${applied}`,
     unknown: `/console/#/operations/${unknown}`, ledger: '/console/#/ledger?system=itsm', verify: '/console/#/verify',
     record: `/console/#/record?system=itsm&id=${encodeURIComponent(ID)}`, batches: '/console/#/batches',
     empty: `/console/#/operations?caller=${canary}&record=${canary}`, nowhere: `/console/#/${canary}`,
@@ -253,15 +253,15 @@ async function takeAToken() {
 }
 
 /** What a person on call does with a write of which nobody knows what became. */
-async function settleAndResolve(id) {
+async function probeAndResolve(id) {
   const { page, complaints } = await openPage(browser, setup.keys, WIDE);
   await withKey(page);
-  // The vendor responds again: looking once more is enough.
+  // The vendor responds again: one more check is enough.
   const other = await loseAWrite('lost, and found again');
   await page.goto(`${setup.keys}/console/#/operations/${other}`);
-  await page.getByRole('button', { name: 'Look once more now' }).click();
+  await page.getByRole('button', { name: 'Check again now' }).click();
   await page.getByRole('heading', { name: 'Operation applied' }).waitFor();
-  // Others have written the record since: only a person can tell.
+  // Others have written the record since: only a person can decide.
   await page.goto(`${setup.keys}/console/#/operations?unresolved=yes`);
   await page.getByRole('link', { name: id }).click();
   await page.getByRole('heading', { name: 'Resolve it' }).waitFor();

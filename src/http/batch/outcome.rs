@@ -61,7 +61,7 @@ impl ItemOutcome {
         is_success(self.status)
     }
 
-    /// Neither a success nor a write that goes on.
+    /// Neither a success nor a write that still runs.
     pub(super) fn is_failure(&self) -> bool {
         !self.is_success() && self.status != 202
     }
@@ -134,7 +134,7 @@ pub(in crate::http) struct Summary {
     /// Those that were not begun.
     #[schema(example = 1)]
     pub(super) skipped: usize,
-    /// Those whose write was accepted and goes on.
+    /// Those whose write was accepted and still runs.
     #[schema(example = 0)]
     pub(super) running: usize,
     /// Those whose outcome is not known yet.
@@ -180,7 +180,7 @@ impl Summary {
         summary
     }
 
-    /// Whether no item failed; a write that goes on is no failure.
+    /// Whether no item failed; a write that still runs is no failure.
     pub(in crate::http) fn is_success(&self) -> bool {
         self.ok + self.running == self.items
     }

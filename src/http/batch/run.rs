@@ -27,7 +27,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::record::{OperationId, OperationState, percent_encode_id};
 use crate::system::SharedReads;
 
-/// The pauses between two looks at an operation that items wait for.
+/// The pauses between two polls of an operation that items wait for.
 const MIN_POLL: Duration = Duration::from_millis(50);
 const MAX_POLL: Duration = Duration::from_secs(1);
 
@@ -64,9 +64,9 @@ struct OperationEnd {
     etag: Option<String>,
 }
 
-/// What an item leaves to those that depend on it.
+/// The result of an item, for those that depend on it.
 #[derive(Default)]
-struct Left {
+struct DependencyResult {
     /// The id of its record, as a segment of a path.
     record: Option<String>,
     etag: Option<String>,
@@ -92,7 +92,7 @@ impl EndedItem {
     }
 }
 
-/// A batch that runs. Dropping it lets nothing new begin; writes that have begun go on.
+/// A batch that runs. Dropping it lets nothing new begin; writes that have begun continue.
 pub(in crate::http) struct Runner {
     context: Rc<BatchContext>,
     items: Vec<BatchItem>,
@@ -102,7 +102,7 @@ pub(in crate::http) struct Runner {
     reads: Rc<SharedReads>,
     is_cancelled: Rc<Cell<bool>>,
     schedule: Schedule,
-    left: Vec<Left>,
+    results: Vec<DependencyResult>,
     running: usize,
     steps: FuturesUnordered<LocalBoxFuture<'static, Step>>,
     given_up: Vec<usize>,
@@ -116,7 +116,10 @@ impl Runner {
         let concurrency = if stop_on_failure { concurrency } else { concurrency.max(MAX_ENTERED) };
         let depends_on = items.iter().map(|item| item.depends_on.clone()).collect();
         let schedule = Schedule::new(depends_on, record_keys(&context.state, &items), stop_on_failure);
-        let left = items.iter().map(|item| Left { path: item.path.clone(), ..Left::default() }).collect();
+        let results = items
+            .iter()
+            .map(|item| DependencyResult { path: item.path.clone(), ..DependencyResult::default() })
+            .collect();
         Self {
             context: Rc::new(context),
             items,
@@ -124,24 +127,24 @@ impl Runner {
             reads,
             is_cancelled: Rc::default(),
             schedule,
-            left,
+            results,
             running: 0,
             steps: FuturesUnordered::new(),
             given_up: Vec::new(),
         }
     }
 
-    /// Takes what an item left that ended in an earlier process.
+    /// Takes the result of an item that ended in an earlier process.
     pub(super) fn restore(&mut self, item: usize, ended: &EndedItem) {
         let sent = self.items.get(item);
         let own = match sent.and_then(|sent| sent.record_of) {
-            Some(of) => self.left.get(of).and_then(|left| left.record.clone()),
+            Some(of) => self.results.get(of).and_then(|result| result.record.clone()),
             None => sent.and_then(|sent| segment(&sent.params, "id")).map(str::to_owned),
         };
-        if let Some(left) = self.left.get_mut(item) {
-            left.record = ended.last_segment("location").filter(|_| ended.status == 201).or(own);
-            left.etag = ended.headers.get("etag").cloned();
-            left.ended = ended.status.to_string();
+        if let Some(result) = self.results.get_mut(item) {
+            result.record = ended.last_segment("location").filter(|_| ended.status == 201).or(own);
+            result.etag = ended.headers.get("etag").cloned();
+            result.ended = ended.status.to_string();
         }
         self.schedule.restore(item);
         let operation = ended.last_segment("operation").and_then(|id| OperationId::parse(&id));
@@ -162,7 +165,7 @@ impl Runner {
     pub(in crate::http) async fn next(&mut self) -> Option<(usize, ItemOutcome)> {
         loop {
             if let Some(late) = self.given_up.pop() {
-                return Some((late, self.decide(late, not_begun())));
+                return Some((late, self.decide(late, not_begun_problem())));
             }
             if let Some(decided) = self.begin_items() {
                 return Some(decided);
@@ -222,8 +225,8 @@ impl Runner {
                 tokio::time::sleep(MAX_POLL).await;
                 outcome = respond(&state, &route, request.clone()).await;
             }
-            // The write may go on without its caller.
-            share.leave();
+            // The write may continue without its caller.
+            share.release_slot();
             Step::Answered(item, Box::new(outcome))
         };
         self.steps.push(answered.boxed_local());
@@ -233,7 +236,7 @@ impl Runner {
         match step {
             Step::Answered(item, outcome) => {
                 self.running -= 1;
-                self.keep(item, &outcome);
+                self.keep_result(item, &outcome);
                 let operation = outcome.header(&H_OPERATION).and_then(|path| path.rsplit('/').next());
                 match operation.and_then(OperationId::parse).filter(|_| outcome.status == 202) {
                     Some(operation) if self.schedule.has_followers(item) => self.follow(item, operation),
@@ -249,15 +252,15 @@ impl Runner {
             Step::NotBegun(item) => {
                 self.running -= 1;
                 self.schedule.end(item, false);
-                (!self.is_cancelled.get()).then(|| (item, self.decide(item, not_begun())))
+                (!self.is_cancelled.get()).then(|| (item, self.decide(item, not_begun_problem())))
             }
             Step::Followed(item, end) => {
                 let applied = end.as_ref().is_some_and(|end| end.applied);
-                if let (Some(left), Some(end)) = (self.left.get_mut(item), end) {
-                    left.record = left.record.take().or(end.record);
-                    left.etag = end.etag;
+                if let (Some(result), Some(end)) = (self.results.get_mut(item), end) {
+                    result.record = result.record.take().or(end.record);
+                    result.etag = end.etag;
                     if !applied {
-                        "an operation that was not applied".clone_into(&mut left.ended);
+                        "an operation that was not applied".clone_into(&mut result.ended);
                     }
                 }
                 self.schedule.end(item, applied);
@@ -291,14 +294,14 @@ impl Runner {
     }
 
     /// Keeps what later items need of this one.
-    fn keep(&mut self, item: usize, outcome: &ItemOutcome) {
-        let Some(left) = self.left.get_mut(item) else { return };
+    fn keep_result(&mut self, item: usize, outcome: &ItemOutcome) {
+        let Some(result) = self.results.get_mut(item) else { return };
         let created = outcome.header(&LOCATION).filter(|_| outcome.status == 201);
         let created = created.and_then(|path| path.rsplit('/').next()).map(str::to_owned);
-        left.record = created.or_else(|| left.record.take());
-        left.etag = outcome.header(&ETAG).map(str::to_owned);
+        result.record = created.or_else(|| result.record.take());
+        result.etag = outcome.header(&ETAG).map(str::to_owned);
         let name = outcome.problem.as_ref().map(|problem| problem.name.as_str()).unwrap_or_default();
-        format!("{} {name}", outcome.status).trim_end().clone_into(&mut left.ended);
+        format!("{} {name}", outcome.status).trim_end().clone_into(&mut result.ended);
     }
 
     /// The request of an item, with what `{x}` stands for.
@@ -307,14 +310,14 @@ impl Runner {
     /// 424 where the item before has no record or no tag.
     fn request(&mut self, index: usize) -> Result<(Rc<Route>, ItemRequest), Box<ItemOutcome>> {
         let Some(mut item) = self.items.get(index).cloned() else {
-            return Err(Box::new(self.decide(index, not_begun())));
+            return Err(Box::new(self.decide(index, not_begun_problem())));
         };
         let missing = |what: &str, of: usize| {
             let id = self.items.get(of).map(|item| item.id.as_str()).unwrap_or_default();
             format!("the response of item {id} has no {what}")
         };
         if let Some(of) = item.record_of {
-            let Some(record) = self.left.get(of).and_then(|left| left.record.clone()) else {
+            let Some(record) = self.results.get(of).and_then(|result| result.record.clone()) else {
                 let detail = missing("record's id", of);
                 return Err(Box::new(self.dependency_failed(index, of, Some(detail))));
             };
@@ -326,16 +329,16 @@ impl Runner {
             item.path = fill(item.route.path, &item.params);
         }
         if let Some(of) = item.tag_of {
-            let tag = self.left.get(of).and_then(|left| left.etag.as_deref());
+            let tag = self.results.get(of).and_then(|result| result.etag.as_deref());
             let Some(tag) = tag.and_then(|tag| tag.parse().ok()) else {
                 let detail = format!("{}; add Prefer: return=representation to it", missing("ETag", of));
                 return Err(Box::new(self.dependency_failed(index, of, Some(detail))));
             };
             item.headers.insert(IF_MATCH, tag);
         }
-        if let Some(left) = self.left.get_mut(index) {
-            left.record = segment(&item.params, "id").map(str::to_owned);
-            left.path.clone_from(&item.path);
+        if let Some(result) = self.results.get_mut(index) {
+            result.record = segment(&item.params, "id").map(str::to_owned);
+            result.path.clone_from(&item.path);
         }
         let BatchItem { id, method, path, route, params, headers, body, .. } = item;
         let name = format!("{}/{id}", self.context.name).into();
@@ -347,10 +350,10 @@ impl Runner {
     fn dependency_failed(&self, item: usize, because: usize, detail: Option<String>) -> ItemOutcome {
         let detail = detail.unwrap_or_else(|| {
             let id = self.items.get(because).map(|item| item.id.as_str()).unwrap_or_default();
-            let ended = self.left.get(because).map(|left| left.ended.as_str()).unwrap_or_default();
+            let ended = self.results.get(because).map(|result| result.ended.as_str()).unwrap_or_default();
             format!("item {id} ended with {ended}; this item was not begun, and nothing was sent for it")
         });
-        let instance = self.left.get(because).map(|left| left.path.clone()).unwrap_or_default();
+        let instance = self.results.get(because).map(|result| result.path.clone()).unwrap_or_default();
         let problem = ProblemKind::DependencyFailed.with_detail(detail);
         ItemOutcome::not_begun(&self.context.state, self.items.get(item), &instance, problem)
     }
@@ -386,7 +389,7 @@ async fn is_own_write_running(state: &RequestState, name: &str, outcome: &ItemOu
     operation.is_some_and(|operation| operation.batch.as_deref() == Some(name))
 }
 
-fn not_begun() -> Problem {
+fn not_begun_problem() -> Problem {
     let detail = "the batch's time was over before this item began, so nothing was sent; send it again";
     ProblemKind::Overloaded.with_detail(detail).retry_after(Duration::from_secs(1))
 }

@@ -84,7 +84,7 @@ impl Schedule {
         self.set(item, State::Begun);
     }
 
-    /// Records that an item failed, before those that wait for it may go on.
+    /// Records that an item failed, before those that wait for it may start.
     pub(super) fn fail(&mut self, item: usize) {
         self.first_failure.get_or_insert(item);
     }

@@ -1,4 +1,4 @@
-//! Asynchronous batches (contract 4.10): kept in the journal, so that they go on after a crash and
+//! Asynchronous batches (contract 4.10): kept in the journal, so that they resume after a crash and
 //! at another replica. The lease of a batch's id says who runs it.
 //!
 //! An item that had begun when its process died is begun again with the same key: it then has the
@@ -31,15 +31,15 @@ use crate::record::{RawJson, RequestId};
 const LEASES: &str = "/batches";
 const LEASE_TTL: Duration = Duration::from_secs(15);
 const RENEW_INTERVAL: Duration = Duration::from_secs(5);
-/// How often a running batch looks whether it was cancelled.
+/// How often a running batch polls whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(500);
-/// How often a replica looks for batches that nobody runs.
+/// How often a replica polls for batches that no process runs.
 const RESUME_INTERVAL: Duration = Duration::from_secs(2);
 /// How many batches one process resumes at once.
 const MAX_RESUMED: usize = 16;
 /// The pause before a row that could not be saved is saved again.
 const SAVE_PAUSE: Duration = Duration::from_millis(500);
-/// Nobody waits for the end of the batch.
+/// No caller waits for the end of the batch.
 const NO_DEADLINE: Duration = Duration::from_hours(24 * 365);
 
 /// The row of a batch itself: who asked for what.
@@ -93,7 +93,7 @@ pub(in crate::http) async fn begin(
     let mut rows = vec![BatchRow { position: BatchRow::HEAD, status: BatchRow::OPEN, ..row(0, head) }];
     rows.extend(raw.items().enumerate().map(|(position, item)| row(position, item)));
     let journal = state.api.gateway.journal().clone();
-    // Nobody else can have the lease of a new id; without it another replica would begin, too.
+    // No other process can have the lease of a new id; without it another replica would begin, too.
     let lease = journal.acquire(LEASES, &id, LEASE_TTL).await?;
     journal.save_batch_rows(rows).await?;
     if let LeaseResult::Lease(lease) = lease {
@@ -103,7 +103,7 @@ pub(in crate::http) async fn begin(
     Ok(id)
 }
 
-/// Goes on with the batches that nobody runs, until it is dropped.
+/// Resumes the batches that no process runs, until it is dropped.
 pub async fn resume(shared: Arc<SharedApiState>) {
     let mut poll = interval(RESUME_INTERVAL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -116,7 +116,7 @@ pub async fn resume(shared: Arc<SharedApiState>) {
         let journal = api.gateway.journal().clone();
         for id in journal.open_batches(MAX_RESUMED).await.unwrap_or_default() {
             if let Ok(LeaseResult::Lease(lease)) = journal.acquire(LEASES, &id, LEASE_TTL).await {
-                tracing::info!(batch = id, "a batch goes on that nobody ran");
+                tracing::info!(batch = id, "an interrupted batch resumes");
                 actix_web::rt::spawn(run(Arc::clone(&api), journal.clone(), id, lease));
             }
         }
@@ -125,7 +125,7 @@ pub async fn resume(shared: Arc<SharedApiState>) {
 
 /// Runs a batch until it is over, its lease is lost, or the process stops.
 async fn run(api: Arc<ApiState>, journal: Journal, id: String, lease: Lease) {
-    match Stored::load(&api, &journal, &id).await {
+    match RunningBatch::load(&api, &journal, &id).await {
         Ok(Some(mut stored)) => {
             if stored.run(&lease).await {
                 stored.close().await;
@@ -139,7 +139,7 @@ async fn run(api: Arc<ApiState>, journal: Journal, id: String, lease: Lease) {
 }
 
 /// A batch of the journal that runs here.
-struct Stored {
+struct RunningBatch {
     journal: Journal,
     id: Arc<str>,
     api: Arc<ApiState>,
@@ -151,7 +151,7 @@ struct Stored {
     requests: Vec<String>,
 }
 
-impl Stored {
+impl RunningBatch {
     async fn load(api: &Arc<ApiState>, journal: &Journal, id: &str) -> Result<Option<Self>, JournalError> {
         let mut rows = journal.batch_rows(id, BatchRow::HEAD, usize::MAX >> 1).await?.into_iter();
         let Some(head_row) = rows.next().filter(|row| row.position == BatchRow::HEAD) else { return Ok(None) };
@@ -211,7 +211,7 @@ impl Stored {
                             Err(_) => {}
                         }
                     }
-                    self.look_for_cancel().await;
+                    self.poll_for_cancel().await;
                     continue;
                 }
                 ended = self.progress.next(&mut self.runner) => ended,
@@ -226,7 +226,7 @@ impl Stored {
         }
     }
 
-    async fn look_for_cancel(&mut self) {
+    async fn poll_for_cancel(&mut self) {
         let head = self.journal.batch_rows(&self.id, BatchRow::HEAD, 1).await.unwrap_or_default();
         if let Some(head) = head.first() {
             self.state.is_cancelled |= parse_state(head.response.as_deref()).is_cancelled;
@@ -247,7 +247,7 @@ impl Stored {
     /// Saves the end of the batch. The bodies of items that were cancelled before they began are
     /// not needed any more either.
     async fn close(&mut self) {
-        self.look_for_cancel().await;
+        self.poll_for_cancel().await;
         let state = HeadState { finished_at: Some(jiff::Timestamp::now().to_string()), ..self.state.clone() };
         let left = self.requests.iter().enumerate().filter(|(_, request)| !request.is_empty());
         let mut rows: Vec<BatchRow> = left.map(|(item, request)| self.row_without_body(item, request)).collect();

@@ -45,7 +45,7 @@ async function show() {
   }
   if (signal.aborted) return;
   document.title = `${main.querySelector('h1')?.textContent ?? 'console'} · records-gateway`;
-  // Whoever follows a link with the keyboard goes on in the content.
+  // A keyboard user who follows a link continues in the content.
   if (!isFirst) main.focus({ preventScroll: true });
   isFirst = false;
 }

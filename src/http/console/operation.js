@@ -21,7 +21,7 @@ export async function operation({ id, signal, reload }) {
       ['Caller', shown.caller], ['Begun', time(shown.started_at)],
       ['Ended', shown.finished_at ? time(shown.finished_at) : `not yet, runs for ${age(shown.started_at)}`],
       ['Tag after it', shown.etag ? el('code', {}, shown.etag) : '–'], ['Tag now', tag], ['Seen', shown.observed],
-      ['Batch', shown.batch], ['Decided by', shown.resolved_by], ['Note', shown.note],
+      ['Batch', shown.batch], ['Resolved by', shown.resolved_by], ['Note', shown.note],
       ['History', pageLink('of this record', 'record', { system: shown.system, id: shown.record })],
     ]),
     ...problemPart(shown.problem), ...warningPart(shown.warnings),
@@ -68,7 +68,7 @@ function problemPart(problem) {
 function warningPart(warnings) {
   if (!warnings?.length) return [];
   const columns = [['Code', (one) => one.code], ['Where', (one) => one.pointer], ['Detail', (one) => one.detail]];
-  return [el('h2', {}, 'Warnings'), table('What the write did besides', columns, warnings)];
+  return [el('h2', {}, 'Warnings'), table('What else the write did', columns, warnings)];
 }
 
 function ledgerPart(page) {
@@ -98,18 +98,18 @@ function decisionPart(shown, path, reload) {
       status.replaceChildren(notice('bad', error.message, ' ', problemLink(error.name)));
     }
   };
-  const look = el('button', { type: 'button', class: 'first', click: () => act('POST', `${path}/settle`) }, 'Look once more now');
+  const check = el('button', { type: 'button', class: 'first', click: () => act('POST', `${path}/settle`) }, 'Check again now');
   return [
-    el('h2', {}, 'Settle it'),
+    el('h2', {}, 'Check it again'),
     el('p', {}, 'The gateway reads the record again and decides by what it shows. Nothing is written that it would not write by itself.'),
-    el('p', { class: 'buttons' }, look), command(curl('POST', `${path}/settle`)),
+    el('p', { class: 'buttons' }, check), command(curl('POST', `${path}/settle`)),
     el('h2', {}, 'Resolve it'), ...resolveForm(shown, path, act), status,
   ];
 }
 
 function resolveForm(shown, path, act) {
   const isYoung = shown.state === 'running' && Date.now() - new Date(shown.started_at).getTime() < DECIDABLE_AFTER;
-  if (isYoung) return [el('p', {}, 'The gateway still looks for its outcome. A person can decide it when it has run for a minute.')];
+  if (isYoung) return [el('p', {}, 'The gateway still reconciles it. A person can decide it when it has run for a minute.')];
   const choice = (value, text) => el('label', { class: 'check' },
     el('input', { type: 'radio', name: 'state', value, required: true }), text);
   const note = el('textarea', { name: 'note', rows: '3', maxlength: '500', required: true });

@@ -10,7 +10,7 @@ const FIELDS = [
   { name: 'state', label: 'State', type: 'select', options: STATES },
   { name: 'action', label: 'Action', type: 'select', options: ['create', 'update', 'delete'] },
   { name: 'since', label: 'Since', type: 'time' }, { name: 'until', label: 'Until', type: 'time' },
-  { name: 'unresolved', label: 'unsettled only', type: 'check' },
+  { name: 'unresolved', label: 'unresolved only', type: 'check' },
 ];
 
 export const COLUMNS = [
@@ -26,11 +26,11 @@ export const COLUMNS = [
 export async function operations({ params, signal }) {
   const sent = query(params, ['system', 'record', 'caller', 'state', 'action', 'since', 'until']);
   const lists = await Promise.all(states(params).map((word) => list({ ...sent, state: word }, signal)));
-  const none = el('p', { class: 'quiet' }, 'No operation is in this state and unsettled.');
+  const none = el('p', { class: 'quiet' }, 'No unresolved operation is in this state.');
   return [el('h1', {}, 'Operations'), filters('operations', FIELDS, params), ...(lists.length ? lists : [none])];
 }
 
-/** The states to list; unsettled is what runs and what ended unknown. */
+/** The states to list; unresolved is what runs and what ended unknown. */
 function states(params) {
   const chosen = params.get('state') ?? '';
   if (!params.get('unresolved')) return [chosen];

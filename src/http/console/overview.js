@@ -4,7 +4,7 @@ import { get, getIfAllowed } from './api.js';
 import { age, el, facts, notice, pageLink, state, time } from './dom.js';
 
 const REFRESH = 15_000;
-const MOST = 1000;
+const MAX_LISTED = 1000;
 
 export async function overview({ signal }) {
   const holder = el('div');
@@ -26,7 +26,7 @@ export async function overview({ signal }) {
 }
 
 async function fill(holder, signal) {
-  const unresolved = (word) => getIfAllowed('operations', { state: word, order: 'asc', limit: MOST }, signal);
+  const unresolved = (word) => getIfAllowed('operations', { state: word, order: 'asc', limit: MAX_LISTED }, signal);
   const [systems, status, running, unknown] = await Promise.all([
     get('systems', {}, signal), getIfAllowed('status', {}, signal), unresolved('running'), unresolved('unknown'),
   ]);

@@ -36,7 +36,7 @@ function values(headers, text) {
   return [
     facts([
       ['Tag', el('code', {}, headers.get('etag') ?? 'none')],
-      ['Write under way', shown.pending_operation ? operationOf(shown.pending_operation) : undefined],
+      ['Running write', shown.pending_operation ? operationOf(shown.pending_operation) : undefined],
       ['Warnings', (shown.warnings ?? []).map((one) => el('div', {}, `${one.code} ${one.pointer ?? ''} ${one.detail ?? ''}`))],
     ]),
     table('Its fields', [

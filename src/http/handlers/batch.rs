@@ -36,7 +36,7 @@ const ITEM_HEADERS: [HeaderName; 5] = [
     request_body(description = "The items", content(
         (BatchBody = "application/json", examples(
             ("Two records" = (summary = "Reads one record and changes another", value = json!(examples::batch()))))))),
-    responses((status = 200, description = "Every item succeeded, or its write goes on", content(
+    responses((status = 200, description = "Every item succeeded, or its write still runs", content(
             (BatchResult = "application/json"), (String = "application/x-ndjson"))),
         (status = 202, description = "Stored, and running: `Prefer: respond-async`", body = StoredBatch),
         (status = 207, description = "Some items failed; `summary` counts them", body = BatchResult)))]

@@ -46,7 +46,7 @@ pub(super) async fn begin(
     while Instant::now() + WAIT_POLL < until {
         tokio::time::sleep(WAIT_POLL).await;
         let batch = find(context, &id).await?;
-        if batch.is_over() && raw.len() <= context.api().batch_limits.max_items {
+        if batch.has_ended() && raw.len() <= context.api().batch_limits.max_items {
             let rows = context.read_store(context.gateway().journal().batch_rows(&id, 0, raw.len())).await?;
             let items: Vec<String> = rows.into_iter().filter_map(|row| row.response).collect();
             let mut response = batch_response::document(&batch.summary(context).await?, &items);
@@ -66,7 +66,7 @@ async fn accepted(context: &RequestContext, batch: &Batch) -> HandlerResult {
     let body = batch.to_json(&batch.summary(context).await?, &items, next.as_deref());
     let mut response = HttpResponse::Accepted();
     response.insert_header(response::NO_STORE).insert_header((LOCATION, format!("/batches/{}", batch.id)));
-    if !batch.is_over() {
+    if !batch.has_ended() {
         response.insert_header((RETRY_AFTER, response::POLL_INTERVAL_SECS));
     }
     Ok(response.content_type("application/json").body(body))
@@ -91,7 +91,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     let body = batch.to_json(&batch.summary(&context).await?, &items, next.as_deref());
     let link = params.next_link_header(&format!("/batches/{id}"), next.as_deref());
     let mut response = preconditions.respond(body.into(), None, link)?;
-    if !batch.is_over() {
+    if !batch.has_ended() {
         response.headers_mut().insert(RETRY_AFTER, response::POLL_INTERVAL_SECS.into());
     }
     Ok(response)
@@ -99,7 +99,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
 
 /// `DELETE /batches/{id}`: no further item begins.
 #[utoipa::path(delete, path = "/batches/{id}", tag = "Records", operation_id = "cancelBatch",
-    summary = "Cancel an asynchronous batch", description = "No further item begins; those that have begun go on.",
+    summary = "Cancel an asynchronous batch", description = "No further item begins; those that have begun continue.",
     params(BatchPath),
     responses((status = 202, description = "Nothing of the batch begins any more", body = StoredBatch)))]
 pub(in crate::http) async fn cancel(context: RequestContext) -> HandlerResult {
@@ -108,7 +108,7 @@ pub(in crate::http) async fn cancel(context: RequestContext) -> HandlerResult {
     accept::require_json(context.headers())?;
     context.query(&[])?;
     let mut batch = find(&context, &id).await?;
-    if !batch.is_over() {
+    if !batch.has_ended() {
         batch.state.is_cancelled = true;
         let row = BatchRow { response: serde_json::to_string(&batch.state).ok(), ..batch.row.clone() };
         let saved = context.gateway().journal().save_batch_rows(vec![row]);
@@ -142,12 +142,12 @@ async fn find(context: &RequestContext, id: &str) -> Result<Batch, Problem> {
 }
 
 impl Batch {
-    fn is_over(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.row.status != BatchRow::OPEN
     }
 
-    fn word(&self) -> &'static str {
-        match (self.state.is_cancelled, self.is_over()) {
+    fn state_name(&self) -> &'static str {
+        match (self.state.is_cancelled, self.has_ended()) {
             (true, _) => "cancelled",
             (false, true) => "done",
             (false, false) => "running",
@@ -156,7 +156,7 @@ impl Batch {
 
     async fn summary(&self, context: &RequestContext) -> Result<Summary, Problem> {
         let counts = context.read_store(context.gateway().journal().batch_counts(&self.id)).await?;
-        Ok(Summary::of_stored(&counts, self.is_over() || self.state.is_cancelled))
+        Ok(Summary::of_stored(&counts, self.has_ended() || self.state.is_cancelled))
     }
 
     /// The documents of a page of items, and the position of the next one.
@@ -177,7 +177,7 @@ impl Batch {
     fn to_json(&self, summary: &Summary, items: &[String], next: Option<&str>) -> String {
         JsonObjectWriter::new()
             .string("id", &self.id)
-            .string("state", self.word())
+            .string("state", self.state_name())
             .string("caller", &self.head.caller.name().0)
             .string("started_at", &self.head.started_at)
             .serialized("finished_at", &self.state.finished_at)

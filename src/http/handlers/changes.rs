@@ -156,7 +156,7 @@ async fn page(context: &RequestContext, params: &QueryParams, feed: Feed) -> Han
                     () = gateway.draining() => {}
                 }
             };
-            // Without a change the last look shows none.
+            // Without a change the last read shows none.
             let _ = timeout_at(until, changed).await;
         }
     }
@@ -176,7 +176,7 @@ async fn stream(context: &RequestContext, feed: Feed) -> HandlerResult {
         let detail = "as many streams of changes are open as the gateway allows";
         return Err(ProblemKind::Overloaded.with_detail(detail).retry_after(Duration::from_secs(5)).into());
     };
-    // The first look tells whether the position is kept, while there can still be a status.
+    // An expired position is found here, because a status cannot follow the first event.
     let position = match feed.read(context, feed.start).await? {
         ChangeRead::Expired(now) => return Err(feed.expired(context, now).into()),
         ChangeRead::Page(page) => match feed.start {

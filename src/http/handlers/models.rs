@@ -219,7 +219,7 @@ struct CrossPage {
 
 impl CrossPage {
     /// Reads system after system until the page is full. A system that fails ends the page; the
-    /// next page goes on after it.
+    /// next page continues after it.
     async fn read(
         context: &RequestContext,
         maps: &[Arc<SystemMap>],

@@ -14,12 +14,12 @@ use crate::http::{body, response};
 use crate::journal::VerdictResult;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{FieldError, JsonError, Operation, OperationState, parse_strict};
-use crate::writes::{LookResult, Operator};
+use crate::writes::{Operator, ProbeRequestResult};
 
 /// The longest note, in characters.
 const MAX_NOTE: usize = 500;
 
-/// What a person says became of a write.
+/// The outcome of a write, as a person has found it.
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "described, never constructed")]
 pub(in crate::http) struct Resolution {
@@ -31,7 +31,7 @@ pub(in crate::http) struct Resolution {
     note: String,
 }
 
-/// A state that a person can say.
+/// A state that a person can record.
 #[derive(utoipa::ToSchema)]
 #[schema(rename_all = "kebab-case")]
 #[expect(dead_code, reason = "described, never constructed")]
@@ -44,22 +44,24 @@ enum ResolvedState {
 
 /// `POST /operations/{id}/settle`.
 #[utoipa::path(post, path = "/operations/{id}/settle", tag = "Operations", operation_id = "settleOperation",
-    summary = "Look once more", description = "Looks for the outcome of a write now. Needs the permission `operate`. It never sends a write \
+    summary = "Check the outcome again", description = "Reads the record again and reconciles the write now. Needs the permission `operate`. It never sends a write \
         that the gateway would not send by itself.",
     params(OperationPath),
-    responses((status = 202, description = "A look has begun", body = Operation),
+    responses((status = 202, description = "The check has begun", body = Operation),
         (status = 200, description = "The outcome is known already", body = Operation)))]
-pub(in crate::http) async fn look_again(context: RequestContext) -> HandlerResult {
+pub(in crate::http) async fn probe_again(context: RequestContext) -> HandlerResult {
     let operation = authorized_operation(&context).await?;
     accept::require_json(context.headers())?;
     context.query(&[])?;
-    let result = context.gateway().look_again(&operation, operator(&context)?).await;
+    let result = context.gateway().probe_again(&operation, operator(&context)?).await;
     match result.map_err(|error| store_unavailable(&error))? {
-        LookResult::Begun => Ok(respond(StatusCode::ACCEPTED, &operation)),
-        LookResult::Known => Ok(respond(StatusCode::OK, &operation)),
-        LookResult::UnderWay => Err(in_progress("the outcome of this write is being looked for", &operation).into()),
-        LookResult::Forgotten => {
-            let detail = "the gateway no longer has what it would look for; say what became of it with `/resolve`";
+        ProbeRequestResult::Started => Ok(respond(StatusCode::ACCEPTED, &operation)),
+        ProbeRequestResult::OutcomeKnown => Ok(respond(StatusCode::OK, &operation)),
+        ProbeRequestResult::AlreadyRunning => {
+            Err(in_progress("the gateway is checking the outcome of this write", &operation).into())
+        }
+        ProbeRequestResult::NoRecoveryData => {
+            let detail = "the gateway no longer knows what the write was to do; record its outcome with `/resolve`";
             Err(ProblemKind::OperationEnded.with_detail(detail).operation(&operation.id).into())
         }
     }
@@ -67,11 +69,11 @@ pub(in crate::http) async fn look_again(context: RequestContext) -> HandlerResul
 
 /// `POST /operations/{id}/resolve`.
 #[utoipa::path(post, path = "/operations/{id}/resolve", tag = "Operations", operation_id = "resolveOperation",
-    summary = "Say what became of a write", description = "Ends an operation that is `unknown`, or that has run for a minute: a person has looked. \
+    summary = "Record the outcome of a write", description = "Ends an operation that is `unknown`, or that has run for a minute, with the outcome that a person has found. \
         Its record is free at once. Needs the permission `operate`.",
     params(OperationPath),
-    request_body(content = Resolution, description = "What became of it"),
-    responses((status = 200, description = "The operation has ended so", body = Operation)))]
+    request_body(content = Resolution, description = "The outcome"),
+    responses((status = 200, description = "The operation has this state", body = Operation)))]
 pub(in crate::http) async fn resolve(context: RequestContext) -> HandlerResult {
     let operation = authorized_operation(&context).await?;
     accept::require_json(context.headers())?;
@@ -85,7 +87,8 @@ pub(in crate::http) async fn resolve(context: RequestContext) -> HandlerResult {
             Ok(respond(StatusCode::OK, &find_operation(&context, &operation.id).await?))
         }
         VerdictResult::TooEarly => {
-            Err(in_progress("the write began less than a minute ago; the gateway still looks", &operation).into())
+            Err(in_progress("the write began less than a minute ago; the gateway still reconciles it", &operation)
+                .into())
         }
         VerdictResult::Ended | VerdictResult::NotFound => {
             let detail = "the operation has ended in another way meanwhile";

@@ -112,14 +112,14 @@ pub(crate) fn accepts_html(headers: &HeaderMap) -> bool {
 
 /// How specifically a range matches `application/` and the subtype (`None`: not at all), and
 /// whether its weight is above 0.
-fn match_media_range(member: &str, wanted: &str) -> Option<(Option<u8>, bool)> {
+fn match_media_range(member: &str, offered: &str) -> Option<(Option<u8>, bool)> {
     let mut parts = syntax::split_list(member, ';');
     let (kind, subtype) = parts.next()?.split_once('/')?;
     if !syntax::is_token(kind) || !syntax::is_token(subtype) {
         return None;
     }
     let fits = match (kind.to_ascii_lowercase().as_str(), subtype.to_ascii_lowercase().as_str()) {
-        ("application", subtype) if subtype == wanted => Some(2),
+        ("application", subtype) if subtype == offered => Some(2),
         ("application", "*") => Some(1),
         ("*", "*") => Some(0),
         _ => None,
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn a_stream_is_sent_to_who_names_it() {
         use FeedFormat::{EventStream, Json};
-        for (accept, wanted) in [
+        for (accept, expected) in [
             ("text/event-stream", Some(EventStream)),
             ("Text/Event-Stream; q=0.5, */*;q=0.1", Some(EventStream)),
             ("application/json, text/event-stream", Some(Json)),
@@ -157,13 +157,13 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.append(ACCEPT, HeaderValue::from_static(accept));
-            assert_eq!(json_or_event_stream(&headers).ok(), wanted, "{accept}");
+            assert_eq!(json_or_event_stream(&headers).ok(), expected, "{accept}");
         }
     }
 
     #[test]
     fn lines_are_for_callers_that_name_them_first() {
-        for (line, wanted) in [
+        for (line, expected) in [
             ("*/*", Ok(false)),
             ("application/json", Ok(false)),
             ("application/x-ndjson", Ok(true)),
@@ -174,7 +174,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.append(ACCEPT, HeaderValue::from_static(line));
-            assert_eq!(require_json_or_lines(&headers).map_err(|problem| problem.name.as_str()), wanted, "{line}");
+            assert_eq!(require_json_or_lines(&headers).map_err(|problem| problem.name.as_str()), expected, "{line}");
         }
     }
 
@@ -199,12 +199,12 @@ mod tests {
             (&["nonsense"], true),
             (&["a/b/c, ;;;, \"", "text/plain"], false),
         ];
-        for (lines, wanted) in cases {
+        for (lines, expected) in cases {
             let mut headers = HeaderMap::new();
             for line in *lines {
                 headers.append(ACCEPT, HeaderValue::from_static(line));
             }
-            assert_eq!(require_json(&headers).is_ok(), *wanted, "{lines:?}");
+            assert_eq!(require_json(&headers).is_ok(), *expected, "{lines:?}");
         }
     }
 }

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn types_are_compared_without_case_and_with_parameters() {
-        for (line, wanted) in [
+        for (line, expected) in [
             ("application/json", Ok(BodyType::Json)),
             ("Application/Merge-Patch+JSON; charset=utf-8", Ok(BodyType::MergePatch)),
             ("application/json;CHARSET=\"UTF-8\" ; x=y", Ok(BodyType::Json)),
@@ -99,7 +99,7 @@ mod tests {
             ("application/json, application/json", Err("unsupported-media-type")),
             ("", Err("unsupported-media-type")),
         ] {
-            assert_eq!(read(&[line]), wanted, "{line}");
+            assert_eq!(read(&[line]), expected, "{line}");
         }
         assert_eq!(read(&[]), Err("unsupported-media-type"));
         assert_eq!(read(&["application/json", "application/json"]), Err("malformed-request"));
@@ -107,12 +107,12 @@ mod tests {
 
     #[test]
     fn only_identity_counts_as_no_content_coding() {
-        for (line, wanted) in
+        for (line, expected) in
             [("identity", false), ("Identity", false), ("", false), ("gzip", true), ("identity, br", true), ("i", true)]
         {
             let mut headers = HeaderMap::new();
             headers.append(CONTENT_ENCODING, HeaderValue::from_static(line));
-            assert_eq!(has_content_encoding(&headers), wanted, "{line}");
+            assert_eq!(has_content_encoding(&headers), expected, "{line}");
         }
     }
 }

@@ -112,8 +112,8 @@ mod tests {
             (&[b"\"\xe4\""], Some(any_of(&[(false, "\u{e4}")]))),
             (&[br#""*""#], Some(any_of(&[(false, "*")]))),
         ];
-        for (lines, wanted) in cases {
-            assert_eq!(&read(lines).expect("well-formed"), wanted, "{lines:?}");
+        for (lines, expected) in cases {
+            assert_eq!(&read(lines).expect("well-formed"), expected, "{lines:?}");
         }
     }
 

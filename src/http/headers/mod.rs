@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_bearer_key_is_found_whatever_the_case_of_the_scheme() {
-        for (line, wanted) in [
+        for (line, expected) in [
             ("Bearer k", Some("k")),
             ("bearer  k", Some("k")),
             ("Basic k", None),
@@ -172,7 +172,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.append(AUTHORIZATION, HeaderValue::from_static(line));
-            assert_eq!(bearer(&headers), wanted, "{line}");
+            assert_eq!(bearer(&headers), expected, "{line}");
         }
     }
 }

@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_rebase_is_preferred_by_the_word_disjoint() {
-        for (line, wanted) in [
+        for (line, expected) in [
             ("rebase=disjoint", true),
             ("return=minimal, Rebase=\"disjoint\"", true),
             ("rebase", false),
@@ -95,7 +95,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.append(HeaderName::from_static("prefer"), HeaderValue::from_static(line));
-            assert_eq!(parse_prefer(&headers).rebase, wanted, "{line}");
+            assert_eq!(parse_prefer(&headers).rebase, expected, "{line}");
         }
     }
 
@@ -122,8 +122,8 @@ mod tests {
             (&["===, \"\", ;;, return=representation"], (true, false, None)),
             (&["return=\"representation"], (false, false, None)),
         ];
-        for (lines, wanted) in cases {
-            assert_eq!(&read(lines), wanted, "{lines:?}");
+        for (lines, expected) in cases {
+            assert_eq!(&read(lines), expected, "{lines:?}");
         }
     }
 }

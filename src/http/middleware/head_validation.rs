@@ -146,7 +146,7 @@ mod tests {
             let twice = TestRequest::default().append_header((name, "a")).append_header((name, "a"));
             assert_eq!(problem_name(twice), Some("malformed-request"), "{name}");
         }
-        for (host, wanted) in [
+        for (host, expected) in [
             ("", None),
             ("a.b:80", None),
             ("a:", None),
@@ -160,7 +160,7 @@ mod tests {
             ("[::1]x", Some("malformed-request")),
             ("u@a", Some("malformed-request")),
         ] {
-            assert_eq!(problem_name(TestRequest::default().insert_header(("host", host))), wanted, "{host}");
+            assert_eq!(problem_name(TestRequest::default().insert_header(("host", host))), expected, "{host}");
         }
     }
 }

@@ -61,7 +61,7 @@ pub(super) use system_document::system_document;
         super::handlers::records::get, super::handlers::writes::update, super::handlers::writes::delete,
         super::handlers::previews::new_record, super::handlers::previews::change,
         super::handlers::operations::list, super::handlers::operations::get,
-        super::handlers::settlement::look_again, super::handlers::settlement::resolve,
+        super::handlers::settlement::probe_again, super::handlers::settlement::resolve,
         super::handlers::ledger::list, super::handlers::ledger_chain::head,
         super::handlers::ledger_chain::verify, super::handlers::changes::list, super::handlers::status::get,
         super::handlers::batch::run,

@@ -98,7 +98,7 @@ pub(crate) struct ModelPath {
     model: String,
 }
 
-/// How much of the record a document shows besides its fields.
+/// How much of the record a document shows in addition to its fields.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 pub(crate) enum VendorPart {
@@ -119,6 +119,6 @@ pub(crate) struct ModelListParams {
     /// `next` of the previous page of the same query.
     #[param(min_length = 1)]
     cursor: Option<String>,
-    /// How much of the record a document shows besides its fields; `rest` if it is left out.
+    /// How much of the record a document shows in addition to its fields; `rest` if it is left out.
     vendor: Option<VendorPart>,
 }

@@ -9,7 +9,7 @@ use crate::journal::ledger::Hash;
 use crate::journal::sql::Value;
 use crate::journal::verify::{self, LedgerHead, VerifiedRange};
 
-/// How often a cut looks whether everything is deleted.
+/// How often a cut polls whether everything is deleted.
 const DELETE_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Journal {
@@ -46,7 +46,7 @@ impl Journal {
     /// are deleted.
     ///
     /// # Errors
-    /// `Unavailable`: perhaps not all of them are deleted; any later start goes on with it.
+    /// `Unavailable`: perhaps not all of them are deleted; any later start resumes the deletion.
     pub(in crate::journal) async fn cut(&self, seq: i64, hash: Hash) -> Result<(), JournalError> {
         self.submit(Command::Cut { seq, hash }).await?;
         while self.has_entries_until(seq).await? {

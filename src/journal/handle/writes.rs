@@ -121,8 +121,8 @@ impl Journal {
     /// operation, appends the verdict to the ledger, and completes or frees the idempotency key.
     ///
     /// # Errors
-    /// `Unavailable`: nothing is recorded, or it cannot be known whether it was; asking again
-    /// tells.
+    /// `Unavailable`: nothing is recorded, or it is not known whether it was; a repeat
+    /// shows it.
     pub async fn record_verdict(&self, mut verdict: Verdict) -> Result<VerdictResult, JournalError> {
         verdict.caller = replace_nul(verdict.caller);
         verdict.note = verdict.note.map(replace_nul);

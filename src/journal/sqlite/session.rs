@@ -125,7 +125,7 @@ impl SqliteSession {
         rows.iter_mut().map(stored_operation).collect()
     }
 
-    /// Writes a batch in one transaction. `committing` tells whether a failure leaves open what
+    /// Writes a batch in one transaction. `committing` says whether a failure leaves open what
     /// became of it.
     pub(in crate::journal) fn commit(
         &mut self,

@@ -28,7 +28,7 @@ async fn page(store: &Journal, query: ChangeQuery, start: ChangeStart) -> Change
     }
 }
 
-fn shown(page: &ChangePage) -> Vec<(i64, ChangeType, Option<&str>)> {
+fn summarize(page: &ChangePage) -> Vec<(i64, ChangeType, Option<&str>)> {
     page.items.iter().map(|change| (change.seq, change.kind, change.record.as_deref())).collect()
 }
 
@@ -57,19 +57,19 @@ async fn what_was_applied_is_shown_once_and_in_order() {
             (8, ChangeType::Gap, None),
             (10, ChangeType::Deleted, Some("A:1")),
         ];
-        assert_eq!(shown(&all), expected);
+        assert_eq!(summarize(&all), expected);
         assert_eq!((all.next, all.at_end), (11, true));
         assert_eq!(all.items[1].paths, ["/fields/Email"]);
         let mut start = ChangeStart::First;
         for expected in expected {
             let one = page(&store, ChangeQuery { limit: 1, ..query() }, start).await;
-            assert_eq!(shown(&one), [expected]);
+            assert_eq!(summarize(&one), [expected]);
             start = ChangeStart::After(one.next);
         }
         let rest = page(&store, ChangeQuery { limit: 1, ..query() }, start).await;
-        assert_eq!((shown(&rest), rest.next, rest.at_end), (vec![], 11, true));
+        assert_eq!((summarize(&rest), rest.next, rest.at_end), (vec![], 11, true));
         let now = page(&store, query(), ChangeStart::Now).await;
-        assert_eq!((shown(&now), now.next, now.at_end), (vec![], 11, true));
+        assert_eq!((summarize(&now), now.next, now.at_end), (vec![], 11, true));
     }
 }
 
@@ -106,7 +106,10 @@ async fn a_cursor_older_than_the_retention_is_expired() {
         assert_eq!(read(&store, query(), ChangeStart::After(0)).await, ChangeRead::Expired(2));
         assert!(page(&store, query(), ChangeStart::After(old.next)).await.at_end, "nothing was missed after it");
         write(&store, intent("A:2"), |outcome| outcome).await;
-        assert_eq!(shown(&page(&store, query(), ChangeStart::After(2)).await), [(4, ChangeType::Updated, Some("A:2"))]);
+        assert_eq!(
+            summarize(&page(&store, query(), ChangeStart::After(2)).await),
+            [(4, ChangeType::Updated, Some("A:2"))]
+        );
         assert_eq!(read(&store, query(), ChangeStart::After(1)).await, ChangeRead::Expired(4));
     }
 }
@@ -120,7 +123,10 @@ async fn events_that_were_cut_are_expired() {
         assert_eq!(page(&store, query(), ChangeStart::First).await.items.len(), 2);
         store.cut(2, [0; 32]).await.expect("cut");
         assert_eq!(read(&store, query(), ChangeStart::After(1)).await, ChangeRead::Expired(5));
-        assert_eq!(shown(&page(&store, query(), ChangeStart::After(2)).await), [(4, ChangeType::Updated, Some("A:2"))]);
+        assert_eq!(
+            summarize(&page(&store, query(), ChangeStart::After(2)).await),
+            [(4, ChangeType::Updated, Some("A:2"))]
+        );
     }
 }
 
@@ -145,7 +151,7 @@ async fn a_verdict_is_shown_as_the_write_would_have_been() {
         };
         store.record_verdict(verdict).await.expect("recorded");
         let all = page(&store, query(), ChangeStart::First).await;
-        assert_eq!(shown(&all), [(2, ChangeType::Gap, Some("A:1")), (3, ChangeType::Updated, Some("A:1"))]);
+        assert_eq!(summarize(&all), [(2, ChangeType::Gap, Some("A:1")), (3, ChangeType::Updated, Some("A:1"))]);
         assert_eq!(all.items[1].paths, ["/fields/Email"]);
     }
 }

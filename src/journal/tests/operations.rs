@@ -151,7 +151,7 @@ async fn an_operation_orphaned_by_a_crash_is_adopted_once_with_its_payload() {
         assert_eq!(other.adopt(10).await, Ok(vec![]), "one replica wins");
         let adopted = adopted.pop().expect("one");
         assert!(adopted.first_adopted_ms > 0);
-        assert_eq!((adopted.operation, adopted.recovery.as_deref()), (id.clone(), Some("{\"wanted\":1}")));
+        assert_eq!((adopted.operation, adopted.recovery.as_deref()), (id.clone(), Some("{\"intent\":1}")));
         assert_eq!(adopted.response, Some(InterimResponse::Unknown));
         one.finish(applied_outcome(&id)).await.expect("finished");
         let state = one.lookup_idempotency_key(&claim("k")).await;

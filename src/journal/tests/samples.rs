@@ -30,7 +30,7 @@ pub(in crate::journal) fn intent(record: &str) -> Intent {
         is_async: false,
         lease: None,
         idempotency: None,
-        recovery: Some(Arc::new("{\"wanted\":1}")),
+        recovery: Some(Arc::new("{\"intent\":1}")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Operations that end by a verdict, and the feed that tells of it.
+//! Operations that end by a verdict, and the verdict's event in the feed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,16 +54,16 @@ async fn events(store: &Journal, operation: &OperationId) -> Vec<(LedgerEvent, S
 async fn a_person_ends_an_operation_that_is_unknown() {
     for database in test_databases().await {
         let store = database.open().await;
-        for said in [OperationState::Applied, OperationState::NotApplied] {
-            let write = intent_with_key("A:1", said.as_str());
+        for end_state in [OperationState::Applied, OperationState::NotApplied] {
+            let write = intent_with_key("A:1", end_state.as_str());
             begin(&store, &write).await;
             store.finish(unknown_outcome(&write.operation)).await.expect("finished");
-            assert_eq!(store.recovery_of(&write.operation).await, Ok(Some("{\"wanted\":1}".to_owned())));
-            assert_eq!(store.record_verdict(verdict(&write.operation, said)).await, Ok(VerdictResult::Recorded));
+            assert_eq!(store.recovery_of(&write.operation).await, Ok(Some("{\"intent\":1}".to_owned())));
+            assert_eq!(store.record_verdict(verdict(&write.operation, end_state)).await, Ok(VerdictResult::Recorded));
             let operation = store.operation(&write.operation).await.expect("read").expect("an operation");
             assert_eq!(
                 (operation.state, operation.resolved_by.as_deref(), operation.note.as_deref()),
-                (said, Some("anna"), Some("seen"))
+                (end_state, Some("anna"), Some("seen"))
             );
             assert_eq!(store.recovery_of(&write.operation).await, Ok(None), "it is needed no longer");
             let billing = || "billing".to_owned();
@@ -72,19 +72,19 @@ async fn a_person_ends_an_operation_that_is_unknown() {
                 [
                     (LedgerEvent::Intent, "running".to_owned(), billing()),
                     (LedgerEvent::Outcome, "unknown".to_owned(), billing()),
-                    (LedgerEvent::Resolved, said.as_str().to_owned(), "anna".to_owned()),
+                    (LedgerEvent::Resolved, end_state.as_str().to_owned(), "anna".to_owned()),
                 ]
             );
-            let key = store.lookup_idempotency_key(&claim(said.as_str())).await.expect("read");
-            match said {
+            let key = store.lookup_idempotency_key(&claim(end_state.as_str())).await.expect("read");
+            match end_state {
                 OperationState::Applied => {
                     assert_eq!(key, Some(IdempotencyState::Completed("{\"by\":\"hand\"}".into())));
                 }
                 _ => assert_eq!(key, None, "a repeat runs"),
             }
-            assert_eq!(store.record_verdict(verdict(&write.operation, said)).await, Ok(VerdictResult::Repeated));
+            assert_eq!(store.record_verdict(verdict(&write.operation, end_state)).await, Ok(VerdictResult::Repeated));
             let other =
-                if said == OperationState::Applied { OperationState::NotApplied } else { OperationState::Applied };
+                if end_state == OperationState::Applied { OperationState::NotApplied } else { OperationState::Applied };
             assert_eq!(store.record_verdict(verdict(&write.operation, other)).await, Ok(VerdictResult::Ended));
             let query = OperationQuery {
                 systems: vec!["crm".into()],
@@ -96,7 +96,7 @@ async fn a_person_ends_an_operation_that_is_unknown() {
             let query = OperationQuery {
                 systems: vec!["crm".into()],
                 record: Some("A:1".into()),
-                state: Some(said),
+                state: Some(end_state),
                 limit: 10,
                 ..OperationQuery::default()
             };
@@ -111,7 +111,7 @@ async fn a_person_ends_an_operation_that_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_person_ends_an_operation_that_runs_too_long_and_frees_its_record() {
+async fn a_person_ends_a_long_running_operation_and_frees_its_record() {
     for database in test_databases().await {
         let store = database.open().await;
         let Ok(LeaseResult::Lease(lease)) = store.acquire("crm", "A:1", Duration::from_hours(1)).await else {
@@ -149,8 +149,8 @@ async fn a_later_finding_that_differs_is_shown_and_changes_nothing() {
         let store = database.open().await;
         let write = intent("A:1");
         begin(&store, &write).await;
-        let said = Verdict { min_age: Duration::ZERO, ..verdict(&write.operation, OperationState::NotApplied) };
-        assert_eq!(store.record_verdict(said).await, Ok(VerdictResult::Recorded));
+        let resolution = Verdict { min_age: Duration::ZERO, ..verdict(&write.operation, OperationState::NotApplied) };
+        assert_eq!(store.record_verdict(resolution).await, Ok(VerdictResult::Recorded));
         assert_eq!(store.finish(applied_outcome(&write.operation)).await, Ok(false));
         store.ping().await.expect("written");
         let operation = store.operation(&write.operation).await.expect("read").expect("an operation");
@@ -167,8 +167,8 @@ async fn a_verdict_on_an_operation_of_another_replica_counts() {
         let (one, two) = (database.open().await, database.open().await);
         let write = Intent { is_async: true, ..intent("A:1") };
         begin(&one, &write).await;
-        let said = Verdict { min_age: Duration::ZERO, ..verdict(&write.operation, OperationState::NotApplied) };
-        assert_eq!(two.record_verdict(said).await, Ok(VerdictResult::Recorded));
+        let resolution = Verdict { min_age: Duration::ZERO, ..verdict(&write.operation, OperationState::NotApplied) };
+        assert_eq!(two.record_verdict(resolution).await, Ok(VerdictResult::Recorded));
         assert_eq!(one.begin(intent("A:1")).await, Ok(BeginResult::Started), "the record is free");
         assert_eq!(one.finish(applied_outcome(&write.operation)).await, Ok(false));
         assert_eq!(state(&one, &write.operation).await, OperationState::NotApplied);
@@ -182,8 +182,8 @@ async fn an_outcome_that_is_known_takes_no_verdict() {
         let write = intent("A:1");
         begin(&store, &write).await;
         store.finish(applied_outcome(&write.operation)).await.expect("finished");
-        for said in [OperationState::Applied, OperationState::NotApplied] {
-            assert_eq!(store.record_verdict(verdict(&write.operation, said)).await, Ok(VerdictResult::Ended));
+        for end_state in [OperationState::Applied, OperationState::NotApplied] {
+            assert_eq!(store.record_verdict(verdict(&write.operation, end_state)).await, Ok(VerdictResult::Ended));
         }
         let unknown = OperationId::new();
         assert_eq!(store.record_verdict(verdict(&unknown, OperationState::Applied)).await, Ok(VerdictResult::NotFound));
@@ -192,7 +192,7 @@ async fn an_outcome_that_is_known_takes_no_verdict() {
 }
 
 #[tokio::test]
-async fn a_create_that_a_later_look_finds_is_listed_with_its_record() {
+async fn a_create_that_a_later_probe_finds_is_listed_with_its_record() {
     for database in test_databases().await {
         let store = database.open().await;
         let write = Intent { record: None, action: crate::record::Action::Create, ..intent("-") };
@@ -215,7 +215,7 @@ async fn a_create_that_a_later_look_finds_is_listed_with_its_record() {
         let listed = store.operations(query).await.expect("read").items;
         assert_eq!(listed.len(), 1);
         assert_eq!((listed[0].record.as_deref(), listed[0].etag.as_deref()), (Some("A:7"), Some("\"c9\"")));
-        assert_eq!(listed[0].resolved_by, None, "nobody has said so");
+        assert_eq!(listed[0].resolved_by, None, "no person resolved it");
     }
 }
 
@@ -226,11 +226,11 @@ async fn a_verdict_while_the_process_is_killed_is_recorded_or_not() {
         let write = intent("A:1");
         begin(&store, &write).await;
         store.finish(unknown_outcome(&write.operation)).await.expect("finished");
-        let said = Arc::new(verdict(&write.operation, OperationState::Applied));
+        let resolution = Arc::new(verdict(&write.operation, OperationState::Applied));
         let killed = store.clone();
         let recording = {
-            let said = Verdict::clone(&said);
-            tokio::spawn(async move { killed.record_verdict(said).await })
+            let resolution = Verdict::clone(&resolution);
+            tokio::spawn(async move { killed.record_verdict(resolution).await })
         };
         tokio::task::yield_now().await;
         store.kill().await;

@@ -47,7 +47,7 @@ fn a_change_overlaps_what_has_moved_at_above_or_below_it() {
     let cases: &[(Value, Value, &[&str])] = &[
         (merge(json!({"b": 3})), merge(json!({"a": 9})), &[]),
         (merge(json!({"a": 3})), merge(json!({"a": 9})), &["/fields/a"]),
-        // Nobody knows whether twice was meant.
+        // It is not known whether the change was meant twice.
         (merge(json!({"a": 9})), merge(json!({"a": 9})), &["/fields/a"]),
         // Named, and not changed.
         (merge(json!({"a": 1})), merge(json!({"a": 9})), &["/fields/a"]),
@@ -146,8 +146,8 @@ fn a_rebase_is_a_three_way_merge_or_names_each_conflict() {
         merged += 1;
         let applied =
             parsed.apply(&document(&now), &no_reserved).unwrap_or_else(|error| panic!("{error:?} {}", shown()));
-        let wanted = merge3(Some(base_value), Some(&json!(mine)), Some(now_value), "/fields", &mut BTreeSet::new());
-        assert_eq!(diff(&applied, &map(wanted.expect("an object"))), [], "{}", shown());
+        let expected = merge3(Some(base_value), Some(&json!(mine)), Some(now_value), "/fields", &mut BTreeSet::new());
+        assert_eq!(diff(&applied, &map(expected.expect("an object"))), [], "{}", shown());
     }
     assert!(merged > case_count() / 10 && refused > case_count() / 10, "{merged} merged, {refused} refused");
 }
@@ -270,8 +270,8 @@ fn changed(random: &mut fastrand::Rng, base: &Map<String, Value>) -> Map<String,
     now
 }
 
-/// `fields` with null exactly where `base` has it: vendors do not tell a null member from an absent
-/// one, and a JSON Patch does.
+/// `fields` with null exactly where `base` has it: vendors treat a null member as an absent one,
+/// and a JSON Patch does not.
 fn with_nulls_of(base: &Map<String, Value>, mut fields: Map<String, Value>) -> Map<String, Value> {
     fields.retain(|_, value| !value.is_null());
     for name in base.iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name) {

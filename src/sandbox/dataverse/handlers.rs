@@ -160,7 +160,7 @@ fn list(state: &State, set: &str, request: &FakeRequest<'_>) -> Result<FakeRespo
     Ok(FakeResponse::json(200, &Value::Object(shown)).with_header("OData-Version", "4.0"))
 }
 
-/// The position after the last row of the former page. If that row is gone, the list goes on with
+/// The position after the last row of the former page. If that row is gone, the list continues with
 /// the first row that was created after it, which the fake cannot know: it starts again.
 fn skip_position(table: &Table, token: &str) -> Result<usize, Failure> {
     let key = token.split("last=\"").nth(1).and_then(|rest| rest.split('"').next());

@@ -34,11 +34,11 @@ pub(super) fn tables(state: &State) -> FakeResponse {
 /// `EntityDefinitions(LogicalName='…')/Attributes`, with or without a cast.
 pub(super) fn columns(state: &State, table: &str, cast: Option<&str>) -> Result<FakeResponse, Failure> {
     let table = find(state, table)?;
-    let wanted = cast.map(|cast| cast.trim_start_matches("Microsoft.Dynamics.CRM.").to_owned());
+    let requested = cast.map(|cast| cast.trim_start_matches("Microsoft.Dynamics.CRM.").to_owned());
     let key = Column { name: table.key, kind: ColumnType::Key, required: true, computed: true };
     let all = table.columns.iter().chain(std::iter::once(&key));
     let shown = all.filter(|column| {
-        wanted.as_ref().is_none_or(|wanted| *wanted == format!("{}AttributeMetadata", type_name(column.kind)))
+        requested.as_ref().is_none_or(|requested| *requested == format!("{}AttributeMetadata", type_name(column.kind)))
     });
     Ok(value_response(&shown.map(|column| describe_column(table, column)).collect::<Vec<_>>()))
 }

@@ -95,9 +95,9 @@ fn a_gzip_body_is_decoded_within_the_limit() {
 
 type Expected = Result<(u16, &'static str), (VendorErrorKind, &'static str)>;
 
-/// What each answer says, byte for byte, and what is read: status and body, or the kind of error
+/// Each response, byte for byte, and what is read: status and body, or the kind of error
 /// and a word of its reason.
-const ANSWERS: &[(&str, Expected)] = &[
+const RESPONSES: &[(&str, Expected)] = &[
     ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", Ok((200, "{}"))),
     ("HTTP/1.1 200\r\nContent-Length: 2\r\n\r\n{}", Ok((200, "{}"))),
     ("HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", Ok((200, "{}"))),
@@ -146,18 +146,18 @@ const ANSWERS: &[(&str, Expected)] = &[
 
 #[tokio::test]
 async fn every_framing_of_the_rfc_is_read_and_every_other_is_named() {
-    for (answer, expected) in ANSWERS {
-        let connections: &[&[&str]] = Box::leak(Box::new([Box::leak(Box::new([*answer])) as &[&str]]));
+    for (raw, expected) in RESPONSES {
+        let connections: &[&[&str]] = Box::leak(Box::new([Box::leak(Box::new([*raw])) as &[&str]]));
         let read = read_from_vendor(connections).await;
         match (&read, expected) {
             (Ok(response), Ok((status, body))) => {
-                assert_eq!((response.status, &response.body[..]), (*status, body.as_bytes()), "{answer:?}");
+                assert_eq!((response.status, &response.body[..]), (*status, body.as_bytes()), "{raw:?}");
             }
             (Err(fault), Err((kind, word))) => {
-                assert_eq!(fault.kind, *kind, "{answer:?}: {fault}");
-                assert!(fault.to_string().contains(word), "{answer:?}: {fault}");
+                assert_eq!(fault.kind, *kind, "{raw:?}: {fault}");
+                assert!(fault.to_string().contains(word), "{raw:?}: {fault}");
             }
-            _ => panic!("{answer:?}: {read:?}"),
+            _ => panic!("{raw:?}: {read:?}"),
         }
     }
 }

@@ -37,14 +37,14 @@ pub(super) fn inspect_head(received: &[u8]) -> HeadAction {
     let Some(head) = Head::parse(received) else {
         return if received.len() < MAX_HEAD { HeadAction::ReadMore } else { HeadAction::Pass };
     };
-    if let Some(mended) = head.mended() {
-        return match inspect_head(&mended) {
+    if let Some(normalized) = head.normalized() {
+        return match inspect_head(&normalized) {
             HeadAction::Skip(_) => HeadAction::Skip(head.length),
             HeadAction::Replace { head: replaced, until_close, .. } => {
                 HeadAction::Replace { head: replaced, length: head.length, until_close }
             }
             HeadAction::Pass | HeadAction::ReadMore => {
-                HeadAction::Replace { head: mended, length: head.length, until_close: false }
+                HeadAction::Replace { head: normalized, length: head.length, until_close: false }
             }
         };
     }
@@ -100,9 +100,9 @@ impl<'r> Head<'r> {
     }
 
     /// The head in the form that awc reads; `None` if it has that form, or no valid one.
-    fn mended(&self) -> Option<Vec<u8>> {
+    fn normalized(&self) -> Option<Vec<u8>> {
         let (status, fields) = self.lines.split_first()?;
-        if !self.received.starts_with(b"HTTP/1.") || !fields.iter().any(|range| self.is_mendable(range)) {
+        if !self.received.starts_with(b"HTTP/1.") || !fields.iter().any(|range| self.needs_normalizing(range)) {
             return None;
         }
         let mut unfolded: Vec<Vec<u8>> = Vec::with_capacity(fields.len());
@@ -126,17 +126,17 @@ impl<'r> Head<'r> {
         if let Some(length) = first.filter(|_| !has_coding) {
             unfolded.push([b"content-length: ", length.as_slice()].concat());
         }
-        let mut mended = self.line(status).trim_ascii_end().to_vec();
+        let mut normalized = self.line(status).trim_ascii_end().to_vec();
         for line in &unfolded {
-            mended.extend_from_slice(b"\r\n");
-            mended.extend_from_slice(line);
+            normalized.extend_from_slice(b"\r\n");
+            normalized.extend_from_slice(line);
         }
-        mended.extend_from_slice(b"\r\n\r\n");
-        (self.received.get(..self.length) != Some(mended.as_slice())).then_some(mended)
+        normalized.extend_from_slice(b"\r\n\r\n");
+        (self.received.get(..self.length) != Some(normalized.as_slice())).then_some(normalized)
     }
 
     /// Whether awc misreads a head because of this line, or may do so.
-    fn is_mendable(&self, range: &Range<usize>) -> bool {
+    fn needs_normalizing(&self, range: &Range<usize>) -> bool {
         let line = self.line(range);
         let name_end = line.iter().position(|byte| matches!(byte, b':' | b' ' | b'\t' | b'\r' | b'\n'));
         let has_space = name_end.and_then(|at| line.get(at)).is_some_and(|byte| matches!(byte, b' ' | b'\t'));

@@ -11,7 +11,7 @@ use super::faults::unparseable_response;
 use crate::record::{VendorError, VendorErrorKind, percent_encode};
 use crate::transport::{JSON, VendorCallKind, VendorRequest, sanitize_text};
 
-const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+const FORM_MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
 /// Requests a token with a form. Both the client's id and its secret are in the body.
 pub(crate) fn client_credentials_request(path: &str, client_id: &str, secret: &str, scope: &str) -> VendorRequest {
@@ -19,7 +19,7 @@ pub(crate) fn client_credentials_request(path: &str, client_id: &str, secret: &s
         [("grant_type", "client_credentials"), ("client_id", client_id), ("client_secret", secret), ("scope", scope)];
     VendorRequest::new(VendorCallKind::SignIn, Method::POST, path)
         .header(ACCEPT, JSON)
-        .header(CONTENT_TYPE, FORM)
+        .header(CONTENT_TYPE, FORM_MEDIA_TYPE)
         .body(form_body(&fields))
 }
 

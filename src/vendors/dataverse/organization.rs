@@ -45,7 +45,7 @@ impl Dataverse {
         })
     }
 
-    /// The row of a response, and its key column where only the key tells it.
+    /// The row of a response. Where the key column is not known, the key itself identifies it.
     pub(super) fn read_one(&self, id: &RecordId, response: &VendorResponse) -> Result<Row, VendorError> {
         let column = self.tables.key_column(id.collection());
         let primary = match &column {
@@ -153,7 +153,7 @@ pub(super) fn condition((name, value): (&String, &Value)) -> Option<String> {
             }
             match lookups::attribute_of(name) {
                 Some(_) => lookups::shown_value(value)?.as_str()?.to_owned(),
-                // A time is written without quotes, and which texts are times only the table tells.
+                // Times have no quotes, and the column's type, which is not known here, decides.
                 None if text.parse::<Timestamp>().is_ok() || text.parse::<jiff::civil::Date>().is_ok() => return None,
                 None => format!("'{}'", text.replace('\'', "''")),
             }

@@ -20,7 +20,7 @@ pub(super) const ENTITY_ID: &str = "odata-entityid";
 const MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion");
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
-const FOUR: HeaderValue = HeaderValue::from_static("4.0");
+const ODATA_V4: HeaderValue = HeaderValue::from_static("4.0");
 /// The vendor's own way to pass caches.
 const NO_CACHE: HeaderValue = HeaderValue::from_static("null");
 const ANY_VERSION: HeaderValue = HeaderValue::from_static("*");
@@ -56,7 +56,10 @@ pub(super) fn is_property(text: &str) -> bool {
 }
 
 fn request(kind: VendorCallKind, method: Method, path: String) -> VendorRequest {
-    VendorRequest::new(kind, method, path).header(ACCEPT, JSON).header(MAX_VERSION, FOUR).header(ODATA_VERSION, FOUR)
+    VendorRequest::new(kind, method, path)
+        .header(ACCEPT, JSON)
+        .header(MAX_VERSION, ODATA_V4)
+        .header(ODATA_VERSION, ODATA_V4)
 }
 
 fn row_path(id: &RecordId) -> String {

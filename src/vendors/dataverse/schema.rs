@@ -35,7 +35,7 @@ struct Attribute {
     #[serde(default)]
     attribute_of: Option<String>,
     #[serde(default)]
-    required_level: Option<Level>,
+    required_level: Option<RequiredLevel>,
     #[serde(default)]
     is_valid_for_read: Option<bool>,
     #[serde(default)]
@@ -54,7 +54,7 @@ struct Attribute {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Level {
+struct RequiredLevel {
     value: Option<String>,
 }
 

@@ -77,7 +77,7 @@ pub(super) struct Target {
 pub(super) type Lookups = HashMap<String, Vec<Target>>;
 
 #[derive(Debug, Default)]
-struct Known {
+struct CachedTables {
     tables: Option<(Instant, Arc<Vec<Table>>)>,
     lookups: HashMap<String, (Instant, Arc<Lookups>)>,
     /// The columns of each set that no update sets.
@@ -88,14 +88,14 @@ struct Known {
 
 /// The cache of one organization.
 #[derive(Debug, Default)]
-pub(super) struct TableCache(RwLock<Known>);
+pub(super) struct TableCache(RwLock<CachedTables>);
 
 impl TableCache {
-    fn read<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
-        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    fn read<T>(&self, read: impl FnOnce(&CachedTables) -> T) -> T {
+        read(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn change(&self, change: impl FnOnce(&mut Known)) {
+    fn change(&self, change: impl FnOnce(&mut CachedTables)) {
         change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -156,7 +156,7 @@ impl TableCache {
 
     /// Reads the lookups of a set, unless they are known.
     pub(super) async fn load_lookups(&self, transport: &dyn Transport, set: &str) -> Result<(), VendorError> {
-        let is_fresh = |known: &Known| known.lookups.get(set).is_some_and(|(at, _)| at.elapsed() < TTL);
+        let is_fresh = |known: &CachedTables| known.lookups.get(set).is_some_and(|(at, _)| at.elapsed() < TTL);
         if self.read(is_fresh) {
             return Ok(());
         }
@@ -180,7 +180,7 @@ impl TableCache {
     }
 }
 
-fn find<'k>(known: &'k Known, set: &str) -> Option<&'k Table> {
+fn find<'k>(known: &'k CachedTables, set: &str) -> Option<&'k Table> {
     let (_, tables) = known.tables.as_ref()?;
     tables.iter().find(|table| table.set.as_deref() == Some(set))
 }

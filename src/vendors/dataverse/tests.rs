@@ -171,7 +171,7 @@ async fn a_table_that_does_not_compare_versions_is_remembered() {
 }
 
 #[test]
-fn an_update_without_a_version_is_never_planned_where_versions_are_compared() {
+fn where_versions_are_compared_every_planned_update_has_one() {
     let adapter = adapter();
     let members = RawObject::from(&map(r#"{"name":"x"}"#));
     let change = UpdateInput::Members(&members);

@@ -13,7 +13,7 @@ use crate::vendors::schema::{FieldSchema, RecordSchema};
 const DISPLAY_STRING: &str = "DisplayString";
 
 #[derive(Deserialize)]
-struct Described {
+struct SchemaResponse {
     #[serde(rename = "Result", default)]
     result: Value,
     #[serde(rename = "Schema")]
@@ -32,11 +32,11 @@ struct Column {
 
 /// Parses `{Result, Schema}`: the attributes, and the id of the first fragment in `Result`.
 pub(super) fn parse_schema(definition: &str, body: &Bytes) -> Result<(RecordSchema, Option<String>), VendorError> {
-    let described: Described = serde_json::from_slice(body).map_err(unparseable_response)?;
+    let response: SchemaResponse = serde_json::from_slice(body).map_err(unparseable_response)?;
     let is_attribute = |column: &&Column| !is_reserved(&column.name) && column.name != DISPLAY_STRING;
-    let fields = described.schema.iter().filter(is_attribute).map(to_field).collect();
+    let fields = response.schema.iter().filter(is_attribute).map(to_field).collect();
     let schema = RecordSchema { title: definition.to_owned(), fields, is_closed: true };
-    let first = match &described.result {
+    let first = match &response.result {
         Value::Array(rows) => rows.first().and_then(id_of),
         row => id_of(row),
     };

@@ -66,17 +66,17 @@ impl PageCache {
         found: &mut HashMap<String, VendorRecord>,
     ) -> Result<(), VendorError> {
         let Some(first) = ids.first() else { return Ok(()) };
-        let mut wanted: HashSet<&str> = ids.iter().map(RecordId::key).collect();
+        let mut missing: HashSet<&str> = ids.iter().map(RecordId::key).collect();
         let mut earlier = None;
         for _ in 0..MAX_SCANS {
             let mut scan = Scan::new(transport, VendorCallKind::Read, first.collection());
             while let Some((page_key, listing)) = scan.next_page().await? {
-                for (key, record) in listing.find_records(&wanted)? {
-                    wanted.remove(key.as_str());
+                for (key, record) in listing.find_records(&missing)? {
+                    missing.remove(key.as_str());
                     self.remember(&RecordId::new(first.collection(), &key), page_key.as_deref()).await;
                     found.insert(key, record);
                 }
-                if wanted.is_empty() {
+                if missing.is_empty() {
                     return Ok(());
                 }
             }

@@ -55,7 +55,7 @@ impl PlanSubject<'_> {
     }
 }
 
-/// Compares the write with its plan, if the request names one. `was_read` tells whether the
+/// Compares the write with its plan, if the request names one. `was_read` says whether the
 /// preconditions were compared with the record.
 ///
 /// # Errors

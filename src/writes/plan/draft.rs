@@ -3,7 +3,7 @@
 use crate::record::FieldChange;
 use crate::system::Guarantee;
 use crate::vendors::PlannedRequest;
-use crate::writes::rebased::Rebased;
+use crate::writes::applied_rebase::AppliedRebase;
 
 /// A write as far as its preview goes.
 pub(in crate::writes) struct Draft {
@@ -14,5 +14,5 @@ pub(in crate::writes) struct Draft {
     pub planned: Option<PlannedRequest>,
     /// The values that change.
     pub changes: Vec<FieldChange>,
-    pub rebased: Option<Rebased>,
+    pub rebased: Option<AppliedRebase>,
 }

@@ -8,7 +8,7 @@ use crate::writes::task::WriteTask;
 
 /// Why there is no rebase; by default because none was preferred.
 #[derive(Debug, Default)]
-pub(super) struct NoRebase {
+pub(super) struct RebaseFailure {
     pub overlap: Vec<String>,
     pub refusal: Option<RebaseRefusal>,
 }
@@ -26,7 +26,7 @@ pub(super) async fn read_and_check_preconditions(
     if precondition_holds(task, &etag) && !is_excluded(task, &etag) {
         return Ok((record, etag));
     }
-    Err(failed_precondition(task, id, &record, &etag, NoRebase::default()).await)
+    Err(failed_precondition(task, id, &record, &etag, RebaseFailure::default()).await)
 }
 
 /// The record and its ETag.
@@ -59,7 +59,7 @@ pub(super) async fn failed_precondition(
     id: &RecordId,
     record: &VendorRecord,
     etag: &EntityTag,
-    no_rebase: NoRebase,
+    rebase_failure: RebaseFailure,
 ) -> Problem {
     let (system, precondition) = (task.system, task.command.precondition.as_ref());
     let holds = precondition_holds(task, etag);
@@ -71,7 +71,7 @@ pub(super) async fn failed_precondition(
         let recent_states = &task.gateway.recent_states;
         problem.changed = system.changed_since(recent_states, &sent.to_header(), id, record).await;
     }
-    Problem { overlap: no_rebase.overlap, rebase: no_rebase.refusal, ..problem }
+    Problem { overlap: rebase_failure.overlap, rebase: rebase_failure.refusal, ..problem }
 }
 
 /// Why the precondition is false. `if_match` is the one that did not hold, if it was that.

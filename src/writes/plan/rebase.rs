@@ -5,11 +5,11 @@
 use serde_json::{Map, Value};
 
 use super::document::patch_document;
-use super::preconditions::{NoRebase, failed_precondition, is_excluded, precondition_holds, read_record};
+use super::preconditions::{RebaseFailure, failed_precondition, is_excluded, precondition_holds, read_record};
 use crate::metrics::RebaseOutcome;
 use crate::problem::{Problem, RebaseRefusal};
 use crate::record::{EntityTag, Patch, RawObject, RecordId, VendorRecord, diff, json_pointer, rebase};
-use crate::writes::rebased::Rebased;
+use crate::writes::applied_rebase::AppliedRebase;
 use crate::writes::task::WriteTask;
 
 /// The record and its ETag, after a check of the preconditions. A tag that is no longer current is
@@ -21,20 +21,20 @@ pub(super) async fn read_and_rebase(
     task: &WriteTask<'_>,
     id: &RecordId,
     patch: &Patch,
-) -> Result<(VendorRecord, EntityTag, Option<Rebased>), Problem> {
+) -> Result<(VendorRecord, EntityTag, Option<AppliedRebase>), Problem> {
     let (record, etag) = read_record(task, id).await?;
     let holds = precondition_holds(task, &etag);
     if holds && !is_excluded(task, &etag) {
         return Ok((record, etag, None));
     }
-    let mut no_rebase = NoRebase::default();
+    let mut rebase_failure = RebaseFailure::default();
     if !holds && task.command.prefer.rebase && !is_excluded(task, &etag) {
         match try_rebase(task, id, patch, &record, &etag).await {
             Ok(rebased) => return Ok((record, etag, Some(rebased))),
-            Err(refused) => no_rebase = refused,
+            Err(refused) => rebase_failure = refused,
         }
     }
-    Err(failed_precondition(task, id, &record, &etag, no_rebase).await)
+    Err(failed_precondition(task, id, &record, &etag, rebase_failure).await)
 }
 
 async fn try_rebase(
@@ -43,27 +43,27 @@ async fn try_rebase(
     patch: &Patch,
     record: &VendorRecord,
     etag: &EntityTag,
-) -> Result<Rebased, NoRebase> {
+) -> Result<AppliedRebase, RebaseFailure> {
     let (gateway, system) = (task.gateway, task.system);
     let sent = task.command.precondition.as_ref().and_then(|given| given.single_version(&system.name, id));
     // A tag of another record is stale for another reason than a change.
-    let Some((sent, _)) = sent else { return Err(NoRebase::default()) };
+    let Some((sent, _)) = sent else { return Err(RebaseFailure::default()) };
     let from = sent.to_header();
     let Some(base) = gateway.recent_states.state(&from).await else {
         gateway.metrics.rebase(system.index, RebaseOutcome::UnknownBase);
-        return Err(NoRebase { refusal: Some(RebaseRefusal::StateUnknown), ..NoRebase::default() });
+        return Err(RebaseFailure { refusal: Some(RebaseRefusal::StateUnknown), ..RebaseFailure::default() });
     };
     let touched = touched_places(task, id, patch, &from, &base);
     let mut found = rebase(&base, &record.fields.to_map(), touched, &system.policy.together);
     if !found.overlap.is_empty() {
         gateway.metrics.rebase(system.index, RebaseOutcome::Overlap);
-        return Err(NoRebase { overlap: found.overlap, ..NoRebase::default() });
+        return Err(RebaseFailure { overlap: found.overlap, ..RebaseFailure::default() });
     }
-    // What the vendor itself changes with every write tells nothing of others.
+    // A member that the vendor stamps on every write is no sign of another writer's change.
     let stamped = record.fields.names().filter(|member| system.adapter.is_stamped(id.collection(), member));
     let stamped: Vec<String> = stamped.map(|member| json_pointer("/fields", &[member])).collect();
     found.moved.retain(|pointer| !stamped.contains(pointer));
-    Ok(Rebased { from, onto: etag.to_header(), moved: found.moved })
+    Ok(AppliedRebase { from, onto: etag.to_header(), moved: found.moved })
 }
 
 /// The places that the patch names, and those that it changes in the state that it was made for. A

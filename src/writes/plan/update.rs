@@ -14,10 +14,10 @@ use crate::record::{
 };
 use crate::system::{System, join_errors};
 use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, UpdateTerms};
+use crate::writes::applied_rebase::AppliedRebase;
 use crate::writes::in_flight_write::join_preferences;
 use crate::writes::intent::{ExpectedState, WriteIntent};
 use crate::writes::outcome::{EarlyReturn, SuccessBody, WriteOutcome, WriteSuccess};
-use crate::writes::rebased::Rebased;
 use crate::writes::schema_check::check_changes;
 use crate::writes::task::WriteTask;
 
@@ -34,7 +34,7 @@ struct PatchPlan {
     /// That version's ETag.
     etag: String,
     /// The rebase that made it a change to that version.
-    rebased: Option<Rebased>,
+    rebased: Option<AppliedRebase>,
 }
 
 /// Plans a PATCH, without reading the record where that is possible.
@@ -107,7 +107,7 @@ fn change_as_shown(system: &System, id: &RecordId, change: FieldChange) -> Field
 struct ReadChange {
     record: VendorRecord,
     etag: String,
-    rebased: Option<Rebased>,
+    rebased: Option<AppliedRebase>,
     before: Map<String, Value>,
     after: Map<String, Value>,
     changes: Vec<FieldChange>,

@@ -11,7 +11,7 @@ use crate::system::System;
 use crate::transport::{Token, VendorRequest};
 
 /// What stands for a value that authorizes a call.
-const HIDDEN: &str = "•••";
+const MASK: &str = "•••";
 
 /// A call to the vendor.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -68,7 +68,7 @@ fn shown_headers(system: &System, request: &VendorRequest) -> Headers {
     let show = |(name, value): &(HeaderName, HeaderValue)| {
         let is_plain = plain.iter().any(|(other, text)| other == name && text == value) && !value.is_sensitive();
         let text = value.to_str().ok().filter(|_| is_plain);
-        (name.to_string(), text.unwrap_or(HIDDEN).to_owned())
+        (name.to_string(), text.unwrap_or(MASK).to_owned())
     };
     Headers(signed.headers.iter().map(show).collect())
 }

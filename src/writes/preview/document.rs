@@ -29,7 +29,7 @@ pub struct Preview {
     pub guarantee: Option<Guarantee>,
     /// When the vendor does the work.
     pub completion: PreviewCompletion,
-    /// Whether nothing would be sent, because the record is as wanted.
+    /// Whether nothing would be sent, because the record has the new values already.
     pub changes_nothing: bool,
     /// The values that change, at most 1000 of them. A delete shows every member with its value.
     pub changes: Vec<Change>,
@@ -45,7 +45,7 @@ pub struct Preview {
     /// What follows the call.
     pub then: String,
     /// How the write would be answered.
-    pub would: Would,
+    pub would: ExpectedResponse,
     /// What the write would warn of before it is sent.
     pub warnings: Vec<Warning>,
 }
@@ -73,7 +73,7 @@ pub struct Change {
     pub to: Option<RawJson>,
 }
 
-/// What a write would destroy besides.
+/// What a write would destroy although it does not name it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = PreviewLoss)]
 pub struct LossView {
@@ -87,7 +87,7 @@ pub struct LossView {
 
 /// How a write would be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Would {
+pub struct ExpectedResponse {
     /// The HTTP status.
     pub status: u16,
     /// The name of the problem that would stop the write.

@@ -23,7 +23,7 @@ async fn a_record_as_read_can_be_edited_and_sent_back_whole(fixture: &'static Ve
 }
 
 #[actix_web::test]
-async fn bluedolphin_tells_an_unknown_member_from_a_read_only_one() {
+async fn bluedolphin_distinguishes_an_unknown_member_from_a_read_only_one() {
     let env = TestEnv::start(&BLUEDOLPHIN);
     let unknown = env.patch(BLUEDOLPHIN.key).if_match("*").fields(&json!({ "Naem": "x" })).send().await;
     unknown.assert_problem(422, "rejected");

@@ -31,7 +31,7 @@ for_each_vendor!(
     a_system_can_require_plans,
     an_operation_that_runs_is_shown_instead_of_refused,
     a_plan_for_any_state_is_bound_to_the_state_it_showed,
-    plans_are_counted_and_the_ledger_tells_of_them,
+    plans_are_counted_and_marked_in_the_ledger,
     a_plan_is_part_of_what_a_key_stands_for,
 );
 for_each_native_vendor!(a_conflict_of_a_plan_for_any_state_is_not_tried_again);
@@ -392,7 +392,7 @@ async fn a_conflict_of_a_plan_for_any_state_is_not_tried_again(fixture: &'static
     assert_ne!(env.vendor_value(fixture.key).unwrap(), "planned");
 }
 
-async fn plans_are_counted_and_the_ledger_tells_of_them(fixture: &'static VendorFixture) {
+async fn plans_are_counted_and_marked_in_the_ledger(fixture: &'static VendorFixture) {
     let env = TestEnv::start(fixture);
     let request = || env.set_text(fixture.key, "*", "planned");
     let planned = plan(&request().preview().send().await);

@@ -63,12 +63,12 @@ async fn a_stale_change_of_another_field_is_applied_and_said(fixture: &'static V
     assert_eq!(warning["moved"].as_array().map(Vec::len), Some(1), "{warning}");
     // Both changes are there, and nothing else has changed but what the vendor stamps.
     let now = env.read(fixture.key).send().await.json()["fields"].clone();
-    let mut wanted = touched;
-    wanted[fixture.text] = json!("mine");
+    let mut expected = touched;
+    expected[fixture.text] = json!("mine");
     for stamped in ["modifiedon", "versionnumber", "_modifiedby_value"] {
-        wanted.as_object_mut().unwrap().remove(stamped);
+        expected.as_object_mut().unwrap().remove(stamped);
     }
-    for (name, value) in wanted.as_object().unwrap() {
+    for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&now[name], value, "{name}");
     }
     assert_eq!(env.vendor_value(fixture.key).as_deref(), Some("mine"));

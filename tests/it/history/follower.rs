@@ -1,4 +1,4 @@
-//! A consumer of the feed of changes, which goes on where it was when a gateway is killed.
+//! A consumer of the feed of changes, which resumes at its cursor when a gateway is killed.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::client::Client;
 
-/// What was told so far, and where to go on.
+/// The events received so far, and where to continue.
 #[derive(Default)]
 pub(crate) struct Follower {
     client: Client,
@@ -28,9 +28,9 @@ impl Follower {
         page["at_end"] != true
     }
 
-    /// Reads from whatever replica `address` names while `goes_on`.
-    pub(crate) fn follow(&mut self, mut address: impl FnMut() -> String, goes_on: impl Fn() -> bool) {
-        while goes_on() {
+    /// Reads from the replica that `address` names while `should_continue`.
+    pub(crate) fn follow(&mut self, mut address: impl FnMut() -> String, should_continue: impl Fn() -> bool) {
+        while should_continue() {
             if !self.read(&address()) {
                 std::thread::sleep(Duration::from_millis(5));
             }

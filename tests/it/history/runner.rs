@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) name: &'static str,
     /// The percentage of vendor writes that meet a fault; 0 = none, and `writes` counts all.
     pub(crate) fault_percent: u32,
-    /// The run goes on until so many writes have met a fault.
+    /// The run continues until so many writes have met a fault.
     pub(crate) writes: usize,
     /// How often a gateway is killed.
     pub(crate) kills: usize,

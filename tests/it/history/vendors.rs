@@ -1,5 +1,5 @@
 //! The fake vendors with records to compete for, to create and to delete. One value per record,
-//! `hw-NUMBER`, tells its states apart.
+//! `hw-NUMBER`, identifies each of its states.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

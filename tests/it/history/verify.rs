@@ -104,27 +104,27 @@ impl<'r> HistoryVerifier<'r> {
         }
     }
 
-    /// The feed tells of each operation that was applied, and of each whose outcome nobody knows,
+    /// The feed has each operation that was applied, and of each whose outcome nobody knows,
     /// once, and in the order of the ledger.
     fn check_feed(&mut self) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let sequences: Vec<_> = self.report.events.iter().map(|event| text(&event["sequence"])).collect();
         if !sequences.is_sorted_by(|one, next| one < next) {
-            self.violations.push("the feed is not in order, or tells something twice".to_owned());
+            self.violations.push("the feed is not in order, or repeats an event".to_owned());
         }
-        let mut told = HashMap::new();
+        let mut reported = HashMap::new();
         for event in &self.report.events {
             let operation = text(&event["data"]["operation"]).replace("/operations/", "");
             let state = if event["type"] == "records-gateway.system.gap" { "unknown" } else { "applied" };
-            if told.insert(operation.clone(), state).is_some() {
-                self.violations.push(format!("{operation} is told twice"));
+            if reported.insert(operation.clone(), state).is_some() {
+                self.violations.push(format!("{operation} is in the feed twice"));
             }
         }
         for (operation, state) in &self.states {
             let expected = Some(state.as_str()).filter(|state| *state != "not-applied");
-            if told.get(operation).copied() != expected {
-                let told = told.get(operation);
-                self.violations.push(format!("{operation} is {state}, and the feed tells {told:?}"));
+            if reported.get(operation).copied() != expected {
+                let reported = reported.get(operation);
+                self.violations.push(format!("{operation} is {state}, and the feed has {reported:?}"));
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::support::TestServer;
 const PIECE_BYTES: usize = 64 * 1024;
 const PAUSE: Duration = Duration::from_millis(20);
 /// Far longer than the gateway reads on; exceeded only by a gateway that does not stop.
-const PATIENCE: Duration = Duration::from_secs(15);
+const MAX_READ_TIME: Duration = Duration::from_secs(15);
 
 /// A body that never ends: its start, and what is sent again and again after the response.
 const ENDLESS: [(&str, &str, &str); 5] = [
@@ -32,7 +32,7 @@ fn assert_ends_after_response(server: &TestServer, head: &str, (name, start, res
     let piece = rest.repeat(PIECE_BYTES / rest.len());
     let answered_at = Instant::now();
     while connection.try_send(&piece).is_ok() {
-        assert!(answered_at.elapsed() < PATIENCE, "still read: {head}{name}");
+        assert!(answered_at.elapsed() < MAX_READ_TIME, "still read: {head}{name}");
         sleep(PAUSE);
     }
 }

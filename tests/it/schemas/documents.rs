@@ -129,7 +129,7 @@ async fn a_class_that_matrix42_does_not_know_is_404() {
 }
 
 #[actix_web::test]
-async fn a_schema_tells_types_choices_and_what_may_be_reset() {
+async fn a_schema_has_types_choices_and_what_may_be_reset() {
     let env = TestEnv::start(&PRETECTUM);
     let update = schema(&env, "update").await;
     let properties = &update["properties"];

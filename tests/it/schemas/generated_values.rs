@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 use crate::support::{MATRIX42, PRETECTUM, TestEnv, VendorFixture};
 
 /// A small generator of numbers, so that a failure can be repeated.
-struct Dice(u64);
+struct TestRng(u64);
 
-impl Dice {
-    fn throw(&mut self, sides: usize) -> usize {
+impl TestRng {
+    fn next_below(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % sides
     }
@@ -34,12 +34,12 @@ impl Dice {
             "9999-12-31T23:59:59Z",
         ];
         let numbers = ["0", "1", "-1", "1.10", "1e2", "12345678901234567890", "2147483648", "-0.5"];
-        match self.throw(8) {
-            0 => json!(self.throw(2) == 0),
-            1 | 2 => serde_json::from_str(numbers[self.throw(numbers.len())]).unwrap(),
-            3 => json!("é".repeat(self.throw(600))),
-            4 => [Value::Null, json!([]), json!({}), json!(["Ada"])][self.throw(4)].clone(),
-            _ => json!(words[self.throw(words.len())]),
+        match self.next_below(8) {
+            0 => json!(self.next_below(2) == 0),
+            1 | 2 => serde_json::from_str(numbers[self.next_below(numbers.len())]).unwrap(),
+            3 => json!("é".repeat(self.next_below(600))),
+            4 => [Value::Null, json!([]), json!({}), json!(["Ada"])][self.next_below(4)].clone(),
+            _ => json!(words[self.next_below(words.len())]),
         }
     }
 }
@@ -54,11 +54,11 @@ async fn check(fixture: &'static VendorFixture, takes: fn(&Sandbox, &Map<String,
     let validator = jsonschema::options().should_validate_formats(false).build(&schema).unwrap();
     let names: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
     let Value::Object(valid) = (fixture.new_record)("text") else { panic!("an object") };
-    let (mut dice, mut refused) = (Dice(20_260_801), 0);
+    let (mut rng, mut refused) = (TestRng(20_260_801), 0);
     for _ in 0..10_000 {
         let mut fields = valid.clone();
-        for _ in 0..=dice.throw(2) {
-            fields.insert(names[dice.throw(names.len())].clone(), dice.value());
+        for _ in 0..=rng.next_below(2) {
+            fields.insert(names[rng.next_below(names.len())].clone(), rng.value());
         }
         if !validator.is_valid(&Value::Object(fields.clone())) {
             refused += 1;

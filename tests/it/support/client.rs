@@ -156,7 +156,7 @@ impl Request {
     }
 }
 
-/// A response that goes on.
+/// A streamed response.
 pub(crate) struct EventStream {
     body: Pin<Box<dyn Stream<Item = Result<Bytes, String>>>>,
     text: String,

@@ -1,4 +1,4 @@
-//! What is kept of a rebase (contract 4.2): the ledger, the response and the operation tell it.
+//! What is kept of a rebase (contract 4.2) for the ledger, the response and the operation.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::record::{Warning, WarningCode};
 
 /// A rebase that was made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Rebased {
+pub(super) struct AppliedRebase {
     /// The caller's tag.
     pub from: String,
     /// The tag of the state that the change was applied to.
@@ -15,7 +15,7 @@ pub(super) struct Rebased {
     pub moved: Vec<String>,
 }
 
-impl Rebased {
+impl AppliedRebase {
     /// What the caller learns of it.
     pub(super) fn warning(&self) -> Warning {
         let detail = "The record had changed in other places since the tag in If-Match; the change was applied to its \

@@ -1,15 +1,15 @@
-//! What an operator can do with a write whose outcome is not known: have it looked for once more,
-//! or say what became of it (contract 4.15).
+//! What an operator can do with a write whose outcome is not known: have it probed once more, or
+//! resolve it by hand (contract 4.15).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::active_probes::{ActiveProbeGuard, WakeResult};
 use super::command::Operator;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::WriteIntent;
-use super::looks::{Asked, LookGuard};
 use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
 use super::probe::OutcomeProbe;
 use super::record_outcome::late_verdict;
@@ -23,47 +23,52 @@ use crate::transport::trace::TraceContext;
 
 /// How long an operation must have run before a person may say what became of it.
 const MIN_AGE: Duration = Duration::from_mins(1);
-/// How long one more look may take.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one more probe may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What came of asking for one more look.
+/// What came of an operator's request for one more probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LookResult {
-    /// It has begun.
-    Begun,
-    /// Another one is under way.
-    UnderWay,
+pub enum ProbeRequestResult {
+    /// The probe has begun.
+    Started,
+    /// Another probe is running.
+    AlreadyRunning,
     /// The operation's outcome is known.
-    Known,
-    /// The store no longer has what a look needs.
-    Forgotten,
+    OutcomeKnown,
+    /// The store no longer has what a probe needs.
+    NoRecoveryData,
 }
 
-/// Looks for the outcome of a write at once. Of a write that has ended `unknown` the record is read
-/// once more, and nothing is sent.
-pub(crate) async fn look_again(
+/// Probes the outcome of a write at once. If the write has ended `unknown`, the record is read once
+/// more, and the write is not sent again.
+///
+/// # Errors
+/// The store is unavailable.
+pub(crate) async fn probe_again(
     gateway: &Arc<GatewayState>,
     operation: &Operation,
     operator: Operator,
-) -> Result<LookResult, JournalError> {
+) -> Result<ProbeRequestResult, JournalError> {
     match operation.state {
-        OperationState::Applied | OperationState::NotApplied => Ok(LookResult::Known),
-        // Its request, or another replica, is at it if nobody here is.
-        OperationState::Running => Ok(match gateway.looks.wake(&operation.id) {
-            Asked::Woken => LookResult::Begun,
-            Asked::Polling | Asked::Nobody => LookResult::UnderWay,
+        OperationState::Applied | OperationState::NotApplied => Ok(ProbeRequestResult::OutcomeKnown),
+        // A running write that this process does not probe is its request's, or another replica's.
+        OperationState::Running => Ok(match gateway.active_probes.wake(&operation.id) {
+            WakeResult::Woken => ProbeRequestResult::Started,
+            WakeResult::Polling | WakeResult::NotProbed => ProbeRequestResult::AlreadyRunning,
         }),
         OperationState::Unknown => {
-            let Some(guard) = gateway.looks.begin(&operation.id) else { return Ok(LookResult::UnderWay) };
+            let Some(guard) = gateway.active_probes.begin(&operation.id) else {
+                return Ok(ProbeRequestResult::AlreadyRunning);
+            };
             let intent = stored_intent(gateway, &operation.id).await?;
             let (Some(intent), Some(system)) = (intent, gateway.system(&operation.system)) else {
-                return Ok(LookResult::Forgotten);
+                return Ok(ProbeRequestResult::NoRecoveryData);
             };
             if intent.tenant_fingerprint != system.tenant_fingerprint {
-                return Ok(LookResult::Forgotten);
+                return Ok(ProbeRequestResult::NoRecoveryData);
             }
-            actix_web::rt::spawn(take_look(Arc::clone(gateway), system, intent, operator, guard));
-            Ok(LookResult::Begun)
+            actix_web::rt::spawn(run_probe(Arc::clone(gateway), system, intent, operator, guard));
+            Ok(ProbeRequestResult::Started)
         }
     }
 }
@@ -73,21 +78,21 @@ async fn stored_intent(gateway: &GatewayState, operation: &OperationId) -> Resul
     Ok(recovery.and_then(|json| serde_json::from_str(&json).ok()))
 }
 
-async fn take_look(
+async fn run_probe(
     gateway: Arc<GatewayState>,
     system: Arc<System>,
     intent: WriteIntent,
     operator: Operator,
-    _guard: LookGuard,
+    _guard: ActiveProbeGuard,
 ) {
     // Others may have written the record since the write has ended: it is never sent again.
     let mut write = InFlightWrite { response: ResponseState::Unknown, is_released: true, ..intent.into() };
     let trace = TraceContext::new_root();
-    let session = VendorSession::to_reconcile(&system, &trace, Instant::now() + LOOK_TIMEOUT);
+    let session = VendorSession::to_reconcile(&system, &trace, Instant::now() + PROBE_TIMEOUT);
     let probe = OutcomeProbe { gateway: &gateway, system: &system, session: &session };
-    let finding = match probe.poll_until_resolved(&mut write, Instant::now(), LOOK_TIMEOUT).await {
+    let finding = match probe.poll_until_resolved(&mut write, Instant::now(), PROBE_TIMEOUT).await {
         finding if finding.resolution == Resolution::Open => {
-            probe.final_probe(&write, Instant::now() + LOOK_TIMEOUT).await
+            probe.final_probe(&write, Instant::now() + PROBE_TIMEOUT).await
         }
         finding => finding,
     };
@@ -95,9 +100,9 @@ async fn take_look(
     let Some(verdict) = late_verdict(&gateway, &system, &mut write, finding, &operator).await else { return };
     match gateway.store.record_verdict(verdict).await {
         Ok(result) => {
-            tracing::info!(operation = %write.operation, system = %system.name, resolution, ?result, "write looked for again");
+            tracing::info!(operation = %write.operation, system = %system.name, resolution, ?result, "write probed again");
         }
-        Err(error) => tracing::error!(operation = %write.operation, %error, "outcome of a later look not stored"),
+        Err(error) => tracing::error!(operation = %write.operation, %error, "outcome of a later probe not stored"),
     }
 }
 
@@ -125,8 +130,8 @@ pub(crate) async fn resolve(
     };
     let result = gateway.store.record_verdict(verdict).await?;
     if result == VerdictResult::Recorded {
-        // Who looks for it learns that it has ended.
-        gateway.looks.wake(&operation.id);
+        // A running probe sees that the operation has ended.
+        gateway.active_probes.wake(&operation.id);
         if let Some(system) = gateway.system(&operation.system) {
             gateway.metrics.operation_resolved(system.index, state);
         }

@@ -11,33 +11,33 @@ use tokio::time::Instant;
 use crate::record::VendorError;
 
 /// A value, and when its reading began.
-pub(super) struct Loaded<T> {
+pub(super) struct CachedValue<T> {
     pub(super) value: Arc<T>,
     pub(super) at: Instant,
 }
 
 /// The value, or why it could not be read.
-pub(super) struct Slot<T> {
-    current: ArcSwapOption<Loaded<T>>,
+pub(super) struct CacheSlot<T> {
+    current: ArcSwapOption<CachedValue<T>>,
     failure: StdMutex<Option<(Instant, VendorError)>>,
-    turn: Mutex<()>,
+    load_lock: Mutex<()>,
     is_refreshing: AtomicBool,
 }
 
-impl<T> Default for Slot<T> {
+impl<T> Default for CacheSlot<T> {
     fn default() -> Self {
         Self {
             current: ArcSwapOption::empty(),
             failure: StdMutex::default(),
-            turn: Mutex::default(),
+            load_lock: Mutex::default(),
             is_refreshing: AtomicBool::new(false),
         }
     }
 }
 
-impl<T> Slot<T> {
+impl<T> CacheSlot<T> {
     /// The value, however old.
-    pub(super) fn current(&self) -> Option<Arc<Loaded<T>>> {
+    pub(super) fn current(&self) -> Option<Arc<CachedValue<T>>> {
         self.current.load_full()
     }
 
@@ -52,13 +52,13 @@ impl<T> Slot<T> {
         &self,
         (max_age, max_failure_age): (Duration, Duration),
         read: impl AsyncFnOnce() -> Result<T, VendorError>,
-    ) -> Result<Arc<Loaded<T>>, VendorError> {
+    ) -> Result<Arc<CachedValue<T>>, VendorError> {
         let began = Instant::now();
         let fresh = || self.current().filter(|loaded| loaded.at >= began || loaded.at.elapsed() < max_age);
         if let Some(loaded) = fresh() {
             return Ok(loaded);
         }
-        let _turn = self.turn.lock().await;
+        let _lock = self.load_lock.lock().await;
         if let Some(loaded) = fresh() {
             return Ok(loaded);
         }
@@ -68,7 +68,7 @@ impl<T> Slot<T> {
         let at = Instant::now();
         match read().await {
             Ok(value) => {
-                let loaded = Arc::new(Loaded { value: Arc::new(value), at });
+                let loaded = Arc::new(CachedValue { value: Arc::new(value), at });
                 self.current.store(Some(Arc::clone(&loaded)));
                 self.set_failure(None);
                 Ok(loaded)
@@ -120,7 +120,7 @@ mod tests {
     #[actix_web::test]
     async fn a_thousand_who_wait_get_what_one_of_them_reads() {
         tokio::time::pause();
-        let (slot, reads) = (Slot::default(), Cell::new(0));
+        let (slot, reads) = (CacheSlot::default(), Cell::new(0));
         let read = async || {
             reads.set(reads.get() + 1);
             tokio::time::sleep(SECOND).await;
@@ -134,7 +134,7 @@ mod tests {
     #[actix_web::test]
     async fn a_failure_is_shared_and_then_tried_again() {
         tokio::time::pause();
-        let (slot, reads) = (Slot::<()>::default(), Cell::new(0));
+        let (slot, reads) = (CacheSlot::<()>::default(), Cell::new(0));
         let read = async || {
             reads.set(reads.get() + 1);
             tokio::time::sleep(SECOND).await;
