@@ -104,9 +104,8 @@ fn weight_of<'p>(parts: impl Iterator<Item = &'p str>) -> Option<bool> {
 
 /// Whether `Accept` names HTML and not JSON, as that of a browser does.
 pub(crate) fn accepts_html(headers: &HeaderMap) -> bool {
-    let names: Vec<String> = members(headers)
-        .filter_map(|member| Some(member.split(';').next()?.trim().to_ascii_lowercase()))
-        .collect();
+    let names: Vec<String> =
+        members(headers).filter_map(|member| Some(member.split(';').next()?.trim().to_ascii_lowercase())).collect();
     names.iter().any(|name| name == "text/html") && !names.iter().any(|name| name.ends_with("json"))
 }
 

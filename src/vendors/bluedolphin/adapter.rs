@@ -337,7 +337,7 @@ impl Adapter for BlueDolphin {
         let mut search = MatchCollector::new(&expected);
         let mut cursor = None;
         for _ in 0..MAX_SEARCH_PAGES {
-            let page = self.list(transport, protocol::DEFINITIONS, SEARCH_PAGE_SIZE, cursor.as_deref()).await?;
+            let page = self.list(transport, protocol::DEFINITIONS, &[], SEARCH_PAGE_SIZE, cursor.as_deref()).await?;
             for item in page.items {
                 search.push_if_matching(item.id, &item.record.fields.to_map());
             }

@@ -280,7 +280,7 @@ async fn a_row_that_lacks_a_column_or_a_time_stamp_is_partial() {
     ] {
         adapter.columns.remember(DD, ["Name", "End"]).await;
         let page = adapter
-            .list(&ScriptedTransport::new(&adapter, [response(200, &text)]), DD, 10, None)
+            .list(&ScriptedTransport::new(&adapter, [response(200, &text)]), DD, &[], 10, None)
             .await
             .expect("a page");
         assert!(page.items[0].partial, "{text}");
