@@ -170,9 +170,11 @@ impl OutcomeProbe<'_> {
     }
 
     /// Sends a delete again whose id is never used again, if the record still has the version that
-    /// was compared and nobody else may write it (contract 5.2).
+    /// was compared and nobody else may write it (contract 5.2). A delete that has ended in the
+    /// store is not sent again, whoever compares the version.
     pub(super) async fn repeat_delete(&self, write: &InFlightWrite, finding: Finding, deadline: Instant) -> Finding {
-        let request = write.resendable_request.as_ref().filter(|_| write.expected.is_deleted());
+        let request = write.resendable_request.as_ref();
+        let request = request.filter(|_| write.expected.is_deleted() && !write.is_released);
         let (Some(request), Some(id), Some(record)) = (request, write.id(), &finding.record) else { return finding };
         let is_unchanged = self.system.is_current(write.etag_before.as_deref(), id, record);
         let excludes_others = write.compared_etag().is_some() || self.excludes_others(write, id).await;

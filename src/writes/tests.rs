@@ -14,9 +14,13 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::command::{Prefer, WriteCommand, WriteOp};
+use super::intent::{ExpectedState, WriteIntent};
 use super::pipeline;
+use super::probe::OutcomeProbe;
 use super::reconciler::run_reconciler;
+use super::resolve::Resolution;
 use super::state::GatewayState;
+use super::task::WriteTask;
 use crate::catalog::Catalog;
 use crate::journal::{Durability, Journal, OperationQuery, StoreSettings};
 use crate::metrics::Metrics;
@@ -24,7 +28,7 @@ use crate::record::{
     CallerName, CallerShare, Operation, OperationState, Patch, Precondition, RecordId, RequestId, Secret, SystemName,
 };
 use crate::sandbox::{CallKind, InjectedFault, matrix42};
-use crate::system::{OpContext, System, SystemPolicy};
+use crate::system::{Guarantee, OpContext, System, SystemPolicy};
 use crate::transport::trace::TraceContext;
 use crate::transport::{Priority, StackSettings, TransportStack};
 use crate::vendors::{Settings, find_vendor};
@@ -221,6 +225,35 @@ async fn a_delete_stopped_at_any_await_point_is_applied_or_not_begun() {
     };
     stop_everywhere(delete, &[], check).await;
     stop_everywhere(delete, &[(CallKind::Delete, InjectedFault::ResetBefore)], check).await;
+}
+
+/// A person may have ended it, and another writer may have the record now.
+#[actix_web::test]
+async fn a_delete_that_no_longer_runs_in_the_store_is_not_sent_again() {
+    let (vendor, folder) = (matrix42::Vendor::start().expect("a vendor"), tempfile::tempdir().expect("a folder"));
+    let (system, metrics) = build_system(&vendor);
+    let store = open_store(&folder.path().join("store.db")).await;
+    let (state, _queue) = GatewayState::new(vec![Arc::clone(&system)], store.clone(), metrics);
+    let id = RecordId::new(CLASS, KEY);
+    let (command, context, sent) = (command(WriteOp::Delete { id: id.clone() }), context(), RefCell::new(None));
+    let task = WriteTask::new((&state, &system), &command, &context, &sent, None);
+    let record = system.adapter.read(&task.session, &id).await.expect("a record");
+    let planned = system.adapter.plan_delete(&id, Some(&record), None).expect("a plan");
+    let probe = OutcomeProbe { gateway: &state, system: &system, session: &task.session };
+    // The store does not know the operation. A young one is not looked up there.
+    for (age_ms, resolution, calls) in [(120_000, Resolution::Open, 0), (0, Resolution::Applied, 1)] {
+        let intent = WriteIntent {
+            etag_before: Some(system.etag_header(&id, &record)),
+            resendable_request: WriteIntent::build_resendable_request(&planned, Guarantee::Native),
+            begun_ms: jiff::Timestamp::now().as_millisecond() - age_ms,
+            ..task.new_intent(Guarantee::Native, &[], false, ExpectedState::Deleted)
+        };
+        let finding = probe.poll_until_resolved(&mut intent.into(), Instant::now(), Duration::from_secs(10)).await;
+        assert_eq!((finding.resolution, vendor.log.count(CallKind::Delete)), (resolution, calls));
+        assert_eq!(description(&vendor).is_some(), calls == 0);
+    }
+    store.close(Duration::from_secs(10)).await;
+    vendor.stop().await;
 }
 
 #[actix_web::test]

@@ -6,8 +6,11 @@ use actix_web::http::Method;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
-use crate::support::{FIXTURES, MATRIX42, Request, TestEnv, TestResponse, VendorFixture, for_each_native_vendor};
+use crate::support::{
+    FIXTURES, MATRIX42, Request, TestEnv, TestResponse, VendorFixture, for_each_native_vendor, for_each_vendor,
+};
 
+for_each_vendor!(a_look_for_a_lost_delete_sends_nothing,);
 for_each_native_vendor!(
     a_probe_finds_what_became_of_a_write_that_ended_unknown,
     a_person_says_what_became_of_a_write_and_its_record_is_free,
@@ -75,6 +78,39 @@ async fn a_probe_finds_what_became_of_a_write_that_ended_unknown(fixture: &'stat
     let changes = env.get("/changes").send().await.json();
     let types: Vec<_> = changes["items"].as_array().unwrap().iter().map(|event| event["type"].clone()).collect();
     assert_eq!(types, ["records-gateway.system.gap", "records-gateway.record.updated"], "{changes}");
+}
+
+/// Has a write looked for, and returns its operation once that look has ended: while it is under
+/// way, another one is refused.
+async fn look(env: &TestEnv, path: &str) -> Value {
+    for _ in 0..2 {
+        while settle(env, path).send().await.status == 409 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    env.get(path).send().await.assert_status(200).json()
+}
+
+/// A DELETE that never reaches the vendor, once it has ended.
+async fn lose_delete(env: &TestEnv, tag: &str) -> Value {
+    env.faults().always(CallKind::Delete, InjectedFault::ResetBefore);
+    let lost = env.delete(env.fixture.deletable_key, tag).send().await;
+    lost.assert_problem(504, "outcome-unknown");
+    let operation = env.wait_for_operation(&lost).await;
+    assert_eq!(operation["state"], "unknown", "{operation}");
+    env.faults().clear();
+    env.forget_calls();
+    operation
+}
+
+async fn a_look_for_a_lost_delete_sends_nothing(fixture: &'static VendorFixture) {
+    let env = start(fixture);
+    let tag = env.current_etag(fixture.deletable_key).await;
+    let operation = lose_delete(&env, &tag).await;
+    assert_eq!(look(&env, &path_of(&operation)).await["state"], "unknown");
+    assert!(env.call_count(fixture.read_call_kind) > 0, "{:?}", env.requests());
+    assert_eq!(env.write_call_count(), 0);
+    assert!(env.vendor_value(fixture.deletable_key).is_some());
 }
 
 async fn a_person_says_what_became_of_a_write_and_its_record_is_free(fixture: &'static VendorFixture) {
