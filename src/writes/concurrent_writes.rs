@@ -104,6 +104,13 @@ pub(super) struct ConcurrentWrites {
     pub later_writer: bool,
 }
 
+impl ConcurrentWrites {
+    /// Whether there is any whose effect the record may show.
+    pub(super) fn is_any(self) -> bool {
+        self.another_applied || self.another_unresolved || self.later_writer
+    }
+}
+
 /// Whether a write compared the version of an ETag.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum VersionMatch {

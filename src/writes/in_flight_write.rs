@@ -11,7 +11,7 @@ use super::intent::{WriteIntent, time_since};
 use super::outcome::SuccessBody;
 use crate::journal::Lease;
 use crate::record::{RecordId, VendorCallLog, VendorError};
-use crate::system::SystemPolicy;
+use crate::system::{Guarantee, SystemPolicy};
 
 /// The least time that a process has to resolve a write it adopted, unless its timeout is shorter:
 /// nobody polled while no process owned it, and the vendor may be just recovering too.
@@ -92,6 +92,12 @@ impl InFlightWrite {
     /// The record's id, where it is known.
     pub(super) fn id(&self) -> Option<&RecordId> {
         self.created_id.as_ref().or(self.record.as_ref())
+    }
+
+    /// Whether the gateway keeps all its other writers from the record, as it does until a guarded
+    /// write ends: what a read then shows is no other write's effect.
+    pub(super) fn is_exclusive(&self) -> bool {
+        self.guarantee == Guarantee::Guarded && !self.is_released
     }
 
     /// How much longer its outcome is probed.

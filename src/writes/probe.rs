@@ -292,7 +292,7 @@ impl OutcomeProbe<'_> {
     }
 
     async fn concurrent_writes(&self, write: &InFlightWrite, answer: Answer, seen: &Seen) -> Option<ConcurrentWrites> {
-        if needs_ledger(write, answer, seen) {
+        if needs_ledger(write, write.is_exclusive(), answer, seen) {
             find_concurrent_writes(&self.gateway.store, self.system, write).await
         } else {
             Some(ConcurrentWrites::default())

@@ -8,7 +8,6 @@ use super::intent::WriteIntent;
 use crate::record::{
     FieldChange, ObservedState, RecordId, SideEffect, VendorError, VendorErrorKind, Warning, WarningCode, all_applied,
 };
-use crate::system::Guarantee;
 
 /// What the vendor's answer to the write says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,22 +138,22 @@ pub(super) fn resolve_finally(evidence: &Evidence<'_>) -> Resolution {
     }
 }
 
-/// Whether the ledger's other writes can make a difference.
-pub(super) fn needs_ledger(intent: &WriteIntent, answer: Answer, seen: &Seen) -> bool {
+/// Whether the ledger's other writes can make a difference. While a write `is_exclusive` there are
+/// none; where the vendor compares the version itself, and once the write has ended, there may be.
+pub(super) fn needs_ledger(intent: &WriteIntent, is_exclusive: bool, answer: Answer, seen: &Seen) -> bool {
     let etag = match seen {
         Seen::Record(etag, _) => etag,
-        // No lease keeps the deletes of others away that the vendor compares itself.
         Seen::Absent => {
             let is_lost =
                 matches!(answer, Answer::Lost | Answer::LostThenRefused | Answer::Ambiguous(SideEffect::Unknown));
-            return is_lost && intent.expected.is_deleted() && intent.guarantee == Guarantee::Native;
+            return is_lost && intent.expected.is_deleted() && !is_exclusive;
         }
         Seen::Created(_) => return false,
     };
     let is_possible = match answer {
         Answer::Success | Answer::Ambiguous(SideEffect::Unknown) => true,
         Answer::Conflict | Answer::ConflictStatus | Answer::Ambiguous(SideEffect::None) => false,
-        Answer::Lost | Answer::LostThenRefused => intent.is_bound_to_version(),
+        Answer::Lost | Answer::LostThenRefused => intent.is_bound_to_version() || !is_exclusive,
     };
     is_possible && intent.is_update() && intent.etag_before.as_ref() != Some(etag)
 }
@@ -285,11 +284,9 @@ fn resolve_by_values(evidence: &Evidence<'_>, fields: &Map<String, Value>) -> Re
     // If the record stays unchanged for long enough, the rest will not be applied.
     let is_partial = evidence.changes.iter().any(|change| is_done(change) && !change.is_unchanged_in(fields))
         && evidence.changes.iter().all(|change| is_done(change) || change.is_unchanged_in(fields));
-    if all_applied(evidence.changes, fields) || (is_partial && evidence.is_stable) {
-        Resolution::Applied
-    } else {
-        Resolution::Open
-    }
+    let is_shown = all_applied(evidence.changes, fields) || (is_partial && evidence.is_stable);
+    // Nothing tells the values of another write from those of this one.
+    if is_shown && !evidence.concurrent.is_any() { Resolution::Applied } else { Resolution::Open }
 }
 
 fn observed_state(evidence: &Evidence<'_>) -> Option<ObservedState> {

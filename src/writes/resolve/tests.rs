@@ -187,6 +187,11 @@ fn the_truth_table_of_updates_holds() {
         (Stable,  Lost,            "v3 2 9", "",           Open),
         (Stable,  Lost,            "v3 1 1", "",           Open),
         (Guarded, Lost,            "-",      "",           Open),
+        // The same, once others could write the record, too.
+        (Guarded, Lost,            "v3 2 2", "applied",    Open),
+        (Guarded, Lost,            "v3 2 2", "unresolved", Open),
+        (Guarded, Lost,            "v3 2 2", "later",      Open),
+        (Stable,  Lost,            "v3 2 1", "later",      Open),
     ];
     for (write, answer, shown, ledger, expected) in rows {
         assert_eq!(judge(write, answer, shown, ledger, resolve), expected, "{write:?} {answer:?} [{shown}] [{ledger}]");
@@ -203,6 +208,8 @@ fn what_is_open_when_the_time_is_over_ends_unknown() {
         (Write::Counted, LostThenRefused, "v1 1 1", "",           UNCHANGED),
         (Write::Counted, LostThenRefused, "v2 2 2", "unresolved", EXPECTED),
         (Write::Guarded, Lost,            "v3 2 2", "",           Applied),
+        (Write::Guarded, Lost,            "v3 2 2", "applied",    EXPECTED),
+        (Write::Guarded, Lost,            "v3 2 2", "later",      EXPECTED),
     ];
     for (write, answer, shown, ledger, expected) in rows {
         let resolution = judge(write, answer, shown, ledger, resolve_finally);
@@ -258,9 +265,10 @@ fn the_truth_table_of_deletes_holds() {
 #[test]
 fn a_record_that_is_gone_was_deleted_by_one_write_only() {
     let native = intent(Guarantee::Native, ExpectedState::Deleted);
-    let judge = |answer, concurrent| {
+    let guarded = intent(Guarantee::Guarded, ExpectedState::Deleted);
+    let judge = |delete, answer, concurrent| {
         let evidence = Evidence {
-            intent: &native,
+            intent: delete,
             changes: &[],
             old_values_known: true,
             answer,
@@ -273,15 +281,16 @@ fn a_record_that_is_gone_was_deleted_by_one_write_only() {
     };
     let applied = ConcurrentWrites { another_applied: true, ..ConcurrentWrites::default() };
     let unresolved = ConcurrentWrites { another_unresolved: true, ..ConcurrentWrites::default() };
-    for answer in [Lost, LostThenRefused, UNKNOWN_EFFECT] {
-        assert!(needs_ledger(&native, answer, &Seen::Absent));
-        assert_eq!(judge(answer, ConcurrentWrites::default()).0, Applied, "{answer:?}");
-        assert_eq!(judge(answer, applied).0, NotApplied(Refusal::NotFound), "{answer:?}");
-        assert_eq!(judge(answer, unresolved), (Open, OTHER), "{answer:?}");
+    for delete in [&native, &guarded] {
+        for answer in [Lost, LostThenRefused, UNKNOWN_EFFECT] {
+            assert!(needs_ledger(delete, false, answer, &Seen::Absent));
+            assert_eq!(judge(delete, answer, ConcurrentWrites::default()).0, Applied, "{answer:?}");
+            assert_eq!(judge(delete, answer, applied).0, NotApplied(Refusal::NotFound), "{answer:?}");
+            assert_eq!(judge(delete, answer, unresolved), (Open, OTHER), "{answer:?}");
+        }
+        assert_eq!(judge(delete, Success, applied).0, Applied, "the vendor says so");
     }
-    assert_eq!(judge(Success, applied).0, Applied, "the vendor says so");
-    let guarded = intent(Guarantee::Guarded, ExpectedState::Deleted);
-    assert!(!needs_ledger(&guarded, Lost, &Seen::Absent), "its lease keeps others away");
+    assert!(!needs_ledger(&guarded, true, Lost, &Seen::Absent), "its lease keeps others away");
 }
 
 #[test]
@@ -307,11 +316,18 @@ fn the_ledger_is_read_only_where_it_can_make_a_difference() {
     let native = update_intent(Write::Native);
     let guarded = update_intent(Write::Guarded);
     let moved = seen("v3 2 2");
-    assert!(needs_ledger(&native, Lost, &moved) && needs_ledger(&native, UNKNOWN_EFFECT, &moved));
-    assert!(needs_ledger(&guarded, Success, &moved));
-    for (intent, answer, shown) in
-        [(&guarded, Lost, "v3 2 2"), (&native, Conflict, "v3 2 2"), (&native, Lost, "v1 1 1"), (&native, Lost, "-")]
-    {
-        assert!(!needs_ledger(intent, answer, &seen(shown)), "{answer:?} [{shown}]");
+    assert!(needs_ledger(&native, false, Lost, &moved) && needs_ledger(&native, false, UNKNOWN_EFFECT, &moved));
+    assert!(needs_ledger(&guarded, true, Success, &moved));
+    assert!(needs_ledger(&guarded, false, Lost, &moved), "its lease has ended");
+    #[rustfmt::skip]
+    let rows = [
+        (&guarded, true,  Lost,     "v3 2 2"),
+        (&guarded, false, Lost,     "v1 1 1"),
+        (&native,  false, Conflict, "v3 2 2"),
+        (&native,  false, Lost,     "v1 1 1"),
+        (&native,  false, Lost,     "-"),
+    ];
+    for (intent, is_exclusive, answer, shown) in rows {
+        assert!(!needs_ledger(intent, is_exclusive, answer, &seen(shown)), "{answer:?} [{shown}]");
     }
 }
