@@ -2,8 +2,10 @@
 //!
 //! `request` parses a batch and checks it as a whole; `schedule` says which item is next; `item`
 //! handles one item by the handler of the request alone; `run` runs them all, and `outcome` is what
-//! becomes of each. `stored` keeps an asynchronous batch in the journal and resumes it.
+//! becomes of each. `stored` keeps an asynchronous batch in the journal and resumes it, and `begun`
+//! knows what of it has begun before.
 
+mod begun;
 pub(in crate::http) mod item;
 pub(in crate::http) mod outcome;
 pub(in crate::http) mod raw;

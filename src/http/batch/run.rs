@@ -13,6 +13,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
+use super::begun::may_be_running;
 use super::item::respond;
 use super::outcome::{ItemOutcome, is_success};
 use super::records::{fill, record_keys};
@@ -221,7 +222,8 @@ impl Runner {
             }
             request.reads = Some(share.clone());
             let mut outcome = respond(&state, &route, request.clone()).await;
-            while is_stored && is_own_write_running(&state, &request.name, &outcome).await {
+            let journal = state.api.gateway.journal();
+            while is_stored && may_be_running(journal, &request.name, outcome.problem.as_ref()).await {
                 tokio::time::sleep(MAX_POLL).await;
                 outcome = respond(&state, &route, request.clone()).await;
             }
@@ -379,14 +381,6 @@ impl Runner {
     pub(in crate::http) fn len(&self) -> usize {
         self.items.len()
     }
-}
-
-/// Whether the write of this item, begun by a process that has ended, is still being followed.
-async fn is_own_write_running(state: &RequestState, name: &str, outcome: &ItemOutcome) -> bool {
-    let problem = outcome.problem.as_ref().filter(|problem| problem.name == ProblemKind::OperationInProgress);
-    let Some(id) = problem.and_then(|problem| problem.operation.as_ref()) else { return false };
-    let operation = state.api.gateway.journal().operation(id).await.ok().flatten();
-    operation.is_some_and(|operation| operation.batch.as_deref() == Some(name))
 }
 
 fn not_begun_problem() -> Problem {

@@ -7,6 +7,7 @@ use super::Resolution::{Applied, NotApplied, Open};
 use super::*;
 use crate::record::{Action, OperationId};
 use crate::record::{FieldChange, RawObject};
+use crate::system::Guarantee;
 use crate::transport::{VendorCallKind, VendorRequest};
 use crate::writes::command::Prefer;
 use crate::writes::intent::{ExpectedState, StoredFieldChange};

@@ -22,7 +22,7 @@ type Patched = Result<openapi::apis::ResponseContent<UpdateRecordSuccess>, Error
 async fn patch(configuration: &Configuration, description: &str, tag: &str, prefer: Option<&str>) -> Patched {
     let fields = std::collections::HashMap::from([("Description".to_owned(), json!(description))]);
     let body = MergePatch { fields: Some(fields) };
-    update_record(configuration, SYSTEM, ID, tag, body, None, prefer, None, None).await
+    update_record(configuration, SYSTEM, ID, tag, body, None, prefer, None, None, None).await
 }
 
 #[tokio::main(flavor = "current_thread")]
