@@ -25,7 +25,7 @@ pub struct BrokenLaw {
     pub detail: String,
 }
 
-/// Checks a map over so many values of each field, and over so many records.
+/// Checks a map with the given numbers of values of each field and of records.
 #[must_use]
 pub fn check_laws(map: &Arc<SystemMap>, values: usize, records: usize) -> Vec<BrokenLaw> {
     let mut rng = Rng::with_seed(4);

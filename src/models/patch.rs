@@ -204,7 +204,7 @@ impl ModelPatch {
         if errors.is_empty() { Ok(()) } else { Err(PatchError::ReadOnly(errors)) }
     }
 
-    /// A merge patch may name the place of a field in `vendor` only with its present value, or
+    /// A merge patch may name the place of a field in `vendor` only with its current value, or
     /// where the field cannot be read. An empty object changes nothing in the object that it names.
     fn check_named_places(
         &self,

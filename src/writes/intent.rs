@@ -194,11 +194,11 @@ impl WriteIntent {
         }
     }
 
-    /// What is known before the vendor answers: a warning for each accepted loss, for a rebase, and
-    /// for each place that breaks the schema.
+    /// What is known before the vendor responds: a warning for each accepted loss, for a rebase,
+    /// and for each place that breaks the schema.
     pub(super) fn known_warnings(&self) -> Vec<Warning> {
         let warning = |name: &String| {
-            let detail = format!("{name}: the vendor's documentation says that such a write destroys these");
+            let detail = format!("{name}: the vendor is documented to destroy these with such a write");
             Warning::new(WarningCode::Loss, "", detail)
         };
         let rebased = self.rebased.iter().map(AppliedRebase::warning);

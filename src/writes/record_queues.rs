@@ -1,5 +1,5 @@
-//! A queue for each record that several writes with `If-Match: *` of this process want to change:
-//! each would otherwise make the others' reads stale.
+//! A queue for each record with several writes of this process that read before they write
+//! (`If-Match: *`, rebase): each would otherwise make the others' reads stale.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

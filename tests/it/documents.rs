@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 const SKIPPED_FOLDERS: &[&str] = &["target", ".git", "node_modules", "seeds", "regressions", "golden", "__pycache__"];
 
-/// What looks like an item of the code and belongs to others: a variable of a container, a directive
-/// of systemd.
+/// What looks like an item of the code and belongs to others: a variable of a container, a
+/// directive of systemd.
 const FOREIGN_NAMES: &[&str] = &["HEALTH_PORT", "LimitNOFILE"];
 
 fn root() -> &'static Path {
@@ -190,7 +190,7 @@ fn is_name_of_words(word: &str) -> bool {
     word.contains('_') && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The source code and the tests, each file with what it says.
+/// The texts of the source code and of the tests.
 fn rust_sources() -> Vec<String> {
     let files = ["src", "tests"].into_iter().flat_map(|folder| files_below(&root().join(folder)));
     files.filter(|file| file.extension().is_some_and(|extension| extension == "rs")).map(|file| read(&file)).collect()
@@ -211,7 +211,7 @@ fn declared_names(sources: &[String]) -> BTreeSet<&str> {
     names
 }
 
-/// The documents that speak of the code; the others have names of vendors and of headers, too.
+/// The documents about the code; the others have names of vendors and of headers, too.
 fn is_about_the_code(document: &Path) -> bool {
     let name = relative(document);
     ["architecture.md", "contributing.md", "adding-a-vendor.md"].iter().any(|end| name.ends_with(end))

@@ -17,7 +17,7 @@ fn assert_nothing_written(server: &TestServer, after: &str) {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order() {
+fn pipelined_requests_get_their_responses_in_order() {
     let server = start_server();
     let mut connection = server.connect();
     let requests = [

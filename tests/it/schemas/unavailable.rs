@@ -1,4 +1,4 @@
-//! A schema that cannot be had stops no write.
+//! A schema that is not available stops no write.
 
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,7 @@ async fn a_schema_that_hangs_delays_a_write_by_two_seconds_at_most(fixture: &'st
     assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
     let begun = Instant::now();
     env.set_text(fixture.key, "*", "yours").send().await.assert_status(fixture.patch_status);
-    assert!(begun.elapsed() < Duration::from_secs(1), "it is not asked for again at once");
+    assert!(begun.elapsed() < Duration::from_secs(1), "it is not requested again at once");
 }
 
 async fn many_writers_at_a_cold_cache_cause_one_schema_call(fixture: &'static VendorFixture) {
