@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn writes_of_one_record_take_turns_and_leave_no_queue() {
+    async fn writes_of_one_record_run_one_by_one_and_leave_no_queue() {
         let queues = RecordQueues::default();
         let system = SystemName::parse("crm").expect("a name");
         let soon = || Instant::now() + Duration::from_secs(1);

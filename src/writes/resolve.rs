@@ -285,7 +285,7 @@ fn resolve_by_values(evidence: &Evidence<'_>, fields: &Map<String, Value>) -> Re
     let is_partial = evidence.changes.iter().any(|change| is_done(change) && !change.is_unchanged_in(fields))
         && evidence.changes.iter().all(|change| is_done(change) || change.is_unchanged_in(fields));
     let is_shown = all_applied(evidence.changes, fields) || (is_partial && evidence.is_stable);
-    // Nothing tells the values of another write from those of this one.
+    // The values of another write cannot be distinguished from those of this one.
     if is_shown && !evidence.concurrent.is_any() { Resolution::Applied } else { Resolution::Open }
 }
 

@@ -130,7 +130,7 @@ fn expect_100_continue_is_honored_and_other_expectations_ignored() {
 }
 
 #[test]
-fn a_truncated_request_changes_nothing_and_the_gateway_goes_on() {
+fn a_truncated_request_changes_nothing_and_stops_nothing() {
     let server = start_server();
     let whole = patch_request();
     let body = whole.find("\r\n\r\n").expect("a head") + 4;
