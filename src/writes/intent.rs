@@ -54,7 +54,8 @@ pub(super) struct WriteIntent {
     pub has_plan: bool,
     /// The names of the accepted losses.
     pub losses: Vec<String>,
-    /// Whether it is an asynchronous write: reads name its operation, other writes get 409.
+    /// Whether it blocks its record from the start: it is queued, or its caller sent
+    /// `respond-async`. Reads name its operation, and other writes get 409.
     pub is_async: bool,
     /// Whether the vendor queues it, so that its effect may come long after the response.
     pub is_queued: bool,
