@@ -146,10 +146,14 @@ impl ChangeSet {
             && self.batch_rows.is_empty()
     }
 
-    /// Saves rows of a batch; each replaces an earlier one.
+    /// Saves rows of a batch; each replaces an earlier one that has not ended.
     pub(super) fn save_batch_rows(&mut self, rows: &[BatchRow]) {
         for row in rows {
-            self.batch_rows.insert((Arc::clone(&row.id), row.position), row.clone());
+            let key = (Arc::clone(&row.id), row.position);
+            if self.batch_rows.get(&key).is_some_and(BatchRow::has_ended) {
+                continue;
+            }
+            self.batch_rows.insert(key, row.clone());
         }
     }
 

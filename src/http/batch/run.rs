@@ -1,7 +1,7 @@
 //! Runs the items of a batch: at most `concurrency` of them at once (contract 4.10).
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +13,18 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::begun::may_be_running;
+use super::begun::{key_prefix, may_be_running};
 use super::item::respond;
 use super::outcome::{ItemOutcome, is_success};
 use super::records::{fill, record_keys};
 use super::request::{BatchItem, BatchRequest};
 use super::schedule::{Next, Schedule};
+use crate::http::batch_registry::BatchMemory;
 use crate::http::context::RequestState;
 use crate::http::item_request::{ItemRequest, segment};
 use crate::http::response::H_OPERATION;
 use crate::http::route::Route;
+use crate::http::write_request::Purpose;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{OperationId, OperationState, percent_encode_id};
@@ -36,6 +38,7 @@ const MAX_POLL: Duration = Duration::from_secs(1);
 const MAX_ENTERED: usize = 64;
 
 /// What all items of a batch share.
+#[derive(Clone)]
 pub(in crate::http) struct BatchContext {
     /// The state of the request that brought the batch.
     pub(in crate::http) state: Rc<RequestState>,
@@ -45,8 +48,20 @@ pub(in crate::http) struct BatchContext {
     pub(in crate::http) name: String,
     /// Whether the batch is in the journal, so that its items may have begun before.
     pub(in crate::http) is_stored: bool,
+    /// Whether its items are made or previewed.
+    pub(in crate::http) purpose: Purpose,
     /// When no further item begins.
     pub(in crate::http) deadline: Instant,
+}
+
+/// Why nothing more of a batch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    Cancelled,
+    /// The caller has closed its connection.
+    HungUp,
+    /// The responses need more memory than there is.
+    NoMemory,
 }
 
 /// What the future of an item has come to.
@@ -71,8 +86,9 @@ struct DependencyResult {
     /// The id of its record, as a segment of a path.
     record: Option<String>,
     etag: Option<String>,
-    /// Its path as it was sent, and the status and problem that it ended with.
+    /// Its path as it was sent, or the instance of the problem that it was not begun for.
     path: String,
+    /// The status and the problem that it ended with.
     ended: String,
 }
 
@@ -101,7 +117,11 @@ pub(in crate::http) struct Runner {
     concurrency: usize,
     /// What the items share, and how many of them run at once.
     reads: Rc<SharedReads>,
-    is_cancelled: Rc<Cell<bool>>,
+    stop: Rc<Cell<Option<Stop>>>,
+    /// Items that began in an earlier process: they are followed to their end even if their batch
+    /// is cancelled.
+    begun: HashSet<usize>,
+    memory: BatchMemory,
     schedule: Schedule,
     results: Vec<DependencyResult>,
     running: usize,
@@ -110,7 +130,7 @@ pub(in crate::http) struct Runner {
 }
 
 impl Runner {
-    pub(in crate::http) fn new(context: BatchContext, request: BatchRequest) -> Self {
+    pub(in crate::http) fn new(context: BatchContext, request: BatchRequest, memory: BatchMemory) -> Self {
         let BatchRequest { items, stop_on_failure, concurrency } = request;
         let reads = SharedReads::new(concurrency);
         // After a failure none may begin, so that none waits for its beginning.
@@ -126,7 +146,9 @@ impl Runner {
             items,
             concurrency,
             reads,
-            is_cancelled: Rc::default(),
+            stop: Rc::default(),
+            begun: HashSet::new(),
+            memory,
             schedule,
             results,
             running: 0,
@@ -156,17 +178,51 @@ impl Runner {
         }
     }
 
-    /// Lets nothing new begin; what has not begun never ends.
-    pub(super) fn cancel(&mut self) {
-        self.is_cancelled.set(true);
-        self.schedule.give_up();
+    /// Names the items that began in an earlier process.
+    pub(super) fn set_begun(&mut self, begun: HashSet<usize>) {
+        self.begun = begun;
+    }
+
+    /// The state of the request that items begin with from now on.
+    pub(super) fn set_state(&mut self, state: Rc<RequestState>) {
+        self.context = Rc::new(BatchContext { state, ..(*self.context).clone() });
+    }
+
+    /// Lets nothing new begin; what has not begun never ends. `false` = it was cancelled before.
+    pub(super) fn cancel(&mut self) -> bool {
+        if self.stop.replace(Some(Stop::Cancelled)) == Some(Stop::Cancelled) {
+            return false;
+        }
+        self.schedule.give_up(&self.begun);
+        true
+    }
+
+    /// Lets nothing new begin, because the caller has closed its connection.
+    pub(super) fn hang_up(&mut self) {
+        if self.stop.get().is_none() {
+            self.stop.set(Some(Stop::HungUp));
+            self.give_up();
+        }
+    }
+
+    /// Keeps the response to an item in memory. Where there is no room for it, nothing new begins.
+    pub(super) fn keep_in_memory(&mut self, bytes: usize) {
+        if !self.memory.grow(bytes) && self.stop.get().is_none() {
+            self.stop.set(Some(Stop::NoMemory));
+            self.give_up();
+        }
+    }
+
+    fn give_up(&mut self) {
+        let given_up = self.schedule.give_up(&HashSet::new());
+        self.given_up.splice(0..0, given_up.into_iter().rev());
     }
 
     /// The next item that ends, in the order in which they end; `None` after the last.
     pub(in crate::http) async fn next(&mut self) -> Option<(usize, ItemOutcome)> {
         loop {
             if let Some(late) = self.given_up.pop() {
-                return Some((late, self.decide(late, not_begun_problem())));
+                return Some((late, self.decide(late, self.not_begun_problem())));
             }
             if let Some(decided) = self.begin_items() {
                 return Some(decided);
@@ -174,8 +230,7 @@ impl Runner {
             let step = if let Ok(step) = timeout_at(self.context.deadline, self.steps.next()).await {
                 step?
             } else {
-                self.given_up = self.schedule.give_up();
-                self.given_up.reverse();
+                self.give_up();
                 if !self.given_up.is_empty() {
                     continue;
                 }
@@ -212,20 +267,36 @@ impl Runner {
         let state = Rc::clone(&self.context.state);
         self.running += 1;
         let is_stored = self.context.is_stored;
-        let (reads, is_cancelled) = (Rc::clone(&self.reads), Rc::clone(&self.is_cancelled));
-        let deadline = self.context.deadline;
+        let (reads, stop) = (Rc::clone(&self.reads), Rc::clone(&self.stop));
+        let (deadline, had_begun) = (self.context.deadline, self.begun.contains(&item));
+        let purpose = self.context.purpose;
         let answered = async move {
             // An item that waits for a scan makes room for another.
             let Ok(share) = timeout_at(deadline, reads.enter()).await else { return Step::NotBegun(item) };
-            if is_cancelled.get() {
+            if stop.get().is_some() && !had_begun {
                 return Step::NotBegun(item);
             }
             request.reads = Some(share.clone());
-            let mut outcome = respond(&state, &route, request.clone()).await;
-            let journal = state.api.gateway.journal();
-            while is_stored && may_be_running(journal, &request.name, outcome.problem.as_ref()).await {
-                tokio::time::sleep(MAX_POLL).await;
-                outcome = respond(&state, &route, request.clone()).await;
+            let mut outcome = respond(&state, &route, request.clone(), purpose).await;
+            let (journal, mut pause) = (state.api.gateway.journal(), MIN_POLL);
+            while is_stored {
+                if let Some(wait) = outcome.wait_for_quota() {
+                    // Nobody waits for the item, so it waits for its caller's limits.
+                    tokio::time::sleep(wait).await;
+                    if stop.get().is_some() && !had_begun {
+                        return Step::NotBegun(item);
+                    }
+                } else if outcome.status == 202
+                    || may_be_running(journal, &request.name, outcome.problem.as_ref()).await
+                {
+                    // The key replays its final outcome.
+                    share.release_slot();
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(MAX_POLL);
+                } else {
+                    break;
+                }
+                outcome = respond(&state, &route, request.clone(), purpose).await;
             }
             // The write may continue without its caller.
             share.release_slot();
@@ -254,7 +325,8 @@ impl Runner {
             Step::NotBegun(item) => {
                 self.running -= 1;
                 self.schedule.end(item, false);
-                (!self.is_cancelled.get()).then(|| (item, self.decide(item, not_begun_problem())))
+                let is_skipped = self.stop.get() == Some(Stop::Cancelled);
+                (!is_skipped).then(|| (item, self.decide(item, self.not_begun_problem())))
             }
             Step::Followed(item, end) => {
                 let applied = end.as_ref().is_some_and(|end| end.applied);
@@ -312,11 +384,14 @@ impl Runner {
     /// 424 where the item before has no record or no tag.
     fn request(&mut self, index: usize) -> Result<(Rc<Route>, ItemRequest), Box<ItemOutcome>> {
         let Some(mut item) = self.items.get(index).cloned() else {
-            return Err(Box::new(self.decide(index, not_begun_problem())));
+            return Err(Box::new(self.decide(index, self.not_begun_problem())));
         };
         let missing = |what: &str, of: usize| {
             let id = self.items.get(of).map(|item| item.id.as_str()).unwrap_or_default();
-            format!("the response of item {id} has no {what}")
+            match self.context.purpose {
+                Purpose::Write => format!("the response of item {id} has no {what}"),
+                Purpose::Preview => format!("item {id} is only previewed, so that it has no {what} yet"),
+            }
         };
         if let Some(of) = item.record_of {
             let Some(record) = self.results.get(of).and_then(|result| result.record.clone()) else {
@@ -333,7 +408,10 @@ impl Runner {
         if let Some(of) = item.tag_of {
             let tag = self.results.get(of).and_then(|result| result.etag.as_deref());
             let Some(tag) = tag.and_then(|tag| tag.parse().ok()) else {
-                let detail = format!("{}; add Prefer: return=representation to it", missing("ETag", of));
+                let detail = match self.context.purpose {
+                    Purpose::Write => format!("{}; add Prefer: return=representation to it", missing("ETag", of)),
+                    Purpose::Preview => missing("ETag", of),
+                };
                 return Err(Box::new(self.dependency_failed(index, of, Some(detail))));
             };
             item.headers.insert(IF_MATCH, tag);
@@ -344,12 +422,12 @@ impl Runner {
         }
         let BatchItem { id, method, path, route, params, headers, body, .. } = item;
         let name = format!("{}/{id}", self.context.name).into();
-        let key = self.context.key.as_ref().map(|key| format!("batch {key} {id}"));
+        let key = self.context.key.as_ref().map(|key| key_prefix(key) + &id);
         Ok((route, ItemRequest { method, path, params, headers, body, name, reads: None, key }))
     }
 
     /// 424; its `instance` is the path of the item that failed.
-    fn dependency_failed(&self, item: usize, because: usize, detail: Option<String>) -> ItemOutcome {
+    fn dependency_failed(&mut self, item: usize, because: usize, detail: Option<String>) -> ItemOutcome {
         let detail = detail.unwrap_or_else(|| {
             let id = self.items.get(because).map(|item| item.id.as_str()).unwrap_or_default();
             let ended = self.results.get(because).map(|result| result.ended.as_str()).unwrap_or_default();
@@ -357,6 +435,11 @@ impl Runner {
         });
         let instance = self.results.get(because).map(|result| result.path.clone()).unwrap_or_default();
         let problem = ProblemKind::DependencyFailed.with_detail(detail);
+        if let Some(result) = self.results.get_mut(item) {
+            // Those that depend on this one name the same problem.
+            result.path.clone_from(&instance);
+            result.ended = format!("{} {}", problem.name.spec().status, problem.name.as_str());
+        }
         ItemOutcome::not_begun(&self.context.state, self.items.get(item), &instance, problem)
     }
 
@@ -381,9 +464,16 @@ impl Runner {
     pub(in crate::http) fn len(&self) -> usize {
         self.items.len()
     }
-}
 
-fn not_begun_problem() -> Problem {
-    let detail = "the batch's time was over before this item began, so nothing was sent; send it again";
-    ProblemKind::Overloaded.with_detail(detail).retry_after(Duration::from_secs(1))
+    fn not_begun_problem(&self) -> Problem {
+        let detail = match self.stop.get() {
+            Some(Stop::HungUp) => "the caller closed its connection before this item began, so nothing was sent",
+            Some(Stop::NoMemory) => {
+                "the responses to the items before take all the memory that there is for batches, so nothing was sent; \
+                 send fewer items, or Accept: application/x-ndjson"
+            }
+            _ => "the batch's time was over before this item began, so nothing was sent; send it again",
+        };
+        ProblemKind::Overloaded.with_detail(detail).retry_after(Duration::from_secs(1))
+    }
 }

@@ -79,7 +79,8 @@ pub(super) const SAVE_BATCH_ROWS: &str = "INSERT INTO batch_row (id, item, statu
     SELECT v.id, v.item, v.status, v.request, v.response, $6
     FROM unnest($1, $2, $3, $4, $5) AS v(id, item, status, request, response)
     ON CONFLICT (id, item) DO UPDATE SET status = excluded.status, at = excluded.at,
-        request = excluded.request, response = excluded.response";
+        request = excluded.request, response = excluded.response
+    WHERE batch_row.status = CASE batch_row.item WHEN -1 THEN 1 ELSE 0 END";
 pub(super) const HEARTBEAT: &str =
     "INSERT INTO instance (id, seen) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen";
 
