@@ -25,7 +25,7 @@ pub struct BatchRow {
 }
 
 impl BatchRow {
-    /// The position of the row that asks for the end of a batch. It is a row of its own, so that it
+    /// The position of the row that cancels a batch. It is a row of its own, so that it
     /// never replaces what the one that runs the batch saves.
     pub const CANCEL: i64 = -2;
     /// The position of the row of a batch itself.

@@ -166,7 +166,7 @@ async fn an_item_has_the_permissions_that_its_caller_has_when_it_begins() {
     let path = authorized(request).send().await.assert_status(202).header("location").expect("a path").to_owned();
     vendor.log.wait_for(CallKind::Create, 8).await;
     process.write_config(&process.config().api_keys(&[("ada", "key-of-ada", "itsm:read")]));
-    process.wait_for_log("a batch goes on with the new configuration", 1).await;
+    process.wait_for_log("a batch continues with the new configuration", 1).await;
     vendor.faults.clear();
     vendor.faults.release();
     let until = Instant::now() + TIMEOUT;

@@ -12,7 +12,7 @@ use crate::record::RawJson;
 pub(super) const LEASES: &str = "/batches";
 pub(super) const LEASE_TTL: Duration = Duration::from_secs(15);
 
-/// The row of a batch itself: who asked for what.
+/// The row of a batch itself: its caller and options.
 #[derive(Serialize, Deserialize)]
 pub(in crate::http) struct Head {
     pub(in crate::http) caller: Principal,

@@ -1,20 +1,19 @@
 //! Runs the items of a batch: at most `concurrency` of them at once (contract 4.10).
 
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::http::header::{ETAG, IF_MATCH, LOCATION};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::begun::{key_prefix, may_be_running};
-use super::item::respond;
+use super::begun::key_prefix;
+use super::dependency::{DependencyResult, EndedItem};
+use super::item_run::{BatchContext, ItemRun, Step, Stop, follow, not_begun_problem};
 use super::outcome::{ItemOutcome, is_success};
 use super::records::{fill, record_keys};
 use super::request::{BatchItem, BatchRequest};
@@ -27,87 +26,11 @@ use crate::http::route::Route;
 use crate::http::write_request::Purpose;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{OperationId, OperationState, percent_encode_id};
+use crate::record::OperationId;
 use crate::system::SharedReads;
-
-/// The pauses between two polls of an operation that items wait for.
-const MIN_POLL: Duration = Duration::from_millis(50);
-const MAX_POLL: Duration = Duration::from_secs(1);
 
 /// How many items take part in one scan, at most.
 const MAX_ENTERED: usize = 64;
-
-/// What all items of a batch share.
-#[derive(Clone)]
-pub(in crate::http) struct BatchContext {
-    /// The state of the request that brought the batch.
-    pub(in crate::http) state: Rc<RequestState>,
-    /// `Idempotency-Key` of the batch.
-    pub(in crate::http) key: Option<String>,
-    /// What the ledger calls the batch: the id of its request.
-    pub(in crate::http) name: String,
-    /// Whether the batch is in the journal, so that its items may have begun before.
-    pub(in crate::http) is_stored: bool,
-    /// Whether its items are made or previewed.
-    pub(in crate::http) purpose: Purpose,
-    /// When no further item begins.
-    pub(in crate::http) deadline: Instant,
-}
-
-/// Why nothing more of a batch begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
-    Cancelled,
-    /// The caller has closed its connection.
-    HungUp,
-    /// The responses need more memory than there is.
-    NoMemory,
-}
-
-/// What the future of an item has come to.
-enum Step {
-    Answered(usize, Box<ItemOutcome>),
-    /// It could not begin in time, or its batch was cancelled before.
-    NotBegun(usize),
-    /// The operation of a queued write that other items waited for has ended, or time is up.
-    Followed(usize, Option<OperationEnd>),
-}
-
-/// How a queued write ended.
-struct OperationEnd {
-    applied: bool,
-    record: Option<String>,
-    etag: Option<String>,
-}
-
-/// The result of an item, for those that depend on it.
-#[derive(Default)]
-struct DependencyResult {
-    /// The id of its record, as a segment of a path.
-    record: Option<String>,
-    etag: Option<String>,
-    /// Its path as it was sent, or the instance of the problem that it was not begun for.
-    path: String,
-    /// The status and the problem that it ended with.
-    ended: String,
-}
-
-/// An item that ended in an earlier process, by its document.
-#[derive(Deserialize)]
-pub(super) struct EndedItem {
-    status: u16,
-    headers: HashMap<String, String>,
-}
-
-impl EndedItem {
-    pub(super) fn from_document(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
-    }
-
-    fn last_segment(&self, header: &str) -> Option<String> {
-        self.headers.get(header).and_then(|path| path.rsplit('/').next()).map(str::to_owned)
-    }
-}
 
 /// A batch that runs. Dropping it lets nothing new begin; writes that have begun continue.
 pub(in crate::http) struct Runner {
@@ -263,46 +186,15 @@ impl Runner {
         None
     }
 
-    fn begin(&mut self, item: usize, route: Rc<Route>, mut request: ItemRequest) {
-        let state = Rc::clone(&self.context.state);
+    fn begin(&mut self, item: usize, route: Rc<Route>, request: ItemRequest) {
         self.running += 1;
-        let is_stored = self.context.is_stored;
-        let (reads, stop) = (Rc::clone(&self.reads), Rc::clone(&self.stop));
-        let (deadline, had_begun) = (self.context.deadline, self.begun.contains(&item));
-        let purpose = self.context.purpose;
-        let answered = async move {
-            // An item that waits for a scan makes room for another.
-            let Ok(share) = timeout_at(deadline, reads.enter()).await else { return Step::NotBegun(item) };
-            if stop.get().is_some() && !had_begun {
-                return Step::NotBegun(item);
-            }
-            request.reads = Some(share.clone());
-            let mut outcome = respond(&state, &route, request.clone(), purpose).await;
-            let (journal, mut pause) = (state.api.gateway.journal(), MIN_POLL);
-            while is_stored {
-                if let Some(wait) = outcome.wait_for_quota() {
-                    // Nobody waits for the item, so it waits for its caller's limits.
-                    tokio::time::sleep(wait).await;
-                    if stop.get().is_some() && !had_begun {
-                        return Step::NotBegun(item);
-                    }
-                } else if outcome.status == 202
-                    || may_be_running(journal, &request.name, outcome.problem.as_ref()).await
-                {
-                    // The key replays its final outcome.
-                    share.release_slot();
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(MAX_POLL);
-                } else {
-                    break;
-                }
-                outcome = respond(&state, &route, request.clone(), purpose).await;
-            }
-            // The write may continue without its caller.
-            share.release_slot();
-            Step::Answered(item, Box::new(outcome))
+        let run = ItemRun {
+            context: Rc::clone(&self.context),
+            reads: Rc::clone(&self.reads),
+            stop: Rc::clone(&self.stop),
+            had_begun: self.begun.contains(&item),
         };
-        self.steps.push(answered.boxed_local());
+        self.steps.push(run.to_end(item, route, request).boxed_local());
     }
 
     fn take(&mut self, step: Step) -> Option<(usize, ItemOutcome)> {
@@ -345,26 +237,7 @@ impl Runner {
 
     /// Waits for the end of a queued write, at most until the batch's deadline.
     fn follow(&mut self, item: usize, operation: OperationId) {
-        let context = Rc::clone(&self.context);
-        let end = async move {
-            let gateway = &context.state.api.gateway;
-            let mut pause = MIN_POLL;
-            loop {
-                // A store that cannot be read may be read later.
-                let found = gateway.journal().operation(&operation).await.ok().flatten();
-                if let Some(found) = found.filter(|found| found.state != OperationState::Running) {
-                    let record = found.record.as_deref().map(|id| percent_encode_id(id).to_string());
-                    let applied = found.state == OperationState::Applied;
-                    return Step::Followed(item, Some(OperationEnd { applied, record, etag: found.etag }));
-                }
-                if Instant::now() + pause >= context.deadline {
-                    return Step::Followed(item, None);
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(MAX_POLL);
-            }
-        };
-        self.steps.push(end.boxed_local());
+        self.steps.push(follow(Rc::clone(&self.context), item, operation).boxed_local());
     }
 
     /// Keeps what later items need of this one.
@@ -466,14 +339,6 @@ impl Runner {
     }
 
     fn not_begun_problem(&self) -> Problem {
-        let detail = match self.stop.get() {
-            Some(Stop::HungUp) => "the caller closed its connection before this item began, so nothing was sent",
-            Some(Stop::NoMemory) => {
-                "the responses to the items before take all the memory that there is for batches, so nothing was sent; \
-                 send fewer items, or Accept: application/x-ndjson"
-            }
-            _ => "the batch's time was over before this item began, so nothing was sent; send it again",
-        };
-        ProblemKind::Overloaded.with_detail(detail).retry_after(Duration::from_secs(1))
+        not_begun_problem(self.stop.get())
     }
 }

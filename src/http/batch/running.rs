@@ -10,13 +10,15 @@ use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::begun::{find_begun, key_prefix};
+use super::dependency::EndedItem;
 use super::head::{Head, HeadState, LEASE_TTL, parse_state};
+use super::item_run::BatchContext;
 use super::outcome::ItemOutcome;
 use super::raw::RawBatch;
 use super::request::{BatchBounds, BatchRequest};
 use super::response::Progress;
 use super::routes::ItemRoutes;
-use super::run::{BatchContext, EndedItem, Runner};
+use super::run::Runner;
 use crate::http::batch_registry::BatchMemory;
 use crate::http::context::RequestState;
 use crate::http::state::{ApiState, SharedApiState};
@@ -194,13 +196,13 @@ impl RunningBatch {
     async fn adopt_configuration(&mut self) {
         let api = self.shared.load();
         if !Arc::ptr_eq(&api, &self.api) {
-            tracing::info!(batch = &*self.id, "a batch goes on with the new configuration");
+            tracing::info!(batch = &*self.id, "a batch continues with the new configuration");
             self.runner.set_state(new_state(&api, &self.head).await);
             self.api = api;
         }
     }
 
-    /// Saves what became of an item; its body is not needed any more.
+    /// Saves the outcome of an item; its body is not needed any more.
     async fn save(&mut self, item: usize, outcome: &ItemOutcome) {
         let request = self.requests.get_mut(item).map(std::mem::take).unwrap_or_default();
         let row = BatchRow {

@@ -65,7 +65,7 @@ impl NewBatch {
         Self { id, rows, memory, guard }
     }
 
-    /// Saves the batch and begins it. It goes on when the caller does not wait any longer.
+    /// Saves the batch and begins it. It continues when the caller waits no longer.
     pub(in crate::http) async fn begin(self, shared: Arc<SharedApiState>) -> Stored {
         let journal = shared.load().gateway.journal().clone();
         // Without the lease another replica would begin, too. Nobody else can have it.
@@ -160,7 +160,7 @@ async fn run(
 }
 
 /// Ends a batch that another version has stored and this one cannot read, so that it does not stay
-/// open for ever. What became of items that have not ended is unknown: they may have begun.
+/// open for ever. The outcome of items that have not ended is unknown: they may have begun.
 async fn end_unreadable(journal: &Journal, id: &Arc<str>) {
     tracing::error!(batch = &**id, "a stored batch cannot be read; what is left of it is ended as unknown");
     let Ok(rows) = journal.batch_rows(id, BatchRow::HEAD, usize::MAX >> 1).await else { return };

@@ -33,12 +33,12 @@ pub(super) struct Connection {
     closing: Cell<bool>,
     /// HTTP/2: how many requests have responses that the client has not read.
     in_flight: Rc<Cell<usize>>,
-    /// What the stream and the requests tell each other.
+    /// The signals between the stream and the requests.
     signals: Rc<StreamSignals>,
     is_over_tls: bool,
 }
 
-/// What a connection's stream and its requests tell each other.
+/// The signals between a connection's stream and its requests.
 #[derive(Debug, Default)]
 pub(super) struct StreamSignals {
     /// Set to end the connection.

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::batches;
+use crate::http::batch::item_run::BatchContext;
 use crate::http::batch::raw::RawBatch;
 use crate::http::batch::request::{BatchBounds, BatchRequest};
 use crate::http::batch::response;
 use crate::http::batch::routes::ItemRoutes;
-use crate::http::batch::run::{BatchContext, Runner};
+use crate::http::batch::run::Runner;
 use crate::http::batch_registry::BatchMemory;
 use crate::http::body;
 use crate::http::context::RequestContext;

@@ -169,7 +169,7 @@ pub(in crate::http) async fn cancel(context: RequestContext) -> HandlerResult {
     context.query(&[])?;
     let mut batch = find(&context, &id).await?;
     if !batch.has_ended {
-        // A row of its own: whoever runs the batch saves the others at the same time.
+        // A row of its own: the process that runs the batch saves the others at the same time.
         let (id, position) = (id.as_str().into(), BatchRow::CANCEL);
         let row = BatchRow { id, position, status: 0, request: String::new(), response: None };
         let saved = context.gateway().journal().save_batch_rows(vec![row]);
