@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
-
 use tokio::time::{Instant, sleep};
 
 use super::context::RequestState;

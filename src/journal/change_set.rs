@@ -127,6 +127,8 @@ pub(super) struct ChangeSet {
     pub(super) leases: HashMap<RecordKey, Option<LeaseRow>>,
     /// Sealed tokens of vendors, by system.
     pub(super) tokens: HashMap<Arc<str>, Arc<[u8]>>,
+    /// `fields` of records that callers got, with their ends, by ETag.
+    pub(super) shown: HashMap<Arc<str>, (Arc<str>, i64)>,
     /// Rows of asynchronous batches, by batch and position.
     pub(super) batch_rows: HashMap<(Arc<str>, i64), BatchRow>,
     /// Whether this instance records that it is alive.
@@ -143,6 +145,7 @@ impl ChangeSet {
             && self.key_updates.is_empty()
             && self.tokens.is_empty()
             && self.warnings.is_empty()
+            && self.shown.is_empty()
             && self.batch_rows.is_empty()
     }
 

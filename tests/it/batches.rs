@@ -204,7 +204,9 @@ async fn odd_batches_add_no_metric_series() {
         batch(&env, &odd(round)).send().await;
     }
     let before = series(&env).await;
-    for round in 0..800 {
+    // `tests/nightly` sends 10,000.
+    let rounds = std::env::var("ODD_BATCHES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(800);
+    for round in 0..rounds {
         batch(&env, &odd(round)).send().await;
     }
     let after = series(&env).await;

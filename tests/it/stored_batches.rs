@@ -157,6 +157,37 @@ async fn a_stored_batch_survives_kill_9_and_creates_each_record_once() {
 }
 
 #[actix_web::test]
+async fn a_batch_with_a_key_survives_kill_9_and_is_sent_again() {
+    let process = start_process();
+    let count = || (MATRIX42.count)(&process.vendors);
+    let before = count();
+    let vendor = &process.vendors.matrix42;
+    vendor.faults.add(CallKind::Create, InjectedFault::HoldAfter, 20, Some(4));
+    vendor.faults.add(CallKind::Create, InjectedFault::Hold, 24, None);
+    let send = || process.client().request(Method::POST, "/batch").idempotency_key("k").json(&creates(100));
+    let first = actix_web::rt::spawn(send().try_send());
+    vendor.log.wait_for(CallKind::Create, 28).await;
+    process.kill();
+    assert!(first.await.expect("no panic").is_err(), "the caller has no response");
+    vendor.faults.clear();
+    vendor.faults.release();
+    process.restart();
+    let until = Instant::now() + TIMEOUT;
+    // Items whose first beginning still runs are 409 until it has ended.
+    let batch = loop {
+        let batch = send().send().await.json();
+        if items(&batch).iter().all(|item| item["status"] == 201 || item["status"] == 504) {
+            break batch;
+        }
+        assert!(Instant::now() < until, "{}", batch["summary"]);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let status = |expected: u64| items(&batch).iter().filter(|item| item["status"] == expected).count();
+    assert!(status(201) >= 92, "{}", batch["summary"]);
+    assert!(count() <= before + 100 && count() >= before + status(201), "{} records", count() - before);
+}
+
+#[actix_web::test]
 async fn an_item_has_the_permissions_that_its_caller_has_when_it_begins() {
     let process = TestProcess::start_with(|config| config.api_keys(&[("ada", "key-of-ada", "*:*")]));
     let authorized = |request: Request| request.header("Authorization", "Bearer key-of-ada");

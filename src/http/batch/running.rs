@@ -117,12 +117,11 @@ impl RunningBatch {
             deadline: Instant::now() + NO_DEADLINE,
         };
         // An item that began before the batch was cancelled is followed to its end.
-        let begun = match state.is_cancelled {
-            true => {
-                let prefix = key_prefix(context.key.as_deref().unwrap_or_default());
-                find_begun(journal, &head.caller.name().0, &prefix, request.write_keys(&prefix)).await?
-            }
-            false => HashSet::new(),
+        let begun = if state.is_cancelled {
+            let prefix = key_prefix(context.key.as_deref().unwrap_or_default());
+            find_begun(journal, &head.caller.name().0, &prefix, request.write_keys(&prefix)).await?
+        } else {
+            HashSet::new()
         };
         let mut runner = Runner::new(context, request, memory);
         runner.set_begun(begun);
