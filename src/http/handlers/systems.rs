@@ -16,7 +16,7 @@ use crate::http::state::ApiState;
 use crate::problem::ProblemKind;
 use crate::record::Action;
 use crate::system::{Guarantee, System};
-use crate::transport::{LastFailure, VendorHealth};
+use crate::transport::LastFailure;
 use crate::vendors::{DataLoss, UpdateStyle};
 
 /// A system (contract 4), as callers with a permission on it see it.
@@ -130,6 +130,9 @@ struct SystemHealth {
     /// When the current token expires; null without one, and for keys that do not expire.
     #[schema(format = "date-time")]
     token_expires: Option<String>,
+    /// When the gateway's key of the system expires; null where the key does not say so.
+    #[schema(format = "date-time")]
+    key_expires: Option<String>,
     /// The requests to this system in progress, this one included if it names the system.
     in_flight: i64,
     /// The vendor requests that wait for a free slot.
@@ -231,7 +234,7 @@ fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
         filters: capabilities.filters.names(),
         losses: capabilities.losses.iter().map(LossView::from).collect(),
         on_lossy_write: if system.policy.warn_on_loss { "warn" } else { "refuse" },
-        health: SystemHealth::new(system.transport.health(), api.metrics.load(system.index)),
+        health: SystemHealth::new(system, api.metrics.load(system.index)),
         validation: system.policy.validate.as_str(),
         schemas: system.catalog.health().into(),
     }
@@ -252,7 +255,8 @@ impl From<&DataLoss> for LossView {
 }
 
 impl SystemHealth {
-    fn new(health: VendorHealth, (in_flight, queued): (i64, i64)) -> Self {
+    fn new(system: &System, (in_flight, queued): (i64, i64)) -> Self {
+        let health = system.transport.health();
         Self {
             in_flight,
             queued,
@@ -260,6 +264,7 @@ impl SystemHealth {
             last_success: health.last_success.and_then(timestamp),
             last_failure: health.last_failure.map(SystemFailure::from),
             token_expires: health.token_expires.and_then(timestamp),
+            key_expires: system.key_expires.map(|expires| format!("{expires:.3}")),
         }
     }
 }
