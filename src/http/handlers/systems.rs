@@ -93,11 +93,22 @@ struct IdForm<'s> {
 
 /// For each method; null where the system has no such action.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct Guarantees {
+pub(in crate::http) struct Guarantees {
     /// PATCH.
     update: Option<Guarantee>,
     /// DELETE.
     delete: Option<Guarantee>,
+}
+
+impl Guarantees {
+    /// Those of writes to one collection; a vendor may compare versions in most collections only.
+    pub(in crate::http) fn of_collection(system: &System, collection: &str) -> Self {
+        let guarantee = |action: Action| {
+            let can = system.adapter.capabilities().actions.contains(&action);
+            can.then(|| system.guarantee(action, collection))
+        };
+        Self { update: guarantee(Action::Update), delete: guarantee(Action::Delete) }
+    }
 }
 
 /// Something that a write may destroy although the request does not name it.
@@ -212,11 +223,8 @@ pub(in crate::http) async fn openapi_json(context: RequestContext) -> HandlerRes
 
 fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
     let capabilities = system.adapter.capabilities();
-    let can = |action: Action| capabilities.actions.contains(&action);
-    let guarantee = |action: Action| {
-        let compares = capabilities.compares.contains(&action);
-        can(action).then_some(if compares { Guarantee::Native } else { Guarantee::Guarded })
-    };
+    // Without a collection, as the vendor does in most.
+    let collection = system.policy.collection.as_deref().unwrap_or_default();
     SystemView {
         name: system.name.as_str(),
         vendor: capabilities.vendor,
@@ -228,7 +236,7 @@ fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
             UpdateStyle::Partial => "partial",
             UpdateStyle::Replace => "replace",
         },
-        guarantee: Guarantees { update: guarantee(Action::Update), delete: guarantee(Action::Delete) },
+        guarantee: Guarantees::of_collection(system, collection),
         validator: if capabilities.has_weak_versions { "weak" } else { "strong" },
         list_is_whole: capabilities.list_is_complete,
         filters: capabilities.filters.names(),
