@@ -43,8 +43,7 @@ impl VendorRecord {
         // Most values have no escape at all.
         let has_escape = |value: &RawJson| memchr(b'\\', value.as_str().as_bytes()).is_some();
         let members = self.fields.iter();
-        let members =
-            members.filter(move |(_, value)| has_escape(value) && value.as_str().contains(UNREADABLE_TEXT));
+        let members = members.filter(move |(_, value)| has_escape(value) && value.as_str().contains(UNREADABLE_TEXT));
         members.map(|(name, _)| {
             let detail = "the vendor sent half of a surrogate pair, which is no text; U+FFFD stands in its place";
             Warning::new(WarningCode::Unreadable, json_pointer("/fields", &[name]), detail)

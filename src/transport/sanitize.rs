@@ -4,7 +4,8 @@
 const MAX_INPUT_BYTES: usize = 8 * 1024;
 
 /// Reduces a text to one line of at most 300 characters, without markup, control characters, stack
-/// trace and what has the form of a credential. Returns `None` if nothing is left, or if the text is an HTML page.
+/// trace and what has the form of a credential. Returns `None` if nothing is left, or if the text
+/// is an HTML page.
 #[must_use]
 pub fn sanitize_text(text: &str) -> Option<String> {
     const MAX_CHARS: usize = 300;
@@ -60,12 +61,27 @@ fn starts_with_frame(text: &str) -> bool {
 
 /// Names of credentials in queries, headers and JSON.
 const CREDENTIALS: [&str; 17] = [
-    "access_token", "refresh_token", "id_token", "api_token", "token", "client_secret", "secret", "password",
-    "passwd", "pwd", "api_key", "api-key", "apikey", "authorization", "subscription-key", "signature", "sig",
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "api_token",
+    "token",
+    "client_secret",
+    "secret",
+    "password",
+    "passwd",
+    "pwd",
+    "api_key",
+    "api-key",
+    "apikey",
+    "authorization",
+    "subscription-key",
+    "signature",
+    "sig",
 ];
 
-/// A line with `…` in the place of what has the form of a credential, whoever's it is: the value of
-/// such a name, a bearer token, a JWT.
+/// A line with `…` in the place of what has the form of a credential, known to the gateway or not:
+/// the value of such a name, a bearer token, a JWT.
 fn hide_credentials(line: &str) -> String {
     let lower = line.to_ascii_lowercase();
     let (mut shown, mut at) = (String::with_capacity(line.len()), 0);
@@ -85,13 +101,12 @@ fn hide_credentials(line: &str) -> String {
     shown
 }
 
-/// How much of the beginning of a text is kept and how much after it is a credential. The text is in
-/// lower case.
+/// How much of the beginning of a text is kept and how much after it is a credential. The text is
+/// in lower case.
 fn find_credential(text: &str) -> Option<(usize, usize)> {
     const MIN_SECRET: usize = 16;
-    let value_length = |value: &str| {
-        value.find(|c: char| c.is_whitespace() || "&,;\"'()[]{}<>".contains(c)).unwrap_or(value.len())
-    };
+    let value_length =
+        |value: &str| value.find(|c: char| c.is_whitespace() || "&,;\"'()[]{}<>".contains(c)).unwrap_or(value.len());
     let looks_secret = |value: &str| value.len() >= MIN_SECRET || value.contains(|c: char| c.is_ascii_digit());
     if text.starts_with("eyj") {
         let length = value_length(text);

@@ -123,8 +123,8 @@ pub struct AdapterFactory {
     pub collection_form: &'static str,
     /// Whether a text has the form of a collection's name.
     pub is_collection: fn(&str) -> bool,
-    /// Whether callers never see a member of this name: it is the gateway's business, or has another
-    /// shape in `fields`.
+    /// Whether callers never see a member of this name: it is the gateway's business, or has
+    /// another shape in `fields`.
     pub is_hidden: fn(&str) -> bool,
     /// An example configuration, and bodies to try out in the sandbox.
     pub samples: VendorSamples,

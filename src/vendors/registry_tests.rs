@@ -36,12 +36,7 @@ fn a_missing_setting_is_named_in_the_error() {
         for key in factory.settings {
             let mut settings = complete_settings(factory);
             settings.remove(key.key);
-            assert_eq!(
-                (factory.build)(&settings).err().map(|error| error.key),
-                Some(key.key),
-                "{}",
-                factory.vendor
-            );
+            assert_eq!((factory.build)(&settings).err().map(|error| error.key), Some(key.key), "{}", factory.vendor);
         }
     }
 }

@@ -127,7 +127,10 @@ pub(super) fn handle_control_request<M: VendorModel>(
                 Err(error) => to_response(Err(error)),
             }
         }
-        _ => FakeResponse::json(404, &json!({ "error": "log, faults, release, records, records/{id}, settings, system" })),
+        _ => FakeResponse::json(
+            404,
+            &json!({ "error": "log, faults, release, records, records/{id}, settings, system" }),
+        ),
     }
 }
 

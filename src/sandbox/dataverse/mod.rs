@@ -114,8 +114,12 @@ impl VendorModel for Dataverse {
     const TEXT_MEMBER: &'static str = "description";
 
     fn settings(base_url: &str) -> Vec<(&'static str, String)> {
-        let settings =
-            [("authority", base_url), ("tenant_id", TENANT_ID), ("client_id", CLIENT_ID), ("client_secret", CLIENT_SECRET)];
+        let settings = [
+            ("authority", base_url),
+            ("tenant_id", TENANT_ID),
+            ("client_id", CLIENT_ID),
+            ("client_secret", CLIENT_SECRET),
+        ];
         settings.map(|(key, value)| (key, value.to_owned())).into()
     }
 

@@ -110,7 +110,11 @@ impl VendorModel for Pretectum {
 
     fn settings(_base_url: &str) -> Vec<(&'static str, String)> {
         let collection = [BUSINESS_AREA_ID, SCHEMA_ID, DATASET_ID].join(":");
-        vec![("client_id", CLIENT_ID.to_owned()), ("client_secret", CLIENT_SECRET.to_owned()), ("collection", collection)]
+        vec![
+            ("client_id", CLIENT_ID.to_owned()),
+            ("client_secret", CLIENT_SECRET.to_owned()),
+            ("collection", collection),
+        ]
     }
 
     fn call_kind(&self, request: &FakeRequest<'_>) -> CallKind {

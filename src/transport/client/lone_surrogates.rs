@@ -1,9 +1,9 @@
 //! Halves of surrogate pairs in vendors' JSON: no Unicode text, so that no reader could take them.
 //!
-//! A vendor that counts in UTF-16 cuts a text in the middle of a character and sends `\ud83d` alone.
-//! One such text would make a record, and every page with it, unreadable. It becomes the replacement
-//! character in a spelling that no vendor uses, [`UNREADABLE_TEXT`], by which the record's reader is
-//! told.
+//! A vendor that counts in UTF-16 cuts a text in the middle of a character and sends `\ud83d`
+//! alone. One such text would make a record, and every page with it, unreadable. It becomes the
+//! replacement character in a spelling that no vendor uses, [`UNREADABLE_TEXT`], so that a warning
+//! can name the member.
 
 use bytes::Bytes;
 use memchr::memchr;

@@ -25,7 +25,8 @@ use crate::vendors::adapter::{
 };
 use crate::vendors::capabilities::{Capabilities, Completion, DataLoss, Filterable, UpdateStyle};
 use crate::vendors::common::{
-    MatchCollector, as_changes, field_error, invalid_cursor_fault, missing_id_fault, parse_object, secret_header, text_member, unparseable_response,
+    MatchCollector, as_changes, field_error, invalid_cursor_fault, missing_id_fault, parse_object, secret_header,
+    text_member, unparseable_response,
 };
 use crate::vendors::factory::{
     AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings, VendorSamples, require_setting,

@@ -12,7 +12,8 @@ use super::response_mapping;
 use crate::record::{JsonObjectWriter, RawJson, RecordId, VendorError, VendorErrorKind, percent_encode};
 use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
 use crate::vendors::common::{
-    ErrorTexts, fault_for_status, fault_from_response, first_byte, is_done, parse_object, undocumented_response, unparseable_response, utf8,
+    ErrorTexts, fault_for_status, fault_from_response, first_byte, is_done, parse_object, undocumented_response,
+    unparseable_response, utf8,
 };
 
 /// The only collection.
@@ -88,7 +89,8 @@ pub(super) fn create_request(fields: &Map<String, Value>) -> VendorRequest {
     request(VendorCallKind::Create, Method::POST, DEFINITIONS_PATH).header(CONTENT_TYPE, JSON).body(body)
 }
 
-/// The error of a response; `None` for a success. The vendor queues a `PUT`, so that a 202 is one too.
+/// The error of a response; `None` for a success. The vendor queues a `PUT`, so that a 202 is one
+/// too.
 pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
     let is_queued = response.status == 202 && request.kind == VendorCallKind::Update && request.method == Method::PUT;
     if !is_done(response) && !is_queued {

@@ -251,7 +251,9 @@ fn every_success_that_may_mean_done_counts() {
     let disable = plan_patch(r#"{"status":"disabled"}"#).expect("a plan").request;
     let delete = protocol::delete_request(&id());
     for call in [&put, &disable, &delete] {
-        for (status, text) in [(200, r#"{"result":"OK"}"#), (200, ""), (201, r#"{"result":"ok"}"#), (204, ""), (299, "")] {
+        for (status, text) in
+            [(200, r#"{"result":"OK"}"#), (200, ""), (201, r#"{"result":"ok"}"#), (204, ""), (299, "")]
+        {
             assert_eq!(classify_response(&adapter, call, status, text), None, "{status} {text}");
         }
     }

@@ -32,8 +32,8 @@ pub(crate) fn parse_object(body: &Bytes) -> Result<RawObject, VendorError> {
     RawObject::parse(body).map_err(unparseable_response)
 }
 
-/// The text of a member of an object whose other members may be unreadable: of a record in a list it
-/// is the id. `is_name` finds the member.
+/// The text of a member of an object whose other members may be unreadable: the id of a record in a
+/// list. `is_name` finds the member.
 pub(crate) fn text_member(object: &RawJson, is_name: impl Fn(&str) -> bool) -> Option<String> {
     let members: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(object.as_str()).ok()?;
     let (_, value) = members.iter().find(|(name, _)| is_name(name))?;

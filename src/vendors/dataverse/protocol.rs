@@ -8,7 +8,8 @@ use serde::Deserialize;
 use crate::record::{FieldError, JsonObjectWriter, RecordId, VendorError, VendorErrorKind, Version, percent_encode};
 use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
 use crate::vendors::common::{
-    ErrorTexts, fault_for_status, fault_from_response, first_byte, is_done, missing_version_error, parse_guid, undocumented_response,
+    ErrorTexts, fault_for_status, fault_from_response, first_byte, is_done, missing_version_error, parse_guid,
+    undocumented_response,
 };
 
 /// Where the Web API begins.

@@ -13,7 +13,8 @@ use crate::record::{
 };
 use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
 use crate::vendors::common::{
-    ErrorTexts, check_writable, fault_for_status, fault_from_response, first_byte, is_done, is_null, missing_version_error, parse_guid, undocumented_response,
+    ErrorTexts, check_writable, fault_for_status, fault_from_response, first_byte, is_done, is_null,
+    missing_version_error, parse_guid, undocumented_response,
 };
 use crate::vendors::filter::FieldFilter;
 

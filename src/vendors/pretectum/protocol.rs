@@ -18,7 +18,8 @@ use crate::record::{
 };
 use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
 use crate::vendors::common::{
-    ErrorTexts, check_writable, fault_for_status, fault_from_response, first_byte, is_done, missing_version_error, parse_object, undocumented_response, unparseable_response, utf8,
+    ErrorTexts, check_writable, fault_for_status, fault_from_response, first_byte, is_done, missing_version_error,
+    parse_object, undocumented_response, unparseable_response, utf8,
 };
 
 /// The two token paths that the vendor's pages give; they contradict each other.

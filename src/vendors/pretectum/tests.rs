@@ -267,7 +267,9 @@ fn only_documented_responses_are_successes() {
     ] {
         assert_eq!(classify_response(&adapter, call, status, text), None, "{status} {text}");
     }
-    for (status, text) in [(200, r#"{"message":"no"}"#), (200, "<html>login</html>"), (202, ""), (302, ""), (304, ""), (206, "{}")] {
+    for (status, text) in
+        [(200, r#"{"message":"no"}"#), (200, "<html>login</html>"), (202, ""), (302, ""), (304, ""), (206, "{}")]
+    {
         assert_eq!(
             classify_response(&adapter, &put, status, text),
             Some((VendorErrorKind::InvalidResponse, SideEffect::Unknown)),

@@ -153,10 +153,10 @@ async fn half_of_a_character_is_shown_and_can_be_mended(fixture: &'static Vendor
 async fn an_odd_record_does_not_spoil_its_page(fixture: &'static VendorFixture) {
     let env = TestEnv::start(fixture);
     (fixture.external_write)(&env.vendors, fixture.key, "MARK");
-    env.faults().always(CallKind::List, InjectedFault::Rewrite {
-        from: "\"MARK\"".to_owned(),
-        to: r#"{"a":1,"a":2}"#.to_owned(),
-    });
+    env.faults().always(
+        CallKind::List,
+        InjectedFault::Rewrite { from: "\"MARK\"".to_owned(), to: r#"{"a":1,"a":2}"#.to_owned() },
+    );
     let (item, others) = list_with(&env, fixture.key).await;
     assert_eq!((&item["partial"], &item["etag"], &item["fields"]), (&json!(true), &Value::Null, &json!({})), "{item}");
     let warning = &item["warnings"][0];

@@ -293,8 +293,7 @@ async fn a_success_response_with_an_unchanged_etag_is_rejected(fixture: &'static
     let env = TestEnv::start(fixture);
     let current_etag = env.current_etag(fixture.key).await;
     env.inject_once(CallKind::Update, InjectedFault::json(204, ""));
-    let response =
-        env.set_text(fixture.key, &current_etag, "not applied").prefer("return=representation").send().await;
+    let response = env.set_text(fixture.key, &current_etag, "not applied").prefer("return=representation").send().await;
     response.assert_problem(422, "rejected");
     assert_eq!(env.wait_for_operation(&response).await["state"], "not-applied");
     assert_eq!((env.write_call_count(), env.current_etag(fixture.key).await), (1, current_etag));
