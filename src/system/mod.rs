@@ -121,8 +121,7 @@ impl System {
             return Ok(());
         }
         let detail = format!(
-            "{} makes a {} only as it was previewed. Send the same request to its preview, and repeat it with the \
-             plan in If-Plan.",
+            "{} requires a plan for every {}. Send the same request to its preview, and repeat it with that plan in If-Plan.",
             self.name,
             action.as_str()
         );
