@@ -127,7 +127,7 @@ impl Gateway {
         writes::probe_again(&self.state, operation, operator).await
     }
 
-    /// Ends an operation as a person says: `Applied` or `NotApplied`.
+    /// Ends an operation with the verdict of a person: `Applied` or `NotApplied`.
     ///
     /// # Errors
     /// The store is unavailable.

@@ -37,8 +37,12 @@
 //! # Documents
 //!
 //! - [`docs::contract`]: what callers and operators see
+//! - [`docs::many_records`]: many records at once, and conflicts: commands to try
+//! - [`docs::models`]: one shape over the records of several systems
 //! - [`docs::http_rules`]: the rules of HTTP that the gateway follows
 //! - [`docs::reference`]: tables of headers, problems, metrics and crates
+//! - [`docs::deploying`]: containers, compose, Kubernetes, systemd
+//! - [`docs::runbook`]: what to do when an alert fires
 //! - [`docs::architecture`]: the modules, one PATCH and one crash walked through
 //! - [`docs::adding_a_vendor`]: the files that a new vendor needs
 //! - [`docs::contributing`]: tests, debugging, benchmarks

@@ -11,7 +11,7 @@ use super::quota::CallerQuota;
 use crate::config::{self, CallerConfig, CallerLimits, Grant, KeyDigest};
 use crate::record::{CallerName, sha256};
 
-/// The use of keys is remembered to the minute.
+/// The use of keys is recorded to the minute.
 const MINUTE: u64 = 60;
 
 /// Authenticates the callers of a configuration by their keys.

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_admitted_request_knows_what_is_left() {
+    async fn an_admitted_request_has_the_remaining_quota() {
         let quota = quota(50, 100, 0);
         assert_eq!(quota.rate_policy(), Some("\"rate\";q=100;w=2"));
         let mut usage = None;

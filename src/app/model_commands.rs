@@ -101,7 +101,7 @@ fn compare(map: &SystemMap, schema: &RecordSchema, at: &str) -> Vec<Finding> {
                     findings.push(finding(key.clone(), false, format!("no value of the model is meant by {word}")));
                 }
                 if !field.is_updatable && !entry.is_read_only {
-                    let detail = format!("the system does not let anybody change {member:?}; say read_only = true");
+                    let detail = format!("{member:?} is read-only at the system; set read_only = true");
                     findings.push(finding(key, false, detail));
                 }
             }

@@ -33,7 +33,7 @@ pub(super) fn schema_path(collections: &str, collection: &str) -> String {
 }
 
 impl CollectionSchema {
-    /// Compiles what a vendor says.
+    /// Compiles a vendor's description.
     pub(super) fn compile(collections: &str, collection: &str, schema: RecordSchema) -> Result<Self, String> {
         let path = schema_path(collections, collection);
         let build = |purpose| {

@@ -1,5 +1,5 @@
-//! What is certainly wrong for a format. Vendors read more forms than the RFCs name, and a value
-//! that a vendor takes must not be refused; the vendor judges the rest.
+//! Loose checks of formats: only what is certainly wrong. Vendors read more forms than the RFCs
+//! name, and a value that a vendor takes must not be refused; the vendor judges the rest.
 
 use jsonschema::ValidationOptions;
 

@@ -30,7 +30,7 @@ use crate::vendors::{Adapter, CollectionInfo, CollectionList, SchemaSource};
 
 /// The most collections whose schemas are kept.
 const MAX_COLLECTIONS: u64 = 1000;
-/// How long a schema that could not be read is not asked for again.
+/// How long a schema that could not be read is not requested again.
 const FAILURE_TTL: Duration = Duration::from_secs(10);
 /// A write is refused only by a schema that is younger than this.
 const MAX_REFUSAL_AGE: Duration = Duration::from_secs(1);
@@ -109,7 +109,7 @@ impl Catalog {
     /// The schema that a write is checked against; it waits as long as such a check may take.
     ///
     /// # Errors
-    /// The schema cannot be had in time.
+    /// The schema is not available in time.
     pub async fn schema_for_check(
         self: &Arc<Self>,
         collection: &str,

@@ -1,4 +1,4 @@
-//! What a schema is asked for.
+//! The purpose of a schema.
 
 /// What a schema describes: the value of `for`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,7 +27,7 @@ pub struct Requester<'r> {
     pub deadline: Instant,
 }
 
-/// Reads what the vendor says.
+/// Reads the vendor's description.
 pub(super) struct SchemaReader {
     adapter: Arc<dyn Adapter>,
     transport: Arc<TransportStack>,

@@ -1,7 +1,7 @@
 //! A small client of the gateway for shells: `get`, `list`, `patch`, `delete`, `preview`.
 //!
-//! Records go to standard output as JSON; what a person reads besides goes to standard error. The
-//! exit code says what became of the request ([`Exit`]).
+//! Records go to standard output as JSON; everything else that a person reads goes to standard
+//! error. The exit code reports the outcome of the request ([`Exit`]).
 
 mod body;
 mod command_error;

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_exit_code_says_what_became_of_the_request() {
+    fn the_exit_code_reports_the_outcome_of_the_request() {
         let exit = |status: u16, name: &str| {
             exit_of(&Response { status, etag: None, body: json!({ "type": format!("https://a.b/problems/{name}") }) })
         };

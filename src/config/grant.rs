@@ -41,7 +41,7 @@ pub enum Permission {
     Delete,
     /// Read the ledger.
     Ledger,
-    /// Find out what became of operations, and see the state of the gateway.
+    /// Determine the outcome of operations, and see the state of the gateway.
     Operate,
 }
 

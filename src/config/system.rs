@@ -52,8 +52,8 @@ pub struct SystemPolicy {
     /// One vendor call, connect to last byte (see [`StackSettings::timeout`]).
     #[serde(deserialize_with = "bounded::duration::<10, 3_600_000, _>")]
     pub timeout: Duration,
-    /// How long the gateway looks for what became of a direct write whose answer was lost, 10 ms to
-    /// 24 h. Default 30 s.
+    /// How long the gateway looks for the outcome of a direct write whose response was lost, 10 ms
+    /// to 24 h. Default 30 s.
     #[serde(deserialize_with = "bounded::duration::<10, 86_400_000, _>")]
     pub settle_timeout: Duration,
     /// How long the gateway polls for the effect of a queued write, 10 ms to 24 h. Default 10 min.
@@ -79,7 +79,7 @@ pub enum Validation {
     /// It is refused, and nothing is sent.
     #[default]
     Refuse,
-    /// It is sent, and its answer has warnings.
+    /// It is sent, and its response has warnings.
     Warn,
     /// Nothing is checked.
     Off,

@@ -16,7 +16,7 @@ use super::spanned_value::SpannedValue;
 use super::value_error::ValueError;
 use crate::record::nearest_name;
 
-/// No table with so many errors is worth reading on.
+/// Reading stops after this many errors.
 const MAX_ERRORS: usize = 1000;
 
 /// A table. Call [`TableReader::reject_unknown`] at the end.

@@ -38,7 +38,7 @@ impl ValueError {
         Self { kind, expected, at: None }
     }
 
-    /// The value has another type than one of what is `expected`.
+    /// The value has a type that is not `expected`.
     pub(super) fn wrong_type(expected: String) -> Self {
         Self::new(ErrorKind::WrongType, expected)
     }

@@ -6,17 +6,14 @@ pub mod contract {}
 #[doc = include_str!("many-records.md")]
 pub mod many_records {}
 
+#[doc = include_str!("models.md")]
+pub mod models {}
+
 #[doc = include_str!("http-rules.md")]
 pub mod http_rules {}
 
 #[doc = include_str!("reference.md")]
 pub mod reference {}
-
-#[doc = include_str!("architecture.md")]
-pub mod architecture {}
-
-#[doc = include_str!("adding-a-vendor.md")]
-pub mod adding_a_vendor {}
 
 #[doc = include_str!("deploying.md")]
 pub mod deploying {}
@@ -24,11 +21,14 @@ pub mod deploying {}
 #[doc = include_str!("runbook.md")]
 pub mod runbook {}
 
+#[doc = include_str!("architecture.md")]
+pub mod architecture {}
+
+#[doc = include_str!("adding-a-vendor.md")]
+pub mod adding_a_vendor {}
+
 #[doc = include_str!("contributing.md")]
 pub mod contributing {}
-
-#[doc = include_str!("models.md")]
-pub mod models {}
 
 /// What was decided, why, and what it costs.
 pub mod decisions {
@@ -48,10 +48,10 @@ pub mod decisions {
     pub mod d05_spans_by_hand {}
 
     #[doc = include_str!("decisions/0006-plain-rows.md")]
-    pub mod d06_ledger_blocks {}
+    pub mod d06_plain_rows {}
 
     #[doc = include_str!("decisions/0007-two-database-clients.md")]
-    pub mod d07_inline_path_for_relaxed_writes {}
+    pub mod d07_two_database_clients {}
 
     #[doc = include_str!("decisions/0008-ledger-hash-is-blake3.md")]
     pub mod d08_ledger_hash_is_blake3 {}

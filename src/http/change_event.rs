@@ -8,7 +8,7 @@ use crate::journal::Change;
 use crate::metrics::ChangeType;
 use crate::record::{decode_cursor, encode_cursor};
 
-/// What every cursor of the feed is bound to besides its query.
+/// What every cursor of the feed is bound to, together with its query.
 const FEED: &str = "changes";
 /// How many bytes of the hash an event's id has.
 const ID_BYTES: usize = 16;
@@ -26,7 +26,7 @@ pub(super) struct ChangeEvent<'c> {
     #[schema(format = "uri-reference", example = "/systems/crm")]
     source: String,
     /// `records-gateway.record.created`, `…record.updated`, `…record.deleted`, or
-    /// `records-gateway.system.gap`: it is not known what became of a write.
+    /// `records-gateway.system.gap`: the outcome of a write is not known.
     #[serde(rename = "type")]
     #[schema(example = "records-gateway.record.updated")]
     type_name: String,

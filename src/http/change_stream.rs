@@ -43,7 +43,7 @@ pub(super) struct ChangeStream {
     scope: Vec<String>,
     retention: Duration,
     position: i64,
-    /// The position that the client knows.
+    /// The position that the client has.
     client_position: Option<i64>,
     last_read: Instant,
     heartbeat: Instant,
@@ -87,7 +87,7 @@ impl ChangeStream {
     async fn next(&mut self) -> Option<Bytes> {
         if self.client_position.is_none() {
             // An id without data: a client that is cut off before its first event knows where to
-            // go on.
+            // continue.
             return Some(self.encode_position(""));
         }
         loop {
@@ -139,8 +139,8 @@ impl ChangeStream {
         text.into()
     }
 
-    /// A comment, and the position if the client does not know it: it passes over what the client
-    /// does not follow, and would else not be kept for ever.
+    /// A comment, and the position if the client does not have it. It advances the client's
+    /// position past filtered events, so that the cursor does not expire.
     fn encode_position(&mut self, comment: &str) -> Bytes {
         self.heartbeat = Instant::now() + HEARTBEAT;
         let mut text = comment.to_owned();

@@ -1,5 +1,5 @@
 //! One path of the API: its methods with their handlers, `Allow`, `OPTIONS`, and the middleware
-//! that needs to know the path.
+//! that depends on the path.
 
 use std::rc::Rc;
 
@@ -88,9 +88,9 @@ impl Endpoint {
     }
 }
 
-/// The second half of the middleware, which needs to know the path; the first half is in `server`.
-/// A request passes `enter_route`,
-/// `catch_panic` and `authenticate`: the last `wrap` is the outermost.
+/// The second half of the middleware, which depends on the path. The first half is in `server`. The
+/// last `wrap` is the outermost: a request passes `enter_route`, then `catch_panic`, then
+/// `authenticate`.
 impl HttpServiceFactory for Endpoint {
     fn register(self, config: &mut AppService) {
         let route = Rc::new(self.route);

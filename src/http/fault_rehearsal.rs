@@ -1,4 +1,4 @@
-//! What makes fake vendors fail on demand; only the sandbox has it.
+//! Fault injection on demand, in the sandbox only.
 
 use std::any::Any;
 

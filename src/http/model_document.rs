@@ -77,7 +77,7 @@ pub(super) fn write(
 fn read_only<'r>(map: &'r SystemMap, record: &'r RecordView) -> impl Iterator<Item = String> + 'r {
     let of_map = map.entries.iter().filter(|entry| entry.is_read_only).map(MapEntry::pointer);
     let of_record = record.read_only.iter().filter_map(|pointer| match map.translate(pointer)? {
-        // The map has said so already, or shows another value there.
+        // The map has reported it already, or shows another value there.
         (_, Some(_)) => None,
         (pointer, None) => Some(pointer),
     });

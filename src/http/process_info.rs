@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_file_leaves_what_is_in_force_and_says_why() {
+    fn a_rejected_file_changes_nothing_and_the_reason_is_kept() {
         let process = ProcessInfo::default();
         process.config_loaded(Some("ab".into()));
         process.config_refused("line 3");

@@ -223,7 +223,7 @@ impl Representation {
         }
     }
 
-    /// The part of the record that no field shows, as the query asks for it.
+    /// The part of the record that no field shows, as the query selects it.
     ///
     /// # Errors
     /// 400.

@@ -17,9 +17,9 @@ pub struct BatchRow {
     /// In the row of the batch: [`BatchRow::OPEN`] until nothing is left to do, then 0. In the row
     /// of an item: how it ended, 0 before.
     pub status: i64,
-    /// What was asked for.
+    /// The request.
     pub request: String,
-    /// What became of it.
+    /// Its outcome.
     pub response: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Which records a queued or unresolved write runs on, in memory: every read of a record asks.
+//! Which records a queued or unresolved write runs on, in memory; used by every read of a record.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -34,7 +34,7 @@ pub(super) struct NewCut {
     pub(super) marker: i64,
 }
 
-/// What an entry is found by besides its number and its time.
+/// The indexed columns of an entry.
 #[derive(Debug)]
 pub(super) struct EntryKeys {
     /// Nil in the entry of a cut.
@@ -91,7 +91,7 @@ impl NewDetail {
     }
 }
 
-/// What becomes of the idempotency key of an operation that began in an earlier batch; no
+/// The change of the idempotency key of an operation that began in an earlier batch; no
 /// `progress` = the key is free.
 #[derive(Debug)]
 pub(super) struct KeyUpdate {

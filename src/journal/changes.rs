@@ -1,6 +1,6 @@
-//! The feed of changes (contract 4.14), read from the ledger: an event is an entry that says that a
-//! write was applied, or that nobody knows. It is therefore made in the very commit of the outcome,
-//! in the order of the ledger, and as durable as the ledger.
+//! The feed of changes (contract 4.14), read from the ledger: an event is an outcome entry with the
+//! state `applied` or `unknown`. It is therefore made in the commit of the outcome, in the order of
+//! the ledger, and as durable as the ledger.
 
 use std::ops::Range;
 

@@ -11,7 +11,7 @@ const MIN_STEP_MS: i64 = 1000;
 pub(super) struct Clock {
     /// What the clock showed.
     pub(super) wall_ms: i64,
-    /// Never decreases, and goes on while the clock stands behind it.
+    /// Never decreases, and advances while the clock is behind it.
     pub(super) steady_ms: i64,
     measured: Instant,
 }

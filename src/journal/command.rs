@@ -39,7 +39,7 @@ pub(super) enum Command {
     Adopt {
         limit: usize,
     },
-    /// Records what became of an operation that has ended `unknown` or does not end.
+    /// Records the outcome of an operation that has ended `unknown` or does not end.
     RecordVerdict(Arc<Verdict>),
     /// Compares what was found out with the verdict on the operation.
     NoteOtherwise {
@@ -99,7 +99,7 @@ pub(super) struct QueuedCommand {
 /// Whether a `Begin` is in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CommitState {
-    /// It is, and its caller knows; or it is not.
+    /// The state is known to the caller.
     Known,
     /// It is, if this attempt commits.
     Pending,

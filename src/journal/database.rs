@@ -100,7 +100,7 @@ impl Session {
         }
     }
 
-    /// Writes a batch and commits. `committing` is set while a failure leaves open what became of
+    /// Writes a batch and commits. `committing` is set while a failure leaves open the outcome of
     /// it.
     pub(super) async fn commit(
         &mut self,

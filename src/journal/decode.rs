@@ -101,7 +101,7 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
     Ok(StoredOperation { owner: row.text(2)?, running, orphan })
 }
 
-/// A row of [`SELECT_OPEN`]; `None` = what became of the operation is not kept any more.
+/// A row of [`SELECT_OPEN`]; `None` = the outcome of the operation is not kept any more.
 pub(super) fn open_operation(row: &mut Row) -> Result<Option<OpenOperation>, DbError> {
     let corrupt = || DbError::Corrupt("an operation's ledger entry cannot be read".into());
     let entry = StoredEntry::parse(&row.text(2)?).ok_or_else(corrupt)?;

@@ -66,7 +66,7 @@ fn postgres_text(error: &tokio_postgres::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
-/// The errors of SQLite that leave open what became of a commit: its frame is in the -wal file when
+/// The errors of SQLite that leave the outcome of a commit open: its frame is in the -wal file when
 /// the disk does not confirm it, and when the index of that file cannot grow.
 const IO_ERRORS_AFTER_COMMIT: [i32; 5] = [
     ffi::SQLITE_IOERR_FSYNC,

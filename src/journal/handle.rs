@@ -25,7 +25,7 @@ use super::shared::Shared;
 pub(super) const MAX_QUEUED: usize = 4096;
 /// The most concurrent reads, most of which wait for a connection.
 const MAX_READS: usize = 512;
-/// How often `close` looks whether everything is written.
+/// How often `close` checks whether everything is written.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 
 pub(super) struct Inner {

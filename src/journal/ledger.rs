@@ -68,7 +68,7 @@ pub struct LedgerEntry {
     /// The batch and the item that the write is, `{request id}/{item id}`; absent in others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<String>,
-    /// The model whose words the caller used, `{name}@{fingerprint}`; absent in others.
+    /// The model that the caller used, `{name}@{fingerprint}`; absent in others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// The caller's name.

@@ -7,12 +7,12 @@
 //!   `postgres`) reads what the batch needs (`batch_needs`, `decode`), the commands are applied to
 //!   the state in memory (`writer_state`, `rows`, `clock`), and one transaction writes the changes
 //!   (`change_set`). After its commit all callers get their responses (group commit). The writers
-//!   of several replicas take turns on a lock.
+//!   of several replicas wait for a lock.
 //! - The ledger has one row for each entry (`entry_json`), whose hash covers the entry before
 //!   (`ledger`, `verify`). `schema` has the tables.
 //!   `export` writes it to a file, after which it can be cut.
 //! - A lease has a fencing number and an expiry time, checked when a write begins.
-//! - An asynchronous batch is rows of texts (`batches`), and the lease of its id says who runs it.
+//! - An asynchronous batch is rows of texts (`batches`), and the lease of its id names who runs it.
 //! - Expired rows are deleted between batches. The ledger keeps all its entries.
 //! - While the database fails, the writer rejects new writes, keeps what must persist in memory and
 //!   retries (`writer/recovery`). After a crash the next start, or another replica, adopts the

@@ -179,7 +179,7 @@ pub struct Intent {
     pub request_id: Arc<str>,
     /// The batch and the item that the write is: `{request id}/{item id}`.
     pub batch: Option<Arc<str>>,
-    /// The model whose words the caller used, `{name}@{fingerprint}`.
+    /// The model that the caller used, `{name}@{fingerprint}`.
     pub model: Option<Arc<str>>,
     /// The caller's name.
     pub caller: Arc<str>,

@@ -1,4 +1,4 @@
-//! Pages of rows of the ledger: bounded work for each call, whatever the size of the store.
+//! Pages of rows of the ledger: bounded work for each call, independent of the size of the store.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ pub(super) struct Source {
 
 /// What a page is made of.
 pub(super) struct Request {
-    /// The positions to look at, oldest first.
+    /// The positions to read, oldest first.
     pub(super) ranges: Vec<Range<i64>>,
     pub(super) order: SortOrder,
     /// Only what follows this position.

@@ -1,4 +1,4 @@
-//! What callers can ask for, and the pages that they get.
+//! The queries of callers, and the pages that they get.
 
 use jiff::Timestamp;
 

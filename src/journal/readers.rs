@@ -33,7 +33,7 @@ pub(super) enum Reader {
 }
 
 impl Reader {
-    /// Executes a query whose parameters are `?1`, `?2` and so on. PostgreSQL plans it anew each
+    /// Executes a query whose parameters are `?1`, `?2` and so on. PostgreSQL plans it again each
     /// time, in the one round trip that it takes.
     pub(super) async fn select(&self, statement: &str, params: &[Value]) -> Result<Vec<Row>, DbError> {
         match self {
@@ -73,7 +73,7 @@ pub(super) struct SqlitePool {
 pub(super) enum Readers {
     /// Reads block a thread each; `None` = no more reads.
     Sqlite { shared: Arc<Shared>, pool: Mutex<Option<SqlitePool>> },
-    /// Reads take the connections in turn: a long one holds up a part of the others only.
+    /// Reads are spread over the connections: a long one delays a part of the others only.
     Postgres { server: Arc<PostgresServer>, turn: AtomicUsize, connections: [OpenReader; POSTGRES_CONNECTIONS] },
 }
 

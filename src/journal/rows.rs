@@ -34,8 +34,7 @@ pub(super) struct RunningOperation {
     pub(super) seq: i64,
     /// The idempotency key that waits for the outcome.
     pub(super) key: Option<Arc<str>>,
-    /// Whether nobody knows yet what became of it: its caller has `outcome-unknown`, or its process
-    /// is dead.
+    /// Whether its outcome is unknown: its caller has `outcome-unknown`, or its process is dead.
     pub(super) is_unresolved: bool,
 }
 

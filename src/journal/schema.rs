@@ -1,4 +1,4 @@
-//! The form of the tables, and what to say about a store of another form.
+//! The version of the tables, and the error for another version.
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -41,7 +41,7 @@ impl Found {
             Self::Nothing => Ok(true),
             Self::Version(VERSION) => Ok(false),
             Self::Version(version) if version > VERSION => Err(JournalError::Open(format!(
-                "its form has version {version}, made by a newer records-gateway; this one knows version {VERSION}"
+                "its tables have version {version}, made by a newer records-gateway; this one supports version {VERSION}"
             ))),
             Self::Version(_) | Self::OtherTables => Err(JournalError::Open(
                 "it was made by records-gateway 0.1 or by another program, and this version does not read it; set \

@@ -30,7 +30,7 @@ pub(super) struct Shared {
     /// Milliseconds added to the clock, so that tests need not wait.
     pub(super) skew_ms: AtomicI64,
     pub(super) stop: Notify,
-    /// The number of the newest entry that this instance knows of.
+    /// The number of the newest entry that this instance has seen.
     pub(super) head: watch::Sender<i64>,
     pub(super) floor: Mutex<Option<FeedFloor>>,
 }
@@ -52,7 +52,7 @@ impl Shared {
         self.floor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The newest entry that this instance knows of has this number, or a later one.
+    /// The newest entry that this instance has seen has this number, or a later one.
     pub(super) fn advance_head(&self, seq: i64) {
         self.head.send_if_modified(|head| {
             let is_new = seq > *head;

@@ -1,4 +1,4 @@
-//! Which entries are of a time, found by their numbers alone: no index on the time is needed.
+//! Finds entries by time with a binary search over their numbers: no index on the time is needed.
 //!
 //! Between two steps of the clock the times of entries never decrease, so each such piece of the
 //! ledger is searched like a sorted list.

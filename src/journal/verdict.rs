@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use crate::record::{OperationId, OperationState, Warning};
 
-/// What became of an operation, as it was found out later.
+/// The outcome of an operation, as it was determined later.
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// The operation.
     pub operation: OperationId,
     /// `Applied` or `NotApplied`.
     pub state: OperationState,
-    /// Who asked for it, for the ledger.
+    /// The caller of the request, for the ledger.
     pub caller: Arc<str>,
-    /// The `X-Request-Id` of the request that asked for it.
+    /// The `X-Request-Id` of the request.
     pub request_id: Arc<str>,
-    /// Whether the caller itself says so. If not, the gateway has read it.
+    /// Whether it is the verdict of the caller. If not, the gateway has read it.
     pub is_by_hand: bool,
-    /// What the person says about it; the ledger has only its hash.
+    /// The person's note; the ledger has only its hash.
     pub note: Option<String>,
     /// The record that a create has made, if it is known now.
     pub record: Option<String>,
@@ -29,7 +29,7 @@ pub struct Verdict {
     pub warnings: Vec<Warning>,
     /// JSON that the idempotency key replays; `None` frees the key, so that a repeat runs.
     pub replay_json: Option<String>,
-    /// An operation that runs must have begun so long ago.
+    /// The minimum age of a running operation.
     pub min_age: Duration,
 }
 

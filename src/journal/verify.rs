@@ -68,7 +68,7 @@ pub struct LedgerHead {
 
 impl VerifyReport {
     /// Whether the ledger is one chain that holds the given hash. Only a hash that was noted
-    /// elsewhere shows that the end was cut off or written anew.
+    /// elsewhere shows that the end was cut off or rewritten.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.first_error.is_none() && self.head_found != Some(false)

@@ -303,7 +303,7 @@ impl Writer {
                 changes.save_batch_rows(rows);
                 CommandResult::Done
             }
-            // No other process asks whether the only writer of a file is alive.
+            // No other process checks whether the only writer of a file is alive.
             Command::Heartbeat => {
                 changes.heartbeat |= self.database.is_shared();
                 CommandResult::Done

@@ -2,7 +2,7 @@
 //! database: a session loads what is missing before and writes the changes after.
 //!
 //! With SQLite this state is complete, because this process is the only writer. With PostgreSQL the
-//! session reloads what concerns a batch while it holds the lock that all replicas take in turn.
+//! session reloads what concerns a batch while it holds the lock of all replicas.
 
 mod append;
 mod verdict;
@@ -71,7 +71,7 @@ impl WriterState {
         }
     }
 
-    /// Forgets what the database is to be asked for again, and keeps the rest.
+    /// Clears the state that is reloaded from the database, and keeps the rest.
     pub(super) fn clear_stored(&mut self) {
         self.head = ChainHead::EMPTY;
         self.running.clear();

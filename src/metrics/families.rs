@@ -25,7 +25,7 @@ families! {
     IN_FLIGHT "gateway_in_flight" ["system"],
         "Requests in progress.";
     VENDOR_REQUESTS "vendor_requests_total" ["system", "call", "outcome"],
-        "Vendor requests, by the class of its response or by the failure.";
+        "Vendor requests, by the class of their responses or by the failure.";
     VENDOR_SECONDS "vendor_request_duration_seconds" ["system", "call"],
         "Time from sending a vendor request to the last byte of the vendor's response, in seconds.";
     RETRIES "vendor_retries_total" ["system", "reason"],
@@ -67,7 +67,7 @@ families! {
     SCHEMA_REFUSALS "schema_refusals_total" ["system", "rule"],
         "Values that the gateway refused or warned of because they break the vendor's schema, by the rule.";
     SCHEMA_UNAVAILABLE "schema_unavailable_total" ["system"],
-        "Writes that were not checked because the vendor's schema could not be had.";
+        "Writes that were not checked because the vendor's schema was not available.";
     LOSSES "losses_accepted_total" ["system", "loss"],
         "Writes made although they destroy other data, by the name of the loss.";
     UNMAPPED "model_unmapped_values_total" ["model"],

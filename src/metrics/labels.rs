@@ -1,4 +1,4 @@
-//! The values of labels, besides the names of systems and problems.
+//! The values of labels other than the names of systems and problems.
 
 use crate::problem::ProblemKind;
 
@@ -60,7 +60,7 @@ label_enum! {
         Updated = "record.updated",
         /// A record was deleted.
         Deleted = "record.deleted",
-        /// It is not known what became of a write.
+        /// The outcome of a write is not known.
         Gap = "system.gap",
     }
 }
@@ -133,7 +133,7 @@ label_enum! {
     /// Which of a vendor's queues a call waits in: the `lane` label, in the order in which they are
     /// served.
     Lane {
-        /// Sign-ins, and calls that find out what became of a write.
+        /// Sign-ins, and requests that determine the outcome of a write (`Priority::reconcile`).
         Reconcile = "settle",
         /// Calls of single requests.
         Single = "single",
@@ -145,7 +145,7 @@ label_enum! {
 label_enum! {
     /// How a rebase ended: the `outcome` label.
     RebaseOutcome {
-        /// The change was applied to the present state.
+        /// The change was applied to the current state.
         Applied = "applied",
         /// The change and another writer's touch one place.
         Overlap = "overlap",
@@ -157,7 +157,7 @@ label_enum! {
 }
 
 label_enum! {
-    /// What became of a plan: the `outcome` label.
+    /// The outcome of a plan: the `outcome` label.
     PlanOutcome {
         /// A preview made it.
         Made = "made",

@@ -1,4 +1,4 @@
-//! What becomes of writes, and what the store reports of them.
+//! The outcomes of writes, and what the store reports of them.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl Metrics {
         self.with_vendor_series(system, |vendor| increment(&vendor.rebases, outcome as usize));
     }
 
-    /// Counts a plan, and what became of it.
+    /// Counts a plan by its outcome.
     pub fn plan(&self, system: SystemIndex, outcome: PlanOutcome) {
         self.with_vendor_series(system, |vendor| increment(&vendor.plans, outcome as usize));
     }

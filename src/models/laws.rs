@@ -25,7 +25,7 @@ pub struct BrokenLaw {
     pub detail: String,
 }
 
-/// Checks a map over so many values of each field, and over so many records.
+/// Checks a map with the given numbers of values of each field and of records.
 #[must_use]
 pub fn check_laws(map: &Arc<SystemMap>, values: usize, records: usize) -> Vec<BrokenLaw> {
     let mut rng = Rng::with_seed(4);
@@ -53,9 +53,9 @@ fn check_entry(rng: &mut Rng, entry: &MapEntry) -> Result<(), String> {
     check_get_put(entry, &vendor_value(rng, entry))
 }
 
-fn check_put_get(entry: &MapEntry, new_value: &Value, present: &Value) -> Result<(), String> {
-    for present in [None, Some(present)] {
-        match entry.encode(new_value, present) {
+fn check_put_get(entry: &MapEntry, new_value: &Value, current: &Value) -> Result<(), String> {
+    for current in [None, Some(current)] {
+        match entry.encode(new_value, current) {
             Ok(encoded) => match entry.decode(Some(&encoded)) {
                 Decoded::Value(back) if entry.codec.means_same(&back, new_value) => {}
                 back => return Err(format!("breaks PutGet: {new_value} is written as {encoded} and read as {back:?}")),
@@ -78,7 +78,7 @@ fn check_get_put(entry: &MapEntry, vendor: &Value) -> Result<(), String> {
         Decoded::Unset => Value::Null,
         Decoded::Value(value) => value,
     };
-    let put = |present| entry.encode(&shown, present);
+    let put = |current| entry.encode(&shown, current);
     match put(Some(vendor)) {
         Ok(encoded) if encoded == *vendor => {}
         put => return Err(format!("breaks GetPut: {vendor} is read as {shown} and written as {put:?}")),

@@ -150,13 +150,13 @@ impl ModelPatch {
         let mut after = before.clone();
         let (mut rejected, mut read_only) = (Vec::new(), Vec::new());
         for (entry, new_value) in self.entries(assignments) {
-            let present = entry.place.get(before);
+            let current = entry.place.get(before);
             if new_value.is_null() && entry.decode_in(before) == Decoded::Unset {
                 continue;
             }
-            match entry.encode(new_value, present) {
+            match entry.encode(new_value, current) {
                 Err(detail) => rejected.push(entry.error(detail)),
-                Ok(value) if present == Some(&value) => {}
+                Ok(value) if current == Some(&value) => {}
                 Ok(_) if entry.is_read_only => {
                     read_only.push(entry.error("read-only: omit it, or repeat its current value"));
                 }
@@ -204,7 +204,7 @@ impl ModelPatch {
         if errors.is_empty() { Ok(()) } else { Err(PatchError::ReadOnly(errors)) }
     }
 
-    /// A merge patch may name the place of a field in `vendor` only with its present value, or
+    /// A merge patch may name the place of a field in `vendor` only with its current value, or
     /// where the field cannot be read. An empty object changes nothing in the object that it names.
     fn check_named_places(
         &self,
@@ -216,9 +216,9 @@ impl ModelPatch {
         collect_leaves(vendor, &mut Vec::new(), &mut named);
         let is_wrong = |(path, value): &(Vec<String>, &Value)| {
             let entry = self.map.entry_meeting(path)?;
-            let present = entry.place.get(before).unwrap_or(&Value::Null);
+            let current = entry.place.get(before).unwrap_or(&Value::Null);
             let is_empty_object = value.is_object() && entry.place.names().len() > path.len();
-            let is_repeated = is_empty_object || entry.place.names() == path && present == *value;
+            let is_repeated = is_empty_object || entry.place.names() == path && current == *value;
             (!is_repeated && !self.is_open(entry, before, assignments)).then(|| place_of_field(entry, path))
         };
         let errors: Vec<FieldError> = named.iter().filter_map(is_wrong).collect();

@@ -86,7 +86,7 @@ impl MapEntry {
         }
     }
 
-    /// Encodes a value and reads it back: what is sent means what was asked for.
+    /// Encodes a value and reads it back: what is sent has the meaning of what was given.
     fn encode_and_verify(&self, new_value: &Value) -> Result<Value, String> {
         let encoded = self.codec.encode(new_value)?;
         match self.decode(Some(&encoded)) {

@@ -209,7 +209,7 @@ fn one_place_named_in_fields_and_vendor_is_refused() {
 }
 
 #[test]
-fn all_that_is_wrong_with_a_patch_is_said_at_once() {
+fn all_errors_of_a_patch_are_reported_at_once() {
     let body = r#"{"fields":{"emial":"x","unmapped":"x","tier":"silver","address":{"city":""},"since":"2019-13-01","credit":"1",
                              "tags":["a;b"],"visits":1.5,"codes":[1,"2"]}}"#;
     let found = rejected(merge("{}", body));

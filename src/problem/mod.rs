@@ -168,7 +168,7 @@ problems! {
         "Repeat the request after `Retry-After`.";
     QuotaExceeded, "quota-exceeded", 429, true, "Too many requests of this caller",
         "You exceed the limit that the operator has set for you; `violated_policies` names it. Nothing was sent to the vendor.",
-        "Repeat the request after `Retry-After`. `RateLimit` in every response says how much is left.";
+        "Repeat the request after `Retry-After`. `RateLimit` in every response holds what is left.";
     HeadersTooLarge, "headers-too-large", 431, false, "Headers too large",
         "The request's headers are larger than the gateway accepts.",
         "Send smaller headers; `detail` names the limit.";

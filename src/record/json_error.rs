@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_text_is_said_in_plain_words() {
+    fn errors_of_a_text_are_reported_in_plain_words() {
         for (body, expected) in [
             ("", "the body is empty"),
             (" \r\n", "the body is empty"),

@@ -160,7 +160,7 @@ impl utoipa::ToSchema for ObservedState {}
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[schema(as = CallMade)]
 pub struct VendorCallLog {
-    /// The kind of the call: `sign_in read list create update delete schema`.
+    /// The kind of the call: `read list create update delete schema`.
     pub call: String,
     /// The vendor's HTTP status; null if it did not respond.
     pub status: Option<u16>,
@@ -186,7 +186,7 @@ pub struct Operation {
     /// The batch and the item that the write is, `{request id}/{item id}`; absent in others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<String>,
-    /// The model whose words the caller used, `{name}@{fingerprint}`; absent in others.
+    /// The model that the caller used, `{name}@{fingerprint}`; absent in others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// The name of the caller.

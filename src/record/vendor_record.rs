@@ -23,7 +23,8 @@ impl VendorRecord {
     }
 }
 
-/// Why a caller should check a record again; the closed set of contract 3.
+/// Why a caller should check a record again; the closed set of contract 3 (records;
+/// documents of models also have `unmapped-value`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WarningCode {
@@ -33,9 +34,9 @@ pub enum WarningCode {
     NotApplied,
     /// Data that the caller did not touch was destroyed.
     Loss,
-    /// The change was made for an earlier state, and was applied to the present one.
+    /// The change was made for an earlier state, and was applied to the current one.
     Rebased,
-    /// A person has said what became of the write, and the gateway found later that it is not so.
+    /// A person has recorded an outcome of the write, and the gateway found another one later.
     ResolvedOtherwise,
     /// The value breaks the vendor's schema, and was sent all the same.
     Schema,

@@ -182,7 +182,7 @@ impl System {
         (self.policy.timeout * 2 + Duration::from_secs(5)).max(Duration::from_secs(30))
     }
 
-    /// The record as callers see it. `running` is a queued write on it.
+    /// The record as callers see it. `running` is the queued or unresolved write on it.
     pub(crate) fn to_view(&self, id: &RecordId, record: &VendorRecord, running: Option<&OperationId>) -> RecordView {
         let read_only = record.fields.names().filter(|name| self.adapter.is_read_only(id.collection(), name));
         let mut warnings = record.warnings.clone();

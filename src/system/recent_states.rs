@@ -15,7 +15,7 @@ use crate::record::{diff, parse_strict};
 const MAX_BYTES: u64 = 16 << 20;
 /// How long a state is kept after its last use: a user decides about a change within minutes.
 const TTL: Duration = Duration::from_mins(15);
-/// The bytes that an entry takes besides its text.
+/// The bytes that an entry takes in addition to its text.
 const ENTRY_OVERHEAD: usize = 256;
 
 /// `fields` of records by ETag; an ETag belongs to one state of one record.

@@ -31,7 +31,7 @@ impl<'s> VendorSession<'s> {
         Self { reads: context.reads.as_ref(), ..session }
     }
 
-    /// Calls `system`'s vendor until `deadline`, to find out what became of a write.
+    /// Calls `system`'s vendor until `deadline`, to determine the outcome of a write.
     pub(crate) fn to_reconcile(system: &'s System, trace: &'s Arc<TraceContext>, deadline: Instant) -> Self {
         Self::with_priority(system, trace, deadline, Priority::reconcile())
     }

@@ -26,7 +26,7 @@ pub struct RecordView {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub warnings: Vec<Warning>,
-    /// `/operations/{id}` of a queued write that runs on the record.
+    /// `/operations/{id}` of the queued or unresolved write that runs on the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub pending_operation: Option<String>,

@@ -3,7 +3,7 @@
 //! - One sign-in per system is in flight at a time, whatever the load and on however many workers.
 //!   All requests that need a token wait for it. If the caller that started it disconnects, one
 //!   that waits starts another.
-//! - A token has a generation. A request always asks for one newer than generation *n*. So a late
+//! - A token has a generation. A request always needs one newer than generation *n*. So a late
 //!   rejection of a token that has been replaced costs nothing, and a burst of rejections causes
 //!   one sign-in.
 //! - A token is refreshed in the background before it expires. Requests use the old token

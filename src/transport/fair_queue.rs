@@ -1,11 +1,11 @@
 //! Who is next when the calls of one system wait.
 //!
 //! Three lanes are served in order: sign-ins and calls that reconcile a write, single requests,
-//! items of batches. Within the last two, callers take turns: the next permit goes to the caller
-//! with the fewest, held now and granted since it began to wait, divided by its weight. This is
-//! start-time fair queueing: each caller has a tag that grows by 1 / weight with each call, and one
-//! that begins to wait starts level with the others, not with the credit of the time in which it
-//! sent nothing. Within a caller the oldest is first.
+//! items of batches. Within the last two, callers share the permits: the next one goes to the
+//! caller with the fewest, held now and granted since it began to wait, divided by its weight. This
+//! is start-time fair queueing: each caller has a tag that grows by 1 / weight with each call, and
+//! one that begins to wait starts level with the others, not with the credit of the time in which
+//! it sent nothing. Within a caller the oldest is first.
 //!
 //! No call waits while a permit is free. While none waits, only the permits held are counted.
 

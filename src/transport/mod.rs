@@ -8,8 +8,8 @@
 //!    request of its own that enters at the next layer.
 //! 3. **Circuit breaker** lets the request through, or rejects it at once while the vendor is
 //!    failing.
-//! 4. **Bulkhead** waits for one of `max_in_flight` permits and for the `rate_limit`; callers
-//!    take turns.
+//! 4. **Bulkhead** waits for one of `max_in_flight` permits and for the `rate_limit`, which
+//!    callers share.
 //! 5. **Attempt** starts the clock: the timeout covers connect to last byte, not the wait before.
 //! 6. **Client** opens or reuses a connection, writes the request and reads the whole response.
 //! 7. Back in the attempt, [`VendorProtocol::classify`] decides once whether the response is a

@@ -1,4 +1,4 @@
-//! Whose turn it is when calls wait for a vendor.
+//! Which request is next when several wait for a vendor.
 
 pub use crate::metrics::Lane;
 use crate::record::CallerShare;
@@ -13,7 +13,7 @@ pub struct Priority {
 }
 
 impl Priority {
-    /// For a sign-in, or to find out what became of a write: before everything else, and for no
+    /// For a sign-in, or to determine the outcome of a write: before everything else, and for no
     /// caller.
     #[must_use]
     pub fn reconcile() -> Self {

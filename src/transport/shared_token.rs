@@ -30,7 +30,7 @@ pub trait TokenStore: Send + Sync {
     async fn try_lock(&self) -> Option<SignInLock>;
 }
 
-/// The right to sign in. It ends when this is dropped.
+/// The lock for one sign-in. It is released when this is dropped.
 pub struct SignInLock(Option<Box<dyn FnOnce()>>);
 
 impl SignInLock {
@@ -65,9 +65,9 @@ impl SharedToken {
         TokenSeal::new(system, credentials).map(|seal| Self { store, seal })
     }
 
-    /// A token that another replica has got after `former`, or else the right to sign in. Neither
-    /// of the two if the right is not free in time: the vendor must stay reachable without the
-    /// store.
+    /// A token that another replica has got after `former`, or else the sign-in lock. `None` of
+    /// both: the lock was not free in time, and the caller signs in without it, because the vendor
+    /// must stay reachable without the store.
     pub(super) async fn newer_or_lock(&self, former: Option<&Token>) -> (Option<Token>, Option<SignInLock>) {
         let until = Instant::now() + LOCK_TIMEOUT;
         loop {

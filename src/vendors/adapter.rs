@@ -129,8 +129,8 @@ pub struct ListPage {
 /// - [`read`](Self::read), [`list`](Self::list) and [`find_matching`](Self::find_matching): reads,
 ///   over as many calls as the vendor needs.
 ///
-/// No method has a default body, so that no vendor succeeds by omission; only reading many records
-/// at once has one, which reads them one by one. A method for an action that the vendor lacks
+/// Only `reads_by_scanning` and `read_many` have default bodies, so that no vendor succeeds by
+/// omission. A method for an action that the vendor lacks
 /// returns [`VendorError::unsupported`], and `capabilities().actions` does not list the action.
 ///
 /// What the gateway relies on, for every vendor:

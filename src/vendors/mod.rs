@@ -1,4 +1,4 @@
-//! The adapters: everything that the gateway knows about particular vendors.
+//! The adapters: everything that is specific to a vendor.
 //!
 //! Each vendor is a folder. Its `adapter.rs` implements [`Adapter`], the conversation with the
 //! vendor; its `protocol.rs` holds the URLs, bodies, responses and errors as pure functions. The

@@ -1,4 +1,4 @@
-//! What a vendor says of its collections and of the fields of their records.
+//! A vendor's description of its collections and of the fields of their records.
 
 use serde_json::{Map, Value, json};
 
@@ -32,7 +32,7 @@ pub struct CollectionInfo {
     pub collection: String,
     /// Its name, for people.
     pub title: String,
-    /// How many records it holds, where the vendor says so.
+    /// How many records it holds, where the vendor reports it.
     pub records: Option<u64>,
 }
 
@@ -74,7 +74,7 @@ pub struct FieldSchema {
     pub is_updatable: bool,
     /// Whether a new record may have it.
     pub is_creatable: bool,
-    /// What the vendor says besides: `x-vendor`.
+    /// Other properties: `x-vendor`.
     pub vendor: Map<String, Value>,
 }
 

@@ -9,18 +9,18 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::record::OperationId;
 
-/// The writes that the reconciler, or an operator's request, has under probe.
+/// The writes that the reconciler, or an operator's request, is probing.
 #[derive(Clone, Default)]
 pub(super) struct ActiveProbes(Arc<Mutex<HashMap<OperationId, Arc<ProbeControl>>>>);
 
-/// One of them: it polls and pauses in turn, and a wake ends its pause.
+/// Controls one probe: `wake` ends its pause.
 #[derive(Debug, Default)]
 pub(super) struct ProbeControl {
     polls: AtomicBool,
     wake: Notify,
 }
 
-/// What came of a wake.
+/// The result of a wake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WakeResult {
     /// The next poll begins now.

@@ -1,4 +1,4 @@
-//! Step 1. Nothing else writes the record, and no other writer may until this write is sent.
+//! Step 1. No blocking write runs on the record, and a guarded write holds the record's lease.
 
 use super::command::WriteCommand;
 use super::lease::{LeaseGuard, acquire_lease, ensure_no_async_write};
@@ -29,8 +29,8 @@ pub(super) fn check_guarantee(system: &System, command: &WriteCommand) -> Result
     Ok(is_native)
 }
 
-/// Checks what the vendor can guarantee and that no asynchronous write runs, and takes the lease
-/// that a guarded write needs.
+/// Checks what the vendor can guarantee and that no blocking write (queued or unresolved) runs, and
+/// takes the lease that a guarded write needs.
 pub(super) async fn admit<'t>(task: &'t WriteTask<'t>) -> Result<Admitted<'t>, EarlyReturn> {
     let WriteTask { gateway, system, command, context, .. } = *task;
     let is_native = check_guarantee(system, command)?;

@@ -19,7 +19,7 @@ impl AppliedRebase {
     /// What the caller learns of it.
     pub(super) fn warning(&self) -> Warning {
         let detail = "The record had changed in other places since the tag in If-Match; the change was applied to its \
-                      present state.";
+                      current state.";
         Warning {
             onto: Some(self.onto.clone()),
             moved: self.moved.clone(),

@@ -125,7 +125,7 @@ pub struct WriteCommand {
     pub idempotency: Option<IdempotencyKey>,
 }
 
-/// Who asks what became of a write.
+/// The caller of an operator action.
 #[derive(Clone, Debug)]
 pub struct Operator {
     /// The caller's name.

@@ -22,7 +22,7 @@ struct Shared {
     /// Wakes the callers when the drain is aborted. It is not `changed`, because each end of a
     /// write would then wake all of them.
     abort_notify: Notify,
-    /// Wakes who follows the feed of changes when a drain begins.
+    /// Wakes the streams of the feed of changes when a drain begins.
     drain_notify: Notify,
 }
 

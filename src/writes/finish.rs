@@ -28,7 +28,7 @@ pub(super) struct Resolved {
     pub outcome: WriteOutcome,
 }
 
-/// Finds out what became of the write, and records it.
+/// Determines the outcome of the write, and records it.
 pub(super) async fn finish(sent: Sent<'_>) -> Resolved {
     let Sent { task, mut guard, result, is_queued } = sent;
     let write = &mut guard.write;
@@ -82,7 +82,7 @@ async fn on_fault(task: &WriteTask<'_>, write: &mut InFlightWrite, fault: Vendor
         (Some(answer), _) => {
             let finding = probe(task).explain_refusal(write, &fault, task.context.deadline).await;
             match (answer, finding.resolution) {
-                // The vendor's words suffice where the record cannot be read.
+                // The vendor's text suffices where the record cannot be read.
                 (Answer::Conflict | Answer::ConflictStatus, Resolution::Open) => {
                     Finding { resolution: Resolution::NotApplied(Refusal::Conflict), ..finding }
                 }
@@ -121,8 +121,8 @@ async fn await_resolution(task: &WriteTask<'_>, write: &mut InFlightWrite, until
     finding
 }
 
-/// The write is not resolved in the caller's time, and the reconciler goes on. A 202 requires that
-/// the vendor has accepted the write, or that the caller prefers not to wait for it.
+/// The write is not resolved by the caller's deadline, and the reconciler continues. A 202 requires
+/// that the vendor has accepted the write, or that the caller prefers not to wait for it.
 async fn hand_off(task: &WriteTask<'_>, mut guard: ReconcileOnDrop<'_>, accepted_by_vendor: bool) -> WriteOutcome {
     let write = &mut guard.write;
     let outcome = if accepted_by_vendor || task.command.prefer.respond_async {

@@ -13,8 +13,8 @@ use crate::journal::Lease;
 use crate::record::{RecordId, VendorCallLog, VendorError};
 use crate::system::{Guarantee, SystemPolicy};
 
-/// The least time that a process has to resolve a write it adopted, unless its timeout is shorter:
-/// nobody polled while no process owned it, and the vendor may be just recovering too.
+/// The minimum time for resolving an adopted write, unless its timeout is shorter. It was not
+/// polled while no process owned it, and the vendor may still be recovering.
 const MIN_ADOPTED_TIME: Duration = Duration::from_mins(1);
 
 /// A write that was begun.
@@ -34,7 +34,7 @@ pub(super) struct InFlightWrite {
     pub response: ResponseState,
     /// Whether the store keeps other writers from the record until it ends.
     pub blocks_record: bool,
-    /// When the vendor's answer was lost; `None` if another process, or a task that is gone, sent
+    /// When the vendor's response was lost; `None` if another process, or a task that is gone, sent
     /// the request.
     pub lost_at: Option<Instant>,
     /// Whether the store has its outcome.

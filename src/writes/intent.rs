@@ -54,7 +54,8 @@ pub(super) struct WriteIntent {
     pub has_plan: bool,
     /// The names of the accepted losses.
     pub losses: Vec<String>,
-    /// Whether it is an asynchronous write: reads name its operation, other writes get 409.
+    /// Whether it blocks its record from the start: it is queued, or its caller sent
+    /// `respond-async`. Reads name its operation, and other writes get 409.
     pub is_async: bool,
     /// Whether the vendor queues it, so that its effect may come long after the response.
     pub is_queued: bool,
@@ -194,11 +195,11 @@ impl WriteIntent {
         }
     }
 
-    /// What is known before the vendor answers: a warning for each accepted loss, for a rebase, and
-    /// for each place that breaks the schema.
+    /// What is known before the vendor responds: a warning for each accepted loss, for a rebase,
+    /// and for each place that breaks the schema.
     pub(super) fn known_warnings(&self) -> Vec<Warning> {
         let warning = |name: &String| {
-            let detail = format!("{name}: the vendor's documentation says that such a write destroys these");
+            let detail = format!("{name}: the vendor is documented to destroy these with such a write");
             Warning::new(WarningCode::Loss, "", detail)
         };
         let rebased = self.rebased.iter().map(AppliedRebase::warning);

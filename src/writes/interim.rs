@@ -1,4 +1,4 @@
-//! What the store knows of a write that has a response or has lost its vendor's answer, and has not
+//! What the store has of a write that has a response or has lost its vendor's response, and has not
 //! ended: what its `Idempotency-Key` replays, and that it keeps other writers from the record.
 
 use super::in_flight_write::InFlightWrite;
@@ -18,7 +18,7 @@ pub(super) async fn save_interim_outcome(
     }
 }
 
-/// Keeps other writers from the record of a write whose answer was lost (contract 4.4). An
+/// Keeps other writers from the record of a write whose response was lost (contract 4.4). An
 /// asynchronous write does so from the start.
 pub(super) async fn block_record(store: &Journal, write: &mut InFlightWrite) {
     if write.is_async || write.blocks_record {

@@ -78,7 +78,7 @@ impl<'w> WriterTurn<'w> {
         Self { store, system, id, context, pause: MIN_BACKOFF }
     }
 
-    /// Rejects at once while an asynchronous write runs; pauses, deadline permitting, while another
+    /// Rejects at once while a blocking write runs; pauses, deadline permitting, while another
     /// write is sent.
     pub(super) async fn wait(&mut self, running: Option<&OperationId>) -> Result<(), Problem> {
         ensure_no_async_write(self.store, self.system, self.id).await?;
@@ -91,7 +91,8 @@ impl<'w> WriterTurn<'w> {
     }
 }
 
-/// Rejects with 409 while an asynchronous write of the record runs (contract 4.4).
+/// Rejects with 409 while a blocking write (queued or unresolved) of the record runs (contract
+/// 4.4).
 pub(super) async fn ensure_no_async_write(store: &Journal, system: &System, id: &RecordId) -> Result<(), Problem> {
     let running =
         store.async_write_on(system.name.as_str(), id.as_str()).await.map_err(|error| store_unavailable(&error))?;

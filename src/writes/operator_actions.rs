@@ -21,12 +21,12 @@ use crate::record::{Action, Operation, OperationId, OperationState};
 use crate::system::{System, VendorSession};
 use crate::transport::trace::TraceContext;
 
-/// How long an operation must have run before a person may say what became of it.
+/// The minimum age of an operation that a person may resolve.
 const MIN_AGE: Duration = Duration::from_mins(1);
 /// How long one more probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What came of an operator's request for one more probe.
+/// The result of an operator's request for one more probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeRequestResult {
     /// The probe has begun.
@@ -106,7 +106,7 @@ async fn run_probe(
     }
 }
 
-/// Ends an operation as a person says. Its record is free at once.
+/// Ends an operation with the verdict of a person. Its record is free at once.
 pub(crate) async fn resolve(
     gateway: &GatewayState,
     operation: &Operation,
@@ -139,8 +139,8 @@ pub(crate) async fn resolve(
     Ok(result)
 }
 
-/// What a key replays of a write that a person says is applied: no read has shown the record. Of
-/// one that is not applied it replays nothing, so that a repeat runs.
+/// What a key replays of a write that a person resolved as applied: no read has shown the record.
+/// Of one that is not applied it replays nothing, so that a repeat runs.
 fn replay_of_applied(intent: WriteIntent) -> Option<String> {
     let guarantee = (intent.action != Action::Create).then_some(intent.guarantee);
     let operation = Some(intent.operation.clone());

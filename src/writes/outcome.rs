@@ -44,7 +44,7 @@ pub enum WriteOutcome {
     Problem(Box<Problem>),
 }
 
-/// A write's outcome with what its response needs besides.
+/// A write's outcome with what else its response needs.
 #[derive(Clone, Debug)]
 pub struct WriteResponse {
     /// The outcome.
@@ -55,13 +55,13 @@ pub struct WriteResponse {
     pub operation: Option<Operation>,
 }
 
-/// Why a write ends before its request is sent.
+/// Why an attempt ended without a resolution.
 pub(super) enum EarlyReturn {
     /// It is rejected, or there is nothing to change.
     Outcome(Box<WriteOutcome>),
     /// An earlier request with its `Idempotency-Key` has this outcome.
     Replay(Box<WriteOutcome>),
-    /// The lease was lost: the attempt must start again.
+    /// The attempt must start again: its lease was lost, or the write now needs one.
     LeaseLost,
 }
 

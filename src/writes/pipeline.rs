@@ -29,7 +29,7 @@ const MIN_ATTEMPTS: u32 = 3;
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// One attempt. Each step owns what the one before it has won; the first failure is the outcome.
+/// One attempt. Each step owns the result of the step before it; the first failure is the outcome.
 async fn attempt(task: &WriteTask<'_>) -> Result<Resolved, EarlyReturn> {
     let admitted = admit(task).await?;
     let planned = plan(admitted).await?;
@@ -38,8 +38,8 @@ async fn attempt(task: &WriteTask<'_>) -> Result<Resolved, EarlyReturn> {
     Ok(finish(sent).await)
 }
 
-/// Attempts until the write has an outcome: a lost lease, a conflict behind `If-Match: *` and a
-/// busy vendor are none, as long as there is time.
+/// Repeats the attempt after a lost lease, a conflict with `If-Match: *` or a rebase, or a busy
+/// vendor, until the deadline.
 async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, EarlyReturn> {
     let (gateway, system) = (task.gateway, task.system);
     let mut conflicts = ConflictRetries::new(task.retry_deadline());
@@ -57,7 +57,8 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, Ea
         let result = attempt(task).await;
         drop(turn);
         match result {
-            // The adapter has learned it from the vendor: the next attempt is guarded.
+            // The adapter now reports that the vendor does not compare: the next attempt is
+            // guarded.
             Ok(Resolved { outcome }) if may_go_on_guarded(task, &outcome) && !was_native => {
                 was_native = true;
             }
@@ -91,12 +92,12 @@ fn may_go_on_guarded(task: &WriteTask<'_>, outcome: &WriteOutcome) -> bool {
 }
 
 /// The conflict that another attempt may not meet. A caller that sent a tag gets its 412 at once
-/// unless it prefers a rebase; a caller that has its 202 follows that operation, so no other one
-/// may follow.
+/// unless it prefers a rebase; a caller that has its 202 polls that operation, so no other one
+/// may begin.
 fn may_try_again<'o>(task: &WriteTask<'_>, outcome: &'o WriteOutcome) -> Option<&'o Problem> {
     let WriteOutcome::Problem(problem) = outcome else { return None };
     let is_conflict = match problem.name {
-        // A create has no state that another attempt could read anew.
+        // A create has no state that another attempt could read again.
         ProblemKind::PreconditionFailed => {
             task.command.op.record().is_some() && (task.is_if_match_any() || task.command.prefer.rebase)
         }
@@ -165,13 +166,13 @@ async fn attempt_once_per_key(task: &WriteTask<'_>) -> Result<WriteOutcome, Earl
     let check = async || check_key((&gateway.store, &gateway.metrics), system, command, context).await;
     let claimed = gateway.in_flight_keys.claim(system, command, context);
     let _key_guard = match (check().await, claimed) {
-        // The first request still runs here, whatever the store knows of it already.
+        // The first request still runs in this process, even if the store has an outcome for it.
         (Err(EarlyReturn::Replay(outcome)), Err(in_progress)) if outcome.is_unknown() => return Err(in_progress),
         (checked, claimed) => checked.and(claimed)?,
     };
     check_request(task).await?;
     match attempt_until_resolved(task).await {
-        // The operation of a begin without confirmation says more than its key could.
+        // The problem of an unconfirmed begin names its operation; the key does not.
         Err(EarlyReturn::Outcome(outcome)) if !outcome.is_unknown() => {
             // The first request with this key may have begun at another replica since the check
             // above, and may be the cause: its write makes the ETag stale, or leaves nothing to

@@ -116,7 +116,7 @@ impl From<FieldChange> for Change {
     }
 }
 
-/// What the write would be answered.
+/// The response that the write would have.
 fn expected_response(task: &WriteTask<'_>, draft: &Draft, is_queued: bool, is_blocked: bool) -> ExpectedResponse {
     let (system, command) = (task.system, task.command);
     let refusal =
@@ -141,7 +141,7 @@ fn is_accepted_first(task: &WriteTask<'_>, is_queued: bool) -> bool {
     (is_queued || task.command.prefer.respond_async) && task.command.prefer.wait.is_none()
 }
 
-/// Whether an update is answered with the record: because its caller prefers that, or because there
+/// Whether the response to an update holds the record: its caller prefers that, or there
 /// are warnings to show.
 fn has_body(task: &WriteTask<'_>, draft: &Draft) -> bool {
     let has_warnings = !draft.losses().is_empty() || draft.rebased.is_some() || !task.schema.warnings().is_empty();
@@ -156,9 +156,9 @@ fn then(task: &WriteTask<'_>, draft: &Draft, is_queued: bool) -> String {
         return format!("read until the wanted state shows, at most {timeout}");
     }
     match &task.command.op {
-        WriteOp::Create { .. } => "read the new record, unless the vendor's answer holds it".to_owned(),
+        WriteOp::Create { .. } => "read the new record, unless the vendor's response holds it".to_owned(),
         WriteOp::Update { .. } if has_body(task, draft) => "read the record once, for the response".to_owned(),
-        WriteOp::Update { .. } | WriteOp::Delete { .. } => "nothing: the vendor's answer is the outcome".to_owned(),
+        WriteOp::Update { .. } | WriteOp::Delete { .. } => "nothing: the vendor's response is the outcome".to_owned(),
     }
 }
 

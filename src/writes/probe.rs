@@ -1,4 +1,4 @@
-//! Finds out what became of a write (contract 5.3), with the same steps while the caller waits, in
+//! Determines the outcome of a write (contract 5.3), with the same steps while the caller waits, in
 //! the background, and after a crash: it gathers the evidence, and `resolve` decides.
 //!
 //! A read that shows the old state does not prove that a write with a lost response will not still
@@ -26,8 +26,7 @@ use crate::transport::{Transport as _, VendorCallKind, VendorRequest};
 /// The longest pause between two polls.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How old an operation is at least that a person ends, with something to spare for clocks that
-/// differ.
+/// The minimum age of an operation that can be resolved by hand, minus a margin for clock skew.
 const MIN_RELEASE_AGE: Duration = Duration::from_secs(50);
 
 /// How long a record must stay unchanged before a partial effect counts as the whole effect.
@@ -169,9 +168,9 @@ impl OutcomeProbe<'_> {
         }
     }
 
-    /// Sends a delete again whose id is never used again, if the record still has the version that
-    /// was compared and nobody else may write it (contract 5.2). A delete that has ended in the
-    /// store is not sent again, whoever compares the version.
+    /// Sends a delete again if ids are never reused, the record still has the version that was
+    /// compared, and no other writer may begin (contract 5.2). A delete that has ended in the store
+    /// is not sent again, with or without a vendor that compares.
     pub(super) async fn repeat_delete(&self, write: &InFlightWrite, finding: Finding, deadline: Instant) -> Finding {
         let request = write.resendable_request.as_ref();
         let request = request.filter(|_| write.expected.is_deleted() && !write.is_released);

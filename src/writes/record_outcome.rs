@@ -127,14 +127,14 @@ fn build_success(system: &System, write: &mut InFlightWrite, finding: &Finding) 
     FinalResult { state: OperationState::Applied, etag, warnings, observed: None, outcome }
 }
 
-/// The record in the response: of a create always, else if the caller asks for it or there are
+/// The record in the response: of a create always, else if the caller prefers it or there are
 /// warnings to return.
 fn view(system: &System, write: &InFlightWrite, finding: &Finding, warnings: &[Warning]) -> Option<RecordView> {
     let id = write.id()?;
     match (&finding.record, &write.expected) {
         (Some(record), expected) => {
             let is_create = matches!(expected, ExpectedState::Created { .. });
-            // Nobody has checked the values: what the vendor says of them is not left out.
+            // The values were not checked, so the vendor's warnings are returned.
             let is_flagged = write.needs_read_back && !record.warnings.is_empty();
             let is_needed = is_create || write.prefer.return_representation || !warnings.is_empty() || is_flagged;
             is_needed.then(|| system.to_view(id, record, None))
@@ -147,7 +147,7 @@ fn view(system: &System, write: &InFlightWrite, finding: &Finding, warnings: &[W
 /// The ETag of the state that this write made, where that is proven (http-rules 74, 75): the state
 /// is the predicted one, by its content or by a number that only this write can have made.
 fn confirmed_etag(system: &System, write: &InFlightWrite, finding: &Finding) -> Option<String> {
-    // The vendor itself has said so.
+    // The vendor's response contains the version.
     if let (Some(version), Some(id)) = (&finding.version, write.id()) {
         return Some(system.tag(id, version).to_header());
     }

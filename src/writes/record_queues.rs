@@ -1,5 +1,5 @@
-//! A queue for each record that several writes with `If-Match: *` of this process want to change:
-//! each would otherwise make the others' reads stale.
+//! A queue for each record with several writes of this process that read before they write
+//! (`If-Match: *`, rebase): each would otherwise make the others' reads stale.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn writes_of_one_record_take_turns_and_leave_no_queue() {
+    async fn writes_of_one_record_run_one_by_one_and_leave_no_queue() {
         let queues = RecordQueues::default();
         let system = SystemName::parse("crm").expect("a name");
         let soon = || Instant::now() + Duration::from_secs(1);

@@ -48,7 +48,7 @@ async fn conflict_problem(
     write: &InFlightWrite,
     finding: &Finding,
 ) -> Problem {
-    // Its caller's precondition was no state of its own, but the plan's.
+    // The precondition was the plan's state.
     if write.has_plan && write.if_match_any {
         gateway.metrics.plan(system.index, PlanOutcome::Changed);
         return plan_changed(system, vec![PlanPart::BasedOn]);
@@ -58,7 +58,7 @@ async fn conflict_problem(
         problem.vendor = system.fault_to_problem(fault).vendor;
     }
     let (Some(record), Some(id)) = (&finding.record, write.id()) else { return problem };
-    // An unmoved tag is not what the caller needs: the vendor has a change that no read shows yet.
+    // An unchanged tag does not help the caller: the vendor has a change that no read shows yet.
     if !system.is_current(write.etag_before.as_deref(), id, record) {
         problem.current_etag = Some(system.etag_header(id, record));
         let rebased_from = write.rebased.as_ref().map(|rebased| rebased.from.as_str());
@@ -77,13 +77,13 @@ fn rejection_problem(system: &System, fault: Option<&VendorError>) -> Problem {
     system.fault_to_problem(&VendorError { kind, ..fault.clone() })
 }
 
-/// Words of a vendor that speaks of other writers. Any other text names what is wrong with this
-/// write.
+/// Parts of texts by which vendors report other writers. Any other text names what is wrong with
+/// this write.
 const BUSY_WORDS: &[&str] =
     &["busy", "lock", "in use", "in progress", "ongoing", "concurr", "conflict", "changed", "modified", "version"];
 
-/// The vendor reports a conflict on a record that nobody has changed, as far as its reads show: it
-/// is busy with it, or the vendor has another reason that its words give.
+/// The vendor reports a conflict, but no read shows a change. Its text decides between busy and
+/// rejected.
 fn busy_problem(system: &System, fault: Option<&VendorError>) -> Problem {
     let Some(fault) = fault else { return rejection_problem(system, None) };
     let text = fault.message.as_deref().unwrap_or_default().to_ascii_lowercase();

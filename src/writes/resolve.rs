@@ -9,26 +9,26 @@ use crate::record::{
     FieldChange, ObservedState, RecordId, SideEffect, VendorError, VendorErrorKind, Warning, WarningCode, all_applied,
 };
 
-/// What the vendor's answer to the write says.
+/// How the vendor responded to the write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// The vendor reports success.
     Success,
-    /// The vendor says in its own words that the record has another version.
+    /// The response's text reports that the record has another version.
     Conflict,
-    /// The status says so, without the words that would prove it.
+    /// The status reports it, without a text that would prove it.
     ConflictStatus,
-    /// The vendor has finished the request, with an answer of several meanings.
+    /// The vendor has finished the request, with a response of several meanings.
     Ambiguous(SideEffect),
-    /// No answer arrived, or none that says what happened.
+    /// No response arrived, or none that shows what happened.
     Lost,
     /// The same, and the vendor has refused a repetition of the write.
     LostThenRefused,
 }
 
 impl Answer {
-    /// The answer to a request that the vendor refused; `None` if the fault speaks for itself or is
-    /// no answer.
+    /// The response to a request that the vendor refused; `None`: the error needs no explanation,
+    /// or there was no response.
     pub(super) fn of_refusal(fault: &VendorError) -> Option<Self> {
         match fault.kind {
             VendorErrorKind::Conflict if matches!(fault.status, Some(409 | 412)) && fault.code.is_none() => {
@@ -67,18 +67,18 @@ pub(super) struct Evidence<'e> {
     pub concurrent: ConcurrentWrites,
     /// Whether each change increments the version by one.
     pub version_is_sequence: bool,
-    /// Whether the record has not changed for so long that nothing more is expected.
+    /// Whether the record has been unchanged long enough that no further effect is expected.
     pub is_stable: bool,
 }
 
-/// What became of a write.
+/// The outcome of a write, as far as it is proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resolution {
     /// It was applied.
     Applied,
     /// It was not applied and never will be.
     NotApplied(Refusal),
-    /// It cannot be found out any more.
+    /// It cannot be determined any more.
     Unknown(Option<ObservedState>),
     /// Nothing is proven yet.
     Open,
@@ -95,7 +95,7 @@ pub(super) enum Refusal {
     Rejected,
     /// The vendor reports a conflict, and its reads do not show that anybody changed the record.
     Busy,
-    /// The vendor's fault says it all.
+    /// The reason is the vendor's error.
     AsReported,
     /// The vendor reported success and changed nothing.
     NoEffect,
@@ -160,7 +160,7 @@ pub(super) fn needs_ledger(intent: &WriteIntent, is_exclusive: bool, answer: Ans
 
 fn resolve_create(answer: Answer, ids: &[RecordId]) -> Resolution {
     match (answer, ids) {
-        // A conflict is the vendor's refusal, whatever others have created meanwhile.
+        // A conflict is the vendor's refusal, even if others have created records meanwhile.
         (Answer::Conflict | Answer::ConflictStatus, _) | (Answer::Ambiguous(_), []) => {
             Resolution::NotApplied(Refusal::Rejected)
         }
@@ -225,7 +225,7 @@ fn resolve_success(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Val
     if all_unchanged && !is_another_version && !may_be_restored { no_effect } else { Resolution::Applied }
 }
 
-/// The vendor has finished the write with an answer other than success.
+/// The vendor has finished the write with a response other than success.
 fn resolve_refusal(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Value>) -> Resolution {
     if evidence.is_before(etag) {
         return Resolution::NotApplied(match evidence.answer {
@@ -244,7 +244,7 @@ fn resolve_refusal(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Val
     Resolution::Unknown(Some(shown_or_other(evidence, fields)))
 }
 
-/// The answer is lost, and the vendor applies at most one request that is bound to this version.
+/// The response is lost, and the vendor applies at most one request that is bound to this version.
 fn resolve_by_version(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Value>) -> Resolution {
     if evidence.is_before(etag) {
         // The first request may still arrive.
@@ -277,7 +277,7 @@ fn resolve_by_version(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, 
     }
 }
 
-/// The answer is lost, or the vendor has queued the write: only the values show the effect.
+/// The response is lost, or the vendor has queued the write: only the values show the effect.
 fn resolve_by_values(evidence: &Evidence<'_>, fields: &Map<String, Value>) -> Resolution {
     let is_done = |change: &FieldChange| change.is_applied_in(fields);
     // A partial effect may be another writer's while this write still waits in the vendor's queue.
@@ -285,7 +285,7 @@ fn resolve_by_values(evidence: &Evidence<'_>, fields: &Map<String, Value>) -> Re
     let is_partial = evidence.changes.iter().any(|change| is_done(change) && !change.is_unchanged_in(fields))
         && evidence.changes.iter().all(|change| is_done(change) || change.is_unchanged_in(fields));
     let is_shown = all_applied(evidence.changes, fields) || (is_partial && evidence.is_stable);
-    // Nothing tells the values of another write from those of this one.
+    // The values of another write cannot be distinguished from those of this one.
     if is_shown && !evidence.concurrent.is_any() { Resolution::Applied } else { Resolution::Open }
 }
 

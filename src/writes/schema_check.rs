@@ -1,6 +1,6 @@
 //! The check of a write against the schema of its collection (contract 4.13). It never refuses what
 //! the vendor would take: a refusal comes from a schema that was read a moment ago, and a write
-//! whose schema cannot be had goes on.
+//! whose schema is not available continues.
 
 use serde_json::{Map, Value};
 
@@ -82,8 +82,8 @@ fn find_errors(schema: &CollectionSchema, op: &WriteOp) -> Vec<FieldError> {
     }
 }
 
-/// A patch may repeat what the record holds, whatever that is: who reads a record, changes one
-/// member and sends the whole is not refused for the others.
+/// A patch may repeat current values, even invalid ones: a caller may send a whole record back with
+/// one change.
 async fn drop_repeated_values(task: &WriteTask<'_>, id: &RecordId, patch: &Patch, errors: &mut Vec<FieldError>) {
     let members = patch.merge_members().map_or_else(|| patch.replaced_members(), RawObject::to_map);
     let Some(before) = state_before(task, id, errors).await else { return };

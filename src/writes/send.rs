@@ -15,7 +15,7 @@ use crate::vendors::Completion;
 pub(super) struct Sent<'t> {
     pub task: &'t WriteTask<'t>,
     pub guard: ReconcileOnDrop<'t>,
-    /// The vendor's response, or why there is none that says what happened.
+    /// The vendor's response, or why there is none that shows what happened.
     pub result: Result<VendorResponse, VendorError>,
     /// Whether a success only means that the vendor has queued the write.
     pub is_queued: bool,

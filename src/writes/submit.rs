@@ -88,7 +88,7 @@ async fn wait_with_grace<T>(
 }
 
 /// Completes when a drain has timed out and the write was sent. A write that was not sent may still
-/// be sent, so its caller goes on waiting.
+/// be sent, so its caller continues to wait.
 async fn drain_aborted(drain: &DrainTracker, sent_operation: &SentOperation) {
     drain.aborted().await;
     if sent_operation.borrow().is_none() {

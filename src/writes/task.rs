@@ -123,7 +123,7 @@ impl WriteTask<'_> {
         }
     }
 
-    /// Until when the caller waits for a write that goes on.
+    /// Until when the caller waits for a write that continues.
     pub(super) fn wait_deadline(&self, is_queued: bool) -> Instant {
         match self.command.prefer.wait {
             Some(wait) => (self.context.received_at + wait).min(self.context.deadline),
@@ -132,13 +132,13 @@ impl WriteTask<'_> {
         }
     }
 
-    /// Whether the caller has its 202. It follows that operation, so another attempt, which is
-    /// another operation, must not follow.
+    /// Whether the caller has its 202. A second attempt would be a second operation, which the
+    /// caller does not poll.
     pub(super) fn has_responded(&self) -> bool {
         self.responder.borrow().is_none()
     }
 
-    /// Responds 202 before the vendor has, because the caller asked for it.
+    /// Responds 202 before the vendor has, because the caller requested it.
     pub(super) async fn respond_accepted(&self, write: &mut InFlightWrite) {
         write.response = ResponseState::Accepted;
         let outcome = WriteOutcome::Success(accepted_success(write));
@@ -152,7 +152,7 @@ impl WriteTask<'_> {
     }
 }
 
-/// The 202 of a write that goes on.
+/// The 202 of a write that continues.
 pub(super) fn accepted_success(write: &InFlightWrite) -> WriteSuccess {
     WriteSuccess {
         body: SuccessBody::Accepted,

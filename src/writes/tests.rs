@@ -157,8 +157,8 @@ async fn wait_until_all_ended(store: &Journal) -> Vec<Operation> {
     }
 }
 
-/// Stops a write at each of its await points in turn. `check` compares the operations with the
-/// vendor.
+/// Stops a write at each of its await points, one after another. `check` compares the operations
+/// with the vendor.
 async fn stop_everywhere(
     op: impl Fn() -> WriteOp,
     faults: &[(CallKind, InjectedFault)],

@@ -41,7 +41,7 @@ pub(super) async fn verify_applied(
     match finding.record.take() {
         Some(record) if write.is_update() => {
             let explained = probe.explain_success(write, record).await;
-            // What is known of a partial effect stays said.
+            // The warnings of a partial effect are kept.
             let warnings = if finding.warnings.is_empty() { explained.warnings } else { finding.warnings };
             Finding { warnings, version: finding.version, ..explained }
         }

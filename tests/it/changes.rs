@@ -152,7 +152,7 @@ async fn open(env: &TestEnv, last_event_id: Option<&str>) -> EventStream {
 }
 
 #[actix_web::test]
-async fn a_stream_goes_on_where_it_was_cut_even_before_its_first_event() {
+async fn a_stream_continues_where_it_was_cut_even_before_an_event() {
     let env = TestEnv::start(&PRETECTUM);
     let mut stream = open(&env, None).await;
     let opening = stream.next().await.unwrap();

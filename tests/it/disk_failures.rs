@@ -1,6 +1,6 @@
 //! The program on a disk that is full or read-only: writes are rejected before the vendor is
-//! called, reads go on, `/readyz` reports it, running writes end well, and the gateway recovers by
-//! itself.
+//! called, reads continue, `/readyz` reports it, running writes end well, and the gateway recovers
+//! by itself.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -67,7 +67,7 @@ impl DiskFailureEnv {
         fragment.unwrap().attributes["Description"].clone()
     }
 
-    /// Writes are rejected and do not reach the vendor; everything else goes on, and `/readyz`
+    /// Writes are rejected and do not reach the vendor; everything else continues, and `/readyz`
     /// reports it.
     async fn assert_writes_rejected(&self) {
         let (value, sent) = (self.vendor_value(), self.0.vendors.matrix42.log.count(CallKind::Update));

@@ -75,7 +75,7 @@ async fn a_key_is_replaced_under_load_without_a_failed_request() {
 }
 
 #[actix_web::test]
-async fn an_expired_key_is_401_and_says_so() {
+async fn an_expired_key_is_401_with_that_reason() {
     let process = TestProcess::start_with(|config| {
         let keys = vec![key("old", Some("2026-01-01T00:00:00Z")), key("new", Some("2999-01-01T00:00:00+01:00"))];
         with_keys(config, keys).metrics("caller_label", true)

@@ -177,7 +177,7 @@ async fn tags_of_records_and_of_models_never_match_each_other() {
 }
 
 #[actix_web::test]
-async fn a_tag_of_a_changed_map_is_412_and_says_so() {
+async fn a_tag_of_a_changed_map_is_412_with_that_reason() {
     let server = start();
     let client = server.client();
     let tag = client.get(&ada()).send().await.etag().to_owned();
@@ -267,11 +267,11 @@ async fn a_representation_has_the_tag_that_the_next_write_needs() {
     let client = server.client();
     let tag = client.get(&ada()).send().await.etag().to_owned();
     let request = client.request(Method::PATCH, &ada()).if_match(&tag).prefer("return=representation");
-    let answer = request.fields(&json!({ "tier": "gold" })).send().await;
-    let json = answer.assert_status(200).json();
-    assert_eq!((&json["fields"]["tier"], json["etag"].as_str()), (&json!("gold"), Some(answer.etag())));
-    assert_eq!(answer.header("content-location").map(|path| path.starts_with("/models/contact/crm/")), Some(true));
-    patch(&client, &ada(), answer.etag(), &json!({ "fields": { "tier": "basic" } })).await.assert_status(204);
+    let response = request.fields(&json!({ "tier": "gold" })).send().await;
+    let json = response.assert_status(200).json();
+    assert_eq!((&json["fields"]["tier"], json["etag"].as_str()), (&json!("gold"), Some(response.etag())));
+    assert_eq!(response.header("content-location").map(|path| path.starts_with("/models/contact/crm/")), Some(true));
+    patch(&client, &ada(), response.etag(), &json!({ "fields": { "tier": "basic" } })).await.assert_status(204);
 }
 
 #[actix_web::test]
@@ -395,8 +395,8 @@ async fn a_batch_changes_documents_of_several_systems() {
     };
     let paths = [matrix42::FACILITY_ID, matrix42::HARDWARE_ID].map(|id| format!("/models/asset/itsm/{id}"));
     let body = json!({ "items": paths.clone().map(item) });
-    let answer = client.request(Method::POST, "/batch").json(&body).send().await;
-    assert_eq!(answer.assert_status(200).json()["summary"]["ok"], 2, "{answer:?}");
+    let response = client.request(Method::POST, "/batch").json(&body).send().await;
+    assert_eq!(response.assert_status(200).json()["summary"]["ok"], 2, "{response:?}");
     for path in paths {
         assert_eq!(client.get(&path).send().await.json()["fields"]["name"], "Renamed");
     }

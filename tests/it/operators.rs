@@ -10,10 +10,10 @@ use crate::support::{
     FIXTURES, MATRIX42, Request, TestEnv, TestResponse, VendorFixture, for_each_native_vendor, for_each_vendor,
 };
 
-for_each_vendor!(a_look_for_a_lost_delete_sends_nothing,);
+for_each_vendor!(a_probe_of_a_lost_delete_sends_nothing,);
 for_each_native_vendor!(
-    a_probe_finds_what_became_of_a_write_that_ended_unknown,
-    a_person_says_what_became_of_a_write_and_its_record_is_free,
+    a_probe_finds_the_outcome_of_a_write_that_ended_unknown,
+    a_verdict_by_hand_ends_the_operation_and_frees_the_record,
 );
 
 fn resolve(env: &TestEnv, operation: &str, body: &Value) -> Request {
@@ -32,9 +32,9 @@ fn start(fixture: &'static VendorFixture) -> TestEnv {
     })
 }
 
-/// A write of which the gateway does not learn what became of it: what `fault` does with the
+/// A write whose outcome the gateway does not learn: what `fault` does with the
 /// request, and no read until it has ended.
-async fn lose(env: &TestEnv, key: &str, fault: InjectedFault, text: &str) -> (TestResponse, Value) {
+async fn send_lost_write(env: &TestEnv, key: &str, fault: InjectedFault, text: &str) -> (TestResponse, Value) {
     let tag = env.current_etag(key).await;
     env.faults().always(CallKind::Update, fault);
     env.faults().always(env.fixture.read_call_kind, InjectedFault::ResetBefore);
@@ -61,13 +61,13 @@ async fn wait_for_state(env: &TestEnv, path: &str, state: &str) -> Value {
     panic!("{} is not {state}", env.get(path).send().await.text)
 }
 
-async fn a_probe_finds_what_became_of_a_write_that_ended_unknown(fixture: &'static VendorFixture) {
+async fn a_probe_finds_the_outcome_of_a_write_that_ended_unknown(fixture: &'static VendorFixture) {
     let env = start(fixture);
-    let (_, operation) = lose(&env, fixture.key, InjectedFault::HangAfter, "done after all").await;
+    let (_, operation) = send_lost_write(&env, fixture.key, InjectedFault::HangAfter, "done after all").await;
     let path = path_of(&operation);
     env.forget_calls();
-    let asked = settle(&env, &path).send().await;
-    assert_eq!(asked.assert_status(202).json()["id"], operation["id"]);
+    let response = settle(&env, &path).send().await;
+    assert_eq!(response.assert_status(202).json()["id"], operation["id"]);
     let found = wait_for_state(&env, &path, "applied").await;
     assert_eq!(found["resolved_by"], Value::Null, "no person resolved it: {found}");
     assert_eq!(env.write_call_count(), 0, "nothing is sent again");
@@ -80,9 +80,9 @@ async fn a_probe_finds_what_became_of_a_write_that_ended_unknown(fixture: &'stat
     assert_eq!(types, ["records-gateway.system.gap", "records-gateway.record.updated"], "{changes}");
 }
 
-/// Has a write looked for, and returns its operation once that look has ended: while it is under
-/// way, another one is refused.
-async fn look(env: &TestEnv, path: &str) -> Value {
+/// Has a write probed once more, and returns its operation once that probe has ended: while it is
+/// under way, another one is refused.
+async fn probe_again(env: &TestEnv, path: &str) -> Value {
     for _ in 0..2 {
         while settle(env, path).send().await.status == 409 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -103,19 +103,19 @@ async fn lose_delete(env: &TestEnv, tag: &str) -> Value {
     operation
 }
 
-async fn a_look_for_a_lost_delete_sends_nothing(fixture: &'static VendorFixture) {
+async fn a_probe_of_a_lost_delete_sends_nothing(fixture: &'static VendorFixture) {
     let env = start(fixture);
     let tag = env.current_etag(fixture.deletable_key).await;
     let operation = lose_delete(&env, &tag).await;
-    assert_eq!(look(&env, &path_of(&operation)).await["state"], "unknown");
+    assert_eq!(probe_again(&env, &path_of(&operation)).await["state"], "unknown");
     assert!(env.call_count(fixture.read_call_kind) > 0, "{:?}", env.requests());
     assert_eq!(env.write_call_count(), 0);
     assert!(env.vendor_value(fixture.deletable_key).is_some());
 }
 
-async fn a_person_says_what_became_of_a_write_and_its_record_is_free(fixture: &'static VendorFixture) {
+async fn a_verdict_by_hand_ends_the_operation_and_frees_the_record(fixture: &'static VendorFixture) {
     let env = start(fixture);
-    let (lost, operation) = lose(&env, fixture.key, InjectedFault::Hang, "never done").await;
+    let (lost, operation) = send_lost_write(&env, fixture.key, InjectedFault::Hang, "never done").await;
     let path = path_of(&operation);
     let resolution = json!({ "state": "not-applied", "note": "seen at the vendor" });
     let ended = resolve(&env, &path, &resolution).send().await.assert_status(200).json();
@@ -142,10 +142,10 @@ async fn a_person_says_what_became_of_a_write_and_its_record_is_free(fixture: &'
 }
 
 #[actix_web::test]
-async fn the_key_of_a_write_that_a_person_says_is_applied_replays_it() {
+async fn the_key_of_a_write_resolved_as_applied_replays_it() {
     let env = start(&MATRIX42);
     let tag = env.current_etag(MATRIX42.key).await;
-    let (_, operation) = lose(&env, MATRIX42.key, InjectedFault::Hang, "by hand").await;
+    let (_, operation) = send_lost_write(&env, MATRIX42.key, InjectedFault::Hang, "by hand").await;
     let resolution = json!({ "state": "applied", "note": "it is there" });
     resolve(&env, &path_of(&operation), &resolution).send().await.assert_status(200);
     let replay = env.set_text(MATRIX42.key, &tag, "by hand").idempotency_key("lost").send().await;
@@ -203,7 +203,7 @@ async fn only_a_caller_with_operate_probes_and_resolves() {
 }
 
 #[actix_web::test]
-async fn a_resolution_that_is_no_resolution_is_refused() {
+async fn an_invalid_verdict_is_rejected() {
     let env = TestEnv::start(&MATRIX42);
     let made = env.set_text(MATRIX42.key, "*", "x").send().await;
     let path = made.header("operation").unwrap().to_owned();

@@ -1,5 +1,5 @@
-//! The commands of the README do what it says, and the tables of `reference.md` say what the code
-//! does.
+//! The commands of the README do what it describes, and the tables of `reference.md` agree with the
+//! code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -231,19 +231,24 @@ async fn send_command(gateway: &TestEnv, command: &str) -> TestResponse {
     request.send().await
 }
 
+/// The document shows the headers of the response that its reader compares.
+fn assert_headers_are_shown(response: &TestResponse, document: &str) {
+    for name in ["etag", "concurrency-guarantee", "preference-applied"] {
+        let Some(value) = response.header(name) else { continue };
+        assert!(document.contains(&format!("{name}: {value}")), "{name}: {value}");
+    }
+}
+
 #[actix_web::test]
-async fn the_three_curl_examples_return_the_documented_responses() {
+async fn the_curl_examples_of_the_readme_return_what_it_shows() {
     let readme = read_file("README.md");
     let commands: Vec<_> = code_blocks(&readme, "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
-    let [read, change, replace] = commands.as_slice() else { panic!("three commands: {commands:?}") };
+    let [read, change] = commands.as_slice() else { panic!("two commands: {commands:?}") };
     let gateway = TestEnv::start(&MATRIX42);
-    for (command, status) in [(read, 200), (change, 204), (change, 412), (replace, 200)] {
+    for (command, status) in [(read, 200), (change, 204), (change, 412)] {
         let response = send_command(&gateway, command).await;
         response.assert_status(status);
-        for name in ["etag", "concurrency-guarantee", "preference-applied"] {
-            let Some(value) = response.header(name) else { continue };
-            assert!(readme.contains(&format!("{name}: {value}")), "{name}: {value}");
-        }
+        assert_headers_are_shown(&response, &readme);
         if status == 412 {
             let tag = response.json()["current_etag"].to_string();
             let changed = response.json()["changed"].to_string();
@@ -254,11 +259,11 @@ async fn the_three_curl_examples_return_the_documented_responses() {
 }
 
 #[actix_web::test]
-async fn the_commands_of_the_guide_return_what_it_says() {
+async fn the_commands_of_the_guide_return_what_it_describes() {
     let guide = read_file("src/docs/many-records.md");
     let commands: Vec<_> = code_blocks(&guide, "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
     let [batch, stale, linked, compare, rest @ ..] = commands.as_slice() else { panic!("commands: {commands:?}") };
-    let [rebase, overlap, preview, preview_delete, apply] = rest else { panic!("nine commands: {commands:?}") };
+    let [rebase, overlap, preview, preview_delete, apply, queued] = rest else { panic!("ten commands: {commands:?}") };
     let gateway = TestEnv::start(&MATRIX42);
     send_command(&gateway, batch).await.assert_status(200);
     let again = send_command(&gateway, batch).await;
@@ -277,4 +282,7 @@ async fn the_commands_of_the_guide_return_what_it_says() {
     let apply = apply.replace("PLAN", plan.as_str().unwrap());
     send_command(&gateway, &apply).await.assert_status(204);
     assert_eq!(send_command(&gateway, &apply).await.assert_status(409).problem(), "plan-changed");
+    let queued = send_command(&gateway, queued).await;
+    queued.assert_status(200);
+    assert_headers_are_shown(&queued, &guide);
 }

@@ -11,7 +11,7 @@ use super::support::{FIXTURES, MATRIX42, TestEnv, TestProcess, VendorFixture, fo
 for_each_vendor!(
     idle_connections_closed_by_the_vendor_cause_no_errors,
     an_endlessly_slow_response_is_ended_by_the_timeout,
-    a_content_encoded_response_is_never_decoded,
+    a_response_that_is_not_in_its_declared_coding_is_an_error,
 );
 
 /// More silent connections than free file descriptors; the vendors can still be reached.
@@ -95,9 +95,9 @@ async fn an_endlessly_slow_response_is_ended_by_the_timeout(fixture: &'static Ve
     env.read(fixture.key).send().await.assert_status(200);
 }
 
-/// The gateway requests no content coding and decodes none: a small response cannot become a large
-/// one.
-async fn a_content_encoded_response_is_never_decoded(fixture: &'static VendorFixture) {
+/// The gateway accepts no content coding. A body that does not have its declared coding is an
+/// error.
+async fn a_response_that_is_not_in_its_declared_coding_is_an_error(fixture: &'static VendorFixture) {
     let env = TestEnv::start_with(fixture, |config| config.every_system("retries", 0));
     env.current_etag(fixture.key).await;
     for coding in ["gzip", "deflate", "br", "zstd"] {

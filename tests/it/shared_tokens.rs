@@ -25,5 +25,5 @@ async fn replicas_sign_in_once_and_take_over_a_renewed_token() {
     for replica in [&first, &second] {
         replica.client().get(&path).send().await.assert_status(200);
     }
-    assert_eq!(sign_ins(), 2, "one replica has signed in anew, for both");
+    assert_eq!(sign_ins(), 2, "one replica has signed in again, for both");
 }

@@ -117,7 +117,7 @@ fn h2_frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
-/// The beginning of a connection, and the head of a GET whose body goes on (RFC 7541 §6).
+/// The beginning of a connection, and the head of a GET whose body continues (RFC 7541 §6).
 fn h2_get(path: &str) -> Vec<u8> {
     const SETTINGS: u8 = 4;
     const HEADERS: u8 = 1;

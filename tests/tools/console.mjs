@@ -27,30 +27,30 @@ const NARROW = { width: 360, height: 740 };
 const browser = await launch();
 try {
   const { unknown, applied } = await seed();
-  await lookAtEveryPage(unknown, applied);
-  await followAnOperation();
+  await testEveryPage(unknown, applied);
+  await testOperationPage();
   await showMore();
   await showABatch();
-  await askForAKey();
-  await takeAToken();
+  await testKeyPrompt();
+  await testJwtAccess();
   await probeAndResolve(unknown);
   console.log(`Chromium ${browser.version()}: every page in light, dark and at 360 px; screenshots in ${folder}`);
 } finally {
   await browser.close();
 }
 
-/** Requests of callers, so that there is something to look at; with text that would do harm as markup. */
+/** Requests of callers, so that there is something to show; with text that would do harm as markup. */
 async function seed() {
   await vendor('PUT', `records/${ID.replace(':', '/')}`, { Description: CANARY });
   const applied = await write(setup.keys, ID, { Description: `${CANARY}2` }, { 'if-match': '*' });
   assert.equal(applied.status, 204, await applied.text());
   await write(setup.open, ID, { Description: CANARY }, { 'if-match': '*' });
-  const unknown = await loseAWrite(`${CANARY}3`);
+  const unknown = await sendLostWrite(`${CANARY}3`);
   return { unknown, applied: applied.headers.get('operation').split('/').pop() };
 }
 
-/** The vendor carries a write out, says nothing, and does not respond to reads: nobody knows what became of it. */
-async function loseAWrite(text) {
+/** The vendor applies a write and responds neither to it nor to reads: its outcome is unknown. */
+async function sendLostWrite(text) {
   const tag = (await fetch(`${setup.keys}/records/itsm/${ID}`, { headers: credentials(setup.keys) })).headers.get('etag');
   await vendor('POST', 'faults', { call: 'update', fault: 'hang_after' });
   await vendor('POST', 'faults', { call: 'read', fault: 'hang' });
@@ -92,7 +92,7 @@ async function waitFor(check, what) {
   assert.fail(`waited too long for ${what}`);
 }
 
-async function lookAtEveryPage(unknown, applied) {
+async function testEveryPage(unknown, applied) {
   const canary = encodeURIComponent(CANARY);
   const pages = {
     home: '/', problem: '/problems/outcome-unknown', overview: '/console/#/', operations: '/console/#/operations',
@@ -101,7 +101,7 @@ async function lookAtEveryPage(unknown, applied) {
     record: `/console/#/record?system=itsm&id=${encodeURIComponent(ID)}`, batches: '/console/#/batches',
     empty: `/console/#/operations?caller=${canary}&record=${canary}`, nowhere: `/console/#/${canary}`,
   };
-  for (const [look, viewport, options] of [
+  for (const [theme, viewport, options] of [
     ['light', WIDE, { colorScheme: 'light' }], ['dark', WIDE, { colorScheme: 'dark' }], ['narrow', NARROW, { colorScheme: 'light', timezoneId: 'America/New_York' }],
   ]) {
     const { page, complaints } = await openPage(browser, setup.keys, viewport, options);
@@ -111,12 +111,12 @@ async function lookAtEveryPage(unknown, applied) {
       await page.goto(`${setup.keys}${target}`);
       await loaded(page);
       if (name === 'verify') await verify(page);
-      await page.screenshot({ path: path.join(folder, `${name}-${look}.png`), fullPage: true });
-      await assertAccessible(page, `${name} in ${look}`);
+      await page.screenshot({ path: path.join(folder, `${name}-${theme}.png`), fullPage: true });
+      await assertAccessible(page, `${name} in ${theme}`);
       assert.equal(await page.evaluate(() => window.canary), undefined, `${name}: text became a script`);
       assert.equal(await page.locator('main img, main svg, main script').count(), 0, `${name}: text became markup`);
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      assert.ok(wide <= 0, `${name} in ${look} is ${wide} px too wide`);
+      assert.ok(wide <= 0, `${name} in ${theme} is ${wide} px too wide`);
     }
     assert.deepEqual(unexpected(complaints), []);
     await page.context().close();
@@ -147,8 +147,8 @@ async function verify(page) {
   assert.equal(await page.locator('progress').evaluate((bar) => bar.value === bar.max), true);
 }
 
-/** With the keyboard and the mouse, in open access: no key is asked for. */
-async function followAnOperation() {
+/** With the keyboard and the mouse, in open access: no key is needed. */
+async function testOperationPage() {
   const { page, complaints } = await openPage(browser, setup.open, WIDE);
   await page.goto(`${setup.open}/`);
   assert.match(await page.locator('main').innerText(), /itsm/);
@@ -220,7 +220,7 @@ async function showABatch() {
   await page.context().close();
 }
 
-async function askForAKey() {
+async function testKeyPrompt() {
   const { page, complaints } = await openPage(browser, setup.keys, WIDE);
   await page.goto(`${setup.keys}/console/`);
   await page.getByRole('heading', { name: 'Who are you?' }).waitFor();
@@ -242,7 +242,7 @@ async function askForAKey() {
   await page.context().close();
 }
 
-async function takeAToken() {
+async function testJwtAccess() {
   const { page, complaints } = await openPage(browser, setup.jwt, WIDE);
   await page.goto(`${setup.jwt}/console/#/operations`);
   await page.getByLabel('Key or token').fill(setup.token);
@@ -252,12 +252,12 @@ async function takeAToken() {
   await page.context().close();
 }
 
-/** What a person on call does with a write of which nobody knows what became. */
+/** What a person on call does with a write whose outcome is unknown. */
 async function probeAndResolve(id) {
   const { page, complaints } = await openPage(browser, setup.keys, WIDE);
   await withKey(page);
   // The vendor responds again: one more check is enough.
-  const other = await loseAWrite('lost, and found again');
+  const other = await sendLostWrite('lost, and found again');
   await page.goto(`${setup.keys}/console/#/operations/${other}`);
   await page.getByRole('button', { name: 'Check again now' }).click();
   await page.getByRole('heading', { name: 'Operation applied' }).waitFor();

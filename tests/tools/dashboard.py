@@ -50,7 +50,7 @@ def work(gateway):
     assert first == 204, text
     assert send(gateway, "PATCH", ITSM, change, **patch, **key)[0] == 204, "the repeat"
     assert send(gateway, "PATCH", ITSM, change, **patch)[0] == 412, "the stale tag"
-    # A change elsewhere in the record lets the stale write be put on the present state.
+    # A change elsewhere in the record lets the stale write be rebased on the current state.
     moved = {"fields": {"Name": f"Facility Management {time.time_ns()}"}}
     send(gateway, "PATCH", ITSM, moved, Content_Type=MERGE_PATCH, If_Match="*")
     status, _, text = send(gateway, "PATCH", ITSM, moved, Content_Type=MERGE_PATCH, If_Match=tag, Prefer="rebase=disjoint")

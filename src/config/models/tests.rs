@@ -41,7 +41,7 @@ fn a_valid_map_has_no_errors() {
 }
 
 #[test]
-fn all_faults_of_a_map_are_said_at_once_with_their_places() {
+fn all_errors_of_a_map_are_reported_at_once_with_their_places() {
     let map = r#"a = { at = "/p", none = 1 }
 b = { at = "/p/q", enum = { X = "x" } }
 n = { at = "N", date = "yyyy-MM" }

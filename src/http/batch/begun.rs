@@ -3,7 +3,7 @@
 use crate::journal::Journal;
 use crate::problem::{Problem, ProblemKind};
 
-/// Whether the write of an item may still run, so that its 409 is not yet what became of it. `name`
+/// Whether the write of an item may still run, so that its 409 is not yet its outcome. `name`
 /// is what the ledger calls the item.
 ///
 /// A 409 without an operation is one, too: the first beginning has no intent yet, or another writer
@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_runs_until_the_store_says_that_it_does_not() {
+    async fn a_write_runs_until_the_store_has_its_outcome() {
         let journal = open_journal().await;
         let in_progress = ProblemKind::OperationInProgress.with_detail("runs");
         assert!(may_be_running(&journal, "b/a", Some(&in_progress)).await, "it has no intent yet");

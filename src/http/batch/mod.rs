@@ -1,9 +1,9 @@
 //! Many requests in one (contract 4.10).
 //!
-//! `request` parses a batch and checks it as a whole; `schedule` says which item is next; `item`
-//! handles one item by the handler of the request alone; `run` runs them all, and `outcome` is what
-//! becomes of each. `stored` keeps an asynchronous batch in the journal and resumes it, and `begun`
-//! knows what of it has begun before.
+//! `request` parses a batch and checks it as a whole; `schedule` chooses the next item; `item`
+//! handles one item by the handler of the request alone; `run` runs them all, and `outcome` holds
+//! the results. `stored` keeps an asynchronous batch in the journal and resumes it, and `begun`
+//! finds the items that were already started.
 
 mod begun;
 pub(in crate::http) mod item;

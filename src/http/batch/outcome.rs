@@ -1,4 +1,4 @@
-//! What became of an item, and what became of all of them (contract 4.10).
+//! The outcomes of items, and their summary (contract 4.10).
 
 use actix_web::HttpResponse;
 use actix_web::body::MessageBody as _;

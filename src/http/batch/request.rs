@@ -14,7 +14,7 @@ use crate::http::route::Route;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{FieldError, JsonError, RawJson, RawObject, json_pointer};
 
-/// The most items at once that a batch can ask for.
+/// The largest `concurrency` of a batch.
 const MAX_CONCURRENCY: u64 = 32;
 const DEFAULT_CONCURRENCY: usize = 8;
 const MAX_ID_LEN: usize = 64;
@@ -31,7 +31,7 @@ const ITEM_HEADERS: [&str; 8] = [
     "content-type",
 ];
 
-/// What a batch asks for.
+/// A parsed batch.
 pub(in crate::http) struct BatchRequest {
     pub(in crate::http) items: Vec<BatchItem>,
     /// `on_failure` is `stop`: after a failure no further item begins.

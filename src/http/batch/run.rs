@@ -1,4 +1,4 @@
-//! Runs the items of a batch: as many at once as it asks for, each in its turn (contract 4.10).
+//! Runs the items of a batch: at most `concurrency` of them at once (contract 4.10).
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -242,7 +242,7 @@ impl Runner {
                 let operation = outcome.header(&H_OPERATION).and_then(|path| path.rsplit('/').next());
                 match operation.and_then(OperationId::parse).filter(|_| outcome.status == 202) {
                     Some(operation) if self.schedule.has_followers(item) => self.follow(item, operation),
-                    // A write that goes on is no failure, and nothing waits for it.
+                    // A write that continues is no failure, and nothing waits for it.
                     Some(_) => self.schedule.end(item, true),
                     None => self.schedule.end(item, outcome.is_success()),
                 }

@@ -42,7 +42,7 @@ const SAVE_PAUSE: Duration = Duration::from_millis(500);
 /// No caller waits for the end of the batch.
 const NO_DEADLINE: Duration = Duration::from_hours(24 * 365);
 
-/// The row of a batch itself: who asked for what.
+/// The row of a batch itself: its caller and options.
 #[derive(Serialize, Deserialize)]
 pub(in crate::http) struct Head {
     pub(in crate::http) caller: Principal,
@@ -207,7 +207,7 @@ impl RunningBatch {
                         match self.journal.renew(lease, LEASE_TTL).await {
                             Ok(true) => renewed_at = Instant::now(),
                             Ok(false) => return false,
-                            // It is renewed at the next look, or another process gets it.
+                            // It is renewed at the next poll, or another process gets it.
                             Err(_) => {}
                         }
                     }
@@ -233,7 +233,7 @@ impl RunningBatch {
         }
     }
 
-    /// Saves what became of an item; its body is not needed any more.
+    /// Saves the outcome of an item; its body is not needed any more.
     async fn save(&mut self, item: usize, outcome: &ItemOutcome) {
         let request = self.requests.get_mut(item).map(std::mem::take).unwrap_or_default();
         let row = BatchRow {

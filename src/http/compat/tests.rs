@@ -1,4 +1,4 @@
-//! What a bare actix-web server does. A test that fails says that its guard is no longer needed.
+//! What a bare actix-web server does. When a test fails, its guard is no longer needed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-// One write: what was intended, what was sent, what became of it, and what a person can do.
+// One write: what was intended, what was sent, its outcome, and what a person can do.
 
 import { curl, get, getIfAllowed, request } from './api.js';
 import { age, command, el, facts, notice, pageLink, problemLink, recordLink, state, table, time } from './dom.js';
@@ -58,10 +58,10 @@ function problemPart(problem) {
   if (!problem) return [];
   const name = String(problem.type ?? '').split('/').pop();
   const { vendor } = problem;
-  const said = vendor && [vendor.status, vendor.code, vendor.message].filter(Boolean).join(' · ');
+  const vendorText = vendor && [vendor.status, vendor.code, vendor.message].filter(Boolean).join(' · ');
   return [
     el('h2', {}, 'Problem'),
-    facts([['Name', problemLink(name)], ['Status', problem.status], ['Detail', problem.detail], ['Vendor', said]]),
+    facts([['Name', problemLink(name)], ['Status', problem.status], ['Detail', problem.detail], ['Vendor', vendorText]]),
   ];
 }
 
@@ -114,7 +114,7 @@ function resolveForm(shown, path, act) {
     el('input', { type: 'radio', name: 'state', value, required: true }), text);
   const note = el('textarea', { name: 'note', rows: '3', maxlength: '500', required: true });
   const form = el('form', { class: 'plain' },
-    el('p', {}, 'Compare the record with the vendor first. What you say here becomes the outcome, in the ledger with your name.'),
+    el('p', {}, 'Compare the record with the vendor first. Your verdict becomes the outcome and is recorded in the ledger under your name.'),
     el('fieldset', {}, el('legend', {}, 'The vendor'), choice('applied', 'has applied the write'), choice('not-applied', 'has not applied it')),
     el('label', { class: 'field' }, 'What you have seen, 1 to 500 characters', note),
     el('button', { type: 'submit' }, 'Resolve'));

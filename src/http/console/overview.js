@@ -48,10 +48,9 @@ function card(system, running, unknown) {
       ['Last success', health.last_success ? time(health.last_success) : '–'],
       ['Last failure', failed ? [time(failed.at), ' ', failed.reason] : '–'],
       ['Token until', health.token_expires ? time(health.token_expires) : undefined],
-      ['Key until', health.key_expires ? time(health.key_expires) : undefined],
       ['Running', writes(system.name, 'running', running)],
       ['Unknown', writes(system.name, 'unknown', unknown)],
-      ['Watch', words(system.watch ?? health.watch)], ['Schemas', words(system.schemas ?? health.schemas)],
+      ['Schemas', words(system.schemas)],
     ]));
 }
 

@@ -30,7 +30,7 @@ const ITEM_HEADERS: [HeaderName; 5] = [
 /// `POST /batch`.
 #[utoipa::path(post, path = "/batch", tag = "Records", operation_id = "runBatch",
     summary = "Many requests in one",
-    description = "Every item is a request to `/records/...` and is answered as that request alone would have been. \
+    description = "Every item is a request to `/records/...` or `/models/{model}/...`; its response is that of the request alone. \
         Send an `Idempotency-Key` to make repeating safe; without one a POST item may be made twice.",
     params(BatchHeaderParams),
     request_body(description = "The items", content(

@@ -1,4 +1,4 @@
-//! What became of writes (contract 4.4).
+//! The operations: writes and their outcomes (contract 4.4).
 
 use actix_web::http::header::{HeaderValue, RETRY_AFTER};
 use serde::Serialize;

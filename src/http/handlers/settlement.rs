@@ -61,7 +61,8 @@ pub(in crate::http) async fn probe_again(context: RequestContext) -> HandlerResu
             Err(in_progress("the gateway is checking the outcome of this write", &operation).into())
         }
         ProbeRequestResult::NoRecoveryData => {
-            let detail = "the gateway no longer knows what the write was to do; record its outcome with `/resolve`";
+            let detail =
+                "the gateway no longer has what a check of this write needs; record its outcome with `/resolve`";
             Err(ProblemKind::OperationEnded.with_detail(detail).operation(&operation.id).into())
         }
     }
@@ -152,6 +153,6 @@ fn parse_resolution(value: Value) -> Result<(OperationState, String), Problem> {
     }
     match (parsed, text) {
         (Some(state), Some(note)) => Ok((state, note.to_owned())),
-        _ => Err(ProblemKind::Rejected.with_detail("the body does not say what became of the write").errors(errors)),
+        _ => Err(ProblemKind::Rejected.with_detail("the body has no valid verdict").errors(errors)),
     }
 }

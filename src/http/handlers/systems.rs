@@ -19,7 +19,7 @@ use crate::system::{Guarantee, System};
 use crate::transport::{LastFailure, VendorHealth};
 use crate::vendors::{DataLoss, UpdateStyle};
 
-/// A system (contract 4), as callers see it who have a permission on it.
+/// A system (contract 4), as callers with a permission on it see it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = System)]
 pub(in crate::http) struct SystemView<'s> {

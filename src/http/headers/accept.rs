@@ -19,7 +19,7 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     require_subtype(headers, "json")
 }
 
-/// The same for `application/schema+json`, which serves those who ask for JSON as well.
+/// The same for `application/schema+json`, which `application/json` matches as well.
 ///
 /// # Errors
 /// 406.
@@ -57,7 +57,7 @@ pub(crate) enum FeedFormat {
     EventStream,
 }
 
-/// Which form of the feed of changes `Accept` asks for.
+/// Which form of the feed of changes `Accept` selects.
 ///
 /// # Errors
 /// 406.

@@ -30,7 +30,7 @@ pub(crate) struct ModelDocument {
     /// What the caller would otherwise not learn.
     #[schema(required = false)]
     warnings: Vec<ModelWarning>,
-    /// `/operations/{id}` of a queued write that runs on the record.
+    /// `/operations/{id}` of the queued or unresolved write that runs on the record.
     #[schema(nullable = false)]
     pending_operation: Option<String>,
     /// The vendor's list could not carry the whole record.

@@ -59,7 +59,7 @@ pub(crate) struct BatchBody {
     /// Headers of every item that does not have its own.
     #[schema(value_type = Option<Object>, nullable = false)]
     headers: Option<Value>,
-    /// The items. Those of one record run one after another in this order, the others side by side.
+    /// The items. Those of one record run one after another in this order, the others in parallel.
     #[schema(min_items = 1)]
     items: Vec<BatchItemBody>,
 }
@@ -92,7 +92,7 @@ pub(crate) struct BatchItemBody {
     depends_on: Option<Vec<String>>,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(ToSchema)]
 pub(crate) struct BatchResult {
     /// How many items have ended how.
@@ -101,7 +101,7 @@ pub(crate) struct BatchResult {
     items: Vec<BatchItemResult>,
 }
 
-/// What became of an item: the response that the request alone would have got.
+/// The outcome of an item: the response that the request alone would have got.
 #[derive(ToSchema)]
 pub(crate) struct BatchItemResult {
     /// Its name.
@@ -141,7 +141,7 @@ pub(crate) struct StoredBatch {
     next: Option<String>,
 }
 
-/// What became of an item of an asynchronous batch, or that it has not ended.
+/// The outcome of an item of an asynchronous batch, or that it has not ended.
 #[derive(ToSchema)]
 pub(crate) struct StoredItem {
     /// Its name.

@@ -61,7 +61,7 @@ fn close_bodies(document: &mut Value) {
     }
 }
 
-/// An object of which nothing is said may have any member; some generators take it for an empty
+/// An object schema without properties allows any member; some generators take it for an empty
 /// one.
 fn open_free_objects(object: &mut Map<String, Value>) {
     let is_free = object.get("type") == Some(&json!("object"))

@@ -21,7 +21,7 @@ fn batch_request(batch: &Value) -> TestRequest {
 }
 
 #[actix_web::test]
-async fn a_patch_is_answered_alike_alone_and_as_an_item() {
+async fn a_patch_gets_the_same_response_alone_and_as_an_item() {
     for (if_match, path, status) in [
         (Some("*"), "/records/crm/a:b", 204),
         (Some("\"stale\""), "/records/crm/a:b", 412),
@@ -56,7 +56,7 @@ async fn a_patch_is_answered_alike_alone_and_as_an_item() {
 }
 
 #[actix_web::test]
-async fn items_are_answered_in_order_and_a_failure_makes_207() {
+async fn items_are_in_order_and_a_failure_makes_207() {
     let api = TestApi::start().await;
     let get = |id: &str, path: &str| json!({"id": id, "method": "GET", "path": path});
     let batch =
@@ -152,7 +152,7 @@ fn random_request(random: &mut fastrand::Rng, api: &TestApi) -> Value {
 }
 
 #[actix_web::test]
-async fn any_of_300_random_requests_is_answered_alike_as_an_item() {
+async fn any_of_300_random_requests_gets_the_same_response_as_an_item() {
     let mut random = fastrand::Rng::with_seed(20);
     let mut statuses = std::collections::BTreeSet::new();
     for _ in 0..300 {
@@ -177,16 +177,16 @@ async fn any_of_300_random_requests_is_answered_alike_as_an_item() {
         }
         let alone = alone_api.send(request).await;
         let batch = batch_api.send(batch_request(&json!({"items": [item]}))).await;
-        let answered = batch.json()["items"][0].clone();
-        assert_eq!(answered["status"], alone.status, "{item}: {answered} {alone:?}");
-        let of_item: Vec<&String> = answered["headers"].as_object().expect("headers").keys().collect();
+        let item_response = batch.json()["items"][0].clone();
+        assert_eq!(item_response["status"], alone.status, "{item}: {item_response} {alone:?}");
+        let of_item: Vec<&String> = item_response["headers"].as_object().expect("headers").keys().collect();
         let left_out = |name: &str| name == "content-length" || (name == "content-type" && alone.status < 300);
         let mut names: Vec<String> = alone.headers.keys().map(ToString::to_string).collect();
         names.retain(|name| !left_out(name));
         names.sort();
         assert_eq!(of_item, names.iter().collect::<Vec<_>>(), "{item}");
         if alone.status >= 400 {
-            let (alone, item) = (alone.json(), &answered["body"]);
+            let (alone, item) = (alone.json(), &item_response["body"]);
             assert_eq!((&alone["type"], &alone["detail"]), (&item["type"], &item["detail"]));
         }
         assert_eq!(alone_api.write_count(), batch_api.write_count(), "{item}");

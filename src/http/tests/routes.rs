@@ -1,4 +1,4 @@
-//! Which paths exist, who may use them, and what the OpenAPI document says of them.
+//! Which paths exist, who may use them, and how the OpenAPI document describes them.
 
 use std::collections::BTreeSet;
 

@@ -185,7 +185,7 @@ impl TestApi {
         TestResponse::read(call_service(&service, request.to_request()).await).await
     }
 
-    /// The tag of the record `crm`/`a:b` in a version; the present one is 7.
+    /// The tag of the record `crm`/`a:b` in a version; the current one is 7.
     pub(super) fn tag(&self, version: u64) -> String {
         let state = self.state.load();
         let system = state.find_system("crm").expect("a system");

@@ -101,10 +101,10 @@ async fn a_write_reveals_no_record_data_without_read_permission() {
         assert_eq!(api.send(patch_of(caller)).await.status, status, "{caller}");
     }
 
-    let asking = r#"[{"op":"test","path":"/fields/n","value":1}]"#;
-    let asked = patch_of("writer").insert_header(("content-type", "application/json-patch+json")).set_payload(asking);
+    let body = r#"[{"op":"test","path":"/fields/n","value":1}]"#;
+    let request = patch_of("writer").insert_header(("content-type", "application/json-patch+json")).set_payload(body);
     let writes = api.write_count();
-    assert_eq!(api.send(asked).await.problem(), "forbidden");
+    assert_eq!(api.send(request).await.problem(), "forbidden");
     assert_eq!(api.write_count(), writes);
 }
 

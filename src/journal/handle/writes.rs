@@ -88,7 +88,7 @@ impl Journal {
         self.submit_persistent(command).await.map(|_| ())
     }
 
-    /// A write whose answer was lost blocks its record from now on, as one whose caller got an
+    /// A write whose response was lost blocks its record from now on, as one whose caller got an
     /// [`Unknown`](InterimResponse::Unknown). Its key replays nothing yet: the first request runs.
     ///
     /// # Errors
@@ -116,9 +116,9 @@ impl Journal {
         async move { Ok(!matches!(finished.await?, CommandResult::Finished(false))) }
     }
 
-    /// Records what became of an operation that has ended `unknown`, or that has run too long, as
-    /// somebody has found out; it ends so, and its record is free. One transaction ends the
-    /// operation, appends the verdict to the ledger, and completes or frees the idempotency key.
+    /// Records a verdict on an operation that ended `unknown` or runs too long. The operation ends
+    /// with that state, and its record is free. One transaction ends the operation, appends the
+    /// verdict to the ledger, and completes or frees the idempotency key.
     ///
     /// # Errors
     /// `Unavailable`: nothing is recorded, or it is not known whether it was; a repeat

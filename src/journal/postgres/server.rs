@@ -15,7 +15,7 @@ use crate::journal::schema::{Found, POSTGRES, first_rows};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection to a server that does not respond ends after about this time.
 const DEAD_AFTER: Duration = Duration::from_secs(10);
-/// The lock that the writers of all replicas take in turn: "records" in ASCII.
+/// The lock that one writer of all replicas holds at a time: "records" in ASCII.
 pub(super) const WRITER_LOCK: i64 = 0x0072_6563_6f72_6473;
 /// Every statement has an index that fits. A plan that was made while a table was empty must not
 /// scan it, join by hash or sort when it is full.
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_url_says_how_the_server_is_verified() {
+    fn the_url_determines_how_the_server_is_verified() {
         for (query, mode, root) in [
             ("", SslMode::Prefer, None),
             ("?sslmode=disable", SslMode::Disable, None),

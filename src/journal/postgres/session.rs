@@ -173,7 +173,7 @@ impl PostgresSession {
         rows.iter().map(|row| stored_operation(&mut Row::from_postgres(row)?)).collect()
     }
 
-    /// Writes a batch and commits. `committing` says whether a failure leaves open what became of
+    /// Writes a batch and commits. `committing` shows whether a failure leaves open the outcome of
     /// it.
     pub(in crate::journal) async fn commit(
         &mut self,

@@ -191,7 +191,7 @@ impl Statements {
         Ok(Self(ALL.iter().map(|(text, _)| *text).zip(prepared?).collect()))
     }
 
-    /// A prepared statement; every one that is asked for is in [`ALL`].
+    /// A prepared statement; every one that is used is in [`ALL`].
     pub(super) fn get(&self, text: &'static str) -> Option<&Statement> {
         self.0.get(text)
     }

@@ -125,8 +125,8 @@ impl SqliteSession {
         rows.iter_mut().map(stored_operation).collect()
     }
 
-    /// Writes a batch in one transaction. `committing` says whether a failure leaves open what
-    /// became of it.
+    /// Writes a batch in one transaction. `committing` shows whether a failure leaves its
+    /// outcome open.
     pub(in crate::journal) fn commit(
         &mut self,
         changes: &ChangeSet,

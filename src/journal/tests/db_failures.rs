@@ -38,7 +38,7 @@ async fn an_unwritable_store_rejects_writes_keeps_outcomes_and_recovers() {
             let _ = store.finish(applied_outcome(&id)).await;
             store.wait_until_unhealthy().await;
             assert_eq!(store.begin(intent("A:3")).await, Err(JournalError::Unavailable));
-            assert!(store.operation(&id).await.expect("reads go on").is_some());
+            assert!(store.operation(&id).await.expect("reads continue").is_some());
             database.execute(repair_ledger(&database)).await;
             store.wait_until_healthy().await;
             assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
@@ -208,7 +208,7 @@ async fn a_read_only_store_is_not_ready_and_recovers_by_itself() {
         assert_eq!(store.ping().await, Err(JournalError::Unavailable), "no write has been tried yet");
         assert_eq!(store.begin(intent("A:2")).await, Err(JournalError::Unavailable));
         assert_eq!(store.finish(applied_outcome(&id)).await, Err(JournalError::Unavailable), "kept in memory");
-        let read = store.operation(&id).await.expect("reads go on").expect("there");
+        let read = store.operation(&id).await.expect("reads continue").expect("there");
         assert_eq!(read.state, OperationState::Running);
         database.execute(read_only_statement(&database, false)).await;
         store.wait_until_healthy().await;
@@ -232,7 +232,7 @@ async fn check_recovery_after_lock(database: &TestDatabase) {
     let lock = database.lock().await;
     assert_eq!(store.begin(intent("A:2")).await, Err(JournalError::Unavailable));
     assert_eq!(store.finish(applied_outcome(&id)).await, Err(JournalError::Unavailable), "kept in memory");
-    assert!(store.operation(&id).await.expect("reads go on").is_some());
+    assert!(store.operation(&id).await.expect("reads continue").is_some());
     assert!(!store.is_healthy());
     drop(lock);
     store.wait_until_healthy().await;

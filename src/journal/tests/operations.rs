@@ -13,7 +13,7 @@ use crate::journal::{
 use crate::record::{ObservedState, OperationId, OperationState, Warning, WarningCode};
 
 #[tokio::test]
-async fn an_operation_reads_as_the_contract_says_from_begin_to_finish() {
+async fn an_operation_reads_as_documented_from_begin_to_finish() {
     for database in test_databases().await {
         let store = database.open().await;
         let write = Intent { record: None, ..intent("") };

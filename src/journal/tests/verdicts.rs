@@ -234,11 +234,11 @@ async fn a_verdict_while_the_process_is_killed_is_recorded_or_not() {
         };
         tokio::task::yield_now().await;
         store.kill().await;
-        let answered = recording.await.expect("answered");
+        let result = recording.await.expect("a result");
         let store = database.open().await;
         let state = state(&store, &write.operation).await;
         let entries = events(&store, &write.operation).await.len();
-        match answered {
+        match result {
             Ok(VerdictResult::Recorded) => assert_eq!((state, entries), (OperationState::Applied, 3)),
             _ => assert!(
                 (state, entries) == (OperationState::Applied, 3) || (state, entries) == (OperationState::Unknown, 2),

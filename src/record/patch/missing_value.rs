@@ -1,4 +1,4 @@
-//! What is said of a path that is not in the record.
+//! The error of a path that is not in the record.
 
 use json_patch::jsonptr::{Pointer, Token};
 use serde_json::Value;

@@ -198,7 +198,7 @@ fn a_path_that_is_not_there_is_named_with_the_member_that_was_meant() {
 }
 
 #[test]
-fn what_is_wrong_with_an_operation_is_said_in_plain_words() {
+fn errors_of_an_operation_are_reported_in_plain_words() {
     for (operation, detail) in [
         ("1", "it must be an object such as {\"op\":\"remove\",\"path\":\"/fields/Name\"}"),
         (r#"{"path":"/fields/a"}"#, "it has no op"),

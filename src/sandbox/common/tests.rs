@@ -146,7 +146,7 @@ async fn a_paused_vendor_resumes_on_its_port_with_its_state() {
 }
 
 #[actix_web::test]
-async fn several_sandboxes_run_side_by_side() {
+async fn several_sandboxes_run_in_parallel() {
     let (one, other) = (Sandbox::start().unwrap(), Sandbox::start().unwrap());
     assert_ne!(one.pretectum.base_url(), other.pretectum.base_url());
     assert_ne!(one.matrix42.base_url(), one.bluedolphin.base_url());

@@ -7,9 +7,9 @@ use super::failure::Failure;
 /// The type of a column.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ColumnType {
-    /// Text of at most so many characters.
+    /// Text with a maximum length.
     Text(usize),
-    /// Text of several lines, of at most so many characters.
+    /// Text of several lines with a maximum length.
     Memo(usize),
     Integer(i64, i64),
     Decimal,

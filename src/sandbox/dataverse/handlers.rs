@@ -113,7 +113,7 @@ fn row_response(status: u16, row: Map<String, Value>, set: &str, request: &FakeR
     FakeResponse::json(status, &Value::Object(shown)).with_header("OData-Version", "4.0")
 }
 
-/// The response to a write: the row if the request asks for it, else its address alone.
+/// The response to a write: the row if the request prefers it, else its address alone.
 fn written(
     state: &State,
     set: &str,

@@ -119,7 +119,7 @@ impl Condition {
     fn matches(&self, row: &Fragment) -> bool {
         let value = attribute_value(row, &self.column);
         if value.is_null() || self.literal.is_null() {
-            // As in SQL, null equals nothing; `IS NULL` is an operator of its exact_name.
+            // As in SQL, null equals nothing; `IS NULL` is a separate operator.
             return self.operator == "IS" && value.is_null();
         }
         let order = compare(&value, &self.literal);

@@ -6,8 +6,7 @@
 //! - A data request with the API token itself is 406.
 //! - A missing fragment is 200 `null`.
 //! - A stale `TimeStamp`, a missing fragment, an unknown data definition and an invalid value are
-//!   all
-//!   500. The message is German unless the request has `Explicit-Language: en`.
+//!   all 500. The message is German unless the request has `Explicit-Language: en`.
 //! - PUT goes to the collection with `ID` in the body, and responds 204 without a body.
 //! - PUT compares `TimeStamp` only if the body has one; without it the last writer wins.
 //! - POST responds with a GUID in quotes.

@@ -2,7 +2,7 @@
 //! OpenTelemetry specification.
 //!
 //! `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT` switches the export on.
-//! Without specific_or_general it is off: no collector on localhost is assumed.
+//! Without one of them the export is off; no collector on localhost is assumed.
 //! `OTEL_SDK_DISABLED=true` and `OTEL_TRACES_EXPORTER=none` switch it off.
 //!
 //! These variables are read as well:
@@ -74,7 +74,7 @@ impl OtlpConfig {
     fn read(environment: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, OtelEnvError> {
         let get = |name: &str| environment(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         // The variable that is specific to traces takes precedence.
-        let specific_or_general = |suffix: &str| {
+        let variable_for_traces = |suffix: &str| {
             let names = [format!("OTEL_EXPORTER_OTLP_TRACES_{suffix}"), format!("OTEL_EXPORTER_OTLP_{suffix}")];
             names.into_iter().find_map(|name| get(&name).map(|value| (name, value)))
         };
@@ -86,12 +86,12 @@ impl OtlpConfig {
             Some("none") => return Ok(None),
             Some(_) => return Err(env_error("OTEL_TRACES_EXPORTER", "valid: otlp or none")),
         }
-        let Some((variable, endpoint)) = specific_or_general("ENDPOINT") else { return Ok(None) };
+        let Some((variable, endpoint)) = variable_for_traces("ENDPOINT") else { return Ok(None) };
         check_endpoint(&variable, &endpoint)?;
         let is_traces_endpoint = variable.contains("_TRACES_");
         let endpoint =
             if is_traces_endpoint { endpoint } else { format!("{}/v1/traces", endpoint.trim_end_matches('/')) };
-        let protocol = match specific_or_general("PROTOCOL") {
+        let protocol = match variable_for_traces("PROTOCOL") {
             None => Protocol::HttpBinary,
             Some((variable, value)) => match value.as_str() {
                 "http/protobuf" => Protocol::HttpBinary,
@@ -104,14 +104,14 @@ impl OtlpConfig {
                 }
             },
         };
-        let timeout = match specific_or_general("TIMEOUT") {
+        let timeout = match variable_for_traces("TIMEOUT") {
             None => DEFAULT_TIMEOUT,
             Some((variable, value)) => value
                 .parse()
                 .map(Duration::from_millis)
                 .map_err(|_| env_error(&variable, "it is not a number of milliseconds"))?,
         };
-        if let Some((variable, value)) = specific_or_general("HEADERS")
+        if let Some((variable, value)) = variable_for_traces("HEADERS")
             && !value.split(',').all(|pair| pair.trim().is_empty() || pair.contains('='))
         {
             return Err(env_error(&variable, "valid: NAME=VALUE, separated by commas"));
@@ -126,7 +126,7 @@ impl OtlpConfig {
             })?;
         let has_service_name = get("OTEL_SERVICE_NAME").is_some()
             || get("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|all| all.contains("service.name="));
-        let certificate = specific_or_general("CERTIFICATE").map(|(_, path)| path);
+        let certificate = variable_for_traces("CERTIFICATE").map(|(_, path)| path);
         Ok(Some(Self { endpoint, protocol, timeout, certificate, sampler, has_service_name }))
     }
 

@@ -146,7 +146,7 @@ fn is_foreign_reference(request: &VendorRequest, texts: &ErrorTexts) -> bool {
         || (request.kind == VendorCallKind::Update && texts.mentions(REFERRED_TO_PHRASES))
 }
 
-/// The trace id, which the vendor's support asks for.
+/// The trace id, which the vendor's support needs.
 fn trace_id(response: &VendorResponse) -> Option<String> {
     let body: Value = serde_json::from_slice(&response.body).ok()?;
     let id = body.get("traceId")?.as_str()?;

@@ -26,7 +26,7 @@ pub(super) struct Row {
 pub(super) enum PrimaryKey<'k> {
     /// It is the column of this name.
     Named(&'k str),
-    /// The table's description cannot be had. It is the column that is named after the set, or
+    /// The table's description is not available. It is the column that is named after the set, or
     /// else the only one that may be one; with the key of the row, where that is known.
     Guessed { set: &'k str, key: Option<&'k str> },
 }

@@ -73,7 +73,7 @@ struct Choice {
     label: Value,
 }
 
-/// Every table that has an entity set. Without the right to read metadata there are none.
+/// Every table that has an entity set. Without the permission to read metadata there are none.
 pub(super) async fn load_collections(
     transport: &dyn Transport,
     cache: &TableCache,

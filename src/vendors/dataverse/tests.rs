@@ -249,7 +249,7 @@ async fn a_next_link_is_followed_only_within_the_list() {
 }
 
 #[tokio::test]
-async fn a_search_quotes_what_it_looks_for() {
+async fn a_search_quotes_its_values() {
     let adapter = informed_adapter().await;
     let transport = ScriptedTransport::new(&adapter, [response(200, r#"{"value":[]}"#)]);
     let fields = map(&format!(

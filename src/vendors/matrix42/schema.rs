@@ -61,7 +61,7 @@ fn to_field(column: &Column) -> FieldSchema {
     field
 }
 
-/// The words are those of .NET, in any case; nothing is said of others.
+/// The type names are those of .NET, in any case; other types have no JSON type.
 fn value_schema(kind: &str) -> Value {
     match kind.trim_start_matches("System.").to_ascii_lowercase().as_str() {
         "int16" => json!({ "type": "integer", "minimum": i16::MIN, "maximum": i16::MAX }),

@@ -1,4 +1,4 @@
-//! `If-Plan` (contract 4.11): the write is worked out anew and compared with its plan, which is
+//! `If-Plan` (contract 4.11): the write is planned again and compared with its plan, which is
 //! never trusted.
 
 use super::preconditions::read_and_check_preconditions;

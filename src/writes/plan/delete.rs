@@ -1,5 +1,5 @@
 //! DELETE. A vendor that compares versions before a delete needs no read where the caller names
-//! one. For all others the gateway reads and compares under a lease. What became of a delete whose
+//! one. For all others the gateway reads and compares under a lease. The outcome of a delete whose
 //! response was lost is decided in `resolve`.
 
 use serde_json::Map;

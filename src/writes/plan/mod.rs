@@ -71,7 +71,7 @@ fn subject<'p>(planned: &'p PlannedRequest, intent: &'p WriteIntent) -> PlanSubj
     }
 }
 
-/// Works a write out for its preview: all that [`plan`] does, without asking for consent to losses.
+/// Plans a write for its preview: all that [`plan`] does, without the check of its losses.
 pub(super) async fn draft(task: &WriteTask<'_>) -> Result<Draft, Problem> {
     match &task.command.op {
         WriteOp::Update { id, patch } => update::draft_update(task, id, patch).await,

@@ -1,6 +1,6 @@
 //! `Prefer: rebase=disjoint`: a change that was made for an earlier state of the record is applied
-//! to the present one, if the two change different places (contract 4.2). The write is then bound
-//! to the present version.
+//! to the current one, if the two change different places (contract 4.2). The write is then bound
+//! to the current version.
 
 use serde_json::{Map, Value};
 
@@ -67,7 +67,7 @@ async fn try_rebase(
 }
 
 /// The places that the patch names, and those that it changes in the state that it was made for. A
-/// patch that does not fit that state does not fit the present one either, which says why.
+/// patch that does not fit that state does not fit the current one either, which gives the reason.
 fn touched_places(
     task: &WriteTask<'_>,
     id: &RecordId,

@@ -76,7 +76,7 @@ async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resul
     let changes = patch
         .as_flat_changes(&identity, state.as_ref(), &is_reserved)
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
-    // Whether a read-only member is repeated or changed, only the record shows.
+    // Only the record shows whether a read-only member is repeated or changed.
     let changes = changes.filter(|members| !members.names().any(|name| is_read_only(task, id, name)));
     Ok(changes.map(|members| {
         let expected = ExpectedState::Members(as_shown(system, id, &members));
@@ -123,7 +123,7 @@ async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> R
     Ok(read.into_plan(task.system, id))
 }
 
-/// What a plan of a change that changes nothing is made of.
+/// What the plan tag of an empty change is made of.
 fn nothing_to_send<'p>(task: &WriteTask<'_>, id: &RecordId, etag: &'p str) -> PlanSubject<'p> {
     let guarantee = task.system.guarantee(Action::Update, id.collection());
     PlanSubject { based_on: Some(etag), request: None, losses: Vec::new(), guarantee }

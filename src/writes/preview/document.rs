@@ -44,7 +44,7 @@ pub struct Preview {
     pub calls: Vec<PreviewCall>,
     /// What follows the call.
     pub then: String,
-    /// How the write would be answered.
+    /// The response that the write would have.
     pub would: ExpectedResponse,
     /// What the write would warn of before it is sent.
     pub warnings: Vec<Warning>,
@@ -54,9 +54,9 @@ pub struct Preview {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PreviewCompletion {
-    /// Before it answers.
+    /// Before it responds.
     Direct,
-    /// Some time after it has answered.
+    /// Some time after it has responded.
     Queued,
 }
 
@@ -65,7 +65,7 @@ pub enum PreviewCompletion {
 pub struct Change {
     /// JSON Pointer into the record.
     pub pointer: String,
-    /// The present value; null if there is none.
+    /// The current value; null if there is none.
     #[schema(value_type = Option<Value>)]
     pub from: Option<RawJson>,
     /// The new value; null if there is none.
@@ -85,7 +85,7 @@ pub struct LossView {
     pub accepted: bool,
 }
 
-/// How a write would be answered.
+/// The response that a write would have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ExpectedResponse {
     /// The HTTP status.

@@ -289,7 +289,7 @@ fn a_record_that_is_gone_was_deleted_by_one_write_only() {
             assert_eq!(judge(delete, answer, applied).0, NotApplied(Refusal::NotFound), "{answer:?}");
             assert_eq!(judge(delete, answer, unresolved), (Open, OTHER), "{answer:?}");
         }
-        assert_eq!(judge(delete, Success, applied).0, Applied, "the vendor says so");
+        assert_eq!(judge(delete, Success, applied).0, Applied, "the vendor reports success");
     }
     assert!(!needs_ledger(&guarded, true, Lost, &Seen::Absent), "its lease keeps others away");
 }

@@ -13,7 +13,7 @@ for_each_vendor!(
     an_item_can_change_the_record_that_another_creates,
     a_repeated_batch_creates_once_and_replays,
     a_failed_item_skips_those_that_depend_on_it,
-    a_write_that_goes_on_does_not_stop_a_batch,
+    a_write_that_continues_does_not_stop_a_batch,
 );
 
 async fn send(env: &TestEnv, key: Option<&str>, batch: &Value) -> TestResponse {
@@ -140,7 +140,7 @@ async fn a_failed_item_skips_those_that_depend_on_it(fixture: &'static VendorFix
     assert_eq!(env.write_call_count(), 0);
 }
 
-async fn a_write_that_goes_on_does_not_stop_a_batch(fixture: &'static VendorFixture) {
+async fn a_write_that_continues_does_not_stop_a_batch(fixture: &'static VendorFixture) {
     let env = TestEnv::start(fixture);
     let mut first = patch(&env, "a", fixture.key, "*", "later");
     first["headers"]["Prefer"] = json!("respond-async");

@@ -25,7 +25,7 @@ async fn the_current_etag_deletes_exactly_once(fixture: &'static VendorFixture) 
     assert_eq!((env.call_count(CallKind::Delete), env.write_call_count()), (1, 1));
     env.read(fixture.deletable_key).send().await.assert_problem(404, "record-not-found");
     env.delete(fixture.deletable_key, &tag).send().await.assert_problem(404, "record-not-found");
-    // A native delete asks the vendor, without a read before it.
+    // A native delete is one vendor request, without a read before it.
     assert_eq!(env.call_count(CallKind::Delete), 1 + usize::from(fixture.native_delete));
 }
 

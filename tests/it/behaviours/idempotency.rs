@@ -211,6 +211,6 @@ async fn an_unknown_outcome_is_replaced_after_a_restart(fixture: &'static Vendor
     }
     assert_ne!(env.wait_for_operation(&first).await["state"], "running");
     let second = patch(&env).send().await;
-    assert_ne!(second.status, 202, "no response said that it was accepted");
+    assert_ne!(second.status, 202, "no 202 was sent");
     assert_eq!(second.header("idempotency-replayed"), Some("true"));
 }

@@ -34,7 +34,7 @@ for_each_native_vendor!(
     star_reads_again_and_retries_after_a_conflict,
     star_gives_up_as_contended_after_three_conflicts,
     twenty_star_writes_of_one_record_are_all_done,
-    a_412_says_what_is_wrong_with_the_tag,
+    the_detail_of_a_412_is_what_is_wrong_with_the_tag,
 );
 
 async fn the_current_etag_admits_exactly_one_patch(fixture: &'static VendorFixture) {
@@ -297,7 +297,7 @@ async fn twenty_star_writes_of_one_record_are_all_done(fixture: &'static VendorF
     }
 }
 
-async fn a_412_says_what_is_wrong_with_the_tag(fixture: &'static VendorFixture) {
+async fn the_detail_of_a_412_is_what_is_wrong_with_the_tag(fixture: &'static VendorFixture) {
     let env = TestEnv::start(fixture);
     let (current, foreign) = (env.current_etag(fixture.key).await, env.current_etag(fixture.other_key).await);
     for (tag, reason) in [
@@ -413,7 +413,7 @@ async fn a_matrix42_conflict_is_412_even_if_a_read_shows_no_change() {
 /// Without `Explicit-Language` the texts that distinguish a conflict from a failure would be
 /// German.
 #[actix_web::test]
-async fn every_matrix42_request_asks_for_english() {
+async fn every_matrix42_request_requests_english() {
     let env = TestEnv::start(&MATRIX42);
     let current_etag = env.current_etag(MATRIX42.key).await;
     env.set_text(MATRIX42.key, &current_etag, "new").send().await.assert_status(204);

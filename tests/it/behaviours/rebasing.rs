@@ -1,5 +1,5 @@
 //! `Prefer: rebase=disjoint` (contract 4.2): a change made for an earlier state of a record is
-//! applied to its present one, if nobody else has changed the same places.
+//! applied to its current one, if nobody else has changed the same places.
 
 use actix_web::http::Method;
 use futures_util::future::join;
@@ -11,12 +11,12 @@ use crate::support::{
 };
 
 for_each_vendor!(
-    a_stale_change_of_another_field_is_applied_and_said,
+    a_stale_change_of_another_field_is_applied_with_a_warning,
     a_stale_change_of_the_same_field_is_412_with_the_overlap,
-    a_change_that_somebody_has_already_made_is_not_repeated,
+    a_change_that_another_caller_has_made_is_not_repeated,
     without_the_preference_a_stale_tag_is_412_as_ever,
-    a_current_tag_with_the_preference_is_answered_as_without_it,
-    a_rebase_from_an_unknown_state_is_412_and_says_so,
+    the_preference_changes_nothing_for_a_current_tag,
+    a_rebase_from_an_unknown_state_is_412_with_that_reason,
     a_system_can_refuse_every_rebase,
     a_delete_with_a_stale_tag_is_never_rebased,
     members_that_belong_together_are_one_place,
@@ -48,7 +48,7 @@ async fn metric(env: &TestEnv, outcome: &str) -> usize {
     text.lines().find_map(|line| line.strip_prefix(&name)).expect("a series").parse().expect("a number")
 }
 
-async fn a_stale_change_of_another_field_is_applied_and_said(fixture: &'static VendorFixture) {
+async fn a_stale_change_of_another_field_is_applied_with_a_warning(fixture: &'static VendorFixture) {
     let env = TestEnv::start(fixture);
     let stale = env.current_etag(fixture.key).await;
     (fixture.external_touch)(&env.vendors, fixture.key);
@@ -96,7 +96,7 @@ async fn a_stale_change_of_the_same_field_is_412_with_the_overlap(fixture: &'sta
     assert_eq!(metric(&env, "overlap").await, 1);
 }
 
-async fn a_change_that_somebody_has_already_made_is_not_repeated(fixture: &'static VendorFixture) {
+async fn a_change_that_another_caller_has_made_is_not_repeated(fixture: &'static VendorFixture) {
     let env = TestEnv::start(fixture);
     let stale = env.current_etag(fixture.key).await;
     (fixture.external_write)(&env.vendors, fixture.key, "both");
@@ -120,7 +120,7 @@ async fn without_the_preference_a_stale_tag_is_412_as_ever(fixture: &'static Ven
     assert_eq!(env.vendor_value(fixture.key), before);
 }
 
-async fn a_current_tag_with_the_preference_is_answered_as_without_it(fixture: &'static VendorFixture) {
+async fn the_preference_changes_nothing_for_a_current_tag(fixture: &'static VendorFixture) {
     let env = TestEnv::start(fixture);
     let current = env.current_etag(fixture.key).await;
     let response = rebase(&env, &current, "mine").send().await;
@@ -132,7 +132,7 @@ async fn a_current_tag_with_the_preference_is_answered_as_without_it(fixture: &'
     assert!(!env.read_ledger().await.text.contains("rebased_onto"));
 }
 
-async fn a_rebase_from_an_unknown_state_is_412_and_says_so(fixture: &'static VendorFixture) {
+async fn a_rebase_from_an_unknown_state_is_412_with_that_reason(fixture: &'static VendorFixture) {
     let mut env = TestEnv::start(fixture);
     let stale = env.current_etag(fixture.key).await;
     let before = env.vendor_value(fixture.key);

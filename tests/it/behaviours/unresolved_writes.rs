@@ -1,4 +1,4 @@
-//! A write whose answer was lost keeps other writers from its record, and no longer than
+//! A write whose response was lost keeps other writers from its record, and no longer than
 //! `settle_timeout` (contract 4.4).
 
 use futures_util::future::join;

@@ -74,7 +74,8 @@ async fn no_header_of_the_caller_reaches_the_vendor(fixture: &'static VendorFixt
     let sent = env.last_call(CallKind::Update);
     assert!(!format!("{:?}", sent.headers).contains("callers-own"), "{:?}", sent.headers);
     assert!(sent.header("accept-loss").is_none() && sent.header("prefer").is_none(), "{:?}", sent.headers);
-    // Dataverse compares versions in a header of this name, which holds its own and not the caller's tag.
+    // Dataverse compares versions in a header of this name, which holds its own and not the
+    // caller's tag.
     let if_match = sent.header("if-match");
     assert_eq!(if_match.is_some(), fixture.native_delete, "{:?}", sent.headers);
     assert_ne!(if_match, Some(current_etag.as_str()));

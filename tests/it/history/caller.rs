@@ -161,7 +161,7 @@ impl Caller<'_> {
         Some((tag, value))
     }
 
-    /// A write of the present state, not sent yet.
+    /// A write of the current state, not sent yet.
     pub(crate) fn prepare(&mut self, system: usize, record: usize) -> Write {
         let (tag, value) = self.read(system, record).expect("a read");
         self.new_write(system, record, &tag, value)

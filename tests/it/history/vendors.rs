@@ -243,7 +243,7 @@ impl Vendors {
         VENDORS[system].fixture.faults(&self.sandbox).always(CallKind::Update, InjectedFault::ResetAfter);
     }
 
-    /// Held calls go on.
+    /// Held calls continue.
     pub(crate) fn release(&self, system: usize) {
         VENDORS[system].fixture.faults(&self.sandbox).release();
     }

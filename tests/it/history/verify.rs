@@ -104,7 +104,7 @@ impl<'r> HistoryVerifier<'r> {
         }
     }
 
-    /// The feed has each operation that was applied, and of each whose outcome nobody knows,
+    /// The feed has each operation that was applied, and of each whose outcome is unknown,
     /// once, and in the order of the ledger.
     fn check_feed(&mut self) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

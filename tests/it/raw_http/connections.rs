@@ -17,7 +17,7 @@ fn assert_nothing_written(server: &TestServer, after: &str) {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order() {
+fn pipelined_requests_get_their_responses_in_order() {
     let server = start_server();
     let mut connection = server.connect();
     let requests = [
@@ -130,7 +130,7 @@ fn expect_100_continue_is_honored_and_other_expectations_ignored() {
 }
 
 #[test]
-fn a_truncated_request_changes_nothing_and_the_gateway_goes_on() {
+fn a_truncated_request_changes_nothing_and_stops_nothing() {
     let server = start_server();
     let whole = patch_request();
     let body = whole.find("\r\n\r\n").expect("a head") + 4;

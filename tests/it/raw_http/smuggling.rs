@@ -107,7 +107,7 @@ fn unambiguous_framing_is_accepted() {
         (CHUNKED, "2;a=b\r\n{}\r\n0;x\r\n\r\n"),
         (CHUNKED, "2;a=\"b;c\"\r\n{}\r\n0\r\n\r\n"),
         (CHUNKED, "1\r\n{\r\n1\r\n}\r\n000\r\n\r\n"),
-        // A trailer is skipped, whatever it says.
+        // Any trailer is skipped.
         (CHUNKED, "2\r\n{}\r\n0\r\nContent-Length: 900\r\nTransfer-Encoding: chunked\r\n\r\n"),
         (CHUNKED, long.as_str()),
         (CHUNKED, zeros.as_str()),

@@ -26,7 +26,7 @@ async fn schema(env: &TestEnv, purpose: &str) -> Value {
     response.json()
 }
 
-/// With the formats checked as the RFCs say.
+/// With the formats checked as the RFCs define them.
 fn validator(schema: &Value) -> jsonschema::Validator {
     jsonschema::options().should_validate_formats(false).build(schema).expect("a schema")
 }
@@ -65,7 +65,7 @@ async fn a_schema_has_a_tag_and_is_not_sent_twice(fixture: &'static VendorFixtur
     let calls = env.call_count(CallKind::Schema);
     let again = env.get(&path).header("If-None-Match", first.etag()).send().await;
     assert_eq!((again.assert_status(304).text.as_str(), again.etag()), ("", first.etag()));
-    assert_eq!(env.call_count(CallKind::Schema), calls, "the vendor is asked once");
+    assert_eq!(env.call_count(CallKind::Schema), calls, "the vendor gets one request");
     let other = env.get(&schema_path(fixture, "update")).send().await;
     assert_ne!(other.etag(), first.etag());
 }
@@ -151,7 +151,7 @@ async fn a_schema_has_types_choices_and_what_may_be_reset() {
 }
 
 #[actix_web::test]
-async fn a_system_shows_how_many_schemas_it_knows() {
+async fn a_system_shows_how_many_schemas_it_has_read() {
     let env = TestEnv::start(&PRETECTUM);
     let schemas = async || env.get("/systems/crm").send().await.json()["schemas"].take();
     assert_eq!(schemas().await, json!({ "known": 0, "oldest": null, "unavailable": 0 }));

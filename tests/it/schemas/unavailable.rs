@@ -1,4 +1,4 @@
-//! A schema that cannot be had stops no write.
+//! A schema that is not available stops no write.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_native_vendor};
 
 for_each_native_vendor!(
-    a_write_goes_on_without_a_schema,
+    a_write_continues_without_a_schema,
     a_schema_that_hangs_delays_a_write_by_two_seconds_at_most,
     many_writers_at_a_cold_cache_cause_one_schema_call,
     a_tagged_patch_is_one_call_once_the_schema_is_known,
@@ -30,7 +30,7 @@ async fn one_reading(fixture: &'static VendorFixture) -> usize {
     env.call_count(CallKind::Schema)
 }
 
-async fn a_write_goes_on_without_a_schema(fixture: &'static VendorFixture) {
+async fn a_write_continues_without_a_schema(fixture: &'static VendorFixture) {
     for fault in [
         InjectedFault::status(500),
         InjectedFault::status(403),
@@ -60,7 +60,7 @@ async fn a_schema_that_hangs_delays_a_write_by_two_seconds_at_most(fixture: &'st
     assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
     let begun = Instant::now();
     env.set_text(fixture.key, "*", "yours").send().await.assert_status(fixture.patch_status);
-    assert!(begun.elapsed() < Duration::from_secs(1), "it is not asked for again at once");
+    assert!(begun.elapsed() < Duration::from_secs(1), "it is not requested again at once");
 }
 
 async fn many_writers_at_a_cold_cache_cause_one_schema_call(fixture: &'static VendorFixture) {
