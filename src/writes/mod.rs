@@ -15,6 +15,7 @@ mod stored_request;
 mod active_probes;
 mod applied_rebase;
 mod concurrent_writes;
+mod conflict_retries;
 mod drain;
 mod idempotency;
 mod interim;
@@ -32,7 +33,8 @@ mod state;
 mod task;
 mod verify;
 
-// The steps, in their order, and who runs them.
+// The steps, what runs them, and what runs before them (`schema_check`) or instead of them
+// (`preview`).
 mod admit;
 mod begin;
 mod finish;
