@@ -27,6 +27,7 @@ mod reconcile_on_drop;
 mod record_outcome;
 mod record_queues;
 mod refusal_problem;
+mod resend;
 mod resolve;
 mod schema_findings;
 mod state;
