@@ -17,7 +17,7 @@ pub struct Prefer {
     pub respond_async: bool,
     /// `wait=N`, in seconds.
     pub wait: Option<Duration>,
-    /// `rebase=disjoint`: a change for a state that is no longer current is applied to the present
+    /// `rebase=disjoint`: a change for a state that is no longer current is applied to the current
     /// one if the two change different places.
     #[serde(default)]
     pub rebase: bool,

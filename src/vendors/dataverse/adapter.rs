@@ -105,8 +105,8 @@ static CAPABILITIES: Capabilities = Capabilities {
     schema_source: SchemaSource::Vendor,
 };
 
-/// Metadata helps where it can be had. A vendor that does not respond, or takes no requests at
-/// present, would not serve the request that needs it either.
+/// Metadata helps where it can be had. A vendor that does not respond, or accepts no requests
+/// now, would not serve the request that needs it either.
 fn ignore_refusal<T>(result: Result<T, VendorError>) -> Result<(), VendorError> {
     match result {
         Err(fault) if !matches!(fault.kind, VendorErrorKind::ServerError | VendorErrorKind::InvalidResponse) => {
