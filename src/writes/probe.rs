@@ -334,6 +334,6 @@ impl OutcomeProbe<'_> {
             return None;
         }
         let new = matching.into_iter().filter(is_new).collect();
-        exclude_others_creates(&self.gateway.store, &self.gateway.in_flight_creates, self.system, write, new).await
+        exclude_others_creates(&self.gateway.store, self.system, write, new).await
     }
 }

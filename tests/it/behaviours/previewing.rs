@@ -321,7 +321,7 @@ async fn the_plan_of_a_create_makes_one_record(fixture: &'static VendorFixture) 
     assert_eq!((again.header("idempotency-replayed"), env.record_count()), (Some("true"), count + 1));
     assert_eq!(first.json()["id"], again.json()["id"]);
     let other = env.create("twice").header("If-Plan", &planned).send().await;
-    other.assert_problem(422, "idempotency-key-reused");
+    assert_eq!(other.assert_problem(409, "plan-changed").json()["differs"], json!(["calls"]));
     assert_eq!(env.record_count(), count + 1);
 }
 
