@@ -21,7 +21,7 @@ use caller::{Caller, ResponseKind};
 use client::Client;
 use runner::{Plan, Run};
 use vendors::GUARDED;
-pub(crate) use vendors::VENDORS;
+pub(crate) use vendors::{HistoryVendor, VENDORS};
 use verify::HistoryVerifier;
 
 const CALLER_COUNT: usize = 6;

@@ -7,7 +7,8 @@ use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
 use crate::support::{
-    FIXTURES, MATRIX42, Request, TestEnv, TestResponse, VendorFixture, for_each_native_vendor, for_each_vendor,
+    FIXTURES, MATRIX42, Request, TestEnv, TestProcess, TestResponse, VendorFixture, for_each_native_vendor,
+    for_each_vendor,
 };
 
 for_each_vendor!(
@@ -310,4 +311,49 @@ async fn the_status_shows_what_runs_and_no_secret() {
     assert!(status["build"]["version"].is_string() && status["started_at"].is_string(), "{status}");
     assert_eq!(status["callers"], json!([]));
     assert!(status["config"]["loaded_at"].is_string(), "{status}");
+}
+
+/// The resolution and the kill race: whichever comes first, the operation is as it was or as the
+/// person said, and the record is free.
+#[actix_web::test]
+async fn a_resolution_that_is_cut_by_kill_9_is_done_or_not() {
+    let process = TestProcess::start_with(|config| {
+        let config = config.server("deadline", "2s").every_system("timeout", "500ms").every_system("retries", 0);
+        config.every_system("settle_timeout", "600ms")
+    });
+    let (path, faults) = (MATRIX42.path(MATRIX42.key), MATRIX42.faults(&process.vendors));
+    for (round, pause) in [0, 300, 1000, 3000, 500_000].map(Duration::from_micros).into_iter().enumerate() {
+        let client = process.client();
+        let tag = client.get(&path).send().await.etag().to_owned();
+        faults.always(CallKind::Update, InjectedFault::Hang);
+        faults.always(CallKind::Read, InjectedFault::ResetBefore);
+        let patch = |text: String| client.request(Method::PATCH, &path).fields(&json!({ "Description": text }));
+        let lost = patch(format!("lost {round}")).if_match(&tag).send().await;
+        let operation = lost.assert_problem(504, "outcome-unknown").json()["operation"].as_str().unwrap().to_owned();
+        while client.get(&operation).send().await.json()["state"] != "unknown" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        faults.clear();
+
+        let resolution = json!({ "state": "not-applied", "note": "seen at the vendor" });
+        let request = client.request(Method::POST, &format!("{operation}/resolve")).json(&resolution);
+        let sent = actix_web::rt::spawn(request.try_send());
+        tokio::time::sleep(pause).await;
+        process.kill();
+        let was_answered = sent.await.unwrap().is_ok_and(|response| response.status == 200);
+        process.restart();
+
+        let client = process.client();
+        let shown = client.get(&operation).send().await.json();
+        let is_resolved = shown["state"] == "not-applied";
+        assert!(is_resolved || shown["state"] == "unknown" && !was_answered, "{shown}");
+        let query = format!("/ledger?operation={}", shown["id"].as_str().unwrap());
+        let ledger = client.get(&query).send().await.json();
+        let entries = ledger["items"].as_array().unwrap().iter().filter(|entry| entry["event"] == "resolved");
+        assert_eq!(entries.count(), usize::from(is_resolved), "{ledger}");
+        let patch = client.request(Method::PATCH, &path).fields(&json!({ "Description": format!("next {round}") }));
+        patch.if_match(&tag).send().await.assert_status(204);
+        assert!(was_answered || round < 4, "half a second is enough");
+    }
+    assert!(process.run(&["ledger", "verify"]).status.success());
 }

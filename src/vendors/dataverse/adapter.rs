@@ -51,13 +51,16 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     added_paths: &["/api/data/v9.2", "/api/data", "/api"],
     collection_form: "an entity set's name, such as \"accounts\"",
     is_collection: protocol::is_set,
+    is_hidden: |member| member.starts_with('@'),
     samples: VendorSamples {
         title: "Dataverse",
+        configuration: include_str!("example.toml"),
         patch_summary: "A column and a lookup of a row",
         patch: r#"{"fields":{"telephone1":"555-0199","_primarycontactid_value":"55bb55bb-0000-4000-8000-66cc66cc66c2"}}"#,
         create_summary: "A row",
         create: r#"{"collection":"accounts","fields":{"name":"Adventure Works","telephone1":"555-0100"}}"#,
     },
+    key_expires: |_| None,
     build: |settings| Ok(Arc::new(Dataverse::new(settings)?)),
 };
 

@@ -56,13 +56,16 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     added_paths: &["/v1"],
     collection_form: "\"{businessAreaId}:{schemaId}:{datasetId}\", each 20 to 64 letters and digits",
     is_collection: |text| protocol::parse_collection(text).is_some(),
+    is_hidden: protocol::is_hidden,
     samples: VendorSamples {
         title: "Pretectum",
+        configuration: include_str!("example.toml"),
         patch_summary: "Two fields of a data object",
         patch: r#"{"fields":{"Status":"Premium","First Name":"Ada"}}"#,
         create_summary: "A data object",
         create: r#"{"collection":"202401151030001234a5b6c7d8e9f0a1b2c3d4e5f6g7h8i:20240115104500456g2b3c4d5e6f7a8b9c0d1e2f3a4b5c6:20240925110000789h3c4d5e6f7a8b9c0d1e2f3g8a5b6c7","fields":{"First Name":"Ada","Last Name":"King","Email":"ada@example.org","Status":"Standard"}}"#,
     },
+    key_expires: |_| None,
     build: |settings| Ok(Arc::new(Pretectum::new(Credentials::from_settings(settings)?)?)),
 };
 
@@ -136,13 +139,19 @@ impl Pretectum {
         let start = last.map_or(cursor.offset, |last| last + 1);
         let mut items = Vec::new();
         for item in listing.items.iter().skip(start).take(limit) {
-            let (key, record) = protocol::parse_item(item)?;
+            let (key, record, partial) = match protocol::parse_item(item) {
+                Ok((key, record)) => (key, record, false),
+                Err(fault) => {
+                    let key = protocol::parse_item_id(item.as_str())?.into_owned();
+                    (key, VendorRecord::unreadable(&fault), true)
+                }
+            };
             let key = self
                 .parse_key(&key)
                 .ok_or_else(|| unparseable_response("a record whose id does not have the vendor's form"))?;
             let id = RecordId::new(collection, &key);
             self.pages.remember(&id, cursor.page_key.as_deref()).await;
-            items.push(ListItem { id, record, partial: false });
+            items.push(ListItem { id, record, partial });
         }
         let offset = start + items.len();
         let next = if offset < listing.items.len() {

@@ -168,3 +168,15 @@ async fn collections_and_schemas_need_the_permission_to_read() {
     with_key(&schema_path(&PRETECTUM, "record")).send().await.assert_problem(403, "forbidden");
     env.assert_nothing_sent();
 }
+
+#[actix_web::test]
+async fn a_collection_whose_versions_are_not_compared_shows_its_own_guarantee() {
+    let env = TestEnv::start(&DATAVERSE);
+    let list = env.get("/systems/sales/collections").send().await.assert_status(200).json();
+    let guarantee = |name: &str| {
+        let found = list["items"].as_array().unwrap().iter().find(|one| one["collection"] == name);
+        found.unwrap_or_else(|| panic!("{list}"))["guarantee"].clone()
+    };
+    assert_eq!(guarantee("accounts"), json!({ "update": "native", "delete": "native" }));
+    assert_eq!(guarantee("new_notes"), json!({ "update": "guarded", "delete": "guarded" }));
+}

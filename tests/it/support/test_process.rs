@@ -117,6 +117,12 @@ impl ProcessBuilder {
         process
     }
 
+    /// Runs `check` on the configuration.
+    pub(crate) fn check(&self) -> Output {
+        self.write_config(&self.config);
+        self.run(&["check"])
+    }
+
     /// Runs a subcommand on the configuration to its end.
     pub(crate) fn run(&self, subcommand: &[&str]) -> Output {
         self.command(subcommand).output().expect("a process")
