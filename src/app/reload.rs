@@ -44,10 +44,11 @@ pub(super) fn build_api_state(
     tracer: Option<&Arc<Tracer>>,
     process: &Arc<ProcessInfo>,
 ) -> ApiState {
+    let openapi = openapi_json_with(&config.models, &|name| config.vendor_of(name));
     ApiState {
         gateway: Arc::clone(gateway),
         systems: built.iter().map(|(_, system)| Arc::clone(system)).collect(),
-        models: Arc::new(Models::new(config.models.clone(), openapi_json_with(&config.models))),
+        models: Arc::new(Models::new(config.models.clone(), openapi)),
         authenticator: Arc::clone(&auth.authenticator),
         metrics: Arc::clone(metrics),
         tracer: tracer.cloned(),

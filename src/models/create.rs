@@ -18,8 +18,8 @@ impl SystemMap {
         fields: &Map<String, Value>,
         vendor: Option<&Value>,
     ) -> Result<Map<String, Value>, Vec<FieldError>> {
-        let assignments = read_assignments(self, fields)?;
-        let (mut record, mut errors) = (Map::new(), Vec::new());
+        let (assignments, mut errors) = read_assignments(self, fields);
+        let mut record = Map::new();
         match vendor {
             None | Some(Value::Null) => {}
             Some(Value::Object(members)) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::codec::Codec;
 use super::field::Field;
@@ -186,6 +186,26 @@ impl SystemMap {
             None => "no such field".to_owned(),
         };
         FieldError { nearest, ..FieldError::in_model(pointer, detail) }
+    }
+
+    /// Examples of the fields that callers can change: of the first, or of all.
+    #[must_use]
+    pub fn example(&self, has_all: bool) -> Value {
+        let mut example = Map::new();
+        let writable = self.entries.iter().filter(|entry| !entry.is_read_only);
+        for entry in writable.take(if has_all { usize::MAX } else { 1 }) {
+            put(&mut example, &entry.field.path, entry.field.example());
+        }
+        Value::Object(example)
+    }
+
+    /// A JSON Patch of the first field that callers can change.
+    #[must_use]
+    pub fn example_json_patch(&self) -> Value {
+        let first = self.entries.iter().find(|entry| !entry.is_read_only);
+        let replace =
+            |entry: &MapEntry| json!({ "op": "replace", "path": entry.pointer(), "value": entry.field.example() });
+        first.map(replace).into_iter().collect()
     }
 
     /// The fields and the rest of a record.

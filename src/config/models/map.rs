@@ -146,10 +146,9 @@ fn fingerprint(
 }
 
 fn report_broken_laws(map: &SystemMap, entries: &[(MapEntry, SpannedValue<'_>)], table: &SpannedValue<'_>) {
-    if !table.diagnostics.is_ok() {
-        return;
-    }
-    for broken in check_laws(&Arc::new(map.clone()), LAW_VALUES, LAW_RECORDS) {
+    // Places that meet, which have been reported, break the laws of records.
+    let records = if table.diagnostics.is_ok() { LAW_RECORDS } else { 0 };
+    for broken in check_laws(&Arc::new(map.clone()), LAW_VALUES, records) {
         let at = entries.iter().find(|(entry, _)| broken.field.as_ref() == Some(&entry.field.name()));
         let value = at.map_or(table, |(_, value)| value);
         value.error(broken.detail, "a map whose values read back as they were written");

@@ -53,9 +53,13 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let (limit, part) = (query.limit()?, Representation::vendor_part(&query)?);
     let preconditions = ReadPreconditions::parse(context.headers())?;
     let collection = representation.collection(system, query.get("collection"))?;
+    let conditions = representation.conditions(system, &query.filters())?;
     let op_context = context.op_context()?;
-    let page =
-        context.gateway().list(system, &collection, &query.filters(), limit, query.get("cursor"), &op_context).await?;
+    let page = context.gateway().list(system, &collection, &conditions, limit, query.get("cursor"), &op_context).await;
+    let page = page.map_err(|mut problem| {
+        representation.translate_problem(&context, &mut problem);
+        problem
+    })?;
     let link = query.next_link_header(&representation.path(system.name.as_str(), None), page.next.as_deref());
     let json = representation.page_json(&page, part, &context.api().metrics);
     preconditions.respond(response::hold_body(system, json.into())?, None, link)
