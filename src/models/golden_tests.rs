@@ -91,6 +91,7 @@ fn map_of(fields: &Map<String, Value>, choice: usize) -> Arc<SystemMap> {
         collection: None,
         entries,
         missing: Vec::new(),
+        together: Vec::new(),
         create: Map::new(),
         fingerprint: "00".repeat(32),
     })

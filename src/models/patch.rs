@@ -355,10 +355,8 @@ impl MappedPatch for ModelPatch {
     }
 
     fn has_test(&self) -> bool {
-        match &self.change {
-            Change::Json(operations) => operations.iter().any(|one| matches!(one, PatchOperation::Test(_))),
-            Change::Merge { .. } => false,
-        }
+        let Change::Json(operations) = &self.change else { return false };
+        operations.iter().any(|one| matches!(one, PatchOperation::Test(_)))
     }
 
     fn merge_members(&self) -> Option<&RawObject> {
@@ -371,7 +369,7 @@ impl MappedPatch for ModelPatch {
     }
 
     fn named_places(&self) -> Vec<String> {
-        match &self.change {
+        let named = match &self.change {
             Change::Merge { envelope, assignments, vendor } => {
                 let mut named = Vec::new();
                 collect_leaves(vendor, &mut Vec::new(), &mut named);
@@ -383,7 +381,8 @@ impl MappedPatch for ModelPatch {
             Change::Json(operations) => {
                 operations.iter().flat_map(operation_paths).flat_map(|path| self.record_places(path)).collect()
             }
-        }
+        };
+        self.map.join_places(named)
     }
 
     fn apply(

@@ -99,3 +99,25 @@ async fn a_json_patch_with_an_unknown_field_and_a_wrong_value_names_both() {
         refused.json()["errors"].as_array().expect("errors").iter().map(|one| one["pointer"].clone()).collect();
     assert_eq!(pointers, ["/fields/emial", "/fields/tier"]);
 }
+
+#[actix_web::test]
+async fn fields_that_belong_together_are_one_place_of_a_rebase() {
+    let models = MODELS.replace("title = \"Contact\"", "title = \"Contact\"\ntogether = [[\"phone\", \"tier\"]]");
+    let server = TestServer::start_with(|config| config.text_of("models", &models));
+    let client = server.client();
+    let ada = format!("/models/contact/crm/{}", pretectum::ADA_ID);
+    let tag = client.get(&ada).send().await.assert_status(200).etag().to_owned();
+    let elsewhere = |fields: &mut serde_json::Map<String, Value>| _ = fields.insert("Phone".into(), "+44 1".into());
+    assert!(server.vendors.pretectum.state.write(pretectum::ADA_ID, elsewhere));
+    let send =
+        |fields: Value| client.request(Method::PATCH, &ada).if_match(&tag).prefer("rebase=disjoint").fields(&fields);
+    let refused = send(json!({ "tier": "gold" })).send().await;
+    refused.assert_problem(412, "precondition-failed");
+    assert_eq!(refused.json()["overlap"], json!(["/fields/phone"]));
+    let json_patch = json!([{ "op": "test", "path": "/fields/tier", "value": "basic" },
+                            { "op": "replace", "path": "/fields/email", "value": "x@example.com" }]);
+    let request = client.request(Method::PATCH, &ada).if_match(&tag).prefer("rebase=disjoint");
+    let tested = request.json_patch(&json_patch).send().await;
+    assert_eq!(tested.assert_status(412).json()["overlap"], json!(["/fields/phone"]));
+    send(json!({ "email": "x@example.com" })).send().await.assert_status(200);
+}
