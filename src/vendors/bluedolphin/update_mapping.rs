@@ -132,7 +132,11 @@ fn parse_status(after: &Map<String, Value>, with_others: bool) -> Result<bool, F
 
 /// The error of a text, with the rule that the value breaks.
 fn text_error(error: FieldError, value: Option<&Value>) -> FieldError {
-    error.rule(if value.is_some_and(Value::is_string) { SchemaRule::Length } else { SchemaRule::Type })
+    error.rule(match value {
+        Some(Value::String(_)) => SchemaRule::Length,
+        Some(Value::Null) | None => SchemaRule::Required,
+        Some(_) => SchemaRule::Type,
+    })
 }
 
 fn has_valid_length(text: &str) -> bool {
@@ -307,10 +311,7 @@ pub(super) fn check_create(fields: &Map<String, Value>) -> Result<(), Vec<FieldE
         .collect();
     if !fields.get("name").and_then(Value::as_str).is_some_and(has_valid_length) {
         let error = field_error("name", "is required: a string of 1 to 255 characters");
-        invalid.push(match fields.get("name") {
-            None => error.rule(SchemaRule::Required),
-            name => text_error(error, name),
-        });
+        invalid.push(text_error(error, fields.get("name")));
     }
     if invalid.is_empty() { Ok(()) } else { Err(invalid) }
 }
