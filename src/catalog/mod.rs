@@ -152,6 +152,20 @@ impl Catalog {
         Ok(list)
     }
 
+    /// Whether the vendor's list, if it names every collection, does not name this one. A list that
+    /// cannot be read shows nothing.
+    pub async fn lacks(&self, collection: &str, requester: Requester<'_>) -> bool {
+        for max_age in [LIST_TTL, MAX_REFUSAL_AGE] {
+            let reading = self.listing.load((max_age, Duration::ZERO), || self.reader.read_collections(requester));
+            let Ok(Ok(list)) = timeout_at(requester.deadline, reading).await else { return false };
+            let list = &list.value;
+            if !list.complete || list.items.iter().any(|known| known.collection == collection) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// How many schemas are kept, and how old they are.
     #[must_use]
     pub fn health(&self) -> CatalogHealth {

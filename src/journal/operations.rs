@@ -118,7 +118,7 @@ pub(super) fn ceil_ms(time: jiff::Timestamp) -> i64 {
 }
 
 /// The shortest walk that meets all matches.
-fn source(query: &OperationQuery) -> Source {
+pub(super) fn source(query: &OperationQuery) -> Source {
     match (&query.record, query.state) {
         // A create is met by its outcome, or by a later verdict, which reveals the record.
         (Some(record), _) => Source {

@@ -253,6 +253,10 @@ pub struct Problem {
     pub current_etag: Option<String>,
     /// 412: the paths that differ from the caller's version, if known.
     pub changed: Vec<String>,
+    /// 412: whether it is known that nothing differs, so that `changed` is shown empty: the tag is
+    /// none of this document's.
+    #[serde(default)]
+    pub is_foreign_tag: bool,
     /// 412 of a rebase: the places that the request and another writer have both changed.
     #[serde(default)]
     pub overlap: Vec<String>,
@@ -303,6 +307,7 @@ impl Default for Problem {
             errors: Vec::new(),
             current_etag: None,
             changed: Vec::new(),
+            is_foreign_tag: false,
             overlap: Vec::new(),
             rebase: None,
             differs: Vec::new(),

@@ -215,6 +215,21 @@ impl System {
         Problem::from_vendor_error(&self.transport.redact_fault(fault.clone())).system(self.name.as_str())
     }
 
+    /// The same for a call about a collection as a whole.
+    pub(crate) fn collection_fault_to_problem(&self, fault: &VendorError) -> Problem {
+        if fault.kind == VendorErrorKind::NotFound { self.collection_not_found() } else { self.fault_to_problem(fault) }
+    }
+
+    /// The problem of a collection that the vendor does not show.
+    pub(crate) fn collection_not_found(&self) -> Problem {
+        let detail = format!(
+            "{} has no such collection, or the gateway's account is not allowed to see it; ids have the form {}.",
+            self.name,
+            self.adapter.capabilities().id_form
+        );
+        ProblemKind::CollectionNotFound.with_detail(detail).system(self.name.as_str())
+    }
+
     /// The same for a call about one record, which `record-not-found` names.
     pub(crate) fn record_fault_to_problem(&self, id: &RecordId, fault: &VendorError) -> Problem {
         let mut problem = self.fault_to_problem(fault);

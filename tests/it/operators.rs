@@ -11,10 +11,7 @@ use crate::support::{
     for_each_vendor,
 };
 
-for_each_vendor!(
-    a_probe_of_a_lost_delete_sends_nothing,
-    a_lost_create_is_found_once_no_other_can_have_made_its_record,
-);
+for_each_vendor!(a_probe_of_a_lost_delete_sends_nothing, a_lost_create_is_found_once_no_other_can_have_made_its_record,);
 for_each_native_vendor!(
     a_probe_finds_the_outcome_of_a_write_that_ended_unknown,
     a_verdict_by_hand_ends_the_operation_and_frees_the_record,

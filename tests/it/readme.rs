@@ -296,3 +296,33 @@ async fn the_commands_of_the_guide_return_what_it_describes() {
     queued.assert_status(200);
     assert_headers_are_shown(&queued, &guide);
 }
+
+#[actix_web::test]
+async fn the_guide_to_models_is_true_line_by_line() {
+    let guide = read_file("src/docs/models.md");
+    let tables: Vec<_> = code_blocks(&guide, "toml");
+    let [model] = tables.as_slice() else { panic!("one model: {tables:?}") };
+    let models = [records_gateway::app::sandbox::MODELS, model].concat();
+    let gateway = TestEnv::start_with(&MATRIX42, |config| config.text_of("models", &models));
+    let commands: Vec<_> = code_blocks(&guide, "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
+    let [item, definition, rename_item, rename_definition, gold, create, all] = commands.as_slice() else {
+        panic!("seven commands: {commands:?}")
+    };
+    for read in [item, definition] {
+        let fields = send_command(&gateway, read).await.assert_status(200).json()["fields"].take();
+        assert!(fields["name"].is_string() && fields["active"].is_boolean(), "{fields}");
+    }
+    for rename in [rename_item, rename_definition] {
+        let renamed = send_command(&gateway, rename).await.assert_status(200).json();
+        assert_eq!(renamed["fields"]["name"], "Renamed", "{renamed}");
+    }
+    let listed = send_command(&gateway, gold).await.assert_status(200).json();
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
+    let created = send_command(&gateway, create).await.assert_status(201).json();
+    assert_eq!((&created["fields"]["tier"], &created["fields"]["since"]), (&json!("gold"), &json!("2026-02-28")));
+    let everyone = send_command(&gateway, all).await.assert_status(200).json();
+    let emails: Vec<&str> =
+        everyone["items"].as_array().unwrap().iter().filter_map(|item| item["fields"]["email"].as_str()).collect();
+    assert!(emails.contains(&"joan@example.com") && emails.len() > 5, "{emails:?}");
+    assert_eq!(everyone["unreachable"], json!([]));
+}

@@ -114,7 +114,7 @@ def filter_failure(context, failure, case, response):
 def is_a_key(value):
     """Whether a header holds a key, quoted or bare: a value of another type is one, once it is text."""
     text = value.decode("latin-1") if isinstance(value, bytes) else value or ""
-    return re.fullmatch(r'"[!#-\[\]-~]{1,255}"|[!#-~]{1,255}', text) is not None
+    return re.fullmatch(r'"([!#-\[\]-~]|\\["\\]){1,255}"|[!#-~][!-~]{0,254}', text) is not None
 
 
 class Dice:

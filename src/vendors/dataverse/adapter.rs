@@ -59,8 +59,11 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
         patch: r#"{"fields":{"telephone1":"555-0199","_primarycontactid_value":"55bb55bb-0000-4000-8000-66cc66cc66c2"}}"#,
         create_summary: "A row",
         create: r#"{"collection":"accounts","fields":{"name":"Adventure Works","telephone1":"555-0100"}}"#,
+        deletable_id: None,
+        other_ids: &["contacts:55bb55bb-0000-4000-8000-66cc66cc66c1"],
     },
     key_expires: |_| None,
+    capabilities: &CAPABILITIES,
     build: |settings| Ok(Arc::new(Dataverse::new(settings)?)),
 };
 
