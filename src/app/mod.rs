@@ -85,7 +85,7 @@ fn store_error(config: &Config) -> Option<String> {
 fn openapi_command(path: Option<&Path>, out: &mut dyn Write) -> Exit {
     let text = match path.map(config::load) {
         None => http::openapi_json(),
-        Some(Ok(config)) => http::openapi_json_with(&config.models),
+        Some(Ok(config)) => http::openapi_json_with(&config.models, &|name| config.vendor_of(name)),
         Some(Err(errors)) => {
             print_error(&errors);
             return Exit::UsageError;

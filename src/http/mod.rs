@@ -47,7 +47,7 @@ pub use batch::stored::resume as resume_batches;
 pub use compat::{AbortableStream, on_connect};
 pub use fault_rehearsal::FaultRehearsal;
 pub use models::Models;
-pub use openapi::{openapi, openapi_json, openapi_json_with};
+pub use openapi::{VendorOfSystem, openapi, openapi_json, openapi_json_with};
 pub use process_info::{ConfigState, ProcessInfo};
 pub use server::{Listener, app};
 pub use state::{ApiState, BatchLimits, RequestLimits, SharedApiState};

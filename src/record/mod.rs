@@ -14,6 +14,7 @@ mod json_error;
 mod json_parse;
 mod json_pointer;
 mod json_write;
+mod list_condition;
 mod nearest;
 mod operation;
 mod patch;
@@ -39,6 +40,7 @@ pub use json_error::JsonError;
 pub use json_parse::parse_strict;
 pub use json_pointer::{fields_pointer, json_pointer, write_fields_pointer};
 pub use json_write::{JsonObjectWriter, write_json, write_json_string};
+pub use list_condition::ListCondition;
 pub use nearest::nearest_name;
 pub use operation::{ObservedState, Operation, OperationId, OperationState, VendorCallLog};
 pub use patch::{

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::adapter::Adapter;
-use crate::record::Secret;
+use super::capabilities::Capabilities;
+use crate::record::{Action, Secret};
 
 /// The form of a setting's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +108,10 @@ pub struct VendorSamples {
     pub create_summary: &'static str,
     /// The JSON of the body of a create.
     pub create: &'static str,
+    /// A record that can be deleted, if the one of `id_example` cannot.
+    pub deletable_id: Option<&'static str>,
+    /// Records of other collections than the one of `id_example`.
+    pub other_ids: &'static [&'static str],
 }
 
 /// One vendor: its settings, and how its adapter is built.
@@ -130,6 +135,8 @@ pub struct AdapterFactory {
     pub samples: VendorSamples,
     /// When the key of a system expires, where the key itself says so.
     pub key_expires: fn(&Settings) -> Option<Timestamp>,
+    /// What the vendor can do.
+    pub capabilities: &'static Capabilities,
     /// Builds the adapter of one system.
     pub build: fn(&Settings) -> Result<Arc<dyn Adapter>, InvalidSetting>,
 }
@@ -139,6 +146,22 @@ impl AdapterFactory {
     #[must_use]
     pub fn find_setting(&self, key: &str) -> Option<&'static SettingSpec> {
         self.settings.iter().find(|setting| setting.key == key)
+    }
+
+    /// The id of a sample record of a collection; of any collection if it is `None`.
+    #[must_use]
+    pub fn sample_id(&self, collection: Option<&str>) -> &'static str {
+        let first = self.capabilities.id_example;
+        let is_in = |id: &&str| id.rsplit_once(':').is_some_and(|(own, _)| collection.is_none_or(|one| one == own));
+        [first].iter().chain(self.samples.other_ids).copied().find(is_in).unwrap_or(first)
+    }
+
+    /// The losses that an action may cause, as `Accept-Loss` names them.
+    #[must_use]
+    pub fn losses_of(&self, action: Action) -> Option<String> {
+        let losses = self.capabilities.losses.iter().filter(|loss| loss.actions.contains(&action));
+        let names: Vec<&str> = losses.map(|loss| loss.name).collect();
+        (!names.is_empty()).then(|| names.join(", "))
     }
 }
 

@@ -27,6 +27,8 @@ mod graceful_shutdown;
 mod history;
 mod key_rotation;
 mod ledger_commands;
+mod model_documents;
+mod model_lists;
 mod models;
 mod moving_pages;
 mod operators;

@@ -169,7 +169,7 @@ async fn tags_of_records_and_of_models_never_match_each_other() {
         refused.assert_problem(412, "precondition-failed");
         let problem = refused.json();
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(word)), "{problem}");
-        assert!(problem.get("changed").is_none(), "{problem}");
+        assert_eq!(problem.get("changed"), (word == "/records").then_some(&json!([])), "{problem}");
     }
     client.get(&ada()).header("If-None-Match", &tag).send().await.assert_status(304);
     client.get(&ada()).header("If-None-Match", &record_tag).send().await.assert_status(200);
@@ -448,9 +448,12 @@ async fn a_live_check_finds_members_that_the_vendor_lacks() {
     assert!(checked.status.success(), "{checked:?}");
     let (_process, builder) = start(&MODELS.replace("phone = \"Phone\"", "phone = \"Fone\""));
     let checked = builder.run(&["check", "--live"]);
-    assert_eq!(checked.status.code(), Some(2), "{checked:?}");
+    assert!(checked.status.success(), "a warning each: {checked:?}");
     let error = String::from_utf8_lossy(&checked.stderr).into_owned();
-    assert!(error.contains("models.contact.systems.crm.map.phone: the system has no member \"Fone\""), "{error}");
+    assert!(
+        error.contains("models.contact.systems.crm.map.phone: warning: the system has no member \"Fone\""),
+        "{error}"
+    );
 }
 
 /// A reload changes the place of a system in the list; a cursor holds its name.

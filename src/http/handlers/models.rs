@@ -71,7 +71,8 @@ pub(in crate::http) struct ModelBody {
     /// The cursor of the next page; null on the last.
     #[schema(required = true)]
     next: Option<String>,
-    /// Systems whose records are not in the list, because they could not be read.
+    /// Systems whose records are not in the list, because they could not be read, or because the
+    /// caller may not read them.
     unreachable: Vec<String>,
 }
 
@@ -145,12 +146,13 @@ pub(in crate::http) async fn schema(context: RequestContext) -> HandlerResult {
     responses((status = 200, description = "The model and a page", body = ModelBody)))]
 pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     let model = context.api().models.find(&context.path_param("model")?)?;
-    let maps = readable_maps(&context, model)?;
+    let (maps, hidden) = readable_maps(&context, model)?;
     accept::require_json(context.headers())?;
     let query = context.query(&["limit", "cursor", "vendor"])?;
     let limit = query.limit()?;
     let start = query.decode_cursor(ListPosition::parse)?.or_else(|| ListPosition::start_of(maps.first(), limit));
-    let page = CrossPage::read(&context, &maps, limit, start).await?;
+    let mut page = CrossPage::read(&context, &maps, limit, start).await?;
+    page.unreachable.splice(0..0, hidden);
     let part = Representation::vendor_part(&query)?;
     let mut items = Vec::new();
     for (map, record) in &page.items {
@@ -169,17 +171,19 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     Ok(response)
 }
 
-/// The maps of the systems that the caller may read.
-fn readable_maps(context: &RequestContext, model: &Model) -> Result<Vec<Arc<SystemMap>>, Problem> {
-    let mut maps = Vec::new();
+/// The maps of the systems that the caller may read, and the names of the others.
+fn readable_maps(context: &RequestContext, model: &Model) -> Result<(Vec<Arc<SystemMap>>, Vec<String>), Problem> {
+    let (mut maps, mut hidden) = (Vec::new(), Vec::new());
     for map in &model.maps {
         if context.can_read(map.system.as_str())? {
             maps.push(Arc::clone(map));
+        } else {
+            hidden.push(map.system.as_str().to_owned());
         }
     }
     match (maps.is_empty(), model.maps.first()) {
         (true, Some(first)) => Err(missing_permission(first.system.as_str(), Action::Read.into())),
-        _ => Ok(maps),
+        _ => Ok((maps, hidden)),
     }
 }
 

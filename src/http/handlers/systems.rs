@@ -216,7 +216,8 @@ pub(in crate::http) async fn openapi_json(context: RequestContext) -> HandlerRes
         Some(collection) => system.catalog.schema(collection, op_context.requester()).await.ok(),
         None => None,
     };
-    let text = system_document(&context.api().models.openapi(), system, schema.as_deref());
+    let models = &context.api().models;
+    let text = system_document(&models.openapi(), models.list(), system, schema.as_deref());
     let text = docs::at_external_url(&text, &context.api().external_url);
     preconditions.respond(text.into(), None, None)
 }

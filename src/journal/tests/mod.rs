@@ -11,6 +11,7 @@ mod keys;
 mod leases;
 mod lists;
 mod operations;
+mod query_plans;
 mod retention;
 pub(super) mod samples;
 mod tampering;

@@ -55,8 +55,11 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
         patch: r#"{"fields":{"properties":{"Supplier":{"value":"Microsoft"}}}}"#,
         create_summary: "An object definition",
         create: r#"{"collection":"object-definitions","fields":{"name":"Another Application","object_template_id":"644779a07470b332c82b8d00","roles":["5f0c1d7d4a28b925fcf80001"]}}"#,
+        deletable_id: Some("object-definitions:640b3d7d4a28b925fcf8b9a3"),
+        other_ids: &[],
     },
     key_expires: |_| None,
+    capabilities: &CAPABILITIES,
     build: |settings| Ok(Arc::new(BlueDolphin::new(&Credentials::from_settings(settings)?)?)),
 };
 

@@ -9,7 +9,7 @@ use super::row::{PrimaryKey, Row, parse_page, parse_row, read_row};
 use super::tables::TableCache;
 use super::{lookups, protocol};
 use crate::record::{
-    FieldError, JsonObjectWriter, RawJson, RecordId, Secret, VendorError, VendorRecord, percent_encode,
+    FieldError, JsonObjectWriter, RawJson, RecordId, SchemaRule, Secret, VendorError, VendorRecord, percent_encode,
 };
 use crate::transport::{Transport, VendorResponse};
 use crate::vendors::common::{field_error, parse_guid, text_member, unparseable_response};
@@ -139,7 +139,8 @@ pub(super) fn check_member(name: &str, value: &RawJson) -> Option<FieldError> {
         return lookups::check_value(name, value);
     }
     let is_nested = value.as_str().trim_start().starts_with(['{', '[']);
-    is_nested.then(|| field_error(name, "must be a text, a number, true, false or null: a column holds one value"))
+    let detail = "must be a text, a number, true, false or null: a column holds one value";
+    is_nested.then(|| field_error(name, detail).rule(SchemaRule::Type))
 }
 
 /// Whether a path leads to a page of a set's list.

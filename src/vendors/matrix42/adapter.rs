@@ -54,8 +54,11 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
         patch: r#"{"fields":{"Description":"Facility Management","DefaultSubject":null}}"#,
         create_summary: "A fragment",
         create: r#"{"collection":"SPSScCategoryClassBase","fields":{"Name":"Facilities","Description":"Facility Management"}}"#,
+        deletable_id: None,
+        other_ids: &["SPSActivityClassBase:0a1b2c3d-0002-4000-8000-0000000000bb"],
     },
     key_expires: |settings| jwt_expiry(settings.get("api_token")?.expose()),
+    capabilities: &CAPABILITIES,
     build: |settings| Ok(Arc::new(Matrix42::new(&require_setting(settings, "api_token")?)?)),
 };
 

@@ -161,7 +161,7 @@ async fn a_system_shows_how_many_schemas_it_has_read() {
 }
 
 #[actix_web::test]
-async fn collections_and_schemas_need_the_right_to_read() {
+async fn collections_and_schemas_need_the_permission_to_read() {
     let env = TestEnv::start_with(&PRETECTUM, |config| config.api_keys(&[("writer", "key-of-writer", "crm:update")]));
     let with_key = |path: &str| env.request(Method::GET, path).header("Authorization", "Bearer key-of-writer");
     with_key("/systems/crm/collections").send().await.assert_problem(403, "forbidden");
