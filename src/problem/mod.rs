@@ -268,6 +268,9 @@ pub struct Problem {
     pub differs: Vec<PlanPart>,
     /// The operation that has or will have the outcome.
     pub operation: Option<OperationId>,
+    /// The asynchronous batch that has or will have the outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
     /// `lossy-write`: the names to accept.
     pub losses: Vec<String>,
     /// `quota-exceeded`: the limits that the request exceeds.
@@ -312,6 +315,7 @@ impl Default for Problem {
             rebase: None,
             differs: Vec::new(),
             operation: None,
+            batch: None,
             losses: Vec::new(),
             violated_policies: Vec::new(),
             restart: None,
@@ -349,6 +353,13 @@ impl Problem {
     #[must_use]
     pub fn operation(mut self, operation: &OperationId) -> Self {
         self.operation = Some(operation.clone());
+        self
+    }
+
+    /// Adds the asynchronous batch that has the outcome.
+    #[must_use]
+    pub fn batch(mut self, id: &str) -> Self {
+        self.batch = Some(id.to_owned());
         self
     }
 
