@@ -13,7 +13,7 @@ use crate::journal::{Journal, JournalError, VerdictResult};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::reads;
-use crate::record::{Operation, OperationState, RecordId};
+use crate::record::{ListCondition, Operation, OperationState, RecordId};
 use crate::system::{OpContext, RecordPage, RecordView, System};
 use crate::writes::{
     self, DrainTracker, GatewayState, Operator, Preview, ProbeRequestResult, ReconcileQueue, WriteCommand,
@@ -69,7 +69,7 @@ impl Gateway {
         &self,
         system: &System,
         collection: &str,
-        conditions: &[(&str, &str)],
+        conditions: &[ListCondition],
         limit: usize,
         cursor: Option<&str>,
         context: &OpContext,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::journal::Journal;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{OperationId, RecordId, VendorErrorKind, decode_cursor, encode_cursor};
+use crate::record::{ListCondition, OperationId, RecordId, VendorErrorKind, WarningCode, decode_cursor, encode_cursor};
 use crate::system::{OpContext, RecentStates, RecordPage, RecordView, System, VendorSession};
 use crate::vendors::ListItem;
 
@@ -46,7 +46,7 @@ pub(crate) async fn list(
     (store, recent_states): (&Journal, &RecentStates),
     system: &System,
     collection: &str,
-    conditions: &[(&str, &str)],
+    conditions: &[ListCondition],
     limit: usize,
     cursor: Option<&str>,
     context: &OpContext,
@@ -54,7 +54,7 @@ pub(crate) async fn list(
     let name = system.name.as_str();
     let digits = limit.to_string();
     let mut query = vec![name, collection, &digits];
-    query.extend(conditions.iter().flat_map(|(field, value)| [*field, *value]));
+    query.extend(conditions.iter().flat_map(|one| [&one.member].into_iter().chain(&one.spellings)).map(String::as_str));
     let after = match cursor {
         None => None,
         Some(text) => Some(decode_cursor(&query, text).ok_or_else(invalid_cursor)?),
@@ -67,7 +67,7 @@ pub(crate) async fn list(
         if fault.kind == VendorErrorKind::Rejected && after.is_some() {
             invalid_cursor()
         } else {
-            session.with_last_status(system.fault_to_problem(&fault))
+            session.with_last_status(system.collection_fault_to_problem(&fault))
         }
     })?;
     let ids: Vec<String> = page.items.iter().map(|item| item.id.as_str().to_owned()).collect();
@@ -83,8 +83,8 @@ pub(crate) async fn list(
 
 fn list_item_view(system: &System, item: &ListItem, running: Option<&OperationId>) -> RecordView {
     let mut record = system.to_view(&item.id, &item.record, running);
-    record.partial = item.partial;
-    if item.partial {
+    record.partial = item.partial || record.warnings.iter().any(|warning| warning.code == WarningCode::Unreadable);
+    if record.partial {
         record.etag = None;
     }
     record

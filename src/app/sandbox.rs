@@ -22,10 +22,10 @@ pub const MODELS: &str = r#"
 [models.contact]
 title = "Contact"
 [models.contact.fields]
-first_name = { type = "string", max_length = 50 }
-last_name = { type = "string", max_length = 50 }
+first_name = { type = "string", max_length = 50, example = "Augusta" }
+last_name = { type = "string", max_length = 50, example = "King" }
 email = { type = "string", format = "email", max_length = 100 }
-phone = { type = "string" }
+phone = { type = "string", example = "+44 20 7946 0002" }
 tier = { type = "string", enum = ["basic", "gold"] }
 since = { type = "string", format = "date" }
 credit = { type = "number" }
@@ -51,13 +51,15 @@ email = "emailaddress1"
 [models.asset]
 title = "Asset"
 [models.asset.fields]
-name = { type = "string", max_length = 255 }
+name = { type = "string", max_length = 255, example = "Meeting room" }
 description = { type = "string" }
 owner = { type = "string", max_length = 255 }
 active = { type = "boolean" }
 cost = { type = "number" }
 ends = { type = "string", format = "date-time" }
 
+[models.asset.systems.architecture]
+create = { object_template_id = "644779a07470b332c82b8d00", roles = ["5f0c1d7d4a28b925fcf80001"] }
 [models.asset.systems.architecture.map]
 name = "name"
 owner = { at = "/properties/Owner/value", none = "" }
@@ -100,7 +102,7 @@ pub(super) fn sandbox_command(bind: SocketAddr, tracer: Option<Arc<Tracer>>) -> 
         };
         let exit = match Application::build_with_tracer(&config, tracer).await {
             Ok(application) => {
-                let application = application.with_rehearsal(Arc::new(SandboxFaults(vendors.clone())));
+                let application = application.with_rehearsal(Arc::new(SandboxFaults::new(&vendors)));
                 let welcome = welcome(&vendors, application.address());
                 run_until_signal(application, &welcome).await
             }

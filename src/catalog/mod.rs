@@ -152,6 +152,20 @@ impl Catalog {
         Ok(list)
     }
 
+    /// Whether the vendor's list, if it names every collection, does not name this one. A list that
+    /// cannot be read shows nothing.
+    pub async fn lacks(&self, collection: &str, requester: Requester<'_>) -> bool {
+        for max_age in [LIST_TTL, MAX_REFUSAL_AGE] {
+            let reading = self.listing.load((max_age, Duration::ZERO), || self.reader.read_collections(requester));
+            let Ok(Ok(list)) = timeout_at(requester.deadline, reading).await else { return false };
+            let list = &list.value;
+            if !list.complete || list.items.iter().any(|known| known.collection == collection) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// How many schemas are kept, and how old they are.
     #[must_use]
     pub fn health(&self) -> CatalogHealth {
@@ -199,9 +213,10 @@ impl Catalog {
         priority: Priority,
     ) {
         let is_due = loaded.at.elapsed() >= self.ttl.mul_f64(0.8);
-        if !is_due || self.source != SchemaSource::Vendor || !slot.begin_refresh() {
+        if !is_due || self.source != SchemaSource::Vendor {
             return;
         }
+        let Some(refresh) = slot.begin_refresh() else { return };
         let (catalog, slot, collection) = (Arc::clone(self), Arc::clone(slot), collection.to_owned());
         actix_web::rt::spawn(async move {
             let max_age = catalog.ttl.mul_f64(0.8);
@@ -210,7 +225,7 @@ impl Catalog {
             let requester = Requester { trace: &trace, priority, deadline };
             // The next request reads the schema itself if this fails.
             let _ = catalog.load(&collection, &slot, (max_age, FAILURE_TTL), requester).await;
-            slot.end_refresh();
+            drop(refresh);
         });
     }
 }

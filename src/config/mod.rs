@@ -45,6 +45,7 @@ pub use vendor::VendorConfig;
 use crate::journal::StoreSettings;
 use crate::models::Model;
 use crate::record::SystemName;
+use crate::vendors::AdapterFactory;
 use diagnostics::{Diagnostics, Environment, KeyPath};
 use spanned_value::SpannedValue;
 use table_reader::TableReader;
@@ -90,6 +91,12 @@ impl Config {
     /// Everything that is wrong with it.
     pub fn parse(text: &str, source: &str) -> Result<Self, ConfigErrors> {
         Self::parse_in(text, source, &|name| std::env::var(name))
+    }
+
+    /// The vendor of a system.
+    #[must_use]
+    pub fn vendor_of(&self, system: &str) -> Option<&'static AdapterFactory> {
+        self.systems.iter().find(|one| one.name.as_str() == system).map(|one| one.vendor.factory)
     }
 
     /// The same with an environment that a test can choose.

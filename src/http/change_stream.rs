@@ -1,6 +1,7 @@
 //! The feed of changes as a stream of events (Server-Sent Events; contract 4.14).
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,33 +9,15 @@ use futures_util::Stream;
 use tokio::time::{Instant, sleep_until};
 
 use super::change_event::ChangeEvent;
+use super::open_streams::StreamPermit;
 use super::response;
 use crate::gateway::Gateway;
 use crate::journal::{ChangePage, ChangeQuery, ChangeRead, ChangeStart};
-use crate::metrics::Metrics;
 
 /// How long a stream is silent at most.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The least time between two reads of one stream: what comes meanwhile is read at once.
 const MIN_PAUSE: Duration = Duration::from_millis(20);
-
-/// One of the streams that may be open.
-pub(super) struct StreamPermit(Arc<Metrics>);
-
-impl StreamPermit {
-    /// `None`: as many are open as there may be.
-    pub(super) fn acquire(metrics: &Arc<Metrics>, max_streams: usize) -> Option<Self> {
-        let permit = Self(Arc::clone(metrics));
-        let open = metrics.changes_streams(1);
-        usize::try_from(open).is_ok_and(|open| open <= max_streams).then_some(permit)
-    }
-}
-
-impl Drop for StreamPermit {
-    fn drop(&mut self) {
-        self.0.changes_streams(-1);
-    }
-}
 
 /// A stream and how far it is.
 pub(super) struct ChangeStream {
@@ -76,11 +59,17 @@ impl ChangeStream {
 
     /// The bytes to send. The stream ends when the gateway stops, when the store cannot be read,
     /// and when the client is too slow for the retention; the client connects again with its last
-    /// id.
-    pub(super) fn into_events(self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
-        futures_util::stream::unfold(self, |mut stream| async move {
+    /// id. It also ends once the client has hung up: the connection polls it at that time.
+    pub(super) fn into_events(
+        self,
+        has_hung_up: impl Fn() -> bool,
+    ) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
+        let mut events = Box::pin(futures_util::stream::unfold(self, |mut stream| async move {
             let bytes = stream.next().await?;
             Some((Ok(bytes), stream))
+        }));
+        futures_util::stream::poll_fn(move |context| {
+            if has_hung_up() { Poll::Ready(None) } else { events.as_mut().poll_next(context) }
         })
     }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::batch_registry::BatchRegistry;
+use super::open_streams::OpenStreams;
 
 /// The configuration in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -28,6 +29,8 @@ pub struct ProcessInfo {
     config: Mutex<ConfigState>,
     /// The batches that it runs.
     pub(super) batches: Arc<BatchRegistry>,
+    /// The streams of changes.
+    pub(super) streams: Arc<OpenStreams>,
 }
 
 impl Default for ProcessInfo {
@@ -35,7 +38,8 @@ impl Default for ProcessInfo {
     fn default() -> Self {
         let started_at = Timestamp::now();
         let config = ConfigState { loaded_at: Some(to_text(started_at)), ..ConfigState::default() };
-        Self { started_at, config: Mutex::new(config), batches: Arc::default() }
+        let config = Mutex::new(config);
+        Self { started_at, config, batches: Arc::default(), streams: Arc::default() }
     }
 }
 

@@ -18,7 +18,8 @@ use crate::metrics::Metrics;
 use crate::models::{Decoded, ModelPatch, SystemMap, model_etag};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    EntityTag, FieldError, Patch, PatchError, Precondition, RawJson, RecordId, json_pointer, percent_encode_id, sha256,
+    EntityTag, FieldError, ListCondition, Patch, PatchError, Precondition, RawJson, RecordId, json_pointer,
+    percent_encode_id, sha256,
 };
 use crate::system::{RecordPage, RecordView, System, join_errors};
 use crate::writes::{Change, Preview, SuccessBody, WriteCommand, WriteSuccess};
@@ -222,9 +223,20 @@ impl Representation {
     /// The query's parameters of a list.
     pub(super) fn list_params(&self) -> &'static [&'static str] {
         if self.map().is_some() {
-            &["collection", "limit", "cursor", "vendor"]
+            &["collection", "limit", "cursor", FILTER, "vendor"]
         } else {
             &["collection", "limit", "cursor", FILTER]
+        }
+    }
+
+    /// The conditions of a list as conditions on the record.
+    ///
+    /// # Errors
+    /// 422, for a field of the model that lists cannot be filtered by.
+    pub(super) fn conditions(&self, system: &System, given: &[(&str, &str)]) -> Result<Vec<ListCondition>, Problem> {
+        match self.map() {
+            None => Ok(given.iter().map(|(member, text)| ListCondition::new(member, text)).collect()),
+            Some(map) => map.translate_conditions(given).map_err(|errors| system.rejected_problem(errors)),
         }
     }
 
@@ -290,11 +302,16 @@ impl Representation {
     /// The result of a handler, with its problem in the words of the representation.
     pub(super) fn translate(&self, context: &RequestContext, result: HandlerResult) -> HandlerResult {
         result.map_err(|mut error| {
-            if let Some(map) = self.map() {
-                translate_problem(map, &mut error.problem, self.id_of(context).as_ref(), context.headers());
-            }
+            self.translate_problem(context, &mut error.problem);
             error
         })
+    }
+
+    /// A problem in the words of the representation.
+    pub(super) fn translate_problem(&self, context: &RequestContext, problem: &mut Problem) {
+        if let Some(map) = self.map() {
+            translate_problem(map, problem, self.id_of(context).as_ref(), context.headers());
+        }
     }
 }
 
@@ -337,6 +354,7 @@ fn translate_problem(map: &SystemMap, problem: &mut Problem, id: Option<&RecordI
     {
         problem.detail = detail;
         problem.changed.clear();
+        problem.is_foreign_tag = true;
     }
 }
 

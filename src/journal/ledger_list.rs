@@ -37,7 +37,7 @@ pub(super) async fn entries(reader: &Reader, query: &LedgerQuery) -> Result<Page
     .await
 }
 
-fn source(query: &LedgerQuery) -> Source {
+pub(super) fn source(query: &LedgerQuery) -> Source {
     let select = "SELECT e.seq, e.hash, e.entry, coalesce(p.hash, c.hash) FROM ledger e
         LEFT JOIN ledger p ON p.seq = e.seq - 1 LEFT JOIN ledger_cut c ON c.seq = e.seq - 1 WHERE";
     match &query.record {

@@ -55,6 +55,12 @@ fn skip_to(range: &mut Range<i64>, order: SortOrder, after: i64) {
     }
 }
 
+/// The statement that reads the rows from `?1` to before `?2`, at most `?3` of them.
+pub(super) fn list_statement(source: &Source, order: SortOrder) -> String {
+    let direction = if order == SortOrder::Descending { "DESC" } else { "ASC" };
+    format!("{} AND e.seq >= ?1 AND e.seq < ?2 ORDER BY e.seq {direction} LIMIT ?3", source.select)
+}
+
 /// Reads a page. `decode` returns the position of a row, and the item if it belongs in the list.
 pub(super) async fn read_page<T>(
     reader: &Reader,
@@ -62,8 +68,7 @@ pub(super) async fn read_page<T>(
     request: &Request,
     mut decode: impl FnMut(Row) -> Result<(i64, Option<T>), DbError>,
 ) -> Result<Page<T, i64>, DbError> {
-    let direction = if request.order == SortOrder::Descending { "DESC" } else { "ASC" };
-    let statement = format!("{} AND e.seq >= ?1 AND e.seq < ?2 ORDER BY e.seq {direction} LIMIT ?3", source.select);
+    let statement = list_statement(source, request.order);
     let mut page = Page { items: Vec::new(), next: None };
     let (mut scanned, mut chunk) = (0, (request.limit + 1).min(MAX_CHUNK).min(MAX_SCANNED_ROWS));
     for mut range in request.ranges() {

@@ -14,34 +14,27 @@ pub(super) struct Assignment {
     pub new_value: Value,
 }
 
-/// The assignments of a merge patch of `fields`.
-///
-/// # Errors
-/// Every field that the system does not keep, and every group that is no object.
-pub(super) fn read_assignments(
-    map: &SystemMap,
-    fields: &Map<String, Value>,
-) -> Result<Vec<Assignment>, Vec<FieldError>> {
+/// The assignments of a merge patch of `fields`, and the errors of all that is none: fields that the
+/// system does not keep, and groups that are no objects.
+pub(super) fn read_assignments(map: &SystemMap, fields: &Map<String, Value>) -> (Vec<Assignment>, Vec<FieldError>) {
     let mut reader = AssignmentReader { map, path: Vec::new(), found: Vec::new(), errors: Vec::new() };
     reader.members(fields);
-    if reader.errors.is_empty() { Ok(reader.found) } else { Err(reader.errors) }
+    (reader.found, reader.errors)
 }
 
-/// The assignments that make one state of `fields` from another.
-///
-/// # Errors
-/// As [`read_assignments`].
+/// The assignments that make one state of `fields` from another, and the errors of
+/// [`read_assignments`].
 pub(super) fn compare(
     map: &SystemMap,
     before: &Document,
     after: &Map<String, Value>,
-) -> Result<Vec<Assignment>, Vec<FieldError>> {
-    read_assignments(map, after)?;
+) -> (Vec<Assignment>, Vec<FieldError>) {
+    let (_, errors) = read_assignments(map, after);
     let changed = |(index, entry): (usize, &super::system_map::MapEntry)| {
         let (old, new) = (get(&before.fields, &entry.field.path), get(after, &entry.field.path));
         (old != new).then(|| Assignment { entry: index, new_value: new.cloned().unwrap_or_default() })
     };
-    Ok(map.entries.iter().enumerate().filter_map(changed).collect())
+    (map.entries.iter().enumerate().filter_map(changed).collect(), errors)
 }
 
 struct AssignmentReader<'m> {

@@ -1,13 +1,13 @@
 //! Codecs: how a system writes a field's value. The set is closed, and each codec has one pair of
 //! functions, [`Codec::decode`] and [`Codec::encode`], that requests and the laws call.
 
+use jiff::civil;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, civil};
 use serde_json::{Number, Value};
 
 use super::decimal;
 use super::field::ScalarType;
-use super::time::{Pattern, parse_instant, to_instant};
+use super::time::{Instant, Pattern, parse_instant, to_instant};
 use crate::record::values_equal;
 
 /// How a system writes a value.
@@ -119,7 +119,9 @@ impl Codec {
             Self::DateTime(form) => {
                 let instant = value.as_str().and_then(parse_instant);
                 let instant = instant.ok_or_else(|| "must be a time such as \"2019-12-09T10:00:00Z\"".to_owned())?;
-                Ok(form.write(instant).into())
+                let written =
+                    form.write(instant).ok_or_else(|| "must be a time that the system's zone has".to_owned())?;
+                Ok(written.into())
             }
             Self::List { separator, .. } => join(value, separator),
             #[cfg(test)]
@@ -144,7 +146,7 @@ impl Codec {
     pub(super) fn claims(&self, value: &Value) -> bool {
         match (self, value.as_str().and_then(parse_instant)) {
             (Self::DateTime(form), Some(instant)) => {
-                to_instant(instant.to_zoned(form.zone.clone()).datetime(), &form.zone).is_some()
+                instant.to_local(&form.zone).and_then(|local| to_instant(local, &form.zone)).is_some()
             }
             _ => true,
         }
@@ -173,7 +175,7 @@ impl Codec {
 }
 
 /// A scalar without quotes; `None` for null, arrays and objects.
-fn plain_form(value: &Value) -> Option<String> {
+pub(super) fn plain_form(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.as_str().to_owned()),
@@ -235,19 +237,19 @@ fn join(value: &Value, separator: &str) -> Result<Value, String> {
 }
 
 impl DateTimeForm {
-    fn read(&self, text: &str) -> Option<Timestamp> {
+    fn read(&self, text: &str) -> Option<Instant> {
         match &self.pattern {
             Some(pattern) => to_instant(pattern.read(text)?, &self.zone),
             None => parse_instant(text).or_else(|| to_instant(parse_local(text)?, &self.zone)),
         }
     }
 
-    fn write(&self, instant: Timestamp) -> String {
-        let local = || instant.to_zoned(self.zone.clone()).datetime();
+    fn write(&self, instant: Instant) -> Option<String> {
+        let local = || instant.to_local(&self.zone);
         match &self.pattern {
-            Some(pattern) => pattern.write(local()),
-            None if self.is_local => local().to_string(),
-            None => instant.to_string(),
+            Some(pattern) => local().map(|local| pattern.write(local)),
+            None if self.is_local => local().map(|local| local.to_string()),
+            None => Some(instant.to_string()),
         }
     }
 }
@@ -315,6 +317,12 @@ mod tests {
                 r#""2024-07-01T12:00:00.500""#,
                 r#""2024-07-01T12:00:00.5Z""#,
                 r#""2024-07-01T12:00:00.5Z""#,
+            ),
+            (
+                &datetime(None, "UTC", false),
+                r#""9999-12-31T23:59:59.997Z""#,
+                r#""9999-12-31T23:59:59.997Z""#,
+                r#""9999-12-31T23:59:59.997Z""#,
             ),
             (
                 &datetime(None, "+02:00", true),

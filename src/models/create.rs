@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::assignments::{Assignment, read_assignments};
 use super::place::set_path;
-use super::system_map::SystemMap;
+use super::system_map::{SystemMap, record_path};
 use crate::record::{FieldError, json_pointer};
 
 impl SystemMap {
@@ -18,8 +18,8 @@ impl SystemMap {
         fields: &Map<String, Value>,
         vendor: Option<&Value>,
     ) -> Result<Map<String, Value>, Vec<FieldError>> {
-        let assignments = read_assignments(self, fields)?;
-        let (mut record, mut errors) = (Map::new(), Vec::new());
+        let (assignments, mut errors) = read_assignments(self, fields);
+        let mut record = Map::new();
         match vendor {
             None | Some(Value::Null) => {}
             Some(Value::Object(members)) => {
@@ -57,8 +57,7 @@ impl SystemMap {
     /// where a field shows the place. `None` for a pointer that is not below `/fields`.
     #[must_use]
     pub fn translate(&self, pointer: &str) -> Option<(String, Option<String>)> {
-        let below = pointer.strip_prefix("/fields/")?;
-        let path: Vec<String> = below.split('/').map(|name| name.replace("~1", "/").replace("~0", "~")).collect();
+        let path = record_path(pointer)?;
         let vendor = json_pointer("/vendor", &path.iter().map(String::as_str).collect::<Vec<_>>());
         let mut inside = self.entries.iter().filter(|entry| entry.place.names().starts_with(&path));
         let only_inside = match (inside.next(), inside.next()) {

@@ -138,6 +138,8 @@ pub struct Field {
     pub max_length: Option<u64>,
     /// `enum`: the values that it may have, or that its elements may have. Empty for any.
     pub choices: Vec<Value>,
+    /// `example`: a value that it may have, for documents.
+    pub sample: Option<Value>,
 }
 
 impl Field {
@@ -157,7 +159,7 @@ impl Field {
     ///
     /// # Errors
     /// What would be right.
-    pub(super) fn validate(&self, value: &Value) -> Result<(), String> {
+    pub fn validate(&self, value: &Value) -> Result<(), String> {
         match (self.kind, value) {
             (FieldType::Scalar(scalar), value) => self.validate_scalar(scalar, value),
             (FieldType::Array(items), Value::Array(elements)) => {
@@ -221,6 +223,9 @@ impl Field {
 
     /// A value that the field may have.
     pub(super) fn example(&self) -> Value {
+        if let Some(sample) = &self.sample {
+            return sample.clone();
+        }
         let scalar = match (self.choices.first(), self.format, self.kind.scalar()) {
             (Some(choice), _, _) => choice.clone(),
             (None, Some(format), _) => format.example().into(),

@@ -101,7 +101,7 @@ pub(super) fn check_record(map: &Arc<SystemMap>, fields: &Map<String, Value>) ->
 }
 
 /// One changed field moves one place.
-fn check_apart(rng: &mut Rng, map: &Arc<SystemMap>, fields: &Map<String, Value>) -> Result<(), String> {
+pub(super) fn check_apart(rng: &mut Rng, map: &Arc<SystemMap>, fields: &Map<String, Value>) -> Result<(), String> {
     let Some(entry) = rng.choice(&map.entries).filter(|entry| !entry.is_read_only) else { return Ok(()) };
     let new_value = model_value(rng, entry);
     if entry.encode(&new_value, None).is_err() || entry.place.is_blocked(fields) {

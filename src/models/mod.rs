@@ -9,7 +9,10 @@ mod codec;
 mod create;
 mod decimal;
 mod field;
+mod filters;
 mod generate;
+#[cfg(test)]
+mod golden_tests;
 mod laws;
 mod model;
 mod patch;

@@ -50,8 +50,7 @@ impl Model {
         schema
     }
 
-    /// The same of the fields that a system keeps; those are always there, unless their value
-    /// cannot be read.
+    /// An example of all fields.
     #[must_use]
     pub fn example(&self) -> Value {
         let mut example = Map::new();

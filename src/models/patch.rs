@@ -64,9 +64,9 @@ impl ModelPatch {
         };
         let fields = take_object(&mut envelope, "fields")?;
         let vendor = take_object(&mut envelope, "vendor")?;
-        let assignments = read_assignments(map, &fields).map_err(PatchError::Rejected)?;
+        let (assignments, errors) = read_assignments(map, &fields);
         let patch = Self { map: Arc::clone(map), id: id.clone(), change: Change::Json(Vec::new()), members: None };
-        let members = patch.encode_without_record(&assignments, &vendor)?;
+        let members = patch.encode_without_record(&assignments, &vendor, errors)?;
         Ok(Self { change: Change::Merge { envelope, assignments, vendor }, members: Some(members), ..patch })
     }
 
@@ -82,14 +82,14 @@ impl ModelPatch {
     }
 
     /// The record's merge patch, as far as it can be known without the record. All values that can
-    /// never be sent are found here.
+    /// never be sent are found here, after the `errors` that were found before.
     fn encode_without_record(
         &self,
         assignments: &[Assignment],
         vendor: &Map<String, Value>,
+        mut errors: Vec<FieldError>,
     ) -> Result<RawObject, PatchError> {
         let mut members = vendor.clone();
-        let mut errors = Vec::new();
         for (entry, new_value) in self.entries(assignments) {
             match entry.encode(new_value, None) {
                 Ok(value) => put(&mut members, entry.place.names(), value),
@@ -128,14 +128,14 @@ impl ModelPatch {
                 self.check_envelope(envelope, Some(etag))?;
                 self.check_named_places(before, assignments, vendor)?;
                 let after = merge_fields(&document.vendor, vendor);
-                self.write_changes(before, assignments, &diff(&document.vendor, &after), reserved)
+                self.write_changes(before, (assignments, &diff(&document.vendor, &after)), Vec::new(), reserved)
             }
             Change::Json(operations) => {
                 let after = self.apply_operations(&document, etag, operations)?;
-                let assignments = compare(&self.map, &document, &after.fields).map_err(PatchError::Rejected)?;
+                let (assignments, errors) = compare(&self.map, &document, &after.fields);
                 let changes = diff(&document.vendor, &after.vendor);
                 self.check_changed_places(before, &assignments, &changes)?;
-                self.write_changes(before, &assignments, &changes, reserved)
+                self.write_changes(before, (&assignments, &changes), errors, reserved)
             }
         }
     }
@@ -143,12 +143,12 @@ impl ModelPatch {
     fn write_changes(
         &self,
         before: &Map<String, Value>,
-        assignments: &[Assignment],
-        vendor: &[FieldChange],
+        (assignments, vendor): (&[Assignment], &[FieldChange]),
+        mut rejected: Vec<FieldError>,
         reserved: &dyn Fn(&str) -> bool,
     ) -> Result<PatchedFields, PatchError> {
         let mut after = before.clone();
-        let (mut rejected, mut read_only) = (Vec::new(), Vec::new());
+        let mut read_only = Vec::new();
         for (entry, new_value) in self.entries(assignments) {
             let current = entry.place.get(before);
             if new_value.is_null() && entry.decode_in(before) == Decoded::Unset {
@@ -355,10 +355,8 @@ impl MappedPatch for ModelPatch {
     }
 
     fn has_test(&self) -> bool {
-        match &self.change {
-            Change::Json(operations) => operations.iter().any(|one| matches!(one, PatchOperation::Test(_))),
-            Change::Merge { .. } => false,
-        }
+        let Change::Json(operations) = &self.change else { return false };
+        operations.iter().any(|one| matches!(one, PatchOperation::Test(_)))
     }
 
     fn merge_members(&self) -> Option<&RawObject> {
@@ -371,7 +369,7 @@ impl MappedPatch for ModelPatch {
     }
 
     fn named_places(&self) -> Vec<String> {
-        match &self.change {
+        let named = match &self.change {
             Change::Merge { envelope, assignments, vendor } => {
                 let mut named = Vec::new();
                 collect_leaves(vendor, &mut Vec::new(), &mut named);
@@ -383,7 +381,8 @@ impl MappedPatch for ModelPatch {
             Change::Json(operations) => {
                 operations.iter().flat_map(operation_paths).flat_map(|path| self.record_places(path)).collect()
             }
-        }
+        };
+        self.map.join_places(named)
     }
 
     fn apply(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::codec::Codec;
 use super::field::Field;
@@ -141,6 +141,8 @@ pub struct SystemMap {
     pub entries: Vec<MapEntry>,
     /// The fields that the system does not keep.
     pub missing: Vec<Field>,
+    /// The places of fields that count as one for a rebase: the model's `together`.
+    pub together: Vec<Vec<Place>>,
     /// Members that a create sets where the model gives none.
     pub create: Map<String, Value>,
     /// BLAKE3, in hex, over the model, the map and the adapter's shape of records.
@@ -153,6 +155,16 @@ impl SystemMap {
     pub fn tag_part(&self) -> String {
         let digest = const_hex::decode(&self.fingerprint).unwrap_or_default();
         BASE64.encode(digest.get(..FINGERPRINT_BYTES).unwrap_or_default())
+    }
+
+    /// These pointers into the record, with the places of all fields that count as one with a field
+    /// that they touch.
+    pub(super) fn join_places(&self, mut pointers: Vec<String>) -> Vec<String> {
+        let paths: Vec<Vec<String>> = pointers.iter().filter_map(|pointer| record_path(pointer)).collect();
+        let is_touched = |place: &Place| paths.iter().any(|path| place.meets(path));
+        let joined = self.together.iter().filter(|group| group.iter().any(is_touched)).flatten();
+        pointers.extend(joined.map(|place| place.pointer("/fields")));
+        pointers
     }
 
     /// The entry whose place is at, above or below this path of the record's `fields`.
@@ -188,6 +200,26 @@ impl SystemMap {
         FieldError { nearest, ..FieldError::in_model(pointer, detail) }
     }
 
+    /// Examples of the fields that callers can change: of the first, or of all.
+    #[must_use]
+    pub fn example(&self, has_all: bool) -> Value {
+        let mut example = Map::new();
+        let writable = self.entries.iter().filter(|entry| !entry.is_read_only);
+        for entry in writable.take(if has_all { usize::MAX } else { 1 }) {
+            put(&mut example, &entry.field.path, entry.field.example());
+        }
+        Value::Object(example)
+    }
+
+    /// A JSON Patch of the first field that callers can change.
+    #[must_use]
+    pub fn example_json_patch(&self) -> Value {
+        let first = self.entries.iter().find(|entry| !entry.is_read_only);
+        let replace =
+            |entry: &MapEntry| json!({ "op": "replace", "path": entry.pointer(), "value": entry.field.example() });
+        first.map(replace).into_iter().collect()
+    }
+
     /// The fields and the rest of a record.
     #[must_use]
     pub fn decode(&self, fields: &Map<String, Value>) -> Document {
@@ -202,6 +234,12 @@ impl SystemMap {
         }
         document
     }
+}
+
+/// The names below `fields` of a pointer into the record.
+pub(super) fn record_path(pointer: &str) -> Option<Vec<String>> {
+    let below = pointer.strip_prefix("/fields/")?;
+    Some(below.split('/').map(|name| name.replace("~1", "/").replace("~0", "~")).collect())
 }
 
 /// A record in the words of a model.

@@ -213,16 +213,15 @@ fn all_errors_of_a_patch_are_reported_at_once() {
     let body = r#"{"fields":{"emial":"x","unmapped":"x","tier":"silver","address":{"city":""},"since":"2019-13-01","credit":"1",
                              "tags":["a;b"],"visits":1.5,"codes":[1,"2"]}}"#;
     let found = rejected(merge("{}", body));
-    let unknown: Vec<_> = found.iter().map(|(pointer, detail)| (pointer.as_str(), detail.as_str())).collect();
+    let found: Vec<_> = found.iter().map(|(pointer, detail)| (pointer.as_str(), detail.as_str())).collect();
     assert_eq!(
-        unknown,
+        found[..2],
         [
             ("/fields/emial", "no such field; nearest: email"),
             ("/fields/unmapped", "customer.unmapped is not kept by crm")
         ]
     );
-    let known = body.replace(r#""emial":"x","unmapped":"x","#, "");
-    let pointers: Vec<_> = rejected(merge("{}", &known)).into_iter().map(|(pointer, _)| pointer).collect();
+    let pointers: Vec<_> = found[2..].iter().map(|(pointer, _)| *pointer).collect();
     assert_eq!(
         pointers,
         [

@@ -1,10 +1,10 @@
 //! Dates and times in a vendor's own form: a pattern of `yyyy MM dd HH mm ss`.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
-use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 
 /// A part of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,20 +156,63 @@ fn parse_offset(text: &str) -> Option<Offset> {
     Offset::from_seconds(sign * (number(hours, 23)? * 3600 + number(minutes, 59)? * 60)).ok()
 }
 
+/// An instant, as the date and time in UTC: unlike a timestamp it reaches to the end of 9999, which
+/// systems write for "for ever".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Instant(DateTime);
+
+impl fmt::Display for Instant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}Z", self.0)
+    }
+}
+
+impl From<Timestamp> for Instant {
+    fn from(timestamp: Timestamp) -> Self {
+        Self(Offset::UTC.to_datetime(timestamp))
+    }
+}
+
+impl Instant {
+    fn from_local(local: DateTime, offset: Offset) -> Option<Self> {
+        local.checked_sub(SignedDuration::from_secs(offset.seconds().into())).ok().map(Self)
+    }
+
+    /// The local time in a zone; `None` beyond what the zone's clock shows.
+    pub(super) fn to_local(self, zone: &TimeZone) -> Option<DateTime> {
+        match zone.to_fixed_offset() {
+            Ok(offset) => self.0.checked_add(SignedDuration::from_secs(offset.seconds().into())).ok(),
+            Err(_) => Some(Offset::UTC.to_timestamp(self.0).ok()?.to_zoned(zone.clone()).datetime()),
+        }
+    }
+}
+
 /// The instant of a local time; `None` where the clocks leave it out or show it twice.
-pub(super) fn to_instant(local: DateTime, zone: &TimeZone) -> Option<Timestamp> {
-    zone.to_ambiguous_zoned(local).unambiguous().ok().map(|zoned| zoned.timestamp())
+pub(super) fn to_instant(local: DateTime, zone: &TimeZone) -> Option<Instant> {
+    match zone.to_fixed_offset() {
+        Ok(offset) => Instant::from_local(local, offset),
+        Err(_) => zone.to_ambiguous_zoned(local).unambiguous().ok().map(|zoned| zoned.timestamp().into()),
+    }
 }
 
 /// Reads an RFC 3339 `date-time`.
-pub(super) fn parse_instant(text: &str) -> Option<Timestamp> {
+pub(super) fn parse_instant(text: &str) -> Option<Instant> {
     let (date, time) = text.split_at_checked(10)?;
     let is_separated = time.starts_with(['T', 't']) && date.bytes().filter(|byte| *byte == b'-').count() == 2;
     let offset_at = time.rfind(['Z', 'z', '+', '-'])?;
     let (clock, offset) = time.split_at_checked(offset_at)?;
     let has_form = clock.get(1..9).is_some_and(|clock| clock.bytes().filter(|byte| *byte == b':').count() == 2)
         && (offset.eq_ignore_ascii_case("z") || offset.len() == 6 && offset.as_bytes().get(3) == Some(&b':'));
-    (is_separated && has_form && !clock.ends_with('.')).then(|| text.parse().ok()).flatten()
+    if !is_separated || !has_form || clock.ends_with('.') {
+        return None;
+    }
+    if let Ok(timestamp) = text.parse::<Timestamp>() {
+        return Some(timestamp.into());
+    }
+    // The last hours of the year 9999 are beyond the range of timestamps.
+    let offset = if offset.eq_ignore_ascii_case("z") { Some(Offset::UTC) } else { parse_offset(offset) };
+    let local = [date, clock].concat().parse::<DateTime>().ok()?;
+    Instant::from_local(local, offset?)
 }
 
 #[cfg(test)]
@@ -222,7 +265,20 @@ mod tests {
         for right in ["2024-05-01T00:00:00Z", "2024-05-01T02:00:00+02:00", "2024-05-01T00:00:00.125Z"] {
             assert!(parse_instant(right).is_some(), "{right}");
         }
-        for wrong in ["2024-05-01", "2024-05-01T00:00:00", "2024-05-01 00:00:00Z", "20240501T000000Z", "", "ä"] {
+        for last in ["9999-12-31T23:59:59.997Z", "9999-12-31T23:59:59+00:00", "9999-12-31T12:00:00-02:00"] {
+            assert!(parse_instant(last).is_some_and(|one| one.to_string().starts_with("9999-12-31T")), "{last}");
+        }
+        assert_eq!(parse_instant("9999-12-31T23:59:59-02:00"), None);
+        for wrong in [
+            "2024-05-01",
+            "2024-05-01T00:00:00",
+            "9999-12-32T00:00:00Z",
+            "9999-12-31T25:00:00Z",
+            "2024-05-01 00:00:00Z",
+            "20240501T000000Z",
+            "",
+            "ä",
+        ] {
             assert!(parse_instant(wrong).is_none(), "{wrong}");
         }
     }

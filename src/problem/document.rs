@@ -46,9 +46,9 @@ pub struct ProblemDocument<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     current_etag: Option<&'p str>,
     /// 412: JSON Pointers of the values that differ from the caller's version, if known.
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    #[schema(required = false)]
-    changed: &'p [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, value_type = Vec<String>)]
+    changed: Option<&'p [String]>,
     /// 412 with `Prefer: rebase=disjoint`: JSON Pointers of the values that the request touches and
     /// another client has changed.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -125,7 +125,7 @@ impl<'p> ProblemDocument<'p> {
             vendor: problem.vendor.as_ref(),
             errors: &problem.errors,
             current_etag: problem.current_etag.as_deref(),
-            changed: &problem.changed,
+            changed: (problem.is_foreign_tag || !problem.changed.is_empty()).then_some(&problem.changed),
             overlap: &problem.overlap,
             rebase: problem.rebase,
             differs: &problem.differs,

@@ -161,7 +161,7 @@ problems! {
         "This write needs `If-Match`, so that it overwrites no change of others. `If-Unmodified-Since` is not enough.",
         "Read the record and send its ETag as `If-Match`, or `If-Match: *` to overwrite any state.";
     PlanRequired, "plan-required", 428, false, "A plan is required",
-        "The system makes such a write only as it was previewed, and the request has no `If-Plan`.",
+        "The system requires a plan for such a write, and the request has no `If-Plan`.",
         "Preview the write, and repeat the request with the `plan` of the preview in `If-Plan`.";
     RateLimited, "rate-limited", 429, true, "Too many calls",
         "The vendor's rate limit, or the one configured for it, is exceeded.",
@@ -253,6 +253,10 @@ pub struct Problem {
     pub current_etag: Option<String>,
     /// 412: the paths that differ from the caller's version, if known.
     pub changed: Vec<String>,
+    /// 412: whether it is known that nothing differs, so that `changed` is shown empty: the tag is
+    /// none of this document's.
+    #[serde(default)]
+    pub is_foreign_tag: bool,
     /// 412 of a rebase: the places that the request and another writer have both changed.
     #[serde(default)]
     pub overlap: Vec<String>,
@@ -306,6 +310,7 @@ impl Default for Problem {
             errors: Vec::new(),
             current_etag: None,
             changed: Vec::new(),
+            is_foreign_tag: false,
             overlap: Vec::new(),
             rebase: None,
             differs: Vec::new(),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::catalog::Requester;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{FieldError, SchemaRule, VendorErrorKind, json_pointer};
+use crate::record::{FieldError, ListCondition, SchemaRule, VendorErrorKind, json_pointer};
 use crate::system::System;
 use crate::vendors::{FieldFilter, FieldSchema};
 
@@ -16,7 +16,7 @@ use crate::vendors::{FieldFilter, FieldSchema};
 pub(super) async fn parse(
     system: &System,
     collection: &str,
-    conditions: &[(&str, &str)],
+    conditions: &[ListCondition],
     requester: Requester<'_>,
 ) -> Result<Vec<FieldFilter>, Problem> {
     if conditions.is_empty() {
@@ -28,12 +28,17 @@ pub(super) async fn parse(
         Err(fault) if fault.kind == VendorErrorKind::Unsupported => {
             return Err(ProblemKind::Rejected.with_detail("lists of this system take no filters"));
         }
-        Err(fault) => return Err(system.fault_to_problem(&fault)),
+        Err(fault) => return Err(system.collection_fault_to_problem(&fault)),
     };
-    let known = || schema.schema.fields.iter().filter(|field| field.is_shown && filterable.allows(&field.name));
-    let parse_one = |(name, text): &(&str, &str)| {
+    let shown = || schema.schema.fields.iter().filter(|field| field.is_shown);
+    let known = || shown().filter(|field| filterable.allows(&field.name));
+    let parse_one = |condition: &ListCondition| {
+        let name = &condition.member;
         if let Some(field) = known().find(|field| field.name == *name) {
-            parse_value(field, text).map(|value| FieldFilter { field: field.name.clone(), value })
+            parse_value(field, &condition.spellings).map(|value| FieldFilter { field: field.name.clone(), value })
+        } else if shown().any(|field| field.name == *name) {
+            let detail = "lists of this system cannot be filtered by this member";
+            Err(FieldError::new(json_pointer("/fields", &[name]), detail).rule(SchemaRule::Unknown))
         } else {
             let names = known().map(|field| field.name.as_str());
             Err(FieldError::unknown_member(name, names).rule(SchemaRule::Unknown))
@@ -49,23 +54,31 @@ pub(super) async fn parse(
     if errors.is_empty() { Ok(filters) } else { Err(system.rejected_problem(errors)) }
 }
 
-/// A text of the query as a value of the field.
-fn parse_value(field: &FieldSchema, text: &str) -> Result<Value, FieldError> {
+/// The text of a condition as a value of the field. Of several spellings only one may have the
+/// field's type: a list is compared with one value.
+fn parse_value(field: &FieldSchema, spellings: &[String]) -> Result<Value, FieldError> {
     let types: Vec<&str> = match field.value.get("type") {
         Some(Value::String(one)) => vec![one],
         Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
     };
+    let mut values: Vec<Value> = spellings.iter().filter_map(|text| parse_text(&types, text)).collect();
+    let detail = match values.pop() {
+        Some(value) if values.is_empty() => return Ok(value),
+        Some(_) => format!("lists cannot be filtered by this value; it is one of {} here", spellings.join(", ")),
+        None => format!("lists cannot be filtered by this value; the member holds {}", types.join(" or ")),
+    };
+    Err(FieldError::new(json_pointer("/fields", &[&field.name]), detail).rule(SchemaRule::Type))
+}
+
+fn parse_text(types: &[&str], text: &str) -> Option<Value> {
     let has = |name: &str| types.contains(&name);
-    let number = || serde_json::from_str::<Value>(text).ok().filter(Value::is_number);
-    let parsed = match text {
+    match text {
         "true" | "false" if has("boolean") => Some(Value::Bool(text == "true")),
-        _ if has("integer") || has("number") => number(),
+        // Some vendors show a flag as a number.
+        "0" | "1" if has("boolean") => Some(Value::Bool(text == "1")),
+        _ if has("integer") || has("number") => serde_json::from_str::<Value>(text).ok().filter(Value::is_number),
         _ if types.is_empty() || has("string") => Some(Value::from(text)),
         _ => None,
-    };
-    parsed.ok_or_else(|| {
-        let detail = format!("lists cannot be filtered by this value; the member holds {}", types.join(" or "));
-        FieldError::new(json_pointer("/fields", &[&field.name]), detail).rule(SchemaRule::Type)
-    })
+    }
 }

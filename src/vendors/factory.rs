@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::adapter::Adapter;
-use crate::record::Secret;
+use super::capabilities::Capabilities;
+use crate::record::{Action, Secret};
 
 /// The form of a setting's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +93,13 @@ impl InvalidSetting {
     }
 }
 
-/// Examples that fit the vendor's sandbox, for its documentation.
+/// Examples for the documentation: a configuration, and bodies that fit the vendor's sandbox.
 #[derive(Clone, Copy, Debug)]
 pub struct VendorSamples {
     /// The vendor's name for people.
     pub title: &'static str,
+    /// The table of a system in an example configuration: every key of the vendor.
+    pub configuration: &'static str,
     /// What the merge patch changes, in a few words.
     pub patch_summary: &'static str,
     /// The JSON of a merge patch.
@@ -103,6 +108,10 @@ pub struct VendorSamples {
     pub create_summary: &'static str,
     /// The JSON of the body of a create.
     pub create: &'static str,
+    /// A record that can be deleted, if the one of `id_example` cannot.
+    pub deletable_id: Option<&'static str>,
+    /// Records of other collections than the one of `id_example`.
+    pub other_ids: &'static [&'static str],
 }
 
 /// One vendor: its settings, and how its adapter is built.
@@ -119,8 +128,15 @@ pub struct AdapterFactory {
     pub collection_form: &'static str,
     /// Whether a text has the form of a collection's name.
     pub is_collection: fn(&str) -> bool,
-    /// Bodies to try out, and the vendor's part of an example configuration.
+    /// Whether callers never see a member of this name: it is the gateway's business, or has
+    /// another shape in `fields`.
+    pub is_hidden: fn(&str) -> bool,
+    /// An example configuration, and bodies to try out in the sandbox.
     pub samples: VendorSamples,
+    /// When the key of a system expires, where the key itself says so.
+    pub key_expires: fn(&Settings) -> Option<Timestamp>,
+    /// What the vendor can do.
+    pub capabilities: &'static Capabilities,
     /// Builds the adapter of one system.
     pub build: fn(&Settings) -> Result<Arc<dyn Adapter>, InvalidSetting>,
 }
@@ -130,6 +146,22 @@ impl AdapterFactory {
     #[must_use]
     pub fn find_setting(&self, key: &str) -> Option<&'static SettingSpec> {
         self.settings.iter().find(|setting| setting.key == key)
+    }
+
+    /// The id of a sample record of a collection; of any collection if it is `None`.
+    #[must_use]
+    pub fn sample_id(&self, collection: Option<&str>) -> &'static str {
+        let first = self.capabilities.id_example;
+        let is_in = |id: &&str| id.rsplit_once(':').is_some_and(|(own, _)| collection.is_none_or(|one| one == own));
+        [first].iter().chain(self.samples.other_ids).copied().find(is_in).unwrap_or(first)
+    }
+
+    /// The losses that an action may cause, as `Accept-Loss` names them.
+    #[must_use]
+    pub fn losses_of(&self, action: Action) -> Option<String> {
+        let losses = self.capabilities.losses.iter().filter(|loss| loss.actions.contains(&action));
+        let names: Vec<&str> = losses.map(|loss| loss.name).collect();
+        (!names.is_empty()).then(|| names.join(", "))
     }
 }
 

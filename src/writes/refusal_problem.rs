@@ -37,7 +37,7 @@ pub(super) async fn refusal_problem(
 fn fault_problem(system: &System, write: &InFlightWrite, fault: &VendorError) -> Problem {
     match write.id() {
         Some(id) => system.record_fault_to_problem(id, fault),
-        None => system.fault_to_problem(fault),
+        None => system.collection_fault_to_problem(fault),
     }
 }
 

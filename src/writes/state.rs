@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 use tokio::sync::{OnceCell, mpsc};
 
 use super::active_probes::ActiveProbes;
-use super::concurrent_writes::InFlightCreates;
 use super::idempotency::InFlightKeys;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::problems::store_unavailable;
@@ -26,7 +25,6 @@ pub(crate) struct GatewayState {
     systems: RwLock<Vec<Arc<System>>>,
     pub store: Journal,
     pub metrics: Arc<Metrics>,
-    pub(super) in_flight_creates: InFlightCreates,
     pub(super) in_flight_keys: InFlightKeys,
     pub(super) record_queues: RecordQueues,
     pub(super) active_probes: ActiveProbes,
@@ -42,7 +40,6 @@ impl GatewayState {
             systems: RwLock::new(systems),
             store,
             metrics,
-            in_flight_creates: InFlightCreates::default(),
             in_flight_keys: InFlightKeys::default(),
             record_queues: RecordQueues::default(),
             active_probes: ActiveProbes::default(),
@@ -99,7 +96,6 @@ impl GatewayState {
                 self.metrics.writes_unknown(system.index, 1);
             }
         }
-        self.in_flight_creates.insert_if_create(&write);
         self.requeue(write);
     }
 

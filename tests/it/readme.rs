@@ -132,6 +132,16 @@ fn the_contract_lists_every_metric_with_its_labels() {
 }
 
 #[test]
+fn the_contract_lists_every_action_of_the_metrics() {
+    let contract = read_file("src/docs/contract.md");
+    let (_, rest) = contract.split_once("\n`action` is one of ").expect("the list of actions");
+    let (list, _) = rest.split_once(".\n").expect("the end of the list");
+    let actions: Vec<&str> = RequestAction::ALL.iter().map(|action| action.as_str()).collect();
+    let documented: BTreeSet<&str> = code_words(list).collect();
+    assert_eq!(documented, actions.into_iter().collect());
+}
+
+#[test]
 fn the_header_table_has_every_header_of_the_openapi_document() {
     fn collect(value: &Value, names: &mut BTreeSet<String>) {
         match value {
@@ -285,4 +295,34 @@ async fn the_commands_of_the_guide_return_what_it_describes() {
     let queued = send_command(&gateway, queued).await;
     queued.assert_status(200);
     assert_headers_are_shown(&queued, &guide);
+}
+
+#[actix_web::test]
+async fn the_guide_to_models_is_true_line_by_line() {
+    let guide = read_file("src/docs/models.md");
+    let tables: Vec<_> = code_blocks(&guide, "toml");
+    let [model] = tables.as_slice() else { panic!("one model: {tables:?}") };
+    let models = [records_gateway::app::sandbox::MODELS, model].concat();
+    let gateway = TestEnv::start_with(&MATRIX42, |config| config.text_of("models", &models));
+    let commands: Vec<_> = code_blocks(&guide, "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
+    let [item, definition, rename_item, rename_definition, gold, create, all] = commands.as_slice() else {
+        panic!("seven commands: {commands:?}")
+    };
+    for read in [item, definition] {
+        let fields = send_command(&gateway, read).await.assert_status(200).json()["fields"].take();
+        assert!(fields["name"].is_string() && fields["active"].is_boolean(), "{fields}");
+    }
+    for rename in [rename_item, rename_definition] {
+        let renamed = send_command(&gateway, rename).await.assert_status(200).json();
+        assert_eq!(renamed["fields"]["name"], "Renamed", "{renamed}");
+    }
+    let listed = send_command(&gateway, gold).await.assert_status(200).json();
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
+    let created = send_command(&gateway, create).await.assert_status(201).json();
+    assert_eq!((&created["fields"]["tier"], &created["fields"]["since"]), (&json!("gold"), &json!("2026-02-28")));
+    let everyone = send_command(&gateway, all).await.assert_status(200).json();
+    let emails: Vec<&str> =
+        everyone["items"].as_array().unwrap().iter().filter_map(|item| item["fields"]["email"].as_str()).collect();
+    assert!(emails.contains(&"joan@example.com") && emails.len() > 5, "{emails:?}");
+    assert_eq!(everyone["unreachable"], json!([]));
 }

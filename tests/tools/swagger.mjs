@@ -1,6 +1,8 @@
-// Reads and changes a record in Swagger UI, in Chromium: node swagger.mjs BASE_URL SCREENSHOT
+// Presses "Execute" on every operation in Swagger UI, in Chromium: node swagger.mjs BASE_URL SCREENSHOT
 //
-// Fails on an unexpected status, an error in the console, and a request to another origin.
+// Nothing is typed but ids that only a response can tell, and the tag of a change. Every operation of the general document succeeds,
+// and so does every one of each system's document that is about the system: `/docs/?system=NAME`. Fails on another status, an error
+// in the console, and a request to another origin.
 
 import assert from 'node:assert/strict';
 import { launch, openPage } from './browser.mjs';
@@ -8,56 +10,162 @@ import { launch, openPage } from './browser.mjs';
 const [base, screenshot] = process.argv.slice(2);
 assert.ok(base && screenshot, 'usage: node swagger.mjs BASE_URL SCREENSHOT');
 
-const PATH = '/records/{system}/{id}';
-const SYSTEM = 'itsm';
-const ID = 'SPSScCategoryClassBase:7777780d-71a0-df11-708c-000c2968299e';
+const METHODS = ['get', 'post', 'patch', 'delete'];
+const RECORD = '/records/{system}/{id}';
+// An operation that has ended cannot be resolved by a person.
+const OTHER_STATUS = { resolveOperation: 409 };
 
 const browser = await launch();
 
 try {
   const { page, complaints } = await openPage(browser, base, { width: 1280, height: 1600 });
+  // The browser writes a line to the console for every 4xx; the statuses are checked here.
+  const reported = () => complaints.filter((line) => !/the server responded with a status of 4\d\d/.test(line));
 
   await assertPage(page, '/', ['href="docs/"', 'href="openapi.json"']);
   await assertPage(page, '/problems/precondition-failed', ['precondition-failed', '412']);
 
-  await page.goto(`${base}/docs/`);
+  const systems = (await json('/systems')).items.map((system) => system.name);
+  assert.ok(systems.length >= 4, `systems: ${systems}`);
+  // The documents of the systems first: the general one ends with deletes.
+  for (const system of systems) {
+    const isAboutIt = (path) => path.includes('{system}');
+    await executeAll(page, `/docs/?system=${system}`, `/systems/${system}/openapi.json`, isAboutIt, system);
+  }
+  await changeWithTag(page);
+  await executeAll(page, '/docs/', '/openapi.json', () => true, 'all');
+  assert.deepEqual(reported(), []);
+  console.log(`Chromium ${browser.version()}; screenshot: ${screenshot}`);
+} finally {
+  await browser.close();
+}
 
-  const get = await open(page, 'get');
-  await fill(get, 'system', SYSTEM);
-  await fill(get, 'id', ID);
+/** Executes every chosen operation of a document as it is filled in; those that remove something come last. */
+async function executeAll(page, docs, documentPath, isChosen, name) {
+  const started = Date.now();
+  const document = await json(documentPath);
+  const operations = Object.entries(document.paths)
+    .filter(([path]) => isChosen(path))
+    .flatMap(([path, item]) => METHODS.filter((method) => item[method]).map((method) => ({ path, method, ...item[method] })))
+    .sort((one, other) => METHODS.indexOf(one.method) - METHODS.indexOf(other.method));
+  assert.ok(operations.some((operation) => operation.method === 'delete'), `${name} has operations that remove something`);
+  await page.goto(`${base}${docs}`);
+  await page.locator('.opblock').first().waitFor();
+  const ids = { operations: await anOperation(), batches: await aBatch() };
+  const failed = [];
+  let executed = 0;
+  // A record that is read for the first model is deleted by the end: each operation of one kind has its own.
+  const gone = new Set();
+  for (const operation of operations) {
+    const block = await open(page, operation);
+    const collection = /^\/(operations|batches)\/\{id\}/.exec(operation.path)?.[1];
+    if (collection) await fill(block, 'id', ids[collection]);
+    const types = Object.keys(operation.requestBody?.content ?? {});
+    // A patch has several media types; its preview is the same request.
+    const tried = operation.method === 'patch' ? types : types.slice(0, 1);
+    for (const type of tried.length ? tried : [null]) {
+      if (tried.length > 1) await bodyType(block, type);
+      if (operation.method === 'delete' && !collection) await newIfGone(operation, block, gone);
+      const { status, text } = await execute(block);
+      executed += 1;
+      const isExpected = OTHER_STATUS[operation.operationId] ? status === OTHER_STATUS[operation.operationId] : status >= 200 && status < 300;
+      if (!isExpected) failed.push(`${operation.operationId} ${type ?? ''}: ${status} ${/"detail": "[^"]*"/.exec(text)?.[0] ?? ''}`);
+      if (status === 202) await settled(text);
+    }
+    await close(block);
+  }
+  assert.deepEqual(failed, [], `${name}: ${failed.length} of ${executed} examples fail`);
+  console.log(`${name}: ${executed} examples of ${operations.length} operations succeed in ${Date.now() - started} ms`);
+}
+
+/** The record of the example is deleted once only: later operations get the id of a new one. */
+async function newIfGone(operation, block, gone) {
+  const value = (name) => block.locator(`tr[data-param-name="${name}"]`).locator('input, select').first().inputValue();
+  const id = await value('id');
+  if (!gone.has(id)) {
+    gone.add(id);
+    return;
+  }
+  const system = await value('system');
+  const [collection] = [id.slice(0, id.lastIndexOf(':'))];
+  const examples = Object.values((await json(`/systems/${system}/openapi.json`)).paths['/records/{system}'].post.requestBody.content)[0].examples;
+  const { fields } = Object.values(examples)[0].value;
+  const response = await fetch(`${base}/records/${system}`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', Prefer: 'wait=5' },
+    body: JSON.stringify({ collection, fields }),
+  });
+  assert.equal(response.status, 201, `a new record of ${system}`);
+  await fill(block, 'id', (await response.json()).id);
+}
+
+/** Reads a record, changes it with its tag, and cannot change it with the same tag again. */
+async function changeWithTag(page) {
+  await page.goto(`${base}/docs/?system=itsm`);
+  const paths = (await json('/systems/itsm/openapi.json')).paths[RECORD];
+  const created = await fetch(`${base}/records/itsm`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: '{"collection":"SPSScCategoryClassBase","fields":{"Name":"Facilities"}}',
+  });
+  const { id } = await created.json();
+  const get = await open(page, { method: 'get', path: RECORD, ...paths.get });
+  await fill(get, 'id', id);
   const read = await execute(get);
-  assert.equal(read.status, '200', `GET in Swagger UI: ${read.text}`);
+  assert.equal(read.status, 200, read.text);
   const etag = /^\s*etag: (".*")\s*$/im.exec(read.text)?.[1];
   assert.ok(etag, `no ETag is shown in: ${read.text}`);
-  assert.match(read.text, /Facility Management/);
-
-  const patch = await open(page, 'patch');
-  await fill(patch, 'system', SYSTEM);
-  await fill(patch, 'id', ID);
+  const patch = await open(page, { method: 'patch', path: RECORD, ...paths.patch });
+  await fill(patch, 'id', id);
   await fill(patch, 'If-Match', etag);
-  await blank(patch, ['system', 'id', 'If-Match']);
   await bodyType(patch, 'application/merge-patch+json');
   await patch.locator('textarea.body-param__text').fill('{"fields": {"Description": "Facilities and rooms"}}');
   const written = await execute(patch);
-  assert.equal(written.status, '204', `PATCH in Swagger UI: ${written.text}`);
-
+  assert.equal(written.status, 204, written.text);
   const again = await execute(get);
-  assert.equal(again.status, '200');
   assert.match(again.text, /Facilities and rooms/);
   await get.evaluate((block) => block.scrollIntoView());
   await page.screenshot({ path: screenshot });
-
-  // The stale ETag comes last: the browser writes a line to the console for every 4xx.
-  assert.deepEqual(complaints, []);
   const stale = await execute(patch);
-  assert.equal(stale.status, '412', `PATCH with the stale ETag in Swagger UI: ${stale.text}`);
+  assert.equal(stale.status, 412, stale.text);
   assert.match(stale.text, /precondition-failed/);
+}
 
-  const version = browser.version();
-  console.log(`Chromium ${version}: read (200, ETag ${etag}), changed (204), read again, rejected a stale ETag (412)`);
-  console.log(`screenshot: ${screenshot}`);
-} finally {
-  await browser.close();
+async function json(path) {
+  const response = await fetch(`${base}${path}`);
+  assert.equal(response.status, 200, path);
+  return response.json();
+}
+
+/** The id of an operation that has ended. */
+async function anOperation() {
+  const response = await fetch(`${base}/records/itsm/SPSScCategoryClassBase:7777780d-71a0-df11-708c-000c2968299f`, {
+    method: 'PATCH',
+    headers: { 'If-Match': '*', 'Content-Type': 'application/merge-patch+json' },
+    body: JSON.stringify({ fields: { Description: `Changed at ${performance.now()}` } }),
+  });
+  assert.equal(response.status, 204, await response.text());
+  return response.headers.get('operation').split('/').pop();
+}
+
+/** The id of a stored batch. */
+async function aBatch() {
+  const response = await fetch(`${base}/batch`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', Prefer: 'respond-async' },
+    body: JSON.stringify({ items: [{ method: 'GET', path: '/records/architecture/object-definitions:640b3d7d4a28b925fcf8b9a2' }] }),
+  });
+  assert.equal(response.status, 202, await response.text());
+  return response.headers.get('location').split('/').pop();
+}
+
+/** Waits for the end of a queued write: another one is refused until then. */
+async function settled(text) {
+  const operation = /\/operations\/[0-9a-f-]{36}/.exec(text)?.[0];
+  for (let tries = 0; operation && tries < 100; tries += 1) {
+    if ((await json(operation)).state !== 'running') return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
 }
 
 /** Opens a page of the gateway and checks that it contains these words and links. */
@@ -70,30 +178,23 @@ async function assertPage(page, path, expected) {
   for (const words of expected) assert.ok(text.includes(words), `${path} shows ${words}`);
 }
 
-/** Opens the operation's block in Swagger UI and presses "Try it out". */
-async function open(page, method) {
-  const block = page.locator(`.opblock-${method}`).filter({ has: page.locator(`[data-path="${PATH}"]`) });
+/** Opens the operation's block in Swagger UI, ready to try out. */
+async function open(page, { operationId }) {
+  const block = page.locator(`.opblock[id^="operations-"][id$="-${operationId}"]`).first();
   await block.locator('.opblock-summary-control').click();
-  const tryOut = block.locator('.try-out__btn');
-  await tryOut.waitFor();
-  if (!(await block.locator('.execute').isVisible())) await tryOut.click();
+  await block.locator('.try-out__btn').waitFor();
+  if (!(await block.locator('.execute').isVisible())) await block.locator('.try-out__btn').click();
   await block.locator('.execute').waitFor();
   return block;
 }
 
-/** Fills in one parameter. */
-async function fill(block, name, value) {
-  const row = block.locator(`tr[data-param-name="${name}"]`);
-  await row.locator('input').first().fill(value);
+async function close(block) {
+  await block.locator('.opblock-summary-control').click();
 }
 
-/** Clears the other parameters, which Swagger UI fills with examples. */
-async function blank(block, except) {
-  for (const row of await block.locator('tr[data-param-name]').all()) {
-    if (except.includes(await row.getAttribute('data-param-name'))) continue;
-    const input = row.locator('input[type=text]');
-    if (await input.count()) await input.first().fill('');
-  }
+/** Fills in one parameter. */
+async function fill(block, name, value) {
+  await block.locator(`tr[data-param-name="${name}"]`).locator('input').first().fill(value);
 }
 
 /** Chooses the media type of the request's body. */
@@ -101,13 +202,14 @@ async function bodyType(block, type) {
   await block.locator('.opblock-section-request-body .content-type').first().selectOption(type);
 }
 
-/** Presses "Execute" and returns status and text of the shown response. */
+/** Presses "Execute" and returns status and text of the shown response; 0 if Swagger UI sends nothing. */
 async function execute(block) {
   const clear = block.locator('.btn-clear');
   if (await clear.isVisible()) await clear.click();
   await block.locator('.execute').click();
   const shown = block.locator('.live-responses-table');
-  await shown.waitFor();
+  const isShown = await shown.waitFor().then(() => true, () => false);
+  if (!isShown) return { status: 0, text: 'a required parameter or the body is missing' };
   const status = await shown.locator('tbody .response-col_status').first().innerText();
-  return { status: status.trim().split(/\s/)[0], text: await shown.innerText() };
+  return { status: Number(status.trim().split(/\s/)[0]), text: await shown.innerText() };
 }

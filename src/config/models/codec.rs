@@ -37,6 +37,7 @@ pub(super) fn read_entry(field: &Field, value: &SpannedValue<'_>) -> Option<MapE
     let codec = codec.filter(|codec| check_fit(field, codec, value))?;
     let entry = MapEntry { field: field.clone(), place: place?, codec, none, is_read_only };
     check_words(&entry, value);
+    check_none(&entry, value);
     Some(entry)
 }
 
@@ -158,6 +159,21 @@ fn check_fit(field: &Field, codec: &Codec, value: &SpannedValue<'_>) -> bool {
         value.error(format!("the codec does not fit the field {:?}", field.name()), format!("a field with {needs}"));
     }
     fits
+}
+
+/// A value of a closed set that `none` leaves no word for could never be put.
+fn check_none(entry: &MapEntry, value: &SpannedValue<'_>) {
+    let of_enum = |words: &[EnumWord]| words.iter().map(|word| word.means.clone()).collect();
+    let values: Vec<Value> = match &entry.codec {
+        Codec::Enum(words) => of_enum(words),
+        Codec::Boolean { .. } => vec![true.into(), false.into()],
+        _ => entry.field.choices.clone(),
+    };
+    let is_lost = |one: &&Value| entry.field.allows(one) && entry.encode(one, None).is_err();
+    if let Some(lost) = values.iter().find(is_lost).filter(|_| entry.none.is_some() && !entry.is_read_only) {
+        let message = format!("none: the system's value of {lost} means unset, so that {lost} cannot be written");
+        value.error(message, "a value of none that stands for nothing else");
+    }
 }
 
 /// The words of an enum, the values of a flag and a separator must not contradict the field.

@@ -31,7 +31,9 @@ pub(super) fn read_field(name: &str, value: &SpannedValue<'_>) -> Option<Field> 
         format: read_format(&table, kind),
         max_length: read_max_length(&table, kind),
         choices: read_choices(&table, kind),
+        sample: None,
     };
+    let field = Field { sample: read_sample(&table, &field), ..field };
     table.reject_unknown(|_| None);
     kind.map(|_| field)
 }
@@ -83,6 +85,15 @@ fn read_max_length(table: &TableReader<'_>, kind: Option<FieldType>) -> Option<u
         table.error("max_length", "belongs to strings", "no max_length, or type = \"string\"");
     }
     Some(max)
+}
+
+fn read_sample(table: &TableReader<'_>, field: &Field) -> Option<Value> {
+    let sample = to_json(&table.get("example")?)?;
+    if let Err(expected) = field.validate(&sample) {
+        table.error("example", "is no value of the field", expected);
+        return None;
+    }
+    Some(sample)
 }
 
 fn read_choices(table: &TableReader<'_>, kind: Option<FieldType>) -> Vec<Value> {

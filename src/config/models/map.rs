@@ -9,7 +9,7 @@ use super::toml_json::to_json;
 use crate::config::spanned_value::SpannedValue;
 use crate::config::system::SystemConfig;
 use crate::config::table_reader::TableReader;
-use crate::models::{Field, MapEntry, Model, SystemMap, check_laws};
+use crate::models::{Field, MapEntry, Model, Place, SystemMap, check_laws};
 use crate::vendors::Adapter;
 
 /// How many values of each field, and how many records, the laws are checked with at the start.
@@ -60,12 +60,22 @@ pub(super) fn read_map(
         system: config.name.clone(),
         collection,
         missing,
+        together: joined_places(model, &entries),
         create,
         fingerprint,
         entries: entries.iter().map(|(entry, _)| entry.clone()).collect(),
     };
     report_broken_laws(&map, &entries, value);
     Some(map)
+}
+
+/// The places of the fields of each group in `together` that the system keeps.
+fn joined_places(model: &Model, entries: &[(MapEntry, SpannedValue<'_>)]) -> Vec<Vec<Place>> {
+    let of_group = |group: &Vec<String>| {
+        let is_in = |entry: &&MapEntry| group.contains(&entry.field.name());
+        entries.iter().map(|(entry, _)| entry).filter(is_in).map(|entry| entry.place.clone()).collect()
+    };
+    model.together.iter().map(of_group).collect()
 }
 
 fn find_field<'m>(model: &'m Model, name: &str, value: &SpannedValue<'_>) -> Option<&'m Field> {
@@ -146,10 +156,9 @@ fn fingerprint(
 }
 
 fn report_broken_laws(map: &SystemMap, entries: &[(MapEntry, SpannedValue<'_>)], table: &SpannedValue<'_>) {
-    if !table.diagnostics.is_ok() {
-        return;
-    }
-    for broken in check_laws(&Arc::new(map.clone()), LAW_VALUES, LAW_RECORDS) {
+    // Places that meet, which have been reported, break the laws of records.
+    let records = if table.diagnostics.is_ok() { LAW_RECORDS } else { 0 };
+    for broken in check_laws(&Arc::new(map.clone()), LAW_VALUES, records) {
         let at = entries.iter().find(|(entry, _)| broken.field.as_ref() == Some(&entry.field.name()));
         let value = at.map_or(table, |(_, value)| value);
         value.error(broken.detail, "a map whose values read back as they were written");

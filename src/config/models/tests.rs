@@ -19,9 +19,10 @@ b = { type = "string", enum = ["x", "y"] }
 n = { type = "number" }
 l = { type = "array", items = "string", enum = ["p;q"] }
 d = { type = "string", format = "date" }
+f = { type = "boolean" }
 "#;
 
-/// Each error as `LINE path: message`, for a map whose first entry is on line 19.
+/// Each error as `LINE path: message`, for a map whose first entry is on line 20.
 fn errors(map: &str) -> Vec<String> {
     errors_of(&format!("{SYSTEMS}[models.m.systems.crm.map]\n{map}\n"))
 }
@@ -52,11 +53,11 @@ z = "Z""#;
     assert_eq!(
         errors(map),
         [
-            format!("20 {}: enum: no word of the system means \"y\"", at("b")),
-            format!("21 {}: must have yyyy, MM and dd", at("n.date")),
-            format!("22 {}: list: the separator is in \"p;q\"", at("l")),
-            format!("23 {}: has the codecs scale and date", at("d")),
-            format!("24 {}: is not a field of the model", at("z")),
+            format!("21 {}: enum: no word of the system means \"y\"", at("b")),
+            format!("22 {}: must have yyyy, MM and dd", at("n.date")),
+            format!("23 {}: list: the separator is in \"p;q\"", at("l")),
+            format!("24 {}: has the codecs scale and date", at("d")),
+            format!("25 {}: is not a field of the model", at("z")),
         ]
         .map(String::from)
     );
@@ -64,7 +65,7 @@ z = "Z""#;
 
 #[test]
 fn places_that_meet_are_refused() {
-    assert_eq!(errors("a = \"/p\"\nb = \"/p/q\""), ["20 models.m.systems.crm.map.b: its place meets that of \"a\""]);
+    assert_eq!(errors("a = \"/p\"\nb = \"/p/q\""), ["21 models.m.systems.crm.map.b: its place meets that of \"a\""]);
     assert_eq!(errors("a = \"P\"\nb = \"P\"").len(), 1);
 }
 
@@ -89,10 +90,37 @@ fn a_codec_must_fit_its_field() {
 }
 
 #[test]
+fn a_value_that_could_never_be_written_is_refused() {
+    let message = |value: &str| {
+        format!(
+            "20 models.m.systems.crm.map.{value} means unset, so that {} cannot be written",
+            value.rsplit(' ').next().unwrap_or_default()
+        )
+    };
+    for (map, expected) in [
+        (r#"b = { at = "B", enum = { x = "x", y = "y" }, none = "x" }"#, r#"b: none: the system's value of "x""#),
+        (r#"b = { at = "B", none = "y" }"#, r#"b: none: the system's value of "y""#),
+        (
+            r#"f = { at = "F", boolean = { true = [1], false = [0] }, none = 0 }"#,
+            "f: none: the system's value of false",
+        ),
+    ] {
+        assert_eq!(errors(map), [message(expected)], "{map}");
+    }
+    for fine in [
+        r#"b = { at = "B", enum = { x = "x", y = "y", z = "y" }, none = "z" }"#,
+        r#"b = { at = "B", enum = { x = "x", y = "y" }, none = "x", read_only = true }"#,
+        r#"a = { at = "A", none = "" }"#,
+    ] {
+        assert_eq!(errors(fine), [""; 0], "{fine}");
+    }
+}
+
+#[test]
 fn what_the_vendor_sets_is_mapped_only_to_be_read() {
     assert_eq!(
         errors("a = \"_version\""),
-        ["19 models.m.systems.crm.map.a: \"_version\" cannot be changed at this vendor"]
+        ["20 models.m.systems.crm.map.a: \"_version\" cannot be changed at this vendor"]
     );
     assert_eq!(errors("a = { at = \"_version\", read_only = true }"), [""; 0]);
     let type_of = format!("{SYSTEMS}[models.m.systems.architecture.map]\na = \"/type/name\"\n");
@@ -102,9 +130,9 @@ fn what_the_vendor_sets_is_mapped_only_to_be_read() {
 #[test]
 fn a_map_names_a_configured_system_and_its_own_collection() {
     let text = format!("{SYSTEMS}[models.m.systems.other.map]\na = \"A\"\n");
-    assert_eq!(errors_of(&text), ["18 models.m.systems.other: is not a configured system"]);
+    assert_eq!(errors_of(&text), ["19 models.m.systems.other: is not a configured system"]);
     let text = format!("{SYSTEMS}[models.m.systems.crm]\ncollection = \"x\"\nmap = {{ a = \"A\" }}\n");
-    assert_eq!(errors_of(&text), ["19 models.m.systems.crm.collection: \"x\" is not a collection of this vendor"]);
+    assert_eq!(errors_of(&text), ["20 models.m.systems.crm.collection: \"x\" is not a collection of this vendor"]);
 }
 
 #[test]

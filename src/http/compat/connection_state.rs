@@ -132,6 +132,12 @@ pub(in crate::http) fn has_hung_up(request: &HttpRequest) -> bool {
     request.conn_data::<Connection>().is_some_and(|connection| connection.signals.ended.get())
 }
 
+/// The same for the time after the request, whose response is a stream.
+pub(in crate::http) fn hang_up_watch(request: &HttpRequest) -> impl Fn() -> bool + use<> {
+    let signals = request.conn_data::<Connection>().map(|connection| Rc::clone(&connection.signals));
+    move || signals.as_ref().is_some_and(|signals| signals.ended.get())
+}
+
 /// Whether the request came over TLS.
 pub(in crate::http) fn is_over_tls(request: &HttpRequest) -> bool {
     request.conn_data::<Connection>().is_some_and(|connection| connection.is_over_tls)

@@ -109,17 +109,22 @@ fn perhaps_stored(id: &str) -> Problem {
     ProblemKind::OutcomeUnknown.with_detail(detail).batch(id)
 }
 
+/// The query that the first page of a batch continues.
+fn first_query(id: &str) -> QueryParams {
+    QueryParams::default().of_path(&format!("/batches/{id}"))
+}
+
 /// 202 with a batch that is stored and cannot be read now.
 fn accepted_unread(id: &str, head: &Head, len: usize) -> HandlerResult {
     let batch = Batch::begun(id, head);
-    let next = QueryParams::default().encode_cursor("0");
+    let next = first_query(id).encode_cursor("0");
     Ok(accepted_response(&batch, &batch.to_json(&Summary::of(len), &[], Some(&next))))
 }
 
 /// 202 with the batch.
 async fn accepted(context: &RequestContext, batch: &Batch) -> HandlerResult {
     let (items, next) = batch.page(context, 0, FIRST_PAGE).await?;
-    let next = next.map(|position| QueryParams::default().encode_cursor(&position.to_string()));
+    let next = next.map(|position| first_query(&batch.id).encode_cursor(&position.to_string()));
     Ok(accepted_response(batch, &batch.to_json(&batch.summary(context).await?, &items, next.as_deref())))
 }
 

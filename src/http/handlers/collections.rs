@@ -7,11 +7,12 @@ use serde::Serialize;
 use crate::catalog::{Purpose, SchemaDocument};
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
+use crate::http::handlers::systems::Guarantees;
 use crate::http::headers::accept;
 use crate::http::openapi::{PageParams, SchemaParams, SchemaPath, SystemPath};
 use crate::http::response::{self, ReadPreconditions};
-use crate::problem::{Problem, ProblemKind};
-use crate::record::{Action, VendorError, VendorErrorKind, percent_encode_id};
+use crate::problem::ProblemKind;
+use crate::record::{Action, percent_encode_id};
 use crate::system::System;
 use crate::vendors::CollectionInfo;
 
@@ -34,6 +35,8 @@ struct CollectionView<'s> {
     records: Option<u64>,
     /// What can be done with its records.
     actions: &'s [Action],
+    /// How a write of its records excludes concurrent writers, as far as the gateway knows yet.
+    guarantee: Guarantees,
     /// The path of its schema; null where there is none.
     #[schema(required = true, example = "/systems/architecture/collections/object-definitions/schema")]
     schema: Option<String>,
@@ -92,6 +95,7 @@ fn collection_view<'s>(system: &'s System, info: &'s CollectionInfo, models: Vec
         title: &info.title,
         records: info.records,
         actions: system.adapter.capabilities().actions,
+        guarantee: Guarantees::of_collection(system, &info.collection),
         schema: system.catalog.schema_path(&info.collection),
         schema_source: system.catalog.source().as_str(),
         models,
@@ -107,7 +111,7 @@ fn collection_view<'s>(system: &'s System, info: &'s CollectionInfo, models: Vec
 pub(in crate::http) async fn schema(context: RequestContext) -> HandlerResult {
     let system = context.authorize_system(Action::Read)?;
     let raw = context.path_param("collection")?;
-    let collection = system.adapter.parse_collection(&raw).ok_or_else(|| collection_not_found(system))?;
+    let collection = system.adapter.parse_collection(&raw).ok_or_else(|| system.collection_not_found())?;
     accept::require_schema(context.headers())?;
     let query = context.query(&["for"])?;
     let purpose = query.parse_word("for", "record, create, update", Purpose::parse)?.unwrap_or(Purpose::Record);
@@ -118,7 +122,12 @@ pub(in crate::http) async fn schema(context: RequestContext) -> HandlerResult {
     }
     let op_context = context.op_context()?;
     let found = system.catalog.schema(&collection, op_context.requester()).await;
-    let schema = found.map_err(|fault| schema_problem(system, &fault))?;
+    let schema = found.map_err(|fault| system.collection_fault_to_problem(&fault))?;
+    let policy = &system.policy;
+    let is_configured = policy.collection.iter().chain(&policy.collections).any(|known| *known == collection);
+    if !is_configured && system.catalog.lacks(&collection, op_context.requester()).await {
+        return Err(system.collection_not_found().into());
+    }
     respond(&preconditions, schema.document(purpose), &context.api().external_url)
 }
 
@@ -133,17 +142,4 @@ fn respond(preconditions: &ReadPreconditions, document: &SchemaDocument, externa
         response.headers_mut().insert(actix_web::http::header::CONTENT_TYPE, HeaderValue::from_static(SCHEMA_JSON));
     }
     Ok(response)
-}
-
-fn schema_problem(system: &System, fault: &VendorError) -> Problem {
-    if fault.kind == VendorErrorKind::NotFound { collection_not_found(system) } else { system.fault_to_problem(fault) }
-}
-
-fn collection_not_found(system: &System) -> Problem {
-    let detail = format!(
-        "{} has no such collection, or the gateway's account is not allowed to see it; ids have the form {}.",
-        system.name,
-        system.adapter.capabilities().id_form
-    );
-    ProblemKind::CollectionNotFound.with_detail(detail).system(system.name.as_str())
 }

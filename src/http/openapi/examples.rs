@@ -6,12 +6,13 @@ use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::{Content, OpenApi, RefOr};
 
 use super::operations::operations_mut;
+use super::prefill::operations;
 use crate::vendors::{AdapterFactory, VENDORS};
 
-/// A JSON Patch that fits any system.
+/// A JSON Patch of the record that the parameters name.
 pub(crate) fn json_patch() -> Value {
     json!([
-        {"op": "test", "path": "/fields/Status", "value": "Standard"},
+        {"op": "test", "path": "/fields/Last Name", "value": "Lovelace"},
         {"op": "replace", "path": "/fields/Status", "value": "Premium"}
     ])
 }
@@ -44,6 +45,23 @@ impl Modify for VendorExamples {
                         add_example(content, vendor, is_create);
                     }
                 }
+            }
+        }
+    }
+}
+
+/// The vendor whose sample record the parameters name.
+pub(super) const FIRST_VENDOR: &str = "Pretectum";
+
+/// Puts the samples of this vendor before the others: Swagger UI fills in the first.
+pub(super) fn put_first(document: &mut Value, vendor: &str) {
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut).into_iter().flatten();
+    for (_, operation) in paths.flat_map(|(_, item)| operations(item)) {
+        let body = operation.get_mut("requestBody").and_then(|body| body.get_mut("content"));
+        let contents = body.and_then(Value::as_object_mut).into_iter().flatten();
+        for examples in contents.filter_map(|(_, content)| content.get_mut("examples")?.as_object_mut()) {
+            if let Some(first) = examples.shift_remove(vendor) {
+                examples.shift_insert(0, vendor.to_owned(), first);
             }
         }
     }

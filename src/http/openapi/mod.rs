@@ -6,6 +6,7 @@ mod model_bodies;
 mod models;
 mod operations;
 mod params;
+mod prefill;
 mod problems;
 mod request_bodies;
 mod response_headers;
@@ -22,6 +23,7 @@ use crate::models::Model;
 
 use examples::VendorExamples;
 use models::ModelPaths;
+pub use models::VendorOfSystem;
 use problems::ProblemResponses;
 use response_headers::ResponseHeaders;
 
@@ -108,6 +110,7 @@ pub fn openapi_json() -> String {
 fn document() -> Value {
     let mut document = serde_json::to_value(openapi()).unwrap_or_default();
     tidy::tidy(&mut document);
+    examples::put_first(&mut document, examples::FIRST_VENDOR);
     document
 }
 
@@ -119,12 +122,12 @@ fn to_text(document: &Value) -> String {
 
 /// The same with the paths and the types of these models.
 #[must_use]
-pub fn openapi_json_with(models: &[Arc<Model>]) -> String {
+pub fn openapi_json_with(models: &[Arc<Model>], vendor_of: VendorOfSystem<'_>) -> String {
     if models.is_empty() {
         return openapi_json();
     }
     let mut document = document();
-    models::add_models(&mut document, models);
+    models::add_models(&mut document, models, vendor_of);
     to_text(&document)
 }
 
@@ -186,5 +189,28 @@ mod tests {
             assert!(patch["requestBody"]["content"][kind]["examples"].is_object(), "{kind}");
         }
         assert!(document["paths"]["/records/{system}/{id}"]["get"]["responses"]["200"]["headers"]["ETag"].is_object());
+    }
+    #[test]
+    fn the_pattern_of_a_key_is_what_the_gateway_takes() {
+        use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+
+        let document: Value = serde_json::from_str(&openapi_json()).expect("JSON");
+        let parameters = document["paths"]["/records/{system}"]["post"]["parameters"].as_array().expect("parameters");
+        let key = parameters.iter().find(|one| one["name"] == "Idempotency-Key").expect("a parameter");
+        let pattern = jsonschema::validator_for(&key["schema"]).expect("a schema");
+        let takes = |text: &str| {
+            let mut headers = HeaderMap::new();
+            let value = HeaderValue::from_str(text).expect("a value");
+            headers.insert(HeaderName::from_static("idempotency-key"), value);
+            crate::http::headers::parse_idempotency_key(&headers).is_ok()
+        };
+        let visible = || ('!'..='~').map(String::from);
+        let wrapped = visible().flat_map(|one| [format!("a{one}"), format!("{one}a"), format!("\"a{one}\"")]);
+        let escaped = visible().map(|one| format!("\"\\{one}\""));
+        let others = ["", "\"\"", "a b", "\"a b\"", "a, b", "\"a", "ab\""].map(str::to_owned);
+        let long = [255, 256].map(|length| "k".repeat(length));
+        for text in visible().chain(wrapped).chain(escaped).chain(others).chain(long) {
+            assert_eq!(pattern.is_valid(&Value::from(text.as_str())), takes(&text), "{text}");
+        }
     }
 }

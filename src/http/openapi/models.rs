@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 use utoipa::Modify;
 use utoipa::openapi::OpenApi;
 
-use crate::models::Model;
+use super::prefill::{SampleSystem, fill_model_bodies, operations, parameters};
+use crate::models::{Model, SystemMap};
+use crate::vendors::AdapterFactory;
 
 /// The schemas of records, and what they are for models.
 const SCHEMAS: &[(&str, &str)] = &[
@@ -17,7 +19,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("RecordDraft", "ModelDraft"),
 ];
 const RECORDS: &str = "/records/{system}";
-const MODELS: &str = "/models/{model}/{system}";
+pub(super) const MODELS: &str = "/models/{model}/{system}";
 /// The end of the operations' ids of any model.
 const ANY_MODEL: &str = "OfModel";
 
@@ -40,7 +42,7 @@ impl Modify for ModelPaths {
                 "schema": { "type": "string", "pattern": "^[a-z][a-z0-9-]*$" }, "example": "contact",
             });
             let mut item = rename(&item, SCHEMAS, "", ANY_MODEL);
-            for operation in operations(&mut item) {
+            for (_, operation) in operations(&mut item) {
                 operation.insert("tags".to_owned(), json!(["Models"]));
                 drop_examples(operation);
                 if let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) {
@@ -54,11 +56,48 @@ impl Modify for ModelPaths {
     }
 }
 
+/// The vendor of each system.
+pub type VendorOfSystem<'v> = &'v dyn Fn(&str) -> Option<&'static AdapterFactory>;
+
 /// The document with the paths and the types of these models.
-pub(super) fn add_models(document: &mut Value, models: &[Arc<Model>]) {
+pub(super) fn add_models(document: &mut Value, models: &[Arc<Model>], vendor_of: VendorOfSystem<'_>) {
     for model in models {
         add_model(document, model);
     }
+    let first = models.iter().find_map(|model| Some((model, model.maps.first()?)));
+    if let Some((model, map)) = first {
+        fill_in(document, MODELS, model, map, vendor_of);
+    }
+    for (model, map) in models.iter().filter_map(|model| Some((model, model.maps.first()?))) {
+        fill_in(document, &path_of(model), model, map, vendor_of);
+    }
+}
+
+/// Fills in the requests of a model's paths for one of its systems.
+pub(super) fn fill_in(document: &mut Value, path: &str, model: &Model, map: &SystemMap, vendor_of: VendorOfSystem<'_>) {
+    let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else { return };
+    for (_, item) in paths.iter_mut().filter(|(one, _)| one.starts_with(path)) {
+        for (method, operation) in operations(item) {
+            for parameter in parameters(operation).filter(|parameter| is_named(parameter, "model")) {
+                parameter.insert("example".to_owned(), (*model.name).into());
+            }
+            if let Some(factory) = vendor_of(map.system.as_str()) {
+                let name = map.system.as_str();
+                let sample = SampleSystem { name, factory, collection: map.collection.as_deref() };
+                sample.fill_parameters(method, operation);
+            }
+            fill_model_bodies(operation, map);
+        }
+    }
+}
+
+/// The paths of a model's documents begin so.
+pub(super) fn path_of(model: &Model) -> String {
+    format!("/models/{}/{{system}}", model.name)
+}
+
+fn is_named(parameter: &Map<String, Value>, name: &str) -> bool {
+    parameter.get("name").is_some_and(|own| own == name)
 }
 
 fn add_model(document: &mut Value, model: &Model) {
@@ -89,7 +128,6 @@ fn add_model(document: &mut Value, model: &Model) {
 
 fn add_paths(document: &mut Value, model: &Model, name: &str, schemas: &[(&str, &str)]) {
     let systems: Vec<&str> = model.maps.iter().map(|map| map.system.as_str()).collect();
-    let example = json!({ "fields": model.example() });
     let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else { return };
     let generic: Vec<(String, Value)> = paths
         .iter()
@@ -98,17 +136,17 @@ fn add_paths(document: &mut Value, model: &Model, name: &str, schemas: &[(&str, 
         .collect();
     for (path, item) in generic {
         let mut item = rename(&item, schemas, ANY_MODEL, &format!("Of{name}"));
-        for operation in operations(&mut item) {
+        for (_, operation) in operations(&mut item) {
             operation.insert("tags".to_owned(), json!([model.title]));
-            add_example(operation, &example);
-            let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) else { continue };
-            parameters.retain(|parameter| parameter["name"] != "model");
-            for parameter in parameters.iter_mut().filter(|parameter| parameter["name"] == "system") {
-                parameter["schema"] = json!({ "type": "string", "enum": systems });
-                parameter["example"] = json!(systems.first());
+            if let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) {
+                parameters.retain(|parameter| parameter["name"] != "model");
+            }
+            for parameter in parameters(operation).filter(|parameter| is_named(parameter, "system")) {
+                parameter.insert("schema".to_owned(), json!({ "type": "string", "enum": systems }));
+                parameter.insert("example".to_owned(), json!(systems.first()));
             }
         }
-        paths.insert(path.replacen(MODELS, &format!("/models/{}/{{system}}", model.name), 1), item);
+        paths.insert(path.replacen(MODELS, &path_of(model), 1), item);
     }
 }
 
@@ -178,32 +216,11 @@ fn rename_operation(id: &str, old_end: &str, new_end: &str) -> Value {
     }
 }
 
-fn operations(item: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
-    let methods = ["get", "post", "patch", "delete"];
-    let members = item.as_object_mut().into_iter().flatten();
-    members.filter(move |(name, _)| methods.contains(&name.as_str())).filter_map(|(_, one)| one.as_object_mut())
-}
-
 fn drop_examples(operation: &mut Map<String, Value>) {
-    for content in contents(operation) {
-        content.shift_remove("examples");
-    }
-}
-
-fn add_example(operation: &mut Map<String, Value>, example: &Value) {
-    for (kind, content) in contents_by_type(operation) {
-        if kind != "application/json-patch+json" {
-            content.insert("example".to_owned(), example.clone());
+    let body = operation.get_mut("requestBody").and_then(|body| body.get_mut("content"));
+    for (_, content) in body.and_then(Value::as_object_mut).into_iter().flatten() {
+        if let Some(content) = content.as_object_mut() {
+            content.shift_remove("examples");
         }
     }
-}
-
-fn contents(operation: &mut Map<String, Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
-    contents_by_type(operation).map(|(_, content)| content)
-}
-
-fn contents_by_type(operation: &mut Map<String, Value>) -> impl Iterator<Item = (&String, &mut Map<String, Value>)> {
-    let body = operation.get_mut("requestBody").and_then(|body| body.get_mut("content"));
-    let contents = body.and_then(Value::as_object_mut).into_iter().flatten();
-    contents.filter_map(|(kind, content)| Some((kind, content.as_object_mut()?)))
 }

@@ -19,11 +19,13 @@ fn problem_names() -> Object {
 #[into_params(parameter_in = Path)]
 pub(crate) struct RecordPath {
     /// The configured name of the system.
-    #[param(example = "architecture", pattern = "^[a-z][a-z0-9-]*$")]
+    #[param(example = "crm", pattern = "^[a-z][a-z0-9-]*$")]
     system: String,
     /// The record's id, `collection:key`, as one percent-encoded path segment. Where the system has
     /// a configured collection, the key alone is enough. `GET /systems/{system}` shows the form.
-    #[param(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
+    #[param(
+        example = "202401151030001234a5b6c7d8e9f0a1b2c3d4e5f6g7h8i:20240115104500456g2b3c4d5e6f7a8b9c0d1e2f3a4b5c6:20240925110000789h3c4d5e6f7a8b9c0d1e2f3g8a5b6c7:20240601090000001a1b2c3d4e5f6a7b8c9d0e1f2a3b4c5"
+    )]
     id: String,
 }
 
@@ -31,7 +33,7 @@ pub(crate) struct RecordPath {
 #[into_params(parameter_in = Path)]
 pub(crate) struct CollectionPath {
     /// The configured name of the system.
-    #[param(example = "architecture", pattern = "^[a-z][a-z0-9-]*$")]
+    #[param(example = "crm", pattern = "^[a-z][a-z0-9-]*$")]
     system: String,
 }
 
@@ -207,13 +209,10 @@ pub(crate) struct LedgerListParams {
     #[param(min_length = 1)]
     caller: Option<String>,
     /// Only of this operation.
-    #[param(
-        pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$",
-        example = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11"
-    )]
+    #[param(pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")]
     operation: Option<String>,
     /// Only with this problem, by its name.
-    #[param(schema_with = problem_names, example = "rejected")]
+    #[param(schema_with = problem_names)]
     problem: Option<String>,
     /// Not earlier than this (RFC 3339).
     #[param(format = DateTime)]
@@ -300,7 +299,7 @@ pub(crate) struct BatchHeaderParams {
     #[param(
         rename = "Idempotency-Key",
         nullable = false,
-        pattern = r#"^("[!#-\[\]-~]{1,255}"|[!#-+\--:<-\[\]-~]{1,255})$"#
+        pattern = r#"^("([!#-\[\]-~]|\\["\\]){1,255}"|[!#-~][!-~]{0,254})$"#
     )]
     idempotency_key: Option<String>,
     /// `respond-async`: store the batch and respond 202. `wait=N` beside it waits for its end
@@ -317,7 +316,7 @@ pub(crate) struct WriteHeaderParams {
     #[param(
         rename = "Idempotency-Key",
         nullable = false,
-        pattern = r#"^("[!#-\[\]-~]{1,255}"|[!#-+\--:<-\[\]-~]{1,255})$"#
+        pattern = r#"^("([!#-\[\]-~]|\\["\\]){1,255}"|[!#-~][!-~]{0,254})$"#
     )]
     idempotency_key: Option<String>,
     /// `return=representation`, `respond-async`, `wait=N` (RFC 7240); `rebase=disjoint` with one

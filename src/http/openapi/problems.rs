@@ -69,10 +69,10 @@ fn record_groups(operation_id: &str) -> Option<&'static [&'static [ProblemKind]]
     Some(match operation_id {
         "getRecord" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[RecordNotFound, PreconditionFailed]],
         "listRecords" => {
-            &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[RecordNotFound, PreconditionFailed, Rejected]]
+            &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[CollectionNotFound, PreconditionFailed, Rejected]]
         }
         "createRecord" => {
-            &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, WRITE_PROBLEMS, BODY_PROBLEMS, &[RecordNotFound]]
+            &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, WRITE_PROBLEMS, BODY_PROBLEMS, &[CollectionNotFound]]
         }
         "previewRecord" => &[
             CALLER_PROBLEMS,
@@ -88,7 +88,7 @@ fn record_groups(operation_id: &str) -> Option<&'static [&'static [ProblemKind]]
             VENDOR_PROBLEMS,
             BODY_PROBLEMS,
             PREVIEW_PROBLEMS,
-            &[GuaranteeUnavailable],
+            &[GuaranteeUnavailable, CollectionNotFound],
         ],
         "updateRecord" => &[
             CALLER_PROBLEMS,

@@ -1,22 +1,32 @@
 //! The document of one system: the general one with the fields of the system's collection as types,
 //! and with examples made from them.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
+use super::models::{self, MODELS, path_of};
+use super::prefill::{SampleSystem, operations, parameters};
 use crate::catalog::{CollectionSchema, Purpose};
+use crate::models::Model;
 use crate::system::System;
-use crate::vendors::FieldSchema;
+use crate::vendors::{FieldSchema, find_vendor};
 
 /// The schemas that have `fields`, and what of the collection's schema these are.
 const TYPED: [(&str, Purpose); 3] =
     [("StoredRecord", Purpose::Record), ("RecordDraft", Purpose::Create), ("MergePatch", Purpose::Update)];
 
 /// The text of the document; `general` is that of the general one.
-pub(crate) fn system_document(general: &[u8], system: &System, schema: Option<&CollectionSchema>) -> String {
+pub(crate) fn system_document(
+    general: &[u8],
+    models: &[Arc<Model>],
+    system: &System,
+    schema: Option<&CollectionSchema>,
+) -> String {
     let mut document: Value = serde_json::from_slice(general).unwrap_or_default();
-    let name = system.name.as_str();
-    set(&mut document, "/info/title", format!("records-gateway: {name}").into());
-    name_the_system(&mut document, name, system.adapter.capabilities().id_example);
+    set(&mut document, "/info/title", format!("records-gateway: {}", system.name).into());
+    keep_models_of(&mut document, models, system);
+    name_the_system(&mut document, system);
     if let Some(schema) = schema {
         add_types(&mut document, schema);
         add_examples(&mut document, system, schema);
@@ -32,26 +42,54 @@ fn set(document: &mut Value, pointer: &str, value: Value) {
     }
 }
 
-/// The parameters `system` and `id` of every path.
-fn name_the_system(value: &mut Value, name: &str, id_example: &str) {
-    match value {
-        Value::Object(object) => {
-            let is_path = object.get("in").is_some_and(|place| place == "path");
-            match object.get("name").and_then(Value::as_str).filter(|_| is_path) {
-                Some("system") => {
-                    object.insert("schema".to_owned(), json!({ "type": "string", "enum": [name] }));
-                    object.insert("example".to_owned(), name.into());
+/// Only models with a map of the system have documents of its records.
+fn keep_models_of(document: &mut Value, models: &[Arc<Model>], system: &System) {
+    let name = system.name.as_str();
+    let vendor_of = |_: &str| find_vendor(system.adapter.capabilities().vendor);
+    let mut of_system = models.iter().filter_map(|model| Some((model, model.map_of(name)?)));
+    for (model, map) in of_system.clone() {
+        models::fill_in(document, &path_of(model), model, map, &vendor_of);
+    }
+    match of_system.next() {
+        Some((model, map)) => models::fill_in(document, MODELS, model, map, &vendor_of),
+        None => drop_paths(document, MODELS),
+    }
+    for model in models.iter().filter(|model| model.map_of(name).is_none()) {
+        drop_paths(document, &path_of(model));
+    }
+}
+
+fn drop_paths(document: &mut Value, start: &str) {
+    if let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) {
+        paths.retain(|path, _| !path.starts_with(start));
+    }
+}
+
+/// Every parameter that names a system names this one.
+fn name_the_system(document: &mut Value, system: &System) {
+    let name = system.name.as_str();
+    let factory = find_vendor(system.adapter.capabilities().vendor);
+    let policy = &system.policy;
+    let of_example = system.adapter.capabilities().id_example.rsplit_once(':').map(|(collection, _)| collection);
+    let configured = policy.collection.iter().chain(&policy.collections).next();
+    let collection = configured.map(String::as_str).or(of_example);
+    let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else { return };
+    for (path, item) in paths.iter_mut().filter(|(path, _)| path.contains("/{system}")) {
+        for (method, operation) in operations(item) {
+            for parameter in parameters(operation) {
+                let own = parameter.get("name").and_then(Value::as_str).unwrap_or_default();
+                let is_required = system.policy.collection.is_none() || path.contains("{collection}");
+                if own == "system" {
+                    parameter.insert("schema".to_owned(), json!({ "type": "string", "enum": [name] }));
+                    parameter.insert("example".to_owned(), name.into());
+                } else if let Some(collection) = collection.filter(|_| own == "collection" && is_required) {
+                    parameter.insert("example".to_owned(), collection.into());
                 }
-                Some("id")
-                    if object.get("example").is_some_and(|id| id.as_str().is_some_and(|id| id.contains(':'))) =>
-                {
-                    object.insert("example".to_owned(), id_example.into());
-                }
-                _ => object.values_mut().for_each(|value| name_the_system(value, name, id_example)),
+            }
+            if let Some(factory) = factory.filter(|_| path.starts_with("/records/")) {
+                SampleSystem { name, factory, collection }.fill_parameters(method, operation);
             }
         }
-        Value::Array(values) => values.iter_mut().for_each(|value| name_the_system(value, name, id_example)),
-        _ => {}
     }
 }
 

@@ -12,6 +12,7 @@ mod keys;
 mod leases;
 mod lists;
 mod operations;
+mod query_plans;
 mod retention;
 pub(super) mod samples;
 mod tampering;

@@ -14,8 +14,10 @@ mod log;
 pub(super) mod members;
 mod model;
 pub(super) mod options;
+mod running;
 mod serve;
 mod server;
+mod system;
 #[cfg(test)]
 mod tests;
 pub(super) mod tokens;
@@ -26,4 +28,6 @@ pub use faults::{Faults, InjectedFault};
 pub use http::{FakeRequest, FakeResponse};
 pub use log::{ReceivedRequest, RequestLog};
 pub use model::VendorModel;
+pub use running::SandboxVendor;
 pub use server::FakeVendor;
+pub use system::SandboxSystem;

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::protocol::is_id;
-use crate::record::{FieldError, json_pointer};
+use crate::record::{FieldError, SchemaRule, json_pointer};
 use crate::vendors::common::field_error;
 
 /// The length of names and values. The create page allows 256 characters for names; the lower limit
@@ -91,7 +91,7 @@ pub(super) fn validate_patch(patch: &Map<String, Value>) -> Vec<FieldError> {
         invalid.extend(parse_status(patch, false).err());
     }
     if patch.get("name").is_some_and(|name| name.as_str().is_none_or(str::is_empty)) {
-        invalid.push(field_error("name", NAME_RULE));
+        invalid.push(text_error(field_error("name", NAME_RULE), patch.get("name")));
     }
     for (name, entry) in entries(patch, "properties", &mut invalid) {
         if !entry.is_object() {
@@ -130,6 +130,15 @@ fn parse_status(after: &Map<String, Value>, with_others: bool) -> Result<bool, F
     }
 }
 
+/// The error of a text, with the rule that the value breaks.
+fn text_error(error: FieldError, value: Option<&Value>) -> FieldError {
+    error.rule(match value {
+        Some(Value::String(_)) => SchemaRule::Length,
+        Some(Value::Null) | None => SchemaRule::Required,
+        Some(_) => SchemaRule::Type,
+    })
+}
+
 fn has_valid_length(text: &str) -> bool {
     (1..=MAX_TEXT_CHARS).contains(&text.chars().count())
 }
@@ -137,7 +146,7 @@ fn has_valid_length(text: &str) -> bool {
 fn build_name(before: &Map<String, Value>, after: &Map<String, Value>, invalid: &mut Vec<FieldError>) -> Value {
     let (old, new) = (value_of(before, "name"), value_of(after, "name"));
     if old != new && !new.and_then(Value::as_str).is_some_and(has_valid_length) {
-        invalid.push(field_error("name", NAME_RULE));
+        invalid.push(text_error(field_error("name", NAME_RULE), new));
     }
     new.cloned().unwrap_or_default()
 }
@@ -207,9 +216,9 @@ impl<'p> Property<'p> {
                 ("value", Value::Null) | ("locked", Value::Bool(_) | Value::Null) => {}
                 ("value", Value::String(text)) if has_valid_length(text) => {}
                 ("value", value) if previous.and_then(|entry| entry.get("value")) == Some(value) => {}
-                ("value", _) => {
+                ("value", value) => {
                     let detail = "must be a string of 1 to 255 characters, or null for none";
-                    invalid.push(FieldError::new(format!("{at}/value"), detail));
+                    invalid.push(text_error(FieldError::new(format!("{at}/value"), detail), Some(value)));
                 }
                 ("locked", _) => invalid.push(FieldError::new(format!("{at}/locked"), "must be true or false")),
                 (other, _) => {
@@ -260,10 +269,9 @@ fn build_properties(
             }
             Some(previous) if previous == property && previous.locked => {}
             None if !has_valid_length(name) => {
-                invalid.push(FieldError::new(
-                    entry_pointer("properties", name),
-                    "a property's name has 1 to 255 characters",
-                ));
+                let error =
+                    FieldError::new(entry_pointer("properties", name), "a property's name has 1 to 255 characters");
+                invalid.push(error.rule(SchemaRule::Length));
             }
             _ => put.push(property.to_json(name)),
         }
@@ -302,7 +310,8 @@ pub(super) fn check_create(fields: &Map<String, Value>) -> Result<(), Vec<FieldE
         .map(|name| field_error(name, "the vendor's create accepts only name, object_template_id and roles"))
         .collect();
     if !fields.get("name").and_then(Value::as_str).is_some_and(has_valid_length) {
-        invalid.push(field_error("name", "is required: a string of 1 to 255 characters"));
+        let error = field_error("name", "is required: a string of 1 to 255 characters");
+        invalid.push(text_error(error, fields.get("name")));
     }
     if invalid.is_empty() { Ok(()) } else { Err(invalid) }
 }

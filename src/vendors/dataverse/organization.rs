@@ -9,10 +9,10 @@ use super::row::{PrimaryKey, Row, parse_page, parse_row, read_row};
 use super::tables::TableCache;
 use super::{lookups, protocol};
 use crate::record::{
-    FieldError, JsonObjectWriter, RawJson, RecordId, Secret, VendorError, VendorRecord, percent_encode,
+    FieldError, JsonObjectWriter, RawJson, RecordId, SchemaRule, Secret, VendorError, VendorRecord, percent_encode,
 };
 use crate::transport::{Transport, VendorResponse};
-use crate::vendors::common::{field_error, unparseable_response};
+use crate::vendors::common::{field_error, parse_guid, text_member, unparseable_response};
 use crate::vendors::factory::{BASE_URL, InvalidSetting, Settings, require_setting};
 
 /// The longest text in a search.
@@ -86,9 +86,16 @@ impl Dataverse {
             None => PrimaryKey::Guessed { set, key: None },
         };
         let with_key = |row: &RawJson| {
-            let row = read_row(row.to_object().map_err(unparseable_response)?, primary)?;
-            let key = row.key.ok_or_else(|| unparseable_response("a row without its primary key"))?;
-            Ok((key, row.record))
+            let members = row.to_object().map_err(unparseable_response);
+            match members.and_then(|members| read_row(members, primary)) {
+                Ok(Row { key: Some(key), record }) => Ok((key, record)),
+                Ok(Row { key: None, .. }) => Err(unparseable_response("a row without its primary key")),
+                Err(fault) => {
+                    let key = text_member(row, |name| primary.is_column(name)).and_then(|text| parse_guid(&text));
+                    let record = VendorRecord::unreadable(&fault);
+                    key.map(|key| (key, record)).ok_or(fault)
+                }
+            }
         };
         let rows = page.rows.iter().map(with_key).collect::<Result<_, _>>()?;
         let next = page.next_link.map(|link| self.next_path(&link, set)).transpose()?;
@@ -132,7 +139,8 @@ pub(super) fn check_member(name: &str, value: &RawJson) -> Option<FieldError> {
         return lookups::check_value(name, value);
     }
     let is_nested = value.as_str().trim_start().starts_with(['{', '[']);
-    is_nested.then(|| field_error(name, "must be a text, a number, true, false or null: a column holds one value"))
+    let detail = "must be a text, a number, true, false or null: a column holds one value";
+    is_nested.then(|| field_error(name, detail).rule(SchemaRule::Type))
 }
 
 /// Whether a path leads to a page of a set's list.

@@ -56,13 +56,19 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     added_paths: &["/v1"],
     collection_form: "\"{businessAreaId}:{schemaId}:{datasetId}\", each 20 to 64 letters and digits",
     is_collection: |text| protocol::parse_collection(text).is_some(),
+    is_hidden: protocol::is_hidden,
     samples: VendorSamples {
         title: "Pretectum",
+        configuration: include_str!("example.toml"),
         patch_summary: "Two fields of a data object",
         patch: r#"{"fields":{"Status":"Premium","First Name":"Ada"}}"#,
         create_summary: "A data object",
         create: r#"{"collection":"202401151030001234a5b6c7d8e9f0a1b2c3d4e5f6g7h8i:20240115104500456g2b3c4d5e6f7a8b9c0d1e2f3a4b5c6:20240925110000789h3c4d5e6f7a8b9c0d1e2f3g8a5b6c7","fields":{"First Name":"Ada","Last Name":"King","Email":"ada@example.org","Status":"Standard"}}"#,
+        deletable_id: None,
+        other_ids: &[],
     },
+    key_expires: |_| None,
+    capabilities: &CAPABILITIES,
     build: |settings| Ok(Arc::new(Pretectum::new(Credentials::from_settings(settings)?)?)),
 };
 
@@ -71,8 +77,8 @@ const NOT_ON_A_PAGE: &str = "no page of the dataset holds the record";
 static CAPABILITIES: Capabilities = Capabilities {
     vendor: "pretectum",
     id_form: "{businessAreaId}:{schemaId}:{datasetId}:{dataObjectId}, each 20 to 64 letters and digits",
-    id_example: "20240115103000123a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5:20240115103500456b1c2d3e4f5g6h7i8j9k0l1m2n3o4p5:\
-                 20240925084200789c1d2e3f4g5h6i7j8k9l0m1n2o3p4q5:20240601120000321d1e2f3g4h5i6j7k8l9m0n1o2p3q4r5",
+    id_example: "202401151030001234a5b6c7d8e9f0a1b2c3d4e5f6g7h8i:20240115104500456g2b3c4d5e6f7a8b9c0d1e2f3a4b5c6:\
+                 20240925110000789h3c4d5e6f7a8b9c0d1e2f3g8a5b6c7:20240601090000001a1b2c3d4e5f6a7b8c9d0e1f2a3b4c5",
     compares: &[Action::Update],
     has_weak_versions: false,
     update_style: UpdateStyle::Partial,
@@ -136,13 +142,19 @@ impl Pretectum {
         let start = last.map_or(cursor.offset, |last| last + 1);
         let mut items = Vec::new();
         for item in listing.items.iter().skip(start).take(limit) {
-            let (key, record) = protocol::parse_item(item)?;
+            let (key, record, partial) = match protocol::parse_item(item) {
+                Ok((key, record)) => (key, record, false),
+                Err(fault) => {
+                    let key = protocol::parse_item_id(item.as_str())?.into_owned();
+                    (key, VendorRecord::unreadable(&fault), true)
+                }
+            };
             let key = self
                 .parse_key(&key)
                 .ok_or_else(|| unparseable_response("a record whose id does not have the vendor's form"))?;
             let id = RecordId::new(collection, &key);
             self.pages.remember(&id, cursor.page_key.as_deref()).await;
-            items.push(ListItem { id, record, partial: false });
+            items.push(ListItem { id, record, partial });
         }
         let offset = start + items.len();
         let next = if offset < listing.items.len() {

@@ -13,6 +13,7 @@ for_each_vendor!(
     a_create_with_an_unknown_member_is_refused_and_nothing_is_sent,
     lenient_handling_sends_what_strict_handling_refuses,
     without_validation_the_vendor_judges,
+    a_value_of_another_type_breaks_the_same_rule_everywhere,
 );
 
 fn errors(response: &TestResponse) -> Vec<Value> {
@@ -83,6 +84,47 @@ async fn without_validation_the_vendor_judges(fixture: &'static VendorFixture) {
     let env = TestEnv::start_with(fixture, |config| config.every_system("validate", "off"));
     env.set_text(fixture.key, "*", "mine").prefer("handling=strict").send().await.assert_status(fixture.patch_status);
     assert_eq!(env.call_count(CallKind::Schema), 0);
+    // What the vendor drops is reported, whether the caller asks for the record or not.
+    if fixture.ignores_unknown {
+        for prefer in ["return=minimal", "return=representation"] {
+            for tag in [env.current_etag(fixture.key).await, "*".to_owned()] {
+                let patch = env.patch(fixture.key).if_match(&tag).fields(&json!({ "Unheard": "x" })).prefer(prefer);
+                let response = patch.send().await;
+                response.assert_problem(422, "rejected");
+                assert_eq!(env.wait_for_operation(&response).await["state"], "not-applied");
+            }
+        }
+    }
+    // The vendor sees the same bytes as with validation.
+    let validating = TestEnv::start(fixture);
+    validating.set_text(fixture.key, "*", "mine").send().await.assert_status(fixture.patch_status);
+    let (plain, checked) = (env.last_call(CallKind::Update), validating.last_call(CallKind::Update));
+    assert_eq!((plain.path.as_str(), plain.text()), (checked.path.as_str(), checked.text()));
+}
+
+async fn a_value_of_another_type_breaks_the_same_rule_everywhere(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    env.current_etag(fixture.key).await;
+    for value in [json!(["a"]), json!({ "a": 1 })] {
+        let patch = env.patch(fixture.key).if_match("*").fields(&json!({ fixture.text: value }));
+        let found = errors(patch.send().await.assert_problem(422, "rejected"));
+        let pointer = format!("/fields/{}", fixture.text);
+        assert_eq!((&found[0]["rule"], &found[0]["pointer"]), (&json!("type"), &json!(pointer)), "{found:?}");
+        assert_eq!(found.len(), 1);
+    }
+    assert_eq!(env.write_call_count(), 0);
+}
+
+#[actix_web::test]
+async fn a_text_that_is_too_short_breaks_the_rule_length() {
+    let env = TestEnv::start(&BLUEDOLPHIN);
+    for fields in [json!({ "name": "" }), json!({ "properties": { "Supplier": { "value": "" } } })] {
+        let response = env.patch(BLUEDOLPHIN.key).if_match("*").fields(&fields).send().await;
+        assert_eq!(errors(response.assert_problem(422, "rejected"))[0]["rule"], "length", "{fields}");
+    }
+    let reset = env.patch(BLUEDOLPHIN.key).if_match("*").fields(&json!({ "name": null })).send().await;
+    assert_eq!(errors(reset.assert_problem(422, "rejected"))[0]["rule"], "required");
+    assert_eq!(env.write_call_count(), 0);
 }
 
 #[actix_web::test]

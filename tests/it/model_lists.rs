@@ -1,0 +1,114 @@
+//! Lists of documents: conditions in the words of the model, and systems that are left out.
+
+use records_gateway::app::sandbox::MODELS;
+use records_gateway::sandbox::{CallKind, bluedolphin, matrix42, pretectum};
+use serde_json::{Value, json};
+
+use crate::support::{TestClient, TestResponse, TestServer};
+
+fn start() -> TestServer {
+    TestServer::start_with(|config| config.text_of("models", MODELS))
+}
+
+/// The `name` or the `first_name` of every listed document.
+async fn names(client: &TestClient, path: &str) -> Vec<String> {
+    let page = client.get(path).send().await.assert_status(200).json();
+    assert_eq!(page["next"], Value::Null, "{page}");
+    let name = |item: &Value| {
+        let fields = &item["fields"];
+        fields.get("name").or_else(|| fields.get("first_name")).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    page["items"].as_array().expect("items").iter().map(name).collect()
+}
+
+fn pointers(refused: &TestResponse) -> Vec<Value> {
+    refused.assert_problem(422, "rejected");
+    refused.json()["errors"].as_array().expect("errors").iter().map(|error| error["pointer"].clone()).collect()
+}
+
+#[actix_web::test]
+async fn a_list_is_filtered_in_the_words_of_the_model() {
+    let server = start();
+    let client = server.client();
+    for (query, expected) in [
+        ("contact/crm?filter[tier]=gold", &["Grace"][..]),
+        ("contact/crm?filter[tier]=basic&filter[first_name]=Ada", &["Ada"]),
+        ("contact/crm?filter[tier]=gold&filter[first_name]=Ada", &[]),
+        ("contact/crm?filter[since]=2019-12-09", &["Grace"]),
+        ("contact/crm?filter[credit]=1.1", &["Grace"]),
+        ("contact/crm?filter[newsletter]=true", &["Ada"]),
+        ("contact/sales?filter[first_name]=Yvonne", &["Yvonne"]),
+        ("asset/architecture?filter[name]=New%20Application", &["New Application"]),
+    ] {
+        assert_eq!(names(&client, &format!("/models/{query}")).await, expected, "{query}");
+    }
+    // The system has two values of the flag, and one of them is of the member's type.
+    let shown = names(&client, "/models/asset/itsm?filter[active]=true").await;
+    let hidden = names(&client, "/models/asset/itsm?filter[active]=false").await;
+    assert_eq!((shown.len() + hidden.len(), shown.is_empty()), (3, false), "{shown:?} {hidden:?}");
+    assert!(server.vendors.matrix42.log.last(CallKind::List).expect("a list").query.contains("where="));
+}
+
+#[actix_web::test]
+async fn a_condition_that_the_map_cannot_translate_is_422() {
+    let server = start();
+    let client = server.client();
+    let get = |query: &str| client.get(&format!("/models/{query}")).send();
+    let wrong = get("contact/crm?filter[teir]=gold&filter[tier]=silver&filter[newsletter]=yes").await;
+    assert_eq!(pointers(&wrong), ["/fields/teir", "/fields/tier", "/fields/newsletter"]);
+    assert_eq!(wrong.json()["errors"][0]["nearest"], "tier");
+    assert_eq!(pointers(&get("asset/architecture?filter[cost]=1").await), ["/fields/cost"]);
+    assert_eq!(pointers(&get("asset/architecture?filter[owner]=x").await), ["/fields/owner"]);
+    assert_eq!(pointers(&get("asset/itsm?filter[ends]=2030-01-01T00:00:00Z").await), ["/fields/ends"]);
+    // Only the vendor's schema says that lists cannot be filtered by it.
+    let active = get("asset/architecture?filter[active]=true").await;
+    assert_eq!(pointers(&active), ["/fields/active"]);
+    assert_eq!(active.json()["errors"][0]["vendor_pointer"], "/vendor/status");
+    for log in [&server.vendors.pretectum.log, &server.vendors.bluedolphin.log, &server.vendors.matrix42.log] {
+        assert_eq!(log.count(CallKind::List), 0, "{:?}", log.request_lines());
+    }
+}
+
+#[actix_web::test]
+async fn a_value_with_several_words_in_the_system_is_422() {
+    let models = MODELS.replace(r#"Premium = "gold" }"#, r#"Premium = "gold", VIP = "gold" }"#);
+    let server = TestServer::start_with(|config| config.text_of("models", &models));
+    let refused = server.client().get("/models/contact/crm?filter[tier]=gold").send().await;
+    assert_eq!(pointers(&refused), ["/fields/tier"]);
+    assert!(refused.json()["detail"].as_str().is_some_and(|detail| detail.contains("Premium, VIP")), "{refused:?}");
+    assert_eq!(names(&server.client(), "/models/contact/crm?filter[tier]=basic").await.len(), 2);
+}
+
+#[actix_web::test]
+async fn a_list_names_the_systems_that_the_caller_may_not_read() {
+    let server = TestServer::start_with(|config| {
+        config.text_of("models", MODELS).api_keys(&[("reader", "key-of-reader", "itsm:read")])
+    });
+    let client = server.client();
+    let list = client.get("/models/asset").header("Authorization", "Bearer key-of-reader").send().await;
+    let page = list.assert_status(200).json();
+    assert_eq!(page["unreachable"], json!(["architecture"]));
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(3));
+    assert!(server.vendors.bluedolphin.log.all().is_empty());
+}
+
+#[actix_web::test]
+async fn a_list_of_an_unknown_collection_is_404() {
+    let server = start();
+    let client = server.client();
+    let unknown = client.get("/records/itsm?collection=NopeClass").send().await;
+    unknown.assert_problem(404, "collection-not-found");
+    let body = json!({ "collection": "NopeClass", "fields": { "Name": "x" } });
+    let create = client.request(actix_web::http::Method::POST, "/records/itsm").json(&body).send().await;
+    create.assert_problem(404, "collection-not-found");
+    assert_eq!(server.vendors.matrix42.log.count(CallKind::Create), 0);
+    let data_set = format!("{}:{}:{}", pretectum::BUSINESS_AREA_ID, pretectum::SCHEMA_ID, "0".repeat(47));
+    let schema = client.get(&format!("/systems/crm/collections/{data_set}/schema")).send().await;
+    schema.assert_problem(404, "collection-not-found");
+    let known = format!("{}:{}:{}", pretectum::BUSINESS_AREA_ID, pretectum::SCHEMA_ID, pretectum::DATASET_ID);
+    client.get(&format!("/systems/crm/collections/{known}/schema")).send().await.assert_status(200);
+    let class = matrix42::ACTIVITY_CLASS;
+    client.get(&format!("/systems/itsm/collections/{class}/schema")).send().await.assert_status(200);
+    let definitions = format!("/records/architecture/{}", bluedolphin::NEW_APPLICATION_ID);
+    client.get(&definitions).send().await.assert_status(200);
+}
