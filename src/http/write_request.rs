@@ -64,8 +64,8 @@ pub(super) fn validate_patch(
     Ok(patch)
 }
 
-/// The idempotency key that the headers of a write are: the caller's, or the plan of a create, which
-/// makes it at most once, too. No key of a caller has a space.
+/// The idempotency key in the headers of a write: the caller's, or the plan of a create, which makes
+/// it at most once, too. No key of a caller has a space.
 pub(super) fn own_key(headers: &WriteHeaders, creates: bool) -> Option<String> {
     let plan = || headers.if_plan.as_ref().filter(|_| creates).map(IdempotencyKey::of_plan);
     headers.idempotency_key.clone().or_else(plan)
