@@ -29,8 +29,16 @@ pub(crate) async fn read(
     let lookup = store.async_write_on(system.name.as_str(), id.as_str());
     let running = tokio::time::timeout(STORE_TIMEOUT, lookup).await.ok().and_then(Result::ok).flatten();
     let view = system.to_view(id, &record, running.as_ref());
-    recent_states.insert(&view).await;
+    remember(store, recent_states, &view).await;
     Ok(view)
+}
+
+/// Remembers what a caller gets, so that a later write can say what has changed since.
+pub(crate) async fn remember(store: &Journal, recent_states: &RecentStates, view: &RecordView) {
+    recent_states.insert(view).await;
+    if let Some(etag) = view.etag.as_deref().filter(|_| store.remembers_shown()) {
+        store.remember_shown(etag, view.fields.as_str());
+    }
 }
 
 /// Reads a page of at most `limit` records, after `cursor`.
@@ -68,7 +76,7 @@ pub(crate) async fn list(
     let to_view = |item: &ListItem| list_item_view(system, item, running.get(item.id.as_str()));
     let items: Vec<RecordView> = page.items.iter().map(to_view).collect();
     for record in &items {
-        recent_states.insert(record).await;
+        remember(store, recent_states, record).await;
     }
     Ok(RecordPage { items, next: page.next.map(|next| encode_cursor(&query, &next)) })
 }

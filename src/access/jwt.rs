@@ -127,12 +127,17 @@ impl JwtVerifier {
         }
         let claims = self.verify_claims(token, key)?;
         let (principal, expires_at) = principal_from_claims(&claims, now)?;
+        let principal = Arc::new(self.limit(principal).await);
+        Ok(CachedClaims { generation: keys.number, expires_at, principal })
+    }
+
+    /// The caller of a token with the limits of its name.
+    pub async fn limit(&self, principal: Principal) -> Principal {
         let quota = match &self.quotas {
             Some(quotas) => Some(quotas.quota(principal.name()).await),
             None => None,
         };
-        let principal = principal.with_quota(quota);
-        Ok(CachedClaims { generation: keys.number, expires_at, principal: Arc::new(principal) })
+        principal.with_quota(quota)
     }
 
     /// A key set with the key of this id; fetches the keys if the current set does not have it.

@@ -150,6 +150,16 @@ impl ApiKeyAuth {
         self.anonymous.clone()
     }
 
+    /// The principal of a caller by its name, as it is configured now.
+    #[must_use]
+    pub fn principal(&self, name: &CallerName) -> Option<Arc<Principal>> {
+        let configured = self.callers.iter().find(|caller| caller.principal.name() == name);
+        self.anonymous
+            .clone()
+            .filter(|caller| caller.name() == name)
+            .or_else(|| Some(Arc::clone(&configured?.principal)))
+    }
+
     /// The configured callers, in the order of the configuration.
     #[must_use]
     pub fn callers(&self) -> Vec<CallerStatus> {

@@ -77,6 +77,20 @@ impl Principal {
         self.quota.as_ref().map(CallerQuota::admit).transpose()
     }
 
+    /// The same for an item that is in flight in the place of its batch.
+    ///
+    /// # Errors
+    /// The rate that it would exceed.
+    pub fn admit_in_place(&self) -> Result<Option<AdmittedRequest>, QuotaExceeded> {
+        self.quota.as_ref().map(CallerQuota::admit_in_place).transpose()
+    }
+
+    /// The same caller without any permission.
+    #[must_use]
+    pub fn without_permissions(&self) -> Self {
+        Self { quota: None, ..Self::new(self.name.clone(), &[]) }
+    }
+
     /// Whether the caller has any permission for that system.
     #[must_use]
     pub fn can_anything(&self, system: &str) -> bool {

@@ -41,12 +41,15 @@ struct Rate {
     policy: String,
 }
 
-/// A request that its caller's limits allow; it counts as in flight until it is dropped.
+/// A request that its caller's limits allow; it counts as in flight until it is dropped, unless it
+/// is in the place of another.
 #[must_use]
 #[derive(Debug)]
 pub struct AdmittedRequest {
     quota: Arc<CallerQuota>,
     usage: Option<RateUsage>,
+    /// Whether it is in flight by itself.
+    has_place: bool,
 }
 
 /// What is left of a rate.
@@ -103,12 +106,21 @@ impl CallerQuota {
     pub fn admit(self: &Arc<Self>) -> Result<AdmittedRequest, QuotaExceeded> {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
         // Dropping it gives the place back.
-        let mut admitted = AdmittedRequest { quota: Arc::clone(self), usage: None };
+        let mut admitted = AdmittedRequest { quota: Arc::clone(self), usage: None, has_place: true };
         if self.limits.in_flight > 0 && before >= self.limits.in_flight {
             return Err(QuotaExceeded { policy: QuotaPolicy::InFlight, retry_after: IN_FLIGHT_RETRY });
         }
         admitted.usage = self.rate.as_ref().map(Rate::check).transpose()?;
         Ok(admitted)
+    }
+
+    /// Counts one request that is in flight in the place of another: an item in that of its batch.
+    ///
+    /// # Errors
+    /// The rate that it would exceed.
+    pub fn admit_in_place(self: &Arc<Self>) -> Result<AdmittedRequest, QuotaExceeded> {
+        let usage = self.rate.as_ref().map(Rate::check).transpose()?;
+        Ok(AdmittedRequest { quota: Arc::clone(self), usage, has_place: false })
     }
 }
 
@@ -122,7 +134,9 @@ impl AdmittedRequest {
 
 impl Drop for AdmittedRequest {
     fn drop(&mut self) {
-        self.quota.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.has_place {
+            self.quota.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

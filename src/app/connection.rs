@@ -54,9 +54,9 @@ impl ConnectionLimits {
     ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<> {
         fn_service(|io: TcpStream| {
             let peer = io.peer_addr().ok();
-            ready(Ok::<_, DispatchError>((io, Protocol::Http1, peer)))
+            ready(Ok::<_, DispatchError>((AbortableStream::new(io), Protocol::Http1, peer)))
         })
-        .and_then(self.serve(state, listener, |_, data| http::on_connect(data)))
+        .and_then(self.serve(state, listener, |io: &AbortableStream<_>, data| io.on_connect(false, data)))
     }
 
     /// Serves the protocol that the handshake has chosen.
@@ -69,7 +69,7 @@ impl ConnectionLimits {
     {
         let mut acceptor = Acceptor::new(tls);
         acceptor.set_handshake_timeout(self.handshake_timeout);
-        let service = self.serve(state, listener, |io: &AbortableStream<_>, data| io.on_connect(data));
+        let service = self.serve(state, listener, |io: &AbortableStream<_>, data| io.on_connect(true, data));
         acceptor.map_err(TlsError::into_service_error).map(with_protocol).and_then(service.map_err(TlsError::Service))
     }
 

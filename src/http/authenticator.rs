@@ -64,6 +64,24 @@ impl Authenticator {
         }
     }
 
+    /// Whether callers have tokens, whose permissions no configuration holds.
+    pub(super) fn has_tokens(&self) -> bool {
+        matches!(self, Self::Jwt(_))
+    }
+
+    /// What the caller of a stored batch may do now. With keys it is what the configuration says: a
+    /// caller that it does not name any more may do nothing. The permissions of a token are those
+    /// that it had when the batch was accepted.
+    pub(super) async fn current_principal(&self, stored: &Principal, had_token: bool) -> Arc<Principal> {
+        match self {
+            Self::ApiKeys(keys) if !had_token => {
+                keys.principal(stored.name()).unwrap_or_else(|| Arc::new(stored.without_permissions()))
+            }
+            Self::Jwt(verifier) if had_token => Arc::new(verifier.limit(stored.clone()).await),
+            _ => Arc::new(stored.without_permissions()),
+        }
+    }
+
     /// The configured callers; none with tokens and where access is open.
     #[must_use]
     pub fn callers(&self) -> Vec<CallerStatus> {

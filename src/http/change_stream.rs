@@ -1,6 +1,7 @@
 //! The feed of changes as a stream of events (Server-Sent Events; contract 4.14).
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -58,11 +59,17 @@ impl ChangeStream {
 
     /// The bytes to send. The stream ends when the gateway stops, when the store cannot be read,
     /// and when the client is too slow for the retention; the client connects again with its last
-    /// id.
-    pub(super) fn into_events(self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
-        futures_util::stream::unfold(self, |mut stream| async move {
+    /// id. It also ends once the client has hung up: the connection polls it at that time.
+    pub(super) fn into_events(
+        self,
+        has_hung_up: impl Fn() -> bool,
+    ) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
+        let mut events = Box::pin(futures_util::stream::unfold(self, |mut stream| async move {
             let bytes = stream.next().await?;
             Some((Ok(bytes), stream))
+        }));
+        futures_util::stream::poll_fn(move |context| {
+            if has_hung_up() { Poll::Ready(None) } else { events.as_mut().poll_next(context) }
         })
     }
 

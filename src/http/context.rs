@@ -19,7 +19,6 @@ use super::compat;
 use super::error::ApiError;
 use super::headers;
 use super::item_request::ItemRequest;
-use super::limits;
 use super::query::QueryParams;
 use super::request_target::percent_decode;
 use super::route::Route;
@@ -69,6 +68,8 @@ pub(super) struct RequestState {
     principal: OnceCell<Arc<Principal>>,
     /// Counts the request as in flight, where its caller has limits.
     admitted: OnceCell<AdmittedRequest>,
+    /// Whether an item of this batch is in flight in its place.
+    pub(super) lends_place: Cell<bool>,
     span: Cell<Option<RequestSpan>>,
 }
 
@@ -85,6 +86,7 @@ impl RequestState {
             target: OnceCell::new(),
             principal: OnceCell::new(),
             admitted: OnceCell::new(),
+            lends_place: Cell::new(false),
             span: Cell::new(None),
         })
     }
@@ -172,23 +174,23 @@ impl RequestState {
         let _ = self.principal.set(principal);
     }
 
-    /// Counts the request against its caller's limits.
-    ///
-    /// # Errors
-    /// 429.
-    pub(super) fn admit(&self) -> Result<(), Problem> {
-        let Some(caller) = self.principal.get() else { return Ok(()) };
-        if let Some(admitted) = limits::admit(caller, &self.api)? {
-            let _ = self.admitted.set(admitted);
-        }
-        Ok(())
+    /// The caller, once it is authenticated.
+    pub(super) fn principal(&self) -> Option<&Principal> {
+        self.principal.get().map(|caller| &**caller)
     }
 
-    /// Adds `RateLimit` and `RateLimit-Policy`, where the caller has a rate.
-    pub(super) fn add_rate_limit_headers(&self, headers: &mut HeaderMap) {
-        if let Some(quota) = self.principal.get().and_then(|caller| caller.quota()) {
-            limits::add_headers(headers, quota, self.admitted.get());
-        }
+    /// The request counts against its caller's limits.
+    pub(super) fn set_admitted(&self, admitted: AdmittedRequest) {
+        // A request is admitted once.
+        let _ = self.admitted.set(admitted);
+    }
+
+    pub(super) fn admitted(&self) -> Option<&AdmittedRequest> {
+        self.admitted.get()
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     pub(super) fn take_payload(&self) -> Option<Payload> {
@@ -275,6 +277,11 @@ impl RequestContext {
             Source::Http(request) => Some(request),
             Source::Item(_) => None,
         }
+    }
+
+    /// Whether the caller has closed its connection, or the half of it that it writes to.
+    pub(super) fn has_hung_up(&self) -> bool {
+        self.http_request().is_some_and(compat::has_hung_up)
     }
 
     pub(super) fn method(&self) -> &Method {

@@ -1,23 +1,80 @@
 //! The limits of callers (contract 4.16).
 
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use std::rc::Rc;
+use std::time::Duration;
 
-use super::state::ApiState;
-use crate::access::{AdmittedRequest, CallerQuota, Principal, QuotaExceeded, QuotaPolicy};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::{Instant, sleep};
+
+use super::context::RequestState;
+use crate::access::{Principal, QuotaExceeded, QuotaPolicy};
 use crate::problem::{Problem, ProblemKind};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// Counts one request, or one item of a batch, against its caller's limits.
+/// How often an item looks whether it may begin.
+const ITEM_PAUSE: Duration = Duration::from_millis(20);
+
+/// Counts a request against its caller's limits.
 ///
 /// # Errors
 /// 429.
-pub(super) fn admit(caller: &Principal, api: &ApiState) -> Result<Option<AdmittedRequest>, Problem> {
-    caller.admit().map_err(|exceeded| {
-        api.metrics.callers().quota_refusal(exceeded.policy, api.authenticator.configured_name(caller));
-        quota_problem(exceeded)
-    })
+pub(super) fn admit(state: &RequestState) -> Result<(), Problem> {
+    let Some(caller) = state.principal() else { return Ok(()) };
+    match caller.admit() {
+        Ok(admitted) => {
+            admitted.into_iter().for_each(|admitted| state.set_admitted(admitted));
+            Ok(())
+        }
+        Err(exceeded) => Err(refuse(state, caller, exceeded)),
+    }
+}
+
+/// The place of a batch among its caller's requests in flight, lent to one of its items.
+#[must_use]
+pub(super) struct LentPlace(Rc<RequestState>);
+
+impl Drop for LentPlace {
+    fn drop(&mut self) {
+        self.0.lends_place.set(false);
+    }
+}
+
+fn lend_place(batch: &Rc<RequestState>) -> Option<LentPlace> {
+    let is_free = batch.admitted().is_some() && !batch.lends_place.replace(true);
+    is_free.then(|| LentPlace(Rc::clone(batch)))
+}
+
+/// Counts an item of a batch against its caller's limits. One item at a time is in flight in the
+/// place of its batch; the others wait for places of their own.
+///
+/// # Errors
+/// 429: the rate, or no place before the item's deadline.
+pub(super) async fn admit_item(state: &RequestState, batch: &Rc<RequestState>) -> Result<Option<LentPlace>, Problem> {
+    let Some(caller) = state.principal().filter(|caller| caller.quota().is_some()) else { return Ok(None) };
+    loop {
+        let place = lend_place(batch);
+        let admitted = if place.is_some() { caller.admit_in_place() } else { caller.admit() };
+        match admitted {
+            Ok(admitted) => {
+                admitted.into_iter().for_each(|admitted| state.set_admitted(admitted));
+                return Ok(place);
+            }
+            Err(exceeded) => {
+                if exceeded.policy == QuotaPolicy::Rate || Instant::now() + ITEM_PAUSE >= state.deadline() {
+                    return Err(refuse(state, caller, exceeded));
+                }
+            }
+        }
+        sleep(ITEM_PAUSE).await;
+    }
+}
+
+fn refuse(state: &RequestState, caller: &Principal, exceeded: QuotaExceeded) -> Problem {
+    let api = &state.api;
+    api.metrics.callers().quota_refusal(exceeded.policy, api.authenticator.configured_name(caller));
+    quota_problem(exceeded)
 }
 
 fn quota_problem(exceeded: QuotaExceeded) -> Problem {
@@ -30,10 +87,11 @@ fn quota_problem(exceeded: QuotaExceeded) -> Problem {
     problem
 }
 
-/// Adds the fields of draft-ietf-httpapi-ratelimit-headers-11, where there is a rate.
-pub(super) fn add_headers(headers: &mut HeaderMap, quota: &CallerQuota, admitted: Option<&AdmittedRequest>) {
+/// Adds the fields of draft-ietf-httpapi-ratelimit-headers-11, where the caller has a rate.
+pub(super) fn add_headers(headers: &mut HeaderMap, state: &RequestState) {
+    let Some(quota) = state.principal().and_then(Principal::quota) else { return };
     let Some(policy) = quota.rate_policy() else { return };
-    let usage = match admitted {
+    let usage = match state.admitted() {
         Some(admitted) => admitted.usage(),
         None => quota.usage(),
     };

@@ -7,6 +7,7 @@
 mod access_log;
 mod authenticator;
 mod batch;
+mod batch_registry;
 mod body;
 mod change_event;
 mod change_stream;
@@ -44,7 +45,7 @@ mod write_response;
 
 pub use authenticator::Authenticator;
 pub use batch::stored::resume as resume_batches;
-pub use compat::{AbortableStream, on_connect};
+pub use compat::AbortableStream;
 pub use fault_rehearsal::FaultRehearsal;
 pub use models::Models;
 pub use openapi::{VendorOfSystem, openapi, openapi_json, openapi_json_with};

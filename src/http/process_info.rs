@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::batch_registry::BatchRegistry;
 use super::open_streams::OpenStreams;
 
 /// The configuration in force.
@@ -26,6 +27,8 @@ pub struct ConfigState {
 pub struct ProcessInfo {
     started_at: Timestamp,
     config: Mutex<ConfigState>,
+    /// The batches that it runs.
+    pub(super) batches: Arc<BatchRegistry>,
     /// The streams of changes.
     pub(super) streams: Arc<OpenStreams>,
 }
@@ -35,7 +38,8 @@ impl Default for ProcessInfo {
     fn default() -> Self {
         let started_at = Timestamp::now();
         let config = ConfigState { loaded_at: Some(to_text(started_at)), ..ConfigState::default() };
-        Self { started_at, config: Mutex::new(config), streams: Arc::default() }
+        let config = Mutex::new(config);
+        Self { started_at, config, batches: Arc::default(), streams: Arc::default() }
     }
 }
 

@@ -12,6 +12,7 @@ use super::error::HandlerResult;
 use super::headers::{self, BodyType};
 use super::model_document::{self, VendorPart};
 use super::query::{FILTER, QueryParams};
+use super::state::ApiState;
 use super::{response, write_request};
 use crate::metrics::Metrics;
 use crate::models::{Decoded, ModelPatch, SystemMap, model_etag};
@@ -41,8 +42,20 @@ impl Representation {
         if name.is_empty() {
             return Ok(Self::Record);
         }
-        let model = context.api().models.find(&name)?;
-        let system = context.system()?;
+        // A model that is not configured comes before a system that is not.
+        context.api().models.find(&name)?;
+        Self::of_model(context.api(), &name, context.system()?)
+    }
+
+    /// The representation of a model's name, which is empty for records.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub(super) fn of_model(api: &ApiState, name: &str, system: &System) -> Result<Self, Problem> {
+        if name.is_empty() {
+            return Ok(Self::Record);
+        }
+        let model = api.models.find(name)?;
         if let Some(map) = model.map_of(system.name.as_str()) {
             Ok(Self::Model(Arc::clone(map)))
         } else {

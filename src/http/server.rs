@@ -55,8 +55,9 @@ pub fn app(
         Future: 'static,
     > + use<>,
 > {
-    let (created, guarded) = (Arc::clone(state), Arc::clone(state));
+    let (shared, created, guarded) = (Arc::clone(state), Arc::clone(state), Arc::clone(state));
     App::new()
+        .app_data(ThinData(shared))
         .configure(|config| routes(config, listener))
         // HTTP itself comes before any route: 501, 431, 400, 414 (contract 4).
         .wrap(from_fn(middleware::validate_head))
@@ -92,6 +93,7 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
             .service(endpoint("/operations/{id}/settle").post(Operation, settlement::probe_again))
             .service(endpoint("/operations/{id}/resolve").post(Operation, settlement::resolve))
             .service(endpoint("/batch").post(Batch, batch::run))
+            .service(endpoint("/batch/preview").post(Preview, batch::preview))
             .service(endpoint("/batches/{id}").get(Batch, batches::get).delete(Batch, batches::cancel))
             // Before the path of a system, whose name it would be.
             .service(endpoint("/models/{model}/schema").get(Other, models::schema))

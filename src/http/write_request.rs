@@ -64,6 +64,13 @@ pub(super) fn validate_patch(
     Ok(patch)
 }
 
+/// The idempotency key in the headers of a write: the caller's, or the plan of a create, which makes
+/// it at most once, too. No key of a caller has a space.
+pub(super) fn own_key(headers: &WriteHeaders, creates: bool) -> Option<String> {
+    let plan = || headers.if_plan.as_ref().filter(|_| creates).map(IdempotencyKey::of_plan);
+    headers.idempotency_key.clone().or_else(plan)
+}
+
 /// Puts the command together. `body` is what an `Idempotency-Key` is bound to.
 pub(super) fn build_command(
     context: &RequestContext,
@@ -73,10 +80,8 @@ pub(super) fn build_command(
     body: &[u8],
 ) -> WriteCommand {
     let creates = matches!(op, WriteOp::Create { .. });
-    let plan_key = || headers.if_plan.as_ref().filter(|_| creates).map(IdempotencyKey::of_plan);
-    // The key of an item of a batch holds spaces, too.
-    let item_key = || context.item().and_then(|item| item.key.clone());
-    let key = headers.idempotency_key.or_else(plan_key).or_else(item_key);
+    // The key of an item of a batch holds spaces, which no key of a caller does.
+    let key = own_key(&headers, creates).or_else(|| context.item().and_then(|item| item.key.clone()));
     let idempotency = key.map(|key| {
         let system = system.name.as_str();
         // All spellings of a target are one request.

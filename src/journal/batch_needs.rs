@@ -80,6 +80,7 @@ impl BatchNeeds {
             Command::Cut { .. }
             | Command::SaveBatchRows(_)
             | Command::SaveToken { .. }
+            | Command::SaveShown { .. }
             | Command::Heartbeat
             | Command::Probe
             | Command::Flush => {}

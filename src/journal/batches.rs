@@ -1,6 +1,7 @@
 //! The rows of asynchronous batches (contract 4.10): one for the batch itself and one for each
 //! item. The one that runs the batch gives the texts their meaning.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::error::DbError;
@@ -24,15 +25,26 @@ pub struct BatchRow {
 }
 
 impl BatchRow {
+    /// The position of the row that cancels a batch. It is a row of its own, so that it
+    /// never replaces what the one that runs the batch saves.
+    pub const CANCEL: i64 = -2;
     /// The position of the row of a batch itself.
     pub const HEAD: i64 = -1;
     /// The status of a batch that is not over.
     pub const OPEN: i64 = 1;
+
+    /// Whether it is the last row of its position.
+    pub(super) fn has_ended(&self) -> bool {
+        self.status != if self.position == Self::HEAD { Self::OPEN } else { 0 }
+    }
 }
 
-/// Inserts a row or replaces it; for SQLite.
-pub(super) const SAVE: &str = "INSERT OR REPLACE INTO batch_row (id, item, status, at, request, response)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+/// Inserts a row, or replaces one of a batch or of an item that has not ended; for SQLite.
+pub(super) const SAVE: &str = "INSERT INTO batch_row (id, item, status, at, request, response)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT (id, item) DO UPDATE SET status = excluded.status, at = excluded.at,
+        request = excluded.request, response = excluded.response
+    WHERE batch_row.status = CASE batch_row.item WHEN -1 THEN 1 ELSE 0 END";
 /// Deletes batches that are over since before a time, on both databases.
 pub(super) const DELETE_EXPIRED: &str = "DELETE FROM batch_row WHERE id IN
     (SELECT id FROM batch_row WHERE item = -1 AND status = 0 AND at < $1 LIMIT $2)";
@@ -68,5 +80,29 @@ pub(super) async fn counts(reader: &Reader, id: &str) -> Result<Vec<(i64, i64)>,
 pub(super) async fn open(reader: &Reader, limit: i64) -> Result<Vec<String>, DbError> {
     let statement = "SELECT id FROM batch_row WHERE item = -1 AND status = 1 ORDER BY id LIMIT ?1";
     let rows = reader.select(statement, &[Value::Int(limit)]).await?;
+    rows.into_iter().map(|mut row| row.text(0)).collect()
+}
+
+/// How many bytes of requests a batch has, about.
+pub(super) async fn size(reader: &Reader, id: &str) -> Result<i64, DbError> {
+    let statement = "SELECT CAST(coalesce(sum(length(request)), 0) AS BIGINT) FROM batch_row WHERE id = ?1";
+    let mut rows = reader.select(statement, &[Value::Text(id.to_owned())]).await?;
+    rows.first_mut().map_or(Ok(0), |row| row.int(0))
+}
+
+/// The keys of a caller that are one of these, or begin with a prefix.
+pub(super) async fn claimed_keys(
+    reader: &Reader,
+    caller: &str,
+    prefix: &str,
+    keys: &[String],
+) -> Result<HashSet<String>, DbError> {
+    let caller = Value::Text(caller.to_owned());
+    let statement = "SELECT key FROM idempotency WHERE caller = ?1 AND substr(key, 1, length(?2)) = ?2";
+    let mut rows = reader.select(statement, &[caller.clone(), Value::Text(prefix.to_owned())]).await?;
+    for key in keys {
+        let statement = "SELECT key FROM idempotency WHERE caller = ?1 AND key = ?2";
+        rows.extend(reader.select(statement, &[caller.clone(), Value::Text(key.clone())]).await?);
+    }
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }

@@ -127,6 +127,8 @@ pub(super) struct ChangeSet {
     pub(super) leases: HashMap<RecordKey, Option<LeaseRow>>,
     /// Sealed tokens of vendors, by system.
     pub(super) tokens: HashMap<Arc<str>, Arc<[u8]>>,
+    /// `fields` of records that callers got, with their ends, by ETag.
+    pub(super) shown: HashMap<Arc<str>, (Arc<str>, i64)>,
     /// Rows of asynchronous batches, by batch and position.
     pub(super) batch_rows: HashMap<(Arc<str>, i64), BatchRow>,
     /// Whether this instance records that it is alive.
@@ -143,13 +145,18 @@ impl ChangeSet {
             && self.key_updates.is_empty()
             && self.tokens.is_empty()
             && self.warnings.is_empty()
+            && self.shown.is_empty()
             && self.batch_rows.is_empty()
     }
 
-    /// Saves rows of a batch; each replaces an earlier one.
+    /// Saves rows of a batch; each replaces an earlier one that has not ended.
     pub(super) fn save_batch_rows(&mut self, rows: &[BatchRow]) {
         for row in rows {
-            self.batch_rows.insert((Arc::clone(&row.id), row.position), row.clone());
+            let key = (Arc::clone(&row.id), row.position);
+            if self.batch_rows.get(&key).is_some_and(BatchRow::has_ended) {
+                continue;
+            }
+            self.batch_rows.insert(key, row.clone());
         }
     }
 

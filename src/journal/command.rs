@@ -56,6 +56,11 @@ pub(super) enum Command {
         system: Arc<str>,
         sealed: Arc<[u8]>,
     },
+    /// Saves the state of a record that a caller got, by its ETag.
+    SaveShown {
+        etag: Arc<str>,
+        fields: Arc<str>,
+    },
     /// Saves rows of an asynchronous batch.
     SaveBatchRows(Arc<[BatchRow]>),
     /// Records that this instance is alive.

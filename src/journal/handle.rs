@@ -71,6 +71,7 @@ impl Journal {
             instance: uuid::Uuid::now_v7().to_string(),
             idempotency_ttl_ms: to_millis(settings.idempotency_ttl),
             retention_ms: to_millis(settings.retention),
+            remember_shown_ms: to_millis(settings.remember_shown),
             metrics,
             queued: AtomicUsize::new(0),
             unpersisted: AtomicUsize::new(0),
@@ -204,6 +205,17 @@ impl Journal {
             sent.map_err(|_| JournalError::Unavailable)?;
             response.await.map_err(|_| JournalError::Unavailable)?
         }
+    }
+
+    /// Queues a command without waiting for its result, unless the queue is full.
+    pub(super) fn submit_without_result(&self, command: Command) {
+        let queued = &self.inner.shared.queued;
+        if queued.fetch_add(1, Ordering::AcqRel) >= MAX_QUEUED {
+            queued.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
+        // Without a writer nothing is remembered any more.
+        let _ = self.inner.command_tx.send(QueuedCommand::new(command, None));
     }
 
     /// Runs a query on the journal's runtime; it may run twice.

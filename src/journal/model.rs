@@ -48,6 +48,10 @@ pub struct StoreSettings {
     /// How long finished operations are kept, 1 s to 3650 d. Default 90 d.
     #[serde(deserialize_with = "bounded::duration::<1000, 315_360_000_000, _>")]
     pub retention: Duration,
+    /// How long states of records that callers got are kept for all replicas, 1 s to 24 h. Default
+    /// zero: each process remembers its own.
+    #[serde(deserialize_with = "bounded::duration::<1000, 86_400_000, _>")]
+    pub remember_shown: Duration,
 }
 
 impl Default for StoreSettings {
@@ -57,6 +61,7 @@ impl Default for StoreSettings {
             durability: Durability::Commit,
             idempotency_ttl: Duration::from_hours(24),
             retention: Duration::from_hours(90 * 24),
+            remember_shown: Duration::ZERO,
         }
     }
 }
@@ -69,6 +74,7 @@ impl std::fmt::Debug for StoreSettings {
             .field("durability", &self.durability)
             .field("idempotency_ttl", &self.idempotency_ttl)
             .field("retention", &self.retention)
+            .field("remember_shown", &self.remember_shown)
             .finish_non_exhaustive()
     }
 }

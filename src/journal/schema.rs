@@ -10,6 +10,10 @@ pub(super) const VERSION: i64 = 2;
 pub(super) const PLAN_KEY_BYTES: usize = 32;
 pub(super) const SQLITE: &str = include_str!("schema/sqlite.sql");
 pub(super) const POSTGRES: &str = include_str!("schema/postgres.sql");
+/// States of records that callers got, where they are kept for all replicas: `fields` as JSON. The
+/// table is younger than the version, so it is added to a database that lacks it.
+pub(super) const SHOWN_STATE: &str = "CREATE TABLE shown_state
+    (etag TEXT NOT NULL PRIMARY KEY, fields TEXT NOT NULL, expires BIGINT NOT NULL);";
 
 /// The first rows, as statements: the version of the form, and a new key for plans. `blob` writes
 /// bytes in hex as a literal of the database.

@@ -20,6 +20,8 @@ pub(super) struct Shared {
     pub(super) instance: String,
     pub(super) idempotency_ttl_ms: i64,
     pub(super) retention_ms: i64,
+    /// How long states that callers got are kept; 0 = they are not.
+    pub(super) remember_shown_ms: i64,
     pub(super) metrics: Arc<dyn JournalMetrics>,
     /// How many commands wait in the queue.
     pub(super) queued: AtomicUsize,

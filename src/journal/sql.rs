@@ -25,6 +25,10 @@ pub(super) fn operation_uuid(id: &OperationId) -> Uuid {
 /// how far a deletion is.
 pub(super) const CUT_TABLES: [&str; 3] = ["clock_step", "operation_detail", "ledger"];
 
+/// Deletes at most `$2` states of records that ended before `$1`, on both databases.
+pub(super) const DELETE_SHOWN: &str = "DELETE FROM shown_state WHERE etag IN
+    (SELECT etag FROM shown_state WHERE expires <= $1 LIMIT $2)";
+
 /// Deletes at most `?1` rows of a table that belong to entries that were cut.
 pub(super) fn delete_cut(table: &str) -> String {
     format!(

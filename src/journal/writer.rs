@@ -299,6 +299,11 @@ impl Writer {
                 changes.tokens.insert(Arc::clone(system), Arc::clone(sealed));
                 CommandResult::Done
             }
+            Command::SaveShown { etag, fields } => {
+                let expires_ms = state.now_ms().saturating_add(self.shared.remember_shown_ms);
+                changes.shown.insert(Arc::clone(etag), (Arc::clone(fields), expires_ms));
+                CommandResult::Done
+            }
             Command::SaveBatchRows(rows) => {
                 changes.save_batch_rows(rows);
                 CommandResult::Done

@@ -65,6 +65,10 @@ pub struct ProblemDocument<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "uri-reference")]
     operation: Option<String>,
+    /// `/batches/{id}` of the batch that has or will have the outcome.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "uri-reference")]
+    batch: Option<String>,
     /// `lossy-write`: the names to send in `Accept-Loss`.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     #[schema(required = false)]
@@ -100,6 +104,7 @@ impl<'p> ProblemDocument<'p> {
         if !external_url.is_empty() {
             self.type_uri.insert_str(0, external_url);
             self.operation = self.operation.map(|path| [external_url, &path].concat());
+            self.batch = self.batch.map(|path| [external_url, &path].concat());
         }
         self
     }
@@ -125,6 +130,7 @@ impl<'p> ProblemDocument<'p> {
             rebase: problem.rebase,
             differs: &problem.differs,
             operation: problem.operation.as_ref().map(OperationId::path),
+            batch: problem.batch.as_ref().map(|id| format!("/batches/{id}")),
             losses: &problem.losses,
             violated_policies: &problem.violated_policies,
             restart: problem.restart.as_deref(),

@@ -7,6 +7,8 @@
 mod document;
 pub mod failure_log;
 mod from_vendor;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -268,6 +270,9 @@ pub struct Problem {
     pub differs: Vec<PlanPart>,
     /// The operation that has or will have the outcome.
     pub operation: Option<OperationId>,
+    /// The asynchronous batch that has or will have the outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
     /// `lossy-write`: the names to accept.
     pub losses: Vec<String>,
     /// `quota-exceeded`: the limits that the request exceeds.
@@ -312,6 +317,7 @@ impl Default for Problem {
             rebase: None,
             differs: Vec::new(),
             operation: None,
+            batch: None,
             losses: Vec::new(),
             violated_policies: Vec::new(),
             restart: None,
@@ -352,6 +358,13 @@ impl Problem {
         self
     }
 
+    /// Adds the asynchronous batch that has the outcome.
+    #[must_use]
+    pub fn batch(mut self, id: &str) -> Self {
+        self.batch = Some(id.to_owned());
+        self
+    }
+
     /// Adds the system.
     #[must_use]
     pub fn system(mut self, system: &str) -> Self {
@@ -370,26 +383,5 @@ impl Problem {
     #[must_use]
     pub fn to_stored_json(&self, instance: Option<&str>, request_id: Option<&str>) -> Value {
         serde_json::to_value(ProblemDocument::new(self, instance, request_id)).unwrap_or_default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_problem_is_found_by_its_name() {
-        for problem in ProblemKind::ALL {
-            assert_eq!(ProblemKind::parse(problem.as_str()), Some(*problem));
-            let json = serde_json::to_string(problem).expect("a string");
-            assert_eq!(json, format!("\"{}\"", problem.as_str()));
-        }
-    }
-
-    #[test]
-    fn retry_after_is_whole_seconds_and_at_least_one() {
-        let seconds =
-            |ms| ProblemKind::RateLimited.with_detail("").retry_after(Duration::from_millis(ms)).retry_after_seconds();
-        assert_eq!([seconds(0), seconds(1), seconds(1000), seconds(1001)], [Some(1), Some(1), Some(1), Some(2)]);
     }
 }

@@ -41,6 +41,11 @@ impl RecentStates {
         }
     }
 
+    /// Remembers the state of an ETag that another process has shown.
+    pub(crate) async fn insert_shown(&self, etag: &str, fields: String) {
+        self.0.insert(etag.to_owned(), fields.into()).await;
+    }
+
     /// `fields` in the state of this ETag, if it is known.
     pub(crate) async fn state(&self, etag: &str) -> Option<Map<String, Value>> {
         let fields = self.0.get(etag).await?;

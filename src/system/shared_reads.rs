@@ -24,10 +24,26 @@ const MAX_GATHER: Duration = Duration::from_millis(100);
 
 type ReadResult = Result<VendorRecord, VendorError>;
 
-/// The reads that wait for the next scan of one collection.
+/// What comes to a read that waits.
+enum Signal {
+    Read(ReadResult),
+    /// The reads that wait need a scan, and this one is to make it.
+    Lead(Lead),
+}
+
+/// A read that waits for a scan.
+struct Waiting {
+    id: RecordId,
+    signal: oneshot::Sender<Signal>,
+}
+
+/// The reads of one collection.
 #[derive(Default)]
 struct Group {
-    waiting: Vec<(RecordId, oneshot::Sender<ReadResult>)>,
+    /// They wait for the next scan.
+    waiting: Vec<Waiting>,
+    /// The scan that runs is for them.
+    scanning: Vec<Waiting>,
     has_leader: bool,
 }
 
@@ -66,16 +82,19 @@ impl SharedReads {
     }
 }
 
-/// Removes a group when its leading item ends, also by being dropped.
-struct GroupGuard<'r> {
-    reads: &'r SharedReads,
-    key: &'r (String, String),
+/// The right and the duty to make the next scan of a collection. When it is dropped, after its scan
+/// or before, it goes to another read: no item scans for others beyond its own deadline.
+struct Lead {
+    reads: Rc<SharedReads>,
+    key: (String, String),
 }
 
-impl Drop for GroupGuard<'_> {
+impl Drop for Lead {
     fn drop(&mut self) {
-        // Those that still wait read by themselves.
-        self.reads.groups.borrow_mut().remove(self.key);
+        let Some(next) = self.reads.take_first_waiting(&self.key) else { return };
+        let lead = Self { reads: Rc::clone(&self.reads), key: self.key.clone() };
+        // A read that is gone drops it, and so it goes to the one after.
+        drop(next.signal.send(Signal::Lead(lead)));
     }
 }
 
@@ -93,55 +112,90 @@ impl ReadShare {
         deadline: Instant,
     ) -> ReadResult {
         let key = (system.name.as_str().to_owned(), id.collection().to_owned());
-        let (result_tx, result) = oneshot::channel();
-        let is_leader = {
-            let mut groups = self.reads.groups.borrow_mut();
-            let group = groups.entry(key.clone()).or_default();
-            group.waiting.push((id.clone(), result_tx));
-            !std::mem::replace(&mut group.has_leader, true)
-        };
         self.release_slot();
-        if is_leader {
-            let group = GroupGuard { reads: &self.reads, key: &key };
-            group.scan_for_all(system, transport).await;
-        }
+        let shared = timeout_at(deadline, self.read_shared((system, transport), &key, id)).await;
         let late = |_| VendorError::new(VendorErrorKind::Timeout).message("the scan of the collection took too long");
-        let shared = timeout_at(deadline, result).await.map_err(late)?;
+        let shared = shared.map_err(late)?;
         let slot = Arc::clone(&self.reads.slots).acquire_owned().await.ok();
         self.slot.replace(slot);
         match shared {
-            Ok(result) => result,
-            // The leading item was dropped before it scanned.
-            Err(_) => system.adapter.read(transport, id).await,
+            Some(result) => result,
+            None => system.adapter.read(transport, id).await,
+        }
+    }
+
+    /// `None` where nobody scans.
+    async fn read_shared(
+        &self,
+        (system, transport): (&System, &dyn Transport),
+        key: &(String, String),
+        id: &RecordId,
+    ) -> Option<ReadResult> {
+        let mut given = None;
+        loop {
+            let (sender, signal) = oneshot::channel();
+            let first = self.reads.join(key, Waiting { id: id.clone(), signal: sender });
+            if let Some(lead) = given.take().or(first) {
+                lead.scan(system, transport).await;
+            }
+            match signal.await.ok()? {
+                Signal::Read(result) => return Some(result),
+                Signal::Lead(lead) => given = Some(lead),
+            }
         }
     }
 }
 
-impl GroupGuard<'_> {
-    /// Scans until no item waits.
-    async fn scan_for_all(&self, system: &System, transport: &dyn Transport) {
-        loop {
-            self.gather().await;
-            let waiting = match self.reads.groups.borrow_mut().get_mut(self.key) {
-                Some(group) => std::mem::take(&mut group.waiting),
-                None => Vec::new(),
-            };
-            if waiting.is_empty() {
-                return;
+impl SharedReads {
+    /// Adds a read to those that wait. The first one leads.
+    fn join(self: &Rc<Self>, key: &(String, String), waiting: Waiting) -> Option<Lead> {
+        let mut groups = self.groups.borrow_mut();
+        let group = groups.entry(key.clone()).or_default();
+        group.waiting.push(waiting);
+        let is_first = !std::mem::replace(&mut group.has_leader, true);
+        is_first.then(|| Lead { reads: Rc::clone(self), key: key.clone() })
+    }
+
+    /// The read that leads next. It joins again with its lead. Without one the group is over.
+    fn take_first_waiting(&self, key: &(String, String)) -> Option<Waiting> {
+        let mut groups = self.groups.borrow_mut();
+        let group = groups.get_mut(key)?;
+        // A scan that did not end has answered nobody.
+        let mut waiting = std::mem::take(&mut group.scanning);
+        waiting.append(&mut group.waiting);
+        group.waiting = waiting;
+        if group.waiting.is_empty() {
+            groups.remove(key);
+            return None;
+        }
+        Some(group.waiting.remove(0))
+    }
+}
+
+impl Lead {
+    /// One scan, for all reads that wait when it begins.
+    async fn scan(self, system: &System, transport: &dyn Transport) {
+        self.gather().await;
+        let ids: Vec<RecordId> = match self.reads.groups.borrow_mut().get_mut(&self.key) {
+            Some(group) => {
+                group.scanning = std::mem::take(&mut group.waiting);
+                group.scanning.iter().map(|waiting| waiting.id.clone()).collect()
             }
-            let (ids, senders): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
-            let results = system.adapter.read_many(transport, &ids).await;
-            for (sender, result) in senders.into_iter().zip(results) {
-                // An item that is gone needs no result.
-                let _ = sender.send(result);
-            }
+            None => return,
+        };
+        let results = system.adapter.read_many(transport, &ids).await;
+        let scanned =
+            self.reads.groups.borrow_mut().get_mut(&self.key).map(|group| std::mem::take(&mut group.scanning));
+        for (waiting, result) in scanned.into_iter().flatten().zip(results) {
+            // An item that is gone needs no result.
+            let _ = waiting.signal.send(Signal::Read(result));
         }
     }
 
     /// Waits for the reads that are about to join.
     async fn gather(&self) {
         let until = Instant::now() + MAX_GATHER;
-        let count = || self.reads.groups.borrow().get(self.key).map_or(0, |group| group.waiting.len());
+        let count = || self.reads.groups.borrow().get(&self.key).map_or(0, |group| group.waiting.len());
         let mut before = count();
         while before > 0 && Instant::now() < until {
             sleep(GATHER_PAUSE).await;

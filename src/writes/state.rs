@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use serde_json::{Map, Value};
 use tokio::sync::{OnceCell, mpsc};
 
 use super::active_probes::ActiveProbes;
@@ -13,7 +14,7 @@ use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::record::PlanKey;
-use crate::system::{RecentStates, System};
+use crate::system::{RecentStates, RecordView, System};
 
 /// The writes that are handed over to the reconciler.
 pub struct ReconcileQueue(pub(super) mpsc::UnboundedReceiver<InFlightWrite>);
@@ -52,6 +53,25 @@ impl GatewayState {
     /// The key that authenticates the tags of plans.
     pub(super) async fn plan_key(&self) -> Result<&PlanKey, Problem> {
         self.plan_key.get_or_try_init(|| self.store.plan_key()).await.map_err(|error| store_unavailable(&error))
+    }
+
+    /// Remembers a record that a caller gets.
+    pub(super) async fn remember(&self, record: &RecordView) {
+        self.recent_states.insert(record).await;
+        if let Some(etag) = record.etag.as_deref().filter(|_| self.store.remembers_shown()) {
+            self.store.remember_shown(etag, record.fields.as_str());
+        }
+    }
+
+    /// `fields` in the state of an ETag, if this process knows it, or another one has kept it.
+    pub(super) async fn known_state(&self, etag: &str) -> Option<Map<String, Value>> {
+        let known = self.recent_states.state(etag).await;
+        if known.is_some() || !self.store.remembers_shown() {
+            return known;
+        }
+        let fields = self.store.shown_state(etag).await.ok().flatten()?;
+        self.recent_states.insert_shown(etag, fields).await;
+        self.recent_states.state(etag).await
     }
 
     /// The system of this name, as it was last configured.

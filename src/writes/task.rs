@@ -171,7 +171,7 @@ pub(super) async fn build_response(gateway: &GatewayState, outcome: WriteOutcome
         match (body, id) {
             (SuccessBody::Accepted, Some(id)) => operation = gateway.store.operation(id).await.ok().flatten(),
             (SuccessBody::Record(record) | SuccessBody::Created(record), _) => {
-                gateway.recent_states.insert(record).await;
+                gateway.remember(record).await;
             }
             _ => {}
         }

@@ -63,6 +63,7 @@ async fn main() {
         durability: Durability::Commit,
         idempotency_ttl: Duration::from_hours(24),
         retention: Duration::from_hours(24 * 90),
+        remember_shown: Duration::ZERO,
     };
     let commits = Arc::new(CommitCounter::default());
     let store = Journal::open(settings, Arc::clone(&commits) as Arc<dyn JournalMetrics>).await.expect("a store");

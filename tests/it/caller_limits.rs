@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use records_gateway::sandbox::{CallKind, InjectedFault};
+use serde_json::json;
 use toml::{Table, Value};
 
 use super::support::{MATRIX42, Request, TestConfig, TestEnv, TestResponse};
@@ -113,17 +114,43 @@ async fn requests_in_flight_are_limited_and_freed_when_they_end() {
 }
 
 #[actix_web::test]
-async fn an_item_of_a_batch_counts_once() {
-    // The batch and one item: two items of one record run one after another.
-    for (in_flight, status, served) in [(2, 200, 2), (1, 207, 0)] {
+async fn items_of_a_batch_wait_for_a_place_in_flight() {
+    for in_flight in [1, 2] {
         let gateway = start(limits(0, 0, in_flight));
-        let get = serde_json::json!({"method": "GET", "path": MATRIX42.path(MATRIX42.key)});
-        let batch = gateway.request(Method::POST, "/batch").json(&serde_json::json!({"items": [get, get]}));
+        let get = |key: &str| json!({"method": "GET", "path": MATRIX42.path(key)});
+        let items: Vec<_> = [MATRIX42.key, MATRIX42.other_key].repeat(3).into_iter().map(get).collect();
+        let batch = gateway.request(Method::POST, "/batch").json(&json!({"items": items}));
         let response = authorized(batch, "limited").send().await;
-        response.assert_status(status);
-        assert_eq!(response.json()["summary"]["ok"], served, "{response:?}");
-        assert_eq!(gateway.call_count(CallKind::Read), served);
+        response.assert_status(200);
+        assert_eq!(response.json()["summary"]["ok"], 6, "{response:?}");
+        assert_eq!(gateway.call_count(CallKind::Read), 6);
+        read(&gateway, "limited").await.assert_status(200);
     }
+}
+
+#[actix_web::test]
+async fn each_item_of_a_batch_counts_against_the_rate() {
+    let gateway = start(limits(1, 4, 0));
+    let get = json!({"method": "GET", "path": MATRIX42.path(MATRIX42.key)});
+    let batch = gateway.request(Method::POST, "/batch").json(&json!({"items": vec![get; 60]}));
+    let document = authorized(batch, "limited").send().await.assert_status(207).json();
+    let refused = document["items"].as_array().expect("items").iter().filter(|item| item["status"] == 429);
+    let refused: Vec<_> = refused.map(|item| &item["body"]["type"]).collect();
+    assert!(refused.iter().all(|problem| **problem == "/problems/quota-exceeded"), "{document}");
+    let ok = document["summary"]["ok"].as_u64().expect("a number");
+    assert!(ok >= 3 && ok + refused.len() as u64 == 60 && refused.len() > 10, "{}", document["summary"]);
+}
+
+#[actix_web::test]
+async fn a_stored_batch_keeps_to_its_callers_rate_and_ends() {
+    let gateway = start(limits(20, 2, 1));
+    let get = json!({"method": "GET", "path": MATRIX42.path(MATRIX42.key)});
+    let batch = json!({"items": vec![get; 22]});
+    let request = gateway.request(Method::POST, "/batch").prefer("respond-async").prefer("wait=4").json(&batch);
+    let start = std::time::Instant::now();
+    let response = authorized(request, "limited").send().await;
+    assert_eq!(response.assert_status(200).json()["summary"]["ok"], 22, "{response:?}");
+    assert!(start.elapsed() > Duration::from_millis(900), "20 items a second: {:?}", start.elapsed());
 }
 
 #[actix_web::test]

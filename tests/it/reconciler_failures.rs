@@ -198,6 +198,7 @@ async fn open_store(url: &str) -> Journal {
         durability: Durability::Commit,
         idempotency_ttl: Duration::from_hours(1),
         retention: Duration::from_hours(1),
+        remember_shown: Duration::ZERO,
     };
     Journal::open(settings, Arc::new(())).await.unwrap()
 }

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use actix_web::http::Method;
-use records_gateway::sandbox::InjectedFault;
+use records_gateway::sandbox::{CallKind, InjectedFault, Sandbox};
 use serde_json::{Value, json};
 
-use super::support::{MATRIX42, TestClient, TestEnv, TestProcess, TestResponse};
+use super::history::create_postgres_database;
+use super::support::{BLUEDOLPHIN, MATRIX42, ProcessBuilder, Request, TestClient, TestEnv, TestProcess, TestResponse};
 
 const TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -70,43 +71,213 @@ async fn a_caller_can_wait_for_a_stored_batch() {
     assert_eq!(response.header("preference-applied"), Some("wait=10"));
 }
 
+/// A process that soon says of a lost response that its outcome is unknown.
+fn start_process() -> TestProcess {
+    TestProcess::start_with(|config| config.every_system("settle_timeout", "1s"))
+}
+
+/// The batch of the process on its 40 creates, of which the vendor holds the first ones.
+async fn store_held(process: &TestProcess) -> String {
+    let vendor = &process.vendors.matrix42;
+    vendor.faults.add(CallKind::Create, InjectedFault::Hold, 0, None);
+    let path = store(&process.client(), &creates(40)).await;
+    vendor.log.wait_for(CallKind::Create, 8).await;
+    path
+}
+
+/// What the store of a process holds of its batches, as text.
+fn stored_text(process: &TestProcess) -> String {
+    let store = rusqlite::Connection::open(process.folder().join("store.db")).expect("a store");
+    let mut rows = store.prepare("SELECT request FROM batch_row").expect("a statement");
+    let texts = rows.query_map([], |row| row.get::<_, String>(0)).expect("rows");
+    texts.map(|text| text.expect("text")).collect::<Vec<_>>().join("\n")
+}
+
 #[actix_web::test]
 async fn a_cancelled_batch_begins_nothing_more() {
-    let env = TestEnv::start(&MATRIX42);
-    let before = env.record_count();
-    env.faults().add(records_gateway::sandbox::CallKind::Create, InjectedFault::Hold, 0, None);
-    let client = env.second_client();
-    let path = store(&client, &creates(40)).await;
-    env.wait_for_calls(records_gateway::sandbox::CallKind::Create, 1).await;
+    let process = TestProcess::builder().start();
+    let count = || (MATRIX42.count)(&process.vendors);
+    let (before, path) = (count(), store_held(&process).await);
+    let client = process.client();
     client.request(Method::DELETE, &path).send().await.assert_status(202);
-    // The batch polls for this every half second.
-    tokio::time::sleep(Duration::from_millis(1200)).await;
-    env.faults().clear();
-    env.faults().release();
+    // Only then do the items end that have begun.
+    process.wait_for_log("a batch is cancelled", 1).await;
+    process.vendors.matrix42.faults.clear();
+    process.vendors.matrix42.faults.release();
     let batch = wait_until_over(&client, &path).await;
     let ended = items(&batch).iter().filter(|item| item["status"] == 201).count();
-    assert_eq!(batch["state"], "cancelled");
-    assert!((1..=8).contains(&ended), "{batch}");
-    assert_eq!(batch["summary"]["skipped"], 40 - ended);
-    assert_eq!(env.record_count(), before + ended);
+    assert_eq!((&batch["state"], ended), (&json!("cancelled"), 8), "{batch}");
+    assert_eq!((&batch["summary"]["ok"], &batch["summary"]["skipped"]), (&json!(8), &json!(32)));
+    assert_eq!(count(), before + 8);
+    client.request(Method::DELETE, &path).send().await.assert_status(202);
+    assert_eq!(wait_until_over(&client, &path).await, batch, "what is over stays as it is");
+    assert_eq!(process.terminate(), Some(0));
+    assert!(!stored_text(&process).contains("text 3"), "no body is kept");
+}
+
+#[actix_web::test]
+async fn what_had_begun_of_a_cancelled_batch_is_not_skipped() {
+    let process = start_process();
+    let count = || (MATRIX42.count)(&process.vendors);
+    let (before, path) = (count(), store_held(&process).await);
+    process.client().request(Method::DELETE, &path).send().await.assert_status(202);
+    process.kill();
+    process.vendors.matrix42.faults.clear();
+    process.vendors.matrix42.faults.release();
+    process.restart();
+    let batch = wait_until_over(&process.client(), &path).await;
+    let followed = items(&batch).iter().filter(|item| item["status"] == 201 || item["status"] == 504).count();
+    assert_eq!((followed, &batch["summary"]["skipped"]), (8, &json!(32)), "{batch}");
+    let made = items(&batch).iter().filter(|item| item["status"] == 201).count();
+    assert!((made..=8).contains(&(count() - before)), "{} records, {made} known", count() - before);
 }
 
 #[actix_web::test]
 async fn a_stored_batch_survives_kill_9_and_creates_each_record_once() {
-    let process = TestProcess::builder().start();
+    let process = start_process();
     let count = || (MATRIX42.count)(&process.vendors);
     let before = count();
+    let vendor = &process.vendors.matrix42;
+    // Eight creates are at the vendor, some done and some not, when the process dies.
+    vendor.faults.add(CallKind::Create, InjectedFault::HoldAfter, 20, Some(4));
+    vendor.faults.add(CallKind::Create, InjectedFault::Hold, 24, None);
     let path = store(&process.client(), &creates(100)).await;
-    let until = Instant::now() + TIMEOUT;
-    while count() < before + 20 {
-        assert!(Instant::now() < until, "the batch does not run");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    vendor.log.wait_for(CallKind::Create, 28).await;
     process.kill();
+    assert!((20..=28).contains(&(count() - before)), "{} records", count() - before);
+    vendor.faults.clear();
+    vendor.faults.release();
     process.restart();
     let batch = wait_until_over(&process.client(), &path).await;
     let status = |expected: u64| items(&batch).iter().filter(|item| item["status"] == expected).count();
     assert_eq!(status(201) + status(504), 100, "{}", batch["summary"]);
+    assert!(status(201) >= 92, "{}", batch["summary"]);
     assert!(count() <= before + 100 && count() >= before + status(201), "{} records", count() - before);
     assert!(process.run(&["ledger", "verify"]).status.success());
+}
+
+#[actix_web::test]
+async fn a_batch_with_a_key_survives_kill_9_and_is_sent_again() {
+    let process = start_process();
+    let count = || (MATRIX42.count)(&process.vendors);
+    let before = count();
+    let vendor = &process.vendors.matrix42;
+    vendor.faults.add(CallKind::Create, InjectedFault::HoldAfter, 20, Some(4));
+    vendor.faults.add(CallKind::Create, InjectedFault::Hold, 24, None);
+    let send = || process.client().request(Method::POST, "/batch").idempotency_key("k").json(&creates(100));
+    let first = actix_web::rt::spawn(send().try_send());
+    vendor.log.wait_for(CallKind::Create, 28).await;
+    process.kill();
+    assert!(first.await.expect("no panic").is_err(), "the caller has no response");
+    vendor.faults.clear();
+    vendor.faults.release();
+    process.restart();
+    let until = Instant::now() + TIMEOUT;
+    // Items whose first beginning still runs are 409 until it has ended.
+    let batch = loop {
+        let batch = send().send().await.json();
+        if items(&batch).iter().all(|item| item["status"] == 201 || item["status"] == 504) {
+            break batch;
+        }
+        assert!(Instant::now() < until, "{}", batch["summary"]);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let status = |expected: u64| items(&batch).iter().filter(|item| item["status"] == expected).count();
+    assert!(status(201) >= 92, "{}", batch["summary"]);
+    assert!(count() <= before + 100 && count() >= before + status(201), "{} records", count() - before);
+}
+
+#[actix_web::test]
+async fn an_item_has_the_permissions_that_its_caller_has_when_it_begins() {
+    let process = TestProcess::start_with(|config| config.api_keys(&[("ada", "key-of-ada", "*:*")]));
+    let authorized = |request: Request| request.header("Authorization", "Bearer key-of-ada");
+    let vendor = &process.vendors.matrix42;
+    vendor.faults.add(CallKind::Create, InjectedFault::Hold, 0, None);
+    let request = process.client().request(Method::POST, "/batch").prefer("respond-async").json(&creates(12));
+    let path = authorized(request).send().await.assert_status(202).header("location").expect("a path").to_owned();
+    vendor.log.wait_for(CallKind::Create, 8).await;
+    process.write_config(&process.config().api_keys(&[("ada", "key-of-ada", "itsm:read")]));
+    process.wait_for_log("a batch continues with the new configuration", 1).await;
+    vendor.faults.clear();
+    vendor.faults.release();
+    let until = Instant::now() + TIMEOUT;
+    let batch = loop {
+        let batch = authorized(process.client().get(&path)).send().await.assert_status(200).json();
+        if batch["state"] == "done" {
+            break batch;
+        }
+        assert!(Instant::now() < until, "{batch}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let status = |expected: u64| items(&batch).iter().filter(|item| item["status"] == expected).count();
+    assert_eq!((status(201), status(403)), (8, 4), "{batch}");
+}
+
+#[actix_web::test]
+async fn a_stored_batch_that_cannot_be_read_ends_as_unknown() {
+    let process = TestProcess::builder().start();
+    let paths = [store_held(&process).await, store(&process.client(), &creates(2)).await];
+    process.kill();
+    let store = rusqlite::Connection::open(process.folder().join("store.db")).expect("a store");
+    let ids = paths.each_ref().map(|path| path.rsplit('/').next().expect("an id"));
+    store.execute("UPDATE batch_row SET request = '{}' WHERE id = ?1 AND item = -1", [ids[0]]).expect("a row");
+    store.execute("UPDATE batch_row SET request = '{}' WHERE id = ?1 AND item = 1", [ids[1]]).expect("a row");
+    drop(store);
+    process.vendors.matrix42.faults.clear();
+    process.restart();
+    let batch = wait_until_over(&process.client(), &paths[1]).await;
+    assert_eq!(batch["summary"]["unknown"], 2, "{batch}");
+    assert_eq!(items(&batch)[0]["body"]["type"], "/problems/outcome-unknown");
+    process.client().get(&paths[0]).send().await.assert_problem(500, "internal-error");
+    process.wait_for_log("a stored batch cannot be read", 2).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(process.log().matches("a stored batch cannot be read").count(), 2, "it is over");
+}
+
+#[actix_web::test]
+async fn a_queued_item_of_a_stored_batch_ends_with_its_operation() {
+    let env = TestEnv::start(&BLUEDOLPHIN);
+    let patch = |key: &str, text: &str| {
+        let headers = json!({"If-Match": "*", "Accept-Loss": BLUEDOLPHIN.losses.join(", ")});
+        json!({"method": "PATCH", "path": BLUEDOLPHIN.path(key), "headers": headers,
+            "body": {"fields": BLUEDOLPHIN.text_patch(text)}})
+    };
+    let batch = json!({"items": [patch(BLUEDOLPHIN.key, "one"), patch(BLUEDOLPHIN.other_key, "two")]});
+    let path = store(&env.second_client(), &batch).await;
+    let batch = wait_until_over(&env.second_client(), &path).await;
+    assert_eq!((&batch["summary"]["ok"], &batch["summary"]["running"]), (&json!(2), &json!(0)), "{batch}");
+    assert_eq!(env.vendor_value(BLUEDOLPHIN.key).as_deref(), Some("one"));
+}
+
+#[actix_web::test]
+async fn another_replica_takes_over_a_batch_and_each_record_is_made_once() {
+    let database = std::thread::spawn(create_postgres_database);
+    let Some(url) = database.join().expect("a database") else { return };
+    let (vendors, folders) =
+        (Sandbox::start().expect("fake vendors"), [(); 2].map(|()| tempfile::tempdir().expect("a folder")));
+    let replica = |folder: &tempfile::TempDir| {
+        let builder = ProcessBuilder::new(vendors.clone(), folder.path());
+        builder.configure(|config| config.store("url", url.as_str()).every_system("settle_timeout", "1s")).start()
+    };
+    let [first, second] = folders.each_ref().map(replica);
+    let count = || (MATRIX42.count)(&vendors);
+    let before = count();
+    let vendor = &vendors.matrix42;
+    vendor.faults.add(CallKind::Create, InjectedFault::HoldAfter, 20, Some(4));
+    vendor.faults.add(CallKind::Create, InjectedFault::Hold, 24, None);
+    let path = store(&first.client(), &creates(60)).await;
+    vendor.log.wait_for(CallKind::Create, 28).await;
+    let shown = second.client().get(&path).send().await.assert_status(200).json();
+    assert_eq!(shown["state"], "running", "the other replica shows it and does not run it");
+    assert_eq!(vendor.log.count(CallKind::Create), 28);
+    first.kill();
+    vendor.faults.clear();
+    vendor.faults.release();
+    // The lease of the batch, and the heartbeat of its owner, end first.
+    let batch = wait_until_over(&second.client(), &path).await;
+    let status = |expected: u64| items(&batch).iter().filter(|item| item["status"] == expected).count();
+    assert_eq!(status(201) + status(504), 60, "{}", batch["summary"]);
+    assert!(status(201) >= 52, "{}", batch["summary"]);
+    assert!(count() <= before + 60 && count() >= before + status(201), "{} records", count() - before);
+    assert!(second.run(&["ledger", "verify"]).status.success());
 }

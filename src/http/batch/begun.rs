@@ -1,6 +1,8 @@
 //! What is known of an item of a stored batch that has begun before, perhaps in another process.
 
-use crate::journal::Journal;
+use std::collections::{HashMap, HashSet};
+
+use crate::journal::{Journal, JournalError};
 use crate::problem::{Problem, ProblemKind};
 
 /// Whether the write of an item may still run, so that its 409 is not yet its outcome. `name`
@@ -18,6 +20,24 @@ pub(super) async fn may_be_running(journal: &Journal, name: &str, problem: Optio
         // A store that cannot be read may be read later.
         Err(_) => true,
     }
+}
+
+/// What a batch's key is for each of its items. No key of a caller has a space.
+pub(super) fn key_prefix(batch_key: &str) -> String {
+    format!("batch {batch_key} ")
+}
+
+/// The items whose writes have an intent, so that beginning them again sends nothing. `keys` has
+/// the idempotency key of each item that writes.
+pub(super) async fn find_begun(
+    journal: &Journal,
+    caller: &str,
+    prefix: &str,
+    keys: HashMap<usize, String>,
+) -> Result<HashSet<usize>, JournalError> {
+    let own = keys.values().filter(|key| !key.starts_with(prefix)).cloned().collect();
+    let claimed = journal.claimed_keys(caller, prefix, own).await?;
+    Ok(keys.into_iter().filter(|(_, key)| claimed.contains(key)).map(|(item, _)| item).collect())
 }
 
 #[cfg(test)]

@@ -3,29 +3,39 @@
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
-use actix_web::http::Uri;
+use actix_web::http::{Method, Uri};
 use futures_util::FutureExt as _;
 
 use super::outcome::ItemOutcome;
 use crate::http::context::{ItemTarget, RequestContext, RequestState};
 use crate::http::error::{ApiError, HandlerResult};
-use crate::http::handlers::{records, writes};
+use crate::http::handlers::{previews, records, writes};
 use crate::http::item_request::ItemRequest;
+use crate::http::limits;
 use crate::http::middleware::{ProblemTarget, add_common_headers, panic_to_problem, render_problem};
 use crate::http::request_target;
 use crate::http::route::Route;
-use crate::metrics::RequestAction::{self, Create, Delete, List, Read, Update};
+use crate::http::write_request::Purpose;
+use crate::metrics::RequestAction::{self, Create, Delete, List, Preview, Read, Update};
 use crate::problem::ProblemKind;
 
 /// Handles an item on the path of `route`. `batch` is the state of the request that brought it.
-pub(in crate::http) async fn respond(batch: &RequestState, route: &Rc<Route>, item: ItemRequest) -> ItemOutcome {
+pub(in crate::http) async fn respond(
+    batch: &Rc<RequestState>,
+    route: &Rc<Route>,
+    item: ItemRequest,
+    purpose: Purpose,
+) -> ItemOutcome {
     let item = Rc::new(item);
     let system = item.system(&batch.api);
-    let action = route.action(&item.method);
+    let is_previewed = purpose == Purpose::Preview && item.method != Method::GET;
+    let own_action = route.action(&item.method);
+    let action = if is_previewed { Preview } else { own_action };
     let state = RequestState::of_item(batch, ItemTarget { route: Rc::clone(route), system, action });
     let context = RequestContext::of_item(Rc::clone(&state), Rc::clone(&item));
     // A panic costs its item a 500 and nothing more.
-    let result = match AssertUnwindSafe(handle(route, action, context)).catch_unwind().await {
+    let result = match AssertUnwindSafe(handle(batch, route, (own_action, is_previewed), context)).catch_unwind().await
+    {
         Ok(result) => result,
         Err(panic) => Err(panic_to_problem(&*panic).into()),
     };
@@ -49,15 +59,23 @@ fn refuse(error: ApiError, state: &RequestState, item: &ItemRequest) -> ItemOutc
 
 /// The order of checks is that of a request alone (contract 4): the target, the method, the
 /// caller's limits, and then what the handler checks.
-async fn handle(route: &Route, action: RequestAction, context: RequestContext) -> HandlerResult {
+async fn handle(
+    batch: &Rc<RequestState>,
+    route: &Route,
+    (action, is_previewed): (RequestAction, bool),
+    context: RequestContext,
+) -> HandlerResult {
     if let Some(uri) = context.item().and_then(|item| item.path.parse::<Uri>().ok()) {
         request_target::validate(&uri)?;
     }
     if !route.allows(context.method()) {
         return Err(route.method_not_allowed(context.state().system().map(|system| &**system)).into());
     }
-    context.state().admit()?;
+    let _place = limits::admit_item(context.state(), batch).await?;
     match action {
+        Create if is_previewed => previews::preview_create(&context).await,
+        Update if is_previewed => previews::preview_update(&context).await,
+        Delete if is_previewed => previews::preview_delete(&context).await,
         Read => records::get(context).await,
         List => records::list(context).await,
         Create => writes::create(context).await,

@@ -1,12 +1,16 @@
 //! Many requests in one (contract 4.10).
 //!
 //! `request` parses a batch and checks it as a whole; `schedule` chooses the next item; `item`
-//! handles one item by the handler of the request alone; `run` runs them all, and `outcome` holds
-//! the results. `stored` keeps an asynchronous batch in the journal and resumes it, and `begun`
-//! finds the items that were already started.
+//! handles one item by the handler of the request alone; `run` runs them all, `item_run` each of
+//! them, and `outcome` holds the results. `stored` keeps an asynchronous batch in the journal (its
+//! row is `head`) and resumes it, `running` runs it, and `begun` finds the items that were already
+//! started.
 
 mod begun;
+mod dependency;
+pub(in crate::http) mod head;
 pub(in crate::http) mod item;
+pub(in crate::http) mod item_run;
 pub(in crate::http) mod outcome;
 pub(in crate::http) mod raw;
 mod records;
@@ -14,5 +18,6 @@ pub(in crate::http) mod request;
 pub(in crate::http) mod response;
 pub(in crate::http) mod routes;
 pub(in crate::http) mod run;
+mod running;
 mod schedule;
 pub(in crate::http) mod stored;

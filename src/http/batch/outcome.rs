@@ -1,5 +1,7 @@
 //! The outcomes of items, and their summary (contract 4.10).
 
+use std::time::Duration;
+
 use actix_web::HttpResponse;
 use actix_web::body::MessageBody as _;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName};
@@ -13,6 +15,9 @@ use crate::http::middleware::{ProblemTarget, add_common_headers, render_problem}
 use crate::metrics::{RequestAction, RequestOutcome, SystemIndex};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::JsonObjectWriter;
+
+/// The shortest wait for a caller's limits.
+const MIN_QUOTA_PAUSE: Duration = Duration::from_millis(20);
 
 /// The response to an item.
 pub(in crate::http) struct ItemOutcome {
@@ -64,6 +69,12 @@ impl ItemOutcome {
     /// Neither a success nor a write that still runs.
     pub(super) fn is_failure(&self) -> bool {
         !self.is_success() && self.status != 202
+    }
+
+    /// How long to wait where its caller's limits did not allow it.
+    pub(super) fn wait_for_quota(&self) -> Option<Duration> {
+        let problem = self.problem.as_ref().filter(|problem| problem.name == ProblemKind::QuotaExceeded)?;
+        Some(problem.retry_after.unwrap_or_default().max(MIN_QUOTA_PAUSE))
     }
 
     /// How it counts.
@@ -143,7 +154,7 @@ pub(in crate::http) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn of(items: usize) -> Self {
+    pub(in crate::http) fn of(items: usize) -> Self {
         Self { items, ..Self::default() }
     }
 

@@ -24,7 +24,7 @@ impl RawBatch {
     }
 
     /// The body without its items.
-    pub(super) fn options(&self) -> RawJson {
+    pub(in crate::http) fn options(&self) -> RawJson {
         RawJson::from(&self.options)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::http::context::RequestState;
 use crate::http::item_request::{PathParams, segment};
+use crate::http::representation::Representation;
 use crate::http::request_target::percent_decode;
 use crate::record::RecordId;
 
@@ -27,7 +28,7 @@ pub(super) fn record_keys(state: &RequestState, items: &[BatchItem]) -> Vec<Opti
         let of = |name: &str| segment(&item.params, name);
         let key = match (item.record_of, of("id")) {
             (Some(earlier), _) => keys.get(earlier).cloned().flatten().or(Some(RecordKey::CreatedBy(earlier))),
-            (None, Some(id)) => of("system").and_then(|system| known_record(state, system, id)),
+            (None, Some(id)) => of("system").and_then(|system| known_record(state, system, of("model"), id)),
             (None, None) => None,
         };
         keys.push(key);
@@ -36,8 +37,10 @@ pub(super) fn record_keys(state: &RequestState, items: &[BatchItem]) -> Vec<Opti
 }
 
 /// `None` for an id that no record has: such an item fails whatever runs beside it.
-fn known_record(state: &RequestState, system: &str, id: &str) -> Option<RecordKey> {
+fn known_record(state: &RequestState, system: &str, model: Option<&str>, id: &str) -> Option<RecordKey> {
     let system = state.api.find_system(&percent_decode(system, "path").ok()?).ok()?;
-    let id = system.record_id(&percent_decode(id, "path").ok()?).ok()?;
+    let model = percent_decode(model.unwrap_or_default(), "path").ok()?;
+    let representation = Representation::of_model(&state.api, &model, system).ok()?;
+    let id = representation.record_id(system, &percent_decode(id, "path").ok()?).ok()?;
     Some(RecordKey::Known(system.name.as_str().to_owned(), id))
 }

@@ -1,6 +1,7 @@
 //! The body of `POST /batch` (contract 4.10): pure parsing, and every check that concerns the batch
 //! as a whole.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -9,8 +10,11 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, 
 use bytes::Bytes;
 
 use super::routes::ItemRoutes;
+use crate::http::headers::WriteHeaders;
 use crate::http::item_request::{PathParams, segment};
+use crate::http::request_target::percent_decode;
 use crate::http::route::Route;
+use crate::http::write_request::own_key;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{FieldError, JsonError, RawJson, RawObject, json_pointer};
 
@@ -100,10 +104,21 @@ impl BatchRequest {
 }
 
 impl BatchRequest {
-    /// The systems that its items name, each once.
+    /// The systems that its items name, each once, however the path spells them.
     pub(in crate::http) fn systems(&self) -> Vec<String> {
-        let named = self.items.iter().filter_map(|item| segment(&item.params, "system")).map(str::to_owned);
-        named.collect::<BTreeSet<String>>().into_iter().collect()
+        let named = self.items.iter().filter_map(|item| percent_decode(segment(&item.params, "system")?, "path").ok());
+        named.map(Cow::into_owned).collect::<BTreeSet<String>>().into_iter().collect()
+    }
+
+    /// The idempotency key of each item that writes; `prefix` is that of the batch.
+    pub(super) fn write_keys(&self, prefix: &str) -> HashMap<usize, String> {
+        let writes = self.items.iter().enumerate().filter(|(_, item)| item.method != Method::GET);
+        let key = |item: &BatchItem| {
+            let headers = WriteHeaders::parse(&item.headers).ok();
+            let own = headers.and_then(|headers| own_key(&headers, item.method == Method::POST));
+            own.unwrap_or_else(|| format!("{prefix}{}", item.id))
+        };
+        writes.map(|(index, item)| (index, key(item))).collect()
     }
 }
 

@@ -18,6 +18,9 @@ use crate::record::JsonObjectWriter;
 /// How long a stream is silent at most.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How often a batch looks whether its caller is still there.
+const HANG_UP_POLL: Duration = Duration::from_millis(100);
+
 /// Counts a batch while it runs, and its items as they end.
 pub(super) struct Progress {
     metrics: std::sync::Arc<Metrics>,
@@ -55,12 +58,20 @@ impl Drop for Progress {
 }
 
 /// Runs the batch to its end: 200, or 207 where an item failed.
-pub(in crate::http) async fn whole(mut runner: Runner) -> HttpResponse {
+pub(in crate::http) async fn whole(mut runner: Runner, has_hung_up: impl Fn() -> bool) -> HttpResponse {
     let mut progress = Progress::begin(&runner);
     let mut items = vec![String::new(); runner.len()];
-    while let Some((item, outcome)) = progress.next(&mut runner).await {
+    loop {
+        let Ok(next) = timeout(HANG_UP_POLL, progress.next(&mut runner)).await else {
+            if has_hung_up() {
+                runner.hang_up();
+            }
+            continue;
+        };
+        let Some((item, outcome)) = next else { break };
         if let Some(slot) = items.get_mut(item) {
             *slot = outcome.to_json(runner.id(item));
+            runner.keep_in_memory(slot.len());
         }
     }
     document(&progress.summary, &items)

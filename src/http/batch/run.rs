@@ -1,97 +1,36 @@
 //! Runs the items of a batch: at most `concurrency` of them at once (contract 4.10).
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::http::header::{ETAG, IF_MATCH, LOCATION};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::begun::may_be_running;
-use super::item::respond;
+use super::begun::key_prefix;
+use super::dependency::{DependencyResult, EndedItem};
+use super::item_run::{BatchContext, ItemRun, Step, Stop, follow, not_begun_problem};
 use super::outcome::{ItemOutcome, is_success};
 use super::records::{fill, record_keys};
 use super::request::{BatchItem, BatchRequest};
 use super::schedule::{Next, Schedule};
+use crate::http::batch_registry::BatchMemory;
 use crate::http::context::RequestState;
 use crate::http::item_request::{ItemRequest, segment};
 use crate::http::response::H_OPERATION;
 use crate::http::route::Route;
+use crate::http::write_request::Purpose;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{OperationId, OperationState, percent_encode_id};
+use crate::record::OperationId;
 use crate::system::SharedReads;
-
-/// The pauses between two polls of an operation that items wait for.
-const MIN_POLL: Duration = Duration::from_millis(50);
-const MAX_POLL: Duration = Duration::from_secs(1);
 
 /// How many items take part in one scan, at most.
 const MAX_ENTERED: usize = 64;
-
-/// What all items of a batch share.
-pub(in crate::http) struct BatchContext {
-    /// The state of the request that brought the batch.
-    pub(in crate::http) state: Rc<RequestState>,
-    /// `Idempotency-Key` of the batch.
-    pub(in crate::http) key: Option<String>,
-    /// What the ledger calls the batch: the id of its request.
-    pub(in crate::http) name: String,
-    /// Whether the batch is in the journal, so that its items may have begun before.
-    pub(in crate::http) is_stored: bool,
-    /// When no further item begins.
-    pub(in crate::http) deadline: Instant,
-}
-
-/// What the future of an item has come to.
-enum Step {
-    Answered(usize, Box<ItemOutcome>),
-    /// It could not begin in time, or its batch was cancelled before.
-    NotBegun(usize),
-    /// The operation of a queued write that other items waited for has ended, or time is up.
-    Followed(usize, Option<OperationEnd>),
-}
-
-/// How a queued write ended.
-struct OperationEnd {
-    applied: bool,
-    record: Option<String>,
-    etag: Option<String>,
-}
-
-/// The result of an item, for those that depend on it.
-#[derive(Default)]
-struct DependencyResult {
-    /// The id of its record, as a segment of a path.
-    record: Option<String>,
-    etag: Option<String>,
-    /// Its path as it was sent, and the status and problem that it ended with.
-    path: String,
-    ended: String,
-}
-
-/// An item that ended in an earlier process, by its document.
-#[derive(Deserialize)]
-pub(super) struct EndedItem {
-    status: u16,
-    headers: HashMap<String, String>,
-}
-
-impl EndedItem {
-    pub(super) fn from_document(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
-    }
-
-    fn last_segment(&self, header: &str) -> Option<String> {
-        self.headers.get(header).and_then(|path| path.rsplit('/').next()).map(str::to_owned)
-    }
-}
 
 /// A batch that runs. Dropping it lets nothing new begin; writes that have begun continue.
 pub(in crate::http) struct Runner {
@@ -101,7 +40,11 @@ pub(in crate::http) struct Runner {
     concurrency: usize,
     /// What the items share, and how many of them run at once.
     reads: Rc<SharedReads>,
-    is_cancelled: Rc<Cell<bool>>,
+    stop: Rc<Cell<Option<Stop>>>,
+    /// Items that began in an earlier process: they are followed to their end even if their batch
+    /// is cancelled.
+    begun: HashSet<usize>,
+    memory: BatchMemory,
     schedule: Schedule,
     results: Vec<DependencyResult>,
     running: usize,
@@ -110,7 +53,7 @@ pub(in crate::http) struct Runner {
 }
 
 impl Runner {
-    pub(in crate::http) fn new(context: BatchContext, request: BatchRequest) -> Self {
+    pub(in crate::http) fn new(context: BatchContext, request: BatchRequest, memory: BatchMemory) -> Self {
         let BatchRequest { items, stop_on_failure, concurrency } = request;
         let reads = SharedReads::new(concurrency);
         // After a failure none may begin, so that none waits for its beginning.
@@ -126,7 +69,9 @@ impl Runner {
             items,
             concurrency,
             reads,
-            is_cancelled: Rc::default(),
+            stop: Rc::default(),
+            begun: HashSet::new(),
+            memory,
             schedule,
             results,
             running: 0,
@@ -156,17 +101,51 @@ impl Runner {
         }
     }
 
-    /// Lets nothing new begin; what has not begun never ends.
-    pub(super) fn cancel(&mut self) {
-        self.is_cancelled.set(true);
-        self.schedule.give_up();
+    /// Names the items that began in an earlier process.
+    pub(super) fn set_begun(&mut self, begun: HashSet<usize>) {
+        self.begun = begun;
+    }
+
+    /// The state of the request that items begin with from now on.
+    pub(super) fn set_state(&mut self, state: Rc<RequestState>) {
+        self.context = Rc::new(BatchContext { state, ..(*self.context).clone() });
+    }
+
+    /// Lets nothing new begin; what has not begun never ends. `false` = it was cancelled before.
+    pub(super) fn cancel(&mut self) -> bool {
+        if self.stop.replace(Some(Stop::Cancelled)) == Some(Stop::Cancelled) {
+            return false;
+        }
+        self.schedule.give_up(&self.begun);
+        true
+    }
+
+    /// Lets nothing new begin, because the caller has closed its connection.
+    pub(super) fn hang_up(&mut self) {
+        if self.stop.get().is_none() {
+            self.stop.set(Some(Stop::HungUp));
+            self.give_up();
+        }
+    }
+
+    /// Keeps the response to an item in memory. Where there is no room for it, nothing new begins.
+    pub(super) fn keep_in_memory(&mut self, bytes: usize) {
+        if !self.memory.grow(bytes) && self.stop.get().is_none() {
+            self.stop.set(Some(Stop::NoMemory));
+            self.give_up();
+        }
+    }
+
+    fn give_up(&mut self) {
+        let given_up = self.schedule.give_up(&HashSet::new());
+        self.given_up.splice(0..0, given_up.into_iter().rev());
     }
 
     /// The next item that ends, in the order in which they end; `None` after the last.
     pub(in crate::http) async fn next(&mut self) -> Option<(usize, ItemOutcome)> {
         loop {
             if let Some(late) = self.given_up.pop() {
-                return Some((late, self.decide(late, not_begun_problem())));
+                return Some((late, self.decide(late, self.not_begun_problem())));
             }
             if let Some(decided) = self.begin_items() {
                 return Some(decided);
@@ -174,8 +153,7 @@ impl Runner {
             let step = if let Ok(step) = timeout_at(self.context.deadline, self.steps.next()).await {
                 step?
             } else {
-                self.given_up = self.schedule.give_up();
-                self.given_up.reverse();
+                self.give_up();
                 if !self.given_up.is_empty() {
                     continue;
                 }
@@ -208,30 +186,15 @@ impl Runner {
         None
     }
 
-    fn begin(&mut self, item: usize, route: Rc<Route>, mut request: ItemRequest) {
-        let state = Rc::clone(&self.context.state);
+    fn begin(&mut self, item: usize, route: Rc<Route>, request: ItemRequest) {
         self.running += 1;
-        let is_stored = self.context.is_stored;
-        let (reads, is_cancelled) = (Rc::clone(&self.reads), Rc::clone(&self.is_cancelled));
-        let deadline = self.context.deadline;
-        let answered = async move {
-            // An item that waits for a scan makes room for another.
-            let Ok(share) = timeout_at(deadline, reads.enter()).await else { return Step::NotBegun(item) };
-            if is_cancelled.get() {
-                return Step::NotBegun(item);
-            }
-            request.reads = Some(share.clone());
-            let mut outcome = respond(&state, &route, request.clone()).await;
-            let journal = state.api.gateway.journal();
-            while is_stored && may_be_running(journal, &request.name, outcome.problem.as_ref()).await {
-                tokio::time::sleep(MAX_POLL).await;
-                outcome = respond(&state, &route, request.clone()).await;
-            }
-            // The write may continue without its caller.
-            share.release_slot();
-            Step::Answered(item, Box::new(outcome))
+        let run = ItemRun {
+            context: Rc::clone(&self.context),
+            reads: Rc::clone(&self.reads),
+            stop: Rc::clone(&self.stop),
+            had_begun: self.begun.contains(&item),
         };
-        self.steps.push(answered.boxed_local());
+        self.steps.push(run.to_end(item, route, request).boxed_local());
     }
 
     fn take(&mut self, step: Step) -> Option<(usize, ItemOutcome)> {
@@ -254,7 +217,8 @@ impl Runner {
             Step::NotBegun(item) => {
                 self.running -= 1;
                 self.schedule.end(item, false);
-                (!self.is_cancelled.get()).then(|| (item, self.decide(item, not_begun_problem())))
+                let is_skipped = self.stop.get() == Some(Stop::Cancelled);
+                (!is_skipped).then(|| (item, self.decide(item, self.not_begun_problem())))
             }
             Step::Followed(item, end) => {
                 let applied = end.as_ref().is_some_and(|end| end.applied);
@@ -273,26 +237,7 @@ impl Runner {
 
     /// Waits for the end of a queued write, at most until the batch's deadline.
     fn follow(&mut self, item: usize, operation: OperationId) {
-        let context = Rc::clone(&self.context);
-        let end = async move {
-            let gateway = &context.state.api.gateway;
-            let mut pause = MIN_POLL;
-            loop {
-                // A store that cannot be read may be read later.
-                let found = gateway.journal().operation(&operation).await.ok().flatten();
-                if let Some(found) = found.filter(|found| found.state != OperationState::Running) {
-                    let record = found.record.as_deref().map(|id| percent_encode_id(id).to_string());
-                    let applied = found.state == OperationState::Applied;
-                    return Step::Followed(item, Some(OperationEnd { applied, record, etag: found.etag }));
-                }
-                if Instant::now() + pause >= context.deadline {
-                    return Step::Followed(item, None);
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(MAX_POLL);
-            }
-        };
-        self.steps.push(end.boxed_local());
+        self.steps.push(follow(Rc::clone(&self.context), item, operation).boxed_local());
     }
 
     /// Keeps what later items need of this one.
@@ -312,11 +257,14 @@ impl Runner {
     /// 424 where the item before has no record or no tag.
     fn request(&mut self, index: usize) -> Result<(Rc<Route>, ItemRequest), Box<ItemOutcome>> {
         let Some(mut item) = self.items.get(index).cloned() else {
-            return Err(Box::new(self.decide(index, not_begun_problem())));
+            return Err(Box::new(self.decide(index, self.not_begun_problem())));
         };
         let missing = |what: &str, of: usize| {
             let id = self.items.get(of).map(|item| item.id.as_str()).unwrap_or_default();
-            format!("the response of item {id} has no {what}")
+            match self.context.purpose {
+                Purpose::Write => format!("the response of item {id} has no {what}"),
+                Purpose::Preview => format!("item {id} is only previewed, so that it has no {what} yet"),
+            }
         };
         if let Some(of) = item.record_of {
             let Some(record) = self.results.get(of).and_then(|result| result.record.clone()) else {
@@ -333,7 +281,10 @@ impl Runner {
         if let Some(of) = item.tag_of {
             let tag = self.results.get(of).and_then(|result| result.etag.as_deref());
             let Some(tag) = tag.and_then(|tag| tag.parse().ok()) else {
-                let detail = format!("{}; add Prefer: return=representation to it", missing("ETag", of));
+                let detail = match self.context.purpose {
+                    Purpose::Write => format!("{}; add Prefer: return=representation to it", missing("ETag", of)),
+                    Purpose::Preview => missing("ETag", of),
+                };
                 return Err(Box::new(self.dependency_failed(index, of, Some(detail))));
             };
             item.headers.insert(IF_MATCH, tag);
@@ -344,12 +295,12 @@ impl Runner {
         }
         let BatchItem { id, method, path, route, params, headers, body, .. } = item;
         let name = format!("{}/{id}", self.context.name).into();
-        let key = self.context.key.as_ref().map(|key| format!("batch {key} {id}"));
+        let key = self.context.key.as_ref().map(|key| key_prefix(key) + &id);
         Ok((route, ItemRequest { method, path, params, headers, body, name, reads: None, key }))
     }
 
     /// 424; its `instance` is the path of the item that failed.
-    fn dependency_failed(&self, item: usize, because: usize, detail: Option<String>) -> ItemOutcome {
+    fn dependency_failed(&mut self, item: usize, because: usize, detail: Option<String>) -> ItemOutcome {
         let detail = detail.unwrap_or_else(|| {
             let id = self.items.get(because).map(|item| item.id.as_str()).unwrap_or_default();
             let ended = self.results.get(because).map(|result| result.ended.as_str()).unwrap_or_default();
@@ -357,6 +308,11 @@ impl Runner {
         });
         let instance = self.results.get(because).map(|result| result.path.clone()).unwrap_or_default();
         let problem = ProblemKind::DependencyFailed.with_detail(detail);
+        if let Some(result) = self.results.get_mut(item) {
+            // Those that depend on this one name the same problem.
+            result.path.clone_from(&instance);
+            result.ended = format!("{} {}", problem.name.spec().status, problem.name.as_str());
+        }
         ItemOutcome::not_begun(&self.context.state, self.items.get(item), &instance, problem)
     }
 
@@ -381,9 +337,8 @@ impl Runner {
     pub(in crate::http) fn len(&self) -> usize {
         self.items.len()
     }
-}
 
-fn not_begun_problem() -> Problem {
-    let detail = "the batch's time was over before this item began, so nothing was sent; send it again";
-    ProblemKind::Overloaded.with_detail(detail).retry_after(Duration::from_secs(1))
+    fn not_begun_problem(&self) -> Problem {
+        not_begun_problem(self.stop.get())
+    }
 }

@@ -1,6 +1,6 @@
 //! Which item of a batch is next (contract 4.10): pure, so that its rules are tested without time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 
 /// Where an item stands.
@@ -105,11 +105,13 @@ impl Schedule {
         }
     }
 
-    /// The items that have not begun, in the order given. None of them begins any more.
-    pub(super) fn give_up(&mut self) -> Vec<usize> {
-        self.ready.clear();
+    /// The items that have not begun, in the order given, but those of `kept`. None of them begins
+    /// any more.
+    pub(super) fn give_up(&mut self, kept: &HashSet<usize>) -> Vec<usize> {
+        self.ready.retain(|item| kept.contains(item));
         let waits = |(item, state): (usize, &State)| matches!(state, State::Waiting(_)).then_some(item);
-        let left: Vec<usize> = self.states.iter().enumerate().filter_map(waits).collect();
+        let left = self.states.iter().enumerate().filter_map(waits).filter(|item| !kept.contains(item));
+        let left: Vec<usize> = left.collect();
         for item in &left {
             self.set(*item, State::Ended { succeeded: false });
         }
@@ -160,7 +162,15 @@ mod tests {
         schedule.fail(0);
         assert_eq!(schedule.take_next(), Some(Next::Skip { item: 1, because: 0 }));
         schedule.end(0, false);
-        assert_eq!(schedule.give_up(), [2]);
+        assert_eq!(schedule.give_up(&HashSet::new()), [2]);
         assert_eq!(schedule.take_next(), None);
+    }
+
+    #[test]
+    fn an_item_that_had_begun_is_kept_when_the_rest_is_given_up() {
+        let records = [Some("a"), Some("a"), None, Some("b")];
+        let mut schedule = Schedule::new(vec![vec![], vec![], vec![], vec![2]], records, false);
+        assert_eq!(schedule.give_up(&HashSet::from([0, 3])), [1, 2]);
+        assert_eq!(all(&mut schedule), [Next::Begin(0)], "item 3 waits for one that never ends");
     }
 }

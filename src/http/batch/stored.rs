@@ -4,109 +4,101 @@
 //! An item that had begun when its process died is begun again with the same key: it then has the
 //! outcome of its first beginning.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Payload;
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::outcome::ItemOutcome;
+use super::head::{Head, HeadState, LEASE_TTL, LEASES};
+use super::outcome::ItemClass;
 use super::raw::RawBatch;
-use super::request::{BatchBounds, BatchRequest};
-use super::response::Progress;
-use super::routes::ItemRoutes;
-use super::run::{BatchContext, EndedItem, Runner};
-use crate::access::Principal;
-use crate::http::context::RequestState;
-use crate::http::state::{ApiState, SharedApiState};
-use crate::journal::{BatchRow, Journal, JournalError, Lease, LeaseResult};
+use super::running::RunningBatch;
+use crate::http::batch_registry::{BatchMemory, RunGuard};
+use crate::http::state::SharedApiState;
+use crate::journal::{BatchRow, Journal, Lease, LeaseResult};
 use crate::problem::ProblemKind;
-use crate::record::{RawJson, RequestId};
+use crate::record::JsonObjectWriter;
 
-/// The name under which the leases of batches are kept; no system has it.
-const LEASES: &str = "/batches";
-const LEASE_TTL: Duration = Duration::from_secs(15);
-const RENEW_INTERVAL: Duration = Duration::from_secs(5);
-/// How often a running batch polls whether it was cancelled.
-const CANCEL_POLL: Duration = Duration::from_millis(500);
 /// How often a replica polls for batches that no process runs.
 const RESUME_INTERVAL: Duration = Duration::from_secs(2);
-/// How many batches one process resumes at once.
+/// How many batches one process resumes at once, and how many it tries to in one poll.
 const MAX_RESUMED: usize = 16;
-/// The pause before a row that could not be saved is saved again.
-const SAVE_PAUSE: Duration = Duration::from_millis(500);
-/// No caller waits for the end of the batch.
-const NO_DEADLINE: Duration = Duration::from_hours(24 * 365);
+/// How many batches are looked at that are not over.
+const MAX_OPEN: usize = 1000;
 
-/// The row of a batch itself: its caller and options.
-#[derive(Serialize, Deserialize)]
-pub(in crate::http) struct Head {
-    pub(in crate::http) caller: Principal,
-    pub(in crate::http) request_id: String,
-    pub(in crate::http) started_at: String,
-    /// The systems that its items name.
-    pub(in crate::http) systems: Vec<String>,
-    key: Option<String>,
-    /// The body without its items.
-    options: RawJson,
+/// A batch that is to be stored.
+pub(in crate::http) struct NewBatch {
+    pub(in crate::http) id: Arc<str>,
+    rows: Vec<BatchRow>,
+    memory: BatchMemory,
+    /// A new id is free.
+    guard: Option<RunGuard>,
 }
 
-/// How far a batch is.
-#[derive(Clone, Default, Serialize, Deserialize)]
-pub(in crate::http) struct HeadState {
-    pub(in crate::http) is_cancelled: bool,
-    pub(in crate::http) finished_at: Option<String>,
+/// Whether a batch is in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Stored {
+    /// It is, and it runs.
+    Yes,
+    /// It is not, and nothing of it begins.
+    No,
+    /// The store has not said so. If it is, a process runs it.
+    Unknown,
 }
 
-/// Saves a new batch and begins it. Returns its id.
-///
-/// # Errors
-/// The store cannot be written.
-pub(in crate::http) async fn begin(
-    state: Rc<RequestState>,
-    caller: &Principal,
-    key: Option<String>,
-    raw: &RawBatch,
-    systems: Vec<String>,
-) -> Result<String, JournalError> {
-    let id = uuid::Uuid::now_v7().to_string();
-    let head = Head {
-        caller: caller.clone(),
-        request_id: state.request_id.0.to_string(),
-        started_at: jiff::Timestamp::now().to_string(),
-        systems,
-        key,
-        options: raw.options(),
-    };
-    let head = serde_json::to_string(&head).unwrap_or_default();
-    let row = |position: usize, request: String| BatchRow {
-        id: id.as_str().into(),
-        position: i64::try_from(position).unwrap_or(i64::MAX),
-        status: 0,
-        request,
-        response: None,
-    };
-    let mut rows = vec![BatchRow { position: BatchRow::HEAD, status: BatchRow::OPEN, ..row(0, head) }];
-    rows.extend(raw.items().enumerate().map(|(position, item)| row(position, item)));
-    let journal = state.api.gateway.journal().clone();
-    // No other process can have the lease of a new id; without it another replica would begin, too.
-    let lease = journal.acquire(LEASES, &id, LEASE_TTL).await?;
-    journal.save_batch_rows(rows).await?;
-    if let LeaseResult::Lease(lease) = lease {
-        let (api, id) = (Arc::clone(&state.api), id.clone());
-        actix_web::rt::spawn(async move { run(api, journal, id, lease).await });
+impl NewBatch {
+    /// The rows of a batch.
+    pub(in crate::http) fn new(shared: &SharedApiState, head: &Head, raw: &RawBatch, memory: BatchMemory) -> Self {
+        let id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+        let row = |position: usize, request: String| BatchRow {
+            id: Arc::clone(&id),
+            position: i64::try_from(position).unwrap_or(i64::MAX),
+            status: 0,
+            request,
+            response: None,
+        };
+        let head = serde_json::to_string(head).unwrap_or_default();
+        let mut rows = vec![BatchRow { position: BatchRow::HEAD, status: BatchRow::OPEN, ..row(0, head) }];
+        rows.extend(raw.items().enumerate().map(|(position, item)| row(position, item)));
+        let guard = shared.load().process.batches.claim(&id);
+        Self { id, rows, memory, guard }
     }
-    Ok(id)
+
+    /// Saves the batch and begins it. It continues when the caller waits no longer.
+    pub(in crate::http) async fn begin(self, shared: Arc<SharedApiState>) -> Stored {
+        let journal = shared.load().gateway.journal().clone();
+        // Without the lease another replica would begin, too. Nobody else can have it.
+        let Ok(LeaseResult::Lease(lease)) = journal.acquire(LEASES, &self.id, LEASE_TTL).await else {
+            return Stored::No;
+        };
+        let stored = match journal.save_batch_rows(self.rows).await {
+            Ok(()) => Stored::Yes,
+            Err(_) => find_stored(&journal, &self.id).await,
+        };
+        if stored == Stored::Yes {
+            let (id, memory, guard) = (self.id, self.memory, self.guard);
+            actix_web::rt::spawn(run(shared, journal, id, lease, memory, guard));
+        }
+        stored
+    }
+}
+
+/// Whether rows are in the store that it did not confirm.
+async fn find_stored(journal: &Journal, id: &str) -> Stored {
+    match journal.batch_rows(id, BatchRow::HEAD, 1).await {
+        Ok(rows) if !rows.is_empty() => Stored::Yes,
+        // A server can still commit what this process gave up.
+        Ok(_) if !journal.is_shared() => Stored::No,
+        Ok(_) | Err(_) => Stored::Unknown,
+    }
 }
 
 /// Resumes the batches that no process runs, until it is dropped.
 pub async fn resume(shared: Arc<SharedApiState>) {
     let mut poll = interval(RESUME_INTERVAL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut polls = 0;
     loop {
         poll.tick().await;
         let api = shared.load();
@@ -114,178 +106,91 @@ pub async fn resume(shared: Arc<SharedApiState>) {
             continue;
         }
         let journal = api.gateway.journal().clone();
-        for id in journal.open_batches(MAX_RESUMED).await.unwrap_or_default() {
-            if let Ok(LeaseResult::Lease(lease)) = journal.acquire(LEASES, &id, LEASE_TTL).await {
-                tracing::info!(batch = id, "an interrupted batch resumes");
-                actix_web::rt::spawn(run(Arc::clone(&api), journal.clone(), id, lease));
+        let registry = &api.process.batches;
+        let mut open = journal.open_batches(MAX_OPEN).await.unwrap_or_default();
+        open.retain(|id| !registry.is_running(id));
+        // Each poll tries others, so that batches of other replicas hide none.
+        let tried = open.len().min(MAX_RESUMED);
+        let first = polls * MAX_RESUMED % open.len().max(1);
+        open.rotate_left(first);
+        polls += 1;
+        for id in open.into_iter().take(tried) {
+            if registry.running() < MAX_RESUMED {
+                try_to_resume(&shared, &journal, &id).await;
             }
         }
     }
 }
 
+async fn try_to_resume(shared: &Arc<SharedApiState>, journal: &Journal, id: &str) {
+    let registry = Arc::clone(&shared.load().process.batches);
+    let Some(guard) = registry.claim(id) else { return };
+    let Ok(LeaseResult::Lease(lease)) = journal.acquire(LEASES, id, LEASE_TTL).await else { return };
+    let len = journal.batch_size(id).await.unwrap_or_default();
+    let Some(memory) = registry.reserve(len) else {
+        // A later poll tries again.
+        let _ = journal.release(&lease).await;
+        return;
+    };
+    tracing::info!(batch = id, "an interrupted batch resumes");
+    let (shared, journal) = (Arc::clone(shared), journal.clone());
+    actix_web::rt::spawn(run(shared, journal, id.into(), lease, memory, Some(guard)));
+}
+
 /// Runs a batch until it is over, its lease is lost, or the process stops.
-async fn run(api: Arc<ApiState>, journal: Journal, id: String, lease: Lease) {
-    match RunningBatch::load(&api, &journal, &id).await {
-        Ok(Some(mut stored)) => {
-            if stored.run(&lease).await {
-                stored.close().await;
+async fn run(
+    shared: Arc<SharedApiState>,
+    journal: Journal,
+    id: Arc<str>,
+    lease: Lease,
+    memory: BatchMemory,
+    _guard: Option<RunGuard>,
+) {
+    match RunningBatch::load(&shared, &journal, &id, memory).await {
+        Ok(Some(mut batch)) => {
+            if batch.run(&lease).await {
+                batch.close().await;
             }
         }
-        Ok(None) => tracing::error!(batch = id, "a stored batch cannot be read; it is left as it is"),
-        Err(error) => tracing::warn!(batch = id, %error, "a stored batch cannot be read now"),
+        Ok(None) => end_unreadable(&journal, &id).await,
+        Err(error) => tracing::warn!(batch = &*id, %error, "a stored batch cannot be read now"),
     }
     // A lease that is not released expires.
     let _ = journal.release(&lease).await;
 }
 
-/// A batch of the journal that runs here.
-struct RunningBatch {
-    journal: Journal,
-    id: Arc<str>,
-    api: Arc<ApiState>,
-    runner: Runner,
-    progress: Progress,
-    head: String,
-    state: HeadState,
-    /// Each item as text; empty once it has ended.
-    requests: Vec<String>,
-}
-
-impl RunningBatch {
-    async fn load(api: &Arc<ApiState>, journal: &Journal, id: &str) -> Result<Option<Self>, JournalError> {
-        let mut rows = journal.batch_rows(id, BatchRow::HEAD, usize::MAX >> 1).await?.into_iter();
-        let Some(head_row) = rows.next().filter(|row| row.position == BatchRow::HEAD) else { return Ok(None) };
-        let Ok(head) = serde_json::from_str::<Head>(&head_row.request) else { return Ok(None) };
-        let state = parse_state(head_row.response.as_deref());
-        let rows: Vec<BatchRow> = rows.collect();
-        let mut requests: Vec<String> = rows.iter().map(|row| row.request.clone()).collect();
-        let body = RawBatch::join(&head.options, &requests);
-        let bounds = BatchBounds { max_items: requests.len(), max_concurrency: api.batch_limits.max_concurrency };
-        let Ok(request) = BatchRequest::parse(&Bytes::from(body), &ItemRoutes::new(), bounds) else { return Ok(None) };
-        let request_state =
-            RequestState::new(Arc::clone(api), RequestId(head.request_id.as_str().into()), Payload::None);
-        request_state.set_principal(Arc::new(head.caller));
-        let context = BatchContext {
-            state: request_state,
-            // Without the caller's key the batch's id keeps the outcomes apart.
-            key: Some(head.key.unwrap_or_else(|| format!("id {id}"))),
-            name: head.request_id,
-            is_stored: true,
-            deadline: Instant::now() + NO_DEADLINE,
-        };
-        let mut runner = Runner::new(context, request);
-        for ((item, row), request) in rows.iter().enumerate().zip(&mut requests) {
-            if let Some(ended) = row.response.as_deref().and_then(EndedItem::from_document) {
-                runner.restore(item, &ended);
-                request.clear();
-            }
-        }
-        let progress = Progress::resume(&runner);
-        let (journal, api) = (journal.clone(), Arc::clone(api));
-        Ok(Some(Self { journal, id: id.into(), api, runner, progress, head: head_row.request, state, requests }))
-    }
-
-    /// Runs the items. `false` = not to the end: another process has the batch now, or this one
-    /// stops.
-    async fn run(&mut self, lease: &Lease) -> bool {
-        let mut poll = interval(CANCEL_POLL);
-        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut renewed_at = Instant::now();
-        loop {
-            if self.state.is_cancelled {
-                self.runner.cancel();
-            }
-            let ended = tokio::select! {
-                // Items that end faster than they are saved must not keep the lease from being
-                // renewed.
-                biased;
-                _ = poll.tick() => {
-                    if self.api.gateway.is_draining() {
-                        return false;
-                    }
-                    if renewed_at.elapsed() >= RENEW_INTERVAL {
-                        match self.journal.renew(lease, LEASE_TTL).await {
-                            Ok(true) => renewed_at = Instant::now(),
-                            Ok(false) => return false,
-                            // It is renewed at the next poll, or another process gets it.
-                            Err(_) => {}
-                        }
-                    }
-                    self.poll_for_cancel().await;
-                    continue;
-                }
-                ended = self.progress.next(&mut self.runner) => ended,
-            };
-            let Some((item, outcome)) = ended else { return true };
-            // A process that stops refuses its items; another one begins them.
-            let is_refused = outcome.problem.as_ref().is_some_and(|problem| problem.name == ProblemKind::Overloaded);
-            if is_refused && self.api.gateway.is_draining() {
-                return false;
-            }
-            self.save(item, &outcome).await;
-        }
-    }
-
-    async fn poll_for_cancel(&mut self) {
-        let head = self.journal.batch_rows(&self.id, BatchRow::HEAD, 1).await.unwrap_or_default();
-        if let Some(head) = head.first() {
-            self.state.is_cancelled |= parse_state(head.response.as_deref()).is_cancelled;
-        }
-    }
-
-    /// Saves the outcome of an item; its body is not needed any more.
-    async fn save(&mut self, item: usize, outcome: &ItemOutcome) {
-        let request = self.requests.get_mut(item).map(std::mem::take).unwrap_or_default();
-        let row = BatchRow {
-            status: outcome.class() as i64,
-            response: Some(outcome.to_json(self.runner.id(item))),
-            ..self.row_without_body(item, &request)
-        };
-        self.save_rows(vec![row]).await;
-    }
-
-    /// Saves the end of the batch. The bodies of items that were cancelled before they began are
-    /// not needed any more either.
-    async fn close(&mut self) {
-        self.poll_for_cancel().await;
-        let state = HeadState { finished_at: Some(jiff::Timestamp::now().to_string()), ..self.state.clone() };
-        let left = self.requests.iter().enumerate().filter(|(_, request)| !request.is_empty());
-        let mut rows: Vec<BatchRow> = left.map(|(item, request)| self.row_without_body(item, request)).collect();
-        rows.push(BatchRow {
-            id: Arc::clone(&self.id),
-            position: BatchRow::HEAD,
-            status: 0,
-            request: self.head.clone(),
-            response: serde_json::to_string(&state).ok(),
-        });
-        self.save_rows(rows).await;
-    }
-
-    /// The row of an item that has not ended.
-    fn row_without_body(&self, item: usize, request: &str) -> BatchRow {
-        BatchRow {
-            id: Arc::clone(&self.id),
-            position: i64::try_from(item).unwrap_or(i64::MAX),
-            status: 0,
-            request: RawBatch::without_body(request),
-            response: None,
-        }
-    }
-
-    async fn save_rows(&self, rows: Vec<BatchRow>) {
-        while self.journal.save_batch_rows(rows.clone()).await.is_err() {
-            tokio::time::sleep(SAVE_PAUSE).await;
-        }
+/// Ends a batch that another version has stored and this one cannot read, so that it does not stay
+/// open for ever. The outcome of items that have not ended is unknown: they may have begun.
+async fn end_unreadable(journal: &Journal, id: &Arc<str>) {
+    tracing::error!(batch = &**id, "a stored batch cannot be read; what is left of it is ended as unknown");
+    let Ok(rows) = journal.batch_rows(id, BatchRow::HEAD, usize::MAX >> 1).await else { return };
+    let finished_at = Some(jiff::Timestamp::now().to_string());
+    let state = HeadState { is_cancelled: true, finished_at };
+    let end = |row: BatchRow| match row.position {
+        BatchRow::HEAD => BatchRow { status: 0, response: serde_json::to_string(&state).ok(), ..row },
+        _ => BatchRow {
+            status: ItemClass::Unknown as i64,
+            response: Some(unreadable_item(&row)),
+            request: RawBatch::without_body(&row.request),
+            ..row
+        },
+    };
+    let open = rows.into_iter().filter(|row| row.position == BatchRow::HEAD || row.status == 0);
+    if let Err(error) = journal.save_batch_rows(open.map(end).collect()).await {
+        tracing::warn!(batch = &**id, %error, "a stored batch that cannot be read stays open");
     }
 }
 
-/// The state in the row of a batch itself.
-pub(in crate::http) fn parse_state(response: Option<&str>) -> HeadState {
-    response.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
-}
-
-/// The document of an item that has not ended.
-pub(in crate::http) fn waiting_item(request: &str) -> Value {
-    let item: Value = serde_json::from_str(request).unwrap_or_default();
-    serde_json::json!({ "id": item.get("id"), "status": null })
+/// The document of an item whose batch cannot be read.
+fn unreadable_item(row: &BatchRow) -> String {
+    let item: Value = serde_json::from_str(&row.request).unwrap_or_default();
+    let id = item.get("id").and_then(Value::as_str).map_or_else(|| row.position.to_string(), str::to_owned);
+    let detail = "the gateway cannot read this batch any more; look for the write among the operations";
+    let problem = ProblemKind::OutcomeUnknown.with_detail(detail);
+    JsonObjectWriter::new()
+        .string("id", &id)
+        .serialized("status", &problem.name.spec().status)
+        .raw("headers", r#"{"content-type":"application/problem+json"}"#)
+        .serialized("body", &problem.to_stored_json(None, None))
+        .finish()
 }

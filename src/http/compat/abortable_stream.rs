@@ -1,9 +1,8 @@
-//! A connection that its requests can end.
+//! A connection that its requests can end, and of which they know whether the client has ended it.
 //!
 //! actix-http's HTTP/2 `Dispatcher` (`src/h2/dispatcher.rs`) gives a service no way to end the
 //! connection.
 
-use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,32 +11,39 @@ use std::task::{Context, Poll};
 use actix_web::dev::Extensions;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection_state::Connection;
+use super::connection_state::{Connection, StreamSignals};
 
-/// A TLS connection. It fails at the next read once one of its requests has aborted it.
+/// A connection. It fails at the next read once one of its requests has aborted it.
 pub struct AbortableStream<T> {
     io: T,
-    aborted: Rc<Cell<bool>>,
+    signals: Rc<StreamSignals>,
 }
 
 impl<T> AbortableStream<T> {
     /// Wraps an open connection.
     pub fn new(io: T) -> Self {
-        Self { io, aborted: Rc::default() }
+        Self { io, signals: Rc::default() }
     }
 
     /// Lets the requests of the connection find it.
-    pub fn on_connect(&self, data: &mut Extensions) {
-        data.insert(Connection::over_tls(Rc::clone(&self.aborted)));
+    pub fn on_connect(&self, is_over_tls: bool, data: &mut Extensions) {
+        data.insert(Connection::new(Rc::clone(&self.signals), is_over_tls));
     }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for AbortableStream<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.aborted.get() {
+        if self.signals.aborted.get() {
             return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buffer);
+        if let Poll::Ready(result) = &read
+            && (result.is_err() || (buffer.filled().len() == before && buffer.remaining() > 0))
+        {
+            self.signals.ended.set(true);
+        }
+        read
     }
 }
 

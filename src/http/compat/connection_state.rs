@@ -14,7 +14,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, BodyStream, BoxBody, MessageBody};
-use actix_web::dev::Extensions;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderValue, RETRY_AFTER, UPGRADE};
 use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::{HttpRequest, HttpResponse};
@@ -34,17 +33,28 @@ pub(super) struct Connection {
     closing: Cell<bool>,
     /// HTTP/2: how many requests have responses that the client has not read.
     in_flight: Rc<Cell<usize>>,
-    /// Set to end the connection; `None` without TLS.
-    aborted: Option<Rc<Cell<bool>>>,
+    /// The signals between the stream and the requests.
+    signals: Rc<StreamSignals>,
+    is_over_tls: bool,
+}
+
+/// The signals between a connection's stream and its requests.
+#[derive(Debug, Default)]
+pub(super) struct StreamSignals {
+    /// Set to end the connection.
+    pub(super) aborted: Cell<bool>,
+    /// Whether the client has said that nothing more comes, or is gone.
+    pub(super) ended: Cell<bool>,
 }
 
 impl Connection {
-    pub(super) fn over_tls(aborted: Rc<Cell<bool>>) -> Self {
-        Self { aborted: Some(aborted), ..Self::default() }
+    pub(super) fn new(signals: Rc<StreamSignals>, is_over_tls: bool) -> Self {
+        Self { signals, is_over_tls, ..Self::default() }
     }
 
-    pub(super) fn abort_switch(&self) -> Option<Rc<Cell<bool>>> {
-        self.aborted.clone()
+    /// The switch that ends a connection with TLS.
+    pub(super) fn abort_switch(&self) -> Option<Rc<StreamSignals>> {
+        self.is_over_tls.then(|| Rc::clone(&self.signals))
     }
 }
 
@@ -117,14 +127,20 @@ pub(in crate::http) fn mark_closing(request: &HttpRequest) {
     }
 }
 
-/// Lets the requests of a connection without TLS find what they share.
-pub fn on_connect(data: &mut Extensions) {
-    data.insert(Connection::default());
+/// Whether the client of a request has closed the connection, or the half of it that it writes to.
+pub(in crate::http) fn has_hung_up(request: &HttpRequest) -> bool {
+    request.conn_data::<Connection>().is_some_and(|connection| connection.signals.ended.get())
+}
+
+/// The same for the time after the request, whose response is a stream.
+pub(in crate::http) fn hang_up_watch(request: &HttpRequest) -> impl Fn() -> bool + use<> {
+    let signals = request.conn_data::<Connection>().map(|connection| Rc::clone(&connection.signals));
+    move || signals.as_ref().is_some_and(|signals| signals.ended.get())
 }
 
 /// Whether the request came over TLS.
 pub(in crate::http) fn is_over_tls(request: &HttpRequest) -> bool {
-    request.conn_data::<Connection>().is_some_and(|connection| connection.aborted.is_some())
+    request.conn_data::<Connection>().is_some_and(|connection| connection.is_over_tls)
 }
 
 /// Refuses a request that follows the last one of its connection (RFC 9112 §9.6).

@@ -4,7 +4,6 @@
 //! (RUSTSEC-2026-0258). A request that takes no body could so fill the memory while its handler
 //! waits for a vendor. On HTTP/1 actix-http stops reading the connection instead.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use actix_web::HttpMessage as _;
@@ -13,7 +12,7 @@ use actix_web::error::PayloadError;
 use actix_web::http::{Method, Version};
 use futures_util::StreamExt as _;
 
-use super::connection_state::Connection;
+use super::connection_state::{Connection, StreamSignals};
 
 /// What is read of such a body before its connection ends, in bytes and in frames.
 const MAX_BYTES: usize = 64 * 1024;
@@ -22,7 +21,7 @@ const MAX_FRAMES: usize = 1000;
 /// The body of a request whose method has none here, and how to end its connection.
 pub(super) struct UnreadBody {
     body: Payload,
-    aborted: Option<Rc<Cell<bool>>>,
+    signals: Option<Rc<StreamSignals>>,
 }
 
 impl UnreadBody {
@@ -31,8 +30,8 @@ impl UnreadBody {
         if request.version() <= Version::HTTP_11 || takes_body {
             return None;
         }
-        let aborted = request.conn_data::<Connection>().and_then(Connection::abort_switch);
-        Some(Self { body: request.take_payload(), aborted })
+        let signals = request.conn_data::<Connection>().and_then(Connection::abort_switch);
+        Some(Self { body: request.take_payload(), signals })
     }
 
     /// Reads the body and forgets it. Returns only if it is too long: then the connection ends.
@@ -41,8 +40,8 @@ impl UnreadBody {
         while let Some(Ok(chunk)) = self.body.next().await {
             (bytes, frames) = (bytes + chunk.len(), frames + 1);
             if bytes > MAX_BYTES || frames > MAX_FRAMES {
-                if let Some(aborted) = self.aborted {
-                    aborted.set(true);
+                if let Some(signals) = self.signals {
+                    signals.aborted.set(true);
                 }
                 return PayloadError::Overflow;
             }

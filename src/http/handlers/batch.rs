@@ -1,22 +1,34 @@
 //! Many requests in one (contract 4.10).
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
+use actix_web::web::ThinData;
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::batches;
+use crate::http::batch::item_run::BatchContext;
 use crate::http::batch::raw::RawBatch;
 use crate::http::batch::request::{BatchBounds, BatchRequest};
 use crate::http::batch::response;
 use crate::http::batch::routes::ItemRoutes;
-use crate::http::batch::run::{BatchContext, Runner};
+use crate::http::batch::run::Runner;
+use crate::http::batch_registry::BatchMemory;
 use crate::http::body;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
 use crate::http::headers::{self, BodyType, accept};
 use crate::http::openapi::{BatchBody, BatchHeaderParams, BatchResult, StoredBatch, examples};
+use crate::http::state::SharedApiState;
+use crate::http::write_request::Purpose;
 use crate::problem::{Problem, ProblemKind};
+use crate::writes::Prefer;
+
+/// When to try again while other batches take the memory.
+const RETRY_WITHOUT_MEMORY: Duration = Duration::from_secs(5);
 
 /// The headers that are an item's: the batch's own would be dropped silently.
 const ITEM_HEADERS: [HeaderName; 5] = [
@@ -40,27 +52,80 @@ const ITEM_HEADERS: [HeaderName; 5] = [
             (BatchResult = "application/json"), (String = "application/x-ndjson"))),
         (status = 202, description = "Stored, and running: `Prefer: respond-async`", body = StoredBatch),
         (status = 207, description = "Some items failed; `summary` counts them", body = BatchResult)))]
-pub(in crate::http) async fn run(context: RequestContext) -> HandlerResult {
+pub(in crate::http) async fn run(context: RequestContext, shared: ThinData<Arc<SharedApiState>>) -> HandlerResult {
+    let ParsedBatch { as_lines, body, key, prefer, request, memory } = parse(&context, Purpose::Write).await?;
+    if prefer.respond_async {
+        let raw = RawBatch::parse(&body)?;
+        return batches::begin(&context, shared.0, (key, request.systems(), raw, memory), prefer.wait).await;
+    }
+    respond(&context, Purpose::Write, (key, as_lines), (request, memory)).await
+}
+
+/// `POST /batch/preview`.
+#[utoipa::path(post, path = "/batch/preview", tag = "Records", operation_id = "previewBatch",
+    summary = "Preview many requests",
+    description = "The body is that of `POST /batch`. Each write is previewed, as by the preview of that request \
+        alone, and nothing is written; a `GET` is answered. An item that needs the record or the tag of another one \
+        (`{x}`) is 424 where a preview has none.",
+    request_body(description = "The items", content(
+        (BatchBody = "application/json", examples(
+            ("Two records" = (summary = "Reads one record and previews a change of another", value = json!(examples::batch()))))))),
+    responses((status = 200, description = "Every item can be previewed", content(
+            (BatchResult = "application/json"), (String = "application/x-ndjson"))),
+        (status = 207, description = "Some items cannot be previewed, or would be refused", body = BatchResult)))]
+pub(in crate::http) async fn preview(context: RequestContext) -> HandlerResult {
+    let ParsedBatch { as_lines, request, memory, .. } = parse(&context, Purpose::Preview).await?;
+    respond(&context, Purpose::Preview, (None, as_lines), (request, memory)).await
+}
+
+/// A batch as it was sent.
+struct ParsedBatch {
+    as_lines: bool,
+    body: Bytes,
+    key: Option<String>,
+    prefer: Prefer,
+    request: BatchRequest,
+    memory: BatchMemory,
+}
+
+/// Checks the batch as a whole, in the order of contract 4.10.
+async fn parse(context: &RequestContext, purpose: Purpose) -> Result<ParsedBatch, Problem> {
     // The caller, and the trace that all items continue.
     context.op_context()?;
     let as_lines = accept::require_json_or_lines(context.headers())?;
     let limits = context.api().batch_limits;
-    let (_, body) = body::read_up_to(&context, &[BodyType::Json], limits.max_body).await?;
+    let (_, body) = body::read_up_to(context, &[BodyType::Json], limits.max_body).await?;
     context.query(&[])?;
-    check_headers(&context)?;
+    check_headers(context)?;
     let key = headers::parse_idempotency_key(context.headers())?;
     let prefer = headers::parse_prefer(context.headers());
-    let max_items = if prefer.respond_async { limits.max_async_items } else { limits.max_items };
+    let is_stored = prefer.respond_async && purpose == Purpose::Write;
+    let max_items = if is_stored { limits.max_async_items } else { limits.max_items };
     let bounds = BatchBounds { max_items, max_concurrency: limits.max_concurrency };
+    let memory = context.api().process.batches.reserve(body.len()).ok_or_else(no_memory)?;
     let request = BatchRequest::parse(&body, &ItemRoutes::new(), bounds)?;
-    if prefer.respond_async {
-        return batches::begin(&context, key, &RawBatch::parse(&body)?, request.systems(), prefer.wait).await;
-    }
+    Ok(ParsedBatch { as_lines, body, key, prefer, request, memory })
+}
+
+/// Runs the items while the caller waits.
+async fn respond(
+    context: &RequestContext,
+    purpose: Purpose,
+    (key, as_lines): (Option<String>, bool),
+    (request, memory): (BatchRequest, BatchMemory),
+) -> HandlerResult {
     let state = Rc::clone(context.state());
     let name = state.request_id.0.to_string();
-    let deadline = Instant::now() + limits.deadline;
-    let runner = Runner::new(BatchContext { state, key, name, is_stored: false, deadline }, request);
-    Ok(if as_lines { response::lines(runner) } else { response::whole(runner).await })
+    let deadline = Instant::now() + context.api().batch_limits.deadline;
+    let batch = BatchContext { state, key, name, is_stored: false, purpose, deadline };
+    let runner = Runner::new(batch, request, memory);
+    Ok(if as_lines { response::lines(runner) } else { response::whole(runner, || context.has_hung_up()).await })
+}
+
+/// 503 while other batches take the memory.
+fn no_memory() -> Problem {
+    let detail = "other batches take all the memory that there is for batches; nothing was sent";
+    ProblemKind::Overloaded.with_detail(detail).retry_after(RETRY_WITHOUT_MEMORY)
 }
 
 /// Refuses a condition that would count for no item.

@@ -1,6 +1,6 @@
 //! Asynchronous batches (contract 4.10).
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
@@ -8,17 +8,20 @@ use actix_web::http::header::{HeaderName, LOCATION, RETRY_AFTER};
 use tokio::time::Instant;
 
 use crate::access::Permission;
+use crate::http::batch::head::{self, Head, HeadState};
 use crate::http::batch::outcome::Summary;
 use crate::http::batch::raw::RawBatch;
 use crate::http::batch::response as batch_response;
-use crate::http::batch::stored::{self, Head, HeadState};
+use crate::http::batch::stored::{NewBatch, Stored};
+use crate::http::batch_registry::BatchMemory;
 use crate::http::context::{RequestContext, store_unavailable};
 use crate::http::error::HandlerResult;
 use crate::http::headers::accept;
 use crate::http::openapi::{BatchListParams, BatchPath, StoredBatch};
 use crate::http::query::QueryParams;
 use crate::http::response::{self, ReadPreconditions};
-use crate::journal::BatchRow;
+use crate::http::state::SharedApiState;
+use crate::journal::{BatchRow, JournalError};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::JsonObjectWriter;
 
@@ -28,49 +31,110 @@ const WAIT_POLL: Duration = Duration::from_millis(100);
 /// The items in the response to a batch that has just been stored.
 const FIRST_PAGE: usize = 100;
 
-/// Stores a batch and begins it: 202, or its whole response if it is over within `wait`.
+/// Stores a batch and begins it: 202, or its whole response if it is over within `wait`. `asked` is
+/// its key, the systems that it names, its text and its memory.
 ///
 /// # Errors
-/// 503.
+/// 503 where nothing of it begins; 504 where the store has not said so.
 pub(super) async fn begin(
     context: &RequestContext,
-    key: Option<String>,
-    raw: &RawBatch,
-    systems: Vec<String>,
+    shared: Arc<SharedApiState>,
+    asked: (Option<String>, Vec<String>, RawBatch, BatchMemory),
     wait: Option<Duration>,
 ) -> HandlerResult {
-    let begun = stored::begin(Rc::clone(context.state()), context.caller()?, key, raw, systems);
-    let id = context.before_deadline(begun).await?.map_err(|error| store_unavailable(&error))?;
+    let (key, systems, raw, memory) = asked;
+    let head = Head {
+        caller: context.caller()?.clone(),
+        has_token: context.api().authenticator.has_tokens(),
+        request_id: context.state().request_id.0.to_string(),
+        started_at: jiff::Timestamp::now().to_string(),
+        systems,
+        key,
+        options: raw.options(),
+    };
+    let batch = NewBatch::new(&shared, &head, &raw, memory);
+    let id = batch.id.to_string();
+    // It continues without this request, which only waits for it.
+    let stored = context.before_deadline(actix_web::rt::spawn(batch.begin(shared))).await;
+    match stored {
+        Ok(Ok(Stored::Yes)) => {}
+        Ok(Ok(Stored::No)) => return Err(store_unavailable(&JournalError::Unavailable).into()),
+        Ok(Ok(Stored::Unknown) | Err(_)) | Err(_) => return Err(perhaps_stored(&id).into()),
+    }
     context.api().metrics.batch_size(raw.len());
+    match wait_for_end(context, &id, raw.len(), wait).await {
+        Ok(Some(response)) => Ok(response),
+        // The batch runs, whether or not the store can be read now.
+        Ok(None) | Err(_) => match find(context, &id).await {
+            Ok(batch) => accepted(context, &batch).await.or_else(|_| accepted_unread(&id, &head, raw.len())),
+            Err(_) => accepted_unread(&id, &head, raw.len()),
+        },
+    }
+}
+
+/// The whole response to a batch that is over before its caller stops waiting.
+async fn wait_for_end(
+    context: &RequestContext,
+    id: &str,
+    len: usize,
+    wait: Option<Duration>,
+) -> Result<Option<HttpResponse>, Problem> {
     let until = context.end_of_wait(wait.unwrap_or_default());
+    let has_one_page = len <= context.api().batch_limits.max_items;
     while Instant::now() + WAIT_POLL < until {
         tokio::time::sleep(WAIT_POLL).await;
-        let batch = find(context, &id).await?;
-        if batch.has_ended() && raw.len() <= context.api().batch_limits.max_items {
-            let rows = context.read_store(context.gateway().journal().batch_rows(&id, 0, raw.len())).await?;
-            let items: Vec<String> = rows.into_iter().filter_map(|row| row.response).collect();
+        let batch = find(context, id).await?;
+        if batch.has_ended && !has_one_page {
+            return Ok(None);
+        }
+        if batch.has_ended {
+            let rows = context.read_store(context.gateway().journal().batch_rows(id, 0, len)).await?;
+            let items: Vec<String> = rows.into_iter().map(item_document).collect();
             let mut response = batch_response::document(&batch.summary(context).await?, &items);
             if let Ok(applied) = format!("wait={}", wait.unwrap_or_default().as_secs()).try_into() {
                 response.headers_mut().insert(PREFERENCE_APPLIED, applied);
             }
-            return Ok(response);
+            return Ok(Some(response));
         }
     }
-    accepted(context, &find(context, &id).await?).await
+    Ok(None)
+}
+
+/// 504: the batch may be in the store, and then it runs.
+fn perhaps_stored(id: &str) -> Problem {
+    let detail = format!(
+        "the store has not confirmed that it holds the batch. GET /batches/{id} shows it if it is there, and then it \
+         runs. Sent again with an Idempotency-Key it repeats no write."
+    );
+    ProblemKind::OutcomeUnknown.with_detail(detail).batch(id)
+}
+
+/// The query that the first page of a batch continues.
+fn first_query(id: &str) -> QueryParams {
+    QueryParams::default().of_path(&format!("/batches/{id}"))
+}
+
+/// 202 with a batch that is stored and cannot be read now.
+fn accepted_unread(id: &str, head: &Head, len: usize) -> HandlerResult {
+    let batch = Batch::begun(id, head);
+    let next = first_query(id).encode_cursor("0");
+    Ok(accepted_response(&batch, &batch.to_json(&Summary::of(len), &[], Some(&next))))
 }
 
 /// 202 with the batch.
 async fn accepted(context: &RequestContext, batch: &Batch) -> HandlerResult {
     let (items, next) = batch.page(context, 0, FIRST_PAGE).await?;
-    let path = format!("/batches/{}", batch.id);
-    let next = next.map(|position| QueryParams::default().of_path(&path).encode_cursor(&position.to_string()));
-    let body = batch.to_json(&batch.summary(context).await?, &items, next.as_deref());
+    let next = next.map(|position| first_query(&batch.id).encode_cursor(&position.to_string()));
+    Ok(accepted_response(batch, &batch.to_json(&batch.summary(context).await?, &items, next.as_deref())))
+}
+
+fn accepted_response(batch: &Batch, body: &str) -> HttpResponse {
     let mut response = HttpResponse::Accepted();
-    response.insert_header(response::NO_STORE).insert_header((LOCATION, path));
-    if !batch.has_ended() {
+    response.insert_header(response::NO_STORE).insert_header((LOCATION, format!("/batches/{}", batch.id)));
+    if !batch.has_ended {
         response.insert_header((RETRY_AFTER, response::POLL_INTERVAL_SECS));
     }
-    Ok(response.content_type("application/json").body(body))
+    response.content_type("application/json").body(body.to_owned())
 }
 
 /// `GET` and `HEAD /batches/{id}`.
@@ -92,7 +156,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     let body = batch.to_json(&batch.summary(&context).await?, &items, next.as_deref());
     let link = params.next_link_header(&format!("/batches/{id}"), next.as_deref());
     let mut response = preconditions.respond(body.into(), None, link)?;
-    if !batch.has_ended() {
+    if !batch.has_ended {
         response.headers_mut().insert(RETRY_AFTER, response::POLL_INTERVAL_SECS.into());
     }
     Ok(response)
@@ -109,11 +173,13 @@ pub(in crate::http) async fn cancel(context: RequestContext) -> HandlerResult {
     accept::require_json(context.headers())?;
     context.query(&[])?;
     let mut batch = find(&context, &id).await?;
-    if !batch.has_ended() {
-        batch.state.is_cancelled = true;
-        let row = BatchRow { response: serde_json::to_string(&batch.state).ok(), ..batch.row.clone() };
+    if !batch.has_ended {
+        // A row of its own: the process that runs the batch saves the others at the same time.
+        let (id, position) = (id.as_str().into(), BatchRow::CANCEL);
+        let row = BatchRow { id, position, status: 0, request: String::new(), response: None };
         let saved = context.gateway().journal().save_batch_rows(vec![row]);
         context.before_deadline(saved).await?.map_err(|error| store_unavailable(&error))?;
+        batch = find(&context, &batch.id).await?;
     }
     accepted(&context, &batch).await
 }
@@ -121,34 +187,56 @@ pub(in crate::http) async fn cancel(context: RequestContext) -> HandlerResult {
 /// A stored batch.
 struct Batch {
     id: String,
-    row: BatchRow,
-    head: Head,
+    has_ended: bool,
+    caller: String,
+    started_at: String,
     state: HeadState,
 }
 
 /// # Errors
-/// 404 for a batch that the caller may not see.
+/// 404 for a batch that the caller may not see, 500 for one that this version cannot read.
 async fn find(context: &RequestContext, id: &str) -> Result<Batch, Problem> {
     let unknown = || ProblemKind::BatchNotFound.with_detail("there is no batch of this id that you may see");
-    let rows = context.read_store(context.gateway().journal().batch_rows(id, BatchRow::HEAD, 1)).await?;
+    let rows = context.read_store(context.gateway().journal().batch_rows(id, BatchRow::CANCEL, 2)).await?;
+    let is_cancelled = rows.iter().any(|row| row.position == BatchRow::CANCEL);
     let row = rows.into_iter().find(|row| row.position == BatchRow::HEAD).ok_or_else(unknown)?;
-    let head: Head = serde_json::from_str(&row.request).map_err(|_| unknown())?;
+    let unreadable = |error| {
+        ProblemKind::InternalError
+            .with_detail("the store holds this batch in a form that is unknown here")
+            .with_cause(error)
+    };
+    let head: Head = serde_json::from_str(&row.request).map_err(unreadable)?;
     let caller = context.caller()?;
     let operates = || head.systems.iter().all(|system| caller.can(system, Permission::Operate));
     if head.caller.name() != caller.name() && !operates() {
         return Err(unknown());
     }
-    let state = stored::parse_state(row.response.as_deref());
-    Ok(Batch { id: id.to_owned(), row, head, state })
+    let mut batch = Batch::begun(id, &head);
+    batch.has_ended = row.status != BatchRow::OPEN;
+    batch.state = head::parse_state(row.response.as_deref());
+    // A cancellation that comes too late changes nothing.
+    batch.state.is_cancelled |= is_cancelled && !batch.has_ended;
+    Ok(batch)
+}
+
+fn item_document(row: BatchRow) -> String {
+    row.response.unwrap_or_else(|| head::waiting_item(&row.request).to_string())
 }
 
 impl Batch {
-    fn has_ended(&self) -> bool {
-        self.row.status != BatchRow::OPEN
+    /// A batch that has just begun.
+    fn begun(id: &str, head: &Head) -> Self {
+        Self {
+            id: id.to_owned(),
+            has_ended: false,
+            caller: head.caller.name().0.to_string(),
+            started_at: head.started_at.clone(),
+            state: HeadState::default(),
+        }
     }
 
     fn state_name(&self) -> &'static str {
-        match (self.state.is_cancelled, self.has_ended()) {
+        match (self.state.is_cancelled, self.has_ended) {
             (true, _) => "cancelled",
             (false, true) => "done",
             (false, false) => "running",
@@ -157,7 +245,7 @@ impl Batch {
 
     async fn summary(&self, context: &RequestContext) -> Result<Summary, Problem> {
         let counts = context.read_store(context.gateway().journal().batch_counts(&self.id)).await?;
-        Ok(Summary::of_stored(&counts, self.has_ended() || self.state.is_cancelled))
+        Ok(Summary::of_stored(&counts, self.has_ended))
     }
 
     /// The documents of a page of items, and the position of the next one.
@@ -171,16 +259,15 @@ impl Batch {
         let mut rows = context.read_store(journal.batch_rows(&self.id, from, limit.saturating_add(1))).await?;
         let next = rows.get(limit).map(|row| row.position);
         rows.truncate(limit);
-        let document = |row: BatchRow| row.response.unwrap_or_else(|| stored::waiting_item(&row.request).to_string());
-        Ok((rows.into_iter().map(document).collect(), next))
+        Ok((rows.into_iter().map(item_document).collect(), next))
     }
 
     fn to_json(&self, summary: &Summary, items: &[String], next: Option<&str>) -> String {
         JsonObjectWriter::new()
             .string("id", &self.id)
             .string("state", self.state_name())
-            .string("caller", &self.head.caller.name().0)
-            .string("started_at", &self.head.started_at)
+            .string("caller", &self.caller)
+            .string("started_at", &self.started_at)
             .serialized("finished_at", &self.state.finished_at)
             .serialized("summary", summary)
             .raw("items", &["[", &items.join(","), "]"].concat())

@@ -13,6 +13,7 @@ use super::operations::{authorized_systems, parse_record_filter};
 use crate::access::Permission;
 use crate::http::change_event::ChangeEvent;
 use crate::http::change_stream::ChangeStream;
+use crate::http::compat;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
 use crate::http::headers::accept::{self, FeedFormat};
@@ -193,5 +194,6 @@ async fn stream(context: &RequestContext, feed: Feed) -> HandlerResult {
     }
     let Feed { query, scope, retention, .. } = feed;
     let stream = ChangeStream::new(Arc::clone(context.gateway()), query, scope, retention, position, permit);
-    Ok(response.streaming(stream.into_events()))
+    let watch = context.http_request().map(compat::hang_up_watch);
+    Ok(response.streaming(stream.into_events(move || watch.as_ref().is_some_and(|has_hung_up| has_hung_up()))))
 }

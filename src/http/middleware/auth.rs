@@ -9,7 +9,7 @@ use actix_web::middleware::Next;
 
 use crate::http::context::RequestState;
 use crate::http::error::refuse;
-use crate::http::{headers, rehearsal};
+use crate::http::{headers, limits, rehearsal};
 
 /// Authenticates the caller and applies its limits, unless the route is public: there, credentials
 /// are ignored.
@@ -22,7 +22,7 @@ pub(in crate::http) async fn authenticate(
         match state.api.authenticator.authenticate(headers::bearer(request.headers())).await {
             Ok(caller) => {
                 state.set_principal(caller);
-                if let Err(problem) = state.admit() {
+                if let Err(problem) = limits::admit(&state) {
                     return Ok(refuse(request, problem));
                 }
             }

@@ -66,7 +66,7 @@ pub(super) use system_document::system_document;
         super::handlers::settlement::probe_again, super::handlers::settlement::resolve,
         super::handlers::ledger::list, super::handlers::ledger_chain::head,
         super::handlers::ledger_chain::verify, super::handlers::changes::list, super::handlers::status::get,
-        super::handlers::batch::run,
+        super::handlers::batch::run, super::handlers::batch::preview,
         super::handlers::batches::get, super::handlers::batches::cancel, super::handlers::models::list, super::handlers::models::get,
         super::handlers::models::schema,
         super::handlers::systems::list, super::handlers::systems::get, super::handlers::systems::openapi_json,

@@ -112,7 +112,8 @@ fn record_groups(operation_id: &str) -> Option<&'static [&'static [ProblemKind]]
 /// Of the other operations.
 fn other_groups(operation_id: &str) -> Option<&'static [&'static [ProblemKind]]> {
     Some(match operation_id {
-        "runBatch" => &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed]],
+        "runBatch" => &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed, OutcomeUnknown]],
+        "previewBatch" => &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed]],
         "getBatch" | "cancelBatch" => &[CALLER_PROBLEMS, &[BatchNotFound, PreconditionFailed]],
         "listOperations" | "listLedger" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, PreconditionFailed]],
         "getOperation" => &[CALLER_PROBLEMS, &[OperationNotFound, PreconditionFailed]],

@@ -112,6 +112,7 @@ impl TestApi {
             durability: Durability::Relaxed,
             idempotency_ttl: Duration::from_hours(1),
             retention: Duration::from_hours(1),
+            remember_shown: Duration::ZERO,
         };
         let store = Journal::open(settings, Arc::new(())).await.expect("a store");
         let (gateway, _) = Gateway::new(systems.clone(), store, Arc::clone(&metrics));

@@ -1,14 +1,17 @@
 //! Asynchronous batches.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Journal;
 use crate::journal::batches::{self, BatchRow};
 use crate::journal::command::Command;
 use crate::journal::error::JournalError;
+use crate::journal::sql::replace_nul;
 
 impl Journal {
-    /// Saves rows of a batch, all or none; each replaces the row of its position.
+    /// Saves rows of a batch, all or none; each replaces the row of its position, unless that is of
+    /// an item or of a batch that has ended.
     ///
     /// # Errors
     /// `Unavailable`: they may not have been saved.
@@ -49,5 +52,37 @@ impl Journal {
     pub async fn open_batches(&self, limit: usize) -> Result<Vec<String>, JournalError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read(move |reader| async move { batches::open(&reader, limit).await }).await
+    }
+
+    /// How many bytes of requests a batch has, about.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn batch_size(&self, id: &str) -> Result<usize, JournalError> {
+        let id: Arc<str> = id.into();
+        let size = self.read(move |reader| {
+            let id = Arc::clone(&id);
+            async move { batches::size(&reader, &id).await }
+        });
+        Ok(usize::try_from(size.await?).unwrap_or_default())
+    }
+
+    /// Which idempotency keys of a caller are claimed: of these, and of those that begin with
+    /// `prefix`. A key is claimed from the intent of its write on.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn claimed_keys(
+        &self,
+        caller: &str,
+        prefix: &str,
+        keys: Vec<String>,
+    ) -> Result<HashSet<String>, JournalError> {
+        let asked = Arc::new((replace_nul(caller.to_owned()), replace_nul(prefix.to_owned()), keys));
+        self.read(move |reader| {
+            let asked = Arc::clone(&asked);
+            async move { batches::claimed_keys(&reader, &asked.0, &asked.1, &asked.2).await }
+        })
+        .await
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Journal;
+use crate::journal::command::Command;
 use crate::journal::decode::{SELECT_KEYS, idempotency_row};
 use crate::journal::error::{DbError, JournalError};
 use crate::journal::ledger::LedgerEntry;
@@ -47,6 +48,36 @@ impl Journal {
         });
         let Some(mut row) = rows.await?.into_iter().next() else { return Ok(None) };
         Ok(row.opt_bytes(0)?)
+    }
+
+    /// Whether states of records that callers got are kept for all replicas.
+    #[must_use]
+    pub fn remembers_shown(&self) -> bool {
+        self.inner.shared.remember_shown_ms > 0
+    }
+
+    /// Keeps the state of a record that a caller got, by its ETag. What cannot be written is not
+    /// remembered.
+    pub fn remember_shown(&self, etag: &str, fields: &str) {
+        self.submit_without_result(Command::SaveShown {
+            etag: replace_nul(etag.into()),
+            fields: replace_nul(fields.into()),
+        });
+    }
+
+    /// `fields` of a record in the state of an ETag, if a replica has shown it lately.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn shown_state(&self, etag: &str) -> Result<Option<String>, JournalError> {
+        let params = [Value::Text(etag.to_owned()), Value::Int(self.inner.shared.now_ms())];
+        let rows = self.read(move |reader| {
+            let params = params.clone();
+            let statement = "SELECT fields FROM shown_state WHERE etag = ?1 AND expires > ?2";
+            async move { reader.select(statement, &params).await }
+        });
+        let Some(mut row) = rows.await?.into_iter().next() else { return Ok(None) };
+        Ok(row.opt_text(0)?)
     }
 
     /// The key that authenticates the tags of plans, the same for all replicas.

@@ -82,6 +82,9 @@ pub(super) struct Columns<'c> {
     pub(super) lease_expires: Vec<i64>,
     pub(super) freed_system: Vec<&'c str>,
     pub(super) freed_record: Vec<&'c str>,
+    pub(super) shown_etag: Vec<&'c str>,
+    pub(super) shown_fields: Vec<&'c str>,
+    pub(super) shown_expires: Vec<i64>,
     pub(super) batch_id: Vec<&'c str>,
     pub(super) batch_position: Vec<i64>,
     pub(super) batch_status: Vec<i64>,
@@ -102,6 +105,11 @@ impl<'c> Columns<'c> {
         columns.add_verdicts(changes);
         columns.add_keys(changes);
         columns.add_leases_and_tokens(changes);
+        for (etag, (fields, expires_ms)) in &changes.shown {
+            columns.shown_etag.push(etag);
+            columns.shown_fields.push(fields);
+            columns.shown_expires.push(*expires_ms);
+        }
         for row in changes.batch_rows.values() {
             columns.batch_id.push(&row.id);
             columns.batch_position.push(row.position);

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::journal::error::{DbError, JournalError};
 use crate::journal::model::Durability;
-use crate::journal::schema::{Found, POSTGRES, first_rows};
+use crate::journal::schema::{Found, POSTGRES, SHOWN_STATE, first_rows};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection to a server that does not respond ends after about this time.
@@ -78,10 +78,15 @@ impl PostgresServer {
         let client = self.connect("SET lock_timeout = '4s'").await?;
         client.batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({WRITER_LOCK})")).await?;
         match found(&client).await?.needs_tables() {
-            Ok(false) => {}
+            Ok(false) => {
+                let lacks = client.query_one("SELECT to_regclass('shown_state') IS NULL", &[]).await?;
+                if lacks.try_get(0)? {
+                    client.batch_execute(&format!("{SHOWN_STATE} COMMIT")).await?;
+                }
+            }
             Ok(true) => {
                 let rows = first_rows(|hex| format!("'\\x{hex}'"))?;
-                client.batch_execute(&format!("{POSTGRES} {rows} COMMIT")).await?;
+                client.batch_execute(&format!("{POSTGRES} {SHOWN_STATE} {rows} COMMIT")).await?;
             }
             Err(error) => return Ok(Err(error)),
         }

@@ -23,7 +23,7 @@ use crate::journal::error::DbError;
 use crate::journal::model::InterimResponse;
 use crate::journal::rows::{ChainHead, LeaseRow, RecordKey, RecordOperation, StoredOperation};
 use crate::journal::shared::{DEAD_AFTER, Shared};
-use crate::journal::sql::{CUT_TABLES, Row, delete_cut, operation_uuid};
+use crate::journal::sql::{CUT_TABLES, DELETE_SHOWN, Row, delete_cut, operation_uuid};
 use crate::journal::writer_state::WriterState;
 use crate::record::{Action, OperationId};
 
@@ -239,7 +239,8 @@ impl PostgresSession {
             cut += self.client.execute(&delete_cut(table).replace('?', "$"), &[&DELETE_CHUNK]).await?;
         }
         let expired = self.client.execute(batches::DELETE_EXPIRED, &[&cutoff_ms, &batches::DELETED_AT_ONCE]).await?;
-        Ok(keys > 0 || details > 0 || cut > 0 || expired > 0)
+        let shown = self.client.execute(DELETE_SHOWN, &[&now_ms, &DELETE_CHUNK]).await?;
+        Ok(keys > 0 || details > 0 || cut > 0 || expired > 0 || shown > 0)
     }
 }
 

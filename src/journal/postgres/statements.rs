@@ -76,11 +76,15 @@ pub(super) const FREE_LEASES: &str = "DELETE FROM lease l USING unnest($1, $2) A
     WHERE l.system = v.system AND l.record = v.record";
 pub(super) const SAVE_TOKENS: &str = "INSERT INTO token (system, sealed) SELECT * FROM unnest($1, $2)
     ON CONFLICT (system) DO UPDATE SET sealed = excluded.sealed";
+pub(super) const SAVE_SHOWN: &str = "INSERT INTO shown_state (etag, fields, expires)
+    SELECT * FROM unnest($1, $2, $3)
+    ON CONFLICT (etag) DO UPDATE SET fields = excluded.fields, expires = excluded.expires";
 pub(super) const SAVE_BATCH_ROWS: &str = "INSERT INTO batch_row (id, item, status, request, response, at)
     SELECT v.id, v.item, v.status, v.request, v.response, $6
     FROM unnest($1, $2, $3, $4, $5) AS v(id, item, status, request, response)
     ON CONFLICT (id, item) DO UPDATE SET status = excluded.status, at = excluded.at,
-        request = excluded.request, response = excluded.response";
+        request = excluded.request, response = excluded.response
+    WHERE batch_row.status = CASE batch_row.item WHEN -1 THEN 1 ELSE 0 END";
 pub(super) const HEARTBEAT: &str =
     "INSERT INTO instance (id, seen) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen";
 
@@ -175,6 +179,7 @@ const ALL: &[(&str, &[Type])] = &[
     (SET_LEASES, &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::TEXT]),
     (FREE_LEASES, &[Type::TEXT_ARRAY, Type::TEXT_ARRAY]),
     (SAVE_TOKENS, &[Type::TEXT_ARRAY, Type::BYTEA_ARRAY]),
+    (SAVE_SHOWN, &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY]),
     (
         SAVE_BATCH_ROWS,
         &[Type::TEXT_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8],

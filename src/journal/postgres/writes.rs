@@ -132,6 +132,7 @@ pub(super) fn lease_writes<'w>(
         ),
         Write::new(sql::FREE_LEASES, !c.freed_system.is_empty(), &[&c.freed_system, &c.freed_record]),
         Write::new(sql::SAVE_TOKENS, !c.token_system.is_empty(), &[&c.token_system, &c.token_sealed]),
+        Write::new(sql::SAVE_SHOWN, !c.shown_etag.is_empty(), &[&c.shown_etag, &c.shown_fields, &c.shown_expires]),
         Write::new(
             sql::SAVE_BATCH_ROWS,
             !c.batch_id.is_empty(),

@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::journal::error::{DbError, JournalError};
 use crate::journal::model::Durability;
-use crate::journal::schema::{Found, SQLITE, first_rows};
+use crate::journal::schema::{Found, SHOWN_STATE, SQLITE, first_rows};
 
 /// How long a statement waits while another process has locked the file.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
@@ -98,10 +98,22 @@ impl SqliteFile {
             let create = || -> Result<(), DbError> {
                 let connection = self.connect_writer(durability)?;
                 let rows = first_rows(|hex| format!("x'{hex}'"))?;
-                connection.execute_batch(&format!("BEGIN IMMEDIATE; {SQLITE} {rows} COMMIT"))?;
+                connection.execute_batch(&format!("BEGIN IMMEDIATE; {SQLITE} {SHOWN_STATE} {rows} COMMIT"))?;
                 Ok(())
             };
             create().map_err(failed)?;
+        } else {
+            self.add_shown_state(durability).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the table that is younger than the version.
+    fn add_shown_state(&self, durability: Durability) -> Result<(), DbError> {
+        let find = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'shown_state'";
+        let found: i64 = self.connect_reader()?.query_row(find, [], |row| row.get(0))?;
+        if found == 0 {
+            self.connect_writer(durability)?.execute_batch(SHOWN_STATE)?;
         }
         Ok(())
     }

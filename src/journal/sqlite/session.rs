@@ -19,7 +19,7 @@ use crate::journal::decode::{
 use crate::journal::error::DbError;
 use crate::journal::rows::{ChainHead, KeyProgress, RecordOperation, RunningOperation, StoredOperation};
 use crate::journal::shared::Shared;
-use crate::journal::sql::{CUT_TABLES, Row, delete_cut, operation_uuid};
+use crate::journal::sql::{CUT_TABLES, DELETE_SHOWN, Row, delete_cut, operation_uuid};
 use crate::journal::writer_state::WriterState;
 use crate::record::Action;
 
@@ -173,6 +173,10 @@ impl SqliteSession {
             let statement = "INSERT OR REPLACE INTO token (system, sealed) VALUES (?1, ?2)";
             self.execute(statement, params![system, &sealed[..]])?;
         }
+        for (etag, (fields, expires_ms)) in &changes.shown {
+            let statement = "INSERT OR REPLACE INTO shown_state (etag, fields, expires) VALUES (?1, ?2, ?3)";
+            self.execute(statement, params![etag, fields, expires_ms])?;
+        }
         for row in changes.batch_rows.values() {
             let values = params![row.id, row.position, row.status, state.clock.wall_ms, row.request, row.response];
             self.execute(batches::SAVE, values)?;
@@ -287,8 +291,9 @@ impl SqliteSession {
         }
         let expired = self.connection.prepare_cached(batches::DELETE_EXPIRED);
         let expired = expired?.execute(params![cutoff_ms, batches::DELETED_AT_ONCE])?;
-        self.wal_used |= keys + details + cut + expired > 0;
-        Ok(keys > 0 || details > 0 || cut > 0 || expired > 0)
+        let shown = self.connection.prepare_cached(DELETE_SHOWN)?.execute(params![now_ms, DELETE_CHUNK])?;
+        self.wal_used |= keys + details + cut + expired + shown > 0;
+        Ok(keys > 0 || details > 0 || cut > 0 || expired > 0 || shown > 0)
     }
 
     /// Moves the content of the -wal file to the file and empties it: it holds what was deleted.

@@ -82,6 +82,7 @@ impl TestDatabase {
             durability,
             idempotency_ttl: Duration::from_hours(24),
             retention: Duration::from_hours(24 * 90),
+            remember_shown: Duration::ZERO,
         }
     }
 

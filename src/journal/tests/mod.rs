@@ -1,6 +1,7 @@
 //! Behaviours of the journal, the same for both databases. PostgreSQL takes part if
 //! `TEST_POSTGRES_URL` names a server.
 
+mod batches;
 mod crash;
 mod cut;
 mod db_failures;

@@ -1,14 +1,8 @@
-//! A fake vendor as the gateway's configuration and the rehearsal of failures see it, whichever it
-//! is.
+//! A system in front of a fake vendor, as the gateway's configuration has it.
 
-use std::sync::Arc;
+use serde_json::Value;
 
-use serde_json::{Map, Value};
-
-use super::faults::{Faults, InjectedFault};
-use super::log::RequestLog;
 use super::model::VendorModel;
-use super::server::FakeVendor;
 
 /// A system in front of a fake vendor: a table of the gateway's configuration.
 #[derive(Clone, Debug)]
@@ -36,42 +30,5 @@ impl SandboxSystem {
         let settings = self.settings.iter().map(|(key, value)| (*key, value.as_str()));
         let lines: String = own.into_iter().chain(settings).map(quoted).collect();
         format!("[systems.{}]\n{lines}", self.name)
-    }
-}
-
-/// A running fake vendor, whichever it is.
-pub trait SandboxVendor: Send + Sync {
-    /// The system in front of it.
-    fn system(&self) -> SandboxSystem;
-    /// The injected faults.
-    fn faults(&self) -> &Arc<Faults>;
-    /// The received requests.
-    fn log(&self) -> &Arc<RequestLog>;
-    /// Changes a text of a record as another client would; see [`VendorModel::external_update`].
-    fn write_text(&self, record: &[String], text: String) -> bool;
-    /// Its response to a write while it is busy.
-    fn busy(&self) -> InjectedFault;
-}
-
-impl<M: VendorModel> SandboxVendor for FakeVendor<M> {
-    fn system(&self) -> SandboxSystem {
-        SandboxSystem::of::<M>(self.base_url())
-    }
-
-    fn faults(&self) -> &Arc<Faults> {
-        &self.faults
-    }
-
-    fn log(&self) -> &Arc<RequestLog> {
-        &self.log
-    }
-
-    fn write_text(&self, record: &[String], text: String) -> bool {
-        let members = Map::from_iter([(M::TEXT_MEMBER.to_owned(), Value::from(text))]);
-        self.state.external_update(record, &members)
-    }
-
-    fn busy(&self) -> InjectedFault {
-        M::busy()
     }
 }

@@ -69,6 +69,8 @@ pub(super) async fn failed_precondition(
     let sent = precondition.and_then(|given| given.single_version(&system.name, id));
     if let Some((sent, _)) = sent.filter(|_| !holds) {
         let recent_states = &task.gateway.recent_states;
+        // What another replica has shown is known here from now on.
+        task.gateway.known_state(&sent.to_header()).await;
         problem.changed = system.changed_since(recent_states, &sent.to_header(), id, record).await;
     }
     Problem { overlap: rebase_failure.overlap, rebase: rebase_failure.refusal, ..problem }

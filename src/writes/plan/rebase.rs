@@ -49,7 +49,7 @@ async fn try_rebase(
     // A tag of another record is stale for another reason than a change.
     let Some((sent, _)) = sent else { return Err(RebaseFailure::default()) };
     let from = sent.to_header();
-    let Some(base) = gateway.recent_states.state(&from).await else {
+    let Some(base) = gateway.known_state(&from).await else {
         gateway.metrics.rebase(system.index, RebaseOutcome::UnknownBase);
         return Err(RebaseFailure { refusal: Some(RebaseRefusal::StateUnknown), ..RebaseFailure::default() });
     };

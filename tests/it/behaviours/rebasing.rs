@@ -17,6 +17,7 @@ for_each_vendor!(
     without_the_preference_a_stale_tag_is_412_as_ever,
     the_preference_changes_nothing_for_a_current_tag,
     a_rebase_from_an_unknown_state_is_412_with_that_reason,
+    a_state_that_the_store_keeps_is_known_after_a_restart,
     a_system_can_refuse_every_rebase,
     a_delete_with_a_stale_tag_is_never_rebased,
     members_that_belong_together_are_one_place,
@@ -142,6 +143,16 @@ async fn a_rebase_from_an_unknown_state_is_412_with_that_reason(fixture: &'stati
     let problem = problem.assert_problem(412, "precondition-failed").json();
     assert_eq!((&problem["rebase"], problem.get("overlap")), (&json!("state-unknown"), None), "{problem}");
     assert_eq!((env.vendor_value(fixture.key), metric(&env, "unknown-base").await), (before, 1));
+}
+
+async fn a_state_that_the_store_keeps_is_known_after_a_restart(fixture: &'static VendorFixture) {
+    let mut env = TestEnv::start_with(fixture, |config| config.store("remember_shown", "15m"));
+    let stale = env.current_etag(fixture.key).await;
+    (fixture.external_touch)(&env.vendors, fixture.key);
+    env.restart().await;
+    let response = rebase(&env, &stale, "mine").send().await;
+    assert_eq!(warning(response.assert_status(200))["moved"].as_array().map(Vec::len), Some(1), "{response:?}");
+    assert_eq!((env.vendor_value(fixture.key).as_deref(), metric(&env, "applied").await), (Some("mine"), 1));
 }
 
 async fn a_system_can_refuse_every_rebase(fixture: &'static VendorFixture) {

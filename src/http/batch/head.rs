@@ -1,0 +1,47 @@
+//! The row of an asynchronous batch itself.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::access::Principal;
+use crate::record::RawJson;
+
+/// The name under which the leases of batches are kept; no system has it.
+pub(super) const LEASES: &str = "/batches";
+pub(super) const LEASE_TTL: Duration = Duration::from_secs(15);
+
+/// The row of a batch itself: its caller and options.
+#[derive(Serialize, Deserialize)]
+pub(in crate::http) struct Head {
+    pub(in crate::http) caller: Principal,
+    /// Whether the caller had a token, whose permissions no configuration holds.
+    #[serde(default)]
+    pub(in crate::http) has_token: bool,
+    pub(in crate::http) request_id: String,
+    pub(in crate::http) started_at: String,
+    /// The systems that its items name.
+    pub(in crate::http) systems: Vec<String>,
+    pub(in crate::http) key: Option<String>,
+    /// The body without its items.
+    pub(in crate::http) options: RawJson,
+}
+
+/// How far a batch is.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(in crate::http) struct HeadState {
+    pub(in crate::http) is_cancelled: bool,
+    pub(in crate::http) finished_at: Option<String>,
+}
+
+/// The state in the row of a batch itself.
+pub(in crate::http) fn parse_state(response: Option<&str>) -> HeadState {
+    response.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// The document of an item that has not ended.
+pub(in crate::http) fn waiting_item(request: &str) -> Value {
+    let item: Value = serde_json::from_str(request).unwrap_or_default();
+    serde_json::json!({ "id": item.get("id"), "status": null })
+}

@@ -1,0 +1,155 @@
+//! One item of a batch from its beginning to its end, and a queued write that other items wait for.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::begun::may_be_running;
+use super::item::respond;
+use super::outcome::ItemOutcome;
+use crate::http::context::RequestState;
+use crate::http::item_request::ItemRequest;
+use crate::http::route::Route;
+use crate::http::write_request::Purpose;
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{OperationId, OperationState, percent_encode_id};
+use crate::system::SharedReads;
+
+/// The pauses between two polls of an operation that items wait for.
+const MIN_POLL: Duration = Duration::from_millis(50);
+const MAX_POLL: Duration = Duration::from_secs(1);
+
+/// What all items of a batch share.
+#[derive(Clone)]
+pub(in crate::http) struct BatchContext {
+    /// The state of the request that brought the batch.
+    pub(in crate::http) state: Rc<RequestState>,
+    /// `Idempotency-Key` of the batch.
+    pub(in crate::http) key: Option<String>,
+    /// What the ledger calls the batch: the id of its request.
+    pub(in crate::http) name: String,
+    /// Whether the batch is in the journal, so that its items may have begun before.
+    pub(in crate::http) is_stored: bool,
+    /// Whether its items are made or previewed.
+    pub(in crate::http) purpose: Purpose,
+    /// When no further item begins.
+    pub(in crate::http) deadline: Instant,
+}
+
+/// Why nothing more of a batch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    Cancelled,
+    /// The caller has closed its connection.
+    HungUp,
+    /// The responses need more memory than there is.
+    NoMemory,
+}
+
+/// What the future of an item has come to.
+pub(super) enum Step {
+    Answered(usize, Box<ItemOutcome>),
+    /// It could not begin in time, or its batch was stopped before.
+    NotBegun(usize),
+    /// The operation of a queued write that other items waited for has ended, or time is up.
+    Followed(usize, Option<OperationEnd>),
+}
+
+/// How a queued write ended.
+pub(super) struct OperationEnd {
+    pub(super) applied: bool,
+    pub(super) record: Option<String>,
+    pub(super) etag: Option<String>,
+}
+
+/// What an item runs with.
+pub(super) struct ItemRun {
+    pub(super) context: Rc<BatchContext>,
+    pub(super) reads: Rc<SharedReads>,
+    pub(super) stop: Rc<Cell<Option<Stop>>>,
+    /// Whether the item began in an earlier process, so that a stop does not concern it.
+    pub(super) had_begun: bool,
+}
+
+impl ItemRun {
+    fn is_stopped(&self) -> bool {
+        self.stop.get().is_some() && !self.had_begun
+    }
+
+    /// Begins the item as soon as one more may run, and responds to it.
+    pub(super) async fn to_end(self, item: usize, route: Rc<Route>, mut request: ItemRequest) -> Step {
+        // An item that waits for a scan makes room for another.
+        let Ok(share) = timeout_at(self.context.deadline, self.reads.enter()).await else {
+            return Step::NotBegun(item);
+        };
+        if self.is_stopped() {
+            return Step::NotBegun(item);
+        }
+        request.reads = Some(share.clone());
+        let (state, purpose) = (&self.context.state, self.context.purpose);
+        let mut outcome = respond(state, &route, request.clone(), purpose).await;
+        let mut pause = MIN_POLL;
+        while self.context.is_stored {
+            if let Some(wait) = outcome.wait_for_quota() {
+                // Nobody waits for the item, so it waits for its caller's limits.
+                sleep(wait).await;
+                if self.is_stopped() {
+                    return Step::NotBegun(item);
+                }
+            } else if outcome.status == 202 || self.may_be_running(&request, &outcome).await {
+                // Sent again with its key, it gets the final outcome.
+                share.release_slot();
+                sleep(pause).await;
+                pause = (pause * 2).min(MAX_POLL);
+            } else {
+                break;
+            }
+            outcome = respond(state, &route, request.clone(), purpose).await;
+        }
+        // The write may continue without its caller.
+        share.release_slot();
+        Step::Answered(item, Box::new(outcome))
+    }
+
+    async fn may_be_running(&self, request: &ItemRequest, outcome: &ItemOutcome) -> bool {
+        let journal = self.context.state.api.gateway.journal();
+        may_be_running(journal, &request.name, outcome.problem.as_ref()).await
+    }
+}
+
+/// Waits for the end of a queued write, at most until the batch's deadline.
+pub(super) async fn follow(context: Rc<BatchContext>, item: usize, operation: OperationId) -> Step {
+    let journal = context.state.api.gateway.journal();
+    let mut pause = MIN_POLL;
+    loop {
+        // A store that cannot be read may be read later.
+        let found = journal.operation(&operation).await.ok().flatten();
+        if let Some(found) = found.filter(|found| found.state != OperationState::Running) {
+            let record = found.record.as_deref().map(|id| percent_encode_id(id).to_string());
+            let applied = found.state == OperationState::Applied;
+            return Step::Followed(item, Some(OperationEnd { applied, record, etag: found.etag }));
+        }
+        if Instant::now() + pause >= context.deadline {
+            return Step::Followed(item, None);
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(MAX_POLL);
+    }
+}
+
+/// 503 for an item that was not begun.
+pub(super) fn not_begun_problem(stop: Option<Stop>) -> Problem {
+    let detail = match stop {
+        Some(Stop::HungUp) => "the caller closed its connection before this item began, so nothing was sent",
+        Some(Stop::NoMemory) => {
+            "the responses to the items before take all the memory that there is for batches, so nothing was sent; \
+             send fewer items, or Accept: application/x-ndjson"
+        }
+        Some(Stop::Cancelled) | None => {
+            "the batch's time was over before this item began, so nothing was sent; send it again"
+        }
+    };
+    ProblemKind::Overloaded.with_detail(detail).retry_after(Duration::from_secs(1))
+}

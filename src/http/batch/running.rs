@@ -1,0 +1,255 @@
+//! A batch of the journal that runs in this process.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use bytes::Bytes;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::begun::{find_begun, key_prefix};
+use super::dependency::EndedItem;
+use super::head::{Head, HeadState, LEASE_TTL, parse_state};
+use super::item_run::BatchContext;
+use super::outcome::ItemOutcome;
+use super::raw::RawBatch;
+use super::request::{BatchBounds, BatchRequest};
+use super::response::Progress;
+use super::routes::ItemRoutes;
+use super::run::Runner;
+use crate::http::batch_registry::BatchMemory;
+use crate::http::context::RequestState;
+use crate::http::state::{ApiState, SharedApiState};
+use crate::http::write_request::Purpose;
+use crate::journal::{BatchRow, Journal, JournalError, Lease};
+use crate::problem::ProblemKind;
+use crate::record::RequestId;
+
+const RENEW_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a running batch polls whether it was cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(500);
+/// The pause before a row that could not be saved is saved again.
+const SAVE_PAUSE: Duration = Duration::from_millis(500);
+/// No caller waits for the end of the batch.
+const NO_DEADLINE: Duration = Duration::from_hours(24 * 365);
+/// How many rows are loaded at once: responses may be long, and only their heads are kept.
+const LOADED_AT_ONCE: usize = 100;
+
+/// A batch of the journal that runs here.
+pub(super) struct RunningBatch {
+    journal: Journal,
+    id: Arc<str>,
+    shared: Arc<SharedApiState>,
+    api: Arc<ApiState>,
+    runner: Runner,
+    progress: Progress,
+    head: Head,
+    head_text: String,
+    state: HeadState,
+    /// Each item as text; empty once it has ended.
+    requests: Vec<String>,
+    renewed_at: Instant,
+}
+
+/// The rows of a batch: its items as text, and those that have ended.
+struct LoadedRows {
+    head: String,
+    state: HeadState,
+    requests: Vec<String>,
+    ended: Vec<(usize, EndedItem)>,
+}
+
+impl LoadedRows {
+    /// `None` without a row of the batch itself.
+    async fn load(journal: &Journal, id: &str) -> Result<Option<Self>, JournalError> {
+        let mut loaded =
+            Self { head: String::new(), state: HeadState::default(), requests: Vec::new(), ended: Vec::new() };
+        let (mut from, mut has_head, mut is_cancelled) = (BatchRow::CANCEL, false, false);
+        loop {
+            let rows = journal.batch_rows(id, from, LOADED_AT_ONCE).await?;
+            let Some(last) = rows.last() else { break };
+            from = last.position + 1;
+            for row in rows {
+                match row.position {
+                    BatchRow::CANCEL => is_cancelled = true,
+                    BatchRow::HEAD => {
+                        loaded.state = parse_state(row.response.as_deref());
+                        (loaded.head, has_head) = (row.request, true);
+                    }
+                    _ => {
+                        if let Some(ended) = row.response.as_deref().and_then(EndedItem::from_document) {
+                            loaded.ended.push((loaded.requests.len(), ended));
+                        }
+                        loaded.requests.push(row.request);
+                    }
+                }
+            }
+        }
+        loaded.state.is_cancelled |= is_cancelled;
+        Ok(has_head.then_some(loaded))
+    }
+}
+
+impl RunningBatch {
+    /// `None` for a batch that cannot be read.
+    pub(super) async fn load(
+        shared: &Arc<SharedApiState>,
+        journal: &Journal,
+        id: &Arc<str>,
+        memory: BatchMemory,
+    ) -> Result<Option<Self>, JournalError> {
+        let Some(rows) = LoadedRows::load(journal, id).await? else { return Ok(None) };
+        let LoadedRows { head: head_text, state, mut requests, ended } = rows;
+        let Ok(head) = serde_json::from_str::<Head>(&head_text) else { return Ok(None) };
+        let api = shared.load();
+        let body = RawBatch::join(&head.options, &requests);
+        let bounds = BatchBounds { max_items: requests.len(), max_concurrency: api.batch_limits.max_concurrency };
+        let Ok(request) = BatchRequest::parse(&Bytes::from(body), &ItemRoutes::new(), bounds) else { return Ok(None) };
+        let context = BatchContext {
+            state: new_state(&api, &head).await,
+            // Without the caller's key the batch's id keeps the outcomes apart.
+            key: Some(head.key.clone().unwrap_or_else(|| format!("id {id}"))),
+            name: head.request_id.clone(),
+            is_stored: true,
+            purpose: Purpose::Write,
+            deadline: Instant::now() + NO_DEADLINE,
+        };
+        // An item that began before the batch was cancelled is followed to its end.
+        let begun = if state.is_cancelled {
+            let prefix = key_prefix(context.key.as_deref().unwrap_or_default());
+            find_begun(journal, &head.caller.name().0, &prefix, request.write_keys(&prefix)).await?
+        } else {
+            HashSet::new()
+        };
+        let mut runner = Runner::new(context, request, memory);
+        runner.set_begun(begun);
+        for (item, ended) in ended {
+            runner.restore(item, &ended);
+            if let Some(request) = requests.get_mut(item) {
+                request.clear();
+            }
+        }
+        let progress = Progress::resume(&runner);
+        let (journal, shared, id) = (journal.clone(), Arc::clone(shared), Arc::clone(id));
+        let renewed_at = Instant::now();
+        Ok(Some(Self { journal, id, shared, api, runner, progress, head, head_text, state, requests, renewed_at }))
+    }
+
+    /// Runs the items. `false` = not to the end: another process has the batch now, or this one
+    /// stops.
+    pub(super) async fn run(&mut self, lease: &Lease) -> bool {
+        let mut poll = interval(CANCEL_POLL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if self.state.is_cancelled && self.runner.cancel() {
+                tracing::info!(batch = &*self.id, "a batch is cancelled");
+            }
+            let ended = tokio::select! {
+                // Items that end faster than they are saved must not keep the lease from being
+                // renewed.
+                biased;
+                _ = poll.tick() => {
+                    if self.api.gateway.is_draining() || !self.keep_lease(lease).await {
+                        return false;
+                    }
+                    self.poll_for_cancel().await;
+                    self.adopt_configuration().await;
+                    continue;
+                }
+                ended = self.progress.next(&mut self.runner) => ended,
+            };
+            let Some((item, outcome)) = ended else { return self.keep_lease(lease).await };
+            // A process that stops refuses its items; another one begins them.
+            let is_refused = outcome.problem.as_ref().is_some_and(|problem| problem.name == ProblemKind::Overloaded);
+            if is_refused && self.api.gateway.is_draining() {
+                return false;
+            }
+            self.save(item, &outcome).await;
+        }
+    }
+
+    /// Renews the lease when it is time. `false` = another process may have the batch.
+    async fn keep_lease(&mut self, lease: &Lease) -> bool {
+        if self.renewed_at.elapsed() < RENEW_INTERVAL {
+            return true;
+        }
+        let asked_at = Instant::now();
+        match self.journal.renew(lease, LEASE_TTL).await {
+            Ok(true) => self.renewed_at = asked_at,
+            Ok(false) => return false,
+            // It is renewed at the next poll, if it lasts so long.
+            Err(_) => {}
+        }
+        self.renewed_at.elapsed() < LEASE_TTL
+    }
+
+    async fn poll_for_cancel(&mut self) {
+        let first = self.journal.batch_rows(&self.id, BatchRow::CANCEL, 1).await.unwrap_or_default();
+        self.state.is_cancelled |= first.first().is_some_and(|row| row.position == BatchRow::CANCEL);
+    }
+
+    /// Items that begin after a reload see the new configuration, as single requests do: its
+    /// systems, and what the caller may do.
+    async fn adopt_configuration(&mut self) {
+        let api = self.shared.load();
+        if !Arc::ptr_eq(&api, &self.api) {
+            tracing::info!(batch = &*self.id, "a batch continues with the new configuration");
+            self.runner.set_state(new_state(&api, &self.head).await);
+            self.api = api;
+        }
+    }
+
+    /// Saves the outcome of an item; its body is not needed any more.
+    async fn save(&mut self, item: usize, outcome: &ItemOutcome) {
+        let request = self.requests.get_mut(item).map(std::mem::take).unwrap_or_default();
+        let row = BatchRow {
+            status: outcome.class() as i64,
+            response: Some(outcome.to_json(self.runner.id(item))),
+            ..self.row_without_body(item, &request)
+        };
+        self.save_rows(vec![row]).await;
+    }
+
+    /// Saves the end of the batch. The bodies of items that were cancelled before they began are
+    /// not needed any more either.
+    pub(super) async fn close(&mut self) {
+        self.poll_for_cancel().await;
+        let state = HeadState { finished_at: Some(jiff::Timestamp::now().to_string()), ..self.state.clone() };
+        let left = self.requests.iter().enumerate().filter(|(_, request)| !request.is_empty());
+        let mut rows: Vec<BatchRow> = left.map(|(item, request)| self.row_without_body(item, request)).collect();
+        rows.push(BatchRow {
+            id: Arc::clone(&self.id),
+            position: BatchRow::HEAD,
+            status: 0,
+            request: self.head_text.clone(),
+            response: serde_json::to_string(&state).ok(),
+        });
+        self.save_rows(rows).await;
+    }
+
+    /// The row of an item that has not ended.
+    fn row_without_body(&self, item: usize, request: &str) -> BatchRow {
+        BatchRow {
+            id: Arc::clone(&self.id),
+            position: i64::try_from(item).unwrap_or(i64::MAX),
+            status: 0,
+            request: RawBatch::without_body(request),
+            response: None,
+        }
+    }
+
+    async fn save_rows(&self, rows: Vec<BatchRow>) {
+        while self.journal.save_batch_rows(rows.clone()).await.is_err() {
+            tokio::time::sleep(SAVE_PAUSE).await;
+        }
+    }
+}
+
+/// The state of a request of the batch's caller, with what it may do now.
+async fn new_state(api: &Arc<ApiState>, head: &Head) -> Rc<RequestState> {
+    let state = RequestState::new(Arc::clone(api), RequestId(head.request_id.as_str().into()), Payload::None);
+    state.set_principal(api.authenticator.current_principal(&head.caller, head.has_token).await);
+    state
+}
