@@ -58,9 +58,11 @@ class FakeVendor:
         process = subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         try:
             gateway = process.stdout.readline().split("http://")[1].strip()
+            systems = next(line for line in process.stdout if line.startswith("  systems "))
             line = next(line for line in process.stdout if "/_sandbox/log" in line)
-            vendor = re.findall(r"http://([^/]+)/_sandbox/log", line)[-1]
-            yield cls(gateway, vendor, records)
+            # Both lines have one order.
+            at = re.findall(r"\((\w+)\)", systems).index("matrix42")
+            yield cls(gateway, re.findall(r"http://([^/]+)/_sandbox/log", line)[at], records)
         finally:
             process.terminate()
             process.wait()
@@ -73,9 +75,9 @@ class FakeVendor:
         _, made = send_request(self.vendor, "POST", FRAGMENTS, json.dumps(FIELDS), self.json(self.token))
         return json.loads(made)
 
-    def tag(self, connection, key):
-        """The record's current ETag at the gateway."""
-        connection.request("GET", f"/records/itsm/{CLASS}:{key}")
+    def tag(self, connection, path):
+        """The current ETag of a record, or of a model's document of it, at the gateway."""
+        connection.request("GET", path)
         response = connection.getresponse()
         response.read()
         return response.headers["ETag"]
