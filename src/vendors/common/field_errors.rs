@@ -24,7 +24,9 @@ pub(crate) fn check_writable<'n>(
 
 /// An error for every name that is given in two spellings which differ in case alone.
 pub(crate) fn find_respelled<'n>(names: impl Iterator<Item = &'n str>) -> Vec<FieldError> {
-    let folded = |name: &'n str| name.bytes().map(|byte| byte.to_ascii_lowercase());
+    fn folded(name: &str) -> impl Iterator<Item = u8> {
+        name.bytes().map(|byte| byte.to_ascii_lowercase())
+    }
     let mut names: Vec<&str> = names.collect();
     names.sort_unstable_by(|one, other| folded(one).cmp(folded(other)).then_with(|| one.cmp(other)));
     let groups = names.chunk_by(|one, other| one.eq_ignore_ascii_case(other)).filter(|group| group.len() > 1);
