@@ -3,7 +3,7 @@
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::state::ApiState;
-use crate::access::{AdmittedRequest, CallerQuota, Principal, QuotaExceeded, QuotaPolicy};
+use crate::access::{AdmittedRequest, CallerQuota, Principal, QuotaExceeded, QuotaPolicy, RateUsage};
 use crate::problem::{Problem, ProblemKind};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -37,10 +37,12 @@ pub(super) fn add_headers(headers: &mut HeaderMap, quota: &CallerQuota, admitted
         Some(admitted) => admitted.usage(),
         None => quota.usage(),
     };
-    if let Some(usage) = usage
-        && let Ok(value) = HeaderValue::from_str(&format!("\"rate\";r={};t={}", usage.remaining, usage.reset_seconds))
-    {
-        headers.insert(RATE_LIMIT, value);
+    if let Some(RateUsage { remaining, reset_seconds }) = usage {
+        let (mut left, mut reset) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let value = ["\"rate\";r=", left.format(remaining), ";t=", reset.format(reset_seconds)].concat();
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(RATE_LIMIT, value);
+        }
     }
     if let Ok(value) = HeaderValue::from_str(policy) {
         headers.insert(RATE_LIMIT_POLICY, value);
