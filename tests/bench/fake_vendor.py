@@ -7,8 +7,12 @@ replica, so the measured gateway accepts them.
 import contextlib
 import http.client
 import json
-import re
+import pathlib
 import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+import vendors  # noqa: E402
 
 API_TOKEN = "eyJhbGciOiJIUzI1NiJ9.sandbox-api-token.signature"
 CLASS = "SPSScCategoryClassBase"
@@ -58,11 +62,8 @@ class FakeVendor:
         process = subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         try:
             gateway = process.stdout.readline().split("http://")[1].strip()
-            systems = next(line for line in process.stdout if line.startswith("  systems "))
             line = next(line for line in process.stdout if "/_sandbox/log" in line)
-            # Both lines have one order.
-            at = re.findall(r"\((\w+)\)", systems).index("matrix42")
-            yield cls(gateway, re.findall(r"http://([^/]+)/_sandbox/log", line)[at], records)
+            yield cls(gateway, vendors.addresses(line)["itsm"].removeprefix("http://"), records)
         finally:
             process.terminate()
             process.wait()
