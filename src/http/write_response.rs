@@ -148,7 +148,8 @@ impl RecordInResponse<'_> {
     }
 
     fn response(&self, status: StatusCode, record: &RecordView) -> HttpResponse {
-        let json = self.representation.record_json(record, VendorPart::default(), self.metrics);
+        let etag = self.representation.etag_of(record);
+        let json = self.representation.record_json(record, etag.as_deref(), VendorPart::default(), self.metrics);
         HttpResponse::build(status).content_type("application/json").body(json)
     }
 }

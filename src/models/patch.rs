@@ -258,7 +258,7 @@ impl ModelPatch {
             Some(Value::Object(members)) => members,
             _ => Map::new(),
         };
-        Ok(Document { fields: take("fields"), vendor: take("vendor") })
+        Ok(Document { fields: take("fields"), vendor: take("vendor"), ..Document::default() })
     }
 
     /// The document that a JSON Patch is applied to.
