@@ -162,8 +162,8 @@ fn accepted_response(operation: &Operation) -> HttpResponse {
     response.content_type("application/json").body(response::to_json(operation))
 }
 
-/// Instead of a 202 whose operation cannot be read: the write runs, so the response must not say that
-/// nothing was sent.
+/// Instead of a 202 whose operation cannot be read: the write runs, so the response must not say
+/// that nothing was sent.
 fn operation_unavailable(id: &OperationId, error: &JournalError) -> Problem {
     let detail = "The write was begun, and the gateway's store cannot be read at the moment. Follow the operation, \
                   and do not send the write again before it has ended.";
