@@ -17,7 +17,7 @@ use clap_complete::Shell;
 
 pub use self::client_args::{ClientCommand, Connection, Preconditions, RecordAddress, WriteOptions};
 
-use crate::config;
+use crate::config::{self, Config};
 use crate::record::sha256;
 use crate::telemetry::LogFormat;
 
@@ -76,7 +76,7 @@ pub enum Command {
         #[arg(long, value_name = "IP:PORT")]
         bind: Option<SocketAddr>,
     },
-    /// Run the gateway in front of four embedded fake vendors with sample records
+    /// Run the gateway in front of the embedded fake vendors with sample records
     Sandbox {
         /// Listen on this address
         #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
@@ -199,12 +199,18 @@ pub fn parse(
 }
 
 /// `check`: writes errors to `err`, one a line as `FILE:LINE:COLUMN: key.path: what is wrong;
-/// valid: what would be`. Without errors it also tries the path of a SQLite store.
-pub fn check(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
+/// valid: what would be`. Without errors it also asks `store_error` why the store cannot be opened.
+pub fn check(
+    path: &Path,
+    store_error: impl FnOnce(&Config) -> Option<String>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Exit {
     let (exit, written) = match config::load(path) {
         Ok(config) => {
-            if let Some(error) = config.store_path_error() {
-                let valid = "the path of a file that can be opened or created";
+            if let Some(error) = store_error(&config) {
+                let valid = "a file that can be opened or created, or a PostgreSQL database that can be reached, \
+                             empty or of this version";
                 (Exit::UsageError, writeln!(err, "{}: store.url: {error}; valid: {valid}", path.display()))
             } else {
                 let systems = config.systems.len();
@@ -350,7 +356,7 @@ mod tests {
     #[test]
     fn a_missing_file_is_a_configuration_error() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        assert_eq!(check(Path::new("/nowhere/at/all.toml"), &mut out, &mut err), Exit::UsageError);
+        assert_eq!(check(Path::new("/nowhere/at/all.toml"), |_| None, &mut out, &mut err), Exit::UsageError);
         let err = String::from_utf8(err).unwrap();
         assert!(err.starts_with("/nowhere/at/all.toml: cannot be read: "), "{err}");
         assert!(err.ends_with("/nowhere/at/all.toml: 1 error\n"), "{err}");
@@ -364,7 +370,7 @@ mod tests {
         let checked = |text: &str| {
             let (mut out, mut err) = (Vec::new(), Vec::new());
             std::fs::write(&path, text).unwrap();
-            let exit = check(&path, &mut out, &mut err);
+            let exit = check(&path, Config::store_path_error, &mut out, &mut err);
             std::fs::remove_file(&path).unwrap();
             (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
         };

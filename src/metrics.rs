@@ -28,7 +28,7 @@ use self::child_cache::ChildCache;
 use self::families::{
     BATCH_BUCKETS, BATCH_ITEMS, BATCH_SIZE, BATCHES_RUNNING, BUILD, CALL_BUCKETS, CHANGES, CHANGES_STREAMS,
     COMMIT_BUCKETS, IN_FLIGHT, LEDGER_ENTRIES, LEDGER_SECONDS, LOSSES, RELOADS, REPLAYS, REQUEST_SECONDS, REQUESTS,
-    RESOLVED, Registrar, TOKEN_EXPIRES, UNMAPPED, VENDOR_REQUESTS, VENDOR_SECONDS,
+    RESOLVED, Registrar, TOKEN_EXPIRES, UNMAPPED, VENDOR_KEY_EXPIRES, VENDOR_REQUESTS, VENDOR_SECONDS,
 };
 
 pub use self::labels::{
@@ -75,6 +75,7 @@ pub struct Metrics {
     resolved: IntCounterVec,
     changes: IntCounterVec,
     changes_streams: IntGauge,
+    vendor_key_expires: IntGaugeVec,
     batch_items: IntCounterVec,
     batch_size: Histogram,
     batches_running: IntGauge,
@@ -142,6 +143,7 @@ impl Metrics {
             resolved: registrar.register_counters(&RESOLVED)?,
             changes: registrar.register_counters(&CHANGES)?,
             changes_streams: registrar.register_gauges(&CHANGES_STREAMS)?.with_label_values(&[] as &[&str]),
+            vendor_key_expires: registrar.register_gauges(&VENDOR_KEY_EXPIRES)?,
             batch_items: registrar.register_counters(&BATCH_ITEMS)?,
             batch_size: registrar.register_histograms(&BATCH_SIZE, &BATCH_BUCKETS)?.with_label_values(&[] as &[&str]),
             batches_running: registrar.register_gauges(&BATCHES_RUNNING)?.with_label_values(&[] as &[&str]),

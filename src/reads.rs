@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::journal::Journal;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{ListCondition, OperationId, RecordId, VendorErrorKind, decode_cursor, encode_cursor};
+use crate::record::{ListCondition, OperationId, RecordId, VendorErrorKind, WarningCode, decode_cursor, encode_cursor};
 use crate::system::{OpContext, RecentStates, RecordPage, RecordView, System, VendorSession};
 use crate::vendors::ListItem;
 
@@ -75,8 +75,8 @@ pub(crate) async fn list(
 
 fn list_item_view(system: &System, item: &ListItem, running: Option<&OperationId>) -> RecordView {
     let mut record = system.to_view(&item.id, &item.record, running);
-    record.partial = item.partial;
-    if item.partial {
+    record.partial = item.partial || record.warnings.iter().any(|warning| warning.code == WarningCode::Unreadable);
+    if record.partial {
         record.etag = None;
     }
     record

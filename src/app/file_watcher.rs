@@ -43,7 +43,7 @@ impl FileWatcher {
     }
 
     /// Whether the files have a new content that two checks in a row have seen: a file may be in
-    /// the middle of being written. `force` takes the present content at once. A missing file has
+    /// the middle of being written. `force` takes the current content at once. A missing file has
     /// not changed: it may be in the middle of a replacement.
     pub(super) fn has_changed(&mut self, force: bool) -> bool {
         let now: Vec<Digest> = self.files.iter().map(|file| digest(&file.path).or(file.content)).collect();

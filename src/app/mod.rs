@@ -23,8 +23,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::cli::{self, Cli, Command, Exit, LedgerCommand, ModelCommand};
+use crate::config::Config;
 use crate::transport::trace::Tracer;
-use crate::{client, config, http, telemetry};
+use crate::{client, config, http, journal, telemetry};
 use error::print_error;
 
 pub use application::Application;
@@ -51,7 +52,7 @@ fn run(cli: Cli) -> Exit {
     match cli.command {
         Command::Serve { config, bind } => with_tracing(|tracer| application::serve_command(&config, bind, tracer)),
         Command::Sandbox { bind } => with_tracing(|tracer| sandbox::sandbox_command(bind, tracer)),
-        Command::Check { config, live } => match cli::check(&config, &mut out, &mut err) {
+        Command::Check { config, live } => match cli::check(&config, store_error, &mut out, &mut err) {
             Exit::Success if live => model_commands::check_live(&config),
             exit => exit,
         },
@@ -72,6 +73,12 @@ fn run(cli: Cli) -> Exit {
             ledger_commands::cut_command(&config, until, &exported)
         }
     }
+}
+
+/// Why `serve` could not open the store.
+fn store_error(config: &Config) -> Option<String> {
+    let check = || actix_web::rt::System::new().block_on(journal::check_store(&config.store.url));
+    config.store_path_error().or_else(|| check().err().map(|error| error.to_string()))
 }
 
 /// Prints the OpenAPI document, with the models of a configuration.

@@ -44,6 +44,8 @@ pub(super) fn build_api_state(
     tracer: Option<&Arc<Tracer>>,
     process: &Arc<ProcessInfo>,
 ) -> ApiState {
+    let keys = built.iter().map(|(_, system)| (system.name.as_str(), system.key_expires));
+    metrics.vendor_keys_expire(keys.filter_map(|(name, expires)| Some((name, expires?.as_second()))));
     let openapi = openapi_json_with(&config.models, &|name| config.vendor_of(name));
     ApiState {
         gateway: Arc::clone(gateway),

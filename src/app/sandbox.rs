@@ -102,7 +102,7 @@ pub(super) fn sandbox_command(bind: SocketAddr, tracer: Option<Arc<Tracer>>) -> 
         };
         let exit = match Application::build_with_tracer(&config, tracer).await {
             Ok(application) => {
-                let application = application.with_rehearsal(Arc::new(SandboxFaults(vendors.clone())));
+                let application = application.with_rehearsal(Arc::new(SandboxFaults::new(&vendors)));
                 let welcome = welcome(&vendors, application.address());
                 run_until_signal(application, &welcome).await
             }

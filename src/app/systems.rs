@@ -57,7 +57,9 @@ fn build_one(configured: &SystemConfig, journal: &Journal, metrics: &Arc<Metrics
     let path = format!("/systems/{name}");
     let catalog = Catalog::new(&path, Arc::clone(&adapter), Arc::clone(&transport), configured.policy.schema_ttl);
     let tenant_fingerprint = system_tenant_fingerprint(configured).into();
-    Ok(System { name, index, tenant_fingerprint, adapter, transport, catalog, policy: configured.policy.clone() })
+    let key_expires = (vendor.factory.key_expires)(&vendor.settings);
+    let policy = configured.policy.clone();
+    Ok(System { name, index, tenant_fingerprint, adapter, transport, catalog, key_expires, policy })
 }
 
 /// Identifies whose data the system holds. A renewed key does not change it; another tenant does.

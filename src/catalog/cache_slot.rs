@@ -95,14 +95,20 @@ impl<T> CacheSlot<T> {
         recent.map(|(_, fault)| fault.clone())
     }
 
-    /// Whether the caller is to read the value again; nobody else does.
-    pub(super) fn begin_refresh(&self) -> bool {
-        !self.is_refreshing.swap(true, Ordering::AcqRel)
+    /// The caller is to read the value again, and nobody else does until the guard is dropped;
+    /// `None` if somebody else does.
+    pub(super) fn begin_refresh(self: &Arc<Self>) -> Option<RefreshGuard<T>> {
+        let is_refreshing = self.is_refreshing.swap(true, Ordering::AcqRel);
+        (!is_refreshing).then(|| RefreshGuard(Arc::clone(self)))
     }
+}
 
-    /// The refresh is over.
-    pub(super) fn end_refresh(&self) {
-        self.is_refreshing.store(false, Ordering::Release);
+/// A refresh, which ends however its task ends.
+pub(super) struct RefreshGuard<T>(Arc<CacheSlot<T>>);
+
+impl<T> Drop for RefreshGuard<T> {
+    fn drop(&mut self) {
+        self.0.is_refreshing.store(false, Ordering::Release);
     }
 }
 
@@ -147,5 +153,19 @@ mod tests {
         tokio::time::sleep(6 * SECOND).await;
         assert!(slot.load((10 * SECOND, 5 * SECOND), read).await.is_err());
         assert_eq!(reads.get(), 2);
+    }
+
+    #[actix_web::test]
+    async fn a_refresh_ends_when_its_task_is_cancelled() {
+        let slot = Arc::new(CacheSlot::<()>::default());
+        let guard = slot.begin_refresh().expect("the first");
+        assert!(slot.begin_refresh().is_none());
+        let refresh = actix_web::rt::spawn(async move {
+            let _guard = guard;
+            std::future::pending::<()>().await;
+        });
+        tokio::task::yield_now().await;
+        refresh.abort();
+        assert!(refresh.await.is_err() && slot.begin_refresh().is_some());
     }
 }

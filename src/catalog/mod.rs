@@ -213,9 +213,10 @@ impl Catalog {
         priority: Priority,
     ) {
         let is_due = loaded.at.elapsed() >= self.ttl.mul_f64(0.8);
-        if !is_due || self.source != SchemaSource::Vendor || !slot.begin_refresh() {
+        if !is_due || self.source != SchemaSource::Vendor {
             return;
         }
+        let Some(refresh) = slot.begin_refresh() else { return };
         let (catalog, slot, collection) = (Arc::clone(self), Arc::clone(slot), collection.to_owned());
         actix_web::rt::spawn(async move {
             let max_age = catalog.ttl.mul_f64(0.8);
@@ -224,7 +225,7 @@ impl Catalog {
             let requester = Requester { trace: &trace, priority, deadline };
             // The next request reads the schema itself if this fails.
             let _ = catalog.load(&collection, &slot, (max_age, FAILURE_TTL), requester).await;
-            slot.end_refresh();
+            drop(refresh);
         });
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub(super) use actix_web::http::Method;
+use actix_web::http::Uri;
 use serde_json::Value;
 
 use super::body::Patch;
@@ -33,6 +34,12 @@ pub(super) struct Request {
     body: Vec<u8>,
 }
 
+/// Whether this is the address of an HTTP server.
+fn is_web_address(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    uri.authority().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))
+}
+
 /// Its response.
 pub(super) struct Response {
     pub(super) status: u16,
@@ -59,6 +66,10 @@ impl Request {
 impl<'c> Gateway<'c> {
     /// Reads the key.
     pub(super) fn new(connection: &'c Connection) -> Result<Self, CommandError> {
+        if !is_web_address(&connection.url) {
+            let message = format!("{:?} is not a URL such as http://127.0.0.1:8080", connection.url);
+            return Err(CommandError::usage(message));
+        }
         let key = connection.key_file.as_deref().map(read_key).transpose()?;
         Ok(Self {
             url: connection.url.trim_end_matches('/').to_owned(),

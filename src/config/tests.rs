@@ -157,7 +157,26 @@ fn the_example_shows_the_defaults() {
     assert_eq!((entry.vendor, settings["token_path"].expose()), ("pretectum", "/v1/oauth2/token"));
     assert_eq!(settings["client_secret"].expose(), "value-of-CRM_SECRET");
     let names: Vec<_> = example.systems.iter().map(|system| system.name.as_str()).collect();
-    assert_eq!(names, ["crm", "architecture", "itsm", "sales"], "the order of the text");
+    let tables = VENDORS.iter().map(|factory| table_name(factory.samples.configuration));
+    assert!(tables.map(|table| table.trim_start_matches("systems.")).eq(names), "the order of the text");
+}
+
+/// The name of the only table.
+fn table_name(configuration: &str) -> &str {
+    configuration.strip_prefix('[').and_then(|rest| rest.split_once(']')).expect("a table").0
+}
+
+/// `UPDATE_EXAMPLE=1 cargo test --lib example` adds those that are missing.
+#[test]
+fn the_example_holds_the_table_of_every_vendor() {
+    let tables = VENDORS.iter().map(|factory| factory.samples.configuration);
+    let missing: String = tables.filter(|table| !EXAMPLE.contains(table)).map(|table| format!("\n{table}")).collect();
+    if std::env::var_os("UPDATE_EXAMPLE").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/example.toml");
+        std::fs::write(path, format!("{EXAMPLE}{missing}")).expect("written");
+    } else {
+        assert!(missing.is_empty(), "run UPDATE_EXAMPLE=1 cargo test --lib example; missing:{missing}");
+    }
 }
 
 #[test]
@@ -203,12 +222,14 @@ fn the_example_is_valid_with_jwt_access() {
 #[test]
 fn the_example_shows_every_key() {
     let mut probed = EXAMPLE.to_owned();
-    for table in ["[server]", "[store]", "[access]", "[systems.crm]", "[systems.architecture]", "[systems.itsm]"] {
-        probed = probed.replace(&format!("\n{table}"), &format!("\n{table}\nzzz = 1\n"));
+    let systems: Vec<_> = VENDORS.iter().map(|factory| table_name(factory.samples.configuration)).collect();
+    for table in ["server", "store", "access"].iter().chain(&systems) {
+        probed = probed.replace(&format!("\n[{table}]"), &format!("\n[{table}]\nzzz = 1\n"));
     }
     probed = probed.replace("[[access.callers]]", "[[access.callers]]\nzzz = 1");
     let errors = parse(&probed).unwrap_err();
-    assert_eq!(errors.errors.len(), 8, "{errors}");
+    // Three tables, two callers, and the systems.
+    assert_eq!(errors.errors.len(), 5 + systems.len(), "{errors}");
     for error in &errors.errors {
         for key in error.expected.split(", ") {
             let shown = EXAMPLE.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} =")));

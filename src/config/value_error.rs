@@ -60,7 +60,9 @@ impl Error for ValueError {
     }
 
     fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(ErrorKind::WrongType, expected.to_string())
+        // serde's words for a list and for a table are no words of TOML.
+        let expected = expected.to_string().replace("a sequence", "a list").replace("a map", "a table");
+        Self::new(ErrorKind::WrongType, expected)
     }
 
     /// [`Unexpected::Other`] holds what is wrong where the value itself must not be shown.

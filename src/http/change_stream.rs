@@ -8,33 +8,15 @@ use futures_util::Stream;
 use tokio::time::{Instant, sleep_until};
 
 use super::change_event::ChangeEvent;
+use super::open_streams::StreamPermit;
 use super::response;
 use crate::gateway::Gateway;
 use crate::journal::{ChangePage, ChangeQuery, ChangeRead, ChangeStart};
-use crate::metrics::Metrics;
 
 /// How long a stream is silent at most.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The least time between two reads of one stream: what comes meanwhile is read at once.
 const MIN_PAUSE: Duration = Duration::from_millis(20);
-
-/// One of the streams that may be open.
-pub(super) struct StreamPermit(Arc<Metrics>);
-
-impl StreamPermit {
-    /// `None`: as many are open as there may be.
-    pub(super) fn acquire(metrics: &Arc<Metrics>, max_streams: usize) -> Option<Self> {
-        let permit = Self(Arc::clone(metrics));
-        let open = metrics.changes_streams(1);
-        usize::try_from(open).is_ok_and(|open| open <= max_streams).then_some(permit)
-    }
-}
-
-impl Drop for StreamPermit {
-    fn drop(&mut self) {
-        self.0.changes_streams(-1);
-    }
-}
 
 /// A stream and how far it is.
 pub(super) struct ChangeStream {

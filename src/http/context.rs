@@ -296,8 +296,11 @@ impl RequestContext {
     /// # Errors
     /// 400.
     pub(super) fn query(&self, known: &'static [&'static str]) -> Result<QueryParams, Problem> {
-        let query = self.http_request().and_then(|request| request.uri().query());
-        QueryParams::parse(query.unwrap_or_default(), known)
+        let (path, query) = match &self.source {
+            Source::Http(request) => (request.path(), request.query_string()),
+            Source::Item(item) => (item.path.as_str(), ""),
+        };
+        Ok(QueryParams::parse(query, known)?.of_path(path))
     }
 
     /// A segment of the path by its name in the route, percent-decoded. actix-web decodes all

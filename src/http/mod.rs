@@ -25,6 +25,7 @@ mod limits;
 mod middleware;
 mod model_document;
 mod models;
+mod open_streams;
 mod openapi;
 mod process_info;
 mod query;

@@ -1,9 +1,11 @@
 //! What is known of the process and of its configuration, whichever configuration is in force.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
+
+use super::open_streams::OpenStreams;
 
 /// The configuration in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -24,6 +26,8 @@ pub struct ConfigState {
 pub struct ProcessInfo {
     started_at: Timestamp,
     config: Mutex<ConfigState>,
+    /// The streams of changes.
+    pub(super) streams: Arc<OpenStreams>,
 }
 
 impl Default for ProcessInfo {
@@ -31,7 +35,7 @@ impl Default for ProcessInfo {
     fn default() -> Self {
         let started_at = Timestamp::now();
         let config = ConfigState { loaded_at: Some(to_text(started_at)), ..ConfigState::default() };
-        Self { started_at, config: Mutex::new(config) }
+        Self { started_at, config: Mutex::new(config), streams: Arc::default() }
     }
 }
 

@@ -17,7 +17,11 @@ const TIME_FORM: &str = "an RFC 3339 time such as 2026-11-21T10:15:30Z (a + is w
 
 /// The parameters of a request, decoded, in their order.
 #[derive(Debug, Default)]
-pub(super) struct QueryParams(Vec<(Cow<'static, str>, String)>);
+pub(super) struct QueryParams {
+    params: Vec<(Cow<'static, str>, String)>,
+    /// The path that they belong to: a cursor of another path is none of this query.
+    path: String,
+}
 
 /// Stands for `filter[NAME]` among the known names.
 pub(super) const FILTER: &str = "filter[]";
@@ -49,17 +53,23 @@ impl QueryParams {
             }
             sent.push((name, value));
         }
-        Ok(Self(sent))
+        Ok(Self { params: sent, path: String::new() })
+    }
+
+    /// The same parameters as those of a path, however that path is spelled.
+    pub(super) fn of_path(mut self, path: &str) -> Self {
+        self.path = percent_decode(path, "path").map_or_else(|_| path.to_owned(), Cow::into_owned);
+        self
     }
 
     /// The members of `fields` in `filter[NAME]`, each with its value.
     pub(super) fn filters(&self) -> Vec<(&str, &str)> {
-        self.0.iter().filter_map(|(name, value)| Some((filtered_member(name)?, value.as_str()))).collect()
+        self.params.iter().filter_map(|(name, value)| Some((filtered_member(name)?, value.as_str()))).collect()
     }
 
     /// A parameter's value.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(sent, _)| *sent == name).map(|(_, value)| value.as_str())
+        self.params.iter().find(|(sent, _)| *sent == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter that is one of a few words.
@@ -111,7 +121,7 @@ impl QueryParams {
     /// # Errors
     /// 400.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
-        let sent = self.0.iter().find(|(name, _)| *name == "limit").map(|(_, value)| value.as_str());
+        let sent = self.params.iter().find(|(name, _)| *name == "limit").map(|(_, value)| value.as_str());
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         match sent.map(|text| text.parse().ok().filter(|_| digits(text))) {
             None => Ok(DEFAULT_LIMIT),
@@ -137,17 +147,18 @@ impl QueryParams {
         encode_cursor(&self.cursor_scope(), place)
     }
 
-    /// All parameters but the cursor, sorted.
+    /// The path, and all parameters but the cursor, sorted.
     fn cursor_scope(&self) -> Vec<&str> {
-        let mut kept: Vec<_> = self.0.iter().filter(|(name, _)| *name != "cursor").collect();
+        let mut kept: Vec<_> = self.params.iter().filter(|(name, _)| *name != "cursor").collect();
         kept.sort_unstable();
-        kept.into_iter().flat_map(|(name, value)| [name.as_ref(), value.as_str()]).collect()
+        let params = kept.into_iter().flat_map(|(name, value)| [name.as_ref(), value.as_str()]);
+        std::iter::once(self.path.as_str()).chain(params).collect()
     }
 
     /// `Link` to the next page: the same query with another cursor (RFC 8288).
     pub(super) fn next_link_header(&self, path: &str, cursor: Option<&str>) -> Option<String> {
         let cursor = cursor?;
-        let kept = self.0.iter().filter(|(name, _)| *name != "cursor");
+        let kept = self.params.iter().filter(|(name, _)| *name != "cursor");
         let mut pairs: Vec<String> =
             kept.map(|(name, value)| format!("{}={}", encode_name(name), percent_encode_id(value))).collect();
         pairs.push(format!("cursor={}", percent_encode_id(cursor)));
@@ -215,6 +226,27 @@ mod tests {
         }
         for wrong in ["0", "1001", "-1", "%2B5", "1.0", "NaN", "99999999999999999999999"] {
             assert!(QueryParams::parse(&format!("limit={wrong}"), KNOWN).expect("a query").limit().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_serves_only_the_query_and_the_path_it_came_from() {
+        let query = |raw: &str, path: &str| QueryParams::parse(raw, KNOWN).expect("a query").of_path(path);
+        let cursor = query("limit=5&collection=a", "/records/crm").encode_cursor("7");
+        let decode = |raw: &str, path: &str| {
+            let query = query(&format!("{raw}cursor={}", percent_encode(&cursor)), path);
+            query.decode_cursor(|place| Some(place.to_owned())).ok().flatten()
+        };
+        for same in ["/records/crm", "/records/c%72m"] {
+            assert_eq!(decode("collection=a&limit=5&", same).as_deref(), Some("7"), "{same}");
+        }
+        for (raw, path) in [
+            ("collection=a&limit=5&", "/records/crm2"),
+            ("collection=a&limit=5&", "/models/contact/crm"),
+            ("collection=b&limit=5&", "/records/crm"),
+            ("", "/records/crm"),
+        ] {
+            assert_eq!(decode(raw, path), None, "{raw} {path}");
         }
     }
 

@@ -81,8 +81,7 @@ impl ReadPreconditions {
             }
         };
         if self.if_match.as_ref().is_some_and(|condition| !holds(condition, EntityTag::matches_strongly)) {
-            let mut problem =
-                ProblemKind::PreconditionFailed.with_detail("the record's tag is not one of those in If-Match");
+            let mut problem = ProblemKind::PreconditionFailed.with_detail(self.failure_detail());
             problem.current_etag = etag.map(str::to_owned);
             return Err(problem.into());
         }
@@ -101,6 +100,16 @@ impl ReadPreconditions {
             response.insert_header(("Link", link));
         }
         Ok(response.content_type("application/json").body(json))
+    }
+
+    /// Why `If-Match` is false.
+    fn failure_detail(&self) -> &'static str {
+        match &self.if_match {
+            Some(Precondition::AnyOf(tags)) if tags.iter().all(|tag| tag.is_weak()) => {
+                "A weak tag never matches in If-Match. Send the strong ETag of a GET, without W/."
+            }
+            _ => "The current tag is not one of those in If-Match.",
+        }
     }
 }
 

@@ -73,8 +73,7 @@ pub(super) fn build_command(
     body: &[u8],
 ) -> WriteCommand {
     let creates = matches!(op, WriteOp::Create { .. });
-    // No key of a caller has a space. The plan of a create makes it at most once, as a key does.
-    let plan_key = || headers.if_plan.as_ref().filter(|_| creates).map(|plan| ["plan: ", plan.as_str()].concat());
+    let plan_key = || headers.if_plan.as_ref().filter(|_| creates).map(IdempotencyKey::of_plan);
     // The key of an item of a batch holds spaces, too.
     let item_key = || context.item().and_then(|item| item.key.clone());
     let key = headers.idempotency_key.or_else(plan_key).or_else(item_key);

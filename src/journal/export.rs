@@ -128,8 +128,8 @@ async fn write_entries(reader: &Reader, until: Timestamp, file: File) -> Result<
 }
 
 /// Removes the entries before `until` that the file holds, leaves a `cut` entry, and returns the
-/// number and the hash of the last one removed. Entries that a running operation needs, and all
-/// after them, stay. `None` = there was nothing to remove.
+/// number and the hash of the last one removed. The entries of an operation that runs or ended
+/// `unknown`, and all after them, stay. `None` = there was nothing to remove.
 ///
 /// A file of SQLite must not be in use; replicas on PostgreSQL may run.
 ///
@@ -155,7 +155,7 @@ pub async fn cut_ledger(
 }
 
 /// Compares a file with the ledger, entry by entry. Returns the last entry that may be removed, and
-/// its hash: it is before `until`, and before all that an operation that runs still needs. `None` =
+/// its hash: it is before `until`, and before all that an unresolved operation still needs. `None` =
 /// there is none.
 async fn check_export(reader: &Reader, until: Timestamp, path: &Path) -> Result<Option<(i64, Hash)>, LedgerFileError> {
     let start = ChainStart::read(reader).await?;
@@ -193,9 +193,12 @@ async fn check_export(reader: &Reader, until: Timestamp, path: &Path) -> Result<
     Ok(last)
 }
 
-/// The first entry of an operation that runs.
+/// The first entry of an operation that runs, or that ended `unknown`: what is stored of it is
+/// needed to find its outcome, or to end it by hand, until the retention ends.
 async fn first_needed(reader: &Reader) -> Result<Option<i64>, DbError> {
-    let rows = reader.select("SELECT min(seq) FROM running", &[]).await?;
+    let statement = "SELECT min(seq) FROM (SELECT min(seq) AS seq FROM running UNION ALL
+        SELECT min(seq) FROM operation_detail WHERE state <> 'applied' AND state = 'unknown') AS needed";
+    let rows = reader.select(statement, &[]).await?;
     rows.into_iter().next().map_or(Ok(None), |mut row| row.opt_int(0))
 }
 

@@ -27,6 +27,7 @@ mod batches;
 mod blocking_index;
 mod change_set;
 mod changes;
+mod check;
 mod clock;
 mod command;
 mod database;
@@ -61,6 +62,7 @@ mod tests;
 
 pub use batches::BatchRow;
 pub use changes::{Change, ChangePage, ChangeQuery, ChangeRead, ChangeStart};
+pub use check::check_store;
 pub use error::JournalError;
 pub use export::{ExportHead, LedgerFileError, cut_ledger, export_ledger};
 pub use handle::Journal;

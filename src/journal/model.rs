@@ -89,7 +89,7 @@ impl JournalMetrics for () {
     fn on_change(&self, _system: &str, _change: ChangeType) {}
 }
 
-/// The exclusive right to write one record until it expires (contract 4.3).
+/// The exclusive permission to write one record until it expires (contract 4.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The record's system.

@@ -9,7 +9,7 @@ use super::query::{OperationQuery, Page};
 use super::readers::Reader;
 use super::sql::{Row, Value, operation_uuid};
 use super::time_search::ranges_of_time;
-use crate::record::{ObservedState, Operation, OperationId, OperationState};
+use crate::record::{Action, ObservedState, Operation, OperationId, OperationState};
 
 /// Longer than any operation runs (milliseconds): its outcome is at most so much later than its
 /// intent.
@@ -78,6 +78,30 @@ pub(super) async fn operations(
         Ok((position, Some(operation).filter(matches)))
     })
     .await
+}
+
+/// The creates of a system that may have made a record that no entry of the ledger names, and their
+/// recovery payloads, at most `limit`: those that run; and of those that began since a time
+/// (milliseconds since 1970) those that ended `unknown`, or `applied` by a person's word alone.
+pub(super) async fn unresolved_creates(
+    reader: &Reader,
+    system: &str,
+    since_ms: i64,
+    limit: usize,
+) -> Result<Vec<(OperationId, Option<String>)>, DbError> {
+    let first = ranges_of_time(reader, Some(since_ms), None).await?.first().map_or(i64::MAX, |range| range.start);
+    // One statement sees one state: an operation cannot end between two.
+    let statement = "SELECT r.operation, r.recovery FROM running r WHERE r.system = ?1 AND r.action = ?2
+         UNION ALL SELECT i.operation, d.recovery FROM operation_detail d JOIN ledger i ON i.seq = d.seq
+         WHERE d.seq >= ?3 AND i.system = ?1 AND i.record IS NULL AND
+             (d.state = 'unknown' OR (d.state = 'applied' AND d.verdict IS NOT NULL AND d.record IS NULL))
+         LIMIT ?4";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let (system, create) = (Value::Text(system.to_owned()), Value::Text(Action::Create.as_str().to_owned()));
+    let rows = reader.select(statement, &[system, create, Value::Int(first), Value::Int(limit)]).await?;
+    let decode =
+        |mut row: Row| Ok((row.operation(0)?, row.opt_bytes(1)?.and_then(|json| String::from_utf8(json).ok())));
+    rows.into_iter().map(decode).collect()
 }
 
 /// The time of the oldest intent that runs.

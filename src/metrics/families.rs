@@ -90,6 +90,8 @@ families! {
         "The same by caller; only where caller_label is on.";
     CALLER_KEY_EXPIRES "caller_key_expires_timestamp_seconds" ["caller"],
         "When the last key of a caller expires, in seconds since 1970; only where caller_label is on.";
+    VENDOR_KEY_EXPIRES "vendor_key_expires_timestamp_seconds" ["system"],
+        "When the gateway's key of a system expires, in seconds since 1970; only where the key says so.";
     BUILD "build_info" ["version", "revision"],
         "Always 1; the labels identify the running build.";
 }

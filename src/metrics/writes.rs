@@ -75,10 +75,17 @@ impl Metrics {
         }
     }
 
-    /// Adds to the open streams of changes; `by` may be negative. Returns how many there are now.
-    pub fn changes_streams(&self, by: i64) -> i64 {
+    /// When the keys of these systems expire, in seconds since 1970; those of others do not.
+    pub fn vendor_keys_expire<'s>(&self, systems: impl Iterator<Item = (&'s str, i64)>) {
+        self.vendor_key_expires.reset();
+        for (system, seconds) in systems {
+            self.vendor_key_expires.with_label_values(&[system]).set(seconds);
+        }
+    }
+
+    /// Adds to the open streams of changes; `by` may be negative.
+    pub fn changes_streams(&self, by: i64) {
         self.changes_streams.add(by);
-        self.changes_streams.get()
     }
 
     /// Counts a stored response that was returned again.

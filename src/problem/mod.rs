@@ -161,7 +161,7 @@ problems! {
         "This write needs `If-Match`, so that it overwrites no change of others. `If-Unmodified-Since` is not enough.",
         "Read the record and send its ETag as `If-Match`, or `If-Match: *` to overwrite any state.";
     PlanRequired, "plan-required", 428, false, "A plan is required",
-        "The system makes such a write only as it was previewed, and the request has no `If-Plan`.",
+        "The system requires a plan for such a write, and the request has no `If-Plan`.",
         "Preview the write, and repeat the request with the `plan` of the preview in `If-Plan`.";
     RateLimited, "rate-limited", 429, true, "Too many calls",
         "The vendor's rate limit, or the one configured for it, is exceeded.",

@@ -75,6 +75,8 @@ fn parse_text(types: &[&str], text: &str) -> Option<Value> {
     let has = |name: &str| types.contains(&name);
     match text {
         "true" | "false" if has("boolean") => Some(Value::Bool(text == "true")),
+        // Some vendors show a flag as a number.
+        "0" | "1" if has("boolean") => Some(Value::Bool(text == "1")),
         _ if has("integer") || has("number") => serde_json::from_str::<Value>(text).ok().filter(Value::is_number),
         _ if types.is_empty() || has("string") => Some(Value::from(text)),
         _ => None,

@@ -145,6 +145,12 @@ impl EntityTag {
         })
     }
 
+    /// Whether this is a weak tag.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        self.weak
+    }
+
     /// The tag as a header value.
     #[must_use]
     pub fn to_header(&self) -> String {

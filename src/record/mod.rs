@@ -54,4 +54,4 @@ pub use rebase::{Rebase, rebase};
 pub use secret::{Secret, hide_secret, redact_secrets};
 pub use sha256::sha256;
 pub use vendor_error::{FieldError, Retry, SchemaRule, SideEffect, VendorError, VendorErrorKind};
-pub use vendor_record::{VendorRecord, Warning, WarningCode};
+pub use vendor_record::{UNREADABLE_TEXT, VendorRecord, Warning, WarningCode};

@@ -130,13 +130,15 @@ impl PlanTag {
     }
 
     /// In what a write with these digests differs from the plan; empty if the plan fits. A tag that
-    /// was not made with the key differs in everything.
+    /// was not made with the key differs in everything. A plan is expired, too, that would expire
+    /// more than `max_ttl_ms` from now.
     #[must_use]
-    pub fn differences(&self, key: &PlanKey, digests: &PlanDigests, now_ms: u64) -> Vec<PlanPart> {
+    pub fn differences(&self, key: &PlanKey, digests: &PlanDigests, now_ms: u64, max_ttl_ms: u64) -> Vec<PlanPart> {
         let Some((expires_ms, planned)) = self.open(key) else { return PlanPart::COMPARED.to_vec() };
         let pairs = planned.chunks_exact(DIGEST_BYTES).zip(digests.0.chunks_exact(DIGEST_BYTES));
         let differs = PlanPart::COMPARED.into_iter().zip(pairs).filter(|(_, (planned, now))| planned != now);
-        let expired = (now_ms >= expires_ms).then_some(PlanPart::Expired);
+        let is_valid = now_ms < expires_ms && expires_ms - now_ms <= max_ttl_ms;
+        let expired = (!is_valid).then_some(PlanPart::Expired);
         differs.map(|(part, _)| part).chain(expired).collect()
     }
 
@@ -173,7 +175,7 @@ mod tests {
     }
 
     fn differences(tag: &PlanTag, digests: &PlanDigests, now_ms: u64) -> Vec<PlanPart> {
-        tag.differences(&PlanKey::new(KEY), digests, now_ms)
+        tag.differences(&PlanKey::new(KEY), digests, now_ms, 1000)
     }
 
     #[test]
@@ -185,6 +187,8 @@ mod tests {
             assert_eq!(differences(&tag, &digests(KEY, Some(part)), 999), [part]);
         }
         assert_eq!(differences(&tag, &digests(KEY, None), 1000), [PlanPart::Expired]);
+        assert_eq!(tag.differences(&PlanKey::new(KEY), &digests(KEY, None), 500, 500), []);
+        assert_eq!(tag.differences(&PlanKey::new(KEY), &digests(KEY, None), 500, 499), [PlanPart::Expired]);
     }
 
     #[test]

@@ -1,7 +1,15 @@
 //! A record as a vendor holds it.
 
+use memchr::memchr;
+
 use super::etag::Version;
-use super::raw_json::RawObject;
+use super::json_pointer::json_pointer;
+use super::raw_json::{RawJson, RawObject};
+use super::vendor_error::VendorError;
+
+/// What stands in a vendor's JSON for half of a surrogate pair: the replacement character, in a
+/// spelling that no writer of JSON uses.
+pub const UNREADABLE_TEXT: &str = "\\uFFfd";
 
 /// A record as an adapter reads it.
 #[derive(Clone, Debug)]
@@ -20,6 +28,26 @@ impl VendorRecord {
     #[must_use]
     pub fn version(&self) -> Version {
         self.version.clone().unwrap_or_else(|| Version::from_fields(&self.fields.to_map()))
+    }
+
+    /// A record of which a list shows no more than that it is there.
+    #[must_use]
+    pub fn unreadable(fault: &VendorError) -> Self {
+        let reason = fault.message.as_deref().unwrap_or_default();
+        let warnings = vec![Warning::new(WarningCode::Unreadable, "/fields", reason)];
+        Self { fields: RawObject::default(), version: None, warnings }
+    }
+
+    /// A warning for each member that holds [`UNREADABLE_TEXT`].
+    pub fn unreadable_members(&self) -> impl Iterator<Item = Warning> {
+        // Most values have no escape at all.
+        let has_escape = |value: &RawJson| memchr(b'\\', value.as_str().as_bytes()).is_some();
+        let members = self.fields.iter();
+        let members = members.filter(move |(_, value)| has_escape(value) && value.as_str().contains(UNREADABLE_TEXT));
+        members.map(|(name, _)| {
+            let detail = "the vendor sent half of a surrogate pair, which is no text; U+FFFD stands in its place";
+            Warning::new(WarningCode::Unreadable, json_pointer("/fields", &[name]), detail)
+        })
     }
 }
 
@@ -40,6 +68,8 @@ pub enum WarningCode {
     ResolvedOtherwise,
     /// The value breaks the vendor's schema, and was sent all the same.
     Schema,
+    /// The vendor sent something that cannot be read.
+    Unreadable,
 }
 
 /// What a successful response would otherwise not show.

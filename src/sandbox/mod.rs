@@ -20,37 +20,11 @@ use std::sync::Arc;
 
 pub use common::{
     CallKind, Change, FakeRequest, FakeResponse, FakeVendor, Faults, InjectedFault, ReceivedRequest, RequestLog,
-    VendorModel,
+    SandboxSystem, SandboxVendor, VendorModel,
 };
 
-/// A system in front of a fake vendor: a table of the gateway's configuration.
-#[derive(Clone, Debug)]
-pub struct SandboxSystem {
-    /// The system's name.
-    pub name: &'static str,
-    /// The vendor's name.
-    pub vendor: &'static str,
-    /// The fake vendor's address.
-    pub base_url: String,
-    /// The other keys and their values.
-    pub settings: Vec<(&'static str, String)>,
-}
-
-impl SandboxSystem {
-    /// The table `[systems.NAME]` as TOML.
-    #[must_use]
-    pub fn to_toml(&self) -> String {
-        let quoted = |(key, value): (&str, &str)| format!("{key} = {}\n", serde_json::Value::from(value));
-        let own = [("vendor", self.vendor), ("base_url", self.base_url.as_str())];
-        let settings = self.settings.iter().map(|(key, value)| (*key, value.as_str()));
-        let lines: String = own.into_iter().chain(settings).map(quoted).collect();
-        format!("[systems.{}]\n{lines}", self.name)
-    }
-}
-
 /// The sandbox that starts the fake vendors: a new one is a module and a line here. The module has
-/// a type `Vendor`, the constant `SYSTEM`, and the function `settings`, which gives the keys of its
-/// system in the gateway's configuration.
+/// a type `Vendor`.
 macro_rules! fake_vendors {
     ($($(#[$doc:meta])* $vendor:ident),+ $(,)?) => {
         /// All fake vendors, each on its own port.
@@ -73,15 +47,16 @@ macro_rules! fake_vendors {
                 $(self.$vendor.stop().await;)+
             }
 
+            /// All of them.
+            #[must_use]
+            pub fn vendors(&self) -> Vec<Arc<dyn SandboxVendor>> {
+                vec![$(Arc::clone(&self.$vendor) as Arc<dyn SandboxVendor>),+]
+            }
+
             /// A system in front of each of them.
             #[must_use]
             pub fn systems(&self) -> Vec<SandboxSystem> {
-                vec![$(SandboxSystem {
-                    name: $vendor::SYSTEM,
-                    vendor: stringify!($vendor),
-                    base_url: self.$vendor.base_url(),
-                    settings: $vendor::settings(&self.$vendor.base_url()),
-                }),+]
+                self.vendors().iter().map(|vendor| vendor.system()).collect()
             }
         }
     };

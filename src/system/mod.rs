@@ -10,6 +10,7 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 pub use crate::config::{SystemPolicy, Validation};
@@ -51,6 +52,8 @@ pub struct System {
     pub transport: Arc<TransportStack>,
     /// Its collections and the schemas of their records.
     pub catalog: Arc<Catalog>,
+    /// When its key expires, where the key says so.
+    pub key_expires: Option<Timestamp>,
     /// Its configuration.
     pub policy: SystemPolicy,
 }
@@ -121,8 +124,7 @@ impl System {
             return Ok(());
         }
         let detail = format!(
-            "{} makes a {} only as it was previewed. Send the same request to its preview, and repeat it with the \
-             plan in If-Plan.",
+            "{} requires a plan for every {}. Send the same request to its preview, and repeat it with that plan in If-Plan.",
             self.name,
             action.as_str()
         );
@@ -186,7 +188,7 @@ impl System {
     /// The record as callers see it. `running` is the queued or unresolved write on it.
     pub(crate) fn to_view(&self, id: &RecordId, record: &VendorRecord, running: Option<&OperationId>) -> RecordView {
         let read_only = record.fields.names().filter(|name| self.adapter.is_read_only(id.collection(), name));
-        let mut warnings = record.warnings.clone();
+        let mut warnings: Vec<_> = record.warnings.iter().cloned().chain(record.unreadable_members()).collect();
         if !warnings.is_empty() {
             self.transport.redact_texts(warnings.iter_mut().map(|warning| &mut warning.detail));
         }

@@ -18,7 +18,7 @@
 //! A sign-in passes the layers below this one: it has its own timeout, and the circuit breaker and
 //! the bulkhead apply to it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -66,6 +66,8 @@ pub(super) struct TokenProvider<T> {
     redactor: Arc<SecretRedactor>,
     refresh_margin: Duration,
     current: RwLock<Option<Arc<CachedToken>>>,
+    /// The generation of a token that the vendor has rejected and that is not used again.
+    rejected: AtomicU64,
     /// Sign-ins in flight, by the generation of the token they replace.
     sign_ins_in_flight: Cache<u64, Arc<CachedToken>>,
     shared: Option<SharedToken>,
@@ -92,6 +94,7 @@ impl<T: Layer + 'static> TokenProvider<T> {
             redactor,
             refresh_margin,
             current: RwLock::default(),
+            rejected: AtomicU64::new(0),
             sign_ins_in_flight: Cache::new(16),
             shared,
             last_rejection: Mutex::default(),
@@ -115,7 +118,7 @@ impl<T: Layer + 'static> TokenProvider<T> {
     async fn token(self: &Arc<Self>, request: &VendorRequest) -> Result<Arc<CachedToken>, VendorError> {
         let now = Instant::now();
         match self.current() {
-            Some(cached) if cached.is_valid(now) => {
+            Some(cached) if cached.is_valid(now) && cached.generation != self.rejected.load(Ordering::Relaxed) => {
                 if cached.refresh_at.is_some_and(|refresh_at| now >= refresh_at) {
                     self.refresh_in_background(cached.generation, now);
                 }
@@ -339,6 +342,20 @@ impl<T: Layer + 'static> Layer for AuthLayer<T> {
         }
         let latest = tokens.token_after(renewed.generation, request).await?;
         tokens.send_again(request, &latest).await.map_err(wrong_credentials)
+    }
+}
+
+impl<T: Layer + 'static> AuthLayer<T> {
+    /// Sends a request once, whatever the vendor says of its token: a rejection is final for this
+    /// request, and the next one signs in first.
+    pub(super) async fn call_once(&self, request: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
+        let tokens = &self.0;
+        let cached = tokens.token(request).await?;
+        let result = tokens.send_authorized(request, &cached).await;
+        if result.as_ref().is_err_and(|fault| fault.kind == VendorErrorKind::TokenRejected) {
+            tokens.rejected.store(cached.generation, Ordering::Relaxed);
+        }
+        result.map_err(wrong_credentials)
     }
 }
 

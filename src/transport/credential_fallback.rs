@@ -1,8 +1,8 @@
 //! A system with two secrets: while one is replaced by the other, whichever the vendor accepts.
 //!
 //! The first is used. A request whose credentials the vendor rejects, also with a fresh token, is
-//! sent once more with the second: the rejection did nothing. If the vendor accepts that, the
-//! process uses the second for some minutes, and then tries the first again.
+//! sent once more with the second, and only once: the rejection did nothing. If the vendor accepts
+//! that, the process uses the second for some minutes, and then tries the first again.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -74,11 +74,26 @@ impl<T: Layer + 'static> Layer for FallbackLayer<T> {
         }
         request.trace.next_attempt();
         // Boxed: a future that is rarely needed must not make every request's future larger.
-        let again = Box::pin(other.call(request)).await;
-        if !is_rejected(&again) {
+        let again = Box::pin(other.call_once(request)).await;
+        if is_accepted(&again) {
             if is_second { second.use_first() } else { second.take_over() }
         }
         again
+    }
+}
+
+/// Whether the vendor has judged the request, and so has accepted its credentials.
+fn is_accepted(result: &Result<VendorResponse, VendorError>) -> bool {
+    match result {
+        Ok(_) => true,
+        Err(fault) => matches!(
+            fault.kind,
+            VendorErrorKind::NotFound
+                | VendorErrorKind::Conflict
+                | VendorErrorKind::Busy
+                | VendorErrorKind::Rejected
+                | VendorErrorKind::NotCompared
+        ),
     }
 }
 
@@ -103,8 +118,11 @@ mod tests {
     use crate::transport::redact::SecretRedactor;
     use crate::transport::testing::{ScriptedLayer, err_kind, metrics, ok, request};
 
-    /// A vendor with API keys, whose key is this one.
-    struct KeyVendor(&'static str);
+    /// A vendor that knows a caller by this key, or by a token that it gives at each sign-in.
+    struct KeyVendor {
+        key: &'static str,
+        gives_tokens: bool,
+    }
 
     #[async_trait(?Send)]
     impl VendorProtocol for KeyVendor {
@@ -121,7 +139,8 @@ mod tests {
         }
 
         async fn sign_in(&self, _: &dyn Transport) -> Result<Token, VendorError> {
-            Ok(Token { secret: HeaderValue::from_static(self.0), expires: None })
+            let expires = self.gives_tokens.then(|| Instant::now() + Duration::from_hours(1));
+            Ok(Token { secret: HeaderValue::from_static(self.key), expires })
         }
     }
 
@@ -132,10 +151,17 @@ mod tests {
     }
 
     fn fixture(script: impl IntoIterator<Item = Result<VendorResponse, VendorError>>) -> Fixture {
+        fixture_of(false, script)
+    }
+
+    fn fixture_of(
+        gives_tokens: bool,
+        script: impl IntoIterator<Item = Result<VendorResponse, VendorError>>,
+    ) -> Fixture {
         let (metrics, system) = metrics();
         let inner = Arc::new(ScriptedLayer::new(script));
         let auth = |key| {
-            let (inner, protocol) = (Arc::clone(&inner), Arc::new(KeyVendor(key)));
+            let (inner, protocol) = (Arc::clone(&inner), Arc::new(KeyVendor { key, gives_tokens }));
             let (redactor, metrics) = (SecretRedactor::new(&[]), Arc::clone(&metrics));
             AuthLayer(TokenProvider::new(inner, protocol, redactor, Duration::ZERO, None, metrics, system))
         };
@@ -190,5 +216,27 @@ mod tests {
         assert_eq!(vendor.read().await, None);
         assert_eq!(vendor.keys(), ["first", "second", "first"]);
         assert_eq!(vendor.fallbacks.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_second_secret_takes_over_only_once_the_vendor_accepts_it() {
+        for kind in [VendorErrorKind::Timeout, VendorErrorKind::RateLimited, VendorErrorKind::ServerError] {
+            let vendor = fixture([rejected(), err_kind(kind), rejected(), err_kind(VendorErrorKind::NotFound), ok()]);
+            assert_eq!(vendor.read().await, Some(kind));
+            assert_eq!(
+                (vendor.read().await, vendor.fallbacks.load(Ordering::Relaxed)),
+                (Some(VendorErrorKind::NotFound), 1)
+            );
+            assert_eq!(vendor.read().await, None);
+            assert_eq!(vendor.keys(), ["first", "second", "first", "second", "second"]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_secret_with_tokens_costs_one_more_call_too() {
+        let vendor = fixture_of(true, [rejected(), rejected(), rejected(), ok()]);
+        assert_eq!(vendor.read().await, Some(VendorErrorKind::CredentialsRejected));
+        assert_eq!(vendor.keys(), ["first", "first", "second"]);
+        assert_eq!((vendor.read().await, vendor.fallbacks.load(Ordering::Relaxed)), (None, 0));
     }
 }

@@ -1,11 +1,13 @@
 //! Who is next when the calls of one system wait.
 //!
 //! Three lanes are served in order: sign-ins and calls that reconcile a write, single requests,
-//! items of batches. Within the last two, callers share the permits: the next one goes to the
-//! caller with the fewest, held now and granted since it began to wait, divided by its weight. This
-//! is start-time fair queueing: each caller has a tag that grows by 1 / weight with each call, and
-//! one that begins to wait starts level with the others, not with the credit of the time in which
-//! it sent nothing. Within a caller the oldest is first.
+//! items of batches. While callers wait, the first lane gets at most every second permit: after an
+//! outage there may be more writes to reconcile than the vendor can serve for long. Such a write has
+//! one call at a time. Within the other two lanes, callers share the permits: the next one goes to
+//! the caller with the fewest, held now and granted since it began to wait, divided by its weight.
+//! This is start-time fair queueing: each caller has a tag that grows by 1 / weight with each call,
+//! and one that begins to wait starts level with the others, not with the credit of the time in
+//! which it sent nothing. Within a caller the oldest is first.
 //!
 //! No call waits while a permit is free. While none waits, only the permits held are counted.
 
@@ -34,6 +36,8 @@ pub(super) struct FairQueue<W> {
     in_flight: usize,
     bulk_in_flight: usize,
     reconciling: VecDeque<Waiter<W>>,
+    /// Whether the last waiter that got a permit was one of these.
+    reconciled_last: bool,
     callers: HashMap<u64, Caller<W>, foldhash::fast::RandomState>,
     /// The calls in the lanes of the callers.
     waiting: usize,
@@ -97,6 +101,7 @@ impl<W> FairQueue<W> {
             in_flight: 0,
             bulk_in_flight: 0,
             reconciling: VecDeque::new(),
+            reconciled_last: false,
             callers: HashMap::default(),
             waiting: 0,
             bulk_waiting: 0,
@@ -188,6 +193,7 @@ impl<W> FairQueue<W> {
         if !self.try_start() {
             return None;
         }
+        self.reconciled_last = lane == Lane::Reconcile;
         if lane == Lane::Reconcile {
             let notify = self.reconciling.pop_front()?.notify;
             self.in_flight += 1;
@@ -245,8 +251,9 @@ impl<W> FairQueue<W> {
 
     /// How many of those that wait are served before one that comes now.
     fn calls_ahead_of(&self, priority: Priority) -> usize {
+        let reconciling = self.reconciling.len();
         if priority.lane == Lane::Reconcile {
-            return self.reconciling.len();
+            return reconciling + self.waiting.min(reconciling + 1);
         }
         let is_bulk = priority.lane == Lane::Bulk;
         let own = self.callers.get(&priority.share.caller);
@@ -261,17 +268,21 @@ impl<W> FairQueue<W> {
         let others = self.callers.iter().filter(|(id, _)| **id != priority.share.caller);
         let in_lane = own_turn - 1 + others.map(|(_, other)| turns(other)).sum::<usize>();
         let before = if is_bulk { self.waiting - self.bulk_waiting } else { 0 };
-        self.reconciling.len() + before + in_lane
+        let ahead = before + in_lane;
+        ahead + reconciling.min(ahead + 1)
     }
 
-    /// The first lane in which a call waits that has room.
+    /// The first lane in which a call waits that has room, or the one after it.
     fn next_lane(&self) -> Option<Lane> {
         let has_waiting = |lane: &Lane| match lane {
             Lane::Reconcile => !self.reconciling.is_empty(),
             Lane::Single => self.waiting > self.bulk_waiting,
             Lane::Bulk => self.bulk_waiting > 0,
         };
-        Lane::ALL.iter().copied().find(|lane| has_waiting(lane) && self.has_room(*lane))
+        let mut lanes = Lane::ALL.iter().copied().filter(|lane| has_waiting(lane) && self.has_room(*lane));
+        let first = lanes.next()?;
+        let gives_way = first == Lane::Reconcile && self.reconciled_last;
+        Some(lanes.next().filter(|_| gives_way).unwrap_or(first))
     }
 
     fn has_room(&self, lane: Lane) -> bool {

@@ -82,6 +82,20 @@ fn reconciling_calls_come_first_and_bulk_calls_last() {
 }
 
 #[test]
+fn callers_get_every_second_permit_while_writes_are_reconciled() {
+    let mut queue = queue(1, 100);
+    assert!(queue.try_take(single(1)));
+    for _ in 0..6 {
+        assert!(queue.push(Priority::reconcile(), "reconcile").is_ok());
+    }
+    for (priority, name) in [(Priority::bulk(share(2, 1)), "bulk"), (single(3), "single")] {
+        assert!(queue.push(priority, name).is_ok());
+    }
+    let expected = ["reconcile", "single", "reconcile", "bulk", "reconcile", "reconcile", "reconcile", "reconcile"];
+    assert_eq!(serve_calls(&mut queue, single(1), 8), expected);
+}
+
+#[test]
 fn bulk_calls_hold_at_most_half_of_the_permits() {
     let mut queue = queue(4, 100);
     let bulk = Priority::bulk(share(1, 1));

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::adapter::Adapter;
 use super::capabilities::Capabilities;
 use crate::record::{Action, Secret};
@@ -91,11 +93,13 @@ impl InvalidSetting {
     }
 }
 
-/// Examples that fit the vendor's sandbox, for its documentation.
+/// Examples for the documentation: a configuration, and bodies that fit the vendor's sandbox.
 #[derive(Clone, Copy, Debug)]
 pub struct VendorSamples {
     /// The vendor's name for people.
     pub title: &'static str,
+    /// The table of a system in an example configuration: every key of the vendor.
+    pub configuration: &'static str,
     /// What the merge patch changes, in a few words.
     pub patch_summary: &'static str,
     /// The JSON of a merge patch.
@@ -124,8 +128,13 @@ pub struct AdapterFactory {
     pub collection_form: &'static str,
     /// Whether a text has the form of a collection's name.
     pub is_collection: fn(&str) -> bool,
-    /// Bodies to try out, and the vendor's part of an example configuration.
+    /// Whether callers never see a member of this name: it is the gateway's business, or has
+    /// another shape in `fields`.
+    pub is_hidden: fn(&str) -> bool,
+    /// An example configuration, and bodies to try out in the sandbox.
     pub samples: VendorSamples,
+    /// When the key of a system expires, where the key itself says so.
+    pub key_expires: fn(&Settings) -> Option<Timestamp>,
     /// What the vendor can do.
     pub capabilities: &'static Capabilities,
     /// Builds the adapter of one system.

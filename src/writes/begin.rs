@@ -32,7 +32,6 @@ pub(super) async fn journal(planned: Planned<'_>) -> Result<Journaled<'_>, Early
         lease.keep();
     }
     task.gateway.metrics.operations_running(task.system.index, 1);
-    task.gateway.in_flight_creates.insert_if_create(&write);
     Ok(Journaled { task, request, guard: ReconcileOnDrop::new(task.gateway, write) })
 }
 
@@ -46,7 +45,9 @@ async fn begin(task: &WriteTask<'_>, write: &InFlightWrite) -> Result<(), EarlyR
             BeginResult::Started => return Ok(()),
             BeginResult::LeaseLost => return Err(EarlyReturn::LeaseLost),
             BeginResult::Running(operation) => return Err(write_in_progress(system, Some(&operation)).into()),
-            BeginResult::IdempotencyKey(state) => return Err(outcome_from_key(&gateway.metrics, system, state)),
+            BeginResult::IdempotencyKey(state) => {
+                return Err(outcome_from_key(&gateway.metrics, system, task.command, state));
+            }
             BeginResult::LeaseHeld => match &mut turn {
                 Some(turn) => turn.wait(None).await?,
                 None => return Err(write_in_progress(system, None).into()),

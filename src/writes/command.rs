@@ -17,7 +17,7 @@ pub struct Prefer {
     pub respond_async: bool,
     /// `wait=N`, in seconds.
     pub wait: Option<Duration>,
-    /// `rebase=disjoint`: a change for a state that is no longer current is applied to the present
+    /// `rebase=disjoint`: a change for a state that is no longer current is applied to the current
     /// one if the two change different places.
     #[serde(default)]
     pub rebase: bool,
@@ -54,6 +54,22 @@ pub struct IdempotencyKey {
     pub key: String,
     /// SHA-256 over method, path, `If-Match` and body.
     pub fingerprint: [u8; 32],
+}
+
+/// What the keys of plans begin with. No key of a caller holds a space.
+const PLAN_PREFIX: &str = "plan: ";
+
+impl IdempotencyKey {
+    /// The key of a create that is made as it was planned: a plan makes it at most once.
+    #[must_use]
+    pub fn of_plan(plan: &PlanTag) -> String {
+        [PLAN_PREFIX, plan.as_str()].concat()
+    }
+
+    /// Whether it is the key of a plan.
+    pub(super) fn is_plan(&self) -> bool {
+        self.key.starts_with(PLAN_PREFIX)
+    }
 }
 
 /// What a write does, with its input.

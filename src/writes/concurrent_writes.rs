@@ -1,8 +1,7 @@
 //! What the gateway's other writes reveal about a write whose response was lost: a record that
 //! shows the expected values may show the effect of another write.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,63 +18,6 @@ const LOOKBACK: Duration = Duration::from_mins(15);
 /// Rows per query, and queries per search. A search with more rows than that stays inconclusive.
 const PAGE_SIZE: usize = 1000;
 const MAX_PAGES: usize = 32;
-
-/// The creates that run in this process.
-#[derive(Default)]
-pub(super) struct InFlightCreates(Mutex<CreateMap>);
-
-type CreateMap = HashMap<OperationId, Arc<WriteIntent>>;
-
-impl InFlightCreates {
-    /// Adds a create that has begun; ignores any other write.
-    pub(super) fn insert_if_create(&self, write: &InFlightWrite) {
-        if matches!(write.expected, ExpectedState::Created { .. }) {
-            self.lock().insert(write.operation.clone(), Arc::clone(&write.intent));
-        }
-    }
-
-    /// Removes a create when the guard is dropped, however its task ends.
-    pub(super) fn remove_on_drop(&self, operation: &OperationId) -> EndedCreate<'_> {
-        EndedCreate { creates: self, operation: operation.clone() }
-    }
-
-    /// Removes a create that has ended.
-    pub(super) fn remove(&self, operation: &OperationId) {
-        let mut creates = self.lock();
-        if !creates.is_empty() {
-            creates.remove(operation);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, CreateMap> {
-        // Poisoning is harmless: each critical section is one operation on the map.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether another create could make the same record as this one; and the operations of all
-    /// creates.
-    fn competing_creates(&self, write: &InFlightWrite) -> (bool, HashSet<OperationId>) {
-        let creates = self.lock();
-        let is_contested = creates.iter().any(|(operation, other)| {
-            *operation != write.operation
-                && other.system == write.system
-                && could_be_same_record(&other.expected, &write.expected)
-        });
-        (is_contested, creates.keys().cloned().collect())
-    }
-}
-
-/// A create whose outcome is being stored.
-pub(super) struct EndedCreate<'c> {
-    creates: &'c InFlightCreates,
-    operation: OperationId,
-}
-
-impl Drop for EndedCreate<'_> {
-    fn drop(&mut self) {
-        self.creates.remove(&self.operation);
-    }
-}
 
 /// Whether one record can have the values of both creates.
 fn could_be_same_record(one: &ExpectedState, other: &ExpectedState) -> bool {
@@ -139,6 +81,13 @@ fn paths_overlap(some: &[String], others: &[String]) -> bool {
     some.iter().any(|one| others.iter().any(|other| is_within(one, other) || is_within(other, one)))
 }
 
+/// Since when (milliseconds since 1970) other writes may have taken effect while this one ran. The
+/// vendor's answer to an earlier one is no longer awaited, and its effect has come.
+fn lookback_start(system: &System, write: &InFlightWrite) -> i64 {
+    let lookback = i64::try_from((LOOKBACK + system.policy.completion_timeout).as_millis()).unwrap_or(i64::MAX);
+    write.begun_ms.saturating_sub(lookback)
+}
+
 /// The query for the ledger entries of a record since a time in milliseconds.
 fn first_page(system: &System, id: &RecordId, since: i64) -> LedgerQuery {
     LedgerQuery {
@@ -159,8 +108,7 @@ pub(super) async fn find_concurrent_writes(
     let (Some(id), Some(etag_before)) = (write.id(), &write.etag_before) else {
         return Some(ConcurrentWrites::default());
     };
-    let lookback = i64::try_from((LOOKBACK + system.policy.completion_timeout).as_millis()).unwrap_or(i64::MAX);
-    let since = write.begun_ms.saturating_sub(lookback);
+    let since = lookback_start(system, write);
     let mut query = first_page(system, id, since);
     // What a cut has taken away cannot be excluded.
     let is_complete = store.is_complete_since(since).await.ok()?;
@@ -227,11 +175,10 @@ async fn ended_without_effect(store: &Journal, operation: &OperationId) -> Optio
 }
 
 /// Keeps of `found`, the records that a create with a lost response may have made, those that no
-/// other create has made. `None`: a running create could have made them, or the store is
-/// unavailable.
+/// other create has made. `None`: another create that is unresolved, or that ended `unknown`, could
+/// have made them; or that cannot be excluded.
 pub(super) async fn exclude_others_creates(
     store: &Journal,
-    in_flight: &InFlightCreates,
     system: &System,
     write: &InFlightWrite,
     found: Vec<RecordId>,
@@ -239,14 +186,20 @@ pub(super) async fn exclude_others_creates(
     if found.is_empty() {
         return Some(found);
     }
-    let (is_contested, known) = in_flight.competing_creates(write);
-    let running = list_creates(store, system, None, Some(OperationState::Running)).await?;
-    if is_contested || running.iter().any(|id| *id != write.operation && !known.contains(id)) {
+    let since = lookback_start(system, write);
+    if !store.is_complete_since(since).await.ok()? {
+        return None;
+    }
+    // Asked for first: a create that ends meanwhile is listed with its record below.
+    let unresolved = store.unresolved_creates(system.name.as_str(), since, PAGE_SIZE).await.ok()?;
+    let is_contested = unresolved.len() >= PAGE_SIZE
+        || unresolved.iter().any(|(id, intent)| *id != write.operation && may_be_same_record(intent.as_deref(), write));
+    if is_contested {
         return None;
     }
     let mut left = Vec::new();
     for id in found {
-        let creates = list_creates(store, system, Some(&id), None).await?;
+        let creates = list_creates(store, system, &id).await?;
         if creates.iter().all(|create| *create == write.operation) {
             left.push(id);
         }
@@ -254,18 +207,17 @@ pub(super) async fn exclude_others_creates(
     Some(left)
 }
 
-/// The creates of a system, optionally of one record or in one state. `None`: the store is
-/// unavailable, or there are too many.
-async fn list_creates(
-    store: &Journal,
-    system: &System,
-    record: Option<&RecordId>,
-    state: Option<OperationState>,
-) -> Option<Vec<OperationId>> {
+/// Whether a create with this stored intent could have made the record of this one.
+fn may_be_same_record(intent: Option<&str>, write: &InFlightWrite) -> bool {
+    let intent = intent.and_then(|json| serde_json::from_str::<WriteIntent>(json).ok());
+    intent.is_none_or(|intent| could_be_same_record(&intent.expected, &write.expected))
+}
+
+/// The creates that made a record. `None`: the store is unavailable, or there are too many.
+async fn list_creates(store: &Journal, system: &System, record: &RecordId) -> Option<Vec<OperationId>> {
     let mut query = OperationQuery {
         systems: vec![system.name.as_str().to_owned()],
-        record: record.map(|id| id.as_str().to_owned()),
-        state,
+        record: Some(record.as_str().to_owned()),
         limit: PAGE_SIZE,
         ..OperationQuery::default()
     };

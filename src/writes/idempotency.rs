@@ -4,12 +4,13 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::command::WriteCommand;
+use super::command::{IdempotencyKey, WriteCommand};
 use super::outcome::EarlyReturn;
-use super::problems::{duplicate_in_progress, store_unavailable, write_in_progress};
+use super::problems::{duplicate_in_progress, plan_changed, store_unavailable, write_in_progress};
 use crate::journal::{IdempotencyClaim, IdempotencyState, Journal};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, PlanOutcome};
 use crate::problem::ProblemKind;
+use crate::record::PlanPart;
 use crate::system::{OpContext, System};
 
 /// Pairs of caller and key.
@@ -70,13 +71,22 @@ pub(super) async fn check_key(
 ) -> Result<(), EarlyReturn> {
     let Some(claim) = idempotency_claim(command, context) else { return Ok(()) };
     let state = store.lookup_idempotency_key(&claim).await.map_err(|error| store_unavailable(&error))?;
-    state.map_or(Ok(()), |state| Err(outcome_from_key(metrics, system, state)))
+    state.map_or(Ok(()), |state| Err(outcome_from_key(metrics, system, command, state)))
 }
 
 /// What the state of a key that is not free means for a repetition.
-pub(super) fn outcome_from_key(metrics: &Metrics, system: &System, state: IdempotencyState) -> EarlyReturn {
+pub(super) fn outcome_from_key(
+    metrics: &Metrics,
+    system: &System,
+    command: &WriteCommand,
+    state: IdempotencyState,
+) -> EarlyReturn {
     match state {
         IdempotencyState::Running(operation) => write_in_progress(system, Some(&operation)).into(),
+        IdempotencyState::Mismatch if command.idempotency.as_ref().is_some_and(IdempotencyKey::is_plan) => {
+            metrics.plan(system.index, PlanOutcome::Changed);
+            plan_changed(system, vec![PlanPart::Calls]).into()
+        }
         IdempotencyState::Mismatch => {
             let detail = "This Idempotency-Key was used before with another method, path, If-Match or body. Use a \
                           new key for a new request.";

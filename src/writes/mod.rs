@@ -15,6 +15,7 @@ mod stored_request;
 mod active_probes;
 mod applied_rebase;
 mod concurrent_writes;
+mod conflict_retries;
 mod drain;
 mod idempotency;
 mod interim;
@@ -26,13 +27,15 @@ mod reconcile_on_drop;
 mod record_outcome;
 mod record_queues;
 mod refusal_problem;
+mod resend;
 mod resolve;
 mod schema_findings;
 mod state;
 mod task;
 mod verify;
 
-// The steps, in their order, and who runs them.
+// The steps, what runs them, and what runs before them (`schema_check`) or instead of them
+// (`preview`).
 mod admit;
 mod begin;
 mod finish;

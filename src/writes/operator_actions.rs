@@ -13,9 +13,9 @@ use super::intent::WriteIntent;
 use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
 use super::probe::OutcomeProbe;
 use super::record_outcome::late_verdict;
-use super::resolve::Resolution;
 use super::state::GatewayState;
 use super::task::accepted_success;
+use super::verify::resolve_and_verify;
 use crate::journal::{JournalError, Verdict, VerdictResult};
 use crate::record::{Action, Operation, OperationId, OperationState};
 use crate::system::{System, VendorSession};
@@ -39,8 +39,8 @@ pub enum ProbeRequestResult {
     NoRecoveryData,
 }
 
-/// Probes the outcome of a write at once. If the write has ended `unknown`, the record is read once
-/// more, and the write is not sent again.
+/// Probes the outcome of a write at once. If the write has ended `unknown`, or as a person said, the
+/// record is read once more, and the write is not sent again.
 ///
 /// # Errors
 /// The store is unavailable.
@@ -49,23 +49,27 @@ pub(crate) async fn probe_again(
     operation: &Operation,
     operator: Operator,
 ) -> Result<ProbeRequestResult, JournalError> {
+    let missing = match operation.state {
+        OperationState::Unknown => ProbeRequestResult::NoRecoveryData,
+        _ => ProbeRequestResult::OutcomeKnown,
+    };
     match operation.state {
-        OperationState::Applied | OperationState::NotApplied => Ok(ProbeRequestResult::OutcomeKnown),
+        OperationState::Applied | OperationState::NotApplied if operation.resolved_by.is_none() => Ok(missing),
         // A running write that this process does not probe is its request's, or another replica's.
         OperationState::Running => Ok(match gateway.active_probes.wake(&operation.id) {
             WakeResult::Woken => ProbeRequestResult::Started,
             WakeResult::Polling | WakeResult::NotProbed => ProbeRequestResult::AlreadyRunning,
         }),
-        OperationState::Unknown => {
+        OperationState::Unknown | OperationState::Applied | OperationState::NotApplied => {
             let Some(guard) = gateway.active_probes.begin(&operation.id) else {
                 return Ok(ProbeRequestResult::AlreadyRunning);
             };
             let intent = stored_intent(gateway, &operation.id).await?;
             let (Some(intent), Some(system)) = (intent, gateway.system(&operation.system)) else {
-                return Ok(ProbeRequestResult::NoRecoveryData);
+                return Ok(missing);
             };
             if intent.tenant_fingerprint != system.tenant_fingerprint {
-                return Ok(ProbeRequestResult::NoRecoveryData);
+                return Ok(missing);
             }
             actix_web::rt::spawn(run_probe(Arc::clone(gateway), system, intent, operator, guard));
             Ok(ProbeRequestResult::Started)
@@ -90,12 +94,7 @@ async fn run_probe(
     let trace = TraceContext::new_root();
     let session = VendorSession::to_reconcile(&system, &trace, Instant::now() + PROBE_TIMEOUT);
     let probe = OutcomeProbe { gateway: &gateway, system: &system, session: &session };
-    let finding = match probe.poll_until_resolved(&mut write, Instant::now(), PROBE_TIMEOUT).await {
-        finding if finding.resolution == Resolution::Open => {
-            probe.final_probe(&write, Instant::now() + PROBE_TIMEOUT).await
-        }
-        finding => finding,
-    };
+    let finding = resolve_and_verify(&probe, &mut write, Instant::now(), PROBE_TIMEOUT).await;
     let resolution = finding.resolution.as_str();
     let Some(verdict) = late_verdict(&gateway, &system, &mut write, finding, &operator).await else { return };
     match gateway.store.record_verdict(verdict).await {

@@ -1,13 +1,9 @@
 //! The write pipeline: one write in five steps, from its `Idempotency-Key` to its response.
 
-use std::time::Duration;
-
-use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
-use tokio::time::Instant;
-
 use super::admit::admit;
 use super::begin::journal;
 use super::command::WriteCommand;
+use super::conflict_retries::{ConflictRetries, retryable_conflict};
 use super::finish::{Resolved, finish};
 use super::idempotency::check_key;
 use super::outcome::{EarlyReturn, WriteOutcome, WriteResponse};
@@ -23,11 +19,6 @@ use crate::system::{OpContext, System};
 
 /// How often a write starts again because its lease was lost before it was sent.
 const MAX_LEASE_RETRIES: usize = 2;
-/// How often a write tries at least that meets conflicts (contract 4.2).
-const MIN_ATTEMPTS: u32 = 3;
-/// The pauses between its tries, before they are cut at random.
-const MIN_PAUSE: Duration = Duration::from_millis(50);
-const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// One attempt. Each step owns the result of the step before it; the first failure is the outcome.
 async fn attempt(task: &WriteTask<'_>) -> Result<Resolved, EarlyReturn> {
@@ -62,20 +53,12 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, Ea
             Ok(Resolved { outcome }) if may_go_on_guarded(task, &outcome) && !was_native => {
                 was_native = true;
             }
-            Ok(Resolved { outcome }) => match may_try_again(task, &outcome) {
+            Ok(Resolved { outcome }) => match retryable_conflict(task, &outcome) {
                 Some(conflict) if conflicts.pause(gateway, system).await => {
                     task.must_read.set(conflict.name == ProblemKind::PreconditionFailed);
                 }
-                Some(Problem { name: ProblemKind::PreconditionFailed, .. }) if !task.is_if_match_any() => {
-                    gateway.metrics.rebase(system.index, RebaseOutcome::Lost);
-                    return Ok(outcome);
-                }
-                Some(Problem { name: ProblemKind::PreconditionFailed, operation, .. }) => {
-                    gateway.metrics.contended(system.index);
-                    let operation = operation.clone();
-                    return Err(Problem { operation, ..contended(system) }.into());
-                }
-                _ => return Ok(outcome),
+                Some(_) => return give_up(task, outcome),
+                None => return Ok(outcome),
             },
             Err(EarlyReturn::LeaseLost) if lease_losses < MAX_LEASE_RETRIES => lease_losses += 1,
             Err(early) => return Err(early),
@@ -91,44 +74,19 @@ fn may_go_on_guarded(task: &WriteTask<'_>, outcome: &WriteOutcome) -> bool {
     is_not_compared && !task.command.require_native && !task.has_responded()
 }
 
-/// The conflict that another attempt may not meet. A caller that sent a tag gets its 412 at once
-/// unless it prefers a rebase; a caller that has its 202 polls that operation, so no other one
-/// may begin.
-fn may_try_again<'o>(task: &WriteTask<'_>, outcome: &'o WriteOutcome) -> Option<&'o Problem> {
-    let WriteOutcome::Problem(problem) = outcome else { return None };
-    let is_conflict = match problem.name {
-        // A create has no state that another attempt could read again.
-        ProblemKind::PreconditionFailed => {
-            task.command.op.record().is_some() && (task.is_if_match_any() || task.command.prefer.rebase)
+/// The outcome of a write that met a conflict at every attempt.
+fn give_up(task: &WriteTask<'_>, outcome: WriteOutcome) -> Result<WriteOutcome, EarlyReturn> {
+    let (gateway, system) = (task.gateway, task.system);
+    match &outcome {
+        WriteOutcome::Problem(problem) if problem.name == ProblemKind::PreconditionFailed => {
+            if !task.is_if_match_any() {
+                gateway.metrics.rebase(system.index, RebaseOutcome::Lost);
+                return Ok(outcome);
+            }
+            gateway.metrics.contended(system.index);
+            Err(Problem { operation: problem.operation.clone(), ..contended(system) }.into())
         }
-        name => name == ProblemKind::VendorBusy,
-    };
-    (is_conflict && !task.has_responded()).then_some(&**problem)
-}
-
-/// The attempts after a conflict (contract 4.2).
-struct ConflictRetries {
-    until: Instant,
-    attempts: u32,
-    backoff: ExponentialBackoff,
-}
-
-impl ConflictRetries {
-    fn new(until: Instant) -> Self {
-        let backoff = ExponentialBuilder::new().with_min_delay(MIN_PAUSE).with_max_delay(MAX_PAUSE).with_factor(2.0);
-        Self { until, attempts: 1, backoff: backoff.without_max_times().build() }
-    }
-
-    /// Pauses before the next attempt; `false` if there is no time for one.
-    async fn pause(&mut self, gateway: &GatewayState, system: &System) -> bool {
-        let pause = self.backoff.next().unwrap_or(MAX_PAUSE).mul_f64(fastrand::f64());
-        if self.attempts >= MIN_ATTEMPTS && Instant::now() + pause >= self.until {
-            return false;
-        }
-        self.attempts += 1;
-        gateway.metrics.conflict_retry(system.index);
-        tokio::time::sleep(pause).await;
-        true
+        _ => Ok(outcome),
     }
 }
 

@@ -13,7 +13,7 @@ pub use document::{Change, ExpectedResponse, LossView, Preview, PreviewCompletio
 use super::admit::check_guarantee;
 use super::applied_rebase::AppliedRebase;
 use super::command::{WriteCommand, WriteOp};
-use super::plan::{Draft, PlanSubject, draft};
+use super::plan::{Draft, PlanSubject, draft, max_ttl_ms};
 use super::problems::store_unavailable;
 use super::schema_check::check_request;
 use super::state::GatewayState;
@@ -44,11 +44,9 @@ pub(crate) async fn preview(
     check_guarantee(system, command)?;
     let is_blocked = is_blocked(&task).await?;
     let draft = draft(&task).await?;
-    // A create's plan is its key as well: it must not outlive what the key remembers.
-    let is_create = command.op.action() == Action::Create;
-    let ttl = if is_create { plan_ttl.min(gateway.store.idempotency_ttl()) } else { plan_ttl };
+    let ttl_ms = u64::try_from(plan_ttl.as_millis()).unwrap_or_default().min(max_ttl_ms(&task));
     let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
-    let expires_ms = now_ms.saturating_add(ttl.as_millis().try_into().unwrap_or_default());
+    let expires_ms = now_ms.saturating_add(ttl_ms);
     let key = gateway.plan_key().await?;
     let plan = PlanTag::sign(key, &subject(&draft).digests(key, &task), expires_ms);
     gateway.metrics.plan(system.index, PlanOutcome::Made);

@@ -14,14 +14,13 @@ use super::concurrent_writes::{ConcurrentWrites, exclude_others_creates, find_co
 use super::in_flight_write::InFlightWrite;
 use super::intent::ExpectedState;
 use super::interim::block_record;
+use super::resend::{repeatable_delete, resend};
 use super::resolve::{Answer, Evidence, Resolution, Seen, needs_ledger, resolve, resolve_finally};
 use super::state::GatewayState;
 use super::stored_request::StoredRequest;
-use crate::journal::LeaseResult;
 use crate::metrics::RetryReason;
-use crate::record::{FieldChange, RecordId, SideEffect, VendorError, VendorErrorKind, VendorRecord, Version, Warning};
+use crate::record::{FieldChange, RecordId, VendorError, VendorRecord, Version, Warning};
 use crate::system::{System, VendorSession};
-use crate::transport::{Transport as _, VendorCallKind, VendorRequest};
 
 /// The longest pause between two polls.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(10);
@@ -168,18 +167,11 @@ impl OutcomeProbe<'_> {
         }
     }
 
-    /// Sends a delete again if ids are never reused, the record still has the version that was
-    /// compared, and no other writer may begin (contract 5.2). A delete that has ended in the store
-    /// is not sent again, with or without a vendor that compares.
+    /// Sends a delete again, if that is allowed ([`repeatable_delete`]). The reasons to do so differ:
+    /// a poll that proves nothing, and a first response that is no verdict.
     pub(super) async fn repeat_delete(&self, write: &InFlightWrite, finding: Finding, deadline: Instant) -> Finding {
-        let request = write.resendable_request.as_ref();
-        let request = request.filter(|_| write.expected.is_deleted() && !write.is_released);
-        let (Some(request), Some(id), Some(record)) = (request, write.id(), &finding.record) else { return finding };
-        let is_unchanged = self.system.is_current(write.etag_before.as_deref(), id, record);
-        let excludes_others = write.compared_etag().is_some() || self.excludes_others(write, id).await;
-        if !is_unchanged || !excludes_others {
-            return finding;
-        }
+        let record = finding.record.as_ref();
+        let Some(request) = repeatable_delete(self.gateway, self.system, write, record).await else { return finding };
         match (self.resend(write, request, deadline).await, &finding.fault) {
             (Some(Answer::Success), _) => Resolution::Applied.into(),
             (Some(Answer::Lost), _) => Resolution::Open.into(),
@@ -188,44 +180,10 @@ impl OutcomeProbe<'_> {
         }
     }
 
-    /// Whether no other writer of the record can begin: this write has its lease, or the store
-    /// keeps all others from the record.
-    async fn excludes_others(&self, write: &InFlightWrite, id: &RecordId) -> bool {
-        let (store, ttl) = (&self.gateway.store, self.system.lease_ttl());
-        match &write.lease {
-            Some(lease) => store.renew(lease, ttl).await.unwrap_or(false),
-            None if !write.blocks_record => false,
-            None => match store.acquire(self.system.name.as_str(), id.as_str(), ttl).await {
-                Ok(LeaseResult::Running(operation)) => operation == write.operation,
-                Ok(LeaseResult::Lease(lease)) => {
-                    let _ = store.release(&lease).await;
-                    false
-                }
-                Ok(LeaseResult::Held) | Err(_) => false,
-            },
-        }
-    }
-
-    /// Sends a write again. `None`: the request was not sent.
     async fn resend(&self, write: &InFlightWrite, request: &StoredRequest, deadline: Instant) -> Option<Answer> {
         self.session.set_deadline(deadline);
-        let kind = if write.expected.is_deleted() { VendorCallKind::Delete } else { VendorCallKind::Update };
-        let request = VendorRequest { kind, ..request.restore() };
         self.gateway.metrics.vendor_retry(self.system.index, RetryReason::ConnectionLost);
-        let Err(fault) = self.session.send(request).await else { return Some(Answer::Success) };
-        let is_refused = matches!(
-            fault.kind,
-            VendorErrorKind::Conflict
-                | VendorErrorKind::Ambiguous
-                | VendorErrorKind::NotFound
-                | VendorErrorKind::Rejected
-        );
-        if is_refused {
-            Some(Answer::LostThenRefused)
-        } else {
-            // Once the version has moved, a request that is still under way will be refused.
-            (fault.effect == SideEffect::Unknown).then_some(Answer::Lost)
-        }
+        resend(self.session, write, request).await
     }
 
     /// Reads what a vendor's refusal of several meanings means (Pretectum's 400, Matrix42's 500).
@@ -376,6 +334,6 @@ impl OutcomeProbe<'_> {
             return None;
         }
         let new = matching.into_iter().filter(is_new).collect();
-        exclude_others_creates(&self.gateway.store, &self.gateway.in_flight_creates, self.system, write, new).await
+        exclude_others_creates(&self.gateway.store, self.system, write, new).await
     }
 }

@@ -21,7 +21,7 @@ use super::probe::{Finding, OutcomeProbe};
 use super::record_outcome::record_outcome;
 use super::resolve::Resolution;
 use super::state::{GatewayState, ReconcileQueue};
-use super::verify::verify_applied;
+use super::verify::resolve_and_verify;
 use crate::journal::{self, InterimResponse};
 use crate::problem::{FailureEvent, Problem, ProblemKind};
 use crate::record::{OperationId, OperationState, VendorCallLog};
@@ -98,8 +98,9 @@ async fn adopt_one(gateway: &GatewayState, orphan: journal::OrphanedOperation) {
     }
     let response = match orphan.response {
         Some(InterimResponse::Accepted) => ResponseState::Accepted,
-        // The caller of a queued write has most likely got its 202.
-        None if intent.is_async => ResponseState::Accepted,
+        // The caller of a queued write has most likely got its 202. With a key, the store knows
+        // every 202 before the caller does.
+        None if intent.is_async && !intent.has_idempotency_key => ResponseState::Accepted,
         Some(InterimResponse::Unknown) | None => ResponseState::Unknown,
     };
     let first_adopted_ms = Some(orphan.first_adopted_ms);
@@ -158,22 +159,13 @@ async fn reconcile(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
     }
 }
 
-/// Polls until the write's time is over, and then probes once more. The record that a create has
-/// made is read, for its `Idempotency-Key` to replay.
+/// Resolves a write as its request would, for the operation and what its `Idempotency-Key` replays.
 async fn resolve(gateway: &GatewayState, system: &System, write: &mut InFlightWrite) -> Finding {
     let trace = TraceContext::new_root();
     let until = Instant::now() + write.time_left(&system.policy);
     let session = VendorSession::to_reconcile(system, &trace, until);
     let probe = OutcomeProbe { gateway, system, session: &session };
-    let finding = match probe.poll_until_resolved(write, until, FINAL_PROBE_TIMEOUT).await {
-        Finding { resolution: Resolution::Open, .. } => {
-            probe.final_probe(write, Instant::now() + FINAL_PROBE_TIMEOUT).await
-        }
-        finding if finding.created_id.is_some() => {
-            verify_applied(&probe, write, finding, Instant::now() + FINAL_PROBE_TIMEOUT).await
-        }
-        finding => finding,
-    };
+    let finding = resolve_and_verify(&probe, write, until, FINAL_PROBE_TIMEOUT).await;
     write.calls.extend(session.take_calls());
     finding
 }
@@ -185,7 +177,6 @@ async fn abandon(gateway: &GatewayState, operation: &OperationId, write: Option<
         .with_cause(reason)
         .operation(operation);
     log_failure(&problem, operation, write, &[]);
-    gateway.in_flight_creates.remove(operation);
     let outcome = journal::Outcome {
         operation: operation.clone(),
         state: OperationState::Unknown,

@@ -36,8 +36,6 @@ pub(super) async fn record_outcome(
     let (stored, outcome) = stored_outcome(system, write, result);
     let finishing = gateway.store.finish(stored);
     write.recorded = true;
-    // Only once it is stored does the store know which record a create made.
-    let _ended = gateway.in_flight_creates.remove_on_drop(&write.operation);
     let is_authoritative = finishing.await.unwrap_or_else(|error| {
         tracing::error!(operation = %write.operation, system = %system.name, %error, "outcome not stored yet");
         matches!(outcome, WriteOutcome::Success(_))

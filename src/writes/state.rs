@@ -5,7 +5,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{OnceCell, mpsc};
 
 use super::active_probes::ActiveProbes;
-use super::concurrent_writes::InFlightCreates;
 use super::idempotency::InFlightKeys;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::problems::store_unavailable;
@@ -25,7 +24,6 @@ pub(crate) struct GatewayState {
     systems: RwLock<Vec<Arc<System>>>,
     pub store: Journal,
     pub metrics: Arc<Metrics>,
-    pub(super) in_flight_creates: InFlightCreates,
     pub(super) in_flight_keys: InFlightKeys,
     pub(super) record_queues: RecordQueues,
     pub(super) active_probes: ActiveProbes,
@@ -41,7 +39,6 @@ impl GatewayState {
             systems: RwLock::new(systems),
             store,
             metrics,
-            in_flight_creates: InFlightCreates::default(),
             in_flight_keys: InFlightKeys::default(),
             record_queues: RecordQueues::default(),
             active_probes: ActiveProbes::default(),
@@ -79,7 +76,6 @@ impl GatewayState {
                 self.metrics.writes_unknown(system.index, 1);
             }
         }
-        self.in_flight_creates.insert_if_create(&write);
         self.requeue(write);
     }
 

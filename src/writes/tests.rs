@@ -62,7 +62,10 @@ fn build_system(vendor: &matrix42::Vendor) -> (Arc<System>, Arc<Metrics>) {
     let tenant_fingerprint = "t".into();
     let transport = Arc::new(transport);
     let catalog = Catalog::new("/systems/itsm", Arc::clone(&adapter), Arc::clone(&transport), Duration::from_mins(10));
-    (Arc::new(System { name, index, tenant_fingerprint, adapter, transport, catalog, policy }), metrics)
+    (
+        Arc::new(System { name, index, tenant_fingerprint, adapter, transport, catalog, key_expires: None, policy }),
+        metrics,
+    )
 }
 
 async fn open_store(file: &Path) -> Journal {

@@ -1,12 +1,30 @@
 //! Reads a record again after the write was applied: for the response, and to find changes that did
 //! not take effect.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::in_flight_write::InFlightWrite;
 use super::probe::{Finding, OutcomeProbe};
 use super::resolve::Resolution;
 use crate::record::{VendorRecord, all_applied};
+
+/// Polls until the write is resolved or `until` has come, then probes once more, and reads back what
+/// was applied: for the writes that no caller waits for. A poll, the final probe and the read may
+/// take `timeout` each.
+pub(super) async fn resolve_and_verify(
+    probe: &OutcomeProbe<'_>,
+    write: &mut InFlightWrite,
+    until: Instant,
+    timeout: Duration,
+) -> Finding {
+    let finding = match probe.poll_until_resolved(write, until, timeout).await {
+        finding if finding.resolution == Resolution::Open => probe.final_probe(write, Instant::now() + timeout).await,
+        finding => finding,
+    };
+    verify_applied(probe, write, finding, Instant::now() + timeout).await
+}
 
 /// Reads the record where the response needs it: for `return=representation`, a create, or an
 /// update that has warnings to report or whose values nobody has checked.

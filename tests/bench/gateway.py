@@ -23,7 +23,7 @@ class Gateway:
 
     def __init__(self, address, pid, sandbox_output):
         self.address, self.pid = address, pid
-        self.vendors = dict(zip(("crm", "architecture", "itsm"), vendors.addresses(sandbox_output)))
+        self.vendors = vendors.addresses(sandbox_output)
 
     @classmethod
     @contextlib.contextmanager

@@ -31,11 +31,14 @@ async fn read(gateway: &TestEnv, caller: &str) -> TestResponse {
     authorized(gateway.read(MATRIX42.key), caller).send().await
 }
 
-/// Reads until the limited caller is refused, and returns the refusal.
-async fn use_up(gateway: &TestEnv) -> TestResponse {
-    for _ in 0..50 {
-        let response = read(gateway, "limited").await;
+/// Sends a request as the limited caller until it is refused, and returns the refusal: whoever is
+/// slow gets a place again meanwhile.
+async fn use_up(gateway: &TestEnv, request: impl Fn() -> Request) -> TestResponse {
+    for _ in 0..200 {
+        let calls = gateway.requests().len();
+        let response = authorized(request(), "limited").send().await;
         if response.status == 429 {
+            assert_eq!(gateway.requests().len(), calls, "nothing was sent");
             return response;
         }
     }
@@ -49,15 +52,13 @@ async fn a_caller_over_its_rate_gets_429_and_others_are_served() {
     response.assert_status(200);
     assert_eq!(response.header("ratelimit-policy"), Some(r#""rate";q=3;w=3"#));
     assert_eq!(response.header("ratelimit"), Some(r#""rate";r=2;t=1"#));
-    let refused = use_up(&gateway).await;
-    let calls = gateway.call_count(CallKind::Read);
+    let refused = use_up(&gateway, || gateway.read(MATRIX42.key)).await;
     refused.assert_problem(429, "quota-exceeded");
     assert_eq!(refused.json()["violated_policies"], serde_json::json!(["rate"]));
     assert_eq!(refused.json()["retryable"], true);
     assert_eq!(refused.header("retry-after"), Some("1"));
-    assert_eq!(refused.header("ratelimit"), Some(r#""rate";r=0;t=3"#));
-    read(&gateway, "limited").await.assert_status(429);
-    assert_eq!(gateway.call_count(CallKind::Read), calls, "nothing was sent");
+    let limit = refused.header("ratelimit").unwrap();
+    assert!([r#""rate";r=0;t=2"#, r#""rate";r=0;t=3"#].contains(&limit), "{limit}");
     for _ in 0..5 {
         let response = read(&gateway, "other").await;
         response.assert_status(200);
@@ -68,13 +69,14 @@ async fn a_caller_over_its_rate_gets_429_and_others_are_served() {
     }
     let metrics = gateway.get("/metrics").send().await.text;
     for line in [
-        r#"quota_refusals_total{policy="rate"} 2"#,
+        r#"quota_refusals_total{policy="rate"} 1"#,
         r#"quota_refusals_total{policy="in-flight"} 0"#,
-        r#"caller_quota_refusals_total{caller="limited",policy="rate"} 2"#,
+        r#"caller_quota_refusals_total{caller="limited",policy="rate"} 1"#,
     ] {
         assert!(metrics.lines().any(|shown| shown == line), "{line} not in\n{metrics}");
     }
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    // As `Retry-After` said.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     read(&gateway, "limited").await.assert_status(200);
 }
 
@@ -82,15 +84,15 @@ async fn a_caller_over_its_rate_gets_429_and_others_are_served() {
 async fn the_limit_comes_after_401_and_before_404_and_the_body() {
     let gateway = start(limits(1, 1, 0));
     gateway.get("/records/nowhere/x").header("Authorization", "Bearer x").send().await.assert_status(401);
-    for request in [
-        gateway.get("/records/nowhere/x"),
-        gateway.request(Method::PATCH, "/records/itsm/x").header("Content-Type", "text/plain").body("{"),
-        gateway.get("/systems"),
+    let no_patch = || gateway.request(Method::PATCH, "/records/itsm/x").header("Content-Type", "text/plain").body("{");
+    for refused in [
+        use_up(&gateway, || gateway.get("/records/nowhere/x")).await,
+        use_up(&gateway, no_patch).await,
+        use_up(&gateway, || gateway.get("/systems")).await,
     ] {
-        use_up(&gateway).await;
-        authorized(request, "limited").send().await.assert_problem(429, "quota-exceeded");
+        refused.assert_problem(429, "quota-exceeded");
     }
-    use_up(&gateway).await;
+    use_up(&gateway, || gateway.read(MATRIX42.key)).await;
     authorized(gateway.get("/nowhere"), "limited").send().await.assert_problem(404, "not-found");
     authorized(gateway.request(Method::PUT, "/systems"), "limited").send().await.assert_status(405);
 }
@@ -113,13 +115,15 @@ async fn requests_in_flight_are_limited_and_freed_when_they_end() {
 #[actix_web::test]
 async fn an_item_of_a_batch_counts_once() {
     // The batch and one item: two items of one record run one after another.
-    let gateway = start(limits(0, 0, 2));
-    let get = serde_json::json!({"method": "GET", "path": MATRIX42.path(MATRIX42.key)});
-    let batch = gateway.request(Method::POST, "/batch").json(&serde_json::json!({"items": [get, get]}));
-    let response = authorized(batch, "hog").send().await;
-    response.assert_status(200);
-    assert_eq!(response.json()["summary"]["ok"], 2, "{response:?}");
-    assert_eq!(gateway.call_count(CallKind::Read), 2);
+    for (in_flight, status, served) in [(2, 200, 2), (1, 207, 0)] {
+        let gateway = start(limits(0, 0, in_flight));
+        let get = serde_json::json!({"method": "GET", "path": MATRIX42.path(MATRIX42.key)});
+        let batch = gateway.request(Method::POST, "/batch").json(&serde_json::json!({"items": [get, get]}));
+        let response = authorized(batch, "limited").send().await;
+        response.assert_status(status);
+        assert_eq!(response.json()["summary"]["ok"], served, "{response:?}");
+        assert_eq!(gateway.call_count(CallKind::Read), served);
+    }
 }
 
 #[actix_web::test]
@@ -131,9 +135,9 @@ async fn default_limits_apply_to_callers_without_their_own() {
             .caller("other", "limits", limits(1, 2, 0))
     };
     let gateway = TestEnv::start_with(&MATRIX42, configure);
-    for (caller, statuses) in [("limited", vec![200, 429]), ("other", vec![200, 200, 429])] {
-        for status in statuses {
-            read(&gateway, caller).await.assert_status(status);
-        }
+    for (caller, policy) in [("limited", r#""rate";q=1;w=1"#), ("other", r#""rate";q=2;w=2"#)] {
+        let response = read(&gateway, caller).await;
+        assert_eq!(response.assert_status(200).header("ratelimit-policy"), Some(policy));
     }
+    use_up(&gateway, || gateway.read(MATRIX42.key)).await.assert_problem(429, "quota-exceeded");
 }

@@ -5,10 +5,13 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use actix_web::http::Method;
-use futures_util::future::join;
+use actix_web::rt::task::JoinHandle;
 use serde_json::Value;
 
-use crate::support::{EventStream, FIXTURES, PRETECTUM, Request, TestEnv, TestProcess, VendorFixture, for_each_vendor};
+use crate::support::{
+    EventStream, FIXTURES, PRETECTUM, Request, TestClient, TestEnv, TestProcess, TestResponse, VendorFixture,
+    for_each_vendor,
+};
 
 for_each_vendor!(every_applied_write_is_in_the_feed_once_and_in_order,);
 
@@ -31,6 +34,27 @@ fn types(page: &Value) -> Vec<&str> {
 
 async fn set_text(env: &TestEnv, text: &str) {
     env.set_text(env.fixture.key, "*", text).send().await.assert_status(env.fixture.patch_status);
+}
+
+/// How many requests that are about no system are in flight, the one that asks included.
+async fn in_flight(env: &TestEnv) -> u64 {
+    let metrics = env.get("/metrics").send().await.text;
+    let value = metrics.lines().find_map(|line| line.strip_prefix("gateway_in_flight{system=\"none\"} "));
+    value.expect("the gauge").parse().expect("a number")
+}
+
+/// Sends a request that the gateway holds, and waits until it has arrived.
+async fn hold(env: &TestEnv, query: &str) -> JoinHandle<TestResponse> {
+    let before = in_flight(env).await;
+    let request = changes(env, query);
+    let held = actix_web::rt::spawn(async move { request.try_send().await.expect("a response") });
+    while in_flight(env).await == before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // A gateway that holds nothing would have responded by the end of another such request.
+    changes(env, "since=now").send().await.assert_status(200);
+    assert!(!held.is_finished(), "{query} is not held");
+    held
 }
 
 async fn every_applied_write_is_in_the_feed_once_and_in_order(fixture: &'static VendorFixture) {
@@ -78,11 +102,9 @@ async fn every_applied_write_is_in_the_feed_once_and_in_order(fixture: &'static 
 async fn a_held_response_comes_with_the_event() {
     let env = TestEnv::start(&PRETECTUM);
     let start = now(&env, "").await;
-    let (held, ()) = join(changes(&env, &format!("since={start}&wait=4")).send(), async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        set_text(&env, "awaited").await;
-    })
-    .await;
+    let held = hold(&env, &format!("since={start}&wait=4")).await;
+    set_text(&env, "awaited").await;
+    let held = held.await.unwrap();
     assert_eq!(types(&held.assert_status(200).json()), ["record.updated"]);
     let begun = Instant::now();
     let next = held.json()["next"].as_str().unwrap().to_owned();
@@ -200,9 +222,7 @@ async fn a_stop_ends_streams_and_held_responses() {
     let mut env = TestEnv::start(&PRETECTUM);
     let mut stream = open(&env, None).await;
     stream.next().await.unwrap();
-    let held = changes(&env, "since=now&wait=4");
-    let holding = actix_web::rt::spawn(async move { held.try_send().await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let held = hold(&env, "since=now&wait=4").await;
     let begun = Instant::now();
     env.restart().await;
     assert!(
@@ -211,7 +231,7 @@ async fn a_stop_ends_streams_and_held_responses() {
         begun.elapsed()
     );
     assert_eq!(stream.next().await, None);
-    holding.await.unwrap().unwrap().assert_status(200);
+    held.await.unwrap().assert_status(200);
 }
 
 #[actix_web::test]
@@ -245,20 +265,21 @@ fn resident_kib(process: u32) -> u64 {
 }
 
 #[actix_web::test]
-async fn idle_streams_take_at_most_20_kib_each() {
+async fn idle_streams_take_at_most_20_kib_each_and_256_are_the_most() {
+    const FIRST: u64 = 32;
     let process = TestProcess::builder().configure(|config| config.server("workers", 2)).start();
     let (address, id) = (process.address(), process.id());
-    let grown = tokio::task::spawn_blocking(move || {
-        drop((0..32).map(|_| open_socket(&address)).collect::<Vec<_>>());
-        std::thread::sleep(Duration::from_millis(300));
+    let opened = tokio::task::spawn_blocking(move || {
+        let first: Vec<_> = (0..FIRST).map(|_| open_socket(&address)).collect();
         let before = resident_kib(id);
-        let streams: Vec<_> = (0..200).map(|_| open_socket(&address)).collect();
-        let grown = resident_kib(id).saturating_sub(before);
-        drop(streams);
-        grown
+        let rest: Vec<_> = (FIRST..256).map(|_| open_socket(&address)).collect();
+        (resident_kib(id).saturating_sub(before), first, rest)
     });
-    let grown = grown.await.unwrap();
-    assert!(grown <= 200 * 20, "{grown} KiB for 200 streams");
+    let (grown, ..) = &opened.await.unwrap();
+    assert!(*grown <= (256 - FIRST) * 20, "{grown} KiB for {} streams", 256 - FIRST);
+    let client = TestClient::new(format!("http://{}", process.address()));
+    let one_more = client.get("/changes").header("Accept", "text/event-stream").send().await;
+    one_more.assert_problem(503, "overloaded");
     process.kill();
     process.vendors.stop().await;
 }

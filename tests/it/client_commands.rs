@@ -94,10 +94,11 @@ async fn an_unknown_outcome_has_its_own_exit_code() {
     let (_, err) = assert_exit(&run(&process, &patch), 6);
     assert!(err.contains("504 outcome-unknown") && err.contains("follow: /operations/"), "{err}");
     faults.clear();
-    let url = "http://127.0.0.1:1";
-    let mut command = Command::new(PROGRAM);
-    let unreachable = command.args(["get", "itsm", &record(), "--url", url]).output().unwrap();
-    assert_exit(&unreachable, 5);
+    for (url, exit) in [("http://127.0.0.1:1", 5), ("garbage", 2), ("ftp://127.0.0.1", 2)] {
+        let mut command = Command::new(PROGRAM);
+        let output = command.args(["get", "itsm", &record(), "--url", url]).output().unwrap();
+        assert_exit(&output, exit);
+    }
 }
 
 /// The tag of the sample record: the state is not read first.

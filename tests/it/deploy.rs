@@ -96,3 +96,28 @@ fn every_alert_is_tested_where_it_fires_and_where_it_does_not() {
         assert!(!checks.iter().all(is_silent), "{name} is never tested where it fires");
     }
 }
+
+/// What is built, deployed and documented has one version.
+#[test]
+fn every_place_names_the_version_of_the_crate() {
+    let version = env!("CARGO_PKG_VERSION");
+    let chart = read_file("deploy/helm/Chart.yaml");
+    for key in ["version: ", "appVersion: "] {
+        let values: Vec<_> = chart.lines().filter_map(|line| line.strip_prefix(key)).collect();
+        assert_eq!(values.iter().map(|value| value.trim_matches('"')).collect::<Vec<_>>(), [version], "{key}");
+    }
+    for lock in ["Cargo.lock", "tests/fuzz/Cargo.lock"] {
+        let package = format!("name = \"records-gateway\"\nversion = \"{version}\"\n");
+        assert!(read_file(lock).contains(&package), "{lock}");
+    }
+    let openapi: serde_json::Value = serde_json::from_str(&read_file("openapi/openapi.json")).unwrap();
+    assert_eq!(openapi["info"]["version"], version);
+    for manifests in ["deploy/kubernetes/sqlite.yaml", "deploy/kubernetes/postgres.yaml"] {
+        let text = read_file(manifests);
+        for begin in ["app.kubernetes.io/version: \"", "helm.sh/chart: records-gateway-", "image: records-gateway:"] {
+            let named: BTreeSet<_> = text.lines().filter_map(|line| line.trim_start().strip_prefix(begin)).collect();
+            let named: Vec<_> = named.into_iter().map(|rest| rest.trim_end_matches('"')).collect();
+            assert_eq!(named, [version], "{manifests}: {begin}");
+        }
+    }
+}

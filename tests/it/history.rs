@@ -7,6 +7,7 @@
 
 mod caller;
 mod client;
+mod database_failures;
 mod follower;
 mod lifecycle;
 mod register_model;
@@ -20,7 +21,7 @@ use caller::{Caller, ResponseKind};
 use client::Client;
 use runner::{Plan, Run};
 use vendors::GUARDED;
-pub(crate) use vendors::VENDORS;
+pub(crate) use vendors::{HistoryVendor, VENDORS};
 use verify::HistoryVerifier;
 
 const CALLER_COUNT: usize = 6;
@@ -51,6 +52,7 @@ const BASE_PLAN: Plan = Plan {
     guarded_completion_timeout: "4s",
     external_writer: false,
     lifecycle: false,
+    database_failures: false,
     durability: "commit",
     replicas: 1,
     store: None,
@@ -118,6 +120,19 @@ fn two_replicas_create_and_delete_consistently() {
     let Some(store) = create_postgres_database() else { return };
     let plan = Plan { name: "lifecycle, two replicas", fault_percent: 30, kills: 2, replicas: 2, ..LIFECYCLE_PLAN };
     run_plan(Plan { store: Some(store), ..plan });
+}
+
+#[test]
+fn a_failing_database_leads_to_no_wrong_response() {
+    let Some(store) = create_postgres_database() else { return };
+    let plan = Plan { name: "failing database", fault_percent: 40, writes: 100, kills: 2, replicas: 2, ..BASE_PLAN };
+    run_plan(Plan { store: Some(store), database_failures: true, ..plan });
+}
+
+#[test]
+fn a_locked_database_file_leads_to_no_wrong_response() {
+    let plan = Plan { name: "locked file", fault_percent: 40, writes: 100, kills: 2, ..BASE_PLAN };
+    run_plan(Plan { database_failures: true, ..plan });
 }
 
 #[test]

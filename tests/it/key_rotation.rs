@@ -1,8 +1,10 @@
 //! Keys of callers and secrets of vendors change under load, without a failed request.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
+use actix_web::rt::task::JoinHandle;
 use records_gateway::record::sha256;
 use records_gateway::sandbox::{bluedolphin, matrix42};
 use toml::{Table, Value};
@@ -41,36 +43,64 @@ async fn reload(process: &TestProcess, config: &TestConfig, times: usize) {
     process.wait_for_log(LOG_RELOADED, times).await;
 }
 
+/// Callers that read one record again and again, each with a count of its responses. Every response
+/// is a 200.
+struct Load {
+    served: Rc<RefCell<[usize; 4]>>,
+    stop: Rc<Cell<bool>>,
+    callers: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(process: &TestProcess, path: &str, key: &Rc<Cell<&'static str>>) -> Self {
+        let (served, stop) = (Rc::new(RefCell::new([0; 4])), Rc::new(Cell::new(false)));
+        let call = |caller: usize| {
+            let (client, path, key) = (process.client(), path.to_owned(), Rc::clone(key));
+            let (served, stop) = (Rc::clone(&served), Rc::clone(&stop));
+            actix_web::rt::spawn(async move {
+                while !stop.get() {
+                    let authorization = format!("Bearer {}", key.get());
+                    client.get(&path).header("Authorization", &authorization).send().await.assert_status(200);
+                    served.borrow_mut()[caller] += 1;
+                }
+            })
+        };
+        let callers = (0..4).map(call).collect();
+        Self { served, stop, callers }
+    }
+
+    /// Waits until every caller has had the response to a request that it sent after now: the one
+    /// under way ends before.
+    async fn go_on(&self) {
+        let before = *self.served.borrow();
+        while !self.served.borrow().iter().zip(before).all(|(now, before)| *now >= before + 2) {
+            assert!(self.callers.iter().all(|caller| !caller.is_finished()), "a request failed");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn stop(self) {
+        self.stop.set(true);
+        for caller in self.callers {
+            caller.await.unwrap();
+        }
+    }
+}
+
 #[actix_web::test]
 async fn a_key_is_replaced_under_load_without_a_failed_request() {
     let process = TestProcess::start_with(|config| with_keys(config, vec![digest("old").into()]));
-    let (current, stop) = (Rc::new(Cell::new("old")), Rc::new(Cell::new(false)));
-    let load: Vec<_> = (0..4)
-        .map(|_| {
-            let (client, current, stop) = (process.client(), Rc::clone(&current), Rc::clone(&stop));
-            actix_web::rt::spawn(async move {
-                let mut served = 0;
-                while !stop.get() {
-                    let authorization = format!("Bearer {}", current.get());
-                    let request = client.get(&record_path()).header("Authorization", &authorization);
-                    request.send().await.assert_status(200);
-                    served += 1;
-                }
-                served
-            })
-        })
-        .collect();
+    let current = Rc::new(Cell::new("old"));
+    let load = Load::start(&process, &record_path(), &current);
+    load.go_on().await;
     let both = vec![key("old", None), key("new", None)];
     reload(&process, &with_keys(process.config(), both), 1).await;
     current.set("new");
     // Requests with the former key end before it is withdrawn.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    load.go_on().await;
     reload(&process, &with_keys(process.config(), vec![key("new", None)]), 2).await;
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    stop.set(true);
-    for caller in load {
-        assert!(caller.await.unwrap() > 0);
-    }
+    load.go_on().await;
+    load.stop().await;
     assert_eq!(status(&process, "old").await.0, 401);
 }
 
@@ -93,31 +123,35 @@ async fn an_expired_key_is_401_with_that_reason() {
 async fn a_vendor_secret_is_replaced_under_load_without_a_failure() {
     let process = TestProcess::start_with(|config| config.access("mode", "open"));
     let path = format!("/records/architecture/object-definitions:{}", bluedolphin::NEW_APPLICATION_ID);
-    let stop = Rc::new(Cell::new(false));
-    let load: Vec<_> = (0..4)
-        .map(|_| {
-            let (client, path, stop) = (process.client(), path.clone(), Rc::clone(&stop));
-            actix_web::rt::spawn(async move {
-                while !stop.get() {
-                    client.get(&path).send().await.assert_status(200);
-                }
-            })
-        })
-        .collect();
+    let load = Load::start(&process, &path, &Rc::new(Cell::new("")));
+    load.go_on().await;
     // The vendor does not know the new secret yet.
     let both: Vec<Value> = vec!["the-next-key".into(), bluedolphin::API_KEY.into()];
     reload(&process, &process.config().system("architecture", "api_key", both), 1).await;
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    load.go_on().await;
     let metrics = process.client().get("/metrics").send().await.text;
     assert!(metrics.contains(r#"credential_fallbacks_total{system="architecture"} 1"#), "{metrics}");
     let known_first: Vec<Value> = vec![bluedolphin::API_KEY.into(), "the-former-key".into()];
     reload(&process, &process.config().system("architecture", "api_key", known_first), 2).await;
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    stop.set(true);
-    for caller in load {
-        caller.await.unwrap();
-    }
+    load.go_on().await;
+    load.stop().await;
     let log = process.stop_and_read_log();
     assert!(log.contains("the vendor rejects the first secret"), "{log}");
     assert!(!log.contains("the-next-key") && !log.contains(bluedolphin::API_KEY), "{log}");
+}
+
+#[actix_web::test]
+async fn the_expiry_that_a_vendors_key_tells_is_shown_until_the_key_is_replaced() {
+    // {"exp":1893456000}
+    let token = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE4OTM0NTYwMDB9.signature";
+    let process = TestProcess::start_with(|config| config.access("mode", "open").system("itsm", "api_token", token));
+    let shown = async || {
+        let metrics = process.client().get("/metrics").send().await.text;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("vendor_key_expires_timestamp_seconds"));
+        let health = process.client().get("/systems/itsm").send().await.json()["health"]["key_expires"].clone();
+        (line.map(str::to_owned), health)
+    };
+    assert_eq!(shown().await, (Some(r#"{system="itsm"} 1893456000"#.into()), "2030-01-01T00:00:00.000Z".into()));
+    reload(&process, &process.config().system("itsm", "api_token", "a-token-that-says-nothing"), 1).await;
+    assert_eq!(shown().await, (None, serde_json::Value::Null));
 }

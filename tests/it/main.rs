@@ -13,6 +13,7 @@ mod architecture;
 mod behaviours;
 mod caller_limits;
 mod changes;
+mod check_command;
 mod client_commands;
 mod console;
 mod deploy;

@@ -7,13 +7,15 @@ use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
 use crate::support::{
-    FIXTURES, MATRIX42, Request, TestEnv, TestResponse, VendorFixture, for_each_native_vendor, for_each_vendor,
+    FIXTURES, MATRIX42, Request, TestEnv, TestProcess, TestResponse, VendorFixture, for_each_native_vendor,
+    for_each_vendor,
 };
 
-for_each_vendor!(a_probe_of_a_lost_delete_sends_nothing,);
+for_each_vendor!(a_probe_of_a_lost_delete_sends_nothing, a_lost_create_is_found_once_no_other_can_have_made_its_record,);
 for_each_native_vendor!(
     a_probe_finds_the_outcome_of_a_write_that_ended_unknown,
     a_verdict_by_hand_ends_the_operation_and_frees_the_record,
+    a_wrong_verdict_by_hand_is_contradicted_by_a_later_probe,
 );
 
 fn resolve(env: &TestEnv, operation: &str, body: &Value) -> Request {
@@ -113,6 +115,33 @@ async fn a_probe_of_a_lost_delete_sends_nothing(fixture: &'static VendorFixture)
     assert!(env.vendor_value(fixture.deletable_key).is_some());
 }
 
+async fn a_lost_create_is_found_once_no_other_can_have_made_its_record(fixture: &'static VendorFixture) {
+    for (said, state) in [("not-applied", "applied"), ("applied", "unknown")] {
+        let env = start(fixture);
+        let mut paths = Vec::new();
+        for fault in [InjectedFault::Hang, InjectedFault::ResetAfter] {
+            env.inject_once(CallKind::Create, fault);
+            let lost = env.create("made once").send().await;
+            lost.assert_problem(504, "outcome-unknown");
+            let operation = env.wait_for_operation(&lost).await;
+            assert_eq!(operation["state"], "unknown", "the other one may have made the record: {operation}");
+            paths.push(path_of(&operation));
+        }
+        for path in &paths {
+            assert_eq!(probe_again(&env, path).await["state"], "unknown");
+        }
+        let resolution = json!({ "state": said, "note": "seen at the vendor" });
+        resolve(&env, &paths[0], &resolution).send().await.assert_status(200);
+        let found = probe_again(&env, &paths[1]).await;
+        assert_eq!(
+            (found["state"].as_str(), found["record"].is_string()),
+            (Some(state), state == "applied"),
+            "{found}"
+        );
+        assert_eq!(env.call_count(CallKind::Create), 2);
+    }
+}
+
 async fn a_verdict_by_hand_ends_the_operation_and_frees_the_record(fixture: &'static VendorFixture) {
     let env = start(fixture);
     let (lost, operation) = send_lost_write(&env, fixture.key, InjectedFault::Hang, "never done").await;
@@ -139,6 +168,26 @@ async fn a_verdict_by_hand_ends_the_operation_and_frees_the_record(fixture: &'st
     let again = env.set_text(fixture.key, &tag, "never done").idempotency_key("lost").send().await;
     assert_eq!(again.assert_status(fixture.patch_status).header("idempotency-replayed"), None);
     assert_eq!(env.vendor_value(fixture.key).as_deref(), Some("never done"));
+}
+
+async fn a_wrong_verdict_by_hand_is_contradicted_by_a_later_probe(fixture: &'static VendorFixture) {
+    for said in ["not-applied", "applied"] {
+        let env = start(fixture);
+        let (_, operation) = send_lost_write(&env, fixture.key, InjectedFault::HangAfter, "done after all").await;
+        let path = path_of(&operation);
+        let resolution = json!({ "state": said, "note": "seen" });
+        resolve(&env, &path, &resolution).send().await.assert_status(200);
+        env.forget_calls();
+        for _ in 0..2 {
+            let probed = probe_again(&env, &path).await;
+            assert_eq!((&probed["state"], &probed["resolved_by"]), (&json!(said), &json!("anonymous")));
+            let codes =
+                probed["warnings"].as_array().map_or(Vec::new(), |all| all.iter().map(|one| &one["code"]).collect());
+            assert_eq!(codes, if said == "applied" { vec![] } else { vec!["resolved-otherwise"] }, "{probed}");
+        }
+        assert!(env.call_count(fixture.read_call_kind) > 0, "{:?}", env.requests());
+        assert_eq!(env.write_call_count(), 0);
+    }
 }
 
 #[actix_web::test]
@@ -259,4 +308,49 @@ async fn the_status_shows_what_runs_and_no_secret() {
     assert!(status["build"]["version"].is_string() && status["started_at"].is_string(), "{status}");
     assert_eq!(status["callers"], json!([]));
     assert!(status["config"]["loaded_at"].is_string(), "{status}");
+}
+
+/// The resolution and the kill race: whichever comes first, the operation is as it was or as the
+/// person said, and the record is free.
+#[actix_web::test]
+async fn a_resolution_that_is_cut_by_kill_9_is_done_or_not() {
+    let process = TestProcess::start_with(|config| {
+        let config = config.server("deadline", "2s").every_system("timeout", "500ms").every_system("retries", 0);
+        config.every_system("settle_timeout", "600ms")
+    });
+    let (path, faults) = (MATRIX42.path(MATRIX42.key), MATRIX42.faults(&process.vendors));
+    for (round, pause) in [0, 300, 1000, 3000, 500_000].map(Duration::from_micros).into_iter().enumerate() {
+        let client = process.client();
+        let tag = client.get(&path).send().await.etag().to_owned();
+        faults.always(CallKind::Update, InjectedFault::Hang);
+        faults.always(CallKind::Read, InjectedFault::ResetBefore);
+        let patch = |text: String| client.request(Method::PATCH, &path).fields(&json!({ "Description": text }));
+        let lost = patch(format!("lost {round}")).if_match(&tag).send().await;
+        let operation = lost.assert_problem(504, "outcome-unknown").json()["operation"].as_str().unwrap().to_owned();
+        while client.get(&operation).send().await.json()["state"] != "unknown" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        faults.clear();
+
+        let resolution = json!({ "state": "not-applied", "note": "seen at the vendor" });
+        let request = client.request(Method::POST, &format!("{operation}/resolve")).json(&resolution);
+        let sent = actix_web::rt::spawn(request.try_send());
+        tokio::time::sleep(pause).await;
+        process.kill();
+        let was_answered = sent.await.unwrap().is_ok_and(|response| response.status == 200);
+        process.restart();
+
+        let client = process.client();
+        let shown = client.get(&operation).send().await.json();
+        let is_resolved = shown["state"] == "not-applied";
+        assert!(is_resolved || shown["state"] == "unknown" && !was_answered, "{shown}");
+        let query = format!("/ledger?operation={}", shown["id"].as_str().unwrap());
+        let ledger = client.get(&query).send().await.json();
+        let entries = ledger["items"].as_array().unwrap().iter().filter(|entry| entry["event"] == "resolved");
+        assert_eq!(entries.count(), usize::from(is_resolved), "{ledger}");
+        let patch = client.request(Method::PATCH, &path).fields(&json!({ "Description": format!("next {round}") }));
+        patch.if_match(&tag).send().await.assert_status(204);
+        assert!(was_answered || round < 4, "half a second is enough");
+    }
+    assert!(process.run(&["ledger", "verify"]).status.success());
 }

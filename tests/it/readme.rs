@@ -132,6 +132,16 @@ fn the_contract_lists_every_metric_with_its_labels() {
 }
 
 #[test]
+fn the_contract_lists_every_action_of_the_metrics() {
+    let contract = read_file("src/docs/contract.md");
+    let (_, rest) = contract.split_once("\n`action` is one of ").expect("the list of actions");
+    let (list, _) = rest.split_once(".\n").expect("the end of the list");
+    let actions: Vec<&str> = RequestAction::ALL.iter().map(|action| action.as_str()).collect();
+    let documented: BTreeSet<&str> = code_words(list).collect();
+    assert_eq!(documented, actions.into_iter().collect());
+}
+
+#[test]
 fn the_header_table_has_every_header_of_the_openapi_document() {
     fn collect(value: &Value, names: &mut BTreeSet<String>) {
         match value {

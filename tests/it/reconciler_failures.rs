@@ -173,6 +173,7 @@ fn build_system(
         transport,
         name,
         tenant_fingerprint: "".into(),
+        key_expires: None,
         adapter: Arc::clone(adapter) as _,
         policy: SystemPolicy {
             collection: None,

@@ -19,7 +19,7 @@ async fn health_reports_the_circuit_the_last_results_and_the_token_expiry() {
     let env =
         TestEnv::start_with(&MATRIX42, |config| config.every_system("circuit_failures", 2).every_system("retries", 0));
     let fresh = json!({
-        "circuit": "closed", "last_success": null, "last_failure": null, "token_expires": null, "in_flight": 1, "queued": 0,
+        "circuit": "closed", "last_success": null, "last_failure": null, "token_expires": null, "key_expires": null, "in_flight": 1, "queued": 0,
     });
     assert_eq!(read_system(&env).await["health"], fresh);
 

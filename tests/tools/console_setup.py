@@ -26,7 +26,7 @@ def main():
     if urls:
         opened, keys, jwt = urls
         token = (folder / "token").read_text(encoding="utf-8")
-        matrix42 = vendors.addresses(text)[2]
+        matrix42 = vendors.addresses(text)["itsm"]
         print(json.dumps({"open": opened, "keys": keys, "key": key, "jwt": jwt, "token": token, "matrix42": matrix42}))
         return
     keys = vendors.configuration(text, str(folder / "keys.db"), key)

@@ -30,10 +30,12 @@ CATEGORY = "SPSScCategoryClassBase"
 @schemathesis.hook
 def before_call(context, case, kwargs):
     """Replaces generated values by real ones, just before a request is sent."""
-    # The gateway accepts only cursors that it has issued.
-    if case.meta is not None and "cursor" in (case.query or {}) and is_valid(case, ParameterLocation.QUERY):
-        del case.query["cursor"]
-    if case.meta is None or not case.path.startswith("/records/{system}"):
+    if case.meta is None:
+        return
+    leave_out_cursors(case)
+    if is_valid(case, ParameterLocation.BODY):
+        complete_body(case)
+    if not case.path.startswith("/records/{system}"):
         return
     base = case.operation.base_url.rstrip("/")
     dice = Dice(case)
@@ -50,8 +52,29 @@ def before_call(context, case, kwargs):
             case.headers["If-Match"] = "*" if dice.one_in(4) else current_etag(base, case) or case.headers["If-Match"]
         if is_valid(case, ParameterLocation.BODY) and case.media_type == "application/merge-patch+json" and dice.one_in(2):
             case.body = {"fields": {"Description": f"Generated, {dice.number}"}}
-        if is_valid(case, ParameterLocation.BODY) and case.media_type == "application/json-patch+json":
-            complete(case.body)
+
+
+def leave_out_cursors(case):
+    """The gateway accepts only cursors that it has issued."""
+    if is_valid(case, ParameterLocation.QUERY):
+        for name in ("cursor", "since") if case.path == "/changes" else ("cursor",):
+            (case.query or {}).pop(name, None)
+    if is_valid(case, ParameterLocation.HEADER):
+        case.headers.pop("Last-Event-ID", None)
+
+
+def complete_body(case):
+    """Adds what the document describes in prose alone."""
+    if case.media_type == "application/json-patch+json":
+        # The document has no schema for it, so the body is any JSON.
+        value = case.body if isinstance(case.body, str | int | float | list | dict) else None
+        case.body = [{"op": "test", "path": "/fields/Description", "value": value}]
+    elif case.path == "/batch" and isinstance(case.body, dict):
+        case.body.pop("headers", None)
+        for item in case.body["items"]:
+            item.pop("headers", None)
+            if item["method"] == "POST":
+                item["path"] = "/records/itsm"
 
 
 @schemathesis.hook
@@ -125,15 +148,6 @@ def use_a_sample(base, case, dice):
     case.path_parameters["system"] = system
     if case.path == RECORD:
         case.path_parameters["id"] = record
-
-
-def complete(json_patch):
-    """Adds the members that an operation needs besides `op` and `path`, which the document describes in prose."""
-    for operation in json_patch:
-        if operation["op"] in ("move", "copy"):
-            operation.setdefault("from", "/fields/Description")
-        elif operation["op"] != "remove":
-            operation.setdefault("value", None)
 
 
 @cache

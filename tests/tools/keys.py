@@ -9,7 +9,7 @@ import sys
 import requests
 
 URL, KEY = sys.argv[1:]
-EXAMPLES = {"system": "itsm", "id": "SPSScCategoryClassBase:7777780d-71a0-df11-708c-000c2968299e", "name": "rejected"}
+EXAMPLES = {"system": "itsm", "model": "asset", "collection": "SPSScCategoryClassBase", "id": "SPSScCategoryClassBase:7777780d-71a0-df11-708c-000c2968299e", "name": "rejected"}
 # None of these is the key.
 WRONG = [
     {},

@@ -8,12 +8,7 @@ import json
 import pathlib
 import re
 import sys
-
-COLLECTION = ":".join([
-    "202401151030001234a5b6c7d8e9f0a1b2c3d4e5f6g7h8i",
-    "20240115104500456g2b3c4d5e6f7a8b9c0d1e2f3a4b5c6",
-    "20240925110000789h3c4d5e6f7a8b9c0d1e2f3g8a5b6c7",
-])
+import urllib.request
 
 TEMPLATE = """
 [server]
@@ -27,42 +22,25 @@ mode = "keys"
 name = "tester"
 key_sha256 = "{digest}"
 allow = ["*:*"]
-[systems.crm]
-vendor = "pretectum"
-base_url = "{pretectum}"
-client_id = "sandbox-client"
-client_secret = "sandbox-secret-of-the-application-client"
-collection = "{collection}"
-[systems.architecture]
-vendor = "bluedolphin"
-base_url = "{bluedolphin}"
-tenant = "sandbox"
-api_key = "sandbox-user-key"
-collection = "object-definitions"
-[systems.itsm]
-vendor = "matrix42"
-base_url = "{matrix42}"
-api_token = "eyJhbGciOiJIUzI1NiJ9.sandbox-api-token.signature"
-[systems.sales]
-vendor = "dataverse"
-base_url = "{dataverse}"
-authority = "{dataverse}"
-tenant_id = "11aa11aa-0000-4000-8000-22bb22bb22bb"
-client_id = "33cc33cc-0000-4000-8000-44dd44dd44dd"
-client_secret = "sandbox~dataverse+secret/0123456789"
-"""
+{systems}"""
+
+
+def tables(sandbox_output):
+    """The table of each system and the address of its fake vendor, which tells it."""
+    for address in re.findall(r"(http://[^/\s]+)/_sandbox/log", sandbox_output):
+        with urllib.request.urlopen(f"{address}/_sandbox/system", timeout=30) as response:
+            yield response.read().decode(), address
 
 
 def addresses(sandbox_output):
-    """The addresses of the fake vendors, in the order of the sandbox's output: Pretectum, BlueDolphin, Matrix42, Dataverse."""
-    return re.findall(r"(http://[^/\s]+)/_sandbox/log", sandbox_output)
+    """The addresses of the fake vendors by the names of their systems."""
+    return {re.match(r"\[systems\.(.+)\]", table)[1]: address for table, address in tables(sandbox_output)}
 
 
 def configuration(sandbox_output, store, key, server=""):
     """The configuration file; `server` is more lines of `[server]`."""
-    pretectum, bluedolphin, matrix42, dataverse = addresses(sandbox_output)
     return TEMPLATE.format(
-        pretectum=pretectum, bluedolphin=bluedolphin, matrix42=matrix42, dataverse=dataverse, collection=COLLECTION, server=server,
+        systems="".join(table for table, _ in tables(sandbox_output)), server=server,
         store=json.dumps(f"sqlite:{store}"), digest=hashlib.sha256(key.encode()).hexdigest())
 
 

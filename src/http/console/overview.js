@@ -46,7 +46,7 @@ function card(system, running, unknown) {
     facts([
       ['In flight', health.in_flight], ['Queue', health.queued],
       ['Last success', health.last_success ? time(health.last_success) : '–'],
-      ['Last failure', failed ? [time(failed.at), ' ', failed.reason] : '–'],
+      ['Last failure', failed ? [time(failed.at), ': ', failed.reason] : '–'],
       ['Token until', health.token_expires ? time(health.token_expires) : undefined],
       ['Running', writes(system.name, 'running', running)],
       ['Unknown', writes(system.name, 'unknown', unknown)],

@@ -62,10 +62,11 @@ pub(super) async fn begin(
 /// 202 with the batch.
 async fn accepted(context: &RequestContext, batch: &Batch) -> HandlerResult {
     let (items, next) = batch.page(context, 0, FIRST_PAGE).await?;
-    let next = next.map(|position| QueryParams::default().encode_cursor(&position.to_string()));
+    let path = format!("/batches/{}", batch.id);
+    let next = next.map(|position| QueryParams::default().of_path(&path).encode_cursor(&position.to_string()));
     let body = batch.to_json(&batch.summary(context).await?, &items, next.as_deref());
     let mut response = HttpResponse::Accepted();
-    response.insert_header(response::NO_STORE).insert_header((LOCATION, format!("/batches/{}", batch.id)));
+    response.insert_header(response::NO_STORE).insert_header((LOCATION, path));
     if !batch.has_ended() {
         response.insert_header((RETRY_AFTER, response::POLL_INTERVAL_SECS));
     }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::operations::{authorized_systems, parse_record_filter};
 use crate::access::Permission;
 use crate::http::change_event::ChangeEvent;
-use crate::http::change_stream::{ChangeStream, StreamPermit};
+use crate::http::change_stream::ChangeStream;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
 use crate::http::headers::accept::{self, FeedFormat};
@@ -172,7 +172,8 @@ fn respond(feed: &Feed, items: &[Change], next: i64, at_end: bool) -> HttpRespon
 }
 
 async fn stream(context: &RequestContext, feed: Feed) -> HandlerResult {
-    let Some(permit) = StreamPermit::acquire(&context.api().metrics, context.api().limits.max_streams) else {
+    let api = context.api();
+    let Some(permit) = api.process.streams.acquire(api.limits.max_streams, &api.metrics) else {
         let detail = "as many streams of changes are open as the gateway allows";
         return Err(ProblemKind::Overloaded.with_detail(detail).retry_after(Duration::from_secs(5)).into());
     };

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::catalog::{Purpose, SchemaDocument};
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
+use crate::http::handlers::systems::Guarantees;
 use crate::http::headers::accept;
 use crate::http::openapi::{PageParams, SchemaParams, SchemaPath, SystemPath};
 use crate::http::response::{self, ReadPreconditions};
@@ -34,6 +35,8 @@ struct CollectionView<'s> {
     records: Option<u64>,
     /// What can be done with its records.
     actions: &'s [Action],
+    /// How a write of its records excludes concurrent writers, as far as the gateway knows yet.
+    guarantee: Guarantees,
     /// The path of its schema; null where there is none.
     #[schema(required = true, example = "/systems/architecture/collections/object-definitions/schema")]
     schema: Option<String>,
@@ -92,6 +95,7 @@ fn collection_view<'s>(system: &'s System, info: &'s CollectionInfo, models: Vec
         title: &info.title,
         records: info.records,
         actions: system.adapter.capabilities().actions,
+        guarantee: Guarantees::of_collection(system, &info.collection),
         schema: system.catalog.schema_path(&info.collection),
         schema_source: system.catalog.source().as_str(),
         models,

@@ -150,7 +150,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     accept::require_json(context.headers())?;
     let query = context.query(&["limit", "cursor", "vendor"])?;
     let limit = query.limit()?;
-    let start = query.decode_cursor(ListPosition::parse)?.unwrap_or(ListPosition::start(limit));
+    let start = query.decode_cursor(ListPosition::parse)?.or_else(|| ListPosition::start_of(maps.first(), limit));
     let mut page = CrossPage::read(&context, &maps, limit, start).await?;
     page.unreachable.splice(0..0, hidden);
     let part = Representation::vendor_part(&query)?;
@@ -189,17 +189,18 @@ fn readable_maps(context: &RequestContext, model: &Model) -> Result<(Vec<Arc<Sys
 
 /// Where a page over several systems begins.
 struct ListPosition {
-    /// The index of the system.
-    system: usize,
+    /// The system. By its name: a reload may add systems before it.
+    system: String,
     /// The limit that the cursor of the system is bound to.
     limit: usize,
-    /// The system's cursor.
+    /// The system's cursor; `None` = the beginning of its list.
     cursor: Option<String>,
 }
 
 impl ListPosition {
-    fn start(limit: usize) -> Self {
-        Self { system: 0, limit, cursor: None }
+    /// The beginning of a system's list; `None` after the last system.
+    fn start_of(map: Option<&Arc<SystemMap>>, limit: usize) -> Option<Self> {
+        Some(Self { system: map?.system.as_str().to_owned(), limit, cursor: None })
     }
 
     fn to_text(&self) -> String {
@@ -208,9 +209,18 @@ impl ListPosition {
 
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '|');
-        let (system, limit) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let (system, limit) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
         let cursor = parts.next().filter(|cursor| !cursor.is_empty()).map(str::to_owned);
         Some(Self { system, limit, cursor })
+    }
+
+    /// The index of its system.
+    fn index_in(&self, maps: &[Arc<SystemMap>]) -> Result<usize, Problem> {
+        let index = maps.iter().position(|map| map.system.as_str() == self.system);
+        index.ok_or_else(|| {
+            let detail = "the model has no records of the cursor's system any more, or none that this caller may read";
+            ProblemKind::MalformedRequest.with_detail(detail)
+        })
     }
 }
 
@@ -228,33 +238,36 @@ impl CrossPage {
         context: &RequestContext,
         maps: &[Arc<SystemMap>],
         limit: usize,
-        start: ListPosition,
+        start: Option<ListPosition>,
     ) -> Result<Self, Problem> {
         let mut page = Self { items: Vec::new(), next: None, unreachable: Vec::new() };
         let mut position = start;
-        while let Some(map) = maps.get(position.system) {
+        while let Some(at) = position {
+            let index = at.index_in(maps)?;
+            let Some(map) = maps.get(index) else { break };
             let left = limit.saturating_sub(page.items.len());
-            let used = if position.cursor.is_some() { position.limit } else { left };
+            let used = if at.cursor.is_some() { at.limit } else { left };
             if used > left || left == 0 {
-                page.next = Some(position);
+                page.next = Some(at);
                 return Ok(page);
             }
-            let following = ListPosition { system: position.system + 1, limit, cursor: None };
+            let following = ListPosition::start_of(maps.get(index + 1), limit);
             let before = page.items.len();
-            match page.add(context, map, used, position.cursor.as_deref()).await {
-                Ok(Some(cursor)) if page.items.len() == before => {
-                    page.next = Some(ListPosition { system: position.system, limit: used, cursor: Some(cursor) });
-                    return Ok(page);
-                }
+            match page.add(context, map, used, at.cursor.as_deref()).await {
                 Ok(Some(cursor)) => {
-                    position = ListPosition { system: position.system, limit: used, cursor: Some(cursor) }
+                    let next = ListPosition { limit: used, cursor: Some(cursor), ..at };
+                    if page.items.len() == before {
+                        page.next = Some(next);
+                        return Ok(page);
+                    }
+                    position = Some(next);
                 }
                 Ok(None) => position = following,
                 Err(problem) if problem.name.spec().status == 400 => return Err(problem),
                 Err(problem) => {
                     context.state().log_failure(&problem);
                     page.unreachable.push(map.system.as_str().to_owned());
-                    page.next = (following.system < maps.len()).then_some(following);
+                    page.next = following;
                     return Ok(page);
                 }
             }

@@ -55,11 +55,14 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let collection = representation.collection(system, query.get("collection"))?;
     let conditions = representation.conditions(system, &query.filters())?;
     let op_context = context.op_context()?;
-    let page = context.gateway().list(system, &collection, &conditions, limit, query.get("cursor"), &op_context).await;
-    let page = page.map_err(|mut problem| {
+    // The gateway's cursor is bound to the collection, this one to the path and the parameters.
+    let cursor = query.decode_cursor(|inner| Some(inner.to_owned()))?;
+    let page = context.gateway().list(system, &collection, &conditions, limit, cursor.as_deref(), &op_context).await;
+    let mut page = page.map_err(|mut problem| {
         representation.translate_problem(&context, &mut problem);
         problem
     })?;
+    page.next = page.next.map(|inner| query.encode_cursor(&inner));
     let link = query.next_link_header(&representation.path(system.name.as_str(), None), page.next.as_deref());
     let json = representation.page_json(&page, part, &context.api().metrics);
     preconditions.respond(response::hold_body(system, json.into())?, None, link)

@@ -16,7 +16,7 @@ use crate::http::state::ApiState;
 use crate::problem::ProblemKind;
 use crate::record::Action;
 use crate::system::{Guarantee, System};
-use crate::transport::{LastFailure, VendorHealth};
+use crate::transport::LastFailure;
 use crate::vendors::{DataLoss, UpdateStyle};
 
 /// A system (contract 4), as callers with a permission on it see it.
@@ -93,11 +93,22 @@ struct IdForm<'s> {
 
 /// For each method; null where the system has no such action.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct Guarantees {
+pub(in crate::http) struct Guarantees {
     /// PATCH.
     update: Option<Guarantee>,
     /// DELETE.
     delete: Option<Guarantee>,
+}
+
+impl Guarantees {
+    /// Those of writes to one collection; a vendor may compare versions in most collections only.
+    pub(in crate::http) fn of_collection(system: &System, collection: &str) -> Self {
+        let guarantee = |action: Action| {
+            let can = system.adapter.capabilities().actions.contains(&action);
+            can.then(|| system.guarantee(action, collection))
+        };
+        Self { update: guarantee(Action::Update), delete: guarantee(Action::Delete) }
+    }
 }
 
 /// Something that a write may destroy although the request does not name it.
@@ -130,6 +141,9 @@ struct SystemHealth {
     /// When the current token expires; null without one, and for keys that do not expire.
     #[schema(format = "date-time")]
     token_expires: Option<String>,
+    /// When the gateway's key of the system expires; null where the key does not say so.
+    #[schema(format = "date-time")]
+    key_expires: Option<String>,
     /// The requests to this system in progress, this one included if it names the system.
     in_flight: i64,
     /// The vendor requests that wait for a free slot.
@@ -210,11 +224,8 @@ pub(in crate::http) async fn openapi_json(context: RequestContext) -> HandlerRes
 
 fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
     let capabilities = system.adapter.capabilities();
-    let can = |action: Action| capabilities.actions.contains(&action);
-    let guarantee = |action: Action| {
-        let compares = capabilities.compares.contains(&action);
-        can(action).then_some(if compares { Guarantee::Native } else { Guarantee::Guarded })
-    };
+    // Without a collection, as the vendor does in most.
+    let collection = system.policy.collection.as_deref().unwrap_or_default();
     SystemView {
         name: system.name.as_str(),
         vendor: capabilities.vendor,
@@ -226,13 +237,13 @@ fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
             UpdateStyle::Partial => "partial",
             UpdateStyle::Replace => "replace",
         },
-        guarantee: Guarantees { update: guarantee(Action::Update), delete: guarantee(Action::Delete) },
+        guarantee: Guarantees::of_collection(system, collection),
         validator: if capabilities.has_weak_versions { "weak" } else { "strong" },
         list_is_whole: capabilities.list_is_complete,
         filters: capabilities.filters.names(),
         losses: capabilities.losses.iter().map(LossView::from).collect(),
         on_lossy_write: if system.policy.warn_on_loss { "warn" } else { "refuse" },
-        health: SystemHealth::new(system.transport.health(), api.metrics.load(system.index)),
+        health: SystemHealth::new(system, api.metrics.load(system.index)),
         validation: system.policy.validate.as_str(),
         schemas: system.catalog.health().into(),
     }
@@ -253,7 +264,8 @@ impl From<&DataLoss> for LossView {
 }
 
 impl SystemHealth {
-    fn new(health: VendorHealth, (in_flight, queued): (i64, i64)) -> Self {
+    fn new(system: &System, (in_flight, queued): (i64, i64)) -> Self {
+        let health = system.transport.health();
         Self {
             in_flight,
             queued,
@@ -261,6 +273,7 @@ impl SystemHealth {
             last_success: health.last_success.and_then(timestamp),
             last_failure: health.last_failure.map(SystemFailure::from),
             token_expires: health.token_expires.and_then(timestamp),
+            key_expires: system.key_expires.map(|expires| format!("{expires:.3}")),
         }
     }
 }

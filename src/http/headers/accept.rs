@@ -74,31 +74,36 @@ pub(crate) fn require_json_or_lines(headers: &HeaderMap) -> Result<bool, Problem
     prefers_to_json(headers, "application/x-ndjson")
 }
 
-/// Whether `Accept` names this media type, before or without `application/json`: only a caller that
-/// names it gets it.
+/// Whether `Accept` prefers this media type to `application/json`: only a caller that names it gets
+/// it, and of two with the same weight the first.
 fn prefers_to_json(headers: &HeaderMap, media_type: &str) -> Result<bool, Problem> {
-    for member in members(headers) {
+    let mut named: Option<(usize, u16)> = None;
+    let mut json: Option<(usize, u16)> = None;
+    for (place, member) in members(headers).enumerate() {
         let mut parts = syntax::split_list(member, ';');
-        let named = parts.next().unwrap_or_default().to_ascii_lowercase();
-        if !weight_of(parts).unwrap_or(false) {
-            continue;
-        }
-        if named == media_type {
-            return Ok(true);
-        }
-        if named == "application/json" {
-            return Ok(false);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let Some(weight) = weight_of(parts).filter(|weight| *weight > 0) else { continue };
+        if name == media_type {
+            named.get_or_insert((place, weight));
+        } else if name == "application/json" {
+            json.get_or_insert((place, weight));
         }
     }
-    require_json(headers).map(|()| false)
+    match (named, json) {
+        (Some((place, weight)), Some((json_place, json_weight))) => {
+            Ok(weight > json_weight || (weight == json_weight && place < json_place))
+        }
+        (Some(_), None) => Ok(true),
+        (None, _) => require_json(headers).map(|()| false),
+    }
 }
 
-/// Whether the weight among the parameters of a range is above 0; `None` = it is no weight.
-fn weight_of<'p>(parts: impl Iterator<Item = &'p str>) -> Option<bool> {
+/// The weight among the parameters of a range in thousandths; `None` = it is no weight.
+fn weight_of<'p>(parts: impl Iterator<Item = &'p str>) -> Option<u16> {
     let mut pairs = parts.filter_map(|part| part.split_once('='));
     match pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("q")) {
-        Some((_, digits)) => q_is_positive(digits.trim()),
-        None => Some(true),
+        Some((_, digits)) => parse_weight(digits.trim()),
+        None => Some(1000),
     }
 }
 
@@ -123,15 +128,19 @@ fn match_media_range(member: &str, offered: &str) -> Option<(Option<u8>, bool)> 
         ("*", "*") => Some(0),
         _ => None,
     };
-    Some((fits, weight_of(parts)?))
+    Some((fits, weight_of(parts)? > 0))
 }
 
-fn q_is_positive(text: &str) -> Option<bool> {
+/// A weight (RFC 9110 §12.4.2) in thousandths.
+fn parse_weight(text: &str) -> Option<u16> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = fraction.len() <= 3 && fraction.bytes().all(|byte| byte.is_ascii_digit());
-    match whole {
-        "1" if digits && fraction.bytes().all(|byte| byte == b'0') => Some(true),
-        "0" if digits => Some(fraction.bytes().any(|byte| byte != b'0')),
+    if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let thousandths = format!("{fraction:0<3}").parse().ok()?;
+    match (whole, thousandths) {
+        ("1", 0) => Some(1000),
+        ("0", thousandths) => Some(thousandths),
         _ => None,
     }
 }
@@ -150,6 +159,8 @@ mod tests {
             ("Text/Event-Stream; q=0.5, */*;q=0.1", Some(EventStream)),
             ("application/json, text/event-stream", Some(Json)),
             ("text/event-stream;q=0, application/json", Some(Json)),
+            ("text/event-stream;q=0.1, application/json", Some(Json)),
+            ("application/json;q=0.9, text/event-stream;q=0.95", Some(EventStream)),
             ("*/*", Some(Json)),
             ("text/*", None),
             ("text/event-stream;q=0", None),

@@ -71,8 +71,8 @@ pub(crate) struct ModelDraft {
     #[schema(nullable = false)]
     collection: Option<String>,
     /// The model's fields.
-    #[schema(value_type = Object)]
-    fields: Value,
+    #[schema(value_type = Option<Object>, nullable = false)]
+    fields: Option<Value>,
     /// What no field shows, under the vendor's names.
     #[schema(value_type = Option<Object>, nullable = false)]
     vendor: Option<Value>,

@@ -74,9 +74,12 @@ pub(crate) struct BatchItemBody {
     /// The method.
     #[schema(pattern = "^(GET|POST|PATCH|DELETE)$")]
     method: String,
-    /// A path of `/records/...` or `/models/{model}/...`, without a query. `{x}` instead of the id
-    /// is the record of item x.
-    #[schema(example = "/records/architecture/object-definitions:640b3d7d4a28b925fcf8b9a2")]
+    /// A path of `/records/...` or `/models/...`, without a query. `{x}` instead of the id is the
+    /// record of item x.
+    #[schema(
+        pattern = "^/(records|models/[^/?#]+)/[^/?#]+(/[^/?#]+)?$",
+        example = "/records/architecture/object-definitions:640b3d7d4a28b925fcf8b9a2"
+    )]
     path: String,
     /// Its headers, such as `If-Match`. The value `{x}` of `If-Match` is the tag of item x.
     #[schema(value_type = Option<Object>, nullable = false)]

@@ -16,6 +16,7 @@ pub(super) fn tidy(document: &mut Value) {
             patch.shift_remove("schema");
         }
     });
+    close_bodies(document);
     for unused in ["JsonPatch", "PatchOperation"] {
         let reference = format!("\"{SCHEMAS}{unused}\"");
         let is_used = document.to_string().contains(&reference);
@@ -47,6 +48,16 @@ fn inline_words(object: &mut Map<String, Value>, words: &Map<String, Value>) {
         object.shift_remove("$ref");
         inlined.extend(std::mem::take(object));
         *object = inlined;
+    }
+}
+
+/// A request body whose unknown members are 400 has no other member in the document, either.
+fn close_bodies(document: &mut Value) {
+    let Some(schemas) = schemas_mut(document) else { return };
+    for name in ["Batch", "BatchItem", "Resolution"] {
+        if let Some(Value::Object(body)) = schemas.get_mut(name) {
+            body.insert("additionalProperties".to_owned(), false.into());
+        }
     }
 }
 

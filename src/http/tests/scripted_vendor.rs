@@ -241,6 +241,7 @@ pub(super) fn scripted_system(
         catalog,
         name: name.clone(),
         tenant_fingerprint: "".into(),
+        key_expires: None,
         adapter,
         policy: SystemPolicy {
             collection: None,

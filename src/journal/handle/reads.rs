@@ -161,6 +161,27 @@ impl Journal {
         Ok(row.opt_bytes(0)?.and_then(|bytes| String::from_utf8(bytes).ok()))
     }
 
+    /// The creates of a system that may have made a record that no entry of the ledger names, with
+    /// their [`Intent::recovery`](crate::journal::Intent::recovery), at most `limit`: those that
+    /// run; and of those that began since a time (milliseconds since 1970) those that ended
+    /// `unknown`, or `applied` by a person's word alone.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn unresolved_creates(
+        &self,
+        system: &str,
+        since_ms: i64,
+        limit: usize,
+    ) -> Result<Vec<(OperationId, Option<String>)>, JournalError> {
+        let system: Arc<str> = system.into();
+        self.read(move |reader| {
+            let system = Arc::clone(&system);
+            async move { operations::unresolved_creates(&reader, &system, since_ms, limit).await }
+        })
+        .await
+    }
+
     /// Whether an operation still runs, here or in another instance.
     ///
     /// # Errors

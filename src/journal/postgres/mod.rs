@@ -7,5 +7,5 @@ mod session;
 mod statements;
 mod writes;
 
-pub(super) use server::PostgresServer;
+pub(super) use server::{PostgresServer, check_server};
 pub(super) use session::PostgresSession;

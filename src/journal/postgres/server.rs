@@ -89,6 +89,27 @@ impl PostgresServer {
     }
 }
 
+/// Whether the database can be the store of this build: it is reached as `serve` reaches it, can be
+/// written, and holds the own form or nothing.
+///
+/// # Errors
+/// `Open`: what is in the way.
+pub(in crate::journal) async fn check_server(url: &str) -> Result<(), JournalError> {
+    let failed = |error: DbError| JournalError::Open(error.to_string());
+    let client = PostgresServer::new(url)?.connect("SET lock_timeout = '4s'").await.map_err(failed)?;
+    let statement = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on',
+        current_schema() IS NOT NULL AND has_schema_privilege(current_schema(), 'CREATE')";
+    let row = client.query_one(statement, &[]).await.map_err(|error| failed(error.into()))?;
+    let column = |at: usize| row.try_get::<_, bool>(at).map_err(|error| failed(error.into()));
+    let (is_read_only, may_create) = (column(0)?, column(1)?);
+    let needs_tables = found(&client).await.map_err(failed)?.needs_tables()?;
+    match (is_read_only, needs_tables && !may_create) {
+        (true, _) => Err(JournalError::Open("the server only takes reads".into())),
+        (_, true) => Err(JournalError::Open("the database is empty, and this user may not create tables".into())),
+        _ => Ok(()),
+    }
+}
+
 async fn found(client: &Client) -> Result<Found, DbError> {
     let statement = "SELECT to_regclass('schema_version') IS NOT NULL,
         EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema()

@@ -52,7 +52,8 @@ pub(super) const INSERT_DETAIL: &str =
      SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)";
 pub(super) const SET_VERDICT: &str = "UPDATE operation_detail d SET state = v.state, verdict = v.verdict,
     resolved_by = v.resolved_by, note = v.note, record = v.record, etag = v.etag, warnings = v.warnings,
-    problem = NULL, observed = NULL, key = NULL, recovery = NULL FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
+    problem = NULL, observed = NULL, key = NULL,
+    recovery = CASE WHEN v.resolved_by IS NULL THEN NULL ELSE d.recovery END FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
     AS v(seq, state, verdict, resolved_by, note, record, etag, warnings) WHERE d.seq = v.seq";
 pub(super) const SET_WARNINGS: &str =
     "UPDATE operation_detail d SET warnings = v.warnings FROM unnest($1, $2) AS v(seq, warnings) WHERE d.seq = v.seq";

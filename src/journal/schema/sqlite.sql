@@ -54,8 +54,9 @@ CREATE TABLE running (
 );
 
 -- What the ledger does not hold of an operation that has ended, by the number of the intent. Every
--- operation that was not applied has a row. `key` and `recovery` are kept while it is `unknown`; the
--- members from `verdict`, the number of that entry, are of the verdict that came later.
+-- operation that was not applied has a row. `key` is kept while it is `unknown`, `recovery` until the
+-- gateway knows the outcome; the members from `verdict`, the number of that entry, are of the verdict
+-- that came later.
 CREATE TABLE operation_detail (
     seq         INTEGER PRIMARY KEY,
     state       TEXT    NOT NULL,

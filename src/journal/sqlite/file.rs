@@ -94,7 +94,7 @@ impl SqliteFile {
     /// `Open`: the file has another form and was not touched, or it cannot be written.
     pub(in crate::journal) fn prepare(&self, durability: Durability) -> Result<(), JournalError> {
         let failed = |error: DbError| JournalError::Open(error.to_string());
-        if self.found().map_err(failed)?.needs_tables()? {
+        if found(&self.path).map_err(failed)?.needs_tables()? {
             let create = || -> Result<(), DbError> {
                 let connection = self.connect_writer(durability)?;
                 let rows = first_rows(|hex| format!("x'{hex}'"))?;
@@ -104,27 +104,6 @@ impl SqliteFile {
             create().map_err(failed)?;
         }
         Ok(())
-    }
-
-    fn found(&self) -> Result<Found, DbError> {
-        if std::fs::metadata(&self.path)?.len() == 0 {
-            return Ok(Found::Nothing);
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        let count = |condition: &str| {
-            let statement = format!("SELECT count(*) FROM sqlite_schema WHERE type = 'table' {condition}");
-            connection.query_row(&statement, [], |row| row.get::<_, i64>(0))
-        };
-        if count("")? == 0 {
-            return Ok(Found::Nothing);
-        }
-        if count("AND name = 'schema_version'")? == 0 {
-            return Ok(Found::OtherTables);
-        }
-        let version = connection.query_row("SELECT max(version) FROM schema_version", [], |row| row.get(0))?;
-        Ok(Found::Version(version))
     }
 
     pub(super) fn connect_writer(&self, durability: Durability) -> Result<Connection, DbError> {
@@ -159,6 +138,40 @@ impl Drop for SqliteFile {
     fn drop(&mut self) {
         open_files().remove(&self.identity);
     }
+}
+
+/// Whether the file can be the store of this build, if there is one. It may be in use, and stays as
+/// it is.
+///
+/// # Errors
+/// `Open`: the file has another form, or cannot be read.
+pub(in crate::journal) fn check_file(path: &Path) -> Result<(), JournalError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let found = found(path).map_err(|error| JournalError::Open(error.to_string()))?;
+    found.needs_tables().map(|_| ())
+}
+
+fn found(path: &Path) -> Result<Found, DbError> {
+    if std::fs::metadata(path)?.len() == 0 {
+        return Ok(Found::Nothing);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let count = |condition: &str| {
+        let statement = format!("SELECT count(*) FROM sqlite_schema WHERE type = 'table' {condition}");
+        connection.query_row(&statement, [], |row| row.get::<_, i64>(0))
+    };
+    if count("")? == 0 {
+        return Ok(Found::Nothing);
+    }
+    if count("AND name = 'schema_version'")? == 0 {
+        return Ok(Found::OtherTables);
+    }
+    let version = connection.query_row("SELECT max(version) FROM schema_version", [], |row| row.get(0))?;
+    Ok(Found::Version(version))
 }
 
 /// A connection for reads to a file that another process may have open.

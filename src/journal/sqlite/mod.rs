@@ -3,5 +3,5 @@
 mod file;
 mod session;
 
-pub(super) use file::{SqliteFile, connect_reader};
+pub(super) use file::{SqliteFile, check_file, connect_reader};
 pub(super) use session::SqliteSession;

@@ -229,7 +229,8 @@ impl SqliteSession {
             let (resolved_by, note, warnings) = change.columns();
             self.execute(
                 "UPDATE operation_detail SET state = ?2, verdict = ?3, resolved_by = ?4, note = ?5, record = ?6,
-                 etag = ?7, warnings = ?8, problem = NULL, observed = NULL, key = NULL, recovery = NULL WHERE seq = ?1",
+                 etag = ?7, warnings = ?8, problem = NULL, observed = NULL, key = NULL,
+                 recovery = CASE WHEN ?4 IS NULL THEN NULL ELSE recovery END WHERE seq = ?1",
                 params![seq, verdict.state.as_str(), entry, resolved_by, note, verdict.record, verdict.etag, warnings],
             )?;
         }

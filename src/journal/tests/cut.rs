@@ -6,11 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::fixtures::{TestDatabase, sqlite_database, test_databases};
-use super::samples::{all_entries_query, applied_outcome, intent};
+use super::samples::{all_entries_query, applied_outcome, intent, unknown_outcome, verdict};
 use crate::journal::{
-    BeginResult, Durability, Journal, LedgerEvent, LedgerFileError, LedgerQuery, OperationQuery, cut_ledger,
-    export_ledger, verify_ledger,
+    BeginResult, Durability, Journal, LedgerEvent, LedgerFileError, LedgerQuery, OperationQuery, VerdictResult,
+    cut_ledger, export_ledger, verify_ledger,
 };
+use crate::record::OperationState;
 
 /// A file of an export that is removed at the end.
 struct ExportPath(PathBuf);
@@ -71,6 +72,9 @@ async fn what_was_exported_is_cut_and_the_rest_still_verifies() {
         assert!(verified.is_sound() && verified.entries == 9, "{verified:?}");
         let range = store.verify_range(1, 2).await.expect("verified");
         assert_eq!((range.from, range.to, range.first_error), (5, 6, None));
+        let beyond = store.verify_range(900, 100).await.expect("verified");
+        assert_eq!((beyond.from, beyond.to, beyond.first_error), (900, 899, None));
+        assert_eq!(beyond.head, verified.head);
         let rest = store.verify_range(7, 100).await.expect("verified");
         assert_eq!((rest.from, rest.to, rest.head), (7, 9, verified.head));
         let query = OperationQuery { systems: vec!["crm".into()], limit: 10, ..OperationQuery::default() };
@@ -113,6 +117,27 @@ async fn a_cut_takes_nothing_that_is_later_or_still_needed() {
         assert!(store.operation(&running.operation).await.expect("read").is_some());
         let (begun, ended) = (store.ledger_head().await.expect("read").seq, seqs(&store).await);
         assert_eq!((begun, ended), (6, vec![3, 4, 5, 6]));
+    }
+}
+
+#[tokio::test]
+async fn a_cut_keeps_what_ended_unknown_until_its_outcome_is_known() {
+    for database in test_databases().await {
+        let (store, file) = (database.open().await, ExportPath::new());
+        write(&store, "A:1").await;
+        let lost = intent("A:2");
+        assert_eq!(store.begin(lost.clone()).await, Ok(BeginResult::Started));
+        store.finish(unknown_outcome(&lost.operation)).await.expect("finished");
+        write(&store, "A:3").await;
+        store.close(Duration::from_secs(10)).await;
+        export_ledger(&database.url, Timestamp::MAX, &file.0).await.expect("exported");
+        assert_eq!(cut(&database, Timestamp::MAX, &file).await.expect("cut"), Some(2));
+        let store = database.open().await;
+        assert!(store.recovery_of(&lost.operation).await.expect("read").is_some());
+        let applied = verdict(&lost.operation, OperationState::Applied);
+        assert_eq!(store.record_verdict(applied).await, Ok(VerdictResult::Recorded));
+        store.close(Duration::from_secs(10)).await;
+        assert_eq!(cut(&database, Timestamp::MAX, &file).await.expect("cut"), Some(6));
     }
 }
 

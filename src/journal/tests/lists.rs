@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::fixtures::{TestDatabase, test_databases};
-use super::samples::{all_entries_query, applied_outcome, intent};
-use crate::journal::{Intent, Journal, LedgerQuery, OperationQuery, Outcome, SortOrder};
+use super::samples::{all_entries_query, applied_outcome, intent, unknown_outcome, verdict};
+use crate::journal::{Intent, Journal, LedgerQuery, OperationQuery, Outcome, SortOrder, Verdict};
 use crate::record::{Action, OperationId, OperationState};
 
 fn all_operations() -> OperationQuery {
@@ -190,5 +190,41 @@ async fn times_are_found_exactly_although_the_clock_went_back() {
             }
         }
         assert!(journal.verify(None).await.expect("verified").is_sound());
+    }
+}
+
+#[tokio::test]
+async fn creates_are_listed_that_may_have_made_an_unnamed_record() {
+    for database in test_databases().await {
+        let journal = database.open().await;
+        let create = || Intent { record: None, action: Action::Create, ..intent("") };
+        let old = begin(&journal, create()).await;
+        journal.finish(unknown_outcome(&old)).await.expect("finished");
+        journal.advance_clock(Duration::from_mins(1));
+        let since = Timestamp::now().as_millisecond() + 50_000;
+        let [running, unknown, by_hand, refused, found] =
+            futures_util::future::join_all((0..5).map(|_| begin(&journal, create()))).await.try_into().expect("five");
+        begin(&journal, Intent { system: "itsm".into(), ..create() }).await;
+        begin(&journal, intent("A:1")).await;
+        for id in [&unknown, &by_hand, &refused, &found] {
+            journal.finish(unknown_outcome(id)).await.expect("finished");
+        }
+        journal.record_verdict(verdict(&by_hand, OperationState::Applied)).await.expect("resolved");
+        journal.record_verdict(verdict(&refused, OperationState::NotApplied)).await.expect("resolved");
+        let probed = Verdict { record: Some("A:9".into()), ..verdict(&found, OperationState::Applied) };
+        journal.record_verdict(probed).await.expect("resolved");
+        let named = Outcome { record: Some("A:8".into()), ..applied_outcome(&begin(&journal, create()).await) };
+        journal.finish(named).await.expect("finished");
+        let mut listed = journal.unresolved_creates("crm", since, 10).await.expect("a list");
+        let by_id = |one: &(OperationId, Option<String>), other: &(OperationId, Option<String>)| {
+            one.0.as_str().cmp(other.0.as_str())
+        };
+        listed.sort_by(by_id);
+        let payload = Some("{\"intent\":1}".to_owned());
+        let mut expected = [(running, payload.clone()), (unknown, payload), (by_hand, None)];
+        expected.sort_by(by_id);
+        assert_eq!(listed, expected);
+        assert_eq!(journal.unresolved_creates("crm", since, 2).await.expect("a list").len(), 2);
+        assert_eq!(journal.unresolved_creates("crm", 0, 10).await.expect("a list").len(), 4);
     }
 }

@@ -1,8 +1,9 @@
 //! Intents, outcomes and queries for tests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::journal::{IdempotencyClaim, Intent, LedgerQuery, Outcome, RecoveryPayload};
+use crate::journal::{IdempotencyClaim, Intent, LedgerQuery, Outcome, RecoveryPayload, Verdict};
 use crate::record::{Action, OperationId, OperationState, VendorCallLog};
 
 impl RecoveryPayload for &'static str {
@@ -56,6 +57,31 @@ pub(in crate::journal) fn applied_outcome(operation: &OperationId) -> Outcome {
         losses: vec![],
         replay_json: Some("{\"done\":true}".into()),
         lease: None,
+    }
+}
+
+pub(super) fn unknown_outcome(operation: &OperationId) -> Outcome {
+    Outcome {
+        state: OperationState::Unknown,
+        etag: None,
+        replay_json: Some("{\"unknown\":true}".into()),
+        ..applied_outcome(operation)
+    }
+}
+
+pub(super) fn verdict(operation: &OperationId, state: OperationState) -> Verdict {
+    Verdict {
+        operation: operation.clone(),
+        state,
+        caller: "anna".into(),
+        request_id: "request-9".into(),
+        is_by_hand: true,
+        note: Some("seen".into()),
+        record: None,
+        etag: None,
+        warnings: Vec::new(),
+        replay_json: (state == OperationState::Applied).then(|| "{\"by\":\"hand\"}".into()),
+        min_age: Duration::from_mins(1),
     }
 }
 

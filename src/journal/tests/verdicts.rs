@@ -4,37 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fixtures::test_databases;
-use super::samples::{all_entries_query, applied_outcome, claim, intent, intent_with_key};
+use super::samples::{all_entries_query, applied_outcome, claim, intent, intent_with_key, unknown_outcome, verdict};
 use crate::journal::{
     BeginResult, IdempotencyState, Intent, InterimResponse, Journal, LeaseResult, LedgerEvent, LedgerQuery,
     OperationQuery, Outcome, Verdict, VerdictResult,
 };
 use crate::record::{OperationId, OperationState, WarningCode};
-
-fn verdict(operation: &OperationId, state: OperationState) -> Verdict {
-    Verdict {
-        operation: operation.clone(),
-        state,
-        caller: "anna".into(),
-        request_id: "request-9".into(),
-        is_by_hand: true,
-        note: Some("seen".into()),
-        record: None,
-        etag: None,
-        warnings: Vec::new(),
-        replay_json: (state == OperationState::Applied).then(|| "{\"by\":\"hand\"}".into()),
-        min_age: Duration::from_mins(1),
-    }
-}
-
-fn unknown_outcome(operation: &OperationId) -> Outcome {
-    Outcome {
-        state: OperationState::Unknown,
-        etag: None,
-        replay_json: Some("{\"unknown\":true}".into()),
-        ..applied_outcome(operation)
-    }
-}
 
 async fn begin(store: &Journal, write: &Intent) {
     assert_eq!(store.begin(write.clone()).await, Ok(BeginResult::Started));
@@ -65,7 +40,7 @@ async fn a_person_ends_an_operation_that_is_unknown() {
                 (operation.state, operation.resolved_by.as_deref(), operation.note.as_deref()),
                 (end_state, Some("anna"), Some("seen"))
             );
-            assert_eq!(store.recovery_of(&write.operation).await, Ok(None), "it is needed no longer");
+            assert!(store.recovery_of(&write.operation).await.expect("read").is_some(), "a person can be wrong");
             let billing = || "billing".to_owned();
             assert_eq!(
                 events(&store, &write.operation).await,

@@ -30,6 +30,10 @@ impl WriterState {
         match ended {
             Some(EndedOperation { state: OperationState::Unknown, .. }) => {}
             Some(ended) if ended.has_verdict && ended.state == verdict.state => return VerdictResult::Repeated,
+            Some(ended) if ended.has_verdict && !verdict.is_by_hand => {
+                self.note_otherwise(&verdict.operation, verdict.state, changes);
+                return VerdictResult::Ended;
+            }
             Some(_) => return VerdictResult::Ended,
             None if self.clock.wall_ms.saturating_sub(started_ms) < to_millis(verdict.min_age) => {
                 return VerdictResult::TooEarly;

@@ -35,7 +35,7 @@ use serde_json::{Map, Value, json};
 
 use super::common::lock::lock;
 use super::common::options::{parse_flag, parse_number, parse_optional_text};
-use super::common::{CallKind, Change, FakeRequest, FakeResponse, FakeVendor, VendorModel};
+use super::common::{CallKind, Change, FakeRequest, FakeResponse, FakeVendor, InjectedFault, VendorModel};
 pub use definition::{Definition, LinkedQuestion, Property, Questionnaire};
 use handlers::{check_access, create, delete, error_response, list, put, set_status};
 use routes::{Route, route};
@@ -45,15 +45,6 @@ pub use sample::{
 };
 pub use state::Settings;
 use state::State;
-
-/// The name of the sandbox's system in front of it.
-pub const SYSTEM: &str = "architecture";
-
-/// The keys of that system in the gateway's configuration.
-pub(super) fn settings(_base_url: &str) -> Vec<(&'static str, String)> {
-    let settings = [("tenant", TENANT), ("api_key", API_KEY), ("collection", "object-definitions")];
-    settings.map(|(key, value)| (key, value.to_owned())).into()
-}
 
 /// A running fake BlueDolphin.
 pub type Vendor = FakeVendor<BlueDolphin>;
@@ -135,6 +126,17 @@ impl BlueDolphin {
 
 impl VendorModel for BlueDolphin {
     const NAME: &'static str = "bluedolphin";
+    const SYSTEM: &'static str = "architecture";
+    const TEXT_MEMBER: &'static str = "name";
+
+    fn settings(_base_url: &str) -> Vec<(&'static str, String)> {
+        let settings = [("tenant", TENANT), ("api_key", API_KEY), ("collection", "object-definitions")];
+        settings.map(|(key, value)| (key, value.to_owned())).into()
+    }
+
+    fn busy() -> InjectedFault {
+        InjectedFault::json(400, r#"{"title":"There is an ongoing update of this object"}"#)
+    }
 
     fn call_kind(&self, request: &FakeRequest<'_>) -> CallKind {
         match route(request) {
@@ -187,7 +189,7 @@ impl VendorModel for BlueDolphin {
 
     /// Members: `name`, `disabled`, and `properties` as `{name: value or null}`.
     fn external_update(&self, path: &[String], members: &Map<String, Value>) -> bool {
-        let [id] = path else { return false };
+        let [.., id] = path else { return false };
         self.write(id, |definition| definition.apply_external_update(members))
     }
 

@@ -10,8 +10,10 @@
 //! | `GET /_sandbox/records` | the whole state, hidden parts included |
 //! | `PUT /_sandbox/records/{id}` `{members}` | changes a record as another client would |
 //! | `PUT /_sandbox/settings` `{"name": value}` | changes options of the vendor's behaviour |
+//! | `GET /_sandbox/system` | a table of the gateway's configuration for a system in front of it |
 //!
-//! In a record, `null` removes a member; a record of Matrix42 is `{class}/{id}`.
+//! In a record, `null` removes a member; where the vendor has several collections, the id of a
+//! record is `{collection}/{key}`.
 //!
 //! Members of a fault: `call` (absent = any kind), `times` (absent = until removed), `skip`
 //! (requests to leave alone first) and `fault`, one of `answer` (`status`, `headers`, `body`,
@@ -32,6 +34,7 @@ use super::context::ServerContext;
 use super::faults::InjectedFault;
 use super::http::{FakeRequest, FakeResponse};
 use super::model::VendorModel;
+use super::system::SandboxSystem;
 
 /// One flat struct for all faults: serde's tagged enums do not support numbers of arbitrary
 /// precision.
@@ -111,6 +114,10 @@ pub(super) fn handle_control_request<M: VendorModel>(
             FakeResponse::empty(204)
         }
         ("GET", "records") => FakeResponse::json(200, &context.state.records()),
+        ("GET", "system") => {
+            let base_url = format!("http://{}", request.header("host").unwrap_or_default());
+            FakeResponse::raw(200, "application/toml", SandboxSystem::of::<M>(base_url).to_toml())
+        }
         ("PUT", "settings") => to_response(set_options(body, context)),
         ("PUT", _) if path.starts_with("records/") => {
             let id = segments.get(1..).unwrap_or_default();
@@ -120,7 +127,10 @@ pub(super) fn handle_control_request<M: VendorModel>(
                 Err(error) => to_response(Err(error)),
             }
         }
-        _ => FakeResponse::json(404, &json!({ "error": "log, faults, release, records, records/{id}, settings" })),
+        _ => FakeResponse::json(
+            404,
+            &json!({ "error": "log, faults, release, records, records/{id}, settings, system" }),
+        ),
     }
 }
 

@@ -41,6 +41,13 @@ pub enum InjectedFault {
     Hang,
     /// Takes effect and never responds.
     HangAfter,
+    /// Takes effect, then sends the body with another text in the place of each of this one.
+    Rewrite {
+        /// What to look for.
+        from: String,
+        /// What to send instead, byte for byte.
+        to: String,
+    },
     /// Takes effect, then sends the body one byte at a time.
     SlowDrip {
         /// Pause before each byte.

@@ -16,6 +16,7 @@ mod model;
 pub(super) mod options;
 mod serve;
 mod server;
+mod system;
 #[cfg(test)]
 mod tests;
 pub(super) mod tokens;
@@ -27,3 +28,4 @@ pub use http::{FakeRequest, FakeResponse};
 pub use log::{ReceivedRequest, RequestLog};
 pub use model::VendorModel;
 pub use server::FakeVendor;
+pub use system::{SandboxSystem, SandboxVendor};

@@ -88,6 +88,11 @@ async fn inject<M: VendorModel>(
         }
         InjectedFault::HalfBody => truncated(&request, &apply()),
         InjectedFault::HugeBody { bytes } => oversized(apply(), bytes),
+        InjectedFault::Rewrite { from, to } => {
+            let mut response = apply();
+            response.body = String::from_utf8_lossy(&response.body).replace(&from, &to).into();
+            response.into_response()
+        }
         InjectedFault::SlowDrip { pause } => slow_drip(apply(), pause),
         InjectedFault::Delay { pause } => run_detached(request, body, context, async move { sleep(pause).await }).await,
         InjectedFault::Hold => {

@@ -53,16 +53,6 @@ pub use state::Settings;
 use state::State;
 pub use table::Row;
 
-/// The name of the sandbox's system in front of it.
-pub const SYSTEM: &str = "sales";
-
-/// The keys of that system in the gateway's configuration.
-pub(super) fn settings(base_url: &str) -> Vec<(&'static str, String)> {
-    let settings =
-        [("authority", base_url), ("tenant_id", TENANT_ID), ("client_id", CLIENT_ID), ("client_secret", CLIENT_SECRET)];
-    settings.map(|(key, value)| (key, value.to_owned())).into()
-}
-
 /// A running fake Dataverse.
 pub type Vendor = FakeVendor<Dataverse>;
 
@@ -120,6 +110,18 @@ impl Dataverse {
 
 impl VendorModel for Dataverse {
     const NAME: &'static str = "dataverse";
+    const SYSTEM: &'static str = "sales";
+    const TEXT_MEMBER: &'static str = "description";
+
+    fn settings(base_url: &str) -> Vec<(&'static str, String)> {
+        let settings = [
+            ("authority", base_url),
+            ("tenant_id", TENANT_ID),
+            ("client_id", CLIENT_ID),
+            ("client_secret", CLIENT_SECRET),
+        ];
+        settings.map(|(key, value)| (key, value.to_owned())).into()
+    }
 
     fn call_kind(&self, request: &FakeRequest<'_>) -> CallKind {
         match route(request) {

@@ -43,14 +43,6 @@ pub use sample::{
 pub use state::Settings;
 use state::State;
 
-/// The name of the sandbox's system in front of it.
-pub const SYSTEM: &str = "itsm";
-
-/// The keys of that system in the gateway's configuration.
-pub(super) fn settings(_base_url: &str) -> Vec<(&'static str, String)> {
-    vec![("api_token", API_TOKEN.to_owned())]
-}
-
 /// A running fake Matrix42.
 pub type Vendor = FakeVendor<Matrix42>;
 
@@ -113,6 +105,12 @@ fn message_response(status: u16, text: &str) -> FakeResponse {
 
 impl VendorModel for Matrix42 {
     const NAME: &'static str = "matrix42";
+    const SYSTEM: &'static str = "itsm";
+    const TEXT_MEMBER: &'static str = "Description";
+
+    fn settings(_base_url: &str) -> Vec<(&'static str, String)> {
+        vec![("api_token", API_TOKEN.to_owned())]
+    }
 
     fn call_kind(&self, request: &FakeRequest<'_>) -> CallKind {
         match route(request) {

@@ -48,15 +48,6 @@ pub use sample::{
 use state::State;
 pub use state::{LastKey, Object, Settings};
 
-/// The name of the sandbox's system in front of it.
-pub const SYSTEM: &str = "crm";
-
-/// The keys of that system in the gateway's configuration.
-pub(super) fn settings(_base_url: &str) -> Vec<(&'static str, String)> {
-    let collection = [BUSINESS_AREA_ID, SCHEMA_ID, DATASET_ID].join(":");
-    vec![("client_id", CLIENT_ID.to_owned()), ("client_secret", CLIENT_SECRET.to_owned()), ("collection", collection)]
-}
-
 /// A running fake Pretectum.
 pub type Vendor = FakeVendor<Pretectum>;
 
@@ -114,6 +105,17 @@ impl Pretectum {
 
 impl VendorModel for Pretectum {
     const NAME: &'static str = "pretectum";
+    const SYSTEM: &'static str = "crm";
+    const TEXT_MEMBER: &'static str = "First Name";
+
+    fn settings(_base_url: &str) -> Vec<(&'static str, String)> {
+        let collection = [BUSINESS_AREA_ID, SCHEMA_ID, DATASET_ID].join(":");
+        vec![
+            ("client_id", CLIENT_ID.to_owned()),
+            ("client_secret", CLIENT_SECRET.to_owned()),
+            ("collection", collection),
+        ]
+    }
 
     fn call_kind(&self, request: &FakeRequest<'_>) -> CallKind {
         match route(request, &lock(&self.0).settings) {
@@ -176,7 +178,7 @@ impl VendorModel for Pretectum {
     }
 
     fn external_update(&self, path: &[String], members: &Map<String, Value>) -> bool {
-        let [id] = path else { return false };
+        let [.., id] = path else { return false };
         self.write(id, |fields| set_members(fields, members))
     }
 

@@ -117,7 +117,13 @@ const RESPONSES: &[(&str, Expected)] = &[
     ),
     ("HTTP/1.1 204 No Content\r\n\r\n", Ok((204, ""))),
     ("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", Ok((204, ""))),
+    ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", Ok((204, ""))),
     ("HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", Ok((304, ""))),
+    ("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", Ok((304, ""))),
+    ("HTTP/1.1 299 \r\nContent-Length: 0\r\n\r\n", Ok((299, ""))),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 0002\r\n\r\n{}", Ok((200, "{}"))),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n002\r\n{}\r\n00\r\n\r\n", Ok((200, "{}"))),
+    ("HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}", Ok((200, "{}"))),
     (
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
         Err((VendorErrorKind::InvalidResponse, "not HTTP")),
@@ -148,18 +154,62 @@ const RESPONSES: &[(&str, Expected)] = &[
 async fn every_framing_of_the_rfc_is_read_and_every_other_is_named() {
     for (raw, expected) in RESPONSES {
         let connections: &[&[&str]] = Box::leak(Box::new([Box::leak(Box::new([*raw])) as &[&str]]));
-        let read = read_from_vendor(connections).await;
-        match (&read, expected) {
-            (Ok(response), Ok((status, body))) => {
-                assert_eq!((response.status, &response.body[..]), (*status, body.as_bytes()), "{raw:?}");
-            }
-            (Err(fault), Err((kind, word))) => {
-                assert_eq!(fault.kind, *kind, "{raw:?}: {fault}");
-                assert!(fault.to_string().contains(word), "{raw:?}: {fault}");
-            }
-            _ => panic!("{raw:?}: {read:?}"),
-        }
+        assert_read(raw, &read_from_vendor(connections).await, expected);
     }
+}
+
+#[tokio::test]
+async fn every_framing_is_read_the_same_when_it_arrives_byte_by_byte() {
+    for (raw, expected) in RESPONSES {
+        let pieces = raw.as_bytes().iter().map(std::slice::from_ref);
+        assert_read(raw, &read_pieces(pieces.collect()).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_gzip_body_is_read_although_it_was_not_accepted() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, b"{\"a\":1}").expect("written");
+    let content = encoder.finish().expect("finished");
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", content.len());
+    let response = read_pieces(vec![head.as_bytes(), &content]).await.expect("a response");
+    assert_eq!((response.status, &response.body[..]), (200, &b"{\"a\":1}"[..]));
+}
+
+fn assert_read(raw: &str, read: &Result<VendorResponse, VendorError>, expected: &Expected) {
+    match (read, expected) {
+        (Ok(response), Ok((status, body))) => {
+            assert_eq!((response.status, &response.body[..]), (*status, body.as_bytes()), "{raw:?}");
+        }
+        (Err(fault), Err((kind, word))) => {
+            assert_eq!(fault.kind, *kind, "{raw:?}: {fault}");
+            assert!(fault.to_string().contains(word), "{raw:?}: {fault}");
+        }
+        _ => panic!("{raw:?}: {read:?}"),
+    }
+}
+
+/// Reads a response that the vendor sends in these pieces, one segment each.
+async fn read_pieces(pieces: Vec<&[u8]>) -> Result<VendorResponse, VendorError> {
+    let pieces: Vec<Vec<u8>> = pieces.into_iter().map(<[u8]>::to_vec).collect();
+    let serve = async move {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let base_url = format!("http://{}/", listener.local_addr().expect("an address"));
+        tokio::task::spawn_local(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            stream.set_nodelay(true).expect("an option");
+            read_request(&mut stream).await;
+            for piece in pieces {
+                // The client may have closed the connection after an error.
+                if stream.write_all(&piece).await.is_err() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        read(&client(&base_url)).await
+    };
+    LocalSet::new().run_until(serve).await
 }
 
 #[tokio::test]

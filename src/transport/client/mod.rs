@@ -19,6 +19,7 @@
 
 mod connector;
 mod host;
+mod lone_surrogates;
 mod one_shot;
 mod receive;
 mod response_head;

@@ -15,6 +15,7 @@ use awc::ClientResponse;
 
 use super::connector::{USER_AGENT_VALUE, build_client};
 use super::host::Host;
+use super::lone_surrogates::replace_lone_surrogates;
 use super::receive::{decode_body, fault_from_send_error, is_truncated, read_body, truncated_fault};
 use crate::record::{VendorError, VendorErrorKind};
 use crate::transport::body_budget::BodyBudget;
@@ -129,6 +130,7 @@ impl Client {
             return Err(truncated_fault());
         }
         let body = decode_body(body, coding.as_deref(), self.max_body)?.ok_or_else(too_long)?;
+        let body = replace_lone_surrogates(body);
         fits(body.len())?;
         Ok(VendorResponse { status, content_type, retry_after, headers, body: reservation.hold(body) })
     }

@@ -69,6 +69,23 @@ impl Tracer {
     }
 }
 
+fn parse_protocol(variable: &str, value: &str) -> Result<Protocol, OtelEnvError> {
+    match value {
+        "http/protobuf" => Ok(Protocol::HttpBinary),
+        "http/json" => Ok(Protocol::HttpJson),
+        _ => Err(env_error(variable, "valid: http/protobuf (the default) or http/json; gRPC is not supported")),
+    }
+}
+
+fn read_sampler(get: &dyn Fn(&str) -> Option<String>) -> Result<Sampler, OtelEnvError> {
+    let (name, argument) = (get("OTEL_TRACES_SAMPLER"), get("OTEL_TRACES_SAMPLER_ARG"));
+    let sampler = Sampler::from_env_name(name.as_deref().unwrap_or(DEFAULT_SAMPLER), argument.as_deref());
+    sampler.ok_or_else(|| {
+        let why = format!("valid: {}; a ratio in OTEL_TRACES_SAMPLER_ARG is a number from 0 to 1", Sampler::NAMES);
+        env_error("OTEL_TRACES_SAMPLER", &why)
+    })
+}
+
 impl OtlpConfig {
     /// Reads the variables. An empty one counts as unset.
     fn read(environment: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, OtelEnvError> {
@@ -91,19 +108,8 @@ impl OtlpConfig {
         let is_traces_endpoint = variable.contains("_TRACES_");
         let endpoint =
             if is_traces_endpoint { endpoint } else { format!("{}/v1/traces", endpoint.trim_end_matches('/')) };
-        let protocol = match variable_for_traces("PROTOCOL") {
-            None => Protocol::HttpBinary,
-            Some((variable, value)) => match value.as_str() {
-                "http/protobuf" => Protocol::HttpBinary,
-                "http/json" => Protocol::HttpJson,
-                _ => {
-                    return Err(env_error(
-                        &variable,
-                        "valid: http/protobuf (the default) or http/json; gRPC is not supported",
-                    ));
-                }
-            },
-        };
+        let protocol = variable_for_traces("PROTOCOL").map(|(variable, value)| parse_protocol(&variable, &value));
+        let protocol = protocol.transpose()?.unwrap_or(Protocol::HttpBinary);
         let timeout = match variable_for_traces("TIMEOUT") {
             None => DEFAULT_TIMEOUT,
             Some((variable, value)) => value
@@ -116,14 +122,7 @@ impl OtlpConfig {
         {
             return Err(env_error(&variable, "valid: NAME=VALUE, separated by commas"));
         }
-        let name = get("OTEL_TRACES_SAMPLER");
-        let argument = get("OTEL_TRACES_SAMPLER_ARG");
-        let sampler = Sampler::from_env_name(name.as_deref().unwrap_or(DEFAULT_SAMPLER), argument.as_deref())
-            .ok_or_else(|| {
-                let why =
-                    format!("valid: {}; a ratio in OTEL_TRACES_SAMPLER_ARG is a number from 0 to 1", Sampler::NAMES);
-                env_error("OTEL_TRACES_SAMPLER", &why)
-            })?;
+        let sampler = read_sampler(&get)?;
         let has_service_name = get("OTEL_SERVICE_NAME").is_some()
             || get("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|all| all.contains("service.name="));
         let certificate = variable_for_traces("CERTIFICATE").map(|(_, path)| path);

@@ -26,7 +26,7 @@ use crate::vendors::adapter::{
 use crate::vendors::capabilities::{Capabilities, Completion, DataLoss, Filterable, UpdateStyle};
 use crate::vendors::common::{
     MatchCollector, as_changes, field_error, invalid_cursor_fault, missing_id_fault, parse_object, secret_header,
-    unparseable_response,
+    text_member, unparseable_response,
 };
 use crate::vendors::factory::{
     AdapterFactory, InvalidSetting, SettingFormat, SettingSpec, Settings, VendorSamples, require_setting,
@@ -47,8 +47,10 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     added_paths: &["/v1"],
     collection_form: "\"object-definitions\"",
     is_collection: |text| text == protocol::DEFINITIONS,
+    is_hidden: |member| ["object_properties", "related_boem"].contains(&member),
     samples: VendorSamples {
         title: "BlueDolphin",
+        configuration: include_str!("example.toml"),
         patch_summary: "One property of an object definition",
         patch: r#"{"fields":{"properties":{"Supplier":{"value":"Microsoft"}}}}"#,
         create_summary: "An object definition",
@@ -56,6 +58,7 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
         deletable_id: Some("object-definitions:640b3d7d4a28b925fcf8b9a3"),
         other_ids: &[],
     },
+    key_expires: |_| None,
     capabilities: &CAPABILITIES,
     build: |settings| Ok(Arc::new(BlueDolphin::new(&Credentials::from_settings(settings)?)?)),
 };
@@ -354,11 +357,14 @@ impl Adapter for BlueDolphin {
 }
 
 fn parse_list_item(item: &RawJson) -> Result<ListItem, VendorError> {
-    let (id, fields) = response_mapping::to_fields(&item.to_object().map_err(unparseable_response)?, false)?;
+    let read = item.to_object().map_err(unparseable_response);
+    let (id, record) = match read.and_then(|members| response_mapping::to_fields(&members, false)) {
+        Ok((id, fields)) => (id, VendorRecord { fields, version: None, warnings: Vec::new() }),
+        Err(fault) => (text_member(item, |name| name == "id"), VendorRecord::unreadable(&fault)),
+    };
     let key = id
         .filter(|id| protocol::is_id(id))
         .ok_or_else(|| unparseable_response("a definition without an id of the vendor's form"))?;
-    let record = VendorRecord { fields, version: None, warnings: Vec::new() };
     Ok(ListItem { id: RecordId::new(protocol::DEFINITIONS, &key), record, partial: true })
 }
 

@@ -12,7 +12,7 @@ use super::response_mapping;
 use crate::record::{JsonObjectWriter, RawJson, RecordId, VendorError, VendorErrorKind, percent_encode};
 use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
 use crate::vendors::common::{
-    ErrorTexts, fault_for_status, fault_from_response, first_byte, parse_object, undocumented_response,
+    ErrorTexts, fault_for_status, fault_from_response, first_byte, is_done, parse_object, undocumented_response,
     unparseable_response, utf8,
 };
 
@@ -89,18 +89,18 @@ pub(super) fn create_request(fields: &Map<String, Value>) -> VendorRequest {
     request(VendorCallKind::Create, Method::POST, DEFINITIONS_PATH).header(CONTENT_TYPE, JSON).body(body)
 }
 
-/// The error of a response; `None` for a success that the vendor documents for this request.
+/// The error of a response; `None` for a success. The vendor queues a `PUT`, so that a 202 is one
+/// too.
 pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
-    let documented = match (request.kind, response.status) {
-        (VendorCallKind::Read | VendorCallKind::List | VendorCallKind::Schema, 200) | (VendorCallKind::Create, 201) => {
-            first_byte(response) == Some(b'{')
-        }
-        (VendorCallKind::Update, 202) => request.method == Method::PUT && is_ok_body(response),
-        (VendorCallKind::Update, 200) => request.method == Method::POST && is_ok_body(response),
-        (VendorCallKind::Delete, 200) => is_ok_body(response),
-        _ => return Some(classify_error(request, response)),
+    let is_queued = response.status == 202 && request.kind == VendorCallKind::Update && request.method == Method::PUT;
+    if !is_done(response) && !is_queued {
+        return Some(classify_error(request, response));
+    }
+    let is_success = match request.kind {
+        VendorCallKind::Update | VendorCallKind::Delete => first_byte(response).is_none() || is_ok_body(response),
+        _ => first_byte(response) == Some(b'{'),
     };
-    (!documented).then(|| {
+    (!is_success).then(|| {
         undocumented_response(request, response, "the vendor's response is not the one that it documents for this call")
     })
 }

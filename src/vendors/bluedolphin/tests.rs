@@ -245,22 +245,31 @@ fn the_error_text_of_a_400_is_classified_in_any_body_format() {
 }
 
 #[test]
-fn each_request_has_exactly_one_success_response() {
+fn every_success_that_may_mean_done_counts() {
     let adapter = adapter();
     let put = plan_patch(r#"{"name":"N"}"#).expect("a plan").request;
     let disable = plan_patch(r#"{"status":"disabled"}"#).expect("a plan").request;
+    let delete = protocol::delete_request(&id());
+    for call in [&put, &disable, &delete] {
+        for (status, text) in
+            [(200, r#"{"result":"OK"}"#), (200, ""), (201, r#"{"result":"ok"}"#), (204, ""), (299, "")]
+        {
+            assert_eq!(classify_response(&adapter, call, status, text), None, "{status} {text}");
+        }
+    }
+    // The vendor queues the update of a definition, so that 202 is its success.
     assert_eq!(classify_response(&adapter, &put, 202, r#"{"result":"OK"}"#), None);
-    assert_eq!(classify_response(&adapter, &disable, 200, r#"{"result":"OK"}"#), None);
+    assert_eq!(classify_response(&adapter, &put, 202, ""), None);
+    assert_eq!(classify_response(&adapter, &protocol::read_request(&id()), 203, "{}"), None);
     for (call, status, text) in [
-        (&put, 200, r#"{"result":"OK"}"#),
         (&put, 202, "<html>"),
         (&put, 202, r#"{"result":"FAILED"}"#),
-        (&put, 202, ""),
         (&disable, 200, r#"{"unexpected":[true]}"#),
-        (&put, 204, ""),
         (&put, 302, ""),
         (&disable, 202, r#"{"result":"OK"}"#),
         (&disable, 206, r#"{"result":"OK"}"#),
+        (&delete, 202, ""),
+        (&delete, 207, r#"{"result":"OK"}"#),
     ] {
         assert_eq!(
             classify_response(&adapter, call, status, text),

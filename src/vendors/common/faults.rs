@@ -64,6 +64,13 @@ pub(crate) fn fault_for_status(request: &VendorRequest, response: &VendorRespons
     }
 }
 
+/// Whether a status means that the request is done, or that the body is what it requests. A client
+/// takes a 2xx that it does not know for a 200 (RFC 9110 §15); a 202 means that it is not done yet,
+/// a 206 and a 207 that a part of it is.
+pub(crate) fn is_done(response: &VendorResponse) -> bool {
+    (200..=299).contains(&response.status) && !matches!(response.status, 202 | 206 | 207)
+}
+
 /// The error of a read whose response cannot be parsed.
 pub(crate) fn unparseable_response(detail: impl std::fmt::Display) -> VendorError {
     VendorError::invalid_response(format!("the vendor's response could not be read: {detail}")).without_effect()

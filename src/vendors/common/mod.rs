@@ -13,10 +13,10 @@ pub(super) use access_token::{limit_token_ttl, secret_header};
 pub(super) use client_credentials::{client_credentials_request, parse_token_response};
 pub(super) use error_texts::ErrorTexts;
 pub(super) use faults::{
-    fault_for_status, fault_from_response, invalid_cursor_fault, missing_id_fault, undocumented_response,
+    fault_for_status, fault_from_response, invalid_cursor_fault, is_done, missing_id_fault, undocumented_response,
     unparseable_response,
 };
 pub(super) use field_errors::{check_writable, field_error, find_respelled, member_pointer, missing_version_error};
 pub(super) use guid::parse_guid;
-pub(super) use json::{first_byte, is_null, parse_object, utf8};
+pub(super) use json::{first_byte, is_null, parse_object, text_member, utf8};
 pub(super) use matching::{MatchCollector, as_changes};

@@ -51,8 +51,10 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     added_paths: &["/api/data/v9.2", "/api/data", "/api"],
     collection_form: "an entity set's name, such as \"accounts\"",
     is_collection: protocol::is_set,
+    is_hidden: |member| member.starts_with('@'),
     samples: VendorSamples {
         title: "Dataverse",
+        configuration: include_str!("example.toml"),
         patch_summary: "A column and a lookup of a row",
         patch: r#"{"fields":{"telephone1":"555-0199","_primarycontactid_value":"55bb55bb-0000-4000-8000-66cc66cc66c2"}}"#,
         create_summary: "A row",
@@ -60,6 +62,7 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
         deletable_id: None,
         other_ids: &["contacts:55bb55bb-0000-4000-8000-66cc66cc66c1"],
     },
+    key_expires: |_| None,
     capabilities: &CAPABILITIES,
     build: |settings| Ok(Arc::new(Dataverse::new(settings)?)),
 };
@@ -108,8 +111,8 @@ static CAPABILITIES: Capabilities = Capabilities {
     schema_source: SchemaSource::Vendor,
 };
 
-/// Metadata helps where it can be had. A vendor that does not respond, or takes no requests at
-/// present, would not serve the request that needs it either.
+/// Metadata helps where it can be had. A vendor that does not respond, or accepts no requests
+/// now, would not serve the request that needs it either.
 fn ignore_refusal<T>(result: Result<T, VendorError>) -> Result<(), VendorError> {
     match result {
         Err(fault) if !matches!(fault.kind, VendorErrorKind::ServerError | VendorErrorKind::InvalidResponse) => {

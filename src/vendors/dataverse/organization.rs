@@ -12,7 +12,7 @@ use crate::record::{
     FieldError, JsonObjectWriter, RawJson, RecordId, SchemaRule, Secret, VendorError, VendorRecord, percent_encode,
 };
 use crate::transport::{Transport, VendorResponse};
-use crate::vendors::common::{field_error, unparseable_response};
+use crate::vendors::common::{field_error, parse_guid, text_member, unparseable_response};
 use crate::vendors::factory::{BASE_URL, InvalidSetting, Settings, require_setting};
 
 /// The longest text in a search.
@@ -86,9 +86,16 @@ impl Dataverse {
             None => PrimaryKey::Guessed { set, key: None },
         };
         let with_key = |row: &RawJson| {
-            let row = read_row(row.to_object().map_err(unparseable_response)?, primary)?;
-            let key = row.key.ok_or_else(|| unparseable_response("a row without its primary key"))?;
-            Ok((key, row.record))
+            let members = row.to_object().map_err(unparseable_response);
+            match members.and_then(|members| read_row(members, primary)) {
+                Ok(Row { key: Some(key), record }) => Ok((key, record)),
+                Ok(Row { key: None, .. }) => Err(unparseable_response("a row without its primary key")),
+                Err(fault) => {
+                    let key = text_member(row, |name| primary.is_column(name)).and_then(|text| parse_guid(&text));
+                    let record = VendorRecord::unreadable(&fault);
+                    key.map(|key| (key, record)).ok_or(fault)
+                }
+            }
         };
         let rows = page.rows.iter().map(with_key).collect::<Result<_, _>>()?;
         let next = page.next_link.map(|link| self.next_path(&link, set)).transpose()?;

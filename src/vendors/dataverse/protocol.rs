@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::record::{FieldError, JsonObjectWriter, RecordId, VendorError, VendorErrorKind, Version, percent_encode};
 use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
 use crate::vendors::common::{
-    ErrorTexts, fault_for_status, fault_from_response, first_byte, missing_version_error, parse_guid,
+    ErrorTexts, fault_for_status, fault_from_response, first_byte, is_done, missing_version_error, parse_guid,
     undocumented_response,
 };
 
@@ -134,20 +134,20 @@ fn if_match(expected: Option<&Version>) -> Result<HeaderValue, Vec<FieldError>> 
 /// The error of a response; `None` for a success. Every 2xx that can mean "done" or "here it is" is
 /// one, whatever the vendor's pages name for this call.
 pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
-    let is_object = || first_byte(response) == Some(b'{');
-    let is_documented = match (request.kind, response.status) {
-        (VendorCallKind::SignIn | VendorCallKind::Read | VendorCallKind::List | VendorCallKind::Schema, 200) => {
-            is_object()
-        }
-        (VendorCallKind::Create, 200 | 201) => is_object(),
-        (VendorCallKind::Create, 204) => response.header(ENTITY_ID).is_some(),
+    if !is_done(response) {
+        return Some(classify_error(request, response));
+    }
+    let is_object = first_byte(response) == Some(b'{');
+    let is_success = match request.kind {
+        VendorCallKind::Create => is_object || response.header(ENTITY_ID).is_some(),
         // The row; a login page or another document may come with the same status.
-        (VendorCallKind::Update, 200) => is_object() && memchr::memmem::find(&response.body, ETAG).is_some(),
-        (VendorCallKind::Delete, 200) => response.body.trim_ascii().is_empty(),
-        (VendorCallKind::Update | VendorCallKind::Delete, 204) => true,
-        _ => return Some(classify_error(request, response)),
+        VendorCallKind::Update => {
+            first_byte(response).is_none() || (is_object && memchr::memmem::find(&response.body, ETAG).is_some())
+        }
+        VendorCallKind::Delete => first_byte(response).is_none(),
+        _ => is_object,
     };
-    (!is_documented).then(|| {
+    (!is_success).then(|| {
         undocumented_response(request, response, "the vendor's response is not the one that it documents for this call")
     })
 }

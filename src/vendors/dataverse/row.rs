@@ -31,6 +31,16 @@ pub(super) enum PrimaryKey<'k> {
     Guessed { set: &'k str, key: Option<&'k str> },
 }
 
+impl PrimaryKey<'_> {
+    /// Whether a member has the name that the primary key has, or should have.
+    pub(super) fn is_column(&self, name: &str) -> bool {
+        match self {
+            Self::Named(column) => *column == name,
+            Self::Guessed { set, .. } => guess_key_column(set) == name,
+        }
+    }
+}
+
 /// Parses the row of a response.
 pub(super) fn parse_row(body: &Bytes, primary: PrimaryKey<'_>) -> Result<Row, VendorError> {
     read_row(parse_object(body)?, primary)

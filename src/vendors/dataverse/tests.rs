@@ -185,7 +185,9 @@ fn every_success_that_may_mean_done_counts() {
     let update = plan(&adapter, r#"{"name":"x"}"#).expect("a plan").request;
     let delete = adapter.plan_delete(&id(), None, Some(&version())).expect("a plan").request;
     let row = r#"{"@odata.etag":"W/\"8\""}"#;
-    for (call, status, text) in [(&update, 204, ""), (&update, 200, row), (&delete, 204, ""), (&delete, 200, "")] {
+    for (call, status, text) in
+        [(&update, 204, ""), (&update, 200, row), (&update, 201, row), (&delete, 204, ""), (&delete, 200, "")]
+    {
         assert_eq!(classify_response(&adapter, call, status, text), None, "{status}");
     }
     for (status, text) in [(200, "<html>"), (200, "{}"), (202, ""), (302, "")] {

@@ -47,8 +47,9 @@ fn parse_datetime(text: &str) -> Option<Timestamp> {
     with_offset().or_else(without)
 }
 
-/// The `exp` of a JWT, unverified: it only determines when to refresh the token.
-fn jwt_expiry(token: &str) -> Option<Timestamp> {
+/// The `exp` of a JWT, unverified: it only determines when to refresh the token, and what operators
+/// see of the API token.
+pub(super) fn jwt_expiry(token: &str) -> Option<Timestamp> {
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     let claims: Map<String, Value> = serde_json::from_slice(&payload).ok()?;
     Timestamp::from_second(claims.get("exp")?.as_i64()?).ok()

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::access_token::parse_access_token;
+use super::access_token::{jwt_expiry, parse_access_token};
 use super::column_cache::{ColumnCache, as_read_fault};
 use super::fragment::{self, Fragment};
 use super::metadata;
@@ -46,8 +46,10 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     added_paths: &["/m42Services/api", "/m42Services"],
     collection_form: "a Data Definition's technical name, such as \"SPSScCategoryClassBase\"",
     is_collection: protocol::is_definition,
+    is_hidden: protocol::is_reserved,
     samples: VendorSamples {
         title: "Matrix42",
+        configuration: include_str!("example.toml"),
         patch_summary: "Two attributes of a fragment, one reset",
         patch: r#"{"fields":{"Description":"Facility Management","DefaultSubject":null}}"#,
         create_summary: "A fragment",
@@ -55,6 +57,7 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
         deletable_id: None,
         other_ids: &["SPSActivityClassBase:0a1b2c3d-0002-4000-8000-0000000000bb"],
     },
+    key_expires: |settings| jwt_expiry(settings.get("api_token")?.expose()),
     capabilities: &CAPABILITIES,
     build: |settings| Ok(Arc::new(Matrix42::new(&require_setting(settings, "api_token")?)?)),
 };

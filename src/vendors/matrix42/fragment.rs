@@ -3,11 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::protocol::{is_column, is_reserved};
 use crate::record::{RawJson, RawObject, VendorError, VendorRecord, Version};
-use crate::vendors::common::{parse_guid, parse_object, unparseable_response};
+use crate::vendors::common::{parse_guid, parse_object, text_member, unparseable_response, utf8};
 
 /// A fragment in a response.
 pub(super) struct Fragment {
@@ -25,8 +26,25 @@ pub(super) fn parse_fragment(body: &Bytes) -> Result<Fragment, VendorError> {
 /// Parses a page: an array of fragments. Of each fragment only `columns` are kept, because lists
 /// add members of their own.
 pub(super) fn parse_page(body: &Bytes, columns: Option<&[String]>) -> Result<Vec<Fragment>, VendorError> {
-    let rows = RawObject::parse_array(body).map_err(unparseable_response)?;
-    rows.into_iter().map(|row| read_fragment(row, columns)).collect()
+    let rows = RawObject::parse_array(body).map_err(unparseable_response);
+    let read = rows.and_then(|rows| rows.into_iter().map(|row| read_fragment(row, columns)).collect());
+    read.or_else(|fault| parse_odd_page(body, columns, fault))
+}
+
+/// Parses a page row by row, because one of them cannot be read.
+fn parse_odd_page(body: &Bytes, columns: Option<&[String]>, fault: VendorError) -> Result<Vec<Fragment>, VendorError> {
+    let text = utf8(body)?;
+    let Ok(rows) = serde_json::from_str::<Vec<&RawValue>>(&text) else { return Err(fault) };
+    let read_row = |row: &RawValue| {
+        let row = RawJson::slice_of(&text, row);
+        let read = row.to_object().map_err(unparseable_response).and_then(|members| read_fragment(members, columns));
+        read.or_else(|fault| {
+            let id = text_member(&row, |name| name.eq_ignore_ascii_case("ID")).and_then(|text| parse_guid(&text));
+            let record = VendorRecord::unreadable(&fault);
+            id.map(|id| Fragment { id: Some(id), record }).ok_or(fault)
+        })
+    };
+    rows.into_iter().map(read_row).collect()
 }
 
 fn read_fragment(mut members: RawObject, columns: Option<&[String]>) -> Result<Fragment, VendorError> {

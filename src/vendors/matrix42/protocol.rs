@@ -13,8 +13,8 @@ use crate::record::{
 };
 use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
 use crate::vendors::common::{
-    ErrorTexts, check_writable, fault_for_status, fault_from_response, first_byte, is_null, missing_version_error,
-    parse_guid, undocumented_response,
+    ErrorTexts, check_writable, fault_for_status, fault_from_response, first_byte, is_done, is_null,
+    missing_version_error, parse_guid, undocumented_response,
 };
 use crate::vendors::filter::FieldFilter;
 
@@ -205,24 +205,26 @@ pub(super) fn create_request(definition: &str, fields: &Map<String, Value>) -> R
         .body(body))
 }
 
-/// The error of a response; `None` for a success that the vendor documents for this request.
+/// The error of a response; `None` for a success.
 pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
-    let documented = match (request.kind, response.status) {
-        (VendorCallKind::SignIn | VendorCallKind::Read | VendorCallKind::Schema, 200) if is_null(response) => {
+    if !is_done(response) {
+        return Some(classify_error(request, response));
+    }
+    let is_success = match request.kind {
+        VendorCallKind::SignIn | VendorCallKind::Read | VendorCallKind::Schema if is_null(response) => {
             return Some(classify_null_body(request, response));
         }
-        (VendorCallKind::SignIn | VendorCallKind::Read, 200) => first_byte(response) == Some(b'{'),
-        (VendorCallKind::Schema, 200) => matches!(first_byte(response), Some(b'{' | b'[')),
-        (VendorCallKind::List, 200) => first_byte(response) == Some(b'['),
-        (VendorCallKind::Create, 200 | 201) => parse_new_guid(response).is_some(),
+        VendorCallKind::SignIn | VendorCallKind::Read => first_byte(response) == Some(b'{'),
+        VendorCallKind::Schema => matches!(first_byte(response), Some(b'{' | b'[')),
+        VendorCallKind::List => first_byte(response) == Some(b'['),
+        VendorCallKind::Create => parse_new_guid(response).is_some(),
         // The statuses of a delete are not documented, and login pages and error documents also
         // come with 200. The gateway reads the record after any other body.
-        (VendorCallKind::Update | VendorCallKind::Delete, 200 | 204) => {
+        VendorCallKind::Update | VendorCallKind::Delete => {
             matches!(response.body.trim_ascii(), b"" | b"null" | b"true")
         }
-        _ => return Some(classify_error(request, response)),
     };
-    (!documented).then(|| {
+    (!is_success).then(|| {
         undocumented_response(
             request,
             response,

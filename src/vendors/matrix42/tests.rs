@@ -191,7 +191,11 @@ fn each_request_accepts_only_its_documented_successes() {
         (&put, 200, "null"),
         (&delete, 204, ""),
         (&delete, 200, "true"),
+        (&put, 201, ""),
+        (&delete, 205, ""),
         (&post, 201, &format!("\"{KEY}\"")),
+        (&post, 203, &format!("\"{KEY}\"")),
+        (&protocol::read_request(VendorCallKind::Read, &id()), 203, "{}"),
     ] {
         assert_eq!(classify_response(&adapter, call, status, text), None, "{status} {text}");
     }
@@ -200,6 +204,7 @@ fn each_request_accepts_only_its_documented_successes() {
         (&put, 200, r#"{"unexpected":[true]}"#),
         (&delete, 200, r#"{"Message":"An error has occurred."}"#),
         (&put, 202, ""),
+        (&delete, 207, ""),
         (&delete, 200, "<!DOCTYPE html>"),
         (&post, 200, "null"),
         (&post, 200, "<html>"),

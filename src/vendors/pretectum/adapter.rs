@@ -56,8 +56,10 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
     added_paths: &["/v1"],
     collection_form: "\"{businessAreaId}:{schemaId}:{datasetId}\", each 20 to 64 letters and digits",
     is_collection: |text| protocol::parse_collection(text).is_some(),
+    is_hidden: protocol::is_hidden,
     samples: VendorSamples {
         title: "Pretectum",
+        configuration: include_str!("example.toml"),
         patch_summary: "Two fields of a data object",
         patch: r#"{"fields":{"Status":"Premium","First Name":"Ada"}}"#,
         create_summary: "A data object",
@@ -65,6 +67,7 @@ pub(in crate::vendors) const FACTORY: AdapterFactory = AdapterFactory {
         deletable_id: None,
         other_ids: &[],
     },
+    key_expires: |_| None,
     capabilities: &CAPABILITIES,
     build: |settings| Ok(Arc::new(Pretectum::new(Credentials::from_settings(settings)?)?)),
 };
@@ -139,13 +142,19 @@ impl Pretectum {
         let start = last.map_or(cursor.offset, |last| last + 1);
         let mut items = Vec::new();
         for item in listing.items.iter().skip(start).take(limit) {
-            let (key, record) = protocol::parse_item(item)?;
+            let (key, record, partial) = match protocol::parse_item(item) {
+                Ok((key, record)) => (key, record, false),
+                Err(fault) => {
+                    let key = protocol::parse_item_id(item.as_str())?.into_owned();
+                    (key, VendorRecord::unreadable(&fault), true)
+                }
+            };
             let key = self
                 .parse_key(&key)
                 .ok_or_else(|| unparseable_response("a record whose id does not have the vendor's form"))?;
             let id = RecordId::new(collection, &key);
             self.pages.remember(&id, cursor.page_key.as_deref()).await;
-            items.push(ListItem { id, record, partial: false });
+            items.push(ListItem { id, record, partial });
         }
         let offset = start + items.len();
         let next = if offset < listing.items.len() {

@@ -18,8 +18,8 @@ use crate::record::{
 };
 use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
 use crate::vendors::common::{
-    ErrorTexts, check_writable, fault_for_status, fault_from_response, first_byte, missing_version_error, parse_object,
-    undocumented_response, unparseable_response, utf8,
+    ErrorTexts, check_writable, fault_for_status, fault_from_response, first_byte, is_done, missing_version_error,
+    parse_object, undocumented_response, unparseable_response, utf8,
 };
 
 /// The two token paths that the vendor's pages give; they contradict each other.
@@ -53,6 +53,11 @@ pub(super) fn is_id(text: &str) -> bool {
 /// Whether a member belongs to the vendor and not to the record's schema.
 pub(super) fn is_reserved(member: &str) -> bool {
     member.starts_with('_')
+}
+
+/// Members of every record that are the gateway's business.
+pub(super) fn is_hidden(member: &str) -> bool {
+    matches!(member, "_dataObjectId" | "_version" | "_errors")
 }
 
 fn records_path(collection: &str) -> String {
@@ -116,16 +121,21 @@ pub(super) fn create_request(collection: &str, fields: &Map<String, Value>) -> R
     Ok(json_request(VendorCallKind::Create, Method::POST, records_path(collection), body))
 }
 
-/// The error of a response; `None` for a success that the vendor documents for this request.
+/// The error of a response; `None` for a success.
 pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
-    let documented = match (request.kind, response.status) {
-        (VendorCallKind::SignIn | VendorCallKind::Read | VendorCallKind::List, 200)
-        | (VendorCallKind::Create, 200 | 201) => first_byte(response) == Some(b'{'),
-        (VendorCallKind::Schema, 200) => matches!(first_byte(response), Some(b'{' | b'[')),
-        (VendorCallKind::Update | VendorCallKind::Delete, 204) => true,
-        _ => return Some(classify_error(request, response)),
+    if !is_done(response) {
+        return Some(classify_error(request, response));
+    }
+    let is_success = match request.kind {
+        VendorCallKind::Schema => matches!(first_byte(response), Some(b'{' | b'[')),
+        // A 204 is documented. A login page or an error document may come with a 200, so that the
+        // gateway reads the record after any other body than the record itself.
+        VendorCallKind::Update | VendorCallKind::Delete => {
+            response.status == 204 || first_byte(response).is_none() || parse_record(&response.body).is_ok()
+        }
+        _ => first_byte(response) == Some(b'{'),
     };
-    (!documented).then(|| {
+    (!is_success).then(|| {
         undocumented_response(request, response, "the vendor's response is not the JSON object that it documents")
     })
 }
@@ -226,7 +236,7 @@ fn read_record(mut members: RawObject) -> Result<(String, VendorRecord), VendorE
         .and_then(|value| value.as_str().parse().ok())
         .ok_or_else(|| unparseable_response("a record whose _version is not a whole number"))?;
     let warnings = members.get("_errors").and_then(RawJson::value).as_ref().map(parse_warnings).unwrap_or_default();
-    members.retain(|name| !matches!(name, "_dataObjectId" | "_version" | "_errors"));
+    members.retain(|name| !is_hidden(name));
     Ok((key, VendorRecord { fields: members, version: Some(Version::Sequence(version)), warnings }))
 }
 

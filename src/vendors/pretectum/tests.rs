@@ -255,8 +255,21 @@ fn only_documented_responses_are_successes() {
         .request;
     let post = adapter.plan_create(&collection(), &members).expect("a plan").request;
     let get = protocol::list_request(VendorCallKind::Read, &collection(), None);
-    assert_eq!(classify_response(&adapter, &put, 204, ""), None);
-    for (status, text) in [(200, "<html>login</html>"), (202, ""), (302, ""), (304, ""), (206, "{}")] {
+    let record = format!(r#"{{"_dataObjectId":"{KEY}","_version":2,"A":1}}"#);
+    let delete = protocol::delete_request(&id());
+    for (call, status, text) in [
+        (&put, 204, ""),
+        (&put, 200, ""),
+        (&put, 200, &*record),
+        (&put, 201, ""),
+        (&delete, 200, ""),
+        (&get, 203, "{}"),
+    ] {
+        assert_eq!(classify_response(&adapter, call, status, text), None, "{status} {text}");
+    }
+    for (status, text) in
+        [(200, r#"{"message":"no"}"#), (200, "<html>login</html>"), (202, ""), (302, ""), (304, ""), (206, "{}")]
+    {
         assert_eq!(
             classify_response(&adapter, &put, status, text),
             Some((VendorErrorKind::InvalidResponse, SideEffect::Unknown)),

@@ -4,7 +4,7 @@
 use super::preconditions::read_and_check_preconditions;
 use crate::metrics::PlanOutcome;
 use crate::problem::Problem;
-use crate::record::{PlanDigests, PlanKey, PlanPart, RecordId};
+use crate::record::{Action, PlanDigests, PlanKey, PlanPart, RecordId};
 use crate::system::Guarantee;
 use crate::transport::VendorRequest;
 use crate::writes::problems::plan_changed;
@@ -65,7 +65,7 @@ pub(super) async fn check_plan(task: &WriteTask<'_>, subject: &PlanSubject<'_>, 
     let (gateway, system) = (task.gateway, task.system);
     let key = gateway.plan_key().await?;
     let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
-    let differs = plan.differences(key, &subject.digests(key, task), now_ms);
+    let differs = plan.differences(key, &subject.digests(key, task), now_ms, max_ttl_ms(task));
     if differs.is_empty() {
         return Ok(());
     }
@@ -76,4 +76,13 @@ pub(super) async fn check_plan(task: &WriteTask<'_>, subject: &PlanSubject<'_>, 
     let outcome = if differs.contains(&PlanPart::Expired) { PlanOutcome::Expired } else { PlanOutcome::Changed };
     gateway.metrics.plan(system.index, outcome);
     Err(plan_changed(system, differs))
+}
+
+/// How long a plan may be valid from now on. That of a create is its key as well and must not
+/// outlive what the key remembers, even if that was changed after the preview.
+pub(in crate::writes) fn max_ttl_ms(task: &WriteTask<'_>) -> u64 {
+    match task.command.op.action() {
+        Action::Create => task.gateway.store.idempotency_ttl().as_millis().try_into().unwrap_or(u64::MAX),
+        _ => u64::MAX,
+    }
 }

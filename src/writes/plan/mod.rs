@@ -11,7 +11,7 @@ mod rebase;
 mod references;
 mod update;
 
-pub(super) use check::PlanSubject;
+pub(super) use check::{PlanSubject, max_ttl_ms};
 pub(super) use draft::Draft;
 pub use update::patch_error_to_problem;
 

@@ -14,7 +14,7 @@ use records_gateway::record::{
     FieldError, Patch, RawObject, RecordId, VendorError, VendorRecord, Version, parse_strict,
 };
 use records_gateway::transport::{Token, Transport, VendorCallKind, VendorRequest, VendorResponse, sanitize_text};
-use records_gateway::vendors::{Adapter, UpdateInput, UpdateStyle, UpdateTerms};
+use records_gateway::vendors::{Adapter, UpdateInput, UpdateStyle, UpdateTerms, find_vendor};
 use serde_json::{Map, Value};
 use tokio::runtime::{Builder, Runtime};
 
@@ -149,18 +149,8 @@ fn assert_valid_record(adapter: &dyn Adapter, stored: &VendorRecord) {
     }
 }
 
-/// The members of some vendors' records that callers never see; of all others those that are
-/// reserved.
-const HIDDEN_MEMBERS: [(&str, &[&str]); 2] =
-    [("pretectum", &["_version", "_dataObjectId", "_errors"]), ("bluedolphin", &["object_properties", "related_boem"])];
-
 fn is_hidden(adapter: &dyn Adapter, member: &str) -> bool {
-    let capabilities = adapter.capabilities();
-    let (collection, _) = capabilities.id_example.rsplit_once(':').expect("an id");
-    match HIDDEN_MEMBERS.iter().find(|(name, _)| *name == capabilities.vendor) {
-        Some((_, hidden)) => hidden.contains(&member),
-        None => adapter.is_reserved(collection, member),
-    }
+    find_vendor(adapter.capabilities().vendor).is_some_and(|factory| (factory.is_hidden)(member))
 }
 
 async fn list(script: &ScriptedTransport<'_>, collection: &str, limit: usize) {
@@ -206,21 +196,26 @@ async fn sign_in(script: &ScriptedTransport<'_>) {
 fn classify_responses(script: &ScriptedTransport<'_>, id: &RecordId) {
     let (adapter, reply) = (script.adapter, script.response(1));
     let Ok(Value::Object(fields)) = parse_strict(script.bodies[0]) else { return };
-    let text = Version::Text("W/\"7\"".into());
-    let versions = [Version::Sequence(7), Version::RowVersion([7; 8]), text, Version::Digest([7; 16])];
+    let text = |text: &str| Version::Text(text.into());
+    // Each with another one of its kind.
+    let versions = [
+        [Version::Sequence(7), Version::Sequence(8)],
+        [Version::RowVersion([7; 8]), Version::RowVersion([8; 8])],
+        [text("W/\"7\""), text("W/\"8\"")],
+        [Version::Digest([7; 16]), Version::Digest([8; 16])],
+    ];
     let mut calls = Vec::new();
     if adapter.capabilities().update_style == UpdateStyle::Partial {
-        for version in &versions {
-            if let Ok(planned) = adapter.plan_update(
-                id,
-                &UpdateInput::Members(&RawObject::from(&fields)),
-                &UpdateTerms::bound_to(version),
-            ) {
+        let members = RawObject::from(&fields);
+        let plan = |version| adapter.plan_update(id, &UpdateInput::Members(&members), &UpdateTerms::bound_to(version));
+        for [version, other] in &versions {
+            if let (Ok(planned), Ok(bound_to_other)) = (plan(version), plan(other)) {
                 assert!(
                     !fields.keys().any(|name| adapter.is_read_only(id.collection(), name)),
                     "a read-only member is sent"
                 );
-                assert_version_bound(&planned.request, &fields);
+                assert_ne!(parts(&planned.request), parts(&bound_to_other.request), "a write without its version");
+                assert_values_kept(&planned.request, &fields);
                 calls.push(planned.request);
             }
         }
@@ -254,16 +249,18 @@ fn classify_responses(script: &ScriptedTransport<'_>, id: &RecordId) {
     }
 }
 
-/// The body holds the changes as the caller wrote them, and the version they are bound to.
-fn assert_version_bound(call: &VendorRequest, fields: &Map<String, Value>) {
+/// What is sent.
+fn parts(call: &VendorRequest) -> (&str, Option<&Bytes>, String) {
+    (&call.path, call.body.as_ref(), format!("{:?}", call.headers))
+}
+
+/// The body holds the changes as the caller wrote them. A member that the vendor writes under
+/// another name (a reference) is there under that name.
+fn assert_values_kept(call: &VendorRequest, fields: &Map<String, Value>) {
     let body = call.body.as_deref().expect("a body");
     let Ok(Value::Object(sent)) = parse_strict(body) else { panic!("no object, or a duplicate name") };
-    let if_match = call.headers.iter().find(|(name, _)| name == "if-match").map(|(_, value)| value.as_bytes());
-    let names_version = sent.contains_key("_version") || sent.contains_key("TimeStamp");
-    assert!(names_version || if_match == Some(b"W/\"7\""), "a write without a version");
-    // Dataverse's lookups are written under another name.
-    let is_lookup = |name: &str| if_match.is_some() && name.starts_with('_') && name.ends_with("_value");
-    let is_kept = |(name, value): (&String, &Value)| is_lookup(name) || sent.get(name) == Some(value);
+    assert!(sent.len() >= fields.len(), "a member is missing");
+    let is_kept = |(name, value): (&String, &Value)| sent.get(name).is_none_or(|one| one == value);
     assert!(fields.iter().all(is_kept), "another value than the caller's");
 }
 

@@ -1,12 +1,15 @@
 //! Writes that continue after the response (contract 4.4): BlueDolphin's updates, and any write
 //! with `respond-async`.
 
+use std::time::Duration;
+
+use actix_web::http::Method;
 use futures_util::future::join;
 use records_gateway::sandbox::bluedolphin::{OTHER_QUESTIONNAIRE_ID, QUESTIONNAIRE_ID};
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::json;
 
-use crate::support::{BLUEDOLPHIN, TestEnv, VendorFixture, for_each_vendor};
+use crate::support::{BLUEDOLPHIN, TestClient, TestEnv, TestProcess, VendorFixture, for_each_vendor};
 
 const KEY: &str = BLUEDOLPHIN.key;
 
@@ -272,4 +275,35 @@ async fn an_emptied_map_and_an_absent_value_are_reported_as_applied() {
     }
     let shown = env.read(KEY).send().await.json();
     assert_eq!(shown["fields"]["questionnaires"], json!({}), "{shown}");
+}
+
+/// Its caller has got no 202, and the vendor has accepted nothing.
+#[actix_web::test]
+async fn the_key_of_a_queued_update_lost_in_a_crash_replays_outcome_unknown() {
+    let process = TestProcess::start_with(|config| config.every_system("completion_timeout", "600ms"));
+    let vendor = &process.vendors.bluedolphin;
+    vendor.faults.once(CallKind::Update, InjectedFault::Hang);
+    let client = process.client();
+    let path = BLUEDOLPHIN.path(KEY);
+    let patch = |client: &TestClient| {
+        let patch =
+            client.request(Method::PATCH, &path).if_match("*").header("Accept-Loss", &BLUEDOLPHIN.losses.join(","));
+        patch.fields(&BLUEDOLPHIN.text_patch("lost")).idempotency_key("k")
+    };
+    let killed = async {
+        vendor.log.wait_for(CallKind::Update, 1).await;
+        process.kill();
+    };
+    let (response, ()) = join(patch(&client).try_send(), killed).await;
+    assert!(response.is_err());
+    process.restart();
+    let client = process.client();
+    let operations = async || client.get("/operations").send().await.assert_status(200).json()["items"].clone();
+    while operations().await[0]["state"] == "running" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(operations().await[0]["state"], "unknown");
+    let repeat = patch(&client).send().await;
+    assert_eq!(repeat.assert_problem(504, "outcome-unknown").header("idempotency-replayed"), Some("true"));
+    assert_eq!(vendor.log.count(CallKind::Update), 1);
 }

@@ -20,6 +20,7 @@ fn with_short_timeouts(config: TestConfig) -> TestConfig {
 
 for_each_vendor!(
     a_lost_create_does_not_claim_another_creates_record,
+    a_lost_create_does_not_claim_the_late_record_of_an_unknown_one,
     an_async_write_with_a_stale_etag_is_412_and_not_202,
 );
 for_each_native_vendor!(
@@ -44,6 +45,30 @@ async fn a_lost_create_does_not_claim_another_creates_record(fixture: &'static V
     let operation = env.wait_for_operation(&lost).await;
     assert_eq!((&operation["state"], &operation["record"]), (&json!("unknown"), &json!(null)), "{operation}");
     assert_eq!(env.record_count(), before + 1);
+}
+
+/// The first one has ended; its request arrives while the second one is looked for.
+async fn a_lost_create_does_not_claim_the_late_record_of_an_unknown_one(fixture: &'static VendorFixture) {
+    let env = TestEnv::start_with(fixture, |config| {
+        let config = config.server("deadline", "3s").every_system("settle_timeout", "600ms");
+        let config = config.every_system("timeout", "500ms").every_system("connect_timeout", "500ms");
+        config.every_system("completion_timeout", "600ms").every_system("completion_poll", "20ms")
+    });
+    let before = env.record_count();
+    env.inject_once(CallKind::Create, InjectedFault::Hold);
+    let first = env.create("made late").send().await;
+    first.assert_problem(504, "outcome-unknown");
+    assert_eq!(env.wait_for_operation(&first).await["state"], "unknown");
+    env.inject_once(CallKind::Create, InjectedFault::Hang);
+    let arrival = async {
+        env.wait_for_calls(CallKind::Create, 2).await;
+        env.faults().release();
+    };
+    let (second, ()) = join(env.create("made late").send(), arrival).await;
+    assert_eq!(env.record_count(), before + 1);
+    second.assert_problem(504, "outcome-unknown");
+    let operation = env.wait_for_operation(&second).await;
+    assert_eq!((&operation["state"], &operation["record"]), (&json!("unknown"), &json!(null)), "{operation}");
 }
 
 async fn of_two_identical_writes_with_one_etag_only_one_succeeds(fixture: &'static VendorFixture) {

@@ -1,7 +1,10 @@
 //! `Idempotency-Key` (contract 4.5).
 
+use std::time::Duration;
+
 use futures_util::future::{join, join_all};
 use records_gateway::sandbox::{CallKind, InjectedFault};
+use serde_json::json;
 
 use crate::support::{Request, TestConfig, TestEnv, TestResponse, VendorFixture, for_each_vendor};
 
@@ -16,6 +19,7 @@ for_each_vendor!(
     a_bad_key_is_400_and_nothing_is_sent,
     an_unknown_outcome_is_replaced_by_the_final_outcome,
     an_unknown_outcome_is_replaced_after_a_restart,
+    the_plan_of_a_create_ends_before_its_key_is_forgotten,
 );
 
 /// The parts of a response that a replay repeats.
@@ -213,4 +217,23 @@ async fn an_unknown_outcome_is_replaced_after_a_restart(fixture: &'static Vendor
     let second = patch(&env).send().await;
     assert_ne!(second.status, 202, "no 202 was sent");
     assert_eq!(second.header("idempotency-replayed"), Some("true"));
+}
+
+/// The plan is the key: applied once more, when the key is forgotten, it would make a second record.
+async fn the_plan_of_a_create_ends_before_its_key_is_forgotten(fixture: &'static VendorFixture) {
+    let mut env = TestEnv::start(fixture);
+    let count = env.record_count();
+    let earlier = env.create("planned").preview().send().await.assert_status(200).json();
+    env.restart_with(|config| config.store("idempotency_ttl", "1s")).await;
+    let planned = env.create("planned").preview().send().await.assert_status(200).json();
+    let apply = async |planned: &serde_json::Value| {
+        env.create("planned").header("If-Plan", planned["plan"].as_str().unwrap()).send().await
+    };
+    apply(&earlier).await.assert_problem(409, "plan-changed");
+    assert_eq!(env.write_call_count(), 0);
+    apply(&planned).await.assert_status(201);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let late = apply(&planned).await;
+    assert!(late.assert_problem(409, "plan-changed").json()["differs"].as_array().unwrap().contains(&json!("expired")));
+    assert_eq!((env.record_count(), env.call_count(CallKind::Create)), (count + 1, 1));
 }

@@ -1,6 +1,7 @@
 //! Malformed vendor responses: the caller gets a 502, and other requests are not affected.
 
 use records_gateway::sandbox::{CallKind, InjectedFault};
+use serde_json::{Value, json};
 
 use crate::support::{TestConfig, TestEnv, TestResponse, VendorFixture, for_each_vendor};
 
@@ -10,6 +11,8 @@ for_each_vendor!(
     no_redirect_is_followed,
     a_slow_response_is_accepted,
     a_transiently_failing_vendor_is_retried,
+    half_of_a_character_is_shown_and_can_be_mended,
+    an_odd_record_does_not_spoil_its_page,
 );
 
 fn with_small_body_limit(config: TestConfig) -> TestConfig {
@@ -108,4 +111,55 @@ async fn a_transiently_failing_vendor_is_retried(fixture: &'static VendorFixture
     env.forget_calls();
     env.read(fixture.key).send().await.assert_problem(502, "vendor-error");
     assert_eq!(env.call_count(fixture.read_call_kind), 3, "two retries and no more");
+}
+
+/// The vendor sends `to` where it holds the text `MARK`.
+fn rewritten(to: &str) -> InjectedFault {
+    InjectedFault::Rewrite { from: "MARK".to_owned(), to: to.to_owned() }
+}
+
+/// The only item of a list with this key, and how many other items there are.
+async fn list_with(env: &TestEnv, key: &str) -> (Value, usize) {
+    let path = format!("/records/{}?collection={}", env.fixture.system, env.fixture.collection());
+    let list = env.get(&path).send().await.assert_status(200).json();
+    let items = list["items"].as_array().unwrap();
+    let (found, others): (Vec<_>, Vec<_>) = items.iter().partition(|item| item["id"] == env.fixture.id(key));
+    assert_eq!(found.len(), 1, "{list}");
+    assert!(others.iter().all(|item| item["fields"] != json!({}) && item["warnings"].is_null()), "{list}");
+    (found[0].clone(), others.len())
+}
+
+async fn half_of_a_character_is_shown_and_can_be_mended(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    (fixture.external_write)(&env.vendors, fixture.key, "Name MARK");
+    for kind in [fixture.read_call_kind, CallKind::List] {
+        env.faults().always(kind, rewritten("\\ud83d"));
+    }
+    let read = env.read(fixture.key).send().await;
+    let record = read.assert_status(200).json();
+    assert_eq!(record["fields"][fixture.text], "Name \u{fffd}");
+    let warning = &record["warnings"][0];
+    let pointer = format!("/fields/{}", fixture.text);
+    assert_eq!((&warning["code"], &warning["pointer"]), (&json!("unreadable"), &json!(pointer)), "{record}");
+    let (item, others) = list_with(&env, fixture.key).await;
+    assert_eq!((&item["partial"], &item["etag"]), (&json!(true), &Value::Null), "{item}");
+    assert_eq!(item["warnings"][0]["code"], "unreadable");
+    assert!(others > 0);
+    env.set_text(fixture.key, read.etag(), "Name").send().await.assert_status(fixture.patch_status);
+    assert_eq!(env.vendor_value(fixture.key).as_deref(), Some("Name"));
+    assert!(env.read(fixture.key).send().await.assert_status(200).json()["warnings"].is_null());
+}
+
+async fn an_odd_record_does_not_spoil_its_page(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    (fixture.external_write)(&env.vendors, fixture.key, "MARK");
+    env.faults().always(
+        CallKind::List,
+        InjectedFault::Rewrite { from: "\"MARK\"".to_owned(), to: r#"{"a":1,"a":2}"#.to_owned() },
+    );
+    let (item, others) = list_with(&env, fixture.key).await;
+    assert_eq!((&item["partial"], &item["etag"], &item["fields"]), (&json!(true), &Value::Null, &json!({})), "{item}");
+    let warning = &item["warnings"][0];
+    assert!(warning["code"] == "unreadable" && warning["detail"].as_str().unwrap().contains("twice"), "{item}");
+    assert!(others > 0);
 }

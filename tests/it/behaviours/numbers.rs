@@ -1,10 +1,11 @@
 //! Numbers keep precision and form in both directions (contract 3).
 
+use actix_web::http::Method;
 use records_gateway::sandbox::CallKind;
 use records_gateway::sandbox::bluedolphin::NEW_APPLICATION_ID;
 use serde_json::Value;
 
-use crate::support::{BLUEDOLPHIN, MATRIX42, PRETECTUM, TestEnv, VendorFixture};
+use crate::support::{BLUEDOLPHIN, DATAVERSE, MATRIX42, PRETECTUM, TestEnv, VendorFixture};
 
 const LONG_INTEGER: &str = "12345678901234567890";
 
@@ -74,17 +75,38 @@ async fn bluedolphin_numbers_keep_their_form() {
     }
 }
 
+/// Its whole numbers have at most 32 bits, so that no form of theirs can be lost.
+#[actix_web::test]
+async fn dataverse_decimals_keep_their_form() {
+    let env = TestEnv::start(&DATAVERSE);
+    let read = env.read(DATAVERSE.other_key).send().await;
+    let list = env.get(&format!("/records/sales?collection={}", DATAVERSE.collection())).send().await;
+    assert!(read.text.contains("\"revenue\":1.10") && list.text.contains("\"revenue\":1.10"), "{read:?} {list:?}");
+    for (number, tag) in [("2.50", read.etag()), ("1.10", "*"), ("1.1", "*"), ("100000000000.0000", "*")] {
+        let merge = format!(r#"{{"fields":{{"revenue":{number}}}}}"#);
+        env.patch(DATAVERSE.other_key).if_match(tag).merge_patch(&merge).send().await.assert_status(204);
+        let sent = env.last_call(CallKind::Update).text();
+        assert!(sent.contains(&format!("\"revenue\":{number}}}")), "{sent}");
+    }
+}
+
 #[actix_web::test]
 async fn a_new_record_keeps_the_form_of_its_numbers() {
-    let env = TestEnv::start(&PRETECTUM);
-    let body = format!(
-        r#"{{"fields":{{"First Name":"N","Last Name":"N","Email":"n@example.com","Credit Limit":7.10,"Loyalty Points":{LONG_INTEGER}}}}}"#
-    );
-    let post = env.request(actix_web::http::Method::POST, "/records/crm").header("Content-Type", "application/json");
-    let response = post.body(&body).send().await;
-    response.assert_status(201);
-    let sent = env.last_call(CallKind::Create).text();
-    for text in [":7.10", &format!(":{LONG_INTEGER}")] {
-        assert!(sent.contains(text) && response.text.contains(text), "{text} in {sent} and {}", response.text);
+    let numbers = format!("7.10,\"Loyalty Points\":{LONG_INTEGER}");
+    for (fixture, field, number) in
+        [(&PRETECTUM, "Credit Limit", numbers.as_str()), (&MATRIX42, "Costs", "7.10"), (&DATAVERSE, "revenue", "7.10")]
+    {
+        let env = TestEnv::start(fixture);
+        let fields = (fixture.new_record)("N").to_string();
+        let fields = format!("{},\"{field}\":{number}}}", fields.strip_suffix('}').unwrap());
+        let body = format!(r#"{{"collection":"{}","fields":{fields}}}"#, fixture.collection());
+        let post = env.request(Method::POST, &format!("/records/{}", fixture.system));
+        let response = post.header("Content-Type", "application/json").body(&body).send().await;
+        response.assert_status(201);
+        let sent = env.last_call(CallKind::Create).text();
+        let text = format!("\"{field}\":{number}");
+        assert!(sent.contains(&text), "{text} in {sent}");
+        assert!(response.text.contains(&format!("\"{field}\":7.10")), "{}", response.text);
+        assert!(fixture.system != "crm" || response.text.contains(LONG_INTEGER), "{}", response.text);
     }
 }

@@ -5,7 +5,9 @@ use records_gateway::sandbox::bluedolphin::OTHER_QUESTIONNAIRE_ID;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
-use crate::support::{BLUEDOLPHIN, MATRIX42, TestEnv, VendorFixture, for_each_native_vendor, for_each_vendor};
+use crate::support::{
+    BLUEDOLPHIN, DATAVERSE, MATRIX42, TestEnv, VendorFixture, for_each_native_vendor, for_each_vendor,
+};
 
 for_each_vendor!(
     an_empty_patch_checks_the_etag_and_sends_no_write,
@@ -25,6 +27,8 @@ for_each_native_vendor!(
     only_changed_fields_are_sent,
     an_ignored_field_is_reported_as_a_warning,
     a_patch_that_takes_no_effect_is_rejected,
+    a_success_response_with_an_unchanged_etag_is_rejected,
+    a_change_that_becomes_visible_late_is_read_once_more,
 );
 
 fn text_pointer(fixture: &VendorFixture) -> String {
@@ -165,14 +169,20 @@ async fn a_merge_patch_may_repeat_the_records_identity(fixture: &'static VendorF
 /// Two spellings of one id name one record (contract 3), also in a body and in a query.
 #[actix_web::test]
 async fn the_other_spelling_of_an_id_is_the_same_record() {
-    let env = TestEnv::start(&MATRIX42);
-    let tag = env.current_etag(MATRIX42.key).await;
-    let id = format!("{}:{}", MATRIX42.collection(), MATRIX42.key.to_uppercase());
+    for fixture in [&MATRIX42, &DATAVERSE] {
+        check_other_spelling(fixture).await;
+    }
+}
+
+async fn check_other_spelling(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    let tag = env.current_etag(fixture.key).await;
+    let id = format!("{}:{}", fixture.collection(), fixture.key.to_uppercase());
     for merge in [
-        json!({ "id": id, "fields": { "Description": "flat" } }),
-        json!({ "id": id, "fields": { "Description": "read first" }, "etag": tag }),
+        json!({ "id": id, "fields": fixture.text_patch("flat") }),
+        json!({ "id": id, "fields": fixture.text_patch("read first"), "etag": tag }),
     ] {
-        let response = env.patch(MATRIX42.key).if_match("*").merge_patch(&merge.to_string()).send().await;
+        let response = env.patch(fixture.key).if_match("*").merge_patch(&merge.to_string()).send().await;
         assert!(matches!(response.status, 204 | 422), "{response:?}");
         assert_eq!(
             response.status == 422,
@@ -180,8 +190,8 @@ async fn the_other_spelling_of_an_id_is_the_same_record() {
             "only the ETag has changed by then: {response:?}"
         );
     }
-    let other = json!({ "id": format!("{}:{}", MATRIX42.collection(), MATRIX42.other_key), "fields": {} });
-    env.patch(MATRIX42.key)
+    let other = json!({ "id": format!("{}:{}", fixture.collection(), fixture.other_key), "fields": {} });
+    env.patch(fixture.key)
         .if_match("*")
         .merge_patch(&other.to_string())
         .send()
@@ -279,35 +289,32 @@ async fn a_test_operation_may_read_every_member_that_get_returns(fixture: &'stat
     env.patch(fixture.key).if_match("*").json_patch(&tests).send().await.assert_problem(409, "patch-test-failed");
 }
 
-#[actix_web::test]
-async fn a_success_response_with_an_unchanged_etag_is_rejected() {
-    let env = TestEnv::start(&MATRIX42);
-    let current_etag = env.current_etag(MATRIX42.key).await;
+async fn a_success_response_with_an_unchanged_etag_is_rejected(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    let current_etag = env.current_etag(fixture.key).await;
     env.inject_once(CallKind::Update, InjectedFault::json(204, ""));
-    let response =
-        env.set_text(MATRIX42.key, &current_etag, "not applied").prefer("return=representation").send().await;
+    let response = env.set_text(fixture.key, &current_etag, "not applied").prefer("return=representation").send().await;
     response.assert_problem(422, "rejected");
     assert_eq!(env.wait_for_operation(&response).await["state"], "not-applied");
-    assert_eq!((env.write_call_count(), env.current_etag(MATRIX42.key).await), (1, current_etag));
+    assert_eq!((env.write_call_count(), env.current_etag(fixture.key).await), (1, current_etag));
 }
 
-#[actix_web::test]
-async fn a_change_that_becomes_visible_late_is_read_once_more() {
-    let env = TestEnv::start(&MATRIX42);
-    let current_etag = env.current_etag(MATRIX42.key).await;
+async fn a_change_that_becomes_visible_late_is_read_once_more(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    let current_etag = env.current_etag(fixture.key).await;
     env.inject_once(CallKind::Update, InjectedFault::json(204, ""));
-    env.faults().add(CallKind::Read, InjectedFault::Hold, 1, Some(1));
-    let reads = env.call_count(CallKind::Read);
+    env.faults().add(fixture.read_call_kind, InjectedFault::Hold, 1, Some(1));
+    let reads = env.call_count(fixture.read_call_kind);
     let late = async {
-        env.wait_for_calls(CallKind::Read, reads + 2).await;
-        (MATRIX42.external_write)(&env.vendors, MATRIX42.key, "shown late");
+        env.wait_for_calls(fixture.read_call_kind, reads + 2).await;
+        (fixture.external_write)(&env.vendors, fixture.key, "shown late");
         env.faults().release();
     };
-    let patch = env.set_text(MATRIX42.key, &current_etag, "shown late").prefer("return=representation");
+    let patch = env.set_text(fixture.key, &current_etag, "shown late").prefer("return=representation");
     let (response, ()) = join(patch.send(), late).await;
     response.assert_status(200);
-    assert_eq!(response.json()["fields"][MATRIX42.text], "shown late");
-    assert_eq!(env.call_count(CallKind::Read), reads + 2);
+    assert_eq!(response.json()["fields"][fixture.text], "shown late");
+    assert_eq!(env.call_count(fixture.read_call_kind), reads + 2);
 }
 
 async fn a_patch_that_takes_no_effect_is_rejected(fixture: &'static VendorFixture) {

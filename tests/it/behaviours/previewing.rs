@@ -321,7 +321,7 @@ async fn the_plan_of_a_create_makes_one_record(fixture: &'static VendorFixture) 
     assert_eq!((again.header("idempotency-replayed"), env.record_count()), (Some("true"), count + 1));
     assert_eq!(first.json()["id"], again.json()["id"]);
     let other = env.create("twice").header("If-Plan", &planned).send().await;
-    other.assert_problem(422, "idempotency-key-reused");
+    assert_eq!(other.assert_problem(409, "plan-changed").json()["differs"], json!(["calls"]));
     assert_eq!(env.record_count(), count + 1);
 }
 
@@ -442,7 +442,7 @@ async fn losses_are_shown_with_whether_they_are_accepted() {
 }
 
 #[actix_web::test]
-async fn a_preview_needs_the_right_to_write_and_to_read() {
+async fn a_preview_needs_the_permissions_to_write_and_to_read() {
     for (fixture, allow) in [(&PRETECTUM, "crm:update"), (&MATRIX42, "itsm:read")] {
         let env = TestEnv::start_with(fixture, |config| config.api_keys(&[("some", "some-key-0123456789ab", allow)]));
         let preview = env.set_text(fixture.key, "*", "x").header("Authorization", "Bearer some-key-0123456789ab");

@@ -1,9 +1,8 @@
 //! GET and HEAD of one record (contract 3 and 4; http-rules A1 to A3).
 
 use actix_web::http::Method;
-use records_gateway::sandbox::matrix42::FACILITY_ID;
 
-use crate::support::{MATRIX42, TestEnv, VendorFixture, for_each_vendor};
+use crate::support::{DATAVERSE, MATRIX42, TestEnv, VendorFixture, for_each_vendor};
 
 for_each_vendor!(
     a_record_is_returned_with_its_etag,
@@ -133,12 +132,15 @@ async fn the_configured_collection_may_be_omitted(fixture: &'static VendorFixtur
 }
 
 #[actix_web::test]
-async fn matrix42_guids_are_accepted_in_any_case_and_returned_lower_case() {
-    let env = TestEnv::start(&MATRIX42);
-    let current_etag = env.current_etag(MATRIX42.key).await;
-    let upper = env.read(&FACILITY_ID.to_uppercase()).send().await;
-    assert_eq!(upper.etag(), current_etag);
-    assert_eq!(upper.json()["id"], MATRIX42.id(MATRIX42.key));
-    env.set_text(&FACILITY_ID.to_uppercase(), &current_etag, "by another spelling").send().await.assert_status(204);
-    assert_eq!(env.vendor_value(MATRIX42.key).unwrap(), "by another spelling");
+async fn guids_are_accepted_in_any_case_and_returned_lower_case() {
+    for fixture in [&MATRIX42, &DATAVERSE] {
+        let env = TestEnv::start(fixture);
+        let current_etag = env.current_etag(fixture.key).await;
+        let upper = env.read(&fixture.key.to_uppercase()).send().await;
+        assert_eq!(upper.etag(), current_etag);
+        assert_eq!(upper.json()["id"], fixture.id(fixture.key));
+        let patch = env.set_text(&fixture.key.to_uppercase(), &current_etag, "by another spelling");
+        patch.send().await.assert_status(204);
+        assert_eq!(env.vendor_value(fixture.key).unwrap(), "by another spelling");
+    }
 }

@@ -52,8 +52,8 @@ async fn a_stale_change_of_another_field_is_applied_with_a_warning(fixture: &'st
     let env = TestEnv::start(fixture);
     let stale = env.current_etag(fixture.key).await;
     (fixture.external_touch)(&env.vendors, fixture.key);
-    let present = env.read(fixture.key).send().await;
-    let (onto, touched) = (present.etag().to_owned(), present.json()["fields"].clone());
+    let current = env.read(fixture.key).send().await;
+    let (onto, touched) = (current.etag().to_owned(), current.json()["fields"].clone());
     let response = rebase(&env, &stale, "mine").send().await;
     response.assert_status(200);
     assert!(response.header("preference-applied").is_some_and(|applied| applied.contains("rebase=disjoint")));

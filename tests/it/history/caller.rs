@@ -284,6 +284,22 @@ impl Caller<'_> {
     }
 }
 
+/// Whether the latest response is final, or repeats one without an outcome.
+pub(crate) fn is_conclusive(write: &Write) -> bool {
+    let ever = |kind| write.first_received_at(kind).is_some();
+    let open = ever(ResponseKind::Disconnected) || ever(ResponseKind::OutcomeUnknown) || ever(ResponseKind::Accepted);
+    let last = write.responses.last().expect("sent once");
+    match last.kind {
+        ResponseKind::Success | ResponseKind::PreconditionFailed | ResponseKind::NotFound => true,
+        ResponseKind::Rejected(status) => status != 0 || !open,
+        ResponseKind::InProgress => !open,
+        ResponseKind::OutcomeUnknown | ResponseKind::Accepted => {
+            write.responses.iter().rev().take(2).all(|response| response.kind == last.kind) && last.replayed
+        }
+        ResponseKind::Disconnected => false,
+    }
+}
+
 /// The path of a record.
 pub(super) fn record_path(system: usize, key: &str) -> String {
     format!("/records/{}/{key}", system_name(system))

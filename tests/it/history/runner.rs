@@ -9,8 +9,9 @@ use fastrand::Rng;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::caller::{Caller, ObservedRead, ResponseKind, Write};
+use super::caller::{Caller, ObservedRead, Write, is_conclusive};
 use super::client::Client;
+use super::database_failures::{disturb_postgres, disturb_sqlite};
 use super::follower::Follower;
 use super::register_model::FIRST_EXTERNAL_VALUE;
 use super::vendors::{VENDORS, Vendors};
@@ -43,6 +44,8 @@ pub(crate) struct Plan {
     pub(crate) external_writer: bool,
     /// Whether records are created and deleted, instead of the run's own ones changed.
     pub(crate) lifecycle: bool,
+    /// Whether the database breaks connections, restarts and is locked.
+    pub(crate) database_failures: bool,
     /// `durability` of `[store]`; with `relaxed` a kill may lose an operation.
     pub(crate) durability: &'static str,
     /// Replicas.
@@ -226,6 +229,9 @@ impl Run {
                 let address = || self.pick_address(&mut random);
                 self.follower.lock().unwrap().follow(address, || self.has_active_callers());
             });
+            if self.plan.database_failures {
+                scope.spawn(|| self.disturb_database());
+            }
             self.kill_at_intervals();
         });
         self.proxies.iter().for_each(|proxy| proxy.set_fault_percent(0));
@@ -233,6 +239,15 @@ impl Run {
 
     fn has_active_callers(&self) -> bool {
         self.active_callers.load(Ordering::SeqCst) > 0
+    }
+
+    fn disturb_database(&self) {
+        let (seed, should_continue) = (self.seed.wrapping_add(33), || self.has_active_callers());
+        let counts = match &self.plan.store {
+            Some(url) => disturb_postgres(url, seed, self.plan.writes > 1000, should_continue),
+            None => disturb_sqlite(&self.folder.path().join("store.db"), seed, should_continue),
+        };
+        eprintln!("{}: {counts:?}", self.plan.name);
     }
 
     fn write_externally(&self) {
@@ -278,6 +293,7 @@ impl Run {
     /// read once more, every process stops cleanly and the ledger verifies.
     pub(crate) fn drain_and_collect(&self) -> GatewayReport {
         let mut caller = Caller { run: self, random: Rng::with_seed(self.seed), client: Client::default() };
+        self.wait_until_ready(&mut caller);
         self.wait_until_nothing_runs(&mut caller);
         for (at, process) in self.replicas.iter().enumerate() {
             if !self.available[at].swap(true, Ordering::SeqCst) {
@@ -319,6 +335,21 @@ impl Run {
         GatewayReport { operations, ledger, events }
     }
 
+    /// A store that failed is found well only after a pause.
+    fn wait_until_ready(&self, caller: &mut Caller<'_>) {
+        let until = Instant::now() + RECONCILE_TIMEOUT;
+        for (at, process) in self.replicas.iter().enumerate() {
+            let is_ready = |client: &mut Client| {
+                let response = client.get(&process.address(), "/readyz");
+                response.is_ok_and(|response| response.status == 200)
+            };
+            while self.available[at].load(Ordering::SeqCst) && !is_ready(&mut caller.client) {
+                assert!(Instant::now() < until, "not ready: {}", process.log());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
     pub(crate) fn wait_until_nothing_runs(&self, caller: &mut Caller<'_>) {
         let until = Instant::now() + RECONCILE_TIMEOUT;
         loop {
@@ -334,22 +365,6 @@ impl Run {
             assert!(Instant::now() < until, "still running: {running}");
             std::thread::sleep(Duration::from_millis(100));
         }
-    }
-}
-
-/// Whether the latest response is final, or repeats one without an outcome.
-pub(crate) fn is_conclusive(write: &Write) -> bool {
-    let ever = |kind| write.first_received_at(kind).is_some();
-    let open = ever(ResponseKind::Disconnected) || ever(ResponseKind::OutcomeUnknown) || ever(ResponseKind::Accepted);
-    let last = write.responses.last().expect("sent once");
-    match last.kind {
-        ResponseKind::Success | ResponseKind::PreconditionFailed | ResponseKind::NotFound => true,
-        ResponseKind::Rejected(status) => status != 0 || !open,
-        ResponseKind::InProgress => !open,
-        ResponseKind::OutcomeUnknown | ResponseKind::Accepted => {
-            write.responses.iter().rev().take(2).all(|response| response.kind == last.kind) && last.replayed
-        }
-        ResponseKind::Disconnected => false,
     }
 }
 

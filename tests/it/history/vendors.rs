@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use records_gateway::sandbox::{CallKind, Change, InjectedFault, Sandbox, bluedolphin, dataverse, matrix42};
-use serde_json::{Map, Value, json};
+use records_gateway::sandbox::{CallKind, Change, InjectedFault, Sandbox};
+use serde_json::{Value, json};
 
 use crate::fault_proxy::find_write_number;
-use crate::support::{BLUEDOLPHIN, DATAVERSE, MATRIX42, PRETECTUM, VendorFixture};
+pub(crate) use crate::support::HISTORY_VENDORS as VENDORS;
+use crate::support::VendorFixture;
 
 /// A record's key, and the text that holds its value.
 type KeyAndText = (String, Option<String>);
@@ -20,128 +21,25 @@ pub(crate) struct HistoryVendor {
     /// Whether a version does not show the number of writes before it.
     pub(crate) opaque_versions: bool,
     /// Where the value stands in a record as the gateway shows it: a JSON pointer.
-    value_pointer: &'static str,
+    pub(crate) value_pointer: &'static str,
     /// Where it stands in a record that a create has made.
-    created_value_pointer: &'static str,
+    pub(crate) created_value_pointer: &'static str,
     /// The fields of a patch that sets the text.
-    patch: fn(&str) -> Value,
+    pub(crate) patch: fn(&str) -> Value,
     /// The fields of a new record with the text.
-    new_record: fn(&str) -> Value,
+    pub(crate) new_record: fn(&str) -> Value,
     /// Prepares the sandbox: changes are recorded.
-    prepare: fn(&Sandbox),
+    pub(crate) prepare: fn(&Sandbox),
     /// Inserts record NUMBER, which holds `hw-0`; returns its key.
-    insert: fn(&Sandbox, usize) -> String,
+    pub(crate) insert: fn(&Sandbox, usize) -> String,
     /// Inserts a record that can be deleted at once.
-    insert_deletable: fn(&Sandbox, u32) -> String,
+    pub(crate) insert_deletable: fn(&Sandbox, u32) -> String,
     /// A write past the gateway; whether the record is there.
-    write: fn(&Sandbox, &str, String) -> bool,
+    pub(crate) write: fn(&Sandbox, &str, String) -> bool,
     /// Every record that is there, with the text that holds its value.
-    records: fn(&Sandbox) -> Vec<KeyAndText>,
-    changes: fn(&Sandbox) -> Vec<Change>,
+    pub(crate) records: fn(&Sandbox) -> Vec<KeyAndText>,
+    pub(crate) changes: fn(&Sandbox) -> Vec<Change>,
 }
-
-/// Every vendor; the index is the number of its system everywhere in the history.
-pub(crate) const VENDORS: &[HistoryVendor] = &[
-    HistoryVendor {
-        fixture: &PRETECTUM,
-        opaque_versions: false,
-        value_pointer: "/fields/First Name",
-        created_value_pointer: "/fields/First Name",
-        patch: |text| json!({ "First Name": text }),
-        new_record: |text| json!({ "First Name": text, "Last Name": "Created", "Email": "created@example.com" }),
-        prepare: |sandbox| {
-            sandbox.pretectum.state.configure(|settings| settings.page_size = 1000);
-            sandbox.pretectum.state.record_changes();
-        },
-        insert: |sandbox, _| {
-            let person = json!({ "First Name": "hw-0", "Last Name": "Person", "Email": "person@example.com" });
-            sandbox.pretectum.state.insert(&object(person))
-        },
-        insert_deletable: |sandbox, _| {
-            sandbox.pretectum.state.insert(&object(json!({ "First Name": "hw-0", "Last Name": "Deletable" })))
-        },
-        write: |sandbox, key, text| sandbox.pretectum.state.write(key, set_field("First Name", text)),
-        records: |sandbox| {
-            let objects = sandbox.pretectum.state.objects().into_iter().filter(|object| !object.deleted);
-            objects.map(|object| (object.id, string(object.fields.get("First Name")))).collect()
-        },
-        changes: |sandbox| sandbox.pretectum.state.changes(),
-    },
-    HistoryVendor {
-        fixture: &BLUEDOLPHIN,
-        opaque_versions: false,
-        value_pointer: "/fields/properties/Supplier/value",
-        created_value_pointer: "/fields/name",
-        patch: |text| json!({ "properties": { "Supplier": { "value": text } } }),
-        new_record: |text| json!({ "name": text, "object_template_id": bluedolphin::TEMPLATE_ID, "roles": [bluedolphin::ROLE_ID] }),
-        prepare: |sandbox| {
-            let state = &sandbox.bluedolphin.state;
-            state.configure(|settings| settings.queue_delay = Some(Duration::from_millis(20)));
-            state.record_changes();
-        },
-        insert: |sandbox, number| {
-            let id = sandbox.bluedolphin.state.insert(&format!("Definition {number}"));
-            let supplier = bluedolphin::Property { name: "Supplier".into(), value: Some("hw-0".into()), locked: false };
-            assert!(sandbox.bluedolphin.state.write(&id, |definition| definition.properties.push(supplier)));
-            id
-        },
-        insert_deletable: |sandbox, number| {
-            let id = sandbox.bluedolphin.state.insert(&format!("Deletable {number}"));
-            assert!(sandbox.bluedolphin.state.write(&id, |definition| definition.disabled = true));
-            id
-        },
-        write: |sandbox, key, text| {
-            sandbox.bluedolphin.state.write(key, |definition| {
-                for property in definition.properties.iter_mut().filter(|property| property.name == "Supplier") {
-                    property.value = Some(text.clone());
-                }
-            })
-        },
-        records: |sandbox| {
-            let definitions = sandbox.bluedolphin.state.definitions().into_iter();
-            definitions.map(|definition| (definition.id, Some(definition.name))).collect()
-        },
-        changes: |sandbox| sandbox.bluedolphin.state.changes(),
-    },
-    HistoryVendor {
-        fixture: &MATRIX42,
-        opaque_versions: true,
-        value_pointer: "/fields/Description",
-        created_value_pointer: "/fields/Description",
-        patch: |text| json!({ "Description": text }),
-        new_record: |text| json!({ "Name": "Created", "Description": text }),
-        prepare: |sandbox| sandbox.matrix42.state.record_changes(),
-        insert: |sandbox, _| insert_category(sandbox, "Category"),
-        insert_deletable: |sandbox, _| insert_category(sandbox, "Deletable"),
-        write: |sandbox, key, text| {
-            sandbox.matrix42.state.write(matrix42::CATEGORY_CLASS, key, set_field("Description", text))
-        },
-        records: |sandbox| {
-            let fragments = sandbox.matrix42.state.fragments(matrix42::CATEGORY_CLASS).into_iter();
-            fragments.map(|fragment| (fragment.id, string(fragment.attributes.get("Description")))).collect()
-        },
-        changes: |sandbox| sandbox.matrix42.state.changes(),
-    },
-    HistoryVendor {
-        fixture: &DATAVERSE,
-        opaque_versions: true,
-        value_pointer: "/fields/description",
-        created_value_pointer: "/fields/description",
-        patch: |text| json!({ "description": text }),
-        new_record: |text| json!({ "name": "Created", "description": text }),
-        prepare: |sandbox| sandbox.dataverse.state.record_changes(),
-        insert: |sandbox, _| insert_account(sandbox, "Account"),
-        insert_deletable: |sandbox, _| insert_account(sandbox, "Deletable"),
-        write: |sandbox, key, text| {
-            sandbox.dataverse.state.write(dataverse::ACCOUNTS, key, set_field("description", text))
-        },
-        records: |sandbox| {
-            let rows = sandbox.dataverse.state.rows(dataverse::ACCOUNTS).into_iter();
-            rows.map(|row| (row.key, string(row.columns.get("description")))).collect()
-        },
-        changes: |sandbox| sandbox.dataverse.state.changes(),
-    },
-];
 
 /// The system without versions, which queues its updates.
 pub(crate) const GUARDED: usize = 1;
@@ -154,29 +52,6 @@ pub(crate) fn is_guarded(system: usize) -> bool {
 /// The configured name.
 pub(crate) fn system_name(system: usize) -> &'static str {
     VENDORS[system].fixture.system
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    let Value::Object(members) = value else { panic!("no object: {value}") };
-    members
-}
-
-fn string(value: Option<&Value>) -> Option<String> {
-    value.and_then(Value::as_str).map(str::to_owned)
-}
-
-fn set_field(name: &'static str, text: String) -> impl FnOnce(&mut Map<String, Value>) {
-    move |fields| drop(fields.insert(name.to_owned(), text.into()))
-}
-
-fn insert_category(sandbox: &Sandbox, name: &str) -> String {
-    let category = object(json!({ "Name": name, "Description": "hw-0" }));
-    sandbox.matrix42.state.insert(matrix42::CATEGORY_CLASS, &category).expect("a category")
-}
-
-fn insert_account(sandbox: &Sandbox, name: &str) -> String {
-    let account = object(json!({ "name": name, "description": "hw-0" }));
-    sandbox.dataverse.state.insert(dataverse::ACCOUNTS, &account).expect("an account")
 }
 
 /// The vendors' side of a run.

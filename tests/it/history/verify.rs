@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::caller::{ResponseKind, Write, WriteKind, WriteResponse};
+use super::caller::{ResponseKind, Write, WriteKind, WriteResponse, is_conclusive};
 use super::register_model::{FIRST_EXTERNAL_VALUE, RegisterOp, is_linearizable};
-use super::runner::{GatewayReport, Run, is_conclusive};
+use super::runner::{GatewayReport, Run};
 use super::vendors::{VENDORS, is_guarded, system_name};
 use crate::fault_proxy::FaultProxy;
 

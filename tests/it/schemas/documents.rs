@@ -161,10 +161,22 @@ async fn a_system_shows_how_many_schemas_it_has_read() {
 }
 
 #[actix_web::test]
-async fn collections_and_schemas_need_the_right_to_read() {
+async fn collections_and_schemas_need_the_permission_to_read() {
     let env = TestEnv::start_with(&PRETECTUM, |config| config.api_keys(&[("writer", "key-of-writer", "crm:update")]));
     let with_key = |path: &str| env.request(Method::GET, path).header("Authorization", "Bearer key-of-writer");
     with_key("/systems/crm/collections").send().await.assert_problem(403, "forbidden");
     with_key(&schema_path(&PRETECTUM, "record")).send().await.assert_problem(403, "forbidden");
     env.assert_nothing_sent();
+}
+
+#[actix_web::test]
+async fn a_collection_whose_versions_are_not_compared_shows_its_own_guarantee() {
+    let env = TestEnv::start(&DATAVERSE);
+    let list = env.get("/systems/sales/collections").send().await.assert_status(200).json();
+    let guarantee = |name: &str| {
+        let found = list["items"].as_array().unwrap().iter().find(|one| one["collection"] == name);
+        found.unwrap_or_else(|| panic!("{list}"))["guarantee"].clone()
+    };
+    assert_eq!(guarantee("accounts"), json!({ "update": "native", "delete": "native" }));
+    assert_eq!(guarantee("new_notes"), json!({ "update": "guarded", "delete": "guarded" }));
 }

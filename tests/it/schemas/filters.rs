@@ -74,6 +74,10 @@ async fn several_conditions_hold_together_and_have_types() {
     let env = TestEnv::start(&MATRIX42);
     assert_eq!(ids(&env, &[("Position", "2")]).await, [MATRIX42.id(MATRIX42.other_key)]);
     assert!(env.last_call(CallKind::List).query.contains("where="), "{:?}", env.requests());
+    // The vendor shows a flag as a flag or as a number.
+    let visible = ids(&env, &[("Hidden", "false")]).await;
+    assert!(visible.contains(&MATRIX42.id(MATRIX42.key)), "{visible:?}");
+    assert_eq!(ids(&env, &[("Hidden", "0")]).await, visible);
 }
 
 #[actix_web::test]

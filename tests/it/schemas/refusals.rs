@@ -84,6 +84,17 @@ async fn without_validation_the_vendor_judges(fixture: &'static VendorFixture) {
     let env = TestEnv::start_with(fixture, |config| config.every_system("validate", "off"));
     env.set_text(fixture.key, "*", "mine").prefer("handling=strict").send().await.assert_status(fixture.patch_status);
     assert_eq!(env.call_count(CallKind::Schema), 0);
+    // What the vendor drops is reported, whether the caller asks for the record or not.
+    if fixture.ignores_unknown {
+        for prefer in ["return=minimal", "return=representation"] {
+            for tag in [env.current_etag(fixture.key).await, "*".to_owned()] {
+                let patch = env.patch(fixture.key).if_match(&tag).fields(&json!({ "Unheard": "x" })).prefer(prefer);
+                let response = patch.send().await;
+                response.assert_problem(422, "rejected");
+                assert_eq!(env.wait_for_operation(&response).await["state"], "not-applied");
+            }
+        }
+    }
     // The vendor sees the same bytes as with validation.
     let validating = TestEnv::start(fixture);
     validating.set_text(fixture.key, "*", "mine").send().await.assert_status(fixture.patch_status);

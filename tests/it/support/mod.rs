@@ -3,7 +3,7 @@
 //! vendor ([`VendorFixture`]).
 
 mod client;
-mod fixtures;
+pub(crate) mod fixtures;
 mod jwt_issuer;
 mod test_config;
 mod test_env;
@@ -12,37 +12,17 @@ mod test_server;
 mod vendor_fixture;
 
 pub(crate) use client::{EventStream, Request, TestClient, TestResponse};
-pub(crate) use fixtures::{BLUEDOLPHIN, DATAVERSE, MATRIX42, PRETECTUM};
+pub(crate) use fixtures::bluedolphin::FIXTURE as BLUEDOLPHIN;
+pub(crate) use fixtures::dataverse::FIXTURE as DATAVERSE;
+pub(crate) use fixtures::matrix42::FIXTURE as MATRIX42;
+pub(crate) use fixtures::pretectum::FIXTURE as PRETECTUM;
+pub(crate) use fixtures::{FIXTURES, HAS_NATIVE_TESTS, HISTORY_VENDORS, fixture_list, with_every_fixture};
 pub(crate) use jwt_issuer::JwtIssuer;
 pub(crate) use test_config::TestConfig;
 pub(crate) use test_env::TestEnv;
 pub(crate) use test_process::{PROGRAM, ProcessBuilder, TestProcess};
 pub(crate) use test_server::TestServer;
 pub(crate) use vendor_fixture::{OnUpdate500, VendorFixture};
-
-/// The one list of the fixtures: calls `$then!` with `(module FIXTURE native|guarded)` for each,
-/// then a semicolon and the rest. A new vendor is one entry here; `vendor_coverage` fails without
-/// it.
-macro_rules! with_every_fixture {
-    ($then:ident $(, $rest:tt)*) => {
-        crate::support::$then! {
-            (pretectum PRETECTUM native)
-            (bluedolphin BLUEDOLPHIN guarded)
-            (matrix42 MATRIX42 native)
-            (dataverse DATAVERSE native);
-            $($rest)*
-        }
-    };
-}
-
-macro_rules! fixture_list {
-    ($(($module:ident $fixture:ident $guarantee:ident))+;) => {
-        /// Every vendor's fixture.
-        pub(crate) const FIXTURES: &[&VendorFixture] = &[$(&$fixture),+];
-        /// Whether the tests for native vendors run for the fixture, in the order of [`FIXTURES`].
-        pub(crate) const HAS_NATIVE_TESTS: &[bool] = &[$(matches!(stringify!($guarantee).as_bytes(), b"native")),+];
-    };
-}
 
 /// Makes one test per vendor of each behaviour, so that a failure names the behaviour and the
 /// vendor.
@@ -63,31 +43,31 @@ macro_rules! for_each_native_vendor {
 }
 
 macro_rules! behaviour_tests {
-    ($(($module:ident $fixture:ident $guarantee:ident))+; $behaviours:tt) => {
-        $(crate::support::tests_of_vendor!($module, $fixture, $behaviours);)+
+    ($(($module:ident $guarantee:ident))+; $behaviours:tt) => {
+        $(crate::support::tests_of_vendor!($module, $behaviours);)+
     };
 }
 
 macro_rules! native_behaviour_tests {
-    ($(($module:ident $fixture:ident $guarantee:ident))+; $behaviours:tt) => {
-        $(crate::support::tests_if_native!($guarantee, $module, $fixture, $behaviours);)+
+    ($(($module:ident $guarantee:ident))+; $behaviours:tt) => {
+        $(crate::support::tests_if_native!($guarantee, $module, $behaviours);)+
     };
 }
 
 macro_rules! tests_if_native {
-    (native, $module:ident, $fixture:ident, $behaviours:tt) => {
-        crate::support::tests_of_vendor!($module, $fixture, $behaviours);
+    (native, $module:ident, $behaviours:tt) => {
+        crate::support::tests_of_vendor!($module, $behaviours);
     };
-    (guarded, $module:ident, $fixture:ident, $behaviours:tt) => {};
+    (guarded, $module:ident, $behaviours:tt) => {};
 }
 
 macro_rules! tests_of_vendor {
-    ($module:ident, $fixture:ident, ($($behaviour:ident),+)) => {
+    ($module:ident, ($($behaviour:ident),+)) => {
         mod $module {
             $(
                 #[actix_web::test]
                 async fn $behaviour() {
-                    super::$behaviour(&crate::support::$fixture).await;
+                    super::$behaviour(&crate::support::fixtures::$module::FIXTURE).await;
                 }
             )+
         }
@@ -95,8 +75,5 @@ macro_rules! tests_of_vendor {
 }
 
 pub(crate) use {
-    behaviour_tests, fixture_list, for_each_native_vendor, for_each_vendor, native_behaviour_tests, tests_if_native,
-    tests_of_vendor, with_every_fixture,
+    behaviour_tests, for_each_native_vendor, for_each_vendor, native_behaviour_tests, tests_if_native, tests_of_vendor,
 };
-
-with_every_fixture!(fixture_list);

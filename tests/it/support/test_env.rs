@@ -66,6 +66,12 @@ impl TestEnv {
         self.client = self.server.client();
     }
 
+    /// The same, with what the closure changes in the configuration.
+    pub(crate) async fn restart_with(&mut self, configure: impl FnOnce(TestConfig) -> TestConfig) {
+        self.server.restart_with(configure).await;
+        self.client = self.server.client();
+    }
+
     /// The same, with other fake vendors behind the systems' names. Returns the former ones.
     pub(crate) async fn restart_with_vendors(&mut self, vendors: Sandbox) -> Sandbox {
         self.vendors = vendors.clone();

@@ -117,6 +117,12 @@ impl ProcessBuilder {
         process
     }
 
+    /// Runs `check` on the configuration.
+    pub(crate) fn check(&self) -> Output {
+        self.write_config(&self.config);
+        self.run(&["check"])
+    }
+
     /// Runs a subcommand on the configuration to its end.
     pub(crate) fn run(&self, subcommand: &[&str]) -> Output {
         self.command(subcommand).output().expect("a process")
@@ -173,12 +179,12 @@ impl TestProcess {
         self.builder.config.clone()
     }
 
-    /// `http://127.0.0.1:PORT`, or `https://…`, of the present start.
+    /// `http://127.0.0.1:PORT`, or `https://…`, of the current start.
     pub(crate) fn base_url(&self) -> String {
         self.base_url.read().unwrap().clone()
     }
 
-    /// `127.0.0.1:PORT` of the present start.
+    /// `127.0.0.1:PORT` of the current start.
     pub(crate) fn address(&self) -> String {
         self.base_url().split_once("://").expect("a URL").1.to_owned()
     }

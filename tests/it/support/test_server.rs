@@ -86,6 +86,12 @@ impl TestServer {
         self.gateway = Some(TestGateway::start(&self.config));
     }
 
+    /// The same, with what the closure changes in the configuration.
+    pub(crate) async fn restart_with(&mut self, configure: impl FnOnce(TestConfig) -> TestConfig) {
+        self.config = configure(self.config.clone());
+        self.restart().await;
+    }
+
     /// The same, with other fake vendors behind the systems' names. Returns the former ones.
     pub(crate) async fn restart_with_vendors(&mut self, vendors: Sandbox) -> Sandbox {
         self.config = self.config.clone().vendors(&vendors);

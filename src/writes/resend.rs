@@ -1,0 +1,68 @@
+//! Which writes may be sent again after their response was lost (contract 5.2), and how.
+
+use super::in_flight_write::InFlightWrite;
+use super::resolve::Answer;
+use super::state::GatewayState;
+use super::stored_request::StoredRequest;
+use crate::journal::LeaseResult;
+use crate::record::{RecordId, SideEffect, VendorErrorKind, VendorRecord};
+use crate::system::{System, VendorSession};
+use crate::transport::{Transport as _, VendorCallKind, VendorRequest};
+
+/// The request of a delete that may be sent again: ids are never reused, the record still has the
+/// version that was compared, and no other writer may begin. A delete that has ended in the store is
+/// not sent again, with or without a vendor that compares.
+pub(super) async fn repeatable_delete<'w>(
+    gateway: &GatewayState,
+    system: &System,
+    write: &'w InFlightWrite,
+    record: Option<&VendorRecord>,
+) -> Option<&'w StoredRequest> {
+    let request = write.resendable_request.as_ref()?;
+    let (id, record) = (write.id()?, record?);
+    if !write.expected.is_deleted() || write.is_released {
+        return None;
+    }
+    let is_unchanged = system.is_current(write.etag_before.as_deref(), id, record);
+    let excludes_others = write.compared_etag().is_some() || excludes_others(gateway, system, write, id).await;
+    (is_unchanged && excludes_others).then_some(request)
+}
+
+/// Whether no other writer of the record can begin: this write has its lease, or the store keeps
+/// all others from the record.
+async fn excludes_others(gateway: &GatewayState, system: &System, write: &InFlightWrite, id: &RecordId) -> bool {
+    let (store, ttl) = (&gateway.store, system.lease_ttl());
+    match &write.lease {
+        Some(lease) => store.renew(lease, ttl).await.unwrap_or(false),
+        None if !write.blocks_record => false,
+        None => match store.acquire(system.name.as_str(), id.as_str(), ttl).await {
+            Ok(LeaseResult::Running(operation)) => operation == write.operation,
+            Ok(LeaseResult::Lease(lease)) => {
+                let _ = store.release(&lease).await;
+                false
+            }
+            Ok(LeaseResult::Held) | Err(_) => false,
+        },
+    }
+}
+
+/// Sends a write again. `None`: the request was not sent.
+pub(super) async fn resend(
+    session: &VendorSession<'_>,
+    write: &InFlightWrite,
+    request: &StoredRequest,
+) -> Option<Answer> {
+    let kind = if write.expected.is_deleted() { VendorCallKind::Delete } else { VendorCallKind::Update };
+    let request = VendorRequest { kind, ..request.restore() };
+    let Err(fault) = session.send(request).await else { return Some(Answer::Success) };
+    let is_refused = matches!(
+        fault.kind,
+        VendorErrorKind::Conflict | VendorErrorKind::Ambiguous | VendorErrorKind::NotFound | VendorErrorKind::Rejected
+    );
+    if is_refused {
+        Some(Answer::LostThenRefused)
+    } else {
+        // Once the version has moved, a request that is still under way will be refused.
+        (fault.effect == SideEffect::Unknown).then_some(Answer::Lost)
+    }
+}
