@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::models::{self, MODELS, path_of};
+use super::models::{MODELS, fill_in, path_of};
 use super::prefill::{SampleSystem, operations, parameters};
 use crate::catalog::{CollectionSchema, Purpose};
 use crate::models::Model;
@@ -48,10 +48,10 @@ fn keep_models_of(document: &mut Value, models: &[Arc<Model>], system: &System) 
     let vendor_of = |_: &str| find_vendor(system.adapter.capabilities().vendor);
     let mut of_system = models.iter().filter_map(|model| Some((model, model.map_of(name)?)));
     for (model, map) in of_system.clone() {
-        models::fill_in(document, &path_of(model), model, map, &vendor_of);
+        fill_in(document, &path_of(model), model, map, &vendor_of);
     }
     match of_system.next() {
-        Some((model, map)) => models::fill_in(document, MODELS, model, map, &vendor_of),
+        Some((model, map)) => fill_in(document, MODELS, model, map, &vendor_of),
         None => drop_paths(document, MODELS),
     }
     for model in models.iter().filter(|model| model.map_of(name).is_none()) {
