@@ -135,3 +135,22 @@ async fn the_last_instant_of_9999_is_a_time() {
     whole.send().await.assert_status(204);
     assert_eq!(server.vendors.matrix42.log.count(CallKind::Update), 0);
 }
+
+#[actix_web::test]
+async fn every_document_is_valid_under_the_schema_of_its_model() {
+    let server = TestServer::start_with(|config| config.text_of("models", MODELS));
+    let client = server.client();
+    let mut count = 0;
+    for model in ["contact", "asset"] {
+        let schema = client.get(&format!("/models/{model}/schema")).send().await.assert_status(200).json();
+        jsonschema::draft202012::meta::validate(&schema).unwrap_or_else(|error| panic!("{model}: {error}"));
+        let validator = jsonschema::options().should_validate_formats(true).build(&schema).expect("a schema");
+        let page = client.get(&format!("/models/{model}")).send().await.assert_status(200).json();
+        for item in page["items"].as_array().expect("items") {
+            let errors: Vec<String> = validator.iter_errors(&item["fields"]).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{item}: {errors:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count} documents");
+}
