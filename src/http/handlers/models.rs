@@ -14,7 +14,7 @@ use crate::http::openapi::{ModelListParams, ModelPath};
 use crate::http::representation::{Representation, schema_path};
 use crate::http::response;
 use crate::models::{MapEntry, Model, SystemMap};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 use crate::record::Action;
 use crate::system::RecordView;
 

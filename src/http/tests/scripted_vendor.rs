@@ -47,6 +47,12 @@ impl ScriptedVendor {
 
 impl VendorModel for ScriptedVendor {
     const NAME: &'static str = "scripted";
+    const SYSTEM: &'static str = "scripted";
+    const TEXT_MEMBER: &'static str = "n";
+
+    fn settings(_base_url: &str) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 
     fn call_kind(&self, request: &FakeRequest<'_>) -> CallKind {
         match *request.method {
