@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::models::{MODELS, fill_in, path_of};
 use super::prefill::{SampleSystem, operations, parameters};
 use crate::catalog::{CollectionSchema, Purpose};
-use crate::models::Model;
+use crate::models::{MapEntry, Model, SystemMap};
 use crate::system::System;
 use crate::vendors::{FieldSchema, find_vendor};
 
@@ -25,7 +25,7 @@ pub(crate) fn system_document(
 ) -> String {
     let mut document: Value = serde_json::from_slice(general).unwrap_or_default();
     set(&mut document, "/info/title", format!("records-gateway: {}", system.name).into());
-    keep_models_of(&mut document, models, system);
+    keep_models_of(&mut document, models, system, schema);
     name_the_system(&mut document, system);
     if let Some(schema) = schema {
         add_types(&mut document, schema);
@@ -43,20 +43,31 @@ fn set(document: &mut Value, pointer: &str, value: Value) {
 }
 
 /// Only models with a map of the system have documents of its records.
-fn keep_models_of(document: &mut Value, models: &[Arc<Model>], system: &System) {
+fn keep_models_of(document: &mut Value, models: &[Arc<Model>], system: &System, schema: Option<&CollectionSchema>) {
     let name = system.name.as_str();
     let vendor_of = |_: &str| find_vendor(system.adapter.capabilities().vendor);
+    let schema = |map: &SystemMap| schema.filter(|_| map.collection.as_deref() == sample_collection(system));
     let mut of_system = models.iter().filter_map(|model| Some((model, model.map_of(name)?)));
     for (model, map) in of_system.clone() {
-        fill_in(document, &path_of(model), model, map, &vendor_of);
+        let drafted = creatable(map, schema(map));
+        fill_in(document, &path_of(model), model, (map, &drafted), &vendor_of);
     }
     match of_system.next() {
-        Some((model, map)) => fill_in(document, MODELS, model, map, &vendor_of),
+        Some((model, map)) => {
+            fill_in(document, MODELS, model, (map, &creatable(map, schema(map))), &vendor_of);
+        }
         None => drop_paths(document, MODELS),
     }
     for model in models.iter().filter(|model| model.map_of(name).is_none()) {
         drop_paths(document, &path_of(model));
     }
+}
+
+/// The map of the fields that a new record can have.
+fn creatable(map: &SystemMap, schema: Option<&CollectionSchema>) -> SystemMap {
+    let known = |entry: &&MapEntry| schema?.schema.fields.iter().find(|field| field.name == entry.place.member());
+    let is_creatable = |entry: &&MapEntry| known(entry).is_none_or(|field| field.is_creatable);
+    SystemMap { entries: map.entries.iter().filter(is_creatable).cloned().collect(), ..map.clone() }
 }
 
 fn drop_paths(document: &mut Value, start: &str) {
