@@ -172,8 +172,9 @@ pub(in crate::transport) fn post<'h>(
         }
         let exchange = async {
             let mut response = request.send_body(document).await.map_err(|error| error.to_string())?;
-            let body =
-                read_body(&mut response, MAX_RESPONSE_BYTES, None, |_| Ok(())).await.map_err(|fault| fault.to_string())?;
+            let body = read_body(&mut response, MAX_RESPONSE_BYTES, None, |_| Ok(()))
+                .await
+                .map_err(|fault| fault.to_string())?;
             let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             let retry_after = retry_after.map(str::to_owned);
             Ok(PostResponse { status: response.status().as_u16(), retry_after, body: body.unwrap_or_default() })
